@@ -1,0 +1,5 @@
+"""`python -m launcher` is `glm5-serve`."""
+
+from launcher.cli import main
+
+main()

@@ -1,0 +1,217 @@
+"""The words on a command line -> one call -> an exit status. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher import __version__
+from launcher.errors import Exit, RefusalError
+
+EPILOG = """\b
+Exit status:
+   0  fine, warnings included
+   1  a finding or a server says no: not up, not ready, gave up
+   2  usage: the words on the command line
+  70  a bug in glm5-serve
+  78  configuration: a profile, a file, a port or the host is in the way; nothing was started
+"""
+
+
+def complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The profile names that begin so."""
+    from launcher.layers import all_profiles
+
+    return sorted({found.name for found in all_profiles(os.environ) if found.name.startswith(incomplete)})
+
+
+def profile_option(*, required: bool) -> Callable[..., Any]:
+    """--profile, with names completed."""
+    meaning = (
+        "A name (`glm5-serve profiles`) or a path."
+        if required
+        else "Which one; may be left out if one is up."
+    )
+    return click.option(
+        "-p", "--profile", metavar="NAME", required=required, shell_complete=complete_profile, help=meaning
+    )
+
+
+settings_options = (
+    click.option(
+        "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set one value, e.g. flags.port=8001."
+    ),
+    click.option("--api-key-file", metavar="FILE", help="The key that clients must send; mode 0600."),
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1).")
+
+
+def asking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which plan is meant."""
+    for option in reversed((profile_option(required=True), *settings_options)):
+        command = option(command)
+    return command
+
+
+@click.group(
+    epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="glm5-serve")
+def cli() -> None:
+    """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang, and keep them up."""
+
+
+@cli.command()
+@json_option
+def profiles(as_json: bool) -> None:
+    """List the profiles and where they come from."""
+    from launcher import screens
+
+    screens.profiles(os.environ, as_json=as_json)
+
+
+@cli.command()
+@asking
+@click.option("--format", "form", type=click.Choice(["shell", "json"]), default="shell", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--explain", is_flag=True, help="For each flag and variable: its value, who set it, and why.")
+def render(
+    profile: str, settings: tuple[str, ...], api_key_file: str | None, form: str, as_json: bool, explain: bool
+) -> None:
+    """Print the exact command and environment that `up` would run."""
+    from launcher import screens
+    from launcher.resolve import Ask
+    from launcher.up import planned
+
+    plan, _ = planned(Ask(profile, settings, api_key_file), os.environ)
+    screens.plan(plan, as_json=as_json or form == "json", explain=explain)
+
+
+@cli.command()
+@asking
+@click.option("-d", "--detach", is_flag=True, help="Return when it is ready; it goes on in the background.")
+@json_option
+def up(profile: str, settings: tuple[str, ...], api_key_file: str | None, detach: bool, as_json: bool) -> int:
+    """Start a profile's server and keep it up.
+
+    Ctrl-C or SIGTERM drains and stops it, a second one kills it; either way nothing is left.
+    """
+    from launcher.resolve import Ask
+    from launcher.up import up
+
+    return up(Ask(profile, settings, api_key_file), os.environ, detach=detach, as_json=as_json)
+
+
+@cli.command()
+@profile_option(required=False)
+@json_option
+def status(profile: str | None, as_json: bool) -> int:
+    """Say what state it is in, since when and why; exit 0 only if it is ready."""
+    from launcher import remote, screens
+
+    seen = remote.status(remote.pick(home(), profile))
+    screens.status(seen, as_json=as_json)
+    return Exit.FINE if seen["state"] == "ready" else Exit.NO
+
+
+@cli.command()
+@profile_option(required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, while it is up.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many to begin with."
+)
+@json_option
+def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
+    """Print what the server printed, keys left out."""
+    from launcher import remote
+
+    for line in remote.log_lines(remote.pick(home(), profile), lines, follow=follow):
+        print(json.dumps({"schema": 1, "line": line}) if as_json else line, flush=follow)
+
+
+@cli.command()
+@profile_option(required=False)
+@click.option("--now", is_flag=True, help="Kill it instead of letting requests finish.")
+@json_option
+def down(profile: str | None, now: bool, as_json: bool) -> None:
+    """Stop it and wait until nothing of it is left."""
+    from launcher import remote
+
+    instance = remote.pick(home(), profile)
+    said = remote.down(instance, now=now)
+    print(
+        json.dumps({"schema": 1, "profile": instance.name, "state": "stopped", "said": said})
+        if as_json
+        else said
+    )
+
+
+@cli.command()
+@profile_option(required=False)
+@json_option
+def restart(profile: str | None, as_json: bool) -> int:
+    """Drain it and start it again from its profile as it is now; return when it is ready."""
+    from launcher import console, remote
+
+    show = console.screen(console.kind_for(sys.stderr, as_json=as_json))
+    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+    return remote.restart(remote.pick(home(), profile), os.environ, tell, show)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell, e.g. eval "$(glm5-serve completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None
+    print(made(cli, {}, "glm5-serve", "_GLM5_SERVE_COMPLETE").source())
+
+
+def home() -> Path:
+    """Where the instances of this user are."""
+    from launcher.instance import state_home
+
+    return state_home(os.environ)
+
+
+def main() -> None:
+    """Run, and turn whatever stands in the way into one clear message and the right exit status."""
+    try:
+        status = cli.main(prog_name="glm5-serve", standalone_mode=False)
+    except RefusalError as refusal:
+        status = _refuse(refusal.what, refusal.fix, refusal.status)
+    except click.ClickException as error:
+        error.show()
+        status = Exit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        status = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit complains
+        status = Exit.FINE
+    except Exception as error:
+        if os.environ.get("GLM5_SERVE_TRACEBACK"):
+            raise
+        where = f"{type(error).__name__}: {error}"
+        fix = "run it again with GLM5_SERVE_TRACEBACK=1 and report what it prints"
+        status = _refuse(f"a bug in glm5-serve: {where}", fix, Exit.BUG)
+    sys.exit(status or 0)
+
+
+def _refuse(what: str, fix: str, status: Exit) -> Exit:
+    click.secho("error  ", fg="red", bold=True, nl=False, err=True)
+    click.echo(what, err=True)
+    click.secho("fix    ", bold=True, nl=False, err=True)
+    click.echo(fix, err=True)
+    return status
+
+
+if __name__ == "__main__":
+    main()

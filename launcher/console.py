@@ -1,0 +1,163 @@
+"""How events look to a person: a live picture on a terminal, one line each elsewhere, or JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from launcher.startlog import PHASES
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+Event = Mapping[str, Any]
+PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be redrawn
+
+
+def screen(kind: str) -> Callable[[dict[str, Any]], None]:
+    """Where events go: `live` or `plain` on stderr, `json` lines on stdout, or `none`."""
+    match kind:
+        case "live":
+            return LiveScreen().show
+        case "json":
+            return lambda event: _print(json.dumps(event), sys.stdout)
+        case "plain":
+            return PlainScreen().show
+        case _:
+            return lambda event: None
+
+
+def kind_for(stream: TextIO, *, as_json: bool) -> str:
+    """The screen that fits where the output goes."""
+    if as_json:
+        return "json"
+    return "live" if stream.isatty() else "plain"
+
+
+def in_words(event: Event) -> str | None:
+    """One line for an event, or None for one that is not worth a line."""
+    clock = str(event.get("time", ""))[11:19]
+    match event:
+        case {"event": "state", "state": "ready", "seconds": seconds, "url": url}:
+            total = sum(seconds.values())
+            return f"{clock}  ready      in {total:.1f} s: {url}"
+        case {"event": "state", "state": state, "reason": reason}:
+            return f"{clock}  {state:<9}  {reason}"
+        case {"event": "phase", "phase": phase, "seconds": seconds}:
+            *_, (last, took), _ = seconds.items()
+            return f"{clock}  {PHASES[last]:<16}  {took:6.1f} s   next: {PHASES[phase]}"
+        case {"event": "progress", "phase": phase, "progress": {"done": done, "total": total, "left": left}}:
+            return f"{clock}  {PHASES[phase]:<16}  {done}/{total}, {left} left"
+        case {"event": "warning", "reason": reason}:
+            return f"{clock}  warning    {reason}"
+    return None
+
+
+def timeline(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The phases of a start in words, with the seconds each took."""
+    return [(PHASES.get(phase, phase), took) for phase, took in seconds.items()]
+
+
+class PlainScreen:
+    """A line for each event; progress now and then."""
+
+    def __init__(self) -> None:
+        self.told_progress = 0.0
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Print one event."""
+        if event.get("event") == "progress":
+            now = time.monotonic()
+            if now - self.told_progress < PROGRESS_EVERY:
+                return
+            self.told_progress = now
+        if (line := in_words(event)) is not None:
+            _print(line, sys.stderr)
+
+
+class LiveScreen:
+    """The start as it happens: finished phases with their times, the present one moving."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+        self.live: Live | None = None
+        self.done: list[tuple[str, float]] = []
+        self.phase = "process"
+        self.since = time.monotonic()
+        self.bar: Mapping[str, Any] | None = None
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Draw one event; a terminal that was closed takes nothing and says nothing."""
+        with contextlib.suppress(OSError):
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
+        from rich.text import Text
+
+        match event:
+            case {"event": "phase", "phase": phase, "seconds": seconds}:
+                self.done = timeline(seconds)[:-1]
+                self.phase, self.since, self.bar = str(phase), time.monotonic(), None
+            case {"event": "progress", "progress": bar}:
+                self.bar = bar
+            case {"event": "state", "state": "starting", "reason": reason}:
+                self._begin()
+                self.console.print(Text(str(reason), style="dim"))
+            case {"event": "state", "state": "ready", "seconds": seconds, "url": url}:
+                self._end(seconds)
+                total = sum(seconds.values())
+                self.console.print(f"[bold green]ready[/] in {total:.1f} s  [bold]{url}[/]")
+            case {"event": "state" | "warning"}:
+                self._end(None)
+                self.console.print(Text(in_words(event) or ""))
+
+    def _begin(self) -> None:
+        from rich.live import Live
+
+        self._end(None)
+        self.done, self.phase, self.since, self.bar = [], "process", time.monotonic(), None
+        self.live = Live(
+            get_renderable=self._picture, console=self.console, refresh_per_second=8, transient=True
+        )
+        self.live.start()
+
+    def _end(self, seconds: Mapping[str, float] | None) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+            for name, took in timeline(seconds) if seconds else self.done:
+                self.console.print(f"  [green]✓[/] {name:<18} {took:6.1f} s")
+
+    def _picture(self) -> RenderableType:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.spinner import Spinner
+        from rich.table import Table
+        from rich.text import Text
+
+        rows = Table.grid(padding=(0, 1))
+        for done, took in self.done:
+            rows.add_row(Text("  ✓", style="green"), Text(f"{done:<18}"), Text(f"{took:6.1f} s"))
+        now = time.monotonic() - self.since
+        bar: RenderableType = Text("")
+        left = Text("")
+        if self.bar:
+            bar = ProgressBar(total=self.bar["total"], completed=self.bar["done"], width=30)
+            left = Text(f"{self.bar['done']}/{self.bar['total']}, {self.bar['left']} left")
+        if not hasattr(self, "spinner"):
+            self.spinner = Spinner("dots", style="cyan")
+        name = Text(f"{PHASES.get(self.phase, self.phase):<18}", style="bold")
+        rows.add_row(self.spinner, name, Text(f"{now:6.1f} s"), bar, left)
+        return Group(rows)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    with contextlib.suppress(OSError):
+        print(text, file=stream, flush=True)

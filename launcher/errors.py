@@ -1,0 +1,25 @@
+"""What stands in the way of an operator, and the exit statuses that say so to a script."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit statuses of every command (sysexits.h numbers where it has one)."""
+
+    FINE = 0
+    NO = 1  # a finding, or a server that is not there or not well
+    USAGE = 2  # the words on the command line
+    BUG = 70  # EX_SOFTWARE: ours
+    CONFIG = 78  # EX_CONFIG: systemd's RestartPreventExitStatus keeps it from trying again
+
+
+class RefusalError(Exception):
+    """A clear no: what is, what was wanted, what to do. Printed as it stands, never with a traceback."""
+
+    def __init__(self, what: str, *, fix: str, status: Exit = Exit.CONFIG) -> None:
+        super().__init__(what)
+        self.what = what
+        self.fix = fix
+        self.status = status

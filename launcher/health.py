@@ -1,0 +1,86 @@
+"""Questions to a running server. Ready means: it generated a token. A port that answers proves nothing.
+
+Endpoints as in SGLang 0.5.8 to 0.5.23 (`entrypoints/http_server.py`, read; exercised here on 0.5.23).
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether the server did what was asked, and in words what it said."""
+
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the server listens, and its key."""
+
+    host: str
+    port: int
+    key: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address as seen from this host."""
+        host = LOOPBACK.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def generates(server: Server, within: float) -> Answer:
+    """Does SGLang call itself up, and does a token come out? Asked while it starts.
+
+    `/ping` is 200 from the moment SGLang's own warm-up is through, in all releases, and answers at once;
+    `/health` would do too, but sleeps a second before it looks.
+    """
+    status, _ = _ask(server, "GET", "/ping", None, within)
+    if status != 200:
+        return Answer(False, f"/ping says {status}")
+    body = {"text": "1", "sampling_params": {"max_new_tokens": 1, "temperature": 0}}
+    status, text = _ask(server, "POST", "/generate", json.dumps(body), within)
+    if status != 200:
+        return Answer(False, f"/generate says {status}: {text[:200]}")
+    tokens = json.loads(text).get("meta_info", {}).get("completion_tokens", 0)
+    return Answer(tokens >= 1, f"generated {tokens} token")
+
+
+def lives(server: Server, within: float) -> Answer:
+    """Does anything still come out? Asked while it serves.
+
+    `/health` is 200 when the server sent any token since it was asked, somebody else's included, so a queue
+    of long requests in front of the question does not look like a hang.
+    """
+    status, text = _ask(server, "GET", "/health", None, within)
+    return Answer(status == 200, f"/health says {status}{': ' + text[:200] if text else ''}")
+
+
+def ask(server: Server, first: bool, within: float) -> Answer:
+    """One of the two questions; whatever goes wrong on the way is a no with a reason."""
+    try:
+        return (generates if first else lives)(server, within)
+    except TimeoutError:
+        return Answer(False, f"no answer within {within:g} s")
+    except (OSError, http.client.HTTPException, ValueError, AttributeError, TypeError) as error:
+        return Answer(False, f"{type(error).__name__}: {error}")
+
+
+def _ask(server: Server, method: str, path: str, body: str | None, within: float) -> tuple[int, str]:
+    headers = {"Content-Type": "application/json"} if body else {}
+    if server.key:
+        headers["Authorization"] = f"Bearer {server.key}"
+    host = LOOPBACK.get(server.host, server.host)
+    connection = http.client.HTTPConnection(host, server.port, timeout=within)
+    try:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read(1 << 20).decode(errors="replace")
+    finally:
+        connection.close()

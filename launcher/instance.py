@@ -1,0 +1,210 @@
+"""A profile that is, or was, up: its folder, who holds it, and what it last said.
+
+<state home>/<profile>/lock         held (flock) by the launcher as long as it lives: the kernel lets go for it
+                       plan.json    what runs (no secrets)         state.json    how it is, replaced atomically
+                       events.jsonl what happened                  server.log    what the server printed, scrubbed
+                       launcher.log what the launcher printed (--detach)
+                       config.yaml  the API key for SGLang, mode 0600, while the launcher lives
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import Exit, RefusalError
+
+SCHEMA = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def state_home(environ: Mapping[str, str]) -> Path:
+    """Where instances keep their files.
+
+    `$GLM5_SERVE_STATE_DIR`; under systemd `$STATE_DIRECTORY`; `/var/lib/glm5-serve` for root, so that root's
+    shell finds what the service runs; else `$XDG_STATE_HOME/glm5-serve`.
+    """
+    if said := environ.get("GLM5_SERVE_STATE_DIR") or environ.get("STATE_DIRECTORY"):
+        return Path(said)
+    if os.geteuid() == 0:
+        return Path("/var/lib/glm5-serve")
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/")) / ".local/state")
+    return Path(base) / "glm5-serve"
+
+
+def now_text() -> str:
+    """The time of day as the files say it: UTC, ISO 8601, milliseconds."""
+    seconds, fraction = divmod(time.time(), 1)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(fraction * 1000):03d}Z"
+
+
+def boot_id() -> str:
+    """Which boot of the machine this is: a pid means nothing in another one."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def start_ticks(pid: int) -> int | None:
+    """When `pid` was started, in clock ticks since boot; None when there is no such process.
+
+    With the boot id it names a process for good: pids are reused.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return None
+
+
+class Instance:
+    """The folder of one profile."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise RefusalError(
+                f"profile name {name!r} cannot name a folder",
+                fix="rename the file: letters, digits and . _ - only",
+                status=Exit.USAGE,
+            )
+        self.name = name
+        self.folder = home / name
+        self.plan = self.folder / "plan.json"
+        self.state = self.folder / "state.json"
+        self.events = self.folder / "events.jsonl"
+        self.server_log = self.folder / "server.log"
+        self.launcher_log = self.folder / "launcher.log"
+
+    def claim(self) -> int:
+        """Become the one launcher of this profile: an open, locked descriptor, to be kept for life.
+
+        Raises RefusalError when another launcher holds it, or the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._probe_disk()
+        except OSError as error:
+            raise self.cannot_write(error) from None
+        for attempt in range(10):  # `status` holds the lock for an instant when it looks
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return lock
+            time.sleep(0.01 * attempt)
+        os.close(lock)
+        seen = self.look()
+        raise RefusalError(
+            f"profile {self.name} is up already: {seen['state']} since {seen.get('since')}, "
+            f"launcher pid {seen.get('pids', {}).get('launcher')}",
+            fix=f"`glm5-serve status --profile {self.name}` shows it, `glm5-serve down --profile {self.name}` "
+            "stops it",
+            status=Exit.NO,
+        )
+
+    def cannot_write(self, error: OSError) -> RefusalError:
+        """The refusal for a folder that takes no files."""
+        if error.errno == errno.ENOSPC:
+            fix = f"free some space: `df -h {self.folder.parent}`"
+        else:
+            fix = "give this user the folder, or choose another with GLM5_SERVE_STATE_DIR"
+        return RefusalError(f"cannot write the state folder {self.folder}: {error.strerror}", fix=fix)
+
+    def _probe_disk(self) -> None:
+        probe = self.folder / f".probe-{os.getpid()}"
+        try:
+            probe.write_bytes(b"x" * 65536)
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def is_held(self) -> bool:
+        """Is a launcher alive? The kernel answers: no pid is compared."""
+        try:
+            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    def write(self, path: Path, data: Mapping[str, Any]) -> None:
+        """Replace a JSON file whole, or leave the old one whole. Raises OSError."""
+        fresh = path.with_suffix(f".{os.getpid()}")
+        try:
+            fresh.write_text(json.dumps(data, indent=1) + "\n")
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Append an event. Raises OSError."""
+        with self.events.open("a") as file:
+            file.write(json.dumps(event) + "\n")
+
+    def look(self) -> dict[str, Any]:
+        """How it is, for anybody who asks: never raises, and says so when what it finds cannot be believed."""
+        held = self.is_held()
+        try:
+            seen = json.loads(self.state.read_text())
+            if seen["schema"] != SCHEMA:
+                return self._bare(
+                    "unknown", f"{self.state} has schema {seen['schema']}, this glm5-serve reads {SCHEMA}"
+                )
+            launcher = seen["launcher"]
+            pid = int(launcher["pid"])
+            same = launcher["boot_id"] == boot_id() and start_ticks(pid) == launcher["start_ticks"]
+        except FileNotFoundError:
+            return (
+                self._bare("starting", "being launched")
+                if held
+                else self._bare("stopped", "never started here")
+            )
+        except PermissionError:
+            return self._bare("unknown", f"{self.state} may not be read by this user")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return self._bare(
+                "unknown", f"{self.state} was not written by glm5-serve: {type(error).__name__}"
+            )
+        if held and same:
+            return dict(seen)
+        if held:
+            return self._bare("starting", "being launched")
+        if seen["state"] not in ("stopped", "failed"):
+            seen |= {
+                "state": "dead",
+                "reason": f"the launcher (pid {pid}) is gone without a word; it was {seen['state']}",
+            }
+        return {**seen, "pids": {}}
+
+    def _bare(self, state: str, reason: str) -> dict[str, Any]:
+        return {"schema": SCHEMA, "profile": self.name, "state": state, "reason": reason, "pids": {}}
+
+    def signal(self, number: signal.Signals) -> int | None:
+        """Signal the launcher; a pidfd to wait on, or None when none is alive. Pid reuse cannot misdirect it."""
+        try:
+            launcher = json.loads(self.state.read_text())["launcher"]
+            pidfd = os.pidfd_open(int(launcher["pid"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if self.is_held() and start_ticks(launcher["pid"]) == launcher["start_ticks"]:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, number)
+                return pidfd
+        os.close(pidfd)
+        return None
+
+
+def known(home: Path) -> list[Instance]:
+    """Every instance that ever was up from this state home."""
+    with contextlib.suppress(OSError):
+        return [Instance(home, path.parent.name) for path in sorted(home.glob("*/lock"))]
+    return []

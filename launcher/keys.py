@@ -1,0 +1,48 @@
+"""API keys: where they may come from, and how they stay out of everything that is printed or kept."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+from launcher.errors import RefusalError
+
+HIDDEN = "[redacted]"
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: what may follow "Bearer "
+# `api_key='x'`, `'admin_api_key': 'x'`, `--api-key x`, `"api_key":"x"`: SGLang prints them all.
+_PRINTED = re.compile(
+    r"""(api[_-]key['"]?(?:\s*[=:]\s*|\s+)['"]?)(?!None\b|null\b|\[redacted)[A-Za-z0-9._~+/=-]+"""
+)
+
+
+def read_key(path: Path) -> str:
+    """The key in `path`.
+
+    Raises RefusalError when the file cannot be read, others may read it, or what it holds is no bearer token.
+    """
+    fix = f"put the key alone on one line of {path}, then `chmod 600 {path}`"
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text().strip() if stat.S_ISREG(mode) else None
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not text"
+        raise RefusalError(f"cannot read the API key file {path}: {why}", fix=fix) from None
+    if text is None:
+        raise RefusalError(f"the API key file {path} is not a regular file", fix=fix)
+    if mode & 0o077:
+        open_to = stat.filemode(mode)
+        raise RefusalError(
+            f"the API key file {path} is open to others ({open_to}), wanted -rw-------", fix=fix
+        )
+    if not _TOKEN.fullmatch(text):
+        allowed = "letters, digits and - . _ ~ + / ="
+        raise RefusalError(f"{path} holds no usable API key: wanted one word of {allowed}", fix=fix)
+    return text
+
+
+def scrub(text: str, key: str | None) -> str:
+    """`text` without `key`, and without anything else that stands where SGLang prints a key."""
+    if key:
+        text = text.replace(key, HIDDEN)
+    return _PRINTED.sub(rf"\1{HIDDEN}", text) if "api" in text else text

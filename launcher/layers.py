@@ -1,0 +1,227 @@
+"""Where profiles come from, and how the layers of one are put together, each value knowing its layer.
+
+packaged default < parent (`extends`), oldest first < profile < environment < --set
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import Exit, RefusalError
+
+PACKAGED = Path(__file__).parent / "profiles"
+PREFIX = "GLM5_SERVE__"
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Some values and where they stand, as an operator would name the place."""
+
+    place: str
+    values: Tree
+
+
+@dataclass(frozen=True)
+class Found:
+    """A profile file: its name, which of the places it lies in, and its path."""
+
+    name: str
+    place: str
+    path: Path
+
+
+def home(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
+    """An XDG base directory of ours: `$variable/glm5-serve`, or the one the specification falls back to."""
+    base = environ.get(variable) or str(Path(environ.get("HOME", "/")) / fallback)
+    return Path(base) / "glm5-serve"
+
+
+def places(environ: Mapping[str, str]) -> list[tuple[str, Path]]:
+    """Where profiles are looked up by name, first match first."""
+    return [
+        ("host", Path("/etc/glm5-serve/profiles")),
+        ("user", home(environ, "XDG_CONFIG_HOME", ".config") / "profiles"),
+        ("packaged", PACKAGED),
+    ]
+
+
+def all_profiles(environ: Mapping[str, str]) -> list[Found]:
+    """Every profile that a name leads to, the shadowed ones too, in order of look-up."""
+    return [
+        Found(path.stem, place, path)
+        for place, folder in places(environ)
+        if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+        for path in sorted(folder.glob("*.toml"))
+    ]
+
+
+def find(name: str, environ: Mapping[str, str]) -> Found:
+    """The profile that `name` means: an existing path, or a name in one of the places.
+
+    Raises RefusalError (usage) with the nearest names when there is none.
+    """
+    path = Path(name)
+    if path.is_file():
+        return Found(path.stem, "path", path.absolute())
+    known = all_profiles(environ)
+    for found in known:
+        if found.name == name:
+            return found
+    names = list(dict.fromkeys(found.name for found in known))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    looked = ", ".join(str(folder) for _, folder in places(environ))
+    raise RefusalError(
+        f"no profile {name!r}: no such file, and none of that name in {looked}",
+        fix=f"{hint}`glm5-serve profiles` lists them all",
+        status=Exit.USAGE,
+    )
+
+
+def read(found: Found) -> Layer:
+    """The values of a profile file. Raises RefusalError (configuration) when it is no TOML."""
+    try:
+        return Layer(str(found.path), tomllib.loads(found.path.read_text(encoding="utf-8")))
+    except OSError as error:
+        why, fix = error.strerror or str(error), f"make {found.path} readable"
+    except UnicodeDecodeError:
+        why, fix = "not UTF-8 text", "save it as UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        why, fix = f"not valid TOML: {error}", "mend that line (TOML strings want quotes, keys one `=`)"
+    raise RefusalError(f"cannot read profile {found.path}: {why}", fix=fix)
+
+
+def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
+    """The file's layer with those it extends before it, oldest first."""
+    layers = [read(found)]
+    seen = [found.path]
+    while isinstance(parent := layers[0].values.get("extends"), str):
+        found = _parent(parent, found, environ)
+        if found.path in seen:
+            circle = " -> ".join(path.stem for path in [*seen, found.path])
+            raise RefusalError(
+                f"{seen[0]}: extends itself: {circle}", fix=f"remove `extends` from {seen[-1]}"
+            )
+        seen.append(found.path)
+        layers.insert(0, read(found))
+    return layers
+
+
+def _parent(name: str, child: Found, environ: Mapping[str, str]) -> Found:
+    beside = child.path.parent / name
+    try:
+        return find(str(beside) if beside.is_file() else name, environ)
+    except RefusalError as error:
+        raise RefusalError(f"{child.path}: extends: {error.what}", fix=error.fix) from None
+
+
+def ours(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that set a profile's values."""
+    return {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+
+
+def from_environment(environ: Mapping[str, str]) -> Layer:
+    """`GLM5_SERVE__FLAGS__TP_SIZE=4` and the like: `__` goes down a table, names below `ENV` keep their case."""
+    values: Tree = {}
+    for name, text in sorted(ours(environ).items()):
+        table, *rest = name.removeprefix(PREFIX).split("__")
+        match table:
+            case "FLAGS":
+                path = ["flags", *(part.lower().replace("_", "-") for part in rest)]
+            case "ENV":
+                path = ["env", "__".join(rest)]
+            case _:
+                path = [table.lower(), *(part.lower() for part in rest)]
+        _put(values, path, text, name)
+    return Layer("environment", values)
+
+
+def from_settings(settings: Sequence[str]) -> Layer:
+    """`--set flags.tp-size=4`. Raises RefusalError (usage) for words that are not `key=value`."""
+    values: Tree = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        path = key.split(".", 1) if key.startswith("env.") else key.split(".")
+        if not equals or not all(path):
+            raise RefusalError(
+                f"--set {setting}: wanted key=value",
+                fix="for example `--set flags.max-running-requests=16`",
+                status=Exit.USAGE,
+            )
+        _put(values, path, value, f"--set {setting}")
+    return Layer("--set", values)
+
+
+def _put(values: Tree, path: list[str], text: str, said: str) -> None:
+    *tables, last = path
+    for part in tables:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise RefusalError(f"{said}: {part} is set twice", fix="set it once", status=Exit.USAGE)
+    values[last] = text if path[0] == "env" else _typed(text)
+
+
+def _typed(text: str) -> Any:
+    """Text as TOML reads it, so `8` is a number and `true` a boolean; anything else is a string."""
+    if not re.fullmatch(
+        r"true|false|[+-]?\d[\d_]*(\.\d+)?([eE][+-]?\d+)?|\[.*\]|\".*\"|'.*'", text, re.DOTALL
+    ):
+        return text
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def overlay(layers: Sequence[Layer]) -> tuple[Tree, dict[str, Layer]]:
+    """All layers as one tree, later ones winning, and for each dotted key the layer that set it.
+
+    A value that wins keeps its first position, so a command keeps the order of the profile that began it.
+    """
+    values: Tree = {}
+    origin: dict[str, Layer] = {}
+    for layer in layers:
+        for path, value in _leaves(layer.values):
+            table = values
+            for part in path[:-1]:
+                if not isinstance(table.get(part), dict):
+                    table[part] = {}
+                table = table[part]
+            table[path[-1]] = value
+            origin[".".join(path)] = layer
+    return values, origin
+
+
+def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and (value or not above):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def expand(tree: Tree, environ: Mapping[str, str]) -> Tree:
+    """The tree with `~/` and `{cache}/` at the start of a value made into the folders they mean."""
+    folders = {
+        "~/": f"{environ.get('HOME', '')}/",
+        "{cache}/": f"{home(environ, 'XDG_CACHE_HOME', '.cache')}/",
+    }
+
+    def expanded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: expanded(inner) for key, inner in value.items()}
+        for short, folder in folders.items():
+            if isinstance(value, str) and value.startswith(short):
+                return folder + value.removeprefix(short)
+        return value
+
+    return {key: value if key == "why" else expanded(value) for key, value in tree.items()}

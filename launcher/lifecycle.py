@@ -1,0 +1,313 @@
+"""Every state of a served model, and everything that can happen to it, in one `match`.
+
+Pure: no clock, no process, no file. Time comes in with the events (`now`, monotonic seconds), wishes come
+in as events, and what should be done about it goes out as actions. `supervisor.py` carries the actions out.
+
+    Idle --> Starting --> Ready --.            Stopping is where every kill waits until the last process
+               ^  |         |      \\           is gone; `then` says what follows: the end, another start
+               |  '--> Stopping <--'           that was asked for, or a start that counts as a death.
+               '--- Backoff <-'--> Ended
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import ClassVar
+
+
+class Wish(Enum):
+    """What the operator asks for while a model is up."""
+
+    STOP = "stop"
+    RESTART = "restart"
+
+
+class Then(Enum):
+    """What follows when the last process is gone."""
+
+    END = "end"
+    RESTART = "restart"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How patient to be; all times in seconds."""
+
+    ready_within: float = 3600.0
+    stop_within: float = 60.0
+    probe_every: float = 10.0
+    unhealthy_after: int = 5
+    deaths: int = 5
+    window: float = 3600.0
+    pause: float = 2.0
+    pause_max: float = 120.0
+
+    def pause_before(self, death: int) -> float:
+        """Seconds to wait after the `death`-th death in the window: doubling, up to `pause_max`."""
+        return float(min(self.pause * 2.0 ** min(death - 1, 32), self.pause_max))
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier runs of the server leave behind."""
+
+    run: int = 0  # how many times the server was launched; numbers the present run
+    deaths: tuple[float, ...] = ()  # when it died, within the policy's window
+    restarts: int = 0  # launches after the first, whoever wanted them
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Nothing runs and nothing will."""
+
+    name: ClassVar[str] = "stopped"
+    past: Past
+    reason: str
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Nothing was launched yet."""
+
+    name: ClassVar[str] = "idle"
+    past: Past = field(default_factory=Past)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Starting:
+    """The server was launched and has not generated a token yet."""
+
+    name: ClassVar[str] = "starting"
+    past: Past
+    reason: str
+    since: float
+    asking: bool = False
+    ask_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The server has generated a token."""
+
+    name: ClassVar[str] = "ready"
+    past: Past
+    reason: str
+    ask_at: float
+    asking: bool = False
+    misses: int = 0
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """The server was asked, or made, to go; the last process is not gone yet."""
+
+    name: ClassVar[str] = "stopping"
+    past: Past
+    reason: str
+    since: float
+    then: Then
+    killed: bool = False
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """The server died; the next launch waits."""
+
+    name: ClassVar[str] = "backoff"
+    past: Past
+    reason: str
+    until: float
+
+
+State = Idle | Starting | Ready | Stopping | Backoff | Ended
+
+
+@dataclass(frozen=True)
+class Begun:
+    """`up` begins."""
+
+    now: float
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The last process of the run is gone; `how` is in words, `status` as waitpid has it (signals negative)."""
+
+    now: float
+    status: int | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Hinted:
+    """The server's own log says that it is ready: worth asking at once."""
+
+    now: float
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A question to run `run` of the server was answered, or not."""
+
+    now: float
+    run: int
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The operator wants something."""
+
+    now: float
+    wish: Wish
+    by: str
+
+
+@dataclass(frozen=True)
+class Ticked:
+    """Time passed."""
+
+    now: float
+
+
+Event = Begun | Gone | Hinted | Probed | Asked | Ticked
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Start the server; `fresh` reads the plan again first."""
+
+    run: int
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Terminate:
+    """SIGTERM to the server's first process alone: SGLang drains on it."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL to every process of the session."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Ask run `run` of the server: may it generate a token (`first`), or is it still alive?"""
+
+    run: int
+    first: bool
+
+
+Action = Launch | Terminate | Kill | Probe
+Step = tuple[State, tuple[Action, ...]]
+
+ASK_AGAIN = 0.1  # seconds between questions to a server that is not ready yet
+
+
+def step(state: State, event: Event, policy: Policy) -> Step:
+    """The next state and what to do now. An event that changes nothing returns the state itself."""
+    match state, event:
+        case Idle(past), Begun(now):
+            return _launch(past, now, "starting")
+
+        case Starting(past), Gone(now, status, how) if status is not None and status > 0:
+            # The server said no by itself (bad argument, missing model, no memory): it would say it again.
+            return Ended(past, f"{how} before it was ready; not tried again", failed=True), ()
+        case ((Starting(past) | Ready(past)), Gone(now, _, how)):
+            return _bury(past, now, how, policy)
+        case Starting(past, since=since), Ticked(now) if now - since >= policy.ready_within:
+            why = f"not ready within {policy.ready_within:g} s"
+            return Stopping(past, why, now, Then.RETRY, killed=True), (Kill(),)
+        case Starting(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
+            return replace(state, asking=True), (Probe(past.run, first=True),)
+        case Starting(past, asking=False), Hinted(now):
+            return replace(state, asking=True), (Probe(past.run, first=True),)
+        case Starting(past), Probed(now, run, ok, detail) if run == past.run:
+            if ok:
+                return Ready(past, detail, now + policy.probe_every), ()
+            return replace(state, asking=False, ask_at=now + ASK_AGAIN), ()
+
+        case Ready(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
+            return replace(state, asking=True), (Probe(past.run, first=False),)
+        case Ready(past, misses=misses), Probed(now, run, ok, detail) if run == past.run:
+            ask_at = now + policy.probe_every
+            if ok:
+                reason = "answers again" if misses else state.reason
+                return replace(state, reason=reason, asking=False, ask_at=ask_at, misses=0), ()
+            if misses + 1 >= policy.unhealthy_after:
+                why = f"{misses + 1} health checks in a row failed, the last one: {detail}"
+                return Stopping(past, why, now, Then.RETRY, killed=True), (Kill(),)
+            why = f"{misses + 1} of {policy.unhealthy_after} health checks failed: {detail}"
+            return replace(state, reason=why, asking=False, ask_at=ask_at, misses=misses + 1), ()
+
+        case ((Starting(past) | Ready(past)), Asked(now, Wish.STOP, by)):
+            return Stopping(past, f"stop asked for by {by}", now, Then.END), (Terminate(),)
+        case ((Starting(past) | Ready(past)), Asked(now, Wish.RESTART, by)):
+            return Stopping(past, f"restart asked for by {by}", now, Then.RESTART), (Terminate(),)
+        case Backoff(past), Asked(_, Wish.STOP, by):
+            return Ended(past, f"stop asked for by {by}"), ()
+        case Backoff(past), Asked(now, Wish.RESTART, by):
+            return _launch(past, now, f"restart asked for by {by}", fresh=True)
+        case Idle(past), Asked(_, Wish.STOP, by):
+            return Ended(past, f"stop asked for by {by}"), ()
+
+        case Stopping(then=Then.END, killed=False), Asked(_, Wish.STOP, by):
+            return replace(state, reason=f"stop asked for again by {by}: killed", killed=True), (Kill(),)
+        case Stopping(then=Then.RESTART | Then.RETRY), Asked(_, Wish.STOP, by):
+            return replace(state, reason=f"stop asked for by {by}", then=Then.END), ()
+        case Stopping(since=since, killed=False), Ticked(now) if now - since >= policy.stop_within:
+            why = f"{state.reason}; not gone within {policy.stop_within:g} s: killed"
+            return replace(state, reason=why, killed=True), (Kill(),)
+        case Stopping(past, reason, then=Then.END), Gone():
+            return Ended(past, reason), ()
+        case Stopping(past, reason, then=Then.RESTART), Gone(now):
+            return _launch(past, now, reason, fresh=True)
+        case Stopping(past, reason, then=Then.RETRY), Gone(now):
+            return _bury(past, now, reason, policy)
+
+        case Backoff(past, reason, until), Ticked(now) if now >= until:
+            return _launch(past, now, f"after: {reason}")
+
+        case _:
+            return state, ()
+
+
+def wakes_at(state: State, policy: Policy) -> float | None:
+    """When `step` next wants a `Ticked`, if nothing else happens before."""
+    match state:
+        case Starting(since=since, asking=asking, ask_at=ask_at):
+            deadline = since + policy.ready_within
+            return deadline if asking else min(deadline, ask_at)
+        case Ready(asking=False, ask_at=ask_at):
+            return ask_at
+        case Stopping(since=since, killed=False):
+            return since + policy.stop_within
+        case Backoff(until=until):
+            return until
+        case _:
+            return None
+
+
+def _launch(past: Past, now: float, reason: str, *, fresh: bool = False) -> Step:
+    run = past.run + 1
+    past = replace(past, run=run, restarts=run - 1)
+    return Starting(past, reason, now, ask_at=now + ASK_AGAIN), (Launch(run, fresh),)
+
+
+def _bury(past: Past, now: float, how: str, policy: Policy) -> Step:
+    """Count a death; launch again within the budget, else give up (Erlang's intensity and period)."""
+    deaths = (*(d for d in past.deaths if now - d < policy.window), now)
+    past = replace(past, deaths=deaths)
+    if len(deaths) > policy.deaths:
+        why = f"{how}; {len(deaths)} deaths within {policy.window:g} s, {policy.deaths} allowed: gave up"
+        return Ended(past, why, failed=True), ()
+    pause = policy.pause_before(len(deaths))
+    if pause <= 0:
+        return _launch(past, now, f"after: {how}")
+    return Backoff(past, how, now + pause), ()

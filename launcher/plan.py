@@ -1,0 +1,124 @@
+"""What will run: the exact command and environment, where each value comes from, and the patience it gets.
+
+A plan is a value that goes to a file and back (`to_json`, `from_json`): the supervisor reads it from there.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from launcher.lifecycle import Policy
+
+SCHEMA = 1
+NO_REASON = "no reason given there"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One flag (`--tp-size`) or variable of the plan: its value, the layer that set it, and why."""
+
+    name: str
+    value: str
+    layer: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the supervisor needs; `words` are what `up` was told, so that a restart asks for the same."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    host: str
+    port: int
+    model: str
+    model_name: str
+    policy: Policy
+    settings: tuple[Setting, ...]
+    words: dict[str, Any]
+    key_file: str | None = None
+    key_config: str | None = None
+    open_without_key: bool = False
+
+    @property
+    def python(self) -> str:
+        """The engine's interpreter."""
+        return self.argv[0]
+
+
+def words_of(name: str, value: object) -> list[str]:
+    """A flag and its value as SGLang's argparse takes them; a false one is left out.
+
+    A value that begins with a dash is joined with `=`, or argparse would take it for an option.
+    """
+    match value:
+        case False:
+            return []
+        case True:
+            return [f"--{name}"]
+        case list():
+            return [f"--{name}", *map(str, value)] if value else []
+        case _:
+            text = str(value)
+            return [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
+
+
+def shell(plan: Plan) -> str:
+    """The plan as text to paste into a shell: the same bytes reach the same program as under `up`."""
+    lines = [f"# glm5-serve: profile {plan.name}"]
+    if plan.key_config:
+        # The braces keep the umask of the shell it is pasted into.
+        folder, key = shlex.quote(plan.key_config.rpartition("/")[0]), shlex.quote(plan.key_file or "")
+        lines.append(f"(umask 077 && mkdir -p {folder} &&")
+        lines.append(f'  printf \'api-key: "%s"\\n\' "$(cat {key})" > {shlex.quote(plan.key_config)})')
+    words = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
+    words.append(" ".join(map(shlex.quote, plan.argv[:3])))
+    words.extend(_options(plan.argv[3:]))
+    return "\n".join([*lines, " \\\n  ".join(words)]) + "\n"
+
+
+def _options(argv: tuple[str, ...]) -> list[str]:
+    lines: list[list[str]] = []
+    for word in argv:
+        if word.startswith("--") or not lines:
+            lines.append([])
+        lines[-1].append(shlex.quote(word))
+    return [" ".join(line) for line in lines]
+
+
+def differences(old: Plan, new: Plan) -> list[str]:
+    """What would run otherwise, a line each: `-` as it is, `+` as it would be."""
+    before = {setting.name: setting.value for setting in old.settings} | {"python": old.python}
+    after = {setting.name: setting.value for setting in new.settings} | {"python": new.python}
+    lines = []
+    for name in dict.fromkeys([*before, *after]):
+        if before.get(name) != after.get(name):
+            lines += [f"- {name} {before[name]}".rstrip()] if name in before else []
+            lines += [f"+ {name} {after[name]}".rstrip()] if name in after else []
+    return lines
+
+
+def to_json(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON data, versioned by `schema`. It holds the path of a key, never a key."""
+    return {"schema": SCHEMA, **asdict(plan)}
+
+
+def from_json(data: Mapping[str, Any]) -> Plan:
+    """The plan that `to_json` gave. Raises ValueError for another schema, KeyError or TypeError for no plan."""
+    fields = dict(data)
+    if (schema := fields.pop("schema", None)) != SCHEMA:
+        raise ValueError(f"a plan of schema {schema}, wanted {SCHEMA}")
+    fields["argv"] = tuple(fields["argv"])
+    fields["policy"] = Policy(**fields["policy"])
+    fields["settings"] = tuple(Setting(**setting) for setting in fields["settings"])
+    return Plan(**fields)
+
+
+def loads(text: str) -> Plan:
+    """A plan from the text of its file."""
+    return from_json(json.loads(text))

@@ -1,0 +1,123 @@
+"""One run of the server: its session, started and signalled by this class alone, and counted to zero."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from launcher import reaper
+
+
+@dataclass(frozen=True)
+class Died:
+    """The end of the server's first process: `status` as waitpid has it, `how` in words."""
+
+    status: int | None
+    how: str
+
+
+class Session:
+    """A server under its reaper (see `reaper.py` for who kills what when)."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        """Start `argv` with exactly `env`; output of every process goes to `self.output` (a pipe)."""
+        self.control, theirs = socket.socketpair()
+        self.output, output = os.pipe()
+        self.control.setblocking(False)
+        os.set_blocking(self.output, False)
+        self.pid: int | None = None
+        self.died: Died | None = None
+        self._words = b""
+        command = [sys.executable, "-I", "-S", reaper.__file__, str(theirs.fileno()), "--", *argv]
+        with theirs, open(output, "wb", buffering=0) as sink:
+            self._reaper = subprocess.Popen(
+                command,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    def terminate(self) -> None:
+        """SIGTERM to the server's first process alone.
+
+        SGLang drains only then: a scheduler that gets the signal itself dies of it (seen on 0.5.23).
+        """
+        self._say(b"T")
+
+    def kill(self) -> None:
+        """SIGKILL to every process of the session."""
+        self._say(b"K")
+
+    def listen(self) -> bool:
+        """Take in what the reaper said; False once the last process is gone."""
+        try:
+            words = self.control.recv(4096)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            words = b""
+        self._words += words
+        *lines, self._words = self._words.split(b"\n")
+        for line in lines:
+            self._hear(line.decode())
+        return bool(words)
+
+    def pieces(self) -> Iterator[bytes]:
+        """What the server printed and nobody read yet."""
+        while True:
+            try:
+                piece = os.read(self.output, 1 << 16)
+            except BlockingIOError:
+                return
+            if not piece:
+                return
+            yield piece
+
+    def close(self) -> Died:
+        """After `listen` said False: let go of everything, and say how the server ended.
+
+        The launcher is a subreaper too: if the reaper itself was killed, its flock came here.
+        """
+        self.control.close()
+        self._reaper.wait()
+        reaper.exterminate()
+        os.close(self.output)
+        return self.died or Died(None, "its reaper was killed")
+
+    def members(self) -> list[int]:
+        """The living processes of the session, the reaper left out."""
+        return reaper.descendants(self._reaper.pid)
+
+    def _say(self, word: bytes) -> None:
+        try:
+            self.control.send(word)
+        except OSError:
+            return  # the reaper is gone: `listen` will tell
+
+    def _hear(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        if word == "pid":
+            self.pid = int(rest)
+        elif word == "exec":
+            self.died = Died(127, f"could not be executed: {rest}")
+        elif word == "exit":
+            self.died = Died(int(rest), in_words(int(rest)))
+
+
+def in_words(status: int) -> str:
+    """A wait status as an operator says it."""
+    if status >= 0:
+        return f"exited with status {status}"
+    return (
+        f"was killed by {signal.Signals(-status).name}"
+        if -status in set(signal.Signals)
+        else f"signal {-status}"
+    )

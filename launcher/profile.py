@@ -1,0 +1,111 @@
+"""What a profile may say: its keys, their types and defaults. Unknown keys are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+)
+
+from launcher.lifecycle import Policy
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a NUL byte cannot be passed to a program")
+    return text
+
+
+def _whole_number_as_text(value: object) -> object:
+    if isinstance(value, bool):
+        # NCCL reads its numbers with strtol: "true" is 0 there, silently (src/misc/param.cc).
+        raise ValueError('write "1" or "0": programs read true and false as text, NCCL as 0')
+    return str(value) if isinstance(value, int) else value
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+FlagValue = bool | int | Number | Text | list[int | Number | Text]
+FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Engine(_Table):
+    """The interpreter that has SGLang."""
+
+    python: Text = "python3"
+
+
+class Access(_Table):
+    """Who may talk to the server."""
+
+    api_key_file: Text | None = None
+    open_without_key: bool = False
+
+
+class Supervision(_Table):
+    """How patient the launcher is; times in seconds. `lifecycle.Policy` says what each one does."""
+
+    ready_within: PositiveFloat = Policy.ready_within
+    stop_within: NonNegativeFloat = Policy.stop_within
+    probe_every: PositiveFloat = Policy.probe_every
+    unhealthy_after: PositiveInt = Policy.unhealthy_after
+    deaths: Annotated[int, Field(ge=0)] = Policy.deaths
+    window: PositiveFloat = Policy.window
+    pause: NonNegativeFloat = Policy.pause
+    pause_max: NonNegativeFloat = Policy.pause_max
+
+    def policy(self) -> Policy:
+        """The same as the state machine takes it."""
+        return Policy(**self.model_dump())
+
+
+class Flags(BaseModel):
+    """SGLang's own options by their long names. The ones that the launcher itself reads are typed."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    __pydantic_extra__: dict[str, FlagValue] = Field(init=False)
+
+    model_path: Text = Field(validation_alias=AliasChoices("model-path", "model"), min_length=1)
+    served_model_name: Text | None = Field(None, validation_alias="served-model-name")
+    # SGLang's own defaults (arg_groups/fields, 0.5.8 to 0.5.23).
+    host: Text = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 30000
+
+
+class Profile(_Table):
+    """A profile after its layers were put together."""
+
+    description: Text = ""
+    extends: Text | None = None
+    engine: Engine = Engine()
+    access: Access = Access()
+    supervision: Supervision = Supervision()
+    flags: Flags
+    env: dict[VariableName, Annotated[Text, BeforeValidator(_whole_number_as_text)]] = {}
+    why: dict[str, Text] = {}
+
+
+def known_keys(location: tuple[str | int, ...]) -> list[str]:
+    """The keys that may stand in the table that holds `location`."""
+    model: Any = Profile
+    for part in location[:-1]:
+        field = model.model_fields.get(part)
+        model = field.annotation if field else None
+        if model is None or not hasattr(model, "model_fields"):
+            return []
+    return list(model.model_fields)

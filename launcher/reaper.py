@@ -1,0 +1,142 @@
+"""A small init for one server: whatever the server starts, however it detaches, dies when the launcher does.
+
+Runs as a program of its own between the launcher and the server (`python -I -S reaper.py FD -- COMMAND...`)
+and needs no privilege. It is a child subreaper, so every orphan of the server becomes its child, and it holds
+one end of a socket whose other end the launcher holds. The kernel closes that end when the launcher is gone,
+SIGKILL included; then, or when it reads `K`, it kills every descendant until none is left.
+
+    launcher -> reaper   T  SIGTERM to the server's first process     K  kill everything     (closed)  the same
+    reaper -> launcher   pid N | exec WHY | exit STATUS               (closed)  the last process is gone
+
+`exit` comes when the first process ends, STATUS as waitpid has it (a signal is negative). Whatever the
+server left behind is killed then: SGLang's own ranks may outlive their parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
+
+
+def become_subreaper() -> None:
+    """Have every orphaned descendant reparented to this process instead of to init (Linux >= 3.4)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def descendants(root: int) -> list[int]:
+    """The living processes below `root`, parents first; zombies are dead and not listed."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", "rb") as file:
+                state, parent = file.read().rpartition(b")")[2].split()[:2]
+        except OSError:
+            continue
+        if state != b"Z":
+            children.setdefault(int(parent), []).append(int(entry))
+    found, todo = [], [root]
+    while todo:
+        for child in children.get(todo.pop(), ()):
+            found.append(child)
+            todo.append(child)
+    return found
+
+
+def exterminate() -> dict[int, int]:
+    """Kill every descendant until none is left; the status of each that was this process's own child.
+
+    All are stopped before any is killed, so that none forks while the list is read. Returns late when the
+    driver holds one in uninterruptible sleep: nothing can kill that, and its memory is not free yet.
+    """
+    dead: dict[int, int] = {}
+    pause = 0.002
+    while victims := descendants(os.getpid()):
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in victims:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        dead |= reap()
+        time.sleep(pause)
+        pause = min(pause * 2, 0.2)
+    return dead | reap()
+
+
+def reap() -> dict[int, int]:
+    """Collect every dead child: pid -> status, a signal as a negative number."""
+    dead: dict[int, int] = {}
+    try:
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return dead
+            dead[pid] = os.waitstatus_to_exitcode(status)
+    except ChildProcessError:
+        return dead
+
+
+def watch(control: socket.socket, command: list[str]) -> None:
+    """Start `command`, obey `control`, and return when the last process is gone."""
+    asleep, awake = socket.socketpair()
+    for end in (asleep, awake):
+        end.setblocking(False)
+    signal.set_wakeup_fd(awake.fileno(), warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+
+    try:
+        defaults = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT]
+        server = os.posix_spawnp(command[0], command, os.environ, setsigdef=defaults, setsigmask=[])
+    except OSError as error:
+        say(control, f"exec {error.strerror}: {command[0]}")
+        return
+    say(control, f"pid {server}")
+
+    dead: dict[int, int] = {}
+    told_to_kill = False
+    while server not in dead and not told_to_kill:
+        for ready in select.select([control, asleep], [], [])[0]:
+            word = ready.recv(64)
+            if ready is control:
+                told_to_kill = not word or b"K" in word
+                if b"T" in word:
+                    os.kill(server, signal.SIGTERM)
+            else:
+                told_to_kill |= bool(set(word) & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+        dead |= reap()
+    if server in dead:
+        say(control, f"exit {dead[server]}")
+        exterminate()
+    else:
+        say(control, f"exit {exterminate().get(server, -signal.SIGKILL)}")
+
+
+def say(control: socket.socket, text: str) -> None:
+    """Tell the launcher, if it is still there."""
+    with contextlib.suppress(OSError):
+        control.send(text.encode() + b"\n")
+
+
+def main() -> None:
+    """Take the socket and the command from the command line."""
+    descriptor, dashes, *command = sys.argv[1:]
+    assert dashes == "--", "usage: reaper.py FD -- COMMAND..."
+    control = socket.socket(fileno=int(descriptor))
+    control.set_inheritable(False)
+    become_subreaper()
+    ctypes.CDLL(None).prctl(PR_SET_NAME, b"glm5-reaper", 0, 0, 0)
+    watch(control, command)
+
+
+if __name__ == "__main__":
+    main()

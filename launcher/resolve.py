@@ -1,0 +1,166 @@
+"""From a profile's name and what was said beside it to the plan: the same for `render`, `up` and `restart`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from launcher import layers
+from launcher.errors import RefusalError
+from launcher.plan import NO_REASON, Plan, Setting, words_of
+from launcher.profile import Profile, known_keys
+
+# Spelled out in plan.key_config's YAML instead: an argument is readable by every user of the host (ps).
+SECRET_FLAGS = ("api-key", "admin-api-key")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the operator said: a profile and what shall differ from it."""
+
+    profile: str
+    settings: tuple[str, ...] = ()
+    api_key_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A profile whose layers were put together and found sound."""
+
+    name: str
+    path: Path
+    profile: Profile
+    flags: dict[str, Any]  # in the order in which they will stand in the command
+    origin: dict[str, layers.Layer] = field(repr=False)
+
+
+def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
+    """The profile that was asked for. Raises RefusalError naming every error of it at once."""
+    found = layers.find(ask.profile, environ)
+    settings = list(ask.settings)
+    stack = layers.lineage(found, environ)
+    stack += [layers.from_environment(environ), layers.from_settings(settings)]
+    if ask.api_key_file is not None:
+        key_file = str(Path(ask.api_key_file).expanduser().absolute())
+        stack.append(layers.Layer("--api-key-file", {"access": {"api_key_file": key_file}}))
+    values, origin = layers.overlay(stack)
+    values = layers.expand(values, environ)
+    errors: list[str] = []
+    profile = None
+    try:
+        profile = Profile.model_validate(values)
+    except ValidationError as error:
+        errors = [_in_words(problem, origin, found.path) for problem in error.errors()]
+    flags = values.get("flags")
+    errors += _flag_errors(flags if isinstance(flags, dict) else {}, origin)
+    errors += _why_errors(stack)
+    if errors or profile is None:
+        count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+        listing = "".join(f"\n  {line}" for line in errors)
+        raise RefusalError(f"profile {found.name} has {count}:{listing}", fix="mend them where they stand")
+    return Composed(found.name, found.path, profile, values["flags"], origin)
+
+
+def resolve(composed: Composed, ask: Ask, folder: Path, environment: Mapping[str, str]) -> Plan:
+    """The plan of a profile; `folder` is where the running instance will keep its files.
+
+    `environment` are the GLM5_SERVE__ variables that took part, kept so that a restart sees the same.
+    """
+    profile = composed.profile
+    argv = [profile.engine.python, "-m", "sglang.launch_server"]
+    settings = []
+    for name, value in composed.flags.items():
+        if words := words_of(name, value):
+            argv += words
+            # words are ["--name"], ["--name", "value", ...] or ["--name=value"]
+            text = " ".join(words[1:]) or words[0].partition("=")[2]
+            settings.append(_setting(f"--{name}", text, f"flags.{name}", name, composed))
+    key_config = None
+    if profile.access.api_key_file:
+        key_config = str(folder / "config.yaml")
+        argv += ["--config", key_config]
+        why = "SGLang reads the API key from this file, so that it is in no argument list"
+        settings.append(Setting("--config", key_config, "glm5-serve", why))
+    for name, value in profile.env.items():
+        settings.append(_setting(name, value, f"env.{name}", name, composed))
+    return Plan(
+        name=composed.name,
+        argv=tuple(argv),
+        env=dict(profile.env),
+        host=profile.flags.host,
+        port=profile.flags.port,
+        model=profile.flags.model_path,
+        model_name=profile.flags.served_model_name or profile.flags.model_path,
+        policy=profile.supervision.policy(),
+        settings=tuple(settings),
+        words={
+            "profile": str(composed.path),
+            "settings": list(ask.settings),
+            "api_key_file": ask.api_key_file,
+            "environment": dict(environment),
+        },
+        key_file=profile.access.api_key_file,
+        key_config=key_config,
+        open_without_key=profile.access.open_without_key,
+    )
+
+
+def _setting(name: str, value: str, key: str, reason: str, composed: Composed) -> Setting:
+    layer = composed.origin[key]
+    said = layer.values.get("why", {}).get(reason)
+    asked = layer.place if layer.place.startswith(("-", "environment")) else None
+    return Setting(name, value, layer.place, said or (f"asked for by {asked}" if asked else NO_REASON))
+
+
+def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path) -> str:
+    # A union's error ends in the names of its branches: the key is the longest part that a layer set.
+    location = tuple(problem["loc"])
+    known = [
+        ".".join(map(str, location[:n]))
+        for n in range(len(location), 0, -1)
+        if ".".join(map(str, location[:n])) in origin
+    ]
+    key = known[0] if known else ".".join(map(str, location))
+    within = [layer for name, layer in origin.items() if name == key or name.startswith(f"{key}.")]
+    place = within[-1].place if within else str(path)
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), known_keys(location), n=1)
+        message = "unknown key" + (f", did you mean {near[0]}?" if near else "")
+    elif problem["type"] == "missing":
+        message = "is required"
+    else:
+        message = f"{message}, not {problem['input']!r}"
+    return f"{place}: {key}: {message}"
+
+
+def _flag_errors(flags: Mapping[str, object], origin: Mapping[str, layers.Layer]) -> list[str]:
+    errors = []
+    for name in flags:
+        where = (
+            f"{origin[f'flags.{name}'].place}: flags.{name}" if f"flags.{name}" in origin else f"flags.{name}"
+        )
+        plain = name.lstrip("-").replace("_", "-").lower()
+        if name in SECRET_FLAGS:
+            errors.append(f"{where}: would show the key in `ps`; use access.api_key_file or --api-key-file")
+        elif name == "config" and "access.api_key_file" in origin:
+            errors.append(f"{where}: SGLang takes one --config, and access.api_key_file needs it")
+        elif name != plain:
+            errors.append(f"{where}: not an option name, did you mean {plain}?")
+    return errors
+
+
+def _why_errors(stack: Sequence[layers.Layer]) -> list[str]:
+    errors = []
+    for layer in stack:
+        why, flags, env = (layer.values.get(table) for table in ("why", "flags", "env"))
+        said = {*(flags if isinstance(flags, dict) else ()), *(env if isinstance(env, dict) else ())}
+        for name in why if isinstance(why, dict) else ():
+            if name not in said:
+                errors.append(f"{layer.place}: why.{name}: explains a flag or variable that is not set there")
+    return errors

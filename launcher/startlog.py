@@ -1,0 +1,90 @@
+"""What SGLang's own log says about a start: which phase it is in, how far, and whether it is ready.
+
+The markers were read off the logs of 0.5.8 to 0.5.23; `tests/logs` holds whole starts, recorded here and by
+others. They are hints: readiness is decided by a generated token (`health.py`), never by a line of text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+PHASES = {
+    "process": "process up",
+    "distributed": "distributed init",
+    "weights": "weights",
+    "kv": "KV pool",
+    "graphs": "CUDA graphs",
+    "warmup": "warm-up",
+}
+_ORDER = list(PHASES)
+
+# Each text opens its phase. "Init torch distributed" is the wording up to 0.5.16 or so, "Init parallel" later.
+_OPENS = (
+    ("Init torch distributed begin", "distributed"),
+    ("Init parallel begin", "distributed"),
+    ("Load weight begin", "weights"),
+    ("KV Cache is allocated", "kv"),
+    ("Capture cuda graph begin", "graphs"),
+    ("Capture target decode CUDA graph begin", "graphs"),
+    ("Capture draft", "graphs"),
+    ("Uvicorn running on", "warmup"),
+)
+READY = "The server is fired up and ready to roll!"
+# tqdm as SGLang uses it: "Multi-thread loading shards:  12% Completed | 6/47 [00:10<01:10,  1.7s/it]"
+_BAR = re.compile(r"(?:shards|Capturing)\b.*?(\d+)/(\d+) \[[\d:]+<([\d:?]+)")
+# The line a Python traceback ends in, or argparse's: the first of a run is nearest to the root cause.
+_ERROR = re.compile(
+    r"^(?:\[[^]]*\] )?((?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)|[\w .-]+: error)\b:? ?.*)"
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a phase is: shards or graphs done, of how many, and SGLang's own estimate of the rest (mm:ss)."""
+
+    done: int
+    total: int
+    left: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of the server as far as its log tells; `began` maps each phase to its first second."""
+
+    began: dict[str, float]
+    progress: Progress | None = None
+    fired_up: bool = False
+    error: str | None = None
+
+    @property
+    def phase(self) -> str:
+        """The phase it is in."""
+        return next(reversed(self.began))
+
+    def seconds(self, now: float) -> dict[str, float]:
+        """How long each phase took; the present one up to `now`."""
+        edges = [*self.began.values(), now]
+        return {phase: round(edges[i + 1] - edges[i], 3) for i, phase in enumerate(self.began)}
+
+
+def begin(now: float) -> Start:
+    """A start whose process was just launched."""
+    return Start({"process": now})
+
+
+def read(start: Start, line: str, now: float) -> Start:
+    """The start after one more line. Phases only move on: eight ranks log each step at different times."""
+    for text, phase in _OPENS:
+        if text in line:
+            if _ORDER.index(phase) <= _ORDER.index(start.phase):
+                return start
+            return replace(start, began={**start.began, phase: now}, progress=None)
+    if READY in line:
+        return replace(start, fired_up=True)
+    if bar := _BAR.search(line):
+        done, total, left = bar.groups()
+        return replace(start, progress=Progress(int(done), int(total), left))
+    if start.error is None and (error := _ERROR.match(line)):
+        return replace(start, error=error[1].strip()[:500])
+    return start

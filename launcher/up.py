@@ -1,0 +1,122 @@
+"""Bringing a profile up: resolve, claim, check, and become the supervisor, or start one and watch it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from launcher import console, layers
+from launcher.errors import Exit
+from launcher.instance import Instance, state_home
+from launcher.plan import Plan, to_json
+from launcher.preflight import require
+from launcher.resolve import Ask, compose, resolve
+
+LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher
+
+
+def planned(ask: Ask, environ: Mapping[str, str]) -> tuple[Plan, Instance]:
+    """The plan for what was asked, and the instance it is for. Nothing is written."""
+    composed = compose(ask, environ)
+    instance = Instance(state_home(environ), composed.name)
+    return resolve(composed, ask, instance.folder, layers.ours(environ)), instance
+
+
+def up(ask: Ask, environ: Mapping[str, str], *, detach: bool, as_json: bool) -> int:
+    """Bring a profile up; in the foreground this does not return.
+
+    Raises RefusalError when something is in the way: nothing was started then.
+    """
+    plan, instance = planned(ask, environ)
+    lock = instance.claim()
+    require(plan, environ)
+    try:
+        instance.write(instance.plan, to_json(plan))
+    except OSError as error:
+        raise instance.cannot_write(error) from None
+    if detach:
+        return _watch(instance, lock, console.screen(console.kind_for(sys.stderr, as_json=as_json)))
+    _become_supervisor(instance, lock, console.kind_for(sys.stderr, as_json=as_json))
+
+
+def supervisor_command(instance: Instance, screen: str) -> list[str]:
+    """The supervisor's own command. It is a new program, so that what was imported here does not stay."""
+    return [sys.executable, "-P", "-m", "launcher.supervisor", str(instance.folder), screen]
+
+
+def _become_supervisor(instance: Instance, lock: int, screen: str) -> NoReturn:
+    os.set_inheritable(lock, True)
+    command = supervisor_command(instance, screen)
+    os.execv(command[0], command)
+
+
+def _watch(instance: Instance, lock: int, show: Callable[[dict[str, Any]], None]) -> int:
+    """Start the supervisor in a session of its own and show what it says until it is ready, or is not to be."""
+    seen = instance.events.stat().st_size if instance.events.exists() else 0
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with instance.launcher_log.open("ab") as log:
+        launcher = subprocess.Popen(
+            supervisor_command(instance, "plain"),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock],
+            start_new_session=True,
+        )
+    os.close(lock)
+    events = read_events(instance.events, seen, lambda: launcher.poll() is None)
+    while True:
+        # A stop is asked for once per Ctrl-C; the watching goes on until it is done.
+        try:
+            return show_until_settled(events, show, lambda: _said_last(instance, launcher))
+        except KeyboardInterrupt:
+            launcher.send_signal(signal.SIGTERM)
+            events = read_events(instance.events, _size(instance.events), lambda: launcher.poll() is None)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _said_last(instance: Instance, launcher: subprocess.Popen[bytes]) -> int:
+    status = launcher.wait()
+    if status not in (Exit.FINE, Exit.NO):
+        with contextlib.suppress(OSError):
+            print(instance.launcher_log.read_text()[-2000:], file=sys.stderr)
+    return status if status > 0 else Exit.NO
+
+
+def show_until_settled(
+    events: Iterator[dict[str, Any]], show: Callable[[dict[str, Any]], None], at_end: Callable[[], int]
+) -> int:
+    """Show events until one says ready (0) or that there is nothing more to wait for; `at_end` if none does."""
+    for event in events:
+        show(event)
+        if event.get("event") == "state" and event["state"] == "ready":
+            return Exit.FINE
+    return at_end()
+
+
+def read_events(path: Path, offset: int, going_on: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+    """Events from byte `offset` on as they are written, until `going_on` says no more will be."""
+    rest = b""
+    while True:
+        alive = going_on()  # asked first: what was written before the end is still read
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(offset)
+            piece = file.read()
+            offset += len(piece)
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from map(json.loads, lines)
+        if not alive:
+            return
+        time.sleep(LOOK_EVERY)
