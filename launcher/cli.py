@@ -34,9 +34,7 @@ def complete_profile(context: click.Context, parameter: click.Parameter, incompl
 def profile_option(*, required: bool) -> Callable[..., Any]:
     """--profile, with names completed."""
     meaning = (
-        "A name (`glm5-serve profiles`) or a path."
-        if required
-        else "Which one; may be left out if one is up."
+        "A name (`glm5-serve profiles`) or a path." if required else "Which one; may be left out if one is up."
     )
     return click.option(
         "-p", "--profile", metavar="NAME", required=required, shell_complete=complete_profile, help=meaning
@@ -59,9 +57,7 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group(
-    epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="glm5-serve")
 def cli() -> None:
     """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang, and keep them up."""
@@ -146,9 +142,7 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     instance = remote.pick(home(), profile)
     said = remote.down(instance, now=now)
     print(
-        json.dumps({"schema": 1, "profile": instance.name, "state": "stopped", "said": said})
-        if as_json
-        else said
+        json.dumps({"schema": 1, "profile": instance.name, "state": "stopped", "said": said}) if as_json else said
     )
 
 

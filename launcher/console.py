@@ -123,9 +123,7 @@ class LiveScreen:
 
         self._end(None)
         self.done, self.phase, self.since, self.bar = [], "process", time.monotonic(), None
-        self.live = Live(
-            get_renderable=self._picture, console=self.console, refresh_per_second=8, transient=True
-        )
+        self.live = Live(get_renderable=self._picture, console=self.console, refresh_per_second=8, transient=True)
         self.live.start()
 
     def _end(self, seconds: Mapping[str, float] | None) -> None:

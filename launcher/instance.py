@@ -164,16 +164,12 @@ class Instance:
             same = launcher["boot_id"] == boot_id() and start_ticks(pid) == launcher["start_ticks"]
         except FileNotFoundError:
             return (
-                self._bare("starting", "being launched")
-                if held
-                else self._bare("stopped", "never started here")
+                self._bare("starting", "being launched") if held else self._bare("stopped", "never started here")
             )
         except PermissionError:
             return self._bare("unknown", f"{self.state} may not be read by this user")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            return self._bare(
-                "unknown", f"{self.state} was not written by glm5-serve: {type(error).__name__}"
-            )
+            return self._bare("unknown", f"{self.state} was not written by glm5-serve: {type(error).__name__}")
         if held and same:
             return dict(seen)
         if held:

@@ -32,9 +32,7 @@ def read_key(path: Path) -> str:
         raise RefusalError(f"the API key file {path} is not a regular file", fix=fix)
     if mode & 0o077:
         open_to = stat.filemode(mode)
-        raise RefusalError(
-            f"the API key file {path} is open to others ({open_to}), wanted -rw-------", fix=fix
-        )
+        raise RefusalError(f"the API key file {path} is open to others ({open_to}), wanted -rw-------", fix=fix)
     if not _TOKEN.fullmatch(text):
         allowed = "letters, digits and - . _ ~ + / ="
         raise RefusalError(f"{path} holds no usable API key: wanted one word of {allowed}", fix=fix)

@@ -108,9 +108,7 @@ def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
         found = _parent(parent, found, environ)
         if found.path in seen:
             circle = " -> ".join(path.stem for path in [*seen, found.path])
-            raise RefusalError(
-                f"{seen[0]}: extends itself: {circle}", fix=f"remove `extends` from {seen[-1]}"
-            )
+            raise RefusalError(f"{seen[0]}: extends itself: {circle}", fix=f"remove `extends` from {seen[-1]}")
         seen.append(found.path)
         layers.insert(0, read(found))
     return layers
@@ -172,9 +170,7 @@ def _put(values: Tree, path: list[str], text: str, said: str) -> None:
 
 def _typed(text: str) -> Any:
     """Text as TOML reads it, so `8` is a number and `true` a boolean; anything else is a string."""
-    if not re.fullmatch(
-        r"true|false|[+-]?\d[\d_]*(\.\d+)?([eE][+-]?\d+)?|\[.*\]|\".*\"|'.*'", text, re.DOTALL
-    ):
+    if not re.fullmatch(r"true|false|[+-]?\d[\d_]*(\.\d+)?([eE][+-]?\d+)?|\[.*\]|\".*\"|'.*'", text, re.DOTALL):
         return text
     try:
         return tomllib.loads(f"x = {text}")["x"]

@@ -1,12 +1,13 @@
-"""Every state of a served model, and everything that can happen to it, in one `match`.
+r"""Every state of a served model, and everything that can happen to it, in one `match`.
 
 Pure: no clock, no process, no file. Time comes in with the events (`now`, monotonic seconds), wishes come
 in as events, and what should be done about it goes out as actions. `supervisor.py` carries the actions out.
 
-    Idle --> Starting --> Ready --.            Stopping is where every kill waits until the last process
-               ^  |         |      \\           is gone; `then` says what follows: the end, another start
-               |  '--> Stopping <--'           that was asked for, or a start that counts as a death.
-               '--- Backoff <-'--> Ended
+    Idle -> Starting -> Ready          Stopping is where everyone waits until the last process is gone;
+              ^  |        |            its `then` says what follows: the end, a start that was asked
+              |  '> Stopping <'        for, or a start that counts as a death. A death in Starting or
+              |      |    |            Ready goes to Backoff at once, or to Ended when the budget of
+              '-- Backoff  '-> Ended   deaths is spent.
 """
 
 from __future__ import annotations
@@ -211,10 +212,10 @@ ASK_AGAIN = 0.1  # seconds between questions to a server that is not ready yet
 
 
 def step(state: State, event: Event, policy: Policy) -> Step:
-    """The next state and what to do now. An event that changes nothing returns the state itself."""
+    """Give the next state and what to do now. An event that changes nothing returns the state itself."""
     match state, event:
         case Idle(past), Begun(now):
-            return _launch(past, now, "starting")
+            return _launch(past, now, "first start")
 
         case Starting(past), Gone(now, status, how) if status is not None and status > 0:
             # The server said no by itself (bad argument, missing model, no memory): it would say it again.

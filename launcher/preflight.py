@@ -45,15 +45,15 @@ def _require_guarded(plan: Plan) -> None:
         read_key(Path(plan.key_file))
     elif not is_loopback(plan.host) and not plan.open_without_key:
         raise RefusalError(
-            f"profile {plan.name} binds {plan.host} without an API key: whoever reaches port {plan.port} may use "
-            "the model and SGLang's admin endpoints",
-            fix="add --api-key-file FILE, or bind loopback (--set flags.host=127.0.0.1), or say it in so many words: "
-            "--set access.open_without_key=true",
+            f"profile {plan.name} binds {plan.host} without an API key: whoever reaches port {plan.port} may "
+            "use the model and SGLang's admin endpoints",
+            fix="add --api-key-file FILE, or bind loopback (--set flags.host=127.0.0.1), or say it in so many "
+            "words: --set access.open_without_key=true",
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Does an address, or `localhost`, stay on this host?"""
+    """Whether an address, or `localhost`, stays on this host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -34,7 +34,7 @@ class Session:
         self.died: Died | None = None
         self._words = b""
         command = [sys.executable, "-I", "-S", reaper.__file__, str(theirs.fileno()), "--", *argv]
-        with theirs, open(output, "wb", buffering=0) as sink:
+        with theirs, os.fdopen(output, "wb", buffering=0) as sink:
             self._reaper = subprocess.Popen(
                 command,
                 env=dict(env),
@@ -117,7 +117,5 @@ def in_words(status: int) -> str:
     if status >= 0:
         return f"exited with status {status}"
     return (
-        f"was killed by {signal.Signals(-status).name}"
-        if -status in set(signal.Signals)
-        else f"signal {-status}"
+        f"was killed by {signal.Signals(-status).name}" if -status in set(signal.Signals) else f"signal {-status}"
     )

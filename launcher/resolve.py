@@ -142,9 +142,7 @@ def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path) -> s
 def _flag_errors(flags: Mapping[str, object], origin: Mapping[str, layers.Layer]) -> list[str]:
     errors = []
     for name in flags:
-        where = (
-            f"{origin[f'flags.{name}'].place}: flags.{name}" if f"flags.{name}" in origin else f"flags.{name}"
-        )
+        where = f"{origin[f'flags.{name}'].place}: flags.{name}" if f"flags.{name}" in origin else f"flags.{name}"
         plain = name.lstrip("-").replace("_", "-").lower()
         if name in SECRET_FLAGS:
             errors.append(f"{where}: would show the key in `ps`; use access.api_key_file or --api-key-file")

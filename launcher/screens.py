@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from calendar import timegm
 from collections.abc import Mapping
@@ -77,9 +78,7 @@ def status(seen: Mapping[str, Any], *, as_json: bool) -> None:
 
     console = _console()
     state, since = seen["state"], seen.get("since")
-    colour = {"ready": "green", "starting": "cyan", "stopping": "yellow", "backoff": "yellow"}.get(
-        state, "red"
-    )
+    colour = {"ready": "green", "starting": "cyan", "stopping": "yellow", "backoff": "yellow"}.get(state, "red")
     head = Text.assemble((seen["profile"], "bold"), "  ", (state, f"bold {colour}"))
     console.print(head + Text(f"  since {since} ({_ago(since)})" if since else ""))
     rows: list[tuple[str, str]] = [("reason", seen["reason"] or "-")]
@@ -137,4 +136,5 @@ def _table(*columns: str) -> Any:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=False)
+    # Off a terminal nothing is folded: lines are for grep there.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)

@@ -1,5 +1,7 @@
-"""The server's output on its way to disk: whole lines, without keys, bounded in size. A full disk loses
-lines, never the server."""
+"""The server's output on its way to disk: whole lines, without keys, bounded in size.
+
+A full disk loses lines, never the server.
+"""
 
 from __future__ import annotations
 

@@ -34,9 +34,7 @@ READY = "The server is fired up and ready to roll!"
 # tqdm as SGLang uses it: "Multi-thread loading shards:  12% Completed | 6/47 [00:10<01:10,  1.7s/it]"
 _BAR = re.compile(r"(?:shards|Capturing)\b.*?(\d+)/(\d+) \[[\d:]+<([\d:?]+)")
 # The line a Python traceback ends in, or argparse's: the first of a run is nearest to the root cause.
-_ERROR = re.compile(
-    r"^(?:\[[^]]*\] )?((?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)|[\w .-]+: error)\b:? ?.*)"
-)
+_ERROR = re.compile(r"^(?:\[[^]]*\] )?((?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)|[\w .-]+: error)\b:? ?.*)")
 
 
 @dataclass(frozen=True)

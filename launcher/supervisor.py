@@ -201,7 +201,7 @@ class Supervisor:
         if self.plan.key_config and self.key:
             path = Path(self.plan.key_config)
             path.unlink(missing_ok=True)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(f'api-key: "{self.key}"\n')
 
     def hide_key(self) -> None:
@@ -227,9 +227,7 @@ class Supervisor:
             extra = {"seconds": self.ready_seconds, "url": self.url()}
         if name == "failed":
             extra["error"] = self.last_error
-        self.publish(
-            "state", state=name, reason=self.state.reason, run=past.run, restarts=past.restarts, **extra
-        )
+        self.publish("state", state=name, reason=self.state.reason, run=past.run, restarts=past.restarts, **extra)
 
     def publish(self, kind: str, **fields: Any) -> None:
         """Tell an event to the folder and the screen. A folder that takes nothing is no reason to stop serving."""

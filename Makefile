@@ -1,0 +1,46 @@
+# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+MADE := .venv/.made
+
+.PHONY: help demo test engine lint format bench clean
+help:
+	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down"
+	@echo "make test     lint, types and tests, those with the real engine included"
+	@echo "make format   ruff format and the fixes it is sure of"
+	@echo "make bench    ratios: command line, start, idle cost"
+	@echo "make clean    remove this folder's environment (the engine stays in the cache)"
+
+$(MADE): pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit("error  Python %d.%d, wanted 3.11 or later\nfix    make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "making .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1" 2>&1 | grep -v "^WARNING" || true
+	@$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+demo: $(MADE)
+	@$(BIN)/python demo/run.py
+
+engine: $(MADE)
+	@$(BIN)/python demo/engine.py
+
+lint: $(MADE)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: lint engine
+	$(BIN)/pytest
+
+format: $(MADE)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(MADE) engine
+	$(BIN)/python bench/cli.py
+	$(BIN)/python bench/start.py
+	$(BIN)/python bench/idle.py
+
+clean:
+	rm -rf .venv dist

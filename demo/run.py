@@ -1,0 +1,69 @@
+"""The main job, start to end, on any machine: bring the real SGLang server up, ask it something, take it down."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import requests
+from engine import console, ensure
+
+from launcher.console import timeline
+
+GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
+QUESTION = "What is the capital of France?"
+
+
+def serve(command: str, *options: str, **how: object) -> subprocess.CompletedProcess[str]:
+    """Run one glm5-serve command on the demo's profile."""
+    return subprocess.run([GLM5_SERVE, command, "-p", "cpu-demo", *options], text=True, check=False, **how)
+
+
+def main() -> int:
+    console.print("[bold]engine[/]  SGLang on this machine's CPU, and a tiny model")
+    where = ensure()
+    console.print(f"\n[bold]up[/]  {GLM5_SERVE.name} up --profile cpu-demo --detach")
+    try:
+        if status := serve("up", "--detach").returncode:
+            return status
+        seen = json.loads(serve("status", "--json", capture_output=True).stdout)
+        console.print(f"\n[bold]chat[/]  POST {seen['endpoint']}/v1/chat/completions")
+        console.print(f"  user       {QUESTION}")
+        console.print(f"  assistant  {ask(seen['endpoint'], seen['model'])}", style="bold", markup=False)
+        console.print("\n[bold]start[/]")
+        for phase, seconds in timeline(seen["start"]["seconds"]):
+            console.print(f"  {phase:<18} {seconds:6.1f} s")
+        console.print("\n[bold]where[/]")
+        for name, path in (
+            ("engine", where / "engine"),
+            ("model", where / "model"),
+            ("profile", seen["profile_path"]),
+            ("server log", seen["server_log"]),
+        ):
+            console.print(f"  {name:<11} {path}", soft_wrap=True)
+    finally:
+        console.print(f"\n[bold]down[/]  {GLM5_SERVE.name} down")
+        down = serve("down")
+    return down.returncode
+
+
+def ask(endpoint: str, model: str) -> str:
+    """The answer to the question, through the OpenAI-compatible endpoint."""
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": QUESTION}],
+        "temperature": 0,
+        "max_tokens": 32,
+    }
+    answer = requests.post(f"{endpoint}/v1/chat/completions", json=body, timeout=60)
+    answer.raise_for_status()
+    return str(answer.json()["choices"][0]["message"]["content"]).strip()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
