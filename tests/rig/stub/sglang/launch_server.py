@@ -1,0 +1,162 @@
+"""A stand-in engine: SGLang's processes, names, log lines, endpoints and signals in a third of a second.
+
+Faults come from the JSON file in $STUB_FAULTS, read again at each step so that a test can change them under way:
+
+    exit_at: "parse" | "load" | "serve"   leave with `exit_code` (negative: kill itself with that signal) there
+    hang_at: "load" | "health"            stop answering there
+    die_at_load: n                        the first n starts kill themselves while loading (counted in a file)
+    deaf: true                            ignore SIGTERM
+    drain: seconds                        on SIGTERM, leave only after this long
+    escape: true                          one rank in a session of its own, one double-forked, one stopped
+    lines: [...]                          extra log lines while loading
+    record: path                          write argv and environment there as JSON
+"""
+
+import argparse
+import ctypes
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def fault(name, default=None):
+    try:
+        return json.loads(Path(os.environ["STUB_FAULTS"]).read_text()).get(name, default)
+    except (KeyError, OSError, ValueError):
+        return default
+
+
+def log(text, rank=None):
+    who = "" if rank is None else f" TP{rank}"
+    print(f"[{time.strftime('%Y-%m-%d %H:%M:%S')}{who}] {text}", flush=True)
+
+
+def leave(where):
+    if fault("exit_at") == where:
+        code = fault("exit_code", 1)
+        if code < 0:
+            os.kill(os.getpid(), -code)
+        os._exit(code)
+
+
+def hang(where):
+    while fault("hang_at") == where:
+        time.sleep(0.02)
+
+
+def rank(number):
+    """A scheduler: it dies with its parent (as SGLang's do), unless it is one that got away."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(15, f"sglang::TP{number}".encode()[:15], 0, 0, 0)
+    if not fault("escape"):
+        libc.prctl(1, signal.SIGKILL, 0, 0, 0)
+    elif number == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.setsid()
+    elif number == 1 and os.fork():
+        os._exit(0)
+    elif number == 2:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    while True:
+        time.sleep(1)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """The endpoints that glm5-serve asks."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, data, status=200):
+        body = json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def allowed(self):
+        if KEY and self.path != "/health" and self.headers.get("Authorization") != f"Bearer {KEY}":
+            self.answer({"error": "Unauthorized"}, 401)
+            return False
+        return True
+
+    def do_GET(self):  # noqa: N802 - http.server's name
+        if self.path == "/health":
+            hang("health")
+        if self.allowed():
+            self.answer({}, fault("health_status", 200))
+
+    def do_POST(self):  # noqa: N802
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.allowed():
+            self.answer({"text": "x", "meta_info": {"completion_tokens": fault("tokens", 1)}})
+
+
+def key_of(config):
+    """The one line that glm5-serve writes: api-key: "..." """
+    return Path(config).read_text().split('"')[1] if config else None
+
+
+def stop(*_):
+    if fault("deaf"):
+        log("SIGTERM ignored")
+        return
+    log("SIGTERM received. Draining")
+    time.sleep(fault("drain", 0))
+    os._exit(0)
+
+
+if __name__ == "__main__" and sys.argv[1] == "--rank":
+    rank(int(sys.argv[2]))
+
+if __name__ == "__main__":
+    if fault("record"):
+        Path(fault("record")).write_text(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ)}))
+    parser = argparse.ArgumentParser(prog="sglang serve")
+    parser.add_argument("--model-path", required=True)
+    parser.add_argument("--tp-size", type=int, default=1)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=30000)
+    parser.add_argument("--served-model-name")
+    parser.add_argument("--config")
+    arguments = parser.parse_args()
+    leave("parse")
+    KEY = key_of(arguments.config)
+    log(f"server_args={{'model_path': {arguments.model_path!r}, 'api_key': {KEY!r}, 'admin_api_key': None}}")
+    signal.signal(signal.SIGTERM, stop)
+    ranks = [
+        subprocess.Popen([sys.executable, "-m", "sglang.launch_server", "--rank", str(n)])
+        for n in range(arguments.tp_size)
+    ]
+    for number in range(len(ranks)):
+        log("Init parallel begin.", number)
+    log("Load weight begin. avail mem=93.80 GB", 0)
+    for line in fault("lines", []):
+        print(line, flush=True)
+    print("Multi-thread loading shards:  50% Completed | 1/2 [00:01<00:01,  1.00it/s]", end="\r", flush=True)
+    hang("load")
+    leave("load")
+    if os.environ.get("STUB_FAULTS") and (left := fault("die_at_load", 0)):
+        Path(os.environ["STUB_FAULTS"]).write_text(json.dumps({"die_at_load": left - 1}))
+        os.kill(os.getpid(), signal.SIGKILL)
+    log("Load weight end. avail mem=12.10 GB", 0)
+    log("KV Cache is allocated. #tokens: 180191, KV size: 5.90 GB", 0)
+    server = http.server.ThreadingHTTPServer((arguments.host, arguments.port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    log(f"INFO:     Uvicorn running on http://{arguments.host}:{arguments.port} (Press CTRL+C to quit)")
+    log("The server is fired up and ready to roll!")
+    while True:
+        time.sleep(0.02)
+        leave("serve")
+        for process in ranks:
+            if process.poll() is not None and not fault("escape"):
+                log(f"Subprocess scheduler (pid={process.pid}) crashed with exit code {process.returncode}.")
+                os.kill(os.getpid(), signal.SIGKILL)

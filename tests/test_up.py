@@ -1,0 +1,408 @@
+"""`up` and what another shell can do with it, over real processes: the stand-in engine, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from conftest import World, until
+
+
+def test_up_says_how_it_starts_and_stops(world: World) -> None:
+    up = world.start("up", "-p", "stub")
+    world.until_state("ready")
+    up.send_signal(signal.SIGTERM)
+    said, _ = up.communicate()
+
+    assert up.returncode == 0
+    words = [line.split(None, 1)[1].split("  ")[0].strip() for line in said.splitlines()]
+    assert words[0] == "starting"
+    assert [w for w in words if w in ("process up", "distributed init", "KV pool")] == [
+        "process up",
+        "distributed init",
+        "KV pool",
+    ]
+    assert words[-3:] == ["ready", "stopping", "stopped"]
+    assert not world.processes()
+
+
+def test_detach_returns_when_it_is_ready(world: World) -> None:
+    assert world.run("up", "-p", "stub", "--detach").returncode == 0
+
+    seen = world.status()
+    assert seen["state"] == "ready"
+    assert seen["endpoint"] == f"http://127.0.0.1:{world.port}"
+    assert seen["restarts"] == 0
+    assert seen["schema"] == 1
+    assert requests.post(f"{seen['endpoint']}/generate", json={}, timeout=5).ok
+    down = world.run("down")
+    assert (down.returncode, down.stdout) == (0, "stub is down\n")
+    assert not world.processes()
+    assert world.status()["state"] == "stopped"
+
+
+def test_what_is_printed_is_what_is_run(world: World) -> None:
+    record = world.folder / "record.json"
+    world.faults(record=str(record))
+    odd = "a b'c\"d $HOME `x` \\ \n é"
+    words = ["-p", "stub", "--set", f"flags.served-model-name={odd}", "--set", f"env.ODD={odd}"]
+    world.run("up", *words, "--detach")
+    ran = json.loads(record.read_text())
+    world.run("down")
+
+    record.unlink()
+    printed = world.run("render", *words).stdout
+    shell = subprocess.Popen(["sh", "-c", printed], env=world.environ, stdout=subprocess.DEVNULL)
+    until(record.exists, "the pasted command runs")
+    pasted = until(lambda: record.read_text() and json.loads(record.read_text()), "it wrote down what it got")
+    for process in world.processes():
+        process.kill()
+    shell.wait()
+
+    assert ran["argv"] == pasted["argv"]
+    names = {"PYTHONPATH", "STUB_FAULTS", "ODD"}
+    assert {n: ran["env"][n] for n in names} == {n: pasted["env"][n] for n in names}
+    assert ran["env"]["ODD"] == odd
+
+
+def test_a_dead_server_is_restarted(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    before = world.status()
+    psutil.Process(before["pids"]["server"]).kill()
+    after = world.until_state("ready", restarts=1)
+
+    assert after["pids"]["server"] != before["pids"]["server"]
+    assert after["pids"]["launcher"] == before["pids"]["launcher"]
+    assert after["last_error"] == "was killed by SIGKILL"
+
+
+def test_a_dead_rank_is_a_dead_server(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    rank = next(p for p in world.processes() if p.name().startswith("sglang::TP1"))
+    rank.kill()
+
+    world.until_state("ready", restarts=1)
+
+
+def test_a_server_that_stops_answering_is_restarted(world: World) -> None:
+    world.write_profile(unhealthy_after=2)
+    world.run("up", "-p", "stub", "-d")
+    world.faults(health_status=503)
+    until(lambda: any(e["state"] == "stopping" for e in world.events()), "it is given up")
+    world.faults()
+    world.until_state("ready")
+
+    stopping = next(e for e in world.events() if e["state"] == "stopping")
+    assert stopping["reason"] == "2 health checks in a row failed, the last one: /health says 503: {}"
+
+
+def test_the_budget_of_deaths_is_kept(world: World) -> None:
+    world.write_profile(deaths=2, pause=0)
+    world.faults(exit_at="serve", exit_code=-signal.SIGKILL)
+    up = world.start("up", "-p", "stub")
+    said, _ = up.communicate()
+
+    assert up.returncode == 1
+    assert "3 deaths within 3600 s, 2 allowed: gave up" in said
+    assert len([e for e in world.events() if e["state"] == "starting"]) == 3
+    assert world.status()["state"] == "failed"
+    assert not world.processes()
+
+
+def test_a_server_killed_while_loading_is_tried_again(world: World) -> None:
+    world.faults(die_at_load=2)
+
+    assert world.run("up", "-p", "stub", "-d").returncode == 0
+    assert world.status()["restarts"] == 2
+
+
+def test_bad_arguments_are_not_tried_again(world: World) -> None:
+    up = world.run("up", "-p", "stub", "-d", "--set", "flags.no-such-option=true")
+
+    assert up.returncode == 1
+    seen = world.status()
+    assert seen["state"] == "failed"
+    assert seen["last_error"] == "sglang serve: error: unrecognized arguments: --no-such-option"
+    assert "not tried again" in seen["reason"]
+    assert "unrecognized arguments: --no-such-option" in up.stderr
+
+
+def test_a_start_that_hangs_is_given_up(world: World) -> None:
+    world.write_profile(ready_within=0.8, deaths=0)
+    world.faults(hang_at="load")
+
+    assert world.run("up", "-p", "stub", "-d").returncode == 1
+    assert world.status()["reason"].startswith("not ready within 0.8 s; 1 deaths")
+    assert not world.processes()
+
+
+def test_a_server_without_tokens_is_not_ready(world: World) -> None:
+    world.faults(tokens=0)
+    world.write_profile(ready_within=1.5, deaths=0)
+
+    assert world.run("up", "-p", "stub", "-d").returncode == 1
+    assert not [e for e in world.events() if e["state"] == "ready"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_drains_and_leaves_nothing(world: World, number: signal.Signals) -> None:
+    world.faults(drain=0.5)
+    up = world.start("up", "-p", "stub")
+    world.until_state("ready")
+    up.send_signal(number)
+    said, _ = up.communicate()
+
+    assert up.returncode == 0
+    assert f"stop asked for by {number.name}" in said
+    assert "Draining" in world.run("logs", "-p", "stub").stdout
+    assert not world.processes()
+
+
+def test_a_second_signal_hurries(world: World) -> None:
+    world.faults(drain=600)
+    up = world.start("up", "-p", "stub")
+    world.until_state("ready")
+    up.send_signal(signal.SIGINT)
+    world.until_state("stopping")
+    up.send_signal(signal.SIGINT)
+    said, _ = up.communicate()
+
+    assert up.returncode == 0
+    assert "again by SIGINT: killed" in said
+    assert not world.processes()
+
+
+def test_a_deaf_server_is_killed_in_the_end(world: World) -> None:
+    world.write_profile(stop_within=0.3)
+    world.run("up", "-p", "stub", "-d")
+    world.faults(deaf=True)
+
+    assert world.run("down").returncode == 0
+    assert "not gone within 0.3 s: killed" in world.status()["reason"]
+    assert not world.processes()
+
+
+@pytest.mark.parametrize("hang_at", [None, "load"])
+def test_nothing_outlives_a_killed_launcher(world: World, hang_at: str | None) -> None:
+    world.faults(escape=True, hang_at=hang_at, deaf=True)
+    up = world.start("up", "-p", "stub", "--set", "flags.tp-size=3")
+    until(lambda: len(world.processes()) >= 6, "launcher, reaper, server and three ranks")
+    world.until_state("starting" if hang_at else "ready")
+    up.kill()
+    up.wait()
+
+    world.until_nothing_is_left()
+    seen = world.status()
+    assert seen["state"] == "dead"
+    assert "gone without a word" in seen["reason"]
+
+
+def test_nothing_outlives_a_killed_reaper(world: World) -> None:
+    world.faults(escape=True)
+    world.run("up", "-p", "stub", "-d")
+    before = {p.pid for p in world.processes()}
+    launcher = world.status()["pids"]["launcher"]
+    (reaper,) = [p for p in world.processes() if p.ppid() == launcher]
+    reaper.kill()
+    world.until_state("ready", restarts=1)
+
+    assert before & {p.pid for p in world.processes()} == {launcher}
+    assert world.status()["last_error"] == "its reaper was killed"
+
+
+def test_stop_takes_those_that_got_away(world: World) -> None:
+    world.faults(escape=True)
+    world.run("up", "-p", "stub", "-d", "--set", "flags.tp-size=3")
+    world.run("down")
+
+    assert not world.processes()
+
+
+def test_two_launchers_of_one_profile_cannot_run(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    second = world.run("up", "-p", "stub")
+
+    assert second.returncode == 1
+    assert "profile stub is up already: ready since" in second.stderr
+    assert "glm5-serve down --profile stub" in second.stderr
+    assert world.status()["state"] == "ready"
+
+
+def test_restart_reads_the_profile_again(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    before = world.status()
+    world.write_profile('NEW = "1"\n[access]\nopen_without_key = true', deaths=9)
+    again = world.run("restart")
+    after = world.status()
+
+    assert again.returncode == 0
+    assert "+ NEW 1" in again.stderr
+    assert after["state"] == "ready"
+    assert after["pids"]["launcher"] == before["pids"]["launcher"]
+    assert after["pids"]["server"] != before["pids"]["server"]
+
+
+def test_restart_keeps_what_up_was_told(world: World) -> None:
+    world.run("up", "-p", "stub", "-d", "--set", "flags.tp-size=1", GLM5_SERVE__ENV__FROM_UP="yes")
+    world.run("restart")
+    plan = json.loads((world.instance / "plan.json").read_text())
+
+    assert "--tp-size 1" in " ".join(plan["argv"])
+    assert plan["env"]["FROM_UP"] == "yes"
+
+
+def test_a_broken_profile_does_not_stop_what_runs(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    world.profile.write_text("[flags")
+    again = world.run("restart")
+
+    assert again.returncode == 78
+    assert "not valid TOML" in again.stderr
+    assert world.status()["state"] == "ready"
+
+
+def test_interrupting_a_detached_start_stops_it(world: World) -> None:
+    world.faults(hang_at="load")
+    up = world.start("up", "-p", "stub", "--detach")
+    world.until_state("starting")
+    up.send_signal(signal.SIGINT)
+    up.communicate()
+
+    assert up.returncode == 1
+    assert not world.processes()
+
+
+def test_logs_follow_until_it_is_down(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    logs = world.start("logs", "-f")
+    world.run("down")
+    said, _ = logs.communicate()
+
+    assert "ready to roll" in said
+    assert "Draining" in said
+
+
+def test_down_of_what_is_not_up_is_fine(world: World) -> None:
+    down = world.run("down", "-p", "stub")
+
+    assert down.returncode == 0
+    assert down.stdout == "stub is not up: stopped, never started here\n"
+
+
+def test_json_events_come_as_lines(world: World) -> None:
+    up = world.run("up", "-p", "stub", "-d", "--json")
+
+    events = [json.loads(line) for line in up.stdout.splitlines()]
+    assert [e["state"] for e in events if e["event"] == "state"] == ["starting", "ready"]
+    assert all(e["schema"] == 1 and e["profile"] == "stub" for e in events)
+
+
+def test_the_key_is_nowhere_but_in_its_files(world: World) -> None:
+    key, file = "sekret-0123456789", world.folder / "key"
+    file.write_text(key)
+    file.chmod(0o600)
+    record = world.folder / "record.json"
+    world.faults(record=str(record), lines=[f"somebody prints {key} here", f"--api-key {key}"])
+    up = world.run("up", "-p", "stub", "-d", "--api-key-file", "key")
+    assert up.returncode == 0, up.stderr
+
+    for process in world.processes():
+        assert key not in " ".join(process.cmdline())
+        assert key not in " ".join(process.environ().values())
+    assert requests.post(f"http://127.0.0.1:{world.port}/generate", json={}, timeout=5).status_code == 401
+    config = world.instance / "config.yaml"
+    assert oct(config.stat().st_mode & 0o777) == "0o600"
+    said = world.run("status").stdout + world.run("logs").stdout + up.stdout + up.stderr
+    world.run("down")
+    written = "".join(p.read_text() for p in world.instance.iterdir())
+    assert key not in said + written
+    assert "'api_key': '[redacted]'" in written
+    assert not config.exists()
+    assert key not in record.read_text()
+
+
+def test_a_full_disk_does_not_stop_serving(world: World) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    world.state.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", world.state], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    try:
+        assert world.run("up", "-p", "stub", "-d").returncode == 0
+        state = (world.instance / "state.json").read_text()
+        with (world.state / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space"):
+            while True:
+                filler.write(b"x" * 4096)
+        psutil.Process(world.status()["pids"]["server"]).kill()
+        old = json.loads(state)["pids"]["server"]
+        until(lambda: not psutil.pid_exists(old), "the server is gone")
+        url = f"http://127.0.0.1:{world.port}/generate"
+        until(lambda: _answers(url), "a new server serves, disk or no disk")
+        assert json.loads((world.instance / "state.json").read_text())["state"] == "ready"
+        assert world.run("down").returncode == 0
+        refused = world.run("up", "-p", "stub")
+        assert refused.returncode == 78
+        assert "No space left on device" in refused.stderr
+        assert "df -h" in refused.stderr
+    finally:
+        world.run("down", "--now")
+        subprocess.run(["umount", world.state], check=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.post(url, json={}, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def test_a_port_in_use_is_named_with_its_holder(world: World) -> None:
+    with socket.create_server(("127.0.0.1", world.port)):
+        up = world.run("up", "-p", "stub")
+
+    assert up.returncode == 78
+    assert f"127.0.0.1 port {world.port} is in use by pid {os.getpid()}" in up.stderr
+    assert not (world.instance / "plan.json").exists()
+
+
+def test_a_launcher_in_the_way_of_itself_is_forgotten_after_a_kill(world: World) -> None:
+    up = world.start("up", "-p", "stub")
+    world.until_state("ready")
+    up.kill()
+    up.wait()
+    world.until_nothing_is_left()
+
+    assert world.run("up", "-p", "stub", "-d").returncode == 0
+
+
+def test_time_of_the_start_is_kept(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    began = time.monotonic()
+    seconds = world.status()["start"]["seconds"]
+
+    assert list(seconds) == ["process", "distributed", "weights", "kv", "warmup"]
+    assert 0 < sum(seconds.values()) < began
+
+
+def test_the_state_folder_may_vanish_under_it(world: World) -> None:
+    up = world.start("up", "-p", "stub")
+    world.until_state("ready")
+    for path in (*world.instance.iterdir(), world.instance):
+        path.unlink() if path.is_file() else path.rmdir()
+    server = next(p for p in world.processes() if p.ppid() != 1 and "--model-path" in p.cmdline())
+    assert isinstance(server, psutil.Process)
+    up.send_signal(signal.SIGTERM)
+    said, _ = up.communicate()
+
+    assert up.returncode == 0
+    assert "cannot write" in said
+    assert Path("/proc").exists()
