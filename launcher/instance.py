@@ -63,6 +63,11 @@ def start_ticks(pid: int) -> int | None:
         return None
 
 
+def is_alive(launcher: Mapping[str, Any]) -> bool:
+    """Is the process that a state file names still the same one? Raises KeyError, TypeError for no such record."""
+    return bool(launcher["boot_id"] == boot_id() and start_ticks(launcher["pid"]) == launcher["start_ticks"])
+
+
 class Instance:
     """The folder of one profile."""
 
@@ -159,9 +164,7 @@ class Instance:
                 return self._bare(
                     "unknown", f"{self.state} has schema {seen['schema']}, this glm5-serve reads {SCHEMA}"
                 )
-            launcher = seen["launcher"]
-            pid = int(launcher["pid"])
-            same = launcher["boot_id"] == boot_id() and start_ticks(pid) == launcher["start_ticks"]
+            pid, same = int(seen["launcher"]["pid"]), is_alive(seen["launcher"])
         except FileNotFoundError:
             return (
                 self._bare("starting", "being launched") if held else self._bare("stopped", "never started here")
@@ -188,11 +191,11 @@ class Instance:
         """Signal the launcher; a pidfd to wait on, or None when none is alive. Pid reuse cannot misdirect it."""
         try:
             launcher = json.loads(self.state.read_text())["launcher"]
-            pidfd = os.pidfd_open(int(launcher["pid"]))
+            pidfd = os.pidfd_open(launcher["pid"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        if self.is_held() and start_ticks(launcher["pid"]) == launcher["start_ticks"]:
-            with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, KeyError, TypeError):
+            if self.is_held() and is_alive(launcher):
                 signal.pidfd_send_signal(pidfd, number)
                 return pidfd
         os.close(pidfd)

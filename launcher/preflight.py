@@ -152,7 +152,7 @@ def engine_version(plan: Plan, environ: Mapping[str, str]) -> str:
             f"{path} has no sglang",
             fix=f"`{path} -m pip install sglang`, or set engine.python to the environment that has it",
         )
-    if asked.returncode != 0:
+    if asked.returncode != 0 or not asked.stdout.strip():
         said = (asked.stderr.strip() or "nothing").splitlines()[-1]
         raise RefusalError(f"{path} is no working python: it said {said}", fix="set engine.python to one")
     return asked.stdout.strip()

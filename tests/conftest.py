@@ -144,12 +144,16 @@ STUB_FAULTS = "{self.faults_file}"
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 
     def processes(self) -> list[psutil.Process]:
-        """Every living process that came of this world, however it detached."""
+        """Every living process that came of this world, however it detached.
+
+        A scheduler that sets its title writes over its environment; its working folder still tells.
+        """
         mark = str(self.folder)
         found = []
         for process in psutil.process_iter():
             try:
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("GLM5_TEST_WORLD") == mark:
+                marks = (process.environ().get("GLM5_TEST_WORLD"), process.cwd())
+                if process.status() != psutil.STATUS_ZOMBIE and mark in marks:
                     found.append(process)
             except psutil.Error:
                 continue
@@ -171,7 +175,8 @@ def world(tmp_path: Path) -> Iterator[World]:
     for process in made.started:
         if process.stdout and not process.stdout.closed:
             process.communicate()
-    made.run("down", "-p", "stub", "--now")
+    for instance in made.state.glob("*"):
+        made.run("down", "-p", instance.name, "--now")
     for orphan in (still := made.processes()):
         orphan.kill()
     assert not still, f"left behind: {still}, of {left}"

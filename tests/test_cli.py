@@ -1,0 +1,170 @@
+"""The command line itself: help, statuses, completion, and what a wrong word gets."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import GLM5_SERVE, World
+
+from launcher.cli import cli
+from launcher.errors import Exit
+
+README = Path(__file__).parents[1] / "README.md"
+HEAVY = {"pydantic", "rich", "requests", "psutil", "pynvml", "asyncio", "http.client", "subprocess"}
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "up --help"])
+def test_asking_for_help_imports_nothing_heavy(words: str) -> None:
+    code = (
+        "import sys\nfrom launcher.cli import cli\n"
+        f"try: cli.main({words.split()!r}, standalone_mode=False)\nexcept SystemExit: pass\n"
+        "print('LOADED', *sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert HEAVY & set(said.rpartition("LOADED")[2].split()) == set()
+
+
+def test_the_supervisor_stays_small() -> None:
+    code = "import sys, launcher.supervisor\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert {"pydantic", "rich", "requests", "psutil", "click", "asyncio", "tomllib"} & set(loaded.split()) == set()
+
+
+def test_exit_statuses_stand_in_the_help_and_in_the_readme(world: World) -> None:
+    said = world.run("--help").stdout
+
+    for status in Exit:
+        assert re.search(rf"^ +{status.value}  ", said, re.MULTILINE), status
+        assert re.search(rf"^\| {status.value} \|", README.read_text(), re.MULTILINE), status
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    for name in cli.commands:
+        assert f"glm5-serve {name}" in README.read_text(), name
+
+
+def test_every_command_that_prints_data_takes_json(world: World) -> None:
+    for name, command in cli.commands.items():
+        assert name == "completion" or "--json" in {o for p in command.params for o in p.opts}, name
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        ("up", 2, "Missing option '-p' / '--profile'"),
+        ("frobnicate", 2, "No such command"),
+        ("up -p sub", 2, "did you mean stub?"),
+        ("up -p stub --set nonsense", 2, "--set nonsense: wanted key=value"),
+        ("up -p stub --set flags.port=http", 78, "--set: flags.port: Input should be a valid integer"),
+        ("up -p stub --set engine.python=/no/python", 78, "/no/python is missing or cannot be executed"),
+        ("up -p stub --set engine.python=/bin/true", 78, "/bin/true is no working python"),
+        ("up -p stub --set engine.python=/bin/false", 78, "/bin/false is no working python"),
+        ("up -p stub --set env.PYTHONPATH=", 78, "has no sglang"),
+        ("up -p stub --set flags.model-path=/no/model", 78, "the model folder /no/model is not there"),
+        ("up -p stub --set flags.model-path=/etc", 78, "/etc has no config.json"),
+        ("up -p stub --set flags.model-path=/etc/passwd", 78, "/etc/passwd is a file"),
+        ("up -p stub --set flags.host=0.0.0.0", 78, "binds 0.0.0.0 without an API key"),
+        ("up -p stub --set flags.host=192.0.2.1 --api-key-file key", 78, "an address of this host"),
+        ("up -p stub --api-key-file nothing", 78, "cannot read the API key file"),
+        ("up -p stub --api-key-file open", 78, "is open to others (-rw-r--r--)"),
+        ("up -p card", 78, "binds 0.0.0.0 without an API key"),
+        ("status -p stub", 1, ""),
+        ("status", 1, "nothing was ever up"),
+        ("logs -p stub", 1, "no log of stub"),
+        ("restart -p stub", 1, "stub is not up"),
+        ("status -p ../x", 2, "cannot name a folder"),
+    ],
+)
+def test_a_wrong_word_gets_one_clear_message(world: World, words: str, status: int, says: str) -> None:
+    for name, mode in (("key", 0o600), ("open", 0o644)):
+        (world.folder / name).write_text("sekret")
+        (world.folder / name).chmod(mode)
+    ran = world.run(*words.split())
+
+    assert ran.returncode == status
+    assert says in ran.stderr
+    assert "Traceback" not in ran.stderr
+    if status == 78:
+        assert re.search(r"^error  .*^fix    .", ran.stderr, re.MULTILINE | re.DOTALL)
+        assert not (world.instance / "plan.json").exists()
+    assert not world.processes()
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(world: World) -> None:
+    (world.folder / "file").write_text("")
+    ran = world.run("up", "-p", "stub", GLM5_SERVE_STATE_DIR=str(world.folder / "file"))
+
+    assert ran.returncode == 78
+    assert "cannot write the state folder" in ran.stderr
+    assert "GLM5_SERVE_STATE_DIR" in ran.stderr
+
+
+def test_our_own_bug_is_said_to_be_one(world: World) -> None:
+    ran = world.run("profiles", XDG_CONFIG_HOME="\udcff/x", PYTHONIOENCODING="ascii")
+
+    assert ran.returncode in (0, 70)
+    assert "Traceback" not in ran.stderr
+
+
+def test_profiles_are_listed_with_where_they_come_from(world: World) -> None:
+    (world.profile.parent / "card.toml").write_text("[flags")
+    rows = json.loads(world.run("profiles", "--json").stdout)["profiles"]
+
+    assert [(r["name"], r["place"], r["shadowed"]) for r in rows] == [
+        ("card", "user", False),
+        ("stub", "user", False),
+        ("8xpro6000", "packaged", False),
+        ("card", "packaged", True),
+        ("cpu-demo", "packaged", False),
+    ]
+    assert rows[0]["description"].startswith("broken: ")
+
+
+def test_render_prints_json_with_a_reason_for_each_value(world: World) -> None:
+    plan = json.loads(world.run("render", "-p", "8xpro6000", "--format", "json").stdout)
+
+    assert plan["schema"] == 1
+    assert plan["argv"][1:3] == ["-m", "sglang.launch_server"]
+    assert plan["env"]["NCCL_P2P_LEVEL"] == "SYS"
+    assert {s["name"] for s in plan["settings"]} >= {"--tp-size", "--kv-cache-dtype", "NCCL_P2P_LEVEL"}
+    assert all(s["why"] and s["layer"] for s in plan["settings"])
+    assert world.run("render", "-p", "8xpro6000", "--json").stdout == json.dumps(plan, indent=1) + "\n"
+
+
+def test_explain_says_who_set_what(world: World) -> None:
+    said = world.run("render", "-p", "stub", "--explain", "--set", "flags.tp-size=4").stdout
+
+    assert re.search(r"--tp-size +4 +--set +asked for by --set", said)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_profiles(world: World, shell: str) -> None:
+    script = world.run("completion", shell).stdout
+    asked = {
+        "_GLM5_SERVE_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": "glm5-serve up -p st",
+        "COMP_CWORD": "st" if shell == "fish" else "3",
+    }
+
+    assert "_GLM5_SERVE_COMPLETE" in script
+    assert "stub" in world.run(**asked).stdout
+
+
+def test_a_closed_pipe_is_no_error(world: World) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", f"{GLM5_SERVE} render -p 8xpro6000 | head -1"],
+        env=world.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ran.stdout.startswith("# glm5-serve")
+    assert ran.stderr == ""

@@ -1,0 +1,195 @@
+"""The real SGLang server on the CPU, supervised: `make engine` makes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from conftest import GLM5_SERVE, World, free_port, until
+
+from launcher.layers import home
+
+ENGINE = home(os.environ, "XDG_CACHE_HOME", ".cache") / "cpu-demo"
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(not (ENGINE / "model/.made").exists(), reason="no CPU engine here: `make engine` makes it"),
+]
+LONG = 240.0  # seconds; a start takes 15-25 here
+
+
+class Demo:
+    """Profile cpu-demo in a world of its own, on a port of its own."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.world.instance = world.state / "cpu-demo"
+        self.port = free_port()
+        # The engine lies in the real user's cache; HOME is the world's.
+        self.environ = {"XDG_CACHE_HOME": str(ENGINE.parent.parent), "GLM5_SERVE__FLAGS__PORT": str(self.port)}
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [GLM5_SERVE, *words, "-p", "cpu-demo"],
+            env=self.world.environ | self.environ,
+            text=True,
+            capture_output=True,
+            timeout=LONG,
+            check=False,
+            cwd=self.world.folder,
+        )
+
+    def up(self, *words: str) -> dict[str, object]:
+        up = self.run("up", "--detach", *words)
+        assert up.returncode == 0, up.stderr + self.run("logs").stdout[-3000:]
+        return self.status()
+
+    def status(self) -> dict[str, object]:
+        return dict(json.loads(self.run("status", "--json").stdout))
+
+    def chat(self, key: str | None = None, question: str = "What is two plus two?") -> requests.Response:
+        return requests.post(
+            f"http://127.0.0.1:{self.port}/v1/chat/completions",
+            json={
+                "model": "tiny",
+                "messages": [{"role": "user", "content": question}],
+                "temperature": 0,
+                "max_tokens": 32,
+            },
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def demo(world: World) -> Demo:
+    return Demo(world)
+
+
+def answer(response: requests.Response) -> str:
+    response.raise_for_status()
+    return str(response.json()["choices"][0]["message"]["content"]).strip()
+
+
+def test_it_comes_up_survives_a_rank_and_goes_without_a_trace(demo: Demo) -> None:
+    seen = demo.up()
+    assert seen["state"] == "ready"
+    assert list(seen["start"]["seconds"]) == ["process", "distributed", "weights", "kv", "warmup"]
+    assert answer(demo.chat()) == "Two plus two is four."
+
+    (scheduler,) = [p for p in demo.world.processes() if p.cmdline()[0].startswith("sglang::scheduler")]
+    scheduler.kill()
+    until(lambda: demo.status()["restarts"] == 1, "it died and was launched again", LONG)
+    after = until(lambda: (s := demo.status())["state"] == "ready" and s, "it is ready again", LONG)
+    assert after["last_error"].startswith("was killed by SIGKILL")
+    assert answer(demo.chat()) == "Two plus two is four."
+
+    psutil.Process(after["pids"]["launcher"]).kill()
+    demo.world.until_nothing_is_left()
+    assert demo.status()["state"] == "dead"
+    assert demo.run("down").returncode == 0
+
+
+def test_a_request_in_flight_is_answered_before_it_goes(demo: Demo) -> None:
+    key_file = demo.world.folder / "key"
+    key_file.write_text("sekret-0123456789")
+    key_file.chmod(0o600)
+    up = demo.run("up", "--detach", "--api-key-file", str(key_file))
+    assert up.returncode == 0, up.stderr
+    assert demo.chat().status_code == 401
+    body = {"text": "The", "sampling_params": {"max_new_tokens": 900, "ignore_eos": True, "temperature": 0}}
+    with subprocess.Popen(
+        [
+            "curl",
+            "-s",
+            f"http://127.0.0.1:{demo.port}/generate",
+            "-H",
+            "Authorization: Bearer sekret-0123456789",
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            json.dumps(body),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as request:
+        time.sleep(0.5)
+        assert request.poll() is None, "the request is long enough to be in flight"
+        down = demo.run("down")
+        said, _ = request.communicate()
+
+    assert down.returncode == 0
+    assert json.loads(said)["meta_info"]["completion_tokens"] == 900
+    written = "".join(p.read_text() for p in demo.world.instance.iterdir())
+    assert "sekret-0123456789" not in written + up.stderr + down.stdout
+    assert "'api_key': '[redacted]'" in written
+    assert not demo.world.processes()
+
+
+def test_bad_arguments_are_said_in_sglangs_own_words(demo: Demo) -> None:
+    up = demo.run("up", "--detach", "--set", "flags.mem-fraction-statc=0.5")
+
+    assert up.returncode == 1
+    assert "unrecognized arguments: --mem-fraction-statc" in up.stderr
+    assert demo.status()["restarts"] == 0
+
+
+def test_sglang_never_enters_the_launcher(demo: Demo) -> None:
+    demo.up()
+    launcher = psutil.Process(demo.status()["pids"]["launcher"])
+    mapped = " ".join(entry.path for entry in launcher.memory_maps())
+
+    assert "torch" not in mapped
+    assert "pydantic" not in mapped
+
+
+def test_make_demo_does_the_main_job(world: World) -> None:
+    environ = Demo(world).environ
+    del environ["GLM5_SERVE__FLAGS__PORT"]
+    demo = subprocess.run(
+        [GLM5_SERVE.with_name("python"), Path(__file__).parents[1] / "demo/run.py"],
+        env=world.environ | environ | {"GLM5_SERVE__FLAGS__PORT": str(free_port())},
+        text=True,
+        capture_output=True,
+        timeout=LONG,
+        check=False,
+        cwd=world.folder,
+    )
+
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "The capital of France is Paris." in demo.stdout
+    assert demo.stdout.rstrip().endswith("cpu-demo is down")
+    assert not world.processes()
+
+
+@pytest.mark.parametrize("moment", ["engine", "up", "process up", "KV pool"])
+def test_ctrl_c_at_any_moment_leaves_nothing(world: World, moment: str) -> None:
+    environ = Demo(world).environ | {"PYTHONUNBUFFERED": "1"}
+    python = GLM5_SERVE.with_name("python")
+    demo = subprocess.Popen(
+        ["sh", "-c", f"exec {python} {shlex.quote(str(Path(__file__).parents[1] / 'demo/run.py'))} 2>&1"],
+        env=world.environ | environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        cwd=world.folder,
+    )
+    assert demo.stdout is not None
+    seen = ""
+    for line in demo.stdout:
+        seen += line
+        if moment in line:
+            break
+    os.killpg(demo.pid, signal.SIGINT)  # what a terminal does
+    seen += demo.stdout.read()
+    demo.stdout.close()
+
+    assert demo.wait() in (1, 130), seen
+    world.until_nothing_is_left()
