@@ -135,6 +135,7 @@ class LiveScreen:
 
     def _picture(self) -> RenderableType:
         from rich.console import Group
+        from rich.padding import Padding
         from rich.progress_bar import ProgressBar
         from rich.spinner import Spinner
         from rich.table import Table
@@ -152,7 +153,7 @@ class LiveScreen:
         if not hasattr(self, "spinner"):
             self.spinner = Spinner("dots", style="cyan")
         name = Text(f"{PHASES.get(self.phase, self.phase):<18}", style="bold")
-        rows.add_row(self.spinner, name, Text(f"{now:6.1f} s"), bar, left)
+        rows.add_row(Padding(self.spinner, (0, 0, 0, 2)), name, Text(f"{now:6.1f} s"), bar, left)
         return Group(rows)
 
 

@@ -106,7 +106,7 @@ def watch(control: socket.socket, command: list[str]) -> None:
     told_to_kill = False
     while server not in dead and not told_to_kill:
         for ready in select.select([control, asleep], [], [])[0]:
-            word = ready.recv(64)
+            word = hear(ready)
             if ready is control:
                 told_to_kill = not word or b"K" in word
                 if b"T" in word:
@@ -116,9 +116,16 @@ def watch(control: socket.socket, command: list[str]) -> None:
         dead |= reap()
     if server in dead:
         say(control, f"exit {dead[server]}")
-        exterminate()
     else:
         say(control, f"exit {exterminate().get(server, -signal.SIGKILL)}")
+
+
+def hear(end: socket.socket) -> bytes:
+    """What came, or nothing when the other end is gone; with words unread there, the kernel calls it a reset."""
+    try:
+        return end.recv(64)
+    except ConnectionResetError:
+        return b""
 
 
 def say(control: socket.socket, text: str) -> None:
@@ -135,7 +142,10 @@ def main() -> None:
     control.set_inheritable(False)
     become_subreaper()
     ctypes.CDLL(None).prctl(PR_SET_NAME, b"glm5-reaper", 0, 0, 0)
-    watch(control, command)
+    try:
+        watch(control, command)
+    finally:
+        exterminate()  # whatever the server left; and a bug above must not cost the operator a GPU
 
 
 if __name__ == "__main__":

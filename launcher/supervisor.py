@@ -130,7 +130,7 @@ class Supervisor:
         self.start = startlog.read(before, line, now)
         if self.start.phase != before.phase:
             self.publish("phase", phase=self.start.phase, seconds=self.start.seconds(now))
-        elif self.start.progress != before.progress and now - self.told_progress >= 0.5:
+        elif self.start.progress != before.progress and now - self.told_progress >= 1.0:
             self.told_progress = now
             self.publish("progress", phase=self.start.phase, progress=self.progress())
         if self.start.fired_up and not before.fired_up:

@@ -1,0 +1,135 @@
+"""The reaper alone, over children that do everything to survive. Orphans it lost would go to init, and be seen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import RIG, until
+
+from launcher import reaper
+
+Reaped = tuple[subprocess.Popen[str], socket.socket]
+
+
+@pytest.fixture
+def reap(tmp_path: Path) -> Iterator[Callable[..., Reaped]]:
+    """Start a command under the reaper; afterwards no process with this test's mark may live."""
+    started: list[Reaped] = []
+
+    def start(*command: str | Path) -> Reaped:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", reaper.__file__, str(theirs.fileno()), "--", *command],
+                pass_fds=[theirs.fileno()],
+                env=os.environ | {"REAPER_TEST": str(tmp_path)},
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        started.append((process, ours))
+        return process, ours
+
+    yield start
+    for process, ours in started:
+        ours.close()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+    left = marked(tmp_path)
+    for orphan in left:
+        orphan.kill()
+    assert not left
+
+
+def marked(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("REAPER_TEST") == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def heard(control: socket.socket) -> list[str]:
+    """Everything the reaper said, to its end."""
+    words = b""
+    while piece := control.recv(4096):
+        words += piece
+    return words.decode().splitlines()
+
+
+def hostile(reap: Callable[..., Reaped], what: str) -> Reaped:
+    process, control = reap(sys.executable, RIG / "hostile.py", what)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    return process, control
+
+
+def test_what_the_server_leaves_behind_is_killed(reap: Callable[..., Reaped], tmp_path: Path) -> None:
+    process, control = hostile(reap, "leave")
+
+    assert heard(control)[-1] == "exit 3"
+    assert process.wait() == 0
+    assert not marked(tmp_path)
+
+
+def test_closing_the_lifeline_kills_everything(reap: Callable[..., Reaped], tmp_path: Path) -> None:
+    process, control = hostile(reap, "stay")
+    assert len(marked(tmp_path)) > 6
+    control.close()
+
+    process.wait()
+    assert not marked(tmp_path)
+
+
+def test_a_kill_is_told_as_the_servers_end(reap: Callable[..., Reaped], tmp_path: Path) -> None:
+    process, control = hostile(reap, "stay")
+    control.send(b"K")
+
+    assert heard(control)[-1] == "exit -9"
+    assert process.wait() == 0
+    assert not marked(tmp_path)
+
+
+def test_sigterm_to_the_reaper_kills_everything(reap: Callable[..., Reaped], tmp_path: Path) -> None:
+    process, _ = hostile(reap, "stay")
+    process.send_signal(signal.SIGTERM)
+
+    process.wait()
+    assert not marked(tmp_path)
+
+
+def test_terminate_reaches_the_first_process_alone(reap: Callable[..., Reaped]) -> None:
+    shell = "trap 'echo termed; exit 5' TERM; sleep 3600 & child=$!; echo up; wait $child"
+    process, control = reap("sh", "-c", shell)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    control.send(b"T")
+
+    assert process.stdout.readline() == "termed\n"
+    assert heard(control)[-1] == "exit 5"
+
+
+def test_a_command_that_is_not_there_is_told(reap: Callable[..., Reaped]) -> None:
+    _, control = reap("/no/such/python", "-m", "sglang.launch_server")
+
+    assert heard(control) == ["exec No such file or directory: /no/such/python"]
+
+
+def test_descendants_do_not_count_zombies() -> None:
+    child = subprocess.Popen(["true"])
+    until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE, "it is a zombie")
+
+    assert child.pid not in reaper.descendants(os.getpid())
+    child.wait()

@@ -1,0 +1,54 @@
+"""The wheel, as a user installs it: into an empty environment, run from another folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", folder, ROOT]
+    subprocess.run(build, check=True, capture_output=True)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def test_it_carries_the_profiles_and_nothing_of_the_tests(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+
+    assert {f"launcher/profiles/{path.name}" for path in (ROOT / "profiles").iterdir()} <= names
+    assert not [name for name in names if name.startswith(("tests", "demo", "bench"))]
+
+
+def test_it_runs_from_an_empty_environment_and_another_folder(wheel: Path, tmp_path: Path) -> None:
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", wheel], check=True, capture_output=True)
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+
+    def run(*words: str) -> str:
+        command = [tmp_path / "venv/bin/glm5-serve", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd="/", env=environ).stdout
+
+    rows = json.loads(run("profiles", "--json"))["profiles"]
+    assert {row["name"] for row in rows} >= {"8xpro6000", "card", "cpu-demo"}
+    assert all(row["path"].startswith(str(tmp_path)) for row in rows)
+    assert "--tp-size 8" in run("render", "--profile", "8xpro6000")
+    assert run("--version").startswith("glm5-serve, version 0.1.0")
+    installed = subprocess.run(
+        [python, "-c", "import importlib.util as u; print(u.find_spec('sglang'))"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert installed.stdout == "None\n"
