@@ -43,7 +43,7 @@ def in_words(event: Event) -> str | None:
     """One line for an event, or None for one that is not worth a line."""
     clock = str(event.get("time", ""))[11:19]
     match event:
-        case {"event": "state", "state": "ready", "seconds": seconds, "url": url}:
+        case {"event": "state", "state": "ready", "moved": True, "seconds": seconds, "url": url}:
             total = sum(seconds.values())
             return f"{clock}  ready      in {total:.1f} s: {url}"
         case {"event": "state", "state": state, "reason": reason}:
@@ -110,7 +110,7 @@ class LiveScreen:
             case {"event": "state", "state": "starting", "reason": reason}:
                 self._begin()
                 self.console.print(Text(str(reason), style="dim"))
-            case {"event": "state", "state": "ready", "seconds": seconds, "url": url}:
+            case {"event": "state", "state": "ready", "moved": True, "seconds": seconds, "url": url}:
                 self._end(seconds)
                 total = sum(seconds.values())
                 self.console.print(f"[bold green]ready[/] in {total:.1f} s  [bold]{url}[/]")

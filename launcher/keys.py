@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import stat
 from pathlib import Path
@@ -37,6 +39,22 @@ def read_key(path: Path) -> str:
         allowed = "letters, digits and - . _ ~ + / ="
         raise RefusalError(f"{path} holds no usable API key: wanted one word of {allowed}", fix=fix)
     return text
+
+
+def offer(config: str | None, key: str | None) -> None:
+    """Put the key where SGLang's `--config` points, readable by this user alone. Raises OSError."""
+    if config and key:
+        path = Path(config)
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f'api-key: "{key}"\n')
+
+
+def withdraw(config: str | None) -> None:
+    """Remove what `offer` put there."""
+    if config:
+        with contextlib.suppress(OSError):
+            Path(config).unlink()
 
 
 def scrub(text: str, key: str | None) -> str:

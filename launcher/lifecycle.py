@@ -16,12 +16,21 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import ClassVar
 
-
-class Wish(Enum):
-    """What the operator asks for while a model is up."""
-
-    STOP = "stop"
-    RESTART = "restart"
+from launcher.events import (
+    Action,
+    Asked,
+    Begun,
+    Event,
+    Gone,
+    Hinted,
+    Kill,
+    Launch,
+    Probe,
+    Probed,
+    Terminate,
+    Ticked,
+    Wish,
+)
 
 
 class Then(Enum):
@@ -127,85 +136,6 @@ class Backoff:
 State = Idle | Starting | Ready | Stopping | Backoff | Ended
 
 
-@dataclass(frozen=True)
-class Begun:
-    """`up` begins."""
-
-    now: float
-
-
-@dataclass(frozen=True)
-class Gone:
-    """The last process of the run is gone; `how` is in words, `status` as waitpid has it (signals negative)."""
-
-    now: float
-    status: int | None
-    how: str
-
-
-@dataclass(frozen=True)
-class Hinted:
-    """The server's own log says that it is ready: worth asking at once."""
-
-    now: float
-
-
-@dataclass(frozen=True)
-class Probed:
-    """A question to run `run` of the server was answered, or not."""
-
-    now: float
-    run: int
-    ok: bool
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The operator wants something."""
-
-    now: float
-    wish: Wish
-    by: str
-
-
-@dataclass(frozen=True)
-class Ticked:
-    """Time passed."""
-
-    now: float
-
-
-Event = Begun | Gone | Hinted | Probed | Asked | Ticked
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Start the server; `fresh` reads the plan again first."""
-
-    run: int
-    fresh: bool = False
-
-
-@dataclass(frozen=True)
-class Terminate:
-    """SIGTERM to the server's first process alone: SGLang drains on it."""
-
-
-@dataclass(frozen=True)
-class Kill:
-    """SIGKILL to every process of the session."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Ask run `run` of the server: may it generate a token (`first`), or is it still alive?"""
-
-    run: int
-    first: bool
-
-
-Action = Launch | Terminate | Kill | Probe
 Step = tuple[State, tuple[Action, ...]]
 
 ASK_AGAIN = 0.1  # seconds between questions to a server that is not ready yet

@@ -14,6 +14,7 @@ from typing import Any
 from launcher import layers, plan, preflight
 from launcher.errors import Exit, RefusalError
 from launcher.instance import Instance, known
+from launcher.keys import withdraw
 from launcher.reaper import descendants
 from launcher.resolve import Ask, compose, resolve
 from launcher.up import read_events, show_until_settled
@@ -55,7 +56,7 @@ def down(instance: Instance, *, now: bool) -> str:
     """
     pidfd = _signal(instance, signal.SIGTERM)
     if pidfd is None:
-        _sweep(instance)
+        withdraw(str(instance.folder / "config.yaml"))  # what a killed launcher left
         seen = instance.look()
         return f"{instance.name} is not up: {seen['state']}, {seen['reason']}"
     with os.fdopen(pidfd):
@@ -75,11 +76,6 @@ def _signal(instance: Instance, number: signal.Signals) -> int | None:
             return pidfd
         time.sleep(0.05)
     return None
-
-
-def _sweep(instance: Instance) -> None:
-    with contextlib.suppress(OSError):
-        (instance.folder / "config.yaml").unlink(missing_ok=True)
 
 
 def restart(

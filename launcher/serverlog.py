@@ -61,6 +61,10 @@ class ServerLog:
             assert self._file is not None
             self._size += os.write(self._file, line)
 
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
     def _open(self) -> None:
         if self._file is not None:
             os.close(self._file)

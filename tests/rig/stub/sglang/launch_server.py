@@ -88,13 +88,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return False
         return True
 
-    def do_GET(self):  # noqa: N802 - http.server's name
+    def do_GET(self):
         if self.path == "/health":
             hang("health")
         if self.allowed():
             self.answer({}, fault("health_status", 200))
 
-    def do_POST(self):  # noqa: N802
+    def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.allowed():
             self.answer({"text": "x", "meta_info": {"completion_tokens": fault("tokens", 1)}})
