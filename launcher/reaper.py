@@ -24,6 +24,7 @@ import sys
 import time
 
 PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
+DEADLY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def become_subreaper() -> None:
@@ -85,39 +86,35 @@ def reap() -> dict[int, int]:
         return dead
 
 
-def watch(control: socket.socket, command: list[str]) -> None:
-    """Start `command`, obey `control`, and return when the last process is gone."""
-    asleep, awake = socket.socketpair()
-    for end in (asleep, awake):
-        end.setblocking(False)
-    signal.set_wakeup_fd(awake.fileno(), warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)
-
+def start(control: socket.socket, command: list[str]) -> int | None:
+    """Start the server; its pid, or None when the command cannot be executed. The launcher is told either way."""
+    defaults = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT]
     try:
-        defaults = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT]
         server = os.posix_spawnp(command[0], command, os.environ, setsigdef=defaults, setsigmask=[])
     except OSError as error:
         say(control, f"exec {error.strerror}: {command[0]}")
-        return
+        return None
     say(control, f"pid {server}")
+    return server
 
+
+def watch(control: socket.socket, signals: socket.socket, server: int) -> None:
+    """Obey the launcher until the server ends, or has to; its status is told then."""
     dead: dict[int, int] = {}
     told_to_kill = False
     while server not in dead and not told_to_kill:
-        for ready in select.select([control, asleep], [], [])[0]:
+        for ready in select.select([control, signals], [], [])[0]:
             word = hear(ready)
-            if ready is control:
-                told_to_kill = not word or b"K" in word
+            if ready is signals:
+                told_to_kill |= not set(word).isdisjoint(DEADLY)
+            else:
+                told_to_kill |= not word or b"K" in word
                 if b"T" in word:
                     os.kill(server, signal.SIGTERM)
-            else:
-                told_to_kill |= bool(set(word) & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
         dead |= reap()
-    if server in dead:
-        say(control, f"exit {dead[server]}")
-    else:
-        say(control, f"exit {exterminate().get(server, -signal.SIGKILL)}")
+    if server not in dead:
+        dead |= exterminate()
+    say(control, f"exit {dead.get(server, -signal.SIGKILL)}")
 
 
 def hear(end: socket.socket) -> bytes:
@@ -142,10 +139,16 @@ def main() -> None:
     control.set_inheritable(False)
     become_subreaper()
     ctypes.CDLL(None).prctl(PR_SET_NAME, b"glm5-reaper", 0, 0, 0)
+    signals, bell = socket.socketpair()
+    bell.setblocking(False)
+    signal.set_wakeup_fd(bell.fileno(), warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, *DEADLY):
+        signal.signal(number, lambda *_: None)
     try:
-        watch(control, command)
+        if server := start(control, command):
+            watch(control, signals, server)
     finally:
-        exterminate()  # whatever the server left; and a bug above must not cost the operator a GPU
+        exterminate()  # what the server left; and a bug above must not cost the operator a GPU
 
 
 if __name__ == "__main__":
