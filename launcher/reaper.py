@@ -19,7 +19,6 @@ import ctypes
 import os
 import select
 import signal
-import socket
 import sys
 import time
 
@@ -86,7 +85,7 @@ def reap() -> dict[int, int]:
         return dead
 
 
-def start(control: socket.socket, command: list[str]) -> int | None:
+def start(control: int, command: list[str]) -> int | None:
     """Start the server; its pid, or None when the command cannot be executed. The launcher is told either way."""
     defaults = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT]
     try:
@@ -98,7 +97,7 @@ def start(control: socket.socket, command: list[str]) -> int | None:
     return server
 
 
-def watch(control: socket.socket, signals: socket.socket, server: int) -> None:
+def watch(control: int, signals: int, server: int) -> None:
     """Obey the launcher until the server ends, or has to; its status is told then."""
     dead: dict[int, int] = {}
     told_to_kill = False
@@ -117,31 +116,32 @@ def watch(control: socket.socket, signals: socket.socket, server: int) -> None:
     say(control, f"exit {dead.get(server, -signal.SIGKILL)}")
 
 
-def hear(end: socket.socket) -> bytes:
+def hear(end: int) -> bytes:
     """What came, or nothing when the other end is gone; with words unread there, the kernel calls it a reset."""
     try:
-        return end.recv(64)
+        return os.read(end, 64)
     except ConnectionResetError:
         return b""
 
 
-def say(control: socket.socket, text: str) -> None:
+def say(control: int, text: str) -> None:
     """Tell the launcher, if it is still there."""
     with contextlib.suppress(OSError):
-        control.send(text.encode() + b"\n")
+        os.write(control, text.encode() + b"\n")
 
 
 def main() -> None:
     """Take the socket and the command from the command line."""
     descriptor, dashes, *command = sys.argv[1:]
     assert dashes == "--", "usage: reaper.py FD -- COMMAND..."
-    control = socket.socket(fileno=int(descriptor))
-    control.set_inheritable(False)
+    control = int(descriptor)
+    os.set_inheritable(control, False)
     become_subreaper()
     ctypes.CDLL(None).prctl(PR_SET_NAME, b"glm5-reaper", 0, 0, 0)
-    signals, bell = socket.socketpair()
-    bell.setblocking(False)
-    signal.set_wakeup_fd(bell.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signals, bell = os.pipe()
+    os.set_blocking(bell, False)
+    signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, *DEADLY):
         signal.signal(number, lambda *_: None)
     try:

@@ -1,7 +1,7 @@
 """The shell around the state machine: it carries out what `lifecycle.step` decides, and decides nothing.
 
-`up` replaces itself with this program (`python -m launcher.supervisor`), which reads the plan from its file
-and imports the standard library alone: it stays for weeks, so it stays small.
+`up` replaces itself with the program that runs it (`launcher/supervise.py`). Both import the standard library
+alone: they stay for weeks, so they stay small.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
 from pathlib import Path
 
-from launcher import console, health, keys, lifecycle, plan, reaper, startlog
+from launcher import health, keys, lifecycle, plan, reaper, startlog
 from launcher.errors import Exit, RefusalError
 from launcher.events import (
     Action,
@@ -194,19 +193,3 @@ class Supervisor:
     def picture(self) -> Picture:
         server = self.session.pid if self.session else None
         return Picture(self.plan, self.state, self.start, server, self.last_error, time.monotonic())
-
-
-def main() -> None:
-    """`python -m launcher.supervisor FOLDER SCREEN`: the lock of FOLDER is held on an inherited descriptor."""
-    folder, screen = Path(sys.argv[1]), sys.argv[2]
-    try:
-        instance = Instance(folder.parent, folder.name)
-        status = Supervisor(instance, console.screen(screen)).run()
-    except (RefusalError, OSError, ValueError, KeyError, TypeError) as error:
-        print(f"glm5-serve: {error}", file=sys.stderr)
-        status = Exit.CONFIG
-    sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()

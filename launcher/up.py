@@ -49,7 +49,7 @@ def up(ask: Ask, environ: Mapping[str, str], *, detach: bool, as_json: bool) -> 
 
 def supervisor_command(instance: Instance, screen: str) -> list[str]:
     """The supervisor's own command. It is a new program, so that what was imported here does not stay."""
-    return [sys.executable, "-P", "-m", "launcher.supervisor", str(instance.folder), screen]
+    return [sys.executable, "-P", "-m", "launcher.supervise", str(instance.folder), screen]
 
 
 def _become_supervisor(instance: Instance, lock: int, screen: str) -> NoReturn:

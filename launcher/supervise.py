@@ -1,0 +1,33 @@
+"""The program that `up` becomes: `python -m launcher.supervise FOLDER SCREEN`.
+
+The plan is in FOLDER, whose lock is held on an inherited descriptor. SCREEN is one of `console.screen`'s.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# http.client does without ssl where there is none. The questions go to this host in plain HTTP, and OpenSSL would
+# be a fifth of this process's memory.
+sys.modules["ssl"] = None  # type: ignore[assignment]
+
+from launcher import console  # noqa: E402
+from launcher.errors import Exit, RefusalError  # noqa: E402
+from launcher.instance import Instance  # noqa: E402
+from launcher.supervisor import Supervisor  # noqa: E402
+
+
+def main() -> int:
+    """Serve to the end; the exit status."""
+    folder, screen = Path(sys.argv[1]), sys.argv[2]
+    try:
+        instance = Instance(folder.parent, folder.name)
+        return Supervisor(instance, console.screen(screen)).run()
+    except (RefusalError, OSError, ValueError, KeyError, TypeError) as error:
+        print(f"glm5-serve: {error}", file=sys.stderr)
+        return Exit.CONFIG
+
+
+if __name__ == "__main__":
+    sys.exit(main())
