@@ -152,7 +152,7 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return Ended(past, f"{how} before it was ready; not tried again", failed=True), ()
         case ((Starting(past) | Ready(past)), Gone(now, _, how)):
             return _bury(past, now, how, policy)
-        case Starting(past, since=since), Ticked(now) if now - since >= policy.ready_within:
+        case Starting(past, since=since), Ticked(now) if now >= since + policy.ready_within:
             why = f"not ready within {policy.ready_within:g} s"
             return Stopping(past, why, now, Then.RETRY, killed=True), (Kill(),)
         case Starting(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
@@ -192,7 +192,7 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return replace(state, reason=f"stop asked for again by {by}: killed", killed=True), (Kill(),)
         case Stopping(then=Then.RESTART | Then.RETRY), Asked(_, Wish.STOP, by):
             return replace(state, reason=f"stop asked for by {by}", then=Then.END), ()
-        case Stopping(since=since, killed=False), Ticked(now) if now - since >= policy.stop_within:
+        case Stopping(since=since, killed=False), Ticked(now) if now >= since + policy.stop_within:
             why = f"{state.reason}; not gone within {policy.stop_within:g} s: killed"
             return replace(state, reason=why, killed=True), (Kill(),)
         case Stopping(past, reason, then=Then.END), Gone():

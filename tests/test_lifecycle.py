@@ -1,0 +1,316 @@
+"""The machine alone: histories with names, and laws over thousands of histories without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.events import (
+    Action,
+    Asked,
+    Begun,
+    Event,
+    Gone,
+    Hinted,
+    Kill,
+    Launch,
+    Probe,
+    Probed,
+    Terminate,
+    Ticked,
+    Wish,
+)
+from launcher.lifecycle import Backoff, Ended, Idle, Policy, Ready, Starting, State, Stopping, step, wakes_at
+
+POLICY = Policy(
+    ready_within=100, stop_within=10, probe_every=5, unhealthy_after=2, deaths=2, window=1000, pause=1, pause_max=8
+)
+BEGUN = Begun(0.0)
+ANSWERED = Probed(1.0, 1, ok=True, detail="generated 1 token")
+
+
+def play(*events: Event, policy: Policy = POLICY) -> tuple[State, list[Action]]:
+    """The state after a history, and everything that was done on the way."""
+    state: State = Idle()
+    done: list[Action] = []
+    for event in events:
+        state, actions = step(state, event, policy)
+        done += actions
+    return state, done
+
+
+def killed(now: float) -> Gone:
+    return Gone(now, -9, "was killed by SIGKILL")
+
+
+def stop(now: float) -> Asked:
+    return Asked(now, Wish.STOP, "SIGTERM")
+
+
+def test_a_server_is_asked_until_it_answers_and_is_ready_then() -> None:
+    state, done = play(BEGUN, Ticked(0.1), Probed(0.2, 1, ok=False), Ticked(0.4), Probed(0.5, 1, ok=True))
+
+    assert isinstance(state, Ready)
+    assert done == [Launch(1), Probe(1, first=True), Probe(1, first=True)]
+
+
+def test_its_own_word_that_it_is_ready_has_it_asked_at_once() -> None:
+    _, done = play(BEGUN, Hinted(0.01))
+
+    assert done == [Launch(1), Probe(1, first=True)]
+
+
+def test_one_question_at_a_time() -> None:
+    _, done = play(BEGUN, Hinted(0.01), Hinted(0.02), Ticked(5.0))
+
+    assert done.count(Probe(1, first=True)) == 1
+
+
+def test_a_server_that_says_no_before_it_is_ready_is_not_tried_again() -> None:
+    state, done = play(BEGUN, Gone(1.0, 2, "exited with status 2"))
+
+    assert state.name == "stopped"
+    assert isinstance(state, Ended)
+    assert state.failed
+    assert state.reason == "exited with status 2 before it was ready; not tried again"
+    assert done == [Launch(1)]
+
+
+def test_a_server_killed_before_it_is_ready_is_tried_again() -> None:
+    state, done = play(BEGUN, killed(1.0), Ticked(2.0))
+
+    assert isinstance(state, Starting)
+    assert state.past.restarts == 1
+    assert done == [Launch(1), Launch(2)]
+
+
+def test_a_ready_server_that_leaves_by_itself_is_tried_again() -> None:
+    state, _ = play(BEGUN, ANSWERED, Gone(2.0, 0, "exited with status 0"))
+
+    assert isinstance(state, Backoff)
+
+
+def test_pauses_double_up_to_their_limit() -> None:
+    assert [POLICY.pause_before(n) for n in (1, 2, 3, 4, 5, 999)] == [1, 2, 4, 8, 8, 8]
+
+
+def test_without_a_pause_it_is_launched_at_once() -> None:
+    state, done = play(BEGUN, ANSWERED, killed(2.0), policy=replace(POLICY, pause=0))
+
+    assert isinstance(state, Starting)
+    assert done[-1] == Launch(2)
+
+
+def test_a_spent_budget_ends_it() -> None:
+    state, done = play(BEGUN, killed(1), Ticked(2), killed(3), Ticked(5), killed(6))
+
+    assert isinstance(state, Ended)
+    assert state.failed
+    assert state.reason == "was killed by SIGKILL; 3 deaths within 1000 s, 2 allowed: gave up"
+    assert done == [Launch(1), Launch(2), Launch(3)]
+
+
+def test_old_deaths_are_forgotten() -> None:
+    state, _ = play(BEGUN, killed(1), Ticked(2), killed(3), Ticked(5), killed(1006))
+
+    assert isinstance(state, Backoff)
+    assert state.past.deaths == (1006,)
+
+
+def test_a_start_that_takes_too_long_is_killed_and_counts_as_a_death() -> None:
+    state, done = play(BEGUN, Hinted(1), Ticked(100.0))
+    assert isinstance(state, Stopping)
+    assert done[-1] == Kill()
+
+    state, _ = step(state, killed(101), POLICY)
+    assert isinstance(state, Backoff)
+    assert state.reason == "not ready within 100 s"
+
+
+def test_misses_in_a_row_are_a_death() -> None:
+    state, _ = play(BEGUN, ANSWERED, Ticked(6), Probed(7, 1, ok=False, detail="503"), Ticked(12))
+    assert state.reason == "1 of 2 health checks failed: 503"
+    state, actions = step(state, Probed(13, 1, ok=False, detail="503"), POLICY)
+
+    assert actions == (Kill(),)
+    assert state.reason == "2 health checks in a row failed, the last one: 503"
+
+
+def test_one_answer_forgives_all_misses() -> None:
+    miss, hit = Probed(7, 1, ok=False), Probed(13, 1, ok=True)
+    state, _ = play(BEGUN, ANSWERED, Ticked(6), miss, Ticked(12), hit)
+
+    assert isinstance(state, Ready)
+    assert (state.misses, state.reason) == (0, "answers again")
+
+
+def test_an_answer_meant_for_an_earlier_run_is_ignored() -> None:
+    before, _ = play(BEGUN, Hinted(0.5), killed(1), Ticked(2))
+    after, actions = step(before, ANSWERED, POLICY)
+
+    assert (after, actions) == (before, ())
+
+
+def test_a_stop_lets_it_drain() -> None:
+    state, done = play(BEGUN, ANSWERED, stop(2), Ticked(11.9))
+    assert done[-1] == Terminate()
+    state, _ = step(state, Gone(12, 0, "exited with status 0"), POLICY)
+
+    assert state == Ended(state.past, "stop asked for by SIGTERM")
+
+
+def test_a_stubborn_server_is_killed_once() -> None:
+    _, done = play(BEGUN, ANSWERED, stop(2), Ticked(12), Ticked(13), Ticked(99))
+
+    assert done.count(Kill()) == 1
+
+
+def test_a_second_stop_kills_at_once() -> None:
+    state, done = play(BEGUN, ANSWERED, stop(2), stop(2.1), stop(2.2))
+
+    assert done.count(Kill()) == 1
+    assert state.reason == "stop asked for again by SIGTERM: killed"
+
+
+def test_a_stop_while_it_waits_ends_it_at_once() -> None:
+    state, done = play(BEGUN, killed(1), stop(1.5))
+
+    assert isinstance(state, Ended)
+    assert not state.failed
+    assert done == [Launch(1)]
+
+
+def test_a_restart_drains_is_no_death_and_reads_the_plan_again() -> None:
+    again = Asked(2, Wish.RESTART, "SIGUSR1")
+    state, done = play(BEGUN, ANSWERED, again, Gone(3, 0, "exited with status 0"))
+
+    assert isinstance(state, Starting)
+    assert state.past.deaths == ()
+    assert done[-2:] == [Terminate(), Launch(2, fresh=True)]
+
+
+def test_a_stop_wins_over_a_restart() -> None:
+    state, done = play(BEGUN, ANSWERED, Asked(2, Wish.RESTART, "SIGUSR1"), stop(2.5), killed(3))
+
+    assert isinstance(state, Ended)
+    assert done.count(Terminate()) == 1
+
+
+def test_a_restart_while_it_waits_is_immediate() -> None:
+    _, done = play(BEGUN, killed(1), Asked(1.1, Wish.RESTART, "SIGUSR1"))
+
+    assert done[-1] == Launch(2, fresh=True)
+
+
+HAPPENINGS = st.lists(
+    st.tuples(
+        st.sampled_from(["tick", "tick", "gone", "no", "hint", "yes", "miss", "stale", "stop", "restart", "wake"]),
+        st.floats(0.01, 60),
+    ),
+    max_size=60,
+)
+POLICIES = st.builds(
+    Policy,
+    ready_within=st.floats(1, 100),
+    stop_within=st.floats(0, 50),
+    probe_every=st.floats(0.1, 20),
+    unhealthy_after=st.integers(1, 4),
+    deaths=st.integers(0, 4),
+    window=st.floats(1, 500),
+    pause=st.floats(0, 10),
+    pause_max=st.floats(0, 100),
+)
+
+
+def happen(what: str, now: float, state: State) -> Event:
+    """The event of that name, if the world can bring it about in this state; else time passes."""
+    run, alive = state.past.run, isinstance(state, Starting | Ready | Stopping)
+    match what:
+        case "gone" if alive:
+            return killed(now)
+        case "no" if alive:
+            return Gone(now, 1, "exited with status 1")
+        case "hint" if alive:
+            return Hinted(now)
+        case "yes" | "miss":
+            return Probed(now, run, ok=what == "yes", detail=what)
+        case "stale":
+            return Probed(now, run - 1, ok=True)
+        case "stop":
+            return stop(now)
+        case "restart":
+            return Asked(now, Wish.RESTART, "SIGUSR1")
+    return Ticked(now)
+
+
+def history(
+    happenings: list[tuple[str, float]], policy: Policy
+) -> list[tuple[State, Event, State, tuple[Action, ...]]]:
+    """A whole life, step by step."""
+    state, actions = step(Idle(), BEGUN, policy)
+    lived = [(Idle(), BEGUN, state, actions)]
+    now = 0.0
+    for what, pause in happenings:
+        wake = wakes_at(state, policy)
+        now = max(now, wake) if what == "wake" and wake is not None else now + pause
+        event = happen(what, now, state)
+        before, (state, actions) = state, step(state, event, policy)
+        lived.append((before, event, state, actions))
+    return lived
+
+
+@settings(max_examples=1500, deadline=None)
+@given(HAPPENINGS, POLICIES)
+def test_laws_of_every_life(happenings: list[tuple[str, float]], policy: Policy) -> None:
+    lives, stopped, killed_in = False, False, set()
+    for before, event, state, actions in history(happenings, policy):
+        lives = lives and not isinstance(event, Gone)
+        launches = [action for action in actions if isinstance(action, Launch)]
+        assert not (launches and (lives or len(launches) > 1)), "two servers at once"
+        assert not (launches and stopped), "launched after a stop was asked for"
+        lives = lives or bool(launches)
+        stopped = stopped or (isinstance(event, Asked) and event.wish is Wish.STOP)
+        if Kill() in actions:
+            assert state.past.run not in killed_in, "killed twice"
+            killed_in.add(state.past.run)
+        if any(isinstance(action, Kill | Terminate | Probe) for action in actions):
+            assert lives, "something was asked of a server that is not there"
+        assert isinstance(state, Ended) or len(state.past.deaths) <= policy.deaths, "budget overdrawn"
+        assert lives or isinstance(state, Ended | Backoff), "waits for a server that is not there"
+        if isinstance(before, Ended):
+            assert (state, actions) == (before, ()), "rose from the dead"
+        wake = wakes_at(state, policy)
+        if wake is not None:
+            woken, did = step(state, Ticked(wake), policy)
+            assert woken != state or did, "woken for nothing, for ever"
+        elif not isinstance(state, Ended):
+            assert lives, "sleeps for ever"
+
+
+@settings(max_examples=300, deadline=None)
+@given(HAPPENINGS, POLICIES)
+def test_a_stop_always_leads_to_the_end(happenings: list[tuple[str, float]], policy: Policy) -> None:
+    *_, (_, event, state, _) = history(happenings, policy)
+    now = event.now
+    state, _ = step(state, stop(now), policy)
+    state, _ = step(state, Ticked(now + 1000), policy)
+    state, _ = step(state, killed(now + 1001), policy)
+
+    assert isinstance(state, Ended)
+
+
+@pytest.mark.parametrize("event", [BEGUN, killed(1), Hinted(1), ANSWERED, stop(1), Ticked(1)])
+def test_every_event_has_an_answer_in_every_state(event: Event) -> None:
+    past = Idle().past
+    for state in (
+        Idle(),
+        Starting(past, "", 0.0),
+        Ready(past, "", 5.0),
+        Backoff(past, "", 9.0),
+        Ended(past, ""),
+        play(BEGUN, stop(0.5))[0],
+    ):
+        assert step(state, event, POLICY)
