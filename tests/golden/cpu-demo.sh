@@ -1,0 +1,12 @@
+# glm5-serve: profile cpu-demo
+SGLANG_USE_CPU_ENGINE=1 \
+  /home/user/.cache/glm5-serve/cpu-demo/engine/bin/python -m sglang.launch_server \
+  --model-path /home/user/.cache/glm5-serve/cpu-demo/model \
+  --served-model-name tiny \
+  --device cpu \
+  --dtype bfloat16 \
+  --attention-backend torch_native \
+  --mem-fraction-static 0.1 \
+  --max-total-tokens 8192 \
+  --host 127.0.0.1 \
+  --port 30100

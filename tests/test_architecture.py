@@ -1,0 +1,47 @@
+"""The layers: the core is pure, and what stays for weeks imports little."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+LAUNCHER = Path(__file__).parents[1] / "launcher"
+CORE = {"errors", "events", "lifecycle", "plan", "startlog"}
+PURE = {"__future__", "collections", "dataclasses", "enum", "json", "re", "shlex", "typing"}
+
+
+def imported(module: str) -> set[str]:
+    """The modules that a module imports when it is imported itself: `launcher.x` as `.x`."""
+    found = set()
+    for node in ast.parse((LAUNCHER / f"{module}.py").read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module == "launcher":
+            found |= {f".{name.name}" for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            package, _, rest = node.module.partition(".")
+            found.add(f".{rest}" if package == "launcher" else package)
+        elif isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(CORE))
+def test_the_core_knows_only_the_core(module: str) -> None:
+    assert imported(module) <= PURE | {f".{name}" for name in CORE}
+
+
+def test_what_stays_imports_the_standard_library_alone() -> None:
+    todo, seen = ["supervise"], set()
+    while todo:
+        module = todo.pop()
+        seen.add(module)
+        names = imported(module)
+        assert {name for name in names if not name.startswith(".")} <= sys.stdlib_module_names, module
+        todo += [
+            n[1:] for n in names if n.startswith(".") and (LAUNCHER / f"{n[1:]}.py").exists() and n[1:] not in seen
+        ]
+
+    assert "lifecycle" in seen
+    assert "profile" not in seen

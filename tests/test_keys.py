@@ -1,0 +1,88 @@
+"""Keys: which files are taken, and that nothing printed keeps one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.errors import Exit, RefusalError
+from launcher.keys import HIDDEN, offer, read_key, scrub, withdraw
+
+
+def write(folder: Path, text: str, mode: int = 0o600) -> Path:
+    path = folder / "key"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_a_key_is_one_word_of_a_file_of_ones_own(tmp_path: Path) -> None:
+    assert read_key(write(tmp_path, "aZ0-._~+/==\n")) == "aZ0-._~+/=="
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o601])
+def test_a_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    with pytest.raises(RefusalError, match="is open to others") as refused:
+        read_key(write(tmp_path, "key", mode))
+
+    assert refused.value.status == Exit.CONFIG
+    assert f"chmod 600 {tmp_path}/key" in refused.value.fix
+
+
+@pytest.mark.parametrize("text", ["", "\n", "two words", "two\nlines", 'quo"te', "ümlaut", "=", "a=b"])
+def test_what_is_no_bearer_token_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RefusalError, match="holds no usable API key") as refused:
+        read_key(write(tmp_path, text))
+
+    assert text.strip() == "" or text == "=" or text not in refused.value.what
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(RefusalError, match="API key file"):
+            read_key(path)
+    (tmp_path / "binary").write_bytes(b"\xff\xff")
+    with pytest.raises(RefusalError, match="not text"):
+        read_key(tmp_path / "binary")
+
+
+def test_an_offered_key_is_readable_by_its_user_alone_and_withdrawn(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("what an earlier launcher left, open to others")
+    config.chmod(0o644)
+    offer(str(config), "sekret")
+
+    assert config.read_text() == 'api-key: "sekret"\n'
+    assert config.stat().st_mode & 0o777 == 0o600
+    withdraw(str(config))
+    withdraw(str(config))
+    assert not config.exists()
+
+
+@given(st.text(), st.from_regex(r"[A-Za-z0-9._~+/-]{6,40}", fullmatch=True), st.text())
+def test_a_scrubbed_text_has_no_key(before: str, key: str, after: str) -> None:
+    assert key not in scrub(before + key + after, key).replace(HIDDEN, "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server_args={'api_key': '?', 'port': 1}",
+        "ServerArgs(api_key='?', port=1)",
+        'launch_command":"--api-key ? --model-path m"',
+        '"admin_api_key":"?"',
+        "api-key: ?",
+        "--admin-api-key=?",
+    ],
+)
+def test_a_key_is_hidden_where_sglang_prints_one_even_if_it_is_not_ours(text: str) -> None:
+    assert scrub(text.replace("?", "somebody-elses"), None) == text.replace("?", HIDDEN)
+
+
+def test_no_key_is_not_hidden() -> None:
+    text = "ServerArgs(api_key=None, admin_api_key=None) {'api_key': None} \"api_key\":null"
+
+    assert scrub(text, None) == text

@@ -1,0 +1,145 @@
+"""What is printed is what is run, through a real shell; and the golden commands of the packaged profiles."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher import plan
+from launcher.lifecycle import Policy
+from launcher.plan import Plan, Setting
+from launcher.resolve import Ask, compose, resolve
+
+GOLDEN = Path(__file__).parent / "golden"
+ENVIRON = {"HOME": "/home/user"}
+CARD = (
+    "--model lukealonso/GLM-5-NVFP4 --served-model-name glm-5 --reasoning-parser glm45 --tool-call-parser glm47 "
+    "--trust-remote-code --tp 8 --mem-fraction-static 0.95 --max-running-requests 8 --kv-cache-dtype fp8_e4m3 "
+    "--quantization modelopt_fp4 --attention-backend flashinfer --moe-runner-backend flashinfer_cutlass "
+    "--disable-custom-all-reduce --enable-flashinfer-allreduce-fusion --host 0.0.0.0 --port 8000"
+)
+CARD_ENV = (
+    "NCCL_IB_DISABLE=1 NCCL_P2P_LEVEL=PHB NCCL_ALLOC_P2P_NET_LL_BUFFERS=1 NCCL_MIN_NCHANNELS=8 OMP_NUM_THREADS=8 "
+    "SAFETENSORS_FAST_GPU=1"
+)
+
+
+def planned(name: str, *settings: str, key: str | None = None) -> Plan:
+    ask = Ask(name, settings, key)
+    return resolve(compose(ask, ENVIRON), ask, Path("/var/lib/glm5-serve") / name, {})
+
+
+def plain(argv: tuple[str, ...], env: dict[str, str], **more: str) -> Plan:
+    """A plan of nothing but a command."""
+    fields = {"name": "x", "host": "127.0.0.1", "port": 1, "model": "m", "model_name": "m", "words": {}}
+    return Plan(argv=argv, env=env, policy=Policy(), settings=(), **fields, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["8xpro6000", "card", "cpu-demo"])
+def test_a_packaged_profile_renders_as_it_did(name: str) -> None:
+    """GLM5_SERVE_GOLDEN=write writes the files anew: read the diff."""
+    path, text = GOLDEN / f"{name}.sh", plan.shell(planned(name))
+    if os.environ.get("GLM5_SERVE_GOLDEN") == "write":
+        path.write_text(text)
+
+    assert text == path.read_text()
+
+
+def test_the_card_is_kept_as_it_was_published() -> None:
+    card = planned("card")
+
+    assert " ".join(card.argv[3:]) == CARD
+    assert " ".join(f"{name}={value}" for name, value in card.env.items()) == CARD_ENV
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (True, ["--x"]),
+        (False, []),
+        (8, ["--x", "8"]),
+        (0.9, ["--x", "0.9"]),
+        ("a b", ["--x", "a b"]),
+        ("-1", ["--x=-1"]),
+        (-1, ["--x=-1"]),
+        ("", ["--x", ""]),
+        (["a", 1], ["--x", "a", "1"]),
+        ([], []),
+    ],
+)
+def test_a_value_becomes_the_words_that_argparse_takes(value: object, words: list[str]) -> None:
+    assert plan.words_of("x", value) == words
+
+
+WORD = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+NAME = st.from_regex(r"[A-Z_][A-Z0-9_]{0,10}", fullmatch=True).map("T_".__add__)
+TELL = (
+    "import json, os, sys\n"
+    "print(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if k[:2] == 'T_'}]))"
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(WORD | WORD.map("--".__add__), max_size=12), st.dictionaries(NAME, WORD, max_size=6))
+def test_what_is_printed_is_what_is_run(words: list[str], env: dict[str, str]) -> None:
+    text = plan.shell(plain((sys.executable, "-c", TELL, *words), env))
+    ran = subprocess.run(["sh", "-c", text], capture_output=True, check=True, env={"PYTHONUTF8": "1"})
+
+    assert json.loads(ran.stdout) == [words, env]
+
+
+def test_the_pasted_text_makes_the_key_file_that_up_makes(tmp_path: Path) -> None:
+    key, config = tmp_path / "it's a key", tmp_path / "new folder/config.yaml"
+    key.write_text("sekret==\n")
+    argv = (sys.executable, "-c", "import os, sys; os.umask(0o77); print(oct(os.umask(0o22)))")
+    text = plan.shell(plain(argv, {}, key_file=str(key), key_config=str(config)))
+    subprocess.run(["sh", "-c", text], check=True, capture_output=True)
+
+    assert config.read_text() == 'api-key: "sekret=="\n'
+    assert oct(config.stat().st_mode & 0o777) == "0o600"
+    assert "sekret" not in text
+
+
+def test_a_plan_goes_to_its_file_and_back() -> None:
+    before = planned("8xpro6000", "env.X=1", key="/some/key")
+
+    assert plan.loads(json.dumps(plan.to_json(before))) == before
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"schema": 2}', "[]", "null", '{"schema": 1}', '{"schema": 1, "argv": []}']
+)
+def test_what_is_no_plan_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        plan.loads(text)
+
+
+def test_differences_are_said_line_by_line() -> None:
+    old = planned("cpu-demo")
+    new = planned("cpu-demo", "flags.port=1", "flags.device=false", "env.NEW=1", "engine.python=/p")
+
+    assert plan.differences(old, new) == [
+        "- --device cpu",
+        "- --port 30100",
+        "+ --port 1",
+        "- python /home/user/.cache/glm5-serve/cpu-demo/engine/bin/python",
+        "+ python /p",
+        "+ NEW 1",
+    ]
+    assert plan.differences(old, old) == []
+
+
+def test_every_value_knows_who_set_it_and_why() -> None:
+    shown = {setting.name: setting for setting in planned("cpu-demo", "flags.port=1", key="/k").settings}
+
+    assert shown["--port"] == Setting("--port", "1", "--set", "asked for by --set")
+    assert shown["--device"].why == "no GPU is needed"
+    assert shown["--device"].layer.endswith("profiles/cpu-demo.toml")
+    assert shown["--config"].layer == "glm5-serve"

@@ -1,0 +1,282 @@
+"""Profiles: where they come from, what they may say, and that every error of one is told at once."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher import layers
+from launcher.errors import Exit, RefusalError
+from launcher.lifecycle import Policy
+from launcher.resolve import Ask, Composed, compose
+
+MODEL = '[flags]\nmodel-path = "m"\n'
+
+
+class Home:
+    """A user's home with profiles in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.profiles = folder / ".config/glm5-serve/profiles"
+        self.profiles.mkdir(parents=True)
+        self.environ = {"HOME": str(folder)}
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.profiles / f"{name}.toml"
+        path.write_text(text)
+        return path
+
+    def compose(self, name: str, *settings: str, key: str | None = None, **environ: str) -> Composed:
+        return compose(Ask(name, settings, key), self.environ | environ)
+
+    def refusal(self, name: str, *settings: str, **environ: str) -> RefusalError:
+        with pytest.raises(RefusalError) as refused:
+            self.compose(name, *settings, **environ)
+        return refused.value
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_a_name_means_the_users_profile_before_the_packaged_one(home: Home) -> None:
+    path = home.write("card", MODEL)
+
+    assert home.compose("card").path == path
+    assert home.compose("8xpro6000").path == layers.PACKAGED / "8xpro6000.toml"
+
+
+def test_a_path_means_that_file(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MODEL)
+
+    assert home.compose(str(tmp_path / "mine.toml")).name == "mine"
+
+
+def test_an_unknown_name_gets_the_nearest(home: Home) -> None:
+    refusal = home.refusal("8xpro600")
+
+    assert refusal.status == Exit.USAGE
+    assert refusal.fix.startswith("did you mean 8xpro6000?")
+    assert str(home.profiles) in refusal.what
+
+
+def test_the_nearer_layer_wins(home: Home) -> None:
+    home.write("grand", MODEL + "tp-size = 1\npp-size = 1\ndp-size = 1\nport = 1001\nstay = 1")
+    home.write("parent", 'extends = "grand"\n[flags]\npp-size = 2\ndp-size = 2\nport = 1002')
+    home.write("child", 'extends = "parent"\n[flags]\ndp-size = 3\nport = 1003')
+    flags = home.compose("child", "flags.port=1005", GLM5_SERVE__FLAGS__PORT="1004").flags
+
+    assert flags == {"model-path": "m", "tp-size": 1, "pp-size": 2, "dp-size": 3, "port": 1005, "stay": 1}
+    assert home.compose("child", GLM5_SERVE__FLAGS__PORT="1004").flags["port"] == 1004
+
+
+def test_defaults_lie_below_every_profile(home: Home) -> None:
+    home.write("p", MODEL + "[supervision]\npause = 7")
+    profile = home.compose("p").profile
+
+    assert profile.supervision.policy() == Policy(pause=7)
+    assert (profile.flags.host, profile.flags.port) == ("127.0.0.1", 30000)
+
+
+def test_a_value_keeps_its_place_in_the_command(home: Home) -> None:
+    home.write("p", '[flags]\na = 1\nmodel-path = "m"\nz = 1')
+
+    assert list(home.compose("p", "flags.a=2", "flags.new=true").flags) == ["a", "model-path", "z", "new"]
+
+
+def test_variables_keep_their_case_and_their_text(home: Home) -> None:
+    home.write("p", MODEL)
+    composed = home.compose("p", "env.A=0x10", "env.B=1e3", GLM5_SERVE__ENV__Mixed__Case="010")
+
+    assert composed.profile.env == {"Mixed__Case": "010", "A": "0x10", "B": "1e3"}
+    assert composed.origin["env.A"].place == "--set"
+
+
+def test_numbers_and_switches_in_settings_are_typed(home: Home) -> None:
+    home.write("p", MODEL)
+    words = (
+        "flags.a=8",
+        "flags.b=0.5",
+        "flags.c=true",
+        "flags.d=text",
+        'flags.e="8"',
+        "flags.f=[1, 2]",
+        "flags.g=1.2.3",
+    )
+
+    flags = home.compose("p", *words).flags
+    assert [flags[name] for name in "abcdefg"] == [8, 0.5, True, "text", "8", [1, 2], "1.2.3"]
+
+
+def test_short_paths_are_expanded(home: Home) -> None:
+    home.write("p", '[engine]\npython = "~/venv/bin/python"\n[flags]\nmodel-path = "{cache}/m"\n[env]\nX = "a~/b"')
+    composed = home.compose("p")
+
+    assert composed.profile.engine.python == f"{home.folder}/venv/bin/python"
+    assert composed.flags["model-path"] == f"{home.folder}/.cache/glm5-serve/m"
+    assert composed.profile.env["X"] == "a~/b"
+    assert home.compose("p", XDG_CACHE_HOME="/c").flags["model-path"] == "/c/glm5-serve/m"
+
+
+def test_the_key_file_of_the_command_line_wins_and_is_absolute(home: Home) -> None:
+    home.write("p", '[access]\napi_key_file = "/a"\n' + MODEL)
+
+    assert home.compose("p", key="b").profile.access.api_key_file == str(Path("b").absolute())
+
+
+def test_all_errors_are_told_at_once_with_file_and_key(home: Home) -> None:
+    path = home.write(
+        "bad",
+        """
+descripton = "x"
+[engine]
+pyton = "a"
+[flags]
+port = "abc"
+api-key = "x"
+max_running = 3
+foo = { a = 1 }
+[env]
+NCCL_IB_DISABLE = true
+"9X" = "s"
+[supervision]
+ready_within = "soon"
+pause = -1
+[why]
+nothing = "x"
+""",
+    )
+    refusal = home.refusal("bad", "flags.tp-size=inf")
+
+    assert refusal.status == Exit.CONFIG
+    head, *errors = refusal.what.splitlines()
+    assert head == f"profile bad has {len(errors)} errors:"
+    told = "\n".join(errors)
+    for part in (
+        f"{path}: descripton: unknown key, did you mean description?",
+        f"{path}: engine.pyton: unknown key, did you mean python?",
+        f"{path}: flags.model-path: is required",
+        f"{path}: flags.port: Input should be a valid integer",
+        f"{path}: flags.api-key: would show the key in `ps`",
+        f"{path}: flags.max_running: not an option name, did you mean max-running?",
+        f"{path}: flags.foo",
+        f'{path}: env.NCCL_IB_DISABLE: write "1" or "0"',
+        f"{path}: env.9X",
+        f"{path}: supervision.ready_within: Input should be a valid number",
+        f"{path}: supervision.pause: Input should be greater than or equal to 0",
+        f"{path}: why.nothing: explains a flag or variable that is not set there",
+    ):
+        assert part in told, part
+
+
+def test_an_error_names_the_layer_that_made_it(home: Home) -> None:
+    home.write("p", MODEL)
+
+    assert "--set: flags.port:" in home.refusal("p", "flags.port=x").what
+    assert "environment: flags.port:" in home.refusal("p", GLM5_SERVE__FLAGS__PORT="x").what
+    assert "environment: flgs: unknown key, did you mean flags?" in home.refusal("p", GLM5_SERVE__FLGS__X="1").what
+
+
+def test_one_config_file_is_all_that_sglang_takes(home: Home) -> None:
+    home.write("p", MODEL + 'config = "x.yaml"\n[access]\napi_key_file = "/k"')
+
+    assert "SGLang takes one --config" in home.refusal("p").what
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"[flags", "not valid TOML"),
+        (b"a = 1\na = 2", "not valid TOML"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"", "flags: is required"),
+        (b"flags = 3", "flags: "),
+        (b"extends = 3\n[flags]\nmodel-path = 'm'", "extends: "),
+        (b"extends = 'nobody'", "extends: no profile 'nobody'"),
+        (b"extends = 'p'", "extends itself: p -> p"),
+    ],
+)
+def test_a_file_that_is_no_profile_is_refused(home: Home, raw: bytes, says: str) -> None:
+    path = home.profiles / "p.toml"
+    path.write_bytes(raw)
+    refusal = home.refusal("p")
+
+    assert refusal.status == Exit.CONFIG
+    assert says in refusal.what
+    assert str(path) in refusal.what
+
+
+def test_a_folder_in_place_of_a_profile_is_refused(home: Home) -> None:
+    (home.profiles / "p.toml").mkdir()
+
+    assert "Is a directory" in home.refusal("p").what
+
+
+@pytest.mark.parametrize("word", ["x", "=1", ".=1", "a..b=1", "a.b=1"])
+def test_a_setting_that_is_none_is_refused(home: Home, word: str) -> None:
+    home.write("p", MODEL)
+
+    assert home.refusal("p", word).status in (Exit.USAGE, Exit.CONFIG)
+
+
+VALUES: Any = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.lists(st.integers() | st.text(), max_size=3),
+    lambda inner: st.dictionaries(st.sampled_from(["flags", "env", "port", "model", "x", ""]) | st.text(), inner),
+    max_leaves=12,
+)
+TABLES = st.dictionaries(
+    st.sampled_from(["flags", "env", "engine", "access", "supervision", "why", "extends", "description"])
+    | st.text(),
+    VALUES,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(TABLES)
+def test_no_table_is_a_traceback(tables: dict[str, Any]) -> None:
+    """What TOML could say and more, straight into the overlay."""
+    layer = layers.Layer("here", tables)
+    values, origin = layers.overlay([layer, layers.Layer("there", {"flags": {"model-path": "m"}})])
+
+    assert set(origin) or not tables
+    layers.expand(values, {"HOME": "/h"})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")) | TABLES.map(repr))
+def test_no_text_is_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    home = Home(tmp_path_factory.mktemp("home"))
+    (home.profiles / "p.toml").write_text(MODEL + text, encoding="utf-8", errors="replace")
+    with contextlib.suppress(RefusalError):
+        assert home.compose("p").name == "p"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["flags.", "env.", "engine.", "supervision.pause", ""]), st.text())),
+    st.dictionaries(st.sampled_from(["FLAGS__", "ENV__", "FLAGS", ""]).map("GLM5_SERVE__".__add__), st.text()),
+)
+def test_no_setting_is_a_traceback(words: list[tuple[str, str]], environ: dict[str, str]) -> None:
+    ask = Ask("cpu-demo", tuple(table + rest for table, rest in words))
+    with contextlib.suppress(RefusalError):
+        assert compose(ask, environ | {"HOME": "/h"}).name == "cpu-demo"
+
+
+@pytest.mark.parametrize("name", ["8xpro6000", "cpu-demo"])
+def test_a_packaged_profile_gives_a_reason_for_every_value(home: Home, name: str) -> None:
+    layer = layers.read(layers.find(name, home.environ))
+
+    assert set(layer.values["why"]) == {*layer.values["flags"], *layer.values["env"]}
+    assert layer.values["description"]
