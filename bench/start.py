@@ -1,192 +1,123 @@
-"""What supervision costs a start: exec to ready under `glm5-serve up`, beside the bare server from the same plan.
+"""A start under `up` beside the bare server, in turn, on the real SGLang (`make engine`).
 
-The bare server runs the argv and environment that `render` prints, and is ready at its first 200 on
-/health_generate, asked every 50 ms. SGLang sleeps a second in that answer, so the moment of its own readiness
-line is taken too, in both runs, from the log as it stands on disk. The two take turns; nothing is left running.
+Ours: from exec to the `ready` event. Bare: the same command from exec to its first 200 on /health_generate (asked
+every 50 ms). Aim: <= 1.02. And from SGLang's own word that it is ready to our `ready` event. Aim: <= 0.2 s. Pairs
+change places, because what runs first may find a colder cache.
+
+usage: bench/start.py [PAIRS]
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import http.client
 import json
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import IO
 
-from table import show
-
-from launcher.startlog import READY
-
-GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
-PROFILE = "cpu-demo"
-LOOK_EVERY, ASK_EVERY = 0.005, 0.05  # seconds between looks at the log, and between questions to the bare server
-PATIENCE = 60.0  # seconds for a stop, before SIGKILL
-
-
-@dataclass(frozen=True)
-class Start:
-    """Seconds from exec to SGLang's own readiness line, and to the moment that an operator has it ready."""
-
-    line: float
-    ready: float
-
-    @property
-    def after(self) -> float:
-        """From the line to ready."""
-        return self.ready - self.line
+GLM5_SERVE = str(Path(sys.executable).with_name("glm5-serve"))
+FIRED_UP = "The server is fired up and ready to roll!"
+GIVE_UP = 300  # seconds
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
     with socket.socket() as tried:
         tried.bind(("127.0.0.1", 0))
-        return int(tried.getsockname()[1])
+        return tried.getsockname()[1]
 
 
-def words(command: str, port: int) -> list[str]:
-    """A glm5-serve command on the demo's profile."""
-    return [str(GLM5_SERVE), command, "-p", PROFILE, "--set", f"flags.port={port}", "--json"]
+def first_line_with(path: Path, text: str, seen: list[float]) -> None:
+    """Note the moment at which a file first has a text, looking every 5 ms."""
+    while not (path.exists() and text in path.read_text(errors="replace")):
+        time.sleep(0.005)
+    seen.append(time.monotonic())
 
 
-def line_at(log: Path, process: subprocess.Popen[str]) -> float:
-    """The moment at which SGLang's readiness line stands in the log."""
-    seen, offset = b"", 0
-    while READY.encode() not in seen:
-        if process.poll() is not None:
-            raise SystemExit(f"{log}: the server ended before it was ready")
-        time.sleep(LOOK_EVERY)
-        with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
-            file.seek(offset)
-            piece = file.read()
-            seen, offset = seen[-len(READY) :] + piece, offset + len(piece)
-    return time.monotonic()
-
-
-def said_ready(events: IO[str]) -> float:
-    """The moment at which `up --json` says ready."""
-    for line in events:
-        event = json.loads(line)
-        if event["event"] == "state" and event["state"] == "ready":
-            return time.monotonic()
-    raise SystemExit("glm5-serve up ended before it was ready")
-
-
-def answers(port: int, process: subprocess.Popen[str]) -> float:
-    """The moment of the first 200 on /health_generate."""
-    while process.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
-            connection.request("GET", "/health_generate")
-            if connection.getresponse().status == 200:
-                return time.monotonic()
-        time.sleep(ASK_EVERY)
-    raise SystemExit("the bare server ended before it was ready")
-
-
-def supervised(folder: Path) -> Start:
-    """One start under glm5-serve."""
-    env = {**os.environ, "GLM5_SERVE_STATE_DIR": str(folder)}
-    command = words("up", free_port())
-    with ThreadPoolExecutor(1) as pool:
-        began = time.monotonic()
-        up = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+def ours(state: str) -> tuple[float, float]:
+    """Seconds to ready under `up`, and of these the seconds after SGLang's own word."""
+    environ = os.environ | {"GLM5_SERVE_STATE_DIR": state}
+    fired_up: list[float] = []
+    log = Path(state, "cpu-demo", "server.log")
+    log.unlink(missing_ok=True)
+    threading.Thread(target=first_line_with, args=(log, FIRED_UP, fired_up), daemon=True).start()
+    began = time.monotonic()
+    command = [GLM5_SERVE, "up", "-p", "cpu-demo", "--json", "--set", f"flags.port={free_port()}"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as up:
         try:
-            line = pool.submit(line_at, folder / PROFILE / "server.log", up)
-            assert up.stdout is not None
-            ready = said_ready(up.stdout)
-            return Start(line.result() - began, ready - began)
+            for line in up.stdout or ():
+                event = json.loads(line)
+                if event["event"] == "state" and event["state"] == "ready":
+                    ready = time.monotonic()
+                    time.sleep(0.1)
+                    return ready - began, ready - fired_up[0]
+            sys.exit("`up` ended before it was ready")
         finally:
-            stop(up, up.send_signal)
+            up.send_signal(signal.SIGTERM)
+            up.communicate()
 
 
-def bare(folder: Path) -> Start:
-    """One start of the very same command without glm5-serve."""
+def bare() -> float:
+    """Seconds to the first 200 on /health_generate of the command that `render` prints."""
     port = free_port()
-    plan = json.loads(subprocess.run(words("render", port), check=True, capture_output=True, text=True).stdout)
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GLM5_SERVE")} | plan["env"]
-    log = folder / "server.log"
-    with ThreadPoolExecutor(1) as pool, log.open("w") as sink:
-        began = time.monotonic()
-        server = subprocess.Popen(
-            plan["argv"],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            line = pool.submit(line_at, log, server)
-            ready = answers(port, server)
-            return Start(line.result() - began, ready - began)
-        finally:
-            stop(server, lambda number: os.killpg(server.pid, number))
+    rendered = subprocess.run(
+        [GLM5_SERVE, "render", "-p", "cpu-demo", "--json", "--set", f"flags.port={port}"],
+        check=True,
+        capture_output=True,
+    )
+    plan = json.loads(rendered.stdout)
+    began = time.monotonic()
+    server = subprocess.Popen(
+        plan["argv"],
+        env=os.environ | plan["env"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while not healthy(port):
+            if server.poll() is not None or time.monotonic() - began > GIVE_UP:
+                sys.exit("the bare server did not come up")
+            time.sleep(0.05)
+        return time.monotonic() - began
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
-def stop(process: subprocess.Popen[str], send: Callable[[signal.Signals], None]) -> None:
-    """SIGTERM, patience, SIGKILL: the last one always, for what the first process leaves in its group."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            send(number)
-            process.wait(PATIENCE)
-    if process.stdout is not None:
-        process.stdout.close()
-
-
-def measure(pairs: int) -> tuple[list[Start], list[Start]]:
-    """Starts under glm5-serve and bare ones, in turn."""
-    with_us: list[Start] = []
-    without: list[Start] = []
-    for number in range(1, pairs + 1):
-        for start, taken in ((supervised, with_us), (bare, without)):
-            print(f"pair {number} of {pairs}: {start.__name__}", file=sys.stderr)
-            with tempfile.TemporaryDirectory() as folder:
-                taken.append(start(Path(folder)))
-    return with_us, without
+def healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", "/health_generate")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def main() -> None:
-    """Measure and print; a ratio stands under min for the ratio of minima, under median for that of medians."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("-n", "--pairs", type=int, default=3, help="of starts (default: %(default)s)")
-    with_us, without = measure(parser.parse_args().pairs)
-    ours, theirs = [start.ready for start in with_us], [start.ready for start in without]
-    our_lines, their_lines = [start.line for start in with_us], [start.line for start in without]
-    after = [start.after for start in with_us]
-    show(
-        ("from exec", "min", "median", "aim"),
-        seconds("up, to its ready event", ours),
-        seconds("up, to SGLang's own line", our_lines),
-        seconds("bare, to the first 200 on /health_generate", theirs),
-        seconds("bare, to SGLang's own line", their_lines),
-        ratio("up ready / bare 200", ours, theirs, "<= 1.02"),
-        ratio("up's line / bare's line", our_lines, their_lines, ""),
-        ratio("up ready / bare's line", ours, their_lines, ""),
-        ("up, from SGLang's own line to ready", f"{min(after):.3f} s", f"{median(after):.3f} s", "<= 0.2 s"),
-    )
-
-
-def seconds(name: str, taken: list[float]) -> tuple[str, ...]:
-    """A row of times."""
-    return name, f"{min(taken):.2f} s", f"{median(taken):.2f} s", ""
-
-
-def ratio(name: str, ours: list[float], theirs: list[float], aim: str) -> tuple[str, ...]:
-    """A row of ratios."""
-    return name, f"{min(ours) / min(theirs):.3f}", f"{median(ours) / median(theirs):.3f}", aim
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    print(f"{'seconds':10}{'up':>8}{'bare':>8}{'ratio':>8}{'word to ready':>16}")
+    ratios, delays = [], []
+    with tempfile.TemporaryDirectory() as state:
+        for pair in range(pairs):
+            if pair % 2:
+                theirs = bare()
+            mine, delay = ours(state)
+            if not pair % 2:
+                theirs = bare()
+            ratios.append(mine / theirs)
+            delays.append(delay)
+            print(f"pair {pair + 1:<5}{mine:8.2f}{theirs:8.2f}{ratios[-1]:8.3f}{delay:16.3f}", flush=True)
+    print(f"{'median':10}{'':16}{statistics.median(ratios):8.3f}{statistics.median(delays):16.3f}")
+    print(f"{'aim':10}{'':16}{'<= 1.02':>8}{'<= 0.2':>16}")
 
 
 if __name__ == "__main__":

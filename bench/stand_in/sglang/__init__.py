@@ -1,1 +1,1 @@
-"""A stand-in for SGLang that costs next to nothing, so that what supervises it can be measured."""
+"""A server that costs nothing, for bench/idle.py: what stays of a measurement is the supervisor."""

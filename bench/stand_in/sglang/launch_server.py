@@ -1,35 +1,24 @@
-"""Answers what glm5-serve asks of a server, and does nothing else."""
+"""Answers /ping, /health and /generate on --port, and sleeps."""
 
-from __future__ import annotations
-
-import argparse
-import json
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import http.server
+import sys
 
 
-class Handler(BaseHTTPRequestHandler):
-    """200 to every question; a generated token to whoever posts."""
+class Handler(http.server.BaseHTTPRequestHandler):
+    """200 to everything, with one token in it."""
 
     def do_GET(self) -> None:
-        self.answer({})
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.answer({"meta_info": {"completion_tokens": 1}})
-
-    def answer(self, data: dict[str, object]) -> None:
-        body = json.dumps(data).encode()
+        body = b'{"meta_info": {"completion_tokens": 1}}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
+    do_POST = do_GET  # noqa: N815 - http.server's name
+
     def log_message(self, *_: object) -> None:
         pass
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    options, _ = parser.parse_known_args()
-    HTTPServer(("127.0.0.1", options.port), Handler).serve_forever()
+port = int(sys.argv[sys.argv.index("--port") + 1])
+http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
