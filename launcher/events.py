@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from enum import Enum
 
@@ -11,6 +12,15 @@ class Wish(Enum):
 
     STOP = "stop"
     RESTART = "restart"
+
+
+# How a wish reaches the launcher.
+WISHES = {
+    signal.SIGTERM: Wish.STOP,
+    signal.SIGINT: Wish.STOP,
+    signal.SIGHUP: Wish.STOP,  # the terminal was closed
+    signal.SIGUSR1: Wish.RESTART,
+}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from launcher import health, keys, lifecycle, plan, reaper, startlog
 from launcher.errors import Exit, RefusalError
 from launcher.events import (
+    WISHES,
     Action,
     Asked,
     Begun,
@@ -31,19 +32,12 @@ from launcher.events import (
     Probed,
     Terminate,
     Ticked,
-    Wish,
 )
 from launcher.instance import Instance
 from launcher.process import Session
 from launcher.serverlog import ServerLog
 from launcher.telling import Picture, Show, Teller
 
-WISHES = {
-    signal.SIGTERM: Wish.STOP,
-    signal.SIGINT: Wish.STOP,
-    signal.SIGHUP: Wish.STOP,  # the terminal was closed
-    signal.SIGUSR1: Wish.RESTART,
-}
 FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
 
 
@@ -70,6 +64,7 @@ class Supervisor:
         signal.set_wakeup_fd(signals.fileno(), warn_on_full_buffer=False)
         for number in WISHES:
             signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
         self.feed(Begun(time.monotonic()))
         while not isinstance(self.state, lifecycle.Ended):
             for ready, _ in self.selector.select(self.patience()):

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from launcher import console, layers
 from launcher.errors import Exit
+from launcher.events import WISHES
 from launcher.instance import Instance, state_home
 from launcher.plan import Plan, to_json
 from launcher.preflight import require
@@ -54,15 +55,19 @@ def supervisor_command(instance: Instance, screen: str) -> list[str]:
 
 def _become_supervisor(instance: Instance, lock: int, screen: str) -> NoReturn:
     os.set_inheritable(lock, True)
+    # They stay pending while the new program is young, and are delivered when it can answer them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
     command = supervisor_command(instance, screen)
     os.execv(command[0], command)
 
 
 def _watch(instance: Instance, lock: int, show: Callable[[dict[str, Any]], None]) -> int:
-    """Start the supervisor in a session of its own and show what it says until it is ready, or is not to be."""
+    """Start the supervisor in a session of its own and show what it says until it is ready, or is not to be.
+
+    Whoever interrupts the watching stops the launcher, and sees how it goes.
+    """
     seen = instance.events.stat().st_size if instance.events.exists() else 0
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
     with instance.launcher_log.open("ab") as log:
         launcher = subprocess.Popen(
             supervisor_command(instance, "plain"),
@@ -73,18 +78,11 @@ def _watch(instance: Instance, lock: int, show: Callable[[dict[str, Any]], None]
             start_new_session=True,
         )
     os.close(lock)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: launcher.send_signal(signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
     events = read_events(instance.events, seen, lambda: launcher.poll() is None)
-    while True:
-        # A stop is asked for once per Ctrl-C; the watching goes on until it is done.
-        try:
-            return show_until_settled(events, show, lambda: _said_last(instance, launcher))
-        except KeyboardInterrupt:
-            launcher.send_signal(signal.SIGTERM)
-            events = read_events(instance.events, _size(instance.events), lambda: launcher.poll() is None)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    return show_until_settled(events, show, lambda: _said_last(instance, launcher))
 
 
 def _said_last(instance: Instance, launcher: subprocess.Popen[bytes]) -> int:

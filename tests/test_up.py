@@ -166,6 +166,20 @@ def test_a_signal_drains_and_leaves_nothing(world: World, number: signal.Signals
     assert not world.processes()
 
 
+def test_a_signal_to_a_young_launcher_is_not_lost(world: World) -> None:
+    for delay in (0.0, 0.02, 0.05):
+        up = world.start("up", "-p", "stub")
+        until((world.instance / "plan.json").exists, "it is about to become the supervisor")
+        time.sleep(delay)
+        up.send_signal(signal.SIGINT)
+        said, _ = up.communicate()
+
+        assert up.returncode == 0
+        assert "stopped" in said
+        assert "Traceback" not in said
+        (world.instance / "plan.json").unlink()
+
+
 def test_a_second_signal_hurries(world: World) -> None:
     world.faults(drain=600)
     up = world.start("up", "-p", "stub")
