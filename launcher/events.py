@@ -32,11 +32,20 @@ class Begun:
 
 @dataclass(frozen=True)
 class Gone:
-    """The last process of the run is gone; `how` is in words, `status` as waitpid has it (signals negative)."""
+    """The last process of the run is gone.
+
+    `status` is waitpid's (signals negative), `how` the same in words, `said` the error in the server's own log.
+    """
 
     now: float
     status: int | None
     how: str
+    said: str | None = None
+
+    @property
+    def is_a_no(self) -> bool:
+        """Whether the server ended itself, by an exit status or with an error in its log."""
+        return bool(self.said) or (self.status or 0) > 0
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class Past:
     run: int = 0  # how many times the server was launched; numbers the present run
     deaths: tuple[float, ...] = ()  # when it died, within the policy's window
     restarts: int = 0  # launches after the first, whoever wanted them
+    served: bool = False  # whether any run was ever ready
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,11 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Idle(past), Begun(now):
             return _launch(past, now, "first start")
 
-        case Starting(past), Gone(now, status, how) if status is not None and status > 0:
-            # The server said no by itself (bad argument, missing model, no memory): it would say it again.
+        case Starting(past), Gone(status=status, how=how, said=said) if not past.served and (
+            said or (status or 0) > 0
+        ):
+            # The server said no by itself (bad argument, missing model, no memory): it would say it again. SGLang
+            # kills itself on a rank's exception, so a signal alone does not mean that somebody else did it.
             return Ended(past, f"{how} before it was ready; not tried again", failed=True), ()
         case ((Starting(past) | Ready(past)), Gone(now, _, how)):
             return _bury(past, now, how, policy)
@@ -161,7 +165,7 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return replace(state, asking=True), (Probe(past.run, first=True),)
         case Starting(past), Probed(now, run, ok, detail) if run == past.run:
             if ok:
-                return Ready(past, detail, now + policy.probe_every), ()
+                return Ready(replace(past, served=True), detail, now + policy.probe_every), ()
             return replace(state, asking=False, ask_at=now + ASK_AGAIN), ()
 
         case Ready(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
@@ -197,9 +201,9 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return replace(state, reason=why, killed=True), (Kill(),)
         case Stopping(past, reason, then=Then.END), Gone():
             return Ended(past, reason), ()
-        case Stopping(past, reason, then=Then.RESTART), Gone(now):
+        case Stopping(past, reason, then=Then.RESTART), Gone(now=now):
             return _launch(past, now, reason, fresh=True)
-        case Stopping(past, reason, then=Then.RETRY), Gone(now):
+        case Stopping(past, reason, then=Then.RETRY), Gone(now=now):
             return _bury(past, now, reason, policy)
 
         case Backoff(past, reason, until), Ticked(now) if now >= until:

@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import socket
+import textwrap
 import threading
 import time
 from collections import deque
@@ -115,7 +116,8 @@ class Supervisor:
         self.session = None
         if error or not isinstance(self.state, lifecycle.Stopping):
             self.last_error = error or died.how
-        self.feed(Gone(time.monotonic(), died.status, f"{died.how} ({error})" if error else died.how))
+        how = f"{died.how} ({textwrap.shorten(error, 160)})" if error else died.how
+        self.feed(Gone(time.monotonic(), died.status, how, error))
 
     def read_line(self, line: str) -> None:
         before, now = self.start, time.monotonic()

@@ -114,7 +114,9 @@ def read_events(path: Path, offset: int, going_on: Callable[[], bool]) -> Iterat
             piece = file.read()
             offset += len(piece)
             *lines, rest = (rest + piece).split(b"\n")
-            yield from map(json.loads, lines)
+            for line in lines:
+                with contextlib.suppress(ValueError):  # a full disk cuts lines short
+                    yield json.loads(line)
         if not alive:
             return
         time.sleep(LOOK_EVERY)

@@ -87,6 +87,20 @@ def test_a_server_killed_before_it_is_ready_is_tried_again() -> None:
     assert done == [Launch(1), Launch(2)]
 
 
+def test_a_server_that_says_why_it_kills_itself_is_not_tried_again() -> None:
+    state, _ = play(BEGUN, Gone(1.0, -9, "was killed by SIGKILL (ValueError: no)", "ValueError: no"))
+
+    assert isinstance(state, Ended)
+    assert state.failed
+
+
+@pytest.mark.parametrize("gone", [Gone(5.0, 1, "exited with status 1"), Gone(5.0, -9, "SIGKILL", "Error: x")])
+def test_a_server_that_once_was_ready_is_tried_again_whatever_it_says(gone: Gone) -> None:
+    state, _ = play(BEGUN, ANSWERED, killed(2.0), Ticked(3.0), gone)
+
+    assert isinstance(state, Backoff)
+
+
 def test_a_ready_server_that_leaves_by_itself_is_tried_again() -> None:
     state, _ = play(BEGUN, ANSWERED, Gone(2.0, 0, "exited with status 0"))
 

@@ -86,8 +86,8 @@ def test_a_dead_server_is_restarted(world: World) -> None:
 
 def test_a_dead_rank_is_a_dead_server(world: World) -> None:
     world.run("up", "-p", "stub", "-d")
-    rank = next(p for p in world.processes() if p.name().startswith("sglang::TP1"))
-    rank.kill()
+    ranks = until(lambda: [p for p in world.processes() if p.name() == "sglang::TP1"], "rank 1 has its name")
+    ranks[0].kill()
 
     world.until_state("ready", restarts=1)
 
