@@ -69,6 +69,7 @@ def _do(what: str, command: list[object], log: object) -> None:
 
 def _wait(process: subprocess.Popen[bytes], what: str, began: float) -> None:
     log = folder() / "setup.log"
+    earlier = log.stat().st_size
     if not console.is_terminal:
         console.print(f"  … {what}")
         process.wait()
@@ -76,12 +77,12 @@ def _wait(process: subprocess.Popen[bytes], what: str, began: float) -> None:
     with console.status(what) as status:
         while process.poll() is None:
             time.sleep(0.2)
-            status.update(f"{what}  {time.monotonic() - began:.0f} s  [dim]{_last_step(log)}[/]")
+            status.update(f"{what}  {time.monotonic() - began:.0f} s  [dim]{_last_step(log, earlier)}[/]")
 
 
-def _last_step(log: Path) -> str:
+def _last_step(log: Path, earlier: int) -> str:
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4096))
+        file.seek(max(earlier, log.stat().st_size - 4096))
         steps = [line for line in file.read().decode(errors="replace").splitlines() if _is_step(line)]
     return steps[-1].strip()[: max(20, console.width - 60)].replace("[", "(") if steps else ""
 
