@@ -46,6 +46,8 @@ def in_words(event: Event) -> str | None:
         case {"event": "state", "state": "ready", "moved": True, "seconds": seconds, "url": url}:
             total = sum(seconds.values())
             return f"{clock}  ready      in {total:.1f} s: {url}"
+        case {"event": "state", "state": "starting", "profile": profile, "reason": reason, "log": log}:
+            return f"{clock}  starting   {profile}, {reason}; log in {log}"
         case {"event": "state", "state": state, "reason": reason}:
             return f"{clock}  {state:<9}  {reason}"
         case {"event": "phase", "phase": phase, "seconds": seconds}:
@@ -107,9 +109,9 @@ class LiveScreen:
                 self.phase, self.since, self.bar = str(phase), time.monotonic(), None
             case {"event": "progress", "progress": bar}:
                 self.bar = bar
-            case {"event": "state", "state": "starting", "reason": reason}:
+            case {"event": "state", "state": "starting", "profile": profile, "reason": reason, "log": log}:
                 self._begin()
-                self.console.print(Text(str(reason), style="dim"))
+                self.console.print(Text(f"{profile}, {reason}; log in {log}", style="dim"))
             case {"event": "state", "state": "ready", "moved": True, "seconds": seconds, "url": url}:
                 self._end(seconds)
                 total = sum(seconds.values())

@@ -13,8 +13,9 @@ from launcher.errors import RefusalError
 HIDDEN = "[redacted]"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: what may follow "Bearer "
 # `api_key='x'`, `'admin_api_key': 'x'`, `--api-key x`, `"api_key":"x"`: SGLang prints them all.
+_WORD = r"[A-Za-z0-9._~+/=-]"
 _PRINTED = re.compile(
-    r"""(api[_-]key['"]?(?:\s*[=:]\s*|\s+)['"]?)(?!None\b|null\b|\[redacted)[A-Za-z0-9._~+/=-]+"""
+    rf"""(api[_-]key\\?['"]?(?:\s*[=:]\s*|\s+)\\?['"]?)(?!(?:None|null)(?!{_WORD})|\[redacted){_WORD}+"""
 )
 
 

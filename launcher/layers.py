@@ -18,6 +18,8 @@ from launcher.errors import Exit, RefusalError
 
 PACKAGED = Path(__file__).parent / "profiles"
 PREFIX = "GLM5_SERVE__"
+# Two spellings of one option: setting one in a nearer layer takes the other away.
+TWINS = {"model": "model-path", "model-path": "model", "tp": "tp-size", "tp-size": "tp"}
 
 Tree = dict[str, Any]
 
@@ -59,22 +61,22 @@ def all_profiles(environ: Mapping[str, str]) -> list[Found]:
     return [
         Found(path.stem, place, path)
         for place, folder in places(environ)
-        if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)
+        if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir()
         for path in sorted(folder.glob("*.toml"))
     ]
 
 
-def find(name: str, environ: Mapping[str, str]) -> Found:
+def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Found:
     """The profile that `name` means: an existing path, or a name in one of the places.
 
+    A `child` that extends a profile of its own name means the next one of that name, not itself.
     Raises RefusalError (usage) with the nearest names when there is none.
     """
-    path = Path(name)
-    if path.is_file():
-        return Found(path.stem, "path", path.absolute())
+    if _is_file(Path(name)):
+        return Found(Path(name).stem, "path", Path(name).resolve())
     known = all_profiles(environ)
     for found in known:
-        if found.name == name:
+        if found.name == name and found.path.resolve() != child:
             return found
     names = list(dict.fromkeys(found.name for found in known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
@@ -87,6 +89,13 @@ def find(name: str, environ: Mapping[str, str]) -> Found:
     )
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name may be too long for a path, or its folder closed to this user
+        return False
+
+
 def read(found: Found) -> Layer:
     """The values of a profile file. Raises RefusalError (configuration) when it is no TOML."""
     try:
@@ -95,7 +104,7 @@ def read(found: Found) -> Layer:
         why, fix = error.strerror or str(error), f"make {found.path} readable"
     except UnicodeDecodeError:
         why, fix = "not UTF-8 text", "save it as UTF-8"
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         why, fix = f"not valid TOML: {error}", "mend that line (TOML strings want quotes, keys one `=`)"
     raise RefusalError(f"cannot read profile {found.path}: {why}", fix=fix)
 
@@ -103,13 +112,14 @@ def read(found: Found) -> Layer:
 def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
     """The file's layer with those it extends before it, oldest first."""
     layers = [read(found)]
-    seen = [found.path]
+    seen = [found.path.resolve()]
     while isinstance(parent := layers[0].values.get("extends"), str):
         found = _parent(parent, found, environ)
-        if found.path in seen:
-            circle = " -> ".join(path.stem for path in [*seen, found.path])
+        path = found.path.resolve()
+        if path in seen:
+            circle = " -> ".join(part.stem for part in [*seen, path])
             raise RefusalError(f"{seen[0]}: extends itself: {circle}", fix=f"remove `extends` from {seen[-1]}")
-        seen.append(found.path)
+        seen.append(path)
         layers.insert(0, read(found))
     return layers
 
@@ -117,7 +127,7 @@ def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
 def _parent(name: str, child: Found, environ: Mapping[str, str]) -> Found:
     beside = child.path.parent / name
     try:
-        return find(str(beside) if beside.is_file() else name, environ)
+        return find(str(beside) if _is_file(beside) else name, environ, child.path.resolve())
     except RefusalError as error:
         raise RefusalError(f"{child.path}: extends: {error.what}", fix=error.fix) from None
 
@@ -161,6 +171,8 @@ def from_settings(settings: Sequence[str]) -> Layer:
 
 def _put(values: Tree, path: list[str], text: str, said: str) -> None:
     *tables, last = path
+    if len(tables) > 1:
+        raise RefusalError(f"{said}: no key of a profile lies that deep", fix="write table.key", status=Exit.USAGE)
     for part in tables:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
@@ -170,11 +182,11 @@ def _put(values: Tree, path: list[str], text: str, said: str) -> None:
 
 def _typed(text: str) -> Any:
     """Text as TOML reads it, so `8` is a number and `true` a boolean; anything else is a string."""
-    if not re.fullmatch(r"true|false|[+-]?\d[\d_]*(\.\d+)?([eE][+-]?\d+)?|\[.*\]|\".*\"|'.*'", text, re.DOTALL):
+    if not re.fullmatch(r"true|false|-?(0|[1-9]\d*)(\.\d+)?|\[.*\]|\".*\"|'.*'", text):
         return text
     try:
         return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -193,6 +205,9 @@ def overlay(layers: Sequence[Layer]) -> tuple[Tree, dict[str, Layer]]:
                     table[part] = {}
                 table = table[part]
             table[path[-1]] = value
+            twin = f"flags.{TWINS.get(path[-1])}"
+            if path[0] == "flags" and origin.get(twin, layer) is not layer:
+                del table[TWINS[path[-1]]], origin[twin]
             origin[".".join(path)] = layer
     return values, origin
 

@@ -75,7 +75,8 @@ def shell(plan: Plan) -> str:
         # The braces keep the umask of the shell it is pasted into.
         folder, key = shlex.quote(plan.key_config.rpartition("/")[0]), shlex.quote(plan.key_file or "")
         lines.append(f"(umask 077 && mkdir -p {folder} &&")
-        lines.append(f'  printf \'api-key: "%s"\\n\' "$(cat {key})" > {shlex.quote(plan.key_config)})')
+        bare_key = f"tr -d '[:space:]' < {key}"
+        lines.append(f'  printf \'api-key: "%s"\\n\' "$({bare_key})" > {shlex.quote(plan.key_config)})')
     words = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
     words.append(" ".join(map(shlex.quote, plan.argv[:3])))
     words.extend(_options(plan.argv[3:]))
@@ -93,14 +94,18 @@ def _options(argv: tuple[str, ...]) -> list[str]:
 
 def differences(old: Plan, new: Plan) -> list[str]:
     """What would run otherwise, a line each: `-` as it is, `+` as it would be."""
-    before = {setting.name: setting.value for setting in old.settings} | {"python": old.python}
-    after = {setting.name: setting.value for setting in new.settings} | {"python": new.python}
+    before, after = _parts(old), _parts(new)
     lines = []
     for name in dict.fromkeys([*before, *after]):
         if before.get(name) != after.get(name):
             lines += [f"- {name} {before[name]}".rstrip()] if name in before else []
             lines += [f"+ {name} {after[name]}".rstrip()] if name in after else []
     return lines
+
+
+def _parts(plan: Plan) -> dict[str, str]:
+    patience = {f"supervision.{name}": f"{value:g}" for name, value in asdict(plan.policy).items()}
+    return {setting.name: setting.value for setting in plan.settings} | {"python": plan.python} | patience
 
 
 def to_json(plan: Plan) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    PositiveFloat,
     PositiveInt,
     StringConstraints,
 )
@@ -26,6 +24,12 @@ def _no_nul(text: str) -> str:
     return text
 
 
+def _no_option(text: str) -> str:
+    if text.startswith("-"):
+        raise ValueError("argparse takes an item that begins with a dash for an option")
+    return text
+
+
 def _whole_number_as_text(value: object) -> object:
     if isinstance(value, bool):
         # NCCL reads its numbers with strtol: "true" is 0 there, silently (src/misc/param.cc).
@@ -35,8 +39,11 @@ def _whole_number_as_text(value: object) -> object:
 
 Text = Annotated[str, AfterValidator(_no_nul)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-FlagValue = bool | int | Number | Text | list[int | Number | Text]
-FlagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
+Item = Annotated[Text, AfterValidator(_no_option)]
+FlagValue = bool | int | Number | Text | list[int | Number | Item]
+MONTH = 30 * 24 * 3600.0  # seconds; more patience than that is a typing error
+Positive = Annotated[float, Field(gt=0, le=MONTH)]
+NotNegative = Annotated[float, Field(ge=0, le=MONTH)]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -47,7 +54,8 @@ class _Table(BaseModel):
 class Engine(_Table):
     """The interpreter that has SGLang."""
 
-    python: Text = "python3"
+    # An equals sign would make the pasted command an assignment.
+    python: Annotated[Text, Field(pattern=r"^[^=]+$")] = "python3"
 
 
 class Access(_Table):
@@ -60,14 +68,14 @@ class Access(_Table):
 class Supervision(_Table):
     """How patient the launcher is; times in seconds. `lifecycle.Policy` says what each one does."""
 
-    ready_within: PositiveFloat = Policy.ready_within
-    stop_within: NonNegativeFloat = Policy.stop_within
-    probe_every: PositiveFloat = Policy.probe_every
+    ready_within: Positive = Policy.ready_within
+    stop_within: NotNegative = Policy.stop_within
+    probe_every: Positive = Policy.probe_every
     unhealthy_after: PositiveInt = Policy.unhealthy_after
     deaths: Annotated[int, Field(ge=0)] = Policy.deaths
-    window: PositiveFloat = Policy.window
-    pause: NonNegativeFloat = Policy.pause
-    pause_max: NonNegativeFloat = Policy.pause_max
+    window: Positive = Policy.window
+    pause: NotNegative = Policy.pause
+    pause_max: NotNegative = Policy.pause_max
 
     def policy(self) -> Policy:
         """The same as the state machine takes it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,8 @@ from launcher.plan import NO_REASON, Plan, Setting, words_of
 from launcher.profile import Profile, known_keys
 
 # Spelled out in plan.key_config's YAML instead: an argument is readable by every user of the host (ps).
-SECRET_FLAGS = ("api-key", "admin-api-key")
+SECRET_FLAGS = ("api-key", "admin-api-key", "ssl-keyfile-password")
+_SECRET_VARIABLE = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|API_?KEY|ACCESS_KEY)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,25 @@ def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
     stack = layers.lineage(found, environ)
     stack += [layers.from_environment(environ), layers.from_settings(settings)]
     if ask.api_key_file is not None:
-        key_file = str(Path(ask.api_key_file).expanduser().absolute())
+        given = ask.api_key_file
+        key_file = given if given.startswith("~/") else str(Path(given).absolute())
         stack.append(layers.Layer("--api-key-file", {"access": {"api_key_file": key_file}}))
-    values, origin = layers.overlay(stack)
-    values = layers.expand(values, environ)
+    try:
+        values, origin = layers.overlay(stack)
+        values = layers.expand(values, environ)
+    except RecursionError:
+        raise RefusalError(f"profile {found.name} is nested too deep", fix="write tables of keys") from None
     errors: list[str] = []
     profile = None
+    flags = values["flags"] if isinstance(values.get("flags"), dict) else {}
+    # An option that was dropped (false) may be one that must have another type.
+    passed = {name: value for name, value in flags.items() if value is not False}
     try:
-        profile = Profile.model_validate(values)
+        profile = Profile.model_validate(values | {"flags": passed} if flags else values)
     except ValidationError as error:
         errors = [_in_words(problem, origin, found.path) for problem in error.errors()]
-    flags = values.get("flags")
-    errors += _flag_errors(flags if isinstance(flags, dict) else {}, origin)
+    errors += _flag_errors(flags, origin)
+    errors += _variable_errors(values.get("env"), origin)
     errors += _why_errors(stack)
     if errors or profile is None:
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
@@ -112,7 +121,8 @@ def resolve(composed: Composed, ask: Ask, folder: Path, environment: Mapping[str
 
 def _setting(name: str, value: str, key: str, reason: str, composed: Composed) -> Setting:
     layer = composed.origin[key]
-    said = layer.values.get("why", {}).get(reason)
+    why = layer.values.get("why")
+    said = why.get(reason) if isinstance(why, dict) else None
     asked = layer.place if layer.place.startswith(("-", "environment")) else None
     return Setting(name, value, layer.place, said or (f"asked for by {asked}" if asked else NO_REASON))
 
@@ -143,14 +153,25 @@ def _flag_errors(flags: Mapping[str, object], origin: Mapping[str, layers.Layer]
     errors = []
     for name in flags:
         where = f"{origin[f'flags.{name}'].place}: flags.{name}" if f"flags.{name}" in origin else f"flags.{name}"
-        plain = name.lstrip("-").replace("_", "-").lower()
-        if name in SECRET_FLAGS:
-            errors.append(f"{where}: would show the key in `ps`; use access.api_key_file or --api-key-file")
+        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        if len(name) > 2 and any(secret.startswith(name) for secret in SECRET_FLAGS):  # argparse takes prefixes
+            errors.append(f"{where}: would show a secret in `ps`; for a key use access.api_key_file")
         elif name == "config" and "access.api_key_file" in origin:
             errors.append(f"{where}: SGLang takes one --config, and access.api_key_file needs it")
-        elif name != plain:
-            errors.append(f"{where}: not an option name, did you mean {plain}?")
+        elif name != plain or not name:
+            errors.append(f"{where}: not an option name" + (f", did you mean {plain}?" if plain else ""))
+        elif (twin := layers.TWINS.get(name)) in flags:
+            errors.append(f"{where}: the same option as {twin}, set one of them")
     return errors
+
+
+def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[str]:
+    fix = "a secret, and `render` prints this; export it where `up` is started instead"
+    return [
+        f"{origin[f'env.{name}'].place}: env.{name}: {fix}"
+        for name in (env if isinstance(env, dict) else ())
+        if _SECRET_VARIABLE.search(name) and f"env.{name}" in origin
+    ]
 
 
 def _why_errors(stack: Sequence[layers.Layer]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from launcher.keys import scrub
 
-LONGEST_LINE = 1 << 20  # bytes; what is beyond is dropped, so that a key cannot hide across a cut
+LONGEST_LINE = 1 << 20  # bytes; about what is kept of a longer one
 LARGEST_FILE = 64 << 20  # bytes; then server.log becomes server.log.1
 _END = re.compile(rb"[\r\n]+")
 
@@ -24,33 +24,39 @@ class ServerLog:
     def __init__(self, path: Path, key: str | None) -> None:
         self.path = path
         self.key = key
-        self._rest = b""
+        self._rest = bytearray()
         self._cut = False
         self._size = 0
         self._file: int | None = None
 
     def feed(self, piece: bytes) -> Iterator[str]:
         """The lines that `piece` completes. tqdm ends its lines with a carriage return: those count too."""
-        *lines, rest = _END.split(self._rest + piece)
+        if not _END.search(piece) and len(self._rest) + len(piece) <= LONGEST_LINE:
+            self._rest += piece
+            return
+        *lines, rest = _END.split(bytes(self._rest) + piece)
         for line in lines:
             if not self._cut:
                 yield from self._keep(line)
             self._cut = False
         if len(rest) > LONGEST_LINE:
             if not self._cut:
-                yield from self._keep(rest[:LONGEST_LINE] + b" [line cut]")
+                yield from self._keep(rest, cut=True)
             self._cut, rest = True, b""
-        self._rest = rest
+        self._rest = bytearray(rest)
 
     def flush(self) -> Iterator[str]:
         """The last line, if it had no end."""
-        rest, self._rest = self._rest, b""
-        if not self._cut:
+        rest, cut = bytes(self._rest), self._cut
+        self._rest, self._cut = bytearray(), False
+        if not cut:
             yield from self._keep(rest)
 
-    def _keep(self, raw: bytes) -> Iterator[str]:
+    def _keep(self, raw: bytes, *, cut: bool = False) -> Iterator[str]:
         if raw:
             line = scrub(raw.decode(errors="replace"), self.key)
+            if cut:
+                line = _without_half_a_key(line, self.key or "") + " [line cut]"
             self._write(line.encode() + b"\n")
             yield line
 
@@ -72,3 +78,9 @@ class ServerLog:
             self.path.replace(self.path.with_suffix(".log.1"))
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._file).st_size
+
+
+def _without_half_a_key(line: str, key: str) -> str:
+    """A line that was cut may end in the beginning of a key."""
+    half = next((n for n in range(len(key) - 1, 0, -1) if line.endswith(key[:n])), 0)
+    return line[: len(line) - half]

@@ -24,17 +24,25 @@ _OPENS = (
     ("Init torch distributed begin", "distributed"),
     ("Init parallel begin", "distributed"),
     ("Load weight begin", "weights"),
+    ("checkpoint shards:", "weights"),
+    ("loading shards:", "weights"),
     ("KV Cache is allocated", "kv"),
     ("Capture cuda graph begin", "graphs"),
     ("Capture target decode CUDA graph begin", "graphs"),
-    ("Capture draft", "graphs"),
+    ("Capturing batches", "graphs"),
     ("Uvicorn running on", "warmup"),
 )
 READY = "The server is fired up and ready to roll!"
 # tqdm as SGLang uses it: "Multi-thread loading shards:  12% Completed | 6/47 [00:10<01:10,  1.7s/it]"
 _BAR = re.compile(r"(?:shards|Capturing)\b.*?(\d+)/(\d+) \[[\d:]+<([\d:?]+)")
-# The line a Python traceback ends in, or argparse's: the first of a run is nearest to the root cause.
-_ERROR = re.compile(r"^(?:\[[^]]*\] )?((?:[A-Za-z_][\w.]*(?:Error|Exception|Interrupt)|[\w .-]+: error)\b:? ?.*)")
+# The line a Python traceback ends in, argparse's, or the interpreter's own.
+_ERROR = re.compile(
+    r"^(?:\[[^]]*\]:? )?("
+    r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)(?:: .*|:?$)"
+    r"|(?:sglang serve|[\w.-]+\.py): error: .*"
+    r"|\S*python[\d.]*: .*)"
+)
+_RECENT = 30.0  # seconds; an error that was followed by more serving than that did not end the server
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Start:
     progress: Progress | None = None
     fired_up: bool = False
     error: str | None = None
+    error_at: float = 0.0
 
     @property
     def phase(self) -> str:
@@ -73,16 +82,26 @@ def begin(now: float) -> Start:
 
 def read(start: Start, line: str, now: float) -> Start:
     """The start after one more line. Phases only move on: eight ranks log each step at different times."""
-    for text, phase in _OPENS:
-        if text in line:
-            if _ORDER.index(phase) <= _ORDER.index(start.phase):
-                return start
-            return replace(start, began={**start.began, phase: now}, progress=None)
+    phase = next((phase for text, phase in _OPENS if text in line), start.phase)
+    if _ORDER.index(phase) > _ORDER.index(start.phase):
+        start = replace(start, began={**start.began, phase: now}, progress=None)
     if READY in line:
-        return replace(start, fired_up=True)
+        return replace(start, fired_up=True, error=None)
     if bar := _BAR.search(line):
         done, total, left = bar.groups()
         return replace(start, progress=Progress(int(done), int(total), left))
-    if start.error is None and (error := _ERROR.match(line)):
-        return replace(start, error=error[1].strip()[:500])
+    if error := _ERROR.match(line):
+        return _with_error(start, error[1].strip()[:500], now)
     return start
+
+
+def _with_error(start: Start, error: str, now: float) -> Start:
+    """Keep the first error of a row: it is nearest to the root cause, the others follow from it."""
+    if start.error is not None and (not start.fired_up or now - start.error_at <= _RECENT):
+        return start
+    return replace(start, error=error, error_at=now)
+
+
+def cause(start: Start, now: float) -> str | None:
+    """The error that may have ended the server: while it started any, while it served only a recent one."""
+    return start.error if not start.fired_up or now - start.error_at <= _RECENT else None

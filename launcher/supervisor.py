@@ -76,7 +76,8 @@ class Supervisor:
 
     def patience(self) -> float | None:
         wake = lifecycle.wakes_at(self.state, self.plan.policy)
-        return None if wake is None else max(0.0, wake - time.monotonic())
+        # An hour at most: select(2) takes no more than 24 days, and a patience may be longer.
+        return None if wake is None else min(max(0.0, wake - time.monotonic()), 3600.0)
 
     # What happens becomes an event.
 
@@ -112,7 +113,7 @@ class Supervisor:
             self.read_line(line)
         self.selector.unregister(self.session.control)
         self.selector.unregister(self.session.output)
-        died, error = self.session.close(), self.start.error
+        died, error = self.session.close(), startlog.cause(self.start, time.monotonic())
         self.session = None
         if error or not isinstance(self.state, lifecycle.Stopping):
             self.last_error = error or died.how

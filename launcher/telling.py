@@ -63,6 +63,8 @@ class Teller:
             if moved:
                 self._ready_seconds = picture.start.seconds(picture.now)
             more = {"seconds": self._ready_seconds, "url": picture.url, "moved": moved}
+        if picture.name == "starting":
+            more["log"] = str(self.instance.server_log)
         if picture.name == "failed":
             more["error"] = picture.last_error
         said = {"state": picture.name, "reason": picture.state.reason, "run": past.run, "restarts": past.restarts}

@@ -23,12 +23,26 @@ from launcher.events import (
     Ticked,
     Wish,
 )
-from launcher.lifecycle import Backoff, Ended, Idle, Policy, Ready, Starting, State, Stopping, step, wakes_at
+from launcher.lifecycle import (
+    Backoff,
+    Ended,
+    Idle,
+    Past,
+    Policy,
+    Ready,
+    Starting,
+    State,
+    Stopping,
+    Then,
+    step,
+    wakes_at,
+)
 
 POLICY = Policy(
     ready_within=100, stop_within=10, probe_every=5, unhealthy_after=2, deaths=2, window=1000, pause=1, pause_max=8
 )
 BEGUN = Begun(0.0)
+TIMES = st.floats(allow_nan=False)
 ANSWERED = Probed(1.0, 1, ok=True, detail="generated 1 token")
 
 
@@ -219,6 +233,58 @@ def test_a_restart_while_it_waits_is_immediate() -> None:
     assert done[-1] == Launch(2, fresh=True)
 
 
+@pytest.mark.parametrize("status", [0, None, -15])
+def test_only_a_no_of_its_own_is_final_before_it_is_ready(status: int | None) -> None:
+    assert isinstance(play(BEGUN, Gone(1.0, status, "left"))[0], Backoff)
+
+
+def test_a_stubborn_server_is_said_to_be_one() -> None:
+    state, _ = play(BEGUN, ANSWERED, stop(2), Ticked(12))
+
+    assert state.reason == "stop asked for by SIGTERM; not gone within 10 s: killed"
+
+
+MISS = Probed(7.0, 1, ok=False)
+DUE: list[tuple[tuple[Event, ...], float]] = [
+    ((BEGUN,), 0.1),
+    ((BEGUN, Hinted(1)), 100.0),
+    ((BEGUN, Ticked(0.1), Probed(3.0, 1, ok=False)), 3.1),
+    ((BEGUN, ANSWERED), 6.0),
+    ((BEGUN, ANSWERED, Ticked(6), MISS), 12.0),
+    ((BEGUN, ANSWERED, stop(2)), 12.0),
+    ((BEGUN, killed(1)), 2.0),
+    ((BEGUN, killed(1), Ticked(2), killed(3)), 5.0),
+]
+
+
+@pytest.mark.parametrize(("events", "due"), DUE)
+def test_everything_has_its_time_and_nothing_happens_before(events: tuple[Event, ...], due: float) -> None:
+    state, _ = play(*events)
+
+    assert wakes_at(state, POLICY) == pytest.approx(due)
+    assert step(state, Ticked(due - 0.01), POLICY) == (state, ())
+    assert step(state, Ticked(due + 0.01), POLICY)[0] != state
+
+
+@pytest.mark.parametrize(
+    "events", [(BEGUN, ANSWERED, Ticked(6)), (BEGUN, ANSWERED, stop(2), Ticked(12)), (BEGUN, stop(1), killed(2))]
+)
+def test_there_is_nothing_to_wake_for_while_an_answer_or_the_end_is_due(events: tuple[Event, ...]) -> None:
+    assert wakes_at(play(*events)[0], POLICY) is None
+
+
+def test_an_answer_of_an_earlier_run_forgives_no_miss() -> None:
+    missed, _ = play(
+        BEGUN, ANSWERED, killed(2), Ticked(3), Probed(4, 2, ok=True), Ticked(9), Probed(10, 2, ok=False)
+    )
+
+    assert step(missed, Probed(11, 1, ok=True), POLICY) == (missed, ())
+
+
+def test_a_stop_before_the_first_launch_is_the_end() -> None:
+    assert step(Idle(), stop(0), POLICY) == (Ended(Idle().past, "stop asked for by SIGTERM"), ())
+
+
 HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(["tick", "tick", "gone", "no", "hint", "yes", "miss", "stale", "stop", "restart", "wake"]),
@@ -328,3 +394,53 @@ def test_every_event_has_an_answer_in_every_state(event: Event) -> None:
         play(BEGUN, stop(0.5))[0],
     ):
         assert step(state, event, POLICY)
+
+
+PASTS = st.builds(
+    Past, run=st.integers(0, 3), deaths=st.lists(TIMES, max_size=4).map(tuple), restarts=st.integers(0, 3)
+)
+STATES = st.one_of(
+    st.builds(Idle, past=PASTS),
+    st.builds(Starting, PASTS, st.text(), TIMES, st.booleans(), TIMES),
+    st.builds(Ready, PASTS, st.text(), TIMES, st.booleans(), st.integers(0, 5)),
+    st.builds(Stopping, PASTS, st.text(), TIMES, st.sampled_from(Then), st.booleans()),
+    st.builds(Backoff, PASTS, st.text(), TIMES),
+    st.builds(Ended, PASTS, st.text(), st.booleans()),
+)
+EVENTS = st.one_of(
+    st.builds(Begun, TIMES),
+    st.builds(Gone, TIMES, st.none() | st.integers(-64, 255), st.text(), st.none() | st.text()),
+    st.builds(Hinted, TIMES),
+    st.builds(Probed, TIMES, st.integers(-1, 4), st.booleans(), st.text()),
+    st.builds(Asked, TIMES, st.sampled_from(Wish), st.text()),
+    st.builds(Ticked, TIMES),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(STATES, st.lists(EVENTS, max_size=5), POLICIES)
+def test_no_event_in_no_state_is_a_traceback(state: State, events: list[Event], policy: Policy) -> None:
+    """What the world cannot bring about, too: `test_laws_of_every_life` has what it can."""
+    for event in events:
+        state, actions = step(state, event, policy)
+        wake = wakes_at(state, policy)
+        assert all(isinstance(action, Launch | Probe | Terminate | Kill) for action in actions)
+        assert wake is None or wake == wake
+
+
+@settings(max_examples=500, deadline=None)
+@given(HAPPENINGS, POLICIES)
+def test_the_budget_is_counted_from_what_happened(happenings: list[tuple[str, float]], policy: Policy) -> None:
+    """The deaths are counted here from the events, not from the state's own book."""
+    died: list[float] = []
+    served = False
+    for before, event, state, _ in history(happenings, policy):
+        served = served or isinstance(state, Ready)
+        if isinstance(event, Gone):
+            young = isinstance(before, Starting) and not served
+            says_no = young and bool(event.said or (event.status or 0) > 0)
+            asked_for = isinstance(before, Stopping) and before.then is not Then.RETRY
+            if not says_no and not asked_for:
+                died.append(event.now)
+                recent = [at for at in died if event.now - at < policy.window]
+                assert (len(recent) > policy.deaths) == isinstance(state, Ended)

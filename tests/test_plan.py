@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher import plan
+from launcher.keys import offer, read_key
 from launcher.lifecycle import Policy
 from launcher.plan import Plan, Setting
 from launcher.resolve import Ask, compose, resolve
@@ -143,3 +144,21 @@ def test_every_value_knows_who_set_it_and_why() -> None:
     assert shown["--device"].why == "no GPU is needed"
     assert shown["--device"].layer.endswith("profiles/cpu-demo.toml")
     assert shown["--config"].layer == "glm5-serve"
+
+
+@pytest.mark.parametrize("raw", [b"sekret\r\n", b" sekret \n", b"\nsekret\n"])
+def test_a_key_file_with_spaces_around_the_key_is_read_alike(tmp_path: Path, raw: bytes) -> None:
+    key, made, pasted = tmp_path / "key", tmp_path / "made.yaml", tmp_path / "pasted.yaml"
+    key.write_bytes(raw)
+    key.chmod(0o600)
+    offer(str(made), read_key(key))
+    text = plan.shell(plain(("true", "", ""), {}, key_file=str(key), key_config=str(pasted)))
+    subprocess.run(["sh", "-c", text], check=True)
+
+    assert pasted.read_bytes() == made.read_bytes()
+
+
+def test_other_patience_is_a_difference() -> None:
+    old, new = planned("cpu-demo"), planned("cpu-demo", "supervision.stop_within=1")
+
+    assert plan.differences(old, new)

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -105,28 +106,15 @@ def test_a_request_in_flight_is_answered_before_it_goes(demo: Demo) -> None:
     assert up.returncode == 0, up.stderr
     assert demo.chat().status_code == 401
     body = {"text": "The", "sampling_params": {"max_new_tokens": 900, "ignore_eos": True, "temperature": 0}}
-    with subprocess.Popen(
-        [
-            "curl",
-            "-s",
-            f"http://127.0.0.1:{demo.port}/generate",
-            "-H",
-            "Authorization: Bearer sekret-0123456789",
-            "-H",
-            "Content-Type: application/json",
-            "-d",
-            json.dumps(body),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as request:
+    url, headers = f"http://127.0.0.1:{demo.port}/generate", {"Authorization": "Bearer sekret-0123456789"}
+    with ThreadPoolExecutor() as pool:
+        request = pool.submit(requests.post, url, json=body, headers=headers, timeout=60)
         time.sleep(0.5)
-        assert request.poll() is None, "the request is long enough to be in flight"
+        assert not request.done(), "the request is long enough to be in flight"
         down = demo.run("down")
-        said, _ = request.communicate()
 
     assert down.returncode == 0
-    assert json.loads(said)["meta_info"]["completion_tokens"] == 900
+    assert request.result().json()["meta_info"]["completion_tokens"] == 900
     written = "".join(p.read_text() for p in demo.world.instance.iterdir())
     assert "sekret-0123456789" not in written + up.stderr + down.stdout
     assert "'api_key': '[redacted]'" in written

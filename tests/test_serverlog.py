@@ -60,3 +60,26 @@ def test_a_large_file_makes_room(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_still_read(tmp_path: Path) -> None:
     assert fed(ServerLog(tmp_path, None), b"a\n", b"b\n") == ["a", "b"]
     assert fed(ServerLog(Path("/dev/full"), None), b"a\n") == ["a"]
+
+
+@given(st.lists(st.sampled_from([b"sek", b"ret", b"sekret", b"\n", b"\r", b"x", b"\xff"]), max_size=30))
+def test_no_cut_lets_a_key_through(pieces: list[bytes]) -> None:
+    lines = fed(ServerLog(Path("/dev/null"), "sekret"), *pieces)
+
+    assert not any("sekret" in line for line in lines)
+    assert lines == fed(ServerLog(Path("/dev/null"), "sekret"), b"".join(pieces))
+
+
+def test_a_cut_line_holds_no_part_of_a_key(tmp_path: Path) -> None:
+    key = "k" * 20 + "e" * 20
+    (line,) = ServerLog(tmp_path / "log", key).feed(b"x" * (LONGEST_LINE - 39) + key.encode() + b"x")
+
+    assert "k" not in line.removesuffix(" [line cut]")
+
+
+def test_the_next_run_loses_no_line_to_a_cut_one_of_the_last(tmp_path: Path) -> None:
+    """The same log serves every run until a restart that was asked for."""
+    log = ServerLog(tmp_path / "log", None)
+    fed(log, b"x" * (2 * LONGEST_LINE))
+
+    assert fed(log, b"first\nsecond\n") == ["first", "second"]

@@ -124,3 +124,32 @@ def test_the_first_error_is_kept(line: str) -> None:
 )  # fmt: skip
 def test_what_only_sounds_like_an_error_is_none(line: str) -> None:
     assert follow([line])[-1].error is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 106496",
+        "Exception: Capture cuda graph failed: CUDA out of memory",
+        "[rank3]: RuntimeError: NCCL error",
+        "subprocess.TimeoutExpired: Command 'ninja' timed out",
+        "/usr/bin/python3: No module named sglang",
+    ],
+)
+def test_an_error_by_another_name_is_kept_too(line: str) -> None:
+    assert follow(["Traceback (most recent call last):", '  File "x.py", line 3, in f', line])[-1].error
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[2026-11-23 10:00:00] some library: error code 3, trying again", "ValueError(x) caught, falling back"],
+)
+def test_a_word_about_an_error_is_none(line: str) -> None:
+    assert follow([line])[-1].error is None
+
+
+def test_the_weights_that_are_said_to_load_are_loading() -> None:
+    """0.5.23's NextN draft, and a start whose "Load weight begin" has not reached the pipe yet."""
+    start = follow(["Multi-thread loading shards:  10% Completed | 14/141 [00:09<00:40, 14.28it/s]"])[-1]
+
+    assert start.phase == "weights"
