@@ -203,7 +203,8 @@ class Instance:
 
 
 def known(home: Path) -> list[Instance]:
-    """Every instance that ever was up from this state home."""
+    """Every instance that is or was up from this state home; one that was refused leaves only a lock."""
     with contextlib.suppress(OSError):
-        return [Instance(home, path.parent.name) for path in sorted(home.glob("*/lock"))]
+        found = [Instance(home, path.parent.name) for path in sorted(home.glob("*/lock"))]
+        return [instance for instance in found if instance.state.exists() or instance.is_held()]
     return []

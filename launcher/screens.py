@@ -107,7 +107,8 @@ def _roles(pids: Mapping[str, Any]) -> list[tuple[int, str]]:
         if pid is not None and psutil.pid_exists(pid):
             try:
                 process = psutil.Process(pid)
-                title = (process.cmdline() or [process.name()])[0].rpartition("/")[2]
+                # SGLang's ranks put their title where the command line was; the name keeps 15 characters of it.
+                title = next((word for word in process.cmdline()[:1] if "::" in word), process.name())
                 resident = process.memory_info().rss / 2**20
             except psutil.Error:
                 continue

@@ -124,11 +124,15 @@ def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
         Instance(tmp_path, name)
 
 
-def test_instances_are_found_by_their_locks(tmp_path: Path) -> None:
-    os.close(Instance(tmp_path, "one").claim())
+def test_instances_that_are_or_were_up_are_found(tmp_path: Path) -> None:
+    for name in ("one", "refused"):
+        os.close(Instance(tmp_path, name).claim())
+    record(Instance(tmp_path, "one"))
     (tmp_path / "stray").mkdir()
+    held = Instance(tmp_path, "young").claim()
 
-    assert [instance.name for instance in known(tmp_path)] == ["one"]
+    assert [instance.name for instance in known(tmp_path)] == ["one", "young"]
+    os.close(held)
     assert known(tmp_path / "nowhere") == []
 
 
