@@ -98,6 +98,7 @@ class Starting:
     since: float
     asking: bool = False
     ask_at: float = 0.0
+    hinted: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ State = Idle | Starting | Ready | Stopping | Backoff | Ended
 
 Step = tuple[State, tuple[Action, ...]]
 
-ASK_AGAIN = 0.1  # seconds between questions to a server that is not ready yet
+# Seconds between questions to a server that is not ready yet, and once its log says that it is.
+ASK_AGAIN, ASK_SOON = 0.5, 0.05
 
 
 def step(state: State, event: Event, policy: Policy) -> Step:
@@ -161,12 +163,14 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return Stopping(past, why, now, Then.RETRY, killed=True), (Kill(),)
         case Starting(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
             return replace(state, asking=True), (Probe(past.run, first=True),)
-        case Starting(past, asking=False), Hinted(now):
-            return replace(state, asking=True), (Probe(past.run, first=True),)
+        case Starting(past, asking=False), Hinted():
+            return replace(state, asking=True, hinted=True), (Probe(past.run, first=True),)
+        case Starting(hinted=False), Hinted():
+            return replace(state, hinted=True), ()
         case Starting(past), Probed(now, run, ok, detail) if run == past.run:
             if ok:
                 return Ready(replace(past, served=True), detail, now + policy.probe_every), ()
-            return replace(state, asking=False, ask_at=now + ASK_AGAIN), ()
+            return replace(state, asking=False, ask_at=now + (ASK_SOON if state.hinted else ASK_AGAIN)), ()
 
         case Ready(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
             return replace(state, asking=True), (Probe(past.run, first=False),)

@@ -65,7 +65,7 @@ def stop(now: float) -> Asked:
 
 
 def test_a_server_is_asked_until_it_answers_and_is_ready_then() -> None:
-    state, done = play(BEGUN, Ticked(0.1), Probed(0.2, 1, ok=False), Ticked(0.4), Probed(0.5, 1, ok=True))
+    state, done = play(BEGUN, Ticked(0.5), Probed(0.6, 1, ok=False), Ticked(1.2), Probed(1.3, 1, ok=True))
 
     assert isinstance(state, Ready)
     assert done == [Launch(1), Probe(1, first=True), Probe(1, first=True)]
@@ -246,9 +246,10 @@ def test_a_stubborn_server_is_said_to_be_one() -> None:
 
 MISS = Probed(7.0, 1, ok=False)
 DUE: list[tuple[tuple[Event, ...], float]] = [
-    ((BEGUN,), 0.1),
+    ((BEGUN,), 0.5),
     ((BEGUN, Hinted(1)), 100.0),
-    ((BEGUN, Ticked(0.1), Probed(3.0, 1, ok=False)), 3.1),
+    ((BEGUN, Ticked(0.5), Probed(3.0, 1, ok=False)), 3.5),
+    ((BEGUN, Ticked(0.5), Hinted(2.9), Probed(3.0, 1, ok=False)), 3.05),
     ((BEGUN, ANSWERED), 6.0),
     ((BEGUN, ANSWERED, Ticked(6), MISS), 12.0),
     ((BEGUN, ANSWERED, stop(2)), 12.0),
