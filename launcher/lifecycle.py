@@ -150,9 +150,7 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Idle(past), Begun(now):
             return _launch(past, now, "first start")
 
-        case Starting(past), Gone(status=status, how=how, said=said) if not past.served and (
-            said or (status or 0) > 0
-        ):
+        case Starting(past), Gone(how=how) as gone if not past.served and gone.is_a_no:
             # The server said no by itself (bad argument, missing model, no memory): it would say it again. SGLang
             # kills itself on a rank's exception, so a signal alone does not mean that somebody else did it.
             return Ended(past, f"{how} before it was ready; not tried again", failed=True), ()

@@ -96,10 +96,13 @@ def _said_last(instance: Instance, launcher: subprocess.Popen[bytes]) -> int:
 def show_until_settled(
     events: Iterator[dict[str, Any]], show: Callable[[dict[str, Any]], None], at_end: Callable[[], int]
 ) -> int:
-    """Show events until one says ready (0) or that there is nothing more to wait for; `at_end` if none does."""
+    """Show events until one says that it has become ready (0); `at_end` if the last one does not.
+
+    A ready server tells its state again when a health check fails or is answered again: that is no news here.
+    """
     for event in events:
         show(event)
-        if event.get("event") == "state" and event["state"] == "ready":
+        if event.get("event") == "state" and event["state"] == "ready" and event["moved"]:
             return Exit.FINE
     return at_end()
 
