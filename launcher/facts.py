@@ -110,8 +110,8 @@ class Gpu:
 class Driver:
     """The NVIDIA driver and what it shows. Matrices are by GPU index, the diagonal is "X".
 
-    `topology` has PIX, PXB, PHB, NODE, SYS or NV18 as in `nvidia-smi topo -m`; `p2p_read` and `p2p_write` have OK or
-    NVML's reason as in `nvidia-smi topo -p2p`: CNS, GNS, TNS, DR, NS, U.
+    `topology` has PIX, PXB, PHB, NODE, SYS or NV18 as in `nvidia-smi topo -m`; the others have OK or
+    NVML's reason as `nvidia-smi topo -p2p` writes it: CNS, GNS, TNS, DR, NS, U.
     """
 
     version: Fact[str] = NOBODY_LOOKED  # of the library
