@@ -44,11 +44,20 @@ class Plan:
     key_file: str | None = None
     key_config: str | None = None
     open_without_key: bool = False
+    gpus: int = 0  # that it shards over; 0: it runs on the CPU
+    arch: str | None = None  # of these GPUs: sm100, sm103, sm120; None: any Blackwell
+    gpu_memory: int = 0  # bytes that each must have
+    allowed: tuple[str, ...] = ()  # checks whose failure does not keep it from being started
 
     @property
     def python(self) -> str:
         """The engine's interpreter."""
         return self.argv[0]
+
+    def flag(self, *names: str) -> str | None:
+        """The value of the first of these SGLang options that is set, "" for a switch; None if none is."""
+        values = {setting.name: setting.value for setting in self.settings}
+        return next((values[f"--{name}"] for name in names if f"--{name}" in values), None)
 
 
 def words_of(name: str, value: object) -> list[str]:
@@ -121,6 +130,7 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     fields["argv"] = tuple(fields["argv"])
     fields["policy"] = Policy(**fields["policy"])
     fields["settings"] = tuple(Setting(**setting) for setting in fields["settings"])
+    fields["allowed"] = tuple(fields.get("allowed", ()))
     return Plan(**fields)
 
 

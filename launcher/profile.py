@@ -44,6 +44,7 @@ FlagValue = bool | int | Number | Text | list[int | Number | Item]
 MONTH = 30 * 24 * 3600.0  # seconds; more patience than that is a typing error
 Positive = Annotated[float, Field(gt=0, le=MONTH)]
 NotNegative = Annotated[float, Field(ge=0, le=MONTH)]
+Ranks = Annotated[int, Field(ge=1, le=1024)]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -63,6 +64,19 @@ class Access(_Table):
 
     api_key_file: Text | None = None
     open_without_key: bool = False
+
+
+class Needs(_Table):
+    """What the host must have. How many GPUs follows from the flags."""
+
+    arch: Annotated[Text, Field(pattern=r"^sm\d{2,3}$")] | None = None
+    gpu_memory_gib: Annotated[float, Field(ge=0, le=4096)] = 0.0
+
+
+class Doctor(_Table):
+    """How doctor judges for this profile: `allow` lists checks whose failure does not stop `up`."""
+
+    allow: list[Annotated[Text, Field(pattern=r"^[a-z0-9-]+$")]] = []
 
 
 class Supervision(_Table):
@@ -93,6 +107,23 @@ class Flags(BaseModel):
     # SGLang's own defaults (arg_groups/fields, 0.5.8 to 0.5.23).
     host: Text = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 30000
+    device: Text | None = None
+    tp_size: Ranks = Field(1, validation_alias=AliasChoices("tp-size", "tp", "tensor-parallel-size"))
+    pp_size: Ranks = Field(1, validation_alias=AliasChoices("pp-size", "pp", "pipeline-parallel-size"))
+    dp_size: Ranks = Field(1, validation_alias=AliasChoices("dp-size", "dp", "data-parallel-size"))
+    enable_dp_attention: bool = Field(False, validation_alias="enable-dp-attention")
+    nnodes: Ranks = 1
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs of this host the ranks take: one each, none with `device = "cpu"`.
+
+        Data-parallel replicas have GPUs of their own unless it is only the attention that is replicated.
+        """
+        if self.device == "cpu":
+            return 0
+        replicas = 1 if self.enable_dp_attention else self.dp_size
+        return max(1, self.tp_size * self.pp_size * replicas // self.nnodes)
 
 
 class Profile(_Table):
@@ -102,6 +133,8 @@ class Profile(_Table):
     extends: Text | None = None
     engine: Engine = Engine()
     access: Access = Access()
+    needs: Needs = Needs()
+    doctor: Doctor = Doctor()
     supervision: Supervision = Supervision()
     flags: Flags
     env: dict[VariableName, Annotated[Text, BeforeValidator(_whole_number_as_text)]] = {}

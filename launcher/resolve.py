@@ -116,6 +116,10 @@ def resolve(composed: Composed, ask: Ask, folder: Path, environment: Mapping[str
         key_file=profile.access.api_key_file,
         key_config=key_config,
         open_without_key=profile.access.open_without_key,
+        gpus=profile.flags.gpus,
+        arch=profile.needs.arch,
+        gpu_memory=int(profile.needs.gpu_memory_gib * 2**30),
+        allowed=tuple(profile.doctor.allow),
     )
 
 

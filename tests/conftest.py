@@ -67,6 +67,7 @@ python = "{sys.executable}"
 [flags]
 model-path = "{self.folder}/model"
 served-model-name = "stub"
+device = "cpu"
 tp-size = 2
 port = {self.port}
 [supervision]
