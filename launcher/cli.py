@@ -17,7 +17,7 @@ from launcher.errors import Exit, RefusalError
 EPILOG = """\b
 Exit status:
    0  fine, warnings included
-   1  a finding or a server says no: not up, not ready, gave up
+   1  a finding or a server says no: a check failed, not up, not ready, gave up
    2  usage: the words on the command line
   70  a bug in glm5-serve
   78  configuration: a profile, a file, a port or the host is in the way; nothing was started
@@ -48,6 +48,27 @@ settings_options = (
     click.option("--api-key-file", metavar="FILE", help="The key that clients must send; mode 0600."),
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1).")
+
+
+allow_option = click.option(
+    "--allow", metavar="ID", multiple=True, help="Let this check fail; its finding stays visible."
+)
+
+
+def observing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which host is meant, and for which plan."""
+    file = click.Path(path_type=Path)
+    for option in (
+        click.option("--sysroot", metavar="DIR", type=file, help="A recorded tree of /sys and /proc."),
+        click.option("--facts", metavar="FILE", type=file, help="What `glm5-serve facts` printed on a host."),
+        click.option(
+            "--from", "pasted", metavar="DIR", type=file, help="What people paste: nvidia-smi -q, lspci ..."
+        ),
+        settings_options[0],
+        profile_option(required=False),
+    ):
+        command = option(command)
+    return command
 
 
 def asking(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,16 +113,75 @@ def render(
 @cli.command()
 @asking
 @click.option("-d", "--detach", is_flag=True, help="Return when it is ready; it goes on in the background.")
+@allow_option
 @json_option
-def up(profile: str, settings: tuple[str, ...], api_key_file: str | None, detach: bool, as_json: bool) -> int:
+def up(
+    profile: str,
+    settings: tuple[str, ...],
+    api_key_file: str | None,
+    detach: bool,
+    allow: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Start a profile's server and keep it up.
 
+    The host is judged first (`glm5-serve doctor`): a failed check that is not allowed keeps it from being started.
     Ctrl-C or SIGTERM drains and stops it, a second one kills it; either way nothing is left.
     """
     from launcher.resolve import Ask
     from launcher.up import up
 
-    return up(Ask(profile, settings, api_key_file), os.environ, detach=detach, as_json=as_json)
+    return up(Ask(profile, settings, api_key_file), os.environ, allow, detach=detach, as_json=as_json)
+
+
+@cli.command()
+@observing
+@click.option("--deep", is_flag=True, help="Prove peer-to-peer and all-reduce by moving data.")
+@click.option(
+    "--backend", type=click.Choice(["nccl", "gloo"]), default="nccl", help="For --deep; gloo needs no GPU."
+)
+@click.option(
+    "--deadline", metavar="SECONDS", type=click.FloatRange(1, 3600), default=30.0, help="Of a phase of --deep."
+)
+@click.option("--only", metavar="ID", multiple=True, help="Judge by this check alone; may be given again.")
+@click.option("--skip", metavar="ID", multiple=True, help="Leave this check out.")
+@allow_option
+@click.option("--all", "every", is_flag=True, help="Show what is well, too.")
+@click.option("--fix", is_flag=True, help="Print a script that mends what can be mended; nothing is run.")
+@click.option("--strict", is_flag=True, help="Exit 1 for warnings and unknowns, too.")
+@json_option
+def doctor(**words: Any) -> int:
+    """Say what will hang, crash, corrupt or slow this profile on this host, and how to mend it.
+
+    Without a profile, the host is judged for the one that fits its GPUs best. Exit 1 if a check fails.
+    """
+    from launcher.doctor import Words, doctor
+
+    return doctor(Words(**words), os.environ)
+
+
+@cli.command()
+@observing
+def facts(
+    profile: str | None, settings: tuple[str, ...], sysroot: Path | None, facts: Path | None, pasted: Path | None
+) -> None:
+    """Print what was observed about this host as JSON (schema 1)."""
+    from launcher import factfile
+    from launcher.doctor import Source, examine
+
+    seen = examine(profile, settings, Source(sysroot, facts, pasted), os.environ)
+    print(json.dumps(factfile.to_json(seen.host), indent=1))
+
+
+@cli.command()
+@click.argument("id", required=False)
+@click.option("--markdown", is_flag=True, help="Print the page docs/checks.md.")
+@json_option
+def checks(id: str | None, markdown: bool, as_json: bool) -> None:
+    """List doctor's checks, or explain one."""
+    from launcher import checkpages
+
+    print(checkpages.page() if markdown else checkpages.listing(id, as_json=as_json))
 
 
 @cli.command()

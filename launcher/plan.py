@@ -47,6 +47,7 @@ class Plan:
     gpus: int = 0  # that it shards over; 0: it runs on the CPU
     arch: str | None = None  # of these GPUs: sm100, sm103, sm120; None: any Blackwell
     gpu_memory: int = 0  # bytes that each must have
+    state: str = ""  # the folder where its instance keeps its files
     allowed: tuple[str, ...] = ()  # checks whose failure does not keep it from being started
 
     @property

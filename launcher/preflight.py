@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import shutil
 import socket
@@ -14,6 +13,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from launcher.checks.access import is_loopback
 from launcher.errors import RefusalError
 from launcher.keys import read_key
 from launcher.plan import Plan
@@ -35,8 +35,8 @@ def require(plan: Plan, environ: Mapping[str, str], *, port: bool = True) -> str
     """
     _require_guarded(plan)
     _require_model(plan)
-    if port:
-        _require_port(plan)
+    if port and (obstacle := port_obstacle(plan)):
+        raise obstacle
     return engine_version(plan, environ)
 
 
@@ -50,14 +50,6 @@ def _require_guarded(plan: Plan) -> None:
             fix="add --api-key-file FILE, or bind loopback (--set flags.host=127.0.0.1), or say it in so many "
             "words: --set access.open_without_key=true",
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address, or `localhost`, stays on this host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _require_model(plan: Plan) -> None:
@@ -78,7 +70,8 @@ def _require_model(plan: Plan) -> None:
         )
 
 
-def _require_port(plan: Plan) -> None:
+def port_obstacle(plan: Plan) -> RefusalError | None:
+    """Why the plan's address cannot be listened on, None if it can."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             plan.host, plan.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -88,7 +81,8 @@ def _require_port(plan: Plan) -> None:
             tried.bind(address)
             tried.listen(1)
     except OSError as error:
-        raise _port_refusal(plan, error) from None
+        return _port_refusal(plan, error)
+    return None
 
 
 def _port_refusal(plan: Plan, error: OSError) -> RefusalError:

@@ -119,6 +119,7 @@ def resolve(composed: Composed, ask: Ask, folder: Path, environment: Mapping[str
         gpus=profile.flags.gpus,
         arch=profile.needs.arch,
         gpu_memory=int(profile.needs.gpu_memory_gib * 2**30),
+        state=str(folder),
         allowed=tuple(profile.doctor.allow),
     )
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,14 +31,18 @@ def planned(ask: Ask, environ: Mapping[str, str]) -> tuple[Plan, Instance]:
     return resolve(composed, ask, instance.folder, layers.ours(environ)), instance
 
 
-def up(ask: Ask, environ: Mapping[str, str], *, detach: bool, as_json: bool) -> int:
+def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detach: bool, as_json: bool) -> int:
     """Bring a profile up; in the foreground this does not return.
 
-    Raises RefusalError when something is in the way: nothing was started then.
+    Raises RefusalError when something is in the way, be it a failed check that is not in `allow`: nothing was
+    started then.
     """
+    from launcher.doctor import require_fit
+
     plan, instance = planned(ask, environ)
     lock = instance.claim()
     require(plan, environ)
+    require_fit(plan, environ, allow, as_json=as_json)
     try:
         instance.write(instance.plan, to_json(plan))
     except OSError as error:

@@ -54,6 +54,8 @@ class World:
         self.instance = self.state / "stub"
         (self.folder / "model").mkdir()
         (self.folder / "model/config.json").write_text("{}")
+        (self.folder / "model/tokenizer.json").write_text("{}")
+        (self.folder / "model/model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
         self.profile.parent.mkdir(parents=True)
         self.write_profile()
 

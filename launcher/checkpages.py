@@ -1,0 +1,54 @@
+"""Doctor's checks as a list, as an explanation, as the page docs/checks.md: all from their docstrings."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+
+from launcher.checks import Check, checks, known_ids
+from launcher.report import PAGE, SCHEMA
+
+INTRODUCTION = """\
+# Checks
+
+What `glm5-serve doctor` looks at, made by `glm5-serve checks --markdown`. Each check's title is true of a healthy
+host. The evidence (the value seen and where) and the command that mends it stand in doctor's report.
+
+How a rule is known: *run here* means that our tests execute it, *seen in a record* that a host or log which we
+hold shows it, *reported* that others met it, *read* that it stands in source or documentation and was not run.
+"""
+
+
+def listing(id: str | None, *, as_json: bool) -> str:
+    """All checks, or one explained. Raises RefusalError (usage) for an id that no check has."""
+    if id is not None:
+        known_ids([id])
+    chosen = [check for check in checks() if id in (None, check.id)]
+    if as_json:
+        rows = [_data(check, full=id is not None) for check in chosen]
+        return json.dumps({"schema": SCHEMA, "checks": rows}, indent=1)
+    if id is not None:
+        return "\n".join(_explained(chosen[0]))
+    width = max(len(check.id) for check in chosen)
+    lines = []
+    for group, members in groupby(chosen, key=lambda check: check.group):
+        lines += ["", group, *(f"  {check.id:<{width}}  {check.title}" for check in members)]
+    return "\n".join(lines[1:])
+
+
+def _data(check: Check, *, full: bool) -> dict[str, str]:
+    row = {"id": check.id, "title": check.title, "group": check.group}
+    return row | {"why": check.why, "known": check.known, "doc": f"{PAGE}#{check.id}"} if full else row
+
+
+def _explained(check: Check) -> list[str]:
+    return [f"{check.id}  ({check.group})", "", check.title, "", check.why, "", check.known]
+
+
+def page() -> str:
+    """The documentation page: a heading for each check."""
+    parts = [INTRODUCTION]
+    for group, members in groupby(checks(), key=lambda check: check.group):
+        parts.append(f"## {group[0].upper()}{group[1:]}\n")
+        parts += [f"### {check.id}\n\n{check.title} {check.why}\n\n*{check.known}*\n" for check in members]
+    return "\n".join(parts).rstrip()

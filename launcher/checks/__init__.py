@@ -1,0 +1,134 @@
+"""What doctor thinks of what was observed. A check is a function of a host and a plan: its name is its id.
+
+Its docstring is its explanation: a title that is true of a healthy host, why it matters, and how that is known,
+in words that doctor, lint, fit and diagnose share: run here (our tests execute it), seen in a record (of a host
+or log that we hold), reported (by others), read (in source, not run).
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+
+from launcher.checks import (
+    access,
+    checkpoint,
+    disks,
+    driver,
+    engine,
+    gpu,
+    health,
+    iommu,
+    kernel,
+    links,
+    nccl,
+    peers,
+    system,
+)
+from launcher.checks.judging import Verdict
+from launcher.errors import Exit, RefusalError
+from launcher.facts import Host, UnobservedError
+from launcher.plan import Plan
+from launcher.report import Finding, Severity
+
+MODULES: tuple[ModuleType, ...] = (
+    driver,
+    gpu,
+    health,
+    iommu,
+    links,
+    peers,
+    nccl,
+    system,
+    disks,
+    kernel,
+    engine,
+    checkpoint,
+    access,
+)
+# They judge GPUs and what lies between them: nothing to a server that runs on the CPU.
+OF_GPUS = (driver, gpu, health, iommu, links, peers, nccl)
+NEEDS_GPUS = {
+    "engine-cuda",
+    "engine-flashinfer",
+    "engine-compilers",
+    "engine-caches",
+    "engine-first-start",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check with the parts of its explanation."""
+
+    id: str
+    group: str
+    title: str
+    why: str
+    known: str
+    judge: Callable[[Host, Plan], Verdict]
+    of_gpus: bool = False
+
+
+@cache
+def checks() -> tuple[Check, ...]:
+    """All of them, in the order in which they are reported."""
+    return tuple(
+        _check(function, module)
+        for module in MODULES
+        for name, function in vars(module).items()
+        if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
+        if list(inspect.signature(function).parameters) == ["host", "plan"]
+    )
+
+
+def _check(function: Callable[[Host, Plan], Verdict], module: ModuleType) -> Check:
+    id = function.__name__.replace("_", "-")
+    title, *rest = [" ".join(part.split()) for part in inspect.cleandoc(function.__doc__ or "").split("\n\n")]
+    why, known = [*rest, "", ""][:2]
+    return Check(id, module.GROUP, title, why, known, function, module in OF_GPUS or id in NEEDS_GPUS)
+
+
+def known_ids(ids: Iterable[str]) -> None:
+    """Raises RefusalError (usage) for an id that no check has."""
+    every = [check.id for check in checks()]
+    for id in ids:
+        if id not in every:
+            near = difflib.get_close_matches(id, every, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise RefusalError(f"no check {id}", fix=f"{hint}`glm5-serve checks` lists them", status=Exit.USAGE)
+
+
+def judge(
+    host: Host,
+    plan: Plan,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    allow: Iterable[str] = (),
+) -> list[Finding]:
+    """What all checks, or those named, say of a host that shall run a plan. A check that breaks is a finding."""
+    allowed = {*allow, *plan.allowed}
+    return [
+        _finding(check, host, plan, check.id in allowed)
+        for check in checks()
+        if (not only or check.id in only) and check.id not in skip and (plan.gpus or not check.of_gpus)
+    ]
+
+
+def _finding(check: Check, host: Host, plan: Plan, allowed: bool) -> Finding:
+    try:
+        said = check.judge(host, plan)
+    except UnobservedError as error:
+        said = Verdict(Severity.UNKNOWN, str(error))
+    except Exception as error:
+        said = Verdict(
+            Severity.UNKNOWN,
+            f"the check itself failed: {type(error).__name__}: {error}",
+            "report it with the output of `glm5-serve facts`",
+        )
+    return Finding(check.id, said.severity, check.title, said.evidence, said.fix, check.why, check.group, allowed)

@@ -1,0 +1,156 @@
+"""The checkpoint."""
+
+from __future__ import annotations
+
+from launcher.checks.judging import Verdict, fail, gib, ok, some, warn
+from launcher.facts import Host
+from launcher.plan import Plan
+
+GROUP = "model"
+FOR_WEIGHTS = 0.9  # of the GPUs' memory at most: contexts, activations and a KV cache want the rest
+DOWNLOAD = "download it again: `hf download ORG/NAME --local-dir FOLDER`; files that are whole are kept"
+
+
+def model_folder(host: Host, plan: Plan) -> Verdict:
+    """The checkpoint's folder is there.
+
+    A hub id that is not cached is downloaded at the start: 410 GB, while ranks wait.
+
+    Run here: on folders and caches.
+    """
+    seen = host.model.path
+    if seen.known:
+        return ok(seen.get())
+    if "would download" in str(seen.unknown):
+        return warn(str(seen.unknown), fix=f"`hf download {plan.model}` first, then HF_HUB_OFFLINE=1")
+    if seen.unknown == "not observed":
+        seen.get()
+    return fail(str(seen.unknown), fix="set flags.model-path to the folder that has config.json")
+
+
+def model_config(host: Host, plan: Plan) -> Verdict:
+    """Its config.json can be read.
+
+    Without it SGLang does not know what it serves.
+
+    Run here: on folders.
+    """
+    config = host.model.config
+    if not config.known and host.model.path.known:
+        return fail(str(config.unknown), fix=DOWNLOAD)
+    seen = config.get()
+    return ok(f"{seen.get('architectures', 'no architecture named')}, {seen.get('num_hidden_layers', '?')} layers")
+
+
+def model_files(host: Host, plan: Plan) -> Verdict:
+    """Every file that the index names is there.
+
+    A snapshot that is not whole fails after the shards before the missing one were loaded.
+
+    Run here: on folders. Reported: refs/main that drifted to a partial snapshot.
+    """
+    missing = host.model.missing.get()
+    if missing:
+        return fail(f"{len(missing)} files are missing: {some(missing)}", fix=DOWNLOAD)
+    if not host.model.shards.get() and plan.flag("load-format") is None:
+        return fail(f"{host.model.path.get()} has no weight files", fix=DOWNLOAD)
+    return ok(f"{host.model.shards.get()} weight files, {gib(host.model.bytes.get())}")
+
+
+def model_headers(host: Host, plan: Plan) -> Verdict:
+    """Every weight file has a sound header and the length it tells.
+
+    A download that was cut short has the right name and a wrong end: loading fails after minutes, or reads noise.
+
+    Run here: on generated safetensors files.
+    """
+    broken = host.model.broken.get()
+    if broken:
+        seen = some([f"{name}: {what}" for name, what in broken.items()], 3)
+        return fail(seen, fix=f"delete {some(list(broken))} and {DOWNLOAD}")
+    return ok("headers and lengths agree")
+
+
+def model_pointers(host: Host, plan: Plan) -> Verdict:
+    """No file is a git-lfs pointer.
+
+    A clone without git-lfs brings 130-byte texts in place of weights.
+
+    Run here: on folders.
+    """
+    seen = host.model.pointers.get()
+    return fail(f"git-lfs pointers: {some(seen)}", fix="`git lfs pull`, or " + DOWNLOAD) if seen else ok("none")
+
+
+def model_downloads(host: Host, plan: Plan) -> Verdict:
+    """No download is unfinished.
+
+    Left-over parts tell that the snapshot may not be whole, and take space.
+
+    Run here: on folders and caches.
+    """
+    seen = host.model.incomplete.get()
+    return warn(f"unfinished: {some(seen)}", fix=DOWNLOAD) if seen else ok("none")
+
+
+def model_quantisation(host: Host, plan: Plan) -> Verdict:
+    """The checkpoint is quantised as the profile claims.
+
+    SGLang with modelopt_fp4 on another checkpoint fails while loading, or loads scales that are not there.
+
+    Run here: on folders.
+    """
+    asked, seen = plan.flag("quantization"), host.model.quantisation.get()
+    wanted = {"modelopt_fp4": "NVFP4", "modelopt_fp8": "FP8", "fp8": "FP8"}.get(asked or "")
+    if wanted and wanted not in (seen or "").upper():
+        fix = f"set flags.quantization to what the checkpoint is ({seen or 'not quantised'}), or take an NVFP4 one"
+        return fail(f"the profile says {asked}, the checkpoint {seen or 'nothing'}", fix=fix)
+    return ok(f"{seen or 'not quantised'}, {asked or 'not asked for'}")
+
+
+def model_mtp(host: Host, plan: Plan) -> Verdict:
+    """The multi-token-prediction layer is there if the profile uses it.
+
+    lukealonso/GLM-5-NVFP4 has none: with speculative decoding SGLang raises while loading.
+
+    Reported: rtx6kpro glm5. Run here: on generated files.
+    """
+    algorithm = plan.flag("speculative-algorithm", "speculative-algo")
+    if algorithm is None or plan.flag("speculative-draft-model-path") is not None:
+        return ok("not asked for")
+    if not host.model.mtp.get():
+        fix = "take a checkpoint with the layer (…-MTP), or remove flags.speculative-algorithm"
+        return fail(f"{algorithm} is asked for, no weights of a layer beyond the last", fix=fix)
+    return ok(f"there, for {algorithm}")
+
+
+def model_fits(host: Host, plan: Plan) -> Verdict:
+    """The GPUs' memory holds the weights.
+
+    Four 96 GB GPUs cannot hold a full GLM-5 NVFP4, whatever the flags: out of memory while loading.
+
+    Read: weights are shared out over the ranks, a part of the attention is not; `glm5-serve fit` will say more.
+    """
+    if plan.gpus == 0:
+        return ok("on the CPU")
+    weights = host.model.bytes.get()
+    memory = sorted(gpu.memory_total.get() for gpu in host.driver.gpus.get())[-plan.gpus :]
+    if weights > sum(memory) * FOR_WEIGHTS:
+        fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve profiles`"
+        return fail(f"{gib(weights)} of weights, {len(memory)} GPUs have {gib(sum(memory))}", fix=fix)
+    return ok(f"{gib(weights)} of weights, {gib(sum(memory))} of memory")
+
+
+def model_tokenizer(host: Host, plan: Plan) -> Verdict:
+    """The tokenizer's files are there.
+
+    Without them the server ends after it was launched.
+
+    Run here: on folders.
+    """
+    if plan.flag("skip-tokenizer-init", "tokenizer-path") is not None:
+        return ok("another one is asked for, or none")
+    seen = host.model.tokenizer.get()
+    if not any(name.startswith(("tokenizer.", "tokenizer_config")) or name.endswith(".model") for name in seen):
+        return fail("no tokenizer.json, tokenizer.model or tokenizer_config.json", fix=DOWNLOAD)
+    return ok(", ".join(seen))

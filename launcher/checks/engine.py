@@ -1,0 +1,200 @@
+"""The interpreter that has SGLang, and the releases in it."""
+
+from __future__ import annotations
+
+from launcher import releases
+from launcher.checks.judging import Verdict, fail, ok, some, version, warn
+from launcher.facts import Host, UnobservedError
+from launcher.plan import Plan
+
+GROUP = "engine"
+DAY = 86400.0  # seconds
+WATCHDOG_WANTED = 1200  # seconds; compiling kernels at the first start took 10 to 30 minutes (NVIDIA's GKE recipe)
+
+
+def _release(host: Host) -> str:
+    seen = host.engine.packages.get().get("sglang")
+    if seen is None:
+        raise UnobservedError("SGLang is not installed")
+    if not version(seen):
+        raise UnobservedError(f"SGLang's version is {seen}")
+    return seen
+
+
+def engine_python(host: Host, plan: Plan) -> Verdict:
+    """The engine's interpreter runs.
+
+    It is the program that the server is.
+
+    Run here: with interpreters that are missing, hang, or are none.
+    """
+    seen = host.engine.python
+    if not seen.known and seen.unknown != "not observed":
+        fix = "set engine.python in the profile to the python of the environment that has SGLang"
+        return fail(str(seen.unknown), fix=fix)
+    return ok(f"{seen.get()}, Python {host.engine.python_version.get()}")
+
+
+def engine_sglang(host: Host, plan: Plan) -> Verdict:
+    """SGLang is installed there.
+
+    The launcher never imports it: it runs in that environment.
+
+    Run here: with and without.
+    """
+    packages = host.engine.packages.get()
+    if "sglang" in packages:
+        return ok(f"SGLang {packages['sglang']}")
+    where = host.engine.python.get()
+    return fail(f"{where} has no sglang", fix=f"`{where} -m pip install 'sglang>=0.5.18'`, or set engine.python")
+
+
+def engine_known(host: Host, plan: Plan) -> Verdict:
+    """The SGLang release is one that these checks know.
+
+    Options and kernels change with each release: an unknown one is judged as the newest known.
+
+    Read: 0.5.9 to 0.5.23.
+    """
+    release = version(_release(host))
+    if release[:3] > version(releases.NEWEST):
+        return warn(f"SGLang {_release(host)} is newer than {releases.NEWEST}", fix="look for a newer glm5-serve")
+    return ok(f"SGLang {_release(host)}")
+
+
+def engine_faults(host: Host, plan: Plan) -> Verdict:
+    """The SGLang release has no fault that this model, GPU and profile would meet.
+
+    These are found after minutes of loading, or in the answers.
+
+    Reported and read: each with its own source in launcher/releases.py.
+    """
+    seen = releases.faults(version(_release(host)), plan)
+    if not seen:
+        return ok(f"none known in {_release(host)}")
+    worst = sorted(seen, key=lambda fault: not fault.fatal)
+    evidence = "; ".join(f"SGLang {_release(host)}: {fault.what} ({fault.source})" for fault in worst)
+    fix = "; ".join(dict.fromkeys(fault.fix for fault in worst))
+    return fail(evidence, fix=fix) if worst[0].fatal else warn(evidence, fix=fix)
+
+
+def engine_advisories(host: Host, plan: Plan) -> Verdict:
+    """The SGLang release has no published security advisory that concerns this profile.
+
+    A server that others reach can be made to run their code.
+
+    Reported and read: each with its own source in launcher/releases.py. CVE-2026-3059, 7301 and 7302 concern the
+    multimodal generation runtime, which this launcher does not start.
+    """
+    seen = releases.advisories(version(_release(host)), plan)
+    if seen:
+        newest = max((known.fixed for known in seen if known.fixed), default=None)
+        fix = f"install sglang>={_dotted(newest)}" if newest else "remove the option that opens it"
+        evidence = "; ".join(
+            f"{known.id}: {known.what} (fixed in {_dotted(known.fixed) if known.fixed else 'no release'})"
+            for known in seen
+        )
+        return warn(evidence, fix=fix)
+    return ok(f"none known in {_release(host)}")
+
+
+def _dotted(release: tuple[int, ...]) -> str:
+    return ".".join(map(str, release))
+
+
+def engine_pins(host: Host, plan: Plan) -> Verdict:
+    """What SGLang's metadata asks for is installed.
+
+    A flashinfer, torch or kernel package of another release fails at import, or worse, in its numbers.
+
+    Run here: on real installed metadata.
+    """
+    odd = [pin for pin in host.engine.pins.get() if not pin.satisfied]
+    if odd:
+        seen = some([f"{pin.package} {pin.installed or 'is missing'}, wanted {pin.wanted}" for pin in odd])
+        exact = " ".join(f"'{pin.package}{pin.wanted}'" for pin in odd[:4])
+        fix = f"`{host.engine.python.otherwise('python')} -m pip install {exact}`"
+        return warn(seen, fix=fix)
+    return ok(f"{len(host.engine.pins.get())} requirements met")
+
+
+def engine_cuda(host: Host, plan: Plan) -> Verdict:
+    """Torch is built for a CUDA that knows Blackwell.
+
+    Builds before CUDA 12.8 have no sm_120 and no sm_100 code: "no kernel image is available".
+
+    Reported: NVIDIA's Blackwell compatibility guide.
+    """
+    built = host.engine.torch_cuda.get()
+    if built is None or version(built) < (12, 8):
+        fix = "install torch from PyTorch's cu130 index"
+        return fail(f"torch is built {'without CUDA' if built is None else f'for CUDA {built}'}", fix=fix)
+    return ok(f"CUDA {built}")
+
+
+def engine_flashinfer(host: Host, plan: Plan) -> Verdict:
+    """FlashInfer and its packages of compiled kernels are of one release.
+
+    flashinfer-cubin or flashinfer-jit-cache of another release is refused at import, or compiled for again.
+
+    Read: FlashInfer compares the versions when it is imported.
+    """
+    packages = host.engine.packages.get()
+    parts = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache")
+    seen = {name: packages[name].partition("+")[0] for name in parts if name in packages}
+    if len(set(seen.values())) > 1:
+        wanted = seen.get("flashinfer-python", "")
+        listing = ", ".join(f"{name} {release}" for name, release in seen.items())
+        return fail(listing, fix=f"install all of them as {wanted}, the release that SGLang pins")
+    return ok(", ".join(f"{name} {release}" for name, release in seen.items()) or "not installed")
+
+
+def engine_compilers(host: Host, plan: Plan) -> Verdict:
+    """What compiles kernels at the first start is there.
+
+    FlashInfer and DeepGEMM compile for SM120 when they are first used: without nvcc, ninja and a compiler they
+    fail then.
+
+    Read: FlashInfer's JIT calls ninja and nvcc.
+    """
+    tools = host.engine.tools.get()
+    missing = [name for name in ("nvcc", "ninja", "gcc") if tools.get(name) is None]
+    if missing:
+        how = {
+            "nvcc": "the CUDA toolkit (12.8 or later)",
+            "ninja": "`pip install ninja`",
+            "gcc": "`apt install g++`",
+        }
+        return warn(f"not found: {', '.join(missing)}", fix="; ".join(how[name] for name in missing))
+    return ok(", ".join(f"{name} {path}" for name, path in tools.items() if path))
+
+
+def engine_caches(host: Host, plan: Plan) -> Verdict:
+    """Compiled kernels are not older than the packages they came from.
+
+    After an update stale ones were used again: a fix that is installed does not arrive.
+
+    Reported: rtx6kpro common-issues, flashinfer#2716 (NaN).
+    """
+    installed = host.engine.installed_at.get()
+    stale = [cache.path for cache in host.engine.caches.get() if cache.files and cache.newest < installed - DAY]
+    if stale:
+        return warn(
+            f"older than flashinfer: {some(stale)}", fix=f"`rm -r {stale[0]}`; the next start compiles again"
+        )
+    return ok(f"{len(host.engine.caches.get())} caches")
+
+
+def engine_first_start(host: Host, plan: Plan) -> Verdict:
+    """A first start has time to compile.
+
+    SGLang's watchdog kills a scheduler that compiles for longer than its 300 s: it looks like a hang.
+
+    Reported: NVIDIA's GKE recipe (10 to 30 minutes, watchdog 1800). Seen in a record: a watchdog's kill at 300 s.
+    """
+    compiled = any(cache.files for cache in host.engine.caches.otherwise(()))
+    timeout = float(plan.flag("watchdog-timeout") or 300)
+    if not compiled and timeout < WATCHDOG_WANTED:
+        fix = "set flags.watchdog-timeout = 1800"
+        return warn(f"no compiled kernels yet, watchdog-timeout is {timeout:.0f} s", fix=fix)
+    return ok(f"watchdog-timeout {timeout:.0f} s" + (", kernels are compiled" if compiled else ""))

@@ -1,0 +1,162 @@
+"""The GPUs."""
+
+from __future__ import annotations
+
+from launcher.checks.judging import Verdict, fail, functions, gib, gpus, ok, those, told, warn
+from launcher.facts import Gpu, Host
+from launcher.plan import Plan
+
+GROUP = "GPUs"
+BLACKWELL = {"10.0": "sm100", "10.1": "sm101", "10.3": "sm103", "11.0": "sm110", "12.0": "sm120", "12.1": "sm121"}
+HELD = 256 << 20  # bytes; a display server or a monitor holds less
+
+
+def gpu_count(host: Host, plan: Plan) -> Verdict:
+    """The driver shows every GPU that the profile shards over.
+
+    SGLang starts one rank a GPU and fails after all ranks were started.
+
+    Run here: with fewer GPUs on a driver library. Seen in a record.
+    """
+    seen = len(gpus(host))
+    if seen >= plan.gpus:
+        return ok(f"{seen} GPUs, {plan.gpus} wanted")
+    fix = "compare `nvidia-smi -L` with `lspci -d 10de:`, then reseat or reset the missing ones"
+    return fail(f"the driver shows {seen} GPUs, profile {plan.name} needs {plan.gpus}", fix=fix)
+
+
+def gpu_visible(host: Host, plan: Plan) -> Verdict:
+    """CUDA_VISIBLE_DEVICES hides none of them.
+
+    Ranks that find no device of their number die with "invalid device ordinal".
+
+    Run here: on values. Reported: NVIDIA's CUDA programming guide.
+    """
+    shown = host.environment.variables.get().get("CUDA_VISIBLE_DEVICES")
+    if shown is None:
+        return ok("CUDA_VISIBLE_DEVICES is not set")
+    count = len([part for part in shown.split(",") if part.strip() and part.strip() != "-1"])
+    if count >= plan.gpus:
+        return ok(f"CUDA_VISIBLE_DEVICES={shown} shows {count}")
+    fix = "unset CUDA_VISIBLE_DEVICES, or name as many GPUs as the profile needs"
+    return fail(f"CUDA_VISIBLE_DEVICES={shown} shows {count} GPUs, profile {plan.name} needs {plan.gpus}", fix=fix)
+
+
+def gpu_on_bus(host: Host, plan: Plan) -> Verdict:
+    """Every GPU on the PCI bus is shown by the driver.
+
+    One that the bus shows and the driver does not has failed to come up, or fell off the bus.
+
+    Run here: on generated PCI trees.
+    """
+    bus = {function.bdf for function in functions(host, "gpu") if function.driver.otherwise("nvidia") == "nvidia"}
+    shown = {gpu.bdf.get() for gpu in gpus(host)}
+    if missing := sorted(bus - shown):
+        fix = (
+            "look for its NVRM lines with `dmesg`; power the host off and on (a reboot keeps a GPU without power)"
+        )
+        return fail(f"on the bus but not in the driver: {', '.join(missing)}", fix=fix)
+    return ok(f"{len(shown)} on the bus and in the driver")
+
+
+def gpu_architecture(host: Host, plan: Plan) -> Verdict:
+    """The GPUs are of the architecture that the profile is for.
+
+    Kernels of another architecture do not exist there: "Unsupported architecture" after the weights are loaded.
+
+    Run here: on driver libraries that show an H100, a B200, a mixed host. Reported: sglang#26087, #40286,
+    vllm#53963.
+    """
+    wanted = plan.arch
+    odd = those(
+        gpus(host), lambda gpu: gpu.capability, lambda seen: BLACKWELL.get(seen) != (wanted or BLACKWELL.get(seen))
+    )
+    odd += (
+        those(gpus(host), lambda gpu: gpu.capability, lambda seen: seen not in BLACKWELL) if wanted is None else []
+    )
+    if odd:
+        names = told((gpu, f"{gpu.name.otherwise('a GPU')}, {_architecture(seen)}") for gpu, seen in odd)
+        need = f"profile {plan.name} is for {wanted}" if wanted else "NVFP4 needs Blackwell"
+        return fail(
+            f"{names}; {need}", fix="choose a profile for these GPUs (`glm5-serve profiles`), or another host"
+        )
+    return ok(
+        f"{wanted or 'Blackwell'}: compute capability {gpus(host)[0].capability.get()}" if gpus(host) else "no GPU"
+    )
+
+
+def _architecture(capability: str) -> str:
+    if capability in BLACKWELL:
+        return BLACKWELL[capability]
+    return f"compute capability {capability}, not Blackwell"
+
+
+def gpu_alike(host: Host, plan: Plan) -> Verdict:
+    """All GPUs are of one model and size.
+
+    SGLang shards evenly: the smallest GPU decides, and it refuses to start when memory differs by a tenth.
+
+    Run here: on a driver library with a mixed host. Read: SGLang's "memory capacity is unbalanced".
+    """
+    kinds: dict[tuple[str, int], list[Gpu]] = {}
+    for gpu in gpus(host):
+        kinds.setdefault((gpu.name.get(), gpu.memory_total.get() >> 30), []).append(gpu)
+    if len(kinds) > 1:
+        seen = told((gpu, f"{name}, {size} GiB") for (name, size), alike in kinds.items() for gpu in alike)
+        return warn(
+            seen, fix="choose the equal ones with CUDA_VISIBLE_DEVICES, or set the profile to the smallest"
+        )
+    return ok(f"{len(gpus(host))}x {next(iter(kinds))[0]}" if kinds else "no GPU")
+
+
+def gpu_order(host: Host, plan: Plan) -> Verdict:
+    """CUDA and the driver's tools count unlike GPUs in the same order.
+
+    CUDA puts the fastest first, nvidia-smi goes by the bus: on a mixed host the wrong GPUs are taken.
+
+    Reported: NVIDIA's CUDA documentation (CUDA_DEVICE_ORDER).
+    """
+    names = {gpu.name.get() for gpu in gpus(host)}
+    order = host.environment.variables.get().get("CUDA_DEVICE_ORDER")
+    if len(names) > 1 and order != "PCI_BUS_ID":
+        return warn(f"{len(names)} models, CUDA_DEVICE_ORDER is {order}", fix="set CUDA_DEVICE_ORDER=PCI_BUS_ID")
+    return ok("one model" if len(names) <= 1 else "CUDA_DEVICE_ORDER=PCI_BUS_ID")
+
+
+def gpu_memory_size(host: Host, plan: Plan) -> Verdict:
+    """Each GPU has the memory that the profile was made for.
+
+    Its share of the weights must fit with room for the KV cache: else it is out of memory after minutes of
+    loading.
+
+    Run here: on driver libraries. Read: the weights' size in the checkpoint's headers.
+    """
+    small = those(gpus(host), lambda gpu: gpu.memory_total, lambda size: size < plan.gpu_memory)
+    if small:
+        seen = told((gpu, gib(size)) for gpu, size in small)
+        fix = "choose a profile for these GPUs (`glm5-serve profiles`)"
+        return fail(f"{seen}; profile {plan.name} needs {gib(plan.gpu_memory)} each", fix=fix)
+    return ok(f"at least {gib(min((gpu.memory_total.get() for gpu in gpus(host)), default=0))} each")
+
+
+def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
+    """No other process holds the GPUs' memory.
+
+    SGLang's fraction is of what is free: a stale server makes the KV cache small, or leaves no room at all.
+
+    Run here: on a driver library with processes. Reported: orphaned ranks, sglang#23627, #31645.
+    """
+    held = [
+        (gpu, ", ".join(_process(process.pid, process.name, process.used) for process in gpu.processes.get()))
+        for gpu in gpus(host)
+        if gpu.processes.known and any((process.used or 0) > HELD for process in gpu.processes.get())
+    ]
+    if held:
+        fix = "stop them (`glm5-serve status` if they are ours), or kill the pid named"
+        return fail(told(held), fix=fix)
+    those(gpus(host), lambda gpu: gpu.processes, lambda seen: False)
+    return ok("no process holds memory")
+
+
+def _process(pid: int, name: str | None, used: int | None) -> str:
+    return f"pid {pid} ({name or 'unknown'}) holds {gib(used or 0)}"

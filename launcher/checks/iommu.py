@@ -1,0 +1,88 @@
+"""The IOMMU and access control between GPUs."""
+
+from __future__ import annotations
+
+from launcher.checks.judging import Verdict, above_gpus, fail, functions, ok, some, those, warn
+from launcher.facts import Host
+from launcher.kernelwords import IOMMU_WORDS, parameters
+from launcher.plan import Plan
+
+GROUP = "IOMMU and ACS"
+REDIRECTS = {"ReqRedir", "CmpltRedir"}
+
+
+def iommu_translation(host: Host, plan: Plan) -> Verdict:
+    """No GPU sits behind IOMMU translation.
+
+    NCCL says "Init COMPLETE" and the first all-reduce hangs at 100 % load: peer writes go nowhere.
+
+    Reported: nccl#1999, vllm#51513, rtx6kpro#15; `iommu=pt` and `iommu=off` both cured it. Run here: on
+    generated trees.
+    """
+    if host.pcie.iommus.known and not host.pcie.iommus.get():
+        return ok("/sys/class/iommu is empty: translation is off")
+    behind = those(functions(host, "gpu"), lambda gpu: gpu.iommu_type, lambda kind: kind not in (None, "identity"))
+    if behind:
+        seen = "; ".join(
+            f"{gpu.bdf}: group {gpu.iommu_group.otherwise('?')} is of type {kind}" for gpu, kind in behind[:3]
+        )
+        more = f" and {len(behind) - 3} more" if len(behind) > 3 else ""
+        fix = "add iommu=pt to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, `update-grub`, reboot"
+        return fail(f"{seen}{more} (/sys/kernel/iommu_groups/*/type)", fix=fix)
+    kinds = {gpu.iommu_type.get() or "no group" for gpu in functions(host, "gpu")}
+    return ok(f"GPUs' groups: {', '.join(sorted(kinds)) or 'none'}")
+
+
+def iommu_parameters(host: Host, plan: Plan) -> Verdict:
+    """The kernel understands every IOMMU parameter it was given.
+
+    `amd_iommu=pt` is no value the kernel knows: it is ignored, and translation stays on.
+
+    Read: the kernel's admin guide, kernel-parameters. The model card repeats the mistake.
+    """
+    odd = [
+        f"{name}={word}"
+        for name, values in parameters(host.kernel.cmdline.get()).items()
+        for word in values
+        if name in IOMMU_WORDS and word not in IOMMU_WORDS[name]
+    ]
+    if odd:
+        return warn(
+            f"/proc/cmdline has {', '.join(odd)}, which the kernel ignores",
+            fix=f"replace {odd[0]} with iommu=pt in /etc/default/grub, `update-grub`, reboot",
+        )
+    return ok("none that it would ignore")
+
+
+def acs_redirect(host: Host, plan: Plan) -> Verdict:
+    """No bridge above a GPU sends peer traffic up to the root complex.
+
+    ACS request or completion redirect makes P2P go through the CPU: half speed, or a deadlock in the first
+    all-reduce.
+
+    Reported: nccl#2079, rtx6kpro asus-esc8000a. Seen in a record: 38 bridges with SrcValid alone, healthy.
+    """
+    above = above_gpus(host)
+    bad = those(above, lambda bridge: bridge.acs, lambda bits: REDIRECTS & set(bits or ()))
+    if bad:
+        first, bits = bad[0]
+        names = some([f"{bridge.bdf} ({bridge.kind})" for bridge, _ in bad])
+        fix = "`glm5-serve doctor --fix` prints a unit that clears the bits each boot: " + (
+            f"`setpci -s {first.bdf} ECAP_ACS+6.w=0000`"
+        )
+        return fail(f"{names}: {'+ '.join(sorted(REDIRECTS & set(bits or ())))}+ in ACSCtl", fix=fix)
+    return ok(f"{len(above)} bridges above GPUs, no redirect bit set")
+
+
+def acs_override(host: Host, plan: Plan) -> Verdict:
+    """The kernel is not told to pretend about ACS.
+
+    pcie_acs_override splits IOMMU groups that hardware does not separate; it is for passing devices to virtual
+    machines.
+
+    Read: the out-of-tree patch behind it. Reported: rtx6kpro wiki.
+    """
+    if "pcie_acs_override" in parameters(host.kernel.cmdline.get()):
+        fix = "remove it from /etc/default/grub, `update-grub`, reboot"
+        return warn("/proc/cmdline has pcie_acs_override", fix=fix)
+    return ok("no pcie_acs_override on the command line")

@@ -1,0 +1,125 @@
+"""What checks say, and how they speak of several GPUs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from launcher.facts import Fact, Function, Gpu, Host, UnobservedError
+from launcher.report import Severity
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+# What probes say of a thing that this board does not have: it cannot be broken then.
+UNSUPPORTED = "the driver does not support it here"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says: how bad, the value seen and where, what to do."""
+
+    severity: Severity
+    evidence: str
+    fix: str = ""
+
+
+def ok(evidence: str) -> Verdict:
+    """It is as it should be."""
+    return Verdict(Severity.OK, evidence)
+
+
+def warn(evidence: str, *, fix: str) -> Verdict:
+    """It works, slower or less safely than it could."""
+    return Verdict(Severity.WARN, evidence, fix)
+
+
+def fail(evidence: str, *, fix: str) -> Verdict:
+    """The server would not start, would hang, crash, or answer wrongly."""
+    return Verdict(Severity.FAIL, evidence, fix)
+
+
+def those(
+    items: Iterable[Item], fact: Callable[[Item], Fact[T]], bad: Callable[[T], object]
+) -> list[tuple[Item, T]]:
+    """The items whose fact is bad, each with it. A feature that a board does not have is not bad.
+
+    Raises UnobservedError where none is bad but some could not be seen.
+    """
+    found, hidden = [], None
+    for item in items:
+        seen = fact(item)
+        if not seen.known:
+            hidden = hidden if seen.unknown == UNSUPPORTED else seen.unknown
+        elif bad(value := seen.get()):
+            found.append((item, value))
+    if hidden is not None and not found:
+        raise UnobservedError(hidden)
+    return found
+
+
+def gpus(host: Host) -> tuple[Gpu, ...]:
+    """The GPUs that the driver shows. Raises UnobservedError."""
+    return host.driver.gpus.get()
+
+
+def functions(host: Host, *kinds: str) -> list[Function]:
+    """The PCI functions of these kinds, or all. Raises UnobservedError."""
+    return [function for function in host.pcie.functions.get() if not kinds or function.kind in kinds]
+
+
+def above_gpus(host: Host) -> list[Function]:
+    """The bridges above GPUs. Raises UnobservedError."""
+    above = {bdf for gpu in functions(host, "gpu") for bdf in gpu.above}
+    return [function for function in functions(host) if function.bdf in above]
+
+
+def told(found: Iterable[tuple[Gpu, object]]) -> str:
+    """GPUs with what was seen of each, those alike together: "GPUs 0-6: 600 W; GPU 7 (0000:e1:00.0): 300 W"."""
+    alike: dict[str, list[Gpu]] = {}
+    for gpu, text in found:
+        alike.setdefault(str(text), []).append(gpu)
+    return "; ".join(f"{_named(group)}: {text}" for text, group in alike.items())
+
+
+def _named(group: Sequence[Gpu]) -> str:
+    if len(group) == 1:
+        bdf = group[0].bdf
+        return f"GPU {group[0].index}" + (f" ({bdf.get()})" if bdf.known else "")
+    return f"GPUs {ranges([gpu.index for gpu in group])}"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers in short: "0-3, 6"."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """A few names of many: "a, b, c, d and 12 more"."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def gib(size: float) -> str:
+    """Bytes in words: "95.6 GiB"."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def version(text: str) -> tuple[int, ...]:
+    """A version as numbers to compare, up to its first part that is none: 0.5.14.post1 is (0, 5, 14)."""
+    parts = []
+    for part in text.partition("+")[0].split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        parts.append(int(digits))
+        if digits != part:  # 14rc1
+            break
+    return tuple(parts)

@@ -1,0 +1,163 @@
+"""Peer-to-peer between GPUs: what the driver says, and what NCCL is told."""
+
+from __future__ import annotations
+
+from launcher import nccl
+from launcher.checks.judging import Verdict, fail, ok, some, warn
+from launcher.checks.nccl import effective, on
+from launcher.facts import Host
+from launcher.plan import Plan
+
+GROUP = "peer-to-peer"
+
+
+def p2p_status(host: Host, plan: Plan) -> Verdict:
+    """The driver rules out peer-to-peer between no two GPUs.
+
+    Where it says no, NCCL goes through host memory. Where it says yes nothing is proven: only data that arrived
+    is.
+
+    Reported: club-3090#873, rtx6kpro#15 (all OK, and it hangs). Read: NCCL's paths.cc asks the same question.
+    """
+    if plan.gpus < 2:
+        return ok("one GPU")
+    pairs = [
+        f"{one}->{two} {way} {status}"
+        for way, matrix in (("read", host.driver.p2p_read.get()), ("write", host.driver.p2p_write.get()))
+        for one, row in enumerate(matrix)
+        for two, status in enumerate(row)
+        if status not in ("OK", "X")
+    ]
+    if pairs:
+        fix = "CNS, TNS: another slot or firmware setting; DR: remove the registry key; else NCCL_P2P_DISABLE=1"
+        return warn(f"{len(pairs)} of the pairs: {some(pairs)}", fix=fix)
+    return ok("ruled out for no pair; whether it works, `glm5-serve doctor --deep` proves")
+
+
+def nccl_level_value(host: Host, plan: Plan) -> Verdict:
+    """NCCL_P2P_LEVEL has a value that NCCL takes.
+
+    "sys", "NODE" or "ALL" are ignored in silence, and the default cuts P2P at the host bridge.
+
+    Read: NCCL 2.30.7, src/graph/paths.cc. Run here: the same reading, on values.
+    """
+    value = effective(host).get("NCCL_P2P_LEVEL")
+    if value is not None and nccl.level(value) is None:
+        fix = "set NCCL_P2P_LEVEL to one of LOC NVL PIX PXB PHB SYS, in capitals"
+        return warn(f"NCCL_P2P_LEVEL={value} is ignored", fix=fix)
+    return ok("not set" if value is None else f"{value} is {nccl.level(value)}")
+
+
+def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:
+    """The P2P level reaches between all GPUs of this host.
+
+    A level nearer than the links cuts the sockets apart in silence: collectives go through host memory.
+
+    Read: NCCL 2.30.7, src/graph/paths.cc. Seen in a record: a two-socket topology (PIX, NODE, SYS).
+    """
+    variables = effective(host)
+    if plan.gpus < 2 or on(variables, "NCCL_P2P_DISABLE"):
+        return ok("P2P is not asked for")
+    links = [link for row in host.driver.topology.get() for link in row if link != "X"]
+    asked = nccl.level(variables.get("NCCL_P2P_LEVEL", ""))
+    # NCCL goes up to SYS by itself on AMD hosts of at most two GPUs.
+    two_amd = host.system.cpu_vendor.otherwise("") == "AuthenticAMD" and len(host.driver.topology.get()) <= 2
+    level = asked or ("SYS" if two_amd else nccl.DEFAULT_LEVEL)
+    cut = [link for link in links if not nccl.reaches(level, link)]
+    if cut:
+        said = f"NCCL_P2P_LEVEL={variables['NCCL_P2P_LEVEL']}" if asked else f"NCCL's default level {level}"
+        kinds = ", ".join(sorted(set(cut)))
+        fix = "set NCCL_P2P_LEVEL=SYS, then prove it: `glm5-serve doctor --deep`"
+        return warn(
+            f"{said} cuts {len(cut) // 2} of {len(links) // 2} pairs ({kinds} in `nvidia-smi topo -m`)", fix=fix
+        )
+    return ok(f"{level} reaches {', '.join(sorted(set(links))) or 'nothing to reach'}")
+
+
+def nccl_p2p_disabled(host: Host, plan: Plan) -> Verdict:
+    """P2P is not turned off.
+
+    It is the way around a host where P2P hangs, and costs: 90 -> 70 tokens/s for a single stream.
+
+    Reported: rtx6kpro; other hosts needed it (ashish-dahal, 0xSero: "deadlocks otherwise"). Sources disagree:
+    measure.
+    """
+    if on(effective(host), "NCCL_P2P_DISABLE"):
+        fix = "remove it once `glm5-serve doctor --deep` passes without it"
+        return warn("NCCL_P2P_DISABLE=1", fix=fix)
+    return ok("not disabled")
+
+
+def nccl_p2p_contradiction(host: Host, plan: Plan) -> Verdict:
+    """P2P is not disabled and given a level at once.
+
+    NCCL_P2P_DISABLE=1 wins, the level does nothing; a recipe with both was not understood by who wrote it.
+
+    Read: NCCL 2.30.7, src/graph/paths.cc.
+    """
+    variables = effective(host)
+    if on(variables, "NCCL_P2P_DISABLE") and "NCCL_P2P_LEVEL" in variables:
+        return warn(
+            f"NCCL_P2P_DISABLE=1 and NCCL_P2P_LEVEL={variables['NCCL_P2P_LEVEL']}",
+            fix="remove the one that is not meant",
+        )
+    return ok("no contradiction")
+
+
+def nccl_shared_memory(host: Host, plan: Plan) -> Verdict:
+    """NCCL may use shared memory.
+
+    Without it, pairs that P2P does not serve go over sockets; with P2P off too, everything does, or init fails.
+
+    Read: NCCL's documentation.
+    """
+    variables = effective(host)
+    if not on(variables, "NCCL_SHM_DISABLE"):
+        return ok("not disabled")
+    fix = "remove NCCL_SHM_DISABLE; give the container --ipc=host or --shm-size instead"
+    if on(variables, "NCCL_P2P_DISABLE"):
+        return fail("NCCL_SHM_DISABLE=1 and NCCL_P2P_DISABLE=1: only the network is left", fix=fix)
+    return warn("NCCL_SHM_DISABLE=1", fix=fix)
+
+
+def nccl_masked(host: Host, plan: Plan) -> Verdict:
+    """The driver's verdict on P2P is not hidden from NCCL.
+
+    NCCL_IGNORE_DISABLED_P2P takes pairs for peers that the driver says are none.
+
+    Read: NCCL 2.30.7, src/graph/paths.cc.
+    """
+    value = effective(host).get("NCCL_IGNORE_DISABLED_P2P", "0")
+    if nccl.number(value):
+        return warn(f"NCCL_IGNORE_DISABLED_P2P={value}", fix="remove it, and see what `p2p-status` says")
+    return ok("not hidden")
+
+
+def nccl_turin(host: Host, plan: Plan) -> Verdict:
+    """On AMD Turin NCCL has enough channels.
+
+    NCCL takes that CPU's fabric for a slow one: all-reduce ran at 22 GB/s instead of 38 to 41.
+
+    Reported: rtx6kpro nccl-tuning. Read: AMD_BW in NCCL 2.30.7, topo.h.
+    """
+    if host.system.cpu_vendor.get() != "AuthenticAMD" or host.system.cpu_family.get() != 26 or plan.gpus < 4:
+        return ok("not a multi-GPU Turin host")
+    variables = effective(host)
+    if nccl.number(variables.get("NCCL_MIN_NCHANNELS", "")) >= 8 or "NCCL_GRAPH_FILE" in variables:
+        return ok(f"NCCL_MIN_NCHANNELS={variables.get('NCCL_MIN_NCHANNELS', 'left to NCCL_GRAPH_FILE')}")
+    return warn("AMD family 26 (Turin) and NCCL_MIN_NCHANNELS is not set", fix="set NCCL_MIN_NCHANNELS=8")
+
+
+def nccl_nvls(host: Host, plan: Plan) -> Verdict:
+    """NVLink SHARP is not asked for without what it needs.
+
+    NVLS allocates with cuMem: NCCL_CUMEM_ENABLE=0 takes that away.
+
+    Read: NCCL's documentation.
+    """
+    variables = effective(host)
+    if on(variables, "NCCL_NVLS_ENABLE") and variables.get("NCCL_CUMEM_ENABLE") == "0":
+        return warn(
+            "NCCL_NVLS_ENABLE=1 and NCCL_CUMEM_ENABLE=0", fix="remove NCCL_NVLS_ENABLE (PCIe hosts have no NVLS)"
+        )
+    return ok("no contradiction")

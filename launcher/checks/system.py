@@ -1,0 +1,232 @@
+"""CPU, memory and limits."""
+
+from __future__ import annotations
+
+from launcher.checks.judging import Verdict, fail, gib, ok, some, warn
+from launcher.facts import Host
+from launcher.plan import Plan
+
+GROUP = "CPU and memory"
+SHM_WANTED = 8 << 30  # bytes for eight ranks; NCCL and SGLang's broadcast queues take it
+NOFILE_WANTED = 65536
+PER_RANK = 4 << 30  # bytes of host memory a rank takes beside the weights it maps (CUDA context, pinned buffers)
+
+
+def cpu_governor(host: Host, plan: Plan) -> Verdict:
+    """The CPUs run at full clock.
+
+    Decode waits for the CPU between kernels: with powersave each token is later.
+
+    Reported: rtx6kpro nccl-tuning; sglang PR#28876.
+    """
+    governors = host.system.governors.get()
+    slow = {name: count for name, count in governors.items() if name != "performance"}
+    if slow:
+        seen = ", ".join(f"{count} CPUs on {name}" for name, count in slow.items())
+        return warn(
+            f"{seen} (cpufreq/scaling_governor)", fix="`cpupower frequency-set -g performance`, at each boot"
+        )
+    return ok("performance" if governors else "no frequency scaling to set")
+
+
+def cpu_count(host: Host, plan: Plan) -> Verdict:
+    """There are CPUs for every rank and the server beside them.
+
+    A rank spins on a core of its own; the tokenizer, detokenizer and NCCL's proxies want theirs.
+
+    Read: SGLang's process tree (server, detokenizer, one scheduler a GPU).
+    """
+    allowed, wanted = host.system.cpus_allowed.get(), 2 * plan.gpus + 2
+    if allowed < wanted:
+        fix = "raise the container's --cpus or the unit's AllowedCPUs"
+        return warn(f"{allowed} CPUs may be used, {wanted} wanted for {plan.gpus} ranks", fix=fix)
+    return ok(f"{allowed} CPUs, {wanted} wanted")
+
+
+def numa_balancing(host: Host, plan: Plan) -> Verdict:
+    """The kernel does not move pages between NUMA nodes by itself.
+
+    It takes pages away to see who wants them: stalls in the middle of decoding.
+
+    Reported: rtx6kpro nccl-tuning; SGLang warns of it, too.
+    """
+    if host.system.numa_nodes.get() > 1 and host.system.numa_balancing.get() != 0:
+        value = host.system.numa_balancing.get()
+        fix = "`sysctl -w kernel.numa_balancing=0`, and in /etc/sysctl.d for each boot"
+        return warn(f"/proc/sys/kernel/numa_balancing is {value}", fix=fix)
+    return ok("off" if host.system.numa_nodes.get() > 1 else "one NUMA node")
+
+
+def huge_pages(host: Host, plan: Plan) -> Verdict:
+    """Transparent huge pages are given to those who ask.
+
+    With "always" the kernel compacts memory under the server's feet.
+
+    Reported: general practice for latency; not measured with SGLang.
+    """
+    if host.system.huge_pages.get() == "always":
+        fix = (
+            "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`, or transparent_hugepage=madvise at boot"
+        )
+        return warn("/sys/kernel/mm/transparent_hugepage/enabled is always", fix=fix)
+    return ok(host.system.huge_pages.get())
+
+
+def swap(host: Host, plan: Plan) -> Verdict:
+    """The kernel does not swap the server out.
+
+    A page of a rank that comes back from disk stops all ranks.
+
+    Reported: rtx6kpro nccl-tuning.
+    """
+    size, eager = host.system.swap.get(), host.system.swappiness.get()
+    if size and eager > 10:
+        fix = "`sysctl -w vm.swappiness=0` and in /etc/sysctl.d, or `swapoff -a`"
+        return warn(f"{gib(size)} of swap, vm.swappiness is {eager}", fix=fix)
+    return ok("no swap" if not size else f"vm.swappiness is {eager}")
+
+
+def host_memory(host: Host, plan: Plan) -> Verdict:
+    """The host's memory holds what loading needs.
+
+    Every rank reads every shard through the page cache: with less memory than checkpoint each start reads the disk
+    again, and far less ends in the kernel's OOM killer.
+
+    Seen in a record: an OOM kill while loading; 36 s warm against 1206 s cold. Read: SGLang's loader.
+    """
+    available, wanted = host.system.memory_available.get(), max(1, plan.gpus) * PER_RANK
+    if available < wanted:
+        fix = "stop what else holds memory (`ps --sort=-rss`), or add memory"
+        return fail(f"{gib(available)} available, {gib(wanted)} wanted for {plan.gpus} ranks", fix=fix)
+    weights = host.model.bytes.otherwise(0)
+    total = host.system.memory_total.get()
+    if weights and total < weights + wanted:
+        fix = "keep the checkpoint on NVMe; a restart will read it from there again"
+        return warn(f"{gib(total)} of memory, the checkpoint has {gib(weights)}: it will not stay cached", fix=fix)
+    return ok(f"{gib(available)} of {gib(total)} available")
+
+
+def memory_limit(host: Host, plan: Plan) -> Verdict:
+    """No cgroup limit is below what loading needs.
+
+    A container's limit kills a rank in the middle of loading, and the log shows only "Killed".
+
+    Read: cgroup v2 documentation. Run here: on files.
+    """
+    limit = host.system.memory_limit.get()
+    wanted = max(1, plan.gpus) * PER_RANK
+    if limit is not None and limit < wanted:
+        fix = "raise the container's --memory, the pod's limit or the unit's MemoryMax"
+        return fail(f"the cgroup allows {gib(limit)}, {gib(wanted)} wanted for {plan.gpus} ranks", fix=fix)
+    return ok("unlimited" if limit is None else gib(limit))
+
+
+def shared_memory(host: Host, plan: Plan) -> Verdict:
+    """/dev/shm has room for the ranks.
+
+    Docker's default of 64 MiB ends in "unable to allocate shared memory" or a bus error, minutes into the start.
+
+    Reported: every container recipe raises it (8 to 80 GiB). Run here: on values.
+    """
+    mount = host.system.mounts.get().get("shm")
+    if mount is None:
+        return fail(
+            "/dev/shm is not there", fix="`mount -t tmpfs tmpfs /dev/shm`, or --ipc=host for the container"
+        )
+    free = mount.free.get()
+    wanted = min(SHM_WANTED, max(1, plan.gpus) << 30)
+    if mount.filesystem.otherwise("tmpfs") != "tmpfs":
+        return warn(f"/dev/shm is {mount.filesystem.get()}, not tmpfs", fix="`mount -t tmpfs tmpfs /dev/shm`")
+    if free < wanted:
+        fix = "--ipc=host or --shm-size=32g for the container; else remove stale files from /dev/shm"
+        return fail(f"/dev/shm has {gib(free)} free, {gib(wanted)} wanted", fix=fix)
+    return ok(f"{gib(free)} free")
+
+
+def locked_memory(host: Host, plan: Plan) -> Verdict:
+    """Memory may be pinned.
+
+    CUDA and NCCL pin host buffers; RDMA fails without it.
+
+    Reported: every container recipe sets memlock=-1.
+    """
+    limit = host.system.limits.get().get("memlock", 0)
+    if limit is not None and limit < 1 << 30:
+        fix = "--ulimit memlock=-1, LimitMEMLOCK=infinity in the unit, or /etc/security/limits.d"
+        return warn(f"ulimit -l is {limit >> 10} KiB", fix=fix)
+    return ok("unlimited" if limit is None else gib(limit))
+
+
+def open_files(host: Host, plan: Plan) -> Verdict:
+    """Enough files may be open.
+
+    Each rank maps every shard, each request is a socket: "Too many open files" comes under load.
+
+    Reported: container recipes set 65536 and more.
+    """
+    limit = host.system.limits.get().get("nofile", 0)
+    if limit is not None and limit < NOFILE_WANTED:
+        fix = f"--ulimit nofile={NOFILE_WANTED}, LimitNOFILE= in the unit, or /etc/security/limits.d"
+        return warn(f"ulimit -n is {limit}, {NOFILE_WANTED} wanted", fix=fix)
+    return ok("unlimited" if limit is None else str(limit))
+
+
+def core_dumps(host: Host, plan: Plan) -> Verdict:
+    """A crash does not write eight core files.
+
+    Each rank's core is as large as what it mapped: a crash fills the disk and takes minutes.
+
+    Read: core(5). A systemd unit with LimitCORE=0 is fine.
+    """
+    limit = host.system.limits.get().get("core", 0)
+    if limit != 0 and not host.kernel.core_pattern.get().startswith("|"):
+        pattern = host.kernel.core_pattern.get()
+        return warn(
+            f"ulimit -c is not 0, core files go to {pattern}", fix="`ulimit -c 0`, or LimitCORE=0 in the unit"
+        )
+    return ok("none, or handed to a collector")
+
+
+def virtual_machine(host: Host, plan: Plan) -> Verdict:
+    """The server runs on the machine itself.
+
+    WSL and virtual machines cost: 55 against 119 tokens/s native, and P2P is seldom there.
+
+    Reported: LocalLLaMA 2026-03; cloud hosts of these GPUs (GKE g4) are virtual machines and run well.
+    """
+    kind = host.system.virtualisation.get()
+    if kind == "wsl":
+        return warn("WSL", fix="run Linux on the machine itself")
+    if kind != "none":
+        return warn(
+            f"a virtual machine ({kind})", fix="measure P2P with `glm5-serve doctor --deep`; allow it in a cloud"
+        )
+    return ok("no virtual machine")
+
+
+def container_libraries(host: Host, plan: Plan) -> Verdict:
+    """The image brings no CUDA driver library of its own.
+
+    A compat libcuda older than the host's driver ends in error 803, "unsupported display driver / cuda driver
+    combination".
+
+    Reported: rtx6kpro common-issues (13.0 in the image, 13.1 on the host).
+    """
+    seen = host.system.compat_libraries.get()
+    if seen and host.system.container.get() != "none":
+        fix = "mask it: `--tmpfs /usr/local/cuda/compat`, or remove the cuda-compat package from the image"
+        return warn(f"in this container: {some(seen)}", fix=fix)
+    return ok("none" if not seen else "not in a container")
+
+
+def container_devices(host: Host, plan: Plan) -> Verdict:
+    """Container device specifications are of the running driver.
+
+    After a driver update an old CDI file mounts libraries that are gone: containers do not start.
+
+    Reported: rtx6kpro daily notes. Run here: on files.
+    """
+    old = host.system.cdi_older.get()
+    if old:
+        return warn(some(old), fix="`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`")
+    return ok("none that is older than the driver")

@@ -1,0 +1,184 @@
+"""Judging a host, the one here or a recorded one, for a profile."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from launcher import factfile, layers
+from launcher.checks import judge, known_ids
+from launcher.checks.gpu import BLACKWELL
+from launcher.errors import Exit, RefusalError
+from launcher.facts import Driver, Host
+from launcher.look import drivers, look, of_plan
+from launcher.plan import Plan
+from launcher.report import Finding, Severity, failures, to_json, verdict
+from launcher.resolve import Ask
+from launcher.up import planned
+
+FALLBACK = "8xpro6000"  # what a host without a fitting GPU is judged for: it is what this is made for
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the facts come from: this host, a recorded tree, a facts file, or pasted texts; at most one is set."""
+
+    sysroot: Path | None = None
+    facts: Path | None = None
+    pasted: Path | None = None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A host and the plan that it is judged for."""
+
+    host: Host
+    plan: Plan
+    chosen: bool  # by us, because no profile was named
+
+
+def examine(profile: str | None, settings: Sequence[str], source: Source, environ: Mapping[str, str]) -> Examined:
+    """Observe a host for a profile, or for the one that fits its GPUs best. Raises RefusalError."""
+    recorded = _recorded(source)
+    root = source.sysroot or Path("/")
+    seen = recorded.driver if recorded else drivers(root)
+    name = profile or best_profile(seen, environ)
+    plan, _ = planned(Ask(name, tuple(settings)), environ)
+    if recorded is None:
+        return Examined(look(plan, environ, seen, root), plan, profile is None)
+    return Examined(replace(recorded, environment=of_plan(recorded.environment, plan)), plan, profile is None)
+
+
+def _recorded(source: Source) -> Host | None:
+    if source.facts:
+        return factfile.loads(_text(source.facts), str(source.facts))
+    if source.pasted:
+        from launcher.paste import host
+
+        return host(source.pasted)
+    if source.sysroot and not source.sysroot.is_dir():
+        raise RefusalError(f"{source.sysroot} is no folder", fix="give it a copy of /sys and /proc")
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise RefusalError(
+            f"cannot read {path}: {error.strerror}",
+            fix="`glm5-serve facts > FILE` makes such a file",
+            status=Exit.CONFIG,
+        ) from None
+
+
+def best_profile(driver: Driver, environ: Mapping[str, str]) -> str:
+    """The profile made for most of the GPUs that the driver shows."""
+    shown = Counter(
+        BLACKWELL.get(gpu.capability.otherwise(""), "") for gpu in (driver.gpus.get() if driver.gpus.known else ())
+    )
+    fitting: dict[str, int] = {}
+    for found in layers.all_profiles(environ):
+        try:
+            plan, _ = planned(Ask(found.name), environ)
+        except RefusalError:
+            continue  # a broken profile is told by `glm5-serve profiles`
+        if plan.arch and plan.gpus <= shown[plan.arch]:
+            fitting.setdefault(found.name, plan.gpus)
+    return max(fitting, key=lambda name: fitting[name], default=FALLBACK)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What `glm5-serve doctor` was told."""
+
+    profile: str | None
+    settings: tuple[str, ...]
+    pasted: Path | None
+    facts: Path | None
+    sysroot: Path | None
+    deep: bool
+    backend: str
+    deadline: float
+    only: tuple[str, ...]
+    skip: tuple[str, ...]
+    allow: tuple[str, ...]
+    every: bool
+    fix: bool
+    strict: bool
+    as_json: bool
+
+
+def doctor(words: Words, environ: Mapping[str, str]) -> int:
+    """Examine a host, judge it, print the report. Raises RefusalError."""
+    known_ids((*words.only, *words.skip, *words.allow))
+    source = Source(words.sysroot, words.facts, words.pasted)
+    seen = examine(words.profile, words.settings, source, environ)
+    if words.deep and source != Source():
+        raise RefusalError(
+            "--deep moves data on this host", fix="leave out --from, --facts and --sysroot", status=Exit.USAGE
+        )
+    findings = judge(seen.host, seen.plan, only=words.only, skip=words.skip, allow=words.allow)
+    if words.deep:
+        findings += _deep(seen, environ, words)
+    _print(findings, seen, words)
+    worst = verdict(findings)
+    return Exit.NO if worst is Severity.FAIL or (words.strict and worst is not Severity.OK) else Exit.FINE
+
+
+def _deep(seen: Examined, environ: Mapping[str, str], words: Words) -> list[Finding]:
+    from launcher.deep import deep
+
+    ranks = seen.plan.gpus or 2
+    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
+    return deep(seen.plan, ranks, seen.host, environ, backend=words.backend, deadline=words.deadline, tell=tell)
+
+
+def _print(findings: list[Finding], seen: Examined, words: Words) -> None:
+    if words.fix:
+        from launcher.fixscript import script
+
+        print(script(seen.host, findings), end="")
+    elif words.as_json:
+        print(json.dumps(to_json(findings, seen.plan.name, seen.host.observed), indent=1))
+    else:
+        from launcher import doctorscreen
+
+        doctorscreen.show(doctorscreen.console(sys.stdout), findings, head(seen), every=words.every)
+
+
+def head(seen: Examined) -> str:
+    """One line: what was judged, for what."""
+    gpus = seen.host.driver.gpus
+    if gpus.known and gpus.get():
+        models = Counter(gpu.name.otherwise("GPU") for gpu in gpus.get())
+        what = ", ".join(f"{count}x {name}" for name, count in models.items())
+    else:
+        what = "no GPU seen"
+    why = ", the profile that fits best" if seen.chosen else ""
+    return f"{seen.host.observed}: {what}; judged for {seen.plan.name}{why}"
+
+
+def require_fit(plan: Plan, environ: Mapping[str, str], allow: Sequence[str], *, as_json: bool) -> None:
+    """Judge this host for a plan that is about to be started. Raises RefusalError where a check fails."""
+    known_ids((*allow, *plan.allowed))
+    host = look(plan, environ, drivers() if plan.gpus else Driver())
+    findings = judge(host, plan, allow=allow)
+    said_no = [found.id for found in failures(findings)]
+    if not said_no:
+        return
+    if as_json:
+        print(json.dumps({"event": "doctor", **to_json(findings, plan.name, host.observed)}))
+    else:
+        from launcher import doctorscreen
+
+        doctorscreen.show(doctorscreen.console(sys.stderr), findings, head(Examined(host, plan, False)))
+    checks_say = "1 check says no" if len(said_no) == 1 else f"{len(said_no)} checks say no"
+    raise RefusalError(
+        f"{checks_say}: {', '.join(said_no)}; nothing was started",
+        fix=f"mend them (`glm5-serve doctor -p {plan.name}`), or let one fail: --allow {said_no[0]}",
+    )

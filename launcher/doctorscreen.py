@@ -1,0 +1,85 @@
+"""What doctor prints for a person: groups, one line a check, details only for what is not well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, TextIO
+
+from launcher.report import Finding, Severity, verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+COLOURS = {Severity.OK: "green", Severity.WARN: "yellow", Severity.UNKNOWN: "magenta", Severity.FAIL: "red"}
+WIDTH, GROUP_WIDTH = 8, 21  # of the first columns
+
+
+def console(stream: TextIO) -> Console:
+    """A console on a stream; off a terminal nothing is folded: lines are for grep there."""
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else 1000)
+
+
+def show(console: Console, findings: Sequence[Finding], head: str, *, every: bool = False) -> None:
+    """Print a report."""
+    console.print(f"[bold]{_plain(head)}[/]\n")
+    for group, members in groupby(findings, key=lambda found: found.group):
+        _group(console, group, list(members), every)
+    _end(console, findings)
+
+
+def _group(console: Console, group: str, findings: list[Finding], every: bool) -> None:
+    well = sum(found.severity is Severity.OK for found in findings)
+    console.print(f"[bold]{group:<{GROUP_WIDTH}}[/] [dim]{well} of {len(findings)} well[/]")
+    blind: dict[str, list[str]] = {}
+    for found in findings:
+        if found.severity is Severity.UNKNOWN and not every and not found.fix:
+            blind.setdefault(found.evidence, []).append(found.id)
+        elif found.severity is not Severity.OK:
+            _detail(console, found)
+        elif every:
+            _line(console, found.severity.word, "green", f"{found.id}  [dim]{_plain(found.evidence)}[/]")
+    for why, ids in blind.items():  # one reason hides many things: it is told once
+        _line(console, "unknown", "magenta", f"{', '.join(ids)}")
+        _line(console, "", "", f"[dim]{_plain(why)}[/]")
+
+
+def _detail(console: Console, found: Finding) -> None:
+    word = "allowed" if found.allowed else found.severity.word
+    colour = "dim" if found.allowed else COLOURS[found.severity]
+    _line(console, word, colour, f"[bold]{found.id}[/]  {_plain(found.evidence)}")
+    if found.why and found.severity is not Severity.UNKNOWN:
+        _line(console, "", "", f"[dim]{_plain(found.why)}[/]")
+    if found.fix:
+        _line(console, "fix", "bold", _plain(found.fix))
+
+
+def _line(console: Console, word: str, colour: str, text: str) -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(width=WIDTH, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(f"[{colour}]{word}[/]" if colour else word, text)
+    console.print(Padding(grid, (0, 0, 0, 2)))
+
+
+def _end(console: Console, findings: Sequence[Finding]) -> None:
+    counts = Counter("allowed" if found.allowed and found.severity else found.severity.word for found in findings)
+    worst = verdict(findings)
+    summary = ", ".join(
+        f"{counts[word]} {word}" for word in ("fail", "unknown", "warn", "allowed", "ok") if counts[word]
+    )
+    console.print(f"\n[bold {COLOURS[worst]}]{worst.word}[/]  {summary}")
+    todo = [found for found in findings if found.severity is worst and not found.allowed and found.fix]
+    if worst is not Severity.OK and todo:
+        console.print(f"first   {_plain(todo[0].fix)}  [dim]({todo[0].id})[/]")
+
+
+def _plain(text: str) -> str:
+    """Text in which brackets are no markup."""
+    return text.replace("[", r"\[")

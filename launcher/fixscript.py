@@ -1,0 +1,167 @@
+"""One shell script that mends what needs no hands: printed for review, never run by us."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+
+from launcher.checks.iommu import REDIRECTS
+from launcher.checks.judging import above_gpus
+from launcher.facts import Host
+from launcher.report import Finding, Severity
+
+HEAD = """\
+#!/bin/sh
+# Made by `glm5-serve doctor --fix`. Read it, then run it as root; nothing of it was run.
+# Each step names the checks it is for: `glm5-serve checks ID` explains one.
+set -eu
+[ "$(id -u)" = 0 ] || { echo 'run this as root' >&2; exit 1; }
+"""
+
+GRUB = """\
+cp -n /etc/default/grub /etc/default/grub.before-glm5-serve
+add() {
+    grep -q "^GRUB_CMDLINE_LINUX_DEFAULT=.*[\\" ]$1[\\" ]" /etc/default/grub ||
+        sed -i "s/^GRUB_CMDLINE_LINUX_DEFAULT=\\"/&$1 /" /etc/default/grub
+}
+remove() {
+    sed -i "/^GRUB_CMDLINE_LINUX/s/ *\\b$1\\b//g" /etc/default/grub
+}
+"""
+GRUB_END = """\
+if command -v update-grub >/dev/null; then update-grub; else grub2-mkconfig -o /boot/grub2/grub.cfg; fi
+echo 'reboot for the kernel command line to take effect'
+"""
+# The word that each of these checks asks for on the kernel's command line.
+ADDED = {
+    "iommu-translation": ("iommu=pt",),
+    "iommu-parameters": ("iommu=pt",),
+    "kernel-iommu-faults": ("iommu=pt",),
+    "kernel-link-down": ("pcie_aspm=off", "pcie_port_pm=off"),
+    "pcie-power-saving": ("pcie_aspm=off", "pcie_port_pm=off"),
+    "huge-pages": ("transparent_hugepage=madvise",),
+}
+REMOVED = {"iommu-parameters": ("amd_iommu=pt", "intel_iommu=pt"), "acs-override": ('pcie_acs_override=[^ \\"]*',)}
+
+ACS = """\
+# Clears request and completion redirect, and no other bit, on the bridges where they were seen. The firmware sets
+# them anew, so it is done at each boot.
+cat > /etc/systemd/system/glm5-serve-acs.service <<'UNIT'
+[Unit]
+Description=Let GPUs reach each other without the root complex (ACS redirect off)
+Before=nvidia-persistenced.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+{commands}
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+systemctl daemon-reload
+systemctl enable --now glm5-serve-acs.service
+"""
+
+GOVERNOR = """\
+cat > /etc/systemd/system/glm5-serve-governor.service <<'UNIT'
+[Unit]
+Description=Run the CPUs at full clock
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'for f in /sys/devices/system/cpu/cpufreq/*/scaling_governor; do echo performance > $f; done'
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+systemctl daemon-reload
+systemctl enable --now glm5-serve-governor.service
+"""
+
+SYSCTL = {"numa-balancing": "kernel.numa_balancing = 0", "swap": "vm.swappiness = 0"}
+LIMITS = {"locked-memory": "* - memlock unlimited", "open-files": "* - nofile 65536", "core-dumps": "* - core 0"}
+
+
+def script(host: Host, findings: Sequence[Finding]) -> str:
+    """The script for the findings that are not well; what only hands or a profile can mend stands in comments."""
+    unwell = {found.id: found for found in findings if found.severity > Severity.OK and not found.allowed}
+    parts, done = [HEAD], set()
+    for ids, make in STEPS:
+        if (here := [id for id in ids if id in unwell and unwell[id].severity is not Severity.UNKNOWN]) and (
+            text := make(host, here)
+        ):
+            done |= set(here)
+            parts += ["\n", *(f"# {id}: {_comment(unwell[id].evidence)}\n" for id in here), text]
+    rest = [found for found in unwell.values() if found.id not in done and found.fix]
+    if rest:
+        parts += ["\n# Not for a script:\n", *(f"#   {found.id}: {_comment(found.fix)}\n" for found in rest)]
+    return "".join(parts)
+
+
+def _comment(text: str) -> str:
+    """One line, whatever a recorded host says: the rest of the script is ours."""
+    return " ".join(re.sub(r"[^\x20-\x7e]", " ", text).split())
+
+
+def _grub(host: Host, ids: Collection[str]) -> str:
+    removed = dict.fromkeys(word for id in ids for word in REMOVED.get(id, ()))
+    added = dict.fromkeys(word for id in ids for word in ADDED.get(id, ()))
+    return (
+        GRUB
+        + "".join(f"remove '{word}'\n" for word in removed)
+        + "".join(f"add '{word}'\n" for word in added)
+        + GRUB_END
+    )
+
+
+def _acs(host: Host, ids: Collection[str]) -> str:
+    bridges = [
+        bridge.bdf
+        for bridge in above_gpus(host)
+        if REDIRECTS & set(bridge.acs.otherwise(()) or ()) and re.fullmatch(r"[0-9a-f:.]+", bridge.bdf)
+    ]
+    return ACS.format(commands="\n".join(f"ExecStart=setpci -s {bdf} ECAP_ACS+6.w=0:c" for bdf in bridges))
+
+
+def _file(path: str, lines: dict[str, str], then: str = "") -> Callable[[Host, Collection[str]], str]:
+    """A step that writes the lines of the checks that ask for them into a file of ours."""
+
+    def make(host: Host, ids: Collection[str]) -> str:
+        body = "\n".join(lines[id] for id in ids)
+        return f"cat > {path} <<'CONF'\n{body}\nCONF\n{then}"
+
+    return make
+
+
+def _text(text: str) -> Callable[[Host, Collection[str]], str]:
+    return lambda host, ids: text
+
+
+def _raid(host: Host, ids: Collection[str]) -> str:
+    names = [raid.name for raid in host.system.raids.otherwise(()) if raid.stripe_cache is not None]
+    return "".join(
+        f"echo 32768 > /sys/block/{name}/md/stripe_cache_size\n" for name in names if re.fullmatch(r"\w+", name)
+    )
+
+
+STEPS: tuple[tuple[tuple[str, ...], Callable[[Host, Collection[str]], str]], ...] = (
+    (tuple(dict.fromkeys([*REMOVED, *ADDED])), _grub),
+    (("acs-redirect",), _acs),
+    (
+        ("driver-hmm",),
+        _file(
+            "/etc/modprobe.d/glm5-serve.conf",
+            {"driver-hmm": "options nvidia_uvm uvm_disable_hmm=1"},
+            "echo 'reboot, or reload nvidia_uvm with nothing running'\n",
+        ),
+    ),
+    (tuple(SYSCTL), _file("/etc/sysctl.d/90-glm5-serve.conf", SYSCTL, "sysctl --system >/dev/null\n")),
+    (tuple(LIMITS), _file("/etc/security/limits.d/90-glm5-serve.conf", LIMITS, "echo 'log in again'\n")),
+    (("cpu-governor",), _text(GOVERNOR)),
+    (("driver-persistence",), _text("systemctl enable --now nvidia-persistenced || nvidia-smi -pm 1\n")),
+    (("gpu-compute-mode",), _text("nvidia-smi -c 0\n")),
+    (("container-devices",), _text("nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml\n")),
+    (("disk-raid",), _raid),
+)

@@ -1,0 +1,71 @@
+"""Looking at a host: all probes, one after the other, into one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from launcher.facts import Driver, Engine, Environment, Fact, Host, Model, known, unknown
+from launcher.layers import home
+from launcher.plan import Plan
+from launcher.preflight import port_obstacle
+from launcher.probes.checkpoint import checkpoint
+from launcher.probes.engine import engine
+from launcher.probes.environment import PREFIXES, environment
+from launcher.probes.kernel import kernel, modules_of_driver
+from launcher.probes.nvml import driver
+from launcher.probes.pci import pcie
+from launcher.probes.system import system
+
+LIVE = Path("/")
+NVML_DEADLINE = 10.0  # seconds for all the questions to the driver together
+
+
+def drivers(root: Path = LIVE) -> Driver:
+    """What the NVIDIA driver shows. A recorded tree has only what its modules wrote into files."""
+    if root == LIVE:
+        return modules_of_driver(root, driver(NVML_DEADLINE))
+    why: Fact[Any] = unknown("a recorded tree has no driver to ask")
+    return modules_of_driver(
+        root, Driver(why, why, confidential=why, gpus=why, topology=why, p2p_read=why, p2p_write=why)
+    )
+
+
+def look(plan: Plan, environ: Mapping[str, str], seen: Driver, root: Path = LIVE) -> Host:
+    """The host that a plan shall run on. Nothing raises: what cannot be seen is an unknown fact."""
+    live = root == LIVE
+    env = {**environ, **plan.env}
+    paths = {
+        "model": plan.model
+        if Path(plan.model).is_absolute()
+        else str(home(environ, "HF_HOME", ".cache/huggingface")),
+        "cache": str(home(environ, "XDG_CACHE_HOME", ".cache").parent),
+        "state": plan.state or "/",
+        "tmp": environ.get("TMPDIR", "/tmp"),
+    }
+    found = system(root, paths, seen.version.otherwise(""))
+    if live:
+        found = replace(found, port_obstacle=_port(plan))
+    return Host(
+        observed="this host" if live else f"the tree {root}",
+        driver=seen,
+        pcie=pcie(root),
+        kernel=kernel(root),
+        system=found,
+        engine=engine(plan.python, env) if live else Engine(),
+        environment=environment(root, env, environ.get("HOME", "/root")) if live else of_plan(Environment(), plan),
+        model=checkpoint(plan.model, env) if live else Model(),
+    )
+
+
+def _port(plan: Plan) -> Fact[str | None]:
+    obstacle = port_obstacle(plan)
+    return known(None if obstacle is None else obstacle.what)
+
+
+def of_plan(recorded: Environment, plan: Plan) -> Environment:
+    """The environment of a recorded host as the plan would have it there."""
+    ours = {name: value for name, value in plan.env.items() if name.startswith(PREFIXES)}
+    return replace(recorded, variables=known({**recorded.variables.otherwise({}), **ours}))

@@ -1,0 +1,384 @@
+"""Each check by itself: one thing wrong on a healthy host is exactly one finding."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rig.healthy import (
+    NOW,
+    function,
+    functions,
+    gpu,
+    having,
+    host,
+    mount,
+    plan,
+    topology,
+    with_function,
+    with_gpus,
+    with_log,
+    with_variables,
+)
+
+from launcher import factfile
+from launcher.checks import checks, judge
+from launcher.facts import Fact, Host, Pin, Process, Raid, known, unknown
+from launcher.plan import Plan
+from launcher.report import Severity
+
+PORT, GPU3 = "0000:10:01.1", "0000:17:00.0"
+DOWN3 = "0000:12:01.0"
+WARN, FAIL = Severity.WARN, Severity.FAIL
+
+
+def matrix(value: str) -> tuple[tuple[str, ...], ...]:
+    rows = [["X" if one == two else "OK" for two in range(8)] for one in range(8)]
+    rows[3][5] = value
+    return tuple(map(tuple, rows))
+
+
+def mounts(**changed: Any) -> dict[str, Any]:
+    return {**host().system.mounts.get(), **changed}
+
+
+def tight(path: str) -> Any:
+    return replace(mount(path), free=known(100 << 20))
+
+
+H = host()
+# check -> how bad, the host with one thing changed, what the evidence must name, settings of the plan
+ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
+    ("driver-version", FAIL, having(with_gpus(H, *range(8), gsp="565.57.01"), driver__version="565.57.01",
+     driver__module="565.57.01"), "580", ()),
+    ("driver-known-good", WARN, having(with_gpus(H, *range(8), gsp="595.71.05"), driver__version="595.71.05",
+     driver__module="595.71.05"), "#1159", ()),
+    ("driver-cuda", FAIL, having(H, driver__cuda="12.8"), "12.8", ()),
+    ("driver-open-modules", FAIL, having(H, driver__flavour="proprietary"), "proprietary", ()),
+    ("driver-one-version", FAIL, having(H, driver__module="590.48.01"), "590.48.01", ()),
+    ("driver-firmware", WARN, with_gpus(H, 3, gsp="590.48.01"), "GPU 3 (0000:17:00.0): 590.48.01", ()),
+    ("driver-persistence", WARN, having(with_gpus(H, 3, persistence=False), system__daemons=()), "GPU 3", ()),
+    ("driver-hmm", WARN, having(with_gpus(H, 3, addressing="hmm"), driver__hmm_disabled=False), "GPU 3", ()),
+    ("driver-p2p-parameters", WARN, having(H, driver__params={"RegistryDwords": "ForceP2P=0x11"}), "ForceP2P", ()),
+    ("driver-confidential", WARN, having(H, driver__confidential=True), "on", ()),
+    ("driver-fabric", FAIL, with_gpus(H, 3, fabric="in_progress"), "in_progress", ()),
+    ("gpu-visible", FAIL, with_variables(H, CUDA_VISIBLE_DEVICES="0,1,2"), "shows 3", ()),
+    ("gpu-on-bus", FAIL, having(H, pcie__functions=(*functions(), function("gpu", "0000:99:00.0", "10de:2bb5", ()))),
+     "0000:99:00.0", ()),
+    ("gpu-architecture", FAIL, with_gpus(H, 3, capability="9.0"), "not Blackwell", ()),
+    ("gpu-memory-size", FAIL, with_gpus(H, *range(8), memory_total=80 << 30), "80.0 GiB", ()),
+    ("gpu-memory-free", FAIL, with_gpus(H, 3, processes=(Process(4242, 90 << 30, "python"),)), "4242", ()),
+    ("gpu-left-over", FAIL, with_gpus(H, 3, utilisation=100), "100 % busy", ()),
+    ("gpu-left-over", FAIL, with_gpus(H, 3, memory_used=6 << 30), "6.0 GiB", ()),
+    ("gpu-recovery", FAIL, with_gpus(H, 3, recovery="node_reboot"), "node_reboot", ()),
+    ("gpu-mig", FAIL, with_gpus(H, 3, mig=True), "GPU 3", ()),
+    ("gpu-ecc", FAIL, with_gpus(H, 3, ecc_uncorrected=2), "2 uncorrected", ()),
+    ("gpu-remap", WARN, with_gpus(H, 3, remap_pending=True), "waits", ()),
+    ("gpu-remap", FAIL, with_gpus(H, 3, remap_failed=True), "failed", ()),
+    ("gpu-compute-mode", FAIL, with_gpus(H, 3, compute_mode="exclusive_process"), "exclusive_process", ()),
+    ("gpu-virtualization", WARN, with_gpus(H, 3, virtualization="vgpu"), "vgpu", ()),
+    ("gpu-power-limit", WARN, with_gpus(H, 3, power_limit=350.0), "350 W of 600 W", ()),
+    ("gpu-clocks", WARN, with_gpus(H, 3, clock_reasons=("sw_power_cap", "hw_power_brake")), "hw_power_brake", ()),
+    ("gpu-temperature", WARN, with_gpus(H, 3, temperature=91), "91 C", ()),
+    ("iommu-translation", FAIL, with_function(H, GPU3, iommu_type="DMA-FQ"), f"{GPU3}: group 7 is of type DMA-FQ", ()),
+    ("iommu-parameters", WARN, having(H, kernel__cmdline="ro iommu=pt amd_iommu=pt"), "amd_iommu=pt", ()),
+    ("acs-redirect", FAIL, with_function(H, PORT, acs=("SrcValid", "ReqRedir")), f"{PORT} (root port)", ()),
+    ("acs-redirect", FAIL, with_function(H, DOWN3, acs=("CmpltRedir",)), "CmpltRedir", ()),
+    ("acs-override", WARN, having(H, kernel__cmdline="iommu=pt pcie_acs_override=downstream"), "override", ()),
+    ("pcie-present", FAIL, with_function(H, GPU3, present=False), GPU3, ()),
+    ("pcie-driver", FAIL, with_function(with_gpus(H), GPU3, driver="vfio-pci"), "vfio-pci", ()),
+    ("pcie-width", WARN, with_gpus(H, 3, link_width=8), "x8 of x16", ()),
+    ("pcie-generation", WARN, with_gpus(H, 3, link_gen_max=4), "Gen4", ()),
+    ("pcie-generation-now", WARN, with_gpus(H, 3, pstate=0, link_gen=3), "Gen3 at P0", ()),
+    ("pcie-path", WARN, with_function(H, PORT, width=8), "x8", ()),
+    ("pcie-bar1", WARN, with_gpus(H, 3, bar1_total=256 << 20), "256 MiB", ()),
+    ("pcie-errors", FAIL, with_function(H, PORT, aer_fatal=1), "1 fatal", ()),
+    ("pcie-errors", WARN, with_function(H, GPU3, aer_correctable=99999), "99999 corrected", ()),
+    ("pcie-power-saving", WARN, having(H, pcie__aspm="powersupersave"), "powersupersave", ()),
+    ("switch-writes", WARN, with_function(H, "0000:11:00.0", id="1000:c030"), "PEX890xx", ()),
+    ("gpu-numa", WARN, with_gpus(H, 3, numa=-1), "no NUMA node", ()),
+    ("p2p-status", WARN, having(H, driver__p2p_read=matrix("CNS")), "3->5 read CNS", ()),
+    ("p2p-status", WARN, having(H, driver__p2p_write=matrix("TNS")), "3->5 write TNS", ()),
+    ("nccl-level-value", WARN, with_variables(
+        having(H, driver__topology=tuple(tuple("X" if a == b else "PIX" for b in range(8)) for a in range(8))),
+        NCCL_P2P_LEVEL="sys"), "sys is ignored", ()),
+    ("nccl-p2p-level", WARN, with_variables(H, NCCL_P2P_LEVEL="PHB"), "cuts 16 of 28 pairs (SYS", ()),
+    ("nccl-p2p-level", WARN, with_variables(H, NCCL_P2P_LEVEL=None), "default level PXB cuts 24 of 28", ()),
+    ("nccl-p2p-disabled", WARN, with_variables(H, NCCL_P2P_LEVEL=None, NCCL_P2P_DISABLE="1"), "DISABLE=1", ()),
+    ("nccl-shared-memory", WARN, with_variables(H, NCCL_SHM_DISABLE="1"), "NCCL_SHM_DISABLE=1", ()),
+    ("nccl-masked", WARN, with_variables(H, NCCL_IGNORE_DISABLED_P2P="1"), "=1", ()),
+    ("nccl-turin", WARN, with_variables(H, NCCL_MIN_NCHANNELS=None), "family 26", ()),
+    ("nccl-nvls", WARN, with_variables(H, NCCL_NVLS_ENABLE="1", NCCL_CUMEM_ENABLE="0"), "NVLS", ()),
+    ("nccl-names", WARN, with_variables(H, NCCL_MIN_NCHANNEL="8"), "NCCL_MIN_NCHANNELS", ()),
+    ("nccl-names", WARN, with_variables(H, NCCL_P2P_LEVLE="SYS"), "did you mean NCCL_P2P_LEVEL?", ()),
+    ("nccl-numbers", WARN, with_variables(H, NCCL_CUMEM_ENABLE="on"), "NCCL_CUMEM_ENABLE=on is 0 to NCCL", ()),
+    ("nccl-numbers", WARN, with_variables(H, NCCL_MIN_NCHANNELS="010"), "010 is 8", ()),
+    ("nccl-channels", WARN, with_variables(H, NCCL_MAX_NCHANNELS="4"), "=8 > NCCL_MAX_NCHANNELS=4", ()),
+    ("nccl-infiniband", WARN, with_variables(having(H, system__infiniband=("mlx5_0",)), NCCL_IB_DISABLE=None),
+     "mlx5_0", ()),
+    ("nccl-interface", FAIL, with_variables(H, NCCL_SOCKET_IFNAME="eth0"), "eno1", ()),
+    ("nccl-files", FAIL, having(H, environment__missing_files=("NCCL_GRAPH_FILE=/x.xml",)), "/x.xml", ()),
+    ("nccl-debug", WARN, with_variables(H, NCCL_DEBUG="INFO"), "INFO", ()),
+    ("nccl-one-host", WARN, with_variables(H, NCCL_ALLOC_P2P_NET_LL_BUFFERS="1"), "ALLOC_P2P_NET", ()),
+    ("nccl-forced", WARN, with_variables(H, NCCL_PROTO="LL128"), "LL128", ()),
+    ("nccl-conf-files", WARN, having(H, environment__conf={"/etc/nccl.conf": {"NCCL_DEBUG": "WARN"}}),
+     "/etc/nccl.conf", ()),
+    ("nccl-identity", WARN, with_variables(H, NCCL_COMM_ID="10.0.0.1:9999"), "10.0.0.1", ()),
+    ("nccl-buffers", WARN, with_variables(H, NCCL_BUFFSIZE="134217728"), "128 MiB", ()),
+    ("cuda-blocking", WARN, with_variables(H, CUDA_LAUNCH_BLOCKING="1"), "CUDA_LAUNCH_BLOCKING", ()),
+    ("allocator-and-ipc", WARN, with_variables(H, SGLANG_ENABLE_PCIE_IPC_ALLREDUCE="1"), "expandable", ()),
+    ("unread-variables", WARN, with_variables(H, SAFETENSORS_FAST_GPU="1"), "SAFETENSORS_FAST_GPU", ()),
+    ("cpu-governor", WARN, having(H, system__governors={"powersave": 255, "performance": 1}), "255 CPUs", ()),
+    ("cpu-count", WARN, having(H, system__cpus_allowed=8), "8 CPUs", ()),
+    ("numa-balancing", WARN, having(H, system__numa_balancing=1), "is 1", ()),
+    ("huge-pages", WARN, having(H, system__huge_pages="always"), "always", ()),
+    ("swap", WARN, having(H, system__swap=8 << 30, system__swappiness=60), "60", ()),
+    ("host-memory", FAIL, having(H, system__memory_available=16 << 30), "16.0 GiB", ()),
+    ("host-memory", WARN, having(H, system__memory_total=256 << 30), "256.0 GiB", ()),
+    ("memory-limit", FAIL, having(H, system__memory_limit=16 << 30), "16.0 GiB", ()),
+    ("shared-memory", FAIL, having(H, system__mounts=mounts(
+        shm=replace(mount("/dev/shm", "tmpfs"), free=known(64 << 20)))), "64 MiB", ()),
+    ("locked-memory", WARN, having(H, system__limits={"memlock": 8 << 20, "nofile": 1 << 20, "core": 0}), "8192 KiB", ()),
+    ("open-files", WARN, having(H, system__limits={"memlock": None, "nofile": 1024, "core": 0}), "1024", ()),
+    ("core-dumps", WARN, having(H, system__limits={"memlock": None, "nofile": 1 << 20, "core": None}), "core", ()),
+    ("virtual-machine", WARN, having(H, system__virtualisation="wsl"), "WSL", ()),
+    ("container-libraries", WARN, having(H, system__container="docker",
+     system__compat_libraries=("/usr/local/cuda/compat/libcuda.so.1",)), "compat", ()),
+    ("container-devices", WARN, having(H, system__cdi_older=("/etc/cdi/nvidia.yaml is of driver 590",)), "cdi", ()),
+    ("disk-space", FAIL, having(H, system__mounts=mounts(cache=tight("/home/op/.cache"))), "/home/op/.cache", ()),
+    ("disk-space", FAIL, having(H, system__mounts=mounts(tmp=tight("/tmp"))), "/tmp", ()),
+    ("disk-kind", WARN, having(H, system__mounts=mounts(model=replace(mount("/models"), rotating=known(True)))),
+     "/models", ()),
+    ("disk-network", WARN, having(H, system__mounts=mounts(model=mount("/models", "nfs4"))), "nfs4", ()),
+    ("disk-zfs", WARN, having(H, system__mounts=mounts(root=mount("/", "zfs"))), "ZFS", ()),
+    ("disk-raid", WARN, having(H, system__raids=(Raid("md0", "raid5", 256), Raid("md1", "raid0"))), "256", ()),
+    ("kernel-xid", FAIL, with_log(H, "NVRM: Xid (PCI:0000:17:00): 79, GPU has fallen off the bus."), "fell off", ()),
+    ("kernel-xid", WARN, with_log(H, "NVRM: Xid (PCI:0000:17:00): 13, pid=7, Graphics Exception"), "Xid", ()),
+    ("kernel-nvswitch", FAIL, with_log(H, "nvidia-nvswitch0: SXid (PCI:0000:c4:00.0): 12028, Non-fatal"), "12028", ()),
+    ("kernel-link-down", FAIL, with_log(H, "pcieport 0000:10:01.1: Surprise Link Down Error"), "Surprise", ()),
+    ("kernel-oom", WARN, with_log(H, "Out of memory: Killed process 77 (python)"), "Killed process 77", ()),
+    ("kernel-peermem", WARN, with_log(H, "nvidia-peermem: invalid context"), "peermem", ()),
+    ("kernel-iommu-faults", FAIL, with_log(H, "AMD-Vi: Event logged [IO_PAGE_FAULT device=0000:17:00.0]"), "17", ()),
+    ("kernel-lockdown", WARN, having(H, kernel__lockdown="integrity"), "integrity", ()),
+    ("engine-known", WARN, having(H, engine__packages={"sglang": "0.6.0"}), "0.6.0", ()),
+    ("engine-faults", FAIL, having(H, engine__packages={"sglang": "0.5.15"}), "no choice there", ()),
+    ("engine-advisories", WARN, H, "CVE-2026-7304", ("flags.enable-custom-logit-processor=true",)),
+    ("engine-pins", WARN, having(H, engine__pins=(Pin("torch", "==2.14.1", "2.13.0", False),)), "2.13.0", ()),
+    ("engine-flashinfer", FAIL, having(H, engine__packages={"sglang": "0.5.23", "flashinfer-python": "0.7.2",
+     "flashinfer-cubin": "0.6.18"}), "0.6.18", ()),
+    ("engine-compilers", WARN, having(H, engine__tools={"nvcc": None, "ninja": "/n", "gcc": "/g"}), "nvcc", ()),
+    ("engine-caches", WARN, having(H, engine__installed_at=NOW + 9 * 86400), ".cache/flashinfer", ()),
+    ("engine-first-start", WARN, having(H, engine__caches=()), "300 s", ("flags.watchdog-timeout=false",)),
+    ("model-files", FAIL, having(H, model__missing=("model-00003-of-00047.safetensors",)), "00003", ()),
+    ("model-headers", FAIL, having(H, model__broken={"model-00001.safetensors": "is 4 GB of 9"}), "4 GB of 9", ()),
+    ("model-pointers", FAIL, having(H, model__pointers=("model-00001.safetensors",)), "00001", ()),
+    ("model-downloads", WARN, having(H, model__incomplete=("a.incomplete",)), "a.incomplete", ()),
+    ("model-quantisation", FAIL, having(H, model__quantisation="FP8"), "FP8", ()),
+    ("model-fits", FAIL, having(H, model__bytes=893 * 10**9, system__memory_total=4 << 40), "8 GPUs", ()),
+    ("model-tokenizer", FAIL, having(H, model__tokenizer=()), "tokenizer.json", ()),
+    ("port-free", FAIL, having(H, system__port_obstacle="127.0.0.1 port 8000 is in use by pid 7"), "pid 7", ()),
+    ("access-guarded", FAIL, H, "0.0.0.0", ("flags.host=0.0.0.0",)),
+    ("access-guarded", WARN, H, "open_without_key", ("flags.host=0.0.0.0", "access.open_without_key=true")),
+    ("access-remote-code", WARN, H, "--trust-remote-code", ("flags.trust-remote-code=true",)),
+]  # fmt: skip
+
+# One cause that several checks see, each from its side.
+MORE_THINGS: list[tuple[set[str], Host, tuple[str, ...]]] = [
+    ({"gpu-count", "gpu-on-bus", "model-fits"}, having(H, driver__gpus=tuple(gpu(i) for i in range(4))), ()),
+    ({"gpu-alike", "gpu-order"}, with_gpus(H, 3, name="NVIDIA RTX PRO 6000 Blackwell Max-Q"), ()),
+    ({"gpu-answers"}, with_gpus(H, 3, name=unknown("GPU is lost")), ()),
+    ({"nccl-p2p-contradiction", "nccl-p2p-disabled"}, with_variables(H, NCCL_P2P_DISABLE="1"), ()),
+    ({"driver-cuda", "engine-cuda"}, having(H, engine__torch_cuda=None), ()),
+    ({"engine-cuda"}, having(H, engine__torch_cuda="12.4"), ()),
+    ({"engine-faults", "model-mtp"}, H, ("flags.speculative-algorithm=EAGLE",)),
+]  # fmt: skip
+UNSEEN = {
+    "driver-answers": having(H, driver__gpus=unknown("the NVIDIA driver did not answer within 10 s")),
+    "engine-python": having(H, engine__python=unknown("the engine's interpreter is missing")),
+    "engine-sglang": having(H, engine__packages={"torch": "2.14.1"}),
+    "model-folder": having(H, model__path=unknown("the model folder /models is not there")),
+    "model-config": having(H, model__config=unknown("config.json: not JSON")),
+}
+
+
+def unwell(host: Host, plan: Plan) -> dict[str, tuple[Severity, str]]:
+    return {found.id: (found.severity, found.evidence) for found in judge(host, plan) if found.severity}
+
+
+def test_nothing_is_wrong_with_a_healthy_host() -> None:
+    assert unwell(host(), plan()) == {}
+
+
+@pytest.mark.parametrize(("id", "severity", "host", "names", "words"), ONE_THING)
+def test_one_thing_wrong_is_exactly_one_finding(
+    id: str, severity: Severity, host: Host, names: str, words: tuple[str, ...]
+) -> None:
+    found = unwell(host, plan(*words))
+
+    assert {name: how for name, (how, _) in found.items()} == {id: severity}
+    assert names in found[id][1]
+
+
+@pytest.mark.parametrize(("ids", "host", "words"), MORE_THINGS)
+def test_a_cause_that_several_checks_see_is_told_by_each(
+    ids: set[str], host: Host, words: tuple[str, ...]
+) -> None:
+    found = unwell(host, plan(*words))
+
+    assert ids <= set(found)
+    assert not {id for id, (how, _) in found.items() if how is not Severity.UNKNOWN} - ids
+
+
+@pytest.mark.parametrize("id", UNSEEN)
+def test_what_hides_everything_else_is_itself_a_failure(id: str) -> None:
+    assert unwell(UNSEEN[id], plan())[id][0] is FAIL
+
+
+def test_every_check_has_a_host_that_it_finds_wanting() -> None:
+    covered = {id for id, *_ in ONE_THING} | {id for ids, *_ in MORE_THINGS for id in ids} | set(UNSEEN)
+
+    assert covered == {check.id for check in checks()}
+
+
+def test_there_are_at_least_seventy_checks_with_distinct_ids() -> None:
+    assert len({check.id for check in checks()}) == len(checks()) >= 70
+
+
+@pytest.mark.parametrize("check", checks(), ids=lambda check: check.id)
+def test_every_check_says_what_why_and_how_that_is_known(check: Any) -> None:
+    assert check.title.endswith(".")
+    assert len(check.why) > 20
+    assert re.match(r"(Run here|Seen in a record|Reported( and read)?|Read)\b", check.known)
+
+
+def test_whatever_is_not_well_has_a_fix() -> None:
+    for _, _, unwell_host, _, words in ONE_THING:
+        assert all(found.fix for found in judge(unwell_host, plan(*words)) if found.severity in (WARN, FAIL))
+
+
+def test_on_a_host_that_nobody_looked_at_nothing_is_well_or_broken_but_what_the_plan_says_itself() -> None:
+    of_the_plan = {"access-guarded", "access-remote-code", "engine-first-start", "model-mtp"}
+    found = judge(Host(), plan())
+
+    assert {one.id for one in found if one.severity is not Severity.UNKNOWN} <= of_the_plan
+
+
+def test_peer_to_peer_that_the_driver_allows_is_never_called_proven() -> None:
+    (found,) = judge(host(), plan(), only=["p2p-status"])
+
+    assert "ruled out for no pair" in found.evidence
+    assert "works" not in found.evidence.partition(";")[0]
+
+
+def test_source_validation_alone_is_no_redirect() -> None:
+    every = having(H, pcie__functions=tuple(replace(one, acs=known(("SrcValid",))) for one in functions()))
+
+    assert unwell(every, plan()) == {}
+
+
+def test_translated_groups_fail_whatever_the_command_line_says() -> None:
+    bad = with_function(having(H, kernel__cmdline="iommu=pt"), GPU3, iommu_type="DMA")
+
+    assert unwell(bad, plan())["iommu-translation"][0] is FAIL
+
+
+def test_config_space_that_nobody_could_read_is_unknown_and_not_off() -> None:
+    hidden = with_function(H, PORT, acs=unknown("only 64 bytes are readable: run as root"))
+
+    assert unwell(hidden, plan()) == {
+        "acs-redirect": (Severity.UNKNOWN, "only 64 bytes are readable: run as root")
+    }
+
+
+def test_a_feature_that_a_board_does_not_have_is_not_unknown() -> None:
+    lacks = unknown("the driver does not support it here")
+
+    assert unwell(with_gpus(H, *range(8), mig=lacks, remap_pending=lacks, remap_failed=lacks), plan()) == {}
+
+
+def test_a_plan_for_the_cpu_is_not_judged_by_gpus() -> None:
+    cpu = replace(plan(profile="cpu-demo"), model="/models/GLM-5-NVFP4")
+    groups = {found.group for found in judge(Host(), cpu)}
+
+    assert not groups & {"driver", "GPUs", "GPU health", "IOMMU and ACS", "PCIe", "peer-to-peer"}
+
+
+def test_an_allowed_failure_stays_visible_and_decides_nothing() -> None:
+    bad = with_gpus(H, 3, mig=True)
+    (found,) = [one for one in judge(bad, plan(), allow=["gpu-mig"]) if one.severity]
+
+    assert found.allowed
+    assert found.severity is FAIL
+
+
+def test_a_check_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = having(H, system__limits=Fact("not a table"))  # a value of a type that the check does not expect
+    (found,) = judge(broken, plan(), only=["open-files"])
+
+    assert found.severity is Severity.UNKNOWN
+    assert "the check itself failed" in found.evidence
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.data())
+def test_any_fact_may_be_anything(data: st.DataObject) -> None:
+    """One fact of a healthy host's file replaced by any JSON: findings, never an exception or a broken check."""
+    file = factfile.to_json(H)
+    section = data.draw(st.sampled_from(["driver", "pcie", "kernel", "system", "engine", "environment", "model"]))
+    fact = data.draw(st.sampled_from(sorted(file[section])))
+    scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+    anything = st.recursive(
+        scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+    )
+    file[section][fact] = data.draw(anything)
+
+    found = judge(factfile.from_json(file), plan())
+
+    assert len(found) == len(checks())
+    assert not [one for one in found if "the check itself failed" in one.evidence]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.dictionaries(st.sampled_from(["NCCL_P2P_LEVEL", "NCCL_MIN_NCHANNELS", "NCCL_SOCKET_IFNAME", "NCCL_X",
+    "CUDA_VISIBLE_DEVICES", "NCCL_BUFFSIZE", "NCCL_P2P_DISABLE"]), st.text()))  # fmt: skip
+def test_any_environment_is_judged(variables: dict[str, str]) -> None:
+    found = judge(with_variables(H, **variables), plan())
+
+    assert not [one for one in found if "the check itself failed" in one.evidence]
+
+
+def test_facts_survive_their_file() -> None:
+    assert factfile.from_json(factfile.to_json(H)) == H
+
+
+def facts_in(value: Any) -> list[Callable[[], None]]:
+    if isinstance(value, Fact):
+        return [value, *facts_in(value.value)]
+    if is_dataclass(value):
+        return [fact for part in fields(value) for fact in facts_in(getattr(value, part.name))]
+    if isinstance(value, tuple):
+        return [fact for inner in value for fact in facts_in(inner)]
+    return []
+
+
+def test_the_healthy_host_knows_every_fact() -> None:
+    assert all(fact.known for fact in facts_in(H))
+
+
+def test_the_page_has_a_heading_for_each_check_and_is_up_to_date() -> None:
+    from launcher.checkpages import page
+
+    written = (Path(__file__).parents[1] / "docs/checks.md").read_text()
+
+    assert written == page() + "\n", "run `glm5-serve checks --markdown > docs/checks.md`"
+    assert re.findall(r"^### (.*)$", written, re.MULTILINE) == [check.id for check in checks()]
+
+
+def test_topology_of_the_healthy_host_is_that_of_two_sockets() -> None:
+    assert {link for row in topology() for link in row} == {"X", "PIX", "NODE", "SYS"}

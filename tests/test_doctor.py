@@ -1,0 +1,207 @@
+"""`doctor`, `facts` and `checks` as an operator meets them, and `up` behind them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import World
+from rig.healthy import having, host, with_function, with_gpus
+from rig.pcitree import Tree, build
+
+from launcher import factfile
+from launcher.checks import checks
+from launcher.facts import Host
+
+BAD = with_function(host(), "0000:17:00.0", iommu_type="DMA-FQ")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Any:
+    """Write a host as a facts file, and give its path."""
+
+    def written(seen: Host) -> str:
+        path = tmp_path / "facts.json"
+        path.write_text(json.dumps(factfile.to_json(seen)))
+        return str(path)
+
+    return written
+
+
+def report(world: World, *words: str) -> dict[str, Any]:
+    return dict(json.loads(world.run("doctor", "--json", *words).stdout))
+
+
+def test_a_healthy_host_is_fine(world: World, file: Any) -> None:
+    said = world.run("doctor", "-p", "8xpro6000", "--facts", file(host()))
+
+    assert said.returncode == 0, said.stdout
+    assert said.stdout.splitlines()[0].startswith("a healthy host: 8x NVIDIA RTX PRO 6000")
+    assert f"{len(checks())} ok" in said.stdout
+
+
+def test_what_is_wrong_comes_with_evidence_reason_and_fix_and_a_verdict(world: World, file: Any) -> None:
+    said = world.run("doctor", "-p", "8xpro6000", "--facts", file(BAD))
+
+    assert said.returncode == 1
+    assert "iommu-translation" in said.stdout
+    assert "0000:17:00.0: group 7 is of type DMA-FQ" in said.stdout
+    assert "the first all-reduce hangs" in said.stdout
+    assert "\nfirst   add iommu=pt" in said.stdout
+
+
+def test_only_what_is_not_well_is_told_unless_all_is_asked_for(world: World, file: Any) -> None:
+    path = file(BAD)
+
+    assert "gpu-mig" not in world.run("doctor", "-p", "8xpro6000", "--facts", path).stdout
+    assert "gpu-mig" in world.run("doctor", "-p", "8xpro6000", "--facts", path, "--all").stdout
+
+
+def test_the_json_has_the_documented_shape(world: World, file: Any) -> None:
+    said = report(world, "-p", "8xpro6000", "--facts", file(BAD))
+
+    assert (said["schema"], said["verdict"], said["profile"]) == (1, "fail", "8xpro6000")
+    (found,) = [one for one in said["findings"] if one["severity"] != "ok"]
+    assert set(found) >= {"id", "severity", "title", "evidence", "fix", "doc"}
+    assert found["doc"] == "docs/checks.md#iommu-translation"
+
+
+def test_only_skip_and_allow_choose_checks(world: World, file: Any) -> None:
+    path = file(BAD)
+    only = report(world, "--facts", path, "--only", "gpu-mig")
+    skip = report(world, "--facts", path, "--skip", "iommu-translation")
+    allow = report(world, "--facts", path, "--allow", "iommu-translation")
+
+    assert [found["id"] for found in only["findings"]] == ["gpu-mig"]
+    assert skip["verdict"] == allow["verdict"] == "ok"
+    assert "iommu-translation" not in {found["id"] for found in skip["findings"]}
+    assert [found["severity"] for found in allow["findings"] if found["allowed"]] == ["fail"]
+
+
+def test_a_misspelt_check_is_named(world: World) -> None:
+    said = world.run("doctor", "--allow", "iommu-translations")
+
+    assert said.returncode == 2
+    assert "did you mean iommu-translation?" in said.stderr
+
+
+def test_warnings_are_fine_unless_strictness_is_asked_for(world: World, file: Any) -> None:
+    path = file(with_gpus(host(), 3, link_width=8))
+
+    assert world.run("doctor", "--facts", path).returncode == 0
+    assert world.run("doctor", "--facts", path, "--strict").returncode == 1
+
+
+def test_without_a_profile_the_one_for_these_gpus_is_taken_and_named(world: World, file: Any) -> None:
+    said = world.run("doctor", "--facts", file(host()))
+
+    assert "judged for 8xpro6000, the profile that fits best" in said.stdout
+
+
+def test_an_h100_is_not_blackwell(world: World, file: Any) -> None:
+    hopper = with_gpus(host(), *range(8), name="NVIDIA H100 80GB HBM3", capability="9.0")
+    said = world.run("doctor", "--facts", file(hopper))
+
+    assert said.returncode == 1
+    assert "NVIDIA H100 80GB HBM3, compute capability 9.0, not Blackwell" in said.stdout
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 2}', "\0", "nonsense", "9" * 5000, "[" * 100000])
+def test_a_broken_facts_file_is_one_clear_message(world: World, tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    said = world.run("doctor", "--facts", tmp_path / "bad.json")
+
+    assert said.returncode == 78
+    assert "Traceback" not in said.stderr
+    assert "bad.json" in said.stderr
+    assert "fix" in said.stderr
+
+
+@pytest.mark.parametrize("option", ["--facts", "--from", "--sysroot"])
+def test_a_missing_record_is_one_clear_message(world: World, option: str) -> None:
+    said = world.run("doctor", option, "/nowhere")
+
+    assert said.returncode == 78
+    assert "/nowhere" in said.stderr
+
+
+def test_a_script_that_mends_is_printed_and_nothing_else(world: World, file: Any) -> None:
+    said = world.run("doctor", "--facts", file(BAD), "--fix")
+
+    assert said.stdout.startswith("#!/bin/sh\n")
+    assert "add 'iommu=pt'" in said.stdout
+
+
+def test_facts_of_facts_are_the_same_facts(world: World, file: Any) -> None:
+    path = file(host())
+    again = factfile.loads(world.run("facts", "-p", "8xpro6000", "--facts", path).stdout, "stdout")
+
+    assert again == host()
+
+
+def test_a_recorded_tree_is_judged_and_its_missing_driver_is_unknown(world: World, tmp_path: Path) -> None:
+    root = build(tmp_path / "tree", Tree(gpus=8, iommu="DMA-FQ"))
+    said = report(world, "-p", "8xpro6000", "--sysroot", str(root))
+    found = {one["id"]: one for one in said["findings"]}
+
+    assert found["iommu-translation"]["severity"] == "fail"
+    assert found["gpu-count"]["severity"] == "unknown"
+    assert found["gpu-count"]["evidence"] == "a recorded tree has no driver to ask"
+
+
+def test_checks_are_listed_and_explained(world: World) -> None:
+    listing = json.loads(world.run("checks", "--json").stdout)
+
+    assert len(listing["checks"]) == len(checks())
+    assert set(listing["checks"][0]) == {"id", "title", "group"}
+    assert "38 bridges with SrcValid alone" in world.run("checks", "acs-redirect").stdout
+    assert world.run("checks", "acs").returncode == 2
+
+
+def test_up_judges_first_and_refuses_a_host_that_fails(world: World) -> None:
+    world.write_profile()
+    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--set", "needs.arch=sm120")
+
+    assert said.returncode == 78
+    assert "driver-answers" in said.stderr
+    assert "nothing was started" in said.stderr
+    assert not world.processes()
+
+
+def test_up_starts_what_was_allowed_to_fail(world: World) -> None:
+    words = ["-p", "stub", "--set", "flags.device=false", "--allow", "driver-answers"]
+    said = world.run("up", *words, "--detach")
+
+    assert said.returncode == 0, said.stderr
+    assert world.status()["state"] == "ready"
+
+
+def test_a_profile_may_allow_for_itself(world: World) -> None:
+    world.write_profile('[doctor]\nallow = ["driver-answers"]')
+    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--detach")
+
+    assert said.returncode == 0, said.stderr
+
+
+def test_up_tells_a_script_what_failed(world: World) -> None:
+    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--json")
+    (event,) = map(json.loads, said.stdout.splitlines())
+
+    assert (event["event"], event["verdict"]) == ("doctor", "fail")
+
+
+def test_the_bandwidth_of_nothing_is_not_measured_on_a_record(world: World, file: Any) -> None:
+    said = world.run("doctor", "--deep", "--facts", file(host()))
+
+    assert said.returncode == 2
+    assert "moves data on this host" in said.stderr
+
+
+def test_markup_in_a_recorded_name_is_only_text(world: World, file: Any) -> None:
+    odd = having(host(), kernel__cmdline="amd_iommu=[/red][bold]x")
+    said = world.run("doctor", "--facts", file(odd))
+
+    assert said.returncode == 0
+    assert "amd_iommu=[/red][bold]x" in said.stdout
