@@ -53,6 +53,7 @@ MODULES: tuple[ModuleType, ...] = (
 # They judge GPUs and what lies between them: nothing to a server that runs on the CPU.
 OF_GPUS = (driver, gpu, health, iommu, links, peers, nccl)
 NEEDS_GPUS = {
+    "engine-pins",
     "engine-cuda",
     "engine-flashinfer",
     "engine-compilers",
