@@ -162,10 +162,16 @@ def doctor(**words: Any) -> int:
 
 @cli.command()
 @observing
+@json_option
 def facts(
-    profile: str | None, settings: tuple[str, ...], sysroot: Path | None, facts: Path | None, pasted: Path | None
+    profile: str | None,
+    settings: tuple[str, ...],
+    sysroot: Path | None,
+    facts: Path | None,
+    pasted: Path | None,
+    as_json: bool,
 ) -> None:
-    """Print what was observed about this host as JSON (schema 1)."""
+    """Print what was observed about this host: always as JSON, to be judged anywhere (`doctor --facts`)."""
     from launcher import factfile
     from launcher.doctor import Source, examine
 

@@ -58,14 +58,13 @@ def _detail(console: Console, found: Finding) -> None:
 
 
 def _line(console: Console, word: str, colour: str, text: str) -> None:
-    from rich.padding import Padding
-    from rich.table import Table
+    """A word in the first column, then a text that is folded beside it."""
+    from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(width=WIDTH, no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(f"[{colour}]{word}[/]" if colour else word, text)
-    console.print(Padding(grid, (0, 0, 0, 2)))
+    for part in Text.from_markup(text).wrap(console, max(20, console.width - WIDTH - 4)):
+        part.rstrip()
+        console.print(Text.assemble("  ", (f"{word:<{WIDTH}}", colour), "  ", part), soft_wrap=True)
+        word = ""
 
 
 def _end(console: Console, findings: Sequence[Finding]) -> None:

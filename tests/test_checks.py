@@ -153,6 +153,7 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("container-devices", WARN, having(H, system__cdi_older=("/etc/cdi/nvidia.yaml is of driver 590",)), "cdi", ()),
     ("disk-space", FAIL, having(H, system__mounts=mounts(cache=tight("/home/op/.cache"))), "/home/op/.cache", ()),
     ("disk-space", FAIL, having(H, system__mounts=mounts(tmp=tight("/tmp"))), "/tmp", ()),
+    ("disk-space", WARN, having(H, system__mounts=mounts(cache=replace(mount("/c"), free=known(4 << 30)))), "/c", ()),
     ("disk-kind", WARN, having(H, system__mounts=mounts(model=replace(mount("/models"), rotating=known(True)))),
      "/models", ()),
     ("disk-network", WARN, having(H, system__mounts=mounts(model=mount("/models", "nfs4"))), "nfs4", ()),

@@ -351,7 +351,7 @@ def test_a_full_disk_does_not_stop_serving(world: World) -> None:
     if mounted.returncode != 0:
         pytest.skip("this machine does not let root mount a tmpfs")
     try:
-        assert world.run("up", "-p", "stub", "-d").returncode == 0
+        assert world.run("up", "-p", "stub", "-d", "--allow", "disk-space").returncode == 0
         state = (world.instance / "state.json").read_text()
         fill = f"while printf %4096s >> {world.state}/filler; do :; done"
         subprocess.run(["sh", "-c", fill], check=False, stderr=subprocess.DEVNULL)

@@ -7,8 +7,7 @@ from launcher.facts import Host, Mount
 from launcher.plan import Plan
 
 GROUP = "disks"
-CACHE_WANTED = 10 << 30  # bytes: compiled kernels, CUDA graphs' PTX, logs
-TMP_WANTED = 1 << 30
+WANTED = {"cache": 10 << 30, "state": 1 << 30, "tmp": 1 << 30}  # bytes: compiled kernels, logs, sockets
 STRIPES_WANTED = 8192  # pages; the default is 256
 
 
@@ -23,15 +22,16 @@ def disk_space(host: Host, plan: Plan) -> Verdict:
 
     Run here: on values. Reported: JIT caches of several GB.
     """
-    tight = [
-        f"{mount.path} ({use}): {gib(mount.free.get())} free, {gib(wanted)} wanted"
-        for use, mount in _mounts(host, "cache", "state", "tmp")
-        if mount.free.get()
-        < (wanted := TMP_WANTED if use == "tmp" else CACHE_WANTED // (10 if use == "state" else 1))
-    ]
-    if tight:
-        return fail("; ".join(tight), fix="free space there (old checkpoints, core files, ~/.cache), or move it")
-    return ok(", ".join(f"{use} {gib(mount.free.get())}" for use, mount in _mounts(host, "cache", "state", "tmp")))
+    mounts = _mounts(host, *WANTED)
+    tight = [(use, mount) for use, mount in mounts if mount.free.get() < WANTED[use]]
+    if not tight:
+        return ok(", ".join(f"{use} {gib(mount.free.get())}" for use, mount in mounts))
+    seen = "; ".join(
+        f"{mount.path} ({use}): {gib(mount.free.get())} free, {gib(WANTED[use])} wanted" for use, mount in tight
+    )
+    fix = "free space there (old checkpoints, core files, ~/.cache), or move it"
+    full = any(mount.free.get() < WANTED[use] / 10 for use, mount in tight)
+    return fail(seen, fix=fix) if full else warn(seen, fix=fix)
 
 
 def disk_kind(host: Host, plan: Plan) -> Verdict:

@@ -65,8 +65,11 @@ def gpus(host: Host) -> tuple[Gpu, ...]:
 
 
 def functions(host: Host, *kinds: str) -> list[Function]:
-    """The PCI functions of these kinds, or all. Raises UnobservedError."""
-    return [function for function in host.pcie.functions.get() if not kinds or function.kind in kinds]
+    """The PCI functions of these kinds, or all. Raises UnobservedError, also where no GPU is seen."""
+    found = [function for function in host.pcie.functions.get() if not kinds or function.kind in kinds]
+    if not found and "gpu" in kinds:
+        raise UnobservedError("no NVIDIA GPU is seen on the PCI bus")
+    return found
 
 
 def above_gpus(host: Host) -> list[Function]:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,19 @@ def checkpoint(model: str, env: Mapping[str, str]) -> Model:
     """What there is of a checkpoint: a folder, or a hub's `org/name` in the Hugging Face cache. Nothing raises."""
     found = locate(model, env)
     if not found.known:
-        return Model(path=unknown(str(found.unknown)))
+        return _blind(str(found.unknown), found)
     folder = Path(found.get())
     try:
         return _folder(folder, _of_cache(folder))
     except OSError as error:
         why = f"{error.filename or folder}: {(error.strerror or str(error)).lower()}"
-        return Model(path=known(str(folder)), config=unknown(why))
+        return _blind(why, known(str(folder)))
+
+
+def _blind(why: str, path: Fact[str]) -> Model:
+    """A checkpoint of which nothing can be said, for one reason."""
+    facts: dict[str, Any] = {part.name: unknown(why) for part in fields(Model)}
+    return Model(**facts | {"path": path})
 
 
 def locate(model: str, env: Mapping[str, str]) -> Fact[str]:

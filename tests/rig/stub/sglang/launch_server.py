@@ -122,6 +122,7 @@ if __name__ == "__main__":
         Path(fault("record")).write_text(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ)}))
     parser = argparse.ArgumentParser(prog="sglang serve")
     parser.add_argument("--model-path", required=True)
+    parser.add_argument("--device")
     parser.add_argument("--tp-size", type=int, default=1)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=30000)
