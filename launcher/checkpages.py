@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import groupby
 
-from launcher.checks import Check, checks, known_ids
+from launcher.checks import Check, every_check, known_ids
 from launcher.report import PAGE, SCHEMA
 
 INTRODUCTION = """\
@@ -23,7 +23,7 @@ def listing(id: str | None, *, as_json: bool) -> str:
     """All checks, or one explained. Raises RefusalError (usage) for an id that no check has."""
     if id is not None:
         known_ids([id])
-    chosen = [check for check in checks() if id in (None, check.id)]
+    chosen = [check for check in every_check() if id in (None, check.id)]
     if as_json:
         rows = [_data(check, full=id is not None) for check in chosen]
         return json.dumps({"schema": SCHEMA, "checks": rows}, indent=1)
@@ -48,7 +48,7 @@ def _explained(check: Check) -> list[str]:
 def page() -> str:
     """The documentation page: a heading for each check."""
     parts = [INTRODUCTION]
-    for group, members in groupby(checks(), key=lambda check: check.group):
+    for group, members in groupby(every_check(), key=lambda check: check.group):
         parts.append(f"## {group[0].upper()}{group[1:]}\n")
         parts += [f"### {check.id}\n\n{check.title} {check.why}\n\n*{check.known}*\n" for check in members]
     return "\n".join(parts).rstrip()

@@ -71,13 +71,65 @@ class Check:
     title: str
     why: str
     known: str
-    judge: Callable[[Host, Plan], Verdict]
+    judge: Callable[[Host, Plan], Verdict] | None = None  # None: `--deep` finds it out by moving data
     of_gpus: bool = False
+
+
+_RUN_HERE = "Run here: over gloo on a CPU, with ranks that hang, die and answer wrongly. Not on Blackwell."
+LIVE = (
+    Check(
+        "deep-start",
+        "moving data",
+        "The engine's torch sees every GPU.",
+        "What it does not see, no rank can use.",
+        _RUN_HERE,
+    ),
+    Check(
+        "deep-copy",
+        "moving data",
+        "Data copied between every pair of GPUs arrives unchanged.",
+        "The driver and topology call peer-to-peer OK on hosts where no byte moves, or others arrive.",
+        _RUN_HERE,
+    ),
+    Check(
+        "deep-copy-speed",
+        "moving data",
+        "Copies between GPUs run at the links' speed.",
+        "A pair at half speed is a link or a redirect: all ranks wait for it.",
+        "Reported: 39 to 56 GB/s on healthy hosts of eight RTX PRO 6000 (rtx6kpro).",
+    ),
+    Check(
+        "deep-init",
+        "moving data",
+        "All ranks find each other.",
+        "A rank that waits for another one waits for ever, at full load.",
+        _RUN_HERE,
+    ),
+    Check(
+        "deep-all-reduce",
+        "moving data",
+        "An all-reduce of every size gives the right sum on every rank.",
+        "This is what hangs on hosts where every tool says OK; wrong sums are garbled answers.",
+        _RUN_HERE,
+    ),
+    Check(
+        "deep-all-reduce-speed",
+        "moving data",
+        "An all-reduce runs as fast as on healthy hosts.",
+        "Each token waits for two of them a layer.",
+        "Reported: busbw 37.6 to 41.1 GB/s on healthy hosts of eight RTX PRO 6000 (rtx6kpro).",
+    ),
+)
+
+
+def every_check() -> tuple[Check, ...]:
+    """All checks, those of `--deep` too."""
+    return (*checks(), *LIVE)
 
 
 @cache
 def checks() -> tuple[Check, ...]:
-    """All of them, in the order in which they are reported."""
+    """All that judge facts, in the order in which they are reported."""
     return tuple(
         _check(function, module)
         for module in MODULES
@@ -96,7 +148,7 @@ def _check(function: Callable[[Host, Plan], Verdict], module: ModuleType) -> Che
 
 def known_ids(ids: Iterable[str]) -> None:
     """Raises RefusalError (usage) for an id that no check has."""
-    every = [check.id for check in checks()]
+    every = [check.id for check in every_check()]
     for id in ids:
         if id not in every:
             near = difflib.get_close_matches(id, every, n=1)
@@ -122,6 +174,7 @@ def judge(
 
 
 def _finding(check: Check, host: Host, plan: Plan, allowed: bool) -> Finding:
+    assert check.judge is not None
     try:
         said = check.judge(host, plan)
     except UnobservedError as error:

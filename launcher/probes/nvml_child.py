@@ -309,7 +309,7 @@ def _recovery(device: Any) -> str:
         for name in vars(nvml)
         if re.match("NVML_GPU_RECOVERY_ACTION_", name)
     }
-    return names.get(value.value.uiVal, f"unknown ({value.value.uiVal})")
+    return str(names.get(value.value.uiVal, f"unknown ({value.value.uiVal})"))
 
 
 def _addressing(device: Any) -> str:

@@ -1,0 +1,90 @@
+"""`doctor --deep`: proves by moving data what no table can tell. A step that does not end becomes a finding."""
+
+from __future__ import annotations
+
+import select
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from launcher.errors import RefusalError
+from launcher.facts import Host
+from launcher.plan import Plan
+from launcher.process import Session
+from launcher.proof import IMPORT_DEADLINE, MARK, Proof, findings
+from launcher.report import Finding
+
+IN_USE = 1 << 30  # bytes of a GPU that something else holds
+
+
+def deep(
+    plan: Plan,
+    ranks: int,
+    host: Host,
+    environ: Mapping[str, str],
+    *,
+    backend: str,
+    deadline: float,
+    tell: Callable[[str], None],
+) -> list[Finding]:
+    """Prove copies and all-reduce over `ranks` ranks with the plan's environment; `deadline` seconds a step.
+
+    Raises RefusalError while something else uses the GPUs. Nothing is left of it, however it ends.
+    """
+    if backend == "nccl":
+        _require_idle(host)
+    with tempfile.TemporaryDirectory(prefix="glm5-deep-") as folder:
+        program = str(Path(__file__).with_name("deep_rank.py"))
+        argv = [plan.python, program, backend, str(ranks), folder]
+        session = Session(argv, {**environ, **plan.env, "PYTHONUNBUFFERED": "1"})
+        try:
+            proof = _watch(session, deadline, ranks, tell)
+        finally:
+            session.kill()
+            while session.listen():
+                select.select([session.control], [], [], 1.0)
+                for _ in session.pieces():
+                    pass
+            died = session.close()
+    if not proof.steps:
+        proof.ended[-1] = died.how
+    return findings(proof, ranks, host, plan, backend, deadline)
+
+
+def _require_idle(host: Host) -> None:
+    for gpu in host.driver.gpus.otherwise(()):
+        for process in gpu.processes.otherwise(()):
+            raise RefusalError(
+                f"GPU {gpu.index} is in use by pid {process.pid} ({process.name or 'unknown'})",
+                fix="stop it first (`glm5-serve down`): --deep needs the GPUs for itself",
+            )
+        if gpu.memory_used.otherwise(0) > IN_USE:
+            raise RefusalError(
+                f"GPU {gpu.index} has {gpu.memory_used.get() >> 20} MiB in use",
+                fix="`fuser -v /dev/nvidia*` finds who holds it",
+            )
+
+
+def _watch(session: Session, deadline: float, ranks: int, tell: Callable[[str], None]) -> Proof:
+    """Read until the last process is gone, a step took too long, or a rank ended and left the others waiting."""
+    proof = Proof()
+    rest = b""
+    last, since = "import", time.monotonic()
+    while True:
+        select.select([session.control.fileno(), session.output], [], [], 0.2)
+        alive = session.listen()
+        for piece in session.pieces():
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                if line.startswith(MARK.encode()):
+                    proof.hear(line.decode().removeprefix(MARK))
+        now = next(reversed(proof.steps), "import")
+        if now != last:
+            last, since = now, time.monotonic()
+            tell(f"deep     {now}")
+        if not alive or any(rank >= 0 for rank in proof.ended):
+            return proof
+        if time.monotonic() - since > (IMPORT_DEADLINE if last == "import" else deadline):
+            proof.hung = last
+            return proof

@@ -1,0 +1,194 @@
+"""What `doctor --deep` saw ranks do, and what that proves. Pure."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass, field
+
+from launcher.checks import LIVE, Check, judge
+from launcher.facts import Host
+from launcher.plan import Plan
+from launcher.report import Finding, Severity
+
+# As deep_rank.py has them, which runs in the engine's interpreter and cannot share them.
+MARK = "@deep "
+COPY = 64 << 20  # bytes
+SIZES = (8, 64, 512, 4096, 32768, 262144, 2097152, 16777216, 67108864)  # bytes
+
+IMPORT_DEADLINE = 120.0  # seconds; torch from a cold disk
+# Healthy 8x RTX PRO 6000 hosts (reported, rtx6kpro): pairs 53-56 GB/s behind one switch, 39-51 across sockets;
+# all-reduce busbw 37.6-41.1 GB/s (22.2 on Turin with NCCL's default channels), 32 KiB in 26-48 us.
+HEALTHY_COPY, HEALTHY_BUSBW = 39.0, 37.6
+
+# The checks that explain a hang or wrong data between GPUs, the most frequent cause first.
+EXPLAIN = (
+    "iommu-translation",
+    "acs-redirect",
+    "kernel-iommu-faults",
+    "kernel-xid",
+    "driver-fabric",
+    "driver-hmm",
+    "p2p-status",
+    "nccl-masked",
+    "nccl-interface",
+    "nccl-files",
+    "nccl-shared-memory",
+)
+
+
+@dataclass
+class Step:
+    """One step of the proof: who began it, how long it took whom, what was wrong for whom."""
+
+    began: set[int] = field(default_factory=set)
+    seconds: dict[int, float | None] = field(default_factory=dict)
+    wrong: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class Proof:
+    """What the ranks said so far."""
+
+    steps: dict[str, Step] = field(default_factory=dict)
+    ended: dict[int, str] = field(default_factory=dict)  # who did not end well, and how
+    torch: str = "torch"
+    hung: str | None = None  # the step that did not end in time
+
+    def hear(self, line: str) -> None:
+        """Take in one line."""
+        match json.loads(line):
+            case {"step": str(name), "rank": int(rank), "done": True, "seconds": seconds, "wrong": wrong}:
+                step = self.steps.setdefault(name, Step())
+                step.seconds[rank] = seconds
+                if wrong:
+                    step.wrong[rank] = wrong
+            case {"step": str(name), "rank": int(rank)}:
+                self.steps.setdefault(name, Step()).began.add(rank)
+            case {"rank": int(rank), "error": str(error)}:
+                self.ended[rank] = error
+            case {"rank": int(rank), "died": int(status)}:
+                how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+                self.ended.setdefault(rank, how)
+            case {"torch": str(version)}:
+                self.torch = f"torch {version}"
+
+    def like(self, kind: str) -> dict[str, Step]:
+        """The steps of a kind that were begun: copy, all-reduce, init."""
+        return {name: step for name, step in self.steps.items() if name.split()[0] == kind}
+
+
+Said = tuple[Severity, str]
+
+
+def findings(proof: Proof, ranks: int, host: Host, plan: Plan, backend: str, deadline: float) -> list[Finding]:
+    """What the proof says; what was not reached is unknown, never fine."""
+    trouble = _trouble(proof, ranks, deadline)
+    copies, init, reduces = proof.like("copy"), proof.like("init"), proof.like("all-reduce")
+    said = {
+        "deep-start": _stage(proof.like("import"), trouble, {"import"}, proof.torch),
+        "deep-copy": _stage(copies, trouble, {"copy"}, f"{ranks * (ranks - 1)} pairs, data unchanged"),
+        "deep-copy-speed": _copy_speed(copies, backend),
+        "deep-init": _stage(init, trouble, {"init"}, f"{ranks} ranks over {backend}"),
+        "deep-all-reduce": _stage(reduces, trouble, {"all-reduce"}, f"{len(SIZES)} sizes, 8 B to 64 MiB, exact"),
+        "deep-all-reduce-speed": _reduce_speed(reduces, ranks, backend),
+    }
+    if trouble and said["deep-all-reduce"][0] is Severity.OK:
+        said["deep-all-reduce"] = (Severity.UNKNOWN, f"not all of it was reached: {trouble[1]}")
+    cause, fix = likely(host, plan)
+    return [_finding(live, said[live.id], cause, fix) for live in LIVE]
+
+
+def _finding(live: Check, said: Said, cause: str, fix: str) -> Finding:
+    severity, evidence = said
+    if live.id == "deep-start":
+        fix = "install torch for this host's CUDA in the engine, or set engine.python"
+    elif severity is Severity.FAIL:
+        evidence = f"{evidence}; likely cause: {cause}"
+    mend = fix if severity in (Severity.WARN, Severity.FAIL) else ""
+    return Finding(live.id, severity, live.title, evidence, mend, live.why, live.group)
+
+
+def _trouble(proof: Proof, ranks: int, deadline: float) -> tuple[str, str] | None:
+    """The kind of step at which it ended, and in what words."""
+    last = next(reversed(proof.steps), "import")
+    wrong = [(name, step) for name, step in proof.steps.items() if step.wrong]
+    if wrong:
+        name, step = wrong[0]
+        rank, what = next(iter(step.wrong.items()))
+        return name.split()[0], f"{_in_words(name)}{_of(rank)}: {what}"
+    if proof.ended:
+        rank, how = next(iter(proof.ended.items()))
+        return last.split()[0], f"{_in_words(last)}{_of(rank)}: {how}"
+    if proof.hung:
+        step = proof.steps.get(proof.hung, Step())
+        silent = sorted(step.began - set(step.seconds)) or sorted(set(range(ranks)) - step.began)
+        who = f"; no answer from rank {', '.join(map(str, silent))}" if silent and silent[0] >= 0 else ""
+        limit = IMPORT_DEADLINE if proof.hung == "import" else deadline
+        return proof.hung.split()[0], f"{_in_words(proof.hung)} did not end within {limit:g} s{who}"
+    return None
+
+
+def _of(rank: int) -> str:
+    return f" on rank {rank}" if rank >= 0 else ""
+
+
+def _in_words(name: str) -> str:
+    """A step as an operator says it: "all-reduce of 2 MiB"."""
+    kind, _, rest = name.partition(" ")
+    if kind == "all-reduce":
+        size = int(rest)
+        unit = next((f"{size >> shift} {word}" for shift, word in ((20, "MiB"), (10, "KiB")) if size >> shift), "")
+        return f"all-reduce of {unit or f'{size} B'}"
+    if kind == "copy":
+        return f"copy from GPU {rest.replace('->', ' to ')}"
+    return "finding each other" if kind == "init" else f"{kind} of torch"
+
+
+def _stage(steps: dict[str, Step], trouble: tuple[str, str] | None, kinds: set[str], fine: str) -> Said:
+    if trouble and trouble[0] in kinds:
+        return Severity.FAIL, trouble[1]
+    if not steps:
+        return Severity.UNKNOWN, f"not reached: {trouble[1]}" if trouble else "not reached"
+    return Severity.OK, fine
+
+
+def _copy_speed(copies: dict[str, Step], backend: str) -> Said:
+    taken = {name: max(filter(None, step.seconds.values()), default=0.0) for name, step in copies.items()}
+    speeds = {name: COPY / seconds / 1e9 for name, seconds in taken.items() if seconds}
+    if not speeds:
+        return Severity.UNKNOWN, "not measured" + (": gloo goes through the host" if backend == "gloo" else "")
+    slow = min(speeds, key=lambda name: speeds[name])
+    median = statistics.median(speeds.values())
+    text = f"{speeds[slow]:.1f} GB/s ({slow}) to {max(speeds.values()):.1f}, median {median:.1f}"
+    text += "; healthy 8x RTX PRO 6000 hosts: 39-51 across sockets, 53-56 behind one switch"
+    return Severity.WARN if speeds[slow] < HEALTHY_COPY / 2 else Severity.OK, text
+
+
+def _reduce_speed(reduces: dict[str, Step], ranks: int, backend: str) -> Said:
+    taken = {
+        int(name.split()[1]): max(filter(None, step.seconds.values()), default=0.0)
+        for name, step in reduces.items()
+        if len(step.seconds) == ranks
+    }
+    if not taken.get(SIZES[-1]):
+        return Severity.UNKNOWN, "not measured"
+    busbw = 2 * (ranks - 1) / ranks * SIZES[-1] / taken[SIZES[-1]] / 1e9
+    text = f"busbw {busbw:.1f} GB/s at 64 MiB, {taken[32768] * 1e6:.0f} us at 32 KiB over {backend}"
+    if backend == "nccl" and ranks == 8:
+        text += "; healthy 8x RTX PRO 6000 hosts: 37.6-41.1 GB/s, 26-48 us"
+        return Severity.WARN if busbw < HEALTHY_BUSBW / 2 else Severity.OK, text
+    return Severity.OK, text
+
+
+def likely(host: Host, plan: Plan) -> tuple[str, str]:
+    """The cause that the facts suggest for data that does not arrive, and what mends it."""
+    judged = judge(host, plan, only=EXPLAIN)
+    seen = {found.id: found for found in judged if found.severity in (Severity.WARN, Severity.FAIL)}
+    for id in EXPLAIN:
+        if id in seen:
+            return f"{id}, {seen[id].evidence}", seen[id].fix
+    return (
+        "none that the facts show",
+        "try `--set env.NCCL_P2P_DISABLE=1`: if it passes with that, peer-to-peer is at fault; see the kernel log",
+    )

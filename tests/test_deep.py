@@ -1,0 +1,212 @@
+"""`doctor --deep`: ranks of the real torch over gloo that hang, die and answer wrongly, and what is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import until
+from rig.healthy import having, host, plan, with_function, with_gpus
+
+from launcher import deep_rank, proof
+from launcher.checks import LIVE
+from launcher.deep import deep
+from launcher.errors import RefusalError
+from launcher.facts import Host, Process
+from launcher.proof import Proof, findings, likely
+from launcher.report import Finding, Severity
+
+ENGINE = Path.home() / ".cache/glm5-serve/cpu-demo/engine/bin/python"
+OK, WARN, UNKNOWN, FAIL = Severity
+TRANSLATED = with_function(host(), "0000:17:00.0", iommu_type="DMA-FQ")
+
+
+def run(
+    python: Path | str, ranks: int = 2, fault: str = "", deadline: float = 3.0, seen: Host | None = None
+) -> Any:
+    """The findings of one proof by their ids, and the steps that were told."""
+    told: list[str] = []
+    asked = replace(plan(), argv=(str(python), *plan().argv[1:]))
+    environ = {**os.environ, "GLM5_DEEP_FAULT": fault, "GLM5_DEEP_TEST": "1"}
+    found = deep(asked, ranks, seen or host(), environ, backend="gloo", deadline=deadline, tell=told.append)
+    assert not left(), "a rank outlived its proof"
+    return {one.id: one for one in found}, told
+
+
+def left() -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("GLM5_DEEP_TEST") and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture
+def engine() -> Path:
+    if not ENGINE.exists():
+        pytest.skip("the real engine is not installed (make engine)")
+    return ENGINE
+
+
+@pytest.mark.engine
+def test_four_sound_ranks_prove_every_step(engine: Path) -> None:
+    found, told = run(engine, ranks=4, deadline=30)
+
+    assert {id: one.severity for id, one in found.items() if id != "deep-copy-speed"} == {
+        "deep-start": OK,
+        "deep-copy": OK,
+        "deep-init": OK,
+        "deep-all-reduce": OK,
+        "deep-all-reduce-speed": OK,
+    }
+    assert found["deep-copy"].evidence == "12 pairs, data unchanged"
+    assert told[0] == "deep     init"
+    assert told[-1] == "deep     all-reduce 67108864"
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("fault", "id", "words"),
+    [
+        (
+            "hang:1@all-reduce 2097152",
+            "deep-all-reduce",
+            "all-reduce of 2 MiB did not end within 3 s",
+        ),
+        (
+            "wrong:0@all-reduce 512",
+            "deep-all-reduce",
+            ": 128 of 128 numbers, the first",
+        ),
+        ("die:1@all-reduce 64", "deep-all-reduce", "all-reduce of 64 B on rank 1: was killed by signal 9"),
+        ("hang:0@init", "deep-init", "finding each other did not end within 3 s"),
+        ("hang:1@copy 0->1", "deep-copy", "copy from GPU 0 to 1 did not end within 3 s"),
+        ("wrong:1@copy 1->0", "deep-copy", "copy from GPU 1 to 0 on rank 0: other data arrived than was sent"),
+    ],
+)
+def test_a_fault_is_named_by_its_step_and_nothing_is_left(engine: Path, fault: str, id: str, words: str) -> None:
+    found, _ = run(engine, fault=fault)
+
+    assert found[id].severity is FAIL
+    assert words in found[id].evidence
+    assert found[id].fix
+    order = [live.id for live in LIVE if not live.id.endswith("speed")]
+    assert all(found[later].severity in (UNKNOWN, OK) for later in order[order.index(id) + 1 :])
+
+
+@pytest.mark.engine
+def test_a_hang_on_a_translated_host_names_the_translation(engine: Path) -> None:
+    found, _ = run(engine, fault="hang:0@all-reduce 8", seen=TRANSLATED)
+
+    assert (
+        "likely cause: iommu-translation, 0000:17:00.0: group 7 is of type DMA-FQ"
+        in found["deep-all-reduce"].evidence
+    )
+    assert found["deep-all-reduce"].fix.startswith("add iommu=pt")
+
+
+@pytest.mark.engine
+def test_nothing_outlives_a_doctor_that_is_killed(engine: Path, tmp_path: Path) -> None:
+    program = tmp_path / "doctor.py"
+    program.write_text(f"""
+import os, sys
+from dataclasses import replace
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from rig.healthy import host, plan
+from launcher.deep import deep
+asked = replace(plan(), argv=({str(engine)!r}, *plan().argv[1:]))
+deep(asked, 2, host(), os.environ, backend="gloo", deadline=600, tell=lambda line: print(line, flush=True))
+""")
+    environ = {**os.environ, "GLM5_DEEP_FAULT": "hang:1@all-reduce 8", "GLM5_DEEP_TEST": "1"}
+    doctor = subprocess.Popen([sys.executable, program], env=environ, stdout=subprocess.PIPE, text=True)
+    assert doctor.stdout is not None
+    until(lambda: "all-reduce 8" in doctor.stdout.readline(), "the ranks are at it")
+    doctor.send_signal(signal.SIGKILL)
+    doctor.wait()
+    doctor.stdout.close()
+
+    until(lambda: not left(), "the ranks are gone")
+
+
+def test_an_interpreter_without_torch_says_so() -> None:
+    found, _ = run(sys.executable)
+
+    assert found["deep-start"].severity is FAIL
+    assert "ModuleNotFoundError: No module named 'torch'" in found["deep-start"].evidence
+    assert found["deep-all-reduce"].severity is UNKNOWN
+
+
+def test_an_interpreter_that_is_missing_says_so() -> None:
+    found, _ = run("/nowhere/python")
+
+    assert "could not be executed" in found["deep-start"].evidence
+
+
+@pytest.mark.parametrize(
+    ("busy", "words"),
+    [
+        (
+            with_gpus(host(), 3, processes=(Process(4242, 90 << 30, "sglang"),)),
+            "GPU 3 is in use by pid 4242 (sglang)",
+        ),
+        (with_gpus(host(), 3, memory_used=6 << 30), "GPU 3 has 6144 MiB in use"),
+    ],
+)
+def test_gpus_that_something_uses_are_left_alone(busy: Host, words: str) -> None:
+    with pytest.raises(RefusalError, match=words.replace("(", r"\(").replace(")", r"\)")):
+        deep(plan(), 8, busy, os.environ, backend="nccl", deadline=1, tell=print)
+
+
+def test_program_and_reader_mean_the_same_sizes() -> None:
+    assert (deep_rank.MARK, deep_rank.COPY, deep_rank.SIZES) == (proof.MARK, proof.COPY, proof.SIZES)
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause"),
+    [
+        (TRANSLATED, "iommu-translation"),
+        (with_function(host(), "0000:10:01.1", acs=("ReqRedir",)), "acs-redirect"),
+        (having(with_gpus(host(), 3, addressing="hmm"), driver__hmm_disabled=False), "driver-hmm"),
+        (host(), "none that the facts show"),
+        (Host(), "none that the facts show"),
+    ],
+)
+def test_the_likely_cause_comes_from_the_facts(seen: Host, cause: str) -> None:
+    assert likely(seen, plan())[0].startswith(cause)
+
+
+def said(*lines: str, backend: str = "nccl", ranks: int = 8) -> dict[str, Finding]:
+    seen = Proof()
+    for line in lines:
+        seen.hear(line)
+    return {one.id: one for one in findings(seen, ranks, host(), plan(), backend, 30)}
+
+
+def copied(one: int, two: int, gbps: float) -> str:
+    seconds = proof.COPY / gbps / 1e9
+    return f'{{"step": "copy {one}->{two}", "rank": -2, "done": true, "seconds": {seconds}, "wrong": null}}'
+
+
+def test_copies_are_measured_beside_what_healthy_hosts_show() -> None:
+    slow = said(copied(0, 1, 54), copied(0, 4, 41), copied(0, 5, 3))["deep-copy-speed"]
+    fine = said(copied(0, 1, 54), copied(0, 4, 41))["deep-copy-speed"]
+
+    assert (slow.severity, fine.severity) == (WARN, OK)
+    assert slow.evidence.startswith("3.0 GB/s (copy 0->5) to 54.0, median 41.0; healthy")
+
+
+def test_what_was_not_reached_is_never_fine() -> None:
+    found = said('{"step": "import", "rank": -1}', '{"rank": -1, "error": "OSError: no libcudart"}')
+
+    assert found["deep-start"].evidence == "import of torch: OSError: no libcudart"
+    assert {one.severity for id, one in found.items() if id != "deep-start"} == {UNKNOWN}
