@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,11 @@ from launcher.facts import Model, known
 from launcher.probes.checkpoint import checkpoint
 
 CONFIG = {"architectures": ["GlmMoeDsaForCausalLM"], "model_type": "glm_moe_dsa", "num_hidden_layers": 78}
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+# What a probe reads may be anything: each example is one folder, changed again and again.
+ANYTHING = settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def weights(path: Path, *names: str, size: int = 64) -> Path:
@@ -23,11 +30,25 @@ def weights(path: Path, *names: str, size: int = 64) -> Path:
         name: {"dtype": "U8", "shape": [size], "data_offsets": [at * size, (at + 1) * size]}
         for at, name in enumerate(names)
     }
-    header = json.dumps({"__metadata__": {"format": "pt"}, **tensors}).encode()
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header)
-        file.truncate(8 + len(header) + size * len(names))
+    raw(path, {"__metadata__": {"format": "pt"}, **tensors}, size * len(names))
     return path
+
+
+def raw(path: Path, header: Any, data: int) -> None:
+    """A file with any header and as many bytes of data."""
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + data)
+
+
+def index(folder: Path, **files: list[str]) -> None:
+    """The index of a checkpoint: the tensors of each file, whose names lack their ending here."""
+    placed = {name: f"{file}.safetensors" for file, names in files.items() for name in names}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": placed}))
+
+
+FIRST, SECOND = ["model.layers.0.w", "model.layers.1.w"], ["model.layers.77.w", "lm_head.w"]
 
 
 @pytest.fixture
@@ -36,17 +57,13 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "GLM-5-NVFP4"
     made.mkdir()
     (made / "config.json").write_text(json.dumps(CONFIG))
-    (made / "hf_quant_config.json").write_text('{"quantization": {"quant_algo": "NVFP4"}}')
+    (made / "hf_quant_config.json").write_text(
+        '{"quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"}}'
+    )
     (made / "tokenizer.json").write_text("{}")
-    weights(made / "model-1.safetensors", "model.layers.0.w", "model.layers.1.w")
-    weights(made / "model-2.safetensors", "model.layers.77.w", "lm_head.w")
-    index = {
-        "model.layers.0.w": "model-1.safetensors",
-        "model.layers.1.w": "model-1.safetensors",
-        "model.layers.77.w": "model-2.safetensors",
-        "lm_head.w": "model-2.safetensors",
-    }
-    (made / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    weights(made / "m1.safetensors", *FIRST)
+    weights(made / "m2.safetensors", *SECOND)
+    index(made, m1=FIRST, m2=SECOND)
     return made
 
 
@@ -54,34 +71,78 @@ def look(folder: Path) -> Model:
     return checkpoint(str(folder), {"HOME": "/nowhere"})
 
 
+def hub(folder: Path, cache: Path) -> Path:
+    """The folder as a snapshot in a hub's cache: links to blobs, as huggingface_hub makes them."""
+    repository = cache / "models--org--GLM"
+    snapshot = repository / "snapshots/abc123"
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("abc123")
+    (repository / "blobs").mkdir()
+    for path in folder.iterdir():
+        path.rename(repository / "blobs" / f"etag-{path.name}")
+        (snapshot / path.name).symlink_to(f"../../blobs/etag-{path.name}")
+    return repository
+
+
 def test_a_whole_checkpoint_is_whole(folder: Path) -> None:
     seen = look(folder)
 
-    assert (seen.missing, seen.broken, seen.pointers, seen.incomplete) == (
-        known(()),
-        known({}),
-        known(()),
-        known(()),
-    )
+    assert (seen.missing, seen.broken) == (known(()), known({}))
+    assert (seen.pointers, seen.incomplete) == (known(()), known(()))
     assert (seen.shards, seen.quantisation, seen.mtp) == (known(2), known("NVFP4"), known(False))
-    assert seen.config.get()["architectures"] == "GlmMoeDsaForCausalLM"
+    assert seen.tokenizer == known(("tokenizer.json",))
     assert seen.bytes.get() == sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
-def test_a_file_that_is_missing_is_named(folder: Path) -> None:
-    (folder / "model-2.safetensors").unlink()
+def test_the_config_is_told_by_what_matters_of_it(folder: Path) -> None:
+    more = {
+        "hidden_size": 6144,
+        "torch_dtype": None,
+        "layer_types": ["a"],
+        "quantization_config": {"quant_algo": "X"},
+    }
+    (folder / "config.json").write_text(json.dumps(CONFIG | more))
 
-    assert look(folder).missing == known(("model-2.safetensors",))
+    assert look(folder).config.get() == {
+        "architectures": "GlmMoeDsaForCausalLM",
+        "model_type": "glm_moe_dsa",
+        "num_hidden_layers": "78",
+        "hidden_size": "6144",
+        "quantization_config.quant_algo": "X",
+        "hf_quant_config.quant_algo": "NVFP4",
+        "hf_quant_config.kv_cache_quant_algo": "FP8",
+    }
+
+
+def test_a_checkpoint_of_one_file_needs_no_index(folder: Path) -> None:
+    for name in ("m2.safetensors", "model.safetensors.index.json"):
+        (folder / name).unlink()
+    seen = look(folder)
+
+    assert (seen.shards, seen.missing, seen.broken, seen.mtp) == (known(1), known(()), known({}), known(False))
+
+
+def test_a_file_that_is_missing_is_named(folder: Path) -> None:
+    (folder / "m2.safetensors").unlink()
+
+    assert look(folder).missing == known(("m2.safetensors",))
+
+
+def test_files_that_the_index_does_not_name_are_not_loaded_and_not_counted(folder: Path) -> None:
+    whole = look(folder)
+    (folder / "consolidated.safetensors").write_bytes(b"of another format")
+
+    assert look(folder) == whole
 
 
 def test_a_download_that_was_cut_short_is_told_by_its_length(folder: Path) -> None:
-    path = folder / "model-2.safetensors"
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - 10)
+    path = folder / "m2.safetensors"
+    size = path.stat().st_size
+    os.truncate(path, size - 10)
 
-    assert look(folder).broken.get() == {
-        "model-2.safetensors": "has 118 bytes of data, its header says 128 bytes: the download did not finish"
-    }
+    said = f"is {size - 10} bytes, its header says {size} bytes (10 bytes more): the download did not finish"
+    assert look(folder).broken == known({path.name: said})
 
 
 @pytest.mark.parametrize(
@@ -91,43 +152,88 @@ def test_a_download_that_was_cut_short_is_told_by_its_length(folder: Path) -> No
         (b"\xff" * 40, "tell a header of"),
         (struct.pack("<Q", 4) + b"oops", "not JSON"),
         (struct.pack("<Q", 2) + b"[]", "no table"),
-        (struct.pack("<Q", 10) + b'{"a": {}} ', "without its place"),
-        (struct.pack("<Q", 2) + b"{}more", "something was appended"),
+        (struct.pack("<Q", 2) + b"{}more", "(4 bytes less): something was appended"),
     ],
 )
 def test_a_file_that_is_no_weights_is_broken(folder: Path, bytes_: bytes, words: str) -> None:
-    (folder / "model-1.safetensors").write_bytes(bytes_)
+    (folder / "m1.safetensors").write_bytes(bytes_)
 
-    assert words in look(folder).broken.get()["model-1.safetensors"]
+    assert words in look(folder).broken.get()["m1.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("spans", "words"),
+    [
+        ([[0, 8], [8, 16]], ""),
+        ([[8, 16], [0, 8], [16, 16]], ""),
+        ([[0, 8], [9, 16]], "leave holes"),
+        ([[0, 9], [8, 16]], "overlap"),
+        ([[1, 16]], "leave holes"),
+        ([[0, 16.0]], "without its place"),
+        ([[0, 1 << 70]], "without its place"),
+        ([["a", "b"]], "without its place"),
+        ([[0]], "without its place"),
+        ([None], "without its place"),
+    ],
+)
+def test_the_tensors_of_a_file_follow_each_other(folder: Path, spans: list[Any], words: str) -> None:
+    (folder / "model.safetensors.index.json").unlink()
+    raw(folder / "m1.safetensors", {f"t{at}": {"data_offsets": span} for at, span in enumerate(spans)}, 16)
+    broken = look(folder).broken.get()
+
+    assert words in broken.get("m1.safetensors", "") if words else not broken
 
 
 def test_a_tensor_that_is_not_where_the_index_says_is_told(folder: Path) -> None:
-    weights(folder / "model-1.safetensors", "model.layers.0.w")
+    weights(folder / "m1.safetensors", "model.layers.0.w")
 
-    assert "model.layers.1.w (1 tensors missing)" in look(folder).broken.get()["model-1.safetensors"]
-
-
-def test_a_git_lfs_pointer_is_no_broken_file_but_a_pointer(folder: Path) -> None:
-    (folder / "model-1.safetensors").write_text(
-        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    assert look(folder).broken == known(
+        {"m1.safetensors": "does not hold model.layers.1.w (1 tensors are missing)"}
     )
+
+
+@pytest.mark.parametrize("name", ["m1.safetensors", "tokenizer.json"])
+def test_a_git_lfs_pointer_is_no_broken_file_but_a_pointer(folder: Path, name: str) -> None:
+    (folder / name).write_text(POINTER)
     seen = look(folder)
 
-    assert (seen.pointers, seen.broken) == (known(("model-1.safetensors",)), known({}))
+    assert (seen.pointers, seen.broken) == (known((name,)), known({}))
 
 
-@pytest.mark.parametrize("name", ["model-3.safetensors.incomplete", "x.part", "y.aria2"])
+@pytest.mark.parametrize(
+    "name", ["m3.safetensors.incomplete", "x.part", "y.aria2", ".cache/huggingface/download/a/x.incomplete"]
+)
 def test_an_unfinished_download_is_seen(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).touch()
 
     assert look(folder).incomplete == known((name,))
 
 
-@pytest.mark.parametrize("name", ["model.layers.78.mlp.w", "mtp.w", "model.nextn.w", "model.layers.78.eh_proj.w"])
-def test_the_mtp_layer_is_known_by_its_weights(folder: Path, name: str) -> None:
-    weights(folder / "model-3.safetensors", name)
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("model.layers.78.mlp.experts.3.w", True),
+        ("mtp.w", True),
+        ("model.nextn_layer.w", True),
+        ("model.layers.77.eh_proj.w", True),
+        ("model.layers.77.mlp.experts.78.w", False),
+    ],
+)
+@pytest.mark.parametrize("indexed", [True, False])
+def test_the_mtp_layer_is_known_by_its_weights(folder: Path, name: str, there: bool, indexed: bool) -> None:
+    weights(folder / "m3.safetensors", name)
+    index(folder, m1=FIRST, m2=SECOND, m3=[name])
+    if not indexed:
+        (folder / "model.safetensors.index.json").unlink()
 
-    assert look(folder).mtp == known(True)
+    assert look(folder).mtp == known(there)
+
+
+def test_a_config_without_its_layers_does_not_tell_about_mtp(folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+
+    assert look(folder).mtp.unknown == "config.json does not say num_hidden_layers"
 
 
 @pytest.mark.parametrize(
@@ -144,74 +250,151 @@ def test_quantisation_is_what_the_files_claim(folder: Path, file: str, text: str
     assert look(folder).quantisation == known(said)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "\0", "[" * 100000])
+def test_quantisation_of_the_config_counts_where_modelopt_left_no_file(folder: Path) -> None:
+    (folder / "hf_quant_config.json").unlink()
+    (folder / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "fp8"}}))
+
+    assert look(folder).quantisation == known("fp8")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\0", "[" * 100000, "9" * 5000])
 def test_a_config_that_cannot_be_read_hides_only_what_depends_on_it(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     seen = look(folder)
 
     assert str(seen.config.unknown).startswith(f"{folder}/config.json: ")
-    assert seen.missing == known(())
+    assert seen.mtp.unknown == seen.config.unknown
+    assert (seen.missing, seen.quantisation) == (known(()), known("NVFP4"))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": []}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}'])
 def test_an_index_that_cannot_be_read_hides_what_is_missing(folder: Path, text: str) -> None:
     (folder / "model.safetensors.index.json").write_text(text)
+    seen = look(folder)
 
-    assert not look(folder).missing.known
+    assert "model.safetensors.index.json: " in str(seen.missing.unknown)
+    assert (seen.shards, seen.broken) == (known(2), known({}))
 
 
-@pytest.mark.parametrize("path", ["/nowhere/model", "./nowhere", "a/b/c", "x" * 5000])
+@pytest.mark.parametrize("path", ["/nowhere/model", "./nowhere", "a/b/c", "/" + "x" * 5000])
 def test_a_folder_that_is_not_there_is_named(path: str) -> None:
-    assert checkpoint(path, {}).path.unknown == f"the model folder {path} is not there"
+    seen = checkpoint(path, {})
+
+    assert seen.path.unknown == f"the model folder {path} is not there"
+    assert seen.shards.unknown == seen.path.unknown
 
 
-def test_a_hub_id_is_looked_up_in_the_cache(folder: Path, tmp_path: Path) -> None:
-    repository = tmp_path / "hub/models--org--GLM"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs/main").write_text("abc123")
-    (repository / "snapshots").mkdir()
-    (repository / "snapshots/abc123").symlink_to(folder)
+def test_a_file_in_place_of_the_folder_is_named(folder: Path) -> None:
+    path = folder / "config.json"
+
+    assert look(path).path.unknown == f"the model folder {path} is a file"
+
+
+@pytest.mark.parametrize(
+    ("variable", "below"),
+    [
+        ("HF_HUB_CACHE", ""),
+        ("HUGGINGFACE_HUB_CACHE", ""),
+        ("HF_HOME", "hub"),
+        ("XDG_CACHE_HOME", "huggingface/hub"),
+        ("HOME", ".cache/huggingface/hub"),
+    ],
+)
+def test_a_hub_id_is_looked_up_in_the_cache(folder: Path, tmp_path: Path, variable: str, below: str) -> None:
+    repository = hub(folder, tmp_path / "home" / below)
+    seen = checkpoint("org/GLM", {"HOME": "/nowhere", variable: str(tmp_path / "home")})
+
+    assert seen.path == known(str(repository / "snapshots/abc123"))
+    assert (seen.shards, seen.missing, seen.broken) == (known(2), known(()), known({}))
+
+
+def test_a_snapshot_whose_files_are_not_all_there_is_not_whole(folder: Path, tmp_path: Path) -> None:
+    repository = hub(folder, tmp_path / "hub")
+    (repository / "blobs/etag-m2.safetensors").rename(repository / "blobs/etag-m2.safetensors.incomplete")
     seen = checkpoint("org/GLM", {"HF_HUB_CACHE": str(tmp_path / "hub")})
 
-    assert seen.shards == known(2)
+    assert (seen.shards, seen.missing) == (known(1), known(("m2.safetensors",)))
+    assert seen.incomplete == known(("blobs/etag-m2.safetensors.incomplete",))
 
 
-def test_a_hub_id_that_is_not_cached_says_that_it_would_be_downloaded() -> None:
-    seen = checkpoint("org/GLM", {"HF_HOME": "/nowhere"})
+@pytest.mark.parametrize("revision", ["", "gone", "..", "../..", "/", "\0"])
+def test_a_hub_id_that_is_not_cached_says_that_it_would_be_downloaded(
+    folder: Path, tmp_path: Path, revision: str
+) -> None:
+    (hub(folder, tmp_path / "hub") / "refs/main").write_text(revision)
+    seen = checkpoint("org/GLM", {"HF_HOME": str(tmp_path)})
 
-    assert seen.path.unknown == "org/GLM is not in the Hugging Face cache (/nowhere/hub): SGLang would download it"
+    assert seen.path.unknown == (
+        f"org/GLM is not in the Hugging Face cache ({tmp_path}/hub): SGLang would download it"
+    )
+
+
+def test_a_disk_that_does_not_answer_costs_the_deadline(folder: Path) -> None:
+    """A pipe that nobody writes to is read for ever, as a file of a server that is gone."""
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    seen = checkpoint(str(folder), {}, deadline=0.2)
+    (folder / "config.json").write_text("{}")  # lets the reader go
+
+    assert seen.shards.unknown == f"the disk that has {folder} did not answer within 0.2 s"
+    assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
 def test_forty_seven_large_files_are_read_by_their_headers(folder: Path) -> None:
     """Sparse files of 9 GB each: only headers are read, or this would take minutes."""
-    for at in range(47):
-        weights(folder / f"big-{at}.safetensors", f"model.layers.{at}.experts", size=9 * 10**9)
+    names = {f"big{at}": [f"model.layers.{at}.mlp.experts.{expert}.w" for expert in range(9)] for at in range(47)}
+    index(folder, **names)
+    for file, tensors in names.items():
+        weights(folder / f"{file}.safetensors", *tensors, size=10**9)
+    os.truncate(folder / "big46.safetensors", 4 * 10**9)
+    seen = look(folder)
 
-    assert look(folder).bytes.get() > 420 * 10**9
-    assert look(folder).broken == known({})
+    assert (seen.shards, seen.missing) == (known(47), known(()))
+    assert seen.bytes.get() > 46 * 9 * 10**9
+    assert "is 4.00 GB, its header says 9.00 GB" in seen.broken.get()["big46.safetensors"]
 
 
-@settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
-@given(st.sampled_from(["config.json", "hf_quant_config.json", "model.safetensors.index.json"]), st.data())
-def test_any_json_in_any_file_is_survived(folder: Path, name: str, data: st.DataObject) -> None:
-    anything: st.SearchStrategy[Any] = st.recursive(
-        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
-    )
-    keys = st.sampled_from(
-        ["weight_map", "quantization", "quantization_config", "num_hidden_layers", "architectures"]
-    )
-    (folder / name).write_text(json.dumps(data.draw(st.dictionaries(keys, anything) | anything)))
-
-    assert look(folder).path.known
+KEYS = ["weight_map", "quantization", "quantization_config", "num_hidden_layers", "architectures", "quant_algo"]
 
 
-@settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+@ANYTHING
+@given(
+    st.sampled_from(["config.json", "hf_quant_config.json", "model.safetensors.index.json"]),
+    st.dictionaries(st.sampled_from(KEYS), JSON) | JSON,
 )
-@given(st.binary(max_size=200))
+def test_any_json_in_any_file_is_survived(folder: Path, name: str, said: Any) -> None:
+    before = (folder / name).read_bytes()
+    (folder / name).write_text(json.dumps(said))
+    seen = look(folder)
+    (folder / name).write_bytes(before)
+
+    assert (seen.path, seen.shards.known) == (known(str(folder)), True)
+
+
+@ANYTHING
+@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda text: struct.pack("<Q", len(text)) + text))
 def test_any_bytes_as_weights_are_survived(folder: Path, bytes_: bytes) -> None:
-    (folder / "model-1.safetensors").write_bytes(bytes_)
+    (folder / "m1.safetensors").write_bytes(bytes_)
+    seen = look(folder)
 
-    assert look(folder).broken.known
+    assert "m1.safetensors" in {*seen.broken.get(), *seen.pointers.get()}
+
+
+@ANYTHING
+@given(st.lists(st.lists(st.sampled_from([0, 8, 16, -1, 1 << 80, 0.5, 1e999, True, None, "8", [8]]), max_size=3)))
+def test_any_places_of_tensors_are_survived(folder: Path, spans: list[Any]) -> None:
+    raw(folder / "m1.safetensors", {str(at): {"data_offsets": span} for at, span in enumerate(spans)}, 16)
+
+    assert look(folder).broken.get()["m1.safetensors"]
+
+
+@ANYTHING
+@given(st.text() | st.text("ab./~\0\ud800"))
+def test_any_name_of_a_model_is_survived(name: str) -> None:
+    seen = checkpoint(name, {"HF_HUB_CACHE": "/nowhere"})
+
+    assert seen.path.known or seen.path == seen.shards

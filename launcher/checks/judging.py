@@ -73,9 +73,12 @@ def functions(host: Host, *kinds: str) -> list[Function]:
 
 
 def above_gpus(host: Host) -> list[Function]:
-    """The bridges above GPUs. Raises UnobservedError."""
+    """The bridges above GPUs. Raises UnobservedError, also where none is seen: a virtual machine hides them."""
     above = {bdf for gpu in functions(host, "gpu") for bdf in gpu.above}
-    return [function for function in functions(host) if function.bdf in above]
+    found = [function for function in functions(host) if function.bdf in above]
+    if not found:
+        raise UnobservedError("no bridge above a GPU is seen")
+    return found
 
 
 def told(found: Iterable[tuple[Gpu, object]]) -> str:

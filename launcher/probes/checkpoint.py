@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from launcher.facts import Fact, Model, known, unknown
 from launcher.probes import safetensors
 
-READERS = 16  # files whose headers are read at once: a network file system answers them in parallel
 POINTER = b"version https://git-lfs"
-UNFINISHED = ("*.incomplete", "*.part", "*.aria2", ".cache/huggingface/download/**/*.incomplete")
+MOST_POINTER = 1024  # bytes; git-lfs' own limit for its pointers
+UNFINISHED = (".incomplete", ".part", ".aria2")
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer.model",
@@ -28,81 +27,99 @@ SCALARS = (
     "model_type num_hidden_layers num_nextn_predict_layers max_position_embeddings hidden_size n_routed_experts "
     "kv_lora_rank index_topk torch_dtype dtype"
 ).split()
-_LAYER = re.compile(r"\blayers\.(\d+)\.")
-_MTP = re.compile(r"\b(mtp|nextn|eh_proj)\b")
+QUANTISATION = ("quant_method", "quant_algo", "kv_cache_quant_algo")
+_LAYER = re.compile(r"\blayers\.(\d{1,9})\b")
+_MTP = re.compile(r"mtp|nextn|eh_proj")
 
 
-def checkpoint(model: str, env: Mapping[str, str]) -> Model:
-    """What there is of a checkpoint: a folder, or a hub's `org/name` in the Hugging Face cache. Nothing raises."""
+def checkpoint(model: str, env: Mapping[str, str], deadline: float = 60.0) -> Model:
+    """What there is of a checkpoint: a folder, or a hub's `org/name` in the Hugging Face cache. Nothing raises.
+
+    Where the disk does not answer within `deadline` seconds, all is unknown.
+    """
+    seen: list[Model] = []
+    looking = Thread(target=lambda: seen.append(_look(model, env)), daemon=True)
+    looking.start()
+    looking.join(deadline)
+    return seen[0] if seen else _blind(f"the disk that has {model} did not answer within {deadline:g} s")
+
+
+def _look(model: str, env: Mapping[str, str]) -> Model:
     found = locate(model, env)
     if not found.known:
-        return _blind(str(found.unknown), found)
-    folder = Path(found.get())
+        return _blind(str(found.unknown))
     try:
-        return _folder(folder, _of_cache(folder))
+        return _folder(Path(found.get()))
     except OSError as error:
-        why = f"{error.filename or folder}: {(error.strerror or str(error)).lower()}"
-        return _blind(why, known(str(folder)))
+        why = f"{error.filename or found.get()}: {(error.strerror or str(error)).lower()}"
+        return _blind(why, path=found)
 
 
-def _blind(why: str, path: Fact[str]) -> Model:
-    """A checkpoint of which nothing can be said, for one reason."""
-    facts: dict[str, Any] = {part.name: unknown(why) for part in fields(Model)}
-    return Model(**facts | {"path": path})
+def _blind(why: str, **facts: Fact[Any]) -> Model:
+    return Model(**{part.name: unknown(why) for part in fields(Model)} | facts)
 
 
 def locate(model: str, env: Mapping[str, str]) -> Fact[str]:
-    """The folder that `model` means."""
+    """The folder that `model` means; as for SGLang, a folder comes before a hub id."""
     if os.path.isdir(model):  # noqa: PTH112  a name too long for a path is just no folder
         return known(model)
-    if model.startswith(("/", ".", "~")) or model.count("/") != 1:
+    if os.path.exists(model):  # noqa: PTH110
+        return unknown(f"the model folder {model} is a file")
+    if model.startswith(("/", ".", "~")) or model.count("/") > 1:
         return unknown(f"the model folder {model} is not there")
-    cache = env.get("HF_HUB_CACHE") or str(
-        Path(env.get("HF_HOME") or f"{env.get('HOME', '')}/.cache/huggingface", "hub")
-    )
-    repository = Path(cache) / f"models--{model.replace('/', '--')}"
+    cache = _hub_cache(env)
+    repository = Path(cache, f"models--{model.replace('/', '--')}")
     try:
         revision = (repository / "refs/main").read_text().strip()
-        if (repository / "snapshots" / revision).is_dir():
+        if revision.isalnum() and (repository / "snapshots" / revision).is_dir():
             return known(str(repository / "snapshots" / revision))
     except (OSError, ValueError):
         pass
     return unknown(f"{model} is not in the Hugging Face cache ({cache}): SGLang would download it")
 
 
-def _of_cache(folder: Path) -> list[str]:
-    """Parts of downloads beside a snapshot of the cache."""
-    blobs = folder.parents[1] / "blobs" if folder.parent.name == "snapshots" else None
-    return sorted(str(part) for part in blobs.glob("*.incomplete")) if blobs else []
+def _hub_cache(env: Mapping[str, str]) -> str:
+    """Where huggingface_hub keeps its downloads (its constants.py)."""
+    home = env.get("HOME") or os.path.expanduser("~")  # noqa: PTH111  never raises
+    caches = env.get("XDG_CACHE_HOME") or f"{home}/.cache"
+    hub = env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE")
+    chosen = hub or f"{env.get('HF_HOME') or f'{caches}/huggingface'}/hub"
+    return home + chosen[1:] if chosen.startswith("~/") else chosen
 
 
-def _folder(folder: Path, parts: Iterable[str]) -> Model:
-    config = _json(folder / "config.json")
-    shards = sorted(folder.glob("*.safetensors"))
-    pointers = {path.name for path in shards if _pointer(path)}
+def _folder(folder: Path) -> Model:
+    names = sorted(os.listdir(folder))  # noqa: PTH208  names, not paths
+    config, own = _json(folder / "config.json"), _own_quantisation(folder)
+    pointers = tuple(name for name in names if _is_pointer(folder / name))
     index = _index(folder)
-    headers, broken = _headers([path for path in shards if path.name not in pointers])
-    names = {name for tensors in headers.values() for name in tensors}
+    placed = index.otherwise({})
+    wanted = sorted(placed) or [name for name in names if name.endswith(".safetensors")]
+    sizes = {name: (folder / name).stat().st_size for name in wanted if (folder / name).is_file()}
+    broken, tensors = _walk(folder, {name: sizes[name] for name in sizes if name not in pointers}, placed)
     return Model(
         path=known(str(folder)),
-        config=_parsed(config, _scalars),
-        quantisation=_quantisation(folder, config),
-        shards=known(len(shards)),
-        bytes=known(sum(path.stat().st_size for path in shards)),
-        missing=_parsed(index, lambda files: tuple(sorted(set(files.values()) - {path.name for path in shards}))),
-        broken=known(broken | _absent(index, headers)),
-        pointers=known(tuple(sorted(pointers))),
-        incomplete=known(
-            tuple(sorted({path.name for mark in UNFINISHED for path in folder.glob(mark)} | set(parts)))
-        ),
-        mtp=_parsed(config, lambda said: _has_mtp(said, names)),
+        config=_scalars(config, own),
+        quantisation=_quantisation(config, own),
+        shards=known(len(sizes)),
+        bytes=known(sum(sizes.values())),
+        missing=known(tuple(name for name in wanted if name not in sizes))
+        if index.known
+        else unknown(_why(index)),
+        broken=known(broken),
+        pointers=known(pointers),
+        incomplete=known(tuple(_unfinished(folder, names))),
+        mtp=_mtp(config, tensors),
         tokenizer=known(tuple(name for name in TOKENIZER if (folder / name).is_file())),
     )
 
 
+def _why(fact: Fact[Any]) -> str:
+    return str(fact.unknown)
+
+
 def _json(path: Path) -> Fact[dict[str, Any]]:
     try:
-        said = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        said = safetensors.parse(path.read_bytes())
     except OSError as error:
         return unknown(f"{path}: {(error.strerror or str(error)).lower()}")
     except (ValueError, RecursionError):
@@ -110,83 +127,109 @@ def _json(path: Path) -> Fact[dict[str, Any]]:
     return known(said) if isinstance(said, dict) else unknown(f"{path}: no table")
 
 
-def _parsed(fact: Fact[Any], convert: Any) -> Fact[Any]:
-    return known(convert(fact.get())) if fact.known else unknown(str(fact.unknown))
+def _own_quantisation(folder: Path) -> Fact[dict[str, Any]]:
+    """What ModelOpt says in its own file, nothing where there is none."""
+    path = folder / "hf_quant_config.json"
+    said = _json(path) if path.exists() else known({})
+    return known(_table(said.get().get("quantization"))) if said.known else unknown(_why(said))
 
 
-def _scalars(config: dict[str, Any]) -> dict[str, str]:
-    found = {name: str(config[name]) for name in SCALARS if isinstance(config.get(name), str | int | float)}
-    if isinstance(names := config.get("architectures"), list):
-        found["architectures"] = ",".join(map(str, names))
-    return found
+def _table(said: Any) -> dict[str, Any]:
+    return said if isinstance(said, dict) else {}
 
 
-def _quantisation(folder: Path, config: Fact[dict[str, Any]]) -> Fact[str | None]:
+def _scalars(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[dict[str, str]]:
+    if not config.known:
+        return unknown(_why(config))
+    said = dict(config.get())
+    for place, table in (("quantization_config", said.get("quantization_config")), ("hf_quant_config", own.value)):
+        said |= {f"{place}.{name}": _table(table).get(name) for name in QUANTISATION}
+    if isinstance(names := said.get("architectures"), list):
+        said["architectures"] = ",".join(map(str, names))
+    wanted = [*SCALARS, "architectures", *(name for name in said if name.endswith(QUANTISATION))]
+    return known({name: str(said[name]) for name in wanted if isinstance(said.get(name), str | int | float)})
+
+
+def _quantisation(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[str | None]:
     """ModelOpt's own file first: it is what SGLang reads for modelopt_fp4."""
-    own = _json(folder / "hf_quant_config.json")
-    said = own.get().get("quantization") if own.known else None
-    if said is None and not config.known:
-        return unknown(str(config.unknown))
-    if said is None:
-        said = config.get().get("quantization_config")
-    if not isinstance(said, dict):
-        return known(None)
-    algorithm = said.get("quant_algo") or said.get("quant_method")
-    return known(str(algorithm) if algorithm else None)
+    for source in (own, config):
+        if not source.known:
+            return unknown(_why(source))
+        said = source.get() if source is own else _table(source.get().get("quantization_config"))
+        if algorithm := said.get("quant_algo") or said.get("quant_method"):
+            return known(str(algorithm))
+    return known(None)
 
 
-def _pointer(path: Path) -> bool:
-    if path.stat().st_size > 1024:
+def _is_pointer(path: Path) -> bool:
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_POINTER:
+            return False
+        with path.open("rb") as file:
+            return file.read(len(POINTER)) == POINTER
+    except OSError:
         return False
-    with path.open("rb") as file:
-        return file.read(len(POINTER)) == POINTER
 
 
-def _index(folder: Path) -> Fact[dict[str, str]]:
-    """Which file each tensor is in; a checkpoint of one file needs no index."""
+def _index(folder: Path) -> Fact[dict[str, list[str]]]:
+    """The tensors that each file shall hold; nothing where there is no index: one file needs none."""
     path = folder / "model.safetensors.index.json"
+    placed: dict[str, list[str]] = {}
     if not path.exists():
-        return known({})
+        return known(placed)
     said = _json(path)
     if not said.known:
-        return unknown(str(said.unknown))
+        return unknown(_why(said))
     files = said.get().get("weight_map")
-    if not isinstance(files, dict):
-        return unknown(f"{path}: no weight_map")
-    return known({str(name): str(file) for name, file in files.items()})
+    if not isinstance(files, dict) or set(map(type, files.values())) != {str}:
+        return unknown(f"{path}: no weight_map of tensors and files")
+    for name, file in files.items():
+        placed.setdefault(file, []).append(name)
+    return known(placed)
 
 
-Headers = dict[str, dict[str, dict[str, Any]]]
-
-
-def _headers(shards: list[Path]) -> tuple[Headers, dict[str, str]]:
-    headers: Headers = {}
+def _walk(
+    folder: Path, sizes: Mapping[str, int], placed: Mapping[str, list[str]]
+) -> tuple[dict[str, str], set[str]]:
+    """What is wrong with each file, and the tensors that SGLang would load: the index's, where there is one."""
     broken: dict[str, str] = {}
-
-    def read(path: Path) -> None:
+    found: set[str] = {name for names in placed.values() for name in _without_experts(names)}
+    headers = safetensors.headers(folder / name for name in sizes)
+    for name, size in sizes.items():
         try:
-            headers[path.name] = safetensors.header(path)
-        except safetensors.BrokenError as error:
-            broken[path.name] = str(error)
+            tensors = safetensors.tensors(headers[folder / name], size)
         except OSError as error:
-            broken[path.name] = f"cannot be read: {(error.strerror or str(error)).lower()}"
-
-    with ThreadPoolExecutor(READERS) as readers:
-        list(readers.map(read, shards))
-    return headers, broken
-
-
-def _absent(index: Fact[dict[str, str]], headers: Headers) -> dict[str, str]:
-    """Files that are whole but do not hold a tensor which the index places there."""
-    lost: dict[str, list[str]] = {}
-    for name, file in index.otherwise({}).items():
-        if file in headers and name not in headers[file]:
-            lost.setdefault(file, []).append(name)
-    return {file: f"does not hold {names[0]} ({len(names)} tensors missing)" for file, names in lost.items()}
+            broken[name] = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        except safetensors.BrokenError as error:
+            broken[name] = str(error)
+        else:
+            if lost := [tensor for tensor in placed.get(name, ()) if tensor not in tensors]:
+                broken[name] = f"does not hold {lost[0]} ({len(lost)} tensors are missing)"
+            if not placed:
+                found |= _without_experts(tensors)
+    return broken, found
 
 
-def _has_mtp(config: dict[str, Any], names: set[str]) -> bool:
-    """Whether a layer beyond the last one is there: that is where the multi-token-prediction weights are."""
-    layers = config.get("num_hidden_layers")
-    last = layers if isinstance(layers, int) else 10**9
-    return any(_MTP.search(name) or any(int(n) >= last for n in _LAYER.findall(name)) for name in names)
+def _without_experts(names: Iterable[str]) -> set[str]:
+    """Names up to their experts, which are 99 of 100 tensors and tell nothing more."""
+    return {name.partition(".experts.")[0] for name in names}
+
+
+def _mtp(config: Fact[dict[str, Any]], tensors: Iterable[str]) -> Fact[bool]:
+    """Whether there is a layer beyond the last one: that is where the multi-token-prediction weights are."""
+    if any(map(_MTP.search, tensors)):
+        return known(True)
+    if not config.known:
+        return unknown(_why(config))
+    if not isinstance(layers := config.get().get("num_hidden_layers"), int):
+        return unknown("config.json does not say num_hidden_layers")
+    return known(any(int(number) >= layers for name in tensors for number in _LAYER.findall(name)))
+
+
+def _unfinished(folder: Path, names: Iterable[str]) -> list[str]:
+    """Parts of downloads in the folder; of a snapshot in the hub's cache, also those beside it."""
+    parts = [name for name in names if name.endswith(UNFINISHED)]
+    parts += [str(path.relative_to(folder)) for path in (folder / ".cache/huggingface").rglob("*.incomplete")]
+    if folder.parent.name == "snapshots":
+        parts += [f"blobs/{path.name}" for path in (folder.parents[1] / "blobs").glob("*.incomplete")]
+    return sorted(parts)
