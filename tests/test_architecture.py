@@ -9,28 +9,44 @@ from pathlib import Path
 import pytest
 
 LAUNCHER = Path(__file__).parents[1] / "launcher"
-CORE = {"errors", "events", "lifecycle", "plan", "startlog"}
+CHECKS = {f"checks.{path.stem}" for path in (LAUNCHER / "checks").glob("[!_]*.py")} | {"checks"}
+JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "releases", "report"} | CHECKS
+CORE = {"errors", "events", "lifecycle", "plan", "startlog"} | JUDGING
 PURE = {
     "__future__",
     "collections",
     "dataclasses",
+    "difflib",
     "enum",
+    "functools",
+    "inspect",
+    "ipaddress",
     "json",
     "re",
     "shlex",
+    "statistics",
+    "types",
     "typing",
 }
+
+
+def source(module: str) -> Path:
+    """The file of a module, `checks` being a package."""
+    path = LAUNCHER / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def imported(module: str) -> set[str]:
     """The modules that a module imports when it is imported itself: `launcher.x` as `.x`."""
     found = set()
-    for node in ast.parse((LAUNCHER / f"{module}.py").read_text()).body:
+    for node in ast.parse(source(module).read_text()).body:
         if isinstance(node, ast.ImportFrom) and node.module == "launcher":
             found |= {f".{name.name}" for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             package, _, rest = node.module.partition(".")
-            found.add(f".{rest}" if package == "launcher" else package)
+            names = {f".{rest}.{name.name}" for name in node.names} if rest == "checks" else set()
+            modules = {name for name in names if source(name[1:]).exists()}
+            found |= (modules or {f".{rest}"}) if package == "launcher" else {package}
         elif isinstance(node, ast.Import):
             found |= {name.name.partition(".")[0] for name in node.names}
     return found

@@ -150,6 +150,7 @@ def test_a_download_that_was_cut_short_is_told_by_its_length(folder: Path) -> No
     [
         (b"", "too few for a header"),
         (b"\xff" * 40, "tell a header of"),
+        (struct.pack("<Q", 1000) + b"{}", "tell a header of 1000 bytes, the file has 10"),
         (struct.pack("<Q", 4) + b"oops", "not JSON"),
         (struct.pack("<Q", 2) + b"[]", "no table"),
         (struct.pack("<Q", 2) + b"{}more", "(4 bytes less): something was appended"),
@@ -159,6 +160,13 @@ def test_a_file_that_is_no_weights_is_broken(folder: Path, bytes_: bytes, words:
     (folder / "m1.safetensors").write_bytes(bytes_)
 
     assert words in look(folder).broken.get()["m1.safetensors"]
+
+
+def test_a_header_longer_than_the_format_allows_is_not_read(folder: Path) -> None:
+    (folder / "m1.safetensors").write_bytes(struct.pack("<Q", 150_000_000))
+    os.truncate(folder / "m1.safetensors", 200_000_000)
+
+    assert "tell a header of 150000000 bytes" in look(folder).broken.get()["m1.safetensors"]
 
 
 @pytest.mark.parametrize(

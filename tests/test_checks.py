@@ -28,7 +28,7 @@ from rig.healthy import (
 )
 
 from launcher import factfile
-from launcher.checks import checks, judge
+from launcher.checks import checks, every_check, judge
 from launcher.facts import Fact, Host, Pin, Process, Raid, known, unknown
 from launcher.plan import Plan
 from launcher.report import Severity
@@ -378,7 +378,7 @@ def test_the_page_has_a_heading_for_each_check_and_is_up_to_date() -> None:
     written = (Path(__file__).parents[1] / "docs/checks.md").read_text()
 
     assert written == page() + "\n", "run `glm5-serve checks --markdown > docs/checks.md`"
-    assert re.findall(r"^### (.*)$", written, re.MULTILINE) == [check.id for check in checks()]
+    assert re.findall(r"^### (.*)$", written, re.MULTILINE) == [check.id for check in every_check()]
 
 
 def test_topology_of_the_healthy_host_is_that_of_two_sockets() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from conftest import World
 from rig.healthy import having, host, with_function, with_gpus
+from rig.nvml import scenario
 from rig.pcitree import Tree, build
 
 from launcher import factfile
-from launcher.checks import checks
+from launcher.checks import checks, every_check
 from launcher.facts import Host
 
 BAD = with_function(host(), "0000:17:00.0", iommu_type="DMA-FQ")
@@ -154,10 +155,51 @@ def test_a_recorded_tree_is_judged_and_its_missing_driver_is_unknown(world: Worl
 def test_checks_are_listed_and_explained(world: World) -> None:
     listing = json.loads(world.run("checks", "--json").stdout)
 
-    assert len(listing["checks"]) == len(checks())
+    assert len(listing["checks"]) == len(every_check())
     assert set(listing["checks"][0]) == {"id", "title", "group"}
     assert "38 bridges with SrcValid alone" in world.run("checks", "acs-redirect").stdout
     assert world.run("checks", "acs").returncode == 2
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Any:
+    """The environment in which the driver of a scenario answers."""
+    library = scenario.library(tmp_path)
+
+    def of(changed: scenario.Scenario) -> dict[str, str]:
+        file = scenario.write(tmp_path / "scenario", scenario.rtx_pro_6000() | changed)
+        return scenario.environ(library, file)
+
+    return of
+
+
+def test_the_driver_of_this_host_is_asked(world: World, driver: Any) -> None:
+    said = world.run("doctor", "--json", **driver({"gpu.3.mig": "1,1"}))
+    found = {one["id"]: one for one in json.loads(said.stdout)["findings"]}
+
+    assert json.loads(said.stdout)["profile"] == "8xpro6000"
+    assert found["gpu-count"]["evidence"] == "8 GPUs, 8 wanted"
+    assert (found["gpu-mig"]["severity"], found["gpu-architecture"]["severity"]) == ("fail", "ok")
+
+
+def test_a_hung_driver_is_a_finding(world: World, driver: Any) -> None:
+    said = world.run("doctor", "--only", "driver-answers", **driver({"delay_ms.nvmlInitWithFlags": 600000}))
+
+    assert said.returncode == 1
+    assert "the NVIDIA driver did not answer within 10 s (stuck in nvmlInit)" in said.stdout
+    assert "a wedged driver cannot be reloaded" in said.stdout
+
+
+def test_facts_of_this_host_can_be_judged_elsewhere(world: World, driver: Any, tmp_path: Path) -> None:
+    (tmp_path / "facts.json").write_text(
+        world.run("facts", **driver({"gpu.5.ecc_uncorrected_volatile": 7})).stdout
+    )
+    said = report(world, "--facts", str(tmp_path / "facts.json"), "--only", "gpu-ecc")
+
+    assert (
+        said["findings"][0]["evidence"]
+        == "GPU 5 (0000:87:00.0): 7 uncorrected ECC errors since the driver was loaded"
+    )
 
 
 def test_up_judges_first_and_refuses_a_host_that_fails(world: World) -> None:

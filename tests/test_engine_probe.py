@@ -236,6 +236,7 @@ def test_versions_are_compared_as_packaging_does(here: str, how: str, wanted: st
     ours = engine_child.meets(here, how + wanted, Version)
 
     assert ours == SpecifierSet(how + wanted).contains(here, prereleases=True)
+    assert engine_child.meets("2.13.0+cu130", "==2.13.0+cu130", Version)
     assert not engine_child.meets("2.13.0+cu130", "==2.13.0+cu126", Version)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,48 @@ def test_its_facts_are_kept_as_a_file(asus: Host) -> None:
     kept = (HOSTS / "asus8x.json").read_text()
 
     assert json.loads(kept) == factfile.to_json(asus), "run tests/test_paste.py as a program to write it anew"
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern", "changed", "id"),
+    [
+        ("cmdline.txt", "amd_iommu=off iommu=off", "iommu=off amd_iommu=pt", "iommu-parameters"),
+        ("lspci.txt", "(SrcValid. TransBlk. ReqRedir)-", r"\1+", "acs-redirect"),
+        ("lspci.txt", "(ReqRedir. CmpltRedir)-", r"\1+", "acs-redirect"),
+        ("lspci.txt", "UpstreamFwd[+]", "UpstreamFwd-", None),
+        ("lspci.txt", "in use: nvidia", "in use: vfio-pci", "pcie-driver"),
+        ("lspci.txt", r"(2bb5 \(rev )a1", r"\1ff", "pcie-present"),
+        ("nvidia_smi_q.txt", r"(Link Width\n.*\n +Current +: )16x", r"\g<1>8x", "pcie-width"),
+        ("nvidia_smi_q.txt", r"(Total +: )131072 MiB", r"\g<1>256 MiB", "pcie-bar1"),
+        ("nvidia_smi_q.txt", r"(DRAM Uncorrectable +: )0", r"\g<1>1", "gpu-ecc"),
+        ("nvidia_smi_q.txt", r"(Remapping Failure Occurred +: )No", r"\1Yes", "gpu-remap"),
+        ("nvidia_smi_q.txt", r"(GPU Recovery Action +: )None", r"\1Reset", "gpu-recovery"),
+        ("nvidia_smi_q.txt", r"(HW Slowdown +: )Not Active", r"\1Active", "gpu-clocks"),
+        ("nvidia_smi_q.txt", r"(Compute Mode +: )Default", r"\1Prohibited", "gpu-compute-mode"),
+        ("nvidia_smi_q.txt", r"(Current Power Limit +: )600", r"\g<1>350", "gpu-power-limit"),
+        ("nvidia_smi_q.txt", r"(Addressing Mode +: )None", r"\1HMM", "driver-hmm"),
+        ("nvidia_smi_q.txt", r"(GSP Firmware Version +: )595.58.03", r"\g<1>590.48.01", "driver-firmware"),
+        ("nvidia_smi_q.txt", r"(MIG Mode\n +Current +: )Disabled", r"\1Enabled", "gpu-mig"),
+        ("dmesg.txt", "Open Kernel Module", "Kernel Module", "driver-open-modules"),
+        (
+            "dmesg.txt",
+            r"\A",
+            "[    9.0] NVRM: Xid (PCI:0000:06:00): 79, pid=1, fallen off the bus.\n",
+            "kernel-xid",
+        ),
+    ],
+)
+def test_one_line_changed_on_a_working_host_is_exactly_one_finding(
+    tmp_path: Path, file: str, pattern: str, changed: str, id: str | None
+) -> None:
+    for path in ASUS.iterdir():
+        text = path.read_text()
+        if path.name == file:
+            text, times = re.subn(pattern, changed, text, count=1)
+            assert times == 1
+        (tmp_path / path.name).write_text(text)
+
+    assert set(unwell(paste.host(tmp_path))) == {"switch-writes", id} - {None}
 
 
 def test_names_of_files_do_not_matter_and_several_texts_may_be_in_one(tmp_path: Path, asus: Host) -> None:

@@ -76,7 +76,7 @@ def _read(stream: IO[bytes], deadline: float) -> tuple[bytes, bool]:
 
 def _answer(said: bytes) -> dict[str, Any] | None:
     """The child's line: start-up hooks and warnings may come before and after it."""
-    for line in reversed(said.decode(errors="replace").split("\n")):
+    for line in said.decode(errors="replace").split("\n"):
         if line.startswith('{"python_version": '):
             with contextlib.suppress(ValueError, RecursionError):
                 told = json.loads(line)
