@@ -17,7 +17,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from rig.nvml import scenario
 
-DOCTOR = [str(Path(sys.executable).with_name("glm5-serve")), "doctor", "--json", "-p", "8xpro6000"]
+ENGINE = f"engine.python={sys.executable}"  # an interpreter, and no shell script that looks for one
+DOCTOR = [
+    str(Path(sys.executable).with_name("glm5-serve")),
+    "doctor",
+    "--json",
+    "-p",
+    "8xpro6000",
+    "--set",
+    ENGINE,
+]
 
 
 def cpu_ms(command: list[str], environ: dict[str, str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -264,6 +265,11 @@ def home() -> Path:
 
 def main() -> None:
     """Run, and turn whatever stands in the way into one clear message and the right exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # names of files, or of a record, that no terminal can show
     try:
         status = cli.main(prog_name="glm5-serve", standalone_mode=False)
     except RefusalError as refusal:

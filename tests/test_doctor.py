@@ -241,6 +241,14 @@ def test_the_bandwidth_of_nothing_is_not_measured_on_a_record(world: World, file
     assert "moves data on this host" in said.stderr
 
 
+def test_a_name_that_no_terminal_can_show_is_escaped(world: World, file: Any) -> None:
+    odd = having(host(), model__incomplete=("\ud800.incomplete",), kernel__cmdline="amd_iommu=\udcff")
+    said = world.run("doctor", "--facts", file(odd), LC_ALL="C.UTF-8")
+
+    assert said.returncode == 0, said.stderr
+    assert "\\ud800.incomplete" in said.stdout
+
+
 def test_markup_in_a_recorded_name_is_only_text(world: World, file: Any) -> None:
     odd = having(host(), kernel__cmdline="amd_iommu=[/red][bold]x")
     said = world.run("doctor", "--facts", file(odd))

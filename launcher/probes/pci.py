@@ -13,8 +13,11 @@ from launcher.probes.files import chosen, missing, names, parsed, text
 DEVICES = "sys/bus/pci/devices"
 NVIDIA = "0x10de"
 GPU_CLASSES, BRIDGE_CLASS = ("0x0300", "0x0302"), "0x0680"
+GROUPS = "sys/kernel/iommu_groups"
+LANES = (0, 1, 2, 4, 8, 12, 16, 32)  # 0: the link is down
+NO_GPU: Fact[int] = unknown("it is no GPU")
+UNSET, WIDE = 0x20000000, 0x102000  # the kernel's IORESOURCE_UNSET; IORESOURCE_MEM_64 and IORESOURCE_PREFETCH
 _BDF = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
-AS_ROOT = "of configuration space are readable: run as root"
 
 
 def pcie(root: Path = Path("/")) -> Pcie:
@@ -30,7 +33,10 @@ def _functions(root: Path) -> Fact[tuple[Function, ...]]:
     devices = names(root, DEVICES)
     if not devices.known:
         return unknown(str(devices.unknown))
-    kinds = {bdf: kind for bdf in devices.get() if (kind := _kind(root, bdf))}
+    said = {bdf: _kind(root, bdf) for bdf in devices.get()}
+    kinds = {bdf: kind for bdf, fact in said.items() if (kind := fact.otherwise(None))}
+    if not kinds and (why := next((fact.unknown for fact in said.values() if fact.unknown), None)):
+        return unknown(why)
     above = {bdf: _above(root, bdf) for bdf in kinds}
     bridges = dict.fromkeys(bridge for chain in above.values() for bridge in chain)
     made = [_bridge(root, bdf, above) for bdf in bridges if bdf in devices.get()]
@@ -38,18 +44,22 @@ def _functions(root: Path) -> Fact[tuple[Function, ...]]:
     return known(tuple(made))
 
 
-def _kind(root: Path, bdf: str) -> str | None:
-    if text(root, f"{DEVICES}/{bdf}/vendor").otherwise("") != NVIDIA:
-        return None
-    kind = text(root, f"{DEVICES}/{bdf}/class").otherwise("")
-    if kind.startswith(GPU_CLASSES):
+def _kind(root: Path, bdf: str) -> Fact[str | None]:
+    vendor = text(root, f"{DEVICES}/{bdf}/vendor")
+    if vendor.known and vendor.get() != NVIDIA:
+        return known(None)
+    return parsed(text(root, f"{DEVICES}/{bdf}/class") if vendor.known else vendor, _class)
+
+
+def _class(said: str) -> str | None:
+    if said.startswith(GPU_CLASSES):
         return "gpu"
-    return "nvswitch" if kind.startswith(BRIDGE_CLASS) else None
+    return "nvswitch" if said.startswith(BRIDGE_CLASS) else None
 
 
 def _above(root: Path, bdf: str) -> tuple[str, ...]:
     """The bridges above a device: its place in /sys names them, the root port first."""
-    place = os.path.realpath(root / DEVICES / bdf)
+    place = os.path.relpath(os.path.realpath(root / DEVICES / bdf), os.path.realpath(root))
     return tuple(_BDF.findall(place)[:-1])
 
 
@@ -64,7 +74,7 @@ def _function(root: Path, bdf: str, kind: str, above: tuple[str, ...]) -> Functi
     here = f"{DEVICES}/{bdf}"
     space = _space(root, bdf)
     group, group_type = _iommu(root, bdf)
-    index, window = _window(root, bdf)
+    window, largest = _windows(root, bdf, space) if kind == "gpu" else (NO_GPU, NO_GPU)
     ids = (text(root, f"{here}/{name}").otherwise("0x????").removeprefix("0x") for name in ("vendor", "device"))
     return Function(
         bdf=bdf,
@@ -78,10 +88,10 @@ def _function(root: Path, bdf: str, kind: str, above: tuple[str, ...]) -> Functi
         acs=_acs(space),
         speed=parsed(text(root, f"{here}/current_link_speed"), _speed),
         speed_max=parsed(text(root, f"{here}/max_link_speed"), _speed),
-        width=parsed(text(root, f"{here}/current_link_width"), int),
-        width_max=parsed(text(root, f"{here}/max_link_width"), int),
+        width=parsed(text(root, f"{here}/current_link_width"), _width),
+        width_max=parsed(text(root, f"{here}/max_link_width"), _width),
         bar1=window,
-        bar1_max=_largest(space, index),
+        bar1_max=largest,
         numa=parsed(text(root, f"{here}/numa_node"), int),
         power_control=text(root, f"{here}/power/control"),
         aer_fatal=parsed(text(root, f"{here}/aer_dev_fatal"), _total),
@@ -94,9 +104,10 @@ def _space(root: Path, bdf: str) -> Fact[bytes]:
     path = f"{DEVICES}/{bdf}/config"
     try:
         with (root / path).open("rb") as file:
-            return known(file.read(pciconfig.WHOLE))
+            space = file.read(pciconfig.WHOLE)
     except OSError as error:
         return missing(path, error)
+    return known(space) if len(space) >= pciconfig.HEADER else unknown(f"/{path}: only {len(space)} bytes")
 
 
 def _present(space: Fact[bytes]) -> Fact[bool]:
@@ -104,22 +115,19 @@ def _present(space: Fact[bytes]) -> Fact[bool]:
 
 
 def _acs(space: Fact[bytes]) -> Fact[tuple[str, ...] | None]:
-    return known(pciconfig.acs(space.get())) if _whole(space) else unknown(_cut(space))
+    why = _hidden(space, pciconfig.ACS)
+    return unknown(why) if why else known(pciconfig.acs(space.get()))
 
 
-def _largest(space: Fact[bytes], index: int) -> Fact[int]:
-    if not _whole(space):
-        return unknown(_cut(space))
-    size = pciconfig.largest_bar(space.get(), index)
-    return unknown("it has no resizable-BAR capability") if size is None else known(size)
+def _largest(space: Fact[bytes], bar: int) -> Fact[int]:
+    if why := _hidden(space, pciconfig.RESIZABLE_BAR):
+        return unknown(why)
+    size = pciconfig.largest_bar(space.get(), bar)
+    return unknown("it has no resizable-BAR capability for this window") if size is None else known(size)
 
 
-def _whole(space: Fact[bytes]) -> bool:
-    return space.known and len(space.get()) > pciconfig.CLASSIC
-
-
-def _cut(space: Fact[bytes]) -> str:
-    return f"only {len(space.get())} bytes {AS_ROOT}" if space.known else str(space.unknown)
+def _hidden(space: Fact[bytes], capability: int) -> str | None:
+    return pciconfig.hidden(space.get(), capability) if space.known else space.unknown
 
 
 def _link(root: Path, path: str) -> Fact[str | None]:
@@ -134,29 +142,50 @@ def _link(root: Path, path: str) -> Fact[str | None]:
 def _iommu(root: Path, bdf: str) -> tuple[Fact[str | None], Fact[str | None]]:
     """The group of a device and its type; None where there is no translation."""
     group = _link(root, f"{DEVICES}/{bdf}/iommu_group")
+    if group == known(None) and names(root, GROUPS).otherwise(()):
+        group = unknown(f"/{GROUPS} has groups, and this device is in none")
     if not group.known or group.get() is None:
         return group, group
-    kind = text(root, f"sys/kernel/iommu_groups/{group.get()}/type")
+    kind = text(root, f"{GROUPS}/{group.get()}/type")
     return group, known(kind.get()) if kind.known else unknown(str(kind.unknown))
 
 
-def _window(root: Path, bdf: str) -> tuple[int, Fact[int]]:
-    """Number and size of the largest window: the one through which peers reach the memory."""
-    said = text(root, f"{DEVICES}/{bdf}/resource")
-    sizes = parsed(said, lambda rows: [_size(row) for row in rows.splitlines()[:6]])
+def _windows(root: Path, bdf: str, space: Fact[bytes]) -> tuple[Fact[int], Fact[int]]:
+    """Size of the window through which peers reach the memory (0: none was assigned), and its largest."""
+    sizes = parsed(text(root, f"{DEVICES}/{bdf}/resource"), _sizes)
     if not sizes.known:
-        return 0, unknown(str(sizes.unknown))
-    size = max(sizes.get(), default=0)
-    return sizes.get().index(size) if size else 0, known(size)
+        why = str(sizes.unknown)
+        return unknown(why), unknown(why)
+    bar = max(sizes.get(), key=sizes.get().__getitem__)
+    now = sizes.get()[bar]
+    return known(now), _largest(space, bar if now else 1)
+
+
+def _sizes(said: str) -> dict[int, int]:
+    """Size by number of BARs 1 to 5: of those that are 64-bit, prefetchable and assigned, else 0."""
+    rows = said.splitlines()
+    if len(rows) < 6:
+        raise ValueError(f"{len(rows)} of 6 windows")
+    return {bar: _size(rows[bar]) for bar in range(1, 6)}
 
 
 def _size(row: str) -> int:
-    start, end, _ = (int(word, 16) for word in row.split())
-    return end - start + 1 if end else 0
+    start, end, flags = (int(word, 16) for word in row.split())
+    if end < start:
+        raise ValueError(f"{row[:60]!r} is no window")
+    return end - start + 1 if flags & WIDE == WIDE and not flags & UNSET else 0
 
 
 def _speed(said: str) -> float:
-    return float(said.split()[0])  # "32.0 GT/s PCIe", or "Unknown"
+    if not (number := re.match(r"([0-9]{1,4}(\.[0-9]+)?) GT/s", said)):
+        raise ValueError(f"{said[:40]!r} is no speed")  # the kernel says Unknown for a link that is down
+    return float(number[1])
+
+
+def _width(said: str) -> int:
+    if (lanes := int(said)) not in LANES:
+        raise ValueError(f"{lanes} is no number of lanes")  # 63: all ones, the device is gone
+    return lanes
 
 
 def _total(said: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 ACS_BITS = {
     0x01: "SrcValid",
@@ -15,27 +14,40 @@ ACS_BITS = {
     0x40: "DirectTrans",
 }
 PORTS = {4: "root port", 5: "switch upstream", 6: "switch downstream"}
-HEADER, CLASSIC, WHOLE = 64, 256, 4096  # bytes that others, old kernels and root can read
+HEADER, CLASSIC, WHOLE = 64, 256, 4096  # bytes that others, root without extended space, and root can read
 PCI_EXPRESS, ACS, RESIZABLE_BAR = 0x10, 0x0D, 0x15  # capability ids; the last two are extended ones
 
 
 def gone(space: bytes) -> bool:
-    """Whether the device fell off the bus: everything reads all ones."""
-    return space[:4] == b"\xff\xff\xff\xff"
+    """Whether the device fell off the bus: ids or revision read all ones."""
+    return space[:4] == b"\xff\xff\xff\xff" or space[8:9] == b"\xff"
+
+
+def hidden(space: bytes, capability: int) -> str | None:
+    """Why nobody can say what an extended capability holds, or that there is none; None if one can."""
+    if gone(space):
+        return "configuration space reads all ones"
+    if len(space) < WHOLE:
+        why = "run as root" if len(space) <= HEADER else "there is no extended space"
+        return f"only {len(space)} bytes of configuration space are readable: {why}"
+    places, sound = _extended(space)
+    return None if sound or capability in places else "the list of its extended capabilities is broken"
 
 
 def port(space: bytes) -> str | None:
     """The kind of a bridge: root port, switch upstream, switch downstream; None where the bytes do not say."""
-    at = dict(_classic(space)).get(PCI_EXPRESS)
-    if at is None or at + 4 > len(space):
+    if len(space) < CLASSIC or gone(space):
         return None
+    at = _classic(space).get(PCI_EXPRESS)
+    if at is None:
+        return "bridge"
     (flags,) = struct.unpack_from("<H", space, at + 2)
     return PORTS.get((flags >> 4) & 0xF, "bridge")
 
 
 def acs(space: bytes) -> tuple[str, ...] | None:
     """The access control bits that are set; None if the device has no such capability."""
-    at = dict(_extended(space)).get(ACS)
+    at = _extended(space)[0].get(ACS)
     if at is None or at + 8 > len(space):
         return None
     (control,) = struct.unpack_from("<H", space, at + 6)
@@ -44,7 +56,7 @@ def acs(space: bytes) -> tuple[str, ...] | None:
 
 def largest_bar(space: bytes, bar: int) -> int | None:
     """The largest size in bytes that a resizable BAR offers; None if it cannot be resized."""
-    at = dict(_extended(space)).get(RESIZABLE_BAR)
+    at = _extended(space)[0].get(RESIZABLE_BAR)
     if at is None or at + 12 > len(space):
         return None
     count = (struct.unpack_from("<I", space, at + 8)[0] >> 5) & 7
@@ -59,24 +71,26 @@ def largest_bar(space: bytes, bar: int) -> int | None:
     return None
 
 
-def _classic(space: bytes) -> Iterator[tuple[int, int]]:
-    """Id and place of each capability in the first 256 bytes."""
-    if len(space) <= HEADER or not space[6] & 0x10:
-        return
-    at, seen = space[0x34] & 0xFC, set()
-    while HEADER <= at < min(len(space), CLASSIC) - 1 and at not in seen:
+def _classic(space: bytes) -> dict[int, int]:
+    """Place of each capability in the first 256 bytes, by its id."""
+    places: dict[int, int] = {}
+    at, seen = space[0x34] & 0xFC if space[6] & 0x10 else 0, set()
+    while HEADER <= at < CLASSIC and at not in seen:
         seen.add(at)
-        yield space[at], at
+        places.setdefault(space[at], at)
         at = space[at + 1] & 0xFC
+    return places
 
 
-def _extended(space: bytes) -> Iterator[tuple[int, int]]:
-    """Id and place of each capability beyond the first 256 bytes."""
+def _extended(space: bytes) -> tuple[dict[int, int], bool]:
+    """Place of each capability beyond the first 256 bytes, by its id; and whether the list came to its end."""
+    places: dict[int, int] = {}
     at, seen = CLASSIC, set()
-    while CLASSIC <= at <= len(space) - 4 and at not in seen:
+    while CLASSIC <= at <= len(space) - 8 and at not in seen:
         seen.add(at)
         (header,) = struct.unpack_from("<I", space, at)
         if header in (0, 0xFFFFFFFF):
-            return
-        yield header & 0xFFFF, at
+            return places, header == 0
+        places.setdefault(header & 0xFFFF, at)
         at = (header >> 20) & 0xFFC
+    return places, at == 0

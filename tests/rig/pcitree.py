@@ -11,6 +11,7 @@ from pathlib import Path
 SPEEDS = {1: "2.5", 2: "5.0", 3: "8.0", 4: "16.0", 5: "32.0"}
 ROOT_PORT, UPSTREAM, DOWNSTREAM, ENDPOINT = 4, 5, 6, 0
 BRIDGE_CLASS, GPU_CLASS = 0x060400, 0x030200
+NARROW, WIDE = 0x40200, 0x14220C  # the kernel's flags of a 32-bit window, and of a 64-bit prefetchable one
 
 
 @dataclass
@@ -72,7 +73,7 @@ def _branch(folder: Path, tree: Tree, index: int) -> None:
     port = _bridge(base, folder, tree, port_address(index), ROOT_PORT, (bus, bus + 1, bus + 0x1F), numa)
     up_address = f"0000:{bus + 1:02x}:00.0"
     up = _bridge(port, folder, tree, up_address, UPSTREAM, (bus + 1, bus + 2, bus + 0x1F), numa)
-    for slot in range(2):
+    for slot in range(min(2, tree.gpus - index)):
         below = 0x10 * (index + slot) + 4
         address = f"0000:{bus + 2:02x}:{slot:02x}.0"
         down = _bridge(up, folder, tree, address, DOWNSTREAM, (bus + 2, below, below), numa)
@@ -91,8 +92,9 @@ def _bridge(
 def _gpu(above: Path, folder: Path, tree: Tree, address: str, numa: int) -> None:
     space = configuration(tree, address, 0x10DE, 0x2BB5, GPU_CLASS)
     start = 0x20_0000_0000 * (1 + int(address[5:7], 16))
-    windows = [(0xB0000000, 64 << 20), (start, tree.bar1), (0, 0), (start + tree.bar1, 32 << 20)] + [(0, 0)] * 9
-    rows = [f"0x{at:016x} 0x{at + size - 1 if size else 0:016x} 0x{0x14220C:016x}" for at, size in windows]
+    big, small = (start, tree.bar1, WIDE), (start + tree.bar1, 32 << 20, WIDE)
+    windows = [(0xB0000000, 64 << 20, NARROW), big, (0, 0, 0), small] + [(0, 0, 0)] * 9
+    rows = [f"0x{at:016x} 0x{max(at + size - 1, 0):016x} 0x{flags:016x}" for at, size, flags in windows]
     _device(above, folder, tree, address, space, (0x10DE, 0x2BB5, GPU_CLASS), rows, numa, tree.driver)
 
 
@@ -108,7 +110,8 @@ def _device(
     driver: str | None,
 ) -> Path:
     here = above / address
-    now = SPEEDS[tree.gen_of.get(address, tree.gen)]
+    gone = address in tree.gone
+    now = "Unknown" if gone else f"{SPEEDS[tree.gen_of.get(address, tree.gen)]} GT/s PCIe"
     texts = {
         "vendor": f"0x{ids[0]:04x}",
         "device": f"0x{ids[1]:04x}",
@@ -118,9 +121,9 @@ def _device(
         "revision": "0xa1",
         "irq": "0",
         "resource": "\n".join(rows),
-        "current_link_speed": f"{now} GT/s PCIe",
+        "current_link_speed": now,
         "max_link_speed": f"{SPEEDS[tree.gen]} GT/s PCIe",
-        "current_link_width": str(tree.width_of.get(address, 16)),
+        "current_link_width": str(63 if gone else tree.width_of.get(address, 16)),
         "max_link_width": "16",
         "numa_node": str(numa),
         "power/control": "on",
@@ -130,7 +133,7 @@ def _device(
     }
     for name, text in texts.items():
         _text(here / name, text)
-    (here / "config").write_bytes(b"\xff" * 4096 if address in tree.gone else space)
+    (here / "config").write_bytes(b"\xff" * 4096 if gone else space)
     _link(folder / "sys/bus/pci/devices" / address, here)
     if driver:
         (folder / "sys/bus/pci/drivers" / driver).mkdir(parents=True, exist_ok=True)
