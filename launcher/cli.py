@@ -104,8 +104,8 @@ def render(
 ) -> None:
     """Print the exact command and environment that `up` would run."""
     from launcher import screens
+    from launcher.planning import planned
     from launcher.resolve import Ask
-    from launcher.up import planned
 
     plan, _ = planned(Ask(profile, settings, api_key_file), os.environ)
     screens.plan(plan, as_json=as_json or form == "json", explain=explain)

@@ -16,9 +16,9 @@ from launcher.errors import Exit, RefusalError
 from launcher.facts import Driver, Host
 from launcher.look import drivers, look, of_plan
 from launcher.plan import Plan
+from launcher.planning import planned
 from launcher.report import Finding, Severity, failures, to_json, verdict
 from launcher.resolve import Ask
-from launcher.up import planned
 
 FALLBACK = "8xpro6000"  # what a host without a fitting GPU is judged for: it is what this is made for
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from launcher.lifecycle import Policy
+from launcher.policy import Policy
 
 SCHEMA = 1
 NO_REASON = "no reason given there"

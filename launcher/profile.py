@@ -15,7 +15,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from launcher.lifecycle import Policy
+from launcher.policy import Policy
 
 
 def _no_nul(text: str) -> str:
@@ -80,7 +80,7 @@ class Doctor(_Table):
 
 
 class Supervision(_Table):
-    """How patient the launcher is; times in seconds. `lifecycle.Policy` says what each one does."""
+    """How patient the launcher is; times in seconds. `policy.Policy` says what each one does."""
 
     ready_within: Positive = Policy.ready_within
     stop_within: NotNegative = Policy.stop_within

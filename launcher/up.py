@@ -13,22 +13,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from launcher import console, layers
+from launcher import console
 from launcher.errors import Exit
 from launcher.events import WISHES
-from launcher.instance import Instance, state_home
-from launcher.plan import Plan, to_json
+from launcher.instance import Instance
+from launcher.plan import to_json
+from launcher.planning import planned
 from launcher.preflight import require
-from launcher.resolve import Ask, compose, resolve
+from launcher.resolve import Ask
 
 LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher
-
-
-def planned(ask: Ask, environ: Mapping[str, str]) -> tuple[Plan, Instance]:
-    """The plan for what was asked, and the instance it is for. Nothing is written."""
-    composed = compose(ask, environ)
-    instance = Instance(state_home(environ), composed.name)
-    return resolve(composed, ask, instance.folder, layers.ours(environ)), instance
 
 
 def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detach: bool, as_json: bool) -> int:

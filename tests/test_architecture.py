@@ -11,7 +11,7 @@ import pytest
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 CHECKS = {f"checks.{path.stem}" for path in (LAUNCHER / "checks").glob("[!_]*.py")} | {"checks"}
 JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "releases", "report"} | CHECKS
-CORE = {"errors", "events", "lifecycle", "plan", "startlog"} | JUDGING
+CORE = {"errors", "events", "lifecycle", "plan", "policy", "startlog"} | JUDGING
 PURE = {
     "__future__",
     "collections",

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from launcher import plan
 from launcher.keys import offer, read_key
-from launcher.lifecycle import Policy
 from launcher.plan import Plan, Setting
+from launcher.policy import Policy
 from launcher.resolve import Ask, compose, resolve
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from launcher import layers
 from launcher.errors import Exit, RefusalError
-from launcher.lifecycle import Policy
+from launcher.policy import Policy
 from launcher.resolve import Ask, Composed, compose, resolve
 
 MODEL = '[flags]\nmodel-path = "m"\n'
