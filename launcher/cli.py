@@ -14,6 +14,15 @@ import click
 
 from launcher import __version__
 from launcher.errors import Exit, RefusalError
+from launcher.options import (
+    allow_option,
+    asking,
+    check_option,
+    complete_check,
+    json_option,
+    observing,
+    profile_option,
+)
 
 EPILOG = """\b
 Exit status:
@@ -23,60 +32,6 @@ Exit status:
   70  a bug in glm5-serve
   78  configuration: a profile, a file, a port or the host is in the way; nothing was started
 """
-
-
-def complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The profile names that begin so."""
-    from launcher.layers import all_profiles
-
-    return sorted({found.name for found in all_profiles(os.environ) if found.name.startswith(incomplete)})
-
-
-def profile_option(*, required: bool) -> Callable[..., Any]:
-    """--profile, with names completed."""
-    meaning = (
-        "A name (`glm5-serve profiles`) or a path." if required else "Which one; may be left out if one is up."
-    )
-    return click.option(
-        "-p", "--profile", metavar="NAME", required=required, shell_complete=complete_profile, help=meaning
-    )
-
-
-settings_options = (
-    click.option(
-        "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Set one value, e.g. flags.port=8001."
-    ),
-    click.option("--api-key-file", metavar="FILE", help="The key that clients must send; mode 0600."),
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1).")
-
-
-allow_option = click.option(
-    "--allow", metavar="ID", multiple=True, help="Let this check fail; its finding stays visible."
-)
-
-
-def observing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which host is meant, and for which plan."""
-    file = click.Path(path_type=Path)
-    for option in (
-        click.option("--sysroot", metavar="DIR", type=file, help="A recorded tree of /sys and /proc."),
-        click.option("--facts", metavar="FILE", type=file, help="What `glm5-serve facts` printed on a host."),
-        click.option(
-            "--from", "pasted", metavar="DIR", type=file, help="What people paste: nvidia-smi -q, lspci ..."
-        ),
-        settings_options[0],
-        profile_option(required=False),
-    ):
-        command = option(command)
-    return command
-
-
-def asking(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which plan is meant."""
-    for option in reversed((profile_option(required=True), *settings_options)):
-        command = option(command)
-    return command
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -144,8 +99,8 @@ def up(
 @click.option(
     "--deadline", metavar="SECONDS", type=click.FloatRange(1, 3600), default=30.0, help="Of a phase of --deep."
 )
-@click.option("--only", metavar="ID", multiple=True, help="Judge by this check alone; may be given again.")
-@click.option("--skip", metavar="ID", multiple=True, help="Leave this check out.")
+@check_option("--only", "Judge by this check alone; may be given again.")
+@check_option("--skip", "Leave this check out.")
 @allow_option
 @click.option("--all", "every", is_flag=True, help="Show what is well, too.")
 @click.option("--fix", is_flag=True, help="Print a script that mends what can be mended; nothing is run.")
@@ -181,7 +136,7 @@ def facts(
 
 
 @cli.command()
-@click.argument("id", required=False)
+@click.argument("id", required=False, shell_complete=complete_check)
 @click.option("--markdown", is_flag=True, help="Print the page docs/checks.md.")
 @json_option
 def checks(id: str | None, markdown: bool, as_json: bool) -> None:

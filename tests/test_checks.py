@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
@@ -29,6 +30,7 @@ from rig.healthy import (
 
 from launcher import factfile
 from launcher.checks import checks, every_check, judge
+from launcher.errors import RefusalError
 from launcher.facts import Fact, Host, Pin, Process, Raid, known, unknown
 from launcher.plan import Plan
 from launcher.report import Severity
@@ -356,6 +358,15 @@ def test_any_environment_is_judged(variables: dict[str, str]) -> None:
 
 def test_facts_survive_their_file() -> None:
     assert factfile.from_json(factfile.to_json(H)) == H
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 20000))
+def test_a_facts_file_that_was_cut_is_refused(end: int) -> None:
+    text = json.dumps(factfile.to_json(H))[:end]
+
+    with pytest.raises(RefusalError, match=r"cut\.json is not JSON"):
+        factfile.loads(text, "cut.json")
 
 
 def facts_in(value: Any) -> list[Callable[[], None]]:

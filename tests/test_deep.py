@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import until
+from conftest import GLM5_SERVE, until
 from rig.healthy import having, host, plan, with_function, with_gpus
 
 from launcher import deep_rank, proof
@@ -136,6 +137,16 @@ deep(asked, 2, host(), os.environ, backend="gloo", deadline=600, tell=lambda lin
     doctor.stdout.close()
 
     until(lambda: not left(), "the ranks are gone")
+
+
+@pytest.mark.engine
+def test_doctor_moves_data_on_request_and_reports_it_with_the_rest(engine: Path) -> None:
+    words = ["doctor", "--deep", "--backend", "gloo", "-p", "cpu-demo", "--json", "--only", "engine-sglang"]
+    said = subprocess.run([GLM5_SERVE, *words], capture_output=True, text=True, timeout=120)
+    found = {one["id"]: one["severity"] for one in json.loads(said.stdout)["findings"]}
+
+    assert found["engine-sglang"] == found["deep-all-reduce"] == "ok"
+    assert "deep     all-reduce 8" in said.stderr
 
 
 def test_an_interpreter_without_torch_says_so() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -159,6 +160,36 @@ def test_a_window_that_got_no_address_is_none(tmp_path: Path, row: str) -> None:
     gpu = changed_file(tmp_path, GPU, "resource", lambda _: "\n".join(rows).encode())
 
     assert (gpu.bar1, gpu.bar1_max) == (known(0), known(256 << 30))
+
+
+def test_the_largest_size_is_that_of_the_window_asked_for() -> None:
+    """Two BARs: 0 up to 64 MiB, 1 up to 256 TiB, which takes a bit of the control register."""
+    space = bytearray(4096)
+    struct.pack_into("<IIIII", space, 0x100, 0x10015, 1 << 10, 0 | 2 << 5, 1 << 31, 1 | 1 << 16)
+
+    assert [pciconfig.largest_bar(bytes(space), bar) for bar in range(3)] == [64 << 20, 256 << 40, None]
+
+
+def test_what_stands_before_the_break_of_a_list_is_known() -> None:
+    space = bytearray(4096)
+    struct.pack_into("<IHHI", space, 0x100, 0x1000D | 0x200 << 20, 0x5F, 0x1D, 0)
+    space[0x200:0x204] = b"\xff" * 4
+
+    assert pciconfig.hidden(bytes(space), pciconfig.ACS) is None
+    assert pciconfig.hidden(bytes(space), pciconfig.RESIZABLE_BAR)
+
+
+def test_a_revision_of_all_ones_is_a_device_that_is_gone(tmp_path: Path) -> None:
+    gpu = changed_file(tmp_path, GPU, "config", lambda space: space[:8] + b"\xff" + space[9:])
+
+    assert gpu.present == known(False)
+
+
+def test_the_name_of_the_tree_is_no_bridge_and_a_bridge_has_no_window(tmp_path: Path) -> None:
+    found = seen(tmp_path / PORT)
+
+    assert found[GPU].above == (PORT,)
+    assert found[PORT].bar1.unknown == "it is no GPU"
 
 
 def test_an_nvswitch_is_seen_and_the_sound_of_a_gpu_is_not(tmp_path: Path) -> None:

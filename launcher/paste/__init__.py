@@ -14,7 +14,7 @@ from typing import Any
 from launcher import factfile
 from launcher.errors import RefusalError
 from launcher.facts import Host
-from launcher.paste import linux, lspci, python, smi, topology
+from launcher.paste import linux, lspci, python, smi, smitable, topology
 
 MOST = 64 << 20  # bytes of a file that are read
 Data = dict[str, Any]
@@ -22,8 +22,8 @@ Data = dict[str, Any]
 # What it is called, how it is known, who reads it; where two tell the same fact, the earlier one counts.
 READERS: tuple[tuple[str, re.Pattern[str], Callable[[str], Data]], ...] = (
     ("nvidia-smi -q", re.compile(r"^=+NVSMI LOG=+", re.M), smi.query),
-    ("nvidia-smi --query-gpu", smi.CSV_HEADER, smi.table_of_values),
-    ("nvidia-smi", re.compile(r"\| NVIDIA-SMI \S+"), smi.table),
+    ("nvidia-smi --query-gpu", smitable.CSV_HEADER, smitable.table_of_values),
+    ("nvidia-smi", re.compile(r"\| NVIDIA-SMI \S+"), smitable.table),
     ("nvidia-smi topo -p2p", topology.P2P, topology.p2p),
     ("nvidia-smi topo -m", topology.TOPO, topology.topo),
     ("lspci", lspci.FIRST_LINE, lspci.functions),

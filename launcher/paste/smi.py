@@ -1,8 +1,7 @@
-"""nvidia-smi: its long form (-q), its table, its comma-separated values."""
+"""nvidia-smi -q, and what the forms of nvidia-smi have in common."""
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable
 from typing import Any
@@ -22,26 +21,31 @@ CAPABILITIES = (
 )
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """The first number in a text. Raises ValueError without one."""
     found = re.search(r"-?\d+(\.\d+)?", text)
     if found is None:
         raise ValueError(text)
     return float(found.group())
 
 
-def _int(text: str) -> int:
-    return int(_number(text))
+def whole(text: str) -> int:
+    """The same as a whole number."""
+    return int(number(text))
 
 
-def _mib(text: str) -> int:
-    return int(_number(text)) << 20
+def mib(text: str) -> int:
+    """A number of MiB as bytes."""
+    return int(number(text)) << 20
 
 
-def _on(text: str) -> bool:
+def on(text: str) -> bool:
+    """Whether a mode is on."""
     return text.lower() in ("enabled", "yes", "on")
 
 
-def _lower(text: str) -> str:
+def lower(text: str) -> str:
+    """A name as facts write it."""
     return text.lower().replace(" ", "_")
 
 
@@ -61,38 +65,38 @@ QUERY: tuple[tuple[str, str, Convert], ...] = (
     ("name", "Product Name", str),
     ("uuid", "GPU UUID", str),
     ("bdf", "PCI/Bus Id", bdf),
-    ("architecture", "Product Architecture", _lower),
-    ("memory_total", "FB Memory Usage/Total", _mib),
-    ("memory_reserved", "FB Memory Usage/Reserved", _mib),
-    ("memory_used", "FB Memory Usage/Used", _mib),
-    ("memory_free", "FB Memory Usage/Free", _mib),
-    ("bar1_total", "BAR1 Memory Usage/Total", _mib),
+    ("architecture", "Product Architecture", lower),
+    ("memory_total", "FB Memory Usage/Total", mib),
+    ("memory_reserved", "FB Memory Usage/Reserved", mib),
+    ("memory_used", "FB Memory Usage/Used", mib),
+    ("memory_free", "FB Memory Usage/Free", mib),
+    ("bar1_total", "BAR1 Memory Usage/Total", mib),
     ("gsp", "GSP Firmware Version", str),
-    ("mig", "MIG Mode/Current", _on),
-    ("ecc", "ECC Mode/Current", _on),
-    ("remap_pending", "Remapped Rows/Pending", _on),
-    ("remap_failed", "Remapped Rows/Remapping Failure Occurred", _on),
-    ("persistence", "Persistence Mode", _on),
-    ("compute_mode", "Compute Mode", _lower),
-    ("power_draw", "GPU Power Readings/Instantaneous Power Draw", _number),
-    ("power_draw", "GPU Power Readings/Power Draw", _number),
-    ("power_limit", "GPU Power Readings/Current Power Limit", _number),
-    ("power_limit", "GPU Power Readings/Enforced Power Limit", _number),
-    ("power_default", "GPU Power Readings/Default Power Limit", _number),
-    ("power_max", "GPU Power Readings/Max Power Limit", _number),
-    ("temperature", "Temperature/GPU Current Temp", _int),
-    ("utilisation", "Utilization/GPU", _int),
-    ("utilisation", "Utilization/Gpu", _int),
-    ("pstate", "Performance State", _int),
-    ("link_gen", "PCI/GPU Link Info/PCIe Generation/Current", _int),
-    ("link_gen_max", "PCI/GPU Link Info/PCIe Generation/Max", _int),
-    ("link_gen_device", "PCI/GPU Link Info/PCIe Generation/Device Max", _int),
-    ("link_width", "PCI/GPU Link Info/Link Width/Current", _int),
-    ("link_width_max", "PCI/GPU Link Info/Link Width/Max", _int),
-    ("virtualization", "GPU Virtualization Mode/Virtualization Mode", _lower),
-    ("fabric", "Fabric/State", _lower),
-    ("recovery", "GPU Recovery Action", _lower),
-    ("addressing", "Addressing Mode", _lower),
+    ("mig", "MIG Mode/Current", on),
+    ("ecc", "ECC Mode/Current", on),
+    ("remap_pending", "Remapped Rows/Pending", on),
+    ("remap_failed", "Remapped Rows/Remapping Failure Occurred", on),
+    ("persistence", "Persistence Mode", on),
+    ("compute_mode", "Compute Mode", lower),
+    ("power_draw", "GPU Power Readings/Instantaneous Power Draw", number),
+    ("power_draw", "GPU Power Readings/Power Draw", number),
+    ("power_limit", "GPU Power Readings/Current Power Limit", number),
+    ("power_limit", "GPU Power Readings/Enforced Power Limit", number),
+    ("power_default", "GPU Power Readings/Default Power Limit", number),
+    ("power_max", "GPU Power Readings/Max Power Limit", number),
+    ("temperature", "Temperature/GPU Current Temp", whole),
+    ("utilisation", "Utilization/GPU", whole),
+    ("utilisation", "Utilization/Gpu", whole),
+    ("pstate", "Performance State", whole),
+    ("link_gen", "PCI/GPU Link Info/PCIe Generation/Current", whole),
+    ("link_gen_max", "PCI/GPU Link Info/PCIe Generation/Max", whole),
+    ("link_gen_device", "PCI/GPU Link Info/PCIe Generation/Device Max", whole),
+    ("link_width", "PCI/GPU Link Info/Link Width/Current", whole),
+    ("link_width_max", "PCI/GPU Link Info/Link Width/Max", whole),
+    ("virtualization", "GPU Virtualization Mode/Virtualization Mode", lower),
+    ("fabric", "Fabric/State", lower),
+    ("recovery", "GPU Recovery Action", lower),
+    ("addressing", "Addressing Mode", lower),
 )
 ABSENT = ("N/A", "[N/A]", "[Not Supported]", "Not Supported", "")
 LACKING = {"unknown": "the driver does not support it here"}  # what probes say of a feature a board does not have
@@ -113,7 +117,7 @@ def _block(index: int, text: str) -> Data:
     gpu: Data = {"index": index}
     for fact, path, convert in QUERY:
         if path in values and gpu.get(fact, LACKING) == LACKING:
-            gpu[fact] = _converted(values[path], convert)
+            gpu[fact] = converted(values[path], convert)
     gpu["clock_reasons"] = _reasons(values)
     uncorrected = [
         value for path, value in values.items() if re.match(r"ECC Errors/Volatile/.*Uncorrectable", path)
@@ -124,7 +128,8 @@ def _block(index: int, text: str) -> Data:
     return capability(str(gpu.get("name", ""))) | gpu
 
 
-def _converted(text: str, convert: Convert) -> Any:
+def converted(text: str, convert: Convert) -> Any:
+    """A value, or why there is none."""
     if text in ABSENT:
         return LACKING
     try:
@@ -187,89 +192,3 @@ def _held(text: str) -> Data:
         "name": name.group(1).strip() if name else None,
         "used": int(used.group(1)) << 20 if used else None,
     }
-
-
-# nvidia-smi --query-gpu=... --format=csv: the field's name, without its unit.
-FIELDS: dict[str, tuple[str, Convert]] = {
-    "name": ("name", str),
-    "gpu_name": ("name", str),
-    "uuid": ("uuid", str),
-    "gpu_uuid": ("uuid", str),
-    "pci.bus_id": ("bdf", bdf),
-    "gpu_bus_id": ("bdf", bdf),
-    "memory.total": ("memory_total", _mib),
-    "memory.used": ("memory_used", _mib),
-    "memory.free": ("memory_free", _mib),
-    "memory.reserved": ("memory_reserved", _mib),
-    "compute_cap": ("capability", str),
-    "temperature.gpu": ("temperature", _int),
-    "power.draw": ("power_draw", _number),
-    "power.limit": ("power_limit", _number),
-    "power.default_limit": ("power_default", _number),
-    "power.max_limit": ("power_max", _number),
-    "utilization.gpu": ("utilisation", _int),
-    "pcie.link.gen.current": ("link_gen", _int),
-    "pcie.link.gen.gpucurrent": ("link_gen", _int),
-    "pcie.link.gen.max": ("link_gen_max", _int),
-    "pcie.link.gen.gpumax": ("link_gen_device", _int),
-    "pcie.link.width.current": ("link_width", _int),
-    "pcie.link.width.max": ("link_width_max", _int),
-    "persistence_mode": ("persistence", _on),
-    "mig.mode.current": ("mig", _on),
-    "ecc.mode.current": ("ecc", _on),
-    "compute_mode": ("compute_mode", _lower),
-    "pstate": ("pstate", _int),
-}
-CSV_HEADER = re.compile(r"^(?:[\w.]+(?: \[[\w%/]+\])?, )+[\w.]+(?: \[[\w%/]+\])?$", re.M)
-
-
-def table_of_values(text: str) -> Data:
-    """`nvidia-smi --query-gpu=... --format=csv`, units or not."""
-    found = CSV_HEADER.search(text)
-    assert found is not None
-    names = [name.partition(" [")[0] for name in found.group().split(", ")]
-    gpus: list[Data] = []
-    driver: Data = {}
-    for row in csv.reader(text[found.end() :].strip().splitlines(), skipinitialspace=True):
-        if len(row) != len(names):
-            break
-        values = dict(zip(names, row, strict=True))
-        gpu: Data = {"index": _int(values["index"]) if values.get("index", "").isdigit() else len(gpus)}
-        for name, value in values.items():
-            if name in FIELDS:
-                fact, convert = FIELDS[name]
-                gpu[fact] = _converted(value.strip(), convert)
-        gpus.append(capability(str(gpu.get("name", ""))) | gpu)
-        if "driver_version" in values:
-            driver["version"] = values["driver_version"].strip()
-    return {"driver": driver | {"gpus": gpus}} if any("name" in gpu or "bdf" in gpu for gpu in gpus) else {}
-
-
-def table(text: str) -> Data:
-    """The table that plain `nvidia-smi` prints."""
-    driver: Data = {}
-    for fact, name in (("version", "Driver Version"), ("cuda", "CUDA Version")):
-        if found := re.search(rf"{name}: (\d[\d.]*)", text):
-            driver[fact] = found.group(1)
-    rows = re.findall(
-        r"^\|\s+(\d+)\s+(\S.*?)\s+(On|Off)\s+\|\s+([0-9A-F]+:[0-9A-F]+:[0-9A-F]+\.\d).*\n\|(.*)$", text, re.M
-    )
-    processes = re.findall(r"^\|\s+(\d+)\s+(?:\S+\s+\S+\s+)?(\d+)\s+[CG+]+\s+(\S+)\s+(\d+)MiB \|", text, re.M)
-    gpus = []
-    for index, name, persistence, address, second in rows:
-        gpu: Data = {"index": int(index), "bdf": bdf(address), "persistence": persistence == "On"}
-        if "..." not in name:  # the column cuts long names
-            gpu["name"] = name
-        if memory := re.search(r"(\d+)MiB / +(\d+)MiB", second):
-            gpu |= {"memory_used": int(memory.group(1)) << 20, "memory_total": int(memory.group(2)) << 20}
-        if power := re.search(r"(\d+)W / +(\d+)W", second):
-            gpu |= {"power_draw": float(power.group(1)), "power_limit": float(power.group(2))}
-        if busy := re.search(r"\|\s+(\d+)%", second):
-            gpu["utilisation"] = int(busy.group(1))
-        gpu["processes"] = [
-            {"pid": int(pid), "name": command, "used": int(used) << 20}
-            for owner, pid, command, used in processes
-            if owner == index
-        ]
-        gpus.append(capability(name) | gpu)
-    return {"driver": driver | ({"gpus": gpus} if gpus else {})}

@@ -156,9 +156,8 @@ def _windows(root: Path, bdf: str, space: Fact[bytes]) -> tuple[Fact[int], Fact[
     if not sizes.known:
         why = str(sizes.unknown)
         return unknown(why), unknown(why)
-    bar = max(sizes.get(), key=sizes.get().__getitem__)
-    now = sizes.get()[bar]
-    return known(now), _largest(space, bar if now else 1)
+    bar = max(sizes.get(), key=sizes.get().__getitem__)  # BAR 1 where all are 0
+    return known(sizes.get()[bar]), _largest(space, bar)
 
 
 def _sizes(said: str) -> dict[int, int]:
