@@ -18,7 +18,7 @@ from rig.nvml import scenario
 from rig.nvml.scenario import Scenario
 
 from launcher.facts import Driver, Fact, Gpu, Process, known
-from launcher.probes import nvml_child
+from launcher.probes import nvml_child, nvml_questions
 from launcher.probes.nvml import driver
 
 Ask = Callable[..., Driver]
@@ -251,7 +251,9 @@ def reached(program: Path) -> set[str]:
 def test_the_library_has_every_symbol_that_the_program_reaches(library: Path) -> None:
     unversioned = {"nvmlDeviceGetMemoryInfo"}  # the same wrapper reaches it when it is not asked for version 2
 
-    assert reached(Path(nvml_child.__file__)) - unversioned <= exported(library)
+    programs = (Path(nvml_child.__file__), Path(nvml_questions.__file__))
+
+    assert set[str]().union(*map(reached, programs)) - unversioned <= exported(library)
 
 
 def test_structures_are_as_large_as_nvidia_declares_them(tmp_path: Path) -> None:
