@@ -15,6 +15,7 @@ from launcher.process import Session
 from launcher.proof import IMPORT_DEADLINE, MARK, Proof, findings
 from launcher.report import Finding
 
+GRACE = 1.0  # seconds after the first rank ended: its neighbours' complaints and its own end come in any order
 IN_USE = 1 << 30  # bytes of a GPU that something else holds
 
 
@@ -70,21 +71,24 @@ def _watch(session: Session, deadline: float, ranks: int, tell: Callable[[str], 
     """Read until the last process is gone, a step took too long, or a rank ended and left the others waiting."""
     proof = Proof()
     rest = b""
-    last, since = "import", time.monotonic()
+    last, since, ended = "import", time.monotonic(), time.monotonic()
     while True:
         select.select([session.control.fileno(), session.output], [], [], 0.2)
         alive = session.listen()
         for piece in session.pieces():
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
-                if line.startswith(MARK.encode()):
-                    proof.hear(line.decode().removeprefix(MARK))
+                _, mark, said = line.decode(errors="replace").partition(MARK)  # NCCL may leave a line open
+                if mark:
+                    proof.hear(said)
         now = next(reversed(proof.steps), "import")
         if now != last:
             last, since = now, time.monotonic()
             tell(f"deep     {now}")
-        if not alive or any(rank >= 0 for rank in proof.ended):
+        if not alive or (proof.ended and time.monotonic() - ended > GRACE):
             return proof
+        if not proof.ended:
+            ended = time.monotonic()
         if time.monotonic() - since > (IMPORT_DEADLINE if last == "import" else deadline):
             proof.hung = last
             return proof

@@ -57,7 +57,11 @@ class Proof:
 
     def hear(self, line: str) -> None:
         """Take in one line."""
-        match json.loads(line):
+        try:
+            words = json.loads(line)
+        except ValueError:
+            return  # something printed into it: the step is told late, and its deadline watches over that
+        match words:
             case {"step": str(name), "rank": int(rank), "done": True, "seconds": seconds, "wrong": wrong}:
                 step = self.steps.setdefault(name, Step())
                 step.seconds[rank] = seconds
@@ -118,7 +122,8 @@ def _trouble(proof: Proof, ranks: int, deadline: float) -> tuple[str, str] | Non
         rank, what = next(iter(step.wrong.items()))
         return name.split()[0], f"{_in_words(name)}{_of(rank)}: {what}"
     if proof.ended:
-        rank, how = next(iter(proof.ended.items()))
+        # A rank that was killed is the cause; the lost connections of the others are what came of it.
+        rank, how = min(proof.ended.items(), key=lambda one: "was killed" not in one[1])
         return last.split()[0], f"{_in_words(last)}{_of(rank)}: {how}"
     if proof.hung:
         step = proof.steps.get(proof.hung, Step())

@@ -216,6 +216,20 @@ def test_copies_are_measured_beside_what_healthy_hosts_show() -> None:
     assert slow.evidence.startswith("3.0 GB/s (copy 0->5) to 54.0, median 41.0; healthy")
 
 
+def test_a_killed_rank_is_the_cause_and_its_neighbours_complaints_are_not() -> None:
+    found = said(
+        '{"step": "all-reduce 64", "rank": 0}',
+        '{"rank": 0, "error": "RuntimeError: connection closed by peer"}',
+        '{"rank": 1, "died": -9}',
+    )
+
+    assert found["deep-all-reduce"].evidence.startswith("all-reduce of 64 B on rank 1: was killed by signal 9")
+
+
+def test_a_line_that_something_printed_into_is_passed_over() -> None:
+    assert said('{"step": "init", "ra NCCL INFO')["deep-init"].severity is UNKNOWN
+
+
 def test_what_was_not_reached_is_never_fine() -> None:
     found = said('{"step": "import", "rank": -1}', '{"rank": -1, "error": "OSError: no libcudart"}')
 
