@@ -213,7 +213,9 @@ class System:
     memory_total: Fact[int] = NOBODY_LOOKED
     memory_available: Fact[int] = NOBODY_LOOKED
     memory_limit: Fact[int | None] = NOBODY_LOOKED  # of the cgroup; None: unlimited
-    limits: Fact[dict[str, int | None]] = NOBODY_LOOKED  # soft: memlock, nofile, core, stack; None: unlimited
+    limits: Fact[dict[str, int | None]] = (
+        NOBODY_LOOKED  # soft memlock and core, hard nofile and stack; None: unlimited
+    )
     mounts: Fact[dict[str, Mount]] = NOBODY_LOOKED  # by use: shm, tmp, model, cache, state
     raids: Fact[tuple[Raid, ...]] = NOBODY_LOOKED
     virtualisation: Fact[str] = NOBODY_LOOKED  # none, kvm, microsoft, wsl, ...

@@ -238,7 +238,7 @@ def test_lspci_without_root_hides_access_control(tmp_path: Path) -> None:
         ("        total\nMem:   62G\n", "system", "memory_total", 62 << 30),
         ("available: 2 nodes (0-1)\nnode 0 cpus: 0 1\nnode 1 cpus:\n", "system", "numa_nodes", 1),
         ("Linux host 6.8.0-90-generic #91 SMP x86_64 GNU/Linux\n", "kernel", "release", "6.8.0-90-generic"),
-        ("open files                      (-n) 1024\n", "system", "limits", {"nofile": 1024}),
+        ("max locked memory           (kbytes, -l) 8192\n", "system", "limits", {"memlock": 8192 << 10}),
         ("max locked memory           (kbytes, -l) unlimited\n", "system", "limits", {"memlock": None}),
         (
             "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  595.58.03  Release",

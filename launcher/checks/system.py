@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from launcher.checks.judging import Verdict, fail, gib, ok, some, warn
-from launcher.facts import Host
+from launcher.facts import Host, UnobservedError
 from launcher.plan import Plan
 
 GROUP = "CPU and memory"
 SHM_WANTED = 8 << 30  # bytes for eight ranks; NCCL and SGLang's broadcast queues take it
-NOFILE_WANTED = 65536
+NOFILE_WANTED = 65535  # what SGLang raises its soft limit to (utils/common.py, set_ulimit)
 PER_RANK = 4 << 30  # bytes of host memory a rank takes beside the weights it maps (CUDA context, pinned buffers)
 
 
@@ -150,7 +150,7 @@ def locked_memory(host: Host, plan: Plan) -> Verdict:
 
     Reported: every container recipe sets memlock=-1.
     """
-    limit = host.system.limits.get().get("memlock", 0)
+    limit = _limit(host, "memlock")
     if limit is not None and limit < 1 << 30:
         fix = "--ulimit memlock=-1, LimitMEMLOCK=infinity in the unit, or /etc/security/limits.d"
         return warn(f"ulimit -l is {limit >> 10} KiB", fix=fix)
@@ -162,13 +162,20 @@ def open_files(host: Host, plan: Plan) -> Verdict:
 
     Each rank maps every shard, each request is a socket: "Too many open files" comes under load.
 
-    Reported: container recipes set 65536 and more.
+    Read: SGLang raises the soft limit to 65535 as far as the hard one lets it. Reported: container recipes.
     """
-    limit = host.system.limits.get().get("nofile", 0)
+    limit = _limit(host, "nofile")
     if limit is not None and limit < NOFILE_WANTED:
         fix = f"--ulimit nofile={NOFILE_WANTED}, LimitNOFILE= in the unit, or /etc/security/limits.d"
-        return warn(f"ulimit -n is {limit}, {NOFILE_WANTED} wanted", fix=fix)
+        return warn(f"ulimit -Hn is {limit}, SGLang raises its own to {NOFILE_WANTED}", fix=fix)
     return ok("unlimited" if limit is None else str(limit))
+
+
+def _limit(host: Host, name: str) -> int | None:
+    limits = host.system.limits.get()
+    if name not in limits:
+        raise UnobservedError(f"nobody told the limit of {name}")
+    return limits[name]
 
 
 def core_dumps(host: Host, plan: Plan) -> Verdict:
@@ -178,7 +185,7 @@ def core_dumps(host: Host, plan: Plan) -> Verdict:
 
     Read: core(5). A systemd unit with LimitCORE=0 is fine.
     """
-    limit = host.system.limits.get().get("core", 0)
+    limit = _limit(host, "core")
     if limit != 0 and not host.kernel.core_pattern.get().startswith("|"):
         pattern = host.kernel.core_pattern.get()
         return warn(

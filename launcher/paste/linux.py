@@ -13,7 +13,7 @@ CMDLINE = re.compile(r"\A\s*(?:\$ ?cat /proc/cmdline\n)?((?:BOOT_IMAGE=|initrd=|
 KERNEL_LINE = re.compile(r"^(?:\[\s*\d+\.\d+\] |\S+ +\d+ [\d:]+ \S+ kernel: |.*NVRM: Xid )", re.M)
 _STAMP = re.compile(r"^(?:\[[^\]]*\]|<\d+>|\S+ +\d+ [\d:]+ \S+ kernel:(?: \[[^\]]*\])?)\s*")
 UNITS = {"": 10, "K": 10, "M": 20, "G": 30, "T": 40}
-LIMITS = (("memlock", "max locked memory", 10), ("nofile", "open files", 0), ("stack", "stack size", 10))
+LIMITS = (("memlock", "max locked memory", 10), ("stack", "stack size", 10))
 
 
 def cmdline(text: str) -> Data:
@@ -103,11 +103,10 @@ def uname(text: str) -> Data:
 
 
 def limits(text: str) -> Data:
-    """Ulimit -a."""
+    """`ulimit -a`: what it says of open files is the soft limit, which SGLang raises itself."""
     facts: dict[str, int | None] = {}
     for fact, name, shift in (
         ("memlock", "max locked memory", 10),
-        ("nofile", "open files", 0),
         ("stack", "stack size", 10),
     ):
         if found := re.search(rf"^{name}.*?(\d+|unlimited)\s*$", text, re.M):

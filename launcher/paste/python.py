@@ -44,10 +44,7 @@ def check_env(text: str) -> Data:
         driver["version"] = version.group()
     if gpus := _gpus(text):
         driver["gpus"] = gpus
-    data: Data = {"engine": engine, "driver": driver}
-    if (limit := values.get("ulimit soft", "")).isdigit():
-        data["system"] = {"limits": {"nofile": int(limit)}}
-    return data
+    return {"engine": engine, "driver": driver}
 
 
 def _gpus(text: str) -> list[Data]:

@@ -100,8 +100,10 @@ def _limits() -> dict[str, int | None]:
         "core": resource.RLIMIT_CORE,
         "stack": resource.RLIMIT_STACK,
     }
-    soft = {name: resource.getrlimit(kind)[0] for name, kind in kinds.items()}
-    return {name: None if limit == resource.RLIM_INFINITY else limit for name, limit in soft.items()}
+    # SGLang raises its soft limits of files and stack itself, as far as the hard ones let it.
+    which = {name: int(name in ("nofile", "stack")) for name in kinds}
+    reach = {name: resource.getrlimit(kind)[which[name]] for name, kind in kinds.items()}
+    return {name: None if limit == resource.RLIM_INFINITY else limit for name, limit in reach.items()}
 
 
 def _numa_nodes(root: Path) -> Fact[int]:
