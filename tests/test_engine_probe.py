@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import RIG, until
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.version import Version
 
 from launcher.facts import Engine, Pin, known
 from launcher.probes import engine_child
@@ -147,15 +142,6 @@ def test_sglang_without_metadata_is_of_an_unknown_release(tmp_path: Path) -> Non
     assert ask(sys.executable, PYTHONPATH=str(tmp_path)).packages.get()["sglang"] == "unknown"
 
 
-@pytest.mark.parametrize("info", ["sglang.egg-info", "sglang-0.5.11-py3.11.egg-info", "SGLang-0.5.11.dist-info"])
-def test_metadata_of_every_kind_tells_the_version(tmp_path: Path, info: str) -> None:
-    install(tmp_path, "sglang", "0.5.11", info=info)
-    seen = ask(sys.executable, PYTHONPATH=str(tmp_path))
-
-    assert seen.packages.get()["sglang"] == "0.5.11"
-    assert seen.pins.known == info.endswith("dist-info")
-
-
 @pytest.mark.parametrize(
     ("text", "cuda"),
     [
@@ -187,36 +173,21 @@ HERE = f"platform_machine == '{platform.machine()}'"
         ("flashinfer_python[cu13]==0.6.18", "flashinfer_python 0.6.18", ("flashinfer-python", "==0.6.18", True)),
         ("flashinfer-python==0.6.18", "flashinfer_python 0.6.17", ("flashinfer-python", "==0.6.18", False)),
         ("torch==2.13.0", "torch 2.13.0+cu130", ("torch", "==2.13.0", True)),
-        ("a-b>=13.0", "a_b 13", ("a-b", ">=13.0", True)),
-        ("a.b>=1,<2", "a.b 2.0", ("a-b", ">=1,<2", False)),
-        ("a (>=1)", "a 1", ("a", ">=1", True)),
-        ("a==1.*", "a 1.9", ("a", "==1.*", True)),
-        ("a==1.*", "a 10.9", ("a", "==1.*", False)),
         ("a>=1", "b 1", ("a", ">=1", False)),
-        ("transformers<6", "transformers 5.0", ("transformers", "<6", True)),
         (f"a>=1; {HERE} and (sys_platform != 'linux' or python_version >= '3.9')", "a 1", ("a", ">=1", True)),
         ("a>=1; python_version < '3.9'", "a 1", None),
         ("a>=1; extra == 'all'", "a 1", None),
-        ("a>=1; what == 'this'", "a 1", None),
-        ("a>=1; (", "a 1", None),
-        ("a<2", "a 1", None),
-        ("a~=1.0,>=1", "a 1", None),
         ("a @ https://a.example/a.whl", "a 1", None),
         ("a", "a 1", None),
-        ("", "a 1", None),
     ],
 )
-@pytest.mark.parametrize("options", ["", "-S"])
 def test_a_pin_is_what_sglangs_metadata_asks_of_this_machine(
-    tmp_path: Path, requirement: str, there: str, pin: tuple[str, str, bool] | None, options: str
+    tmp_path: Path, requirement: str, there: str, pin: tuple[str, str, bool] | None
 ) -> None:
-    """With packaging to compare versions; and with -S, which leaves out site-packages, without."""
     name, version = there.split()
-    install(tmp_path / "lib", "sglang", "0.5.21", requirement)
-    install(tmp_path / "lib", name, version)
-    seen = ask(
-        script(tmp_path, f'exec {sys.executable} {options} "$@"'), PYTHONPATH=str(tmp_path / "lib")
-    ).pins.get()
+    install(tmp_path, "sglang", "0.5.21", requirement)
+    install(tmp_path, name, version)
+    seen = ask(sys.executable, PYTHONPATH=str(tmp_path)).pins.get()
 
     if pin is None:
         assert seen == ()
@@ -224,33 +195,11 @@ def test_a_pin_is_what_sglangs_metadata_asks_of_this_machine(
         assert seen == (Pin(pin[0], pin[1], version if name != "b" else None, pin[2]),)
 
 
-@settings(deadline=None, derandomize=True)
-@given(
-    st.sampled_from(
-        ["1.0", "1", "1.0.0", "1.1", "0.9", "1.0rc1", "1.0.post1", "1.0+cu130", "1.0.dev1", "4.0.0b18"]
-    ),
-    st.sampled_from(["==", "!=", ">=", "<="]),
-    st.sampled_from(["1.0", "1", "1.1", "1.0rc1", "1.0.post1", "0.9", "4.0.0b18"]),
-)
-def test_versions_are_compared_as_packaging_does(here: str, how: str, wanted: str) -> None:
-    ours = engine_child.meets(here, how + wanted, Version)
+def test_an_interpreter_without_what_reads_requirements_says_so(tmp_path: Path) -> None:
+    install(tmp_path / "lib", "sglang", "0.5.21", "torch==2.13.0")
+    bare = script(tmp_path, f'exec {sys.executable} -S "$@"')
 
-    assert ours == SpecifierSet(how + wanted).contains(here, prereleases=True)
-    assert engine_child.meets("2.13.0+cu130", "==2.13.0+cu130", Version)
-    assert not engine_child.meets("2.13.0+cu130", "==2.13.0+cu126", Version)
-
-
-def test_what_is_installed_here_is_told_as_importlib_tells_it() -> None:
-    """Every distribution of this environment and what it requires, against importlib.metadata and packaging."""
-    for there in importlib.metadata.distributions():
-        assert engine_child.version(there.name) == there.version
-        for text in there.requires or []:
-            asked, pin = Requirement(text), engine_child.pin(text, Version)
-            if pin is not None:
-                assert not asked.marker or asked.marker.evaluate({"extra": ""}), text
-                assert pin["satisfied"] == bool(pin["installed"] and asked.specifier.contains(pin["installed"])), (
-                    text
-                )
+    assert "neither packaging nor pip" in str(ask(bare, PYTHONPATH=str(tmp_path / "lib")).pins.unknown)
 
 
 def test_the_child_is_written_for_python_3_9() -> None:
@@ -274,13 +223,12 @@ def test_programs_that_compile_are_looked_for_where_they_are_used(tmp_path: Path
     assert ask(sys.executable, PATH="/nowhere").tools.get()["gcc"] is None
 
 
-def test_flashinfer_was_installed_when_its_metadata_was_written(tmp_path: Path) -> None:
-    install(tmp_path, "flashinfer_python", "0.6.18")
-    info = tmp_path / "flashinfer_python-0.6.18.dist-info"
-    os.utime(info / "METADATA", (0, 2000))
-    os.utime(info, (0, 1000))
+def test_flashinfer_was_installed_when_it_came_here_and_not_when_its_wheel_was_made(tmp_path: Path) -> None:
+    before = time.time() - 60
+    source(tmp_path, "flashinfer/__init__.py")
+    os.utime(tmp_path / "flashinfer/__init__.py", (0, 1000))
 
-    assert ask(sys.executable, PYTHONPATH=str(tmp_path)).installed_at == known(2000.0)
+    assert ask(sys.executable, PYTHONPATH=str(tmp_path)).installed_at.get() > before
     assert ask(sys.executable).installed_at.unknown == "flashinfer is not installed"
 
 

@@ -1,22 +1,20 @@
 """What the engine's interpreter has, told by itself: it runs there, without this package, on Python 3.9 and later.
 
-It imports nothing of SGLang or torch (that takes seconds and a GPU): metadata and files only, and those by hand,
-for importlib.metadata and all of packaging would double its time. One line of JSON in the shape of
-launcher.facts.Engine.
+It imports nothing of SGLang or torch (that takes seconds and a GPU): metadata and files only. One line of JSON in
+the shape of launcher.facts.Engine.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import os
 import re
 import shutil
 import sys
-from itertools import islice, takewhile
-from operator import eq, ge, gt, le, lt, ne
+from itertools import islice
 from typing import Any, Callable, Iterator  # noqa: UP035  where Python 3.9 has them, too
 
 PACKAGES = (
@@ -25,54 +23,14 @@ PACKAGES = (
     "nvidia-cutlass-dsl xgrammar safetensors huggingface-hub nvidia-ml-py apache-tvm-ffi tokenspeed-mla"
 ).split()
 MOST_FILES = 20000  # of a cache that are counted
-REQUIREMENT = re.compile(r"([\w.-]+)\s*(?:\[[^]]*\])?\s*\(?([^;()@]*)\)?\s*(?:;(.*))?$")
-CLAUSE = re.compile(r"(==|!=|<=|>=|<|>)\s*([\w.*+!-]+)$")
-COMPARE = {"==": eq, "!=": ne, "<=": le, ">=": ge, "<": lt, ">": gt}
-IN_MARKERS: dict[Any, Any] = {ast.Eq: eq, ast.NotEq: ne, ast.LtE: le, ast.GtE: ge, ast.Lt: lt, ast.Gt: gt}
-MARKERS = {
-    "sys_platform": sys.platform,
-    "platform_machine": os.uname().machine,
-    "platform_system": os.uname().sysname,
-    "os_name": os.name,
-    "implementation_name": sys.implementation.name,
-    "python_version": ".".join(map(str, sys.version_info[:2])),
-    "python_full_version": ".".join(map(str, sys.version_info[:3])),
-    "extra": "",
-}
-
-
-def canonical(name: str) -> str:
-    """A distribution's name as PEP 503 writes it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def distributions() -> dict[str, str]:
-    """The metadata of each installed distribution; as for imports, the first on the path counts."""
-    found: dict[str, str] = {}
-    for place in sys.path:
-        with contextlib.suppress(OSError):  # zip files, folders that are not there
-            for name in os.listdir(place or "."):
-                if name.endswith((".dist-info", ".egg-info")):
-                    found.setdefault(canonical(name.rpartition(".")[0].split("-")[0]), os.path.join(place, name))
-    return found
-
-
-INSTALLED = distributions()
-
-
-def metadata(name: str) -> list[tuple[str, str]]:
-    """The fields of a distribution's metadata; none where it is not installed."""
-    folder = INSTALLED.get(canonical(name), "")
-    for path in (os.path.join(folder, "METADATA"), os.path.join(folder, "PKG-INFO"), folder):
-        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-            lines = [line.rstrip().partition(": ") for line in takewhile(lambda line: line.strip("\r\n"), file)]
-            return [(field, text) for field, _, text in lines]
-    return []
 
 
 def version(name: str) -> str | None:
     """The version of a distribution, None where it is not installed."""
-    return dict(metadata(name)).get("Version")
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def packages() -> dict[str, str]:
@@ -104,68 +62,28 @@ def torch_cuda() -> Any:
 
 def pins() -> Any:
     """What SGLang's metadata asks of other packages with a version, and what is there."""
-    if not INSTALLED.get("sglang", "").endswith(".dist-info"):
+    try:
+        asked = importlib.metadata.requires("sglang") or []
+    except importlib.metadata.PackageNotFoundError:
         return {"unknown": "SGLang has no metadata here"}
-    order = version_order()
-    asked = [pin(text, order) for field, text in metadata("sglang") if field == "Requires-Dist"]
-    return [made for made in asked if made]
-
-
-def pin(text: str, order: Callable[[str], Any]) -> dict[str, Any] | None:
-    """One requirement; None where it asks for no version, is not for this machine, or cannot be judged."""
-    parts = REQUIREMENT.match(text)
-    name, wanted, marker = parts.groups() if parts else ("", "", None)
-    if not (("==" in wanted or ">=" in wanted) or (wanted and canonical(name) in PACKAGES)):
-        return None
-    here = version(name)
     try:
-        if marker and not holds(ast.parse(marker.strip(), mode="eval").body, order):
-            return None
-        met = here is not None and all(meets(here, clause.strip(), order) for clause in wanted.split(","))
-    except (ValueError, KeyError, SyntaxError, AttributeError, TypeError):
-        return None
-    return {"package": canonical(name), "wanted": wanted.strip(), "installed": here, "satisfied": met}
-
-
-def version_order() -> Callable[[str], Any]:
-    """What makes versions comparable: packaging's, if one is there, else numbers alone."""
-    try:
-        from packaging.version import Version
+        from packaging.requirements import Requirement
     except ImportError:
         try:
-            from pip._vendor.packaging.version import Version  # type: ignore[assignment]
+            from pip._vendor.packaging.requirements import Requirement  # type: ignore[assignment]
         except ImportError:
-            return numbers
-    return Version
+            return {"unknown": "neither packaging nor pip is installed there, which read requirements"}
+    return [made for text in asked if (made := pin(Requirement(text)))]
 
 
-def numbers(text: str) -> tuple[int, ...]:
-    """A version of numbers only, without zeros at its end. Raises ValueError for any other."""
-    parts = [int(part) for part in text.split(".")]
-    while parts[1:] and parts[-1] == 0:
-        parts.pop()
-    return tuple(parts)
-
-
-def meets(here: str, clause: str, order: Callable[[str], Any]) -> bool:
-    """Whether a version meets one clause (PEP 440). A local part, +cu130, counts only where one is asked for."""
-    how, wanted = CLAUSE.match(clause).groups()  # type: ignore[union-attr]  # AttributeError: not judged
-    if "+" not in wanted:
-        here = here.partition("+")[0]
-    if wanted.endswith(".*"):
-        return bool(COMPARE[how](f"{here}.".startswith(wanted[:-1]), True))
-    return bool(COMPARE[how](order(here), order(wanted)))
-
-
-def holds(node: Any, order: Callable[[str], Any]) -> bool:
-    """Whether a marker (PEP 508) is true here, without extras: its grammar is one of Python's expressions."""
-    if isinstance(node, ast.BoolOp):
-        return (all if isinstance(node.op, ast.And) else any)(holds(part, order) for part in node.values)
-    sides = (node.left, node.comparators[0])
-    left, right = (MARKERS[side.id] if isinstance(side, ast.Name) else side.value for side in sides)
-    if any(isinstance(side, ast.Name) and side.id.startswith("python_") for side in sides):
-        left, right = order(left), order(right)
-    return bool(IN_MARKERS[type(node.ops[0])](left, right))
+def pin(wanted: Any) -> dict[str, Any] | None:
+    """One requirement; None where it asks for no version, or is not for this machine."""
+    if not wanted.specifier or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+        return None
+    here = version(wanted.name)
+    met = here is not None and wanted.specifier.contains(here, prereleases=True)
+    name = re.sub(r"[-_.]+", "-", wanted.name).lower()
+    return {"package": name, "wanted": str(wanted.specifier), "installed": here, "satisfied": met}
 
 
 def tools() -> dict[str, str | None]:
@@ -181,12 +99,9 @@ def tools() -> dict[str, str | None]:
 
 
 def installed_at() -> Any:
-    """When FlashInfer was installed, seconds since the epoch: the newest file of its metadata or package."""
-    folder = INSTALLED.get("flashinfer-python") or package("flashinfer")
-    if folder is None:
-        return {"unknown": "flashinfer is not installed"}
-    with os.scandir(folder) as entries:
-        return max([os.stat(folder).st_mtime, *(entry.stat().st_mtime for entry in entries)])
+    """When FlashInfer's package was written here, seconds since the epoch: its own times are those of the wheel."""
+    folder = package("flashinfer")
+    return os.stat(folder).st_ctime if folder else {"unknown": "flashinfer is not installed"}
 
 
 def caches() -> list[dict[str, Any]]:
@@ -242,7 +157,7 @@ def answer(question: Callable[[], Any]) -> Any:
 
 
 if __name__ == "__main__":
-    told = {"python_version": MARKERS["python_full_version"]}
+    told: dict[str, Any] = {"python_version": ".".join(map(str, sys.version_info[:3]))}
     for asked in (packages, torch_cuda, pins, tools, installed_at, caches):
         told[asked.__name__] = answer(asked)
     print(flush=True)  # what start-up hooks left of a line ends here
