@@ -99,7 +99,7 @@ def tools() -> dict[str, str | None]:
 
 
 def installed_at() -> Any:
-    """When FlashInfer's package was written here, seconds since the epoch: its own times are those of the wheel."""
+    """When FlashInfer came here, seconds since the epoch: the times of its files are those of the wheel."""
     folder = package("flashinfer")
     return os.stat(folder).st_ctime if folder else {"unknown": "flashinfer is not installed"}
 
