@@ -18,6 +18,9 @@ _PRINTED = re.compile(
     rf"""(api[_-]key\\?['"]?(?:\s*[=:]\s*|\s+)\\?['"]?)(?!(?:None|null)(?!{_WORD})|\[redacted){_WORD}+"""
 )
 
+# Names of variables that hold secrets: they belong into no profile, plan or report.
+SECRET_VARIABLE = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|API_?KEY|ACCESS_KEY)$", re.IGNORECASE)
+
 
 def read_key(path: Path) -> str:
     """The key in `path`.

@@ -13,7 +13,7 @@ from launcher.plan import Plan
 from launcher.preflight import port_obstacle
 from launcher.probes.checkpoint import checkpoint
 from launcher.probes.engine import engine
-from launcher.probes.environment import PREFIXES, environment
+from launcher.probes.environment import environment, tells
 from launcher.probes.kernel import kernel, modules_of_driver
 from launcher.probes.nvml import driver
 from launcher.probes.pci import pcie
@@ -67,5 +67,5 @@ def _port(plan: Plan) -> Fact[str | None]:
 
 def of_plan(recorded: Environment, plan: Plan) -> Environment:
     """The environment of a recorded host as the plan would have it there."""
-    ours = {name: value for name, value in plan.env.items() if name.startswith(PREFIXES)}
+    ours = {name: value for name, value in plan.env.items() if tells(name)}
     return replace(recorded, variables=known({**recorded.variables.otherwise({}), **ours}))

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from launcher import layers
 from launcher.errors import RefusalError
+from launcher.keys import SECRET_VARIABLE
 from launcher.plan import NO_REASON, Plan, Setting, words_of
 from launcher.profile import Profile, known_keys
 
 # Spelled out in plan.key_config's YAML instead: an argument is readable by every user of the host (ps).
 SECRET_FLAGS = ("api-key", "admin-api-key", "ssl-keyfile-password")
-_SECRET_VARIABLE = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|API_?KEY|ACCESS_KEY)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[st
     return [
         f"{origin[f'env.{name}'].place}: env.{name}: {fix}"
         for name in (env if isinstance(env, dict) else ())
-        if _SECRET_VARIABLE.search(name) and f"env.{name}" in origin
+        if SECRET_VARIABLE.search(name) and f"env.{name}" in origin
     ]
 
 

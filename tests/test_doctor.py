@@ -202,6 +202,14 @@ def test_facts_of_this_host_can_be_judged_elsewhere(world: World, driver: Any, t
     )
 
 
+def test_no_secret_of_the_environment_is_a_fact(world: World) -> None:
+    secrets = {"SGLANG_API_KEY": "hush", "HF_TOKEN": "hush", "NCCL_PASSWORD": "hush", "MY_SECRET": "hush"}
+    said = world.run("facts", "-p", "stub", NCCL_DEBUG="WARN", **secrets).stdout
+
+    assert json.loads(said)["environment"]["variables"]["NCCL_DEBUG"] == "WARN"
+    assert "hush" not in said
+
+
 def test_up_judges_first_and_refuses_a_host_that_fails(world: World) -> None:
     world.write_profile()
     said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--set", "needs.arch=sm120")

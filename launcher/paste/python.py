@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from launcher.paste.smi import capability
-from launcher.probes.environment import PREFIXES
+from launcher.probes.environment import tells
 
 Data = dict[str, Any]
 
@@ -81,5 +81,5 @@ def collect_env(text: str) -> Data:
 def variables(text: str) -> Data:
     """Lines NAME=VALUE, of the names that checks know; others may be secrets and are left out."""
     pairs = re.findall(r"^(?:export )?([A-Z_0-9]+)=(\S*)$", text, re.M)
-    kept = {name: value.strip("'\"") for name, value in pairs if name.startswith(PREFIXES)}
+    kept = {name: value.strip("'\"") for name, value in pairs if tells(name)}
     return {"environment": {"variables": kept}} if kept else {}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.facts import Environment, known
+from launcher.keys import SECRET_VARIABLE
 from launcher.probes.files import lines
 
 # Others may be secrets, and none of the checks' business.
@@ -15,13 +16,18 @@ FILES = ("NCCL_GRAPH_FILE", "NCCL_TOPO_FILE", "NCCL_CONF_FILE")
 
 def environment(root: Path, environ: Mapping[str, str], home: str) -> Environment:
     """The variables of `environ` that matter, and the files NCCL reads besides, in the order that counts."""
-    variables = {name: value for name, value in sorted(environ.items()) if name.startswith(PREFIXES)}
+    variables = {name: value for name, value in sorted(environ.items()) if tells(name)}
     own = variables.get("NCCL_CONF_FILE") or f"{home}/.nccl.conf"
     conf = {path: settings for path in (own, "/etc/nccl.conf") if (settings := _settings(root, path))}
     missing = tuple(
         f"{name}={variables[name]}" for name in FILES if name in variables and not _there(variables[name])
     )
     return Environment(known(variables), known(conf), known(missing))
+
+
+def tells(name: str) -> bool:
+    """Whether a variable is one that checks know, and no secret."""
+    return name.startswith(PREFIXES) and not SECRET_VARIABLE.search(name)
 
 
 def _there(path: str) -> bool:
