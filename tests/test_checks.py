@@ -76,6 +76,7 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("gpu-architecture", FAIL, with_gpus(H, 3, capability="9.0"), "not Blackwell", ()),
     ("gpu-memory-size", FAIL, with_gpus(H, *range(8), memory_total=80 << 30), "80.0 GiB", ()),
     ("gpu-memory-free", FAIL, with_gpus(H, 3, processes=(Process(4242, 90 << 30, "python"),)), "4242", ()),
+    ("gpu-memory-free", FAIL, with_gpus(H, 3, processes=(Process(7),), memory_used=80 << 30), "80.0 GiB", ()),
     ("gpu-left-over", FAIL, with_gpus(H, 3, utilisation=100), "100 % busy", ()),
     ("gpu-left-over", FAIL, with_gpus(H, 3, memory_used=6 << 30), "6.0 GiB", ()),
     ("gpu-recovery", FAIL, with_gpus(H, 3, recovery="node_reboot"), "node_reboot", ()),
@@ -236,6 +237,34 @@ def test_a_cause_that_several_checks_see_is_told_by_each(
 
     assert ids <= set(found)
     assert not {id for id, (how, _) in found.items() if how is not Severity.UNKNOWN} - ids
+
+
+@pytest.mark.parametrize(
+    ("container", "why", "fix"),
+    [
+        ("none", "the NVIDIA driver did not answer within 10 s", "reboot: a wedged driver"),
+        ("none", "driver library and kernel module have different versions", "reboot, or `rmmod"),
+        ("none", "no permission to ask the driver", "run as root"),
+        ("none", "no NVIDIA driver library: not found", "nvidia-open"),
+        ("docker", "no NVIDIA driver library: not found", "--gpus all"),
+    ],
+)
+def test_a_driver_that_does_not_answer_is_mended_by_its_reason(container: str, why: str, fix: str) -> None:
+    mute = having(H, driver__gpus=unknown(why), system__container=container)
+    (found,) = judge(mute, plan(), only=["driver-answers"])
+
+    assert fix in found.fix
+
+
+def test_a_server_on_the_cpu_needs_little_of_its_host() -> None:
+    small = having(
+        H,
+        system__memory_available=2 << 30,
+        system__mounts=mounts(shm=replace(mount("/s", "tmpfs"), free=known(64 << 20))),
+    )
+    found = judge(small, plan(profile="cpu-demo"), only=["host-memory", "shared-memory", "memory-limit"])
+
+    assert not [one for one in found if one.severity is FAIL]
 
 
 @pytest.mark.parametrize("id", UNSEEN)

@@ -38,6 +38,10 @@ def driver_answers(host: Host, plan: Plan) -> Verdict:
         )
     if "versions" in why:
         return fail(why, fix="reboot, or `rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia`")
+    if "permission" in why:
+        return fail(why, fix="run as root, or in the group of /dev/nvidia*; a container wants --gpus all")
+    if host.system.container.otherwise("none") != "none":
+        return fail(why, fix="start the container with --gpus all (nvidia-container-toolkit on the host)")
     return fail(why, fix="install the driver's open kernel modules (e.g. `apt install nvidia-open`) and reboot")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launcher.checks.judging import Verdict, fail, functions, gib, gpus, ok, those, told, warn
-from launcher.facts import Gpu, Host
+from launcher.facts import Gpu, Host, Process
 from launcher.plan import Plan
 
 GROUP = "GPUs"
@@ -147,9 +147,9 @@ def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
     Run here: on a driver library with processes. Reported: orphaned ranks, sglang#23627, #31645.
     """
     held = [
-        (gpu, ", ".join(_process(process.pid, process.name, process.used) for process in gpu.processes.get()))
+        (gpu, ", ".join(_process(process, _held(gpu, process)) for process in gpu.processes.get()))
         for gpu in gpus(host)
-        if gpu.processes.known and any((process.used or 0) > HELD for process in gpu.processes.get())
+        if gpu.processes.known and any(_held(gpu, process) > HELD for process in gpu.processes.get())
     ]
     if held:
         fix = "stop them (`glm5-serve status` if they are ours), or kill the pid named"
@@ -158,5 +158,10 @@ def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
     return ok("no process holds memory")
 
 
-def _process(pid: int, name: str | None, used: int | None) -> str:
-    return f"pid {pid} ({name or 'unknown'}) holds {gib(used or 0)}"
+def _held(gpu: Gpu, process: Process) -> int:
+    """Bytes; where the driver does not say whose memory it is (in a container), all that is in use."""
+    return gpu.memory_used.otherwise(0) if process.used is None else process.used
+
+
+def _process(process: Process, held: int) -> str:
+    return f"pid {process.pid} ({process.name or 'unknown'}) holds {gib(held)}"

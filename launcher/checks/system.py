@@ -8,6 +8,7 @@ from launcher.plan import Plan
 
 GROUP = "CPU and memory"
 SHM_WANTED = 8 << 30  # bytes for eight ranks; NCCL and SGLang's broadcast queues take it
+WITHOUT_GPU, SHM_WITHOUT_GPU = 1 << 30, 16 << 20  # bytes for a server on the CPU, with a model as small as that
 NOFILE_WANTED = 65535  # what SGLang raises its soft limit to (utils/common.py, set_ulimit)
 PER_RANK = 4 << 30  # bytes of host memory a rank takes beside the weights it maps (CUDA context, pinned buffers)
 
@@ -94,7 +95,7 @@ def host_memory(host: Host, plan: Plan) -> Verdict:
 
     Seen in a record: an OOM kill while loading; 36 s warm against 1206 s cold. Read: SGLang's loader.
     """
-    available, wanted = host.system.memory_available.get(), max(1, plan.gpus) * PER_RANK
+    available, wanted = host.system.memory_available.get(), plan.gpus * PER_RANK or WITHOUT_GPU
     if available < wanted:
         fix = "stop what else holds memory (`ps --sort=-rss`), or add memory"
         return fail(f"{gib(available)} available, {gib(wanted)} wanted for {plan.gpus} ranks", fix=fix)
@@ -114,7 +115,7 @@ def memory_limit(host: Host, plan: Plan) -> Verdict:
     Read: cgroup v2 documentation. Run here: on files.
     """
     limit = host.system.memory_limit.get()
-    wanted = max(1, plan.gpus) * PER_RANK
+    wanted = plan.gpus * PER_RANK or WITHOUT_GPU
     if limit is not None and limit < wanted:
         fix = "raise the container's --memory, the pod's limit or the unit's MemoryMax"
         return fail(f"the cgroup allows {gib(limit)}, {gib(wanted)} wanted for {plan.gpus} ranks", fix=fix)
@@ -134,7 +135,7 @@ def shared_memory(host: Host, plan: Plan) -> Verdict:
             "/dev/shm is not there", fix="`mount -t tmpfs tmpfs /dev/shm`, or --ipc=host for the container"
         )
     free = mount.free.get()
-    wanted = min(SHM_WANTED, max(1, plan.gpus) << 30)
+    wanted = min(SHM_WANTED, plan.gpus << 30) or SHM_WITHOUT_GPU
     if mount.filesystem.otherwise("tmpfs") != "tmpfs":
         return warn(f"/dev/shm is {mount.filesystem.get()}, not tmpfs", fix="`mount -t tmpfs tmpfs /dev/shm`")
     if free < wanted:
