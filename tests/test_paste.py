@@ -257,6 +257,23 @@ def test_each_small_text_is_known_by_its_content(
     assert getattr(getattr(pasted(tmp_path, text), section), fact) == known(value)
 
 
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "[    8.159749]",
+        "[Wed Apr  8 15:10:15 2026]",
+        "2026-04-08T15:10:15,123456+00:00",
+        "Apr 08 15:10:15 gpu-host kernel:",
+        "2026-04-08T15:10:15+0000 gpu-host kernel:",
+        "<4>[    8.159749]",
+    ],
+)
+def test_a_kernel_log_is_known_however_its_lines_are_stamped(tmp_path: Path, stamp: str) -> None:
+    seen = pasted(tmp_path, f"{stamp} NVRM: GPU 0000:06:00.0: something\n{stamp} usb 1-1: new device\n")
+
+    assert seen.kernel.log == known(("NVRM: GPU 0000:06:00.0: something",))
+
+
 @pytest.mark.parametrize("text", ["", "hello", "GPU", "\x00\x01"])
 def test_a_folder_without_any_known_text_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "notes").write_text(text)
