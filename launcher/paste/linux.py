@@ -13,7 +13,7 @@ CMDLINE = re.compile(r"\A\s*(?:\$ ?cat /proc/cmdline\n)?((?:BOOT_IMAGE=|initrd=|
 # dmesg, dmesg -T, dmesg --time-format iso, journalctl -k, journalctl -o short-iso
 _TIME = r"(?:\[[^\]]{5,40}\]|<\d+>|\d{4}-\d\d-\d\dT[\d:,.+-]+(?: \S+ kernel:)?|\w{3} +\d+ [\d:]+ \S+ kernel:)"
 KERNEL_LINE = re.compile(
-    rf"^(?:{_TIME}) .*(?:NVRM|Linux version|ommand line:|iommu|pcieport|oom-kill)|NVRM: Xid ", re.M
+    rf"^(?:{_TIME})+ .*(?:NVRM|Linux version|ommand line:|iommu|pcieport|oom-kill)|NVRM: Xid ", re.M
 )
 _STAMP = re.compile(rf"^(?:{_TIME}\s*)+")
 UNITS = {"": 10, "K": 10, "M": 20, "G": 30, "T": 40}
