@@ -109,7 +109,7 @@ FAULTS = (
         lambda plan: _glm(plan) and plan.flag("disable-shared-experts-fusion") is None,
         "shared experts kept in BF16 (GLM-5.1, 5.2, 5.3) do not load fused: a size mismatch, 3072 against 6144",
         "set flags.disable-shared-experts-fusion = true",
-        "Seen in a record: InferenceX#2335; automatic from 0.5.18",
+        "Reported: InferenceX#2335; read: automatic from 0.5.18",
         fatal=False,
     ),
     Fault(

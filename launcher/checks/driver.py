@@ -204,7 +204,7 @@ def driver_fabric(host: Host, plan: Plan) -> Verdict:
 
     Until the fabric manager has set up the switches, every CUDA program fails with error 802.
 
-    Seen in a record: a fabric manager's log. Reported: NVIDIA's fabric manager guide.
+    Reported: NVIDIA's fabric manager guide. Run here: on a driver library.
     """
     states = [(gpu, gpu.fabric.get()) for gpu in gpus(host) if gpu.fabric.known]
     switches = functions(host, "nvswitch") if host.pcie.functions.known else []

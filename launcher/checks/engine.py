@@ -190,7 +190,7 @@ def engine_first_start(host: Host, plan: Plan) -> Verdict:
 
     SGLang's watchdog kills a scheduler that compiles for longer than its 300 s: it looks like a hang.
 
-    Reported: NVIDIA's GKE recipe (10 to 30 minutes, watchdog 1800). Seen in a record: a watchdog's kill at 300 s.
+    Reported: NVIDIA's GKE recipe (10 to 30 minutes, watchdog 1800). Others met the kill at 300 s.
     """
     compiled = any(cache.files for cache in host.engine.caches.otherwise(()))
     timeout = float(plan.flag("watchdog-timeout") or 300)

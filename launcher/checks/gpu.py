@@ -16,7 +16,7 @@ def gpu_count(host: Host, plan: Plan) -> Verdict:
 
     SGLang starts one rank a GPU and fails after all ranks were started.
 
-    Run here: with fewer GPUs on a driver library. Seen in a record.
+    Run here: with fewer GPUs on a driver library.
     """
     seen = len(gpus(host))
     if seen >= plan.gpus:

@@ -49,7 +49,7 @@ def gpu_left_over(host: Host, plan: Plan) -> Verdict:
 
     A hung run was killed but the driver could not clean up, or a container hides the owner.
 
-    Seen in a record: 624 MiB and 100 % after an NCCL hang. Run here: on a driver library.
+    Reported: rtx6kpro#15, 624 MiB and 100 % after an NCCL hang. Run here: on a driver library.
     """
     odd = [(gpu, _left(gpu)) for gpu in gpus(host) if not gpu.processes.otherwise(()) and _left(gpu)]
     if odd:

@@ -60,7 +60,7 @@ def acs_redirect(host: Host, plan: Plan) -> Verdict:
     ACS request or completion redirect makes P2P go through the CPU: half speed, or a deadlock in the first
     all-reduce.
 
-    Reported: nccl#2079, rtx6kpro asus-esc8000a. Seen in a record: 38 bridges with SrcValid alone, healthy.
+    Reported: nccl#2079, rtx6kpro asus-esc8000a. Seen in a record: 24 bridges with SrcValid alone, healthy.
     """
     above = above_gpus(host)
     bad = those(above, lambda bridge: bridge.acs, lambda bits: REDIRECTS & set(bits or ()))

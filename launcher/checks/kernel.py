@@ -43,7 +43,7 @@ def kernel_xid(host: Host, plan: Plan) -> Verdict:
 
     After these the GPU needs a reset or the host a reboot, whatever nvidia-smi shows.
 
-    Seen in a record: Xid 8, 13, 31, 45, 62, 79, 119, 154, 175. Reported: NVIDIA's Xid catalogue.
+    Seen in a record: Xid 8, 13, 45, 62, 79 and 154. Reported: NVIDIA's Xid catalogue.
     """
     seen = [(int(found.group(2)), line) for line in host.kernel.log.get() if (found := _XID.search(line))]
     unsound = [(number, line) for number, line in seen if not XIDS.get(number, ("", False))[1]]
@@ -94,7 +94,7 @@ def kernel_oom(host: Host, plan: Plan) -> Verdict:
 
     A rank that was killed so looks like a crash without a reason in the server's log.
 
-    Seen in a record: an OOM kill of a rank.
+    Read: the kernel's messages.
     """
     lines = [
         line
@@ -112,7 +112,7 @@ def kernel_peermem(host: Host, plan: Plan) -> Verdict:
 
     Only hosts that talk RDMA to others need it; where it fails it fills the log and GPUDirect is off.
 
-    Seen in a record: "invalid context" lines.
+    Reported: hosts with "invalid context" lines.
     """
     lines = [line for line in host.kernel.log.get() if "peermem" in line.lower() and "invalid" in line.lower()]
     if lines:

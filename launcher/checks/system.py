@@ -93,7 +93,7 @@ def host_memory(host: Host, plan: Plan) -> Verdict:
     Every rank reads every shard through the page cache: with less memory than checkpoint each start reads the disk
     again, and far less ends in the kernel's OOM killer.
 
-    Seen in a record: an OOM kill while loading; 36 s warm against 1206 s cold. Read: SGLang's loader.
+    Reported: 36 s from memory against 1206 s from disk on one host. Read: SGLang's loader.
     """
     available, wanted = host.system.memory_available.get(), plan.gpus * PER_RANK or WITHOUT_GPU
     if available < wanted:
