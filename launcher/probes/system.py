@@ -39,7 +39,7 @@ def system(root: Path, paths: Mapping[str, str], driver: str | None) -> System:
         swap=_from(memory, "SwapTotal"),
         memory_total=_from(memory, "MemTotal"),
         memory_available=_from(memory, "MemAvailable"),
-        memory_limit=known(_memory_limit(root)) if live else unknown(RECORDED),
+        memory_limit=_memory_limit(root),
         limits=known(_limits()) if live else unknown(RECORDED),
         mounts=known(_mounts(root, paths)) if live else unknown(RECORDED),
         raids=_raids(root),
@@ -88,9 +88,13 @@ def _cgroups(root: Path) -> list[str]:
     return ["/".join(["sys/fs/cgroup", *parts[:end]]) for end in range(len(parts), -1, -1)]
 
 
-def _memory_limit(root: Path) -> int | None:
+def _memory_limit(root: Path) -> Fact[int | None]:
+    """The tightest limit of this process's cgroup and those above it; None: none of them has one."""
+    said = text(root, "proc/self/cgroup")
+    if not said.known:
+        return unknown(str(said.unknown))
     limits = [text(root, f"{folder}/memory.max").otherwise("max") for folder in _cgroups(root)]
-    return min((int(limit) for limit in limits if limit.isdigit()), default=None)
+    return known(min((int(limit) for limit in limits if limit.isdigit()), default=None))
 
 
 def _limits() -> dict[str, int | None]:
