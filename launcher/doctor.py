@@ -20,6 +20,7 @@ from launcher.planning import planned
 from launcher.report import Finding, Severity, failures, to_json, verdict
 from launcher.resolve import Ask
 
+TAKEN_BY_OURS = ("port-free", "gpu-memory-free", "gpu-left-over", "host-memory", "shared-memory", "memory-limit")
 FALLBACK = "8xpro6000"  # what a host without a fitting GPU is judged for: it is what this is made for
 
 
@@ -163,11 +164,14 @@ def head(seen: Examined) -> str:
     return f"{seen.host.observed}: {what}; judged for {seen.plan.name}{why}"
 
 
-def require_fit(plan: Plan, environ: Mapping[str, str], allow: Sequence[str], *, as_json: bool) -> None:
-    """Judge this host for a plan that is about to be started. Raises RefusalError where a check fails."""
-    known_ids((*allow, *plan.allowed))
+def require_fit(plan: Plan, environ: Mapping[str, str], *, as_json: bool, serving: bool = False) -> None:
+    """Judge this host for a plan that is about to be started. Raises RefusalError where a check fails.
+
+    While a server of ours is `serving`, what it takes is not held against the next one.
+    """
+    known_ids(plan.allowed)
     host = look(plan, environ, drivers() if plan.gpus else Driver())
-    findings = judge(host, plan, allow=allow)
+    findings = judge(host, plan, skip=TAKEN_BY_OURS if serving else ())
     said_no = [found.id for found in failures(findings)]
     if not said_no:
         return

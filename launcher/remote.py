@@ -8,6 +8,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +103,17 @@ def restart(
             fix=f"`glm5-serve down --profile {instance.name}`, then `up`",
             status=Exit.NO,
         ) from None
+    from launcher.doctor import require_fit
+
     words = old.words
     ask = Ask(words["profile"], tuple(words["settings"]), words["api_key_file"])
     # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
     same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
     same |= words["environment"]
     new = resolve(compose(ask, same), ask, instance.folder, words["environment"])
+    new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
     preflight.require(new, environ, port=(new.host, new.port) != (old.host, old.port))
+    require_fit(new, environ, as_json=False, serving=True)
     for line in plan.differences(old, new):
         tell(line)
     try:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,8 +36,9 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
 
     plan, instance = planned(ask, environ)
     lock = instance.claim()
+    plan = replace(plan, allowed=(*plan.allowed, *allow))  # kept with it, for a restart
     require(plan, environ)
-    require_fit(plan, environ, allow, as_json=as_json)
+    require_fit(plan, environ, as_json=as_json)
     try:
         instance.write(instance.plan, to_json(plan))
     except OSError as error:

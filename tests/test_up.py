@@ -264,6 +264,24 @@ def test_restart_reads_the_profile_again(world: World) -> None:
     assert after["pids"]["server"] != before["pids"]["server"]
 
 
+def test_restart_refuses_what_doctor_says_no_to_and_leaves_the_server_alone(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    before = world.status()["pids"]["server"]
+    (world.folder / "model/tokenizer.json").unlink()
+    said = world.run("restart", "-p", "stub")
+
+    assert said.returncode == 78
+    assert "model-tokenizer" in said.stderr
+    assert (world.status()["state"], world.status()["pids"]["server"]) == ("ready", before)
+
+
+def test_restart_allows_what_up_was_told_to_allow(world: World) -> None:
+    (world.folder / "model/tokenizer.json").unlink()
+    world.run("up", "-p", "stub", "-d", "--allow", "model-tokenizer")
+
+    assert world.run("restart", "-p", "stub").returncode == 0
+
+
 def test_restart_keeps_what_up_was_told(world: World) -> None:
     world.run("up", "-p", "stub", "-d", "--set", "flags.tp-size=1", GLM5_SERVE__ENV__FROM_UP="yes")
     world.run("restart")
