@@ -45,8 +45,8 @@ def test_it_runs_from_an_empty_environment_and_another_folder(wheel: Path, tmp_p
     assert all(row["path"].startswith(str(tmp_path)) for row in rows)
     assert "--tp-size 8" in run("render", "--profile", "8xpro6000")
     facts = json.loads(run("facts"))
-    assert "NVIDIA driver library" in facts["driver"]["gpus"]["unknown"]
     assert facts["engine"]["python"].endswith("python3")
+    assert "not observed" not in json.dumps(facts["driver"]["gpus"])
     assert run("--version").startswith("glm5-serve, version 0.1.0")
     installed = subprocess.run(
         [python, "-c", "import importlib.util as u; print(u.find_spec('sglang'))"],
