@@ -210,9 +210,17 @@ def test_no_secret_of_the_environment_is_a_fact(world: World) -> None:
     assert "hush" not in said
 
 
-def test_up_judges_first_and_refuses_a_host_that_fails(world: World) -> None:
+@pytest.fixture
+def no_driver(tmp_path: Path) -> dict[str, str]:
+    """The environment of a host without an NVIDIA driver, whatever this machine has."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/libnvidia-ml.so.1").write_text("no library")
+    return {"LD_LIBRARY_PATH": str(tmp_path / "lib")}
+
+
+def test_up_judges_first_and_refuses_a_host_that_fails(world: World, no_driver: dict[str, str]) -> None:
     world.write_profile()
-    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--set", "needs.arch=sm120")
+    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--set", "needs.arch=sm120", **no_driver)
 
     assert said.returncode == 78
     assert "driver-answers" in said.stderr
@@ -220,23 +228,23 @@ def test_up_judges_first_and_refuses_a_host_that_fails(world: World) -> None:
     assert not world.processes()
 
 
-def test_up_starts_what_was_allowed_to_fail(world: World) -> None:
+def test_up_starts_what_was_allowed_to_fail(world: World, no_driver: dict[str, str]) -> None:
     words = ["-p", "stub", "--set", "flags.device=false", "--allow", "driver-answers"]
-    said = world.run("up", *words, "--detach")
+    said = world.run("up", *words, "--detach", **no_driver)
 
     assert said.returncode == 0, said.stderr
     assert world.status()["state"] == "ready"
 
 
-def test_a_profile_may_allow_for_itself(world: World) -> None:
+def test_a_profile_may_allow_for_itself(world: World, no_driver: dict[str, str]) -> None:
     world.write_profile('[doctor]\nallow = ["driver-answers"]')
-    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--detach")
+    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--detach", **no_driver)
 
     assert said.returncode == 0, said.stderr
 
 
-def test_up_tells_a_script_what_failed(world: World) -> None:
-    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--json")
+def test_up_tells_a_script_what_failed(world: World, no_driver: dict[str, str]) -> None:
+    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--json", **no_driver)
     (event,) = map(json.loads, said.stdout.splitlines())
 
     assert (event["event"], event["verdict"]) == ("doctor", "fail")
