@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import selectors
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import fields
-from typing import IO, Any
+from typing import Any
 
 from launcher import factfile
 from launcher.facts import Driver, Gpu
+from launcher.probes.child import ask
 
 OF_DRIVER = ("version", "cuda", "confidential", "gpus", "topology", "p2p_read", "p2p_write")
 GPU_FACTS = tuple(part.name for part in fields(Gpu) if part.name != "index")
@@ -24,64 +19,23 @@ def driver(deadline: float = 10.0) -> Driver:
     """What the driver shows within `deadline` seconds; the facts that it did not tell say why."""
     command = [sys.executable, "-P", "-m", "launcher.probes.nvml_child"]
     try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        answer = ask(command, deadline)
     except OSError as error:
         return _driver({}, 0, f"cannot start {command[0]}: {error.strerror}")
-    assert child.stdout is not None
-    assert child.stderr is not None
-    said, in_time = _read(child.stdout, deadline)
-    status = _wait(child) if in_time else _kill(child)
-    told, count, asked, ended = _sort(said)
+    told, count, asked, ended = _sort(answer.said)
     if ended is not None:
         why = ended
-    elif not in_time:
+    elif not answer.in_time:
         why = f"the NVIDIA driver did not answer within {deadline:g} s" + (f" (stuck in {asked})" if asked else "")
     else:
-        why = _last_words(status, child.stderr)
-    child.stdout.close()
-    child.stderr.close()
+        why = f"the process that asks the driver {_how(answer.status)}: {answer.last_line()}"
     return _driver(told, count, why)
 
 
-def _read(stream: IO[bytes], deadline: float) -> tuple[bytes, bool]:
-    """What the stream says until its end, and whether that came in time."""
-    end = time.monotonic() + deadline
-    said = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        while selector.select(max(0.0, end - time.monotonic())):
-            piece = os.read(stream.fileno(), 65536)
-            if not piece:
-                return said, True
-            said += piece
-    return said, False
-
-
-def _kill(child: subprocess.Popen[bytes]) -> int | None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    return _wait(child)
-
-
-def _wait(child: subprocess.Popen[bytes]) -> int | None:
-    try:
-        return child.wait(1.0)
-    except subprocess.TimeoutExpired:
-        return None  # inside the driver not even SIGKILL is heard: nothing is left to do but go on
-
-
-def _last_words(status: int | None, errors: IO[bytes]) -> str:
+def _how(status: int | None) -> str:
     if status is None:
-        return "the process that asks the driver closed its output and does not end"
-    lines = errors.read().decode(errors="replace").strip().splitlines()
-    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return f"the process that asks the driver {how}" + (f": {lines[-1]}" if lines else "")
+        return "closed its output and does not end"
+    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
 def _sort(said: bytes) -> tuple[dict[tuple[Any, ...], Any], int, str, str | None]:
