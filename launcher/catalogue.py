@@ -1,0 +1,235 @@
+"""What each SGLang release accepts on its command line, and which variables it reads.
+
+`catalogue.json` is written by scripts/catalogue.py from the wheels. Words are taken as argparse takes them: an
+option may be abbreviated to what no other begins with, and its value may follow after `=`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("catalogue.json")
+PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
+NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # what argparse takes for a value although it begins with a dash
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a release; `takes` is nothing, one, maybe (none or one) or many values."""
+
+    names: tuple[str, ...]
+    takes: str = "one"
+    type: str = "str"  # int, float, or anything
+    choices: tuple[Any, ...] = ()
+    default: str | int | float | None = None
+    deprecated: bool = False
+    instead: str | None = None  # what its deprecation names
+    off: tuple[str, ...] = ()  # the spellings that negate it
+
+    @property
+    def name(self) -> str:
+        """Its first spelling, the one to write."""
+        return self.names[0]
+
+
+@dataclass(frozen=True)
+class Given:
+    """An option as a command line gives it: the word itself, and what stands for it in the release."""
+
+    word: str  # without `=value`
+    values: tuple[str, ...]
+    option: Option | None
+    problem: str | None = None  # why the release refuses it
+
+    @property
+    def name(self) -> str:
+        """The option's name, the word itself where there is none."""
+        return self.option.name if self.option else self.word
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release that is known."""
+
+    name: str
+    options: Mapping[str, Option] = field(repr=False)  # by each of their spellings
+    variables: frozenset[str] = field(repr=False)
+
+    def candidates(self, word: str) -> list[Option]:
+        """The options that a word can mean: one where it is spelled out or short enough for no other."""
+        if word in self.options:
+            return [self.options[word]]
+        begun = {id(option): option for name, option in self.options.items() if name.startswith(word)}
+        spelled = {name for name in self.options if name.startswith(word)}
+        # To argparse two spellings are ambiguous only if they mean different options.
+        return list(begun.values()) if len(begun) != 1 or spelled else []
+
+    def accepts(self, word: str) -> bool:
+        """Whether the option is there under just that name."""
+        return word in self.options
+
+
+@cache
+def _data() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return data
+
+
+@cache
+def releases() -> tuple[str, ...]:
+    """The releases that are known, oldest first."""
+    return tuple(_data()["releases"])
+
+
+def version(text: str) -> Version:
+    """`0.5.15.post1` as (0, 5, 15): a release without its suffix; () for what is no version."""
+    found = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in found[0].split(".")[:3]) if found else ()
+
+
+def nearest(text: str) -> str:
+    """The known release that stands for one: itself, the newest before it, or the oldest that is known."""
+    older = [known for known in releases() if version(known) <= version(text)]
+    return older[-1] if older else releases()[0]
+
+
+@cache
+def release(name: str) -> Release:
+    """One of `releases()`."""
+    at = version(name)
+    options: dict[str, Option] = {}
+    for told in _data()["options"]:
+        if version(told["first"]) <= at and ("last" not in told or at <= version(told["last"])):
+            made = _option(told)
+            options |= dict.fromkeys((*made.names, *made.off), made)
+    variables = {
+        variable for variable, runs in _data()["variables"].items() if any(_within(at, run) for run in runs)
+    }
+    return Release(name, options, frozenset(variables))
+
+
+def _option(told: Mapping[str, Any]) -> Option:
+    lists = {key: tuple(told[key]) for key in ("names", "choices", "off") if key in told}
+    return Option(**{key: value for key, value in told.items() if key not in ("first", "last")} | lists)
+
+
+def _within(at: Version, run: str) -> bool:
+    first, _, last = run.partition("-")
+    return version(first) <= at and (not last or at <= version(last))
+
+
+def read_by(variable: str) -> list[str]:
+    """The releases that read a variable."""
+    runs = _data()["variables"].get(variable, ())
+    return [name for name in releases() if any(_within(version(name), run) for run in runs)]
+
+
+def is_switch(name: str) -> bool:
+    """Whether an option takes no value in any release that has it."""
+    seen = [option for known in releases() if (option := release(known).options.get(name))]
+    return bool(seen) and all(option.takes == "nothing" for option in seen)
+
+
+def accepted_by(word: str) -> list[str]:
+    """The releases that have an option of just this name."""
+    return [name for name in releases() if release(name).accepts(word)]
+
+
+def nearest_name(word: str, within: Release) -> str | None:
+    """The option that somebody may have meant."""
+    near = difflib.get_close_matches(word, [name for name in within.options if name.startswith("--")], n=1)
+    return near[0] if near else None
+
+
+@cache
+def _renamed() -> dict[str, tuple[str, ...]]:
+    """Names of one option through the releases, by each of these names, newest first.
+
+    From what each deprecation names instead; those that want another value (`--x=disabled`) are not names.
+    """
+    newer = {
+        told["names"][0]: told["instead"]
+        for told in _data()["options"]
+        if told.get("instead") and PLAIN.fullmatch(told["instead"]) and told.get("takes") != "nothing"
+    }
+    groups: dict[str, tuple[str, ...]] = {}
+    for old in newer:
+        chain = [old]
+        while chain[-1] in newer:
+            chain.append(newer[chain[-1]])
+        for name in chain:
+            groups[name] = max(groups.get(name, ()), tuple(reversed(chain)), key=len)
+    return groups
+
+
+def renamed(word: str, within: Release) -> str:
+    """The name under which a release has an option: the newest that it accepts, else the word itself."""
+    return next((name for name in _renamed().get(word, ()) if within.accepts(name)), word)
+
+
+def successor(word: str) -> str | None:
+    """What the option was replaced by, as its deprecation says."""
+    told = [made["instead"] for made in _data()["options"] if word in made["names"] and made.get("instead")]
+    return told[-1] if told else None
+
+
+def given(words: Sequence[str], within: Release) -> list[Given]:
+    """The options of a command line as argparse of that release would take them, problems named, not raised."""
+    return list(_given(list(words), within))
+
+
+def _given(words: list[str], within: Release) -> Iterator[Given]:
+    at = 0
+    while at < len(words):
+        word, equals, value = words[at].partition("=")
+        at += 1
+        if not _is_option(word):
+            yield Given(words[at - 1], (), None, "stands where an option was expected")
+            continue
+        found = within.candidates(word)
+        option = found[0] if len(found) == 1 else None
+        values = [value] if equals else []
+        most = {"nothing": 0, "one": 1, "maybe": 1}.get(option.takes, len(words)) if option else len(words)
+        while not equals and at < len(words) and len(values) < most and not _is_option(words[at]):
+            values.append(words[at])
+            at += 1
+        yield Given(word, tuple(values), option, _problem(word, found, values, within))
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word != "-" and not NUMBER.fullmatch(word) and " " not in word
+
+
+def _problem(word: str, found: Sequence[Option], values: Sequence[str], within: Release) -> str | None:
+    if len(found) > 1:
+        names = sorted({name for option in found for name in option.names if name.startswith(word)})
+        return f"ambiguous: could be {', '.join(names[:4])}"
+    if not found:
+        return f"SGLang {within.name} has no {word}"
+    option = found[0]
+    if option.takes == "nothing":
+        return f"{word} takes no value" if values else None
+    if not values:
+        return None if option.takes == "maybe" else f"{word} wants a value"
+    return next((why for value in values if (why := _misfit(option, value))), None)
+
+
+def _misfit(option: Option, value: str) -> str | None:
+    if option.choices and value not in map(str, option.choices):
+        choices = [str(choice) for choice in option.choices]
+        near = difflib.get_close_matches(value, choices, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choices: {', '.join(choices[:12])}"
+        return f"{option.name} has no choice {value}; {hint}"
+    try:
+        {"int": int, "float": float}.get(option.type, str)(value)
+    except ValueError:
+        return f"{option.name} wants {'a whole number' if option.type == 'int' else 'a number'}, not {value}"
+    return None

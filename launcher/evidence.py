@@ -1,0 +1,14 @@
+"""How a statement of ours is known: one closed vocabulary for checks, rules, faults, estimates and diagnoses."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Known(StrEnum):
+    """Strongest first."""
+
+    RUN = "run here"  # our tests execute it
+    SEEN = "seen in a record"  # in output or logs of a real host that we hold
+    REPORTED = "reported"  # by others, under the conditions that the source tells
+    READ = "read"  # in the source of a release, not run
