@@ -15,10 +15,12 @@ import click
 from launcher import __version__
 from launcher.errors import Exit, RefusalError
 from launcher.options import (
+    aiming,
     allow_option,
     asking,
     check_option,
     complete_check,
+    complete_profile,
     json_option,
     observing,
     profile_option,
@@ -43,10 +45,11 @@ def cli() -> None:
 @cli.command()
 @json_option
 def profiles(as_json: bool) -> None:
-    """List the profiles and where they come from."""
-    from launcher import screens
+    """List the profiles, where they come from, and which fit the GPUs of this host."""
+    from launcher import fitting, screens
+    from launcher.look import drivers
 
-    screens.profiles(os.environ, as_json=as_json)
+    screens.profiles(fitting.rows(drivers(), os.environ), os.environ, as_json=as_json)
 
 
 @cli.command()
@@ -54,16 +57,58 @@ def profiles(as_json: bool) -> None:
 @click.option("--format", "form", type=click.Choice(["shell", "json"]), default="shell", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--explain", is_flag=True, help="For each flag and variable: its value, who set it, and why.")
+@aiming
 def render(
-    profile: str, settings: tuple[str, ...], api_key_file: str | None, form: str, as_json: bool, explain: bool
+    profile: str,
+    settings: tuple[str, ...],
+    api_key_file: str | None,
+    form: str,
+    as_json: bool,
+    explain: bool,
+    sglang: str | None,
+    arch: str | None,
+    facts: Path | None,
 ) -> None:
-    """Print the exact command and environment that `up` would run."""
+    """Print the exact command and environment that `up` would run.
+
+    What the profile leaves open is chosen by rules, for the SGLang release and the GPUs that are here, or that
+    --sglang, --arch and --facts say.
+    """
     from launcher import screens
-    from launcher.planning import planned
+    from launcher.planning import Aim, planned
     from launcher.resolve import Ask
 
-    plan, _ = planned(Ask(profile, settings, api_key_file), os.environ)
+    plan, _ = planned(Ask(profile, settings, api_key_file), os.environ, Aim(sglang, arch, facts))
     screens.plan(plan, as_json=as_json or form == "json", explain=explain)
+
+
+@cli.command()
+@click.argument("one", metavar="A", shell_complete=complete_profile)
+@click.argument("other", metavar="B", shell_complete=complete_profile)
+@click.option(
+    "--to-sglang", metavar="RELEASE", help="The release of B, where it is another: what an update would change."
+)
+@click.option("--to-arch", metavar="ARCH", help="The GPUs of B, where they are others.")
+@aiming
+@json_option
+def diff(
+    one: str,
+    other: str,
+    to_sglang: str | None,
+    to_arch: str | None,
+    sglang: str | None,
+    arch: str | None,
+    facts: Path | None,
+    as_json: bool,
+) -> int:
+    """Show what profile B would run otherwise than profile A, and why; exit 1 if anything differs."""
+    from launcher import screens
+    from launcher.planning import Aim, planned
+    from launcher.resolve import Ask
+
+    before, _ = planned(Ask(one), os.environ, Aim(sglang, arch, facts))
+    after, _ = planned(Ask(other), os.environ, Aim(to_sglang or sglang, to_arch or arch, facts))
+    return Exit.NO if screens.difference(before, after, as_json=as_json) else Exit.FINE
 
 
 @cli.command()

@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launcher import factfile, layers
 from launcher.checks import judge, known_ids
-from launcher.checks.gpu import BLACKWELL
 from launcher.errors import Exit, RefusalError
 from launcher.facts import Driver, Host
+from launcher.fitting import best_profile
 from launcher.look import drivers, look, of_plan
 from launcher.plan import Plan
 from launcher.planning import planned
+from launcher.planning import recorded as recorded_facts
 from launcher.report import Finding, Severity, failures, to_json, verdict
 from launcher.resolve import Ask
+from launcher.target import of
 
 TAKEN_BY_OURS = ("port-free", "gpu-memory-free", "gpu-left-over", "host-memory", "shared-memory", "memory-limit")
-FALLBACK = "8xpro6000"  # what a host without a fitting GPU is judged for: it is what this is made for
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,18 @@ def examine(profile: str | None, settings: Sequence[str], source: Source, enviro
     root = source.sysroot or Path("/")
     seen = recorded.driver if recorded else drivers(root)
     name = profile or best_profile(seen, environ)
-    plan, _ = planned(Ask(name, tuple(settings)), environ)
+    ask = Ask(name, tuple(settings))
     if recorded is None:
+        # A recorded tree is no host of an engine: the one here, if any, is what it is judged for.
+        plan, _ = planned(ask, environ)
         return Examined(look(plan, environ, seen, root), plan, profile is None)
+    plan, _ = planned(ask, environ, of(recorded))
     return Examined(replace(recorded, environment=of_plan(recorded.environment, plan)), plan, profile is None)
 
 
 def _recorded(source: Source) -> Host | None:
     if source.facts:
-        return factfile.loads(_text(source.facts), str(source.facts))
+        return recorded_facts(source.facts)
     if source.pasted:
         from launcher.paste import host
 
@@ -64,33 +67,6 @@ def _recorded(source: Source) -> Host | None:
     if source.sysroot and not source.sysroot.is_dir():
         raise RefusalError(f"{source.sysroot} is no folder", fix="give it a copy of /sys and /proc")
     return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise RefusalError(
-            f"cannot read {path}: {error.strerror}",
-            fix="`glm5-serve facts > FILE` makes such a file",
-            status=Exit.CONFIG,
-        ) from None
-
-
-def best_profile(driver: Driver, environ: Mapping[str, str]) -> str:
-    """The profile made for most of the GPUs that the driver shows."""
-    shown = Counter(
-        BLACKWELL.get(gpu.capability.otherwise(""), "") for gpu in (driver.gpus.get() if driver.gpus.known else ())
-    )
-    fitting: dict[str, int] = {}
-    for found in layers.all_profiles(environ):
-        try:
-            plan, _ = planned(Ask(found.name), environ)
-        except RefusalError:
-            continue  # a broken profile is told by `glm5-serve profiles`
-        if plan.arch and plan.gpus <= shown[plan.arch]:
-            fitting.setdefault(found.name, plan.gpus)
-    return max(fitting, key=lambda name: fitting[name], default=FALLBACK)
 
 
 @dataclass(frozen=True)

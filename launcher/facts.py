@@ -283,6 +283,7 @@ class Model:
     broken: Fact[dict[str, str]] = NOBODY_LOOKED  # file -> what is wrong with header or length
     pointers: Fact[tuple[str, ...]] = NOBODY_LOOKED  # git-lfs pointers in place of files
     incomplete: Fact[tuple[str, ...]] = NOBODY_LOOKED  # downloads that did not end
+    excluded: Fact[tuple[str, ...]] = NOBODY_LOOKED  # patterns of modules that its quantisation leaves out
     mtp: Fact[bool] = NOBODY_LOOKED  # whether the weights of the multi-token-prediction layer are there
     tokenizer: Fact[tuple[str, ...]] = NOBODY_LOOKED  # tokenizer files that there are
 

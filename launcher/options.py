@@ -51,6 +51,17 @@ def check_option(name: str, meaning: str) -> Callable[..., Any]:
 allow_option = check_option("--allow", "Let this check fail; its finding stays visible.")
 
 
+def aiming(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say another release, GPU or host than what is here."""
+    for option in (
+        click.option("--facts", metavar="FILE", type=click.Path(path_type=Path), help="Another host's `facts`."),
+        click.option("--arch", metavar="ARCH", help="sm100 (B200), sm103 (B300) or sm120 (RTX PRO 6000)."),
+        click.option("--sglang", metavar="RELEASE", help="For that release, e.g. 0.5.23."),
+    ):
+        command = option(command)
+    return command
+
+
 def observing(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which host is meant, and for which plan."""
     file = click.Path(path_type=Path)

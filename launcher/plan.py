@@ -19,12 +19,18 @@ NO_REASON = "no reason given there"
 
 @dataclass(frozen=True)
 class Setting:
-    """One flag (`--tp-size`) or variable of the plan: its value, the layer that set it, and why."""
+    """One flag (`--tp-size`) or variable of the plan: its value, the layer that set it, and why.
+
+    A rule also says how it is known (`evidence.Known`), its source, and what others say against it.
+    """
 
     name: str
     value: str
     layer: str
     why: str
+    known: str | None = None
+    source: str | None = None
+    against: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,9 @@ class Plan:
     gpu_memory: int = 0  # bytes that each must have
     state: str = ""  # the folder where its instance keeps its files
     allowed: tuple[str, ...] = ()  # checks whose failure does not keep it from being started
+    ruled: bool = False  # rules chose what its profile left open; otherwise it is as somebody wrote it
+    sglang: str | None = None  # the release that it was resolved for; None: written before that was kept
+    notes: tuple[str, ...] = ()  # what the one who starts it should know about how it was resolved
 
     @property
     def python(self) -> str:
@@ -80,7 +89,9 @@ def words_of(name: str, value: object) -> list[str]:
 
 def shell(plan: Plan) -> str:
     """The plan as text to paste into a shell: the same bytes reach the same program as under `up`."""
-    lines = [f"# glm5-serve: profile {plan.name}"]
+    head = [f"# glm5-serve: profile {plan.name}", plan.arch, f"SGLang {plan.sglang}" if plan.sglang else None]
+    lines = [", ".join(part for part in head if part)]
+    lines += [f"# note: {note}" for note in plan.notes]
     if plan.key_config:
         # The braces keep the umask of the shell it is pasted into.
         folder, key = shlex.quote(plan.key_config.rpartition("/")[0]), shlex.quote(plan.key_file or "")
@@ -113,6 +124,16 @@ def differences(old: Plan, new: Plan) -> list[str]:
     return lines
 
 
+def changed(old: Plan, new: Plan) -> list[tuple[str, Setting | None, Setting | None]]:
+    """The flags and variables whose value differs: name, how it was set, how it will be."""
+    before, after = ({setting.name: setting for setting in plan.settings} for plan in (old, new))
+    return [
+        (name, before.get(name), after.get(name))
+        for name in dict.fromkeys([*before, *after])
+        if (before[name].value if name in before else None) != (after[name].value if name in after else None)
+    ]
+
+
 def _parts(plan: Plan) -> dict[str, str]:
     patience = {f"supervision.{name}": f"{value:g}" for name, value in asdict(plan.policy).items()}
     return {setting.name: setting.value for setting in plan.settings} | {"python": plan.python} | patience
@@ -131,7 +152,8 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     fields["argv"] = tuple(fields["argv"])
     fields["policy"] = Policy(**fields["policy"])
     fields["settings"] = tuple(Setting(**setting) for setting in fields["settings"])
-    fields["allowed"] = tuple(fields.get("allowed", ()))
+    for name in ("allowed", "notes"):
+        fields[name] = tuple(fields.get(name, ()))
     return Plan(**fields)
 
 

@@ -3,15 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from launcher import layers
+from launcher import catalogue, factfile, layers
+from launcher.errors import Exit, RefusalError
+from launcher.facts import Driver, Host, System
 from launcher.instance import Instance, state_home
 from launcher.plan import Plan
+from launcher.profile import Profile
 from launcher.resolve import Ask, compose, resolve
+from launcher.target import ARCHS, Target, of, of_parts
+
+NVIDIA = "0x10de"  # its PCI vendor id
 
 
-def planned(ask: Ask, environ: Mapping[str, str]) -> tuple[Plan, Instance]:
-    """The plan for what was asked, and the instance it is for. Nothing is written."""
+@dataclass(frozen=True)
+class Aim:
+    """Another host than this one: a release, an architecture, or all that was observed there."""
+
+    sglang: str | None = None
+    arch: str | None = None
+    facts: Path | None = None
+
+
+def planned(ask: Ask, environ: Mapping[str, str], aim: Aim | Target | None = None) -> tuple[Plan, Instance]:
+    """The plan for what was asked, and the instance it is for. Nothing is written.
+
+    It is made for what is installed and seen here, where `aim` does not say another host.
+    """
     composed = compose(ask, environ)
     instance = Instance(state_home(environ), composed.name)
-    return resolve(composed, ask, instance.folder, layers.ours(environ)), instance
+    target = aim if isinstance(aim, Target) else targeted(composed.profile, environ, aim or Aim())
+    return resolve(composed, ask, instance.folder, layers.ours(environ), target), instance
+
+
+def targeted(profile: Profile, environ: Mapping[str, str], aim: Aim) -> Target:
+    """What a profile is resolved for. Raises RefusalError for a release or an architecture that is none.
+
+    A release or an architecture that was said is that of another host: what this one looks like is left out then.
+    """
+    if aim.sglang is not None and not catalogue.version(aim.sglang):
+        fix = f"for example --sglang {catalogue.releases()[-1]}"
+        raise RefusalError(f"{aim.sglang!r} is no SGLang release", fix=fix, status=Exit.USAGE)
+    if aim.arch is not None and aim.arch not in ARCHS:
+        fix = f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
+        raise RefusalError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)
+    if aim.facts:
+        seen = of(recorded(aim.facts))
+    elif aim == Aim():
+        seen = here(profile, environ)
+    else:
+        seen = Target(sglang=None if aim.sglang else _installed(profile, environ))
+    return replace(seen, sglang=aim.sglang or seen.sglang, arch=aim.arch or seen.arch)
+
+
+def recorded(path: Path) -> Host:
+    """The facts of a host, from the file that `glm5-serve facts` made. Raises RefusalError."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        fix = "`glm5-serve facts > FILE` makes such a file"
+        raise RefusalError(f"cannot read {path}: {error.strerror}", fix=fix, status=Exit.CONFIG) from None
+    return factfile.loads(text, str(path))
+
+
+def here(profile: Profile, environ: Mapping[str, str]) -> Target:
+    """What is installed and seen on this host, as far as rules ask for it: quick, and nothing raises."""
+    from launcher.look import drivers
+    from launcher.probes.checkpoint import said
+    from launcher.probes.system import layout
+
+    if not profile.flags.gpus:
+        return Target(sglang=_installed(profile, environ))
+    # The driver is asked only where the profile leaves the architecture open.
+    driver = Driver() if profile.needs.arch else drivers()
+    system = layout(Path("/")) if has_gpus() else System()
+    seen = of_parts(driver, system, said(profile.flags.model_path, {**environ, **profile.env}))
+    return replace(seen, sglang=_installed(profile, environ))
+
+
+def has_gpus(root: Path = Path("/")) -> bool:
+    """Whether this is a host with NVIDIA hardware: its sockets say nothing about another one's."""
+    for file in (root / "sys/bus/pci/devices").glob("*/vendor"):
+        try:
+            if file.read_text().strip() == NVIDIA:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _installed(profile: Profile, environ: Mapping[str, str]) -> str | None:
+    from launcher.probes.engine import release
+
+    return release(profile.engine.python, {**environ, **profile.env})

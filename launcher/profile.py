@@ -79,6 +79,13 @@ class Doctor(_Table):
     allow: list[Annotated[Text, Field(pattern=r"^[a-z0-9-]+$")]] = []
 
 
+class Rules(_Table):
+    """What `recipe` may choose: all that is left open, unless it is switched off or a setting is skipped."""
+
+    enabled: bool = True
+    skip: list[Annotated[Text, Field(pattern=r"^[A-Za-z0-9_-]+$")]] = []
+
+
 class Supervision(_Table):
     """How patient the launcher is; times in seconds. `policy.Policy` says what each one does."""
 
@@ -135,6 +142,7 @@ class Profile(_Table):
     access: Access = Access()
     needs: Needs = Needs()
     doctor: Doctor = Doctor()
+    rules: Rules = Rules()
     supervision: Supervision = Supervision()
     flags: Flags
     env: dict[VariableName, Annotated[Text, BeforeValidator(_whole_number_as_text)]] = {}

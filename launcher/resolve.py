@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from launcher import layers
+from launcher.catalogue import release
 from launcher.errors import RefusalError
 from launcher.keys import SECRET_VARIABLE
 from launcher.plan import NO_REASON, Plan, Setting, words_of
 from launcher.profile import Profile, known_keys
+from launcher.recipe import Case, Rule, chosen
+from launcher.spelling import as_written, canonical, spelled
+from launcher.target import Target
 
 # Spelled out in plan.key_config's YAML instead: an argument is readable by every user of the host (ps).
 SECRET_FLAGS = ("api-key", "admin-api-key", "ssl-keyfile-password")
@@ -75,32 +79,46 @@ def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
     return Composed(found.name, found.path, profile, values["flags"], origin)
 
 
-def resolve(composed: Composed, ask: Ask, folder: Path, environment: Mapping[str, str]) -> Plan:
-    """The plan of a profile; `folder` is where the running instance will keep its files.
+def resolve(
+    composed: Composed,
+    ask: Ask,
+    folder: Path,
+    environment: Mapping[str, str],
+    target: Target | None = None,
+) -> Plan:
+    """The plan of a profile for a target; `folder` is where the running instance will keep its files.
 
-    `environment` are the GLM5_SERVE__ variables that took part, kept so that a restart sees the same.
+    What the profile leaves open the rules of `recipe` choose. `environment` are the GLM5_SERVE__ variables that
+    took part, kept so that a restart sees the same.
     """
     profile = composed.profile
+    target = aimed(composed, target or Target())
+    made = list(_by_rules(composed, target))
+    ruled = {rule.set: value for rule, value in made}
+    flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
+    env = dict(profile.env) | {name: str(value) for name, value in ruled.items() if name.isupper()}
+    renames = spelled if profile.rules.enabled else as_written
+    by_rule = {rule.set: rule for rule, _ in made}
     argv = [profile.engine.python, "-m", "sglang.launch_server"]
     settings = []
-    for name, value in composed.flags.items():
+    for asked, name, value in renames(flags, release(target.release)):
         if words := words_of(name, value):
             argv += words
             # words are ["--name"], ["--name", "value", ...] or ["--name=value"]
             text = " ".join(words[1:]) or words[0].partition("=")[2]
-            settings.append(_setting(f"--{name}", text, f"flags.{name}", name, composed))
+            settings.append(_setting(f"--{name}", text, f"flags.{asked}", by_rule.get(asked), composed))
     key_config = None
     if profile.access.api_key_file:
         key_config = str(folder / "config.yaml")
         argv += ["--config", key_config]
         why = "SGLang reads the API key from this file, so that it is in no argument list"
         settings.append(Setting("--config", key_config, "glm5-serve", why))
-    for name, value in profile.env.items():
-        settings.append(_setting(name, value, f"env.{name}", name, composed))
+    for name, value in env.items():
+        settings.append(_setting(name, value, f"env.{name}", by_rule.get(name), composed))
     return Plan(
         name=composed.name,
         argv=tuple(argv),
-        env=dict(profile.env),
+        env=env,
         host=profile.flags.host,
         port=profile.flags.port,
         model=profile.flags.model_path,
@@ -117,17 +135,40 @@ def resolve(composed: Composed, ask: Ask, folder: Path, environment: Mapping[str
         key_config=key_config,
         open_without_key=profile.access.open_without_key,
         gpus=profile.flags.gpus,
-        arch=profile.needs.arch,
+        arch=target.arch,
         gpu_memory=int(profile.needs.gpu_memory_gib * 2**30),
         state=str(folder),
         allowed=tuple(profile.doctor.allow),
+        ruled=profile.rules.enabled,
+        sglang=target.sglang or target.release,
+        notes=(target.doubt,) if target.doubt and profile.flags.gpus else (),
     )
 
 
-def _setting(name: str, value: str, key: str, reason: str, composed: Composed) -> Setting:
+def aimed(composed: Composed, target: Target) -> Target:
+    """The target with the architecture that the profile is made for, if none was said; none on a CPU."""
+    if composed.profile.flags.gpus == 0:
+        return replace(target, arch=None)
+    return replace(target, arch=target.arch or composed.profile.needs.arch)
+
+
+def _by_rules(composed: Composed, target: Target) -> Iterator[tuple[Rule, Any]]:
+    profile = composed.profile
+    if not profile.rules.enabled:
+        return iter(())
+    known = release(target.release)
+    flags = {canonical(name, known): value for name, value in composed.flags.items()}
+    case = Case(target, flags, profile.env, profile.flags.gpus)
+    return chosen(case, tuple(profile.rules.skip))
+
+
+def _setting(name: str, value: str, key: str, rule: Rule | None, composed: Composed) -> Setting:
+    if rule:
+        place = f"rule: {rule.condition}"
+        return Setting(name, value, place, rule.why, rule.known.value, rule.source, rule.against or None)
     layer = composed.origin[key]
     why = layer.values.get("why")
-    said = why.get(reason) if isinstance(why, dict) else None
+    said = why.get(key.partition(".")[2]) if isinstance(why, dict) else None
     asked = layer.place if layer.place.startswith(("-", "environment")) else None
     return Setting(name, value, layer.place, said or (f"asked for by {asked}" if asked else NO_REASON))
 

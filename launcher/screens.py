@@ -6,13 +6,13 @@ import json
 import sys
 import time
 from calendar import timegm
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from launcher import layers
 from launcher.console import timeline
-from launcher.errors import RefusalError
-from launcher.plan import Plan, shell, to_json
+from launcher.plan import Plan, Setting, changed, shell, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,31 +20,16 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-def profiles(environ: Mapping[str, str], *, as_json: bool) -> None:
-    """Every profile, in order of look-up; a name found twice means the first."""
-    rows: list[dict[str, Any]] = []
-    for found in layers.all_profiles(environ):
-        try:
-            said = str(layers.read(found).values.get("description", ""))
-        except RefusalError as refusal:
-            said = f"broken: {refusal.what}"
-        hidden = any(row["name"] == found.name for row in rows)
-        rows.append(
-            {
-                "name": found.name,
-                "place": found.place,
-                "path": str(found.path),
-                "shadowed": hidden,
-                "description": said,
-            }
-        )
+def profiles(rows: Sequence[Mapping[str, Any]], environ: Mapping[str, str], *, as_json: bool) -> None:
+    """Every profile, in order of look-up, and whether this host has what it needs."""
     if as_json:
         print(json.dumps({"schema": SCHEMA, "profiles": rows}, indent=1))
         return
-    table = _table("name", "from", "what")
+    table = _table("name", "needs", "fits here", "from", "what")
     for row in rows:
         place = f"{row['place']}, shadowed" if row["shadowed"] else row["place"]
-        table.add_row(row["name"], place, row["description"])
+        fits = "[green]yes[/]" if row["fits"] else f"[dim]no: {row['obstacle']}[/]"
+        table.add_row(row["name"], row["needs"], fits, place, row["description"])
     console = _console()
     console.print(table)
     console.print("[dim]looked in[/] " + ", ".join(str(folder) for _, folder in layers.places(environ)))
@@ -55,12 +40,60 @@ def plan(shown: Plan, *, as_json: bool, explain: bool) -> None:
     if as_json:
         print(json.dumps(to_json(shown), indent=1))
     elif explain:
-        table = _table("flag or variable", "value", "set by", "why")
-        for setting in shown.settings:
-            table.add_row(setting.name, setting.value, _place(setting.layer), setting.why)
-        _console().print(table)
+        _explain(shown)
     else:
         print(shell(shown), end="")
+
+
+def _explain(shown: Plan) -> None:
+    """Each value with its reason; what a rule set also with how that is known, and what speaks against it."""
+    from rich.text import Text
+
+    console = _console()
+    console.print(Text.assemble((shown.name, "bold"), "  ", _for_whom(shown)))
+    for note in shown.notes:
+        console.print(Text(f"note: {note}", "yellow"))
+    table = _table("flag or variable", "value", "set by", "why")
+    for setting in shown.settings:
+        why = Text(setting.why)
+        if setting.known:
+            why.append(f" ({setting.known}: {setting.source})", "dim")
+        if setting.against:
+            why.append(f" against: {setting.against}", "yellow")
+        table.add_row(setting.name, setting.value, _place(setting.layer), why)
+    console.print(table)
+
+
+def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
+    """What another plan would run otherwise, and why; whether anything differs."""
+    changes = changed(before, after)
+    if as_json:
+        rows = [{"name": name, "before": _told(old), "after": _told(new)} for name, old, new in changes]
+        told = {"schema": SCHEMA, "before": before.name, "after": after.name, "changes": rows}
+        print(json.dumps(told, indent=1))
+        return bool(changes)
+    from rich.text import Text
+
+    console = _console()
+    for sign, colour, plan in (("-", "red", before), ("+", "green", after)):
+        console.print(Text(f"{sign} {plan.name} ({_for_whom(plan)})", colour))
+    for name, *sides in changes:
+        for sign, colour, setting in zip("-+", ("red", "green"), sides, strict=True):
+            if setting:
+                known = f" ({setting.known})" if setting.known else ""
+                line = Text(f"{sign} {f'{name} {setting.value}':<52}", colour)
+                console.print(line.append(f" {setting.why}{known}", "dim"))
+    if not changes:
+        console.print("no difference")
+    return bool(changes)
+
+
+def _for_whom(plan: Plan) -> str:
+    return ", ".join(part for part in (plan.arch, f"SGLang {plan.sglang}" if plan.sglang else "") if part)
+
+
+def _told(setting: Setting | None) -> dict[str, Any] | None:
+    return asdict(setting) if setting else None
 
 
 def _place(layer: str) -> str:

@@ -119,13 +119,10 @@ def test_profiles_are_listed_with_where_they_come_from(world: World) -> None:
     (world.profile.parent / "card.toml").write_text("[flags")
     rows = json.loads(world.run("profiles", "--json").stdout)["profiles"]
 
-    assert [(r["name"], r["place"], r["shadowed"]) for r in rows] == [
-        ("card", "user", False),
-        ("stub", "user", False),
-        ("8xpro6000", "packaged", False),
-        ("card", "packaged", True),
-        ("cpu-demo", "packaged", False),
-    ]
+    told = [(r["name"], r["place"], r["shadowed"]) for r in rows]
+    assert told[:2] == [("card", "user", False), ("stub", "user", False)]
+    assert {("8xpro6000", "packaged", False), ("card", "packaged", True)} <= set(told)
+    assert [r["fits"] for r in rows if r["name"] in ("8xpro6000", "cpu-demo")] == [False, True]
     assert rows[0]["description"].startswith("broken: ")
 
 

@@ -17,6 +17,7 @@ from launcher.keys import offer, read_key
 from launcher.plan import Plan, Setting
 from launcher.policy import Policy
 from launcher.resolve import Ask, compose, resolve
+from launcher.target import Target
 
 GOLDEN = Path(__file__).parent / "golden"
 ENVIRON = {"HOME": "/home/user"}
@@ -32,9 +33,9 @@ CARD_ENV = (
 )
 
 
-def planned(name: str, *settings: str, key: str | None = None) -> Plan:
+def planned(name: str, *settings: str, key: str | None = None, sglang: str = "0.5.23") -> Plan:
     ask = Ask(name, settings, key)
-    return resolve(compose(ask, ENVIRON), ask, Path("/var/lib/glm5-serve") / name, {})
+    return resolve(compose(ask, ENVIRON), ask, Path("/var/lib/glm5-serve") / name, {}, Target(sglang))
 
 
 def plain(argv: tuple[str, ...], env: dict[str, str], **more: str) -> Plan:
@@ -43,10 +44,20 @@ def plain(argv: tuple[str, ...], env: dict[str, str], **more: str) -> Plan:
     return Plan(argv=argv, env=env, policy=Policy(), settings=(), **fields, **more)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["8xpro6000", "card", "cpu-demo"])
-def test_a_packaged_profile_renders_as_it_did(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "sglang"),
+    [
+        ("8xpro6000", "0.5.23"),
+        ("8xpro6000", "0.5.16"),
+        ("8xpro6000", "0.5.12"),
+        ("8xb200-mtp", "0.5.23"),
+        ("card", "0.5.23"),
+        ("cpu-demo", "0.5.23"),
+    ],
+)
+def test_a_packaged_profile_renders_as_it_did(name: str, sglang: str) -> None:
     """GLM5_SERVE_GOLDEN=write writes the files anew: read the diff."""
-    path, text = GOLDEN / f"{name}.sh", plan.shell(planned(name))
+    path, text = GOLDEN / f"{name}-{sglang}.sh", plan.shell(planned(name, sglang=sglang))
     if os.environ.get("GLM5_SERVE_GOLDEN") == "write":
         path.write_text(text)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from launcher import releases
+from launcher import catalogue
+from launcher.advisories import advisories
 from launcher.checks.judging import Verdict, fail, ok, some, version, warn
 from launcher.facts import Host, UnobservedError
+from launcher.faults import faults
 from launcher.plan import Plan
 
 GROUP = "engine"
@@ -54,12 +56,41 @@ def engine_known(host: Host, plan: Plan) -> Verdict:
 
     Options and kernels change with each release: an unknown one is judged as the newest known.
 
-    Read: 0.5.9 to 0.5.23.
+    Read: 0.5.8 to 0.5.23.
     """
     release = version(_release(host))
-    if release[:3] > version(releases.NEWEST):
-        return warn(f"SGLang {_release(host)} is newer than {releases.NEWEST}", fix="look for a newer glm5-serve")
+    newest = catalogue.releases()[-1]
+    if release[:3] > version(newest):
+        return warn(f"SGLang {_release(host)} is newer than {newest}", fix="look for a newer glm5-serve")
     return ok(f"SGLang {_release(host)}")
+
+
+def engine_options(host: Host, plan: Plan) -> Verdict:
+    """The SGLang release accepts the profile's command line.
+
+    Options are renamed and removed with nearly every release; SGLang ends at once with a usage message then.
+
+    Run here: the catalogue of options is held against the parser of 0.5.23. Read: those of the others.
+    """
+    seen = version(_release(host))
+    known = catalogue.release(catalogue.nearest(_release(host)))
+    problems = [given for given in catalogue.given(plan.argv[3:], known) if given.problem]
+    if not problems:
+        return ok(f"{len(plan.argv) - 3} words as {known.name} takes them")
+    evidence = "; ".join(str(given.problem) for given in problems)
+    fix = "; ".join(dict.fromkeys(_mended(given, known) for given in problems))
+    return fail(evidence, fix=fix) if seen[:3] == version(known.name) else warn(evidence, fix=fix)
+
+
+def _mended(given: catalogue.Given, known: catalogue.Release) -> str:
+    name = given.word.lstrip("-")
+    near = None if given.option else catalogue.successor(given.word) or catalogue.nearest_name(given.word, known)
+    if near:
+        return f"write {near} for {given.word}"
+    there = catalogue.accepted_by(given.word)
+    if given.option is None and there:
+        return f"set flags.{name} = false, or install a release that has it ({there[0]} to {there[-1]})"
+    return f"mend flags.{name}" if given.option else f"set flags.{name} = false"
 
 
 def engine_faults(host: Host, plan: Plan) -> Verdict:
@@ -67,13 +98,15 @@ def engine_faults(host: Host, plan: Plan) -> Verdict:
 
     These are found after minutes of loading, or in the answers.
 
-    Reported and read: each with its own source in launcher/releases.py.
+    Reported and read: each with its own source in launcher/faults.py.
     """
-    seen = releases.faults(version(_release(host)), plan)
+    seen = faults(version(_release(host)), plan)
     if not seen:
         return ok(f"none known in {_release(host)}")
     worst = sorted(seen, key=lambda fault: not fault.fatal)
-    evidence = "; ".join(f"SGLang {_release(host)}: {fault.what} ({fault.source})" for fault in worst)
+    evidence = "; ".join(
+        f"SGLang {_release(host)}: {fault.what} ({fault.known}: {fault.source})" for fault in worst
+    )
     fix = "; ".join(dict.fromkeys(fault.fix for fault in worst))
     return fail(evidence, fix=fix) if worst[0].fatal else warn(evidence, fix=fix)
 
@@ -83,10 +116,10 @@ def engine_advisories(host: Host, plan: Plan) -> Verdict:
 
     A server that others reach can be made to run their code.
 
-    Reported and read: each with its own source in launcher/releases.py. CVE-2026-3059, 7301 and 7302 concern the
+    Reported and read: each with its own source in launcher/advisories.py. CVE-2026-3059, 7301 and 7302 concern the
     multimodal generation runtime, which this launcher does not start.
     """
-    seen = releases.advisories(version(_release(host)), plan)
+    seen = advisories(version(_release(host)), plan)
     if seen:
         newest = max((known.fixed for known in seen if known.fixed), default=None)
         fix = f"install sglang>={_dotted(newest)}" if newest else "remove the option that opens it"

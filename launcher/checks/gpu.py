@@ -5,9 +5,9 @@ from __future__ import annotations
 from launcher.checks.judging import Verdict, fail, functions, gib, gpus, ok, those, told, warn
 from launcher.facts import Gpu, Host, Process
 from launcher.plan import Plan
+from launcher.target import BLACKWELL
 
 GROUP = "GPUs"
-BLACKWELL = {"10.0": "sm100", "10.1": "sm101", "10.3": "sm103", "11.0": "sm110", "12.0": "sm120", "12.1": "sm121"}
 HELD = 256 << 20  # bytes; a display server or a monitor holds less
 
 

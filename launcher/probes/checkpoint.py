@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -37,11 +37,37 @@ def checkpoint(model: str, env: Mapping[str, str], deadline: float = 60.0) -> Mo
 
     Where the disk does not answer within `deadline` seconds, all is unknown.
     """
+    return _in_time(_look, model, env, deadline)
+
+
+def said(model: str, env: Mapping[str, str], deadline: float = 10.0) -> Model:
+    """What its configuration alone says: no weight file is opened."""
+    return _in_time(_said, model, env, deadline)
+
+
+def _in_time(
+    look: Callable[[str, Mapping[str, str]], Model], model: str, env: Mapping[str, str], deadline: float
+) -> Model:
     seen: list[Model] = []
-    looking = Thread(target=lambda: seen.append(_look(model, env)), daemon=True)
+    looking = Thread(target=lambda: seen.append(look(model, env)), daemon=True)
     looking.start()
     looking.join(deadline)
     return seen[0] if seen else _blind(f"the disk that has {model} did not answer within {deadline:g} s")
+
+
+def _said(model: str, env: Mapping[str, str]) -> Model:
+    found = locate(model, env)
+    if not found.known:
+        return _blind(str(found.unknown))
+    folder = Path(found.get())
+    config, own = _json(folder / "config.json"), _own_quantisation(folder)
+    return replace(
+        _blind("only config.json was read"),
+        path=found,
+        config=_scalars(config, own),
+        quantisation=_quantisation(config, own),
+        excluded=_excluded(config, own),
+    )
 
 
 def _look(model: str, env: Mapping[str, str]) -> Model:
@@ -100,6 +126,7 @@ def _folder(folder: Path) -> Model:
         path=known(str(folder)),
         config=_scalars(config, own),
         quantisation=_quantisation(config, own),
+        excluded=_excluded(config, own),
         shards=known(len(sizes)),
         bytes=known(sum(sizes.values())),
         missing=known(tuple(name for name in wanted if name not in sizes))
@@ -159,6 +186,17 @@ def _quantisation(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fa
         if algorithm := said.get("quant_algo") or said.get("quant_method"):
             return known(str(algorithm))
     return known(None)
+
+
+def _excluded(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[tuple[str, ...]]:
+    """What the quantisation leaves in its own precision; each tool has a name of its own for it."""
+    if not (config.known and own.known):
+        return unknown(_why(config if own.known else own))
+    for table in (own.get(), _table(config.get().get("quantization_config"))):
+        for name in ("exclude_modules", "ignore", "modules_to_not_convert"):
+            if isinstance(names := table.get(name), list):
+                return known(tuple(map(str, names)))
+    return known(())
 
 
 def _is_pointer(path: Path) -> bool:

@@ -36,6 +36,23 @@ def engine(python: str, env: Mapping[str, str], deadline: float = 60.0) -> Engin
     return _blind({}, f"{path} is no working python: it said {answer.last_line()}")
 
 
+def release(python: str, env: Mapping[str, str], deadline: float = 20.0) -> str | None:
+    """The SGLang release that an interpreter has; None where there is none, or nobody can tell."""
+    found = shutil.which(python, path=env.get("PATH", os.defpath))
+    if found is None:
+        return None
+    try:
+        answer = ask(
+            [found, "-c", "import importlib.metadata as m; print('sglang', m.version('sglang'))"], deadline, env
+        )
+    except (OSError, ValueError):
+        return None
+    told = [
+        line.split() for line in answer.said.decode(errors="replace").splitlines() if line.startswith("sglang ")
+    ]
+    return told[-1][1] if told and len(told[-1]) == 2 else None
+
+
 def _told(said: bytes) -> dict[str, Any] | None:
     """The child's line: start-up hooks and warnings may come before and after it."""
     for line in said.decode(errors="replace").split("\n"):

@@ -53,6 +53,11 @@ def system(root: Path, paths: Mapping[str, str], driver: str | None) -> System:
     )
 
 
+def layout(root: Path) -> System:
+    """The few facts that decide flags: quick to have, so `render` can look at them each time."""
+    return System(numa_nodes=_numa_nodes(root), infiniband=names(root, "sys/class/infiniband"))
+
+
 def _cpuinfo(root: Path) -> Fact[str]:
     return text(root, "proc/cpuinfo")
 

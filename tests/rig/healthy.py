@@ -217,6 +217,7 @@ def host() -> Host:
             broken=known({}),
             pointers=known(()),
             incomplete=known(()),
+            excluded=known(("lm_head",)),
             mtp=known(False),
             tokenizer=known(("tokenizer.json", "tokenizer_config.json")),
         ),

@@ -1,4 +1,4 @@
-# glm5-serve: profile cpu-demo
+# glm5-serve: profile cpu-demo, SGLang 0.5.23
 SGLANG_USE_CPU_ENGINE=1 \
   /home/user/.cache/glm5-serve/cpu-demo/engine/bin/python -m sglang.launch_server \
   --model-path /home/user/.cache/glm5-serve/cpu-demo/model \

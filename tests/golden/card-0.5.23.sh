@@ -1,4 +1,4 @@
-# glm5-serve: profile card
+# glm5-serve: profile card, sm120, SGLang 0.5.23
 NCCL_IB_DISABLE=1 \
   NCCL_P2P_LEVEL=PHB \
   NCCL_ALLOC_P2P_NET_LL_BUFFERS=1 \

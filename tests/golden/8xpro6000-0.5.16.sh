@@ -1,7 +1,8 @@
-# glm5-serve: profile 8xpro6000
-NCCL_IB_DISABLE=1 \
+# glm5-serve: profile 8xpro6000, sm120, SGLang 0.5.16
+SGLANG_DISABLE_DSA_INDEXER_FUSION=1 \
   NCCL_P2P_LEVEL=SYS \
   NCCL_MIN_NCHANNELS=8 \
+  NCCL_IB_DISABLE=1 \
   OMP_NUM_THREADS=8 \
   PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True \
   python3 -m sglang.launch_server \
@@ -10,18 +11,18 @@ NCCL_IB_DISABLE=1 \
   --reasoning-parser glm45 \
   --tool-call-parser glm47 \
   --tp-size 8 \
+  --max-running-requests 8 \
+  --enable-metrics \
+  --host 127.0.0.1 \
+  --port 8000 \
   --quantization modelopt_fp4 \
   --kv-cache-dtype fp8_e4m3 \
-  --dsa-prefill-backend flashinfer_sparse_mla \
-  --dsa-decode-backend flashinfer_sparse_mla \
+  --attention-backend flashinfer \
   --moe-runner-backend flashinfer_cutlass \
   --fp4-gemm-backend flashinfer_cutlass \
   --disable-shared-experts-fusion \
   --disable-custom-all-reduce \
   --mem-fraction-static 0.88 \
-  --max-running-requests 8 \
   --chunked-prefill-size 8192 \
-  --watchdog-timeout 1800 \
-  --enable-metrics \
-  --host 127.0.0.1 \
-  --port 8000
+  --cuda-graph-max-bs-decode 8 \
+  --watchdog-timeout 1800

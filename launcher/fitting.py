@@ -1,0 +1,82 @@
+"""Which profiles are for the GPUs that a driver shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from launcher import layers
+from launcher.errors import RefusalError
+from launcher.facts import Driver, Gpu
+from launcher.plan import Plan
+from launcher.planning import planned
+from launcher.resolve import Ask
+from launcher.target import BLACKWELL, Target
+
+FALLBACK = "8xpro6000"  # for a host without a fitting GPU: what this is made for
+
+
+def rows(driver: Driver, environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Every profile in order of look-up, what it needs, and why these GPUs are not that.
+
+    A name found twice means the first: the other is shadowed.
+    """
+    made: list[dict[str, Any]] = []
+    for found in layers.all_profiles(environ):
+        row = {
+            "name": found.name,
+            "place": found.place,
+            "path": str(found.path),
+            "shadowed": any(row["name"] == found.name for row in made),
+        }
+        try:
+            plan, _ = planned(Ask(str(found.path)), environ, Target())
+            description = str(layers.read(found).values.get("description", ""))
+        except RefusalError as refusal:
+            broken = {"needs": "?", "fits": False, "obstacle": "broken", "description": f"broken: {refusal.what}"}
+            made.append(row | broken)
+            continue
+        why_not = obstacle(plan, driver)
+        told = {"needs": needs(plan), "fits": why_not is None, "obstacle": why_not, "description": description}
+        made.append(row | told)
+    return made
+
+
+def needs(plan: Plan) -> str:
+    """What a plan needs, in words."""
+    if not plan.gpus:
+        return "no GPU"
+    memory = f", {plan.gpu_memory >> 30} GiB" if plan.gpu_memory else ""
+    return f"{plan.gpus}x {plan.arch or 'Blackwell'}{memory}"
+
+
+def obstacle(plan: Plan, driver: Driver) -> str | None:
+    """Why these GPUs cannot run it, None if they can."""
+    if not plan.gpus:
+        return None
+    if not driver.gpus.known:
+        return "no GPU seen"
+    alike = [gpu for gpu in driver.gpus.get() if _is(gpu, plan.arch)]
+    if len(alike) < plan.gpus:
+        return f"{len(alike)} such GPUs"
+    large = [gpu for gpu in alike if gpu.memory_total.otherwise(plan.gpu_memory) >= plan.gpu_memory]
+    return None if len(large) >= plan.gpus else "their memory is smaller"
+
+
+def _is(gpu: Gpu, arch: str | None) -> bool:
+    seen = BLACKWELL.get(gpu.capability.otherwise(""))
+    return seen is not None and arch in (None, seen)
+
+
+def best_profile(driver: Driver, environ: Mapping[str, str]) -> str:
+    """The profile that takes most of the GPUs that the driver shows; of several the shortest name."""
+    fitting: dict[str, int] = {}
+    for found in layers.all_profiles(environ):
+        try:
+            plan, _ = planned(Ask(found.name), environ, Target())
+        except RefusalError:
+            continue  # a broken profile is told by `glm5-serve profiles`
+        # The published card is kept for comparison: its commands are not chosen, and not for this host.
+        if plan.arch and plan.ruled and driver.gpus.known and obstacle(plan, driver) is None:
+            fitting.setdefault(found.name, plan.gpus)
+    return max(fitting, key=lambda name: (fitting[name], -len(name)), default=FALLBACK)

@@ -1,0 +1,83 @@
+"""What a plan is made for: the SGLang release, the GPUs, the model, and what of the host decides flags.
+
+None says that nobody knows: rules then take the side that does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from launcher.catalogue import nearest, releases, version
+from launcher.facts import Driver, Fact, Host, Model, System
+
+# Compute capability -> the architecture as CUDA's compilers name it.
+BLACKWELL = {"10.0": "sm100", "10.1": "sm101", "10.3": "sm103", "11.0": "sm110", "12.0": "sm120", "12.1": "sm121"}
+ARCHS = ("sm100", "sm103", "sm120")  # those that rules are made for: B200, B300, RTX PRO 6000
+PATHS = ("X", "NV", "PIX", "PXB", "PHB", "NODE", "SYS")  # of nvidia-smi topo -m, nearest first
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is known of where a plan shall run."""
+
+    sglang: str | None = None  # as installed, "0.5.23"
+    arch: str | None = None  # sm100, sm103, sm120
+    numa_nodes: int | None = None
+    farthest: str | None = None  # the longest way between two GPUs: NV, PIX, PXB, PHB, NODE, SYS
+    infiniband: bool | None = None
+    memory: int | None = None  # bytes of the smallest GPU
+    model: Model = field(default_factory=Model)
+
+    @property
+    def release(self) -> str:
+        """The known release that stands for the installed one, the newest where nobody knows."""
+        return nearest(self.sglang) if self.sglang and version(self.sglang) else releases()[-1]
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the release is not just the installed one."""
+        if not self.sglang or not version(self.sglang):
+            return (
+                f"the SGLang release is unknown: resolved for {self.release}, the newest known (--sglang says it)"
+            )
+        if version(self.sglang) != version(self.release):
+            side = "newer" if version(self.sglang) > version(self.release) else "older"
+            return f"SGLang {self.sglang} is {side} than those known: resolved as for {self.release}"
+        return None
+
+
+def of(host: Host) -> Target:
+    """What the facts of a host say."""
+    return replace(
+        of_parts(host.driver, host.system, host.model),
+        sglang=host.engine.packages.otherwise({}).get("sglang"),
+    )
+
+
+def of_parts(driver: Driver, system: System, model: Model) -> Target:
+    """The same without the engine."""
+    gpus = driver.gpus.otherwise(())
+    seen = {BLACKWELL.get(gpu.capability.otherwise("")) for gpu in gpus}
+    return Target(
+        arch=seen.pop() if len(seen) == 1 else None,
+        numa_nodes=_value(system.numa_nodes),
+        farthest=_farthest(driver),
+        infiniband=_value(system.infiniband, bool),
+        memory=min((gpu.memory_total.get() for gpu in gpus if gpu.memory_total.known), default=None),
+        model=model,
+    )
+
+
+def _value(fact: Fact[T], made: Callable[[T], Any] = lambda value: value) -> Any:
+    return made(fact.get()) if fact.known else None
+
+
+def _farthest(driver: Driver) -> str | None:
+    if not driver.topology.known:
+        return None
+    ways: Iterable[str] = ("NV" if way.startswith("NV") else way for row in driver.topology.get() for way in row)
+    known = [way for way in ways if way in PATHS and way != "X"]
+    return max(known, key=PATHS.index, default=None)

@@ -1,0 +1,24 @@
+# glm5-serve: profile 8xb200-mtp, sm100, SGLang 0.5.23
+NCCL_IB_DISABLE=1 \
+  OMP_NUM_THREADS=8 \
+  python3 -m sglang.launch_server \
+  --model-path nvidia/GLM-5-NVFP4 \
+  --served-model-name glm-5 \
+  --reasoning-parser glm45 \
+  --tool-call-parser glm47 \
+  --tp-size 8 \
+  --max-running-requests 64 \
+  --enable-metrics \
+  --host 127.0.0.1 \
+  --port 8000 \
+  --speculative-algorithm EAGLE \
+  --speculative-num-steps 3 \
+  --speculative-eagle-topk 1 \
+  --quantization modelopt_fp4 \
+  --kv-cache-dtype fp8_e4m3 \
+  --dsa-prefill-backend trtllm \
+  --dsa-decode-backend trtllm \
+  --moe-runner-backend flashinfer_cutlass \
+  --mem-fraction-static 0.85 \
+  --speculative-num-draft-tokens 4 \
+  --watchdog-timeout 1800

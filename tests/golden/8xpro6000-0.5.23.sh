@@ -1,0 +1,27 @@
+# glm5-serve: profile 8xpro6000, sm120, SGLang 0.5.23
+SGLANG_DSA_PREFILL_DENSE_ATTN_KV_LEN_THRESHOLD=0 \
+  SGLANG_ENABLE_PCIE_IPC_ALLREDUCE=1 \
+  NCCL_P2P_LEVEL=SYS \
+  NCCL_MIN_NCHANNELS=8 \
+  NCCL_IB_DISABLE=1 \
+  OMP_NUM_THREADS=8 \
+  python3 -m sglang.launch_server \
+  --model-path lukealonso/GLM-5-NVFP4 \
+  --served-model-name glm-5 \
+  --reasoning-parser glm45 \
+  --tool-call-parser glm47 \
+  --tp-size 8 \
+  --max-running-requests 8 \
+  --enable-metrics \
+  --host 127.0.0.1 \
+  --port 8000 \
+  --quantization modelopt_fp4 \
+  --kv-cache-dtype fp8_e4m3 \
+  --dsa-prefill-backend flashinfer_sparse_mla \
+  --dsa-decode-backend flashinfer_sparse_mla \
+  --moe-runner-backend flashinfer_cutlass \
+  --fp4-gemm-backend flashinfer_cutlass \
+  --disable-custom-all-reduce \
+  --mem-fraction-static 0.88 \
+  --chunked-prefill-size 8192 \
+  --watchdog-timeout 1800

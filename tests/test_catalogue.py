@@ -1,0 +1,162 @@
+"""What each release accepts: read from wheels, and held against the real parser of the newest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher import catalogue
+from launcher.layers import PACKAGED, home
+from launcher.plan import Plan
+from launcher.resolve import Ask, compose, resolve
+from launcher.target import ARCHS, Target
+
+ENGINE = home(os.environ, "XDG_CACHE_HOME", ".cache") / "cpu-demo"
+NEWEST = catalogue.release(catalogue.releases()[-1])
+PROFILES = sorted(path.stem for path in PACKAGED.glob("*.toml"))
+KNOWS_GLM = catalogue.releases()[1:]
+
+
+def planned(name: str, target: Target, *settings: str) -> Plan:
+    ask = Ask(str(PACKAGED / f"{name}.toml"), settings)
+    return resolve(compose(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, target)
+
+
+@pytest.mark.parametrize("release", catalogue.releases())
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_profile_is_accepted_by_every_release_on_every_architecture(arch: str, release: str) -> None:
+    known = catalogue.release(release)
+    for name in PROFILES:
+        plan = planned(name, Target(release, arch))
+        problems = [given.problem for given in catalogue.given(plan.argv[3:], known) if given.problem]
+
+        assert not problems, name
+        unread = {name for name in plan.env if name.startswith("SGLANG")} - known.variables
+        assert not unread, name
+
+
+REAL = """
+import argparse, json, sys
+from sglang.srt.server_args import ServerArgs, prepare_server_args
+parser = argparse.ArgumentParser(allow_abbrev=True)
+ServerArgs.add_cli_args(parser)
+told = [dict(names=action.option_strings, nargs=action.nargs, choices=list(map(str, action.choices or ())),
+             type=getattr(action.type, "__name__", None)) for action in parser._actions]
+def parsed(words):
+    try:
+        return vars(parser.parse_args(words))["tp_size"]
+    except SystemExit:
+        return None
+print(json.dumps([told, [parsed(words) for words in json.load(sys.stdin)]]))
+"""
+
+
+def ask_the_real_parser(commands: list[list[str]]) -> Any:
+    ran = subprocess.run(
+        [ENGINE / "engine/bin/python", "-c", REAL],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+@cache
+def real_actions() -> dict[str, Any]:
+    return {name: action for action in ask_the_real_parser([])[0] for name in action["names"]}
+
+
+@pytest.mark.engine
+def test_the_catalogue_says_what_the_real_parser_says() -> None:
+    real = {name: action for name, action in real_actions().items() if name not in ("-h", "--help")}
+
+    assert set(real) == set(NEWEST.options)
+    takes = {0: "nothing", None: "one", "?": "maybe", "+": "many", "*": "many"}
+    wrong = []
+    for name, action in real.items():
+        option = NEWEST.options[name]
+        if takes[action["nargs"]] != option.takes:
+            wrong.append((name, "takes", action["nargs"], option.takes))
+        if option.choices and sorted(action["choices"]) != sorted(map(str, option.choices)):
+            wrong.append((name, "choices", action["choices"], option.choices))
+        if action["nargs"] != 0 and action["type"] in ("int", "float") and action["type"] != option.type:
+            wrong.append((name, "type", action["type"], option.type))
+    assert not wrong
+
+
+@pytest.mark.engine
+def test_the_real_parser_takes_every_packaged_command() -> None:
+    plans = [planned(name, Target(NEWEST.name, arch)) for name in PROFILES for arch in ARCHS]
+
+    _, sizes = ask_the_real_parser([list(plan.argv[3:]) for plan in plans])
+
+    assert sizes == [int(plan.flag("tp-size", "tp") or 1) for plan in plans]
+
+
+@pytest.mark.engine
+def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
+    commands = [
+        ["--model-path", "m", *words]
+        for words in (
+            ["--tp", "2"],
+            ["--cuda-graph-max-bs", "8"],
+            ["--no-such-option"],
+            ["--port", "x"],
+            ["--port", "1.5"],
+            ["--mem-fraction-static", "0.5"],
+            ["--mem-fraction-static", "half"],
+            ["--kv-cache-dtype", "fp8"],
+            ["--kv-cache-dtype=fp8_e4m3"],
+            ["--trust-remote-code=yes"],
+            ["--trust-remote-code", "yes"],
+            ["--tp-size"],
+            ["--tp-size", "-1"],
+            ["stray"],
+        )
+    ]
+
+    _, sizes = ask_the_real_parser(commands)
+
+    refused = [any(given.problem for given in catalogue.given(words, NEWEST)) for words in commands]
+    assert refused == [size is None for size in sizes]
+
+
+def test_renames_are_followed_both_ways() -> None:
+    old, new = catalogue.release("0.5.12"), catalogue.release("0.5.23")
+
+    assert catalogue.renamed("--dsa-prefill-backend", old) == "--nsa-prefill-backend"
+    assert catalogue.renamed("--nsa-prefill-backend", new) == "--dsa-prefill-backend"
+    assert catalogue.renamed("--cuda-graph-max-bs", new) == "--cuda-graph-max-bs-decode"
+    assert catalogue.renamed("--tp-size", old) == "--tp-size"
+
+
+def test_a_prefix_of_two_options_is_ambiguous_and_of_one_is_that_one() -> None:
+    [one] = catalogue.given(["--cuda-graph-max-bs", "8"], NEWEST)
+    [two] = catalogue.given(["--tp", "8"], NEWEST)
+
+    assert one.problem == "ambiguous: could be --cuda-graph-max-bs-decode, --cuda-graph-max-bs-prefill"
+    assert (two.problem, two.name) == (None, "--tp-size")
+
+
+def test_a_release_that_is_not_known_is_taken_for_its_neighbour() -> None:
+    assert catalogue.nearest("0.5.99") == NEWEST.name
+    assert catalogue.nearest("0.5.15.post1") == "0.5.15"
+    assert catalogue.nearest("0.4.0") == catalogue.releases()[0]
+
+
+@given(st.lists(st.text(max_size=12) | st.sampled_from(sorted(NEWEST.options)), max_size=8))
+@settings(deadline=None)
+def test_no_command_line_is_a_traceback(words: list[str]) -> None:
+    told = catalogue.given(words, NEWEST)
+
+    assert sum(1 + len(given_.values) for given_ in told) >= len(words)

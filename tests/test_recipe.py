@@ -1,0 +1,192 @@
+"""What the rules choose, release by release and GPU by GPU, and that a profile's own words stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rig import healthy
+
+from launcher import catalogue
+from launcher.facts import Model, known
+from launcher.layers import PACKAGED
+from launcher.plan import Plan, from_json, to_json
+from launcher.recipe import RULES
+from launcher.resolve import Ask, compose, resolve
+from launcher.target import ARCHS, Target, of
+
+KNOWS_GLM = catalogue.releases()[1:]
+DENSE_FP8 = range(15, 17)  # 0.5.15 and 0.5.16: fp8 KV was measured with flashinfer attention
+
+
+def plan(*settings: str, profile: str = "8xpro6000", **target: object) -> Plan:
+    ask = Ask(str(PACKAGED / f"{profile}.toml"), settings)
+    aim = Target(**{"sglang": "0.5.23", **target})  # type: ignore[arg-type]
+    return resolve(compose(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, aim)
+
+
+@pytest.mark.parametrize("release", KNOWS_GLM)
+def test_on_sm120_attention_and_kv_cache_agree_in_every_release(release: str) -> None:
+    seen = plan(sglang=release)
+    attention, kv = seen.flag("attention-backend"), seen.flag("kv-cache-dtype")
+    sparse = seen.flag("dsa-prefill-backend", "nsa-prefill-backend")
+
+    patch = int(release.rpartition(".")[2])
+    if patch >= 18:
+        assert (attention, kv, sparse) == (None, "fp8_e4m3", "flashinfer_sparse_mla")
+    elif patch in DENSE_FP8:
+        assert (attention, kv, sparse) == ("flashinfer", "fp8_e4m3", None)
+        assert seen.env["SGLANG_DISABLE_DSA_INDEXER_FUSION"] == "1"
+    else:
+        assert (attention, kv, sparse) == ("flashinfer", "bfloat16", None)
+    assert seen.flag("moe-runner-backend") == "flashinfer_cutlass"
+    assert (seen.flag("disable-shared-experts-fusion") is not None) == (patch <= 17)
+    assert ("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE" in seen.env) == (patch >= 21)
+    assert int(seen.flag("watchdog-timeout") or 0) >= 1200
+    assert "fusion" not in " ".join(seen.argv).replace("disable-shared-experts-fusion", "")
+
+
+@pytest.mark.parametrize("arch", ["sm100", "sm103"])
+def test_on_b200_and_b300_the_experts_take_the_kernel_that_does_not_fault(arch: str) -> None:
+    seen = plan(profile="8xb200", arch=arch)
+
+    assert (seen.flag("dsa-prefill-backend"), seen.flag("moe-runner-backend")) == ("trtllm", "flashinfer_cutlass")
+    assert "flashinfer_trtllm" in next(s.against for s in seen.settings if s.name == "--moe-runner-backend")
+    assert "NCCL_P2P_LEVEL" not in seen.env
+
+
+def test_the_word_of_a_profile_stands() -> None:
+    seen = plan("flags.moe-runner-backend=cutlass", "env.NCCL_P2P_LEVEL=PXB", "flags.watchdog-timeout=false")
+
+    assert seen.flag("moe-runner-backend") == "cutlass"
+    assert seen.env["NCCL_P2P_LEVEL"] == "PXB"
+    assert seen.flag("watchdog-timeout") is None
+
+
+def test_a_setting_can_be_kept_from_the_rules_and_all_of_them_off() -> None:
+    skipped = plan('rules.skip=["NCCL_P2P_LEVEL", "mem-fraction-static"]')
+    bare = plan("rules.enabled=false")
+
+    assert "NCCL_P2P_LEVEL" not in skipped.env
+    assert skipped.flag("mem-fraction-static") is None
+    assert bare.env == {}
+    assert bare.flag("quantization") is None
+
+
+def test_a_dense_backend_that_was_asked_for_gets_a_cache_that_it_can_read() -> None:
+    assert plan("flags.attention-backend=flashinfer").flag("kv-cache-dtype") == "bfloat16"
+
+
+def test_bfloat16_that_was_asked_for_gets_a_backend_that_has_it() -> None:
+    assert plan("flags.kv-cache-dtype=bfloat16").flag("attention-backend") == "flashinfer"
+
+
+@pytest.mark.parametrize(
+    ("farthest", "nodes", "level"),
+    [
+        ("SYS", 2, "SYS"),
+        ("NODE", 1, "PHB"),
+        ("PHB", 1, "PHB"),
+        ("PXB", 1, None),
+        ("PIX", 1, None),
+        (None, None, "SYS"),
+        (None, 2, "SYS"),
+        (None, 1, "PHB"),
+    ],
+)
+def test_the_p2p_level_joins_the_gpus_that_are_farthest_apart(
+    farthest: str | None, nodes: int | None, level: str | None
+) -> None:
+    assert plan(farthest=farthest, numa_nodes=nodes).env.get("NCCL_P2P_LEVEL") == level
+
+
+def test_infiniband_is_switched_off_only_where_it_may_be() -> None:
+    assert "NCCL_IB_DISABLE" in plan(infiniband=None).env
+    assert "NCCL_IB_DISABLE" in plan(infiniband=True).env
+    assert "NCCL_IB_DISABLE" not in plan(infiniband=False).env
+
+
+def test_the_checkpoints_own_word_is_taken_before_its_name() -> None:
+    llama = Model(
+        config=known({"architectures": "LlamaForCausalLM"}), quantisation=known(None), excluded=known(())
+    )
+    seen = plan(model=llama)
+
+    assert seen.flag("kv-cache-dtype", "quantization", "dsa-prefill-backend", "moe-runner-backend") is None
+    assert seen.flag("watchdog-timeout") == "1800"
+
+
+def test_shared_experts_that_are_quantised_stay_fused() -> None:
+    config = known({"architectures": "GlmMoeDsaForCausalLM"})
+    whole = Model(config=config, quantisation=known("NVFP4"), excluded=known(("lm_head",)))
+    apart = replace(whole, excluded=known(("model.layers.*.mlp.shared_experts*",)))
+
+    assert plan(sglang="0.5.17", model=whole).flag("disable-shared-experts-fusion") is None
+    assert plan(sglang="0.5.17", model=apart).flag("disable-shared-experts-fusion") == ""
+
+
+def test_old_names_become_new_ones_and_new_ones_old() -> None:
+    asked = ("flags.nsa-prefill-backend=trtllm", "flags.cuda-graph-max-bs=16")
+    newest, old = plan(*asked), plan("flags.cuda-graph-max-bs-decode=16", sglang="0.5.12")
+
+    assert (newest.flag("dsa-prefill-backend"), newest.flag("cuda-graph-max-bs-decode")) == ("trtllm", "16")
+    assert old.flag("cuda-graph-max-bs") == "16"
+
+
+def test_attention_data_parallelism_is_one_option_or_two() -> None:
+    newest = plan("flags.enable-dp-attention=true", "flags.dp-size=8")
+    old = plan("flags.attn-dp-size=8", sglang="0.5.20")
+
+    assert (newest.flag("attn-dp-size"), newest.flag("enable-dp-attention", "dp-size")) == ("8", None)
+    assert (old.flag("dp-size"), old.flag("enable-dp-attention")) == ("8", "")
+    assert newest.gpus == 8
+
+
+def test_speculative_decoding_gets_as_many_draft_tokens_as_it_uses() -> None:
+    assert plan(profile="8xb200-mtp").flag("speculative-num-draft-tokens") == "4"
+    assert plan(profile="8xb200-glm52-mtp").flag("speculative-num-draft-tokens") == "6"
+    assert plan(profile="8xb200-mtp", sglang="0.5.12").env["SGLANG_ENABLE_SPEC_V2"] == "True"
+
+
+def test_what_is_newer_or_unknown_is_said() -> None:
+    assert "0.9.1 is newer" in plan(sglang="0.9.1").notes[0]
+    assert "unknown" in plan(sglang=None).notes[0]
+    assert not plan(sglang="0.5.23.post1").notes
+
+
+def test_a_plan_keeps_how_each_value_is_known() -> None:
+    seen = plan()
+    kept = from_json(to_json(seen))
+
+    assert kept == seen
+    assert {s.known for s in seen.settings} == {None, "reported", "read"}
+
+
+def test_a_cpu_gets_no_rules() -> None:
+    assert plan(profile="cpu-demo").flag("watchdog-timeout", "mem-fraction-static") == "0.1"
+
+
+def test_the_target_of_a_host_is_what_its_facts_say() -> None:
+    target = of(healthy.host())
+
+    assert (target.sglang, target.arch, target.farthest) == ("0.5.23", "sm120", "SYS")
+    assert (target.numa_nodes, target.infiniband, target.memory) == (2, False, 97887 << 20)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.set}-{rule.condition}")
+def test_every_rule_is_reached(rule: object) -> None:
+    """Somewhere among the profiles, releases and architectures, or in the cases that only few rules look at."""
+    asked = [(), ("flags.attention-backend=flashinfer",), ("flags.kv-cache-dtype=bfloat16",)]
+    made = {
+        (setting.layer, setting.name.removeprefix("--"))
+        for profile in ("8xpro6000", "8xb200-mtp")
+        for release in catalogue.releases()
+        for arch in ARCHS
+        for words in asked
+        for setting in plan(*words, profile=profile, sglang=release, arch=arch).settings
+    }
+
+    old = {"cuda-graph-max-bs-decode": "cuda-graph-max-bs", "dsa-prefill-backend": "nsa-prefill-backend"}
+    names = {rule.set, old.get(rule.set, rule.set)}  # type: ignore[attr-defined]
+    assert {(f"rule: {rule.condition}", name) for name in names} & made  # type: ignore[attr-defined]
