@@ -111,6 +111,23 @@ def diff(
     return Exit.NO if screens.difference(before, after, as_json=as_json) else Exit.FINE
 
 
+@cli.command("lint")
+@click.argument("file")
+@aiming
+@json_option
+def lint_command(file: str, sglang: str | None, arch: str | None, facts: Path | None, as_json: bool) -> int:
+    """Judge anybody's launch command, and write the one that should be.
+
+    FILE, or - for standard input: a shell script, `docker run`, a compose or Kubernetes file, a systemd unit, or
+    just options. Without --sglang it is judged for every release, as a table. Exit 1 if it will not run, or not
+    rightly.
+    """
+    from launcher import lintscreen
+    from launcher.planning import Aim
+
+    return lintscreen.run(file, Aim(sglang, arch, facts), as_json=as_json)
+
+
 @cli.command()
 @asking
 @click.option("-d", "--detach", is_flag=True, help="Return when it is ready; it goes on in the background.")

@@ -43,12 +43,7 @@ def targeted(profile: Profile, environ: Mapping[str, str], aim: Aim) -> Target:
 
     A release or an architecture that was said is that of another host: what this one looks like is left out then.
     """
-    if aim.sglang is not None and not catalogue.version(aim.sglang):
-        fix = f"for example --sglang {catalogue.releases()[-1]}"
-        raise RefusalError(f"{aim.sglang!r} is no SGLang release", fix=fix, status=Exit.USAGE)
-    if aim.arch is not None and aim.arch not in ARCHS:
-        fix = f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
-        raise RefusalError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)
+    require_known(aim)
     if aim.facts:
         seen = of(recorded(aim.facts))
     elif aim == Aim():
@@ -56,6 +51,16 @@ def targeted(profile: Profile, environ: Mapping[str, str], aim: Aim) -> Target:
     else:
         seen = Target(sglang=None if aim.sglang else _installed(profile, environ))
     return replace(seen, sglang=aim.sglang or seen.sglang, arch=aim.arch or seen.arch)
+
+
+def require_known(aim: Aim) -> None:
+    """Raise RefusalError (usage) for a release that is none, or an architecture without rules."""
+    if aim.sglang is not None and not catalogue.version(aim.sglang):
+        fix = f"for example --sglang {catalogue.releases()[-1]}"
+        raise RefusalError(f"{aim.sglang!r} is no SGLang release", fix=fix, status=Exit.USAGE)
+    if aim.arch is not None and aim.arch not in ARCHS:
+        fix = f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
+        raise RefusalError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)
 
 
 def recorded(path: Path) -> Host:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from launcher import catalogue
 from launcher.catalogue import Release, renamed
 
 Spelled = tuple[str, str, Any]  # the name that was asked for, the name to write, the value
@@ -15,7 +16,10 @@ ATTENTION = ("attention-backend", "prefill-attention-backend", "decode-attention
 def canonical(name: str, release: Release) -> str:
     """The name that rules and checks know an option by: its first spelling, the newest where it was renamed."""
     found = release.candidates(f"--{name}")
-    return renamed(found[0].name if len(found) == 1 else f"--{name}", release)[2:]
+    names = found[0].names if len(found) == 1 else (f"--{name}",)
+    newest = catalogue.release(catalogue.releases()[-1]).options
+    known = next((newest[one].name for one in names if one in newest), names[0])
+    return (known if release.accepts(known) else renamed(known, release))[2:]
 
 
 def as_written(flags: Mapping[str, Any], release: Release) -> Iterator[Spelled]:

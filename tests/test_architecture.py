@@ -11,7 +11,18 @@ import pytest
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 CHECKS = {f"checks.{path.stem}" for path in (LAUNCHER / "checks").glob("[!_]*.py")} | {"checks"}
 JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "report"} | CHECKS
-RESOLVING = {"advisories", "catalogue", "evidence", "faults", "recipe", "spelling", "target"}
+RESOLVING = {
+    "advisories",
+    "concerns",
+    "meanings",
+    "shelltext",
+    "catalogue",
+    "evidence",
+    "faults",
+    "recipe",
+    "spelling",
+    "target",
+}
 CORE = {"errors", "events", "lifecycle", "plan", "policy", "startlog"} | JUDGING | RESOLVING
 ALSO = {"events": {"signal"}, "catalogue": {"pathlib"}}  # the catalogue reads the file that is part of it
 PURE = {

@@ -125,7 +125,8 @@ def test_a_server_killed_while_loading_is_tried_again(world: World) -> None:
 
 
 def test_bad_arguments_are_not_tried_again(world: World) -> None:
-    up = world.run("up", "-p", "stub", "-d", "--set", "flags.no-such-option=true")
+    words = ("--set", "flags.no-such-option=true", "--allow", "engine-options")
+    up = world.run("up", "-p", "stub", "-d", *words)
 
     assert up.returncode == 1
     seen = world.status()

@@ -1,0 +1,263 @@
+"""Judging somebody's launch command for a release and an architecture, and writing the one that should be."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from launcher import catalogue
+from launcher.catalogue import Given, Release, version
+from launcher.concerns import Concern, Verdict, of_habit, of_variable
+from launcher.errors import RefusalError
+from launcher.evidence import Known
+from launcher.faults import Fault, When, faults
+from launcher.layers import Layer
+from launcher.meanings import MEANINGS
+from launcher.plan import Plan, Setting, shell
+from launcher.policy import Policy
+from launcher.profile import Profile
+from launcher.resolve import SECRET_FLAGS, Ask, Composed, resolve
+from launcher.shelltext import Launch
+from launcher.spelling import canonical
+from launcher.target import Target
+
+WHEEL = "the wheel of each release"
+TELLING = ("NCCL_", "SGLANG_", "SGL_", "CUDA_", "PYTORCH_", "TORCH_", "OMP_", "FLASHINFER_", "SAFETENSORS_")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What becomes of one flag or variable; `concerns` are all that was found, the worst first."""
+
+    name: str  # as it stands in the command, `--tp` or `NCCL_P2P_LEVEL`
+    value: str
+    verdict: Verdict
+    why: str
+    known: Known
+    source: str
+    when: When | None = None
+    instead: str | None = None
+    concerns: tuple[Concern, ...] = ()
+
+
+def lint(launch: Launch, target: Target) -> list[Entry]:
+    """One entry for each flag and variable of a launch, in its order."""
+    within = catalogue.release(target.release)
+    givens = catalogue.given(launch.words, within)
+    plan = as_plan(launch, givens, target, within)
+    entries = []
+    for at, given in enumerate(givens):
+        concerns = [*_of_option(given, givens[at + 1 :], within), *_of_flag(plan, given, within)]
+        entries.append(_entry(given.word, " ".join(given.values), given.name.lstrip("-"), concerns, given.option))
+    for name, value in launch.env.items():
+        concerns = [*of_variable(plan, name, value, within)]
+        entries.append(_entry(name, value, name, concerns, None))
+    for name, value in launch.hidden.items():
+        if name.startswith(TELLING) and name not in launch.env:
+            why = "is set, but not exported: the server does not get it"
+            instead = f"export {name}={value}" if launch.form == "shell" else f"-e {name}={value}"
+            concern = Concern(
+                Verdict.INERT, why, Known.READ, "how shells and containers pass variables", instead=instead
+            )
+            entries.append(_entry(name, value, name, [concern], None))
+    return entries
+
+
+def _entry(
+    word: str, value: str, name: str, concerns: Sequence[Concern], option: catalogue.Option | None
+) -> Entry:
+    if not concerns:
+        default = f"; default {option.default}" if option and option.default is not None else ""
+        why = MEANINGS.get(name, "accepted" if option else "for others than SGLang and NCCL") + default
+        return Entry(word, value, Verdict.FINE, why, Known.READ, WHEEL)
+    ranked = sorted(concerns, key=lambda concern: -concern.verdict.rank)
+    worst = ranked[0]
+    why = "; ".join(dict.fromkeys(concern.why for concern in ranked))
+    return Entry(
+        word, value, worst.verdict, why, worst.known, worst.source, worst.when, worst.instead, tuple(ranked)
+    )
+
+
+def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterator[Concern]:
+    """What the release's parser makes of it."""
+    known = Known.RUN if within.name == catalogue.releases()[-1] else Known.READ
+    if given.option is None:
+        yield replace(_nameless(given, within), known=known)
+        return
+    if given.problem:
+        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, When.PARSE, "one of its choices")
+    if given.option.deprecated:
+        yield Concern(
+            Verdict.DEPRECATED,
+            "deprecated: a coming release refuses it",
+            known,
+            WHEEL,
+            When.PARSE,
+            given.option.instead,
+        )
+    elif not within.accepts(given.word):
+        name = f"--{canonical(given.word[2:], within)}"
+        why = f"no option of its own: argparse takes it for {name} while no other begins so"
+        yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
+    if any(other.option is given.option for other in later):
+        yield Concern(Verdict.CONFLICTS, "given again further on: the last one counts", known, WHEEL, When.PARSE)
+
+
+def _nameless(given: Given, within: Release) -> Concern:
+    """A word that is no option of this release: taken away, not there yet, ambiguous, or never heard of."""
+    word, known = given.word, Known.READ
+    renamed = catalogue.renamed(word, within)
+    instead = renamed if renamed != word else catalogue.successor(word)
+    if not word.startswith("-"):
+        why = f"stands where an option was expected: {given.problem}"
+        return Concern(Verdict.UNKNOWN, why, known, WHEEL, When.PARSE, "leave it out")
+    there = catalogue.accepted_by(word)
+    if (given.problem or "").startswith("ambiguous"):
+        gone = f"removed after {there[-1]}; " if there else ""
+        return Concern(Verdict.AMBIGUOUS, f"{gone}{given.problem}", known, WHEEL, When.PARSE, instead)
+    if there and version(there[0]) > version(within.name):
+        why = f"not in {within.name}: it comes with {there[0]}"
+        return Concern(Verdict.UNKNOWN, why, known, WHEEL, When.PARSE, instead or "leave it out")
+    if there:
+        why = f"removed after {there[-1]}: the arguments are refused"
+        return Concern(Verdict.REMOVED, why, known, WHEEL, When.PARSE, instead)
+    near = catalogue.nearest_name(word, within)
+    why = "no release from 0.5.8 on has it: the arguments are refused"
+    return Concern(
+        Verdict.UNKNOWN, why, known, WHEEL, When.PARSE, f"did you mean {near}?" if near else "leave it out"
+    )
+
+
+def _of_flag(plan: Plan, given: Given, within: Release) -> Iterator[Concern]:
+    """What faults and habits say: a fault is told of the first of its flags that is there."""
+    name = canonical(given.word.lstrip("-"), within)
+    there = {setting.name[2:] for setting in plan.settings}
+    for fault in faults(version(within.name), plan):
+        if next((about for about in fault.about if about in there), None) in (name, given.name[2:]):
+            yield _of_fault(fault, keep=name == "model-path")
+    yield from of_habit(plan, name, " ".join(given.values))
+
+
+def _of_fault(fault: Fault, *, keep: bool) -> Concern:
+    verdict, fix = Verdict.BREAKS if fault.fatal else Verdict.RISKY, _in_a_command(fault.fix)
+    return Concern(verdict, fault.what, fault.known, fault.source, fault.when, fix, fault.instead, keep)
+
+
+def _in_a_command(fix: str) -> str:
+    """A fix for a profile as one for a command."""
+    fix = re.sub(r"set flags\.(\S+) = false", r"leave out --\1", fix)
+    fix = re.sub(r"set flags\.(\S+) = true", r"add --\1", fix)
+    fix = re.sub(r"set flags\.(\S+) = (\S+)", r"--\1 \2", fix)
+    return re.sub(r"set env\.(\S+) = (\S+)", r"\1=\2", fix)
+
+
+def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Plan:
+    """The launch as a plan, for faults to look at: its flags under the names that they know."""
+    settings = {}
+    for given in givens:
+        if given.word.startswith("-"):
+            name = f"--{canonical(given.word.lstrip('-'), within)}"
+            settings[name] = Setting(name, " ".join(given.values), "the command", "")
+    values = {name: setting.value for name, setting in settings.items()}
+
+    def number(name: str) -> int:
+        return int(values[name]) if values.get(name, "").isdigit() else 1
+
+    return Plan(
+        name="the command",
+        argv=("python3", "-m", "sglang.launch_server", *launch.words),
+        env=dict(launch.env),
+        host=values.get("--host", "127.0.0.1"),
+        port=0,
+        model=values.get("--model-path", ""),
+        model_name="",
+        policy=Policy(),
+        settings=tuple(settings.values()),
+        words={},
+        gpus=number("--tp-size") * number("--pp-size"),
+        arch=target.arch,
+        sglang=target.release,
+    )
+
+
+def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | None:
+    """The command that should be: what was meant and is sound, and what rules choose. None without a model."""
+    within = catalogue.release(target.release)
+    flags: dict[str, Any] = {}
+    env: dict[str, str] = {}
+    given = {given.word: given for given in catalogue.given(launch.words, within)}
+    for entry in entries:
+        if entry.name in given:
+            name, value = _kept_flag(given[entry.name], entry, within)
+            if name and name.lstrip("-") not in SECRET_FLAGS:
+                flags[name] = value
+        elif entry.name in launch.env and _stays(entry):
+            env[entry.name] = _put(entry)
+    place = "the command"
+    tree = {"flags": flags, "env": env}
+    try:
+        profile = Profile.model_validate(tree)
+    except ValueError:
+        return None
+    names = [*(f"flags.{name}" for name in flags), *(f"env.{name}" for name in env)]
+    origin = dict.fromkeys(names, Layer(place, tree))
+    composed = Composed(place, Path(place), profile, flags, origin)
+    try:
+        return resolve(composed, Ask(place), Path(), {}, target)
+    except RefusalError:
+        return None
+
+
+def _stays(entry: Entry) -> bool:
+    worst = entry.concerns[0] if entry.concerns else None
+    mild = entry.verdict in (Verdict.FINE, Verdict.ABBREVIATED, Verdict.DEPRECATED)
+    return worst is None or mild or worst.keep or worst.put is not None
+
+
+def _put(entry: Entry) -> str:
+    return next((concern.put for concern in entry.concerns if concern.put is not None), entry.value)
+
+
+def _kept_flag(given: Given, entry: Entry, within: Release) -> tuple[str | None, Any]:
+    """The flag under a name that resolving knows, with its value as a profile would write it; None: left out."""
+    renamed = catalogue.renamed(given.word, within)
+    option = given.option or within.options.get(renamed)
+    if option is None or not (_stays(entry) or (given.option is None and renamed != given.word)):
+        return None, None
+    name = (given.name if given.option else renamed)[2:]
+    if option.takes == "nothing":
+        return name, True
+    values = [_typed(option, value) for value in (_put(entry).split() if len(given.values) > 1 else [_put(entry)])]
+    return name, values if option.takes == "many" else values[0]
+
+
+def _typed(option: catalogue.Option, value: str) -> Any:
+    if option.type in ("int", "float") and value.isascii() and value.isdigit():
+        return int(value)
+    try:
+        return float(value) if option.type == "float" else value
+    except ValueError:
+        return value
+
+
+def difference(launch: Launch, plan: Plan) -> list[str]:
+    """The command as it stands and as it should be, a flag or variable a line, as a diff."""
+    after = [
+        line.strip().removesuffix(" \\") for line in shell(plan).split("\n") if line and not line.startswith("#")
+    ]
+    lines = difflib.unified_diff(_listed(launch), after, lineterm="", n=len(after) + len(launch.words))
+    return [f"{line[0]} {line[1:]}" for line in list(lines)[3:]]
+
+
+def _listed(launch: Launch) -> list[str]:
+    lines = [f"{name}={value}" for name, value in launch.env.items()] + ["python3 -m sglang.launch_server"]
+    for word in launch.words:
+        if word.startswith("--") or len(lines) == len(launch.env) + 1:
+            lines.append(word)
+        else:
+            lines[-1] += f" {word}"
+    return lines

@@ -1,0 +1,390 @@
+"""Anybody's launch command: read in every form, judged for a release, and written as it should be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from conftest import World
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from launcher import catalogue
+from launcher.concerns import Verdict
+from launcher.evidence import Known
+from launcher.faults import FAULTS, When
+from launcher.launchtext import read
+from launcher.lint import Entry, better, difference, lint
+from launcher.shelltext import Launch
+from launcher.target import ARCHS, Target
+
+CARD = r"""#!/bin/bash
+export NCCL_IB_DISABLE=1
+export NCCL_P2P_LEVEL=PHB
+export NCCL_ALLOC_P2P_NET_LL_BUFFERS=1 NCCL_MIN_NCHANNELS=8   # two on a line
+export OMP_NUM_THREADS=8
+export SAFETENSORS_FAST_GPU=1
+
+python3 -m sglang.launch_server \
+  --model lukealonso/GLM-5-NVFP4 \
+  --served-model-name glm-5 \
+  --reasoning-parser glm45 \
+  --tool-call-parser glm47 \
+  --trust-remote-code \
+  --tp 8 \
+  --mem-fraction-static 0.95 \
+  --max-running-requests 8 \
+  --kv-cache-dtype fp8_e4m3 \
+  --quantization modelopt_fp4 \
+  --attention-backend flashinfer \
+  --moe-runner-backend flashinfer_cutlass \
+  --disable-custom-all-reduce \
+  --enable-flashinfer-allreduce-fusion \
+  --host 0.0.0.0 \
+  --port 8000 2>&1 | tee server.log &
+"""
+MODEL = "--model-path lukealonso/GLM-5-NVFP4 --quantization modelopt_fp4"
+NEWEST = catalogue.releases()[-1]
+
+
+def launch(text: str) -> Launch:
+    found = read(text)
+    assert found is not None
+    return found
+
+
+def entries(text: str, sglang: str = NEWEST, arch: str = "sm120") -> dict[str, Entry]:
+    return {entry.name: entry for entry in lint(launch(text), Target(sglang, arch))}
+
+
+def one(words: str, name: str, sglang: str = NEWEST, arch: str = "sm120") -> Entry:
+    return entries(f"{MODEL} {words}", sglang, arch)[name]
+
+
+# --- what the published card does ---
+
+
+def test_the_published_card_on_0_5_23_and_sm120() -> None:
+    seen = entries(CARD)
+
+    fusion = seen["--enable-flashinfer-allreduce-fusion"]
+    assert (fusion.verdict, fusion.when) == (Verdict.BREAKS, When.AFTER)
+    assert "raises ValueError" in fusion.why
+    attention = seen["--attention-backend"]
+    assert (attention.verdict, attention.when) == (Verdict.BREAKS, When.OUTPUT)
+    assert "drops the sparse path" in attention.why
+    assert "packed fp8 KV cache in another layout" in attention.why
+    assert "leaves about 4.7 GiB" in seen["--mem-fraction-static"].why
+    assert "cuts peer-to-peer between sockets" in seen["NCCL_P2P_LEVEL"].why
+    inert = {name for name, entry in seen.items() if entry.verdict is Verdict.INERT}
+    assert inert == {"NCCL_IB_DISABLE", "NCCL_ALLOC_P2P_NET_LL_BUFFERS", "SAFETENSORS_FAST_GPU"}
+    assert "open to the network, admin endpoints included" in seen["--host"].why
+    assert seen["--trust-remote-code"].verdict is Verdict.NEEDLESS
+    assert seen["--tp"].instead == "--tp-size"
+
+
+def test_the_card_is_written_as_it_should_be() -> None:
+    target = Target(NEWEST, "sm120")
+    card = launch(CARD)
+    plan = better(card, lint(card, target), target)
+
+    assert plan is not None
+    assert plan.flag("attention-backend", "enable-flashinfer-allreduce-fusion", "trust-remote-code") is None
+    assert (plan.flag("tp-size"), plan.flag("dsa-prefill-backend")) == ("8", "flashinfer_sparse_mla")
+    assert (plan.host, plan.flag("mem-fraction-static"), plan.env["NCCL_P2P_LEVEL"]) == (
+        "127.0.0.1",
+        "0.88",
+        "SYS",
+    )
+    lines = difference(card, plan)
+    assert "- NCCL_P2P_LEVEL=PHB" in lines
+    assert "+ NCCL_P2P_LEVEL=SYS" in lines
+    assert "  --served-model-name glm-5" in lines
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("release", catalogue.releases()[1:])
+def test_what_it_writes_instead_has_nothing_to_say_no_to(release: str, arch: str) -> None:
+    target = Target(release, arch)
+    card = launch(CARD)
+    plan = better(card, lint(card, target), target)
+    assert plan is not None
+
+    again = lint(Launch(plan.argv[3:], plan.env), target)
+    assert not [entry for entry in again if entry.verdict.says_no]
+    assert not [
+        given.problem for given in catalogue.given(plan.argv[3:], catalogue.release(release)) if given.problem
+    ]
+
+
+# --- verdicts ---
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "sglang", "verdict", "says"),
+    [
+        ("--mem-fraction-statc 0.9", "--mem-fraction-statc", NEWEST, Verdict.UNKNOWN, "no release"),
+        ("--nsa-prefill-backend trtllm", "--nsa-prefill-backend", "0.5.23", Verdict.REMOVED, "removed after 0.5.19"),
+        ("--cuda-graph-max-bs 8", "--cuda-graph-max-bs", "0.5.23", Verdict.AMBIGUOUS, "removed after 0.5.19"),
+        ("--cuda-graph-max-bs 8", "--cuda-graph-max-bs", "0.5.14", Verdict.DEPRECATED, "deprecated"),
+        ("--attn-dp-size 8", "--attn-dp-size", "0.5.16", Verdict.UNKNOWN, "it comes with 0.5.22"),
+        ("--kv-cache-dtype fp8", "--kv-cache-dtype", NEWEST, Verdict.WRONG, "no choice fp8"),
+        ("--kv-cache-dtype fp8_e5m2", "--kv-cache-dtype", NEWEST, Verdict.BREAKS, "bfloat16 or fp8_e4m3"),
+        ("--port http", "--port", NEWEST, Verdict.WRONG, "whole number"),
+        ("--tp-size 6", "--tp-size", NEWEST, Verdict.BREAKS, "do not divide"),
+        ("--tp-size 8 --tp 4", "--tp-size", NEWEST, Verdict.CONFLICTS, "given again"),
+        ("--api-key sekret", "--api-key", NEWEST, Verdict.RISKY, "`ps`"),
+        ("--moe-runner-backend flashinfer_trtllm", "--moe-runner-backend", NEWEST, Verdict.BREAKS, "SM100 only"),
+        ("--moe-runner-backend b12x", "--moe-runner-backend", NEWEST, Verdict.WRONG, "no choice b12x"),
+        ("--page-size 16", "--page-size", NEWEST, Verdict.INERT, "64 whatever"),
+        ("--tool-call-parser glm45", "--tool-call-parser", NEWEST, Verdict.RISKY, "glm47"),
+        ("--speculative-algorithm EAGLE", "--speculative-algorithm", NEWEST, Verdict.BREAKS, "no layer 78"),
+        ("--enable-metrics stray", "stray", NEWEST, Verdict.UNKNOWN, "expected"),
+    ],
+)  # fmt: skip
+def test_a_flag(words: str, name: str, sglang: str, verdict: Verdict, says: str) -> None:
+    entry = one(words, name, sglang)
+
+    assert entry.verdict is verdict
+    assert says in entry.why
+
+
+@pytest.mark.parametrize(
+    ("variable", "sglang", "verdict", "says"),
+    [
+        ("NCCL_P2P_LEVEL=FAR", NEWEST, Verdict.INERT, "ignores 'FAR'"),
+        ("NCCL_P2P_DISABLE=1", NEWEST, Verdict.RISKY, "deadlock"),
+        ("NCCL_DISABLE_P2P=1", NEWEST, Verdict.UNKNOWN, "NCCL_P2P_DISABLE=1"),
+        ("NCCL_IB_DISABLE=true", NEWEST, Verdict.WRONG, "reads it as 0"),
+        ("NCCL_PROTO=LL128", NEWEST, Verdict.RISKY, "corrupts"),
+        ("NCCL_DEBUG=INFO", NEWEST, Verdict.RISKY, "costs speed"),
+        ("CUDA_LAUNCH_BLOCKING=1", NEWEST, Verdict.RISKY, "slower"),
+        ("SGLANG_ENABLE_DEEP_GEMM=0", NEWEST, Verdict.INERT, "SGLANG_ENABLE_JIT_DEEPGEMM"),
+        ("SGLANG_ENABLE_SPEC_V2=True", NEWEST, Verdict.REMOVED, "0.5.20 was the last"),
+        ("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE=1", "0.5.20", Verdict.INERT, "0.5.21 does"),
+        ("SGLANG_ENABLE_PCIE_IPC_ALLREDUC=1", NEWEST, Verdict.UNKNOWN, "did you mean SGLANG_ENABLE_PCIE_IPC_ALLREDUCE"),
+        ("HF_HOME=/x", NEWEST, Verdict.FINE, "others"),
+    ],
+)  # fmt: skip
+def test_a_variable(variable: str, sglang: str, verdict: Verdict, says: str) -> None:
+    name = variable.partition("=")[0]
+    entry = entries(f"{variable} python3 -m sglang.launch_server {MODEL}", sglang)[name]
+
+    assert entry.verdict is verdict
+    assert says in entry.why
+
+
+def test_the_card_over_the_releases() -> None:
+    def when(name: str, sglang: str) -> Verdict:
+        return entries(CARD, sglang)[name].verdict
+
+    assert when("--enable-flashinfer-allreduce-fusion", "0.5.13") is Verdict.INERT
+    assert when("--enable-flashinfer-allreduce-fusion", "0.5.14") is Verdict.BREAKS
+    assert when("--attention-backend", "0.5.16") is Verdict.FINE
+    assert when("--attention-backend", "0.5.17") is Verdict.BREAKS
+    assert when("--kv-cache-dtype", "0.5.12") is Verdict.RISKY
+
+
+def test_every_fault_is_met_by_some_command() -> None:
+    """Each fault says something about a command that has it, in a release of its span."""
+    asked = [
+        CARD, CARD.replace("--attention-backend flashinfer", ""),
+        f"{MODEL} --moe-runner-backend flashinfer_trtllm --tool-call-parser glm45",
+        f"{MODEL} --dsa-prefill-backend trtllm --speculative-algorithm EAGLE",
+        f"{MODEL} --nsa-prefill-backend trtllm",
+    ]  # fmt: skip
+    said = {
+        concern.why
+        for text in asked
+        for release in catalogue.releases()
+        for arch in ARCHS
+        for entry in lint(launch(text), Target(release, arch))
+        for concern in entry.concerns
+    }
+
+    assert {fault.what for fault in FAULTS} <= said
+
+
+# --- forms ---
+
+DOCKER = (
+    "docker run --gpus all --shm-size 32g -e NCCL_P2P_LEVEL=SYS -e HF_TOKEN --env=OMP_NUM_THREADS=4 "
+    "lmsysorg/sglang:v0.5.16-cu130 python3 -m sglang.launch_server --model-path m --tp 8"
+)
+COMPOSE = """services:
+  glm:
+    image: lmsysorg/sglang:v0.5.20
+    environment:
+      - NCCL_P2P_LEVEL=SYS
+      - OMP_NUM_THREADS=4
+    command: >
+      python3 -m sglang.launch_server
+      --model-path m
+      --tp 8
+"""
+POD = """apiVersion: v1
+kind: Pod
+spec:
+  containers:
+  - name: glm
+    image: lmsysorg/sglang:v0.5.20
+    command: ["python3", "-m", "sglang.launch_server"]
+    args: ["--model-path", "m", "--tp", "8"]
+    env:
+    - {name: NCCL_P2P_LEVEL, value: SYS}
+    - {name: OMP_NUM_THREADS, value: 4}
+"""
+UNIT = """[Service]
+Environment=NCCL_P2P_LEVEL=SYS "OMP_NUM_THREADS=4"
+ExecStart=/opt/sglang/bin/python -m sglang.launch_server \\
+    --model-path m \\
+    --tp 8
+"""
+FORUM = """This works for me:
+
+```bash
+$ NCCL_P2P_LEVEL=SYS OMP_NUM_THREADS=4 python -m sglang.launch_server —model-path “m” --tp 8
+```
+"""
+ARRAYS = """
+export NCCL_P2P_LEVEL=SYS OMP_NUM_THREADS=${THREADS:-4}
+MODEL=m
+ARGS=(--model-path "$MODEL" --tp 8)
+exec sglang serve "${ARGS[@]}"
+"""
+NESTED = """docker run -e NCCL_P2P_LEVEL=SYS img bash -c "export OMP_NUM_THREADS=4
+python -m sglang.launch_server --model-path m --tp 8" """
+
+
+@pytest.mark.parametrize("text", [DOCKER, COMPOSE, POD, UNIT, FORUM, ARRAYS, NESTED])
+def test_a_launch_is_found_in_every_form(text: str) -> None:
+    found = launch(text)
+
+    assert found.words == ("--model-path", "m", "--tp", "8")
+    assert {name: found.env.get(name) for name in ("NCCL_P2P_LEVEL", "OMP_NUM_THREADS")} == {
+        "NCCL_P2P_LEVEL": "SYS",
+        "OMP_NUM_THREADS": "4",
+    }
+
+
+def test_the_release_of_an_image_is_taken_from_its_tag() -> None:
+    assert [launch(text).release for text in (DOCKER, COMPOSE, POD)] == ["0.5.16", "0.5.20", "0.5.20"]
+
+
+def test_options_alone_are_enough() -> None:
+    assert launch("--model-path m --tp 8").words == ("--model-path", "m", "--tp", "8")
+    assert launch('["--model-path", "m", "--tp", "8"]').words == ("--model-path", "m", "--tp", "8")
+
+
+def test_a_variable_that_is_not_exported_is_inert() -> None:
+    shell = entries(f"NCCL_P2P_LEVEL=SYS\npython3 -m sglang.launch_server {MODEL}")["NCCL_P2P_LEVEL"]
+    docker = entries(f"export NCCL_P2P_LEVEL=SYS\ndocker run img python -m sglang.launch_server {MODEL}")
+
+    assert (shell.verdict, shell.instead) == (Verdict.INERT, "export NCCL_P2P_LEVEL=SYS")
+    assert docker["NCCL_P2P_LEVEL"].instead == "-e NCCL_P2P_LEVEL=SYS"
+
+
+def test_what_cannot_be_read_is_noted_and_the_rest_is_judged() -> None:
+    comment = launch("python -m sglang.launch_server \\\n  --model-path m \\\n  # --tp 4\n  --tp 8\n")
+    blank = launch("python -m sglang.launch_server \\ \n  --model-path m\n")
+    quote = launch("python -m sglang.launch_server --model-path 'm --tp 8")
+
+    assert "comment inside" in comment.notes[0]
+    assert "blank after the backslash" in blank.notes[0]
+    assert "no closing quotation" in quote.notes[0]
+    assert {found.words[0] for found in (comment, blank, quote)} == {"--model-path"}
+
+
+# --- the command ---
+
+
+def test_lint_prints_what_is_wrong_and_exits_1(world: World) -> None:
+    (world.folder / "card.sh").write_text(CARD)
+    said = world.run("lint", "card.sh", "--arch", "sm120", "--sglang", "0.5.23")
+
+    assert said.returncode == 1
+    assert "breaks, after load    --enable-flashinfer-allreduce-fusion" in said.stdout
+    assert "2 breaks, 3 risky, 3 inert, 1 needless, 1 abbreviated, 12 fine" in said.stdout
+    assert "\n+ --dsa-decode-backend flashinfer_sparse_mla\n" in said.stdout
+
+
+def test_without_a_release_it_is_a_table_over_all(world: World) -> None:
+    (world.folder / "card.sh").write_text(CARD)
+    said = world.run("lint", "card.sh", "--arch", "sm120")
+
+    assert said.returncode == 1
+    assert "0.5.9-0.5.13    inert" in said.stdout
+    row = next(line for line in said.stdout.splitlines() if line.startswith("--enable-flashinfer"))
+    assert row.split()[1:] == ["-"] * 5 + ["x"] * 10
+
+
+def test_the_json_has_an_entry_a_flag_or_variable(world: World) -> None:
+    (world.folder / "card.sh").write_text(CARD)
+    said = json.loads(world.run("lint", "card.sh", "--arch", "sm120", "--sglang", "0.5.23", "--json").stdout)
+
+    told: list[dict[str, Any]] = said["releases"]["0.5.23"]["entries"]
+    assert said["schema"] == 1
+    assert len(told) == 22
+    assert {"name", "value", "verdict", "when", "why", "known", "source", "instead"} <= set(told[0])
+    assert {entry["known"] for entry in told} <= {known.value for known in Known}
+    assert said["releases"]["0.5.23"]["instead"]["env"]["NCCL_P2P_LEVEL"] == "SYS"
+
+
+def test_what_is_well_exits_0(world: World) -> None:
+    rendered = world.run("render", "-p", "8xpro6000", "--sglang", "0.5.23").stdout
+    (world.folder / "ours.sh").write_text(rendered)
+    said = world.run("lint", "ours.sh", "--sglang", "0.5.23", "--arch", "sm120")
+
+    assert said.returncode == 0, said.stdout
+    assert "nothing to change" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (("nowhere.sh",), 2, "cannot read nowhere.sh"),
+        (("empty.sh",), 78, "no launch of SGLang"),
+        (("vllm.sh",), 78, "starts vllm"),
+        (("card.sh", "--sglang", "newest"), 2, "'newest' is no SGLang release"),
+        (("card.sh", "--arch", "sm90"), 2, "NVFP4 needs Blackwell"),
+    ],
+)
+def test_what_cannot_be_judged_is_said(world: World, words: tuple[str, ...], status: int, says: str) -> None:
+    for name, text in (
+        ("card.sh", CARD),
+        ("empty.sh", "echo hello"),
+        ("vllm.sh", "vllm serve m --max-model-len 8"),
+    ):
+        (world.folder / name).write_text(text)
+    said = world.run("lint", *words)
+
+    assert said.returncode == status
+    assert says in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+WORDS = """python3_-m_sglang.launch_server --model-path --tp 8 export A= $A ${A[@]} " ' docker_run -e ( ) | ; command: -_
+ExecStart= ``` # { } [ &x *x \\"""
+PIECES = st.sampled_from(
+    [*(word.replace("_", " ") for word in WORDS.split()), "\n", *sorted(catalogue.release(NEWEST).options)[:40]]
+)
+
+
+@given(st.lists(PIECES | st.text(max_size=8), max_size=30).map(" ".join))
+@example("a: &a [*a, *a]\ncommand: *a")
+@example("\n".join(["A=x", *["A=$A$A"] * 40, "python3 -m sglang.launch_server --model-path $A"]))
+@example("ExecStart=")
+@example("A=(A=(")
+@settings(deadline=None, max_examples=300)
+def test_no_text_is_a_traceback(text: str) -> None:
+    found = read(text)
+    if found is not None and found.engine == "sglang":
+        target = Target(NEWEST, "sm120")
+        told = lint(found, target)
+        better(found, told, target)
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_are_a_traceback(data: bytes) -> None:
+    read(data.decode("utf-8", "replace"))
