@@ -24,6 +24,7 @@ from launcher.options import (
     json_option,
     observing,
     profile_option,
+    settings_options,
 )
 
 EPILOG = """\b
@@ -109,6 +110,31 @@ def diff(
     before, _ = planned(Ask(one), os.environ, Aim(sglang, arch, facts))
     after, _ = planned(Ask(other), os.environ, Aim(to_sglang or sglang, to_arch or arch, facts))
     return Exit.NO if screens.difference(before, after, as_json=as_json) else Exit.FINE
+
+
+@cli.command("fit")
+@profile_option(required=False)
+@click.option("--model", metavar="DIR", help="Another checkpoint: a folder, or a GLM-5's hub id.")
+@settings_options[0]
+@aiming
+@json_option
+def fit_command(
+    profile: str | None,
+    model: str | None,
+    settings: tuple[str, ...],
+    sglang: str | None,
+    arch: str | None,
+    facts: Path | None,
+    as_json: bool,
+) -> int:
+    """Say what weights and KV cache take of each GPU, how many requests fit, and what is left.
+
+    Without a profile it is the one that fits the GPUs here best. Exit 1 if it does not fit.
+    """
+    from launcher import fitscreen
+    from launcher.planning import Aim
+
+    return fitscreen.run(profile, model, settings, Aim(sglang, arch, facts), os.environ, as_json=as_json)
 
 
 @cli.command("lint")

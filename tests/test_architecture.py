@@ -11,18 +11,8 @@ import pytest
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 CHECKS = {f"checks.{path.stem}" for path in (LAUNCHER / "checks").glob("[!_]*.py")} | {"checks"}
 JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "report"} | CHECKS
-RESOLVING = {
-    "advisories",
-    "concerns",
-    "meanings",
-    "shelltext",
-    "catalogue",
-    "evidence",
-    "faults",
-    "recipe",
-    "spelling",
-    "target",
-}
+LINTING = {"advisories", "concerns", "faults", "meanings", "shelltext"}
+RESOLVING = {"capacity", "catalogue", "evidence", "fit", "recipe", "spelling", "target"} | LINTING
 CORE = {"errors", "events", "lifecycle", "plan", "policy", "startlog"} | JUDGING | RESOLVING
 ALSO = {"events": {"signal"}, "catalogue": {"pathlib"}}  # the catalogue reads the file that is part of it
 PURE = {
@@ -35,6 +25,7 @@ PURE = {
     "inspect",
     "ipaddress",
     "json",
+    "math",
     "re",
     "shlex",
     "statistics",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from launcher import capacity
 from launcher.checks.judging import Verdict, fail, gib, ok, some, warn
 from launcher.facts import Host
 from launcher.plan import Plan
 
 GROUP = "model"
-FOR_WEIGHTS = 0.9  # of the GPUs' memory at most: contexts, activations and a KV cache want the rest
 DOWNLOAD = "download it again: `hf download ORG/NAME --local-dir FOLDER`; files that are whole are kept"
 
 
@@ -129,16 +129,34 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
 
     Four 96 GB GPUs cannot hold a full GLM-5 NVFP4, whatever the flags: out of memory while loading.
 
-    Read: weights are shared out over the ranks, a part of the attention is not; `glm5-serve fit` will say more.
+    Read: SGLang divides weights over the ranks, but for a part of the attention. Run here: the formulas are held
+    against logs of hosts; `glm5-serve fit` says more.
     """
     if plan.gpus == 0:
         return ok("on the CPU")
-    weights = host.model.bytes.get()
-    memory = sorted(gpu.memory_total.get() for gpu in host.driver.gpus.get())[-plan.gpus :]
-    if weights > sum(memory) * FOR_WEIGHTS:
+    held = _held(host, plan)
+    free = sorted(gpu.memory_total.get() for gpu in host.driver.gpus.get())[-plan.gpus :][0] - capacity.TAKEN
+    fraction = float(plan.flag("mem-fraction-static") or 1)
+    if held >= free:
         fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve profiles`"
-        return fail(f"{gib(weights)} of weights, {len(memory)} GPUs have {gib(sum(memory))}", fix=fix)
-    return ok(f"{gib(weights)} of weights, {gib(sum(memory))} of memory")
+        return fail(f"{gib(held)} of weights a GPU, {gib(free)} are free there", fix=fix)
+    if held >= free * fraction:
+        fix = f"raise flags.mem-fraction-static above {capacity.least_fraction(free, held):.3f}; `glm5-serve fit`"
+        return fail(
+            f"{gib(held)} of weights a GPU, mem-fraction-static {fraction:g} is {gib(free * fraction)}", fix=fix
+        )
+    return ok(f"{gib(held)} of weights a GPU of {gib(free * fraction)} (`glm5-serve fit`)")
+
+
+def _held(host: Host, plan: Plan) -> float:
+    """What one GPU holds of the weights: shared out as its configuration says, scaled to the files there are."""
+    size, config = host.model.bytes.get(), host.model.config.otherwise({})
+    try:
+        made = capacity.from_shape(capacity.shape({**(capacity.named(plan.model) or {}), **config}))
+    except (KeyError, ValueError):
+        return size / plan.gpus  # no less than that
+    tp, pp = (int(plan.flag(*names) or 1) for names in (("tp-size", "tp"), ("pp-size", "pp")))
+    return made.of_gpu(tp, pp) / capacity.MARGIN * size / max(made.total, 1)
 
 
 def model_tokenizer(host: Host, plan: Plan) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +26,10 @@ TOKENIZER = (
 )
 SCALARS = (
     "model_type num_hidden_layers num_nextn_predict_layers max_position_embeddings hidden_size n_routed_experts "
-    "kv_lora_rank index_topk torch_dtype dtype"
+    "kv_lora_rank index_topk torch_dtype dtype num_attention_heads num_key_value_heads head_dim vocab_size "
+    "q_lora_rank qk_rope_head_dim qk_nope_head_dim v_head_dim index_head_dim index_n_heads n_shared_experts "
+    "num_experts moe_intermediate_size intermediate_size first_k_dense_replace tie_word_embeddings "
+    "indexer_full_layers"
 ).split()
 QUANTISATION = ("quant_method", "quant_algo", "kv_cache_quant_algo")
 _LAYER = re.compile(r"\blayers\.(\d{1,9})\b")
@@ -68,6 +72,18 @@ def _said(model: str, env: Mapping[str, str]) -> Model:
         quantisation=_quantisation(config, own),
         excluded=_excluded(config, own),
     )
+
+
+def sizes(folder: str) -> list[tuple[str, int]]:
+    """Name and bytes of every tensor in the weight files of a folder that are whole; only headers are read."""
+    files = sorted(Path(folder).glob("*.safetensors"))
+    found = []
+    for path, header in safetensors.headers(files).items():
+        with contextlib.suppress(OSError, safetensors.BrokenError):
+            for name, tensor in safetensors.tensors(header, path.stat().st_size).items():
+                begin, end = tensor["data_offsets"]
+                found.append((name, end - begin))
+    return found
 
 
 def _look(model: str, env: Mapping[str, str]) -> Model:
@@ -168,13 +184,23 @@ def _table(said: Any) -> dict[str, Any]:
 def _scalars(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[dict[str, str]]:
     if not config.known:
         return unknown(_why(config))
-    said = dict(config.get())
+    said = {**config.get(), **_table(config.get().get("text_config"))}  # models of text and pictures nest it
+    if (full := _indexer_layers(said)) is not None:
+        said["indexer_full_layers"] = full
     for place, table in (("quantization_config", said.get("quantization_config")), ("hf_quant_config", own.value)):
         said |= {f"{place}.{name}": _table(table).get(name) for name in QUANTISATION}
     if isinstance(names := said.get("architectures"), list):
         said["architectures"] = ",".join(map(str, names))
     wanted = [*SCALARS, "architectures", *(name for name in said if name.endswith(QUANTISATION))]
     return known({name: str(said[name]) for name in wanted if isinstance(said.get(name), str | int | float)})
+
+
+def _indexer_layers(config: Mapping[str, Any]) -> int | None:
+    """How many layers choose tokens by themselves; others take the choice of one before (GLM-5.2: 21 of 78)."""
+    kinds, pattern = config.get("indexer_types"), config.get("index_topk_pattern")
+    if isinstance(kinds, list) and kinds:
+        return kinds.count("full")
+    return pattern.count("F") if isinstance(pattern, str) and pattern else None
 
 
 def _quantisation(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[str | None]:

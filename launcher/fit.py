@@ -1,0 +1,214 @@
+"""Whether a plan fits its GPUs: weights, KV cache, requests, and what is left to run with. `fitscreen` shows it.
+
+The two ways of running out of memory want opposite moves: where the weights leave nothing for the KV cache the
+fraction must go up, where graphs or a batch find nothing it must go down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from launcher import capacity
+from launcher.capacity import BF16_ROW, GIB, PACKED_ROW, RAW_ROW, Shape, Weights
+from launcher.catalogue import version
+from launcher.evidence import Known
+from launcher.facts import Host
+from launcher.plan import Plan
+from launcher.report import Severity
+
+ASSUMED = {"sm120": 97887 << 20, "sm100": 183359 << 20, "sm103": 275040 << 20}  # as nvidia-smi shows these cards
+NEEDED = (
+    7 * GIB
+)  # for graphs, activations and NCCL at chunks of 8192: 7.4 worked on a host (tests/data), 4.7 is risky
+CHUNK = 8192  # tokens that this is for
+FRACTIONS = (0.80, 0.82, 0.85, 0.88, 0.90, 0.92, 0.95)
+CONTEXTS = (8192, 32768, 65536, 131072, 202752)
+
+
+@dataclass(frozen=True)
+class Said:
+    """One thing to know about how it fits."""
+
+    severity: Severity
+    what: str
+    fix: str
+    known: Known
+    source: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One memory fraction: tokens by KV type, and what is left of a GPU."""
+
+    fraction: float
+    tokens: dict[str, int]
+    left: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a plan fits; bytes are of one GPU, but for those of the checkpoint and the host."""
+
+    gpus: int
+    memory: int  # of one GPU
+    assumed: bool  # no GPU told it
+    free: int  # before the weights
+    weights: int
+    checkpoint: int  # of the whole
+    exact: bool  # from the files' headers
+    layout: str
+    cell: int  # bytes a token
+    fraction: float
+    automatic: bool  # SGLang's own choice
+    kv: int
+    tokens: int
+    left: int
+    needed: int  # of what is left
+    least: float  # fraction below which there is no KV cache
+    most: float  # fraction that leaves what is needed
+    context: int
+    running: int | None
+    requests: dict[int, int]  # that fit, by their tokens
+    rows: tuple[Row, ...]
+    host_memory: int | None
+    disk_free: int | None
+    disk_speed: float | None  # bytes a second
+    cold_load: float | None  # seconds
+    said: tuple[Said, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether a server would start."""
+        return all(said.severity is not Severity.FAIL for said in self.said)
+
+
+def number(plan: Plan, *names: str, default: int) -> int:
+    """The value of a flag that is a number; the default where it is not set."""
+    text = plan.flag(*names) or ""
+    return int(text) if text.isdecimal() else default
+
+
+def fit(
+    plan: Plan, shape: Shape, weights: Weights, host: Host, memory: int | None, speed: float | None = None
+) -> Fit:
+    """How a plan fits GPUs of `memory` bytes; None: as these cards are known."""
+    tp, pp = (
+        number(plan, "tp-size", "tp", "tensor-parallel-size", default=1),
+        number(plan, "pp-size", "pp", default=1),
+    )
+    mtp = plan.flag("speculative-algorithm", "speculative-algo") is not None
+    total = memory or ASSUMED.get(plan.arch or "", ASSUMED["sm120"])
+    free = total - capacity.TAKEN
+    held = weights.of_gpu(tp, pp, mtp=mtp)
+    release = version(plan.sglang or "")
+    layout = capacity.row(plan.flag("kv-cache-dtype") or "auto", plan.arch, release, sparse=bool(shape.index_dim))
+    elided = release >= (0, 5, 18)
+    cell = capacity.cell(shape, layout, tp=tp, pp=pp, elided=elided, mtp=mtp)
+    chunk = number(plan, "chunked-prefill-size", default=CHUNK)
+    running = number(plan, "max-running-requests", default=0) or None
+    asked = plan.flag("mem-fraction-static")
+    own = capacity.auto_fraction(
+        total, tp, pp, chunk=chunk, graphs=min(running or 512, 512), mla=bool(shape.kv_rank)
+    )
+    fraction = float(asked) if asked else own
+    needed = int(NEEDED + max(0, chunk - CHUNK) * 1.5 * (1 << 20) + (2 * GIB if mtp else 0))
+    context = number(plan, "context-length", default=shape.context)
+    tokens = capacity.tokens(free, held, fraction, cell)
+    cells = {kind: capacity.cell(shape, kind, tp=tp, pp=pp, elided=elided, mtp=mtp) for kind in _kinds(layout)}
+    made = Fit(
+        gpus=plan.gpus,
+        memory=total,
+        assumed=memory is None,
+        free=free,
+        weights=held,
+        checkpoint=weights.total + (weights.mtp_divided + weights.mtp_replicated if mtp else 0),
+        exact=weights.exact,
+        layout=layout,
+        cell=cell,
+        fraction=fraction,
+        automatic=asked is None,
+        kv=tokens * cell,
+        tokens=tokens,
+        left=int(free * (1 - fraction)),
+        needed=needed,
+        least=capacity.least_fraction(free, held),
+        most=1 - needed / free,
+        context=context,
+        running=running,
+        requests={size: tokens // size for size in (*CONTEXTS, context) if size <= context},
+        rows=tuple(_rows(free, held, cells, fraction)),
+        host_memory=None if memory is None else host.system.memory_total.otherwise(0) or None,
+        disk_free=None if memory is None else _disk(host),
+        disk_speed=speed,
+        cold_load=weights.total / speed if speed else None,
+    )
+    return Fit(**{**vars(made), "said": tuple(_said(made, plan, host))})
+
+
+def _kinds(layout: str) -> tuple[str, ...]:
+    return (BF16_ROW, PACKED_ROW if layout == PACKED_ROW else RAW_ROW)
+
+
+def _rows(free: int, held: int, cells: dict[str, int], asked: float) -> Iterator[Row]:
+    for fraction in sorted({*FRACTIONS, asked}):
+        tokens = {kind: capacity.tokens(free, held, fraction, cell) for kind, cell in cells.items()}
+        yield Row(fraction, tokens, int(free * (1 - fraction)))
+
+
+def _disk(host: Host) -> int | None:
+    mount = host.system.mounts.otherwise({}).get("model")
+    return mount.free.otherwise(0) or None if mount else None
+
+
+def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
+    """What stands in the way, and which way each knob goes."""
+    fail, warn = Severity.FAIL, Severity.WARN
+    if made.weights >= made.free:
+        what = f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU: out of memory while loading"
+        fix = "more GPUs, a smaller checkpoint; no fraction helps"
+        yield Said(
+            fail, what, fix, Known.REPORTED, "rtx6kpro hardware pages: 4 x 96 GB cannot hold a full GLM-5 NVFP4"
+        )
+        return
+    if not made.tokens:
+        what = f"the weights take more than mem-fraction-static {made.fraction:g}: none is left for KV"
+        fix = f"raise mem-fraction-static above {made.least:.3f} (this one goes up)"
+        yield Said(
+            fail, what, fix, Known.SEEN, "tests/hosts: `Loaded weights leave no GPU memory`, InferenceX#2128"
+        )
+    elif made.left < made.needed:
+        what = (
+            f"{_gib(made.left)} are left for graphs, activations and NCCL: out of memory at capture or under load"
+        )
+        fix = f"lower mem-fraction-static to {int(made.most * 100) / 100:.2f} (this one goes down), or the chunks"
+        yield Said(warn, what, fix, Known.REPORTED, "rtx6kpro: 7.4 GiB worked; .98 ran out at 240k tokens")
+    if made.tokens and made.tokens < made.context:
+        what = f"{made.tokens:,} tokens are less than one request of {made.context:,}: SGLang cuts requests to it"
+        fix = f"set context-length = {made.tokens // 1024 * 1024}, or raise mem-fraction-static, or take fp8 KV"
+        yield Said(warn, what, fix, Known.READ, "tp_worker.py: max_req_len")
+    table = capacity.request_table(made.running or 2048, made.context)
+    if table > GIB:
+        requests = f"{made.running or 2048} requests of {made.context:,} tokens"
+        what = f"SGLang's table for {requests} takes {_gib(table)}, outside the fraction"
+        yield Said(
+            warn, what, "set context-length and max-running-requests", Known.READ, "memory_pool.py: req_to_token"
+        )
+    if made.host_memory and made.host_memory < made.checkpoint:
+        what = f"the host's {_gib(made.host_memory)} cannot keep the checkpoint's {_gib(made.checkpoint)} cached"
+        yield Said(
+            warn,
+            what,
+            "each restart reads the disk: a faster one, or more memory",
+            Known.REPORTED,
+            "rtx6kpro: 36 s warm, 1,206 s cold",
+        )
+    if made.disk_free and not host.model.path.known and made.disk_free < made.checkpoint:
+        what = (
+            f"the checkpoint is not here, and its disk has {_gib(made.disk_free)} free of {_gib(made.checkpoint)}"
+        )
+        yield Said(fail, what, "make room, or set HF_HOME to a larger disk", Known.RUN, "tests/test_fit.py")
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"

@@ -1,0 +1,220 @@
+"""`glm5-serve fit`: finds the model's sizes and the GPUs' memory, and shows how one fits the other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher import capacity
+from launcher.capacity import GIB, Shape, Weights
+from launcher.catalogue import nearest
+from launcher.errors import Exit, RefusalError
+from launcher.facts import Host
+from launcher.fit import Fit, fit
+from launcher.fitting import best_profile
+from launcher.look import drivers, look
+from launcher.plan import Plan
+from launcher.planning import Aim, planned, recorded
+from launcher.report import Severity
+from launcher.resolve import Ask
+from launcher.target import of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCHEMA = 1
+WIDTH = 60  # columns of the picture
+WARM = "36 to 44 s from the page cache (reported)"
+
+
+def run(
+    profile: str | None,
+    model: str | None,
+    settings: Sequence[str],
+    aim: Aim,
+    environ: Mapping[str, str],
+    *,
+    as_json: bool,
+) -> int:
+    """Estimate and print; exit 1 if it does not fit. Raises RefusalError where the model's sizes are unknown."""
+    facts = recorded(aim.facts) if aim.facts else None
+    driver = facts.driver if facts else drivers()
+    asked = [*settings, *([f"flags.model-path={_path(model)}"] if model else [])]
+    name = profile or best_profile(driver, environ)
+    plan, _ = planned(Ask(name, tuple(asked)), environ, aim)
+    if not plan.gpus:
+        raise RefusalError(f"profile {plan.name} runs on the CPU", fix="fit is about GPUs: choose another profile")
+    host = facts or look(plan, environ, driver)
+    shape, weights = _sizes(plan, host)
+    # Another architecture than this host's: its memory says nothing.
+    elsewhere = aim.arch is not None and facts is None
+    made = fit(plan, shape, weights, host, None if elsewhere else of(host).memory, None if facts else _speed(host))
+    if as_json:
+        data = {
+            "schema": SCHEMA,
+            "profile": plan.name,
+            "model": plan.model,
+            "arch": plan.arch,
+            "sglang": plan.sglang,
+        }
+        print(json.dumps(data | asdict(made) | {"fits": made.fits}, indent=1))
+    else:
+        _show(made, plan)
+    return Exit.FINE if made.fits else Exit.NO
+
+
+def _path(model: str) -> str:
+    """A folder in full, so that it means the same everywhere; a hub id as it is."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
+def _speed(host: Host) -> float | None:
+    from launcher.probes.disk import speed
+
+    return speed(host.model.path.get()) if host.model.path.known else None
+
+
+def _sizes(plan: Plan, host: Host) -> tuple[Shape, Weights]:
+    """The model's shape and weights: from its folder, else from what its name tells."""
+    from launcher.probes.checkpoint import sizes
+
+    config = host.model.config.otherwise({}) or capacity.named(plan.model)
+    if not config:
+        why = host.model.config.unknown or "it has no config.json"
+        raise RefusalError(
+            f"the sizes of {plan.model} are unknown: {why}", fix="--model DIR, a folder with config.json"
+        )
+    try:
+        shape = capacity.shape(config)
+    except (KeyError, ValueError) as error:
+        what = f"{plan.model}: its config.json does not say {error}"
+        raise RefusalError(what, fix="give a folder with the model's own config.json") from None
+    told = sizes(host.model.path.get()) if host.model.path.known else []
+    if told and host.model.missing.otherwise(("?",)) == () and not host.model.broken.otherwise({"?": "?"}):
+        return shape, capacity.from_headers(told, shape.layers)
+    quantised = host.model.quantisation.otherwise("NVFP4") or ""
+    return shape, capacity.from_shape(shape, nvfp4="FP4" in quantised.upper())
+
+
+def _show(made: Fit, plan: Plan) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
+    seen = ", as such cards are known" if made.assumed else ""
+    head = f"{plan.arch}, SGLang {nearest(plan.sglang or '')}: {made.gpus} x {made.memory / GIB:.1f} GiB{seen}"
+    console.print(Text.assemble((plan.name, "bold"), "  ", head))
+    for note in plan.notes:
+        console.print(Text(f"note: {note}", "yellow"))
+    how = "from the files' headers" if made.exact else "computed, with 3 % of margin"
+    mode = ", SGLang's own choice" if made.automatic else ""
+    console.print()
+    _picture(console, made)
+    for name, text in (
+        ("model", plan.model),
+        ("weights", f"{_gib(made.weights)} a GPU, {_gib(made.checkpoint)} in all ({how})"),
+        ("fraction", f"{made.fraction:g} of {_gib(made.free)} that are free before loading{mode}"),
+        ("KV cache", f"{made.tokens:,} tokens of {made.layout}: {made.cell:,} bytes a token, on each GPU"),
+        ("left", f"{_gib(made.left)} for graphs, activations, NCCL; {_gib(made.needed)} are wanted"),
+        (
+            "sensible",
+            f"mem-fraction-static to {int(made.most * 100) / 100:.2f}; below {made.least:.2f} no KV cache",
+        ),
+    ):
+        console.print(Text.assemble((f"{name:<10}", "dim"), text))
+    _requests(console, made)
+    _host(console, made)
+    _table(console, made)
+    _verdict(console, made)
+
+
+def _picture(console: Console, made: Fit) -> None:
+    """One GPU's memory as a bar, each part as long as it is large."""
+    from rich.text import Text
+
+    taken = made.memory - made.free
+    kv = max(0, made.memory - taken - made.weights - made.left)
+    parts = [
+        ("taken", taken, "dim"),
+        ("weights", made.weights, "cyan"),
+        ("KV cache", kv, "green"),
+        ("left", made.left, "yellow"),
+    ]
+    bar = Text()
+    for (_, size, colour), sign in zip(parts, "░█▓·", strict=True):
+        bar.append(sign * round(WIDTH * max(size, 0) / made.memory), colour)
+    console.print(bar)
+    legend = "   ".join(
+        f"[{colour}]{sign}[/] {name} {_gib(size)}"
+        for (name, size, colour), sign in zip(parts, "░█▓·", strict=True)
+    )
+    console.print(legend + "\n")
+
+
+def _requests(console: Console, made: Fit) -> None:
+    from rich.text import Text
+
+    told = " · ".join(f"{count} of {size:,}" for size, count in sorted(made.requests.items()))
+    most = f"; max-running-requests {made.running}" if made.running else ""
+    console.print(Text.assemble(("requests  ", "dim"), f"{told} tokens{most}"))
+    size = min(32768, made.context)
+    cost = f"a request of {size:,} tokens takes {_gib(size * made.cell)} a GPU"
+    each = f"10,000 tokens more of context {_gib(10_000 * made.cell)}"
+    console.print(Text.assemble(("cost      ", "dim"), f"{cost}; {each}"))
+
+
+def _host(console: Console, made: Fit) -> None:
+    from rich.text import Text
+
+    if made.host_memory:
+        holds = "holds" if made.host_memory >= made.checkpoint else "does not hold"
+        console.print(
+            Text.assemble(("host      ", "dim"), f"{_gib(made.host_memory)} of memory: {holds} the checkpoint")
+        )
+    if made.cold_load and made.disk_speed:
+        load = f"about {made.cold_load:.0f} s at {made.disk_speed / 1e9:.1f} GB/s, as this disk reads now; {WARM}"
+        console.print(Text.assemble(("load      ", "dim"), load))
+
+
+def _table(console: Console, made: Fit) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("fraction", justify="right")
+    for kind in made.rows[0].tokens:
+        table.add_column(f"{kind} tokens", justify="right")
+    table.add_column("left", justify="right")
+    table.add_column("")
+    for row in made.rows:
+        short = row.left < made.needed
+        note = "[yellow]little left[/]" if short else ""
+        note = "[red]no KV cache[/]" if not any(row.tokens.values()) else note
+        note += " [bold]<- this plan[/]" if row.fraction == made.fraction else ""
+        tokens = [f"{count:,}" for count in row.tokens.values()]
+        table.add_row(f"{row.fraction:g}", *tokens, _gib(row.left), note.strip())
+    console.print()
+    console.print(table)
+
+
+def _verdict(console: Console, made: Fit) -> None:
+    from rich.text import Text
+
+    console.print()
+    for said in made.said:
+        colour = "red" if said.severity is Severity.FAIL else "yellow"
+        console.print(
+            Text.assemble(
+                (f"{said.severity.word:<10}", colour), said.what, (f" ({said.known}: {said.source})", "dim")
+            )
+        )
+        console.print(Text.assemble((f"{'fix':<10}", "bold"), said.fix))
+    if not made.said:
+        console.print(Text("it fits", "green"))
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"

@@ -1,0 +1,223 @@
+"""Whether it fits, and which way each knob goes: on formulas, on real safetensors files, on recorded hosts."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import World
+from rig.healthy import having, host, plan
+
+from launcher import capacity, factfile
+from launcher.capacity import GLM5
+from launcher.facts import Host
+from launcher.fit import Fit, fit
+from launcher.probes import disk
+from launcher.report import Severity
+
+SHAPE = capacity.shape({name: str(value) for name, value in GLM5.items()})
+WEIGHTS = capacity.from_shape(SHAPE)
+CARD = 97887 << 20
+
+
+def made(*settings: str, memory: int | None = CARD, here: Host | None = None, profile: str = "8xpro6000") -> Fit:
+    return fit(plan(*settings, profile=profile), SHAPE, WEIGHTS, here or host(), memory)
+
+
+def test_the_packaged_profile_fits_and_leaves_enough() -> None:
+    seen = made()
+
+    assert seen.fits
+    assert not seen.said
+    assert seen.left > seen.needed
+    assert seen.layout == "packed fp8"
+    assert 400_000 < seen.tokens < 480_000
+    assert seen.kv + seen.weights + seen.left <= seen.free
+
+
+def test_a_host_that_ran_it_had_as_many_tokens() -> None:
+    """rtx6kpro's guide of 2026-03: bfloat16, .92, 314,304 tokens."""
+    seen = made("flags.kv-cache-dtype=bfloat16", "flags.mem-fraction-static=0.92")
+
+    assert seen.tokens == pytest.approx(314304, rel=0.01)
+
+
+def test_a_fraction_below_the_weights_must_go_up() -> None:
+    seen = made("flags.mem-fraction-static=0.55")
+    [said] = seen.said
+
+    assert not seen.fits
+    assert said.severity is Severity.FAIL
+    assert said.fix == f"raise mem-fraction-static above {seen.least:.3f} (this one goes up)"
+    assert made(f"flags.mem-fraction-static={seen.least + 0.01:.3f}").tokens > 0
+
+
+def test_a_fraction_that_leaves_too_little_must_go_down() -> None:
+    seen = made("flags.mem-fraction-static=0.95")
+    [said] = seen.said
+
+    assert said.severity is Severity.WARN
+    assert said.what.startswith("4.7 GiB are left")
+    assert said.fix.startswith("lower mem-fraction-static to 0.92 (this one goes down)")
+    assert not made("flags.mem-fraction-static=0.92").said
+
+
+def test_four_cards_hold_no_full_glm5_whatever_the_fraction() -> None:
+    [said] = made("flags.tp-size=4").said
+
+    assert said.severity is Severity.FAIL
+    assert "no fraction helps" in said.fix
+
+
+def test_the_pruned_one_fits_four_cards() -> None:
+    config = capacity.named("0xSero/GLM-5.2-NVFP4-REAP-469B")
+    assert config is not None
+    shape = capacity.shape(config)
+    seen = fit(plan(profile="4xpro6000"), shape, capacity.from_shape(shape), host(), CARD)
+
+    assert seen.checkpoint / 1e9 == pytest.approx(313, rel=0.1), "what its page says"
+    assert seen.tokens > 0
+
+
+def test_six_cards_hold_a_third_of_the_layers_each_pair() -> None:
+    seen = made(profile="6xpro6000")
+
+    assert seen.cell == 61464 // 3
+    assert seen.weights < 76 << 30
+
+
+def test_speculative_decoding_costs_a_layer_and_its_tokens() -> None:
+    plain, drafted = made(), made("flags.speculative-algorithm=EAGLE", "flags.speculative-num-steps=3")
+
+    assert drafted.cell == 62252
+    assert drafted.weights > plain.weights
+    assert drafted.tokens < plain.tokens
+    assert drafted.needed > plain.needed
+
+
+def test_a_context_of_a_million_is_named() -> None:
+    shape = capacity.shape({name: str(value) for name, value in (GLM5 | capacity.LATER).items()})
+    seen = fit(plan("flags.max-running-requests=512"), shape, WEIGHTS, host(), CARD)
+
+    assert [said.fix for said in seen.said] == [
+        f"set context-length = {seen.tokens // 1024 * 1024}, or raise mem-fraction-static, or take fp8 KV",
+        "set context-length and max-running-requests",
+    ]
+
+
+def test_without_a_fraction_it_is_sglangs_own() -> None:
+    seen = made("flags.mem-fraction-static=false")
+
+    assert (seen.fraction, seen.automatic) == (0.843, True)
+
+
+def test_host_memory_and_disk_are_told_of_a_host_that_has_the_gpus() -> None:
+    little = having(host(), system__memory_total=64 << 30)
+
+    assert "cached" in made(here=little).said[0].what
+    assert made(here=little, memory=None).host_memory is None
+
+
+def tensor_file(path: Path, tensors: dict[str, int]) -> None:
+    """A safetensors file with tensors of so many bytes; the data are a hole."""
+    header, at = {}, 0
+    for name, size in tensors.items():
+        header[name] = {"dtype": "U8", "shape": [size], "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + at)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small checkpoint in GLM-5's shape."""
+    made = tmp_path / "checkpoint"
+    made.mkdir()
+    config = {**GLM5, "num_hidden_layers": 2, "architectures": ["GlmMoeDsaForCausalLM"]}
+    (made / "config.json").write_text(json.dumps(config))
+    (made / "tokenizer.json").write_text("{}")
+    layer = {"self_attn.q_a_proj.weight": 1 << 20, "mlp.experts.0.up_proj.weight": 8 << 20}
+    tensors = {f"model.layers.{n}.{name}": size for n in range(2) for name, size in layer.items()}
+    tensor_file(made / "model.safetensors", tensors | {"lm_head.weight": 16 << 20})
+    return made
+
+
+def test_weights_are_taken_from_the_headers_of_a_folder(world: World, folder: Path) -> None:
+    said = world.run("fit", "-p", "8xpro6000", "--model", str(folder), "--json")
+    told: dict[str, Any] = json.loads(said.stdout)
+
+    assert said.returncode == 0, said.stderr
+    assert told["exact"]
+    assert told["weights"] == (2 << 20) + (2 << 20) + (
+        2 << 20
+    )  # two replicated, 16 of experts and 16 of head over 8
+    assert told["checkpoint"] == 34 << 20
+    assert told["disk_speed"] is None or told["disk_speed"] > 0
+
+
+def test_fit_prints_a_picture_a_table_and_which_way_to_go(world: World) -> None:
+    said = world.run("fit", "-p", "8xpro6000", "--set", "flags.mem-fraction-static=0.95")
+
+    assert said.returncode == 0
+    assert "█" in said.stdout
+    row = next(line for line in said.stdout.splitlines() if line.split()[:1] == ["0.95"])
+    assert row.split() == ["0.95", "344,128", "560,768", "4.7", "GiB", "little", "left", "<-", "this", "plan"]
+    assert "this one goes down" in said.stdout
+
+
+def test_fit_takes_another_hosts_facts(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "facts.json"
+    file.write_text(json.dumps(factfile.to_json(having(host(), model__config={}))))
+    told = json.loads(world.run("fit", "-p", "8xpro6000", "--facts", str(file), "--json").stdout)
+
+    assert (told["memory"], told["assumed"], told["sglang"]) == (CARD, False, "0.5.23")
+    assert told["host_memory"] == 1536 << 30
+
+
+def test_what_does_not_fit_exits_1(world: World) -> None:
+    said = world.run("fit", "-p", "8xpro6000", "--set", "flags.tp-size=4")
+
+    assert said.returncode == 1
+    assert "out of memory while loading" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-p", "cpu-demo"), "runs on the CPU"),
+        (("-p", "8xpro6000", "--model", "org/llama"), "the sizes of org/llama are unknown"),
+        (("-p", "8xpro6000", "--model", "odd"), "does not say"),
+        (("-p", "8xpro6000", "--model", "broken"), "not JSON"),
+    ],
+)
+def test_what_cannot_be_told_is_said(world: World, words: tuple[str, ...], says: str) -> None:
+    for name, config in (("odd", '{"num_hidden_layers": 2}'), ("broken", "{")):
+        (world.folder / name).mkdir()
+        (world.folder / name / "config.json").write_text(config)
+    said = world.run("fit", *words)
+
+    assert said.returncode == 78
+    assert says in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_truncated_file_is_not_taken_for_a_whole_one(world: World, folder: Path) -> None:
+    file = folder / "model.safetensors"
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size - 1)
+    told = json.loads(world.run("fit", "-p", "8xpro6000", "--model", str(folder), "--json").stdout)
+
+    assert not told["exact"]
+
+
+def test_the_disk_is_read_past_its_cache(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"x" * (disk.PIECE * 2))
+    seen = disk.speed(str(tmp_path))
+
+    assert seen is None or seen > 1e6
+    assert disk.speed(str(tmp_path / "nowhere")) is None
