@@ -137,6 +137,32 @@ def fit_command(
     return fitscreen.run(profile, model, settings, Aim(sglang, arch, facts), os.environ, as_json=as_json)
 
 
+@cli.command("model")
+@click.argument("folder", metavar="DIR")
+@click.option("--hash", "hashes", is_flag=True, help="Read every byte and compare with the hub's digests.")
+@json_option
+def model_command(folder: str, hashes: bool, as_json: bool) -> int:
+    """Say whether a checkpoint is whole and what it claims to be.
+
+    DIR is a folder, or a hub id that is in the cache. Headers are read, weights only with --hash. Exit 1 if not.
+    """
+    from launcher import modelscreen
+
+    return modelscreen.run(folder, os.environ, hashes=hashes, as_json=as_json)
+
+
+@cli.command("fetch")
+@click.argument("repository", metavar="ORG/NAME")
+@click.option("--revision", metavar="REV", help="A branch, tag or commit; it is pinned to the commit it is now.")
+@click.option("--to", metavar="DIR", type=click.Path(path_type=Path), help="A plain folder instead of the cache.")
+@json_option
+def fetch_command(repository: str, revision: str | None, to: Path | None, as_json: bool) -> int:
+    """Download a checkpoint: the disk is looked at first, and what was begun goes on."""
+    from launcher.fetch import fetch
+
+    return fetch(repository, revision, to, as_json=as_json)
+
+
 @cli.command("lint")
 @click.argument("file")
 @aiming

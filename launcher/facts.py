@@ -284,6 +284,7 @@ class Model:
     pointers: Fact[tuple[str, ...]] = NOBODY_LOOKED  # git-lfs pointers in place of files
     incomplete: Fact[tuple[str, ...]] = NOBODY_LOOKED  # downloads that did not end
     excluded: Fact[tuple[str, ...]] = NOBODY_LOOKED  # patterns of modules that its quantisation leaves out
+    dtypes: Fact[dict[str, int]] = NOBODY_LOOKED  # bytes of its tensors by their type, e.g. U8, F8_E4M3, BF16
     mtp: Fact[bool] = NOBODY_LOOKED  # whether the weights of the multi-token-prediction layer are there
     tokenizer: Fact[tuple[str, ...]] = NOBODY_LOOKED  # tokenizer files that there are
 

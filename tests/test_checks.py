@@ -186,6 +186,7 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("model-pointers", FAIL, having(H, model__pointers=("model-00001.safetensors",)), "00001", ()),
     ("model-downloads", WARN, having(H, model__incomplete=("a.incomplete",)), "a.incomplete", ()),
     ("model-quantisation", FAIL, having(H, model__quantisation="FP8"), "FP8", ()),
+    ("model-claims", FAIL, having(H, model__dtypes={"BF16": 10**9}), "no tensor is F8_E4M3 or U8", ()),
     ("model-fits", FAIL, having(H, model__bytes=893 * 10**9, system__memory_total=4 << 40), "weights a GPU", ()),
     ("model-fits", FAIL, H, "0.5 is 47.0 GiB", ("flags.mem-fraction-static=0.5",)),
     ("model-tokenizer", FAIL, having(H, model__tokenizer=()), "tokenizer.json", ()),

@@ -8,7 +8,7 @@ from launcher.facts import Host
 from launcher.plan import Plan
 
 GROUP = "model"
-DOWNLOAD = "download it again: `hf download ORG/NAME --local-dir FOLDER`; files that are whole are kept"
+DOWNLOAD = "download it again: `glm5-serve fetch ORG/NAME --to FOLDER`; files that are whole are kept"
 
 
 def model_folder(host: Host, plan: Plan) -> Verdict:
@@ -22,7 +22,7 @@ def model_folder(host: Host, plan: Plan) -> Verdict:
     if seen.known:
         return ok(seen.get())
     if "would download" in str(seen.unknown):
-        return warn(str(seen.unknown), fix=f"`hf download {plan.model}` first, then HF_HUB_OFFLINE=1")
+        return warn(str(seen.unknown), fix=f"`glm5-serve fetch {plan.model}` first, then HF_HUB_OFFLINE=1")
     if seen.unknown == "not observed":
         seen.get()
     return fail(str(seen.unknown), fix="set flags.model-path to the folder that has config.json")
@@ -106,6 +106,24 @@ def model_quantisation(host: Host, plan: Plan) -> Verdict:
         fix = f"set flags.quantization to what the checkpoint is ({seen or 'not quantised'}), or take an NVFP4 one"
         return fail(f"the profile says {asked}, the checkpoint {seen or 'nothing'}", fix=fix)
     return ok(f"{seen or 'not quantised'}, {asked or 'not asked for'}")
+
+
+def model_claims(host: Host, plan: Plan) -> Verdict:
+    """The tensors are of the types that the quantisation claims.
+
+    NVFP4 is two values a byte (U8) with fp8 scales: a configuration copied beside other weights loads noise.
+
+    Read: ModelOpt's format. Run here: on generated safetensors files.
+    """
+    claimed, dtypes = host.model.quantisation.get() or "", host.model.dtypes.get()
+    told = ", ".join(f"{gib(size)} {kind}" for kind, size in sorted(dtypes.items(), key=lambda one: -one[1]))
+    wanted = (
+        {"U8", "F8_E4M3"} if "NVFP4" in claimed.upper() else {"F8_E4M3"} if "FP8" in claimed.upper() else set()
+    )
+    if dtypes and (lost := sorted(wanted - dtypes.keys())):
+        fix = "take the config.json and hf_quant_config.json that belong to these weights"
+        return fail(f"{claimed} is claimed, no tensor is {' or '.join(lost)}: {told}", fix=fix)
+    return ok(f"{claimed or 'not quantised'}: {told or 'no tensors'}")
 
 
 def model_mtp(host: Host, plan: Plan) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -137,7 +138,7 @@ def _folder(folder: Path) -> Model:
     placed = index.otherwise({})
     wanted = sorted(placed) or [name for name in names if name.endswith(".safetensors")]
     sizes = {name: (folder / name).stat().st_size for name in wanted if (folder / name).is_file()}
-    broken, tensors = _walk(folder, {name: sizes[name] for name in sizes if name not in pointers}, placed)
+    broken, tensors, dtypes = _walk(folder, {name: sizes[name] for name in sizes if name not in pointers}, placed)
     return Model(
         path=known(str(folder)),
         config=_scalars(config, own),
@@ -151,6 +152,7 @@ def _folder(folder: Path) -> Model:
         broken=known(broken),
         pointers=known(pointers),
         incomplete=known(tuple(_unfinished(folder, names))),
+        dtypes=known(dtypes),
         mtp=_mtp(config, tensors),
         tokenizer=known(tuple(name for name in TOKENIZER if (folder / name).is_file())),
     )
@@ -254,9 +256,13 @@ def _index(folder: Path) -> Fact[dict[str, list[str]]]:
 
 def _walk(
     folder: Path, sizes: Mapping[str, int], placed: Mapping[str, list[str]]
-) -> tuple[dict[str, str], set[str]]:
-    """What is wrong with each file, and the tensors that SGLang would load: the index's, where there is one."""
+) -> tuple[dict[str, str], set[str], dict[str, int]]:
+    """What is wrong with each file, the tensors that SGLang would load, and the bytes of each type.
+
+    Where there is an index, the tensors are those that it names.
+    """
     broken: dict[str, str] = {}
+    dtypes: Counter[str] = Counter()
     found: set[str] = {name for names in placed.values() for name in _without_experts(names)}
     headers = safetensors.headers(folder / name for name in sizes)
     for name, size in sizes.items():
@@ -269,9 +275,12 @@ def _walk(
         else:
             if lost := [tensor for tensor in placed.get(name, ()) if tensor not in tensors]:
                 broken[name] = f"does not hold {lost[0]} ({len(lost)} tensors are missing)"
+            for tensor in tensors.values():
+                begin, end = tensor["data_offsets"]
+                dtypes[str(tensor.get("dtype", "?"))] += end - begin
             if not placed:
                 found |= _without_experts(tensors)
-    return broken, found
+    return broken, found, dict(dtypes)
 
 
 def _without_experts(names: Iterable[str]) -> set[str]:

@@ -1,0 +1,131 @@
+"""`glm5-serve model`: is a checkpoint whole, and what it claims to be."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher import doctorscreen
+from launcher.checks import judge
+from launcher.errors import Exit
+from launcher.facts import Host, Model
+from launcher.fitting import FALLBACK
+from launcher.planning import planned
+from launcher.probes.checkpoint import checkpoint
+from launcher.probes.digests import digest, promised
+from launcher.report import Finding, Severity, to_json, verdict
+from launcher.resolve import Ask
+from launcher.target import Target
+
+CHECKS = (
+    "model-folder model-config model-files model-headers model-pointers model-downloads model-quantisation "
+    "model-claims model-mtp model-tokenizer"
+).split()
+# What a model type thinks and calls tools in: choices of --reasoning-parser and --tool-call-parser (SGLang
+# cookbook).
+PARSERS = {
+    "glm_moe_dsa": ("glm45", "glm47"),
+    "glm4_moe": ("glm45", "glm47"),
+    "deepseek_v32": ("deepseek-v3", "deepseekv32"),
+}
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """What came of comparing files with the hub's digests."""
+
+    same: int
+    unknown: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+
+def run(folder: str, environ: Mapping[str, str], *, hashes: bool, as_json: bool) -> int:
+    """Judge a checkpoint's folder, or a hub id in the cache, and print it; exit 1 if it is not whole."""
+    ask = Ask(FALLBACK, (f"flags.model-path={folder}", 'rules.skip=["quantization"]'))
+    plan, _ = planned(ask, environ, Target())
+    seen = checkpoint(plan.model, environ)
+    findings = judge(Host(observed=plan.model, model=seen), plan, only=CHECKS)
+    if hashes and seen.path.known:
+        findings.append(_of_hashes(compare(Path(seen.path.get()), quiet=as_json)))
+    if as_json:
+        print(json.dumps({**to_json(findings, plan.name, plan.model), "model": _told(seen)}, indent=1))
+    else:
+        _show(seen, findings)
+    return Exit.NO if verdict(findings) is Severity.FAIL else Exit.FINE
+
+
+def _told(seen: Model) -> dict[str, Any]:
+    config = seen.config.otherwise({})
+    return {
+        "path": seen.path.otherwise(""),
+        "architecture": config.get("architectures", "?"),
+        "layers": config.get("num_hidden_layers", "?"),
+        "quantisation": seen.quantisation.otherwise("?") or "none",
+        "excluded": list(seen.excluded.otherwise(())),
+        "dtypes": seen.dtypes.otherwise({}),
+        "mtp": seen.mtp.otherwise(False),
+        "shards": seen.shards.otherwise(0),
+        "bytes": seen.bytes.otherwise(0),
+        "parsers": PARSERS.get(config.get("model_type", "")),
+    }
+
+
+def _show(seen: Model, findings: list[Finding]) -> None:
+    from rich.text import Text
+
+    console = doctorscreen.console(sys.stdout)
+    told = _told(seen)
+    dtypes = ", ".join(
+        f"{size / 2**30:.1f} GiB {kind}" for kind, size in sorted(told["dtypes"].items(), key=lambda one: -one[1])
+    )
+    parsers = told["parsers"]
+    lines = [
+        ("folder", told["path"] or "not there"),
+        ("model", f"{told['architecture']}, {told['layers']} layers, {'with' if told['mtp'] else 'without'} MTP"),
+        ("weights", f"{told['bytes'] / 2**30:.1f} GiB in {told['shards']} files: {dtypes or 'nothing'}"),
+        ("quantised", f"{told['quantisation']}; left out: {', '.join(told['excluded'][:6]) or 'nothing'}"),
+        (
+            "parsers",
+            f"--reasoning-parser {parsers[0]} --tool-call-parser {parsers[1]}" if parsers else "not known",
+        ),
+    ]
+    for name, text in lines:
+        console.print(Text.assemble((f"{name:<10}", "dim"), text))
+    console.print()
+    doctorscreen.show(console, findings, "is it whole, and what it claims to be", every=True)
+
+
+def compare(folder: Path, *, quiet: bool) -> Hashed:
+    """Compare each file with the digest that the hub gave for it, with a bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    files = list(promised(folder))
+    known = [(path, wanted) for path, wanted in files if wanted]
+    wrong = []
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=sum(path.stat().st_size for path, _ in known))
+        for path, wanted in known:
+            try:
+                if digest(path, wanted, lambda size: bar.advance(task, size)) != wanted:
+                    wrong.append(f"{path.name} is not what the hub has")
+            except OSError as error:
+                wrong.append(f"{path.name} cannot be read: {(error.strerror or str(error)).lower()}")
+    return Hashed(len(known) - len(wrong), tuple(path.name for path, wanted in files if not wanted), tuple(wrong))
+
+
+def _of_hashes(seen: Hashed) -> Finding:
+    title = "Every file has the digest that the hub gave for it."
+    fix = "delete these files and fetch them again: `glm5-serve fetch`"
+    if seen.wrong:
+        return Finding("model-hashes", Severity.FAIL, title, "; ".join(seen.wrong[:5]), fix, group="model")
+    if not seen.same:
+        why = "no digests were kept: the folder was not made by huggingface_hub"
+        return Finding("model-hashes", Severity.UNKNOWN, title, why, group="model")
+    told = f"{seen.same} files" + (f"; no digest of {', '.join(seen.unknown[:5])}" if seen.unknown else "")
+    return Finding("model-hashes", Severity.OK, title, told, group="model")

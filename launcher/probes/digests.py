@@ -1,0 +1,53 @@
+"""The digests that a hub gave for a checkpoint's files, and those of the files as they are.
+
+huggingface_hub keeps them in two ways (its documentation of the cache): in its cache a file is a link to a blob
+named by its digest, and beside a plain folder `.cache/huggingface/download/NAME.metadata` has it in the second
+line. Files of git-lfs have SHA-256, small ones git's own SHA-1 of `blob SIZE NUL content`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+PIECE = 8 << 20  # bytes read at once
+DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
+
+
+def promised(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """Each file of a checkpoint with the digest that the hub gave for it, None where that was not kept."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.startswith("."):
+            yield path, _of_blob(path) or _of_metadata(folder, path.name)
+
+
+def _of_blob(path: Path) -> str | None:
+    target = path.resolve()
+    return (
+        target.name
+        if path.is_symlink() and target.parent.name == "blobs" and DIGEST.fullmatch(target.name)
+        else None
+    )
+
+
+def _of_metadata(folder: Path, name: str) -> str | None:
+    try:
+        lines = (folder / f".cache/huggingface/download/{name}.metadata").read_text().split("\n")
+    except (OSError, ValueError):
+        return None
+    return lines[1].strip() if len(lines) > 1 and DIGEST.fullmatch(lines[1].strip()) else None
+
+
+def digest(path: Path, like: str, tick: Callable[[int], None] = lambda size: None) -> str:
+    """The digest of a file, of the same kind as `like`; `tick` is told of bytes read. Raises OSError."""
+    if len(like) == 64:
+        made = hashlib.sha256()
+    else:
+        made = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            made.update(piece)
+            tick(len(piece))
+    return made.hexdigest()

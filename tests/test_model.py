@@ -1,0 +1,166 @@
+"""A checkpoint fetched from a stand-in of the hub, and judged: whole, what it claims, and as the hub has it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import World
+from rig.hub import COMMIT, Hub, serving
+from test_fit import tensor_file
+
+REPOSITORY = "org/glm-5-nvfp4"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A small whole checkpoint that says NVFP4 and is."""
+    tensor_file(tmp_path / "weights", {"model.layers.0.w": 3 << 20})
+    config = {"model_type": "glm_moe_dsa", "architectures": ["GlmMoeDsaForCausalLM"], "num_hidden_layers": 78}
+    files = {
+        "config.json": json.dumps(config).encode(),
+        "tokenizer.json": b"{}",
+        "model.safetensors": (tmp_path / "weights").read_bytes(),
+    }
+    with serving(Hub(REPOSITORY, files)) as made:
+        yield made
+
+
+@pytest.fixture
+def fetch(world: World, hub: Hub) -> Any:
+    def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        there = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        return world.run("fetch", *(words or (REPOSITORY,)), **there, **environ)
+
+    return run
+
+
+def model(world: World, folder: Path, *words: str) -> dict[str, Any]:
+    said = world.run("model", str(folder), "--json", *words)
+    assert "Traceback" not in said.stderr
+    told: dict[str, Any] = json.loads(said.stdout)
+    return told
+
+
+def findings(told: dict[str, Any]) -> dict[str, str]:
+    return {one["id"]: one["severity"] for one in told["findings"]}
+
+
+def test_a_checkpoint_is_fetched_into_the_cache_and_pinned(world: World, fetch: Any) -> None:
+    said = fetch(REPOSITORY, "--json")
+    told = json.loads(said.stdout)
+
+    assert said.returncode == 0, said.stderr
+    assert (told["commit"], told["files"]) == (COMMIT, 3)
+    assert Path(told["folder"]).name == COMMIT
+    judged = findings(model(world, Path(told["folder"]), "--hash"))
+    assert judged["model-hashes"] == "ok"
+    assert set(judged.values()) == {"ok"}
+
+
+def test_what_is_there_is_not_fetched_again(fetch: Any, hub: Hub) -> None:
+    fetch()
+    hub.asked.clear()
+
+    assert fetch().returncode == 0
+    assert hub.asked == []
+
+
+def test_what_was_begun_goes_on(fetch: Any, hub: Hub, world: World) -> None:
+    hub.cut_after = 1 << 20
+    cut = fetch(REPOSITORY, "--to", "here", HF_HUB_DOWNLOAD_TIMEOUT="2")
+    hub.cut_after = None
+    hub.asked.clear()
+    again = fetch(REPOSITORY, "--to", "here")
+
+    assert "Traceback" not in cut.stderr
+    assert again.returncode == 0, again.stderr
+    assert any(begun and begun != "bytes=0-" for name, begun in hub.asked if name == "model.safetensors")
+    assert (world.folder / "here/model.safetensors").read_bytes() == hub.files["model.safetensors"]
+
+
+def test_a_file_that_is_not_the_hubs_is_named(fetch: Any, world: World) -> None:
+    fetch(REPOSITORY, "--to", "here")
+    file = world.folder / "here/model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+    assert findings(model(world, world.folder / "here"))["model-headers"] == "ok", (
+        "its length and header are right"
+    )
+    told = model(world, world.folder / "here", "--hash")
+    assert findings(told)["model-hashes"] == "fail"
+    assert "model.safetensors is not what the hub has" in json.dumps(told)
+
+
+def test_without_digests_it_is_unknown(world: World, tmp_path: Path) -> None:
+    tensor_file(tmp_path / "model.safetensors", {"w": 64})
+    (tmp_path / "config.json").write_text("{}")
+
+    assert findings(model(world, tmp_path, "--hash"))["model-hashes"] == "unknown"
+
+
+def test_a_disk_that_is_too_small_is_told_before(fetch: Any, hub: Hub) -> None:
+    hub.claimed = 1 << 50
+    said = fetch()
+
+    assert said.returncode == 78
+    assert "are to come, and" in said.stderr
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "says"),
+    [
+        (404, "RepoNotFound", "the hub has no org/glm-5-nvfp4"),
+        (403, "GatedRepo", "is gated"),
+        (500, "", "the hub says 500"),
+    ],
+)
+def test_what_the_hub_refuses_is_said(fetch: Any, hub: Hub, status: int, error: str, says: str) -> None:
+    hub.status, hub.error = status, error
+    said = fetch()
+
+    assert said.returncode == 78
+    assert says in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_revision_that_is_none_and_a_hub_that_is_away(fetch: Any, world: World) -> None:
+    none = fetch(REPOSITORY, "--revision", "nowhere")
+    away = world.run("fetch", REPOSITORY, HF_ENDPOINT="http://127.0.0.1:9")
+    odd = fetch("a/b/c")
+
+    assert [said.returncode for said in (none, away, odd)] == [78, 78, 78]
+    assert "no such revision" in none.stderr
+    assert "does not answer" in away.stderr
+    assert "is no repository" in odd.stderr
+
+
+def test_a_claim_that_the_tensors_do_not_bear_out_is_a_failure(world: World, tmp_path: Path) -> None:
+    header = {"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}
+    text = json.dumps(header).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"1234")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "glm_moe_dsa", "num_hidden_layers": 1}))
+    (tmp_path / "hf_quant_config.json").write_text(
+        '{"quantization": {"quant_algo": "NVFP4", "exclude_modules": ["lm_head"]}}'
+    )
+    (tmp_path / "tokenizer.json").write_text("{}")
+    told = model(world, tmp_path)
+
+    assert findings(told)["model-claims"] == "fail"
+    assert told["model"]["excluded"] == ["lm_head"]
+    assert told["model"]["parsers"] == ["glm45", "glm47"]
+    assert world.run("model", str(tmp_path)).returncode == 1
+
+
+def test_a_folder_that_is_not_there_is_said(world: World) -> None:
+    said = world.run("model", "/nowhere/at/all")
+
+    assert said.returncode == 1
+    assert "is not there" in said.stdout
