@@ -157,7 +157,7 @@ def model_command(folder: str, hashes: bool, as_json: bool) -> int:
 @click.option("--to", metavar="DIR", type=click.Path(path_type=Path), help="A plain folder instead of the cache.")
 @json_option
 def fetch_command(repository: str, revision: str | None, to: Path | None, as_json: bool) -> int:
-    """Download a checkpoint: the disk is looked at first, and what was begun goes on."""
+    """Download a checkpoint: the disk is looked at first, and files that are whole are kept."""
     from launcher.fetch import fetch
 
     return fetch(repository, revision, to, as_json=as_json)

@@ -26,7 +26,10 @@ class Wanted:
 
 
 def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bool) -> int:
-    """Download one commit of a repository; what is there and whole is kept, what was begun goes on.
+    """Download one commit of a repository; files that are there and whole are kept.
+
+    A connection that breaks goes on where it was; a file that a run left unfinished begins anew (huggingface_hub
+    2).
 
     Raises RefusalError for a repository or revision that is not there or closed, a hub that does not answer, and a
     disk that is too small: nothing was downloaded then.
@@ -75,7 +78,7 @@ def _asking(repository: str, ask: Any) -> Any:
     """What a call to the hub gives. Raises RefusalError in the hub's stead."""
     from huggingface_hub import errors
 
-    again = "run it again: what was downloaded is kept"
+    again = "run it again: files that are whole are kept"
     try:
         return ask()
     except errors.GatedRepoError:

@@ -89,6 +89,15 @@ def number(plan: Plan, *names: str, default: int) -> int:
     return int(text) if text.isdecimal() else default
 
 
+def fraction_of(plan: Plan) -> float | None:
+    """What the plan says of mem-fraction-static; None where it says nothing, or no fraction."""
+    try:
+        said = float(plan.flag("mem-fraction-static") or "")
+    except ValueError:
+        return None
+    return said if 0 < said <= 1 else None
+
+
 def fit(
     plan: Plan, shape: Shape, weights: Weights, host: Host, memory: int | None, speed: float | None = None
 ) -> Fit:
@@ -107,11 +116,11 @@ def fit(
     cell = capacity.cell(shape, layout, tp=tp, pp=pp, elided=elided, mtp=mtp)
     chunk = number(plan, "chunked-prefill-size", default=CHUNK)
     running = number(plan, "max-running-requests", default=0) or None
-    asked = plan.flag("mem-fraction-static")
+    asked = fraction_of(plan)
     own = capacity.auto_fraction(
         total, tp, pp, chunk=chunk, graphs=min(running or 512, 512), mla=bool(shape.kv_rank)
     )
-    fraction = float(asked) if asked else own
+    fraction = asked or own
     needed = int(NEEDED + max(0, chunk - CHUNK) * 1.5 * (1 << 20) + (2 * GIB if mtp else 0))
     context = number(plan, "context-length", default=shape.context)
     tokens = capacity.tokens(free, held, fraction, cell)

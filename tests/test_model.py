@@ -70,16 +70,28 @@ def test_what_is_there_is_not_fetched_again(fetch: Any, hub: Hub) -> None:
     assert hub.asked == []
 
 
-def test_what_was_begun_goes_on(fetch: Any, hub: Hub, world: World) -> None:
+def test_a_connection_that_breaks_goes_on_where_it_was(fetch: Any, hub: Hub, world: World) -> None:
+    tensor_file(world.folder / "weights", {"model.layers.0.w": 32 << 20})
+    hub.files["model.safetensors"] = (world.folder / "weights").read_bytes()
+    hub.cut_after = 25 << 20
+    said = fetch(REPOSITORY, "--to", "here")
+
+    assert said.returncode == 0, said.stderr
+    assert any(begun and begun != "bytes=0-" for name, begun in hub.asked if name == "model.safetensors")
+    assert (world.folder / "here/model.safetensors").read_bytes() == hub.files["model.safetensors"]
+
+
+def test_files_that_are_whole_are_kept_by_the_next_run(fetch: Any, hub: Hub, world: World) -> None:
     hub.cut_after = 1 << 20
-    cut = fetch(REPOSITORY, "--to", "here", HF_HUB_DOWNLOAD_TIMEOUT="2")
+    cut = fetch(REPOSITORY, "--to", "here")
     hub.cut_after = None
     hub.asked.clear()
     again = fetch(REPOSITORY, "--to", "here")
 
+    assert cut.returncode == 78
     assert "Traceback" not in cut.stderr
     assert again.returncode == 0, again.stderr
-    assert any(begun and begun != "bytes=0-" for name, begun in hub.asked if name == "model.safetensors")
+    assert [name for name, _ in hub.asked] == ["model.safetensors"]
     assert (world.folder / "here/model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from launcher import capacity
+from launcher import capacity, fit
 from launcher.checks.judging import Verdict, fail, gib, ok, some, warn
-from launcher.facts import Host
+from launcher.facts import Host, UnobservedError
 from launcher.plan import Plan
 
 GROUP = "model"
@@ -153,8 +153,10 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
     if plan.gpus == 0:
         return ok("on the CPU")
     held = _held(host, plan)
-    free = sorted(gpu.memory_total.get() for gpu in host.driver.gpus.get())[-plan.gpus :][0] - capacity.TAKEN
-    fraction = float(plan.flag("mem-fraction-static") or 1)
+    memory = sorted(gpu.memory_total.get() for gpu in host.driver.gpus.get())[-plan.gpus :]
+    if not memory:
+        raise UnobservedError("no GPU is seen")
+    free, fraction = memory[0] - capacity.TAKEN, fit.fraction_of(plan) or 1.0
     if held >= free:
         fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve profiles`"
         return fail(f"{gib(held)} of weights a GPU, {gib(free)} are free there", fix=fix)
@@ -173,8 +175,8 @@ def _held(host: Host, plan: Plan) -> float:
         made = capacity.from_shape(capacity.shape({**(capacity.named(plan.model) or {}), **config}))
     except (KeyError, ValueError):
         return size / plan.gpus  # no less than that
-    tp, pp = (int(plan.flag(*names) or 1) for names in (("tp-size", "tp"), ("pp-size", "pp")))
-    return made.of_gpu(tp, pp) / capacity.MARGIN * size / max(made.total, 1)
+    tp, pp = fit.number(plan, "tp-size", "tp", default=1), fit.number(plan, "pp-size", "pp", default=1)
+    return made.of_gpu(max(tp, 1), max(pp, 1)) / capacity.MARGIN * size / max(made.total, 1)
 
 
 def model_tokenizer(host: Host, plan: Plan) -> Verdict:
