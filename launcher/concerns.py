@@ -24,12 +24,6 @@ FREE = {
 }  # GiB a GPU has free before the weights: 96, 180, 288 GB cards
 HEADS = 64  # attention heads of GLM-5, 5.1, 5.2: what tensor parallelism divides (config.json)
 KV_OF_DSA = ("auto", "bf16", "bfloat16", "fp8_e4m3")
-# Set in recipes, read by nobody (SGLang's environ.py 0.5.10 and 0.5.23; safetensors).
-UNREAD = {
-    "SAFETENSORS_FAST_GPU": "safetensors dropped it",
-    "SGLANG_ENABLE_DEEP_GEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
-    "SGL_ENABLE_JIT_DEEPGEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
-}
 
 
 class Verdict(StrEnum):
@@ -265,8 +259,8 @@ def of_habit(plan: Plan, name: str, value: str) -> Iterator[Concern]:
 def of_variable(plan: Plan, name: str, value: str, within: Release) -> Iterator[Concern]:
     """What NCCL and the release make of a variable; nothing for those of others."""
     yield from of_habit(plan, name, value)
-    if name in UNREAD:
-        why, source = f"nobody reads it: {UNREAD[name]}", "environ.py of 0.5.10 and 0.5.23"
+    if name in nccl.UNREAD:
+        why, source = f"nobody reads it: {nccl.UNREAD[name]}", "environ.py of 0.5.10 and 0.5.23"
         yield Concern(Verdict.INERT, why, Known.READ, source, instead="leave it out")
     elif name.startswith("NCCL_"):
         yield from _nccl(plan, name, value)

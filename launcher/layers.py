@@ -62,7 +62,7 @@ def all_profiles(environ: Mapping[str, str]) -> list[Found]:
         Found(path.stem, place, path)
         for place, folder in places(environ)
         if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir()
-        for path in sorted(folder.glob("*.toml"))
+        for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)
     ]
 
 

@@ -113,6 +113,14 @@ FOR_DEBUGGING = frozenset(
 )
 
 
+# Set in recipes, read by nobody (SGLang's environ.py 0.5.10 and 0.5.23; safetensors).
+UNREAD = {
+    "SAFETENSORS_FAST_GPU": "safetensors dropped it",
+    "SGLANG_ENABLE_DEEP_GEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
+    "SGL_ENABLE_JIT_DEEPGEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
+}
+
+
 def number(text: str) -> int:
     """The number NCCL sees: strtoll with base 0, so `0x10` is 16, `010` is 8 and `true` is 0."""
     found = re.match(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", text)

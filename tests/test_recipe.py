@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import World
 from rig import healthy
 
-from launcher import catalogue
+from launcher import catalogue, factfile
 from launcher.facts import Model, known
 from launcher.layers import PACKAGED
 from launcher.plan import Plan, from_json, to_json
@@ -190,3 +192,54 @@ def test_every_rule_is_reached(rule: object) -> None:
     old = {"cuda-graph-max-bs-decode": "cuda-graph-max-bs", "dsa-prefill-backend": "nsa-prefill-backend"}
     names = {rule.set, old.get(rule.set, rule.set)}  # type: ignore[attr-defined]
     assert {(f"rule: {rule.condition}", name) for name in names} & made  # type: ignore[attr-defined]
+
+
+def test_render_resolves_for_another_hosts_facts(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "facts.json"
+    old = healthy.having(
+        healthy.host(), engine__packages={"sglang": "0.5.16"}, driver__topology=(("X", "PIX"), ("PIX", "X"))
+    )
+    file.write_text(json.dumps(factfile.to_json(old)))
+    said = world.run("render", "-p", "8xpro6000", "--facts", str(file))
+
+    assert "sm120, SGLang 0.5.16" in said.stdout
+    assert "SGLANG_DISABLE_DSA_INDEXER_FUSION=1" in said.stdout
+    assert "NCCL_P2P_LEVEL" not in said.stdout
+    assert "NCCL_IB_DISABLE" not in said.stdout
+
+
+def test_explain_prints_the_rule_its_source_and_the_other_side(world: World) -> None:
+    said = world.run("render", "-p", "8xpro6000", "--arch", "sm120", "--sglang", "0.5.23", "--explain")
+    [line] = [line for line in said.stdout.splitlines() if line.startswith("--kv-cache-dtype")]
+
+    assert line.split()[1:5] == ["fp8_e4m3", "rule:", "sm120", ">=0.5.18"]
+    assert "(reported: NVIDIA's GKE recipe" in line
+    assert "against: rtx6kpro" in line
+
+
+def test_diff_tells_what_an_update_would_change(world: World) -> None:
+    words = ("diff", "8xpro6000", "8xpro6000", "--sglang", "0.5.16")
+    said = world.run(*words, "--to-sglang", "0.5.23")
+    told = json.loads(world.run(*words, "--to-sglang", "0.5.23", "--json").stdout)
+
+    assert said.returncode == 1
+    assert "- --attention-backend flashinfer" in said.stdout
+    assert "+ --dsa-prefill-backend flashinfer_sparse_mla" in said.stdout
+    assert {"name": "--attention-backend", "after": None}.items() <= told["changes"][0].items()
+    same = world.run(*words)
+    assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "no difference")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--sglang", "new"), "'new' is no SGLang release"),
+        (("--arch", "sm90"), "no rules for sm90"),
+        (("--facts", "/nowhere"), "cannot read /nowhere"),
+    ],
+)
+def test_another_host_that_is_none_is_said(world: World, words: tuple[str, ...], says: str) -> None:
+    said = world.run("render", "-p", "8xpro6000", *words)
+
+    assert said.returncode in (2, 78)
+    assert says in said.stderr

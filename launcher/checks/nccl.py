@@ -13,13 +13,6 @@ from launcher.plan import Plan
 GROUP = "NCCL and environment"
 BIG_BUFFER = 64 << 20  # bytes; NCCL's default is 4 MiB a channel and peer, in GPU memory
 
-# Set in recipes, read by nobody (SGLang's environ.py 0.5.10 and 0.5.23; safetensors).
-UNREAD = {
-    "SAFETENSORS_FAST_GPU": "safetensors dropped it",
-    "SGLANG_ENABLE_DEEP_GEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
-    "SGL_ENABLE_JIT_DEEPGEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
-}
-
 
 def effective(host: Host) -> dict[str, str]:
     """The NCCL variables as NCCL gets them: environment first, then its files in their order."""
@@ -255,7 +248,7 @@ def unread_variables(host: Host, plan: Plan) -> Verdict:
 
     Read: SGLang 0.5.10 and 0.5.23, environ.py; safetensors.
     """
-    seen = [f"{name}: {UNREAD[name]}" for name in UNREAD if name in host.environment.variables.get()]
+    seen = [f"{name}: {nccl.UNREAD[name]}" for name in nccl.UNREAD if name in host.environment.variables.get()]
     if seen:
         return warn("; ".join(seen), fix=f"remove {seen[0].partition(':')[0]}")
     return ok("none")
