@@ -177,6 +177,31 @@ def _one_fusion(plan: Plan, value: str) -> Concern | None:
     return Concern(Verdict.INERT, why, Known.READ, "communicator.py of 0.5.9", instead="leave it out")
 
 
+def _lone_dp(plan: Plan, value: str) -> Concern | None:
+    if (plan.flag("dp-size") or "1") != "1":
+        return None
+    why = "needs --dp-size above 1, which is not given"
+    return Concern(
+        Verdict.CONFLICTS, why, Known.READ, "fields of ServerArgs", When.LOAD, "--dp-size 8, or leave it out"
+    )
+
+
+def _no_graphs(plan: Plan, value: str) -> Concern | None:
+    sizes = plan.flag("cuda-graph-max-bs-decode", "cuda-graph-max-bs", "cuda-graph-bs-decode", "cuda-graph-bs")
+    if sizes is None:
+        return None
+    why = "no graph is captured, though their batch sizes are given"
+    return Concern(Verdict.CONFLICTS, why, Known.READ, "cuda_graph_hook.py of 0.5.23", instead="one of the two")
+
+
+def _draft(plan: Plan, value: str) -> Concern | None:
+    steps, topk = plan.flag("speculative-num-steps") or "", plan.flag("speculative-eagle-topk") or "1"
+    if not (steps.isdecimal() and value.isdecimal()) or topk != "1" or int(value) == int(steps) + 1:
+        return None
+    why = f"with top-k 1 SGLang makes it the steps plus one: {int(steps) + 1}"
+    return Concern(Verdict.INERT, why, Known.REPORTED, "rtx6kpro glm5", put=str(int(steps) + 1))
+
+
 def _level(plan: Plan, value: str) -> Concern | None:
     level = nccl.level(value)
     if level is None:
@@ -241,6 +266,9 @@ HABITS = (
     Habit("attention-backend", _dense),
     Habit("page-size", _page),
     Habit("speculative-eagle-topk", _topk),
+    Habit("speculative-num-draft-tokens", _draft),
+    Habit("enable-dp-attention", _lone_dp),
+    Habit("disable-cuda-graph", _no_graphs),
     Habit("enable-flashinfer-allreduce-fusion", _one_fusion),
     Habit("NCCL_P2P_LEVEL", _level),
     Habit("NCCL_P2P_DISABLE", _no_p2p),

@@ -16,6 +16,7 @@ import yaml
 from launcher.shelltext import (
     ASSIGNED,
     IMAGE,
+    REFERENCE,
     Launch,
     expanded,
     launch_of,
@@ -34,6 +35,9 @@ def read(text: str) -> Launch | None:
     """The launch that a text describes, None where there is none."""
     text = text[:MOST].translate(QUOTES).replace("\r\n", "\n").replace("\0", "")
     found = next(_launches(text), None)
+    if found:
+        names = dict.fromkeys(name[1] or name[3] for word in found.words for name in REFERENCE.finditer(word))
+        found = _noting(found, *(f"${name} is not set in this text" for name in names))
     if found and len(text) == MOST:
         found = _noting(found, f"only the first {MOST} characters were read")
     return found

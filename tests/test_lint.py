@@ -140,6 +140,9 @@ def test_what_it_writes_instead_has_nothing_to_say_no_to(release: str, arch: str
         ("--page-size 16", "--page-size", NEWEST, Verdict.INERT, "64 whatever"),
         ("--tool-call-parser glm45", "--tool-call-parser", NEWEST, Verdict.RISKY, "glm47"),
         ("--speculative-algorithm EAGLE", "--speculative-algorithm", NEWEST, Verdict.BREAKS, "no layer 78"),
+        ("--enable-dp-attention", "--enable-dp-attention", NEWEST, Verdict.CONFLICTS, "above 1"),
+        ("--disable-cuda-graph --cuda-graph-max-bs-decode 8", "--disable-cuda-graph", NEWEST, Verdict.CONFLICTS, "no graph"),
+        ("--speculative-num-steps 4 --speculative-num-draft-tokens 6", "--speculative-num-draft-tokens", NEWEST, Verdict.INERT, "plus one: 5"),
         ("--enable-metrics stray", "stray", NEWEST, Verdict.UNKNOWN, "expected"),
     ],
 )  # fmt: skip
@@ -290,6 +293,7 @@ def test_what_cannot_be_read_is_noted_and_the_rest_is_judged() -> None:
     blank = launch("python -m sglang.launch_server \\ \n  --model-path m\n")
     quote = launch("python -m sglang.launch_server --model-path 'm --tp 8")
 
+    assert launch("sglang serve --model-path $MODEL").notes == ("$MODEL is not set in this text",)
     assert "comment inside" in comment.notes[0]
     assert "blank after the backslash" in blank.notes[0]
     assert "no closing quotation" in quote.notes[0]

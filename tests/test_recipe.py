@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from launcher import catalogue, factfile
 from launcher.facts import Model, known
 from launcher.layers import PACKAGED
 from launcher.plan import Plan, from_json, to_json
-from launcher.recipe import RULES
+from launcher.recipe import RULES, Rule
 from launcher.resolve import Ask, compose, resolve
 from launcher.target import ARCHS, Target, of
 
@@ -176,11 +177,11 @@ def test_the_target_of_a_host_is_what_its_facts_say() -> None:
     assert (target.numa_nodes, target.infiniband, target.memory) == (2, False, 97887 << 20)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.set}-{rule.condition}")
-def test_every_rule_is_reached(rule: object) -> None:
-    """Somewhere among the profiles, releases and architectures, or in the cases that only few rules look at."""
+@cache
+def reached() -> set[tuple[str, str]]:
+    """Conditions and settings over releases and architectures, and in the cases that only few rules look at."""
     asked = [(), ("flags.attention-backend=flashinfer",), ("flags.kv-cache-dtype=bfloat16",)]
-    made = {
+    return {
         (setting.layer, setting.name.removeprefix("--"))
         for profile in ("8xpro6000", "8xb200-mtp")
         for release in catalogue.releases()
@@ -189,9 +190,12 @@ def test_every_rule_is_reached(rule: object) -> None:
         for setting in plan(*words, profile=profile, sglang=release, arch=arch).settings
     }
 
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.set}-{rule.condition}")
+def test_every_rule_is_reached(rule: Rule) -> None:
     old = {"cuda-graph-max-bs-decode": "cuda-graph-max-bs", "dsa-prefill-backend": "nsa-prefill-backend"}
-    names = {rule.set, old.get(rule.set, rule.set)}  # type: ignore[attr-defined]
-    assert {(f"rule: {rule.condition}", name) for name in names} & made  # type: ignore[attr-defined]
+
+    assert {(f"rule: {rule.condition}", name) for name in (rule.set, old.get(rule.set, rule.set))} & reached()
 
 
 def test_render_resolves_for_another_hosts_facts(world: World, tmp_path: Path) -> None:
