@@ -205,16 +205,23 @@ def _table(console: Console, many: Mapping[str, Sequence[Entry]]) -> None:
 
 def _spans(console: Console, releases: Sequence[str], row: Sequence[Entry]) -> None:
     """What becomes of one flag, releases in which it is the same told once."""
+    from rich.table import Table
     from rich.text import Text
 
     console.print(Text(f"{row[0].name} {row[0].value}".rstrip(), "bold"))
+    lines = Table.grid(padding=(0, 2, 0, 0))
+    lines.add_column(min_width=17)
+    lines.add_column(min_width=21, no_wrap=True)
+    lines.add_column(overflow="fold")
     first = 0
     for at in range(1, len(row) + 1):
         if at < len(row) and (row[at].verdict, row[at].why) == (row[first].verdict, row[first].why):
             continue
         entry = row[first]
         span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
-        when = f", {entry.when}" if entry.when else ""
-        line = Text.assemble(f"  {span:<16}", (f"{entry.verdict + when:<22}", COLOURS.get(entry.verdict, "red")))
-        console.print(line.append(entry.why) if entry.concerns else line)
+        told = Text(
+            f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict, COLOURS.get(entry.verdict, "red")
+        )
+        lines.add_row(f"  {span}", told, entry.why if entry.concerns else "")
         first = at
+    console.print(lines)

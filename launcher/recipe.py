@@ -105,8 +105,8 @@ class Rule:
         return case.target.arch in self.archs and within and self.when(case)
 
 
-GCP = "NVIDIA's GKE recipe for 8x RTX PRO 6000 (nvidia-gcp-samples#25, 2026-07)"
-WIKI = "rtx6kpro models/glm5.md (2026-03)"
+GCP = "NVIDIA's GKE recipe for these GPUs, nvidia-gcp-samples#25, 2026-07"
+WIKI = "rtx6kpro models/glm5.md, 2026-03"
 COOKBOOK = "SGLang cookbook, GLM-5/5.1/5.2"
 GARBLED = f"{WIKI}: fp8 KV gave garbled answers on early builds, bfloat16 was called mandatory"
 
@@ -242,7 +242,7 @@ RULES = (
             archs=SM120,
             first="0.5.18",
             when=_sparse,
-            against="sglang#29580: capturing full decode graphs took 36 min on a June build (watchdog-timeout)",
+            against="sglang#29580: capturing full decode graphs hung (36 min) on a build of June 2026",
         )
         for name in ("dsa-prefill-backend", "dsa-decode-backend")
     ),

@@ -16,8 +16,10 @@ from launcher.plan import Plan, Setting, changed, shell, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 SCHEMA = 1
+BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
 
 def profiles(rows: Sequence[Mapping[str, Any]], environ: Mapping[str, str], *, as_json: bool) -> None:
@@ -47,21 +49,34 @@ def plan(shown: Plan, *, as_json: bool, explain: bool) -> None:
 
 def _explain(shown: Plan) -> None:
     """Each value with its reason; what a rule set also with how that is known, and what speaks against it."""
+    from rich.padding import Padding
     from rich.text import Text
 
     console = _console()
     console.print(Text.assemble((shown.name, "bold"), "  ", _for_whom(shown)))
     for note in shown.notes:
         console.print(Text(f"note: {note}", "yellow"))
+    if console.width < BROAD:
+        for setting in shown.settings:
+            head = Text(f"{setting.name} {setting.value}".rstrip(), "bold")
+            console.print(head.append(f"  {_place(setting.layer)}", "not bold cyan"))
+            console.print(Padding.indent(_reason(setting), 4))
+        return
     table = _table("flag or variable", "value", "set by", "why")
     for setting in shown.settings:
-        why = Text(setting.why)
-        if setting.known:
-            why.append(f" ({setting.known}: {setting.source})", "dim")
-        if setting.against:
-            why.append(f" against: {setting.against}", "yellow")
-        table.add_row(setting.name, setting.value, _place(setting.layer), why)
+        table.add_row(setting.name, setting.value, _place(setting.layer), _reason(setting))
     console.print(table)
+
+
+def _reason(setting: Setting) -> Text:
+    from rich.text import Text
+
+    why = Text(setting.why)
+    if setting.known:
+        why.append(f" ({setting.known}: {setting.source})", "dim")
+    if setting.against:
+        why.append(f" against: {setting.against}", "yellow")
+    return why
 
 
 def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
