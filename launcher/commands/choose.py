@@ -1,0 +1,155 @@
+"""What to run: profiles, the command that they become, and whether a model fits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from launcher.errors import Exit
+from launcher.options import (
+    aiming,
+    asking,
+    complete_profile,
+    json_option,
+    profile_option,
+    settings_options,
+)
+
+
+@click.command()
+@json_option
+def profiles(as_json: bool) -> None:
+    """List the profiles, where they come from, and which fit the GPUs of this host."""
+    from launcher import fitting, screens
+    from launcher.look import drivers
+
+    screens.profiles(fitting.rows(drivers(), os.environ), os.environ, as_json=as_json)
+
+
+@click.command()
+@asking
+@click.option("--format", "form", type=click.Choice(["shell", "json"]), default="shell", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--explain", is_flag=True, help="For each flag and variable: its value, who set it, and why.")
+@aiming
+def render(
+    profile: str,
+    settings: tuple[str, ...],
+    api_key_file: str | None,
+    form: str,
+    as_json: bool,
+    explain: bool,
+    sglang: str | None,
+    arch: str | None,
+    facts: Path | None,
+) -> None:
+    """Print the exact command and environment that `up` would run.
+
+    What the profile leaves open is chosen by rules, for the SGLang release and the GPUs that are here, or that
+    --sglang, --arch and --facts say.
+    """
+    from launcher import screens
+    from launcher.planning import Aim, planned
+    from launcher.resolve import Ask
+
+    plan, _ = planned(Ask(profile, settings, api_key_file), os.environ, Aim(sglang, arch, facts))
+    screens.plan(plan, as_json=as_json or form == "json", explain=explain)
+
+
+@click.command()
+@click.argument("one", metavar="A", shell_complete=complete_profile)
+@click.argument("other", metavar="B", shell_complete=complete_profile)
+@click.option(
+    "--to-sglang", metavar="RELEASE", help="The release of B, where it is another: what an update would change."
+)
+@click.option("--to-arch", metavar="ARCH", help="The GPUs of B, where they are others.")
+@aiming
+@json_option
+def diff(
+    one: str,
+    other: str,
+    to_sglang: str | None,
+    to_arch: str | None,
+    sglang: str | None,
+    arch: str | None,
+    facts: Path | None,
+    as_json: bool,
+) -> int:
+    """Show what profile B would run otherwise than profile A, and why; exit 1 if anything differs."""
+    from launcher import screens
+    from launcher.planning import Aim, planned
+    from launcher.resolve import Ask
+
+    before, _ = planned(Ask(one), os.environ, Aim(sglang, arch, facts))
+    after, _ = planned(Ask(other), os.environ, Aim(to_sglang or sglang, to_arch or arch, facts))
+    return Exit.NO if screens.difference(before, after, as_json=as_json) else Exit.FINE
+
+
+@click.command("fit")
+@profile_option(required=False)
+@click.option("--model", metavar="DIR", help="Another checkpoint: a folder, or a GLM-5's hub id.")
+@settings_options[0]
+@aiming
+@json_option
+def fit_command(
+    profile: str | None,
+    model: str | None,
+    settings: tuple[str, ...],
+    sglang: str | None,
+    arch: str | None,
+    facts: Path | None,
+    as_json: bool,
+) -> int:
+    """Say what weights and KV cache take of each GPU, how many requests fit, and what is left.
+
+    Without a profile it is the one that fits the GPUs here best. Exit 1 if it does not fit.
+    """
+    from launcher import fitscreen
+    from launcher.planning import Aim
+
+    return fitscreen.run(profile, model, settings, Aim(sglang, arch, facts), os.environ, as_json=as_json)
+
+
+@click.command("lint")
+@click.argument("file")
+@aiming
+@json_option
+def lint_command(file: str, sglang: str | None, arch: str | None, facts: Path | None, as_json: bool) -> int:
+    """Judge anybody's launch command, and write the one that should be.
+
+    FILE, or - for standard input: a shell script, `docker run`, a compose or Kubernetes file, a systemd unit, or
+    just options. Without --sglang it is judged for every release, as a table. Exit 1 if it will not run, or not
+    rightly.
+    """
+    from launcher import lintscreen
+    from launcher.planning import Aim
+
+    return lintscreen.run(file, Aim(sglang, arch, facts), as_json=as_json)
+
+
+@click.command("model")
+@click.argument("folder", metavar="DIR")
+@click.option("--hash", "hashes", is_flag=True, help="Read every byte and compare with the hub's digests.")
+@json_option
+def model_command(folder: str, hashes: bool, as_json: bool) -> int:
+    """Say whether a checkpoint is whole and what it claims to be.
+
+    DIR is a folder, or a hub id that is in the cache. Headers are read, weights only with --hash. Exit 1 if not.
+    """
+    from launcher import modelscreen
+
+    return modelscreen.run(folder, os.environ, hashes=hashes, as_json=as_json)
+
+
+@click.command("fetch")
+@click.argument("repository", metavar="ORG/NAME")
+@click.option("--revision", metavar="REV", help="A branch, tag or commit; it is pinned to the commit it is now.")
+@click.option("--to", metavar="DIR", type=click.Path(path_type=Path), help="A plain folder instead of the cache.")
+@json_option
+def fetch_command(repository: str, revision: str | None, to: Path | None, as_json: bool) -> int:
+    """Download a checkpoint: the disk is looked at first, and files that are whole are kept."""
+    from launcher.fetch import fetch
+
+    return fetch(repository, revision, to, as_json=as_json)

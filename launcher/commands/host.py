@@ -1,0 +1,74 @@
+"""What the host says to it: facts, and doctor's judgement."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher.options import (
+    allow_option,
+    check_option,
+    complete_check,
+    json_option,
+    observing,
+)
+
+
+@click.command()
+@observing
+@click.option("--deep", is_flag=True, help="Prove peer-to-peer and all-reduce by moving data.")
+@click.option(
+    "--backend", type=click.Choice(["nccl", "gloo"]), default="nccl", help="For --deep; gloo needs no GPU."
+)
+@click.option(
+    "--deadline", metavar="SECONDS", type=click.FloatRange(1, 3600), default=30.0, help="Of a phase of --deep."
+)
+@check_option("--only", "Judge by this check alone; may be given again.")
+@check_option("--skip", "Leave this check out.")
+@allow_option
+@click.option("--all", "every", is_flag=True, help="Show what is well, too.")
+@click.option("--fix", is_flag=True, help="Print a script that mends what can be mended; nothing is run.")
+@click.option("--strict", is_flag=True, help="Exit 1 for warnings and unknowns, too.")
+@json_option
+def doctor(**words: Any) -> int:
+    """Say what will hang, crash, corrupt or slow this profile on this host, and how to mend it.
+
+    Without a profile, the host is judged for the one that fits its GPUs best. Exit 1 if a check fails.
+    """
+    from launcher.doctor import Words, doctor
+
+    return doctor(Words(**words), os.environ)
+
+
+@click.command()
+@observing
+@json_option
+def facts(
+    profile: str | None,
+    settings: tuple[str, ...],
+    sysroot: Path | None,
+    facts: Path | None,
+    pasted: Path | None,
+    as_json: bool,
+) -> None:
+    """Print what was observed about this host: always as JSON, to be judged anywhere (`doctor --facts`)."""
+    from launcher import factfile
+    from launcher.doctor import Source, examine
+
+    seen = examine(profile, settings, Source(sysroot, facts, pasted), os.environ)
+    print(json.dumps(factfile.to_json(seen.host), indent=1))
+
+
+@click.command()
+@click.argument("id", required=False, shell_complete=complete_check)
+@click.option("--markdown", is_flag=True, help="Print the page docs/checks.md.")
+@json_option
+def checks(id: str | None, markdown: bool, as_json: bool) -> None:
+    """List doctor's checks, or explain one."""
+    from launcher import checkpages
+
+    print(checkpages.page() if markdown else checkpages.listing(id, as_json=as_json))

@@ -1,0 +1,97 @@
+"""What runs: bring it up, look at it, take it down."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+import click
+
+from launcher.errors import Exit
+from launcher.instance import state_home
+from launcher.options import (
+    allow_option,
+    asking,
+    json_option,
+    profile_option,
+)
+
+
+@click.command()
+@asking
+@click.option("-d", "--detach", is_flag=True, help="Return when it is ready; it goes on in the background.")
+@allow_option
+@json_option
+def up(
+    profile: str,
+    settings: tuple[str, ...],
+    api_key_file: str | None,
+    detach: bool,
+    allow: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Start a profile's server and keep it up.
+
+    The host is judged first (`glm5-serve doctor`): a failed check that is not allowed keeps it from being started.
+    Ctrl-C or SIGTERM drains and stops it, a second one kills it; either way nothing is left.
+    """
+    from launcher.resolve import Ask
+    from launcher.up import up
+
+    return up(Ask(profile, settings, api_key_file), os.environ, allow, detach=detach, as_json=as_json)
+
+
+@click.command()
+@profile_option(required=False)
+@json_option
+def status(profile: str | None, as_json: bool) -> int:
+    """Say what state it is in, since when and why; exit 0 only if it is ready."""
+    from launcher import remote, screens
+
+    seen = remote.status(remote.pick(state_home(os.environ), profile))
+    screens.status(seen, as_json=as_json)
+    return Exit.FINE if seen["state"] == "ready" else Exit.NO
+
+
+@click.command()
+@profile_option(required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, while it is up.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many to begin with."
+)
+@json_option
+def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
+    """Print what the server printed, keys left out."""
+    from launcher import remote
+
+    for line in remote.log_lines(remote.pick(state_home(os.environ), profile), lines, follow=follow):
+        print(json.dumps({"schema": 1, "line": line}) if as_json else line, flush=follow)
+
+
+@click.command()
+@profile_option(required=False)
+@click.option("--now", is_flag=True, help="Kill it instead of letting requests finish.")
+@json_option
+def down(profile: str | None, now: bool, as_json: bool) -> None:
+    """Stop it and wait until nothing of it is left."""
+    from launcher import remote
+
+    instance = remote.pick(state_home(os.environ), profile)
+    said = remote.down(instance, now=now)
+    print(
+        json.dumps({"schema": 1, "profile": instance.name, "state": "stopped", "said": said}) if as_json else said
+    )
+
+
+@click.command()
+@profile_option(required=False)
+@json_option
+def restart(profile: str | None, as_json: bool) -> int:
+    """Drain it and start it again from its profile as it is now; return when it is ready."""
+    from launcher import console, remote
+
+    show = console.screen(console.kind_for(sys.stderr, as_json=as_json))
+    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+    return remote.restart(remote.pick(state_home(os.environ), profile), os.environ, tell, show)

@@ -1,0 +1,51 @@
+"""What `diagnose` prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.diagnose import Diagnosis, diagnose, to_json
+from launcher.errors import Exit, RefusalError
+from launcher.keys import scrub
+
+
+def run(file: str, *, as_json: bool) -> int:
+    """Diagnose a file or standard input and print it; 0 if the cause is known. Raises RefusalError."""
+    found = diagnose(_lines(file))
+    print(json.dumps(to_json(found), indent=1) if as_json else text(found))
+    return Exit.FINE if found.is_known else Exit.NO
+
+
+def text(found: Diagnosis) -> str:
+    """A diagnosis for a person."""
+    rows = [("cause", f"{found.cause}: {found.what}" if found.is_known else found.what)]
+    rows += [("evidence" if i == 0 else "", line) for i, line in enumerate(found.evidence)]
+    rows.append(("fix", found.fix))
+    if found.knob:
+        rows.append(("knob", found.knob))
+    if found.is_known:
+        again = {
+            "never": "the same start would fail again",
+            "again": "a restart may help",
+            "reboot": "nothing helps before a reboot",
+        }
+        rows.append(("restart", again[found.then]))
+        rows.append(("known", f"{found.known} ({found.source})"))
+    if found.also:
+        rows.append(("also seen", ", ".join(found.also)))
+    return "\n".join(f"{name:<10} {line}" for name, line in rows)
+
+
+def _lines(file: str) -> Iterator[str]:
+    """Line by line, so that a log may be larger than memory; progress bars end theirs with a carriage return."""
+    fix = "give the log that the server, or `journalctl -k`, printed; or - and pipe it in"
+    try:
+        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
+            for raw in stream:
+                for line in raw.decode(errors="replace").rstrip("\n").split("\r"):
+                    yield scrub(line, None)
+    except OSError as error:
+        raise RefusalError(f"cannot read {file}: {error.strerror}", fix=fix, status=Exit.USAGE) from None
