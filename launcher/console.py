@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from launcher import journal
 from launcher.startlog import PHASES
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be 
 
 
 def screen(kind: str) -> Callable[[dict[str, Any]], None]:
-    """Where events go: `live` or `plain` on stderr, `json` lines on stdout, or `none`."""
+    """Where events go: `live` or `plain` on stderr, `json` lines on stdout, `journal`, or `none`."""
     match kind:
         case "live":
             return LiveScreen().show
@@ -28,6 +30,8 @@ def screen(kind: str) -> Callable[[dict[str, Any]], None]:
             return lambda event: _print(json.dumps(event), sys.stdout)
         case "plain":
             return PlainScreen().show
+        case "journal":
+            return to_journal
         case _:
             return lambda event: None
 
@@ -36,6 +40,8 @@ def kind_for(stream: TextIO, *, as_json: bool) -> str:
     """The screen that fits where the output goes."""
     if as_json:
         return "json"
+    if journal.is_connected(stream, os.environ):
+        return "journal"
     return "live" if stream.isatty() else "plain"
 
 
@@ -55,6 +61,12 @@ def in_words(event: Event) -> str | None:
             return f"{clock}  {PHASES[last]:<16}  {took:6.1f} s   next: {PHASES[phase]}"
         case {"event": "progress", "phase": phase, "progress": {"done": done, "total": total, "left": left}}:
             return f"{clock}  {PHASES[phase]:<16}  {done}/{total}, {left} left"
+        case {"event": "death", "run": run, "how": how, "cause": cause, "what": what, "fix": fix}:
+            return f"{clock}  died       run {run} {how}; {cause}: {what}; fix: {fix}"
+        case {"event": "smoke", "ok": ok, "detail": detail, "seconds": seconds}:
+            return f"{clock}  smoke      {'passed' if ok else 'FAILED'} in {seconds:.1f} s: {detail}"
+        case {"event": "gpu", "line": line}:
+            return f"{clock}  gpu        {line}"
         case {"event": "warning", "reason": reason}:
             return f"{clock}  warning    {reason}"
     return None
@@ -63,6 +75,21 @@ def in_words(event: Event) -> str | None:
 def timeline(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
     """The phases of a start in words, with the seconds each took."""
     return [(PHASES.get(phase, phase), took) for phase, took in seconds.items()]
+
+
+SERIOUS = {"death", "gpu", "warning"}
+FIELDS = ("event", "profile", "state", "phase", "run", "restarts", "reason", "cause", "fix", "how", "xid", "ok")
+
+
+def to_journal(event: dict[str, Any]) -> None:
+    """Log an event with its fields: `journalctl -t glm5-serve GLM5_CAUSE=no-memory-for-kv`."""
+    line = in_words(event)
+    if line is None or event["event"] == "progress":
+        return
+    failed = event.get("state") == "failed" or event.get("ok") is False
+    fields = {f"GLM5_{name.upper()}": event[name] for name in FIELDS if event.get(name) is not None}
+    priority = 3 if failed else 4 if event["event"] in SERIOUS else 6
+    journal.send(line[10:], {"PRIORITY": priority, "SYSLOG_IDENTIFIER": "glm5-serve", **fields})
 
 
 class PlainScreen:
@@ -116,7 +143,7 @@ class LiveScreen:
                 self._end(seconds)
                 total = sum(seconds.values())
                 self.console.print(f"[bold green]ready[/] in {total:.1f} s  [bold]{url}[/]")
-            case {"event": "state" | "warning"}:
+            case {"event": "state" | "warning" | "death" | "gpu"} | {"event": "smoke", "ok": False}:
                 self._end(None)
                 self.console.print(Text(in_words(event) or ""))
 

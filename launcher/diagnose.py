@@ -7,7 +7,6 @@ Pure, and the standard library alone: the supervisor asks at every death. What i
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,6 +18,8 @@ UNKNOWN = "unknown"
 LONGEST = 2000  # characters that are looked at; server_args is one line of 18,000, and names everything
 EVIDENCE = 4  # lines that are shown for a cause
 LAST_LINES = 12  # of the rank that died first, when nothing is recognized
+# Read when the program starts: a package that is upgraded under it must not change what it understands.
+_TABLE = Path(__file__).with_name("signatures.toml").read_text()
 # SGLang: "[2026-01-29 00:56:20 TP6]". vLLM: "(Worker_TP1 pid=1360047) ERROR 03-05 09:56:09 [x.py:880]".
 _RANK = re.compile(r"^\[[\d: .-]+ ((?:[DTPE]P\d+ ?)+)\]|^\((?:\w+ )?(Worker\w*|EngineCore\w*)[ )]")
 _DEATH = re.compile(
@@ -67,14 +68,17 @@ class Diagnosis:
 
     @property
     def in_short(self) -> str:
-        """One line for a state file or an event."""
-        return f"{self.cause}: {self.what}"
+        """One line for a state file or an event: what it is, and the words that say so."""
+        said = f" ({self.evidence[0][:200]})" if self.evidence else ""
+        return f"{self.cause}: {self.what}{said}"
 
 
 @cache
 def signatures() -> dict[str, Signature]:
     """All of them, in the file's order. Raises ValueError for a file that is not well-formed."""
-    table = tomllib.loads(Path(__file__).with_name("signatures.toml").read_text())
+    import tomllib  # at the first death, not in every idle launcher
+
+    table = tomllib.loads(_TABLE)
     return {id: _signature(id, entry) for id, entry in table.items()}
 
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from launcher.catalogue import version
 from launcher.checks import judge, known_ids
 from launcher.errors import Exit, RefusalError
 from launcher.facts import Driver, Host
+from launcher.faults import faults
 from launcher.fitting import best_profile
 from launcher.look import drivers, look, of_plan
 from launcher.plan import Plan
@@ -140,8 +142,22 @@ def head(seen: Examined) -> str:
     return f"{seen.host.observed}: {what}; judged for {seen.plan.name}{why}"
 
 
-def require_fit(plan: Plan, environ: Mapping[str, str], *, as_json: bool, serving: bool = False) -> None:
-    """Judge this host for a plan that is about to be started. Raises RefusalError where a check fails.
+HANGS = ("iommu", "acs", "nccl", "p2p", "peer", "links")  # what the ids of checks about hangs begin with
+
+
+def suspects(plan: Plan, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """What may make this plan hang or garble here: findings that do not keep it down, and known faults."""
+    said = [f"{found.id}: {found.evidence}" for found in findings if found.severity is not Severity.OK]
+    hangs = [text for text in said if text.startswith(HANGS)]
+    release = version(plan.sglang) if plan.sglang else None
+    known = [f"{fault.what} ({fault.fix})" for fault in faults(release, plan)] if release else []
+    return (*known, *hangs)
+
+
+def require_fit(
+    plan: Plan, environ: Mapping[str, str], *, as_json: bool, serving: bool = False
+) -> Sequence[Finding]:
+    """Judge this host for a plan that is about to be started: the findings. Raises RefusalError where one fails.
 
     While a server of ours is `serving`, what it takes is not held against the next one.
     """
@@ -150,7 +166,7 @@ def require_fit(plan: Plan, environ: Mapping[str, str], *, as_json: bool, servin
     findings = judge(host, plan, skip=TAKEN_BY_OURS if serving else ())
     said_no = [found.id for found in failures(findings)]
     if not said_no:
-        return
+        return findings
     if as_json:
         print(json.dumps({"event": "doctor", **to_json(findings, plan.name, host.observed)}))
     else:

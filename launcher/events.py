@@ -30,22 +30,90 @@ class Begun:
     now: float
 
 
+class Fate(Enum):
+    """What a death says about the next start (`then` in signatures.toml)."""
+
+    AGAIN = "again"
+    NEVER = "never"
+    REBOOT = "reboot"
+
+
 @dataclass(frozen=True)
 class Gone:
-    """The last process of the run is gone.
+    """The last process of the run is gone, and its GPU memory is back.
 
-    `status` is waitpid's (signals negative), `how` the same in words, `said` the error in the server's own log.
+    `status` is waitpid's (signals negative), `how` the same in words, `said` the error in the server's own log,
+    `fate` what the diagnosis of that log makes of another start.
     """
 
     now: float
     status: int | None
     how: str
     said: str | None = None
+    fate: Fate = Fate.AGAIN
 
     @property
     def is_a_no(self) -> bool:
         """Whether the server ended itself, by an exit status or with an error in its log."""
         return bool(self.said) or (self.status or 0) > 0
+
+
+@dataclass(frozen=True)
+class Lost:
+    """One of the server's processes that must live is dead; the others are not yet."""
+
+    now: float
+    run: int
+    who: str
+
+
+@dataclass(frozen=True)
+class Stirred:
+    """A sign that the run works: it logged, read, compiled or generated something.
+
+    `phase` is the start's. The sign may stand for work until `until` (a long prefill was begun).
+    """
+
+    now: float
+    run: int
+    phase: str
+    until: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What there is to know of a server that does not move was kept; `finding` says it in words."""
+
+    now: float
+    run: int
+    finding: str
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The run answered the questions of the smoke test rightly, or not."""
+
+    now: float
+    run: int
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Struck:
+    """A GPU, or the host, reports a fault that no restart mends."""
+
+    now: float
+    what: str
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """The server's log says that this start is over, although its processes go on."""
+
+    now: float
+    run: int
+    what: str
 
 
 @dataclass(frozen=True)
@@ -57,12 +125,16 @@ class Hinted:
 
 @dataclass(frozen=True)
 class Probed:
-    """A question to run `run` of the server was answered, or not."""
+    """A question to run `run` of the server was answered, or not.
+
+    `excuse` says why no answer is no fault: somebody debugs it, or paused it.
+    """
 
     now: float
     run: int
     ok: bool
     detail: str = ""
+    excuse: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +153,7 @@ class Ticked:
     now: float
 
 
-Event = Begun | Gone | Hinted | Probed | Asked | Ticked
+Event = Begun | Gone | Hinted | Probed | Asked | Ticked | Lost | Stirred | Recorded | Examined | Struck | Doomed
 
 
 @dataclass(frozen=True)
@@ -110,4 +182,18 @@ class Probe:
     first: bool
 
 
-Action = Launch | Terminate | Kill | Probe
+@dataclass(frozen=True)
+class Record:
+    """Keep the stacks of run `run` and what its processes do, before it is killed."""
+
+    run: int
+
+
+@dataclass(frozen=True)
+class Examine:
+    """Ask run `run` the questions of the smoke test."""
+
+    run: int
+
+
+Action = Launch | Terminate | Kill | Probe | Record | Examine

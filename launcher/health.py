@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import http.client
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+QUICK = 3.0  # seconds for what SGLang answers without its ranks
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Whether the server did what was asked, and in words what it said."""
+    """Whether the server did what was asked, and in words what it said.
+
+    `excuse` says why no answer is no fault; `loads` is what its schedulers published of their work.
+    """
 
     ok: bool
     detail: str
+    excuse: str = ""
+    loads: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,31 @@ def lives(server: Server, within: float) -> Answer:
     """Does anything still come out? Asked while it serves.
 
     `/health` is 200 when the server sent any token since it was asked, somebody else's included, so a queue
-    of long requests in front of the question does not look like a hang.
+    of long requests in front of the question does not look like a hang. A paused server would fail it, and be
+    called unhealthy by SGLang for having been asked; it is up (`/ping`) and not ready (`/ready`, from 0.5.20 on).
     """
+    if _status(server, "/ping") == 200 and _status(server, "/ready") == 503:
+        return Answer(False, "/ready says 503", excuse="generation is paused")
     status, text = _ask(server, "GET", "/health", None, within)
-    return Answer(status == 200, f"/health says {status}{': ' + text[:200] if text else ''}")
+    detail = f"/health says {status}{': ' + text[:200] if text else ''}"
+    return Answer(status == 200, detail, loads=_loads(server) if status == 200 else [])
+
+
+def _status(server: Server, path: str) -> int:
+    try:
+        return _ask(server, "GET", path, None, QUICK)[0]
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
+def _loads(server: Server) -> list[dict[str, Any]]:
+    """What each replica's scheduler says of its work (`/v1/loads`, in all releases); may be nothing."""
+    try:
+        status, text = _ask(server, "GET", "/v1/loads", None, QUICK)
+        loads = json.loads(text)["loads"] if status == 200 else []
+        return [load for load in loads if isinstance(load, dict)]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return []
 
 
 def ask(server: Server, first: bool, within: float) -> Answer:

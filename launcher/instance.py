@@ -4,6 +4,8 @@
                        plan.json    what runs (no secrets)         state.json    how it is, replaced atomically
                        events.jsonl what happened                  server.log    what the server printed, scrubbed
                        launcher.log what the launcher printed (--detach)
+                       readings.json probe latency and GPUs, every few seconds
+                       stacks-N.txt what the processes of run N did when it hung
                        config.yaml  the API key for SGLang, mode 0600, while the launcher lives
 """
 
@@ -22,8 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import Exit, RefusalError
+from launcher.serverlog import rotate
 
 SCHEMA = 1
+LARGEST_EVENTS = 8 << 20  # bytes
+KEPT_EVENTS = 2  # older files of them
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -83,8 +88,13 @@ class Instance:
         self.plan = self.folder / "plan.json"
         self.state = self.folder / "state.json"
         self.events = self.folder / "events.jsonl"
+        self.readings = self.folder / "readings.json"
         self.server_log = self.folder / "server.log"
         self.launcher_log = self.folder / "launcher.log"
+
+    def stacks(self, run: int) -> Path:
+        """Where the stacks of a run that hung are kept."""
+        return self.folder / f"stacks-{run}.txt"
 
     def claim(self) -> int:
         """Become the one launcher of this profile: an open, locked descriptor, to be kept for life.
@@ -151,9 +161,11 @@ class Instance:
             fresh.unlink(missing_ok=True)
 
     def tell(self, event: Mapping[str, Any]) -> None:
-        """Append an event. Raises OSError."""
+        """Append an event; a file that has grown large becomes `events.jsonl.1`. Raises OSError."""
         with self.events.open("a") as file:
             file.write(json.dumps(event) + "\n")
+            if file.tell() > LARGEST_EVENTS:
+                rotate(self.events, KEPT_EVENTS)
 
     def look(self) -> dict[str, Any]:
         """How it is, for anybody who asks: never raises, and says so when what it finds cannot be believed."""

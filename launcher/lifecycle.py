@@ -3,11 +3,11 @@ r"""Every state of a served model, and everything that can happen to it, in one 
 Pure: no clock, no process, no file. Time comes in with the events (`now`, monotonic seconds), wishes come
 in as events, and what should be done about it goes out as actions. `supervisor.py` carries the actions out.
 
-    Idle -> Starting -> Ready          Stopping is where everyone waits until the last process is gone;
-              ^  |        |            its `then` says what follows: the end, a start that was asked
-              |  '> Stopping <'        for, or a start that counts as a death. A death in Starting or
-              |      |    |            Ready goes to Backoff at once, or to Ended when the budget of
-              '-- Backoff  '-> Ended   deaths is spent.
+    Idle -> Starting -> Proving -> Ready     Stopping is where everyone waits until the last process is gone;
+              ^  |         |         |       its `then` says what follows: the end, a start that was asked for,
+              |  '----> Stopping <---'       or a start that counts as a death. A death in Starting, Proving or
+              |         |      |             Ready goes to Backoff at once, or to Ended when the budget of deaths
+              '-- Backoff       '-> Ended    is spent, or when another start cannot help.
 """
 
 from __future__ import annotations
@@ -20,13 +20,22 @@ from launcher.events import (
     Action,
     Asked,
     Begun,
+    Doomed,
     Event,
+    Examine,
+    Examined,
+    Fate,
     Gone,
     Hinted,
     Kill,
     Launch,
+    Lost,
     Probe,
     Probed,
+    Record,
+    Recorded,
+    Stirred,
+    Struck,
     Terminate,
     Ticked,
     Wish,
@@ -40,6 +49,7 @@ class Then(Enum):
     END = "end"
     RESTART = "restart"
     RETRY = "retry"
+    FAIL = "fail"
 
 
 @dataclass(frozen=True)
@@ -79,26 +89,44 @@ class Starting:
     past: Past
     reason: str
     since: float
+    phase: str = "process"
+    stirred: float = 0.0  # when it last gave a sign of life
     asking: bool = False
     ask_at: float = 0.0
     hinted: bool = False
 
 
 @dataclass(frozen=True)
+class Proving:
+    """The server has generated a token; whether it is right is being asked."""
+
+    name: ClassVar[str] = "starting"
+    past: Past
+    reason: str
+    since: float
+    detail: str  # of the first token
+
+
+@dataclass(frozen=True)
 class Ready:
-    """The server has generated a token."""
+    """The server has generated a token, and answers rightly."""
 
     name: ClassVar[str] = "ready"
     past: Past
     reason: str
     ask_at: float
+    stirred: float  # when it last gave a sign of work
     asking: bool = False
     misses: int = 0
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """The server was asked, or made, to go; the last process is not gone yet."""
+    """The server was asked, or made, to go; the last process is not gone yet.
+
+    `recording`: it will be killed as soon as its stacks are kept. `again`: it is started again
+    whatever its log says: it served, or did not die by itself.
+    """
 
     name: ClassVar[str] = "stopping"
     past: Past
@@ -106,6 +134,8 @@ class Stopping:
     since: float
     then: Then
     killed: bool = False
+    recording: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,13 +148,14 @@ class Backoff:
     until: float
 
 
-State = Idle | Starting | Ready | Stopping | Backoff | Ended
+State = Idle | Starting | Proving | Ready | Stopping | Backoff | Ended
 
 
 Step = tuple[State, tuple[Action, ...]]
 
-# Seconds between questions to a server that is not ready yet, and once its log says that it is.
-ASK_AGAIN, ASK_SOON = 0.5, 0.05
+# Seconds between questions to a server that is not ready yet, once its log says that it is, and after a miss.
+ASK_AGAIN, ASK_SOON, ASK_AFTER_MISS = 0.5, 0.05, 1.0
+RECORD_WITHIN = 60.0  # seconds that keeping the stacks may take before it is killed without
 
 
 def step(state: State, event: Event, policy: Policy) -> Step:
@@ -133,42 +164,71 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Idle(past), Begun(now):
             return _launch(past, now, "first start")
 
-        case Starting(past), Gone(how=how) as gone if not past.served and gone.is_a_no:
+        case ((Starting(past) | Proving(past)), Gone(how=how) as gone) if _is_final(past, gone):
             # The server said no by itself (bad argument, missing model, no memory): it would say it again. SGLang
             # kills itself on a rank's exception, so a signal alone does not mean that somebody else did it.
             return Ended(past, f"{how} before it was ready; not tried again", failed=True), ()
-        case ((Starting(past) | Ready(past)), Gone(now, _, how)):
+        case ((Starting(past) | Proving(past) | Ready(past)), Gone(how=how, fate=Fate.REBOOT)):
+            return Ended(past, f"{how}; the host must be rebooted first", failed=True), ()
+        case ((Starting(past) | Proving(past) | Ready(past)), Gone(now, _, how)):
             return _bury(past, now, how, policy)
+        case ((Starting(past) | Proving(past) | Ready(past)), Struck(now, what)):
+            return Stopping(past, what, now, Then.FAIL, killed=True), (Kill(),)
+        case ((Starting(past) | Proving(past) | Ready(past)), Lost(now, run, who)) if run == past.run:
+            why, ready = f"{who} died", isinstance(state, Ready)
+            return Stopping(past, why, now, Then.RETRY, killed=True, again=ready), (Kill(),)
+
+        case Starting(past), Doomed(now, run, what) if run == past.run:
+            return Stopping(past, what, now, Then.RETRY, killed=True), (Kill(),)
         case Starting(past, since=since), Ticked(now) if now >= since + policy.ready_within:
-            why = f"not ready within {policy.ready_within:g} s"
-            return Stopping(past, why, now, Then.RETRY, killed=True), (Kill(),)
+            return _record(past, now, f"not ready within {policy.ready_within:g} s")
+        case Starting(past, phase=phase, stirred=stirred), Ticked(now) if now >= stirred + policy.quiet(phase):
+            return _record(past, now, f"{phase} has not moved for {policy.quiet(phase):g} s")
+        case Starting(past), Stirred(now, run, phase) if run == past.run:
+            return replace(state, phase=phase, stirred=now), ()
         case Starting(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
             return replace(state, asking=True), (Probe(past.run, first=True),)
         case Starting(past, asking=False), Hinted():
             return replace(state, asking=True, hinted=True), (Probe(past.run, first=True),)
         case Starting(hinted=False), Hinted():
             return replace(state, hinted=True), ()
-        case Starting(past), Probed(now, run, ok, detail) if run == past.run:
+        case Starting(past, reason), Probed(now, run, ok, detail) if run == past.run:
+            if ok and policy.smoke:
+                return Proving(past, reason, now, detail), (Examine(past.run),)
             if ok:
-                return Ready(replace(past, served=True), detail, now + policy.probe_every), ()
+                return _ready(past, now, detail, policy)
             return replace(state, asking=False, ask_at=now + (ASK_SOON if state.hinted else ASK_AGAIN)), ()
+
+        case Proving(past, since=since), Ticked(now) if now >= since + policy.quiet_warmup:
+            return _record(past, now, f"the smoke test did not end within {policy.quiet_warmup:g} s")
+        case Proving(past, detail=detail), Examined(now, run, ok, found) if run == past.run:
+            if ok:
+                return _ready(past, now, f"{detail}, {found}", policy)
+            # What was right once may be right again; what never was will load 430 GB to be wrong again.
+            then = Then.RETRY if past.served else Then.FAIL
+            return Stopping(past, f"wrong output: {found}", now, then, killed=True), (Kill(),)
 
         case Ready(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
             return replace(state, asking=True), (Probe(past.run, first=False),)
-        case Ready(past, misses=misses), Probed(now, run, ok, detail) if run == past.run:
-            ask_at = now + policy.probe_every
-            if ok:
-                reason = "answers again" if misses else state.reason
-                return replace(state, reason=reason, asking=False, ask_at=ask_at, misses=0), ()
-            if misses + 1 >= policy.unhealthy_after:
-                why = f"{misses + 1} health checks in a row failed, the last one: {detail}"
-                return Stopping(past, why, now, Then.RETRY, killed=True), (Kill(),)
-            why = f"{misses + 1} of {policy.unhealthy_after} health checks failed: {detail}"
-            return replace(state, reason=why, asking=False, ask_at=ask_at, misses=misses + 1), ()
+        case Ready(past, stirred=stirred), Stirred(now, run, _, until) if run == past.run:
+            return replace(state, stirred=max(stirred, now, until)), ()
+        case Ready(past, misses=misses), Probed(now, run, ok, detail, excuse) if run == past.run:
+            if ok or excuse:
+                answers = ("answers again" if misses else state.reason) if ok else f"no answer, but {excuse}"
+                later = replace(state, reason=answers, asking=False, ask_at=now + policy.probe_every, misses=0)
+                return replace(later, stirred=max(state.stirred, now)), ()
+            misses += 1
+            silent = now - state.stirred
+            if misses >= policy.unhealthy_after and silent >= policy.silent_after:
+                why = f"{misses} health checks in a row failed, the last one: {detail}; no work for {silent:.0f} s"
+                return _record(past, now, why)
+            why = f"{misses} of {policy.unhealthy_after} health checks failed: {detail}"
+            soon = min(policy.probe_every, ASK_AFTER_MISS)
+            return replace(state, reason=why, asking=False, ask_at=now + soon, misses=misses), ()
 
-        case ((Starting(past) | Ready(past)), Asked(now, Wish.STOP, by)):
+        case ((Starting(past) | Proving(past) | Ready(past)), Asked(now, Wish.STOP, by)):
             return Stopping(past, f"stop asked for by {by}", now, Then.END), (Terminate(),)
-        case ((Starting(past) | Ready(past)), Asked(now, Wish.RESTART, by)):
+        case ((Starting(past) | Proving(past) | Ready(past)), Asked(now, Wish.RESTART, by)):
             return Stopping(past, f"restart asked for by {by}", now, Then.RESTART), (Terminate(),)
         case Backoff(past), Asked(_, Wish.STOP, by):
             return Ended(past, f"stop asked for by {by}"), ()
@@ -177,19 +237,35 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Idle(past), Asked(_, Wish.STOP, by):
             return Ended(past, f"stop asked for by {by}"), ()
 
+        case Stopping(past, reason, recording=True), Recorded(now, run, finding) if run == past.run:
+            why = f"{reason}: {finding}" if finding else reason
+            return replace(state, reason=why, recording=False, killed=True), (Kill(),)
+        case Stopping(since=since, recording=True), Ticked(now) if now >= since + RECORD_WITHIN:
+            return replace(state, recording=False, killed=True), (Kill(),)
+        case Stopping(recording=True), Asked(_, Wish.STOP, by):
+            why = f"stop asked for by {by}"
+            return replace(state, reason=why, then=Then.END, recording=False, killed=True), (Kill(),)
         case Stopping(then=Then.END, killed=False), Asked(_, Wish.STOP, by):
             return replace(state, reason=f"stop asked for again by {by}: killed", killed=True), (Kill(),)
         case Stopping(then=Then.RESTART | Then.RETRY), Asked(_, Wish.STOP, by):
             return replace(state, reason=f"stop asked for by {by}", then=Then.END), ()
-        case Stopping(since=since, killed=False), Ticked(now) if now >= since + policy.stop_within:
+        case Stopping(since=since, killed=False, recording=False), Ticked(now) if (
+            now >= since + policy.stop_within
+        ):
             why = f"{state.reason}; not gone within {policy.stop_within:g} s: killed"
             return replace(state, reason=why, killed=True), (Kill(),)
         case Stopping(past, reason, then=Then.END), Gone():
             return Ended(past, reason), ()
+        case Stopping(past, reason, then=Then.FAIL), Gone():
+            return Ended(past, f"{reason}; not tried again", failed=True), ()
+        case Stopping(past, reason), Gone(fate=Fate.REBOOT) as gone:
+            return Ended(past, f"{_told(reason, gone)}; the host must be rebooted first", failed=True), ()
         case Stopping(past, reason, then=Then.RESTART), Gone(now=now):
             return _launch(past, now, reason, fresh=True)
-        case Stopping(past, reason, then=Then.RETRY), Gone(now=now):
-            return _bury(past, now, reason, policy)
+        case Stopping(past, reason, then=Then.RETRY, again=False), Gone() as gone if _is_final(past, gone):
+            return Ended(past, f"{_told(reason, gone)} before it was ready; not tried again", failed=True), ()
+        case Stopping(past, reason, then=Then.RETRY), Gone(now=now) as gone:
+            return _bury(past, now, _told(reason, gone), policy)
 
         case Backoff(past, reason, until), Ticked(now) if now >= until:
             return _launch(past, now, f"after: {reason}")
@@ -201,13 +277,15 @@ def step(state: State, event: Event, policy: Policy) -> Step:
 def wakes_at(state: State, policy: Policy) -> float | None:
     """When `step` next wants a `Ticked`, if nothing else happens before."""
     match state:
-        case Starting(since=since, asking=asking, ask_at=ask_at):
-            deadline = since + policy.ready_within
+        case Starting(since=since, phase=phase, stirred=stirred, asking=asking, ask_at=ask_at):
+            deadline = min(since + policy.ready_within, stirred + policy.quiet(phase))
             return deadline if asking else min(deadline, ask_at)
+        case Proving(since=since):
+            return since + policy.quiet_warmup
         case Ready(asking=False, ask_at=ask_at):
             return ask_at
-        case Stopping(since=since, killed=False):
-            return since + policy.stop_within
+        case Stopping(since=since, killed=False, recording=recording):
+            return since + (RECORD_WITHIN if recording else policy.stop_within)
         case Backoff(until=until):
             return until
         case _:
@@ -217,7 +295,24 @@ def wakes_at(state: State, policy: Policy) -> float | None:
 def _launch(past: Past, now: float, reason: str, *, fresh: bool = False) -> Step:
     run = past.run + 1
     past = replace(past, run=run, restarts=run - 1)
-    return Starting(past, reason, now, ask_at=now + ASK_AGAIN), (Launch(run, fresh),)
+    return Starting(past, reason, now, stirred=now, ask_at=now + ASK_AGAIN), (Launch(run, fresh),)
+
+
+def _ready(past: Past, now: float, detail: str, policy: Policy) -> Step:
+    return Ready(replace(past, served=True), detail, now + policy.probe_every, now), ()
+
+
+def _record(past: Past, now: float, why: str) -> Step:
+    """It hangs: keep what can be known of it, then kill it."""
+    return Stopping(past, why, now, Then.RETRY, recording=True, again=True), (Record(past.run),)
+
+
+def _told(reason: str, gone: Gone) -> str:
+    return f"{reason}: {gone.said}" if gone.said else reason
+
+
+def _is_final(past: Past, gone: Gone) -> bool:
+    return gone.fate is Fate.NEVER or (not past.served and gone.is_a_no and gone.fate is Fate.AGAIN)
 
 
 def _bury(past: Past, now: float, how: str, policy: Policy) -> Step:
@@ -225,7 +320,8 @@ def _bury(past: Past, now: float, how: str, policy: Policy) -> Step:
     deaths = (*(d for d in past.deaths if now - d < policy.window), now)
     past = replace(past, deaths=deaths)
     if len(deaths) > policy.deaths:
-        why = f"{how}; {len(deaths)} deaths within {policy.window:g} s, {policy.deaths} allowed: gave up"
+        many = "1 death" if len(deaths) == 1 else f"{len(deaths)} deaths"
+        why = f"{how}; {many} within {policy.window:g} s, {policy.deaths} allowed: gave up"
         return Ended(past, why, failed=True), ()
     pause = policy.pause_before(len(deaths))
     if pause <= 0:

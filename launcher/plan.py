@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from launcher.policy import Policy
@@ -57,12 +57,20 @@ class Plan:
     allowed: tuple[str, ...] = ()  # checks whose failure does not keep it from being started
     ruled: bool = False  # rules chose what its profile left open; otherwise it is as somebody wrote it
     sglang: str | None = None  # the release that it was resolved for; None: written before that was kept
+    smoke: dict[str, Any] = field(default_factory=dict)  # `within` and `questions` of the smoke test; empty: none
+    suspects: tuple[str, ...] = ()  # what is known to make a plan like this hang or garble on this host
     notes: tuple[str, ...] = ()  # what the one who starts it should know about how it was resolved
 
     @property
     def python(self) -> str:
         """The engine's interpreter."""
         return self.argv[0]
+
+    @property
+    def parsers(self) -> frozenset[str]:
+        """Which of SGLang's parsers are on: "reasoning", "tools"."""
+        asked = {"reasoning": self.flag("reasoning-parser"), "tools": self.flag("tool-call-parser")}
+        return frozenset(name for name, parser in asked.items() if parser)
 
     def flag(self, *names: str) -> str | None:
         """The value of the first of these SGLang options that is set, "" for a switch; None if none is."""
@@ -136,6 +144,7 @@ def changed(old: Plan, new: Plan) -> list[tuple[str, Setting | None, Setting | N
 
 def _parts(plan: Plan) -> dict[str, str]:
     patience = {f"supervision.{name}": f"{value:g}" for name, value in asdict(plan.policy).items()}
+    patience["smoke"] = ", ".join(question["ask"] for question in plan.smoke.get("questions", ()))
     return {setting.name: setting.value for setting in plan.settings} | {"python": plan.python} | patience
 
 
@@ -152,7 +161,7 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     fields["argv"] = tuple(fields["argv"])
     fields["policy"] = Policy(**fields["policy"])
     fields["settings"] = tuple(Setting(**setting) for setting in fields["settings"])
-    for name in ("allowed", "notes"):
+    for name in ("allowed", "notes", "suspects"):
         fields[name] = tuple(fields.get(name, ()))
     return Plan(**fields)
 

@@ -9,8 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from launcher import reaper
+
+# Read once: a package that is upgraded, or removed, under a running launcher must not change how it starts a
+# server.
+_REAPER = os.memfd_create("glm5-reaper", os.MFD_CLOEXEC)
+os.write(_REAPER, Path(reaper.__file__).read_bytes())
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Session:
         self.pid: int | None = None
         self.died: Died | None = None
         self._words = b""
-        command = [sys.executable, "-I", "-S", reaper.__file__, str(theirs.fileno()), "--", *argv]
+        program = f"/proc/{os.getpid()}/fd/{_REAPER}"
+        command = [sys.executable, "-I", "-S", program, str(theirs.fileno()), "--", *argv]
         with theirs, os.fdopen(output, "wb", buffering=0) as sink:
             self._reaper = subprocess.Popen(
                 command,
@@ -81,14 +88,14 @@ class Session:
                 return
             yield piece
 
-    def close(self) -> Died:
-        """After `listen` said False: let go of everything, and say how the server ended.
+    def close(self, spare: int = 0) -> Died:
+        """After `listen` said False: let go of everything but the child `spare`, and say how the server ended.
 
         The launcher is a subreaper too: if the reaper itself was killed, its flock came here.
         """
         self.control.close()
         self._reaper.wait()
-        reaper.exterminate()
+        reaper.exterminate(spare)
         os.close(self.output)
         return self.died or Died(None, "its reaper was killed")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import (
@@ -27,6 +28,14 @@ def _no_nul(text: str) -> str:
 def _no_option(text: str) -> str:
     if text.startswith("-"):
         raise ValueError("argparse takes an item that begins with a dash for an option")
+    return text
+
+
+def _a_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
     return text
 
 
@@ -97,10 +106,32 @@ class Supervision(_Table):
     window: Positive = Policy.window
     pause: NotNegative = Policy.pause
     pause_max: NotNegative = Policy.pause_max
+    silent_after: Positive = Policy.silent_after
+    quiet_process: Positive = Policy.quiet_process
+    quiet_distributed: Positive = Policy.quiet_distributed
+    quiet_weights: Positive = Policy.quiet_weights
+    quiet_kv: Positive = Policy.quiet_kv
+    quiet_graphs: Positive = Policy.quiet_graphs
+    quiet_warmup: Positive = Policy.quiet_warmup
 
-    def policy(self) -> Policy:
-        """The same as the state machine takes it."""
-        return Policy(**self.model_dump())
+
+class Question(_Table):
+    """One question of the smoke test, asked at temperature 0; `expect` is a regular expression, any case."""
+
+    ask: Annotated[Text, Field(min_length=1)]
+    expect: Annotated[Text, AfterValidator(_a_pattern)] = "."
+
+
+class Smoke(_Table):
+    """What a server must answer before it is called ready."""
+
+    enabled: bool = True
+    within: Positive = 120.0
+    questions: list[Question] = [
+        Question(ask="What is the capital of France? Answer with one word.", expect="paris"),
+        Question(ask="What is 17 + 25? Answer with the number only.", expect="42"),
+        Question(ask="Write the days of the week, in English, separated by commas.", expect="monday.*friday"),
+    ]
 
 
 class Flags(BaseModel):
@@ -144,9 +175,14 @@ class Profile(_Table):
     doctor: Doctor = Doctor()
     rules: Rules = Rules()
     supervision: Supervision = Supervision()
+    smoke: Smoke = Smoke()
     flags: Flags
     env: dict[VariableName, Annotated[Text, BeforeValidator(_whole_number_as_text)]] = {}
     why: dict[str, Text] = {}
+
+    def policy(self) -> Policy:
+        """The patience as the state machine takes it."""
+        return Policy(**self.supervision.model_dump(), smoke=self.smoke.enabled)
 
 
 def known_keys(location: tuple[str | int, ...]) -> list[str]:

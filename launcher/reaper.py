@@ -53,15 +53,15 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def exterminate() -> dict[int, int]:
-    """Kill every descendant until none is left; the status of each that was this process's own child.
+def exterminate(spare: int = 0) -> dict[int, int]:
+    """Kill every descendant but `spare` until none is left; the status of each that was this process's own child.
 
     All are stopped before any is killed, so that none forks while the list is read. Returns late when the
     driver holds one in uninterruptible sleep: nothing can kill that, and its memory is not free yet.
     """
     dead: dict[int, int] = {}
     pause = 0.002
-    while victims := descendants(os.getpid()):
+    while victims := [pid for pid in descendants(os.getpid()) if pid != spare]:
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in victims:
                 with contextlib.suppress(ProcessLookupError):

@@ -16,6 +16,7 @@ from launcher import layers, plan, preflight
 from launcher.errors import Exit, RefusalError
 from launcher.instance import Instance, known
 from launcher.keys import withdraw
+from launcher.planning import Aim, targeted
 from launcher.reaper import descendants
 from launcher.resolve import Ask, compose, resolve
 from launcher.up import read_events, show_until_settled
@@ -103,17 +104,19 @@ def restart(
             fix=f"`glm5-serve down --profile {instance.name}`, then `up`",
             status=Exit.NO,
         ) from None
-    from launcher.doctor import require_fit
+    from launcher.doctor import require_fit, suspects
 
     words = old.words
     ask = Ask(words["profile"], tuple(words["settings"]), words["api_key_file"])
     # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
     same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
     same |= words["environment"]
-    new = resolve(compose(ask, same), ask, instance.folder, words["environment"])
+    composed = compose(ask, same)
+    target = targeted(composed.profile, same, Aim())
+    new = resolve(composed, ask, instance.folder, words["environment"], target)
     new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
     preflight.require(new, environ, port=(new.host, new.port) != (old.host, old.port))
-    require_fit(new, environ, as_json=False, serving=True)
+    new = replace(new, suspects=suspects(new, require_fit(new, environ, as_json=False, serving=True)))
     for line in plan.differences(old, new):
         tell(line)
     try:

@@ -123,7 +123,8 @@ def resolve(
         port=profile.flags.port,
         model=profile.flags.model_path,
         model_name=profile.flags.served_model_name or profile.flags.model_path,
-        policy=profile.supervision.policy(),
+        policy=profile.policy(),
+        smoke=profile.smoke.model_dump(exclude={"enabled"}) if profile.smoke.enabled else {},
         settings=tuple(settings),
         words={
             "profile": str(composed.path),

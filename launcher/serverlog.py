@@ -8,13 +8,18 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.keys import scrub
 
 LONGEST_LINE = 1 << 20  # bytes; about what is kept of a longer one
-LARGEST_FILE = 64 << 20  # bytes; then server.log becomes server.log.1
+LARGEST_FILE = 64 << 20  # bytes; then server.log becomes server.log.1, and so on
+KEPT_FILES = 4  # older ones; the oldest is dropped
+TAIL = 1500  # lines that stay in memory, for a diagnosis when the disk is full
+TAIL_LINE = 1000  # characters of each
 _END = re.compile(rb"[\r\n]+")
 
 
@@ -28,6 +33,12 @@ class ServerLog:
         self._cut = False
         self._size = 0
         self._file: int | None = None
+        self.tail: deque[str] = deque(maxlen=TAIL)
+
+    def begin(self, run: int) -> None:
+        """A line that says where a run begins; the tail forgets the one before."""
+        self.tail.clear()
+        self._write(f"=== glm5-serve: run {run}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
 
     def feed(self, piece: bytes) -> Iterator[str]:
         """The lines that `piece` completes. tqdm ends its lines with a carriage return: those count too."""
@@ -57,6 +68,7 @@ class ServerLog:
             line = scrub(raw.decode(errors="replace"), self.key)
             if cut:
                 line = _without_half_a_key(line, self.key or "") + " [line cut]"
+            self.tail.append(line[:TAIL_LINE])
             self._write(line.encode() + b"\n")
             yield line
 
@@ -75,9 +87,17 @@ class ServerLog:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-            self.path.replace(self.path.with_suffix(".log.1"))
+            rotate(self.path, KEPT_FILES)
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._file).st_size
+
+
+def rotate(path: Path, kept: int) -> None:
+    """`path` becomes `path`.1, that becomes .2, and so on up to `kept`. Raises OSError."""
+    for number in range(kept, 0, -1):
+        older = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
+        with contextlib.suppress(FileNotFoundError):
+            older.replace(path.with_name(f"{path.name}.{number}"))
 
 
 def _without_half_a_key(line: str, key: str) -> str:

@@ -16,6 +16,7 @@ PHASES = {
     "kv": "KV pool",
     "graphs": "CUDA graphs",
     "warmup": "warm-up",
+    "smoke": "smoke test",
 }
 _ORDER = list(PHASES)
 
@@ -42,6 +43,8 @@ _ERROR = re.compile(
     r"|(?:sglang serve|[\w.-]+\.py): error: .*"
     r"|\S*python[\d.]*: .*)"
 )
+# After this SGLang goes on for as long as anybody watched, and never serves (seen on 0.5.23).
+_DOOM = re.compile(r"error while attempting to bind on address .*")
 _RECENT = 30.0  # seconds; an error that was followed by more serving than that did not end the server
 
 
@@ -61,6 +64,7 @@ class Start:
     began: dict[str, float]
     progress: Progress | None = None
     fired_up: bool = False
+    doom: str | None = None
     error: str | None = None
     error_at: float = 0.0
 
@@ -80,6 +84,11 @@ def begin(now: float) -> Start:
     return Start({"process": now})
 
 
+def proving(start: Start, now: float) -> Start:
+    """The start of a server that generates, and is being asked whether it is right."""
+    return replace(start, began={**start.began, "smoke": now}, progress=None)
+
+
 def read(start: Start, line: str, now: float) -> Start:
     """The start after one more line. Phases only move on: eight ranks log each step at different times."""
     phase = next((phase for text, phase in _OPENS if text in line), start.phase)
@@ -90,6 +99,8 @@ def read(start: Start, line: str, now: float) -> Start:
     if bar := _BAR.search(line):
         done, total, left = bar.groups()
         return replace(start, progress=Progress(int(done), int(total), left))
+    if doom := _DOOM.search(line):
+        return replace(start, doom=doom[0][:200])
     if error := _ERROR.match(line):
         return _with_error(start, error[1].strip()[:500], now)
     return start

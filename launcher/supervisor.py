@@ -11,35 +11,49 @@ import os
 import selectors
 import signal
 import socket
-import textwrap
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from launcher import health, keys, lifecycle, plan, reaper, startlog
+from launcher import gpuwatch, health, keys, lifecycle, plan, reaper, smoke, stacks, startlog, vitals
 from launcher.errors import Exit, RefusalError
 from launcher.events import (
     WISHES,
     Action,
     Asked,
     Begun,
+    Doomed,
     Event,
+    Examine,
+    Examined,
     Gone,
-    Hinted,
     Kill,
     Launch,
     Probe,
     Probed,
+    Record,
+    Recorded,
+    Stirred,
+    Struck,
     Terminate,
     Ticked,
 )
 from launcher.instance import Instance
+from launcher.notify import PRIVATE, Notifier
 from launcher.process import Session
+from launcher.run import Run
 from launcher.serverlog import ServerLog
 from launcher.telling import Picture, Show, Teller
 
 FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
+MEMORY_WITHIN = 30.0  # seconds that the driver may take to give the memory of the dead back
+SMOKE_AGAIN = 0.2  # seconds until a server that could not be reached is asked again
+EXTEND_EVERY = 5.0  # seconds between two requests for more time
+EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 
 
 class Supervisor:
@@ -47,14 +61,19 @@ class Supervisor:
 
     def __init__(self, instance: Instance, show: Show) -> None:
         self.instance = instance
-        self.teller = Teller(instance, show)
+        self.notifier = Notifier(os.environ)
+        self.teller = Teller(instance, show, self.notifier)
         self.state: lifecycle.State = lifecycle.Idle()
         self.todo: deque[Event] = deque()
-        self.answers: deque[tuple[int, health.Answer]] = deque()
+        self.answers: deque[Callable[[], None]] = deque()
         self.selector = selectors.DefaultSelector()
-        self.session: Session | None = None
-        self.last_error: str | None = None
+        self.run_: Run | None = None
         self.start = startlog.begin(time.monotonic())
+        self.last_error: str | None = None
+        self.gpus: gpuwatch.GpuWatch | None = None
+        self.dead: Callable[[], Gone] | None = None  # a run that is gone, while its GPU memory is not back
+        self.dead_until = 0.0
+        self.signs_at = self.extended = 0.0
         self.read_plan()
 
     def run(self) -> int:
@@ -66,18 +85,40 @@ class Supervisor:
         for number in WISHES:
             signal.signal(number, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
+        if self.plan.gpus:
+            self.gpus = gpuwatch.GpuWatch()
+            self.selector.register(self.gpus.output, selectors.EVENT_READ, self.on_gpus)
         self.feed(Begun(time.monotonic()))
         while not isinstance(self.state, lifecycle.Ended):
             for ready, _ in self.selector.select(self.patience()):
                 ready.data()
-            self.feed(Ticked(time.monotonic()))
+            self.tick(time.monotonic())
+        if self.gpus:
+            self.gpus.close()
         keys.withdraw(self.plan.key_config)
         return Exit.NO if self.state.failed else Exit.FINE
 
+    def tick(self, now: float) -> None:
+        """What is due: a sign of life for systemd, a look at a start, a run whose memory is back."""
+        if self.notifier.every is not None and now >= self.signs_at:
+            self.signs_at = now + self.notifier.every
+            self.notifier.tell("WATCHDOG=1")
+        if self.dead and (now >= self.dead_until or not (self.gpus and self.gpus.still_held())):
+            gone, self.dead = self.dead(), None
+            self.feed(gone)
+        if self.run_ and isinstance(self.state, lifecycle.Starting):
+            self.feed_all(self.run_.look(now))
+        self.feed(Ticked(now))
+
     def patience(self) -> float | None:
-        wake = lifecycle.wakes_at(self.state, self.plan.policy)
-        # An hour at most: select(2) takes no more than 24 days, and a patience may be longer.
-        return None if wake is None else min(max(0.0, wake - time.monotonic()), 3600.0)
+        """Seconds until something is due; an hour at most, for select(2) takes no more than 24 days."""
+        now = time.monotonic()
+        due = [lifecycle.wakes_at(self.state, self.plan.policy)]
+        due.append(self.signs_at if self.notifier.every is not None else None)
+        due.append(now + 0.1 if self.dead else None)
+        if isinstance(self.state, lifecycle.Starting):
+            due.append(now + 1.0)
+        return min([max(0.0, at - now) for at in due if at is not None] + [3600.0])
 
     # What happens becomes an event.
 
@@ -96,41 +137,82 @@ class Supervisor:
     def on_answer(self) -> None:
         self.answered.recv(64)
         while self.answers:
-            run, answer = self.answers.popleft()
-            self.feed(Probed(time.monotonic(), run, answer.ok, answer.detail))
+            self.answers.popleft()()
 
     def on_output(self) -> None:
-        if self.session is not None:
-            for piece in self.session.pieces():
-                for line in self.log.feed(piece):
-                    self.read_line(line)
+        if self.run_:
+            self.read(self.run_)
+
+    def read(self, run: Run, *, whole: bool = False) -> None:
+        """Take in what the run printed, and tell how far its start is."""
+        for event in run.read(time.monotonic(), whole=whole):
+            self.advance(run)
+            self.feed(event)
+        self.advance(run)
+
+    def advance(self, run: Run) -> None:
+        """Tell what is new of the start."""
+        before, self.start = self.start, run.start
+        if run.start.phase != before.phase:
+            run.watch(self.register, self.feed)
+            self.teller.phase(self.picture())
+        elif run.start.progress != before.progress:
+            self.teller.progress(self.picture())
+        if run.start.doom and not before.doom:
+            self.feed(Doomed(time.monotonic(), run.number, run.start.doom))
 
     def on_report(self) -> None:
-        if self.session is None or self.session.listen():
+        run = self.run_
+        if run is None or run.session.listen():
             return
-        self.on_output()
-        for line in self.log.flush():
-            self.read_line(line)
-        self.selector.unregister(self.session.control)
-        self.selector.unregister(self.session.output)
-        died, error = self.session.close(), startlog.cause(self.start, time.monotonic())
-        self.session = None
-        if error or not isinstance(self.state, lifecycle.Stopping):
-            self.last_error = error or died.how
-        how = f"{died.how} ({textwrap.shorten(error, 160)})" if error else died.how
-        self.feed(Gone(time.monotonic(), died.status, how, error))
+        self.read(run, whole=True)
+        for descriptor in (run.session.control, run.session.output):
+            self.selector.unregister(descriptor)
+        run.forget(self.selector.unregister)
+        died, error, why = run.close(self.gpus.pid if self.gpus else 0, time.monotonic())
+        self.run_ = None
+        asked = isinstance(self.state, lifecycle.Stopping) and self.state.then is not lifecycle.Then.RETRY
+        if not asked:
+            self.last_error = why.in_short if why.is_known else error or died.how
+            self.teller.death(self.picture(), run.number, died.how, why, run.lost)
+        self.dead = lambda: run.gone(died, error, why, time.monotonic())
+        self.dead_until = time.monotonic() + (MEMORY_WITHIN if self.gpus else 0)
+        if self.gpus:
+            self.gpus.poke()
 
-    def read_line(self, line: str) -> None:
-        before, now = self.start, time.monotonic()
-        self.start = startlog.read(before, line, now)
-        if self.start.phase != before.phase:
-            self.teller.phase(self.picture())
-        elif self.start.progress != before.progress:
-            self.teller.progress(self.picture())
-        if self.start.fired_up and not before.fired_up:
-            self.feed(Hinted(now))
+    def on_gpus(self) -> None:
+        assert self.gpus
+        try:
+            for told in self.gpus.hear():
+                self.on_gpu(told)
+        except EOFError:
+            self.selector.unregister(self.gpus.output)
+            self.gpus.close()
+            self.gpus = None
+            return
+        if self.gpus.before is None or not (self.run_ or self.dead):
+            self.gpus.remember()
+        self.teller.gpus = self.gpus.gpus
+
+    def on_gpu(self, told: dict[str, Any]) -> None:
+        assert self.gpus
+        if "end" in told:
+            self.teller.complain(f"the GPUs cannot be watched: {told['end']}")
+            return
+        line = gpuwatch.line_of(told)
+        self.teller.gpu(self.picture(), told, line)
+        if self.run_:
+            self.run_.kernel.append(line)
+        members = set(self.run_.session.members()) if self.run_ else set()
+        bdf = told.get("bdf") or gpuwatch.address_in(line)
+        if (what := gpuwatch.fatal(line)) and self.gpus.is_ours(bdf, members, self.plan.gpus):
+            self.feed(Struck(time.monotonic(), what))
 
     # What was decided is done.
+
+    def feed_all(self, events: Any) -> None:
+        for event in events:
+            self.feed(event)
 
     def feed(self, event: Event) -> None:
         """Take one event through the machine, and those that its actions cause after it."""
@@ -145,42 +227,129 @@ class Supervisor:
             moved = (self.state.name, self.state.past) != (before.name, before.past)
             if moved or self.state.reason != before.reason:
                 self.teller.state(self.picture(), moved=moved)
+            if isinstance(self.state, lifecycle.Ready) and moved and self.run_:
+                self.run_.watch(self.register, self.feed)
+            self.ask_for_time(self.todo[0])
             self.todo.popleft()
 
-    def act(self, action: Action) -> None:
-        match action:
-            case Launch(fresh=fresh):
-                self.launch(fresh)
-            case Probe(run, first):
-                threading.Thread(target=self.probe, args=(run, first), daemon=True).start()
-            case Terminate() if self.session:
-                self.session.terminate()
-            case Kill() if self.session:
-                self.session.kill()
+    def ask_for_time(self, event: Event) -> None:
+        """Systemd gives a start or a stop more time as long as it moves."""
+        policy, now = self.plan.policy, event.now
+        match self.state, event:
+            case lifecycle.Starting(phase=phase), Stirred() | Begun() if now - self.extended >= EXTEND_EVERY:
+                self.extended = now
+                self.notifier.extend(policy.quiet(phase) + EXTRA)
+            case lifecycle.Proving(), Probed():
+                self.notifier.extend(policy.quiet("warmup") + EXTRA)
+            case lifecycle.Stopping(), Asked():
+                self.notifier.extend(policy.stop_within + MEMORY_WITHIN + EXTRA)
 
-    def launch(self, fresh: bool) -> None:
+    def act(self, action: Action) -> None:
+        match action, self.run_:
+            case Launch(number, fresh), _:
+                self.launch(number, fresh)
+            case Probe(first=first), Run() as run:
+                self.aside(partial(self.probe, run, first))
+            case Examine(), Run() as run:
+                run.start = startlog.proving(run.start, time.monotonic())
+                self.advance(run)
+                self.aside(partial(self.examine, run))
+            case Record(), Run() as run:
+                self.aside(partial(self.record, run))
+            case Terminate(), Run(session=session):
+                session.terminate()
+            case Kill(), Run(session=session):
+                session.kill()
+
+    def launch(self, number: int, fresh: bool) -> None:
         now = time.monotonic()
         self.start = startlog.begin(now)
         try:
             if fresh:
                 self.read_plan()
             keys.offer(self.plan.key_config, self.key)
-            env = {name: value for name, value in os.environ.items() if not name.startswith("GLM5_SERVE")}
-            self.session = Session(self.plan.argv, env | self.plan.env)
+            hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
+            env = {name: value for name, value in os.environ.items() if name not in hidden}
+            session = Session(self.plan.argv, env | self.plan.env)
         except (OSError, RefusalError, ValueError, KeyError, TypeError) as error:
             self.last_error = f"cannot launch: {error}"
             self.todo.append(Gone(now, 1, self.last_error))
             return
-        self.selector.register(self.session.control, selectors.EVENT_READ, self.on_report)
-        self.selector.register(self.session.output, selectors.EVENT_READ, self.on_output)
+        self.run_ = Run(number, session, self.log, self.start)
+        self.log.begin(number)
+        if number > 1 and not fresh:
+            self.aside(self.same_engine)
+        self.register(session.control, self.on_report)
+        self.register(session.output, self.on_output)
 
-    def probe(self, run: int, first: bool) -> None:
-        """In a thread of its own: ask, and ring the bell."""
-        within = FIRST_WITHIN if first else LIVES_WITHIN
-        answer = health.ask(health.Server(self.plan.host, self.plan.port, self.key), first, within)
-        self.answers.append((run, answer))
+    def register(self, descriptor: Any, answer: Callable[[], None]) -> None:
+        self.selector.register(descriptor, selectors.EVENT_READ, answer)
+
+    # What takes its time is done aside, in a thread that hands back what the loop shall do.
+
+    def aside(self, work: Callable[[], Callable[[], None]]) -> None:
+        threading.Thread(target=self._aside, args=(work,), daemon=True).start()
+
+    def _aside(self, work: Callable[[], Callable[[], None]]) -> None:
+        try:
+            answer = work()
+        except Exception as error:  # ours, or a package that was upgraded under us: worth a word, not a server
+            answer = partial(self.teller.complain, f"a bug in glm5-serve: {type(error).__name__}: {error}")
+        self.answers.append(answer)
         with contextlib.suppress(OSError):
             self.bell.send(b".")
+
+    def probe(self, run: Run, first: bool) -> Callable[[], None]:
+        server = health.Server(self.plan.host, self.plan.port, self.key)
+        began = time.monotonic()
+        answer = health.ask(server, first, FIRST_WITHIN if first else LIVES_WITHIN)
+        excuse = "" if first or answer.ok else answer.excuse or run.excuse()
+        took = time.monotonic() - began
+        return partial(self.probed, run, first, answer, excuse, took)
+
+    def probed(self, run: Run, first: bool, answer: health.Answer, excuse: str, took: float) -> None:
+        now, ok, detail = time.monotonic(), answer.ok, answer.detail
+        if not first:
+            self.teller.reading(took, ok)
+            stuck = run.stuck(answer.loads, now, self.plan.policy.silent_after)
+            if ok and stuck and not excuse:
+                ok, detail, excuse = False, stuck, run.excuse()
+        self.feed(Probed(now, run.number, ok, detail, excuse))
+
+    def examine(self, run: Run, pause: float = 0.0) -> Callable[[], None]:
+        time.sleep(pause)
+        server = health.Server(self.plan.host, self.plan.port, self.key)
+        result = smoke.examine(server, self.plan.model_name, self.plan.smoke, self.plan.parsers)
+        return partial(self.examined, run, result)
+
+    def examined(self, run: Run, result: smoke.Result) -> None:
+        if result.unreachable:  # it dies, which is told by its death; or it is not there yet
+            if self.run_ is run:
+                self.aside(partial(self.examine, run, SMOKE_AGAIN))
+            return
+        detail = result.detail if result.ok else smoke.explained(result.detail, self.plan.suspects)
+        self.teller.smoke(self.picture(), run.number, result, detail)
+        self.feed(Examined(time.monotonic(), run.number, result.ok, detail))
+
+    def record(self, run: Run) -> Callable[[], None]:
+        """Stacks first: what the processes did is told by what they are found doing."""
+        now = time.monotonic()
+        finding = run.finding(now)
+        path = self.instance.stacks(run.number)
+        stacks.keep(path, vitals.look(run.session.members(), now).members, self.plan.python)
+        hints = [text for text in self.plan.suspects if run.start.phase in ("distributed", "graphs", "warmup")]
+        told = "; ".join([finding, *hints[:2], f"stacks in {path}"])
+        return lambda: self.feed(Recorded(time.monotonic(), run.number, told))
+
+    def same_engine(self) -> Callable[[], None]:
+        """A launch after a death does not resolve again: an engine that was upgraded meanwhile is worth a word."""
+        from launcher.probes import engine
+
+        plan = self.plan
+        found = engine.release(plan.python, {**os.environ, **plan.env}) if plan.sglang else None
+        made = f"the plan was made for {plan.sglang}: `glm5-serve restart` makes it anew"
+        text = f"the engine is SGLang {found} now, {made}"
+        return lambda: self.teller.complain(text) if found and found != plan.sglang else None
 
     def read_plan(self) -> None:
         """Take the plan from its file. Raises OSError, ValueError, KeyError, TypeError or RefusalError."""
@@ -189,5 +358,5 @@ class Supervisor:
         self.log = ServerLog(self.instance.server_log, self.key)
 
     def picture(self) -> Picture:
-        server = self.session.pid if self.session else None
+        server = self.run_.session.pid if self.run_ else None
         return Picture(self.plan, self.state, self.start, server, self.last_error, time.monotonic())

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from launcher import __version__, health
+from launcher.diagnose import Diagnosis
 from launcher.instance import SCHEMA, Instance, boot_id, now_text, start_ticks
-from launcher.lifecycle import Ended, Ready, State
+from launcher.lifecycle import Ended, Ready, State, Stopping, Then
+from launcher.notify import Notifier
 from launcher.plan import Plan
-from launcher.startlog import Start
+from launcher.smoke import Result
+from launcher.startlog import PHASES, Start
 
 Show = Callable[[dict[str, Any]], None]
 PROGRESS_EVERY = 1.0  # seconds between two words about the same phase
@@ -45,9 +51,14 @@ class Picture:
 class Teller:
     """Tells pictures. A folder that takes nothing is said once on the screen, and is no reason to stop serving."""
 
-    def __init__(self, instance: Instance, show: Show) -> None:
+    def __init__(self, instance: Instance, show: Show, notifier: Notifier) -> None:
         self.instance = instance
         self.show = show
+        self.notifier = notifier
+        self.gpus: list[dict[str, Any]] = []
+        self.deaths: Counter[str] = Counter()
+        self._smoke: dict[str, Any] | None = None
+        self._was: tuple[str, float] | None = None
         self._since = now_text()
         self._ready_seconds: dict[str, float] = {}
         self._progress_at = 0.0
@@ -55,31 +66,76 @@ class Teller:
 
     def state(self, picture: Picture, *, moved: bool) -> None:
         """Tell a state: a new one (`moved`), or the same with another reason."""
-        if moved:
-            self._since = now_text()
         past = picture.state.past
         more: dict[str, Any] = {}
+        if moved:
+            self._since = now_text()
+            if self._was:
+                name, since = self._was
+                more["previous"] = {"state": name, "seconds": round(picture.now - since, 3)}
+            self._was = (picture.name, picture.now)
         if isinstance(picture.state, Ready):
             if moved:
                 self._ready_seconds = picture.start.seconds(picture.now)
-            more = {"seconds": self._ready_seconds, "url": picture.url, "moved": moved}
+            more |= {"seconds": self._ready_seconds, "url": picture.url, "moved": moved}
         if picture.name == "starting":
             more["log"] = str(self.instance.server_log)
         if picture.name == "failed":
             more["error"] = picture.last_error
         said = {"state": picture.name, "reason": picture.state.reason, "run": past.run, "restarts": past.restarts}
         self._tell(picture, "state", **said, **more)
+        self._notify(picture)
+
+    def death(self, picture: Picture, run: int, how: str, why: Diagnosis, lost: list[str]) -> None:
+        """Tell that a run died although nobody asked for it, and why, as far as is known."""
+        self.deaths[why.cause] += 1
+        stacks = self.instance.stacks(run)
+        said = {"run": run, "how": how, "cause": why.cause, "what": why.what, "evidence": list(why.evidence)}
+        more = {"fix": why.fix, "knob": why.knob, "restart": why.then, "first": lost[0] if lost else None}
+        self._tell(picture, "death", **said, **more, stacks=str(stacks) if stacks.exists() else None)
+
+    def smoke(self, picture: Picture, run: int, result: Result, detail: str) -> None:
+        """Tell how the smoke test went."""
+        seconds = round(result.seconds, 3)
+        self._smoke = {"ok": result.ok, "detail": detail, "seconds": seconds, "time": now_text()}
+        self._tell(picture, "smoke", run=run, ok=result.ok, detail=detail, seconds=seconds)
+
+    def gpu(self, picture: Picture, told: dict[str, Any], line: str) -> None:
+        """Tell a GPU's fault, or what the kernel said."""
+        self._tell(picture, "gpu", gpu=told.get("gpu"), bdf=told.get("bdf"), xid=told.get("xid"), line=line)
+
+    def reading(self, seconds: float, ok: bool) -> None:
+        """Keep how long the server took to answer, and what its GPUs do."""
+        data = {"time": now_text(), "at": time.time(), "probe": {"seconds": round(seconds, 4), "ok": ok}}
+        with contextlib.suppress(OSError):
+            self.instance.write(self.instance.readings, {"schema": SCHEMA, **data, "gpus": self.gpus})
+
+    def _notify(self, picture: Picture) -> None:
+        """What systemd shows, and when it goes on with those that wait for us."""
+        words = [f"STATUS={picture.name}: {picture.state.reason}"]
+        if isinstance(picture.state, Ready):
+            words.append("READY=1")
+        if isinstance(picture.state, Ended) or (
+            isinstance(picture.state, Stopping) and picture.state.then in (Then.END, Then.FAIL)
+        ):
+            words.append("STOPPING=1")
+        self.notifier.tell(*words)
 
     def phase(self, picture: Picture) -> None:
         """Tell that the start is in its next phase."""
         seconds = picture.start.seconds(picture.now)
         self._tell(picture, "phase", phase=picture.start.phase, seconds=seconds)
+        self.notifier.tell(f"STATUS=starting: {PHASES[picture.start.phase]}")
 
     def progress(self, picture: Picture) -> None:
         """Tell how far the phase is, now and then."""
         if picture.now - self._progress_at >= PROGRESS_EVERY:
             self._progress_at = picture.now
             self._tell(picture, "progress", phase=picture.start.phase, progress=picture.progress)
+            done = picture.start.progress
+            if done:
+                status = f"{PHASES[picture.start.phase]}, {done.done}/{done.total}, {done.left} left"
+                self.notifier.tell(f"STATUS=starting: {status}")
 
     def _tell(self, picture: Picture, kind: str, **fields: Any) -> None:
         event = {"schema": SCHEMA, "time": now_text(), "profile": picture.plan.name, "event": kind, **fields}
@@ -87,10 +143,11 @@ class Teller:
             self.instance.write(self.instance.state, self._record(picture))
             self.instance.tell(event)
         except OSError as error:
-            self._complain(f"cannot write {self.instance.folder}: {error.strerror}")
+            self.complain(f"cannot write {self.instance.folder}: {error.strerror}")
         self.show(event)
 
-    def _complain(self, text: str) -> None:
+    def complain(self, text: str) -> None:
+        """Warn, once."""
         if text not in self._complaints:
             self._complaints.add(text)
             self.show({"event": "warning", "reason": text, "time": now_text()})
@@ -111,6 +168,8 @@ class Teller:
             "run": state.past.run,
             "restarts": state.past.restarts,
             "last_error": picture.last_error,
+            "deaths": dict(self.deaths),
+            "smoke": self._smoke,
             "pids": {"launcher": pid, "server": picture.server},
             "start": {
                 "phase": "ready" if ready else start.phase,

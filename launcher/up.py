@@ -32,13 +32,13 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
     Raises RefusalError when something is in the way, be it a failed check that is not in `allow`: nothing was
     started then.
     """
-    from launcher.doctor import require_fit
+    from launcher.doctor import require_fit, suspects
 
     plan, instance = planned(ask, environ)
     lock = instance.claim()
     plan = replace(plan, allowed=(*plan.allowed, *allow))  # kept with it, for a restart
     require(plan, environ)
-    require_fit(plan, environ, as_json=as_json)
+    plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, as_json=as_json)))
     try:
         instance.write(instance.plan, to_json(plan))
     except OSError as error:

@@ -12,13 +12,22 @@ from launcher.events import (
     Action,
     Asked,
     Begun,
+    Doomed,
     Event,
+    Examine,
+    Examined,
+    Fate,
     Gone,
     Hinted,
     Kill,
     Launch,
+    Lost,
     Probe,
     Probed,
+    Record,
+    Recorded,
+    Stirred,
+    Struck,
     Terminate,
     Ticked,
     Wish,
@@ -29,6 +38,7 @@ from launcher.lifecycle import (
     Idle,
     Past,
     Policy,
+    Proving,
     Ready,
     Starting,
     State,
@@ -37,9 +47,20 @@ from launcher.lifecycle import (
     step,
     wakes_at,
 )
+from launcher.startlog import PHASES
 
 POLICY = Policy(
-    ready_within=100, stop_within=10, probe_every=5, unhealthy_after=2, deaths=2, window=1000, pause=1, pause_max=8
+    ready_within=100,
+    stop_within=10,
+    probe_every=5,
+    unhealthy_after=2,
+    silent_after=8,
+    deaths=2,
+    window=1000,
+    pause=1,
+    pause_max=8,
+    quiet_process=200,
+    smoke=False,
 )
 BEGUN = Begun(0.0)
 TIMES = st.floats(allow_nan=False)
@@ -94,7 +115,7 @@ def test_a_server_that_says_no_before_it_is_ready_is_not_tried_again() -> None:
 
 
 def test_a_server_killed_before_it_is_ready_is_tried_again() -> None:
-    state, done = play(BEGUN, killed(1.0), Ticked(2.0))
+    state, done = play(BEGUN, killed(1.0))
 
     assert isinstance(state, Starting)
     assert state.past.restarts == 1
@@ -118,22 +139,30 @@ def test_a_server_that_once_was_ready_is_tried_again_whatever_it_says(gone: Gone
 def test_a_ready_server_that_leaves_by_itself_is_tried_again() -> None:
     state, _ = play(BEGUN, ANSWERED, Gone(2.0, 0, "exited with status 0"))
 
-    assert isinstance(state, Backoff)
+    assert isinstance(state, Starting)
+    assert state.past.deaths == (2.0,)
 
 
 def test_pauses_double_up_to_their_limit() -> None:
-    assert [POLICY.pause_before(n) for n in (1, 2, 3, 4, 5, 999)] == [1, 2, 4, 8, 8, 8]
+    assert [POLICY.pause_before(n) for n in (1, 2, 3, 4, 5, 6, 999)] == [0, 1, 2, 4, 8, 8, 8]
 
 
-def test_without_a_pause_it_is_launched_at_once() -> None:
-    state, done = play(BEGUN, ANSWERED, killed(2.0), policy=replace(POLICY, pause=0))
+def test_after_a_first_death_it_is_launched_at_once() -> None:
+    state, done = play(BEGUN, ANSWERED, killed(2.0))
 
     assert isinstance(state, Starting)
     assert done[-1] == Launch(2)
 
 
+def test_without_a_pause_it_is_launched_at_once() -> None:
+    state, done = play(BEGUN, ANSWERED, killed(2.0), killed(3.0), policy=replace(POLICY, pause=0))
+
+    assert isinstance(state, Starting)
+    assert done[-1] == Launch(3)
+
+
 def test_a_spent_budget_ends_it() -> None:
-    state, done = play(BEGUN, killed(1), Ticked(2), killed(3), Ticked(5), killed(6))
+    state, done = play(BEGUN, killed(1), killed(3), Ticked(4), killed(6))
 
     assert isinstance(state, Ended)
     assert state.failed
@@ -142,20 +171,130 @@ def test_a_spent_budget_ends_it() -> None:
 
 
 def test_old_deaths_are_forgotten() -> None:
-    state, _ = play(BEGUN, killed(1), Ticked(2), killed(3), Ticked(5), killed(1006))
+    state, _ = play(BEGUN, killed(1), killed(3), Ticked(5), killed(1006))
 
-    assert isinstance(state, Backoff)
+    assert isinstance(state, Starting)
     assert state.past.deaths == (1006,)
 
 
 def test_a_start_that_takes_too_long_is_killed_and_counts_as_a_death() -> None:
     state, done = play(BEGUN, Hinted(1), Ticked(100.0))
     assert isinstance(state, Stopping)
+    assert done[-1] == Record(1)
+
+    state, actions = step(state, Recorded(100.5, 1, "8 ranks spin"), POLICY)
+    assert actions == (Kill(),)
+    state, _ = step(state, killed(101), POLICY)
+    assert isinstance(state, Starting)
+    assert state.reason == "after: not ready within 100 s: 8 ranks spin"
+
+
+def test_a_phase_that_does_not_move_is_hung() -> None:
+    policy = replace(POLICY, quiet_distributed=90)
+    moved = Stirred(5, 1, "distributed")
+    state, done = play(BEGUN, moved, Hinted(6), Ticked(94.9), policy=policy)
+    assert isinstance(state, Starting)
+    state, done = play(BEGUN, moved, Hinted(6), Ticked(95), policy=policy)
+
+    assert state.reason == "distributed has not moved for 90 s"
+    assert done[-1] == Record(1)
+
+
+def test_a_phase_that_moves_is_slow_and_not_hung() -> None:
+    policy = replace(POLICY, quiet_weights=30)
+    signs = [Stirred(float(now), 1, "weights") for now in range(5, 95, 20)]
+
+    assert isinstance(play(BEGUN, *signs, Hinted(90), Ticked(99), policy=policy)[0], Starting)
+
+
+def test_stacks_that_do_not_come_are_not_waited_for() -> None:
+    state, done = play(BEGUN, Hinted(1), Ticked(100.0), Ticked(159.9))
+    assert done.count(Kill()) == 0
+
+    assert step(state, Ticked(160.0), POLICY)[1] == (Kill(),)
+
+
+def test_a_stop_does_not_wait_for_stacks() -> None:
+    state, done = play(BEGUN, Hinted(1), Ticked(100.0), stop(101), killed(102))
+
+    assert done[-1] == Kill()
+    assert isinstance(state, Ended)
+
+
+def test_a_dead_rank_takes_the_others_along() -> None:
+    state, done = play(BEGUN, ANSWERED, Lost(3, 1, "sglang::scheduler_TP3"))
+
+    assert done[-1] == Kill()
+    state, _ = step(state, killed(3.1), POLICY)
+    assert isinstance(state, Starting)
+    assert state.reason == "after: sglang::scheduler_TP3 died"
+
+
+@pytest.mark.parametrize("before", [(), (ANSWERED, killed(2))])
+def test_what_would_fail_again_is_not_tried_again(before: tuple[Event, ...]) -> None:
+    no = Gone(4, -9, "was killed", "no-memory-for-kv: nothing left", Fate.NEVER)
+    for history in ((no,), (Lost(3.5, 2 if before else 1, "sglang::scheduler_TP0"), no)):
+        state, _ = play(BEGUN, *before, *history)
+
+        assert isinstance(state, Ended)
+        assert state.failed
+        assert "not tried again" in state.reason
+
+
+def test_a_ready_server_is_tried_again_even_after_what_would_be_final_at_a_start() -> None:
+    state, _ = play(BEGUN, ANSWERED, Gone(4, -9, "was killed", "disk-full: a disk is full", Fate.NEVER))
+
+    assert isinstance(state, Starting)
+
+
+def test_what_needs_a_reboot_is_never_tried_again() -> None:
+    dead = Gone(4, -9, "was killed (gpu-fell-off-bus)", "gpu-fell-off-bus", Fate.REBOOT)
+    state, _ = play(BEGUN, ANSWERED, dead)
+
+    assert isinstance(state, Ended)
+    assert state.reason == "was killed (gpu-fell-off-bus); the host must be rebooted first"
+
+
+def test_a_gpu_that_fell_off_the_bus_ends_it() -> None:
+    state, done = play(BEGUN, ANSWERED, Struck(3, "GPU 3 fell off the bus: reboot"))
     assert done[-1] == Kill()
 
-    state, _ = step(state, killed(101), POLICY)
-    assert isinstance(state, Backoff)
-    assert state.reason == "not ready within 100 s"
+    state, _ = step(state, killed(4), POLICY)
+    assert state == Ended(state.past, "GPU 3 fell off the bus: reboot; not tried again", failed=True)
+
+
+def test_a_start_whose_port_is_gone_is_over() -> None:
+    state, done = play(BEGUN, Doomed(3, 1, "error while attempting to bind"), killed(3.1))
+
+    assert done[1:] == [Kill(), Launch(2)]
+    assert isinstance(state, Starting)
+
+
+def test_wrong_output_is_never_called_ready() -> None:
+    policy = replace(POLICY, smoke=True)
+    wrong = Examined(2, 1, ok=False, detail="the answer is empty")
+    state, done = play(BEGUN, ANSWERED, wrong, killed(3), policy=policy)
+
+    assert done == [Launch(1), Examine(1), Kill()]
+    assert isinstance(state, Ended)
+    assert state.reason == "wrong output: the answer is empty; not tried again"
+
+
+def test_what_once_was_right_may_be_right_again() -> None:
+    policy = replace(POLICY, smoke=True)
+    right = (ANSWERED, Examined(2, 1, ok=True, detail="5 answers are sane"))
+    again = (killed(3), Probed(4, 2, ok=True), Examined(5, 2, ok=False, detail="garbage"), killed(6))
+    state, _ = play(BEGUN, *right, policy=policy)
+    assert isinstance(state, Ready)
+    assert state.reason == "generated 1 token, 5 answers are sane"
+
+    assert isinstance(play(BEGUN, *right, *again, policy=policy)[0], Backoff)
+
+
+def test_a_smoke_test_without_an_end_is_a_hang() -> None:
+    policy = replace(POLICY, smoke=True, quiet_warmup=50)
+
+    assert play(BEGUN, ANSWERED, Ticked(51), policy=policy)[1][-1] == Record(1)
 
 
 def test_misses_in_a_row_are_a_death() -> None:
@@ -163,8 +302,35 @@ def test_misses_in_a_row_are_a_death() -> None:
     assert state.reason == "1 of 2 health checks failed: 503"
     state, actions = step(state, Probed(13, 1, ok=False, detail="503"), POLICY)
 
-    assert actions == (Kill(),)
-    assert state.reason == "2 health checks in a row failed, the last one: 503"
+    assert actions == (Record(1),)
+    assert state.reason == "2 health checks in a row failed, the last one: 503; no work for 12 s"
+
+
+def test_misses_alone_kill_nobody_who_works() -> None:
+    works = Stirred(12, 1, "warmup")
+    state, _ = play(BEGUN, ANSWERED, Ticked(6), MISS, Ticked(12), works, Probed(13, 1, ok=False), Ticked(14))
+
+    assert isinstance(state, Ready)
+    assert state.misses == 2
+
+
+def test_a_long_prefill_may_be_silent() -> None:
+    begun = Stirred(5, 1, "warmup", until=300)
+    misses = [event for now in range(6, 290, 2) for event in (Ticked(now), Probed(now + 1, 1, ok=False))]
+    state, done = play(BEGUN, ANSWERED, begun, *misses)
+
+    assert isinstance(state, Ready)
+    assert Record(1) not in done
+
+
+def test_an_excuse_is_no_miss() -> None:
+    paused = [
+        event for now in range(6, 900, 6) for event in (Ticked(now), replace(MISS, now=now + 1.0, excuse="p"))
+    ]
+    state, _ = play(BEGUN, ANSWERED, *paused)
+
+    assert isinstance(state, Ready)
+    assert (state.misses, state.reason) == (0, "no answer, but p")
 
 
 def test_one_answer_forgives_all_misses() -> None:
@@ -176,7 +342,7 @@ def test_one_answer_forgives_all_misses() -> None:
 
 
 def test_an_answer_meant_for_an_earlier_run_is_ignored() -> None:
-    before, _ = play(BEGUN, Hinted(0.5), killed(1), Ticked(2))
+    before, _ = play(BEGUN, Hinted(0.5), killed(1))
     after, actions = step(before, ANSWERED, POLICY)
 
     assert (after, actions) == (before, ())
@@ -204,11 +370,11 @@ def test_a_second_stop_kills_at_once() -> None:
 
 
 def test_a_stop_while_it_waits_ends_it_at_once() -> None:
-    state, done = play(BEGUN, killed(1), stop(1.5))
+    state, done = play(BEGUN, killed(1), killed(1.2), stop(1.5))
 
     assert isinstance(state, Ended)
     assert not state.failed
-    assert done == [Launch(1)]
+    assert done == [Launch(1), Launch(2)]
 
 
 def test_a_restart_drains_is_no_death_and_reads_the_plan_again() -> None:
@@ -228,14 +394,14 @@ def test_a_stop_wins_over_a_restart() -> None:
 
 
 def test_a_restart_while_it_waits_is_immediate() -> None:
-    _, done = play(BEGUN, killed(1), Asked(1.1, Wish.RESTART, "SIGUSR1"))
+    _, done = play(BEGUN, killed(1), killed(1.05), Asked(1.1, Wish.RESTART, "SIGUSR1"))
 
-    assert done[-1] == Launch(2, fresh=True)
+    assert done[-1] == Launch(3, fresh=True)
 
 
 @pytest.mark.parametrize("status", [0, None, -15])
 def test_only_a_no_of_its_own_is_final_before_it_is_ready(status: int | None) -> None:
-    assert isinstance(play(BEGUN, Gone(1.0, status, "left"))[0], Backoff)
+    assert isinstance(play(BEGUN, Gone(1.0, status, "left"))[0], Starting)
 
 
 def test_a_stubborn_server_is_said_to_be_one() -> None:
@@ -251,10 +417,11 @@ DUE: list[tuple[tuple[Event, ...], float]] = [
     ((BEGUN, Ticked(0.5), Probed(3.0, 1, ok=False)), 3.5),
     ((BEGUN, Ticked(0.5), Hinted(2.9), Probed(3.0, 1, ok=False)), 3.05),
     ((BEGUN, ANSWERED), 6.0),
-    ((BEGUN, ANSWERED, Ticked(6), MISS), 12.0),
+    ((BEGUN, ANSWERED, Ticked(6), MISS), 8.0),
     ((BEGUN, ANSWERED, stop(2)), 12.0),
-    ((BEGUN, killed(1)), 2.0),
-    ((BEGUN, killed(1), Ticked(2), killed(3)), 5.0),
+    ((BEGUN, killed(1), killed(2)), 3.0),
+    ((BEGUN, Hinted(1), Stirred(2, 1, "distributed")), 92.0),
+    ((BEGUN, Hinted(1), Ticked(100)), 160.0),
 ]
 
 
@@ -275,9 +442,7 @@ def test_there_is_nothing_to_wake_for_while_an_answer_or_the_end_is_due(events: 
 
 
 def test_an_answer_of_an_earlier_run_forgives_no_miss() -> None:
-    missed, _ = play(
-        BEGUN, ANSWERED, killed(2), Ticked(3), Probed(4, 2, ok=True), Ticked(9), Probed(10, 2, ok=False)
-    )
+    missed, _ = play(BEGUN, ANSWERED, killed(2), Probed(4, 2, ok=True), Ticked(9), Probed(10, 2, ok=False))
 
     assert step(missed, Probed(11, 1, ok=True), POLICY) == (missed, ())
 
@@ -288,7 +453,10 @@ def test_a_stop_before_the_first_launch_is_the_end() -> None:
 
 HAPPENINGS = st.lists(
     st.tuples(
-        st.sampled_from(["tick", "tick", "gone", "no", "hint", "yes", "miss", "stale", "stop", "restart", "wake"]),
+        st.sampled_from(
+            "tick tick gone no final reboot hint yes miss stale stop restart wake wake lost stir kept sane insane "
+            "struck doomed excused".split()
+        ),
         st.floats(0.01, 60),
     ),
     max_size=60,
@@ -303,17 +471,39 @@ POLICIES = st.builds(
     window=st.floats(1, 500),
     pause=st.floats(0, 10),
     pause_max=st.floats(0, 100),
+    silent_after=st.floats(0.1, 60),
+    quiet_process=st.floats(1, 60),
+    quiet_warmup=st.floats(1, 60),
+    smoke=st.booleans(),
 )
 
 
 def happen(what: str, now: float, state: State) -> Event:
     """The event of that name, if the world can bring it about in this state; else time passes."""
-    run, alive = state.past.run, isinstance(state, Starting | Ready | Stopping)
+    run, alive = state.past.run, isinstance(state, Starting | Proving | Ready | Stopping)
     match what:
         case "gone" if alive:
             return killed(now)
         case "no" if alive:
             return Gone(now, 1, "exited with status 1")
+        case "final" if alive:
+            return Gone(now, -9, "was killed by SIGKILL", "no-memory-for-kv", Fate.NEVER)
+        case "reboot" if alive:
+            return Gone(now, -9, "was killed by SIGKILL", "gpu-fell-off-bus", Fate.REBOOT)
+        case "lost" if alive:
+            return Lost(now, run, "sglang::scheduler_TP1")
+        case "stir" if alive:
+            return Stirred(now, run, "weights")
+        case "kept" if alive:
+            return Recorded(now, run, "spins")
+        case "sane" | "insane" if alive:
+            return Examined(now, run, what == "sane", what)
+        case "struck":
+            return Struck(now, "a GPU fell off the bus")
+        case "doomed" if alive:
+            return Doomed(now, run, "the port is taken")
+        case "excused" if alive:
+            return Probed(now, run, ok=False, excuse="paused")
         case "hint" if alive:
             return Hinted(now)
         case "yes" | "miss":
@@ -357,7 +547,7 @@ def test_laws_of_every_life(happenings: list[tuple[str, float]], policy: Policy)
         if Kill() in actions:
             assert state.past.run not in killed_in, "killed twice"
             killed_in.add(state.past.run)
-        if any(isinstance(action, Kill | Terminate | Probe) for action in actions):
+        if any(isinstance(action, Kill | Terminate | Probe | Record | Examine) for action in actions):
             assert lives, "something was asked of a server that is not there"
         assert isinstance(state, Ended) or len(state.past.deaths) <= policy.deaths, "budget overdrawn"
         assert lives or isinstance(state, Ended | Backoff), "waits for a server that is not there"
@@ -389,7 +579,8 @@ def test_every_event_has_an_answer_in_every_state(event: Event) -> None:
     for state in (
         Idle(),
         Starting(past, "", 0.0),
-        Ready(past, "", 5.0),
+        Proving(past, "", 0.0, ""),
+        Ready(past, "", 5.0, 5.0),
         Backoff(past, "", 9.0),
         Ended(past, ""),
         play(BEGUN, stop(0.5))[0],
@@ -402,15 +593,24 @@ PASTS = st.builds(
 )
 STATES = st.one_of(
     st.builds(Idle, past=PASTS),
-    st.builds(Starting, PASTS, st.text(), TIMES, st.booleans(), TIMES),
-    st.builds(Ready, PASTS, st.text(), TIMES, st.booleans(), st.integers(0, 5)),
-    st.builds(Stopping, PASTS, st.text(), TIMES, st.sampled_from(Then), st.booleans()),
+    st.builds(Starting, PASTS, st.text(), TIMES, st.sampled_from(list(PHASES)), TIMES, st.booleans(), TIMES),
+    st.builds(Proving, PASTS, st.text(), TIMES, st.text()),
+    st.builds(Ready, PASTS, st.text(), TIMES, TIMES, st.booleans(), st.integers(0, 5)),
+    st.builds(Stopping, PASTS, st.text(), TIMES, st.sampled_from(Then), st.booleans(), st.booleans()),
     st.builds(Backoff, PASTS, st.text(), TIMES),
     st.builds(Ended, PASTS, st.text(), st.booleans()),
 )
 EVENTS = st.one_of(
     st.builds(Begun, TIMES),
-    st.builds(Gone, TIMES, st.none() | st.integers(-64, 255), st.text(), st.none() | st.text()),
+    st.builds(
+        Gone, TIMES, st.none() | st.integers(-64, 255), st.text(), st.none() | st.text(), st.sampled_from(Fate)
+    ),
+    st.builds(Lost, TIMES, st.integers(-1, 4), st.text()),
+    st.builds(Stirred, TIMES, st.integers(-1, 4), st.sampled_from([*PHASES, "?"]), TIMES),
+    st.builds(Recorded, TIMES, st.integers(-1, 4), st.text()),
+    st.builds(Examined, TIMES, st.integers(-1, 4), st.booleans(), st.text()),
+    st.builds(Struck, TIMES, st.text()),
+    st.builds(Doomed, TIMES, st.integers(-1, 4), st.text()),
     st.builds(Hinted, TIMES),
     st.builds(Probed, TIMES, st.integers(-1, 4), st.booleans(), st.text()),
     st.builds(Asked, TIMES, st.sampled_from(Wish), st.text()),
@@ -425,7 +625,7 @@ def test_no_event_in_no_state_is_a_traceback(state: State, events: list[Event], 
     for event in events:
         state, actions = step(state, event, policy)
         wake = wakes_at(state, policy)
-        assert all(isinstance(action, Launch | Probe | Terminate | Kill) for action in actions)
+        assert all(isinstance(action, Action) for action in actions)
         assert wake is None or wake == wake
 
 
@@ -438,10 +638,11 @@ def test_the_budget_is_counted_from_what_happened(happenings: list[tuple[str, fl
     for before, event, state, _ in history(happenings, policy):
         served = served or isinstance(state, Ready)
         if isinstance(event, Gone):
-            young = isinstance(before, Starting) and not served
-            says_no = young and bool(event.said or (event.status or 0) > 0)
+            young = isinstance(before, Starting | Proving) or (isinstance(before, Stopping) and not before.again)
+            says_no = not served and event.fate is Fate.AGAIN and bool(event.said or (event.status or 0) > 0)
+            final = event.fate is Fate.REBOOT or (young and (says_no or event.fate is Fate.NEVER))
             asked_for = isinstance(before, Stopping) and before.then is not Then.RETRY
-            if not says_no and not asked_for:
+            if not final and not asked_for:
                 died.append(event.now)
                 recent = [at for at in died if event.now - at < policy.window]
                 assert (len(recent) > policy.deaths) == isinstance(state, Ended)

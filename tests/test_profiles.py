@@ -81,7 +81,7 @@ def test_defaults_lie_below_every_profile(home: Home) -> None:
     home.write("p", MODEL + "[supervision]\npause = 7")
     profile = home.compose("p").profile
 
-    assert profile.supervision.policy() == Policy(pause=7)
+    assert profile.policy() == Policy(pause=7)
     assert (profile.flags.host, profile.flags.port) == ("127.0.0.1", 30000)
 
 

@@ -101,7 +101,7 @@ def test_a_server_that_stops_answering_is_restarted(world: World) -> None:
     world.until_state("ready")
 
     stopping = next(e for e in world.events() if e["state"] == "stopping")
-    assert stopping["reason"] == "2 health checks in a row failed, the last one: /health says 503: {}"
+    assert " health checks in a row failed, the last one: /health says 503: {}; no work for " in stopping["reason"]
 
 
 def test_the_budget_of_deaths_is_kept(world: World) -> None:
@@ -131,7 +131,7 @@ def test_bad_arguments_are_not_tried_again(world: World) -> None:
     assert up.returncode == 1
     seen = world.status()
     assert seen["state"] == "failed"
-    assert seen["last_error"] == "sglang serve: error: unrecognized arguments: --no-such-option"
+    assert seen["last_error"].startswith("bad-option: ")
     assert "not tried again" in seen["reason"]
     assert "unrecognized arguments: --no-such-option" in up.stderr
 
@@ -141,7 +141,7 @@ def test_a_start_that_hangs_is_given_up(world: World) -> None:
     world.faults(hang_at="load")
 
     assert world.run("up", "-p", "stub", "-d").returncode == 1
-    assert world.status()["reason"].startswith("not ready within 0.8 s; 1 deaths")
+    assert world.status()["reason"].startswith("not ready within 0.8 s: ")
     assert not world.processes()
 
 
@@ -421,7 +421,7 @@ def test_time_of_the_start_is_kept(world: World) -> None:
     began = time.monotonic()
     seconds = world.status()["start"]["seconds"]
 
-    assert list(seconds) == ["process", "distributed", "weights", "kv", "warmup"]
+    assert list(seconds) == ["process", "distributed", "weights", "kv", "warmup", "smoke"]
     assert 0 < sum(seconds.values()) < began
 
 

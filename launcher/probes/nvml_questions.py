@@ -60,7 +60,8 @@ def _virtualization(device: Any) -> str:
     return _of(VIRTUALIZATION, nvml.nvmlDeviceGetVirtualizationMode(device))
 
 
-def _bdf(device: Any) -> str:
+def bdf_of(device: Any) -> str:
+    """Its PCI address as the kernel writes it: "0000:61:00.0"."""
     # "00000000:61:00.0": the kernel writes four digits of a domain, more only where there are more.
     domain, _, rest = str(nvml.nvmlDeviceGetPciInfo(device).busId).lower().partition(":")
     return f"{int(domain, 16):04x}:{rest}"
@@ -142,7 +143,7 @@ Question = tuple[str, str, Callable[[Any], Any]]
 IDENTITY: tuple[Question, ...] = (
     ("name", "nvmlDeviceGetName", nvml.nvmlDeviceGetName),
     ("uuid", "nvmlDeviceGetUUID", nvml.nvmlDeviceGetUUID),
-    ("bdf", "nvmlDeviceGetPciInfo", _bdf),
+    ("bdf", "nvmlDeviceGetPciInfo", bdf_of),
     ("capability", "nvmlDeviceGetCudaComputeCapability", _capability),
     ("architecture", "nvmlDeviceGetArchitecture", _architecture),
 )

@@ -10,6 +10,10 @@ Faults come from the JSON file in $STUB_FAULTS, read again at each step so that 
     escape: true                          one rank in a session of its own, one double-forked, one stopped
     lines: [...]                          extra log lines while loading
     record: path                          write argv and environment there as JSON
+    answer: text                          what chat answers to every question
+    loads: [...]                          what /v1/loads says
+    paused: true                          as after /pause_generation
+    reply: {path: status}                 the status of an endpoint
 """
 
 import argparse
@@ -91,13 +95,53 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/health":
             hang("health")
-        if self.allowed():
-            self.answer({}, fault("health_status", 200))
+        paused = fault("paused")
+        if not self.allowed():
+            return
+        if self.path == "/v1/loads":
+            self.answer({"loads": fault("loads", [])})
+        elif self.path in fault("reply", {}):
+            self.answer({}, fault("reply")[self.path])
+        elif self.path == "/ready":
+            self.answer({}, 503 if paused else 200)
+        elif self.path == "/health":
+            self.answer({}, 503 if paused else fault("health_status", 200))
+        else:
+            self.answer({})
 
     def do_POST(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.allowed():
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
+        if not self.allowed():
+            return
+        if self.path == "/generate":
+            hang("generate")
+            time.sleep(fault("generate_seconds", 0))
             self.answer({"text": "x", "meta_info": {"completion_tokens": fault("tokens", 1)}})
+        else:
+            hang("chat")
+            self.chat(body)
+
+    def chat(self, body):
+        text = fault("answer", said(body["messages"][-1]["content"]))
+        if not body.get("stream"):
+            message = {"role": "assistant", "content": text}
+            self.answer({"choices": [{"message": message}], "usage": {"completion_tokens": len(text.split())}})
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        text = fault("stream", text)
+        for piece in (text[:2], text[2:]):
+            chunk = json.dumps({"choices": [{"delta": {"content": piece}}]})
+            self.wfile.write(f"data: {chunk}\n\n".encode())
+        self.wfile.write(b"data: [DONE]\n\n")
+
+
+def said(question):
+    """What a sane model answers."""
+    known = {"capital": "Paris", "17": "42", "days": "Monday, Tuesday, Wednesday, Thursday, Friday"}
+    return next((answer for word, answer in known.items() if word in question), "I do not know.")
 
 
 def key_of(config):

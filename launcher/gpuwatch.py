@@ -1,0 +1,108 @@
+"""The GPUs while a model is served: a child watches them (`probes/gpu_watch.py`), this takes in what it tells."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from launcher.diagnose import diagnose
+
+ROOM = 1 << 30  # bytes a GPU may hold more than before, and its memory still counts as given back
+
+
+class GpuWatch:
+    """The child and the last that it told. It costs nothing when there are no GPUs to watch."""
+
+    def __init__(self) -> None:
+        self.gpus: list[dict[str, Any]] = []
+        self.before: dict[str, int] | None = None  # bytes in use on each GPU when nothing was launched yet
+        self._rest = b""
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "launcher.probes.gpu_watch"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self._child.stdout is not None
+        self.output = self._child.stdout.fileno()
+        os.set_blocking(self.output, False)
+
+    @property
+    def pid(self) -> int:
+        """The child's."""
+        return self._child.pid
+
+    def hear(self) -> Iterator[dict[str, Any]]:
+        """What it told since: faults and kernel lines; samples are taken in. Raises EOFError when it is gone."""
+        try:
+            piece = os.read(self.output, 1 << 16)
+        except BlockingIOError:
+            return
+        if not piece:
+            raise EOFError
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                told = json.loads(line)
+                if "gpus" in told:
+                    self.gpus = told["gpus"]
+                else:
+                    yield told
+
+    def poke(self) -> None:
+        """Ask for a sample at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._child.send_signal(signal.SIGUSR1)
+
+    def remember(self) -> None:
+        """Take the memory that is in use now for what others hold."""
+        if self.gpus:
+            self.before = {gpu["bdf"]: gpu["used"] or 0 for gpu in self.gpus}
+
+    def still_held(self) -> str | None:
+        """The GPU whose memory is not back yet, in words."""
+        for gpu in self.gpus if self.before is not None else ():
+            more = (gpu["used"] or 0) - self.before.get(gpu["bdf"], 0) if self.before else 0
+            if more > ROOM:
+                return f"GPU {gpu['index']} still holds {more / 2**30:.1f} GiB"
+        return None
+
+    def is_ours(self, bdf: str | None, members: set[int], wanted: int) -> bool:
+        """Whether a GPU serves this model: one of its processes computes there, or the model takes them all."""
+        if wanted >= len(self.gpus):
+            return True
+        return any(gpu["bdf"] == bdf and members & set(gpu["pids"]) for gpu in self.gpus)
+
+    def close(self) -> None:
+        """Let the child go, without waiting for one that the driver holds."""
+        self._child.kill()
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(1)
+
+
+def line_of(told: dict[str, Any]) -> str:
+    """What it told as the kernel writes it, so that one table of signatures judges both."""
+    if "kernel" in told:
+        return str(told["kernel"])
+    return f"NVRM: Xid (PCI:{told.get('bdf')}): {told.get('xid')}, as NVML tells it of GPU {told.get('gpu')}"
+
+
+def address_in(line: str) -> str | None:
+    """The GPU that a kernel line is about: "Xid (PCI:0000:61:00): 79" leaves the function out."""
+    found = re.search(r"PCI:([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})", line)
+    return f"{found[1]}.0" if found else None
+
+
+def fatal(line: str) -> str | None:
+    """What no restart mends, in words; None for a line that is no such thing."""
+    found = diagnose([line])
+    return f"{found.what}: {found.fix}" if found.is_known and found.then == "reboot" else None

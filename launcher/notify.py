@@ -1,0 +1,33 @@
+"""systemd's notification protocol (sd_notify(3)): ready, status, watchdog, more time. Silent without systemd."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+
+# What systemd gives to the launcher alone: a server that inherits it could answer in the launcher's name.
+PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY", "LISTEN_FDS", "LISTEN_PID")
+
+
+class Notifier:
+    """Talks to the service manager that `environ` names, if there is one."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._address = environ.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if self._address else None
+        mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        usec = environ.get("WATCHDOG_USEC", "")
+        #: Seconds between the signs of life that the watchdog wants: half of its patience; None without one.
+        self.every = int(usec) / 2e6 if usec.isdigit() and mine and self._socket else None
+
+    def tell(self, *words: str) -> None:
+        """Send `READY=1`, `STATUS=...` and the like. Never raises, and never waits."""
+        if self._socket:
+            with contextlib.suppress(OSError):
+                self._socket.sendto("\n".join(words).encode(), socket.MSG_DONTWAIT, self._address)
+
+    def extend(self, seconds: float) -> None:
+        """Ask for so much more time for the start or the stop that is under way."""
+        self.tell(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")

@@ -1,0 +1,153 @@
+"""What the GPUs do while a model is served: a program of its own, because a wedged driver never returns.
+
+Lines of JSON on stdout, until stdout is closed or the parent is gone:
+
+    {"gpus": [{"index", "bdf", "used", "total", "utilization", "power", "temperature", "ecc", "pids"}, ...]}
+    {"xid": N, "gpu": index, "bdf": ...}    from NVML's events     {"kernel": line}    of /dev/kmsg, where readable
+    {"end": why}                            NVML is not to be had
+
+Bytes and watts; what a board does not tell is null. SIGUSR1 asks for the first kind at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pynvml as nvml
+
+from launcher.probes.nvml_questions import bdf_of
+
+EVERY = 5.0  # seconds between samples
+WAIT = 250  # milliseconds that one wait for an event lasts
+KERNEL = re.compile(
+    r"NVRM: |nvidia-nvswitch|Out of memory|oom-kill|oom_reaper|segfault at .* in lib(?:nccl|cuda|torch)"
+)
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+
+
+def say(**line: Any) -> None:
+    """One line. A closed stdout ends the program."""
+    os.write(1, json.dumps(line).encode() + b"\n")
+
+
+def ask(question: Callable[[], Any]) -> Any:
+    """The answer, or None where the board has none."""
+    try:
+        return question()
+    except nvml.NVMLError:
+        return None
+
+
+def sample(index: int, handle: Any) -> dict[str, Any]:
+    """What one GPU does now."""
+    memory = ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+    use = ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+    power = ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+    uncorrected = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
+    return {
+        "index": index,
+        "bdf": bdf(handle),
+        "used": memory and int(memory.used),
+        "total": memory and int(memory.total),
+        "utilization": use and int(use.gpu),
+        "power": power and power / 1000,
+        "temperature": ask(lambda: int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))),
+        "ecc": ask(lambda: int(nvml.nvmlDeviceGetTotalEccErrors(handle, *uncorrected))),
+        "pids": [int(p.pid) for p in ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or ()],
+    }
+
+
+def bdf(handle: Any) -> str | None:
+    """Its PCI address as the kernel writes it."""
+    address = ask(partial(bdf_of, handle))
+    return address and str(address)
+
+
+def events(handles: list[Any]) -> Any:
+    """A set of the events that each GPU can tell of, or None."""
+    wanted = nvml.nvmlEventTypeXidCriticalError | nvml.nvmlEventTypeDoubleBitEccError
+    made = ask(nvml.nvmlEventSetCreate)
+    if made is None:
+        return None
+    for handle in handles:
+        can = ask(partial(nvml.nvmlDeviceGetSupportedEventTypes, handle)) or 0
+        if can & wanted:
+            ask(partial(nvml.nvmlDeviceRegisterEvents, handle, can & wanted, made))
+    return made
+
+
+def kernel_log() -> int | None:
+    """The kernel's log from now on, where this user may read it."""
+    try:
+        log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(log, 0, os.SEEK_END)
+    except OSError:
+        return None
+    return log
+
+
+def read_kernel(log: int) -> None:
+    """Pass on the lines that are about GPUs and memory."""
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        while record := os.read(log, 8192).decode(errors="replace"):
+            if KERNEL.search(record):
+                say(kernel=record.partition(";")[2].splitlines()[0])
+
+
+def wait(made: Any, addresses: dict[str, int]) -> None:
+    """Wait a moment for an event, and tell it."""
+    try:
+        event = nvml.nvmlEventSetWait_v2(made, WAIT)
+    except nvml.NVMLError as error:
+        if error.value != nvml.NVML_ERROR_TIMEOUT:
+            time.sleep(WAIT / 1000)
+        return
+    address = bdf(event.device)
+    double = event.eventType == nvml.nvmlEventTypeDoubleBitEccError
+    say(xid=48 if double else int(event.eventData), gpu=addresses.get(address or ""), bdf=address)
+
+
+def main() -> None:
+    """Watch until nobody listens."""
+    parent = os.getppid()
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_NAME, b"glm5-gpuwatch", 0, 0, 0)
+    poked = [True]
+    signal.signal(signal.SIGUSR1, lambda *_: poked.__setitem__(0, True))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides when it ends
+    try:
+        nvml.nvmlInit()
+        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    except nvml.NVMLError as error:
+        return say(end=str(error))
+    addresses = {bdf(handle) or "": index for index, handle in enumerate(handles)}
+    made, log, due = events(handles), kernel_log(), 0.0
+    while os.getppid() == parent:
+        if poked[0] or time.monotonic() >= due:
+            poked[0], due = False, time.monotonic() + EVERY
+            say(gpus=[sample(index, handle) for index, handle in enumerate(handles)])
+        if made is None:
+            time.sleep(WAIT / 1000)
+        else:
+            wait(made, addresses)
+        if log is not None:
+            read_kernel(log)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,127 @@
+"""One run of the server, watched: its session, what it prints, who of it must live, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from launcher import flow, startlog, vitals
+from launcher.diagnose import Diagnosis, diagnose
+from launcher.events import Event, Fate, Gone, Hinted, Lost, Stirred
+from launcher.process import Died, Session
+from launcher.serverlog import ServerLog
+
+LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
+STIR_EVERY = 1.0  # seconds between two words to the machine that it works
+
+Register = Callable[[int, Callable[[], None]], None]
+
+
+@dataclass
+class Run:
+    """Run `number`, from its launch to its last process. Times are monotonic seconds."""
+
+    number: int
+    session: Session
+    log: ServerLog
+    start: startlog.Start
+    kernel: list[str] = field(default_factory=list)  # what the kernel said meanwhile
+    flow: flow.Flow = field(default_factory=flow.Flow)
+    paused: bool = False
+    lost: list[str] = field(default_factory=list)
+    _seen: vitals.Vitals | None = None
+    _still: vitals.Vitals | None = None  # the look since which nothing moved
+    _look_at: float = 0.0
+    _stirred: float = 0.0
+    _watched: dict[int, int] = field(default_factory=dict)  # pid -> pidfd
+
+    # What it prints.
+
+    def read(self, now: float, *, whole: bool = False) -> Iterator[Event]:
+        """Take in what it printed since; with `whole` also a last line without an end."""
+        for piece in self.session.pieces():
+            for line in self.log.feed(piece):
+                yield from self._read_line(line, now)
+        for line in self.log.flush() if whole else ():
+            yield from self._read_line(line, now)
+
+    def _read_line(self, line: str, now: float) -> Iterator[Event]:
+        before = self.start
+        self.start = startlog.read(before, line, now)
+        if (paused := flow.pause(line)) is not None:
+            self.paused = paused
+        if self.start.fired_up and not before.fired_up:
+            yield Hinted(now)
+        patience = flow.work(line)
+        # While it starts any line is a sign of life; when it serves, only one that tells of work.
+        sign = patience is not None or not self.start.fired_up
+        if sign and (before.phase != self.start.phase or patience or now - self._stirred >= STIR_EVERY):
+            self._stirred = now
+            yield Stirred(now, self.number, self.start.phase, now + (patience or 0.0))
+
+    # What its processes do.
+
+    def look(self, now: float) -> Iterator[Event]:
+        """Look at the processes of a start when it is time, and tell whether they move."""
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY
+        before, self._seen = self._seen, vitals.look(self.session.members(), now)
+        if before is None or vitals.signs(before, self._seen, self.start.phase):
+            self._still = self._seen
+            yield Stirred(now, self.number, self.start.phase)
+
+    def finding(self, now: float) -> str:
+        """What the processes did since nothing moved, in words."""
+        seen = vitals.look(self.session.members(), now)
+        return vitals.finding(self._still or self._seen or seen, seen)
+
+    def watch(self, register: Register, feed: Callable[[Event], None]) -> None:
+        """Have the kernel tell at once when a process dies that the server cannot live without."""
+        for pid in self.session.members():
+            if pid not in self._watched and vitals.name_of(pid).startswith(vitals.TITLE):
+                with contextlib.suppress(OSError):
+                    self._watched[pid] = os.pidfd_open(pid)
+                    name = vitals.name_of(pid)
+                    register(self._watched[pid], lambda name=name: feed(self._died(name)))  # type: ignore[misc]
+
+    def _died(self, name: str) -> Lost:
+        self.lost.append(name)
+        return Lost(time.monotonic(), self.number, name)
+
+    def excuse(self) -> str:
+        """Why it need not answer now: it is paused, under a debugger, or compiles; empty if nothing excuses it."""
+        if self.paused:
+            return "generation is paused"
+        return vitals.excuse(vitals.look(self.session.members(), time.monotonic())) or ""
+
+    def stuck(self, loads: Sequence[Mapping[str, Any]], now: float, silent_after: float) -> str | None:
+        """Whether a replica has requests and moves nothing, by one more answer of `/v1/loads`."""
+        self.flow = flow.heard(self.flow, loads, now)
+        return self.flow.stuck(now, silent_after)
+
+    # How it ended.
+
+    def forget(self, unregister: Callable[[int], object]) -> None:
+        """Watch nobody any more."""
+        for pidfd in self._watched.values():
+            unregister(pidfd)
+            os.close(pidfd)
+        self._watched.clear()
+
+    def close(self, spare: int, now: float) -> tuple[Died, str | None, Diagnosis]:
+        """How it ended: by which status, with which error in its own words, and why, as far as is known."""
+        died = self.session.close(spare)
+        return died, startlog.cause(self.start, now), diagnose([*self.kernel, *self.log.tail])
+
+    def gone(self, died: Died, error: str | None, why: Diagnosis, now: float) -> Gone:
+        """The event for the machine. Old complaints in the log of a server that served are not why it died."""
+        fate = Fate(why.then) if why.is_known and (error or not self.start.fired_up) else Fate.AGAIN
+        said = (why.in_short if why.is_known else None) if fate is not Fate.AGAIN else None
+        said = said or (why.in_short if why.is_known and error else error)
+        how = f"{died.how} ({said})" if said else died.how
+        return Gone(now, died.status, how, said, fate)

@@ -1,0 +1,190 @@
+"""Is what it generates right? A few questions at temperature 0, before a server is called ready.
+
+Up is not right: garbled, repeated and one-token output all pass /health. SGLang's parsers are asked, too:
+reasoning must be apart from content, a tool call parsed, a stream must add up to the answer.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.health import LOOPBACK, Server
+
+ENOUGH = 512  # tokens for an answer, reasoning included
+CEILING = 16  # tokens of the answer that is cut
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Whether it passed; what was found wrong, or how much was asked; the seconds that it took.
+
+    A server that could not be talked to was not `ok`, but said nothing wrong either: it was `unreachable`.
+    """
+
+    ok: bool
+    detail: str
+    seconds: float
+    unreachable: bool = False
+
+
+class WrongError(Exception):
+    """What the server said is not what a healthy one says."""
+
+
+def examine(server: Server, model: str, smoke: Mapping[str, Any], parsers: frozenset[str]) -> Result:
+    """Ask everything; the first wrong answer ends it. `parsers`: of "reasoning" and "tools", those that are on.
+
+    Never raises: a server that does not answer has not passed.
+    """
+    began = time.monotonic()
+    asked = 0
+    try:
+        for _ in _questions(Client(server, model, float(smoke["within"])), smoke["questions"], parsers):
+            asked += 1
+    except WrongError as wrong:
+        return Result(False, str(wrong), time.monotonic() - began)
+    except TimeoutError:
+        return Result(False, f"no answer within {smoke['within']:g} s", time.monotonic() - began)
+    except (OSError, http.client.HTTPException) as error:
+        return Result(False, f"{type(error).__name__}: {error}", time.monotonic() - began, unreachable=True)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        return Result(False, f"an answer that is none: {type(error).__name__} {error}", time.monotonic() - began)
+    return Result(True, f"{asked} answers are sane", time.monotonic() - began)
+
+
+def _questions(client: Client, questions: list[dict[str, str]], parsers: frozenset[str]) -> Iterator[None]:
+    for question in questions:
+        answer = client.chat(question["ask"])
+        said = _text(answer)
+        _sane(question["ask"], said, answer)
+        if not re.search(question["expect"], said, re.IGNORECASE | re.DOTALL):
+            raise WrongError(f"asked {question['ask']!r}, wanted {question['expect']!r}, got {said[:120]!r}")
+        yield
+    if questions:
+        _streamed(client, questions[0]["ask"])
+        yield
+        _cut(client, questions[0]["ask"], parsers)
+        yield
+    if "tools" in parsers:
+        _tool_call(client)
+        yield
+
+
+def explained(detail: str, suspects: Sequence[str]) -> str:
+    """What was found wrong, with what is known to make a plan like this one go wrong."""
+    return f"{detail}; known causes for this plan: {'; '.join(suspects)}" if suspects else detail
+
+
+def _sane(ask: str, said: str, answer: Mapping[str, Any]) -> None:
+    tokens = int(answer.get("usage", {}).get("completion_tokens", 2))
+    if not said.strip():
+        raise WrongError(f"asked {ask!r}, the answer is empty after {tokens} tokens")
+    if re.search(r"</?think>", said):
+        raise WrongError(f"reasoning is in the answer: {said[:80]!r}")
+    if fault := garbage(said):
+        raise WrongError(f"asked {ask!r}, the answer is {fault}: {said[:80]!r}")
+
+
+def garbage(text: str) -> str | None:
+    """Why a text is no text, in words; None when it looks like one."""
+    if "\ufffd" in text:
+        return "broken UTF-8"
+    odd = sum(unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") and char not in "\n\t\r" for char in text)
+    if odd:
+        return "control characters"
+    words = text.split()
+    if len(words) >= 8 and len(set(words)) <= max(1, len(words) // 8):
+        return "the same words again and again"
+    if re.search(r"(.{1,8}?)\1{11,}", text, re.DOTALL):
+        return "the same letters again and again"
+    scripts = {unicodedata.name(char, "?").split()[0] for char in text if char.isalpha()}
+    if len(scripts) > 3:
+        return f"a mixture of {len(scripts)} scripts"
+    return None
+
+
+def _streamed(client: Client, ask: str) -> None:
+    """A stream must add up. Batches may change a late digit, so a difference counts when it comes twice."""
+    for attempt in (1, 2):
+        whole, pieces = _text(client.chat(ask)), client.stream(ask)
+        if whole.strip() == pieces.strip():
+            return
+        if attempt == 2:
+            raise WrongError(f"a streamed answer differs: {pieces[:80]!r}, unstreamed {whole[:80]!r}")
+
+
+def _cut(client: Client, ask: str, parsers: frozenset[str]) -> None:
+    """At a token ceiling, an answer without reasoning has content: parsers have swallowed it all as reasoning."""
+    quiet: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}} if "reasoning" in parsers else {}
+    answer = client.chat(ask, max_tokens=CEILING, **quiet)
+    if not _text(answer).strip():
+        raise WrongError(f"an answer cut at {CEILING} tokens has no content")
+
+
+def _tool_call(client: Client) -> None:
+    answer = client.chat("What is the weather in Paris? Use the tool.", tools=[TOOL])
+    calls = answer["choices"][0]["message"].get("tool_calls") or []
+    if not calls:
+        raise WrongError(f"a tool call was not parsed: {_text(answer)[:80]!r}")
+    call = calls[0]["function"]
+    if call["name"] != "get_weather" or not isinstance(json.loads(call["arguments"]), dict):
+        raise WrongError(f"a tool call came out wrong: {call}")
+
+
+def _text(answer: Mapping[str, Any]) -> str:
+    return str(answer["choices"][0]["message"].get("content") or "")
+
+
+class Client:
+    """Chat with one server; each answer within so many seconds."""
+
+    def __init__(self, server: Server, model: str, within: float) -> None:
+        self.server, self.model, self.within = server, model, within
+
+    def chat(self, ask: str, **more: Any) -> dict[str, Any]:
+        """The whole answer. Raises WrongError when the server refuses the question."""
+        return dict(json.loads(self._post(ask, more)))
+
+    def stream(self, ask: str) -> str:
+        """The content of a streamed answer, put together."""
+        said = []
+        for line in self._post(ask, {"stream": True}).splitlines():
+            if line.startswith(b"data: {"):
+                for choice in json.loads(line[6:])["choices"]:
+                    said.append(choice["delta"].get("content") or "")
+        return "".join(said)
+
+    def _post(self, ask: str, more: Mapping[str, Any]) -> bytes:
+        body = {"model": self.model, "messages": [{"role": "user", "content": ask}], "temperature": 0}
+        headers = {"Content-Type": "application/json"}
+        if self.server.key:
+            headers["Authorization"] = f"Bearer {self.server.key}"
+        host = LOOPBACK.get(self.server.host, self.server.host)
+        connection = http.client.HTTPConnection(host, self.server.port, timeout=self.within)
+        try:
+            text = json.dumps({**body, "max_tokens": ENOUGH, **more})
+            connection.request("POST", "/v1/chat/completions", text, headers)
+            response = connection.getresponse()
+            answer = response.read(1 << 22)
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise WrongError(
+                f"/v1/chat/completions says {response.status}: {answer[:160].decode(errors='replace')}"
+            )
+        return answer

@@ -1,0 +1,68 @@
+"""What every process of a hung server is doing, kept before the server is killed.
+
+py-spy reads the stacks from outside: the process itself need not, and cannot, help. What the kernel knows (state,
+where it waits) is kept even where tracing is forbidden.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from launcher.vitals import Member
+
+WITHIN = 20.0  # seconds for one process
+AT_ONCE = 4
+
+
+def keep(path: Path, members: Iterable[Member], engine: str) -> None:
+    """Write the stacks of `members` to `path`; `engine` is the interpreter beside which py-spy may be, too.
+
+    Never raises: a stack that cannot be had is told by its reason.
+    """
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        texts = list(pool.map(lambda member: _of(member, _py_spy(engine)), members))
+    with contextlib.suppress(OSError):
+        path.write_text("\n".join(texts))
+        path.chmod(0o600)
+
+
+def _of(member: Member, py_spy: str | None) -> str:
+    head = f"== {member.name} pid {member.pid} state {member.state} cpu {member.cpu:.1f} s"
+    if (wait := _read(f"/proc/{member.pid}/wchan")) and wait != "0":
+        head += f" waits in {wait}"
+    return f"{head}\n{_dump(member.pid, py_spy)}\n{_read(f'/proc/{member.pid}/stack')}".rstrip() + "\n"
+
+
+def _dump(pid: int, py_spy: str | None) -> str:
+    if py_spy is None:
+        return "no stack: py-spy is not installed"
+    try:
+        done = subprocess.run(
+            [py_spy, "dump", "--nonblocking", "--pid", str(pid)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=WITHIN,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"no stack: {error}"
+    return done.stdout.strip() or f"no stack: {done.stderr.strip()}"
+
+
+def _py_spy(engine: str) -> str | None:
+    beside = [str(Path(python).parent) for python in (sys.executable, engine)]
+    return next((found for place in (*beside, None) if (found := shutil.which("py-spy", path=place))), None)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
