@@ -72,6 +72,13 @@ def in_words(event: Event) -> str | None:
     return None
 
 
+def dated(event: Event) -> str | None:
+    """One line for an event of any day; what has no line of its own is shown as it is."""
+    line = in_words(event)
+    day = str(event.get("time", ""))[:10]
+    return f"{day} {line}" if line else f"{day} {str(event.get('time', ''))[11:19]}  {json.dumps(event)}"
+
+
 def timeline(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
     """The phases of a start in words, with the seconds each took."""
     return [(PHASES.get(phase, phase), took) for phase, took in seconds.items()]

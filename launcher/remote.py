@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from launcher import layers, plan, preflight
 from launcher.errors import Exit, RefusalError
+from launcher.health import Server
 from launcher.instance import Instance, known
-from launcher.keys import withdraw
+from launcher.keys import read_key, withdraw
 from launcher.planning import Aim, targeted
 from launcher.reaper import descendants
 from launcher.resolve import Ask, compose, resolve
+from launcher.smoke import Result, examine, explained
 from launcher.up import read_events, show_until_settled
 
 
@@ -163,3 +166,46 @@ def log_lines(instance: Instance, last: int, *, follow: bool) -> Iterator[str]:
 
 def _tail(text: str, last: int) -> list[str]:
     return text.splitlines()[-last:] if last else []
+
+
+def events(instance: Instance, last: int, kinds: Sequence[str], *, follow: bool) -> Iterator[dict[str, Any]]:
+    """The last events, and with `follow` those to come while a launcher is alive. Raises RefusalError."""
+    if not instance.events.exists():
+        raise RefusalError(
+            f"no events of {instance.name} at {instance.events}",
+            fix=f"`glm5-serve up --profile {instance.name}` writes them",
+            status=Exit.NO,
+        )
+    older = instance.events.with_name("events.jsonl.1")
+    seen = instance.events.stat().st_size
+    text = (older.read_text(errors="replace") if older.exists() else "") + instance.events.read_bytes()[
+        :seen
+    ].decode(errors="replace")
+    told = [event for event in _parsed(text.splitlines()) if not kinds or event.get("event") in kinds]
+    yield from told[-last:] if last else []
+    if follow:
+        for event in read_events(instance.events, seen, instance.is_held):
+            if not kinds or event.get("event") in kinds:
+                yield event
+
+
+def _parsed(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with contextlib.suppress(ValueError):  # a full disk cuts lines short
+            event = json.loads(line)
+            if isinstance(event, dict):
+                yield event
+
+
+def smoke(instance: Instance) -> Result:
+    """Ask a running server its questions. Raises RefusalError when it is not up, or its profile asks none."""
+    if not instance.is_held():
+        fix = f"`glm5-serve up --profile {instance.name}`"
+        raise RefusalError(f"{instance.name} is not up", fix=fix, status=Exit.NO)
+    made = plan.loads(instance.plan.read_text())
+    if not made.smoke:
+        fix = "set smoke.enabled = true and its questions, then `glm5-serve restart`"
+        raise RefusalError(f"profile {instance.name} has no smoke test", fix=fix)
+    key = read_key(Path(made.key_file)) if made.key_file else None
+    result = examine(Server(made.host, made.port, key), made.model_name, made.smoke, made.parsers)
+    return result if result.ok else replace(result, detail=explained(result.detail, made.suspects))

@@ -113,6 +113,8 @@ def read_events(path: Path, offset: int, going_on: Callable[[], bool]) -> Iterat
     while True:
         alive = going_on()  # asked first: what was written before the end is still read
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            if path.stat().st_size < offset:
+                offset = 0  # it became events.jsonl.1, and this is a new one
             file.seek(offset)
             piece = file.read()
             offset += len(piece)

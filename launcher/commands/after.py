@@ -1,10 +1,16 @@
-"""What happened: why it died."""
+"""What happened and how it is: why it died, its events, its answers, its figures, and all of it in one archive."""
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import click
 
-from launcher.options import json_option
+from launcher.errors import Exit
+from launcher.instance import state_home
+from launcher.options import json_option, profile_option
 
 
 @click.command("diagnose")
@@ -19,3 +25,76 @@ def diagnose_command(file: str, as_json: bool) -> int:
     from launcher import diagnosescreen
 
     return diagnosescreen.run(file, as_json=as_json)
+
+
+@click.command()
+@profile_option(required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, while it is up.")
+@click.option(
+    "-n", "--last", type=click.IntRange(min=0), default=50, show_default=True, help="How many to begin with."
+)
+@click.option("--kind", multiple=True, metavar="KIND", help="Only events of this kind; may be given again.")
+@json_option
+def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], as_json: bool) -> None:
+    """Print what happened: states with reasons and durations, phases, deaths with their cause, smoke tests, GPUs.
+
+    Kinds: state, phase, progress, death, smoke, gpu. docs/events.schema.json has the fields.
+    """
+    from launcher import console, remote
+
+    for event in remote.events(remote.pick(state_home(os.environ), profile), last, kind, follow=follow):
+        line = json.dumps(event) if as_json else console.dated(event)
+        if line is not None:
+            print(line, flush=follow)
+
+
+@click.command("smoke")
+@profile_option(required=False)
+@json_option
+def smoke_command(profile: str | None, as_json: bool) -> int:
+    """Ask a running server the questions of its smoke test; exit 1 if an answer is wrong."""
+    from launcher import remote
+
+    result = remote.smoke(remote.pick(state_home(os.environ), profile))
+    told = {"schema": 1, "ok": result.ok, "detail": result.detail, "seconds": round(result.seconds, 3)}
+    print(json.dumps(told) if as_json else f"{'ok' if result.ok else 'wrong'}  {result.detail}")
+    return Exit.FINE if result.ok else Exit.NO
+
+
+@click.command("metrics")
+@click.option("--listen", metavar="ADDRESS", help="Serve them: 127.0.0.1:9464, or the path of a socket.")
+def metrics_command(listen: str | None) -> None:
+    """Print the figures of every instance for Prometheus, or serve them.
+
+    They cover all instances of this state folder, whether their launcher lives or not.
+    """
+    from launcher import metrics
+
+    if listen is None:
+        print(metrics.text(state_home(os.environ)), end="")
+    else:
+        metrics.serve(state_home(os.environ), listen)
+
+
+@click.command("bundle")
+@profile_option(required=False)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The archive; else glm5-serve-PROFILE-TIME.tar.gz."
+)
+@click.option(
+    "--starts", type=click.IntRange(min=1), default=3, show_default=True, help="Logs of how many starts."
+)
+@json_option
+def bundle_command(profile: str | None, output: Path | None, starts: int, as_json: bool) -> None:
+    """Put all that a bug report needs into one archive: secrets, host names and serial numbers left out.
+
+    Facts, plan with reasons, doctor's findings, events, logs, stacks, diagnosis and kernel lines.
+    """
+    from launcher import bundle, remote
+
+    made = bundle.make(remote.pick(state_home(os.environ), profile), output, starts, os.environ)
+    print(
+        json.dumps({"schema": 1, "bundle": str(made)})
+        if as_json
+        else f"wrote {made}: look into it before you send it"
+    )

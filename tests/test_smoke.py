@@ -1,0 +1,135 @@
+"""The smoke test: what a healthy server says passes, and each known way to be wrong is named."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from conftest import World
+
+from launcher.smoke import garbage
+
+ROOT = Path(__file__).parents[1]
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"answer": ""}, "the answer is empty"),
+    ({"answer": "   \n"}, "the answer is empty"),
+    ({"answer": "!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!"}, "the same letters again and again"),
+    ({"answer": "foo bar " * 20}, "the same"),
+    ({"answer": "P\ufffdris"}, "broken UTF-8"),
+    ({"answer": "Pa\x01ris"}, "control characters"),
+    ({"answer": "Парис Paris 巴黎 パリ باريس"}, "a mixture of"),
+    ({"answer": "<think>it is Paris</think>Paris"}, "reasoning is in the answer"),
+    ({"answer": "Berlin"}, "wanted 'paris'"),
+    ({"stream": "Lyon"}, "a streamed answer differs"),
+]
+
+
+@pytest.mark.parametrize(("fault", "told"), WRONG, ids=[told for _, told in WRONG])
+def test_a_server_that_answers_wrongly_is_not_announced_ready(
+    world: World, fault: dict[str, Any], told: str
+) -> None:
+    world.faults(**fault)
+    up = world.run("up", "-p", "stub", "-d")
+
+    assert up.returncode == 1
+    seen = world.status()
+    assert seen["state"] == "failed"
+    assert seen["reason"].startswith("wrong output: ")
+    assert told in seen["reason"]
+    assert not [e for e in world.events() if e["state"] == "ready"]
+    assert not world.processes()
+    assert [e["ok"] for e in world.events("smoke")] == [False]
+
+
+def test_a_server_that_never_answers_has_not_passed(world: World) -> None:
+    world.write_profile("[smoke]\nwithin = 0.4")
+    world.faults(hang_at="chat")
+
+    assert world.run("up", "-p", "stub", "-d").returncode == 1
+    assert "no answer within 0.4 s" in world.status()["reason"]
+
+
+def test_a_profile_may_ask_its_own_questions_or_none(world: World) -> None:
+    world.faults(answer="Berlin")
+    world.write_profile('[smoke]\nquestions = [{ ask = "capital of Germany?", expect = "^berlin$" }]')
+    assert world.run("up", "-p", "stub", "-d").returncode == 0
+    assert world.run("smoke").stdout == "ok  3 answers are sane\n"
+    world.run("down")
+
+    world.write_profile("[smoke]\nenabled = false")
+    assert world.run("up", "-p", "stub", "-d").returncode == 0
+    assert "smoke" not in world.status()["start"]["seconds"]
+    none = world.run("smoke")
+    assert none.returncode == 78
+    assert "has no smoke test" in none.stderr
+
+
+def test_a_server_that_turns_wrong_is_found_by_the_command(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    world.faults(answer="Berlin")
+    done = world.run("smoke", "--json")
+
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["ok"] is False
+    assert "wanted 'paris'" in told["detail"]
+
+
+def test_a_question_that_is_no_pattern_is_refused(world: World) -> None:
+    world.write_profile('[smoke]\nquestions = [{ ask = "x", expect = "(" }]')
+    refused = world.run("render", "-p", "stub")
+
+    assert refused.returncode == 78
+    assert "not a regular expression" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Paris", "42", "La capitale de la France est Paris.", "巴黎", "ha ha ha", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10"],
+)
+def test_text_is_no_garbage(text: str) -> None:
+    assert garbage(text) is None
+
+
+def test_every_event_keeps_to_the_schema(world: World) -> None:
+    schema = json.loads((ROOT / "docs/events.schema.json").read_text())
+    world.faults(exit_at="serve", exit_code=-9)
+    world.write_profile(deaths=1, pause=0)
+    world.run("up", "-p", "stub", "-d")
+    world.faults()
+    world.run("up", "-p", "stub", "-d", "--json")
+    world.run("down")
+
+    told = [json.loads(line) for line in (world.instance / "events.jsonl").read_text().splitlines()]
+    assert {event["event"] for event in told} >= {"state", "phase", "death", "smoke"}
+    for event in told:
+        jsonschema.validate(event, schema)
+
+
+def test_events_are_shown_filtered_and_followed(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    follow = world.start("events", "-f", "--kind", "state", "--json")
+    world.run("down")
+    said, _ = follow.communicate(timeout=30)
+
+    assert [json.loads(line)["state"] for line in said.splitlines()] == [
+        "starting",
+        "ready",
+        "stopping",
+        "stopped",
+    ]
+    lines = world.run("events", "-n", "2").stdout.splitlines()
+    assert len(lines) == 2
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  stopped ", lines[1])
+    assert json.loads(world.run("events", "--kind", "smoke", "--json").stdout)["ok"] is True
+
+
+def test_events_of_what_was_never_up_are_refused(world: World) -> None:
+    refused = world.run("events", "-p", "stub")
+
+    assert refused.returncode == 1
+    assert "no events of stub" in refused.stderr
