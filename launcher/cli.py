@@ -28,10 +28,8 @@ def cli() -> None:
     """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang, and keep them up."""
 
 
-for part in (choose, host, serve, after):
-    for command in vars(part).values():
-        if isinstance(command, click.Command):
-            cli.add_command(command)
+for command in (*choose.COMMANDS, *host.COMMANDS, *serve.COMMANDS, *after.COMMANDS):
+    cli.add_command(command)
 
 
 @cli.command()

@@ -116,13 +116,26 @@ def _grub(host: Host, ids: Collection[str]) -> str:
     )
 
 
-def _acs(host: Host, ids: Collection[str]) -> str:
+def boot_commands(host: Host, findings: Sequence[Finding]) -> list[str]:
+    """What must be done at each boot, as a unit's ExecStart= has it: redirect bits, kernel settings."""
+    unwell = {found.id for found in findings if found.severity in (Severity.WARN, Severity.FAIL)}
+    acs = _clearing(host) if "acs-redirect" in unwell else []
+    sysctls = [line for id, line in SYSCTL.items() if id in unwell]
+    return [*acs, *(f"sysctl -w {line.replace(' ', '')}" for line in sysctls)]
+
+
+def _clearing(host: Host) -> list[str]:
+    """Clears request and completion redirect, and no other bit, of the bridges where they were seen."""
     bridges = [
         bridge.bdf
         for bridge in above_gpus(host)
         if REDIRECTS & set(bridge.acs.otherwise(()) or ()) and re.fullmatch(r"[0-9a-f:.]+", bridge.bdf)
     ]
-    return ACS.format(commands="\n".join(f"ExecStart=setpci -s {bdf} ECAP_ACS+6.w=0:c" for bdf in bridges))
+    return [f"setpci -s {bdf} ECAP_ACS+6.w=0:c" for bdf in bridges]
+
+
+def _acs(host: Host, ids: Collection[str]) -> str:
+    return ACS.format(commands="\n".join(f"ExecStart={line}" for line in _clearing(host)))
 
 
 def _file(path: str, lines: dict[str, str], then: str = "") -> Callable[[Host, Collection[str]], str]:

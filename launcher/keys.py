@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.errors import RefusalError
@@ -36,13 +37,26 @@ def read_key(path: Path) -> str:
         raise RefusalError(f"cannot read the API key file {path}: {why}", fix=fix) from None
     if text is None:
         raise RefusalError(f"the API key file {path} is not a regular file", fix=fix)
-    if mode & 0o077:
+    if mode & 0o077 and not is_credential(path):
         open_to = stat.filemode(mode)
         raise RefusalError(f"the API key file {path} is open to others ({open_to}), wanted -rw-------", fix=fix)
     if not _TOKEN.fullmatch(text):
         allowed = "letters, digits and - . _ ~ + / ="
         raise RefusalError(f"{path} holds no usable API key: wanted one word of {allowed}", fix=fix)
     return text
+
+
+def credential(name: str, environ: Mapping[str, str]) -> Path | None:
+    """A credential that systemd handed to this service (LoadCredential=NAME:FILE), if it did."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(folder) / name if folder else None
+    return path if path and path.is_file() else None
+
+
+def is_credential(path: Path) -> bool:
+    """Whether systemd guards a file: its folder is this service's alone, whatever the file's own mode says."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(folder) and path.parent == Path(str(folder))
 
 
 def offer(config: str | None, key: str | None) -> None:

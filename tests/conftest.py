@@ -17,7 +17,13 @@ from typing import Any
 import psutil
 import pytest
 
+from launcher.layers import home
+
 RIG = Path(__file__).parent / "rig"
+ENGINE = home(os.environ, "XDG_CACHE_HOME", ".cache") / "cpu-demo"
+needs_engine = pytest.mark.skipif(
+    not (ENGINE / "model/.made").exists(), reason="no CPU engine here: `make engine` makes it"
+)
 GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 PATIENCE = 60.0  # seconds before a test gives up on something; never a measurement
 

@@ -14,15 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, World, free_port, until
+from conftest import ENGINE, GLM5_SERVE, World, free_port, needs_engine, until
 
-from launcher.layers import home
-
-ENGINE = home(os.environ, "XDG_CACHE_HOME", ".cache") / "cpu-demo"
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(not (ENGINE / "model/.made").exists(), reason="no CPU engine here: `make engine` makes it"),
-]
+pytestmark = [pytest.mark.engine, needs_engine]
 LONG = 240.0  # seconds; a start takes 15-25 here
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from launcher.errors import Exit
 from launcher.instance import state_home
 from launcher.options import json_option, profile_option
+
+if TYPE_CHECKING:
+    from launcher.unit import Wish
 
 
 @click.command("diagnose")
@@ -98,3 +103,73 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
         if as_json
         else f"wrote {made}: look into it before you send it"
     )
+
+
+@click.group("systemd")
+def systemd_group() -> None:
+    """Serve a profile as a systemd unit: install it, take it away, or print what would be installed."""
+
+
+def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--root", type=click.Path(path_type=Path), default=Path("/"), help="Another root, for packages."
+        ),
+        click.option("--no-metrics", is_flag=True, help="Without the unit that serves figures for Prometheus."),
+        click.option("--api-key-file", type=click.Path(path_type=Path), help="Handed on as a systemd credential."),
+        click.option("--user", default="glm5-serve", show_default=True, help="Who runs it."),
+        profile_option(required=True),
+    ):
+        command = option(command)
+    return command
+
+
+@systemd_group.command("print")
+@_wish_options
+@click.option("--host", is_flag=True, help="With the settings that this host needs at each boot.")
+def systemd_print(host: bool, **words: Any) -> None:
+    """Print every file that `install` would write."""
+    from launcher import unit
+
+    for path, text in unit.files(_wish(words), unit.host_commands() if host else ()).items():
+        print(f"# {path}\n{text}")
+
+
+@systemd_group.command("install")
+@_wish_options
+@click.option("--host", is_flag=True, help="With a unit for the settings that this host needs at each boot.")
+def systemd_install(host: bool, **words: Any) -> None:
+    """Write and enable the units of a profile. Nothing is started."""
+    from launcher import unit
+
+    wish = _wish(words)
+    unit.install(wish, unit.host_commands() if host else (), click.echo)
+
+
+@systemd_group.command("uninstall")
+@_wish_options
+def systemd_uninstall(**words: Any) -> None:
+    """Stop, disable and remove the unit of a profile; the shared files go with the last one."""
+    from launcher import unit
+
+    unit.uninstall(_wish(words), click.echo)
+
+
+def _wish(words: dict[str, Any]) -> Wish:
+    """What was asked for. A profile that cannot be found is refused now, not at the next boot."""
+    from launcher.layers import find
+    from launcher.unit import Wish
+
+    find(words["profile"], os.environ)
+    metrics = not words["no_metrics"]
+    return Wish(words["profile"], words["user"], words["api_key_file"], words["root"], metrics)
+
+
+COMMANDS: tuple[click.Command, ...] = (
+    events,
+    smoke_command,
+    diagnose_command,
+    metrics_command,
+    bundle_command,
+    systemd_group,
+)

@@ -153,3 +153,14 @@ def fetch_command(repository: str, revision: str | None, to: Path | None, as_jso
     from launcher.fetch import fetch
 
     return fetch(repository, revision, to, as_json=as_json)
+
+
+COMMANDS: tuple[click.Command, ...] = (
+    profiles,
+    render,
+    diff,
+    fit_command,
+    lint_command,
+    model_command,
+    fetch_command,
+)

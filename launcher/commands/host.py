@@ -72,3 +72,6 @@ def checks(id: str | None, markdown: bool, as_json: bool) -> None:
     from launcher import checkpages
 
     print(checkpages.page() if markdown else checkpages.listing(id, as_json=as_json))
+
+
+COMMANDS: tuple[click.Command, ...] = (doctor, facts, checks)

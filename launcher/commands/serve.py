@@ -37,9 +37,12 @@ def up(
     The host is judged first (`glm5-serve doctor`): a failed check that is not allowed keeps it from being started.
     Ctrl-C or SIGTERM drains and stops it, a second one kills it; either way nothing is left.
     """
+    from launcher.keys import credential
     from launcher.resolve import Ask
     from launcher.up import up
 
+    if api_key_file is None and (found := credential("api-key", os.environ)):
+        api_key_file = str(found)
     return up(Ask(profile, settings, api_key_file), os.environ, allow, detach=detach, as_json=as_json)
 
 
@@ -95,3 +98,6 @@ def restart(profile: str | None, as_json: bool) -> int:
     show = console.screen(console.kind_for(sys.stderr, as_json=as_json))
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
     return remote.restart(remote.pick(state_home(os.environ), profile), os.environ, tell, show)
+
+
+COMMANDS: tuple[click.Command, ...] = (up, status, logs, down, restart)

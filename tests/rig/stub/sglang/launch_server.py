@@ -6,6 +6,7 @@ Faults come from the JSON file in $STUB_FAULTS, read again at each step so that 
     hang_at: "load" | "health"            stop answering there
     die_at_load: n                        the first n starts kill themselves while loading (counted in a file)
     deaf: true                            ignore SIGTERM
+    load_seconds, generate_seconds        how long loading, or one answer, takes
     drain: seconds                        on SIGTERM, leave only after this long
     escape: true                          one rank in a session of its own, one double-forked, one stopped
     lines: [...]                          extra log lines while loading
@@ -187,6 +188,13 @@ if __name__ == "__main__":
     for line in fault("lines", []):
         print(line, flush=True)
     print("Multi-thread loading shards:  50% Completed | 1/2 [00:01<00:01,  1.00it/s]", end="\r", flush=True)
+    for step in range(int(fault("load_seconds", 0) * 10)):
+        print(
+            f"Multi-thread loading shards:  50% Completed | {step}/900 [00:01<00:01,  1.00it/s]",
+            end="\r",
+            flush=True,
+        )
+        time.sleep(0.1)
     hang("load")
     leave("load")
     if os.environ.get("STUB_FAULTS") and (left := fault("die_at_load", 0)):

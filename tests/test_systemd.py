@@ -1,0 +1,343 @@
+"""The units on a real systemd: start, readiness, watchdog, stop, refusal, order, journal, upgrade."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ENGINE, GLM5_SERVE, RIG, World, needs_engine, until
+from rig.systemd_host import SystemdHost
+
+from launcher.unit import SHIPPED, Wish, files
+
+ROOT = Path(__file__).parents[1]
+UNIT = "glm5-serve@stub.service"
+STATE = "/var/lib/glm5-serve"
+PORT = 31000
+PATIENCE = "stop_within = 30\nprobe_every = 1\nsilent_after = 5\npause = 0"
+PROFILE = f"""
+[engine]
+python = "{sys.executable}"
+[flags]
+model-path = "/srv/model"
+served-model-name = "stub"
+device = "cpu"
+tp-size = 2
+port = {PORT}
+[supervision]
+probe_every = 0.2
+pause = 0.05
+silent_after = 0.5
+stop_within = 10
+[env]
+PYTHONPATH = "{RIG}/stub"
+STUB_FAULTS = "{STATE}/faults.json"
+"""
+
+
+class Host(SystemdHost):
+    """A host with the units installed for the stand-in engine."""
+
+    def prepare(self, *words: str) -> None:
+        self.write("/etc/glm5-serve/profiles/stub.toml", PROFILE)
+        for name, text in (("config.json", "{}"), ("tokenizer.json", "{}")):
+            self.write(f"/srv/model/{name}", text)
+        self.run("sh", "-c", r"printf '\2\0\0\0\0\0\0\0{}' > /srv/model/model.safetensors")
+        self.write(f"{STATE}/faults.json", "{}")
+        # This test's interpreter lies in root's home: another user could not run it.
+        self.run(str(GLM5_SERVE), "systemd", "install", "--profile", "stub", "--user", "root", *words)
+
+    def faults(self, **faults: object) -> None:
+        self.write(f"{STATE}/faults.json", json.dumps(faults))
+
+    def drop_in(self, text: str) -> None:
+        self.write(f"/etc/systemd/system/{UNIT}.d/test.conf", text)
+        self.systemctl("daemon-reload")
+
+    def start(self) -> subprocess.CompletedProcess[str]:
+        return self.systemctl("start", UNIT, check=False)
+
+    def status(self) -> dict[str, object]:
+        said = self.run(str(GLM5_SERVE), "status", "-p", "stub", "--json", check=False)
+        return dict(json.loads(said.stdout))
+
+    def pids(self) -> list[str]:
+        group = self.show(UNIT, "ControlGroup")["ControlGroup"]
+        if not group:
+            return []
+        return self.run("sh", "-c", f"cat /sys/fs/cgroup{group}/cgroup.procs", check=False).stdout.split()
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    with Host() as booted:
+        yield booted
+
+
+def test_start_blocks_until_it_is_ready_and_stop_drains_and_leaves_nothing(host: Host) -> None:
+    host.prepare()
+    host.faults(generate_seconds=0.7)
+    began = time.monotonic()
+    started = host.start()
+
+    assert started.returncode == 0, host.journal("-u", UNIT)
+    assert time.monotonic() - began >= 0.7, "systemctl waited for the first token"
+    shown = host.show(UNIT, "ActiveState", "SubState", "StatusText", "NRestarts")
+    assert (shown["ActiveState"], shown["SubState"]) == ("active", "running")
+    assert shown["StatusText"].startswith("ready: generated 1 token")
+    assert host.status()["state"] == "ready"
+
+    host.faults(drain=1.0)
+    began = time.monotonic()
+    host.systemctl("stop", UNIT)
+    assert time.monotonic() - began >= 1.0, "it drained"
+    assert host.show(UNIT, "ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
+    assert host.pids() == []
+    assert "Draining" in host.run("cat", f"{STATE}/stub/server.log").stdout
+
+
+def test_a_long_start_that_moves_outlives_the_timeout(host: Host) -> None:
+    host.prepare()
+    host.drop_in("[Service]\nTimeoutStartSec=4\n")
+    host.faults(load_seconds=8)
+
+    assert host.start().returncode == 0, host.journal("-u", UNIT)
+
+
+def test_a_hung_launcher_is_replaced_by_the_watchdog(host: Host) -> None:
+    host.prepare()
+    host.drop_in("[Service]\nWatchdogSec=2\nRestartSec=0\n")
+    host.start()
+    before = host.pids()
+    host.systemctl("kill", "--kill-whom=main", "--signal=STOP", UNIT)
+
+    until(lambda: host.show(UNIT, "NRestarts")["NRestarts"] == "1", "systemd restarts it")
+    until(lambda: host.status()["state"] == "ready", "it is ready again")
+    assert not set(before) & set(host.pids()), "nothing of the first one lives"
+    assert "Watchdog timeout" in host.journal("-u", UNIT)
+
+
+def test_a_killed_launcher_is_replaced_and_leaves_nothing(host: Host) -> None:
+    host.prepare()
+    host.drop_in("[Service]\nRestartSec=0\n")
+    host.start()
+    before = host.pids()
+    host.systemctl("kill", "--kill-whom=main", "--signal=KILL", UNIT)
+
+    until(lambda: host.show(UNIT, "NRestarts")["NRestarts"] == "1", "systemd restarts it")
+    until(lambda: host.status()["state"] == "ready", "it is ready again")
+    assert not set(before) & set(host.pids())
+
+
+def test_what_doctor_refuses_is_failed_and_not_tried_again(host: Host) -> None:
+    host.prepare()
+    host.run("rm", "/srv/model/config.json")
+
+    assert host.start().returncode == 1
+    shown = host.show(UNIT, "ActiveState", "Result", "ExecMainStatus", "NRestarts")
+    assert shown == {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78", "NRestarts": "0"}
+    assert "/srv/model has no config.json" in host.journal("-u", UNIT)
+
+
+def test_a_server_that_gave_up_is_failed_and_not_tried_again(host: Host) -> None:
+    host.prepare()
+    host.faults(exit_at="parse", exit_code=2)
+
+    assert host.start().returncode == 1
+    shown = host.show(UNIT, "ActiveState", "ExecMainStatus", "NRestarts")
+    assert shown == {"ActiveState": "failed", "ExecMainStatus": "1", "NRestarts": "0"}
+
+
+def test_a_dead_server_is_the_launchers_to_restart(host: Host) -> None:
+    host.prepare()
+    host.start()
+    server = host.status()["pids"]["server"]  # type: ignore[index]
+    host.run("kill", "-9", str(server))
+
+    until(lambda: host.status().get("restarts") == 1 and host.status()["state"] == "ready", "it is ready again")
+    assert host.show(UNIT, "NRestarts", "ActiveState") == {"NRestarts": "0", "ActiveState": "active"}
+
+
+def test_the_journal_has_fields(host: Host) -> None:
+    host.prepare()
+    host.start()
+    host.run("kill", "-9", str(host.status()["pids"]["server"]))  # type: ignore[index]
+    until(lambda: host.journal("-q", "GLM5_EVENT=death"), "the death is in the journal")
+    told = [json.loads(line) for line in host.journal("-o", "json", "GLM5_PROFILE=stub").splitlines()]
+
+    ready = next(entry for entry in told if entry.get("GLM5_STATE") == "ready")
+    assert ready["MESSAGE"].startswith("ready ")
+    assert (ready["PRIORITY"], ready["_SYSTEMD_UNIT"]) == ("6", UNIT)
+    death = next(entry for entry in told if entry["GLM5_EVENT"] == "death")
+    assert (death["GLM5_CAUSE"], death["PRIORITY"]) == ("unknown", "4")
+
+
+def test_it_starts_after_the_gpus_are_initialized(host: Host) -> None:
+    host.prepare()
+    slow = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=sleep 0.5\n"
+    for name in ("nvidia-persistenced", "nvidia-fabricmanager", "glm5-serve-host"):
+        host.write(f"/etc/systemd/system/{name}.service", slow)
+    host.systemctl("daemon-reload")
+    host.systemctl("start", "--no-block", "nvidia-fabricmanager", "glm5-serve-host")
+    host.start()
+
+    began = int(host.show(UNIT, "ExecMainStartTimestampMonotonic")["ExecMainStartTimestampMonotonic"])
+    for name in ("nvidia-persistenced", "nvidia-fabricmanager", "glm5-serve-host"):
+        ready = int(host.show(f"{name}.service", "ActiveEnterTimestampMonotonic")["ActiveEnterTimestampMonotonic"])
+        assert 0 < ready <= began, name
+
+
+def test_the_key_comes_as_a_credential(host: Host) -> None:
+    key = "sekret-0123456789"
+    host.write("/etc/glm5-serve/stub.key", key, mode="600")
+    host.prepare("--api-key-file", "/etc/glm5-serve/stub.key")
+    host.faults(record=f"{STATE}/record.json")
+    assert host.start().returncode == 0, host.journal("-u", UNIT)
+
+    recorded = json.loads(host.run("cat", f"{STATE}/record.json").stdout)
+    assert key not in json.dumps(recorded)
+    assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY"} & set(recorded["env"])
+    asked = f"curl -s -o /dev/null -w %{{{{http_code}}}} -H 'Authorization: Bearer {{}}' http://127.0.0.1:{PORT}/v1/models"
+    assert host.run("sh", "-c", asked.format(key)).stdout == "200"
+    assert host.run("sh", "-c", asked.format("wrong")).stdout == "401"
+    assert key not in host.journal("-u", UNIT)
+
+
+def test_a_package_upgrade_under_a_running_service_changes_nothing(host: Host) -> None:
+    host.prepare()
+    host.start()
+    host.run("mv", str(ROOT / "launcher"), str(ROOT / "launcher.gone"))
+    host.run("kill", "-9", str(json.loads(host.run("cat", f"{STATE}/stub/state.json").stdout)["pids"]["server"]))
+
+    def again() -> bool:
+        seen = json.loads(host.run("cat", f"{STATE}/stub/state.json").stdout)
+        return bool(seen["state"] == "ready" and seen["restarts"] == 1)
+
+    until(again, "it was restarted by a launcher whose files are gone")
+    host.systemctl("stop", UNIT)
+    assert host.show(UNIT, "Result")["Result"] == "success"
+
+
+def test_limits_are_asked_for(host: Host) -> None:
+    host.prepare()
+    shown = host.show(
+        UNIT, "LimitCORE", "LimitNOFILE", "LimitMEMLOCK", "KillMode", "OOMPolicy", "Type", "NotifyAccess"
+    )
+
+    assert shown["LimitMEMLOCK"] == "infinity"
+    assert shown["LimitNOFILE"] == "1048576"
+    assert (shown["LimitCORE"], shown["KillMode"], shown["OOMPolicy"]) == ("0", "mixed", "continue")
+    assert (shown["Type"], shown["NotifyAccess"]) == ("notify", "main")
+
+
+def test_systemd_finds_nothing_to_complain_about(host: Host) -> None:
+    host.prepare()
+    for unit in (UNIT, "glm5-serve-metrics.service"):
+        verified = host.run("systemd-analyze", "verify", unit, check=False)
+        assert (verified.returncode, verified.stderr) == (0, "")
+        safe = host.run("systemd-analyze", "security", "--threshold=40", unit, check=False)
+        assert safe.returncode == 0, safe.stdout[-200:]
+
+
+def test_the_figures_are_served(host: Host) -> None:
+    host.prepare()
+    host.start()
+    host.systemctl("start", "glm5-serve-metrics")
+    get = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
+
+    said = until(lambda: host.run(sys.executable, "-c", get, check=False).stdout.strip(), "the exporter answers")
+    assert 'glm5_serve_ready{profile="stub"} 1.0' in said
+
+
+@pytest.mark.engine
+@needs_engine
+def test_the_hardening_lets_the_real_server_serve_and_its_stacks_be_kept(host: Host) -> None:
+    host.prepare()
+    real = (ROOT / "profiles/cpu-demo.toml").read_text().replace("{cache}", str(ENGINE.parent))
+    host.write("/etc/glm5-serve/profiles/stub.toml", f"{real}\n".replace("stop_within = 30", PATIENCE))
+    assert host.start().returncode == 0, host.journal("-u", UNIT)
+    (rank,) = host.run("pgrep", "-f", "^sglang::scheduler").stdout.split()
+    host.run("kill", "-STOP", rank)
+
+    def died() -> dict[str, object] | None:
+        found = host.journal("-q", "-o", "json", "GLM5_EVENT=death").splitlines()
+        return json.loads(found[0]) if found else None
+
+    until(died, "it is found hung and killed", 120)
+    stacks = host.run("cat", f"{STATE}/stub/stacks-1.txt").stdout
+    assert "sglang::scheduler" in stacks
+    assert "event_loop" in stacks, "py-spy may read it"
+    host.systemctl("stop", UNIT)
+
+
+def test_uninstall_leaves_nothing(host: Host) -> None:
+    host.prepare()
+    host.start()
+    said = host.run(str(GLM5_SERVE), "systemd", "uninstall", "--profile", "stub", "--user", "root")
+
+    assert "removed /etc/systemd/system/glm5-serve@.service" in said.stdout
+    assert host.run("sh", "-c", "ls /etc/systemd/system | grep glm5", check=False).stdout == ""
+    assert host.run("pgrep", "-f", "sglang", check=False).stdout == ""
+
+
+def test_print_shows_what_install_writes(world: World) -> None:
+    root = world.folder / "root"
+    words = ("-p", "stub", "--user", "root", "--root", str(root))
+    printed = world.run("systemd", "print", *words)
+    assert printed.returncode == 0, printed.stderr
+    assert world.run("systemd", "install", *words).returncode == 0
+
+    for path in root.rglob("*.service"):
+        assert f"# {path}\n{path.read_text()}" in printed.stdout
+    assert f"ExecStart={GLM5_SERVE} up --profile %i" in printed.stdout
+    assert world.run("systemd", "uninstall", *words).returncode == 0
+    assert not list(root.rglob("*.service"))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-p", "nosuch"), "nosuch"),
+        (("-p", "stub", "--user", "root", "--api-key-file", "/no/key"), "there is no key file /no/key"),
+        (("-p", "stub", "--user", "root", "--root", "/proc"), "cannot write /proc/etc"),
+    ],
+)
+def test_what_is_in_the_way_is_one_clear_message(world: World, words: tuple[str, ...], says: str) -> None:
+    refused = world.run("systemd", "install", *words)
+
+    assert refused.returncode in (2, 78)
+    assert says in refused.stderr
+    assert refused.stderr.count("\n") == 2
+
+
+def test_a_command_that_the_user_cannot_reach_is_refused(world: World, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    closed = tmp_path / "closed/bin"
+    closed.mkdir(parents=True)
+    wish = f"from pathlib import Path; from launcher import unit; unit.command = lambda: '{closed}/glm5-serve';"
+    code = f"{wish} unit.install(unit.Wish('stub', root=Path('{tmp_path}/root')), (), print)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert "cannot reach" in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_the_host_unit_has_what_doctor_found() -> None:
+    made = files(Wish("stub"), ["setpci -s 0000:60:01.1 ECAP_ACS+6.w=0:c", "sysctl -w vm.swappiness=0"])
+    text = next(text for path, text in made.items() if path.name == "glm5-serve-host.service")
+
+    assert "ExecStart=setpci -s 0000:60:01.1 ECAP_ACS+6.w=0:c\nExecStart=sysctl -w vm.swappiness=0\n" in text
+    assert "Before=nvidia-persistenced.service" in text
+
+
+def test_every_exception_of_the_hardening_says_why() -> None:
+    text = (SHIPPED / "glm5-serve@.service").read_text()
+
+    for word in ("PrivateDevices=yes", "MemoryDenyWriteExecute=yes", "RemoveIPC=yes", "ProcSubset=pid"):
+        assert re.search(rf"^# .*{word}", text, re.MULTILINE), word
