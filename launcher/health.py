@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-QUICK = 3.0  # seconds for what SGLang answers without its ranks
+QUICK = 5.0  # seconds for what SGLang answers without its ranks
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
@@ -66,7 +66,11 @@ def lives(server: Server, within: float) -> Answer:
     of long requests in front of the question does not look like a hang. A paused server would fail it, and be
     called unhealthy by SGLang for having been asked; it is up (`/ping`) and not ready (`/ready`, from 0.5.20 on).
     """
-    if _status(server, "/ping") == 200 and _status(server, "/ready") == 503:
+    try:
+        up = _ask(server, "GET", "/ping", None, QUICK)[0] == 200
+    except TimeoutError:
+        return Answer(False, f"no answer to /ping within {QUICK:g} s")
+    if up and _status(server, "/ready") == 503:
         return Answer(False, "/ready says 503", excuse="generation is paused")
     status, text = _ask(server, "GET", "/health", None, within)
     detail = f"/health says {status}{': ' + text[:200] if text else ''}"

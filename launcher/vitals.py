@@ -109,9 +109,9 @@ def finding(before: Vitals, after: Vitals) -> str:
     spent = max(after.at - before.at, 0.001)
     shares = [(member.cpu - old[member.pid].cpu) / spent for member in ranks if member.pid in old]
     parts = []
-    if stopped := [member.name for member in ranks if member.state == "T"]:
+    if stopped := [member.name for member in after.members if member.state == "T"]:
         parts.append(f"{', '.join(stopped)} stopped by a signal")
-    if asleep := [member.name for member in ranks if member.state == "D"]:
+    if asleep := [member.name for member in after.members if member.state == "D"]:
         parts.append(f"{', '.join(asleep)} in uninterruptible sleep: a driver or a disk does not answer")
     spinning = [share for share in shares if share >= BUSY]
     if spinning:

@@ -109,14 +109,16 @@ STUB_FAULTS = "{self.faults_file}"
             "GLM5_SERVE_TRACEBACK": "",
         }
 
-    def run(self, *words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str | Path, timeout: float = PATIENCE, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
             [GLM5_SERVE, *words],
             env=self.environ | environ,
             text=True,
             capture_output=True,
-            timeout=PATIENCE,
+            timeout=timeout,
             check=False,
             cwd=self.folder,
         )
@@ -184,6 +186,11 @@ def world(tmp_path: Path) -> Iterator[World]:
     """A world that is empty again when the test is over."""
     made = World(tmp_path)
     yield made
+    end(made)
+
+
+def end(made: World) -> None:
+    """Take everything down, and fail if something has to be killed."""
     for process in made.started:
         process.send_signal(signal.SIGTERM)
     left = [p for p in made.processes() if p.pid not in {started.pid for started in made.started}]

@@ -29,6 +29,13 @@ import threading
 import time
 from pathlib import Path
 
+try:
+    import sitecustomize as sabotage  # of tests/rig/sabotage, where it is in PYTHONPATH
+
+    sabotage = sabotage if hasattr(sabotage, "said") else None
+except ImportError:
+    sabotage = None
+
 
 def fault(name, default=None):
     try:
@@ -40,6 +47,8 @@ def fault(name, default=None):
 def log(text, rank=None):
     who = "" if rank is None else f" TP{rank}"
     print(f"[{time.strftime('%Y-%m-%d %H:%M:%S')}{who}] {text}", flush=True)
+    if sabotage:
+        sabotage.said(text)
 
 
 def leave(where):
@@ -203,8 +212,8 @@ if __name__ == "__main__":
     log("Load weight end. avail mem=12.10 GB", 0)
     log("KV Cache is allocated. #tokens: 180191, KV size: 5.90 GB", 0)
     server = http.server.ThreadingHTTPServer((arguments.host, arguments.port), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     log(f"INFO:     Uvicorn running on http://{arguments.host}:{arguments.port} (Press CTRL+C to quit)")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     log("The server is fired up and ready to roll!")
     while True:
         time.sleep(0.02)

@@ -1,0 +1,235 @@
+"""A supervised server that a fault is put into: the stand-in engine, or the real SGLang with one or two ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+from conftest import ENGINE, RIG, World, until
+
+ENGINES = ("stub", "real1", "real2")
+LONG = 180.0  # seconds before a test gives up; never a measurement
+PHASES = {  # a line of the log that opens each phase, and who says it
+    "distributed": ("Init parallel begin", "rank"),
+    "weights": ("Load weight begin", "rank"),
+    "kv": ("KV Cache is allocated", "rank"),
+    "warmup": ("Uvicorn running on", "server"),
+}
+
+
+class Served(World):
+    """A world whose profile, `stub`, runs one of the engines under a policy that does not wait long."""
+
+    def __init__(self, folder: Path, engine: str) -> None:
+        self.engine = engine
+        self.ranks = 1 if engine == "real1" else 2
+        self.is_real = engine != "stub"
+        self.sabotage_file = folder / "sabotage.json"
+        self.python = folder / "python"
+        super().__init__(folder)
+        self.restore_python()
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a phase may be quiet, here."""
+        return 12.0 if self.is_real else 1.0
+
+    def write_profile(self, text: str = "", **supervision: float) -> None:
+        policy: dict[str, float] = {
+            "probe_every": 0.5 if self.is_real else 0.1,
+            "unhealthy_after": 2,
+            "silent_after": 3 if self.is_real else 0.5,
+            "deaths": 1000,
+            "pause": 0.2,
+            "pause_max": 0.5,
+            "stop_within": 4,
+            "ready_within": 170,
+        }
+        policy |= {f"quiet_{phase}": self.patience for phase in ("distributed", "weights", "kv", "warmup")}
+        policy["quiet_process"] = 60
+        lines = "\n".join(f"{name} = {value}" for name, value in (policy | supervision).items())
+        self.profile.write_text(f"{self._flags()}\n[supervision]\n{lines}\n[env]\n{self._env()}\n{text}\n")
+
+    def _flags(self) -> str:
+        if not self.is_real:
+            flags = f'model-path = "{self.folder}/model"\ntp-size = 2'
+        else:
+            flags = f"""model-path = "{ENGINE}/model"
+dtype = "bfloat16"
+attention-backend = "torch_native"
+mem-fraction-static = 0.1
+max-total-tokens = 8192
+tp-size = {self.ranks}"""
+        return f"""[engine]
+python = "{self.python}"
+[flags]
+served-model-name = "tiny"
+device = "cpu"
+port = {self.port}
+{flags}"""
+
+    def _env(self) -> str:
+        if not self.is_real:
+            path, more = f"{RIG}/stub:{RIG}/sabotage", f'STUB_FAULTS = "{self.faults_file}"'
+        else:
+            path = f"{RIG}/sabotage"
+            more = 'SGLANG_USE_CPU_ENGINE = "1"\nSGLANG_HEALTH_CHECK_TIMEOUT = "3"'
+            more += '\nSGLANG_CPU_OMP_THREADS_BIND = "0|1"' if self.ranks == 2 else ""
+        return f'PYTHONPATH = "{path}"\nSABOTAGE = "{self.sabotage_file}"\n{more}'
+
+    def restore_python(self) -> None:
+        """The engine's interpreter: a script, so that it can be taken away."""
+        engine = (
+            ENGINE / "engine/bin/python" if self.is_real else Path(shutil.which("python3") or "/usr/bin/python3")
+        )
+        self.python.write_text(f'#!/bin/sh\nexec {engine} "$@"\n')
+        self.python.chmod(0o755)
+
+    # What it is.
+
+    def ensure_ready(self) -> None:
+        """Up and ready, without a fault in it."""
+        self.faults()
+        self.sabotage_file.unlink(missing_ok=True)
+        self.restore_python()
+        self.write_profile()
+        if self.status()["state"] != "ready":
+            self.run("down", "--now")
+            up = self.run("up", "-p", "stub", "-d", timeout=LONG)
+            assert up.returncode == 0, up.stderr + (self.instance / "server.log").read_text()[-3000:]
+
+    def run(self, *words: str | Path, timeout: float = LONG, **environ: str) -> Any:
+        return super().run(*words, timeout=timeout, **environ)
+
+    def server(self) -> psutil.Process:
+        """SGLang's first process."""
+        return psutil.Process(self.status()["pids"]["server"])
+
+    def members(self, title: str) -> list[psutil.Process]:
+        """Its processes of that title; the stand-in's ranks have theirs as a name."""
+        found = [p for p in self.server().children(recursive=True) if title in self.title(p)]
+        return sorted(found, key=self.title)
+
+    @staticmethod
+    def title(process: psutil.Process) -> str:
+        try:
+            return (
+                next(iter(process.cmdline()), "")
+                if "sglang::" in "".join(process.cmdline()[:1])
+                else process.name()
+            )
+        except psutil.Error:
+            return ""
+
+    def rank(self) -> psutil.Process:
+        """The last rank."""
+        return self.members("sglang::scheduler" if self.is_real else "sglang::TP")[-1]
+
+    def launcher(self) -> psutil.Process:
+        return psutil.Process(self.status()["pids"]["launcher"])
+
+    def ask(self, tokens: int = 8, timeout: float = 60) -> int:
+        """How many tokens come."""
+        body = {"text": "The", "sampling_params": {"max_new_tokens": tokens, "ignore_eos": True, "temperature": 0}}
+        answer = requests.post(f"http://127.0.0.1:{self.port}/generate", json=body, timeout=timeout)
+        answer.raise_for_status()
+        return int(answer.json()["meta_info"]["completion_tokens"])
+
+    # What is done to it.
+
+    def sabotage(self, on: str, who: str, do: str) -> None:
+        """Break the process that logs a line, once."""
+        fresh = self.sabotage_file.with_suffix(".new")
+        fresh.write_text(json.dumps({"on": on, "who": who, "do": do}))
+        fresh.replace(self.sabotage_file)
+
+    def restart_by_death(self) -> None:
+        """Have the launcher start it anew."""
+        self.server().kill()
+
+    @contextmanager
+    def traced(self, process: psutil.Process) -> Iterator[None]:
+        """Under a debugger, which stops it."""
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.ptrace(16, process.pid, None, None) == 0, os.strerror(ctypes.get_errno())
+        os.waitpid(process.pid, 0x40000000)
+        try:
+            yield
+        finally:
+            libc.ptrace(17, process.pid, None, None)
+
+    # What became of it.
+
+    def told(self) -> list[dict[str, Any]]:
+        """Every event, oldest first."""
+        lines = (self.instance / "events.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def after(self, inject: Callable[[], object], goal: str = "ready", within: float = LONG) -> Story:
+        """Put a fault in and wait until it is in state `goal` after having been in another."""
+        before, restarts, at = len(self.told()), self.status()["restarts"], time.time()
+        inject()
+
+        def over() -> Story | None:
+            events = self.told()[before:]
+            states = [event for event in events if event["event"] == "state" and event.get("moved", True)]
+            there = any(event["state"] == goal for event in states)
+            again = goal != "ready" or self.status()["restarts"] > restarts
+            return Story(events, at) if there and again and self.status()["state"] == goal else None
+
+        story = until(over, f"state {goal}; told since: {self.told()[before:]}", within)
+        assert isinstance(story, Story)
+        return story
+
+    def unmoved(self, seconds: float) -> None:
+        """Nothing happens to it for a while."""
+        restarts, end = self.status()["restarts"], time.monotonic() + seconds
+        while time.monotonic() < end:
+            seen = self.status()
+            assert (seen["state"], seen["restarts"]) == ("ready", restarts), seen["reason"]
+            time.sleep(0.2)
+
+    def sound(self) -> None:
+        """The state file can be read, and no process lives that is not the launcher's."""
+        seen = self.status()
+        assert seen["schema"] == 1
+        assert seen["state"] in ("ready", "failed", "stopped", "dead")
+        if seen["state"] == "ready":
+            family = {p.pid for p in self.launcher().children(recursive=True)} | {seen["pids"]["launcher"]}
+            assert self.ask() >= 1
+        else:
+            family = set()
+        until(lambda: {p.pid for p in self.processes()} <= family, f"no orphans: {self.processes()}, {family}", 20)
+
+
+class Story:
+    """What was told after a fault: how it was found, after how long, and what was done."""
+
+    def __init__(self, events: list[dict[str, Any]], at: float) -> None:
+        self.events = events
+        first = next(event for event in events if event["event"] in ("state", "death", "smoke", "gpu"))
+        seconds = time.mktime(time.strptime(first["time"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+        self.seconds = max(0.0, seconds + float(first["time"][19:23]) - at)
+        self.reasons = [event["reason"] for event in events if event["event"] == "state"]
+        self.causes = [event["cause"] for event in events if event["event"] == "death"]
+
+    @property
+    def text(self) -> str:
+        """All reasons and causes."""
+        return " | ".join([*self.reasons, *self.causes])
+
+
+def signal_name(number: int) -> str:
+    """`SIGTERM` for 15."""
+    return signal.Signals(number).name

@@ -1,0 +1,627 @@
+"""The fault matrix: each fault put into a running server, the stand-in and the real SGLang with one and two ranks.
+
+In each cell: it is found, the right thing is done, nothing is left behind, the state file is sound. One server of
+each engine lives through all of its cells. `GLM5_SERVE_FAULTS=write` writes what was seen into docs/faults.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from conftest import GLM5_SERVE, end, needs_engine, until
+from served import ENGINES, LONG, PHASES, Served
+
+PAGE = Path(__file__).parents[1] / "docs/faults.md"
+REAL = ("real1", "real2")
+_living: dict[str, Served] = {}
+seen: dict[tuple[str, str], str] = {}  # (fault, engine) -> what the table says
+
+
+@pytest.fixture(scope="module", autouse=True)
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One server of each engine, made when first asked for."""
+    _folders.append(tmp_path_factory)
+    yield
+    for served in _living.values():
+        end(served)
+    if os.environ.get("GLM5_SERVE_FAULTS") == "write":
+        PAGE.write_text(page(seen))
+
+
+_folders: list[pytest.TempPathFactory] = []
+
+
+@pytest.fixture
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """A ready server of the engine in question, and afterwards one that left nothing behind."""
+    engine = request.param
+    others = [other for name, other in _living.items() if name != engine]
+    for other in others:  # two cores are not enough for two of them
+        other.run("down", "--now")
+    if engine not in _living:
+        _living[engine] = Served(_folders[0].mktemp(engine), engine)
+    made = _living[engine]
+    made.ensure_ready()
+    yield made
+    made.sound()
+
+
+def cells(*engines: str) -> pytest.MarkDecorator:
+    """A test per engine."""
+    marked = [
+        pytest.param(engine, marks=[pytest.mark.engine, needs_engine]) if engine in REAL else engine
+        for engine in engines or ENGINES
+    ]
+    return pytest.mark.parametrize("served", marked, indirect=True, scope="function")
+
+
+def note(served: Served, fault: str, found: str, seconds: float | None, did: str) -> None:
+    """A line of the table."""
+    after = "" if seconds is None else f" in {seconds:.1f} s" if seconds >= 0.1 else " in < 0.1 s"
+    seen[fault, served.engine] = f"{found}{after}: {did}"
+
+
+# -- starts that fail ---------------------------------------------------------------------------------------
+
+
+@cells()
+def test_exec_fails(served: Served) -> None:
+    def inject() -> None:
+        served.python.unlink()
+        served.restart_by_death()
+
+    def back() -> bool:
+        return any("could not be executed" in event.get("how", "") for event in served.told())
+
+    with ThreadPoolExecutor() as pool:
+        story = pool.submit(served.after, inject)
+        until(back, "the launcher says that it cannot be executed", LONG)
+        served.restore_python()
+        note(served, "exec fails", "exec's own error", story.result().seconds, "tried again until it was back")
+
+
+@cells()
+@pytest.mark.parametrize("phase", PHASES)
+def test_it_exits_while_it_starts(served: Served, phase: str) -> None:
+    on, who = PHASES[phase]
+    served.sabotage(on, who, "exit:3")
+    story = served.after(served.restart_by_death)
+
+    assert len(story.causes) == 2, story.text
+    assert not served.sabotage_file.exists(), "it struck"
+    deaths = [event for event in story.events if event["event"] == "death"]
+    note(served, f"exits at {phase}", "process gone", _between(served, deaths), "started again")
+
+
+def _between(served: Served, deaths: list[dict[str, object]]) -> float | None:
+    """Seconds from the sabotage's strike, told by the file that it took away, to the second death."""
+    struck = max(served.folder.glob("sabotage.json.*"), key=lambda path: path.stat().st_ctime).stat().st_ctime
+    text = str(deaths[-1]["time"])
+    told = time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone + float(text[19:23])
+    return max(0.0, told - struck)
+
+
+@cells()
+@pytest.mark.parametrize("phase", PHASES)
+def test_it_hangs_while_it_starts(served: Served, phase: str) -> None:
+    on, who = PHASES[phase]
+    served.sabotage(on, who, "hang")
+    story = served.after(served.restart_by_death)
+
+    hung = next(reason for reason in story.reasons if "has not moved for" in reason and "stacks" in reason)
+    assert "nothing read from disk, no compiler at work" in hung
+    stacks = Path(hung.rpartition("stacks in ")[2]).read_text()
+    assert "sglang::" in stacks
+    assert "strike" in stacks, "the stacks show where it hangs"
+    found = re.match(r"(\w+) has not moved for (\d+) s: (.*?); ", hung)
+    assert found, hung
+    note(served, f"hangs at {phase}", f'"{found[0].rstrip("; ")}"', None, "stacks kept, killed, started again")
+
+
+@cells()
+def test_a_rank_spins_while_it_starts(served: Served) -> None:
+    on, who = PHASES["distributed"]
+    served.sabotage(on, who, "spin")
+    story = served.after(served.restart_by_death)
+
+    assert re.search(r"has not moved for \d+ s: .*nothing read from disk", story.text)
+    if served.is_real:
+        assert re.search(r"1 of \d ranks spin at \d+ % CPU", story.text), story.text
+    note(
+        served, "a rank spins (NCCL-like hang)", "quiet, and CPU time", None, "stacks kept, killed, started again"
+    )
+
+
+@cells()
+def test_the_port_is_taken_between_check_and_bind(served: Served) -> None:
+    def inject() -> None:
+        served.restart_by_death()
+        until(bound, "the port is free for a moment", LONG)
+        taken.listen()
+
+    def bound() -> bool:
+        for _ in range(20_000):
+            with contextlib.suppress(OSError):
+                taken.bind(("127.0.0.1", served.port))
+                return True
+        return False
+
+    with socket.socket() as taken, ThreadPoolExecutor() as pool:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        story = pool.submit(served.after, inject)
+        until(lambda: "port-taken" in [e.get("cause") for e in served.told()], "it is named", LONG)
+        taken.close()
+        note(served, "port taken meanwhile", "port-taken", None, "tried again until it was free")
+        assert story.result().causes.count("port-taken") >= 1
+
+
+@cells()
+def test_bad_arguments(served: Served) -> None:
+    served.run("down")
+    served.write_profile("[doctor]\nallow = ['engine-options']")
+    up = served.run("up", "-p", "stub", "-d", "--set", "flags.no-such-option=true")
+
+    assert up.returncode == 1
+    assert "bad-option" in served.status()["last_error"]
+    assert not served.processes()
+    note(served, "bad arguments", "bad-option", None, "failed, not tried again")
+
+
+# -- deaths -------------------------------------------------------------------------------------------------
+
+
+@cells()
+def test_a_rank_is_killed(served: Served) -> None:
+    story = served.after(served.rank().kill)
+
+    assert "sglang::" in story.text
+    assert "died" in story.reasons[0]
+    assert story.seconds < 2
+    note(served, "rank killed", "its pidfd", story.seconds, "the rest killed, started again")
+
+
+@cells()
+def test_the_detokenizer_or_another_rank_is_killed(served: Served) -> None:
+    victim = served.members("sglang::detokenizer" if served.is_real else "sglang::TP")[0]
+    story = served.after(victim.kill)
+
+    assert "died" in story.reasons[0]
+    note(served, "detokenizer killed", "its pidfd", story.seconds, "the rest killed, started again")
+
+
+@cells(*REAL)
+def test_a_rank_runs_out_of_gpu_memory(served: Served) -> None:
+    def inject() -> None:
+        served.sabotage("Prefill batch", "rank", "raise")
+        with pytest.raises(requests.RequestException):
+            served.ask(64)
+
+    story = served.after(inject)
+    assert "gpu-out-of-memory" in story.causes
+    note(served, "rank out of GPU memory", "gpu-out-of-memory", None, "knob told, started again")
+
+
+@cells()
+def test_the_parent_is_killed(served: Served) -> None:
+    story = served.after(served.server().kill)
+
+    assert story.seconds < 2
+    note(served, "parent killed", "waitpid", story.seconds, "ranks killed, started again")
+
+
+# -- hangs --------------------------------------------------------------------------------------------------
+
+
+@cells(*REAL)
+def test_a_rank_is_stopped(served: Served) -> None:
+    story = served.after(served.rank().suspend)
+
+    assert "health checks in a row failed" in story.text
+    assert "stopped by a signal" in story.text
+    note(served, "rank stopped", "health checks and silence", None, "stacks kept, killed, started again")
+
+
+@cells(*REAL)
+def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
+    def inject() -> None:
+        pool.submit(served.ask, 4000, 300)
+        time.sleep(0.7)
+        served.rank().suspend()
+
+    with ThreadPoolExecutor() as pool:
+        story = served.after(inject)
+    assert "no work for" in story.text
+    note(
+        served, "rank stopped under load", "health checks and silence", None, "stacks kept, killed, started again"
+    )
+
+
+@cells(*REAL)
+def test_health_is_503(served: Served) -> None:
+    """The detokenizer stopped: everything answers, nothing comes out."""
+    story = served.after(served.members("sglang::detokenizer")[0].suspend)
+
+    assert "/health says 503" in story.text
+    note(served, "health 503", "/health and silence", None, "stacks kept, killed, started again")
+
+
+@cells("stub")
+def test_health_is_503_from_the_stand_in(served: Served) -> None:
+    story = served.after(lambda: served.faults(health_status=503) or _later(1.5, served.faults))
+
+    assert "/health says 503" in story.text
+    note(served, "health 503", "/health and silence", None, "stacks kept, killed, started again")
+
+
+def _later(seconds: float, work: Callable[[], object]) -> None:
+    time.sleep(seconds)
+    work()
+
+
+@cells()
+def test_the_whole_server_is_stopped(served: Served) -> None:
+    """Health slow without an end: the port is open, and nobody answers."""
+    story = served.after(served.server().suspend)
+
+    assert re.search(r"no answer (to /ping )?within", story.text), story.text
+    note(served, "health slow", "no answer, and silence", None, "stacks kept, killed, started again")
+
+
+@cells("stub")
+def test_running_requests_without_a_token(served: Served) -> None:
+    load = {"dp_rank": 0, "num_running_reqs": 3, "num_used_tokens": 100, "timestamp": 1.0}
+    story = served.after(lambda: served.faults(loads=[load]) or _later(2.5, served.faults))
+
+    assert "3 requests run on replica 0, and nothing moved for" in story.text
+    note(served, "generates nothing", "/v1/loads and silence", None, "stacks kept, killed, started again")
+
+
+# -- what is no fault ---------------------------------------------------------------------------------------
+
+
+@cells(*REAL)
+def test_a_paused_server_is_left_alone(served: Served) -> None:
+    url = f"http://127.0.0.1:{served.port}"
+    requests.post(f"{url}/pause_generation", json={"mode": "in_place"}, timeout=20).raise_for_status()
+    served.unmoved(12)
+    assert "paused" in served.status()["reason"]
+    requests.post(f"{url}/continue_generation", json={}, timeout=20).raise_for_status()
+    served.unmoved(4)
+    note(served, "generation paused", "/ready and the log", None, "left alone")
+
+
+@cells("stub")
+def test_a_paused_stand_in_is_left_alone(served: Served) -> None:
+    served.faults(paused=True)
+    served.unmoved(2)
+    assert "paused" in served.status()["reason"]
+    note(served, "generation paused", "/ready", None, "left alone")
+
+
+@cells(*REAL)
+def test_a_rank_under_a_debugger_is_left_alone(served: Served) -> None:
+    code = f"""
+import ctypes, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.ptrace(16, {served.rank().pid}, None, None) == 0
+os.waitpid({served.rank().pid}, 0x40000000)
+print("attached", flush=True)
+time.sleep(14)
+libc.ptrace(17, {served.rank().pid}, None, None)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as debugger:
+        assert debugger.stdout
+        assert debugger.stdout.readline() == "attached\n"
+        served.unmoved(12)
+        assert "under a debugger" in served.status()["reason"]
+    served.unmoved(4)
+    note(served, "under a debugger", "TracerPid", None, "left alone")
+
+
+@cells(*REAL)
+def test_a_busy_server_is_left_alone(served: Served) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(served.ask, 400, 120) for _ in range(6)]
+        served.unmoved(6)
+        assert [request.result() for request in asked] == [400] * 6
+    note(served, "busy", "tokens come", None, "left alone")
+
+
+# -- wrong output -------------------------------------------------------------------------------------------
+
+
+@cells()
+def test_wrong_output(served: Served) -> None:
+    served.run("down")
+    served.write_profile('[smoke]\nquestions = [{ ask = "What is the capital of France?", expect = "lyon" }]')
+    up = served.run("up", "-p", "stub", "-d")
+
+    assert up.returncode == 1
+    assert served.status()["reason"].startswith("wrong output: ")
+    assert not served.processes()
+    note(served, "generates garbage", "the smoke test", None, "never ready, not tried again")
+
+
+@cells("stub")
+def test_no_token_at_all(served: Served) -> None:
+    served.faults(tokens=0)
+    story = served.after(lambda: served.restart_by_death() or _later(2, served.faults))
+
+    assert story.causes
+    note(served, "no first token", "/generate", None, "not ready until there was one")
+
+
+# -- logs and disks -----------------------------------------------------------------------------------------
+
+
+@cells()
+def test_a_flood_in_the_log(served: Served) -> None:
+    megabytes = 1024 if served.engine == "real1" else 200
+    served.sabotage(*PHASES["warmup"], f"flood:{megabytes}")
+    served.after(served.restart_by_death)
+
+    size = sum(path.stat().st_size for path in served.instance.glob("server.log*"))
+    assert size < 6 * 68 << 20, "what is kept is bounded"
+    note(served, "log flood", f"{megabytes} MB", None, f"read through, {size >> 20} MB kept, ready")
+
+
+@cells()
+def test_a_line_of_50_megabytes(served: Served) -> None:
+    served.sabotage(*PHASES["warmup"], "line:50")
+    served.after(served.restart_by_death)
+
+    assert served.launcher().memory_info().rss < 150 << 20
+    assert "[line cut]" in (served.instance / "server.log").read_text()
+    note(served, "log line of 50 MB", "cut at 1 MiB", None, "ready")
+
+
+@cells()
+def test_a_full_disk(served: Served) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    served.run("down")
+    shutil.rmtree(served.state)
+    served.state.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", served.state], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    try:
+        up = served.run("up", "-p", "stub", "-d", "--allow", "disk-space")
+        assert up.returncode == 0, up.stderr
+        fill = f"while printf %4096s >> {served.state}/filler; do :; done"
+        subprocess.run(["sh", "-c", fill], check=False, stderr=subprocess.DEVNULL)
+        old = served.server()
+        old.kill()
+        until(lambda: not psutil.pid_exists(old.pid), "it is gone")
+        until(lambda: _generates(served), "a new server serves, disk or no disk", LONG)
+        json.loads((served.instance / "state.json").read_text())
+    finally:
+        served.run("down", "--now")
+        subprocess.run(["umount", served.state], check=True)
+    assert not served.processes()
+    note(served, "disk full", "ENOSPC, told once", None, "goes on serving; state file whole")
+
+
+def _generates(served: Served) -> bool:
+    try:
+        return served.ask(4, 10) == 4 if served.is_real else served.ask() >= 1
+    except requests.RequestException:
+        return False
+
+
+@cells()
+def test_the_state_folder_is_removed(served: Served) -> None:
+    launcher, server = served.launcher(), served.server()
+    shutil.rmtree(served.instance)
+    server.kill()
+    until(lambda: not server.is_running(), "it is gone")
+    until(lambda: _generates(served), "a new server serves", LONG)
+    launcher.terminate()
+    served.until_nothing_is_left()
+    note(served, "state folder removed", "ENOENT, told once", None, "goes on serving; SIGTERM stops it")
+
+
+@cells()
+def test_the_key_file_is_removed(served: Served) -> None:
+    served.run("down")
+    key = served.folder / "key"
+    key.write_text("sekret-0123456789")
+    key.chmod(0o600)
+    served.write_profile(f'[access]\napi_key_file = "{key}"')
+    assert served.run("up", "-p", "stub", "-d").returncode == 0
+    key.unlink()
+
+    refused = served.run("restart")
+    assert refused.returncode == 78
+    assert "cannot read the API key file" in refused.stderr
+    assert served.status()["state"] == "ready", "what runs goes on"
+    served.after(served.restart_by_death)
+    served.run("down")
+    note(served, "key file removed", "at `restart`", None, "refused; a death starts again with the key it has")
+
+
+# -- the launcher itself ------------------------------------------------------------------------------------
+
+
+@cells()
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("state", ["starting", "ready", "backoff", "stopping"])
+def test_the_launcher_is_signalled(served: Served, state: str, number: signal.Signals) -> None:
+    _bring_into(served, state)
+    launcher = served.launcher()
+    launcher.send_signal(number)
+    served.until_nothing_is_left()
+
+    end_state = served.status()["state"]
+    assert end_state == ("dead" if number == signal.SIGKILL else "stopped")
+    did = "drained and stopped" if number == signal.SIGTERM else "the reaper left nothing"
+    note(served, f"launcher {number.name} while {state}", "signal", None, did)
+
+
+def _bring_into(served: Served, state: str) -> None:
+    if state == "starting":
+        served.sabotage(*PHASES["weights"], "hang")
+        served.restart_by_death()
+        until(lambda: not served.sabotage_file.exists(), "it starts, and hangs", LONG)
+    elif state == "backoff":
+        served.write_profile(pause=60, pause_max=60)
+        assert served.run("restart").returncode == 0
+        served.after(served.restart_by_death, "ready")
+        served.after(served.restart_by_death, "backoff")
+    elif state == "stopping":
+        if served.is_real:
+            ThreadPoolExecutor().submit(served.ask, 4000, 60)
+            time.sleep(0.5)
+        else:
+            served.faults(drain=3)
+        served.launcher().send_signal(signal.SIGTERM)
+        until(lambda: served.status()["state"] == "stopping", "it drains")
+    else:
+        assert served.status()["state"] == state
+
+
+@cells()
+def test_the_launcher_is_stopped_for_a_while(served: Served) -> None:
+    launcher, server = served.launcher(), served.server()
+    launcher.suspend()
+    time.sleep(served.patience)
+    launcher.resume()
+    served.unmoved(2)
+    launcher.suspend()
+    server.kill()
+    time.sleep(0.5)
+    story = served.after(launcher.resume)
+    note(
+        served, "launcher STOP and CONT", "what happened meanwhile", story.seconds, "no false kill; started again"
+    )
+
+
+@cells()
+def test_a_second_launcher(served: Served) -> None:
+    second = served.run("up", "-p", "stub")
+
+    assert second.returncode == 1
+    assert "is up already: ready" in second.stderr
+    served.unmoved(1)
+    note(served, "two launchers", "flock", None, "the second refused")
+
+
+@cells()
+def test_it_is_deaf_to_sigterm(served: Served) -> None:
+    if served.is_real:
+        served.sabotage("fired up", "server", "deaf")
+        served.after(served.restart_by_death)
+    else:
+        served.faults(deaf=True)
+    down = served.run("down")
+
+    assert down.returncode == 0
+    assert "not gone within 4 s: killed" in served.status()["reason"]
+    assert not served.processes()
+    note(served, "TERM-deaf", "stop_within", 4.0, "killed, nothing left")
+
+
+@cells()
+def test_no_file_descriptors_are_left(served: Served) -> None:
+    launcher = served.launcher()
+    before = launcher.rlimit(psutil.RLIMIT_NOFILE)
+
+    def inject() -> None:
+        launcher.rlimit(psutil.RLIMIT_NOFILE, (launcher.num_fds(), before[1]))
+        served.restart_by_death()
+
+    with ThreadPoolExecutor() as pool:
+        story = pool.submit(served.after, inject)
+        until(lambda: "Too many open files" in json.dumps(served.told()), "it is named", LONG)
+        launcher.rlimit(psutil.RLIMIT_NOFILE, before)
+        story.result()
+    note(served, "file descriptors exhausted", "EMFILE at the launch", None, "tried again until there were some")
+
+
+@cells("stub")
+def test_the_clock_jumps(served: Served) -> None:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the clock that jumps")
+    served.run("down")
+    clock, library = served.folder / "clock", served.folder / "clock.so"
+    source = Path(__file__).parent / "rig/clock.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source, "-ldl"], check=True)
+    environ = {"LD_PRELOAD": str(library), "CLOCK_FILE": str(clock)}
+    assert served.run("up", "-p", "stub", "-d", **environ).returncode == 0
+    for days in (400, -400):
+        fresh = clock.with_suffix(".new")
+        fresh.write_text(str(days * 86400))
+        fresh.replace(clock)
+        served.unmoved(1.5)
+    (last,) = served.run("events", "-n", "1", "--json").stdout.splitlines()
+    clock.unlink()
+    assert json.loads(last)["state"] == "ready"
+    note(served, "clock jumps 400 days", "monotonic time", None, "nothing happens")
+
+
+@cells("stub")
+def test_the_engine_is_updated_under_it(served: Served) -> None:
+    stub = served.folder / "engine"
+    shutil.rmtree(stub, ignore_errors=True)
+    shutil.copytree(Path(__file__).parent / "rig/stub", stub)
+    served.run("down")
+    text = served.profile.read_text().replace(f"{Path(__file__).parent}/rig/stub", str(stub))
+    served.profile.write_text(text)
+    assert served.run("up", "-p", "stub", "-d").returncode == 0
+    (stub / "sglang-0.5.23.dist-info").rename(stub / "sglang-0.5.99.dist-info")
+    metadata = stub / "sglang-0.5.99.dist-info/METADATA"
+    metadata.write_text(metadata.read_text().replace("0.5.23", "0.5.99"))
+    served.after(served.restart_by_death)
+
+    log = served.instance / "launcher.log"
+    until(lambda: "the engine is SGLang 0.5.99 now, the plan was made for 0.5.23" in log.read_text(), "it is told")
+    note(served, "engine updated under it", "its release at a launch", None, "told; `restart` makes the plan anew")
+
+
+# -- the table ----------------------------------------------------------------------------------------------
+
+
+def page(found: dict[tuple[str, str], str]) -> str:
+    """The table as Markdown."""
+    head = """# Faults
+
+Each cell is a test (`tests/test_faults.py`): the fault is put into a running server, and the test asserts how it
+is found, what is done, that no process is left behind, and that the state file can be read. Written by a run of it
+on a machine with two cores; times are from the fault to the first word about it, under the tests' impatient policy
+(a phase of the real server may be quiet for 12 s, health checks every half second). `-`: it cannot be made there.
+
+| fault | stand-in engine | SGLang 0.5.23, 1 rank | SGLang 0.5.23, 2 ranks |
+|---|---|---|---|
+"""
+    faults = dict.fromkeys(fault for fault, _ in found)
+    rows = ["| " + " | ".join([fault, *(found.get((fault, e), "-") for e in ENGINES)]) + " |" for fault in faults]
+    return head + "\n".join(rows) + "\n"
+
+
+def test_the_page_has_a_row_for_every_fault() -> None:
+    rows = re.findall(r"^\| ([^|]+) \|", PAGE.read_text(), re.MULTILINE)[2:]
+    noted = set(re.findall(r'note\(served, f?"([^"{]+)', Path(__file__).read_text()))
+
+    assert len(rows) >= 25
+    for fault in noted:
+        assert any(row.startswith(fault.strip()) for row in rows), fault
+
+
+def test_glm5_serve_is_what_the_cells_run() -> None:
+    assert GLM5_SERVE.exists()
