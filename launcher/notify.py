@@ -31,3 +31,8 @@ class Notifier:
     def extend(self, seconds: float) -> None:
         """Ask for so much more time for the start or the stop that is under way."""
         self.tell(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        if self._socket:
+            self._socket.close()

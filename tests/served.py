@@ -56,6 +56,8 @@ class Served(World):
         }
         policy |= {f"quiet_{phase}": self.patience for phase in ("distributed", "weights", "kv", "warmup")}
         policy["quiet_process"] = 60
+        if self.is_real and "[smoke]" not in text:
+            text += '\n[smoke]\nquestions = [{ ask = "What is the capital of France?", expect = "paris" }]'
         lines = "\n".join(f"{name} = {value}" for name, value in (policy | supervision).items())
         self.profile.write_text(f"{self._flags()}\n[supervision]\n{lines}\n[env]\n{self._env()}\n{text}\n")
 

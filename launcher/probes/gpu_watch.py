@@ -25,7 +25,7 @@ from typing import Any
 
 import pynvml as nvml
 
-from launcher.probes.nvml_questions import bdf_of
+from launcher.probes.nvml_questions import bdf_of, memory_of, temperature_of
 
 EVERY = 5.0  # seconds between samples
 WAIT = 250  # milliseconds that one wait for an event lasts
@@ -50,7 +50,7 @@ def ask(question: Callable[[], Any]) -> Any:
 
 def sample(index: int, handle: Any) -> dict[str, Any]:
     """What one GPU does now."""
-    memory = ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+    memory = ask(partial(memory_of, handle))
     use = ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
     power = ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
     uncorrected = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
@@ -61,7 +61,7 @@ def sample(index: int, handle: Any) -> dict[str, Any]:
         "total": memory and int(memory.total),
         "utilization": use and int(use.gpu),
         "power": power and power / 1000,
-        "temperature": ask(lambda: int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))),
+        "temperature": ask(partial(temperature_of, handle)),
         "ecc": ask(lambda: int(nvml.nvmlDeviceGetTotalEccErrors(handle, *uncorrected))),
         "pids": [int(p.pid) for p in ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or ()],
     }

@@ -44,7 +44,8 @@ def _of(names: tuple[str, ...], number: int) -> str:
     return names[number] if 0 <= number < len(names) else f"unknown ({number})"
 
 
-def _memory(device: Any) -> Any:
+def memory_of(device: Any) -> Any:
+    """Bytes, with what the driver keeps for itself told apart from what is used."""
     return nvml.nvmlDeviceGetMemoryInfo(device, version=nvml.nvmlMemory_v2)
 
 
@@ -52,7 +53,8 @@ def _power_max(device: Any) -> float:
     return float(nvml.nvmlDeviceGetPowerManagementLimitConstraints(device)[1] / 1000)
 
 
-def _temperature(device: Any) -> int:
+def temperature_of(device: Any) -> int:
+    """Degrees Celsius."""
     return int(nvml.nvmlDeviceGetTemperatureV(device, nvml.NVML_TEMPERATURE_GPU))
 
 
@@ -148,10 +150,10 @@ IDENTITY: tuple[Question, ...] = (
     ("architecture", "nvmlDeviceGetArchitecture", _architecture),
 )
 STATE: tuple[Question, ...] = (
-    ("memory_total", "nvmlDeviceGetMemoryInfo", lambda gpu: _memory(gpu).total),
-    ("memory_free", "nvmlDeviceGetMemoryInfo", lambda gpu: _memory(gpu).free),
-    ("memory_used", "nvmlDeviceGetMemoryInfo", lambda gpu: _memory(gpu).used),
-    ("memory_reserved", "nvmlDeviceGetMemoryInfo", lambda gpu: _memory(gpu).reserved),
+    ("memory_total", "nvmlDeviceGetMemoryInfo", lambda gpu: memory_of(gpu).total),
+    ("memory_free", "nvmlDeviceGetMemoryInfo", lambda gpu: memory_of(gpu).free),
+    ("memory_used", "nvmlDeviceGetMemoryInfo", lambda gpu: memory_of(gpu).used),
+    ("memory_reserved", "nvmlDeviceGetMemoryInfo", lambda gpu: memory_of(gpu).reserved),
     ("processes", "nvmlDeviceGetComputeRunningProcesses", _processes),
     ("utilisation", "nvmlDeviceGetUtilizationRates", lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
     ("bar1_total", "nvmlDeviceGetBAR1MemoryInfo", lambda gpu: nvml.nvmlDeviceGetBAR1MemoryInfo(gpu).bar1Total),
@@ -176,7 +178,7 @@ STATE: tuple[Question, ...] = (
     ),
     ("power_max", "nvmlDeviceGetPowerManagementLimitConstraints", _power_max),
     ("clock_reasons", "nvmlDeviceGetCurrentClocksEventReasons", _clock_reasons),
-    ("temperature", "nvmlDeviceGetTemperature", _temperature),
+    ("temperature", "nvmlDeviceGetTemperature", temperature_of),
     ("pstate", "nvmlDeviceGetPerformanceState", nvml.nvmlDeviceGetPerformanceState),
     ("numa", "nvmlDeviceGetMemoryAffinity", _numa),
     ("virtualization", "nvmlDeviceGetVirtualizationMode", _virtualization),

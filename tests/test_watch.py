@@ -1,0 +1,260 @@
+"""What tells a hang from work: processes, tokens, GPUs; and what is told to systemd."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import World, until
+from rig.nvml import scenario
+
+from launcher import flow, vitals
+from launcher.gpuwatch import GpuWatch, address_in, fatal, line_of
+from launcher.journal import is_connected
+from launcher.notify import Notifier
+from launcher.vitals import Member, Vitals
+
+RANK = Member(10, "sglang::scheduler_TP0", "R", 100.0, 1 << 30, 0, 0)
+IDLE = replace(RANK, state="S")
+
+
+def seen(at: float, *members: Member) -> Vitals:
+    return Vitals(at, members)
+
+
+# -- processes ----------------------------------------------------------------------------------------------
+
+
+def test_a_rank_that_only_spins_does_not_move() -> None:
+    before, after = seen(0, RANK), seen(10, replace(RANK, cpu=110.0))
+
+    assert vitals.signs(before, after, "distributed") is None
+    assert vitals.finding(before, after) == (
+        "1 of 1 ranks spin at 100 % CPU; nothing read from disk, no compiler at work"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sign"),
+    [
+        ({"read": 2 << 20}, "reads from disk"),
+        ({"resident": 2 << 30}, "its memory changes"),
+        ({"name": "ptxas", "cpu": 110.0}, "compiles (ptxas)"),
+        ({"name": "python3", "cpu": 110.0}, "a helper process works"),
+    ],
+)
+def test_what_reads_grows_or_compiles_moves(change: dict[str, object], sign: str) -> None:
+    after = replace(RANK, **change)  # type: ignore[arg-type]
+    before = replace(RANK, name=after.name)
+
+    assert vitals.signs(seen(0, before), seen(10, after), "weights") == sign
+
+
+def test_imports_use_the_processor_and_nothing_else() -> None:
+    before, after = seen(0, RANK), seen(10, replace(RANK, cpu=110.0))
+
+    assert vitals.signs(before, after, "process") == "uses the processor"
+    assert vitals.signs(before, seen(10, RANK), "process") is None
+
+
+def test_a_process_that_comes_is_a_sign() -> None:
+    assert vitals.signs(seen(0, RANK), seen(1, RANK, replace(RANK, pid=11)), "kv") == "processes came or went"
+
+
+def test_ranks_that_wait_stop_or_sleep_in_the_driver_are_told_apart() -> None:
+    def told(state: str) -> str:
+        member = replace(IDLE, state=state)
+        return vitals.finding(seen(0, member), seen(10, member))
+
+    assert told("S").startswith("1 ranks wait, none uses the processor")
+    assert told("T").startswith("sglang::scheduler_TP0 stopped by a signal")
+    assert told("D").startswith("sglang::scheduler_TP0 in uninterruptible sleep")
+
+
+def test_a_debugger_or_a_compiler_excuses_silence() -> None:
+    assert "under a debugger" in (vitals.excuse(seen(0, replace(RANK, traced_by=1))) or "")
+    assert vitals.excuse(seen(0, RANK, replace(RANK, pid=11, name="nvcc"))) == "it compiles (nvcc)"
+    assert vitals.excuse(seen(0, RANK)) is None
+
+
+def test_real_processes_are_seen_as_they_are() -> None:
+    code = "x = bytearray(64 << 20); print('up', flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        before = vitals.look([child.pid, 2**22 - 1], time.monotonic())
+        time.sleep(0.5)
+        after = vitals.look([child.pid], time.monotonic())
+        (member,) = after.members
+        assert member.resident > 64 << 20
+        assert member.cpu > before.members[0].cpu
+        assert vitals.signs(before, after, "process") == "uses the processor"
+        child.kill()
+
+
+# -- tokens -------------------------------------------------------------------------------------------------
+
+PREFILL = (
+    "[x TP0] Prefill batch, #new-seq: 1, #new-token: 8192, #cached-token: 12, token usage: 0.00, "
+    "#running-req: 0, #queue-req: 0, #pending-token: 92000, cuda graph: False"
+)
+
+
+def test_a_long_prefill_excuses_silence_for_as_long_as_the_slowest_would_take() -> None:
+    assert flow.work(PREFILL) == pytest.approx((8192 + 92000) / 400)
+    assert flow.work("[x TP0] Decode batch, #running-req: 6, #token: 1920, token usage: 0.94") == 0
+    assert flow.work('INFO:     127.0.0.1:1 - "GET /health HTTP/1.1" 200 OK') is None
+
+
+def test_pauses_are_read_off_the_access_log() -> None:
+    assert flow.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK') is True
+    assert flow.pause('INFO:     127.0.0.1:5 - "POST /continue_generation HTTP/1.1" 200 OK') is False
+    assert flow.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401 Unauthorized') is None
+
+
+def test_a_replica_that_publishes_nothing_new_while_requests_run_is_stuck() -> None:
+    busy = {"dp_rank": 0, "num_running_reqs": 2, "num_used_tokens": 7}
+    idle = {"dp_rank": 1, "num_running_reqs": 0, "num_used_tokens": 7}
+    state = flow.heard(flow.heard(flow.Flow(), [busy, idle], 0.0), [busy, idle], 40.0)
+
+    assert state.stuck(29, 30) is None
+    assert state.stuck(31, 30) == "2 requests run on replica 0, and nothing moved for 31 s"
+    moved = flow.heard(state, [{**busy, "num_used_tokens": 8}, idle], 40.0)
+    assert moved.stuck(69, 30) is None
+
+
+# -- GPUs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scenario.library(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def watched(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GpuWatch]:
+    """A watch over eight GPUs, of which the third falls off the bus after a second."""
+    host = scenario.host(8, mem_used=2 << 30)
+    host["event.0"] = "1000 2 xid 79"
+    host["event.1"] = "1100 4 xid 13"
+    for name, value in scenario.environ(library, scenario.write(tmp_path / "host", host)).items():
+        monkeypatch.setenv(name, value)
+    watch = GpuWatch()
+    yield watch
+    watch.close()
+
+
+def test_samples_and_faults_of_gpus_are_told(watched: GpuWatch) -> None:
+    told: list[dict[str, object]] = []
+
+    def heard() -> bool:
+        told.extend(watched.hear())
+        return len([entry for entry in told if "xid" in entry]) == 2
+
+    until(heard, "two faults", 20)
+    assert len(watched.gpus) == 8
+    assert watched.gpus[3]["total"] == 97887 << 20
+    assert watched.gpus[3]["power"] == 39.0
+    faults = [entry for entry in told if "xid" in entry]
+    assert faults[0] == {"xid": 79, "gpu": 2, "bdf": watched.gpus[2]["bdf"]}
+    assert (fatal(line_of(faults[0])) or "").startswith("a GPU fell off the PCIe bus (Xid 79)")
+    assert fatal(line_of(faults[1])) is None
+
+
+def test_memory_is_waited_for(watched: GpuWatch, library: Path, tmp_path: Path) -> None:
+    until(lambda: list(watched.hear()) or watched.gpus, "a sample", 20)
+    watched.remember()
+    assert watched.still_held() is None
+    scenario.write(tmp_path / "host", scenario.host(8, mem_used=92 << 30))
+    watched.poke()
+    until(lambda: list(watched.hear()) or watched.still_held(), "a sample with memory in use", 20)
+    assert watched.still_held() == "GPU 0 still holds 90.0 GiB"
+
+
+def test_a_gpu_of_somebody_else_is_not_ours(watched: GpuWatch) -> None:
+    watched.gpus = [{"index": n, "bdf": f"0000:0{n}:00.0", "pids": [n]} for n in range(8)]
+
+    assert watched.is_ours("0000:03:00.0", {3}, wanted=2)
+    assert not watched.is_ours("0000:04:00.0", {3}, wanted=2)
+    assert watched.is_ours("0000:04:00.0", set(), wanted=8)
+
+
+def test_without_a_driver_the_watch_ends_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    watch = GpuWatch()
+    told: list[dict[str, object]] = []
+    with pytest.raises(EOFError):
+        until(lambda: told.extend(watch.hear()), "its end", 20)
+    watch.close()
+    assert "end" in told[-1]
+
+
+def test_kernel_lines_are_judged_by_the_same_table() -> None:
+    line = "NVRM: Xid (PCI:0000:61:00): 79, GPU has fallen off the bus."
+
+    assert address_in(line) == "0000:61:00.0"
+    assert fatal(line)
+    assert fatal("NVRM: Xid (PCI:0000:61:00): 43, pid=1, name=python3, Ch 00000008") is None
+
+
+def test_a_gpu_that_falls_off_the_bus_stops_the_server_for_good(world: World, library: Path) -> None:
+    plan = json.loads(world.run("render", "-p", "stub", "--json").stdout)
+    world.instance.mkdir(parents=True)
+    (world.instance / "plan.json").write_text(json.dumps(plan | {"gpus": 8}))
+    host = scenario.host(8) | {"event.0": "3000 5 xid 79"}
+    environ = scenario.environ(library, scenario.write(world.folder / "host", host))
+    words = [sys.executable, "-P", "-m", "launcher.supervise", str(world.instance), "plain"]
+    with subprocess.Popen(words, env=world.environ | environ, stderr=subprocess.PIPE, text=True) as launcher:
+        _, said = launcher.communicate(timeout=60)
+
+    assert launcher.returncode == 1
+    states = [event["state"] for event in world.events()]
+    assert states == ["starting", "ready", "stopping", "failed"]
+    assert "a GPU fell off the PCIe bus (Xid 79)" in world.events()[-1]["reason"]
+    assert "reboot the host" in said
+    assert world.events("gpu")[0]["xid"] == 79
+    assert not world.processes()
+
+
+# -- systemd ------------------------------------------------------------------------------------------------
+
+
+def test_a_service_manager_is_told_what_happens(tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        told = Notifier({"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())})
+        assert told.every == 2.0
+        told.tell("READY=1", "STATUS=ready")
+        told.extend(1.5)
+        assert manager.recv(100) == b"READY=1\nSTATUS=ready"
+        assert manager.recv(100) == b"EXTEND_TIMEOUT_USEC=1500000"
+        told.close()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"NOTIFY_SOCKET": "/no/such"}, {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}],
+)
+def test_nobody_to_tell_is_no_trouble(environ: dict[str, str]) -> None:
+    told = Notifier(environ)
+
+    told.tell("READY=1")
+    assert told.every is None
+    told.close()
+
+
+def test_the_journal_is_known_by_its_stream() -> None:
+    stat = os.fstat(sys.stderr.fileno())
+
+    assert is_connected(sys.stderr, {"JOURNAL_STREAM": f"{stat.st_dev}:{stat.st_ino}"})
+    assert not is_connected(sys.stderr, {"JOURNAL_STREAM": "8:1"})
+    assert not is_connected(sys.stderr, {})
