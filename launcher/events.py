@@ -68,6 +68,14 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Drained:
+    """A server that was asked to go has no request left, and nobody is connected to it."""
+
+    now: float
+    run: int
+
+
+@dataclass(frozen=True)
 class Stirred:
     """A sign that the run works: it logged, read, compiled or generated something.
 
@@ -153,7 +161,21 @@ class Ticked:
     now: float
 
 
-Event = Begun | Gone | Hinted | Probed | Asked | Ticked | Lost | Stirred | Recorded | Examined | Struck | Doomed
+Event = (
+    Begun
+    | Gone
+    | Hinted
+    | Probed
+    | Asked
+    | Ticked
+    | Lost
+    | Drained
+    | Stirred
+    | Recorded
+    | Examined
+    | Struck
+    | Doomed
+)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 # is still no hang.
 PREFILL_RATE = 400.0
 _BATCH = re.compile(r"\b(Prefill|Decode) batch\b(?:.*?#new-token: (\d+))?(?:.*?#pending-token: (\d+))?")
+_LEAVES = re.compile(r"Gracefully exiting\.\.\. Remaining number of requests 0\b")  # 0.5.9 to 0.5.23
 _PAUSE = re.compile(r'"POST /(pause_generation|continue_generation)[ ?].*" 200')
 
 
@@ -59,3 +60,8 @@ def pause(line: str) -> bool | None:
     """True when the line says that generation was paused, False when it goes on, None for any other line."""
     found = _PAUSE.search(line)
     return found[1] == "pause_generation" if found else None
+
+
+def leaves(line: str) -> bool:
+    """Whether the line says that the server was drained and now takes itself apart."""
+    return bool(_LEAVES.search(line))

@@ -74,6 +74,14 @@ class GpuWatch:
                 return f"GPU {gpu['index']} still holds {more / 2**30:.1f} GiB"
         return None
 
+    def in_words(self) -> str | None:
+        """What the GPUs do: kernels that only spin use them fully, at a small part of their power."""
+        busy = [gpu["utilization"] for gpu in self.gpus if gpu["utilization"] is not None]
+        power = [gpu["power"] for gpu in self.gpus if gpu["power"] is not None]
+        used = f"GPUs {min(busy)} to {max(busy)} % busy" if busy else None
+        drawn = f"{min(power):.0f} to {max(power):.0f} W each" if power else None
+        return " at ".join(part for part in (used, drawn) if part) or None
+
     def is_ours(self, bdf: str | None, members: set[int], wanted: int) -> bool:
         """Whether a GPU serves this model: one of its processes computes there, or the model takes them all."""
         if wanted >= len(self.gpus):

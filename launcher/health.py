@@ -84,6 +84,16 @@ def _status(server: Server, path: str) -> int:
         return 0
 
 
+def in_flight(server: Server) -> int | None:
+    """How many requests the schedulers say they run or hold; None where nobody can tell.
+
+    A prompt that is being read in chunks is in none of their counts (0.5.23, read): 0 alone proves nothing.
+    """
+    loads = _loads(server)
+    names = ("num_running_reqs", "num_waiting_reqs")
+    return sum(int(load.get(name, 0)) for load in loads for name in names) if loads else None
+
+
 def _loads(server: Server) -> list[dict[str, Any]]:
     """What each replica's scheduler says of its work (`/v1/loads`, in all releases); may be nothing."""
     try:

@@ -21,6 +21,7 @@ from launcher.events import (
     Asked,
     Begun,
     Doomed,
+    Drained,
     Event,
     Examine,
     Examined,
@@ -249,6 +250,9 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return replace(state, reason=f"stop asked for again by {by}: killed", killed=True), (Kill(),)
         case Stopping(then=Then.RESTART | Then.RETRY), Asked(_, Wish.STOP, by):
             return replace(state, reason=f"stop asked for by {by}", then=Then.END), ()
+        case Stopping(past, killed=False, recording=False), Drained(_, run) if run == past.run:
+            # SGLang looks for itself only every five seconds, and takes its time to leave; the port is wanted.
+            return replace(state, killed=True), (Kill(),)
         case Stopping(since=since, killed=False, recording=False), Ticked(now) if (
             now >= since + policy.stop_within
         ):

@@ -32,6 +32,7 @@ class Run:
     kernel: list[str] = field(default_factory=list)  # what the kernel said meanwhile
     flow: flow.Flow = field(default_factory=flow.Flow)
     paused: bool = False
+    leaving: bool = False
     lost: list[str] = field(default_factory=list)
     _seen: vitals.Vitals | None = None
     _still: vitals.Vitals | None = None  # the look since which nothing moved
@@ -54,6 +55,7 @@ class Run:
         self.start = startlog.read(before, line, now)
         if (paused := flow.pause(line)) is not None:
             self.paused = paused
+        self.leaving |= flow.leaves(line)
         if self.start.fired_up and not before.fired_up:
             yield Hinted(now)
         patience = flow.work(line)

@@ -1,7 +1,8 @@
 """Is what it generates right? A few questions at temperature 0, before a server is called ready.
 
 Up is not right: garbled, repeated and one-token output all pass /health. SGLang's parsers are asked, too:
-reasoning must be apart from content, a tool call parsed, a stream must add up to the answer.
+reasoning must be apart from content, a tool call parsed, a stream must add up to the answer. A model that reasons
+is asked not to, but for one question: how long it reasons is its own affair, and no fault.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def examine(server: Server, model: str, smoke: Mapping[str, Any], parsers: froze
     began = time.monotonic()
     asked = 0
     try:
-        for _ in _questions(Client(server, model, float(smoke["within"])), smoke["questions"], parsers):
+        client = Client(server, model, float(smoke["within"]), reasons="reasoning" in parsers)
+        for _ in _questions(client, smoke["questions"], parsers):
             asked += 1
     except WrongError as wrong:
         return Result(False, str(wrong), time.monotonic() - began)
@@ -78,7 +80,10 @@ def _questions(client: Client, questions: list[dict[str, str]], parsers: frozens
     if questions:
         _streamed(client, questions[0]["ask"])
         yield
-        _cut(client, questions[0]["ask"], parsers)
+        _cut(client, questions[0]["ask"])
+        yield
+    if questions and "reasoning" in parsers:
+        _reasoned(client, questions[0]["ask"])
         yield
     if "tools" in parsers:
         _tool_call(client)
@@ -128,12 +133,21 @@ def _streamed(client: Client, ask: str) -> None:
             raise WrongError(f"a streamed answer differs: {pieces[:80]!r}, unstreamed {whole[:80]!r}")
 
 
-def _cut(client: Client, ask: str, parsers: frozenset[str]) -> None:
+def _cut(client: Client, ask: str) -> None:
     """At a token ceiling, an answer without reasoning has content: parsers have swallowed it all as reasoning."""
-    quiet: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}} if "reasoning" in parsers else {}
-    answer = client.chat(ask, max_tokens=CEILING, **quiet)
+    answer = client.chat(ask, max_tokens=CEILING)
     if not _text(answer).strip():
         raise WrongError(f"an answer cut at {CEILING} tokens has no content")
+
+
+def _reasoned(client: Client, ask: str) -> None:
+    """What was thought stands apart from what is said. An answer may be cut before anything is said."""
+    answer = client.chat(ask, chat_template_kwargs={"enable_thinking": True})
+    said, thought = _text(answer), str(answer["choices"][0]["message"].get("reasoning_content") or "")
+    if not said.strip() and not (thought.strip() and answer["choices"][0].get("finish_reason") == "length"):
+        raise WrongError(f"asked {ask!r} with reasoning, the answer is empty")
+    for text in filter(None, (said, thought)):
+        _sane(ask, text, answer)
 
 
 def _tool_call(client: Client) -> None:
@@ -151,10 +165,12 @@ def _text(answer: Mapping[str, Any]) -> str:
 
 
 class Client:
-    """Chat with one server; each answer within so many seconds."""
+    """Chat with one server, without reasoning where it can; each answer within so many seconds."""
 
-    def __init__(self, server: Server, model: str, within: float) -> None:
+    def __init__(self, server: Server, model: str, within: float, *, reasons: bool) -> None:
         self.server, self.model, self.within = server, model, within
+        # GLM's chat templates know it (4.5 to 5.2); others ignore it.
+        self.quiet: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}} if reasons else {}
 
     def chat(self, ask: str, **more: Any) -> dict[str, Any]:
         """The whole answer. Raises WrongError when the server refuses the question."""
@@ -177,7 +193,7 @@ class Client:
         host = LOOPBACK.get(self.server.host, self.server.host)
         connection = http.client.HTTPConnection(host, self.server.port, timeout=self.within)
         try:
-            text = json.dumps({**body, "max_tokens": ENOUGH, **more})
+            text = json.dumps({**body, "max_tokens": ENOUGH, **self.quiet, **more})
             connection.request("POST", "/v1/chat/completions", text, headers)
             response = connection.getresponse()
             answer = response.read(1 << 22)

@@ -27,6 +27,7 @@ from launcher.events import (
     Asked,
     Begun,
     Doomed,
+    Drained,
     Event,
     Examine,
     Examined,
@@ -52,6 +53,7 @@ from launcher.telling import Picture, Show, Teller
 FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
 MEMORY_WITHIN = 30.0  # seconds that the driver may take to give the memory of the dead back
 SMOKE_AGAIN = 0.2  # seconds until a server that could not be reached is asked again
+DRAINED_EVERY, DRAINED_TIMES = 0.25, 4  # seconds between looks, and how many in a row must find nobody
 EXTEND_EVERY = 5.0  # seconds between two requests for more time
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 
@@ -256,8 +258,9 @@ class Supervisor:
                 self.aside(partial(self.examine, run))
             case Record(), Run() as run:
                 self.aside(partial(self.record, run))
-            case Terminate(), Run(session=session):
+            case Terminate(), Run(session=session) as run:
                 session.terminate()
+                self.aside(partial(self.drain, run))
             case Kill(), Run(session=session):
                 session.kill()
 
@@ -331,14 +334,28 @@ class Supervisor:
         self.teller.smoke(self.picture(), run.number, result, detail)
         self.feed(Examined(time.monotonic(), run.number, result.ok, detail))
 
+    def drain(self, run: Run) -> Callable[[], None]:
+        """Wait until nobody waits for an answer any more; a moment longer, for one that is just asked for."""
+        server, quiet = health.Server(self.plan.host, self.plan.port, self.key), 0
+        while quiet < DRAINED_TIMES and self.run_ is run:
+            time.sleep(DRAINED_EVERY)
+            nobody = vitals.clients(server.port) == 0 and health.in_flight(server) == 0
+            quiet = quiet + 1 if nobody else 0
+        return partial(self.drained, run)
+
+    def drained(self, run: Run) -> None:
+        """One that takes itself apart is left to it: killed meanwhile it may leave GPU memory behind."""
+        if not run.leaving:
+            self.feed(Drained(time.monotonic(), run.number))
+
     def record(self, run: Run) -> Callable[[], None]:
         """Stacks first: what the processes did is told by what they are found doing."""
         now = time.monotonic()
-        finding = run.finding(now)
+        found = [run.finding(now), self.gpus.in_words() if self.gpus else None]
         path = self.instance.stacks(run.number)
         stacks.keep(path, vitals.look(run.session.members(), now).members, self.plan.python)
         hints = [text for text in self.plan.suspects if run.start.phase in ("distributed", "graphs", "warmup")]
-        told = "; ".join([finding, *hints[:2], f"stacks in {path}"])
+        told = "; ".join([*filter(None, found), *hints[:2], f"stacks in {path}"])
         return lambda: self.feed(Recorded(time.monotonic(), run.number, told))
 
     def same_engine(self) -> Callable[[], None]:

@@ -1,11 +1,13 @@
 """What the kernel says of the server's processes: whether a start moves, and who must not die or be killed.
 
-A start that says nothing may be compiling, reading a slow disk, or hung. The difference is in /proc: bytes read,
-memory that grows, helpers that use the processor. Ranks that only spin show none of these.
+A start that says nothing may be compiling, reading a slow disk, or hung. The difference is in /proc: bytes read
+or written (compiled kernels are kept on disk), memory that grows, helpers that use the processor. Ranks that only
+spin show none of these.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,12 +19,13 @@ TITLE = "sglang::"  # how SGLang names the processes that it cannot live without
 COMPILERS = {"nvcc", "cicc", "ptxas", "ninja", "cc1plus", "cc1", "gcc", "g++", "ld", "fatbinary", "cudafe++"}
 READ = 1 << 20  # bytes between two looks that count as reading
 GROWN = 8 << 20  # bytes of memory that count as loading
+_WAITING = ("01", "08")  # established; closed by the client's side alone (linux/net/tcp_states.h)
 BUSY = 0.5  # of one processor that counts as working
 
 
 @dataclass(frozen=True)
 class Member:
-    """One process: `cpu` seconds used, `read` bytes from disk, `resident` bytes, `state` as ps has it."""
+    """One process: `cpu` seconds used, bytes `resident`, and those `read` and `written`; `state` as ps has it."""
 
     pid: int
     name: str
@@ -31,6 +34,7 @@ class Member:
     resident: int
     read: int
     traced_by: int
+    written: int = 0
 
     @property
     def is_rank(self) -> bool:
@@ -56,6 +60,17 @@ def name_of(pid: int) -> str:
     return title.strip() if title.startswith(TITLE) else comm
 
 
+def clients(port: int) -> int:
+    """How many connections to `port` of this host are open to somebody who may still wait for an answer."""
+    found = 0
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                local, _, state = line.split()[1:4]
+                found += state in _WAITING and int(local.rpartition(":")[2], 16) == port
+    return found
+
+
 def look(pids: Iterable[int], at: float) -> Vitals:
     """Those of `pids` that live. Never raises."""
     return Vitals(at, tuple(member for pid in pids if (member := _member(pid))))
@@ -69,16 +84,19 @@ def _member(pid: int) -> Member | None:
         return None
     tracer = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("TracerPid")), 0)
     cpu = (int(fields[11]) + int(fields[12])) / TICK
-    return Member(pid, name_of(pid), fields[0].decode(), cpu, int(fields[21]) * PAGE, _bytes_read(pid), tracer)
+    read, written = _disk(pid)
+    state, resident = fields[0].decode(), int(fields[21]) * PAGE
+    return Member(pid, name_of(pid), state, cpu, resident, read, tracer, written)
 
 
-def _bytes_read(pid: int) -> int:
-    """From the disk; 0 when it may not be known."""
+def _disk(pid: int) -> tuple[int, int]:
+    """Bytes read from and written to disks, so far; 0 when it may not be known."""
     try:
         lines = Path(f"/proc/{pid}/io").read_text().splitlines()
     except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("read_bytes")), 0)
+        return 0, 0
+    counts = dict(line.split(": ") for line in lines)
+    return int(counts.get("read_bytes", 0)), int(counts.get("write_bytes", 0))
 
 
 def signs(before: Vitals, after: Vitals, phase: str) -> str | None:
@@ -89,6 +107,8 @@ def signs(before: Vitals, after: Vitals, phase: str) -> str | None:
         return "processes came or went"
     if sum(new.read - was.read for was, new in pairs) >= READ:
         return "reads from disk"
+    if any(new.written > was.written for was, new in pairs):
+        return "writes to disk"
     if sum(abs(new.resident - was.resident) for was, new in pairs) >= GROWN:
         return "its memory changes"
     spent = max(after.at - before.at, 0.001)
@@ -120,7 +140,7 @@ def finding(before: Vitals, after: Vitals) -> str:
         )
     elif shares and not parts:
         parts.append(f"{len(ranks)} ranks wait, none uses the processor")
-    parts.append("nothing read from disk, no compiler at work")
+    parts.append("no disk read or written, no compiler at work")
     return "; ".join(parts)
 
 

@@ -13,6 +13,7 @@ from launcher.events import (
     Asked,
     Begun,
     Doomed,
+    Drained,
     Event,
     Examine,
     Examined,
@@ -356,6 +357,13 @@ def test_a_stop_lets_it_drain() -> None:
     assert state == Ended(state.past, "stop asked for by SIGTERM")
 
 
+def test_a_drained_server_need_not_leave_by_itself() -> None:
+    state, done = play(BEGUN, ANSWERED, stop(2), Drained(3, 1), killed(3.1))
+
+    assert done[-2:] == [Terminate(), Kill()]
+    assert state == Ended(state.past, "stop asked for by SIGTERM")
+
+
 def test_a_stubborn_server_is_killed_once() -> None:
     _, done = play(BEGUN, ANSWERED, stop(2), Ticked(12), Ticked(13), Ticked(99))
 
@@ -455,7 +463,7 @@ HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(
             "tick tick gone no final reboot hint yes miss stale stop restart wake wake lost stir kept sane insane "
-            "struck doomed excused".split()
+            "struck doomed excused drained".split()
         ),
         st.floats(0.01, 60),
     ),
@@ -490,6 +498,8 @@ def happen(what: str, now: float, state: State) -> Event:
             return Gone(now, -9, "was killed by SIGKILL", "no-memory-for-kv", Fate.NEVER)
         case "reboot" if alive:
             return Gone(now, -9, "was killed by SIGKILL", "gpu-fell-off-bus", Fate.REBOOT)
+        case "drained" if alive:
+            return Drained(now, run)
         case "lost" if alive:
             return Lost(now, run, "sglang::scheduler_TP1")
         case "stir" if alive:
@@ -605,6 +615,7 @@ EVENTS = st.one_of(
     st.builds(
         Gone, TIMES, st.none() | st.integers(-64, 255), st.text(), st.none() | st.text(), st.sampled_from(Fate)
     ),
+    st.builds(Drained, TIMES, st.integers(-1, 4)),
     st.builds(Lost, TIMES, st.integers(-1, 4), st.text()),
     st.builds(Stirred, TIMES, st.integers(-1, 4), st.sampled_from([*PHASES, "?"]), TIMES),
     st.builds(Recorded, TIMES, st.integers(-1, 4), st.text()),

@@ -45,6 +45,46 @@ def test_a_server_that_answers_wrongly_is_not_announced_ready(
     assert [e["ok"] for e in world.events("smoke")] == [False]
 
 
+PARSERS = 'reasoning-parser = "glm45"\ntool-call-parser = "glm47"\n'
+PARSED_WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"concluded": ""}, "with reasoning, the answer is empty"),
+    ({"concluded": "<think>France</think>Paris"}, "reasoning is in the answer"),
+    ({"thought": "the the the the the the the the the"}, "the same"),
+    ({"tool_call": ""}, "a tool call was not parsed"),
+    ({"tool_call": "fly"}, "a tool call came out wrong"),
+    ({"arguments": "[]"}, "a tool call came out wrong"),
+    ({"arguments": "{city"}, "an answer that is none"),
+]
+
+
+def with_parsers(world: World) -> None:
+    text = world.profile.read_text()
+    world.profile.write_text(text.replace("tp-size = 2\n", f"tp-size = 2\n{PARSERS}"))
+
+
+@pytest.mark.parametrize(("fault", "told"), PARSED_WRONG, ids=[str(fault) for fault, _ in PARSED_WRONG])
+def test_a_parser_that_does_not_work_is_found(world: World, fault: dict[str, Any], told: str) -> None:
+    with_parsers(world)
+    world.faults(**fault)
+
+    assert world.run("up", "-p", "stub", "-d").returncode == 1
+    assert told in world.status()["reason"]
+
+
+def test_parsers_that_work_are_asked_and_pass(world: World) -> None:
+    with_parsers(world)
+
+    assert world.run("up", "-p", "stub", "-d").returncode == 0
+    assert world.status()["smoke"]["detail"] == "7 answers are sane"
+
+
+def test_a_model_that_reasons_beyond_the_ceiling_is_not_wrong(world: World) -> None:
+    with_parsers(world)
+    world.faults(concluded="", finish="length")
+
+    assert world.run("up", "-p", "stub", "-d").returncode == 0
+
+
 def test_a_server_that_never_answers_has_not_passed(world: World) -> None:
     world.write_profile("[smoke]\nwithin = 0.4")
     world.faults(hang_at="chat")

@@ -38,7 +38,7 @@ def test_a_rank_that_only_spins_does_not_move() -> None:
 
     assert vitals.signs(before, after, "distributed") is None
     assert vitals.finding(before, after) == (
-        "1 of 1 ranks spin at 100 % CPU; nothing read from disk, no compiler at work"
+        "1 of 1 ranks spin at 100 % CPU; no disk read or written, no compiler at work"
     )
 
 
@@ -46,6 +46,7 @@ def test_a_rank_that_only_spins_does_not_move() -> None:
     ("change", "sign"),
     [
         ({"read": 2 << 20}, "reads from disk"),
+        ({"written": 4096}, "writes to disk"),
         ({"resident": 2 << 30}, "its memory changes"),
         ({"name": "ptxas", "cpu": 110.0}, "compiles (ptxas)"),
         ({"name": "python3", "cpu": 110.0}, "a helper process works"),
@@ -77,6 +78,20 @@ def test_ranks_that_wait_stop_or_sleep_in_the_driver_are_told_apart() -> None:
     assert told("S").startswith("1 ranks wait, none uses the processor")
     assert told("T").startswith("sglang::scheduler_TP0 stopped by a signal")
     assert told("D").startswith("sglang::scheduler_TP0 in uninterruptible sleep")
+
+
+def test_open_connections_are_counted_until_the_client_lets_go() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert vitals.clients(port) == 0
+        client = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = server.accept()
+        assert vitals.clients(port) == 1
+        client.shutdown(socket.SHUT_WR)  # it said all, and waits for the answer
+        assert until(lambda: vitals.clients(port) == 1, "half closed")
+        client.close()
+        accepted.close()
+        until(lambda: vitals.clients(port) == 0, "nobody is left")
 
 
 def test_a_debugger_or_a_compiler_excuses_silence() -> None:
@@ -118,6 +133,13 @@ def test_pauses_are_read_off_the_access_log() -> None:
     assert flow.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK') is True
     assert flow.pause('INFO:     127.0.0.1:5 - "POST /continue_generation HTTP/1.1" 200 OK') is False
     assert flow.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401 Unauthorized') is None
+
+
+def test_a_server_that_takes_itself_apart_says_so() -> None:
+    drained = "Gracefully exiting... Remaining number of requests {}. Remaining requests remaining_rids=[]."
+
+    assert flow.leaves(f"[2026-11-24 01:00:00] {drained.format(0)}")
+    assert not flow.leaves(f"[2026-11-24 01:00:00] {drained.format(10)}")
 
 
 def test_a_replica_that_publishes_nothing_new_while_requests_run_is_stuck() -> None:
@@ -185,6 +207,14 @@ def test_a_gpu_of_somebody_else_is_not_ours(watched: GpuWatch) -> None:
     assert watched.is_ours("0000:03:00.0", {3}, wanted=2)
     assert not watched.is_ours("0000:04:00.0", {3}, wanted=2)
     assert watched.is_ours("0000:04:00.0", set(), wanted=8)
+
+
+def test_what_the_gpus_do_is_evidence(watched: GpuWatch) -> None:
+    assert watched.in_words() is None
+    watched.gpus = [{"utilization": 100, "power": 92.4}, {"utilization": 99, "power": 95.0}]
+    assert watched.in_words() == "GPUs 99 to 100 % busy at 92 to 95 W each"
+    watched.gpus = [{"utilization": None, "power": 95.0}]
+    assert watched.in_words() == "95 to 95 W each"
 
 
 def test_without_a_driver_the_watch_ends_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

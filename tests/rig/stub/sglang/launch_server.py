@@ -12,6 +12,11 @@ Faults come from the JSON file in $STUB_FAULTS, read again at each step so that 
     lines: [...]                          extra log lines while loading
     record: path                          write argv and environment there as JSON
     answer: text                          what chat answers to every question
+    thought: text                         what it thinks, where it has a parser for that and is not asked not to
+    tool_call: name                       which tool it calls; "" for none
+    concluded: text                       what it says after it thought
+    arguments: text                       of the tool's call
+    finish: reason                        why chat's answer ends
     loads: [...]                          what /v1/loads says
     paused: true                          as after /pause_generation
     reply: {path: status}                 the status of an endpoint
@@ -135,7 +140,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         text = fault("answer", said(body["messages"][-1]["content"]))
         if not body.get("stream"):
             message = {"role": "assistant", "content": text}
-            self.answer({"choices": [{"message": message}], "usage": {"completion_tokens": len(text.split())}})
+            if KINDS.reasoning_parser and body.get("chat_template_kwargs", {}).get("enable_thinking"):
+                message["reasoning_content"] = fault("thought", "France has a capital.")
+                message["content"] = fault("concluded", text)
+            if body.get("tools") and (name := fault("tool_call", "get_weather")):
+                message["tool_calls"] = [{"function": {"name": name, "arguments": fault("arguments", "{}")}}]
+            choice = {"message": message, "finish_reason": fault("finish", "stop")}
+            self.answer({"choices": [choice], "usage": {"completion_tokens": len(text.split())}})
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -182,7 +193,9 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=30000)
     parser.add_argument("--served-model-name")
     parser.add_argument("--config")
-    arguments = parser.parse_args()
+    parser.add_argument("--reasoning-parser")
+    parser.add_argument("--tool-call-parser")
+    KINDS = arguments = parser.parse_args()
     leave("parse")
     KEY = key_of(arguments.config)
     log(f"server_args={{'model_path': {arguments.model_path!r}, 'api_key': {KEY!r}, 'admin_api_key': None}}")
