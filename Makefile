@@ -8,7 +8,7 @@ help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down"
 	@echo "make test     lint, types and tests, those with the real engine included"
 	@echo "make format   ruff format and the fixes it is sure of"
-	@echo "make bench    ratios: command line, start, idle cost"
+	@echo "make bench    ratios: command line, start, idle cost, recovery, requests lost (half an hour)"
 	@echo "make clean    remove this folder's environment (the engine stays in the cache)"
 
 $(MADE): pyproject.toml Makefile
@@ -42,6 +42,8 @@ bench: $(MADE) engine
 	$(BIN)/python bench/doctor.py
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/idle.py
+	$(BIN)/python bench/recovery.py
+	$(BIN)/python bench/drain.py
 
 clean:
 	rm -rf .venv dist
