@@ -77,9 +77,9 @@ class Session:
             self._hear(line.decode())
         return bool(words)
 
-    def pieces(self) -> Iterator[bytes]:
-        """What the server printed and nobody read yet."""
-        while True:
+    def pieces(self, most: int = sys.maxsize) -> Iterator[bytes]:
+        """What the server printed and nobody read yet, up to `most` pieces of a pipe's size."""
+        for _ in range(most):
             try:
                 piece = os.read(self.output, 1 << 16)
             except BlockingIOError:

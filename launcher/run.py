@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from launcher.process import Died, Session
 from launcher.serverlog import ServerLog
 
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
+AT_ONCE = 16  # pieces of its output that are read before anything else gets its turn: 1 MiB
+LOOKED_AT = 1000  # characters of a line; whatever is understood stands before
 STIR_EVERY = 1.0  # seconds between two words to the machine that it works
 
 Register = Callable[[int, Callable[[], None]], None]
@@ -43,15 +46,15 @@ class Run:
     # What it prints.
 
     def read(self, now: float, *, whole: bool = False) -> Iterator[Event]:
-        """Take in what it printed since; with `whole` also a last line without an end."""
-        for piece in self.session.pieces():
+        """Take in some of what it printed since; `whole`: all that there is, and a last line without an end."""
+        for piece in self.session.pieces(most=sys.maxsize if whole else AT_ONCE):
             for line in self.log.feed(piece):
                 yield from self._read_line(line, now)
         for line in self.log.flush() if whole else ():
             yield from self._read_line(line, now)
 
     def _read_line(self, line: str, now: float) -> Iterator[Event]:
-        before = self.start
+        before, line = self.start, line[:LOOKED_AT]
         self.start = startlog.read(before, line, now)
         if (paused := flow.pause(line)) is not None:
             self.paused = paused

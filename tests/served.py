@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from conftest import ENGINE, RIG, World, until
 ENGINES = ("stub", "real1", "real2")
 LONG = 180.0  # seconds before a test gives up; never a measurement
 PHASES = {  # a line of the log that opens each phase, and who says it
+    "process": ("server_args=", "server"),
     "distributed": ("Init parallel begin", "rank"),
     "weights": ("Load weight begin", "rank"),
     "kv": ("KV Cache is allocated", "rank"),
@@ -55,7 +54,7 @@ class Served(World):
             "ready_within": 170,
         }
         policy |= {f"quiet_{phase}": self.patience for phase in ("distributed", "weights", "kv", "warmup")}
-        policy["quiet_process"] = 60
+        policy["quiet_process"] = 4 * self.patience  # imports take their time on a busy machine
         if self.is_real and "[smoke]" not in text:
             text += '\n[smoke]\nquestions = [{ ask = "What is the capital of France?", expect = "paris" }]'
         lines = "\n".join(f"{name} = {value}" for name, value in (policy | supervision).items())
@@ -98,12 +97,18 @@ port = {self.port}
 
     # What it is.
 
-    def ensure_ready(self) -> None:
-        """Up and ready, without a fault in it."""
+    def mend(self) -> None:
+        """Without a fault in it."""
         self.faults()
         self.sabotage_file.unlink(missing_ok=True)
         self.restore_python()
         self.write_profile()
+
+    def ensure_ready(self) -> None:
+        """Up and ready, without a fault in it."""
+        self.mend()
+        on_its_way = ("starting", "backoff")
+        until(lambda: self.status()["state"] not in on_its_way, "the start that is under way ends", LONG)
         if self.status()["state"] != "ready":
             self.run("down", "--now")
             up = self.run("up", "-p", "stub", "-d", timeout=LONG)
@@ -154,22 +159,23 @@ port = {self.port}
         fresh.write_text(json.dumps({"on": on, "who": who, "do": do}))
         fresh.replace(self.sabotage_file)
 
+    def break_a_start(self, on: str, who: str, do: str) -> int:
+        """Break the start that is under way, if it has not come far yet, or else a new one; the run's number."""
+        self.sabotage(on, who, do)
+        seen = self.status()
+        if self.is_real and seen["state"] == "starting" and time.time() - seconds_of(seen["since"]) < 3:
+            return int(seen["run"])
+        if seen["state"] != "ready":
+            self.sabotage_file.unlink()
+            self.ensure_ready()
+            self.sabotage(on, who, do)
+            seen = self.status()
+        self.restart_by_death()
+        return int(seen["run"]) + 1
+
     def restart_by_death(self) -> None:
         """Have the launcher start it anew."""
         self.server().kill()
-
-    @contextmanager
-    def traced(self, process: psutil.Process) -> Iterator[None]:
-        """Under a debugger, which stops it."""
-        import ctypes
-
-        libc = ctypes.CDLL(None, use_errno=True)
-        assert libc.ptrace(16, process.pid, None, None) == 0, os.strerror(ctypes.get_errno())
-        os.waitpid(process.pid, 0x40000000)
-        try:
-            yield
-        finally:
-            libc.ptrace(17, process.pid, None, None)
 
     # What became of it.
 
@@ -194,6 +200,12 @@ port = {self.port}
         assert isinstance(story, Story)
         return story
 
+    def until_told(self, enough: Callable[[list[dict[str, Any]]], bool], what: str) -> Story:
+        """Wait until enough was told; the story up to there."""
+        until(lambda: enough(self.told()), what, LONG)
+        events = self.told()
+        return Story(next(events[:n] for n in range(len(events) + 1) if enough(events[:n])), 0.0)
+
     def unmoved(self, seconds: float) -> None:
         """Nothing happens to it for a while."""
         restarts, end = self.status()["restarts"], time.monotonic() + seconds
@@ -206,13 +218,18 @@ port = {self.port}
         """The state file can be read, and no process lives that is not the launcher's."""
         seen = self.status()
         assert seen["schema"] == 1
-        assert seen["state"] in ("ready", "failed", "stopped", "dead")
+        assert seen["state"] in ("starting", "ready", "backoff", "failed", "stopped", "dead")
         if seen["state"] == "ready":
-            family = {p.pid for p in self.launcher().children(recursive=True)} | {seen["pids"]["launcher"]}
             assert self.ask() >= 1
-        else:
-            family = set()
-        until(lambda: {p.pid for p in self.processes()} <= family, f"no orphans: {self.processes()}, {family}", 20)
+        until(lambda: not self.orphans(), f"no orphans: {self.orphans()}", 20)
+
+    def orphans(self) -> list[psutil.Process]:
+        """Processes that are not the launcher's; those that were started here to watch it aside."""
+        launcher = self.status()["pids"].get("launcher")
+        family = {launcher, *(started.pid for started in self.started)}
+        if launcher:
+            family |= {process.pid for process in psutil.Process(launcher).children(recursive=True)}
+        return [process for process in self.processes() if process.pid not in family]
 
 
 class Story:
@@ -221,8 +238,7 @@ class Story:
     def __init__(self, events: list[dict[str, Any]], at: float) -> None:
         self.events = events
         first = next(event for event in events if event["event"] in ("state", "death", "smoke", "gpu"))
-        seconds = time.mktime(time.strptime(first["time"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
-        self.seconds = max(0.0, seconds + float(first["time"][19:23]) - at)
+        self.seconds = max(0.0, seconds_of(first["time"]) - at)
         self.reasons = [event["reason"] for event in events if event["event"] == "state"]
         self.causes = [event["cause"] for event in events if event["event"] == "death"]
 
@@ -232,6 +248,6 @@ class Story:
         return " | ".join([*self.reasons, *self.causes])
 
 
-def signal_name(number: int) -> str:
-    """`SIGTERM` for 15."""
-    return signal.Signals(number).name
+def seconds_of(text: str) -> float:
+    """The moment that an event tells, in seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()
