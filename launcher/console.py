@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 Event = Mapping[str, Any]
+MOST_WAITING = 1000  # events that nobody took yet
 PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be redrawn
 
 
@@ -34,6 +37,34 @@ def screen(kind: str) -> Callable[[dict[str, Any]], None]:
             return to_journal
         case _:
             return lambda event: None
+
+
+class Unhurried:
+    """Shows events in a thread of its own: a terminal or a pipe that takes nothing must not hold the launcher up.
+
+    What is not taken in time is left out; the events file has it.
+    """
+
+    def __init__(self, show: Callable[[dict[str, Any]], None]) -> None:
+        self._show = show
+        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Have an event shown, soon. Never waits."""
+        if self._events.qsize() < MOST_WAITING:
+            self._events.put(event)
+
+    def _run(self) -> None:
+        while (event := self._events.get()) is not None:
+            self._show(event)
+
+    def close(self, within: float = 2.0) -> bool:
+        """Wait a moment for what is left to be shown; whether it was."""
+        self._events.put(None)
+        self._thread.join(within)
+        return not self._thread.is_alive()
 
 
 def kind_for(stream: TextIO, *, as_json: bool) -> str:

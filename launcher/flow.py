@@ -14,7 +14,8 @@ from typing import Any
 # The slowest prefill that anybody reported for GLM-5 on 8x RTX PRO 6000 is 4,000 tokens a second: ten times slower
 # is still no hang.
 PREFILL_RATE = 400.0
-_BATCH = re.compile(r"\b(Prefill|Decode) batch\b(?:.*?#new-token: (\d+))?(?:.*?#pending-token: (\d+))?")
+_BATCH = re.compile(r"\b(Prefill|Decode) batch\b(?:.*?#new-token: (\d+))?")
+_ACCESS = re.compile(r'"[A-Z]+ /\S* HTTP/[\d.]+"')
 _LEAVES = re.compile(r"Gracefully exiting\.\.\. Remaining number of requests 0\b")  # 0.5.9 to 0.5.23
 _PAUSE = re.compile(r'"POST /(pause_generation|continue_generation)[ ?].*" 200')
 
@@ -39,7 +40,7 @@ def heard(flow: Flow, loads: Sequence[Mapping[str, Any]], now: float) -> Flow:
     """The flow after one more answer of `/v1/loads`."""
     said, since = dict(flow.said), dict(flow.since)
     for index, load in enumerate(loads):
-        rank = int(load.get("dp_rank", index))
+        rank = load["dp_rank"] if isinstance(load.get("dp_rank"), int) else index
         if said.get(rank) != load:
             said[rank], since[rank] = load, now
     return Flow(said, since)
@@ -48,12 +49,15 @@ def heard(flow: Flow, loads: Sequence[Mapping[str, Any]], now: float) -> Flow:
 def work(line: str) -> float | None:
     """How many seconds of silence a line of the log excuses: None for one that tells of no work.
 
-    A prefill that was just begun, or waits, may take its time.
+    A chunk of a prompt that was just begun may take its time; each has a line of its own.
     """
     found = _BATCH.search(line)
-    if not found:
-        return None
-    return (int(found[2] or 0) + int(found[3] or 0)) / PREFILL_RATE
+    return int(found[2] or 0) / PREFILL_RATE if found else None
+
+
+def is_access(line: str) -> bool:
+    """Whether the line only says that somebody asked something: we do that ourselves, of a server that hangs."""
+    return bool(_ACCESS.search(line))
 
 
 def pause(line: str) -> bool | None:

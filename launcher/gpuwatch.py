@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,12 +25,14 @@ class GpuWatch:
         self._rest = b""
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "launcher.probes.gpu_watch"],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        assert self._child.stdout is not None
-        self.output = self._child.stdout.fileno()
+        assert self._child.stdin
+        assert self._child.stdout
+        self._input, self.output = self._child.stdin.fileno(), self._child.stdout.fileno()
+        os.set_blocking(self._input, False)
         os.set_blocking(self.output, False)
 
     @property
@@ -58,8 +59,8 @@ class GpuWatch:
 
     def poke(self) -> None:
         """Ask for a sample at once."""
-        with contextlib.suppress(ProcessLookupError):
-            self._child.send_signal(signal.SIGUSR1)
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(self._input, b".")
 
     def remember(self) -> None:
         """Take the memory that is in use now for what others hold."""
@@ -91,8 +92,9 @@ class GpuWatch:
     def close(self) -> None:
         """Let the child go, without waiting for one that the driver holds."""
         self._child.kill()
-        assert self._child.stdout is not None
-        self._child.stdout.close()
+        for pipe in (self._child.stdin, self._child.stdout):
+            assert pipe
+            pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(1)
 

@@ -90,8 +90,7 @@ def in_flight(server: Server) -> int | None:
     A prompt that is being read in chunks is in none of their counts (0.5.23, read): 0 alone proves nothing.
     """
     loads = _loads(server)
-    names = ("num_running_reqs", "num_waiting_reqs")
-    return sum(int(load.get(name, 0)) for load in loads for name in names) if loads else None
+    return sum(load["num_running_reqs"] + load["num_waiting_reqs"] for load in loads) if loads else None
 
 
 def _loads(server: Server) -> list[dict[str, Any]]:
@@ -99,9 +98,15 @@ def _loads(server: Server) -> list[dict[str, Any]]:
     try:
         status, text = _ask(server, "GET", "/v1/loads", None, QUICK)
         loads = json.loads(text)["loads"] if status == 200 else []
-        return [load for load in loads if isinstance(load, dict)]
+        return [_whole(load) for load in loads if isinstance(load, dict)]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return []
+
+
+def _whole(load: dict[str, Any]) -> dict[str, Any]:
+    """A load with the counts that are read of it, as numbers."""
+    counts = {name: load.get(name) for name in ("num_running_reqs", "num_waiting_reqs")}
+    return load | {name: count if isinstance(count, int) else 0 for name, count in counts.items()}
 
 
 def ask(server: Server, first: bool, within: float) -> Answer:

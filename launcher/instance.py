@@ -29,6 +29,7 @@ from launcher.serverlog import rotate
 SCHEMA = 1
 LARGEST_EVENTS = 8 << 20  # bytes
 KEPT_EVENTS = 2  # older files of them
+KEPT_STACKS = 5  # of runs that hung
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -96,6 +97,12 @@ class Instance:
         """Where the stacks of a run that hung are kept."""
         return self.folder / f"stacks-{run}.txt"
 
+    def forget_stacks(self, run: int) -> None:
+        """Make room for a run's stacks: those that another launcher's run of this number left, and the oldest."""
+        older = sorted(self.folder.glob("stacks-*.txt"), key=lambda path: path.stat().st_mtime)
+        for path in (*older[:-KEPT_STACKS], self.stacks(run)):
+            path.unlink(missing_ok=True)
+
     def claim(self) -> int:
         """Become the one launcher of this profile: an open, locked descriptor, to be kept for life.
 
@@ -160,12 +167,18 @@ class Instance:
         finally:
             fresh.unlink(missing_ok=True)
 
+    def told(self) -> int:
+        """How many bytes of events there are so far."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.events.stat().st_size
+        return 0
+
     def tell(self, event: Mapping[str, Any]) -> None:
-        """Append an event; a file that has grown large becomes `events.jsonl.1`. Raises OSError."""
+        """Append an event; a file that had grown large is `events.jsonl.1` from then on. Raises OSError."""
+        if self.told() > LARGEST_EVENTS:
+            rotate(self.events, KEPT_EVENTS)
         with self.events.open("a") as file:
             file.write(json.dumps(event) + "\n")
-            if file.tell() > LARGEST_EVENTS:
-                rotate(self.events, KEPT_EVENTS)
 
     def look(self) -> dict[str, Any]:
         """How it is, for anybody who asks: never raises, and says so when what it finds cannot be believed."""

@@ -60,9 +60,13 @@ def is_credential(path: Path) -> bool:
 
 
 def offer(config: str | None, key: str | None) -> None:
-    """Put the key where SGLang's `--config` points, readable by this user alone. Raises OSError."""
+    """Put the key where SGLang's `--config` points, readable by this user alone. Raises OSError.
+
+    The folder is made anew if somebody removed it: a server that died is launched again all the same.
+    """
     if config and key:
         path = Path(config)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f'api-key: "{key}"\n')

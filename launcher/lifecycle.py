@@ -59,8 +59,13 @@ class Past:
 
     run: int = 0  # how many times the server was launched; numbers the present run
     deaths: tuple[float, ...] = ()  # when it died, within the policy's window
-    restarts: int = 0  # launches after the first, whoever wanted them
+    barren: int = 0  # deaths since it was last ready, however long ago
     served: bool = False  # whether any run was ever ready
+
+    @property
+    def restarts(self) -> int:
+        """Launches after the first, whoever wanted them."""
+        return max(0, self.run - 1)
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,11 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return _bury(past, now, how, policy)
         case ((Starting(past) | Proving(past) | Ready(past)), Struck(now, what)):
             return Stopping(past, what, now, Then.FAIL, killed=True), (Kill(),)
+        case Stopping(then=Then.RESTART | Then.RETRY), Struck(_, what):
+            failing = replace(state, reason=what, then=Then.FAIL, killed=True, recording=False)
+            return failing, () if state.killed else (Kill(),)
+        case Backoff(past), Struck(_, what):
+            return Ended(past, what, failed=True), ()
         case ((Starting(past) | Proving(past) | Ready(past)), Lost(now, run, who)) if run == past.run:
             why, ready = f"{who} died", isinstance(state, Ready)
             return Stopping(past, why, now, Then.RETRY, killed=True, again=ready), (Kill(),)
@@ -211,8 +221,8 @@ def step(state: State, event: Event, policy: Policy) -> Step:
 
         case Ready(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
             return replace(state, asking=True), (Probe(past.run, first=False),)
-        case Ready(past, stirred=stirred), Stirred(now, run, _, until) if run == past.run:
-            return replace(state, stirred=max(stirred, now, until)), ()
+        case Ready(past), Stirred(now, run, _, until) if run == past.run:  # the last word counts, not the longest
+            return replace(state, stirred=max(now, until)), ()
         case Ready(past, misses=misses), Probed(now, run, ok, detail, excuse) if run == past.run:
             if ok or excuse:
                 answers = ("answers again" if misses else state.reason) if ok else f"no answer, but {excuse}"
@@ -250,6 +260,8 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return replace(state, reason=f"stop asked for again by {by}: killed", killed=True), (Kill(),)
         case Stopping(then=Then.RESTART | Then.RETRY), Asked(_, Wish.STOP, by):
             return replace(state, reason=f"stop asked for by {by}", then=Then.END), ()
+        case Stopping(then=Then.RETRY), Asked(_, Wish.RESTART, by):
+            return replace(state, reason=f"restart asked for by {by}", then=Then.RESTART), ()
         case Stopping(past, killed=False, recording=False), Drained(_, run) if run == past.run:
             # SGLang looks for itself only every five seconds, and takes its time to leave; the port is wanted.
             return replace(state, killed=True), (Kill(),)
@@ -296,14 +308,33 @@ def wakes_at(state: State, policy: Policy) -> float | None:
             return None
 
 
+def may_take(state: State, policy: Policy, now: float) -> float | None:
+    """How many seconds the state may last from `now` on without a sign that it moves; None for one that stays."""
+    match state:
+        case Starting(phase=phase):
+            return policy.quiet(phase)
+        case Proving():
+            return policy.quiet_warmup
+        case Stopping(recording=True):
+            return RECORD_WITHIN
+        case Stopping(killed=False):
+            return policy.stop_within
+        case Stopping():
+            return 0.0
+        case Backoff(until=until):
+            return max(0.0, until - now)
+        case _:
+            return None
+
+
 def _launch(past: Past, now: float, reason: str, *, fresh: bool = False) -> Step:
     run = past.run + 1
-    past = replace(past, run=run, restarts=run - 1)
+    past = replace(past, run=run)
     return Starting(past, reason, now, stirred=now, ask_at=now + ASK_AGAIN), (Launch(run, fresh),)
 
 
 def _ready(past: Past, now: float, detail: str, policy: Policy) -> Step:
-    return Ready(replace(past, served=True), detail, now + policy.probe_every, now), ()
+    return Ready(replace(past, served=True, barren=0), detail, now + policy.probe_every, now), ()
 
 
 def _record(past: Past, now: float, why: str) -> Step:
@@ -320,14 +351,22 @@ def _is_final(past: Past, gone: Gone) -> bool:
 
 
 def _bury(past: Past, now: float, how: str, policy: Policy) -> Step:
-    """Count a death; launch again within the budget, else give up (Erlang's intensity and period)."""
+    """Count a death; launch again within the budget, else give up (Erlang's intensity and period).
+
+    Starts that fail late and slowly may never be so many within the window: those in a row are counted, too.
+    """
     deaths = (*(d for d in past.deaths if now - d < policy.window), now)
-    past = replace(past, deaths=deaths)
-    if len(deaths) > policy.deaths:
-        many = "1 death" if len(deaths) == 1 else f"{len(deaths)} deaths"
-        why = f"{how}; {many} within {policy.window:g} s, {policy.deaths} allowed: gave up"
-        return Ended(past, why, failed=True), ()
+    past = replace(past, deaths=deaths, barren=past.barren + 1)
+    if max(len(deaths), past.barren) > policy.deaths:
+        return Ended(past, f"{how}; {_too_many(past, policy)}, {policy.deaths} allowed: gave up", failed=True), ()
     pause = policy.pause_before(len(deaths))
     if pause <= 0:
         return _launch(past, now, f"after: {how}")
     return Backoff(past, how, now + pause), ()
+
+
+def _too_many(past: Past, policy: Policy) -> str:
+    if past.barren > len(past.deaths):
+        return f"{past.barren} deaths in a row without being ready"
+    many = "1 death" if len(past.deaths) == 1 else f"{len(past.deaths)} deaths"
+    return f"{many} within {policy.window:g} s"

@@ -26,7 +26,8 @@ class Notifier:
         """Send `READY=1`, `STATUS=...` and the like. Never raises, and never waits."""
         if self._socket:
             with contextlib.suppress(OSError):
-                self._socket.sendto("\n".join(words).encode(), socket.MSG_DONTWAIT, self._address)
+                lines = (" ".join(word.splitlines()) for word in words)  # a second line would be another word
+                self._socket.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT, self._address)
 
     def extend(self, seconds: float) -> None:
         """Ask for so much more time for the start or the stop that is under way."""

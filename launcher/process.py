@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -32,25 +33,31 @@ class Session:
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Start `argv` with exactly `env`; output of every process goes to `self.output` (a pipe)."""
-        self.control, theirs = socket.socketpair()
-        self.output, output = os.pipe()
-        self.control.setblocking(False)
-        os.set_blocking(self.output, False)
         self.pid: int | None = None
         self.died: Died | None = None
         self._words = b""
-        program = f"/proc/{os.getpid()}/fd/{_REAPER}"
-        command = [sys.executable, "-I", "-S", program, str(theirs.fileno()), "--", *argv]
-        with theirs, os.fdopen(output, "wb", buffering=0) as sink:
+        with contextlib.ExitStack() as undo:
+            self.control, theirs = socket.socketpair()
+            undo.callback(self.control.close)
+            undo.enter_context(theirs)
+            self.output, output = os.pipe()
+            undo.callback(os.close, self.output)
+            undo.callback(os.close, output)
+            self.control.setblocking(False)
+            os.set_blocking(self.output, False)
+            program = f"/proc/{os.getpid()}/fd/{_REAPER}"
             self._reaper = subprocess.Popen(
-                command,
+                [sys.executable, "-I", "-S", program, str(theirs.fileno()), "--", *argv],
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
+                stdout=output,
+                stderr=output,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+            undo.pop_all()
+        theirs.close()
+        os.close(output)
 
     def terminate(self) -> None:
         """SIGTERM to the server's first process alone.
@@ -58,10 +65,16 @@ class Session:
         SGLang drains only then: a scheduler that gets the signal itself dies of it (seen on 0.5.23).
         """
         self._say(b"T")
+        self._wake()
 
     def kill(self) -> None:
         """SIGKILL to every process of the session."""
         self._say(b"K")
+        self._wake()
+
+    def _wake(self) -> None:
+        """A reaper that somebody stopped, with its process group say, hears nothing."""
+        self._reaper.send_signal(signal.SIGCONT)
 
     def listen(self) -> bool:
         """Take in what the reaper said; False once the last process is gone."""

@@ -126,7 +126,7 @@ def restart(
         instance.write(instance.plan, plan.to_json(new))
     except OSError as error:
         raise instance.cannot_write(error) from None
-    seen = instance.events.stat().st_size
+    seen = instance.told()
     pidfd = _signal(instance, signal.SIGUSR1)
     if pidfd is None:
         raise RefusalError(
@@ -170,18 +170,17 @@ def _tail(text: str, last: int) -> list[str]:
 
 def events(instance: Instance, last: int, kinds: Sequence[str], *, follow: bool) -> Iterator[dict[str, Any]]:
     """The last events, and with `follow` those to come while a launcher is alive. Raises RefusalError."""
-    if not instance.events.exists():
+    files = sorted(instance.folder.glob(f"{instance.events.name}*"), reverse=True)
+    if not files:
         raise RefusalError(
             f"no events of {instance.name} at {instance.events}",
             fix=f"`glm5-serve up --profile {instance.name}` writes them",
             status=Exit.NO,
         )
-    older = instance.events.with_name("events.jsonl.1")
-    seen = instance.events.stat().st_size
-    text = (older.read_text(errors="replace") if older.exists() else "") + instance.events.read_bytes()[
-        :seen
-    ].decode(errors="replace")
-    told = [event for event in _parsed(text.splitlines()) if not kinds or event.get("event") in kinds]
+    seen = instance.told()
+    older = "".join(path.read_text(errors="replace") for path in files if path != instance.events)
+    now = instance.events.read_bytes()[:seen].decode(errors="replace") if seen else ""
+    told = [event for event in _parsed((older + now).splitlines()) if not kinds or event.get("event") in kinds]
     yield from told[-last:] if last else []
     if follow:
         for event in read_events(instance.events, seen, instance.is_held):

@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from launcher import flow, startlog, vitals
 from launcher.diagnose import Diagnosis, diagnose
 from launcher.events import Event, Fate, Gone, Hinted, Lost, Stirred
+from launcher.loop import Loop
 from launcher.process import Died, Session
 from launcher.serverlog import ServerLog
 
@@ -20,8 +22,6 @@ LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
 AT_ONCE = 16  # pieces of its output that are read before anything else gets its turn: 1 MiB
 LOOKED_AT = 1000  # characters of a line; whatever is understood stands before
 STIR_EVERY = 1.0  # seconds between two words to the machine that it works
-
-Register = Callable[[int, Callable[[], None]], None]
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Run:
             yield Hinted(now)
         patience = flow.work(line)
         # While it starts any line is a sign of life; when it serves, only one that tells of work.
-        sign = patience is not None or not self.start.fired_up
+        sign = patience is not None or not (self.start.fired_up or flow.is_access(line))
         if sign and (before.phase != self.start.phase or patience or now - self._stirred >= STIR_EVERY):
             self._stirred = now
             yield Stirred(now, self.number, self.start.phase, now + (patience or 0.0))
@@ -85,18 +85,23 @@ class Run:
         seen = vitals.look(self.session.members(), now)
         return vitals.finding(self._still or self._seen or seen, seen)
 
-    def watch(self, register: Register, feed: Callable[[Event], None]) -> None:
+    def watch(self, loop: Loop, feed: Callable[[Event], None]) -> None:
         """Have the kernel tell at once when a process dies that the server cannot live without."""
         for pid in self.session.members():
             if pid not in self._watched and vitals.name_of(pid).startswith(vitals.TITLE):
                 with contextlib.suppress(OSError):
-                    self._watched[pid] = os.pidfd_open(pid)
-                    name = vitals.name_of(pid)
-                    register(self._watched[pid], lambda name=name: feed(self._died(name)))  # type: ignore[misc]
+                    self._watched[pid] = pidfd = os.pidfd_open(pid)
+                    loop.on(pidfd, partial(self._died, pid, vitals.name_of(pid), loop, feed))
 
-    def _died(self, name: str) -> Lost:
+    def _died(self, pid: int, name: str, loop: Loop, feed: Callable[[Event], None]) -> None:
+        self._let_go(pid, loop)
         self.lost.append(name)
-        return Lost(time.monotonic(), self.number, name)
+        feed(Lost(time.monotonic(), self.number, name))
+
+    def _let_go(self, pid: int, loop: Loop) -> None:
+        pidfd = self._watched.pop(pid)
+        loop.off(pidfd)
+        os.close(pidfd)
 
     def excuse(self) -> str:
         """Why it need not answer now: it is paused, under a debugger, or compiles; empty if nothing excuses it."""
@@ -111,21 +116,22 @@ class Run:
 
     # How it ended.
 
-    def forget(self, unregister: Callable[[int], object]) -> None:
+    def forget(self, loop: Loop) -> None:
         """Watch nobody any more."""
-        for pidfd in self._watched.values():
-            unregister(pidfd)
-            os.close(pidfd)
-        self._watched.clear()
+        for pid in list(self._watched):
+            self._let_go(pid, loop)
 
-    def close(self, spare: int, now: float) -> tuple[Died, str | None, Diagnosis]:
-        """How it ended: by which status, with which error in its own words, and why, as far as is known."""
-        died = self.session.close(spare)
-        return died, startlog.cause(self.start, now), diagnose([*self.kernel, *self.log.tail])
+    def judge(self, now: float) -> tuple[str | None, Diagnosis]:
+        """Why it ended: the error in its own words, and what is known of such an end."""
+        return startlog.cause(self.start, now), diagnose([*self.kernel, *self.log.tail])
 
     def gone(self, died: Died, error: str | None, why: Diagnosis, now: float) -> Gone:
-        """The event for the machine. Old complaints in the log of a server that served are not why it died."""
-        fate = Fate(why.then) if why.is_known and (error or not self.start.fired_up) else Fate.AGAIN
+        """The event for the machine.
+
+        Old complaints of a server that served are not why it died; what the kernel says of a GPU stands.
+        """
+        said_now = error or not self.start.fired_up or why.then == "reboot"
+        fate = Fate(why.then) if why.is_known and said_now else Fate.AGAIN
         said = (why.in_short if why.is_known else None) if fate is not Fate.AGAIN else None
         said = said or (why.in_short if why.is_known and error else error)
         how = f"{died.how} ({said})" if said else died.how

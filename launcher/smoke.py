@@ -196,7 +196,7 @@ class Client:
             text = json.dumps({**body, "max_tokens": ENOUGH, **self.quiet, **more})
             connection.request("POST", "/v1/chat/completions", text, headers)
             response = connection.getresponse()
-            answer = response.read(1 << 22)
+            answer = response.read()  # with a limit, it would not tell that the answer broke off
         finally:
             connection.close()
         if response.status != 200:

@@ -5,6 +5,7 @@ The plan is in FOLDER, whose lock is held on an inherited descriptor. SCREEN is 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,13 +21,17 @@ from launcher.supervisor import Supervisor  # noqa: E402
 
 def main() -> int:
     """Serve to the end; the exit status."""
-    folder, screen = Path(sys.argv[1]), sys.argv[2]
+    folder = Path(sys.argv[1])
+    screen = console.Unhurried(console.screen(sys.argv[2]))
     try:
-        instance = Instance(folder.parent, folder.name)
-        return Supervisor(instance, console.screen(screen)).run()
+        supervisor = Supervisor(Instance(folder.parent, folder.name), screen.show)
     except (RefusalError, OSError, ValueError, KeyError, TypeError) as error:
         print(f"glm5-serve: {error}", file=sys.stderr)
         return Exit.CONFIG
+    status = supervisor.run()
+    if not screen.close():
+        os._exit(status)  # Python would wait for whoever does not read
+    return status
 
 
 if __name__ == "__main__":

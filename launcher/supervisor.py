@@ -6,12 +6,8 @@ alone: they stay for weeks, so they stay small.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import selectors
 import signal
-import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import gpuwatch, health, keys, lifecycle, plan, reaper, smoke, stacks, startlog, vitals
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit
 from launcher.events import (
     WISHES,
     Action,
@@ -44,6 +40,7 @@ from launcher.events import (
     Ticked,
 )
 from launcher.instance import Instance
+from launcher.loop import Loop
 from launcher.notify import PRIVATE, Notifier
 from launcher.process import Session
 from launcher.run import Run
@@ -67,38 +64,36 @@ class Supervisor:
         self.teller = Teller(instance, show, self.notifier)
         self.state: lifecycle.State = lifecycle.Idle()
         self.todo: deque[Event] = deque()
-        self.answers: deque[Callable[[], None]] = deque()
-        self.selector = selectors.DefaultSelector()
+        self.at_work = False  # an event is being taken through the machine
+        self.loop = Loop(self.complain)
         self.run_: Run | None = None
         self.start = startlog.begin(time.monotonic())
         self.last_error: str | None = None
         self.gpus: gpuwatch.GpuWatch | None = None
+        self.blind = False  # there is no driver that could tell anything of them
         self.dead: Callable[[], Gone] | None = None  # a run that is gone, while its GPU memory is not back
         self.dead_until = 0.0
-        self.signs_at = self.extended = 0.0
+        self.signs_at = 0.0
+        self.extended: tuple[object, float] = (None, 0.0)  # what more time was last asked for, and when
         self.read_plan()
 
     def run(self) -> int:
         """Serve until the end, whoever brings it. The exit status: 0 when it was asked for."""
         reaper.become_subreaper()
-        self.signalled, signals = self.doorbell(self.on_signal)
-        self.answered, self.bell = self.doorbell(self.on_answer)
-        signal.set_wakeup_fd(signals.fileno(), warn_on_full_buffer=False)
-        for number in WISHES:
-            signal.signal(number, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
-        if self.plan.gpus:
-            self.gpus = gpuwatch.GpuWatch()
-            self.selector.register(self.gpus.output, selectors.EVENT_READ, self.on_gpus)
+        self.loop.on_signals(WISHES, self.on_signal)
+        self.loop.guard(self.watch_gpus)
         self.feed(Begun(time.monotonic()))
         while not isinstance(self.state, lifecycle.Ended):
-            for ready, _ in self.selector.select(self.patience()):
-                ready.data()
-            self.tick(time.monotonic())
+            self.loop.turn(self.patience())
+            self.loop.guard(partial(self.tick, time.monotonic()))
         if self.gpus:
             self.gpus.close()
         keys.withdraw(self.plan.key_config)
         return Exit.NO if self.state.failed else Exit.FINE
+
+    def complain(self, error: Exception) -> None:
+        """Our bug, a package upgraded under us, a host out of descriptors: no reason to stop serving."""
+        self.teller.complain(f"glm5-serve itself failed at something: {type(error).__name__}: {error}")
 
     def tick(self, now: float) -> None:
         """What is due: a sign of life for systemd, a look at a start, a run whose memory is back."""
@@ -109,10 +104,14 @@ class Supervisor:
             gone, self.dead = self.dead(), None
             self.feed(gone)
         if self.run_ and isinstance(self.state, lifecycle.Starting):
-            self.feed_all(self.run_.look(now))
+            self.loop.guard(partial(self.look, self.run_, now))
         self.feed(Ticked(now))
 
-    def patience(self) -> float | None:
+    def look(self, run: Run, now: float) -> None:
+        for event in run.look(now):
+            self.feed(event)
+
+    def patience(self) -> float:
         """Seconds until something is due; an hour at most, for select(2) takes no more than 24 days."""
         now = time.monotonic()
         due = [lifecycle.wakes_at(self.state, self.plan.policy)]
@@ -124,22 +123,8 @@ class Supervisor:
 
     # What happens becomes an event.
 
-    def doorbell(self, answer: object) -> tuple[socket.socket, socket.socket]:
-        """Two ends of a socket: a byte into the second one has `answer` called by the loop."""
-        inside, outside = socket.socketpair()
-        for end in (inside, outside):
-            end.setblocking(False)
-        self.selector.register(inside, selectors.EVENT_READ, answer)
-        return inside, outside
-
-    def on_signal(self) -> None:
-        for number in map(signal.Signals, self.signalled.recv(64)):
-            self.feed(Asked(time.monotonic(), WISHES[number], number.name))
-
-    def on_answer(self) -> None:
-        self.answered.recv(64)
-        while self.answers:
-            self.answers.popleft()()
+    def on_signal(self, number: signal.Signals) -> None:
+        self.feed(Asked(time.monotonic(), WISHES[number], number.name))
 
     def on_output(self) -> None:
         if self.run_:
@@ -156,7 +141,7 @@ class Supervisor:
         """Tell what is new of the start."""
         before, self.start = self.start, run.start
         if run.start.phase != before.phase:
-            run.watch(self.register, self.feed)
+            run.watch(self.loop, self.feed)
             self.teller.phase(self.picture())
         elif run.start.progress != before.progress:
             self.teller.progress(self.picture())
@@ -167,20 +152,27 @@ class Supervisor:
         run = self.run_
         if run is None or run.session.listen():
             return
-        self.read(run, whole=True)
         for descriptor in (run.session.control, run.session.output):
-            self.selector.unregister(descriptor)
-        run.forget(self.selector.unregister)
-        died, error, why = run.close(self.gpus.pid if self.gpus else 0, time.monotonic())
-        self.run_ = None
+            self.loop.off(descriptor)
+        self.read(run, whole=True)
+        run.forget(self.loop)
+        died = run.session.close(self.gpus.pid if self.gpus else 0)
+        self.run_, self.dead_until = None, time.monotonic() + (MEMORY_WITHIN if self.gpus else 0)
+        self.dead = lambda: Gone(time.monotonic(), died.status, died.how)  # whatever becomes of the diagnosis
+        if self.gpus:
+            self.gpus.poke()
+        error, why = run.judge(time.monotonic())
+        self.dead = lambda: run.gone(died, error, why, time.monotonic())
         asked = isinstance(self.state, lifecycle.Stopping) and self.state.then is not lifecycle.Then.RETRY
         if not asked:
             self.last_error = why.in_short if why.is_known else error or died.how
             self.teller.death(self.picture(), run.number, died.how, why, run.lost)
-        self.dead = lambda: run.gone(died, error, why, time.monotonic())
-        self.dead_until = time.monotonic() + (MEMORY_WITHIN if self.gpus else 0)
-        if self.gpus:
-            self.gpus.poke()
+
+    def watch_gpus(self) -> None:
+        """Have the GPUs watched, if there are any: again, should the watch have died."""
+        if self.plan.gpus and not self.gpus and not self.blind:
+            self.gpus = gpuwatch.GpuWatch()
+            self.loop.on(self.gpus.output, self.on_gpus)
 
     def on_gpus(self) -> None:
         assert self.gpus
@@ -188,9 +180,11 @@ class Supervisor:
             for told in self.gpus.hear():
                 self.on_gpu(told)
         except EOFError:
-            self.selector.unregister(self.gpus.output)
+            self.loop.off(self.gpus.output)
             self.gpus.close()
-            self.gpus = None
+            self.gpus, self.teller.gpus = None, []
+            if not self.blind:
+                self.teller.complain("the watch over the GPUs ended; the next launch begins another")
             return
         if self.gpus.before is None or not (self.run_ or self.dead):
             self.gpus.remember()
@@ -199,68 +193,70 @@ class Supervisor:
     def on_gpu(self, told: dict[str, Any]) -> None:
         assert self.gpus
         if "end" in told:
+            self.blind = True
             self.teller.complain(f"the GPUs cannot be watched: {told['end']}")
             return
         line = gpuwatch.line_of(told)
         self.teller.gpu(self.picture(), told, line)
-        if self.run_:
-            self.run_.kernel.append(line)
         members = set(self.run_.session.members()) if self.run_ else set()
         bdf = told.get("bdf") or gpuwatch.address_in(line)
-        if (what := gpuwatch.fatal(line)) and self.gpus.is_ours(bdf, members, self.plan.gpus):
+        if bdf and not self.gpus.is_ours(bdf, members, self.plan.gpus):
+            return
+        if self.run_:
+            self.run_.kernel.append(line)
+        if what := gpuwatch.fatal(line):
             self.feed(Struck(time.monotonic(), what))
 
     # What was decided is done.
 
-    def feed_all(self, events: Any) -> None:
-        for event in events:
-            self.feed(event)
-
     def feed(self, event: Event) -> None:
         """Take one event through the machine, and those that its actions cause after it."""
         self.todo.append(event)
-        if len(self.todo) > 1:
+        if self.at_work:
             return
-        while self.todo:
-            before = self.state
-            self.state, actions = lifecycle.step(before, self.todo[0], self.plan.policy)
-            for action in actions:
-                self.act(action)
-            moved = (self.state.name, self.state.past) != (before.name, before.past)
-            if moved or self.state.reason != before.reason:
-                self.teller.state(self.picture(), moved=moved)
-            if isinstance(self.state, lifecycle.Ready) and moved and self.run_:
-                self.run_.watch(self.register, self.feed)
-            self.ask_for_time(self.todo[0])
-            self.todo.popleft()
+        self.at_work = True
+        try:
+            while self.todo:
+                self.take(self.todo.popleft())
+        finally:
+            self.at_work = False
+
+    def take(self, event: Event) -> None:
+        """One step: the next state, its actions, and what there is to tell of it."""
+        before = self.state
+        self.state, actions = lifecycle.step(before, event, self.plan.policy)
+        for action in actions:
+            self.loop.guard(partial(self.act, action))
+        moved = (self.state.name, self.state.past) != (before.name, before.past)
+        if moved or self.state.reason != before.reason:
+            self.loop.guard(partial(self.teller.state, self.picture(), moved=moved))
+        self.ask_for_time(event)
 
     def ask_for_time(self, event: Event) -> None:
         """Systemd gives a start or a stop more time as long as it moves."""
-        policy, now = self.plan.policy, event.now
-        match self.state, event:
-            case lifecycle.Starting(phase=phase), Stirred() | Begun() if now - self.extended >= EXTEND_EVERY:
-                self.extended = now
-                self.notifier.extend(policy.quiet(phase) + EXTRA)
-            case lifecycle.Proving(), Probed():
-                self.notifier.extend(policy.quiet("warmup") + EXTRA)
-            case lifecycle.Stopping(), Asked():
-                self.notifier.extend(policy.stop_within + MEMORY_WITHIN + EXTRA)
+        seconds, now = lifecycle.may_take(self.state, self.plan.policy, event.now), event.now
+        what, (last, at) = (self.state.name, seconds), self.extended
+        moves = isinstance(event, Stirred) and now - at >= EXTEND_EVERY
+        if seconds is not None and (what != last or moves):
+            self.extended = (what, now)
+            self.notifier.extend(seconds + MEMORY_WITHIN + EXTRA)
 
     def act(self, action: Action) -> None:
         match action, self.run_:
             case Launch(number, fresh), _:
                 self.launch(number, fresh)
-            case Probe(first=first), Run() as run:
-                self.aside(partial(self.probe, run, first))
+            case Probe(first=first), Run(number=number) as run:
+                unasked = lambda: self.feed(Probed(time.monotonic(), number, False, "it could not be asked"))
+                self.loop.aside(partial(self.probe, run, first), unasked)
             case Examine(), Run() as run:
                 run.start = startlog.proving(run.start, time.monotonic())
                 self.advance(run)
-                self.aside(partial(self.examine, run))
+                self.loop.aside(partial(self.examine, run))
             case Record(), Run() as run:
-                self.aside(partial(self.record, run))
+                self.loop.aside(partial(self.record, run))
             case Terminate(), Run(session=session) as run:
                 session.terminate()
-                self.aside(partial(self.drain, run))
+                self.loop.aside(partial(self.drain, run))
             case Kill(), Run(session=session):
                 session.kill()
 
@@ -274,33 +270,20 @@ class Supervisor:
             hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
             env = {name: value for name, value in os.environ.items() if name not in hidden}
             session = Session(self.plan.argv, env | self.plan.env)
-        except (OSError, RefusalError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:
             self.last_error = f"cannot launch: {error}"
-            self.todo.append(Gone(now, 1, self.last_error))
+            self.feed(Gone(now, 1, self.last_error))
             return
         self.run_ = Run(number, session, self.log, self.start)
+        self.loop.on(session.control, self.on_report)
+        self.loop.on(session.output, self.on_output)
         self.log.begin(number)
+        self.instance.forget_stacks(number)
         if number > 1 and not fresh:
-            self.aside(self.same_engine)
-        self.register(session.control, self.on_report)
-        self.register(session.output, self.on_output)
-
-    def register(self, descriptor: Any, answer: Callable[[], None]) -> None:
-        self.selector.register(descriptor, selectors.EVENT_READ, answer)
+            self.loop.aside(self.same_engine)
+        self.watch_gpus()
 
     # What takes its time is done aside, in a thread that hands back what the loop shall do.
-
-    def aside(self, work: Callable[[], Callable[[], None]]) -> None:
-        threading.Thread(target=self._aside, args=(work,), daemon=True).start()
-
-    def _aside(self, work: Callable[[], Callable[[], None]]) -> None:
-        try:
-            answer = work()
-        except Exception as error:  # ours, or a package that was upgraded under us: worth a word, not a server
-            answer = partial(self.teller.complain, f"a bug in glm5-serve: {type(error).__name__}: {error}")
-        self.answers.append(answer)
-        with contextlib.suppress(OSError):
-            self.bell.send(b".")
 
     def probe(self, run: Run, first: bool) -> Callable[[], None]:
         server = health.Server(self.plan.host, self.plan.port, self.key)
@@ -313,6 +296,8 @@ class Supervisor:
     def probed(self, run: Run, first: bool, answer: health.Answer, excuse: str, took: float) -> None:
         now, ok, detail = time.monotonic(), answer.ok, answer.detail
         if not first:
+            if run is self.run_:
+                run.watch(self.loop, self.feed)
             self.teller.reading(took, ok)
             stuck = run.stuck(answer.loads, now, self.plan.policy.silent_after)
             if ok and stuck and not excuse:
@@ -328,7 +313,7 @@ class Supervisor:
     def examined(self, run: Run, result: smoke.Result) -> None:
         if result.unreachable:  # it dies, which is told by its death; or it is not there yet
             if self.run_ is run:
-                self.aside(partial(self.examine, run, SMOKE_AGAIN))
+                self.loop.aside(partial(self.examine, run, SMOKE_AGAIN))
             return
         detail = result.detail if result.ok else smoke.explained(result.detail, self.plan.suspects)
         self.teller.smoke(self.picture(), run.number, result, detail)
@@ -345,7 +330,9 @@ class Supervisor:
 
     def drained(self, run: Run) -> None:
         """One that takes itself apart is left to it: killed meanwhile it may leave GPU memory behind."""
-        if not run.leaving:
+        if vitals.clients(self.plan.port):  # at the last moment
+            self.loop.aside(partial(self.drain, run))
+        elif not run.leaving:
             self.feed(Drained(time.monotonic(), run.number))
 
     def record(self, run: Run) -> Callable[[], None]:

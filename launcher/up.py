@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from launcher import console
 from launcher.errors import Exit
@@ -66,7 +66,7 @@ def _watch(instance: Instance, lock: int, show: Callable[[dict[str, Any]], None]
 
     Whoever interrupts the watching stops the launcher, and sees how it goes.
     """
-    seen = instance.events.stat().st_size if instance.events.exists() else 0
+    seen = instance.told()
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
     with instance.launcher_log.open("ab") as log:
         launcher = subprocess.Popen(
@@ -109,19 +109,29 @@ def show_until_settled(
 
 def read_events(path: Path, offset: int, going_on: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     """Events from byte `offset` on as they are written, until `going_on` says no more will be."""
-    rest = b""
-    while True:
-        alive = going_on()  # asked first: what was written before the end is still read
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-            if path.stat().st_size < offset:
-                offset = 0  # it became events.jsonl.1, and this is a new one
-            file.seek(offset)
-            piece = file.read()
-            offset += len(piece)
-            *lines, rest = (rest + piece).split(b"\n")
+    file, rest = None, b""
+    with contextlib.ExitStack() as stack:
+        while True:
+            alive = going_on()  # asked first: what was written before the end is still read
+            if file is None:
+                with contextlib.suppress(FileNotFoundError):
+                    file = stack.enter_context(path.open("rb"))
+                    file.seek(offset)
+            rotated = file is not None and not _is_at(path, file)  # nothing is added to one that was moved away
+            *lines, rest = (rest + (file.read() if file else b"")).split(b"\n")
             for line in lines:
                 with contextlib.suppress(ValueError):  # a full disk cuts lines short
                     yield json.loads(line)
-        if not alive:
-            return
-        time.sleep(LOOK_EVERY)
+            if rotated:
+                stack.close()
+                file, offset, rest = None, 0, b""
+            elif not alive:
+                return
+            else:
+                time.sleep(LOOK_EVERY)
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    return False

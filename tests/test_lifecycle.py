@@ -172,10 +172,57 @@ def test_a_spent_budget_ends_it() -> None:
 
 
 def test_old_deaths_are_forgotten() -> None:
-    state, _ = play(BEGUN, killed(1), killed(3), Ticked(5), killed(1006))
+    state, _ = play(BEGUN, killed(1), killed(3), Ticked(5), Probed(6, 3, ok=True), killed(1006))
 
     assert isinstance(state, Starting)
     assert state.past.deaths == (1006,)
+
+
+def test_starts_that_fail_late_and_slowly_are_not_tried_for_ever() -> None:
+    """Each takes longer than the window; not one becomes ready."""
+    history = [event for n in range(1, 9) for event in (killed(2000.0 * n), Ticked(2000.0 * n + 1000))]
+    state, done = play(BEGUN, *history)
+
+    assert isinstance(state, Ended)
+    assert "3 deaths in a row without being ready, 2 allowed: gave up" in state.reason
+    assert len([action for action in done if isinstance(action, Launch)]) == 3
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        (BEGUN, ANSWERED, Lost(2, 1, "sglang::scheduler_TP3")),
+        (BEGUN, ANSWERED, Asked(2, Wish.RESTART, "SIGUSR1")),
+        (BEGUN, Ticked(100.0)),
+    ],
+    ids=["a rank died of it", "while it drains for a restart", "while stacks are kept"],
+)
+def test_a_gpu_that_is_gone_ends_it_whatever_was_under_way(before: tuple[Event, ...]) -> None:
+    state, done = play(*before, Struck(101, "GPU 3 fell off the bus: reboot"), killed(102))
+
+    assert state == Ended(state.past, "GPU 3 fell off the bus: reboot; not tried again", failed=True)
+    assert [type(action) for action in done].count(Kill) == 1
+
+
+def test_a_gpu_that_is_gone_ends_a_pause() -> None:
+    state, _ = play(BEGUN, killed(1), killed(2), Struck(3, "GPU 3 fell off the bus: reboot"))
+
+    assert state == Ended(state.past, "GPU 3 fell off the bus: reboot", failed=True)
+
+
+def test_a_restart_that_is_asked_for_while_a_hung_one_is_killed_takes_the_new_plan() -> None:
+    asked = Asked(101, Wish.RESTART, "SIGUSR1")
+    state, done = play(BEGUN, Ticked(100.0), asked, Recorded(102, 1, ""), killed(103))
+
+    assert isinstance(state, Starting)
+    assert done[-1] == Launch(2, fresh=True)
+
+
+def test_the_last_word_about_work_counts_not_the_longest_excuse() -> None:
+    begun = (BEGUN, ANSWERED, Stirred(2, 1, "warmup", 4000.0), Stirred(3, 1, "warmup", 3.0))
+    state, _ = play(*begun, Probed(12, 1, ok=False), Probed(13, 1, ok=False))
+
+    assert isinstance(state, Stopping), "a chunk of a prompt excused it once; tokens came after that"
 
 
 def test_a_start_that_takes_too_long_is_killed_and_counts_as_a_death() -> None:
@@ -599,7 +646,7 @@ def test_every_event_has_an_answer_in_every_state(event: Event) -> None:
 
 
 PASTS = st.builds(
-    Past, run=st.integers(0, 3), deaths=st.lists(TIMES, max_size=4).map(tuple), restarts=st.integers(0, 3)
+    Past, run=st.integers(0, 3), deaths=st.lists(TIMES, max_size=4).map(tuple), barren=st.integers(0, 3)
 )
 STATES = st.one_of(
     st.builds(Idle, past=PASTS),

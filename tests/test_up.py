@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -305,12 +307,82 @@ def test_a_broken_profile_does_not_stop_what_runs(world: World) -> None:
 def test_interrupting_a_detached_start_stops_it(world: World) -> None:
     world.faults(hang_at="load")
     up = world.start("up", "-p", "stub", "--detach")
-    world.until_state("starting")
+    until(lambda: (world.instance / "state.json").exists(), "the launcher runs")
     up.send_signal(signal.SIGINT)
     up.communicate()
 
     assert up.returncode == 1
     assert not world.processes()
+
+
+def test_a_screen_that_takes_nothing_does_not_hold_the_launcher_up(world: World) -> None:
+    """A pager that was suspended: its pipe is full, and nobody reads."""
+    world.write_profile(deaths=10_000, window=0.01, pause=0)
+    up = world.start("up", "-p", "stub", "--json")
+    assert up.stdout
+    fcntl.fcntl(up.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    world.until_state("ready")
+    for restarts in range(1, 5):
+        psutil.Process(world.status()["pids"]["server"]).kill()
+        world.until_state("ready", restarts=restarts)
+    up.terminate()
+    until(lambda: up.poll() is not None, "it stops")
+
+    assert up.returncode == 0
+
+
+def test_a_flood_in_the_log_does_not_make_it_deaf(world: World) -> None:
+    world.write_profile("SABOTAGE = '/no/such'")  # its server's log may be written to by others
+    world.run("up", "-p", "stub", "-d")
+    pipe = f"/proc/{world.status()['pids']['server']}/fd/1"
+    flood = subprocess.Popen(["sh", "-c", f"exec cat /dev/zero > {pipe}"], stderr=subprocess.DEVNULL)
+    try:
+        assert world.run("down", "--now").stdout == "stub is down\n"
+        assert not world.processes()
+    finally:
+        flood.kill()
+        flood.wait()
+
+
+def test_a_stopped_reaper_still_obeys(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    (reaper,) = psutil.Process(world.status()["pids"]["launcher"]).children()
+    reaper.suspend()
+
+    assert world.run("down", "--now").stdout == "stub is down\n"
+    assert not world.processes()
+
+
+def test_events_are_followed_over_the_files_that_they_become(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    filler = json.dumps({"event": "filler", "text": "x" * 1000}) + "\n"
+    with (world.instance / "events.jsonl").open("a") as file:
+        file.write(filler * 8400)
+    follow = world.start("events", "-f", "-n", "0", "--kind", "state", "--json")
+    time.sleep(1)
+    assert world.run("restart").returncode == 0
+    world.run("down")
+    said, _ = follow.communicate()
+
+    states = [json.loads(line)["state"] for line in said.splitlines()]
+    assert states == ["stopping", "starting", "ready", "stopping", "stopped"]
+    assert (world.instance / "events.jsonl.1").exists()
+    told = world.run("events", "-n", "10000", "--kind", "state", "--json").stdout.splitlines()
+    assert json.loads(told[0])["reason"] == "first start", "older files are read, too"
+
+
+def test_a_folder_that_is_removed_under_a_key_is_made_anew(world: World) -> None:
+    key = world.folder / "key"
+    key.write_text("sekret-0123456789")
+    key.chmod(0o600)
+    world.run("up", "-p", "stub", "-d", "--api-key-file", key)
+    shutil.rmtree(world.instance)
+    server = next(
+        p for p in world.processes() if "sglang.launch_server" in p.cmdline() and "--port" in p.cmdline()
+    )
+    server.kill()
+
+    until(lambda: (world.instance / "config.yaml").exists(), "it is launched again")
 
 
 def test_logs_follow_until_it_is_down(world: World) -> None:

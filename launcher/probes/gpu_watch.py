@@ -1,12 +1,12 @@
 """What the GPUs do while a model is served: a program of its own, because a wedged driver never returns.
 
-Lines of JSON on stdout, until stdout is closed or the parent is gone:
+Lines of JSON on stdout, until stdin or stdout is closed:
 
     {"gpus": [{"index", "bdf", "used", "total", "utilization", "power", "temperature", "ecc", "pids"}, ...]}
     {"xid": N, "gpu": index, "bdf": ...}    from NVML's events     {"kernel": line}    of /dev/kmsg, where readable
     {"end": why}                            NVML is not to be had
 
-Bytes and watts; what a board does not tell is null. SIGUSR1 asks for the first kind at once.
+Bytes and watts; what a board does not tell is null. Anything on stdin asks for the first kind at once.
 """
 
 from __future__ import annotations
@@ -117,14 +117,20 @@ def wait(made: Any, addresses: dict[str, int]) -> None:
     say(xid=48 if double else int(event.eventData), gpu=addresses.get(address or ""), bdf=address)
 
 
+def poked() -> bool | None:
+    """Whether somebody asks for a sample; None once there is nobody any more."""
+    try:
+        return True if os.read(0, 64) else None
+    except BlockingIOError:
+        return False
+
+
 def main() -> None:
     """Watch until nobody listens."""
-    parent = os.getppid()
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(PR_SET_NAME, b"glm5-gpuwatch", 0, 0, 0)
-    poked = [True]
-    signal.signal(signal.SIGUSR1, lambda *_: poked.__setitem__(0, True))
+    os.set_blocking(0, False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the parent decides when it ends
     try:
@@ -134,9 +140,9 @@ def main() -> None:
         return say(end=str(error))
     addresses = {bdf(handle) or "": index for index, handle in enumerate(handles)}
     made, log, due = events(handles), kernel_log(), 0.0
-    while os.getppid() == parent:
-        if poked[0] or time.monotonic() >= due:
-            poked[0], due = False, time.monotonic() + EVERY
+    while (asked := poked()) is not None:
+        if asked or time.monotonic() >= due:
+            due = time.monotonic() + EVERY
             say(gpus=[sample(index, handle) for index, handle in enumerate(handles)])
         if made is None:
             time.sleep(WAIT / 1000)

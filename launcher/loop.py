@@ -1,0 +1,107 @@
+"""One thread that decides, and others beside it that take their time and hand back what it shall do.
+
+Nothing that goes wrong in what the loop calls ends it: whoever made the loop is told, and on it goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import signal
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+Work = Callable[[], object]
+
+
+def nothing() -> None:
+    """What is done where nothing is left to do."""
+
+
+class Loop:
+    """Waits for descriptors, signals and answers, and calls what was asked for, one at a time."""
+
+    def __init__(self, complain: Callable[[Exception], None]) -> None:
+        self._complain = complain
+        self._selector = selectors.DefaultSelector()
+        self._answers: deque[tuple[Work, Work]] = deque()
+        self._ends: list[socket.socket] = []
+        self._bell = self._doorbell(self._on_answer)
+
+    def on(self, descriptor: Any, work: Work) -> None:
+        """Have `work` done whenever `descriptor` has something to read."""
+        self._selector.register(descriptor, selectors.EVENT_READ, work)
+
+    def off(self, descriptor: Any) -> None:
+        """Look at `descriptor` no more."""
+        self._selector.unregister(descriptor)
+
+    def on_signals(self, numbers: Iterable[signal.Signals], work: Callable[[signal.Signals], None]) -> None:
+        """Have `work` done for each of these signals; those that were held back come at once."""
+
+        def sent(pending: bytes) -> None:
+            for number in pending:
+                work(signal.Signals(number))
+
+        signal.set_wakeup_fd(self._doorbell(sent).fileno(), warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+    def _doorbell(self, work: Callable[[bytes], object]) -> socket.socket:
+        """The end of a socket: bytes into it have `work` done with them, in the loop."""
+        inside, outside = socket.socketpair()
+        for end in (inside, outside):
+            end.setblocking(False)
+            self._ends.append(end)
+        self.on(inside, lambda: work(inside.recv(64)))
+        return outside
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._selector.close()
+        for end in self._ends:
+            end.close()
+
+    def turn(self, patience: float) -> None:
+        """Wait for something to happen, `patience` seconds at most, and do what is to be done then."""
+        for ready, _ in self._selector.select(patience):
+            self.guard(ready.data)
+
+    def guard(self, work: Work, otherwise: Work = nothing) -> None:
+        """Do it; where it fails, complain, and do `otherwise`."""
+        try:
+            work()
+        except Exception as error:
+            self._complain(error)
+            self.guard(otherwise)
+
+    def aside(self, work: Callable[[], Work], otherwise: Work = nothing) -> None:
+        """Have `work` done beside the loop, which then does what it gives back, or `otherwise` where it fails."""
+        try:
+            threading.Thread(target=self._aside, args=(work, otherwise), daemon=True).start()
+        except RuntimeError as error:  # no more threads
+            self._answer(partial(_fail, error), otherwise)
+
+    def _aside(self, work: Callable[[], Work], otherwise: Work) -> None:
+        try:
+            self._answer(work(), otherwise)
+        except Exception as error:
+            self._answer(partial(_fail, error), otherwise)
+
+    def _answer(self, work: Work, otherwise: Work) -> None:
+        self._answers.append((work, otherwise))
+        with contextlib.suppress(OSError):
+            self._bell.send(b".")
+
+    def _on_answer(self, _: bytes) -> None:
+        while self._answers:
+            self.guard(*self._answers.popleft())
+
+
+def _fail(error: Exception) -> None:
+    raise error
