@@ -376,13 +376,13 @@ def test_a_folder_that_is_removed_under_a_key_is_made_anew(world: World) -> None
     key.write_text("sekret-0123456789")
     key.chmod(0o600)
     world.run("up", "-p", "stub", "-d", "--api-key-file", key)
+    pids = world.status()["pids"]
     shutil.rmtree(world.instance)
-    server = next(
-        p for p in world.processes() if "sglang.launch_server" in p.cmdline() and "--port" in p.cmdline()
-    )
-    server.kill()
+    psutil.Process(pids["server"]).kill()
 
     until(lambda: (world.instance / "config.yaml").exists(), "it is launched again")
+    psutil.Process(pids["launcher"]).terminate()
+    world.until_nothing_is_left()
 
 
 def test_logs_follow_until_it_is_down(world: World) -> None:
