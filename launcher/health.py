@@ -120,6 +120,15 @@ def ask(server: Server, first: bool, within: float) -> Answer:
 
 
 def _ask(server: Server, method: str, path: str, body: str | None, within: float) -> tuple[int, str]:
+    status, answer = talk(server, method, path, body, within)
+    return status, answer.decode(errors="replace")
+
+
+def talk(server: Server, method: str, path: str, body: str | None, within: float) -> tuple[int, bytes]:
+    """One question: the status and the whole answer. `within` seconds may pass without a byte.
+
+    Raises OSError (TimeoutError among them) or HTTPException; an answer that breaks off is one of these, too.
+    """
     headers = {"Content-Type": "application/json"} if body else {}
     if server.key:
         headers["Authorization"] = f"Bearer {server.key}"
@@ -128,6 +137,6 @@ def _ask(server: Server, method: str, path: str, body: str | None, within: float
     try:
         connection.request(method, path, body, headers)
         response = connection.getresponse()
-        return response.status, response.read(1 << 20).decode(errors="replace")
+        return response.status, response.read()  # with a limit, it would not tell that the answer broke off
     finally:
         connection.close()

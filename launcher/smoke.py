@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.health import LOOPBACK, Server
+from launcher.health import Server, talk
 
 ENOUGH = 512  # tokens for an answer, reasoning included
 CEILING = 16  # tokens of the answer that is cut
@@ -186,21 +186,10 @@ class Client:
         return "".join(said)
 
     def _post(self, ask: str, more: Mapping[str, Any]) -> bytes:
-        body = {"model": self.model, "messages": [{"role": "user", "content": ask}], "temperature": 0}
-        headers = {"Content-Type": "application/json"}
-        if self.server.key:
-            headers["Authorization"] = f"Bearer {self.server.key}"
-        host = LOOPBACK.get(self.server.host, self.server.host)
-        connection = http.client.HTTPConnection(host, self.server.port, timeout=self.within)
-        try:
-            text = json.dumps({**body, "max_tokens": ENOUGH, **self.quiet, **more})
-            connection.request("POST", "/v1/chat/completions", text, headers)
-            response = connection.getresponse()
-            answer = response.read()  # with a limit, it would not tell that the answer broke off
-        finally:
-            connection.close()
-        if response.status != 200:
-            raise WrongError(
-                f"/v1/chat/completions says {response.status}: {answer[:160].decode(errors='replace')}"
-            )
+        messages = [{"role": "user", "content": ask}]
+        body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": ENOUGH}
+        text = json.dumps({**body, **self.quiet, **more})
+        status, answer = talk(self.server, "POST", "/v1/chat/completions", text, self.within)
+        if status != 200:
+            raise WrongError(f"/v1/chat/completions says {status}: {answer[:160].decode(errors='replace')}")
         return answer
