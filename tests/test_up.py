@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from conftest import World, until
+from conftest import GLM5_SERVE, World, until
 
 
 def test_up_says_how_it_starts_and_stops(world: World) -> None:
@@ -329,6 +330,20 @@ def test_a_screen_that_takes_nothing_does_not_hold_the_launcher_up(world: World)
     until(lambda: up.poll() is not None, "it stops")
 
     assert up.returncode == 0
+
+
+def test_a_terminal_that_is_closed_stops_it_and_leaves_nothing(world: World) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(GLM5_SERVE, [str(GLM5_SERVE), "up", "-p", "stub"], world.environ | {"TERM": "xterm"})
+    world.until_state("ready")
+    drawn = os.read(terminal, 1 << 16).decode()
+    os.close(terminal)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert "process up" in drawn
+    assert world.status()["reason"] == "stop asked for by SIGHUP"
+    assert not world.processes()
 
 
 def test_a_flood_in_the_log_does_not_make_it_deaf(world: World) -> None:
