@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 from conftest import World, free_port, until
 from prometheus_client.parser import text_string_to_metric_families
 from test_instance import closed
@@ -281,3 +282,18 @@ def test_promtool_accepts_the_alerts_and_the_exposition(world: World, promtool: 
     text = world.run("metrics").stdout
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_alerts_fire_when_they_should_and_not_else(promtool: str) -> None:
+    words = [promtool, "test", "rules", ROOT / "alerts.test.yml"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_of_each_alert_it_is_said_when_it_fires_and_when_not() -> None:
+    (group,) = yaml.safe_load((ROOT / "alerts.yml").read_text())["groups"]
+    cases = yaml.safe_load((ROOT / "alerts.test.yml").read_text())["tests"]
+    said = {(test["alertname"], "exp_alerts" in test) for case in cases for test in case["alert_rule_test"]}
+
+    assert said == {(rule["alert"], fires) for rule in group["rules"] for fires in (True, False)}
