@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from test_instance import closed
 
 from launcher import metrics
+from launcher.commands.after import KINDS
 from launcher.errors import RefusalError
 from launcher.instance import Instance, boot_id, now_text, start_ticks
 
@@ -297,3 +298,12 @@ def test_of_each_alert_it_is_said_when_it_fires_and_when_not() -> None:
     said = {(test["alertname"], "exp_alerts" in test) for case in cases for test in case["alert_rule_test"]}
 
     assert said == {(rule["alert"], fires) for rule in group["rules"] for fires in (True, False)}
+
+
+def test_events_are_asked_for_by_their_kinds(world: World) -> None:
+    schema = json.loads((ROOT.parent / "docs/events.schema.json").read_text())
+    assert list(KINDS) == schema["properties"]["event"]["enum"]
+    refused = world.run("events", "--kind", "staet")
+
+    assert refused.returncode == 2
+    assert "'staet' is not one of 'state'" in refused.stderr

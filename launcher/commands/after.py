@@ -17,6 +17,8 @@ from launcher.options import json_option, profile_option
 if TYPE_CHECKING:
     from launcher.unit import Wish
 
+KINDS = ("state", "phase", "progress", "death", "smoke", "gpu")  # of events
+
 
 @click.command("diagnose")
 @click.argument("file")
@@ -38,12 +40,12 @@ def diagnose_command(file: str, as_json: bool) -> int:
 @click.option(
     "-n", "--last", type=click.IntRange(min=0), default=50, show_default=True, help="How many to begin with."
 )
-@click.option("--kind", multiple=True, metavar="KIND", help="Only events of this kind; may be given again.")
+@click.option("--kind", multiple=True, type=click.Choice(KINDS), help="Only these; may be given again.")
 @json_option
 def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], as_json: bool) -> None:
     """Print what happened: states with reasons and durations, phases, deaths with their cause, smoke tests, GPUs.
 
-    Kinds: state, phase, progress, death, smoke, gpu. docs/events.schema.json has the fields.
+    docs/events.schema.json has the fields.
     """
     from launcher import console, remote
 
@@ -67,11 +69,14 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
 
 
 @click.command("metrics")
-@click.option("--listen", metavar="ADDRESS", help="Serve them: 127.0.0.1:9464, or the path of a socket.")
+@click.option(
+    "--listen", metavar="ADDRESS", help="Serve them: 127.0.0.1:9464, [::1]:9464, or the path of a socket."
+)
 def metrics_command(listen: str | None) -> None:
     """Print the figures of every instance for Prometheus, or serve them.
 
-    They cover all instances of this state folder, whether their launcher lives or not.
+    They cover all instances of this state folder, whether their launcher lives or not; of one that is closed to
+    this user they tell no more than that.
     """
     from launcher import metrics
 
