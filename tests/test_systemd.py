@@ -339,5 +339,18 @@ def test_the_host_unit_has_what_doctor_found() -> None:
 def test_every_exception_of_the_hardening_says_why() -> None:
     text = (SHIPPED / "glm5-serve@.service").read_text()
 
-    for word in ("PrivateDevices=yes", "MemoryDenyWriteExecute=yes", "RemoveIPC=yes", "ProcSubset=pid"):
+    for word in (
+        "PrivateDevices=yes",
+        "MemoryDenyWriteExecute=yes",
+        "RemoveIPC=yes",
+        "ProcSubset=pid",
+        "pidfd_getfd",
+    ):
         assert re.search(rf"^# .*{word}", text, re.MULTILINE), word
+
+
+def test_what_is_let_through_is_let_through(host: Host) -> None:
+    host.prepare()
+    calls = host.show(UNIT, "SystemCallFilter")["SystemCallFilter"].split()
+
+    assert {"ptrace", "process_vm_readv", "kcmp", "pidfd_getfd"} <= set(calls)
