@@ -122,7 +122,7 @@ def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--no-metrics", is_flag=True, help="Without the unit that serves figures for Prometheus."),
         click.option("--api-key-file", type=click.Path(path_type=Path), help="Handed on as a systemd credential."),
-        click.option("--user", default="glm5-serve", show_default=True, help="Who runs it."),
+        click.option("--user", default="glm5-serve", show_default=True, help="Who runs this profile."),
         profile_option(required=True),
     ):
         command = option(command)
@@ -136,8 +136,12 @@ def systemd_print(host: bool, **words: Any) -> None:
     """Print every file that `install` would write."""
     from launcher import unit
 
-    for path, text in unit.files(_wish(words), unit.host_commands() if host else ()).items():
+    wish = _wish(words)
+    unit.require_profile(wish, os.environ)
+    for path, text in unit.files(wish, unit.host_commands() if host else ()).items():
         print(f"# {path}\n{text}")
+    for line in unit.remarks(wish):
+        click.echo(line, err=True)
 
 
 @systemd_group.command("install")
@@ -148,6 +152,7 @@ def systemd_install(host: bool, **words: Any) -> None:
     from launcher import unit
 
     wish = _wish(words)
+    unit.require_profile(wish, os.environ)
     unit.install(wish, unit.host_commands() if host else (), click.echo)
 
 
@@ -161,13 +166,13 @@ def systemd_uninstall(**words: Any) -> None:
 
 
 def _wish(words: dict[str, Any]) -> Wish:
-    """What was asked for. A profile that cannot be found is refused now, not at the next boot."""
-    from launcher.layers import find
-    from launcher.unit import Wish
+    """What was asked for. Raises RefusalError for a profile that no unit can be called by."""
+    from launcher.unit import Wish, require_name
 
-    find(words["profile"], os.environ)
     metrics = not words["no_metrics"]
-    return Wish(words["profile"], words["user"], words["api_key_file"], words["root"], metrics)
+    wish = Wish(words["profile"], words["user"], words["api_key_file"], words["root"], metrics)
+    require_name(wish)
+    return wish
 
 
 COMMANDS: tuple[click.Command, ...] = (
