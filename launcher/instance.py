@@ -190,13 +190,14 @@ class Instance:
                     "unknown", f"{self.state} has schema {seen['schema']}, this glm5-serve reads {SCHEMA}"
                 )
             pid, same = int(seen["launcher"]["pid"]), is_alive(seen["launcher"])
+            seen |= {"state": str(seen["state"]), "pids": dict(seen["pids"])}  # what every reader relies on
         except FileNotFoundError:
             return (
                 self._bare("starting", "being launched") if held else self._bare("stopped", "never started here")
             )
         except PermissionError:
             return self._bare("unknown", f"{self.state} may not be read by this user")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             return self._bare("unknown", f"{self.state} was not written by glm5-serve: {type(error).__name__}")
         if held and same:
             return dict(seen)
@@ -228,8 +229,21 @@ class Instance:
 
 
 def known(home: Path) -> list[Instance]:
-    """Every instance that is or was up from this state home; one that was refused leaves only a lock."""
+    """Every instance that is or was up from this state home, those of other users too.
+
+    A profile that was refused leaves only a lock, and whatever else lies there is not ours.
+    """
     with contextlib.suppress(OSError):
-        found = [Instance(home, path.parent.name) for path in sorted(home.glob("*/lock"))]
-        return [instance for instance in found if instance.state.exists() or instance.is_held()]
+        names = sorted(path.name for path in home.iterdir() if _NAME.fullmatch(path.name))
+        return [instance for instance in (Instance(home, name) for name in names) if _was_up(instance)]
     return []
+
+
+def _was_up(instance: Instance) -> bool:
+    """Whether there is something to tell; of a folder that is closed to us, that it is closed."""
+    try:
+        return instance.state.exists() or instance.is_held()
+    except PermissionError:
+        return True
+    except OSError:
+        return False

@@ -6,11 +6,11 @@ does not listen to anybody.
 
 from __future__ import annotations
 
-import contextlib
+import ipaddress
 import json
 import socket
 import socketserver
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -21,19 +21,42 @@ from prometheus_client.registry import Collector
 
 from launcher import __version__
 from launcher.errors import Exit, RefusalError
-from launcher.instance import known
+from launcher.instance import SCHEMA, Instance, known
 
 STATES = ("starting", "ready", "stopping", "backoff", "stopped", "failed", "dead", "unknown")
-LOOPBACK = ("127.", "localhost", "[::1]")
-GPU = ["profile", "gpu", "bdf"]
-# Name, kind of value in readings.json, scale to base units, help.
+ONE, GPU = ["profile"], ["profile", "gpu", "bdf"]
+COUNTED, SHOWN = CounterMetricFamily, GaugeMetricFamily
+FIGURES: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], list[str], str]] = {
+    "up": (SHOWN, ONE, "Whether the launcher is alive."),
+    "ready": (SHOWN, ONE, "Whether the server is ready."),
+    "state": (SHOWN, ["profile", "state"], "1 for the state it is in."),
+    "unreadable": (SHOWN, ONE, "Whether some of its files are closed to this user, or not to be understood."),
+    "restarts": (COUNTED, ONE, "Launches after the first, for any reason."),
+    "deaths": (COUNTED, ["profile", "cause"], "Deaths of the server, by cause."),
+    "start_phase_seconds": (SHOWN, ["profile", "phase"], "Time that each phase of the last start took."),
+    "smoke_passed": (SHOWN, ONE, "Whether the last smoke test passed."),
+    "smoke_seconds": (SHOWN, ONE, "Time that it took."),
+    "probe_seconds": (SHOWN, ONE, "Time that the last health check took."),
+    "probe_ok": (SHOWN, ONE, "Whether the last health check was answered."),
+    "probe_timestamp_seconds": (SHOWN, ONE, "When the last health check was made."),
+    "gpu_ecc_uncorrected": (COUNTED, GPU, "Errors since the driver was loaded."),
+    "gpu_memory_used_bytes": (SHOWN, GPU, "Memory in use on the GPU, by anybody."),
+    "gpu_memory_total_bytes": (SHOWN, GPU, "Memory of the GPU."),
+    "gpu_power_watts": (SHOWN, GPU, "What the GPU draws."),
+    "gpu_temperature_celsius": (SHOWN, GPU, "Of the GPU."),
+    "gpu_utilization_ratio": (SHOWN, GPU, "Share of time with a kernel running; a hung NCCL shows 1."),
+}
+# Figure, name in readings.json, scale to base units.
 OF_GPU = (
-    ("memory_used_bytes", "used", 1, "Memory in use on the GPU, by anybody."),
-    ("memory_total_bytes", "total", 1, "Memory of the GPU."),
-    ("power_watts", "power", 1, "What the GPU draws."),
-    ("temperature_celsius", "temperature", 1, "Of the GPU."),
-    ("utilization_ratio", "utilization", 0.01, "Share of time with a kernel running; a hung NCCL shows 1."),
+    ("gpu_ecc_uncorrected", "ecc", 1),
+    ("gpu_memory_used_bytes", "used", 1),
+    ("gpu_memory_total_bytes", "total", 1),
+    ("gpu_power_watts", "power", 1),
+    ("gpu_temperature_celsius", "temperature", 1),
+    ("gpu_utilization_ratio", "utilization", 0.01),
 )
+
+Sample = tuple[str, float, list[str]]  # a figure, its value, its labels after the profile
 
 
 class Figures(Collector):
@@ -47,90 +70,83 @@ class Figures(Collector):
         yield InfoMetricFamily(
             "glm5_serve_build", "The version that tells these figures.", {"version": __version__}
         )
-        seen = {instance.name: (instance.look(), _json(instance.readings)) for instance in known(self.home)}
-        states = {name: state for name, (state, _) in seen.items()}
-        yield from _of_states(states)
-        yield from _of_starts(states)
-        yield from _of_readings({name: readings for name, (_, readings) in seen.items() if readings})
+        families = {
+            name: kind(f"glm5_serve_{name}", text, labels=labels) for name, (kind, labels, text) in FIGURES.items()
+        }
+        for instance in known(self.home):
+            for figure, value, labels in _samples(instance):
+                families[figure].add_metric([instance.name, *labels], value)
+        yield from families.values()
 
 
-def _of_states(states: Mapping[str, dict[str, Any]]) -> Iterator[Metric]:
-    up = GaugeMetricFamily("glm5_serve_up", "Whether the launcher is alive.", labels=["profile"])
-    ready = GaugeMetricFamily("glm5_serve_ready", "Whether the server is ready.", labels=["profile"])
-    state = GaugeMetricFamily("glm5_serve_state", "1 for the state it is in.", labels=["profile", "state"])
-    runs = CounterMetricFamily(
-        "glm5_serve_restarts", "Launches after the first, for any reason.", labels=["profile"]
-    )
-    deaths = CounterMetricFamily(
-        "glm5_serve_deaths", "Deaths of the server, by cause.", labels=["profile", "cause"]
-    )
-    for name, seen in states.items():
-        up.add_metric([name], 1.0 if seen["pids"].get("launcher") else 0.0)
-        ready.add_metric([name], 1.0 if seen["state"] == "ready" else 0.0)
-        for each in STATES:
-            state.add_metric([name, each], 1.0 if seen["state"] == each else 0.0)
-        runs.add_metric([name], seen.get("restarts", 0))
-        for cause, count in (seen.get("deaths") or {}).items():
-            deaths.add_metric([name, cause], count)
-    yield from (up, ready, state, runs, deaths)
+def _samples(instance: Instance) -> list[Sample]:
+    """All there is to tell of an instance. A part that cannot be understood is left out, and hides no other."""
+    seen = instance.look()
+    made: list[Sample] = []
+    unreadable = seen["state"] == "unknown"
+    for part in (_of_state(seen), _of_start(seen), _of_smoke(seen), _of_readings(instance, seen)):
+        try:
+            made += [(figure, float(value), [_text(label) for label in labels]) for figure, value, labels in part]
+        except Exception:  # whatever a file may hold
+            unreadable = True
+    return [*made, ("unreadable", unreadable, [])]
 
 
-def _of_starts(states: Mapping[str, dict[str, Any]]) -> Iterator[Metric]:
-    phases = GaugeMetricFamily(
-        "glm5_serve_start_phase_seconds",
-        "Time that each phase of the last start took.",
-        labels=["profile", "phase"],
-    )
-    passed = GaugeMetricFamily(
-        "glm5_serve_smoke_passed", "Whether the last smoke test passed.", labels=["profile"]
-    )
-    took = GaugeMetricFamily("glm5_serve_smoke_seconds", "Time that it took.", labels=["profile"])
-    for name, seen in states.items():
-        for phase, seconds in seen.get("start", {}).get("seconds", {}).items():
-            phases.add_metric([name, phase], seconds)
-        if smoke := seen.get("smoke"):
-            passed.add_metric([name], 1.0 if smoke["ok"] else 0.0)
-            took.add_metric([name], smoke["seconds"])
-    yield from (phases, passed, took)
+def _text(label: Any) -> str:
+    """A label that can be encoded, whatever a file holds."""
+    return str(label).encode(errors="replace").decode()
 
 
-def _of_readings(readings: Mapping[str, dict[str, Any]]) -> Iterator[Metric]:
-    probe = GaugeMetricFamily(
-        "glm5_serve_probe_seconds", "Time that the last health check took.", labels=["profile"]
-    )
-    ok = GaugeMetricFamily(
-        "glm5_serve_probe_ok", "Whether the last health check was answered.", labels=["profile"]
-    )
-    at = GaugeMetricFamily(
-        "glm5_serve_probe_timestamp_seconds", "When the last health check was answered.", labels=["profile"]
-    )
-    ecc = CounterMetricFamily("glm5_serve_gpu_ecc_uncorrected", "Errors since the driver was loaded.", labels=GPU)
-    gauges = {
-        field: GaugeMetricFamily(f"glm5_serve_gpu_{name}", text, labels=GPU) for name, field, _, text in OF_GPU
-    }
-    for name, read in readings.items():
-        probe.add_metric([name], read["probe"]["seconds"])
-        ok.add_metric([name], 1.0 if read["probe"]["ok"] else 0.0)
-        at.add_metric([name], read["at"])
-        for gpu in read["gpus"]:
-            labels = [name, str(gpu["index"]), gpu["bdf"] or ""]
-            for _, field, scale, _ in OF_GPU:
-                if gpu[field] is not None:
-                    gauges[field].add_metric(labels, gpu[field] * scale)
-            if gpu["ecc"] is not None:
-                ecc.add_metric(labels, gpu["ecc"])
-    yield from (probe, ok, at, ecc, *gauges.values())
+def _of_state(seen: dict[str, Any]) -> Iterator[Sample]:
+    yield from (("state", seen["state"] == each, [each]) for each in STATES)
+    if seen["state"] == "unknown":
+        return  # whether it is up, or ready, is unknown, too
+    yield "up", bool(seen["pids"].get("launcher")), []
+    yield "ready", seen["state"] == "ready", []
+    yield "restarts", seen.get("restarts", 0), []
+    # One cause is there from the start, so that the first death of a profile is an increase of their sum.
+    for cause, count in {"unknown": 0, **(seen.get("deaths") or {})}.items():
+        yield "deaths", count, [cause]
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
-        data = json.loads(path.read_text())
-        return data if isinstance(data, dict) and data.get("schema") == 1 else None
-    return None
+def _of_start(seen: dict[str, Any]) -> Iterator[Sample]:
+    for phase, seconds in seen.get("start", {}).get("seconds", {}).items():
+        yield "start_phase_seconds", seconds, [phase]
+
+
+def _of_smoke(seen: dict[str, Any]) -> Iterator[Sample]:
+    if smoke := seen.get("smoke"):
+        yield "smoke_passed", bool(smoke["ok"]), []
+        yield "smoke_seconds", smoke["seconds"], []
+
+
+def _of_readings(instance: Instance, seen: dict[str, Any]) -> Iterator[Sample]:
+    """What the last health check found, while what it was about is so: the file outlives state and launcher."""
+    if not seen["pids"].get("launcher") or not instance.readings.exists():
+        return
+    read = json.loads(instance.readings.read_text())
+    if read["schema"] != SCHEMA:
+        raise ValueError(f"schema {read['schema']}")
+    if read["time"] < seen["since"]:
+        return
+    yield "probe_seconds", read["probe"]["seconds"], []
+    yield "probe_ok", bool(read["probe"]["ok"]), []
+    yield "probe_timestamp_seconds", read["at"], []
+    for gpu in read["gpus"]:
+        for figure, name, scale in OF_GPU:
+            if gpu[name] is not None:
+                yield figure, gpu[name] * scale, [gpu["index"], gpu["bdf"] or ""]
 
 
 def registry(home: Path) -> CollectorRegistry:
-    """A registry with the figures of a state folder, and nothing of this process."""
+    """A registry with the figures of a state folder, and nothing of this process. Raises RefusalError."""
+    try:
+        next(home.iterdir(), None)
+    except FileNotFoundError:
+        pass  # nothing was up yet
+    except OSError as error:
+        fix = "run this as the user who serves, or as root; GLM5_SERVE_STATE_DIR names another folder"
+        raise RefusalError(f"cannot read the state folder {home}: {error.strerror}", fix=fix) from None
     made = CollectorRegistry()
     made.register(Figures(home))
     return made
@@ -154,10 +170,19 @@ def serve(home: Path, listen: str) -> None:
 
 def _tcp(home: Path, listen: str) -> WSGIServer:
     host, _, port = listen.rpartition(":")
-    if not host.startswith(LOOPBACK) or not port.isdigit() or int(port) > 65535:
-        fix = "--listen 127.0.0.1:9464; a proxy or node_exporter's textfile collector takes them further"
+    host = host.strip("[]")
+    if not _is_loopback(host) or not port.isdigit() or int(port) > 65535:
+        fix = "--listen 127.0.0.1:9464 or [::1]:9464; a proxy, or node_exporter's textfile collector, goes further"
         raise RefusalError(f"{listen} is no loopback address with a port", fix=fix, status=Exit.USAGE)
-    return make_server(host.strip("[]"), int(port), make_wsgi_app(registry(home)), _Server, _Quiet)
+    server = _Server6 if ":" in host else _Server
+    return make_server(host, int(port), make_wsgi_app(registry(home)), server, _Quiet)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _unix(home: Path, path: Path) -> WSGIServer:
@@ -170,6 +195,10 @@ def _unix(home: Path, path: Path) -> WSGIServer:
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _UnixServer(_Server):

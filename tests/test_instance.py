@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,24 @@ def instance(tmp_path: Path) -> Instance:
     made = Instance(tmp_path, "p")
     made.folder.mkdir()
     return made
+
+
+@contextlib.contextmanager
+def closed(folder: Path) -> Iterator[Path]:
+    """A folder that this process may not enter, root or not; gives the one that it lies in."""
+    before = Path.cwd()
+    folder.parent.chmod(0o755)
+    folder.chmod(0o000)
+    os.chdir(folder.parent)  # the folders above may be closed, too
+    if root := os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        yield Path()
+    finally:
+        if root:
+            os.seteuid(0)
+        os.chdir(before)
+        folder.chmod(0o700)
 
 
 def record(instance: Instance, **launcher: Any) -> None:
@@ -84,8 +104,23 @@ def test_a_pid_that_means_another_process_is_never_signalled(instance: Instance,
     assert signalled is None
 
 
+LAUNCHER = '"launcher": {"pid": 1, "boot_id": "x", "start_ticks": 1}'
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "{}", '{"schema": 1}', '{"schema": 1, "launcher": {"pid": "x"}}', "\0\xff"]
+    "text",
+    [
+        *("", "{", "[]", "null", "{}", "[" * 100_000, "\0\xff"),
+        *(
+            '{"schema": 1}',
+            '{"schema": 1, "launcher": {"pid": "x"}}',
+            '{"schema": 1, "launcher": {"pid": Infinity}}',
+        ),
+        f'{{"schema": 1, {LAUNCHER}, "pids": {{}}}}',
+        f'{{"schema": 1, {LAUNCHER}, "state": "ready"}}',
+        f'{{"schema": 1, {LAUNCHER}, "state": "ready", "pids": 1}}',
+    ],
+    ids=range(13),
 )
 def test_a_file_that_is_not_ours_is_said_to_be_foreign(instance: Instance, text: str) -> None:
     instance.state.write_text(text)
@@ -134,6 +169,27 @@ def test_instances_that_are_or_were_up_are_found(tmp_path: Path) -> None:
     assert [instance.name for instance in known(tmp_path)] == ["one", "young"]
     os.close(held)
     assert known(tmp_path / "nowhere") == []
+
+
+def test_what_is_not_ours_in_a_state_home_hides_nothing(tmp_path: Path) -> None:
+    os.close(Instance(tmp_path, "one").claim())
+    record(Instance(tmp_path, "one"))
+    (tmp_path / ".x").mkdir()
+    (tmp_path / ".x/lock").touch()
+    (tmp_path / "file").touch()
+
+    assert [instance.name for instance in known(tmp_path)] == ["one"]
+
+
+def test_the_folder_of_another_user_is_known_and_said_to_be_closed(tmp_path: Path) -> None:
+    os.close(Instance(tmp_path, "one").claim())
+    record(Instance(tmp_path, "one"))
+    with closed(tmp_path / "one") as home:
+        (instance,) = known(home)
+        seen = instance.look()
+
+    assert (instance.name, seen["state"]) == ("one", "unknown")
+    assert "may not be read by this user" in seen["reason"]
 
 
 def test_the_state_home_is_where_it_is_said() -> None:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+import yaml
 from conftest import World, free_port, until
 from prometheus_client.parser import text_string_to_metric_families
+from test_instance import closed
+
+from launcher import metrics
+from launcher.commands.after import KINDS
+from launcher.errors import RefusalError
+from launcher.instance import Instance, boot_id, now_text, start_ticks
 
 ROOT = Path(__file__).parents[1] / "monitoring"
 
@@ -28,7 +40,7 @@ def figures(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 def of(text: str, name: str, **labels: str) -> float:
-    return figures(text)[name, frozenset({"profile": "stub", **labels}.items())]
+    return figures(text)[name, frozenset(({"profile": "stub"} | labels).items())]
 
 
 def test_a_living_server_has_its_figures(world: World) -> None:
@@ -57,8 +69,10 @@ def test_a_death_is_counted_by_its_cause(world: World) -> None:
     assert of(text, "glm5_serve_up") == 0
 
 
-def test_gpus_have_base_units(world: World) -> None:
-    world.run("up", "-p", "stub", "-d")
+GPUS_OF = {"gpu": "3", "bdf": "0000:61:00.0"}
+
+
+def write_readings(instance: Instance, **other: Any) -> None:
     gpu = {
         "index": 3,
         "bdf": "0000:61:00.0",
@@ -67,38 +81,140 @@ def test_gpus_have_base_units(world: World) -> None:
         "utilization": 100,
         "power": 600.5,
     }
-    readings = {"schema": 1, "at": 1.5, "probe": {"seconds": 1, "ok": True}}
-    readings["gpus"] = [{**gpu, "temperature": None, "ecc": 2, "pids": []}]
-    world.run("down")
-    (world.instance / "readings.json").write_text(json.dumps(readings))
-    text = world.run("metrics").stdout
+    gpus = [{**gpu, "temperature": None, "ecc": 2, "pids": []}]
+    readings = {"schema": 1, "time": now_text(), "at": 1.5, "probe": {"seconds": 1, "ok": True}, "gpus": gpus}
+    instance.write(instance.readings, readings | other)
 
-    which = {"gpu": "3", "bdf": "0000:61:00.0"}
-    assert of(text, "glm5_serve_gpu_memory_used_bytes", **which) == 90 << 30
-    assert of(text, "glm5_serve_gpu_power_watts", **which) == 600.5
-    assert of(text, "glm5_serve_gpu_utilization_ratio", **which) == 1
-    assert of(text, "glm5_serve_gpu_ecc_uncorrected_total", **which) == 2
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    """An instance whose launcher is this process."""
+    made = Instance(tmp_path, "stub")
+    lock = made.claim()
+    write_state(made)
+    yield made
+    os.close(lock)
+
+
+def write_state(instance: Instance, **other: Any) -> None:
+    me = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid()), "boot_id": boot_id()}
+    state = {"schema": 1, "state": "ready", "since": now_text(), "pids": {"launcher": os.getpid()}, "launcher": me}
+    instance.write(instance.state, state | {"restarts": 2, "deaths": {}} | other)
+
+
+def told(instance: Instance) -> str:
+    return metrics.text(instance.folder.parent)
+
+
+def test_gpus_have_base_units(instance: Instance) -> None:
+    write_readings(instance)
+    text = told(instance)
+
+    assert of(text, "glm5_serve_gpu_memory_used_bytes", **GPUS_OF) == 90 << 30
+    assert of(text, "glm5_serve_gpu_power_watts", **GPUS_OF) == 600.5
+    assert of(text, "glm5_serve_gpu_utilization_ratio", **GPUS_OF) == 1
+    assert of(text, "glm5_serve_gpu_ecc_uncorrected_total", **GPUS_OF) == 2
     assert "temperature_celsius{" not in text
+    assert of(text, "glm5_serve_unreadable") == 0
 
 
-def test_a_killed_launcher_is_down_in_the_figures(world: World) -> None:
+def test_readings_of_an_earlier_state_are_left_out(instance: Instance) -> None:
+    write_readings(instance)
+    time.sleep(0.002)
+    write_state(instance, state="starting")
+
+    assert "probe_ok{" not in told(instance)
+    assert of(told(instance), "glm5_serve_unreadable") == 0
+
+
+def test_readings_go_when_the_launcher_goes(world: World) -> None:
     up = world.start("up", "-p", "stub")
     world.until_state("ready")
+    until(lambda: "probe_ok{" in world.run("metrics").stdout, "a health check")
     up.send_signal(signal.SIGKILL)
     up.wait()
     text = world.run("metrics").stdout
 
     assert of(text, "glm5_serve_up") == 0
     assert of(text, "glm5_serve_state", state="dead") == 1
+    assert "probe_ok{" not in text
+    assert (world.instance / "readings.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"schema": 1}',
+        '{"schema": 2}',
+        '{"schema":1,"at":1,"probe":{"seconds":1,"ok":true},"gpus":[{}]}',
+    ],
+)
+def test_readings_that_cannot_be_understood_hide_nothing_else(instance: Instance, text: str) -> None:
+    instance.readings.write_text(text)
+    figures = told(instance)
+
+    assert of(figures, "glm5_serve_ready") == 1
+    assert of(figures, "glm5_serve_unreadable") == 1
+    assert "probe_ok{" not in figures
+
+
+@pytest.mark.parametrize(
+    "other", [{"smoke": {"ok": 1}}, {"start": []}, {"deaths": {"\ud800": "x"}}, {"restarts": None}]
+)
+def test_a_part_that_cannot_be_understood_hides_no_other(instance: Instance, other: dict[str, Any]) -> None:
+    write_state(instance, **other)
+    write_readings(instance)
+
+    assert of(told(instance), "glm5_serve_unreadable") == 1
+    assert of(told(instance), "glm5_serve_probe_ok") == 1
+
+
+def test_a_broken_instance_does_not_hide_the_others(instance: Instance) -> None:
+    broken = Instance(instance.folder.parent, "broken")
+    broken.folder.mkdir()
+    broken.state.write_text('{"schema": 1, "launcher": {"pid": 1, "boot_id": "x", "start_ticks": 1}}')
+    text = told(instance)
+
+    assert of(text, "glm5_serve_ready") == 1
+    assert of(text, "glm5_serve_unreadable", profile="broken") == 1
+    assert of(text, "glm5_serve_state", profile="broken", state="unknown") == 1
+    assert ("glm5_serve_ready", frozenset({("profile", "broken")})) not in figures(text)
+
+
+def test_the_instance_of_another_user_is_told_to_be_unreadable(instance: Instance) -> None:
+    with closed(instance.folder) as home:
+        text = metrics.text(home)
+
+    assert of(text, "glm5_serve_unreadable") == 1
+    assert "glm5_serve_ready{" not in text
+
+
+def test_a_closed_state_folder_is_one_clear_message(instance: Instance) -> None:
+    with (
+        closed(instance.folder),
+        pytest.raises(RefusalError, match="cannot read the state folder stub: Permission"),
+    ):
+        metrics.text(Path("stub"))
+
+
+def test_the_first_death_is_an_increase(instance: Instance) -> None:
+    assert of(told(instance), "glm5_serve_deaths_total", cause="unknown") == 0
+
+
+def test_where_nothing_was_ever_up_there_are_no_figures(tmp_path: Path) -> None:
+    assert "profile=" not in metrics.text(tmp_path / "nowhere")
 
 
 def test_they_are_served_over_tcp_and_over_a_socket(world: World) -> None:
     port, path = free_port(), world.folder / "metrics.sock"
-    for listen in (f"127.0.0.1:{port}", str(path)):
+    for listen in (f"127.0.0.1:{port}", f"[::1]:{port}", str(path)):
         world.start("metrics", "--listen", listen)
-    url = f"http://127.0.0.1:{port}/metrics"
-    until(lambda: _answers(url), "the exporter answers")
-    assert "glm5_serve_build_info" in requests.get(url, timeout=10).text
+    for host in ("127.0.0.1", "[::1]"):
+        url = f"http://{host}:{port}/metrics"
+        until(partial(_answers, url), f"the exporter answers on {host}")
+        assert "glm5_serve_build_info" in requests.get(url, timeout=10).text
 
     until(path.is_socket, "the socket is there")
     with socket.socket(socket.AF_UNIX) as client:
@@ -114,7 +230,13 @@ def _answers(url: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0:9464", "10.0.0.1:1", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x"])
+@pytest.mark.parametrize(
+    "listen",
+    [
+        *("0.0.0.0:9464", "10.0.0.1:1", "[::]:9464", "localhost.example.org:1", "127.example.org:1", ":1"),
+        *("127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", "[::1]", "::1"),
+    ],
+)
 def test_only_loopback_is_listened_on(world: World, listen: str) -> None:
     refused = world.run("metrics", "--listen", listen)
 
@@ -135,21 +257,24 @@ def names(text: str) -> set[str]:
 
 
 def test_dashboard_and_alerts_ask_for_figures_that_there_are() -> None:
-    from launcher.metrics import _of_readings, _of_starts, _of_states
-
-    families = [*_of_states({}), *_of_starts({}), *_of_readings({})]
-    told = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    told = {
+        f"glm5_serve_{name}" + "_total" * (kind is metrics.COUNTED) for name, (kind, *_) in metrics.FIGURES.items()
+    }
     for file in ("alerts.yml", "grafana-dashboard.json"):
         assert names((ROOT / file).read_text()) <= told, file
-    assert all(family.documentation for family in families)
     panels = json.loads((ROOT / "grafana-dashboard.json").read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
 
 
-def test_promtool_accepts_the_alerts_and_the_exposition(world: World) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
         pytest.skip("no promtool here: the package prometheus has it")
+    return found
+
+
+def test_promtool_accepts_the_alerts_and_the_exposition(world: World, promtool: str) -> None:
     done = subprocess.run(
         [promtool, "check", "rules", ROOT / "alerts.yml"], capture_output=True, text=True, check=False
     )
@@ -158,3 +283,27 @@ def test_promtool_accepts_the_alerts_and_the_exposition(world: World) -> None:
     text = world.run("metrics").stdout
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_alerts_fire_when_they_should_and_not_else(promtool: str) -> None:
+    words = [promtool, "test", "rules", ROOT / "alerts.test.yml"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_of_each_alert_it_is_said_when_it_fires_and_when_not() -> None:
+    (group,) = yaml.safe_load((ROOT / "alerts.yml").read_text())["groups"]
+    cases = yaml.safe_load((ROOT / "alerts.test.yml").read_text())["tests"]
+    said = {(test["alertname"], "exp_alerts" in test) for case in cases for test in case["alert_rule_test"]}
+
+    assert said == {(rule["alert"], fires) for rule in group["rules"] for fires in (True, False)}
+
+
+def test_events_are_asked_for_by_their_kinds(world: World) -> None:
+    schema = json.loads((ROOT.parent / "docs/events.schema.json").read_text())
+    assert list(KINDS) == schema["properties"]["event"]["enum"]
+    refused = world.run("events", "--kind", "staet")
+
+    assert refused.returncode == 2
+    assert "'staet' is not one of 'state'" in refused.stderr

@@ -14,7 +14,9 @@ import pytest
 from conftest import ENGINE, GLM5_SERVE, RIG, World, needs_engine, until
 from rig.systemd_host import SystemdHost
 
-from launcher.unit import SHIPPED, Wish, files
+from launcher import unit
+from launcher.errors import RefusalError
+from launcher.unit import SHIPPED, Wish, files, remarks
 
 ROOT = Path(__file__).parents[1]
 UNIT = "glm5-serve@stub.service"
@@ -197,10 +199,10 @@ def test_the_key_comes_as_a_credential(host: Host) -> None:
     key = "sekret-0123456789"
     host.write("/etc/glm5-serve/stub.key", key, mode="600")
     host.prepare("--api-key-file", "/etc/glm5-serve/stub.key")
-    host.faults(record=f"{STATE}/record.json")
+    host.faults(record=f"{STATE}/stub/record.json")
     assert host.start().returncode == 0, host.journal("-u", UNIT)
 
-    recorded = json.loads(host.run("cat", f"{STATE}/record.json").stdout)
+    recorded = json.loads(host.run("cat", f"{STATE}/stub/record.json").stdout)
     assert key not in json.dumps(recorded)
     assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY"} & set(recorded["env"])
     asked = f"curl -s -o /dev/null -w %{{{{http_code}}}} -H 'Authorization: Bearer {{}}' http://127.0.0.1:{PORT}/v1/models"
@@ -238,21 +240,24 @@ def test_limits_are_asked_for(host: Host) -> None:
 
 def test_systemd_finds_nothing_to_complain_about(host: Host) -> None:
     host.prepare()
-    for unit in (UNIT, "glm5-serve-metrics.service"):
-        verified = host.run("systemd-analyze", "verify", unit, check=False)
+    for name in (UNIT, "glm5-serve-metrics.service"):
+        verified = host.run("systemd-analyze", "verify", name, check=False)
         assert (verified.returncode, verified.stderr) == (0, "")
-        safe = host.run("systemd-analyze", "security", "--threshold=40", unit, check=False)
+        safe = host.run("systemd-analyze", "security", "--threshold=40", name, check=False)
         assert safe.returncode == 0, safe.stdout[-200:]
 
 
 def test_the_figures_are_served(host: Host) -> None:
     host.prepare()
-    host.start()
+    host.run("rm", "-r", STATE)
     host.systemctl("start", "glm5-serve-metrics")
+    host.faults()
+    host.start()
     get = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
 
     said = until(lambda: host.run(sys.executable, "-c", get, check=False).stdout.strip(), "the exporter answers")
     assert 'glm5_serve_ready{profile="stub"} 1.0' in said
+    assert host.systemctl("is-failed", "glm5-serve-metrics", check=False).stdout.strip() == "active"
 
 
 @pytest.mark.engine
@@ -286,26 +291,143 @@ def test_uninstall_leaves_nothing(host: Host) -> None:
     assert host.run("pgrep", "-f", "sglang", check=False).stdout == ""
 
 
-def test_print_shows_what_install_writes(world: World) -> None:
-    root = world.folder / "root"
+def test_a_profile_whose_file_is_gone_can_be_uninstalled(host: Host) -> None:
+    host.prepare()
+    host.start()
+    host.run("rm", "/etc/glm5-serve/profiles/stub.toml")
+    done = host.run(str(GLM5_SERVE), "systemd", "uninstall", "--profile", "stub", check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert host.run("pgrep", "-f", "sglang", check=False).stdout == ""
+    assert host.run("sh", "-c", "ls /etc/systemd/system | grep glm5", check=False).stdout == ""
+
+
+def test_what_a_profile_extends_must_be_found_by_the_unit(host: Host) -> None:
+    host.write("/etc/glm5-serve/profiles/stub.toml", 'extends = "mine"')
+    host.write("/root/.config/glm5-serve/profiles/mine.toml", PROFILE)
+    install = ("env", "HOME=/root", str(GLM5_SERVE), "systemd", "install", "-p", "stub", "--user", "root")
+    refused = host.run(*install, check=False)
+
+    assert refused.returncode == 78
+    assert "extends: no profile 'mine'" in refused.stderr
+
+
+def lay(host: Host, *wishes: Wish) -> None:
+    """Write what `install` would, also for users who cannot reach this interpreter."""
+    for wish in wishes:
+        for path, text in files(wish).items():
+            host.write(str(path), text)
+    host.systemctl("daemon-reload")
+
+
+def test_each_profile_has_its_own_user_and_folders(host: Host) -> None:
+    # systemd gives StateDirectory=, and all that is in it, to the unit's user: profiles must not take it in turns.
+    lay(host, Wish("a", user="daemon"), Wish("b", user="root"))
+    asked = f'ExecStart=sh -c "echo x > {STATE}/%i/mine && echo x > $HOME/mine && exec sleep inf"\n'
+    for name in ("a", "b", "a"):
+        drop_in = f"/etc/systemd/system/glm5-serve@{name}.service.d/z.conf"
+        host.write(drop_in, f"[Service]\nType=exec\nExecStart=\n{asked}")
+        host.systemctl("daemon-reload")
+        host.systemctl("restart", f"glm5-serve@{name}")
+
+    paths = [f"{STATE}/a", f"{STATE}/b", "/var/cache/glm5-serve-daemon", "/var/cache/glm5-serve-root"]
+    until(lambda: host.run("ls", *(f"{path}/mine" for path in paths), check=False).returncode == 0, "files")
+    said = host.run("stat", "-c", "%U", *(f"{path}/mine" for path in paths)).stdout.split()
+    assert said == ["daemon", "root", "daemon", "root"]
+    assert host.run("stat", "-c", "%U %a", STATE).stdout == "root 755\n"
+
+
+def test_another_user_for_one_profile_changes_no_other(host: Host) -> None:
+    lay(host, Wish("a", user="daemon"), Wish("b", user="root"), Wish("c"))
+    users = {name: host.show(f"glm5-serve@{name}.service", "User")["User"] for name in "abcd"}
+
+    assert users == {"a": "daemon", "b": "root", "c": "glm5-serve", "d": "glm5-serve"}
+
+
+def test_the_figures_keep_their_reader_and_others_are_told(tmp_path: Path) -> None:
+    first, second = (Wish("a", user="x", root=tmp_path), Wish("b", root=tmp_path))
+    assert remarks(first) == []
+    (path,) = (path for path in files(first) if path.name == "glm5-serve-metrics.service")
+    path.parent.mkdir(parents=True)
+    path.write_text(files(first)[path])
+
+    assert files(second)[path] == path.read_text()
+    assert "User=x\n" in path.read_text()
+    (remark,) = remarks(second)
+    assert "runs as x, to whom what glm5-serve serves is closed" in remark
+    assert remarks(first) == remarks(Wish("b", root=tmp_path, metrics=False)) == []
+
+
+def test_odd_paths_are_written_as_systemd_reads_them(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = "/opt/my 100% venv; x/glm5-serve"
+    host.run("install", "-D", "-m", "755", "/bin/true", odd)
+    monkeypatch.setattr(unit, "command", lambda: odd)
+    lay(host, Wish("stub", user="root", api_key_file=Path("/etc/../etc/my 100%i keys/k"), metrics=True))
+
+    for name in (UNIT, "glm5-serve-metrics.service"):
+        verified = host.run("systemd-analyze", "verify", name, check=False)
+        assert (verified.returncode, verified.stderr) == (0, "")
+    assert f"path={odd} ; argv[]={odd} up --profile stub ;" in host.show(UNIT, "ExecStart")["ExecStart"]
+    where = "/org/freedesktop/systemd1/unit/glm5_2dserve_40stub_2eservice"
+    asked = ("org.freedesktop.systemd1", where, "org.freedesktop.systemd1.Service", "LoadCredential")
+    read = host.run("busctl", "get-property", *asked).stdout
+    assert read == 'a(ss) 1 "api-key" "/etc/my 100%i keys/k"\n'
+
+
+@pytest.mark.parametrize("odd", ["/opt/o'clock", '/opt/"x"', "/opt/back\\slash"])
+def test_a_path_that_systemd_would_not_run_is_refused(monkeypatch: pytest.MonkeyPatch, odd: str) -> None:
+    monkeypatch.setattr(unit.shutil, "which", lambda *_, **__: f"{odd}/glm5-serve")
+    with pytest.raises(RefusalError, match="systemd runs nothing that has a quote or a backslash"):
+        unit.command()
+
+
+@pytest.fixture
+def root(world: World) -> Path:
+    """Another root, with the stub's profile where its unit will look."""
+    made = world.folder / "root"
+    (made / "etc/glm5-serve/profiles").mkdir(parents=True)
+    for name in ("stub", "other"):
+        (made / f"etc/glm5-serve/profiles/{name}.toml").write_text(world.profile.read_text())
+    return made
+
+
+def test_print_shows_what_install_writes(world: World, root: Path) -> None:
     words = ("-p", "stub", "--user", "root", "--root", str(root))
     printed = world.run("systemd", "print", *words)
     assert printed.returncode == 0, printed.stderr
     assert world.run("systemd", "install", *words).returncode == 0
 
-    for path in root.rglob("*.service"):
-        assert f"# {path}\n{path.read_text()}" in printed.stdout
+    for path in root.rglob("systemd/**/*.*"):
+        assert path.is_dir() or f"# {path}\n{path.read_text()}" in printed.stdout
     assert f"ExecStart={GLM5_SERVE} up --profile %i" in printed.stdout
     assert world.run("systemd", "uninstall", *words).returncode == 0
-    assert not list(root.rglob("*.service"))
+    assert not [path for path in (root / "etc/systemd/system").iterdir() if "glm5" in path.name]
+
+
+def test_the_shared_files_go_with_the_last_profile(world: World, root: Path) -> None:
+    at = ("--user", "root", "--root", str(root))
+    units = root / "etc/systemd/system"
+    for name in ("stub", "other"):
+        assert world.run("systemd", "install", "-p", name, *at).returncode == 0
+    (units / "glm5-serve@other.service.d/override.conf").write_text("# somebody's own\n")
+
+    world.run("systemd", "uninstall", "-p", "stub", *at)
+    assert (units / "glm5-serve@.service").exists()
+    assert not (units / "glm5-serve@stub.service.d").exists()
+    world.run("systemd", "uninstall", "-p", "other", *at)
+    left = [str(path.relative_to(units)) for path in units.rglob("*") if path.is_file()]
+    assert left == ["glm5-serve@other.service.d/override.conf"]
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("-p", "nosuch"), "nosuch"),
-        (("-p", "stub", "--user", "root", "--api-key-file", "/no/key"), "there is no key file /no/key"),
-        (("-p", "stub", "--user", "root", "--root", "/proc"), "cannot write /proc/etc"),
+        (("-p", "stub"), "stub.toml, where the unit does not look"),
+        (("-p", "/x/y.toml"), "/x/y.toml is a path, but a unit finds its profile by name"),
+        (("-p", "a b"), "profile name 'a b' cannot name a folder"),
+        (("-p", "cpu-demo", "--user", "root", "--api-key-file", "/no/key"), "there is no key file /no/key"),
+        (("-p", "cpu-demo", "--user", "root", "--root", "/proc"), "cannot write /proc/etc"),
     ],
 )
 def test_what_is_in_the_way_is_one_clear_message(world: World, words: tuple[str, ...], says: str) -> None:
@@ -314,6 +436,12 @@ def test_what_is_in_the_way_is_one_clear_message(world: World, words: tuple[str,
     assert refused.returncode in (2, 78)
     assert says in refused.stderr
     assert refused.stderr.count("\n") == 2
+
+
+def test_a_path_is_refused_with_what_to_do_instead(world: World) -> None:
+    for verb in ("print", "install", "uninstall"):
+        refused = world.run("systemd", verb, "-p", str(world.profile))
+        assert "put the file into /etc/glm5-serve/profiles, then `--profile stub`" in refused.stderr
 
 
 def test_a_command_that_the_user_cannot_reach_is_refused(world: World, tmp_path: Path) -> None:
@@ -339,5 +467,18 @@ def test_the_host_unit_has_what_doctor_found() -> None:
 def test_every_exception_of_the_hardening_says_why() -> None:
     text = (SHIPPED / "glm5-serve@.service").read_text()
 
-    for word in ("PrivateDevices=yes", "MemoryDenyWriteExecute=yes", "RemoveIPC=yes", "ProcSubset=pid"):
+    for word in (
+        "PrivateDevices=yes",
+        "MemoryDenyWriteExecute=yes",
+        "RemoveIPC=yes",
+        "ProcSubset=pid",
+        "pidfd_getfd",
+    ):
         assert re.search(rf"^# .*{word}", text, re.MULTILINE), word
+
+
+def test_what_is_let_through_is_let_through(host: Host) -> None:
+    host.prepare()
+    calls = host.show(UNIT, "SystemCallFilter")["SystemCallFilter"].split()
+
+    assert {"ptrace", "process_vm_readv", "kcmp", "pidfd_getfd"} <= set(calls)

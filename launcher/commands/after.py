@@ -17,6 +17,8 @@ from launcher.options import json_option, profile_option
 if TYPE_CHECKING:
     from launcher.unit import Wish
 
+KINDS = ("state", "phase", "progress", "death", "smoke", "gpu")  # of events
+
 
 @click.command("diagnose")
 @click.argument("file")
@@ -38,12 +40,12 @@ def diagnose_command(file: str, as_json: bool) -> int:
 @click.option(
     "-n", "--last", type=click.IntRange(min=0), default=50, show_default=True, help="How many to begin with."
 )
-@click.option("--kind", multiple=True, metavar="KIND", help="Only events of this kind; may be given again.")
+@click.option("--kind", multiple=True, type=click.Choice(KINDS), help="Only these; may be given again.")
 @json_option
 def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], as_json: bool) -> None:
     """Print what happened: states with reasons and durations, phases, deaths with their cause, smoke tests, GPUs.
 
-    Kinds: state, phase, progress, death, smoke, gpu. docs/events.schema.json has the fields.
+    docs/events.schema.json has the fields.
     """
     from launcher import console, remote
 
@@ -67,11 +69,14 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
 
 
 @click.command("metrics")
-@click.option("--listen", metavar="ADDRESS", help="Serve them: 127.0.0.1:9464, or the path of a socket.")
+@click.option(
+    "--listen", metavar="ADDRESS", help="Serve them: 127.0.0.1:9464, [::1]:9464, or the path of a socket."
+)
 def metrics_command(listen: str | None) -> None:
     """Print the figures of every instance for Prometheus, or serve them.
 
-    They cover all instances of this state folder, whether their launcher lives or not.
+    They cover all instances of this state folder, whether their launcher lives or not; of one that is closed to
+    this user they tell no more than that.
     """
     from launcher import metrics
 
@@ -117,7 +122,7 @@ def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--no-metrics", is_flag=True, help="Without the unit that serves figures for Prometheus."),
         click.option("--api-key-file", type=click.Path(path_type=Path), help="Handed on as a systemd credential."),
-        click.option("--user", default="glm5-serve", show_default=True, help="Who runs it."),
+        click.option("--user", default="glm5-serve", show_default=True, help="Who runs this profile."),
         profile_option(required=True),
     ):
         command = option(command)
@@ -131,8 +136,12 @@ def systemd_print(host: bool, **words: Any) -> None:
     """Print every file that `install` would write."""
     from launcher import unit
 
-    for path, text in unit.files(_wish(words), unit.host_commands() if host else ()).items():
+    wish = _wish(words)
+    unit.require_profile(wish, os.environ)
+    for path, text in unit.files(wish, unit.host_commands() if host else ()).items():
         print(f"# {path}\n{text}")
+    for line in unit.remarks(wish):
+        click.echo(line, err=True)
 
 
 @systemd_group.command("install")
@@ -143,6 +152,7 @@ def systemd_install(host: bool, **words: Any) -> None:
     from launcher import unit
 
     wish = _wish(words)
+    unit.require_profile(wish, os.environ)
     unit.install(wish, unit.host_commands() if host else (), click.echo)
 
 
@@ -156,13 +166,13 @@ def systemd_uninstall(**words: Any) -> None:
 
 
 def _wish(words: dict[str, Any]) -> Wish:
-    """What was asked for. A profile that cannot be found is refused now, not at the next boot."""
-    from launcher.layers import find
-    from launcher.unit import Wish
+    """What was asked for. Raises RefusalError for a profile that no unit can be called by."""
+    from launcher.unit import Wish, require_name
 
-    find(words["profile"], os.environ)
     metrics = not words["no_metrics"]
-    return Wish(words["profile"], words["user"], words["api_key_file"], words["root"], metrics)
+    wish = Wish(words["profile"], words["user"], words["api_key_file"], words["root"], metrics)
+    require_name(wish)
+    return wish
 
 
 COMMANDS: tuple[click.Command, ...] = (
