@@ -147,7 +147,7 @@ class Instance:
     def is_held(self) -> bool:
         """Is a launcher alive? The kernel answers: no pid is compared."""
         try:
-            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+            lock = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return False
         try:

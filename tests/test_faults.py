@@ -29,6 +29,7 @@ from served import ENGINES, LONG, PHASES, Served, seconds_of
 
 PAGE = Path(__file__).parents[1] / "docs/faults.md"
 REAL = ("real1", "real2")
+ONE = ("stub", "real1")  # where it plays no part how many ranks there are
 seen: dict[tuple[str, str], str] = {}  # (fault, engine) -> what the table says
 
 
@@ -82,7 +83,7 @@ def note(served: Served, fault: str, found: str, seconds: float | None, did: str
 # -- starts that fail ---------------------------------------------------------------------------------------
 
 
-@cells()
+@cells(*ONE)
 def test_exec_fails(served: Served) -> None:
     def inject() -> None:
         served.python.unlink()
@@ -135,7 +136,8 @@ def _found_hung(served: Served, run: int) -> str:
     """Wait until a start is found hung; the reason that is told."""
 
     def told(events: list[dict[str, Any]]) -> bool:
-        return any("stacks in" in event.get("reason", "") and event["run"] == run for event in events)
+        found = [event for event in events if event.get("state") == "stopping" and event["run"] == run]
+        return any("stacks in" in event["reason"] for event in found)
 
     hung = served.until_told(told, f"run {run} is found hung").reasons[-1]
     assert "no disk read or written, no compiler at work" in hung
@@ -152,7 +154,7 @@ def test_a_rank_spins_while_it_starts(anyhow: Served) -> None:
     note(anyhow, "a rank spins (as NCCL does)", "quiet, and CPU time", None, "stacks kept, killed, started again")
 
 
-@cells()
+@cells(*ONE)
 def test_the_port_is_taken_between_check_and_bind(served: Served) -> None:
     def inject() -> None:
         served.restart_by_death()
@@ -175,7 +177,7 @@ def test_the_port_is_taken_between_check_and_bind(served: Served) -> None:
         assert story.result().causes.count("port-taken") >= 1
 
 
-@cells()
+@cells(*ONE)
 def test_bad_arguments(served: Served) -> None:
     served.run("down")
     served.write_profile("[doctor]\nallow = ['engine-options']")
@@ -373,7 +375,7 @@ def test_no_token_at_all(served: Served) -> None:
 # -- logs and disks -----------------------------------------------------------------------------------------
 
 
-@cells()
+@cells(*ONE)
 def test_a_flood_in_the_log(served: Served) -> None:
     megabytes = 1024 if served.engine == "real1" else 200
     served.sabotage(*PHASES["warmup"], f"flood:{megabytes}")
@@ -384,7 +386,7 @@ def test_a_flood_in_the_log(served: Served) -> None:
     note(served, "log flood", f"{megabytes} MB", None, f"read through, {size >> 20} MB kept, ready")
 
 
-@cells()
+@cells(*ONE)
 def test_a_line_of_50_megabytes(served: Served) -> None:
     served.sabotage(*PHASES["warmup"], "line:50")
     served.after(served.restart_by_death)
@@ -394,7 +396,7 @@ def test_a_line_of_50_megabytes(served: Served) -> None:
     note(served, "log line of 50 MB", "cut at 1 MiB", None, "ready")
 
 
-@cells()
+@cells(*ONE)
 def test_a_full_disk(served: Served) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
@@ -428,7 +430,7 @@ def _generates(served: Served) -> bool:
         return False
 
 
-@cells()
+@cells(*ONE)
 def test_the_state_folder_is_removed(served: Served) -> None:
     launcher, server = served.launcher(), served.server()
     shutil.rmtree(served.instance)
@@ -440,7 +442,7 @@ def test_the_state_folder_is_removed(served: Served) -> None:
     note(served, "state folder removed", "ENOENT, told once", None, "goes on serving; SIGTERM stops it")
 
 
-@cells()
+@cells(*ONE)
 def test_the_key_file_is_removed(served: Served) -> None:
     served.run("down")
     key = served.folder / "key"
@@ -494,7 +496,7 @@ def _bring_it_to_a_pause(served: Served) -> None:
     assert served.run("up", "-p", "stub", "-d").returncode == 0
     served.python.unlink()
     served.restart_by_death()
-    until(lambda: served.status()["state"] == "backoff", "it waits", LONG)
+    until(lambda: served.peek()["state"] == "backoff", "it waits", LONG)
 
 
 def _bring_it_to_a_stop(served: Served) -> None:
@@ -506,7 +508,7 @@ def _bring_it_to_a_stop(served: Served) -> None:
     else:
         served.faults(drain=3)
     served.launcher().send_signal(signal.SIGTERM)
-    until(lambda: served.status()["state"] == "stopping", "it drains")
+    until(lambda: served.peek()["state"] == "stopping", "it drains")
 
 
 BRING: dict[str, Callable[[Served], None]] = {
@@ -582,7 +584,7 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
     note(served, "TERM-deaf, a client connected", "not gone within `stop_within`", None, "killed, nothing left")
 
 
-@cells()
+@cells(*ONE)
 def test_no_file_descriptors_are_left(served: Served) -> None:
     launcher = served.launcher()
     before = launcher.rlimit(psutil.RLIMIT_NOFILE)
@@ -650,7 +652,8 @@ def page(found: dict[tuple[str, str], str]) -> str:
 Each cell is a test (`tests/test_faults.py`): the fault is put into a running server, and the test asserts how it
 is found, what is done, that no process is left behind, and that the state file can be read. Written by a run of it
 on a machine with two cores; times are from the fault to the first word about it, under the tests' impatient policy
-(a phase of the real server may be quiet for 12 s, health checks every half second). `-`: it cannot be made there.
+(a phase of the real server may be quiet for 12 s, health checks every half second). `-`: it cannot be made there,
+or the number of ranks plays no part in it.
 
 | fault | stand-in engine | SGLang 0.5.23, 1 rank | SGLang 0.5.23, 2 ranks |
 |---|---|---|---|
