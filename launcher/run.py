@@ -121,7 +121,7 @@ class Run:
     def close(self, spare: int, now: float) -> tuple[Died, str | None, Diagnosis]:
         """How it ended: by which status, with which error in its own words, and why, as far as is known."""
         died = self.session.close(spare)
-        return died, startlog.cause(self.start, now), diagnose([*self.kernel, *self.log.tail])
+        return died, startlog.cause(self.start, now), diagnose(self.log.tail, self.kernel)
 
     def gone(self, died: Died, error: str | None, why: Diagnosis, now: float) -> Gone:
         """The event for the machine. Old complaints in the log of a server that served are not why it died."""
