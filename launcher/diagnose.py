@@ -1,15 +1,17 @@
 """Why a server died, from what it and the kernel left behind: the root cause, its evidence, and what to do.
 
 Pure, and the standard library alone: the supervisor asks at every death. What is known stands in
-`signatures.toml`; here is only how one cause is chosen among many complaints.
+`signatures.toml`; here is only how one cause is chosen among many complaints. Line by line, with little kept:
+a log may be larger than memory.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import cache
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,29 @@ UNKNOWN = "unknown"
 LONGEST = 2000  # characters that are looked at; server_args is one line of 18,000, and names everything
 EVIDENCE = 4  # lines that are shown for a cause
 LAST_LINES = 12  # of the rank that died first, when nothing is recognized
+BLOCK = 500  # lines at most of what one speaker says at a death
+FRAMES = 100  # of a traceback that are remembered
+GAP = 8  # lines at most from one frame to the next, or to the message: code, and marks below it
+SHAPES = 2048  # of lines that are remembered as telling or not
 # Read when the program starts: a package that is upgraded under it must not change what it understands.
 _TABLE = Path(__file__).with_name("signatures.toml").read_text()
 # SGLang: "[2026-01-29 00:56:20 TP6]". vLLM: "(Worker_TP1 pid=1360047) ERROR 03-05 09:56:09 [x.py:880]".
-_RANK = re.compile(r"^\[[\d: .-]+ ((?:[DTPE]P\d+ ?)+)\]|^\((?:\w+ )?(Worker\w*|EngineCore\w*)[ )]")
-_DEATH = re.compile(
-    r"hit an exception|crashed with exit code|failed to start|Traceback \(most recent|died during init"
+# torch: "[rank3]:". Who speaks is empty for SGLang's own process.
+_SPEAKER = re.compile(
+    r"^\[[\d: .,-]+((?: ?[DTPE]P\d+)*)\]|^\((?P<vllm>\w[^()]*?) pid=\d+[^()]*\)|^\[(?P<torch>rank\d+)\]:"
 )
-_START = re.compile(r"server_args=ServerArgs\(|server_args=\{|Initializing a V1 LLM engine|^=== glm5-serve: run ")
+_FRAME = re.compile(r'^(?P<before>.*?)  File "[^"]+", line \d+')
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+_EXCEPTION = re.compile(r"hit an exception|encountered a fatal error|EngineCore failed to start")
+_GONE = re.compile(r"crashed with exit code|died during init|failed to start")
+_START = re.compile(r"server_args=ServerArgs\(|server_args=\{|Initializing a V1 LLM engine")
+_OUR_START = re.compile(r"^=== glm5-serve: run ")
+# The last line of a start: SGLang's, and uvicorn's where it is vLLM's (SGLang prints that one earlier).
+_READY = re.compile(r"The server is fired up and ready|^(?:\(\w+ pid=\d+\) )?INFO: +Application startup complete")
+# The kernel is known by its words: files come with every kind of prefix, or with none.
+_KERNEL = re.compile(r"NVRM: |nvidia-nvswitch\d|[Oo]ut of memory: Kill|oom-kill:|oom_reaper: |segfault at ")
+_MARKS = (_FRAME, _TRACEBACK, _EXCEPTION, _GONE, _START, _OUR_START, _READY)
+_SHAPE = str.maketrans("123456789", "000000000")
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,10 @@ class Signature:
     known: str
     source: str
     knob: str | None = None
-    needs: re.Pattern[str] | None = None  # another line must match this, too
+    needs: re.Pattern[str] | None = (
+        None  # the line, or a frame of the traceback that it ends, must match this, too
+    )
+    follows: bool = False  # it is a consequence, if something else died before
 
 
 @dataclass(frozen=True)
@@ -90,102 +110,233 @@ def _signature(id: str, entry: dict[str, Any]) -> Signature:
     return Signature(id=id, **fields)
 
 
-@cache
-def _any() -> re.Pattern[str]:
-    """One pattern for all, so that an innocent line is looked at once. Group names may not come twice."""
-    parts = []
-    for signature in signatures().values():
-        text = re.sub(r"\(\?P<\w+>", "(", signature.pattern.pattern)
-        parts.append(f"(?i:{text[4:]})" if text.startswith("(?i)") else f"(?:{text})")
-    return re.compile("|".join(parts))
-
-
-def diagnose(lines: Iterable[str]) -> Diagnosis:
-    """The cause of the last death that these lines tell of.
+def diagnose(lines: Iterable[str], kernel: Iterable[str] = ()) -> Diagnosis:
+    """The cause of the last death that these lines tell of; `kernel`: what the kernel said meanwhile.
 
     The weightiest complaint wins, and the first one among equals: what a rank's exception does to the other
     ranks comes after it. A log of several starts is judged by its last one.
     """
-    kept = _last_start(lines)
-    hits = [(index, signature, match) for index, line in enumerate(kept) for signature, match in _matches(line)]
-    hits = [hit for hit in hits if hit[1].needs is None or any(hit[1].needs.search(line) for line in kept)]
-    deadly = [hit for hit in hits if hit[1].weight in WEIGHTS]
+    log, apart = _Log(), _Log()
+    for line in lines:
+        log.take(line)
+    for line in kernel:
+        apart.take(line)
+    hits = [*apart.hits.values(), *log.hits.values()]
+    deadly = [hit for hit in hits if hit.weight in WEIGHTS]
     if not deadly:
-        return _unknown(kept, hits)
-    _, signature, match = min(deadly, key=lambda hit: (WEIGHTS.index(hit[1].weight), hit[0]))
-    words = {name: text or "?" for name, text in match.groupdict().items()}
-    evidence = _distinct(kept[i].strip() for i, other, _ in hits if other.id == signature.id)
-    also = tuple(dict.fromkeys(other.id for _, other, _ in hits if other.id != signature.id))
+        return _unknown(log, hits)
+    best = min(deadly, key=lambda hit: WEIGHTS.index(hit.weight))
+    signature = best.signature
     return Diagnosis(
         signature.id,
-        _filled(signature.what, words),
-        evidence,
-        _filled(signature.fix, words),
+        _filled(signature.what, best.words),
+        tuple(best.lines.values())[:EVIDENCE],
+        _filled(signature.fix, best.words),
         signature.then,
         signature.knob,
         signature.known,
         signature.source,
-        also,
+        also=tuple(dict.fromkeys(hit.signature.id for hit in hits if hit.signature is not signature)),
     )
 
 
+@dataclass(frozen=True)
+class _Hit:
+    """A signature that was recognized: where first, how much it counts, and the lines that say so."""
+
+    signature: Signature
+    at: int
+    weight: str
+    words: Mapping[str, str]
+    is_kernels: bool
+    is_old: bool = False  # of the start before
+    lines: dict[str, str] = field(default_factory=dict)  # by what is in them besides rank and time
+
+
+@dataclass
+class _Block:
+    """What one speaker says at a death, up to the next line of another one."""
+
+    at: int
+    speaker: str | None
+    is_exception: bool
+    is_open: bool = True
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+
+
+class _Log:
+    """What a log told of its last start so far."""
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.hits: dict[str, _Hit] = {}
+        self.death: _Block | None = None  # the first one
+        self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self._began: int | None = None
+        self._is_ours = False
+        self._frames: deque[str] = deque(maxlen=FRAMES)
+        self._frame_at = -GAP
+        self._code = ""  # how the line of code below a frame begins
+
+    def take(self, line: str) -> None:
+        """One more line. Nearly all are numbers of a server that works: those are only passed through."""
+        line = line[:LONGEST]
+        self.at += 1
+        if (self.death and self.death.is_open) or _tells(line.translate(_SHAPE)):
+            self._look(_printable(line))
+        if line and not line.isspace():
+            self.last.append(line)
+
+    def _look(self, line: str) -> None:
+        if self._starts(line):
+            self._begin()
+        elif _READY.search(line):
+            self._forgive()
+        self._listen(line)
+        if not self._is_of_a_traceback(line):
+            for signature, match in _matches(line):
+                self._hit(signature, match, line)
+
+    def _starts(self, line: str) -> bool:
+        if _OUR_START.search(line):
+            self._is_ours = True
+            return True
+        twice = bool(self.last) and "server_args" in self.last[-1]
+        return not self._is_ours and not twice and _START.search(line) is not None
+
+    def _begin(self) -> None:
+        """Another start: the server's words of the last one do not count any more.
+
+        The kernel's do where they stand before the only start: that is a kernel log and then a server's. Of more
+        starts, those since the start before tell of another death: they explain this one if it does not itself.
+        """
+        since = self._began or 0
+        stay = {id: hit for id, hit in self.hits.items() if hit.is_kernels and hit.at >= since}
+        if self._began is not None:
+            stay = {id: replace(hit, weight=_weaker(hit.weight), is_old=True) for id, hit in stay.items()}
+        self.hits, self.death, self._began = stay, None, self.at
+
+    def _forgive(self) -> None:
+        """It serves: what it said before did not kill it. The kernel's words may be of later, put in front."""
+        self.hits = {id: hit for id, hit in self.hits.items() if hit.is_kernels or hit.weight == "note"}
+        self.death = None
+
+    def _listen(self, line: str) -> None:
+        """Keep the words of the first exception, or the first sign of a death where none tells of its own."""
+        speaker = _speaker(line)
+        if self.death and (speaker not in (None, self.death.speaker) or self.at > self.death.at + BLOCK):
+            self.death.is_open = False
+        is_exception = _EXCEPTION.search(line) is not None
+        is_sign = self.death is None and (_GONE.search(line) or _TRACEBACK.search(line))
+        if is_sign or (is_exception and not (self.death and self.death.is_exception)):
+            self.death = _Block(self.at, speaker, is_exception)
+        if self.death and self.death.is_open and line:
+            self.death.lines.append(line)
+
+    def _is_of_a_traceback(self, line: str) -> bool:
+        """Whether it is a frame or its code: names of functions are no complaints. Frames are kept for `needs`."""
+        if _TRACEBACK.search(line):
+            self._frames.clear()
+            return False
+        if frame := _FRAME.match(line):
+            if self.at - self._frame_at > GAP:
+                self._frames.clear()
+            self._frames.append(line)
+            self._frame_at, self._code = self.at, frame["before"]
+            return True
+        return self.at == self._frame_at + 1 and line[len(self._code) :].startswith("    ")
+
+    def _hit(self, signature: Signature, match: re.Match[str], line: str) -> None:
+        frames = self._frames if self.at - self._frame_at <= GAP else ()
+        shown = [line]
+        if signature.needs:
+            shown += [text for text in (*frames, line) if signature.needs.search(text)][-1:]
+            if len(shown) == 1:
+                return
+        hit = self.hits.get(signature.id)
+        if hit is None or hit.is_old:
+            weight = "consequence" if signature.follows and self._died_before() else signature.weight
+            words = {name: text or "?" for name, text in match.groupdict().items()}
+            hit = _Hit(signature, self.at, weight, words, _KERNEL.search(line) is not None)
+            self.hits.pop(signature.id, None)  # in the order of their lines
+            self.hits[signature.id] = hit
+        if len(hit.lines) < EVIDENCE:
+            for text in shown:
+                hit.lines.setdefault(re.sub(r"^\[[^\]]*\]:? ?", "", text), text.strip())
+
+    def _died_before(self) -> bool:
+        """Whether something that is no mere consequence came before: another's exception, or a known complaint."""
+        if self.death and self.death.is_exception and not self.death.is_open:
+            return True
+        return any(hit.weight in WEIGHTS and not hit.signature.follows for hit in self.hits.values())
+
+
+def _weaker(weight: str) -> str:
+    return "generic" if weight in WEIGHTS[: WEIGHTS.index("generic")] else weight
+
+
+@lru_cache(maxsize=SHAPES)
+def _tells(shape: str) -> bool:
+    """Whether a line of this shape may say anything: a server prints the same all day, with other numbers."""
+    return any(word in shape for word in _words())
+
+
+@cache
+def _words() -> tuple[str, ...]:
+    """Texts of which one stands in every line that any pattern matches, digits being 0. They are found fast."""
+    patterns = [*(signature.pattern for signature in signatures().values()), *_MARKS]
+    return tuple({word for pattern in patterns for word in literals(pattern.pattern.translate(_SHAPE))})
+
+
+def literals(pattern: str) -> list[str]:
+    """The longest plain text of each alternative of a regular expression: outside of groups, and not optional."""
+    text = re.sub(r"\[(?:\\.|[^]])*\]|\\.", "\0", pattern)
+    groups = 1
+    while groups:
+        text, groups = re.subn(r"\([^()]*\)", "\0", text)
+    return [max(re.split(r".[*?+]|[\0.^$]", part), key=len) for part in text.split("|")]
+
+
 def _matches(line: str) -> list[tuple[Signature, re.Match[str]]]:
-    if not _any().search(line):
-        return []
     found = ((signature, signature.pattern.search(line)) for signature in signatures().values())
     return [(signature, match) for signature, match in found if match]
 
 
-def _last_start(lines: Iterable[str]) -> list[str]:
-    kept: list[str] = []
-    for line in lines:
-        if _START.search(line[:LONGEST]) and "server_args" not in "".join(kept[-1:]):
-            kept = [line for line in kept if "NVRM" in line or "oom" in line]  # the kernel's word stands
-        kept.append(line[:LONGEST])
-    return kept
+def _speaker(line: str) -> str | None:
+    found = _SPEAKER.match(line)
+    return (found["vllm"] or found["torch"] or found[1] or "").strip() if found else None
 
 
-def _filled(text: str, words: dict[str, str]) -> str:
+def _printable(line: str) -> str:
+    """A line that a terminal takes for words: whoever writes into a log could write commands for it, too."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
     for name, word in words.items():
         text = text.replace(f"{{{name}}}", word)
     return text
 
 
-def _distinct(lines: Iterable[str]) -> tuple[str, ...]:
-    """The first few that differ in more than their rank and time."""
-    seen: dict[str, str] = {}
-    for line in lines:
-        seen.setdefault(re.sub(r"^\[[^\]]*\]:? ?", "", line), line)
-    return tuple(seen.values())[:EVIDENCE]
-
-
-def _unknown(kept: list[str], notes: list[tuple[int, Signature, re.Match[str]]]) -> Diagnosis:
-    """Nothing recognized: the last words of the rank that died first."""
-    also = tuple(dict.fromkeys(signature.id for _, signature, _ in notes))
-    death = next((index for index, line in enumerate(kept) if _DEATH.search(line)), None)
-    rank = _rank(kept[death]) if death is not None else None
-    if death is None:
-        last, who = [line for line in kept if line.strip()][-LAST_LINES:], "it"
-    else:
-        last, who = _own_words(kept, death, rank), rank or "the process that died first"
+def _unknown(log: _Log, notes: Iterable[_Hit]) -> Diagnosis:
+    """Nothing recognized: the last words of the rank that died first, or of all when nothing tells of a death."""
+    seen = {hit.signature.id: hit.weight for hit in notes}
     fix = "report it with `glm5-serve bundle`: the lines above are the last of what died first"
-    what = f"no known cause; the last words of {who}" if last else "no known cause: there is nothing to read"
-    return Diagnosis(UNKNOWN, what, tuple(line.strip() for line in last), fix, also=also)
-
-
-def _own_words(kept: list[str], death: int, rank: str | None) -> list[str]:
-    """The end of the block that begins at the death: up to the next line of another speaker."""
-    block = [kept[death]]
-    for line in kept[death + 1 :]:
-        if line.startswith("[") and _rank(line) != rank:
-            break
-        block.append(line)
-    return [line for line in block if line.strip()][-LAST_LINES:]
-
-
-def _rank(line: str) -> str | None:
-    found = _RANK.match(line)
-    return (found[1] or found[2]).strip() if found else None
+    if log.death:
+        lines, what = (
+            log.death.lines,
+            f"no known cause; the last words of {log.death.speaker or 'what died first'}",
+        )
+    elif "consequence" in seen.values():
+        lines, what = log.last, "no known cause: who died first left no word here; the last words of all"
+    else:
+        lines, what = (
+            log.last,
+            "nothing here tells of a death" + ("; the last words" if log.last else ": it is empty"),
+        )
+        fix = "if it did die: give the log of that start, and `journalctl -k`; or `glm5-serve bundle`"
+    evidence = tuple(_printable(line).strip() for line in lines)
+    return Diagnosis(UNKNOWN, what, evidence, fix, also=tuple(seen))
 
 
 def to_json(diagnosis: Diagnosis) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from pathlib import Path
 from launcher.diagnose import Diagnosis, diagnose, to_json
 from launcher.errors import Exit, RefusalError
 from launcher.keys import scrub
+from launcher.unwrap import unwrap
+
+LONGEST = 1 << 20  # bytes that are read at once: a file may have no line ends at all
 
 
 def run(file: str, *, as_json: bool) -> int:
@@ -28,7 +31,7 @@ def text(found: Diagnosis) -> str:
         rows.append(("knob", found.knob))
     if found.is_known:
         again = {
-            "never": "the same start would fail again",
+            "never": "the same command would die the same way",
             "again": "a restart may help",
             "reboot": "nothing helps before a reboot",
         }
@@ -44,8 +47,8 @@ def _lines(file: str) -> Iterator[str]:
     fix = "give the log that the server, or `journalctl -k`, printed; or - and pipe it in"
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
-            for raw in stream:
-                for line in raw.decode(errors="replace").rstrip("\n").split("\r"):
-                    yield scrub(line, None)
+            while raw := stream.readline(LONGEST):
+                for line in raw.decode(errors="replace").rstrip("\r\n").split("\r"):
+                    yield scrub(unwrap(line), None)
     except OSError as error:
         raise RefusalError(f"cannot read {file}: {error.strerror}", fix=fix, status=Exit.USAGE) from None

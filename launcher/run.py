@@ -123,7 +123,7 @@ class Run:
 
     def judge(self, now: float) -> tuple[str | None, Diagnosis]:
         """Why it ended: the error in its own words, and what is known of such an end."""
-        return startlog.cause(self.start, now), diagnose([*self.kernel, *self.log.tail])
+        return startlog.cause(self.start, now), diagnose(self.log.tail, self.kernel)
 
     def gone(self, died: Died, error: str | None, why: Diagnosis, now: float) -> Gone:
         """The event for the machine.

@@ -13,7 +13,8 @@ CHECKS = {f"checks.{path.stem}" for path in (LAUNCHER / "checks").glob("[!_]*.py
 JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "report"} | CHECKS
 LINTING = {"advisories", "concerns", "faults", "meanings", "shelltext"}
 RESOLVING = {"capacity", "catalogue", "evidence", "fit", "recipe", "spelling", "target"} | LINTING
-CORE = {"diagnose", "errors", "events", "flow", "lifecycle", "plan", "policy", "startlog"} | JUDGING | RESOLVING
+CORE = {"diagnose", "errors", "events", "flow", "lifecycle", "plan", "policy", "startlog", "unwrap"}
+CORE |= JUDGING | RESOLVING
 ALSO = {"events": {"signal"}, "catalogue": {"pathlib"}, "diagnose": {"pathlib"}}  # data files
 PURE = {
     "__future__",

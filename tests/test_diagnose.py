@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from conftest import GLM5_SERVE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.diagnose import UNKNOWN, WEIGHTS, diagnose, signatures
+from launcher.diagnose import UNKNOWN, WEIGHTS, diagnose, literals, signatures
 from launcher.evidence import Known
 
 DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
@@ -64,6 +65,28 @@ def test_opposite_ooms_want_opposite_moves() -> None:
     assert diagnose(lines("load-out-of-memory")).knob is None
 
 
+def test_a_fix_names_what_this_release_takes_and_the_layer_that_died() -> None:
+    assert "--cuda-graph-max-bs-decode" in diagnose(lines("graph-out-of-memory")).fix
+    attention = diagnose(lines("triton-attention-shared-memory"))
+    assert "--attention-backend" in attention.fix
+    assert "extend_attention.py" in attention.evidence[1]
+
+
+def test_little_is_kept_of_a_long_log() -> None:
+    """A server that complains all day: 20,000 complaints of 1,000 characters."""
+    told = (
+        f"[2026-11-24 05:10:00 TP0] KV cache pool is full. Retract requests. {n} " + "x" * 900
+        for n in range(20_000)
+    )
+    tracemalloc.start()
+    found = diagnose(told)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert found.also == ("kv-pool-full",)
+    assert most < 5_000_000
+
+
 def test_a_root_cause_wins_over_its_consequences_wherever_it_stands() -> None:
     reset = "[2026-11-24 05:10:03 TP{}] RuntimeError: [gloo/transport/tcp/pair.cc:537] Connection reset by peer"
     peers = [reset.format(rank) for rank in range(7)]
@@ -80,6 +103,136 @@ def test_the_kernels_word_weighs_more_than_the_servers() -> None:
 
     assert (found.cause, found.then) == ("gpu-fell-off-bus", "reboot")
     assert "illegal-memory-access" in found.also
+
+
+EXCEPTION = "[2026-11-24 05:10:00 TP1] Scheduler hit an exception: Traceback (most recent call last):"
+NO_ROOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+ILLEGAL = "torch.AcceleratorError: CUDA error: an illegal memory access was encountered"
+ASSERTED = "RuntimeError: CUDA error: device-side assert triggered"
+TIMEOUT = (
+    "[rank3]:[E1124 05:20:00 ProcessGroupNCCL.cpp:632] [Rank 3] Watchdog caught collective operation timeout: x"
+)
+READY = "[2026-11-24 05:05:00] The server is fired up and ready to roll!"
+START = "[2026-11-24 05:00:00] server_args=ServerArgs(model_path='x')"
+BAD_OPTION = "launch_server.py: error: unrecognized arguments: --foo"
+XID_13 = "[Wed Jun 24 15:44:20 2026] NVRM: Xid (PCI:0000:70:00): 13, Graphics Exception: ESR 0x5167b0=0x80f0017"
+XID_79 = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
+SXID = "nvidia-nvswitch1: SXid (PCI:0000:aa:00.0): 24007, Severity 1 Engine instance 12 Sub-engine instance 00"
+SEGFAULT = (
+    "python3[2536443]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2[7f7c7ac00000+d3d3000]"
+)
+MEMCG = "Memory cgroup out of memory: Killed process 123 (python3) total-vm:1kB, anon-rss:1kB, oom_score_adj:0"
+
+
+def crashed(signal: int) -> str:
+    """What SGLang says of a rank that a signal ended."""
+    return f"[2026-11-24 05:10:05] Subprocess scheduler_3 (pid=1) crashed with exit code -{signal}."
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [(NO_ROOM, "gpu-out-of-memory"), (ILLEGAL, "illegal-memory-access"), (ASSERTED, "device-assert")],
+)
+def test_a_collective_that_times_out_after_an_exception_is_its_consequence(said: str, cause: str) -> None:
+    assert diagnose([EXCEPTION, said, TIMEOUT]).cause == cause
+    assert diagnose([TIMEOUT, EXCEPTION, NO_ROOM]).cause == "nccl-timeout"
+
+
+def test_what_follows_an_unknown_exception_is_not_the_cause() -> None:
+    for after in (
+        TIMEOUT,
+        crashed(9),
+        "[rank1]: RuntimeError: [gloo/transport/tcp/pair.cc:5] Connection closed by peer",
+    ):
+        found = diagnose([EXCEPTION, "KeyError: 'weird'", after])
+
+        assert (found.cause, found.evidence[-1]) == (UNKNOWN, "KeyError: 'weird'")
+
+
+def test_a_crash_dump_that_fills_the_disk_is_not_the_cause() -> None:
+    full = "[2026-11-24 05:10:02] Failed to write crash dump: [Errno 28] No space left on device"
+
+    assert diagnose([EXCEPTION, ILLEGAL, full]).cause == "illegal-memory-access"
+    assert diagnose([full, EXCEPTION, ILLEGAL]).cause == "disk-full"
+
+
+@pytest.mark.parametrize("before", ["", "(Worker_TP1 pid=7) ERROR 03-05 09:56:09 [x.py:880] "])
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("flashinfer/core.py", "TrtllmGenRunner: No kernel found for the given options"),
+        ("custom_all_reduce.py", "x()"),
+    ],
+)
+@pytest.mark.parametrize(("said", "cause"), [(NO_ROOM, "gpu-out-of-memory"), (ILLEGAL, "illegal-memory-access")])
+def test_frames_of_a_traceback_do_not_decide(before: str, file: str, code: str, said: str, cause: str) -> None:
+    told = [f'  File "/opt/{file}", line 307, in register_graph_buffers', f"    {code}", said]
+
+    assert diagnose([before + line for line in told]).cause == cause
+
+
+def test_an_old_frame_does_not_explain_a_new_death() -> None:
+    frame = '  File "/opt/model_runner.py", line 735, in load_model'
+    old = [EXCEPTION, frame, "TypeError: ignored"]
+
+    assert diagnose([*old, *["[2026-11-24 05:06:00 TP0] Decode batch."] * 9, NO_ROOM]).cause == "gpu-out-of-memory"
+    assert diagnose([*old, EXCEPTION, '  File "/opt/x.py", line 1, in y', NO_ROOM]).cause == "gpu-out-of-memory"
+    assert diagnose([EXCEPTION, frame, NO_ROOM]).cause == "load-out-of-memory"
+
+
+def test_what_a_server_survived_did_not_kill_it() -> None:
+    missing = "ImportError: /opt/foo/_C.abi3.so: undefined symbol: _ZN3c104cuda"
+
+    assert diagnose([START, missing]).cause == "library-missing"
+    assert diagnose([START, missing, READY, EXCEPTION, NO_ROOM]).cause == "gpu-out-of-memory"
+
+
+@pytest.mark.parametrize(
+    ("line", "signal", "cause"),
+    [(SEGFAULT, 11, "nccl-segfault"), (SXID, 6, "nvlink-error"), (MEMCG, 9, "container-out-of-memory")],
+)
+def test_the_kernels_word_counts_wherever_it_stands(line: str, signal: int, cause: str) -> None:
+    server = [START, crashed(signal)]
+
+    assert diagnose([line, *server]).cause == cause
+    assert diagnose(server, [line]).cause == cause
+    assert diagnose([START, line, START.replace("05:", "06:"), "x", crashed(signal)]).cause == cause
+
+
+@pytest.mark.parametrize("line", [XID_79, XID_13, MEMCG])
+def test_the_kernels_word_of_an_older_start_is_no_cause_of_this_ones(line: str) -> None:
+    assert diagnose([line, START, "x", START, BAD_OPTION]).cause == "bad-option"
+    assert diagnose([START, line, START, BAD_OPTION]).cause == "bad-option"
+    assert diagnose([START, line, START, "x", START, crashed(11)]).cause == "rank-crashed"
+    assert diagnose([START, BAD_OPTION], [line]).cause == diagnose([line]).cause
+
+
+def test_one_start_may_be_announced_twice() -> None:
+    """The launcher's line stands before SGLang's own; the kernel's words between them are of this start."""
+    ours = "=== glm5-serve: run 2, 2026-11-24T05:00:00Z"
+
+    assert diagnose([ours, "x", SEGFAULT, START, BAD_OPTION]).cause == "nccl-segfault"
+
+
+def test_every_line_that_a_pattern_matches_is_looked_at() -> None:
+    """Lines are sieved by texts that are derived from the patterns."""
+    for signature in signatures().values():
+        assert not re.search(r"\(\?i|[^\\]\{\d|\\\d", signature.pattern.pattern), signature.id
+        assert all(len(word) >= 4 for word in literals(signature.pattern.pattern)), signature.id
+        for line in (line for death in DEATHS for line in death["text"].splitlines()):
+            found = signature.pattern.search(line)
+            assert not found or any(word in line for word in literals(signature.pattern.pattern)), line
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (r"NVRM: Xid \([^)]*\): (?:13|31),", ["NVRM: Xid "]),
+        (r"[Nn]inja.*(?:a|b)|colou?rs|(?:x(?:y|z)|[|]) \|tail", ["inja", "colo", "tail"]),
+    ],
+)
+def test_the_plain_texts_of_a_pattern(pattern: str, words: list[str]) -> None:
+    assert literals(pattern) == words
 
 
 def test_eight_ranks_that_say_the_same_are_one_evidence() -> None:
@@ -123,6 +276,42 @@ def test_nothing_is_unknown() -> None:
     found = diagnose([])
 
     assert (found.cause, found.evidence) == (UNKNOWN, ())
+    assert "is empty" in found.what
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [START, READY, "[2026-11-24 06:00:00 TP0] Decode batch. #running-req: 1"],
+        [READY, "[2026-01-28 21:25:03] SIGTERM received. Draining requests and shutting down..."],
+        [READY, "ConnectionResetError: [Errno 104] Connection reset by peer"],
+    ],
+)
+def test_where_nothing_died_no_death_is_told_of(told: list[str]) -> None:
+    found = diagnose(told)
+
+    assert found.cause == UNKNOWN
+    assert "nothing here tells of a death" in found.what
+    assert "died first" not in found.fix
+
+
+def test_the_words_of_a_vllm_rank_end_where_another_speaks() -> None:
+    one, other = (
+        "(EngineCore_DP0 pid=7) ERROR 03-05 09:56:09 [core.py:1] ",
+        "(APIServer pid=1) INFO:     Shutting down",
+    )
+    found = diagnose([f"{one}EngineCore encountered a fatal error.", f"{one}FooError: x", other])
+
+    assert found.evidence == (f"{one}EngineCore encountered a fatal error.", f"{one}FooError: x")
+    assert "EngineCore_DP0" in found.what
+
+
+def test_nothing_that_commands_a_terminal_is_repeated() -> None:
+    told = run("-", text=b"RuntimeError: \x1b]0;title\x07\x1b[2JCUDA out of memory\x08\x9b\n").stdout.decode()
+
+    assert "RuntimeError: CUDA out of memory" in told
+    assert all(line.isprintable() for line in told.splitlines())
+    assert diagnose(["CUDA out of memory \x1b[2J"]).evidence[0].isprintable()
 
 
 @given(st.lists(st.text(max_size=80), max_size=30))
@@ -140,6 +329,7 @@ def test_the_command_tells_cause_evidence_and_fix() -> None:
     assert done.returncode == 0
     assert done.stdout.startswith(b"cause      triton-shared-memory: ")
     assert b"106496 bytes are wanted, 101376 there" in done.stdout
+    assert b"the same command would die the same way" in done.stdout
 
 
 def test_json_has_the_cause_the_evidence_and_the_fix(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""A server's line comes out of every wrapper as it was."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.unwrap import unwrap
+
+LINES = [
+    "[2026-11-24 05:10:00 TP3] Scheduler hit an exception: Traceback (most recent call last):",
+    '  File "scheduler.py", line 1, in run',
+    "=== glm5-serve: run 2, 2026-11-24T05:00:00Z",
+    "launch_server.py: error: unrecognized arguments: --foo",
+    "(EngineCore_DP0 pid=7) ERROR 03-05 09:56:09 [core.py:1] FooError: x",
+    "INFO 11-26 14:34:34 [core.py:387] x",
+    "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus.",
+    "torch.OutOfMemoryError: CUDA out of memory.",
+]
+WRAPPERS = {
+    "journald": "Nov 24 03:10:11 host-1 glm5-serve[123]: {}",
+    "journald, a day": "Nov  4 03:10:11.123456 host-1 python3.11[123]: {}",
+    "journald, iso": "2026-11-24T03:10:11+0100 host.example glm5-serve[123]: {}",
+    "journald, kernel": "2026-11-24T03:10:11+01:00 host kernel: {}",
+    "docker -t": "2026-11-24T03:10:11.123456789Z {}",
+    "cri": "2026-11-24T03:10:11.123456789Z stderr F {}",
+    "kubectl --prefix": "[pod/sglang-0/sglang] {}",
+    "compose": "sglang-1  | {}",
+    "compose -t": "\x1b[36msglang-1  | \x1b[0m2026-11-24T03:10:11.123456789Z {}",
+    "colour": "\x1b[1;31m{}\x1b[0m",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("wrapper", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_line_comes_out_as_it_was(wrapper: str, line: str) -> None:
+    assert unwrap(line) == line
+    assert unwrap(wrapper.format(line)) == line
+
+
+@pytest.mark.parametrize("name", ["log", "message", "MESSAGE"])
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_comes_out_of_json(name: str, line: str) -> None:
+    assert unwrap(json.dumps({"stream": "stderr", name: f"\x1b[31m{line}\x1b[0m\n"})) == line
+
+
+@given(st.text())
+def test_whatever_is_written_is_taken(text: str) -> None:
+    assert unwrap("{" + text) is not None
+    assert unwrap(text) in text or "\x1b" in text or text.startswith("{")
