@@ -25,7 +25,8 @@ from launcher.scrubber import Scrubber
 LARGEST = 32 << 20  # bytes of one file: the end of it, where the trouble is
 START = "=== glm5-serve: run "
 READ_ME = """What `glm5-serve bundle` collected. Keys, names of hosts and users, addresses and serial numbers were
-replaced; look through it nevertheless before you send it.
+replaced, as far as they can be told; look through it before you send it. The same number is the same thing in all
+files: [host 1] is the host that this comes from.
 
 facts.json      what was observed of the host: `glm5-serve doctor --facts facts.json` judges it again
 doctor.json     what doctor thought of it            plan.json       what ran, each value with its reason
@@ -51,7 +52,8 @@ def make(instance: Instance, output: Path | None, starts: int, environ: Mapping[
         file = os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         with file, tarfile.open(fileobj=file, mode="w:gz") as archive:
             for name, text in _parts(instance, starts, environ):
-                _add(archive, f"{stem}/{name}", scrubber.clean(text))
+                clean = scrubber.clean_json if ".json" in name else scrubber.clean
+                _add(archive, f"{stem}/{name}", clean(text))
         fresh.replace(path)
     except OSError as error:
         fix = "choose another place: --output FILE"
@@ -66,12 +68,12 @@ def _parts(instance: Instance, starts: int, environ: Mapping[str, str]) -> Itera
     seen = cache(lambda: _host(instance, environ))
     yield "README.txt", READ_ME
     yield "version.txt", f"glm5-serve {__version__}\n"
+    yield "server.log", log  # before the others: it names other hosts
     for path in (instance.plan, instance.state, instance.readings, instance.launcher_log):
         if path.exists():
             yield path.name, _end(path)
     for path in sorted(instance.folder.glob("events.jsonl*")) + sorted(instance.folder.glob("stacks-*.txt")):
         yield path.name, _end(path)
-    yield "server.log", log
     yield "diagnosis.json", json.dumps(to_json(diagnose(log.splitlines())), indent=1)
     yield "facts.json", _or_why(lambda: json.dumps(factfile.to_json(seen()), indent=1))
     yield "doctor.json", _or_why(lambda: _doctor(_plan(instance), seen()))
@@ -119,13 +121,17 @@ def _log(instance: Instance, starts: int) -> str:
     older = sorted(instance.folder.glob("server.log.*"), key=lambda path: int(path.suffix[1:]), reverse=True)
     text = "".join(_end(path) for path in (*older, instance.server_log) if path.exists())
     begins = [found.start() for found in re.finditer(f"^{START}", text, re.MULTILINE)]
-    return text[begins[-starts] if len(begins) >= starts else 0 :][-LARGEST:]
+    text = text[begins[-starts] if len(begins) >= starts else 0 :]
+    return text if len(text) <= LARGEST else text[-LARGEST:].partition("\n")[2]
 
 
 def _end(path: Path) -> str:
+    """The last lines of a file. None is cut: half a key would not be known for one."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LARGEST))
+            if (beyond := path.stat().st_size - LARGEST) > 0:
+                file.seek(beyond)
+                file.readline()
             return file.read().decode(errors="replace")
     except OSError as error:
         return f"not readable: {error.strerror}\n"

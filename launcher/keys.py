@@ -13,14 +13,35 @@ from launcher.errors import RefusalError
 
 HIDDEN = "[redacted]"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: what may follow "Bearer "
-# `api_key='x'`, `'admin_api_key': 'x'`, `--api-key x`, `"api_key":"x"`: SGLang prints them all.
-_WORD = r"[A-Za-z0-9._~+/=-]"
-_PRINTED = re.compile(
-    rf"""(api[_-]key\\?['"]?(?:\s*[=:]\s*|\s+)\\?['"]?)(?!(?:None|null)(?!{_WORD})|\[redacted){_WORD}+"""
-)
+_QUOTE = r"""\\*['"]"""  # escaped in JSON that stands in JSON
+_BARE = r"""(?:[^\s'"&\\]|\\(?!['"\\]))+(?<![,;)}\]>])"""  # a value without quotes, up to what ends it
+_NOTHING = r"""(?:None|null|True|true|False|false)(?=[\s'",;&)}\]\\]|$)"""
 
-# Names of variables that hold secrets: they belong into no profile, plan or report.
-SECRET_VARIABLE = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|API_?KEY|ACCESS_KEY)$", re.IGNORECASE)
+
+def printed(names: str, initials: str, bare: str = _BARE) -> re.Pattern[str]:
+    r"""What finds the value of a name, however a program prints the two; all before the value is "before".
+
+    That is `n='x'`, `n: x`, `'n': 'x'`, `\"n\":\"x\"`, `--n x`, `['--n', 'x']`. With the initials of the names the
+    search is three times as fast.
+    """
+    flag = r"(?P<flag>(?<!-)--[\w-]{0,24}?)?"
+    sign = r"(?(flag)[ \t]*[=:,][ \t]*|[ \t]*[=:][ \t]*)"
+    space = r"(?(flag)[ \t]+|(?!))"  # only an option has its value behind a space
+    before = rf"(?P<before>{flag}(?:{names})(?:{_QUOTE})?(?:{sign}|{space})(?P<quote>{_QUOTE})?)"
+    quoted = r"(?:(?!(?P=quote))(?:\\.|[^\\\r\n]))+"
+    value = rf"(?!{_NOTHING}|\[redacted|--)(?(quote){quoted}|{bare})"
+    return re.compile(rf"(?i)(?=[{initials}-]){before}{value}")
+
+
+_PRINTED = printed("api[_-]?key", "a")
+
+# Names of variables that hold secrets: they belong into no profile, plan or report. Some only sound like it.
+INNOCENT = "".join(f"(?<!{name}_KEY)" for name in ("GRAPH", "PUBLIC", "CACHE", "ROUTING", "SORT"))
+SECRET_VARIABLE = re.compile(
+    r"(?:(?:^|_)(?:TOKEN|SECRET|KEY|PASS|PAT|AUTH|AUTH_CONFIG)|_PWD|PASSWORD|PASSWD|PASSPHRASE|APIKEY)$"
+    rf"{INNOCENT}(?<!PER_TOKEN)(?<!FORWARD_PASS)",
+    re.IGNORECASE,
+)
 
 
 def read_key(path: Path) -> str:
@@ -83,4 +104,6 @@ def scrub(text: str, key: str | None) -> str:
     """`text` without `key`, and without anything else that stands where SGLang prints a key."""
     if key:
         text = text.replace(key, HIDDEN)
-    return _PRINTED.sub(rf"\1{HIDDEN}", text) if "api" in text else text
+    # Every line of the server comes here. A single letter is found fastest, and most lines have no y.
+    maybe = ("y" in text or "Y" in text) and "api" in text.lower()
+    return _PRINTED.sub(rf"\g<before>{HIDDEN}", text) if maybe else text

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher import catalogue
 from launcher.errors import Exit, RefusalError
-from launcher.keys import HIDDEN, offer, read_key, scrub, withdraw
+from launcher.keys import HIDDEN, SECRET_VARIABLE, offer, read_key, scrub, withdraw
+from launcher.nccl import NAMES
 
 
 def write(folder: Path, text: str, mode: int = 0o600) -> Path:
@@ -76,14 +78,24 @@ def test_a_scrubbed_text_has_no_key(before: str, key: str, after: str) -> None:
         '"admin_api_key":"?"',
         "api-key: ?",
         "--admin-api-key=?",
+        "['--api-key', '?', '--port', '1']",
+        "X-API-KEY: ?",
+        "Api-Key: ?",
     ],
 )
 def test_a_key_is_hidden_where_sglang_prints_one_even_if_it_is_not_ours(text: str) -> None:
     assert scrub(text.replace("?", "somebody-elses"), None) == text.replace("?", HIDDEN)
 
 
+@pytest.mark.parametrize("key", ["pa$$!word#99", "two words", 'a"b', "a,b;c"])
+def test_all_of_a_quoted_key_is_hidden(key: str) -> None:
+    assert scrub(f"(api_key={key!r}, port=1)", None) == f"(api_key={HIDDEN!r}, port=1)"
+
+
 def test_no_key_is_not_hidden() -> None:
-    text = "ServerArgs(api_key=None, admin_api_key=None) {'api_key': None} \"api_key\":null"
+    text = (
+        "an api_key is required; ServerArgs(api_key=None, admin_api_key=None) {'api_key': None} \"api_key\":null"
+    )
 
     assert scrub(text, None) == text
 
@@ -94,3 +106,18 @@ def test_a_key_in_json_in_json_is_hidden() -> None:
 
 def test_a_key_that_begins_like_none_is_hidden() -> None:
     assert "elses" not in scrub("api_key='None-of-somebody-elses'", None)
+
+
+SECRET = "HF_TOKEN DB_PASS PGPASSWORD SECRET_KEY OPENAI_APIKEY GITHUB_PAT SSH_PASSPHRASE MYSQL_PWD DOCKER_AUTH"
+
+
+def test_variables_are_secret_by_their_names() -> None:
+    known = {name for release in catalogue.releases() for name in catalogue.release(release).variables} | NAMES
+
+    assert all(SECRET_VARIABLE.search(name) for name in SECRET.split())
+    assert not any(
+        SECRET_VARIABLE.search(name) for name in "PWD PATH IB_PKEY PUBLIC_KEY COMPASS SSH_AUTH_SOCK".split()
+    )
+    assert {name for name in known if SECRET_VARIABLE.search(name)} == {
+        "SGLANG_DIFFUSION_SLACK_TOKEN", "SGLANG_PRECISION_HF_TOKEN", "SGLANG_S3_SECRET_ACCESS_KEY",
+    }  # fmt: skip
