@@ -13,9 +13,9 @@ CHECKS = {f"checks.{path.stem}" for path in (LAUNCHER / "checks").glob("[!_]*.py
 JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "report"} | CHECKS
 LINTING = {"advisories", "concerns", "faults", "meanings", "shelltext"}
 RESOLVING = {"capacity", "catalogue", "evidence", "fit", "recipe", "spelling", "target"} | LINTING
-CORE = {"diagnose", "errors", "events", "flow", "lifecycle", "plan", "policy", "startlog", "unwrap"}
-CORE |= JUDGING | RESOLVING
-ALSO = {"events": {"signal"}, "catalogue": {"pathlib"}, "diagnose": {"pathlib"}}  # data files
+DYING = {"deathlog", "diagnose", "signatures", "unwrap"}
+CORE = {"errors", "events", "flow", "lifecycle", "plan", "policy", "startlog"} | DYING | JUDGING | RESOLVING
+ALSO = {"events": {"signal"}, "catalogue": {"pathlib"}, "signatures": {"pathlib"}}  # data files
 PURE = {
     "__future__",
     "collections",

@@ -15,8 +15,9 @@ from conftest import GLM5_SERVE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.diagnose import UNKNOWN, WEIGHTS, diagnose, literals, signatures
+from launcher.diagnose import UNKNOWN, diagnose
 from launcher.evidence import Known
+from launcher.signatures import WEIGHTS, literals, signatures
 
 DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
 CAUSES = {death["cause"] for death in DEATHS}
