@@ -163,6 +163,9 @@ class Instance:
         fresh = path.with_suffix(f".{os.getpid()}")
         try:
             fresh.write_text(json.dumps(data, indent=1) + "\n")
+            if os.geteuid() == 0:  # root may restart what a service of another user runs
+                owner = self.folder.stat()
+                os.chown(fresh, owner.st_uid, owner.st_gid)
             fresh.replace(path)
         finally:
             fresh.unlink(missing_ok=True)

@@ -197,3 +197,11 @@ def test_the_state_home_is_where_it_is_said() -> None:
     assert state_home({"STATE_DIRECTORY": "/b"}) == Path("/b")
     if os.geteuid() == 0:
         assert state_home({"HOME": "/root"}) == Path("/var/lib/glm5-serve")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes into another user's folder")
+def test_what_root_writes_stays_its_owners(instance: Instance) -> None:
+    os.chown(instance.folder, 65534, 65534)
+    instance.write(instance.plan, {})
+
+    assert (instance.plan.stat().st_uid, instance.plan.stat().st_gid) == (65534, 65534)
