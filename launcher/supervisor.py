@@ -154,7 +154,7 @@ class Supervisor:
             return
         for descriptor in (run.session.control, run.session.output):
             self.loop.off(descriptor)
-        self.read(run, whole=True)
+        self.loop.guard(partial(self.read, run, whole=True))
         run.forget(self.loop)
         died = run.session.close(self.gpus.pid if self.gpus else 0)
         self.run_, self.dead_until = None, time.monotonic() + (MEMORY_WITHIN if self.gpus else 0)
