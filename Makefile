@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/.made
 
-.PHONY: help demo test engine lint format bench clean
+.PHONY: help demo test faults engine lint format bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down"
 	@echo "make test     lint, types and tests, those with the real engine included"
+	@echo "make faults   every fault, in the stand-in and in the real engine; writes docs/faults.md (most of an hour)"
 	@echo "make format   ruff format and the fixes it is sure of"
 	@echo "make bench    ratios: command line, start, idle cost, recovery, requests lost (half an hour)"
 	@echo "make clean    remove this folder's environment (the engine stays in the cache)"
@@ -32,6 +33,9 @@ lint: $(MADE)
 
 test: lint engine
 	$(BIN)/pytest
+
+faults: engine
+	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/test_faults.py
 
 format: $(MADE)
 	$(BIN)/ruff format .

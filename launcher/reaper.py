@@ -32,8 +32,8 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def descendants(root: int) -> list[int]:
-    """The living processes below `root`, parents first; zombies are dead and not listed."""
+def descendants(root: int, *, zombies: bool = False) -> list[int]:
+    """The living processes below `root`, parents first; `zombies`: those that are dead and not collected, too."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
@@ -43,7 +43,7 @@ def descendants(root: int) -> list[int]:
                 state, parent = file.read().rpartition(b")")[2].split()[:2]
         except OSError:
             continue
-        if state != b"Z":
+        if zombies or state != b"Z":
             children.setdefault(int(parent), []).append(int(entry))
     found, todo = [], [root]
     while todo:
@@ -57,11 +57,12 @@ def exterminate(spare: int = 0) -> dict[int, int]:
     """Kill every descendant but `spare` until none is left; the status of each that was this process's own child.
 
     All are stopped before any is killed, so that none forks while the list is read. Returns late when the
-    driver holds one in uninterruptible sleep: nothing can kill that, and its memory is not free yet.
+    driver holds one in uninterruptible sleep: nothing can kill that, and its memory is not free yet. One whose
+    threads are not all gone looks like a zombie already, and holds its memory, too.
     """
     dead: dict[int, int] = {}
     pause = 0.002
-    while victims := [pid for pid in descendants(os.getpid()) if pid != spare]:
+    while victims := [pid for pid in descendants(os.getpid(), zombies=True) if pid != spare]:
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in victims:
                 with contextlib.suppress(ProcessLookupError):

@@ -95,8 +95,10 @@ class Run:
 
     def _died(self, pid: int, name: str, loop: Loop, feed: Callable[[Event], None]) -> None:
         self._let_go(pid, loop)
-        self.lost.append(name)
-        feed(Lost(time.monotonic(), self.number, name))
+        server = self.session.pid
+        who = name if server and vitals.is_alive(server) else "the server"  # its ranks die with it
+        self.lost.append(who)
+        feed(Lost(time.monotonic(), self.number, who))
 
     def _let_go(self, pid: int, loop: Loop) -> None:
         pidfd = self._watched.pop(pid)

@@ -50,6 +50,12 @@ class Vitals:
     members: tuple[Member, ...]
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    found = _member(pid)
+    return found is not None and found.state != "Z"
+
+
 def name_of(pid: int) -> str:
     """What a process calls itself: SGLang writes `sglang::scheduler_TP3` over its command line; else its name."""
     try:

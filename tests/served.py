@@ -223,7 +223,7 @@ port = {self.port}
         """The state file can be read, and no process lives that is not the launcher's."""
         seen = self.status()
         assert seen["schema"] == 1
-        assert seen["state"] in ("starting", "ready", "backoff", "failed", "stopped", "dead")
+        assert seen["state"] in ("starting", "ready", "stopping", "backoff", "failed", "stopped", "dead")
         if seen["state"] == "ready":
             assert self.ask() >= 1
         until(lambda: not self.orphans(), f"no orphans: {self.orphans()}", 20)

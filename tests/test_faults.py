@@ -1,7 +1,8 @@
 """The fault matrix: each fault put into a running server, the stand-in and the real SGLang with one and two ranks.
 
 In each cell: it is found, the right thing is done, nothing is left behind, the state file is sound. One server of
-each engine lives through all of its cells. `GLM5_SERVE_FAULTS=write` writes what was seen into docs/faults.md.
+each engine lives through all of its cells. `make faults` runs them all and writes what was seen into docs/faults.md;
+`make test` leaves out most of those with the real engine, marked `matrix`: they take most of an hour.
 """
 
 from __future__ import annotations
@@ -65,12 +66,16 @@ def anyhow(engine: Served) -> Iterator[Served]:
     engine.sound()
 
 
-def cells(*engines: str) -> pytest.MarkDecorator:
-    """A test per engine."""
-    marked = [
-        pytest.param(engine, marks=[pytest.mark.engine, needs_engine]) if engine in REAL else engine
-        for engine in engines or ENGINES
-    ]
+def cells(*engines: str, daily: bool = False) -> pytest.MarkDecorator:
+    """A test per engine. Of those with a real one only `daily` ones, with two ranks, are run each time."""
+
+    def marks(engine: str) -> list[pytest.MarkDecorator]:
+        if engine not in REAL:
+            return []
+        each_time = daily and engine == REAL[-1]
+        return [pytest.mark.engine, needs_engine, *([] if each_time else [pytest.mark.matrix])]
+
+    marked = [pytest.param(engine, marks=marks(engine)) for engine in engines or ENGINES]
     return pytest.mark.parametrize("engine", marked, indirect=True, scope="module")
 
 
@@ -144,7 +149,7 @@ def _found_hung(served: Served, run: int) -> str:
     return hung
 
 
-@cells()
+@cells(daily=True)
 def test_a_rank_spins_while_it_starts(anyhow: Served) -> None:
     run = anyhow.break_a_start(*PHASES["distributed"], "spin")
     hung = _found_hung(anyhow, run)
@@ -192,7 +197,7 @@ def test_bad_arguments(served: Served) -> None:
 # -- deaths -------------------------------------------------------------------------------------------------
 
 
-@cells()
+@cells(daily=True)
 def test_a_rank_is_killed(served: Served) -> None:
     story = served.after(served.rank().kill)
 
@@ -201,7 +206,7 @@ def test_a_rank_is_killed(served: Served) -> None:
     note(served, "rank killed", "its pidfd", story.seconds, "the rest killed, started again")
 
 
-@cells()
+@cells(daily=True)
 def test_the_detokenizer_or_another_rank_is_killed(served: Served) -> None:
     victim = served.members("sglang::detokenizer" if served.is_real else "sglang::TP")[0]
     story = served.after(victim.kill)
@@ -210,7 +215,7 @@ def test_the_detokenizer_or_another_rank_is_killed(served: Served) -> None:
     note(served, "detokenizer killed", "its pidfd", story.seconds, "the rest killed, started again")
 
 
-@cells(*REAL)
+@cells(*REAL, daily=True)
 def test_a_rank_runs_out_of_gpu_memory(served: Served) -> None:
     def inject() -> None:
         served.sabotage("Prefill batch", "rank", "raise")
@@ -242,7 +247,7 @@ def test_a_rank_is_stopped(served: Served) -> None:
     note(served, "rank stopped", "health checks and silence", None, "stacks kept, killed, started again")
 
 
-@cells(*REAL)
+@cells(*REAL, daily=True)
 def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
     def inject() -> None:
         pool.submit(served.ask, 4000, 300)
@@ -279,7 +284,7 @@ def _later(seconds: float, work: Callable[[], object]) -> None:
     work()
 
 
-@cells()
+@cells(daily=True)
 def test_the_whole_server_is_stopped(served: Served) -> None:
     """Health slow without an end: the port is open, and nobody answers."""
     story = served.after(served.server().suspend)
@@ -300,7 +305,7 @@ def test_running_requests_without_a_token(served: Served) -> None:
 # -- what is no fault ---------------------------------------------------------------------------------------
 
 
-@cells(*REAL)
+@cells(*REAL, daily=True)
 def test_a_paused_server_is_left_alone(served: Served) -> None:
     url = f"http://127.0.0.1:{served.port}"
     requests.post(f"{url}/pause_generation", json={"mode": "in_place"}, timeout=20).raise_for_status()
@@ -319,7 +324,7 @@ def test_a_paused_stand_in_is_left_alone(served: Served) -> None:
     note(served, "generation paused", "/ready", None, "left alone")
 
 
-@cells(*REAL)
+@cells(*REAL, daily=True)
 def test_a_rank_under_a_debugger_is_left_alone(served: Served) -> None:
     code = f"""
 import ctypes, os, sys, time
@@ -339,7 +344,7 @@ libc.ptrace(17, {served.rank().pid}, None, None)
     note(served, "under a debugger", "TracerPid", None, "left alone")
 
 
-@cells(*REAL)
+@cells(*REAL, daily=True)
 def test_a_busy_server_is_left_alone(served: Served) -> None:
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(served.ask, 400, 120) for _ in range(6)]
@@ -351,7 +356,7 @@ def test_a_busy_server_is_left_alone(served: Served) -> None:
 # -- wrong output -------------------------------------------------------------------------------------------
 
 
-@cells()
+@cells(daily=True)
 def test_wrong_output(served: Served) -> None:
     served.run("down")
     served.write_profile('[smoke]\nquestions = [{ ask = "What is the capital of France?", expect = "lyon" }]')
@@ -519,7 +524,7 @@ BRING: dict[str, Callable[[Served], None]] = {
 }
 
 
-@cells()
+@cells(daily=True)
 def test_the_launcher_is_stopped_for_a_while(served: Served) -> None:
     launcher, server = served.launcher(), served.server()
     launcher.suspend()
@@ -564,7 +569,7 @@ def test_it_is_deaf_to_sigterm(served: Served) -> None:
     note(served, "TERM-deaf", found, None, "killed, nothing left")
 
 
-@cells()
+@cells(daily=True)
 def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: Served) -> None:
     """Whoever is connected may wait for an answer: a server that does not leave is not killed under it early."""
     if served.is_real:
@@ -649,11 +654,11 @@ def page(found: dict[tuple[str, str], str]) -> str:
     """The table as Markdown."""
     head = """# Faults
 
-Each cell is a test (`tests/test_faults.py`): the fault is put into a running server, and the test asserts how it
-is found, what is done, that no process is left behind, and that the state file can be read. Written by a run of it
-on a machine with two cores; times are from the fault to the first word about it, under the tests' impatient policy
-(a phase of the real server may be quiet for 12 s, health checks every half second). `-`: it cannot be made there,
-or the number of ranks plays no part in it.
+Each cell is a test (`tests/test_faults.py`, all of them by `make faults`): the fault is put into a running server,
+and the test asserts how it is found, what is done, that no process is left behind, and that the state file can be
+read. Written by a run on a machine with two cores. Times are from the fault to the first word about it, under the
+tests' impatient policy (a phase of the real server may be quiet for 12 s, health checks every half second). `-`: it
+cannot be made there, or the number of ranks plays no part in it.
 
 | fault | stand-in engine | SGLang 0.5.23, 1 rank | SGLang 0.5.23, 2 ranks |
 |---|---|---|---|

@@ -96,13 +96,14 @@ def test_a_request_in_flight_is_answered_before_it_goes(demo: Demo) -> None:
     key_file = demo.world.folder / "key"
     key_file.write_text("sekret-0123456789")
     key_file.chmod(0o600)
-    up = demo.run("up", "--detach", "--api-key-file", str(key_file))
+    patient = ("--set", "supervision.stop_within=150")  # on a busy machine 900 tokens take their time
+    up = demo.run("up", "--detach", "--api-key-file", str(key_file), *patient)
     assert up.returncode == 0, up.stderr
     assert demo.chat().status_code == 401
     body = {"text": "The", "sampling_params": {"max_new_tokens": 900, "ignore_eos": True, "temperature": 0}}
     url, headers = f"http://127.0.0.1:{demo.port}/generate", {"Authorization": "Bearer sekret-0123456789"}
     with ThreadPoolExecutor() as pool:
-        request = pool.submit(requests.post, url, json=body, headers=headers, timeout=60)
+        request = pool.submit(requests.post, url, json=body, headers=headers, timeout=150)
         time.sleep(0.5)
         assert not request.done(), "the request is long enough to be in flight"
         down = demo.run("down")

@@ -54,6 +54,10 @@ class Host(SystemdHost):
         self.write(f"{STATE}/faults.json", "{}")
         # This test's interpreter lies in root's home: another user could not run it.
         self.run(str(GLM5_SERVE), "systemd", "install", "--profile", "stub", "--user", "root", *words)
+        if ROOT.is_relative_to("/tmp"):  # PrivateTmp would hide this checkout from the units
+            for unit in (UNIT, "glm5-serve-metrics.service"):
+                self.write(f"/run/systemd/system/{unit}.d/checkout.conf", f"[Service]\nBindReadOnlyPaths={ROOT}\n")
+            self.systemctl("daemon-reload")
 
     def faults(self, **faults: object) -> None:
         self.write(f"{STATE}/faults.json", json.dumps(faults))
