@@ -250,7 +250,7 @@ def test_a_rank_is_stopped(served: Served) -> None:
 @cells(*REAL, daily=True)
 def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
     def inject() -> None:
-        pool.submit(served.ask, 4000, 300)
+        pool.submit(served.ask, 1900, 300)
         time.sleep(0.7)
         served.rank().suspend()
 
@@ -508,7 +508,7 @@ def _bring_it_to_a_stop(served: Served) -> None:
     """It drains."""
     served.ensure_ready()
     if served.is_real:
-        ThreadPoolExecutor().submit(served.ask, 4000, 60)
+        ThreadPoolExecutor().submit(served.ask, 1900, 60)
         time.sleep(0.5)
     else:
         served.faults(drain=3)
@@ -579,7 +579,7 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
         served.faults(deaf=True, loads=[{"dp_rank": 0, "num_running_reqs": 0}])
     with socket.create_connection(("127.0.0.1", served.port)):
         if served.is_real:  # uvicorn closes a connection that asked nothing after five seconds; this one asks
-            asked = ThreadPoolExecutor().submit(served.ask, 4000, 60)
+            asked = ThreadPoolExecutor().submit(served.ask, 1900, 60)
             time.sleep(0.5)
         down = served.run("down")
     assert down.returncode == 0
