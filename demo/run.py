@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,21 @@ GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 QUESTION = "What is the capital of France?"
 
 
-def serve(command: str, *options: str, **how: object) -> subprocess.CompletedProcess[str]:
-    """Run one glm5-serve command on the demo's profile."""
-    return subprocess.run([GLM5_SERVE, command, "-p", "cpu-demo", *options], text=True, check=False, **how)
+def serve(command: str, *options: str, stdout: int | None = None) -> tuple[int, str]:
+    """Run one glm5-serve command on the demo's profile to its own end: its status, and what it printed to a pipe.
+
+    Ctrl-C goes to the command too, which takes down what it began; raises KeyboardInterrupt once it has.
+    """
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    with subprocess.Popen([GLM5_SERVE, command, "-p", "cpu-demo", *options], text=True, stdout=stdout) as process:
+        if interrupts:  # pressed before there was a process to get it
+            process.send_signal(signal.SIGINT)
+        printed = process.communicate()[0]
+    signal.signal(signal.SIGINT, before)
+    if interrupts:
+        raise KeyboardInterrupt
+    return process.returncode, printed
 
 
 def main() -> int:
@@ -26,9 +39,10 @@ def main() -> int:
     where = ensure()
     console.print(f"\n[bold]up[/]  {GLM5_SERVE.name} up --profile cpu-demo --detach")
     try:
-        if status := serve("up", "--detach").returncode:
+        status, _ = serve("up", "--detach")
+        if status:
             return status
-        seen = json.loads(serve("status", "--json", capture_output=True).stdout)
+        seen = json.loads(serve("status", "--json", stdout=subprocess.PIPE)[1])
         console.print(f"\n[bold]chat[/]  POST {seen['endpoint']}/v1/chat/completions")
         console.print(f"  user       {QUESTION}")
         console.print(f"  assistant  {ask(seen['endpoint'], seen['model'])}", style="bold", markup=False)
@@ -45,8 +59,8 @@ def main() -> int:
             console.print(f"  {name:<11} {path}", soft_wrap=True)
     finally:
         console.print(f"\n[bold]down[/]  {GLM5_SERVE.name} down")
-        down = serve("down")
-    return down.returncode
+        status, _ = serve("down")
+    return status
 
 
 def ask(endpoint: str, model: str) -> str:
