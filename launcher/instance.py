@@ -86,6 +86,7 @@ class Instance:
             )
         self.name = name
         self.folder = home / name
+        self.lock = self.folder / "lock"
         self.plan = self.folder / "plan.json"
         self.state = self.folder / "state.json"
         self.events = self.folder / "events.jsonl"
@@ -110,7 +111,7 @@ class Instance:
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._probe_disk()
         except OSError as error:
             raise self.cannot_write(error) from None
@@ -147,7 +148,7 @@ class Instance:
     def is_held(self) -> bool:
         """Is a launcher alive? The kernel answers: no pid is compared."""
         try:
-            lock = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+            lock = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return False
         try:

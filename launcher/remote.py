@@ -24,6 +24,8 @@ from launcher.resolve import Ask, compose, resolve
 from launcher.smoke import Result, examine, explained
 from launcher.up import read_events, show_until_settled
 
+YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver takes it some 20
+
 
 def pick(home: Path, profile: str | None) -> Instance:
     """The instance that is meant: the named one, else the only one that is up, else the only one there ever was.
@@ -74,13 +76,21 @@ def down(instance: Instance, *, now: bool) -> str:
 
 
 def _signal(instance: Instance, number: signal.Signals) -> int | None:
-    """Signal the launcher, waiting for one that is just being launched to say who it is."""
-    for _ in range(100):
+    """Signal the launcher, None if there is none. One whose `up` still judges the host has not said who it is yet.
+
+    Raises RefusalError when it does not say so for YOUNG seconds.
+    """
+    end = time.monotonic() + YOUNG
+    while time.monotonic() < end:
         pidfd = instance.signal(number)
         if pidfd is not None or not instance.is_held():
             return pidfd
         time.sleep(0.05)
-    return None
+    raise RefusalError(
+        f"{instance.name} has been coming up for {YOUNG:g} s, and no launcher has said who it is",
+        fix=f"`fuser -v {instance.lock}` names the process that does it",
+        status=Exit.NO,
+    )
 
 
 def restart(

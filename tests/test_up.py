@@ -18,6 +18,10 @@ import pytest
 import requests
 from conftest import GLM5_SERVE, World, until
 
+from launcher import remote
+from launcher.errors import Exit, RefusalError
+from launcher.instance import Instance
+
 
 def test_up_says_how_it_starts_and_stops(world: World) -> None:
     up = world.start("up", "-p", "stub")
@@ -182,6 +186,29 @@ def test_a_signal_to_a_young_launcher_is_not_lost(world: World) -> None:
         assert "stopped" in said
         assert "Traceback" not in said
         (world.instance / "plan.json").unlink()
+
+
+def test_down_stops_an_up_that_still_judges_the_host(world: World) -> None:
+    up = world.start("up", "-p", "stub")
+    until((world.instance / "lock").exists, "it claimed its folder")
+
+    assert world.run("down", "-p", "stub").stdout == "stub is down\n"
+    assert up.wait() == 0
+    assert not world.processes()
+
+
+def test_down_does_not_wait_for_ever_for_a_launcher_without_a_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "YOUNG", 0.1)
+    instance = Instance(world.instance.parent, "stub")
+    lock = instance.claim()
+    with pytest.raises(RefusalError, match="no launcher has said who it is") as refused:
+        remote.down(instance, now=False)
+    os.close(lock)
+
+    assert refused.value.status == Exit.NO
+    assert str(instance.lock) in str(refused.value.fix)
 
 
 def test_a_second_signal_hurries(world: World) -> None:
