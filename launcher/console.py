@@ -180,7 +180,8 @@ class LiveScreen:
             case {"event": "state", "state": "ready", "moved": True, "seconds": seconds, "url": url}:
                 self._end(seconds)
                 total = sum(seconds.values())
-                self.console.print(f"[bold green]ready[/] in {total:.1f} s  [bold]{url}[/]")
+                ready = ("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold")
+                self.console.print(Text.assemble(*ready))
             case {"event": "state" | "warning" | "death" | "gpu"} | {"event": "smoke", "ok": False}:
                 self._end(None)
                 self.console.print(Text(in_words(event) or ""))

@@ -7,7 +7,7 @@ Pure, and the standard library alone: the supervisor asks at every death. What i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.deathlog import EVIDENCE, DeathLog, Hit, printable
@@ -38,6 +38,10 @@ class Diagnosis:
     def is_known(self) -> bool:
         """Whether a signature was recognized."""
         return self.cause != UNKNOWN
+
+    def or_else(self, cause: str, what: str) -> Diagnosis:
+        """Itself, if it knows; else with a cause that somebody else does, the last lines kept."""
+        return self if self.is_known or not cause else replace(self, cause=cause, what=what)
 
     @property
     def in_short(self) -> str:

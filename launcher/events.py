@@ -99,12 +99,13 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Examined:
-    """The run answered the questions of the smoke test rightly, or not."""
+    """The run answered the questions of the smoke test rightly, or not; or stayed `silent`."""
 
     now: float
     run: int
     ok: bool
     detail: str
+    silent: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Whether tokens flow: what a serving SGLang says of its own work, and since when it has said nothing new.
 
-Two voices that need no question: the log (a line for each prefill, and one for every forty decode steps) and the
+Two voices: the log (a line for each prefill, and one for every forty decode steps) and the
 load snapshot that each scheduler's loop publishes (`/v1/loads`). A loop that hangs falls silent in both.
 """
 
@@ -37,7 +37,9 @@ class Flow:
 
 
 def heard(flow: Flow, loads: Sequence[Mapping[str, Any]], now: float) -> Flow:
-    """The flow after one more answer of `/v1/loads`."""
+    """The flow after one more answer of `/v1/loads`; no answer says nothing, and is no stillness either."""
+    if not loads:
+        return Flow()
     said, since = dict(flow.said), dict(flow.since)
     for index, load in enumerate(loads):
         rank = load["dp_rank"] if isinstance(load.get("dp_rank"), int) else index

@@ -22,6 +22,7 @@ class GpuWatch:
     def __init__(self) -> None:
         self.gpus: list[dict[str, Any]] = []
         self.before: dict[str, int] | None = None  # bytes in use on each GPU when nothing was launched yet
+        self._poked, self._answered = 0, 0  # how often a sample was asked for, and how often before the last one
         self._rest = b""
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "launcher.probes.gpu_watch"],
@@ -53,14 +54,14 @@ class GpuWatch:
             with contextlib.suppress(ValueError):
                 told = json.loads(line)
                 if "gpus" in told:
-                    self.gpus = told["gpus"]
+                    self.gpus, self._answered = told["gpus"], told["poked"]
                 else:
                     yield told
 
     def poke(self) -> None:
         """Ask for a sample at once."""
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            os.write(self._input, b".")
+            self._poked += os.write(self._input, b".")
 
     def remember(self) -> None:
         """Take the memory that is in use now for what others hold."""
@@ -68,7 +69,9 @@ class GpuWatch:
             self.before = {gpu["bdf"]: gpu["used"] or 0 for gpu in self.gpus}
 
     def still_held(self) -> str | None:
-        """The GPU whose memory is not back yet, in words."""
+        """The GPU whose memory is not back yet, in words; by a sample that is younger than the last poke."""
+        if self._answered < self._poked:
+            return "the driver has not said how much GPU memory is in use"
         for gpu in self.gpus if self.before is not None else ():
             more = (gpu["used"] or 0) - self.before.get(gpu["bdf"], 0) if self.before else 0
             if more > ROOM:

@@ -122,7 +122,7 @@ class Ready:
     reason: str
     ask_at: float
     stirred: float  # when it last gave a sign of work
-    asking: bool = False
+    asking: bool = False  # since `ask_at`
     misses: int = 0
 
 
@@ -131,7 +131,8 @@ class Stopping:
     """The server was asked, or made, to go; the last process is not gone yet.
 
     `recording`: it will be killed as soon as its stacks are kept. `again`: it is started again
-    whatever its log says: it served, or did not die by itself.
+    whatever its log says: it served, or did not die by itself. `cause` names why it is made to go, where its log
+    knows no better.
     """
 
     name: ClassVar[str] = "stopping"
@@ -142,6 +143,7 @@ class Stopping:
     killed: bool = False
     recording: bool = False
     again: bool = False
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ Step = tuple[State, tuple[Action, ...]]
 
 # Seconds between questions to a server that is not ready yet, once its log says that it is, and after a miss.
 ASK_AGAIN, ASK_SOON, ASK_AFTER_MISS = 0.5, 0.05, 1.0
+ASK_WITHIN = 90.0  # seconds that a question may take, and the look at the processes where it is not answered
 RECORD_WITHIN = 60.0  # seconds that keeping the stacks may take before it is killed without
 
 
@@ -179,15 +182,15 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case ((Starting(past) | Proving(past) | Ready(past)), Gone(now, _, how)):
             return _bury(past, now, how, policy)
         case ((Starting(past) | Proving(past) | Ready(past)), Struck(now, what)):
-            return Stopping(past, what, now, Then.FAIL, killed=True), (Kill(),)
+            return Stopping(past, what, now, Then.FAIL, killed=True, cause="gpu-fault"), (Kill(),)
         case Stopping(then=Then.RESTART | Then.RETRY), Struck(_, what):
-            failing = replace(state, reason=what, then=Then.FAIL, killed=True, recording=False)
+            failing = replace(state, reason=what, then=Then.FAIL, killed=True, recording=False, cause="gpu-fault")
             return failing, () if state.killed else (Kill(),)
         case Backoff(past), Struck(_, what):
             return Ended(past, what, failed=True), ()
         case ((Starting(past) | Proving(past) | Ready(past)), Lost(now, run, who)) if run == past.run:
             why, ready = f"{who} died", isinstance(state, Ready)
-            return Stopping(past, why, now, Then.RETRY, killed=True, again=ready), (Kill(),)
+            return Stopping(past, why, now, Then.RETRY, killed=True, again=ready, cause="process-lost"), (Kill(),)
 
         case Starting(past), Doomed(now, run, what) if run == past.run:
             return Stopping(past, what, now, Then.RETRY, killed=True), (Kill(),)
@@ -212,15 +215,19 @@ def step(state: State, event: Event, policy: Policy) -> Step:
 
         case Proving(past, since=since), Ticked(now) if now >= since + policy.quiet_warmup:
             return _record(past, now, f"the smoke test did not end within {policy.quiet_warmup:g} s")
+        case Proving(past), Examined(now, run, _, found, silent=True) if run == past.run:
+            return _record(past, now, f"the smoke test got {found}")
         case Proving(past, detail=detail), Examined(now, run, ok, found) if run == past.run:
             if ok:
                 return _ready(past, now, f"{detail}, {found}", policy)
             # What was right once may be right again; what never was will load 430 GB to be wrong again.
-            then = Then.RETRY if past.served else Then.FAIL
-            return Stopping(past, f"wrong output: {found}", now, then, killed=True), (Kill(),)
+            then, why = Then.RETRY if past.served else Then.FAIL, f"wrong output: {found}"
+            return Stopping(past, why, now, then, killed=True, cause="wrong-output"), (Kill(),)
 
         case Ready(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
-            return replace(state, asking=True), (Probe(past.run, first=False),)
+            return replace(state, asking=True, ask_at=now), (Probe(past.run, first=False),)
+        case Ready(past, asking=True, ask_at=asked), Ticked(now) if now >= asked + ASK_WITHIN:
+            return step(state, Probed(now, past.run, False, f"not through after {ASK_WITHIN:g} s"), policy)
         case Ready(past), Stirred(now, run, _, until) if run == past.run:  # the last word counts, not the longest
             return replace(state, stirred=max(now, until)), ()
         case Ready(past, misses=misses), Probed(now, run, ok, detail, excuse) if run == past.run:
@@ -298,8 +305,8 @@ def wakes_at(state: State, policy: Policy) -> float | None:
             return deadline if asking else min(deadline, ask_at)
         case Proving(since=since):
             return since + policy.quiet_warmup
-        case Ready(asking=False, ask_at=ask_at):
-            return ask_at
+        case Ready(asking=asking, ask_at=ask_at):
+            return ask_at + ASK_WITHIN if asking else ask_at
         case Stopping(since=since, killed=False, recording=recording):
             return since + (RECORD_WITHIN if recording else policy.stop_within)
         case Backoff(until=until):
@@ -339,7 +346,7 @@ def _ready(past: Past, now: float, detail: str, policy: Policy) -> Step:
 
 def _record(past: Past, now: float, why: str) -> Step:
     """It hangs: keep what can be known of it, then kill it."""
-    return Stopping(past, why, now, Then.RETRY, recording=True, again=True), (Record(past.run),)
+    return Stopping(past, why, now, Then.RETRY, recording=True, again=True, cause="hang"), (Record(past.run),)
 
 
 def _told(reason: str, gone: Gone) -> str:

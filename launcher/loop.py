@@ -49,7 +49,8 @@ class Loop:
 
         signal.set_wakeup_fd(self._doorbell(sent).fileno(), warn_on_full_buffer=False)
         for number in numbers:
-            signal.signal(number, lambda *_: None)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
+                signal.signal(number, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
     def _doorbell(self, work: Callable[[bytes], object]) -> socket.socket:
@@ -99,7 +100,7 @@ class Loop:
             self._bell.send(b".")
 
     def _on_answer(self, _: bytes) -> None:
-        while self._answers:
+        for _there in range(len(self._answers)):  # those that come meanwhile have rung, too
             self.guard(*self._answers.popleft())
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Policy:
     """How patient to be; all times in seconds.
 
-    A phase of the start is hung when nothing moved for its `quiet_` time: no line, no byte read, no compiler at
-    work. A serving server is hung when its health check failed `unhealthy_after` times in a row *and* there was no
-    sign of work for `silent_after`.
+    A phase of the start is hung when nothing moved for its `quiet_` time: no line, no byte read or written, no
+    compiler at work. A serving server is hung when its health check failed `unhealthy_after` times in a row *and*
+    there was no sign of work for `silent_after`.
     """
 
     ready_within: float = 3600.0

@@ -19,6 +19,8 @@ from launcher import reaper
 _REAPER = os.memfd_create("glm5-reaper", os.MFD_CLOEXEC)
 os.write(_REAPER, Path(reaper.__file__).read_bytes())
 
+HERE_WITHIN = 10.0  # seconds for what a killed reaper left to go: a driver may hold it for ever
+
 
 @dataclass(frozen=True)
 class Died:
@@ -36,6 +38,7 @@ class Session:
         self.pid: int | None = None
         self.died: Died | None = None
         self._words = b""
+        self._before = reaper.descendants(os.getpid(), zombies=True)
         with contextlib.ExitStack() as undo:
             self.control, theirs = socket.socketpair()
             undo.callback(self.control.close)
@@ -102,13 +105,14 @@ class Session:
             yield piece
 
     def close(self, spare: int = 0) -> Died:
-        """After `listen` said False: let go of everything but the child `spare`, and say how the server ended.
+        """After `listen` said False: let go of everything, and say how the server ended.
 
-        The launcher is a subreaper too: if the reaper itself was killed, its flock came here.
+        The launcher is a subreaper too: if the reaper itself was killed, its flock came here, and is killed here.
+        Not so the child `spare`, and those that were there before the session.
         """
         self.control.close()
-        self._reaper.wait()
-        reaper.exterminate(spare)
+        if self._reaper.wait() != 0:
+            reaper.exterminate({spare, *self._before}, HERE_WITHIN)
         os.close(self.output)
         return self.died or Died(None, "its reaper was killed")
 

@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import select
 import signal
 import sys
 import time
+from collections.abc import Collection
 
-PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
+PR_SET_NAME, PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT = 15, 36, 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
 DEADLY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -53,21 +56,28 @@ def descendants(root: int, *, zombies: bool = False) -> list[int]:
     return found
 
 
-def exterminate(spare: int = 0) -> dict[int, int]:
-    """Kill every descendant but `spare` until none is left; the status of each that was this process's own child.
+def exterminate(spare: Collection[int] = (), within: float = math.inf) -> dict[int, int]:
+    """Kill every descendant but those to `spare` until none is left, or `within` seconds are over.
 
-    All are stopped before any is killed, so that none forks while the list is read. Returns late when the
-    driver holds one in uninterruptible sleep: nothing can kill that, and its memory is not free yet. One whose
-    threads are not all gone looks like a zombie already, and holds its memory, too.
+    The status of each that was this process's own child. All are stopped before any is killed, so that none forks
+    while the list is read. Returns late when the driver holds one in uninterruptible sleep: nothing can kill that,
+    and its memory is not free yet. One whose threads are not all gone looks like a zombie already, and holds its
+    memory, too. Who became another user may not be killed, and is not waited for.
     """
     dead: dict[int, int] = {}
-    pause = 0.002
-    while victims := [pid for pid in descendants(os.getpid(), zombies=True) if pid != spare]:
+    spared, pause, end = set(spare), 0.002, time.monotonic() + within
+    while victims := [pid for pid in descendants(os.getpid(), zombies=True) if pid not in spared]:
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in victims:
-                with contextlib.suppress(ProcessLookupError):
+                try:
                     os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+                except PermissionError:
+                    spared.add(pid)
         dead |= reap()
+        if time.monotonic() > end:
+            break
         time.sleep(pause)
         pause = min(pause * 2, 0.2)
     return dead | reap()
@@ -138,7 +148,11 @@ def main() -> None:
     control = int(descriptor)
     os.set_inheritable(control, False)
     become_subreaper()
-    ctypes.CDLL(None).prctl(PR_SET_NAME, b"glm5-reaper", 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_NAME, b"glm5-reaper", 0, 0, 0)
+    libc.prctl(
+        PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0
+    )  # what a unit lets the launcher do, no server may
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signals, bell = os.pipe()
     os.set_blocking(bell, False)

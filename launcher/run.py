@@ -19,6 +19,7 @@ from launcher.process import Died, Session
 from launcher.serverlog import ServerLog
 
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
+SAMPLED = 1.0  # seconds that its processes are looked at for, when nobody did before
 AT_ONCE = 16  # pieces of its output that are read before anything else gets its turn: 1 MiB
 LOOKED_AT = 1000  # characters of a line; whatever is understood stands before
 STIR_EVERY = 1.0  # seconds between two words to the machine that it works
@@ -80,20 +81,26 @@ class Run:
             self._still = self._seen
             yield Stirred(now, self.number, self.start.phase)
 
-    def finding(self, now: float) -> str:
-        """What the processes did since nothing moved, in words."""
-        seen = vitals.look(self.session.members(), now)
-        return vitals.finding(self._still or self._seen or seen, seen)
+    def finding(self) -> str:
+        """What the processes do, in words: since a start last moved, else for the second that this takes."""
+        now, before = time.monotonic(), self._still
+        looked_at = self._seen.at if self._seen else 0.0
+        if before is None or now - before.at < SAMPLED or now - looked_at > 2 * LOOK_EVERY:
+            before = vitals.look(self.session.members(), now)
+            time.sleep(SAMPLED)
+        return vitals.finding(before, vitals.look(self.session.members(), time.monotonic()))
 
     def watch(self, loop: Loop, feed: Callable[[Event], None]) -> None:
         """Have the kernel tell at once when a process dies that the server cannot live without."""
         for pid in self.session.members():
-            if pid not in self._watched and vitals.name_of(pid).startswith(vitals.TITLE):
+            if pid not in self._watched and vitals.is_rank(pid):
                 with contextlib.suppress(OSError):
                     self._watched[pid] = pidfd = os.pidfd_open(pid)
                     loop.on(pidfd, partial(self._died, pid, vitals.name_of(pid), loop, feed))
 
     def _died(self, pid: int, name: str, loop: Loop, feed: Callable[[Event], None]) -> None:
+        if pid not in self._watched:  # its death and the end of the run came at once
+            return
         self._let_go(pid, loop)
         server = self.session.pid
         who = name if server and vitals.is_alive(server) else "the server"  # its ranks die with it
@@ -112,7 +119,7 @@ class Run:
         return vitals.excuse(vitals.look(self.session.members(), time.monotonic())) or ""
 
     def stuck(self, loads: Sequence[Mapping[str, Any]], now: float, silent_after: float) -> str | None:
-        """Whether a replica has requests and moves nothing, by one more answer of `/v1/loads`."""
+        """The replica that has requests and moves nothing, in words, by one more answer of `/v1/loads`."""
         self.flow = flow.heard(self.flow, loads, now)
         return self.flow.stuck(now, silent_after)
 

@@ -24,14 +24,16 @@ BROAD = 160  # columns that a table of reasons wants; below, each stands under i
 
 def profiles(rows: Sequence[Mapping[str, Any]], environ: Mapping[str, str], *, as_json: bool) -> None:
     """Every profile, in order of look-up, and whether this host has what it needs."""
+    from rich.text import Text
+
     if as_json:
         print(json.dumps({"schema": SCHEMA, "profiles": rows}, indent=1))
         return
     table = _table("name", "needs", "fits here", "from", "what")
     for row in rows:
         place = f"{row['place']}, shadowed" if row["shadowed"] else row["place"]
-        fits = "[green]yes[/]" if row["fits"] else f"[dim]no: {row['obstacle']}[/]"
-        table.add_row(row["name"], row["needs"], fits, place, row["description"])
+        fits = Text("yes", "green") if row["fits"] else Text(f"no: {row['obstacle']}", "dim")
+        table.add_row(row["name"], Text(row["needs"]), fits, place, Text(row["description"]))
     console = _console()
     console.print(table)
     console.print("[dim]looked in[/] " + ", ".join(str(folder) for _, folder in layers.places(environ)))
@@ -64,7 +66,7 @@ def _explain(shown: Plan) -> None:
         return
     table = _table("flag or variable", "value", "set by", "why")
     for setting in shown.settings:
-        table.add_row(setting.name, setting.value, _place(setting.layer), _reason(setting))
+        table.add_row(Text(setting.name), Text(setting.value), Text(_place(setting.layer)), _reason(setting))
     console.print(table)
 
 

@@ -12,7 +12,7 @@ import json
 import re
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from launcher.health import Server, talk
 
 ENOUGH = 512  # tokens for an answer, reasoning included
 CEILING = 16  # tokens of the answer that is cut
+LONG_ANSWER = 400  # characters: an answer to a short question is shorter, unless the reasoning is in it
 TOOL = {
     "type": "function",
     "function": {
@@ -35,20 +36,30 @@ class Result:
     """Whether it passed; what was found wrong, or how much was asked; the seconds that it took.
 
     A server that could not be talked to was not `ok`, but said nothing wrong either: it was `unreachable`.
+    One that took a question and never answered is `silent`.
     """
 
     ok: bool
     detail: str
     seconds: float
     unreachable: bool = False
+    silent: bool = False
 
 
 class WrongError(Exception):
     """What the server said is not what a healthy one says."""
 
 
-def examine(server: Server, model: str, smoke: Mapping[str, Any], parsers: frozenset[str]) -> Result:
+def examine(
+    server: Server,
+    model: str,
+    smoke: Mapping[str, Any],
+    parsers: frozenset[str],
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> Result:
     """Ask everything; the first wrong answer ends it. `parsers`: of "reasoning" and "tools", those that are on.
+
+    Once it is not wanted any more, no further question is asked.
 
     Never raises: a server that does not answer has not passed.
     """
@@ -58,10 +69,13 @@ def examine(server: Server, model: str, smoke: Mapping[str, Any], parsers: froze
         client = Client(server, model, float(smoke["within"]), reasons="reasoning" in parsers)
         for _ in _questions(client, smoke["questions"], parsers):
             asked += 1
+            if not is_wanted():
+                break
     except WrongError as wrong:
         return Result(False, str(wrong), time.monotonic() - began)
     except TimeoutError:
-        return Result(False, f"no answer within {smoke['within']:g} s", time.monotonic() - began)
+        waited = f"no answer within {smoke['within']:g} s"
+        return Result(False, waited, time.monotonic() - began, silent=True)
     except (OSError, http.client.HTTPException) as error:
         return Result(False, f"{type(error).__name__}: {error}", time.monotonic() - began, unreachable=True)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
@@ -75,7 +89,8 @@ def _questions(client: Client, questions: list[dict[str, str]], parsers: frozens
         said = _text(answer)
         _sane(question["ask"], said, answer)
         if not re.search(question["expect"], said, re.IGNORECASE | re.DOTALL):
-            raise WrongError(f"asked {question['ask']!r}, wanted {question['expect']!r}, got {said[:120]!r}")
+            got = f"{said[:120]!r}{', one token' if _tokens(answer) == 1 else ''}"
+            raise WrongError(f"asked {question['ask']!r}, wanted {question['expect']!r}, got {got}")
         yield
     if questions:
         _streamed(client, questions[0]["ask"])
@@ -96,9 +111,8 @@ def explained(detail: str, suspects: Sequence[str]) -> str:
 
 
 def _sane(ask: str, said: str, answer: Mapping[str, Any]) -> None:
-    tokens = int(answer.get("usage", {}).get("completion_tokens", 2))
     if not said.strip():
-        raise WrongError(f"asked {ask!r}, the answer is empty after {tokens} tokens")
+        raise WrongError(f"asked {ask!r}, the answer is empty after {_tokens(answer)} tokens")
     if re.search(r"</?think>", said):
         raise WrongError(f"reasoning is in the answer: {said[:80]!r}")
     if fault := garbage(said):
@@ -146,6 +160,8 @@ def _reasoned(client: Client, ask: str) -> None:
     said, thought = _text(answer), str(answer["choices"][0]["message"].get("reasoning_content") or "")
     if not said.strip() and not (thought.strip() and answer["choices"][0].get("finish_reason") == "length"):
         raise WrongError(f"asked {ask!r} with reasoning, the answer is empty")
+    if not thought.strip() and len(said) > LONG_ANSWER:
+        raise WrongError(f"asked {ask!r} with reasoning, it is not apart from the answer: {said[:80]!r}")
     for text in filter(None, (said, thought)):
         _sane(ask, text, answer)
 
@@ -158,6 +174,10 @@ def _tool_call(client: Client) -> None:
     call = calls[0]["function"]
     if call["name"] != "get_weather" or not isinstance(json.loads(call["arguments"]), dict):
         raise WrongError(f"a tool call came out wrong: {call}")
+
+
+def _tokens(answer: Mapping[str, Any]) -> int:
+    return int(answer["usage"]["completion_tokens"])
 
 
 def _text(answer: Mapping[str, Any]) -> str:

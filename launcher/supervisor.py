@@ -100,7 +100,10 @@ class Supervisor:
         if self.notifier.every is not None and now >= self.signs_at:
             self.signs_at = now + self.notifier.every
             self.notifier.tell("WATCHDOG=1")
-        if self.dead and (now >= self.dead_until or not (self.gpus and self.gpus.still_held())):
+        held = self.gpus.still_held() if self.dead and self.gpus else None
+        if self.dead and (now >= self.dead_until or not held):
+            if held:
+                self.teller.complain(f"{held}, {MEMORY_WITHIN:g} s after the last process of the server was gone")
             gone, self.dead = self.dead(), None
             self.feed(gone)
         if self.run_ and isinstance(self.state, lifecycle.Starting):
@@ -110,6 +113,7 @@ class Supervisor:
     def look(self, run: Run, now: float) -> None:
         for event in run.look(now):
             self.feed(event)
+            run.watch(self.loop, self.feed)
 
     def patience(self) -> float:
         """Seconds until something is due; an hour at most, for select(2) takes no more than 24 days."""
@@ -163,10 +167,15 @@ class Supervisor:
             self.gpus.poke()
         error, why = run.judge(time.monotonic())
         self.dead = lambda: run.gone(died, error, why, time.monotonic())
-        asked = isinstance(self.state, lifecycle.Stopping) and self.state.then is not lifecycle.Then.RETRY
-        if not asked:
+        if not isinstance(self.state, lifecycle.Stopping):
             self.last_error = why.in_short if why.is_known else error or died.how
-            self.teller.death(self.picture(), run.number, died.how, why, run.lost)
+        elif self.state.then in (lifecycle.Then.END, lifecycle.Then.RESTART):  # asked for, so no death
+            return
+        else:
+            by_itself = run.lost[:1] == ["the server"]
+            why = why.or_else(self.state.cause, f"the server {died.how}" if by_itself else self.state.reason)
+            self.last_error = why.what if why.cause == self.state.cause else why.in_short
+        self.teller.death(self.picture(), run.number, died.how, why, run.lost)
 
     def watch_gpus(self) -> None:
         """Have the GPUs watched, if there are any: again, should the watch have died."""
@@ -307,40 +316,48 @@ class Supervisor:
     def examine(self, run: Run, pause: float = 0.0) -> Callable[[], None]:
         time.sleep(pause)
         server = health.Server(self.plan.host, self.plan.port, self.key)
-        result = smoke.examine(server, self.plan.model_name, self.plan.smoke, self.plan.parsers)
-        return partial(self.examined, run, result)
+        result = smoke.examine(server, self.plan.model_name, self.plan.smoke, self.plan.parsers, self.is_proving)
+        excuse = run.excuse() if result.silent else ""
+        return partial(self.examined, run, result, excuse)
 
-    def examined(self, run: Run, result: smoke.Result) -> None:
-        if result.unreachable:  # it dies, which is told by its death; or it is not there yet
-            if self.run_ is run:
-                self.loop.aside(partial(self.examine, run, SMOKE_AGAIN))
+    def is_proving(self) -> bool:
+        """Whether anybody still wants to know how the smoke test goes."""
+        return isinstance(self.state, lifecycle.Proving)
+
+    def examined(self, run: Run, result: smoke.Result, excuse: str) -> None:
+        if run is not self.run_ or not self.is_proving():
             return
-        detail = result.detail if result.ok else smoke.explained(result.detail, self.plan.suspects)
+        if result.unreachable or excuse:  # it dies, which is told by its death; it is not there yet; it compiles
+            self.loop.aside(partial(self.examine, run, SMOKE_AGAIN))
+            return
+        wrong = not (result.ok or result.silent)
+        detail = smoke.explained(result.detail, self.plan.suspects) if wrong else result.detail
         self.teller.smoke(self.picture(), run.number, result, detail)
-        self.feed(Examined(time.monotonic(), run.number, result.ok, detail))
+        self.feed(Examined(time.monotonic(), run.number, result.ok, detail, result.silent))
 
     def drain(self, run: Run) -> Callable[[], None]:
         """Wait until nobody waits for an answer any more; a moment longer, for one that is just asked for."""
         server, quiet = health.Server(self.plan.host, self.plan.port, self.key), 0
         while quiet < DRAINED_TIMES and self.run_ is run:
             time.sleep(DRAINED_EVERY)
-            nobody = vitals.clients(server.port) == 0 and health.in_flight(server) == 0
+            nobody = vitals.clients(server.host, server.port) == 0 and health.in_flight(server) == 0
             quiet = quiet + 1 if nobody else 0
         return partial(self.drained, run)
 
     def drained(self, run: Run) -> None:
         """One that takes itself apart is left to it: killed meanwhile it may leave GPU memory behind."""
-        if vitals.clients(self.plan.port):  # at the last moment
+        if run is not self.run_:
+            return
+        if vitals.clients(self.plan.host, self.plan.port):  # at the last moment
             self.loop.aside(partial(self.drain, run))
         elif not run.leaving:
             self.feed(Drained(time.monotonic(), run.number))
 
     def record(self, run: Run) -> Callable[[], None]:
         """Stacks first: what the processes did is told by what they are found doing."""
-        now = time.monotonic()
-        found = [run.finding(now), self.gpus.in_words() if self.gpus else None]
+        found = [run.finding(), self.gpus.in_words() if self.gpus else None]
         path = self.instance.stacks(run.number)
-        stacks.keep(path, vitals.look(run.session.members(), now).members, self.plan.python)
+        stacks.keep(path, vitals.look(run.session.members(), time.monotonic()).members, self.plan.python)
         hints = [text for text in self.plan.suspects if run.start.phase in ("distributed", "graphs", "warmup")]
         told = "; ".join([*filter(None, found), *hints[:2], f"stacks in {path}"])
         return lambda: self.feed(Recorded(time.monotonic(), run.number, told))
@@ -357,9 +374,9 @@ class Supervisor:
 
     def read_plan(self) -> None:
         """Take the plan from its file. Raises OSError, ValueError, KeyError, TypeError or RefusalError."""
-        self.plan = plan.loads(self.instance.plan.read_text())
-        self.key = keys.read_key(Path(self.plan.key_file)) if self.plan.key_file else None
-        self.log = ServerLog(self.instance.server_log, self.key)
+        made = plan.loads(self.instance.plan.read_text())
+        key = keys.read_key(Path(made.key_file)) if made.key_file else None
+        self.plan, self.key, self.log = made, key, ServerLog(self.instance.server_log, key)
 
     def picture(self) -> Picture:
         server = self.run_.session.pid if self.run_ else None

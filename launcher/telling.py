@@ -138,7 +138,7 @@ class Teller:
                 self.notifier.tell(f"STATUS=starting: {status}")
 
     def _tell(self, picture: Picture, kind: str, **fields: Any) -> None:
-        event = {"schema": SCHEMA, "time": now_text(), "profile": picture.plan.name, "event": kind, **fields}
+        event = {**self._head(kind), **fields}
         try:
             self.instance.write(self.instance.state, self._record(picture))
             self.instance.tell(event)
@@ -150,7 +150,13 @@ class Teller:
         """Warn, once."""
         if text not in self._complaints:
             self._complaints.add(text)
-            self.show({"event": "warning", "reason": text, "time": now_text()})
+            event = {**self._head("warning"), "reason": text}
+            with contextlib.suppress(OSError):
+                self.instance.tell(event)
+            self.show(event)
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"schema": SCHEMA, "time": now_text(), "profile": self.instance.name, "event": kind}
 
     def _record(self, picture: Picture) -> dict[str, Any]:
         """The state file. Everything that `status` says is here or asked of the kernel."""

@@ -8,9 +8,12 @@ spin show none of these.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -58,23 +61,45 @@ def is_alive(pid: int) -> bool:
 
 def name_of(pid: int) -> str:
     """What a process calls itself: SGLang writes `sglang::scheduler_TP3` over its command line; else its name."""
-    try:
-        title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-        comm = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-    except OSError:
-        return ""
-    return title.strip() if title.startswith(TITLE) else comm
+    fields = _stat(pid)
+    return _name(pid, fields) if fields else ""
 
 
-def clients(port: int) -> int:
-    """How many connections to `port` of this host are open to somebody who may still wait for an answer."""
-    found = 0
+def is_rank(pid: int) -> bool:
+    """Whether SGLang dies with it. What a rank has just forked has its title until it runs something else."""
+    fields = _stat(pid)
+    if fields is None:
+        return False
+    name = _name(pid, fields)
+    return name.startswith(TITLE) and name != name_of(int(fields[2]))
+
+
+def clients(host: str, port: int) -> int:
+    """How many connections to a server that listens there are open to somebody who may still wait for an answer.
+
+    A proxy may have the same port of another address of this host: its clients are not counted.
+    """
+    ours, found = _as_in_proc(host, port), 0
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
                 local, _, state = line.split()[1:4]
-                found += state in _WAITING and int(local.rpartition(":")[2], 16) == port
+                address, _, number = local.rpartition(":")
+                found += state in _WAITING and int(number, 16) == port and (not ours or address in ours)
     return found
+
+
+def _as_in_proc(host: str, port: int) -> set[str]:
+    """The addresses of a host as /proc/net/tcp writes them; none of one that stands for all of them."""
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)}
+        packed = [ipaddress.ip_address(str(address).partition("%")[0]).packed for address in found]
+    except (OSError, ValueError):
+        return set()
+    if not host or any(not any(address) for address in packed):  # 0.0.0.0 and ::
+        return set()
+    words = ([address[i : i + 4][::-1].hex() for i in range(0, len(address), 4)] for address in packed)
+    return {"".join(parts).upper() for parts in words}
 
 
 def look(pids: Iterable[int], at: float) -> Vitals:
@@ -82,17 +107,46 @@ def look(pids: Iterable[int], at: float) -> Vitals:
     return Vitals(at, tuple(member for pid in pids if (member := _member(pid))))
 
 
-def _member(pid: int) -> Member | None:
+def _stat(pid: int) -> list[str] | None:
+    """A process's name, and what `stat` says after it: its state, its parent."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    head, _, tail = text.rpartition(")")
+    return [head.partition("(")[2], *tail.split()]
+
+
+def _name(pid: int, fields: list[str]) -> str:
+    comm, started = fields[0], fields[20]
+    return _title(pid, started, comm) if comm.startswith(TITLE) else comm
+
+
+@lru_cache(maxsize=256)
+def _title(pid: int, started: str, comm: str) -> str:
+    """The whole of a name of which the kernel keeps 15 letters.
+
+    Read once: a command line lies in the process's own memory, and whoever reads it waits as long as a driver
+    holds that.
+    """
+    with contextlib.suppress(OSError):
+        title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace").strip()
+        return title if title.startswith(TITLE) else comm
+    return comm
+
+
+def _member(pid: int) -> Member | None:
+    fields = _stat(pid)
+    try:
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")
     except OSError:
         return None
+    if fields is None:
+        return None
     tracer = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("TracerPid")), 0)
-    cpu = (int(fields[11]) + int(fields[12])) / TICK
+    cpu = (int(fields[12]) + int(fields[13])) / TICK
     read, written = _disk(pid)
-    state, resident = fields[0].decode(), int(fields[21]) * PAGE
-    return Member(pid, name_of(pid), state, cpu, resident, read, tracer, written)
+    return Member(pid, _name(pid, fields), fields[1], cpu, int(fields[22]) * PAGE, read, tracer, written)
 
 
 def _disk(pid: int) -> tuple[int, int]:
@@ -129,8 +183,9 @@ def signs(before: Vitals, after: Vitals, phase: str) -> str | None:
 
 
 def finding(before: Vitals, after: Vitals) -> str:
-    """What processes did that do not move, for whoever must find out why."""
+    """What processes did between two looks, for whoever must find out why they do not move."""
     old = {member.pid: member for member in before.members}
+    pairs = [(old[member.pid], member) for member in after.members if member.pid in old]
     ranks = [member for member in after.members if member.is_rank] or list(after.members)
     spent = max(after.at - before.at, 0.001)
     shares = [(member.cpu - old[member.pid].cpu) / spent for member in ranks if member.pid in old]
@@ -146,8 +201,13 @@ def finding(before: Vitals, after: Vitals) -> str:
         )
     elif shares and not parts:
         parts.append(f"{len(ranks)} ranks wait, none uses the processor")
-    parts.append("no disk read or written, no compiler at work")
-    return "; ".join(parts)
+    read = sum(new.read - was.read for was, new in pairs)
+    written = sum(new.written - was.written for was, new in pairs)
+    disk = f"{read / 2**20:.1f} MiB read, {written / 2**20:.1f} MiB written" if read or written else None
+    compilers = sorted({member.name for member in after.members if member.name in COMPILERS})
+    at_work = f"{', '.join(compilers)} at work" if compilers else "no compiler at work"
+    parts.append(f"{disk or 'no disk read or written'}, {at_work}")
+    return f"{'; '.join(parts)} (seen for {spent:.0f} s)"
 
 
 def excuse(seen: Vitals) -> str | None:

@@ -34,6 +34,7 @@ from launcher.events import (
     Wish,
 )
 from launcher.lifecycle import (
+    ASK_WITHIN,
     Backoff,
     Ended,
     Idle,
@@ -339,6 +340,41 @@ def test_what_once_was_right_may_be_right_again() -> None:
     assert isinstance(play(BEGUN, *right, *again, policy=policy)[0], Backoff)
 
 
+def test_a_smoke_test_without_an_answer_is_a_hang_and_no_wrong_output() -> None:
+    policy = replace(POLICY, smoke=True)
+    silent = Examined(2, 1, ok=False, detail="no answer within 120 s", silent=True)
+    state, done = play(BEGUN, ANSWERED, silent, policy=policy)
+
+    assert done[-1] == Record(1)
+    assert isinstance(state, Stopping)
+    assert (state.then, state.cause) == (Then.RETRY, "hang")
+    assert state.reason == "the smoke test got no answer within 120 s"
+
+
+def test_a_health_check_that_never_ends_is_a_miss() -> None:
+    asking = (BEGUN, ANSWERED, Ticked(6))
+    state, _ = play(*asking, Ticked(6 + ASK_WITHIN))
+    assert isinstance(state, Ready)
+    assert state.reason == "1 of 2 health checks failed: not through after 90 s"
+
+    state, done = play(*asking, Ticked(96), Ticked(97), Ticked(187))
+    assert done[-1] == Record(1), "the process that nobody can look at is not looked at for ever"
+
+
+WHY = [
+    (Lost(3, 1, "sglang::scheduler_TP1"), "process-lost"),
+    (Struck(3, "a GPU fell off the bus"), "gpu-fault"),
+]
+
+
+@pytest.mark.parametrize(("event", "cause"), WHY)
+def test_why_it_was_killed_is_kept_for_the_record(event: Event, cause: str) -> None:
+    state, _ = play(BEGUN, ANSWERED, event)
+
+    assert isinstance(state, Stopping)
+    assert state.cause == cause
+
+
 def test_a_smoke_test_without_an_end_is_a_hang() -> None:
     policy = replace(POLICY, smoke=True, quiet_warmup=50)
 
@@ -473,6 +509,7 @@ DUE: list[tuple[tuple[Event, ...], float]] = [
     ((BEGUN, Ticked(0.5), Hinted(2.9), Probed(3.0, 1, ok=False)), 3.05),
     ((BEGUN, ANSWERED), 6.0),
     ((BEGUN, ANSWERED, Ticked(6), MISS), 8.0),
+    ((BEGUN, ANSWERED, Ticked(6)), 96.0),
     ((BEGUN, ANSWERED, stop(2)), 12.0),
     ((BEGUN, killed(1), killed(2)), 3.0),
     ((BEGUN, Hinted(1), Stirred(2, 1, "distributed")), 92.0),
@@ -489,10 +526,8 @@ def test_everything_has_its_time_and_nothing_happens_before(events: tuple[Event,
     assert step(state, Ticked(due + 0.01), POLICY)[0] != state
 
 
-@pytest.mark.parametrize(
-    "events", [(BEGUN, ANSWERED, Ticked(6)), (BEGUN, ANSWERED, stop(2), Ticked(12)), (BEGUN, stop(1), killed(2))]
-)
-def test_there_is_nothing_to_wake_for_while_an_answer_or_the_end_is_due(events: tuple[Event, ...]) -> None:
+@pytest.mark.parametrize("events", [(BEGUN, ANSWERED, stop(2), Ticked(12)), (BEGUN, stop(1), killed(2))])
+def test_there_is_nothing_to_wake_for_while_the_end_is_due(events: tuple[Event, ...]) -> None:
     assert wakes_at(play(*events)[0], POLICY) is None
 
 

@@ -23,7 +23,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"answer": "Pa\x01ris"}, "control characters"),
     ({"answer": "Парис Paris 巴黎 パリ باريس"}, "a mixture of"),
     ({"answer": "<think>it is Paris</think>Paris"}, "reasoning is in the answer"),
-    ({"answer": "Berlin"}, "wanted 'paris'"),
+    ({"answer": "Berlin, of course"}, "wanted 'paris'"),
+    ({"answer": "The"}, "got 'The', one token"),
     ({"stream": "Lyon"}, "a streamed answer differs"),
 ]
 
@@ -43,12 +44,20 @@ def test_a_server_that_answers_wrongly_is_not_announced_ready(
     assert not [e for e in world.events() if e["state"] == "ready"]
     assert not world.processes()
     assert [e["ok"] for e in world.events("smoke")] == [False]
+    (death,) = world.events("death")
+    assert death["cause"] == "wrong-output"
+    assert told in death["what"]
+    assert seen["last_error"] == seen["reason"].removesuffix("; not tried again")
 
 
 PARSERS = 'reasoning-parser = "glm45"\ntool-call-parser = "glm47"\n'
 PARSED_WRONG: list[tuple[dict[str, Any], str]] = [
     ({"concluded": ""}, "with reasoning, the answer is empty"),
     ({"concluded": "<think>France</think>Paris"}, "reasoning is in the answer"),
+    (
+        {"thought": "", "concluded": "So, France has had many capitals. " * 12 + "Paris"},
+        "not apart from the answer",
+    ),
     ({"thought": "the the the the the the the the the"}, "the same"),
     ({"tool_call": ""}, "a tool call was not parsed"),
     ({"tool_call": "fly"}, "a tool call came out wrong"),
@@ -85,12 +94,17 @@ def test_a_model_that_reasons_beyond_the_ceiling_is_not_wrong(world: World) -> N
     assert world.run("up", "-p", "stub", "-d").returncode == 0
 
 
-def test_a_server_that_never_answers_has_not_passed(world: World) -> None:
-    world.write_profile("[smoke]\nwithin = 0.4")
+def test_a_server_that_never_answers_hangs_and_is_started_again(world: World) -> None:
+    world.write_profile("[smoke]\nwithin = 0.4", deaths=1)
     world.faults(hang_at="chat")
 
     assert world.run("up", "-p", "stub", "-d").returncode == 1
-    assert "no answer within 0.4 s" in world.status()["reason"]
+    seen = world.status()
+    assert "the smoke test got no answer within 0.4 s" in seen["reason"]
+    assert "2 deaths within" in seen["reason"]
+    assert [e["cause"] for e in world.events("death")] == ["hang", "hang"]
+    assert "sglang::TP0" in Path(world.events("death")[0]["stacks"]).read_text()
+    assert not world.processes()
 
 
 def test_a_profile_may_ask_its_own_questions_or_none(world: World) -> None:

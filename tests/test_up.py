@@ -88,7 +88,7 @@ def test_a_dead_server_is_restarted(world: World) -> None:
 
     assert after["pids"]["server"] != before["pids"]["server"]
     assert after["pids"]["launcher"] == before["pids"]["launcher"]
-    assert after["last_error"] == "was killed by SIGKILL"
+    assert after["last_error"] == "the server was killed by SIGKILL"
 
 
 def test_a_dead_rank_is_a_dead_server(world: World) -> None:

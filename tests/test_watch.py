@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def test_a_rank_that_only_spins_does_not_move() -> None:
 
     assert vitals.signs(before, after, "distributed") is None
     assert vitals.finding(before, after) == (
-        "1 of 1 ranks spin at 100 % CPU; no disk read or written, no compiler at work"
+        "1 of 1 ranks spin at 100 % CPU; no disk read or written, no compiler at work (seen for 10 s)"
     )
 
 
@@ -57,6 +58,15 @@ def test_what_reads_grows_or_compiles_moves(change: dict[str, object], sign: str
     before = replace(RANK, name=after.name)
 
     assert vitals.signs(seen(0, before), seen(10, after), "weights") == sign
+
+
+def test_what_was_read_written_or_compiled_meanwhile_is_told() -> None:
+    compiler = Member(11, "ptxas", "S", 0.0, 0, 0, 0)
+    after = replace(IDLE, read=IDLE.read + (3 << 20), written=512 << 10)
+
+    assert vitals.finding(seen(0, IDLE, compiler), seen(4, after, compiler)) == (
+        "1 ranks wait, none uses the processor; 3.0 MiB read, 0.5 MiB written, ptxas at work (seen for 4 s)"
+    )
 
 
 def test_imports_use_the_processor_and_nothing_else() -> None:
@@ -83,15 +93,42 @@ def test_ranks_that_wait_stop_or_sleep_in_the_driver_are_told_apart() -> None:
 def test_open_connections_are_counted_until_the_client_lets_go() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert vitals.clients(port) == 0
+        assert vitals.clients("127.0.0.1", port) == 0
         client = socket.create_connection(("127.0.0.1", port))
         accepted, _ = server.accept()
-        assert vitals.clients(port) == 1
+        assert vitals.clients("127.0.0.1", port) == 1
         client.shutdown(socket.SHUT_WR)  # it said all, and waits for the answer
-        assert until(lambda: vitals.clients(port) == 1, "half closed")
+        assert until(lambda: vitals.clients("127.0.0.1", port) == 1, "half closed")
         client.close()
         accepted.close()
-        until(lambda: vitals.clients(port) == 0, "nobody is left")
+        until(lambda: vitals.clients("127.0.0.1", port) == 0, "nobody is left")
+
+
+def test_a_proxy_on_another_address_is_no_server_of_ours() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as proxy:
+        port = proxy.getsockname()[1]
+        with socket.create_connection(("127.0.0.2", port)):
+            assert vitals.clients("127.0.0.1", port) == 0
+            assert vitals.clients("127.0.0.2", port) == 1
+            assert vitals.clients("0.0.0.0", port) == 1, "who listens on all addresses has all of the port"
+
+
+def test_what_a_rank_forks_is_no_rank() -> None:
+    """Between fork and exec it has the rank's name, and then ends as it should."""
+    code = """
+import ctypes, os, sys, time
+ctypes.CDLL(None).prctl(15, b"sglang::TP0", 0, 0, 0)
+child = os.fork()
+if child:
+    print(child, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as rank:
+        assert rank.stdout
+        child = int(rank.stdout.readline())
+        assert vitals.name_of(child) == vitals.name_of(rank.pid) == "sglang::TP0"
+        assert (vitals.is_rank(rank.pid), vitals.is_rank(child)) == (True, False)
+        os.killpg(rank.pid, signal.SIGKILL)
 
 
 def test_a_debugger_or_a_compiler_excuses_silence() -> None:
@@ -149,6 +186,7 @@ def test_a_replica_that_publishes_nothing_new_while_requests_run_is_stuck() -> N
 
     assert state.stuck(29, 30) is None
     assert state.stuck(31, 30) == "2 requests run on replica 0, and nothing moved for 31 s"
+    assert flow.heard(state, [], 31.0).stuck(71, 30) is None, "no answer is no stillness"
     moved = flow.heard(state, [{**busy, "num_used_tokens": 8}, idle], 40.0)
     assert moved.stuck(69, 30) is None
 
@@ -197,7 +235,8 @@ def test_memory_is_waited_for(watched: GpuWatch, library: Path, tmp_path: Path) 
     assert watched.still_held() is None
     scenario.write(tmp_path / "host", scenario.host(8, mem_used=92 << 30))
     watched.poke()
-    until(lambda: list(watched.hear()) or watched.still_held(), "a sample with memory in use", 20)
+    assert watched.still_held() == "the driver has not said how much GPU memory is in use"
+    until(lambda: list(watched.hear()) or "GPU" in (watched.still_held() or "")[:3], "a younger sample", 20)
     assert watched.still_held() == "GPU 0 still holds 90.0 GiB"
 
 

@@ -17,7 +17,7 @@ from launcher.options import json_option, profile_option
 if TYPE_CHECKING:
     from launcher.unit import Wish
 
-KINDS = ("state", "phase", "progress", "death", "smoke", "gpu")  # of events
+KINDS = ("state", "phase", "progress", "death", "smoke", "gpu", "warning")  # of events
 
 
 @click.command("diagnose")

@@ -2,11 +2,12 @@
 
 Lines of JSON on stdout, until stdin or stdout is closed:
 
-    {"gpus": [{"index", "bdf", "used", "total", "utilization", "power", "temperature", "ecc", "pids"}, ...]}
+    {"gpus": [{"index", "bdf", "used", "total", "utilization", "power", "temperature", "ecc", "pids"}, ...],
+     "poked": N}                            how many bytes had come on stdin before
     {"xid": N, "gpu": index, "bdf": ...}    from NVML's events     {"kernel": line}    of /dev/kmsg, where readable
     {"end": why}                            NVML is not to be had
 
-Bytes and watts; what a board does not tell is null. Anything on stdin asks for the first kind at once.
+Bytes and watts; what a board does not tell is null. Each byte on stdin asks for the first kind at once.
 """
 
 from __future__ import annotations
@@ -117,12 +118,12 @@ def wait(made: Any, addresses: dict[str, int]) -> None:
     say(xid=48 if double else int(event.eventData), gpu=addresses.get(address or ""), bdf=address)
 
 
-def poked() -> bool | None:
-    """Whether somebody asks for a sample; None once there is nobody any more."""
+def pokes() -> int | None:
+    """How often a sample was asked for since; None once there is nobody any more."""
     try:
-        return True if os.read(0, 64) else None
+        return len(os.read(0, 64)) or None
     except BlockingIOError:
-        return False
+        return 0
 
 
 def main() -> None:
@@ -139,11 +140,12 @@ def main() -> None:
     except nvml.NVMLError as error:
         return say(end=str(error))
     addresses = {bdf(handle) or "": index for index, handle in enumerate(handles)}
-    made, log, due = events(handles), kernel_log(), 0.0
-    while (asked := poked()) is not None:
+    made, log, due, poked = events(handles), kernel_log(), 0.0, 0
+    while (asked := pokes()) is not None:
+        poked += asked
         if asked or time.monotonic() >= due:
             due = time.monotonic() + EVERY
-            say(gpus=[sample(index, handle) for index, handle in enumerate(handles)])
+            say(gpus=[sample(index, handle) for index, handle in enumerate(handles)], poked=poked)
         if made is None:
             time.sleep(WAIT / 1000)
         else:
