@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -74,7 +75,7 @@ def _parts(instance: Instance, starts: int, environ: Mapping[str, str]) -> Itera
             yield path.name, _end(path)
     for path in sorted(instance.folder.glob("events.jsonl*")) + sorted(instance.folder.glob("stacks-*.txt")):
         yield path.name, _end(path)
-    yield "diagnosis.json", json.dumps(to_json(diagnose(log.splitlines())), indent=1)
+    yield "diagnosis.json", json.dumps(to_json(diagnose(log.splitlines(), _of_gpus(instance))), indent=1)
     yield "facts.json", _or_why(lambda: json.dumps(factfile.to_json(seen()), indent=1))
     yield "doctor.json", _or_why(lambda: _doctor(_plan(instance), seen()))
     yield "kernel.txt", _or_why(lambda: "\n".join(seen().kernel.log.get()))
@@ -118,11 +119,23 @@ def _env(instance: Instance) -> dict[str, str]:
 
 def _log(instance: Instance, starts: int) -> str:
     """What the server printed in its last starts, over the files that its log became."""
-    older = sorted(instance.folder.glob("server.log.*"), key=lambda path: int(path.suffix[1:]), reverse=True)
+    rotated = [path for path in instance.folder.glob("server.log.*") if path.suffix[1:].isdigit()]
+    older = sorted(rotated, key=lambda path: int(path.suffix[1:]), reverse=True)
     text = "".join(_end(path) for path in (*older, instance.server_log) if path.exists())
     begins = [found.start() for found in re.finditer(f"^{START}", text, re.MULTILINE)]
     text = text[begins[-starts] if len(begins) >= starts else 0 :]
     return text if len(text) <= LARGEST else text[-LARGEST:].partition("\n")[2]
+
+
+def _of_gpus(instance: Instance) -> list[str]:
+    """What the kernel and NVML told since the last start."""
+    told: list[str] = []
+    for line in _end(instance.events).splitlines() if instance.events.exists() else ():
+        with contextlib.suppress(ValueError, AttributeError):
+            event = json.loads(line)
+            told = [] if event.get("state") == "starting" else told
+            told += [str(event["line"])] if event.get("event") == "gpu" else []
+    return told
 
 
 def _end(path: Path) -> str:

@@ -19,11 +19,15 @@ LAST_LINES = 12  # of the rank that died first, when nothing is recognized
 BLOCK = 500  # lines at most of what one speaker says at a death
 FRAMES = 100  # of a traceback that are remembered
 GAP = 8  # lines at most from one frame to the next, or to the message: code, and marks below it
+WORKED = (
+    50  # batches after a complaint that show that nothing died of it: one is forty tokens, and each replica tells
+)
 SHAPES = 2048  # of lines that are remembered as telling or not
 # SGLang: "[2026-01-29 00:56:20 TP6]". vLLM: "(Worker_TP1 pid=1360047) ERROR 03-05 09:56:09 [x.py:880]".
 # torch: "[rank3]:". Who speaks is empty for SGLang's own process.
 _SPEAKER = re.compile(
-    r"^\[[\d: .,-]+((?: ?[DTPE]P\d+)*)\]|^\((?P<vllm>\w[^()]*?) pid=\d+[^()]*\)|^\[(?P<torch>rank\d+)\]:"
+    r"^\[[\d: .,-]+((?: ?(?:ATTN_CP|MOE_DP|[DTPE]P)\d+)*)\]"
+    r"|^\((?P<vllm>\w[^()]*?) pid=\d+[^()]*\)|^\[(?P<torch>rank\d+)\]:"
 )
 _FRAME = re.compile(r'^(?P<before>.*?)  File "[^"]+", line \d+')
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
@@ -48,6 +52,7 @@ class Hit:
     weight: str
     words: Mapping[str, str]
     is_kernels: bool
+    worked: int = 0  # batches that had been told of by then
     is_old: bool = False  # of the start before
     lines: dict[str, str] = field(default_factory=dict)  # by what is in them besides rank and time
 
@@ -67,7 +72,7 @@ class DeathLog:
     """What a log told of its last start so far."""
 
     def __init__(self) -> None:
-        self.at = 0
+        self.at, self.worked = 0, 0
         self.hits: dict[str, Hit] = {}
         self.death: Block | None = None  # the first one
         self.last: deque[str] = deque(maxlen=LAST_LINES)
@@ -81,6 +86,7 @@ class DeathLog:
         """One more line. Nearly all are numbers of a server that works: those are only passed through."""
         line = line[:LONGEST]
         self.at += 1
+        self.worked += "Decode batch" in line
         if (self.death and self.death.is_open) or _tells(line.translate(_SHAPE)):
             self._look(printable(line))
         if line and not line.isspace():
@@ -153,21 +159,29 @@ class DeathLog:
             if len(shown) == 1:
                 return
         hit = self.hits.get(signature.id)
-        if hit is None or hit.is_old:
+        if hit is None or hit.is_old or self._was_survived(hit):
             weight = "consequence" if signature.follows and self._died_before() else signature.weight
             words = {name: text or "?" for name, text in match.groupdict().items()}
-            hit = Hit(signature, self.at, weight, words, _KERNEL.search(line) is not None)
+            hit = Hit(signature, self.at, weight, words, _KERNEL.search(line) is not None, self.worked)
             self.hits.pop(signature.id, None)  # in the order of their lines
             self.hits[signature.id] = hit
         if len(hit.lines) < EVIDENCE:
             for text in shown:
                 hit.lines.setdefault(re.sub(r"^\[[^\]]*\]:? ?", "", text), text.strip())
 
+    def settled(self) -> list[Hit]:
+        """Every hit at the end: what the server worked on after is a note."""
+        hits = self.hits.values()
+        return [replace(hit, weight="note") if self._was_survived(hit) else hit for hit in hits]
+
+    def _was_survived(self, hit: Hit) -> bool:
+        return not hit.is_kernels and self.worked - hit.worked >= WORKED
+
     def _died_before(self) -> bool:
         """Whether something that is no mere consequence came before: another's exception, or a known complaint."""
         if self.death and self.death.is_exception and not self.death.is_open:
             return True
-        return any(hit.weight in WEIGHTS and not hit.signature.follows for hit in self.hits.values())
+        return any(hit.weight in WEIGHTS and not hit.signature.follows for hit in self.settled())
 
 
 def _weaker(weight: str) -> str:

@@ -61,11 +61,11 @@ def diagnose(lines: Iterable[str], kernel: Iterable[str] = ()) -> Diagnosis:
         log.take(line)
     for line in kernel:
         apart.take(line)
-    hits = [*apart.hits.values(), *log.hits.values()]
+    hits = [*apart.settled(), *log.settled()]
     deadly = [hit for hit in hits if hit.weight in WEIGHTS]
     if not deadly:
         return _unknown(log, hits)
-    best = min(deadly, key=lambda hit: WEIGHTS.index(hit.weight))
+    best = min(deadly, key=_rank)
     signature = best.signature
     return Diagnosis(
         signature.id,
@@ -78,6 +78,11 @@ def diagnose(lines: Iterable[str], kernel: Iterable[str] = ()) -> Diagnosis:
         signature.source,
         also=tuple(dict.fromkeys(hit.signature.id for hit in hits if hit.signature is not signature)),
     )
+
+
+def _rank(hit: Hit) -> tuple[int, bool]:
+    """The smaller, the weightier: a GPU that wants a reboot may have said something milder first."""
+    return WEIGHTS.index(hit.weight), hit.weight == "hardware" and hit.signature.then != "reboot"
 
 
 def _filled(text: str, words: Mapping[str, str]) -> str:

@@ -115,6 +115,12 @@ def address_in(line: str) -> str | None:
     return f"{found[1]}.0" if found else None
 
 
+def pid_in(line: str) -> int | None:
+    """The process that a kernel line about memory or a crash is about."""
+    found = re.search(r"(?:Killed process|reaped process|,pid=) ?(\d+)|\[(\d+)\]: segfault", line)
+    return int(found[1] or found[2]) if found else None
+
+
 def fatal(line: str) -> str | None:
     """What no restart mends, in words; None for a line that is no such thing."""
     found = diagnose([line])

@@ -38,8 +38,8 @@ _PRINTED = printed("api[_-]?key", "a")
 # Names of variables that hold secrets: they belong into no profile, plan or report. Some only sound like it.
 INNOCENT = "".join(f"(?<!{name}_KEY)" for name in ("GRAPH", "PUBLIC", "CACHE", "ROUTING", "SORT"))
 SECRET_VARIABLE = re.compile(
-    r"(?:(?:^|_)(?:TOKEN|SECRET|KEY|PASS|PAT|AUTH|AUTH_CONFIG)|_PWD|PASSWORD|PASSWD|PASSPHRASE|APIKEY)$"
-    rf"{INNOCENT}(?<!PER_TOKEN)(?<!FORWARD_PASS)",
+    r"(?:(?:^|_)(?:TOKEN|SECRET|KEY|PASS|PAT|AUTH|AUTH_CONFIG|CREDENTIALS?)|_PWD|PASSWORD|PASSWD|PASSPHRASE|APIKEY)$"
+    rf"{INNOCENT}(?<!PER_TOKEN)(?<!FORWARD_PASS)(?<!APPLICATION_CREDENTIALS)",
     re.IGNORECASE,
 )
 

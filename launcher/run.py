@@ -38,6 +38,7 @@ class Run:
     paused: bool = False
     leaving: bool = False
     lost: list[str] = field(default_factory=list)
+    met: set[int] = field(default_factory=set)  # every process that was ever seen of it
     _seen: vitals.Vitals | None = None
     _still: vitals.Vitals | None = None  # the look since which nothing moved
     _look_at: float = 0.0
@@ -76,7 +77,9 @@ class Run:
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY
-        before, self._seen = self._seen, vitals.look(self.session.members(), now)
+        members = self.session.members()
+        self.met |= {*members}
+        before, self._seen = self._seen, vitals.look(members, now)
         if before is None or vitals.signs(before, self._seen, self.start.phase):
             self._still = self._seen
             yield Stirred(now, self.number, self.start.phase)
@@ -92,7 +95,9 @@ class Run:
 
     def watch(self, loop: Loop, feed: Callable[[Event], None]) -> None:
         """Have the kernel tell at once when a process dies that the server cannot live without."""
-        for pid in self.session.members():
+        members = self.session.members()
+        self.met |= {*members}
+        for pid in members:
             if pid not in self._watched and vitals.is_rank(pid):
                 with contextlib.suppress(OSError):
                     self._watched[pid] = pidfd = os.pidfd_open(pid)

@@ -35,8 +35,8 @@ _TOKEN = (
 )
 _NAMED = printed(
     rf"{_TOKEN}|secret|passw(?:or)?d|passphrase|(?:api|secret|access)[_-]?key|access_?key_?id"
-    rf"|(?-i:_(?:KEY|PASS|PAT|AUTH|PWD){INNOCENT}(?==|\\*['\"]:))",
-    "tspa_",
+    rf"|(?<!Load)(?<!APPLICATION_)credentials?|(?-i:\bpwd)|(?-i:_(?:KEY|PASS|PAT|AUTH|PWD){INNOCENT}(?==|\\*['\"]:))",
+    "tspac_",
 )
 _HEADER = printed(  # their values go on to the end of the line
     r"authorization|cookie|x-(?:api|auth)-(?:key|token)|(?<![\w-])api-key", "acx", r"""[^'"\r\n\\]+"""
@@ -45,10 +45,13 @@ _HEADER = printed(  # their values go on to the end of the line
 _TOKENS = re.compile(  # what issuers make recognisable
     r"(?<![A-Za-z0-9])(?:hf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{12,}|(?:github|dckr)_pat_\w{12,}"
     r"|glpat-[\w-]{12,}|xox[a-z]-[\w-]{10,}|[prs]k_(?:live|test)_\w{10,}|[ps]k-(?=[\w-]{0,40}\d)[\w-]{16,}"
-    r"|nvapi-[\w-]{10,}|A(?:KI|SI)A[0-9A-Z]{12,}|AIza[\w-]{20,}|(?<![_-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
+    r"|nvapi-[\w-]{10,}|gsk_\w{16,}|npm_\w{16,}|pypi-[\w-]{16,}|ya29\.[\w-]{16,}|A(?:KI|SI)A[0-9A-Z]{12,}|AIza[\w-]{20,}|(?<![_-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
 )
 _BEARER = re.compile(r"(?P<before>[Bb](?:earer|EARER) +)(?!token|auth|\[)[\w.~+/=-]{4,}")
-_IN_URL = re.compile(r"""(?P<before>://)[^\s/?#'"<>\\]*(?=@)""")
+_IN_URL = re.compile(  # a password that nobody escaped may hold any of /?#
+    r"""(?P<before>://)(?:[^\s/?#'"<>\\]*|[^\s/?#'"<>\\:]+:(?!\d+/)[^\s'"<>\\@]{1,80})(?=@)"""
+)
+_HOOK = re.compile(r"(?P<before>hooks\.slack\.com/)[\w/-]+")
 _SIGNED = re.compile(
     r"(?P<before>[?&;](?i:(?:x-(?:amz|goog)-)?(?:signature|sig|credential|security-token|token|key|key-pair-id|policy)=))"
     r"""[^\s&;'"\\]+"""
@@ -59,7 +62,7 @@ _PEM = re.compile(
     rf"(?s)-----BEGIN {_PRIVATE}(?:.{{0,12000}}?(?:-----END {_PRIVATE}|(?=-----BEGIN )|\Z)|.{{12000}})"
 )
 _PEM_END = re.compile(rf"(?s)\A.{{0,12000}}?-----END {_PRIVATE}")
-_SECRETS = (_PEM, _PEM_END, _HEADER, _NAMED, _TOKENS, _BEARER, _IN_URL, _SIGNED)
+_SECRETS = (_PEM, _PEM_END, _HEADER, _NAMED, _TOKENS, _BEARER, _IN_URL, _HOOK, _SIGNED)
 
 _HEX = "[0-9A-Fa-f]"
 _UUID = (

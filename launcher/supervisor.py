@@ -208,8 +208,10 @@ class Supervisor:
         line = gpuwatch.line_of(told)
         self.teller.gpu(self.picture(), told, line)
         members = set(self.run_.session.members()) if self.run_ else set()
-        bdf = told.get("bdf") or gpuwatch.address_in(line)
+        bdf, pid = told.get("bdf") or gpuwatch.address_in(line), gpuwatch.pid_in(line)
         if bdf and not self.gpus.is_ours(bdf, members, self.plan.gpus):
+            return
+        if not bdf and pid and not (self.run_ and pid in self.run_.met):  # the kernel killed somebody else
             return
         if self.run_:
             self.run_.kernel.append(line)

@@ -226,6 +226,10 @@ Nov  4 03:10:11 gpu-node-17 kernel: x|gpu-node-17
 Hostname     : gpu-node-17|gpu-node-17
 dist_init_addr='gpu-node-17:20000'|gpu-node-17
 connect to tcp://gpu-node-17:29500|gpu-node-17
+REDIS_CREDENTIALS=PLANTED "credential": "PLANTED" pwd=PLANTED
+https://hooks.slack.com/services/T000/B000/PLANTED
+gsk_PLANTED0123456789 npm_PLANTED0123456789 pypi-PLANTED0123456789 ya29.PLANTED0123456789|PLANTED
+http://bob:p#ss/PLANTED@proxy:3128/
 /home/bob/models|bob
 /Users/bob/models|bob
 /data/alice/models of alice|alice
@@ -302,6 +306,8 @@ std::vector<c10::IValue> c10d::Store at::native
 glm5-serve@8xpro6000.service
 frozen-value 0x7fff public-value 1 true
 root vmlinuz kvm nvme
+GOOGLE_APPLICATION_CREDENTIALS=/etc/gcp.json
+PWD=/srv/glm5 oci://registry:5000/lmsysorg/sglang@sha256:0123
 """
 
 

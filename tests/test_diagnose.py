@@ -115,6 +115,7 @@ TIMEOUT = (
 )
 READY = "[2026-11-24 05:05:00] The server is fired up and ready to roll!"
 START = "[2026-11-24 05:00:00] server_args=ServerArgs(model_path='x')"
+UNREADABLE = "PermissionError: [Errno 13] Permission denied: '/models/x'"
 BAD_OPTION = "launch_server.py: error: unrecognized arguments: --foo"
 XID_13 = "[Wed Jun 24 15:44:20 2026] NVRM: Xid (PCI:0000:70:00): 13, Graphics Exception: ESR 0x5167b0=0x80f0017"
 XID_79 = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
@@ -169,7 +170,7 @@ def test_a_crash_dump_that_fills_the_disk_is_not_the_cause() -> None:
 def test_frames_of_a_traceback_do_not_decide(before: str, file: str, code: str, said: str, cause: str) -> None:
     told = [f'  File "/opt/{file}", line 307, in register_graph_buffers', f"    {code}", said]
 
-    assert diagnose([before + line for line in told]).cause == cause
+    assert diagnose([before + line for line in told]).cause.removeprefix("vllm-") == cause
 
 
 def test_an_old_frame_does_not_explain_a_new_death() -> None:
@@ -186,6 +187,61 @@ def test_what_a_server_survived_did_not_kill_it() -> None:
 
     assert diagnose([START, missing]).cause == "library-missing"
     assert diagnose([START, missing, READY, EXCEPTION, NO_ROOM]).cause == "gpu-out-of-memory"
+
+
+def test_what_it_worked_on_after_did_not_kill_it() -> None:
+    """Hours after ready a disk is full for a moment; then the server dies of something else."""
+    work = ["[2026-11-24 05:06:00 TP0] Decode batch, #running-req: 1"] * 60
+    for complaint in ("OSError: [Errno 28] No space left on device", "Too many open files", UNREADABLE):
+        assert diagnose([START, READY, complaint, *work, EXCEPTION, NO_ROOM]).knob == "lower --mem-fraction-static"
+        assert diagnose([START, READY, complaint, *work, complaint]).cause == diagnose([complaint]).cause
+        assert diagnose([START, READY, complaint, crashed(9)]).cause == diagnose([complaint]).cause
+
+
+def xid(number: int, text: str = "pid=1234, name=python3") -> str:
+    return f"NVRM: Xid (PCI:0000:01:00): {number}, {text}"
+
+
+@pytest.mark.parametrize(
+    ("xids", "cause"),
+    [
+        ((48, 63, 94), "gpu-memory-contained"),
+        ((48,), "gpu-memory-contained"),
+        ((48, 63, 95), "gpu-memory-uncorrectable"),
+        ((63, 64), "gpu-memory-uncorrectable"),
+        ((94, 79), "gpu-fell-off-bus"),
+        ((63,), UNKNOWN),
+    ],
+)
+def test_a_memory_error_that_was_contained_wants_no_reboot(xids: tuple[int, ...], cause: str) -> None:
+    assert diagnose([xid(number) for number in xids]).cause == cause
+
+
+def test_what_nvml_tells_by_number_alone() -> None:
+    assert diagnose([xid(74, "as NVML tells it of GPU 0")]).cause == "nvlink-error"
+    for number in (145, 149, 154):
+        assert diagnose([xid(number, "as NVML tells it of GPU 0")]).cause == UNKNOWN
+    assert diagnose([xid(149, "NETIR_LINK_EVT Nonfatal XC0 i0 Link 00")]).cause == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Triton Error [CUDA]: out of memory",
+        "CUDA driver error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_memory_runs_out_in_many_words(said: str) -> None:
+    assert diagnose([START, EXCEPTION, f"RuntimeError: {said}"]).cause == "gpu-out-of-memory"
+    assert diagnose([START, f"Exception: Capture cuda graph failed: {said}"]).cause == "graph-out-of-memory"
+
+
+def test_ranks_of_every_kind_are_told_apart() -> None:
+    head, tail = "[2026-11-24 05:00:00 DP0 PP1 ATTN_CP2 MOE_DP3", "Scheduler hit an exception: Traceback"
+    first, second = f"{head} TP0 EP0] {tail}", f"{head} TP1 EP1] Scheduler watchdog timeout (watchdog_timeout=300)"
+
+    assert diagnose([START, first, "KeyError: 7", second]).cause == UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ from conftest import World, until
 from rig.nvml import scenario
 
 from launcher import flow, vitals
-from launcher.gpuwatch import GpuWatch, address_in, fatal, line_of
+from launcher.diagnose import diagnose
+from launcher.gpuwatch import GpuWatch, address_in, fatal, line_of, pid_in
 from launcher.journal import is_connected
 from launcher.notify import Notifier
+from launcher.probes.gpu_watch import read_kernel
 from launcher.vitals import Member, Vitals
 
 RANK = Member(10, "sglang::scheduler_TP0", "R", 100.0, 1 << 30, 0, 0)
@@ -272,6 +274,42 @@ def test_kernel_lines_are_judged_by_the_same_table() -> None:
     assert address_in(line) == "0000:61:00.0"
     assert fatal(line)
     assert fatal("NVRM: Xid (PCI:0000:61:00): 43, pid=1, name=python3, Ch 00000008") is None
+
+
+def test_what_the_kernel_killed_is_known_by_its_pid() -> None:
+    memcg = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,task=postgres,pid=4711,uid=70"
+
+    assert pid_in(memcg) == 4711
+    assert pid_in("Out of memory: Killed process 4711 (python3) total-vm:1kB") == 4711
+    assert pid_in("oom_reaper: reaped process 4711 (python3), now anon-rss:0kB") == 4711
+    assert pid_in("python3[4711]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2") == 4711
+    assert pid_in("nvidia-nvswitch1: SXid (PCI:0000:aa:00.0): 24007, Severity 1 Engine instance 12") is None
+
+
+def test_the_kernels_log_is_read_for_what_is_about_gpus_and_memory(capfd: pytest.CaptureFixture[str]) -> None:
+    """Records as /dev/kmsg gives them, one a read: priority, number, time, flags; the line; its fields."""
+    fell_off = "NVRM: Xid (PCI:0000:61:00): 79, GPU has fallen off the bus."
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        for text in ("usb 1-1: new device", fell_off):
+            theirs.send(f"3,1234,5678901,-;{text}\n SUBSYSTEM=pci\n".encode())
+        ours.setblocking(False)
+        read_kernel(ours.fileno())
+
+    assert json.loads(capfd.readouterr().out) == {"kernel": fell_off}
+
+
+def test_an_ecc_error_is_told_as_an_xid(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = scenario.host(8) | {"event.0": "500 5 ecc2 1"}
+    for name, value in scenario.environ(library, scenario.write(tmp_path / "host", host)).items():
+        monkeypatch.setenv(name, value)
+    watch, told = GpuWatch(), list[dict[str, object]]()
+    until(lambda: told.extend(watch.hear()) or told, "the error", 20)
+    watch.close()
+
+    assert (told[0]["xid"], told[0]["gpu"]) == (48, 5)
+    assert diagnose([line_of(told[0])]).cause == "gpu-memory-contained"
+    assert fatal(line_of(told[0])) is None, "95 will say so, if it was not contained"
 
 
 def test_a_gpu_that_falls_off_the_bus_stops_the_server_for_good(world: World, library: Path) -> None:
