@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from launcher import reaper
 _REAPER = os.memfd_create("glm5-reaper", os.MFD_CLOEXEC)
 os.write(_REAPER, Path(reaper.__file__).read_bytes())
 
+ROOM = 1 << 20  # bytes that the server may print before anybody reads; as much as any user may ask for
 HERE_WITHIN = 10.0  # seconds for what a killed reaper left to go: a driver may hold it for ever
 
 
@@ -44,6 +46,8 @@ class Session:
             undo.callback(self.control.close)
             undo.enter_context(theirs)
             self.output, output = os.pipe()
+            with contextlib.suppress(OSError):  # without room a server waits while we wait for a disk
+                fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, ROOM)
             undo.callback(os.close, self.output)
             undo.callback(os.close, output)
             self.control.setblocking(False)

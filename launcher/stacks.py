@@ -16,6 +16,7 @@ from pathlib import Path
 
 from launcher.vitals import Member
 
+YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # 0: whoever is of the same user may be traced
 WITHIN = 20.0  # seconds for one process
 AT_ONCE = 4
 
@@ -53,7 +54,11 @@ def _dump(pid: int, py_spy: str | None) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"no stack: {error}"
-    return done.stdout.strip() or f"no stack: {done.stderr.strip()}"
+    if done.stdout.strip():
+        return done.stdout.strip()
+    yama = _read(str(YAMA)) or "0"
+    hint = f"; kernel.yama.ptrace_scope is {yama}: only root, or CAP_SYS_PTRACE, may" if yama != "0" else ""
+    return f"no stack: {done.stderr.strip()}{hint}"
 
 
 def _py_spy(engine: str) -> str | None:

@@ -242,6 +242,19 @@ def test_limits_are_asked_for(host: Host) -> None:
     assert (shown["Type"], shown["NotifyAccess"]) == ("notify", "main")
 
 
+def test_the_server_may_not_do_what_the_launcher_may(host: Host) -> None:
+    host.prepare()
+    host.start()
+    pids = host.status()["pids"]
+    assert isinstance(pids, dict)
+    ambient = "grep CapAmb /proc/{}/status"
+
+    traces = f"{1 << 19:016x}"  # CAP_SYS_PTRACE
+    assert host.run("sh", "-c", ambient.format(pids["launcher"])).stdout.split()[1] == traces
+    for pid in (pids["server"], *pids["others"]):
+        assert host.run("sh", "-c", ambient.format(pid)).stdout.split()[1] == f"{0:016x}"
+
+
 def test_systemd_finds_nothing_to_complain_about(host: Host) -> None:
     host.prepare()
     for name in (UNIT, "glm5-serve-metrics.service"):
@@ -476,6 +489,8 @@ def test_every_exception_of_the_hardening_says_why() -> None:
         "MemoryDenyWriteExecute=yes",
         "RemoveIPC=yes",
         "ProcSubset=pid",
+        "PrivateUsers=yes",
+        "IPAddressDeny=",
         "pidfd_getfd",
     ):
         assert re.search(rf"^# .*{word}", text, re.MULTILINE), word

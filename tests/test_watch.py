@@ -17,7 +17,7 @@ import pytest
 from conftest import World, until
 from rig.nvml import scenario
 
-from launcher import flow, vitals
+from launcher import flow, stacks, vitals
 from launcher.diagnose import diagnose
 from launcher.gpuwatch import GpuWatch, address_in, fatal, line_of, pid_in
 from launcher.journal import is_connected
@@ -137,6 +137,17 @@ def test_a_debugger_or_a_compiler_excuses_silence() -> None:
     assert "under a debugger" in (vitals.excuse(seen(0, replace(RANK, traced_by=1))) or "")
     assert vitals.excuse(seen(0, RANK, replace(RANK, pid=11, name="nvcc"))) == "it compiles (nvcc)"
     assert vitals.excuse(seen(0, RANK)) is None
+
+
+def test_why_there_is_no_stack_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stacks, "YAMA", tmp_path / "ptrace_scope")
+    (tmp_path / "ptrace_scope").write_text("1\n")
+    stacks.keep(tmp_path / "stacks", [replace(RANK, pid=2**22 - 1)], sys.executable)
+
+    text = (tmp_path / "stacks").read_text()
+    assert text.startswith("== sglang::scheduler_TP0 pid 4194303 state R")
+    assert "no stack: " in text
+    assert text.endswith("; kernel.yama.ptrace_scope is 1: only root, or CAP_SYS_PTRACE, may\n")
 
 
 def test_real_processes_are_seen_as_they_are() -> None:
