@@ -6,6 +6,7 @@ Faults come from the JSON file in $STUB_FAULTS, read again at each step so that 
     hang_at: "load" | "health"            stop answering there
     die_at_load: n                        the first n starts kill themselves while loading (counted in a file)
     deaf: true                            ignore SIGTERM
+    graphs: true                          have a phase of CUDA graphs
     load_seconds, generate_seconds        how long loading, or one answer, takes
     drain: seconds                        on SIGTERM, leave only after this long
     escape: true                          one rank in a session of its own, one double-forked, one stopped
@@ -224,6 +225,8 @@ if __name__ == "__main__":
         os.kill(os.getpid(), signal.SIGKILL)
     log("Load weight end. avail mem=12.10 GB", 0)
     log("KV Cache is allocated. #tokens: 180191, KV size: 5.90 GB", 0)
+    if fault("graphs"):
+        log("Capture cuda graph begin. This can take up to several minutes. avail mem=5.80 GB", 0)
     server = http.server.ThreadingHTTPServer((arguments.host, arguments.port), Handler)
     log(f"INFO:     Uvicorn running on http://{arguments.host}:{arguments.port} (Press CTRL+C to quit)")
     threading.Thread(target=server.serve_forever, daemon=True).start()
