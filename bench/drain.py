@@ -107,7 +107,8 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 6
     longest = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
     print(f"{count} clients, requests of 1 to {longest:g} s")
-    print(f"{'':48}{'answered':>9}{'lost':>6}{'refused':>9}{'closed s':>10}")
+    print(f"{'':48}{'answered':>9}{'lost':>6}{'refused':>9}{'closed s':>10}{'of ours':>10}")
+    ours = 0.0
     for kind in (Ours, Systemd, SystemdTold, Supervisord, SupervisordTold):
         with tempfile.TemporaryDirectory() as folder, kind(Path(folder)).running() as keeper:
             words = [sys.executable, str(Path(__file__)), "load", str(keeper.port), str(count), str(longest)]
@@ -119,7 +120,9 @@ def main() -> None:
                 keeper.wait()
                 time.sleep(LOAD_AFTER)
                 told = json.loads(asking.communicate()[0])
+        ours = ours or told["closed"]
         row = f"{told['whole']:9}{told['lost']:6}{told['refused']:9}{told['closed']:10.1f}"
+        row += f"{told['closed'] / ours:9.2f}x"
         print(f"{kind.name:48}{row}", flush=True)
 
 

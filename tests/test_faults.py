@@ -143,6 +143,7 @@ def test_it_hangs_while_it_starts(anyhow: Served, phase: str) -> None:
 @pytest.mark.parametrize("do", ["exit:3", "hang"])
 def test_it_ends_or_hangs_while_graphs_are_captured(anyhow: Served, do: str) -> None:
     """A phase that the real server has on GPUs alone."""
+    anyhow.ensure_ready()
     anyhow.faults(graphs=True)
     run = anyhow.break_a_start("Capture cuda graph begin", "server", do)
     if do == "hang":
@@ -151,7 +152,7 @@ def test_it_ends_or_hangs_while_graphs_are_captured(anyhow: Served, do: str) -> 
         note(anyhow, "hangs at graphs", _quoted(hung), None, "stacks kept, killed, started again")
     else:
         story = anyhow.until_told(
-            lambda told: run in [e["run"] for e in told if e["event"] == "death"], "its death"
+            lambda told: ("death", run) in [(e["event"], e.get("run")) for e in told], "it died"
         )
         after = _since_the_strike(anyhow, story.events[-1])
         assert story.events[-1]["how"] == "exited with status 3"
