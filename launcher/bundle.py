@@ -15,6 +15,7 @@ from pathlib import Path
 
 from launcher import __version__, factfile, plan, report
 from launcher.checks import judge
+from launcher.deathlog import RUN
 from launcher.diagnose import diagnose, to_json
 from launcher.errors import Exit, RefusalError
 from launcher.facts import Driver, Host
@@ -24,7 +25,6 @@ from launcher.look import drivers, look
 from launcher.scrubber import Scrubber
 
 LARGEST = 32 << 20  # bytes of one file: the end of it, where the trouble is
-START = "=== glm5-serve: run "
 READ_ME = """What `glm5-serve bundle` collected. Keys, names of hosts and users, addresses and serial numbers were
 replaced, as far as they can be told; look through it before you send it. The same number is the same thing in all
 files: [host 1] is the host that this comes from.
@@ -122,7 +122,7 @@ def _log(instance: Instance, starts: int) -> str:
     rotated = [path for path in instance.folder.glob("server.log.*") if path.suffix[1:].isdigit()]
     older = sorted(rotated, key=lambda path: int(path.suffix[1:]), reverse=True)
     text = "".join(_end(path) for path in (*older, instance.server_log) if path.exists())
-    begins = [found.start() for found in re.finditer(f"^{START}", text, re.MULTILINE)]
+    begins = [found.start() for found in re.finditer(f"^{RUN}", text, re.MULTILINE)]
     text = text[begins[-starts] if len(begins) >= starts else 0 :]
     return text if len(text) <= LARGEST else text[-LARGEST:].partition("\n")[2]
 

@@ -152,8 +152,10 @@ class LiveScreen:
 
     def __init__(self) -> None:
         from rich.console import Console
+        from rich.spinner import Spinner
 
         self.console = Console(stderr=True, highlight=False)
+        self.spinner = Spinner("dots", style="cyan")
         self.live: Live | None = None
         self.done: list[tuple[str, float]] = []
         self.phase = "process"
@@ -205,7 +207,6 @@ class LiveScreen:
         from rich.console import Group
         from rich.padding import Padding
         from rich.progress_bar import ProgressBar
-        from rich.spinner import Spinner
         from rich.table import Table
         from rich.text import Text
 
@@ -218,8 +219,6 @@ class LiveScreen:
         if self.bar:
             bar = ProgressBar(total=self.bar["total"], completed=self.bar["done"], width=30)
             left = Text(f"{self.bar['done']}/{self.bar['total']}, {self.bar['left']} left")
-        if not hasattr(self, "spinner"):
-            self.spinner = Spinner("dots", style="cyan")
         name = Text(f"{PHASES.get(self.phase, self.phase):<18}", style="bold")
         rows.add_row(Padding(self.spinner, (0, 0, 0, 2)), name, Text(f"{now:6.1f} s"), bar, left)
         return Group(rows)

@@ -34,7 +34,8 @@ _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
 _EXCEPTION = re.compile(r"hit an exception|encountered a fatal error|EngineCore failed to start")
 _GONE = re.compile(r"crashed with exit code|died during init|failed to start")
 _START = re.compile(r"server_args=ServerArgs\(|server_args=\{|Initializing a V1 LLM engine")
-_OUR_START = re.compile(r"^=== glm5-serve: run ")
+RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
+_OUR_START = re.compile(f"^{RUN}")
 # The last line of a start: SGLang's, and uvicorn's where it is vLLM's (SGLang prints that one earlier).
 _READY = re.compile(r"The server is fired up and ready|^(?:\(\w+ pid=\d+\) )?INFO: +Application startup complete")
 # The kernel is known by its words: files come with every kind of prefix, or with none.

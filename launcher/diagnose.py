@@ -15,6 +15,13 @@ from launcher.signatures import WEIGHTS
 
 UNKNOWN = "unknown"
 NOTHING = "nothing here tells of a death"
+# Why a supervisor kills a server whose log knows of no cause (lifecycle.Stopping.cause), and what to do then.
+KILLED_FOR = {
+    "hang": "look at the stacks that were kept; `glm5-serve doctor --deep` proves the way between the GPUs",
+    "process-lost": "`journalctl -k` for the kernel's OOM killer or a segfault; PYTHONFAULTHANDLER=1 tells more",
+    "wrong-output": "check KV dtype and attention backend (`glm5-serve lint`), then `glm5-serve model DIR --hash`",
+    "gpu-fault": "do what the kernel's line asks for (`glm5-serve events --kind gpu`) before the next start",
+}
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,8 @@ class Diagnosis:
         return self.cause != UNKNOWN
 
     def or_else(self, cause: str, what: str) -> Diagnosis:
-        """Itself, if it knows; else with a cause that somebody else does, the last lines kept."""
-        return self if self.is_known or not cause else replace(self, cause=cause, what=what)
+        """Itself, if it knows; else with a cause of KILLED_FOR, the last lines kept."""
+        return self if self.is_known or not cause else replace(self, cause=cause, what=what, fix=KILLED_FOR[cause])
 
     @property
     def in_short(self) -> str:

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from launcher.deathlog import RUN
 from launcher.keys import scrub
 
 LONGEST_LINE = 1 << 20  # bytes; about what is kept of a longer one
 LARGEST_FILE = 64 << 20  # bytes; then server.log becomes server.log.1, and so on
 KEPT_FILES = 4  # older ones; the oldest is dropped
-TAIL = 1500  # lines that stay in memory, for a diagnosis when the disk is full
+TAIL = 4000  # lines that stay in memory for a diagnosis: eight ranks that die at once say half of that
 TAIL_LINE = 1000  # characters of each
 _END = re.compile(rb"[\r\n]+")
 
@@ -38,7 +39,7 @@ class ServerLog:
     def begin(self, run: int) -> None:
         """A line that says where a run begins; the tail forgets the one before."""
         self.tail.clear()
-        self._write(f"=== glm5-serve: run {run}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
+        self._write(f"{RUN}{run}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
 
     def feed(self, piece: bytes) -> Iterator[str]:
         """The lines that `piece` completes. tqdm ends its lines with a carriage return: those count too."""

@@ -22,7 +22,9 @@ from launcher.plan import to_json
 from launcher.planning import planned
 from launcher.preflight import require
 from launcher.resolve import Ask
+from launcher.serverlog import rotate
 
+LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher
 
 
@@ -67,6 +69,8 @@ def _watch(instance: Instance, lock: int, show: Callable[[dict[str, Any]], None]
     Whoever interrupts the watching stops the launcher, and sees how it goes.
     """
     seen = instance.told()
+    if instance.launcher_log.exists() and instance.launcher_log.stat().st_size > LARGEST_LOG:
+        rotate(instance.launcher_log, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
     with instance.launcher_log.open("ab") as log:
         launcher = subprocess.Popen(

@@ -59,6 +59,18 @@ def test_signatures_keep_to_the_vocabulary() -> None:
         assert signature.source
 
 
+@pytest.mark.parametrize(
+    ("then", "causes"),
+    [
+        ("never", ["bad-option", "model-missing", "no-memory-for-kv", "no-kernel-for-gpu", "model-unsupported"]),
+        ("again", ["gpu-out-of-memory", "nccl-timeout", "port-taken", "rank-killed", "gpu-memory-contained"]),
+        ("reboot", ["gpu-fell-off-bus", "gpu-memory-uncorrectable", "nvlink-error", "gpu-firmware-halted"]),
+    ],
+)
+def test_what_is_worth_another_start(then: str, causes: list[str]) -> None:
+    assert {cause: signatures()[cause].then for cause in causes} == dict.fromkeys(causes, then)
+
+
 def test_opposite_ooms_want_opposite_moves() -> None:
     assert diagnose(lines("no-memory-for-kv")).knob == "raise --mem-fraction-static"
     assert diagnose(lines("graph-out-of-memory")).knob == "lower --mem-fraction-static"

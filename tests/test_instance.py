@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from launcher import remote
 from launcher.errors import Exit, RefusalError
 from launcher.instance import Instance, boot_id, known, start_ticks, state_home
+from launcher.serverlog import rotate
 
 
 @pytest.fixture
@@ -200,6 +202,19 @@ def test_the_state_home_is_where_it_is_said() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root writes into another user's folder")
+def test_a_log_is_followed_into_its_next_file(instance: Instance) -> None:
+    lock = instance.claim()
+    instance.server_log.write_text("old\nlast\n")
+    lines = remote.log_lines(instance, 1, follow=True)
+    assert next(lines) == "last"
+    rotate(instance.server_log, 1)
+    instance.server_log.write_text("first of the next\n")
+    assert next(lines) == "first of the next"
+    os.close(lock)
+
+    assert list(lines) == []
+
+
 def test_what_root_writes_stays_its_owners(instance: Instance) -> None:
     os.chown(instance.folder, 65534, 65534)
     instance.write(instance.plan, {})

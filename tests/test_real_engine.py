@@ -83,7 +83,9 @@ def test_it_comes_up_survives_a_rank_and_goes_without_a_trace(demo: Demo) -> Non
     scheduler.kill()
     until(lambda: demo.status()["restarts"] == 1, "it died and was launched again", LONG)
     after = until(lambda: (s := demo.status())["state"] == "ready" and s, "it is ready again", LONG)
-    assert after["last_error"].startswith(("rank-killed: ", "was killed by SIGKILL"))
+    assert after["last_error"].startswith(
+        ("rank-killed: ", "sglang::scheduler died", "the server was killed by SIGKILL")
+    )
     assert answer(demo.chat()) == "Two plus two is four."
 
     psutil.Process(after["pids"]["launcher"]).kill()
@@ -92,7 +94,8 @@ def test_it_comes_up_survives_a_rank_and_goes_without_a_trace(demo: Demo) -> Non
     assert demo.run("down").returncode == 0
 
 
-def test_a_request_in_flight_is_answered_before_it_goes(demo: Demo) -> None:
+@pytest.mark.parametrize("command", ["down", "restart"])
+def test_a_request_in_flight_is_answered_before_it_goes(demo: Demo, command: str) -> None:
     key_file = demo.world.folder / "key"
     key_file.write_text("sekret-0123456789")
     key_file.chmod(0o600)
@@ -106,7 +109,8 @@ def test_a_request_in_flight_is_answered_before_it_goes(demo: Demo) -> None:
         request = pool.submit(requests.post, url, json=body, headers=headers, timeout=150)
         time.sleep(0.5)
         assert not request.done(), "the request is long enough to be in flight"
-        down = demo.run("down")
+        down = demo.run(command)
+        demo.run("down")
 
     assert down.returncode == 0
     assert request.result().json()["meta_info"]["completion_tokens"] == 900

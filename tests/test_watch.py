@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -340,6 +341,25 @@ def test_a_gpu_that_falls_off_the_bus_stops_the_server_for_good(world: World, li
     assert "reboot the host" in said
     assert world.events("gpu")[0]["xid"] == 79
     assert not world.processes()
+
+
+def test_a_hang_tells_what_doctor_suspects_and_what_the_gpus_do(world: World, library: Path) -> None:
+    world.write_profile(quiet_warmup=1.5, deaths=0)
+    world.faults(tokens=0)
+    plan = json.loads(world.run("render", "-p", "stub", "--json").stdout)
+    suspects = ["iommu-translation: IOMMU group type is DMA"]
+    world.instance.mkdir(parents=True)
+    (world.instance / "plan.json").write_text(json.dumps(plan | {"gpus": 8, "suspects": suspects}))
+    environ = scenario.environ(library, scenario.write(world.folder / "host", scenario.host(8)))
+    words = [sys.executable, "-P", "-m", "launcher.supervise", str(world.instance), "plain"]
+    done = subprocess.run(words, env=world.environ | environ, stderr=subprocess.DEVNULL, timeout=60, check=False)
+
+    assert done.returncode == 1
+    reason = world.status()["reason"]
+    assert "warmup has not moved for 1.5 s" in reason
+    assert re.search(r"GPUs \d+ to \d+ % busy at 39 to 39 W each", reason)
+    assert suspects[0] in reason
+    assert [event["cause"] for event in world.events("death")] == ["hang"]
 
 
 # -- systemd ------------------------------------------------------------------------------------------------
