@@ -37,8 +37,9 @@ class ServerLog:
         self.tail: deque[str] = deque(maxlen=TAIL)
 
     def begin(self, run: int) -> None:
-        """A line that says where a run begins; the tail forgets the one before."""
+        """A line that says where a run begins; the tail forgets the one before. A removed file is made anew."""
         self.tail.clear()
+        self._close()
         self._write(f"{RUN}{run}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
 
     def feed(self, piece: bytes) -> Iterator[str]:
@@ -81,13 +82,16 @@ class ServerLog:
             self._size += os.write(self._file, line)
 
     def __del__(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
+        self._close()
 
-    def _open(self) -> None:
+    def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    def _open(self) -> None:
+        if self._file is not None:
+            self._close()
             rotate(self.path, KEPT_FILES)
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._size = os.fstat(self._file).st_size

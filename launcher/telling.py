@@ -12,6 +12,7 @@ from typing import Any
 
 from launcher import __version__, health
 from launcher.diagnose import Diagnosis
+from launcher.errors import RefusalError
 from launcher.instance import SCHEMA, Instance, boot_id, now_text, start_ticks
 from launcher.lifecycle import Ended, Ready, State, Stopping, Then
 from launcher.notify import Notifier
@@ -140,10 +141,15 @@ class Teller:
     def _tell(self, picture: Picture, kind: str, **fields: Any) -> None:
         event = {**self._head(kind), **fields}
         try:
+            if not self.instance.lock.exists():
+                self.complain(f"{self.instance.folder} was removed: it is made anew")
+                self.instance.claim()  # and kept: the lock that is held lies in no folder any more
             self.instance.write(self.instance.state, self._record(picture))
             self.instance.tell(event)
         except OSError as error:
             self.complain(f"cannot write {self.instance.folder}: {error.strerror}")
+        except RefusalError as refusal:
+            self.complain(str(refusal))
         self.show(event)
 
     def complain(self, text: str) -> None:

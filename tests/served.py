@@ -229,7 +229,7 @@ port = {self.port}
             assert self.peek()["schema"] == 1
             assert seen["state"] in ("starting", "ready", "stopping", "backoff", "failed", "stopped", "dead")
         else:
-            assert seen["reason"] == "never started here", "its folder was removed"
+            assert seen["reason"] == "never started here", "the small disk that it lay on is gone"
         if seen["state"] == "ready":
             assert self.ask() >= 1
         until(lambda: not self.orphans(), f"no orphans: {self.orphans()}", 20)
