@@ -128,13 +128,13 @@ def _log(instance: Instance, starts: int) -> str:
 
 
 def _of_gpus(instance: Instance) -> list[str]:
-    """What the kernel and NVML told since the last start."""
+    """What the kernel and NVML told of this server's GPUs and processes since the last start."""
     told: list[str] = []
     for line in _end(instance.events).splitlines() if instance.events.exists() else ():
         with contextlib.suppress(ValueError, AttributeError):
             event = json.loads(line)
             told = [] if event.get("state") == "starting" else told
-            told += [str(event["line"])] if event.get("event") == "gpu" else []
+            told += [str(event["line"])] if event.get("event") == "gpu" and event.get("ours") else []
     return told
 
 

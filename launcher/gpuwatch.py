@@ -9,10 +9,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from launcher.diagnose import diagnose
 
+PIDS = Path("/proc/self/ns/pid")
+HOSTS_PIDS = "pid:[4026531836]"  # the first namespace (linux/proc_ns.h)
 ROOM = 1 << 30  # bytes a GPU may hold more than before, and its memory still counts as given back
 
 
@@ -116,9 +119,12 @@ def address_in(line: str) -> str | None:
 
 
 def pid_in(line: str) -> int | None:
-    """The process that a kernel line about memory or a crash is about."""
-    found = re.search(r"(?:Killed process|reaped process|,pid=) ?(\d+)|\[(\d+)\]: segfault", line)
-    return int(found[1] or found[2]) if found else None
+    """The process that the kernel killed for memory; None where the line tells of none, or of none that we know.
+
+    In a container the kernel's pids are the host's.
+    """
+    found = re.search(r"(?:Killed process|reaped process|,pid=) ?(\d+)", line)
+    return int(found[1]) if found and str(PIDS.readlink()) == HOSTS_PIDS else None
 
 
 def fatal(line: str) -> str | None:

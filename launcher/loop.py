@@ -22,6 +22,9 @@ def nothing() -> None:
     """What is done where nothing is left to do."""
 
 
+DETACHED = (signal.SIGHUP, signal.SIGINT)  # ignored from the start by nohup and a shell's background jobs
+
+
 class Loop:
     """Waits for descriptors, signals and answers, and calls what was asked for, one at a time."""
 
@@ -49,8 +52,9 @@ class Loop:
 
         signal.set_wakeup_fd(self._doorbell(sent).fileno(), warn_on_full_buffer=False)
         for number in numbers:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
-                signal.signal(number, lambda *_: None)
+            if number in DETACHED and signal.getsignal(number) is signal.SIG_IGN:
+                continue
+            signal.signal(number, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
     def _doorbell(self, work: Callable[[bytes], object]) -> socket.socket:

@@ -24,8 +24,9 @@ import sys
 import time
 from collections.abc import Collection
 
-PR_SET_NAME, PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT = 15, 36, 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
+PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
+CAPABILITY_VERSION = 0x20080522  # of capset(2)'s structs: effective, permitted, inheritable; 32 bits, twice
+CAP_SYS_PTRACE = 1 << 19
 DEADLY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -127,6 +128,19 @@ def watch(control: int, signals: int, server: int) -> None:
     say(control, f"exit {dead.get(server, -signal.SIGKILL)}")
 
 
+def lay_down_capability(libc: ctypes.CDLL) -> None:
+    """What our unit hands on to the launcher (CAP_SYS_PTRACE, inheritable) no server may have.
+
+    Where no new privileges may be got, as in the unit, not even root gets it back.
+    """
+    header, sets = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
+    libc.capget(header, sets)
+    if sets[2] & CAP_SYS_PTRACE:
+        for index in range(3):
+            sets[index] &= ~CAP_SYS_PTRACE
+        libc.capset(header, sets)
+
+
 def hear(end: int) -> bytes:
     """What came, or nothing when the other end is gone; with words unread there, the kernel calls it a reset."""
     try:
@@ -150,9 +164,7 @@ def main() -> None:
     become_subreaper()
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_NAME, b"glm5-reaper", 0, 0, 0)
-    libc.prctl(
-        PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0
-    )  # what a unit lets the launcher do, no server may
+    lay_down_capability(libc)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signals, bell = os.pipe()
     os.set_blocking(bell, False)

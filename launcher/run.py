@@ -37,6 +37,7 @@ class Run:
     flow: flow.Flow = field(default_factory=flow.Flow)
     paused: bool = False
     leaving: bool = False
+    killed: bool = False  # by us: who dies from then on tells nothing
     lost: list[str] = field(default_factory=list)
     met: set[int] = field(default_factory=set)  # every process that was ever seen of it
     _seen: vitals.Vitals | None = None
@@ -107,6 +108,8 @@ class Run:
         if pid not in self._watched:  # its death and the end of the run came at once
             return
         self._let_go(pid, loop)
+        if self.killed:
+            return
         server = self.session.pid
         who = name if server and vitals.is_alive(server) else "the server"  # its ranks die with it
         self.lost.append(who)
@@ -129,6 +132,11 @@ class Run:
         return self.flow.stuck(now, silent_after)
 
     # How it ended.
+
+    def kill(self) -> None:
+        """SIGKILL to every process of it."""
+        self.killed = True
+        self.session.kill()
 
     def forget(self, loop: Loop) -> None:
         """Watch nobody any more."""

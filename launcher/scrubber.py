@@ -33,9 +33,11 @@ _TOKEN = (
     + "".join(rf"(?<!\b{word}.token)(?<!_{word}.token)" for word in _OF_MODELS.split())
     + r"""(?!\\*['"]?[ \t]*[=:,]?[ \t]*\\*['"]?(?:[\d.]+(?![\w-])|[<(\[{]))(?!: [a-z]+\b(?![\w-]))"""
 )
+_NO_PATH = r"""(?!\\*['"]?[ \t]*[=:][ \t]*\\*['"]?/)"""  # a file that holds them is no secret
 _NAMED = printed(
     rf"{_TOKEN}|secret|passw(?:or)?d|passphrase|(?:api|secret|access)[_-]?key|access_?key_?id"
-    rf"|(?<!Load)(?<!APPLICATION_)credentials?|(?-i:\bpwd)|(?-i:_(?:KEY|PASS|PAT|AUTH|PWD){INNOCENT}(?==|\\*['\"]:))",
+    rf"|(?:(?<!Load)(?<!APPLICATION_)credentials?|(?-i:\bpwd)){_NO_PATH}"
+    rf"|(?-i:_(?:KEY|PASS|PAT|AUTH|PWD){INNOCENT}(?==|\\*['\"]:))",
     "tspac_",
 )
 _HEADER = printed(  # their values go on to the end of the line
@@ -45,11 +47,12 @@ _HEADER = printed(  # their values go on to the end of the line
 _TOKENS = re.compile(  # what issuers make recognisable
     r"(?<![A-Za-z0-9])(?:hf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{12,}|(?:github|dckr)_pat_\w{12,}"
     r"|glpat-[\w-]{12,}|xox[a-z]-[\w-]{10,}|[prs]k_(?:live|test)_\w{10,}|[ps]k-(?=[\w-]{0,40}\d)[\w-]{16,}"
-    r"|nvapi-[\w-]{10,}|gsk_\w{16,}|npm_\w{16,}|pypi-[\w-]{16,}|ya29\.[\w-]{16,}|A(?:KI|SI)A[0-9A-Z]{12,}|AIza[\w-]{20,}|(?<![_-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
+    r"|nvapi-[\w-]{10,}|gsk_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{30,}|pypi-AgE[\w-]{16,}|ya29\.[\w-]{16,}"
+    r"|A(?:KI|SI)A[0-9A-Z]{12,}|AIza[\w-]{20,}|(?<![_-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
 )
 _BEARER = re.compile(r"(?P<before>[Bb](?:earer|EARER) +)(?!token|auth|\[)[\w.~+/=-]{4,}")
 _IN_URL = re.compile(  # a password that nobody escaped may hold any of /?#
-    r"""(?P<before>://)(?:[^\s/?#'"<>\\]*|[^\s/?#'"<>\\:]+:(?!\d+/)[^\s'"<>\\@]{1,80})(?=@)"""
+    r"""(?P<before>://)(?:[^\s/?#'"<>\\]*|[^\s/?#'"<>\\:]+:(?!\w+/)[^\s'"<>\\@]{1,80})(?=@)"""
 )
 _HOOK = re.compile(r"(?P<before>hooks\.slack\.com/)[\w/-]+")
 _SIGNED = re.compile(

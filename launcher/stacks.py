@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from launcher import capability
 from launcher.vitals import Member
 
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # 0: whoever is of the same user may be traced
@@ -21,13 +22,13 @@ WITHIN = 20.0  # seconds for one process
 AT_ONCE = 4
 
 
-def keep(path: Path, members: Iterable[Member], engine: str) -> None:
-    """Write the stacks of `members` to `path`; `engine` is the interpreter beside which py-spy may be, too.
+def keep(path: Path, members: Iterable[Member]) -> None:
+    """Write the stacks of `members` to `path`.
 
     Never raises: a stack that cannot be had is told by its reason.
     """
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        texts = list(pool.map(lambda member: _of(member, _py_spy(engine)), members))
+        texts = list(pool.map(lambda member: _of(member, _py_spy()), members))
     with contextlib.suppress(OSError):
         path.write_text("\n".join(texts))
         path.chmod(0o600)
@@ -44,14 +45,15 @@ def _dump(pid: int, py_spy: str | None) -> str:
     if py_spy is None:
         return "no stack: py-spy is not installed"
     try:
-        done = subprocess.run(
-            [py_spy, "dump", "--nonblocking", "--pid", str(pid)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=WITHIN,
-            check=False,
-        )
+        with capability.lent():
+            done = subprocess.run(
+                [py_spy, "dump", "--nonblocking", "--pid", str(pid)],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=WITHIN,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"no stack: {error}"
     if done.stdout.strip():
@@ -61,9 +63,9 @@ def _dump(pid: int, py_spy: str | None) -> str:
     return f"no stack: {done.stderr.strip()}{hint}"
 
 
-def _py_spy(engine: str) -> str | None:
-    beside = [str(Path(python).parent) for python in (sys.executable, engine)]
-    return next((found for place in (*beside, None) if (found := shutil.which("py-spy", path=place))), None)
+def _py_spy() -> str | None:
+    """Not the engine's: it is lent a capability, and that place may be anybody's."""
+    return shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
 
 
 def _read(path: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 # be a fifth of this process's memory.
 sys.modules["ssl"] = None  # type: ignore[assignment]
 
-from launcher import console  # noqa: E402
+from launcher import capability, console  # noqa: E402
 from launcher.errors import Exit, RefusalError  # noqa: E402
 from launcher.instance import Instance  # noqa: E402
 from launcher.supervisor import Supervisor  # noqa: E402
@@ -21,6 +21,7 @@ from launcher.supervisor import Supervisor  # noqa: E402
 
 def main() -> int:
     """Serve to the end; the exit status."""
+    capability.lay_down()
     folder = Path(sys.argv[1])
     screen = console.Unhurried(console.screen(sys.argv[2]))
     try:

@@ -206,12 +206,14 @@ class Supervisor:
             self.teller.complain(f"the GPUs cannot be watched: {told['end']}")
             return
         line = gpuwatch.line_of(told)
-        self.teller.gpu(self.picture(), told, line)
         members = set(self.run_.session.members()) if self.run_ else set()
         bdf, pid = told.get("bdf") or gpuwatch.address_in(line), gpuwatch.pid_in(line)
-        if bdf and not self.gpus.is_ours(bdf, members, self.plan.gpus):
-            return
-        if not bdf and pid and not (self.run_ and pid in self.run_.met):  # the kernel killed somebody else
+        if bdf:
+            ours = self.gpus.is_ours(bdf, members, self.plan.gpus)
+        else:  # the kernel kills others, too
+            ours = pid is None or (self.run_ is not None and pid in self.run_.met)
+        self.teller.gpu(self.picture(), told, line, ours=ours)
+        if not ours:
             return
         if self.run_:
             self.run_.kernel.append(line)
@@ -268,8 +270,8 @@ class Supervisor:
             case Terminate(), Run(session=session) as run:
                 session.terminate()
                 self.loop.aside(partial(self.drain, run))
-            case Kill(), Run(session=session):
-                session.kill()
+            case Kill(), Run() as run:
+                run.kill()
 
     def launch(self, number: int, fresh: bool) -> None:
         now = time.monotonic()
@@ -359,7 +361,7 @@ class Supervisor:
         """Stacks first: what the processes did is told by what they are found doing."""
         found = [run.finding(), self.gpus.in_words() if self.gpus else None]
         path = self.instance.stacks(run.number)
-        stacks.keep(path, vitals.look(run.session.members(), time.monotonic()).members, self.plan.python)
+        stacks.keep(path, vitals.look(run.session.members(), time.monotonic()).members)
         hints = [text for text in self.plan.suspects if run.start.phase in ("distributed", "graphs", "warmup")]
         told = "; ".join([*filter(None, found), *hints[:2], f"stacks in {path}"])
         return lambda: self.feed(Recorded(time.monotonic(), run.number, told))

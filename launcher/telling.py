@@ -101,9 +101,10 @@ class Teller:
         self._smoke = {"ok": result.ok, "detail": detail, "seconds": seconds, "time": now_text()}
         self._tell(picture, "smoke", run=run, ok=result.ok, detail=detail, seconds=seconds)
 
-    def gpu(self, picture: Picture, told: dict[str, Any], line: str) -> None:
-        """Tell a GPU's fault, or what the kernel said."""
-        self._tell(picture, "gpu", gpu=told.get("gpu"), bdf=told.get("bdf"), xid=told.get("xid"), line=line)
+    def gpu(self, picture: Picture, told: dict[str, Any], line: str, *, ours: bool) -> None:
+        """Tell a GPU's fault, or what the kernel said; `ours`: it is about what is served here."""
+        more = {name: told.get(name) for name in ("gpu", "bdf", "xid")}
+        self._tell(picture, "gpu", **more, line=line, ours=ours)
 
     def reading(self, seconds: float, ok: bool) -> None:
         """Keep how long the server took to answer, and what its GPUs do."""

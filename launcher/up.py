@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from launcher import console
+from launcher import capability, console
 from launcher.errors import Exit
 from launcher.events import WISHES
 from launcher.instance import Instance
@@ -36,6 +36,7 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
     """
     from launcher.doctor import require_fit, suspects
 
+    capability.lay_down()
     plan, instance = planned(ask, environ)
     lock = instance.claim()
     plan = replace(plan, allowed=(*plan.allowed, *allow))  # kept with it, for a restart
@@ -60,6 +61,7 @@ def _become_supervisor(instance: Instance, lock: int, screen: str) -> NoReturn:
     # They stay pending while the new program is young, and are delivered when it can answer them.
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
     command = supervisor_command(instance, screen)
+    capability.take_up()
     os.execv(command[0], command)
 
 

@@ -89,17 +89,21 @@ def clients(host: str, port: int) -> int:
     return found
 
 
-def _as_in_proc(host: str, port: int) -> set[str]:
-    """The addresses of a host as /proc/net/tcp writes them; none of one that stands for all of them."""
+@lru_cache(maxsize=16)
+def _as_in_proc(host: str, port: int) -> frozenset[str]:
+    """The addresses of a host as /proc/net/tcp writes them; none of one that stands for all of them.
+
+    A name is looked up once: where it listens does not change, and who waits for a resolver does nothing else.
+    """
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)}
         packed = [ipaddress.ip_address(str(address).partition("%")[0]).packed for address in found]
     except (OSError, ValueError):
-        return set()
+        return frozenset()
     if not host or any(not any(address) for address in packed):  # 0.0.0.0 and ::
-        return set()
+        return frozenset()
     words = ([address[i : i + 4][::-1].hex() for i in range(0, len(address), 4)] for address in packed)
-    return {"".join(parts).upper() for parts in words}
+    return frozenset("".join(parts).upper() for parts in words)
 
 
 def look(pids: Iterable[int], at: float) -> Vitals:

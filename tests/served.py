@@ -239,12 +239,14 @@ port = {self.port}
 
         The launcher is a subreaper: who got away from an earlier run is its child now.
         """
-        pids = self.status()["pids"]
-        family = {pids.get("launcher"), *(started.pid for started in self.started)}
+        launcher = self.status()["pids"].get("launcher")
+        family = {launcher, *(started.pid for started in self.started)}
         with contextlib.suppress(psutil.NoSuchProcess):
-            if pids.get("server"):
-                run = psutil.Process(pids["server"]).parent()
-                family |= {process.pid for process in (run, *run.children(recursive=True))} if run else set()
+            runs = (
+                [p for p in psutil.Process(launcher).children() if p.name() == "glm5-reaper"] if launcher else []
+            )
+            for run in sorted(runs, key=psutil.Process.create_time)[-1:]:
+                family |= {run.pid, *(process.pid for process in run.children(recursive=True))}
         return [process for process in self.processes() if process.pid not in family]
 
 

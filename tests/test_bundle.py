@@ -228,7 +228,8 @@ dist_init_addr='gpu-node-17:20000'|gpu-node-17
 connect to tcp://gpu-node-17:29500|gpu-node-17
 REDIS_CREDENTIALS=PLANTED "credential": "PLANTED" pwd=PLANTED
 https://hooks.slack.com/services/T000/B000/PLANTED
-gsk_PLANTED0123456789 npm_PLANTED0123456789 pypi-PLANTED0123456789 ya29.PLANTED0123456789|PLANTED
+gsk_PLANTED012345678901234567890123 npm_PLANTED012345678901234567890123 pypi-AgEPLANTED0123456789
+ya29.PLANTED0123456789
 http://bob:p#ss/PLANTED@proxy:3128/
 /home/bob/models|bob
 /Users/bob/models|bob
@@ -307,6 +308,8 @@ glm5-serve@8xpro6000.service
 frozen-value 0x7fff public-value 1 true
 root vmlinuz kvm nvme
 GOOGLE_APPLICATION_CREDENTIALS=/etc/gcp.json
+npm_config_registry_url=x pypi-simple-index-mirror pwd: /srv/models credentials: /root/.aws/credentials
+git+https://host:main/x@v1
 PWD=/srv/glm5 oci://registry:5000/lmsysorg/sglang@sha256:0123
 """
 

@@ -18,7 +18,7 @@ import pytest
 from conftest import World, until
 from rig.nvml import scenario
 
-from launcher import flow, stacks, vitals
+from launcher import flow, gpuwatch, stacks, vitals
 from launcher.diagnose import diagnose
 from launcher.gpuwatch import GpuWatch, address_in, fatal, line_of, pid_in
 from launcher.journal import is_connected
@@ -143,7 +143,7 @@ def test_a_debugger_or_a_compiler_excuses_silence() -> None:
 def test_why_there_is_no_stack_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacks, "YAMA", tmp_path / "ptrace_scope")
     (tmp_path / "ptrace_scope").write_text("1\n")
-    stacks.keep(tmp_path / "stacks", [replace(RANK, pid=2**22 - 1)], sys.executable)
+    stacks.keep(tmp_path / "stacks", [replace(RANK, pid=2**22 - 1)])
 
     text = (tmp_path / "stacks").read_text()
     assert text.startswith("== sglang::scheduler_TP0 pid 4194303 state R")
@@ -288,14 +288,18 @@ def test_kernel_lines_are_judged_by_the_same_table() -> None:
     assert fatal("NVRM: Xid (PCI:0000:61:00): 43, pid=1, name=python3, Ch 00000008") is None
 
 
-def test_what_the_kernel_killed_is_known_by_its_pid() -> None:
+def test_what_the_kernel_killed_is_known_by_its_pid(monkeypatch: pytest.MonkeyPatch) -> None:
     memcg = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,task=postgres,pid=4711,uid=70"
 
+    monkeypatch.setattr(gpuwatch, "HOSTS_PIDS", str(gpuwatch.PIDS.readlink()))
     assert pid_in(memcg) == 4711
     assert pid_in("Out of memory: Killed process 4711 (python3) total-vm:1kB") == 4711
     assert pid_in("oom_reaper: reaped process 4711 (python3), now anon-rss:0kB") == 4711
-    assert pid_in("python3[4711]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2") == 4711
+    thread = "python3[4711]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2"
+    assert pid_in(thread) is None, "that is a thread, of whomever"
     assert pid_in("nvidia-nvswitch1: SXid (PCI:0000:aa:00.0): 24007, Severity 1 Engine instance 12") is None
+    monkeypatch.setattr(gpuwatch, "HOSTS_PIDS", "pid:[1]")
+    assert pid_in(memcg) is None, "in a container it is a pid of the host"
 
 
 def test_the_kernels_log_is_read_for_what_is_about_gpus_and_memory(capfd: pytest.CaptureFixture[str]) -> None:
