@@ -15,6 +15,7 @@ from launcher.signatures import WEIGHTS
 
 UNKNOWN = "unknown"
 NOTHING = "nothing here tells of a death"
+LEFT = "no known cause; the last words of"
 # Why a supervisor kills a server whose log knows of no cause (lifecycle.Stopping.cause), and what to do then.
 KILLED_FOR = {
     "hang": "look at the stacks that were kept; `glm5-serve doctor --deep` proves the way between the GPUs",
@@ -47,8 +48,13 @@ class Diagnosis:
         return self.cause != UNKNOWN
 
     def or_else(self, cause: str, what: str) -> Diagnosis:
-        """Itself, if it knows; else with a cause of KILLED_FOR, the last lines kept."""
-        return self if self.is_known or not cause else replace(self, cause=cause, what=what, fix=KILLED_FOR[cause])
+        """Itself, if it knows; else with a cause of KILLED_FOR, the last lines kept.
+
+        That a process was lost says less than the words that it left.
+        """
+        if self.is_known or not cause or (cause == "process-lost" and self.what.startswith(LEFT)):
+            return self
+        return replace(self, cause=cause, what=what, fix=KILLED_FOR[cause])
 
     @property
     def in_short(self) -> str:
@@ -104,7 +110,7 @@ def _unknown(log: DeathLog, notes: Iterable[Hit]) -> Diagnosis:
     fix = "report it with `glm5-serve bundle`: the lines above are the last of what died first"
     words = log.death.lines if log.death else log.last
     if log.death:
-        what = f"no known cause; the last words of {log.death.speaker or 'what died first'}"
+        what = f"{LEFT} {log.death.speaker or 'what died first'}"
     elif "consequence" in seen.values():
         what = "no known cause: who died first left no word here; the last words of all"
     else:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import gpuwatch, health, keys, lifecycle, plan, reaper, smoke, stacks, startlog, vitals
+from launcher.diagnose import KILLED_FOR
 from launcher.errors import Exit
 from launcher.events import (
     WISHES,
@@ -167,14 +168,15 @@ class Supervisor:
             self.gpus.poke()
         error, why = run.judge(time.monotonic())
         self.dead = lambda: run.gone(died, error, why, time.monotonic())
-        if not isinstance(self.state, lifecycle.Stopping):
-            self.last_error = why.in_short if why.is_known else error or died.how
-        elif self.state.then in (lifecycle.Then.END, lifecycle.Then.RESTART):  # asked for, so no death
-            return
-        else:
-            by_itself = run.lost[:1] == ["the server"]
-            why = why.or_else(self.state.cause, f"the server {died.how}" if by_itself else self.state.reason)
-            self.last_error = why.what if why.cause == self.state.cause else why.in_short
+        cause, what = "process-lost" if (died.status or 0) < 0 else "", f"the server {died.how}"
+        if isinstance(self.state, lifecycle.Stopping):
+            if self.state.then in (lifecycle.Then.END, lifecycle.Then.RESTART):  # asked for, so no death
+                return
+            cause, what = self.state.cause, what if run.lost == ["the server"] else self.state.reason
+        why = why.or_else(cause, what)
+        self.last_error = (
+            why.what if why.cause in KILLED_FOR else why.in_short if why.is_known else error or died.how
+        )
         self.teller.death(self.picture(), run.number, died.how, why, run.lost)
 
     def watch_gpus(self) -> None:

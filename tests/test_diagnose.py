@@ -341,6 +341,21 @@ def test_an_unknown_death_shows_the_last_words_of_the_rank_that_died_first() -> 
     assert found.also == ("child-failed",)
 
 
+def test_what_it_was_killed_for_stands_where_its_log_knows_of_nothing() -> None:
+    silent, words, known = (
+        diagnose([START, "x"]),
+        diagnose([START, EXCEPTION, "KeyError: 7"]),
+        diagnose([BAD_OPTION]),
+    )
+
+    assert silent.or_else("hang", "kv has not moved").in_short.startswith("hang: kv has not moved")
+    assert words.or_else("hang", "kv has not moved").evidence == words.evidence
+    assert silent.or_else("process-lost", "sglang::scheduler_TP1 died").cause == "process-lost"
+    assert words.or_else("process-lost", "sglang::scheduler_TP1 died") is words, "what it said tells more"
+    assert known.or_else("hang", "kv has not moved") is known
+    assert silent.or_else("", "x") is silent
+
+
 def test_nothing_is_unknown() -> None:
     found = diagnose([])
 

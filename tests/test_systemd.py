@@ -181,7 +181,7 @@ def test_the_journal_has_fields(host: Host) -> None:
     assert ready["MESSAGE"].startswith("ready ")
     assert (ready["PRIORITY"], ready["_SYSTEMD_UNIT"]) == ("6", UNIT)
     death = next(entry for entry in told if entry["GLM5_EVENT"] == "death")
-    assert (death["GLM5_CAUSE"], death["PRIORITY"]) == ("unknown", "4")
+    assert (death["GLM5_CAUSE"], death["PRIORITY"]) == ("process-lost", "4")
 
 
 def test_it_starts_after_the_gpus_are_initialized(host: Host) -> None:
