@@ -20,6 +20,7 @@ from launcher import reaper
 _REAPER = os.memfd_create("glm5-reaper", os.MFD_CLOEXEC)
 os.write(_REAPER, Path(reaper.__file__).read_bytes())
 
+PIECE = 1 << 16  # bytes that are read at a time
 ROOM = 1 << 20  # bytes that the server may print before anybody reads; as much as any user may ask for
 HERE_WITHIN = 10.0  # seconds for what a killed reaper left to go: a driver may hold it for ever
 
@@ -97,11 +98,11 @@ class Session:
             self._hear(line.decode())
         return bool(words)
 
-    def pieces(self, most: int = sys.maxsize) -> Iterator[bytes]:
-        """What the server printed and nobody read yet, up to `most` pieces of a pipe's size."""
-        for _ in range(most):
+    def pieces(self) -> Iterator[bytes]:
+        """What the server printed and nobody read yet, at most a full pipe of it."""
+        for _ in range(ROOM // PIECE + 1):
             try:
-                piece = os.read(self.output, 1 << 16)
+                piece = os.read(self.output, PIECE)
             except BlockingIOError:
                 return
             if not piece:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from launcher.serverlog import ServerLog
 
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
 SAMPLED = 1.0  # seconds that its processes are looked at for, when nobody did before
-AT_ONCE = 16  # pieces of its output that are read before anything else gets its turn: 1 MiB
 LOOKED_AT = 1000  # characters of a line; whatever is understood stands before
 STIR_EVERY = 1.0  # seconds between two words to the machine that it works
 
@@ -49,8 +47,11 @@ class Run:
     # What it prints.
 
     def read(self, now: float, *, whole: bool = False) -> Iterator[Event]:
-        """Take in some of what it printed since; `whole`: all that there is, and a last line without an end."""
-        for piece in self.session.pieces(most=sys.maxsize if whole else AT_ONCE):
+        """Take in what it printed since, as much as its pipe holds; `whole`: and a last line without an end.
+
+        Not more: others get their turn, and who else has the pipe open may fill it for ever.
+        """
+        for piece in self.session.pieces():
             for line in self.log.feed(piece):
                 yield from self._read_line(line, now)
         for line in self.log.flush() if whole else ():

@@ -38,10 +38,10 @@ seen: dict[tuple[str, str], str] = {}  # (fault, engine) -> what the table says
 
 @pytest.fixture(scope="module", autouse=True)
 def table() -> Iterator[None]:
-    """Written when all cells have run, if it is asked for."""
+    """Written when the cells have run, if it is asked for: `write` anew, `update` those that ran."""
     yield
-    if os.environ.get("GLM5_SERVE_FAULTS") == "write":
-        PAGE.write_text(page(seen))
+    if (how := os.environ.get("GLM5_SERVE_FAULTS")) in ("write", "update"):
+        PAGE.write_text(page({**(told(PAGE.read_text()) if how == "update" else {}), **seen}))
 
 
 @pytest.fixture(scope="module")
@@ -759,6 +759,18 @@ it cannot be made there, or the number of ranks plays no part in it.
     faults = dict.fromkeys(fault for fault, _ in found)
     rows = ["| " + " | ".join([fault, *(found.get((fault, e), "-") for e in ENGINES)]) + " |" for fault in faults]
     return head + "\n".join(rows) + "\n"
+
+
+def told(page: str) -> dict[tuple[str, str], str]:
+    """The cells of a page."""
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")][1:]
+    return {
+        (fault, e): cell for fault, *cells in rows for e, cell in zip(ENGINES, cells, strict=True) if cell != "-"
+    }
+
+
+def test_a_page_is_read_as_it_was_written() -> None:
+    assert page(told(PAGE.read_text())) == PAGE.read_text()
 
 
 def test_the_page_has_a_row_for_every_fault() -> None:
