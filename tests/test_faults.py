@@ -296,7 +296,7 @@ def test_a_rank_is_stopped(served: Served) -> None:
     assert "health checks in a row failed" in story.text
     assert "stopped by a signal" in story.text
     assert "sglang::scheduler" in _stacks(story)
-    assert story.causes == ["hang"]
+    assert story.causes in (["hang"], ["server-hung"]), "SGLang's log may have complained of it already"
     note(served, "rank stopped", "health checks and silence", None, "stacks kept, killed, started again")
 
 
