@@ -27,6 +27,13 @@ needs_engine = pytest.mark.skipif(
 GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 PATIENCE = 60.0  # seconds before a test gives up on something; never a measurement
 
+# Who runs the tests in the background hands ignored signals down, and a launcher keeps to that. A handler here is
+# none in the programs that are started.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
+
 
 def until(true: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
     """Wait for `true` to return something true, and return it."""

@@ -173,6 +173,24 @@ def test_a_signal_drains_and_leaves_nothing(world: World, number: signal.Signals
     assert not world.processes()
 
 
+def test_what_nohup_ignores_does_not_stop_it(world: World) -> None:
+    ignored = {signal.SIGHUP: signal.SIG_IGN, signal.SIGINT: signal.SIG_IGN}
+    before = {number: signal.signal(number, how) for number, how in ignored.items()}
+    up = world.start("up", "-p", "stub")
+    for number, how in before.items():
+        signal.signal(number, how)
+    world.until_state("ready")
+    up.send_signal(signal.SIGHUP)
+    up.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert world.status()["state"] == "ready"
+    up.send_signal(signal.SIGTERM)
+    said, _ = up.communicate()
+
+    assert up.returncode == 0
+    assert "stop asked for by SIGTERM" in said
+
+
 def test_a_signal_to_a_young_launcher_is_not_lost(world: World) -> None:
     for delay in (0.0, 0.02, 0.05):
         up = world.start("up", "-p", "stub")
