@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -19,7 +18,7 @@ from launcher.deathlog import RUN
 from launcher.diagnose import diagnose, to_json
 from launcher.errors import Exit, RefusalError
 from launcher.facts import Driver, Host
-from launcher.instance import Instance
+from launcher.instance import Instance, parsed
 from launcher.keys import read_key
 from launcher.look import drivers, look
 from launcher.scrubber import Scrubber
@@ -130,11 +129,11 @@ def _log(instance: Instance, starts: int) -> str:
 def _of_gpus(instance: Instance) -> list[str]:
     """What the kernel and NVML told of this server's GPUs and processes since the last start."""
     told: list[str] = []
-    for line in _end(instance.events).splitlines() if instance.events.exists() else ():
-        with contextlib.suppress(ValueError, AttributeError):
-            event = json.loads(line)
-            told = [] if event.get("state") == "starting" else told
-            told += [str(event["line"])] if event.get("event") == "gpu" and event.get("ours") else []
+    for event in parsed(_end(instance.events).splitlines()) if instance.events.exists() else ():
+        if event.get("state") == "starting":
+            told = []
+        elif event.get("event") == "gpu" and event.get("ours"):
+            told.append(str(event.get("line")))
     return told
 
 

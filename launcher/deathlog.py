@@ -19,9 +19,7 @@ LAST_LINES = 12  # of the rank that died first, when nothing is recognized
 BLOCK = 500  # lines at most of what one speaker says at a death
 FRAMES = 100  # of a traceback that are remembered
 GAP = 8  # lines at most from one frame to the next, or to the message: code, and marks below it
-WORKED = (
-    50  # batches after a complaint that show that nothing died of it: one is forty tokens, and each replica tells
-)
+WORKED = 50  # batches (of forty tokens, from each replica) after a complaint: nothing died of it
 SHAPES = 2048  # of lines that are remembered as telling or not
 # SGLang: "[2026-01-29 00:56:20 TP6]". vLLM: "(Worker_TP1 pid=1360047) ERROR 03-05 09:56:09 [x.py:880]".
 # torch: "[rank3]:". Who speaks is empty for SGLang's own process.

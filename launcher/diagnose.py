@@ -58,7 +58,9 @@ class Diagnosis:
 
     @property
     def in_short(self) -> str:
-        """One line for a state file or an event: what it is, and the words that say so."""
+        """One line for a state file or an event: what it is, and the words of the log that say so."""
+        if self.cause in KILLED_FOR:
+            return self.what
         said = f" ({self.evidence[0][:200]})" if self.evidence else ""
         return f"{self.cause}: {self.what}{said}"
 
@@ -78,7 +80,7 @@ def diagnose(lines: Iterable[str], kernel: Iterable[str] = ()) -> Diagnosis:
     deadly = [hit for hit in hits if hit.weight in WEIGHTS]
     if not deadly:
         return _unknown(log, hits)
-    best = min(deadly, key=_rank)
+    best = min(deadly, key=_order)
     signature = best.signature
     return Diagnosis(
         signature.id,
@@ -93,7 +95,7 @@ def diagnose(lines: Iterable[str], kernel: Iterable[str] = ()) -> Diagnosis:
     )
 
 
-def _rank(hit: Hit) -> tuple[int, bool]:
+def _order(hit: Hit) -> tuple[int, bool]:
     """The smaller, the weightier: a GPU that wants a reboot may have said something milder first."""
     return WEIGHTS.index(hit.weight), hit.weight == "hardware" and hit.signature.then != "reboot"
 

@@ -19,7 +19,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +230,15 @@ class Instance:
                 return pidfd
         os.close(pidfd)
         return None
+
+
+def parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The events that lines of an events file tell; a full disk cuts some short, and those are left out."""
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                yield event
 
 
 def known(home: Path) -> list[Instance]:

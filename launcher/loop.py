@@ -17,12 +17,11 @@ from typing import Any
 
 Work = Callable[[], object]
 
+DETACHED = (signal.SIGHUP, signal.SIGINT)  # ignored from the start by nohup and a shell's background jobs
+
 
 def nothing() -> None:
     """What is done where nothing is left to do."""
-
-
-DETACHED = (signal.SIGHUP, signal.SIGINT)  # ignored from the start by nohup and a shell's background jobs
 
 
 class Loop:

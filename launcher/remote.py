@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -16,7 +15,7 @@ from typing import Any
 from launcher import layers, plan, preflight
 from launcher.errors import Exit, RefusalError
 from launcher.health import Server
-from launcher.instance import Instance, known
+from launcher.instance import Instance, known, parsed
 from launcher.keys import read_key, withdraw
 from launcher.planning import Aim, targeted
 from launcher.reaper import descendants
@@ -190,19 +189,11 @@ def events(instance: Instance, last: int, kinds: Sequence[str], *, follow: bool)
     seen = instance.told()
     older = "".join(path.read_text(errors="replace") for path in files if path != instance.events)
     now = instance.events.read_bytes()[:seen].decode(errors="replace") if seen else ""
-    told = [event for event in _parsed((older + now).splitlines()) if not kinds or event.get("event") in kinds]
+    told = [event for event in parsed((older + now).splitlines()) if not kinds or event.get("event") in kinds]
     yield from told[-last:] if last else []
     if follow:
         for event in read_events(instance.events, seen, instance.is_held):
             if not kinds or event.get("event") in kinds:
-                yield event
-
-
-def _parsed(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        with contextlib.suppress(ValueError):  # a full disk cuts lines short
-            event = json.loads(line)
-            if isinstance(event, dict):
                 yield event
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from launcher import gpuwatch, health, keys, lifecycle, plan, reaper, smoke, stacks, startlog, vitals
-from launcher.diagnose import KILLED_FOR
 from launcher.errors import Exit
 from launcher.events import (
     WISHES,
@@ -174,9 +173,7 @@ class Supervisor:
                 return
             cause, what = self.state.cause, what if run.lost == ["the server"] else self.state.reason
         why = why.or_else(cause, what)
-        self.last_error = (
-            why.what if why.cause in KILLED_FOR else why.in_short if why.is_known else error or died.how
-        )
+        self.last_error = why.in_short if why.is_known else error or died.how
         self.teller.death(self.picture(), run.number, died.how, why, run.lost)
 
     def watch_gpus(self) -> None:

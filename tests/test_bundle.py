@@ -126,6 +126,28 @@ def test_a_broken_instance_still_makes_a_bundle(world: World) -> None:
     assert texts(world.folder / "out.tar.gz")["doctor.json"].startswith("not collected: ")
 
 
+def test_its_diagnosis_knows_what_the_kernel_said_of_this_server(world: World) -> None:
+    """Of others, and of an earlier start, it does not count; a stray file is no rotated log."""
+    world.run("up", "-p", "stub", "-d")
+    world.run("down")
+    (world.instance / "server.log.bak").write_text("x")
+    fell_off, killed = (
+        "NVRM: Xid (PCI:0000:61:00): 79, GPU has fallen off the bus.",
+        "Out of memory: Killed process 7",
+    )
+    gpu = {"schema": 1, "profile": "stub", "event": "gpu"}
+    lines = [gpu | {"line": fell_off, "ours": True}, gpu | {"line": killed, "ours": False}]
+    before = world.run("events", "-n", "99", "--json").stdout
+
+    for told, cause in (("", "unknown"), ("".join(json.dumps(line) + "\n" for line in lines), "gpu-fell-off-bus")):
+        (world.instance / "events.jsonl").write_text(before + told)
+        assert world.run("bundle", "-p", "stub", "-o", "out.tar.gz").returncode == 0
+        assert json.loads(texts(world.folder / "out.tar.gz")["diagnosis.json"])["cause"] == cause
+    (world.instance / "events.jsonl").write_text(told + before)
+    assert world.run("bundle", "-p", "stub", "-o", "out.tar.gz").returncode == 0
+    assert json.loads(texts(world.folder / "out.tar.gz")["diagnosis.json"])["cause"] == "unknown"
+
+
 def test_what_cannot_be_written_is_one_clear_message(world: World) -> None:
     never = world.run("bundle", "-p", "stub")
     world.run("up", "-p", "stub", "-d")
