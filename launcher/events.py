@@ -12,14 +12,19 @@ class Wish(Enum):
 
     STOP = "stop"
     RESTART = "restart"
+    KILL = "kill"
 
 
-# How a wish reaches the launcher.
+# What `down --now` sends: no terminal, no log rotation and no service manager sends it by itself.
+NOW = signal.SIGRTMIN
+# How a wish reaches the launcher. One that comes twice is the same wish: only NOW kills.
 WISHES = {
     signal.SIGTERM: Wish.STOP,
     signal.SIGINT: Wish.STOP,
     signal.SIGHUP: Wish.STOP,  # the terminal was closed
+    signal.SIGQUIT: Wish.STOP,
     signal.SIGUSR1: Wish.RESTART,
+    NOW: Wish.KILL,
 }
 
 
@@ -56,6 +61,17 @@ class Gone:
     def is_a_no(self) -> bool:
         """Whether the server ended itself, by an exit status or with an error in its log."""
         return bool(self.said) or (self.status or 0) > 0
+
+
+@dataclass(frozen=True)
+class Unlaunched:
+    """This host kept the launcher from starting the server: a full disk, no memory, no descriptor.
+
+    It says nothing of the server, and is no death of it.
+    """
+
+    now: float
+    why: str
 
 
 @dataclass(frozen=True)
@@ -136,7 +152,8 @@ class Hinted:
 class Probed:
     """A question to run `run` of the server was answered, or not.
 
-    `excuse` says why no answer is no fault: somebody debugs it, or paused it.
+    `excuse` says why no answer is no fault: somebody debugs it, or paused it. One that was not `asked`, for want of
+    a descriptor, a port or a thread here, says nothing of the server. It `took` so many seconds.
     """
 
     now: float
@@ -144,6 +161,8 @@ class Probed:
     ok: bool
     detail: str = ""
     excuse: str = ""
+    asked: bool = True
+    took: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -169,6 +188,7 @@ Event = (
     | Probed
     | Asked
     | Ticked
+    | Unlaunched
     | Lost
     | Drained
     | Stirred

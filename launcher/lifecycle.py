@@ -39,6 +39,7 @@ from launcher.events import (
     Struck,
     Terminate,
     Ticked,
+    Unlaunched,
     Wish,
 )
 from launcher.policy import Policy
@@ -61,6 +62,7 @@ class Past:
     deaths: tuple[float, ...] = ()  # when it died, within the policy's window
     barren: int = 0  # deaths since it was last ready, however long ago
     served: bool = False  # whether any run was ever ready
+    unlaunched: int = 0  # how often in a row this host kept us from launching it
 
     @property
     def restarts(self) -> int:
@@ -165,6 +167,8 @@ Step = tuple[State, tuple[Action, ...]]
 ASK_AGAIN, ASK_SOON, ASK_AFTER_MISS = 0.5, 0.05, 1.0
 ASK_WITHIN = 90.0  # seconds that a question may take, and the look at the processes where it is not answered
 RECORD_WITHIN = 60.0  # seconds that keeping the stacks may take before it is killed without
+SLOW = 5.0  # seconds for a health check of a server that has nothing to do; more is worth a word, and no fault
+_UNKNOWN, _SLOWLY, _EXCUSED = "its health is unknown", "answers slowly", "no answer, but"
 
 
 def step(state: State, event: Event, policy: Policy) -> Step:
@@ -172,6 +176,10 @@ def step(state: State, event: Event, policy: Policy) -> Step:
     match state, event:
         case Idle(past), Begun(now):
             return _launch(past, now, "first start")
+
+        case Starting(past), Unlaunched(now, why):
+            past = replace(past, unlaunched=past.unlaunched + 1)
+            return Backoff(past, why, now + policy.pause_before(past.unlaunched + 1)), ()
 
         case ((Starting(past) | Proving(past)), Gone(how=how) as gone) if _is_final(past, gone):
             # The server said no by itself (bad argument, missing model, no memory): it would say it again. SGLang
@@ -201,9 +209,11 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Starting(past), Stirred(now, run, phase) if run == past.run:
             return replace(state, phase=phase, stirred=now), ()
         case Starting(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
-            return replace(state, asking=True), (Probe(past.run, first=True),)
-        case Starting(past, asking=False), Hinted():
-            return replace(state, asking=True, hinted=True), (Probe(past.run, first=True),)
+            return replace(state, asking=True, ask_at=now), (Probe(past.run, first=True),)
+        case Starting(asking=True, ask_at=asked), Ticked(now) if now >= asked + ASK_WITHIN:
+            return replace(state, asking=False, ask_at=now), ()  # whoever asked does not come back
+        case Starting(past, asking=False), Hinted(now):
+            return replace(state, asking=True, ask_at=now, hinted=True), (Probe(past.run, first=True),)
         case Starting(hinted=False), Hinted():
             return replace(state, hinted=True), ()
         case Starting(past, reason), Probed(now, run, ok, detail) if run == past.run:
@@ -227,12 +237,16 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Ready(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
             return replace(state, asking=True, ask_at=now), (Probe(past.run, first=False),)
         case Ready(past, asking=True, ask_at=asked), Ticked(now) if now >= asked + ASK_WITHIN:
-            return step(state, Probed(now, past.run, False, f"not through after {ASK_WITHIN:g} s"), policy)
+            why = f"a health check did not come back within {ASK_WITHIN:g} s"
+            return step(state, Probed(now, past.run, False, why, asked=False), policy)
         case Ready(past), Stirred(now, run, _, until) if run == past.run:  # the last word counts, not the longest
             return replace(state, stirred=max(now, until)), ()
-        case Ready(past, misses=misses), Probed(now, run, ok, detail, excuse) if run == past.run:
+        case Ready(past), Probed(now, run, detail=detail, asked=False) if run == past.run:
+            why = f"{_UNKNOWN}: {detail}"
+            return replace(state, reason=why, asking=False, ask_at=now + policy.probe_every), ()
+        case Ready(past, misses=misses), Probed(now, run, ok, detail, excuse, took=took) if run == past.run:
             if ok or excuse:
-                answers = ("answers again" if misses else state.reason) if ok else f"no answer, but {excuse}"
+                answers = _answers(state, took) if ok else f"{_EXCUSED} {excuse}"
                 later = replace(state, reason=answers, asking=False, ask_at=now + policy.probe_every, misses=0)
                 return replace(later, stirred=max(state.stirred, now)), ()
             misses += 1
@@ -244,6 +258,13 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             soon = min(policy.probe_every, ASK_AFTER_MISS)
             return replace(state, reason=why, asking=False, ask_at=now + soon, misses=misses), ()
 
+        case ((Starting(past) | Proving(past) | Ready(past)), Asked(now, Wish.KILL, by)):
+            return Stopping(past, _killed(by), now, Then.END, killed=True), (Kill(),)
+        case Stopping(), Asked(_, Wish.KILL, by):
+            killed = replace(state, then=Then.END, killed=True, recording=False)
+            return (killed, ()) if state.killed else (replace(killed, reason=_killed(by)), (Kill(),))
+        case (Idle(past) | Backoff(past)), Asked(_, Wish.KILL, by):
+            return Ended(past, _killed(by)), ()
         case ((Starting(past) | Proving(past) | Ready(past)), Asked(now, Wish.STOP, by)):
             return Stopping(past, f"stop asked for by {by}", now, Then.END), (Terminate(),)
         case ((Starting(past) | Proving(past) | Ready(past)), Asked(now, Wish.RESTART, by)):
@@ -263,8 +284,6 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Stopping(recording=True), Asked(_, Wish.STOP, by):
             why = f"stop asked for by {by}"
             return replace(state, reason=why, then=Then.END, recording=False, killed=True), (Kill(),)
-        case Stopping(then=Then.END, killed=False), Asked(_, Wish.STOP, by):
-            return replace(state, reason=f"stop asked for again by {by}: killed", killed=True), (Kill(),)
         case Stopping(then=Then.RESTART | Then.RETRY), Asked(_, Wish.STOP, by):
             return replace(state, reason=f"stop asked for by {by}", then=Then.END), ()
         case Stopping(then=Then.RETRY), Asked(_, Wish.RESTART, by):
@@ -302,7 +321,7 @@ def wakes_at(state: State, policy: Policy) -> float | None:
     match state:
         case Starting(since=since, phase=phase, stirred=stirred, asking=asking, ask_at=ask_at):
             deadline = min(since + policy.ready_within, stirred + policy.quiet(phase))
-            return deadline if asking else min(deadline, ask_at)
+            return min(deadline, ask_at + ASK_WITHIN if asking else ask_at)
         case Proving(since=since):
             return since + policy.quiet_warmup
         case Ready(asking=asking, ask_at=ask_at):
@@ -341,12 +360,24 @@ def _launch(past: Past, now: float, reason: str, *, fresh: bool = False) -> Step
 
 
 def _ready(past: Past, now: float, detail: str, policy: Policy) -> Step:
-    return Ready(replace(past, served=True, barren=0), detail, now + policy.probe_every, now), ()
+    return Ready(replace(past, served=True, barren=0, unlaunched=0), detail, now + policy.probe_every, now), ()
 
 
 def _record(past: Past, now: float, why: str) -> Step:
     """It hangs: keep what can be known of it, then kill it."""
     return Stopping(past, why, now, Then.RETRY, recording=True, again=True, cause="hang"), (Record(past.run),)
+
+
+def _answers(state: Ready, took: float) -> str:
+    """What there is to say of a server that answers: nothing new, unless it was otherwise before."""
+    if took >= SLOW:
+        return f"{_SLOWLY}, a health check took more than {SLOW:g} s"
+    otherwise = state.misses or state.reason.startswith((_UNKNOWN, _SLOWLY, _EXCUSED))
+    return "answers again" if otherwise else state.reason
+
+
+def _killed(by: str) -> str:
+    return f"killed at once, asked for by {by}"
 
 
 def _told(reason: str, gone: Gone) -> str:

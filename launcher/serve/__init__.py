@@ -1,0 +1,1 @@
+"""Keeping one server alive: what its supervisor is made of, standard library alone."""
