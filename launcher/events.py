@@ -65,7 +65,7 @@ class Gone:
 
 @dataclass(frozen=True)
 class Unlaunched:
-    """This host kept the launcher from starting the server: a full disk, no memory, no descriptor.
+    """The host kept the launcher from starting the server: a full disk, no memory, no descriptor.
 
     It says nothing of the server, and is no death of it.
     """
@@ -152,8 +152,8 @@ class Hinted:
 class Probed:
     """A question to run `run` of the server was answered, or not.
 
-    `excuse` says why no answer is no fault: somebody debugs it, or paused it. One that was not `asked`, for want of
-    a descriptor, a port or a thread here, says nothing of the server. It `took` so many seconds.
+    `excuse` says why no answer is no fault: somebody debugs it, or paused it. One that was not `asked`, for want
+    of a descriptor, a port or a thread here, says nothing of the server. It `took` so many seconds.
     """
 
     now: float

@@ -145,6 +145,13 @@ class Instance:
         finally:
             probe.unlink(missing_ok=True)
 
+    def holds(self, lock: int) -> bool:
+        """Whether the descriptor is of the lock that lies in the folder now: none lies in one that was removed."""
+        try:
+            return os.path.samestat(os.fstat(lock), self.lock.stat())
+        except FileNotFoundError:
+            return False
+
     def is_held(self) -> bool:
         """Is a launcher alive? The kernel answers: no pid is compared."""
         try:

@@ -263,7 +263,7 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Stopping(), Asked(_, Wish.KILL, by):
             killed = replace(state, then=Then.END, killed=True, recording=False)
             return (killed, ()) if state.killed else (replace(killed, reason=_killed(by)), (Kill(),))
-        case (Idle(past) | Backoff(past)), Asked(_, Wish.KILL, by):
+        case ((Idle(past) | Backoff(past)), Asked(_, Wish.KILL, by)):
             return Ended(past, _killed(by)), ()
         case ((Starting(past) | Proving(past) | Ready(past)), Asked(now, Wish.STOP, by)):
             return Stopping(past, f"stop asked for by {by}", now, Then.END), (Terminate(),)

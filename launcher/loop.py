@@ -10,14 +10,25 @@ import selectors
 import signal
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from launcher.serve.clock import Clock
+
 Work = Callable[[], object]
 
 DETACHED = (signal.SIGHUP, signal.SIGINT)  # ignored from the start by nohup and a shell's background jobs
+# Signals that would end a program that does not know them, and say nothing to this one: log rotation sends USR2,
+# timers and tools of a parent the others. Those that a fault of its own raises stay as they are.
+HARMLESS = (
+    *(signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR),
+    *(signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE, signal.SIGSTKFLT, signal.SIGRTMAX),
+    *range(signal.SIGRTMIN + 1, signal.SIGRTMAX),
+)
+MOST_ASIDE = 32  # pieces of work beside the loop at once; each may wait for a driver that never answers
 
 
 def nothing() -> None:
@@ -29,6 +40,9 @@ class Loop:
 
     def __init__(self, complain: Callable[[Exception], None]) -> None:
         self._complain = complain
+        self.clock = Clock()
+        self._beside = 0
+        self._awake = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._answers: deque[tuple[Work, Work]] = deque()
         self._ends: list[socket.socket] = []
@@ -46,15 +60,18 @@ class Loop:
         """Have `work` done for each of these signals; those that were held back come at once."""
 
         def sent(pending: bytes) -> None:
-            for number in pending:
+            for number in wanted.intersection(pending):
                 work(signal.Signals(number))
 
+        wanted = set(numbers)
         signal.set_wakeup_fd(self._doorbell(sent).fileno(), warn_on_full_buffer=False)
         for number in numbers:
             if number in DETACHED and signal.getsignal(number) is signal.SIG_IGN:
                 continue
             signal.signal(number, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        for harmless in set(HARMLESS) - wanted:
+            signal.signal(harmless, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _doorbell(self, work: Callable[[bytes], object]) -> socket.socket:
         """The end of a socket: bytes into it have `work` done with them, in the loop."""
@@ -73,8 +90,12 @@ class Loop:
 
     def turn(self, patience: float) -> None:
         """Wait for something to happen, `patience` seconds at most, and do what is to be done then."""
-        for ready, _ in self._selector.select(patience):
-            self.guard(ready.data)
+        ready = self._selector.select(patience)
+        now = time.monotonic()
+        self.clock.slept(patience, now - self._awake)
+        self._awake = now
+        for each, _ in ready:
+            self.guard(each.data)
 
     def guard(self, work: Work, otherwise: Work = nothing) -> None:
         """Do it; where it fails, complain, and do `otherwise`."""
@@ -87,17 +108,25 @@ class Loop:
     def aside(self, work: Callable[[], Work], otherwise: Work = nothing) -> None:
         """Have `work` done beside the loop, which then does what it gives back, or `otherwise` where it fails."""
         try:
+            if self._beside >= MOST_ASIDE:
+                raise RuntimeError(f"{MOST_ASIDE} pieces of work beside the loop do not come back")
             threading.Thread(target=self._aside, args=(work, otherwise), daemon=True).start()
-        except RuntimeError as error:  # no more threads
-            self._answer(partial(_fail, error), otherwise)
+        except RuntimeError as error:  # or there are no more threads
+            return self.later(partial(_fail, error), otherwise)
+        self._beside += 1
 
     def _aside(self, work: Callable[[], Work], otherwise: Work) -> None:
         try:
-            self._answer(work(), otherwise)
+            self.later(partial(self._back, work()), otherwise)
         except Exception as error:
-            self._answer(partial(_fail, error), otherwise)
+            self.later(partial(self._back, partial(_fail, error)), otherwise)
 
-    def _answer(self, work: Work, otherwise: Work) -> None:
+    def _back(self, work: Work) -> None:
+        self._beside -= 1
+        work()
+
+    def later(self, work: Work, otherwise: Work = nothing) -> None:
+        """Have `work` done in the loop, by whichever thread asks."""
         self._answers.append((work, otherwise))
         with contextlib.suppress(OSError):
             self._bell.send(b".")

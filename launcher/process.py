@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import reaper
+from launcher.instance import start_ticks
 
 # Read once: a package that is upgraded, or removed, under a running launcher must not change how it starts a
-# server.
-_REAPER = os.memfd_create("glm5-reaper", os.MFD_CLOEXEC)
+# server. The reaper gets it as a descriptor of its own: below /proc/<launcher> nobody may look who has fewer
+# capabilities than the launcher, and under the unit the reaper has.
+_REAPER = os.memfd_create("glm5-reaper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 os.write(_REAPER, Path(reaper.__file__).read_bytes())
+fcntl.fcntl(_REAPER, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+MARK = "GLM5_SERVE_SESSION"  # the variable by which a server's processes are known when their launcher is gone
 
 PIECE = 1 << 16  # bytes that are read at a time
 ROOM = 1 << 20  # bytes that the server may print before anybody reads; as much as any user may ask for
@@ -36,8 +40,11 @@ class Died:
 class Session:
     """A server under its reaper (see `reaper.py` for who kills what when)."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
-        """Start `argv` with exactly `env`; output of every process goes to `self.output` (a pipe)."""
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], unwanted: Sequence[str] = ()) -> None:
+        """Start `argv` with `env` and a mark; output of every process goes to `self.output` (a pipe).
+
+        Files that are `unwanted` after it are removed by whoever sees its end, be the launcher gone or not.
+        """
         self.pid: int | None = None
         self.died: Died | None = None
         self._words = b""
@@ -53,17 +60,25 @@ class Session:
             undo.callback(os.close, output)
             self.control.setblocking(False)
             os.set_blocking(self.output, False)
-            program = f"/proc/{os.getpid()}/fd/{_REAPER}"
+            mark = os.urandom(16).hex()
+            program, end = f"/proc/self/fd/{_REAPER}", str(theirs.fileno())
             self._reaper = subprocess.Popen(
-                [sys.executable, "-I", "-S", program, str(theirs.fileno()), "--", *argv],
-                env=dict(env),
+                [sys.executable, "-I", "-S", program, end, *unwanted, "--", *argv],
+                env={**env, MARK: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[_REAPER, theirs.fileno()],
                 start_new_session=True,
             )
             undo.pop_all()
+        #: What its processes are known by without their launcher (see `serve/leftovers.py`).
+        self.record = {
+            "mark": mark,
+            "reaper": self._reaper.pid,
+            "reaper_ticks": start_ticks(self._reaper.pid),
+            "output": str(Path(f"/proc/self/fd/{self.output}").readlink()),
+        }
         theirs.close()
         os.close(output)
 
@@ -116,7 +131,7 @@ class Session:
         Not so the child `spare`, and those that were there before the session.
         """
         self.control.close()
-        if self._reaper.wait() != 0:
+        if _end_of(self._reaper) != 0:
             reaper.exterminate({spare, *self._before}, HERE_WITHIN)
         os.close(self.output)
         return self.died or Died(None, "its reaper was killed")
@@ -139,6 +154,14 @@ class Session:
             self.died = Died(127, f"could not be executed: {rest}")
         elif word == "exit":
             self.died = Died(int(rest), in_words(int(rest)))
+
+
+def _end_of(reaper: subprocess.Popen[bytes]) -> int | None:
+    """How the reaper ended. It has let go of its socket: it is gone, or does not get away any more."""
+    try:
+        return reaper.wait(HERE_WITHIN)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def in_words(status: int) -> str:

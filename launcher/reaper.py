@@ -1,9 +1,13 @@
 """A small init for one server: whatever the server starts, however it detaches, dies when the launcher does.
 
-Runs as a program of its own between the launcher and the server (`python -I -S reaper.py FD -- COMMAND...`)
-and needs no privilege. It is a child subreaper, so every orphan of the server becomes its child, and it holds
-one end of a socket whose other end the launcher holds. The kernel closes that end when the launcher is gone,
-SIGKILL included; then, or when it reads `K`, it kills every descendant until none is left.
+Runs as a program of its own between the launcher and the server and needs no privilege:
+
+    python -I -S reaper.py SOCKET [UNWANTED...] -- COMMAND...
+
+SOCKET is the descriptor that it talks by, and each file UNWANTED is removed at the end. It is a child subreaper,
+so every orphan of the server becomes its child, and it holds one end of a socket whose other end the launcher
+holds. The kernel closes that end when the launcher is gone, SIGKILL included; then, or when it reads `K`, it kills
+every descendant until none is left.
 
     launcher -> reaper   T  SIGTERM to the server's first process     K  kill everything     (closed)  the same
     reaper -> launcher   pid N | exec WHY | exit STATUS               (closed)  the last process is gone
@@ -24,10 +28,16 @@ import sys
 import time
 from collections.abc import Collection
 
-PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 15, 36
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
 CAPABILITY_VERSION = 0x20080522  # of capset(2)'s structs: effective, permitted, inheritable; 32 bits, twice
 CAP_SYS_PTRACE = 1 << 19
 DEADLY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# What a process does to itself, and what stops it: these stay what they are.
+FAULTS = (
+    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS),
+    *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT),
+)
+OOM = "/proc/{}/oom_score_adj"
 
 
 def become_subreaper() -> None:
@@ -99,14 +109,34 @@ def reap() -> dict[int, int]:
 
 def start(control: int, command: list[str]) -> int | None:
     """Start the server; its pid, or None when the command cannot be executed. The launcher is told either way."""
-    defaults = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT]
     try:
-        server = os.posix_spawnp(command[0], command, os.environ, setsigdef=defaults, setsigmask=[])
+        server = os.posix_spawnp(command[0], command, os.environ, setsigdef=_catchable(), setsigmask=[])
     except OSError as error:
         say(control, f"exec {error.strerror}: {command[0]}")
         return None
     say(control, f"pid {server}")
+    unprotect(server)
     return server
+
+
+def unprotect(server: int) -> None:
+    """Where the kernel is to spare the launcher (OOMScoreAdjust= of our unit), it is not to spare the server.
+
+    The server holds the memory: were it spared, the kernel would kill others for it.
+    """
+    try:
+        with open(OOM.format("self")) as file:
+            if int(file.read()) >= 0:
+                return
+        with open(OOM.format(server), "w") as file:
+            file.write("0")
+    except OSError:
+        return  # no /proc, or it is gone already
+
+
+def _catchable() -> list[signal.Signals]:
+    """Every signal that can be handled."""
+    return sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 def watch(control: int, signals: int, server: int) -> None:
@@ -157,25 +187,38 @@ def say(control: int, text: str) -> None:
 
 def main() -> None:
     """Take the socket and the command from the command line."""
-    descriptor, dashes, *command = sys.argv[1:]
-    assert dashes == "--", "usage: reaper.py FD -- COMMAND..."
-    control = int(descriptor)
-    os.set_inheritable(control, False)
+    dashes = sys.argv.index("--")
+    end, unwanted = int(sys.argv[1]), sys.argv[2:dashes]
+    os.closerange(3, end)
+    os.closerange(end + 1, 1 << 20)
+    os.set_inheritable(end, False)
     become_subreaper()
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_NAME, b"glm5-reaper", 0, 0, 0)
+    # Who stopped it as well as killed the launcher would keep it from hearing that.
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
     lay_down_capability(libc)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signals = hear_signals()
+    try:
+        if server := start(end, sys.argv[dashes + 1 :]):
+            watch(end, signals, server)
+    finally:
+        exterminate()  # what the server left; and a bug above must not cost the operator a GPU
+        for path in unwanted:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def hear_signals() -> int:
+    """A descriptor that tells of signals. None of them ends this process, whatever the launcher's parent did."""
     signals, bell = os.pipe()
     os.set_blocking(bell, False)
     signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, *DEADLY):
-        signal.signal(number, lambda *_: None)
-    try:
-        if server := start(control, command):
-            watch(control, signals, server)
-    finally:
-        exterminate()  # what the server left; and a bug above must not cost the operator a GPU
+    for number in _catchable():
+        if number not in FAULTS:
+            signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return signals
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 
 from launcher import layers, plan, preflight
 from launcher.errors import Exit, RefusalError
+from launcher.events import NOW
 from launcher.health import Server
 from launcher.instance import Instance, known, parsed
 from launcher.keys import read_key, withdraw
@@ -60,16 +61,12 @@ def down(instance: Instance, *, now: bool) -> str:
 
     The launcher drains; `now` has it kill instead. Stopping what is not up is no error.
     """
-    pidfd = _signal(instance, signal.SIGTERM)
+    pidfd = _signal(instance, NOW if now else signal.SIGTERM)
     if pidfd is None:
         withdraw(str(instance.folder / "config.yaml"))  # what a killed launcher left
         seen = instance.look()
         return f"{instance.name} is not up: {seen['state']}, {seen['reason']}"
     with os.fdopen(pidfd):
-        if now:
-            select.select([pidfd], [], [], 0.2)  # signals of one number merge while they wait
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
         select.select([pidfd], [], [])
     return f"{instance.name} is down"
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from launcher import flow, startlog, vitals
@@ -15,6 +16,7 @@ from launcher.diagnose import Diagnosis, diagnose
 from launcher.events import Event, Fate, Gone, Hinted, Lost, Stirred
 from launcher.loop import Loop
 from launcher.process import Died, Session
+from launcher.serve.clock import Clock
 from launcher.serverlog import ServerLog
 
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
@@ -25,12 +27,13 @@ STIR_EVERY = 1.0  # seconds between two words to the machine that it works
 
 @dataclass
 class Run:
-    """Run `number`, from its launch to its last process. Times are monotonic seconds."""
+    """Run `number`, from its launch to its last process. Times are seconds of `clock`."""
 
     number: int
     session: Session
     log: ServerLog
     start: startlog.Start
+    clock: Clock = field(default_factory=Clock)
     kernel: list[str] = field(default_factory=list)  # what the kernel said meanwhile
     flow: flow.Flow = field(default_factory=flow.Flow)
     paused: bool = False
@@ -38,6 +41,7 @@ class Run:
     killed: bool = False  # by us: who dies from then on tells nothing
     lost: list[str] = field(default_factory=list)
     met: set[int] = field(default_factory=set)  # every process that was ever seen of it
+    stacks: Path | None = None  # where its stacks were kept, if it hung
     _seen: vitals.Vitals | None = None
     _still: vitals.Vitals | None = None  # the look since which nothing moved
     _look_at: float = 0.0
@@ -88,12 +92,12 @@ class Run:
 
     def finding(self) -> str:
         """What the processes do, in words: since a start last moved, else for the second that this takes."""
-        now, before = time.monotonic(), self._still
+        now, before = self.clock.now(), self._still
         looked_at = self._seen.at if self._seen else 0.0
         if before is None or now - before.at < SAMPLED or now - looked_at > 2 * LOOK_EVERY:
             before = vitals.look(self.session.members(), now)
             time.sleep(SAMPLED)
-        return vitals.finding(before, vitals.look(self.session.members(), time.monotonic()))
+        return vitals.finding(before, vitals.look(self.session.members(), self.clock.now()))
 
     def watch(self, loop: Loop, feed: Callable[[Event], None]) -> None:
         """Have the kernel tell at once when a process dies that the server cannot live without."""
@@ -114,7 +118,7 @@ class Run:
         server = self.session.pid
         who = name if server and vitals.is_alive(server) else "the server"  # its ranks die with it
         self.lost.append(who)
-        feed(Lost(time.monotonic(), self.number, who))
+        feed(Lost(self.clock.now(), self.number, who))
 
     def _let_go(self, pid: int, loop: Loop) -> None:
         pidfd = self._watched.pop(pid)

@@ -1,6 +1,6 @@
 """The server's output on its way to disk: whole lines, without keys, bounded in size.
 
-A full disk loses lines, never the server.
+A disk that is full, or does not answer, loses lines, never the server; the log says how many.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from launcher.deathlog import RUN
@@ -19,19 +20,29 @@ from launcher.keys import scrub
 LONGEST_LINE = 1 << 20  # bytes; about what is kept of a longer one
 LARGEST_FILE = 64 << 20  # bytes; then server.log becomes server.log.1, and so on
 KEPT_FILES = 4  # older ones; the oldest is dropped
+MOST_WAITING = 8 << 20  # bytes that wait for a disk
 TAIL = 4000  # lines that stay in memory for a diagnosis: eight ranks that die at once say half of that
 TAIL_LINE = 1000  # characters of each
+LOST = "=== glm5-serve: lost "  # and how many lines: what the log lacks here
 _END = re.compile(rb"[\r\n]+")
 
 
 class ServerLog:
-    """Takes pieces as they come, gives back scrubbed lines, and writes them to `path`."""
+    """Takes pieces as they come, gives back scrubbed lines, and has them written to `path`.
 
-    def __init__(self, path: Path, key: str | None) -> None:
+    `put` has work done, under a name that takes the place of what waits under it; else it is done at once.
+    """
+
+    def __init__(
+        self, path: Path, key: str | None, put: Callable[[Callable[[], None], str], object] | None = None
+    ) -> None:
         self.path = path
         self.key = key
+        self._put = put or (lambda work, _: work())
         self._rest = bytearray()
         self._cut = False
+        self._waiting, self._lost, self._lock = bytearray(), 0, threading.Lock()
+        self._again = False  # a file that was removed is made anew
         self._size = 0
         self._file: int | None = None
         self.tail: deque[str] = deque(maxlen=TAIL)
@@ -39,7 +50,7 @@ class ServerLog:
     def begin(self, run: int) -> None:
         """A line that says where a run begins; the tail forgets the one before. A removed file is made anew."""
         self.tail.clear()
-        self._close()
+        self._again = True
         self._write(f"{RUN}{run}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
 
     def feed(self, piece: bytes) -> Iterator[str]:
@@ -75,11 +86,33 @@ class ServerLog:
             yield line
 
     def _write(self, line: bytes) -> None:
-        with contextlib.suppress(OSError):
-            if self._file is None or self._size > LARGEST_FILE:
-                self._open()
-            assert self._file is not None
-            self._size += os.write(self._file, line)
+        with self._lock:
+            if len(self._waiting) + len(line) > MOST_WAITING:
+                self._lost += 1
+                return
+            self._waiting += line
+        self._put(self._write_waiting, "server log")
+
+    def _write_waiting(self) -> None:
+        with self._lock:
+            data, lost = bytes(self._waiting), self._lost
+            self._waiting.clear()
+            self._lost = 0
+        try:
+            self._open()
+            if lost:
+                data += f"{LOST}{lost} lines: the disk did not take them\n".encode()
+            self._append(data)
+        except OSError:
+            with self._lock:
+                self._lost += lost + data.count(b"\n")
+
+    def _append(self, data: bytes) -> None:
+        assert self._file is not None
+        while data:
+            written = os.write(self._file, data)
+            self._size += written
+            data = data[written:]
 
     def __del__(self) -> None:
         self._close()
@@ -90,11 +123,15 @@ class ServerLog:
             self._file = None
 
     def _open(self) -> None:
-        if self._file is not None:
+        if self._file is not None and (self._again or self._size > LARGEST_FILE):
             self._close()
-            rotate(self.path, KEPT_FILES)
-        self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._size = os.fstat(self._file).st_size
+            if self._size > LARGEST_FILE:
+                rotate(self.path, KEPT_FILES)
+        if self._file is None:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            self._file = os.open(self.path, flags, 0o600)
+            self._size = os.fstat(self._file).st_size
+        self._again = False
 
 
 def rotate(path: Path, kept: int) -> None:

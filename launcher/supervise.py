@@ -1,12 +1,14 @@
-"""The program that `up` becomes: `python -m launcher.supervise FOLDER SCREEN`.
+"""The program that `up` becomes: `python -m launcher.supervise FOLDER SCREEN LOCK`.
 
-The plan is in FOLDER, whose lock is held on an inherited descriptor. SCREEN is one of `console.screen`'s.
+The plan is in FOLDER, whose lock is held on the inherited descriptor LOCK. SCREEN is one of `console.screen`'s.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
 
 # http.client does without ssl where there is none. The questions go to this host in plain HTTP, and OpenSSL would
@@ -22,16 +24,22 @@ from launcher.supervisor import Supervisor  # noqa: E402
 def main() -> int:
     """Serve to the end; the exit status."""
     capability.lay_down()
-    folder = Path(sys.argv[1])
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by a parent, no child's end could be waited for
+    folder, lock = Path(sys.argv[1]), int(sys.argv[3])
+    os.set_inheritable(lock, False)  # a server that got away must not hold it
     screen = console.Unhurried(console.screen(sys.argv[2]))
     try:
-        supervisor = Supervisor(Instance(folder.parent, folder.name), screen.show)
+        supervisor = Supervisor(Instance(folder.parent, folder.name), screen.show, lock)
     except (RefusalError, OSError, ValueError, KeyError, TypeError) as error:
         print(f"glm5-serve: {error}", file=sys.stderr)
         return Exit.CONFIG
-    status = supervisor.run()
-    if not screen.close():
-        os._exit(status)  # Python would wait for whoever does not read
+    try:
+        status = supervisor.run()
+    except Exception:  # of 70, not 1, the unit makes another start
+        traceback.print_exc()
+        status = Exit.BUG
+    if not (supervisor.close() and screen.close()):
+        os._exit(status)  # Python would wait for whoever does not read, and for a disk
     return status
 
 

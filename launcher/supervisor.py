@@ -1,22 +1,26 @@
 """The shell around the state machine: it carries out what `lifecycle.step` decides, and decides nothing.
 
+Its one thread never waits for a disk, a driver or a server: what may take its time is done aside.
+
 `up` replaces itself with the program that runs it (`launcher/supervise.py`). Both import the standard library
 alone: they stay for weeks, so they stay small.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from launcher import gpuwatch, health, keys, lifecycle, plan, reaper, smoke, stacks, startlog, vitals
-from launcher.errors import Exit
+from launcher.diagnose import Diagnosis
+from launcher.errors import Exit, RefusalError
 from launcher.events import (
     WISHES,
     Action,
@@ -38,58 +42,91 @@ from launcher.events import (
     Struck,
     Terminate,
     Ticked,
+    Unlaunched,
+    Wish,
 )
 from launcher.instance import Instance
-from launcher.loop import Loop
+from launcher.loop import Loop, Work
 from launcher.notify import PRIVATE, Notifier
-from launcher.process import Session
+from launcher.process import Died, Session
 from launcher.run import Run
 from launcher.serverlog import ServerLog
 from launcher.telling import Picture, Show, Teller
 
 FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
 MEMORY_WITHIN = 30.0  # seconds that the driver may take to give the memory of the dead back
+JUDGE_WITHIN = 30.0  # seconds that finding out why a run died may take
+LAUNCH_WITHIN = 30.0  # seconds for the state folder's disk, before a launch
+WRITE_WITHIN = 2.0  # seconds for what is not written yet, at the end
 SMOKE_AGAIN = 0.2  # seconds until a server that could not be reached is asked again
 DRAINED_EVERY, DRAINED_TIMES = 0.25, 4  # seconds between looks, and how many in a row must find nobody
 EXTEND_EVERY = 5.0  # seconds between two requests for more time
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
+LOST = 5.0  # seconds without running that are worth a word
+# What this host lacks for a launch, and may have again: no server's fault, and no death.
+SHORT = frozenset(
+    getattr(errno, name) for name in "EMFILE ENFILE ENOMEM EAGAIN ENOBUFS ENOSPC EDQUOT EIO EROFS ESTALE".split()
+)
+
+
+@dataclass
+class Launching:
+    """A launch that waits for the disk (`at`: when it was decided)."""
+
+    number: int
+    at: float
+
+
+@dataclass
+class Burial:
+    """A run that is gone, until it is known why, and its GPU memory is back; for no longer than to `until`."""
+
+    until: float
+    gone: Gone | None = None
 
 
 class Supervisor:
     """One instance from its first launch to its end."""
 
-    def __init__(self, instance: Instance, show: Show) -> None:
+    def __init__(self, instance: Instance, show: Show, lock: int | None = None) -> None:
+        """`lock` is the descriptor by which this launcher holds the instance."""
         self.instance = instance
         self.notifier = Notifier(os.environ)
-        self.teller = Teller(instance, show, self.notifier)
+        self.teller = Teller(instance, show, self.notifier, lock)
         self.state: lifecycle.State = lifecycle.Idle()
         self.todo: deque[Event] = deque()
         self.at_work = False  # an event is being taken through the machine
         self.loop = Loop(self.complain)
+        self.clock = self.loop.clock
+        self.launching: Launching | None = None
         self.run_: Run | None = None
-        self.start = startlog.begin(time.monotonic())
+        self.burial: Burial | None = None
+        self.start = startlog.begin(self.clock.now())
         self.last_error: str | None = None
         self.gpus: gpuwatch.GpuWatch | None = None
         self.blind = False  # there is no driver that could tell anything of them
-        self.dead: Callable[[], Gone] | None = None  # a run that is gone, while its GPU memory is not back
-        self.dead_until = 0.0
         self.signs_at = 0.0
         self.extended: tuple[object, float] = (None, 0.0)  # what more time was last asked for, and when
-        self.read_plan()
+        self.lost_told = 0.0
+        self.take_plan(*self.read_plan())
 
     def run(self) -> int:
         """Serve until the end, whoever brings it. The exit status: 0 when it was asked for."""
         reaper.become_subreaper()
         self.loop.on_signals(WISHES, self.on_signal)
         self.loop.guard(self.watch_gpus)
-        self.feed(Begun(time.monotonic()))
+        self.feed(Begun(self.clock.now()))
         while not isinstance(self.state, lifecycle.Ended):
             self.loop.turn(self.patience())
-            self.loop.guard(partial(self.tick, time.monotonic()))
+            self.loop.guard(partial(self.tick, self.clock.now()))
         if self.gpus:
             self.gpus.close()
-        keys.withdraw(self.plan.key_config)
+        self.teller.writer.put(partial(keys.withdraw, self.plan.key_config))
         return Exit.NO if self.state.failed else Exit.FINE
+
+    def close(self) -> bool:
+        """Have written what is not yet; whether it was."""
+        return self.teller.close(WRITE_WITHIN)
 
     def complain(self, error: Exception) -> None:
         """Our bug, a package upgraded under us, a host out of descriptors: no reason to stop serving."""
@@ -97,18 +134,26 @@ class Supervisor:
 
     def tick(self, now: float) -> None:
         """What is due: a sign of life for systemd, a look at a start, a run whose memory is back."""
-        if self.notifier.every is not None and now >= self.signs_at:
-            self.signs_at = now + self.notifier.every
+        if self.notifier.every is not None and time.monotonic() >= self.signs_at:
+            self.signs_at = time.monotonic() + self.notifier.every
             self.notifier.tell("WATCHDOG=1")
-        held = self.gpus.still_held() if self.dead and self.gpus else None
-        if self.dead and (now >= self.dead_until or not held):
-            if held:
-                self.teller.complain(f"{held}, {MEMORY_WITHIN:g} s after the last process of the server was gone")
-            gone, self.dead = self.dead(), None
-            self.feed(gone)
+        self.teller.look_after_the_disk()
+        self.tell_of_lost_time()
+        self.bury(now)
+        if self.launching and now >= self.launching.at + LAUNCH_WITHIN:
+            self.not_launched(
+                self.launching.number, TimeoutError(errno.EAGAIN, "its state folder does not answer")
+            )
         if self.run_ and isinstance(self.state, lifecycle.Starting):
             self.loop.guard(partial(self.look, self.run_, now))
         self.feed(Ticked(now))
+
+    def tell_of_lost_time(self) -> None:
+        """A launcher that was kept from running says so: what it did not see was no fault of the server."""
+        lost, self.lost_told = self.clock.lost - self.lost_told, self.clock.lost
+        if lost >= LOST:
+            why = "this host was paused, or had no processor free"
+            self.teller.complain(f"the launcher did not run for {lost:.0f} s ({why}): that time does not count")
 
     def look(self, run: Run, now: float) -> None:
         for event in run.look(now):
@@ -117,10 +162,11 @@ class Supervisor:
 
     def patience(self) -> float:
         """Seconds until something is due; an hour at most, for select(2) takes no more than 24 days."""
-        now = time.monotonic()
+        now = self.clock.now()
         due = [lifecycle.wakes_at(self.state, self.plan.policy)]
-        due.append(self.signs_at if self.notifier.every is not None else None)
-        due.append(now + 0.1 if self.dead else None)
+        due.append(now + self.signs_at - time.monotonic() if self.notifier.every is not None else None)
+        due.append(now + 0.1 if self.burial else None)
+        due.append(now + 1.0 if self.launching or self.teller.writer.stuck() else None)
         if isinstance(self.state, lifecycle.Starting):
             due.append(now + 1.0)
         return min([max(0.0, at - now) for at in due if at is not None] + [3600.0])
@@ -128,7 +174,8 @@ class Supervisor:
     # What happens becomes an event.
 
     def on_signal(self, number: signal.Signals) -> None:
-        self.feed(Asked(time.monotonic(), WISHES[number], number.name))
+        by = "`down --now`" if WISHES[number] is Wish.KILL else number.name
+        self.feed(Asked(self.clock.now(), WISHES[number], by))
 
     def on_output(self) -> None:
         if self.run_:
@@ -136,7 +183,7 @@ class Supervisor:
 
     def read(self, run: Run, *, whole: bool = False) -> None:
         """Take in what the run printed, and tell how far its start is."""
-        for event in run.read(time.monotonic(), whole=whole):
+        for event in run.read(self.clock.now(), whole=whole):
             self.advance(run)
             self.feed(event)
         self.advance(run)
@@ -145,14 +192,29 @@ class Supervisor:
         """Tell what is new of the start."""
         before, self.start = self.start, run.start
         if run.start.phase != before.phase:
+            self.withdraw_key()
             run.watch(self.loop, self.feed)
             self.teller.phase(self.picture())
         elif run.start.progress != before.progress:
             self.teller.progress(self.picture())
         if run.start.doom and not before.doom:
-            self.feed(Doomed(time.monotonic(), run.number, run.start.doom))
+            self.feed(Doomed(self.clock.now(), run.number, run.start.doom))
+
+    def withdraw_key(self) -> None:
+        """A server that is past its first phase has read its key: the file has no reader any more."""
+        run, path = self.run_, self.plan.key_config
+
+        def withdraw() -> None:
+            if self.run_ is run:  # the next one's may lie there already
+                keys.withdraw(path)
+
+        if path and run:
+            self.teller.writer.put(withdraw)
+
+    # A run that ends: collected, judged, buried.
 
     def on_report(self) -> None:
+        """The reaper said something; or it is gone, and all that it held with it."""
         run = self.run_
         if run is None or run.session.listen():
             return
@@ -160,13 +222,28 @@ class Supervisor:
             self.loop.off(descriptor)
         self.loop.guard(partial(self.read, run, whole=True))
         run.forget(self.loop)
-        died = run.session.close(self.gpus.pid if self.gpus else 0)
-        self.run_, self.dead_until = None, time.monotonic() + (MEMORY_WITHIN if self.gpus else 0)
-        self.dead = lambda: Gone(time.monotonic(), died.status, died.how)  # whatever becomes of the diagnosis
+        self.run_ = None
+        self.burial = Burial(self.clock.now() + JUDGE_WITHIN + (MEMORY_WITHIN if self.gpus else 0))
         if self.gpus:
             self.gpus.poke()
-        error, why = run.judge(time.monotonic())
-        self.dead = lambda: run.gone(died, error, why, time.monotonic())
+        spare = self.gpus.pid if self.gpus else 0
+        self.loop.aside(partial(self.judge, run, spare), partial(self.judged, run, Died(None, "died"), None, None))
+
+    def judge(self, run: Run, spare: int) -> Work:
+        """Let go of the run and find out why it ended."""
+        died = run.session.close(spare)
+        error, why = run.judge(self.clock.now())
+        return partial(self.judged, run, died, error, why)
+
+    def judged(self, run: Run, died: Died, error: str | None, why: Diagnosis | None) -> None:
+        """Tell a death that nobody asked for, and have it buried."""
+        if self.burial:
+            now = self.clock.now()
+            self.burial.gone = run.gone(died, error, why, now) if why else Gone(now, died.status, died.how)
+        if why:
+            self.tell_of_death(run, died, error, why)
+
+    def tell_of_death(self, run: Run, died: Died, error: str | None, why: Diagnosis) -> None:
         cause, what = "process-lost" if (died.status or 0) < 0 else "", f"the server {died.how}"
         if isinstance(self.state, lifecycle.Stopping):
             if self.state.then in (lifecycle.Then.END, lifecycle.Then.RESTART):  # asked for, so no death
@@ -174,7 +251,19 @@ class Supervisor:
             cause, what = self.state.cause, what if run.lost == ["the server"] else self.state.reason
         why = why.or_else(cause, what)
         self.last_error = why.in_short if why.is_known else error or died.how
-        self.teller.death(self.picture(), run.number, died.how, why, run.lost)
+        self.teller.death(self.picture(), run.number, died.how, why, run.lost, run.stacks)
+
+    def bury(self, now: float) -> None:
+        """Go on once a run is judged and its memory is back, or neither is to be had."""
+        if self.burial is None:
+            return
+        held = self.gpus.still_held() if self.gpus else None
+        if now < self.burial.until and (held or self.burial.gone is None):
+            return
+        if held:
+            self.teller.complain(f"{held}, {MEMORY_WITHIN:g} s after the last process of the server was gone")
+        gone, self.burial = self.burial.gone, None
+        self.feed(replace(gone, now=now) if gone else Gone(now, None, "died; why was not found out in time"))
 
     def watch_gpus(self) -> None:
         """Have the GPUs watched, if there are any: again, should the watch have died."""
@@ -194,7 +283,7 @@ class Supervisor:
             if not self.blind:
                 self.teller.complain("the watch over the GPUs ended; the next launch begins another")
             return
-        if self.gpus.before is None or not (self.run_ or self.dead):
+        if self.gpus.before is None or not (self.run_ or self.burial):
             self.gpus.remember()
         self.teller.gpus = self.gpus.gpus
 
@@ -217,7 +306,7 @@ class Supervisor:
         if self.run_:
             self.run_.kernel.append(line)
         if what := gpuwatch.fatal(line):
-            self.feed(Struck(time.monotonic(), what))
+            self.feed(Struck(self.clock.now(), what))
 
     # What was decided is done.
 
@@ -242,6 +331,8 @@ class Supervisor:
         moved = (self.state.name, self.state.past) != (before.name, before.past)
         if moved or self.state.reason != before.reason:
             self.loop.guard(partial(self.teller.state, self.picture(), moved=moved))
+        if moved and not isinstance(self.state, lifecycle.Starting):
+            self.withdraw_key()
         self.ask_for_time(event)
 
     def ask_for_time(self, event: Event) -> None:
@@ -257,11 +348,12 @@ class Supervisor:
         match action, self.run_:
             case Launch(number, fresh), _:
                 self.launch(number, fresh)
-            case Probe(first=first), Run(number=number) as run:
-                unasked = lambda: self.feed(Probed(time.monotonic(), number, False, "it could not be asked"))
-                self.loop.aside(partial(self.probe, run, first), unasked)
+            case Probe(first=first), Run() as run:
+                self.loop.aside(partial(self.probe, run, first), partial(self.unasked, run.number))
+            case Probe(number), None:
+                self.unasked(number)
             case Examine(), Run() as run:
-                run.start = startlog.proving(run.start, time.monotonic())
+                run.start = startlog.proving(run.start, self.clock.now())
                 self.advance(run)
                 self.loop.aside(partial(self.examine, run))
             case Record(), Run() as run:
@@ -271,42 +363,78 @@ class Supervisor:
                 self.loop.aside(partial(self.drain, run))
             case Kill(), Run() as run:
                 run.kill()
+            case ((Terminate() | Kill() | Record()), None) if self.launching:
+                self.launching = None
+                self.feed(Gone(self.clock.now(), None, "it was not launched yet"))
 
     def launch(self, number: int, fresh: bool) -> None:
-        now = time.monotonic()
-        self.start = startlog.begin(now)
+        """Read and write what a launch needs of the disk, aside; `launched` goes on."""
+        self.launching = Launching(number, self.clock.now())
+        self.start = startlog.begin(self.launching.at)
+        self.loop.aside(partial(self.prepare, number, fresh), partial(self.not_launched, number, MemoryError()))
+        if number > 1 and not fresh:
+            self.loop.aside(self.same_engine)
+
+    def prepare(self, number: int, fresh: bool) -> Work:
+        """In a thread of its own."""
         try:
-            if fresh:
-                self.read_plan()
-            keys.offer(self.plan.key_config, self.key)
-            hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
-            env = {name: value for name, value in os.environ.items() if name not in hidden}
-            session = Session(self.plan.argv, env | self.plan.env)
-        except Exception as error:
-            self.last_error = f"cannot launch: {error}"
-            self.feed(Gone(now, 1, self.last_error))
+            made, key = self.read_plan() if fresh else (self.plan, self.key)
+            keys.offer(made.key_config, key)
+        except (OSError, ValueError, KeyError, TypeError, RefusalError) as error:
+            return partial(self.not_launched, number, error)
+        return partial(self.launched, number, made, key)
+
+    def not_launched(self, number: int, error: Exception) -> None:
+        """A host that is short of something is tried again; a plan that cannot be started says no for good."""
+        if self.launching is None or self.launching.number != number:
             return
-        self.run_ = Run(number, session, self.log, self.start)
+        self.launching, now = None, self.clock.now()
+        self.last_error = f"cannot launch: {_in_words(error)}"
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORT):
+            self.feed(Unlaunched(now, self.last_error))
+        else:
+            self.feed(Gone(now, 1, self.last_error))
+
+    def launched(self, number: int, made: plan.Plan, key: str | None) -> None:
+        """Start the server, unless nobody wants it any more."""
+        if self.launching is None or self.launching.number != number:
+            return
+        if made is not self.plan:
+            self.take_plan(made, key)
+        hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
+        env = {name: value for name, value in os.environ.items() if name not in hidden}
+        unwanted = [self.plan.key_config] if self.plan.key_config and self.key else []
+        try:
+            session = Session(self.plan.argv, env | self.plan.env, unwanted)
+        except (OSError, ValueError) as error:
+            self.not_launched(number, error)
+            return
+        self.launching = None
+        self.run_ = Run(number, session, self.log, self.start, self.clock)
         self.loop.on(session.control, self.on_report)
         self.loop.on(session.output, self.on_output)
         self.log.begin(number)
-        self.instance.forget_stacks(number)
-        if number > 1 and not fresh:
-            self.loop.aside(self.same_engine)
+        self.teller.writer.put(partial(self.instance.forget_stacks, number))
+        self.teller.record(self.picture())  # with what its processes are known by
         self.watch_gpus()
 
     # What takes its time is done aside, in a thread that hands back what the loop shall do.
 
-    def probe(self, run: Run, first: bool) -> Callable[[], None]:
-        server = health.Server(self.plan.host, self.plan.port, self.key)
-        began = time.monotonic()
-        answer = health.ask(server, first, FIRST_WITHIN if first else LIVES_WITHIN)
+    def server(self) -> health.Server:
+        return health.Server(self.plan.host, self.plan.port, self.key)
+
+    def probe(self, run: Run, first: bool) -> Work:
+        began, lost = time.monotonic(), self.clock.lost
+        answer = health.ask(self.server(), first, FIRST_WITHIN if first else LIVES_WITHIN)
         excuse = "" if first or answer.ok else answer.excuse or run.excuse()
         took = time.monotonic() - began
-        return partial(self.probed, run, first, answer, excuse, took)
+        return partial(self.probed, run, first, answer, excuse, took, lost)
 
-    def probed(self, run: Run, first: bool, answer: health.Answer, excuse: str, took: float) -> None:
-        now, ok, detail = time.monotonic(), answer.ok, answer.detail
+    def probed(self, run: Run, first: bool, answer: health.Answer, excuse: str, took: float, lost: float) -> None:
+        now, ok, detail = self.clock.now(), answer.ok, answer.detail
+        if not ok and self.clock.lost > lost:
+            self.unasked(run.number, "the launcher did not run meanwhile")
+            return
         if not first:
             if run is self.run_:
                 run.watch(self.loop, self.feed)
@@ -314,12 +442,17 @@ class Supervisor:
             stuck = run.stuck(answer.loads, now, self.plan.policy.silent_after)
             if ok and stuck and not excuse:
                 ok, detail, excuse = False, stuck, run.excuse()
-        self.feed(Probed(now, run.number, ok, detail, excuse))
+        self.feed(Probed(now, run.number, ok, detail, excuse, took=took))
 
-    def examine(self, run: Run, pause: float = 0.0) -> Callable[[], None]:
+    def unasked(self, number: int, why: str = "it could not be asked") -> None:
+        """A question that never left this process says nothing of the server."""
+        self.feed(Probed(self.clock.now(), number, False, why, asked=False))
+
+    def examine(self, run: Run, pause: float = 0.0) -> Work:
         time.sleep(pause)
-        server = health.Server(self.plan.host, self.plan.port, self.key)
-        result = smoke.examine(server, self.plan.model_name, self.plan.smoke, self.plan.parsers, self.is_proving)
+        result = smoke.examine(
+            self.server(), self.plan.model_name, self.plan.smoke, self.plan.parsers, self.is_proving
+        )
         excuse = run.excuse() if result.silent else ""
         return partial(self.examined, run, result, excuse)
 
@@ -336,11 +469,11 @@ class Supervisor:
         wrong = not (result.ok or result.silent)
         detail = smoke.explained(result.detail, self.plan.suspects) if wrong else result.detail
         self.teller.smoke(self.picture(), run.number, result, detail)
-        self.feed(Examined(time.monotonic(), run.number, result.ok, detail, result.silent))
+        self.feed(Examined(self.clock.now(), run.number, result.ok, detail, result.silent))
 
-    def drain(self, run: Run) -> Callable[[], None]:
+    def drain(self, run: Run) -> Work:
         """Wait until nobody waits for an answer any more; a moment longer, for one that is just asked for."""
-        server, quiet = health.Server(self.plan.host, self.plan.port, self.key), 0
+        server, quiet = self.server(), 0
         while quiet < DRAINED_TIMES and self.run_ is run:
             time.sleep(DRAINED_EVERY)
             nobody = vitals.clients(server.host, server.port) == 0 and health.in_flight(server) == 0
@@ -354,18 +487,19 @@ class Supervisor:
         if vitals.clients(self.plan.host, self.plan.port):  # at the last moment
             self.loop.aside(partial(self.drain, run))
         elif not run.leaving:
-            self.feed(Drained(time.monotonic(), run.number))
+            self.feed(Drained(self.clock.now(), run.number))
 
-    def record(self, run: Run) -> Callable[[], None]:
+    def record(self, run: Run) -> Work:
         """Stacks first: what the processes did is told by what they are found doing."""
         found = [run.finding(), self.gpus.in_words() if self.gpus else None]
         path = self.instance.stacks(run.number)
-        stacks.keep(path, vitals.look(run.session.members(), time.monotonic()).members)
+        stacks.keep(path, vitals.look(run.session.members(), self.clock.now()).members)
         hints = [text for text in self.plan.suspects if run.start.phase in ("distributed", "graphs", "warmup")]
         told = "; ".join([*filter(None, found), *hints[:2], f"stacks in {path}"])
-        return lambda: self.feed(Recorded(time.monotonic(), run.number, told))
+        run.stacks = path
+        return lambda: self.feed(Recorded(self.clock.now(), run.number, told))
 
-    def same_engine(self) -> Callable[[], None]:
+    def same_engine(self) -> Work:
         """A launch after a death does not resolve again: an engine that was upgraded meanwhile is worth a word."""
         from launcher.probes import engine
 
@@ -375,12 +509,24 @@ class Supervisor:
         text = f"the engine is SGLang {found} now, {made}"
         return lambda: self.teller.complain(text) if found and found != plan.sglang else None
 
-    def read_plan(self) -> None:
-        """Take the plan from its file. Raises OSError, ValueError, KeyError, TypeError or RefusalError."""
+    def read_plan(self) -> tuple[plan.Plan, str | None]:
+        """The plan of its file, and its key. Raises OSError, ValueError, KeyError, TypeError or RefusalError."""
         made = plan.loads(self.instance.plan.read_text())
-        key = keys.read_key(Path(made.key_file)) if made.key_file else None
-        self.plan, self.key, self.log = made, key, ServerLog(self.instance.server_log, key)
+        return made, keys.read_key(Path(made.key_file)) if made.key_file else None
+
+    def take_plan(self, made: plan.Plan, key: str | None) -> None:
+        """Serve by this plan from now on."""
+        self.plan, self.key = made, key
+        self.log = ServerLog(self.instance.server_log, key, self.teller.writer.put)
 
     def picture(self) -> Picture:
-        server = self.run_.session.pid if self.run_ else None
-        return Picture(self.plan, self.state, self.start, server, self.last_error, time.monotonic())
+        session = self.run_.session if self.run_ else None
+        server, record = (session.pid, session.record) if session else (None, None)
+        return Picture(self.plan, self.state, self.start, server, self.last_error, self.clock.now(), record)
+
+
+def _in_words(error: Exception) -> str:
+    """An error without its number, and with the file that it is about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__

@@ -1,4 +1,7 @@
-"""What is so, told: how it is to the state file, what happened to the events file, and both to the screen."""
+"""What is so, told: how it is to the state file, what happened to the events file, and both to the screen.
+
+The files are written aside (`serve/writer.py`): who decides what to do does not wait for a disk.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,23 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from launcher import __version__, health
 from launcher.diagnose import Diagnosis
-from launcher.errors import RefusalError
 from launcher.instance import SCHEMA, Instance, boot_id, now_text, start_ticks
 from launcher.lifecycle import Ended, Ready, State, Stopping, Then
 from launcher.notify import Notifier
 from launcher.plan import Plan
+from launcher.serve.writer import Writer
 from launcher.smoke import Result
 from launcher.startlog import PHASES, Start
 
 Show = Callable[[dict[str, Any]], None]
 PROGRESS_EVERY = 1.0  # seconds between two words about the same phase
+STUCK = 10.0  # seconds without an answer of the state folder's disk that are worth a word
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Picture:
     server: int | None
     last_error: str | None
     now: float
+    session: dict[str, Any] | None = None  # by what its processes are known without their launcher
 
     @property
     def name(self) -> str:
@@ -52,8 +59,11 @@ class Picture:
 class Teller:
     """Tells pictures. A folder that takes nothing is said once on the screen, and is no reason to stop serving."""
 
-    def __init__(self, instance: Instance, show: Show, notifier: Notifier) -> None:
+    def __init__(self, instance: Instance, show: Show, notifier: Notifier, lock: int | None = None) -> None:
+        """`lock` is the descriptor by which this launcher holds the instance."""
         self.instance = instance
+        self.lock = lock
+        self.writer = Writer(self._failed)
         self.show = show
         self.notifier = notifier
         self.gpus: list[dict[str, Any]] = []
@@ -64,6 +74,11 @@ class Teller:
         self._ready_seconds: dict[str, float] = {}
         self._progress_at = 0.0
         self._complaints: set[str] = set()
+        self._dropped = 0
+
+    def record(self, picture: Picture) -> None:
+        """Write how it is; nothing happened."""
+        self.writer.put(partial(self._write_state, self._record(picture)), "state")
 
     def state(self, picture: Picture, *, moved: bool) -> None:
         """Tell a state: a new one (`moved`), or the same with another reason."""
@@ -87,13 +102,14 @@ class Teller:
         self._tell(picture, "state", **said, **more)
         self._notify(picture)
 
-    def death(self, picture: Picture, run: int, how: str, why: Diagnosis, lost: list[str]) -> None:
+    def death(
+        self, picture: Picture, run: int, how: str, why: Diagnosis, lost: list[str], stacks: Path | None
+    ) -> None:
         """Tell that a run died although nobody asked for it, and why, as far as is known."""
         self.deaths[why.cause] += 1
-        stacks = self.instance.stacks(run)
         said = {"run": run, "how": how, "cause": why.cause, "what": why.what, "evidence": list(why.evidence)}
         more = {"fix": why.fix, "knob": why.knob, "restart": why.then, "first": lost[0] if lost else None}
-        self._tell(picture, "death", **said, **more, stacks=str(stacks) if stacks.exists() else None)
+        self._tell(picture, "death", **said, **more, stacks=str(stacks) if stacks else None)
 
     def smoke(self, picture: Picture, run: int, result: Result, detail: str) -> None:
         """Tell how the smoke test went."""
@@ -108,9 +124,11 @@ class Teller:
 
     def reading(self, seconds: float, ok: bool) -> None:
         """Keep how long the server took to answer, and what its GPUs do."""
-        data = {"time": now_text(), "at": time.time(), "probe": {"seconds": round(seconds, 4), "ok": ok}}
-        with contextlib.suppress(OSError):
-            self.instance.write(self.instance.readings, {"schema": SCHEMA, **data, "gpus": self.gpus})
+        # `since` says which state it was read in: clocks are set, and compare badly.
+        data = {"since": self._since, "time": now_text(), "at": time.time()}
+        data |= {"probe": {"seconds": round(seconds, 4), "ok": ok}, "gpus": self.gpus}
+        write = partial(self.instance.write, self.instance.readings, {"schema": SCHEMA, **data})
+        self.writer.put(write, "readings")
 
     def _notify(self, picture: Picture) -> None:
         """What systemd shows, and when it goes on with those that wait for us."""
@@ -141,26 +159,50 @@ class Teller:
 
     def _tell(self, picture: Picture, kind: str, **fields: Any) -> None:
         event = {**self._head(kind), **fields}
-        try:
-            if not self.instance.lock.exists():
-                self.complain(f"{self.instance.folder} was removed: it is made anew")
-                self.instance.claim()  # and kept: the lock that is held lies in no folder any more
-            self.instance.write(self.instance.state, self._record(picture))
-            self.instance.tell(event)
-        except OSError as error:
-            self.complain(f"cannot write {self.instance.folder}: {error.strerror}")
-        except RefusalError as refusal:
-            self.complain(str(refusal))
+        self.record(picture)
+        self.writer.put(partial(self.instance.tell, event))
         self.show(event)
+
+    def _write_state(self, record: dict[str, Any]) -> None:
+        """In the writer's thread."""
+        if self.lock is not None and not self.instance.holds(self.lock):
+            self.complain(f"{self.instance.folder} was removed: it is made anew")
+            self.lock = self.instance.claim()  # and kept: the lock that is held lies in no folder any more
+        self.instance.write(self.instance.state, record)
+
+    def _failed(self, error: Exception) -> None:
+        """Say what the writer could not do. In its thread."""
+        if isinstance(error, OSError):
+            self.complain(f"cannot write {self.instance.folder}: {error.strerror}")
+        else:
+            self.complain(str(error))
+
+    def look_after_the_disk(self) -> None:
+        """Say that the state folder's disk does not answer, and what was lost by it; now and then."""
+        if self.writer.stuck() >= STUCK:
+            self.complain(
+                f"the disk of {self.instance.folder} has not answered for {STUCK:g} s: `status`, events and the "
+                "log stand still; the server is watched and serves on"
+            )
+        elif self.writer.dropped > self._dropped:
+            lost, self._dropped = self.writer.dropped - self._dropped, self.writer.dropped
+            self.complain(f"{lost} events were not written: the disk of {self.instance.folder} did not answer")
 
     def complain(self, text: str) -> None:
         """Warn, once."""
         if text not in self._complaints:
             self._complaints.add(text)
             event = {**self._head("warning"), "reason": text}
-            with contextlib.suppress(OSError):
-                self.instance.tell(event)
+            self.writer.put(partial(self._try_to_tell, event))
             self.show(event)
+
+    def _try_to_tell(self, event: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            self.instance.tell(event)
+
+    def close(self, within: float) -> bool:
+        """Have all written that was told, within so many seconds; whether it was."""
+        return self.writer.close(within)
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"schema": SCHEMA, "time": now_text(), "profile": self.instance.name, "event": kind}
@@ -184,6 +226,7 @@ class Teller:
             "deaths": dict(self.deaths),
             "smoke": self._smoke,
             "pids": {"launcher": pid, "server": picture.server},
+            "session": picture.session,
             "start": {
                 "phase": "ready" if ready else start.phase,
                 "progress": picture.progress,

@@ -51,16 +51,16 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
     _become_supervisor(instance, lock, console.kind_for(sys.stderr, as_json=as_json))
 
 
-def supervisor_command(instance: Instance, screen: str) -> list[str]:
+def supervisor_command(instance: Instance, screen: str, lock: int) -> list[str]:
     """The supervisor's own command. It is a new program, so that what was imported here does not stay."""
-    return [sys.executable, "-P", "-m", "launcher.supervise", str(instance.folder), screen]
+    return [sys.executable, "-P", "-m", "launcher.supervise", str(instance.folder), screen, str(lock)]
 
 
 def _become_supervisor(instance: Instance, lock: int, screen: str) -> NoReturn:
     os.set_inheritable(lock, True)
     # They stay pending while the new program is young, and are delivered when it can answer them.
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
-    command = supervisor_command(instance, screen)
+    command = supervisor_command(instance, screen, lock)
     capability.take_up()
     os.execv(command[0], command)
 
@@ -76,7 +76,7 @@ def _watch(instance: Instance, lock: int, show: Callable[[dict[str, Any]], None]
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
     with instance.launcher_log.open("ab") as log:
         launcher = subprocess.Popen(
-            supervisor_command(instance, "plain"),
+            supervisor_command(instance, "plain", lock),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

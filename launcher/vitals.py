@@ -1,8 +1,9 @@
 """What the kernel says of the server's processes: whether a start moves, and who must not die or be killed.
 
-A start that says nothing may be compiling, reading a slow disk, or hung. The difference is in /proc: bytes read
-or written (compiled kernels are kept on disk), memory that grows, helpers that use the processor. Ranks that only
-spin show none of these.
+A start that says nothing may be compiling, reading a slow disk, waiting for a processor, or hung. The
+difference is in /proc: bytes read or written (compiled kernels are kept on disk), memory that changes, processor
+time that anybody but a rank uses. Ranks that only spin show none of these. How much it is does not matter: on a
+busy host everything is slow.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TITLE = "sglang::"  # how SGLang names the processes that it cannot live without
 COMPILERS = {"nvcc", "cicc", "ptxas", "ninja", "cc1plus", "cc1", "gcc", "g++", "ld", "fatbinary", "cudafe++"}
-READ = 1 << 20  # bytes between two looks that count as reading
-GROWN = 8 << 20  # bytes of memory that count as loading
+GROWN = 1 << 20  # bytes of memory that count as loading; an idle interpreter's own come and go below that
 _WAITING = ("01", "08")  # established; closed by the client's side alone (linux/net/tcp_states.h)
-BUSY = 0.5  # of one processor that counts as working
+BUSY = 0.5  # of one processor: a rank that uses so much while nothing moves spins
+STARVED = 0.5  # of the time spent in line for a processor
 
 
 @dataclass(frozen=True)
 class Member:
-    """One process: `cpu` seconds used, bytes `resident`, and those `read` and `written`; `state` as ps has it."""
+    """One process: `cpu` seconds used, bytes `resident`, and those `read` and `written`; `state` as ps has it.
+
+    `waited`: seconds that its first thread stood in line for a processor, 0 where the kernel does not count them.
+    """
 
     pid: int
     name: str
@@ -38,6 +42,7 @@ class Member:
     read: int
     traced_by: int
     written: int = 0
+    waited: float = 0.0
 
     @property
     def is_rank(self) -> bool:
@@ -150,7 +155,15 @@ def _member(pid: int) -> Member | None:
     tracer = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("TracerPid")), 0)
     cpu = (int(fields[12]) + int(fields[13])) / TICK
     read, written = _disk(pid)
-    return Member(pid, _name(pid, fields), fields[1], cpu, int(fields[22]) * PAGE, read, tracer, written)
+    resident = int(fields[22]) * PAGE
+    return Member(pid, _name(pid, fields), fields[1], cpu, resident, read, tracer, written, _waited(pid))
+
+
+def _waited(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _disk(pid: int) -> tuple[int, int]:
@@ -169,20 +182,27 @@ def signs(before: Vitals, after: Vitals, phase: str) -> str | None:
     pairs = [(old[member.pid], member) for member in after.members if member.pid in old]
     if len(pairs) != len(after.members) or len(pairs) != len(before.members):
         return "processes came or went"
-    if sum(new.read - was.read for was, new in pairs) >= READ:
+    if any(new.read > was.read for was, new in pairs):
         return "reads from disk"
     if any(new.written > was.written for was, new in pairs):
         return "writes to disk"
     if sum(abs(new.resident - was.resident) for was, new in pairs) >= GROWN:
         return "its memory changes"
-    spent = max(after.at - before.at, 0.001)
-    works = [new for was, new in pairs if (new.cpu - was.cpu) / spent >= BUSY]
+    works = [new for was, new in pairs if new.cpu > was.cpu and (phase == "process" or not new.is_rank)]
     if compiler := next((member.name for member in works if member.name in COMPILERS), None):
         return f"compiles ({compiler})"
-    if any(not member.is_rank for member in works) and phase != "process":
-        return "a helper process works"
-    if works and phase == "process":
-        return "uses the processor"
+    if works:
+        return "uses the processor" if phase == "process" else "a helper process works"
+    return starved(before, after)
+
+
+def starved(before: Vitals, after: Vitals) -> str | None:
+    """The process that stood in line for a processor most of the time between two looks; None if none did."""
+    old, spent = {member.pid: member for member in before.members}, after.at - before.at
+    for member in after.members:
+        share = (member.waited - old[member.pid].waited) / spent if member.pid in old and spent > 0 else 0.0
+        if share >= STARVED:
+            return f"the host is short of processors: {member.name} waited for one {100 * share:.0f} % of the time"
     return None
 
 
