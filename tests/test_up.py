@@ -443,7 +443,7 @@ def test_a_folder_that_is_removed_under_a_key_is_made_anew(world: World) -> None
     shutil.rmtree(world.instance)
     psutil.Process(pids["server"]).kill()
 
-    until(lambda: (world.instance / "config.yaml").exists(), "it is launched again")
+    world.until_state("ready", restarts=1)
     psutil.Process(pids["launcher"]).terminate()
     world.until_nothing_is_left()
 

@@ -3,7 +3,7 @@
 Faults come from the JSON file in $STUB_FAULTS, read again at each step so that a test can change them under way:
 
     exit_at: "parse" | "load" | "serve"   leave with `exit_code` (negative: kill itself with that signal) there
-    hang_at: "load" | "health"            stop answering there
+    hang_at: "parse" | "load" | "health"  stop answering there
     die_at_load: n                        the first n starts kill themselves while loading (counted in a file)
     deaf: true                            ignore SIGTERM
     graphs: true                          have a phase of CUDA graphs
@@ -198,6 +198,7 @@ if __name__ == "__main__":
     parser.add_argument("--tool-call-parser")
     KINDS = arguments = parser.parse_args()
     leave("parse")
+    hang("parse")
     KEY = key_of(arguments.config)
     log(f"server_args={{'model_path': {arguments.model_path!r}, 'api_key': {KEY!r}, 'admin_api_key': None}}")
     signal.signal(signal.SIGTERM, stop)

@@ -1,0 +1,296 @@
+"""The launcher itself in trouble: its disk, its time, its signals, its parent. The server must not feel it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from conftest import GLM5_SERVE, PATIENCE, World, until
+
+from launcher.events import Asked, Begun, Gone, Launch, Probed, Ticked, Unlaunched, Wish
+from launcher.lifecycle import Backoff, Ended, Idle, Ready, Starting, State, step
+from launcher.policy import Policy
+from launcher.serve.clock import LATE, Clock
+from launcher.serve.writer import MOST_WAITING, Writer
+
+POLICY = Policy(smoke=False)
+
+
+# -- its disk -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hung() -> Iterator[threading.Event]:
+    """Work that waits for this event stands for a disk that does not answer."""
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+def test_what_was_not_written_yet_gives_way_to_what_is_newer(hung: threading.Event) -> None:
+    done: list[str] = []
+    writer = Writer(lambda error: done.append(str(error)))
+    writer.put(hung.wait)  # type: ignore[arg-type]
+    for number in range(3):
+        writer.put(lambda number=number: done.append(f"state {number}"), "state")  # type: ignore[misc]
+        writer.put(lambda number=number: done.append(f"event {number}"))  # type: ignore[misc]
+    hung.set()
+
+    assert writer.close(PATIENCE)
+    assert done == ["state 2", "event 0", "event 1", "event 2"]
+
+
+def test_what_waits_for_a_disk_is_bounded_and_nobody_waits_for_it(hung: threading.Event) -> None:
+    writer = Writer(lambda error: None)
+    writer.put(hung.wait)  # type: ignore[arg-type]
+    until(writer.stuck, "the writer waits for its disk")
+    taken = [writer.put(lambda: None) for _ in range(MOST_WAITING + 10)]
+
+    assert taken.count(False) == writer.dropped == 10
+    assert not writer.close(0.01)
+    hung.set()
+    assert writer.close(PATIENCE)
+    assert writer.stuck() == 0
+
+
+def test_what_fails_is_told_and_the_rest_is_written() -> None:
+    told: list[Exception] = []
+    done: list[int] = []
+    writer = Writer(told.append)
+
+    def fail() -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    writer.put(fail)
+    writer.put(lambda: done.append(1))
+
+    assert writer.close(PATIENCE)
+    assert (done, [error.args for error in told]) == ([1], [(errno.EIO, "Input/output error")])
+
+
+@pytest.fixture
+def frozen_disk(world: World) -> Iterator[Path]:
+    """A state folder on a file system that `fsfreeze` stops: who writes there hangs, and cannot be killed."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system needs root")
+    if missing := [tool for tool in ("mkfs.ext4", "fsfreeze", "mount") if shutil.which(tool) is None]:
+        pytest.skip(f"no {', '.join(missing)} here")
+    image = world.folder / "disk"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True, timeout=PATIENCE)
+    world.state.mkdir()
+    mounted = subprocess.run(["mount", "-o", "loop", image, world.state], check=False, timeout=PATIENCE)
+    if mounted.returncode:
+        pytest.skip("this machine does not let root mount a loop device")
+    (world.state / "lost+found").rmdir()
+    yield world.state
+    subprocess.run(["fsfreeze", "-u", world.state], check=False, capture_output=True, timeout=PATIENCE)
+    until(lambda: not world.processes(), "nobody holds the disk")
+    subprocess.run(["umount", world.state], check=True, timeout=PATIENCE)
+
+
+def freeze(disk: Path, seconds: int) -> subprocess.Popen[bytes]:
+    """Freeze a file system; it thaws by itself, whatever becomes of the test."""
+    script = f"fsfreeze -f {disk} && echo frozen; sleep {seconds}; fsfreeze -u {disk}"
+    freezer = subprocess.Popen(
+        ["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    assert freezer.stdout
+    assert freezer.stdout.readline() == b"frozen\n"
+    return freezer
+
+
+def answers(world: World) -> bool:
+    return requests.get(f"http://127.0.0.1:{world.port}/ping", timeout=10).status_code == 200
+
+
+def test_a_disk_that_hangs_stops_neither_the_server_nor_the_launcher(world: World, frozen_disk: Path) -> None:
+    """The writer hangs in the kernel; health checks, a death, a new start and SIGTERM go on."""
+    up = world.start("up", "-p", "stub", "--allow", "disk-space")
+    server = psutil.Process(world.until_state("ready")["pids"]["server"])
+    freezer = freeze(frozen_disk, 60)
+    try:
+        time.sleep(1)
+        assert server.is_running()
+        assert answers(world)
+        server.kill()
+        until(lambda: not server.is_running(), "it died")
+        until(lambda: answers_at_all(world), "it serves again, its disk still frozen")
+        up.send_signal(signal.SIGTERM)
+        until(lambda: not answers_at_all(world), "and it stops")
+    finally:
+        subprocess.run(["fsfreeze", "-u", frozen_disk], check=False, timeout=PATIENCE)
+        os.killpg(freezer.pid, signal.SIGKILL)
+        freezer.communicate(timeout=PATIENCE)
+    said, _ = up.communicate(timeout=PATIENCE)
+    assert up.returncode == 0
+    assert [line.split()[1] for line in said.splitlines()].count("starting") == 2
+
+
+def answers_at_all(world: World) -> bool:
+    try:
+        return answers(world)
+    except requests.RequestException:
+        return False
+
+
+def test_a_host_that_is_short_of_something_is_tried_again_and_no_death_is_counted() -> None:
+    state: State = step(Idle(), Begun(0), POLICY)[0]
+    for number in range(1, 40):
+        state, actions = step(state, Unlaunched(number * 1000.0, "cannot launch: No space left on device"), POLICY)
+        assert isinstance(state, Backoff)
+        assert state.past.deaths == ()
+        assert not actions
+        state, actions = step(state, Ticked(state.until), POLICY)
+        assert isinstance(state, Starting)
+        assert actions == (Launch(number + 1),)
+
+
+# -- its time -----------------------------------------------------------------------------------------------
+
+
+def test_time_that_the_launcher_was_not_there_for_does_not_count() -> None:
+    clock = Clock()
+    before = clock.now()
+
+    assert clock.slept(1.0, 1.0 + LATE) == 0, "any wake-up is a little late"
+    assert clock.slept(10.0, 610.0) == 600
+    assert clock.now() - before < -500
+
+
+def test_a_launcher_that_was_stopped_with_its_server_kills_nobody(world: World) -> None:
+    world.write_profile(silent_after=0.5, probe_every=0.1)
+    world.run("up", "-p", "stub", "-d")
+    pids = world.status()["pids"]
+    for pid in (pids["launcher"], pids["server"]):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(8)
+    for pid in (pids["launcher"], pids["server"]):
+        os.kill(pid, signal.SIGCONT)
+
+    until(lambda: any("did not run for" in e["reason"] for e in world.events("warning")), "it says so")
+    time.sleep(1)
+    seen = world.status()
+    assert (seen["state"], seen["restarts"], seen["pids"]["server"]) == ("ready", 0, pids["server"])
+
+
+def test_a_question_that_was_not_asked_is_no_miss() -> None:
+    state: State = ready()
+    for number in range(100):
+        state, actions = step(
+            state, Probed(number * 100.0, 1, False, "no descriptor is left", asked=False), POLICY
+        )
+        assert isinstance(state, Ready)
+        assert (state.misses, actions) == (0, ())
+    assert state.reason == "its health is unknown: no descriptor is left"
+    state, _ = step(state, Probed(10000.0, 1, True), POLICY)
+    assert state.reason == "answers again"
+
+
+def ready() -> Ready:
+    state, _ = step(Idle(), Begun(0), POLICY)
+    state, _ = step(state, Probed(1.0, 1, True, "generated 1 token"), POLICY)
+    assert isinstance(state, Ready)
+    return state
+
+
+def test_what_is_slow_is_said_to_be_slow_and_nothing_else() -> None:
+    state: State = ready()
+    state, actions = step(state, Probed(20.0, 1, True, took=12.0), POLICY)
+    assert isinstance(state, Ready)
+    assert (state.reason, state.misses, actions) == ("answers slowly, a health check took more than 5 s", 0, ())
+    state, _ = step(state, Probed(40.0, 1, True, took=0.1), POLICY)
+    assert state.reason == "answers again"
+
+
+# -- its signals and its parent -------------------------------------------------------------------------------
+
+
+def test_only_one_signal_kills() -> None:
+    stop = Asked(2.0, Wish.STOP, "SIGTERM")
+    stopping, actions = step(ready(), stop, POLICY)
+    assert len(actions) == 1
+    for _ in range(3):
+        again, actions = step(stopping, stop, POLICY)
+        assert (again, actions) == (stopping, ())
+    killed, actions = step(stopping, Asked(3.0, Wish.KILL, "`down --now`"), POLICY)
+    assert len(actions) == 1
+    assert step(killed, Asked(4.0, Wish.KILL, "`down --now`"), POLICY) == (killed, ())
+    ended, _ = step(killed, Gone(5.0, -9, "was killed by SIGKILL"), POLICY)
+    assert isinstance(ended, Ended)
+    assert not ended.failed
+
+
+PARENT = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_parent_that_blocks_all_signals_and_ignores_its_children_is_no_matter(world: World) -> None:
+    words = [sys.executable, "-c", PARENT, str(GLM5_SERVE), "up", "-p", "stub", "-d"]
+    done = subprocess.run(
+        words, env=world.environ, cwd=world.folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    first = world.status()["pids"]["server"]
+    os.kill(first, signal.SIGKILL)
+    second = world.until_state("ready", restarts=1)["pids"]["server"]
+    reaper = psutil.Process(second).ppid()
+    os.kill(reaper, signal.SIGKILL)
+
+    third = world.until_state("ready", restarts=2)["pids"]["server"]
+    assert not psutil.pid_exists(second)
+    masks = Path(f"/proc/{third}/status").read_text().splitlines()
+    assert {line.split()[1] for line in masks if line.startswith("SigBlk")} == {"0" * 16}
+    assert [p.name() for p in world.processes() if p.name() == "glm5-reaper"] == ["glm5-reaper"]
+    assert json.loads((world.instance / "events.jsonl").read_text().splitlines()[0])["event"] == "state"
+
+
+def test_a_reaper_that_is_stopped_still_ends_the_server_of_a_launcher_that_was_killed(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    pids = world.status()["pids"]
+    os.kill(psutil.Process(pids["server"]).ppid(), signal.SIGSTOP)
+    os.kill(pids["launcher"], signal.SIGKILL)
+
+    world.until_nothing_is_left()
+
+
+def test_the_key_does_not_outlive_a_launcher_that_was_killed_while_the_server_started(world: World) -> None:
+    key = world.folder / "key"
+    key.write_text("sekret-0123456789")
+    key.chmod(0o600)
+    world.faults(hang_at="parse")
+    world.start("up", "-p", "stub", "--api-key-file", "key")
+    config = world.instance / "config.yaml"
+    until(config.exists, "the key is offered")
+    os.kill(world.status()["pids"]["launcher"], signal.SIGKILL)
+
+    until(lambda: not config.exists(), "nor is it there any more")
+    world.until_nothing_is_left()
+
+
+def test_what_a_session_is_known_by_is_written_down(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    seen = world.status()
+    session = json.loads((world.instance / "state.json").read_text())["session"]
+
+    server = psutil.Process(seen["pids"]["server"])
+    assert server.environ()["GLM5_SERVE_SESSION"] == session["mark"]
+    assert server.ppid() == session["reaper"]
+    assert str(Path(f"/proc/{server.pid}/fd/1").readlink()) == session["output"]
