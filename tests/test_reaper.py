@@ -133,3 +133,16 @@ def test_descendants_do_not_count_zombies() -> None:
 
     assert child.pid not in reaper.descendants(os.getpid())
     child.wait()
+
+
+@pytest.mark.parametrize(("mine", "servers"), [("-900", "0"), ("0", "17"), ("500", "17")])
+def test_the_server_is_not_spared_where_its_launcher_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: str, servers: str
+) -> None:
+    """Files stand for /proc: to be spared takes a privilege that a test may lack."""
+    monkeypatch.setattr(reaper, "OOM", f"{tmp_path}/{{}}")
+    (tmp_path / "self").write_text(mine)
+    (tmp_path / "4711").write_text("17")
+    reaper.unprotect(4711)
+
+    assert (tmp_path / "4711").read_text() == servers
