@@ -1,5 +1,8 @@
 """Questions to a running server. Ready means: it generated a token. A port that answers proves nothing.
 
+What could not be asked is not told as what did not answer (see `engines/http.py`), nor is what
+somebody else said.
+
 Endpoints as in SGLang 0.5.8 to 0.5.23 (`entrypoints/http_server.py`, read; exercised here on 0.5.23).
 """
 
@@ -10,6 +13,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher.engines.http import ForeignError, Request, UnaskedError, exchange
+from launcher.serve.peer import Peer
+
+# What reading an answer may fail of when it is none: not JSON, not of this shape, nested too deep.
+NO_ANSWER = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+COUNTS = ("num_running_reqs", "num_waiting_reqs")
 QUICK = 5.0  # seconds for what SGLang answers without its ranks
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
@@ -19,21 +28,33 @@ class Answer:
     """Whether the server did what was asked, and in words what it said.
 
     `excuse` says why no answer is no fault; `loads` is what its schedulers published of their work.
+
+    `unknown`: it could not be asked, so nothing is known of it: this process or host has no
+    descriptor, port, buffer, memory, thread or address left for it, or a filter in the way; the
+    resolver failed; or whether it is the server who listens could not be looked up (no /proc,
+    processes that may not be looked at, a host too slow to tell). A connection that is refused,
+    reset or timed out is none of these: it is a no.
+
+    `foreign` is who holds the port instead of the server, in words. It was not asked, and its word
+    counts for nothing; that the server does not answer at its port is a fact.
     """
 
     ok: bool
     detail: str
     excuse: str = ""
     loads: list[dict[str, Any]] = field(default_factory=list)
+    unknown: bool = False
+    foreign: str = ""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where the server listens, and its key."""
+    """Where the server listens, its key, and how it is known; without `peer`, whoever listens is it."""
 
     host: str
     port: int
     key: str | None = None
+    peer: Peer | None = field(default=None, compare=False)
 
     @property
     def url(self) -> str:
@@ -56,6 +77,8 @@ def generates(server: Server, within: float) -> Answer:
     if status != 200:
         return Answer(False, f"/generate says {status}: {text[:200]}")
     tokens = json.loads(text).get("meta_info", {}).get("completion_tokens", 0)
+    if not _is_count(tokens):
+        return Answer(False, f"/generate says {text[:200]}")
     return Answer(tokens >= 1, f"generated {tokens} token")
 
 
@@ -77,7 +100,16 @@ def lives(server: Server, within: float) -> Answer:
     return Answer(status == 200, detail, loads=_loads(server) if status == 200 else [])
 
 
+def _is_count(value: object) -> bool:
+    """Whether it is a number of things: no bool, no infinity, nothing that only its writer can mean."""
+    return type(value) is int and 0 <= value < 1 << 63
+
+
 def _status(server: Server, path: str) -> int:
+    """The status of an endpoint that may not be there, 0 for no answer.
+
+    Raises UnaskedError or ForeignError: what was not asked is not answered by silence.
+    """
     try:
         return _ask(server, "GET", path, None, QUICK)[0]
     except (OSError, http.client.HTTPException):
@@ -89,33 +121,44 @@ def in_flight(server: Server) -> int | None:
 
     A prompt that is being read in chunks is in none of their counts (0.5.23, read): 0 alone proves nothing.
     """
-    loads = _loads(server)
-    return sum(load["num_running_reqs"] + load["num_waiting_reqs"] for load in loads) if loads else None
+    counts: list[Any] = [load.get(name) for load in _published(server) for name in COUNTS]
+    return sum(counts) if counts and all(map(_is_count, counts)) else None
 
 
 def _loads(server: Server) -> list[dict[str, Any]]:
-    """What each replica's scheduler says of its work (`/v1/loads`, in all releases); may be nothing."""
+    """What each replica's scheduler says of its work; may be nothing."""
+    return [_whole(load) for load in _published(server)]
+
+
+def _published(server: Server) -> list[dict[str, Any]]:
+    """The load snapshots as they come (`/v1/loads`, in all releases); none where they cannot be had."""
     try:
         status, text = _ask(server, "GET", "/v1/loads", None, QUICK)
         loads = json.loads(text)["loads"] if status == 200 else []
-        return [_whole(load) for load in loads if isinstance(load, dict)]
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return [load for load in loads if isinstance(load, dict)]
+    except (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER):
         return []
 
 
 def _whole(load: dict[str, Any]) -> dict[str, Any]:
     """A load with the counts that are read of it, as numbers."""
-    counts = {name: load.get(name) for name in ("num_running_reqs", "num_waiting_reqs")}
-    return load | {name: count if isinstance(count, int) else 0 for name, count in counts.items()}
+    return load | {name: load[name] if _is_count(load.get(name)) else 0 for name in COUNTS}
 
 
 def ask(server: Server, first: bool, within: float) -> Answer:
-    """One of the two questions; whatever goes wrong on the way is a no with a reason."""
+    """One of the two questions, in a few times `within` seconds at most.
+
+    Whatever goes wrong on the way is a no with a reason, or unknown.
+    """
     try:
         return (generates if first else lives)(server, within)
+    except ForeignError as foreign:
+        return Answer(False, str(foreign), foreign=foreign.who)
+    except (UnaskedError, MemoryError) as error:
+        return Answer(False, f"it could not be asked: {error or 'no memory'}", unknown=True)
     except TimeoutError:
         return Answer(False, f"no answer within {within:g} s")
-    except (OSError, http.client.HTTPException, ValueError, AttributeError, TypeError) as error:
+    except (OSError, http.client.HTTPException, *NO_ANSWER) as error:
         return Answer(False, f"{type(error).__name__}: {error}")
 
 
@@ -125,18 +168,14 @@ def _ask(server: Server, method: str, path: str, body: str | None, within: float
 
 
 def talk(server: Server, method: str, path: str, body: str | None, within: float) -> tuple[int, bytes]:
-    """One question: the status and the whole answer. `within` seconds may pass without a byte.
+    """One question: the status and the whole answer, of 1 MiB at most, in `within` seconds for all of it.
 
-    Raises OSError (TimeoutError among them) or HTTPException; an answer that breaks off is one of these, too.
+    Raises OSError (TimeoutError among them) or HTTPException where there is no answer, or one that
+    breaks off; UnaskedError where it could not be asked; ForeignError where somebody else holds the
+    port.
     """
     headers = {"Content-Type": "application/json"} if body else {}
     if server.key:
         headers["Authorization"] = f"Bearer {server.key}"
     host = LOOPBACK.get(server.host, server.host)
-    connection = http.client.HTTPConnection(host, server.port, timeout=within)
-    try:
-        connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        return response.status, response.read()  # with a limit, it would not tell that the answer broke off
-    finally:
-        connection.close()
+    return exchange(host, server.port, Request(method, path, body, headers), within, server.peer)

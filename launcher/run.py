@@ -17,6 +17,7 @@ from launcher.events import Event, Fate, Gone, Hinted, Lost, Stirred
 from launcher.loop import Loop
 from launcher.process import Died, Session
 from launcher.serve.clock import Clock
+from launcher.serve.peer import Peer
 from launcher.serverlog import ServerLog
 
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
@@ -42,11 +43,15 @@ class Run:
     lost: list[str] = field(default_factory=list)
     met: set[int] = field(default_factory=set)  # every process that was ever seen of it
     stacks: Path | None = None  # where its stacks were kept, if it hung
+    peer: Peer = field(init=False)  # by which its server is known from a stranger
     _seen: vitals.Vitals | None = None
     _still: vitals.Vitals | None = None  # the look since which nothing moved
     _look_at: float = 0.0
     _stirred: float = 0.0
     _watched: dict[int, int] = field(default_factory=dict)  # pid -> pidfd
+
+    def __post_init__(self) -> None:
+        self.peer = Peer(self.session.members)
 
     # What it prints.
 

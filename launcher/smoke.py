@@ -13,10 +13,11 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from launcher.health import Server, talk
+from launcher.engines.http import ForeignError, TooLongError, UnaskedError
+from launcher.health import NO_ANSWER, Server, talk
 
 ENOUGH = 512  # tokens for an answer, reasoning included
 CEILING = 16  # tokens of the answer that is cut
@@ -36,6 +37,8 @@ class Result:
     """Whether it passed; what was found wrong, or how much was asked; the seconds that it took.
 
     A server that could not be talked to was not `ok`, but said nothing wrong either: it was `unreachable`.
+    It was so because it could not be asked, which says nothing of it, if `unknown` (see `health.Answer`); because
+    somebody else holds its port if `foreign` says who; else it did not take the question, or broke off.
     One that took a question and never answered is `silent`.
     """
 
@@ -44,6 +47,8 @@ class Result:
     seconds: float
     unreachable: bool = False
     silent: bool = False
+    unknown: bool = False
+    foreign: str = ""
 
 
 class WrongError(Exception):
@@ -71,16 +76,30 @@ def examine(
             asked += 1
             if not is_wanted():
                 break
-    except WrongError as wrong:
-        return Result(False, str(wrong), time.monotonic() - began)
-    except TimeoutError:
-        waited = f"no answer within {smoke['within']:g} s"
-        return Result(False, waited, time.monotonic() - began, silent=True)
-    except (OSError, http.client.HTTPException) as error:
-        return Result(False, f"{type(error).__name__}: {error}", time.monotonic() - began, unreachable=True)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        return Result(False, f"an answer that is none: {type(error).__name__} {error}", time.monotonic() - began)
+    except Exception as error:
+        return replace(_failed(error, smoke), seconds=time.monotonic() - began)
     return Result(True, f"{asked} answers are sane", time.monotonic() - began)
+
+
+def _failed(error: Exception, smoke: Mapping[str, Any]) -> Result:
+    """What an error on the way says of the server. What is none of these is a bug of this program."""
+    match error:
+        case WrongError():
+            return Result(False, str(error), 0)
+        case ForeignError():
+            return Result(False, str(error), 0, unreachable=True, foreign=error.who)
+        case UnaskedError() | MemoryError():
+            why = f"it could not be asked: {error or 'no memory'}"
+            return Result(False, why, 0, unreachable=True, unknown=True)
+        case TimeoutError():
+            return Result(False, f"no answer within {smoke['within']:g} s", 0, silent=True)
+        case TooLongError():
+            return Result(False, f"an answer that is none: {error}", 0)
+        case OSError() | http.client.HTTPException():
+            return Result(False, f"{type(error).__name__}: {error}", 0, unreachable=True)
+        case _ if isinstance(error, NO_ANSWER):
+            return Result(False, f"an answer that is none: {type(error).__name__} {error}", 0)
+    raise error
 
 
 def _questions(client: Client, questions: list[dict[str, str]], parsers: frozenset[str]) -> Iterator[None]:

@@ -420,20 +420,23 @@ class Supervisor:
 
     # What takes its time is done aside, in a thread that hands back what the loop shall do.
 
-    def server(self) -> health.Server:
-        return health.Server(self.plan.host, self.plan.port, self.key)
+    def server(self, run: Run) -> health.Server:
+        """Where its server is asked, and by which processes it is known: nobody else gets the key."""
+        return health.Server(self.plan.host, self.plan.port, self.key, run.peer)
 
     def probe(self, run: Run, first: bool) -> Work:
         began, lost = time.monotonic(), self.clock.lost
-        answer = health.ask(self.server(), first, FIRST_WITHIN if first else LIVES_WITHIN)
+        answer = health.ask(self.server(run), first, FIRST_WITHIN if first else LIVES_WITHIN)
         excuse = "" if first or answer.ok else answer.excuse or run.excuse()
         took = time.monotonic() - began
         return partial(self.probed, run, first, answer, excuse, took, lost)
 
     def probed(self, run: Run, first: bool, answer: health.Answer, excuse: str, took: float, lost: float) -> None:
         now, ok, detail = self.clock.now(), answer.ok, answer.detail
-        if not ok and self.clock.lost > lost:
-            self.unasked(run.number, "the launcher did not run meanwhile")
+        if answer.foreign and run is self.run_:
+            self.tell_of_stranger(answer.foreign)
+        if answer.unknown or (not ok and self.clock.lost > lost):
+            self.unasked(run.number, detail if answer.unknown else "the launcher did not run meanwhile")
             return
         if not first:
             if run is self.run_:
@@ -444,14 +447,22 @@ class Supervisor:
                 ok, detail, excuse = False, stuck, run.excuse()
         self.feed(Probed(now, run.number, ok, detail, excuse, took=took))
 
+    def tell_of_stranger(self, who: str) -> None:
+        """Somebody else has the port: it is asked nothing, and the server cannot have it."""
+        where = f"{self.plan.host} port {self.plan.port}"
+        self.last_error = f"{where} is held by {who}, not by this server"
+        self.teller.complain(f"{self.last_error}: no request and no key goes there")
+        self.teller.record(self.picture())
+
     def unasked(self, number: int, why: str = "it could not be asked") -> None:
         """A question that never left this process says nothing of the server."""
+        self.teller.complain(f"the server's health is unknown: {why}")
         self.feed(Probed(self.clock.now(), number, False, why, asked=False))
 
     def examine(self, run: Run, pause: float = 0.0) -> Work:
         time.sleep(pause)
         result = smoke.examine(
-            self.server(), self.plan.model_name, self.plan.smoke, self.plan.parsers, self.is_proving
+            self.server(run), self.plan.model_name, self.plan.smoke, self.plan.parsers, self.is_proving
         )
         excuse = run.excuse() if result.silent else ""
         return partial(self.examined, run, result, excuse)
@@ -463,7 +474,9 @@ class Supervisor:
     def examined(self, run: Run, result: smoke.Result, excuse: str) -> None:
         if run is not self.run_ or not self.is_proving():
             return
-        if result.unreachable or excuse:  # it dies, which is told by its death; it is not there yet; it compiles
+        if result.foreign:
+            self.tell_of_stranger(result.foreign)
+        if result.unreachable or result.unknown or result.foreign or excuse:  # it dies, which is told by its death; it is not there yet; it compiles
             self.loop.aside(partial(self.examine, run, SMOKE_AGAIN))
             return
         wrong = not (result.ok or result.silent)
@@ -473,7 +486,7 @@ class Supervisor:
 
     def drain(self, run: Run) -> Work:
         """Wait until nobody waits for an answer any more; a moment longer, for one that is just asked for."""
-        server, quiet = self.server(), 0
+        server, quiet = self.server(run), 0
         while quiet < DRAINED_TIMES and self.run_ is run:
             time.sleep(DRAINED_EVERY)
             nobody = vitals.clients(server.host, server.port) == 0 and health.in_flight(server) == 0
@@ -484,7 +497,7 @@ class Supervisor:
         """One that takes itself apart is left to it: killed meanwhile it may leave GPU memory behind."""
         if run is not self.run_:
             return
-        if vitals.clients(self.plan.host, self.plan.port):  # at the last moment
+        if vitals.clients(self.plan.host, self.plan.port) != 0:  # at the last moment, or unknown
             self.loop.aside(partial(self.drain, run))
         elif not run.leaving:
             self.feed(Drained(self.clock.now(), run.number))

@@ -9,20 +9,20 @@ busy host everything is slow.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from launcher.serve import sockets
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TITLE = "sglang::"  # how SGLang names the processes that it cannot live without
 COMPILERS = {"nvcc", "cicc", "ptxas", "ninja", "cc1plus", "cc1", "gcc", "g++", "ld", "fatbinary", "cudafe++"}
 GROWN = 1 << 20  # bytes of memory that count as loading; an idle interpreter's own come and go below that
-_WAITING = ("01", "08")  # established; closed by the client's side alone (linux/net/tcp_states.h)
+_WAITING = (sockets.ESTABLISHED, sockets.CLOSE_WAIT)  # the second: closed by the client's side alone
 BUSY = 0.5  # of one processor: a rank that uses so much while nothing moves spins
 STARVED = 0.5  # of the time spent in line for a processor
 
@@ -79,36 +79,19 @@ def is_rank(pid: int) -> bool:
     return name.startswith(TITLE) and name != name_of(int(fields[2]))
 
 
-def clients(host: str, port: int) -> int:
+def clients(host: str, port: int) -> int | None:
     """How many connections to a server that listens there are open to somebody who may still wait for an answer.
 
     A proxy may have the same port of another address of this host: its clients are not counted.
-    """
-    ours, found = _as_in_proc(host, port), 0
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-                local, _, state = line.split()[1:4]
-                address, _, number = local.rpartition(":")
-                found += state in _WAITING and int(number, 16) == port and (not ours or address in ours)
-    return found
-
-
-@lru_cache(maxsize=16)
-def _as_in_proc(host: str, port: int) -> frozenset[str]:
-    """The addresses of a host as /proc/net/tcp writes them; none of one that stands for all of them.
-
-    A name is looked up once: where it listens does not change, and who waits for a resolver does nothing else.
+    None where it could not be looked up: no descriptor or memory left, no /proc, a resolver that
+    fails. That is not nobody.
     """
     try:
-        found = {info[4][0] for info in socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)}
-        packed = [ipaddress.ip_address(str(address).partition("%")[0]).packed for address in found]
-    except (OSError, ValueError):
-        return frozenset()
-    if not host or any(not any(address) for address in packed):  # 0.0.0.0 and ::
-        return frozenset()
-    words = ([address[i : i + 4][::-1].hex() for i in range(0, len(address), 4)] for address in packed)
-    return frozenset("".join(parts).upper() for parts in words)
+        ours = sockets.bound(host)
+        open_ = (row for table in sockets.TABLES for row in sockets.rows(table, port) if row.state in _WAITING)
+        return sum(ours is None or row.address in ours for row in open_)
+    except (OSError, ValueError, LookupError, MemoryError):
+        return None
 
 
 def look(pids: Iterable[int], at: float) -> Vitals:
