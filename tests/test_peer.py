@@ -9,13 +9,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
 import pytest
 from conftest import World, until
-from rig.listening import NOBODY, Listener, listening, no_descriptors
+from rig.listening import NOBODY, Listener, Told, listening, no_descriptors
 
 from launcher import health, reaper, vitals
 from launcher.engines.http import ForeignError, Request, UnaskedError, exchange
@@ -25,6 +26,7 @@ from launcher.serve.peer import Peer, Verdict, Whose
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: becomes another user")
 here = Peer(lambda: [os.getpid()])
+ASKED = 1.5  # seconds in which a server that loads is asked, several times
 PATIENT = 30.0  # seconds for an answer that comes at once
 
 
@@ -268,16 +270,6 @@ OURS, OTHER = Verdict(Whose.OURS, "", frozenset({1})), Verdict(Whose.OURS, "", f
 NOT_OURS = [Verdict(whose, "told", frozenset({1})) for whose in Whose if whose is not Whose.OURS]
 
 
-class Told:
-    """A peer that says what it is told to say, one verdict after the other."""
-
-    def __init__(self, *verdicts: Verdict) -> None:
-        self.verdicts = iter(verdicts)
-
-    def check(self, host: str, port: int) -> Verdict:
-        return next(self.verdicts)
-
-
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
     with listening(tmp_path_factory.mktemp("stranger")) as made:
@@ -324,29 +316,35 @@ def test_while_a_model_loads_another_user_gets_no_key_and_makes_nothing_ready(wo
     key = world.folder / "key"
     key.write_text("sk-test-0123456789abcdef\n")
     key.chmod(0o600)
-    world.faults(load_seconds=3)
-    up = world.start("up", "-p", "stub", "--api-key-file", str(key))
-    until(
-        lambda: world.instance.joinpath("state.json").exists() and world.status()["pids"].get("server"), "a start"
-    )
+    up = loading(world, "--api-key-file", str(key))
     who = (NOBODY,) if os.geteuid() == 0 else ()
     with listening(world.folder, port=world.port, who=who) as other:
+        time.sleep(ASKED)
+        assert world.status()["state"] == "starting"
+        world.faults()
         said, _ = up.communicate(timeout=60)
         assert other.said == b""
 
     assert up.returncode == 1, said
-    assert not {event["state"] for event in world.events()} & {"ready"}
+    assert "ready" not in {event["state"] for event in world.events()}
 
 
-def test_the_port_may_be_anybodys_for_a_while(world: World) -> None:
-    world.faults(load_seconds=4)
-    up = world.start("up", "-p", "stub", "-d")
-    until(
-        lambda: world.instance.joinpath("state.json").exists() and world.status()["pids"].get("server"), "a start"
-    )
+def test_who_left_the_port_in_time_is_in_nobodys_way(world: World) -> None:
+    up = loading(world)
     with listening(world.folder, port=world.port) as other:
+        time.sleep(ASKED)
         assert world.status()["state"] == "starting"
-    up.communicate(timeout=60)
+    world.faults()
+    world.until_state("ready")
 
     assert other.said == b""
-    assert world.status()["state"] == "ready"
+    up.terminate()
+    up.communicate(timeout=60)
+
+
+def loading(world: World, *words: str) -> subprocess.Popen[str]:
+    """A server that loads until its faults are taken away."""
+    world.faults(hang_at="load")
+    up = world.start("up", "-p", "stub", *words)
+    until(lambda: world.status()["state"] == "starting" and world.status()["pids"].get("server"), "a start")
+    return up

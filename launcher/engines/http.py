@@ -23,18 +23,11 @@ LIMIT = 1 << 20  # bytes of one answer: status line, headers, whatever came befo
 PIECE = 1 << 16  # bytes of a body that are read at a time
 OTHER_SOURCE = "127.0.0.2"  # to ask from, when clients have used up the ports of 127.0.0.1
 
-# What a connection fails of when the other side is why. All else that an OSError can say is this side's: EMFILE,
-# ENFILE, ENOMEM, ENOBUFS, EAGAIN and EADDRNOTAVAIL (no ports left), EADDRINUSE, EPERM and EACCES (a filter of this
-# host), ENETDOWN, ENETUNREACH, EHOSTUNREACH, EAFNOSUPPORT, and the resolver's errors.
-THEIRS = {
-    errno.ECONNREFUSED,
-    errno.ECONNRESET,
-    errno.ECONNABORTED,
-    errno.EPIPE,
-    errno.ENOTCONN,
-    errno.ESHUTDOWN,
-    errno.ETIMEDOUT,
-}
+# What a connection fails of when the other side is why: refused, reset, aborted, shut, timed out. All
+# else that an OSError can say is this side's: EMFILE, ENFILE, ENOMEM, ENOBUFS, EAGAIN and
+# EADDRNOTAVAIL (no ports left), EADDRINUSE, EPERM and EACCES (a filter of this host), ENETDOWN,
+# ENETUNREACH, EHOSTUNREACH, EAFNOSUPPORT, and the resolver's errors.
+THEIRS = (ConnectionError, TimeoutError)
 
 
 class UnaskedError(Exception):
@@ -117,7 +110,7 @@ def _sides() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, TimeoutError) or error.errno in THEIRS:
+        if isinstance(error, THEIRS) or error.errno == errno.ENOTCONN:
             raise
         raise UnaskedError(f"{type(error).__name__}: {error}") from error
     except (

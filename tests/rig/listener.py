@@ -38,7 +38,7 @@ KINDS = {
     # Never ends, one way or another.
     "chunks": lambda: forever(CHUNKED, b"10000\r\n" + b"x" * 65536 + b"\r\n"),
     "body": lambda: forever(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536),
-    "events": lambda: forever(CHUNKED, b"e\r\ndata: {}      \r\n"),
+    "events": lambda: forever(CHUNKED, b"e\r\ndata: {}      \r\n" * 999),
     "continue": lambda: forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 999),
     "continue headers": lambda: forever(b"HTTP/1.1 100 Continue\r\n", b"a: b\r\n" * 999),
     "status": lambda: forever(b"HTTP/1.1 ", b"2" * 65536),
@@ -49,13 +49,13 @@ KINDS = {
     "trailers": lambda: forever(CHUNKED + b"0\r\n", b"a: b\r\n" * 999),
     # Promises more than anybody has memory for.
     "terabyte": lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\nx"],
-    "terabyte chunk": lambda: [CHUNKED + b"ffffffffff\r\nx"],
     "too much": lambda: [with_body(b"x" * (2 << 20))],
     # Goes on for ever, slowly.
     "drip": lambda: forever(b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n", b"x", 0.05),
     "drip of chunks": lambda: forever(CHUNKED, b"1\r\nx\r\n", 0.05),
     "drip of headers": lambda: forever(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n", 0.05),
     "drip of continue": lambda: forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+    "terabyte chunk": lambda: [CHUNKED + b"ffffffffff\r\nx"],
     # Is no answer.
     "cut": lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{", None],
     "cut chunks": lambda: [CHUNKED + b"10\r\n{", None],

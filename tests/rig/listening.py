@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.serve.peer import Verdict
+
 PROGRAM = Path(__file__).with_name("listener.py")
 NOBODY = "65534"
 PATIENCE = 60.0  # seconds before a test gives up on something; never a measurement
@@ -71,3 +73,13 @@ def bounded(work: Callable[[], Any]) -> Any:
     thread.join(PATIENCE)
     assert got, "it failed, or goes on for ever"
     return got[0]
+
+
+class Told:
+    """A peer that says what it is told to say, one verdict after the other."""
+
+    def __init__(self, *verdicts: Verdict) -> None:
+        self.verdicts = iter(verdicts)
+
+    def check(self, host: str, port: int) -> Verdict:
+        return next(self.verdicts)
