@@ -476,7 +476,7 @@ class Supervisor:
             return
         if result.foreign:
             self.tell_of_stranger(result.foreign)
-        if result.unreachable or result.unknown or result.foreign or excuse:  # it dies, which is told by its death; it is not there yet; it compiles
+        if result.unreachable or excuse:  # it dies, which is told by its death; it is not there yet; it compiles
             self.loop.aside(partial(self.examine, run, SMOKE_AGAIN))
             return
         wrong = not (result.ok or result.silent)
