@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -16,9 +20,12 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
 from launcher.layers import home
 
+ROOT = Path(__file__).parents[1]
 RIG = Path(__file__).parent / "rig"
 ENGINE = home(os.environ, "XDG_CACHE_HOME", ".cache") / "cpu-demo"
 needs_engine = pytest.mark.skipif(
@@ -26,6 +33,17 @@ needs_engine = pytest.mark.skipif(
 )
 GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 PATIENCE = 60.0  # seconds before a test gives up on something; never a measurement
+LONGEST = 900.0  # seconds that a test with the real engine may take in all; others: pyproject.toml
+
+# A slow machine is no fault of an example; what failed is kept in the checkout, and nowhere else.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    database=None if "CI" in os.environ else DirectoryBasedExampleDatabase(ROOT / ".hypothesis"),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tests")
 
 # Who runs the tests in the background hands ignored signals down, and a launcher keeps to that. A handler here is
 # none in the programs that are started.
@@ -45,11 +63,71 @@ def until(true: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
     raise AssertionError(f"not within {within:g} s: {what}")
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return int(tried.getsockname()[1])
+@contextlib.contextmanager
+def running(*words: str | Path, **how: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process that is killed, if it still lives, and reaped when the block ends, however that ends."""
+    process = subprocess.Popen(words, **how)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+            pipe.close()
+
+
+def next_line(process: subprocess.Popen[Any], within: float = PATIENCE) -> str:
+    """The next line that it prints, with its end; what there is of one when it closes its output."""
+    assert process.stdout
+    fd, said, end = process.stdout.fileno(), b"", time.monotonic() + within
+    while not said.endswith(b"\n"):
+        readable, _, _ = select.select([fd], [], [], max(0.0, end - time.monotonic()))
+        assert readable, f"no line within {within:g} s, only {said!r}"
+        if not (piece := os.read(fd, 1)):  # no bound: there is something to read
+            break
+        said += piece
+    return said.decode()
+
+
+class Ports:
+    """A block of ports that is this process's: below those that SGLang (from 22000) and the kernel take by chance.
+
+    It is held by the name of a socket in the abstract namespace, which the kernel gives away once in each network
+    namespace, and takes back when the process is gone.
+    """
+
+    BLOCK = 100
+
+    def __init__(self) -> None:
+        self.held = socket.socket(socket.AF_UNIX)
+        self._ports = itertools.cycle(range(first := self._claim(), first + self.BLOCK))
+
+    def _claim(self) -> int:
+        for first in range(10_000, 22_000, self.BLOCK):
+            with contextlib.suppress(OSError):
+                self.held.bind(f"\0glm5-serve-tests-{first}")
+                return first
+        raise RuntimeError("other runs of the tests hold all ports")
+
+    def free(self) -> int:
+        """The next one that nobody listens on, at no address."""
+        return next(port for port in itertools.islice(self._ports, self.BLOCK) if not is_taken(port))
+
+
+def is_taken(port: int) -> bool:
+    """Whether somebody has it."""
+    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        try:
+            with socket.socket(family) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind((address, port))
+        except OSError as error:  # any other: a host without IPv6
+            if error.errno == errno.EADDRINUSE:
+                return True
+    return False
+
+
+free_port = Ports().free
 
 
 @dataclass
@@ -201,14 +279,45 @@ def end(made: World) -> None:
     for process in made.started:
         process.send_signal(signal.SIGTERM)
     left = [p for p in made.processes() if p.pid not in {started.pid for started in made.started}]
-    for process in made.started:
-        if process.stdout and not process.stdout.closed:
-            process.communicate()
-    for instance in made.state.glob("*"):
-        made.run("down", "-p", instance.name, "--now")
-    for orphan in (still := made.processes()):
-        orphan.kill()
+    deaf = [process.args for process in made.started if not ends(process)]
+    try:
+        for instance in made.state.glob("*"):
+            made.run("down", "-p", instance.name, "--now")
+    finally:
+        for orphan in (still := made.processes()):
+            orphan.kill()
     assert not still, f"left behind: {still}, of {left}"
+    assert not deaf, f"did not end by SIGTERM within {PATIENCE:g} s: {deaf}"
+
+
+def ends(process: subprocess.Popen[str]) -> bool:
+    """Whether it, and whoever has its output, ends by itself."""
+    try:
+        if process.stdout and not process.stdout.closed:
+            process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(PATIENCE)
+        return False
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Only tests that share nothing run beside each other: no engine that takes all cores, server, or systemd."""
+    for item in items:
+        if group := group_of(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("engine") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONGEST))
+
+
+def group_of(item: pytest.Item) -> str | None:
+    """With whom a test runs in a row, in one process."""
+    if item.get_closest_marker("engine"):
+        return "engine"
+    return {"test_faults": "faults", "test_systemd": "systemd"}.get(item.path.stem)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -35,6 +35,7 @@ class Served(World):
         self.is_real = engine != "stub"
         self.sabotage_file = folder / "sabotage.json"
         self.python = folder / "python"
+        self.since = 0  # how much had been told when it was last broken
         super().__init__(folder)
         self.restore_python()
 
@@ -150,7 +151,7 @@ port = {self.port}
         return self.members("sglang::scheduler" if self.is_real else "sglang::TP")[-1]
 
     def launcher(self) -> psutil.Process:
-        return psutil.Process(self.status()["pids"]["launcher"])
+        return psutil.Process(self.peek()["pids"]["launcher"])
 
     def ask(self, tokens: int = 8, timeout: float = 60) -> int:
         """How many tokens come."""
@@ -163,23 +164,39 @@ port = {self.port}
 
     def sabotage(self, on: str, who: str, do: str) -> None:
         """Break the process that logs a line, once."""
+        self.since = len(self.told())
         fresh = self.sabotage_file.with_suffix(".new")
         fresh.write_text(json.dumps({"on": on, "who": who, "do": do}))
         fresh.replace(self.sabotage_file)
 
     def break_a_start(self, on: str, who: str, do: str) -> int:
-        """Break the start that is under way, if it has not come far yet, or else a new one; the run's number."""
+        """Break the start that is under way, if it has not come too far yet, or else a new one; the run's number.
+
+        It strikes once, and only a start says such lines: one that became ready nevertheless had said it before,
+        and then it is the next one that is struck.
+        """
+        run = int(until(self._last_start, "it starts, or is ready", LONG)["run"])
         self.sabotage(on, who, do)
-        seen = self.status()
-        if self.is_real and seen["state"] == "starting" and time.time() - seconds_of(seen["since"]) < 3:
-            return int(seen["run"])
-        if seen["state"] != "ready":
-            self.sabotage_file.unlink()
-            self.ensure_ready()
-            self.sabotage(on, who, do)
-            seen = self.status()
+        until(lambda: self.has_struck() or self._is_ready(run), "it is struck, or ready", LONG)
+        if self.has_struck():
+            return run
         self.restart_by_death()
-        return int(seen["run"]) + 1
+        return run + 1
+
+    def _last_start(self) -> dict[str, Any] | None:
+        """What was told of the run that starts, or is ready; None after any word of its end."""
+        if self.status()["state"] in ("stopped", "failed", "dead"):
+            self.ensure_ready()
+        *_, last = (event for event in self.told() if event["event"] in ("state", "death"))
+        return last if last.get("state") in ("starting", "ready") else None
+
+    def _is_ready(self, run: int) -> bool:
+        seen = self.peek()
+        return (seen["state"], seen["run"]) == ("ready", run)
+
+    def has_struck(self) -> bool:
+        """Whether the sabotage was taken by the process that it was for."""
+        return not self.sabotage_file.exists()
 
     def restart_by_death(self) -> None:
         """Have the launcher start it anew."""
@@ -189,8 +206,8 @@ port = {self.port}
 
     def told(self) -> list[dict[str, Any]]:
         """Every event, oldest first."""
-        lines = (self.instance / "events.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        path = self.instance / "events.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def after(self, inject: Callable[[], object], goal: str = "ready", within: float = LONG) -> Story:
         """Put a fault in and wait until it is in state `goal` after having been in another."""
@@ -209,9 +226,9 @@ port = {self.port}
         return story
 
     def until_told(self, enough: Callable[[list[dict[str, Any]]], bool], what: str) -> Story:
-        """Wait until enough was told; the story up to there."""
-        until(lambda: enough(self.told()), what, LONG)
-        events = self.told()
+        """Wait until enough was told since the last sabotage; the story up to there."""
+        until(lambda: enough(self.told()[self.since :]), what, LONG)
+        events = self.told()[self.since :]
         return Story(next(events[:n] for n in range(len(events) + 1) if enough(events[:n])), 0.0)
 
     def unmoved(self, seconds: float) -> None:

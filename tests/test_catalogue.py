@@ -66,6 +66,7 @@ def ask_the_real_parser(commands: list[list[str]]) -> Any:
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     return json.loads(ran.stdout.splitlines()[-1])

@@ -25,14 +25,18 @@ def test_asking_for_help_imports_nothing_heavy(words: str) -> None:
         f"try: cli.main({words.split()!r}, standalone_mode=False)\nexcept SystemExit: pass\n"
         "print('LOADED', *sys.modules)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
 
     assert HEAVY & set(said.rpartition("LOADED")[2].split()) == set()
 
 
 def test_the_supervisor_stays_small() -> None:
     code = "import sys, launcher.supervise\nprint(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
 
     assert {"pydantic", "rich", "requests", "psutil", "click", "asyncio", "tomllib", "_ssl"} & set(
         loaded.split()
@@ -166,6 +170,7 @@ def test_a_closed_pipe_is_no_error(world: World) -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     )
 
     assert ran.stdout.startswith("# glm5-serve")

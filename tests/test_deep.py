@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import GLM5_SERVE, until
+from conftest import GLM5_SERVE, next_line, until
 from rig.healthy import having, host, plan, with_function, with_gpus
 
 from launcher import deep_rank, proof
@@ -131,9 +131,9 @@ deep(asked, 2, host(), os.environ, backend="gloo", deadline=600, tell=lambda lin
     environ = {**os.environ, "GLM5_DEEP_FAULT": "hang:1@all-reduce 8", "GLM5_DEEP_TEST": "1"}
     doctor = subprocess.Popen([sys.executable, program], env=environ, stdout=subprocess.PIPE, text=True)
     assert doctor.stdout is not None
-    until(lambda: "all-reduce 8" in doctor.stdout.readline(), "the ranks are at it")
+    until(lambda: "all-reduce 8" in next_line(doctor), "the ranks are at it")
     doctor.send_signal(signal.SIGKILL)
-    doctor.wait()
+    doctor.wait(60)
     doctor.stdout.close()
 
     until(lambda: not left(), "the ranks are gone")

@@ -404,7 +404,9 @@ def test_no_text_is_a_traceback(told: list[str]) -> None:
 
 
 def run(*words: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([GLM5_SERVE, "diagnose", *words], input=text, capture_output=True, check=False)
+    return subprocess.run(
+        [GLM5_SERVE, "diagnose", *words], input=text, capture_output=True, check=False, timeout=60
+    )
 
 
 def test_the_command_tells_cause_evidence_and_fix() -> None:
@@ -454,6 +456,6 @@ def test_a_key_in_a_log_is_not_repeated() -> None:
 def test_the_supervisor_may_ask_it() -> None:
     """It needs the standard library alone, and never ours beyond this."""
     code = "import sys, launcher.diagnose; print([m for m in sys.modules if m.split('.')[0] in ('rich', 'click')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert done.stdout == "[]\n"

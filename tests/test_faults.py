@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, end, needs_engine, until
+from conftest import GLM5_SERVE, end, needs_engine, next_line, running, until
 from served import ENGINES, LONG, PHASES, Served, Story, seconds_of
 
 from launcher.health import Server, in_flight
@@ -105,7 +105,7 @@ def test_exec_fails(served: Served) -> None:
         story = pool.submit(served.after, inject)
         until(back, "the launcher says that it cannot be executed", LONG)
         served.restore_python()
-        note(served, "exec fails", "exec's own error", story.result().seconds, "tried again until it was back")
+        note(served, "exec fails", "exec's own error", story.result(LONG).seconds, "tried again until it was back")
 
 
 @cells()
@@ -117,7 +117,7 @@ def test_it_exits_while_it_starts(anyhow: Served, phase: str) -> None:
     run = anyhow.break_a_start(*PHASES[phase], "exit:3")
     story = anyhow.until_told(dead, f"the death of run {run}")
 
-    assert not anyhow.sabotage_file.exists(), "it struck"
+    assert anyhow.has_struck()
     note(anyhow, f"exits at {phase}", "process gone", _since_the_strike(anyhow, story.events[-1]), "started again")
 
 
@@ -229,7 +229,7 @@ def test_the_port_is_taken_between_check_and_bind(served: Served) -> None:
         until(lambda: "port-taken" in [e.get("cause") for e in served.told()], "it is named", LONG)
         taken.close()
         note(served, "port taken meanwhile", "port-taken", None, "tried again until it was free")
-        assert story.result().causes.count("port-taken") >= 1
+        assert story.result(LONG).causes.count("port-taken") >= 1
 
 
 @cells(*ONE)
@@ -306,7 +306,7 @@ def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
         asked = pool.submit(served.ask, 1900, 300)
         until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
         story = served.after(served.rank().suspend)
-        assert asked.exception() is not None, "it was in flight"
+        assert asked.exception(LONG) is not None, "it was in flight"
     assert "no work for" in story.text
     assert "sglang::scheduler" in _stacks(story)
     note(
@@ -391,11 +391,11 @@ print("attached", flush=True)
 time.sleep(14)
 libc.ptrace(17, {served.rank().pid}, None, None)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as debugger:
-        assert debugger.stdout
-        assert debugger.stdout.readline() == "attached\n"
+    with running(sys.executable, "-c", code, stdout=subprocess.PIPE) as debugger:
+        assert next_line(debugger) == "attached\n"
         served.unmoved(12)
         assert "under a debugger" in served.status()["reason"]
+        debugger.wait(60)
     served.unmoved(4)
     note(served, "under a debugger", "TracerPid", None, "left alone")
 
@@ -405,7 +405,7 @@ def test_a_busy_server_is_left_alone(served: Served) -> None:
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(served.ask, 400, 120) for _ in range(6)]
         served.unmoved(6)
-        assert [request.result() for request in asked] == [400] * 6
+        assert [request.result(LONG) for request in asked] == [400] * 6
     note(served, "busy", "tokens come", None, "left alone")
 
 
@@ -468,14 +468,16 @@ def test_a_full_disk(served: Served) -> None:
     served.run("down")
     shutil.rmtree(served.state)
     served.state.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", served.state], check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", served.state], check=False, timeout=60
+    )
     if mounted.returncode != 0:
         pytest.skip("this machine does not let root mount a tmpfs")
     try:
         up = served.run("up", "-p", "stub", "-d", "--allow", "disk-space")
         assert up.returncode == 0, up.stderr
         fill = f"while printf %4096s >> {served.state}/filler; do :; done"
-        subprocess.run(["sh", "-c", fill], check=False, stderr=subprocess.DEVNULL)
+        subprocess.run(["sh", "-c", fill], check=False, stderr=subprocess.DEVNULL, timeout=60)
         old = served.server()
         old.kill()
         until(lambda: not psutil.pid_exists(old.pid), "it is gone")
@@ -483,7 +485,7 @@ def test_a_full_disk(served: Served) -> None:
         json.loads((served.instance / "state.json").read_text())
     finally:
         served.run("down", "--now")
-        subprocess.run(["umount", served.state], check=True)
+        subprocess.run(["umount", served.state], check=True, timeout=60)
     assert not served.processes()
     note(served, "disk full", "ENOSPC", None, "goes on serving; state file whole")
 
@@ -555,7 +557,7 @@ def _bring_it_to_a_start(served: Served) -> None:
     else:
         served.sabotage(*PHASES["weights"], "hang")
         served.start("up", "-p", "stub", "-d")
-    until(lambda: not served.sabotage_file.exists(), "it starts, and hangs", LONG)
+    until(served.has_struck, "it starts, and hangs", LONG)
 
 
 def _bring_it_to_a_pause(served: Served) -> None:
@@ -668,7 +670,7 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
         served.after(served.restart_by_death)
     else:
         served.faults(deaf=True, loads=[{"dp_rank": 0, "num_running_reqs": 0}])
-    with socket.create_connection(("127.0.0.1", served.port)):
+    with socket.create_connection(("127.0.0.1", served.port), 60):
         if served.is_real:  # uvicorn closes a connection that asked nothing after five seconds; this one asks
             asked = ThreadPoolExecutor().submit(served.ask, 1900, 60)
             until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
@@ -676,7 +678,7 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
     assert down.returncode == 0
     assert "not gone within 4 s: killed" in served.status()["reason"]
     if served.is_real:
-        assert asked.exception() is not None
+        assert asked.exception(LONG) is not None
     note(served, "TERM-deaf, a client connected", "not gone within `stop_within`", None, "killed, nothing left")
 
 
@@ -693,7 +695,7 @@ def test_no_file_descriptors_are_left(served: Served) -> None:
         story = pool.submit(served.after, inject)
         until(lambda: "Too many open files" in json.dumps(served.told()[before_it:]), "it is named", LONG)
         launcher.rlimit(psutil.RLIMIT_NOFILE, before)
-        story.result()
+        story.result(LONG)
     note(served, "file descriptors exhausted", "EMFILE at the launch", None, "tried again until there were some")
 
 
@@ -705,7 +707,9 @@ def test_the_clock_jumps(served: Served) -> None:
     served.run("down")
     clock, library = served.folder / "clock", served.folder / "clock.so"
     source = Path(__file__).parent / "rig/clock.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source, "-ldl"], check=True)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source, "-ldl"], check=True, timeout=60
+    )
     environ = {"LD_PRELOAD": str(library), "CLOCK_FILE": str(clock)}
     assert served.run("up", "-p", "stub", "-d", **environ).returncode == 0
     for days in (400, -400):

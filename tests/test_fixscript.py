@@ -42,12 +42,16 @@ def test_a_healthy_host_gets_a_script_without_steps() -> None:
 
 
 def test_it_is_a_script_that_a_shell_understands() -> None:
-    assert subprocess.run(["sh", "-n"], input=made(UNWELL), text=True, capture_output=True).stderr == ""
+    assert (
+        subprocess.run(["sh", "-n"], input=made(UNWELL), text=True, capture_output=True, timeout=60).stderr == ""
+    )
 
 
 def test_shellcheck_has_nothing_to_say() -> None:
     shellcheck = Path(sys.executable).with_name("shellcheck")
-    said = subprocess.run([shellcheck, "-s", "sh", "-"], input=made(UNWELL), text=True, capture_output=True)
+    said = subprocess.run(
+        [shellcheck, "-s", "sh", "-"], input=made(UNWELL), text=True, capture_output=True, timeout=60
+    )
 
     assert said.stdout == ""
 
@@ -83,7 +87,7 @@ def test_the_kernel_command_line_gets_the_right_word_once(tmp_path: Path, before
     text = f"set -eu\ncp -n{step}".replace("/etc/default/grub", str(grub))
 
     for _ in range(2):
-        subprocess.run(["sh", "-c", text], check=True)
+        subprocess.run(["sh", "-c", text], check=True, timeout=60)
 
     assert grub.read_text() == f"GRUB_DEFAULT=0\n{after}\n"
     assert before in Path(f"{grub}.before-glm5-serve").read_text()
@@ -102,7 +106,7 @@ def test_the_acs_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
     unit = tmp_path / "glm5-serve-acs.service"
     unit.write_text(made(bad).partition("<<'UNIT'\n")[2].partition("UNIT\n")[0].replace("setpci", "/bin/true"))
 
-    said = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
+    said = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
 
     assert [line for line in said.stderr.splitlines() if "glm5-serve" in line] == []
 

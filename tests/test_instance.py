@@ -71,7 +71,7 @@ def test_a_second_claim_is_refused(instance: Instance) -> None:
 def test_looking_does_not_keep_a_launcher_out(instance: Instance) -> None:
     os.close(instance.claim())
     looking = os.open(instance.folder / "lock", os.O_RDWR)
-    fcntl.flock(looking, fcntl.LOCK_SH)
+    fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)
     threading.Timer(0.1, os.close, [looking]).start()
 
     os.close(instance.claim())

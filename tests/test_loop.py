@@ -38,7 +38,7 @@ def test_what_fails_is_told_and_something_else_done(loop: Loop, told: list[str])
 
 def test_a_descriptor_that_can_be_read_has_its_work_done_until_it_is_let_go(loop: Loop, told: list[str]) -> None:
     end, other = os.pipe()
-    loop.on(end, lambda: told.append(os.read(end, 9).decode()))
+    loop.on(end, lambda: told.append(os.read(end, 9).decode()))  # no bound: it can be read
     os.write(other, b"one")
     loop.turn(PATIENCE)
     loop.off(end)

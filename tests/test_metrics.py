@@ -132,7 +132,7 @@ def test_readings_go_when_the_launcher_goes(world: World) -> None:
     world.until_state("ready")
     until(lambda: "probe_ok{" in world.run("metrics").stdout, "a health check")
     up.send_signal(signal.SIGKILL)
-    up.wait()
+    up.wait(60)
     text = world.run("metrics").stdout
 
     assert of(text, "glm5_serve_up") == 0
@@ -218,6 +218,7 @@ def test_they_are_served_over_tcp_and_over_a_socket(world: World) -> None:
 
     until(path.is_socket, "the socket is there")
     with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
         client.connect(str(path))
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         assert b"glm5_serve_build_info" in client.makefile("rb").read()
@@ -276,18 +277,20 @@ def promtool() -> str:
 
 def test_promtool_accepts_the_alerts_and_the_exposition(world: World, promtool: str) -> None:
     done = subprocess.run(
-        [promtool, "check", "rules", ROOT / "alerts.yml"], capture_output=True, text=True, check=False
+        [promtool, "check", "rules", ROOT / "alerts.yml"], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
     world.run("up", "-p", "stub", "-d")
     text = world.run("metrics").stdout
-    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_alerts_fire_when_they_should_and_not_else(promtool: str) -> None:
     words = [promtool, "test", "rules", ROOT / "alerts.test.yml"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 0, done.stderr
 

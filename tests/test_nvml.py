@@ -222,7 +222,9 @@ def test_an_old_driver_without_a_function_is_told_from_a_broken_one(
 
 
 def exported(library: Path) -> set[str]:
-    listed = subprocess.run(["nm", "-D", "--defined-only", library], text=True, capture_output=True, check=True)
+    listed = subprocess.run(
+        ["nm", "-D", "--defined-only", library], text=True, capture_output=True, check=True, timeout=60
+    )
     return {line.split()[-1] for line in listed.stdout.splitlines() if " T nvml" in line}
 
 
@@ -279,6 +281,7 @@ def test_structures_are_as_large_as_nvidia_declares_them(tmp_path: Path) -> None
         input=f'#include "{headers[0]}"\n{asserts}',
         text=True,
         capture_output=True,
+        timeout=60,
     )
 
     assert said.stderr == ""

@@ -246,6 +246,7 @@ def lspci(root: Path) -> dict[str, str]:
         text=True,
         capture_output=True,
         check=True,
+        timeout=60,
     )
     return {block.split()[0]: block for block in said.stdout.strip().split("\n\n")}
 

@@ -102,7 +102,7 @@ TELL = (
 @given(st.lists(WORD | WORD.map("--".__add__), max_size=12), st.dictionaries(NAME, WORD, max_size=6))
 def test_what_is_printed_is_what_is_run(words: list[str], env: dict[str, str]) -> None:
     text = plan.shell(plain((sys.executable, "-c", TELL, *words), env))
-    ran = subprocess.run(["sh", "-c", text], capture_output=True, check=True, env={"PYTHONUTF8": "1"})
+    ran = subprocess.run(["sh", "-c", text], capture_output=True, check=True, env={"PYTHONUTF8": "1"}, timeout=60)
 
     assert json.loads(ran.stdout) == [words, env]
 
@@ -112,7 +112,7 @@ def test_the_pasted_text_makes_the_key_file_that_up_makes(tmp_path: Path) -> Non
     key.write_text("sekret==\n")
     argv = (sys.executable, "-c", "import os, sys; os.umask(0o77); print(oct(os.umask(0o22)))")
     text = plan.shell(plain(argv, {}, key_file=str(key), key_config=str(config)))
-    subprocess.run(["sh", "-c", text], check=True, capture_output=True)
+    subprocess.run(["sh", "-c", text], check=True, capture_output=True, timeout=60)
 
     assert config.read_text() == 'api-key: "sekret=="\n'
     assert oct(config.stat().st_mode & 0o777) == "0o600"
@@ -164,7 +164,7 @@ def test_a_key_file_with_spaces_around_the_key_is_read_alike(tmp_path: Path, raw
     key.chmod(0o600)
     offer(str(made), read_key(key))
     text = plan.shell(plain(("true", "", ""), {}, key_file=str(key), key_config=str(pasted)))
-    subprocess.run(["sh", "-c", text], check=True)
+    subprocess.run(["sh", "-c", text], check=True, timeout=60)
 
     assert pasted.read_bytes() == made.read_bytes()
 

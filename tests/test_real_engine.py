@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from conftest import ENGINE, GLM5_SERVE, World, free_port, needs_engine, until
+from conftest import ENGINE, GLM5_SERVE, World, free_port, needs_engine, next_line, until
 
 pytestmark = [pytest.mark.engine, needs_engine]
 LONG = 240.0  # seconds; a start takes 15-25 here
@@ -113,7 +113,7 @@ def test_a_request_in_flight_is_answered_before_it_goes(demo: Demo, command: str
         demo.run("down")
 
     assert down.returncode == 0
-    assert request.result().json()["meta_info"]["completion_tokens"] == 900
+    assert request.result(LONG).json()["meta_info"]["completion_tokens"] == 900
     written = "".join(p.read_text() for p in demo.world.instance.iterdir())
     assert "sekret-0123456789" not in written + up.stderr + down.stdout
     assert "'api_key': '[redacted]'" in written
@@ -178,13 +178,12 @@ def test_ctrl_c_at_any_moment_leaves_nothing(world: World, moment: str) -> None:
     )
     assert demo.stdout is not None
     seen = ""
-    for line in demo.stdout:
+    while line := next_line(demo, LONG):
         seen += line
         if moment in line:
             break
     os.killpg(demo.pid, signal.SIGINT)  # what a terminal does
-    seen += demo.stdout.read()
-    demo.stdout.close()
+    seen += demo.communicate(timeout=LONG)[0]
 
-    assert demo.wait() in (1, 130), seen
+    assert demo.wait(60) in (1, 130), seen
     world.until_nothing_is_left()

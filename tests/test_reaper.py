@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import RIG, until
+from conftest import RIG, next_line, until
 
 from launcher import reaper
 
@@ -26,6 +26,7 @@ def reap(tmp_path: Path) -> Iterator[Callable[..., Reaped]]:
 
     def start(*command: str | Path) -> Reaped:
         ours, theirs = socket.socketpair()
+        ours.settimeout(60)
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", reaper.__file__, str(theirs.fileno()), "--", *command],
@@ -41,7 +42,7 @@ def reap(tmp_path: Path) -> Iterator[Callable[..., Reaped]]:
     yield start
     for process, ours in started:
         ours.close()
-        process.wait()
+        process.wait(60)
         if process.stdout:
             process.stdout.close()
     left = marked(tmp_path)
@@ -64,15 +65,14 @@ def marked(folder: Path) -> list[psutil.Process]:
 def heard(control: socket.socket) -> list[str]:
     """Everything the reaper said, to its end."""
     words = b""
-    while piece := control.recv(4096):
+    while piece := control.recv(4096):  # no bound: it has a time-out
         words += piece
     return words.decode().splitlines()
 
 
 def hostile(reap: Callable[..., Reaped], what: str) -> Reaped:
     process, control = reap(sys.executable, RIG / "hostile.py", what)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
+    assert next_line(process) == "up\n"
     return process, control
 
 
@@ -80,7 +80,7 @@ def test_what_the_server_leaves_behind_is_killed(reap: Callable[..., Reaped], tm
     process, control = hostile(reap, "leave")
 
     assert heard(control)[-1] == "exit 3"
-    assert process.wait() == 0
+    assert process.wait(60) == 0
     assert not marked(tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_closing_the_lifeline_kills_everything(reap: Callable[..., Reaped], tmp_
     assert len(marked(tmp_path)) > 6
     control.close()
 
-    process.wait()
+    process.wait(60)
     assert not marked(tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_a_kill_is_told_as_the_servers_end(reap: Callable[..., Reaped], tmp_path
     control.send(b"K")
 
     assert heard(control)[-1] == "exit -9"
-    assert process.wait() == 0
+    assert process.wait(60) == 0
     assert not marked(tmp_path)
 
 
@@ -106,18 +106,17 @@ def test_sigterm_to_the_reaper_kills_everything(reap: Callable[..., Reaped], tmp
     process, _ = hostile(reap, "stay")
     process.send_signal(signal.SIGTERM)
 
-    process.wait()
+    process.wait(60)
     assert not marked(tmp_path)
 
 
 def test_terminate_reaches_the_first_process_alone(reap: Callable[..., Reaped]) -> None:
     shell = "trap 'echo termed; exit 5' TERM; sleep 3600 & child=$!; echo up; wait $child"
     process, control = reap("sh", "-c", shell)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
+    assert next_line(process) == "up\n"
     control.send(b"T")
 
-    assert process.stdout.readline() == "termed\n"
+    assert next_line(process) == "termed\n"
     assert heard(control)[-1] == "exit 5"
 
 
@@ -132,7 +131,7 @@ def test_descendants_do_not_count_zombies() -> None:
     until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE, "it is a zombie")
 
     assert child.pid not in reaper.descendants(os.getpid())
-    child.wait()
+    child.wait(60)
 
 
 @pytest.mark.parametrize(("mine", "servers"), [("-900", "0"), ("0", "17"), ("500", "17")])

@@ -537,7 +537,7 @@ def test_a_command_that_the_user_cannot_reach_is_refused(world: World, tmp_path:
     closed.mkdir(parents=True)
     wish = f"from pathlib import Path; from launcher import unit; unit.command = lambda: '{closed}/glm5-serve';"
     code = f"{wish} unit.install(unit.Wish('stub', root=Path('{tmp_path}/root')), (), print)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
 
     assert "cannot reach" in done.stderr
     assert not (tmp_path / "root").exists()

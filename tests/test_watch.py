@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import World, until
+from conftest import World, next_line, running, until
 from rig.nvml import scenario
 
 from launcher import flow, gpuwatch, stacks, vitals
@@ -97,7 +97,8 @@ def test_open_connections_are_counted_until_the_client_lets_go() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert vitals.clients("127.0.0.1", port) == 0
-        client = socket.create_connection(("127.0.0.1", port))
+        server.settimeout(60)
+        client = socket.create_connection(("127.0.0.1", port), 60)
         accepted, _ = server.accept()
         assert vitals.clients("127.0.0.1", port) == 1
         client.shutdown(socket.SHUT_WR)  # it said all, and waits for the answer
@@ -110,7 +111,7 @@ def test_open_connections_are_counted_until_the_client_lets_go() -> None:
 def test_a_proxy_on_another_address_is_no_server_of_ours() -> None:
     with socket.create_server(("127.0.0.2", 0)) as proxy:
         port = proxy.getsockname()[1]
-        with socket.create_connection(("127.0.0.2", port)):
+        with socket.create_connection(("127.0.0.2", port), 60):
             assert vitals.clients("127.0.0.1", port) == 0
             assert vitals.clients("127.0.0.2", port) == 1
             assert vitals.clients("0.0.0.0", port) == 1, "who listens on all addresses has all of the port"
@@ -126,9 +127,8 @@ if child:
     print(child, flush=True)
 time.sleep(60)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as rank:
-        assert rank.stdout
-        child = int(rank.stdout.readline())
+    with running(sys.executable, "-c", code, stdout=subprocess.PIPE, start_new_session=True) as rank:
+        child = int(next_line(rank))
         assert vitals.name_of(child) == vitals.name_of(rank.pid) == "sglang::TP0"
         assert (vitals.is_rank(rank.pid), vitals.is_rank(child)) == (True, False)
         os.killpg(rank.pid, signal.SIGKILL)
@@ -153,17 +153,15 @@ def test_why_there_is_no_stack_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_real_processes_are_seen_as_they_are() -> None:
     code = "x = bytearray(64 << 20); print('up', flush=True)\nwhile True: pass"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
-        assert child.stdout
-        child.stdout.readline()
+    with running(sys.executable, "-c", code, stdout=subprocess.PIPE) as child:
+        assert next_line(child) == "up\n"
         before = vitals.look([child.pid, 2**22 - 1], time.monotonic())
-        time.sleep(0.5)
+        until(lambda: vitals.look([child.pid], 0).members[0].cpu > before.members[0].cpu, "it gets a processor")
         after = vitals.look([child.pid], time.monotonic())
         (member,) = after.members
         assert member.resident > 64 << 20
         assert member.cpu > before.members[0].cpu
         assert vitals.signs(before, after, "process") == "uses the processor"
-        child.kill()
 
 
 # -- tokens -------------------------------------------------------------------------------------------------
@@ -335,7 +333,7 @@ def test_a_gpu_that_falls_off_the_bus_stops_the_server_for_good(world: World, li
     host = scenario.host(8) | {"event.0": "3000 5 xid 79"}
     environ = scenario.environ(library, scenario.write(world.folder / "host", host))
     words = [sys.executable, "-P", "-m", "launcher.supervise", str(world.instance), "plain"]
-    with subprocess.Popen(words, env=world.environ | environ, stderr=subprocess.PIPE, text=True) as launcher:
+    with running(*words, env=world.environ | environ, stderr=subprocess.PIPE, text=True) as launcher:
         _, said = launcher.communicate(timeout=60)
 
     assert launcher.returncode == 1
@@ -373,6 +371,7 @@ def test_a_service_manager_is_told_what_happens(tmp_path: Path) -> None:
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
+        manager.settimeout(60)
         told = Notifier({"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())})
         assert told.every == 2.0
         told.tell("READY=1", "STATUS=ready")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", folder, ROOT]
-    subprocess.run(build, check=True, capture_output=True)
+    subprocess.run(build, check=True, capture_output=True, timeout=60)
     (made,) = folder.glob("*.whl")
     return made
 
@@ -32,13 +32,15 @@ def test_it_carries_the_profiles_and_nothing_of_the_tests(wheel: Path) -> None:
 
 def test_it_runs_from_an_empty_environment_and_another_folder(wheel: Path, tmp_path: Path) -> None:
     python = tmp_path / "venv/bin/python"
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    subprocess.run([python, "-m", "pip", "install", "-q", wheel], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=60)
+    subprocess.run([python, "-m", "pip", "install", "-q", wheel], check=True, capture_output=True, timeout=60)
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 
     def run(*words: str) -> str:
         command = [tmp_path / "venv/bin/glm5-serve", *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True, cwd="/", env=environ).stdout
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, cwd="/", env=environ, timeout=60
+        ).stdout
 
     rows = json.loads(run("profiles", "--json"))["profiles"]
     assert {row["name"] for row in rows} >= {"8xpro6000", "card", "cpu-demo"}
@@ -53,5 +55,6 @@ def test_it_runs_from_an_empty_environment_and_another_folder(wheel: Path, tmp_p
         check=True,
         capture_output=True,
         text=True,
+        timeout=60,
     )
     assert installed.stdout == "None\n"

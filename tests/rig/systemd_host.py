@@ -80,8 +80,9 @@ def cgroups() -> Path | None:
     with contextlib.suppress(OSError, StopIteration):
         mounts = Path("/proc/mounts").read_text().splitlines()
         place = Path(next(line.split()[1] for line in mounts if line.split()[2] == "cgroup2"))
-        (place / "rig-probe").mkdir()
-        (place / "rig-probe").rmdir()
+        probe = place / f"rig-probe.{os.getpid()}"  # others may try at the same time
+        probe.mkdir()
+        probe.rmdir()
         return place
     return None
 
@@ -128,13 +129,21 @@ class SystemdHost:
         state = self.run("systemctl", "is-system-running", "--wait", check=False).stdout.strip()
         return state in ("running", "degraded")
 
-    def run(self, *words: str, check: bool = True, **how: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, check: bool = True, timeout: float = 120, **how: Any
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in there."""
         enter = ["nsenter", "-t", str(self.pid1), *"-m -p -u -i -n -C -r -w".split(), "--", *words]
         environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "TERM": "dumb"}
-        how = {"timeout": 120, **how}
         return subprocess.run(
-            enter, check=check, text=True, capture_output=True, env=environ, start_new_session=True, **how
+            enter,
+            check=check,
+            timeout=timeout,
+            text=True,
+            capture_output=True,
+            env=environ,
+            start_new_session=True,
+            **how,
         )
 
     def systemctl(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
