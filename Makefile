@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/.made
+# Tests wait more than they compute: the real engine, the fault matrix, systemd, and the rest beside each other.
+WORKERS ?= 4
 
 .PHONY: help demo test faults engine lint format bench clean
 help:
@@ -32,7 +34,7 @@ lint: $(MADE)
 	$(BIN)/mypy
 
 test: lint engine
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 faults: engine
 	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/test_faults.py

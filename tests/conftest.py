@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -51,6 +52,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+def remove(folder: Path) -> None:
+    """Take a folder away, whoever writes to it meanwhile."""
+    gone = folder.rename(folder.with_name(f"{folder.name}.gone"))
+    shutil.rmtree(gone)
 
 
 def until(true: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
@@ -198,15 +205,20 @@ STUB_FAULTS = "{self.faults_file}"
         self, *words: str | Path, timeout: float = PATIENCE, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
-        return subprocess.run(
-            [GLM5_SERVE, *words],
-            env=self.environ | environ,
-            text=True,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            cwd=self.folder,
-        )
+        try:
+            return subprocess.run(
+                [GLM5_SERVE, *words],
+                env=self.environ | environ,
+                text=True,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+                cwd=self.folder,
+            )
+        except subprocess.TimeoutExpired as error:
+            for path in self.state.glob("*/events.jsonl"):
+                error.add_note(f"told last: {path.read_text()[-2000:]}")
+            raise
 
     def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
         """Start one command; its output goes to a pipe."""
@@ -284,6 +296,8 @@ def end(made: World) -> None:
         for instance in made.state.glob("*"):
             made.run("down", "-p", instance.name, "--now")
     finally:
+        with contextlib.suppress(AssertionError):
+            until(lambda: not made.processes(), "who was killed is gone", 5)
         for orphan in (still := made.processes()):
             orphan.kill()
     assert not still, f"left behind: {still}, of {left}"

@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, end, needs_engine, next_line, running, until
+from conftest import GLM5_SERVE, end, needs_engine, next_line, remove, running, until
 from served import ENGINES, LONG, PHASES, Served, Story, seconds_of
 
 from launcher.health import Server, in_flight
@@ -500,7 +500,7 @@ def _generates(served: Served) -> bool:
 @cells(*ONE)
 def test_the_state_folder_is_removed(served: Served) -> None:
     launcher, server = served.launcher(), served.server()
-    shutil.rmtree(served.instance)
+    remove(served.instance)
     server.kill()
     until(lambda: not server.is_running(), "it is gone")
     until(lambda: served.status()["state"] == "ready", "a new server serves, and is told of", LONG)

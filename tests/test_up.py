@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import pty
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +14,7 @@ import time
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, PATIENCE, World, until
+from conftest import GLM5_SERVE, PATIENCE, World, next_line, remove, until
 
 from launcher import remote
 from launcher.errors import Exit, RefusalError
@@ -69,8 +68,7 @@ def test_what_is_printed_is_what_is_run(world: World) -> None:
     shell = subprocess.Popen(["sh", "-c", printed], env=world.environ, stdout=subprocess.DEVNULL)
     until(record.exists, "the pasted command runs")
     pasted = until(lambda: record.read_text() and json.loads(record.read_text()), "it wrote down what it got")
-    for process in world.processes():
-        process.kill()
+    until(lambda: not [process.kill() for process in world.processes()], "what was pasted is gone")
     shell.wait(60)
 
     assert ran["argv"] == pasted["argv"]
@@ -421,8 +419,8 @@ def test_events_are_followed_over_the_files_that_they_become(world: World) -> No
     filler = json.dumps({"event": "filler", "text": "x" * 1000}) + "\n"
     with (world.instance / "events.jsonl").open("a") as file:
         file.write(filler * 8400)
-    follow = world.start("events", "-f", "-n", "0", "--kind", "state", "--json")
-    time.sleep(1)
+    follow = world.start("events", "-f", "-n", "1", "--kind", "state", "--json")
+    assert json.loads(next_line(follow))["state"] == "ready", "from here on it follows"
     assert world.run("restart").returncode == 0
     world.run("down")
     said, _ = follow.communicate(timeout=60)
@@ -440,7 +438,7 @@ def test_a_folder_that_is_removed_under_a_key_is_made_anew(world: World) -> None
     key.chmod(0o600)
     world.run("up", "-p", "stub", "-d", "--api-key-file", key)
     pids = world.status()["pids"]
-    shutil.rmtree(world.instance)
+    remove(world.instance)
     psutil.Process(pids["server"]).kill()
 
     world.until_state("ready", restarts=1)
@@ -564,8 +562,7 @@ def test_time_of_the_start_is_kept(world: World) -> None:
 def test_the_state_folder_may_vanish_under_it(world: World) -> None:
     up = world.start("up", "-p", "stub")
     world.until_state("ready")
-    for path in (*world.instance.iterdir(), world.instance):
-        path.unlink() if path.is_file() else path.rmdir()
+    remove(world.instance)
     server = next(p for p in world.processes() if p.ppid() != 1 and "--model-path" in p.cmdline())
     server.kill()
     seen = world.until_state("ready", restarts=1)
