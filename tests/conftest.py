@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[1]
 RIG = Path(__file__).parent / "rig"
 ENGINE = home(os.environ, "XDG_CACHE_HOME", ".cache") / "cpu-demo"
 needs_engine = pytest.mark.skipif(
-    not (ENGINE / "model/.made").exists(), reason="no CPU engine here: `make engine` makes it"
+    not all((ENGINE / part / ".made").exists() for part in ("engine", "model")),
+    reason=f"no CPU engine in {ENGINE}: `make engine` makes it",
 )
 GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 PATIENCE = 60.0  # seconds before a test gives up on something; never a measurement
@@ -323,7 +324,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if group := group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))
-        if item.get_closest_marker("engine") and not item.get_closest_marker("timeout"):
+        if item.get_closest_marker("engine"):
+            item.add_marker(needs_engine)
             item.add_marker(pytest.mark.timeout(LONGEST))
 
 

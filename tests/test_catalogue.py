@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ENGINE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher import catalogue
-from launcher.layers import PACKAGED, home
+from launcher.layers import PACKAGED
 from launcher.plan import Plan
 from launcher.resolve import Ask, compose, resolve
 from launcher.target import ARCHS, Target
 
-ENGINE = home(os.environ, "XDG_CACHE_HOME", ".cache") / "cpu-demo"
 NEWEST = catalogue.release(catalogue.releases()[-1])
 PROFILES = sorted(path.stem for path in PACKAGED.glob("*.toml"))
 KNOWS_GLM = catalogue.releases()[1:]

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import RIG, until
+from conftest import ENGINE, RIG, until
 
 from launcher.facts import Engine, Pin, known
 from launcher.probes import engine_child
 from launcher.probes.engine import CHILD, engine
 
-REAL = Path.home() / ".cache/glm5-serve/cpu-demo/engine/bin/python"
+REAL = ENGINE / "engine/bin/python"
 # A licence over several lines, as SGLang's own metadata has it: the blank-looking line does not end the fields.
 METADATA = (
     "Metadata-Version: 2.4\nName: {}\nLicense:  Apache\n        \n    Version: 2.0\nVersion: {}\n{}\n\nVersion: 9"
@@ -292,8 +292,6 @@ def test_a_name_that_is_no_text_is_told_readably(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 def test_the_real_engine_tells_its_releases_and_which_pins_are_not_met() -> None:
-    if not REAL.exists():
-        pytest.skip("the real engine is not installed (make engine)")
     seen = ask(REAL)
 
     assert seen.packages.get()["sglang"] == "0.5.23"

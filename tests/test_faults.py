@@ -32,6 +32,7 @@ from launcher.health import Server, in_flight
 
 PAGE = Path(__file__).parents[1] / "docs/faults.md"
 REAL = ("real1", "real2")
+pytestmark = pytest.mark.timeout(600)  # a server may be started several times
 ONE = ("stub", "real1")  # where it plays no part how many ranks there are
 seen: dict[tuple[str, str], str] = {}  # (fault, engine) -> what the table says
 

@@ -49,6 +49,8 @@ def test_it_is_a_script_that_a_shell_understands() -> None:
 
 def test_shellcheck_has_nothing_to_say() -> None:
     shellcheck = Path(sys.executable).with_name("shellcheck")
+    if not shellcheck.exists():
+        pytest.skip("no shellcheck here: the group dev has it")
     said = subprocess.run(
         [shellcheck, "-s", "sh", "-"], input=made(UNWELL), text=True, capture_output=True, timeout=60
     )

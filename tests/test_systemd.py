@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 UNIT = "glm5-serve@stub.service"
 STATE = "/var/lib/glm5-serve"
 PORT = 31000
+pytestmark = pytest.mark.timeout(300)
 PATIENCE = "stop_within = 30\nprobe_every = 1\nsilent_after = 5\npause = 0"
 # Where an operator installs it: this test's own interpreter may lie in root's home, where no other user gets.
 OPT = "/opt/glm5-serve"
