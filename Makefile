@@ -4,11 +4,15 @@ BIN := .venv/bin
 MADE := .venv/.made
 # Tests wait more than they compute: the real engine, the fault matrix, systemd, and the rest beside each other.
 WORKERS ?= 4
+BESIDE := -n $(WORKERS) --dist loadgroup
+TIMES ?= 10
+LOOPS ?= $(shell nproc)
 
-.PHONY: help demo test faults engine lint format bench clean
+.PHONY: help demo test stress faults engine lint format bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down"
 	@echo "make test     lint, types and tests, those with the real engine included"
+	@echo "make stress   the tests TIMES=10 times in a row, beside LOOPS=$(LOOPS) loops that take every core (hours)"
 	@echo "make faults   every fault, in the stand-in and in the real engine; writes docs/faults.md (most of an hour)"
 	@echo "make format   ruff format and the fixes it is sure of"
 	@echo "make bench    ratios: command line, start, idle cost, recovery, requests lost (half an hour)"
@@ -34,7 +38,10 @@ lint: $(MADE)
 	$(BIN)/mypy
 
 test: lint engine
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest $(BESIDE)
+
+stress: engine
+	$(BIN)/python tests/rig/stress.py --times $(TIMES) --loops $(LOOPS) $(BESIDE)
 
 faults: engine
 	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/test_faults.py

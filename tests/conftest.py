@@ -332,7 +332,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def group_of(item: pytest.Item) -> str | None:
     """With whom a test runs in a row, in one process."""
     if item.get_closest_marker("engine"):
-        return "engine"
+        return "engine-faults" if item.path.stem == "test_faults" else "engine"
     return {"test_faults": "faults", "test_systemd": "systemd"}.get(item.path.stem)
 
 

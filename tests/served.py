@@ -209,10 +209,16 @@ port = {self.port}
         path = self.instance / "events.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def after(self, inject: Callable[[], object], goal: str = "ready", within: float = LONG) -> Story:
-        """Put a fault in and wait until it is in state `goal` after having been in another."""
+    def after(self, inject: Callable[[], object], goal: str = "ready", mend_when: str = "") -> Story:
+        """Put a fault in and wait until it is in state `goal` after having been in another.
+
+        `mend_when`: what tells that the fault was found; from then on the stand-in has it no more.
+        """
         before, restarts, at = len(self.told()), self.peek()["restarts"], time.time()
         inject()
+        if mend_when:
+            until(lambda: mend_when in json.dumps(self.told()[before:]), f"it is told: {mend_when}", LONG)
+            self.faults()
 
         def over() -> Story | None:
             events = self.told()[before:]
@@ -221,7 +227,7 @@ port = {self.port}
             again = goal != "ready" or any(event["restarts"] > restarts for event in there)
             return Story(events, at) if there and again and moves[-1]["state"] == goal else None
 
-        story = until(over, f"state {goal}; told since: {self.told()[before:]}", within)
+        story = until(over, f"state {goal}; told since: {self.told()[before:]}", LONG)
         assert isinstance(story, Story)
         return story
 
