@@ -165,7 +165,7 @@ Step = tuple[State, tuple[Action, ...]]
 
 # Seconds between questions to a server that is not ready yet, once its log says that it is, and after a miss.
 ASK_AGAIN, ASK_SOON, ASK_AFTER_MISS = 0.5, 0.05, 1.0
-ASK_WITHIN = 90.0  # seconds that a question may take, and the look at the processes where it is not answered
+ASK_WITHIN = 90.0  # seconds after which whoever asks is lost: each of its questions and looks ends long before
 RECORD_WITHIN = 60.0  # seconds that keeping the stacks may take before it is killed without
 SLOW = 5.0  # seconds for a health check of a server that has nothing to do; more is worth a word, and no fault
 _UNKNOWN, _SLOWLY, _EXCUSED = "its health is unknown", "answers slowly", "no answer, but"

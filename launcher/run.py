@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -135,6 +136,14 @@ class Run:
         if self.paused:
             return "generation is paused"
         return vitals.excuse(vitals.look(self.session.members(), time.monotonic())) or ""
+
+    def excuse_within(self, seconds: float) -> str:
+        """The excuse, if it is found so soon: a driver may hold whoever looks at its processes for ever."""
+        found: list[str] = []
+        looks = threading.Thread(target=lambda: found.append(self.excuse()), daemon=True)
+        looks.start()
+        looks.join(seconds)
+        return found[0] if found else ""
 
     def stuck(self, loads: Sequence[Mapping[str, Any]], now: float, silent_after: float) -> str | None:
         """The replica that has requests and moves nothing, in words, by one more answer of `/v1/loads`."""

@@ -1,4 +1,4 @@
-"""The program that `up` becomes: `python -m launcher.supervise FOLDER SCREEN LOCK`.
+"""The program that `up` becomes: `python -m launcher.supervise FOLDER SCREEN [LOCK]`.
 
 The plan is in FOLDER, whose lock is held on the inherited descriptor LOCK. SCREEN is one of `console.screen`'s.
 """
@@ -25,8 +25,9 @@ def main() -> int:
     """Serve to the end; the exit status."""
     capability.lay_down()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by a parent, no child's end could be waited for
-    folder, lock = Path(sys.argv[1]), int(sys.argv[3])
-    os.set_inheritable(lock, False)  # a server that got away must not hold it
+    folder, lock = Path(sys.argv[1]), int(sys.argv[3]) if sys.argv[3:] else None
+    if lock is not None:
+        os.set_inheritable(lock, False)  # a server that got away must not hold it
     screen = console.Unhurried(console.screen(sys.argv[2]))
     try:
         supervisor = Supervisor(Instance(folder.parent, folder.name), screen.show, lock)

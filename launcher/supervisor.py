@@ -56,6 +56,7 @@ from launcher.telling import Picture, Show, Teller
 FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
 MEMORY_WITHIN = 30.0  # seconds that the driver may take to give the memory of the dead back
 JUDGE_WITHIN = 30.0  # seconds that finding out why a run died may take
+LOOK_WITHIN = 20.0  # seconds for a look at the processes of a server that does not answer
 LAUNCH_WITHIN = 30.0  # seconds for the state folder's disk, before a launch
 WRITE_WITHIN = 2.0  # seconds for what is not written yet, at the end
 SMOKE_AGAIN = 0.2  # seconds until a server that could not be reached is asked again
@@ -427,7 +428,7 @@ class Supervisor:
     def probe(self, run: Run, first: bool) -> Work:
         began, lost = time.monotonic(), self.clock.lost
         answer = health.ask(self.server(run), first, FIRST_WITHIN if first else LIVES_WITHIN)
-        excuse = "" if first or answer.ok else answer.excuse or run.excuse()
+        excuse = "" if first or answer.ok else answer.excuse or run.excuse_within(LOOK_WITHIN)
         took = time.monotonic() - began
         return partial(self.probed, run, first, answer, excuse, took, lost)
 
@@ -464,7 +465,7 @@ class Supervisor:
         result = smoke.examine(
             self.server(run), self.plan.model_name, self.plan.smoke, self.plan.parsers, self.is_proving
         )
-        excuse = run.excuse() if result.silent else ""
+        excuse = run.excuse_within(LOOK_WITHIN) if result.silent else ""
         return partial(self.examined, run, result, excuse)
 
     def is_proving(self) -> bool:
