@@ -15,6 +15,7 @@ from pathlib import Path
 
 from launcher import reaper
 from launcher.instance import start_ticks
+from launcher.serve import cgroup
 
 # Read once: a package that is upgraded, or removed, under a running launcher must not change how it starts a
 # server. The reaper gets it as a descriptor of its own: below /proc/<launcher> nobody may look who has fewer
@@ -61,9 +62,11 @@ class Session:
             self.control.setblocking(False)
             os.set_blocking(self.output, False)
             mark = os.urandom(16).hex()
+            self.cgroup = cgroup.make(mark)
             program, end = f"/proc/self/fd/{_REAPER}", str(theirs.fileno())
+            join = [f"{reaper.JOIN}{self.cgroup}"] if self.cgroup else []
             self._reaper = subprocess.Popen(
-                [sys.executable, "-I", "-S", program, end, *unwanted, "--", *argv],
+                [sys.executable, "-I", "-S", program, end, *join, *unwanted, "--", *argv],
                 env={**env, MARK: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -78,6 +81,7 @@ class Session:
             "reaper": self._reaper.pid,
             "reaper_ticks": start_ticks(self._reaper.pid),
             "output": str(Path(f"/proc/self/fd/{self.output}").readlink()),
+            "cgroup": str(self.cgroup) if self.cgroup else None,
         }
         theirs.close()
         os.close(output)
@@ -132,7 +136,11 @@ class Session:
         """
         self.control.close()
         if _end_of(self._reaper) != 0:
+            if self.cgroup:
+                cgroup.kill(self.cgroup)
             reaper.exterminate({spare, *self._before}, HERE_WITHIN)
+        if self.cgroup:
+            cgroup.remove(self.cgroup)
         os.close(self.output)
         return self.died or Died(None, "its reaper was killed")
 

@@ -2,12 +2,12 @@
 
 Runs as a program of its own between the launcher and the server and needs no privilege:
 
-    python -I -S reaper.py SOCKET [UNWANTED...] -- COMMAND...
+    python -I -S reaper.py SOCKET [join=CGROUP] [UNWANTED...] -- COMMAND...
 
-SOCKET is the descriptor that it talks by, and each file UNWANTED is removed at the end. It is a child subreaper,
-so every orphan of the server becomes its child, and it holds one end of a socket whose other end the launcher
-holds. The kernel closes that end when the launcher is gone, SIGKILL included; then, or when it reads `K`, it kills
-every descendant until none is left.
+SOCKET is the descriptor that it talks by, CGROUP the control group that all of it goes into, and each file
+UNWANTED is removed at the end. It is a child subreaper, so every orphan of the server becomes its child, and it holds one
+end of a socket whose other end the launcher holds. The kernel closes that end when the launcher is gone, SIGKILL
+included; then, or when it reads `K`, it kills every descendant until none is left.
 
     launcher -> reaper   T  SIGTERM to the server's first process     K  kill everything     (closed)  the same
     reaper -> launcher   pid N | exec WHY | exit STATUS               (closed)  the last process is gone
@@ -37,6 +37,7 @@ FAULTS = (
     *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS),
     *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT),
 )
+JOIN = "join="
 OOM = "/proc/{}/oom_score_adj"
 
 
@@ -188,7 +189,8 @@ def say(control: int, text: str) -> None:
 def main() -> None:
     """Take the socket and the command from the command line."""
     dashes = sys.argv.index("--")
-    end, unwanted = int(sys.argv[1]), sys.argv[2:dashes]
+    end, words = int(sys.argv[1]), sys.argv[2:dashes]
+    unwanted = [word for word in words if not word.startswith(JOIN)]
     os.closerange(3, end)
     os.closerange(end + 1, 1 << 20)
     os.set_inheritable(end, False)
@@ -198,6 +200,9 @@ def main() -> None:
     # Who stopped it as well as killed the launcher would keep it from hearing that.
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
     lay_down_capability(libc)
+    for word in words:
+        if word.startswith(JOIN):
+            join(word.removeprefix(JOIN))
     signals = hear_signals()
     try:
         if server := start(end, sys.argv[dashes + 1 :]):
@@ -207,6 +212,12 @@ def main() -> None:
         for path in unwanted:
             with contextlib.suppress(OSError):
                 os.unlink(path)
+
+
+def join(group: str) -> None:
+    """Go into a control group, with all that is started from now on."""
+    with contextlib.suppress(OSError), open(f"{group}/cgroup.procs", "w") as file:
+        file.write("0")
 
 
 def hear_signals() -> int:

@@ -146,6 +146,27 @@ def test_whoever_the_unit_runs_as_it_serves_and_root_may_look_after_it(host: Hos
     assert host.show(UNIT, "ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
 
 
+def test_where_a_control_group_is_handed_on_the_kernel_knows_who_belongs_to_the_server(host: Host) -> None:
+    """Nothing that is left of a launcher and a reaper that were killed escapes, whatever it calls itself."""
+    host.prepare()
+    host.write(f"{STATE}/faults.json", json.dumps({"escape": True}))
+    scope = ("systemd-run", "--scope", "--quiet", "-p", "Delegate=yes", "--unit", "hand", COMMAND)
+    up = host.run(*scope, "up", "-p", "stub", "-d", "--set", "flags.tp-size=3", check=False)
+    assert up.returncode == 0, up.stderr
+    session = json.loads(host.run("cat", f"{STATE}/stub/state.json").stdout)["session"]
+    inside = host.run("cat", f"{session['cgroup']}/cgroup.procs").stdout.split()
+    pids = host.status()["pids"]
+    assert isinstance(pids, dict)
+    assert {str(pids["server"]), str(session["reaper"])} < set(inside)
+    assert len(inside) >= 5
+
+    host.run("kill", "-STOP", str(pids["launcher"]))
+    host.run("kill", "-KILL", str(session["reaper"]))
+    host.run("kill", "-KILL", str(pids["launcher"]))
+    host.run(COMMAND, "down", "-p", "stub", "--now", check=False)
+    until(lambda: not host.run("pgrep", "-f", "sglang", check=False).stdout, "nothing is left")
+
+
 def test_a_bug_of_the_launcher_is_no_end(host: Host) -> None:
     """Exit 70 is ours: systemd starts it again, and the journal has the traceback."""
     host.prepare()
