@@ -5,9 +5,9 @@ Runs as a program of its own between the launcher and the server and needs no pr
     python -I -S reaper.py SOCKET [join=CGROUP] [UNWANTED...] -- COMMAND...
 
 SOCKET is the descriptor that it talks by, CGROUP the control group that all of it goes into, and each file
-UNWANTED is removed at the end. It is a child subreaper, so every orphan of the server becomes its child, and it holds one
-end of a socket whose other end the launcher holds. The kernel closes that end when the launcher is gone, SIGKILL
-included; then, or when it reads `K`, it kills every descendant until none is left.
+UNWANTED is removed at the end. It is a child subreaper, so every orphan of the server becomes its child, and it
+holds one end of a socket whose other end the launcher holds. The kernel closes that end when the launcher is gone,
+SIGKILL included; then, or when it reads `K`, it kills every descendant until none is left.
 
     launcher -> reaper   T  SIGTERM to the server's first process     K  kill everything     (closed)  the same
     reaper -> launcher   pid N | exec WHY | exit STATUS               (closed)  the last process is gone
