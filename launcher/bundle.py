@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,18 +10,21 @@ import re
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
-from launcher import __version__, factfile, plan, report
+from launcher import __version__, factfile, guarded, plan, report
 from launcher.checks import judge
 from launcher.deathlog import RUN
 from launcher.diagnose import diagnose, to_json
 from launcher.errors import Exit, RefusalError
-from launcher.facts import Driver, Host
+from launcher.facts import Driver, Fact, Host
 from launcher.instance import Instance, parsed
 from launcher.keys import read_key
 from launcher.look import drivers, look
+from launcher.probes.kernel import kernel_log
 from launcher.scrubber import Scrubber
 
 LARGEST = 32 << 20  # bytes of one file: the end of it, where the trouble is
@@ -36,36 +40,70 @@ stacks-N.txt    what hung processes did              kernel.txt      the kernel'
 """
 
 
-def make(instance: Instance, output: Path | None, starts: int, environ: Mapping[str, str]) -> Path:
-    """Write the archive of an instance and give its path. Raises RefusalError where it cannot be written.
+@dataclass(frozen=True)
+class Output:
+    """An archive that was begun: by root, perhaps, who then became the user that is served."""
+
+    path: Path
+    file: BinaryIO
+    kernel: Fact[tuple[str, ...]]  # what only root may read
+
+
+@contextlib.contextmanager
+def begun(instance: Instance, output: Path | None) -> Iterator[Output]:
+    """A new file to write the archive of an instance to. Raises RefusalError where there can be none.
+
+    It is gone, or empty, where what is done with it fails.
+    """
+    path = output or Path(f"{_stem(instance)}.tar.gz")
+    fix = "choose another place: --output FILE"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise RefusalError(f"{path} is there already", fix=f"remove it, or {fix}") from None
+    except OSError as error:
+        raise RefusalError(f"cannot write {path}: {error.strerror}", fix=fix) from None
+    place = path.absolute()
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            yield Output(path, file, kernel_log())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.truncate(descriptor, 0)
+                place.unlink()
+            raise
+
+
+def make(instance: Instance, output: Output, starts: int, environ: Mapping[str, str]) -> None:
+    """Write the archive of an instance. Raises RefusalError where it cannot be written.
 
     What cannot be collected is told in its place: a broken host is what bundles are for.
     """
     if not instance.folder.is_dir():
         fix = "`glm5-serve status` lists what was up here"
         raise RefusalError(f"nothing was ever up as {instance.name}", fix=fix, status=Exit.NO)
-    stem = f"glm5-serve-{instance.name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
-    path = output or Path(f"{stem}.tar.gz")
+    stem = _stem(instance)
     scrubber = Scrubber(_key(instance), environ, _env(instance))
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        file = os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-        with file, tarfile.open(fileobj=file, mode="w:gz") as archive:
-            for name, text in _parts(instance, starts, environ):
+        with tarfile.open(fileobj=output.file, mode="w:gz") as archive:
+            for name, text in _parts(instance, starts, environ, output.kernel):
                 clean = scrubber.clean_json if ".json" in name else scrubber.clean
                 _add(archive, f"{stem}/{name}", clean(text))
-        fresh.replace(path)
+        output.file.flush()
     except OSError as error:
         fix = "choose another place: --output FILE"
-        raise RefusalError(f"cannot write {path}: {error.strerror}", fix=fix) from None
-    finally:
-        fresh.unlink(missing_ok=True)
-    return path
+        raise RefusalError(f"cannot write {output.path}: {error.strerror}", fix=fix) from None
 
 
-def _parts(instance: Instance, starts: int, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _stem(instance: Instance) -> str:
+    return f"glm5-serve-{instance.name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+
+
+def _parts(
+    instance: Instance, starts: int, environ: Mapping[str, str], kernel: Fact[tuple[str, ...]]
+) -> Iterator[tuple[str, str]]:
     log = _log(instance, starts)
-    seen = cache(lambda: _host(instance, environ))
+    seen = cache(lambda: _host(instance, environ, kernel))
     yield "README.txt", READ_ME
     yield "version.txt", f"glm5-serve {__version__}\n"
     yield "server.log", log  # before the others: it names other hosts
@@ -84,13 +122,14 @@ def _doctor(made: plan.Plan, host: Host) -> str:
     return json.dumps(report.to_json(judge(host, made), made.name, host.observed), indent=1)
 
 
-def _host(instance: Instance, environ: Mapping[str, str]) -> Host:
+def _host(instance: Instance, environ: Mapping[str, str], kernel: Fact[tuple[str, ...]]) -> Host:
     made = _plan(instance)
-    return look(made, environ, drivers() if made.gpus else Driver())
+    host = look(made, environ, drivers() if made.gpus else Driver())
+    return replace(host, kernel=replace(host.kernel, log=kernel)) if kernel.known else host
 
 
 def _plan(instance: Instance) -> plan.Plan:
-    return plan.loads(instance.plan.read_text())
+    return plan.loads(guarded.read(instance.plan).decode())
 
 
 def _or_why(collect: Callable[[], str]) -> str:
@@ -140,11 +179,11 @@ def _of_gpus(instance: Instance) -> list[str]:
 def _end(path: Path) -> str:
     """The last lines of a file. None is cut: half a key would not be known for one."""
     try:
-        with path.open("rb") as file:
-            if (beyond := path.stat().st_size - LARGEST) > 0:
+        with os.fdopen(guarded.opened(path), "rb") as file:
+            if (beyond := os.fstat(file.fileno()).st_size - LARGEST) > 0:
                 file.seek(beyond)
                 file.readline()
-            return file.read().decode(errors="replace")
+            return file.read(LARGEST).decode(errors="replace")
     except OSError as error:
         return f"not readable: {error.strerror}\n"
 

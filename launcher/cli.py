@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from launcher import __version__
+from launcher import __version__, stdio
 from launcher.commands import after, choose, host, serve
 from launcher.errors import Exit, RefusalError
 
@@ -45,6 +45,7 @@ def completion(shell: str) -> None:
 
 def main() -> None:
     """Run, and turn whatever stands in the way into one clear message and the right exit status."""
+    stdio.ensure_open()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(

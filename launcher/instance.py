@@ -17,16 +17,21 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import signal
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from launcher import __version__, guarded, namelock
 from launcher.errors import Exit, RefusalError
+from launcher.ownership import require_private
 from launcher.serverlog import rotate
 
 SCHEMA = 1
+LARGEST_STATE = 1 << 20  # bytes; it has some two thousand
 LARGEST_EVENTS = 8 << 20  # bytes
 KEPT_EVENTS = 2  # older files of them
 KEPT_STACKS = 5  # of runs that hung
@@ -69,9 +74,72 @@ def start_ticks(pid: int) -> int | None:
         return None
 
 
-def is_alive(launcher: Mapping[str, Any]) -> bool:
-    """Is the process that a state file names still the same one? Raises KeyError, TypeError for no such record."""
-    return bool(launcher["boot_id"] == boot_id() and start_ticks(launcher["pid"]) == launcher["start_ticks"])
+def is_alive(launcher: Mapping[str, Any], owner: int) -> bool:
+    """Whether the process that a state file names is still the same, a launcher, and its `owner`'s or ours.
+
+    Raises KeyError, TypeError for no such record.
+    """
+    pid = launcher["pid"]
+    if not isinstance(pid, int):
+        raise TypeError("a pid is a number")
+    if launcher["boot_id"] != boot_id() or start_ticks(pid) != launcher["start_ticks"]:
+        return False
+    return _uid(pid) in (owner, os.geteuid()) and is_launcher(pid)
+
+
+def is_launcher(pid: int) -> bool:
+    """Whether a process runs the program that `up` becomes."""
+    with contextlib.suppress(OSError):
+        return any(word.endswith(b"supervise") for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    return False
+
+
+def _uid(pid: int) -> int | None:
+    """Whose a process is. Who owns its folder in /proc is not asked: root does, where nobody may trace it."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        status = Path(f"/proc/{pid}/status").read_bytes()
+        return int(status.partition(b"\nUid:")[2].split()[1])
+    return None
+
+
+def run_state(pid: int) -> str | None:
+    """The letter that the kernel has for what a process does, `T` if it is stopped; None if it is dead."""
+    try:
+        letter = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
+    except (OSError, IndexError):
+        return None
+    return None if letter in "ZX" else letter
+
+
+def pid_namespace() -> str | None:
+    """What the numbers of processes mean something in; None where the kernel does not say."""
+    try:
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  it names nothing that a path could
+    except OSError:
+        return None
+
+
+class Signalled(NamedTuple):
+    """A launcher that got a signal, with a pidfd to wait for its end on."""
+
+    pid: int
+    pidfd: int
+
+
+class Claim(NamedTuple):
+    """What makes a process the one launcher of an instance, as long as it keeps these descriptors open."""
+
+    lock: int  # of the lock file
+    name: int | None  # of the name (see `namelock`), where one is to be had
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        return (self.lock,) if self.name is None else (self.lock, self.name)
+
+    def release(self) -> None:
+        """Let another launcher have it."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 class Instance:
@@ -104,31 +172,99 @@ class Instance:
         for path in (*older[:-KEPT_STACKS], self.stacks(run)):
             path.unlink(missing_ok=True)
 
-    def claim(self) -> int:
-        """Become the one launcher of this profile: an open, locked descriptor, to be kept for life.
+    def claim(self) -> Claim:
+        """Become the one launcher of this profile: descriptors to be kept for life.
 
-        Raises RefusalError when another launcher holds it, or the folder cannot be written.
+        Raises RefusalError when another launcher holds it, the folder cannot be written, or not by us alone.
         """
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._probe_disk()
+            name = namelock.take(self.folder)
+        except namelock.HeldError as held:
+            if held.pid != os.getpid():  # who makes its folder anew has its name already
+                raise self._is_up(held.pid) from None
+            name = None
+        try:
+            return Claim(self._lock(), name)
+        except BaseException:
+            if name is not None:
+                os.close(name)
+            raise
+
+    def _lock(self) -> int:
+        try:
+            self._make_folder()
+            require_private(self.folder)
+            self._require_regular()
+            lock = guarded.opened(self.lock, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise self.cannot_write(error) from None
-        for attempt in range(10):  # `status` holds the lock for an instant when it looks
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return lock
-            time.sleep(0.01 * attempt)
-        os.close(lock)
+        try:
+            for attempt in range(10):  # `status` holds the lock for an instant when it looks
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._probe_disk()
+                    self._sign(lock)
+                    return lock
+                time.sleep(0.01 * attempt)
+            raise self._is_up(None)
+        except OSError as error:
+            os.close(lock)
+            raise self.cannot_write(error) from None
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def _make_folder(self) -> None:
+        for above in reversed(self.folder.parents):
+            above.mkdir(mode=0o755, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+
+    def _require_regular(self) -> None:
+        files = (self.lock, self.plan, self.state, self.events, self.readings, self.server_log, self.launcher_log)
+        for path in files:
+            if kind := guarded.strange(path):
+                fix = f"look where it comes from, then remove it: `rm {path}`"
+                raise RefusalError(f"{path} is {kind}, wanted a regular file", fix=fix)
+
+    def _is_up(self, pid: int | None) -> RefusalError:
         seen = self.look()
-        raise RefusalError(
-            f"profile {self.name} is up already: {seen['state']} since {seen.get('since')}, "
-            f"launcher pid {seen.get('pids', {}).get('launcher')}",
+        pid = pid or seen.get("pids", {}).get("launcher")
+        since = f" since {seen['since']}" if "since" in seen else ""
+        lost = ", although its state folder was removed" if pid and is_launcher(pid) and not self.is_held() else ""
+        return RefusalError(
+            f"profile {self.name} is up already: {seen['state']}{since}, launcher pid {pid}{lost}",
             fix=f"`glm5-serve status --profile {self.name}` shows it, `glm5-serve down --profile {self.name}` "
             "stops it",
             status=Exit.NO,
         )
+
+    def _sign(self, lock: int) -> None:
+        """Write into the lock what the state file of its holder will have, too."""
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, secrets.token_hex(8).encode(), 0)
+
+    def _signature(self) -> str:
+        with contextlib.suppress(OSError):
+            return guarded.read(self.lock, 64).decode(errors="replace")
+        return ""
+
+    def holds(self, lock: int) -> bool:
+        """Whether the lock that is held on a descriptor is still that of this folder, which may be another now."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return os.path.samestat(self.lock.lstat(), os.fstat(lock))
+        return False
+
+    def launcher_record(self) -> dict[str, Any]:
+        """What a launcher writes of itself into its state file, for others to know it by."""
+        pid = os.getpid()
+        return {
+            "pid": pid,
+            "start_ticks": start_ticks(pid),
+            "boot_id": boot_id(),
+            "pid_namespace": pid_namespace(),
+            "claim": self._signature(),
+            "version": __version__,
+        }
 
     def cannot_write(self, error: OSError) -> RefusalError:
         """The refusal for a folder that takes no files."""
@@ -139,23 +275,16 @@ class Instance:
         return RefusalError(f"cannot write the state folder {self.folder}: {error.strerror}", fix=fix)
 
     def _probe_disk(self) -> None:
-        probe = self.folder / f".probe-{os.getpid()}"
+        probe = self.folder / ".probe"
         try:
-            probe.write_bytes(b"x" * 65536)
+            guarded.replace(probe, b"x" * 65536)
         finally:
             probe.unlink(missing_ok=True)
-
-    def holds(self, lock: int) -> bool:
-        """Whether the descriptor is of the lock that lies in the folder now: none lies in one that was removed."""
-        try:
-            return os.path.samestat(os.fstat(lock), self.lock.stat())
-        except FileNotFoundError:
-            return False
 
     def is_held(self) -> bool:
         """Is a launcher alive? The kernel answers: no pid is compared."""
         try:
-            lock = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+            lock = guarded.opened(self.lock)
         except OSError:
             return False
         try:
@@ -168,15 +297,7 @@ class Instance:
 
     def write(self, path: Path, data: Mapping[str, Any]) -> None:
         """Replace a JSON file whole, or leave the old one whole. Raises OSError."""
-        fresh = path.with_suffix(f".{os.getpid()}")
-        try:
-            fresh.write_text(json.dumps(data, indent=1) + "\n")
-            if os.geteuid() == 0:  # root may restart what a service of another user runs
-                owner = self.folder.stat()
-                os.chown(fresh, owner.st_uid, owner.st_gid)
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
+        guarded.replace(path, f"{json.dumps(data, indent=1)}\n".encode())
 
     def told(self) -> int:
         """How many bytes of events there are so far."""
@@ -188,30 +309,34 @@ class Instance:
         """Append an event; a file that had grown large is `events.jsonl.1` from then on. Raises OSError."""
         if self.told() > LARGEST_EVENTS:
             rotate(self.events, KEPT_EVENTS)
-        with self.events.open("a") as file:
+        with os.fdopen(guarded.opened(self.events, guarded.APPEND), "a") as file:
             file.write(json.dumps(event) + "\n")
 
     def look(self) -> dict[str, Any]:
         """How it is, for anybody who asks: never raises, and says so when what it finds cannot be believed."""
         held = self.is_held()
         try:
-            seen = json.loads(self.state.read_text())
+            seen = json.loads(guarded.read(self.state, LARGEST_STATE))
             if seen["schema"] != SCHEMA:
                 return self._bare(
                     "unknown", f"{self.state} has schema {seen['schema']}, this glm5-serve reads {SCHEMA}"
                 )
-            pid, same = int(seen["launcher"]["pid"]), is_alive(seen["launcher"])
-            seen |= {"state": str(seen["state"]), "pids": dict(seen["pids"])}  # what every reader relies on
+            pid, same = seen["launcher"]["pid"], self._is_of_holder(seen["launcher"])
+            # What every reader relies on; numbers alone, for each is a path below /proc.
+            pids = {role: pid for role, pid in dict(seen["pids"]).items() if pid is None or isinstance(pid, int)}
+            seen |= {"state": str(seen["state"]), "pids": pids}
         except FileNotFoundError:
             return (
                 self._bare("starting", "being launched") if held else self._bare("stopped", "never started here")
             )
         except PermissionError:
             return self._bare("unknown", f"{self.state} may not be read by this user")
+        except guarded.StrangeError as error:
+            return self._bare("unknown", f"{error.filename} {error.strerror}")
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             return self._bare("unknown", f"{self.state} was not written by glm5-serve: {type(error).__name__}")
         if held and same:
-            return dict(seen)
+            return self._living(dict(seen))
         if held:
             return self._bare("starting", "being launched")
         if seen["state"] not in ("stopped", "failed"):
@@ -221,22 +346,80 @@ class Instance:
             }
         return {**seen, "pids": {}}
 
+    def _living(self, seen: dict[str, Any]) -> dict[str, Any]:
+        """What a launcher said that holds its lock, unless it cannot have noticed what became of its server."""
+        if is_elsewhere(seen["launcher"]):
+            reason = f"{seen.get('reason')}; its launcher lives in another PID namespace"
+            return {**seen, "pids": {}, "reason": reason}
+        pid, server, was = seen["launcher"]["pid"], seen["pids"].get("server"), seen["state"]
+        if run_state(pid) == "T":
+            reason = f"the launcher (pid {pid}) is stopped by a signal, nothing watches the server; it was {was}"
+            return {**seen, "state": "unknown", "reason": reason}
+        if was == "ready" and server and run_state(server) is None:
+            reason = f"the server (pid {server}) is dead, which the launcher (pid {pid}) has not told yet"
+            return {**seen, "state": "unknown", "reason": reason}
+        return seen
+
+    def _is_of_holder(self, launcher: Mapping[str, Any]) -> bool:
+        """Whether a record is that of who holds the lock. Raises KeyError, TypeError, OSError."""
+        if is_elsewhere(launcher):
+            return bool(launcher.get("claim")) and launcher["claim"] == self._signature()
+        return is_alive(launcher, self.folder.lstat().st_uid)
+
+    def recorded(self) -> dict[str, Any]:
+        """The state file as it is, not judged by anything; empty where it is none."""
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            seen = json.loads(guarded.read(self.state, LARGEST_STATE))
+            return seen if isinstance(seen, dict) else {}
+        return {}
+
+    def session(self) -> dict[str, Any]:
+        """What marks the processes of the last server (`serve.leftovers`); empty where nothing was told."""
+        session, launcher = self.recorded().get("session"), self._launcher()
+        if not isinstance(session, dict):
+            return {}
+        if is_elsewhere(launcher):  # its pids mean nothing here
+            session.pop("reaper", None)
+        return {"boot_id": launcher.get("boot_id"), **session}
+
     def _bare(self, state: str, reason: str) -> dict[str, Any]:
         return {"schema": SCHEMA, "profile": self.name, "state": state, "reason": reason, "pids": {}}
 
-    def signal(self, number: signal.Signals) -> int | None:
-        """Signal the launcher; a pidfd to wait on, or None when none is alive. Pid reuse cannot misdirect it."""
+    def _launcher(self) -> dict[str, Any]:
+        launcher = self.recorded().get("launcher")
+        return launcher if isinstance(launcher, dict) else {}
+
+    def is_elsewhere(self) -> bool:
+        """Whether a launcher is alive that lives in another PID namespace: nothing here can signal it."""
+        launcher = self._launcher()
+        with contextlib.suppress(OSError):
+            return is_elsewhere(launcher) and self.is_held() and self._is_of_holder(launcher)
+        return False
+
+    def signal(self, number: int) -> Signalled | None:
+        """Signal the launcher, None when none is alive here. Pid reuse cannot misdirect it.
+
+        Raises PermissionError for the launcher of another user.
+        """
+        launcher = self._launcher()
         try:
-            launcher = json.loads(self.state.read_text())["launcher"]
-            pidfd = os.pidfd_open(launcher["pid"])
-        except (OSError, ValueError, KeyError, TypeError):
+            signalled = Signalled(launcher["pid"], os.pidfd_open(launcher["pid"]))
+        except (OSError, KeyError, TypeError, OverflowError, ValueError):
             return None
-        with contextlib.suppress(ProcessLookupError, KeyError, TypeError):
-            if self.is_held() and is_alive(launcher):
-                signal.pidfd_send_signal(pidfd, number)
-                return pidfd
-        os.close(pidfd)
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, signalled.pidfd)
+            with contextlib.suppress(ProcessLookupError, KeyError, TypeError):
+                if self.is_held() and not is_elsewhere(launcher) and self._is_of_holder(launcher):
+                    signal.pidfd_send_signal(signalled.pidfd, number)
+                    undo.pop_all()
+                    return signalled
         return None
+
+
+def is_elsewhere(launcher: Mapping[str, Any]) -> bool:
+    """Whether a launcher lives where pids mean other processes: in a container, or outside of this one."""
+    namespace = launcher.get("pid_namespace")
+    return bool(namespace) and namespace != pid_namespace()
 
 
 def parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -262,8 +445,15 @@ def known(home: Path) -> list[Instance]:
 def _was_up(instance: Instance) -> bool:
     """Whether there is something to tell; of a folder that is closed to us, that it is closed."""
     try:
-        return instance.state.exists() or instance.is_held()
+        return stat.S_ISDIR(instance.folder.lstat().st_mode) and (_is_there(instance.state) or instance.is_held())
     except PermissionError:
         return True
     except OSError:
         return False
+
+
+def _is_there(path: Path) -> bool:
+    """Whether anything has that name. Raises PermissionError where it cannot be told."""
+    with contextlib.suppress(FileNotFoundError):
+        return bool(path.lstat())
+    return False

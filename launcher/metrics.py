@@ -19,9 +19,9 @@ from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from launcher import __version__
+from launcher import __version__, guarded
 from launcher.errors import Exit, RefusalError
-from launcher.instance import SCHEMA, Instance, known
+from launcher.instance import LARGEST_STATE, SCHEMA, Instance, known
 
 STATES = ("starting", "ready", "stopping", "backoff", "stopped", "failed", "dead", "unknown")
 ONE, GPU = ["profile"], ["profile", "gpu", "bdf"]
@@ -83,7 +83,7 @@ def _samples(instance: Instance) -> list[Sample]:
     """All there is to tell of an instance. A part that cannot be understood is left out, and hides no other."""
     seen = instance.look()
     made: list[Sample] = []
-    unreadable = seen["state"] == "unknown"
+    unreadable = _is_unreadable(seen)
     for part in (_of_state(seen), _of_start(seen), _of_smoke(seen), _of_readings(instance, seen)):
         try:
             made += [(figure, float(value), [_text(label) for label in labels]) for figure, value, labels in part]
@@ -97,11 +97,21 @@ def _text(label: Any) -> str:
     return str(label).encode(errors="replace").decode()
 
 
+def _is_unreadable(seen: dict[str, Any]) -> bool:
+    """Whether nothing is known at all; of a stopped launcher it is known that it watches nothing."""
+    return seen["state"] == "unknown" and not seen["pids"]
+
+
+def _lives(seen: dict[str, Any]) -> bool:
+    """Whether there is a launcher, be it one whose pid means nothing here."""
+    return seen["state"] not in ("stopped", "failed", "dead")
+
+
 def _of_state(seen: dict[str, Any]) -> Iterator[Sample]:
     yield from (("state", seen["state"] == each, [each]) for each in STATES)
-    if seen["state"] == "unknown":
+    if _is_unreadable(seen):
         return  # whether it is up, or ready, is unknown, too
-    yield "up", bool(seen["pids"].get("launcher")), []
+    yield "up", _lives(seen), []
     yield "ready", seen["state"] == "ready", []
     yield "restarts", seen.get("restarts", 0), []
     # One cause is there from the start, so that the first death of a profile is an increase of their sum.
@@ -122,9 +132,12 @@ def _of_smoke(seen: dict[str, Any]) -> Iterator[Sample]:
 
 def _of_readings(instance: Instance, seen: dict[str, Any]) -> Iterator[Sample]:
     """What the last health check found, while what it was about is so: the file outlives state and launcher."""
-    if not seen["pids"].get("launcher") or not instance.readings.exists():
+    if not _lives(seen) or "since" not in seen:
         return
-    read = json.loads(instance.readings.read_text())
+    try:
+        read = json.loads(guarded.read(instance.readings, LARGEST_STATE))
+    except FileNotFoundError:
+        return
     if read["schema"] != SCHEMA:
         raise ValueError(f"schema {read['schema']}")
     if read["time"] < seen["since"]:

@@ -7,24 +7,30 @@ import os
 import select
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from launcher import layers, plan, preflight
+from launcher import following, guarded, layers, namelock, plan, preflight
 from launcher.errors import Exit, RefusalError
 from launcher.events import NOW
 from launcher.health import Server
-from launcher.instance import Instance, known, parsed
+from launcher.instance import Instance, Signalled, is_launcher, known, parsed, run_state
 from launcher.keys import read_key, withdraw
 from launcher.planning import Aim, targeted
 from launcher.reaper import descendants
 from launcher.resolve import Ask, compose, resolve
+from launcher.serve import leftovers
 from launcher.smoke import Result, examine, explained
-from launcher.up import read_events, show_until_settled
+from launcher.up import places, read_events, show_until_settled
 
 YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver takes it some 20
+HEARD_WITHIN = 10.0  # seconds for a launcher to say that it kills
+KILLED_WITHIN = 90.0  # seconds for it to be gone then: a driver may hold a process, and gives memory back late
+MOMENT = 2.0  # seconds for what goes by itself
+FOLLOWED_EVERY = 0.2  # seconds between looks at a log
 
 
 def pick(home: Path, profile: str | None) -> Instance:
@@ -59,34 +65,160 @@ def status(instance: Instance) -> dict[str, Any]:
 def down(instance: Instance, *, now: bool) -> str:
     """Stop an instance and wait until nothing of it is left; in words, what was done.
 
-    The launcher drains; `now` has it kill instead. Stopping what is not up is no error.
+    The launcher drains; `now` has it kill instead, and kills what does not go. Stopping what is not
+    up is no error. Raises RefusalError where something of it stays.
     """
-    pidfd = _signal(instance, NOW if now else signal.SIGTERM)
-    if pidfd is None:
+    told = _signal(instance, NOW if now else signal.SIGTERM, now=now)
+    if told is None:
         withdraw(str(instance.folder / "config.yaml"))  # what a killed launcher left
         seen = instance.look()
-        return f"{instance.name} is not up: {seen['state']}, {seen['reason']}"
-    with os.fdopen(pidfd):
-        select.select([pidfd], [], [])
-    return f"{instance.name} is down"
+        return f"{instance.name} is not up: {seen['state']}, {seen.get('reason')}" + _clear(instance, now=now)
+    with os.fdopen(told.pidfd):
+        if now:
+            done = _hurry(instance, told)
+            withdraw(str(instance.folder / "config.yaml"))
+            return f"{instance.name} is down" + done + _clear(instance, now=True)
+        alive = _alive(instance, told)
+        while alive():
+            _is_over(told, 0.5)
+    return f"{instance.name} is down" + _clear(instance, now=False)
 
 
-def _signal(instance: Instance, number: signal.Signals) -> int | None:
+def _alive(instance: Instance, told: Signalled) -> Callable[[], bool]:
+    """Whether a launcher is alive, to be asked again and again.
+
+    It raises RefusalError for one that is stopped and stays so: that would be waited for without end.
+    """
+    awake = time.monotonic()
+
+    def ask() -> bool:
+        nonlocal awake
+        if run_state(told.pid) != "T":
+            awake = time.monotonic()
+        if time.monotonic() - awake > MOMENT:
+            raise RefusalError(
+                f"the launcher of {instance.name} (pid {told.pid}) is stopped by a signal, and hears nothing",
+                fix=f"`kill -CONT {told.pid}` has it go on, and do what it was asked to; "
+                f"`glm5-serve down --now --profile {instance.name}` kills it with its server",
+                status=Exit.NO,
+            )
+        return not _is_over(told, 0.0)
+
+    return ask
+
+
+def _hurry(instance: Instance, told: Signalled) -> str:
+    """Have a launcher be gone that was told to kill, whatever state it is in; what that took, in words."""
+    if run_state(told.pid) == "T":
+        _send(told, signal.SIGCONT)
+    began = time.monotonic()
+    while not _is_over(told, 0.2) and time.monotonic() < began + KILLED_WITHIN:
+        heard = instance.recorded().get("state") in ("stopping", "stopped", "failed")
+        if not heard and time.monotonic() > began + HEARD_WITHIN:
+            break
+    if _is_over(told, 0.0):
+        return ""
+    _send(told, signal.SIGCONT)
+    if _is_over(told, MOMENT):
+        return ""
+    _send(told, signal.SIGKILL)
+    if not _is_over(told, HEARD_WITHIN):
+        raise RefusalError(
+            f"the launcher of {instance.name} (pid {told.pid}) was killed and is not gone: the kernel holds it",
+            fix=f"`cat /proc/{told.pid}/stack` as root tells in what, most often a file system that hangs",
+            status=Exit.NO,
+        )
+    return f"; its launcher (pid {told.pid}) did not go by itself and was killed"
+
+
+def _clear(instance: Instance, *, now: bool) -> str:
+    """Kill what is left of a server whose launcher is gone, and say so. Raises RefusalError where anything stays.
+
+    Without `now` nothing is killed.
+    """
+    session = instance.session()
+    if not (left := leftovers.stay(session, MOMENT)):
+        return ""
+    if not now:
+        raise RefusalError(
+            f"{instance.name} is not up, but processes of its server are left: {leftovers.in_words(left)}",
+            fix=f"`glm5-serve down --now --profile {instance.name}` kills them",
+            status=Exit.NO,
+        )
+    killed, held = leftovers.kill(session, KILLED_WITHIN)
+    if held:
+        raise RefusalError(
+            f"processes of {instance.name} were killed and are not gone: {leftovers.in_words(held)}",
+            fix="the kernel holds them, most often in the driver: `dmesg` may say why; a reboot ends them",
+            status=Exit.NO,
+        )
+    return f"; killed what was left of its server: {leftovers.in_words(killed)}"
+
+
+def _is_over(told: Signalled, within: float) -> bool:
+    return bool(select.select([told.pidfd], [], [], within)[0])
+
+
+def _send(told: Signalled, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(told.pidfd, number)
+
+
+def _signal(instance: Instance, number: int, *, now: bool = False) -> Signalled | None:
     """Signal the launcher, None if there is none. One whose `up` still judges the host has not said who it is yet.
 
-    Raises RefusalError when it does not say so for YOUNG seconds.
+    Raises RefusalError when it does not say so for YOUNG seconds; with `now` that `up` is ended before.
     """
-    end = time.monotonic() + YOUNG
-    while time.monotonic() < end:
-        pidfd = instance.signal(number)
-        if pidfd is not None or not instance.is_held():
-            return pidfd
+    _require_here(instance)
+    began = time.monotonic()
+    while time.monotonic() < began + YOUNG:
+        told = _told(instance, number, young=now and time.monotonic() > began + MOMENT)
+        if told is not None or not instance.is_held():
+            return told
         time.sleep(0.05)
     raise RefusalError(
         f"{instance.name} has been coming up for {YOUNG:g} s, and no launcher has said who it is",
-        fix=f"`fuser -v {instance.lock}` names the process that does it",
+        fix=f"`glm5-serve down --now --profile {instance.name}` ends it; `fuser -v {instance.lock}` names the "
+        "process that does it",
         status=Exit.NO,
     )
+
+
+def _told(instance: Instance, number: int, *, young: bool) -> Signalled | None:
+    """Signal the launcher that its state file names.
+
+    Where there is none, the one whose folder was removed, or an `up` that is `young`, by the word of the kernel.
+    """
+    try:
+        if (told := instance.signal(number)) is not None:
+            return told
+        pid = namelock.holder(instance.folder)
+        if pid is None or not (young or (is_launcher(pid) and not instance.is_held())):
+            return None
+        with contextlib.ExitStack() as undo:
+            told = Signalled(pid, os.pidfd_open(pid))
+            undo.callback(os.close, told.pidfd)
+            if namelock.holder(instance.folder) == pid:
+                signal.pidfd_send_signal(told.pidfd, number)
+                undo.pop_all()
+                return told
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        fix = f"run it as the user of that process: `ps -fp $(fuser {instance.lock})`"
+        raise RefusalError(f"the launcher of {instance.name} is another user's", fix=fix) from None
+    return None
+
+
+def _require_here(instance: Instance) -> None:
+    """Raise RefusalError for a launcher that no process here may signal."""
+    if instance.is_elsewhere():
+        raise RefusalError(
+            f"the launcher of {instance.name} lives in another PID namespace, a container most likely, and cannot "
+            "be signalled from here",
+            fix="run this command where it was brought up: by `docker exec` or `kubectl exec`, for example",
+            status=Exit.NO,
+        )
 
 
 def restart(
@@ -105,24 +237,19 @@ def restart(
             fix=f"`glm5-serve up --profile {instance.name}`",
             status=Exit.NO,
         )
-    try:
-        old = plan.loads(instance.plan.read_text())
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RefusalError(
-            f"{instance.plan} cannot be read: {error}",
-            fix=f"`glm5-serve down --profile {instance.name}`, then `up`",
-            status=Exit.NO,
-        ) from None
+    _require_here(instance)
+    old = _plan(instance)
     from launcher.doctor import require_fit, suspects
 
     words = old.words
     ask = Ask(words["profile"], tuple(words["settings"]), words["api_key_file"])
     # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
     same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
-    same |= words["environment"]
+    same |= words["environment"] | words.get("places", {})
     composed = compose(ask, same)
     target = targeted(composed.profile, same, Aim())
     new = resolve(composed, ask, instance.folder, words["environment"], target)
+    new = replace(new, words=new.words | {"places": places(same)})
     new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
     preflight.require(new, environ, port=(new.host, new.port) != (old.host, old.port))
     new = replace(new, suspects=suspects(new, require_fit(new, environ, as_json=False, serving=True)))
@@ -132,46 +259,59 @@ def restart(
         instance.write(instance.plan, plan.to_json(new))
     except OSError as error:
         raise instance.cannot_write(error) from None
-    seen = instance.told()
-    pidfd = _signal(instance, signal.SIGUSR1)
-    if pidfd is None:
+    end = following.end_of(instance.events)
+    told = _signal(instance, signal.SIGUSR1)
+    if told is None:
         raise RefusalError(
             f"{instance.name} went down meanwhile",
             fix=f"`glm5-serve up --profile {instance.name}`",
             status=Exit.NO,
         )
-    with os.fdopen(pidfd):
-        events = read_events(instance.events, seen, lambda: not select.select([pidfd], [], [], 0)[0])
+    with os.fdopen(told.pidfd):
+        events = read_events(instance.events, end, _alive(instance, told))
         return show_until_settled(events, show, lambda: Exit.NO)
+
+
+def _plan(instance: Instance) -> plan.Plan:
+    """What runs. Raises RefusalError."""
+    try:
+        return plan.loads(guarded.read(instance.plan).decode())
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise RefusalError(
+            f"{instance.plan} cannot be read: {why}",
+            fix=f"`glm5-serve down --profile {instance.name}`, then `up`",
+            status=Exit.NO,
+        ) from None
 
 
 def log_lines(instance: Instance, last: int, *, follow: bool) -> Iterator[str]:
     """The last lines of the server's log, and with `follow` those to come while a launcher is alive."""
     try:
-        file = instance.server_log.open(errors="replace")
+        file = os.fdopen(guarded.opened(instance.server_log), "rb")
     except OSError as error:
-        raise RefusalError(
-            f"no log of {instance.name} at {instance.server_log}: {error.strerror}",
-            fix=f"`glm5-serve up --profile {instance.name}` writes it",
-            status=Exit.NO,
-        ) from None
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(file)
-        yield from _tail(file.read(), last)
-        while follow:
-            alive = instance.is_held()
-            yield from (line.rstrip("\n") for line in file)
-            with contextlib.suppress(OSError):
-                if instance.server_log.stat().st_ino != os.fstat(file.fileno()).st_ino:
-                    file = stack.enter_context(instance.server_log.open(errors="replace"))
-                    continue
-            if not alive:
-                return
-            time.sleep(0.2)
+        raise _unreadable(instance, instance.server_log, error) from None
+    with file:
+        tail = deque(file, maxlen=last + 1)
+        begun = tail.pop() if follow and tail and not tail[-1].endswith(b"\n") else b""
+        yield from map(_text, [*tail][-last:] if last else [])
+        if follow:
+            came = following.lines(instance.server_log, file, instance.is_held, FOLLOWED_EVERY, begun)
+            yield from map(_text, came)
 
 
-def _tail(text: str, last: int) -> list[str]:
-    return text.splitlines()[-last:] if last else []
+def _text(line: bytes) -> str:
+    return line.rstrip(b"\r\n").decode(errors="replace")
+
+
+def _unreadable(instance: Instance, path: Path, error: OSError) -> RefusalError:
+    """The refusal for a file of an instance that is not there, or not to be read."""
+    if isinstance(error, FileNotFoundError):
+        fix = f"`glm5-serve up --profile {instance.name}` writes it"
+        return RefusalError(f"nothing of {instance.name} at {path}: {error.strerror}", fix=fix, status=Exit.NO)
+    return RefusalError(
+        f"cannot read {path}: {error.strerror}", fix=f"`ls -ld {path}` tells whose it is, and what"
+    )
 
 
 def events(instance: Instance, last: int, kinds: Sequence[str], *, follow: bool) -> Iterator[dict[str, Any]]:
@@ -183,15 +323,26 @@ def events(instance: Instance, last: int, kinds: Sequence[str], *, follow: bool)
             fix=f"`glm5-serve up --profile {instance.name}` writes them",
             status=Exit.NO,
         )
-    seen = instance.told()
-    older = "".join(path.read_text(errors="replace") for path in files if path != instance.events)
-    now = instance.events.read_bytes()[:seen].decode(errors="replace") if seen else ""
-    told = [event for event in parsed((older + now).splitlines()) if not kinds or event.get("event") in kinds]
-    yield from told[-last:] if last else []
-    if follow:
-        for event in read_events(instance.events, seen, instance.is_held):
+    try:
+        older = b"".join(guarded.read(path) for path in files if path != instance.events)
+        end = following.end_of(instance.events)
+    except OSError as error:
+        raise _unreadable(instance, instance.folder / (error.filename or ""), error) from None
+    with end or contextlib.nullcontext():
+        told = [event for event in parsed(_texts(older, end)) if not kinds or event.get("event") in kinds]
+        yield from told[-last:] if last else []
+        for event in read_events(instance.events, end, instance.is_held) if follow else ():
             if not kinds or event.get("event") in kinds:
                 yield event
+
+
+def _texts(older: bytes, file: BinaryIO | None) -> list[str]:
+    """The lines of older files, and of the present one up to where it stands."""
+    if file is None:
+        return older.decode(errors="replace").splitlines()
+    upto = file.tell()
+    file.seek(0)
+    return (older + file.read(upto)).decode(errors="replace").splitlines()
 
 
 def smoke(instance: Instance) -> Result:
@@ -199,7 +350,7 @@ def smoke(instance: Instance) -> Result:
     if not instance.is_held():
         fix = f"`glm5-serve up --profile {instance.name}`"
         raise RefusalError(f"{instance.name} is not up", fix=fix, status=Exit.NO)
-    made = plan.loads(instance.plan.read_text())
+    made = _plan(instance)
     if not made.smoke:
         fix = "set smoke.enabled = true and its questions, then `glm5-serve restart`"
         raise RefusalError(f"profile {instance.name} has no smoke test", fix=fix)

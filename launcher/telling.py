@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher import __version__, health
+from launcher import health
 from launcher.diagnose import Diagnosis
-from launcher.instance import SCHEMA, Instance, boot_id, now_text, start_ticks
+from launcher.instance import SCHEMA, Instance, now_text
 from launcher.lifecycle import Ended, Ready, State, Stopping, Then
 from launcher.notify import Notifier
 from launcher.plan import Plan
@@ -167,7 +167,7 @@ class Teller:
         """In the writer's thread."""
         if self.lock is not None and not self.instance.holds(self.lock):
             self.complain(f"{self.instance.folder} was removed: it is made anew")
-            self.lock = self.instance.claim()  # and kept: the lock that is held lies in no folder any more
+            self.lock = self.instance.claim().lock  # and kept: the lock that is held lies in no folder any more
         self.instance.write(self.instance.state, record)
 
     def _failed(self, error: Exception) -> None:
@@ -211,7 +211,6 @@ class Teller:
         """The state file. Everything that `status` says is here or asked of the kernel."""
         plan, state, start = picture.plan, picture.state, picture.start
         ready = isinstance(state, Ready)
-        pid = os.getpid()
         return {
             "schema": SCHEMA,
             "profile": plan.name,
@@ -225,7 +224,7 @@ class Teller:
             "last_error": picture.last_error,
             "deaths": dict(self.deaths),
             "smoke": self._smoke,
-            "pids": {"launcher": pid, "server": picture.server},
+            "pids": {"launcher": os.getpid(), "server": picture.server},
             "session": picture.session,
             "start": {
                 "phase": "ready" if ready else start.phase,
@@ -234,10 +233,5 @@ class Teller:
             },
             "profile_path": plan.words["profile"],
             "server_log": str(self.instance.server_log),
-            "launcher": {
-                "pid": pid,
-                "start_ticks": start_ticks(pid),
-                "boot_id": boot_id(),
-                "version": __version__,
-            },
+            "launcher": self.instance.launcher_record(),
         }

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from launcher import capability, console
-from launcher.errors import Exit
+from launcher import capability, console, following, guarded, namelock
+from launcher.errors import Exit, RefusalError
 from launcher.events import WISHES
-from launcher.instance import Instance
+from launcher.instance import Claim, Instance, parsed
 from launcher.plan import to_json
 from launcher.planning import planned
 from launcher.preflight import require
 from launcher.resolve import Ask
+from launcher.serve import leftovers
 from launcher.serverlog import rotate
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher
+LEFT_WITHIN = 10.0  # seconds for the processes of a launcher that was killed to be gone
+PLACES = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where profiles and caches lie, for whoever runs `up`
 
 
 def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detach: bool, as_json: bool) -> int:
@@ -38,8 +40,10 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
 
     capability.lay_down()
     plan, instance = planned(ask, environ)
-    lock = instance.claim()
-    plan = replace(plan, allowed=(*plan.allowed, *allow))  # kept with it, for a restart
+    claim = instance.claim()
+    _require_nothing_left(instance)
+    # Kept with it, for a restart by whomever.
+    plan = replace(plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)})
     require(plan, environ)
     plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, as_json=as_json)))
     try:
@@ -47,8 +51,23 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
     except OSError as error:
         raise instance.cannot_write(error) from None
     if detach:
-        return _watch(instance, lock, console.screen(console.kind_for(sys.stderr, as_json=as_json)))
-    _become_supervisor(instance, lock, console.kind_for(sys.stderr, as_json=as_json))
+        return _watch(instance, claim, console.screen(console.kind_for(sys.stderr, as_json=as_json)))
+    _become_supervisor(instance, claim, console.kind_for(sys.stderr, as_json=as_json))
+
+
+def places(environ: Mapping[str, str]) -> dict[str, str]:
+    """Where this user's profiles and caches lie: a restart, by root for example, means the same."""
+    return {name: environ[name] for name in PLACES if name in environ}
+
+
+def _require_nothing_left(instance: Instance) -> None:
+    """Raise RefusalError where the last launcher was killed, and its reaper with it, and the server was not."""
+    if left := leftovers.stay(instance.session(), LEFT_WITHIN):
+        raise RefusalError(
+            f"processes of the last server of {instance.name} are left: {leftovers.in_words(left)}",
+            fix=f"`glm5-serve down --now --profile {instance.name}` kills them",
+            status=Exit.NO,
+        )
 
 
 def supervisor_command(instance: Instance, screen: str, lock: int) -> list[str]:
@@ -56,38 +75,40 @@ def supervisor_command(instance: Instance, screen: str, lock: int) -> list[str]:
     return [sys.executable, "-P", "-m", "launcher.supervise", str(instance.folder), screen, str(lock)]
 
 
-def _become_supervisor(instance: Instance, lock: int, screen: str) -> NoReturn:
-    os.set_inheritable(lock, True)
+def _become_supervisor(instance: Instance, claim: Claim, screen: str) -> NoReturn:
+    for descriptor in claim.descriptors:
+        os.set_inheritable(descriptor, True)
     # They stay pending while the new program is young, and are delivered when it can answer them.
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
-    command = supervisor_command(instance, screen, lock)
+    command = supervisor_command(instance, screen, claim.lock)
     capability.take_up()
     os.execv(command[0], command)
 
 
-def _watch(instance: Instance, lock: int, show: Callable[[dict[str, Any]], None]) -> int:
+def _watch(instance: Instance, claim: Claim, show: Callable[[dict[str, Any]], None]) -> int:
     """Start the supervisor in a session of its own and show what it says until it is ready, or is not to be.
 
     Whoever interrupts the watching stops the launcher, and sees how it goes.
     """
-    seen = instance.told()
+    end = following.end_of(instance.events)
     if instance.launcher_log.exists() and instance.launcher_log.stat().st_size > LARGEST_LOG:
         rotate(instance.launcher_log, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
-    with instance.launcher_log.open("ab") as log:
+    with os.fdopen(guarded.opened(instance.launcher_log, guarded.APPEND), "ab") as log:
         launcher = subprocess.Popen(
-            supervisor_command(instance, "plain", lock),
+            supervisor_command(instance, "plain", claim.lock),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            pass_fds=[lock],
+            pass_fds=claim.descriptors,
+            preexec_fn=partial(namelock.pass_on, claim.name),
             start_new_session=True,
         )
-    os.close(lock)
+    claim.release()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: launcher.send_signal(signal.SIGTERM))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
-    events = read_events(instance.events, seen, lambda: launcher.poll() is None)
+    events = read_events(instance.events, end, lambda: launcher.poll() is None)
     return show_until_settled(events, show, lambda: _said_last(instance, launcher))
 
 
@@ -113,31 +134,10 @@ def show_until_settled(
     return at_end()
 
 
-def read_events(path: Path, offset: int, going_on: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-    """Events from byte `offset` on as they are written, until `going_on` says no more will be."""
-    file, rest = None, b""
-    with contextlib.ExitStack() as stack:
-        while True:
-            alive = going_on()  # asked first: what was written before the end is still read
-            if file is None:
-                with contextlib.suppress(FileNotFoundError):
-                    file = stack.enter_context(path.open("rb"))
-                    file.seek(offset)
-            rotated = file is not None and not _is_at(path, file)  # nothing is added to one that was moved away
-            *lines, rest = (rest + (file.read() if file else b"")).split(b"\n")
-            for line in lines:
-                with contextlib.suppress(ValueError):  # a full disk cuts lines short
-                    yield json.loads(line)
-            if rotated:
-                stack.close()
-                file, offset, rest = None, 0, b""
-            elif not alive:
-                return
-            else:
-                time.sleep(LOOK_EVERY)
+def read_events(path: Path, file: BinaryIO | None, going_on: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+    """Events behind where `file` stands (`following.end_of`), until `going_on` says no more will be written.
 
-
-def _is_at(path: Path, file: BinaryIO) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    return False
+    A full disk cuts lines short: those are left out.
+    """
+    lines = following.lines(path, file, going_on, LOOK_EVERY)
+    return parsed(line.decode(errors="replace") for line in lines)

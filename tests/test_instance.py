@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,14 @@ def instance(tmp_path: Path) -> Instance:
     return made
 
 
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[int]:
+    """A process that passes for a launcher."""
+    with subprocess.Popen([sys.executable, "-c", "input()", "supervise"], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
+
+
 @contextlib.contextmanager
 def closed(folder: Path) -> Iterator[Path]:
     """A folder that this process may not enter, root or not; gives the one that it lies in."""
@@ -44,50 +54,51 @@ def closed(folder: Path) -> Iterator[Path]:
         folder.chmod(0o700)
 
 
-def record(instance: Instance, **launcher: Any) -> None:
-    me = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid()), "boot_id": boot_id()} | launcher
-    instance.write(
-        instance.state, {"schema": 1, "profile": "p", "state": "ready", "pids": {"launcher": 1}, "launcher": me}
-    )
+def record(instance: Instance, pid: int | None = None, server: int | None = None, **launcher: Any) -> None:
+    pid = pid or os.getpid()
+    me = {"pid": pid, "start_ticks": start_ticks(pid), "boot_id": boot_id()} | launcher
+    pids = {"launcher": pid, "server": server}
+    seen = {"schema": 1, "profile": "p", "state": "ready", "reason": "r", "pids": pids, "launcher": me}
+    instance.write(instance.state, seen)
 
 
 def test_a_claimed_folder_is_held_until_the_descriptor_is_closed(instance: Instance) -> None:
-    lock = instance.claim()
+    claim = instance.claim()
     assert instance.is_held()
-    os.close(lock)
+    claim.release()
     assert not instance.is_held()
 
 
-def test_a_second_claim_is_refused(instance: Instance) -> None:
-    lock = instance.claim()
-    record(instance)
+def test_a_second_claim_is_refused(instance: Instance, launcher: int) -> None:
+    claim = instance.claim()
+    record(instance, launcher)
     with pytest.raises(RefusalError, match="profile p is up already: ready") as refused:
         Instance(instance.folder.parent, "p").claim()
-    os.close(lock)
+    claim.release()
 
     assert refused.value.status == Exit.NO
 
 
 def test_looking_does_not_keep_a_launcher_out(instance: Instance) -> None:
-    os.close(instance.claim())
+    instance.claim().release()
     looking = os.open(instance.folder / "lock", os.O_RDWR)
     fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)
     threading.Timer(0.1, os.close, [looking]).start()
 
-    os.close(instance.claim())
+    instance.claim().release()
 
 
-def test_what_the_launcher_says_of_itself_is_believed(instance: Instance) -> None:
-    lock = instance.claim()
-    record(instance)
+def test_what_the_launcher_says_of_itself_is_believed(instance: Instance, launcher: int) -> None:
+    claim = instance.claim()
+    record(instance, launcher)
     seen = instance.look()
-    os.close(lock)
+    claim.release()
 
     assert seen["state"] == "ready"
 
 
 def test_a_state_file_without_its_launcher_is_dead(instance: Instance) -> None:
-    os.close(instance.claim())
+    instance.claim().release()
     record(instance)
     seen = instance.look()
 
@@ -96,11 +107,13 @@ def test_a_state_file_without_its_launcher_is_dead(instance: Instance) -> None:
 
 
 @pytest.mark.parametrize("other", [{"start_ticks": 1}, {"boot_id": "another boot"}, {"pid": 2**22 - 1}])
-def test_a_pid_that_means_another_process_is_never_signalled(instance: Instance, other: dict[str, Any]) -> None:
-    lock = instance.claim()
-    record(instance, **other)
+def test_a_pid_that_means_another_process_is_never_signalled(
+    instance: Instance, launcher: int, other: dict[str, Any]
+) -> None:
+    claim = instance.claim()
+    record(instance, **{"pid": launcher} | other)
     state, signalled = instance.look()["state"], instance.signal(signal.SIGTERM)
-    os.close(lock)
+    claim.release()
 
     assert state == "starting"  # somebody holds the folder and has not said who yet
     assert signalled is None
@@ -163,18 +176,18 @@ def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_instances_that_are_or_were_up_are_found(tmp_path: Path) -> None:
     for name in ("one", "refused"):
-        os.close(Instance(tmp_path, name).claim())
+        Instance(tmp_path, name).claim().release()
     record(Instance(tmp_path, "one"))
     (tmp_path / "stray").mkdir()
     held = Instance(tmp_path, "young").claim()
 
     assert [instance.name for instance in known(tmp_path)] == ["one", "young"]
-    os.close(held)
+    held.release()
     assert known(tmp_path / "nowhere") == []
 
 
 def test_what_is_not_ours_in_a_state_home_hides_nothing(tmp_path: Path) -> None:
-    os.close(Instance(tmp_path, "one").claim())
+    Instance(tmp_path, "one").claim().release()
     record(Instance(tmp_path, "one"))
     (tmp_path / ".x").mkdir()
     (tmp_path / ".x/lock").touch()
@@ -184,7 +197,7 @@ def test_what_is_not_ours_in_a_state_home_hides_nothing(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_another_user_is_known_and_said_to_be_closed(tmp_path: Path) -> None:
-    os.close(Instance(tmp_path, "one").claim())
+    Instance(tmp_path, "one").claim().release()
     record(Instance(tmp_path, "one"))
     with closed(tmp_path / "one") as home:
         (instance,) = known(home)
@@ -202,21 +215,13 @@ def test_the_state_home_is_where_it_is_said() -> None:
 
 
 def test_a_log_is_followed_into_its_next_file(instance: Instance) -> None:
-    lock = instance.claim()
+    claim = instance.claim()
     instance.server_log.write_text("old\nlast\n")
     lines = remote.log_lines(instance, 1, follow=True)
     assert next(lines) == "last"
     rotate(instance.server_log, 1)
     instance.server_log.write_text("first of the next\n")
     assert next(lines) == "first of the next"
-    os.close(lock)
+    claim.release()
 
     assert list(lines) == []
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes into another user's folder")
-def test_what_root_writes_stays_its_owners(instance: Instance) -> None:
-    os.chown(instance.folder, 65534, 65534)
-    instance.write(instance.plan, {})
-
-    assert (instance.plan.stat().st_uid, instance.plan.stat().st_gid) == (65534, 65534)

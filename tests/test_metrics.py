@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -88,18 +88,20 @@ def write_readings(instance: Instance, **other: Any) -> None:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[Instance]:
-    """An instance whose launcher is this process."""
+    """An instance with a launcher."""
     made = Instance(tmp_path, "stub")
-    lock = made.claim()
-    write_state(made)
-    yield made
-    os.close(lock)
+    claim = made.claim()
+    with subprocess.Popen([sys.executable, "-c", "input()", "supervise"], stdin=subprocess.PIPE) as launcher:
+        me = {"pid": launcher.pid, "start_ticks": start_ticks(launcher.pid), "boot_id": boot_id()}
+        write_state(made, launcher=me, pids={"launcher": launcher.pid})
+        yield made
+        launcher.kill()
+    claim.release()
 
 
 def write_state(instance: Instance, **other: Any) -> None:
-    me = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid()), "boot_id": boot_id()}
-    state = {"schema": 1, "state": "ready", "since": now_text(), "pids": {"launcher": os.getpid()}, "launcher": me}
-    instance.write(instance.state, state | {"restarts": 2, "deaths": {}} | other)
+    state = {"schema": 1, "state": "ready", "restarts": 2, "deaths": {}}
+    instance.write(instance.state, instance.recorded() | state | {"since": now_text()} | other)
 
 
 def told(instance: Instance) -> str:

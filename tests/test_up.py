@@ -217,10 +217,10 @@ def test_down_does_not_wait_for_ever_for_a_launcher_without_a_name(
 ) -> None:
     monkeypatch.setattr(remote, "YOUNG", 0.1)
     instance = Instance(world.instance.parent, "stub")
-    lock = instance.claim()
+    claim = instance.claim()
     with pytest.raises(RefusalError, match="no launcher has said who it is") as refused:
         remote.down(instance, now=False)
-    os.close(lock)
+    claim.release()
 
     assert refused.value.status == Exit.NO
     assert str(instance.lock) in str(refused.value.fix)

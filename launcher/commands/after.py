@@ -47,9 +47,10 @@ def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], 
 
     docs/events.schema.json has the fields.
     """
-    from launcher import console, remote
+    from launcher import console, identity, remote
 
-    for event in remote.events(remote.pick(state_home(os.environ), profile), last, kind, follow=follow):
+    instance = identity.enter(remote.pick(state_home(os.environ), profile))
+    for event in remote.events(instance, last, kind, follow=follow):
         line = json.dumps(event) if as_json else console.dated(event)
         if line is not None:
             print(line, flush=follow)
@@ -60,9 +61,9 @@ def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], 
 @json_option
 def smoke_command(profile: str | None, as_json: bool) -> int:
     """Ask a running server the questions of its smoke test; exit 1 if an answer is wrong."""
-    from launcher import remote
+    from launcher import identity, remote
 
-    result = remote.smoke(remote.pick(state_home(os.environ), profile))
+    result = remote.smoke(identity.enter(remote.pick(state_home(os.environ), profile), writing=True))
     told = {"schema": 1, "ok": result.ok, "detail": result.detail, "seconds": round(result.seconds, 3)}
     print(json.dumps(told) if as_json else f"{'ok' if result.ok else 'wrong'}  {result.detail}")
     return Exit.FINE if result.ok else Exit.NO
@@ -100,14 +101,13 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
 
     Facts, plan with reasons, doctor's findings, events, logs, stacks, diagnosis and kernel lines.
     """
-    from launcher import bundle, remote
+    from launcher import bundle, identity, remote
 
-    made = bundle.make(remote.pick(state_home(os.environ), profile), output, starts, os.environ)
-    print(
-        json.dumps({"schema": 1, "bundle": str(made)})
-        if as_json
-        else f"wrote {made}: look into it before you send it"
-    )
+    instance = remote.pick(state_home(os.environ), profile)
+    with bundle.begun(instance, output) as made:
+        bundle.make(identity.enter(instance), made, starts, os.environ)
+    told = {"schema": 1, "bundle": str(made.path)}
+    print(json.dumps(told) if as_json else f"wrote {made.path}: look into it before you send it")
 
 
 @click.group("systemd")

@@ -11,12 +11,7 @@ import click
 
 from launcher.errors import Exit
 from launcher.instance import state_home
-from launcher.options import (
-    allow_option,
-    asking,
-    json_option,
-    profile_option,
-)
+from launcher.options import allow_option, asking, json_option, profile_option
 
 
 @click.command()
@@ -35,7 +30,7 @@ def up(
     """Start a profile's server and keep it up.
 
     The host is judged first (`glm5-serve doctor`): a failed check that is not allowed keeps it from being started.
-    Ctrl-C or SIGTERM drains and stops it, a second one kills it; either way nothing is left.
+    Ctrl-C or SIGTERM drains and stops it, and nothing is left; `glm5-serve down --now` kills it.
     """
     from launcher.keys import credential
     from launcher.resolve import Ask
@@ -51,9 +46,9 @@ def up(
 @json_option
 def status(profile: str | None, as_json: bool) -> int:
     """Say what state it is in, since when and why; exit 0 only if it is ready."""
-    from launcher import remote, screens
+    from launcher import identity, remote, screens
 
-    seen = remote.status(remote.pick(state_home(os.environ), profile))
+    seen = remote.status(identity.become_owner(remote.pick(state_home(os.environ), profile)))
     screens.status(seen, as_json=as_json)
     return Exit.FINE if seen["state"] == "ready" else Exit.NO
 
@@ -67,9 +62,10 @@ def status(profile: str | None, as_json: bool) -> int:
 @json_option
 def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
     """Print what the server printed, keys left out."""
-    from launcher import remote
+    from launcher import identity, remote
 
-    for line in remote.log_lines(remote.pick(state_home(os.environ), profile), lines, follow=follow):
+    instance = identity.enter(remote.pick(state_home(os.environ), profile))
+    for line in remote.log_lines(instance, lines, follow=follow):
         print(json.dumps({"schema": 1, "line": line}) if as_json else line, flush=follow)
 
 
@@ -78,10 +74,14 @@ def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
 @click.option("--now", is_flag=True, help="Kill it instead of letting requests finish.")
 @json_option
 def down(profile: str | None, now: bool, as_json: bool) -> None:
-    """Stop it and wait until nothing of it is left."""
-    from launcher import remote
+    """Stop it and wait until nothing of it is left.
 
-    instance = remote.pick(state_home(os.environ), profile)
+    Requests that are under way are finished first; it may be said twice. With --now they are not:
+    a launcher that does not go is killed, and so is what a killed one left.
+    """
+    from launcher import identity, remote
+
+    instance = identity.enter(remote.pick(state_home(os.environ), profile), writing=True)
     said = remote.down(instance, now=now)
     print(
         json.dumps({"schema": 1, "profile": instance.name, "state": "stopped", "said": said}) if as_json else said
@@ -93,11 +93,12 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
 @json_option
 def restart(profile: str | None, as_json: bool) -> int:
     """Drain it and start it again from its profile as it is now; return when it is ready."""
-    from launcher import console, remote
+    from launcher import console, identity, remote
 
+    instance = identity.enter(remote.pick(state_home(os.environ), profile), writing=True)
     show = console.screen(console.kind_for(sys.stderr, as_json=as_json))
     tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
-    return remote.restart(remote.pick(state_home(os.environ), profile), os.environ, tell, show)
+    return remote.restart(instance, os.environ, tell, show)
 
 
 COMMANDS: tuple[click.Command, ...] = (up, status, logs, down, restart)

@@ -1,0 +1,181 @@
+"""What is left of a server whose launcher, and its reaper, were killed: found by what both wrote down, and killed.
+
+The state file's `session` says what marks its processes: a word in their environment, the pipe that they print to,
+the session of the reaper, and the cgroup, where they were given one. SGLang's ranks write their title over their
+environment, and whoever detaches leaves the session; so one mark is enough, and children go with their parents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "GLM5_SERVE_SESSION"
+CGROUPS = Path("/sys/fs/cgroup")
+PAUSE = 0.05  # seconds between looks at those that are being killed
+
+
+@dataclass(frozen=True)
+class Member:
+    """A process of a session. With its start (clock ticks since boot) it is named for good: pids are reused."""
+
+    pid: int
+    ticks: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.pid} {self.name}"
+
+
+@dataclass(frozen=True)
+class _Process:
+    member: Member
+    parent: int
+    session: int
+
+
+def find(session: Mapping[str, Any], known: Collection[Member] = ()) -> list[Member]:
+    """The living processes of a session, by pid; those `known` to be of it, and what came of them, too."""
+    if session.get("boot_id") != _boot_id():
+        return []
+    processes = {process.member.pid: process for process in _processes()}
+    found = {pid for pid, process in processes.items() if process.member in known or _is_marked(pid, session)}
+    reaper = session.get("reaper")
+    if _is_sound(reaper, session, processes) or any(processes[pid].session == reaper for pid in found):
+        found |= {pid for pid, process in processes.items() if reaper in (pid, process.session)}
+    found = _with_descendants(found, processes) - {os.getpid()}
+    return [processes[pid].member for pid in sorted(found)]
+
+
+def stay(session: Mapping[str, Any], within: float) -> list[Member]:
+    """Those of a session that are still there after so many seconds: a reaper may be at work."""
+    end = time.monotonic() + within
+    while (left := find(session)) and time.monotonic() < end:
+        time.sleep(PAUSE)
+    return left
+
+
+def kill(session: Mapping[str, Any], within: float) -> tuple[list[Member], list[Member]]:
+    """Kill what is left of a session within so many seconds: those that were found, and that still live.
+
+    All are stopped before any is killed, so that none forks meanwhile.
+    """
+    met: dict[int, Member] = {}
+    end = time.monotonic() + within
+    while left := find(session, met.values()):
+        _kill_cgroup(session, left)
+        all_are_stopped = all(met.get(member.pid) == member for member in left)
+        met |= {member.pid: member for member in left}
+        _signal(left, signal.SIGSTOP)
+        is_over = time.monotonic() > end
+        if all_are_stopped or is_over:  # and nobody came after
+            _signal(left, signal.SIGKILL)
+            time.sleep(PAUSE)
+        if is_over:
+            break
+    return list(met.values()), find(session, met.values())
+
+
+def in_words(members: Collection[Member], most: int = 8) -> str:
+    """Processes with their numbers and names, as a message has them."""
+    named = ", ".join(str(member) for member in list(members)[:most])
+    return named if len(members) <= most else f"{named} and {len(members) - most} more"
+
+
+def _is_marked(pid: int, session: Mapping[str, Any]) -> bool:
+    return _has_mark(pid, session.get("mark")) or _prints_to(pid, session.get("output"))
+
+
+def _has_mark(pid: int, mark: object) -> bool:
+    if not mark:
+        return False
+    with contextlib.suppress(OSError):
+        return f"{VARIABLE}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return False
+
+
+def _prints_to(pid: int, pipe: object) -> bool:
+    for descriptor in (1, 2) if pipe else ():
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/{descriptor}") == pipe:  # noqa: PTH115  a pipe is no path
+                return True
+    return False
+
+
+def _is_sound(reaper: object, session: Mapping[str, Any], processes: Mapping[int, _Process]) -> bool:
+    """Whether the reaper is the process that it was; else its number may be another's."""
+    found = processes.get(reaper) if isinstance(reaper, int) else None
+    return found is not None and found.member.ticks == session.get("reaper_ticks")
+
+
+def _with_descendants(found: set[int], processes: Mapping[int, _Process]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for pid, process in processes.items():
+        children.setdefault(process.parent, []).append(pid)
+    met, todo = set(found), list(found)
+    while todo:
+        fresh = [child for child in children.get(todo.pop(), ()) if child not in met]
+        met.update(fresh)
+        todo += fresh
+    return met
+
+
+def _processes() -> Iterator[_Process]:
+    """All that live, of this user, or of anybody for root."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                if (process := _process(int(entry.name))) and _is_ours(process.member.pid):
+                    yield process
+
+
+def _process(pid: int) -> _Process | None:
+    """None for one that is dead. A zombie whose other threads live on holds its memory, and can be killed."""
+    before, _, after = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")
+    fields = after.split()
+    if fields[0] == b"X" or (fields[0] == b"Z" and int(fields[17]) < 2):
+        return None
+    name = before.partition(b"(")[2].decode(errors="replace")
+    member = Member(pid, int(fields[19]), "".join(letter if letter.isprintable() else "?" for letter in name))
+    return _Process(member, int(fields[1]), int(fields[3]))
+
+
+def _is_ours(pid: int) -> bool:
+    if os.geteuid() == 0:
+        return True
+    told = Path(f"/proc/{pid}/status").read_bytes().partition(b"\nUid:")[2].split()
+    return int(told[1]) == os.geteuid()
+
+
+def _signal(members: Collection[Member], number: signal.Signals) -> None:
+    for member in members:
+        with contextlib.suppress(OSError):  # it is dead, or became another user's
+            pidfd = os.pidfd_open(member.pid)
+            try:
+                process = _process(member.pid)
+                if process and process.member.ticks == member.ticks:
+                    signal.pidfd_send_signal(pidfd, number)
+            finally:
+                os.close(pidfd)
+
+
+def _kill_cgroup(session: Mapping[str, Any], left: Collection[Member]) -> None:
+    """Have the kernel kill all at once, where the session has a cgroup with nobody else in it."""
+    said = session.get("cgroup")
+    if not isinstance(said, str) or not said:
+        return
+    cgroup = CGROUPS / said.removeprefix(str(CGROUPS)).lstrip("/")
+    with contextlib.suppress(OSError, ValueError):
+        there = {int(pid) for pid in (cgroup / "cgroup.procs").read_text().split()}
+        if there and there <= {member.pid for member in left}:
+            (cgroup / "cgroup.kill").write_text("1")
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
