@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -51,19 +52,20 @@ class Output:
 
 @contextlib.contextmanager
 def begun(instance: Instance, output: Path | None) -> Iterator[Output]:
-    """A new file to write the archive of an instance to. Raises RefusalError where there can be none.
+    """A new file to write the archive of an instance to, in place of an older one. Raises RefusalError.
 
     It is gone, or empty, where what is done with it fails.
     """
     path = output or Path(f"{_stem(instance)}.tar.gz")
-    fix = "choose another place: --output FILE"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise RefusalError(f"{path} is there already", fix=f"remove it, or {fix}") from None
-    except OSError as error:
-        raise RefusalError(f"cannot write {path}: {error.strerror}", fix=fix) from None
     place = path.absolute()
+    try:
+        if kind := guarded.strange(path):
+            raise FileExistsError(errno.EEXIST, f"it is {kind}")
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        fix = "choose another place: --output FILE"
+        raise RefusalError(f"cannot write {path}: {error.strerror}", fix=fix) from None
     with os.fdopen(descriptor, "wb") as file:
         try:
             yield Output(path, file, kernel_log())

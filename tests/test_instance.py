@@ -28,12 +28,21 @@ def instance(tmp_path: Path) -> Instance:
     return made
 
 
-@pytest.fixture(scope="module")
-def launcher() -> Iterator[int]:
-    """A process that passes for a launcher."""
-    with subprocess.Popen([sys.executable, "-c", "input()", "supervise"], stdin=subprocess.PIPE) as process:
+@contextlib.contextmanager
+def launching() -> Iterator[int]:
+    """A process that passes for a launcher, from when its command can be read."""
+    command = [sys.executable, "-c", "print(flush=True); input()", "supervise"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
         yield process.pid
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[int]:
+    with launching() as pid:
+        yield pid
 
 
 @contextlib.contextmanager

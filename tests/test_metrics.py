@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -20,7 +19,7 @@ import requests
 import yaml
 from conftest import World, free_port, until
 from prometheus_client.parser import text_string_to_metric_families
-from test_instance import closed
+from test_instance import closed, launching
 
 from launcher import metrics
 from launcher.commands.after import KINDS
@@ -91,11 +90,10 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
     """An instance with a launcher."""
     made = Instance(tmp_path, "stub")
     claim = made.claim()
-    with subprocess.Popen([sys.executable, "-c", "input()", "supervise"], stdin=subprocess.PIPE) as launcher:
-        me = {"pid": launcher.pid, "start_ticks": start_ticks(launcher.pid), "boot_id": boot_id()}
-        write_state(made, launcher=me, pids={"launcher": launcher.pid})
+    with launching() as launcher:
+        me = {"pid": launcher, "start_ticks": start_ticks(launcher), "boot_id": boot_id()}
+        write_state(made, launcher=me, pids={"launcher": launcher})
         yield made
-        launcher.kill()
     claim.release()
 
 
