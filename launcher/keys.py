@@ -48,8 +48,9 @@ SECRET_VARIABLE = re.compile(
 def read_key(path: Path) -> str:
     """The key in `path`.
 
-    Raises RefusalError when the file cannot be read, it is another user's or others may read it, or what it holds is
-    no bearer token. A symlink is followed if nobody else could have put it there: Kubernetes mounts a secret by one.
+    Raises RefusalError when the file cannot be read, it is another user's or open to others, or what it
+    holds is no bearer token. A symlink is followed unless another user put it there: Kubernetes mounts
+    secrets by them.
     """
     fix = f"put the key alone on one line of {path}, then `chmod 600 {path}`"
     try:

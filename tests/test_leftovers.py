@@ -1,0 +1,243 @@
+"""What is left of a server when launcher and reaper were killed: found by its marks, and nobody else with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import World, until
+
+from launcher.instance import boot_id, start_ticks
+from launcher.process import MARK
+from launcher.serve import leftovers
+from launcher.serve.leftovers import Member
+
+HEX = "0123456789abcdef" * 2
+SLEEP = "import time; print(flush=True); time.sleep(600)"
+
+
+class Tree:
+    """Processes that a test starts, each until it says that it runs."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.read, self.write = os.pipe()
+
+    def start(self, program: str = SLEEP, **how: Any) -> int:
+        told, tell = os.pipe()
+        program = program.replace("print(flush=True)", f"__import__('os').write({tell}, b'.')")
+        fds = (tell, *how.pop("pass_fds", ()))
+        self.started.append(subprocess.Popen([sys.executable, "-c", program], pass_fds=fds, **how))
+        os.close(tell)
+        assert os.read(told, 1) == b"."
+        os.close(told)
+        return self.started[-1].pid
+
+    @property
+    def pipe(self) -> str:
+        return str(Path(f"/proc/self/fd/{self.write}").readlink())
+
+    def close(self) -> None:
+        for process in self.started:
+            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
+                child.kill()
+            process.kill()
+            process.wait()
+        os.close(self.read)
+        os.close(self.write)
+
+
+@pytest.fixture
+def tree() -> Iterator[Tree]:
+    made = Tree()
+    yield made
+    made.close()
+
+
+def session(**marks: Any) -> dict[str, Any]:
+    return {"boot_id": boot_id(), **marks}
+
+
+def pids(members: list[Member]) -> set[int]:
+    return {member.pid for member in members}
+
+
+def test_a_process_is_found_by_the_word_in_its_environment(tree: Tree) -> None:
+    mine = tree.start(env={MARK: HEX})
+    for other in ({MARK: HEX[:-1]}, {MARK: HEX + "0"}, {"X": f"{MARK}={HEX}"}, {f"X{MARK}": HEX}, {}):
+        tree.start(env=other)
+
+    assert pids(leftovers.find(session(mark=HEX))) == {mine}
+
+
+def test_a_process_is_found_by_the_pipe_that_it_prints_to(tree: Tree) -> None:
+    for where in ("stdout", "stderr"):
+        tree.start(env={}, **{where: tree.write})
+    tree.start(env={}, stdin=tree.read, pass_fds=(tree.read, tree.write))
+
+    assert pids(leftovers.find(session(mark=HEX, output=tree.pipe))) == {p.pid for p in tree.started[:2]}
+
+
+def test_children_go_with_their_parents_whatever_they_did(tree: Tree) -> None:
+    forks = (
+        "import os, time\nif not os.fork():\n    os.setsid()\n    os.execve('/bin/sleep', ['sleep', '600'], {})\n"
+    )
+    parent = tree.start(f"{forks}\n{SLEEP}", env={MARK: HEX}, stdout=subprocess.DEVNULL)
+    (child,) = until(lambda: psutil.Process(parent).children(), "it forked")
+    until(lambda: child.name() == "sleep", "it became another program")
+
+    assert pids(leftovers.find(session(mark=HEX))) == {parent, child.pid}
+    parent_member = [member for member in leftovers.find(session(mark=HEX)) if member.pid == child.pid]
+    psutil.Process(parent).kill()
+    tree.started[0].wait()
+    assert leftovers.find(session(mark=HEX)) == []
+    assert pids(leftovers.find(session(mark=HEX), parent_member)) == {child.pid}, "it is known from before"
+    child.kill()
+
+
+def test_the_session_of_the_reaper_counts_only_with_a_mark_in_it(tree: Tree) -> None:
+    """Its number may be another's by now, who begins a session of his own."""
+    leader = tree.start(f"import os\nos.setsid()\nif not os.fork():\n    os.environ.clear()\n{SLEEP}", env={})
+    (child,) = until(lambda: psutil.Process(leader).children(), "it forked")
+
+    assert leftovers.find(session(mark=HEX, reaper=leader, reaper_ticks=1)) == []
+    ticks = start_ticks(leader)
+    found = leftovers.find(session(mark=HEX, reaper=leader, reaper_ticks=ticks))
+    assert pids(found) == {leader, child.pid}, "the reaper itself is what it was"
+
+
+def test_another_boot_has_other_processes(tree: Tree) -> None:
+    tree.start(env={MARK: HEX})
+
+    assert leftovers.find({"boot_id": "another", "mark": HEX}) == []
+    assert leftovers.find({}) == []
+
+
+@pytest.mark.parametrize("bad", [None, "", [], {}, 7, -1, "x", "pipe:[0]", True])
+def test_a_record_of_anything_finds_nobody(bad: Any) -> None:
+    odd = session(mark=bad, output=bad, reaper=bad, reaper_ticks=bad, cgroup=bad)
+
+    assert pids(leftovers.find(odd)) <= {-1}
+    assert leftovers.kill(odd, 1.0) == ([], [])
+
+
+def test_who_looks_is_not_found(tree: Tree) -> None:
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(leftovers.__file__).parents[2])!r})
+from launcher.serve import leftovers
+print(leftovers.find({session(mark=HEX)!r}))
+"""
+    said = subprocess.check_output([sys.executable, "-c", program], env={MARK: HEX}, text=True)
+
+    assert said == "[]\n"
+
+
+CHAIN = """
+import os, time
+print(flush=True)
+for _ in range(3000):
+    if os.fork():
+        time.sleep(0.005)
+        os._exit(0)
+    os.setsid()
+"""
+
+
+def test_all_are_killed_and_named(tree: Tree) -> None:
+    stopped = tree.start(env={MARK: HEX})
+    deaf = tree.start(f"import signal\nsignal.signal(15, signal.SIG_IGN)\n{SLEEP}", env={MARK: HEX})
+    psutil.Process(stopped).suspend()
+    bystander = tree.start(env={})
+    killed, left = leftovers.kill(session(mark=HEX), 30.0)
+
+    assert pids(killed) == {stopped, deaf}
+    assert left == []
+    assert psutil.Process(bystander).is_running()
+    assert f"{stopped} {killed[0].name}" in leftovers.in_words(killed)
+
+
+def test_those_that_fork_meanwhile_are_killed_too(tree: Tree) -> None:
+    tree.start(CHAIN, env={MARK: HEX}, start_new_session=True)
+    time.sleep(0.1)
+    killed, left = leftovers.kill(session(mark=HEX), 30.0)
+
+    assert len(killed) >= 1
+    assert left == []
+    time.sleep(0.2)
+    assert leftovers.find(session(mark=HEX)) == []
+
+
+def test_a_cgroup_with_others_in_it_is_not_killed(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "CGROUPS", tmp_path)
+    group = tmp_path / "g"
+    group.mkdir()
+    (group / "cgroup.kill").write_text("")
+    mine = tree.start(env={MARK: HEX})
+    other = tree.start(env={})
+    where = session(mark=HEX, cgroup="/g")
+    for there, wanted in (([], ""), ([mine, other], ""), ([mine], "1")):
+        (group / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in there))
+        leftovers._kill_cgroup(where, leftovers.find(where))
+        assert (group / "cgroup.kill").read_text() == wanted
+
+
+def kill_both(world: World) -> set[int]:
+    """Kill the reaper while the launcher cannot notice, then the launcher; the processes that nobody ends then."""
+    launcher = psutil.Process(world.status()["pids"]["launcher"])
+    (reaper,) = [child for child in launcher.children() if child.name() == "glm5-reaper"]
+    launcher.suspend()
+    reaper.kill()
+    launcher.kill()
+    until(lambda: not launcher.is_running() or launcher.status() == psutil.STATUS_ZOMBIE, "it is dead")
+    return {process.pid for process in world.processes()} - {launcher.pid, reaper.pid}
+
+
+def test_what_a_killed_launcher_and_reaper_left_is_named_and_killed_by_down_now(world: World) -> None:
+    world.faults(escape=True, deaf=True)
+    world.run("up", "-p", "stub", "-d", "--set", "flags.tp-size=3")
+    left = kill_both(world)
+    down, up = world.run("down", "-p", "stub"), world.run("up", "-p", "stub")
+
+    assert len(left) == 4, "the server and three ranks"
+    assert (down.returncode, up.returncode) == (1, 1)
+    for said in (down.stderr, up.stderr):
+        assert "processes of " in said
+        assert all(str(pid) in said for pid in left), said
+        assert "`glm5-serve down --now --profile stub` kills them" in said
+    assert {process.pid for process in world.processes()} == left, "nothing was killed unasked"
+    now = world.run("down", "-p", "stub", "--now")
+    assert now.returncode == 0
+    assert "stub is not up: dead, " in now.stdout
+    assert all(str(pid) in now.stdout for pid in left), now.stdout
+    assert "sglang::TP0" in now.stdout
+    assert not world.processes()
+    assert world.run("up", "-p", "stub", "-d").returncode == 0
+
+
+def test_a_launcher_that_is_killed_over_a_stopped_reaper_leaves_nothing(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    launcher = psutil.Process(world.status()["pids"]["launcher"])
+    (reaper,) = [child for child in launcher.children() if child.name() == "glm5-reaper"]
+    reaper.suspend()
+    launcher.kill()
+    world.run("down", "-p", "stub", "--now")
+
+    assert not world.processes()
+
+
+def test_after_a_clean_end_nothing_is_looked_for_and_nothing_said(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+
+    assert world.run("down").stdout == "stub is down\n"
+    assert world.run("down", "-p", "stub").stdout.startswith("stub is not up: stopped, stop asked for by SIGTERM")
+    assert world.run("down", "-p", "stub", "--now").stdout.count(";") == 0

@@ -1,0 +1,135 @@
+"""The name of an instance: one process of its user holds it, whatever becomes of the folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher import namelock
+from launcher.errors import Exit, RefusalError
+from launcher.instance import Instance
+
+HOLD = """
+import sys
+from pathlib import Path
+from launcher.instance import Instance
+held = Instance(Path(sys.argv[1]), "p").claim()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that claimed the instance `p`."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path), "supervise", str(tmp_path / "p")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_removed_folder_frees_no_instance(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
+    shutil.rmtree(tmp_path / "p")
+    with pytest.raises(RefusalError) as refused:
+        Instance(tmp_path, "p").claim()
+
+    assert refused.value.status == Exit.NO
+    assert f"profile p is up already: stopped, launcher pid {holder.pid}" in refused.value.what
+    assert "although its state folder was removed" in refused.value.what
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_folder_by_another_path_is_the_same(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    shutil.rmtree(tmp_path / "p")
+
+    assert namelock.holder(tmp_path / "link" / "p") == holder.pid
+
+
+def test_a_name_is_free_when_its_holder_is_dead(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
+    holder.kill()
+    holder.wait()
+
+    assert namelock.holder(tmp_path / "p") is None
+    Instance(tmp_path, "p").claim().release()
+
+
+def test_a_launcher_that_makes_its_folder_anew_keeps_its_name(tmp_path: Path) -> None:
+    instance = Instance(tmp_path, "p")
+    first = instance.claim()
+    shutil.rmtree(instance.folder)
+    assert not instance.holds(first.lock)
+    second = instance.claim()
+
+    assert instance.holds(second.lock)
+    assert second.name is None
+    assert namelock.holder(instance.folder) == os.getpid()
+    for claim in (first, second):
+        claim.release()
+
+
+def test_what_is_handed_on_is_its_heirs(tmp_path: Path) -> None:
+    instance = Instance(tmp_path, "p")
+    claim = instance.claim()
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=claim.descriptors,
+        preexec_fn=lambda: namelock.pass_on(claim.name),  # noqa: PLW1509
+    ) as heir:
+        claim.release()
+        try:
+            assert namelock.holder(instance.folder) == heir.pid
+            assert instance.is_held()
+        finally:
+            heir.kill()
+
+    assert namelock.holder(instance.folder) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_who_squats_on_a_name_keeps_nobody_out(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as squatter:
+        squatter.bind(namelock._name(tmp_path / "p"))
+        os.seteuid(65534)
+        try:
+            squatter.listen(0)
+        finally:
+            os.seteuid(0)
+        assert namelock.holder(tmp_path / "p") is None
+        claim = Instance(tmp_path, "p").claim()
+        claim.release()
+
+    assert claim.name is None
+
+
+def test_a_queue_that_somebody_filled_hides_no_launcher(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
+    shutil.rmtree(tmp_path / "p")
+    asking = []
+    with pytest.raises(BlockingIOError):
+        while True:
+            asking.append(socket.socket(socket.AF_UNIX))
+            asking[-1].setblocking(False)
+            asking[-1].connect(namelock._name(tmp_path / "p"))
+    try:
+        assert namelock.holder(tmp_path / "p") == holder.pid, "by its command"
+    finally:
+        for each in asking:
+            each.close()
+
+
+def test_names_differ_by_folder(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
+    Instance(tmp_path, "q").claim().release()
+    assert namelock.holder(tmp_path / "q") is None
