@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import reaper
-from launcher.instance import start_ticks
+from launcher.instance import boot_id, start_ticks
 from launcher.serve import cgroup
 
 # Read once: a package that is upgraded, or removed, under a running launcher must not change how it starts a
@@ -78,6 +78,7 @@ class Session:
         #: What its processes are known by without their launcher (see `serve/leftovers.py`).
         self.record = {
             "mark": mark,
+            "boot_id": boot_id(),
             "reaper": self._reaper.pid,
             "reaper_ticks": start_ticks(self._reaper.pid),
             "output": str(Path(f"/proc/self/fd/{self.output}").readlink()),

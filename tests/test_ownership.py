@@ -1,4 +1,4 @@
-"""Whose folder a launcher uses: its own alone, that nobody else can write or replace; and no file that is a link."""
+"""Whose folder a launcher uses: its own alone, that nobody else can write or replace; no file that is a link."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_nothing_is_written_through_what_came_later(home: Path, kind: str) -> No
     target.write_text("precious")
     for path in (instance.events, instance.state, instance.readings):
         make(kind, path, target)
-    with pytest.raises(OSError, match="wanted a regular file|No such device"):
+    with pytest.raises(OSError, match=r"wanted a regular file|No such device"):
         instance.tell({"event": "x"})
     for path in (instance.state, instance.readings):
         if kind != "folder":
