@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from launcher import __version__, stdio
+from launcher import __version__, printable, stdio
 from launcher.commands import after, choose, host, serve
 from launcher.errors import Exit, RefusalError
 
@@ -74,9 +74,9 @@ def main() -> None:
 
 def _refuse(what: str, fix: str, status: Exit) -> Exit:
     click.secho("error  ", fg="red", bold=True, nl=False, err=True)
-    click.echo(what, err=True)
+    click.echo(printable.lines(what), err=True)
     click.secho("fix    ", bold=True, nl=False, err=True)
-    click.echo(fix, err=True)
+    click.echo(printable.lines(fix), err=True)
     return status
 
 

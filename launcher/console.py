@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from launcher import journal
+from launcher import journal, printable
 from launcher.startlog import PHASES
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 Event = Mapping[str, Any]
+ODD = (KeyError, ValueError, TypeError, AttributeError)  # what an event raises that is not as it should be
 MOST_WAITING = 1000  # events that nobody took yet
 PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be redrawn
 
@@ -77,7 +78,15 @@ def kind_for(stream: TextIO, *, as_json: bool) -> str:
 
 
 def in_words(event: Event) -> str | None:
-    """One line for an event, or None for one that is not worth a line."""
+    """One line for an event, or None for one that is not worth a line, or not as it should be."""
+    try:
+        said = _words(event)
+    except ODD:
+        return None
+    return said and printable.line(said)
+
+
+def _words(event: Event) -> str | None:
     clock = str(event.get("time", ""))[11:19]
     match event:
         case {"event": "state", "state": "ready", "moved": True, "seconds": seconds, "url": url}:
@@ -106,8 +115,8 @@ def in_words(event: Event) -> str | None:
 def dated(event: Event) -> str | None:
     """One line for an event of any day; what has no line of its own is shown as it is."""
     line = in_words(event)
-    day = str(event.get("time", ""))[:10]
-    return f"{day} {line}" if line else f"{day} {str(event.get('time', ''))[11:19]}  {json.dumps(event)}"
+    time = printable.line(str(event.get("time", "")))
+    return f"{time[:10]} {line or f'{time[11:19]}  {json.dumps(event)}'}"
 
 
 def timeline(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -151,10 +160,11 @@ class LiveScreen:
     """The start as it happens: finished phases with their times, the present one moving."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.spinner import Spinner
 
-        self.console = Console(stderr=True, highlight=False)
+        from launcher import terminal
+
+        self.console = terminal.console(sys.stderr)
         self.spinner = Spinner("dots", style="cyan")
         self.live: Live | None = None
         self.done: list[tuple[str, float]] = []
@@ -163,30 +173,29 @@ class LiveScreen:
         self.bar: Mapping[str, Any] | None = None
 
     def show(self, event: dict[str, Any]) -> None:
-        """Draw one event; a terminal that was closed takes nothing and says nothing."""
-        with contextlib.suppress(OSError):
+        """Draw one event; a terminal that was closed takes nothing, and an event of another shape is left out."""
+        with contextlib.suppress(OSError, *ODD):
             self._show(event)
 
     def _show(self, event: Event) -> None:
-        from rich.text import Text
+        from launcher.terminal import words
 
         match event:
             case {"event": "phase", "phase": phase, "seconds": seconds}:
                 self.done = timeline(seconds)[:-1]
                 self.phase, self.since, self.bar = str(phase), time.monotonic(), None
-            case {"event": "progress", "progress": bar}:
+            case {"event": "progress", "progress": {"done": int(), "total": int(), "left": _} as bar}:
                 self.bar = bar
             case {"event": "state", "state": "starting", "profile": profile, "reason": reason, "log": log}:
                 self._begin()
-                self.console.print(Text(f"{profile}, {reason}; log in {log}", style="dim"))
+                self.console.print(words((f"{profile}, {reason}; log in {log}", "dim")))
             case {"event": "state", "state": "ready", "moved": True, "seconds": seconds, "url": url}:
                 self._end(seconds)
                 total = sum(seconds.values())
-                ready = ("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold")
-                self.console.print(Text.assemble(*ready))
+                self.console.print(words(("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold")))
             case {"event": "state" | "warning" | "death" | "gpu"} | {"event": "smoke", "ok": False}:
                 self._end(None)
-                self.console.print(Text(in_words(event) or ""))
+                self.console.print(words(in_words(event) or ""))
 
     def _begin(self) -> None:
         from rich.live import Live
@@ -197,30 +206,33 @@ class LiveScreen:
         self.live.start()
 
     def _end(self, seconds: Mapping[str, float] | None) -> None:
+        from launcher.terminal import words
+
         if self.live is not None:
             self.live.stop()
             self.live = None
             for name, took in timeline(seconds) if seconds else self.done:
-                self.console.print(f"  [green]✓[/] {name:<18} {took:6.1f} s")
+                self.console.print(words("  ", ("✓", "green"), f" {name:<18} {took:6.1f} s"))
 
     def _picture(self) -> RenderableType:
         from rich.console import Group
         from rich.padding import Padding
         from rich.progress_bar import ProgressBar
         from rich.table import Table
-        from rich.text import Text
+
+        from launcher.terminal import words
 
         rows = Table.grid(padding=(0, 1))
         for done, took in self.done:
-            rows.add_row(Text("  ✓", style="green"), Text(f"{done:<18}"), Text(f"{took:6.1f} s"))
+            rows.add_row(words(("  ✓", "green")), words(f"{done:<18}"), words(f"{took:6.1f} s"))
         now = time.monotonic() - self.since
-        bar: RenderableType = Text("")
-        left = Text("")
+        bar: RenderableType = words()
+        left = words()
         if self.bar:
             bar = ProgressBar(total=self.bar["total"], completed=self.bar["done"], width=30)
-            left = Text(f"{self.bar['done']}/{self.bar['total']}, {self.bar['left']} left")
-        name = Text(f"{PHASES.get(self.phase, self.phase):<18}", style="bold")
-        rows.add_row(Padding(self.spinner, (0, 0, 0, 2)), name, Text(f"{now:6.1f} s"), bar, left)
+            left = words(f"{self.bar['done']}/{self.bar['total']}, {self.bar['left']} left")
+        name = words((f"{PHASES.get(self.phase, self.phase):<18}", "bold"))
+        rows.add_row(Padding(self.spinner, (0, 0, 0, 2)), name, words(f"{now:6.1f} s"), bar, left)
         return Group(rows)
 
 

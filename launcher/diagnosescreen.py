@@ -10,6 +10,7 @@ from pathlib import Path
 from launcher.diagnose import Diagnosis, diagnose, to_json
 from launcher.errors import Exit, RefusalError
 from launcher.keys import scrub
+from launcher.printable import line
 from launcher.unwrap import unwrap
 
 LONGEST = 1 << 20  # bytes that are read at once: a file may have no line ends at all
@@ -25,7 +26,7 @@ def run(file: str, *, as_json: bool) -> int:
 def text(found: Diagnosis) -> str:
     """A diagnosis for a person."""
     rows = [("cause", f"{found.cause}: {found.what}" if found.is_known else found.what)]
-    rows += [("evidence" if i == 0 else "", line) for i, line in enumerate(found.evidence)]
+    rows += [("evidence" if i == 0 else "", each) for i, each in enumerate(found.evidence)]
     rows.append(("fix", found.fix))
     if found.knob:
         rows.append(("knob", found.knob))
@@ -39,7 +40,7 @@ def text(found: Diagnosis) -> str:
         rows.append(("known", f"{found.known} ({found.source})"))
     if found.also:
         rows.append(("also seen", ", ".join(found.also)))
-    return "\n".join(f"{name:<10} {line}" for name, line in rows)
+    return "\n".join(f"{name:<10} {line(told)}" for name, told in rows)
 
 
 def _lines(file: str) -> Iterator[str]:
@@ -48,7 +49,7 @@ def _lines(file: str) -> Iterator[str]:
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
             while raw := stream.readline(LONGEST):
-                for line in raw.decode(errors="replace").rstrip("\r\n").split("\r"):
-                    yield scrub(unwrap(line), None)
+                for each in raw.decode(errors="replace").rstrip("\r\n").split("\r"):
+                    yield scrub(unwrap(each), None)
     except OSError as error:
         raise RefusalError(f"cannot read {file}: {error.strerror}", fix=fix, status=Exit.USAGE) from None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from launcher import printable
 from launcher.catalogue import version
 from launcher.checks import judge, known_ids
 from launcher.errors import Exit, RefusalError
@@ -113,7 +114,7 @@ def _deep(seen: Examined, environ: Mapping[str, str], words: Words) -> list[Find
     from launcher.deep import deep
 
     ranks = seen.plan.gpus or 2
-    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
+    tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr, flush=True)
     return deep(seen.plan, ranks, seen.host, environ, backend=words.backend, deadline=words.deadline, tell=tell)
 
 
@@ -125,9 +126,9 @@ def _print(findings: list[Finding], seen: Examined, words: Words) -> None:
     elif words.as_json:
         print(json.dumps(to_json(findings, seen.plan.name, seen.host.observed), indent=1))
     else:
-        from launcher import doctorscreen
+        from launcher import doctorscreen, terminal
 
-        doctorscreen.show(doctorscreen.console(sys.stdout), findings, head(seen), every=words.every)
+        doctorscreen.show(terminal.console(sys.stdout), findings, head(seen), every=words.every)
 
 
 def head(seen: Examined) -> str:
@@ -170,9 +171,9 @@ def require_fit(
     if as_json:
         print(json.dumps({"event": "doctor", **to_json(findings, plan.name, host.observed)}))
     else:
-        from launcher import doctorscreen
+        from launcher import doctorscreen, terminal
 
-        doctorscreen.show(doctorscreen.console(sys.stderr), findings, head(Examined(host, plan, False)))
+        doctorscreen.show(terminal.console(sys.stderr), findings, head(Examined(host, plan, False)))
     checks_say = "1 check says no" if len(said_no) == 1 else f"{len(said_no)} checks say no"
     raise RefusalError(
         f"{checks_say}: {', '.join(said_no)}; nothing was started",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from launcher.report import Finding, Severity, verdict
 
@@ -16,24 +16,21 @@ COLOURS = {Severity.OK: "green", Severity.WARN: "yellow", Severity.UNKNOWN: "mag
 WIDTH, GROUP_WIDTH = 8, 21  # of the first columns
 
 
-def console(stream: TextIO) -> Console:
-    """A console on a stream; off a terminal nothing is folded: lines are for grep there."""
-    from rich.console import Console
-
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else 1000)
-
-
 def show(console: Console, findings: Sequence[Finding], head: str, *, every: bool = False) -> None:
     """Print a report."""
-    console.print(f"[bold]{_plain(head)}[/]\n")
+    from launcher.terminal import words
+
+    console.print(words((head, "bold")), end="\n\n")
     for group, members in groupby(findings, key=lambda found: found.group):
         _group(console, group, list(members), every)
     _end(console, findings)
 
 
 def _group(console: Console, group: str, findings: list[Finding], every: bool) -> None:
+    from launcher.terminal import words
+
     well = sum(found.severity is Severity.OK for found in findings)
-    console.print(f"[bold]{group:<{GROUP_WIDTH}}[/] [dim]{well} of {len(findings)} well[/]")
+    console.print(words((f"{group:<{GROUP_WIDTH}}", "bold"), (f" {well} of {len(findings)} well", "dim")))
     blind: dict[str, list[str]] = {}
     for found in findings:
         if found.severity is Severity.UNKNOWN and not every and not found.fix:
@@ -41,44 +38,45 @@ def _group(console: Console, group: str, findings: list[Finding], every: bool) -
         elif found.severity is not Severity.OK:
             _detail(console, found)
         elif every:
-            _line(console, found.severity.word, "green", f"{found.id}  [dim]{_plain(found.evidence)}[/]")
+            _line(console, (found.severity.word, "green"), f"{found.id}  ", (found.evidence, "dim"))
     for why, ids in blind.items():  # one reason hides many things: it is told once
-        _line(console, "unknown", "magenta", f"{', '.join(ids)}")
-        _line(console, "", "", f"[dim]{_plain(why)}[/]")
+        _line(console, ("unknown", "magenta"), ", ".join(ids))
+        _line(console, ("", ""), (why, "dim"))
 
 
 def _detail(console: Console, found: Finding) -> None:
     word = "allowed" if found.allowed else found.severity.word
     colour = "dim" if found.allowed else COLOURS[found.severity]
-    _line(console, word, colour, f"[bold]{found.id}[/]  {_plain(found.evidence)}")
+    _line(console, (word, colour), (found.id, "bold"), f"  {found.evidence}")
     if found.why and found.severity is not Severity.UNKNOWN:
-        _line(console, "", "", f"[dim]{_plain(found.why)}[/]")
+        _line(console, ("", ""), (found.why, "dim"))
     if found.fix:
-        _line(console, "fix", "bold", _plain(found.fix))
+        _line(console, ("fix", "bold"), found.fix)
 
 
-def _line(console: Console, word: str, colour: str, text: str) -> None:
+def _line(console: Console, head: tuple[str, str], *parts: str | tuple[str, str]) -> None:
     """A word in the first column, then a text that is folded beside it."""
     from rich.text import Text
 
-    for part in Text.from_markup(text).wrap(console, max(20, console.width - WIDTH - 4)):
+    from launcher.terminal import words
+
+    word, colour = head
+    for part in words(*parts).wrap(console, max(20, console.width - WIDTH - 4)):
         part.rstrip()
         console.print(Text.assemble("  ", (f"{word:<{WIDTH}}", colour), "  ", part), soft_wrap=True)
         word = ""
 
 
 def _end(console: Console, findings: Sequence[Finding]) -> None:
+    from launcher.terminal import words
+
     counts = Counter("allowed" if found.allowed and found.severity else found.severity.word for found in findings)
     worst = verdict(findings)
     summary = ", ".join(
         f"{counts[word]} {word}" for word in ("fail", "unknown", "warn", "allowed", "ok") if counts[word]
     )
-    console.print(f"\n[bold {COLOURS[worst]}]{worst.word}[/]  {summary}")
+    console.print()
+    console.print(words((worst.word, f"bold {COLOURS[worst]}"), f"  {summary}"))
     todo = [found for found in findings if found.severity is worst and not found.allowed and found.fix]
     if worst is not Severity.OK and todo:
-        console.print(f"first   {_plain(todo[0].fix)}  [dim]({todo[0].id})[/]")
-
-
-def _plain(text: str) -> str:
-    """Text in which brackets are no markup."""
-    return text.replace("[", r"\[")
+        console.print(words(f"first   {todo[0].fix}", (f"  ({todo[0].id})", "dim")))

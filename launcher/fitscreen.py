@@ -101,15 +101,15 @@ def _sizes(plan: Plan, host: Host) -> tuple[Shape, Weights]:
 
 
 def _show(made: Fit, plan: Plan) -> None:
-    from rich.console import Console
-    from rich.text import Text
+    from launcher import terminal
+    from launcher.terminal import row, words
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
+    console = terminal.console(sys.stdout)
     seen = ", as such cards are known" if made.assumed else ""
     head = f"{plan.arch}, SGLang {nearest(plan.sglang or '')}: {made.gpus} x {made.memory / GIB:.1f} GiB{seen}"
-    console.print(Text.assemble((plan.name, "bold"), "  ", head))
+    console.print(words((plan.name, "bold"), "  ", head))
     for note in plan.notes:
-        console.print(Text(f"note: {note}", "yellow"))
+        console.print(words((f"note: {note}", "yellow")))
     how = "from the files' headers" if made.exact else "computed, with 3 % of margin"
     mode = ", SGLang's own choice" if made.automatic else ""
     console.print()
@@ -125,7 +125,7 @@ def _show(made: Fit, plan: Plan) -> None:
             f"mem-fraction-static to {int(made.most * 100) / 100:.2f}; below {made.least:.2f} no KV cache",
         ),
     ):
-        console.print(Text.assemble((f"{name:<10}", "dim"), text))
+        console.print(row(name, text))
     _requests(console, made)
     _host(console, made)
     _table(console, made)
@@ -134,7 +134,7 @@ def _show(made: Fit, plan: Plan) -> None:
 
 def _picture(console: Console, made: Fit) -> None:
     """One GPU's memory as a bar, each part as long as it is large."""
-    from rich.text import Text
+    from launcher.terminal import words
 
     taken = made.memory - made.free
     kv = max(0, made.memory - taken - made.weights - made.left)
@@ -144,44 +144,40 @@ def _picture(console: Console, made: Fit) -> None:
         ("KV cache", kv, "green"),
         ("left", made.left, "yellow"),
     ]
-    bar = Text()
-    for (_, size, colour), sign in zip(parts, "░█▓·", strict=True):
-        bar.append(sign * round(WIDTH * max(size, 0) / made.memory), colour)
-    console.print(bar)
-    legend = "   ".join(
-        f"[{colour}]{sign}[/] {name} {_gib(size)}"
-        for (name, size, colour), sign in zip(parts, "░█▓·", strict=True)
-    )
-    console.print(legend + "\n")
+    signs = list(zip(parts, "░█▓·", strict=True))
+    bar = ((sign * round(WIDTH * max(size, 0) / made.memory), colour) for (_, size, colour), sign in signs)
+    console.print(words(*bar))
+    legend = [words((sign, colour), f" {name} {_gib(size)}") for (name, size, colour), sign in signs]
+    console.print(words("   ").join(legend), end="\n\n")
 
 
 def _requests(console: Console, made: Fit) -> None:
-    from rich.text import Text
+    from launcher.terminal import row
 
     told = " · ".join(f"{count} of {size:,}" for size, count in sorted(made.requests.items()))
     most = f"; max-running-requests {made.running}" if made.running else ""
-    console.print(Text.assemble(("requests  ", "dim"), f"{told} tokens{most}"))
+    console.print(row("requests", f"{told} tokens{most}"))
     size = min(32768, made.context)
     cost = f"a request of {size:,} tokens takes {_gib(size * made.cell)} a GPU"
     each = f"10,000 tokens more of context {_gib(10_000 * made.cell)}"
-    console.print(Text.assemble(("cost      ", "dim"), f"{cost}; {each}"))
+    console.print(row("cost", f"{cost}; {each}"))
 
 
 def _host(console: Console, made: Fit) -> None:
-    from rich.text import Text
+    from launcher.terminal import row
 
     if made.host_memory:
         holds = "holds" if made.host_memory >= made.checkpoint else "does not hold"
-        console.print(
-            Text.assemble(("host      ", "dim"), f"{_gib(made.host_memory)} of memory: {holds} the checkpoint")
-        )
+        console.print(row("host", f"{_gib(made.host_memory)} of memory: {holds} the checkpoint"))
     if made.cold_load and made.disk_speed:
         load = f"about {made.cold_load:.0f} s at {made.disk_speed / 1e9:.1f} GB/s, as this disk reads now; {WARM}"
-        console.print(Text.assemble(("load      ", "dim"), load))
+        console.print(row("load", load))
 
 
 def _table(console: Console, made: Fit) -> None:
     from rich.table import Table
+
+    from launcher.terminal import words
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("fraction", justify="right")
@@ -191,29 +187,26 @@ def _table(console: Console, made: Fit) -> None:
     table.add_column("")
     for row in made.rows:
         short = row.left < made.needed
-        note = "[yellow]little left[/]" if short else ""
-        note = "[red]no KV cache[/]" if not any(row.tokens.values()) else note
-        note += " [bold]<- this plan[/]" if row.fraction == made.fraction else ""
+        note = ("little left ", "yellow") if short else ""
+        note = ("no KV cache ", "red") if not any(row.tokens.values()) else note
+        here = ("<- this plan", "bold") if row.fraction == made.fraction else ""
         tokens = [f"{count:,}" for count in row.tokens.values()]
-        table.add_row(f"{row.fraction:g}", *tokens, _gib(row.left), note.strip())
+        table.add_row(f"{row.fraction:g}", *tokens, _gib(row.left), words(note, here))
     console.print()
     console.print(table)
 
 
 def _verdict(console: Console, made: Fit) -> None:
-    from rich.text import Text
+    from launcher.terminal import words
 
     console.print()
     for said in made.said:
         colour = "red" if said.severity is Severity.FAIL else "yellow"
-        console.print(
-            Text.assemble(
-                (f"{said.severity.word:<10}", colour), said.what, (f" ({said.known}: {said.source})", "dim")
-            )
-        )
-        console.print(Text.assemble((f"{'fix':<10}", "bold"), said.fix))
+        known = f" ({said.known}: {said.source})", "dim"
+        console.print(words((f"{said.severity.word:<10}", colour), said.what, known))
+        console.print(words((f"{'fix':<10}", "bold"), said.fix))
     if not made.said:
-        console.print(Text("it fits", "green"))
+        console.print("it fits", style="green")
 
 
 def _gib(size: float) -> str:

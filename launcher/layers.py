@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher import printable
 from launcher.errors import Exit, RefusalError
 
 PACKAGED = Path(__file__).parent / "profiles"
 PREFIX = "GLM5_SERVE__"
+PROSE = ("description", "smoke", "why")  # is read, or asked, and runs nowhere
 # Two spellings of one option: setting one in a nearer layer takes the other away.
 TWINS = {"model": "model-path", "model-path": "model", "tp": "tp-size", "tp-size": "tp"}
 
@@ -218,6 +220,21 @@ def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield from _leaves(value, (*above, key))
         else:
             yield (*above, key), value
+
+
+def unprintable(tree: Tree, origin: Mapping[str, Layer]) -> list[str]:
+    """Where a name or a value has a character that no reader sees: what is printed to be run must be what runs."""
+    errors = []
+    for path, value in _leaves(tree):
+        texts = [
+            *path,
+            *(part for part in (value if isinstance(value, list) else [value]) if isinstance(part, str)),
+        ]
+        if path[0] not in PROSE and (shown := next(filter(None, map(printable.odd, texts)), None)):
+            key = ".".join(path)
+            place = f"{origin[key].place}: " if key in origin else ""
+            errors.append(f"{place}{key}: has {shown} in it, a character that nobody would see")
+    return errors
 
 
 def expand(tree: Tree, environ: Mapping[str, str]) -> Tree:

@@ -126,14 +126,14 @@ def _instead(launch: Launch, entries: Sequence[Entry], target: Target) -> dict[s
 def _show(
     launch: Launch, target: Target, told: Mapping[str, Sequence[Entry]], many: Mapping[str, Sequence[Entry]]
 ) -> None:
-    from rich.console import Console
-    from rich.text import Text
+    from launcher import terminal
+    from launcher.terminal import words
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1000)
+    console = terminal.console(sys.stdout)
     releases = f"SGLang {target.sglang}" if told else f"SGLang {_known()[0]} to {_known()[-1]}"
-    console.print(Text.assemble((f"{launch.form}, judged for {releases} on {target.arch}", "bold")))
+    console.print(words((f"{launch.form}, judged for {releases} on {target.arch}", "bold")))
     for note in (*launch.notes, *([target.doubt] if told and target.doubt else [])):
-        console.print(Text(f"note: {note}", "yellow"))
+        console.print(words((f"note: {note}", "yellow")))
     for entries in told.values():
         _list(console, entries)
         _diff(console, launch, entries, target)
@@ -143,45 +143,47 @@ def _show(
 
 def _list(console: Console, entries: Sequence[Entry]) -> None:
     from rich.padding import Padding
-    from rich.text import Text
+
+    from launcher.terminal import words
 
     console.print()
     for entry in sorted(entries, key=lambda entry: -entry.verdict.rank):
         colour = COLOURS.get(entry.verdict, "red")
         when = f", {entry.when}" if entry.when else ""
-        line = Text.assemble(
-            (f"{entry.verdict + when:<22}", colour), (f"{entry.name} {entry.value}".rstrip(), "bold")
-        )
+        line = (f"{entry.verdict + when:<22}", colour), (f"{entry.name} {entry.value}".rstrip(), "bold")
         if not entry.concerns:
-            console.print(line.append(f"  {entry.why}", "dim"))
+            console.print(words(*line, (f"  {entry.why}", "dim")))
             continue
-        console.print(line)
+        console.print(words(*line))
         for concern in entry.concerns:
-            why = Text(concern.why).append(f" ({concern.known}: {concern.source})", "dim")
+            why = words(concern.why, (f" ({concern.known}: {concern.source})", "dim"))
             console.print(Padding.indent(why, 22))
         if entry.instead:
-            console.print(Padding.indent(Text.assemble(("instead ", "bold"), entry.instead), 22))
+            console.print(Padding.indent(words(("instead ", "bold"), entry.instead), 22))
     counts = {verdict: sum(entry.verdict is verdict for entry in entries) for verdict in reversed(Verdict)}
     console.print("\n" + ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
 
 
 def _diff(console: Console, launch: Launch, entries: Sequence[Entry], target: Target) -> None:
-    from rich.text import Text
+    from launcher.terminal import words
 
     plan = better(launch, entries, target)
     if plan is None:
         console.print("\nno command instead: without --model-path there is nothing to start")
         return
     changes = difference(launch, plan)
-    console.print("\n[bold]the command it would write instead[/]" if changes else "\nnothing to change")
+    console.print(
+        "\nthe command it would write instead" if changes else "\nnothing to change", style="bold" * bool(changes)
+    )
     for line in changes:
-        console.print(Text(line, {"-": "red", "+": "green"}.get(line[:1], "")))
+        console.print(words((line, {"-": "red", "+": "green"}.get(line[:1], ""))))
 
 
 def _table(console: Console, many: Mapping[str, Sequence[Entry]]) -> None:
     """A row for each flag and variable that is not fine everywhere, a column for each release."""
     from rich.table import Table
-    from rich.text import Text
+
+    from launcher.terminal import words
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
@@ -190,25 +192,26 @@ def _table(console: Console, many: Mapping[str, Sequence[Entry]]) -> None:
     rows = list(zip(*many.values(), strict=True))
     odd = [row for row in rows if any(entry.concerns for entry in row)]
     for row in odd:
-        marks = [Text(MARKS.get(e.verdict, "x"), COLOURS.get(e.verdict, "red")) for e in row]
-        table.add_row(Text(f"{row[0].name} {row[0].value}".rstrip()[:60]), *marks)
+        marks = [words((MARKS.get(e.verdict, "x"), COLOURS.get(e.verdict, "red"))) for e in row]
+        table.add_row(words(f"{row[0].name} {row[0].value}".rstrip()[:60]), *marks)
     console.print()
     console.print(table)
-    console.print(f"[dim]{LEGEND}[/]\n")
+    console.print(f"{LEGEND}\n", style="dim")
     for row in odd:
         _spans(console, list(many), row)
     fine = [row[0].name for row in rows if row not in odd]
     if fine:
-        console.print(f"[dim]fine everywhere: {', '.join(fine)}[/]")
-    console.print("[dim]--sglang RELEASE shows one, with the command it would write instead[/]")
+        console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
+    console.print("--sglang RELEASE shows one, with the command it would write instead", style="dim")
 
 
 def _spans(console: Console, releases: Sequence[str], row: Sequence[Entry]) -> None:
     """What becomes of one flag, releases in which it is the same told once."""
     from rich.table import Table
-    from rich.text import Text
 
-    console.print(Text(f"{row[0].name} {row[0].value}".rstrip(), "bold"))
+    from launcher.terminal import words
+
+    console.print(words((f"{row[0].name} {row[0].value}".rstrip(), "bold")))
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_column(min_width=17)
     lines.add_column(min_width=21, no_wrap=True)
@@ -219,9 +222,8 @@ def _spans(console: Console, releases: Sequence[str], row: Sequence[Entry]) -> N
             continue
         entry = row[first]
         span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
-        told = Text(
-            f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict, COLOURS.get(entry.verdict, "red")
-        )
-        lines.add_row(f"  {span}", told, entry.why if entry.concerns else "")
+        verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
+        told = words((verdict, COLOURS.get(entry.verdict, "red")))
+        lines.add_row(f"  {span}", told, words(entry.why if entry.concerns else ""))
         first = at
     console.print(lines)

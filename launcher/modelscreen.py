@@ -75,9 +75,9 @@ def _told(seen: Model) -> dict[str, Any]:
 
 
 def _show(seen: Model, findings: list[Finding]) -> None:
-    from rich.text import Text
+    from launcher import terminal
 
-    console = doctorscreen.console(sys.stdout)
+    console = terminal.console(sys.stdout)
     told = _told(seen)
     dtypes = ", ".join(
         f"{size / 2**30:.1f} GiB {kind}" for kind, size in sorted(told["dtypes"].items(), key=lambda one: -one[1])
@@ -94,21 +94,22 @@ def _show(seen: Model, findings: list[Finding]) -> None:
         ),
     ]
     for name, text in lines:
-        console.print(Text.assemble((f"{name:<10}", "dim"), text))
+        console.print(terminal.row(name, text))
     console.print()
     doctorscreen.show(console, findings, "is it whole, and what it claims to be", every=True)
 
 
 def compare(folder: Path, *, quiet: bool) -> Hashed:
     """Compare each file with the digest that the hub gave for it, with a bar on standard error."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    from launcher.terminal import console
 
     files = list(promised(folder))
     known = [(path, wanted) for path, wanted in files if wanted]
     wrong = []
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=console(sys.stderr), disable=quiet or not sys.stderr.isatty()) as bar:
         task = bar.add_task("", total=sum(path.stat().st_size for path, _ in known))
         for path, wanted in known:
             try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from launcher import layers
+from launcher import layers, printable
 from launcher.catalogue import release
 from launcher.errors import RefusalError
 from launcher.keys import SECRET_VARIABLE
@@ -72,9 +72,10 @@ def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
     errors += _flag_errors(flags, origin)
     errors += _variable_errors(values.get("env"), origin)
     errors += _why_errors(stack)
+    errors += layers.unprintable(values, origin)
     if errors or profile is None:
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-        listing = "".join(f"\n  {line}" for line in errors)
+        listing = "".join(f"\n  {printable.line(line)}" for line in errors)
         raise RefusalError(f"profile {found.name} has {count}:{listing}", fix="mend them where they stand")
     return Composed(found.name, found.path, profile, values["flags"], origin)
 

@@ -15,7 +15,6 @@ from launcher.console import timeline
 from launcher.plan import Plan, Setting, changed, shell, to_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
 SCHEMA = 1
@@ -24,19 +23,19 @@ BROAD = 160  # columns that a table of reasons wants; below, each stands under i
 
 def profiles(rows: Sequence[Mapping[str, Any]], environ: Mapping[str, str], *, as_json: bool) -> None:
     """Every profile, in order of look-up, and whether this host has what it needs."""
-    from rich.text import Text
+    from launcher.terminal import console, row, words
 
     if as_json:
         print(json.dumps({"schema": SCHEMA, "profiles": rows}, indent=1))
         return
     table = _table("name", "needs", "fits here", "from", "what")
-    for row in rows:
-        place = f"{row['place']}, shadowed" if row["shadowed"] else row["place"]
-        fits = Text("yes", "green") if row["fits"] else Text(f"no: {row['obstacle']}", "dim")
-        table.add_row(row["name"], Text(row["needs"]), fits, place, Text(row["description"]))
-    console = _console()
-    console.print(table)
-    console.print("[dim]looked in[/] " + ", ".join(str(folder) for _, folder in layers.places(environ)))
+    for one in rows:
+        place = f"{one['place']}, shadowed" if one["shadowed"] else one["place"]
+        fits = words(("yes", "green") if one["fits"] else (f"no: {one['obstacle']}", "dim"))
+        table.add_row(words(one["name"]), words(one["needs"]), fits, place, words(one["description"]))
+    screen = console(sys.stdout)
+    screen.print(table)
+    screen.print(row("looked in", ", ".join(str(folder) for _, folder in layers.places(environ))))
 
 
 def plan(shown: Plan, *, as_json: bool, explain: bool) -> None:
@@ -52,32 +51,34 @@ def plan(shown: Plan, *, as_json: bool, explain: bool) -> None:
 def _explain(shown: Plan) -> None:
     """Each value with its reason; what a rule set also with how that is known, and what speaks against it."""
     from rich.padding import Padding
-    from rich.text import Text
 
-    console = _console()
-    console.print(Text.assemble((shown.name, "bold"), "  ", _for_whom(shown)))
+    from launcher.terminal import console, words
+
+    screen = console(sys.stdout)
+    screen.print(words((shown.name, "bold"), f"  {_for_whom(shown)}"))
     for note in shown.notes:
-        console.print(Text(f"note: {note}", "yellow"))
-    if console.width < BROAD:
+        screen.print(words((f"note: {note}", "yellow")))
+    if screen.width < BROAD:
         for setting in shown.settings:
-            head = Text(f"{setting.name} {setting.value}".rstrip(), "bold")
-            console.print(head.append(f"  {_place(setting.layer)}", "not bold cyan"))
-            console.print(Padding.indent(_reason(setting), 4))
+            head = f"{setting.name} {setting.value}".rstrip(), "bold"
+            screen.print(words(head, (f"  {_place(setting.layer)}", "cyan")))
+            screen.print(Padding.indent(_reason(setting), 4))
         return
     table = _table("flag or variable", "value", "set by", "why")
     for setting in shown.settings:
-        table.add_row(Text(setting.name), Text(setting.value), Text(_place(setting.layer)), _reason(setting))
-    console.print(table)
+        cells = map(words, (setting.name, setting.value, _place(setting.layer)))
+        table.add_row(*cells, _reason(setting))
+    screen.print(table)
 
 
 def _reason(setting: Setting) -> Text:
-    from rich.text import Text
+    from launcher.terminal import words
 
-    why = Text(setting.why)
+    why = words(setting.why)
     if setting.known:
-        why.append(f" ({setting.known}: {setting.source})", "dim")
+        why += words((f" ({setting.known}: {setting.source})", "dim"))
     if setting.against:
-        why.append(f" against: {setting.against}", "yellow")
+        why += words((f" against: {setting.against}", "yellow"))
     return why
 
 
@@ -89,19 +90,21 @@ def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
         told = {"schema": SCHEMA, "before": before.name, "after": after.name, "changes": rows}
         print(json.dumps(told, indent=1))
         return bool(changes)
-    from rich.text import Text
+    from launcher.terminal import console, words
 
-    console = _console()
+    screen = console(sys.stdout)
     for sign, colour, plan in (("-", "red", before), ("+", "green", after)):
-        console.print(Text(f"{sign} {plan.name} ({_for_whom(plan)})", colour))
+        screen.print(words((f"{sign} {plan.name} ({_for_whom(plan)})", colour)))
+        for note in plan.notes:
+            screen.print(words((f"  note: {note}", "yellow")))
     for name, *sides in changes:
         for sign, colour, setting in zip("-+", ("red", "green"), sides, strict=True):
             if setting:
                 known = f" ({setting.known})" if setting.known else ""
-                line = Text(f"{sign} {f'{name} {setting.value}':<52}", colour)
-                console.print(line.append(f" {setting.why}{known}", "dim"))
+                line = f"{sign} {f'{name} {setting.value}':<52}", colour
+                screen.print(words(line, (f" {setting.why}{known}", "dim")))
     if not changes:
-        console.print("no difference")
+        screen.print("no difference")
     return bool(changes)
 
 
@@ -124,29 +127,33 @@ def status(seen: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(seen, indent=1))
         return
-    from rich.text import Text
+    from launcher.terminal import console, words
 
-    console = _console()
+    screen = console(sys.stdout)
     state, since = seen["state"], seen.get("since")
     colour = {"ready": "green", "starting": "cyan", "stopping": "yellow", "backoff": "yellow"}.get(state, "red")
-    head = Text.assemble((seen["profile"], "bold"), "  ", (state, f"bold {colour}"))
-    console.print(head + Text(f"  since {since} ({_ago(since)})" if since else ""))
-    rows: list[tuple[str, str]] = [("reason", seen["reason"] or "-")]
+    began = f"  since {since}{_ago(since)}" if since else ""
+    screen.print(words((str(seen.get("profile")), "bold"), "  ", (state, f"bold {colour}"), began))
+    rows: list[tuple[str, Any]] = [("reason", seen.get("reason") or "-")]
     if "endpoint" in seen:
-        rows.append(("endpoint", f"{seen['endpoint']}/v1  model {seen['model']}"))
-        rows.append(("restarts", str(seen["restarts"])))
-        rows.append(("start", _start(seen["start"])))
-        rows.append(("last error", seen["last_error"] or "-"))
-        rows.append(("server log", seen["server_log"]))
-    for name, text in rows:
-        console.print(Text(f"  {name:<11} {text}"))
+        rows.append(("endpoint", f"{seen['endpoint']}/v1  model {seen.get('model')}"))
+        rows.append(("restarts", seen.get("restarts")))
+        rows.append(("start", _start(seen.get("start"))))
+        rows.append(("last error", seen.get("last_error") or "-"))
+        rows.append(("server log", seen.get("server_log")))
+    for name, told in rows:
+        screen.print(words(f"  {name:<11} {told}"))
     for pid, role in _roles(seen["pids"]):
-        console.print(Text(f"  {'process':<11} {pid:<8} {role}"))
+        screen.print(words(f"  {'process':<11} {pid:<8} {role}"))
 
 
-def _start(start: Mapping[str, Any]) -> str:
-    phases = ", ".join(f"{name} {took:.1f}" for name, took in timeline(start["seconds"]))
-    return f"{sum(start['seconds'].values()):.1f} s: {phases}"
+def _start(start: Any) -> str:
+    """How long each phase took; "-" where a state file tells nothing of the kind."""
+    try:
+        phases = ", ".join(f"{name} {took:.1f}" for name, took in timeline(start["seconds"]))
+        return f"{sum(start['seconds'].values()):.1f} s: {phases}"
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return "-"
 
 
 def _roles(pids: Mapping[str, Any]) -> list[tuple[int, str]]:
@@ -154,25 +161,30 @@ def _roles(pids: Mapping[str, Any]) -> list[tuple[int, str]]:
 
     roles = []
     for pid in [pids.get("launcher"), pids.get("server"), *pids.get("others", ())]:
-        if pid is not None and psutil.pid_exists(pid):
-            try:
-                process = psutil.Process(pid)
-                # SGLang's ranks put their title where the command line was; the name keeps 15 characters of it.
-                title = next((word for word in process.cmdline()[:1] if "::" in word), process.name())
-                resident = process.memory_info().rss / 2**20
-            except psutil.Error:
+        try:
+            if pid is None or not psutil.pid_exists(pid):
                 continue
+            process = psutil.Process(pid)
+            # SGLang's ranks put their title where the command line was; the name keeps 15 characters of it.
+            title = next((word for word in process.cmdline()[:1] if "::" in word), process.name())
+            resident = process.memory_info().rss / 2**20
             role = {pids.get("launcher"): "launcher", pids.get("server"): "server"}.get(pid, title)
-            roles.append((pid, f"{role}, {resident:.0f} MiB"))
+        except (psutil.Error, TypeError, ValueError, OverflowError):  # gone, or no pid at all
+            continue
+        roles.append((pid, f"{role}, {resident:.0f} MiB"))
     return roles
 
 
-def _ago(since: str) -> str:
-    seconds = int(time.time() - timegm(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S")))
+def _ago(since: Any) -> str:
+    """How long ago that was, in brackets; nothing for what is no time."""
+    try:
+        seconds = int(time.time() - timegm(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S")))
+    except (TypeError, ValueError):
+        return ""
     for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= unit:
-            return f"{seconds // unit} {name}"
-    return f"{max(seconds, 0)} s"
+            return f" ({seconds // unit} {name})"
+    return f" ({max(seconds, 0)} s)"
 
 
 def _table(*columns: str) -> Any:
@@ -182,10 +194,3 @@ def _table(*columns: str) -> Any:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    # Off a terminal nothing is folded: lines are for grep there.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 1000)

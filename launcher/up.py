@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from launcher import capability, console, following, guarded, namelock
+from launcher import capability, console, following, guarded, namelock, printable
 from launcher.errors import Exit, RefusalError
 from launcher.events import WISHES
 from launcher.instance import Claim, Instance, parsed
@@ -116,7 +116,7 @@ def _said_last(instance: Instance, launcher: subprocess.Popen[bytes]) -> int:
     status = launcher.wait()
     if status not in (Exit.FINE, Exit.NO):
         with contextlib.suppress(OSError):
-            print(instance.launcher_log.read_text()[-2000:], file=sys.stderr)
+            print(printable.lines(instance.launcher_log.read_text()[-2000:]), file=sys.stderr)
     return status if status > 0 else Exit.NO
 
 

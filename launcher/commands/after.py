@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from launcher import printable
 from launcher.errors import Exit
 from launcher.instance import state_home
 from launcher.options import json_option, profile_option
@@ -65,7 +66,8 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
 
     result = remote.smoke(identity.enter(remote.pick(state_home(os.environ), profile), writing=True))
     told = {"schema": 1, "ok": result.ok, "detail": result.detail, "seconds": round(result.seconds, 3)}
-    print(json.dumps(told) if as_json else f"{'ok' if result.ok else 'wrong'}  {result.detail}")
+    said = f"{'ok' if result.ok else 'wrong'}  {printable.line(result.detail)}"
+    print(json.dumps(told) if as_json else said)
     return Exit.FINE if result.ok else Exit.NO
 
 
@@ -106,8 +108,8 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     instance = remote.pick(state_home(os.environ), profile)
     with bundle.begun(instance, output) as made:
         bundle.make(identity.enter(instance), made, starts, os.environ)
-    told = {"schema": 1, "bundle": str(made.path)}
-    print(json.dumps(told) if as_json else f"wrote {made.path}: look into it before you send it")
+    said = f"wrote {printable.line(str(made.path))}: look into it before you send it"
+    print(json.dumps({"schema": 1, "bundle": str(made.path)}) if as_json else said)
 
 
 @click.group("systemd")

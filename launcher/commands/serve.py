@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import click
 
+from launcher import printable
 from launcher.errors import Exit
 from launcher.instance import state_home
 from launcher.options import allow_option, asking, json_option, profile_option
@@ -66,7 +67,7 @@ def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
 
     instance = identity.enter(remote.pick(state_home(os.environ), profile))
     for line in remote.log_lines(instance, lines, follow=follow):
-        print(json.dumps({"schema": 1, "line": line}) if as_json else line, flush=follow)
+        print(json.dumps({"schema": 1, "line": line}) if as_json else printable.logged(line), flush=follow)
 
 
 @click.command()
@@ -83,9 +84,8 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
 
     instance = identity.enter(remote.pick(state_home(os.environ), profile), writing=True)
     said = remote.down(instance, now=now)
-    print(
-        json.dumps({"schema": 1, "profile": instance.name, "state": "stopped", "said": said}) if as_json else said
-    )
+    told = {"schema": 1, "profile": instance.name, "state": "stopped", "said": said}
+    print(json.dumps(told) if as_json else printable.line(said))
 
 
 @click.command()
@@ -97,7 +97,7 @@ def restart(profile: str | None, as_json: bool) -> int:
 
     instance = identity.enter(remote.pick(state_home(os.environ), profile), writing=True)
     show = console.screen(console.kind_for(sys.stderr, as_json=as_json))
-    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+    tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr)
     return remote.restart(instance, os.environ, tell, show)
 
 

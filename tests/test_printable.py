@@ -1,0 +1,233 @@
+"""What others wrote reaches no terminal, journal or list of errors but as text that a reader can see."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import socket
+import struct
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher import console, doctorscreen, journal, printable, screens, terminal
+from launcher.layers import Layer, unprintable
+from launcher.report import Finding, Severity
+
+LAUNCHER = Path(__file__).parents[1] / "launcher"
+CLIPBOARD = "\x1b]52;c;ZXZpbA==\x07"
+TURNED = "\u202egnp.exe"
+MARKUP = "[red]x[/red] [link=https://evil.example]y[/link] :skull: \\[bold]"
+HOSTILE = f"{CLIPBOARD}{TURNED}\x9b31m\u2028{MARKUP}\ud800\r\x00"
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def commands(text: str) -> list[str]:
+    """The characters that a terminal, or the order of reading, obeys; what we style ourselves left out."""
+    obeyed = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return [char for char in STYLE.sub("", text) if char != "\n" and unicodedata.category(char) in obeyed]
+
+
+@given(st.text(st.characters()))
+def test_a_line_is_one_line_that_can_be_seen_and_printed(text: str) -> None:
+    shown = printable.line(text)
+
+    assert shown.isprintable()
+    shown.encode()
+    assert printable.line(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no change: Größe 5 GiB, 模型 🚀", "no change: Größe 5 GiB, 模型 🚀"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("a\nready", r"a\nready"),
+        ("\x9b\x7f\0", r"\x9b\x7f\x00"),
+        ("\u202e\u2066\u200b", r"\u202e\u2066\u200b"),
+        ("\ud800\udcff", r"\ud800\udcff"),
+        ("\u2028\u2029\x85", r"\u2028\u2029\x85"),
+        ("a\tb\u00a0c\u3000d", "a       b c d"),
+    ],
+)
+def test_what_would_be_obeyed_is_shown(text: str, shown: str) -> None:
+    assert printable.line(text) == shown
+
+
+def test_line_ends_that_are_meant_stay() -> None:
+    assert printable.lines("p has 2 errors:\n  a\r\n  b\x1b") == "p has 2 errors:\n  a\\r\n  b\\x1b"
+
+
+def test_the_colours_of_a_log_are_left_out_and_nothing_else_is() -> None:
+    assert printable.logged(f"\x1b[1;32mINFO\x1b[0m {CLIPBOARD}") == r"INFO \x1b]52;c;ZXZpbA==\x07"
+
+
+@given(st.text(st.characters()))
+def test_whatever_is_drawn_commands_nothing(text: str) -> None:
+    stream = io.StringIO()
+    screen = terminal.console(stream)
+    screen.print(text)
+    screen.print(text, style="bold")
+    screen.print(terminal.row("name", text))
+
+    assert commands(stream.getvalue()) == []
+
+
+def test_markup_of_others_is_text() -> None:
+    stream = io.StringIO()
+    terminal.console(stream).print(MARKUP)
+
+    assert stream.getvalue() == f"{MARKUP}\n"
+
+
+FINDINGS = [
+    Finding("one", severity, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, allowed)
+    for severity in Severity
+    for allowed in (False, True)
+]
+EVENTS = [
+    {"event": "state", "state": HOSTILE, "reason": HOSTILE},
+    {"event": "state", "state": "starting", "profile": HOSTILE, "reason": HOSTILE, "log": HOSTILE},
+    {"event": "state", "state": "ready", "moved": True, "seconds": {HOSTILE: 1.0}, "url": HOSTILE},
+    {"event": "phase", "phase": HOSTILE, "seconds": {HOSTILE: 1.0, "process": 2.0}},
+    {"event": "progress", "phase": "weights", "progress": {"done": 1, "total": 2, "left": HOSTILE}},
+    {"event": "death", "run": HOSTILE, "how": HOSTILE, "cause": HOSTILE, "what": HOSTILE, "fix": HOSTILE},
+    {"event": "smoke", "ok": False, "detail": HOSTILE, "seconds": 1.0},
+    {"event": "gpu", "line": HOSTILE},
+    {"event": "warning", "reason": HOSTILE},
+    {"event": HOSTILE, "time": HOSTILE},
+    {"event": "smoke", "ok": 1, "detail": [], "seconds": "x"},
+    {"event": "state", "state": "ready", "moved": True, "seconds": {"a": "b"}, "url": 1},
+]
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_findings_of_a_hostile_host_command_nothing(every: bool) -> None:
+    stream = io.StringIO()
+    doctorscreen.show(terminal.console(stream), FINDINGS, HOSTILE, every=every)
+
+    assert commands(stream.getvalue()) == []
+    assert r"\x1b]52;c;ZXZpbA==" in stream.getvalue()
+    assert "[link=https://evil.example]" in stream.getvalue()
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=range(len(EVENTS)))
+def test_an_event_of_any_shape_is_one_line_in_every_screen(
+    event: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert str(console.dated(event)).isprintable()
+    live = console.LiveScreen()
+    live.show({"event": "state", "state": "starting", "profile": "p", "reason": "r", "log": "l"})
+    live.show(event)
+    live.show({"event": "state", "state": "stopped", "reason": "end"})
+    console.PlainScreen().show(event)
+    said = capsys.readouterr()
+
+    assert commands(said.out + said.err) == []
+
+
+@pytest.mark.parametrize("odd", [HOSTILE, "x\n  restarts    0", [], {"a": 1}, None, 1 << 70])
+def test_a_state_file_of_any_kind_is_shown_and_forges_no_line(
+    odd: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("profile", "reason", "since", "endpoint", "model", "restarts", "start", "last_error", "server_log")
+    pids = {"launcher": odd, "server": odd, "others": [odd]}
+    screens.status({**dict.fromkeys(names, odd), "state": HOSTILE, "pids": pids}, as_json=False)
+    said = capsys.readouterr().out
+
+    assert commands(said) == []
+    assert len(said.splitlines()) == 7
+
+
+def test_profiles_of_others_are_listed_as_they_are_called(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {"name": HOSTILE, "place": "host", "shadowed": False, "fits": False, "obstacle": HOSTILE}
+    screens.profiles([told | {"needs": HOSTILE, "description": f"a\nb{HOSTILE}"}], {"HOME": "/h"}, as_json=False)
+    said = capsys.readouterr().out
+
+    assert commands(said) == []
+    assert len(said.splitlines()) == 3
+
+
+def test_the_one_console_is_the_only_one() -> None:
+    """A console of rich's own takes strings for markup and hands on whatever a terminal obeys."""
+    made = {path.name for path in LAUNCHER.rglob("*.py") if re.search(r"\bConsole\(", path.read_text())}
+    marked = {path.name for path in LAUNCHER.rglob("*.py") if "from_markup" in path.read_text()}
+
+    assert (made, marked) == ({"terminal.py"}, set())
+
+
+def test_text_objects_of_richs_own_are_made_of_our_words_alone() -> None:
+    """`words` and `row` make one line of what others wrote; a bare Text keeps its line ends."""
+    for path in LAUNCHER.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Text":
+                assert path.name == "terminal.py", f"{path}:{node.lineno}"
+
+
+def fields(data: bytes) -> dict[str, str]:
+    """A datagram of the journal's protocol, as systemd reads it."""
+    read: dict[str, str] = {}
+    while data:
+        head, _, rest = data.partition(b"\n")
+        name, sign, value = head.partition(b"=")
+        if not sign:
+            (size,) = struct.unpack_from("<Q", rest)
+            value, rest = rest[8 : 8 + size], rest[8 + size :]
+            assert rest[:1] == b"\n"
+            rest = rest[1:]
+        assert name.decode() not in read, "a field of somebody else's"
+        read[name.decode()], data = value.decode(), rest
+    return read
+
+
+@settings(max_examples=50)
+@given(st.text(st.characters()), st.text(st.characters()))
+def test_a_journal_entry_has_our_fields_alone(message: str, value: str) -> None:
+    fake = Path(f"\0glm5-journal-{id(object())}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald, pytest.MonkeyPatch.context() as patch:
+        journald.bind(str(fake))
+        patch.setattr(journal, "SOCKET", str(fake))
+        journal.send(message, {"PRIORITY": 6, "GLM5_REASON": value})
+        read = fields(journald.recv(1 << 20))
+
+    seen = {name: text.encode(errors="replace").decode() for name, text in (("MESSAGE", message), ("R", value))}
+    assert read == {"MESSAGE": seen["MESSAGE"], "PRIORITY": "6", "GLM5_REASON": seen["R"]}
+
+
+def test_what_a_journal_entry_says_is_one_line() -> None:
+    line = console.in_words({"event": "warning", "reason": "a\nMESSAGE=b"})
+
+    assert line is not None
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"flags": {"model-path": "m\x1b]52;"}}, r"here: flags.model-path: has \x1b in it"),
+        ({"flags": {"x": ["a", "\u202e"]}}, r"here: flags.x: has \u202e in it"),
+        ({"env": {"A\x07": "b"}}, r"has \x07 in it"),
+        ({"engine": {"python": "/a\x00b"}}, r"engine.python: has \x00 in it"),
+    ],
+)
+def test_what_nobody_would_see_in_a_command_is_refused(tree: dict[str, object], said: str) -> None:
+    layer = Layer("here", tree)
+    ((table, values),) = tree.items()
+    assert isinstance(values, dict)
+    (error,) = unprintable(tree, {f"{table}.{name}": layer for name in values})
+
+    assert said in error
+
+
+def test_prose_and_lines_are_no_such_thing() -> None:
+    fine = {
+        "flags": {"model-path": "/größe/模型", "json": '{\n\t"a": 1\n}'},
+        "why": {"x": "\u200b"},
+        "description": "\x1b",
+    }
+
+    assert unprintable(fine, {}) == []
