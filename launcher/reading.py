@@ -1,0 +1,119 @@
+"""Reading files that anybody may have put there: regular ones alone, up to a limit, never waiting for a writer.
+
+What is raised is always an OSError whose `strerror` says in words what is wrong; where the file is unfit and not
+the kernel refuses, it is an UnfitError. A network file system that hangs still holds its reader up.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+# Values of a JSON text. Each takes some 70 bytes of memory, whatever the text's own size; the largest header of a
+# checkpoint that is known has 2 million.
+MOST_VALUES = 10_000_000
+_KINDS = (
+    (stat.S_ISDIR, "is a directory"),
+    (stat.S_ISFIFO, "is a FIFO"),
+    (stat.S_ISSOCK, "is a socket"),
+    (stat.S_ISCHR, "is a device"),
+    (stat.S_ISBLK, "is a device"),
+)
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+class UnfitError(OSError):
+    """What stands there is not what can be read; `strerror` says why."""
+
+
+def opened(path: Path | str) -> BinaryIO:
+    """A regular file, open for reading. Raises OSError; UnfitError where it is a FIFO, a device or a directory.
+
+    It is looked at before it is opened, for opening alone makes some devices act; and again after, for what stands
+    there may change.
+    """
+    try:
+        _require_regular(Path(path).stat(), path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except ValueError:
+        raise _unfit(errno.EINVAL, "has a name that no file can have", path) from None
+    try:
+        _require_regular(os.fstat(descriptor), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(path: Path | str, limit: int) -> bytes:
+    """All of a regular file of at most `limit` bytes. Raises OSError; UnfitError where it has more."""
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size  # 0 below /proc
+        data = file.read(limit + 1) if size <= limit else b""
+    if (size := max(size, len(data))) > limit:
+        raise _unfit(errno.EFBIG, f"has {in_words(size)} or more, wanted at most {in_words(limit)}", path)
+    return data
+
+
+def read_text(path: Path | str, limit: int, errors: str = "strict") -> str:
+    """The same as UTF-8; `errors` as `bytes.decode` has it. Raises OSError; UnfitError where it is no text."""
+    try:
+        return read_bytes(path, limit).decode("utf-8", errors)
+    except UnicodeDecodeError:
+        raise _unfit(errno.EILSEQ, "is not text in UTF-8", path) from None
+
+
+def read_end(path: Path | str, limit: int) -> bytes:
+    """The last lines of a regular file, of `limit` bytes together; none is cut in front. Raises OSError."""
+    with opened(path) as file:
+        beyond = os.fstat(file.fileno()).st_size - limit
+        if beyond <= 0:
+            return file.read(limit)
+        file.seek(beyond - 1)
+        return file.read(limit + 1).partition(b"\n")[2]
+
+
+def read_json(path: Path | str, limit: int) -> Any:
+    """What a file of JSON says. Raises OSError; UnfitError where it is not JSON, or too much of it."""
+    data = read_bytes(path, limit)
+    try:
+        return parsed(data)
+    except ValueError as error:
+        raise _unfit(errno.EINVAL, f"is not usable JSON: {error}", path) from None
+
+
+def parsed(data: bytes | str) -> Any:
+    """What a JSON text says. Raises ValueError, also where it nests too deep or has more than MOST_VALUES."""
+    text = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
+    if sum(text.count(mark) for mark in (b",", b"[", b"{", b":")) > MOST_VALUES:
+        raise ValueError(f"it has more than {MOST_VALUES:,} values")
+    collecting = gc.isenabled()
+    gc.disable()  # a fifth of the time where there are 100,000 tables
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def in_words(size: int) -> str:
+    """A number of bytes as people say it: `8 MiB`, `12.5 GiB`, `100 bytes`."""
+    unit, name = next(((unit, name) for unit, name in _UNITS if size >= unit), (1, "bytes"))
+    return f"{size // unit if size % unit == 0 else round(size / unit, 1)} {name}"
+
+
+def _require_regular(status: os.stat_result, path: Path | str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((words for test, words in _KINDS if test(status.st_mode)), "is something else")
+        raise _unfit(errno.EINVAL, f"{kind}, wanted a regular file", path)
+
+
+def _unfit(number: int, why: str, path: Path | str) -> UnfitError:
+    return UnfitError(number, why, str(path))
