@@ -18,7 +18,7 @@ from rich.console import Console
 from launcher.layers import home
 
 SGLANG = "0.5.23"
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 STAND_INS = HERE / "stand_ins"
 console = Console(highlight=False)
 
@@ -54,7 +54,8 @@ def ensure() -> Path:
 def _do(what: str, command: list[object], log: object) -> None:
     """Run one step with its output in the log, showing that it goes on; on failure show the log's end."""
     began = time.monotonic()
-    process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    # In /: a Python imports from the current folder.
+    process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/")
     try:
         _wait(process, what, began)
     except BaseException:
@@ -93,7 +94,9 @@ def _is_step(line: str) -> bool:
 
 def _place_stand_ins(python: Path) -> None:
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True).stdout.strip()
+    site = subprocess.run(
+        [python, "-c", asked], check=True, capture_output=True, text=True, cwd="/"
+    ).stdout.strip()
     shutil.copytree(STAND_INS, site, dirs_exist_ok=True)
 
 

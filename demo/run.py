@@ -24,7 +24,9 @@ def serve(command: str, *options: str, stdout: int | None = None) -> tuple[int, 
     """
     interrupts: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
-    with subprocess.Popen([GLM5_SERVE, command, "-p", "cpu-demo", *options], text=True, stdout=stdout) as process:
+    words = [GLM5_SERVE, command, "-p", "cpu-demo", *options]
+    # In /: `up` refuses a folder that others may write, as a checkout may be.
+    with subprocess.Popen(words, text=True, stdout=stdout, cwd="/") as process:
         if interrupts:  # pressed before there was a process to get it
             process.send_signal(signal.SIGINT)
         printed = process.communicate()[0]

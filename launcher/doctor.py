@@ -113,6 +113,9 @@ def doctor(words: Words, environ: Mapping[str, str]) -> int:
 def _deep(seen: Examined, environ: Mapping[str, str], words: Words) -> list[Finding]:
     from launcher.deep import deep
 
+    if seen.plan.doubt:
+        fix = f"`glm5-serve up -p {seen.plan.name}` says what to do; without --deep nothing of it is run"
+        raise RefusalError(f"--deep would run it: {seen.plan.doubt}", fix=fix)
     ranks = seen.plan.gpus or 2
     tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr, flush=True)
     return deep(seen.plan, ranks, seen.host, environ, backend=words.backend, deadline=words.deadline, tell=tell)

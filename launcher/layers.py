@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher import printable
+from launcher import ownership, printable, reading
 from launcher.errors import Exit, RefusalError
+from launcher.ownership import Doubt
 
 PACKAGED = Path(__file__).parent / "profiles"
 PREFIX = "GLM5_SERVE__"
+LARGEST = 1 << 20  # bytes of a profile; the longest that we know has 8,000
 PROSE = ("description", "smoke", "why")  # is read, or asked, and runs nowhere
 # Two spellings of one option: setting one in a nearer layer takes the other away.
 TWINS = {"model": "model-path", "model-path": "model", "tp": "tp-size", "tp-size": "tp"}
@@ -28,10 +30,11 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True)
 class Layer:
-    """Some values and where they stand, as an operator would name the place."""
+    """Some values, where they stand, as an operator would name the place, and who else may have written them."""
 
     place: str
     values: Tree
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,14 @@ class Found:
 
 
 def home(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
-    """An XDG base directory of ours: `$variable/glm5-serve`, or the one the specification falls back to."""
-    base = environ.get(variable) or str(Path(environ.get("HOME", "/")) / fallback)
-    return Path(base) / "glm5-serve"
+    """An XDG base directory of ours: `$variable/glm5-serve`, or the one the specification falls back to.
+
+    One that is relative is none, says the specification: it would be another one in each folder.
+    """
+    base, owner = Path(environ.get(variable, "")), Path(environ.get("HOME", ""))
+    if not base.is_absolute():
+        base = (owner if owner.is_absolute() else Path("/")) / fallback
+    return base / "glm5-serve"
 
 
 def places(environ: Mapping[str, str]) -> list[tuple[str, Path]]:
@@ -69,13 +77,14 @@ def all_profiles(environ: Mapping[str, str]) -> list[Found]:
 
 
 def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Found:
-    """The profile that `name` means: an existing path, or a name in one of the places.
+    """The profile that `name` means: a file, if it has a slash or ends in .toml, or a name in one of the places.
 
+    A bare name is never looked for in the current folder: whoever can write there could choose what is run.
     A `child` that extends a profile of its own name means the next one of that name, not itself.
     Raises RefusalError (usage) with the nearest names when there is none.
     """
-    if _is_file(Path(name)):
-        return Found(Path(name).stem, "path", Path(name).resolve())
+    if is_path(name):
+        return _at(Path(name))
     known = all_profiles(environ)
     for found in known:
         if found.name == name and found.path.resolve() != child:
@@ -84,11 +93,24 @@ def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Fo
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     looked = ", ".join(str(folder) for _, folder in places(environ))
+    here = f"for the file here `./{name}`; " if _is_file(Path(name)) else ""
     raise RefusalError(
-        f"no profile {name!r}: no such file, and none of that name in {looked}",
-        fix=f"{hint}`glm5-serve profiles` lists them all",
+        f"no profile {name!r}: none of that name in {looked}",
+        fix=f"{hint}{here}`glm5-serve profiles` lists them all",
         status=Exit.USAGE,
     )
+
+
+def is_path(name: str) -> bool:
+    """Whether a word means a profile's file, and not its name."""
+    return "/" in name or name.endswith(".toml")
+
+
+def _at(path: Path) -> Found:
+    if not _is_file(path):
+        fix = "`glm5-serve profiles` lists those that have a name"
+        raise RefusalError(f"no profile {str(path)!r}: no such file", fix=fix, status=Exit.USAGE)
+    return Found(path.stem, "path", path.resolve())
 
 
 def _is_file(path: Path) -> bool:
@@ -101,11 +123,12 @@ def _is_file(path: Path) -> bool:
 def read(found: Found) -> Layer:
     """The values of a profile file. Raises RefusalError (configuration) when it is no TOML."""
     try:
-        return Layer(str(found.path), tomllib.loads(found.path.read_text(encoding="utf-8")))
+        path = found.path.resolve()
+        # The packaged ones came with this program, and are as much to be believed.
+        doubt = None if path.parent == PACKAGED.resolve() else ownership.of_file(path)
+        return Layer(str(found.path), tomllib.loads(reading.read_text(path, LARGEST)), doubt)
     except OSError as error:
-        why, fix = error.strerror or str(error), f"make {found.path} readable"
-    except UnicodeDecodeError:
-        why, fix = "not UTF-8 text", "save it as UTF-8"
+        why, fix = error.strerror or str(error), f"make {found.path} a readable file of TOML, in UTF-8"
     except (ValueError, RecursionError) as error:
         why, fix = f"not valid TOML: {error}", "mend that line (TOML strings want quotes, keys one `=`)"
     raise RefusalError(f"cannot read profile {found.path}: {why}", fix=fix)
@@ -127,9 +150,11 @@ def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
 
 
 def _parent(name: str, child: Found, environ: Mapping[str, str]) -> Found:
-    beside = child.path.parent / name
+    """A path is one from the child's own folder."""
     try:
-        return find(str(beside) if _is_file(beside) else name, environ, child.path.resolve())
+        if is_path(name):
+            return _at(child.path.parent / name)
+        return find(name, environ, child.path.resolve())
     except RefusalError as error:
         raise RefusalError(f"{child.path}: extends: {error.what}", fix=error.fix) from None
 

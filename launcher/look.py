@@ -12,7 +12,7 @@ from launcher.layers import home
 from launcher.plan import Plan
 from launcher.preflight import port_obstacle
 from launcher.probes.checkpoint import checkpoint
-from launcher.probes.engine import engine
+from launcher.probes.engine import blind, engine
 from launcher.probes.environment import environment, tells
 from launcher.probes.kernel import kernel, modules_of_driver
 from launcher.probes.nvml import driver
@@ -54,10 +54,14 @@ def look(plan: Plan, environ: Mapping[str, str], seen: Driver, root: Path = LIVE
         pcie=pcie(root),
         kernel=kernel(root),
         system=found,
-        engine=engine(plan.python, env) if live else Engine(),
+        engine=_engine(plan, env) if live else Engine(),
         environment=environment(root, env, environ.get("HOME", "/root")) if live else of_plan(Environment(), plan),
         model=checkpoint(plan.model, env) if live else Model(),
     )
+
+
+def _engine(plan: Plan, env: Mapping[str, str]) -> Engine:
+    return blind(plan.doubt) if plan.doubt else engine(plan.python, env)
 
 
 def _port(plan: Plan) -> Fact[str | None]:

@@ -1,30 +1,62 @@
-"""Whose a folder is, and whether anybody else could put something into it, or another one in its place."""
+"""Who could have written a file or a folder, or put another one in its place: what others may write is not obeyed.
+
+"Others" are all but root and whoever runs this. A group counts as others, but for one with nobody else in it, as
+many distributions make it for each user.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
+import shlex
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from launcher import printable
 from launcher.errors import RefusalError
 
 ELSEWHERE = "choose another place with GLM5_SERVE_STATE_DIR"
+BELOW = "it lies below a folder that is not safe: "
 
 
-def user(uid: int) -> str:
-    """A user as a person says it: `glm5-serve (uid 999)`."""
-    try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
-        return f"uid {uid}"
+@dataclass(frozen=True)
+class Doubt:
+    """Why a file or a folder may hold the words of others, with owner and mode, and the command that ends that."""
+
+    what: str
+    fix: str
 
 
-def described(status: os.stat_result) -> str:
-    """Owner and mode of a folder or a file, in words."""
-    return f"owned by {user(status.st_uid)}, mode {stat.filemode(status.st_mode)}"
+def of_file(path: Path) -> Doubt | None:
+    """Who else may have written a file, or put another one in its place; None if nobody could.
+
+    `path` is absolute and resolved: a link in it is one that somebody has put there since. Ask before you read:
+    what nobody else may write then stays so. A folder on the way may be a shared one if it is sticky, as /tmp is:
+    nobody renames there what is another's. Raises OSError for what is not there, or behind a closed folder.
+    """
+    if here := _of(path.lstat(), path, "", sticky_is_fine=False):
+        return here
+    above = (_of(folder.lstat(), folder, BELOW, sticky_is_fine=True) for folder in path.parents)
+    return next(filter(None, above), None)
+
+
+def of_current_folder() -> Doubt | None:
+    """Who else may put files into the current folder, be it sticky or not; None if nobody can. Raises OSError."""
+    return _of(Path().stat(), Path.cwd(), "", sticky_is_fine=False)
+
+
+def _of(seen: os.stat_result, place: Path, on_the_way: str, *, sticky_is_fine: bool) -> Doubt | None:
+    name = printable.line(str(place))
+    who = f"{on_the_way}{name} is {described(seen)}"
+    if not _is_trusted(seen.st_uid):
+        return Doubt(who, f"`chown {_name(os.geteuid())} {shlex.quote(name)}`")
+    if _others_write(seen, sticky_is_fine=sticky_is_fine):
+        return Doubt(f"{who}: others may write there", f"`chmod go-w {shlex.quote(name)}`")
+    return None
 
 
 def require_private(folder: Path) -> None:
@@ -53,27 +85,42 @@ def require_private(folder: Path) -> None:
 
 def _loose(folder: Path) -> Iterator[Path]:
     """Those of the folders above one, by its path or behind links in it, where others may rename things."""
-    above = dict.fromkeys([*folder.absolute().parents, *folder.resolve().parents])
-    return (path for path in reversed(above) if _is_loose(path.stat()))
+    for path in dict.fromkeys([*reversed(folder.absolute().parents), *reversed(folder.resolve().parents)]):
+        seen = path.stat()
+        if not _is_trusted(seen.st_uid) or _others_write(seen, sticky_is_fine=True):
+            yield path
 
 
-def _is_loose(status: os.stat_result) -> bool:
-    if status.st_uid not in (0, os.geteuid()) and not _is_unmapped(status.st_uid):
-        return True
-    if status.st_mode & stat.S_ISVTX:  # what is not theirs, others may not rename there
+def user(uid: int) -> str:
+    """A user as a person says it: `glm5-serve (uid 999)`."""
+    name = _name(uid)
+    return f"uid {uid}" if name == str(uid) else f"{name} (uid {uid})"
+
+
+def described(seen: os.stat_result) -> str:
+    """Owner, mode, and the group where that may write, in words."""
+    group = f", group {_group(seen.st_gid)}" if seen.st_mode & stat.S_IWGRP else ""
+    return f"owned by {user(seen.st_uid)}, mode {stat.filemode(seen.st_mode)}{group}"
+
+
+def _others_write(seen: os.stat_result, *, sticky_is_fine: bool) -> bool:
+    if sticky_is_fine and seen.st_mode & stat.S_ISVTX:  # what is not theirs, others may not rename there
         return False
-    by_group = status.st_mode & stat.S_IWGRP and not _is_alone_in(status.st_gid)
-    return bool(status.st_mode & stat.S_IWOTH or by_group)
+    by_group = bool(seen.st_mode & stat.S_IWGRP) and not _is_alone_in(seen.st_gid)
+    return by_group or bool(seen.st_mode & stat.S_IWOTH)
+
+
+def _is_trusted(uid: int) -> bool:
+    return uid in (0, os.geteuid()) or _is_unmapped(uid)
 
 
 def _is_alone_in(gid: int) -> bool:
-    """Whether nobody but this user and root is in a group, as in those that many distributions give each user."""
+    """Whether nobody but this user and root is in a group."""
     trusted = {0, os.geteuid()}
     names = {found.pw_name for found in pwd.getpwall() if found.pw_uid in trusted}
-    try:
+    members: set[str] = set()
+    with contextlib.suppress(KeyError):
         members = set(grp.getgrgid(gid).gr_mem)
-    except KeyError:
-        members = set()
     first = {found.pw_uid for found in pwd.getpwall() if found.pw_gid == gid}
     return members <= names and first <= trusted
 
@@ -86,3 +133,15 @@ def _is_unmapped(uid: int) -> bool:
     except (OSError, ValueError):
         return False
     return uid == overflow and not any(int(first) <= uid < int(first) + int(count) for first, _, count in mapped)
+
+
+def _name(uid: int) -> str:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return str(uid)
+
+
+def _group(gid: int) -> str:
+    with contextlib.suppress(KeyError):
+        return grp.getgrgid(gid).gr_name
+    return f"gid {gid}"

@@ -59,6 +59,7 @@ class Plan:
     sglang: str | None = None  # the release that it was resolved for; None: written before that was kept
     smoke: dict[str, Any] = field(default_factory=dict)  # `within` and `questions` of the smoke test; empty: none
     suspects: tuple[str, ...] = ()  # what is known to make a plan like this hang or garble on this host
+    doubt: str = ""  # about who wrote its profile: what that names is not run
     notes: tuple[str, ...] = ()  # what the one who starts it should know about how it was resolved
 
     @property

@@ -12,7 +12,7 @@ from launcher.facts import Driver, Host, System
 from launcher.instance import Instance, state_home
 from launcher.plan import Plan
 from launcher.profile import Profile
-from launcher.resolve import Ask, compose, resolve
+from launcher.resolve import Ask, Composed, compose, resolve
 from launcher.target import ARCHS, Target, of, of_parts
 
 NVIDIA = "0x10de"  # its PCI vendor id
@@ -27,29 +27,46 @@ class Aim:
     facts: Path | None = None
 
 
-def planned(ask: Ask, environ: Mapping[str, str], aim: Aim | Target | None = None) -> tuple[Plan, Instance]:
+def planned(
+    ask: Ask, environ: Mapping[str, str], aim: Aim | Target | None = None, *, starting: bool = False
+) -> tuple[Plan, Instance]:
     """The plan for what was asked, and the instance it is for. Nothing is written.
 
-    It is made for what is installed and seen here, where `aim` does not say another host.
+    It is made for what is installed and seen here, where `aim` does not say another host. Raises RefusalError, for
+    what is `starting` also where others may have written the profile.
     """
     composed = compose(ask, environ)
+    if starting:
+        require_own(composed)
     instance = Instance(state_home(environ), composed.name)
-    target = aim if isinstance(aim, Target) else targeted(composed.profile, environ, aim or Aim())
+    asks = composed.doubt is None
+    target = aim if isinstance(aim, Target) else targeted(composed.profile, environ, aim or Aim(), asks=asks)
     return resolve(composed, ask, instance.folder, layers.ours(environ), target), instance
 
 
-def targeted(profile: Profile, environ: Mapping[str, str], aim: Aim) -> Target:
+def require_own(composed: Composed) -> None:
+    """What is to be started nobody else may have written. Raises RefusalError."""
+    if doubt := composed.doubt:
+        copy = f"`install -m 644 FILE {layers.places({})[0][1]}/`"
+        raise RefusalError(
+            f"profile {composed.name} names programs to run, and others may have written it: {doubt.what}",
+            fix=f"read it, then {doubt.fix}, or put a copy where only you and root write: {copy}",
+        )
+
+
+def targeted(profile: Profile, environ: Mapping[str, str], aim: Aim, *, asks: bool = True) -> Target:
     """What a profile is resolved for. Raises RefusalError for a release or an architecture that is none.
 
     A release or an architecture that was said is that of another host: what this one looks like is left out then.
+    Where it `asks` nothing, the interpreter that the profile names is not run, and the release unknown.
     """
     require_known(aim)
     if aim.facts:
         seen = of(recorded(aim.facts))
     elif aim == Aim():
-        seen = here(profile, environ)
+        seen = here(profile, environ, asks=asks)
     else:
-        seen = Target(sglang=None if aim.sglang else _installed(profile, environ))
+        seen = Target(sglang=_installed(profile, environ) if asks and not aim.sglang else None)
     return replace(seen, sglang=aim.sglang or seen.sglang, arch=aim.arch or seen.arch)
 
 
@@ -73,19 +90,20 @@ def recorded(path: Path) -> Host:
     return factfile.loads(text, str(path))
 
 
-def here(profile: Profile, environ: Mapping[str, str]) -> Target:
+def here(profile: Profile, environ: Mapping[str, str], *, asks: bool = True) -> Target:
     """What is installed and seen on this host, as far as rules ask for it: quick, and nothing raises."""
     from launcher.look import drivers
     from launcher.probes.checkpoint import said
     from launcher.probes.system import layout
 
+    installed = _installed(profile, environ) if asks else None
     if not profile.flags.gpus:
-        return Target(sglang=_installed(profile, environ))
+        return Target(sglang=installed)
     # The driver is asked only where the profile leaves the architecture open.
     driver = Driver() if profile.needs.arch else drivers()
     system = layout(Path("/")) if has_gpus() else System()
     seen = of_parts(driver, system, said(profile.flags.model_path, {**environ, **profile.env}))
-    return replace(seen, sglang=_installed(profile, environ))
+    return replace(seen, sglang=installed)
 
 
 def has_gpus(root: Path = Path("/")) -> bool:

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import errno
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from launcher import ownership, programs
 from launcher.checks.access import is_loopback
 from launcher.errors import RefusalError
 from launcher.keys import read_key
@@ -38,6 +37,17 @@ def require(plan: Plan, environ: Mapping[str, str], *, port: bool = True) -> str
     if port and (obstacle := port_obstacle(plan)):
         raise obstacle
     return engine_version(plan, environ)
+
+
+def require_folder() -> None:
+    """The server is `python -m`, which imports from the current folder before all else. Raises RefusalError."""
+    fix = "cd to another folder, your home for example: Python imports from the current one"
+    try:
+        doubt = ownership.of_current_folder()
+    except OSError as error:
+        raise RefusalError(f"the current folder cannot be used: {error.strerror}", fix=fix) from None
+    if doubt:
+        raise RefusalError(f"the current folder is not yours alone: {doubt.what}", fix=fix)
 
 
 def _require_guarded(plan: Plan) -> None:
@@ -118,16 +128,18 @@ def _holder(port: int) -> str:
 def engine_version(plan: Plan, environ: Mapping[str, str]) -> str:
     """The SGLang version that the engine's interpreter would run, asked in a child: nothing is imported here."""
     env = {**environ, **plan.env}
-    path = shutil.which(plan.python, path=env.get("PATH", os.defpath))
-    if path is None:
+    try:
+        path = programs.find(plan.python, env)
+    except programs.NoProgramError as error:
         raise RefusalError(
-            f"the engine's interpreter {plan.python} is missing or cannot be executed",
+            f"the engine's interpreter {error}",
             fix="set engine.python in the profile to the python of the environment that has SGLang",
-        )
+        ) from None
     try:
         asked = subprocess.run(
             [path, "-c", _ASK_ENGINE],
             env=env,
+            cwd=programs.ROOT,
             capture_output=True,
             text=True,
             timeout=_ENGINE_DEADLINE,

@@ -19,7 +19,7 @@ from launcher.events import NOW
 from launcher.health import Server
 from launcher.instance import Instance, Signalled, is_launcher, known, parsed, run_state
 from launcher.keys import read_key, withdraw
-from launcher.planning import Aim, targeted
+from launcher.planning import Aim, require_own, targeted
 from launcher.reaper import descendants
 from launcher.resolve import Ask, compose, resolve
 from launcher.serve import leftovers
@@ -247,6 +247,7 @@ def restart(
     same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
     same |= words["environment"] | words.get("places", {})
     composed = compose(ask, same)
+    require_own(composed)
     target = targeted(composed.profile, same, Aim())
     new = resolve(composed, ask, instance.folder, words["environment"], target)
     new = replace(new, words=new.words | {"places": places(same)})

@@ -15,6 +15,7 @@ from launcher import layers, printable
 from launcher.catalogue import release
 from launcher.errors import RefusalError
 from launcher.keys import SECRET_VARIABLE
+from launcher.ownership import Doubt
 from launcher.plan import NO_REASON, Plan, Setting, words_of
 from launcher.profile import Profile, known_keys
 from launcher.recipe import Case, Rule, chosen
@@ -43,6 +44,7 @@ class Composed:
     profile: Profile
     flags: dict[str, Any]  # in the order in which they will stand in the command
     origin: dict[str, layers.Layer] = field(repr=False)
+    doubt: Doubt | None = None  # about a file that it is made of: others may have written it
 
 
 def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
@@ -77,7 +79,8 @@ def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         listing = "".join(f"\n  {printable.line(line)}" for line in errors)
         raise RefusalError(f"profile {found.name} has {count}:{listing}", fix="mend them where they stand")
-    return Composed(found.name, found.path, profile, values["flags"], origin)
+    doubt = next((layer.doubt for layer in stack if layer.doubt), None)
+    return Composed(found.name, found.path, profile, values["flags"], origin, doubt)
 
 
 def resolve(
@@ -93,6 +96,7 @@ def resolve(
     took part, kept so that a restart sees the same.
     """
     profile = composed.profile
+    doubt = f"{composed.doubt.what}: the interpreter that it names is not asked" if composed.doubt else ""
     target = aimed(composed, target or Target())
     made = list(_by_rules(composed, target))
     ruled = {rule.set: value for rule, value in made}
@@ -143,7 +147,8 @@ def resolve(
         allowed=tuple(profile.doctor.allow),
         ruled=profile.rules.enabled,
         sglang=target.sglang or target.release,
-        notes=(target.doubt,) if target.doubt and profile.flags.gpus else (),
+        doubt=doubt,
+        notes=tuple(note for note in (doubt, target.doubt if profile.flags.gpus else None) if note),
     )
 
 

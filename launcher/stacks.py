@@ -7,14 +7,14 @@ where it waits) is kept even where tracing is forbidden.
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from launcher import capability
+from launcher import capability, programs
 from launcher.vitals import Member
 
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # 0: whoever is of the same user may be traced
@@ -65,7 +65,11 @@ def _dump(pid: int, py_spy: str | None) -> str:
 
 def _py_spy() -> str | None:
     """Not the engine's: it is lent a capability, and that place may be anybody's."""
-    return shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+    beside = str(Path(sys.executable).with_name("py-spy"))
+    for name in (beside, "py-spy"):
+        with contextlib.suppress(programs.NoProgramError):
+            return programs.find(name, os.environ)
+    return None
 
 
 def _read(path: str) -> str:

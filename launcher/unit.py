@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import layers
+from launcher import layers, programs
 from launcher.errors import Exit, RefusalError
 from launcher.instance import Instance
 
@@ -116,11 +115,12 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> None:
 
 def command() -> str:
     """The absolute path of this glm5-serve. Raises RefusalError where it has none that systemd would run."""
-    found = shutil.which("glm5-serve", path=str(Path(sys.executable).parent)) or shutil.which("glm5-serve")
     fix = "install it: `pip install glm5-serve` into an environment of its own, /opt/glm5-serve for example"
-    if found is None:
-        raise RefusalError("there is no glm5-serve command for systemd to run", fix=fix)
-    path = str(Path(found).absolute())
+    beside = str(Path(sys.executable).with_name("glm5-serve"))
+    try:
+        path = programs.find(beside if os.access(beside, os.X_OK) else "glm5-serve", os.environ)
+    except programs.NoProgramError as error:
+        raise RefusalError(f"there is no command for systemd to run: {error}", fix=fix) from None
     if re.search(r"[\"'\\\x00-\x1f\x7f]", path):
         raise RefusalError(f"systemd runs nothing that has a quote or a backslash in its path: {path}", fix=fix)
     return path
@@ -237,8 +237,9 @@ def _others(wish: Wish) -> set[str]:
 
 def _run(*words: str, required: bool = True) -> None:
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        command = [programs.find(words[0], os.environ), *words[1:]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    except (OSError, subprocess.TimeoutExpired, programs.NoProgramError) as error:
         raise RefusalError(f"{' '.join(words)}: {error}", fix="is this a host with systemd?") from None
     if required and done.returncode:
         said = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]

@@ -19,7 +19,7 @@ from launcher.events import WISHES
 from launcher.instance import Claim, Instance, parsed
 from launcher.plan import to_json
 from launcher.planning import planned
-from launcher.preflight import require
+from launcher.preflight import require, require_folder
 from launcher.resolve import Ask
 from launcher.serve import leftovers
 from launcher.serverlog import rotate
@@ -39,7 +39,8 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
     from launcher.doctor import require_fit, suspects
 
     capability.lay_down()
-    plan, instance = planned(ask, environ)
+    require_folder()
+    plan, instance = planned(ask, environ, starting=True)
     claim = instance.claim()
     _require_nothing_left(instance)
     # Kept with it, for a restart by whomever.

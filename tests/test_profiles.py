@@ -195,7 +195,7 @@ def test_one_config_file_is_all_that_sglang_takes(home: Home) -> None:
     [
         (b"[flags", "not valid TOML"),
         (b"a = 1\na = 2", "not valid TOML"),
-        (b"\xff\xfe", "not UTF-8"),
+        (b"\xff\xfe", "not text in UTF-8"),
         (b"", "flags: is required"),
         (b"flags = 3", "flags: "),
         (b"extends = 3\n[flags]\nmodel-path = 'm'", "extends: "),
@@ -216,7 +216,7 @@ def test_a_file_that_is_no_profile_is_refused(home: Home, raw: bytes, says: str)
 def test_a_folder_in_place_of_a_profile_is_refused(home: Home) -> None:
     (home.profiles / "p.toml").mkdir()
 
-    assert "Is a directory" in home.refusal("p").what
+    assert "is a directory" in home.refusal("p").what
 
 
 @pytest.mark.parametrize("word", ["x", "=1", ".=1", "a..b=1", "a.b=1"])

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from launcher import programs
+
 MOST_SAID = 1 << 20  # bytes; an answer has some ten thousand
 
 
@@ -32,11 +34,13 @@ class Answer:
 def ask(command: Sequence[str], deadline: float, env: Mapping[str, str] | None = None) -> Answer:
     """Run a program and read what it says for at most `deadline` seconds; nothing of it is left.
 
+    It runs in /, so that a Python imports nothing from the current folder, which may be anybody's.
     Raises OSError or ValueError where it cannot be started.
     """
     child = subprocess.Popen(
         list(command),
         env=None if env is None else dict(env),
+        cwd=programs.ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from launcher import factfile
+from launcher import factfile, programs
 from launcher.facts import Engine
 from launcher.probes.child import ask
 
@@ -20,32 +18,33 @@ CHILD = Path(__file__).with_name("engine_child.py")
 
 def engine(python: str, env: Mapping[str, str], deadline: float = 60.0) -> Engine:
     """What the interpreter that would run SGLang has; what it does not tell in `deadline` seconds is unknown."""
-    found = shutil.which(python, path=env.get("PATH", os.defpath))
-    if found is None:
-        return _blind({}, f"the engine's interpreter {python} is missing or cannot be executed")
-    path = os.path.abspath(found)  # noqa: PTH100  links stay: a virtual environment's python is one
+    try:
+        path = programs.find(python, env)
+    except programs.NoProgramError as error:
+        return blind(f"the engine's interpreter {error}")
     try:
         # The program comes by its text: run as a file, its folder would come before the engine's own packages.
         answer = ask([path, "-c", CHILD.read_text()], deadline, env)
     except (OSError, ValueError) as error:
-        return _blind({}, f"{path} cannot be executed: {(getattr(error, 'strerror', None) or str(error)).lower()}")
+        return blind(f"{path} cannot be executed: {(getattr(error, 'strerror', None) or str(error)).lower()}")
     if (told := _told(answer.said)) is not None:
         return _blind({**told, "python": path}, f"{path} did not say")
     if not answer.in_time:
-        return _blind({}, f"{path} did not answer within {deadline:g} s")
-    return _blind({}, f"{path} is no working python: it said {answer.last_line()}")
+        return blind(f"{path} did not answer within {deadline:g} s")
+    return blind(f"{path} is no working python: it said {answer.last_line()}")
+
+
+def blind(why: str) -> Engine:
+    """An engine of which nothing is known, for one reason."""
+    return _blind({}, why)
 
 
 def release(python: str, env: Mapping[str, str], deadline: float = 20.0) -> str | None:
     """The SGLang release that an interpreter has; None where there is none, or nobody can tell."""
-    found = shutil.which(python, path=env.get("PATH", os.defpath))
-    if found is None:
-        return None
+    asked = "import importlib.metadata as m; print('sglang', m.version('sglang'))"
     try:
-        answer = ask(
-            [found, "-c", "import importlib.metadata as m; print('sglang', m.version('sglang'))"], deadline, env
-        )
-    except (OSError, ValueError):
+        answer = ask([programs.find(python, env), "-c", asked], deadline, env)
+    except (OSError, ValueError, programs.NoProgramError):
         return None
     told = [
         line.split() for line in answer.said.decode(errors="replace").splitlines() if line.startswith("sglang ")

@@ -1,0 +1,51 @@
+"""Where the program lies that a name means: never in a current folder that somebody else may write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher import ownership
+
+ROOT = "/"  # where helpers run: Python imports from the current folder, which may be anybody's
+
+
+class NoProgramError(LookupError):
+    """The name of a program, and why it is none: "python3 is missing or cannot be executed"."""
+
+
+def find(name: str, environ: Mapping[str, str]) -> str:
+    """The absolute path of a program: a path as it is said, a name as the kernel would find it by $PATH.
+
+    Raises NoProgramError where there is none; where a relative entry of $PATH has it, which is another folder
+    wherever somebody stands; and where a relative path begins in a folder that others may write.
+    """
+    if os.sep in name:
+        return _at(name)
+    for folder in environ.get("PATH", os.defpath).split(os.pathsep):
+        if hit := shutil.which(name, path=folder or os.curdir):
+            if Path(folder).is_absolute():
+                return hit
+            raise NoProgramError(
+                f"{name} is found by the relative entry {folder!r} of PATH, and not run from there"
+            )
+    raise NoProgramError(f"{name} is missing or cannot be executed")
+
+
+def _at(path: str) -> str:
+    if not Path(path).is_absolute():
+        _require_own_folder(path)
+    if hit := shutil.which(path):
+        return os.path.abspath(hit)  # noqa: PTH100  links stay: a virtual environment's python is one
+    raise NoProgramError(f"{path} is missing or cannot be executed")
+
+
+def _require_own_folder(path: str) -> None:
+    try:
+        doubt = ownership.of_current_folder()
+    except OSError as error:
+        raise NoProgramError(f"{path} lies in the current folder, which is gone: {error.strerror}") from None
+    if doubt:
+        raise NoProgramError(f"{path} lies in the current folder, which is not yours alone: {doubt.what}")
