@@ -6,22 +6,28 @@ does not listen to anybody.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import ipaddress
-import json
+import os
+import re
 import socket
-import socketserver
+import stat
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from launcher import __version__, guarded
+from launcher import __version__, guarded, printable
 from launcher.errors import Exit, RefusalError
+from launcher.exporter import Access, Collecting, Server, canonical
 from launcher.instance import LARGEST_STATE, SCHEMA, Instance, known
+from launcher.keys import read_key
 
 STATES = ("starting", "ready", "stopping", "backoff", "stopped", "failed", "dead", "unknown")
 ONE, GPU = ["profile"], ["profile", "gpu", "bdf"]
@@ -56,6 +62,9 @@ OF_GPU = (
     ("gpu_utilization_ratio", "utilization", 0.01),
 )
 
+LARGEST = 1 << 20  # bytes of readings.json; eight GPUs take some 3,000
+LONGEST = 200  # characters of a label
+
 Sample = tuple[str, float, list[str]]  # a figure, its value, its labels after the profile
 
 
@@ -74,7 +83,9 @@ class Figures(Collector):
             name: kind(f"glm5_serve_{name}", text, labels=labels) for name, (kind, labels, text) in FIGURES.items()
         }
         for instance in known(self.home):
-            for figure, value, labels in _samples(instance):
+            # A label that a file has twice is told once: two samples of one name are an error to Prometheus.
+            told = {(figure, *labels): value for figure, value, labels in _samples(instance)}
+            for (figure, *labels), value in told.items():
                 families[figure].add_metric([instance.name, *labels], value)
         yield from families.values()
 
@@ -93,8 +104,8 @@ def _samples(instance: Instance) -> list[Sample]:
 
 
 def _text(label: Any) -> str:
-    """A label that can be encoded, whatever a file holds."""
-    return str(label).encode(errors="replace").decode()
+    """A label that can be read and encoded, whatever a file holds."""
+    return printable.line(str(label))[:LONGEST]
 
 
 def _is_unreadable(seen: dict[str, Any]) -> bool:
@@ -131,7 +142,10 @@ def _of_smoke(seen: dict[str, Any]) -> Iterator[Sample]:
 
 
 def _of_readings(instance: Instance, seen: dict[str, Any]) -> Iterator[Sample]:
-    """What the last health check found, while what it was about is so: the file outlives state and launcher."""
+    """What the last health check found, while what it was about is so: the file outlives state and launcher.
+
+    Both files name the state by the time when it began. Times are compared for that alone: clocks are set back.
+    """
     if not _lives(seen) or "since" not in seen:
         return
     try:
@@ -140,7 +154,7 @@ def _of_readings(instance: Instance, seen: dict[str, Any]) -> Iterator[Sample]:
         return
     if read["schema"] != SCHEMA:
         raise ValueError(f"schema {read['schema']}")
-    if read["time"] < seen["since"]:
+    if read.get("since") != seen["since"]:
         return
     yield "probe_seconds", read["probe"]["seconds"], []
     yield "probe_ok", bool(read["probe"]["ok"]), []
@@ -170,63 +184,79 @@ def text(home: Path) -> str:
     return generate_latest(registry(home)).decode()
 
 
-def serve(home: Path, listen: str) -> None:
-    """Serve the figures until interrupted, on loopback or a Unix socket. Raises RefusalError."""
+@dataclass(frozen=True)
+class Listen:
+    """Where figures are served: an address with its port, or the path of a socket; and to whom."""
+
+    place: str
+    names: tuple[str, ...] = ()  # by which this host is asked, besides its address
+    token_file: Path | None = None
+    openly: bool = False  # on an address that is not loopback, without a token
+
+
+def serve(home: Path, listen: Listen) -> None:
+    """Serve the figures until interrupted. Raises RefusalError."""
+    token = read_key(listen.token_file) if listen.token_file else None
+    made = registry(home)
+    collecting = Collecting(lambda: generate_latest(made))
     try:
-        server = _unix(home, Path(listen)) if "/" in listen else _tcp(home, listen)
+        if "/" in listen.place:
+            server = _on_path(Path(listen.place), collecting, Access(None, token))
+        else:
+            names = frozenset(map(_named, listen.names))
+            server = Server(_address(listen), collecting, CONTENT_TYPE_LATEST, Access(names, token))
     except OSError as error:
         fix = "choose another: --listen 127.0.0.1:9464, or the path of a socket"
-        raise RefusalError(f"cannot listen on {listen}: {error.strerror}", fix=fix) from None
+        what = f"cannot listen on {listen.place}: {error.strerror or error}"
+        raise RefusalError(what, fix=fix) from None
     with server:
         server.serve_forever()
 
 
-def _tcp(home: Path, listen: str) -> WSGIServer:
-    host, _, port = listen.rpartition(":")
+def _address(listen: Listen) -> tuple[str, int]:
+    host, _, port = listen.place.rpartition(":")
     host = host.strip("[]")
-    if not _is_loopback(host) or not port.isdigit() or int(port) > 65535:
-        fix = "--listen 127.0.0.1:9464 or [::1]:9464; a proxy, or node_exporter's textfile collector, goes further"
-        raise RefusalError(f"{listen} is no loopback address with a port", fix=fix, status=Exit.USAGE)
-    server = _Server6 if ":" in host else _Server
-    return make_server(host, int(port), make_wsgi_app(registry(home)), server, _Quiet)
+    fix = "--listen 127.0.0.1:9464 or [::1]:9464; another address of this host wants --token-file or --listen-open"
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535 and (host == "localhost" or _ip(host))):
+        raise RefusalError(f"{listen.place} is no loopback address with a port", fix=fix, status=Exit.USAGE)
+    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+        if listen.token_file is None and not listen.openly:
+            what = f"{listen.place} is no loopback address with a port: whoever reaches it reads the figures"
+            raise RefusalError(what, fix=fix, status=Exit.USAGE)
+        if listen.token_file is None:
+            print(f"serving figures to whoever reaches {listen.place}, without a token", file=sys.stderr)
+    return host, int(port)
 
 
-def _is_loopback(host: str) -> bool:
+def _ip(host: str) -> bool:
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return bool(ipaddress.ip_address(host))
     except ValueError:
         return False
 
 
-def _unix(home: Path, path: Path) -> WSGIServer:
-    if path.is_socket():
-        path.unlink()
-    server = _UnixServer(str(path), _Quiet)  # type: ignore[arg-type]
-    server.set_app(make_wsgi_app(registry(home)))
-    return server
+def _named(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?", name):
+        fix = "as it stands in the URL, without the port: --host-name metrics.example.org"
+        raise RefusalError(f"{name!r} is no name of a host", fix=fix, status=Exit.USAGE)
+    return canonical(name)
 
 
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    daemon_threads = True
+def _on_path(path: Path, collecting: Collecting, access: Access) -> Server:
+    """A server on a Unix socket, mode 0660: for its user and group. One that a dead exporter left is replaced."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            _require_dead(path)
+            path.unlink()
+    before = os.umask(0o117)
+    try:
+        return Server(str(path), collecting, CONTENT_TYPE_LATEST, access)
+    finally:
+        os.umask(before)
 
 
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _UnixServer(_Server):
-    address_family = socket.AF_UNIX
-
-    def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = "localhost", 0
-        self.setup_environ()
-
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        request, _ = super().get_request()
-        return request, ("unix", 0)
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        """A scrape every few seconds is no news."""
+def _require_dead(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as tried, contextlib.suppress(ConnectionRefusedError):
+        tried.settimeout(1.0)
+        tried.connect(str(path))
+        raise OSError(errno.EADDRINUSE, "another program serves there")

@@ -47,10 +47,9 @@ def planned(
 def require_own(composed: Composed) -> None:
     """What is to be started nobody else may have written. Raises RefusalError."""
     if doubt := composed.doubt:
-        copy = f"`install -m 644 FILE {layers.places({})[0][1]}/`"
         raise RefusalError(
             f"profile {composed.name} names programs to run, and others may have written it: {doubt.what}",
-            fix=f"read it, then {doubt.fix}, or put a copy where only you and root write: {copy}",
+            fix=f"read it, then {doubt.fix}, or put a copy into a folder that only you and root write",
         )
 
 

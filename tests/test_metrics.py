@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 import requests
 import yaml
 from conftest import World, free_port, until
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from test_instance import closed, launching
 
@@ -68,6 +71,9 @@ def test_a_death_is_counted_by_its_cause(world: World) -> None:
     assert of(text, "glm5_serve_up") == 0
 
 
+EVERY = {
+    f"glm5_serve_{name}" + "_total" * (kind is metrics.COUNTED) for name, (kind, *_) in metrics.FIGURES.items()
+}
 GPUS_OF = {"gpu": "3", "bdf": "0000:61:00.0"}
 
 
@@ -81,7 +87,8 @@ def write_readings(instance: Instance, **other: Any) -> None:
         "power": 600.5,
     }
     gpus = [{**gpu, "temperature": None, "ecc": 2, "pids": []}]
-    readings = {"schema": 1, "time": now_text(), "at": 1.5, "probe": {"seconds": 1, "ok": True}, "gpus": gpus}
+    began = json.loads(instance.state.read_text())["since"]
+    readings = {"schema": 1, "since": began, "at": 1.5, "probe": {"seconds": 1, "ok": True}, "gpus": gpus}
     instance.write(instance.readings, readings | other)
 
 
@@ -118,13 +125,58 @@ def test_gpus_have_base_units(instance: Instance) -> None:
     assert of(text, "glm5_serve_unreadable") == 0
 
 
-def test_readings_of_an_earlier_state_are_left_out(instance: Instance) -> None:
-    write_readings(instance)
-    time.sleep(0.002)
-    write_state(instance, state="starting")
+@pytest.mark.parametrize("since", ["2030-01-01T00:00:00.000Z", "2001-01-01T00:00:00.000Z", None, 5])
+def test_readings_of_another_state_are_left_out_whatever_the_clock_says(instance: Instance, since: object) -> None:
+    write_readings(instance, time="2031-01-01T00:00:00.000Z", since=since)
 
     assert "probe_ok{" not in told(instance)
     assert of(told(instance), "glm5_serve_unreadable") == 0
+
+
+@pytest.mark.parametrize("time", ["2001-01-01T00:00:00.000Z", "2030-01-01T00:00:00.000Z", None])
+def test_readings_of_this_state_are_told_whatever_the_clock_says(instance: Instance, time: object) -> None:
+    write_readings(instance, time=time)
+
+    assert of(told(instance), "glm5_serve_probe_ok") == 1
+
+
+def test_readings_without_a_state_are_of_another_one(instance: Instance) -> None:
+    write_readings(instance)
+    readings = json.loads(instance.readings.read_text())
+    del readings["since"]
+    instance.write(instance.readings, readings)
+
+    assert "probe_ok{" not in told(instance)
+
+
+def test_a_readings_file_that_is_none_holds_nobody_up(instance: Instance) -> None:
+    os.mkfifo(instance.readings)
+    assert of(told(instance), "glm5_serve_unreadable") == 1
+    instance.readings.unlink()
+    with instance.readings.open("wb") as file:
+        file.truncate(1 << 40)
+    assert of(told(instance), "glm5_serve_unreadable") == 1
+
+
+ODD = '\n"\\x\x1b]52;\u202e\ud800\r\0"} 1\nglm5_serve_up 7'
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(ODD, ODD)
+@given(st.text(st.characters()), st.text(st.characters()))
+def test_no_label_forges_a_figure(instance: Instance, phase: str, bdf: str) -> None:
+    write_state(instance, start={"seconds": {phase: 1.0}}, deaths={phase: 2, "oom": 1})
+    write_readings(instance)
+    gpu = json.loads(instance.readings.read_text())["gpus"][0]
+    write_readings(instance, gpus=[gpu | {"bdf": bdf}, gpu | {"bdf": bdf}])
+    text = told(instance)
+    read = figures(text)  # as Prometheus' own parser would, and fails where it cannot
+
+    assert of(text, "glm5_serve_up") == 1
+    assert {name for name, _ in read} <= EVERY | {"glm5_serve_build_info"}
+    assert all(value.isprintable() for _, labels in read for _, value in labels)
+    lines = [line for line in text.split("\n") if line and not line.startswith("#")]
+    assert len(lines) == len({line.rpartition(" ")[0] for line in lines}) == len(read)
 
 
 def test_readings_go_when_the_launcher_goes(world: World) -> None:
@@ -146,13 +198,14 @@ def test_readings_go_when_the_launcher_goes(world: World) -> None:
     [
         "{",
         "[]",
-        '{"schema": 1}',
+        '{"schema": 1, "since": SINCE}',
         '{"schema": 2}',
-        '{"schema":1,"at":1,"probe":{"seconds":1,"ok":true},"gpus":[{}]}',
+        '{"schema":1,"since":SINCE,"at":1,"probe":{"seconds":1,"ok":true},"gpus":[{}]}',
     ],
 )
 def test_readings_that_cannot_be_understood_hide_nothing_else(instance: Instance, text: str) -> None:
-    instance.readings.write_text(text)
+    since = json.loads(instance.state.read_text())["since"]
+    instance.readings.write_text(text.replace("SINCE", json.dumps(since)))
     figures = told(instance)
 
     assert of(figures, "glm5_serve_ready") == 1
@@ -214,21 +267,98 @@ def test_they_are_served_over_tcp_and_over_a_socket(world: World) -> None:
     for host in ("127.0.0.1", "[::1]"):
         url = f"http://{host}:{port}/metrics"
         until(partial(_answers, url), f"the exporter answers on {host}")
-        assert "glm5_serve_build_info" in requests.get(url, timeout=10).text
+        answer = requests.get(url, timeout=10)
+        assert "glm5_serve_build_info" in answer.text
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
 
     until(path.is_socket, "the socket is there")
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(60)
         client.connect(str(path))
-        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: whatever.example\r\n\r\n")
         assert b"glm5_serve_build_info" in client.makefile("rb").read()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+def test_a_living_socket_is_not_taken_and_a_dead_one_is(world: World) -> None:
+    path = world.folder / "metrics.sock"
+    first = world.start("metrics", "--listen", str(path))
+    until(path.is_socket, "the socket is there")
+    refused = world.run("metrics", "--listen", str(path))
+    assert (refused.returncode, "another program serves there" in refused.stderr) == (78, True)
+
+    first.kill()
+    first.communicate()
+    assert not _takes(path)
+    world.start("metrics", "--listen", str(path))
+    until(lambda: _takes(path), "it is replaced")
+
+
+def test_a_file_in_the_sockets_place_stays(world: World) -> None:
+    (world.folder / "file").write_text("mine")
+    refused = world.run("metrics", "--listen", str(world.folder / "file"))
+
+    assert refused.returncode == 78
+    assert (world.folder / "file").read_text() == "mine"
+
+
+def test_another_address_wants_a_token_or_the_word(world: World) -> None:
+    token, port = world.folder / "token", free_port()
+    token.write_text("sekret-0123\n")
+    token.chmod(0o644)
+    refused = world.run("metrics", "--listen", f"0.0.0.0:{port}", "--token-file", str(token))
+    assert (refused.returncode, "is open to others" in refused.stderr) == (78, True)
+
+    token.chmod(0o600)
+    world.start("metrics", "--listen", f"0.0.0.0:{port}", "--token-file", str(token), "--host-name", "Box.example")
+    url = f"http://127.0.0.1:{port}/metrics"
+    until(lambda: _status(url) == 401, "it answers")
+    key = {"Authorization": "bearer sekret-0123"}
+    assert _status(url, **key) == _status(url, **key, Host="box.EXAMPLE:1") == 200
+    assert _status(url, Authorization="Bearer sekret-01234") == 401
+    assert _status(url, **key, Host="evil.example") == 421
+
+
+def test_listening_openly_is_said(world: World) -> None:
+    port = free_port()
+    exporter = world.start("metrics", "--listen", f"0.0.0.0:{port}", "--listen-open")
+    until(lambda: _status(f"http://127.0.0.1:{port}/") == 200, "it answers")
+    exporter.terminate()
+
+    assert f"serving figures to whoever reaches 0.0.0.0:{port}, without a token" in exporter.communicate()[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--host-name", "x"), "are for --listen"),
+        (("--listen-open",), "are for --listen"),
+        (("--listen", "127.0.0.1:0", "--host-name", "http://x/"), "is no name of a host"),
+        (("--listen", "127.0.0.1:0", "--host-name", "x:1"), "is no name of a host"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(world: World, words: tuple[str, ...], says: str) -> None:
+    refused = world.run("metrics", *words)
+
+    assert refused.returncode == 2
+    assert says in refused.stderr
+
+
+def _status(url: str, **headers: str) -> int:
+    with contextlib.suppress(requests.ConnectionError):
+        return requests.get(url, timeout=10, headers=headers).status_code
+    return 0
+
+
+def _takes(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+        client.connect(str(path))
+        return True
+    return False
 
 
 def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
-        return False
+    return _status(url) == 200
 
 
 @pytest.mark.parametrize(
@@ -258,11 +388,8 @@ def names(text: str) -> set[str]:
 
 
 def test_dashboard_and_alerts_ask_for_figures_that_there_are() -> None:
-    told = {
-        f"glm5_serve_{name}" + "_total" * (kind is metrics.COUNTED) for name, (kind, *_) in metrics.FIGURES.items()
-    }
     for file in ("alerts.yml", "grafana-dashboard.json"):
-        assert names((ROOT / file).read_text()) <= told, file
+        assert names((ROOT / file).read_text()) <= EVERY, file
     panels = json.loads((ROOT / "grafana-dashboard.json").read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
 

@@ -75,18 +75,33 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
 @click.option(
     "--listen", metavar="ADDRESS", help="Serve them: 127.0.0.1:9464, [::1]:9464, or the path of a socket."
 )
-def metrics_command(listen: str | None) -> None:
+@click.option(
+    "--host-name", "names", metavar="NAME", multiple=True, help="A name by which this host is asked, too."
+)
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The bearer token that whoever asks must send; mode 0600. With it, any address may be listened on.",
+)
+@click.option("--listen-open", is_flag=True, help="Listen on an address that is not loopback, without a token.")
+def metrics_command(
+    listen: str | None, names: tuple[str, ...], token_file: Path | None, listen_open: bool
+) -> None:
     """Print the figures of every instance for Prometheus, or serve them.
 
     They cover all instances of this state folder, whether their launcher lives or not; of one that is closed to
-    this user they tell no more than that.
+    this user they tell no more than that. The Host of a request must be the address, localhost, or a --host-name;
+    on a socket, whose mode is 0660, any will do.
     """
     from launcher import metrics
 
-    if listen is None:
-        print(metrics.text(state_home(os.environ)), end="")
+    if listen is not None:
+        metrics.serve(state_home(os.environ), metrics.Listen(listen, names, token_file, listen_open))
+    elif names or token_file or listen_open:
+        raise click.UsageError("--host-name, --token-file and --listen-open are for --listen")
     else:
-        metrics.serve(state_home(os.environ), listen)
+        print(metrics.text(state_home(os.environ)), end="")
 
 
 @click.command("bundle")

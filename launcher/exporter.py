@@ -1,0 +1,225 @@
+"""The web server of the figures: few connections, short ones, and none that a page of another site makes.
+
+A page in a browser may send requests to this host, and have its own name lead here (DNS rebinding): so the Host
+must be one that is served. Whoever connects and says nothing, or says it slowly, is cut off; a state folder that
+hangs holds up one thread, and not one for each who asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import ipaddress
+import re
+import socket
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+MOST = 16  # connections at a time; one more is closed at once
+ASK_WITHIN = 5.0  # seconds for a whole request
+ANSWER_WITHIN = 10.0  # seconds for the figures, and again for whoever takes them
+LARGEST = 8192  # bytes of a request line and headers
+PATHS = ("/", "/metrics")
+_END = re.compile(rb"\r?\n\r?\n")
+_LINE = re.compile(r"([A-Z]{1,20}) ([!-~]+) HTTP/1\.([01])")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+)(?::\d{1,5})?")
+
+
+class NoError(Exception):
+    """A request that gets another answer than the figures."""
+
+    def __init__(self, status: HTTPStatus, why: str = "", **headers: str) -> None:
+        super().__init__(why)
+        self.status, self.headers = status, headers
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who is answered: by which names this is asked, with which token. Without names, by any (a Unix socket)."""
+
+    names: frozenset[str] | None
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The head of a request; the names of its headers are lower case."""
+
+    method: str
+    path: str
+    version: str
+    headers: Mapping[str, list[str]]
+
+
+class Collecting:
+    """One collection at a time: whoever asks while one is under way waits for that one."""
+
+    def __init__(self, collect: Callable[[], bytes]) -> None:
+        self._collect = collect
+        self._lock = threading.Lock()
+        self._last: Future[bytes] | None = None
+
+    def result(self, within: float) -> bytes:
+        """What was collected. Raises TimeoutError after `within` seconds, and what the collection raises."""
+        with self._lock:
+            if self._last is None or self._last.done():
+                fresh: Future[bytes] = Future()
+                threading.Thread(target=self._run, args=(fresh,), daemon=True).start()
+                self._last = fresh
+            asked = self._last
+        return asked.result(within)
+
+    def _run(self, asked: Future[bytes]) -> None:
+        try:
+            asked.set_result(self._collect())
+        except Exception as error:
+            asked.set_exception(error)
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Answers with what is collected; an address with a slash in it is a Unix socket's."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 2 * MOST
+
+    def __init__(self, address: Any, collecting: Collecting, content: str, access: Access) -> None:
+        """Listen. Raises OSError."""
+        self.collecting, self.content, self.access = collecting, content, access
+        self._free = threading.BoundedSemaphore(MOST)
+        is_path = isinstance(address, str)
+        self.address_family = (
+            socket.AF_UNIX if is_path else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        )
+        super().__init__(address, Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, if one is free."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and be free again."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went is no news."""
+
+
+class Handler(socketserver.BaseRequestHandler):
+    """One request, one answer."""
+
+    server: Server
+
+    def handle(self) -> None:
+        """Read a request, judge it, answer it; whoever is too slow for that gets nothing."""
+        with contextlib.suppress(TimeoutError):
+            method = "GET"
+            try:
+                request = parsed(_head(self.request, time.monotonic() + ASK_WITHIN))
+                method = request.method
+                require(request, self.server.access, self._address())
+                self._say(HTTPStatus.OK, method, self._figures(), {"Content-Type": self.server.content})
+            except NoError as no:
+                body = f"{no.status.value} {no.status.phrase}{': ' if str(no) else ''}{no}\n".encode()
+                self._say(no.status, method, body, {"Content-Type": "text/plain; charset=utf-8", **no.headers})
+
+    def _figures(self) -> bytes:
+        try:
+            return self.server.collecting.result(ANSWER_WITHIN)
+        except TimeoutError:
+            raise NoError(HTTPStatus.SERVICE_UNAVAILABLE, "the state folder does not answer") from None
+        except Exception as error:  # ours
+            print(f"glm5-serve metrics: {type(error).__name__}", file=sys.stderr)
+            raise NoError(HTTPStatus.INTERNAL_SERVER_ERROR, type(error).__name__) from None
+
+    def _address(self) -> str:
+        """The address of this host that was connected to."""
+        return str(self.request.getsockname()[0]) if self.server.access.names is not None else ""
+
+    def _say(self, status: HTTPStatus, method: str, body: bytes, headers: Mapping[str, str]) -> None:
+        told = {**headers, "Content-Length": str(len(body)), "Connection": "close", "Cache-Control": "no-store"}
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in told.items())]
+        self.request.settimeout(ANSWER_WITHIN)  # of all that is sent together
+        self.request.sendall("\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else body))
+
+
+def _head(end: socket.socket, deadline: float) -> bytes:
+    """The request line and the headers. Raises TimeoutError, ConnectionError, NoError."""
+    data = b""
+    while not (found := _END.search(data)):
+        if len(data) > LARGEST:
+            raise NoError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        end.settimeout(max(0.001, deadline - time.monotonic()))
+        piece = end.recv(LARGEST)
+        if not piece:
+            raise ConnectionAbortedError("it went before it had asked")
+        data += piece
+    return data[: found.start()]
+
+
+def parsed(head: bytes) -> Request:
+    """The head of a request. Raises NoError where it is none."""
+    first, *rest = head.decode("latin-1").replace("\r\n", "\n").split("\n")
+    line, headers = _LINE.fullmatch(first), [_HEADER.fullmatch(each) for each in rest]
+    if not line or not all(headers):
+        raise NoError(HTTPStatus.BAD_REQUEST)
+    said: dict[str, list[str]] = {}
+    for header in filter(None, headers):
+        said.setdefault(header[1].lower(), []).append(header[2])
+    return Request(line[1], line[2].partition("?")[0], line[3], said)
+
+
+def require(request: Request, access: Access, address: str) -> None:
+    """Raise NoError for a request that is not answered with figures; `address`: the one that was connected to."""
+    if access.names is not None:
+        _require_host(request, access.names | {canonical(address), "localhost"})
+    if access.token is not None and not _is_allowed(request, access.token):
+        raise NoError(HTTPStatus.UNAUTHORIZED, "a bearer token is wanted", **{"WWW-Authenticate": "Bearer"})
+    if request.method not in ("GET", "HEAD"):
+        raise NoError(HTTPStatus.METHOD_NOT_ALLOWED, Allow="GET, HEAD")
+    if request.path not in PATHS:
+        raise NoError(HTTPStatus.NOT_FOUND, "the figures are at /metrics")
+
+
+def _require_host(request: Request, names: frozenset[str]) -> None:
+    hosts = request.headers.get("host", [])
+    if len(hosts) > 1 or (not hosts and request.version == "1"):
+        raise NoError(HTTPStatus.BAD_REQUEST, "one Host is wanted")
+    found = _HOST.fullmatch(hosts[0]) if hosts else None
+    if hosts and (not found or canonical(found[1]) not in names):
+        raise NoError(
+            HTTPStatus.MISDIRECTED_REQUEST, "this Host is not served here: --host-name NAME has it served"
+        )
+
+
+def _is_allowed(request: Request, token: str) -> bool:
+    scheme, _, said = " ".join(request.headers.get("authorization", [])).partition(" ")
+    return hmac.compare_digest(said.strip().encode(), token.encode()) and scheme.lower() == "bearer"
+
+
+def canonical(name: str) -> str:
+    """A host's name or address in one spelling: `[::1]` and `0:0::1` are ::1, and ::ffff:1.2.3.4 is 1.2.3.4."""
+    bare = name.strip("[]").rstrip(".").lower()
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return bare
+    return str(getattr(address, "ipv4_mapped", None) or address)
