@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import layers, programs
+from launcher import layers, programs, reading
 from launcher.errors import Exit, RefusalError
 from launcher.instance import Instance
 
@@ -21,6 +23,8 @@ SERVICE, METRICS, USERS = "glm5-serve@.service", "glm5-serve-metrics.service", "
 HOST = "glm5-serve-host.service"
 USER = "glm5-serve"
 WRITTEN_AS = "/usr/bin/glm5-serve"  # in the shipped units
+LARGEST = 1 << 20  # bytes of a unit
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}")
 KEY_NAME = "api-key"  # of the credential; `up` finds it as $CREDENTIALS_DIRECTORY/api-key
 
 # In a drop-in, so that a profile's user is that profile's alone.
@@ -83,8 +87,24 @@ class Wish:
         return self.units / f"{self.instance}.d"
 
 
-def require_name(wish: Wish) -> None:
-    """A unit is called by a profile's name, which must be one. Raises RefusalError (usage)."""
+def require_words(wish: Wish) -> None:
+    """What stands in a unit must mean there what it means here. Raises RefusalError (usage) for what cannot.
+
+    A unit is called by a profile's name; of users systemd takes names of this shape alone. A line ends a
+    directive, a backslash at its end joins the next, blanks at its end are dropped.
+    """
+    _require_name(wish)
+    if not _USER.fullmatch(wish.user):
+        fix = "letters, digits and . _ - only, a letter or _ first, 31 at most: --user glm5-serve"
+        raise RefusalError(f"{wish.user!r} is no user's name for systemd", fix=fix, status=Exit.USAGE)
+    for option, path in (("--api-key-file", _key_path(wish)), ("--root", str(wish.root))):
+        if not path.isprintable() or "\\" in path or path != path.strip():
+            fix = "no control characters, no backslash, no blank at the end: systemd reads them otherwise"
+            what = f"{option} {path!r} is no path that can stand in a unit"
+            raise RefusalError(what, fix=fix, status=Exit.USAGE)
+
+
+def _require_name(wish: Wish) -> None:
     if "/" in wish.profile or wish.profile.endswith(".toml"):
         raise RefusalError(
             f"{wish.profile} is a path, but a unit finds its profile by name",
@@ -121,8 +141,9 @@ def command() -> str:
         path = programs.find(beside if os.access(beside, os.X_OK) else "glm5-serve", os.environ)
     except programs.NoProgramError as error:
         raise RefusalError(f"there is no command for systemd to run: {error}", fix=fix) from None
-    if re.search(r"[\"'\\\x00-\x1f\x7f]", path):
-        raise RefusalError(f"systemd runs nothing that has a quote or a backslash in its path: {path}", fix=fix)
+    if re.search(r"[\"'\\]", path) or not path.isprintable():
+        what = f"systemd runs nothing that has a quote, a backslash or a control character in its path: {path!r}"
+        raise RefusalError(what, fix=fix)
     return path
 
 
@@ -140,13 +161,17 @@ def files(wish: Wish, host_commands: Sequence[str] = ()) -> dict[Path, str]:
     if wish.user == USER:
         made[wish.root / "etc/sysusers.d/glm5-serve.conf"] = (SHIPPED / USERS).read_text()
     if wish.api_key_file:
-        # The rest of the line is the path, blanks included; one with `..` in it is ignored.
-        path = os.path.normpath(wish.api_key_file.absolute()).replace("%", "%%")
+        path = _key_path(wish).replace("%", "%%")  # the rest of the line is the path, blanks and quotes included
         made[wish.drop_ins / "api-key.conf"] = f"[Service]\nLoadCredential={KEY_NAME}:{path}\n"
     if host_commands:
         commands = "\n".join(f"ExecStart={line}" for line in host_commands)
         made[wish.units / HOST] = HOST_HEAD.format(commands=commands)
     return made
+
+
+def _key_path(wish: Wish) -> str:
+    """The key's file in full, "" without one; systemd ignores a path with `..` in it."""
+    return os.path.normpath(wish.api_key_file.absolute()) if wish.api_key_file else ""
 
 
 def _user(user: str) -> str:
@@ -156,13 +181,14 @@ def _user(user: str) -> str:
 def text(name: str, user: str) -> str:
     """A shipped unit with this command and that user."""
     made = (SHIPPED / name).read_text().replace(WRITTEN_AS, word(command()))
-    return re.sub(r"^User=.*$", f"User={user}", made, flags=re.MULTILINE)
+    return re.sub(r"^User=.*$", lambda _: f"User={user}", made, flags=re.MULTILINE)
 
 
 def reader(wish: Wish) -> str:
     """Who reads the figures of all profiles: the user of the first one that was installed, and of no later one."""
     with contextlib.suppress(OSError):
-        if found := re.search(r"^User=(.+)$", (wish.units / METRICS).read_text(), re.MULTILINE):
+        written = reading.read_text(wish.units / METRICS, LARGEST)
+        if (found := re.search(r"^User=(.+)$", written, re.MULTILINE)) and _USER.fullmatch(found[1]):
             return found[1]
     return wish.user
 
@@ -182,14 +208,16 @@ def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None
     """Write the units and have systemd know them; nothing is started. Raises RefusalError."""
     _require_reach(wish)
     made = files(wish, host_commands)
-    try:
-        for path, body in made.items():
+    for path in made:
+        _require_place(path, wish.root)
+    for path, body in made.items():
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(body)
-            tell(f"wrote {path}")
-    except OSError as error:
-        fix = "run this as root, or print it: `glm5-serve systemd print`"
-        raise RefusalError(f"cannot write {error.filename}: {error.strerror}", fix=fix) from None
+            _write(path, body)
+        except OSError as error:
+            fix = "run this as root, or print it: `glm5-serve systemd print`"
+            raise RefusalError(f"cannot write {path}: {error.strerror}", fix=fix) from None
+        tell(f"wrote {path}")
     for line in remarks(wish):
         tell(line)
     if wish.root == Path("/"):
@@ -201,6 +229,36 @@ def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None
         tell(
             f"enabled {', '.join(units)}: they start at the next boot, or now by `systemctl start {wish.instance}`"
         )
+
+
+def _require_place(path: Path, root: Path) -> None:
+    """Where a unit shall stand is nothing, or a unit: a link may be somebody's mask, or lead out of the root."""
+    if not _is_file(path) and os.path.lexists(path):
+        fix = f"if it is a mask, `systemctl unmask {path.name}`; else move it away"
+        raise RefusalError(f"{path} is there, and no regular file", fix=fix)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise RefusalError(f"{path} lies outside of {root}, by a link", fix=f"move the link in {root} away")
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a regular file; a link to one is none."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISREG(path.lstat().st_mode)
+    return False
+
+
+def _write(path: Path, body: str) -> None:
+    """Put a file in place whole, or leave what was there; mode 0644, whatever the umask is. Raises OSError."""
+    descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o644)
+            file.write(body)
+            file.flush()
+            os.fsync(descriptor)
+        Path(fresh).replace(path)
+    finally:
+        Path(fresh).unlink(missing_ok=True)
 
 
 def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
@@ -217,9 +275,11 @@ def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
         ]
     try:
         for path in gone:
-            if path.exists():
+            if _is_file(path):
                 path.unlink()
                 tell(f"removed {path}")
+            elif os.path.lexists(path):
+                tell(f"left {path}: it is no regular file, and so not of `install`")
     except OSError as error:
         raise RefusalError(f"cannot remove {error.filename}: {error.strerror}", fix="run this as root") from None
     with contextlib.suppress(OSError):  # what somebody else put there stays
@@ -253,6 +313,9 @@ def _require_reach(wish: Wish) -> None:
         raise RefusalError(f"there is no key file {wish.api_key_file}", fix=fix)
     if wish.user == "root":
         return
+    if wish.root == Path("/") and wish.user != USER and not _exists(wish.user):
+        fix = f"`useradd --system {wish.user}`, or name one that there is: --user NAME"
+        raise RefusalError(f"there is no user {wish.user} on this host", fix=fix)
     for program in (Path(command()), Path(command()).resolve(), Path(sys.executable).resolve()):
         if closed := next(_closed(program), None):
             raise RefusalError(
@@ -260,6 +323,12 @@ def _require_reach(wish: Wish) -> None:
                 fix="install glm5-serve below /opt or /usr/local, or name a user that may: --user NAME",
                 status=Exit.CONFIG,
             )
+
+
+def _exists(user: str) -> bool:
+    with contextlib.suppress(KeyError):
+        return bool(pwd.getpwnam(user))
+    return False
 
 
 def _closed(path: Path) -> Iterator[Path]:

@@ -485,8 +485,8 @@ def test_odd_paths_are_written_as_systemd_reads_them(host: Host, monkeypatch: py
 
 @pytest.mark.parametrize("odd", ["/opt/o'clock", '/opt/"x"', "/opt/back\\slash"])
 def test_a_path_that_systemd_would_not_run_is_refused(monkeypatch: pytest.MonkeyPatch, odd: str) -> None:
-    monkeypatch.setattr(unit.shutil, "which", lambda *_, **__: f"{odd}/glm5-serve")
-    with pytest.raises(RefusalError, match="systemd runs nothing that has a quote or a backslash"):
+    monkeypatch.setattr(unit.programs, "find", lambda *_: f"{odd}/glm5-serve")
+    with pytest.raises(RefusalError, match="systemd runs nothing that has a quote, a backslash or a control char"):
         unit.command()
 
 

@@ -183,12 +183,12 @@ def systemd_uninstall(**words: Any) -> None:
 
 
 def _wish(words: dict[str, Any]) -> Wish:
-    """What was asked for. Raises RefusalError for a profile that no unit can be called by."""
-    from launcher.unit import Wish, require_name
+    """What was asked for. Raises RefusalError for words that cannot stand in a unit."""
+    from launcher.unit import Wish, require_words
 
     metrics = not words["no_metrics"]
     wish = Wish(words["profile"], words["user"], words["api_key_file"], words["root"], metrics)
-    require_name(wish)
+    require_words(wish)
     return wish
 
 

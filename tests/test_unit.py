@@ -1,0 +1,312 @@
+"""Units: whatever stands in an option stands in its one directive, or is refused; files are put in place whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import GLM5_SERVE, World
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from rig.systemd_host import SystemdHost
+
+from launcher import unit
+from launcher.commands.after import _wish
+from launcher.errors import Exit, RefusalError
+from launcher.unit import Wish, files
+
+HARMLESS: dict[str, Any] = {
+    "profile": "PROFILE",
+    "user": "USERNAME",
+    "api_key_file": Path("/KEY"),
+    "root": Path("/ROOT"),
+    "no_metrics": False,
+}
+Directives = list[tuple[str, str, str]]
+
+
+def directives(text: str) -> Directives:
+    """Section, name and value of each directive, as systemd reads a unit (systemd.syntax, its read_line)."""
+    read: Directives = []
+    section, held = "", ""
+    for end in "\r\0":
+        text = text.replace(end, "\n")
+    for line in text.split("\n"):
+        if line.strip()[:1] in ("#", ";"):
+            continue  # also between continued lines
+        if line.endswith("\\") and (len(line) - len(line.rstrip("\\"))) % 2:
+            held += f"{line[:-1]} "
+            continue
+        whole, held = (held + line).strip(), ""
+        if whole.startswith("["):
+            section = whole
+        elif whole:
+            name, equals, value = whole.partition("=")
+            assert equals, f"systemd would complain of {whole!r}"
+            read.append((section, name.strip(), value.strip()))
+    return read
+
+
+def made(**words: Any) -> dict[Path, Directives]:
+    """The directives of every file of an installation. Raises RefusalError."""
+    return {path: directives(text) for path, text in files(_wish({**HARMLESS, **words})).items()}
+
+
+def expected(**replaced: str) -> dict[Path, Directives]:
+    """Those of the harmless installation, with other words in the places of its own."""
+
+    def other(text: str) -> str:
+        for name, value in replaced.items():
+            text = text.replace(name, value)
+        return text
+
+    return {
+        Path(other(str(path))): [(section, name, other(value)) for section, name, value in read]
+        for path, read in made().items()
+    }
+
+
+NASTY = st.text(
+    st.sampled_from("aZ0_-.%\\\"' \t\n\r\0;#$:=[]/~\x1b\x7f\u202e\u2028\u00a0\ud800\udcff") | st.characters(),
+    max_size=12,
+)
+EXAMPLES = (
+    "x\nExecStartPre=/bin/evil",
+    "x\rExecStartPre=/bin/evil",
+    "x\0y",
+    "x\\",
+    "x ",
+    " x",
+    "%n",
+    "100%",
+    'a"b',
+    "a'b",
+    "a b",
+    "a;b",
+    "#a",
+    "..",
+    "ordinary",
+    "first.last",
+)
+lists = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def with_examples(test: Callable[..., None]) -> Callable[..., None]:
+    for text in EXAMPLES:
+        test = example(text)(test)
+    return lists(given(NASTY)(test))
+
+
+def refused_or(act: Callable[[], dict[Path, Directives]]) -> dict[Path, Directives] | None:
+    with contextlib.suppress(RefusalError):
+        return act()
+    return None
+
+
+@with_examples
+def test_a_user_stands_where_a_user_stands_or_is_refused(text: str) -> None:
+    read = refused_or(lambda: made(user=text))
+
+    assert read in (None, expected(USERNAME=text))
+    if read:
+        assert text.isascii()
+        assert not set(text) & set("%\\\"' ;$")
+
+
+@with_examples
+def test_a_key_stands_where_a_key_stands_or_is_refused(text: str) -> None:
+    read = refused_or(lambda: made(api_key_file=Path(f"/keys/x{text}")))
+    place = os.path.normpath(f"/keys/x{text}")
+
+    assert read in (None, expected(**{"/KEY": place.replace("%", "%%")}))
+
+
+@with_examples
+def test_another_root_moves_the_files_and_changes_none(text: str) -> None:
+    read = refused_or(lambda: made(root=Path(f"/x{text}")))
+
+    assert read in (None, {Path(f"/x{text}") / path.relative_to("/ROOT"): told for path, told in made().items()})
+    if read:
+        assert all(str(path).isprintable() for path in read)
+
+
+@with_examples
+def test_a_profile_is_the_name_of_its_unit_or_is_refused(text: str) -> None:
+    read = refused_or(lambda: made(profile=text))
+
+    assert read in (None, expected(PROFILE=text))
+
+
+@with_examples
+def test_a_command_is_the_first_word_or_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(unit.programs, "find", lambda *_: "/COMMAND")
+    harmless = made()
+    monkeypatch.setattr(unit.programs, "find", lambda *_: f"/opt/x{text}/glm5-serve")
+    read = refused_or(made)
+    for path, told in (read or {}).items():
+        for (section, name, value), (_, same, before) in zip(told, harmless[path], strict=True):
+            if "/COMMAND" in before:
+                assert first_word(value) == (f"/opt/x{text}/glm5-serve", before.removeprefix("/COMMAND"))
+                value = before
+            assert (name, value) == (same, before), section
+
+
+def first_word(value: str) -> tuple[str, str]:
+    """The first word of a command line in a unit, and the rest: quotes taken off, specifiers read."""
+    quote = value[:1] if value[:1] in "\"'" else ""
+    word, _, rest = value[len(quote) :].partition(quote or " ")
+    assert quote or not set(word) & set("\"'\\;"), "these mean something there"
+    assert set(word.replace("%%", "")).isdisjoint("%")
+    return word.replace("%%", "%"), rest if quote else f" {rest}"
+
+
+@pytest.mark.parametrize(
+    "name", ["my 100%i key", "o'clock", 'a "b" c', "a;#b", "x:y:z", "$HOME ${x}", "größe 模型"]
+)
+def test_systemd_itself_reads_a_key_as_it_is_called(host: SystemdHost, name: str) -> None:
+    wish = _wish(
+        {**HARMLESS, "profile": "p", "user": "daemon", "root": Path("/"), "api_key_file": Path(f"/etc/{name}")}
+    )
+    for path, text in files(wish).items():
+        host.write(str(path), text)
+    host.systemctl("daemon-reload")
+    where = "/org/freedesktop/systemd1/unit/glm5_2dserve_40p_2eservice"
+    asked = ("org.freedesktop.systemd1", where, "org.freedesktop.systemd1.Service", "LoadCredential")
+    read = json.loads(host.run("busctl", "--json=short", "get-property", *asked).stdout)
+
+    assert read["data"] == [["api-key", f"/etc/{name}"]]
+    assert host.show("glm5-serve@p.service", "User")["User"] == "daemon"
+    verified = host.run("systemd-analyze", "verify", "glm5-serve@p.service", check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_who_reads_the_figures_is_taken_from_a_unit_only_if_it_is_a_user(tmp_path: Path) -> None:
+    wish = Wish("p", user="mine", root=tmp_path)
+    wish.units.mkdir(parents=True)
+    for written, reader in (
+        ("User=first", "first"),
+        ("User=%i", "mine"),
+        ("User=a\\\\b", "mine"),
+        ("x" * 2_000_000, "mine"),
+    ):
+        (wish.units / unit.METRICS).write_text(f"[Service]\n{written}\n")
+        assert unit.reader(wish) == reader
+    (wish.units / unit.METRICS).unlink()
+    os.mkfifo(wish.units / unit.METRICS)
+    assert unit.reader(wish) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--user", "x\nExecStartPre=/bin/evil"), "is no user's name for systemd"),
+        (("--user", "-x"), "is no user's name for systemd"),
+        (("--user", "100%"), "is no user's name for systemd"),
+        (("--api-key-file", "k\nX=1"), "is no path that can stand in a unit"),
+        (("--api-key-file", "k\\"), "is no path that can stand in a unit"),
+        (("--root", "r\n# x"), "is no path that can stand in a unit"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["print", "install"])
+def test_what_would_be_a_directive_of_its_own_is_refused(
+    world: World, verb: str, words: tuple[str, ...], says: str
+) -> None:
+    refused = world.run("systemd", verb, "-p", "cpu-demo", *words)
+
+    assert refused.returncode == Exit.USAGE
+    assert says in refused.stderr
+    assert refused.stdout == ""
+    assert refused.stderr.count("\n") == 2
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[SystemdHost]:
+    with SystemdHost() as booted:
+        yield booted
+
+
+@pytest.fixture
+def wish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wish:
+    monkeypatch.setattr(unit.programs, "find", lambda *_: str(GLM5_SERVE))
+    return Wish("p", user="root", root=tmp_path)
+
+
+def test_files_have_the_mode_of_units_whatever_the_umask_is(wish: Wish) -> None:
+    before = os.umask(0o077)
+    try:
+        unit.install(wish, (), lambda _: None)
+    finally:
+        os.umask(before)
+    for path in files(wish):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+        assert [each.name for each in path.parent.iterdir() if each.name.startswith(".")] == []
+
+
+def test_a_file_is_replaced_and_not_written_into(wish: Wish) -> None:
+    unit.install(wish, (), lambda _: None)
+    path = wish.units / unit.SERVICE
+    path.write_text("old")
+    with path.open() as old:
+        unit.install(wish, (), lambda _: None)
+        assert old.read() == "old", "whoever reads it has a whole file"
+    assert path.read_text() == files(wish)[path]
+
+
+@pytest.mark.parametrize("kind", ["mask", "link", "folder", "fifo"])
+def test_what_is_no_file_is_neither_written_nor_removed(wish: Wish, tmp_path: Path, kind: str) -> None:
+    path, other = wish.units / unit.METRICS, tmp_path / "other"
+    other.write_text("somebody's")
+    path.parent.mkdir(parents=True)
+    put: dict[str, Callable[[], object]] = {
+        "mask": lambda: path.symlink_to("/dev/null"),
+        "link": lambda: path.symlink_to(other),
+        "folder": path.mkdir,
+        "fifo": lambda: os.mkfifo(path),
+    }
+    put[kind]()
+    with pytest.raises(RefusalError, match="is there, and no regular file") as refused:
+        unit.install(wish, (), lambda _: None)
+    told: list[str] = []
+    unit.uninstall(wish, told.append)
+
+    assert "systemctl unmask glm5-serve-metrics.service" in refused.value.fix
+    assert not (wish.units / unit.SERVICE).exists(), "nothing was written"
+    assert told == [f"left {path}: it is no regular file, and so not of `install`"]
+    assert os.path.lexists(path)
+    assert other.read_text() == "somebody's"
+
+
+def test_a_folder_that_leads_out_of_the_root_is_not_followed(wish: Wish, tmp_path: Path) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.mkdir()
+    (tmp_path / "etc").symlink_to(outside)
+    with pytest.raises(RefusalError, match="lies outside of"):
+        unit.install(wish, (), lambda _: None)
+
+    assert list(outside.iterdir()) == []
+
+
+def test_what_was_installed_is_removed_whole(wish: Wish) -> None:
+    told: list[str] = []
+    unit.install(wish, (), told.append)
+    unit.uninstall(wish, told.append)
+
+    assert sorted(line.removeprefix("wrote ") for line in told[:3]) == sorted(
+        line.removeprefix("removed ") for line in told[3:]
+    )
+    assert not any(path.is_file() for path in wish.root.rglob("*"))
+
+
+def test_a_user_who_is_not_there_is_said_so_before_anything_is_written() -> None:
+    code = "from launcher import unit; unit._require_reach(unit.Wish('p', user='no-such-user'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert "there is no user no-such-user on this host" in done.stderr
