@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher import printable
 from launcher.errors import Exit, RefusalError
 
+DISTRUST = "do not use this repository, or this hub (HF_ENDPOINT), before you know why"
 SPARE = 1 << 30  # bytes that stay free on the disk
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_NAMING = ("etag", "x-linked-etag", "x-repo-commit")  # headers that become names of files
+_DIGEST = re.compile(r'(?:W/)?"?[0-9A-Za-z][0-9A-Za-z._-]*"?')
 
 
 @dataclass(frozen=True)
@@ -31,18 +38,17 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     A connection that breaks goes on where it was; a file that a run left unfinished begins anew (huggingface_hub
     2).
 
-    Raises RefusalError for a repository or revision that is not there or closed, a hub that does not answer, and a
-    disk that is too small: nothing was downloaded then.
+    Raises RefusalError for a repository or revision that is not there or closed, a hub that does not answer, or
+    that names files outside of the folder, and a disk that is too small: nothing was downloaded then.
     """
     wanted = _look(repository, revision)
+    require_within(wanted, to)
     target = to or Path(_cache())
     rest = wanted.sizes if to is None else {n: s for n, s in wanted.sizes.items() if _size(to / n) != s}
     missing = sum(rest.values()) - (_held(target, repository) if to is None else 0)
     _require_room(target, missing)
-    print(
-        f"{repository}@{wanted.commit[:12]}: {len(wanted.sizes)} files, {_gb(sum(wanted.sizes.values()))}",
-        file=sys.stderr,
-    )
+    of = f"{repository}@{wanted.commit[:12]}"
+    print(f"{of}: {len(wanted.sizes)} files, {_gb(sum(wanted.sizes.values()))}", file=sys.stderr)
     folder = _download(wanted, to)
     wrong = [name for name, size in wanted.sizes.items() if _size(folder / name) != size]
     if wrong:
@@ -52,7 +58,7 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
         data = {"schema": 1, "repository": repository, "commit": wanted.commit, "folder": str(folder)}
         print(json.dumps(data | {"files": len(wanted.sizes), "bytes": sum(wanted.sizes.values())}))
     else:
-        print(folder)
+        print(printable.line(str(folder)))
     return Exit.FINE
 
 
@@ -61,17 +67,82 @@ def _look(repository: str, revision: str | None) -> Wanted:
     from huggingface_hub import HfApi
 
     told: Any = _asking(repository, lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
-    sizes = {one.rfilename: int(one.size or 0) for one in told.siblings or ()}
-    return Wanted(repository, told.sha or revision or "main", sizes)
+    try:
+        sizes = {str(one.rfilename): max(0, int(one.size or 0)) for one in told.siblings or ()}
+    except (TypeError, ValueError):
+        raise RefusalError(
+            f"the hub tells no sizes of the files of {repository}", fix="is HF_ENDPOINT a hub?"
+        ) from None
+    return Wanted(repository, str(told.sha), sizes)
+
+
+def require_within(wanted: Wanted, to: Path | None) -> None:
+    """What the hub names lies in the folder and nowhere else. Raises RefusalError: nothing was downloaded yet."""
+    if not _COMMIT.fullmatch(wanted.commit):
+        raise RefusalError(f"the hub names the commit {wanted.commit!r}, which is none", fix=DISTRUST)
+    for name in wanted.sizes:
+        if why := _obstacle(name):
+            what = f"the hub names a file {name!r} in {wanted.repository}: {why}; nothing was downloaded"
+            raise RefusalError(what, fix=DISTRUST)
+    for name in (*wanted.sizes, ".cache/huggingface/download"):
+        if to and (link := _leading_out(to, name)):
+            what = f"{link} is a link to {link.resolve()}, outside of {to}, where {name} should be written"
+            raise RefusalError(what, fix="move the link away, or --to another folder; nothing was downloaded")
+
+
+def _obstacle(name: str) -> str | None:
+    """Why a file of this name would not lie where it is expected, None if it would."""
+    if not name.isprintable():
+        return "it has characters in it that nobody would see"
+    if "\\" in name:
+        return "it has a backslash in it"
+    if name.startswith("/"):
+        return "it is absolute"
+    return "it leads out of the folder" if {"", ".", ".."} & set(name.split("/")) else None
+
+
+def _leading_out(to: Path, name: str) -> Path | None:
+    """The first link on the way to a file that leads out of its folder."""
+    place, within = to, to.resolve()
+    for part in name.split("/"):
+        place = place / part
+        if place.is_symlink() and not place.resolve().is_relative_to(within):
+            return place
+    return None
 
 
 def _download(wanted: Wanted, to: Path | None) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import get_session, snapshot_download
+
+    # What is not among the names that were looked at is not downloaded, whatever the hub says when asked again.
+    names = [glob.escape(name) for name in wanted.sizes]
+    get_session().event_hooks["response"].append(_require_plain)
 
     def load() -> str:
-        return snapshot_download(wanted.repository, revision=wanted.commit, local_dir=to)
+        return snapshot_download(wanted.repository, revision=wanted.commit, local_dir=to, allow_patterns=names)
 
     return Path(_asking(wanted.repository, load))
+
+
+def _require_plain(response: Any) -> None:
+    """Raise RefusalError for digests that are none: huggingface_hub calls the files of its cache by them."""
+    said: list[str] = []
+    if response.request.method == "HEAD":
+        said = [response.headers[name] for name in _NAMING if name in response.headers]
+    elif "/tree/" in response.request.url.path:
+        response.read()
+        said = list(_oids(response.json()))
+    for text in said:
+        if not _DIGEST.fullmatch(text):
+            what = f"the hub calls a file by {text[:200]!r}, which is no digest"
+            raise RefusalError(what, fix=DISTRUST)
+
+
+def _oids(told: Any) -> Iterator[str]:
+    for one in told if isinstance(told, list) else []:
+        for part in (one, one.get("lfs")) if isinstance(one, dict) else ():
+            if isinstance(part, dict):
+                yield from (str(part[name]) for name in ("oid", "sha256") if part.get(name))
 
 
 def _asking(repository: str, ask: Any) -> Any:
@@ -81,6 +152,8 @@ def _asking(repository: str, ask: Any) -> Any:
     again = "run it again: files that are whole are kept"
     try:
         return ask()
+    except RefusalError:
+        raise
     except errors.GatedRepoError:
         what, fix = f"{repository} is gated", "accept its terms on the hub, then `hf auth login` or HF_TOKEN"
     except errors.RepositoryNotFoundError:

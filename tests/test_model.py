@@ -13,6 +13,9 @@ from conftest import World
 from rig.hub import COMMIT, Hub, serving
 from test_fit import tensor_file
 
+from launcher.errors import RefusalError
+from launcher.fetch import Wanted, require_within
+
 REPOSITORY = "org/glm-5-nvfp4"
 
 
@@ -152,6 +155,114 @@ def test_a_revision_that_is_none_and_a_hub_that_is_away(fetch: Any, world: World
     assert "no such revision" in none.stderr
     assert "does not answer" in away.stderr
     assert "is no repository" in odd.stderr
+
+
+NAMES = (
+    "/etc/cron.d/evil",
+    "../evil",
+    "a/../../evil",
+    "a/..",
+    "./a",
+    "a//b",
+    "a/",
+    "..\\evil",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    "\x1b]52;c;ZXZpbA==\x07",
+    "\u202etxt.exe",
+    "\ud800",
+)
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    for to in (None, tmp_path):
+        with pytest.raises(RefusalError) as refused:
+            require_within(Wanted(REPOSITORY, COMMIT, {"config.json": 1, name: 1}), to)
+        assert f"the hub names a file {name!r} in {REPOSITORY}" in refused.value.what
+        assert refused.value.what.isprintable()
+
+
+@pytest.mark.parametrize("name", ["sub/deep/x.json", "..config", "a..b/c d.json", "größe.json", "x[1]*?.bin"])
+def test_an_ordinary_name_is_no_such_thing(tmp_path: Path, name: str) -> None:
+    for to in (None, tmp_path):
+        require_within(Wanted(REPOSITORY, COMMIT, {name: 1}), to)
+
+
+@pytest.mark.parametrize("to", [(), ("--to", "here")], ids=["cache", "folder"])
+def test_nothing_is_downloaded_for_one_bad_name(fetch: Any, hub: Hub, world: World, to: tuple[str, ...]) -> None:
+    before = sorted(world.folder.rglob("*"))
+    hub.files["a/../../evil"] = b"evil"
+    said = fetch(REPOSITORY, *to)
+
+    assert said.returncode == 78
+    assert "the hub names a file 'a/../../evil' in org/glm-5-nvfp4: it leads out of the folder" in said.stderr
+    assert "nothing was downloaded" in said.stderr
+    assert (hub.asked, sorted(world.folder.rglob("*"))) == ([], before)
+
+
+def test_files_with_odd_but_ordinary_names_are_fetched(fetch: Any, hub: Hub, world: World) -> None:
+    hub.files |= {"sub/c d.json": b"1", "größe [1]*.json": b"2", "..config": b"3"}
+
+    assert fetch(REPOSITORY, "--to", "here").returncode == 0
+    assert {name: (world.folder / "here" / name).read_bytes() for name in hub.files} == hub.files
+
+
+@pytest.mark.parametrize("link", ["sub", "sub/x.json", "config.json", ".cache"])
+def test_a_link_that_leads_out_of_the_folder_is_refused(fetch: Any, hub: Hub, world: World, link: str) -> None:
+    hub.files["sub/x.json"] = b"{}"
+    outside, here = world.folder / "outside", world.folder / "here"
+    outside.mkdir()
+    (outside / "x.json").write_text("mine")
+    (here / link).parent.mkdir(parents=True)
+    (here / link).symlink_to(outside / "x.json" if link.endswith(".json") else outside)
+    said = fetch(REPOSITORY, "--to", "here")
+
+    assert said.returncode == 78
+    assert f"here/{link} is a link to {outside}" in said.stderr
+    assert (hub.asked, (outside / "x.json").read_text(), len(list(outside.iterdir()))) == ([], "mine", 1)
+
+
+def test_a_folder_that_is_a_link_itself_and_links_within_are_well(fetch: Any, hub: Hub, world: World) -> None:
+    (world.folder / "disk/shards").mkdir(parents=True)
+    (world.folder / "here").symlink_to(world.folder / "disk")
+    (world.folder / "disk/sub").symlink_to("shards")
+    hub.files["sub/x.json"] = b"{}"
+
+    assert fetch(REPOSITORY, "--to", "here").returncode == 0
+    assert (world.folder / "disk/shards/x.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("to", [(), ("--to", "here")], ids=["cache", "folder"])
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"etag": "../../../../evil"}, "which is no digest"),
+        ({"oid": "../../evil"}, "which is no digest"),
+        ({"commit": "../../../evil"}, "names the commit '../../../evil', which is none"),
+    ],
+)
+def test_what_the_hub_calls_files_by_is_a_digest_or_refused(
+    fetch: Any, hub: Hub, world: World, fault: dict[str, str], says: str, to: tuple[str, ...]
+) -> None:
+    for name, value in fault.items():
+        setattr(hub, name, value)
+    said = fetch(REPOSITORY, *to)
+
+    assert said.returncode == 78, said.stdout
+    assert says in said.stderr
+    assert hub.asked == []
+    assert not list(world.folder.rglob("*evil*"))
+
+
+def test_a_file_that_was_not_named_at_first_is_not_downloaded(fetch: Any, hub: Hub, world: World) -> None:
+    hub.unlisted = {"../evil": b"evil", "more.json": b"{}"}
+    said = fetch(REPOSITORY, "--to", "here")
+
+    assert said.returncode == 0, said.stderr
+    assert not {"../evil", "more.json"} & {name for name, _ in hub.asked}
+    assert not (world.folder / "here/more.json").exists()
 
 
 def test_a_claim_that_the_tensors_do_not_bear_out_is_a_failure(world: World, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -22,6 +23,10 @@ class Hub:
     files: dict[str, bytes]
     status: int = 200  # of everything
     error: str = ""  # the code that goes with it
+    etag: str | None = None  # instead of the digests
+    oid: str | None = None  # the same, where it lists files
+    commit: str = COMMIT
+    unlisted: dict[str, bytes] = field(default_factory=dict)  # files that only a second look shows
     cut_after: int | None = None  # bytes of a file, then the connection is closed
     claimed: int | None = None  # the size that it tells of each file, instead of the true one
     url: str = ""
@@ -42,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, *, body: bool) -> None:
-        hub, path = self.hub, self.path.partition("?")[0]
+        hub, path = self.hub, unquote(self.path.partition("?")[0])
         if hub.status != 200:
             self.say(hub.status, b"{}", {"X-Error-Code": hub.error}, body=body)
         elif found := re.fullmatch(rf"/api/models/{hub.repository}(?:/revision/(.+))?", path):
@@ -54,20 +59,29 @@ class Handler(BaseHTTPRequestHandler):
                 body=body,
             )
         elif found := re.fullmatch(rf"/api/models/{hub.repository}/tree/[^/]+", path):
-            self.say(200, json.dumps([self.entry(name) for name in hub.files]).encode(), {}, body=body)
-        elif (found := re.fullmatch(rf"/{hub.repository}/resolve/[^/]+/(.+)", path)) and found[1] in hub.files:
+            self.say(
+                200,
+                json.dumps([self.entry(name) for name in {**hub.files, **hub.unlisted}]).encode(),
+                {},
+                body=body,
+            )
+        elif (found := re.fullmatch(rf"/{hub.repository}/resolve/[^/]+/(.+)", path)) and found[1] in {
+            **hub.files,
+            **hub.unlisted,
+        }:
             self.file(found[1], body=body)
         else:
             self.say(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body=body)
 
     def info(self) -> bytes:
         siblings = [{"rfilename": name, **self.entry(name)} for name in self.hub.files]
-        return json.dumps({"id": self.hub.repository, "sha": COMMIT, "siblings": siblings}).encode()
+        return json.dumps({"id": self.hub.repository, "sha": self.hub.commit, "siblings": siblings}).encode()
 
     def entry(self, name: str) -> dict[str, object]:
-        data = self.hub.files[name]
+        data = self.hub.files.get(name) or self.hub.unlisted[name]
         size = self.hub.claimed or len(data)
-        told: dict[str, object] = {"type": "file", "path": name, "size": size, "oid": git_digest(data)}
+        oid = self.hub.oid or git_digest(data)
+        told: dict[str, object] = {"type": "file", "path": name, "size": size, "oid": oid}
         if name.endswith(".safetensors"):
             told["lfs"] = {
                 "sha256": hashlib.sha256(data).hexdigest(),
@@ -78,10 +92,10 @@ class Handler(BaseHTTPRequestHandler):
         return told
 
     def file(self, name: str, *, body: bool) -> None:
-        data, asked = self.hub.files[name], self.headers.get("Range")
+        data, asked = self.hub.files.get(name) or self.hub.unlisted[name], self.headers.get("Range")
         begin = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
         digest = hashlib.sha256(data).hexdigest() if name.endswith(".safetensors") else git_digest(data)
-        headers = {"ETag": f'"{digest}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{self.hub.etag or digest}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
         if asked:
             headers["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
         if body:
