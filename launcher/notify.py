@@ -8,6 +8,8 @@ import re
 import socket
 from collections.abc import Mapping
 
+from launcher import printable
+
 # What systemd gives to the launcher alone: a server that inherits it could answer in the launcher's name.
 PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY", "LISTEN_FDS", "LISTEN_PID")
 
@@ -27,7 +29,7 @@ class Notifier:
         """Send `READY=1`, `STATUS=...` and the like. Never raises, and never waits."""
         if self._socket:
             with contextlib.suppress(OSError):
-                lines = (" ".join(word.splitlines()) for word in words)  # a second line would be another word
+                lines = map(printable.line, words)  # a second line would be another word
                 self._socket.sendto("\n".join(lines).encode(), socket.MSG_DONTWAIT, self._address)
 
     def extend(self, seconds: float) -> None:

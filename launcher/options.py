@@ -14,7 +14,8 @@ def complete_profile(context: click.Context, parameter: click.Parameter, incompl
     """The profile names that begin so."""
     from launcher.layers import all_profiles
 
-    return sorted({found.name for found in all_profiles(os.environ) if found.name.startswith(incomplete)})
+    names = {found.name for found in all_profiles(os.environ) if found.name.isprintable()}
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 def complete_check(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

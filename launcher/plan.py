@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from launcher import printable
 from launcher.policy import Policy
 
 SCHEMA = 1
@@ -99,8 +100,8 @@ def words_of(name: str, value: object) -> list[str]:
 def shell(plan: Plan) -> str:
     """The plan as text to paste into a shell: the same bytes reach the same program as under `up`."""
     head = [f"# glm5-serve: profile {plan.name}", plan.arch, f"SGLang {plan.sglang}" if plan.sglang else None]
-    lines = [", ".join(part for part in head if part)]
-    lines += [f"# note: {note}" for note in plan.notes]
+    lines = [printable.line(", ".join(part for part in head if part))]
+    lines += [printable.line(f"# note: {note}") for note in plan.notes]  # a second line would be a command
     if plan.key_config:
         # The braces keep the umask of the shell it is pasted into.
         folder, key = shlex.quote(plan.key_config.rpartition("/")[0]), shlex.quote(plan.key_file or "")

@@ -14,7 +14,12 @@ JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "report"} | CHE
 LINTING = {"advisories", "concerns", "faults", "meanings", "shelltext"}
 RESOLVING = {"capacity", "catalogue", "evidence", "fit", "recipe", "spelling", "target"} | LINTING
 DYING = {"deathlog", "diagnose", "signatures", "unwrap"}
-CORE = {"errors", "events", "flow", "lifecycle", "plan", "policy", "startlog"} | DYING | JUDGING | RESOLVING
+CORE = (
+    {"errors", "events", "flow", "lifecycle", "plan", "policy", "printable", "startlog"}
+    | DYING
+    | JUDGING
+    | RESOLVING
+)
 ALSO = {"events": {"signal"}, "catalogue": {"pathlib"}, "signatures": {"pathlib"}}  # data files
 PURE = {
     "__future__",

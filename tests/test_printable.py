@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import re
 import socket
 import struct
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher import console, doctorscreen, journal, printable, screens, terminal
+from launcher import console, doctorscreen, journal, notify, printable, screens, terminal
 from launcher.layers import Layer, unprintable
+from launcher.plan import shell
+from launcher.planning import planned
 from launcher.report import Finding, Severity
+from launcher.resolve import Ask
+from launcher.target import Target
 
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 CLIPBOARD = "\x1b]52;c;ZXZpbA==\x07"
@@ -203,6 +210,53 @@ def test_what_a_journal_entry_says_is_one_line() -> None:
 
     assert line is not None
     assert "\n" not in line
+
+
+def test_what_systemd_is_told_is_the_word_that_was_meant(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        told = notify.Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        told.tell(f"STATUS=x\nMAINPID=1{HOSTILE}", "READY=1")
+        told.close()
+        status, ready = manager.recv(1 << 16).decode().split("\n")
+
+    assert (status.startswith("STATUS=x\\nMAINPID=1"), status.isprintable(), ready) == (True, True, "READY=1")
+
+
+def test_a_release_or_a_note_of_others_adds_no_command_to_a_printed_one() -> None:
+    made = planned(Ask("card"), {"HOME": "/h"}, Target("0.5.23"))[0]
+    text = shell(replace(made, sglang=f"0.5.23\nrm -rf ~{HOSTILE}", notes=(f"x\nrm -rf ~{HOSTILE}",)))
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+
+    assert "\n".join(text.splitlines()[2:]) == "\n".join(shell(made).splitlines()[1:])
+    assert len(comments) == 2
+    assert commands(text) == []
+
+
+def test_what_a_dying_server_says_commands_no_terminal(world: World) -> None:
+    world.write_profile(deaths=0)
+    world.faults(lines=[f"RuntimeError: {CLIPBOARD}{TURNED}"], exit_at="load", exit_code=1)
+    said = [world.run("up", "-p", "stub", "-d"), *(world.run(name) for name in ("status", "events", "logs"))]
+
+    assert r"\x1b]52;c;ZXZpbA==" in said[-1].stdout, "it is in the log"
+    assert [commands(each.stdout + each.stderr) for each in said] == [[], [], [], []]
+
+
+def test_what_a_checkpoint_says_commands_no_terminal(world: World) -> None:
+    config = {"architectures": [CLIPBOARD], "model_type": f"x{CLIPBOARD}", "num_hidden_layers": TURNED}
+    (world.folder / "model/config.json").write_text(json.dumps(config))
+    (world.folder / f"model/{MARKUP.replace('/', '-')}\x1b[2J.safetensors").write_bytes(b"x")
+    said = world.run("model", str(world.folder / "model"))
+
+    assert r"\x1b]52;c;ZXZpbA==" in said.stdout
+    assert commands(said.stdout + said.stderr) == []
+
+
+def test_a_refusal_shows_what_it_is_about(world: World) -> None:
+    refused = world.run("render", "-p", f"./{CLIPBOARD}")
+
+    assert r"\x1b]52;c;ZXZpbA==\x07" in refused.stderr
+    assert commands(refused.stderr) == []
 
 
 @pytest.mark.parametrize(
