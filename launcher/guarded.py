@@ -1,7 +1,7 @@
 """Files of a folder that may be somebody else's: opened following nothing, and waiting for nobody.
 
 Whoever owns a folder may put there what he likes: a link to another's file, a FIFO that hangs its
-reader, a device.
+reader, a device. Files that the one who asks has named himself are read by `reading`, which follows links.
 """
 
 from __future__ import annotations
@@ -13,31 +13,21 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from launcher.reading import in_words, kind, unfit
+
 LARGEST = 64 << 20  # bytes of a file that is read whole; a state is some kilobytes, a plan some ten
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _ALWAYS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_KINDS = (
-    (stat.S_ISLNK, "a symlink"),
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-
-
-class StrangeError(OSError):
-    """What lies there is no file of ours; `strerror` says what it is."""
 
 
 @contextlib.contextmanager
 def within(folder: Path) -> Iterator[int]:
-    """A descriptor of a folder, to open files in it. Raises OSError; StrangeError for a symlink."""
+    """A descriptor of a folder, to open files in it. Raises OSError; UnfitError for a symlink."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and folder.is_symlink():
-            raise _strange(folder, "is a symlink, wanted a folder") from None
+            raise unfit(errno.EINVAL, "is a symlink, wanted a folder", folder) from None
         raise
     try:
         yield descriptor
@@ -48,14 +38,16 @@ def within(folder: Path) -> Iterator[int]:
 def opened(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
     """A descriptor of a regular file. Raises OSError.
 
-    That is a StrangeError for anything else, and, in another user's folder, for what is not its owner's.
+    That is a UnfitError for anything else, and, in another user's folder, for what is not its owner's.
     """
     with within(path.parent) as folder:
         try:
             descriptor = os.open(path.name, flags | _ALWAYS, mode, dir_fd=folder)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-                raise _strange(path, f"is {_kind(os.lstat(path).st_mode)}, wanted a regular file") from None
+                raise unfit(
+                    errno.EINVAL, f"is {kind(os.lstat(path).st_mode)}, wanted a regular file", path
+                ) from None
             raise
         try:
             _require_ours(path, os.fstat(descriptor), os.fstat(folder))
@@ -70,7 +62,7 @@ def read(path: Path, limit: int = LARGEST) -> bytes:
     with os.fdopen(opened(path), "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise _strange(path, f"has more than {limit >> 20} MiB")
+        raise unfit(errno.EFBIG, f"has more than {in_words(limit)}", path)
     return data
 
 
@@ -106,19 +98,11 @@ def strange(path: Path) -> str | None:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return None
-    return None if stat.S_ISREG(mode) else _kind(mode)
-
-
-def _kind(mode: int) -> str:
-    return next((words for is_one, words in _KINDS if is_one(mode)), "something else")
+    return None if stat.S_ISREG(mode) else kind(mode)
 
 
 def _require_ours(path: Path, file: os.stat_result, folder: os.stat_result) -> None:
     if not stat.S_ISREG(file.st_mode):
-        raise _strange(path, f"is {_kind(file.st_mode)}, wanted a regular file")
+        raise unfit(errno.EINVAL, f"is {kind(file.st_mode)}, wanted a regular file", path)
     if file.st_uid != folder.st_uid != os.geteuid():
-        raise _strange(path, f"is a file of uid {file.st_uid} in a folder of uid {folder.st_uid}")
-
-
-def _strange(path: Path, why: str) -> StrangeError:
-    return StrangeError(errno.EINVAL, why, str(path))
+        raise unfit(errno.EPERM, f"is a file of uid {file.st_uid} in a folder of uid {folder.st_uid}", path)

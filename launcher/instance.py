@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 from launcher import __version__, guarded, namelock
 from launcher.errors import Exit, RefusalError
 from launcher.ownership import require_private
+from launcher.reading import UnfitError
 from launcher.serverlog import rotate
 
 SCHEMA = 1
@@ -331,7 +332,7 @@ class Instance:
             )
         except PermissionError:
             return self._bare("unknown", f"{self.state} may not be read by this user")
-        except guarded.StrangeError as error:
+        except UnfitError as error:
             return self._bare("unknown", f"{error.filename} {error.strerror}")
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             return self._bare("unknown", f"{self.state} was not written by glm5-serve: {type(error).__name__}")

@@ -18,11 +18,12 @@ from typing import Any, BinaryIO
 # checkpoint that is known has 2 million.
 MOST_VALUES = 10_000_000
 _KINDS = (
-    (stat.S_ISDIR, "is a directory"),
-    (stat.S_ISFIFO, "is a FIFO"),
-    (stat.S_ISSOCK, "is a socket"),
-    (stat.S_ISCHR, "is a device"),
-    (stat.S_ISBLK, "is a device"),
+    (stat.S_ISLNK, "a symlink"),
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
 )
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -41,7 +42,7 @@ def opened(path: Path | str) -> BinaryIO:
         _require_regular(Path(path).stat(), path)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except ValueError:
-        raise _unfit(errno.EINVAL, "has a name that no file can have", path) from None
+        raise unfit(errno.EINVAL, "has a name that no file can have", path) from None
     try:
         _require_regular(os.fstat(descriptor), path)
     except OSError:
@@ -56,7 +57,7 @@ def read_bytes(path: Path | str, limit: int) -> bytes:
         size = os.fstat(file.fileno()).st_size  # 0 below /proc
         data = file.read(limit + 1) if size <= limit else b""
     if (size := max(size, len(data))) > limit:
-        raise _unfit(errno.EFBIG, f"has {in_words(size)} or more, wanted at most {in_words(limit)}", path)
+        raise unfit(errno.EFBIG, f"has {in_words(size)} or more, wanted at most {in_words(limit)}", path)
     return data
 
 
@@ -65,7 +66,7 @@ def read_text(path: Path | str, limit: int, errors: str = "strict") -> str:
     try:
         return read_bytes(path, limit).decode("utf-8", errors)
     except UnicodeDecodeError:
-        raise _unfit(errno.EILSEQ, "is not text in UTF-8", path) from None
+        raise unfit(errno.EILSEQ, "is not text in UTF-8", path) from None
 
 
 def read_end(path: Path | str, limit: int) -> bytes:
@@ -84,7 +85,7 @@ def read_json(path: Path | str, limit: int) -> Any:
     try:
         return parsed(data)
     except ValueError as error:
-        raise _unfit(errno.EINVAL, f"is not usable JSON: {error}", path) from None
+        raise unfit(errno.EINVAL, f"is not usable JSON: {error}", path) from None
 
 
 def parsed(data: bytes | str) -> Any:
@@ -109,11 +110,16 @@ def in_words(size: int) -> str:
     return f"{size // unit if size % unit == 0 else round(size / unit, 1)} {name}"
 
 
+def kind(mode: int) -> str:
+    """What a file of that mode is, in words: `a FIFO`."""
+    return next((words for is_one, words in _KINDS if is_one(mode)), "something else")
+
+
+def unfit(number: int, why: str, path: Path | str) -> UnfitError:
+    """The error for a file that is not what can be read; `number` is one of errno's."""
+    return UnfitError(number, why, str(path))
+
+
 def _require_regular(status: os.stat_result, path: Path | str) -> None:
     if not stat.S_ISREG(status.st_mode):
-        kind = next((words for test, words in _KINDS if test(status.st_mode)), "is something else")
-        raise _unfit(errno.EINVAL, f"{kind}, wanted a regular file", path)
-
-
-def _unfit(number: int, why: str, path: Path | str) -> UnfitError:
-    return UnfitError(number, why, str(path))
+        raise unfit(errno.EINVAL, f"is {kind(status.st_mode)}, wanted a regular file", path)

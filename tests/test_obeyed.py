@@ -47,7 +47,9 @@ def test_what_others_may_write_is_told_with_owner_and_mode(file: Path, of_file: 
     doubt = ownership.of_file(file)
 
     assert doubt
-    assert f"{odd} is owned by {ownership.user(os.geteuid())}, mode {stat.filemode(odd.stat().st_mode)}" in doubt.what
+    assert (
+        f"{odd} is owned by {ownership.user(os.geteuid())}, mode {stat.filemode(odd.stat().st_mode)}" in doubt.what
+    )
     assert doubt.what.endswith(": others may write there")
     assert doubt.fix == f"`chmod go-w {odd}`"
     os.system(doubt.fix.strip("`"))
