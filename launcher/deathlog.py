@@ -9,8 +9,10 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import cache, lru_cache
 
+from launcher import witness
 from launcher.signatures import WEIGHTS, Signature, literals, matches, signatures
 
 LONGEST = 2000  # characters that are looked at; server_args is one line of 18,000, and names everything
@@ -21,24 +23,23 @@ FRAMES = 100  # of a traceback that are remembered
 GAP = 8  # lines at most from one frame to the next, or to the message: code, and marks below it
 WORKED = 50  # batches (of forty tokens, from each replica) after a complaint: nothing died of it
 SHAPES = 2048  # of lines that are remembered as telling or not
-# SGLang: "[2026-01-29 00:56:20 TP6]". vLLM: "(Worker_TP1 pid=1360047) ERROR 03-05 09:56:09 [x.py:880]".
-# torch: "[rank3]:". Who speaks is empty for SGLang's own process.
-_SPEAKER = re.compile(
-    r"^\[[\d: .,-]+((?: ?(?:ATTN_CP|MOE_DP|[DTPE]P)\d+)*)\]"
-    r"|^\((?P<vllm>\w[^()]*?) pid=\d+[^()]*\)|^\[(?P<torch>rank\d+)\]:"
+_FRAME = re.compile(r'^(?P<before>.{0,200}?)  File "[^"]+", line \d+')
+_GROUPED = re.compile(r" {2,}[|+] ")  # a traceback of several at once
+# All of these are looked for from the first word of a line on.
+_TRACEBACK = re.compile(r"(?:[\w. ]{1,80}: |[\w ]{1,80} hit an exception: )?Traceback \(most recent call last\)")
+_EXCEPTION = re.compile(r"\w{1,40} hit an exception|\w{1,40} encountered a fatal error|EngineCore failed to start")
+_GONE = re.compile(
+    r"(?:Subprocess .{0,60}|Rank \d+ scheduler) crashed with exit code"
+    r"|(?:RuntimeError: )?Rank \d+ scheduler died during init|(?:EngineCore|WorkerProc) failed to start"
 )
-_FRAME = re.compile(r'^(?P<before>.*?)  File "[^"]+", line \d+')
-_TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
-_EXCEPTION = re.compile(r"hit an exception|encountered a fatal error|EngineCore failed to start")
-_GONE = re.compile(r"crashed with exit code|died during init|failed to start")
-_START = re.compile(r"server_args=ServerArgs\(|server_args=\{|Initializing a V1 LLM engine")
+_START = re.compile(r"server_args=(?:ServerArgs\(|\{)|Initializing a V1 LLM engine")
 RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
-_OUR_START = re.compile(f"^{RUN}")
+_OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")
 # The last line of a start: SGLang's, and uvicorn's where it is vLLM's (SGLang prints that one earlier).
-_READY = re.compile(r"The server is fired up and ready|^(?:\(\w+ pid=\d+\) )?INFO: +Application startup complete")
-# The kernel is known by its words: files come with every kind of prefix, or with none.
-_KERNEL = re.compile(r"NVRM: |nvidia-nvswitch\d|[Oo]ut of memory: Kill|oom-kill:|oom_reaper: |segfault at ")
-_MARKS = (_FRAME, _TRACEBACK, _EXCEPTION, _GONE, _START, _OUR_START, _READY)
+READY = "The server is fired up and ready to roll!"
+_VLLM_READY = re.compile(r"(?:\(\w+ pid=\d+\) )?INFO: +Application startup complete")
+_WORK = re.compile(r"Decode batch(?: \[\d+\])?[.,] #running-req: \d")
+_MARKS = (_FRAME, _TRACEBACK, _EXCEPTION, _GONE, _START, _OUR_START, re.compile(READY), _VLLM_READY)
 _SHAPE = str.maketrans("123456789", "000000000")
 
 
@@ -47,7 +48,8 @@ class Hit:
     """A signature that was recognized: where first, how much it counts, and the lines that say so."""
 
     signature: Signature
-    at: int
+    at: int  # among those that count
+    line: int  # among all
     weight: str
     words: Mapping[str, str]
     is_kernels: bool
@@ -67,11 +69,20 @@ class Block:
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
 
+class Kind(Enum):
+    """What a line may be good for."""
+
+    ASKED = "about a request: what a client wrote is no evidence, and none of the last words"
+    PLAIN = "of no interest"
+    WORK = "tells of tokens"
+    TELLING = "may tell of a start or a death"
+
+
 class DeathLog:
     """What a log told of its last start so far."""
 
     def __init__(self) -> None:
-        self.at, self.worked = 0, 0
+        self.taken, self.at, self.worked = 0, 0, 0  # lines, those that count, and batches
         self.hits: dict[str, Hit] = {}
         self.death: Block | None = None  # the first one
         self.last: deque[str] = deque(maxlen=LAST_LINES)
@@ -80,33 +91,80 @@ class DeathLog:
         self._frames: deque[str] = deque(maxlen=FRAMES)
         self._frame_at = -GAP
         self._code = ""  # how the line of code below a frame begins
+        self._held: str | None = None  # a traceback begins; its first frame tells whose it is
+        self._traceback = witness.Traceback.NONE
 
-    def take(self, line: str) -> None:
-        """One more line. Nearly all are numbers of a server that works: those are only passed through."""
+    def take(self, line: str, *, by_kernel: bool | None = None) -> None:
+        """One more line, of the kernel or of a server; None: its beginning tells.
+
+        Nearly all are numbers of a server that works: those are only passed through.
+        """
         line = line[:LONGEST]
+        self.taken += 1
+        words = None if by_kernel is False else witness.kernels(line, surely=bool(by_kernel))
+        kind = _kind(line.translate(_SHAPE))
+        if words is not None:
+            self._count(line)
+            self._hear_kernel(line, words)
+        elif kind is not Kind.ASKED and not self._is_of_a_request(line):
+            self._see(line, kind)
+
+    def close(self) -> None:
+        """There are no more lines: a traceback that just began is one."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._see(held, Kind.TELLING)
+
+    def _count(self, line: str) -> None:
         self.at += 1
-        self.worked += "Decode batch" in line
-        if (self.death and self.death.is_open) or _tells(line.translate(_SHAPE)):
+        if line and not line.isspace():
+            self.last.append(line)
+
+    def _see(self, line: str, kind: Kind) -> None:
+        """A line of the server itself."""
+        self.at += 1
+        self.worked += kind is Kind.WORK
+        if kind is Kind.TELLING or (self.death and self.death.is_open):
             self._look(printable(line))
         if line and not line.isspace():
             self.last.append(line)
 
+    def _hear_kernel(self, line: str, words: str) -> None:
+        for signature, match in matches(words, "kernel"):
+            self._hit(signature, match, printable(line))
+
+    def _is_of_a_request(self, line: str) -> bool:
+        """Whether it is of the traceback of a request that failed alone; one that just begins is held back."""
+        before = self._traceback
+        if before is witness.Traceback.NONE and "Traceback" not in line:
+            return False
+        self._traceback = now = before.after(witness.said(line))
+        if now.is_one:
+            self._held = None
+            return True
+        self.close()  # what was held back is of no request
+        if now is witness.Traceback.BEGUN:
+            self._held = line
+        return self._held is not None
+
     def _look(self, line: str) -> None:
-        if self._starts(line):
+        told = witness.said(line)
+        if self._starts(line, told.text):
             self._begin()
-        elif _READY.search(line):
+        elif told.text.rstrip() == READY or _VLLM_READY.match(line):
             self._forgive()
-        self._listen(line)
-        if not self._is_of_a_traceback(line):
-            for signature, match in matches(line):
+        self._listen(line, told)
+        if not self._is_of_a_traceback(line, told.text):
+            text, from_start = witness.evidence(told)
+            for signature, match in matches(text, "server", told.speaker, from_start=from_start):
                 self._hit(signature, match, line)
 
-    def _starts(self, line: str) -> bool:
-        if _OUR_START.search(line):
+    def _starts(self, line: str, text: str) -> bool:
+        if _OUR_START.match(line):
             self._is_ours = True
             return True
         twice = bool(self.last) and "server_args" in self.last[-1]
-        return not self._is_ours and not twice and _START.search(line) is not None
+        return not self._is_ours and not twice and _START.match(text) is not None
 
     def _begin(self) -> None:
         """Another start: the server's words of the last one do not count any more.
@@ -125,21 +183,20 @@ class DeathLog:
         self.hits = {id: hit for id, hit in self.hits.items() if hit.is_kernels or hit.weight == "note"}
         self.death = None
 
-    def _listen(self, line: str) -> None:
+    def _listen(self, line: str, told: witness.Said) -> None:
         """Keep the words of the first exception, or the first sign of a death where none tells of its own."""
-        speaker = _speaker(line)
-        if self.death and (speaker not in (None, self.death.speaker) or self.at > self.death.at + BLOCK):
+        if self.death and (told.speaker not in (None, self.death.speaker) or self.at > self.death.at + BLOCK):
             self.death.is_open = False
-        is_exception = _EXCEPTION.search(line) is not None
-        is_sign = self.death is None and (_GONE.search(line) or _TRACEBACK.search(line))
+        is_exception = _EXCEPTION.match(told.text) is not None
+        is_sign = self.death is None and (_GONE.match(told.text) or _TRACEBACK.match(told.text))
         if is_sign or (is_exception and not (self.death and self.death.is_exception)):
-            self.death = Block(self.at, speaker, is_exception)
+            self.death = Block(self.at, told.speaker, is_exception)
         if self.death and self.death.is_open and line:
             self.death.lines.append(line)
 
-    def _is_of_a_traceback(self, line: str) -> bool:
+    def _is_of_a_traceback(self, line: str, text: str) -> bool:
         """Whether it is a frame or its code: names of functions are no complaints. Frames are kept for `needs`."""
-        if _TRACEBACK.search(line):
+        if _TRACEBACK.match(text):
             self._frames.clear()
             return False
         if frame := _FRAME.match(line):
@@ -147,6 +204,8 @@ class DeathLog:
                 self._frames.clear()
             self._frames.append(line)
             self._frame_at, self._code = self.at, frame["before"]
+            return True
+        if _GROUPED.match(text):
             return True
         return self.at == self._frame_at + 1 and line[len(self._code) :].startswith("    ")
 
@@ -161,7 +220,8 @@ class DeathLog:
         if hit is None or hit.is_old or self._was_survived(hit):
             weight = "consequence" if signature.follows and self._died_before() else signature.weight
             words = {name: text or "?" for name, text in match.groupdict().items()}
-            hit = Hit(signature, self.at, weight, words, _KERNEL.search(line) is not None, self.worked)
+            is_kernels = signature.origin == "kernel"
+            hit = Hit(signature, self.at, self.taken, weight, words, is_kernels, self.worked)
             self.hits.pop(signature.id, None)  # in the order of their lines
             self.hits[signature.id] = hit
         if len(hit.lines) < EVIDENCE:
@@ -188,9 +248,14 @@ def _weaker(weight: str) -> str:
 
 
 @lru_cache(maxsize=SHAPES)
-def _tells(shape: str) -> bool:
-    """Whether a line of this shape may say anything: a server prints the same all day, with other numbers."""
-    return any(word in shape for word in _words())
+def _kind(shape: str) -> Kind:
+    """What a line of this shape may be good for: a server prints the same all day, with other numbers."""
+    if witness.is_about_a_request(shape):
+        return Kind.ASKED
+    told = witness.said(shape)
+    if told.speaker is not None and _WORK.match(told.text):
+        return Kind.WORK
+    return Kind.TELLING if any(word in shape for word in _words()) else Kind.PLAIN
 
 
 @cache
@@ -198,11 +263,6 @@ def _words() -> tuple[str, ...]:
     """Texts of which one stands in every line that any pattern matches, digits being 0. They are found fast."""
     patterns = [*(signature.pattern for signature in signatures().values()), *_MARKS]
     return tuple({word for pattern in patterns for word in literals(pattern.pattern.translate(_SHAPE))})
-
-
-def _speaker(line: str) -> str | None:
-    found = _SPEAKER.match(line)
-    return (found["vllm"] or found["torch"] or found[1] or "").strip() if found else None
 
 
 def printable(line: str) -> str:

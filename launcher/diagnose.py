@@ -40,6 +40,8 @@ class Diagnosis:
     knob: str | None = None
     known: str | None = None
     source: str | None = None
+    origin: str | None = None  # whose word it is: the kernel's, or the server's
+    line: int = 0  # the number of the one that said so first
     also: tuple[str, ...] = ()
 
     @property
@@ -65,18 +67,28 @@ class Diagnosis:
         return f"{self.cause}: {self.what}{said}"
 
 
-def diagnose(lines: Iterable[str], kernel: Iterable[str] = ()) -> Diagnosis:
-    """The cause of the last death that these lines tell of; `kernel`: what the kernel said meanwhile.
+def diagnose(lines: Iterable[str], kernel: Iterable[str] | None = None) -> Diagnosis:
+    """The cause of the last death that these lines tell of; `kernel`: what the kernel itself said meanwhile.
+
+    Where `kernel` is given, nothing in `lines` counts for a word of the kernel, however it begins. Where it
+    is not, they may be a mixture, and a line is the kernel's by its beginning.
+    """
+    log, apart = DeathLog(), DeathLog()
+    for line in lines:
+        log.take(line, by_kernel=None if kernel is None else False)
+    for line in kernel or ():
+        apart.take(line, by_kernel=True)
+    return judge(log, apart)
+
+
+def judge(log: DeathLog, apart: DeathLog | None = None) -> Diagnosis:
+    """The cause that a log tells of, and one of the kernel's own words, if they came `apart`.
 
     The weightiest complaint wins, and the first one among equals: what a rank's exception does to the other
     ranks comes after it. A log of several starts is judged by its last one.
     """
-    log, apart = DeathLog(), DeathLog()
-    for line in lines:
-        log.take(line)
-    for line in kernel:
-        apart.take(line)
-    hits = [*apart.settled(), *log.settled()]
+    log.close()
+    hits = [*(apart.settled() if apart else ()), *log.settled()]
     deadly = [hit for hit in hits if hit.weight in WEIGHTS]
     if not deadly:
         return _unknown(log, hits)
@@ -91,6 +103,8 @@ def diagnose(lines: Iterable[str], kernel: Iterable[str] = ()) -> Diagnosis:
         signature.knob,
         signature.known,
         signature.source,
+        signature.origin,
+        best.line,
         also=tuple(dict.fromkeys(hit.signature.id for hit in hits if hit.signature is not signature)),
     )
 
@@ -133,5 +147,6 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "then": diagnosis.then,
         "known": diagnosis.known,
         "source": diagnosis.source,
+        "origin": diagnosis.origin,
         "also": list(diagnosis.also),
     }

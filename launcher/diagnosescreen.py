@@ -7,18 +7,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.diagnose import Diagnosis, diagnose, to_json
+from launcher.deathlog import LONGEST, DeathLog
+from launcher.diagnose import Diagnosis, judge, to_json
 from launcher.errors import Exit, RefusalError
 from launcher.keys import scrub
-from launcher.printable import line
-from launcher.unwrap import unwrap
+from launcher import printable
+from launcher.unwrap import Unwrapped, unwrap
 
-LONGEST = 1 << 20  # bytes that are read at once: a file may have no line ends at all
+PIECE = 1 << 20  # bytes that are read at once: a file may have no line ends at all
 
 
 def run(file: str, *, as_json: bool) -> int:
     """Diagnose a file or standard input and print it; 0 if the cause is known. Raises RefusalError."""
-    found = diagnose(_lines(file))
+    log = DeathLog()
+    for line in _lines(file):
+        log.take(line.text, by_kernel=line.by_kernel)
+    found = judge(log)
     print(json.dumps(to_json(found), indent=1) if as_json else text(found))
     return Exit.FINE if found.is_known else Exit.NO
 
@@ -40,16 +44,18 @@ def text(found: Diagnosis) -> str:
         rows.append(("known", f"{found.known} ({found.source})"))
     if found.also:
         rows.append(("also seen", ", ".join(found.also)))
-    return "\n".join(f"{name:<10} {line(told)}" for name, told in rows)
+    return "\n".join(f"{name:<10} {printable.line(told)}" for name, told in rows)
 
 
-def _lines(file: str) -> Iterator[str]:
+def _lines(file: str) -> Iterator[Unwrapped]:
     """Line by line, so that a log may be larger than memory; progress bars end theirs with a carriage return."""
     fix = "give the log that the server, or `journalctl -k`, printed; or - and pipe it in"
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
-            while raw := stream.readline(LONGEST):
-                for each in raw.decode(errors="replace").rstrip("\r\n").split("\r"):
-                    yield scrub(unwrap(each), None)
+            while raw := stream.readline(PIECE):
+                for piece in raw.decode(errors="replace").rstrip("\r\n").split("\r"):
+                    line = unwrap(piece)
+                    # A key at the very end would be cut in half where the line is cut.
+                    yield line._replace(text=scrub(line.text[: 2 * LONGEST], None))
     except OSError as error:
         raise RefusalError(f"cannot read {file}: {error.strerror}", fix=fix, status=Exit.USAGE) from None

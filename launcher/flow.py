@@ -11,13 +11,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher.plan import Plan
+from launcher.witness import STAMP, said
+
 # The slowest prefill that anybody reported for GLM-5 on 8x RTX PRO 6000 is 4,000 tokens a second: ten times slower
 # is still no hang.
 PREFILL_RATE = 400.0
-_BATCH = re.compile(r"\b(Prefill|Decode) batch\b(?:.*?#new-token: (\d+))?")
-_ACCESS = re.compile(r'"[A-Z]+ /\S* HTTP/[\d.]+"')
+HAS_READY = [0, 5, 20]  # the first release with /ready
+LARGEST_BATCH = 16384  # tokens of a prefill where nobody says what it may take: SGLang's own default
+ALONE = 900.0  # seconds that nothing but the log says that it works, or that it was paused: somebody may write it
+_BATCH = re.compile(
+    r"(Prefill|Decode) batch(?: \[\d+\])?[.,] #(?:new-seq: \d+, #new-token: (\d+)|running-req: \d+)\b"
+)
 _LEAVES = re.compile(r"Gracefully exiting\.\.\. Remaining number of requests 0\b")  # 0.5.9 to 0.5.23
-_PAUSE = re.compile(r'"POST /(pause_generation|continue_generation)[ ?].*" 200')
+_PAUSE = re.compile(
+    rf"(?:{STAMP}\] )?INFO: +\S+ - "
+    r'"POST /(pause_generation|continue_generation)(?:\?\S*)? HTTP/[\d.]+" 200(?: OK)?'
+)
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a plan lets the log and the processes of its server excuse."""
+
+    batch: int | None = None  # tokens of prompts in a batch at most; None: the plan leaves it open
+    pauses: bool = True  # a pause may be read off the log: this release cannot be asked (/ready came with 0.5.20)
+    compiling: float = ALONE  # seconds in a row that a compiler may keep it from answering
+
+
+def allowed(plan: Plan) -> Allowed:
+    """What this plan allows. Unchunked (-1) one prompt is a batch, however long it is."""
+    chunk, prefill = plan.flag("chunked-prefill-size"), plan.flag("max-prefill-tokens")
+    known = [int(size) for size in (chunk, prefill) if size and size.isdecimal()]
+    is_whole = chunk is not None and not chunk.isdecimal()
+    release = [int(part) for part in re.findall(r"\d+", plan.sglang or "")[:3]]
+    return Allowed(
+        min(known) if known and not is_whole else None,
+        not release or release < HAS_READY,
+        plan.policy.quiet_warmup,
+    )
 
 
 @dataclass(frozen=True)
@@ -48,26 +80,32 @@ def heard(flow: Flow, loads: Sequence[Mapping[str, Any]], now: float) -> Flow:
     return Flow(said, since)
 
 
-def work(line: str) -> float | None:
+def work(line: str, largest: int = LARGEST_BATCH) -> float | None:
     """How many seconds of silence a line of the log excuses: None for one that tells of no work.
 
-    A chunk of a prompt that was just begun may take its time; each has a line of its own.
+    A chunk of a prompt that was just begun may take its time; each has a line of its own. `largest`: tokens of the
+    largest batch that the server may take; a line that tells of more was written by somebody else.
     """
-    found = _BATCH.search(line)
-    return int(found[2] or 0) / PREFILL_RATE if found else None
+    told = said(line)
+    found = _BATCH.match(told.text) if told.speaker is not None else None
+    return min(int((found[2] or "0")[:9]), largest) / PREFILL_RATE if found else None
 
 
-def is_access(line: str) -> bool:
-    """Whether the line only says that somebody asked something: we do that ourselves, of a server that hangs."""
-    return bool(_ACCESS.search(line))
+def patience(context: int | None) -> float:
+    """Seconds that the log alone may say that it works: for as long as the slowest would read one request."""
+    return max(ALONE, (context or 0) / PREFILL_RATE)
 
 
 def pause(line: str) -> bool | None:
-    """True when the line says that generation was paused, False when it goes on, None for any other line."""
-    found = _PAUSE.search(line)
+    """True when the line says that generation was paused, False when it goes on, None for any other line.
+
+    It is all of a line of uvicorn's, so what stands in the path of another request is none.
+    """
+    found = _PAUSE.fullmatch(line)
     return found[1] == "pause_generation" if found else None
 
 
 def leaves(line: str) -> bool:
     """Whether the line says that the server was drained and now takes itself apart."""
-    return bool(_LEAVES.search(line))
+    told = said(line)
+    return told.speaker is not None and bool(_LEAVES.match(told.text))

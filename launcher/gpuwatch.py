@@ -128,6 +128,6 @@ def pid_in(line: str) -> int | None:
 
 
 def fatal(line: str) -> str | None:
-    """What no restart mends, in words; None for a line that is no such thing."""
-    found = diagnose([line])
+    """What no restart mends, in words, by a line of the kernel or NVML; None for one that is no such thing."""
+    found = diagnose([], [line])
     return f"{found.what}: {found.fix}" if found.is_known and found.then == "reboot" else None

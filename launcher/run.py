@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher import flow, startlog, vitals
+from launcher import flow, startlog, vitals, witness
 from launcher.diagnose import Diagnosis, diagnose
 from launcher.events import Event, Fate, Gone, Hinted, Lost, Stirred
 from launcher.loop import Loop
@@ -23,6 +23,7 @@ from launcher.serverlog import ServerLog
 
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
 SAMPLED = 1.0  # seconds that its processes are looked at for, when nobody did before
+STALE = 60.0  # seconds after which a look at them tells nothing of what they do now
 LOOKED_AT = 1000  # characters of a line; whatever is understood stands before
 STIR_EVERY = 1.0  # seconds between two words to the machine that it works
 
@@ -35,7 +36,10 @@ class Run:
     session: Session
     log: ServerLog
     start: startlog.Start
+    allowed: flow.Allowed = field(default_factory=flow.Allowed)
     clock: Clock = field(default_factory=Clock)
+    # When an answer last showed that it works: from then on the log's word is believed a while.
+    confirmed: float = 0.0
     kernel: list[str] = field(default_factory=list)  # what the kernel said meanwhile
     flow: flow.Flow = field(default_factory=flow.Flow)
     paused: bool = False
@@ -48,6 +52,10 @@ class Run:
     _seen: vitals.Vitals | None = None
     _still: vitals.Vitals | None = None  # the look since which nothing moved
     _look_at: float = 0.0
+    _excused_at: vitals.Vitals | None = None  # the look when it was last asked for an excuse
+    _compiles: tuple[float, float] | None = None  # since when, and until when, that was one
+    _lines: int = 0
+    _listens_at: int | None = None  # the number of the line from which on clients have a say in the log
     _stirred: float = 0.0
     _watched: dict[int, int] = field(default_factory=dict)  # pid -> pidfd
 
@@ -69,15 +77,20 @@ class Run:
 
     def _read_line(self, line: str, now: float) -> Iterator[Event]:
         before, line = self.start, line[:LOOKED_AT]
+        self._lines += 1
         self.start = startlog.read(before, line, now)
-        if (paused := flow.pause(line)) is not None:
+        if self.start.listens and self._listens_at is None:
+            self._listens_at = self._lines
+        if self.allowed.pauses and (paused := flow.pause(line)) is not None:
             self.paused = paused
         self.leaving |= flow.leaves(line)
         if self.start.fired_up and not before.fired_up:
             yield Hinted(now)
-        patience = flow.work(line)
-        # While it starts any line is a sign of life; when it serves, only one that tells of work.
-        sign = patience is not None or not (self.start.fired_up or flow.is_access(line))
+        largest = min(filter(None, (self.allowed.batch, self.start.prefill)), default=flow.LARGEST_BATCH)
+        patience = flow.work(line, largest)
+        # Until it listens any line is a sign of life; then one that tells of work, for as long as it is confirmed.
+        is_word = patience is not None and (not self.start.fired_up or self._is_confirmed(now))
+        sign = is_word or not (self.start.listens or witness.is_about_a_request(line))
         if sign and (before.phase != self.start.phase or patience or now - self._stirred >= STIR_EVERY):
             self._stirred = now
             yield Stirred(now, self.number, self.start.phase, now + (patience or 0.0))
@@ -131,16 +144,43 @@ class Run:
         loop.off(pidfd)
         os.close(pidfd)
 
-    def excuse(self) -> str:
-        """Why it need not answer now: it is paused, under a debugger, or compiles; empty if nothing excuses it."""
-        if self.paused:
-            return "generation is paused"
-        return vitals.excuse(vitals.look(self.session.members(), time.monotonic())) or ""
+    def excuse(self, wait: float = 0.0) -> str:
+        """Why it need not answer now: it is paused, under a debugger, or compiles; empty if nothing excuses it.
 
-    def excuse_within(self, seconds: float) -> str:
+        `wait`: seconds that a second look at a compiler may take, where the last one is too old to compare with.
+        """
+        before, now = self._excused_at, self.clock.now()
+        seen = vitals.look(self.session.members(), now)
+        if before is None or now - before.at > STALE:
+            before = seen
+            if wait and any(member.name in vitals.COMPILERS for member in seen.members):
+                time.sleep(wait)
+                now = self.clock.now()
+                seen = vitals.look(self.session.members(), now)
+        self._excused_at = seen
+        if self.paused and self._is_confirmed(now):
+            return "generation is paused"
+        return vitals.debugger(seen) or self._compiling(vitals.compiler(before, seen), now)
+
+    def _is_confirmed(self, now: float) -> bool:
+        """Whether an answer showed not too long ago that it works; the log alone may be written by its clients."""
+        return now - self.confirmed <= flow.patience(self.start.context)
+
+    def _compiling(self, compiler: str | None, now: float) -> str:
+        """The excuse that a compiler is, for as long as the plan has patience with one."""
+        if compiler is None:
+            return ""
+        since, until = self._compiles or (now, now)
+        since = now if now - until > self.allowed.compiling else since
+        if now - since > self.allowed.compiling:
+            return ""
+        self._compiles = since, now
+        return f"it compiles ({compiler})"
+
+    def excuse_within(self, seconds: float, wait: float) -> str:
         """The excuse, if it is found so soon: a driver may hold whoever looks at its processes for ever."""
         found: list[str] = []
-        looks = threading.Thread(target=lambda: found.append(self.excuse()), daemon=True)
+        looks = threading.Thread(target=lambda: found.append(self.excuse(wait)), daemon=True)
         looks.start()
         looks.join(seconds)
         return found[0] if found else ""
@@ -169,10 +209,13 @@ class Run:
     def gone(self, died: Died, error: str | None, why: Diagnosis, now: float) -> Gone:
         """The event for the machine.
 
-        Old complaints of a server that served are not why it died; what the kernel says of a GPU stands.
+        What ends the service for good wants a witness that no client can be: the kernel, or the log of a
+        start from before anybody could send it a request.
         """
-        said_now = error or not self.start.fired_up or why.then == "reboot"
-        fate = Fate(why.then) if why.is_known and said_now else Fate.AGAIN
+        line = self._lines - len(self.log.tail) + why.line
+        is_early = not self.start.fired_up and (self._listens_at is None or line < self._listens_at)
+        is_final = why.is_known and (why.origin == "kernel" or (is_early and why.then == "never"))
+        fate = Fate(why.then) if is_final else Fate.AGAIN
         said = (why.in_short if why.is_known else None) if fate is not Fate.AGAIN else None
         said = said or (why.in_short if why.is_known and error else error)
         how = f"{died.how} ({said})" if said else died.how

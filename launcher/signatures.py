@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+ORIGINS = ("kernel", "server")  # whose words they may be
 WEIGHTS = ("hardware", "host", "cause", "generic", "last")  # "consequence" and "note" are never the cause
 # Read when the program starts: a package that is upgraded under it must not change what it understands.
 _TABLE = Path(__file__).with_name("signatures.toml").read_text()
@@ -19,6 +20,7 @@ class Signature:
 
     id: str
     weight: str
+    origin: str
     pattern: re.Pattern[str]
     what: str
     fix: str
@@ -26,6 +28,7 @@ class Signature:
     known: str
     source: str
     knob: str | None = None
+    speaker: re.Pattern[str] | None = None  # the name of who spoke must match it, too
     needs: re.Pattern[str] | None = None  # the line, or a frame of the traceback that it ends, must match it, too
     follows: bool = False  # it is a consequence, if something else died before
 
@@ -41,16 +44,39 @@ def signatures() -> dict[str, Signature]:
 
 def _signature(id: str, entry: dict[str, Any]) -> Signature:
     fields = dict(entry)
-    for name in ("pattern", "needs"):
+    for name in ("pattern", "needs", "speaker"):
         if name in fields:
             fields[name] = re.compile(fields[name])
-    return Signature(id=id, **fields)
+    made = Signature(id=id, **fields)
+    if made.origin not in ORIGINS:
+        raise ValueError(f"{id}: origin {made.origin!r}, wanted one of {', '.join(ORIGINS)}")
+    return made
 
 
-def matches(line: str) -> list[tuple[Signature, re.Match[str]]]:
-    """Every signature that a line shows, and where."""
-    found = ((signature, signature.pattern.search(line)) for signature in signatures().values())
-    return [(signature, match) for signature, match in found if match]
+@cache
+def _sieved(origin: str) -> tuple[tuple[Signature, tuple[str, ...]], ...]:
+    """The signatures of an origin, each with texts of which one stands in every line that it matches."""
+    return tuple(
+        (signature, tuple(literals(signature.pattern.pattern)))
+        for signature in signatures().values()
+        if signature.origin == origin
+    )
+
+
+def matches(
+    text: str, origin: str, speaker: str | None = None, *, from_start: bool = True
+) -> list[tuple[Signature, re.Match[str]]]:
+    """Every signature that words show, and where; `from_start`: only with their first one on."""
+    found = []
+    for signature, words in _sieved(origin):
+        if not any(word in text for word in words):
+            continue
+        if signature.speaker and not signature.speaker.search(speaker or ""):
+            continue
+        pattern = signature.pattern
+        if match := pattern.match(text) if from_start else pattern.search(text):
+            found.append((signature, match))
+    return found
 
 
 def literals(pattern: str) -> list[str]:
@@ -59,4 +85,4 @@ def literals(pattern: str) -> list[str]:
     groups = 1
     while groups:
         text, groups = re.subn(r"\([^()]*\)", "\0", text)
-    return [max(re.split(r".[*?+]|[\0.^$]", part), key=len) for part in text.split("|")]
+    return [max(re.split(r".\{\d+(?:,\d*)?\}|.[*?+]|[\0.^$]", part), key=len) for part in text.split("|")]

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from launcher import witness
+from launcher.deathlog import READY
+
 PHASES = {
     "process": "process up",
     "distributed": "distributed init",
@@ -20,31 +23,35 @@ PHASES = {
 }
 _ORDER = list(PHASES)
 
-# Each text opens its phase. "Init torch distributed" is the wording up to 0.5.16 or so, "Init parallel" later.
+# Each text opens its phase, as the first words of a line. "Init torch distributed" is the wording up to 0.5.16 or
+# so, "Init parallel" later. Nobody can send a request before "Uvicorn running on"; after it no phase is opened.
 _OPENS = (
     ("Init torch distributed begin", "distributed"),
     ("Init parallel begin", "distributed"),
     ("Load weight begin", "weights"),
-    ("checkpoint shards:", "weights"),
-    ("loading shards:", "weights"),
     ("KV Cache is allocated", "kv"),
     ("Capture cuda graph begin", "graphs"),
     ("Capture target decode CUDA graph begin", "graphs"),
-    ("Capturing batches", "graphs"),
     ("Uvicorn running on", "warmup"),
+    ("Starting embedded Granian HTTP/2 server on", "warmup"),
 )
-READY = "The server is fired up and ready to roll!"
-# tqdm as SGLang uses it: "Multi-thread loading shards:  12% Completed | 6/47 [00:10<01:10,  1.7s/it]"
-_BAR = re.compile(r"(?:shards|Capturing)\b.*?(\d+)/(\d+) \[[\d:]+<([\d:?]+)")
+# tqdm as SGLang uses it, on lines of its own:
+# "Multi-thread loading shards:  12% Completed | 6/47 [00:10<01:10,  1.7s/it]"
+_BAR = re.compile(r"(?:Loading|Multi-thread) [\w -]{0,40}\bshards:|Capturing batches\b")
+_DONE = re.compile(r".{0,200}? (\d+)/(\d+) \[[\d:]+<([\d:?]+)")
+_BARS = {"L": "weights", "M": "weights", "C": "graphs"}  # by how the line begins
+# What the scheduler will take, said once before the server listens.
+_LIMITS = re.compile(
+    r"max_total_num_tokens=\d+, chunked_prefill_size=(\S+), max_prefill_tokens=(\d+), .{0,200}?context_len=(\d+)"
+)
 # The line a Python traceback ends in, argparse's, or the interpreter's own.
 _ERROR = re.compile(
-    r"^(?:\[[^]]*\]:? )?("
     r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)(?:: .*|:?$)"
     r"|(?:sglang serve|[\w.-]+\.py): error: .*"
-    r"|\S*python[\d.]*: .*)"
+    r"|\S*python[\d.]*: .*"
 )
 # After this SGLang goes on for as long as anybody watched, and never serves (seen on 0.5.23).
-_DOOM = re.compile(r"error while attempting to bind on address .*")
+_DOOM = re.compile(r"\[Errno \d+\] error while attempting to bind on address .*")
 _RECENT = 30.0  # seconds; an error that was followed by more serving than that did not end the server
 
 
@@ -67,11 +74,19 @@ class Start:
     doom: str | None = None
     error: str | None = None
     error_at: float = 0.0
+    prefill: int | None = None  # tokens of prompts in a batch at most, as it says before it listens
+    context: int | None = None  # tokens of a request at most
+    request: witness.Traceback = witness.Traceback.NONE  # it prints one of a request
 
     @property
     def phase(self) -> str:
         """The phase it is in."""
         return next(reversed(self.began))
+
+    @property
+    def listens(self) -> bool:
+        """Whether clients may have a say in what it logs, by now."""
+        return _ORDER.index(self.phase) >= _ORDER.index("warmup")
 
     def seconds(self, now: float) -> dict[str, float]:
         """How long each phase took; the present one up to `now`."""
@@ -90,20 +105,47 @@ def proving(start: Start, now: float) -> Start:
 
 
 def read(start: Start, line: str, now: float) -> Start:
-    """The start after one more line. Phases only move on: eight ranks log each step at different times."""
-    phase = next((phase for text, phase in _OPENS if text in line), start.phase)
+    """The start after one more line, of which only what the engine itself wrote counts.
+
+    Phases only move on: eight ranks log each step at different times. Once it listens nothing but its last
+    word, that it is ready, is of the start: what else looks like it was sent by somebody.
+    """
+    if witness.is_about_a_request(line):
+        return start
+    told = witness.said(line)
+    start = replace(start, request=start.request.after(told)) if start.listens else start
+    if start.request.is_one:
+        return start
+    if told.text.rstrip() == READY and told.speaker is not None:
+        return replace(start, fired_up=True, error=None)
+    if not start.listens:
+        start = _moved(start, told, now)
+    if (error := _ERROR.match(told.text)) and not told.text.startswith("["):
+        return _with_error(start, error[0].strip()[:500], now)
+    return start
+
+
+def _moved(start: Start, told: witness.Said, now: float) -> Start:
+    """How far it is after a line from before it listens."""
+    text, bar = told.text, None if told.is_framed else _BAR.match(told.text)
+    phase = next((phase for words, phase in _OPENS if told.is_framed and text.startswith(words)), start.phase)
+    phase = _BARS[text[0]] if bar else phase
     if _ORDER.index(phase) > _ORDER.index(start.phase):
         start = replace(start, began={**start.began, phase: now}, progress=None)
-    if READY in line:
-        return replace(start, fired_up=True, error=None)
-    if bar := _BAR.search(line):
-        done, total, left = bar.groups()
-        return replace(start, progress=Progress(int(done), int(total), left))
-    if doom := _DOOM.search(line):
+    if bar and (done := _DONE.match(text, bar.end())):
+        return replace(start, progress=Progress(int(done[1]), int(done[2]), done[3]))
+    if told.is_framed and (limits := _LIMITS.match(text)):
+        return _limited(start, *limits.groups())
+    if told.is_framed and (doom := _DOOM.match(text)):
         return replace(start, doom=doom[0][:200])
-    if error := _ERROR.match(line):
-        return _with_error(start, error[1].strip()[:500], now)
     return start
+
+
+def _limited(start: Start, chunk: str, prefill: str, context: str) -> Start:
+    """With what its scheduler will take: unchunked, one prompt is a batch however long it is."""
+    chunked = chunk.isdecimal() and int(chunk) > 0
+    most = min(int(chunk), int(prefill)) if chunked else max(int(prefill), int(context))
+    return replace(start, prefill=most, context=int(context))
 
 
 def _with_error(start: Start, error: str, now: float) -> Start:

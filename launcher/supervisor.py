@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher import gpuwatch, health, keys, lifecycle, plan, reaper, smoke, stacks, startlog, vitals
+from launcher import flow, gpuwatch, health, keys, lifecycle, plan, reaper, smoke, stacks, startlog, vitals
 from launcher.diagnose import Diagnosis
 from launcher.errors import Exit, RefusalError
 from launcher.events import (
@@ -54,6 +54,7 @@ from launcher.serverlog import ServerLog
 from launcher.telling import Picture, Show, Teller
 
 FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
+LOOKED_FOR = 1.0  # seconds that a compiler is looked at for, aside, before it excuses a server
 MEMORY_WITHIN = 30.0  # seconds that the driver may take to give the memory of the dead back
 JUDGE_WITHIN = 30.0  # seconds that finding out why a run died may take
 LOOK_WITHIN = 20.0  # seconds for a look at the processes of a server that does not answer
@@ -411,7 +412,7 @@ class Supervisor:
             self.not_launched(number, error)
             return
         self.launching = None
-        self.run_ = Run(number, session, self.log, self.start, self.clock)
+        self.run_ = Run(number, session, self.log, self.start, flow.allowed(self.plan), self.clock)
         self.loop.on(session.control, self.on_report)
         self.loop.on(session.output, self.on_output)
         self.log.begin(number)
@@ -428,12 +429,16 @@ class Supervisor:
     def probe(self, run: Run, first: bool) -> Work:
         began, lost = time.monotonic(), self.clock.lost
         answer = health.ask(self.server(run), first, FIRST_WITHIN if first else LIVES_WITHIN)
-        excuse = "" if first or answer.ok else answer.excuse or run.excuse_within(LOOK_WITHIN)
-        took = time.monotonic() - began
-        return partial(self.probed, run, first, answer, excuse, took, lost)
+        now, silent_after = self.clock.now(), self.plan.policy.silent_after
+        if not first and answer.ok and (stuck := run.stuck(answer.loads, now, silent_after)):
+            answer = replace(answer, ok=False, detail=stuck)
+        is_no = not (first or answer.ok or answer.unknown)
+        excuse = answer.excuse or run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if is_no else ""
+        return partial(self.probed, run, first, answer, excuse, time.monotonic() - began, lost)
 
     def probed(self, run: Run, first: bool, answer: health.Answer, excuse: str, took: float, lost: float) -> None:
         now, ok, detail = self.clock.now(), answer.ok, answer.detail
+        run.confirmed = now if ok else run.confirmed
         if answer.foreign and run is self.run_:
             self.tell_of_stranger(answer.foreign)
         if answer.unknown or (not ok and self.clock.lost > lost):
@@ -443,9 +448,6 @@ class Supervisor:
             if run is self.run_:
                 run.watch(self.loop, self.feed)
             self.teller.reading(took, ok)
-            stuck = run.stuck(answer.loads, now, self.plan.policy.silent_after)
-            if ok and stuck and not excuse:
-                ok, detail, excuse = False, stuck, run.excuse()
         self.feed(Probed(now, run.number, ok, detail, excuse, took=took))
 
     def tell_of_stranger(self, who: str) -> None:
@@ -465,7 +467,7 @@ class Supervisor:
         result = smoke.examine(
             self.server(run), self.plan.model_name, self.plan.smoke, self.plan.parsers, self.is_proving
         )
-        excuse = run.excuse_within(LOOK_WITHIN) if result.silent else ""
+        excuse = run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if result.silent else ""
         return partial(self.examined, run, result, excuse)
 
     def is_proving(self) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from typing import NamedTuple
 
 _STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)"  # RFC 3339
 _HOST = r"[\w.-]+ "
 _WRAPPERS = re.compile(
-    rf"[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? {_HOST}[^\s:\[\]]+(?:\[\d+\])?: "  # journalctl: short
-    rf"|{_STAMP} {_HOST}(?:\S+\[\d+\]|kernel): "  # short-iso
-    rf"|{_STAMP} (?:stdout|stderr) [FP] "  # CRI: /var/log/pods
-    rf"|{_STAMP} "  # docker logs -t, kubectl logs --timestamps
-    r"|\[pod/\S+\] "  # kubectl logs --prefix
-    r"|[\w.-]+ +\| "  # docker compose
+    # journalctl: short, and short-iso. Who wrote it stands before the colon.
+    rf"[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? {_HOST}(?P<short>[^\s:\[\]]+)(?:\[\d+\])?: "
+    rf"|{_STAMP} {_HOST}(?P<iso>[^\s:\[\]]+(?=\[)|kernel)(?:\[\d+\])?: "
+    rf"|(?P<cri>{_STAMP} (?:stdout|stderr) [FP] )"  # CRI: /var/log/pods
+    rf"|{_STAMP} "  # docker logs -t, kubectl logs --timestamps; dmesg can write it, too
+    r"|(?P<pod>\[pod/\S+\] )"  # kubectl logs --prefix
+    r"|(?P<compose>[\w.-]+ +\| |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| )"  # docker compose; Docker Desktop
 )
 # ECMA-48: control sequences (colours, cursors), operating system commands (titles, links).
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
@@ -21,25 +23,47 @@ _TEXT = ("log", "message", "MESSAGE", "msg")  # Docker's files, shippers, journa
 _DEEPEST = 4  # wrappers in one another: compose around a time, JSON around CRI
 
 
-def unwrap(line: str) -> str:
+class Unwrapped(NamedTuple):
+    """A line, and whether the kernel wrote it by the word of what carried it; None where that does not tell."""
+
+    text: str
+    by_kernel: bool | None = None
+
+
+def unwrap(line: str) -> Unwrapped:
     """The line without what is around it; one that is not wrapped as it is."""
+    by_kernel: bool | None = None
     for _ in range(_DEEPEST):
-        before = line
+        before, carried = line, None
         if "\x1b" in line:
             line = _ESCAPES.sub("", line)
         if line.startswith("{"):
-            line = _text(line).rstrip("\r\n")
+            line, carried = _text(line)
         elif found := _WRAPPERS.match(line):
-            line = line[found.end() :]
+            line, carried = line[found.end() :], _carried(found)
+        by_kernel = carried if by_kernel is None else by_kernel
         if line is before:
             break
-    return line
+    return Unwrapped(line, by_kernel)
 
 
-def _text(line: str) -> str:
-    """What a line of JSON says, if it is one that says something."""
+def _carried(found: re.Match[str]) -> bool | None:
+    """Whether a wrapper is the kernel's: in the journal it has its name; a container has no log of the kernel."""
+    if program := found["short"] or found["iso"]:
+        return bool(program == "kernel")
+    return False if found["cri"] or found["pod"] or found["compose"] else None
+
+
+def _text(line: str) -> tuple[str, bool | None]:
+    """What a line of JSON says, if it is one that says something, and whether the kernel said it."""
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):
-        return line
-    return next((text for name in _TEXT if isinstance(text := told.get(name), str)), line)
+        return line, None
+    text = next((text for name in _TEXT if isinstance(text := told.get(name), str)), None)
+    if text is None:
+        return line, None
+    transport, program = told.get("_TRANSPORT"), told.get("SYSLOG_IDENTIFIER")
+    if transport == "kernel" or (transport is None and program == "kernel"):
+        return text.rstrip("\r\n"), True
+    return text.rstrip("\r\n"), False if transport or program or "stream" in told else None

@@ -217,12 +217,24 @@ def finding(before: Vitals, after: Vitals) -> str:
     return f"{'; '.join(parts)} (seen for {spent:.0f} s)"
 
 
-def excuse(seen: Vitals) -> str | None:
-    """Why a server that does not answer is not to be killed; None if there is no reason."""
+def debugger(seen: Vitals) -> str | None:
+    """Who holds one of the processes from outside, in words. A server that traces itself waits for nobody."""
+    pids = {member.pid for member in seen.members}
     for member in seen.members:
-        if member.traced_by:
+        if member.traced_by and member.traced_by not in pids and is_alive(member.traced_by):
             tracer = f"{name_of(member.traced_by)}, {member.traced_by}"
             return f"{member.name} ({member.pid}) is under a debugger: {tracer}"
-    if compiler := next((member.name for member in seen.members if member.name in COMPILERS), None):
-        return f"it compiles ({compiler})"
     return None
+
+
+def compiler(before: Vitals, after: Vitals) -> str | None:
+    """The compiler that used the processor between two looks, or came and did; not one that is only called so."""
+    used = {(member.pid, member.name): member.cpu for member in before.members}
+    return next(
+        (
+            member.name
+            for member in after.members
+            if member.name in COMPILERS and member.cpu > used.get((member.pid, member.name), 0.0)
+        ),
+        None,
+    )

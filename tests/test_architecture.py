@@ -13,7 +13,7 @@ CHECKS = {f"checks.{path.stem}" for path in (LAUNCHER / "checks").glob("[!_]*.py
 JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "report"} | CHECKS
 LINTING = {"advisories", "concerns", "faults", "meanings", "shelltext"}
 RESOLVING = {"capacity", "catalogue", "evidence", "fit", "recipe", "spelling", "target"} | LINTING
-DYING = {"deathlog", "diagnose", "signatures", "unwrap"}
+DYING = {"deathlog", "diagnose", "signatures", "unwrap", "witness"}
 CORE = (
     {"errors", "events", "flow", "lifecycle", "plan", "policy", "printable", "startlog"}
     | DYING

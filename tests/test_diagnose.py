@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from launcher.diagnose import UNKNOWN, diagnose
 from launcher.evidence import Known
-from launcher.signatures import WEIGHTS, literals, signatures
+from launcher.signatures import ORIGINS, WEIGHTS, literals, signatures
 
 DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
 CAUSES = {death["cause"] for death in DEATHS}
@@ -52,6 +52,7 @@ def test_signatures_keep_to_the_vocabulary() -> None:
     for signature in signatures().values():
         assert signature.weight in {*WEIGHTS, "consequence", "note"}
         assert signature.then in {"never", "again", "reboot"}
+        assert signature.origin in ORIGINS
         assert signature.known in set(Known)
         assert not signature.knob or re.fullmatch(r"(raise|lower) --[a-z-]+", signature.knob)
         assert not signature.knob or signature.knob.split()[0].upper() in signature.fix
@@ -286,7 +287,7 @@ def test_one_start_may_be_announced_twice() -> None:
 def test_every_line_that_a_pattern_matches_is_looked_at() -> None:
     """Lines are sieved by texts that are derived from the patterns."""
     for signature in signatures().values():
-        assert not re.search(r"\(\?i|[^\\]\{\d|\\\d", signature.pattern.pattern), signature.id
+        assert not re.search(r"\(\?i|\\\d", signature.pattern.pattern), signature.id
         assert all(len(word) >= 4 for word in literals(signature.pattern.pattern)), signature.id
         for line in (line for death in DEATHS for line in death["text"].splitlines()):
             found = signature.pattern.search(line)
@@ -298,6 +299,7 @@ def test_every_line_that_a_pattern_matches_is_looked_at() -> None:
     [
         (r"NVRM: Xid \([^)]*\): (?:13|31),", ["NVRM: Xid "]),
         (r"[Nn]inja.*(?:a|b)|colou?rs|(?:x(?:y|z)|[|]) \|tail", ["inja", "colo", "tail"]),
+        (r"[^\[]{1,20}\[\d+\]: fault .{0,20} in it|to{2}k its.{1,}", [": fault ", "k its"]),
     ],
 )
 def test_the_plain_texts_of_a_pattern(pattern: str, words: list[str]) -> None:

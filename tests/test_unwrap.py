@@ -37,17 +37,17 @@ WRAPPERS = {
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("wrapper", WRAPPERS.values(), ids=WRAPPERS)
 def test_a_line_comes_out_as_it_was(wrapper: str, line: str) -> None:
-    assert unwrap(line) == line
-    assert unwrap(wrapper.format(line)) == line
+    assert unwrap(line).text == line
+    assert unwrap(wrapper.format(line)).text == line
 
 
 @pytest.mark.parametrize("name", ["log", "message", "MESSAGE"])
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_comes_out_of_json(name: str, line: str) -> None:
-    assert unwrap(json.dumps({"stream": "stderr", name: f"\x1b[31m{line}\x1b[0m\n"})) == line
+    assert unwrap(json.dumps({"stream": "stderr", name: f"\x1b[31m{line}\x1b[0m\n"})).text == line
 
 
 @given(st.text())
 def test_whatever_is_written_is_taken(text: str) -> None:
-    assert unwrap("{" + text) is not None
-    assert unwrap(text) in text or "\x1b" in text or text.startswith("{")
+    assert unwrap("{" + text).text is not None
+    assert unwrap(text).text in text or "\x1b" in text or text.startswith("{")

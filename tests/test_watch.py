@@ -134,10 +134,23 @@ time.sleep(60)
         os.killpg(rank.pid, signal.SIGKILL)
 
 
-def test_a_debugger_or_a_compiler_excuses_silence() -> None:
-    assert "under a debugger" in (vitals.excuse(seen(0, replace(RANK, traced_by=1))) or "")
-    assert vitals.excuse(seen(0, RANK, replace(RANK, pid=11, name="nvcc"))) == "it compiles (nvcc)"
-    assert vitals.excuse(seen(0, RANK)) is None
+def test_a_debugger_from_outside_excuses_silence() -> None:
+    assert "under a debugger" in (vitals.debugger(seen(0, replace(RANK, traced_by=1))) or "")
+    assert vitals.debugger(seen(0, RANK)) is None
+    assert vitals.debugger(seen(0, replace(RANK, traced_by=2**22 - 1))) is None, "that one is gone"
+    crash_handler = replace(RANK, pid=1, name="python3")
+    assert vitals.debugger(seen(0, crash_handler, replace(RANK, traced_by=1))) is None, "it is one of its own"
+
+
+def test_a_compiler_excuses_silence_while_it_uses_the_processor() -> None:
+    ninja = Member(11, "ninja", "S", 3.0, 0, 0, 0)
+    ptxas = Member(12, "ptxas", "R", 0.2, 0, 0, 0)
+
+    assert vitals.compiler(seen(0, RANK, ninja), seen(9, RANK, ninja)) is None, "it is only called so"
+    assert vitals.compiler(seen(0, RANK, ninja), seen(9, RANK, replace(ninja, cpu=3.01))) == "ninja"
+    assert vitals.compiler(seen(0, RANK, ninja), seen(9, RANK, ninja, ptxas)) == "ptxas", "it came and worked"
+    assert vitals.compiler(seen(0, RANK), seen(9, RANK, replace(ptxas, cpu=0.0))) is None
+    assert vitals.compiler(seen(0, RANK), seen(9, replace(RANK, cpu=200.0))) is None
 
 
 def test_why_there_is_no_stack_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,14 +180,15 @@ def test_real_processes_are_seen_as_they_are() -> None:
 # -- tokens -------------------------------------------------------------------------------------------------
 
 PREFILL = (
-    "[x TP0] Prefill batch, #new-seq: 1, #new-token: 8192, #cached-token: 12, token usage: 0.00, "
+    "[2026-11-24 05:06:00 TP0] Prefill batch, #new-seq: 1, #new-token: 8192, #cached-token: 12, token usage: 0.0, "
     "#running-req: 0, #queue-req: 0, #pending-token: 92000, cuda graph: False"
 )
 
 
 def test_a_chunk_of_a_prompt_excuses_silence_for_as_long_as_the_slowest_would_take() -> None:
     assert flow.work(PREFILL) == pytest.approx(8192 / 400)
-    assert flow.work("[x TP0] Decode batch, #running-req: 6, #token: 1920, token usage: 0.94") == 0
+    decode = "[2026-11-24 05:06:00 TP0] Decode batch, #running-req: 6, #token: 1920, token usage: 0.94"
+    assert flow.work(decode) == 0
     assert flow.work('INFO:     127.0.0.1:1 - "GET /health HTTP/1.1" 200 OK') is None
 
 

@@ -30,8 +30,9 @@ from launcher.probes.nvml_questions import bdf_of, memory_of, temperature_of
 
 EVERY = 5.0  # seconds between samples
 WAIT = 250  # milliseconds that one wait for an event lasts
-KERNEL = re.compile(
-    r"NVRM: |nvidia-nvswitch|Out of memory|oom-kill|oom_reaper|segfault at .* in lib(?:nccl|cuda|torch)"
+KERNEL = re.compile(  # from the first word on: a kernel's line may quote what a device or a process calls itself
+    r"NVRM: |nvidia-nvswitch\d|(?:Memory cgroup o|O)ut of memory: |oom-kill:|oom_reaper: "
+    r"|[^\[\]]{1,20}\[\d+\]: segfault at .{1,200} in lib(?:nccl|cuda|torch)"
 )
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
@@ -97,12 +98,25 @@ def kernel_log() -> int | None:
     return log
 
 
+def kernels_line(record: str) -> str | None:
+    """What the kernel itself says in a record of /dev/kmsg, if it is about GPUs or memory.
+
+    "priority,number,time,flags;text": whoever may write there is told apart by the facility in the priority.
+    """
+    head, _, text = record.partition(";")
+    priority = head.partition(",")[0]
+    if not priority.isdecimal() or int(priority) >> 3:
+        return None
+    line = text.partition("\n")[0]
+    return line if KERNEL.match(line) else None
+
+
 def read_kernel(log: int) -> None:
     """Pass on the lines that are about GPUs and memory."""
     with contextlib.suppress(BlockingIOError, BrokenPipeError):
         while record := os.read(log, 8192).decode(errors="replace"):
-            if KERNEL.search(record):
-                say(kernel=record.partition(";")[2].splitlines()[0])
+            if line := kernels_line(record):
+                say(kernel=line)
 
 
 def wait(made: Any, addresses: dict[str, int]) -> None:

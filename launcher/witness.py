@@ -1,0 +1,166 @@
+r"""Who wrote a line of a log: the kernel, the engine in its own words, or the engine about what a client sent.
+
+Whoever may send a request writes into the log: paths stand in access lines; grammars, prompts and names
+of tools in complaints about them. So a line is known by its beginning, and what stands further behind is
+nobody's testimony.
+
+Text of a client may hold line ends, and some loggers print them as they are (`Model attempted to call
+undefined function: x\n[2026-...] Decode batch`): then a line may look like the engine's from its first
+letter on, and nothing can tell it from the log alone. So what the log of a server that listens says is
+never final (`Run.gone`), and what it excuses is bounded (`flow.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import NamedTuple
+
+# SGLang's logger: "[2026-01-29 00:56:20 TP6] ", with SGLANG_LOG_MS "[2026-01-29 00:56:20.123 DP0 TP6] ".
+STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)?"
+_PREFIX = re.compile(
+    rf"(?:{STAMP}(?P<rank>(?: (?:ATTN_CP|MOE_DP|[DTPE]P)\d+)*)\] )?"
+    # vLLM: "(Worker_TP1 pid=1360047) "; Ray adds ", ip=10.0.0.1".
+    r"(?:\((?P<process>\w[^()]{0,60}?) pid=\d+[^()]{0,60}\) )*"
+    # torch: "[rank3]: ", "[rank3]:[E1124 05:20:00 ProcessGroupNCCL.cpp:632] ".
+    r"(?:\[(?P<torch>rank\d+)\]:(?:\[[EWIF]\d[^\]]{0,80}\])? ?)?"
+    # xgrammar and others in C++: "[17:22:33] /project/cpp/grammar.cc:95: Warning: "; Python's warnings.
+    r"(?P<warning>\[\d\d:\d\d:\d\d\] \S{1,200}:\d+: |\S{1,200}\.py:\d+: (?=\w{0,40}Warning: ))?"
+    # uvicorn: "INFO:     "; SGLang before its logger is set: "INFO server_args.py:1750: ";
+    # vLLM: "ERROR 03-05 09:56:09 [multiproc_executor.py:880] ".
+    r"(?P<level>(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):? +(?:\d\d-\d\d \d\d:\d\d:\d\d )?"
+    r"(?:\[?(?P<file>[\w./-]{1,80}\.py):\d+[\]:] )?)?"
+)
+# uvicorn: who, then what was asked for in quotes. Whoever talks over a socket in a file has no address.
+_ACCESS = re.compile(rf"(?:{STAMP}\] |\(\w[^()]{{0,60}} pid=\d+\) )?INFO: +(?:\S{{1,80}} )?- \"")
+# What SGLang says about one request, by its first words: what follows is the client's, or the model's.
+_ABOUT_A_REQUEST = re.compile(
+    r"Hit invalid |[Ss]kip invalid |Rejecting \w+ grammar|Got unhandled regex|Constraint|\{"
+    r"|Receive: |Finish: |Received request|Generated response|Abort|Request |The request|The input|Input "
+    r"|DS32EncodingError|Failed to (?:parse|decode|extract|convert|process|apply|advance|call)\b"
+    r"|(?:Error|Unexpected error) (?:in|during|while|parsing|converting|processing|handling|getting)\b"
+    r"|Error (?:extracting|with)\b|Exception in ASGI application|Multimodal feature|Cannot (?:parse|process)"
+    r"|Model attempted |Tool |Unexpected tool|Skipping tool|Dropping malformed|Malformed |Empty function"
+    r"|Unknown function|[Ii]nvalid |Surfacing |Required tool|Reasoning parsing|JSON decode|Parameter "
+    r"|response_template:|Arguments of |\[(?:http_server|realtime|streaming_asr|InternLM|GigaChat)"
+    r"|gRPC |Background (?:request|task)|Auto-detected |Endpoint '|Health check request"
+)
+# The files of vLLM that speak of requests.
+_REQUEST_FILES = re.compile(
+    r"(?:[\w./-]*/)?(?:serving\w*|\w*pars\w*|chat_utils|request_logger|logger|preprocess|protocol"
+    r"|\w*_utils|backend_\w+|input_processor|processor|renderer\w*|middleware|\w+_handlers?)\.py"
+)
+# Tracebacks that begin in these are of one request, which fails alone.
+_REQUEST_FRAMES = re.compile(
+    r' *(?:[|+] +)*File "[^"]*/(?:uvicorn|starlette|fastapi|anyio|entrypoints/(?:openai|anthropic|ollama)'
+    r"|srt/(?:function_call|constrained|parser))/"
+)
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+_CHAINED = re.compile(r"During handling of the above exception|The above exception was the direct cause")
+# An exception as the interpreter prints it.
+_EXCEPTION = re.compile(
+    r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)(?:: |:?$)"
+)
+_NCCL = re.compile(r"[\w.-]{1,80}:\d+:\d+ \[\d+\] ")  # host:pid:thread [GPU]
+
+_ISO = r"\d{4}-\d\d-\d\dT[\d:.,]+(?:Z|[+-]\d\d:?\d\d)?"
+# dmesg: plain, -T in any language, -x, --time-format iso; talosctl; a printk with its caller; syslog.
+_KERNELS = re.compile(
+    r"\ufeff?\s*(?:<\d{1,3}>)?"
+    rf"(?P<facility>(?:[\w.-]{{1,80}}: )?kern *: *\w+ *: *(?:{_ISO} )?)?(?:{_ISO}[ :]+)?"
+    rf"(?P<stamp>\[(?:[ +]*\d+\.\d+|[^\]\n]{{0,40}}\d\d:\d\d:\d\d \d{{4}}|{_ISO})\]"
+    r"(?:\[ *[TC]\d+\])?:? *)?"
+    r"(?P<program>kernel: (?:\[ *\d+\.\d+\] )?)?"
+)
+_KERNEL_WORDS = re.compile(
+    r"NVRM: |nvidia-nvswitch\d+: |(?:Memory cgroup o|O)ut of memory: Kill|oom-kill:|oom_reaper: "
+    r"|[^\[\]]{1,20}\[\d+\]: segfault at "
+)
+
+
+class Said(NamedTuple):
+    """A line of a server: who spoke, and the words.
+
+    `speaker`: a rank, a process; empty: the engine's own process; None: it does not say.
+    """
+
+    speaker: str | None
+    text: str
+    file: str | None
+    is_framed: bool  # a logger wrote something before the words
+
+
+class Traceback(Enum):
+    """Where a log is that may be printing the traceback of a request which failed alone."""
+
+    NONE = "in none"
+    BEGUN = "in one, whose first frame will tell whose it is"
+    REQUEST = "in one of a request"
+    OVER = "at the exception that ended it, or what chains another one to it"
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the last line belongs to a request."""
+        return self in (Traceback.REQUEST, Traceback.OVER)
+
+    def after(self, told: Said) -> Traceback:
+        """Where it is after one more line of the server."""
+        text, is_bare = told.text, not told.is_framed
+        begins = Traceback.BEGUN if is_bare and _TRACEBACK.match(text) else Traceback.NONE
+        match self:
+            case Traceback.BEGUN if _REQUEST_FRAMES.match(text):
+                return Traceback.REQUEST
+            case Traceback.REQUEST if is_bare and begins is Traceback.NONE:
+                return Traceback.REQUEST if not text or text[0].isspace() else Traceback.OVER
+            case Traceback.OVER if is_bare and (not text.strip() or _CHAINED.match(text)):
+                return Traceback.OVER
+            case _:
+                return begins
+
+
+def said(line: str) -> Said:
+    """The line of a server without what its logger wrote in front of it."""
+    found = _PREFIX.match(line)
+    assert found, "it matches nothing, too"
+    rank = found["rank"]
+    speaker = found["process"] or found["torch"] or (rank.strip() if rank is not None else None)
+    # What a process or torch put its name to is as good as bare: whatever it printed has it.
+    is_framed = rank is not None or bool(found["level"] or found["warning"])
+    return Said(speaker, line[found.end() :], found["file"], is_framed)
+
+
+def is_access(line: str) -> bool:
+    """Whether it only tells that somebody asked something: uvicorn's line, whatever was asked."""
+    return _ACCESS.match(line) is not None
+
+
+def is_about_a_request(line: str) -> bool:
+    """Whether it tells of one request alone: what was asked, or why it was refused."""
+    if is_access(line):
+        return True
+    told = said(line)
+    if told.file and _REQUEST_FILES.fullmatch(told.file):
+        return True
+    return told.is_framed and _ABOUT_A_REQUEST.match(told.text) is not None
+
+
+def evidence(told: Said) -> tuple[str, bool]:
+    """The words that may tell of a death, and whether they count only from the first one on.
+
+    What a logger framed counts by its first words, or as the exception that it is. What comes without a
+    frame was printed by the interpreter, a library or a compiler, and may say it anywhere.
+    """
+    text = told.text
+    return text, told.is_framed and not (_EXCEPTION.match(text) or _NCCL.match(text))
+
+
+def kernels(line: str, *, surely: bool = False) -> str | None:
+    """The kernel's own words, if it wrote the line: by its stamp, or by the words that it begins with.
+
+    `surely`: it came from the kernel, however it begins.
+    """
+    found = _KERNELS.match(line)
+    assert found, "it matches nothing, too"
+    text = line[found.end() :]
+    stamped = found["facility"] or found["stamp"] or found["program"]
+    return text if surely or stamped or _KERNEL_WORDS.match(text) else None
