@@ -7,7 +7,7 @@ others. They are hints: readiness is decided by a generated token (`health.py`),
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from launcher import witness
 from launcher.deathlog import READY
@@ -76,7 +76,8 @@ class Start:
     error_at: float = 0.0
     prefill: int | None = None  # tokens of prompts in a batch at most, as it says before it listens
     context: int | None = None  # tokens of a request at most
-    request: witness.Traceback = witness.Traceback.NONE  # it prints one of a request
+    # Where the log is in a traceback of a request; it tells nothing of the start.
+    request: witness.Traceback = field(default=witness.Traceback.NONE, compare=False)
 
     @property
     def phase(self) -> str:

@@ -32,12 +32,14 @@ _PREFIX = re.compile(
     r"(?:\[?(?P<file>[\w./-]{1,80}\.py):\d+[\]:] )?)?"
 )
 # uvicorn: who, then what was asked for in quotes. Whoever talks over a socket in a file has no address.
-_ACCESS = re.compile(rf"(?:{STAMP}\] |\(\w[^()]{{0,60}} pid=\d+\) )?INFO: +(?:\S{{1,80}} )?- \"")
+_ACCESS = re.compile(
+    rf"(?:{STAMP}\] |\(\w[^()]{{0,60}} pid=\d+\) )?INFO: +(?:\('\S{{1,60}}', \d+\) |\S{{1,80}} )?- \""
+)
 # What SGLang says about one request, by its first words: what follows is the client's, or the model's.
 _ABOUT_A_REQUEST = re.compile(
     r"Hit invalid |[Ss]kip invalid |Rejecting \w+ grammar|Got unhandled regex|Constraint|\{"
     r"|Receive: |Finish: |Received request|Generated response|Abort|Request |The request|The input|Input "
-    r"|DS32EncodingError|Failed to (?:parse|decode|extract|convert|process|apply|advance|call)\b"
+    r"|DS\d+EncodingError|Failed to (?:parse|decode|extract|convert|process|apply|advance|call)\b"
     r"|(?:Error|Unexpected error) (?:in|during|while|parsing|converting|processing|handling|getting)\b"
     r"|Error (?:extracting|with)\b|Exception in ASGI application|Multimodal feature|Cannot (?:parse|process)"
     r"|Model attempted |Tool |Unexpected tool|Skipping tool|Dropping malformed|Malformed |Empty function"
@@ -74,7 +76,7 @@ _KERNELS = re.compile(
 )
 _KERNEL_WORDS = re.compile(
     r"NVRM: |nvidia-nvswitch\d+: |(?:Memory cgroup o|O)ut of memory: Kill|oom-kill:|oom_reaper: "
-    r"|[^\[\]]{1,20}\[\d+\]: segfault at "
+    r"|[^\[\]\"']{1,15}\[\d+\]: segfault at "
 )
 
 

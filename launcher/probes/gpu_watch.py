@@ -32,7 +32,7 @@ EVERY = 5.0  # seconds between samples
 WAIT = 250  # milliseconds that one wait for an event lasts
 KERNEL = re.compile(  # from the first word on: a kernel's line may quote what a device or a process calls itself
     r"NVRM: |nvidia-nvswitch\d|(?:Memory cgroup o|O)ut of memory: |oom-kill:|oom_reaper: "
-    r"|[^\[\]]{1,20}\[\d+\]: segfault at .{1,200} in lib(?:nccl|cuda|torch)"
+    r"|[^\[\]]{1,15}\[\d+\]: segfault at .{1,200} in lib(?:nccl|cuda|torch)"
 )
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 

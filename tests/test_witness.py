@@ -1,0 +1,543 @@
+"""A log line counts by who wrote it: nothing that a client can cause changes what is believed of a server."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from launcher import deathlog, flow, startlog, witness
+from launcher.diagnose import Diagnosis, diagnose, to_json
+from launcher.events import Event, Fate, Gone, Hinted, Stirred
+from launcher.process import Died, Session
+from launcher.run import Run
+from launcher.serverlog import ServerLog
+from launcher.signatures import ORIGINS, literals, signatures
+
+DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
+AT = "[2026-11-24 05:10:07"
+
+# -- lines that a client can cause --------------------------------------------------------------------------
+# {} is the client's: a path, a grammar, a prompt, a header, an id, or what it made the model say.
+
+ACCESS = [
+    AT + '] INFO:     10.1.2.3:51244 - "GET /{} HTTP/1.1" 401 Unauthorized',
+    AT + '] INFO:     10.1.2.3:51244 - "POST /v1/chat/completions?{} HTTP/1.1" 200 OK',
+    AT + '.123] INFO:     ::1:51244 - "{} / HTTP/1.1" 405 Method Not Allowed',
+    'INFO:     10.1.2.3:51244 - "GET /{} HTTP/1.1" 404 Not Found',
+    'INFO:      - "GET /{} HTTP/1.1" 404 Not Found',
+    '(APIServer pid=1) INFO:     10.1.2.3:51244 - "GET /{} HTTP/1.1" 404 Not Found',
+    AT + '] INFO:     10.1.2.3:51244 - "WebSocket /{}" [accepted]',
+    AT + "] INFO:     ('10.1.2.3', 51244) - \"WebSocket /{}\" 403",
+]
+# In SGLang 0.5.8 to 0.5.23: the grammar backends in a rank, everything else in the process that serves.
+SGLANG = [
+    AT + " TP0] Hit invalid regex: key_string='{}', e=RuntimeError('[09:59:59] regex parse error')",
+    AT + " DP1 TP5 EP5] Hit invalid json_schema: key_string=\"{}\", e=RuntimeError('no schema')",
+    AT + " TP0] Hit invalid ebnf: key_string='{}', e=RuntimeError('EBNF')",
+    AT + " TP0] Hit invalid regex schema: regex='{}', e=ValueError('{}')",
+    AT + " TP0] skip invalid regex: {}, e=ValueError()",
+    AT + " TP0] Got unhandled regex token: {}",
+    AT + "] Failed to parse {}",
+    AT + "] Failed to parse tool calls: {}",
+    AT + "] Error parsing tool call: {}",
+    AT + "] Error in detect_and_parse: {}",
+    AT + "] Error in parse_streaming_increment: {}",
+    AT + "] Error in request: {}",
+    AT + "] [http_server] Error: {}",
+    AT + "] Tool call parsing error: {}",
+    AT + "] Tool '{}' is not defined in the tools list.",
+    AT + "] Model attempted to call undefined function: {}",
+    AT + "] Unexpected tool_call_id format: {}",
+    AT + "] Skipping tool call {}: {}",
+    AT + "] Invalid function name: {}",
+    AT + "] Reasoning parsing error: {}",
+    AT + "] DS32EncodingError: {}",
+    AT + "] Required tool JSON parse error: {}",
+    AT + "] Receive: obj=GenerateReqInput(text='{}', sampling_params={{}})",
+    AT + "] Finish: obj=GenerateReqInput(rid='{}'), out={{'text': '{}'}}",
+    AT + '] {{"timestamp": "2026-11-24T05:10:07", "event": "request.received", "obj": {{"text": "{}"}}}}',
+    AT + "] Input length (9) exceeds the maximum, self.rid='{}'",
+    AT + "] gRPC generate error for rid={}: {}",
+]
+VLLM = [
+    "(APIServer pid=1) INFO 09-01 10:00:01 [logger.py:43] Received request chatcmpl-1: prompt: '{}', params: x",
+    "(APIServer pid=1) ERROR 09-01 10:00:01 [serving_chat.py:257] Error in preprocessing prompt inputs: {}",
+    "(APIServer pid=1) ERROR 09-01 10:00:01 [serving_chat.py:257] ValueError: {}",
+    "(APIServer pid=1) ERROR 09-01 10:00:01 [hermes_tool_parser.py:130] Error in extracting tool call: {}",
+    "ERROR 09-01 10:00:01 [backend_xgrammar.py:160] Failed to advance FSM for request {}",
+    "(APIServer pid=1) WARNING 09-01 10:00:01 [protocol.py:53] The following fields were present: {{'{}'}}",
+]
+# A logger's words about a request that nobody has listed: they count for nothing, but may be the last words.
+UNHEARD_OF = [
+    "[05:10:07] /project/cpp/grammar_functor.cc:95: Warning: {}",
+    "/opt/engine/lib/python3.11/site-packages/x/serving.py:503: UserWarning: {}",
+    AT + "] Some new word about a request: {}",
+    AT + " TP3] Grammar of request r-7 took 4 s: '{}'",
+    AT + ' TP0] "{}" was asked for and is no adapter',
+    "(EngineCore_DP0 pid=7) WARNING 09-01 10:00:01 [scheduler.py:9] request {} was aborted",
+]
+REFUSED = [  # SGLang and starlette print the traceback of a request that failed
+    [
+        AT + "] Error in request: {}",
+        "Traceback (most recent call last):",
+        '  File "/opt/x/sglang/srt/entrypoints/openai/serving_base.py", line 110, in handle_request',
+        "    raise ValueError(text)",
+        "ValueError: {}",
+    ],
+    [
+        AT + "] ERROR:    Exception in ASGI application",
+        "Traceback (most recent call last):",
+        '  File "/opt/x/uvicorn/protocols/http/httptools_impl.py", line 409, in run_asgi',
+        "    result = await app(",
+        "             ^^^^^^^^^^",
+        "KeyError: '{}'",
+        "",
+        "During handling of the above exception, another exception occurred:",
+        "",
+        "Traceback (most recent call last):",
+        '  File "/opt/x/starlette/middleware/errors.py", line 187, in __call__',
+        "    raise exc",
+        "torch.OutOfMemoryError: {}",
+    ],
+    [
+        AT + "] Error in detect_and_parse: {}",
+        "Traceback (most recent call last):",
+        '  File "/opt/x/sglang/srt/function_call/glm47_moe_detector.py", line 400, in detect_and_parse',
+        "    {}",
+        "json.decoder.JSONDecodeError: {}",
+    ],
+]
+
+
+def shapes() -> list[str]:
+    """Every regular expression by which a line of a log is understood, from the tables and modules themselves."""
+    found = [signature.pattern.pattern for signature in signatures().values()]
+    for module in (deathlog, flow, startlog, witness):
+        values = [value for name, value in vars(module).items() if not name.startswith("__")]
+        flat = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
+        found += [value.pattern for value in flat if isinstance(value, re.Pattern)]
+    texts = [startlog.READY, deathlog.RUN, *(text for text, _ in startlog._OPENS)]
+    return [*found, *(re.escape(text) for text in texts)]
+
+
+def samples() -> list[str]:
+    """Real lines that are understood: of deaths, of starts, of work."""
+    told = [line for death in DEATHS for line in death["text"].splitlines() if line.strip()]
+    return [*told, *LIFE, *DEATH, *FORGED]
+
+
+LISTENING = [  # a start, up to where clients can be heard
+    "[2026-11-24 05:00:00] server_args=ServerArgs(model_path='m', tp_size=8)",
+    "[2026-11-24 05:00:10 TP0] Init parallel begin.",
+    "[2026-11-24 05:00:14 TP0] Load weight begin. avail mem=94.08 GB",
+    "Multi-thread loading shards:  26% Completed | 12/47 [00:20<01:10,  2.0s/it]",
+    "[2026-11-24 05:02:15 TP0] KV Cache is allocated. #tokens: 180191, KV size: 5.90 GB",
+    "[2026-11-24 05:02:16 TP0] Capture target decode CUDA graph begin.",
+    "[2026-11-24 05:03:16 TP0] max_total_num_tokens=180191, chunked_prefill_size=8192, max_prefill_tokens=16384, "
+    "max_running_requests=2048, context_len=202752, available_gpu_mem=12.24 GB",
+    "[2026-11-24 05:03:17] INFO:     Uvicorn running on http://127.0.0.1:30000 (Press CTRL+C to quit)",
+]
+READY = "[2026-11-24 05:03:20] The server is fired up and ready to roll!"
+LIFE = [
+    *LISTENING,
+    READY,
+    "[2026-11-24 05:06:00 TP0] Prefill batch, #new-seq: 1, #new-token: 8192, #cached-token: 12, token usage: 0.00",
+    "[2026-11-24 05:06:09 TP0] Decode batch, #running-req: 1, #token: 1920, token usage: 0.94",
+]
+DEATH = [
+    "[2026-11-24 05:10:08 TP3] Scheduler hit an exception: Traceback (most recent call last):",
+    '  File "/opt/x/sglang/srt/managers/scheduler.py", line 3162, in run_scheduler_process',
+    "    scheduler.event_loop_normal()",
+    "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
+    "[2026-11-24 05:10:09] SIGQUIT received. signum=None, frame=None. It usually means one child failed.",
+]
+FORGED = [  # what a line end in a client's text makes of it
+    "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus.",
+    "[ 1234.567890] NVRM: Xid (PCI:0000:01:00): 119, pid=1, name=x, Timeout after 45s of waiting for RPC response",
+    "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,task=python3,pid=4711,uid=70",
+    "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+    "pynvml.NVMLError: Driver/library version mismatch",
+    "=== glm5-serve: run 7, 2026-11-24T05:00:00Z",
+    "[2026-11-24 05:10:07] server_args=ServerArgs(model_path='x')",
+    "[2026-11-24 05:10:07] ERROR:    [Errno 98] error while attempting to bind on address ('::1', 1): in use",
+    "[2026-11-24 05:10:07] INFO:     Uvicorn running on http://127.0.0.1:30000 (Press CTRL+C to quit)",
+    "[2026-11-24 05:10:07 TP0] Prefill batch, #new-seq: 1, #new-token: 99999999999, #cached-token: 1",
+    '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK',
+    "[2026-11-24 05:10:07] Gracefully exiting... Remaining number of requests 0. Remaining requests x",
+    READY,
+]
+
+hostile = st.one_of(
+    st.sampled_from(shapes()).flatmap(st.from_regex), st.sampled_from(samples()), st.text(max_size=60)
+)
+
+
+def in_one_line(text: str) -> str:
+    """As a log prints what has no line end, and as ServerLog reads lines."""
+    return re.sub(r"[\r\n]", " ", text)
+
+
+@st.composite
+def caused(draw: st.DrawFn, forms: Iterable[str] = (*ACCESS, *SGLANG, *VLLM)) -> list[str]:
+    """A line, or a record of several, that somebody's request is the cause of."""
+    record = draw(st.sampled_from([*([form] for form in forms), *REFUSED]))
+    return [fill(line, lambda: draw(hostile), whole=line in ACCESS) for line in record]
+
+
+def fill(form: str, text: Any, *, whole: bool) -> str:
+    """A form with somebody's text in it; a path has neither blanks nor quotes, uvicorn writes them as %20."""
+    fields = form.count("{}")
+    given_ = [in_one_line(text()) for _ in range(fields)]
+    given_ = [re.sub(r"\s", "%20", part) for part in given_] if whole else given_
+    return form.format(*given_)
+
+
+# -- what is believed of a server ----------------------------------------------------------------------------
+
+
+class Told(Session):
+    """A session that has printed something already, and has no processes."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.printed = "".join(f"{line}\n" for line in lines).encode()
+
+    def pieces(self) -> Iterator[bytes]:
+        yield self.printed
+        self.printed = b""
+
+    def members(self) -> list[int]:
+        return []
+
+
+def watched(tmp: Path, *, allowed: flow.Allowed | None = None, kernel: Iterable[str] = ()) -> Run:
+    log = ServerLog(tmp / "server.log", None)
+    made = Run(1, Told(()), log, startlog.begin(0.0), allowed or flow.Allowed())
+    made.kernel, made.confirmed = list(kernel), 1e9
+    return made
+
+
+def read(run: Run, lines: Iterable[str], now: float) -> list[Event]:
+    """What the state machine is told of the lines, if the last one was long ago."""
+    cast(Told, run.session).printed = "".join(f"{line}\n" for line in lines).encode(errors="surrogatepass")
+    run._stirred = -1e9
+    return list(run.read(now))
+
+
+def believed(tmp: Path, log: Iterable[Iterable[str]], now: float = 100.0) -> dict[str, Any]:
+    """Everything that is concluded from a log whose parts come a minute after each other."""
+    run = watched(tmp)
+    told = [read(run, part, now + 60 * i) for i, part in enumerate(log)]
+    error, why = run.judge(now + 999)
+    gone = run.gone(Died(-9, "was killed"), error, why, now + 999)
+    return {
+        "events": told,
+        "start": run.start,
+        "paused": run.paused,
+        "leaving": run.leaving,
+        "error": error,
+        "why": to_json(why),
+        "gone": (gone.fate, gone.said, gone.how),
+    }
+
+
+SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+
+
+@SLOW
+@given(records=st.lists(caused(), min_size=1, max_size=4), at=st.integers(0, len(DEATH)), dies=st.booleans())
+def test_nothing_that_a_client_causes_changes_what_is_believed(
+    tmp_path: Path, records: list[list[str]], at: int, dies: bool
+) -> None:
+    """Wherever it stands: before it is ready, while it works, in the middle of its last words."""
+    death = DEATH if dies else []
+    theirs = [line for record in records for line in record]
+    parts = [LISTENING, [READY], LIFE[-2:], death]
+    disturbed = [
+        [*LISTENING, *theirs],
+        [*theirs, READY, *theirs],
+        [LIFE[-2], *theirs, LIFE[-1], *theirs],
+        [*death[:at], *theirs, *death[at:]],
+    ]
+
+    assert believed(tmp_path, disturbed) == believed(tmp_path, parts)
+
+
+@SLOW
+@given(records=st.lists(caused(), min_size=1, max_size=4))
+def test_what_clients_cause_while_it_serves_is_no_event(tmp_path: Path, records: list[list[str]]) -> None:
+    run = watched(tmp_path)
+    read(run, LIFE, 100.0)
+    before = run.start
+
+    assert read(run, [line for record in records for line in record], 900.0) == []
+    assert run.start == before
+    assert (run.paused, run.leaving) == (False, False)
+
+
+@SLOW
+@given(text=hostile, form=st.sampled_from([*ACCESS, *SGLANG, *VLLM, *UNHEARD_OF]), dies=st.booleans())
+def test_a_file_is_diagnosed_alike_with_and_without_them(text: str, form: str, dies: bool) -> None:
+    lines = [*LIFE, *(DEATH if dies else [])]
+    with_it = [*LIFE, fill(form, lambda: text, whole=form in ACCESS), *(DEATH if dies else [])]
+    one, other = diagnose(lines), diagnose(with_it)
+
+    assert (one.cause, one.what, one.then, one.knob) == (other.cause, other.what, other.then, other.knob)
+    assert set(one.also) == set(other.also)
+
+
+@SLOW
+@given(text=hostile, form=st.sampled_from(UNHEARD_OF))
+def test_words_about_a_request_that_nobody_listed_are_no_evidence_either(
+    tmp_path: Path, text: str, form: str
+) -> None:
+    line = fill(form, lambda: text, whole=False)
+    run = watched(tmp_path)
+    read(run, LIFE, 100.0)
+
+    assert read(run, [line], 900.0) == []
+    assert run.judge(900.0)[1].cause == "unknown"
+
+
+@SLOW
+@given(
+    text=st.lists(hostile | st.sampled_from(FORGED), min_size=1, max_size=6),
+    form=st.sampled_from(SGLANG),
+    when=st.sampled_from(["warmup", "ready"]),
+)
+def test_line_ends_in_a_clients_text_end_no_service(tmp_path: Path, text: list[str], form: str, when: str) -> None:
+    """Then its lines may look like anybody's: they may mislead whoever reads, and decide nothing for good."""
+    run = watched(tmp_path, allowed=flow.Allowed(pauses=False))
+    read(run, LIFE if when == "ready" else LISTENING, 100.0)
+    theirs = form.replace("{}", "\n".join(["x", *text, "x"])).splitlines()
+    events = read(run, theirs, 200.0)
+    error, why = run.judge(201.0)
+
+    assert run.gone(Died(-9, "was killed"), error, why, 201.0).fate is Fate.AGAIN
+    assert run.start.doom is None
+    assert run.start.phase == "warmup"
+    assert not run.paused
+    assert all(isinstance(event, Stirred | Hinted) for event in events)
+    assert all(event.until <= 200 + 8192 / 400 for event in events if isinstance(event, Stirred))
+
+
+# -- whose word a row of the table takes ----------------------------------------------------------------------
+
+
+def heard(text: str) -> list[str]:
+    """The lines of a sample that only the kernel can have written."""
+    return [line for line in text.splitlines() if witness.kernels(line) is not None]
+
+
+@pytest.mark.parametrize("death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}")
+def test_a_row_takes_the_word_of_its_origin_alone(death: dict[str, str]) -> None:
+    told = death["text"].splitlines()
+    found = diagnose(told)
+    if not found.is_known:
+        return
+    signature = signatures()[found.cause]
+
+    assert signature.origin in ORIGINS
+    assert found.origin == signature.origin
+    if signature.origin == "kernel":
+        assert all(witness.kernels(line) is not None for line in found.evidence)
+        assert diagnose([], heard(death["text"])).cause == found.cause, "as the supervisor hears it"
+        assert diagnose(told, []).origin != "kernel", "in the server's own output it is nobody's"
+    else:
+        assert diagnose(told, []).cause == found.cause, "as the supervisor hears it"
+        assert diagnose([], told).origin != "server", "the kernel does not say so"
+
+
+FRAMES = [
+    AT + " TP3] {}",
+    AT + "] INFO:     {}",
+    "(Worker pid=7) {}",
+    "INFO 09-01 10:00:01 [x.py:1] {}",
+    '"{}"',
+    "x: {}",
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize(
+    "death", [d for d in DEATHS if signatures().get(d["cause"]) and heard(d["text"])], ids=str
+)
+def test_behind_a_servers_prefix_nothing_is_the_kernels(frame: str, death: dict[str, str]) -> None:
+    said = [
+        re.sub(r"^.*?(?=NVRM|nvidia-nv|oom|Out of|Memory c|python|pt_main)", "", line)
+        for line in heard(death["text"])
+    ]
+    found = diagnose([frame.format(line) for line in said])
+
+    assert found.cause == "unknown"
+    assert found.then == "again"
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "",
+        "[   24.302465] ",
+        "[Wed Jun 24 15:44:20 2026] ",
+        "[四 3月 20 21:01:25 2025] ",
+        "[  +0.000012] ",
+        "[  123.456789][ T1234] ",
+        "<4>[ 5080.898738] ",
+        "kernel: ",
+        "kernel: [ 5080.898738] ",
+        "kern  :warn  : 2025-01-21T08:43:30,287197+00:00 ",
+        "10.0.0.7: kern:     err: [2026-04-22T21:25:20.466440686Z]: ",
+        "\ufeff[ 388.565288] ",
+    ],
+)
+def test_the_kernels_lines_are_known_by_their_beginning(prefix: str) -> None:
+    assert diagnose([f"{prefix}NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."]).then == "reboot"
+
+
+def test_a_name_that_a_process_gave_itself_is_no_xid() -> None:
+    """Fifteen letters are anybody's in the kernel's own lines, and so is the name of a file that was mapped."""
+    named = "NVRM: Xid (PCI:[77]: segfault at 0 ip 0000 sp 0000 error 4 in x): 79,[400000+1000]"
+    assert diagnose([], [named]).cause == "unknown"
+    assert (
+        diagnose([], ["usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."]).cause
+        == "unknown"
+    )
+
+
+def test_of_xid_109_a_restart_is_worth_it() -> None:
+    switch = "NVRM: Xid (PCI:0000:cb:00): 109, pid=1, name=x, Ch 00000008, errorString CTX SWITCH TIMEOUT"
+    fault = "NVRM: Xid (PCI:0000:cb:00): 13, pid=1, name=x, Graphics SM Warp Exception"
+
+    assert (diagnose([switch]).cause, diagnose([switch]).then) == ("gpu-context-timeout", "again")
+    assert diagnose([fault, switch]).cause == diagnose([switch, fault]).cause == "gpu-kernel-fault"
+
+
+# -- what may end the service ----------------------------------------------------------------------------------
+
+XID = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
+NO_KERNEL = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
+MISMATCH = "pynvml.NVMLError_LibRmVersionMismatch: Driver/library version mismatch"
+
+
+def end_of(tmp: Path, lines: list[str], kernel: Iterable[str] = ()) -> tuple[Gone, Diagnosis]:
+    run = watched(tmp, kernel=kernel)
+    read(run, lines, 100.0)
+    error, why = run.judge(101.0)
+    return run.gone(Died(-9, "was killed"), error, why, 101.0), why
+
+
+def test_only_the_kernel_ends_the_service_of_a_server_that_served(tmp_path: Path) -> None:
+    assert end_of(tmp_path, [*LIFE, XID])[0].fate is Fate.AGAIN
+    assert end_of(tmp_path, [*LIFE, NO_KERNEL])[0].fate is Fate.AGAIN
+    assert end_of(tmp_path, [*LIFE, MISMATCH])[0].fate is Fate.AGAIN
+    assert end_of(tmp_path, LIFE, [XID])[0].fate is Fate.REBOOT
+    assert "no kernel image" in (end_of(tmp_path, [*LIFE, NO_KERNEL])[0].said or ""), "it is told all the same"
+
+
+def test_a_start_that_nobody_could_reach_may_say_never(tmp_path: Path) -> None:
+    """Before it listens every word is its own; after that it has as many tries as any other."""
+    before, after = LISTENING[:-1], LISTENING
+
+    assert end_of(tmp_path, [*before, NO_KERNEL])[0].fate is Fate.NEVER
+    assert end_of(tmp_path, [*after, NO_KERNEL])[0].fate is Fate.AGAIN
+    assert end_of(tmp_path, [*before, NO_KERNEL, after[-1], "x"])[0].fate is Fate.NEVER
+    assert end_of(tmp_path, [*before, MISMATCH])[0].fate is Fate.AGAIN, "the log alone cannot want a reboot"
+
+
+def test_a_line_from_before_it_listened_is_known_however_much_was_said_since(tmp_path: Path) -> None:
+    """The tail of the log forgets where it began to listen; somebody may write that line again."""
+    flood = [f"[2026-11-24 05:04:00 TP0] x {n}" for n in range(5000)]
+    forged = [NO_KERNEL, LISTENING[-1]]
+
+    assert end_of(tmp_path, [*LISTENING, *flood, *forged])[0].fate is Fate.AGAIN
+
+
+# -- what it may excuse ----------------------------------------------------------------------------------------
+
+
+def prefill(tokens: int) -> str:
+    return f"[2026-11-24 05:06:00 TP0] Prefill batch, #new-seq: 1, #new-token: {tokens}, #cached-token: 12"
+
+
+def until_of(events: list[Event], now: float) -> list[float]:
+    return [event.until - now for event in events if isinstance(event, Stirred)]
+
+
+def test_a_prefill_excuses_no_more_than_a_batch_may_hold(tmp_path: Path) -> None:
+    unsaid = watched(tmp_path)
+    read(unsaid, [LISTENING[-1], READY], 100.0)
+    said = watched(tmp_path)
+    read(said, [*LISTENING, READY], 100.0)
+    planned = watched(tmp_path, allowed=flow.Allowed(batch=2048))
+    read(planned, [*LISTENING, READY], 100.0)
+
+    for run, most in ((unsaid, 16384), (said, 8192), (planned, 2048)):
+        assert until_of(read(run, [prefill(400)], 200.0), 200.0) == [1.0]
+        assert until_of(read(run, [prefill(99_999_999_999)], 300.0), 300.0) == [pytest.approx(most / 400)]
+
+
+def test_the_log_alone_is_believed_for_a_while(tmp_path: Path) -> None:
+    """Somebody may write lines like its own all day; an answer that shows work begins the time anew."""
+    run = watched(tmp_path)
+    read(run, LIFE, 100.0)
+    run.confirmed = 100.0
+
+    assert read(run, [prefill(400)], 999.0)
+    assert read(run, [prefill(400)], 1001.0) == []
+    run.confirmed = 1001.0
+    assert read(run, [prefill(400)], 1002.0)
+
+
+def test_a_million_tokens_may_take_as_long_as_they_take() -> None:
+    assert flow.patience(None) == flow.patience(202_752) == 900
+    assert flow.patience(1_048_576) == pytest.approx(2621, abs=1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "GET /x"POST /pause_generation HTTP/1.1" 200 OK',
+        '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "GET /"POST /pause_generation HTTP/1.1" 200 OK" 404',
+        '[2026-11-24 05:10:07] Failed to parse "POST /pause_generation HTTP/1.1" 200 OK',
+        '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401 Unauthorized',
+        '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generationx HTTP/1.1" 200 OK',
+        '[2026-11-24 05:10:07 TP0] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK',
+    ],
+)
+def test_only_the_whole_line_is_a_pause(line: str) -> None:
+    assert flow.pause(line) is None
+
+
+def test_a_pause_is_believed_only_where_it_cannot_be_asked_for_and_for_a_while(tmp_path: Path) -> None:
+    paused = '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK'
+    asked, unasked = watched(tmp_path, allowed=flow.Allowed(pauses=False)), watched(tmp_path)
+    for run in (asked, unasked):
+        read(run, [*LIFE, paused], 100.0)
+
+    assert asked.excuse() == ""
+    assert unasked.excuse() == "generation is paused"
+    unasked.confirmed = -1e9
+    assert unasked.excuse() == ""
+
+
+# -- cost ------------------------------------------------------------------------------------------------------
+
+
+def words() -> list[str]:
+
+    return sorted({word for shape in shapes() for word in literals(shape) if len(word) > 3})
+
+
+def test_the_lines_of_a_form_are_all_a_clients(tmp_path: Path) -> None:
+    """The forms themselves: a word of them that is believed would make the tests above say nothing."""
+    for form in (*ACCESS, *SGLANG, *VLLM):
+        line = fill(form, lambda: "x", whole=form in ACCESS)
+        assert witness.is_about_a_request(line), line
+    assert json.loads(json.dumps(to_json(diagnose(LIFE))))["cause"] == "unknown"
