@@ -93,6 +93,7 @@ class DeathLog:
         self._code = ""  # how the line of code below a frame begins
         self._held: str | None = None  # a traceback begins; its first frame tells whose it is
         self._traceback = witness.Traceback.NONE
+        self._shown: set[str] = set()  # signatures that no further line could say more of
 
     def take(self, line: str, *, by_kernel: bool | None = None) -> None:
         """One more line, of the kernel or of a server; None: its beginning tells.
@@ -123,14 +124,16 @@ class DeathLog:
     def _see(self, line: str, kind: Kind) -> None:
         """A line of the server itself."""
         self.at += 1
-        self.worked += kind is Kind.WORK
+        if kind is Kind.WORK:
+            self.worked += 1
+            self._shown.clear()  # it may have survived one, which counts anew when it comes again
         if kind is Kind.TELLING or (self.death and self.death.is_open):
             self._look(printable(line))
         if line and not line.isspace():
             self.last.append(line)
 
     def _hear_kernel(self, line: str, words: str) -> None:
-        for signature, match in matches(words, "kernel"):
+        for signature, match in matches(words, "kernel", but=self._shown):
             self._hit(signature, match, printable(line))
 
     def _is_of_a_request(self, line: str) -> bool:
@@ -156,7 +159,8 @@ class DeathLog:
         self._listen(line, told)
         if not self._is_of_a_traceback(line, told.text):
             text, from_start = witness.evidence(told)
-            for signature, match in matches(text, "server", told.speaker, from_start=from_start):
+            known = matches(text, "server", told.speaker, from_start=from_start, but=self._shown)
+            for signature, match in known:
                 self._hit(signature, match, line)
 
     def _starts(self, line: str, text: str) -> bool:
@@ -177,11 +181,13 @@ class DeathLog:
         if self._began is not None:
             stay = {id: replace(hit, weight=_weaker(hit.weight), is_old=True) for id, hit in stay.items()}
         self.hits, self.death, self._began = stay, None, self.at
+        self._shown.clear()
 
     def _forgive(self) -> None:
         """It serves: what it said before did not kill it. The kernel's words may be of later, put in front."""
         self.hits = {id: hit for id, hit in self.hits.items() if hit.is_kernels or hit.weight == "note"}
         self.death = None
+        self._shown.clear()
 
     def _listen(self, line: str, told: witness.Said) -> None:
         """Keep the words of the first exception, or the first sign of a death where none tells of its own."""
@@ -227,6 +233,8 @@ class DeathLog:
         if len(hit.lines) < EVIDENCE:
             for text in shown:
                 hit.lines.setdefault(re.sub(r"^\[[^\]]*\]:? ?", "", text), text.strip())
+        else:
+            self._shown.add(signature.id)
 
     def settled(self) -> list[Hit]:
         """Every hit at the end: what the server worked on after is a note."""

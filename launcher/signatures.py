@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+NOTHING: frozenset[str] = frozenset()
 ORIGINS = ("kernel", "server")  # whose words they may be
 WEIGHTS = ("hardware", "host", "cause", "generic", "last")  # "consequence" and "note" are never the cause
 # Read when the program starts: a package that is upgraded under it must not change what it understands.
@@ -64,12 +66,12 @@ def _sieved(origin: str) -> tuple[tuple[Signature, tuple[str, ...]], ...]:
 
 
 def matches(
-    text: str, origin: str, speaker: str | None = None, *, from_start: bool = True
+    text: str, origin: str, speaker: str | None = None, *, from_start: bool = True, but: Set[str] = NOTHING
 ) -> list[tuple[Signature, re.Match[str]]]:
-    """Every signature that words show, and where; `from_start`: only with their first one on."""
+    """Every signature that words show, and where; `from_start`: from the first one on; `but`: none of these."""
     found = []
     for signature, words in _sieved(origin):
-        if not any(word in text for word in words):
+        if signature.id in but or not any(word in text for word in words):
             continue
         if signature.speaker and not signature.speaker.search(speaker or ""):
             continue

@@ -288,6 +288,9 @@ def test_every_line_that_a_pattern_matches_is_looked_at() -> None:
     """Lines are sieved by texts that are derived from the patterns."""
     for signature in signatures().values():
         assert not re.search(r"\(\?i|\\\d", signature.pattern.pattern), signature.id
+        for pattern in filter(None, (signature.pattern, signature.needs, signature.speaker)):
+            without_sets = re.sub(r"\[[^]^][^]]*\]", "", pattern.pattern)
+            assert not re.search(r"(?:[^\\]\.|\\S|\[\^[^]]*\])[*+]", without_sets), f"{signature.id}: quadratic"
         assert all(len(word) >= 4 for word in literals(signature.pattern.pattern)), signature.id
         for line in (line for death in DEATHS for line in death["text"].splitlines()):
             found = signature.pattern.search(line)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import time
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher import deathlog, flow, startlog, witness
+from launcher import deathlog, diagnosescreen, flow, startlog, witness
 from launcher.diagnose import Diagnosis, diagnose, to_json
 from launcher.events import Event, Fate, Gone, Hinted, Stirred
 from launcher.process import Died, Session
@@ -530,9 +532,40 @@ def test_a_pause_is_believed_only_where_it_cannot_be_asked_for_and_for_a_while(t
 # -- cost ------------------------------------------------------------------------------------------------------
 
 
-def words() -> list[str]:
+WORDS = sorted({word for shape in shapes() for word in literals(shape) if len(word) > 3})
+MANY = itertools.cycle(WORDS)
+HOSTILE = {  # a line, or a piece of one, for each number
+    "all beginnings": lambda n: f"{n} {' '.join(WORDS[n % 50 :] + WORDS[: n % 50])}"[:2000] + "\n",
+    "one beginning": lambda n: f"{n} {(next(MANY) + ' ') * 500}"[:2000] + "\n",
+    "a framed one": lambda n: f"{AT} TP0] RuntimeError: {n} {(next(MANY) + ' ') * 500}"[:2000] + "\n",
+    "tracebacks": lambda n: f'Traceback (most recent call last):\n  File "/uvicorn/{n}", line 1, in x\n' * 20,
+    "no line end": lambda n: (next(MANY) + " ") * 50,
+    "deep JSON": lambda n: '{"log":' * 250,
+    "a long JSON": lambda n: '{"log": "' + "x" * 2000 + '"}\n',
+    "escapes": lambda n: "\x1b]" * 500 + "\x1b[0m" * 100,
+    "prefixes": lambda n: "(a pid=1 (a pid=1, (a pid=1) [pod/x [2026-11-24 05:10:07 TP0 TP0 " * 20 + "\n",
+    "blanks": lambda n: "sglang-1" + " " * 2000,
+}
 
-    return sorted({word for shape in shapes() for word in literals(shape) if len(word) > 3})
+
+def cost(path: Path, kind: str, size: int) -> float:
+    """Processor seconds that a file of so many bytes takes."""
+    with path.open("w") as file:
+        for n in itertools.count():
+            file.write(HOSTILE[kind](n))
+            if file.tell() >= size:
+                break
+    began = time.process_time()
+    diagnosescreen.run(str(path), as_json=True)
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_diagnosis_costs_as_much_as_its_log_is_long(tmp_path: Path, kind: str) -> None:
+    cost(tmp_path / "first", kind, 1 << 16)
+    half, whole = (cost(tmp_path / "log", kind, size) for size in (2 << 20, 8 << 20))
+
+    assert whole < 2.5 * 4 * max(half, 0.02), "four times as much for four times the length, and not sixteen"
 
 
 def test_the_lines_of_a_form_are_all_a_clients(tmp_path: Path) -> None:
