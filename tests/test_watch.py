@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -413,3 +414,83 @@ def test_the_journal_is_known_by_its_stream() -> None:
     assert is_connected(sys.stderr, {"JOURNAL_STREAM": f"{stat.st_dev}:{stat.st_ino}"})
     assert not is_connected(sys.stderr, {"JOURNAL_STREAM": "8:1"})
     assert not is_connected(sys.stderr, {})
+
+
+# -- what clients write into the log of a real server ---------------------------------------------------------
+
+CLIENTS = [
+    '[2026-11-24 05:10:07] INFO:     10.1.2.3:51244 - "GET /_kgspIsHeartbeatTimedOut HTTP/1.1" 401 Unauthorized',
+    '[2026-11-24 05:10:07] INFO:     10.1.2.3:51244 - "GET /x?code=802 HTTP/1.1" 401 Unauthorized',
+    "[2026-11-24 05:10:07 TP0] Hit invalid regex: key_string='(NVRM: Xid (PCI:0000:01:00): 79,', e=RuntimeError()",
+    "[2026-11-24 05:10:07] Model attempted to call undefined function: x",
+    "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus.",  # the rest of that name
+    "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+]
+EXCUSES = [
+    '[2026-11-24 05:10:07] Failed to parse "POST /pause_generation HTTP/1.1" 200 OK',
+    '[2026-11-24 05:10:07] INFO:     10.1.2.3:51244 - "GET /x?"POST /pause_generation HTTP/1.1" 200 OK',
+    "[2026-11-24 05:10:07] Error parsing tool call: Prefill batch, #new-seq: 1, #new-token: 99999999999",
+]
+
+
+def print_as(server: int, lines: list[str]) -> None:
+    """Write into the log as the server does."""
+    with Path(f"/proc/{server}/fd/1").open("w") as output:
+        output.write("".join(f"{line}\n" for line in lines))
+
+
+def up(world: World) -> int:
+    """The pid of a server that is up and ready."""
+    done = world.run("up", "-p", "stub", "-d")
+    assert done.returncode == 0, done.stderr
+    return int(world.status()["pids"]["server"])
+
+
+def test_what_clients_write_ends_no_service(world: World) -> None:
+    server = up(world)
+    print_as(server, CLIENTS)
+    os.kill(server, signal.SIGKILL)
+    world.until_state("ready", restarts=1)
+
+    print_as(int(world.status()["pids"]["server"]), CLIENTS)
+    done = world.run("restart", "-p", "stub")
+    assert done.returncode == 0, done.stderr
+    world.until_state("ready", restarts=2)
+
+
+def test_what_clients_write_excuses_no_hang(world: World) -> None:
+    server = up(world)
+    print_as(server, EXCUSES)
+    world.faults(hang_at="health")
+    until(lambda: world.events("death"), "it is found hung", 90)
+    world.faults()
+    world.until_state("ready", restarts=1)
+
+    assert world.events("death")[-1]["cause"] == "hang"
+
+
+def test_a_process_that_is_only_called_a_compiler_excuses_no_hang(world: World) -> None:
+    """It sleeps beside a server that hangs."""
+    ninja, python = world.folder / "ninja", world.folder / "python"
+    shutil.copy(shutil.which("sleep") or "/bin/sleep", ninja)
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *sglang.launch_server*) {ninja} 600 & esac\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    world.profile.write_text(world.profile.read_text().replace(sys.executable, str(python)))
+    up(world)
+    assert "ninja" in {process.name() for process in world.processes()}
+    world.faults(hang_at="health")
+    until(lambda: world.events("death"), "it is found hung", 90)
+
+    assert world.events("death")[-1]["cause"] == "hang"
+
+
+def test_a_death_that_only_the_kernel_could_explain_says_where_to_look(world: World) -> None:
+    """Where nobody may read the kernel's log, its OOM killer is a SIGKILL like any other."""
+    os.kill(up(world), signal.SIGKILL)
+    world.until_state("ready", restarts=1)
+    death = world.events("death")[-1]
+
+    assert death["cause"] == "process-lost"
+    assert "journalctl -k" in death["fix"]
