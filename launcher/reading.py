@@ -104,6 +104,12 @@ def parsed(data: bytes | str) -> Any:
             gc.enable()
 
 
+def reason(error: OSError) -> str:
+    """What is wrong, to follow a name and a colon: `no such file or directory`, `is a FIFO, wanted ...`."""
+    words = error.strerror or str(error)
+    return words[:1].lower() + words[1:]
+
+
 def in_words(size: int) -> str:
     """A number of bytes as people say it: `8 MiB`, `12.5 GiB`, `100 bytes`."""
     unit, name = next(((unit, name) for unit, name in _UNITS if size >= unit), (1, "bytes"))

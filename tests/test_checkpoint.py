@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import socket
 import struct
+import subprocess
+import sys
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.facts import Model, known
+from launcher.probes.checkpoint import _in_time as in_time
 from launcher.probes.checkpoint import checkpoint
 
 CONFIG = {"architectures": ["GlmMoeDsaForCausalLM"], "model_type": "glm_moe_dsa", "num_hidden_layers": 78}
@@ -67,8 +73,13 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def look(folder: Path) -> Model:
-    return checkpoint(str(folder), {"HOME": "/nowhere"})
+def look(folder: Path, deadline: float = 600.0) -> Model:
+    return checkpoint(str(folder), {"HOME": "/nowhere"}, deadline)
+
+
+def socket_at(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
 
 
 def hub(folder: Path, cache: Path) -> Path:
@@ -151,8 +162,10 @@ def test_a_download_that_was_cut_short_is_told_by_its_length(folder: Path) -> No
         (b"", "too few for a header"),
         (b"\xff" * 40, "tell a header of"),
         (struct.pack("<Q", 1000) + b"{}", "tell a header of 1000 bytes, the file has 10"),
-        (struct.pack("<Q", 4) + b"oops", "not JSON"),
-        (struct.pack("<Q", 2) + b"[]", "no table"),
+        (struct.pack("<Q", 4) + b"oops", "no table of tensors in JSON"),
+        (struct.pack("<Q", 4) + b"{oop", "not usable JSON"),
+        (struct.pack("<Q", 2) + b"[]", "no table of tensors in JSON"),
+        (struct.pack("<Q", 0), "no table of tensors in JSON"),
         (struct.pack("<Q", 2) + b"{}more", "(4 bytes less): something was appended"),
     ],
 )
@@ -337,15 +350,117 @@ def test_a_hub_id_that_is_not_cached_says_that_it_would_be_downloaded(
     )
 
 
-def test_a_disk_that_does_not_answer_costs_the_deadline(folder: Path) -> None:
-    """A pipe that nobody writes to is read for ever, as a file of a server that is gone."""
-    (folder / "config.json").unlink()
-    os.mkfifo(folder / "config.json")
-    seen = checkpoint(str(folder), {}, deadline=0.2)
-    (folder / "config.json").write_text("{}")  # lets the reader go
+def test_a_disk_that_does_not_answer_costs_the_deadline() -> None:
+    answer = threading.Event()
 
-    assert seen.shards.unknown == f"the disk that has {folder} did not answer within 0.2 s"
+    def look(model: str, env: Mapping[str, str]) -> Model:
+        answer.wait(60)
+        return Model()
+
+    seen = in_time(look, "/m", {}, 0.1)
+    answer.set()
+
+    assert seen.shards.unknown == "the disk that has /m did not answer within 0.1 s"
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+
+
+def sparse(path: Path, size: int, start: bytes = b"") -> None:
+    path.write_bytes(start)
+    os.truncate(path, size)
+
+
+HOSTILE: list[tuple[str, Callable[[Path], object], str]] = [
+    ("a FIFO", os.mkfifo, "is a FIFO, wanted a regular file"),
+    ("/dev/zero", lambda path: path.symlink_to("/dev/zero"), "is a device, wanted a regular file"),
+    ("a socket", socket_at, "is a socket, wanted a regular file"),
+    ("a folder", Path.mkdir, "is a directory, wanted a regular file"),
+    ("a loop of links", lambda path: path.symlink_to(path), "too many levels of symbolic links"),
+    ("3 GB of nothing", lambda path: sparse(path, 3 << 30), "has 3 GiB or more, wanted at most "),
+    ("16 MB of nothing", lambda path: sparse(path, 16 << 20), "is not usable JSON: "),
+    ("a deep table", lambda path: path.write_text('{"a":' * 500_000), "is not usable JSON: it nests too deep"),
+    ("a huge number", lambda path: path.write_text("9" * 1_000_000), "is not usable JSON: Exceeds the limit"),
+    ("many values", lambda path: path.write_text("[" + "0," * 5_500_000), "is not usable JSON: "),
+]
+
+
+@pytest.mark.parametrize("name", ["config.json", "hf_quant_config.json", "model.safetensors.index.json"])
+@pytest.mark.parametrize(("put", "words"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
+def test_what_is_no_usable_json_is_told_at_once(
+    folder: Path, name: str, put: Callable[[Path], object], words: str
+) -> None:
+    (folder / name).unlink()
+    put(folder / name)
+    seen = look(folder, deadline=60)
+    told = {"config.json": seen.config, "hf_quant_config.json": seen.quantisation}.get(name, seen.missing)
+
+    if name != "config.json" and "links" in words:  # what leads nowhere is not there
+        assert told.known
+    else:
+        assert f"{folder / name}: {words}" in str(told.unknown)
+    assert seen.shards == known(2)
+
+
+@pytest.mark.parametrize(
+    ("put", "words"), [case[1:3] for case in HOSTILE[:5]], ids=[case[0] for case in HOSTILE[:5]]
+)
+@pytest.mark.parametrize("indexed", [True, False])
+def test_what_stands_in_place_of_weights_is_not_opened(
+    folder: Path, put: Callable[[Path], object], words: str, indexed: bool
+) -> None:
+    (folder / "m1.safetensors").unlink()
+    put(folder / "m1.safetensors")
+    if not indexed:
+        (folder / "model.safetensors.index.json").unlink()
+    seen = look(folder, deadline=60)
+
+    assert seen.shards == known(1)
+    assert seen.missing == (known(("m1.safetensors",)))
+
+
+@pytest.mark.parametrize("name", ["../other/m.safetensors", "/etc/passwd", "a/../../x", ".."])
+def test_an_index_leads_nowhere_out_of_its_folder(folder: Path, name: str) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": name}}))
+    seen = look(folder)
+
+    assert seen.missing == known((name,))
+    assert (seen.shards, seen.broken) == (known(0), known({}))
+
+
+SIXTY = """
+import sys
+from launcher.probes.checkpoint import _in_time as in_time
+from launcher.probes.checkpoint import checkpoint
+seen = checkpoint(sys.argv[1], {})
+assert len(seen.broken.get()) == 60, seen
+print(sorted(set(seen.broken.get().values())))
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"", "its header is no table of tensors in JSON"),
+        (b"{", "its header is not usable JSON"),
+    ],
+)
+def test_sixty_headers_of_99_mb_are_held_one_at_a_time(folder: Path, start: bytes, words: str) -> None:
+    """Sparse, as somebody may lay them down in a second. Of 3 GiB of addresses the readers' arenas take 2."""
+    (folder / "model.safetensors.index.json").unlink()
+    for path in folder.glob("*.safetensors"):
+        path.unlink()
+    for at in range(60):
+        sparse(folder / f"{at}.safetensors", 99_000_100, struct.pack("<Q", 99_000_000) + start)
+    bound = (3 << 30, 3 << 30)
+    done = subprocess.run(
+        [sys.executable, "-c", SIXTY, str(folder)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, bound),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
 
 
 def test_forty_seven_large_files_are_read_by_their_headers(folder: Path) -> None:

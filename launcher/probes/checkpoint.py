@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections import Counter
@@ -14,7 +13,10 @@ from typing import Any
 
 from launcher.facts import Fact, Model, known, unknown
 from launcher.probes import safetensors
+from launcher.reading import read_bytes, read_json, read_text, reason
 
+MOST_CONFIG = 16 << 20  # bytes; GLM-5's has 30 kB, the names of modules that a quantisation left out may be many
+MOST_INDEX = 100_000_000  # bytes; as a header, which names the same tensors. That of GLM-5 has 30 MB
 POINTER = b"version https://git-lfs"
 MOST_POINTER = 1024  # bytes; git-lfs' own limit for its pointers
 UNFINISHED = (".incomplete", ".part", ".aria2")
@@ -54,7 +56,14 @@ def _in_time(
     look: Callable[[str, Mapping[str, str]], Model], model: str, env: Mapping[str, str], deadline: float
 ) -> Model:
     seen: list[Model] = []
-    looking = Thread(target=lambda: seen.append(look(model, env)), daemon=True)
+
+    def looks() -> None:
+        try:
+            seen.append(look(model, env))
+        except MemoryError:
+            seen.append(_blind(f"what {model} says of itself does not fit into this host's memory"))
+
+    looking = Thread(target=looks, daemon=True)
     looking.start()
     looking.join(deadline)
     return seen[0] if seen else _blind(f"the disk that has {model} did not answer within {deadline:g} s")
@@ -77,14 +86,16 @@ def _said(model: str, env: Mapping[str, str]) -> Model:
 
 def sizes(folder: str) -> list[tuple[str, int]]:
     """Name and bytes of every tensor in the weight files of a folder that are whole; only headers are read."""
-    files = sorted(Path(folder).glob("*.safetensors"))
     found = []
-    for path, header in safetensors.headers(files).items():
-        with contextlib.suppress(OSError, safetensors.BrokenError):
-            for name, tensor in safetensors.tensors(header, path.stat().st_size).items():
-                begin, end = tensor["data_offsets"]
-                found.append((name, end - begin))
+    for _, told in safetensors.each(sorted(Path(folder).glob("*.safetensors"))):
+        if not isinstance(told, Exception):
+            found += [(name, _length(tensor)) for name, tensor in told.items()]
     return found
+
+
+def _length(tensor: Mapping[str, Any]) -> int:
+    begin, end = tensor["data_offsets"]
+    return int(end - begin)
 
 
 def _look(model: str, env: Mapping[str, str]) -> Model:
@@ -94,8 +105,7 @@ def _look(model: str, env: Mapping[str, str]) -> Model:
     try:
         return _folder(Path(found.get()))
     except OSError as error:
-        why = f"{error.filename or found.get()}: {(error.strerror or str(error)).lower()}"
-        return _blind(why, path=found)
+        return _blind(f"{error.filename or found.get()}: {reason(error)}", path=found)
 
 
 def _blind(why: str, **facts: Fact[Any]) -> Model:
@@ -113,10 +123,10 @@ def locate(model: str, env: Mapping[str, str]) -> Fact[str]:
     cache = _hub_cache(env)
     repository = Path(cache, f"models--{model.replace('/', '--')}")
     try:
-        revision = (repository / "refs/main").read_text().strip()
+        revision = read_text(repository / "refs/main", MOST_POINTER).strip()
         if revision.isalnum() and (repository / "snapshots" / revision).is_dir():
             return known(str(repository / "snapshots" / revision))
-    except (OSError, ValueError):
+    except OSError:
         pass
     return unknown(f"{model} is not in the Hugging Face cache ({cache}): SGLang would download it")
 
@@ -137,7 +147,8 @@ def _folder(folder: Path) -> Model:
     index = _index(folder)
     placed = index.otherwise({})
     wanted = sorted(placed) or [name for name in names if name.endswith(".safetensors")]
-    sizes = {name: (folder / name).stat().st_size for name in wanted if (folder / name).is_file()}
+    there = [name for name in wanted if _is_inside(name) and (folder / name).is_file()]
+    sizes = {name: (folder / name).stat().st_size for name in there}
     broken, tensors, dtypes = _walk(folder, {name: sizes[name] for name in sizes if name not in pointers}, placed)
     return Model(
         path=known(str(folder)),
@@ -162,13 +173,13 @@ def _why(fact: Fact[Any]) -> str:
     return str(fact.unknown)
 
 
-def _json(path: Path) -> Fact[dict[str, Any]]:
+def _json(path: Path, limit: int = MOST_CONFIG) -> Fact[dict[str, Any]]:
     try:
-        said = safetensors.parse(path.read_bytes())
+        said = read_json(path, limit)
     except OSError as error:
-        return unknown(f"{path}: {(error.strerror or str(error)).lower()}")
-    except (ValueError, RecursionError):
-        return unknown(f"{path}: not JSON")
+        return unknown(f"{path}: {reason(error)}")
+    except MemoryError:
+        return unknown(f"{path}: does not fit into this host's memory")
     return known(said) if isinstance(said, dict) else unknown(f"{path}: no table")
 
 
@@ -227,12 +238,14 @@ def _excluded(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[t
     return known(())
 
 
+def _is_inside(name: str) -> bool:
+    """Whether a name that an index gives stays in the checkpoint's folder: nothing else is opened for it."""
+    return not name.startswith("/") and ".." not in name.split("/")
+
+
 def _is_pointer(path: Path) -> bool:
     try:
-        if not path.is_file() or path.stat().st_size > MOST_POINTER:
-            return False
-        with path.open("rb") as file:
-            return file.read(len(POINTER)) == POINTER
+        return read_bytes(path, MOST_POINTER).startswith(POINTER)
     except OSError:
         return False
 
@@ -243,7 +256,7 @@ def _index(folder: Path) -> Fact[dict[str, list[str]]]:
     placed: dict[str, list[str]] = {}
     if not path.exists():
         return known(placed)
-    said = _json(path)
+    said = _json(path, MOST_INDEX)
     if not said.known:
         return unknown(_why(said))
     files = said.get().get("weight_map")
@@ -264,22 +277,18 @@ def _walk(
     broken: dict[str, str] = {}
     dtypes: Counter[str] = Counter()
     found: set[str] = {name for names in placed.values() for name in _without_experts(names)}
-    headers = safetensors.headers(folder / name for name in sizes)
-    for name, size in sizes.items():
-        try:
-            tensors = safetensors.tensors(headers[folder / name], size)
-        except OSError as error:
-            broken[name] = f"cannot be read: {(error.strerror or str(error)).lower()}"
-        except safetensors.BrokenError as error:
-            broken[name] = str(error)
+    for name, (_, told) in zip(sizes, safetensors.each(folder / name for name in sizes), strict=True):
+        if isinstance(told, OSError):
+            broken[name] = f"cannot be read: {reason(told)}"
+        elif isinstance(told, Exception):
+            broken[name] = str(told)
         else:
-            if lost := [tensor for tensor in placed.get(name, ()) if tensor not in tensors]:
+            if lost := [tensor for tensor in placed.get(name, ()) if tensor not in told]:
                 broken[name] = f"does not hold {lost[0]} ({len(lost)} tensors are missing)"
-            for tensor in tensors.values():
-                begin, end = tensor["data_offsets"]
-                dtypes[str(tensor.get("dtype", "?"))] += end - begin
+            for tensor in told.values():
+                dtypes[str(tensor.get("dtype", "?"))] += _length(tensor)
             if not placed:
-                found |= _without_experts(tensors)
+                found |= _without_experts(told)
     return broken, found, dict(dtypes)
 
 

@@ -5,81 +5,97 @@ The format (8 bytes of header length, JSON, data without holes) is that of the s
 
 from __future__ import annotations
 
-import gc
-import json
+import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, BinaryIO
+
+from launcher.reading import in_words, opened, parsed
 
 MOST_HEADER = 100_000_000  # bytes; the format's own limit
-READERS = 16  # files that are read at once: cold disks and network file systems answer them in parallel
+MOST_TOGETHER = 256 << 20  # bytes of all headers of a checkpoint; those of GLM-5 have 40 MB
+READERS = 16  # files that are touched at once: cold disks and network file systems answer them in parallel
+BEGIN = b"{"  # of a header; a file of zeros, for which only room was made, is told at once
+TOUCHED = 4 << 20  # bytes of each: most headers have less
 
 
 class BrokenError(ValueError):
     """A weight file that is not whole or not one at all; the message says what is wrong with it."""
 
 
-def parse(text: str | bytes) -> Any:
-    """What a JSON text says, in a fifth of the time where it has 100,000 tables: the collector stays out of it."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        return json.loads(text)
-    finally:
-        if collecting:
-            gc.enable()
+def each(paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any] | Exception]]:
+    """Each file with its tensors, or why they cannot be had (BrokenError, OSError).
+
+    One header is held at a time: a table of tensors is emptied when the next one is asked for.
+    """
+    todo, left = list(paths), MOST_TOGETHER
+    _warm(todo)
+    for path in todo:
+        try:
+            with opened(path) as file:
+                size, length = _lengths(file)
+                if (left := left - length) < 0:
+                    raise BrokenError(
+                        f"was not read: the headers before it have {in_words(MOST_TOGETHER)} together"
+                    )
+                told = _tensors(file, length, size)
+        except (OSError, BrokenError) as error:
+            yield path, error
+        else:
+            yield path, told
+            told.clear()
 
 
-def headers(paths: Iterable[Path]) -> dict[Path, bytes | Exception]:
-    """The header of each file as it stands there, or why it cannot be had (BrokenError, OSError).
+def _warm(paths: list[Path]) -> None:
+    """Have the kernel read the headers, many at once; they are parsed one by one.
 
     By daemon threads: where a file system hangs, they do not hold up the end of the program.
     """
-    todo, found = list(paths), dict[Path, bytes | Exception]()
-    readers = [Thread(target=_read_all, args=(todo[n::READERS], found), daemon=True) for n in range(READERS)]
+    readers = [Thread(target=_touch, args=(paths[n::READERS],), daemon=True) for n in range(READERS)]
     for reader in readers:
         reader.start()
     for reader in readers:
         reader.join()
-    return found
 
 
-def _read_all(paths: list[Path], found: dict[Path, bytes | Exception]) -> None:
+def _touch(paths: list[Path]) -> None:
     for path in paths:
         try:
-            found[path] = read(path)
-        except (OSError, BrokenError) as error:
-            found[path] = error
+            with opened(path) as file:
+                _, length = _lengths(file)
+                if file.read(1) == BEGIN:
+                    file.read(min(length, TOUCHED))
+        except (OSError, BrokenError):
+            continue
 
 
-def read(path: Path) -> bytes:
-    """The header of a file, not parsed. Raises BrokenError, or OSError."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        if len(start) < 8:
-            raise BrokenError(f"has {size} bytes, too few for a header")
-        (length,) = struct.unpack("<Q", start)
-        if length > MOST_HEADER or 8 + length > size:
-            raise BrokenError(f"its first bytes tell a header of {length} bytes, the file has {size}")
-        return file.read(length)
+def _lengths(file: BinaryIO) -> tuple[int, int]:
+    """The bytes of a file and of its header. Raises BrokenError, or OSError."""
+    size, start = os.fstat(file.fileno()).st_size, file.read(8)
+    if len(start) < 8:
+        raise BrokenError(f"has {size} bytes, too few for a header")
+    (length,) = struct.unpack("<Q", start)
+    if length > MOST_HEADER or 8 + length > size:
+        raise BrokenError(f"its first bytes tell a header of {length} bytes, the file has {size}")
+    return size, length
 
 
-def tensors(header: bytes | Exception, size: int) -> dict[str, Any]:
-    """The tensors that the header of a file of `size` bytes names. Raises BrokenError or OSError."""
-    if isinstance(header, Exception):
-        raise header
+def _tensors(file: BinaryIO, length: int, size: int) -> dict[str, Any]:
+    """The tensors that a header names. Raises BrokenError or OSError."""
+    if length == 0 or file.read(1) != BEGIN:
+        raise BrokenError("its header is no table of tensors in JSON")
     try:
-        told = parse(header)
-    except (ValueError, RecursionError):
-        raise BrokenError("its header is not JSON") from None
-    if not isinstance(told, dict):
-        raise BrokenError("its header is no table of tensors")
+        file.seek(8)
+        told = parsed(file.read(length))
+    except ValueError as error:
+        raise BrokenError(f"its header is not usable JSON: {error}") from None
+    except MemoryError:
+        raise BrokenError(f"its header of {in_words(length)} does not fit into this host's memory") from None
     told.pop("__metadata__", None)
-    _require_whole(told, 8 + len(header), size)
-    return told
+    _require_whole(told, 8 + length, size)
+    return told  # type: ignore[no-any-return]
 
 
 def _require_whole(told: dict[str, Any], start: int, size: int) -> None:
