@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from launcher.deathlog import LONGEST, DeathLog
 from launcher.diagnose import Diagnosis, judge, to_json
 from launcher.errors import Exit, RefusalError
 from launcher.keys import scrub
 from launcher import printable
+from launcher.reading import named, reason
 from launcher.unwrap import Unwrapped, unwrap
 
 PIECE = 1 << 20  # bytes that are read at once: a file may have no line ends at all
@@ -51,11 +50,11 @@ def _lines(file: str) -> Iterator[Unwrapped]:
     """Line by line, so that a log may be larger than memory; progress bars end theirs with a carriage return."""
     fix = "give the log that the server, or `journalctl -k`, printed; or - and pipe it in"
     try:
-        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
+        with named(file) as stream:
             while raw := stream.readline(PIECE):
                 for piece in raw.decode(errors="replace").rstrip("\r\n").split("\r"):
                     line = unwrap(piece)
                     # A key at the very end would be cut in half where the line is cut.
                     yield line._replace(text=scrub(line.text[: 2 * LONGEST], None))
     except OSError as error:
-        raise RefusalError(f"cannot read {file}: {error.strerror}", fix=fix, status=Exit.USAGE) from None
+        raise RefusalError(f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE) from None

@@ -6,7 +6,6 @@ value of another type than wanted is an unknown fact that says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from launcher.errors import RefusalError
 from launcher.facts import Fact, Host, unknown
+from launcher.reading import parsed
 
 SCHEMA = 1
 
@@ -41,8 +41,8 @@ def loads(text: str, place: str) -> Host:
     """The host of a facts file. Raises RefusalError when it is no such file at all."""
     fix = "give it what `glm5-serve facts` printed"
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = parsed(text)
+    except ValueError as error:
         raise RefusalError(f"{place} is not JSON: {error}", fix=fix) from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         schema = data.get("schema") if isinstance(data, dict) else None

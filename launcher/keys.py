@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.errors import RefusalError
+from launcher.reading import opened, reason
 
+MOST = 4096  # bytes of a key
 HIDDEN = "[redacted]"
-LARGEST = 1 << 16  # bytes of a key file; more is none
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: what may follow "Bearer "
 _QUOTE = r"""\\*['"]"""  # escaped in JSON that stands in JSON
 _BARE = r"""(?:[^\s'"&\\]|\\(?!['"\\]))+(?<![,;)}\]>])"""  # a value without quotes, up to what ends it
@@ -55,27 +56,22 @@ def read_key(path: Path) -> str:
     fix = f"put the key alone on one line of {path}, then `chmod 600 {path}`"
     try:
         link = path.lstat()
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            seen = os.fstat(descriptor)
-            text = file.read(LARGEST).decode().strip() if stat.S_ISREG(seen.st_mode) else None
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not text"
-        raise RefusalError(f"cannot read the API key file {path}: {why}", fix=fix) from None
-    if text is None:
-        raise RefusalError(f"the API key file {path} is not a regular file", fix=fix)
+        with opened(path) as file:
+            seen = os.fstat(file.fileno())
+            text = file.read(MOST + 1).decode().strip()
+    except OSError as error:
+        raise RefusalError(f"cannot read the API key file {path}: {reason(error)}", fix=fix) from None
+    except UnicodeDecodeError:
+        raise RefusalError(f"cannot read the API key file {path}: not text", fix=fix) from None
     if strangers := {link.st_uid, seen.st_uid} - {0, os.geteuid()}:
-        what = (
-            "lies behind a symlink of"
-            if link.st_uid in strangers and stat.S_ISLNK(link.st_mode)
-            else "is owned by"
-        )
+        is_link = link.st_uid in strangers and stat.S_ISLNK(link.st_mode)
+        what = "lies behind a symlink of" if is_link else "is owned by"
         fix = f"give it to this user: `chown {os.geteuid()} {path}`"
         raise RefusalError(f"the API key file {path} {what} another user (uid {strangers.pop()})", fix=fix)
     if seen.st_mode & 0o077 and not is_credential(path):
         open_to = stat.filemode(seen.st_mode)
         raise RefusalError(f"the API key file {path} is open to others ({open_to}), wanted -rw-------", fix=fix)
-    if not _TOKEN.fullmatch(text):
+    if len(text) > MOST or not _TOKEN.fullmatch(text):
         allowed = "letters, digits and - . _ ~ + / ="
         raise RefusalError(f"{path} holds no usable API key: wanted one word of {allowed}", fix=fix)
     return text

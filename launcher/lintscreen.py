@@ -6,16 +6,16 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher import catalogue
 from launcher.concerns import Verdict
 from launcher.errors import Exit, RefusalError
 from launcher.facts import Model, System
-from launcher.launchtext import read
+from launcher.launchtext import MOST, read
 from launcher.lint import Entry, better, difference, lint
 from launcher.planning import Aim, recorded, require_known
+from launcher.reading import named, reason
 from launcher.shelltext import Launch
 from launcher.target import ARCHS, Target, of, of_parts
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA = 1
+MOST_BYTES = 4 * MOST  # of a file: a character has four at most
 COLOURS = {
     Verdict.FINE: "green",
     Verdict.ABBREVIATED: "green",
@@ -88,10 +89,11 @@ def _one(launch: Launch, target: Target) -> dict[str, list[Entry]]:
 
 def _text(file: str) -> str:
     try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        with named(file) as stream:
+            data = stream.read(MOST_BYTES)
     except OSError as error:
         fix = "give a file, or - for standard input"
-        raise RefusalError(f"cannot read {file}: {error.strerror}", fix=fix, status=Exit.USAGE) from None
+        raise RefusalError(f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE) from None
     return data.decode("utf-8", "replace")
 
 

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,19 @@ _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 class UnfitError(OSError):
     """What stands there is not what can be read; `strerror` says why."""
+
+
+def named(file: str) -> BinaryIO:
+    """What somebody named on the command line: a regular file, or what he piped in himself.
+
+    That is standard input (`-`), and a descriptor that his shell opened: `<(command)` becomes /dev/fd/63. Raises
+    OSError.
+    """
+    if file in ("-", "/dev/stdin"):
+        if sys.stdin is None:
+            raise _unfit(errno.EBADF, "is closed", file)
+        return sys.stdin.buffer
+    return open(file, "rb") if file.startswith(("/dev/fd/", "/proc/self/fd/")) else opened(file)  # noqa: PTH123
 
 
 def opened(path: Path | str) -> BinaryIO:
@@ -99,6 +113,10 @@ def parsed(data: bytes | str) -> Any:
         return json.loads(data)
     except RecursionError:
         raise ValueError("it nests too deep") from None
+    except ValueError as error:
+        if "integer string conversion" not in str(error):
+            raise
+        raise ValueError("it has a number of thousands of digits") from None
     finally:
         if collecting:
             gc.enable()

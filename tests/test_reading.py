@@ -126,7 +126,7 @@ def test_the_end_of_a_file_is_whole_lines(
         ('{"a":' * 200_000, "it nests too deep"),
         ("[" + "0," * 12_000_000 + "0]", "it has more than 10,000,000 values"),
         ("[],[]" * 5_000_000, "it has more than 10,000,000 values"),
-        ("9" * 100_000, "Exceeds the limit"),
+        ("9" * 100_000, "it has a number of thousands of digits"),
         ("\ud800", "Expecting value|codec"),
     ],
 )
@@ -166,3 +166,63 @@ def test_the_worst_json_that_is_taken_fits_into_memory() -> None:
 )
 def test_sizes_are_said_in_words(size: int, words: str) -> None:
     assert in_words(size) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("lint", "fifo"), 2, "cannot read fifo: is a FIFO, wanted a regular file"),
+        (("lint", "/dev/zero"), 2, "cannot read /dev/zero: is a device, wanted a regular file"),
+        (("lint", "."), 2, "cannot read .: is a directory, wanted a regular file"),
+        (("lint", "giant"), 78, "no launch of SGLang in giant"),
+        (("diagnose", "fifo"), 2, "cannot read fifo: is a FIFO, wanted a regular file"),
+        (("diagnose", "/dev/zero"), 2, "cannot read /dev/zero: is a device, wanted a regular file"),
+        (("model", "model"), 1, "model/config.json: is a FIFO, wanted a regular file"),
+        (("doctor", "--from", "many"), 78, "many has 1001 files of 0 bytes, wanted at most 1000 of 128 MiB"),
+        (("doctor", "--from", "large"), 78, "large has 11 files of 176 MiB, wanted at most 1000 of 128 MiB"),
+    ],
+)
+def test_a_command_waits_for_no_writer_and_holds_no_giant(
+    tmp_path: Path, words: tuple[str, ...], status: int, said: str
+) -> None:
+    for name in ("model", "many", "large"):
+        (tmp_path / name).mkdir()
+    for name in ("fifo", "model/config.json"):
+        os.mkfifo(tmp_path / name)
+    for name in ("giant", *(f"large/{at}" for at in range(11))):
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, 1 << 40)
+    for at in range(1001):
+        (tmp_path / "many" / str(at)).touch()
+    program = [sys.executable, "-m", "launcher", *words]
+    bound = (2 << 30, 2 << 30)
+    done = subprocess.run(
+        program,
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, bound),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert said in " ".join((done.stdout + done.stderr).split())
+
+
+def test_what_somebody_pipes_in_himself_is_read() -> None:
+    """`lint <(command)`: the shell opened a pipe for it."""
+    script = (
+        f"{sys.executable} -m launcher lint <(echo python3 -m sglang.launch_server --model-path m --tp 8) --json"
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
+
+    assert '"form": "shell"' in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("command", ["lint -", "diagnose -", "lint /dev/stdin"])
+def test_a_closed_standard_input_is_told(command: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m launcher {command} <&-"], capture_output=True, text=True, timeout=60
+    )
+
+    assert (done.returncode, "is closed" in done.stderr) == (2, True), done.stderr

@@ -7,7 +7,7 @@ text that is cut or garbled. What nobody pasted stays unknown.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from launcher import factfile
 from launcher.errors import RefusalError
 from launcher.facts import Host
 from launcher.paste import linux, lspci, python, smi, smitable, topology
+from launcher.reading import in_words, opened, reason
 
-MOST = 64 << 20  # bytes of a file that are read
+MOST = 16 << 20  # bytes of a file that are read; a kernel log of weeks has some
+MOST_TOGETHER = 128 << 20  # bytes of all files of a folder
+MOST_FILES = 1000
 Data = dict[str, Any]
 
 # What it is called, how it is known, who reads it; where two tell the same fact, the earlier one counts.
@@ -46,17 +49,14 @@ def host(folder: Path) -> Host:
     fix = "put outputs of nvidia-smi -q, nvidia-smi topo -m, lspci -vvv, dmesg ... into files of that folder"
     try:
         paths = sorted(path for path in folder.iterdir() if path.is_file())
-        texts = [_clean(_beginning(path)) for path in paths]
+        # Of two outputs of one tool the longer tells more.
+        paths.sort(key=lambda path: -path.stat().st_size)
+        _require_few(folder, paths)
+        found = [one for path in paths for one in _found(_clean(_beginning(path)))]
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise RefusalError(f"cannot read {folder}: {why}", fix=fix) from None
-    found: list[tuple[int, str, Data]] = []
-    for text in sorted(texts, key=len, reverse=True):  # of two outputs of one tool the longer tells more
-        for rank, (name, known_by, read) in enumerate(READERS):
-            if known_by.search(text):
-                found.append((rank, name, read(text)))
+        raise RefusalError(f"cannot read {error.filename or folder}: {reason(error)}", fix=fix) from None
     if not found:
-        raise RefusalError(f"{folder}: none of its {len(texts)} files is an output that is known here", fix=fix)
+        raise RefusalError(f"{folder}: none of its {len(paths)} files is an output that is known here", fix=fix)
     merged: Data = {}
     found.sort(key=lambda one: one[0])
     for _, _, data in found:
@@ -67,8 +67,24 @@ def host(folder: Path) -> Host:
     return factfile.from_json({"observed": f"pasted texts: {names}", **merged})
 
 
+def _require_few(folder: Path, paths: Sequence[Path]) -> None:
+    """Raise RefusalError for a folder that is no collection of outputs: reading all of it would take minutes."""
+    size = sum(min(path.stat().st_size, MOST) for path in paths)
+    if len(paths) > MOST_FILES or size > MOST_TOGETHER:
+        what = f"{folder} has {len(paths)} files of {in_words(size)}"
+        fix = "give it a folder that has outputs of tools alone"
+        raise RefusalError(f"{what}, wanted at most {MOST_FILES} of {in_words(MOST_TOGETHER)}", fix=fix)
+
+
+def _found(text: str) -> Iterator[tuple[int, str, Data]]:
+    """What each reader that knows a text makes of it, with the rank and name of the reader."""
+    for rank, (name, known_by, read) in enumerate(READERS):
+        if known_by.search(text):
+            yield rank, name, read(text)
+
+
 def _beginning(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with opened(path) as file:
         return file.read(MOST)
 
 

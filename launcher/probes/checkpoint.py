@@ -17,6 +17,7 @@ from launcher.reading import read_bytes, read_json, read_text, reason
 
 MOST_CONFIG = 16 << 20  # bytes; GLM-5's has 30 kB, the names of modules that a quantisation left out may be many
 MOST_INDEX = 100_000_000  # bytes; as a header, which names the same tensors. That of GLM-5 has 30 MB
+LONGEST = 200  # characters of a value that is worth telling
 POINTER = b"version https://git-lfs"
 MOST_POINTER = 1024  # bytes; git-lfs' own limit for its pointers
 UNFINISHED = (".incomplete", ".part", ".aria2")
@@ -205,7 +206,8 @@ def _scalars(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[di
     if isinstance(names := said.get("architectures"), list):
         said["architectures"] = ",".join(map(str, names))
     wanted = [*SCALARS, "architectures", *(name for name in said if name.endswith(QUANTISATION))]
-    return known({name: str(said[name]) for name in wanted if isinstance(said.get(name), str | int | float)})
+    told = {name: str(said[name]) for name in wanted if isinstance(said.get(name), str | int | float)}
+    return known({name: value for name, value in told.items() if len(value) <= LONGEST})
 
 
 def _indexer_layers(config: Mapping[str, Any]) -> int | None:

@@ -8,10 +8,14 @@ line. Files of git-lfs have SHA-256, small ones git's own SHA-1 of `blob SIZE NU
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from launcher.reading import opened, read_text
+
+MOST_METADATA = 1 << 16  # bytes; it has three lines
 PIECE = 8 << 20  # bytes read at once
 DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
@@ -34,19 +38,20 @@ def _of_blob(path: Path) -> str | None:
 
 def _of_metadata(folder: Path, name: str) -> str | None:
     try:
-        lines = (folder / f".cache/huggingface/download/{name}.metadata").read_text().split("\n")
-    except (OSError, ValueError):
+        lines = read_text(folder / f".cache/huggingface/download/{name}.metadata", MOST_METADATA).split("\n")
+    except OSError:
         return None
     return lines[1].strip() if len(lines) > 1 and DIGEST.fullmatch(lines[1].strip()) else None
 
 
 def digest(path: Path, like: str, tick: Callable[[int], None] = lambda size: None) -> str:
     """The digest of a file, of the same kind as `like`; `tick` is told of bytes read. Raises OSError."""
-    if len(like) == 64:
-        made = hashlib.sha256()
-    else:
-        made = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
+    with opened(path) as file:
+        if len(like) == 64:
+            made = hashlib.sha256()
+        else:
+            size = os.fstat(file.fileno()).st_size
+            made = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
         while piece := file.read(PIECE):
             made.update(piece)
             tick(len(piece))

@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import TypeVar
 
 from launcher.facts import Fact, known, unknown
+from launcher.reading import read_text, reason
 
 T = TypeVar("T")
+MOST = 8 << 20  # bytes; /proc/cpuinfo of 1,000 CPUs has 1.5 MB
 
 
 def text(root: Path, path: str) -> Fact[str]:
     """What a file says, without the white space around it."""
     try:
-        return known((root / path).read_bytes().decode(errors="replace").strip())
+        return known(read_text(root / path, MOST, "replace").strip())
     except OSError as error:
         return missing(path, error)
 
 
 def missing(path: str, error: OSError) -> Fact[T]:
     """Why a file cannot be read."""
-    return unknown(f"/{path}: {(error.strerror or str(error)).lower()}")
+    return unknown(f"/{path}: {reason(error)}")
 
 
 def parsed(fact: Fact[str], convert: Callable[[str], T]) -> Fact[T]:
