@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from launcher import printable
 from launcher.deathlog import LONGEST, DeathLog
 from launcher.diagnose import Diagnosis, judge, to_json
 from launcher.errors import Exit, RefusalError
 from launcher.keys import scrub
-from launcher import printable
 from launcher.reading import named, reason
 from launcher.unwrap import Unwrapped, unwrap
 

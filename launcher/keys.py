@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.errors import RefusalError
+from launcher.keyspelling import HIDDEN, spellings
 from launcher.reading import opened, reason
 
 MOST = 4096  # bytes of a key
-HIDDEN = "[redacted]"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: what may follow "Bearer "
 _QUOTE = r"""\\*['"]"""  # escaped in JSON that stands in JSON
 _BARE = r"""(?:[^\s'"&\\]|\\(?!['"\\]))+(?<![,;)}\]>])"""  # a value without quotes, up to what ends it
@@ -110,10 +110,13 @@ def withdraw(config: str | None) -> None:
             Path(config).unlink()
 
 
-def scrub(text: str, key: str | None) -> str:
-    """`text` without `key`, and without anything else that stands where SGLang prints a key."""
+def scrub(text: str, key: str | None, before: str = "") -> str:
+    """`text` without `key`, however it is spelled, and without what else stands where SGLang prints a key.
+
+    The key may begin in `before`, the end of the line before.
+    """
     if key:
-        text = text.replace(key, HIDDEN)
+        text = spellings(key).hide(text, before)
     # Every line of the server comes here. A single letter is found fastest, and most lines have no y.
     maybe = ("y" in text or "Y" in text) and "api" in text.lower()
     return _PRINTED.sub(rf"\g<before>{HIDDEN}", text) if maybe else text

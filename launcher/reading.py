@@ -41,7 +41,7 @@ def named(file: str) -> BinaryIO:
     """
     if file in ("-", "/dev/stdin"):
         if sys.stdin is None:
-            raise _unfit(errno.EBADF, "is closed", file)
+            raise unfit(errno.EBADF, "is closed", file)
         return sys.stdin.buffer
     return open(file, "rb") if file.startswith(("/dev/fd/", "/proc/self/fd/")) else opened(file)  # noqa: PTH123
 

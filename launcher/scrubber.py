@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher.keys import HIDDEN, INNOCENT, SECRET_VARIABLE, printed
+from launcher.keys import INNOCENT, SECRET_VARIABLE, printed
+from launcher.keyspelling import HIDDEN
 
 SHORTEST = 6  # letters; a shorter secret counts only where it stands alone, or it would blank out innocent words
 _NOBODY = {"root", "nobody", "admin", "user", "ubuntu", "debian", "glm5-serve"}  # users that are no person

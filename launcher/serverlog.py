@@ -16,6 +16,7 @@ from pathlib import Path
 
 from launcher.deathlog import RUN
 from launcher.keys import scrub
+from launcher.keyspelling import FEWEST, HIDDEN, spellings
 
 LONGEST_LINE = 1 << 20  # bytes; about what is kept of a longer one
 LARGEST_FILE = 64 << 20  # bytes; then server.log becomes server.log.1, and so on
@@ -43,6 +44,8 @@ class ServerLog:
         self._cut = False
         self._waiting, self._lost, self._lock = bytearray(), 0, threading.Lock()
         self._again = False  # a file that was removed is made anew
+        self._held = ""  # a line that may end in half a key: it waits for the next one
+        self._owed = ""  # the end of the last line, where the first characters of a key may stand
         self._size = 0
         self._file: int | None = None
         self.tail: deque[str] = deque(maxlen=TAIL)
@@ -70,20 +73,38 @@ class ServerLog:
         self._rest = bytearray(rest)
 
     def flush(self) -> Iterator[str]:
-        """The last line, if it had no end."""
+        """The last line, if it had no end, and what was held back."""
         rest, cut = bytes(self._rest), self._cut
         self._rest, self._cut = bytearray(), False
-        if not cut:
-            yield from self._keep(rest)
+        yield from self._keep(b"" if cut else rest, last=True)
 
-    def _keep(self, raw: bytes, *, cut: bool = False) -> Iterator[str]:
-        if raw:
-            line = scrub(raw.decode(errors="replace"), self.key)
-            if cut:
-                line = _without_half_a_key(line, self.key or "") + " [line cut]"
+    def _keep(self, raw: bytes, *, cut: bool = False, last: bool = False) -> Iterator[str]:
+        """The lines that can go now, this one among them if it does not end in what may be half a key."""
+        lines = filter(None, (self._held, raw.decode(errors="replace")))
+        text = scrub("\n".join(lines), self.key, self._owed)
+        if text and self.key:
+            text = self._hold_back(text, self.key, cut=cut, last=last)
+        for line in filter(None, f"{text} [line cut]".split("\n") if cut else text.split("\n")):
             self.tail.append(line[:TAIL_LINE])
             self._write(line.encode() + b"\n")
             yield line
+
+    def _hold_back(self, text: str, key: str, *, cut: bool, last: bool) -> str:
+        """What of a text can go: a line that may end in half a key waits for the next one, which tells."""
+        whole = f"{self._owed}\n{text}" if self._owed else text
+        begin, known = spellings(key).half(whole)
+        at = max(0, begin + len(text) - len(whole))
+        owed, self._owed, self._held = self._owed, "", ""
+        if cut:
+            return text[:at]
+        if last:
+            return text[:at] + HIDDEN if known >= FEWEST else text
+        if known < FEWEST:
+            self._owed = whole[begin:].rstrip(" \t")
+            return text
+        line = text.rfind("\n", 0, at) + 1
+        self._owed, self._held = "" if line else owed, text[line:]
+        return text[: max(line - 1, 0)]
 
     def _write(self, line: bytes) -> None:
         with self._lock:
@@ -140,9 +161,3 @@ def rotate(path: Path, kept: int) -> None:
         older = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
         with contextlib.suppress(FileNotFoundError):
             older.replace(path.with_name(f"{path.name}.{number}"))
-
-
-def _without_half_a_key(line: str, key: str) -> str:
-    """A line that was cut may end in the beginning of a key."""
-    half = next((n for n in range(len(key) - 1, 0, -1) if line.endswith(key[:n])), 0)
-    return line[: len(line) - half]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from launcher import catalogue
 from launcher.errors import Exit, RefusalError
-from launcher.keys import HIDDEN, SECRET_VARIABLE, offer, read_key, scrub, withdraw
+from launcher.keys import SECRET_VARIABLE, offer, read_key, scrub, withdraw
+from launcher.keyspelling import HIDDEN
 from launcher.nccl import NAMES
 
 
