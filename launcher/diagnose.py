@@ -15,11 +15,13 @@ from launcher.signatures import WEIGHTS
 
 UNKNOWN = "unknown"
 NOTHING = "nothing here tells of a death"
+# Under the unit nobody but the kernel's own readers may read this, so nothing else can tell.
+KERNEL_KNOWS = "`journalctl -k` tells of the kernel's OOM killer, a segfault, an Xid or SXid"
 LEFT = "no known cause; the last words of"
 # Why a supervisor kills a server whose log knows of no cause (lifecycle.Stopping.cause), and what to do then.
 KILLED_FOR = {
     "hang": "look at the stacks that were kept; `glm5-serve doctor --deep` proves the way between the GPUs",
-    "process-lost": "`journalctl -k` for the kernel's OOM killer or a segfault; PYTHONFAULTHANDLER=1 tells more",
+    "process-lost": f"{KERNEL_KNOWS}; PYTHONFAULTHANDLER=1 tells more",
     "wrong-output": "check KV dtype and attention backend (`glm5-serve lint`), then `glm5-serve model DIR --hash`",
     "gpu-fault": "do what the kernel's line asks for (`glm5-serve events --kind gpu`) before the next start",
 }
@@ -123,7 +125,7 @@ def _filled(text: str, words: Mapping[str, str]) -> str:
 def _unknown(log: DeathLog, notes: Iterable[Hit]) -> Diagnosis:
     """Nothing recognized: the last words of the rank that died first, or of all when nothing tells of a death."""
     seen = {hit.signature.id: hit.weight for hit in notes}
-    fix = "report it with `glm5-serve bundle`: the lines above are the last of what died first"
+    fix = f"the lines above are the last of what died first: report them with `glm5-serve bundle`; {KERNEL_KNOWS}"
     words = log.death.lines if log.death else log.last
     if log.death:
         what = f"{LEFT} {log.death.speaker or 'what died first'}"
@@ -131,7 +133,7 @@ def _unknown(log: DeathLog, notes: Iterable[Hit]) -> Diagnosis:
         what = "no known cause: who died first left no word here; the last words of all"
     else:
         what = f"{NOTHING}; the last words" if words else f"{NOTHING}: it is empty"
-        fix = "if it did die: give the log of that start, and `journalctl -k`; or `glm5-serve bundle`"
+        fix = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
     return Diagnosis(UNKNOWN, what, tuple(printable(line).strip() for line in words), fix, also=tuple(seen))
 
 

@@ -85,6 +85,7 @@ class ServerLog:
         if text and self.key:
             text = self._hold_back(text, self.key, cut=cut, last=last)
         for line in filter(None, f"{text} [line cut]".split("\n") if cut else text.split("\n")):
+            line = f" {line}" if line.startswith(RUN) else line  # that is ours to say
             self.tail.append(line[:TAIL_LINE])
             self._write(line.encode() + b"\n")
             yield line

@@ -121,7 +121,7 @@ def read(start: Start, line: str, now: float) -> Start:
         return replace(start, fired_up=True, error=None)
     if not start.listens:
         start = _moved(start, told, now)
-    if (error := _ERROR.match(told.text)) and not told.text.startswith("["):
+    if error := _ERROR.match(told.text):
         return _with_error(start, error[0].strip()[:500], now)
     return start
 

@@ -301,6 +301,14 @@ def test_kernel_lines_are_judged_by_the_same_table() -> None:
     assert fatal("NVRM: Xid (PCI:0000:61:00): 43, pid=1, name=python3, Ch 00000008") is None
 
 
+def test_the_number_alone_is_enough_of_some_xids() -> None:
+    """NVML's events have no words: which of the driver's faults stop the service by their number."""
+    told = {n: fatal(line_of({"xid": n, "gpu": 5, "bdf": "0000:61:00.0"})) for n in range(1, 200)}
+
+    assert {n for n, what in told.items() if what} == {8, 62, 64, 74, 79, 95, 119, 120, 140}
+    assert fatal(line_of({"xid": 79, "gpu": "", "bdf": None})), "a GPU that is gone has no address any more"
+
+
 def test_what_the_kernel_killed_is_known_by_its_pid(monkeypatch: pytest.MonkeyPatch) -> None:
     memcg = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,task=postgres,pid=4711,uid=70"
 
@@ -322,6 +330,8 @@ def test_the_kernels_log_is_read_for_what_is_about_gpus_and_memory(capfd: pytest
     with ours, theirs:
         for text in ("usb 1-1: new device", fell_off):
             theirs.send(f"3,1234,5678901,-;{text}\n SUBSYSTEM=pci\n".encode())
+        theirs.send(f"12,1235,5678902,-;{fell_off}\n".encode())  # of facility 1: whoever may write there
+        theirs.send(f"6,1236,5678903,-;usb 1-1: Product: {fell_off}\n".encode())
         ours.setblocking(False)
         read_kernel(ours.fileno())
 

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from launcher import deathlog, diagnosescreen, flow, startlog, witness
 from launcher.diagnose import Diagnosis, diagnose, to_json
 from launcher.events import Event, Fate, Gone, Hinted, Stirred
+from launcher.plan import Plan, Setting
+from launcher.policy import Policy
 from launcher.process import Died, Session
 from launcher.run import Run
 from launcher.serverlog import ServerLog
@@ -500,6 +502,53 @@ def test_the_log_alone_is_believed_for_a_while(tmp_path: Path) -> None:
 def test_a_million_tokens_may_take_as_long_as_they_take() -> None:
     assert flow.patience(None) == flow.patience(202_752) == 900
     assert flow.patience(1_048_576) == pytest.approx(2621, abs=1)
+
+
+def plan_with(sglang: str | None = "0.5.23", quiet: float = 300.0, **flags: str) -> Plan:
+    settings_ = tuple(
+        Setting(f"--{name.replace('_', '-')}", value, "profile", "") for name, value in flags.items()
+    )
+    policy = Policy(quiet_warmup=quiet)
+    return Plan("p", (), {}, "::1", 1, "m", "m", policy, settings_, {}, sglang=sglang)
+
+
+def test_a_plan_bounds_what_may_be_excused() -> None:
+    assert flow.allowed(plan_with()) == flow.Allowed(None, False, 300.0)
+    assert flow.allowed(plan_with(chunked_prefill_size="4096", max_prefill_tokens="16384")).batch == 4096
+    assert flow.allowed(plan_with(max_prefill_tokens="32768")).batch == 32768
+    assert flow.allowed(plan_with(chunked_prefill_size="-1", max_prefill_tokens="16384")).batch is None
+    pauses = {release: flow.allowed(plan_with(release)).pauses for release in ("0.5.8", "0.5.19", "0.5.20", None)}
+    assert pauses == {"0.5.8": True, "0.5.19": True, "0.5.20": False, None: True}
+
+
+def test_an_unchunked_prompt_is_a_batch_however_long() -> None:
+    limits = LISTENING[-2].replace("chunked_prefill_size=8192", "chunked_prefill_size=-1")
+
+    assert startlog.read(startlog.begin(0), LISTENING[-2], 1).prefill == 8192
+    assert startlog.read(startlog.begin(0), limits, 1).prefill == 202_752
+    assert startlog.read(startlog.begin(0), f"x {limits}", 1).prefill is None
+
+
+def test_words_of_work_in_a_clients_text_forgive_nothing() -> None:
+    complaint = "OSError: [Errno 28] No space left on device"
+    work = "[2026-11-24 05:06:00 TP0] Decode batch, #running-req: 1, #token: 1920"
+    theirs = f"{AT}] Tool call parsing error: {work}"
+
+    assert diagnose([*LIFE, complaint, *[theirs] * 99]).cause == "disk-full"
+    assert diagnose([*LIFE, complaint, *[work] * 99]).cause == "unknown"
+
+
+def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
+    log = ServerLog(tmp_path / "server.log", None)
+    log.begin(1)
+    lines = list(
+        log.feed(b"RuntimeError: CUDA error: device-side assert triggered\n" + FORGED[5].encode() + b"\nx\n")
+    )
+    kept = (tmp_path / "server.log").read_text().splitlines()
+
+    assert lines[1] == f" {FORGED[5]}"
+    assert [line for line in kept if line.startswith(deathlog.RUN)] == kept[:1]
+    assert diagnose(kept).cause == "device-assert"
 
 
 @pytest.mark.parametrize(
