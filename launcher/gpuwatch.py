@@ -114,17 +114,19 @@ def line_of(told: dict[str, Any]) -> str:
 
 def address_in(line: str) -> str | None:
     """The GPU that a kernel line is about: "Xid (PCI:0000:61:00): 79" leaves the function out."""
-    found = re.search(r"PCI:([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})", line)
+    found = re.match(r"(?:NVRM|nvidia-nvswitch\d+): .{0,80}?PCI:([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})", line)
     return f"{found[1]}.0" if found else None
 
 
 def pid_in(line: str) -> int | None:
     """The process that the kernel killed for memory; None where the line tells of none, or of none that we know.
 
-    In a container the kernel's pids are the host's.
+    In a container the kernel's pids are the host's. The name of what it killed is anybody's: it ends before
+    the last pid of such a line, or begins after the first one.
     """
-    found = re.search(r"(?:Killed process|reaped process|,pid=) ?(\d+)", line)
-    return int(found[1]) if found and str(PIDS.readlink()) == HOSTS_PIDS else None
+    killed = r"(?:Memory cgroup o|O)ut of memory: Kill(?:ed)? process (\d+)|oom_reaper: reaped process (\d+)"
+    found = re.match(killed + r"|oom-kill:.*,pid=(\d+),uid=\d+$", line)
+    return int(found[1] or found[2] or found[3]) if found and str(PIDS.readlink()) == HOSTS_PIDS else None
 
 
 def fatal(line: str) -> str | None:

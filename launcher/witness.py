@@ -78,6 +78,8 @@ _KERNEL_WORDS = re.compile(
     r"NVRM: |nvidia-nvswitch\d+: |(?:Memory cgroup o|O)ut of memory: Kill|oom-kill:|oom_reaper: "
     r"|[^\[\]\"']{1,15}\[\d+\]: segfault at "
 )
+# "python3[4711]: segfault at": fifteen letters that the process chose, before what the kernel says of it.
+_OF_A_PROCESS = re.compile(r".{1,15}(?=\[\d+\]: )")
 
 
 class Said(NamedTuple):
@@ -159,10 +161,13 @@ def evidence(told: Said) -> tuple[str, bool]:
 def kernels(line: str, *, surely: bool = False) -> str | None:
     """The kernel's own words, if it wrote the line: by its stamp, or by the words that it begins with.
 
-    `surely`: it came from the kernel, however it begins.
+    `surely`: it came from the kernel, however it begins. What a process calls itself is left out.
     """
     found = _KERNELS.match(line)
     assert found, "it matches nothing, too"
     text = line[found.end() :]
     stamped = found["facility"] or found["stamp"] or found["program"]
-    return text if surely or stamped or _KERNEL_WORDS.match(text) else None
+    if not (surely or stamped or _KERNEL_WORDS.match(text)):
+        return None
+    process = _OF_A_PROCESS.match(text)
+    return f"process{text[process.end() :]}" if process else text

@@ -316,6 +316,9 @@ def test_what_the_kernel_killed_is_known_by_its_pid(monkeypatch: pytest.MonkeyPa
     assert pid_in(memcg) == 4711
     assert pid_in("Out of memory: Killed process 4711 (python3) total-vm:1kB") == 4711
     assert pid_in("oom_reaper: reaped process 4711 (python3), now anon-rss:0kB") == 4711
+    assert pid_in("oom-kill:constraint=CONSTRAINT_NONE,task=,pid=4711,uid=1,pid=4712,uid=70") == 4712, "a name"
+    assert pid_in("Killed process 4711[1]: segfault at 0 in libnccl.so.2") is None, "a name"
+    assert address_in("PCI:0000:61:00[1]: segfault at 0 ip 0 sp 0 error 4 in libnccl.so.2") is None, "a name"
     thread = "python3[4711]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2"
     assert pid_in(thread) is None, "that is a thread, of whomever"
     assert pid_in("nvidia-nvswitch1: SXid (PCI:0000:aa:00.0): 24007, Severity 1 Engine instance 12") is None

@@ -408,7 +408,9 @@ def test_the_kernels_lines_are_known_by_their_beginning(prefix: str) -> None:
 def test_a_name_that_a_process_gave_itself_is_no_xid() -> None:
     """Fifteen letters are anybody's in the kernel's own lines, and so is the name of a file that was mapped."""
     named = "NVRM: Xid (PCI:[77]: segfault at 0 ip 0000 sp 0000 error 4 in x): 79,[400000+1000]"
-    assert diagnose([], [named]).cause == "unknown"
+    crashed = "NVRM: GPU0 [77]: segfault at 0 ip 0000 sp 0000 error 4 in _kgspIsHeartbeatTimedOut[400000+1000]"
+    for line in (named, crashed):
+        assert diagnose([line]).cause == diagnose([], [line]).cause == "unknown"
     assert (
         diagnose([], ["usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."]).cause
         == "unknown"
