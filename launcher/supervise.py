@@ -39,9 +39,19 @@ def main() -> int:
     except Exception:  # of 70, not 1, the unit makes another start
         traceback.print_exc()
         status = Exit.BUG
-    if not (supervisor.close() and screen.close()):
+    if not (supervisor.close() and screen.close() and _is_all_out()):
         os._exit(status)  # Python would wait for whoever does not read, and for a disk
     return status
+
+
+def _is_all_out() -> bool:
+    """Whether nothing is left to be printed: a closed terminal would make Python end with a status of its own."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

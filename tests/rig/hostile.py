@@ -10,12 +10,22 @@ import sys
 import time
 
 SLEEP = "import time; time.sleep(3600)"
+# A few hundred at any time, however long a starved machine takes to come and kill them.
+FORK = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    if os.fork() == 0:
+        time.sleep(3)
+        os._exit(0)
+    time.sleep(0.01)
+"""
 CHILDREN = {
     "plain": SLEEP,
     "deaf": f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}",
     "own session": f"import os; os.setsid(); {SLEEP}",
     "stopped": f"import os, signal; os.kill(os.getpid(), signal.SIGSTOP); {SLEEP}",
-    "forking": "import os, time\nwhile True:\n if os.fork() == 0: time.sleep(3600)\n time.sleep(0.01)",
+    "forking": FORK,
 }
 
 for code in CHILDREN.values():

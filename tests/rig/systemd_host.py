@@ -169,7 +169,7 @@ class SystemdHost:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid1, signal.SIGKILL)  # the kernel kills everything else in its PID namespace
-        self.process.wait(10)
+        self.process.wait(60)
         folders = sorted((path for path in self.cgroup.rglob("*") if path.is_dir()), key=lambda p: -len(p.parts))
         for path in (*folders, self.cgroup):
             path.rmdir()
