@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -335,7 +335,11 @@ def group_of(item: pytest.Item) -> str | None:
     return {"test_faults": "faults", "test_systemd": "systemd"}.get(item.path.stem)
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where nothing may be skipped ($GLM5_SERVE_NO_SKIP), a skipped test is a failed one."""
+    report = yield
     if report.skipped and os.environ.get("GLM5_SERVE_NO_SKIP") and not hasattr(report, "wasxfail"):
-        report.outcome = "failed"
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"may not be skipped here: {reason}"
+    return report

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -125,3 +128,40 @@ def test_a_wait_without_a_bound_is_found(line: str) -> None:
 )
 def test_what_says_for_how_long_is_left_alone(line: str) -> None:
     assert not list(waits(line))
+
+
+def ran(path: Path, text: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A run of pytest over one file, under what tests/conftest.py says."""
+    path.write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", *words, path]
+    keep = {name: value for name, value in os.environ.items() if name != "GLM5_SERVE_NO_SKIP"}
+    environ |= {"PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, env=keep | environ, cwd=path.parent, text=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("beside", [(), ("-n", "1", "--dist", "loadgroup")], ids=["alone", "beside others"])
+def test_where_nothing_may_be_skipped_a_skip_fails(tmp_path: Path, beside: tuple[str, ...]) -> None:
+    text = "import pytest\ndef test_it(): pytest.skip('no such tool')"
+
+    assert ran(tmp_path / "test_skip.py", text, *beside).returncode == 0
+    refused = ran(tmp_path / "test_skip.py", text, *beside, GLM5_SERVE_NO_SKIP="1")
+    assert refused.returncode == 1
+    assert "may not be skipped here: Skipped: no such tool" in refused.stdout
+
+
+def test_a_test_that_hangs_is_failed_and_the_next_one_runs(tmp_path: Path) -> None:
+    text = """
+import subprocess
+def test_it():
+    with subprocess.Popen(["sleep", "50"]) as child:
+        try:
+            child.wait()
+        finally:
+            child.kill()
+def test_next(): pass
+"""
+    done = ran(tmp_path / "test_hang.py", text, "-o", "timeout=1", "-o", "timeout_method=signal")
+
+    assert done.returncode == 1
+    assert "1 failed, 1 passed" in done.stdout
+    assert "Timeout (>1.0s) from pytest-timeout" in done.stdout
