@@ -1,4 +1,4 @@
-"""Whose folder a launcher uses: its own alone, that nobody else can write or replace; no file that is a link."""
+"""Whose folder a launcher uses: its own, that nobody else can write or replace; and what may lie there."""
 
 from __future__ import annotations
 

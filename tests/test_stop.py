@@ -1,0 +1,283 @@
+"""Stopping always ends, and one instance has one launcher, whatever state both are in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import GLM5_SERVE, PATIENCE, World, until
+
+from launcher import remote
+from launcher.errors import Exit, RefusalError
+from launcher.instance import Instance, boot_id, pid_namespace
+from launcher.serverlog import rotate
+
+FAKE = """
+import os, signal, sys
+from pathlib import Path
+from launcher.events import WISHES
+from launcher.instance import Instance
+for number in WISHES:
+    signal.signal(number, signal.SIG_IGN)
+instance = Instance(Path(sys.argv[1]), "stub")
+claim = instance.claim()
+if sys.argv[3:]:
+    state = {"schema": 1, "profile": "stub", "state": "ready", "reason": "r", "pids": {"launcher": os.getpid()}}
+    instance.write(instance.state, state | {"launcher": instance.launcher_record()})
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Launchers that hear nothing."""
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def hang(tmp_path: Path, started: list[subprocess.Popen[bytes]], *words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", FAKE, str(tmp_path), "supervise", *words]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    started.append(process)
+    assert process.stdout
+    process.stdout.readline()
+    return process
+
+
+def test_down_twice_drains_once_and_both_are_fine(world: World) -> None:
+    world.faults(drain=2)
+    world.run("up", "-p", "stub", "-d")
+    first, second = world.start("down"), world.start("down", "-p", "stub")
+    said = [process.communicate(timeout=PATIENCE)[0] for process in (first, second)]
+
+    assert (first.returncode, second.returncode) == (0, 0), said
+    assert len([event for event in world.events() if event["state"] == "stopping"]) == 1
+    assert "not gone within" not in str(world.events())
+    assert not world.processes()
+
+
+def test_down_says_that_a_launcher_is_stopped_and_does_not_wait(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    launcher = psutil.Process(world.status()["pids"]["launcher"])
+    launcher.suspend()
+    down, again = world.run("down"), world.run("restart", "-p", "stub")
+
+    assert (down.returncode, again.returncode) == (1, 1)
+    for said in (down.stderr, again.stderr):
+        assert f"the launcher of stub (pid {launcher.pid}) is stopped by a signal, and hears nothing" in said
+        assert f"`kill -CONT {launcher.pid}`" in said
+        assert "`glm5-serve down --now --profile stub`" in said
+    launcher.resume()
+    world.until_nothing_is_left()
+
+
+def test_down_now_ends_a_launcher_that_is_stopped(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    psutil.Process(world.status()["pids"]["launcher"]).suspend()
+
+    assert world.run("down", "--now").stdout == "stub is down\n"
+    assert not world.processes()
+    assert world.status()["state"] == "stopped"
+
+
+def test_down_now_kills_a_launcher_that_does_not_hear(
+    tmp_path: Path, fake: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "HEARD_WITHIN", 0.5)
+    monkeypatch.setattr(remote, "MOMENT", 0.2)
+    pid = hang(tmp_path, fake, "named").pid
+    instance = Instance(tmp_path, "stub")
+    said = remote.down(instance, now=True)
+
+    assert said == f"stub is down; its launcher (pid {pid}) did not go by itself and was killed"
+    assert not instance.is_held()
+
+
+def test_down_now_ends_an_up_that_judges_the_host_for_ever(
+    tmp_path: Path, fake: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has not said who it is: the kernel knows."""
+    monkeypatch.setattr(remote, "HEARD_WITHIN", 0.5)
+    monkeypatch.setattr(remote, "MOMENT", 0.2)
+    pid = hang(tmp_path, fake).pid
+
+    assert f"(pid {pid}) did not go by itself and was killed" in remote.down(Instance(tmp_path, "stub"), now=True)
+
+
+def test_status_tells_a_launcher_that_is_stopped_and_a_server_that_is_dead(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    pids = world.status()["pids"]
+    launcher, server = psutil.Process(pids["launcher"]), psutil.Process(pids["server"])
+    launcher.suspend()
+    server.kill()
+    status, metrics = world.run("status"), world.run("metrics").stdout
+    seen = world.status()
+
+    assert status.returncode == 1
+    why = f"the launcher (pid {launcher.pid}) is stopped by a signal, nothing watches the server; it was ready"
+    assert (seen["state"], seen["reason"]) == ("unknown", why)
+    assert seen["pids"]["launcher"] == launcher.pid
+    for figure in ('ready{profile="stub"} 0.0', 'up{profile="stub"} 1.0', 'unreadable{profile="stub"} 0.0'):
+        assert f"glm5_serve_{figure}" in metrics
+    launcher.resume()
+    assert world.until_state("ready", restarts=1)
+
+
+def test_a_server_that_died_unnoticed_is_not_ready(tmp_path: Path, fake: list[subprocess.Popen[bytes]]) -> None:
+    instance = Instance(tmp_path, "stub")
+    pid = hang(tmp_path, fake, "named").pid
+    seen = instance.recorded()
+    for server, state in ((os.getpid(), "ready"), (2**22 - 1, "unknown")):
+        instance.write(instance.state, seen | {"pids": {"launcher": pid, "server": server}})
+        assert instance.look()["state"] == state
+
+    told = f"the server (pid {2**22 - 1}) is dead, which the launcher (pid {pid}) has not told yet"
+    assert instance.look()["reason"] == told
+
+
+def test_a_removed_folder_frees_nothing_and_down_still_finds_the_launcher(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    launcher = world.status()["pids"]["launcher"]
+    shutil.rmtree(world.instance)
+    second = world.run("up", "-p", "stub", "-d", "--set", "flags.port=1024")
+
+    assert second.returncode == 1
+    assert f"launcher pid {launcher}, although its state folder was removed" in second.stderr
+    assert not world.instance.exists()
+    assert world.run("down", "-p", "stub").stdout == "stub is down\n"
+    assert not world.processes()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("detach", ["-d", ""])
+def test_closed_descriptors_cost_no_lock(world: World, closed: str, detach: str) -> None:
+    first = subprocess.Popen(
+        ["sh", "-c", f"exec {GLM5_SERVE} up -p stub {detach} {closed}"], env=world.environ, cwd=world.folder
+    )
+    seen = world.until_state("ready")
+    second = world.run("up", "-p", "stub", "-d", "--set", "flags.port=1024")
+
+    assert second.returncode == 1
+    assert f"launcher pid {seen['pids']['launcher']}" in second.stderr
+    links = [os.readlink(f"/proc/{seen['pids']['launcher']}/fd/{number}") for number in (0, 1, 2)]
+    assert not [link for link in links if "lock" in link or "socket" in link]
+    assert world.run("down").returncode == 0
+    assert first.wait(PATIENCE) == 0
+    world.until_nothing_is_left()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_command_calls_a_closed_descriptor_a_bug(world: World, closed: str) -> None:
+    for words, status in (("status -p stub", 1), ("down -p stub", 0), ("profiles", 0), ("up -p nothing", 2)):
+        done = subprocess.run(
+            ["sh", "-c", f"exec {GLM5_SERVE} {words} {closed}"],
+            env=world.environ,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+
+
+def namespaced(world: World, *words: str) -> list[str]:
+    return ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", str(GLM5_SERVE), *words]
+
+
+needs_namespaces = pytest.mark.skipif(
+    os.geteuid() != 0 or subprocess.run(["unshare", "--pid", "--fork", "true"], check=False).returncode != 0,
+    reason="wants a PID namespace of its own",
+)
+
+
+@needs_namespaces
+def test_a_launcher_of_another_pid_namespace_is_believed_and_not_signalled(world: World) -> None:
+    up = subprocess.Popen(namespaced(world, "up", "-p", "stub"), env=world.environ, cwd=world.folder)
+    try:
+        seen = until(lambda: (now := world.status())["state"] == "ready" and now, "it is ready, seen from outside")
+        assert seen["pids"] == {}
+        assert "; its launcher lives in another PID namespace" in seen["reason"]
+        assert world.run("status").returncode == 0
+        metrics = world.run("metrics").stdout
+        for figure in ("up", "ready"):
+            assert f'glm5_serve_{figure}{{profile="stub"}} 1.0' in metrics
+        for words in (("down",), ("down", "--now"), ("restart",)):
+            done = world.run(*words, "-p", "stub")
+            assert done.returncode == 1
+            assert "lives in another PID namespace" in done.stderr
+            assert "run this command where it was brought up" in done.stderr
+        assert world.status()["state"] == "ready"
+    finally:
+        up.kill()
+        up.wait()
+    until(lambda: world.status()["state"] == "dead", "the kernel let go of its lock")
+    world.until_nothing_is_left()
+
+
+@needs_namespaces
+def test_what_an_earlier_namespace_wrote_is_not_said_of_a_young_launcher(
+    tmp_path: Path, fake: list[subprocess.Popen[bytes]]
+) -> None:
+    hang(tmp_path, fake)
+    instance = Instance(tmp_path, "stub")
+    launcher = {"pid": 7, "start_ticks": 1, "boot_id": boot_id(), "pid_namespace": "pid:[1]", "claim": "of before"}
+    instance.write(
+        instance.state, {"schema": 1, "state": "ready", "reason": "r", "pids": {}, "launcher": launcher}
+    )
+
+    assert pid_namespace() != "pid:[1]"
+    assert instance.look()["reason"] == "being launched"
+    assert not instance.is_elsewhere()
+
+
+def test_a_launcher_of_another_user_is_not_called_a_bug(
+    tmp_path: Path, fake: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang(tmp_path, fake, "named")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
+    with pytest.raises(RefusalError, match="is another user's") as refused:
+        remote.down(Instance(tmp_path, "stub"), now=False)
+
+    assert refused.value.status == Exit.CONFIG
+
+
+def test_logs_are_followed_over_many_rotations(world: World) -> None:
+    log = world.instance / "server.log"
+    world.run("up", "-p", "stub", "-d")
+    follow = world.start("logs", "-f", "-n", "0")
+    until(lambda: any("server.log" in file.path for file in psutil.Process(follow.pid).open_files()), "it reads")
+    for number in range(12):
+        with log.open("a") as file:
+            file.write("".join(f"line {number}.{part}\n" for part in range(100)))
+        rotate(log, 4)
+        log.touch()
+        if number % 3 == 2:
+            time.sleep(1)
+    held = [file.path for file in psutil.Process(follow.pid).open_files()]
+    world.run("down")
+    said, _ = follow.communicate(timeout=PATIENCE)
+    told = [line for line in said.splitlines() if line.startswith("line ")]
+
+    assert told == [f"line {number}.{part}" for number in range(12) for part in range(100)]
+    assert len(held) <= 3, held
+
+
+def test_json_of_down_says_what_was_killed(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+
+    assert json.loads(world.run("down", "--now", "--json").stdout)["said"] == "stub is down"
