@@ -19,7 +19,9 @@ from launcher.instance import Instance
 HOLD = """
 import sys
 from pathlib import Path
+from launcher import namelock
 from launcher.instance import Instance
+namelock.BACKLOG = 8
 held = Instance(Path(sys.argv[1]), "p").claim()
 print(flush=True)
 sys.stdin.read()

@@ -172,8 +172,8 @@ def test_closed_descriptors_cost_no_lock(world: World, closed: str, detach: str)
 
     assert second.returncode == 1
     assert f"launcher pid {seen['pids']['launcher']}" in second.stderr
-    links = [os.readlink(f"/proc/{seen['pids']['launcher']}/fd/{number}") for number in (0, 1, 2)]
-    assert not [link for link in links if "lock" in link or "socket" in link]
+    links = [Path(f"/proc/{seen['pids']['launcher']}/fd/{number}").readlink() for number in (0, 1, 2)]
+    assert not [link for link in links if link.name == "lock" or "socket" in link.name]
     assert world.run("down").returncode == 0
     assert first.wait(PATIENCE) == 0
     world.until_nothing_is_left()
