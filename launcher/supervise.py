@@ -15,7 +15,7 @@ from pathlib import Path
 # be a fifth of this process's memory.
 sys.modules["ssl"] = None  # type: ignore[assignment]
 
-from launcher import capability, console  # noqa: E402
+from launcher import capability, console, stdio  # noqa: E402
 from launcher.errors import Exit, RefusalError  # noqa: E402
 from launcher.instance import Instance  # noqa: E402
 from launcher.supervisor import Supervisor  # noqa: E402
@@ -23,6 +23,7 @@ from launcher.supervisor import Supervisor  # noqa: E402
 
 def main() -> int:
     """Serve to the end; the exit status."""
+    stdio.ensure_open()
     capability.lay_down()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by a parent, no child's end could be waited for
     folder, lock = Path(sys.argv[1]), int(sys.argv[3]) if sys.argv[3:] else None
