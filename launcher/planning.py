@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launcher import catalogue, factfile, layers
+from launcher import catalogue, factfile, layers, reading
 from launcher.errors import Exit, RefusalError
 from launcher.facts import Driver, Host, System
 from launcher.instance import Instance, state_home
@@ -15,6 +15,7 @@ from launcher.profile import Profile
 from launcher.resolve import Ask, Composed, compose, resolve
 from launcher.target import ARCHS, Target, of, of_parts
 
+LARGEST = 64 << 20  # bytes of facts; a host has some hundred thousand
 NVIDIA = "0x10de"  # its PCI vendor id
 
 
@@ -82,7 +83,7 @@ def require_known(aim: Aim) -> None:
 def recorded(path: Path) -> Host:
     """The facts of a host, from the file that `glm5-serve facts` made. Raises RefusalError."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = reading.read_text(path, LARGEST, errors="replace")
     except OSError as error:
         fix = "`glm5-serve facts > FILE` makes such a file"
         raise RefusalError(f"cannot read {path}: {error.strerror}", fix=fix, status=Exit.CONFIG) from None

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 MOST_VALUES = 10_000_000
 _KINDS = (
     (stat.S_ISLNK, "a symlink"),
-    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),

@@ -18,7 +18,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher import flow, gpuwatch, health, keys, lifecycle, plan, reaper, smoke, stacks, startlog, vitals
+from launcher import (
+    flow,
+    gpuwatch,
+    guarded,
+    health,
+    keys,
+    lifecycle,
+    plan,
+    reaper,
+    smoke,
+    stacks,
+    startlog,
+    vitals,
+)
 from launcher.diagnose import Diagnosis
 from launcher.errors import Exit, RefusalError
 from launcher.events import (
@@ -527,7 +540,7 @@ class Supervisor:
 
     def read_plan(self) -> tuple[plan.Plan, str | None]:
         """The plan of its file, and its key. Raises OSError, ValueError, KeyError, TypeError or RefusalError."""
-        made = plan.loads(self.instance.plan.read_text())
+        made = plan.loads(guarded.read(self.instance.plan).decode())
         return made, keys.read_key(Path(made.key_file)) if made.key_file else None
 
     def take_plan(self, made: plan.Plan, key: str | None) -> None:

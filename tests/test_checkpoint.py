@@ -373,7 +373,7 @@ HOSTILE: list[tuple[str, Callable[[Path], object], str]] = [
     ("a FIFO", os.mkfifo, "is a FIFO, wanted a regular file"),
     ("/dev/zero", lambda path: path.symlink_to("/dev/zero"), "is a device, wanted a regular file"),
     ("a socket", socket_at, "is a socket, wanted a regular file"),
-    ("a folder", Path.mkdir, "is a directory, wanted a regular file"),
+    ("a folder", Path.mkdir, "is a folder, wanted a regular file"),
     ("a loop of links", lambda path: path.symlink_to(path), "too many levels of symbolic links"),
     ("3 GB of nothing", lambda path: sparse(path, 3 << 30), "has 3 GiB or more, wanted at most "),
     ("16 MB of nothing", lambda path: sparse(path, 16 << 20), "is not usable JSON: "),

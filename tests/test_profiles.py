@@ -216,7 +216,7 @@ def test_a_file_that_is_no_profile_is_refused(home: Home, raw: bytes, says: str)
 def test_a_folder_in_place_of_a_profile_is_refused(home: Home) -> None:
     (home.profiles / "p.toml").mkdir()
 
-    assert "is a directory" in home.refusal("p").what
+    assert "is a folder" in home.refusal("p").what
 
 
 @pytest.mark.parametrize("word", ["x", "=1", ".=1", "a..b=1", "a.b=1"])

@@ -29,7 +29,7 @@ def a_loop(path: Path) -> None:
 UNFIT: list[tuple[Callable[[Path], object], str]] = [
     (os.mkfifo, "is a FIFO, wanted a regular file"),
     (a_socket, "is a socket, wanted a regular file"),
-    (Path.mkdir, "is a directory, wanted a regular file"),
+    (Path.mkdir, "is a folder, wanted a regular file"),
     (lambda path: path.symlink_to("/dev/zero"), "is a device, wanted a regular file"),
     (lambda path: path.symlink_to("/dev/stdin"), "is a "),
     (a_loop, "Too many levels of symbolic links"),
@@ -173,7 +173,7 @@ def test_sizes_are_said_in_words(size: int, words: str) -> None:
     [
         (("lint", "fifo"), 2, "cannot read fifo: is a FIFO, wanted a regular file"),
         (("lint", "/dev/zero"), 2, "cannot read /dev/zero: is a device, wanted a regular file"),
-        (("lint", "."), 2, "cannot read .: is a directory, wanted a regular file"),
+        (("lint", "."), 2, "cannot read .: is a folder, wanted a regular file"),
         (("lint", "giant"), 78, "no launch of SGLang in giant"),
         (("diagnose", "fifo"), 2, "cannot read fifo: is a FIFO, wanted a regular file"),
         (("diagnose", "/dev/zero"), 2, "cannot read /dev/zero: is a device, wanted a regular file"),
