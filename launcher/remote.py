@@ -113,8 +113,7 @@ def _hurry(instance: Instance, told: Signalled) -> str:
         _send(told, signal.SIGCONT)
     began = time.monotonic()
     while not _is_over(told, 0.2) and time.monotonic() < began + KILLED_WITHIN:
-        heard = instance.recorded().get("state") in ("stopping", "stopped", "failed")
-        if not heard and time.monotonic() > began + HEARD_WITHIN:
+        if not _heard(instance, told.pid) and time.monotonic() > began + HEARD_WITHIN:
             break
     if _is_over(told, 0.0):
         return ""
@@ -129,6 +128,14 @@ def _hurry(instance: Instance, told: Signalled) -> str:
             status=Exit.NO,
         )
     return f"; its launcher (pid {told.pid}) did not go by itself and was killed"
+
+
+def _heard(instance: Instance, pid: int) -> bool:
+    """Whether a launcher says that it stops; what an earlier one said does not count."""
+    seen = instance.recorded()
+    launcher = seen.get("launcher")
+    stops = seen.get("state") in ("stopping", "stopped", "failed")
+    return stops and isinstance(launcher, dict) and launcher.get("pid") == pid
 
 
 def _clear(instance: Instance, *, now: bool) -> str:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from launcher import capability, console, following, guarded, namelock, printable
 from launcher.errors import Exit, RefusalError
-from launcher.events import WISHES
+from launcher.events import NOW, WISHES
 from launcher.instance import Claim, Instance, parsed
 from launcher.plan import to_json
 from launcher.planning import planned
@@ -42,6 +42,7 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
     require_folder()
     plan, instance = planned(ask, environ, starting=True)
     claim = instance.claim()
+    signal.signal(NOW, _be_ended)
     _require_nothing_left(instance)
     # Kept with it, for a restart by whomever.
     plan = replace(plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)})
@@ -54,6 +55,12 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
     if detach:
         return _watch(instance, claim, console.screen(console.kind_for(sys.stderr, as_json=as_json)))
     _become_supervisor(instance, claim, console.kind_for(sys.stderr, as_json=as_json))
+
+
+def _be_ended(*_: object) -> NoReturn:
+    """Not by a RefusalError: whoever looks at the host takes exceptions for something that it found."""
+    print("ended by `glm5-serve down --now`; nothing was started", file=sys.stderr)
+    raise SystemExit(Exit.NO)
 
 
 def places(environ: Mapping[str, str]) -> dict[str, str]:

@@ -117,6 +117,23 @@ def test_down_now_ends_an_up_that_judges_the_host_for_ever(
     assert f"(pid {pid}) did not go by itself and was killed" in remote.down(Instance(tmp_path, "stub"), now=True)
 
 
+def test_an_up_that_is_ended_before_it_launched_says_so(world: World) -> None:
+    """Its host is judged by a program that does not answer."""
+    slow = world.folder / "python"
+    slow.write_text('#!/bin/sh\ncase "$*" in *"metadata as m"*) echo sglang 0.5.23;; *) exec sleep 600;; esac\n')
+    slow.chmod(0o755)
+    world.profile.write_text(world.profile.read_text().replace(sys.executable, str(slow)))
+    up = world.start("up", "-p", "stub", "-d")
+    until((world.instance / "lock").exists, "it claimed its folder")
+    down = world.run("down", "-p", "stub", "--now")
+    said, _ = up.communicate(timeout=PATIENCE)
+
+    assert (down.returncode, down.stdout) == (0, "stub is down\n")
+    assert (up.returncode, said) == (1, "ended by `glm5-serve down --now`; nothing was started\n")
+    for process in world.processes():  # what it asked has a deadline of its own
+        process.kill()
+
+
 def test_status_tells_a_launcher_that_is_stopped_and_a_server_that_is_dead(world: World) -> None:
     world.run("up", "-p", "stub", "-d")
     pids = world.status()["pids"]
