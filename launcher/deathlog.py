@@ -93,6 +93,7 @@ class DeathLog:
         self._code = ""  # how the line of code below a frame begins
         self._held: str | None = None  # a traceback begins; its first frame tells whose it is
         self._traceback = witness.Traceback.NONE
+        self._request_goes_on = False  # the last message was about a request, and may have more lines
         self._shown: set[str] = set()  # signatures that no further line could say more of
 
     def take(self, line: str, *, by_kernel: bool | None = None) -> None:
@@ -107,7 +108,9 @@ class DeathLog:
         if words is not None:
             self._count(line)
             self._hear_kernel(line, words)
-        elif kind is not Kind.ASKED and not self._is_of_a_request(line):
+        elif kind is Kind.ASKED:
+            self._request_goes_on |= not witness.is_access(line)
+        elif not self._is_of_a_request(line):
             self._see(line, kind)
 
     def close(self) -> None:
@@ -137,8 +140,15 @@ class DeathLog:
             self._hit(signature, match, printable(line))
 
     def _is_of_a_request(self, line: str) -> bool:
-        """Whether it is of the traceback of a request that failed alone; one that just begins is held back."""
+        """Whether it is of a request that failed alone: the rest of its text, or the traceback.
+
+        A traceback that just begins is held back.
+        """
         before = self._traceback
+        if self._request_goes_on and before is witness.Traceback.NONE:
+            self._request_goes_on = witness.goes_on(witness.said(line))
+            if self._request_goes_on:
+                return True
         if before is witness.Traceback.NONE and "Traceback" not in line:
             return False
         self._traceback = now = before.after(witness.said(line))

@@ -39,7 +39,7 @@ _ACCESS = re.compile(
 _ABOUT_A_REQUEST = re.compile(
     r"Hit invalid |[Ss]kip invalid |Rejecting \w+ grammar|Got unhandled regex|Constraint|\{"
     r"|Receive: |Finish: |Received request|Generated response|Abort|Request |The request|The input|Input "
-    r"|DS\d+EncodingError|Failed to (?:parse|decode|extract|convert|process|apply|advance|call)\b"
+    r"|DS\d+EncodingError|Failed to (?:parse|compile|decode|extract|convert|process|apply|advance|call)\b"
     r"|(?:Error|Unexpected error) (?:in|during|while|parsing|converting|processing|handling|getting)\b"
     r"|Error (?:extracting|with)\b|Exception in ASGI application|Multimodal feature|Cannot (?:parse|process)"
     r"|Model attempted |Tool |Unexpected tool|Skipping tool|Dropping malformed|Malformed |Empty function"
@@ -58,10 +58,14 @@ _REQUEST_FRAMES = re.compile(
     r"|srt/(?:function_call|constrained|parser))/"
 )
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
-_CHAINED = re.compile(r"During handling of the above exception|The above exception was the direct cause")
 # An exception as the interpreter prints it.
 _EXCEPTION = re.compile(
     r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)(?:: |:?$)"
+)
+# How what is printed without a logger begins, if it is more than the rest of somebody's text.
+_OF_ITS_OWN = re.compile(
+    r"\S{1,200}:\d+[:,]|\S{1,200}: error: |terminate called|\s+what\(\): |Fatal Python error|ninja: |FAILED: "
+    r"|CUDA Exception|\S{0,200}python[\d.]{0,9}: |\s*File |\*\*\* |=== "
 )
 _NCCL = re.compile(r"[\w.-]{1,80}:\d+:\d+ \[\d+\] ")  # host:pid:thread [GPU]
 
@@ -116,7 +120,7 @@ class Traceback(Enum):
                 return Traceback.REQUEST
             case Traceback.REQUEST if is_bare and begins is Traceback.NONE:
                 return Traceback.REQUEST if not text or text[0].isspace() else Traceback.OVER
-            case Traceback.OVER if is_bare and (not text.strip() or _CHAINED.match(text)):
+            case Traceback.OVER if not text.strip() or goes_on(told):
                 return Traceback.OVER
             case _:
                 return begins
@@ -145,7 +149,16 @@ def is_about_a_request(line: str) -> bool:
     told = said(line)
     if told.file and _REQUEST_FILES.fullmatch(told.file):
         return True
-    return told.is_framed and _ABOUT_A_REQUEST.match(told.text) is not None
+    if not told.is_framed:  # what goes on after a message that ended in a line end: ", self.rid='...'"
+        return told.text.startswith(", ")
+    return _ABOUT_A_REQUEST.match(told.text) is not None
+
+
+def goes_on(told: Said) -> bool:
+    """Whether a line may be the rest of what was said about a request: of a text that has line ends."""
+    if told.is_framed or told.speaker is not None or _EXCEPTION.match(told.text):
+        return False
+    return not (_TRACEBACK.match(told.text) or _OF_ITS_OWN.match(told.text) or _NCCL.match(told.text))
 
 
 def evidence(told: Said) -> tuple[str, bool]:

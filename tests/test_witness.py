@@ -26,6 +26,7 @@ from launcher.serverlog import ServerLog
 from launcher.signatures import ORIGINS, literals, signatures
 
 DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
+DEATHS_OF = {death["cause"]: death["text"].splitlines() for death in reversed(DEATHS)}
 AT = "[2026-11-24 05:10:07"
 
 # -- lines that a client can cause --------------------------------------------------------------------------
@@ -69,6 +70,8 @@ SGLANG = [
     AT + "] Finish: obj=GenerateReqInput(rid='{}'), out={{'text': '{}'}}",
     AT + '] {{"timestamp": "2026-11-24T05:10:07", "event": "request.received", "obj": {{"text": "{}"}}}}',
     AT + "] Input length (9) exceeds the maximum, self.rid='{}'",
+    AT + " TP0] Failed to compile regex grammar: {}",
+    ", self.rid='{}'",  # the end of that line, when the grammar's complaint ends in a line end
     AT + "] gRPC generate error for rid={}: {}",
 ]
 VLLM = [
@@ -538,6 +541,20 @@ def test_words_of_work_in_a_clients_text_forgive_nothing() -> None:
 
     assert diagnose([*LIFE, complaint, *[theirs] * 99]).cause == "disk-full"
     assert diagnose([*LIFE, complaint, *[work] * 99]).cause == "unknown"
+
+
+def test_the_rest_of_a_clients_text_is_no_evidence_either() -> None:
+    """Seen on SGLang 0.5.23: it prints the type of a JSON schema with its line ends."""
+    theirs = (
+        f'{AT}] Failed to compile json grammar: [01:11:08] /x/json_schema_converter.cc:4175: Unsupported type "a'
+    )
+    rest = 'no kernel image is available for execution on the device"'
+    nccl = DEATHS_OF["nccl-nvls-failed"][0]
+
+    assert diagnose([*LIFE, theirs, rest, ", self.rid='x'"]).cause == "unknown"
+    assert diagnose([*LIFE, theirs, rest, *DEATH]).cause == "illegal-memory-access"
+    assert diagnose([*LIFE, theirs, DEATH[3]]).cause == "illegal-memory-access", "an exception is none of it"
+    assert diagnose([*LIFE, theirs, nccl]).cause == "nccl-nvls-failed"
 
 
 def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
