@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache, lru_cache
 
-from launcher import witness
+from launcher import printable, witness
 from launcher.signatures import WEIGHTS, Signature, literals, matches, signatures
 
 LONGEST = 2000  # characters that are looked at; server_args is one line of 18,000, and names everything
@@ -131,13 +131,13 @@ class DeathLog:
             self.worked += 1
             self._shown.clear()  # it may have survived one, which counts anew when it comes again
         if kind is Kind.TELLING or (self.death and self.death.is_open):
-            self._look(printable(line))
+            self._look(printable.line(line))
         if line and not line.isspace():
             self.last.append(line)
 
     def _hear_kernel(self, line: str, words: str) -> None:
         for signature, match in matches(words, "kernel", but=self._shown):
-            self._hit(signature, match, printable(line))
+            self._hit(signature, match, printable.line(line))
 
     def _is_of_a_request(self, line: str) -> bool:
         """Whether it is of a request that failed alone: the rest of its text, or the traceback.
@@ -281,8 +281,3 @@ def _words() -> tuple[str, ...]:
     """Texts of which one stands in every line that any pattern matches, digits being 0. They are found fast."""
     patterns = [*(signature.pattern for signature in signatures().values()), *_MARKS]
     return tuple({word for pattern in patterns for word in literals(pattern.pattern.translate(_SHAPE))})
-
-
-def printable(line: str) -> str:
-    """A line that a terminal takes for words: whoever writes into a log could write commands for it, too."""
-    return line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from launcher.deathlog import EVIDENCE, DeathLog, Hit, printable
+from launcher import printable
+from launcher.deathlog import EVIDENCE, DeathLog, Hit
 from launcher.signatures import WEIGHTS
 
 UNKNOWN = "unknown"
@@ -134,7 +135,7 @@ def _unknown(log: DeathLog, notes: Iterable[Hit]) -> Diagnosis:
     else:
         what = f"{NOTHING}; the last words" if words else f"{NOTHING}: it is empty"
         fix = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
-    return Diagnosis(UNKNOWN, what, tuple(printable(line).strip() for line in words), fix, also=tuple(seen))
+    return Diagnosis(UNKNOWN, what, tuple(printable.line(line).strip() for line in words), fix, also=tuple(seen))
 
 
 def to_json(diagnosis: Diagnosis) -> dict[str, Any]:

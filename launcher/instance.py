@@ -49,8 +49,10 @@ def state_home(environ: Mapping[str, str]) -> Path:
         return Path(said)
     if os.geteuid() == 0:
         return Path("/var/lib/glm5-serve")
-    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/")) / ".local/state")
-    return Path(base) / "glm5-serve"
+    base, owner = Path(environ.get("XDG_STATE_HOME", "")), Path(environ.get("HOME", ""))
+    if not base.is_absolute():  # a relative one is none, says the specification
+        base = (owner if owner.is_absolute() else Path("/")) / ".local/state"
+    return base / "glm5-serve"
 
 
 def now_text() -> str:

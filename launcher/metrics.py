@@ -63,7 +63,6 @@ OF_GPU = (
     ("gpu_utilization_ratio", "utilization", 0.01),
 )
 
-LARGEST = 1 << 20  # bytes of readings.json; eight GPUs take some 3,000
 LONGEST = 200  # characters of a label
 
 Sample = tuple[str, float, list[str]]  # a figure, its value, its labels after the profile

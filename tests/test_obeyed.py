@@ -58,11 +58,11 @@ def test_what_others_may_write_is_told_with_owner_and_mode(file: Path, of_file: 
 
 @pytest.mark.parametrize("name", ["p.toml", ".."])
 def test_what_belongs_to_another_user_is_told(file: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd, owner = (file if name == "p.toml" else file.parent), "nobody" if ROOT else ME
+    odd, owner = (file.parent if name == ".." and ROOT else file), "nobody" if ROOT else ME
     if ROOT:
         os.chown(odd, NOBODY, NOBODY)
     else:
-        monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     doubt = ownership.of_file(file)
 
     assert doubt

@@ -142,7 +142,7 @@ time.sleep(60)
         told = Peer(lambda: [2**22 - 1]).check("127.0.0.1", int(stranger.stdout.readline())).detail
         stranger.kill()
 
-    assert told.startswith(f"a?]52;c;x? (pid {stranger.pid})")
+    assert told.startswith(rf"a\x1b]52;c;x\x07 (pid {stranger.pid})")
 
 
 def test_a_port_that_is_shared_with_a_stranger_is_a_strangers(tmp_path: Path) -> None:

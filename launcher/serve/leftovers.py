@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher import printable
+
 VARIABLE = "GLM5_SERVE_SESSION"
 CGROUPS = Path("/sys/fs/cgroup")
 PAUSE = 0.05  # seconds between looks at those that are being killed
@@ -141,8 +143,8 @@ def _process(pid: int) -> _Process | None:
     fields = after.split()
     if fields[0] == b"X" or (fields[0] == b"Z" and int(fields[17]) < 2):
         return None
-    name = before.partition(b"(")[2].decode(errors="replace")
-    member = Member(pid, int(fields[19]), "".join(letter if letter.isprintable() else "?" for letter in name))
+    name = printable.line(before.partition(b"(")[2].decode(errors="replace"))
+    member = Member(pid, int(fields[19]), name)
     return _Process(member, int(fields[1]), int(fields[3]))
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from launcher import printable
 from launcher.serve import sockets
 from launcher.serve.sockets import Row
 
@@ -178,7 +179,7 @@ def _name(pid: int) -> str:
         text = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
     except OSError:
         return "a process"
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return printable.line(text)
 
 
 def _user(uid: int) -> str:
