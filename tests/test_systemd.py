@@ -85,7 +85,7 @@ class Host(SystemdHost):
         self.systemctl("daemon-reload")
 
     def start(self) -> subprocess.CompletedProcess[str]:
-        return self.run("systemctl", "start", UNIT, check=False, timeout=240)
+        return self.run("systemctl", "start", UNIT, check=False, timeout=600)
 
     def status(self) -> dict[str, object]:
         said = self.run(COMMAND, "status", "-p", "stub", "--json", check=False)
