@@ -25,7 +25,7 @@ import click
 
 from launcher.errors import RefusalError
 from launcher.instance import Instance
-from launcher.ownership import described, user
+from launcher.ownership import described, require_private, user
 
 KEPT = {"PATH", "LANG", "TERM", "NO_COLOR", "GLM5_SERVE_TRACEBACK"}  # and LC_*
 NOBODY = 65534  # a group for who is in no file of users
@@ -66,6 +66,8 @@ def enter(instance: Instance, *, writing: bool = False) -> Instance:
             raise _closed(instance) from None
         if os.geteuid() != owner and (writing or not os.access(instance.folder, os.R_OK | os.X_OK)):
             raise _closed(instance)
+        if writing:
+            require_private(instance.folder)
     return instance
 
 
@@ -79,6 +81,8 @@ def become_owner(instance: Instance) -> Instance:
             raise RefusalError(f"the state folder {instance.folder} is a symlink, wanted a folder", fix=fix)
         if os.geteuid() == 0 and status.st_uid != 0:
             _become(Owner.of(status.st_uid), instance)
+        elif os.geteuid() == 0:
+            require_private(instance.folder)  # or another user could put his own in its place now
     return instance
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import select
 import shlex
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -22,7 +23,7 @@ from typing import Any
 
 import click
 import pytest
-from conftest import PATIENCE, World, end, until
+from conftest import PATIENCE, World, end, next_line, running, until
 
 from launcher.instance import boot_id, start_ticks
 
@@ -34,7 +35,8 @@ SECRET = "s.ROOTVAULTTOKEN-0123456789"
 
 def is_the_same_python() -> bool:
     ask = [str(PYTHON), "-c", "import sys; print(*sys.version_info[:2])"]
-    return PYTHON.exists() and subprocess.check_output(ask, text=True).split() == [*map(str, sys.version_info[:2])]
+    wanted = [*map(str, sys.version_info[:2])]
+    return PYTHON.exists() and subprocess.check_output(ask, text=True, timeout=PATIENCE).split() == wanted
 
 
 pytestmark = pytest.mark.skipif(
@@ -54,22 +56,10 @@ class Service(World):
         path = f"{ROOT}:{Path(click.__file__).parents[1]}"
         return super().environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
-    def as_root(
-        self, *words: str | Path, timeout: float = PATIENCE, cwd: str | Path | None = None
+    def by(
+        self, uid: int, *words: str | Path, timeout: float = PATIENCE, cwd: str | Path = "/", **environ: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root."""
-        return subprocess.run(
-            self.command(*words),
-            env=self.environ,
-            text=True,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            cwd=cwd or self.folder,
-        )
-
-    def run(self, *words: str | Path, timeout: float = PATIENCE, **environ: str) -> Any:
-        """Run a command as the user that serves."""
+        """Run a command as any user."""
         return subprocess.run(
             self.command(*words),
             env=self.environ | environ,
@@ -77,11 +67,19 @@ class Service(World):
             capture_output=True,
             timeout=timeout,
             check=False,
-            cwd=self.folder,
-            user=OWNER,
-            group=OWNER,
+            cwd=cwd,
+            user=uid,
+            group=uid,
             extra_groups=(),
         )
+
+    def as_root(self, *words: str | Path, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+        """Run a command as root."""
+        return self.by(0, *words, timeout=timeout, cwd=self.folder)
+
+    def run(self, *words: str | Path, timeout: float = PATIENCE, **environ: str) -> Any:
+        """Run a command as the user that serves."""
+        return self.by(OWNER, *words, timeout=timeout, cwd=self.folder, **environ)
 
     def command(self, *words: str | Path) -> list[str]:
         return [str(PYTHON), "-m", "launcher", *map(str, words)]
@@ -102,21 +100,17 @@ class Service(World):
         made = json.loads((self.instance / "plan.json").read_text())
         self.put("plan.json", made | other)
 
-    def hold(self, **record: Any) -> subprocess.Popen[bytes]:
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
         """That user's own program holds the lock."""
         program = (
             "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print(flush=True); sys.stdin.read()"
         )
-        holder = subprocess.Popen(
-            [str(PYTHON), "-c", program, str(self.instance / "lock"), "supervise"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            user=OWNER,
-            group=OWNER,
-        )
-        assert holder.stdout
-        holder.stdout.readline()
-        return holder
+        command = (PYTHON, "-c", program, self.instance / "lock", "supervise")
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with running(*command, **pipes, user=OWNER, group=OWNER) as holder:
+            next_line(holder)
+            yield
 
 
 @pytest.fixture
@@ -197,7 +191,7 @@ def test_root_sends_no_key_that_the_service_may_not_read(stopped: Service, secre
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def listen() -> None:
-            while True:
+            while True:  # no bound: a daemon, whose socket is shut down
                 try:
                     connection, _ = server.accept()
                 except OSError:
@@ -210,14 +204,12 @@ def test_root_sends_no_key_that_the_service_may_not_read(stopped: Service, secre
         stopped.plan(
             key_file=str(secret), port=server.getsockname()[1], smoke={"within": 1, "questions": [{"ask": "?"}]}
         )
-        holder = stopped.hold()
-        smoke = stopped.as_root("smoke")
-        holder.kill()
-        holder.communicate()
+        with stopped.held():
+            smoke = stopped.as_root("smoke")
         server.shutdown(socket.SHUT_RDWR)
 
     assert smoke.returncode == 78
-    assert f"cannot read the API key file {secret}: permission denied" in smoke.stderr
+    assert f"cannot read the API key file {secret}: Permission denied" in smoke.stderr
     assert not heard
 
 
@@ -241,7 +233,8 @@ def test_links_in_the_folder_lead_root_nowhere(stopped: Service, secret: Path) -
 
 def test_links_where_a_restart_writes_lead_root_nowhere(service: Service, secret: Path) -> None:
     service.run("up", "-p", "stub", "-d")
-    for number in range(1 << 15):
+    last = int(Path("/proc/loadavg").read_text().split()[-1])
+    for number in range(last, last + 10_000):  # the file that is written is named after the process
         for name in (f"plan.{number}", f".plan.json.{number}"):
             (service.instance / name).symlink_to(secret)
     assert service.as_root("restart").returncode == 0
@@ -252,10 +245,8 @@ def test_links_where_a_restart_writes_lead_root_nowhere(service: Service, secret
 @pytest.fixture
 def victim() -> Iterator[subprocess.Popen[bytes]]:
     """A process of root's."""
-    process = subprocess.Popen(["sleep", "600"])
-    yield process
-    process.kill()
-    process.wait()
+    with running("sleep", "600") as process:
+        yield process
 
 
 def test_a_state_that_names_any_process_has_no_root_signal_it(
@@ -266,14 +257,10 @@ def test_a_state_that_names_any_process_has_no_root_signal_it(
     mark = {"boot_id": boot_id(), "reaper": pid, "reaper_ticks": start_ticks(pid), "mark": "x"}
     state = {"schema": 1, "state": "ready", "reason": "", "pids": {"launcher": pid, "server": pid}, "launcher": me}
     stopped.put("state.json", state | {"session": mark})
-    holder = stopped.hold()
-    try:
+    with stopped.held():
         for words in (["down"], ["down", "--now"]):
             with pytest.raises(subprocess.TimeoutExpired):  # for who holds the lock to say who it is
                 stopped.as_root(*words, timeout=5)
-    finally:
-        holder.kill()
-        holder.communicate()
 
     assert stopped.as_root("down", "--now").returncode == 0
     assert victim.poll() is None
@@ -302,7 +289,7 @@ def test_root_gives_no_terminal_and_no_variable_away(stopped: Service) -> None:
     output = b""
     while piece := read(terminal):
         output += piece
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, output
+    assert ended(pid) == 0, output
     seen = json.loads(told.read_text())
 
     assert seen["uid"] == OWNER
@@ -348,17 +335,24 @@ def test_the_user_that_root_became_cannot_type_into_roots_terminal(stopped: Serv
     output = b""
     while b"end" not in output and (piece := read(terminal)):
         output += piece
-    os.waitpid(pid, 0)
+    assert ended(pid) == 0
     os.close(terminal)
 
     assert f"uid {OWNER} no no no end" in output.decode()
 
 
 def read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 4096)
-    except OSError:  # EIO: nobody has the other end any more
-        return b""
+    """What comes next from the other end of a terminal; nothing when nobody has that any more (EIO)."""
+    assert select.select([terminal], [], [], PATIENCE)[0]
+    with contextlib.suppress(OSError):
+        return os.read(terminal, 4096)  # no bound: there is something to read
+    return b""
+
+
+def ended(pid: int) -> int:
+    """The exit status of a child."""
+    gone = until(lambda: (end := os.waitpid(pid, os.WNOHANG))[0] and end, "it ends")  # no bound: WNOHANG
+    return os.waitstatus_to_exitcode(gone[1])
 
 
 def test_control_c_reaches_the_user_that_root_became(service: Service) -> None:
@@ -369,7 +363,7 @@ def test_control_c_reaches_the_user_that_root_became(service: Service) -> None:
     until(lambda: b"ready to roll" in read(terminal), "it follows the log")
     os.write(terminal, b"\x03")
 
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    assert ended(pid) == 130
     os.close(terminal)
 
 
@@ -377,10 +371,7 @@ def test_a_user_who_cannot_reach_the_program_is_named_with_what_to_do(stopped: S
     copy = stopped.folder / "closed"
     shutil.copytree(ROOT / "launcher", copy / "launcher")
     copy.chmod(0o700)
-    environ = stopped.environ | {"PYTHONPATH": f"{copy}:{Path(click.__file__).parents[1]}"}
-    done = subprocess.run(
-        stopped.command("restart", "-p", "stub"), env=environ, text=True, capture_output=True, check=False, cwd="/"
-    )
+    done = stopped.by(0, "restart", "-p", "stub", PYTHONPATH=f"{copy}:{Path(click.__file__).parents[1]}")
 
     assert done.returncode == 78
     assert f"owned by nobody (uid {OWNER}), who cannot reach {copy}/launcher" in done.stderr
@@ -399,51 +390,29 @@ def test_the_output_of_a_bundle_is_roots_and_follows_nothing(stopped: Service, s
     assert unchanged(secret)
 
 
-@pytest.mark.parametrize("words", ["down", "down --now", "restart", "smoke", "logs", "events", "bundle"])
-def test_a_user_who_may_not_read_the_folder_is_told_so(service: Service, words: str) -> None:
+def test_a_user_who_may_not_read_the_folder_is_told_so(service: Service) -> None:
     service.run("up", "-p", "stub", "-d")
-    done = subprocess.run(
-        service.command(*words.split(), "-p", "stub"),
-        env=service.environ,
-        text=True,
-        capture_output=True,
-        check=False,
-        cwd="/tmp",
-        user=OWNER - 1,
-        group=OWNER - 1,
-        extra_groups=(),
-        timeout=PATIENCE,
-    )
+    for words in ("down", "down --now", "restart", "smoke", "logs", "events", "bundle"):
+        done = service.by(OWNER - 1, *words.split(), "-p", "stub", cwd="/tmp")
 
-    assert done.returncode == 78, done
-    assert f"{service.instance} is owned by nobody (uid {OWNER}), mode drwx------" in done.stderr
-    assert f"sudo -u nobody env GLM5_SERVE_STATE_DIR={service.state} glm5-serve {words} -p stub`" in done.stderr
+        assert done.returncode == 78, done
+        assert f"{service.instance} is owned by nobody (uid {OWNER}), mode drwx------" in done.stderr
+        again = f"sudo -u nobody env GLM5_SERVE_STATE_DIR={service.state} glm5-serve {words} -p stub`"
+        assert again in done.stderr
+    status = service.by(OWNER - 1, "status", "-p", "stub", "--json")
+
+    assert (status.returncode, json.loads(status.stdout)["state"]) == (1, "unknown")
     assert service.status()["state"] == "ready"
 
 
-def test_status_of_a_closed_folder_is_unknown(service: Service) -> None:
-    service.run("up", "-p", "stub", "-d")
-    done = subprocess.run(
-        service.command("status", "-p", "stub", "--json"),
-        env=service.environ,
-        text=True,
-        capture_output=True,
-        check=False,
-        cwd="/tmp",
-        user=OWNER - 1,
-        group=OWNER - 1,
-        extra_groups=(),
-        timeout=PATIENCE,
-    )
-
-    assert (done.returncode, json.loads(done.stdout)["state"]) == (1, "unknown")
-
-
 def test_root_brings_nothing_up_in_the_folder_of_another_user(stopped: Service) -> None:
-    done = stopped.as_root("up", "-p", "stub", "-d", cwd="/")
+    for path in (stopped.folder, *stopped.profile.parents, stopped.profile):
+        if path.is_relative_to(stopped.folder):
+            os.chown(path, 0, 0)
+    done = stopped.as_root("up", "-p", "stub", "-d")
 
-    assert done.returncode == 78
-    assert f"is owned by nobody (uid {OWNER})" in done.stderr
+    assert done.returncode == 78, done
+    assert f"is owned by nobody (uid {OWNER}), mode drwx------, and this is root (uid 0)" in done.stderr
     assert stopped.as_root("status", "-p", "stub").returncode == 1
 
 
@@ -468,17 +437,25 @@ def test_figures_of_several_users_are_read_by_root_and_run_nothing(stopped: Serv
     assert time.monotonic() - began < PATIENCE / 2
 
 
-def test_a_hung_user_is_left_behind_by_a_signal(service: Service) -> None:
-    service.run("up", "-p", "stub", "-d")
-    follow = subprocess.Popen(
-        service.command("logs", "-f"), env=service.environ, stdout=subprocess.PIPE, cwd="/", start_new_session=True
-    )
-    assert follow.stdout
-    follow.stdout.readline()
-    owners = until(
-        lambda: Path(f"/proc/{follow.pid}/status").read_text().partition("Uid:")[2].split()[:4], "it runs"
-    )
-    follow.send_signal(signal.SIGTERM)
-    follow.communicate()
+def test_root_looks_into_no_folder_of_its_own_that_others_may_replace(service: Service) -> None:
+    """What it would find there may be another's the next moment."""
+    mine = service.folder / "his" / "stub"
+    mine.mkdir(parents=True, mode=0o700)
+    os.chown(mine.parent, OWNER, OWNER)
+    for words in (["status"], ["down"], ["restart"], ["logs"], ["bundle", "-o", "/dev/shm/never.tar.gz"]):
+        done = service.by(0, *words, "-p", "stub", GLM5_SERVE_STATE_DIR=str(mine.parent))
 
-    assert owners == [str(OWNER)] * 4
+        assert done.returncode == 78, done
+        assert f"{mine} lies below {service.folder}, where others may replace it: owned by nobody" in done.stderr
+    assert not Path("/dev/shm/never.tar.gz").exists()
+
+
+def test_who_follows_a_log_for_root_is_its_owner(service: Service) -> None:
+    service.run("up", "-p", "stub", "-d")
+    with running(*service.command("logs", "-f"), env=service.environ, stdout=subprocess.PIPE, cwd="/") as follow:
+        next_line(follow)
+        status = Path(f"/proc/{follow.pid}/status").read_text()
+
+    assert status.partition("Uid:")[2].split()[:4] == [str(OWNER)] * 4
+    assert status.partition("Groups:")[2].splitlines()[0].split() == [str(OWNER)]
+    assert status.partition("CapPrm:")[2].split()[0].strip("0") == ""

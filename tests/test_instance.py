@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import next_line, running
 
 from launcher import remote
 from launcher.errors import Exit, RefusalError
@@ -31,12 +32,10 @@ def instance(tmp_path: Path) -> Instance:
 @contextlib.contextmanager
 def launching() -> Iterator[int]:
     """A process that passes for a launcher, from when its command can be read."""
-    command = [sys.executable, "-c", "print(flush=True); input()", "supervise"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        process.stdout.readline()
+    command = (sys.executable, "-c", "print(flush=True); input()", "supervise")
+    with running(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        next_line(process)
         yield process.pid
-        process.kill()
 
 
 @pytest.fixture(scope="module")

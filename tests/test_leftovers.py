@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import World, until
+from conftest import PATIENCE, World, until
 
 from launcher.instance import boot_id, start_ticks
 from launcher.process import MARK
@@ -36,7 +37,7 @@ class Tree:
         fds = (tell, *how.pop("pass_fds", ()))
         self.started.append(subprocess.Popen([sys.executable, "-c", program], pass_fds=fds, **how))
         os.close(tell)
-        assert os.read(told, 1) == b"."
+        assert select.select([told], [], [], PATIENCE)[0]
         os.close(told)
         return self.started[-1].pid
 
@@ -49,7 +50,7 @@ class Tree:
             for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
                 child.kill()
             process.kill()
-            process.wait()
+            process.wait(PATIENCE)
         os.close(self.read)
         os.close(self.write)
 
@@ -96,7 +97,7 @@ def test_children_go_with_their_parents_whatever_they_did(tree: Tree) -> None:
     assert pids(leftovers.find(session(mark=HEX))) == {parent, child.pid}
     parent_member = [member for member in leftovers.find(session(mark=HEX)) if member.pid == child.pid]
     psutil.Process(parent).kill()
-    tree.started[0].wait()
+    tree.started[0].wait(PATIENCE)
     assert leftovers.find(session(mark=HEX)) == []
     assert pids(leftovers.find(session(mark=HEX), parent_member)) == {child.pid}, "it is known from before"
     child.kill()
@@ -135,7 +136,8 @@ sys.path.insert(0, {str(Path(leftovers.__file__).parents[2])!r})
 from launcher.serve import leftovers
 print(leftovers.find({session(mark=HEX)!r}))
 """
-    said = subprocess.check_output([sys.executable, "-c", program], env={MARK: HEX}, text=True)
+    ask = [sys.executable, "-c", program]
+    said = subprocess.check_output(ask, env={MARK: HEX}, text=True, timeout=PATIENCE)
 
     assert said == "[]\n"
 

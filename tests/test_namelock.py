@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import PATIENCE, next_line, running
 
 from launcher import namelock
 from launcher.errors import Exit, RefusalError
@@ -31,13 +33,10 @@ sys.stdin.read()
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that claimed the instance `p`."""
-    command = [sys.executable, "-c", HOLD, str(tmp_path), "supervise", str(tmp_path / "p")]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout
-    process.stdout.readline()
-    yield process
-    process.kill()
-    process.communicate()
+    command = (sys.executable, "-c", HOLD, str(tmp_path), "supervise", str(tmp_path / "p"))
+    with running(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        next_line(process)
+        yield process
 
 
 def test_a_removed_folder_frees_no_instance(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
@@ -60,7 +59,7 @@ def test_a_folder_by_another_path_is_the_same(tmp_path: Path, holder: subprocess
 
 def test_a_name_is_free_when_its_holder_is_dead(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
     holder.kill()
-    holder.wait()
+    holder.wait(PATIENCE)
 
     assert namelock.holder(tmp_path / "p") is None
     Instance(tmp_path, "p").claim().release()
@@ -83,20 +82,12 @@ def test_a_launcher_that_makes_its_folder_anew_keeps_its_name(tmp_path: Path) ->
 def test_what_is_handed_on_is_its_heirs(tmp_path: Path) -> None:
     instance = Instance(tmp_path, "p")
     claim = instance.claim()
-    command = [sys.executable, "-c", "print(flush=True); input()"]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=claim.descriptors,
-        preexec_fn=lambda: namelock.pass_on(claim.name),
-    ) as heir:
+    pass_on = partial(namelock.pass_on, claim.name)
+    command = (sys.executable, "-c", "input()")
+    with running(*command, stdin=subprocess.PIPE, pass_fds=claim.descriptors, preexec_fn=pass_on) as heir:
         claim.release()
-        try:
-            assert namelock.holder(instance.folder) == heir.pid
-            assert instance.is_held()
-        finally:
-            heir.kill()
+        assert namelock.holder(instance.folder) == heir.pid
+        assert instance.is_held()
 
     assert namelock.holder(instance.folder) is None
 

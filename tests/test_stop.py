@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,12 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import GLM5_SERVE, PATIENCE, World, until
+from conftest import GLM5_SERVE, PATIENCE, World, next_line, running, until
 
 from launcher import remote
 from launcher.errors import Exit, RefusalError
@@ -39,22 +40,17 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Launchers that hear nothing."""
-    started: list[subprocess.Popen[bytes]] = []
-    yield started
-    for process in started:
-        process.kill()
-        process.communicate()
+def hang(tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Start a launcher that hears nothing, and maybe has not `named` itself; its pid."""
+    with contextlib.ExitStack() as stack:
 
+        def start(*words: str) -> int:
+            command = (sys.executable, "-c", FAKE, str(tmp_path), "supervise", *words)
+            process = stack.enter_context(running(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            next_line(process)
+            return process.pid
 
-def hang(tmp_path: Path, started: list[subprocess.Popen[bytes]], *words: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", FAKE, str(tmp_path), "supervise", *words]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    started.append(process)
-    assert process.stdout
-    process.stdout.readline()
-    return process
+        yield start
 
 
 def test_down_twice_drains_once_and_both_are_fine(world: World) -> None:
@@ -94,11 +90,11 @@ def test_down_now_ends_a_launcher_that_is_stopped(world: World) -> None:
 
 
 def test_down_now_kills_a_launcher_that_does_not_hear(
-    tmp_path: Path, fake: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hang: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "HEARD_WITHIN", 0.5)
     monkeypatch.setattr(remote, "MOMENT", 0.2)
-    pid = hang(tmp_path, fake, "named").pid
+    pid = hang("named")
     instance = Instance(tmp_path, "stub")
     said = remote.down(instance, now=True)
 
@@ -107,12 +103,12 @@ def test_down_now_kills_a_launcher_that_does_not_hear(
 
 
 def test_down_now_ends_an_up_that_judges_the_host_for_ever(
-    tmp_path: Path, fake: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hang: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has not said who it is: the kernel knows."""
     monkeypatch.setattr(remote, "HEARD_WITHIN", 0.5)
     monkeypatch.setattr(remote, "MOMENT", 0.2)
-    pid = hang(tmp_path, fake).pid
+    pid = hang()
 
     assert f"(pid {pid}) did not go by itself and was killed" in remote.down(Instance(tmp_path, "stub"), now=True)
 
@@ -153,9 +149,9 @@ def test_status_tells_a_launcher_that_is_stopped_and_a_server_that_is_dead(world
     assert world.until_state("ready", restarts=1)
 
 
-def test_a_server_that_died_unnoticed_is_not_ready(tmp_path: Path, fake: list[subprocess.Popen[bytes]]) -> None:
+def test_a_server_that_died_unnoticed_is_not_ready(tmp_path: Path, hang: Callable[..., int]) -> None:
     instance = Instance(tmp_path, "stub")
-    pid = hang(tmp_path, fake, "named").pid
+    pid = hang("named")
     seen = instance.recorded()
     for server, state in ((os.getpid(), "ready"), (2**22 - 1, "unknown")):
         instance.write(instance.state, seen | {"pids": {"launcher": pid, "server": server}})
@@ -199,29 +195,25 @@ def test_closed_descriptors_cost_no_lock(world: World, closed: str, detach: str)
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_no_command_calls_a_closed_descriptor_a_bug(world: World, closed: str) -> None:
     for words, status in (("status -p stub", 1), ("down -p stub", 0), ("profiles", 0), ("up -p nothing", 2)):
-        done = subprocess.run(
-            ["sh", "-c", f"exec {GLM5_SERVE} {words} {closed}"],
-            env=world.environ,
-            capture_output=True,
-            check=False,
-        )
+        command = ["sh", "-c", f"exec {GLM5_SERVE} {words} {closed}"]
+        done = subprocess.run(command, env=world.environ, capture_output=True, check=False, timeout=PATIENCE)
         assert done.returncode == status, done.stderr
 
 
-def namespaced(world: World, *words: str) -> list[str]:
+def namespaced(*words: str) -> list[str]:
     return ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", str(GLM5_SERVE), *words]
 
 
 needs_namespaces = pytest.mark.skipif(
-    os.geteuid() != 0 or subprocess.run(["unshare", "--pid", "--fork", "true"], check=False).returncode != 0,
+    os.geteuid() != 0
+    or subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, timeout=PATIENCE).returncode != 0,
     reason="wants a PID namespace of its own",
 )
 
 
 @needs_namespaces
 def test_a_launcher_of_another_pid_namespace_is_believed_and_not_signalled(world: World) -> None:
-    up = subprocess.Popen(namespaced(world, "up", "-p", "stub"), env=world.environ, cwd=world.folder)
-    try:
+    with running(*namespaced("up", "-p", "stub"), env=world.environ, cwd=world.folder):
         seen = until(lambda: (now := world.status())["state"] == "ready" and now, "it is ready, seen from outside")
         assert seen["pids"] == {}
         assert "; its launcher lives in another PID namespace" in seen["reason"]
@@ -235,18 +227,15 @@ def test_a_launcher_of_another_pid_namespace_is_believed_and_not_signalled(world
             assert "lives in another PID namespace" in done.stderr
             assert "run this command where it was brought up" in done.stderr
         assert world.status()["state"] == "ready"
-    finally:
-        up.kill()
-        up.wait()
     until(lambda: world.status()["state"] == "dead", "the kernel let go of its lock")
     world.until_nothing_is_left()
 
 
 @needs_namespaces
 def test_what_an_earlier_namespace_wrote_is_not_said_of_a_young_launcher(
-    tmp_path: Path, fake: list[subprocess.Popen[bytes]]
+    tmp_path: Path, hang: Callable[..., int]
 ) -> None:
-    hang(tmp_path, fake)
+    hang()
     instance = Instance(tmp_path, "stub")
     launcher = {"pid": 7, "start_ticks": 1, "boot_id": boot_id(), "pid_namespace": "pid:[1]", "claim": "of before"}
     instance.write(
@@ -259,9 +248,9 @@ def test_what_an_earlier_namespace_wrote_is_not_said_of_a_young_launcher(
 
 
 def test_a_launcher_of_another_user_is_not_called_a_bug(
-    tmp_path: Path, fake: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hang: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hang(tmp_path, fake, "named")
+    hang("named")
 
     def refuse(*_: object) -> None:
         raise PermissionError
