@@ -86,7 +86,7 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
         ("up -p card", 78, "binds 0.0.0.0 without an API key"),
         ("status -p stub", 1, ""),
         ("status", 1, "nothing was ever up"),
-        ("logs -p stub", 1, "no log of stub"),
+        ("logs -p stub", 1, "nothing of stub at"),
         ("restart -p stub", 1, "stub is not up"),
         ("status -p ../x", 2, "cannot name a folder"),
     ],
