@@ -146,8 +146,8 @@ class Session:
         return self.died or Died(None, "its reaper was killed")
 
     def members(self) -> list[int]:
-        """The living processes of the session, the reaper left out."""
-        return reaper.descendants(self._reaper.pid)
+        """The living processes of the session, the reaper left out; none once it is over: pids are reused."""
+        return reaper.descendants(self._reaper.pid) if self._reaper.returncode is None else []
 
     def _say(self, word: bytes) -> None:
         try:

@@ -48,7 +48,10 @@ def become_subreaper() -> None:
 
 
 def descendants(root: int, *, zombies: bool = False) -> list[int]:
-    """The living processes below `root`, parents first; `zombies`: those that are dead and not collected, too."""
+    """The living processes below `root`, parents first; `zombies`: those that are dead and not collected, too.
+
+    Raises OSError where this process cannot look (no descriptor left): nobody found would be a lie.
+    """
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
@@ -56,7 +59,7 @@ def descendants(root: int, *, zombies: bool = False) -> list[int]:
         try:
             with open(f"/proc/{entry}/stat", "rb") as file:
                 state, parent = file.read().rpartition(b")")[2].split()[:2]
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         if zombies or state != b"Z":
             children.setdefault(int(parent), []).append(int(entry))
@@ -78,9 +81,9 @@ def exterminate(spare: Collection[int] = (), within: float = math.inf) -> dict[i
     """
     dead: dict[int, int] = {}
     spared, pause, end = set(spare), 0.002, time.monotonic() + within
-    while victims := [pid for pid in descendants(os.getpid(), zombies=True) if pid not in spared]:
+    while (victims := _victims(spared)) != []:
         for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in victims:
+            for pid in victims or ():
                 try:
                     os.kill(pid, number)
                 except ProcessLookupError:
@@ -93,6 +96,14 @@ def exterminate(spare: Collection[int] = (), within: float = math.inf) -> dict[i
         time.sleep(pause)
         pause = min(pause * 2, 0.2)
     return dead | reap()
+
+
+def _victims(spared: set[int]) -> list[int] | None:
+    """Who is left but those to spare; None where that cannot be looked up now."""
+    try:
+        return [pid for pid in descendants(os.getpid(), zombies=True) if pid not in spared]
+    except OSError:
+        return None
 
 
 def reap() -> dict[int, int]:

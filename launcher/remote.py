@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ from launcher.planning import Aim, require_own, targeted
 from launcher.reaper import descendants
 from launcher.resolve import Ask, compose, resolve
 from launcher.serve import leftovers
+from launcher.serve.peer import Peer
 from launcher.smoke import Result, examine, explained
 from launcher.up import places, read_events, show_until_settled
 
@@ -353,6 +355,12 @@ def _texts(older: bytes, file: BinaryIO | None) -> list[str]:
     return (older + file.read(upto)).decode(errors="replace").splitlines()
 
 
+def _processes(instance: Instance) -> list[int]:
+    """The processes that live below the launcher, as the kernel has it now."""
+    launcher = instance.look()["pids"].get("launcher")
+    return descendants(launcher) if launcher else []
+
+
 def smoke(instance: Instance) -> Result:
     """Ask a running server its questions. Raises RefusalError when it is not up, or its profile asks none."""
     if not instance.is_held():
@@ -363,5 +371,6 @@ def smoke(instance: Instance) -> Result:
         fix = "set smoke.enabled = true and its questions, then `glm5-serve restart`"
         raise RefusalError(f"profile {instance.name} has no smoke test", fix=fix)
     key = read_key(Path(made.key_file)) if made.key_file else None
-    result = examine(Server(made.host, made.port, key), made.model_name, made.smoke, made.parsers)
+    peer = Peer(partial(_processes, instance))  # nobody else gets the key
+    result = examine(Server(made.host, made.port, key, peer), made.model_name, made.smoke, made.parsers)
     return result if result.ok else replace(result, detail=explained(result.detail, made.suspects))

@@ -15,7 +15,7 @@ from pathlib import Path
 # be a fifth of this process's memory.
 sys.modules["ssl"] = None  # type: ignore[assignment]
 
-from launcher import capability, console, stdio  # noqa: E402
+from launcher import capability, console, printable, stdio  # noqa: E402
 from launcher.errors import Exit, RefusalError  # noqa: E402
 from launcher.instance import Instance  # noqa: E402
 from launcher.supervisor import Supervisor  # noqa: E402
@@ -33,7 +33,7 @@ def main() -> int:
     try:
         supervisor = Supervisor(Instance(folder.parent, folder.name), screen.show, lock)
     except (RefusalError, OSError, ValueError, KeyError, TypeError) as error:
-        print(f"glm5-serve: {error}", file=sys.stderr)
+        print(f"glm5-serve: {printable.line(str(error))}", file=sys.stderr)
         return Exit.CONFIG
     try:
         status = supervisor.run()
