@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -214,6 +215,23 @@ def test_what_is_slow_is_said_to_be_slow_and_nothing_else() -> None:
     assert (state.reason, state.misses, actions) == ("answers slowly, a health check took more than 5 s", 0, ())
     state, _ = step(state, Probed(40.0, 1, True, took=0.1), POLICY)
     assert state.reason == "answers again"
+
+
+def test_a_launcher_without_a_free_descriptor_kills_nobody_and_says_so(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    pids = world.status()["pids"]
+    before = resource.prlimit(pids["launcher"], resource.RLIMIT_NOFILE)
+    taken = {int(path.name) for path in Path(f"/proc/{pids['launcher']}/fd").iterdir()}
+    first_free = next(number for number in range(1024) if number not in taken)
+    resource.prlimit(pids["launcher"], resource.RLIMIT_NOFILE, (first_free, before[1]))
+    told = world.instance / "launcher.log"
+    until(lambda: "health is unknown" in told.read_text(), "it says that it cannot ask")
+    time.sleep(2)  # many times what a server may be silent for here
+    resource.prlimit(pids["launcher"], resource.RLIMIT_NOFILE, before)
+
+    until(lambda: world.status()["reason"] == "answers again", "it asks again")
+    seen = world.status()
+    assert (seen["state"], seen["restarts"], seen["pids"]["server"]) == ("ready", 0, pids["server"])
 
 
 # -- its signals and its parent -------------------------------------------------------------------------------
