@@ -106,8 +106,7 @@ class DeathLog:
         words = None if by_kernel is False else witness.kernels(line, surely=bool(by_kernel))
         kind = _kind(line.translate(_SHAPE))
         if words is not None:
-            self._count(line)
-            self._hear_kernel(line, words)
+            self._hear(line, words)
         elif kind is Kind.ASKED:
             self._request_goes_on |= not witness.is_access(line)
         elif not self._is_of_a_request(line):
@@ -119,10 +118,12 @@ class DeathLog:
             held, self._held = self._held, None
             self._see(held, Kind.TELLING)
 
-    def _count(self, line: str) -> None:
+    def _hear(self, line: str, words: str) -> None:
+        """A line of the kernel, and its words without the stamp."""
         self.at += 1
-        if line and not line.isspace():
-            self.last.append(line)
+        for signature, match in matches(words, "kernel", but=self._shown):
+            self._hit(signature, match, printable.line(line))
+        self._keep(line)
 
     def _see(self, line: str, kind: Kind) -> None:
         """A line of the server itself."""
@@ -132,12 +133,11 @@ class DeathLog:
             self._shown.clear()  # it may have survived one, which counts anew when it comes again
         if kind is Kind.TELLING or (self.death and self.death.is_open):
             self._look(printable.line(line))
+        self._keep(line)
+
+    def _keep(self, line: str) -> None:
         if line and not line.isspace():
             self.last.append(line)
-
-    def _hear_kernel(self, line: str, words: str) -> None:
-        for signature, match in matches(words, "kernel", but=self._shown):
-            self._hit(signature, match, printable.line(line))
 
     def _is_of_a_request(self, line: str) -> bool:
         """Whether it is of a request that failed alone: the rest of its text, or the traceback.

@@ -37,6 +37,7 @@ class Allowed:
     batch: int | None = None  # tokens of prompts in a batch at most; None: the plan leaves it open
     pauses: bool = True  # a pause may be read off the log: this release cannot be asked (/ready came with 0.5.20)
     compiling: float = ALONE  # seconds in a row that a compiler may keep it from answering
+    is_quiet: bool = False  # its log does not say when it begins to listen
 
 
 def allowed(plan: Plan) -> Allowed:
@@ -49,6 +50,7 @@ def allowed(plan: Plan) -> Allowed:
         min(known) if known and not is_whole else None,
         not release or release < HAS_READY,
         plan.policy.quiet_warmup,
+        plan.flag("log-level-http", "log-level") not in (None, "info", "debug", "trace"),
     )
 
 

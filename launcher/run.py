@@ -38,8 +38,7 @@ class Run:
     start: startlog.Start
     allowed: flow.Allowed = field(default_factory=flow.Allowed)
     clock: Clock = field(default_factory=Clock)
-    # When an answer last showed that it works: from then on the log's word is believed a while.
-    confirmed: float = 0.0
+    confirmed: float = 0.0  # when an answer last showed that it works; 0: none did yet
     kernel: list[str] = field(default_factory=list)  # what the kernel said meanwhile
     flow: flow.Flow = field(default_factory=flow.Flow)
     paused: bool = False
@@ -89,8 +88,9 @@ class Run:
         largest = min(filter(None, (self.allowed.batch, self.start.prefill)), default=flow.LARGEST_BATCH)
         patience = flow.work(line, largest)
         # Until it listens any line is a sign of life; then one that tells of work, for as long as it is confirmed.
-        is_word = patience is not None and (not self.start.fired_up or self._is_confirmed(now))
-        sign = is_word or not (self.start.listens or witness.is_about_a_request(line))
+        is_open = self.start.listens or self.confirmed > 0
+        is_word = patience is not None and (not self.confirmed or self._is_confirmed(now))
+        sign = is_word or not (is_open or witness.is_about_a_request(line))
         if sign and (before.phase != self.start.phase or patience or now - self._stirred >= STIR_EVERY):
             self._stirred = now
             yield Stirred(now, self.number, self.start.phase, now + (patience or 0.0))
@@ -212,11 +212,16 @@ class Run:
         What ends the service for good wants a witness that no client can be: the kernel, or the log of a
         start from before anybody could send it a request.
         """
-        line = self._lines - len(self.log.tail) + why.line
-        is_early = not self.start.fired_up and (self._listens_at is None or line < self._listens_at)
-        is_final = why.is_known and (why.origin == "kernel" or (is_early and why.then == "never"))
-        fate = Fate(why.then) if is_final else Fate.AGAIN
+        is_final = why.origin == "kernel" or (why.then == "never" and self._is_early(why))
+        fate = Fate(why.then) if why.is_known and is_final else Fate.AGAIN
         said = (why.in_short if why.is_known else None) if fate is not Fate.AGAIN else None
         said = said or (why.in_short if why.is_known and error else error)
         how = f"{died.how} ({said})" if said else died.how
         return Gone(now, died.status, how, said, fate)
+
+    def _is_early(self, why: Diagnosis) -> bool:
+        """Whether it was said before clients had a say in the log: while it did not listen, by its own word."""
+        if self.confirmed or self.start.fired_up or self.allowed.is_quiet:
+            return False
+        line = self._lines - len(self.log.tail) + why.line
+        return self._listens_at is None or line < self._listens_at

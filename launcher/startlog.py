@@ -87,7 +87,7 @@ class Start:
     @property
     def listens(self) -> bool:
         """Whether clients may have a say in what it logs, by now."""
-        return _ORDER.index(self.phase) >= _ORDER.index("warmup")
+        return self.fired_up or _ORDER.index(self.phase) >= _ORDER.index("warmup")
 
     def seconds(self, now: float) -> dict[str, float]:
         """How long each phase took; the present one up to `now`."""

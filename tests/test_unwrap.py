@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.deathlog import DeathLog
+from launcher.diagnose import judge
 from launcher.unwrap import unwrap
 
 LINES = [
@@ -45,6 +47,38 @@ def test_a_line_comes_out_as_it_was(wrapper: str, line: str) -> None:
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_comes_out_of_json(name: str, line: str) -> None:
     assert unwrap(json.dumps({"stream": "stderr", name: f"\x1b[31m{line}\x1b[0m\n"})).text == line
+
+
+XID = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
+
+
+@pytest.mark.parametrize(
+    ("line", "by_kernel"),
+    [
+        (f"Nov 24 03:10:11 host-1 kernel: {XID}", True),
+        (f"2026-11-24T03:10:11+01:00 host kernel: {XID}", True),
+        (json.dumps({"MESSAGE": XID, "_TRANSPORT": "kernel", "SYSLOG_IDENTIFIER": "kernel"}), True),
+        (XID, None),
+        (f"2026-11-24T03:10:11,123+01:00 {XID}", None),
+        (json.dumps({"message": XID}), None),
+        (f"Nov 24 03:10:11 host-1 glm5-serve[123]: {XID}", False),
+        (f"2026-11-24T03:10:11+0100 host glm5-serve[123]: {XID}", False),
+        (json.dumps({"MESSAGE": XID, "_TRANSPORT": "stdout", "SYSLOG_IDENTIFIER": "kernel"}), False),
+        (json.dumps({"log": XID, "stream": "stderr"}), False),
+        (f"2026-11-24T03:10:11.123456789Z stderr F {XID}", False),
+        (f"[pod/sglang-0/sglang] {XID}", False),
+        (f"sglang-1  | {XID}", False),
+        (f"sglang-1  | 2026-11-24T03:10:11.123456789Z {XID}", False),
+    ],
+)
+def test_what_carried_a_line_tells_whose_it_is(line: str, by_kernel: bool | None) -> None:
+    """A container, or a program that has a name in the journal, is not the kernel."""
+    log = DeathLog()
+    told = unwrap(line)
+    log.take(told.text, by_kernel=told.by_kernel)
+
+    assert told == (XID, by_kernel)
+    assert judge(log).is_known == (by_kernel is not False)
 
 
 @given(st.text())

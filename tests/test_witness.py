@@ -227,7 +227,7 @@ class Told(Session):
 def watched(tmp: Path, *, allowed: flow.Allowed | None = None, kernel: Iterable[str] = ()) -> Run:
     log = ServerLog(tmp / "server.log", None)
     made = Run(1, Told(()), log, startlog.begin(0.0), allowed or flow.Allowed())
-    made.kernel, made.confirmed = list(kernel), 1e9
+    made.kernel = list(kernel)
     return made
 
 
@@ -240,8 +240,11 @@ def read(run: Run, lines: Iterable[str], now: float) -> list[Event]:
 
 def believed(tmp: Path, log: Iterable[Iterable[str]], now: float = 100.0) -> dict[str, Any]:
     """Everything that is concluded from a log whose parts come a minute after each other."""
-    run = watched(tmp)
-    told = [read(run, part, now + 60 * i) for i, part in enumerate(log)]
+    run, told = watched(tmp), []
+    for i, part in enumerate(log):
+        told.append(read(run, part, now + 60 * i))
+        if run.start.fired_up:
+            run.confirmed = now
     error, why = run.judge(now + 999)
     gone = run.gone(Died(-9, "was killed"), error, why, now + 999)
     return {
@@ -282,7 +285,7 @@ def test_nothing_that_a_client_causes_changes_what_is_believed(
 def test_what_clients_cause_while_it_serves_is_no_event(tmp_path: Path, records: list[list[str]]) -> None:
     run = watched(tmp_path)
     read(run, LIFE, 100.0)
-    before = run.start
+    run.confirmed, before = 100.0, run.start
 
     assert read(run, [line for record in records for line in record], 900.0) == []
     assert run.start == before
@@ -468,6 +471,22 @@ def test_a_line_from_before_it_listened_is_known_however_much_was_said_since(tmp
     assert end_of(tmp_path, [*LISTENING, *flood, *forged])[0].fate is Fate.AGAIN
 
 
+def test_a_log_that_does_not_tell_when_it_listens_is_never_early(tmp_path: Path) -> None:
+    """With --log-level-http warning nothing says "Uvicorn running on"; an answer shows it, too."""
+    quiet = flow.allowed(plan_with(log_level_http="warning"))
+    run = watched(tmp_path, allowed=quiet)
+    read(run, [*LISTENING[:-1], NO_KERNEL], 100.0)
+    error, why = run.judge(101.0)
+    assert run.gone(Died(-9, "was killed"), error, why, 101.0).fate is Fate.AGAIN
+
+    answered = watched(tmp_path)
+    read(answered, [*LISTENING[:-1], NO_KERNEL], 100.0)
+    answered.confirmed = 100.0
+    assert read(answered, ["[2026-11-24 05:04:00] a word"], 200.0) == []
+    error, why = answered.judge(101.0)
+    assert answered.gone(Died(-9, "was killed"), error, why, 101.0).fate is Fate.AGAIN
+
+
 # -- what it may excuse ----------------------------------------------------------------------------------------
 
 
@@ -590,6 +609,7 @@ def test_a_pause_is_believed_only_where_it_cannot_be_asked_for_and_for_a_while(t
     asked, unasked = watched(tmp_path, allowed=flow.Allowed(pauses=False)), watched(tmp_path)
     for run in (asked, unasked):
         read(run, [*LIFE, paused], 100.0)
+        run.confirmed = time.monotonic()
 
     assert asked.excuse() == ""
     assert unasked.excuse() == "generation is paused"
