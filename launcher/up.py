@@ -59,6 +59,7 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
 
 def _be_ended(*_: object) -> NoReturn:
     """Not by a RefusalError: whoever looks at the host takes exceptions for something that it found."""
+    signal.signal(NOW, signal.SIG_IGN)  # once is enough
     print("ended by `glm5-serve down --now`; nothing was started", file=sys.stderr)
     raise SystemExit(Exit.NO)
 

@@ -145,7 +145,7 @@ print(leftovers.find({session(mark=HEX)!r}))
 CHAIN = """
 import os, time
 print(flush=True)
-for _ in range(3000):
+for _ in range(20000):
     if os.fork():
         time.sleep(0.005)
         os._exit(0)

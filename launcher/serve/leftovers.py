@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from launcher import printable
 VARIABLE = "GLM5_SERVE_SESSION"
 CGROUPS = Path("/sys/fs/cgroup")
 PAUSE = 0.05  # seconds between looks at those that are being killed
+QUIET = 2  # looks in a row that find nobody, before all are gone
+LOOKS = 20  # how often at most it is looked for those that were born during a look
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,24 @@ class _Process:
     member: Member
     parent: int
     session: int
+    marked: bool
 
 
-def find(session: Mapping[str, Any], known: Collection[Member] = ()) -> list[Member]:
-    """The living processes of a session, by pid; those `known` to be of it, and what came of them, too."""
+def find(
+    session: Mapping[str, Any], known: Collection[Member] = (), meet: Callable[[Member], None] | None = None
+) -> list[Member]:
+    """The living processes of a session, by pid; those `known` to be of it, and what came of them, too.
+
+    Each that bears a mark is met at once: it may be gone a moment later.
+    """
     if session.get("boot_id") != _boot_id():
         return []
-    processes = {process.member.pid: process for process in _processes()}
-    found = {pid for pid, process in processes.items() if process.member in known or _is_marked(pid, session)}
+    processes: dict[int, _Process] = {}
+    for process in _processes(session):
+        processes[process.member.pid] = process
+        if process.marked and meet:
+            meet(process.member)
+    found = {pid for pid, process in processes.items() if process.marked or process.member in known}
     reaper = session.get("reaper")
     if _is_sound(reaper, session, processes) or any(processes[pid].session == reaper for pid in found):
         found |= {pid for pid, process in processes.items() if reaper in (pid, process.session)}
@@ -68,20 +80,24 @@ def kill(session: Mapping[str, Any], within: float) -> tuple[list[Member], list[
 
     All are stopped before any is killed, so that none forks meanwhile.
     """
-    met: dict[int, Member] = {}
-    end = time.monotonic() + within
-    while left := find(session, met.values()):
+    met: set[Member] = set()
+    end, quiet = time.monotonic() + within, 0
+    while quiet < QUIET:
+        left = find(session, met, _stop)
+        quiet = 0 if left else quiet + 1
         _kill_cgroup(session, left)
-        all_are_stopped = all(met.get(member.pid) == member for member in left)
-        met |= {member.pid: member for member in left}
-        _signal(left, signal.SIGSTOP)
+        fresh = {*left} - met
+        met |= fresh
+        for member in fresh:
+            _stop(member)
         is_over = time.monotonic() > end
-        if all_are_stopped or is_over:  # and nobody came after
-            _signal(left, signal.SIGKILL)
+        if not fresh or is_over:  # all are stopped, and nobody came after
+            for member in left:
+                _signal(member, signal.SIGKILL)
             time.sleep(PAUSE)
         if is_over:
             break
-    return list(met.values()), find(session, met.values())
+    return sorted(met, key=lambda member: member.pid), find(session, met)
 
 
 def in_words(members: Collection[Member], most: int = 8) -> str:
@@ -128,16 +144,24 @@ def _with_descendants(found: set[int], processes: Mapping[int, _Process]) -> set
     return met
 
 
-def _processes() -> Iterator[_Process]:
-    """All that live, of this user, or of anybody for root."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+def _processes(session: Mapping[str, Any]) -> Iterator[_Process]:
+    """All that live, of this user, or of anybody for root.
+
+    The youngest come first, and those that were born meanwhile after: some live for milliseconds.
+    """
+    seen: set[int] = set()
+    for _ in range(LOOKS):
+        fresh = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()} - seen
+        for pid in sorted(fresh, reverse=True):
             with contextlib.suppress(OSError, ValueError, IndexError):
-                if (process := _process(int(entry.name))) and _is_ours(process.member.pid):
+                if (process := _process(pid, session)) and _is_ours(pid):
                     yield process
+        if not fresh:
+            return
+        seen |= fresh
 
 
-def _process(pid: int) -> _Process | None:
+def _process(pid: int, session: Mapping[str, Any]) -> _Process | None:
     """None for one that is dead. A zombie whose other threads live on holds its memory, and can be killed."""
     before, _, after = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")
     fields = after.split()
@@ -145,7 +169,7 @@ def _process(pid: int) -> _Process | None:
         return None
     name = printable.line(before.partition(b"(")[2].decode(errors="replace"))
     member = Member(pid, int(fields[19]), name)
-    return _Process(member, int(fields[1]), int(fields[3]))
+    return _Process(member, int(fields[1]), int(fields[3]), pid != os.getpid() and _is_marked(pid, session))
 
 
 def _is_ours(pid: int) -> bool:
@@ -155,16 +179,18 @@ def _is_ours(pid: int) -> bool:
     return int(told[1]) == os.geteuid()
 
 
-def _signal(members: Collection[Member], number: signal.Signals) -> None:
-    for member in members:
-        with contextlib.suppress(OSError):  # it is dead, or became another user's
-            pidfd = os.pidfd_open(member.pid)
-            try:
-                process = _process(member.pid)
-                if process and process.member.ticks == member.ticks:
-                    signal.pidfd_send_signal(pidfd, number)
-            finally:
-                os.close(pidfd)
+def _stop(member: Member) -> None:
+    _signal(member, signal.SIGSTOP)
+
+
+def _signal(member: Member, number: signal.Signals) -> None:
+    with contextlib.suppress(OSError):  # it is dead, or became another user's
+        pidfd = os.pidfd_open(member.pid)
+        try:
+            if (process := _process(member.pid, {})) and process.member.ticks == member.ticks:
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
 
 
 def _kill_cgroup(session: Mapping[str, Any], left: Collection[Member]) -> None:
