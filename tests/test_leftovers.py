@@ -29,6 +29,7 @@ class Tree:
 
     def __init__(self) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
+        self.told: list[int] = []
         self.read, self.write = os.pipe()
 
     def start(self, program: str = SLEEP, **how: Any) -> int:
@@ -37,8 +38,8 @@ class Tree:
         fds = (tell, *how.pop("pass_fds", ()))
         self.started.append(subprocess.Popen([sys.executable, "-c", program], pass_fds=fds, **how))
         os.close(tell)
+        self.told.append(told)  # a child of it may tell, too
         assert select.select([told], [], [], PATIENCE)[0]
-        os.close(told)
         return self.started[-1].pid
 
     @property
@@ -51,8 +52,8 @@ class Tree:
                 child.kill()
             process.kill()
             process.wait(PATIENCE)
-        os.close(self.read)
-        os.close(self.write)
+        for descriptor in (self.read, self.write, *self.told):
+            os.close(descriptor)
 
 
 @pytest.fixture
