@@ -12,21 +12,21 @@ import json
 import re
 from base64 import b64encode
 from bisect import bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
 HIDDEN = "[redacted]"
 FEWEST = 4  # characters that tell that a key begins: a text that ends in fewer is none that may hold half a key
 SHORTEST = 6  # characters of what is looked for in base64 or hexadecimal digits
-PIECE = 4096  # characters that are looked at together: most have no escape at all
 WIDEST = 24  # characters that one character of a key may take
 _MARKS, _NAMED = "-._+/=&<>\"'@:$", "hyphen period lowbar plus sol equals amp lt gt quot apos commat colon dollar"
 _NAMES = dict(zip(_MARKS, _NAMED.split(), strict=True))  # as HTML has them
 _ESCAPES = ("%", "\\", "&")
 _HIDES = ("\n", "\r", "\x1b", "\x00")  # one of them is in all that nobody sees
-# The end of a line with the blanks around it, colours, titles.
+_ESCAPED = re.compile(r"[%\\&]+")
+# The end of a line with the blanks behind it, colours, titles.
 _UNSEEN = re.compile(
-    r"(?<![ \t])[ \t]*+[\r\n][ \t\r\n]*+|\x00++"
+    r"\n[ \t\r\n]*+|\r[ \t\r\n]*+|\x00++"
     r"|\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b\r\n]{0,200}+(?:\x07|\x1b\\))"
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*+=*+")
@@ -36,8 +36,11 @@ _CUT = re.compile(r"(?:[%\\&\x1b][^\s\x1b]{0,24}+|[ \t]++)?\Z")  # what may be l
 class Spellings:
     """What finds secrets in texts, however they are spelled. The time that it takes grows with the text alone."""
 
-    def __init__(self, *secrets: str) -> None:
-        plain = sorted({form for secret in secrets for form in _forms(secret)})
+    def __init__(self, *secrets: str, also: Iterable[str] = ()) -> None:
+        """`also`: those that are looked for letter by letter alone, in neither base64 nor hexadecimal digits."""
+        plain = {form for secret in secrets for form in _forms(secret)} | {
+            form for it in also for form in _in_json(it)
+        }
         self._base64 = {form for secret in secrets for form in _in_base64(secret)}
         self._words = tuple(sorted({*plain, *self._base64}, key=len, reverse=True))
         self._window = WIDEST * max(map(len, self._words), default=0)
@@ -84,10 +87,10 @@ class Spellings:
 
     def _spans(self, text: str) -> list[tuple[int, int]]:
         """Where secrets stand, in order; none overlap."""
-        spans, escaped = [*self._as_they_are(text)], _has(text, _ESCAPES)
-        if escaped:
+        spans, escaped, hides = [*self._as_they_are(text)], _has(text, _ESCAPES), _has(text, _HIDES)
+        if escaped and (not hides or "\x1b" in text):  # what looks like a title may be none
             spans += self._escaped(text)
-        if _has(text, _HIDES):
+        if hides:
             seen, places = _seen(text)
             more = [*self._as_they_are(seen), *(self._escaped(seen) if escaped else ())]
             spans += [(_place(places, start), _place(places, end - 1) + 1) for start, end in more]
@@ -102,13 +105,9 @@ class Spellings:
                 at = text.find(word, end)
 
     def _escaped(self, text: str) -> Iterator[tuple[int, int]]:
-        """Piece by piece: most have no escape."""
-        done = 0
-        for piece in range(0, len(text), PIECE):
-            stop = min(piece + PIECE, len(text))
-            if all(text.find(mark, piece, stop + self._window) < 0 for mark in _ESCAPES):
-                continue
-            for start, word in _begun(text, self._words, FEWEST - 1, piece, stop):
+        done, longest = 0, self._window // WIDEST
+        for at, stop in _near_escapes(text, longest):
+            for start, word in _begun(text, self._words, FEWEST - 1, at, stop):
                 known, end = _reach(word, text, start) if start >= done else (0, 0)
                 if known == len(word):
                     done = self._end(word, text, end)
@@ -128,9 +127,12 @@ def spellings(*secrets: str) -> Spellings:
 
 def _forms(secret: str) -> set[str]:
     """As it is, as JSON writes it, and in hexadecimal digits."""
-    forms = {secret, json.dumps(secret)[1:-1]} - {""}
     digits = secret.encode("utf-8", "surrogatepass").hex()
-    return forms | ({digits, digits.upper()} if len(secret) >= SHORTEST else set())
+    return _in_json(secret) | ({digits, digits.upper()} if len(secret) >= SHORTEST else set())
+
+
+def _in_json(secret: str) -> set[str]:
+    return {secret, json.dumps(secret)[1:-1]} - {""}
 
 
 def _in_base64(secret: str) -> set[str]:
@@ -144,15 +146,27 @@ def _in_base64(secret: str) -> set[str]:
 
 
 def _has(text: str, marks: Collection[str]) -> bool:
-    return any(mark in text for mark in marks)
+    return any(map(text.__contains__, marks))
+
+
+def _near_escapes(text: str, before: int) -> Iterator[tuple[int, int]]:
+    """Where something may begin that has an escape among its first `before` characters."""
+    start = stop = 0
+    for escapes in _ESCAPED.finditer(text):
+        if escapes.start() - before > stop:
+            yield start, stop
+            start = escapes.start() - before
+        stop = escapes.end()
+    yield start, stop
 
 
 def _seen(text: str) -> tuple[str, list[tuple[int, int]]]:
     """A text without what nobody sees, and for each part that is left its place there and in the text."""
     parts, places, at, length = [], [(0, 0)], 0, 0
     for unseen in _UNSEEN.finditer(text):
-        parts.append(text[at : unseen.start()])
-        length += unseen.start() - at
+        part = text[at : unseen.start()]
+        parts.append(part.rstrip(" \t") if text[unseen.start()] in "\r\n" else part)
+        length += len(parts[-1])
         at = unseen.end()
         places.append((length, at))
     return "".join([*parts, text[at:]]), places
@@ -222,7 +236,7 @@ def _source(character: str) -> str:
     amp = r"(?:amp(?:;|%3[bB]))*+"
     return (
         f"(?:{re.escape(character)}|%(?:25)*+(?:{percent}|5[cC](?:\\\\|%5[cC]){{0,15}}+{backslash}|26{amp}{html})"
-        rf"|\\(?:\\|%5[cC]){{0,15}}+(?:{backslash}|u0026{amp}{html})|&{amp}{html})"
+        rf"|\\(?<!\\\\)(?:\\|%5[cC])*+(?:{backslash}|u0026{amp}{html})|&{amp}{html})"
     )
 
 

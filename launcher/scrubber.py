@@ -12,14 +12,20 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterable, Mapping
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 from launcher.keys import INNOCENT, SECRET_VARIABLE, printed
-from launcher.keyspelling import HIDDEN
+from launcher.keyspelling import HIDDEN, Spellings
+from launcher.names import Names
+from launcher.reading import parsed, read_text
 
+Marks = Collection[str] | re.Pattern[str]  # texts, or a pattern, in small letters
+PIECE = 1 << 15  # characters that are looked at together
+MOST_KEYS = 1000
+LONGEST_NAME = 100  # characters before a value that may tell what it is
+MOST_ID = 4096  # bytes
 SHORTEST = 6  # letters; a shorter secret counts only where it stands alone, or it would blank out innocent words
 _NOBODY = {"root", "nobody", "admin", "user", "ubuntu", "debian", "glm5-serve"}  # users that are no person
 # Values of variables that are named like secrets, but say whether or how there is one, or are too short to tell.
@@ -30,11 +36,10 @@ _OF_MODELS = (
     "per eos bos pad unk sep cls mask next stop new cached first last image audio video draft special added"
 )
 _TOKEN = (
-    "token"
+    r"""token(?!\\*+['"]?[ \t]*+[=:,]?[ \t]*+\\*+['"]?(?:[\d.]+(?![\w-])|[<(\[{]))(?!: [a-z]+\b(?![\w-]))"""
     + "".join(rf"(?<!\b{word}.token)(?<!_{word}.token)" for word in _OF_MODELS.split())
-    + r"""(?!\\*['"]?[ \t]*[=:,]?[ \t]*\\*['"]?(?:[\d.]+(?![\w-])|[<(\[{]))(?!: [a-z]+\b(?![\w-]))"""
 )
-_NO_PATH = r"""(?!\\*['"]?[ \t]*[=:][ \t]*\\*['"]?/)"""  # a file that holds them is no secret
+_NO_PATH = r"""(?!\\*+['"]?[ \t]*+[=:][ \t]*+\\*+['"]?/)"""  # a file that holds them is no secret
 _NAMED = printed(
     rf"{_TOKEN}|secret|passw(?:or)?d|passphrase|(?:api|secret|access)[_-]?key|access_?key_?id"
     rf"|(?:(?<!Load)(?<!APPLICATION_)credentials?|(?-i:\bpwd)){_NO_PATH}"
@@ -49,7 +54,7 @@ _TOKENS = re.compile(  # what issuers make recognisable
     r"(?<![A-Za-z0-9])(?:hf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{12,}|(?:github|dckr)_pat_\w{12,}"
     r"|glpat-[\w-]{12,}|xox[a-z]-[\w-]{10,}|[prs]k_(?:live|test)_\w{10,}|[ps]k-(?=[\w-]{0,40}\d)[\w-]{16,}"
     r"|nvapi-[\w-]{10,}|gsk_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{30,}|pypi-AgE[\w-]{16,}|ya29\.[\w-]{16,}"
-    r"|A(?:KI|SI)A[0-9A-Z]{12,}|AIza[\w-]{20,}|(?<![_-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
+    r"|A(?:KI|SI)A[0-9A-Z]{12,}|AIza[\w-]{20,}|(?<![_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[\w-]*)?)"
 )
 _BEARER = re.compile(r"(?P<before>[Bb](?:earer|EARER) +)(?!token|auth|\[)[\w.~+/=-]{4,}")
 _IN_URL = re.compile(  # a password that nobody escaped may hold any of /?#
@@ -66,7 +71,26 @@ _PEM = re.compile(
     rf"(?s)-----BEGIN {_PRIVATE}(?:.{{0,12000}}?(?:-----END {_PRIVATE}|(?=-----BEGIN )|\Z)|.{{12000}})"
 )
 _PEM_END = re.compile(rf"(?s)\A.{{0,12000}}?-----END {_PRIVATE}")
-_SECRETS = (_PEM, _PEM_END, _HEADER, _NAMED, _TOKENS, _BEARER, _IN_URL, _HOOK, _SIGNED)
+
+
+def _without(shape: re.Pattern[str]) -> Callable[[str], str]:
+    return lambda text: shape.sub(lambda found: _before(found) + HIDDEN, text)
+
+
+# One of the marks stands in each text, in small letters, that has such a secret: most pieces of a log have none.
+_SECRETS: tuple[tuple[Marks, Callable[[str], str]], ...] = (
+    ("authorization cookie x-api- x-auth- api-key".split(), _HEADER.hide),
+    ("token secret passw passphrase key credential pwd _pass _pat _auth".split(), _NAMED.hide),
+    (
+        "hf_ gh github_pat_ dckr_pat_ glpat- xox k_live_ k_test_ sk- pk- nvapi- gsk_ npm_ pypi-age ya29. akia "
+        "asia aiza eyj".split(),
+        _without(_TOKENS),
+    ),
+    ("bearer".split(), _without(_BEARER)),
+    ("://".split(), _without(_IN_URL)),
+    ("hooks.slack.com/".split(), _without(_HOOK)),
+    ("=".split(), _without(_SIGNED)),
+)
 
 _HEX = "[0-9A-Fa-f]"
 _UUID = (
@@ -77,30 +101,48 @@ _SERIAL = (
     r"""(?P<before>[Ss](?:(?:erial|ERIAL)(?:[ _]?(?:[Nn]umber|[Nn]o))?|/N)\\*['"]?[ \t]*[:=][ \t]*\\*['"]?)"""
 )
 _UNITS = r"(?:service|socket|slice|scope|timer|target|mount)\b"  # of systemd: glm5-serve@8xpro6000.service
-_THINGS = (
-    ("uuid", re.compile(_UUID)),
-    ("serial", re.compile(rf"{_SERIAL}(?!tty)(?=[A-Za-z-]*\d)[A-Za-z0-9-]{{5,}}(?![\w/])")),
-    ("mac", re.compile(_MAC)),
-    ("e-mail", re.compile(rf"(?<![\w.+-])[\w.+-]++@(?:[\w-]++\.)+(?!{_UNITS})[A-Za-z]{{2,}}\b")),
-    ("address", re.compile(r"[1-9](?<![\w.].)\d{0,2}(?:\.\d{1,3}){3}(?!\w|\.\w|\+|-\d+\+)")),
+_THINGS: tuple[tuple[Marks, str, re.Pattern[str]], ...] = (
+    (re.compile(r"-[0-9a-f]{4}-[0-9a-f]{4}-|gpu-|mig-"), "uuid", re.compile(_UUID)),
+    ("serial s/n".split(), "serial", re.compile(rf"{_SERIAL}(?!tty)(?=[A-Za-z-]*\d)[A-Za-z0-9-]{{5,}}(?![\w/])")),
+    (re.compile(r":..:..:..:|-..-..-..-"), "mac", re.compile(_MAC)),
+    ("@".split(), "e-mail", re.compile(rf"(?<![\w.+-])[\w.+-]++@(?:[\w-]++\.)+(?!{_UNITS})[A-Za-z]{{2,}}\b")),
+    (".".split(), "address", re.compile(r"[1-9](?<![\w.].)\d{0,2}(?:\.\d{1,3}){3}(?!\w|\.\w|\+|-\d+\+)")),
     # Global, unique local, link-local: no other kind tells where a host is.
-    ("address", re.compile(rf"[23Ff]{_HEX}{{3}}(?<![\w:.].{{4}})(?:::?{_HEX}{{1,4}}){{1,7}}(?:::)?(?!\w)")),
-    ("user", re.compile(r"""(?P<before>/(?:home|[Uu]sers)/)(?!\[)[^\s/'":;,)\]\\]+""")),
+    (
+        ":".split(),
+        "address",
+        re.compile(rf"[23Ff]{_HEX}{{3}}(?<![\w:.].{{4}})(?:::?{_HEX}{{1,4}}){{1,7}}(?:::)?(?!\w)"),
+    ),
+    ("home/ users/".split(), "user", re.compile(r"""(?P<before>/(?:home|[Uu]sers)/)(?!\[)[^\s/'":;,)\]\\]+""")),
 )
 # A version may look just like an address; what is written before it tells.
+_VERSIONED = (
+    "version release installed wanted firmware bios fw nccl nvidia cu flashinfer torch tensorrt sglang triton "
+    "transformers"
+).split()
 _VERSION = re.compile(
-    r"(?i)(?:(?:version|release|installed|wanted|firmware|bios|\bfw|nccl|nvidia|\bcu[a-z]{2,}|flashinfer|torch|tensorrt"
-    r"""|sglang|triton|transformers)[\w-]*['"]?[\s:=('"]*|[=<>~!]=\s*|[a-z]\w*-)$"""
+    r"(?:version|release|installed|wanted|firmware|bios|\bfw|nccl|nvidia|\bcu[a-z]{2,}|flashinfer|torch|tensorrt|sglang"
+    r"""|triton|transformers)[\w-]*['"]?[\s:=('"]*\Z"""
 )
+_COMPARED = re.compile(r"(?:[=<>~!]=\s*|[a-z]\w*-)\Z")
 # What names a host: NCCL's lines, those of syslog and the journal, options. Once known, it is replaced everywhere.
 _SAYS = r" (?!(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) )([\w.-]+) (?:kernel|[\w@.-]+\[\d+\]): "
-_HOSTS = (
-    re.compile(r"(?<![\w.:-])(?!\d{4}-)(?=[\w.-]*[A-Za-z])([\w.-]++):\d+:\d+ \[-?\d+\] [^\n]{0,300}?\bNCCL\b"),
-    re.compile(rf"[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d{_SAYS}"),
-    re.compile(rf"[12]\d{{3}}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.,]*(?:Z|[+-]\d\d:?\d\d){_SAYS}"),
-    re.compile(
-        r"""[Hhdt](?:(?:ost_?[Nn]ame|ist[_-]init[_-]addr)['"]?[ \t]*[:= ][ \t]*['"]?|cp://)"""
-        r"(?=[A-Za-z_]*[\d-])(?=[\w.-]*[A-Za-z])(\w[\w.-]*+)(?!\()"  # a plain word there is rather a variable
+_HOSTS: tuple[tuple[Marks, re.Pattern[str]], ...] = (
+    (
+        "nccl".split(),
+        re.compile(r"(?<![\w.:-])(?!\d{4}-)(?=[\w.-]*[A-Za-z])([\w.-]++):\d+:\d+ \[-?\d+\] [^\n]{0,100}?\bNCCL\b"),
+    ),
+    ("kernel: ]: ".split(), re.compile(rf"[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d{_SAYS}")),
+    (
+        "kernel: ]: ".split(),
+        re.compile(rf"[12]\d{{3}}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.,]*(?:Z|[+-]\d\d:?\d\d){_SAYS}"),
+    ),
+    (
+        "host dist tcp://".split(),
+        re.compile(
+            r"""[Hhdt](?:(?:ost_?[Nn]ame|ist[_-]init[_-]addr)['"]?(?:[ \t]*+[:=][ \t]*+|[ \t]++)['"]?|cp://)"""
+            r"(?=[A-Za-z_]*[\d-])(?=[\w.-]*[A-Za-z])(\w[\w.-]*+)(?!\()"  # a plain word there is rather a variable
+        ),
     ),
 )
 
@@ -116,47 +158,53 @@ class Scrubber:
         hosts: Iterable[str] | None = None,
     ) -> None:
         self._numbers: dict[str, dict[str, int]] = {}
-        self._secrets: dict[str, re.Pattern[str]] = {}
-        self._names: dict[str, tuple[re.Pattern[str], str]] = {}
-        for secret in (key or "", *_secrets({**environ, **(more or {})})):
-            self._hide(secret, alone=secret != key and len(secret) < SHORTEST)
-        for identity in _ids():
-            self._hide(identity)
+        self._names = Names()
+        self._keys: dict[str, str] = {}  # words of JSON objects, which are few and come again and again
+        secrets = {*_secrets({**environ, **(more or {})}), *_ids()} - {key}
+        short = sorted(secret for secret in secrets if len(secret) < SHORTEST)
+        self._short = [(secret, re.compile(_alone(secret))) for secret in short]
+        self._secrets = Spellings(*[key] if key else [], also=secrets - set(short))
         for host in _own() if hosts is None else hosts:
             self._learn(host)
         for name in ("USER", "LOGNAME", "SUDO_USER"):
             if len(user := environ.get(name, "")) > 1 and user not in _NOBODY:
-                self._names[user] = re.compile(_alone(user)), self._called("user", user)
+                self._names.learn(user, self._called("user", user), any_case=False)
 
     def clean(self, text: str) -> str:
-        """`text`, fit to be sent to strangers."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            if secret in text:
-                text = self._secrets[secret].sub(HIDDEN, text)
-        for shape in _HOSTS:
-            for host in sorted(set(shape.findall(text))):
-                self._learn(host)
-        for shape in _SECRETS:
-            text = shape.sub(lambda found: _before(found) + HIDDEN, text)
-        for kind, shape in _THINGS:
-            text = shape.sub(partial(self._number, kind), text)
+        """`text`, fit to be sent to strangers. The time that it takes grows with the text alone."""
+        text = self._secrets.hide(text)
+        if "PRIVATE KEY" in text:
+            text = _without(_PEM_END)(_without(_PEM)(text))
+        for piece in _pieces(text):
+            self._learn_hosts(piece)
+        return "".join(map(self._clean, _pieces(text)))
+
+    def _clean(self, text: str) -> str:
         small = text.lower()
-        for name in sorted(self._names, key=len, reverse=True):
-            if name.lower() in small:
-                pattern, instead = self._names[name]
-                text = pattern.sub(instead, text)
-        return text
+        for secret, pattern in self._short:
+            if secret in text:
+                text = pattern.sub(HIDDEN, text)
+        for marks, hide in _SECRETS:
+            if _has(small, marks):
+                text = hide(text)
+        for marks, kind, shape in _THINGS:
+            if _has(small, marks):
+                text = shape.sub(partial(self._number, kind), text)
+        for marks, shape in _HOSTS if self._names.is_full else ():
+            if _has(small, marks):
+                text = shape.sub(lambda found: found[0].replace(found[1], "[host]"), text)
+        return self._names.replace(text)
 
     def clean_json(self, text: str) -> str:
         """JSON, or lines of it, fit to be sent to strangers, and JSON still; what is none is cleaned as text."""
         try:
-            return json.dumps(self._data(json.loads(text)), indent=1)
+            return json.dumps(self._data(parsed(text)), indent=1)
         except (ValueError, RecursionError):
             return "".join(self._line(line) for line in text.splitlines(keepends=True))
 
     def _line(self, line: str) -> str:
         try:
-            return json.dumps(self._data(json.loads(line))) + "\n"
+            return json.dumps(self._data(parsed(line))) + "\n"
         except (ValueError, RecursionError):
             return self.clean(line)
 
@@ -175,22 +223,30 @@ class Scrubber:
 
     def _value(self, name: str, value: str) -> str:
         """A value, seen with its name before it, as the shapes know it."""
-        before = f'"{name}": "'
-        found = _NAMED.search(before + value) or _HEADER.search(before + value)
-        if found and found.end("before") == len(before):
+        before = f'"{name[-LONGEST_NAME:]}": "'
+        if len(before) in (_NAMED.begins(before + value), _HEADER.begins(before + value)):
             return HIDDEN
         cleaned = self.clean(before + value)
         return cleaned.removeprefix(before) if cleaned.startswith(before) else self.clean(value)
 
     def _key(self, key: str) -> str:
         """A key of an object. One that is a plain word stays, or a host named "gpu" would rename a field."""
-        cleaned = self.clean(key)
-        return key if key.isidentifier() and HIDDEN not in cleaned else cleaned
+        if not key.isidentifier():
+            return self.clean(key)
+        if key not in self._keys:
+            if len(self._keys) > MOST_KEYS:
+                self._keys.clear()
+            cleaned = self.clean(key)
+            self._keys[key] = cleaned if HIDDEN in cleaned else key
+        return self._keys[key]
 
-    def _hide(self, secret: str, *, alone: bool = False) -> None:
-        """Never let this through again, as it is or as JSON writes it."""
-        for form in {secret, json.dumps(secret)[1:-1]} - {""}:
-            self._secrets[form] = re.compile(_alone(form) if alone else re.escape(form))
+    def _learn_hosts(self, text: str) -> None:
+        """Learn the names of hosts that a text tells."""
+        small = text.lower()
+        for marks, shape in _HOSTS:
+            if _has(small, marks):
+                for host in sorted(set(shape.findall(text))):
+                    self._learn(host)
 
     def _learn(self, host: str) -> None:
         """Replace the name of a host from now on, with or without its domain, and the domain of others."""
@@ -198,9 +254,9 @@ class Scrubber:
         if len(short) < 2 or short == "localhost":
             return
         for name in (host, short):
-            self._names[name] = re.compile(_alone(name), re.IGNORECASE), self._called("host", short.lower())
+            self._names.learn(name, self._called("host", short.lower()))
         if "." in domain:
-            self._names[domain] = re.compile(_alone(domain), re.IGNORECASE), "[domain]"
+            self._names.learn(domain, "[domain]")
 
     def _number(self, kind: str, found: re.Match[str]) -> str:
         before = _before(found)
@@ -227,12 +283,36 @@ def _before(found: re.Match[str]) -> str:
 
 def _no_address(found: re.Match[str]) -> bool:
     """Whether what looks like an address is a version, or names no host."""
-    try:
-        address = ipaddress.ip_address(found[0])
-    except ValueError:
+    if not _is_address(found[0]):
         return True
-    before = found.string[max(0, found.start() - 40) : found.start()]
-    return address.is_loopback or address.is_reserved or (address.version == 4 and bool(_VERSION.search(before)))
+    if ":" in found[0]:
+        return False
+    before = found.string[max(0, found.start() - 40) : found.start()].lower()
+    named = any(word in before for word in _VERSIONED) and _VERSION.search(before)
+    return bool(named or _COMPARED.search(before))
+
+
+@lru_cache(maxsize=4096)
+def _is_address(text: str) -> bool:
+    """Whether it is the address of a host that is not this one."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_reserved)
+
+
+def _has(text: str, marks: Marks) -> bool:
+    return bool(marks.search(text)) if isinstance(marks, re.Pattern) else any(map(text.__contains__, marks))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A text, some lines at a time."""
+    at = 0
+    while at < len(text):
+        end = text.find("\n", at + PIECE) + 1 or len(text)
+        yield text[at:end]
+        at = end
 
 
 def _alone(word: str) -> str:
@@ -257,7 +337,7 @@ def _ids() -> set[str]:
     places = ["/etc/machine-id", *(f"/sys/class/dmi/id/{name}_serial" for name in ("product", "board", "chassis"))]
     for place in places:
         try:
-            found.add(Path(place).read_text().strip())
+            found.add(read_text(place, MOST_ID).strip())
         except OSError:
             continue
     return {word for word in found if any(char.isdigit() for char in word) and len(word) >= SHORTEST}
