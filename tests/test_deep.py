@@ -25,6 +25,7 @@ from launcher.proof import Proof, findings, likely
 from launcher.report import Finding, Severity
 
 OK, WARN, UNKNOWN, FAIL = Severity
+MARK = str(os.getpid())  # other workers prove other things beside this one
 TRANSLATED = with_function(host(), "0000:17:00.0", iommu_type="DMA-FQ")
 
 
@@ -34,7 +35,7 @@ def run(
     """The findings of one proof by their ids, and the steps that were told."""
     told: list[str] = []
     asked = replace(plan(), argv=(str(python), *plan().argv[1:]))
-    environ = {**os.environ, "GLM5_DEEP_FAULT": fault, "GLM5_DEEP_TEST": "1"}
+    environ = {**os.environ, "GLM5_DEEP_FAULT": fault, "GLM5_DEEP_TEST": MARK}
     found = deep(asked, ranks, seen or host(), environ, backend="gloo", deadline=deadline, tell=told.append)
     assert not left(), "a rank outlived its proof"
     return {one.id: one for one in found}, told
@@ -44,7 +45,7 @@ def left() -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("GLM5_DEEP_TEST") and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get("GLM5_DEEP_TEST") == MARK and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
@@ -125,7 +126,7 @@ from launcher.deep import deep
 asked = replace(plan(), argv=({str(engine)!r}, *plan().argv[1:]))
 deep(asked, 2, host(), os.environ, backend="gloo", deadline=600, tell=lambda line: print(line, flush=True))
 """)
-    environ = {**os.environ, "GLM5_DEEP_FAULT": "hang:1@all-reduce 8", "GLM5_DEEP_TEST": "1"}
+    environ = {**os.environ, "GLM5_DEEP_FAULT": "hang:1@all-reduce 8", "GLM5_DEEP_TEST": MARK}
     doctor = subprocess.Popen([sys.executable, program], env=environ, stdout=subprocess.PIPE, text=True)
     assert doctor.stdout is not None
     until(lambda: "all-reduce 8" in next_line(doctor), "the ranks are at it")
