@@ -78,7 +78,9 @@ LOOKING = (
 )
 def test_commands_that_only_look_run_nothing_of_it(world: World, trap: Trap, words: str, path: str) -> None:
     environ = world.environ | {"PATH": path + os.environ["PATH"]}
-    ran = subprocess.run([GLM5_SERVE, *words.split()], env=environ, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [GLM5_SERVE, *words.split()], env=environ, capture_output=True, text=True, check=False, timeout=60
+    )
 
     assert (trap.ran, ran.returncode in (Exit.FINE, Exit.NO, Exit.USAGE)) == ("", True), ran.stderr
 
@@ -144,7 +146,11 @@ def test_a_proof_that_moves_data_imports_nothing_of_it(trap: Trap) -> None:
 @pytest.mark.parametrize("module", ["launcher.probes.nvml_child", "launcher.probes.gpu_watch"])
 def test_what_asks_the_driver_imports_nothing_of_it(trap: Trap, module: str) -> None:
     subprocess.run(
-        [sys.executable, "-P", "-m", module], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
     )
 
     assert trap.ran == ""
@@ -211,7 +217,9 @@ def test_nothing_is_started_from_a_folder_that_others_may_write(
 
 def test_a_folder_that_is_gone_is_said_to_be(world: World, tmp_path: Path) -> None:
     words = f"mkdir {tmp_path}/here && cd {tmp_path}/here && rmdir {tmp_path}/here && exec {GLM5_SERVE} up -p stub"
-    refused = subprocess.run(["sh", "-c", words], env=world.environ, capture_output=True, text=True, check=False)
+    refused = subprocess.run(
+        ["sh", "-c", words], env=world.environ, capture_output=True, text=True, check=False, timeout=60
+    )
 
     assert refused.returncode == Exit.CONFIG
     assert "the current folder cannot be used" in refused.stderr

@@ -32,7 +32,7 @@ def serving(
         thread.start()
         yield server
         server.shutdown()
-        thread.join()
+        thread.join(60)
 
 
 def ask(server: Server, said: bytes) -> tuple[int, bytes]:
@@ -147,7 +147,7 @@ def test_who_says_it_byte_by_byte_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
         def is_closed() -> bool:
             with contextlib.suppress(TimeoutError):
                 client.sendall(b"G")
-                return client.recv(1) == b""
+                return client.recv(1) == b""  # no bound: it has a time-out
             return False
 
         with contextlib.suppress(ConnectionError):
@@ -158,7 +158,8 @@ def test_so_many_are_served_at_a_time_and_one_more_is_closed_at_once(monkeypatch
     monkeypatch.setattr(exporter, "ASK_WITHIN", 60)
     with serving() as server, contextlib.ExitStack() as stack:
         idle = [
-            stack.enter_context(socket.create_connection(server.server_address[:2])) for _ in range(exporter.MOST)
+            stack.enter_context(socket.create_connection(server.server_address[:2], 60))
+            for _ in range(exporter.MOST)
         ]
         until(lambda: threading.active_count() > exporter.MOST, "all are being served")
         for _ in range(3):

@@ -144,11 +144,11 @@ def answering(text: bytes) -> Iterator[int]:
     """The port of a server that gives everybody the same answer, and then waits until they are gone."""
 
     def answer() -> None:
-        while True:
-            connection, _ = server.accept()
+        while True:  # no bound: the socket is closed at the end
+            connection, _ = server.accept()  # no bound: as above
             with connection, contextlib.suppress(OSError):
                 connection.sendall(text)
-                while connection.recv(65536):
+                while connection.recv(65536):  # no bound: who asks has a time-out
                     continue
 
     with socket.create_server(("127.0.0.1", 0)) as server:

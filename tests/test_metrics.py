@@ -289,7 +289,7 @@ def test_a_living_socket_is_not_taken_and_a_dead_one_is(world: World) -> None:
     assert (refused.returncode, "another program serves there" in refused.stderr) == (78, True)
 
     first.kill()
-    first.communicate()
+    first.communicate(timeout=60)
     assert not _takes(path)
     world.start("metrics", "--listen", str(path))
     until(lambda: _takes(path), "it is replaced")
@@ -326,7 +326,10 @@ def test_listening_openly_is_said(world: World) -> None:
     until(lambda: _status(f"http://127.0.0.1:{port}/") == 200, "it answers")
     exporter.terminate()
 
-    assert f"serving figures to whoever reaches 0.0.0.0:{port}, without a token" in exporter.communicate()[0]
+    assert (
+        f"serving figures to whoever reaches 0.0.0.0:{port}, without a token"
+        in exporter.communicate(timeout=60)[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -353,6 +356,7 @@ def _status(url: str, **headers: str) -> int:
 
 def _takes(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+        client.settimeout(60)
         client.connect(str(path))
         return True
     return False

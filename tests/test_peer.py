@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from conftest import World, until
+from conftest import World, next_line, running, until
 from rig.listening import NOBODY, Listener, Told, listening, no_descriptors
 
 from launcher import health, reaper, vitals
@@ -137,10 +137,8 @@ s = socket.create_server(("127.0.0.1", 0))
 print(s.getsockname()[1], flush=True)
 time.sleep(60)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as stranger:
-        assert stranger.stdout
-        told = Peer(lambda: [2**22 - 1]).check("127.0.0.1", int(stranger.stdout.readline())).detail
-        stranger.kill()
+    with running(sys.executable, "-c", code, stdout=subprocess.PIPE) as stranger:
+        told = Peer(lambda: [2**22 - 1]).check("127.0.0.1", int(next_line(stranger))).detail
 
     assert told.startswith(rf"a\x1b]52;c;x\x07 (pid {stranger.pid})")
 

@@ -197,6 +197,7 @@ def test_a_journal_entry_has_our_fields_alone(message: str, value: str) -> None:
     fake = Path(f"\0glm5-journal-{id(object())}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald, pytest.MonkeyPatch.context() as patch:
         journald.bind(str(fake))
+        journald.settimeout(60)
         patch.setattr(journal, "SOCKET", str(fake))
         journal.send(message, {"PRIORITY": 6, "GLM5_REASON": value})
         read = fields(journald.recv(1 << 20))
@@ -215,6 +216,7 @@ def test_what_a_journal_entry_says_is_one_line() -> None:
 def test_what_systemd_is_told_is_the_word_that_was_meant(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
         told = notify.Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
         told.tell(f"STATUS=x\nMAINPID=1{HOSTILE}", "READY=1")
         told.close()

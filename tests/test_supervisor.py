@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, PATIENCE, World, until
+from conftest import GLM5_SERVE, PATIENCE, World, next_line, until
 
 from launcher.events import Asked, Begun, Gone, Launch, Probed, Ticked, Unlaunched, Wish
 from launcher.lifecycle import Backoff, Ended, Idle, Ready, Starting, State, step
@@ -109,8 +109,7 @@ def freeze(disk: Path, seconds: int) -> subprocess.Popen[bytes]:
     freezer = subprocess.Popen(
         ["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    assert freezer.stdout
-    assert freezer.stdout.readline() == b"frozen\n"
+    assert next_line(freezer) == "frozen\n"
     return freezer
 
 

@@ -307,6 +307,6 @@ def test_what_was_installed_is_removed_whole(wish: Wish) -> None:
 
 def test_a_user_who_is_not_there_is_said_so_before_anything_is_written() -> None:
     code = "from launcher import unit; unit._require_reach(unit.Wish('p', user='no-such-user'))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
 
     assert "there is no user no-such-user on this host" in done.stderr

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conftest import next_line, running
+
 from launcher.serve.peer import Verdict
 
 PROGRAM = Path(__file__).with_name("listener.py")
@@ -40,12 +42,8 @@ def listening(
     """Somebody listens; `who`: words for `listener.py` that say as which user."""
     heard = folder / f"heard-{kind}-{len(list(folder.iterdir()))}"
     words = [sys.executable, PROGRAM, host, str(port), kind, heard, *who]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            yield Listener(int(process.stdout.readline()), process.pid, heard)
-        finally:
-            process.kill()
+    with running(*words, stdout=subprocess.PIPE) as process:
+        yield Listener(int(next_line(process)), process.pid, heard)
 
 
 @contextlib.contextmanager
