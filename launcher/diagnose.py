@@ -16,13 +16,12 @@ from launcher.signatures import WEIGHTS
 
 UNKNOWN = "unknown"
 NOTHING = "nothing here tells of a death"
-# Under the unit nobody but the kernel's own readers may read this, so nothing else can tell.
-KERNEL_KNOWS = "`journalctl -k` tells of the kernel's OOM killer, a segfault, an Xid or SXid"
+KERNEL_KNOWS = "`journalctl -k` may tell more"  # than anybody under the unit, which keeps that from us
 LEFT = "no known cause; the last words of"
 # Why a supervisor kills a server whose log knows of no cause (lifecycle.Stopping.cause), and what to do then.
 KILLED_FOR = {
     "hang": "look at the stacks that were kept; `glm5-serve doctor --deep` proves the way between the GPUs",
-    "process-lost": f"{KERNEL_KNOWS}; PYTHONFAULTHANDLER=1 tells more",
+    "process-lost": "`journalctl -k` for its OOM killer, a segfault, an SXid; PYTHONFAULTHANDLER=1 tells more",
     "wrong-output": "check KV dtype and attention backend (`glm5-serve lint`), then `glm5-serve model DIR --hash`",
     "gpu-fault": "do what the kernel's line asks for (`glm5-serve events --kind gpu`) before the next start",
 }
