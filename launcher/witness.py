@@ -49,8 +49,9 @@ _ABOUT_A_REQUEST = re.compile(
 )
 # The files of vLLM that speak of requests.
 _REQUEST_FILES = re.compile(
-    r"(?:[\w./-]*/)?(?:serving\w*|\w*pars\w*|chat_utils|request_logger|logger|preprocess|protocol"
-    r"|\w*_utils|backend_\w+|input_processor|processor|renderer\w*|middleware|\w+_handlers?)\.py"
+    r"(?:[\w./-]*/)?(?:serving\w*|\w*parser\w*|request_logger|logger|preprocess|protocol|renderer\w*|middleware"
+    r"|(?:chat|api|server|serving|request|harmony)_utils|(?:exception|error)_handlers?|(?:input_)?processor"
+    r"|backend_(?:xgrammar|guidance|outlines|lm_format_enforcer))\.py"
 )
 # Tracebacks that begin in these are of one request, which fails alone.
 _REQUEST_FRAMES = re.compile(
@@ -60,12 +61,12 @@ _REQUEST_FRAMES = re.compile(
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
 # An exception as the interpreter prints it.
 _EXCEPTION = re.compile(
-    r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)(?:: |:?$)"
+    r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)\w{0,80}(?:: |:?$)"
 )
 # How what is printed without a logger begins, if it is more than the rest of somebody's text.
 _OF_ITS_OWN = re.compile(
-    r"\S{1,200}:\d+[:,]|\S{1,200}: error: |terminate called|\s+what\(\): |Fatal Python error|ninja: |FAILED: "
-    r"|CUDA Exception|\S{0,200}python[\d.]{0,9}: |\s*File |\*\*\* |=== "
+    r"\S{1,200}:\d+[:,]|[\w./ -]{1,80}: error: |fatal error: |ninja: |FAILED: |NCCL |nccl|CUDA Exception"
+    r"|terminate called|\s+what\(\): |Fatal Python error|\S{0,200}python[\d.]{0,9}: |\s*File |\*\*\* |=== "
 )
 _NCCL = re.compile(r"[\w.-]{1,80}:\d+:\d+ \[\d+\] ")  # host:pid:thread [GPU]
 

@@ -576,6 +576,23 @@ def test_the_rest_of_a_clients_text_is_no_evidence_either() -> None:
     assert diagnose([*LIFE, theirs, nccl]).cause == "nccl-nvls-failed"
 
 
+@pytest.mark.parametrize("death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}")
+def test_a_death_right_after_a_complaint_about_a_request_is_one(death: dict[str, str]) -> None:
+    """What the interpreter, a library or a compiler prints is not taken for the rest of somebody's text."""
+    told = death["text"].splitlines()
+    if death["cause"] == "scheduler-watchdog" and not told[0].startswith("["):
+        return  # without its logger's prefix it could be anybody's
+
+    assert diagnose([f"{AT}] Failed to parse x", *told]).cause == diagnose(told).cause
+
+
+@pytest.mark.parametrize(
+    "file", ["multiproc_worker_utils", "flashmla_sparse", "core", "gpu_worker", "backend_registry"]
+)
+def test_the_engines_own_files_do_not_speak_of_requests(file: str) -> None:
+    assert not witness.is_about_a_request(f"(EngineCore pid=7) ERROR 09-01 10:00:01 [{file}.py:1] ValueError: x")
+
+
 def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
     log = ServerLog(tmp_path / "server.log", None)
     log.begin(1)
