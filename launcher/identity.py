@@ -25,7 +25,7 @@ import click
 
 from launcher.errors import RefusalError
 from launcher.instance import Instance
-from launcher.ownership import described, require_private, user
+from launcher.ownership import described, require_private, require_steady, user
 
 KEPT = {"PATH", "LANG", "TERM", "NO_COLOR", "GLM5_SERVE_TRACEBACK"}  # and LC_*
 NOBODY = 65534  # a group for who is in no file of users
@@ -59,30 +59,38 @@ def enter(instance: Instance, *, writing: bool = False) -> Instance:
     Raises RefusalError where this user may not, and where the owner cannot do here what root asks for.
     """
     instance = become_owner(instance)
-    with contextlib.suppress(FileNotFoundError):  # nothing to read
-        try:
-            owner = instance.folder.lstat().st_uid
-        except PermissionError:
-            raise _closed(instance) from None
-        if os.geteuid() != owner and (writing or not os.access(instance.folder, os.R_OK | os.X_OK)):
-            raise _closed(instance)
-        if writing:
-            require_private(instance.folder)
+    try:
+        owner = instance.folder.lstat().st_uid
+    except PermissionError:
+        raise _closed(instance) from None
+    except (FileNotFoundError, NotADirectoryError):  # nothing to read
+        return instance
+    if os.geteuid() != owner and (writing or not os.access(instance.folder, os.R_OK | os.X_OK)):
+        raise _closed(instance)
+    if writing:
+        require_private(instance.folder)
     return instance
 
 
 def become_owner(instance: Instance) -> Instance:
     """The instance; if this is root, and it another user's, this is that user from now on. Raises RefusalError."""
     instance = Instance(instance.folder.parent.absolute(), instance.name)
-    with contextlib.suppress(FileNotFoundError, PermissionError):
+    try:
         status = instance.folder.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            fix = f"`rm {instance.folder}` removes the link; GLM5_SERVE_STATE_DIR names another place"
-            raise RefusalError(f"the state folder {instance.folder} is a symlink, wanted a folder", fix=fix)
-        if os.geteuid() == 0 and status.st_uid != 0:
-            _become(Owner.of(status.st_uid), instance)
-        elif os.geteuid() == 0:
-            require_private(instance.folder)  # or another user could put his own in its place now
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+            fix = "GLM5_SERVE_STATE_DIR says where it is looked for"
+            raise RefusalError(f"cannot look at {instance.folder}: {error.strerror}", fix=fix) from None
+        if os.geteuid() == 0:
+            require_steady(instance.folder)  # or another user could put his own there now
+        return instance
+    if stat.S_ISLNK(status.st_mode):
+        fix = f"`rm {instance.folder}` removes the link; GLM5_SERVE_STATE_DIR names another place"
+        raise RefusalError(f"the state folder {instance.folder} is a symlink, wanted a folder", fix=fix)
+    if os.geteuid() == 0 and status.st_uid != 0:
+        _become(Owner.of(status.st_uid), instance)
+    elif os.geteuid() == 0:
+        require_private(instance.folder)  # for the same reason
     return instance
 
 

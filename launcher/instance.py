@@ -171,7 +171,7 @@ class Instance:
 
     def forget_stacks(self, run: int) -> None:
         """Make room for a run's stacks: those that another launcher's run of this number left, and the oldest."""
-        older = sorted(self.folder.glob("stacks-*.txt"), key=lambda path: path.stat().st_mtime)
+        older = sorted(self.folder.glob("stacks-*.txt"), key=lambda path: path.lstat().st_mtime)
         for path in (*older[:-KEPT_STACKS], self.stacks(run)):
             path.unlink(missing_ok=True)
 
@@ -186,6 +186,8 @@ class Instance:
             if held.pid != os.getpid():  # who makes its folder anew has its name already
                 raise self._is_up(held.pid) from None
             name = None
+        except OSError as error:
+            raise self.cannot_write(error) from None
         try:
             return Claim(self._lock(), name)
         except BaseException:

@@ -75,6 +75,11 @@ def require_private(folder: Path) -> None:
             f"others may write the state folder {folder}: {described(status)}",
             fix=f"look whether all that lies there is yours, then `chmod 700 {folder}`; or {ELSEWHERE}",
         )
+    require_steady(folder)
+
+
+def require_steady(folder: Path) -> None:
+    """Raise RefusalError unless nobody else can put another folder in the place of one, be there one or not."""
     if loose := next(_loose(folder), None):
         raise RefusalError(
             f"the state folder {folder} lies below {loose}, where others may replace it: "
@@ -86,7 +91,10 @@ def require_private(folder: Path) -> None:
 def _loose(folder: Path) -> Iterator[Path]:
     """Those of the folders above one, by its path or behind links in it, where others may rename things."""
     for path in dict.fromkeys([*reversed(folder.absolute().parents), *reversed(folder.resolve().parents)]):
-        seen = path.stat()
+        try:
+            seen = path.stat()
+        except OSError:  # nothing is there, nor can be
+            continue
         if not _is_trusted(seen.st_uid) or _others_write(seen, sticky_is_fine=True):
             yield path
 

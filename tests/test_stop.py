@@ -287,3 +287,15 @@ def test_json_of_down_says_what_was_killed(world: World) -> None:
     world.run("up", "-p", "stub", "-d")
 
     assert json.loads(world.run("down", "--now", "--json").stdout)["said"] == "stub is down"
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "/nowhere/at/all", "/" + "x" * 300])
+def test_a_state_home_that_can_be_none_is_no_bug(world: World, place: str) -> None:
+    can_be = len(place) < 256
+    wanted = {"status": (1,), "down": (0,), "logs": (1, 78), "events": (1,), "smoke": (1,), "bundle": (1,)}
+    for words, status in wanted.items():
+        done = world.run(words, "-p", "stub", GLM5_SERVE_STATE_DIR=place)
+
+        assert done.returncode in (status if can_be else (78,)), done
+        assert "a bug" not in done.stderr
+    assert not list(world.folder.glob("*.tar.gz"))
