@@ -77,11 +77,13 @@ class Run:
     def _read_line(self, line: str, now: float) -> Iterator[Event]:
         before, line = self.start, line[:LOOKED_AT]
         self._lines += 1
+        if self.allowed.pauses and (paused := flow.pause(line)) is not None:
+            self.paused = paused
+        if witness.is_access(line):  # whatever stands in it, a client wrote
+            return
         self.start = startlog.read(before, line, now)
         if self.start.listens and self._listens_at is None:
             self._listens_at = self._lines
-        if self.allowed.pauses and (paused := flow.pause(line)) is not None:
-            self.paused = paused
         self.leaving |= flow.leaves(line)
         if self.start.fired_up and not before.fired_up:
             yield Hinted(now)

@@ -26,14 +26,19 @@ _PREFIX = re.compile(
     r"(?:\[(?P<torch>rank\d+)\]:(?:\[[EWIF]\d[^\]]{0,80}\])? ?)?"
     # xgrammar and others in C++: "[17:22:33] /project/cpp/grammar.cc:95: Warning: "; Python's warnings.
     r"(?P<warning>\[\d\d:\d\d:\d\d\] \S{1,200}:\d+: |\S{1,200}\.py:\d+: (?=\w{0,40}Warning: ))?"
+    # What sites make of it: "2026-01-29 00:56:20,123 - my.logger - ERROR - ", "[2026-01-29 00:56:20][X][I] ".
+    r"(?P<site>\d{4}-\d\d-\d\d[ T][\d:.,]+ - [\w.-]{1,80} - [A-Z]{4,8} - "
+    r"|\[\d{4}-[\d:., T-]{6,25}\](?:\[[^\]]{1,40}\])+ ?)?"
     # uvicorn: "INFO:     "; SGLang before its logger is set: "INFO server_args.py:1750: ";
     # vLLM: "ERROR 03-05 09:56:09 [multiproc_executor.py:880] ".
     r"(?P<level>(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):? +(?:\d\d-\d\d \d\d:\d\d:\d\d )?"
     r"(?:\[?(?P<file>[\w./-]{1,80}\.py):\d+[\]:] )?)?"
 )
-# uvicorn: who, then what was asked for in quotes. Whoever talks over a socket in a file has no address.
+# uvicorn: who, then what was asked for in quotes, and the status. Whoever talks over a socket in a file has no
+# address; who comes from this host, or over a proxy on it, writes what he likes there (X-Forwarded-For).
 _ACCESS = re.compile(
-    rf"(?:{STAMP}\] |\(\w[^()]{{0,60}} pid=\d+\) )?INFO: +(?:\('\S{{1,60}}', \d+\) |\S{{1,80}} )?- \""
+    rf"(?:{STAMP}\] |\(\w[^()]{{0,60}} pid=\d+\) )?INFO: +"
+    r"(?:(?:\('\S{1,60}', \d+\) |\S{1,80} )?- \"|.*- \"[A-Z]+ .*HTTP/[\d.]+\" \d{3}\b)"
 )
 # What SGLang says about one request, by its first words: what follows is the client's, or the model's.
 _ABOUT_A_REQUEST = re.compile(
@@ -71,13 +76,21 @@ _OF_ITS_OWN = re.compile(
 _NCCL = re.compile(r"[\w.-]{1,80}:\d+:\d+ \[\d+\] ")  # host:pid:thread [GPU]
 
 _ISO = r"\d{4}-\d\d-\d\dT[\d:.,]+(?:Z|[+-]\d\d:?\d\d)?"
-# dmesg: plain, -T in any language, -x, --time-format iso; talosctl; a printk with its caller; syslog.
+# journalctl in each of its forms and languages: a time, a host, and that the kernel spoke.
+_TIME = (
+    r"(?:\S{1,12}\.? +\d{1,2}\.? +\d\d:\d\d:\d\d(?:\.\d+)?|\d{1,2}\.? +\S{1,12}\.? +\d\d:\d\d:\d\d"
+    r"|(?:\S{2,5} )?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d|[A-Z]{2,5}))?"
+    r"|\d{10}\.\d+|\[ *\d+\.\d+\])"
+)
+_JOURNALS = rf"(?:{_TIME} +[\w.-]{{1,80}} (?=kernel:))?"
+# dmesg: plain, -T in any language, -x, -H, --time-format iso; talosctl; a printk with its caller; syslog.
 _KERNELS = re.compile(
-    r"\ufeff?\s*(?:<\d{1,3}>)?"
+    r"\ufeff?(?:> ?)*(?:[\w./-]{1,80}:(?:\d+:)?(?=[A-Z\[]))?\s*(?:<\d{1,3}>)?"  # quoted; found by grep
+    rf"{_JOURNALS}"
     rf"(?P<facility>(?:[\w.-]{{1,80}}: )?kern *: *\w+ *: *(?:{_ISO} )?)?(?:{_ISO}[ :]+)?"
-    rf"(?P<stamp>\[(?:[ +]*\d+\.\d+|[^\]\n]{{0,40}}\d\d:\d\d:\d\d \d{{4}}|{_ISO})\]"
+    rf"(?P<stamp>\[(?:[ +]*\d+\.\d+|[A-Z][a-z]{{2}}\d\d \d\d:\d\d|[^\]\n]{{0,40}}\d\d:\d\d:\d\d \d{{4}}|{_ISO})\]"
     r"(?:\[ *[TC]\d+\])?:? *)?"
-    r"(?P<program>kernel: (?:\[ *\d+\.\d+\] )?)?"
+    r"(?P<program>kernel: ?(?:\[ *\d+\.\d+\] )?)?"
 )
 _KERNEL_WORDS = re.compile(
     r"NVRM: |nvidia-nvswitch\d+: |(?:Memory cgroup o|O)ut of memory: Kill|oom-kill:|oom_reaper: "
@@ -134,7 +147,7 @@ def said(line: str) -> Said:
     rank = found["rank"]
     speaker = found["process"] or found["torch"] or (rank.strip() if rank is not None else None)
     # What a process or torch put its name to is as good as bare: whatever it printed has it.
-    is_framed = rank is not None or bool(found["level"] or found["warning"])
+    is_framed = rank is not None or bool(found["level"] or found["warning"] or found["site"])
     return Said(speaker, line[found.end() :], found["file"], is_framed)
 
 

@@ -679,3 +679,56 @@ def test_the_lines_of_a_form_are_all_a_clients(tmp_path: Path) -> None:
         line = fill(form, lambda: "x", whole=form in ACCESS)
         assert witness.is_about_a_request(line), line
     assert json.loads(json.dumps(to_json(diagnose(LIFE))))["cause"] == "unknown"
+
+
+FORWARDED = (
+    "RuntimeError: CUDA error: no kernel image is available for execution on the device:0",
+    "Decode batch. #running-req: 1 x:0",
+    "Gracefully exiting... Remaining number of requests 0:0",
+    "EADDRINUSE of mine:0",
+    "Subprocess x crashed with exit code -9 of:0",
+)
+
+
+@pytest.mark.parametrize("who", FORWARDED)
+@pytest.mark.parametrize("stamp", ["", "[2026-11-26 01:00:00] "])
+def test_whoever_says_who_he_is_by_a_header_says_nothing_else(who: str, stamp: str) -> None:
+    """uvicorn believes X-Forwarded-For of this host: then a client's text stands where the address should."""
+    line = f'{stamp}INFO:     {who} - "GET /v1/models HTTP/1.1" 401 Unauthorized'
+
+    assert witness.is_access(line)
+    assert diagnose([line]).cause == "unknown"
+    assert "empty" not in diagnose([line]).what
+
+
+KERNELS_LINES = [
+    "Sat 2026-02-14 05:03:42 UTC host kernel: ",
+    "f\u00e9vr. 14 05:03:42 host kernel: ",
+    "11\u6708 15 05:03:42 host kernel: ",
+    "[ 1843.3] host kernel: ",
+    "1771045422.123 host kernel: ",
+    "[Feb14 05:03] ",
+    "kernel:[ 1843.3] ",
+    "/var/log/kern.log:Feb 14 05:03:42 host kernel: ",
+    "> [ 1843.3] ",
+    "2026-02-14 05:03:42 host kernel: ",
+]
+
+
+@pytest.mark.parametrize("before", KERNELS_LINES)
+def test_the_kernel_is_known_in_what_people_paste(before: str) -> None:
+    assert diagnose([f"{before}NVRM: Xid (PCI:0000:61:00): 79, GPU has fallen off the bus."]).then == "reboot"
+
+
+@pytest.mark.parametrize("before", ["[2026-01-29 00:56:20 TP6] ", "INFO: host ", "[2026-01-29 00:56:20] Hit "])
+def test_a_server_that_speaks_of_the_kernel_is_not_the_kernel(before: str) -> None:
+    assert diagnose([f"{before}kernel: NVRM: Xid (PCI:0000:61:00): 79, x"]).cause == "unknown"
+
+
+@pytest.mark.parametrize(
+    "frame", ["2026-01-29 00:56:20,123 - vllm.serving - ERROR - ", "[2026-01-29 00:56:20][UC][I] "]
+)
+def test_a_frame_of_a_sites_own_is_a_frame(frame: str) -> None:
+    asked = "prompt: 'why does it say CUDA error: no kernel image is available for execution on the device?'"
+
+    assert diagnose([f"{frame}Received {asked}"]).cause == "unknown"
