@@ -44,6 +44,21 @@ def of_file(path: Path) -> Doubt | None:
     return next(filter(None, above), None)
 
 
+def of_program(path: Path) -> Doubt | None:
+    """Who else may change what a program is: its file, its folder, and each link on the way.
+
+    `path` is absolute. Raises OSError for what is not there.
+    """
+    links = [place for place in (path, *path.parents) if place.is_symlink()]
+    for link in links:
+        if not _is_trusted(link.lstat().st_uid):
+            name = printable.line(str(link))
+            fix = f"`chown -h {_name(os.geteuid())} {shlex.quote(name)}`"
+            return Doubt(f"{name} is a link {described(link.lstat())}", fix)
+    places = [path.resolve(), path.parent.resolve(), *(link.parent.resolve() for link in links)]
+    return next(filter(None, map(of_file, places)), None)
+
+
 def of_current_folder() -> Doubt | None:
     """Who else may put files into the current folder, be it sticky or not; None if nobody can. Raises OSError."""
     return _of(Path().stat(), Path.cwd(), "", sticky_is_fine=False)

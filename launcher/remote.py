@@ -28,6 +28,7 @@ from launcher.serve.peer import Peer
 from launcher.smoke import Result, examine, explained
 from launcher.up import places, read_events, show_until_settled
 
+LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
 YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver takes it some 20
 HEARD_WITHIN = 10.0  # seconds for a launcher to say that it kills
 KILLED_WITHIN = 90.0  # seconds for it to be gone then: a driver may hold a process, and gives memory back late
@@ -61,6 +62,8 @@ def status(instance: Instance) -> dict[str, Any]:
     pids = seen["pids"]
     if launcher := pids.get("launcher"):
         pids["others"] = [pid for pid in descendants(launcher) if pid != pids.get("server")]
+    if seen["state"] == "dead" and (left := leftovers.find(instance.session())):
+        seen["reason"] += f"; left behind: {leftovers.in_words(left)}: `glm5-serve down --now` kills them"
     return seen
 
 
@@ -302,6 +305,7 @@ def log_lines(instance: Instance, last: int, *, follow: bool) -> Iterator[str]:
     except OSError as error:
         raise _unreadable(instance, instance.server_log, error) from None
     with file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - LARGEST_TAIL))  # it may be of any size
         tail = deque(file, maxlen=last + 1)
         begun = tail.pop() if follow and tail and not tail[-1].endswith(b"\n") else b""
         yield from map(_text, [*tail][-last:] if last else [])

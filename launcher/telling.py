@@ -18,7 +18,7 @@ from typing import Any
 from launcher import health
 from launcher.diagnose import Diagnosis
 from launcher.instance import SCHEMA, Instance, now_text
-from launcher.lifecycle import Ended, Ready, State, Stopping, Then
+from launcher.lifecycle import Ended, Ready, Starting, State, Stopping, Then
 from launcher.notify import Notifier
 from launcher.plan import Plan
 from launcher.serve.writer import Writer
@@ -90,6 +90,8 @@ class Teller:
                 name, since = self._was
                 more["previous"] = {"state": name, "seconds": round(picture.now - since, 3)}
             self._was = (picture.name, picture.now)
+            if isinstance(picture.state, Starting):
+                self._ready_seconds = {}
         if isinstance(picture.state, Ready):
             if moved:
                 self._ready_seconds = picture.start.seconds(picture.now)
@@ -229,7 +231,7 @@ class Teller:
             "start": {
                 "phase": "ready" if ready else start.phase,
                 "progress": picture.progress,
-                "seconds": self._ready_seconds if ready else start.seconds(picture.now),
+                "seconds": self._ready_seconds or start.seconds(picture.now),  # what comes after is no start
             },
             "profile_path": plan.words["profile"],
             "server_log": str(self.instance.server_log),

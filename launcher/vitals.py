@@ -206,6 +206,8 @@ def finding(before: Vitals, after: Vitals) -> str:
         parts.append(
             f"{len(spinning)} of {len(ranks)} ranks spin at {100 * sum(spinning) / len(spinning):.0f} % CPU"
         )
+    elif short := starved(before, after):
+        parts.append(short)
     elif shares and not parts:
         parts.append(f"{len(ranks)} ranks wait, none uses the processor")
     read = sum(new.read - was.read for was, new in pairs)

@@ -233,3 +233,22 @@ def test_a_folder_of_ones_own_is_as_good_as_ever(world: World) -> None:
     brought = world.run("up", "-p", "stub", "-d", *words)
 
     assert (brought.returncode, world.status()["state"]) == (0, "ready"), brought.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could become more by it")
+@pytest.mark.parametrize("what", ["file", "folder", "link"])
+def test_root_runs_no_interpreter_that_another_user_may_change(tmp_path: Path, what: str) -> None:
+    """Not even to ask its release: a root profile may name the service user's own environment."""
+    folder = tmp_path / "venv/bin"
+    folder.mkdir(parents=True)
+    python = folder / "python"
+    if what == "link":
+        python.symlink_to("/bin/sh")
+    else:
+        python.write_text("#!/bin/sh\n")
+        python.chmod(0o755)
+    assert programs.find(str(python), {}) == str(python)
+    os.chown(folder if what == "folder" else python, 65534, 65534, follow_symlinks=False)
+
+    with pytest.raises(programs.NoProgramError, match=r"is nothing that root runs: .* \(uid 65534\)"):
+        programs.find(str(python), {})
