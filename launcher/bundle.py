@@ -114,7 +114,7 @@ def _parts(
             yield path.name, _end(path)
     for path in sorted(instance.folder.glob("events.jsonl*")) + sorted(instance.folder.glob("stacks-*.txt")):
         yield path.name, _end(path)
-    yield "diagnosis.json", json.dumps(to_json(diagnose(log.splitlines(), _of_gpus(instance))), indent=1)
+    yield "diagnosis.json", json.dumps(to_json(diagnose(log.split("\n"), _of_gpus(instance))), indent=1)
     yield "facts.json", _or_why(lambda: json.dumps(factfile.to_json(seen()), indent=1))
     yield "doctor.json", _or_why(lambda: _doctor(_plan(instance), seen()))
     yield "kernel.txt", _or_why(lambda: "\n".join(seen().kernel.log.get()))

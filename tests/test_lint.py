@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -392,3 +393,38 @@ def test_no_text_is_a_traceback(text: str) -> None:
 @given(st.binary(max_size=400))
 def test_no_bytes_are_a_traceback(data: bytes) -> None:
     read(data.decode("utf-8", "replace"))
+
+
+HOSTILE = [
+    "\\''" + "a" * 100 + "\n",
+    "'",
+    '"',
+    "$((",
+    "${a",
+    "$(",
+    "`",
+    "\\\n",
+    "- ",
+    "{",
+    "[",
+    "a=$a$a;",
+    "| ",
+    "#\n",
+    "--a ",
+    "<<E\n",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_reading_takes_time_that_grows_with_the_length_and_no_faster(piece: str) -> None:
+    def cost(length: int) -> float:
+        text = "python -m sglang.launch_server --model-path m " + piece * (length // len(piece))
+        costs = []
+        for _ in range(2 if length < 1 << 18 else 1):
+            began = time.process_time()
+            read(text)
+            costs.append(time.process_time() - began)
+        return min(costs)
+
+    assert cost(1 << 17) <= 5 * cost(1 << 16) + 0.2, "twice as long a text takes about twice as long"
+    assert cost(8 << 20) <= 5 * cost(1 << 18) + 0.5, "what is longer than any launch is not read to its end"
