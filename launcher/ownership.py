@@ -96,10 +96,11 @@ def require_private(folder: Path) -> None:
 def require_steady(folder: Path) -> None:
     """Raise RefusalError unless nobody else can put another folder in the place of one, be there one or not."""
     if loose := next(_loose(folder), None):
+        seen = loose.stat()
+        mend = "chmod go-w" if _is_trusted(seen.st_uid) else "chown root"
         raise RefusalError(
-            f"the state folder {folder} lies below {loose}, where others may replace it: "
-            f"{described(loose.stat())}",
-            fix=f"`chmod go-w {loose}`, or give it to root or to this user (`chown`); or {ELSEWHERE}",
+            f"the state folder {folder} lies below {loose}, where others may replace it: {described(seen)}",
+            fix=f"`{mend} {loose}`, or {ELSEWHERE}",
         )
 
 

@@ -209,7 +209,7 @@ def test_root_sends_no_key_that_the_service_may_not_read(stopped: Service, secre
         server.shutdown(socket.SHUT_RDWR)
 
     assert smoke.returncode == 78
-    assert f"cannot read the API key file {secret}: Permission denied" in smoke.stderr
+    assert f"cannot read the api key file {secret}: permission denied" in smoke.stderr.lower()
     assert not heard
 
 
