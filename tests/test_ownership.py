@@ -149,7 +149,7 @@ def test_what_is_no_file_of_ours_is_refused_and_not_touched(home: Path, name: st
     make(kind, home / "p" / name, target)
     said = refusal(home)
 
-    what = {"dangling link": "symlink", "link": "symlink", "folder": "directory"}.get(kind, kind)
+    what = {"dangling link": "symlink", "link": "symlink"}.get(kind, kind)
     assert f"{home}/p/{name} is a {what}, wanted a regular file" in said
     assert target.read_text() == "precious"
     assert not (home / "not there").exists()
