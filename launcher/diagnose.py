@@ -132,9 +132,8 @@ def _unknown(log: DeathLog, notes: Iterable[Hit]) -> Diagnosis:
     elif "consequence" in seen.values():
         what = "no known cause: who died first left no word here; the last words of all"
     else:
-        what = (
-            f"{NOTHING}; the last words" if words else f"{NOTHING}: no line of it is the server's, or the kernel's"
-        )
+        nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"
+        what = f"{NOTHING}; the last words" if words else f"{NOTHING}: {nobody}"
         fix = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
     return Diagnosis(UNKNOWN, what, tuple(printable.line(line).strip() for line in words), fix, also=tuple(seen))
 

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from launcher import stdio
+
 # Values of a JSON text. Each takes some 70 bytes of memory, whatever the text's own size; the largest header of a
 # checkpoint that is known has 2 million.
 MOST_VALUES = 10_000_000
@@ -40,7 +42,7 @@ def named(file: str) -> BinaryIO:
     OSError.
     """
     if file in ("-", "/dev/stdin"):
-        if sys.stdin is None:
+        if 0 in stdio.closed:
             raise unfit(errno.EBADF, "is closed", file)
         return sys.stdin.buffer
     return open(file, "rb") if file.startswith(("/dev/fd/", "/proc/self/fd/")) else opened(file)  # noqa: PTH123

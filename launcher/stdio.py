@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+closed: set[int] = set()  # those that ensure_open found closed
+
 
 def ensure_open() -> None:
     """Open what is closed of them on /dev/null, for this program and for those that it starts or becomes.
@@ -15,6 +17,7 @@ def ensure_open() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
+            closed.add(descriptor)
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # as Python leaves it where its descriptor was closed

@@ -580,7 +580,7 @@ def _bring_it_to_a_stop(served: Served) -> None:
         ThreadPoolExecutor().submit(served.ask, 1900, 60)
         until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
     else:
-        served.faults(drain=3)
+        served.faults(drain=8)
     served.launcher().send_signal(signal.SIGTERM)
     until(lambda: served.peek()["state"] == "stopping", "it drains")
 

@@ -192,7 +192,7 @@ def test_what_does_not_fit_exits_1(world: World) -> None:
         (("-p", "cpu-demo"), "runs on the CPU"),
         (("-p", "8xpro6000", "--model", "org/llama"), "the sizes of org/llama are unknown"),
         (("-p", "8xpro6000", "--model", "odd"), "does not say"),
-        (("-p", "8xpro6000", "--model", "broken"), "not JSON"),
+        (("-p", "8xpro6000", "--model", "broken"), "not usable JSON"),
     ],
 )
 def test_what_cannot_be_told_is_said(world: World, words: tuple[str, ...], says: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from launcher.process import MARK
 from launcher.serve import leftovers
 from launcher.serve.leftovers import Member
 
-HEX = "0123456789abcdef" * 2
+HEX = secrets.token_hex(16)  # other runs of these tests have their own
 SLEEP = "import time; print(flush=True); time.sleep(600)"
 
 
