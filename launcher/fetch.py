@@ -18,6 +18,7 @@ from launcher.errors import Exit, RefusalError
 
 DISTRUST = "do not use this repository, or this hub (HF_ENDPOINT), before you know why"
 SPARE = 1 << 30  # bytes that stay free on the disk
+SLACK = 16 << 20  # bytes by which an answer may be longer than the largest file: a list of files is one, too
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _NAMING = ("etag", "x-linked-etag", "x-repo-commit")  # headers that become names of files
 _DIGEST = re.compile(r'(?:W/)?"?[0-9A-Za-z][0-9A-Za-z._-]*"?')
@@ -116,12 +117,36 @@ def _download(wanted: Wanted, to: Path | None) -> Path:
 
     # What is not among the names that were looked at is not downloaded, whatever the hub says when asked again.
     names = [glob.escape(name) for name in wanted.sizes]
-    get_session().event_hooks["response"].append(_require_plain)
+    most = max(wanted.sizes.values(), default=0) + SLACK
+    get_session().event_hooks["response"] += [_require_plain, lambda response: _limit(response, most)]
 
     def load() -> str:
         return snapshot_download(wanted.repository, revision=wanted.commit, local_dir=to, allow_patterns=names)
 
     return Path(_asking(wanted.repository, load))
+
+
+def _limit(response: Any, most: int) -> None:
+    """Have the body of an answer end with a RefusalError where it is longer than any file that was announced."""
+    stream = response.stream
+
+    class Limited(type(stream)):  # type: ignore[misc]  # whichever HTTP library it is of
+        def __init__(self) -> None:
+            pass
+
+        def __iter__(self) -> Iterator[bytes]:
+            left = most
+            for piece in stream:
+                left -= len(piece)
+                if left < 0:
+                    what = f"the hub sends more than {_gb(most)} of a file, and announced none that is larger"
+                    raise RefusalError(what, fix=DISTRUST)
+                yield piece
+
+        def close(self) -> None:
+            stream.close()
+
+    response.stream = Limited()
 
 
 def _require_plain(response: Any) -> None:

@@ -229,4 +229,4 @@ def _of_service() -> Path:
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStart=")]
         return Path(shlex.split(lines[0].partition("=")[2])[0])
-    return Path("/path/of/the/service/glm5-serve")
+    return Path("glm5-serve")

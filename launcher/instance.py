@@ -34,6 +34,8 @@ from launcher.serverlog import rotate
 SCHEMA = 1
 LARGEST_STATE = 1 << 20  # bytes; it has some two thousand
 LARGEST_EVENTS = 8 << 20  # bytes
+LARGEST_END = 64 << 10  # bytes of events that are looked at for the last state
+FINAL = ("stopped", "failed")  # states that a launcher ends in
 KEPT_EVENTS = 2  # older files of them
 KEPT_STACKS = 5  # of runs that hung
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -344,12 +346,27 @@ class Instance:
             return self._living(dict(seen))
         if held:
             return self._bare("starting", "being launched")
-        if seen["state"] not in ("stopped", "failed"):
+        if seen["state"] not in FINAL and (last := self._last_told(str(seen.get("since")))):
+            seen |= last  # a full disk takes a line of events, and no new state file
+        elif seen["state"] not in FINAL:
             seen |= {
                 "state": "dead",
                 "reason": f"the launcher (pid {pid}) is gone without a word; it was {seen['state']}",
             }
         return {**seen, "pids": {}}
+
+    def _last_told(self, since: str) -> dict[str, Any]:
+        """The final state that the events end with, told after the state file's; empty where they do not."""
+        try:
+            with os.fdopen(guarded.opened(self.events), "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LARGEST_END))
+                lines = file.read(LARGEST_END).decode(errors="replace").splitlines()
+        except OSError:
+            return {}
+        told = [event for event in parsed(lines) if event.get("event") == "state"]
+        if not told or told[-1].get("state") not in FINAL or str(told[-1].get("time")) < since:
+            return {}
+        return {"state": told[-1]["state"], "reason": str(told[-1].get("reason")), "since": told[-1]["time"]}
 
     def _living(self, seen: dict[str, Any]) -> dict[str, Any]:
         """What a launcher said that holds its lock, unless it cannot have noticed what became of its server."""

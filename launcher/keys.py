@@ -91,6 +91,8 @@ def read_key(path: Path) -> str:
     secrets by them.
     """
     fix = f"put the key alone on one line of {path}, then `chmod 600 {path}`"
+    if path.is_dir():
+        fix = "--api-key-file names the file itself: with the key alone on one line, mode 0600"
     try:
         link = path.lstat()
         with opened(path) as file:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +36,7 @@ YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver tak
 HEARD_WITHIN = 10.0  # seconds for a launcher to say that it kills
 KILLED_WITHIN = 90.0  # seconds for it to be gone then: a driver may hold a process, and gives memory back late
 MOMENT = 2.0  # seconds for what goes by itself
+ASKED_WITHIN = 60.0  # seconds for a status that another process is asked for
 FOLLOWED_EVERY = 0.2  # seconds between looks at a log
 
 
@@ -43,17 +47,22 @@ def pick(home: Path, profile: str | None) -> Instance:
     """
     if profile is not None:
         return Instance(home, Path(profile).stem if profile.endswith(".toml") else profile)
-    candidates = [instance for instance in known(home) if instance.is_held()] or known(home)
-    if len(candidates) == 1:
-        return candidates[0]
-    if not candidates:
+    found = candidates(home)
+    if len(found) == 1:
+        return found[0]
+    if not found:
         raise RefusalError(
             f"nothing was ever up from {home}",
             fix="`glm5-serve up --profile NAME` brings one up, `glm5-serve profiles` lists them",
             status=Exit.NO,
         )
-    names = ", ".join(instance.name for instance in candidates)
+    names = ", ".join(instance.name for instance in found)
     raise RefusalError(f"several could be meant: {names}", fix="say which: --profile NAME", status=Exit.USAGE)
+
+
+def candidates(home: Path) -> list[Instance]:
+    """Those that may be meant where none is named: all that are up, else all that ever were."""
+    return [instance for instance in known(home) if instance.is_held()] or known(home)
 
 
 def status(instance: Instance) -> dict[str, Any]:
@@ -65,6 +74,26 @@ def status(instance: Instance) -> dict[str, Any]:
     if seen["state"] == "dead" and (left := leftovers.find(instance.session())):
         seen["reason"] += f"; left behind: {leftovers.in_words(left)}: `glm5-serve down --now` kills them"
     return seen
+
+
+def status_of_all(home: Path) -> list[dict[str, Any]]:
+    """How every instance is, by name: each is asked by a process of its own, that may become its owner."""
+    every = []
+    for instance in known(home):
+        asked = subprocess.run(
+            [sys.executable, "-m", "launcher", "status", "--profile", instance.name, "--json"],
+            env={**os.environ, "GLM5_SERVE_STATE_DIR": str(home)},
+            capture_output=True,
+            text=True,
+            timeout=ASKED_WITHIN,
+            check=False,
+        )
+        try:
+            every.append(json.loads(asked.stdout))
+        except ValueError:
+            why = asked.stderr.strip().partition("\n")[0].removeprefix("error").strip() or "it says nothing"
+            every.append({"profile": instance.name, "state": "unknown", "reason": why})
+    return every
 
 
 def down(instance: Instance, *, now: bool) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SCHEMA = 1
+COLOURS = {"ready": "green", "starting": "cyan", "stopping": "yellow", "backoff": "yellow"}  # of states; else red
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
 
@@ -131,7 +132,7 @@ def status(seen: Mapping[str, Any], *, as_json: bool) -> None:
 
     screen = console(sys.stdout)
     state, since = seen["state"], seen.get("since")
-    colour = {"ready": "green", "starting": "cyan", "stopping": "yellow", "backoff": "yellow"}.get(state, "red")
+    colour = COLOURS.get(state, "red")
     began = f"  since {since}{_ago(since)}" if since else ""
     screen.print(words((str(seen.get("profile")), "bold"), "  ", (state, f"bold {colour}"), began))
     rows: list[tuple[str, Any]] = [("reason", seen.get("reason") or "-")]
@@ -145,6 +146,28 @@ def status(seen: Mapping[str, Any], *, as_json: bool) -> None:
         screen.print(words(f"  {name:<11} {told}"))
     for pid, role in _roles(seen["pids"]):
         screen.print(words(f"  {'process':<11} {pid:<8} {role}"))
+
+
+def status_of_all(every: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """How each instance is, a line each."""
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, "instances": every}, indent=1))
+        return
+    from launcher.terminal import console, words
+
+    table = _table("profile", "state", "since", "endpoint", "reason")
+    for seen in every:
+        since = seen.get("since")
+        began = f"{since}{_ago(since)}" if since else "-"
+        state = words((str(seen["state"]), f"bold {COLOURS.get(seen['state'], 'red')}"))
+        table.add_row(
+            words(str(seen.get("profile"))),
+            state,
+            began,
+            words(seen.get("endpoint") or "-"),
+            words(seen["reason"]),
+        )
+    console(sys.stdout).print(table)
 
 
 def _start(start: Any) -> str:

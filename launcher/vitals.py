@@ -193,7 +193,8 @@ def finding(before: Vitals, after: Vitals) -> str:
     """What processes did between two looks, for whoever must find out why they do not move."""
     old = {member.pid: member for member in before.members}
     pairs = [(old[member.pid], member) for member in after.members if member.pid in old]
-    ranks = [member for member in after.members if member.is_rank] or list(after.members)
+    ranks = [member for member in after.members if member.is_rank]
+    kind, ranks = ("ranks", ranks) if ranks else ("processes", list(after.members))
     spent = max(after.at - before.at, 0.001)
     shares = [(member.cpu - old[member.pid].cpu) / spent for member in ranks if member.pid in old]
     parts = []
@@ -204,12 +205,12 @@ def finding(before: Vitals, after: Vitals) -> str:
     spinning = [share for share in shares if share >= BUSY]
     if spinning:
         parts.append(
-            f"{len(spinning)} of {len(ranks)} ranks spin at {100 * sum(spinning) / len(spinning):.0f} % CPU"
+            f"{len(spinning)} of {len(ranks)} {kind} spin at {100 * sum(spinning) / len(spinning):.0f} % CPU"
         )
     elif short := starved(before, after):
         parts.append(short)
     elif shares and not parts:
-        parts.append(f"{len(ranks)} ranks wait, none uses the processor")
+        parts.append(f"{len(ranks)} {kind} wait, none uses the processor")
     read = sum(new.read - was.read for was, new in pairs)
     written = sum(new.written - was.written for was, new in pairs)
     disk = f"{read / 2**20:.1f} MiB read, {written / 2**20:.1f} MiB written" if read or written else None

@@ -371,7 +371,7 @@ def test_a_paused_server_is_left_alone(served: Served) -> None:
     assert "paused" in served.status()["reason"]
     requests.post(f"{url}/continue_generation", json={}, timeout=20).raise_for_status()
     served.unmoved(4)
-    note(served, "generation paused", "/ready and the log", None, "left alone")
+    note(served, "generation paused", "/ready", None, "left alone")
 
 
 @cells("stub")

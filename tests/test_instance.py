@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -112,6 +113,26 @@ def test_a_state_file_without_its_launcher_is_dead(instance: Instance) -> None:
 
     assert seen["state"] == "dead"
     assert seen["pids"] == {}
+
+
+@pytest.mark.parametrize(
+    ("time", "state", "wanted"),
+    [
+        ("2026-11-24T06:00:01.000Z", "stopped", "stopped"),
+        ("2026-11-24T06:00:01.000Z", "failed", "failed"),
+        ("2026-11-24T06:00:01.000Z", "backoff", "dead"),
+        ("2026-11-24T05:59:59.000Z", "stopped", "dead"),
+    ],
+)
+def test_an_end_that_only_the_events_have_is_told(instance: Instance, time: str, state: str, wanted: str) -> None:
+    """A full disk takes a line more, and no new state file."""
+    instance.claim().release()
+    record(instance)
+    seen = json.loads(instance.state.read_text()) | {"since": "2026-11-24T06:00:00.000Z"}
+    instance.write(instance.state, seen)
+    instance.tell({"event": "state", "time": time, "state": state, "reason": "asked for"})
+
+    assert instance.look()["state"] == wanted
 
 
 @pytest.mark.parametrize("other", [{"start_ticks": 1}, {"boot_id": "another boot"}, {"pid": 2**22 - 1}])

@@ -256,6 +256,16 @@ def test_what_the_hub_calls_files_by_is_a_digest_or_refused(
     assert not list(world.folder.rglob("*evil*"))
 
 
+def test_a_hub_that_sends_more_than_it_announced_is_stopped(fetch: Any, hub: Hub, world: World) -> None:
+    hub.flood = 2 << 30
+    said = fetch(REPOSITORY, "--to", "here")
+
+    assert said.returncode == 78
+    assert "the hub sends more than" in said.stderr
+    assert hub.poured < 128 << 20, "what the sockets hold comes on top"
+    assert sum(path.stat().st_size for path in world.folder.rglob("*") if path.is_file()) < 128 << 20
+
+
 def test_a_file_that_was_not_named_at_first_is_not_downloaded(fetch: Any, hub: Hub, world: World) -> None:
     hub.unlisted = {"../evil": b"evil", "more.json": b"{}"}
     said = fetch(REPOSITORY, "--to", "here")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import GLM5_SERVE, PATIENCE, World, next_line, running, until
+from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, running, until
 
 from launcher import remote
 from launcher.errors import Exit, RefusalError
@@ -149,6 +148,25 @@ def test_status_tells_a_launcher_that_is_stopped_and_a_server_that_is_dead(world
     assert world.until_state("ready", restarts=1)
 
 
+def test_where_several_could_be_meant_status_lists_them_all(world: World) -> None:
+    other = world.profile.with_name("other.toml")
+    other.write_text(world.profile.read_text().replace(f"port = {world.port}", f"port = {free_port()}"))
+    assert world.run("up", "-p", "other", "-d").returncode == 0
+    world.run("down", "-p", "other")
+    assert world.run("up", "-p", "stub", "-d").returncode == 0
+    assert world.run("status").stdout.startswith("stub  ready"), "the only one that is up is meant"
+    world.run("down", "-p", "stub")
+    shown, told = world.run("status"), world.run("status", "--json")
+
+    assert (shown.returncode, told.returncode) == (1, 1)
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[1:]] == [
+        ["other", "stopped"],
+        ["stub", "stopped"],
+    ]
+    assert [one["profile"] for one in json.loads(told.stdout)["instances"]] == ["other", "stub"]
+    assert world.run("down").returncode == 2, "an act wants a name"
+
+
 def test_a_server_that_died_unnoticed_is_not_ready(tmp_path: Path, hang: Callable[..., int]) -> None:
     instance = Instance(tmp_path, "stub")
     pid = hang("named")
@@ -164,7 +182,7 @@ def test_a_server_that_died_unnoticed_is_not_ready(tmp_path: Path, hang: Callabl
 def test_a_removed_folder_frees_nothing_and_down_still_finds_the_launcher(world: World) -> None:
     world.run("up", "-p", "stub", "-d")
     launcher = world.status()["pids"]["launcher"]
-    shutil.rmtree(world.instance)
+    remove(world.instance)
     second = world.run("up", "-p", "stub", "-d", "--set", "flags.port=1024")
 
     assert second.returncode == 1

@@ -46,10 +46,18 @@ def up(
 @profile_option(required=False)
 @json_option
 def status(profile: str | None, as_json: bool) -> int:
-    """Say what state it is in, since when and why; exit 0 only if it is ready."""
+    """Say what state it is in, since when and why; exit 0 only if it is ready.
+
+    Where several could be meant and none is named, all are listed.
+    """
     from launcher import identity, remote, screens
 
-    seen = remote.status(identity.become_owner(remote.pick(state_home(os.environ), profile)))
+    home = state_home(os.environ)
+    if profile is None and len(remote.candidates(home)) > 1:
+        every = remote.status_of_all(home)
+        screens.status_of_all(every, as_json=as_json)
+        return Exit.FINE if all(seen["state"] == "ready" for seen in every) else Exit.NO
+    seen = remote.status(identity.become_owner(remote.pick(home, profile)))
     screens.status(seen, as_json=as_json)
     return Exit.FINE if seen["state"] == "ready" else Exit.NO
 
