@@ -89,7 +89,8 @@ def clients(host: str, port: int) -> int | None:
     try:
         ours = sockets.bound(host)
         open_ = (row for table in sockets.TABLES for row in sockets.rows(table, port) if row.state in _WAITING)
-        return sum(ours is None or row.address in ours for row in open_)
+        # The table moves while it is read, and may show one socket twice.
+        return len({(row.address, row.peer) for row in open_ if ours is None or row.address in ours})
     except (OSError, ValueError, LookupError, MemoryError):
         return None
 

@@ -175,7 +175,7 @@ def test_real_processes_are_seen_as_they_are() -> None:
         def sign() -> str | None:
             return vitals.signs(before, vitals.look([child.pid], time.monotonic()), "process")
 
-        assert until(sign, "it gets a processor") == "uses the processor"
+        assert until(sign, "it gets a processor").startswith(("uses the processor", "the host is short of"))
 
 
 # -- tokens -------------------------------------------------------------------------------------------------

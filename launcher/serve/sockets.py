@@ -17,10 +17,11 @@ LISTEN, ESTABLISHED, CLOSE_WAIT = "0A", "01", "08"  # linux/net/tcp_states.h
 
 @dataclass(frozen=True)
 class Row:
-    """One socket: its own address and port, its state, the user who opened it, its inode."""
+    """One socket: its own address and port, its peer's, its state, the user who opened it, its inode."""
 
     address: str
     port: int
+    peer: str
     state: str
     uid: int
     inode: int
@@ -75,7 +76,7 @@ def row_of(line: str) -> Row:
     """One row, read. Raises ValueError."""
     fields = line.split()
     address, _, port = fields[1].rpartition(":")
-    return Row(address, int(port, 16), fields[3], int(fields[7]), int(fields[9]))
+    return Row(address, int(port, 16), fields[2], fields[3], int(fields[7]), int(fields[9]))
 
 
 def rows(table: str, port: int) -> Iterator[Row]:
