@@ -18,6 +18,7 @@ from typing import Any
 FILE = Path(__file__).with_name("catalogue.json")
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
 NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # what argparse takes for a value although it begins with a dash
+SHORT = {"tp": "tp-size", "pp": "pp-size", "dp": "dp-size", "ep": "ep-size"}  # as everybody says them
 Version = tuple[int, ...]
 
 
@@ -168,6 +169,33 @@ def _renamed() -> dict[str, tuple[str, ...]]:
         for name in chain:
             groups[name] = max(groups.get(name, ()), tuple(reversed(chain)), key=len)
     return groups
+
+
+@cache
+def _names() -> dict[str, str]:
+    """For each name that any release has, the one that stands for its option, both with dashes."""
+    groups: dict[str, set[str]] = {}
+    told = [tuple(option["names"]) for option in _data()["options"]]
+    for names in (*told, *_renamed().values()):
+        joined = set(names).union(*(groups[name] for name in names if name in groups))
+        groups |= dict.fromkeys(joined, joined)
+    newest = release(releases()[-1]).options
+    last = {name: option["names"][0] for option in _data()["options"] for name in option["names"]}
+    found = {}
+    for name, group in groups.items():
+        there = sorted({newest[one].name for one in group if one in newest}, key=lambda one: newest[one].deprecated)
+        found[name] = there[0] if there else last[name]
+    return found
+
+
+def canonical(name: str) -> str:
+    """The one name of an option, without its dashes, whatever a release or an author calls it.
+
+    It is the newest release's first spelling. What no release has by that name stays what it is: a coming one may
+    have it, whatever argparse abbreviates today.
+    """
+    word = f"--{SHORT.get(name, name)}"
+    return _names().get(word, word)[2:]
 
 
 def renamed(word: str, within: Release) -> str:

@@ -187,7 +187,7 @@ def _lone_dp(plan: Plan, value: str) -> Concern | None:
 
 
 def _no_graphs(plan: Plan, value: str) -> Concern | None:
-    sizes = plan.flag("cuda-graph-max-bs-decode", "cuda-graph-max-bs", "cuda-graph-bs-decode", "cuda-graph-bs")
+    sizes = plan.flag("cuda-graph-max-bs-decode", "cuda-graph-bs-decode")
     if sizes is None:
         return None
     why = "no graph is captured, though their batch sizes are given"

@@ -69,7 +69,7 @@ def _glm(plan: Plan) -> bool:
 
 
 def _speculative(plan: Plan) -> bool:
-    return plan.flag("speculative-algorithm", "speculative-algo") is not None
+    return plan.flag("speculative-algorithm") is not None
 
 
 FAULTS = (
@@ -162,14 +162,14 @@ FAULTS = (
         instead="flashinfer_cutlass",
     ),
     Fault(
-        ("dsa-prefill-backend", "dsa-decode-backend", "nsa-prefill-backend", "nsa-decode-backend"),
+        ("dsa-prefill-backend", "dsa-decode-backend"),
         lambda plan: (
             plan.arch == "sm120"
             and plan.flag("attention-backend") in (None, "dsa", "nsa")
             and "trtllm"
             in (
-                plan.flag("dsa-prefill-backend", "nsa-prefill-backend"),
-                plan.flag("dsa-decode-backend", "nsa-decode-backend"),
+                plan.flag("dsa-prefill-backend"),
+                plan.flag("dsa-decode-backend"),
             )
         ),
         When.AFTER,

@@ -102,11 +102,8 @@ def fit(
     plan: Plan, shape: Shape, weights: Weights, host: Host, memory: int | None, speed: float | None = None
 ) -> Fit:
     """How a plan fits GPUs of `memory` bytes; None: as these cards are known."""
-    tp, pp = (
-        number(plan, "tp-size", "tp", "tensor-parallel-size", default=1),
-        number(plan, "pp-size", "pp", default=1),
-    )
-    mtp = plan.flag("speculative-algorithm", "speculative-algo") is not None
+    tp, pp = number(plan, "tp-size", default=1), number(plan, "pp-size", default=1)
+    mtp = plan.flag("speculative-algorithm") is not None
     total = memory or ASSUMED.get(plan.arch or "", ASSUMED["sm120"])
     free = total - capacity.TAKEN
     held = weights.of_gpu(tp, pp, mtp=mtp)

@@ -10,11 +10,11 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from launcher import ownership, printable, reading
+from launcher import catalogue, ownership, printable, reading
 from launcher.errors import Exit, RefusalError
 from launcher.ownership import Doubt
 
@@ -22,19 +22,21 @@ PACKAGED = Path(__file__).parent / "profiles"
 PREFIX = "GLM5_SERVE__"
 LARGEST = 1 << 20  # bytes of a profile; the longest that we know has 8,000
 PROSE = ("description", "smoke", "why")  # is read, or asked, and runs nowhere
-# Two spellings of one option: setting one in a nearer layer takes the other away.
-TWINS = {"model": "model-path", "model-path": "model", "tp": "tp-size", "tp-size": "tp"}
 
 Tree = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Some values, where they stand, as an operator would name the place, and who else may have written them."""
+    """Some values, where they stand, as an operator would name the place, and who else may have written them.
+
+    `written` is how options are called there whose canonical name is another one.
+    """
 
     place: str
     values: Tree
     doubt: Doubt | None = None
+    written: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -232,9 +234,6 @@ def overlay(layers: Sequence[Layer]) -> tuple[Tree, dict[str, Layer]]:
                     table[part] = {}
                 table = table[part]
             table[path[-1]] = value
-            twin = f"flags.{TWINS.get(path[-1])}"
-            if path[0] == "flags" and origin.get(twin, layer) is not layer:
-                del table[TWINS[path[-1]]], origin[twin]
             origin[".".join(path)] = layer
     return values, origin
 
@@ -245,6 +244,27 @@ def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield from _leaves(value, (*above, key))
         else:
             yield (*above, key), value
+
+
+def canonical(layer: Layer) -> tuple[Layer, list[str]]:
+    """The layer with each option under its one name; and what is said twice, by two names of one option."""
+    flags, why = layer.values.get("flags"), layer.values.get("why")
+    if not isinstance(flags, dict):
+        return layer, []
+    names: dict[str, list[str]] = {}
+    for name in flags:
+        names.setdefault(catalogue.canonical(name), []).append(name)
+    errors = [
+        f"{layer.place}: flags.{name}: the same option as {other}, set one of them"
+        for other, *more in names.values()
+        for name in more
+    ]
+    one = {old: name for name, olds in names.items() for old in olds}
+    values = layer.values | {"flags": {one[name]: value for name, value in flags.items()}}
+    if isinstance(why, dict):
+        values["why"] = {one.get(name, name): text for name, text in why.items()}
+    written = {name: olds[-1] for name, olds in names.items() if olds[-1] != name}
+    return replace(layer, values=values, written=written), errors
 
 
 def unprintable(tree: Tree, origin: Mapping[str, Layer]) -> list[str]:

@@ -22,7 +22,6 @@ from launcher.policy import Policy
 from launcher.profile import Profile
 from launcher.resolve import SECRET_FLAGS, Ask, Composed, resolve
 from launcher.shelltext import Launch
-from launcher.spelling import canonical
 from launcher.target import Target
 
 WHEEL = "the wheel of each release"
@@ -100,7 +99,7 @@ def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterato
             given.option.instead,
         )
     elif not within.accepts(given.word):
-        name = f"--{canonical(given.word[2:], within)}"
+        name = given.option.name
         why = f"no option of its own: argparse takes it for {name} while no other begins so"
         yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
     if any(other.option is given.option for other in later):
@@ -134,10 +133,10 @@ def _nameless(given: Given, within: Release) -> Concern:
 
 def _of_flag(plan: Plan, given: Given, within: Release) -> Iterator[Concern]:
     """What faults and habits say: a fault is told of the first of its flags that is there."""
-    name = canonical(given.word.lstrip("-"), within)
-    there = {setting.name[2:] for setting in plan.settings}
+    name = canonical_name(given)
+    there = {setting.option for setting in plan.settings}
     for fault in faults(version(within.name), plan):
-        if next((about for about in fault.about if about in there), None) in (name, given.name[2:]):
+        if next((about for about in fault.about if about in there), None) == name:
             yield _of_fault(fault, keep=name == "model-path")
     yield from of_habit(plan, name, " ".join(given.values))
 
@@ -155,13 +154,18 @@ def _in_a_command(fix: str) -> str:
     return re.sub(r"set env\.(\S+) = (\S+)", r"\1=\2", fix)
 
 
+def canonical_name(given: Given) -> str:
+    """The one name of what a command line gives, abbreviated or not."""
+    return catalogue.canonical(given.name.lstrip("-"))
+
+
 def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Plan:
     """The launch as a plan, for faults to look at: its flags under the names that they know."""
     settings = {}
     for given in givens:
         if given.word.startswith("-"):
-            name = f"--{canonical(given.word.lstrip('-'), within)}"
-            settings[name] = Setting(name, " ".join(given.values), "the command", "")
+            name = canonical_name(given)
+            settings[name] = Setting(given.word, " ".join(given.values), "the command", "", option=name)
     values = {name: setting.value for name, setting in settings.items()}
 
     def number(name: str) -> int:
@@ -171,14 +175,14 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         name="the command",
         argv=("python3", "-m", "sglang.launch_server", *launch.words),
         env=dict(launch.env),
-        host=values.get("--host", "127.0.0.1"),
+        host=values.get("host", "127.0.0.1"),
         port=0,
-        model=values.get("--model-path", ""),
+        model=values.get("model-path", ""),
         model_name="",
         policy=Policy(),
         settings=tuple(settings.values()),
         words={},
-        gpus=number("--tp-size") * number("--pp-size"),
+        gpus=number("tp-size") * number("pp-size"),
         arch=target.arch,
         sglang=target.release,
     )
@@ -228,7 +232,7 @@ def _kept_flag(given: Given, entry: Entry, within: Release) -> tuple[str | None,
     option = given.option or within.options.get(renamed)
     if option is None or not (_stays(entry) or (given.option is None and renamed != given.word)):
         return None, None
-    name = (given.name if given.option else renamed)[2:]
+    name = catalogue.canonical((given.name if given.option else renamed)[2:])
     if option.takes == "nothing":
         return name, True
     values = [_typed(option, value) for value in (_put(entry).split() if len(given.values) > 1 else [_put(entry)])]

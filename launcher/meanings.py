@@ -33,7 +33,6 @@ MEANINGS = {
     "chunked-prefill-size": "long prompts are cut into pieces of so many tokens",
     "context-length": "the longest request in tokens",
     "page-size": "tokens a page of the KV cache",
-    "cuda-graph-max-bs": "batch sizes up to it are captured as graphs",
     "cuda-graph-max-bs-decode": "batch sizes up to it are captured as graphs",
     "disable-cuda-graph": "no graphs: slower, less memory",
     "disable-radix-cache": "shared prefixes are not kept",

@@ -22,7 +22,7 @@ NO_REASON = "no reason given there"
 class Setting:
     """One flag (`--tp-size`) or variable of the plan: its value, the layer that set it, and why.
 
-    A rule also says how it is known (`evidence.Known`), its source, and what others say against it.
+    `option` is the canonical name of a flag, however it is spelled for the release; "" for a variable. A rule also says how it is known (`evidence.Known`), its source, and what others say against it.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Setting:
     known: str | None = None
     source: str | None = None
     against: str | None = None
+    option: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,12 @@ class Plan:
         return frozenset(name for name, parser in asked.items() if parser)
 
     def flag(self, *names: str) -> str | None:
-        """The value of the first of these SGLang options that is set, "" for a switch; None if none is."""
-        values = {setting.name: setting.value for setting in self.settings}
-        return next((values[f"--{name}"] for name in names if f"--{name}" in values), None)
+        """The value of the first of these options that is set, "" for a switch; None if none is.
+
+        Options are known by their canonical names (`catalogue.canonical`) alone.
+        """
+        values = {setting.option: setting.value for setting in self.settings if setting.option}
+        return next((values[name] for name in names if name in values), None)
 
 
 def words_of(name: str, value: object) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -135,20 +134,20 @@ class Smoke(_Table):
 
 
 class Flags(BaseModel):
-    """SGLang's own options by their long names. The ones that the launcher itself reads are typed."""
+    """SGLang's own options by their canonical names. The ones that the launcher itself reads are typed."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     __pydantic_extra__: dict[str, FlagValue] = Field(init=False)
 
-    model_path: Text = Field(validation_alias=AliasChoices("model-path", "model"), min_length=1)
+    model_path: Text = Field(validation_alias="model-path", min_length=1)
     served_model_name: Text | None = Field(None, validation_alias="served-model-name")
     # SGLang's own defaults (arg_groups/fields, 0.5.8 to 0.5.23).
     host: Text = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 30000
     device: Text | None = None
-    tp_size: Ranks = Field(1, validation_alias=AliasChoices("tp-size", "tp", "tensor-parallel-size"))
-    pp_size: Ranks = Field(1, validation_alias=AliasChoices("pp-size", "pp", "pipeline-parallel-size"))
-    dp_size: Ranks = Field(1, validation_alias=AliasChoices("dp-size", "dp", "data-parallel-size"))
+    tp_size: Ranks = Field(1, validation_alias="tp-size")
+    pp_size: Ranks = Field(1, validation_alias="pp-size")
+    dp_size: Ranks = Field(1, validation_alias="dp-size")
     enable_dp_attention: bool = Field(False, validation_alias="enable-dp-attention")
     nnodes: Ranks = 1
 

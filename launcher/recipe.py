@@ -51,12 +51,12 @@ class Case:
     @property
     def named(self) -> str:
         """The model's path or hub id, lower case."""
-        return str(self.flag("model-path", "model") or "").lower()
+        return str(self.flag("model-path") or "").lower()
 
     @property
     def ranks(self) -> int:
         """How many GPUs one all-reduce joins."""
-        return int(self.flag("tp-size", "tp", "tensor-parallel-size") or 1)
+        return int(self.flag("tp-size") or 1)
 
     @property
     def dense(self) -> bool:
@@ -337,7 +337,7 @@ RULES = (
         Known.READ,
         "server_args.py to 0.5.21; capped by itself from 0.5.22",
         last="0.5.21",
-        when=lambda case: case.flag("cuda-graph-max-bs", "cuda-graph-bs", "cuda-graph-bs-decode") is None,
+        when=lambda case: case.flag("cuda-graph-max-bs-decode", "cuda-graph-bs-decode") is None,
     ),
     Rule(
         "speculative-num-draft-tokens",

@@ -12,14 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from launcher import layers, printable
-from launcher.catalogue import release
+from launcher.catalogue import canonical, release
 from launcher.errors import RefusalError
 from launcher.keys import SECRET_VARIABLE
 from launcher.ownership import Doubt
 from launcher.plan import NO_REASON, Plan, Setting, words_of
 from launcher.profile import Profile, known_keys
-from launcher.recipe import Case, Rule, chosen
-from launcher.spelling import as_written, canonical, spelled
+from launcher import recipe
+from launcher.recipe import Case, Rule
+from launcher.spelling import as_written, spelled
 from launcher.target import Target
 
 # Spelled out in plan.key_config's YAML instead: an argument is readable by every user of the host (ps).
@@ -42,9 +43,15 @@ class Composed:
     name: str
     path: Path
     profile: Profile
-    flags: dict[str, Any]  # in the order in which they will stand in the command
+    flags: dict[str, Any]  # by canonical name, in the order in which they will stand in the command
     origin: dict[str, layers.Layer] = field(repr=False)
     doubt: Doubt | None = None  # about a file that it is made of: others may have written it
+
+    @property
+    def written(self) -> dict[str, str]:
+        """How the author calls the options whose canonical name is another one."""
+        layers_ = {name: self.origin.get(f"flags.{name}") for name in self.flags}
+        return {name: layer.written[name] for name, layer in layers_.items() if layer and name in layer.written}
 
 
 def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
@@ -57,12 +64,15 @@ def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
         given = ask.api_key_file
         key_file = given if given.startswith("~/") else str(Path(given).absolute())
         stack.append(layers.Layer("--api-key-file", {"access": {"api_key_file": key_file}}))
+    errors: list[str] = []
+    for at, layer in enumerate(stack):
+        stack[at], twice = layers.canonical(layer)
+        errors += twice
     try:
         values, origin = layers.overlay(stack)
         values = layers.expand(values, environ)
     except RecursionError:
         raise RefusalError(f"profile {found.name} is nested too deep", fix="write tables of keys") from None
-    errors: list[str] = []
     profile = None
     flags = values["flags"] if isinstance(values.get("flags"), dict) else {}
     # An option that was dropped (false) may be one that must have another type.
@@ -70,7 +80,7 @@ def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
     try:
         profile = Profile.model_validate(values | {"flags": passed} if flags else values)
     except ValidationError as error:
-        errors = [_in_words(problem, origin, found.path) for problem in error.errors()]
+        errors += [_in_words(problem, origin, found.path) for problem in error.errors()]
     errors += _flag_errors(flags, origin)
     errors += _variable_errors(values.get("env"), origin)
     errors += _why_errors(stack)
@@ -98,20 +108,22 @@ def resolve(
     profile = composed.profile
     doubt = f"{composed.doubt.what}: the interpreter that it names is not asked" if composed.doubt else ""
     target = aimed(composed, target or Target())
-    made = list(_by_rules(composed, target))
-    ruled = {rule.set: value for rule, value in made}
+    chosen = list(_by_rules(composed, target))
+    ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
     env = dict(profile.env) | {name: str(value) for name, value in ruled.items() if name.isupper()}
-    renames = spelled if profile.rules.enabled else as_written
-    by_rule = {rule.set: rule for rule, _ in made}
+    known = release(target.release)
+    told = spelled(flags, known) if profile.rules.enabled else as_written(flags, composed.written)
+    by_rule = {rule.set: rule for rule, _ in chosen}
     argv = [profile.engine.python, "-m", "sglang.launch_server"]
     settings = []
-    for asked, name, value in renames(flags, release(target.release)):
+    for asked, name, value in told:
         if words := words_of(name, value):
             argv += words
             # words are ["--name"], ["--name", "value", ...] or ["--name=value"]
             text = " ".join(words[1:]) or words[0].partition("=")[2]
-            settings.append(_setting(f"--{name}", text, f"flags.{asked}", by_rule.get(asked), composed))
+            made = _setting(f"--{name}", text, f"flags.{asked}", by_rule.get(asked), composed)
+            settings.append(replace(made, option=canonical(name)))
     key_config = None
     if profile.access.api_key_file:
         key_config = str(folder / "config.yaml")
@@ -163,10 +175,8 @@ def _by_rules(composed: Composed, target: Target) -> Iterator[tuple[Rule, Any]]:
     profile = composed.profile
     if not profile.rules.enabled:
         return iter(())
-    known = release(target.release)
-    flags = {canonical(name, known): value for name, value in composed.flags.items()}
-    case = Case(target, flags, profile.env, profile.flags.gpus)
-    return chosen(case, tuple(profile.rules.skip))
+    case = Case(target, composed.flags, profile.env, profile.flags.gpus)
+    return recipe.chosen(case, tuple(map(canonical, profile.rules.skip)))
 
 
 def _setting(name: str, value: str, key: str, rule: Rule | None, composed: Composed) -> Setting:
@@ -213,8 +223,6 @@ def _flag_errors(flags: Mapping[str, object], origin: Mapping[str, layers.Layer]
             errors.append(f"{where}: SGLang takes one --config, and access.api_key_file needs it")
         elif name != plain or not name:
             errors.append(f"{where}: not an option name" + (f", did you mean {plain}?" if plain else ""))
-        elif (twin := layers.TWINS.get(name)) in flags:
-            errors.append(f"{where}: the same option as {twin}, set one of them")
     return errors
 
 

@@ -1,11 +1,10 @@
-"""One option, many names: a profile may use any of them, the command has the one that its release accepts."""
+"""How a release spells options: a plan has each by its canonical name, the command by one that is accepted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launcher import catalogue
 from launcher.catalogue import Release, renamed
 
 Spelled = tuple[str, str, Any]  # the name that was asked for, the name to write, the value
@@ -13,18 +12,9 @@ FUSION = "flashinfer-allreduce-fusion-backend"
 ATTENTION = ("attention-backend", "prefill-attention-backend", "decode-attention-backend")
 
 
-def canonical(name: str, release: Release) -> str:
-    """The name that rules and checks know an option by: its first spelling, the newest where it was renamed."""
-    found = release.candidates(f"--{name}")
-    names = found[0].names if len(found) == 1 else (f"--{name}",)
-    newest = catalogue.release(catalogue.releases()[-1]).options
-    known = next((newest[one].name for one in names if one in newest), names[0])
-    return (known if release.accepts(known) else renamed(known, release))[2:]
-
-
-def as_written(flags: Mapping[str, Any], release: Release) -> Iterator[Spelled]:
-    """Each flag under the name that it has."""
-    return ((name, name, value) for name, value in flags.items())
+def as_written(flags: Mapping[str, Any], written: Mapping[str, str]) -> Iterator[Spelled]:
+    """Each flag under the name that its author gave it."""
+    return ((name, written.get(name, name), value) for name, value in flags.items())
 
 
 def spelled(flags: Mapping[str, Any], release: Release) -> Iterator[Spelled]:
@@ -35,11 +25,11 @@ def spelled(flags: Mapping[str, Any], release: Release) -> Iterator[Spelled]:
     (`dsa` from 0.5.13).
     """
     joined = release.accepts("--attn-dp-size")
-    copies = next((name for name in ("dp-size", "dp", "data-parallel-size") if name in flags), None)
+    copies = "dp-size" in flags
     for name, value in flags.items():
         if joined and name == "enable-dp-attention" and value is True and copies:
             continue
-        if joined and name == copies and flags.get("enable-dp-attention") is True:
+        if joined and name == "dp-size" and flags.get("enable-dp-attention") is True:
             yield name, "attn-dp-size", value
         elif not joined and name == "attn-dp-size":
             yield name, "dp-size", value

@@ -133,7 +133,7 @@ def model_mtp(host: Host, plan: Plan) -> Verdict:
 
     Reported: rtx6kpro glm5. Run here: on generated files.
     """
-    algorithm = plan.flag("speculative-algorithm", "speculative-algo")
+    algorithm = plan.flag("speculative-algorithm")
     if algorithm is None or plan.flag("speculative-draft-model-path") is not None:
         return ok("not asked for")
     if not host.model.mtp.get():
@@ -175,7 +175,7 @@ def _held(host: Host, plan: Plan) -> float:
         made = capacity.from_shape(capacity.shape({**(capacity.named(plan.model) or {}), **config}))
     except (KeyError, ValueError):
         return size / plan.gpus  # no less than that
-    tp, pp = fit.number(plan, "tp-size", "tp", default=1), fit.number(plan, "pp-size", "pp", default=1)
+    tp, pp = fit.number(plan, "tp-size", default=1), fit.number(plan, "pp-size", default=1)
     return made.of_gpu(max(tp, 1), max(pp, 1)) / capacity.MARGIN * size / max(made.total, 1)
 
 
