@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from launcher.knowledge import models
 
 GIB = 1 << 30
 PAGE = 64  # tokens; of GLM-5 whatever is asked for
@@ -240,22 +241,8 @@ def request_table(running: int, context: int) -> int:
     return running * (context + 4) * 4
 
 
-GLM5: dict[str, Any] = {
-    "num_hidden_layers": 78, "hidden_size": 6144, "num_attention_heads": 64, "vocab_size": 154880,
-    "max_position_embeddings": 202752, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "q_lora_rank": 2048,
-    "qk_nope_head_dim": 192, "v_head_dim": 256, "index_head_dim": 128, "index_n_heads": 32,
-    "n_routed_experts": 256, "n_shared_experts": 1, "moe_intermediate_size": 2048, "intermediate_size": 12288,
-    "first_k_dense_replace": 3, "num_nextn_predict_layers": 1,
-}  # fmt: skip
-LATER: dict[str, Any] = {"max_position_embeddings": 1048576, "indexer_full_layers": 21}  # GLM-5.2 and 5.3
-
-
 def named(model: str) -> dict[str, str] | None:
-    """The configuration of a GLM-5 by the checkpoint's name, for one that is not here; None for other models."""
-    name = model.lower().rstrip("/").rpartition("/")[2]
-    if "glm-5" not in name or "flash" in name:
-        return None
-    config = GLM5 | (LATER if any(part in name for part in ("glm-5.2", "glm-5.3")) else {})
-    if "reap" in name:
-        config |= {"n_routed_experts": 160}  # what 469B of 744B parameters come to
-    return {key: str(value) for key, value in config.items()}
+    """The configuration of a model by the checkpoint's name, for one that is not here; None for unknown ones."""
+    family = models.by_name(model)
+    config = family.of_name(model)["config"] if family else None
+    return {key: str(value) for key, value in config.items()} if config else None

@@ -183,8 +183,8 @@ def _names() -> dict[str, str]:
     last = {name: option["names"][0] for option in _data()["options"] for name in option["names"]}
     found = {}
     for name, group in groups.items():
-        there = sorted({newest[one].name for one in group if one in newest}, key=lambda one: newest[one].deprecated)
-        found[name] = there[0] if there else last[name]
+        there = {newest[one].name for one in group if one in newest}
+        found[name] = min(there, key=lambda one: newest[one].deprecated) if there else last[name]
     return found
 
 

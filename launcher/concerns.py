@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from launcher import nccl
+from launcher import nccl, traits
 from launcher.catalogue import Release, read_by, version
 from launcher.evidence import Known
 from launcher.faults import AMPLE, When
@@ -79,7 +79,7 @@ class Habit:
 
 
 def _glm(plan: Plan) -> bool:
-    return "glm" in plan.model.lower()
+    return traits.GLM_5 in plan.traits
 
 
 def _remote_code(plan: Plan, value: str) -> Concern | None:
@@ -143,7 +143,7 @@ def _heads(plan: Plan, value: str) -> Concern | None:
 
 
 def _kv(plan: Plan, value: str) -> Concern | None:
-    if not _glm(plan) or value in KV_OF_DSA:
+    if traits.SPARSE not in plan.traits or value in KV_OF_DSA:
         return None
     why = f"sparse attention takes bfloat16 or fp8_e4m3, {value} raises"
     return Concern(Verdict.BREAKS, why, Known.READ, "overrides.py of 0.5.23", When.LOAD, "fp8_e4m3 or bfloat16")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from launcher import traits
 from launcher.catalogue import Version, version
 from launcher.evidence import Known
 from launcher.plan import Plan
@@ -65,7 +66,7 @@ def _fusion(plan: Plan) -> bool:
 
 
 def _glm(plan: Plan) -> bool:
-    return "glm" in plan.model.lower()
+    return traits.GLM_5 in plan.traits
 
 
 def _speculative(plan: Plan) -> bool:
@@ -141,7 +142,7 @@ FAULTS = (
     ),
     Fault(
         ("disable-shared-experts-fusion", "model-path"),
-        lambda plan: _glm(plan) and plan.flag("disable-shared-experts-fusion") is None,
+        lambda plan: traits.BF16_SHARED in plan.traits and plan.flag("disable-shared-experts-fusion") is None,
         When.LOAD,
         "shared experts kept in BF16 (GLM-5.1, 5.2, 5.3) do not load fused: a size mismatch, 3072 against 6144",
         "set flags.disable-shared-experts-fusion = true",
@@ -206,7 +207,7 @@ FAULTS = (
     ),
     Fault(
         ("speculative-algorithm", "model-path"),
-        lambda plan: _speculative(plan) and plan.model.endswith("lukealonso/GLM-5-NVFP4"),
+        lambda plan: _speculative(plan) and _glm(plan) and traits.NO_MTP in plan.traits,
         When.LOAD,
         "this checkpoint has no layer 78: speculative decoding raises while loading",
         "take festr2/GLM-5-NVFP4-MTP, or leave speculative decoding out",

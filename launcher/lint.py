@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launcher import catalogue
+from launcher import catalogue, traits
 from launcher.catalogue import Given, Release, version
 from launcher.concerns import Concern, Verdict, of_habit, of_variable
 from launcher.errors import RefusalError
@@ -185,6 +185,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         gpus=number("tp-size") * number("pp-size"),
         arch=target.arch,
         sglang=target.release,
+        traits=tuple(sorted(traits.of(target.model, values.get("model-path", "")).traits)),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher import doctorscreen
+from launcher import doctorscreen, traits
 from launcher.checks import judge
 from launcher.errors import Exit
 from launcher.facts import Host, Model
@@ -25,13 +25,6 @@ CHECKS = (
     "model-folder model-config model-files model-headers model-pointers model-downloads model-quantisation "
     "model-claims model-mtp model-tokenizer"
 ).split()
-# What a model type thinks and calls tools in: choices of --reasoning-parser and --tool-call-parser (SGLang
-# cookbook).
-PARSERS = {
-    "glm_moe_dsa": ("glm45", "glm47"),
-    "glm4_moe": ("glm45", "glm47"),
-    "deepseek_v32": ("deepseek-v3", "deepseekv32"),
-}
 
 
 @dataclass(frozen=True)
@@ -70,8 +63,15 @@ def _told(seen: Model) -> dict[str, Any]:
         "mtp": seen.mtp.otherwise(False),
         "shards": seen.shards.otherwise(0),
         "bytes": seen.bytes.otherwise(0),
-        "parsers": PARSERS.get(config.get("model_type", "")),
+        "parsers": _parsers(seen),
     }
+
+
+def _parsers(seen: Model) -> tuple[str, ...] | None:
+    """What it thinks and calls tools in: choices of --reasoning-parser and --tool-call-parser."""
+    folder = seen.path.otherwise("")
+    family = traits.of(seen, folder).family
+    return (family.of_name(folder)["parsers"] or None) if family else None
 
 
 def _show(seen: Model, findings: list[Finding]) -> None:

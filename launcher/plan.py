@@ -22,7 +22,8 @@ NO_REASON = "no reason given there"
 class Setting:
     """One flag (`--tp-size`) or variable of the plan: its value, the layer that set it, and why.
 
-    `option` is the canonical name of a flag, however it is spelled for the release; "" for a variable. A rule also says how it is known (`evidence.Known`), its source, and what others say against it.
+    `option` is the canonical name of a flag, however it is spelled for the release; "" for a variable. A rule also
+    says how it is known (`evidence.Known`), its source, and what others say against it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Plan:
     smoke: dict[str, Any] = field(default_factory=dict)  # `within` and `questions` of the smoke test; empty: none
     suspects: tuple[str, ...] = ()  # what is known to make a plan like this hang or garble on this host
     doubt: str = ""  # about who wrote its profile: what that names is not run
+    traits: tuple[str, ...] = ()  # of its model (traits.py): "glm-5", "sparse-attention", "nvfp4", ...
     notes: tuple[str, ...] = ()  # what the one who starts it should know about how it was resolved
 
     @property
@@ -167,7 +169,7 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     fields["argv"] = tuple(fields["argv"])
     fields["policy"] = Policy(**fields["policy"])
     fields["settings"] = tuple(Setting(**setting) for setting in fields["settings"])
-    for name in ("allowed", "notes", "suspects"):
+    for name in ("allowed", "notes", "suspects", "traits"):
         fields[name] = tuple(fields.get(name, ()))
     return Plan(**fields)
 

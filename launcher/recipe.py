@@ -8,9 +8,10 @@ answer or stop a start, and `against` tells the other side.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from launcher import traits
 from launcher.catalogue import version
 from launcher.evidence import Known
 from launcher.target import PATHS, Target
@@ -29,6 +30,7 @@ class Case:
     flags: Mapping[str, Any]
     env: Mapping[str, str]
     gpus: int
+    traits: frozenset[str] = frozenset()  # of the model, see traits.py
 
     def flag(self, *names: str) -> Any:
         """The first of these flags that is set; None if none is, or it was left out on purpose."""
@@ -36,22 +38,13 @@ class Case:
 
     @property
     def glm(self) -> bool:
-        """Whether it is a GLM-5: by the checkpoint's own word, else by its name."""
-        config = self.target.model.config.otherwise({})
-        if "architectures" in config:
-            return "GlmMoeDsa" in config["architectures"]
-        return "glm-5" in self.named or "glm5" in self.named
+        """Whether it is a GLM-5."""
+        return traits.GLM_5 in self.traits
 
     @property
     def nvfp4(self) -> bool:
-        """Whether the weights are NVFP4: as above."""
-        said = self.target.model.quantisation
-        return "FP4" in str(said.get()).upper() if said.known else "nvfp4" in self.named
-
-    @property
-    def named(self) -> str:
-        """The model's path or hub id, lower case."""
-        return str(self.flag("model-path") or "").lower()
+        """Whether the weights are NVFP4."""
+        return traits.NVFP4 in self.traits
 
     @property
     def ranks(self) -> int:
@@ -126,10 +119,7 @@ def _crosses(case: Case) -> bool:
 
 
 def _bf16_shared_experts(case: Case) -> bool:
-    """Whether the checkpoint keeps shared experts out of NVFP4; where nobody knows, it may."""
-    excluded = case.target.model.excluded
-    named = any("shared_expert" in name for name in excluded.otherwise(()))
-    return case.glm and case.nvfp4 and (named or not excluded.known)
+    return traits.BF16_SHARED in case.traits
 
 
 def _sparse(case: Case) -> bool:
@@ -462,7 +452,7 @@ def chosen(case: Case, skip: tuple[str, ...] = ()) -> Iterator[tuple[Rule, Any]]
         said = env if rule.is_variable else flags
         if rule.set in said or rule.set in skip:
             continue
-        now = Case(case.target, flags, env, case.gpus)
+        now = replace(case, flags=flags, env=env)
         value = (rule.to(now) if callable(rule.to) else rule.to) if rule.applies(now) else None
         if value is not None:
             said[rule.set] = value

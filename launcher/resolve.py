@@ -11,14 +11,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from launcher import layers, printable
+from launcher import layers, printable, recipe, traits
 from launcher.catalogue import canonical, release
 from launcher.errors import RefusalError
 from launcher.keys import SECRET_VARIABLE
 from launcher.ownership import Doubt
 from launcher.plan import NO_REASON, Plan, Setting, words_of
 from launcher.profile import Profile, known_keys
-from launcher import recipe
 from launcher.recipe import Case, Rule
 from launcher.spelling import as_written, spelled
 from launcher.target import Target
@@ -108,6 +107,8 @@ def resolve(
     profile = composed.profile
     doubt = f"{composed.doubt.what}: the interpreter that it names is not asked" if composed.doubt else ""
     target = aimed(composed, target or Target())
+    model = traits.of(target.model, profile.flags.model_path)
+    notes = (doubt, target.doubt, model.note if profile.rules.enabled else None)
     chosen = list(_by_rules(composed, target))
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
@@ -160,7 +161,8 @@ def resolve(
         ruled=profile.rules.enabled,
         sglang=target.sglang or target.release,
         doubt=doubt,
-        notes=tuple(note for note in (doubt, target.doubt if profile.flags.gpus else None) if note),
+        traits=tuple(sorted(model.traits)),
+        notes=tuple(note for note in (notes if profile.flags.gpus else (doubt,)) if note),
     )
 
 
@@ -175,7 +177,8 @@ def _by_rules(composed: Composed, target: Target) -> Iterator[tuple[Rule, Any]]:
     profile = composed.profile
     if not profile.rules.enabled:
         return iter(())
-    case = Case(target, composed.flags, profile.env, profile.flags.gpus)
+    model = traits.of(target.model, profile.flags.model_path)
+    case = Case(target, composed.flags, profile.env, profile.flags.gpus, model.traits)
     return recipe.chosen(case, tuple(map(canonical, profile.rules.skip)))
 
 

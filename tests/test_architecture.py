@@ -12,15 +12,21 @@ LAUNCHER = Path(__file__).parents[1] / "launcher"
 CHECKS = {f"checks.{path.stem}" for path in (LAUNCHER / "checks").glob("[!_]*.py")} | {"checks"}
 JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "report"} | CHECKS
 LINTING = {"advisories", "concerns", "faults", "meanings", "shelltext"}
-RESOLVING = {"capacity", "catalogue", "evidence", "fit", "recipe", "spelling", "target"} | LINTING
+RESOLVING = {"capacity", "catalogue", "evidence", "fit", "recipe", "spelling", "target", "traits"} | LINTING
 DYING = {"deathlog", "diagnose", "signatures", "unwrap", "witness"}
 CORE = (
     {"errors", "events", "flow", "lifecycle", "plan", "policy", "printable", "startlog"}
+    | {"knowledge", "knowledge.models"}
     | DYING
     | JUDGING
     | RESOLVING
 )
-ALSO = {"events": {"signal"}, "catalogue": {"pathlib"}, "signatures": {"pathlib"}}  # data files
+ALSO = {
+    "events": {"signal"},
+    "catalogue": {"pathlib"},
+    "signatures": {"pathlib"},
+    "knowledge.models": {"pathlib"},
+}  # data
 PURE = {
     "__future__",
     "collections",
@@ -35,6 +41,7 @@ PURE = {
     "re",
     "shlex",
     "statistics",
+    "tomllib",
     "types",
     "typing",
 }

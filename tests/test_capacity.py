@@ -12,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher import capacity
-from launcher.capacity import BF16_ROW, GIB, GLM5, LATER, PACKED_ROW, RAW_ROW, Shape, shape
+from launcher.capacity import BF16_ROW, GIB, PACKED_ROW, RAW_ROW, Shape, shape
+from launcher.knowledge import models
+
+GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]
+LATER = models.by_name("GLM-5.2").of_name("GLM-5.2")["config"]  # type: ignore[union-attr]
 
 POINTS = {
     point["id"]: point

@@ -12,11 +12,14 @@ from conftest import World
 from rig.healthy import having, host, plan
 
 from launcher import capacity, factfile
-from launcher.capacity import GLM5
 from launcher.facts import Host
 from launcher.fit import Fit, fit
+from launcher.knowledge import models
 from launcher.probes import disk
 from launcher.report import Severity
+
+GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]
+LATER = models.by_name("GLM-5.2").of_name("GLM-5.2")["config"]  # type: ignore[union-attr]
 
 SHAPE = capacity.shape({name: str(value) for name, value in GLM5.items()})
 WEIGHTS = capacity.from_shape(SHAPE)
@@ -99,7 +102,7 @@ def test_speculative_decoding_costs_a_layer_and_its_tokens() -> None:
 
 
 def test_a_context_of_a_million_is_named() -> None:
-    shape = capacity.shape({name: str(value) for name, value in (GLM5 | capacity.LATER).items()})
+    shape = capacity.shape({name: str(value) for name, value in (GLM5 | LATER).items()})
     seen = fit(plan("flags.max-running-requests=512"), shape, WEIGHTS, host(), CARD)
 
     assert [said.fix for said in seen.said] == [

@@ -151,7 +151,7 @@ def test_differences_are_said_line_by_line() -> None:
 def test_every_value_knows_who_set_it_and_why() -> None:
     shown = {setting.name: setting for setting in planned("cpu-demo", "flags.port=1", key="/k").settings}
 
-    assert shown["--port"] == Setting("--port", "1", "--set", "asked for by --set")
+    assert shown["--port"] == Setting("--port", "1", "--set", "asked for by --set", option="port")
     assert shown["--device"].why == "no GPU is needed"
     assert shown["--device"].layer.endswith("profiles/cpu-demo.toml")
     assert shown["--config"].layer == "glm5-serve"

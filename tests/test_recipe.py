@@ -33,7 +33,7 @@ def plan(*settings: str, profile: str = "8xpro6000", **target: object) -> Plan:
 def test_on_sm120_attention_and_kv_cache_agree_in_every_release(release: str) -> None:
     seen = plan(sglang=release)
     attention, kv = seen.flag("attention-backend"), seen.flag("kv-cache-dtype")
-    sparse = seen.flag("dsa-prefill-backend", "nsa-prefill-backend")
+    sparse = seen.flag("dsa-prefill-backend")
 
     patch = int(release.rpartition(".")[2])
     if patch >= 18:
@@ -134,7 +134,8 @@ def test_old_names_become_new_ones_and_new_ones_old() -> None:
     newest, old = plan(*asked), plan("flags.cuda-graph-max-bs-decode=16", sglang="0.5.12")
 
     assert (newest.flag("dsa-prefill-backend"), newest.flag("cuda-graph-max-bs-decode")) == ("trtllm", "16")
-    assert old.flag("cuda-graph-max-bs") == "16"
+    assert old.flag("cuda-graph-max-bs-decode") == "16"
+    assert ("--cuda-graph-max-bs", "16") in {(s.name, s.value) for s in old.settings}
 
 
 def test_attention_data_parallelism_is_one_option_or_two() -> None:

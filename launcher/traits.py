@@ -1,0 +1,68 @@
+"""What a model is: by its own config.json, else by the checkpoint's name, else unknown. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from launcher.facts import Model
+from launcher.knowledge import models
+from launcher.knowledge.models import Family
+
+GLM_5: Final = "glm-5"
+SPARSE: Final = "sparse-attention"
+NVFP4: Final = "nvfp4"
+BF16_SHARED: Final = "bf16-shared-experts"  # or may have them: nobody knows what its quantisation leaves out
+NO_MTP: Final = "no-mtp"
+FAMILIES: Final = frozenset(family.id for family in models.families())
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The family of a model, None for one that is in no table, and how it is known; and its traits."""
+
+    family: Family | None
+    basis: str | None  # "config.json", "name"; None: nobody knows what it is
+    traits: frozenset[str]
+
+    @property
+    def note(self) -> str | None:
+        """What whoever reads a judgement should know about it."""
+        if self.basis is None:
+            return "model unknown: the rules for GLM-5 are not applied"
+        return None
+
+
+def of(model: Model, named: str) -> Identity:
+    """What a checkpoint is; `named` is the hub id or folder that was asked for.
+
+    Where its config.json was read, its name says nothing: a family that is in no table is then none.
+    """
+    config = model.config.otherwise({})
+    words = [*config.get("architectures", "").split(","), config.get("model_type", "")]
+    family: Family | None
+    if any(words):
+        family = next((found for word in words if (found := models.by_architecture(word))), None)
+        basis: str | None = "config.json"
+    else:
+        family = models.by_name(named)
+        basis = "name" if family else None
+    return Identity(family, basis, _traits(model, named, family))
+
+
+def _traits(model: Model, named: str, family: Family | None) -> frozenset[str]:
+    traits = {family.id, *family.traits} if family else set()
+    quantised = model.quantisation
+    if "FP4" in str(quantised.get()).upper() if quantised.known else _says_fp4(named):
+        traits.add(NVFP4)
+    left_out = model.excluded
+    apart = any("shared_expert" in name for name in left_out.otherwise(()))
+    if {GLM_5, NVFP4} <= traits and (apart or not left_out.known):
+        traits.add(BF16_SHARED)
+    if not model.mtp.otherwise(models.known(named).get("mtp", True)):
+        traits.add(NO_MTP)
+    return frozenset(traits)
+
+
+def _says_fp4(named: str) -> bool:
+    return bool({"nvfp4", "fp4"} & set(models.checkpoint(named).split("-")))
