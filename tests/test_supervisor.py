@@ -220,8 +220,11 @@ def test_a_launcher_without_a_free_descriptor_kills_nobody_and_says_so(world: Wo
     world.run("up", "-p", "stub", "-d")
     pids = world.status()["pids"]
     before = resource.prlimit(pids["launcher"], resource.RLIMIT_NOFILE)
-    taken = {int(path.name) for path in Path(f"/proc/{pids['launcher']}/fd").iterdir()}
-    first_free = next(number for number in range(1024) if number not in taken)
+    looks = []
+    for _ in range(20):  # what a probe opens is closed a moment later
+        looks.append({int(path.name) for path in Path(f"/proc/{pids['launcher']}/fd").iterdir()})
+        time.sleep(0.05)
+    first_free = next(number for number in range(1024) if number not in set.intersection(*looks))
     resource.prlimit(pids["launcher"], resource.RLIMIT_NOFILE, (first_free, before[1]))
     told = world.instance / "launcher.log"
     until(lambda: "health is unknown" in told.read_text(), "it says that it cannot ask")
