@@ -168,9 +168,11 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
             settings[name] = Setting(given.word, " ".join(given.values), "the command", "", option=name)
     values = {name: setting.value for name, setting in settings.items()}
 
-    def number(name: str) -> int:
-        return int(values[name]) if values.get(name, "").isdigit() else 1
+    def count(name: str) -> int:
+        return max(1, int(values[name])) if values.get(name, "").isdecimal() else 1
 
+    model = traits.of(target.model, values.get("model-path", ""))
+    replicas = 1 if "enable-dp-attention" in values else count("dp-size")
     return Plan(
         name="the command",
         argv=("python3", "-m", "sglang.launch_server", *launch.words),
@@ -182,11 +184,18 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         policy=Policy(),
         settings=tuple(settings.values()),
         words={},
-        gpus=number("tp-size") * number("pp-size"),
+        gpus=max(1, count("tp-size") * count("pp-size") * replicas // count("nnodes")),
         arch=target.arch,
         sglang=target.release,
-        traits=tuple(sorted(traits.of(target.model, values.get("model-path", "")).traits)),
+        traits=tuple(sorted(model.traits)),
+        notes=(model.note,) if model.note else (),
     )
+
+
+def notes(launch: Launch, target: Target) -> tuple[str, ...]:
+    """What is assumed, or not known, about the launch as a whole."""
+    within = catalogue.release(target.release)
+    return as_plan(launch, catalogue.given(launch.words, within), target, within).notes
 
 
 def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | None:

@@ -13,7 +13,7 @@ from launcher.concerns import Verdict
 from launcher.errors import Exit, RefusalError
 from launcher.facts import Model, System
 from launcher.launchtext import MOST, read
-from launcher.lint import Entry, better, difference, lint
+from launcher.lint import Entry, better, difference, lint, notes
 from launcher.planning import Aim, recorded, require_known
 from launcher.reading import named, reason
 from launcher.shelltext import Launch
@@ -109,7 +109,7 @@ def _json(launch: Launch, target: Target, told: Mapping[str, Sequence[Entry]]) -
         "schema": SCHEMA,
         "form": launch.form,
         "arch": target.arch,
-        "notes": list(launch.notes),
+        "notes": [*launch.notes, *notes(launch, target)],
         "releases": releases,
     }
 
@@ -134,7 +134,8 @@ def _show(
     console = terminal.console(sys.stdout)
     releases = f"SGLang {target.sglang}" if told else f"SGLang {_known()[0]} to {_known()[-1]}"
     console.print(words((f"{launch.form}, judged for {releases} on {target.arch}", "bold")))
-    for note in (*launch.notes, *([target.doubt] if told and target.doubt else [])):
+    doubt = [target.doubt] if told and target.doubt else []
+    for note in (*launch.notes, *doubt, *notes(launch, target)):
         console.print(words((f"note: {note}", "yellow")))
     for entries in told.values():
         _list(console, entries)

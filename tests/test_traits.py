@@ -1,0 +1,144 @@
+"""What a model is: by its own word first, by its name then, never by where it lies."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from conftest import World
+from rig import healthy
+
+from launcher import catalogue, factfile, traits
+from launcher.evidence import Known
+from launcher.facts import Model, known
+from launcher.knowledge import models
+from launcher.traits import BF16_SHARED, GLM_5, NO_MTP, NVFP4, SPARSE
+
+
+def says(architecture: str, **more: object) -> Model:
+    return replace(Model(config=known({"architectures": architecture})), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("zai-org/GLM-5", "glm-5"),
+        ("zai-org/GLM-5-FP8", "glm-5"),
+        ("lukealonso/GLM-5.1-NVFP4", "glm-5"),
+        ("nvidia/GLM-5.2-NVFP4", "glm-5"),
+        ("/models/GLM-5.3-NVFP4/", "glm-5"),
+        ("/c/hub/models--zai-org--GLM-5.1/snapshots/0123456789abcdef", "glm-5"),
+        ("GLM_5_NVFP4", "glm-5"),
+        ("zai-org/GLM-5.3-Flash", "glm-5.3-flash"),
+        ("nvidia/GLM-5.3-Flash-NVFP4", "glm-5.3-flash"),
+        ("zai-org/GLM-4.5-Air", "glm-4.5"),
+        ("zai-org/GLM-4.7-FP8", "glm-4.5"),
+        ("deepseek-ai/DeepSeek-V3.2", "deepseek-v3.2"),
+        ("/models/deepseek-32-nvfp4", "deepseek-v3.2"),
+        ("deepseek-ai/DeepSeek-V3", "deepseek-v3"),
+        ("moonshotai/Kimi-K2.5", "kimi-k2"),
+        ("Qwen/Qwen3.5-397B-A17B-FP8", "qwen3"),
+        ("/models/current", None),
+        ("/glm-5/current", None),
+        ("org/not-glm-5", None),
+        ("org/GLM-50", None),
+        ("org/GLM-5x", None),
+        ("$MODEL", None),
+        ("", None),
+    ],
+)
+def test_a_name_tells_the_family_and_a_place_does_not(name: str, family: str | None) -> None:
+    seen = traits.of(Model(), name)
+
+    assert (seen.family.id if seen.family else None) == family
+    assert seen.basis == ("name" if family else None)
+    assert (seen.note is None) == bool(family)
+
+
+@pytest.mark.parametrize("family", models.families(), ids=lambda family: family.id)
+def test_config_json_has_the_last_word(family: models.Family) -> None:
+    for word in family.architectures:
+        seen = traits.of(says(word), "zai-org/GLM-5")
+        assert (seen.family, seen.basis) == (family, "config.json")
+    stranger = traits.of(says("LlamaForCausalLM"), "zai-org/GLM-5-NVFP4")
+    assert (stranger.family, stranger.basis, stranger.note) == (None, "config.json", None)
+    assert GLM_5 not in stranger.traits
+
+
+def test_what_it_is_made_of_comes_from_the_checkpoint() -> None:
+    model = says(
+        "GlmMoeDsaForCausalLM", quantisation=known("NVFP4"), excluded=known(("lm_head",)), mtp=known(True)
+    )
+
+    assert traits.of(model, "/models/x").traits == {GLM_5, SPARSE, NVFP4}
+    apart = replace(model, excluded=known(("model.layers.*.mlp.shared_experts*",)), mtp=known(False))
+    assert traits.of(apart, "/models/x").traits == {GLM_5, SPARSE, NVFP4, BF16_SHARED, NO_MTP}
+    fp8 = replace(model, quantisation=known("fp8"))
+    assert NVFP4 not in traits.of(fp8, "org/GLM-5-NVFP4").traits
+
+
+def test_where_nobody_looked_a_name_tells_what_it_can() -> None:
+    assert traits.of(Model(), "zai-org/GLM-5-NVFP4").traits == {GLM_5, SPARSE, NVFP4, BF16_SHARED}
+    assert NO_MTP in traits.of(Model(), "lukealonso/GLM-5-NVFP4").traits
+    assert traits.of(Model(), "org/my-nvfp4-notes-fp8").traits == {NVFP4}
+    assert traits.of(Model(), "/nvfp4/current").traits == frozenset()
+
+
+@pytest.mark.parametrize("family", models.families(), ids=lambda family: family.id)
+def test_each_row_says_how_it_is_known(family: models.Family) -> None:
+    assert family.evidence in {known.name.lower() for known in Known}
+    assert family.source
+    assert family.checked in catalogue.releases()
+    for pattern in (*family.names, *(name for variant in family.variants for name in variant["names"])):
+        re.compile(pattern)
+    for parsers in (family.parsers, *(variant.get("parsers", ()) for variant in family.variants)):
+        for option, parser in zip(("--reasoning-parser", "--tool-call-parser"), parsers, strict=False):
+            assert parser in catalogue.release(family.checked).options[option].choices
+
+
+def test_no_two_families_claim_one_word() -> None:
+    words = [word for family in models.families() for word in (*family.architectures, *family.types)]
+
+    assert len(words) == len(set(words))
+
+
+def test_facts_find_what_a_name_would(world: World) -> None:
+    """The garbled output of dense attention over a packed cache, wherever the checkpoint lies."""
+    facts = world.folder / "facts.json"
+    host = healthy.host()
+    model = replace(host.model, config=known({**host.model.config.get(), "architectures": "GlmMoeDsaForCausalLM"}))
+    facts.write_text(json.dumps(factfile.to_json(replace(host, model=model))))
+    settings = [
+        "flags.attention-backend=flashinfer",
+        "flags.kv-cache-dtype=fp8_e4m3",
+        "flags.model-path=/models/current",
+    ]
+    words = [word for setting in settings for word in ("--set", setting)]
+    said = world.run("doctor", "-p", "8xpro6000", "--facts", facts, "--only", "engine-faults", "--json", *words)
+
+    told = json.loads(said.stdout)
+    assert "packed fp8 KV cache" in json.dumps(told), said.stderr
+
+
+def test_other_models_get_no_advice_for_glm_5(world: World) -> None:
+    for model in ("zai-org/GLM-4.7-FP8", "deepseek-ai/DeepSeek-V3.2", "Qwen/Qwen3.5-397B-A17B"):
+        text = f"python3 -m sglang.launch_server --model-path {model} --tp-size 4 --tool-call-parser glm45"
+        (world.folder / "launch").write_text(text)
+        said = world.run("lint", "launch", "--sglang", "0.5.12", "--arch", "sm120").stdout
+        assert "GLM-5" not in said
+        assert "GlmMoeDsa" not in said
+
+
+def test_an_unknown_model_is_said_to_be_unknown(world: World) -> None:
+    (world.folder / "launch").write_text(
+        "python3 -m sglang.launch_server --model-path /models/current --tp-size 8"
+    )
+    note = "model unknown: the rules for GLM-5 are not applied"
+
+    assert f"note: {note}" in world.run("lint", "launch", "--sglang", "0.5.23").stdout
+    assert note in json.loads(world.run("lint", "launch", "--json").stdout)["notes"]
+    rendered = world.run("render", "-p", "8xpro6000", "--set", "flags.model-path=/models/current").stdout
+    assert f"# note: {note}" in rendered
+    assert "flashinfer_sparse_mla" not in rendered
