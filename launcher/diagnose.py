@@ -12,6 +12,7 @@ from typing import Any
 
 from launcher import printable
 from launcher.deathlog import EVIDENCE, DeathLog, Hit
+from launcher.knowledge import xid
 from launcher.signatures import WEIGHTS
 
 UNKNOWN = "unknown"
@@ -98,9 +99,9 @@ def judge(log: DeathLog, apart: DeathLog | None = None) -> Diagnosis:
     signature = best.signature
     return Diagnosis(
         signature.id,
-        _filled(signature.what, best.words),
+        _what(best),
         tuple(best.lines.values())[:EVIDENCE],
-        _filled(signature.fix, best.words),
+        _fix(best),
         signature.then,
         signature.knob,
         signature.known,
@@ -116,6 +117,22 @@ def _order(hit: Hit) -> tuple[int, bool]:
     return WEIGHTS.index(hit.weight), hit.weight == "hardware" and hit.signature.then != "reboot"
 
 
+def _xid(hit: Hit) -> xid.Xid | None:
+    number = hit.words.get("xid", "")
+    return xid.named(int(number)) if number.isdecimal() else None
+
+
+def _what(hit: Hit) -> str:
+    """What it is; of an Xid, what the table says of that number."""
+    row = _xid(hit)
+    return f"{row.what} (Xid {row.number})" if row else _filled(hit.signature.what, hit.words)
+
+
+def _fix(hit: Hit) -> str:
+    row = _xid(hit)
+    return (row and row.fix) or _filled(hit.signature.fix, hit.words)
+
+
 def _filled(text: str, words: Mapping[str, str]) -> str:
     for name, word in words.items():
         text = text.replace(f"{{{name}}}", word)
@@ -124,6 +141,7 @@ def _filled(text: str, words: Mapping[str, str]) -> str:
 
 def _unknown(log: DeathLog, notes: Iterable[Hit]) -> Diagnosis:
     """Nothing recognized: the last words of the rank that died first, or of all when nothing tells of a death."""
+    notes = list(notes)
     seen = {hit.signature.id: hit.weight for hit in notes}
     fix = f"the lines above are the last of what died first: report them with `glm5-serve bundle`; {KERNEL_KNOWS}"
     words = log.death.lines if log.death else log.last
@@ -135,6 +153,7 @@ def _unknown(log: DeathLog, notes: Iterable[Hit]) -> Diagnosis:
         nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"
         what = f"{NOTHING}; the last words" if words else f"{NOTHING}: {nobody}"
         fix = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
+    what += "".join(f"; the kernel: {_what(hit)}" for hit in notes if _xid(hit))
     return Diagnosis(UNKNOWN, what, tuple(printable.line(line).strip() for line in words), fix, also=tuple(seen))
 
 

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from launcher.knowledge import xid
+
 NOTHING: frozenset[str] = frozenset()
 ORIGINS = ("kernel", "server")  # whose words they may be
 WEIGHTS = ("hardware", "host", "cause", "generic", "last")  # "consequence" and "note" are never the cause
@@ -45,7 +47,7 @@ def signatures() -> dict[str, Signature]:
 
 
 def _signature(id: str, entry: dict[str, Any]) -> Signature:
-    fields = dict(entry)
+    fields = _with_xids(id, entry) if xid.of_cause(id) else dict(entry)
     for name in ("pattern", "needs", "speaker"):
         if name in fields:
             fields[name] = re.compile(fields[name])
@@ -53,6 +55,13 @@ def _signature(id: str, entry: dict[str, Any]) -> Signature:
     if made.origin not in ORIGINS:
         raise ValueError(f"{id}: origin {made.origin!r}, wanted one of {', '.join(ORIGINS)}")
     return made
+
+
+def _with_xids(cause: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry with what the table of Xids knows: their numbers, the advice and, if it says none, what it is."""
+    first, own = xid.of_cause(cause)[0], entry.get("pattern")
+    whole = f"{xid.pattern(cause)}|{own}" if own else xid.pattern(cause)
+    return {"what": first.what, **entry, "pattern": whole, "then": first.advice}
 
 
 @cache

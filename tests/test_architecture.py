@@ -11,13 +11,14 @@ import pytest
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 CHECKS = {f"checks.{path.stem}" for path in (LAUNCHER / "checks").glob("[!_]*.py")} | {"checks"}
 JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "report"} | CHECKS
+KNOWING = {f"knowledge.{path.stem}" for path in (LAUNCHER / "knowledge").glob("[!_]*.py")} | {"knowledge"}
 LINTING = {"advisories", "concerns", "faults", "meanings", "shelltext"}
 RESOLVING = {"capacity", "catalogue", "evidence", "fit", "recipe", "spelling", "target", "traits"} | LINTING
 DYING = {"deathlog", "diagnose", "signatures", "unwrap", "witness"}
 CORE = (
     {"errors", "events", "flow", "lifecycle", "plan", "policy", "printable", "startlog"}
-    | {"knowledge", "knowledge.models"}
     | DYING
+    | KNOWING
     | JUDGING
     | RESOLVING
 )
@@ -26,6 +27,7 @@ ALSO = {
     "catalogue": {"pathlib"},
     "signatures": {"pathlib"},
     "knowledge.models": {"pathlib"},
+    "knowledge.xid": {"pathlib"},
 }  # data
 PURE = {
     "__future__",

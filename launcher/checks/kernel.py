@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import re
 
+from launcher import witness
 from launcher.checks.judging import Verdict, fail, ok, warn
 from launcher.facts import Host
+from launcher.knowledge import xid
 from launcher.plan import Plan
+from launcher.signatures import signatures
 
 GROUP = "kernel"
-
-# NVIDIA's Xid catalogue (docs.nvidia.com/deploy/xid-errors): what happened, and whether the GPU is sound after.
-XIDS = {
-    8: ("a kernel ran too long, the watchdog stopped it", False),
-    13: ("a kernel's exception", True),
-    31: ("a memory fault of a kernel", True),
-    43: ("a process was stopped", True),
-    45: ("a process was torn down", True),
-    48: ("an uncorrectable memory error", False),
-    62: ("the GPU's firmware halted", False),
-    63: ("a row was remapped", True),
-    64: ("a row could not be remapped", False),
-    74: ("an NVLink error", False),
-    79: ("the GPU fell off the bus", False),
-    94: ("a contained memory error", False),
-    95: ("an uncontained memory error", False),
-    109: ("a context switch timed out", False),
-    119: ("the GSP firmware does not answer", False),
-    120: ("the GSP firmware failed", False),
-    154: ("the driver asks for a recovery action", False),
-    175: ("the GSP firmware halted", False),
-}
-_XID = re.compile(r"NVRM: (?:GPU at \S+: )?Xid \(([^)]*)\): (\d+)")
 
 
 def _last(lines: list[str], most: int = 3) -> str:
@@ -41,21 +21,33 @@ def _last(lines: list[str], most: int = 3) -> str:
 def kernel_xid(host: Host, plan: Plan) -> Verdict:
     """The kernel log has no Xid of an unsound GPU.
 
-    After these the GPU needs a reset or the host a reboot, whatever nvidia-smi shows.
+    After some of these the GPU needs a reset or the host a reboot, whatever nvidia-smi shows.
 
     Seen in a record: Xid 8, 13, 45, 62, 79 and 154. Reported: NVIDIA's Xid catalogue.
     """
-    seen = [(int(found.group(2)), line) for line in host.kernel.log.get() if (found := _XID.search(line))]
-    unsound = [(number, line) for number, line in seen if not XIDS.get(number, ("", False))[1]]
-    if unsound:
-        number, line = unsound[-1]
-        what = XIDS.get(number, ("see NVIDIA's catalogue", False))[0]
-        fix = "reboot (power off for Xid 79); if it comes back: power, cooling, riser, driver, then the board"
-        return fail(f"Xid {number}, {what}: {_last([line])}", fix=fix)
+    words = ((witness.kernels(line, surely=True), line) for line in host.kernel.log.get())
+    seen = [(found, line) for said, line in words if said and (found := xid.judge(said))]
+    grave = [(found, line) for found, line in seen if found.advice != "again"]
+    if grave:
+        found, line = grave[-1]
+        return fail(_told(found, line), fix=_fix(found))
     if seen:
-        fix = "see `glm5-serve logs` of that time; Xid 13 and 31 on SM100 point at flashinfer_trtllm"
-        return warn(f"{len(seen)} Xid lines of applications, the last: {_last([seen[-1][1]])}", fix=fix)
+        found, line = seen[-1]
+        return warn(f"{len(seen)} Xids that want no reboot, the last: {_told(found, line)}", fix=_fix(found))
     return ok("no Xid")
+
+
+def _told(found: xid.Xid, line: str) -> str:
+    return f"Xid {found.number}, {found.what}: {_last([line])}"
+
+
+def _fix(found: xid.Xid) -> str:
+    """As `diagnose` says it, and a reset where a GPU is not to be trusted for ever."""
+    if found.what == xid.UNLISTED:
+        return "look the number up in NVIDIA's Xid catalogue (docs.nvidia.com/deploy/xid-errors)"
+    fix = found.fix or signatures()[found.cause].fix
+    wants = found.advice == "again" and not found.sound and "reset" not in fix
+    return f"{fix}; reset the GPU at the next quiet moment" if wants else fix
 
 
 def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:

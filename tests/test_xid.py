@@ -1,0 +1,183 @@
+"""One table of Xids: doctor, diagnose and the supervisor say the same of every number, in every form of line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from launcher.checks.kernel import kernel_xid
+from launcher.diagnose import UNKNOWN, diagnose
+from launcher.facts import Host, Kernel, known
+from launcher.gpuwatch import fatal, line_of
+from launcher.knowledge import xid
+from launcher.knowledge.xid import ADVICE, NOTE, Xid, judge, xids
+from launcher.plan import Plan
+from launcher.report import Severity
+from launcher.signatures import signatures
+
+PLAN = cast(Plan, None)  # this check looks at the host alone
+NOT_LISTED = sorted(set(range(1, 200)) - set(xids()))
+# What a line says behind the number, so that a row holds: as much as its `needs` asks for.
+SAID = {
+    74: "NVLink: fatal error detected on link 2(0x0, 0x0, 0x1000000, 0x0, 0x0, 0x0, 0x0)",
+    154: "GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)",
+} | dict.fromkeys(range(144, 151), "NETIR Fatal XC0 i0 Link -1 (0x000fe406 0x00000000)")
+NO_FINDING = {154: "GPU recovery action changed from 0x1 (GPU Reset Required) to 0x0 (None)"}
+TOO_LITTLE = dict.fromkeys((74, 145, 149, 154), "something else") | {149: "NETIR_LINK_EVT Nonfatal XC0 i0 Link 00"}
+
+STAMPS = [
+    "",
+    "[ 5080.898738] ",
+    "[Wed Jun 24 15:44:20 2026] ",
+    "<4>[ 5080.898738] ",
+    "Nov 24 03:10:11 gpu-7 kernel: ",
+    "2026-11-24T03:10:11+0100 gpu-7 kernel: ",
+    "kern  :warn  : 2025-01-21T08:43:30,287197+00:00 ",
+    "10.0.0.7: kern: warning: [2026-04-22T21:25:20.466440686Z]: ",
+]
+HEADS = [
+    "NVRM: Xid (PCI:0000:61:00): {}, ",
+    "NVRM: Xid (0000:61:00): {}, ",
+    "NVRM: Xid (PCI:0000:61:00 GPU-I:05): {}, ",
+    "NVRM: GPU at PCI:0000:61:00: Xid (PCI:0000:61:00): {}, ",
+]
+WHOSE = ["", "pid=4711, ", "pid=4711, name=python3, ", "pid='<unknown>', name=<unknown>, "]
+
+
+def lines(number: int, said: str) -> list[str]:
+    """A line in each form: every stamp, every head, with and without a process."""
+    whole = [stamp + HEADS[0].format(number) + whose + said for stamp in STAMPS for whose in WHOSE]
+    return whole + [head.format(number) + whose + said for head in HEADS[1:] for whose in WHOSE]
+
+
+def doctor(*log: str) -> tuple[Severity, str, str]:
+    verdict = kernel_xid(Host(kernel=replace(Kernel(), log=known(log))), PLAN)
+    return verdict.severity, verdict.evidence, verdict.fix
+
+
+def severity(row: Xid) -> Severity:
+    return Severity.WARN if row.advice == "again" else Severity.FAIL
+
+
+# -- the law --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", sorted(xids()))
+def test_doctor_and_diagnose_agree_on_every_row_in_every_form(number: int) -> None:
+    row = xids()[number]
+    for line in lines(number, SAID.get(number, "Ch 00000008, errorString x")):
+        found = diagnose([line])
+        grade, evidence, fix = doctor(line)
+
+        assert grade is severity(row), line
+        assert (found.then, row.what in evidence) == (row.advice, True), line
+        assert found.what.endswith(f"{row.what} (Xid {number})"), line
+        if found.is_known:
+            assert (found.cause, fix.startswith(found.fix)) == (row.cause, True), line
+        else:
+            assert signatures()[row.cause].weight == "note", line
+
+
+@pytest.mark.parametrize("number", NOT_LISTED)
+def test_a_number_that_is_not_listed_is_said_and_never_a_reason_to_reboot(number: int) -> None:
+    for line in lines(number, "pid=1, name=x, something new"):
+        grade, evidence, fix = doctor(line)
+
+        assert grade is Severity.WARN
+        assert xid.UNLISTED in evidence
+        assert "reboot" not in fix
+        assert (diagnose([line]).cause, diagnose([line]).then) == (UNKNOWN, "again")
+        assert xid.UNLISTED in diagnose([line]).what
+        assert fatal(line) is None
+
+
+@pytest.mark.parametrize(("number", "said"), NO_FINDING.items())
+def test_what_makes_a_line_harmless_makes_it_no_finding(number: int, said: str) -> None:
+    for line in lines(number, said):
+        assert doctor(line)[0] is Severity.OK, line
+        assert (diagnose([line]).cause, diagnose([line]).also) == (UNKNOWN, ()), line
+        assert fatal(line) is None
+
+
+@pytest.mark.parametrize(("number", "said"), TOO_LITTLE.items())
+def test_a_line_that_says_too_little_is_no_reason_to_reboot(number: int, said: str) -> None:
+    for line in lines(number, said):
+        assert doctor(line)[0] is Severity.WARN, line
+        assert diagnose([line]).then == "again", line
+        assert fatal(line) is None
+
+
+@pytest.mark.parametrize("number", [*sorted(xids()), *NOT_LISTED])
+def test_the_supervisor_stops_for_good_exactly_where_doctor_would_refuse(number: int) -> None:
+    line = line_of({"kernel": f"NVRM: Xid (PCI:0000:61:00): {number}, {SAID.get(number, 'x')}"})
+    stops = fatal(line)
+
+    assert bool(stops) is (doctor(line)[0] is Severity.FAIL)
+    by_number = fatal(line_of({"xid": number, "gpu": 5, "bdf": "0000:61:00.0"}))
+    assert by_number is None or stops, "a number alone says no more than a line"
+
+
+@pytest.mark.parametrize("number", sorted(xids()))
+def test_the_pattern_of_a_cause_takes_what_the_table_takes(number: int) -> None:
+    for said in (SAID.get(number, "x"), NO_FINDING.get(number, "x"), TOO_LITTLE.get(number, "x")):
+        line = f"NVRM: Xid (PCI:0000:61:00): {number}, {said}"
+        row = judge(line)
+        takes = {cause for cause in {each.cause for each in xids().values()} if re.match(xid.pattern(cause), line)}
+
+        assert takes == ({row.cause} if row else set())
+
+
+# -- the table ------------------------------------------------------------------------------------------------
+
+
+def test_rows_keep_to_the_vocabulary() -> None:
+    for row in xids().values():
+        assert row.advice in ADVICE
+        assert row.evidence in {"tested", "observed", "reported", "source"}
+        assert row.what
+        assert row.mnemonic
+        assert row.source
+        assert row.advice == "again" or not row.sound, "who must reboot has no sound GPU"
+        for shape in filter(None, (row.needs, row.unless)):
+            assert not re.search(r"\(\?[iP]|[.S][*+]", shape), "bounded, and without names of its own"
+
+
+def test_rows_of_one_cause_give_one_advice_and_their_cause_exists() -> None:
+    for cause in {row.cause for row in xids().values()}:
+        assert {row.advice for row in xid.of_cause(cause)} == {signatures()[cause].then}
+        assert signatures()[cause].origin == "kernel"
+    assert signatures()[NOTE].weight == "note"
+
+
+def test_no_signature_repeats_a_number() -> None:
+    table = (xid.Path(xid.__file__).parents[1] / "signatures.toml").read_text()
+    for line in table.splitlines():
+        if line.startswith(("pattern", "what")):
+            assert not re.search(r"\bXid\b", line), line
+
+
+# -- whole logs -----------------------------------------------------------------------------------------------
+
+
+def test_doctor_tells_the_last_grave_one_of_many() -> None:
+    log = [HEADS[0].format(number) + "x" for number in (45, 79, 119, 45, 13)]
+    grade, evidence, fix = doctor(*log)
+
+    assert grade is Severity.FAIL
+    assert evidence.startswith("Xid 119, a GPU's own firmware")
+    assert fix == signatures()["gpu-firmware-halted"].fix
+
+
+def test_what_is_not_to_be_trusted_for_ever_wants_a_reset_some_time() -> None:
+    assert "at the next quiet moment" in doctor(HEADS[0].format(94) + "Contained ECC error")[2]
+    assert "at the next quiet moment" in doctor(HEADS[0].format(167) + "x")[2]
+    assert "reset" not in doctor(HEADS[0].format(43) + "x")[2]
+
+
+def test_what_a_device_calls_itself_is_no_xid() -> None:
+    named = "usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
+
+    assert doctor(named)[0] is Severity.OK
