@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from launcher import nccl, traits
+from launcher.address import is_loopback
 from launcher.catalogue import Release, read_by, version
 from launcher.evidence import Known
 from launcher.faults import AMPLE, When
@@ -90,11 +90,7 @@ def _remote_code(plan: Plan, value: str) -> Concern | None:
 
 
 def _open(plan: Plan, value: str) -> Concern | None:
-    try:
-        alone = value == "localhost" or ipaddress.ip_address(value).is_loopback
-    except ValueError:
-        alone = False
-    if alone or plan.flag("api-key") is not None or plan.key_file:
+    if is_loopback(value) or plan.flag("api-key") is not None or plan.key_file:
         return None
     why = f"{value} without a key is open to the network, admin endpoints included (load weights, flush the cache)"
     fix = "127.0.0.1, or a key (`up --api-key-file`)"

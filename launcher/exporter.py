@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import ipaddress
 import re
 import socket
 import socketserver
@@ -21,6 +20,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+
+from launcher.address import LOCAL, canonical
 
 MOST = 16  # connections at a time; one more is closed at once
 ASK_WITHIN = 5.0  # seconds for a whole request
@@ -190,7 +191,7 @@ def parsed(head: bytes) -> Request:
 def require(request: Request, access: Access, address: str) -> None:
     """Raise NoError for a request that is not answered with figures; `address`: the one that was connected to."""
     if access.names is not None:
-        _require_host(request, access.names | {canonical(address), "localhost"})
+        _require_host(request, access.names | {canonical(address), LOCAL})
     if access.token is not None and not _is_allowed(request, access.token):
         raise NoError(HTTPStatus.UNAUTHORIZED, "a bearer token is wanted", **{"WWW-Authenticate": "Bearer"})
     if request.method not in ("GET", "HEAD"):
@@ -213,13 +214,3 @@ def _require_host(request: Request, names: frozenset[str]) -> None:
 def _is_allowed(request: Request, token: str) -> bool:
     scheme, _, said = " ".join(request.headers.get("authorization", [])).partition(" ")
     return hmac.compare_digest(said.strip().encode(), token.encode()) and scheme.lower() == "bearer"
-
-
-def canonical(name: str) -> str:
-    """A host's name or address in one spelling: `[::1]` and `0:0::1` are ::1, and ::ffff:1.2.3.4 is 1.2.3.4."""
-    bare = name.strip("[]").rstrip(".").lower()
-    try:
-        address = ipaddress.ip_address(bare)
-    except ValueError:
-        return bare
-    return str(getattr(address, "ipv4_mapped", None) or address)

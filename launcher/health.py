@@ -13,6 +13,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher.address import to_ask
 from launcher.engines.http import ForeignError, Request, UnaskedError, exchange
 from launcher.serve.peer import Peer
 
@@ -20,7 +21,6 @@ from launcher.serve.peer import Peer
 NO_ANSWER = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 COUNTS = ("num_running_reqs", "num_waiting_reqs")
 QUICK = 5.0  # seconds for what SGLang answers without its ranks
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Server:
     @property
     def url(self) -> str:
         """Its address as seen from this host."""
-        host = LOOPBACK.get(self.host, self.host)
+        host = to_ask(self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
@@ -177,5 +177,5 @@ def talk(server: Server, method: str, path: str, body: str | None, within: float
     headers = {"Content-Type": "application/json"} if body else {}
     if server.key:
         headers["Authorization"] = f"Bearer {server.key}"
-    host = LOOPBACK.get(server.host, server.host)
+    host = to_ask(server.host)
     return exchange(host, server.port, Request(method, path, body, headers), within, server.peer)

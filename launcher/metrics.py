@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import json
 import os
 import re
@@ -25,8 +24,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from launcher import __version__, guarded, printable
+from launcher.address import canonical, is_loopback, numeric
 from launcher.errors import Exit, RefusalError
-from launcher.exporter import Access, Collecting, Server, canonical
+from launcher.exporter import Access, Collecting, Server
 from launcher.instance import LARGEST_STATE, SCHEMA, Instance, known
 from launcher.keys import read_key
 
@@ -217,22 +217,15 @@ def _address(listen: Listen) -> tuple[str, int]:
     host, _, port = listen.place.rpartition(":")
     host = host.strip("[]")
     fix = "--listen 127.0.0.1:9464 or [::1]:9464; another address of this host wants --token-file or --listen-open"
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535 and (host == "localhost" or _ip(host))):
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535 and (is_loopback(host) or numeric(host))):
         raise RefusalError(f"{listen.place} is no loopback address with a port", fix=fix, status=Exit.USAGE)
-    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+    if not is_loopback(host):
         if listen.token_file is None and not listen.openly:
             what = f"{listen.place} is no loopback address with a port: whoever reaches it reads the figures"
             raise RefusalError(what, fix=fix, status=Exit.USAGE)
         if listen.token_file is None:
             print(f"serving figures to whoever reaches {listen.place}, without a token", file=sys.stderr)
     return host, int(port)
-
-
-def _ip(host: str) -> bool:
-    try:
-        return bool(ipaddress.ip_address(host))
-    except ValueError:
-        return False
 
 
 def _named(name: str) -> str:

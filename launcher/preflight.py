@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher import ownership, programs
-from launcher.checks.access import is_loopback
+from launcher.address import is_loopback
 from launcher.errors import RefusalError
 from launcher.keys import read_key
 from launcher.plan import Plan

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
+from launcher.address import LOCAL, is_loopback
 from launcher.keys import INNOCENT, SECRET_VARIABLE, printed
 from launcher.keyspelling import HIDDEN, Spellings
 from launcher.names import Names
@@ -251,7 +252,7 @@ class Scrubber:
     def _learn(self, host: str) -> None:
         """Replace the name of a host from now on, with or without its domain, and the domain of others."""
         short, _, domain = host.partition(".")
-        if len(short) < 2 or short == "localhost":
+        if len(short) < 2 or short == LOCAL:
             return
         for name in (host, short):
             self._names.learn(name, self._called("host", short.lower()))
@@ -299,7 +300,7 @@ def _is_address(text: str) -> bool:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return not (address.is_loopback or address.is_reserved)
+    return not (is_loopback(text) or address.is_reserved)
 
 
 def _has(text: str, marks: Marks) -> bool:

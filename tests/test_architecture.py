@@ -10,7 +10,7 @@ import pytest
 
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 CHECKS = {f"checks.{path.stem}" for path in (LAUNCHER / "checks").glob("[!_]*.py")} | {"checks"}
-JUDGING = {"facts", "fixscript", "kernelwords", "nccl", "proof", "report"} | CHECKS
+JUDGING = {"address", "facts", "fixscript", "kernelwords", "nccl", "proof", "report"} | CHECKS
 KNOWING = {f"knowledge.{path.stem}" for path in (LAUNCHER / "knowledge").glob("[!_]*.py")} | {"knowledge"}
 LINTING = {"advisories", "concerns", "faults", "meanings", "shelltext"}
 RESOLVING = {"capacity", "catalogue", "evidence", "fit", "recipe", "spelling", "target", "traits"} | LINTING

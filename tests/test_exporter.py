@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher import exporter
-from launcher.exporter import Access, Collecting, NoError, Server, canonical, parsed, require
+from launcher.address import canonical
+from launcher.exporter import Access, Collecting, NoError, Server, parsed, require
 
 FIGURES = b"up 1\n"
 GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"

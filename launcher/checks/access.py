@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-
+from launcher.address import is_loopback
 from launcher.checks.judging import Verdict, fail, ok, warn
 from launcher.facts import Host
 from launcher.plan import Plan
@@ -51,11 +50,3 @@ def access_remote_code(host: Host, plan: Plan) -> Verdict:
     if plan.flag("trust-remote-code") is not None:
         return warn("--trust-remote-code is set", fix="set flags.trust-remote-code = false")
     return ok("not asked for")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address, or `localhost`, stays on this host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,0 +1,41 @@
+"""A host as somebody writes it: an address, with or without brackets, or a name. Nothing is resolved."""
+
+from __future__ import annotations
+
+import ipaddress
+
+LOCAL = "localhost"  # the one name that is this host everywhere
+
+
+def numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address, ::ffff:1.2.3.4 as 1.2.3.4; None for a name."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
+
+
+def canonical(host: str) -> str:
+    """A host's name or address in one spelling: `[::1]` and `0:0::1` are ::1, and ::ffff:1.2.3.4 is 1.2.3.4."""
+    bare = host.strip("[]").rstrip(".").lower()
+    return str(numeric(bare) or bare)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it stays on this host; of names only `localhost` does for certain."""
+    address = numeric(host)
+    return address.is_loopback if address else canonical(host) == LOCAL
+
+
+def is_any(host: str) -> bool:
+    """Whether who listens there listens at all addresses: 0.0.0.0, ::, or nothing said."""
+    address = numeric(host)
+    return address.is_unspecified if address else not host
+
+
+def to_ask(host: str) -> str:
+    """Where to ask, from this host, who listens at `host`."""
+    if not is_any(host):
+        return host
+    return "::1" if isinstance(numeric(host), ipaddress.IPv6Address) else "127.0.0.1"
