@@ -16,6 +16,8 @@ import re
 from enum import Enum
 from typing import NamedTuple
 
+from launcher.knowledge.kernel_lines import BEGINS
+
 # SGLang's logger: "[2026-01-29 00:56:20 TP6] ", with SGLANG_LOG_MS "[2026-01-29 00:56:20.123 DP0 TP6] ".
 STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)?"
 _PREFIX = re.compile(
@@ -91,10 +93,6 @@ _KERNELS = re.compile(
     rf"(?P<stamp>\[(?:[ +]*\d+\.\d+|[A-Z][a-z]{{2}}\d\d \d\d:\d\d|[^\]\n]{{0,40}}\d\d:\d\d:\d\d \d{{4}}|{_ISO})\]"
     r"(?:\[ *[TC]\d+\])?:? *)?"
     r"(?P<program>kernel: ?(?:\[ *\d+\.\d+\] )?)?"
-)
-_KERNEL_WORDS = re.compile(
-    r"NVRM: |nvidia-nvswitch\d+: |(?:Memory cgroup o|O)ut of memory: Kill|oom-kill:|oom_reaper: "
-    r"|[^\[\]\"']{1,15}\[\d+\]: segfault at "
 )
 # "python3[4711]: segfault at": fifteen letters that the process chose, before what the kernel says of it.
 _OF_A_PROCESS = re.compile(r".{1,15}(?=\[\d+\]: )")
@@ -194,7 +192,7 @@ def kernels(line: str, *, surely: bool = False) -> str | None:
     assert found, "it matches nothing, too"
     text = line[found.end() :]
     stamped = found["facility"] or found["stamp"] or found["program"]
-    if not (surely or stamped or _KERNEL_WORDS.match(text)):
+    if not (surely or stamped or BEGINS.match(text)):
         return None
     process = _OF_A_PROCESS.match(text)
     return f"process{text[process.end() :]}" if process else text

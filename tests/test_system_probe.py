@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.facts import Driver, Kernel, Raid, System, known
+from launcher.knowledge.kernel_lines import WORTH
 from launcher.probes.environment import environment
-from launcher.probes.kernel import WORTH, kernel, modules_of_driver
+from launcher.probes.kernel import kernel, modules_of_driver
 from launcher.probes.system import system
 
 CPU = """processor\t: {0}

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from launcher.probes.kernel import MOST_LINES, WORTH
+from launcher.knowledge.kernel_lines import OF_A_LOG, WORTH
+from launcher.probes.kernel import MOST_LINES
 
 Data = dict[str, Any]
 
 CMDLINE = re.compile(r"\A\s*(?:\$ ?cat /proc/cmdline\n)?((?:BOOT_IMAGE=|initrd=|root=|ro |quiet )[^\n]*)\s*\Z")
 # dmesg, dmesg -T, dmesg --time-format iso, journalctl -k, journalctl -o short-iso
 _TIME = r"(?:\[[^\]]{5,40}\]|<\d+>|\d{4}-\d\d-\d\dT[\d:,.+-]+(?: \S+ kernel:)?|\w{3} +\d+ [\d:]+ \S+ kernel:)"
-KERNEL_LINE = re.compile(
-    rf"^(?:{_TIME})+ .*(?:NVRM|Linux version|ommand line:|iommu|pcieport|oom-kill)|NVRM: Xid ", re.M
-)
+KERNEL_LINE = re.compile(rf"^(?:{_TIME})+ .*(?:{OF_A_LOG})|NVRM: Xid ", re.M)
 _STAMP = re.compile(rf"^(?:{_TIME}\s*)+")
 UNITS = {"": 10, "K": 10, "M": 20, "G": 30, "T": 40}
 LIMITS = (("memlock", "max locked memory", 10), ("stack", "stack size", 10))

@@ -16,7 +16,6 @@ import contextlib
 import ctypes
 import json
 import os
-import re
 import signal
 import sys
 import time
@@ -26,14 +25,11 @@ from typing import Any
 
 import pynvml as nvml
 
+from launcher.knowledge.kernel_lines import DEADLY
 from launcher.probes.nvml_questions import bdf_of, memory_of, temperature_of
 
 EVERY = 5.0  # seconds between samples
 WAIT = 250  # milliseconds that one wait for an event lasts
-KERNEL = re.compile(  # from the first word on: a kernel's line may quote what a device or a process calls itself
-    r"NVRM: |nvidia-nvswitch\d|(?:Memory cgroup o|O)ut of memory: |oom-kill:|oom_reaper: "
-    r"|[^\[\]]{1,15}\[\d+\]: segfault at .{1,200} in lib(?:nccl|cuda|torch)"
-)
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 
@@ -108,7 +104,7 @@ def kernels_line(record: str) -> str | None:
     if not priority.isdecimal() or int(priority) >> 3:
         return None
     line = text.partition("\n")[0]
-    return line if KERNEL.match(line) else None
+    return line if DEADLY.match(line) else None
 
 
 def read_kernel(log: int) -> None:

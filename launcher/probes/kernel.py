@@ -8,14 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.facts import Driver, Fact, Kernel, known, unknown
+from launcher.knowledge.kernel_lines import WORTH
 from launcher.probes.files import chosen, parsed, text
 
-# Lines of the kernel log that checks, or a person who reads a report, want to see.
-WORTH = re.compile(
-    r"NVRM|nvidia|SXid|pcieport|AER:|Surprise Link|AMD-Vi|DMAR|IO_PAGE_FAULT|iommu|Out of memory|oom-kill"
-    r"|mce:|\bACS\b|nvme\d+: (I/O|timeout)|peermem",
-    re.IGNORECASE,
-)
 MOST_LINES = 400
 
 

@@ -1,0 +1,66 @@
+"""The kernel's lines that matter: every cause that it can tell passes each filter on the way to who judges."""
+
+from __future__ import annotations
+
+import string
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher import witness
+from launcher.knowledge import xid
+from launcher.knowledge.kernel_lines import BEGINS, DEADLY, WORTH
+from launcher.paste.linux import KERNEL_LINE
+from launcher.probes.gpu_watch import kernels_line
+from launcher.signatures import Signature, signatures
+
+DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
+OF_THE_KERNEL = [signature for signature in signatures().values() if signature.origin == "kernel"]
+PLAIN = string.ascii_letters + string.digits + " .,:;_-/()[]=!#\\"
+
+
+def lost(words: str) -> list[str]:
+    """The filters that a line of the kernel, without its stamp, does not pass."""
+    passed = {
+        "the watch over the GPUs": DEADLY.match(words) and kernels_line(f"3,1,2,-;{words}"),
+        "what is kept for doctor and reports": WORTH.search(words),
+        "what is known for the kernel's": BEGINS.match(words) and witness.kernels(words),
+        "what is known for a kernel's log": KERNEL_LINE.search(f"[ 5080.898738] {words}"),
+    }
+    return [name for name, found in passed.items() if not found]
+
+
+@pytest.mark.parametrize("signature", OF_THE_KERNEL, ids=lambda signature: signature.id)
+@given(data=st.data())
+@settings(max_examples=25)
+def test_whatever_a_pattern_takes_passes_every_filter(signature: Signature, data: st.DataObject) -> None:
+    words = data.draw(st.from_regex(rf"\A(?:{signature.pattern.pattern})", alphabet=PLAIN))
+
+    assert lost(words.split("\n")[0]) == [], words
+
+
+@pytest.mark.parametrize("death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}")
+def test_what_a_real_log_says_passes_every_filter(death: dict[str, str]) -> None:
+    for line in death["text"].splitlines():
+        words = witness.kernels(line, surely=True) or ""
+        if any(signature.pattern.match(words) for signature in OF_THE_KERNEL):
+            assert lost(words) == [], line
+
+
+@pytest.mark.parametrize("number", [*xid.xids(), 199])
+def test_every_xid_passes_every_filter(number: int) -> None:
+    assert lost(f"NVRM: Xid (PCI:0000:61:00): {number}, pid=1, name=x, Ch 00000008") == []
+
+
+def test_a_word_that_the_list_lacks_is_lost() -> None:
+    assert len(lost("mlx5_core 0000:61:00.0: health compromised")) == 4
+
+
+@pytest.mark.parametrize(
+    "line", ["usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, x", "bash[77]: segfault at 0 ip 0 in libc.so.6"]
+)
+def test_the_watch_passes_on_nothing_else(line: str) -> None:
+    assert DEADLY.match(line) is None
