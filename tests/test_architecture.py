@@ -22,13 +22,14 @@ CORE = (
     | JUDGING
     | RESOLVING
 )
-ALSO = {
+ALSO = {  # data files
     "events": {"signal"},
     "catalogue": {"pathlib"},
     "signatures": {"pathlib"},
     "knowledge.models": {"pathlib"},
     "knowledge.xid": {"pathlib"},
-}  # data
+    "knowledge.drivers": {"pathlib", "tomllib"},
+}
 PURE = {
     "__future__",
     "collections",

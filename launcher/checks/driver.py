@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from launcher.checks.judging import UNSUPPORTED, Verdict, fail, functions, gpus, ok, those, told, version, warn
+from launcher.checks.judging import UNSUPPORTED, Verdict, fail, functions, gpus, ok, those, told, warn
 from launcher.facts import Host
+from launcher.knowledge import drivers
 from launcher.plan import Plan
 
 GROUP = "driver"
-
-# Releases with trouble on RTX PRO 6000 hosts: what was reported, by the NVIDIA/open-gpu-kernel-modules issue.
-TROUBLE = {
-    "595.71.05": "Xid 119 and heat (#1045), Xid 8 under SGLang FP8 (#1159), a lost heartbeat (#1230)",
-    "610.43.02": "Xid 109 (#1243)",
-    "610.43.03": "Xid 109 (#1243)",
-    "580.159.04": "Xid 79, fallen off the bus (#1151)",
-}
-SEEN_GOOD = "580.95.05, 580.126.09, 590.48.01 or 595.58.03"
 
 
 def driver_answers(host: Host, plan: Plan) -> Verdict:
@@ -53,12 +45,10 @@ def driver_version(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA's CUDA and driver release notes.
     """
     seen = host.driver.version.get()
-    torch = host.engine.torch_cuda.otherwise(None)
-    wanted = 580 if torch and version(torch) >= (13,) else 570
-    if version(seen) >= (wanted,):
+    wanted, why = drivers.minimum(host.engine.torch_cuda.otherwise(None))
+    if drivers.reaches(seen, wanted):
         return ok(f"{seen}, at least {wanted} wanted")
-    reason = f"torch is built for CUDA {torch}" if wanted == 580 else "Blackwell is not known before"
-    return fail(f"driver {seen}, at least {wanted} wanted: {reason}", fix=f"install driver {SEEN_GOOD}")
+    return fail(f"driver {seen}, at least {wanted} wanted: {why}", fix=f"install driver {drivers.good()}")
 
 
 def driver_known_good(host: Host, plan: Plan) -> Verdict:
@@ -69,10 +59,9 @@ def driver_known_good(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA/open-gpu-kernel-modules #1045, #1151, #1159, #1230, #1243; rtx6kpro#15. Not every host met it.
     """
     seen = host.driver.version.get()
-    if seen in TROUBLE:
-        return warn(
-            f"driver {seen}: {TROUBLE[seen]}", fix=f"change to {SEEN_GOOD}, which hosts of this kind run well"
-        )
+    if trouble := drivers.trouble(seen):
+        fix = f"change to {drivers.good()}, which hosts of this kind run well"
+        return warn(f"driver {seen}: {trouble}", fix=fix)
     return ok(f"{seen}: no report of trouble that we know")
 
 
@@ -87,8 +76,8 @@ def driver_cuda(host: Host, plan: Plan) -> Verdict:
     runs = host.driver.cuda.get()
     if built is None:
         return fail("torch was built without CUDA", fix="install torch from PyPI, or from PyTorch's cu130 index")
-    if version(built)[:1] > version(runs)[:1]:
-        fix = f"install driver {SEEN_GOOD}, or a torch for CUDA {runs}"
+    if not drivers.runs(runs, built):
+        fix = f"install driver {drivers.good()}, or a torch for CUDA {runs}"
         return fail(f"torch is built for CUDA {built}, the driver runs up to {runs}", fix=fix)
     return ok(f"torch is built for CUDA {built}, the driver runs up to {runs}")
 

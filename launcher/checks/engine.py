@@ -7,6 +7,7 @@ from launcher.advisories import advisories
 from launcher.checks.judging import Verdict, fail, ok, some, version, warn
 from launcher.facts import Host, UnobservedError
 from launcher.faults import faults
+from launcher.knowledge import drivers
 from launcher.plan import Plan
 
 GROUP = "engine"
@@ -159,7 +160,7 @@ def engine_cuda(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA's Blackwell compatibility guide.
     """
     built = host.engine.torch_cuda.get()
-    if built is None or version(built) < (12, 8):
+    if built is None or not drivers.reaches(built, drivers.least_cuda()):
         fix = "install torch from PyTorch's cu130 index"
         return fail(f"torch is built {'without CUDA' if built is None else f'for CUDA {built}'}", fix=fix)
     return ok(f"CUDA {built}")
@@ -194,7 +195,7 @@ def engine_compilers(host: Host, plan: Plan) -> Verdict:
     missing = [name for name in ("nvcc", "ninja", "gcc") if tools.get(name) is None]
     if missing:
         how = {
-            "nvcc": "the CUDA toolkit (12.8 or later)",
+            "nvcc": f"the CUDA toolkit ({drivers.least_cuda()} or later)",
             "ninja": "`pip install ninja`",
             "gcc": "`apt install g++`",
         }
