@@ -530,7 +530,9 @@ def test_a_million_tokens_may_take_as_long_as_they_take() -> None:
 
 def plan_with(sglang: str | None = "0.5.23", quiet: float = 300.0, **flags: str) -> Plan:
     settings_ = tuple(
-        Setting(f"--{name.replace('_', '-')}", value, "profile", "") for name, value in flags.items()
+        Setting(f"--{option}", value, "profile", "", option=option)
+        for name, value in flags.items()
+        if (option := name.replace("_", "-"))
     )
     policy = Policy(quiet_warmup=quiet)
     return Plan("p", (), {}, "::1", 1, "m", "m", policy, settings_, {}, sglang=sglang)
