@@ -87,7 +87,7 @@ class Ours(Keeper):
     def running(self) -> Iterator[Ours]:
         self.environ = os.environ | {"GLM5_SERVE_STATE_DIR": str(self.folder / "state")}
         words = ["up", "-p", "cpu-demo", "--detach", "--set", f"flags.port={self.port}"]
-        words += ["--set", f"supervision.stop_within={STOP_WITHIN}", "--set", "supervision.pause=0"]
+        words += ["--set", f"supervision.stop_timeout={STOP_WITHIN}", "--set", "supervision.backoff=0"]
         self.run(*words)
         try:
             yield self

@@ -49,7 +49,7 @@ def allowed(plan: Plan) -> Allowed:
     return Allowed(
         min(known) if known and not is_whole else None,
         not release or release < HAS_READY,
-        plan.policy.quiet_warmup,
+        plan.policy.stall_timeouts.warmup,
         plan.flag("log-level-http", "log-level") not in (None, "info", "debug", "trace"),
     )
 
@@ -61,11 +61,11 @@ class Flow:
     said: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     since: dict[int, float] = field(default_factory=dict)
 
-    def stuck(self, now: float, silent_after: float) -> str | None:
+    def stuck(self, now: float, stall_timeout: float) -> str | None:
         """The replica that has requests and has published nothing new for so long, in words."""
         for rank, load in self.said.items():
             running, silent = load.get("num_running_reqs", 0), now - self.since[rank]
-            if running and silent >= silent_after:
+            if running and silent >= stall_timeout:
                 return f"{running} requests run on replica {rank}, and nothing moved for {silent:.0f} s"
         return None
 

@@ -179,7 +179,7 @@ def step(state: State, event: Event, policy: Policy) -> Step:
 
         case Starting(past), Unlaunched(now, why):
             past = replace(past, unlaunched=past.unlaunched + 1)
-            return Backoff(past, why, now + policy.pause_before(past.unlaunched + 1)), ()
+            return Backoff(past, why, now + policy.backoff_before(past.unlaunched + 1)), ()
 
         case ((Starting(past) | Proving(past)), Gone(how=how) as gone) if _is_final(past, gone):
             # The server said no by itself (bad argument, missing model, no memory): it would say it again. SGLang
@@ -202,10 +202,12 @@ def step(state: State, event: Event, policy: Policy) -> Step:
 
         case Starting(past), Doomed(now, run, what) if run == past.run:
             return Stopping(past, what, now, Then.RETRY, killed=True), (Kill(),)
-        case Starting(past, since=since), Ticked(now) if now >= since + policy.ready_within:
-            return _record(past, now, f"not ready within {policy.ready_within:g} s")
-        case Starting(past, phase=phase, stirred=stirred), Ticked(now) if now >= stirred + policy.quiet(phase):
-            return _record(past, now, f"{phase} has not moved for {policy.quiet(phase):g} s")
+        case Starting(past, since=since), Ticked(now) if now >= since + policy.start_timeout:
+            return _record(past, now, f"not ready within {policy.start_timeout:g} s")
+        case Starting(past, phase=phase, stirred=stirred), Ticked(now) if now >= stirred + policy.stall_timeout_of(
+            phase
+        ):
+            return _record(past, now, f"{phase} has not moved for {policy.stall_timeout_of(phase):g} s")
         case Starting(past), Stirred(now, run, phase) if run == past.run:
             return replace(state, phase=phase, stirred=now), ()
         case Starting(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
@@ -223,8 +225,8 @@ def step(state: State, event: Event, policy: Policy) -> Step:
                 return _ready(past, now, detail, policy)
             return replace(state, asking=False, ask_at=now + (ASK_SOON if state.hinted else ASK_AGAIN)), ()
 
-        case Proving(past, since=since), Ticked(now) if now >= since + policy.quiet_warmup:
-            return _record(past, now, f"the smoke test did not end within {policy.quiet_warmup:g} s")
+        case Proving(past, since=since), Ticked(now) if now >= since + policy.stall_timeouts.warmup:
+            return _record(past, now, f"the smoke test did not end within {policy.stall_timeouts.warmup:g} s")
         case Proving(past), Examined(now, run, _, found, silent=True) if run == past.run:
             return _record(past, now, f"the smoke test got {found}")
         case Proving(past, detail=detail), Examined(now, run, ok, found) if run == past.run:
@@ -243,19 +245,19 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return replace(state, stirred=max(now, until)), ()
         case Ready(past), Probed(now, run, detail=detail, asked=False) if run == past.run:
             why = f"{_UNKNOWN}: {detail}"
-            return replace(state, reason=why, asking=False, ask_at=now + policy.probe_every), ()
+            return replace(state, reason=why, asking=False, ask_at=now + policy.probe_interval), ()
         case Ready(past, misses=misses), Probed(now, run, ok, detail, excuse, took=took) if run == past.run:
             if ok or excuse:
                 answers = _answers(state, took) if ok else f"{_EXCUSED} {excuse}"
-                later = replace(state, reason=answers, asking=False, ask_at=now + policy.probe_every, misses=0)
+                later = replace(state, reason=answers, asking=False, ask_at=now + policy.probe_interval, misses=0)
                 return replace(later, stirred=max(state.stirred, now)), ()
             misses += 1
             silent = now - state.stirred
-            if misses >= policy.unhealthy_after and silent >= policy.silent_after:
+            if misses >= policy.failure_threshold and silent >= policy.stall_timeout:
                 why = f"{misses} health checks in a row failed, the last one: {detail}; no work for {silent:.0f} s"
                 return _record(past, now, why)
-            why = f"{misses} of {policy.unhealthy_after} health checks failed: {detail}"
-            soon = min(policy.probe_every, ASK_AFTER_MISS)
+            why = f"{misses} of {policy.failure_threshold} health checks failed: {detail}"
+            soon = min(policy.probe_interval, ASK_AFTER_MISS)
             return replace(state, reason=why, asking=False, ask_at=now + soon, misses=misses), ()
 
         case ((Starting(past) | Proving(past) | Ready(past)), Asked(now, Wish.KILL, by)):
@@ -292,9 +294,9 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             # SGLang looks for itself only every five seconds, and takes its time to leave; the port is wanted.
             return replace(state, killed=True), (Kill(),)
         case Stopping(since=since, killed=False, recording=False), Ticked(now) if (
-            now >= since + policy.stop_within
+            now >= since + policy.stop_timeout
         ):
-            why = f"{state.reason}; not gone within {policy.stop_within:g} s: killed"
+            why = f"{state.reason}; not gone within {policy.stop_timeout:g} s: killed"
             return replace(state, reason=why, killed=True), (Kill(),)
         case Stopping(past, reason, then=Then.END), Gone():
             return Ended(past, reason), ()
@@ -320,14 +322,14 @@ def wakes_at(state: State, policy: Policy) -> float | None:
     """When `step` next wants a `Ticked`, if nothing else happens before."""
     match state:
         case Starting(since=since, phase=phase, stirred=stirred, asking=asking, ask_at=ask_at):
-            deadline = min(since + policy.ready_within, stirred + policy.quiet(phase))
+            deadline = min(since + policy.start_timeout, stirred + policy.stall_timeout_of(phase))
             return min(deadline, ask_at + ASK_WITHIN if asking else ask_at)
         case Proving(since=since):
-            return since + policy.quiet_warmup
+            return since + policy.stall_timeouts.warmup
         case Ready(asking=asking, ask_at=ask_at):
             return ask_at + ASK_WITHIN if asking else ask_at
         case Stopping(since=since, killed=False, recording=recording):
-            return since + (RECORD_WITHIN if recording else policy.stop_within)
+            return since + (RECORD_WITHIN if recording else policy.stop_timeout)
         case Backoff(until=until):
             return until
         case _:
@@ -338,13 +340,13 @@ def may_take(state: State, policy: Policy, now: float) -> float | None:
     """How many seconds the state may last from `now` on without a sign that it moves; None for one that stays."""
     match state:
         case Starting(phase=phase):
-            return policy.quiet(phase)
+            return policy.stall_timeout_of(phase)
         case Proving():
-            return policy.quiet_warmup
+            return policy.stall_timeouts.warmup
         case Stopping(recording=True):
             return RECORD_WITHIN
         case Stopping(killed=False):
-            return policy.stop_within
+            return policy.stop_timeout
         case Stopping():
             return 0.0
         case Backoff(until=until):
@@ -360,7 +362,7 @@ def _launch(past: Past, now: float, reason: str, *, fresh: bool = False) -> Step
 
 
 def _ready(past: Past, now: float, detail: str, policy: Policy) -> Step:
-    return Ready(replace(past, served=True, barren=0, unlaunched=0), detail, now + policy.probe_every, now), ()
+    return Ready(replace(past, served=True, barren=0, unlaunched=0), detail, now + policy.probe_interval, now), ()
 
 
 def _record(past: Past, now: float, why: str) -> Step:
@@ -393,11 +395,13 @@ def _bury(past: Past, now: float, how: str, policy: Policy) -> Step:
 
     Starts that fail late and slowly may never be so many within the window: those in a row are counted, too.
     """
-    deaths = (*(d for d in past.deaths if now - d < policy.window), now)
+    deaths = (*(d for d in past.deaths if now - d < policy.restart_window), now)
     past = replace(past, deaths=deaths, barren=past.barren + 1)
-    if max(len(deaths), past.barren) > policy.deaths:
-        return Ended(past, f"{how}; {_too_many(past, policy)}, {policy.deaths} allowed: gave up", failed=True), ()
-    pause = policy.pause_before(len(deaths))
+    if max(len(deaths), past.barren) > policy.restart_limit:
+        return Ended(
+            past, f"{how}; {_too_many(past, policy)}, {policy.restart_limit} allowed: gave up", failed=True
+        ), ()
+    pause = policy.backoff_before(len(deaths))
     if pause <= 0:
         return _launch(past, now, f"after: {how}")
     return Backoff(past, how, now + pause), ()
@@ -407,4 +411,4 @@ def _too_many(past: Past, policy: Policy) -> str:
     if past.barren > len(past.deaths):
         return f"{past.barren} deaths in a row without being ready"
     many = "1 death" if len(past.deaths) == 1 else f"{len(past.deaths)} deaths"
-    return f"{many} within {policy.window:g} s"
+    return f"{many} within {policy.restart_window:g} s"

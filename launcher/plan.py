@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from launcher import printable
-from launcher.policy import Policy
+from launcher.policy import Policy, StallTimeouts
 
 SCHEMA = 1
 NO_REASON = "no reason given there"
@@ -151,7 +151,10 @@ def changed(old: Plan, new: Plan) -> list[tuple[str, Setting | None, Setting | N
 
 
 def _parts(plan: Plan) -> dict[str, str]:
-    patience = {f"supervision.{name}": f"{value:g}" for name, value in asdict(plan.policy).items()}
+    said = asdict(plan.policy)
+    stalls = said.pop("stall_timeouts")
+    patience = {f"supervision.{name}": f"{value:g}" for name, value in said.items()}
+    patience |= {f"supervision.stall_timeouts.{phase}": f"{value:g}" for phase, value in stalls.items()}
     patience["smoke"] = ", ".join(question["ask"] for question in plan.smoke.get("questions", ()))
     return {setting.name: setting.value for setting in plan.settings} | {"python": plan.python} | patience
 
@@ -167,7 +170,9 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     if (schema := fields.pop("schema", None)) != SCHEMA:
         raise ValueError(f"a plan of schema {schema}, wanted {SCHEMA}")
     fields["argv"] = tuple(fields["argv"])
-    fields["policy"] = Policy(**fields["policy"])
+    policy = dict(fields["policy"])
+    policy["stall_timeouts"] = StallTimeouts(**policy["stall_timeouts"])
+    fields["policy"] = Policy(**policy)
     fields["settings"] = tuple(Setting(**setting) for setting in fields["settings"])
     for name in ("allowed", "notes", "suspects", "traits"):
         fields[name] = tuple(fields.get(name, ()))

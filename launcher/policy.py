@@ -6,40 +6,47 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class StallTimeouts:
+    """How long each phase of a start may go without a sign of life, in seconds."""
+
+    process: float = 180.0  # imports and NVML: a cold disk reads, and that is a sign
+    distributed: float = 90.0  # NCCL agrees within seconds, or never
+    weights: float = 180.0
+    kv: float = 120.0
+    graphs: float = 900.0  # autotuning says nothing for minutes
+    warmup: float = 900.0  # so does the first batch, when it compiles inside one process
+
+
+@dataclass(frozen=True)
 class Policy:
     """How patient to be; all times in seconds.
 
-    A phase of the start is hung when nothing moved for its `quiet_` time: no line, no byte read or written, no
-    compiler at work. A serving server is hung when its health check failed `unhealthy_after` times in a row *and*
-    there was no sign of work for `silent_after`.
+    A phase of the start is hung when nothing moved for its stall timeout: no line, no byte read or written, no
+    compiler at work. A serving server is hung when its health check failed `failure_threshold` times in a row
+    *and* there was no sign of work for `stall_timeout`.
     """
 
-    ready_within: float = 3600.0
-    stop_within: float = 60.0
-    probe_every: float = 10.0
-    unhealthy_after: int = 2
-    silent_after: float = 30.0
-    deaths: int = 5
-    window: float = 3600.0
-    pause: float = 2.0
-    pause_max: float = 120.0
-    quiet_process: float = 180.0  # imports and NVML: a cold disk reads, and that is a sign
-    quiet_distributed: float = 90.0  # NCCL agrees within seconds, or never
-    quiet_weights: float = 180.0
-    quiet_kv: float = 120.0
-    quiet_graphs: float = 900.0  # autotuning says nothing for minutes
-    quiet_warmup: float = 900.0  # so does the first batch, when it compiles inside one process
+    start_timeout: float = 3600.0
+    stop_timeout: float = 60.0
+    probe_interval: float = 10.0
+    failure_threshold: int = 2
+    stall_timeout: float = 30.0
+    restart_limit: int = 5
+    restart_window: float = 3600.0
+    backoff: float = 2.0
+    backoff_max: float = 120.0
+    stall_timeouts: StallTimeouts = StallTimeouts()
     smoke: bool = True
 
-    def pause_before(self, death: int) -> float:
-        """Seconds to wait after the `death`-th death in the window: none, then doubling up to `pause_max`.
+    def backoff_before(self, death: int) -> float:
+        """Seconds to wait after the `death`-th death in the window: none, then doubling up to `backoff_max`.
 
         The first one is most often an accident, and clients wait.
         """
         if death <= 1:
             return 0.0
-        return float(min(self.pause * 2.0 ** min(death - 2, 32), self.pause_max))
+        return float(min(self.backoff * 2.0 ** min(death - 2, 32), self.backoff_max))
 
-    def quiet(self, phase: str) -> float:
+    def stall_timeout_of(self, phase: str) -> float:
         """How long a phase of the start may go without a sign of life."""
-        return float(getattr(self, f"quiet_{phase}", self.quiet_warmup))
+        return float(getattr(self.stall_timeouts, phase, self.stall_timeouts.warmup))

@@ -15,7 +15,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from launcher.policy import Policy
+from launcher.policy import Policy, StallTimeouts
 
 
 def _no_nul(text: str) -> str:
@@ -94,24 +94,30 @@ class Rules(_Table):
     skip: list[Annotated[Text, Field(pattern=r"^[A-Za-z0-9_-]+$")]] = []
 
 
+class Stalls(_Table):
+    """How long each phase of a start may go without a sign of life, in seconds."""
+
+    process: Positive = StallTimeouts.process
+    distributed: Positive = StallTimeouts.distributed
+    weights: Positive = StallTimeouts.weights
+    kv: Positive = StallTimeouts.kv
+    graphs: Positive = StallTimeouts.graphs
+    warmup: Positive = StallTimeouts.warmup
+
+
 class Supervision(_Table):
     """How patient the launcher is; times in seconds. `policy.Policy` says what each one does."""
 
-    ready_within: Positive = Policy.ready_within
-    stop_within: NotNegative = Policy.stop_within
-    probe_every: Positive = Policy.probe_every
-    unhealthy_after: PositiveInt = Policy.unhealthy_after
-    deaths: Annotated[int, Field(ge=0)] = Policy.deaths
-    window: Positive = Policy.window
-    pause: NotNegative = Policy.pause
-    pause_max: NotNegative = Policy.pause_max
-    silent_after: Positive = Policy.silent_after
-    quiet_process: Positive = Policy.quiet_process
-    quiet_distributed: Positive = Policy.quiet_distributed
-    quiet_weights: Positive = Policy.quiet_weights
-    quiet_kv: Positive = Policy.quiet_kv
-    quiet_graphs: Positive = Policy.quiet_graphs
-    quiet_warmup: Positive = Policy.quiet_warmup
+    start_timeout: Positive = Policy.start_timeout
+    stop_timeout: NotNegative = Policy.stop_timeout
+    probe_interval: Positive = Policy.probe_interval
+    failure_threshold: PositiveInt = Policy.failure_threshold
+    stall_timeout: Positive = Policy.stall_timeout
+    restart_limit: Annotated[int, Field(ge=0)] = Policy.restart_limit
+    restart_window: Positive = Policy.restart_window
+    backoff: NotNegative = Policy.backoff
+    backoff_max: NotNegative = Policy.backoff_max
+    stall_timeouts: Stalls = Stalls()
 
 
 class Question(_Table):
@@ -181,7 +187,9 @@ class Profile(_Table):
 
     def policy(self) -> Policy:
         """The patience as the state machine takes it."""
-        return Policy(**self.supervision.model_dump(), smoke=self.smoke.enabled)
+        said = self.supervision.model_dump(exclude={"stall_timeouts"})
+        stalls = StallTimeouts(**self.supervision.stall_timeouts.model_dump())
+        return Policy(**said, stall_timeouts=stalls, smoke=self.smoke.enabled)
 
 
 def known_keys(location: tuple[str | int, ...]) -> list[str]:

@@ -22,6 +22,22 @@ from launcher.recipe import Case, Rule
 from launcher.spelling import as_written, spelled
 from launcher.target import Target
 
+# Keys of profiles from before the first release.
+RENAMED = {
+    "supervision.ready_within": "start_timeout",
+    "supervision.stop_within": "stop_timeout",
+    "supervision.probe_every": "probe_interval",
+    "supervision.unhealthy_after": "failure_threshold",
+    "supervision.silent_after": "stall_timeout",
+    "supervision.deaths": "restart_limit",
+    "supervision.window": "restart_window",
+    "supervision.pause": "backoff",
+    "supervision.pause_max": "backoff_max",
+    **{
+        f"supervision.quiet_{phase}": f"stall_timeouts.{phase}"
+        for phase in ("process", "distributed", "weights", "kv", "graphs", "warmup")
+    },
+}
 # Spelled out in plan.key_config's YAML instead: an argument is readable by every user of the host (ps).
 SECRET_FLAGS = ("api-key", "admin-api-key", "ssl-keyfile-password")
 
@@ -208,6 +224,8 @@ def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path) -> s
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), known_keys(location), n=1)
         message = "unknown key" + (f", did you mean {near[0]}?" if near else "")
+        if new := RENAMED.get(".".join(map(str, location))):
+            message = f"renamed to {new}"
     elif problem["type"] == "missing":
         message = "is required"
     else:

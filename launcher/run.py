@@ -187,10 +187,10 @@ class Run:
         looks.join(seconds)
         return found[0] if found else ""
 
-    def stuck(self, loads: Sequence[Mapping[str, Any]], now: float, silent_after: float) -> str | None:
+    def stuck(self, loads: Sequence[Mapping[str, Any]], now: float, stall_timeout: float) -> str | None:
         """The replica that has requests and moves nothing, in words, by one more answer of `/v1/loads`."""
         self.flow = flow.heard(self.flow, loads, now)
-        return self.flow.stuck(now, silent_after)
+        return self.flow.stuck(now, stall_timeout)
 
     # How it ended.
 

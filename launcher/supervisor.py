@@ -442,8 +442,8 @@ class Supervisor:
     def probe(self, run: Run, first: bool) -> Work:
         began, lost = time.monotonic(), self.clock.lost
         answer = health.ask(self.server(run), first, FIRST_WITHIN if first else LIVES_WITHIN)
-        now, silent_after = self.clock.now(), self.plan.policy.silent_after
-        if not first and answer.ok and (stuck := run.stuck(answer.loads, now, silent_after)):
+        now, stall_timeout = self.clock.now(), self.plan.policy.stall_timeout
+        if not first and answer.ok and (stuck := run.stuck(answer.loads, now, stall_timeout)):
             answer = replace(answer, ok=False, detail=stuck)
         is_no = not (first or answer.ok or answer.unknown)
         excuse = answer.excuse or run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if is_no else ""

@@ -161,11 +161,11 @@ class World:
     def write_profile(self, text: str = "", **supervision: float) -> None:
         """The stub's profile with other patience, and whatever `text` adds."""
         patience = {
-            "probe_every": 0.1,
-            "pause": 0.05,
-            "stop_within": 10,
-            "ready_within": 60,
-            "silent_after": 0.3,
+            "probe_interval": 0.1,
+            "backoff": 0.05,
+            "stop_timeout": 10,
+            "start_timeout": 60,
+            "stall_timeout": 0.3,
         } | supervision
         self.profile.write_text(
             f"""description = "the stand-in engine"

@@ -46,19 +46,20 @@ class Served(World):
 
     def write_profile(self, text: str = "", **supervision: float) -> None:
         policy: dict[str, float] = {
-            "probe_every": 0.5 if self.is_real else 0.1,
-            "unhealthy_after": 2,
-            "silent_after": 3 if self.is_real else 0.5,
-            "deaths": 1000,
-            "pause": 0.2,
-            "pause_max": 0.5,
-            "stop_within": 4,
-            "ready_within": 170,
+            "probe_interval": 0.5 if self.is_real else 0.1,
+            "failure_threshold": 2,
+            "stall_timeout": 3 if self.is_real else 0.5,
+            "restart_limit": 1000,
+            "backoff": 0.2,
+            "backoff_max": 0.5,
+            "stop_timeout": 4,
+            "start_timeout": 170,
         }
         policy |= {
-            f"quiet_{phase}": self.patience for phase in ("distributed", "weights", "kv", "graphs", "warmup")
+            f"stall_timeouts.{phase}": self.patience
+            for phase in ("distributed", "weights", "kv", "graphs", "warmup")
         }
-        policy["quiet_process"] = 20 if self.is_real else 4  # imports take their time on a busy machine
+        policy["stall_timeouts.process"] = 20 if self.is_real else 4  # imports take their time on a busy machine
         if self.is_real and "[smoke]" not in text:
             text += '\n[smoke]\nquestions = [{ ask = "What is the capital of France?", expect = "paris" }]'
         lines = "\n".join(f"{name} = {value}" for name, value in (policy | supervision).items())

@@ -566,7 +566,7 @@ def _bring_it_to_a_start(served: Served) -> None:
 def _bring_it_to_a_pause(served: Served) -> None:
     """The second death in a row: its command cannot be executed."""
     served.run("down", "--now")
-    served.write_profile(pause=60, pause_max=60)
+    served.write_profile(backoff=60, backoff_max=60)
     assert served.run("up", "-p", "stub", "-d").returncode == 0
     served.python.unlink()
     served.restart_by_death()
@@ -661,7 +661,7 @@ def test_it_is_deaf_to_sigterm(served: Served) -> None:
         assert "not gone within" not in served.status()["reason"]
     else:
         assert "not gone within 4 s: killed" in served.status()["reason"]
-    found = "no request and no client left" if served.is_real else "not gone within `stop_within`"
+    found = "no request and no client left" if served.is_real else "not gone within `stop_timeout`"
     note(served, "TERM-deaf", found, None, "killed, nothing left")
 
 
@@ -682,7 +682,7 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
     assert "not gone within 4 s: killed" in served.status()["reason"]
     if served.is_real:
         assert asked.exception(LONG) is not None
-    note(served, "TERM-deaf, a client connected", "not gone within `stop_within`", None, "killed, nothing left")
+    note(served, "TERM-deaf, a client connected", "not gone within `stop_timeout`", None, "killed, nothing left")
 
 
 @cells(*ONE)

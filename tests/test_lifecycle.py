@@ -50,19 +50,20 @@ from launcher.lifecycle import (
     step,
     wakes_at,
 )
+from launcher.policy import StallTimeouts
 from launcher.startlog import PHASES
 
 POLICY = Policy(
-    ready_within=100,
-    stop_within=10,
-    probe_every=5,
-    unhealthy_after=2,
-    silent_after=8,
-    deaths=2,
-    window=1000,
-    pause=1,
-    pause_max=8,
-    quiet_process=200,
+    start_timeout=100,
+    stop_timeout=10,
+    probe_interval=5,
+    failure_threshold=2,
+    stall_timeout=8,
+    restart_limit=2,
+    restart_window=1000,
+    backoff=1,
+    backoff_max=8,
+    stall_timeouts=StallTimeouts(process=200),
     smoke=False,
 )
 BEGUN = Begun(0.0)
@@ -147,7 +148,7 @@ def test_a_ready_server_that_leaves_by_itself_is_tried_again() -> None:
 
 
 def test_pauses_double_up_to_their_limit() -> None:
-    assert [POLICY.pause_before(n) for n in (1, 2, 3, 4, 5, 6, 999)] == [0, 1, 2, 4, 8, 8, 8]
+    assert [POLICY.backoff_before(n) for n in (1, 2, 3, 4, 5, 6, 999)] == [0, 1, 2, 4, 8, 8, 8]
 
 
 def test_after_a_first_death_it_is_launched_at_once() -> None:
@@ -158,7 +159,7 @@ def test_after_a_first_death_it_is_launched_at_once() -> None:
 
 
 def test_without_a_pause_it_is_launched_at_once() -> None:
-    state, done = play(BEGUN, ANSWERED, killed(2.0), killed(3.0), policy=replace(POLICY, pause=0))
+    state, done = play(BEGUN, ANSWERED, killed(2.0), killed(3.0), policy=replace(POLICY, backoff=0))
 
     assert isinstance(state, Starting)
     assert done[-1] == Launch(3)
@@ -240,7 +241,7 @@ def test_a_start_that_takes_too_long_is_killed_and_counts_as_a_death() -> None:
 
 
 def test_a_phase_that_does_not_move_is_hung() -> None:
-    policy = replace(POLICY, quiet_distributed=90)
+    policy = replace(POLICY, stall_timeouts=StallTimeouts(distributed=90))
     moved = Stirred(5, 1, "distributed")
     state, done = play(BEGUN, moved, Hinted(6), Ticked(94.9), policy=policy)
     assert isinstance(state, Starting)
@@ -251,7 +252,7 @@ def test_a_phase_that_does_not_move_is_hung() -> None:
 
 
 def test_a_phase_that_moves_is_slow_and_not_hung() -> None:
-    policy = replace(POLICY, quiet_weights=30)
+    policy = replace(POLICY, stall_timeouts=StallTimeouts(weights=30))
     signs = [Stirred(float(now), 1, "weights") for now in range(5, 95, 20)]
 
     assert isinstance(play(BEGUN, *signs, Hinted(90), Ticked(99), policy=policy)[0], Starting)
@@ -379,7 +380,7 @@ def test_why_it_was_killed_is_kept_for_the_record(event: Event, cause: str) -> N
 
 
 def test_a_smoke_test_without_an_end_is_a_hang() -> None:
-    policy = replace(POLICY, smoke=True, quiet_warmup=50)
+    policy = replace(POLICY, smoke=True, stall_timeouts=StallTimeouts(warmup=50))
 
     assert play(BEGUN, ANSWERED, Ticked(51), policy=policy)[1][-1] == Record(1)
 
@@ -549,17 +550,16 @@ HAPPENINGS = st.lists(
 )
 POLICIES = st.builds(
     Policy,
-    ready_within=st.floats(1, 100),
-    stop_within=st.floats(0, 50),
-    probe_every=st.floats(0.1, 20),
-    unhealthy_after=st.integers(1, 4),
-    deaths=st.integers(0, 4),
-    window=st.floats(1, 500),
-    pause=st.floats(0, 10),
-    pause_max=st.floats(0, 100),
-    silent_after=st.floats(0.1, 60),
-    quiet_process=st.floats(1, 60),
-    quiet_warmup=st.floats(1, 60),
+    start_timeout=st.floats(1, 100),
+    stop_timeout=st.floats(0, 50),
+    probe_interval=st.floats(0.1, 20),
+    failure_threshold=st.integers(1, 4),
+    restart_limit=st.integers(0, 4),
+    restart_window=st.floats(1, 500),
+    backoff=st.floats(0, 10),
+    backoff_max=st.floats(0, 100),
+    stall_timeout=st.floats(0.1, 60),
+    stall_timeouts=st.builds(StallTimeouts, process=st.floats(1, 60), warmup=st.floats(1, 60)),
     smoke=st.booleans(),
 )
 
@@ -637,7 +637,7 @@ def test_laws_of_every_life(happenings: list[tuple[str, float]], policy: Policy)
             killed_in.add(state.past.run)
         if any(isinstance(action, Kill | Terminate | Probe | Record | Examine) for action in actions):
             assert lives, "something was asked of a server that is not there"
-        assert isinstance(state, Ended) or len(state.past.deaths) <= policy.deaths, "budget overdrawn"
+        assert isinstance(state, Ended) or len(state.past.deaths) <= policy.restart_limit, "budget overdrawn"
         assert lives or isinstance(state, Ended | Backoff), "waits for a server that is not there"
         if isinstance(before, Ended):
             assert (state, actions) == (before, ()), "rose from the dead"
@@ -735,5 +735,5 @@ def test_the_budget_is_counted_from_what_happened(happenings: list[tuple[str, fl
             if not final and not asked_for:
                 died.append(event.now)
                 barren += 1
-                recent = [at for at in died if event.now - at < policy.window]
-                assert (max(len(recent), barren) > policy.deaths) == isinstance(state, Ended)
+                recent = [at for at in died if event.now - at < policy.restart_window]
+                assert (max(len(recent), barren) > policy.restart_limit) == isinstance(state, Ended)

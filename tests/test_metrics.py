@@ -62,7 +62,7 @@ def test_a_living_server_has_its_figures(world: World) -> None:
 
 
 def test_a_death_is_counted_by_its_cause(world: World) -> None:
-    world.write_profile(deaths=0)
+    world.write_profile(restart_limit=0)
     world.faults(lines=["torch.OutOfMemoryError: CUDA out of memory."], exit_at="load", exit_code=-9)
     world.run("up", "-p", "stub", "-d")
     text = world.run("metrics").stdout

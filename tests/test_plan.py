@@ -170,6 +170,6 @@ def test_a_key_file_with_spaces_around_the_key_is_read_alike(tmp_path: Path, raw
 
 
 def test_other_patience_is_a_difference() -> None:
-    old, new = planned("cpu-demo"), planned("cpu-demo", "supervision.stop_within=1")
+    old, new = planned("cpu-demo"), planned("cpu-demo", "supervision.stop_timeout=1")
 
     assert plan.differences(old, new)

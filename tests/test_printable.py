@@ -236,7 +236,7 @@ def test_a_release_or_a_note_of_others_adds_no_command_to_a_printed_one() -> Non
 
 
 def test_what_a_dying_server_says_commands_no_terminal(world: World) -> None:
-    world.write_profile(deaths=0)
+    world.write_profile(restart_limit=0)
     world.faults(lines=[f"RuntimeError: {CLIPBOARD}{TURNED}"], exit_at="load", exit_code=1)
     said = [world.run("up", "-p", "stub", "-d"), *(world.run(name) for name in ("status", "events", "logs"))]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from launcher import layers
 from launcher.errors import Exit, RefusalError
 from launcher.policy import Policy
-from launcher.resolve import Ask, Composed, compose, resolve
+from launcher.resolve import RENAMED, Ask, Composed, compose, resolve
 
 MODEL = '[flags]\nmodel-path = "m"\n'
 
@@ -78,10 +78,10 @@ def test_the_nearer_layer_wins(home: Home) -> None:
 
 
 def test_defaults_lie_below_every_profile(home: Home) -> None:
-    home.write("p", MODEL + "[supervision]\npause = 7")
+    home.write("p", MODEL + "[supervision]\nbackoff = 7")
     profile = home.compose("p").profile
 
-    assert profile.policy() == Policy(pause=7)
+    assert profile.policy() == Policy(backoff=7)
     assert (profile.flags.host, profile.flags.port) == ("127.0.0.1", 30000)
 
 
@@ -147,8 +147,8 @@ foo = { a = 1 }
 NCCL_IB_DISABLE = true
 "9X" = "s"
 [supervision]
-ready_within = "soon"
-pause = -1
+start_timeout = "soon"
+backoff = -1
 [why]
 nothing = "x"
 """,
@@ -169,8 +169,8 @@ nothing = "x"
         f"{path}: flags.foo",
         f'{path}: env.NCCL_IB_DISABLE: write "1" or "0"',
         f"{path}: env.9X",
-        f"{path}: supervision.ready_within: Input should be a valid number",
-        f"{path}: supervision.pause: Input should be greater than or equal to 0",
+        f"{path}: supervision.start_timeout: Input should be a valid number",
+        f"{path}: supervision.backoff: Input should be greater than or equal to 0",
         f"{path}: why.nothing: explains a flag or variable that is not set there",
     ):
         assert part in told, part
@@ -265,7 +265,7 @@ def test_no_text_is_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(["flags.", "env.", "engine.", "supervision.pause", ""]), st.text())),
+    st.lists(st.tuples(st.sampled_from(["flags.", "env.", "engine.", "supervision.backoff", ""]), st.text())),
     st.dictionaries(st.sampled_from(["FLAGS__", "ENV__", "FLAGS", ""]).map("GLM5_SERVE__".__add__), st.text()),
 )
 def test_no_setting_is_a_traceback(words: list[tuple[str, str]], environ: dict[str, str]) -> None:
@@ -424,3 +424,10 @@ def test_what_could_not_be_pasted_or_should_not_be_printed_is_refused(home: Home
     home.write("p", MODEL)
 
     assert home.refusal("p", setting).status == Exit.CONFIG
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_key_is_refused_and_the_new_one_named(home: Home, old: str, new: str) -> None:
+    home.write("old", MODEL + f"[supervision]\n{old.removeprefix('supervision.')} = 7")
+
+    assert f"{old}: renamed to {new}" in home.refusal("old").what

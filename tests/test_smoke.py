@@ -95,7 +95,7 @@ def test_a_model_that_reasons_beyond_the_ceiling_is_not_wrong(world: World) -> N
 
 
 def test_a_server_that_never_answers_hangs_and_is_started_again(world: World) -> None:
-    world.write_profile("[smoke]\nwithin = 0.4", deaths=1)
+    world.write_profile("[smoke]\nwithin = 0.4", restart_limit=1)
     world.faults(hang_at="chat")
 
     assert world.run("up", "-p", "stub", "-d").returncode == 1
@@ -152,7 +152,7 @@ def test_text_is_no_garbage(text: str) -> None:
 def test_every_event_keeps_to_the_schema(world: World) -> None:
     schema = json.loads((ROOT / "docs/events.schema.json").read_text())
     world.faults(exit_at="serve", exit_code=-9)
-    world.write_profile(deaths=1, pause=0)
+    world.write_profile(restart_limit=1, backoff=0)
     world.run("up", "-p", "stub", "-d")
     world.faults()
     world.run("up", "-p", "stub", "-d", "--json")

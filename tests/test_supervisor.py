@@ -172,7 +172,7 @@ def test_time_that_the_launcher_was_not_there_for_does_not_count() -> None:
 
 
 def test_a_launcher_that_was_stopped_with_its_server_kills_nobody(world: World) -> None:
-    world.write_profile(silent_after=0.5, probe_every=0.1)
+    world.write_profile(stall_timeout=0.5, probe_interval=0.1)
     world.run("up", "-p", "stub", "-d")
     pids = world.status()["pids"]
     for pid in (pids["launcher"], pids["server"]):

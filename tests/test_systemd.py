@@ -24,7 +24,7 @@ UNIT = "glm5-serve@stub.service"
 STATE = "/var/lib/glm5-serve"
 PORT = 31000
 pytestmark = pytest.mark.timeout(300)
-PATIENCE = "stop_within = 30\nprobe_every = 1\nsilent_after = 5\npause = 0"
+PATIENCE = "stop_timeout = 30\nprobe_every = 1\nsilent_after = 5\npause = 0"
 # Where an operator installs it: this test's own interpreter may lie in root's home, where no other user gets.
 OPT = "/opt/glm5-serve"
 COMMAND = f"{OPT}/bin/glm5-serve"
@@ -53,10 +53,10 @@ device = "cpu"
 tp-size = 2
 port = {PORT}
 [supervision]
-probe_every = 0.2
-pause = 0.05
-silent_after = 0.5
-stop_within = 10
+probe_interval = 0.2
+backoff = 0.05
+stall_timeout = 0.5
+stop_timeout = 10
 [env]
 PYTHONPATH = "{OPT}/src/tests/rig/stub"
 STUB_FAULTS = "{STATE}/faults.json"
@@ -373,7 +373,7 @@ def test_the_hardening_lets_the_real_server_serve_and_its_stacks_be_kept(host: H
     host.prepare()
     real = (ROOT / "profiles/cpu-demo.toml").read_text().replace("{cache}", "/opt")
     host.run("sh", "-c", SHOW_ENGINE)
-    host.write("/etc/glm5-serve/profiles/stub.toml", f"{real}\n".replace("stop_within = 30", PATIENCE))
+    host.write("/etc/glm5-serve/profiles/stub.toml", f"{real}\n".replace("stop_timeout = 30", PATIENCE))
     assert host.start().returncode == 0, host.journal("-u", UNIT)
     (rank,) = host.run("pgrep", "-f", "^sglang::scheduler").stdout.split()
     host.run("kill", "-STOP", rank)

@@ -97,7 +97,7 @@ def test_a_dead_rank_is_a_dead_server(world: World) -> None:
 
 
 def test_a_server_that_stops_answering_is_restarted(world: World) -> None:
-    world.write_profile(unhealthy_after=2)
+    world.write_profile(failure_threshold=2)
     world.run("up", "-p", "stub", "-d")
     world.faults(health_status=503)
     until(lambda: any(e["state"] == "stopping" for e in world.events()), "it is given up")
@@ -109,7 +109,7 @@ def test_a_server_that_stops_answering_is_restarted(world: World) -> None:
 
 
 def test_the_budget_of_deaths_is_kept(world: World) -> None:
-    world.write_profile(deaths=2, pause=0)
+    world.write_profile(restart_limit=2, backoff=0)
     world.faults(exit_at="serve", exit_code=-signal.SIGKILL)
     up = world.start("up", "-p", "stub")
     said, _ = up.communicate(timeout=60)
@@ -141,7 +141,7 @@ def test_bad_arguments_are_not_tried_again(world: World) -> None:
 
 
 def test_a_start_that_hangs_is_given_up(world: World) -> None:
-    world.write_profile(ready_within=0.8, deaths=0)
+    world.write_profile(start_timeout=0.8, restart_limit=0)
     world.faults(hang_at="load")
 
     assert world.run("up", "-p", "stub", "-d").returncode == 1
@@ -151,7 +151,7 @@ def test_a_start_that_hangs_is_given_up(world: World) -> None:
 
 def test_a_server_without_tokens_is_not_ready(world: World) -> None:
     world.faults(tokens=0)
-    world.write_profile(ready_within=1.5, deaths=0)
+    world.write_profile(start_timeout=1.5, restart_limit=0)
 
     assert world.run("up", "-p", "stub", "-d").returncode == 1
     assert not [e for e in world.events() if e["state"] == "ready"]
@@ -228,7 +228,7 @@ def test_down_does_not_wait_for_ever_for_a_launcher_without_a_name(
 
 def test_a_second_signal_changes_nothing_and_down_now_kills(world: World) -> None:
     world.faults(drain=600)
-    world.write_profile(stop_within=300)
+    world.write_profile(stop_timeout=300)
     up = world.start("up", "-p", "stub")
     world.until_state("ready")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGHUP, signal.SIGUSR2, signal.SIGALRM):
@@ -245,7 +245,7 @@ def test_a_second_signal_changes_nothing_and_down_now_kills(world: World) -> Non
 
 
 def test_a_deaf_server_is_killed_in_the_end(world: World) -> None:
-    world.write_profile(stop_within=0.3)
+    world.write_profile(stop_timeout=0.3)
     world.run("up", "-p", "stub", "-d")
     world.faults(deaf=True)
 
@@ -303,7 +303,7 @@ def test_two_launchers_of_one_profile_cannot_run(world: World) -> None:
 def test_restart_reads_the_profile_again(world: World) -> None:
     world.run("up", "-p", "stub", "-d")
     before = world.status()
-    world.write_profile('NEW = "1"\n[access]\nopen_without_key = true', deaths=9)
+    world.write_profile('NEW = "1"\n[access]\nopen_without_key = true', restart_limit=9)
     again = world.run("restart")
     after = world.status()
 
@@ -364,7 +364,7 @@ def test_interrupting_a_detached_start_stops_it(world: World) -> None:
 
 def test_a_screen_that_takes_nothing_does_not_hold_the_launcher_up(world: World) -> None:
     """A pager that was suspended: its pipe is full, and nobody reads."""
-    world.write_profile(deaths=10_000, window=0.01, pause=0)
+    world.write_profile(restart_limit=10_000, restart_window=0.01, backoff=0)
     up = world.start("up", "-p", "stub", "--json")
     assert up.stdout
     fcntl.fcntl(up.stdout, fcntl.F_SETPIPE_SZ, 4096)

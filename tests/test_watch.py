@@ -376,7 +376,7 @@ def test_a_gpu_that_falls_off_the_bus_stops_the_server_for_good(world: World, li
 
 
 def test_a_hang_tells_what_doctor_suspects_and_what_the_gpus_do(world: World, library: Path) -> None:
-    world.write_profile(quiet_warmup=1.5, deaths=0)
+    world.write_profile(restart_limit=0, **{"stall_timeouts.warmup": 1.5})
     world.faults(tokens=0)
     plan = json.loads(world.run("render", "-p", "stub", "--json").stdout)
     suspects = ["iommu-translation: IOMMU group type is DMA"]

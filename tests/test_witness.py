@@ -19,7 +19,7 @@ from launcher import deathlog, diagnosescreen, flow, startlog, witness
 from launcher.diagnose import Diagnosis, diagnose, to_json
 from launcher.events import Event, Fate, Gone, Hinted, Stirred
 from launcher.plan import Plan, Setting
-from launcher.policy import Policy
+from launcher.policy import Policy, StallTimeouts
 from launcher.process import Died, Session
 from launcher.run import Run
 from launcher.serverlog import ServerLog
@@ -534,7 +534,7 @@ def plan_with(sglang: str | None = "0.5.23", quiet: float = 300.0, **flags: str)
         for name, value in flags.items()
         if (option := name.replace("_", "-"))
     )
-    policy = Policy(quiet_warmup=quiet)
+    policy = Policy(stall_timeouts=StallTimeouts(warmup=quiet))
     return Plan("p", (), {}, "::1", 1, "m", "m", policy, settings_, {}, sglang=sglang)
 
 
