@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import groupby
+from typing import Any
 
 from launcher.checks import Check, every_check, known_ids
 from launcher.report import PAGE, SCHEMA
@@ -17,6 +18,9 @@ host. The evidence (the value seen and where) and the command that mends it stan
 How a rule is known: *run here* means that our tests execute it, *seen in a record* that a host or log which we
 hold shows it, *reported* that others met it, *read* that it stands in source or documentation and was not run.
 """
+
+
+REQUIRED = "Required: no --allow lets it fail."
 
 
 def listing(id: str | None, *, as_json: bool) -> str:
@@ -36,13 +40,17 @@ def listing(id: str | None, *, as_json: bool) -> str:
     return "\n".join(lines[1:])
 
 
-def _data(check: Check, *, full: bool) -> dict[str, str]:
+def _data(check: Check, *, full: bool) -> dict[str, Any]:
     row = {"id": check.id, "title": check.title, "group": check.group}
-    return row | {"why": check.why, "known": check.known, "doc": f"{PAGE}#{check.id}"} if full else row
+    if not full:
+        return row
+    doc = f"{PAGE}#{check.id}"
+    return row | {"why": check.why, "known": check.known, "doc": doc, "required": check.required}
 
 
 def _explained(check: Check) -> list[str]:
-    return [f"{check.id}  ({check.group})", "", check.title, "", check.why, "", check.known]
+    required = ["", REQUIRED] if check.required else []
+    return [f"{check.id}  ({check.group})", "", check.title, "", check.why, "", check.known, *required]
 
 
 def page() -> str:
@@ -50,5 +58,10 @@ def page() -> str:
     parts = [INTRODUCTION]
     for group, members in groupby(every_check(), key=lambda check: check.group):
         parts.append(f"## {group[0].upper()}{group[1:]}\n")
-        parts += [f"### {check.id}\n\n{check.title} {check.why}\n\n*{check.known}*\n" for check in members]
+        parts += [_section(check) for check in members]
     return "\n".join(parts).rstrip()
+
+
+def _section(check: Check) -> str:
+    required = f"\n{REQUIRED}\n" if check.required else ""
+    return f"### {check.id}\n\n{check.title} {check.why}\n\n*{check.known}*\n{required}"

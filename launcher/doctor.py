@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launcher import printable
+from launcher import layers, printable
 from launcher.catalogue import version
-from launcher.checks import judge, known_ids
+from launcher.checks import REQUIRED, judge, known_ids
 from launcher.errors import Exit, RefusalError
 from launcher.facts import Driver, Host
 from launcher.faults import faults
 from launcher.fitting import best_profile
-from launcher.look import drivers, look, of_plan
+from launcher.look import LIVE, drivers, look, of_plan
 from launcher.plan import Plan
-from launcher.planning import planned
+from launcher.planning import Seen, instance_of, observe, planned
 from launcher.planning import recorded as recorded_facts
 from launcher.report import Finding, Severity, failures, to_json, verdict
-from launcher.resolve import Ask
+from launcher.resolve import Ask, compose, resolve
 from launcher.target import of
 
 TAKEN_BY_OURS = ("port-free", "gpu-memory-free", "gpu-left-over", "host-memory", "shared-memory", "memory-limit")
@@ -52,12 +52,23 @@ def examine(profile: str | None, settings: Sequence[str], source: Source, enviro
     seen = recorded.driver if recorded else drivers(root)
     name = profile or best_profile(seen, environ)
     ask = Ask(name, tuple(settings))
-    if recorded is None:
-        # A recorded tree is no host of an engine: the one here, if any, is what it is judged for.
+    if recorded:
+        plan, _ = planned(ask, environ, of(recorded))
+        host = replace(recorded, environment=of_plan(recorded.environment, plan))
+    elif root == LIVE:
+        plan, host = _here(ask, environ, seen)
+    else:  # a recorded tree is no host of an engine: the one here, if any, is what it is judged for
         plan, _ = planned(ask, environ)
-        return Examined(look(plan, environ, seen, root), plan, profile is None)
-    plan, _ = planned(ask, environ, of(recorded))
-    return Examined(replace(recorded, environment=of_plan(recorded.environment, plan)), plan, profile is None)
+        host = look(plan, environ, seen, root)
+    return Examined(host, plan, profile is None)
+
+
+def _here(ask: Ask, environ: Mapping[str, str], driver: Driver) -> tuple[Plan, Host]:
+    composed = compose(ask, environ)
+    seen = observe(composed, environ, driver)
+    folder = instance_of(composed, environ).folder
+    plan = resolve(composed, ask, folder, layers.ours(environ), seen.target)
+    return plan, look(plan, environ, driver, asked=seen.engine)
 
 
 def _recorded(source: Source) -> Host | None:
@@ -159,26 +170,44 @@ def suspects(plan: Plan, findings: Sequence[Finding]) -> tuple[str, ...]:
 
 
 def require_fit(
-    plan: Plan, environ: Mapping[str, str], *, as_json: bool, serving: bool = False
+    plan: Plan, environ: Mapping[str, str], seen: Seen, *, as_json: bool, serving: Plan | None = None
 ) -> Sequence[Finding]:
     """Judge this host for a plan that is about to be started: the findings. Raises RefusalError where one fails.
 
-    While a server of ours is `serving`, what it takes is not held against the next one.
+    What was `seen` for the plan is not asked again. What a server of ours that is `serving` takes is not held
+    against the next one.
     """
     known_ids(plan.allowed)
-    host = look(plan, environ, drivers() if plan.gpus else Driver())
-    findings = judge(host, plan, skip=TAKEN_BY_OURS if serving else ())
-    said_no = [found.id for found in failures(findings)]
-    if not said_no:
+    driver = (seen.driver or drivers()) if plan.gpus else Driver()
+    host = look(plan, environ, driver, asked=seen.engine)
+    findings = judge(host, plan, skip=_taken(serving, plan) if serving else ())
+    failed = failures(findings)
+    if not failed:
         return findings
     if as_json:
         print(json.dumps({"event": "doctor", **to_json(findings, plan.name, host.observed)}))
-    else:
+    elif not REQUIRED.issuperset(found.id for found in failed):
         from launcher import doctorscreen, terminal
 
         doctorscreen.show(terminal.console(sys.stderr), findings, head(Examined(host, plan, False)))
-    checks_say = "1 check says no" if len(said_no) == 1 else f"{len(said_no)} checks say no"
-    raise RefusalError(
-        f"{checks_say}: {', '.join(said_no)}; nothing was started",
-        fix=f"mend them (`glm5-serve doctor -p {plan.name}`), or let one fail: --allow {said_no[0]}",
-    )
+    raise _refusal(plan, failed)
+
+
+def _taken(ours: Plan, new: Plan) -> list[str]:
+    """The checks that find what our own server takes: the port, if the next one has the same."""
+    same = (ours.host, ours.port) == (new.host, new.port)
+    return [id for id in TAKEN_BY_OURS if same or id != "port-free"]
+
+
+def _refusal(plan: Plan, failed: Sequence[Finding]) -> RefusalError:
+    """What is in the way: a required check says it itself, the others have been shown."""
+    required = [found for found in failed if found.id in REQUIRED]
+    others = [found.id for found in failed if found.id not in REQUIRED]
+    what, fix = [found.evidence for found in required], [found.fix for found in required]
+    if others:
+        count = "1 check says no" if len(others) == 1 else f"{len(others)} checks say no"
+        what += [f"{count}: {', '.join(others)}"]
+        fix += [f"fix them (`glm5-serve doctor -p {plan.name}`), or let one fail: --allow {others[0]}"]
+    for id in {found.id for found in required} & {*plan.allowed}:
+        fix += [f"no --allow lets {id} fail"]
+    return RefusalError(f"{'; '.join(what)}; nothing was started", fix="; ".join(fix))

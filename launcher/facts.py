@@ -226,6 +226,7 @@ class System:
     infiniband: Fact[tuple[str, ...]] = NOBODY_LOOKED
     interfaces: Fact[tuple[str, ...]] = NOBODY_LOOKED
     port_obstacle: Fact[str | None] = NOBODY_LOOKED  # why the plan's address cannot be listened on
+    key_obstacle: Fact[str | None] = NOBODY_LOOKED  # why its key cannot be had from the plan's file
 
 
 @dataclass(frozen=True)

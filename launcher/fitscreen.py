@@ -13,7 +13,7 @@ from launcher import capacity
 from launcher.capacity import GIB, Shape, Weights
 from launcher.catalogue import nearest
 from launcher.errors import Exit, RefusalError
-from launcher.facts import Host
+from launcher.facts import Engine, Host
 from launcher.fit import Fit, fit
 from launcher.fitting import best_profile
 from launcher.look import drivers, look
@@ -48,7 +48,7 @@ def run(
     plan, _ = planned(Ask(name, tuple(asked)), environ, aim)
     if not plan.gpus:
         raise RefusalError(f"profile {plan.name} runs on the CPU", fix="fit is about GPUs: choose another profile")
-    host = facts or look(plan, environ, driver)
+    host = facts or look(plan, environ, driver, asked=Engine())  # what is installed has no size
     shape, weights = _sizes(plan, host)
     # Another architecture than this host's: its memory says nothing.
     elsewhere = aim.arch is not None and facts is None

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from launcher import port
+from launcher.errors import RefusalError
 from launcher.facts import Driver, Engine, Environment, Fact, Host, Model, known, unknown
+from launcher.keys import read_key
 from launcher.layers import home
 from launcher.plan import Plan
-from launcher.preflight import port_obstacle
 from launcher.probes.checkpoint import checkpoint
 from launcher.probes.engine import blind, engine
 from launcher.probes.environment import environment, tells
@@ -33,8 +35,17 @@ def drivers(root: Path = LIVE) -> Driver:
     )
 
 
-def look(plan: Plan, environ: Mapping[str, str], seen: Driver, root: Path = LIVE) -> Host:
-    """The host that a plan shall run on. Nothing raises: what cannot be seen is an unknown fact."""
+def look(
+    plan: Plan,
+    environ: Mapping[str, str],
+    seen: Driver,
+    root: Path = LIVE,
+    asked: Engine | None = None,
+) -> Host:
+    """The host that a plan shall run on. Nothing raises: what cannot be seen is an unknown fact.
+
+    `asked` is the engine where somebody has asked it already.
+    """
     live = root == LIVE
     env = {**environ, **plan.env}
     paths = {
@@ -47,26 +58,40 @@ def look(plan: Plan, environ: Mapping[str, str], seen: Driver, root: Path = LIVE
     }
     found = system(root, paths, seen.version.otherwise(""))
     if live:
-        found = replace(found, port_obstacle=_port(plan))
+        found = replace(found, port_obstacle=_port(plan), key_obstacle=_key(plan))
     return Host(
         observed="this host" if live else f"the tree {root}",
         driver=seen,
         pcie=pcie(root),
         kernel=kernel(root),
         system=found,
-        engine=_engine(plan, env) if live else Engine(),
+        engine=_engine(plan, env, asked) if live else Engine(),
         environment=environment(root, env, environ.get("HOME", "/root")) if live else of_plan(Environment(), plan),
         model=checkpoint(plan.model, env) if live else Model(),
     )
 
 
-def _engine(plan: Plan, env: Mapping[str, str]) -> Engine:
-    return blind(plan.doubt) if plan.doubt else engine(plan.python, env)
+def _engine(plan: Plan, env: Mapping[str, str], asked: Engine | None) -> Engine:
+    if plan.doubt:
+        return blind(plan.doubt)
+    return engine(plan.python, env) if asked is None else asked
 
 
 def _port(plan: Plan) -> Fact[str | None]:
-    obstacle = port_obstacle(plan)
-    return known(None if obstacle is None else obstacle.what)
+    found = port.obstacle(plan.host, plan.port)
+    return known(found.strerror if found else None)
+
+
+def _key(plan: Plan) -> Fact[str | None]:
+    """Why the key cannot be had from its file; one that others name is not read."""
+    if plan.doubt:
+        return unknown(plan.doubt)
+    try:
+        if plan.key_file:
+            read_key(Path(plan.key_file))
+    except RefusalError as refusal:
+        return known(refusal.what)
+    return known(None)
 
 
 def of_plan(recorded: Environment, plan: Plan) -> Environment:

@@ -1,19 +1,22 @@
-"""From what was asked to the plan and the instance it is for: the same for `render`, `up` and `doctor`."""
+"""From what was asked to the plan and the instance it is for: the same for `render`, `up` and `doctor`.
+
+The engine is asked once for a plan: by `observe` where its host is judged, too, else for its release alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher import catalogue, factfile, layers, reading
 from launcher.errors import Exit, RefusalError
-from launcher.facts import Driver, Host, System
+from launcher.facts import Driver, Engine, Host, System
 from launcher.instance import Instance, state_home
 from launcher.plan import Plan
 from launcher.profile import Profile
 from launcher.resolve import Ask, Composed, compose, resolve
-from launcher.target import ARCHS, Target, of, of_parts
+from launcher.target import ARCHS, Target, of, of_engine, of_parts
 
 LARGEST = 64 << 20  # bytes of facts; a host has some hundred thousand
 NVIDIA = "0x10de"  # its PCI vendor id
@@ -28,21 +31,45 @@ class Aim:
     facts: Path | None = None
 
 
-def planned(
-    ask: Ask, environ: Mapping[str, str], aim: Aim | Target | None = None, *, starting: bool = False
-) -> tuple[Plan, Instance]:
+@dataclass(frozen=True)
+class Seen:
+    """What was observed here before a plan was made. Who judges the host for it takes it from here."""
+
+    target: Target = field(default_factory=Target)
+    engine: Engine = field(default_factory=Engine)
+    driver: Driver | None = None  # None: not asked yet
+
+
+def planned(ask: Ask, environ: Mapping[str, str], aim: Aim | Target | None = None) -> tuple[Plan, Instance]:
     """The plan for what was asked, and the instance it is for. Nothing is written.
 
-    It is made for what is installed and seen here, where `aim` does not say another host. Raises RefusalError, for
-    what is `starting` also where others may have written the profile.
+    It is made for what is installed and seen here, where `aim` does not say another host. Raises RefusalError.
     """
     composed = compose(ask, environ)
-    if starting:
-        require_own(composed)
-    instance = Instance(state_home(environ), composed.name)
+    instance = instance_of(composed, environ)
     asks = composed.doubt is None
     target = aim if isinstance(aim, Target) else targeted(composed.profile, environ, aim or Aim(), asks=asks)
     return resolve(composed, ask, instance.folder, layers.ours(environ), target), instance
+
+
+def instance_of(composed: Composed, environ: Mapping[str, str]) -> Instance:
+    """The instance that a profile is for."""
+    return Instance(state_home(environ), composed.name)
+
+
+def observe(composed: Composed, environ: Mapping[str, str], driver: Driver | None = None) -> Seen:
+    """What a profile is resolved for here, and what was asked to know it. Nothing raises.
+
+    The interpreter is not run where others may have written the profile that names it. The `driver` is given by
+    who has asked it already.
+    """
+    from launcher.probes.engine import engine
+
+    profile = composed.profile
+    env = {**environ, **profile.env}
+    asked = Engine() if composed.doubt else engine(profile.engine.python, env)
+    driver = driver or _driver(profile)
+    return Seen(here(profile, environ, of_engine(asked), driver), asked, driver)
 
 
 def require_own(composed: Composed) -> None:
@@ -64,7 +91,8 @@ def targeted(profile: Profile, environ: Mapping[str, str], aim: Aim, *, asks: bo
     if aim.facts:
         seen = of(recorded(aim.facts))
     elif aim == Aim():
-        seen = here(profile, environ, asks=asks)
+        installed = _installed(profile, environ) if asks else None
+        seen = here(profile, environ, installed, _driver(profile))
     else:
         seen = Target(sglang=_installed(profile, environ) if asks and not aim.sglang else None)
     return replace(seen, sglang=aim.sglang or seen.sglang, arch=aim.arch or seen.arch)
@@ -90,20 +118,30 @@ def recorded(path: Path) -> Host:
     return factfile.loads(text, str(path))
 
 
-def here(profile: Profile, environ: Mapping[str, str], *, asks: bool = True) -> Target:
-    """What is installed and seen on this host, as far as rules ask for it: quick, and nothing raises."""
-    from launcher.look import drivers
+def here(profile: Profile, environ: Mapping[str, str], installed: str | None, driver: Driver | None) -> Target:
+    """What is seen on this host, as far as rules ask for it: quick, and nothing raises."""
+    if not profile.flags.gpus:
+        return Target(sglang=installed)
     from launcher.probes.checkpoint import said
     from launcher.probes.system import layout
 
-    installed = _installed(profile, environ) if asks else None
-    if not profile.flags.gpus:
-        return Target(sglang=installed)
-    # The driver is asked only where the profile leaves the architecture open.
-    driver = Driver() if profile.needs.arch else drivers()
+    shown = driver if driver and is_open(profile) else Driver()
     system = layout(Path("/")) if has_gpus() else System()
-    seen = of_parts(driver, system, said(profile.flags.model_path, {**environ, **profile.env}))
+    seen = of_parts(shown, system, said(profile.flags.model_path, {**environ, **profile.env}))
     return replace(seen, sglang=installed)
+
+
+def is_open(profile: Profile) -> bool:
+    """Whether a profile leaves the architecture to the GPUs that there are: rules ask the driver only then."""
+    return bool(profile.flags.gpus) and not profile.needs.arch
+
+
+def _driver(profile: Profile) -> Driver | None:
+    if not is_open(profile):
+        return None
+    from launcher.look import drivers
+
+    return drivers()
 
 
 def has_gpus(root: Path = Path("/")) -> bool:

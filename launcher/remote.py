@@ -17,13 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from launcher import following, guarded, layers, namelock, plan, preflight
+from launcher import following, guarded, layers, namelock, plan
 from launcher.errors import Exit, RefusalError
 from launcher.events import NOW
 from launcher.health import Server
 from launcher.instance import Instance, Signalled, is_launcher, known, parsed, run_state
 from launcher.keys import read_key, withdraw
-from launcher.planning import Aim, require_own, targeted
+from launcher.planning import observe, require_own
 from launcher.reaper import descendants
 from launcher.resolve import Ask, compose, resolve
 from launcher.serve import leftovers
@@ -289,12 +289,12 @@ def restart(
     same |= words["environment"] | words.get("places", {})
     composed = compose(ask, same)
     require_own(composed)
-    target = targeted(composed.profile, same, Aim())
-    new = resolve(composed, ask, instance.folder, words["environment"], target)
+    seen = observe(composed, same)
+    new = resolve(composed, ask, instance.folder, words["environment"], seen.target)
     new = replace(new, words=new.words | {"places": places(same)})
     new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
-    preflight.require(new, environ, port=(new.host, new.port) != (old.host, old.port))
-    new = replace(new, suspects=suspects(new, require_fit(new, environ, as_json=False, serving=True)))
+    found = require_fit(new, environ, seen, as_json=False, serving=old)
+    new = replace(new, suspects=suspects(new, found))
     for line in plan.differences(old, new):
         tell(line)
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from launcher.catalogue import nearest, releases, version
-from launcher.facts import Driver, Fact, Host, Model, System
+from launcher.facts import Driver, Engine, Fact, Host, Model, System
 
 # Compute capability -> the architecture as CUDA's compilers name it.
 BLACKWELL = {"10.0": "sm100", "10.1": "sm101", "10.3": "sm103", "11.0": "sm110", "12.0": "sm120", "12.1": "sm121"}
@@ -51,10 +51,13 @@ class Target:
 
 def of(host: Host) -> Target:
     """What the facts of a host say."""
-    return replace(
-        of_parts(host.driver, host.system, host.model),
-        sglang=host.engine.packages.otherwise({}).get("sglang"),
-    )
+    return replace(of_parts(host.driver, host.system, host.model), sglang=of_engine(host.engine))
+
+
+def of_engine(engine: Engine) -> str | None:
+    """The release that an engine has; None where it has none, or does not tell it."""
+    told = engine.packages.otherwise({}).get("sglang", "")
+    return told if version(told) else None
 
 
 def of_parts(driver: Driver, system: System, model: Model) -> Target:

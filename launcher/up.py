@@ -13,14 +13,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from launcher import capability, console, following, guarded, namelock, printable
+from launcher import (
+    capability,
+    console,
+    following,
+    guarded,
+    layers,
+    namelock,
+    ownership,
+    printable,
+)
 from launcher.errors import Exit, RefusalError
 from launcher.events import NOW, WISHES
 from launcher.instance import Claim, Instance, parsed
 from launcher.plan import to_json
-from launcher.planning import planned
-from launcher.preflight import require, require_folder
-from launcher.resolve import Ask
+from launcher.planning import instance_of, observe, require_own
+from launcher.resolve import Ask, compose, resolve
 from launcher.serve import leftovers
 from launcher.serverlog import rotate
 
@@ -39,15 +47,18 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
     from launcher.doctor import require_fit, suspects
 
     capability.lay_down()
-    require_folder()
-    plan, instance = planned(ask, environ, starting=True)
+    _require_own_folder()
+    composed = compose(ask, environ)
+    require_own(composed)
+    instance = instance_of(composed, environ)
     claim = instance.claim()
     signal.signal(NOW, _be_ended)
     _require_nothing_left(instance)
+    seen = observe(composed, environ)
+    plan = resolve(composed, ask, instance.folder, layers.ours(environ), seen.target)
     # Kept with it, for a restart by whomever.
     plan = replace(plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)})
-    require(plan, environ)
-    plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, as_json=as_json)))
+    plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, seen, as_json=as_json)))
     try:
         instance.write(instance.plan, to_json(plan))
     except OSError as error:
@@ -55,6 +66,17 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
     if detach:
         return _watch(instance, claim, console.screen(console.kind_for(sys.stderr, as_json=as_json)))
     _become_supervisor(instance, claim, console.kind_for(sys.stderr, as_json=as_json))
+
+
+def _require_own_folder() -> None:
+    """The server is `python -m`, which imports from the current folder before all else. Raises RefusalError."""
+    fix = "cd to another folder, your home for example: Python imports from the current one"
+    try:
+        doubt = ownership.of_current_folder()
+    except OSError as error:
+        raise RefusalError(f"the current folder cannot be used: {error.strerror}", fix=fix) from None
+    if doubt:
+        raise RefusalError(f"the current folder is not yours alone: {doubt.what}", fix=fix)
 
 
 def _be_ended(*_: object) -> NoReturn:

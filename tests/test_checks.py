@@ -29,12 +29,12 @@ from rig.healthy import (
 )
 
 from launcher import factfile
-from launcher.checks import checks, every_check, judge
+from launcher.checks import REQUIRED, checks, every_check, judge
 from launcher.errors import RefusalError
 from launcher.evidence import Known
 from launcher.facts import Fact, Host, Pin, Process, Raid, known, unknown
 from launcher.plan import Plan
-from launcher.report import Severity
+from launcher.report import Severity, failures
 
 PORT, GPU3 = "0000:10:01.1", "0000:17:00.0"
 DOWN3 = "0000:12:01.0"
@@ -194,6 +194,8 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("port-free", FAIL, having(H, system__port_obstacle="127.0.0.1 port 8000 is in use by pid 7"), "pid 7", ()),
     ("access-guarded", FAIL, H, "0.0.0.0", ("flags.host=0.0.0.0",)),
     ("access-guarded", WARN, H, "open_without_key", ("flags.host=0.0.0.0", "access.open_without_key=true")),
+    ("access-key", FAIL, having(H, system__key_obstacle="cannot read the API key file /k: no such file"), "/k",
+     ("access.api_key_file=/k",)),
     ("access-remote-code", WARN, H, "--trust-remote-code", ("flags.trust-remote-code=true",)),
 ]  # fmt: skip
 
@@ -303,7 +305,7 @@ def test_whatever_is_not_well_has_a_fix() -> None:
 
 
 def test_on_a_host_that_nobody_looked_at_nothing_is_well_or_broken_but_what_the_plan_says_itself() -> None:
-    of_the_plan = {"access-guarded", "access-remote-code", "engine-first-start", "model-mtp"}
+    of_the_plan = {"access-guarded", "access-key", "access-remote-code", "engine-first-start", "model-mtp"}
     found = judge(Host(), plan())
 
     assert {one.id for one in found if one.severity is not Severity.UNKNOWN} <= of_the_plan
@@ -347,6 +349,38 @@ def test_a_plan_for_the_cpu_is_not_judged_by_gpus() -> None:
     groups = {found.group for found in judge(Host(), cpu)}
 
     assert not groups & {"driver", "GPUs", "GPU health", "IOMMU and ACS", "PCIe", "peer-to-peer"}
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "fix"),
+    [
+        ("::1 port 8000 is in use by pid 7 (python is for privileged users), uid 0", "stop that process"),
+        ("127.0.0.1 port 80 is for privileged users", "from 1024 on"),
+        ("cannot listen on 192.0.2.1 port 8000: Cannot assign requested address", "an address of this host"),
+    ],
+)
+def test_a_port_that_is_not_free_is_fixed_by_its_reason(obstacle: str, fix: str) -> None:
+    assert fix in unwell_fix(having(H, system__port_obstacle=obstacle), "port-free")
+
+
+def test_an_interpreter_that_hangs_is_not_told_to_be_another_one() -> None:
+    slow = having(H, engine__python=unknown("/opt/python did not answer within 60 s"))
+
+    assert "a file system that hangs" in unwell_fix(slow, "engine-python")
+
+
+def unwell_fix(host: Host, id: str) -> str:
+    (found,) = judge(host, plan(), only=[id])
+    return found.fix
+
+
+@pytest.mark.parametrize("id", sorted(REQUIRED))
+def test_what_is_required_may_not_be_allowed_to_fail(id: str) -> None:
+    broken = UNSEEN.get(id) or next(seen for name, how, seen, *_ in ONE_THING if (name, how) == (id, FAIL))
+    words = next((words for name, how, *_, words in ONE_THING if (name, how) == (id, FAIL)), ())
+    (found,) = judge(broken, plan(*words), only=[id], allow=[id])
+
+    assert failures([found])
 
 
 def test_an_allowed_failure_stays_visible_and_decides_nothing() -> None:

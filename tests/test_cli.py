@@ -80,6 +80,7 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
         ("up -p stub --set flags.model-path=/etc", 78, "/etc has no config.json"),
         ("up -p stub --set flags.model-path=/etc/passwd", 78, "/etc/passwd is a file"),
         ("up -p stub --set flags.host=0.0.0.0", 78, "binds 0.0.0.0 without an API key"),
+        ("up -p stub --set flags.host=0.0.0.0 --allow access-guarded", 78, "no --allow lets access-guarded fail"),
         ("up -p stub --set flags.host=192.0.2.1 --api-key-file key", 78, "an address of this host"),
         ("up -p stub --api-key-file nothing", 78, "cannot read the API key file"),
         ("up -p stub --api-key-file open", 78, "is open to others (-rw-r--r--)"),

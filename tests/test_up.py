@@ -14,7 +14,7 @@ import time
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, PATIENCE, World, next_line, remove, until
+from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, until
 
 from launcher import remote
 from launcher.errors import Exit, RefusalError
@@ -323,6 +323,19 @@ def test_restart_refuses_what_doctor_says_no_to_and_leaves_the_server_alone(worl
     assert said.returncode == 78
     assert "model-tokenizer" in said.stderr
     assert (world.status()["state"], world.status()["pids"]["server"]) == ("ready", before)
+
+
+def test_restart_refuses_a_new_port_that_is_taken_and_leaves_the_server_alone(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    text = world.profile.read_text()
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        port = taken.getsockname()[1]
+        world.profile.write_text(text.replace(f"port = {world.port}", f"port = {port}"))
+        said = world.run("restart", "-p", "stub")
+
+    assert said.returncode == 78
+    assert f"127.0.0.1 port {port} is in use by pid {os.getpid()}" in said.stderr
+    assert world.status()["state"] == "ready"
 
 
 def test_restart_allows_what_up_was_told_to_allow(world: World) -> None:

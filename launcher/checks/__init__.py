@@ -60,6 +60,16 @@ NEEDS_GPUS = {
     "engine-caches",
     "engine-first-start",
 }
+# Without these nothing can be served, or nobody should be: no --allow lets one fail.
+REQUIRED = {
+    "engine-python",
+    "engine-sglang",
+    "model-folder",
+    "model-config",
+    "port-free",
+    "access-guarded",
+    "access-key",
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class Check:
     known: str
     judge: Callable[[Host, Plan], Verdict] | None = None  # None: `--deep` finds it out by moving data
     of_gpus: bool = False
+    required: bool = False  # no --allow lets it fail
 
 
 _RUN_HERE = "Run here: over gloo on a CPU, with ranks that hang, die and answer wrongly. Not on Blackwell."
@@ -143,7 +154,8 @@ def _check(function: Callable[[Host, Plan], Verdict], module: ModuleType) -> Che
     id = function.__name__.replace("_", "-")
     title, *rest = [" ".join(part.split()) for part in inspect.cleandoc(function.__doc__ or "").split("\n\n")]
     why, known = [*rest, "", ""][:2]
-    return Check(id, module.GROUP, title, why, known, function, module in OF_GPUS or id in NEEDS_GPUS)
+    of_gpus = module in OF_GPUS or id in NEEDS_GPUS
+    return Check(id, module.GROUP, title, why, known, function, of_gpus, id in REQUIRED)
 
 
 def known_ids(ids: Iterable[str]) -> None:
@@ -164,10 +176,13 @@ def judge(
     skip: Sequence[str] = (),
     allow: Iterable[str] = (),
 ) -> list[Finding]:
-    """What all checks, or those named, say of a host that shall run a plan. A check that breaks is a finding."""
+    """What all checks, or those named, say of a host that shall run a plan. A check that breaks is a finding.
+
+    A required one may not fail, whatever is allowed.
+    """
     allowed = {*allow, *plan.allowed}
     return [
-        _finding(check, host, plan, check.id in allowed)
+        _finding(check, host, plan, check.id in allowed and not check.required)
         for check in checks()
         if (not only or check.id in only) and check.id not in skip and (plan.gpus or not check.of_gpus)
     ]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+
 from launcher.address import is_loopback
 from launcher.checks.judging import Verdict, fail, ok, warn
 from launcher.facts import Host
 from launcher.plan import Plan
 
 GROUP = "access"
+PORT_FIXES = {  # by the words of launcher/port.py
+    " is in use by ": "stop that process, or choose another port: --set flags.port=N",
+    " is for privileged users": "choose a port from 1024 on: --set flags.port=N",
+    "": "set flags.host to an address of this host (`ip addr`), or to 127.0.0.1",
+}
 
 
 def port_free(host: Host, plan: Plan) -> Verdict:
@@ -20,7 +27,7 @@ def port_free(host: Host, plan: Plan) -> Verdict:
     obstacle = host.system.port_obstacle.get()
     if obstacle is None:
         return ok(f"{plan.host} port {plan.port}")
-    return fail(obstacle, fix="stop that process, or choose another address: --set flags.port=N")
+    return fail(obstacle, fix=next(fix for words, fix in PORT_FIXES.items() if words in obstacle))
 
 
 def access_guarded(host: Host, plan: Plan) -> Verdict:
@@ -30,14 +37,33 @@ def access_guarded(host: Host, plan: Plan) -> Verdict:
 
     Run here: `up` refuses it. Read: SGLang's routes.
     """
+    fix = "add --api-key-file FILE, or bind loopback: --set flags.host=127.0.0.1"
     if plan.key_file:
         return ok(f"a key is required ({plan.key_file})")
     if is_loopback(plan.host):
         return ok(f"{plan.host} is this host alone")
-    fix = "--api-key-file FILE, or --set flags.host=127.0.0.1"
     if plan.open_without_key:
         return warn(f"{plan.host} without a key, as access.open_without_key says", fix=fix)
-    return fail(f"profile {plan.name} listens on {plan.host} without a key", fix=fix)
+    return fail(
+        f"profile {plan.name} binds {plan.host} without an API key: whoever reaches port {plan.port} may use the "
+        "model and SGLang's admin endpoints",
+        fix=f"{fix}; or say it explicitly: --set access.open_without_key=true",
+    )
+
+
+def access_key(host: Host, plan: Plan) -> Verdict:
+    """The API key's file holds a key, and is this user's alone.
+
+    Who else may read it may use the model; without it the server is not started.
+
+    Run here: with files that are missing, open to others, another user's, or no key.
+    """
+    if not plan.key_file:
+        return ok("none is asked for")
+    if obstacle := host.system.key_obstacle.get():
+        mode = f"`chmod 600 {shlex.quote(plan.key_file)}`"
+        return fail(obstacle, fix=f"put the key alone on one line of a file of this user, then {mode}")
+    return ok(plan.key_file)
 
 
 def access_remote_code(host: Host, plan: Plan) -> Verdict:

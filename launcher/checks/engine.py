@@ -34,6 +34,8 @@ def engine_python(host: Host, plan: Plan) -> Verdict:
     seen = host.engine.python
     if not seen.known and seen.unknown != "not observed":
         fix = "set engine.python in the profile to the python of the environment that has SGLang"
+        if "did not answer within" in str(seen.unknown):
+            fix = "try it by hand; a file system that hangs is the usual reason"
         return fail(str(seen.unknown), fix=fix)
     return ok(f"{seen.get()}, Python {host.engine.python_version.get()}")
 

@@ -177,6 +177,8 @@ def _why(fact: Fact[Any]) -> str:
 def _json(path: Path, limit: int = MOST_CONFIG) -> Fact[dict[str, Any]]:
     try:
         said = read_json(path, limit)
+    except FileNotFoundError:
+        return unknown(f"the model folder {path.parent} has no {path.name}")
     except OSError as error:
         return unknown(f"{path}: {reason(error)}")
     except MemoryError:

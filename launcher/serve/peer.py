@@ -100,7 +100,7 @@ class Peer:
         missing, closed = set(wanted), []
         for pid in members:
             try:
-                for inode, path in _sockets_of(pid, missing):
+                for inode, path in sockets_of(pid, missing):
                     self._ours[inode] = path
                     missing.discard(inode)
             except PermissionError:
@@ -118,10 +118,10 @@ class Peer:
             return Verdict(Whose.OURS, "the server listens", inodes)
         if pid is None and closed:
             why = f"the descriptors of the server's process {closed[0]} may not be read"
-            what = f"whether a listener of {_user(row.uid)} is the server cannot be told"
+            what = f"whether a listener of {user(row.uid)} is the server cannot be told"
             return Verdict(Whose.UNKNOWN, f"{what}: {why}", inodes)
         who = f"{_name(pid)} (pid {pid})" if pid else "a process that cannot be seen from here"
-        return Verdict(Whose.FOREIGN, f"{who} of {_user(row.uid)}", inodes)
+        return Verdict(Whose.FOREIGN, f"{who} of {user(row.uid)}", inodes)
 
     def _holder(self, inode: int) -> Path | None:
         """The descriptor of whichever process has a socket, as far as this user may look."""
@@ -129,13 +129,13 @@ class Peer:
             self._others.pop(inode, None)
             for pid in [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]:
                 with contextlib.suppress(PermissionError):
-                    self._others.update(_sockets_of(pid, {inode}))
+                    self._others.update(sockets_of(pid, {inode}))
                 if inode in self._others:
                     break
         return self._others.get(inode)
 
 
-def _sockets_of(pid: int, wanted: Collection[int]) -> Iterator[tuple[int, Path]]:
+def sockets_of(pid: int, wanted: Collection[int]) -> Iterator[tuple[int, Path]]:
     """Those of the sockets that a process has, each with its descriptor; none of one that is gone.
 
     Raises PermissionError where it may not be looked at, and any other OSError that is this
@@ -182,7 +182,8 @@ def _name(pid: int) -> str:
     return printable.line(text)
 
 
-def _user(uid: int) -> str:
+def user(uid: int) -> str:
+    """A user as a person says it, without asking a resolver of users."""
     try:
         lines = USERS.read_text(errors="replace").splitlines()
     except OSError:

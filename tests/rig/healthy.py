@@ -195,6 +195,7 @@ def host() -> Host:
             infiniband=known(()),
             interfaces=known(("eno1", "lo")),
             port_obstacle=known(None),
+            key_obstacle=known(None),
         ),
         engine=Engine(
             python=known("/opt/sglang/bin/python"),
