@@ -1,4 +1,4 @@
-"""The lines of a file that grows, and that is put aside when it is large (`serverlog.rotate`): none is lost."""
+"""The lines of a file that grows, and that is put aside when it is large (`rotation.rotate`): none is lost."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import signal
 import stat
 import time
@@ -29,7 +28,7 @@ from launcher import __version__, guarded, namelock
 from launcher.errors import Exit, RefusalError
 from launcher.ownership import require_private
 from launcher.reading import UnfitError
-from launcher.serverlog import rotate
+from launcher.rotation import rotate
 
 SCHEMA = 1
 LARGEST_STATE = 1 << 20  # bytes; it has some two thousand
@@ -248,7 +247,7 @@ class Instance:
     def _sign(self, lock: int) -> None:
         """Write into the lock what the state file of its holder will have, too."""
         os.ftruncate(lock, 0)
-        os.pwrite(lock, secrets.token_hex(8).encode(), 0)
+        os.pwrite(lock, os.urandom(8).hex().encode(), 0)
 
     def _signature(self) -> str:
         with contextlib.suppress(OSError):

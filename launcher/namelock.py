@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import socket
 import struct
@@ -73,6 +72,8 @@ def holder(folder: Path) -> int | None:
 
 def _name(folder: Path) -> bytes:
     """Containers that share a network may have the same path for different folders: hence the device."""
+    import hashlib  # brings OpenSSL: a command that only looks does without
+
     real = folder.resolve()
     above = next(path for path in real.parents if path.exists())
     told = f"{real}\0{above.stat().st_dev}".encode(errors="surrogateescape")

@@ -5,7 +5,6 @@ A disk that is full, or does not answer, loses lines, never the server; the log 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 from launcher.deathlog import RUN
 from launcher.keys import scrub
 from launcher.keyspelling import FEWEST, HIDDEN, spellings
+from launcher.rotation import rotate
 
 LONGEST_LINE = 1 << 20  # bytes; about what is kept of a longer one
 LARGEST_FILE = 64 << 20  # bytes; then server.log becomes server.log.1, and so on
@@ -154,11 +154,3 @@ class ServerLog:
             self._file = os.open(self.path, flags, 0o600)
             self._size = os.fstat(self._file).st_size
         self._again = False
-
-
-def rotate(path: Path, kept: int) -> None:
-    """`path` becomes `path`.1, that becomes .2, and so on up to `kept`. Raises OSError."""
-    for number in range(kept, 0, -1):
-        older = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
-        with contextlib.suppress(FileNotFoundError):
-            older.replace(path.with_name(f"{path.name}.{number}"))

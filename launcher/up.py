@@ -29,8 +29,8 @@ from launcher.instance import Claim, Instance, parsed
 from launcher.plan import to_json
 from launcher.planning import instance_of, observe, require_own
 from launcher.resolve import Ask, compose, resolve
+from launcher.rotation import rotate
 from launcher.serve import leftovers
-from launcher.serverlog import rotate
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher import following
-from launcher.serverlog import rotate
+from launcher.rotation import rotate
 
 
 def opened() -> int:

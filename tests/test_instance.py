@@ -20,7 +20,7 @@ from conftest import next_line, running
 from launcher import remote
 from launcher.errors import Exit, RefusalError
 from launcher.instance import Instance, boot_id, known, start_ticks, state_home
-from launcher.serverlog import rotate
+from launcher.rotation import rotate
 
 
 @pytest.fixture

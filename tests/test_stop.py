@@ -19,7 +19,7 @@ from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, 
 from launcher import remote
 from launcher.errors import Exit, RefusalError
 from launcher.instance import Instance, boot_id, pid_namespace
-from launcher.serverlog import rotate
+from launcher.rotation import rotate
 
 FAKE = """
 import os, signal, sys

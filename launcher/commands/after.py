@@ -12,7 +12,6 @@ import click
 
 from launcher import printable
 from launcher.errors import Exit
-from launcher.instance import state_home
 from launcher.options import json_option, profile_option
 
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], 
     docs/events.schema.json has the fields.
     """
     from launcher import console, identity, remote
+    from launcher.instance import state_home
 
     instance = identity.enter(remote.pick(state_home(os.environ), profile))
     for event in remote.events(instance, last, kind, follow=follow):
@@ -63,6 +63,7 @@ def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], 
 def smoke_command(profile: str | None, as_json: bool) -> int:
     """Ask a running server the questions of its smoke test; exit 1 if an answer is wrong."""
     from launcher import identity, remote
+    from launcher.instance import state_home
 
     result = remote.smoke(identity.enter(remote.pick(state_home(os.environ), profile), writing=True))
     told = {"schema": 1, "ok": result.ok, "detail": result.detail, "seconds": round(result.seconds, 3)}
@@ -95,6 +96,7 @@ def metrics_command(
     on a socket, whose mode is 0660, any will do.
     """
     from launcher import metrics
+    from launcher.instance import state_home
 
     if listen is not None:
         metrics.serve(state_home(os.environ), metrics.Listen(listen, names, token_file, listen_open))
@@ -119,6 +121,7 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     Facts, plan with reasons, doctor's findings, events, logs, stacks, diagnosis and kernel lines.
     """
     from launcher import bundle, identity, remote
+    from launcher.instance import state_home
 
     instance = remote.pick(state_home(os.environ), profile)
     with bundle.begun(instance, output) as made:

@@ -11,7 +11,6 @@ import click
 
 from launcher import printable
 from launcher.errors import Exit
-from launcher.instance import state_home
 from launcher.options import allow_option, asking, json_option, profile_option
 
 
@@ -51,6 +50,7 @@ def status(profile: str | None, as_json: bool) -> int:
     Where several could be meant and none is named, all are listed.
     """
     from launcher import identity, remote, screens
+    from launcher.instance import state_home
 
     home = state_home(os.environ)
     if profile is None and len(remote.candidates(home)) > 1:
@@ -72,6 +72,7 @@ def status(profile: str | None, as_json: bool) -> int:
 def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
     """Print what the server printed, keys left out."""
     from launcher import identity, remote
+    from launcher.instance import state_home
 
     instance = identity.enter(remote.pick(state_home(os.environ), profile))
     for line in remote.log_lines(instance, lines, follow=follow):
@@ -89,6 +90,7 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     a launcher that does not go is killed, and so is what a killed one left.
     """
     from launcher import identity, remote
+    from launcher.instance import state_home
 
     instance = identity.enter(remote.pick(state_home(os.environ), profile), writing=True)
     said = remote.down(instance, now=now)
@@ -102,6 +104,7 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
 def restart(profile: str | None, as_json: bool) -> int:
     """Drain it and start it again from its profile as it is now; return when it is ready."""
     from launcher import console, identity, remote
+    from launcher.instance import state_home
 
     instance = identity.enter(remote.pick(state_home(os.environ), profile), writing=True)
     show = console.screen(console.kind_for(sys.stderr, as_json=as_json))
