@@ -26,6 +26,7 @@ from launcher import (
     keys,
     lifecycle,
     plan,
+    port,
     reaper,
     smoke,
     stacks,
@@ -78,9 +79,10 @@ DRAINED_EVERY, DRAINED_TIMES = 0.25, 4  # seconds between looks, and how many in
 EXTEND_EVERY = 5.0  # seconds between two requests for more time
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 LOST = 5.0  # seconds without running that are worth a word
-# What this host lacks for a launch, and may have again: no server's fault, and no death.
+# What this host lacks for a launch, and may have again, its address included: no server's fault, and no death.
 SHORT = frozenset(
-    getattr(errno, name) for name in "EMFILE ENFILE ENOMEM EAGAIN ENOBUFS ENOSPC EDQUOT EIO EROFS ESTALE".split()
+    getattr(errno, name)
+    for name in ("EMFILE ENFILE ENOMEM EAGAIN ENOBUFS ENOSPC EDQUOT EIO EROFS ESTALE EADDRINUSE").split()
 )
 
 
@@ -394,10 +396,17 @@ class Supervisor:
         """In a thread of its own."""
         try:
             made, key = self.read_plan() if fresh else (self.plan, self.key)
+            self.require_free(made)
             keys.offer(made.key_config, key)
         except (OSError, ValueError, KeyError, TypeError, RefusalError) as error:
             return partial(self.not_launched, number, error)
         return partial(self.launched, number, made, key)
+
+    def require_free(self, made: plan.Plan) -> None:
+        """Raise OSError where somebody has the server's port: now, not after minutes of loading."""
+        obstacle = port.obstacle(made.host, made.port)
+        if obstacle and obstacle.errno == errno.EADDRINUSE:
+            raise obstacle
 
     def not_launched(self, number: int, error: Exception) -> None:
         """A host that is short of something is tried again; a plan that cannot be started says no for good."""

@@ -553,6 +553,24 @@ def test_a_port_in_use_is_named_with_its_holder(world: World) -> None:
     assert not (world.instance / "plan.json").exists()
 
 
+def test_a_port_that_was_taken_meanwhile_is_named_before_the_next_launch(world: World) -> None:
+    world.write_profile(pause=0.5)
+    world.run("up", "-p", "stub", "-d")
+    psutil.Process(world.status()["pids"]["server"]).kill()
+    with until(lambda: _taken(world.port), "the port is free for a moment"):
+        reason = f"cannot launch: 127.0.0.1 port {world.port} is in use by pid {os.getpid()} "
+        until(lambda: world.status()["reason"].startswith(reason), "it is named")
+
+    world.until_state("ready")
+
+
+def _taken(port: int) -> socket.socket | None:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
+
+
 def test_a_launcher_in_the_way_of_itself_is_forgotten_after_a_kill(world: World) -> None:
     up = world.start("up", "-p", "stub")
     world.until_state("ready")
