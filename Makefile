@@ -54,6 +54,7 @@ format: $(MADE)
 bench: $(MADE) engine
 	$(BIN)/python bench/cli.py
 	$(BIN)/python bench/doctor.py
+	$(BIN)/python bench/own.py
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/idle.py
 	$(BIN)/python bench/recovery.py
