@@ -405,7 +405,7 @@ def test_a_why_that_is_no_table_is_told_even_where_a_child_mends_it(home: Home) 
 @pytest.mark.parametrize("value", ["inf", "1e300"])
 def test_patience_without_end_is_refused(home: Home, value: str) -> None:
     """The selector that waits takes no such time: OverflowError ends the launcher."""
-    home.write("p", f"{MODEL}[supervision]\nready_within = {value}")
+    home.write("p", f"{MODEL}[supervision]\nstart_timeout = {value}")
 
     assert home.refusal("p").status == Exit.CONFIG
 

@@ -24,7 +24,7 @@ UNIT = "glm5-serve@stub.service"
 STATE = "/var/lib/glm5-serve"
 PORT = 31000
 pytestmark = pytest.mark.timeout(300)
-PATIENCE = "stop_timeout = 30\nprobe_every = 1\nsilent_after = 5\npause = 0"
+PATIENCE = "stop_timeout = 30\nprobe_interval = 1\nstall_timeout = 5\nbackoff = 0"
 # Where an operator installs it: this test's own interpreter may lie in root's home, where no other user gets.
 OPT = "/opt/glm5-serve"
 COMMAND = f"{OPT}/bin/glm5-serve"
