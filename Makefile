@@ -36,6 +36,7 @@ lint: $(MADE)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 test: lint engine
 	$(BIN)/pytest $(BESIDE) -m "not engine and not matrix"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from launcher.layers import home
+from launcher.paths import home
 
 SGLANG = "0.5.23"
 HERE = Path(__file__).resolve().parent

@@ -11,7 +11,7 @@ from pathlib import Path
 import requests
 from engine import console, ensure
 
-from launcher.console import timeline
+from launcher.output.events import timeline
 
 GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 QUESTION = "What is the capital of France?"

@@ -1,4 +1,4 @@
-"""Writes launcher/catalogue.json: what each SGLang release accepts on its command line, and what it reads.
+"""Writes launcher/engines/sglang/options.json: what each SGLang release accepts on its command line, and reads.
 
     python scripts/catalogue.py 0.5.24                 adds a release, its wheel fetched by pip
     python scripts/catalogue.py sglang-0.5.24*.whl     the same from a wheel that is there
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-CATALOGUE = Path(__file__).parents[1] / "launcher/catalogue.json"
+CATALOGUE = Path(__file__).parents[1] / "launcher/engines/sglang/options.json"
 SRT = "sglang/srt"
 UNKNOWN: Any = object()
 VARIABLE = re.compile(rb"\b(?:SGLANG|SGL)_[A-Z0-9_]*[A-Z0-9]\b")

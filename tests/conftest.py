@@ -24,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
-from launcher.layers import home
+from launcher.paths import home
 
 ROOT = Path(__file__).parents[1]
 RIG = Path(__file__).parent / "rig"

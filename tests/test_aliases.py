@@ -11,20 +11,22 @@ import pytest
 from conftest import ROOT, World
 from rig import healthy
 
-from launcher import capacity, catalogue, fit, lint
-from launcher.checks import judge
-from launcher.concerns import HABITS
+from launcher.capacity import estimate, memory
+from launcher.config.layers import PACKAGED
+from launcher.config.resolve import Ask, compose, resolve
+from launcher.doctor.checks import judge
+from launcher.engines import options as catalogue
+from launcher.engines.descriptions import MEANINGS
+from launcher.engines.issues import FAULTS
+from launcher.engines.rules import RULES
+from launcher.engines.target import Target
 from launcher.errors import RefusalError
-from launcher.facts import Host
-from launcher.faults import FAULTS
-from launcher.launchtext import read
-from launcher.layers import PACKAGED
-from launcher.lint import Entry
-from launcher.meanings import MEANINGS
-from launcher.plan import Plan
-from launcher.recipe import RULES
-from launcher.resolve import Ask, compose, resolve
-from launcher.target import Target
+from launcher.formats.manifests import read
+from launcher.host.facts import Host
+from launcher.lint import lint
+from launcher.lint.concerns import HABITS
+from launcher.lint.lint import Entry
+from launcher.plan.plan import Plan
 
 NEWEST = catalogue.releases()[-1]
 PROFILE = str(PACKAGED / "8xpro6000.toml")
@@ -79,13 +81,13 @@ def test_an_alias_gives_the_same_plan(alias: str, name: str, release: str) -> No
     ("alias", "name"), [pair for pair in aliases() if pair[1] in ("tp-size", "pp-size", "dp-size")]
 )
 def test_an_alias_gives_the_same_fit_and_findings(alias: str, name: str) -> None:
-    config = capacity.named("zai-org/GLM-5")
+    config = memory.named("zai-org/GLM-5")
     assert config
-    shape = capacity.shape(config)
-    weights = capacity.from_shape(shape)
+    shape = memory.shape(config)
+    weights = memory.from_shape(shape)
     one, other = plan(f"flags.{alias}=4"), plan(f"flags.{name}=4")
 
-    assert fit.fit(one, shape, weights, HOST, 96 << 30) == fit.fit(other, shape, weights, HOST, 96 << 30)
+    assert estimate.fit(one, shape, weights, HOST, 96 << 30) == estimate.fit(other, shape, weights, HOST, 96 << 30)
     assert judge(healthy.host(), one) == judge(healthy.host(), other)
 
 

@@ -14,8 +14,8 @@ from conftest import World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher import bundle as collecting
-from launcher.scrubber import Scrubber
+from launcher.operate import bundle as collecting
+from launcher.redact.bundle import Scrubber
 
 KEY = "sk-planted-0123456789abcdef"
 PLANTED = {

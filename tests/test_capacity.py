@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher import capacity
-from launcher.capacity import BF16_ROW, GIB, PACKED_ROW, RAW_ROW, Shape, shape
+from launcher.capacity import memory as capacity
+from launcher.capacity.memory import BF16_ROW, GIB, PACKED_ROW, RAW_ROW, Shape, shape
 from launcher.knowledge import models
 
 GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]

@@ -13,11 +13,11 @@ from conftest import ENGINE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher import catalogue
-from launcher.layers import PACKAGED
-from launcher.plan import Plan
-from launcher.resolve import Ask, compose, resolve
-from launcher.target import ARCHS, Target
+from launcher.config.layers import PACKAGED
+from launcher.config.resolve import Ask, compose, resolve
+from launcher.engines import options as catalogue
+from launcher.engines.target import ARCHS, Target
+from launcher.plan.plan import Plan
 
 NEWEST = catalogue.release(catalogue.releases()[-1])
 PROFILES = sorted(path.stem for path in PACKAGED.glob("*.toml"))

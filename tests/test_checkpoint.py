@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher.facts import Model, known
-from launcher.probes.checkpoint import _in_time as in_time
-from launcher.probes.checkpoint import checkpoint
+from launcher.host.collectors.checkpoint import _in_time as in_time
+from launcher.host.collectors.checkpoint import checkpoint
+from launcher.host.facts import Model, known
 
 CONFIG = {"architectures": ["GlmMoeDsaForCausalLM"], "model_type": "glm_moe_dsa", "num_hidden_layers": 78}
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"

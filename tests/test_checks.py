@@ -28,13 +28,13 @@ from rig.healthy import (
     with_variables,
 )
 
-from launcher import factfile
-from launcher.checks import REQUIRED, checks, every_check, judge
+from launcher.doctor.checks import REQUIRED, checks, every_check, judge
 from launcher.errors import RefusalError
-from launcher.evidence import Known
-from launcher.facts import Fact, Host, Pin, Process, Raid, known, unknown
-from launcher.plan import Plan
-from launcher.report import Severity, failures
+from launcher.host import facts_json
+from launcher.host.facts import Fact, Host, Pin, Process, Raid, known, unknown
+from launcher.plan.evidence import Known
+from launcher.plan.findings import Severity, failures
+from launcher.plan.plan import Plan
 
 PORT, GPU3 = "0000:10:01.1", "0000:17:00.0"
 DOWN3 = "0000:12:01.0"
@@ -296,7 +296,7 @@ def test_there_are_at_least_seventy_checks_with_distinct_ids() -> None:
 def test_every_check_says_what_why_and_how_that_is_known(check: Any) -> None:
     assert check.title.endswith(".")
     assert len(check.why) > 20
-    assert check.known.lower().startswith(tuple(Known)), "the closed vocabulary of launcher/evidence.py"
+    assert check.known.lower().startswith(tuple(Known)), "the closed vocabulary of launcher/plan/evidence.py"
 
 
 def test_whatever_is_not_well_has_a_fix() -> None:
@@ -403,7 +403,7 @@ def test_a_check_that_breaks_is_a_finding() -> None:
 @given(st.data())
 def test_any_fact_may_be_anything(data: st.DataObject) -> None:
     """One fact of a healthy host's file replaced by any JSON: findings, never an exception or a broken check."""
-    file = factfile.to_json(H)
+    file = facts_json.to_json(H)
     section = data.draw(st.sampled_from(["driver", "pcie", "kernel", "system", "engine", "environment", "model"]))
     fact = data.draw(st.sampled_from(sorted(file[section])))
     scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
@@ -412,7 +412,7 @@ def test_any_fact_may_be_anything(data: st.DataObject) -> None:
     )
     file[section][fact] = data.draw(anything)
 
-    found = judge(factfile.from_json(file), plan())
+    found = judge(facts_json.from_json(file), plan())
 
     assert len(found) == len(checks())
     assert not [one for one in found if "the check itself failed" in one.evidence]
@@ -428,16 +428,16 @@ def test_any_environment_is_judged(variables: dict[str, str]) -> None:
 
 
 def test_facts_survive_their_file() -> None:
-    assert factfile.from_json(factfile.to_json(H)) == H
+    assert facts_json.from_json(facts_json.to_json(H)) == H
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(0, 20000))
 def test_a_facts_file_that_was_cut_is_refused(end: int) -> None:
-    text = json.dumps(factfile.to_json(H))[:end]
+    text = json.dumps(facts_json.to_json(H))[:end]
 
     with pytest.raises(RefusalError, match=r"cut\.json is not JSON"):
-        factfile.loads(text, "cut.json")
+        facts_json.loads(text, "cut.json")
 
 
 def facts_in(value: Any) -> list[Callable[[], None]]:
@@ -455,7 +455,7 @@ def test_the_healthy_host_knows_every_fact() -> None:
 
 
 def test_the_page_has_a_heading_for_each_check_and_is_up_to_date() -> None:
-    from launcher.checkpages import page
+    from launcher.output.checks import page
 
     written = (Path(__file__).parents[1] / "docs/checks.md").read_text()
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from conftest import GLM5_SERVE, RIG, World
 
-from launcher import layers, programs, stacks, unit
+from launcher.config import layers
 from launcher.errors import Exit, RefusalError
-from launcher.probes.engine import engine, release
+from launcher.files import programs
+from launcher.host.collectors.engine import engine, release
+from launcher.operate import systemd as unit
+from launcher.serve import stacks
 
 NOBODY = 65534
 SHADOWS = ("json.py", "email.py", "importlib.py", "sglang/__init__.py", "torch/__init__.py", "sitecustomize.py")
@@ -143,7 +146,7 @@ def test_a_proof_that_moves_data_imports_nothing_of_it(trap: Trap) -> None:
     assert trap.ran == ""
 
 
-@pytest.mark.parametrize("module", ["launcher.probes.nvml_child", "launcher.probes.gpu_watch"])
+@pytest.mark.parametrize("module", ["launcher.host.collectors.nvml_child", "launcher.serve.gpu_monitor_child"])
 def test_what_asks_the_driver_imports_nothing_of_it(trap: Trap, module: str) -> None:
     subprocess.run(
         [sys.executable, "-P", "-m", module],

@@ -16,13 +16,13 @@ import pytest
 from conftest import ENGINE, GLM5_SERVE, next_line, until
 from rig.healthy import having, host, plan, with_function, with_gpus
 
-from launcher import deep_rank, proof
-from launcher.checks import LIVE
-from launcher.deep import deep
+from launcher.doctor import fabric_rank, fabric_verdict
+from launcher.doctor.checks import LIVE
+from launcher.doctor.fabric import deep
+from launcher.doctor.fabric_verdict import Proof, findings, likely
 from launcher.errors import RefusalError
-from launcher.facts import Host, Process
-from launcher.proof import Proof, findings, likely
-from launcher.report import Finding, Severity
+from launcher.host.facts import Host, Process
+from launcher.plan.findings import Finding, Severity
 
 OK, WARN, UNKNOWN, FAIL = Severity
 MARK = str(os.getpid())  # other workers prove other things beside this one
@@ -177,7 +177,11 @@ def test_gpus_that_something_uses_are_left_alone(busy: Host, words: str) -> None
 
 
 def test_program_and_reader_mean_the_same_sizes() -> None:
-    assert (deep_rank.MARK, deep_rank.COPY, deep_rank.SIZES) == (proof.MARK, proof.COPY, proof.SIZES)
+    assert (fabric_rank.MARK, fabric_rank.COPY, fabric_rank.SIZES) == (
+        fabric_verdict.MARK,
+        fabric_verdict.COPY,
+        fabric_verdict.SIZES,
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,7 +206,7 @@ def said(*lines: str, backend: str = "nccl", ranks: int = 8) -> dict[str, Findin
 
 
 def copied(one: int, two: int, gbps: float) -> str:
-    seconds = proof.COPY / gbps / 1e9
+    seconds = fabric_verdict.COPY / gbps / 1e9
     return f'{{"step": "copy {one}->{two}", "rank": -2, "done": true, "seconds": {seconds}, "wrong": null}}'
 
 

@@ -15,9 +15,9 @@ from conftest import GLM5_SERVE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.diagnose import UNKNOWN, diagnose
-from launcher.evidence import Known
-from launcher.signatures import ORIGINS, WEIGHTS, literals, signatures
+from launcher.diagnose.diagnosis import UNKNOWN, diagnose
+from launcher.diagnose.signatures import ORIGINS, WEIGHTS, literals, signatures
+from launcher.plan.evidence import Known
 
 DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
 CAUSES = {death["cause"] for death in DEATHS}
@@ -460,7 +460,8 @@ def test_a_key_in_a_log_is_not_repeated() -> None:
 
 def test_the_supervisor_may_ask_it() -> None:
     """It needs the standard library alone, and never ours beyond this."""
-    code = "import sys, launcher.diagnose; print([m for m in sys.modules if m.split('.')[0] in ('rich', 'click')])"
+    loaded = "[m for m in sys.modules if m.split('.')[0] in ('rich', 'click')]"
+    code = f"import sys, launcher.diagnose.diagnosis; print({loaded})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert done.stdout == "[]\n"

@@ -12,9 +12,9 @@ from rig.healthy import having, host, with_function, with_gpus
 from rig.nvml import scenario
 from rig.pcitree import Tree, build
 
-from launcher import factfile
-from launcher.checks import checks, every_check
-from launcher.facts import Host
+from launcher.doctor.checks import checks, every_check
+from launcher.host import facts_json
+from launcher.host.facts import Host
 
 BAD = with_function(host(), "0000:17:00.0", iommu_type="DMA-FQ")
 
@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> Any:
 
     def written(seen: Host) -> str:
         path = tmp_path / "facts.json"
-        path.write_text(json.dumps(factfile.to_json(seen)))
+        path.write_text(json.dumps(facts_json.to_json(seen)))
         return str(path)
 
     return written
@@ -137,7 +137,7 @@ def test_a_script_that_mends_is_printed_and_nothing_else(world: World, file: Any
 
 def test_facts_of_facts_are_the_same_facts(world: World, file: Any) -> None:
     path = file(host())
-    again = factfile.loads(world.run("facts", "-p", "8xpro6000", "--facts", path).stdout, "stdout")
+    again = facts_json.loads(world.run("facts", "-p", "8xpro6000", "--facts", path).stdout, "stdout")
 
     assert again == host()
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from conftest import ENGINE, RIG, until
 
-from launcher.facts import Engine, Pin, known
-from launcher.probes import engine_child
-from launcher.probes.engine import CHILD, engine
+from launcher.host.collectors import engine_child
+from launcher.host.collectors.engine import CHILD, engine
+from launcher.host.facts import Engine, Pin, known
 
 REAL = ENGINE / "engine/bin/python"
 # A licence over several lines, as SGLang's own metadata has it: the blank-looking line does not end the fields.

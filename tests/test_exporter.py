@@ -14,9 +14,9 @@ from conftest import until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher import exporter
 from launcher.address import canonical
-from launcher.exporter import Access, Collecting, NoError, Server, parsed, require
+from launcher.operate import exporter
+from launcher.operate.exporter import Access, Collecting, NoError, Server, parsed, require
 
 FIGURES = b"up 1\n"
 GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -28,7 +28,7 @@ import requests
 from conftest import GLM5_SERVE, end, needs_engine, next_line, remove, running, until
 from served import ENGINES, LONG, PHASES, Served, Story, seconds_of
 
-from launcher.health import Server, in_flight
+from launcher.engines.sglang.api import Server, in_flight
 
 PAGE = Path(__file__).parents[1] / "docs/faults.md"
 REAL = ("real1", "real2")

@@ -11,12 +11,13 @@ import pytest
 from conftest import World
 from rig.healthy import having, host, plan
 
-from launcher import capacity, factfile
-from launcher.facts import Host
-from launcher.fit import Fit, fit
+from launcher.capacity import memory as capacity
+from launcher.capacity.estimate import Fit, fit
+from launcher.host import facts_json
+from launcher.host.collectors import disk
+from launcher.host.facts import Host
 from launcher.knowledge import models
-from launcher.probes import disk
-from launcher.report import Severity
+from launcher.plan.findings import Severity
 
 GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]
 LATER = models.by_name("GLM-5.2").of_name("GLM-5.2")["config"]  # type: ignore[union-attr]
@@ -175,7 +176,7 @@ def test_fit_prints_a_picture_a_table_and_which_way_to_go(world: World) -> None:
 
 def test_fit_takes_another_hosts_facts(world: World, tmp_path: Path) -> None:
     file = tmp_path / "facts.json"
-    file.write_text(json.dumps(factfile.to_json(having(host(), model__config={}))))
+    file.write_text(json.dumps(facts_json.to_json(having(host(), model__config={}))))
     told = json.loads(world.run("fit", "-p", "8xpro6000", "--facts", str(file), "--json").stdout)
 
     assert (told["memory"], told["assumed"], told["sglang"]) == (CARD, False, "0.5.23")

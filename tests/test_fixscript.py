@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig.healthy import functions, having, host, plan, with_function, with_gpus
 
-from launcher.checks import judge
-from launcher.facts import Host, Raid, known
-from launcher.fixscript import HEAD, script
+from launcher.doctor.checks import judge
+from launcher.doctor.remedies import HEAD, script
+from launcher.host.facts import Host, Raid, known
 
 UNWELL = having(
     with_function(host(), "0000:17:00.0", iommu_type="DMA-FQ"),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher import following
-from launcher.rotation import rotate
+from launcher.files import following
+from launcher.files.rotation import rotate
 
 
 def opened() -> int:

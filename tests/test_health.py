@@ -23,10 +23,11 @@ from conftest import World
 from rig.listener import KINDS, with_body
 from rig.listening import Told, bounded, listening, no_descriptors
 
-from launcher import health, smoke
 from launcher.engines.http import LIMIT, TooLongError, UnaskedError
-from launcher.health import Server, talk
-from launcher.serve.peer import Peer, Verdict, Whose
+from launcher.engines.sglang import api
+from launcher.engines.sglang.api import Server, talk
+from launcher.host.peer import Peer, Verdict, Whose
+from launcher.serve import smoke
 
 names = list(KINDS)
 ENDLESS = names[names.index("chunks") : names.index("terabyte")]
@@ -37,9 +38,9 @@ PATIENT = 30.0  # seconds for an answer that comes at once
 QUESTIONS = {"within": PATIENT, "questions": [{"ask": "capital of France?", "expect": "paris"}]}
 
 
-def asked(port: int, first: bool, within: float = PATIENT) -> health.Answer:
+def asked(port: int, first: bool, within: float = PATIENT) -> api.Answer:
     server = Server("127.0.0.1", port, "key", Peer(lambda: [os.getpid()]))
-    return bounded(lambda: health.ask(server, first, within))
+    return bounded(lambda: api.ask(server, first, within))
 
 
 def examined(port: int, within: float = PATIENT) -> smoke.Result:
@@ -56,7 +57,7 @@ def test_an_answer_without_an_end_is_a_no_and_costs_little(tmp_path: Path, kind:
     with listening(tmp_path, kind) as server:
         tracemalloc.start()
         answers = [asked(server.port, first) for first in (True, False)]
-        loads = bounded(lambda: [health.in_flight(Server("127.0.0.1", server.port))])
+        loads = bounded(lambda: [api.in_flight(Server("127.0.0.1", server.port))])
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         result = examined(server.port)
@@ -72,14 +73,14 @@ def test_an_answer_without_an_end_is_a_no_and_costs_little(tmp_path: Path, kind:
 
 @pytest.mark.parametrize("kind", SLOW)
 def test_an_answer_that_drips_has_one_deadline(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "QUICK", 0.5)
+    monkeypatch.setattr(api, "QUICK", 0.5)
     with listening(tmp_path, kind) as server:
         first, later = asked(server.port, True, 0.5), asked(server.port, False, 0.5)
         result = examined(server.port, 0.5)
-        assert bounded(lambda: [health.in_flight(Server("127.0.0.1", server.port))]) == [None]
+        assert bounded(lambda: [api.in_flight(Server("127.0.0.1", server.port))]) == [None]
 
-    assert first == health.Answer(False, "no answer within 0.5 s")
-    assert later == health.Answer(False, "no answer to /ping within 0.5 s")
+    assert first == api.Answer(False, "no answer within 0.5 s")
+    assert later == api.Answer(False, "no answer to /ping within 0.5 s")
     assert (result.ok, result.silent, result.detail) == (False, True, "no answer within 0.5 s")
 
 
@@ -87,7 +88,7 @@ def test_an_answer_that_drips_has_one_deadline(tmp_path: Path, kind: str, monkey
 def test_what_is_no_answer_is_a_no_with_a_reason(tmp_path: Path, kind: str) -> None:
     with listening(tmp_path, kind) as server:
         answer, result = asked(server.port, True), examined(server.port)
-        assert bounded(lambda: [health.in_flight(Server("127.0.0.1", server.port))]) == [None]
+        assert bounded(lambda: [api.in_flight(Server("127.0.0.1", server.port))]) == [None]
 
     assert (answer.ok, answer.unknown, answer.foreign) == (False, False, "")
     assert answer.detail
@@ -103,7 +104,7 @@ def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
 
 def test_a_sane_answer_is_taken_as_it_is(tmp_path: Path) -> None:
     with listening(tmp_path) as server:
-        assert asked(server.port, True) == health.Answer(True, "generated 1 token")
+        assert asked(server.port, True) == api.Answer(True, "generated 1 token")
         assert asked(server.port, False).ok
 
 
@@ -136,7 +137,7 @@ def test_counts_that_are_none_are_not_nobody() -> None:
 
 def in_flight(loads: list[dict[str, Any]]) -> int | None:
     with answering(with_body(json.dumps({"loads": loads}).encode())) as port:
-        return health.in_flight(Server("127.0.0.1", port))
+        return api.in_flight(Server("127.0.0.1", port))
 
 
 @contextlib.contextmanager
@@ -169,7 +170,7 @@ def test_a_port_that_refuses_is_a_no() -> None:
     with socket.socket() as idle:
         idle.bind(("127.0.0.1", 0))
         answers = [asked(idle.getsockname()[1], first) for first in (True, False)]
-        alone = health.ask(Server("127.0.0.1", idle.getsockname()[1]), True, PATIENT)
+        alone = api.ask(Server("127.0.0.1", idle.getsockname()[1]), True, PATIENT)
 
     assert not any(answer.ok or answer.unknown for answer in [*answers, alone])
 
@@ -185,7 +186,7 @@ def test_a_server_that_accepts_nobody_is_a_no() -> None:
         for one in waiting:
             one.close()
 
-    assert answer == health.Answer(False, "no answer within 0.5 s")
+    assert answer == api.Answer(False, "no answer within 0.5 s")
 
 
 def test_without_a_descriptor_it_could_not_be_asked() -> None:
@@ -194,8 +195,8 @@ def test_without_a_descriptor_it_could_not_be_asked() -> None:
         for peer in (None, Peer(lambda: [os.getpid()])):
             where = Server("127.0.0.1", port, None, peer)
             with no_descriptors():
-                answers = [health.ask(where, first, PATIENT) for first in (True, False)]
-                result, flight = smoke.examine(where, "m", QUESTIONS, frozenset()), health.in_flight(where)
+                answers = [api.ask(where, first, PATIENT) for first in (True, False)]
+                result, flight = smoke.examine(where, "m", QUESTIONS, frozenset()), api.in_flight(where)
 
             for answer in answers:
                 assert (answer.ok, answer.unknown, answer.foreign) == (False, True, "")
@@ -246,20 +247,20 @@ def test_trouble_of_our_own_is_unknown(error: Exception) -> None:
     assert answer.detail.startswith("it could not be asked")
 
 
-def failed(error: Exception) -> tuple[health.Answer, smoke.Result]:
+def failed(error: Exception) -> tuple[api.Answer, smoke.Result]:
     server = Server("127.0.0.1", 9, None, Failing(error))
-    return health.ask(server, False, PATIENT), smoke.examine(server, "m", QUESTIONS, frozenset())
+    return api.ask(server, False, PATIENT), smoke.examine(server, "m", QUESTIONS, frozenset())
 
 
 def test_a_host_that_cannot_be_resolved_is_unknown() -> None:
-    assert health.ask(Server("a" * 64, 80), True, PATIENT).unknown
+    assert api.ask(Server("a" * 64, 80), True, PATIENT).unknown
 
 
 def test_one_question_that_could_not_be_asked_makes_the_answer_unknown() -> None:
     """/ready alone: a paused server must not be called unhealthy because we were short of something."""
     ours, short = Verdict(Whose.OURS, "", frozenset({1})), Verdict(Whose.UNKNOWN, "Too many open files")
     with answering(with_body(b"")) as port:
-        answer = health.ask(Server("127.0.0.1", port, None, Told(ours, ours, short)), False, PATIENT)
+        answer = api.ask(Server("127.0.0.1", port, None, Told(ours, ours, short)), False, PATIENT)
 
     assert (answer.ok, answer.unknown) == (False, True)
 
@@ -318,7 +319,7 @@ def test_clients_that_use_up_the_ports_do_not_blind_us() -> None:
     clients, one, two = done.stdout.splitlines()
 
     assert int(clients) > 30
-    assert one == str(health.Answer(True, "generated 1 token"))
+    assert one == str(api.Answer(True, "generated 1 token"))
     assert "unknown=True" in two
 
 

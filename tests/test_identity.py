@@ -25,7 +25,7 @@ import click
 import pytest
 from conftest import PATIENCE, World, end, next_line, running, until
 
-from launcher.instance import boot_id, start_ticks
+from launcher.statedir.folder import boot_id, start_ticks
 
 OWNER = 65534
 ROOT = Path(__file__).parents[1]

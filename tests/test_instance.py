@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from conftest import next_line, running
 
-from launcher import remote
 from launcher.errors import Exit, RefusalError
-from launcher.instance import Instance, boot_id, known, start_ticks, state_home
-from launcher.rotation import rotate
+from launcher.files.rotation import rotate
+from launcher.operate import control
+from launcher.statedir.folder import Instance, boot_id, known, start_ticks, state_home
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_the_state_home_is_where_it_is_said() -> None:
 def test_a_log_is_followed_into_its_next_file(instance: Instance) -> None:
     claim = instance.claim()
     instance.server_log.write_text("old\nlast\n")
-    lines = remote.log_lines(instance, 1, follow=True)
+    lines = control.log_lines(instance, 1, follow=True)
     assert next(lines) == "last"
     rotate(instance.server_log, 1)
     instance.server_log.write_text("first of the next\n")

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher import witness
+from launcher.diagnose.signatures import Signature, signatures
+from launcher.engines import witness
+from launcher.host.parsers.linux import KERNEL_LINE
 from launcher.knowledge import xid
 from launcher.knowledge.kernel_lines import BEGINS, DEADLY, WORTH
-from launcher.paste.linux import KERNEL_LINE
-from launcher.probes.gpu_watch import kernels_line
-from launcher.signatures import Signature, signatures
+from launcher.serve.gpu_monitor_child import kernels_line
 
 DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
 OF_THE_KERNEL = [signature for signature in signatures().values() if signature.origin == "kernel"]

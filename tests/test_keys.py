@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher import catalogue
+from launcher.engines import options
 from launcher.errors import Exit, RefusalError
-from launcher.keys import SECRET_VARIABLE, offer, read_key, scrub, withdraw
-from launcher.keyspelling import HIDDEN
-from launcher.nccl import NAMES
+from launcher.knowledge.nccl import NAMES
+from launcher.redact.keys import SECRET_VARIABLE, offer, read_key, scrub, withdraw
+from launcher.redact.keyspelling import HIDDEN
 
 
 def write(folder: Path, text: str, mode: int = 0o600) -> Path:
@@ -113,7 +113,7 @@ SECRET = "HF_TOKEN DB_PASS PGPASSWORD SECRET_KEY OPENAI_APIKEY GITHUB_PAT SSH_PA
 
 
 def test_variables_are_secret_by_their_names() -> None:
-    known = {name for release in catalogue.releases() for name in catalogue.release(release).variables} | NAMES
+    known = {name for release in options.releases() for name in options.release(release).variables} | NAMES
 
     assert all(SECRET_VARIABLE.search(name) for name in SECRET.split())
     assert not any(

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher.keyspelling import FEWEST, HIDDEN, spellings
-from launcher.serverlog import LONGEST_LINE, ServerLog
+from launcher.redact.keyspelling import FEWEST, HIDDEN, spellings
+from launcher.serve.logfile import LONGEST_LINE, ServerLog
 
 LAW = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]

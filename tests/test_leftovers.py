@@ -16,10 +16,10 @@ import psutil
 import pytest
 from conftest import PATIENCE, World, until
 
-from launcher.instance import boot_id, start_ticks
-from launcher.process import MARK
 from launcher.serve import leftovers
 from launcher.serve.leftovers import Member
+from launcher.serve.session import MARK
+from launcher.statedir.folder import boot_id, start_ticks
 
 HEX = secrets.token_hex(16)  # other runs of these tests have their own
 SLEEP = "import time; print(flush=True); time.sleep(600)"

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.diagnose import KILLED_FOR
-from launcher.events import (
+from launcher.diagnose.diagnosis import KILLED_FOR
+from launcher.engines.sglang.startup import PHASES
+from launcher.plan.policy import StallTimeouts
+from launcher.serve.events import (
     Action,
     Asked,
     Begun,
@@ -34,7 +36,7 @@ from launcher.events import (
     Ticked,
     Wish,
 )
-from launcher.lifecycle import (
+from launcher.serve.lifecycle import (
     ASK_WITHIN,
     Backoff,
     Ended,
@@ -50,8 +52,6 @@ from launcher.lifecycle import (
     step,
     wakes_at,
 )
-from launcher.policy import StallTimeouts
-from launcher.startlog import PHASES
 
 POLICY = Policy(
     start_timeout=100,

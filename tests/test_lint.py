@@ -11,14 +11,14 @@ from conftest import World
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from launcher import catalogue
-from launcher.concerns import Verdict
-from launcher.evidence import Known
-from launcher.faults import FAULTS, When
-from launcher.launchtext import read
-from launcher.lint import Entry, better, difference, lint
-from launcher.shelltext import Launch
-from launcher.target import ARCHS, Target
+from launcher.engines import options as catalogue
+from launcher.engines.issues import FAULTS, When
+from launcher.engines.target import ARCHS, Target
+from launcher.formats.manifests import read
+from launcher.formats.shell import Launch
+from launcher.lint.concerns import Verdict
+from launcher.lint.lint import Entry, better, difference, lint
+from launcher.plan.evidence import Known
 
 CARD = r"""#!/bin/bash
 export NCCL_IB_DISABLE=1

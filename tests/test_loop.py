@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from launcher.loop import Loop
+from launcher.serve.loop import Loop
 
 PATIENCE = 20.0  # seconds
 

@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from test_instance import closed, launching
 
-from launcher import metrics
-from launcher.commands.after import KINDS
+from launcher.cli.observe import KINDS
 from launcher.errors import RefusalError
-from launcher.instance import Instance, boot_id, now_text, start_ticks
+from launcher.operate import metrics
+from launcher.statedir.folder import Instance, boot_id, now_text, start_ticks
 
 ROOT = Path(__file__).parents[1] / "monitoring"
 

@@ -14,7 +14,7 @@ from rig.hub import COMMIT, Hub, serving
 from test_fit import tensor_file
 
 from launcher.errors import RefusalError
-from launcher.fetch import Wanted, require_within
+from launcher.operate.download import Wanted, require_within
 
 REPOSITORY = "org/glm-5-nvfp4"
 

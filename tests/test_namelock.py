@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import PATIENCE, next_line, running
 
-from launcher import namelock
 from launcher.errors import Exit, RefusalError
-from launcher.instance import Instance
+from launcher.statedir import namelock
+from launcher.statedir.folder import Instance
 
 HOLD = """
 import sys

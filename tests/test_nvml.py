@@ -17,9 +17,9 @@ import pytest
 from rig.nvml import scenario
 from rig.nvml.scenario import Scenario
 
-from launcher.facts import Driver, Fact, Gpu, Process, known
-from launcher.probes import nvml_child, nvml_questions
-from launcher.probes.nvml import driver
+from launcher.host.collectors import nvml_child, nvml_questions
+from launcher.host.collectors.nvml import driver
+from launcher.host.facts import Driver, Fact, Gpu, Process, known
 
 Ask = Callable[..., Driver]
 

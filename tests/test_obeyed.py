@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import World
 
-from launcher import layers, ownership
+from launcher.config import layers
 from launcher.errors import Exit
+from launcher.files import ownership
 
 NOBODY = 65534
 ROOT = os.geteuid() == 0  # who alone gives files to others

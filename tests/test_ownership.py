@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher import guarded
 from launcher.errors import Exit, RefusalError
-from launcher.instance import Instance
-from launcher.ownership import require_private, user
+from launcher.files import guarded
+from launcher.files.ownership import require_private, user
+from launcher.statedir.folder import Instance
 
 OTHER = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

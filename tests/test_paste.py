@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rig.healthy import plan
 
-from launcher import factfile, paste
-from launcher.checks import checks, judge
+from launcher.doctor.checks import checks, judge
 from launcher.errors import RefusalError
-from launcher.facts import Gpu, Host, known
-from launcher.report import Severity
+from launcher.host import facts_json, parsers
+from launcher.host.facts import Gpu, Host, known
+from launcher.plan.findings import Severity
 
 HOSTS = Path(__file__).parent / "hosts"
 ASUS = HOSTS / "asus8x"
@@ -27,13 +27,13 @@ MANY = settings(
 
 @pytest.fixture(scope="module")
 def asus() -> Host:
-    return paste.host(ASUS)
+    return parsers.host(ASUS)
 
 
 def pasted(folder: Path, *texts: str) -> Host:
     for at, text in enumerate(texts):
         (folder / f"paste{at}").write_text(text, encoding="utf-8", errors="replace")
-    return paste.host(folder)
+    return parsers.host(folder)
 
 
 def unwell(host: Host) -> dict[str, Severity]:
@@ -93,7 +93,7 @@ def test_its_kernel_says_that_translation_is_off(asus: Host) -> None:
 def test_its_facts_are_kept_as_a_file(asus: Host) -> None:
     kept = (HOSTS / "asus8x.json").read_text()
 
-    assert json.loads(kept) == factfile.to_json(asus), "run tests/test_paste.py as a program to write it anew"
+    assert json.loads(kept) == facts_json.to_json(asus), "run tests/test_paste.py as a program to write it anew"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_one_line_changed_on_a_working_host_is_exactly_one_finding(
             assert times == 1
         (tmp_path / path.name).write_text(text)
 
-    assert set(unwell(paste.host(tmp_path))) == {"switch-writes", id} - {None}
+    assert set(unwell(parsers.host(tmp_path))) == {"switch-writes", id} - {None}
 
 
 def test_names_of_files_do_not_matter_and_several_texts_may_be_in_one(tmp_path: Path, asus: Host) -> None:
@@ -147,7 +147,7 @@ def test_names_of_files_do_not_matter_and_several_texts_may_be_in_one(tmp_path: 
 
 
 def test_a_turing_host_is_not_blackwell() -> None:
-    seen = paste.host(HOSTS / "turing_check_env")
+    seen = parsers.host(HOSTS / "turing_check_env")
 
     assert {gpu.capability.get() for gpu in seen.driver.gpus.get()} == {"7.5"}
     assert (seen.driver.version, seen.engine.torch_cuda) == (known("550.67"), known("12.6"))
@@ -155,7 +155,7 @@ def test_a_turing_host_is_not_blackwell() -> None:
 
 
 def test_a_b200_host_is_known_by_check_env_and_its_cut_topology_is_unknown() -> None:
-    seen = paste.host(HOSTS / "b200_check_env")
+    seen = parsers.host(HOSTS / "b200_check_env")
 
     assert [gpu.name.get() for gpu in seen.driver.gpus.get()] == ["NVIDIA B200"] * 8
     assert seen.engine.packages.get()["sglang"] == "0.4.8"
@@ -163,20 +163,20 @@ def test_a_b200_host_is_known_by_check_env_and_its_cut_topology_is_unknown() -> 
 
 
 def test_collect_env_tells_gpus_and_torch() -> None:
-    seen = paste.host(HOSTS / "rtxpro6000_collect_env")
+    seen = parsers.host(HOSTS / "rtxpro6000_collect_env")
 
     assert {gpu.capability.get() for gpu in seen.driver.gpus.get()} == {"12.0"}
     assert (seen.engine.torch_cuda, seen.engine.packages.get()["torch"]) == (known("13.0"), "2.9.1+cu130")
 
 
 def test_a_small_host_that_hangs_shows_what_the_default_level_cuts() -> None:
-    seen = paste.host(HOSTS / "intel2_hangs")
+    seen = parsers.host(HOSTS / "intel2_hangs")
 
     assert seen.driver.topology == known((("X", "PHB"), ("PHB", "X")))
 
 
 def test_xids_of_a_kernel_log_are_kept() -> None:
-    seen = paste.host(HOSTS / "xid")
+    seen = parsers.host(HOSTS / "xid")
 
     assert unwell(seen)["kernel-xid"] is Severity.FAIL
     assert unwell(seen)["kernel-nvswitch"] is Severity.FAIL
@@ -279,7 +279,7 @@ def test_a_folder_without_any_known_text_is_refused(tmp_path: Path, text: str) -
     (tmp_path / "notes").write_text(text)
 
     with pytest.raises(RefusalError, match="none of its 1 files is an output that is known here"):
-        paste.host(tmp_path)
+        parsers.host(tmp_path)
 
 
 def samples() -> list[str]:
@@ -310,9 +310,9 @@ def test_any_garbling_of_real_texts_is_survived(tmp_path: Path, which: int, seed
 @MANY
 @given(st.text())
 def test_any_text_is_survived(tmp_path: Path, text: str) -> None:
-    for read in (reader for _, known_by, reader in paste.READERS if known_by.search(text)):
+    for read in (reader for _, known_by, reader in parsers.READERS if known_by.search(text)):
         read(text)
 
 
 if __name__ == "__main__":
-    (HOSTS / "asus8x.json").write_text(json.dumps(factfile.to_json(paste.host(ASUS)), indent=1) + "\n")
+    (HOSTS / "asus8x.json").write_text(json.dumps(facts_json.to_json(parsers.host(ASUS)), indent=1) + "\n")

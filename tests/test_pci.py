@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig.pcitree import GPU_CLASS, Tree, build, configuration, gpu_address, port_address
 
-from launcher.facts import Function, known
-from launcher.probes import pciconfig
-from launcher.probes.pci import pcie
+from launcher.host.collectors import pciconfig
+from launcher.host.collectors.pci import pcie
+from launcher.host.facts import Function, known
 
 GPU, PORT = gpu_address(3), port_address(3)
 

@@ -18,11 +18,12 @@ import pytest
 from conftest import World, next_line, running, until
 from rig.listening import NOBODY, Listener, Told, listening, no_descriptors
 
-from launcher import health, reaper, vitals
 from launcher.engines.http import ForeignError, Request, UnaskedError, exchange
-from launcher.health import Server
-from launcher.serve import sockets
-from launcher.serve.peer import Peer, Verdict, Whose
+from launcher.engines.sglang import api as health
+from launcher.engines.sglang.api import Server
+from launcher.host import sockets
+from launcher.host.peer import Peer, Verdict, Whose
+from launcher.serve import procfs, reaper
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: becomes another user")
 here = Peer(lambda: [os.getpid()])
@@ -42,7 +43,7 @@ def port_of(listener: socket.socket) -> int:
 
 def verdict_of(asking: str, *before: str) -> str:
     """What a program of its own finds out, after it did what `before` says."""
-    code = "\n".join(["import os, sys", "from launcher.serve.peer import Peer", *before, asking])
+    code = "\n".join(["import os, sys", "from launcher.host.peer import Peer", *before, asking])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -195,7 +196,7 @@ def test_without_a_descriptor_nothing_is_known() -> None:
         port = port_of(listener)
         with no_descriptors():
             fresh, kept = Peer(lambda: [os.getpid()]).check("127.0.0.1", port), here.check("127.0.0.1", port)
-            open_ = vitals.clients("127.0.0.1", port)
+            open_ = procfs.clients("127.0.0.1", port)
 
     assert {fresh.whose, kept.whose} == {Whose.UNKNOWN}
     assert "Too many open files" in fresh.detail
@@ -206,7 +207,7 @@ def test_without_a_descriptor_nothing_is_known() -> None:
 @pytest.mark.skipif(not shutil.which("unshare"), reason="needs unshare(1)")
 def test_without_proc_nothing_is_known(tmp_path: Path) -> None:
     code = (
-        "from launcher import vitals; from launcher.serve.peer import Peer; import subprocess, sys;"
+        "from launcher import vitals; from launcher.host.peer import Peer; import subprocess, sys;"
         "subprocess.run(['mount', '-t', 'tmpfs', 'none', '/proc'], check=True);"
         "print(vitals.clients('127.0.0.1', 80), Peer(lambda: [1]).check('127.0.0.1', 80))"
     )
@@ -244,7 +245,7 @@ def test_a_server_whose_processes_are_not_known_is_unknown(members: Callable[[],
 
 def test_a_host_that_cannot_be_resolved_is_unknown() -> None:
     assert here.check("a" * 64, 80).whose is Whose.UNKNOWN
-    assert vitals.clients("a" * 64, 80) is None
+    assert procfs.clients("a" * 64, 80) is None
 
 
 def test_a_table_that_is_none_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +260,7 @@ def test_a_host_without_ipv6_has_no_listeners_there(tmp_path: Path, monkeypatch:
     (tmp_path / "tcp").write_text("heading\n")
 
     assert here.check("127.0.0.1", 80).whose is Whose.NOBODY
-    assert vitals.clients("127.0.0.1", 80) == 0
+    assert procfs.clients("127.0.0.1", 80) == 0
 
 
 # -- nothing is sent ------------------------------------------------------------------------------

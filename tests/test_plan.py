@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher import plan
-from launcher.keys import offer, read_key
-from launcher.plan import Plan, Setting
-from launcher.policy import Policy
-from launcher.resolve import Ask, compose, resolve
-from launcher.target import Target
+from launcher.config.resolve import Ask, compose, resolve
+from launcher.engines.target import Target
+from launcher.plan import plan
+from launcher.plan.plan import Plan, Setting
+from launcher.plan.policy import Policy
+from launcher.redact.keys import offer, read_key
 
 GOLDEN = Path(__file__).parent / "golden"
 ENVIRON = {"HOME": "/home/user"}

@@ -10,7 +10,7 @@ import sys
 import pytest
 from conftest import free_port, running, until
 
-from launcher import port
+from launcher.host import port
 
 
 def test_a_free_port_has_no_obstacle_and_stays_free() -> None:

@@ -17,13 +17,18 @@ from conftest import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher import console, doctorscreen, journal, notify, printable, screens, terminal
-from launcher.layers import Layer, unprintable
-from launcher.plan import shell
-from launcher.planning import planned
-from launcher.report import Finding, Severity
-from launcher.resolve import Ask
-from launcher.target import Target
+from launcher import printable
+from launcher.config.layers import Layer, unprintable
+from launcher.config.resolve import Ask
+from launcher.config.target import planned
+from launcher.engines.target import Target
+from launcher.output import console as terminal
+from launcher.output import doctor, plan
+from launcher.output import events as console
+from launcher.plan.findings import Finding, Severity
+from launcher.plan.plan import shell
+from launcher.serve import journald as journal
+from launcher.serve import sdnotify
 
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 CLIPBOARD = "\x1b]52;c;ZXZpbA==\x07"
@@ -115,7 +120,7 @@ EVENTS = [
 @pytest.mark.parametrize("every", [False, True])
 def test_findings_of_a_hostile_host_command_nothing(every: bool) -> None:
     stream = io.StringIO()
-    doctorscreen.show(terminal.console(stream), FINDINGS, HOSTILE, every=every)
+    doctor.show(terminal.console(stream), FINDINGS, HOSTILE, every=every)
 
     assert commands(stream.getvalue()) == []
     assert r"\x1b]52;c;ZXZpbA==" in stream.getvalue()
@@ -143,7 +148,7 @@ def test_a_state_file_of_any_kind_is_shown_and_forges_no_line(
 ) -> None:
     names = ("profile", "reason", "since", "endpoint", "model", "restarts", "start", "last_error", "server_log")
     pids = {"launcher": odd, "server": odd, "others": [odd]}
-    screens.status({**dict.fromkeys(names, odd), "state": HOSTILE, "pids": pids}, as_json=False)
+    plan.status({**dict.fromkeys(names, odd), "state": HOSTILE, "pids": pids}, as_json=False)
     said = capsys.readouterr().out
 
     assert commands(said) == []
@@ -152,7 +157,7 @@ def test_a_state_file_of_any_kind_is_shown_and_forges_no_line(
 
 def test_profiles_of_others_are_listed_as_they_are_called(capsys: pytest.CaptureFixture[str]) -> None:
     told = {"name": HOSTILE, "place": "host", "shadowed": False, "fits": False, "obstacle": HOSTILE}
-    screens.profiles([told | {"needs": HOSTILE, "description": f"a\nb{HOSTILE}"}], {"HOME": "/h"}, as_json=False)
+    plan.profiles([told | {"needs": HOSTILE, "description": f"a\nb{HOSTILE}"}], {"HOME": "/h"}, as_json=False)
     said = capsys.readouterr().out
 
     assert commands(said) == []
@@ -217,7 +222,7 @@ def test_what_systemd_is_told_is_the_word_that_was_meant(tmp_path: Path) -> None
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(60)
-        told = notify.Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        told = sdnotify.Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
         told.tell(f"STATUS=x\nMAINPID=1{HOSTILE}", "READY=1")
         told.close()
         status, ready = manager.recv(1 << 16).decode().split("\n")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher import layers
+from launcher.config import layers
+from launcher.config.resolve import RENAMED, Ask, Composed, compose, resolve
 from launcher.errors import Exit, RefusalError
-from launcher.policy import Policy
-from launcher.resolve import RENAMED, Ask, Composed, compose, resolve
+from launcher.plan.policy import Policy
 
 MODEL = '[flags]\nmodel-path = "m"\n'
 

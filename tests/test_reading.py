@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.reading import UnfitError, in_words, opened, parsed, read_bytes, read_end, read_json, read_text
+from launcher.files.reading import UnfitError, in_words, opened, parsed, read_bytes, read_end, read_json, read_text
 
 
 def a_socket(path: Path) -> None:

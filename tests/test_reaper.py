@@ -14,7 +14,7 @@ import psutil
 import pytest
 from conftest import RIG, next_line, until
 
-from launcher import reaper
+from launcher.serve import reaper
 
 Reaped = tuple[subprocess.Popen[str], socket.socket]
 

@@ -11,15 +11,16 @@ import pytest
 from conftest import World
 from rig import healthy
 
-from launcher import catalogue, factfile
-from launcher.facts import Model, known
-from launcher.layers import PACKAGED
-from launcher.plan import Plan, from_json, to_json
-from launcher.recipe import RULES, Rule
-from launcher.resolve import Ask, compose, resolve
-from launcher.target import ARCHS, Target, of
+from launcher.config.layers import PACKAGED
+from launcher.config.resolve import Ask, compose, resolve
+from launcher.engines import options
+from launcher.engines.rules import RULES, Rule
+from launcher.engines.target import ARCHS, Target, of
+from launcher.host import facts_json
+from launcher.host.facts import Model, known
+from launcher.plan.plan import Plan, from_json, to_json
 
-KNOWS_GLM = catalogue.releases()[1:]
+KNOWS_GLM = options.releases()[1:]
 DENSE_FP8 = range(15, 17)  # 0.5.15 and 0.5.16: fp8 KV was measured with flashinfer attention
 
 
@@ -185,7 +186,7 @@ def reached() -> set[tuple[str, str]]:
     return {
         (setting.layer, setting.name.removeprefix("--"))
         for profile in ("8xpro6000", "8xb200-mtp")
-        for release in catalogue.releases()
+        for release in options.releases()
         for arch in ARCHS
         for words in asked
         for setting in plan(*words, profile=profile, sglang=release, arch=arch).settings
@@ -204,7 +205,7 @@ def test_render_resolves_for_another_hosts_facts(world: World, tmp_path: Path) -
     old = healthy.having(
         healthy.host(), engine__packages={"sglang": "0.5.16"}, driver__topology=(("X", "PIX"), ("PIX", "X"))
     )
-    file.write_text(json.dumps(factfile.to_json(old)))
+    file.write_text(json.dumps(facts_json.to_json(old)))
     said = world.run("render", "-p", "8xpro6000", "--facts", str(file))
 
     assert "sm120, SGLang 0.5.16" in said.stdout

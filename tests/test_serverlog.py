@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.serverlog import LARGEST_FILE, LONGEST_LINE, ServerLog
+from launcher.serve.logfile import LARGEST_FILE, LONGEST_LINE, ServerLog
 
 
 def fed(log: ServerLog, *pieces: bytes) -> list[str]:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from conftest import World
 
-from launcher.smoke import garbage
+from launcher.serve.smoke import garbage
 
 ROOT = Path(__file__).parents[1]
 WRONG: list[tuple[dict[str, Any], str]] = [

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from launcher import startlog
-from launcher.startlog import Progress, Start
+from launcher.engines.sglang import startup
+from launcher.engines.sglang.startup import Progress, Start
 
 RANKS = range(8)
 
@@ -33,9 +33,9 @@ def eight_ranks() -> list[str]:
 
 def follow(lines: list[str]) -> list[Start]:
     """The start after each line, a second apart."""
-    starts = [startlog.begin(0.0)]
+    starts = [startup.begin(0.0)]
     for second, line in enumerate(lines, 1):
-        starts.append(startlog.read(starts[-1], line, float(second)))
+        starts.append(startup.read(starts[-1], line, float(second)))
     return starts
 
 
@@ -49,7 +49,7 @@ def test_phases_come_in_order_and_only_move_on() -> None:
 
 def test_every_phase_has_a_name_for_people() -> None:
     log = follow(eight_ranks())[-1]
-    assert list(startlog.proving(log, 1e9).began) == list(startlog.PHASES)
+    assert list(startup.proving(log, 1e9).began) == list(startup.PHASES)
 
 
 def test_the_phases_add_up_to_the_whole() -> None:

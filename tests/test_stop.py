@@ -16,10 +16,10 @@ import psutil
 import pytest
 from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, running, until
 
-from launcher import remote
 from launcher.errors import Exit, RefusalError
-from launcher.instance import Instance, boot_id, pid_namespace
-from launcher.rotation import rotate
+from launcher.files.rotation import rotate
+from launcher.operate import control
+from launcher.statedir.folder import Instance, boot_id, pid_namespace
 
 FAKE = """
 import os, signal, sys
@@ -91,11 +91,11 @@ def test_down_now_ends_a_launcher_that_is_stopped(world: World) -> None:
 def test_down_now_kills_a_launcher_that_does_not_hear(
     tmp_path: Path, hang: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "HEARD_WITHIN", 0.5)
-    monkeypatch.setattr(remote, "MOMENT", 0.2)
+    monkeypatch.setattr(control, "HEARD_WITHIN", 0.5)
+    monkeypatch.setattr(control, "MOMENT", 0.2)
     pid = hang("named")
     instance = Instance(tmp_path, "stub")
-    said = remote.down(instance, now=True)
+    said = control.down(instance, now=True)
 
     assert said == f"stub is down; its launcher (pid {pid}) did not go by itself and was killed"
     assert not instance.is_held()
@@ -105,11 +105,11 @@ def test_down_now_ends_an_up_that_judges_the_host_for_ever(
     tmp_path: Path, hang: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has not said who it is: the kernel knows."""
-    monkeypatch.setattr(remote, "HEARD_WITHIN", 0.5)
-    monkeypatch.setattr(remote, "MOMENT", 0.2)
+    monkeypatch.setattr(control, "HEARD_WITHIN", 0.5)
+    monkeypatch.setattr(control, "MOMENT", 0.2)
     pid = hang()
 
-    assert f"(pid {pid}) did not go by itself and was killed" in remote.down(Instance(tmp_path, "stub"), now=True)
+    assert f"(pid {pid}) did not go by itself and was killed" in control.down(Instance(tmp_path, "stub"), now=True)
 
 
 def test_an_up_that_is_ended_before_it_launched_says_so(world: World) -> None:
@@ -275,7 +275,7 @@ def test_a_launcher_of_another_user_is_not_called_a_bug(
 
     monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
     with pytest.raises(RefusalError, match="is another user's") as refused:
-        remote.down(Instance(tmp_path, "stub"), now=False)
+        control.down(Instance(tmp_path, "stub"), now=False)
 
     assert refused.value.status == Exit.CONFIG
 

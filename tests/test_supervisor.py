@@ -20,10 +20,10 @@ import pytest
 import requests
 from conftest import GLM5_SERVE, PATIENCE, World, next_line, until
 
-from launcher.events import Asked, Begun, Gone, Launch, Probed, Ticked, Unlaunched, Wish
-from launcher.lifecycle import Backoff, Ended, Idle, Ready, Starting, State, step
-from launcher.policy import Policy
+from launcher.plan.policy import Policy
 from launcher.serve.clock import LATE, Clock
+from launcher.serve.events import Asked, Begun, Gone, Launch, Probed, Ticked, Unlaunched, Wish
+from launcher.serve.lifecycle import Backoff, Ended, Idle, Ready, Starting, State, step
 from launcher.serve.writer import MOST_WAITING, Writer
 
 POLICY = Policy(smoke=False)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher.facts import Driver, Kernel, Raid, System, known
+from launcher.host.collectors.environment import environment
+from launcher.host.collectors.kernel import kernel, modules_of_driver
+from launcher.host.collectors.system import system
+from launcher.host.facts import Driver, Kernel, Raid, System, known
 from launcher.knowledge.kernel_lines import WORTH
-from launcher.probes.environment import environment
-from launcher.probes.kernel import kernel, modules_of_driver
-from launcher.probes.system import system
 
 CPU = """processor\t: {0}
 vendor_id\t: AuthenticAMD

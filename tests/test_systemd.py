@@ -15,9 +15,9 @@ import pytest
 from conftest import ENGINE, GLM5_SERVE, World, needs_engine, until
 from rig.systemd_host import SystemdHost
 
-from launcher import unit
 from launcher.errors import RefusalError
-from launcher.unit import SHIPPED, Wish, files, remarks
+from launcher.operate import systemd as unit
+from launcher.operate.systemd import SHIPPED, Wish, files, remarks
 
 ROOT = Path(__file__).parents[1]
 UNIT = "glm5-serve@stub.service"

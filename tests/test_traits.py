@@ -10,11 +10,13 @@ import pytest
 from conftest import World
 from rig import healthy
 
-from launcher import catalogue, factfile, traits
-from launcher.evidence import Known
-from launcher.facts import Model, known
+from launcher.engines import options as catalogue
+from launcher.engines import traits
+from launcher.engines.traits import BF16_SHARED, GLM_5, NO_MTP, NVFP4, SPARSE
+from launcher.host import facts_json
+from launcher.host.facts import Model, known
 from launcher.knowledge import models
-from launcher.traits import BF16_SHARED, GLM_5, NO_MTP, NVFP4, SPARSE
+from launcher.plan.evidence import Known
 
 
 def says(architecture: str, **more: object) -> Model:
@@ -109,7 +111,7 @@ def test_facts_find_what_a_name_would(world: World) -> None:
     facts = world.folder / "facts.json"
     host = healthy.host()
     model = replace(host.model, config=known({**host.model.config.get(), "architectures": "GlmMoeDsaForCausalLM"}))
-    facts.write_text(json.dumps(factfile.to_json(replace(host, model=model))))
+    facts.write_text(json.dumps(facts_json.to_json(replace(host, model=model))))
     settings = [
         "flags.attention-backend=flashinfer",
         "flags.kv-cache-dtype=fp8_e4m3",

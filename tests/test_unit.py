@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rig.systemd_host import SystemdHost
 
-from launcher import unit
-from launcher.commands.after import _wish
+from launcher.cli.observe import _wish
 from launcher.errors import Exit, RefusalError
-from launcher.unit import Wish, files
+from launcher.operate import systemd as unit
+from launcher.operate.systemd import Wish, files
 
 HARMLESS: dict[str, Any] = {
     "profile": "PROFILE",

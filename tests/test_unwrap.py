@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.deathlog import DeathLog
-from launcher.diagnose import judge
-from launcher.unwrap import unwrap
+from launcher.diagnose.diagnosis import judge
+from launcher.diagnose.scan import DeathLog
+from launcher.diagnose.unwrap import unwrap
 
 LINES = [
     "[2026-11-24 05:10:00 TP3] Scheduler hit an exception: Traceback (most recent call last):",

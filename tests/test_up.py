@@ -16,9 +16,9 @@ import pytest
 import requests
 from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, until
 
-from launcher import remote
 from launcher.errors import Exit, RefusalError
-from launcher.instance import Instance
+from launcher.operate import control
+from launcher.statedir.folder import Instance
 
 
 def test_up_says_how_it_starts_and_stops(world: World) -> None:
@@ -215,11 +215,11 @@ def test_down_stops_an_up_that_still_judges_the_host(world: World) -> None:
 def test_down_does_not_wait_for_ever_for_a_launcher_without_a_name(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "YOUNG", 0.1)
+    monkeypatch.setattr(control, "YOUNG", 0.1)
     instance = Instance(world.instance.parent, "stub")
     claim = instance.claim()
     with pytest.raises(RefusalError, match="no launcher has said who it is") as refused:
-        remote.down(instance, now=False)
+        control.down(instance, now=False)
     claim.release()
 
     assert refused.value.status == Exit.NO

@@ -19,14 +19,15 @@ import pytest
 from conftest import World, next_line, running, until
 from rig.nvml import scenario
 
-from launcher import flow, gpuwatch, stacks, vitals
-from launcher.diagnose import diagnose
-from launcher.gpuwatch import GpuWatch, address_in, fatal, line_of, pid_in
-from launcher.journal import is_connected
+from launcher.diagnose.diagnosis import diagnose
+from launcher.engines.sglang import activity
 from launcher.knowledge.xid import xids
-from launcher.notify import Notifier
-from launcher.probes.gpu_watch import read_kernel
-from launcher.vitals import Member, Vitals
+from launcher.serve import gpu_monitor, procfs, stacks
+from launcher.serve.gpu_monitor import GpuWatch, address_in, fatal, line_of, pid_in
+from launcher.serve.gpu_monitor_child import read_kernel
+from launcher.serve.journald import is_connected
+from launcher.serve.procfs import Member, Vitals
+from launcher.serve.sdnotify import Notifier
 
 RANK = Member(10, "sglang::scheduler_TP0", "R", 100.0, 1 << 30, 0, 0)
 IDLE = replace(RANK, state="S")
@@ -42,8 +43,8 @@ def seen(at: float, *members: Member) -> Vitals:
 def test_a_rank_that_only_spins_does_not_move() -> None:
     before, after = seen(0, RANK), seen(10, replace(RANK, cpu=110.0))
 
-    assert vitals.signs(before, after, "distributed") is None
-    assert vitals.finding(before, after) == (
+    assert procfs.signs(before, after, "distributed") is None
+    assert procfs.finding(before, after) == (
         "1 of 1 ranks spin at 100 % CPU; no disk read or written, no compiler at work (seen for 10 s)"
     )
 
@@ -62,14 +63,14 @@ def test_what_reads_grows_or_compiles_moves(change: dict[str, object], sign: str
     after = replace(RANK, **change)  # type: ignore[arg-type]
     before = replace(RANK, name=after.name)
 
-    assert vitals.signs(seen(0, before), seen(10, after), "weights") == sign
+    assert procfs.signs(seen(0, before), seen(10, after), "weights") == sign
 
 
 def test_what_was_read_written_or_compiled_meanwhile_is_told() -> None:
     compiler = Member(11, "ptxas", "S", 0.0, 0, 0, 0)
     after = replace(IDLE, read=IDLE.read + (3 << 20), written=512 << 10)
 
-    assert vitals.finding(seen(0, IDLE, compiler), seen(4, after, compiler)) == (
+    assert procfs.finding(seen(0, IDLE, compiler), seen(4, after, compiler)) == (
         "1 ranks wait, none uses the processor; 3.0 MiB read, 0.5 MiB written, ptxas at work (seen for 4 s)"
     )
 
@@ -77,18 +78,18 @@ def test_what_was_read_written_or_compiled_meanwhile_is_told() -> None:
 def test_imports_use_the_processor_and_nothing_else() -> None:
     before, after = seen(0, RANK), seen(10, replace(RANK, cpu=110.0))
 
-    assert vitals.signs(before, after, "process") == "uses the processor"
-    assert vitals.signs(before, seen(10, RANK), "process") is None
+    assert procfs.signs(before, after, "process") == "uses the processor"
+    assert procfs.signs(before, seen(10, RANK), "process") is None
 
 
 def test_a_process_that_comes_is_a_sign() -> None:
-    assert vitals.signs(seen(0, RANK), seen(1, RANK, replace(RANK, pid=11)), "kv") == "processes came or went"
+    assert procfs.signs(seen(0, RANK), seen(1, RANK, replace(RANK, pid=11)), "kv") == "processes came or went"
 
 
 def test_ranks_that_wait_stop_or_sleep_in_the_driver_are_told_apart() -> None:
     def told(state: str) -> str:
         member = replace(IDLE, state=state)
-        return vitals.finding(seen(0, member), seen(10, member))
+        return procfs.finding(seen(0, member), seen(10, member))
 
     assert told("S").startswith("1 ranks wait, none uses the processor")
     assert told("T").startswith("sglang::scheduler_TP0 stopped by a signal")
@@ -98,25 +99,25 @@ def test_ranks_that_wait_stop_or_sleep_in_the_driver_are_told_apart() -> None:
 def test_open_connections_are_counted_until_the_client_lets_go() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert vitals.clients("127.0.0.1", port) == 0
+        assert procfs.clients("127.0.0.1", port) == 0
         server.settimeout(60)
         client = socket.create_connection(("127.0.0.1", port), 60)
         accepted, _ = server.accept()
-        assert vitals.clients("127.0.0.1", port) == 1
+        assert procfs.clients("127.0.0.1", port) == 1
         client.shutdown(socket.SHUT_WR)  # it said all, and waits for the answer
-        assert until(lambda: vitals.clients("127.0.0.1", port) == 1, "half closed")
+        assert until(lambda: procfs.clients("127.0.0.1", port) == 1, "half closed")
         client.close()
         accepted.close()
-        until(lambda: vitals.clients("127.0.0.1", port) == 0, "nobody is left")
+        until(lambda: procfs.clients("127.0.0.1", port) == 0, "nobody is left")
 
 
 def test_a_proxy_on_another_address_is_no_server_of_ours() -> None:
     with socket.create_server(("127.0.0.2", 0)) as proxy:
         port = proxy.getsockname()[1]
         with socket.create_connection(("127.0.0.2", port), 60):
-            assert vitals.clients("127.0.0.1", port) == 0
-            assert vitals.clients("127.0.0.2", port) == 1
-            assert vitals.clients("0.0.0.0", port) == 1, "who listens on all addresses has all of the port"
+            assert procfs.clients("127.0.0.1", port) == 0
+            assert procfs.clients("127.0.0.2", port) == 1
+            assert procfs.clients("0.0.0.0", port) == 1, "who listens on all addresses has all of the port"
 
 
 def test_what_a_rank_forks_is_no_rank() -> None:
@@ -131,28 +132,28 @@ time.sleep(60)
 """
     with running(sys.executable, "-c", code, stdout=subprocess.PIPE, start_new_session=True) as rank:
         child = int(next_line(rank))
-        assert vitals.name_of(child) == vitals.name_of(rank.pid) == "sglang::TP0"
-        assert (vitals.is_rank(rank.pid), vitals.is_rank(child)) == (True, False)
+        assert procfs.name_of(child) == procfs.name_of(rank.pid) == "sglang::TP0"
+        assert (procfs.is_rank(rank.pid), procfs.is_rank(child)) == (True, False)
         os.killpg(rank.pid, signal.SIGKILL)
 
 
 def test_a_debugger_from_outside_excuses_silence() -> None:
-    assert "under a debugger" in (vitals.debugger(seen(0, replace(RANK, traced_by=1))) or "")
-    assert vitals.debugger(seen(0, RANK)) is None
-    assert vitals.debugger(seen(0, replace(RANK, traced_by=2**22 - 1))) is None, "that one is gone"
+    assert "under a debugger" in (procfs.debugger(seen(0, replace(RANK, traced_by=1))) or "")
+    assert procfs.debugger(seen(0, RANK)) is None
+    assert procfs.debugger(seen(0, replace(RANK, traced_by=2**22 - 1))) is None, "that one is gone"
     crash_handler = replace(RANK, pid=1, name="python3")
-    assert vitals.debugger(seen(0, crash_handler, replace(RANK, traced_by=1))) is None, "it is one of its own"
+    assert procfs.debugger(seen(0, crash_handler, replace(RANK, traced_by=1))) is None, "it is one of its own"
 
 
 def test_a_compiler_excuses_silence_while_it_uses_the_processor() -> None:
     ninja = Member(11, "ninja", "S", 3.0, 0, 0, 0)
     ptxas = Member(12, "ptxas", "R", 0.2, 0, 0, 0)
 
-    assert vitals.compiler(seen(0, RANK, ninja), seen(9, RANK, ninja)) is None, "it is only called so"
-    assert vitals.compiler(seen(0, RANK, ninja), seen(9, RANK, replace(ninja, cpu=3.01))) == "ninja"
-    assert vitals.compiler(seen(0, RANK, ninja), seen(9, RANK, ninja, ptxas)) == "ptxas", "it came and worked"
-    assert vitals.compiler(seen(0, RANK), seen(9, RANK, replace(ptxas, cpu=0.0))) is None
-    assert vitals.compiler(seen(0, RANK), seen(9, replace(RANK, cpu=200.0))) is None
+    assert procfs.compiler(seen(0, RANK, ninja), seen(9, RANK, ninja)) is None, "it is only called so"
+    assert procfs.compiler(seen(0, RANK, ninja), seen(9, RANK, replace(ninja, cpu=3.01))) == "ninja"
+    assert procfs.compiler(seen(0, RANK, ninja), seen(9, RANK, ninja, ptxas)) == "ptxas", "it came and worked"
+    assert procfs.compiler(seen(0, RANK), seen(9, RANK, replace(ptxas, cpu=0.0))) is None
+    assert procfs.compiler(seen(0, RANK), seen(9, replace(RANK, cpu=200.0))) is None
 
 
 def test_why_there_is_no_stack_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,11 +171,11 @@ def test_real_processes_are_seen_as_they_are() -> None:
     code = "x = bytearray(64 << 20); print('up', flush=True)\nwhile True: pass"
     with running(sys.executable, "-c", code, stdout=subprocess.PIPE) as child:
         assert next_line(child) == "up\n"
-        before = vitals.look([child.pid, 2**22 - 1], time.monotonic())
+        before = procfs.look([child.pid, 2**22 - 1], time.monotonic())
         assert before.members[0].resident > 64 << 20
 
         def sign() -> str | None:
-            return vitals.signs(before, vitals.look([child.pid], time.monotonic()), "process")
+            return procfs.signs(before, procfs.look([child.pid], time.monotonic()), "process")
 
         assert until(sign, "it gets a processor").startswith(("uses the processor", "the host is short of"))
 
@@ -188,34 +189,34 @@ PREFILL = (
 
 
 def test_a_chunk_of_a_prompt_excuses_silence_for_as_long_as_the_slowest_would_take() -> None:
-    assert flow.work(PREFILL) == pytest.approx(8192 / 400)
+    assert activity.work(PREFILL) == pytest.approx(8192 / 400)
     decode = "[2026-11-24 05:06:00 TP0] Decode batch, #running-req: 6, #token: 1920, token usage: 0.94"
-    assert flow.work(decode) == 0
-    assert flow.work('INFO:     127.0.0.1:1 - "GET /health HTTP/1.1" 200 OK') is None
+    assert activity.work(decode) == 0
+    assert activity.work('INFO:     127.0.0.1:1 - "GET /health HTTP/1.1" 200 OK') is None
 
 
 def test_pauses_are_read_off_the_access_log() -> None:
-    assert flow.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK') is True
-    assert flow.pause('INFO:     127.0.0.1:5 - "POST /continue_generation HTTP/1.1" 200 OK') is False
-    assert flow.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401 Unauthorized') is None
+    assert activity.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK') is True
+    assert activity.pause('INFO:     127.0.0.1:5 - "POST /continue_generation HTTP/1.1" 200 OK') is False
+    assert activity.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401 Unauthorized') is None
 
 
 def test_a_server_that_takes_itself_apart_says_so() -> None:
     drained = "Gracefully exiting... Remaining number of requests {}. Remaining requests remaining_rids=[]."
 
-    assert flow.leaves(f"[2026-11-24 01:00:00] {drained.format(0)}")
-    assert not flow.leaves(f"[2026-11-24 01:00:00] {drained.format(10)}")
+    assert activity.leaves(f"[2026-11-24 01:00:00] {drained.format(0)}")
+    assert not activity.leaves(f"[2026-11-24 01:00:00] {drained.format(10)}")
 
 
 def test_a_replica_that_publishes_nothing_new_while_requests_run_is_stuck() -> None:
     busy = {"dp_rank": 0, "num_running_reqs": 2, "num_used_tokens": 7}
     idle = {"dp_rank": 1, "num_running_reqs": 0, "num_used_tokens": 7}
-    state = flow.heard(flow.heard(flow.Flow(), [busy, idle], 0.0), [busy, idle], 40.0)
+    state = activity.heard(activity.heard(activity.Flow(), [busy, idle], 0.0), [busy, idle], 40.0)
 
     assert state.stuck(29, 30) is None
     assert state.stuck(31, 30) == "2 requests run on replica 0, and nothing moved for 31 s"
-    assert flow.heard(state, [], 31.0).stuck(71, 30) is None, "no answer is no stillness"
-    moved = flow.heard(state, [{**busy, "num_used_tokens": 8}, idle], 40.0)
+    assert activity.heard(state, [], 31.0).stuck(71, 30) is None, "no answer is no stillness"
+    moved = activity.heard(state, [{**busy, "num_used_tokens": 8}, idle], 40.0)
     assert moved.stuck(69, 30) is None
 
 
@@ -314,7 +315,7 @@ def test_the_number_alone_is_enough_of_some_xids() -> None:
 def test_what_the_kernel_killed_is_known_by_its_pid(monkeypatch: pytest.MonkeyPatch) -> None:
     memcg = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,task=postgres,pid=4711,uid=70"
 
-    monkeypatch.setattr(gpuwatch, "HOSTS_PIDS", str(gpuwatch.PIDS.readlink()))
+    monkeypatch.setattr(gpu_monitor, "HOSTS_PIDS", str(gpu_monitor.PIDS.readlink()))
     assert pid_in(memcg) == 4711
     assert pid_in("Out of memory: Killed process 4711 (python3) total-vm:1kB") == 4711
     assert pid_in("oom_reaper: reaped process 4711 (python3), now anon-rss:0kB") == 4711
@@ -324,7 +325,7 @@ def test_what_the_kernel_killed_is_known_by_its_pid(monkeypatch: pytest.MonkeyPa
     thread = "python3[4711]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2"
     assert pid_in(thread) is None, "that is a thread, of whomever"
     assert pid_in("nvidia-nvswitch1: SXid (PCI:0000:aa:00.0): 24007, Severity 1 Engine instance 12") is None
-    monkeypatch.setattr(gpuwatch, "HOSTS_PIDS", "pid:[1]")
+    monkeypatch.setattr(gpu_monitor, "HOSTS_PIDS", "pid:[1]")
     assert pid_in(memcg) is None, "in a container it is a pid of the host"
 
 

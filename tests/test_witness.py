@@ -15,15 +15,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher import deathlog, diagnosescreen, flow, startlog, witness
-from launcher.diagnose import Diagnosis, diagnose, to_json
-from launcher.events import Event, Fate, Gone, Hinted, Stirred
-from launcher.plan import Plan, Setting
-from launcher.policy import Policy, StallTimeouts
-from launcher.process import Died, Session
-from launcher.run import Run
-from launcher.serverlog import ServerLog
-from launcher.signatures import ORIGINS, literals, signatures
+from launcher.diagnose import scan
+from launcher.diagnose.diagnosis import Diagnosis, diagnose, to_json
+from launcher.diagnose.signatures import ORIGINS, literals, signatures
+from launcher.engines import witness
+from launcher.engines.sglang import activity, startup
+from launcher.output import diagnosis
+from launcher.plan.plan import Plan, Setting
+from launcher.plan.policy import Policy, StallTimeouts
+from launcher.serve.events import Event, Fate, Gone, Hinted, Stirred
+from launcher.serve.logfile import ServerLog
+from launcher.serve.run import Run
+from launcher.serve.session import Died, Session
 
 DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
 DEATHS_OF = {death["cause"]: death["text"].splitlines() for death in reversed(DEATHS)}
@@ -127,11 +130,11 @@ REFUSED = [  # SGLang and starlette print the traceback of a request that failed
 def shapes() -> list[str]:
     """Every regular expression by which a line of a log is understood, from the tables and modules themselves."""
     found = [signature.pattern.pattern for signature in signatures().values()]
-    for module in (deathlog, flow, startlog, witness):
+    for module in (scan, activity, startup, witness):
         values = [value for name, value in vars(module).items() if not name.startswith("__")]
         flat = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
         found += [value.pattern for value in flat if isinstance(value, re.Pattern)]
-    texts = [startlog.READY, deathlog.RUN, *(text for text, _ in startlog._OPENS)]
+    texts = [startup.READY, scan.RUN, *(text for text, _ in startup._OPENS)]
     return [*found, *(re.escape(text) for text in texts)]
 
 
@@ -224,9 +227,9 @@ class Told(Session):
         return []
 
 
-def watched(tmp: Path, *, allowed: flow.Allowed | None = None, kernel: Iterable[str] = ()) -> Run:
+def watched(tmp: Path, *, allowed: activity.Allowed | None = None, kernel: Iterable[str] = ()) -> Run:
     log = ServerLog(tmp / "server.log", None)
-    made = Run(1, Told(()), log, startlog.begin(0.0), allowed or flow.Allowed())
+    made = Run(1, Told(()), log, startup.begin(0.0), allowed or activity.Allowed())
     made.kernel = list(kernel)
     return made
 
@@ -324,7 +327,7 @@ def test_words_about_a_request_that_nobody_listed_are_no_evidence_either(
 )
 def test_line_ends_in_a_clients_text_end_no_service(tmp_path: Path, text: list[str], form: str, when: str) -> None:
     """Then its lines may look like anybody's: they may mislead whoever reads, and decide nothing for good."""
-    run = watched(tmp_path, allowed=flow.Allowed(pauses=False))
+    run = watched(tmp_path, allowed=activity.Allowed(pauses=False))
     read(run, LIFE if when == "ready" else LISTENING, 100.0)
     theirs = form.replace("{}", "\n".join(["x", *text, "x"])).splitlines()
     events = read(run, theirs, 200.0)
@@ -473,7 +476,7 @@ def test_a_line_from_before_it_listened_is_known_however_much_was_said_since(tmp
 
 def test_a_log_that_does_not_tell_when_it_listens_is_never_early(tmp_path: Path) -> None:
     """With --log-level-http warning nothing says "Uvicorn running on"; an answer shows it, too."""
-    quiet = flow.allowed(plan_with(log_level_http="warning"))
+    quiet = activity.allowed(plan_with(log_level_http="warning"))
     run = watched(tmp_path, allowed=quiet)
     read(run, [*LISTENING[:-1], NO_KERNEL], 100.0)
     error, why = run.judge(101.0)
@@ -503,7 +506,7 @@ def test_a_prefill_excuses_no_more_than_a_batch_may_hold(tmp_path: Path) -> None
     read(unsaid, [LISTENING[-1], READY], 100.0)
     said = watched(tmp_path)
     read(said, [*LISTENING, READY], 100.0)
-    planned = watched(tmp_path, allowed=flow.Allowed(batch=2048))
+    planned = watched(tmp_path, allowed=activity.Allowed(batch=2048))
     read(planned, [*LISTENING, READY], 100.0)
 
     for run, most in ((unsaid, 16384), (said, 8192), (planned, 2048)):
@@ -524,8 +527,8 @@ def test_the_log_alone_is_believed_for_a_while(tmp_path: Path) -> None:
 
 
 def test_a_million_tokens_may_take_as_long_as_they_take() -> None:
-    assert flow.patience(None) == flow.patience(202_752) == 900
-    assert flow.patience(1_048_576) == pytest.approx(2621, abs=1)
+    assert activity.patience(None) == activity.patience(202_752) == 900
+    assert activity.patience(1_048_576) == pytest.approx(2621, abs=1)
 
 
 def plan_with(sglang: str | None = "0.5.23", quiet: float = 300.0, **flags: str) -> Plan:
@@ -539,20 +542,22 @@ def plan_with(sglang: str | None = "0.5.23", quiet: float = 300.0, **flags: str)
 
 
 def test_a_plan_bounds_what_may_be_excused() -> None:
-    assert flow.allowed(plan_with()) == flow.Allowed(None, False, 300.0)
-    assert flow.allowed(plan_with(chunked_prefill_size="4096", max_prefill_tokens="16384")).batch == 4096
-    assert flow.allowed(plan_with(max_prefill_tokens="32768")).batch == 32768
-    assert flow.allowed(plan_with(chunked_prefill_size="-1", max_prefill_tokens="16384")).batch is None
-    pauses = {release: flow.allowed(plan_with(release)).pauses for release in ("0.5.8", "0.5.19", "0.5.20", None)}
+    assert activity.allowed(plan_with()) == activity.Allowed(None, False, 300.0)
+    assert activity.allowed(plan_with(chunked_prefill_size="4096", max_prefill_tokens="16384")).batch == 4096
+    assert activity.allowed(plan_with(max_prefill_tokens="32768")).batch == 32768
+    assert activity.allowed(plan_with(chunked_prefill_size="-1", max_prefill_tokens="16384")).batch is None
+    pauses = {
+        release: activity.allowed(plan_with(release)).pauses for release in ("0.5.8", "0.5.19", "0.5.20", None)
+    }
     assert pauses == {"0.5.8": True, "0.5.19": True, "0.5.20": False, None: True}
 
 
 def test_an_unchunked_prompt_is_a_batch_however_long() -> None:
     limits = LISTENING[-2].replace("chunked_prefill_size=8192", "chunked_prefill_size=-1")
 
-    assert startlog.read(startlog.begin(0), LISTENING[-2], 1).prefill == 8192
-    assert startlog.read(startlog.begin(0), limits, 1).prefill == 202_752
-    assert startlog.read(startlog.begin(0), f"x {limits}", 1).prefill is None
+    assert startup.read(startup.begin(0), LISTENING[-2], 1).prefill == 8192
+    assert startup.read(startup.begin(0), limits, 1).prefill == 202_752
+    assert startup.read(startup.begin(0), f"x {limits}", 1).prefill is None
 
 
 def test_words_of_work_in_a_clients_text_forgive_nothing() -> None:
@@ -604,7 +609,7 @@ def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
     kept = (tmp_path / "server.log").read_text().splitlines()
 
     assert lines[1] == f" {FORGED[5]}"
-    assert [line for line in kept if line.startswith(deathlog.RUN)] == kept[:1]
+    assert [line for line in kept if line.startswith(scan.RUN)] == kept[:1]
     assert diagnose(kept).cause == "device-assert"
 
 
@@ -620,12 +625,12 @@ def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
     ],
 )
 def test_only_the_whole_line_is_a_pause(line: str) -> None:
-    assert flow.pause(line) is None
+    assert activity.pause(line) is None
 
 
 def test_a_pause_is_believed_only_where_it_cannot_be_asked_for_and_for_a_while(tmp_path: Path) -> None:
     paused = '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK'
-    asked, unasked = watched(tmp_path, allowed=flow.Allowed(pauses=False)), watched(tmp_path)
+    asked, unasked = watched(tmp_path, allowed=activity.Allowed(pauses=False)), watched(tmp_path)
     for run in (asked, unasked):
         read(run, [*LIFE, paused], 100.0)
         run.confirmed = time.monotonic()
@@ -663,7 +668,7 @@ def cost(path: Path, kind: str, size: int) -> float:
             if file.tell() >= size:
                 break
     began = time.process_time()
-    diagnosescreen.run(str(path), as_json=True)
+    diagnosis.run(str(path), as_json=True)
     return time.process_time() - began
 
 

@@ -8,15 +8,15 @@ from typing import cast
 
 import pytest
 
-from launcher.checks.kernel import kernel_xid
-from launcher.diagnose import UNKNOWN, diagnose
-from launcher.facts import Host, Kernel, known
-from launcher.gpuwatch import fatal, line_of
+from launcher.diagnose.diagnosis import UNKNOWN, diagnose
+from launcher.diagnose.signatures import signatures
+from launcher.doctor.checks.kernel import kernel_xid
+from launcher.host.facts import Host, Kernel, known
 from launcher.knowledge import xid
 from launcher.knowledge.xid import ADVICE, NOTE, Xid, judge, xids
-from launcher.plan import Plan
-from launcher.report import Severity
-from launcher.signatures import signatures
+from launcher.plan.findings import Severity
+from launcher.plan.plan import Plan
+from launcher.serve.gpu_monitor import fatal, line_of
 
 PLAN = cast(Plan, None)  # this check looks at the host alone
 NOT_LISTED = sorted(set(range(1, 200)) - set(xids()))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from launcher import capacity
-from launcher.capacity import BF16_ROW, GIB, PACKED_ROW, RAW_ROW, Shape, Weights
-from launcher.catalogue import version
-from launcher.evidence import Known
-from launcher.facts import Host
-from launcher.plan import Plan
-from launcher.report import Severity
+from launcher.capacity import memory as capacity
+from launcher.capacity.memory import BF16_ROW, GIB, PACKED_ROW, RAW_ROW, Shape, Weights
+from launcher.engines.options import version
+from launcher.host.facts import Host
+from launcher.plan.evidence import Known
+from launcher.plan.findings import Severity
+from launcher.plan.plan import Plan
 
 ASSUMED = {"sm120": 97887 << 20, "sm100": 183359 << 20, "sm103": 275040 << 20}  # as nvidia-smi shows these cards
 NEEDED = (

@@ -9,7 +9,7 @@ import sys
 import click
 
 from launcher import __version__, printable, stdio
-from launcher.commands import after, choose, host, serve
+from launcher.cli import host, observe, plan, serve
 from launcher.errors import Exit, RefusalError
 
 EPILOG = """\b
@@ -28,7 +28,7 @@ def cli() -> None:
     """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang, and keep them up."""
 
 
-for command in (*choose.COMMANDS, *host.COMMANDS, *serve.COMMANDS, *after.COMMANDS):
+for command in (*plan.COMMANDS, *host.COMMANDS, *serve.COMMANDS, *observe.COMMANDS):
     cli.add_command(command)
 
 

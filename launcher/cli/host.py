@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from launcher.options import (
-    allow_option,
-    check_option,
-    complete_check,
-    json_option,
-    observing,
-)
+from launcher import printable
+from launcher.cli.options import allow_option, check_option, complete_check, json_option, observing
 
 
 @click.command()
@@ -39,9 +36,12 @@ def doctor(**words: Any) -> int:
 
     Without a profile, the host is judged for the one that fits its GPUs best. Exit 1 if a check fails.
     """
-    from launcher.doctor import Words, doctor
+    from launcher.doctor.run import Words, doctor
+    from launcher.output.doctor import report
 
-    return doctor(Words(**words), os.environ)
+    said = Words(**words)
+    tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr, flush=True)
+    return report(*doctor(said, os.environ, tell), said)
 
 
 @click.command()
@@ -56,11 +56,11 @@ def facts(
     as_json: bool,
 ) -> None:
     """Print what was observed about this host: always as JSON, to be judged anywhere (`doctor --facts`)."""
-    from launcher import factfile
-    from launcher.doctor import Source, examine
+    from launcher.doctor.run import Source, examine
+    from launcher.host import facts_json
 
     seen = examine(profile, settings, Source(sysroot, facts, pasted), os.environ)
-    print(json.dumps(factfile.to_json(seen.host), indent=1))
+    print(json.dumps(facts_json.to_json(seen.host), indent=1))
 
 
 @click.command()
@@ -69,7 +69,7 @@ def facts(
 @json_option
 def checks(id: str | None, markdown: bool, as_json: bool) -> None:
     """List doctor's checks, or explain one."""
-    from launcher import checkpages
+    from launcher.output import checks as checkpages
 
     print(checkpages.page() if markdown else checkpages.listing(id, as_json=as_json))
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher import printable
+from launcher.cli.options import json_option, profile_option
 from launcher.errors import Exit
-from launcher.options import json_option, profile_option
 
 if TYPE_CHECKING:
-    from launcher.unit import Wish
+    from launcher.operate.systemd import Wish
 
 KINDS = ("state", "phase", "progress", "death", "smoke", "gpu", "warning")  # of events
 
@@ -29,7 +29,7 @@ def diagnose_command(file: str, as_json: bool) -> int:
     FILE, or - for standard input: the log of SGLang, vLLM or NCCL, or of the kernel (`journalctl -k`). Exit 1 if
     the cause is not known; what died first is shown then.
     """
-    from launcher import diagnosescreen
+    from launcher.output import diagnosis as diagnosescreen
 
     return diagnosescreen.run(file, as_json=as_json)
 
@@ -47,11 +47,12 @@ def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], 
 
     docs/events.schema.json has the fields.
     """
-    from launcher import console, identity, remote
-    from launcher.instance import state_home
+    from launcher.operate import control, identity
+    from launcher.output import events as console
+    from launcher.statedir.folder import state_home
 
-    instance = identity.enter(remote.pick(state_home(os.environ), profile))
-    for event in remote.events(instance, last, kind, follow=follow):
+    instance = identity.enter(control.pick(state_home(os.environ), profile))
+    for event in control.events(instance, last, kind, follow=follow):
         line = json.dumps(event) if as_json else console.dated(event)
         if line is not None:
             print(line, flush=follow)
@@ -62,10 +63,10 @@ def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], 
 @json_option
 def smoke_command(profile: str | None, as_json: bool) -> int:
     """Ask a running server the questions of its smoke test; exit 1 if an answer is wrong."""
-    from launcher import identity, remote
-    from launcher.instance import state_home
+    from launcher.operate import control, identity
+    from launcher.statedir.folder import state_home
 
-    result = remote.smoke(identity.enter(remote.pick(state_home(os.environ), profile), writing=True))
+    result = control.smoke(identity.enter(control.pick(state_home(os.environ), profile), writing=True))
     told = {"schema": 1, "ok": result.ok, "detail": result.detail, "seconds": round(result.seconds, 3)}
     said = f"{'ok' if result.ok else 'wrong'}  {printable.line(result.detail)}"
     print(json.dumps(told) if as_json else said)
@@ -95,8 +96,8 @@ def metrics_command(
     this user they tell no more than that. The Host of a request must be the address, localhost, or a --host-name;
     on a socket, whose mode is 0660, any will do.
     """
-    from launcher import metrics
-    from launcher.instance import state_home
+    from launcher.operate import metrics
+    from launcher.statedir.folder import state_home
 
     if listen is not None:
         metrics.serve(state_home(os.environ), metrics.Listen(listen, names, token_file, listen_open))
@@ -120,10 +121,10 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
 
     Facts, plan with reasons, doctor's findings, events, logs, stacks, diagnosis and kernel lines.
     """
-    from launcher import bundle, identity, remote
-    from launcher.instance import state_home
+    from launcher.operate import bundle, control, identity
+    from launcher.statedir.folder import state_home
 
-    instance = remote.pick(state_home(os.environ), profile)
+    instance = control.pick(state_home(os.environ), profile)
     with bundle.begun(instance, output) as made:
         bundle.make(identity.enter(instance), made, starts, os.environ)
     said = f"wrote {printable.line(str(made.path))}: look into it before you send it"
@@ -154,7 +155,7 @@ def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--host", is_flag=True, help="With the settings that this host needs at each boot.")
 def systemd_print(host: bool, **words: Any) -> None:
     """Print every file that `install` would write."""
-    from launcher import unit
+    from launcher.operate import systemd as unit
 
     wish = _wish(words)
     unit.require_profile(wish, os.environ)
@@ -169,7 +170,7 @@ def systemd_print(host: bool, **words: Any) -> None:
 @click.option("--host", is_flag=True, help="With a unit for the settings that this host needs at each boot.")
 def systemd_install(host: bool, **words: Any) -> None:
     """Write and enable the units of a profile. Nothing is started."""
-    from launcher import unit
+    from launcher.operate import systemd as unit
 
     wish = _wish(words)
     unit.require_profile(wish, os.environ)
@@ -180,14 +181,14 @@ def systemd_install(host: bool, **words: Any) -> None:
 @_wish_options
 def systemd_uninstall(**words: Any) -> None:
     """Stop, disable and remove the unit of a profile; the shared files go with the last one."""
-    from launcher import unit
+    from launcher.operate import systemd as unit
 
     unit.uninstall(_wish(words), click.echo)
 
 
 def _wish(words: dict[str, Any]) -> Wish:
     """What was asked for. Raises RefusalError for words that cannot stand in a unit."""
-    from launcher.unit import Wish, require_words
+    from launcher.operate.systemd import Wish, require_words
 
     metrics = not words["no_metrics"]
     wish = Wish(words["profile"], words["user"], words["api_key_file"], words["root"], metrics)

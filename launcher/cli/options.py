@@ -12,7 +12,7 @@ import click
 
 def complete_profile(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The profile names that begin so."""
-    from launcher.layers import all_profiles
+    from launcher.config.layers import all_profiles
 
     names = {found.name for found in all_profiles(os.environ) if found.name.isprintable()}
     return sorted(name for name in names if name.startswith(incomplete))
@@ -20,7 +20,7 @@ def complete_profile(context: click.Context, parameter: click.Parameter, incompl
 
 def complete_check(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The ids of checks that begin so."""
-    from launcher.checks import every_check
+    from launcher.doctor.checks import every_check
 
     return [check.id for check in every_check() if check.id.startswith(incomplete)]
 

@@ -7,25 +7,19 @@ from pathlib import Path
 
 import click
 
+from launcher.cli.options import aiming, asking, complete_profile, json_option, profile_option, settings_options
 from launcher.errors import Exit
-from launcher.options import (
-    aiming,
-    asking,
-    complete_profile,
-    json_option,
-    profile_option,
-    settings_options,
-)
 
 
 @click.command()
 @json_option
 def profiles(as_json: bool) -> None:
     """List the profiles, where they come from, and which fit the GPUs of this host."""
-    from launcher import fitting, screens
-    from launcher.look import drivers
+    from launcher.config import select
+    from launcher.host.observe import drivers
+    from launcher.output import plan as screens
 
-    screens.profiles(fitting.rows(drivers(), os.environ), os.environ, as_json=as_json)
+    screens.profiles(select.rows(drivers(), os.environ), os.environ, as_json=as_json)
 
 
 @click.command()
@@ -50,9 +44,9 @@ def render(
     What the profile leaves open is chosen by rules, for the SGLang release and the GPUs that are here, or that
     --sglang, --arch and --facts say.
     """
-    from launcher import screens
-    from launcher.planning import Aim, planned
-    from launcher.resolve import Ask
+    from launcher.config.resolve import Ask
+    from launcher.config.target import Aim, planned
+    from launcher.output import plan as screens
 
     plan, _ = planned(Ask(profile, settings, api_key_file), os.environ, Aim(sglang, arch, facts))
     screens.plan(plan, as_json=as_json or form == "json", explain=explain)
@@ -78,9 +72,9 @@ def diff(
     as_json: bool,
 ) -> int:
     """Show what profile B would run otherwise than profile A, and why; exit 1 if anything differs."""
-    from launcher import screens
-    from launcher.planning import Aim, planned
-    from launcher.resolve import Ask
+    from launcher.config.resolve import Ask
+    from launcher.config.target import Aim, planned
+    from launcher.output import plan as screens
 
     before, _ = planned(Ask(one), os.environ, Aim(sglang, arch, facts))
     after, _ = planned(Ask(other), os.environ, Aim(to_sglang or sglang, to_arch or arch, facts))
@@ -106,10 +100,10 @@ def fit_command(
 
     Without a profile it is the one that fits the GPUs here best. Exit 1 if it does not fit.
     """
-    from launcher import fitscreen
-    from launcher.planning import Aim
+    from launcher.config.target import Aim
+    from launcher.output import estimate
 
-    return fitscreen.run(profile, model, settings, Aim(sglang, arch, facts), os.environ, as_json=as_json)
+    return estimate.run(profile, model, settings, Aim(sglang, arch, facts), os.environ, as_json=as_json)
 
 
 @click.command("lint")
@@ -123,8 +117,8 @@ def lint_command(file: str, sglang: str | None, arch: str | None, facts: Path | 
     just options. Without --sglang it is judged for every release, as a table. Exit 1 if it will not run, or not
     rightly.
     """
-    from launcher import lintscreen
-    from launcher.planning import Aim
+    from launcher.config.target import Aim
+    from launcher.output import lint as lintscreen
 
     return lintscreen.run(file, Aim(sglang, arch, facts), as_json=as_json)
 
@@ -138,7 +132,7 @@ def model_command(folder: str, hashes: bool, as_json: bool) -> int:
 
     DIR is a folder, or a hub id that is in the cache. Headers are read, weights only with --hash. Exit 1 if not.
     """
-    from launcher import modelscreen
+    from launcher.output import checkpoint as modelscreen
 
     return modelscreen.run(folder, os.environ, hashes=hashes, as_json=as_json)
 
@@ -150,7 +144,7 @@ def model_command(folder: str, hashes: bool, as_json: bool) -> int:
 @json_option
 def fetch_command(repository: str, revision: str | None, to: Path | None, as_json: bool) -> int:
     """Download a checkpoint: the disk is looked at first, and files that are whole are kept."""
-    from launcher.fetch import fetch
+    from launcher.operate.download import fetch
 
     return fetch(repository, revision, to, as_json=as_json)
 

@@ -6,12 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher import printable
+from launcher.cli.options import allow_option, asking, json_option, profile_option
 from launcher.errors import Exit
-from launcher.options import allow_option, asking, json_option, profile_option
+
+if TYPE_CHECKING:
+    from launcher.operate.up import Screen
 
 
 @click.command()
@@ -32,13 +36,21 @@ def up(
     The host is judged first (`glm5-serve doctor`): a failed check that is not allowed keeps it from being started.
     Ctrl-C or SIGTERM drains and stops it, and nothing is left; `glm5-serve down --now` kills it.
     """
-    from launcher.keys import credential
-    from launcher.resolve import Ask
-    from launcher.up import up
+    from launcher.config.resolve import Ask
+    from launcher.operate.up import up
+    from launcher.redact.keys import credential
 
     if api_key_file is None and (found := credential("api-key", os.environ)):
         api_key_file = str(found)
-    return up(Ask(profile, settings, api_key_file), os.environ, allow, detach=detach, as_json=as_json)
+    return up(Ask(profile, settings, api_key_file), os.environ, _screen(as_json), allow, detach=detach)
+
+
+def _screen(as_json: bool) -> Screen:
+    """Standard error, as what is behind it can show events."""
+    from launcher.operate.up import Screen
+    from launcher.output import doctor, events
+
+    return Screen(events.kind_for(sys.stderr, as_json=as_json), events.screen, doctor.refused(as_json))
 
 
 @click.command()
@@ -49,16 +61,17 @@ def status(profile: str | None, as_json: bool) -> int:
 
     Where several could be meant and none is named, all are listed.
     """
-    from launcher import identity, remote, screens
-    from launcher.instance import state_home
+    from launcher.operate import control, identity
+    from launcher.output import plan
+    from launcher.statedir.folder import state_home
 
     home = state_home(os.environ)
-    if profile is None and len(remote.candidates(home)) > 1:
-        every = remote.status_of_all(home)
-        screens.status_of_all(every, as_json=as_json)
+    if profile is None and len(control.candidates(home)) > 1:
+        every = control.status_of_all(home)
+        plan.status_of_all(every, as_json=as_json)
         return Exit.FINE if all(seen["state"] == "ready" for seen in every) else Exit.NO
-    seen = remote.status(identity.become_owner(remote.pick(home, profile)))
-    screens.status(seen, as_json=as_json)
+    seen = control.status(identity.become_owner(control.pick(home, profile)))
+    plan.status(seen, as_json=as_json)
     return Exit.FINE if seen["state"] == "ready" else Exit.NO
 
 
@@ -71,11 +84,11 @@ def status(profile: str | None, as_json: bool) -> int:
 @json_option
 def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
     """Print what the server printed, keys left out."""
-    from launcher import identity, remote
-    from launcher.instance import state_home
+    from launcher.operate import control, identity
+    from launcher.statedir.folder import state_home
 
-    instance = identity.enter(remote.pick(state_home(os.environ), profile))
-    for line in remote.log_lines(instance, lines, follow=follow):
+    instance = identity.enter(control.pick(state_home(os.environ), profile))
+    for line in control.log_lines(instance, lines, follow=follow):
         print(json.dumps({"schema": 1, "line": line}) if as_json else printable.logged(line), flush=follow)
 
 
@@ -89,11 +102,11 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     Requests that are under way are finished first; it may be said twice. With --now they are not:
     a launcher that does not go is killed, and so is what a killed one left.
     """
-    from launcher import identity, remote
-    from launcher.instance import state_home
+    from launcher.operate import control, identity
+    from launcher.statedir.folder import state_home
 
-    instance = identity.enter(remote.pick(state_home(os.environ), profile), writing=True)
-    said = remote.down(instance, now=now)
+    instance = identity.enter(control.pick(state_home(os.environ), profile), writing=True)
+    said = control.down(instance, now=now)
     told = {"schema": 1, "profile": instance.name, "state": "stopped", "said": said}
     print(json.dumps(told) if as_json else printable.line(said))
 
@@ -103,13 +116,12 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
 @json_option
 def restart(profile: str | None, as_json: bool) -> int:
     """Drain it and start it again from its profile as it is now; return when it is ready."""
-    from launcher import console, identity, remote
-    from launcher.instance import state_home
+    from launcher.operate import control, identity
+    from launcher.statedir.folder import state_home
 
-    instance = identity.enter(remote.pick(state_home(os.environ), profile), writing=True)
-    show = console.screen(console.kind_for(sys.stderr, as_json=as_json))
+    instance = identity.enter(control.pick(state_home(os.environ), profile), writing=True)
     tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr)
-    return remote.restart(instance, os.environ, tell, show)
+    return control.restart(instance, os.environ, tell, _screen(as_json))
 
 
 COMMANDS: tuple[click.Command, ...] = (up, status, logs, down, restart)

@@ -14,11 +14,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from launcher import catalogue, ownership, printable, reading
+from launcher import printable
+from launcher.engines import options as catalogue
 from launcher.errors import Exit, RefusalError
-from launcher.ownership import Doubt
+from launcher.files import ownership, reading
+from launcher.files.ownership import Doubt
+from launcher.paths import home
 
-PACKAGED = Path(__file__).parent / "profiles"
+PACKAGED = Path(__file__).parents[1] / "profiles"
 PREFIX = "GLM5_SERVE__"
 LARGEST = 1 << 20  # bytes of a profile; the longest that we know has 8,000
 PROSE = ("description", "smoke", "why")  # is read, or asked, and runs nowhere
@@ -46,17 +49,6 @@ class Found:
     name: str
     place: str
     path: Path
-
-
-def home(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
-    """An XDG base directory of ours: `$variable/glm5-serve`, or the one the specification falls back to.
-
-    One that is relative is none, says the specification: it would be another one in each folder.
-    """
-    base, owner = Path(environ.get(variable, "")), Path(environ.get("HOME", ""))
-    if not base.is_absolute():
-        base = (owner if owner.is_absolute() else Path("/")) / fallback
-    return base / "glm5-serve"
 
 
 def places(environ: Mapping[str, str]) -> list[tuple[str, Path]]:

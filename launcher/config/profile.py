@@ -15,7 +15,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from launcher.policy import Policy, StallTimeouts
+from launcher.plan.policy import Policy, StallTimeouts
 
 
 def _no_nul(text: str) -> str:

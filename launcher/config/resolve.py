@@ -11,16 +11,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from launcher import layers, printable, recipe, traits
-from launcher.catalogue import canonical, release
+from launcher import printable
+from launcher.config import layers
+from launcher.config.profile import Profile, known_keys
+from launcher.engines import rules as recipe
+from launcher.engines import traits
+from launcher.engines.options import canonical, release
+from launcher.engines.rules import Case, Rule
+from launcher.engines.sglang.names import as_written, spelled
+from launcher.engines.target import Target
 from launcher.errors import RefusalError
-from launcher.keys import SECRET_VARIABLE
-from launcher.ownership import Doubt
-from launcher.plan import NO_REASON, Plan, Setting, words_of
-from launcher.profile import Profile, known_keys
-from launcher.recipe import Case, Rule
-from launcher.spelling import as_written, spelled
-from launcher.target import Target
+from launcher.files.ownership import Doubt
+from launcher.plan.plan import NO_REASON, Plan, Setting, words_of
+from launcher.redact.keys import SECRET_VARIABLE
 
 # Keys of profiles from before the first release.
 RENAMED = {

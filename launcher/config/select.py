@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from launcher import layers
+from launcher.config import layers
+from launcher.config.resolve import Ask
+from launcher.config.target import planned
+from launcher.engines.target import BLACKWELL, Target
 from launcher.errors import RefusalError
-from launcher.facts import Driver, Gpu
-from launcher.plan import Plan
-from launcher.planning import planned
-from launcher.resolve import Ask
-from launcher.target import BLACKWELL, Target
+from launcher.host.facts import Driver, Gpu
+from launcher.plan.plan import Plan
 
 FALLBACK = "8xpro6000"  # for a host without a fitting GPU: what this is made for
 

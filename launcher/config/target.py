@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from launcher import catalogue, factfile, layers, reading
+from launcher.config import layers
+from launcher.config.profile import Profile
+from launcher.config.resolve import Ask, Composed, compose, resolve
+from launcher.engines import options
+from launcher.engines.target import ARCHS, Target, of, of_engine, of_parts
 from launcher.errors import Exit, RefusalError
-from launcher.facts import Driver, Engine, Host, System
-from launcher.instance import Instance, state_home
-from launcher.plan import Plan
-from launcher.profile import Profile
-from launcher.resolve import Ask, Composed, compose, resolve
-from launcher.target import ARCHS, Target, of, of_engine, of_parts
+from launcher.files import reading
+from launcher.host import facts_json
+from launcher.host.facts import Driver, Engine, Host, System
+from launcher.plan.plan import Plan
+from launcher.statedir.folder import Instance, state_home
 
 LARGEST = 64 << 20  # bytes of facts; a host has some hundred thousand
 NVIDIA = "0x10de"  # its PCI vendor id
@@ -63,7 +66,7 @@ def observe(composed: Composed, environ: Mapping[str, str], driver: Driver | Non
     The interpreter is not run where others may have written the profile that names it. The `driver` is given by
     who has asked it already.
     """
-    from launcher.probes.engine import engine
+    from launcher.host.collectors.engine import engine
 
     profile = composed.profile
     env = {**environ, **profile.env}
@@ -100,8 +103,8 @@ def targeted(profile: Profile, environ: Mapping[str, str], aim: Aim, *, asks: bo
 
 def require_known(aim: Aim) -> None:
     """Raise RefusalError (usage) for a release that is none, or an architecture without rules."""
-    if aim.sglang is not None and not catalogue.version(aim.sglang):
-        fix = f"for example --sglang {catalogue.releases()[-1]}"
+    if aim.sglang is not None and not options.version(aim.sglang):
+        fix = f"for example --sglang {options.releases()[-1]}"
         raise RefusalError(f"{aim.sglang!r} is no SGLang release", fix=fix, status=Exit.USAGE)
     if aim.arch is not None and aim.arch not in ARCHS:
         fix = f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
@@ -115,15 +118,15 @@ def recorded(path: Path) -> Host:
     except OSError as error:
         fix = "`glm5-serve facts > FILE` makes such a file"
         raise RefusalError(f"cannot read {path}: {error.strerror}", fix=fix, status=Exit.CONFIG) from None
-    return factfile.loads(text, str(path))
+    return facts_json.loads(text, str(path))
 
 
 def here(profile: Profile, environ: Mapping[str, str], installed: str | None, driver: Driver | None) -> Target:
     """What is seen on this host, as far as rules ask for it: quick, and nothing raises."""
     if not profile.flags.gpus:
         return Target(sglang=installed)
-    from launcher.probes.checkpoint import said
-    from launcher.probes.system import layout
+    from launcher.host.collectors.checkpoint import said
+    from launcher.host.collectors.system import layout
 
     shown = driver if driver and is_open(profile) else Driver()
     system = layout(Path("/")) if has_gpus() else System()
@@ -139,7 +142,7 @@ def is_open(profile: Profile) -> bool:
 def _driver(profile: Profile) -> Driver | None:
     if not is_open(profile):
         return None
-    from launcher.look import drivers
+    from launcher.host.observe import drivers
 
     return drivers()
 
@@ -156,6 +159,6 @@ def has_gpus(root: Path = Path("/")) -> bool:
 
 
 def _installed(profile: Profile, environ: Mapping[str, str]) -> str | None:
-    from launcher.probes.engine import release
+    from launcher.host.collectors.engine import release
 
     return release(profile.engine.python, {**environ, **profile.env})

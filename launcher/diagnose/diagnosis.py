@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher import printable
-from launcher.deathlog import EVIDENCE, DeathLog, Hit
+from launcher.diagnose.scan import EVIDENCE, DeathLog, Hit
+from launcher.diagnose.signatures import WEIGHTS
 from launcher.knowledge import xid
-from launcher.signatures import WEIGHTS
 
 UNKNOWN = "unknown"
 NOTHING = "nothing here tells of a death"

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache, lru_cache
 
-from launcher import printable, witness
-from launcher.signatures import WEIGHTS, Signature, literals, matches, signatures
+from launcher import printable
+from launcher.diagnose.signatures import WEIGHTS, Signature, literals, matches, signatures
+from launcher.engines import witness
+from launcher.engines.sglang.startup import READY
 
 LONGEST = 2000  # characters that are looked at; server_args is one line of 18,000, and names everything
 EVIDENCE = 4  # lines that are shown for a cause
@@ -36,7 +38,6 @@ _START = re.compile(r"server_args=(?:ServerArgs\(|\{)|Initializing a V1 LLM engi
 RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
 _OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")
 # The last line of a start: SGLang's, and uvicorn's where it is vLLM's (SGLang prints that one earlier).
-READY = "The server is fired up and ready to roll!"
 _VLLM_READY = re.compile(r"(?:\(\w+ pid=\d+\) )?INFO: +Application startup complete")
 _WORK = re.compile(r"Decode batch(?: \[\d+\])?[.,] #running-req: \d")
 _MARKS = (_FRAME, _TRACEBACK, _EXCEPTION, _GONE, _START, _OUR_START, re.compile(READY), _VLLM_READY)

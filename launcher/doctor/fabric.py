@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from launcher.doctor.fabric_verdict import IMPORT_DEADLINE, MARK, Proof, findings
 from launcher.errors import RefusalError
-from launcher.facts import Host
-from launcher.plan import Plan
-from launcher.process import Session
-from launcher.proof import IMPORT_DEADLINE, MARK, Proof, findings
-from launcher.report import Finding
+from launcher.host.facts import Host
+from launcher.plan.findings import Finding
+from launcher.plan.plan import Plan
+from launcher.serve.session import Session
 
 GRACE = 1.0  # seconds after the first rank ended: its neighbours' complaints and its own end come in any order
 IN_USE = 1 << 30  # bytes of a GPU that something else holds
@@ -36,7 +36,7 @@ def deep(
     if backend == "nccl":
         _require_idle(host)
     with tempfile.TemporaryDirectory(prefix="glm5-deep-") as folder:
-        program = str(Path(__file__).with_name("deep_rank.py"))
+        program = str(Path(__file__).with_name("fabric_rank.py"))
         argv = [plan.python, program, backend, str(ranks), folder]
         session = Session(argv, {**environ, **plan.env, "PYTHONUNBUFFERED": "1"})
         try:

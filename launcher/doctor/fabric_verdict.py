@@ -6,10 +6,10 @@ import json
 import statistics
 from dataclasses import dataclass, field
 
-from launcher.checks import LIVE, Check, judge
-from launcher.facts import Host
-from launcher.plan import Plan
-from launcher.report import Finding, Severity
+from launcher.doctor.checks import LIVE, Check, judge
+from launcher.host.facts import Host
+from launcher.plan.findings import Finding, Severity
+from launcher.plan.plan import Plan
 
 # As deep_rank.py has them, which runs in the engine's interpreter and cannot share them.
 MARK = "@deep "

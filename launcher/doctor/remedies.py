@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 
-from launcher.checks.iommu import REDIRECTS
-from launcher.checks.judging import above_gpus
-from launcher.facts import Host
-from launcher.report import Finding, Severity
+from launcher.doctor.checks.iommu import REDIRECTS
+from launcher.doctor.checks.judging import above_gpus
+from launcher.host.facts import Host
+from launcher.plan.findings import Finding, Severity
 
 HEAD = """\
 #!/bin/sh

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launcher import layers, printable
-from launcher.catalogue import version
-from launcher.checks import REQUIRED, judge, known_ids
+from launcher.config import layers
+from launcher.config.resolve import Ask, compose, resolve
+from launcher.config.select import best_profile
+from launcher.config.target import Seen, instance_of, observe, planned
+from launcher.config.target import recorded as recorded_facts
+from launcher.doctor.checks import REQUIRED, judge, known_ids
+from launcher.engines.issues import faults
+from launcher.engines.options import version
+from launcher.engines.target import of
 from launcher.errors import Exit, RefusalError
-from launcher.facts import Driver, Host
-from launcher.faults import faults
-from launcher.fitting import best_profile
-from launcher.look import LIVE, drivers, look, of_plan
-from launcher.plan import Plan
-from launcher.planning import Seen, instance_of, observe, planned
-from launcher.planning import recorded as recorded_facts
-from launcher.report import Finding, Severity, failures, to_json, verdict
-from launcher.resolve import Ask, compose, resolve
-from launcher.target import of
+from launcher.host.facts import Driver, Host
+from launcher.host.observe import LIVE, drivers, look, of_plan
+from launcher.plan.findings import Finding, Severity, failures
+from launcher.plan.plan import Plan
 
 TAKEN_BY_OURS = ("port-free", "gpu-memory-free", "gpu-left-over", "host-memory", "shared-memory", "memory-limit")
 
@@ -43,6 +41,9 @@ class Examined:
     host: Host
     plan: Plan
     chosen: bool  # by us, because no profile was named
+
+
+Report = Callable[[Examined, Sequence[Finding]], None]  # shows them
 
 
 def examine(profile: str | None, settings: Sequence[str], source: Source, environ: Mapping[str, str]) -> Examined:
@@ -75,7 +76,7 @@ def _recorded(source: Source) -> Host | None:
     if source.facts:
         return recorded_facts(source.facts)
     if source.pasted:
-        from launcher.paste import host
+        from launcher.host.parsers import host
 
         return host(source.pasted)
     if source.sysroot and not source.sysroot.is_dir():
@@ -104,8 +105,10 @@ class Words:
     as_json: bool
 
 
-def doctor(words: Words, environ: Mapping[str, str]) -> int:
-    """Examine a host, judge it, print the report. Raises RefusalError."""
+def doctor(
+    words: Words, environ: Mapping[str, str], tell: Callable[[str], None]
+) -> tuple[Examined, list[Finding]]:
+    """Examine a host and judge it; `tell` hears how far `--deep` is. Raises RefusalError."""
     known_ids((*words.only, *words.skip, *words.allow))
     source = Source(words.sysroot, words.facts, words.pasted)
     seen = examine(words.profile, words.settings, source, environ)
@@ -115,34 +118,18 @@ def doctor(words: Words, environ: Mapping[str, str]) -> int:
         )
     findings = judge(seen.host, seen.plan, only=words.only, skip=words.skip, allow=words.allow)
     if words.deep:
-        findings += _deep(seen, environ, words)
-    _print(findings, seen, words)
-    worst = verdict(findings)
-    return Exit.NO if worst is Severity.FAIL or (words.strict and worst is not Severity.OK) else Exit.FINE
+        findings += _deep(seen, environ, words, tell)
+    return seen, findings
 
 
-def _deep(seen: Examined, environ: Mapping[str, str], words: Words) -> list[Finding]:
-    from launcher.deep import deep
+def _deep(seen: Examined, environ: Mapping[str, str], words: Words, tell: Callable[[str], None]) -> list[Finding]:
+    from launcher.doctor.fabric import deep
 
     if seen.plan.doubt:
         fix = f"`glm5-serve up -p {seen.plan.name}` says what to do; without --deep nothing of it is run"
         raise RefusalError(f"--deep would run it: {seen.plan.doubt}", fix=fix)
     ranks = seen.plan.gpus or 2
-    tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr, flush=True)
     return deep(seen.plan, ranks, seen.host, environ, backend=words.backend, deadline=words.deadline, tell=tell)
-
-
-def _print(findings: list[Finding], seen: Examined, words: Words) -> None:
-    if words.fix:
-        from launcher.fixscript import script
-
-        print(script(seen.host, findings), end="")
-    elif words.as_json:
-        print(json.dumps(to_json(findings, seen.plan.name, seen.host.observed), indent=1))
-    else:
-        from launcher import doctorscreen, terminal
-
-        doctorscreen.show(terminal.console(sys.stdout), findings, head(seen), every=words.every)
 
 
 def head(seen: Examined) -> str:
@@ -170,12 +157,12 @@ def suspects(plan: Plan, findings: Sequence[Finding]) -> tuple[str, ...]:
 
 
 def require_fit(
-    plan: Plan, environ: Mapping[str, str], seen: Seen, *, as_json: bool, serving: Plan | None = None
+    plan: Plan, environ: Mapping[str, str], seen: Seen, report: Report, serving: Plan | None = None
 ) -> Sequence[Finding]:
-    """Judge this host for a plan that is about to be started: the findings. Raises RefusalError where one fails.
+    """Judge this host for a plan that is about to be started: the findings.
 
-    What was `seen` for the plan is not asked again. What a server of ours that is `serving` takes is not held
-    against the next one.
+    Raises RefusalError where one fails, after `report` got them all. What was `seen` for the plan is not asked
+    again. What a server of ours that is `serving` takes is not held against the next one.
     """
     known_ids(plan.allowed)
     driver = (seen.driver or drivers()) if plan.gpus else Driver()
@@ -184,12 +171,7 @@ def require_fit(
     failed = failures(findings)
     if not failed:
         return findings
-    if as_json:
-        print(json.dumps({"event": "doctor", **to_json(findings, plan.name, host.observed)}))
-    elif not REQUIRED.issuperset(found.id for found in failed):
-        from launcher import doctorscreen, terminal
-
-        doctorscreen.show(terminal.console(sys.stderr), findings, head(Examined(host, plan, False)))
+    report(Examined(host, plan, False), findings)
     raise _refusal(plan, failed)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from launcher.catalogue import Version
-from launcher.plan import Plan
+from launcher.engines.options import Version
+from launcher.plan.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.serve import sockets
-from launcher.serve.peer import Peer, Whose
+from launcher.host import sockets
+from launcher.host.peer import Peer, Whose
 
 LIMIT = 1 << 20  # bytes of one answer: status line, headers, whatever came before them, and body
 PIECE = 1 << 16  # bytes of a body that are read at a time

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from launcher import traits
-from launcher.catalogue import Version, version
-from launcher.evidence import Known
-from launcher.plan import Plan
+from launcher.engines import traits
+from launcher.engines.options import Version, version
+from launcher.plan.evidence import Known
+from launcher.plan.plan import Plan
 
 AMPLE = 0.93  # of the free memory for weights and KV cache; what others ran with is .82 to .92
 

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).with_name("catalogue.json")
+FILE = Path(__file__).parent / "sglang/options.json"
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
 NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # what argparse takes for a value although it begins with a dash
 SHORT = {"tp": "tp-size", "pp": "pp-size", "dp": "dp-size", "ep": "ep-size"}  # as everybody says them

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from launcher import traits
-from launcher.catalogue import version
-from launcher.evidence import Known
-from launcher.target import PATHS, Target
+from launcher.engines import traits
+from launcher.engines.options import version
+from launcher.engines.target import PATHS, Target
+from launcher.plan.evidence import Known
 
 BFLOAT16 = ("bfloat16", "bf16")
 SM120, B200 = ("sm120",), ("sm100", "sm103")

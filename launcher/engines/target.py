@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from launcher.catalogue import nearest, releases, version
-from launcher.facts import Driver, Engine, Fact, Host, Model, System
+from launcher.engines.options import nearest, releases, version
+from launcher.host.facts import Driver, Engine, Fact, Host, Model, System
 
 # Compute capability -> the architecture as CUDA's compilers name it.
 BLACKWELL = {"10.0": "sm100", "10.1": "sm101", "10.3": "sm103", "11.0": "sm110", "12.0": "sm120", "12.1": "sm121"}

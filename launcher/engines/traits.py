@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from launcher.facts import Model
+from launcher.host.facts import Model
 from launcher.knowledge import models
 from launcher.knowledge.models import Family
 

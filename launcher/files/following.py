@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from launcher import guarded
+from launcher.files import guarded
 
 MOST = 9  # older files that there may be: `path`.1 and so on
 PIECE = 1 << 20  # bytes that are read at a time

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from launcher.reading import in_words, kind, unfit
+from launcher.files.reading import in_words, kind, unfit
 
 LARGEST = 64 << 20  # bytes of a file that is read whole; a state is some kilobytes, a plan some ten
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher import ownership
+from launcher.files import ownership
 
 ROOT = "/"  # where helpers run: Python imports from the current folder, which may be anybody's
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from launcher.shelltext import (
+from launcher.formats.shell import (
     ASSIGNED,
     MOST_NOTES,
     Launch,

@@ -13,8 +13,8 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from launcher.errors import RefusalError
-from launcher.facts import Fact, Host, unknown
-from launcher.reading import parsed
+from launcher.files.reading import parsed
+from launcher.host.facts import Fact, Host, unknown
 
 SCHEMA = 1
 

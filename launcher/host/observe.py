@@ -7,19 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from launcher import port
 from launcher.errors import RefusalError
-from launcher.facts import Driver, Engine, Environment, Fact, Host, Model, known, unknown
-from launcher.keys import read_key
-from launcher.layers import home
-from launcher.plan import Plan
-from launcher.probes.checkpoint import checkpoint
-from launcher.probes.engine import blind, engine
-from launcher.probes.environment import environment, tells
-from launcher.probes.kernel import kernel, modules_of_driver
-from launcher.probes.nvml import driver
-from launcher.probes.pci import pcie
-from launcher.probes.system import system
+from launcher.host import port
+from launcher.host.collectors.checkpoint import checkpoint
+from launcher.host.collectors.engine import blind, engine
+from launcher.host.collectors.environment import environment, tells
+from launcher.host.collectors.kernel import kernel, modules_of_driver
+from launcher.host.collectors.nvml import driver
+from launcher.host.collectors.pci import pcie
+from launcher.host.collectors.system import system
+from launcher.host.facts import Driver, Engine, Environment, Fact, Host, Model, known, unknown
+from launcher.paths import home
+from launcher.plan.plan import Plan
+from launcher.redact.keys import read_key
 
 LIVE = Path("/")
 NVML_DEADLINE = 10.0  # seconds for all the questions to the driver together

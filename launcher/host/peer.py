@@ -20,8 +20,8 @@ from enum import Enum
 from pathlib import Path
 
 from launcher import printable
-from launcher.serve import sockets
-from launcher.serve.sockets import Row
+from launcher.host import sockets
+from launcher.host.sockets import Row
 
 USERS = Path("/etc/passwd")  # not the resolver of users: that may ask the network, and wait
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher import printable
-from launcher.serve import peer, sockets
+from launcher.host import peer, sockets
 
 LONGEST = 120  # characters of the holder's command line
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from launcher import nccl, traits
 from launcher.address import is_loopback
-from launcher.catalogue import Release, read_by, version
-from launcher.evidence import Known
-from launcher.faults import AMPLE, When
-from launcher.plan import Plan
+from launcher.engines import traits
+from launcher.engines.issues import AMPLE, When
+from launcher.engines.options import Release, read_by, version
+from launcher.knowledge import nccl
+from launcher.plan.evidence import Known
+from launcher.plan.plan import Plan
 
 FREE = {
     "sm120": 94.0,

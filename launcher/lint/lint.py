@@ -9,20 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launcher import catalogue, traits
-from launcher.catalogue import Given, Release, version
-from launcher.concerns import Concern, Verdict, of_habit, of_variable
+from launcher.config.layers import Layer
+from launcher.config.profile import Profile
+from launcher.config.resolve import SECRET_FLAGS, Ask, Composed, resolve
+from launcher.engines import options as catalogue
+from launcher.engines import traits
+from launcher.engines.descriptions import MEANINGS
+from launcher.engines.issues import Fault, When, faults
+from launcher.engines.options import Given, Release, version
+from launcher.engines.target import Target
 from launcher.errors import RefusalError
-from launcher.evidence import Known
-from launcher.faults import Fault, When, faults
-from launcher.layers import Layer
-from launcher.meanings import MEANINGS
-from launcher.plan import Plan, Setting, shell
-from launcher.policy import Policy
-from launcher.profile import Profile
-from launcher.resolve import SECRET_FLAGS, Ask, Composed, resolve
-from launcher.shelltext import Launch
-from launcher.target import Target
+from launcher.formats.shell import Launch
+from launcher.lint.concerns import Concern, Verdict, of_habit, of_variable
+from launcher.plan.evidence import Known
+from launcher.plan.plan import Plan, Setting, shell
+from launcher.plan.policy import Policy
 
 WHEEL = "the wheel of each release"
 TELLING = ("NCCL_", "SGLANG_", "SGL_", "CUDA_", "PYTORCH_", "TORCH_", "OMP_", "FLASHINFER_", "SAFETENSORS_")

@@ -16,17 +16,20 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from launcher import __version__, factfile, guarded, plan, report
-from launcher.checks import judge
-from launcher.deathlog import RUN
-from launcher.diagnose import diagnose, to_json
+from launcher import __version__
+from launcher.diagnose.diagnosis import diagnose, to_json
+from launcher.diagnose.scan import RUN
+from launcher.doctor.checks import judge
 from launcher.errors import Exit, RefusalError
-from launcher.facts import Driver, Fact, Host
-from launcher.instance import Instance, parsed
-from launcher.keys import read_key
-from launcher.look import drivers, look
-from launcher.probes.kernel import kernel_log
-from launcher.scrubber import Scrubber
+from launcher.files import guarded
+from launcher.host import facts_json
+from launcher.host.collectors.kernel import kernel_log
+from launcher.host.facts import Driver, Fact, Host
+from launcher.host.observe import drivers, look
+from launcher.plan import findings, plan
+from launcher.redact.bundle import Scrubber
+from launcher.redact.keys import read_key
+from launcher.statedir.folder import Instance, parsed
 
 LARGEST = 32 << 20  # bytes of one file: the end of it, where the trouble is
 READ_ME = """What `glm5-serve bundle` collected. Keys, names of hosts and users, addresses and serial numbers were
@@ -115,13 +118,13 @@ def _parts(
     for path in sorted(instance.folder.glob("events.jsonl*")) + sorted(instance.folder.glob("stacks-*.txt")):
         yield path.name, _end(path)
     yield "diagnosis.json", json.dumps(to_json(diagnose(log.split("\n"), _of_gpus(instance))), indent=1)
-    yield "facts.json", _or_why(lambda: json.dumps(factfile.to_json(seen()), indent=1))
+    yield "facts.json", _or_why(lambda: json.dumps(facts_json.to_json(seen()), indent=1))
     yield "doctor.json", _or_why(lambda: _doctor(_plan(instance), seen()))
     yield "kernel.txt", _or_why(lambda: "\n".join(seen().kernel.log.get()))
 
 
 def _doctor(made: plan.Plan, host: Host) -> str:
-    return json.dumps(report.to_json(judge(host, made), made.name, host.observed), indent=1)
+    return json.dumps(findings.to_json(judge(host, made), made.name, host.observed), indent=1)
 
 
 def _host(instance: Instance, environ: Mapping[str, str], kernel: Fact[tuple[str, ...]]) -> Host:

@@ -17,19 +17,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from launcher import following, guarded, layers, namelock, plan
+from launcher.config import layers
+from launcher.config.resolve import Ask, compose, resolve
+from launcher.config.target import observe, require_own
+from launcher.doctor.run import require_fit, suspects
+from launcher.engines.sglang.api import Server
 from launcher.errors import Exit, RefusalError
-from launcher.events import NOW
-from launcher.health import Server
-from launcher.instance import Instance, Signalled, is_launcher, known, parsed, run_state
-from launcher.keys import read_key, withdraw
-from launcher.planning import observe, require_own
-from launcher.reaper import descendants
-from launcher.resolve import Ask, compose, resolve
+from launcher.files import following, guarded
+from launcher.host.peer import Peer
+from launcher.operate.up import Screen, places, read_events, show_until_settled
+from launcher.plan import plan
+from launcher.redact.keys import read_key, withdraw
 from launcher.serve import leftovers
-from launcher.serve.peer import Peer
-from launcher.smoke import Result, examine, explained
-from launcher.up import places, read_events, show_until_settled
+from launcher.serve.events import NOW
+from launcher.serve.reaper import descendants
+from launcher.serve.smoke import Result, examine, explained
+from launcher.statedir import namelock
+from launcher.statedir.folder import Instance, Signalled, is_launcher, known, parsed, run_state
 
 LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
 YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver takes it some 20
@@ -266,7 +270,7 @@ def restart(
     instance: Instance,
     environ: Mapping[str, str],
     tell: Callable[[str], None],
-    show: Callable[[dict[str, Any]], None],
+    screen: Screen,
 ) -> int:
     """Have the launcher drain its server and start it again from the profile as it is now; 0 once it is ready.
 
@@ -280,7 +284,6 @@ def restart(
         )
     _require_here(instance)
     old = _plan(instance)
-    from launcher.doctor import require_fit, suspects
 
     words = old.words
     ask = Ask(words["profile"], tuple(words["settings"]), words["api_key_file"])
@@ -293,7 +296,7 @@ def restart(
     new = resolve(composed, ask, instance.folder, words["environment"], seen.target)
     new = replace(new, words=new.words | {"places": places(same)})
     new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
-    found = require_fit(new, environ, seen, as_json=False, serving=old)
+    found = require_fit(new, environ, seen, screen.report, serving=old)
     new = replace(new, suspects=suspects(new, found))
     for line in plan.differences(old, new):
         tell(line)
@@ -311,7 +314,7 @@ def restart(
         )
     with os.fdopen(told.pidfd):
         events = read_events(instance.events, end, _alive(instance, told))
-        return show_until_settled(events, show, lambda: Exit.NO)
+        return show_until_settled(events, screen.shower(screen.kind), lambda: Exit.NO)
 
 
 def _plan(instance: Instance) -> plan.Plan:

@@ -24,8 +24,8 @@ from pathlib import Path
 import click
 
 from launcher.errors import RefusalError
-from launcher.instance import Instance
-from launcher.ownership import described, require_private, require_steady, user
+from launcher.files.ownership import described, require_private, require_steady, user
+from launcher.statedir.folder import Instance
 
 KEPT = {"PATH", "LANG", "TERM", "NO_COLOR", "GLM5_SERVE_TRACEBACK"}  # and LC_*
 NOBODY = 65534  # a group for who is in no file of users

@@ -23,12 +23,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from launcher import __version__, guarded, printable
+from launcher import __version__, printable
 from launcher.address import canonical, is_loopback, numeric
 from launcher.errors import Exit, RefusalError
-from launcher.exporter import Access, Collecting, Server
-from launcher.instance import LARGEST_STATE, SCHEMA, Instance, known
-from launcher.keys import read_key
+from launcher.files import guarded
+from launcher.operate.exporter import Access, Collecting, Server
+from launcher.redact.keys import read_key
+from launcher.statedir.folder import LARGEST_STATE, SCHEMA, Instance, known
 
 STATES = ("starting", "ready", "stopping", "backoff", "stopped", "failed", "dead", "unknown")
 ONE, GPU = ["profile"], ["profile", "gpu", "bdf"]

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import layers, programs, reading
+from launcher.config import layers
 from launcher.errors import Exit, RefusalError
-from launcher.instance import Instance
+from launcher.files import programs, reading
+from launcher.statedir.folder import Instance
 
-SHIPPED = Path(__file__).parent / "systemd"
+SHIPPED = Path(__file__).parents[1] / "systemd"
 SERVICE, METRICS, USERS = "glm5-serve@.service", "glm5-serve-metrics.service", "glm5-serve.sysusers"
 HOST = "glm5-serve-host.service"
 USER = "glm5-serve"
@@ -339,9 +340,9 @@ def _closed(path: Path) -> Iterator[Path]:
 
 def host_commands() -> list[str]:
     """What this host needs at each boot, by doctor's findings: redirect bits of bridges, kernel settings."""
-    from launcher.checks import judge
-    from launcher.doctor import Source, examine
-    from launcher.fixscript import boot_commands
+    from launcher.doctor.checks import judge
+    from launcher.doctor.remedies import boot_commands
+    from launcher.doctor.run import Source, examine
 
     seen = examine(None, (), Source(), os.environ)
     return boot_commands(seen.host, judge(seen.host, seen.plan))

@@ -8,29 +8,24 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from launcher import (
-    capability,
-    console,
-    following,
-    guarded,
-    layers,
-    namelock,
-    ownership,
-    printable,
-)
+from launcher import printable
+from launcher.config import layers
+from launcher.config.resolve import Ask, compose, resolve
+from launcher.config.target import instance_of, observe, require_own
+from launcher.doctor.run import Report, require_fit, suspects
 from launcher.errors import Exit, RefusalError
-from launcher.events import NOW, WISHES
-from launcher.instance import Claim, Instance, parsed
-from launcher.plan import to_json
-from launcher.planning import instance_of, observe, require_own
-from launcher.resolve import Ask, compose, resolve
-from launcher.rotation import rotate
-from launcher.serve import leftovers
+from launcher.files import following, guarded, ownership
+from launcher.files.rotation import rotate
+from launcher.plan.plan import to_json
+from launcher.serve import capabilities, leftovers
+from launcher.serve.events import NOW, WISHES
+from launcher.statedir import namelock
+from launcher.statedir.folder import Claim, Instance, parsed
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher
@@ -38,15 +33,25 @@ LEFT_WITHIN = 10.0  # seconds for the processes of a launcher that was killed to
 PLACES = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where profiles and caches lie, for whoever runs `up`
 
 
-def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detach: bool, as_json: bool) -> int:
+Show = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Screen:
+    """How what happens is shown: by the supervisor, which is told the `kind`, or here by `shower(kind)`."""
+
+    kind: str
+    shower: Callable[[str], Show]
+    report: Report  # of the host, where something keeps it from being started
+
+
+def up(ask: Ask, environ: Mapping[str, str], screen: Screen, allow: Sequence[str] = (), *, detach: bool) -> int:
     """Bring a profile up; in the foreground this does not return.
 
     Raises RefusalError when something is in the way, be it a failed check that is not in `allow`: nothing was
     started then.
     """
-    from launcher.doctor import require_fit, suspects
-
-    capability.lay_down()
+    capabilities.lay_down()
     _require_own_folder()
     composed = compose(ask, environ)
     require_own(composed)
@@ -58,14 +63,14 @@ def up(ask: Ask, environ: Mapping[str, str], allow: Sequence[str] = (), *, detac
     plan = resolve(composed, ask, instance.folder, layers.ours(environ), seen.target)
     # Kept with it, for a restart by whomever.
     plan = replace(plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)})
-    plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, seen, as_json=as_json)))
+    plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, seen, screen.report)))
     try:
         instance.write(instance.plan, to_json(plan))
     except OSError as error:
         raise instance.cannot_write(error) from None
     if detach:
-        return _watch(instance, claim, console.screen(console.kind_for(sys.stderr, as_json=as_json)))
-    _become_supervisor(instance, claim, console.kind_for(sys.stderr, as_json=as_json))
+        return _watch(instance, claim, screen.shower(screen.kind))
+    _become_supervisor(instance, claim, screen.kind)
 
 
 def _require_own_folder() -> None:
@@ -112,7 +117,7 @@ def _become_supervisor(instance: Instance, claim: Claim, screen: str) -> NoRetur
     # They stay pending while the new program is young, and are delivered when it can answer them.
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
     command = supervisor_command(instance, screen, claim.lock)
-    capability.take_up()
+    capabilities.take_up()
     os.execv(command[0], command)
 
 

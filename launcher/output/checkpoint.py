@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher import doctorscreen, traits
-from launcher.checks import judge
+from launcher.config.resolve import Ask
+from launcher.config.select import FALLBACK
+from launcher.config.target import planned
+from launcher.doctor.checks import judge
+from launcher.engines import traits
+from launcher.engines.target import Target
 from launcher.errors import Exit
-from launcher.facts import Host, Model
-from launcher.fitting import FALLBACK
-from launcher.planning import planned
-from launcher.probes.checkpoint import checkpoint
-from launcher.probes.digests import digest, promised
-from launcher.report import Finding, Severity, to_json, verdict
-from launcher.resolve import Ask
-from launcher.target import Target
+from launcher.host.collectors.checkpoint import checkpoint
+from launcher.host.collectors.digests import digest, promised
+from launcher.host.facts import Host, Model
+from launcher.output import doctor
+from launcher.plan.findings import Finding, Severity, to_json, verdict
 
 CHECKS = (
     "model-folder model-config model-files model-headers model-pointers model-downloads model-quantisation "
@@ -75,7 +76,7 @@ def _parsers(seen: Model) -> tuple[str, ...] | None:
 
 
 def _show(seen: Model, findings: list[Finding]) -> None:
-    from launcher import terminal
+    from launcher.output import console as terminal
 
     console = terminal.console(sys.stdout)
     told = _told(seen)
@@ -96,14 +97,14 @@ def _show(seen: Model, findings: list[Finding]) -> None:
     for name, text in lines:
         console.print(terminal.row(name, text))
     console.print()
-    doctorscreen.show(console, findings, "is it whole, and what it claims to be", every=True)
+    doctor.show(console, findings, "is it whole, and what it claims to be", every=True)
 
 
 def compare(folder: Path, *, quiet: bool) -> Hashed:
     """Compare each file with the digest that the hub gave for it, with a bar on standard error."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-    from launcher.terminal import console
+    from launcher.output.console import console
 
     files = list(promised(folder))
     known = [(path, wanted) for path, wanted in files if wanted]

@@ -6,8 +6,8 @@ import json
 from itertools import groupby
 from typing import Any
 
-from launcher.checks import Check, every_check, known_ids
-from launcher.report import PAGE, SCHEMA
+from launcher.doctor.checks import Check, every_check, known_ids
+from launcher.plan.findings import PAGE, SCHEMA
 
 INTRODUCTION = """\
 # Checks

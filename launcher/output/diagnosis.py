@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 
 from launcher import printable
-from launcher.deathlog import LONGEST, DeathLog
-from launcher.diagnose import Diagnosis, judge, to_json
+from launcher.diagnose.diagnosis import Diagnosis, judge, to_json
+from launcher.diagnose.scan import LONGEST, DeathLog
+from launcher.diagnose.unwrap import Unwrapped, unwrap
 from launcher.errors import Exit, RefusalError
-from launcher.keys import scrub
-from launcher.reading import named, reason
-from launcher.unwrap import Unwrapped, unwrap
+from launcher.files.reading import named, reason
+from launcher.redact.keys import scrub
 
 PIECE = 1 << 20  # bytes that are read at once: a file may have no line ends at all
 

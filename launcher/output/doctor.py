@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from launcher.report import Finding, Severity, verdict
+from launcher.doctor.checks import REQUIRED
+from launcher.doctor.run import Examined, Report, Words, head
+from launcher.errors import Exit
+from launcher.plan.findings import Finding, Severity, failures, to_json, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,9 +21,40 @@ COLOURS = {Severity.OK: "green", Severity.WARN: "yellow", Severity.UNKNOWN: "mag
 WIDTH, GROUP_WIDTH = 8, 21  # of the first columns
 
 
+def report(seen: Examined, findings: Sequence[Finding], words: Words) -> int:
+    """Print what `doctor` found: a script that fixes it, JSON, or a page; the exit status."""
+    if words.fix:
+        from launcher.doctor.remedies import script
+
+        print(script(seen.host, findings), end="")
+    elif words.as_json:
+        print(json.dumps(to_json(findings, seen.plan.name, seen.host.observed), indent=1))
+    else:
+        from launcher.output import console
+
+        show(console.console(sys.stdout), findings, head(seen), every=words.every)
+    worst = verdict(findings)
+    return Exit.NO if worst is Severity.FAIL or (words.strict and worst is not Severity.OK) else Exit.FINE
+
+
+def refused(as_json: bool) -> Report:
+    """Who shows what keeps something from being started, where more is to see than the refusal says."""
+
+    def shown(seen: Examined, findings: Sequence[Finding]) -> None:
+        if as_json:
+            told = to_json(findings, seen.plan.name, seen.host.observed)
+            print(json.dumps({"event": "doctor", **told}))
+        elif not REQUIRED.issuperset(found.id for found in failures(findings)):
+            from launcher.output import console
+
+            show(console.console(sys.stderr), findings, head(seen))
+
+    return shown
+
+
 def show(console: Console, findings: Sequence[Finding], head: str, *, every: bool = False) -> None:
     """Print a report."""
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     console.print(words((head, "bold")), end="\n\n")
     for group, members in groupby(findings, key=lambda found: found.group):
@@ -27,7 +63,7 @@ def show(console: Console, findings: Sequence[Finding], head: str, *, every: boo
 
 
 def _group(console: Console, group: str, findings: list[Finding], every: bool) -> None:
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     well = sum(found.severity is Severity.OK for found in findings)
     console.print(words((f"{group:<{GROUP_WIDTH}}", "bold"), (f" {well} of {len(findings)} well", "dim")))
@@ -58,7 +94,7 @@ def _line(console: Console, head: tuple[str, str], *parts: str | tuple[str, str]
     """A word in the first column, then a text that is folded beside it."""
     from rich.text import Text
 
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     word, colour = head
     for part in words(*parts).wrap(console, max(20, console.width - WIDTH - 4)):
@@ -68,7 +104,7 @@ def _line(console: Console, head: tuple[str, str], *parts: str | tuple[str, str]
 
 
 def _end(console: Console, findings: Sequence[Finding]) -> None:
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     counts = Counter("allowed" if found.allowed and found.severity else found.severity.word for found in findings)
     worst = verdict(findings)

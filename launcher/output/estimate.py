@@ -9,19 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher import capacity
-from launcher.capacity import GIB, Shape, Weights
-from launcher.catalogue import nearest
+from launcher.capacity import memory as capacity
+from launcher.capacity.estimate import Fit, fit
+from launcher.capacity.memory import GIB, Shape, Weights
+from launcher.config.resolve import Ask
+from launcher.config.select import best_profile
+from launcher.config.target import Aim, planned, recorded
+from launcher.engines.options import nearest
+from launcher.engines.target import of
 from launcher.errors import Exit, RefusalError
-from launcher.facts import Engine, Host
-from launcher.fit import Fit, fit
-from launcher.fitting import best_profile
-from launcher.look import drivers, look
-from launcher.plan import Plan
-from launcher.planning import Aim, planned, recorded
-from launcher.report import Severity
-from launcher.resolve import Ask
-from launcher.target import of
+from launcher.host.facts import Engine, Host
+from launcher.host.observe import drivers, look
+from launcher.plan.findings import Severity
+from launcher.plan.plan import Plan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,14 +73,14 @@ def _path(model: str) -> str:
 
 
 def _speed(host: Host) -> float | None:
-    from launcher.probes.disk import speed
+    from launcher.host.collectors.disk import speed
 
     return speed(host.model.path.get()) if host.model.path.known else None
 
 
 def _sizes(plan: Plan, host: Host) -> tuple[Shape, Weights]:
     """The model's shape and weights: from its folder, else from what its name tells."""
-    from launcher.probes.checkpoint import sizes
+    from launcher.host.collectors.checkpoint import sizes
 
     config = host.model.config.otherwise({}) or capacity.named(plan.model)
     if not config:
@@ -101,8 +101,8 @@ def _sizes(plan: Plan, host: Host) -> tuple[Shape, Weights]:
 
 
 def _show(made: Fit, plan: Plan) -> None:
-    from launcher import terminal
-    from launcher.terminal import row, words
+    from launcher.output import console as terminal
+    from launcher.output.console import row, words
 
     console = terminal.console(sys.stdout)
     seen = ", as such cards are known" if made.assumed else ""
@@ -134,7 +134,7 @@ def _show(made: Fit, plan: Plan) -> None:
 
 def _picture(console: Console, made: Fit) -> None:
     """One GPU's memory as a bar, each part as long as it is large."""
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     taken = made.memory - made.free
     kv = max(0, made.memory - taken - made.weights - made.left)
@@ -152,7 +152,7 @@ def _picture(console: Console, made: Fit) -> None:
 
 
 def _requests(console: Console, made: Fit) -> None:
-    from launcher.terminal import row
+    from launcher.output.console import row
 
     told = " · ".join(f"{count} of {size:,}" for size, count in sorted(made.requests.items()))
     most = f"; max-running-requests {made.running}" if made.running else ""
@@ -164,7 +164,7 @@ def _requests(console: Console, made: Fit) -> None:
 
 
 def _host(console: Console, made: Fit) -> None:
-    from launcher.terminal import row
+    from launcher.output.console import row
 
     if made.host_memory:
         holds = "holds" if made.host_memory >= made.checkpoint else "does not hold"
@@ -177,7 +177,7 @@ def _host(console: Console, made: Fit) -> None:
 def _table(console: Console, made: Fit) -> None:
     from rich.table import Table
 
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("fraction", justify="right")
@@ -197,7 +197,7 @@ def _table(console: Console, made: Fit) -> None:
 
 
 def _verdict(console: Console, made: Fit) -> None:
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     console.print()
     for said in made.said:

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from launcher import journal, printable
-from launcher.startlog import PHASES
+from launcher import printable
+from launcher.engines.sglang.startup import PHASES
+from launcher.serve import journald
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -72,7 +73,7 @@ def kind_for(stream: TextIO, *, as_json: bool) -> str:
     """The screen that fits where the output goes."""
     if as_json:
         return "json"
-    if journal.is_connected(stream, os.environ):
+    if journald.is_connected(stream, os.environ):
         return "journal"
     return "live" if stream.isatty() else "plain"
 
@@ -136,7 +137,7 @@ def to_journal(event: dict[str, Any]) -> None:
     failed = event.get("state") == "failed" or event.get("ok") is False
     fields = {f"GLM5_{name.upper()}": event[name] for name in FIELDS if event.get(name) is not None}
     priority = 3 if failed else 4 if event["event"] in SERIOUS else 6
-    journal.send(line[10:], {"PRIORITY": priority, "SYSLOG_IDENTIFIER": "glm5-serve", **fields})
+    journald.send(line[10:], {"PRIORITY": priority, "SYSLOG_IDENTIFIER": "glm5-serve", **fields})
 
 
 class PlainScreen:
@@ -162,7 +163,7 @@ class LiveScreen:
     def __init__(self) -> None:
         from rich.spinner import Spinner
 
-        from launcher import terminal
+        from launcher.output import console as terminal
 
         self.console = terminal.console(sys.stderr)
         self.spinner = Spinner("dots", style="cyan")
@@ -178,7 +179,7 @@ class LiveScreen:
             self._show(event)
 
     def _show(self, event: Event) -> None:
-        from launcher.terminal import words
+        from launcher.output.console import words
 
         match event:
             case {"event": "phase", "phase": phase, "seconds": seconds}:
@@ -206,7 +207,7 @@ class LiveScreen:
         self.live.start()
 
     def _end(self, seconds: Mapping[str, float] | None) -> None:
-        from launcher.terminal import words
+        from launcher.output.console import words
 
         if self.live is not None:
             self.live.stop()
@@ -220,7 +221,7 @@ class LiveScreen:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        from launcher.terminal import words
+        from launcher.output.console import words
 
         rows = Table.grid(padding=(0, 1))
         for done, took in self.done:

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from launcher import catalogue
-from launcher.concerns import Verdict
+from launcher.config.target import Aim, recorded, require_known
+from launcher.engines import options as catalogue
+from launcher.engines.target import ARCHS, Target, of, of_parts
 from launcher.errors import Exit, RefusalError
-from launcher.facts import Model, System
-from launcher.launchtext import MOST, read
-from launcher.lint import Entry, better, difference, lint, notes
-from launcher.planning import Aim, recorded, require_known
-from launcher.reading import named, reason
-from launcher.shelltext import Launch
-from launcher.target import ARCHS, Target, of, of_parts
+from launcher.files.reading import named, reason
+from launcher.formats.manifests import MOST, read
+from launcher.formats.shell import Launch
+from launcher.host.facts import Model, System
+from launcher.lint.concerns import Verdict
+from launcher.lint.lint import Entry, better, difference, lint, notes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +73,7 @@ def run(file: str, aim: Aim, *, as_json: bool) -> int:
 
 
 def _arch_here() -> str:
-    from launcher.look import drivers
+    from launcher.host.observe import drivers
 
     here = of_parts(drivers(), System(), Model()).arch
     return here if here in ARCHS else FALLBACK
@@ -128,8 +128,8 @@ def _instead(launch: Launch, entries: Sequence[Entry], target: Target) -> dict[s
 def _show(
     launch: Launch, target: Target, told: Mapping[str, Sequence[Entry]], many: Mapping[str, Sequence[Entry]]
 ) -> None:
-    from launcher import terminal
-    from launcher.terminal import words
+    from launcher.output import console as terminal
+    from launcher.output.console import words
 
     console = terminal.console(sys.stdout)
     releases = f"SGLang {target.sglang}" if told else f"SGLang {_known()[0]} to {_known()[-1]}"
@@ -147,7 +147,7 @@ def _show(
 def _list(console: Console, entries: Sequence[Entry]) -> None:
     from rich.padding import Padding
 
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     console.print()
     for entry in sorted(entries, key=lambda entry: -entry.verdict.rank):
@@ -168,7 +168,7 @@ def _list(console: Console, entries: Sequence[Entry]) -> None:
 
 
 def _diff(console: Console, launch: Launch, entries: Sequence[Entry], target: Target) -> None:
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     plan = better(launch, entries, target)
     if plan is None:
@@ -186,7 +186,7 @@ def _table(console: Console, many: Mapping[str, Sequence[Entry]]) -> None:
     """A row for each flag and variable that is not fine everywhere, a column for each release."""
     from rich.table import Table
 
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
@@ -212,7 +212,7 @@ def _spans(console: Console, releases: Sequence[str], row: Sequence[Entry]) -> N
     """What becomes of one flag, releases in which it is the same told once."""
     from rich.table import Table
 
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     console.print(words((f"{row[0].name} {row[0].value}".rstrip(), "bold")))
     lines = Table.grid(padding=(0, 2, 0, 0))

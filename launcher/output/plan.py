@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from launcher import layers
-from launcher.console import timeline
-from launcher.plan import Plan, Setting, changed, shell, to_json
+from launcher.config import layers
+from launcher.output.events import timeline
+from launcher.plan.plan import Plan, Setting, changed, shell, to_json
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -24,7 +24,7 @@ BROAD = 160  # columns that a table of reasons wants; below, each stands under i
 
 def profiles(rows: Sequence[Mapping[str, Any]], environ: Mapping[str, str], *, as_json: bool) -> None:
     """Every profile, in order of look-up, and whether this host has what it needs."""
-    from launcher.terminal import console, row, words
+    from launcher.output.console import console, row, words
 
     if as_json:
         print(json.dumps({"schema": SCHEMA, "profiles": rows}, indent=1))
@@ -53,7 +53,7 @@ def _explain(shown: Plan) -> None:
     """Each value with its reason; what a rule set also with how that is known, and what speaks against it."""
     from rich.padding import Padding
 
-    from launcher.terminal import console, words
+    from launcher.output.console import console, words
 
     screen = console(sys.stdout)
     screen.print(words((shown.name, "bold"), f"  {_for_whom(shown)}"))
@@ -73,7 +73,7 @@ def _explain(shown: Plan) -> None:
 
 
 def _reason(setting: Setting) -> Text:
-    from launcher.terminal import words
+    from launcher.output.console import words
 
     why = words(setting.why)
     if setting.known:
@@ -91,7 +91,7 @@ def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
         told = {"schema": SCHEMA, "before": before.name, "after": after.name, "changes": rows}
         print(json.dumps(told, indent=1))
         return bool(changes)
-    from launcher.terminal import console, words
+    from launcher.output.console import console, words
 
     screen = console(sys.stdout)
     for sign, colour, plan in (("-", "red", before), ("+", "green", after)):
@@ -128,7 +128,7 @@ def status(seen: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(seen, indent=1))
         return
-    from launcher.terminal import console, words
+    from launcher.output.console import console, words
 
     screen = console(sys.stdout)
     state, since = seen["state"], seen.get("since")
@@ -153,7 +153,7 @@ def status_of_all(every: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"schema": SCHEMA, "instances": every}, indent=1))
         return
-    from launcher.terminal import console, words
+    from launcher.output.console import console, words
 
     table = _table("profile", "state", "since", "endpoint", "reason")
     for seen in every:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from launcher import printable
-from launcher.policy import Policy, StallTimeouts
+from launcher.plan.policy import Policy, StallTimeouts
 
 SCHEMA = 1
 NO_REASON = "no reason given there"

@@ -17,10 +17,10 @@ from functools import lru_cache, partial
 from typing import Any
 
 from launcher.address import LOCAL, is_loopback
-from launcher.keys import INNOCENT, SECRET_VARIABLE, printed
-from launcher.keyspelling import HIDDEN, Spellings
-from launcher.names import Names
-from launcher.reading import parsed, read_text
+from launcher.files.reading import parsed, read_text
+from launcher.redact.keys import INNOCENT, SECRET_VARIABLE, printed
+from launcher.redact.keyspelling import HIDDEN, Spellings
+from launcher.redact.names import Names
 
 Marks = Collection[str] | re.Pattern[str]  # texts, or a pattern, in small letters
 PIECE = 1 << 15  # characters that are looked at together

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from launcher.errors import RefusalError
-from launcher.keyspelling import HIDDEN, spellings
-from launcher.reading import opened, reason
+from launcher.files.reading import opened, reason
+from launcher.redact.keyspelling import HIDDEN, spellings
 
 MOST = 4096  # bytes of a key
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: what may follow "Bearer "

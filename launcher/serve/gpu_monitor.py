@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launcher.diagnose import diagnose
+from launcher.diagnose.diagnosis import diagnose
 
 PIDS = Path("/proc/self/ns/pid")
 HOSTS_PIDS = "pid:[4026531836]"  # the first namespace (linux/proc_ns.h)
@@ -28,7 +28,7 @@ class GpuWatch:
         self._poked, self._answered = 0, 0  # how often a sample was asked for, and how often before the last one
         self._rest = b""
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "launcher.probes.gpu_watch"],
+            [sys.executable, "-P", "-m", "launcher.serve.gpu_monitor_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

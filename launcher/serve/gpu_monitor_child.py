@@ -25,8 +25,8 @@ from typing import Any
 
 import pynvml as nvml
 
+from launcher.host.collectors.nvml_questions import bdf_of, memory_of, temperature_of
 from launcher.knowledge.kernel_lines import DEADLY
-from launcher.probes.nvml_questions import bdf_of, memory_of, temperature_of
 
 EVERY = 5.0  # seconds between samples
 WAIT = 250  # milliseconds that one wait for an event lasts

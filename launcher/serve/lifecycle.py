@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import ClassVar
 
-from launcher.events import (
+from launcher.plan.policy import Policy
+from launcher.serve.events import (
     Action,
     Asked,
     Begun,
@@ -42,7 +43,6 @@ from launcher.events import (
     Unlaunched,
     Wish,
 )
-from launcher.policy import Policy
 
 
 class Then(Enum):

@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from launcher.deathlog import RUN
-from launcher.keys import scrub
-from launcher.keyspelling import FEWEST, HIDDEN, spellings
-from launcher.rotation import rotate
+from launcher.diagnose.scan import RUN
+from launcher.files.rotation import rotate
+from launcher.redact.keys import scrub
+from launcher.redact.keyspelling import FEWEST, HIDDEN, spellings
 
 LONGEST_LINE = 1 << 20  # bytes; about what is kept of a longer one
 LARGEST_FILE = 64 << 20  # bytes; then server.log becomes server.log.1, and so on

@@ -15,15 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher import health
-from launcher.diagnose import Diagnosis
-from launcher.instance import SCHEMA, Instance, now_text
-from launcher.lifecycle import Ended, Ready, Starting, State, Stopping, Then
-from launcher.notify import Notifier
-from launcher.plan import Plan
+from launcher.diagnose.diagnosis import Diagnosis
+from launcher.engines.sglang import api
+from launcher.engines.sglang.startup import PHASES, Start
+from launcher.plan.plan import Plan
+from launcher.serve.lifecycle import Ended, Ready, Starting, State, Stopping, Then
+from launcher.serve.sdnotify import Notifier
+from launcher.serve.smoke import Result
 from launcher.serve.writer import Writer
-from launcher.smoke import Result
-from launcher.startlog import PHASES, Start
+from launcher.statedir.folder import SCHEMA, Instance, now_text
 
 Show = Callable[[dict[str, Any]], None]
 PROGRESS_EVERY = 1.0  # seconds between two words about the same phase
@@ -49,7 +49,7 @@ class Picture:
 
     @property
     def url(self) -> str:
-        return health.Server(self.plan.host, self.plan.port).url
+        return api.Server(self.plan.host, self.plan.port).url
 
     @property
     def progress(self) -> dict[str, Any] | None:

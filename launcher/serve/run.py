@@ -12,14 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher import flow, startlog, vitals, witness
-from launcher.diagnose import Diagnosis, diagnose
-from launcher.events import Event, Fate, Gone, Hinted, Lost, Stirred
-from launcher.loop import Loop
-from launcher.process import Died, Session
+from launcher.diagnose.diagnosis import Diagnosis, diagnose
+from launcher.engines import witness
+from launcher.engines.sglang import activity, startup
+from launcher.host.peer import Peer
+from launcher.serve import procfs
 from launcher.serve.clock import Clock
-from launcher.serve.peer import Peer
-from launcher.serverlog import ServerLog
+from launcher.serve.events import Event, Fate, Gone, Hinted, Lost, Stirred
+from launcher.serve.logfile import ServerLog
+from launcher.serve.loop import Loop
+from launcher.serve.session import Died, Session
 
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
 SAMPLED = 1.0  # seconds that its processes are looked at for, when nobody did before
@@ -35,12 +37,12 @@ class Run:
     number: int
     session: Session
     log: ServerLog
-    start: startlog.Start
-    allowed: flow.Allowed = field(default_factory=flow.Allowed)
+    start: startup.Start
+    allowed: activity.Allowed = field(default_factory=activity.Allowed)
     clock: Clock = field(default_factory=Clock)
     confirmed: float = 0.0  # when an answer last showed that it works; 0: none did yet
     kernel: list[str] = field(default_factory=list)  # what the kernel said meanwhile
-    flow: flow.Flow = field(default_factory=flow.Flow)
+    flow: activity.Flow = field(default_factory=activity.Flow)
     paused: bool = False
     leaving: bool = False
     killed: bool = False  # by us: who dies from then on tells nothing
@@ -48,10 +50,10 @@ class Run:
     met: set[int] = field(default_factory=set)  # every process that was ever seen of it
     stacks: Path | None = None  # where its stacks were kept, if it hung
     peer: Peer = field(init=False)  # by which its server is known from a stranger
-    _seen: vitals.Vitals | None = None
-    _still: vitals.Vitals | None = None  # the look since which nothing moved
+    _seen: procfs.Vitals | None = None
+    _still: procfs.Vitals | None = None  # the look since which nothing moved
     _look_at: float = 0.0
-    _excused_at: vitals.Vitals | None = None  # the look when it was last asked for an excuse
+    _excused_at: procfs.Vitals | None = None  # the look when it was last asked for an excuse
     _compiles: tuple[float, float] | None = None  # since when, and until when, that was one
     _lines: int = 0
     _listens_at: int | None = None  # the number of the line from which on clients have a say in the log
@@ -77,18 +79,18 @@ class Run:
     def _read_line(self, line: str, now: float) -> Iterator[Event]:
         before, line = self.start, line[:LOOKED_AT]
         self._lines += 1
-        if self.allowed.pauses and (paused := flow.pause(line)) is not None:
+        if self.allowed.pauses and (paused := activity.pause(line)) is not None:
             self.paused = paused
         if witness.is_access(line):  # whatever stands in it, a client wrote
             return
-        self.start = startlog.read(before, line, now)
+        self.start = startup.read(before, line, now)
         if self.start.listens and self._listens_at is None:
             self._listens_at = self._lines
-        self.leaving |= flow.leaves(line)
+        self.leaving |= activity.leaves(line)
         if self.start.fired_up and not before.fired_up:
             yield Hinted(now)
-        largest = min(filter(None, (self.allowed.batch, self.start.prefill)), default=flow.LARGEST_BATCH)
-        patience = flow.work(line, largest)
+        largest = min(filter(None, (self.allowed.batch, self.start.prefill)), default=activity.LARGEST_BATCH)
+        patience = activity.work(line, largest)
         # Until it listens any line is a sign of life; then one that tells of work, for as long as it is confirmed.
         is_open = self.start.listens or self.confirmed > 0
         is_word = patience is not None and (not self.confirmed or self._is_confirmed(now))
@@ -106,8 +108,8 @@ class Run:
         self._look_at = now + LOOK_EVERY
         members = self.session.members()
         self.met |= {*members}
-        before, self._seen = self._seen, vitals.look(members, now)
-        if before is None or vitals.signs(before, self._seen, self.start.phase):
+        before, self._seen = self._seen, procfs.look(members, now)
+        if before is None or procfs.signs(before, self._seen, self.start.phase):
             self._still = self._seen
             yield Stirred(now, self.number, self.start.phase)
 
@@ -116,19 +118,19 @@ class Run:
         now, before = self.clock.now(), self._still
         looked_at = self._seen.at if self._seen else 0.0
         if before is None or now - before.at < SAMPLED or now - looked_at > 2 * LOOK_EVERY:
-            before = vitals.look(self.session.members(), now)
+            before = procfs.look(self.session.members(), now)
             time.sleep(SAMPLED)
-        return vitals.finding(before, vitals.look(self.session.members(), self.clock.now()))
+        return procfs.finding(before, procfs.look(self.session.members(), self.clock.now()))
 
     def watch(self, loop: Loop, feed: Callable[[Event], None]) -> None:
         """Have the kernel tell at once when a process dies that the server cannot live without."""
         members = self.session.members()
         self.met |= {*members}
         for pid in members:
-            if pid not in self._watched and vitals.is_rank(pid):
+            if pid not in self._watched and procfs.is_rank(pid):
                 with contextlib.suppress(OSError):
                     self._watched[pid] = pidfd = os.pidfd_open(pid)
-                    loop.on(pidfd, partial(self._died, pid, vitals.name_of(pid), loop, feed))
+                    loop.on(pidfd, partial(self._died, pid, procfs.name_of(pid), loop, feed))
 
     def _died(self, pid: int, name: str, loop: Loop, feed: Callable[[Event], None]) -> None:
         if pid not in self._watched:  # its death and the end of the run came at once
@@ -137,7 +139,7 @@ class Run:
         if self.killed:
             return
         server = self.session.pid
-        who = name if server and vitals.is_alive(server) else "the server"  # its ranks die with it
+        who = name if server and procfs.is_alive(server) else "the server"  # its ranks die with it
         self.lost.append(who)
         feed(Lost(self.clock.now(), self.number, who))
 
@@ -152,21 +154,21 @@ class Run:
         `wait`: seconds that a second look at a compiler may take, where the last one is too old to compare with.
         """
         before, now = self._excused_at, self.clock.now()
-        seen = vitals.look(self.session.members(), now)
+        seen = procfs.look(self.session.members(), now)
         if before is None or now - before.at > STALE:
             before = seen
-            if wait and any(member.name in vitals.COMPILERS for member in seen.members):
+            if wait and any(member.name in procfs.COMPILERS for member in seen.members):
                 time.sleep(wait)
                 now = self.clock.now()
-                seen = vitals.look(self.session.members(), now)
+                seen = procfs.look(self.session.members(), now)
         self._excused_at = seen
         if self.paused and self._is_confirmed(now):
             return "generation is paused"
-        return vitals.debugger(seen) or self._compiling(vitals.compiler(before, seen), now)
+        return procfs.debugger(seen) or self._compiling(procfs.compiler(before, seen), now)
 
     def _is_confirmed(self, now: float) -> bool:
         """Whether an answer showed not too long ago that it works; the log alone may be written by its clients."""
-        return now - self.confirmed <= flow.patience(self.start.context)
+        return now - self.confirmed <= activity.patience(self.start.context)
 
     def _compiling(self, compiler: str | None, now: float) -> str:
         """The excuse that a compiler is, for as long as the plan has patience with one."""
@@ -189,7 +191,7 @@ class Run:
 
     def stuck(self, loads: Sequence[Mapping[str, Any]], now: float, stall_timeout: float) -> str | None:
         """The replica that has requests and moves nothing, in words, by one more answer of `/v1/loads`."""
-        self.flow = flow.heard(self.flow, loads, now)
+        self.flow = activity.heard(self.flow, loads, now)
         return self.flow.stuck(now, stall_timeout)
 
     # How it ended.
@@ -206,7 +208,7 @@ class Run:
 
     def judge(self, now: float) -> tuple[str | None, Diagnosis]:
         """Why it ended: the error in its own words, and what is known of such an end."""
-        return startlog.cause(self.start, now), diagnose(self.log.tail, self.kernel)
+        return startup.cause(self.start, now), diagnose(self.log.tail, self.kernel)
 
     def gone(self, died: Died, error: str | None, why: Diagnosis, now: float) -> Gone:
         """The event for the machine.

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import reaper
-from launcher.instance import boot_id, start_ticks
-from launcher.serve import cgroup
+from launcher.serve import cgroup, reaper
+from launcher.statedir.folder import boot_id, start_ticks
 
 # Read once: a package that is upgraded, or removed, under a running launcher must not change how it starts a
 # server. The reaper gets it as a descriptor of its own: below /proc/<launcher> nobody may look who has fewer

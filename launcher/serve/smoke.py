@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.engines.http import ForeignError, TooLongError, UnaskedError
-from launcher.health import NO_ANSWER, Server, talk
+from launcher.engines.sglang.api import NO_ANSWER, Server, talk
 
 ENOUGH = 512  # tokens for an answer, reasoning included
 CEILING = 16  # tokens of the answer that is cut

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from launcher import capability, programs
-from launcher.vitals import Member
+from launcher.files import programs
+from launcher.serve import capabilities
+from launcher.serve.procfs import Member
 
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # 0: whoever is of the same user may be traced
 WITHIN = 20.0  # seconds for one process
@@ -45,7 +46,7 @@ def _dump(pid: int, py_spy: str | None) -> str:
     if py_spy is None:
         return "no stack: py-spy is not installed"
     try:
-        with capability.lent():
+        with capabilities.lent():
             done = subprocess.run(
                 [py_spy, "dump", "--nonblocking", "--pid", str(pid)],
                 capture_output=True,

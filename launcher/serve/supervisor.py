@@ -18,24 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher import (
-    flow,
-    gpuwatch,
-    guarded,
-    health,
-    keys,
-    lifecycle,
-    plan,
-    port,
-    reaper,
-    smoke,
-    stacks,
-    startlog,
-    vitals,
-)
-from launcher.diagnose import Diagnosis
+from launcher.diagnose.diagnosis import Diagnosis
+from launcher.engines.sglang import activity, api, startup
 from launcher.errors import Exit, RefusalError
-from launcher.events import (
+from launcher.files import guarded
+from launcher.host import port
+from launcher.plan import plan
+from launcher.redact import keys
+from launcher.serve import gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
+from launcher.serve.events import (
     WISHES,
     Action,
     Asked,
@@ -59,13 +50,13 @@ from launcher.events import (
     Unlaunched,
     Wish,
 )
-from launcher.instance import Instance
-from launcher.loop import Loop, Work
-from launcher.notify import PRIVATE, Notifier
-from launcher.process import Died, Session
-from launcher.run import Run
-from launcher.serverlog import ServerLog
-from launcher.telling import Picture, Show, Teller
+from launcher.serve.logfile import ServerLog
+from launcher.serve.loop import Loop, Work
+from launcher.serve.recorder import Picture, Show, Teller
+from launcher.serve.run import Run
+from launcher.serve.sdnotify import PRIVATE, Notifier
+from launcher.serve.session import Died, Session
+from launcher.statedir.folder import Instance
 
 FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
 LOOKED_FOR = 1.0  # seconds that a compiler is looked at for, aside, before it excuses a server
@@ -118,9 +109,9 @@ class Supervisor:
         self.launching: Launching | None = None
         self.run_: Run | None = None
         self.burial: Burial | None = None
-        self.start = startlog.begin(self.clock.now())
+        self.start = startup.begin(self.clock.now())
         self.last_error: str | None = None
-        self.gpus: gpuwatch.GpuWatch | None = None
+        self.gpus: gpu_monitor.GpuWatch | None = None
         self.blind = False  # there is no driver that could tell anything of them
         self.signs_at = 0.0
         self.extended: tuple[object, float] = (None, 0.0)  # what more time was last asked for, and when
@@ -285,7 +276,7 @@ class Supervisor:
     def watch_gpus(self) -> None:
         """Have the GPUs watched, if there are any: again, should the watch have died."""
         if self.plan.gpus and not self.gpus and not self.blind:
-            self.gpus = gpuwatch.GpuWatch()
+            self.gpus = gpu_monitor.GpuWatch()
             self.loop.on(self.gpus.output, self.on_gpus)
 
     def on_gpus(self) -> None:
@@ -310,9 +301,9 @@ class Supervisor:
             self.blind = True
             self.teller.complain(f"the GPUs cannot be watched: {told['end']}")
             return
-        line = gpuwatch.line_of(told)
+        line = gpu_monitor.line_of(told)
         members = set(self.run_.session.members()) if self.run_ else set()
-        bdf, pid = told.get("bdf") or gpuwatch.address_in(line), gpuwatch.pid_in(line)
+        bdf, pid = told.get("bdf") or gpu_monitor.address_in(line), gpu_monitor.pid_in(line)
         if bdf:
             ours = self.gpus.is_ours(bdf, members, self.plan.gpus)
         else:  # the kernel kills others, too
@@ -322,7 +313,7 @@ class Supervisor:
             return
         if self.run_:
             self.run_.kernel.append(line)
-        if what := gpuwatch.fatal(line):
+        if what := gpu_monitor.fatal(line):
             self.feed(Struck(self.clock.now(), what))
 
     # What was decided is done.
@@ -370,7 +361,7 @@ class Supervisor:
             case Probe(number), None:
                 self.unasked(number)
             case Examine(), Run() as run:
-                run.start = startlog.proving(run.start, self.clock.now())
+                run.start = startup.proving(run.start, self.clock.now())
                 self.advance(run)
                 self.loop.aside(partial(self.examine, run))
             case Record(), Run() as run:
@@ -387,7 +378,7 @@ class Supervisor:
     def launch(self, number: int, fresh: bool) -> None:
         """Read and write what a launch needs of the disk, aside; `launched` goes on."""
         self.launching = Launching(number, self.clock.now())
-        self.start = startlog.begin(self.launching.at)
+        self.start = startup.begin(self.launching.at)
         self.loop.aside(partial(self.prepare, number, fresh), partial(self.not_launched, number, MemoryError()))
         if number > 1 and not fresh:
             self.loop.aside(self.same_engine)
@@ -434,7 +425,7 @@ class Supervisor:
             self.not_launched(number, error)
             return
         self.launching = None
-        self.run_ = Run(number, session, self.log, self.start, flow.allowed(self.plan), self.clock)
+        self.run_ = Run(number, session, self.log, self.start, activity.allowed(self.plan), self.clock)
         self.loop.on(session.control, self.on_report)
         self.loop.on(session.output, self.on_output)
         self.log.begin(number)
@@ -444,13 +435,13 @@ class Supervisor:
 
     # What takes its time is done aside, in a thread that hands back what the loop shall do.
 
-    def server(self, run: Run) -> health.Server:
+    def server(self, run: Run) -> api.Server:
         """Where its server is asked, and by which processes it is known: nobody else gets the key."""
-        return health.Server(self.plan.host, self.plan.port, self.key, run.peer)
+        return api.Server(self.plan.host, self.plan.port, self.key, run.peer)
 
     def probe(self, run: Run, first: bool) -> Work:
         began, lost = time.monotonic(), self.clock.lost
-        answer = health.ask(self.server(run), first, FIRST_WITHIN if first else LIVES_WITHIN)
+        answer = api.ask(self.server(run), first, FIRST_WITHIN if first else LIVES_WITHIN)
         now, stall_timeout = self.clock.now(), self.plan.policy.stall_timeout
         if not first and answer.ok and (stuck := run.stuck(answer.loads, now, stall_timeout)):
             answer = replace(answer, ok=False, detail=stuck)
@@ -458,7 +449,7 @@ class Supervisor:
         excuse = answer.excuse or run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if is_no else ""
         return partial(self.probed, run, first, answer, excuse, time.monotonic() - began, lost)
 
-    def probed(self, run: Run, first: bool, answer: health.Answer, excuse: str, took: float, lost: float) -> None:
+    def probed(self, run: Run, first: bool, answer: api.Answer, excuse: str, took: float, lost: float) -> None:
         now, ok, detail = self.clock.now(), answer.ok, answer.detail
         run.confirmed = now if ok else run.confirmed
         if answer.foreign and run is self.run_:
@@ -514,7 +505,7 @@ class Supervisor:
         server, quiet = self.server(run), 0
         while quiet < DRAINED_TIMES and self.run_ is run:
             time.sleep(DRAINED_EVERY)
-            nobody = vitals.clients(server.host, server.port) == 0 and health.in_flight(server) == 0
+            nobody = procfs.clients(server.host, server.port) == 0 and api.in_flight(server) == 0
             quiet = quiet + 1 if nobody else 0
         return partial(self.drained, run)
 
@@ -522,7 +513,7 @@ class Supervisor:
         """One that takes itself apart is left to it: killed meanwhile it may leave GPU memory behind."""
         if run is not self.run_:
             return
-        if vitals.clients(self.plan.host, self.plan.port) != 0:  # at the last moment, or unknown
+        if procfs.clients(self.plan.host, self.plan.port) != 0:  # at the last moment, or unknown
             self.loop.aside(partial(self.drain, run))
         elif not run.leaving:
             self.feed(Drained(self.clock.now(), run.number))
@@ -531,7 +522,7 @@ class Supervisor:
         """Stacks first: what the processes did is told by what they are found doing."""
         found = [run.finding(), self.gpus.in_words() if self.gpus else None]
         path = self.instance.stacks(run.number)
-        stacks.keep(path, vitals.look(run.session.members(), self.clock.now()).members)
+        stacks.keep(path, procfs.look(run.session.members(), self.clock.now()).members)
         hints = [text for text in self.plan.suspects if run.start.phase in ("distributed", "graphs", "warmup")]
         told = "; ".join([*filter(None, found), *hints[:2], f"stacks in {path}"])
         run.stacks = path
@@ -539,7 +530,7 @@ class Supervisor:
 
     def same_engine(self) -> Work:
         """A launch after a death does not resolve again: an engine that was upgraded meanwhile is worth a word."""
-        from launcher.probes import engine
+        from launcher.host.collectors import engine
 
         plan = self.plan
         found = engine.release(plan.python, {**os.environ, **plan.env}) if plan.sglang else None

@@ -24,11 +24,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from launcher import __version__, guarded, namelock
+from launcher import __version__
 from launcher.errors import Exit, RefusalError
-from launcher.ownership import require_private
-from launcher.reading import UnfitError
-from launcher.rotation import rotate
+from launcher.files import guarded
+from launcher.files.ownership import require_private
+from launcher.files.reading import UnfitError
+from launcher.files.rotation import rotate
+from launcher.statedir import namelock
 
 SCHEMA = 1
 LARGEST_STATE = 1 << 20  # bytes; it has some two thousand

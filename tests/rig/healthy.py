@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from launcher.facts import (
+from launcher.config.layers import PACKAGED
+from launcher.config.resolve import Ask, compose, resolve
+from launcher.host.facts import (
     Cache,
     Driver,
     Engine,
@@ -22,9 +24,7 @@ from launcher.facts import (
     System,
     known,
 )
-from launcher.layers import PACKAGED
-from launcher.plan import Plan
-from launcher.resolve import Ask, compose, resolve
+from launcher.plan.plan import Plan
 
 NOW = 1_790_000_000.0
 GPU_BUSES = (0x06, 0x07, 0x16, 0x17, 0x86, 0x87, 0x96, 0x97)

@@ -15,7 +15,7 @@ from typing import Any
 
 from conftest import next_line, running
 
-from launcher.serve.peer import Verdict
+from launcher.host.peer import Verdict
 
 PROGRAM = Path(__file__).with_name("listener.py")
 NOBODY = "65534"

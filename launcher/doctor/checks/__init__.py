@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
-from launcher.checks import (
+from launcher.doctor.checks import (
     access,
     checkpoint,
     disks,
@@ -29,11 +29,11 @@ from launcher.checks import (
     peers,
     system,
 )
-from launcher.checks.judging import Verdict
+from launcher.doctor.checks.judging import Verdict
 from launcher.errors import Exit, RefusalError
-from launcher.facts import Host, UnobservedError
-from launcher.plan import Plan
-from launcher.report import Finding, Severity
+from launcher.host.facts import Host, UnobservedError
+from launcher.plan.findings import Finding, Severity
+from launcher.plan.plan import Plan
 
 MODULES: tuple[ModuleType, ...] = (
     driver,

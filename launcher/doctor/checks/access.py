@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 
 from launcher.address import is_loopback
-from launcher.checks.judging import Verdict, fail, ok, warn
-from launcher.facts import Host
-from launcher.plan import Plan
+from launcher.doctor.checks.judging import Verdict, fail, ok, warn
+from launcher.host.facts import Host
+from launcher.plan.plan import Plan
 
 GROUP = "access"
-PORT_FIXES = {  # by the words of launcher/port.py
+PORT_FIXES = {  # by the words of launcher/host/port.py
     " is in use by ": "stop that process, or choose another port: --set flags.port=N",
     " is for privileged users": "choose a port from 1024 on: --set flags.port=N",
     "": "set flags.host to an address of this host (`ip addr`), or to 127.0.0.1",

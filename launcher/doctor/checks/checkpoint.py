@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from launcher import capacity, fit
-from launcher.checks.judging import Verdict, fail, gib, ok, some, warn
-from launcher.facts import Host, UnobservedError
-from launcher.plan import Plan
+from launcher.capacity import estimate
+from launcher.capacity import memory as capacity
+from launcher.doctor.checks.judging import Verdict, fail, gib, ok, some, warn
+from launcher.host.facts import Host, UnobservedError
+from launcher.plan.plan import Plan
 
 GROUP = "model"
 DOWNLOAD = "download it again: `glm5-serve fetch ORG/NAME --to FOLDER`; files that are whole are kept"
@@ -156,7 +157,7 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
     memory = sorted(gpu.memory_total.get() for gpu in host.driver.gpus.get())[-plan.gpus :]
     if not memory:
         raise UnobservedError("no GPU is seen")
-    free, fraction = memory[0] - capacity.TAKEN, fit.fraction_of(plan) or 1.0
+    free, fraction = memory[0] - capacity.TAKEN, estimate.fraction_of(plan) or 1.0
     if held >= free:
         fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve profiles`"
         return fail(f"{gib(held)} of weights a GPU, {gib(free)} are free there", fix=fix)
@@ -175,7 +176,7 @@ def _held(host: Host, plan: Plan) -> float:
         made = capacity.from_shape(capacity.shape({**(capacity.named(plan.model) or {}), **config}))
     except (KeyError, ValueError):
         return size / plan.gpus  # no less than that
-    tp, pp = fit.number(plan, "tp-size", default=1), fit.number(plan, "pp-size", default=1)
+    tp, pp = estimate.number(plan, "tp-size", default=1), estimate.number(plan, "pp-size", default=1)
     return made.of_gpu(max(tp, 1), max(pp, 1)) / capacity.MARGIN * size / max(made.total, 1)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from launcher.checks.judging import Verdict, fail, gib, ok, some, warn
-from launcher.facts import Host, Mount
-from launcher.plan import Plan
+from launcher.doctor.checks.judging import Verdict, fail, gib, ok, some, warn
+from launcher.host.facts import Host, Mount
+from launcher.plan.plan import Plan
 
 GROUP = "disks"
 WANTED = {"cache": 10 << 30, "state": 1 << 30, "tmp": 1 << 30}  # bytes: compiled kernels, logs, sockets

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from launcher.checks.judging import UNSUPPORTED, Verdict, fail, functions, gpus, ok, those, told, warn
-from launcher.facts import Host
+from launcher.doctor.checks.judging import UNSUPPORTED, Verdict, fail, functions, gpus, ok, those, told, warn
+from launcher.host.facts import Host
 from launcher.knowledge import drivers
-from launcher.plan import Plan
+from launcher.plan.plan import Plan
 
 GROUP = "driver"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from launcher import catalogue
-from launcher.advisories import advisories
-from launcher.checks.judging import Verdict, fail, ok, some, version, warn
-from launcher.facts import Host, UnobservedError
-from launcher.faults import faults
+from launcher.doctor.checks.judging import Verdict, fail, ok, some, version, warn
+from launcher.engines import options as catalogue
+from launcher.engines.advisories import advisories
+from launcher.engines.issues import faults
+from launcher.host.facts import Host, UnobservedError
 from launcher.knowledge import drivers
-from launcher.plan import Plan
+from launcher.plan.plan import Plan
 
 GROUP = "engine"
 DAY = 86400.0  # seconds
@@ -101,7 +101,7 @@ def engine_faults(host: Host, plan: Plan) -> Verdict:
 
     These are found after minutes of loading, or in the answers.
 
-    Reported and read: each with its own source in launcher/faults.py.
+    Reported and read: each with its own source in launcher/engines/issues.py.
     """
     seen = faults(version(_release(host)), plan)
     if not seen:
@@ -119,8 +119,8 @@ def engine_advisories(host: Host, plan: Plan) -> Verdict:
 
     A server that others reach can be made to run their code.
 
-    Reported and read: each with its own source in launcher/advisories.py. CVE-2026-3059, 7301 and 7302 concern the
-    multimodal generation runtime, which this launcher does not start.
+    Reported and read: each with its own source in launcher/engines/advisories.py. CVE-2026-3059, 7301 and 7302
+    concern the multimodal generation runtime, which this launcher does not start.
     """
     seen = advisories(version(_release(host)), plan)
     if seen:

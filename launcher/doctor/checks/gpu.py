@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from launcher.checks.judging import Verdict, fail, functions, gib, gpus, ok, those, told, warn
-from launcher.facts import Gpu, Host, Process
-from launcher.plan import Plan
-from launcher.target import BLACKWELL
+from launcher.doctor.checks.judging import Verdict, fail, functions, gib, gpus, ok, those, told, warn
+from launcher.engines.target import BLACKWELL
+from launcher.host.facts import Gpu, Host, Process
+from launcher.plan.plan import Plan
 
 GROUP = "GPUs"
 HELD = 256 << 20  # bytes; a display server or a monitor holds less

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from launcher.checks.judging import UNSUPPORTED, Verdict, fail, gib, gpus, ok, those, told, warn
-from launcher.facts import Gpu, Host
-from launcher.plan import Plan
+from launcher.doctor.checks.judging import UNSUPPORTED, Verdict, fail, gib, gpus, ok, those, told, warn
+from launcher.host.facts import Gpu, Host
+from launcher.plan.plan import Plan
 
 GROUP = "GPU health"
 LEFT_OVER = 1 << 30  # bytes; an idle board has less in use without any process

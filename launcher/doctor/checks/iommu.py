@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from launcher.checks.judging import Verdict, above_gpus, fail, functions, ok, some, those, warn
-from launcher.facts import Host
-from launcher.kernelwords import IOMMU_WORDS, parameters
-from launcher.plan import Plan
+from launcher.doctor.checks.judging import Verdict, above_gpus, fail, functions, ok, some, those, warn
+from launcher.host.facts import Host
+from launcher.knowledge.iommu import IOMMU_WORDS, parameters
+from launcher.plan.plan import Plan
 
 GROUP = "IOMMU and ACS"
 REDIRECTS = {"ReqRedir", "CmpltRedir"}

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from launcher.facts import Fact, Function, Gpu, Host, UnobservedError
-from launcher.report import Severity
+from launcher.host.facts import Fact, Function, Gpu, Host, UnobservedError
+from launcher.plan.findings import Severity
 
 T = TypeVar("T")
 Item = TypeVar("Item")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from launcher import witness
-from launcher.checks.judging import Verdict, fail, ok, warn
-from launcher.facts import Host
+from launcher.diagnose.signatures import signatures
+from launcher.doctor.checks.judging import Verdict, fail, ok, warn
+from launcher.engines import witness
+from launcher.host.facts import Host
 from launcher.knowledge import xid
-from launcher.plan import Plan
-from launcher.signatures import signatures
+from launcher.plan.plan import Plan
 
 GROUP = "kernel"
 

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from launcher.checks.judging import Verdict, above_gpus, fail, functions, gib, gpus, ok, some, those, told, warn
-from launcher.facts import Fact, Gpu, Host
-from launcher.plan import Plan
+from launcher.doctor.checks.judging import (
+    Verdict,
+    above_gpus,
+    fail,
+    functions,
+    gib,
+    gpus,
+    ok,
+    some,
+    those,
+    told,
+    warn,
+)
+from launcher.host.facts import Fact, Gpu, Host
+from launcher.plan.plan import Plan
 
 GROUP = "PCIe"
 # Posted writes collapse where several sources go up through one (37 -> 2.7 GB/s, rtx6kpro collapse report).

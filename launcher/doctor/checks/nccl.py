@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from launcher import nccl
-from launcher.checks.judging import Verdict, fail, ok, some, warn
-from launcher.facts import Host
-from launcher.plan import Plan
+from launcher.doctor.checks.judging import Verdict, fail, ok, some, warn
+from launcher.host.facts import Host
+from launcher.knowledge import nccl
+from launcher.plan.plan import Plan
 
 GROUP = "NCCL and environment"
 BIG_BUFFER = 64 << 20  # bytes; NCCL's default is 4 MiB a channel and peer, in GPU memory

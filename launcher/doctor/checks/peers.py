@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from launcher import nccl
-from launcher.checks.judging import Verdict, fail, ok, some, warn
-from launcher.checks.nccl import effective, on
-from launcher.facts import Host
-from launcher.plan import Plan
+from launcher.doctor.checks.judging import Verdict, fail, ok, some, warn
+from launcher.doctor.checks.nccl import effective, on
+from launcher.host.facts import Host
+from launcher.knowledge import nccl
+from launcher.plan.plan import Plan
 
 GROUP = "peer-to-peer"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from launcher.checks.judging import Verdict, fail, gib, ok, some, warn
-from launcher.facts import Host, UnobservedError
-from launcher.plan import Plan
+from launcher.doctor.checks.judging import Verdict, fail, gib, ok, some, warn
+from launcher.host.facts import Host, UnobservedError
+from launcher.plan.plan import Plan
 
 GROUP = "CPU and memory"
 SHM_WANTED = 8 << 30  # bytes for eight ranks; NCCL and SGLang's broadcast queues take it

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.plan import Plan
-from launcher.witness import STAMP, said
+from launcher.engines.witness import STAMP, said
+from launcher.plan.plan import Plan
 
 # The slowest prefill that anybody reported for GLM-5 on 8x RTX PRO 6000 is 4,000 tokens a second: ten times slower
 # is still no hang.

@@ -15,7 +15,7 @@ from typing import Any
 
 from launcher.address import to_ask
 from launcher.engines.http import ForeignError, Request, UnaskedError, exchange
-from launcher.serve.peer import Peer
+from launcher.host.peer import Peer
 
 # What reading an answer may fail of when it is none: not JSON, not of this shape, nested too deep.
 NO_ANSWER = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)

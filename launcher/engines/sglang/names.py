@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launcher.catalogue import Release, renamed
+from launcher.engines.options import Release, renamed
 
 Spelled = tuple[str, str, Any]  # the name that was asked for, the name to write, the value
 FUSION = "flashinfer-allreduce-fusion-backend"

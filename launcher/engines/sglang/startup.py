@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from launcher import witness
-from launcher.deathlog import READY
+from launcher.engines import witness
 
+READY = "The server is fired up and ready to roll!"
 PHASES = {
     "process": "process up",
     "distributed": "distributed init",

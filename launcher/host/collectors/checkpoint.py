@@ -11,9 +11,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from launcher.facts import Fact, Model, known, unknown
-from launcher.probes import safetensors
-from launcher.reading import read_bytes, read_json, read_text, reason
+from launcher.files.reading import read_bytes, read_json, read_text, reason
+from launcher.host.collectors import safetensors
+from launcher.host.facts import Fact, Model, known, unknown
 
 MOST_CONFIG = 16 << 20  # bytes; GLM-5's has 30 kB, the names of modules that a quantisation left out may be many
 MOST_INDEX = 100_000_000  # bytes; as a header, which names the same tensors. That of GLM-5 has 30 MB

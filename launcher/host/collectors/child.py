@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from launcher import programs
+from launcher.files import programs
 
 MOST_SAID = 1 << 20  # bytes; an answer has some ten thousand
 

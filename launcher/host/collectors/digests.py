@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from launcher.reading import opened, read_text
+from launcher.files.reading import opened, read_text
 
 MOST_METADATA = 1 << 16  # bytes; it has three lines
 PIECE = 8 << 20  # bytes read at once

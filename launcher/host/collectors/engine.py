@@ -9,9 +9,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from launcher import factfile, programs
-from launcher.facts import Engine
-from launcher.probes.child import ask
+from launcher.files import programs
+from launcher.host import facts_json
+from launcher.host.collectors.child import ask
+from launcher.host.facts import Engine
 
 CHILD = Path(__file__).with_name("engine_child.py")
 
@@ -65,6 +66,6 @@ def _told(said: bytes) -> dict[str, Any] | None:
 def _blind(told: Mapping[str, Any], why: str) -> Engine:
     """The facts that were told, the others unknown for one reason."""
     facts = {part.name: told.get(part.name, {"unknown": why}) for part in fields(Engine)}
-    made = factfile.record(Engine, facts)
+    made = facts_json.record(Engine, facts)
     assert isinstance(made, Engine)
     return made

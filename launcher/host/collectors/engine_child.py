@@ -1,7 +1,7 @@
 """What the engine's interpreter has, told by itself: it runs there, without this package, on Python 3.9 and later.
 
 It imports nothing of SGLang or torch (that takes seconds and a GPU): metadata and files only. One line of JSON in
-the shape of launcher.facts.Engine.
+the shape of launcher.host.facts.Engine.
 """
 
 from __future__ import annotations

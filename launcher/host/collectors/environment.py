@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.facts import Environment, known
-from launcher.keys import SECRET_VARIABLE
-from launcher.probes.files import lines
+from launcher.host.collectors.files import lines
+from launcher.host.facts import Environment, known
+from launcher.redact.keys import SECRET_VARIABLE
 
 # Others may be secrets, and none of the checks' business.
 PREFIXES = ("NCCL_", "CUDA_", "TORCH_NCCL_", "SGLANG_", "SGL_", "OMP_", "PYTORCH_", "FLASHINFER_", "SAFETENSORS_")

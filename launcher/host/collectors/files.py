@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from launcher.facts import Fact, known, unknown
-from launcher.reading import read_text, reason
+from launcher.files.reading import read_text, reason
+from launcher.host.facts import Fact, known, unknown
 
 T = TypeVar("T")
 MOST = 8 << 20  # bytes; /proc/cpuinfo of 1,000 CPUs has 1.5 MB

@@ -7,9 +7,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from launcher.facts import Driver, Fact, Kernel, known, unknown
+from launcher.host.collectors.files import chosen, parsed, text
+from launcher.host.facts import Driver, Fact, Kernel, known, unknown
 from launcher.knowledge.kernel_lines import WORTH
-from launcher.probes.files import chosen, parsed, text
 
 MOST_LINES = 400
 

@@ -7,9 +7,9 @@ import sys
 from dataclasses import fields
 from typing import Any
 
-from launcher import factfile
-from launcher.facts import Driver, Gpu
-from launcher.probes.child import ask
+from launcher.host import facts_json
+from launcher.host.collectors.child import ask
+from launcher.host.facts import Driver, Gpu
 
 OF_DRIVER = ("version", "cuda", "confidential", "gpus", "topology", "p2p_read", "p2p_write")
 GPU_FACTS = tuple(part.name for part in fields(Gpu) if part.name != "index")
@@ -17,7 +17,7 @@ GPU_FACTS = tuple(part.name for part in fields(Gpu) if part.name != "index")
 
 def driver(deadline: float = 10.0) -> Driver:
     """What the driver shows within `deadline` seconds; the facts that it did not tell say why."""
-    command = [sys.executable, "-P", "-m", "launcher.probes.nvml_child"]
+    command = [sys.executable, "-P", "-m", "launcher.host.collectors.nvml_child"]
     try:
         answer = ask(command, deadline)
     except OSError as error:
@@ -65,7 +65,7 @@ def _driver(told: dict[tuple[Any, ...], Any], count: int, why: str) -> Driver:
     facts = {name: told.get((name,), blind) for name in OF_DRIVER}
     if count or (why == "" and told):
         facts["gpus"] = [_gpu(index, told, blind) for index in range(count)]
-    made = factfile.record(Driver, facts)
+    made = facts_json.record(Driver, facts)
     assert isinstance(made, Driver)
     return made
 

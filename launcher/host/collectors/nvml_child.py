@@ -1,7 +1,8 @@
 """What the NVIDIA driver says, told fact by fact: a program of its own, because a wedged driver never returns.
 
 Each line on stdout is JSON: `["ask", call, gpu]` before a question, then `[place, value]` or `[place, null, why]`,
-where the place is a path into launcher.facts.Driver. Whoever reads may stop at any line and keep what was told.
+where the place is a path into launcher.host.facts.Driver. Whoever reads may stop at any line and keep what was
+told.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import pynvml as nvml
 
-from launcher.probes.nvml_questions import IDENTITY, LINK, STATE
+from launcher.host.collectors.nvml_questions import IDENTITY, LINK, STATE
 
 UNSUPPORTED = "the driver does not support it here"
 TOPOLOGY = {0: "PIX", 10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}

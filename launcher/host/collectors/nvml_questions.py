@@ -1,6 +1,6 @@
 """What the NVIDIA driver is asked about one GPU: the fact, the call it stands for, and how to get it.
 
-The program that asks is nvml_child; values are those of launcher.facts.Gpu.
+The program that asks is nvml_child; values are those of launcher.host.facts.Gpu.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from launcher.facts import Fact, Function, Pcie, known, unknown
-from launcher.probes import pciconfig
-from launcher.probes.files import chosen, missing, names, parsed, text
+from launcher.host.collectors import pciconfig
+from launcher.host.collectors.files import chosen, missing, names, parsed, text
+from launcher.host.facts import Fact, Function, Pcie, known, unknown
 
 DEVICES = "sys/bus/pci/devices"
 NVIDIA = "0x10de"

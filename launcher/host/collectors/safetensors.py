@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, BinaryIO
 
-from launcher.reading import in_words, opened, parsed
+from launcher.files.reading import in_words, opened, parsed
 
 MOST_HEADER = 100_000_000  # bytes; the format's own limit
 MOST_TOGETHER = 256 << 20  # bytes of all headers of a checkpoint; those of GLM-5 have 40 MB

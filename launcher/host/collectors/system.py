@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.facts import Fact, Mount, Raid, System, known, unknown
-from launcher.probes.files import chosen, lines, names, parsed, text
+from launcher.host.collectors.files import chosen, lines, names, parsed, text
+from launcher.host.facts import Fact, Mount, Raid, System, known, unknown
 
 RECORDED = "a recorded tree does not tell"
 DAEMONS = ("nvidia-persistenced", "nv-fabricmanager")

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher import factfile
 from launcher.errors import RefusalError
-from launcher.facts import Host
-from launcher.paste import linux, lspci, python, smi, smitable, topology
-from launcher.reading import in_words, opened, reason
+from launcher.files.reading import in_words, opened, reason
+from launcher.host import facts_json
+from launcher.host.facts import Host
+from launcher.host.parsers import linux, lspci, python, smi, smitable, topology
 
 MOST = 16 << 20  # bytes of a file that are read; a kernel log of weeks has some
 MOST_TOGETHER = 128 << 20  # bytes of all files of a folder
@@ -64,7 +64,7 @@ def host(folder: Path) -> Host:
     names = ", ".join(dict.fromkeys(name for _, name, _ in found))
     merged.setdefault("driver", {}).setdefault("gpus", None)
     _settle(merged)
-    return factfile.from_json({"observed": f"pasted texts: {names}", **merged})
+    return facts_json.from_json({"observed": f"pasted texts: {names}", **merged})
 
 
 def _require_few(folder: Path, paths: Sequence[Path]) -> None:

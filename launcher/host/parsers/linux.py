@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from launcher.host.collectors.kernel import MOST_LINES
 from launcher.knowledge.kernel_lines import OF_A_LOG, WORTH
-from launcher.probes.kernel import MOST_LINES
 
 Data = dict[str, Any]
 

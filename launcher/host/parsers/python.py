@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from launcher.paste.smi import capability
-from launcher.probes.environment import tells
+from launcher.host.collectors.environment import tells
+from launcher.host.parsers.smi import capability
 
 Data = dict[str, Any]
 

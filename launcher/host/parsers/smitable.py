@@ -6,7 +6,7 @@ import csv
 import re
 from typing import Any
 
-from launcher.paste.smi import Convert, bdf, capability, converted, lower, mib, number, on, whole
+from launcher.host.parsers.smi import Convert, bdf, capability, converted, lower, mib, number, on, whole
 
 Data = dict[str, Any]
 

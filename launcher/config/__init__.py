@@ -1,0 +1,1 @@
+"""Profile files to layers to a plan. pydantic lives here alone."""

@@ -1,0 +1,1 @@
+"""SGLang: how its options are spelled, how its log speaks, how its server is asked."""

@@ -1,0 +1,1 @@
+"""Opening, reading and running files that others may have put there."""

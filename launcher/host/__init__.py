@@ -1,0 +1,1 @@
+"""Facts of a host: observed here (`collectors`) or read from pasted text (`parsers`)."""

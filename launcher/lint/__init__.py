@@ -1,0 +1,1 @@
+"""Judging somebody's launch command, and writing the one that should be."""

@@ -1,0 +1,1 @@
+"""The values that everybody passes on: plan, policy, findings, evidence."""

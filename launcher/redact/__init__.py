@@ -1,0 +1,1 @@
+"""Keys and names, out of text."""

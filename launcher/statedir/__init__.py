@@ -1,0 +1,1 @@
+"""The folder of one instance: its lock, its owner, its files."""
