@@ -64,6 +64,7 @@ MEMORY_WITHIN = 30.0  # seconds that the driver may take to give the memory of t
 JUDGE_WITHIN = 30.0  # seconds that finding out why a run died may take
 LOOK_WITHIN = 20.0  # seconds for a look at the processes of a server that does not answer
 LAUNCH_WITHIN = 30.0  # seconds for the state folder's disk, before a launch
+FREED_WITHIN, FREED_EVERY = 3.0, 0.1  # seconds for a port to be free, and between two looks at it
 WRITE_WITHIN = 2.0  # seconds for what is not written yet, at the end
 SMOKE_AGAIN = 0.2  # seconds until a server that could not be reached is asked again
 DRAINED_EVERY, DRAINED_TIMES = 0.25, 4  # seconds between looks, and how many in a row must find nobody
@@ -394,10 +395,17 @@ class Supervisor:
         return partial(self.launched, number, made, key)
 
     def require_free(self, made: plan.Plan) -> None:
-        """Raise OSError where somebody has the server's port: now, not after minutes of loading."""
-        obstacle = port.obstacle(made.host, made.port)
-        if obstacle and obstacle.errno == errno.EADDRINUSE:
-            raise obstacle
+        """Raise OSError where somebody has the server's port: now, not after minutes of loading.
+
+        What got away from the last run, and is killed, may have it for a moment.
+        """
+        until = time.monotonic() + FREED_WITHIN
+        while held := port.obstacle(made.host, made.port):
+            if held.errno != errno.EADDRINUSE:
+                return
+            if time.monotonic() > until:
+                raise held
+            time.sleep(FREED_EVERY)
 
     def not_launched(self, number: int, error: Exception) -> None:
         """A host that is short of something is tried again; a plan that cannot be started says no for good."""

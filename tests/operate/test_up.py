@@ -554,7 +554,7 @@ def test_a_port_in_use_is_named_with_its_holder(world: World) -> None:
 
 
 def test_a_port_that_was_taken_meanwhile_is_named_before_the_next_launch(world: World) -> None:
-    world.write_profile(pause=0.5)
+    world.write_profile(backoff=0.5)
     world.run("up", "-p", "stub", "-d")
     psutil.Process(world.status()["pids"]["server"]).kill()
     with until(lambda: _taken(world.port), "the port is free for a moment"):
