@@ -46,7 +46,7 @@ stress: engine
 	$(BIN)/python tests/rig/stress.py --times $(TIMES) --loops $(LOOPS) $(BESIDE)
 
 faults: engine
-	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/test_faults.py
+	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/serve/test_faults.py
 
 format: $(MADE)
 	$(BIN)/ruff format .

@@ -5,7 +5,8 @@
 
 The wheels are read, never imported: the declarations of `ServerArgs` by their syntax tree. Three generations of
 them: up to 0.5.13 `parser.add_argument(...)`, up to 0.5.19 annotated fields of `ServerArgs`, then fields in a
-folder of their own (`srt/arg_groups/fields`). tests/test_catalogue.py holds the newest against the real parser.
+folder of their own (`srt/arg_groups/fields`). tests/engines/test_catalogue.py holds the newest against the real
+parser.
 """
 
 from __future__ import annotations

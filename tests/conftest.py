@@ -26,8 +26,9 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from launcher.paths import home
 
-ROOT = Path(__file__).parents[1]
-RIG = Path(__file__).parent / "rig"
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+RIG = TESTS / "rig"
 ENGINE = home(os.environ, "XDG_CACHE_HOME", ".cache") / "cpu-demo"
 needs_engine = pytest.mark.skipif(
     not all((ENGINE / part / ".made").exists() for part in ("engine", "model")),
@@ -95,6 +96,33 @@ def next_line(process: subprocess.Popen[Any], within: float = PATIENCE) -> str:
             break
         said += piece
     return said.decode()
+
+
+@contextlib.contextmanager
+def launching() -> Iterator[int]:
+    """A process that passes for a launcher, from when its command can be read."""
+    command = (sys.executable, "-c", "print(flush=True); input()", "supervise")
+    with running(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        next_line(process)
+        yield process.pid
+
+
+@contextlib.contextmanager
+def closed(folder: Path) -> Iterator[Path]:
+    """A folder that this process may not enter, root or not; gives the one that it lies in."""
+    before = Path.cwd()
+    folder.parent.chmod(0o755)
+    folder.chmod(0o000)
+    os.chdir(folder.parent)  # the folders above may be closed, too
+    if root := os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        yield Path()
+    finally:
+        if root:
+            os.seteuid(0)
+        os.chdir(before)
+        folder.chmod(0o700)
 
 
 class Ports:

@@ -1,4 +1,4 @@
-"""The layers are held by import-linter (`.importlinter`); here is what it cannot see: what is loaded when it runs."""
+"""import-linter holds the layers (`.importlinter`); here is what it cannot see: what is loaded by running."""
 
 from __future__ import annotations
 

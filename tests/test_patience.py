@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import TESTS
 
-HERE = Path(__file__).parent
+HERE = TESTS
 HANGS = (
     "rig/stub",
     "rig/sabotage",

@@ -213,7 +213,9 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
         what = (
             f"the checkpoint is not here, and its disk has {_gib(made.disk_free)} free of {_gib(made.checkpoint)}"
         )
-        yield Said(fail, what, "make room, or set HF_HOME to a larger disk", Known.RUN, "tests/test_fit.py")
+        yield Said(
+            fail, what, "make room, or set HF_HOME to a larger disk", Known.RUN, "tests/capacity/test_fit.py"
+        )
 
 
 def _gib(size: float) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import TESTS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,10 +18,7 @@ from launcher.knowledge import models
 GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]
 LATER = models.by_name("GLM-5.2").of_name("GLM-5.2")["config"]  # type: ignore[union-attr]
 
-POINTS = {
-    point["id"]: point
-    for point in json.loads((Path(__file__).parent / "data/memory_points.json").read_text())["points"]
-}
+POINTS = {point["id"]: point for point in json.loads((TESTS / "data/memory_points.json").read_text())["points"]}
 MLA_61 = {
     "num_hidden_layers": 61, "hidden_size": 7168, "num_attention_heads": 64, "vocab_size": 163840,
     "max_position_embeddings": 262144, "kv_lora_rank": 512, "qk_rope_head_dim": 64,

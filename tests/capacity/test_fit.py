@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import World
 from rig.healthy import having, host, plan
+from rig.safetensors import tensor_file
 
 from launcher.capacity import memory as capacity
 from launcher.capacity.estimate import Fit, fit
@@ -123,18 +123,6 @@ def test_host_memory_and_disk_are_told_of_a_host_that_has_the_gpus() -> None:
 
     assert "cached" in made(here=little).said[0].what
     assert made(here=little, memory=None).host_memory is None
-
-
-def tensor_file(path: Path, tensors: dict[str, int]) -> None:
-    """A safetensors file with tensors of so many bytes; the data are a hole."""
-    header, at = {}, 0
-    for name, size in tensors.items():
-        header[name] = {"dtype": "U8", "shape": [size], "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + at)
 
 
 @pytest.fixture

@@ -6,15 +6,14 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import GLM5_SERVE, World
+from conftest import GLM5_SERVE, ROOT, World
 
 from launcher.cli import cli
 from launcher.errors import Exit
 
-README = Path(__file__).parents[1] / "README.md"
+README = ROOT / "README.md"
 HEAVY = {"pydantic", "rich", "requests", "psutil", "pynvml", "asyncio", "http.client", "subprocess"}
 
 

@@ -11,7 +11,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from conftest import GLM5_SERVE
+from conftest import GLM5_SERVE, TESTS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ from launcher.diagnose.diagnosis import UNKNOWN, diagnose
 from launcher.diagnose.signatures import ORIGINS, WEIGHTS, literals, signatures
 from launcher.plan.evidence import Known
 
-DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
+DEATHS = tomllib.loads((TESTS / "data/deaths.toml").read_text())["death"]
 CAUSES = {death["cause"] for death in DEATHS}
 
 

@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig.healthy import (
@@ -457,7 +457,7 @@ def test_the_healthy_host_knows_every_fact() -> None:
 def test_the_page_has_a_heading_for_each_check_and_is_up_to_date() -> None:
     from launcher.output.checks import page
 
-    written = (Path(__file__).parents[1] / "docs/checks.md").read_text()
+    written = (ROOT / "docs/checks.md").read_text()
 
     assert written == page() + "\n", "run `glm5-serve checks --markdown > docs/checks.md`"
     assert re.findall(r"^### (.*)$", written, re.MULTILINE) == [check.id for check in every_check()]

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import ENGINE, GLM5_SERVE, next_line, until
+from conftest import ENGINE, GLM5_SERVE, TESTS, next_line, until
 from rig.healthy import having, host, plan, with_function, with_gpus
 
 from launcher.doctor import fabric_rank, fabric_verdict
@@ -120,7 +120,7 @@ def test_nothing_outlives_a_doctor_that_is_killed(engine: Path, tmp_path: Path) 
     program.write_text(f"""
 import os, sys
 from dataclasses import replace
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(TESTS)!r})
 from rig.healthy import host, plan
 from launcher.deep import deep
 asked = replace(plan(), argv=({str(engine)!r}, *plan().argv[1:]))

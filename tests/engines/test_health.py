@@ -19,7 +19,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from conftest import World
+from conftest import TESTS, World
 from rig.listener import KINDS, with_body
 from rig.listening import Told, bounded, listening, no_descriptors
 
@@ -310,7 +310,7 @@ print(len(clients), one, two, sep="\\n")
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root, and unshare(1)")
 def test_clients_that_use_up_the_ports_do_not_blind_us() -> None:
-    program = Path(__file__).parent / "rig/listener.py"
+    program = TESTS / "rig/listener.py"
     words = ["unshare", "--net", sys.executable, "-c", IN_A_NAMESPACE, str(program)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     if "unshare failed" in done.stderr or "RTNETLINK" in done.stderr:

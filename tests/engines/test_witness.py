@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from conftest import TESTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,7 @@ from launcher.serve.logfile import ServerLog
 from launcher.serve.run import Run
 from launcher.serve.session import Died, Session
 
-DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
+DEATHS = tomllib.loads((TESTS / "data/deaths.toml").read_text())["death"]
 DEATHS_OF = {death["cause"]: death["text"].splitlines() for death in reversed(DEATHS)}
 AT = "[2026-11-24 05:10:07"
 

@@ -12,6 +12,7 @@ import pytest
 from conftest import GLM5_SERVE, RIG, World
 
 from launcher.config import layers
+from launcher.doctor import fabric_rank
 from launcher.errors import Exit, RefusalError
 from launcher.files import programs
 from launcher.host.collectors.engine import engine, release
@@ -139,7 +140,7 @@ def test_the_engines_interpreter_imports_nothing_of_it(
 
 
 def test_a_proof_that_moves_data_imports_nothing_of_it(trap: Trap) -> None:
-    program = str(Path(layers.__file__).with_name("deep_rank.py"))
+    program = fabric_rank.__file__
     words = [sys.executable, program, "gloo", "1", str(trap.folder.parent)]
     subprocess.run(words, capture_output=True, check=False, timeout=60)
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import TESTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rig.healthy import plan
@@ -18,7 +19,7 @@ from launcher.host import facts_json, parsers
 from launcher.host.facts import Gpu, Host, known
 from launcher.plan.findings import Severity
 
-HOSTS = Path(__file__).parent / "hosts"
+HOSTS = TESTS / "hosts"
 ASUS = HOSTS / "asus8x"
 MANY = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import string
 import tomllib
-from pathlib import Path
 
 import pytest
+from conftest import TESTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ from launcher.knowledge import xid
 from launcher.knowledge.kernel_lines import BEGINS, DEADLY, WORTH
 from launcher.serve.gpu_monitor_child import kernels_line
 
-DEATHS = tomllib.loads((Path(__file__).parent / "data/deaths.toml").read_text())["death"]
+DEATHS = tomllib.loads((TESTS / "data/deaths.toml").read_text())["death"]
 OF_THE_KERNEL = [signature for signature in signatures().values() if signature.origin == "kernel"]
 PLAIN = string.ascii_letters + string.digits + " .,:;_-/()[]=!#\\"
 

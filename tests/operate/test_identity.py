@@ -23,12 +23,11 @@ from typing import Any
 
 import click
 import pytest
-from conftest import PATIENCE, World, end, next_line, running, until
+from conftest import PATIENCE, ROOT, World, end, next_line, running, until
 
 from launcher.statedir.folder import boot_id, start_ticks
 
 OWNER = 65534
-ROOT = Path(__file__).parents[1]
 PYTHON = Path("/usr/bin/python3")  # not this test's: that may lie in root's home
 SECRET = "s.ROOTVAULTTOKEN-0123456789"
 

@@ -19,18 +19,17 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from conftest import World, free_port, until
+from conftest import ROOT, World, closed, free_port, launching, until
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from test_instance import closed, launching
 
 from launcher.cli.observe import KINDS
 from launcher.errors import RefusalError
 from launcher.operate import metrics
 from launcher.statedir.folder import Instance, boot_id, now_text, start_ticks
 
-ROOT = Path(__file__).parents[1] / "monitoring"
+MONITORING = ROOT / "monitoring"
 
 
 def figures(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -394,8 +393,8 @@ def names(text: str) -> set[str]:
 
 def test_dashboard_and_alerts_ask_for_figures_that_there_are() -> None:
     for file in ("alerts.yml", "grafana-dashboard.json"):
-        assert names((ROOT / file).read_text()) <= EVERY, file
-    panels = json.loads((ROOT / "grafana-dashboard.json").read_text())["panels"]
+        assert names((MONITORING / file).read_text()) <= EVERY, file
+    panels = json.loads((MONITORING / "grafana-dashboard.json").read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
 
 
@@ -409,7 +408,11 @@ def promtool() -> str:
 
 def test_promtool_accepts_the_alerts_and_the_exposition(world: World, promtool: str) -> None:
     done = subprocess.run(
-        [promtool, "check", "rules", ROOT / "alerts.yml"], capture_output=True, text=True, check=False, timeout=60
+        [promtool, "check", "rules", MONITORING / "alerts.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     world.run("up", "-p", "stub", "-d")
@@ -421,22 +424,22 @@ def test_promtool_accepts_the_alerts_and_the_exposition(world: World, promtool: 
 
 
 def test_alerts_fire_when_they_should_and_not_else(promtool: str) -> None:
-    words = [promtool, "test", "rules", ROOT / "alerts.test.yml"]
+    words = [promtool, "test", "rules", MONITORING / "alerts.test.yml"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 0, done.stderr
 
 
 def test_of_each_alert_it_is_said_when_it_fires_and_when_not() -> None:
-    (group,) = yaml.safe_load((ROOT / "alerts.yml").read_text())["groups"]
-    cases = yaml.safe_load((ROOT / "alerts.test.yml").read_text())["tests"]
+    (group,) = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]
+    cases = yaml.safe_load((MONITORING / "alerts.test.yml").read_text())["tests"]
     said = {(test["alertname"], "exp_alerts" in test) for case in cases for test in case["alert_rule_test"]}
 
     assert said == {(rule["alert"], fires) for rule in group["rules"] for fires in (True, False)}
 
 
 def test_events_are_asked_for_by_their_kinds(world: World) -> None:
-    schema = json.loads((ROOT.parent / "docs/events.schema.json").read_text())
+    schema = json.loads((MONITORING.parent / "docs/events.schema.json").read_text())
     assert list(KINDS) == schema["properties"]["event"]["enum"]
     refused = world.run("events", "--kind", "staet")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import World
 from rig.hub import COMMIT, Hub, serving
-from test_fit import tensor_file
+from rig.safetensors import tensor_file
 
 from launcher.errors import RefusalError
 from launcher.operate.download import Wanted, require_within

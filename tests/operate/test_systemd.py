@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ENGINE, GLM5_SERVE, World, needs_engine, until
+from conftest import ENGINE, GLM5_SERVE, ROOT, World, needs_engine, until
 from rig.systemd_host import SystemdHost
 
 from launcher.errors import RefusalError
 from launcher.operate import systemd as unit
 from launcher.operate.systemd import SHIPPED, Wish, files, remarks
 
-ROOT = Path(__file__).parents[1]
 UNIT = "glm5-serve@stub.service"
 STATE = "/var/lib/glm5-serve"
 PORT = 31000

@@ -25,12 +25,12 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, end, needs_engine, next_line, remove, running, until
+from conftest import GLM5_SERVE, ROOT, TESTS, end, needs_engine, next_line, remove, running, until
 from served import ENGINES, LONG, PHASES, Served, Story, seconds_of
 
 from launcher.engines.sglang.api import Server, in_flight
 
-PAGE = Path(__file__).parents[1] / "docs/faults.md"
+PAGE = ROOT / "docs/faults.md"
 REAL = ("real1", "real2")
 pytestmark = pytest.mark.timeout(600)  # a server may be started several times
 ONE = ("stub", "real1")  # where it plays no part how many ranks there are
@@ -713,7 +713,7 @@ def test_the_clock_jumps(served: Served) -> None:
         pytest.skip("no C compiler for the clock that jumps")
     served.run("down")
     clock, library = served.folder / "clock", served.folder / "clock.so"
-    source = Path(__file__).parent / "rig/clock.c"
+    source = TESTS / "rig/clock.c"
     subprocess.run(
         [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source, "-ldl"], check=True, timeout=60
     )
@@ -736,9 +736,9 @@ def test_the_clock_jumps(served: Served) -> None:
 def test_the_engine_is_updated_under_it(served: Served) -> None:
     stub = served.folder / "engine"
     shutil.rmtree(stub, ignore_errors=True)
-    shutil.copytree(Path(__file__).parent / "rig/stub", stub)
+    shutil.copytree(TESTS / "rig/stub", stub)
     served.run("down")
-    text = served.profile.read_text().replace(f"{Path(__file__).parent}/rig/stub", str(stub))
+    text = served.profile.read_text().replace(f"{TESTS}/rig/stub", str(stub))
     served.profile.write_text(text)
     assert served.run("up", "-p", "stub", "-d").returncode == 0
     (stub / "sglang-0.5.23.dist-info").rename(stub / "sglang-0.5.99.dist-info")
@@ -758,8 +758,8 @@ def page(found: dict[tuple[str, str], str]) -> str:
     """The table as Markdown."""
     head = """# Faults
 
-Each cell is a test (`tests/test_faults.py`, all of them by `make faults`): the fault is put into a running server,
-and the test asserts how it is found, what is done, that no process is left behind, and that the state file can be
+Each cell is a test (`tests/serve/test_faults.py`, all of them by `make faults`): the fault is put into a running
+server, and the test asserts how it is found, what is done, that no process is left behind, and that the state file can be
 read. Written by a run on a machine with two cores. Times are from the fault to the first word about it, under the
 tests' impatient policy (a phase of the real server may be quiet for 12 s, health checks every half second). `-`:
 it cannot be made there, or the number of ranks plays no part in it.

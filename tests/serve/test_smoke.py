@@ -9,11 +9,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import World
+from conftest import ROOT, World
 
 from launcher.serve.smoke import garbage
 
-ROOT = Path(__file__).parents[1]
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"answer": ""}, "the answer is empty"),
     ({"answer": "   \n"}, "the answer is empty"),

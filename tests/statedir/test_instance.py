@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import next_line, running
+from conftest import closed, launching
 
 from launcher.errors import Exit, RefusalError
 from launcher.files.rotation import rotate
@@ -30,37 +27,10 @@ def instance(tmp_path: Path) -> Instance:
     return made
 
 
-@contextlib.contextmanager
-def launching() -> Iterator[int]:
-    """A process that passes for a launcher, from when its command can be read."""
-    command = (sys.executable, "-c", "print(flush=True); input()", "supervise")
-    with running(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        next_line(process)
-        yield process.pid
-
-
 @pytest.fixture(scope="module")
 def launcher() -> Iterator[int]:
     with launching() as pid:
         yield pid
-
-
-@contextlib.contextmanager
-def closed(folder: Path) -> Iterator[Path]:
-    """A folder that this process may not enter, root or not; gives the one that it lies in."""
-    before = Path.cwd()
-    folder.parent.chmod(0o755)
-    folder.chmod(0o000)
-    os.chdir(folder.parent)  # the folders above may be closed, too
-    if root := os.geteuid() == 0:
-        os.seteuid(65534)
-    try:
-        yield Path()
-    finally:
-        if root:
-            os.seteuid(0)
-        os.chdir(before)
-        folder.chmod(0o700)
 
 
 def record(instance: Instance, pid: int | None = None, server: int | None = None, **launcher: Any) -> None:
