@@ -758,11 +758,11 @@ def page(found: dict[tuple[str, str], str]) -> str:
     """The table as Markdown."""
     head = """# Faults
 
-Each cell is a test (`tests/serve/test_faults.py`, all of them by `make faults`): the fault is put into a running
-server, and the test asserts how it is found, what is done, that no process is left behind, and that the state file can be
-read. Written by a run on a machine with two cores. Times are from the fault to the first word about it, under the
-tests' impatient policy (a phase of the real server may be quiet for 12 s, health checks every half second). `-`:
-it cannot be made there, or the number of ranks plays no part in it.
+Each cell is a test (`tests/serve/test_faults.py`, all of them by `make faults`): the fault is put into a
+running server, and the test asserts how it is found, what is done, that no process is left behind, and that the
+state file can be read. Written by a run on a machine with two cores. Times are from the fault to the first word
+about it, under the tests' impatient policy (a phase of the real server may be quiet for 12 s, health checks
+every half second). `-`: it cannot be made there, or the number of ranks plays no part in it.
 
 | fault | stand-in engine | SGLang 0.5.23, 1 rank | SGLang 0.5.23, 2 ranks |
 |---|---|---|---|
