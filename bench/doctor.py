@@ -46,7 +46,10 @@ def main() -> None:
         commands = {"python -c pass": ([sys.executable, "-c", "pass"], dict(os.environ))}
         for count in (1, 8, 16):
             file = scenario.write(Path(folder) / f"host{count}", scenario.rtx_pro_6000(count))
-            commands[f"doctor, {count} GPUs"] = (DOCTOR, os.environ | scenario.environ(library, file))
+            commands[f"doctor, {count} GPUs"] = (
+                DOCTOR,
+                os.environ | scenario.environ(library, file),
+            )
         times: dict[str, list[float]] = {name: [] for name in commands}
         for run in range(runs + 1):
             for name, (command, environ) in commands.items():

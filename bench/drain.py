@@ -88,7 +88,10 @@ def load(port: int, count: int, longest: float) -> None:
         client.join()
     begun = sorted(at for client in clients for at in client.begun)
     closed = max(after - before for before, after in pairwise(begun))
-    figures = {name: sum(getattr(client, name) for client in clients) for name in ("whole", "lost", "refused")}
+    figures = {
+        name: sum(getattr(client, name) for client in clients)
+        for name in ("whole", "lost", "refused")
+    }
     print(json.dumps(figures | {"closed": closed}))
 
 
@@ -99,7 +102,9 @@ def rate_of(port: int, count: int, tokens: int = 200) -> float:
     began = time.monotonic()
     with ThreadPoolExecutor(count) as pool:
         for _ in range(count):
-            pool.submit(asking.ask, "POST", "/generate", {"text": "1", "sampling_params": sampling}, 120)
+            pool.submit(
+                asking.ask, "POST", "/generate", {"text": "1", "sampling_params": sampling}, 120
+            )
     return tokens / (time.monotonic() - began)
 
 
@@ -111,7 +116,14 @@ def main() -> None:
     ours = 0.0
     for kind in (Ours, Systemd, SystemdTold, Supervisord, SupervisordTold):
         with tempfile.TemporaryDirectory() as folder, kind(Path(folder)).running() as keeper:
-            words = [sys.executable, str(Path(__file__)), "load", str(keeper.port), str(count), str(longest)]
+            words = [
+                sys.executable,
+                str(Path(__file__)),
+                "load",
+                str(keeper.port),
+                str(count),
+                str(longest),
+            ]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             with subprocess.Popen(keeper.inside(words), text=True, **pipes) as asking:
                 assert asking.stdout.readline() == "loaded\n"

@@ -33,7 +33,9 @@ def free_port() -> int:
 
 def memory_kib(pid: int) -> dict[str, int]:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return {kind: int(re.search(rf"^{kind}: +(\d+)", text, re.MULTILINE)[1]) for kind in ("Rss", "Pss")}
+    return {
+        kind: int(re.search(rf"^{kind}: +(\d+)", text, re.MULTILINE)[1]) for kind in ("Rss", "Pss")
+    }
 
 
 def cpu_seconds(pid: int) -> float:
@@ -54,10 +56,14 @@ def start_ours(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     )
     environ = os.environ | {"GLM5_SERVE_STATE_DIR": str(folder / "state")}
     with (folder / "up.log").open("wb") as log:
-        up = subprocess.Popen([GLM5_SERVE, "up", "-p", profile], env=environ, stdout=log, stderr=log)
+        up = subprocess.Popen(
+            [GLM5_SERVE, "up", "-p", profile], env=environ, stdout=log, stderr=log
+        )
     while True:
         asked = [GLM5_SERVE, "status", "-p", "idle", "--json"]
-        seen = json.loads(subprocess.run(asked, env=environ, capture_output=True, check=False).stdout)
+        seen = json.loads(
+            subprocess.run(asked, env=environ, capture_output=True, check=False).stdout
+        )
         if seen["state"] == "ready":
             reaper = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
             return up, [up.pid, *map(int, reaper)]
@@ -82,7 +88,10 @@ def main() -> None:
         sys.exit("supervisord is missing: pip install supervisor")
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     with tempfile.TemporaryDirectory() as name:
-        running = {"glm5-serve": start_ours(Path(name)), "supervisord": start_supervisord(Path(name))}
+        running = {
+            "glm5-serve": start_ours(Path(name)),
+            "supervisord": start_supervisord(Path(name)),
+        }
         try:
             time.sleep(SETTLE)
             before = {who: sum(map(cpu_seconds, pids)) for who, (_, pids) in running.items()}

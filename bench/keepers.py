@@ -42,7 +42,15 @@ class Keeper:
         self.folder = folder
         self.port = free_port()
         self.marks = f"--port {self.port}"
-        words = [GLM5_SERVE, "render", "-p", "cpu-demo", "--json", "--set", f"flags.port={self.port}"]
+        words = [
+            GLM5_SERVE,
+            "render",
+            "-p",
+            "cpu-demo",
+            "--json",
+            "--set",
+            f"flags.port={self.port}",
+        ]
         plan = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
         self.argv: list[str] = plan["argv"]
         self.env: Mapping[str, str] = plan["env"]
@@ -87,7 +95,12 @@ class Ours(Keeper):
     def running(self) -> Iterator[Ours]:
         self.environ = os.environ | {"GLM5_SERVE_STATE_DIR": str(self.folder / "state")}
         words = ["up", "-p", "cpu-demo", "--detach", "--set", f"flags.port={self.port}"]
-        words += ["--set", f"supervision.stop_timeout={STOP_WITHIN}", "--set", "supervision.backoff=0"]
+        words += [
+            "--set",
+            f"supervision.stop_timeout={STOP_WITHIN}",
+            "--set",
+            "supervision.backoff=0",
+        ]
         self.run(*words)
         try:
             yield self
@@ -134,7 +147,9 @@ autorestart=true
 """
         )
         words = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.config)]
-        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as keeper:
+        with subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as keeper:
             try:
                 assert self.wait()
                 yield self
@@ -142,7 +157,15 @@ autorestart=true
                 keeper.terminate()
 
     def restart(self) -> None:
-        words = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self.config), "restart", "server"]
+        words = [
+            sys.executable,
+            "-m",
+            "supervisor.supervisorctl",
+            "-c",
+            str(self.config),
+            "restart",
+            "server",
+        ]
         subprocess.run(words, check=True, capture_output=True)
 
 
@@ -168,7 +191,14 @@ class Systemd(Keeper):
             yield self
 
     def inside(self, words: list[str]) -> list[str]:
-        return ["nsenter", "-t", str(self.host.pid1), *"-m -p -u -i -n -C -r -w".split(), "--", *words]
+        return [
+            "nsenter",
+            "-t",
+            str(self.host.pid1),
+            *"-m -p -u -i -n -C -r -w".split(),
+            "--",
+            *words,
+        ]
 
     def restart(self) -> None:
         self.host.systemctl("restart", "server")
@@ -186,7 +216,9 @@ def generates(port: int) -> bool:
     body: dict[str, Any] = {"text": "1", "sampling_params": {"max_new_tokens": 1}}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        connection.request("POST", "/generate", json.dumps(body), {"Content-Type": "application/json"})
+        connection.request(
+            "POST", "/generate", json.dumps(body), {"Content-Type": "application/json"}
+        )
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False

@@ -60,7 +60,9 @@ def own_ms(folder: Path) -> float:
     """One `up`, ended as soon as it has started the server."""
     served = folder / "served"
     served.unlink(missing_ok=True)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("GLM5_SERVE")}
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith("GLM5_SERVE")
+    }
     state = tempfile.mkdtemp(dir=folder)  # a new one, where nothing of the last run is waited for
     environ |= {"GLM5_SERVE_STATE_DIR": state, "HOME": str(folder)}
     began = time.time()
@@ -92,7 +94,9 @@ def main() -> None:
         prepare(folder)
         own_ms(folder)  # once for the page cache and the .pyc files
         pairs = [(bare_ms(), own_ms(folder)) for _ in range(runs)]
-    columns = dict(zip(("python -c pass", "up to its server"), zip(*pairs, strict=True), strict=True))
+    columns = dict(
+        zip(("python -c pass", "up to its server"), zip(*pairs, strict=True), strict=True)
+    )
     bare = min(columns["python -c pass"])
     print(f"{'ms, ' + str(runs) + ' runs':24}{'min':>8}{'median':>8}{'ratio':>8}   aim")
     for label, taken in columns.items():

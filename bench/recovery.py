@@ -25,7 +25,9 @@ from keepers import Keeper, Ours, Supervisord, Systemd
 OURS: dict[str, tuple[float, float]] = {}  # fault -> launch, token; ours is measured first
 
 
-def measure(keeper: Keeper, fault: Callable[[psutil.Process], None], within: float) -> tuple[float, float] | None:
+def measure(
+    keeper: Keeper, fault: Callable[[psutil.Process], None], within: float
+) -> tuple[float, float] | None:
     """Seconds from the fault to the launch of the next server, and to its first token; None if neither came."""
     old, rank = keeper.server(), keeper.rank()
     booted, began = time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
@@ -50,12 +52,19 @@ def told(keeper: str, fault: str, figures: list[tuple[float, float] | None], wit
     launch, token = (statistics.median(column) for column in zip(*figures, strict=True))  # type: ignore[arg-type]
     ours = OURS.setdefault(fault, (launch, token))
     ratios = f"{launch / ours[0]:9.1f}x{token / ours[1]:9.1f}x"
-    print(f"{keeper:14}{fault:14}{launch:11.2f}{token:11.2f}{ratios}   of {len(figures)}", flush=True)
+    print(
+        f"{keeper:14}{fault:14}{launch:11.2f}{token:11.2f}{ratios}   of {len(figures)}", flush=True
+    )
 
 
 def main() -> None:
-    kills, hang = int(sys.argv[1]) if len(sys.argv) > 1 else 3, float(sys.argv[2]) if len(sys.argv) > 2 else 180.0
-    print(f"{'seconds to, and times ours':28}{'launch':>11}{'token':>11}{'launch':>10}{'token':>10}   median")
+    kills, hang = (
+        int(sys.argv[1]) if len(sys.argv) > 1 else 3,
+        float(sys.argv[2]) if len(sys.argv) > 2 else 180.0,
+    )
+    print(
+        f"{'seconds to, and times ours':28}{'launch':>11}{'token':>11}{'launch':>10}{'token':>10}   median"
+    )
     for kind in (Ours, Systemd, Supervisord):
         with tempfile.TemporaryDirectory() as folder, kind(Path(folder)).running() as keeper:
             deaths = []

@@ -55,10 +55,14 @@ def ours(state: Path) -> tuple[float, float]:
     with ThreadPoolExecutor() as pool:
         word = pool.submit(word_in, log)
         began = time.monotonic()
-        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as up:
+        with subprocess.Popen(
+            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as up:
             try:
                 ready = next(
-                    time.monotonic() for line in up.stdout or () if json.loads(line).get("state") == "ready"
+                    time.monotonic()
+                    for line in up.stdout or ()
+                    if json.loads(line).get("state") == "ready"
                 )
                 return ready - began, ready - word.result(GIVE_UP)
             finally:
@@ -76,7 +80,11 @@ def bare(state: Path) -> tuple[float, float]:
         word = pool.submit(word_in, log)
         began = time.monotonic()
         server = subprocess.Popen(
-            plan["argv"], env=os.environ | plan["env"], stdout=output, stderr=output, start_new_session=True
+            plan["argv"],
+            env=os.environ | plan["env"],
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
             while not healthy(port):

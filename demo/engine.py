@@ -55,7 +55,9 @@ def _do(what: str, command: list[object], log: object) -> None:
     """Run one step with its output in the log, showing that it goes on; on failure show the log's end."""
     began = time.monotonic()
     # In /: a Python imports from the current folder.
-    process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/")
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/"
+    )
     try:
         _wait(process, what, began)
     except BaseException:
@@ -63,8 +65,13 @@ def _do(what: str, command: list[object], log: object) -> None:
         process.wait()
         raise
     if process.returncode != 0:
-        console.print("".join((folder() / "setup.log").read_text().splitlines(keepends=True)[-20:]), markup=False)
-        sys.exit(f"error  {what} failed with status {process.returncode}, see {folder() / 'setup.log'}")
+        console.print(
+            "".join((folder() / "setup.log").read_text().splitlines(keepends=True)[-20:]),
+            markup=False,
+        )
+        sys.exit(
+            f"error  {what} failed with status {process.returncode}, see {folder() / 'setup.log'}"
+        )
     console.print(f"  [green]✓[/] {what:<36} {time.monotonic() - began:6.1f} s")
 
 
@@ -78,13 +85,17 @@ def _wait(process: subprocess.Popen[bytes], what: str, began: float) -> None:
     with console.status(what) as status:
         while process.poll() is None:
             time.sleep(0.2)
-            status.update(f"{what}  {time.monotonic() - began:.0f} s  [dim]{_last_step(log, earlier)}[/]")
+            status.update(
+                f"{what}  {time.monotonic() - began:.0f} s  [dim]{_last_step(log, earlier)}[/]"
+            )
 
 
 def _last_step(log: Path, earlier: int) -> str:
     with log.open("rb") as file:
         file.seek(max(earlier, log.stat().st_size - 4096))
-        steps = [line for line in file.read().decode(errors="replace").splitlines() if _is_step(line)]
+        steps = [
+            line for line in file.read().decode(errors="replace").splitlines() if _is_step(line)
+        ]
     return steps[-1].strip()[: max(20, console.width - 60)].replace("[", "(") if steps else ""
 
 
@@ -105,7 +116,9 @@ def _made(stamp: Path, recipe: list[Path]) -> bool:
 
 
 def _digest(recipe: list[Path]) -> str:
-    return hashlib.sha256(SGLANG.encode() + b"".join(path.read_bytes() for path in recipe)).hexdigest()
+    return hashlib.sha256(
+        SGLANG.encode() + b"".join(path.read_bytes() for path in recipe)
+    ).hexdigest()
 
 
 if __name__ == "__main__":

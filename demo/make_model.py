@@ -78,7 +78,9 @@ def main() -> None:
     loss = teach(model, batch)
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    print(f"a tiny model of {sum(p.numel() for p in model.parameters())} parameters, loss {loss:.4f}, in {folder}")
+    print(
+        f"a tiny model of {sum(p.numel() for p in model.parameters())} parameters, loss {loss:.4f}, in {folder}"
+    )
 
 
 if __name__ == "__main__":

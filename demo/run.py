@@ -47,7 +47,9 @@ def main() -> int:
         seen = json.loads(serve("status", "--json", stdout=subprocess.PIPE)[1])
         console.print(f"\n[bold]chat[/]  POST {seen['endpoint']}/v1/chat/completions")
         console.print(f"  user       {QUESTION}")
-        console.print(f"  assistant  {ask(seen['endpoint'], seen['model'])}", style="bold", markup=False)
+        console.print(
+            f"  assistant  {ask(seen['endpoint'], seen['model'])}", style="bold", markup=False
+        )
         console.print("\n[bold]start[/]")
         for phase, seconds in timeline(seen["start"]["seconds"]):
             console.print(f"  {phase:<18} {seconds:6.1f} s")

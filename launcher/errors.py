@@ -15,7 +15,7 @@ class Exit(IntEnum):
     CONFIG = 78  # EX_CONFIG: systemd's RestartPreventExitStatus keeps it from trying again
 
 
-class RefusalError(Exception):
+class UserError(Exception):
     """A clear no: what is, what was wanted, what to do. Printed as it stands, never with a traceback."""
 
     def __init__(self, what: str, *, fix: str, status: Exit = Exit.CONFIG) -> None:

@@ -29,7 +29,14 @@ def logged(text: str) -> str:
 
 def odd(text: str) -> str:
     """The first character of a text, line ends and tabs aside, that no reader would see: shown. "" without one."""
-    return next((shown for char in text if char not in "\n\t" and (shown := _shown(char)) not in (char, " ")), "")
+    return next(
+        (
+            shown
+            for char in text
+            if char not in "\n\t" and (shown := _shown(char)) not in (char, " ")
+        ),
+        "",
+    )
 
 
 def _shown(char: str) -> str:

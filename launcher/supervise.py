@@ -16,25 +16,27 @@ from pathlib import Path
 sys.modules["ssl"] = None  # type: ignore[assignment]
 
 from launcher import printable, stdio  # noqa: E402
-from launcher.errors import Exit, RefusalError  # noqa: E402
+from launcher.errors import Exit, UserError  # noqa: E402
 from launcher.output import events  # noqa: E402
 from launcher.serve import capabilities  # noqa: E402
 from launcher.serve.supervisor import Supervisor  # noqa: E402
-from launcher.statedir.folder import Instance  # noqa: E402
+from launcher.statedir.folder import StateDir  # noqa: E402
 
 
 def main() -> int:
     """Serve to the end; the exit status."""
     stdio.ensure_open()
-    capabilities.lay_down()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by a parent, no child's end could be waited for
+    capabilities.drop_ambient()
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # ignored by a parent, no child's end could be waited for
     folder, lock = Path(sys.argv[1]), int(sys.argv[3]) if sys.argv[3:] else None
     if lock is not None:
         os.set_inheritable(lock, False)  # a server that got away must not hold it
     screen = events.Unhurried(events.screen(sys.argv[2]))
     try:
-        supervisor = Supervisor(Instance(folder.parent, folder.name), screen.show, lock)
-    except (RefusalError, OSError, ValueError, KeyError, TypeError) as error:
+        supervisor = Supervisor(StateDir(folder.parent, folder.name), screen.show, lock)
+    except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         print(f"glm5-serve: {printable.line(str(error))}", file=sys.stderr)
         return Exit.CONFIG
     try:

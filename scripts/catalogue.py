@@ -35,7 +35,12 @@ JOINS: dict[type, Callable[[Any, Any], Any]] = {
     ast.LShift: lambda a, b: a << b,
 }
 # Constants that the declarations name stand in these; the order is that of their imports.
-CONSTANTS = ("lora/backend/lora_registry.py", "utils/common.py", "arg_groups/choices.py", "server_args.py")
+CONSTANTS = (
+    "lora/backend/lora_registry.py",
+    "utils/common.py",
+    "arg_groups/choices.py",
+    "server_args.py",
+)
 
 
 class Source:
@@ -91,9 +96,13 @@ class Source:
             case ast.UnaryOp(op=ast.USub()):
                 return -self._value(node.operand, local)
             case ast.BinOp():
-                return JOINS[type(node.op)](self._value(node.left, local), self._value(node.right, local))
+                return JOINS[type(node.op)](
+                    self._value(node.left, local), self._value(node.right, local)
+                )
             case ast.JoinedStr():
-                return "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
+                return "".join(
+                    str(part.value) for part in node.values if isinstance(part, ast.Constant)
+                )
             case ast.Call():
                 return self._call(node, local)
         raise ValueError
@@ -133,7 +142,9 @@ def parsers(source: Source) -> dict[str, list[str]]:
                 if name == constant and told is not UNKNOWN:
                     found[option] = list(told)
                 elif name == attribute and isinstance(value, ast.Dict):
-                    found.setdefault(option, [key.value for key in value.keys if isinstance(key, ast.Constant)])
+                    found.setdefault(
+                        option, [key.value for key in value.keys if isinstance(key, ast.Constant)]
+                    )
     return found
 
 
@@ -155,7 +166,9 @@ def declared(source: Source) -> Iterator[dict[str, Any]]:
         tree = source.tree(module)
         source.learn(tree)
         for node in tree.body:
-            if isinstance(node, ast.ClassDef) and (module != "server_args.py" or node.name == "ServerArgs"):
+            if isinstance(node, ast.ClassDef) and (
+                module != "server_args.py" or node.name == "ServerArgs"
+            ):
                 for field in node.body:
                     if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                         yield from declaration(source, field, field.target.id)
@@ -167,7 +180,9 @@ def declaration(source: Source, field: ast.AnnAssign, name: str) -> Iterator[dic
     if default is not UNKNOWN:
         source.constants.setdefault(f"ServerArgs.{name}", default)
     match field.annotation:
-        case ast.Subscript(value=ast.Name(id="A" | "Annotated"), slice=ast.Tuple(elts=[type_, *said])):
+        case ast.Subscript(
+            value=ast.Name(id="A" | "Annotated"), slice=ast.Tuple(elts=[type_, *said])
+        ):
             pass
         case _:
             return
@@ -178,7 +193,9 @@ def declaration(source: Source, field: ast.AnnAssign, name: str) -> Iterator[dic
             words, told = {word.arg: word.value for word in one.keywords if word.arg}, True
         elif not told and isinstance(source.value(one), str):
             words, told = {"help": one}, True
-    get: Callable[[str], Any] = lambda word: source.value(words.get(word)) if word in words else None
+    get: Callable[[str], Any] = lambda word: (
+        source.value(words.get(word)) if word in words else None
+    )
     if not told or get("no_cli") is True:
         return
     names = [get("cli_name") or f"--{name.replace('_', '-')}", *(get("aliases") or ())]
@@ -200,7 +217,9 @@ def declaration(source: Source, field: ast.AnnAssign, name: str) -> Iterator[dic
 def default_of(source: Source, value: ast.expr | None) -> Any:
     """A field's default, also of `field(default=...)`."""
     if isinstance(value, ast.Call):
-        return next((source.value(word.value) for word in value.keywords if word.arg == "default"), UNKNOWN)
+        return next(
+            (source.value(word.value) for word in value.keywords if word.arg == "default"), UNKNOWN
+        )
     return source.value(value)
 
 
@@ -211,7 +230,9 @@ def without_none(node: ast.expr) -> ast.expr:
             return inner
         case ast.BinOp(op=ast.BitOr(), left=inner, right=ast.Constant(value=None)):
             return inner
-        case ast.Subscript(value=ast.Name(id="Union"), slice=ast.Tuple(elts=[inner, ast.Constant(value=None)])):
+        case ast.Subscript(
+            value=ast.Name(id="Union"), slice=ast.Tuple(elts=[inner, ast.Constant(value=None)])
+        ):
             return inner
     return node
 
@@ -229,9 +250,17 @@ def added(source: Source) -> Iterator[dict[str, Any]]:
                 local.setdefault(name, told)
         for node in nodes:
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
-                names = [name for word in node.args if isinstance(name := source.value(word, local), str)]
+                names = [
+                    name for word in node.args if isinstance(name := source.value(word, local), str)
+                ]
                 if names and names[0].startswith("-"):
-                    yield argument(source, names, {w.arg: w.value for w in node.keywords if w.arg}, local, named)
+                    yield argument(
+                        source,
+                        names,
+                        {w.arg: w.value for w in node.keywords if w.arg},
+                        local,
+                        named,
+                    )
 
 
 def argument(
@@ -248,7 +277,9 @@ def argument(
         choices = sorted({*auto, *named[names[0]]})
     default = source.value(words.get("default"), local) if "default" in words else None
     if default is UNKNOWN and (
-        field := re.search(r"(?:ServerArgs\.|_declared_default\(')(\w+)", ast.unparse(words["default"]))
+        field := re.search(
+            r"(?:ServerArgs\.|_declared_default\(')(\w+)", ast.unparse(words["default"])
+        )
     ):
         default = source.constants.get(f"ServerArgs.{field[1]}", UNKNOWN)
     kind = ast.unparse(words["type"]) if "type" in words else "str"
@@ -265,10 +296,16 @@ def option(
     words: dict[str, ast.expr],
 ) -> dict[str, Any]:
     """One option as the catalogue keeps it; what is as usual is left out."""
-    action = ast.unparse(words["action"]).strip("'\"").rpartition(".")[2] if "action" in words else ""
+    action = (
+        ast.unparse(words["action"]).strip("'\"").rpartition(".")[2] if "action" in words else ""
+    )
     more = source.value(words.get("action_kwargs"))
     nargs = (
-        source.value(words.get("nargs")) if "nargs" in words else more["nargs"] if "action_kwargs" in words else ""
+        source.value(words.get("nargs"))
+        if "nargs" in words
+        else more["nargs"]
+        if "action_kwargs" in words
+        else ""
     )
     takes = {"+": "many", "*": "many", "?": "maybe"}.get(nargs, takes)
     if nargs is not None and re.search(
@@ -277,7 +314,10 @@ def option(
         takes = "nothing"
     made: dict[str, Any] = {"names": names}
     if action == "BooleanOptionalAction":
-        takes, made["off"] = "nothing", [f"--no-{name[2:]}" for name in names if name.startswith("--")]
+        takes, made["off"] = (
+            "nothing",
+            [f"--no-{name[2:]}" for name in names if name.startswith("--")],
+        )
     if takes != "one":
         made["takes"] = takes
     if takes != "nothing" and kind in ("int", "float"):
@@ -287,7 +327,9 @@ def option(
     if isinstance(default, str | int | float) and default not in (False, ""):
         made["default"] = default
     help_ = source.value(words.get("help")) if "help" in words else None
-    help_ = help_ if isinstance(help_, str) else ast.unparse(words["help"]) if "help" in words else ""
+    help_ = (
+        help_ if isinstance(help_, str) else ast.unparse(words["help"]) if "help" in words else ""
+    )
     if "Deprecated" in action or re.match(r"\W*deprecated", help_.strip(), re.IGNORECASE):
         made["deprecated"] = True
         instead = source.value(words.get("new_flag")) if "new_flag" in words else None
@@ -304,7 +346,9 @@ def read(wheel: Path) -> tuple[list[dict[str, Any]], set[str]]:
     source = Source(wheel)
     options = {made["names"][0]: made for made in [*declared(source), *added(source)]}
     files = (name for name in source.names if name.endswith(".py"))
-    variables = {found.decode() for name in files for found in VARIABLE.findall(source.zip.read(name))}
+    variables = {
+        found.decode() for name in files for found in VARIABLE.findall(source.zip.read(name))
+    }
     return [options[name] for name in sorted(options)], variables
 
 
@@ -353,7 +397,9 @@ def unmerged(catalogue: dict[str, Any]) -> dict[str, tuple[list[dict[str, Any]],
     """The releases of a catalogue, each by itself."""
 
     def within(release: str, first: str, last: str | None) -> bool:
-        return version(first) <= version(release) and (not last or version(release) <= version(last))
+        return version(first) <= version(release) and (
+            not last or version(release) <= version(last)
+        )
 
     return {
         release: (
@@ -376,7 +422,10 @@ def text(catalogue: dict[str, Any]) -> str:
     """The file: an option, and a variable, a line, so that a release's changes read well."""
     lines = ['{"releases": ' + json.dumps(catalogue["releases"]) + ",", '"options": [']
     lines += [",\n".join(json.dumps(made) for made in catalogue["options"]), "],", '"variables": {']
-    lines += [",\n".join(f"{json.dumps(n)}: {json.dumps(v)}" for n, v in catalogue["variables"].items()), "}}"]
+    lines += [
+        ",\n".join(f"{json.dumps(n)}: {json.dumps(v)}" for n, v in catalogue["variables"].items()),
+        "}}",
+    ]
     return "\n".join(lines) + "\n"
 
 

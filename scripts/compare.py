@@ -29,9 +29,15 @@ def commands() -> list[str]:
     """The command lines, words of a shell; `$CARD` and `$DEATHS` are files."""
     releases = ("0.5.12", "0.5.16", "0.5.20", "0.5.23")
     return [
-        *(f"render -p {name} --sglang {release}" for name, release in itertools.product(PROFILES, releases)),
+        *(
+            f"render -p {name} --sglang {release}"
+            for name, release in itertools.product(PROFILES, releases)
+        ),
         *(f"render -p {name} --sglang 0.5.23 --format json" for name in PROFILES),
-        *(f"render -p {name} --sglang 0.5.23 --explain" for name in ("8xpro6000", "card", "8xb200-mtp")),
+        *(
+            f"render -p {name} --sglang 0.5.23 --explain"
+            for name in ("8xpro6000", "card", "8xb200-mtp")
+        ),
         *(f"lint $CARD --json --arch {arch}" for arch in ("sm120", "sm100")),
         *(f"lint $CARD --sglang {release} --arch sm120" for release in releases),
         *(f"fit -p {name} --sglang 0.5.23" for name in PROFILES),
@@ -42,7 +48,10 @@ def commands() -> list[str]:
         "checks --markdown",
         "profiles --json",
         "--help",
-        *(f"{name} --help" for name in "up status logs down restart doctor facts render lint fit systemd".split()),
+        *(
+            f"{name} --help"
+            for name in "up status logs down restart doctor facts render lint fit systemd".split()
+        ),
         "doctor --from $CARD --json -p 8xpro6000",
         "up -p nope",
         "render -p 8xpro6000 --set flags.tpsize=1",
@@ -52,14 +61,25 @@ def commands() -> list[str]:
 
 def printed(tree: Path, command: str, folder: str) -> list[str]:
     """What a command prints, standard error after standard output, and its exit status."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("GLM5", "NCCL", "SGLANG"))}
-    env |= {"PYTHONPATH": str(tree), "HOME": folder, "COLUMNS": "120", "GLM5_SERVE_STATE_DIR": f"{folder}/state"}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GLM5", "NCCL", "SGLANG"))
+    }
+    env |= {
+        "PYTHONPATH": str(tree),
+        "HOME": folder,
+        "COLUMNS": "120",
+        "GLM5_SERVE_STATE_DIR": f"{folder}/state",
+    }
     env |= {"CARD": f"{folder}/card.sh", "DEATHS": f"{folder}/deaths"}
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m launcher {command}"],
         env=env, cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
-    text = f"{done.stdout}{done.stderr}exit {done.returncode}\n".replace(str(tree.resolve()), "TREE")
+    text = f"{done.stdout}{done.stderr}exit {done.returncode}\n".replace(
+        str(tree.resolve()), "TREE"
+    )
     return [re.sub(r" {2,}", "  ", line).rstrip() for line in text.splitlines()]
 
 
@@ -77,7 +97,11 @@ def main() -> int:
         Path(folder, "deaths").write_text(DEATHS)
         for command in commands():
             old, new = (
-                [line for line in printed(tree, command, folder) if not any(one.search(line) for one in but)]
+                [
+                    line
+                    for line in printed(tree, command, folder)
+                    if not any(one.search(line) for one in but)
+                ]
                 for tree in (said.old, said.new)
             )
             if lines := list(difflib.unified_diff(old, new, "old", "new", lineterm="", n=1)):

@@ -147,7 +147,9 @@ class Ports:
 
     def free(self) -> int:
         """The next one that nobody listens on, at no address."""
-        return next(port for port in itertools.islice(self._ports, self.BLOCK) if not is_taken(port))
+        return next(
+            port for port in itertools.islice(self._ports, self.BLOCK) if not is_taken(port)
+        )
 
 
 def is_taken(port: int) -> bool:
@@ -219,7 +221,12 @@ STUB_FAULTS = "{self.faults_file}"
     @property
     def environ(self) -> dict[str, str]:
         """The environment of every command; GLM5_TEST_WORLD marks whatever comes of it."""
-        ours = ("GLM5", "NCCL", "SGLANG", "PYTHON")  # PYTHONUNBUFFERED hides what is lost at the end
+        ours = (
+            "GLM5",
+            "NCCL",
+            "SGLANG",
+            "PYTHON",
+        )  # PYTHONUNBUFFERED hides what is lost at the end
         keep = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return keep | {
             "HOME": str(self.folder),
@@ -276,7 +283,11 @@ STUB_FAULTS = "{self.faults_file}"
 
         def reached() -> dict[str, Any] | None:
             seen = self.status()
-            return seen if seen["state"] == state and all(seen[k] == v for k, v in more.items()) else None
+            return (
+                seen
+                if seen["state"] == state and all(seen[k] == v for k, v in more.items())
+                else None
+            )
 
         return dict(until(reached, f"state {state} {more}; now {self.status()}"))
 

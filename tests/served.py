@@ -59,11 +59,15 @@ class Served(World):
             f"stall_timeouts.{phase}": self.patience
             for phase in ("distributed", "weights", "kv", "graphs", "warmup")
         }
-        policy["stall_timeouts.process"] = 20 if self.is_real else 4  # imports take their time on a busy machine
+        policy["stall_timeouts.process"] = (
+            20 if self.is_real else 4
+        )  # imports take their time on a busy machine
         if self.is_real and "[smoke]" not in text:
             text += '\n[smoke]\nquestions = [{ ask = "What is the capital of France?", expect = "paris" }]'
         lines = "\n".join(f"{name} = {value}" for name, value in (policy | supervision).items())
-        self.profile.write_text(f"{self._flags()}\n[supervision]\n{lines}\n[env]\n{self._env()}\n{text}\n")
+        self.profile.write_text(
+            f"{self._flags()}\n[supervision]\n{lines}\n[env]\n{self._env()}\n{text}\n"
+        )
 
     def _flags(self) -> str:
         if not self.is_real:
@@ -95,7 +99,9 @@ port = {self.port}
     def restore_python(self) -> None:
         """The engine's interpreter: a script, so that it can be taken away."""
         engine = (
-            ENGINE / "engine/bin/python" if self.is_real else Path(shutil.which("python3") or "/usr/bin/python3")
+            ENGINE / "engine/bin/python"
+            if self.is_real
+            else Path(shutil.which("python3") or "/usr/bin/python3")
         )
         self.python.write_text(f'#!/bin/sh\nexec {engine} "$@"\n')
         self.python.chmod(0o755)
@@ -118,11 +124,17 @@ port = {self.port}
         self.mend()
         on_its_way = ("starting", "backoff")
         if self.status()["state"] in on_its_way:
-            until(lambda: self.peek()["state"] not in on_its_way, "the start that is under way ends", LONG)
+            until(
+                lambda: self.peek()["state"] not in on_its_way,
+                "the start that is under way ends",
+                LONG,
+            )
         if self.status()["state"] != "ready":
             self.run("down", "--now")
             up = self.run("up", "-p", "stub", "-d", timeout=LONG)
-            assert up.returncode == 0, up.stderr + (self.instance / "server.log").read_text()[-3000:]
+            assert up.returncode == 0, (
+                up.stderr + (self.instance / "server.log").read_text()[-3000:]
+            )
 
     def run(self, *words: str | Path, timeout: float = LONG, **environ: str) -> Any:
         return super().run(*words, timeout=timeout, **environ)
@@ -156,7 +168,10 @@ port = {self.port}
 
     def ask(self, tokens: int = 8, timeout: float = 60) -> int:
         """How many tokens come."""
-        body = {"text": "The", "sampling_params": {"max_new_tokens": tokens, "ignore_eos": True, "temperature": 0}}
+        body = {
+            "text": "The",
+            "sampling_params": {"max_new_tokens": tokens, "ignore_eos": True, "temperature": 0},
+        }
         answer = requests.post(f"http://127.0.0.1:{self.port}/generate", json=body, timeout=timeout)
         answer.raise_for_status()
         return int(answer.json()["meta_info"]["completion_tokens"])
@@ -210,7 +225,9 @@ port = {self.port}
         path = self.instance / "events.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def after(self, inject: Callable[[], object], goal: str = "ready", mend_when: str = "") -> Story:
+    def after(
+        self, inject: Callable[[], object], goal: str = "ready", mend_when: str = ""
+    ) -> Story:
         """Put a fault in and wait until it is in state `goal` after having been in another.
 
         `mend_when`: what tells that the fault was found; from then on the stand-in has it no more.
@@ -218,12 +235,18 @@ port = {self.port}
         before, restarts, at = len(self.told()), self.peek()["restarts"], time.time()
         inject()
         if mend_when:
-            until(lambda: mend_when in json.dumps(self.told()[before:]), f"it is told: {mend_when}", LONG)
+            until(
+                lambda: mend_when in json.dumps(self.told()[before:]),
+                f"it is told: {mend_when}",
+                LONG,
+            )
             self.faults()
 
         def over() -> Story | None:
             events = self.told()[before:]
-            moves = [event for event in events if event["event"] == "state" and event.get("moved", True)]
+            moves = [
+                event for event in events if event["event"] == "state" and event.get("moved", True)
+            ]
             there = [event for event in moves if event["state"] == goal]
             again = goal != "ready" or any(event["restarts"] > restarts for event in there)
             return Story(events, at) if there and again and moves[-1]["state"] == goal else None
@@ -251,7 +274,15 @@ port = {self.port}
         seen = self.status()
         if (self.instance / "state.json").exists():
             assert self.peek()["schema"] == 1
-            assert seen["state"] in ("starting", "ready", "stopping", "backoff", "failed", "stopped", "dead")
+            assert seen["state"] in (
+                "starting",
+                "ready",
+                "stopping",
+                "backoff",
+                "failed",
+                "stopped",
+                "dead",
+            )
         else:
             assert seen["reason"] == "never started here", "the small disk that it lay on is gone"
         if seen["state"] == "ready":
@@ -267,7 +298,9 @@ port = {self.port}
         family = {launcher, *(started.pid for started in self.started)}
         with contextlib.suppress(psutil.NoSuchProcess):
             runs = (
-                [p for p in psutil.Process(launcher).children() if p.name() == "glm5-reaper"] if launcher else []
+                [p for p in psutil.Process(launcher).children() if p.name() == "glm5-reaper"]
+                if launcher
+                else []
             )
             for run in sorted(runs, key=psutil.Process.create_time)[-1:]:
                 family |= {run.pid, *(process.pid for process in run.children(recursive=True))}
@@ -279,7 +312,9 @@ class Story:
 
     def __init__(self, events: list[dict[str, Any]], at: float) -> None:
         self.events = events
-        first = next(event for event in events if event["event"] in ("state", "death", "smoke", "gpu"))
+        first = next(
+            event for event in events if event["event"] in ("state", "death", "smoke", "gpu")
+        )
         self.seconds = max(0.0, seconds_of(first["time"]) - at)
         self.reasons = [event["reason"] for event in events if event["event"] == "state"]
         self.causes = [event["cause"] for event in events if event["event"] == "death"]

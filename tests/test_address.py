@@ -11,7 +11,14 @@ MAPPED = ["::ffff:127.0.0.1", "[::ffff:127.0.0.1]", "::ffff:7f00:1"]
 NAMES = ["localhost", "LocalHost", "localhost."]
 ANY = ["0.0.0.0", "::", "[::]", "::ffff:0.0.0.0", ""]
 ELSEWHERE = ["10.0.0.7", "128.0.0.1", "126.255.255.255", "::2", "fe80::1%eth0", "::ffff:10.0.0.7"]
-NO_ADDRESSES = ["gpu-7", "localhost.example.org", "127.0.0.1.nip.io", "127.1", "2130706433", "ip6-localhost"]
+NO_ADDRESSES = [
+    "gpu-7",
+    "localhost.example.org",
+    "127.0.0.1.nip.io",
+    "127.1",
+    "2130706433",
+    "ip6-localhost",
+]
 
 
 @pytest.mark.parametrize("host", [*HERE, *MAPPED, *NAMES])
@@ -33,7 +40,8 @@ def test_what_is_one_address_is_asked_there(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "asked"), [*zip(ANY, ["127.0.0.1", "::1", "::1", "127.0.0.1", "127.0.0.1"], strict=True)]
+    ("host", "asked"),
+    [*zip(ANY, ["127.0.0.1", "::1", "::1", "127.0.0.1", "127.0.0.1"], strict=True)],
 )
 def test_who_listens_everywhere_is_asked_on_loopback(host: str, asked: str) -> None:
     assert is_any(host)
@@ -42,7 +50,13 @@ def test_who_listens_everywhere_is_asked_on_loopback(host: str, asked: str) -> N
 
 @pytest.mark.parametrize(
     ("host", "spelling"),
-    [("[::1]", "::1"), ("0:0::1", "::1"), ("::ffff:1.2.3.4", "1.2.3.4"), ("GPU-7.", "gpu-7"), ("[::]", "::")],
+    [
+        ("[::1]", "::1"),
+        ("0:0::1", "::1"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("GPU-7.", "gpu-7"),
+        ("[::]", "::"),
+    ],
 )
 def test_a_host_has_one_spelling(host: str, spelling: str) -> None:
     assert canonical(host) == spelling

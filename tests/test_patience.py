@@ -37,10 +37,14 @@ def never(call: ast.Call) -> bool:
 
 BOUNDED: dict[str, Callable[[ast.Call], bool]] = {  # what may wait for ever, unless
     **dict.fromkeys(("communicate", "urlopen", "as_completed"), has_timeout),
-    **dict.fromkeys(("subprocess.run", "subprocess.check_output", "subprocess.check_call"), has_timeout),
+    **dict.fromkeys(
+        ("subprocess.run", "subprocess.check_output", "subprocess.check_call"), has_timeout
+    ),
     **dict.fromkeys(("requests.get", "requests.post", "requests.request"), has_timeout),
     **dict.fromkeys(("wait", "join", "result", "exception", "acquire"), has_argument),
-    **dict.fromkeys(("os.waitpid", "os.wait", "os.read", "signal.pause", "signal.sigwait", "input"), never),
+    **dict.fromkeys(
+        ("os.waitpid", "os.wait", "os.read", "signal.pause", "signal.sigwait", "input"), never
+    ),
     **dict.fromkeys(("readline", "stdout.read", "stderr.read"), never),
     "socket.create_connection": lambda call: len(call.args) == 2 or has_timeout(call),
     "select.select": lambda call: len(call.args) == 4,
@@ -59,12 +63,18 @@ def waits(source: str) -> Iterator[tuple[int, str]]:
 
 
 def suspects(tree: ast.Module) -> Iterator[tuple[ast.stmt | ast.expr, str]]:
-    timed = {call for function in ast.walk(tree) if sets_timeout(function) for call in ast.walk(function)}
+    timed = {
+        call for function in ast.walk(tree) if sets_timeout(function) for call in ast.walk(function)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
-            rule = next((rule for end, rule in BOUNDED.items() if f".{name}".endswith(f".{end}")), None)
-            if (rule and not rule(node)) or (name.rpartition(".")[2] in SOCKET and node not in timed):
+            rule = next(
+                (rule for end, rule in BOUNDED.items() if f".{name}".endswith(f".{end}")), None
+            )
+            if (rule and not rule(node)) or (
+                name.rpartition(".")[2] in SOCKET and node not in timed
+            ):
                 yield node, f"{name}()"
         elif isinstance(node, ast.withitem) and "Popen(" in ast.unparse(node.context_expr):
             yield node.context_expr, "with Popen(): its end waits for the process"
@@ -82,7 +92,9 @@ def sets_timeout(node: ast.AST) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", sorted(HERE.rglob("*.py")), ids=lambda path: str(path.relative_to(HERE)))
+@pytest.mark.parametrize(
+    "path", sorted(HERE.rglob("*.py")), ids=lambda path: str(path.relative_to(HERE))
+)
 def test_whatever_may_wait_says_for_how_long(path: Path) -> None:
     if str(path.relative_to(HERE)).startswith(HANGS):
         return
@@ -139,13 +151,28 @@ def test_what_says_for_how_long_is_left_alone(line: str) -> None:
 def ran(path: Path, text: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """A run of pytest over one file, under what tests/conftest.py says."""
     path.write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", *words, path]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "conftest",
+        "-p",
+        "no:cacheprovider",
+        *words,
+        path,
+    ]
     keep = {name: value for name, value in os.environ.items() if name != "GLM5_SERVE_NO_SKIP"}
     environ |= {"PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, env=keep | environ, cwd=path.parent, text=True, capture_output=True, timeout=60)
+    return subprocess.run(
+        command, env=keep | environ, cwd=path.parent, text=True, capture_output=True, timeout=60
+    )
 
 
-@pytest.mark.parametrize("beside", [(), ("-n", "1", "--dist", "loadgroup")], ids=["alone", "beside others"])
+@pytest.mark.parametrize(
+    "beside", [(), ("-n", "1", "--dist", "loadgroup")], ids=["alone", "beside others"]
+)
 def test_where_nothing_may_be_skipped_a_skip_fails(tmp_path: Path, beside: tuple[str, ...]) -> None:
     text = "import pytest\ndef test_it(): pytest.skip('no such tool')"
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from launcher import printable
 from launcher.config.layers import Layer, unprintable
-from launcher.config.resolve import Ask
+from launcher.config.resolve import PlanRequest
 from launcher.config.target import planned
 from launcher.engines.target import Target
 from launcher.output import console as terminal
@@ -41,7 +41,11 @@ STYLE = re.compile(r"\x1b\[[0-9;]*m")
 def commands(text: str) -> list[str]:
     """The characters that a terminal, or the order of reading, obeys; what we style ourselves left out."""
     obeyed = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    return [char for char in STYLE.sub("", text) if char != "\n" and unicodedata.category(char) in obeyed]
+    return [
+        char
+        for char in STYLE.sub("", text)
+        if char != "\n" and unicodedata.category(char) in obeyed
+    ]
 
 
 @given(st.text(st.characters()))
@@ -107,7 +111,14 @@ EVENTS = [
     {"event": "state", "state": "ready", "moved": True, "seconds": {HOSTILE: 1.0}, "url": HOSTILE},
     {"event": "phase", "phase": HOSTILE, "seconds": {HOSTILE: 1.0, "process": 2.0}},
     {"event": "progress", "phase": "weights", "progress": {"done": 1, "total": 2, "left": HOSTILE}},
-    {"event": "death", "run": HOSTILE, "how": HOSTILE, "cause": HOSTILE, "what": HOSTILE, "fix": HOSTILE},
+    {
+        "event": "death",
+        "run": HOSTILE,
+        "how": HOSTILE,
+        "cause": HOSTILE,
+        "what": HOSTILE,
+        "fix": HOSTILE,
+    },
     {"event": "smoke", "ok": False, "detail": HOSTILE, "seconds": 1.0},
     {"event": "gpu", "line": HOSTILE},
     {"event": "warning", "reason": HOSTILE},
@@ -146,7 +157,17 @@ def test_an_event_of_any_shape_is_one_line_in_every_screen(
 def test_a_state_file_of_any_kind_is_shown_and_forges_no_line(
     odd: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = ("profile", "reason", "since", "endpoint", "model", "restarts", "start", "last_error", "server_log")
+    names = (
+        "profile",
+        "reason",
+        "since",
+        "endpoint",
+        "model",
+        "restarts",
+        "start",
+        "last_error",
+        "server_log",
+    )
     pids = {"launcher": odd, "server": odd, "others": [odd]}
     plan.status({**dict.fromkeys(names, odd), "state": HOSTILE, "pids": pids}, as_json=False)
     said = capsys.readouterr().out
@@ -155,9 +176,13 @@ def test_a_state_file_of_any_kind_is_shown_and_forges_no_line(
     assert len(said.splitlines()) == 7
 
 
-def test_profiles_of_others_are_listed_as_they_are_called(capsys: pytest.CaptureFixture[str]) -> None:
+def test_profiles_of_others_are_listed_as_they_are_called(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     told = {"name": HOSTILE, "place": "host", "shadowed": False, "fits": False, "obstacle": HOSTILE}
-    plan.profiles([told | {"needs": HOSTILE, "description": f"a\nb{HOSTILE}"}], {"HOME": "/h"}, as_json=False)
+    plan.profiles(
+        [told | {"needs": HOSTILE, "description": f"a\nb{HOSTILE}"}], {"HOME": "/h"}, as_json=False
+    )
     said = capsys.readouterr().out
 
     assert commands(said) == []
@@ -166,7 +191,9 @@ def test_profiles_of_others_are_listed_as_they_are_called(capsys: pytest.Capture
 
 def test_the_one_console_is_the_only_one() -> None:
     """A console of rich's own takes strings for markup and hands on whatever a terminal obeys."""
-    made = {path.name for path in LAUNCHER.rglob("*.py") if re.search(r"\bConsole\(", path.read_text())}
+    made = {
+        path.name for path in LAUNCHER.rglob("*.py") if re.search(r"\bConsole\(", path.read_text())
+    }
     marked = {path.name for path in LAUNCHER.rglob("*.py") if "from_markup" in path.read_text()}
 
     assert (made, marked) == ({"terminal.py"}, set())
@@ -176,7 +203,11 @@ def test_text_objects_of_richs_own_are_made_of_our_words_alone() -> None:
     """`words` and `row` make one line of what others wrote; a bare Text keeps its line ends."""
     for path in LAUNCHER.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Text":
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "Text"
+            ):
                 assert path.name == "terminal.py", f"{path}:{node.lineno}"
 
 
@@ -200,14 +231,20 @@ def fields(data: bytes) -> dict[str, str]:
 @given(st.text(st.characters()), st.text(st.characters()))
 def test_a_journal_entry_has_our_fields_alone(message: str, value: str) -> None:
     fake = Path(f"\0glm5-journal-{id(object())}")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald, pytest.MonkeyPatch.context() as patch:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         journald.bind(str(fake))
         journald.settimeout(60)
         patch.setattr(journal, "SOCKET", str(fake))
         journal.send(message, {"PRIORITY": 6, "GLM5_REASON": value})
         read = fields(journald.recv(1 << 20))
 
-    seen = {name: text.encode(errors="replace").decode() for name, text in (("MESSAGE", message), ("R", value))}
+    seen = {
+        name: text.encode(errors="replace").decode()
+        for name, text in (("MESSAGE", message), ("R", value))
+    }
     assert read == {"MESSAGE": seen["MESSAGE"], "PRIORITY": "6", "GLM5_REASON": seen["R"]}
 
 
@@ -227,12 +264,18 @@ def test_what_systemd_is_told_is_the_word_that_was_meant(tmp_path: Path) -> None
         told.close()
         status, ready = manager.recv(1 << 16).decode().split("\n")
 
-    assert (status.startswith("STATUS=x\\nMAINPID=1"), status.isprintable(), ready) == (True, True, "READY=1")
+    assert (status.startswith("STATUS=x\\nMAINPID=1"), status.isprintable(), ready) == (
+        True,
+        True,
+        "READY=1",
+    )
 
 
 def test_a_release_or_a_note_of_others_adds_no_command_to_a_printed_one() -> None:
-    made = planned(Ask("card"), {"HOME": "/h"}, Target("0.5.23"))[0]
-    text = shell(replace(made, sglang=f"0.5.23\nrm -rf ~{HOSTILE}", notes=(f"x\nrm -rf ~{HOSTILE}",)))
+    made = planned(PlanRequest("card"), {"HOME": "/h"}, Target("0.5.23"))[0]
+    text = shell(
+        replace(made, sglang=f"0.5.23\nrm -rf ~{HOSTILE}", notes=(f"x\nrm -rf ~{HOSTILE}",))
+    )
     comments = [line for line in text.splitlines() if line.startswith("#")]
 
     assert "\n".join(text.splitlines()[2:]) == "\n".join(shell(made).splitlines()[1:])
@@ -243,14 +286,21 @@ def test_a_release_or_a_note_of_others_adds_no_command_to_a_printed_one() -> Non
 def test_what_a_dying_server_says_commands_no_terminal(world: World) -> None:
     world.write_profile(restart_limit=0)
     world.faults(lines=[f"RuntimeError: {CLIPBOARD}{TURNED}"], exit_at="load", exit_code=1)
-    said = [world.run("up", "-p", "stub", "-d"), *(world.run(name) for name in ("status", "events", "logs"))]
+    said = [
+        world.run("up", "-p", "stub", "-d"),
+        *(world.run(name) for name in ("status", "events", "logs")),
+    ]
 
     assert r"\x1b]52;c;ZXZpbA==" in said[-1].stdout, "it is in the log"
     assert [commands(each.stdout + each.stderr) for each in said] == [[], [], [], []]
 
 
 def test_what_a_checkpoint_says_commands_no_terminal(world: World) -> None:
-    config = {"architectures": [CLIPBOARD], "model_type": f"x{CLIPBOARD}", "num_hidden_layers": TURNED}
+    config = {
+        "architectures": [CLIPBOARD],
+        "model_type": f"x{CLIPBOARD}",
+        "num_hidden_layers": TURNED,
+    }
     (world.folder / "model/config.json").write_text(json.dumps(config))
     (world.folder / f"model/{MARKUP.replace('/', '-')}\x1b[2J.safetensors").write_bytes(b"x")
     said = world.run("model", str(world.folder / "model"))

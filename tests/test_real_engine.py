@@ -28,7 +28,10 @@ class Demo:
         self.world.instance = world.state / "cpu-demo"
         self.port = free_port()
         # The engine lies in the real user's cache; HOME is the world's.
-        self.environ = {"XDG_CACHE_HOME": str(ENGINE.parent.parent), "GLM5_SERVE__FLAGS__PORT": str(self.port)}
+        self.environ = {
+            "XDG_CACHE_HOME": str(ENGINE.parent.parent),
+            "GLM5_SERVE__FLAGS__PORT": str(self.port),
+        }
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -49,7 +52,9 @@ class Demo:
     def status(self) -> dict[str, object]:
         return dict(json.loads(self.run("status", "--json").stdout))
 
-    def chat(self, key: str | None = None, question: str = "What is two plus two?") -> requests.Response:
+    def chat(
+        self, key: str | None = None, question: str = "What is two plus two?"
+    ) -> requests.Response:
         return requests.post(
             f"http://127.0.0.1:{self.port}/v1/chat/completions",
             json={
@@ -76,10 +81,19 @@ def answer(response: requests.Response) -> str:
 def test_it_comes_up_survives_a_rank_and_goes_without_a_trace(demo: Demo) -> None:
     seen = demo.up()
     assert seen["state"] == "ready"
-    assert list(seen["start"]["seconds"]) == ["process", "distributed", "weights", "kv", "warmup", "smoke"]
+    assert list(seen["start"]["seconds"]) == [
+        "process",
+        "distributed",
+        "weights",
+        "kv",
+        "warmup",
+        "smoke",
+    ]
     assert answer(demo.chat()) == "Two plus two is four."
 
-    (scheduler,) = [p for p in demo.world.processes() if p.cmdline()[0].startswith("sglang::scheduler")]
+    (scheduler,) = [
+        p for p in demo.world.processes() if p.cmdline()[0].startswith("sglang::scheduler")
+    ]
     scheduler.kill()
     until(lambda: demo.status()["restarts"] == 1, "it died and was launched again", LONG)
     after = until(lambda: (s := demo.status())["state"] == "ready" and s, "it is ready again", LONG)
@@ -99,12 +113,21 @@ def test_a_request_in_flight_is_answered_before_it_goes(demo: Demo, command: str
     key_file = demo.world.folder / "key"
     key_file.write_text("sekret-0123456789")
     key_file.chmod(0o600)
-    patient = ("--set", "supervision.stop_timeout=150")  # on a busy machine 900 tokens take their time
+    patient = (
+        "--set",
+        "supervision.stop_timeout=150",
+    )  # on a busy machine 900 tokens take their time
     up = demo.run("up", "--detach", "--api-key-file", str(key_file), *patient)
     assert up.returncode == 0, up.stderr
     assert demo.chat().status_code == 401
-    body = {"text": "The", "sampling_params": {"max_new_tokens": 900, "ignore_eos": True, "temperature": 0}}
-    url, headers = f"http://127.0.0.1:{demo.port}/generate", {"Authorization": "Bearer sekret-0123456789"}
+    body = {
+        "text": "The",
+        "sampling_params": {"max_new_tokens": 900, "ignore_eos": True, "temperature": 0},
+    }
+    url, headers = (
+        f"http://127.0.0.1:{demo.port}/generate",
+        {"Authorization": "Bearer sekret-0123456789"},
+    )
     with ThreadPoolExecutor() as pool:
         request = pool.submit(requests.post, url, json=body, headers=headers, timeout=150)
         time.sleep(0.5)
@@ -129,7 +152,9 @@ def test_an_unknown_option_is_refused_before_the_start_with_the_nearest(demo: De
 
 
 def test_bad_arguments_are_said_in_sglangs_own_words(demo: Demo) -> None:
-    up = demo.run("up", "--detach", "--set", "flags.mem-fraction-statc=0.5", "--allow", "engine-options")
+    up = demo.run(
+        "up", "--detach", "--set", "flags.mem-fraction-statc=0.5", "--allow", "engine-options"
+    )
 
     assert up.returncode == 1
     assert "unrecognized arguments: --mem-fraction-statc" in up.stderr
@@ -169,7 +194,11 @@ def test_ctrl_c_at_any_moment_leaves_nothing(world: World, moment: str) -> None:
     environ = Demo(world).environ | {"PYTHONUNBUFFERED": "1"}
     python = GLM5_SERVE.with_name("python")
     demo = subprocess.Popen(
-        ["sh", "-c", f"exec {python} {shlex.quote(str(Path(__file__).parents[1] / 'demo/run.py'))} 2>&1"],
+        [
+            "sh",
+            "-c",
+            f"exec {python} {shlex.quote(str(Path(__file__).parents[1] / 'demo/run.py'))} 2>&1",
+        ],
         env=world.environ | environ,
         text=True,
         stdout=subprocess.PIPE,

@@ -21,7 +21,18 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", folder, ROOT]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-q",
+        "-w",
+        folder,
+        ROOT,
+    ]
     subprocess.run(build, check=True, capture_output=True, timeout=60)
     (made,) = folder.glob("*.whl")
     return made
@@ -49,8 +60,21 @@ def required(texts: list[str] | None, known: set[str]) -> Iterator[Path]:
 
 def test_it_runs_from_an_empty_environment_and_another_folder(wheel: Path, tmp_path: Path) -> None:
     python = tmp_path / "venv/bin/python"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=60)
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-index", "--no-deps", wheel]
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=60
+    )
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "-q",
+        "--no-index",
+        "--no-deps",
+        wheel,
+    ]
     subprocess.run(pip, check=True, capture_output=True, timeout=60)
     (packages,) = (tmp_path / "venv/lib").glob("python*/site-packages")
     (installed,) = packages.glob("glm5_serve-*.dist-info")

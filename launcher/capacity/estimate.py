@@ -17,7 +17,11 @@ from launcher.plan.evidence import Known
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
-ASSUMED = {"sm120": 97887 << 20, "sm100": 183359 << 20, "sm103": 275040 << 20}  # as nvidia-smi shows these cards
+ASSUMED = {
+    "sm120": 97887 << 20,
+    "sm100": 183359 << 20,
+    "sm103": 275040 << 20,
+}  # as nvidia-smi shows these cards
 NEEDED = (
     7 * GIB
 )  # for graphs, activations and NCCL at chunks of 8192: 7.4 worked on a host (tests/data), 4.7 is risky
@@ -99,7 +103,12 @@ def fraction_of(plan: Plan) -> float | None:
 
 
 def fit(
-    plan: Plan, shape: Shape, weights: Weights, host: Host, memory: int | None, speed: float | None = None
+    plan: Plan,
+    shape: Shape,
+    weights: Weights,
+    host: Host,
+    memory: int | None,
+    speed: float | None = None,
 ) -> Fit:
     """How a plan fits GPUs of `memory` bytes; None: as these cards are known."""
     tp, pp = number(plan, "tp-size", default=1), number(plan, "pp-size", default=1)
@@ -108,7 +117,9 @@ def fit(
     free = total - capacity.TAKEN
     held = weights.of_gpu(tp, pp, mtp=mtp)
     release = version(plan.sglang or "")
-    layout = capacity.row(plan.flag("kv-cache-dtype") or "auto", plan.arch, release, sparse=bool(shape.index_dim))
+    layout = capacity.row(
+        plan.flag("kv-cache-dtype") or "auto", plan.arch, release, sparse=bool(shape.index_dim)
+    )
     elided = release >= (0, 5, 18)
     cell = capacity.cell(shape, layout, tp=tp, pp=pp, elided=elided, mtp=mtp)
     chunk = number(plan, "chunked-prefill-size", default=CHUNK)
@@ -121,7 +132,10 @@ def fit(
     needed = int(NEEDED + max(0, chunk - CHUNK) * 1.5 * (1 << 20) + (2 * GIB if mtp else 0))
     context = number(plan, "context-length", default=shape.context)
     tokens = capacity.tokens(free, held, fraction, cell)
-    cells = {kind: capacity.cell(shape, kind, tp=tp, pp=pp, elided=elided, mtp=mtp) for kind in _kinds(layout)}
+    cells = {
+        kind: capacity.cell(shape, kind, tp=tp, pp=pp, elided=elided, mtp=mtp)
+        for kind in _kinds(layout)
+    }
     made = Fit(
         gpus=plan.gpus,
         memory=total,
@@ -174,21 +188,31 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
         what = f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU: out of memory while loading"
         fix = "more GPUs, a smaller checkpoint; no fraction helps"
         yield Said(
-            fail, what, fix, Known.REPORTED, "rtx6kpro hardware pages: 4 x 96 GB cannot hold a full GLM-5 NVFP4"
+            fail,
+            what,
+            fix,
+            Known.REPORTED,
+            "rtx6kpro hardware pages: 4 x 96 GB cannot hold a full GLM-5 NVFP4",
         )
         return
     if not made.tokens:
-        what = f"the weights take more than mem-fraction-static {made.fraction:g}: none is left for KV"
+        what = (
+            f"the weights take more than mem-fraction-static {made.fraction:g}: none is left for KV"
+        )
         fix = f"raise mem-fraction-static above {made.least:.3f} (this one goes up)"
         yield Said(
-            fail, what, fix, Known.SEEN, "tests/hosts: `Loaded weights leave no GPU memory`, InferenceX#2128"
+            fail,
+            what,
+            fix,
+            Known.SEEN,
+            "tests/hosts: `Loaded weights leave no GPU memory`, InferenceX#2128",
         )
     elif made.left < made.needed:
-        what = (
-            f"{_gib(made.left)} are left for graphs, activations and NCCL: out of memory at capture or under load"
-        )
+        what = f"{_gib(made.left)} are left for graphs, activations and NCCL: out of memory at capture or under load"
         fix = f"lower mem-fraction-static to {int(made.most * 100) / 100:.2f} (this one goes down), or the chunks"
-        yield Said(warn, what, fix, Known.REPORTED, "rtx6kpro: 7.4 GiB worked; .98 ran out at 240k tokens")
+        yield Said(
+            warn, what, fix, Known.REPORTED, "rtx6kpro: 7.4 GiB worked; .98 ran out at 240k tokens"
+        )
     if made.tokens and made.tokens < made.context:
         what = f"{made.tokens:,} tokens are less than one request of {made.context:,}: SGLang cuts requests to it"
         fix = f"set context-length = {made.tokens // 1024 * 1024}, or raise mem-fraction-static, or take fp8 KV"
@@ -198,7 +222,11 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
         requests = f"{made.running or 2048} requests of {made.context:,} tokens"
         what = f"SGLang's table for {requests} takes {_gib(table)}, outside the fraction"
         yield Said(
-            warn, what, "set context-length and max-running-requests", Known.READ, "memory_pool.py: req_to_token"
+            warn,
+            what,
+            "set context-length and max-running-requests",
+            Known.READ,
+            "memory_pool.py: req_to_token",
         )
     if made.host_memory and made.host_memory < made.checkpoint:
         what = f"the host's {_gib(made.host_memory)} cannot keep the checkpoint's {_gib(made.checkpoint)} cached"
@@ -210,11 +238,13 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
             "rtx6kpro: 36 s warm, 1,206 s cold",
         )
     if made.disk_free and not host.model.path.known and made.disk_free < made.checkpoint:
-        what = (
-            f"the checkpoint is not here, and its disk has {_gib(made.disk_free)} free of {_gib(made.checkpoint)}"
-        )
+        what = f"the checkpoint is not here, and its disk has {_gib(made.disk_free)} free of {_gib(made.checkpoint)}"
         yield Said(
-            fail, what, "make room, or set HF_HOME to a larger disk", Known.RUN, "tests/capacity/test_fit.py"
+            fail,
+            what,
+            "make room, or set HF_HOME to a larger disk",
+            Known.RUN,
+            "tests/capacity/test_fit.py",
         )
 
 

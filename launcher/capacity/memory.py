@@ -74,7 +74,11 @@ def shape(config: Mapping[str, str]) -> Shape:
             raise KeyError(name)
         return default
 
-    layers, heads, hidden = number("num_hidden_layers"), number("num_attention_heads"), number("hidden_size")
+    layers, heads, hidden = (
+        number("num_hidden_layers"),
+        number("num_attention_heads"),
+        number("hidden_size"),
+    )
     if layers < 1 or heads < 1 or hidden < 1:
         raise ValueError("a size that is no positive number")
     kv_rank, index_dim = number("kv_lora_rank", 0), number("index_head_dim", 0)
@@ -164,7 +168,8 @@ def from_shape(s: Shape, *, nvfp4: bool = True) -> Weights:
     mtp = 1 if s.mtp else 0
     return Weights(
         divided=int(
-            moe * experts * (NVFP4 if nvfp4 else BF16) + BF16 * (s.layers * attention + moe * shared + dense)
+            moe * experts * (NVFP4 if nvfp4 else BF16)
+            + BF16 * (s.layers * attention + moe * shared + dense)
         ),
         replicated=int(BF16 * (s.layers * replicated + moe * gate)),
         embedding=int(BF16 * s.vocabulary * s.hidden * (1 if s.tied else 2)),
@@ -183,7 +188,9 @@ def _attention(s: Shape) -> tuple[int, int, int]:
     down = s.hidden * (s.q_rank + s.kv_rank + s.rope)
     up = (s.q_rank or s.hidden) * s.heads * (s.nope + s.rope)
     indexer = (
-        s.q_rank * s.index_heads * s.index_dim + s.hidden * (s.index_dim + s.index_heads) if s.index_dim else 0
+        s.q_rank * s.index_heads * s.index_dim + s.hidden * (s.index_dim + s.index_heads)
+        if s.index_dim
+        else 0
     )
     norms = 2 * s.hidden + s.q_rank + s.kv_rank
     return down + indexer + norms, up + kv_b + s.heads * s.v_head * s.hidden, kv_b
@@ -200,7 +207,9 @@ def row(kv: str, arch: str | None, release: tuple[int, ...], *, sparse: bool) ->
     return PACKED_ROW if packed else RAW_ROW
 
 
-def cell(s: Shape, layout: str, *, tp: int = 1, pp: int = 1, elided: bool = False, mtp: bool = False) -> int:
+def cell(
+    s: Shape, layout: str, *, tp: int = 1, pp: int = 1, elided: bool = False, mtp: bool = False
+) -> int:
     """KV bytes of one token on one GPU. The latent of MLA is the same on every rank: `tp` does not divide it.
 
     `elided`: from 0.5.18 layers that share another's index keep no key (GLM-5.2: 21 of 78 do). `mtp` adds a layer.

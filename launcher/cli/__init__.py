@@ -10,7 +10,7 @@ import click
 
 from launcher import __version__, printable, stdio
 from launcher.cli import host, observe, plan, serve
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 
 EPILOG = """\b
 Exit status:
@@ -22,7 +22,10 @@ Exit status:
 """
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="glm5-serve")
 def cli() -> None:
     """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang, and keep them up."""
@@ -53,7 +56,7 @@ def main() -> None:
             )  # names of files, or of a record, that no terminal can show
     try:
         status = cli.main(prog_name="glm5-serve", standalone_mode=False)
-    except RefusalError as refusal:
+    except UserError as refusal:
         status = _refuse(refusal.what, refusal.fix, refusal.status)
     except click.ClickException as error:
         error.show()
@@ -61,7 +64,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         status = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit complains
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or the flush at exit complains
         status = Exit.FINE
     except Exception as error:
         if os.environ.get("GLM5_SERVE_TRACEBACK"):

@@ -12,23 +12,38 @@ from typing import Any
 import click
 
 from launcher import printable
-from launcher.cli.options import allow_option, check_option, complete_check, json_option, observing
+from launcher.cli.options import (
+    allow_option,
+    check_option,
+    complete_check,
+    json_option,
+    source_options,
+)
 
 
 @click.command()
-@observing
+@source_options
 @click.option("--deep", is_flag=True, help="Prove peer-to-peer and all-reduce by moving data.")
 @click.option(
-    "--backend", type=click.Choice(["nccl", "gloo"]), default="nccl", help="For --deep; gloo needs no GPU."
+    "--backend",
+    type=click.Choice(["nccl", "gloo"]),
+    default="nccl",
+    help="For --deep; gloo needs no GPU.",
 )
 @click.option(
-    "--deadline", metavar="SECONDS", type=click.FloatRange(1, 3600), default=30.0, help="Of a phase of --deep."
+    "--deadline",
+    metavar="SECONDS",
+    type=click.FloatRange(1, 3600),
+    default=30.0,
+    help="Of a phase of --deep.",
 )
 @check_option("--only", "Judge by this check alone; may be given again.")
 @check_option("--skip", "Leave this check out.")
 @allow_option
 @click.option("--all", "every", is_flag=True, help="Show what is well, too.")
-@click.option("--fix", is_flag=True, help="Print a script that mends what can be mended; nothing is run.")
+@click.option(
+    "--fix", is_flag=True, help="Print a script that mends what can be mended; nothing is run."
+)
 @click.option("--strict", is_flag=True, help="Exit 1 for warnings and unknowns, too.")
 @json_option
 def doctor(**words: Any) -> int:
@@ -36,16 +51,18 @@ def doctor(**words: Any) -> int:
 
     Without a profile, the host is judged for the one that fits its GPUs best. Exit 1 if a check fails.
     """
-    from launcher.doctor.run import Words, doctor
+    from launcher.doctor.run import DoctorOptions, doctor
     from launcher.output.doctor import report
 
-    said = Words(**words)
-    tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr, flush=True)
+    said = DoctorOptions(**words)
+    tell: Callable[[str], None] = lambda line: print(
+        printable.line(line), file=sys.stderr, flush=True
+    )
     return report(*doctor(said, os.environ, tell), said)
 
 
 @click.command()
-@observing
+@source_options
 @json_option
 def facts(
     profile: str | None,

@@ -38,11 +38,20 @@ def diagnose_command(file: str, as_json: bool) -> int:
 @profile_option(required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, while it is up.")
 @click.option(
-    "-n", "--last", type=click.IntRange(min=0), default=50, show_default=True, help="How many to begin with."
+    "-n",
+    "--last",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    help="How many to begin with.",
 )
-@click.option("--kind", multiple=True, type=click.Choice(KINDS), help="Only these; may be given again.")
+@click.option(
+    "--kind", multiple=True, type=click.Choice(KINDS), help="Only these; may be given again."
+)
 @json_option
-def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], as_json: bool) -> None:
+def events(
+    profile: str | None, follow: bool, last: int, kind: tuple[str, ...], as_json: bool
+) -> None:
     """Print what happened: states with reasons and durations, phases, deaths with their cause, smoke tests, GPUs.
 
     docs/events.schema.json has the fields.
@@ -51,7 +60,7 @@ def events(profile: str | None, follow: bool, last: int, kind: tuple[str, ...], 
     from launcher.output import events as console
     from launcher.statedir.folder import state_home
 
-    instance = identity.enter(control.pick(state_home(os.environ), profile))
+    instance = identity.enter(control.select_instance(state_home(os.environ), profile))
     for event in control.events(instance, last, kind, follow=follow):
         line = json.dumps(event) if as_json else console.dated(event)
         if line is not None:
@@ -66,8 +75,15 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
     from launcher.operate import control, identity
     from launcher.statedir.folder import state_home
 
-    result = control.smoke(identity.enter(control.pick(state_home(os.environ), profile), writing=True))
-    told = {"schema": 1, "ok": result.ok, "detail": result.detail, "seconds": round(result.seconds, 3)}
+    result = control.smoke(
+        identity.enter(control.select_instance(state_home(os.environ), profile), writing=True)
+    )
+    told = {
+        "schema": 1,
+        "ok": result.ok,
+        "detail": result.detail,
+        "seconds": round(result.seconds, 3),
+    }
     said = f"{'ok' if result.ok else 'wrong'}  {printable.line(result.detail)}"
     print(json.dumps(told) if as_json else said)
     return Exit.FINE if result.ok else Exit.NO
@@ -75,10 +91,16 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
 
 @click.command("metrics")
 @click.option(
-    "--listen", metavar="ADDRESS", help="Serve them: 127.0.0.1:9464, [::1]:9464, or the path of a socket."
+    "--listen",
+    metavar="ADDRESS",
+    help="Serve them: 127.0.0.1:9464, [::1]:9464, or the path of a socket.",
 )
 @click.option(
-    "--host-name", "names", metavar="NAME", multiple=True, help="A name by which this host is asked, too."
+    "--host-name",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="A name by which this host is asked, too.",
 )
 @click.option(
     "--token-file",
@@ -86,7 +108,11 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
     type=click.Path(path_type=Path),
     help="The bearer token that whoever asks must send; mode 0600. With it, any address may be listened on.",
 )
-@click.option("--listen-open", is_flag=True, help="Listen on an address that is not loopback, without a token.")
+@click.option(
+    "--listen-open",
+    is_flag=True,
+    help="Listen on an address that is not loopback, without a token.",
+)
 def metrics_command(
     listen: str | None, names: tuple[str, ...], token_file: Path | None, listen_open: bool
 ) -> None:
@@ -100,7 +126,9 @@ def metrics_command(
     from launcher.statedir.folder import state_home
 
     if listen is not None:
-        metrics.serve(state_home(os.environ), metrics.Listen(listen, names, token_file, listen_open))
+        metrics.serve(
+            state_home(os.environ), metrics.Listen(listen, names, token_file, listen_open)
+        )
     elif names or token_file or listen_open:
         raise click.UsageError("--host-name, --token-file and --listen-open are for --listen")
     else:
@@ -110,10 +138,17 @@ def metrics_command(
 @click.command("bundle")
 @profile_option(required=False)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The archive; else glm5-serve-PROFILE-TIME.tar.gz."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The archive; else glm5-serve-PROFILE-TIME.tar.gz.",
 )
 @click.option(
-    "--starts", type=click.IntRange(min=1), default=3, show_default=True, help="Logs of how many starts."
+    "--starts",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Logs of how many starts.",
 )
 @json_option
 def bundle_command(profile: str | None, output: Path | None, starts: int, as_json: bool) -> None:
@@ -124,7 +159,7 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     from launcher.operate import bundle, control, identity
     from launcher.statedir.folder import state_home
 
-    instance = control.pick(state_home(os.environ), profile)
+    instance = control.select_instance(state_home(os.environ), profile)
     with bundle.begun(instance, output) as made:
         bundle.make(identity.enter(instance), made, starts, os.environ)
     said = f"wrote {printable.line(str(made.path))}: look into it before you send it"
@@ -139,11 +174,24 @@ def systemd_group() -> None:
 def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
-            "--root", type=click.Path(path_type=Path), default=Path("/"), help="Another root, for packages."
+            "--root",
+            type=click.Path(path_type=Path),
+            default=Path("/"),
+            help="Another root, for packages.",
         ),
-        click.option("--no-metrics", is_flag=True, help="Without the unit that serves figures for Prometheus."),
-        click.option("--api-key-file", type=click.Path(path_type=Path), help="Handed on as a systemd credential."),
-        click.option("--user", default="glm5-serve", show_default=True, help="Who runs this profile."),
+        click.option(
+            "--no-metrics",
+            is_flag=True,
+            help="Without the unit that serves figures for Prometheus.",
+        ),
+        click.option(
+            "--api-key-file",
+            type=click.Path(path_type=Path),
+            help="Handed on as a systemd credential.",
+        ),
+        click.option(
+            "--user", default="glm5-serve", show_default=True, help="Who runs this profile."
+        ),
         profile_option(required=True),
     ):
         command = option(command)
@@ -167,7 +215,9 @@ def systemd_print(host: bool, **words: Any) -> None:
 
 @systemd_group.command("install")
 @_wish_options
-@click.option("--host", is_flag=True, help="With a unit for the settings that this host needs at each boot.")
+@click.option(
+    "--host", is_flag=True, help="With a unit for the settings that this host needs at each boot."
+)
 def systemd_install(host: bool, **words: Any) -> None:
     """Write and enable the units of a profile. Nothing is started."""
     from launcher.operate import systemd as unit

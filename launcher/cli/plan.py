@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from launcher.cli.options import aiming, asking, complete_profile, json_option, profile_option, settings_options
+from launcher.cli.options import (
+    complete_profile,
+    json_option,
+    plan_options,
+    profile_option,
+    settings_options,
+    target_options,
+)
 from launcher.errors import Exit
 
 
@@ -16,18 +23,22 @@ from launcher.errors import Exit
 def profiles(as_json: bool) -> None:
     """List the profiles, where they come from, and which fit the GPUs of this host."""
     from launcher.config import select
-    from launcher.host.observe import drivers
+    from launcher.host.observe import observe_driver
     from launcher.output import plan as screens
 
-    screens.profiles(select.rows(drivers(), os.environ), os.environ, as_json=as_json)
+    screens.profiles(select.rows(observe_driver(), os.environ), os.environ, as_json=as_json)
 
 
 @click.command()
-@asking
-@click.option("--format", "form", type=click.Choice(["shell", "json"]), default="shell", show_default=True)
+@plan_options
+@click.option(
+    "--format", "form", type=click.Choice(["shell", "json"]), default="shell", show_default=True
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--explain", is_flag=True, help="For each flag and variable: its value, who set it, and why.")
-@aiming
+@click.option(
+    "--explain", is_flag=True, help="For each flag and variable: its value, who set it, and why."
+)
+@target_options
 def render(
     profile: str,
     settings: tuple[str, ...],
@@ -44,11 +55,13 @@ def render(
     What the profile leaves open is chosen by rules, for the SGLang release and the GPUs that are here, or that
     --sglang, --arch and --facts say.
     """
-    from launcher.config.resolve import Ask
-    from launcher.config.target import Aim, planned
+    from launcher.config.resolve import PlanRequest
+    from launcher.config.target import TargetOptions, planned
     from launcher.output import plan as screens
 
-    plan, _ = planned(Ask(profile, settings, api_key_file), os.environ, Aim(sglang, arch, facts))
+    plan, _ = planned(
+        PlanRequest(profile, settings, api_key_file), os.environ, TargetOptions(sglang, arch, facts)
+    )
     screens.plan(plan, as_json=as_json or form == "json", explain=explain)
 
 
@@ -56,10 +69,12 @@ def render(
 @click.argument("one", metavar="A", shell_complete=complete_profile)
 @click.argument("other", metavar="B", shell_complete=complete_profile)
 @click.option(
-    "--to-sglang", metavar="RELEASE", help="The release of B, where it is another: what an update would change."
+    "--to-sglang",
+    metavar="RELEASE",
+    help="The release of B, where it is another: what an update would change.",
 )
 @click.option("--to-arch", metavar="ARCH", help="The GPUs of B, where they are others.")
-@aiming
+@target_options
 @json_option
 def diff(
     one: str,
@@ -72,12 +87,14 @@ def diff(
     as_json: bool,
 ) -> int:
     """Show what profile B would run otherwise than profile A, and why; exit 1 if anything differs."""
-    from launcher.config.resolve import Ask
-    from launcher.config.target import Aim, planned
+    from launcher.config.resolve import PlanRequest
+    from launcher.config.target import TargetOptions, planned
     from launcher.output import plan as screens
 
-    before, _ = planned(Ask(one), os.environ, Aim(sglang, arch, facts))
-    after, _ = planned(Ask(other), os.environ, Aim(to_sglang or sglang, to_arch or arch, facts))
+    before, _ = planned(PlanRequest(one), os.environ, TargetOptions(sglang, arch, facts))
+    after, _ = planned(
+        PlanRequest(other), os.environ, TargetOptions(to_sglang or sglang, to_arch or arch, facts)
+    )
     return Exit.NO if screens.difference(before, after, as_json=as_json) else Exit.FINE
 
 
@@ -85,7 +102,7 @@ def diff(
 @profile_option(required=False)
 @click.option("--model", metavar="DIR", help="Another checkpoint: a folder, or a GLM-5's hub id.")
 @settings_options[0]
-@aiming
+@target_options
 @json_option
 def fit_command(
     profile: str | None,
@@ -100,32 +117,38 @@ def fit_command(
 
     Without a profile it is the one that fits the GPUs here best. Exit 1 if it does not fit.
     """
-    from launcher.config.target import Aim
+    from launcher.config.target import TargetOptions
     from launcher.output import estimate
 
-    return estimate.run(profile, model, settings, Aim(sglang, arch, facts), os.environ, as_json=as_json)
+    return estimate.run(
+        profile, model, settings, TargetOptions(sglang, arch, facts), os.environ, as_json=as_json
+    )
 
 
 @click.command("lint")
 @click.argument("file")
-@aiming
+@target_options
 @json_option
-def lint_command(file: str, sglang: str | None, arch: str | None, facts: Path | None, as_json: bool) -> int:
+def lint_command(
+    file: str, sglang: str | None, arch: str | None, facts: Path | None, as_json: bool
+) -> int:
     """Judge anybody's launch command, and write the one that should be.
 
     FILE, or - for standard input: a shell script, `docker run`, a compose or Kubernetes file, a systemd unit, or
     just options. Without --sglang it is judged for every release, as a table. Exit 1 if it will not run, or not
     rightly.
     """
-    from launcher.config.target import Aim
+    from launcher.config.target import TargetOptions
     from launcher.output import lint as lintscreen
 
-    return lintscreen.run(file, Aim(sglang, arch, facts), as_json=as_json)
+    return lintscreen.run(file, TargetOptions(sglang, arch, facts), as_json=as_json)
 
 
 @click.command("model")
 @click.argument("folder", metavar="DIR")
-@click.option("--hash", "hashes", is_flag=True, help="Read every byte and compare with the hub's digests.")
+@click.option(
+    "--hash", "hashes", is_flag=True, help="Read every byte and compare with the hub's digests."
+)
 @json_option
 def model_command(folder: str, hashes: bool, as_json: bool) -> int:
     """Say whether a checkpoint is whole and what it claims to be.
@@ -139,8 +162,17 @@ def model_command(folder: str, hashes: bool, as_json: bool) -> int:
 
 @click.command("fetch")
 @click.argument("repository", metavar="ORG/NAME")
-@click.option("--revision", metavar="REV", help="A branch, tag or commit; it is pinned to the commit it is now.")
-@click.option("--to", metavar="DIR", type=click.Path(path_type=Path), help="A plain folder instead of the cache.")
+@click.option(
+    "--revision",
+    metavar="REV",
+    help="A branch, tag or commit; it is pinned to the commit it is now.",
+)
+@click.option(
+    "--to",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="A plain folder instead of the cache.",
+)
 @json_option
 def fetch_command(repository: str, revision: str | None, to: Path | None, as_json: bool) -> int:
     """Download a checkpoint: the disk is looked at first, and files that are whole are kept."""

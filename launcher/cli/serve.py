@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher import printable
-from launcher.cli.options import allow_option, asking, json_option, profile_option
+from launcher.cli.options import allow_option, json_option, plan_options, profile_option
 from launcher.errors import Exit
 
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@asking
-@click.option("-d", "--detach", is_flag=True, help="Return when it is ready; it goes on in the background.")
+@plan_options
+@click.option(
+    "-d", "--detach", is_flag=True, help="Return when it is ready; it goes on in the background."
+)
 @allow_option
 @json_option
 def up(
@@ -36,13 +38,19 @@ def up(
     The host is judged first (`glm5-serve doctor`): a failed check that is not allowed keeps it from being started.
     Ctrl-C or SIGTERM drains and stops it, and nothing is left; `glm5-serve down --now` kills it.
     """
-    from launcher.config.resolve import Ask
+    from launcher.config.resolve import PlanRequest
     from launcher.operate.up import up
     from launcher.redact.keys import credential
 
     if api_key_file is None and (found := credential("api-key", os.environ)):
         api_key_file = str(found)
-    return up(Ask(profile, settings, api_key_file), os.environ, _screen(as_json), allow, detach=detach)
+    return up(
+        PlanRequest(profile, settings, api_key_file),
+        os.environ,
+        _screen(as_json),
+        allow,
+        detach=detach,
+    )
 
 
 def _screen(as_json: bool) -> Screen:
@@ -50,7 +58,9 @@ def _screen(as_json: bool) -> Screen:
     from launcher.operate.up import Screen
     from launcher.output import doctor, events
 
-    return Screen(events.kind_for(sys.stderr, as_json=as_json), events.screen, doctor.refused(as_json))
+    return Screen(
+        events.kind_for(sys.stderr, as_json=as_json), events.screen, doctor.refused(as_json)
+    )
 
 
 @click.command()
@@ -70,7 +80,7 @@ def status(profile: str | None, as_json: bool) -> int:
         every = control.status_of_all(home)
         plan.status_of_all(every, as_json=as_json)
         return Exit.FINE if all(seen["state"] == "ready" for seen in every) else Exit.NO
-    seen = control.status(identity.become_owner(control.pick(home, profile)))
+    seen = control.status(identity.become_owner(control.select_instance(home, profile)))
     plan.status(seen, as_json=as_json)
     return Exit.FINE if seen["state"] == "ready" else Exit.NO
 
@@ -79,7 +89,12 @@ def status(profile: str | None, as_json: bool) -> int:
 @profile_option(required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, while it is up.")
 @click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=50, show_default=True, help="How many to begin with."
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    help="How many to begin with.",
 )
 @json_option
 def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
@@ -87,9 +102,12 @@ def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
     from launcher.operate import control, identity
     from launcher.statedir.folder import state_home
 
-    instance = identity.enter(control.pick(state_home(os.environ), profile))
+    instance = identity.enter(control.select_instance(state_home(os.environ), profile))
     for line in control.log_lines(instance, lines, follow=follow):
-        print(json.dumps({"schema": 1, "line": line}) if as_json else printable.logged(line), flush=follow)
+        print(
+            json.dumps({"schema": 1, "line": line}) if as_json else printable.logged(line),
+            flush=follow,
+        )
 
 
 @click.command()
@@ -105,7 +123,9 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     from launcher.operate import control, identity
     from launcher.statedir.folder import state_home
 
-    instance = identity.enter(control.pick(state_home(os.environ), profile), writing=True)
+    instance = identity.enter(
+        control.select_instance(state_home(os.environ), profile), writing=True
+    )
     said = control.down(instance, now=now)
     told = {"schema": 1, "profile": instance.name, "state": "stopped", "said": said}
     print(json.dumps(told) if as_json else printable.line(said))
@@ -119,7 +139,9 @@ def restart(profile: str | None, as_json: bool) -> int:
     from launcher.operate import control, identity
     from launcher.statedir.folder import state_home
 
-    instance = identity.enter(control.pick(state_home(os.environ), profile), writing=True)
+    instance = identity.enter(
+        control.select_instance(state_home(os.environ), profile), writing=True
+    )
     tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr)
     return control.restart(instance, os.environ, tell, _screen(as_json))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from launcher import printable
 from launcher.engines import options as catalogue
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import ownership, reading
 from launcher.files.ownership import Doubt
 from launcher.paths import home
@@ -88,7 +88,7 @@ def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Fo
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     looked = ", ".join(str(folder) for _, folder in places(environ))
     here = f"for the file here `./{name}`; " if _is_file(Path(name)) else ""
-    raise RefusalError(
+    raise UserError(
         f"no profile {name!r}: none of that name in {looked}",
         fix=f"{hint}{here}`glm5-serve profiles` lists them all",
         status=Exit.USAGE,
@@ -103,7 +103,7 @@ def is_path(name: str) -> bool:
 def _at(path: Path) -> Found:
     if not _is_file(path):
         fix = "`glm5-serve profiles` lists those that have a name"
-        raise RefusalError(f"no profile {str(path)!r}: no such file", fix=fix, status=Exit.USAGE)
+        raise UserError(f"no profile {str(path)!r}: no such file", fix=fix, status=Exit.USAGE)
     return Found(path.stem, "path", path.resolve())
 
 
@@ -122,10 +122,16 @@ def read(found: Found) -> Layer:
         doubt = None if path.parent == PACKAGED.resolve() else ownership.of_file(path)
         return Layer(str(found.path), tomllib.loads(reading.read_text(path, LARGEST)), doubt)
     except OSError as error:
-        why, fix = error.strerror or str(error), f"make {found.path} a readable file of TOML, in UTF-8"
+        why, fix = (
+            error.strerror or str(error),
+            f"make {found.path} a readable file of TOML, in UTF-8",
+        )
     except (ValueError, RecursionError) as error:
-        why, fix = f"not valid TOML: {error}", "mend that line (TOML strings want quotes, keys one `=`)"
-    raise RefusalError(f"cannot read profile {found.path}: {why}", fix=fix)
+        why, fix = (
+            f"not valid TOML: {error}",
+            "mend that line (TOML strings want quotes, keys one `=`)",
+        )
+    raise UserError(f"cannot read profile {found.path}: {why}", fix=fix)
 
 
 def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
@@ -137,7 +143,9 @@ def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
         path = found.path.resolve()
         if path in seen:
             circle = " -> ".join(part.stem for part in [*seen, path])
-            raise RefusalError(f"{seen[0]}: extends itself: {circle}", fix=f"remove `extends` from {seen[-1]}")
+            raise UserError(
+                f"{seen[0]}: extends itself: {circle}", fix=f"remove `extends` from {seen[-1]}"
+            )
         seen.append(path)
         layers.insert(0, read(found))
     return layers
@@ -149,8 +157,8 @@ def _parent(name: str, child: Found, environ: Mapping[str, str]) -> Found:
         if is_path(name):
             return _at(child.path.parent / name)
         return find(name, environ, child.path.resolve())
-    except RefusalError as error:
-        raise RefusalError(f"{child.path}: extends: {error.what}", fix=error.fix) from None
+    except UserError as error:
+        raise UserError(f"{child.path}: extends: {error.what}", fix=error.fix) from None
 
 
 def ours(environ: Mapping[str, str]) -> dict[str, str]:
@@ -181,7 +189,7 @@ def from_settings(settings: Sequence[str]) -> Layer:
         key, equals, value = setting.partition("=")
         path = key.split(".", 1) if key.startswith("env.") else key.split(".")
         if not equals or not all(path):
-            raise RefusalError(
+            raise UserError(
                 f"--set {setting}: wanted key=value",
                 fix="for example `--set flags.max-running-requests=16`",
                 status=Exit.USAGE,
@@ -193,11 +201,13 @@ def from_settings(settings: Sequence[str]) -> Layer:
 def _put(values: Tree, path: list[str], text: str, said: str) -> None:
     *tables, last = path
     if len(tables) > 1:
-        raise RefusalError(f"{said}: no key of a profile lies that deep", fix="write table.key", status=Exit.USAGE)
+        raise UserError(
+            f"{said}: no key of a profile lies that deep", fix="write table.key", status=Exit.USAGE
+        )
     for part in tables:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
-            raise RefusalError(f"{said}: {part} is set twice", fix="set it once", status=Exit.USAGE)
+            raise UserError(f"{said}: {part} is set twice", fix="set it once", status=Exit.USAGE)
     values[last] = text if path[0] == "env" else _typed(text)
 
 
@@ -265,7 +275,11 @@ def unprintable(tree: Tree, origin: Mapping[str, Layer]) -> list[str]:
     for path, value in _leaves(tree):
         texts = [
             *path,
-            *(part for part in (value if isinstance(value, list) else [value]) if isinstance(part, str)),
+            *(
+                part
+                for part in (value if isinstance(value, list) else [value])
+                if isinstance(part, str)
+            ),
         ]
         if path[0] not in PROSE and (shown := next(filter(None, map(printable.odd, texts)), None)):
             key = ".".join(path)

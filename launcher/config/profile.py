@@ -135,7 +135,10 @@ class Smoke(_Table):
     questions: list[Question] = [
         Question(ask="What is the capital of France? Answer with one word.", expect="paris"),
         Question(ask="What is 17 + 25? Answer with the number only.", expect="42"),
-        Question(ask="Write the days of the week, in English, separated by commas.", expect="monday.*friday"),
+        Question(
+            ask="Write the days of the week, in English, separated by commas.",
+            expect="monday.*friday",
+        ),
     ]
 
 

@@ -20,7 +20,7 @@ from launcher.engines.options import canonical, release
 from launcher.engines.rules import Case, Rule
 from launcher.engines.sglang.names import as_written, spelled
 from launcher.engines.target import Target
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.files.ownership import Doubt
 from launcher.plan.plan import NO_REASON, Plan, Setting, words_of
 from launcher.redact.keys import SECRET_VARIABLE
@@ -46,7 +46,7 @@ SECRET_FLAGS = ("api-key", "admin-api-key", "ssl-keyfile-password")
 
 
 @dataclass(frozen=True)
-class Ask:
+class PlanRequest:
     """What the operator said: a profile and what shall differ from it."""
 
     profile: str
@@ -69,10 +69,14 @@ class Composed:
     def written(self) -> dict[str, str]:
         """How the author calls the options whose canonical name is another one."""
         layers_ = {name: self.origin.get(f"flags.{name}") for name in self.flags}
-        return {name: layer.written[name] for name, layer in layers_.items() if layer and name in layer.written}
+        return {
+            name: layer.written[name]
+            for name, layer in layers_.items()
+            if layer and name in layer.written
+        }
 
 
-def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
+def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     """The profile that was asked for. Raises RefusalError naming every error of it at once."""
     found = layers.find(ask.profile, environ)
     settings = list(ask.settings)
@@ -90,7 +94,9 @@ def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
         values, origin = layers.overlay(stack)
         values = layers.expand(values, environ)
     except RecursionError:
-        raise RefusalError(f"profile {found.name} is nested too deep", fix="write tables of keys") from None
+        raise UserError(
+            f"profile {found.name} is nested too deep", fix="write tables of keys"
+        ) from None
     profile = None
     flags = values["flags"] if isinstance(values.get("flags"), dict) else {}
     # An option that was dropped (false) may be one that must have another type.
@@ -106,14 +112,16 @@ def compose(ask: Ask, environ: Mapping[str, str]) -> Composed:
     if errors or profile is None:
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         listing = "".join(f"\n  {printable.line(line)}" for line in errors)
-        raise RefusalError(f"profile {found.name} has {count}:{listing}", fix="mend them where they stand")
+        raise UserError(
+            f"profile {found.name} has {count}:{listing}", fix="mend them where they stand"
+        )
     doubt = next((layer.doubt for layer in stack if layer.doubt), None)
     return Composed(found.name, found.path, profile, values["flags"], origin, doubt)
 
 
 def resolve(
     composed: Composed,
-    ask: Ask,
+    ask: PlanRequest,
     folder: Path,
     environment: Mapping[str, str],
     target: Target | None = None,
@@ -124,7 +132,11 @@ def resolve(
     took part, kept so that a restart sees the same.
     """
     profile = composed.profile
-    doubt = f"{composed.doubt.what}: the interpreter that it names is not asked" if composed.doubt else ""
+    doubt = (
+        f"{composed.doubt.what}: the interpreter that it names is not asked"
+        if composed.doubt
+        else ""
+    )
     target = aimed(composed, target or Target())
     model = traits.of(target.model, profile.flags.model_path)
     notes = (doubt, target.doubt, model.note if profile.rules.enabled else None)
@@ -204,12 +216,16 @@ def _by_rules(composed: Composed, target: Target) -> Iterator[tuple[Rule, Any]]:
 def _setting(name: str, value: str, key: str, rule: Rule | None, composed: Composed) -> Setting:
     if rule:
         place = f"rule: {rule.condition}"
-        return Setting(name, value, place, rule.why, rule.known.value, rule.source, rule.against or None)
+        return Setting(
+            name, value, place, rule.why, rule.known.value, rule.source, rule.against or None
+        )
     layer = composed.origin[key]
     why = layer.values.get("why")
     said = why.get(key.partition(".")[2]) if isinstance(why, dict) else None
     asked = layer.place if layer.place.startswith(("-", "environment")) else None
-    return Setting(name, value, layer.place, said or (f"asked for by {asked}" if asked else NO_REASON))
+    return Setting(
+        name, value, layer.place, said or (f"asked for by {asked}" if asked else NO_REASON)
+    )
 
 
 def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path) -> str:
@@ -239,14 +255,24 @@ def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path) -> s
 def _flag_errors(flags: Mapping[str, object], origin: Mapping[str, layers.Layer]) -> list[str]:
     errors = []
     for name in flags:
-        where = f"{origin[f'flags.{name}'].place}: flags.{name}" if f"flags.{name}" in origin else f"flags.{name}"
+        where = (
+            f"{origin[f'flags.{name}'].place}: flags.{name}"
+            if f"flags.{name}" in origin
+            else f"flags.{name}"
+        )
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        if len(name) > 2 and any(secret.startswith(name) for secret in SECRET_FLAGS):  # argparse takes prefixes
-            errors.append(f"{where}: would show a secret in `ps`; for a key use access.api_key_file")
+        if len(name) > 2 and any(
+            secret.startswith(name) for secret in SECRET_FLAGS
+        ):  # argparse takes prefixes
+            errors.append(
+                f"{where}: would show a secret in `ps`; for a key use access.api_key_file"
+            )
         elif name == "config" and "access.api_key_file" in origin:
             errors.append(f"{where}: SGLang takes one --config, and access.api_key_file needs it")
         elif name != plain or not name:
-            errors.append(f"{where}: not an option name" + (f", did you mean {plain}?" if plain else ""))
+            errors.append(
+                f"{where}: not an option name" + (f", did you mean {plain}?" if plain else "")
+            )
     return errors
 
 
@@ -263,8 +289,13 @@ def _why_errors(stack: Sequence[layers.Layer]) -> list[str]:
     errors = []
     for layer in stack:
         why, flags, env = (layer.values.get(table) for table in ("why", "flags", "env"))
-        said = {*(flags if isinstance(flags, dict) else ()), *(env if isinstance(env, dict) else ())}
+        said = {
+            *(flags if isinstance(flags, dict) else ()),
+            *(env if isinstance(env, dict) else ()),
+        }
         for name in why if isinstance(why, dict) else ():
             if name not in said:
-                errors.append(f"{layer.place}: why.{name}: explains a flag or variable that is not set there")
+                errors.append(
+                    f"{layer.place}: why.{name}: explains a flag or variable that is not set there"
+                )
     return errors

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher.config import layers
-from launcher.config.resolve import Ask
+from launcher.config.resolve import PlanRequest
 from launcher.config.target import planned
 from launcher.engines.target import BLACKWELL, Target
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.host.facts import Driver, Gpu
 from launcher.plan.plan import Plan
 
@@ -30,14 +30,24 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[dict[str, Any]]:
             "shadowed": any(row["name"] == found.name for row in made),
         }
         try:
-            plan, _ = planned(Ask(str(found.path)), environ, Target())
+            plan, _ = planned(PlanRequest(str(found.path)), environ, Target())
             description = str(layers.read(found).values.get("description", ""))
-        except RefusalError as refusal:
-            broken = {"needs": "?", "fits": False, "obstacle": "broken", "description": f"broken: {refusal.what}"}
+        except UserError as refusal:
+            broken = {
+                "needs": "?",
+                "fits": False,
+                "obstacle": "broken",
+                "description": f"broken: {refusal.what}",
+            }
             made.append(row | broken)
             continue
         why_not = obstacle(plan, driver)
-        told = {"needs": needs(plan), "fits": why_not is None, "obstacle": why_not, "description": description}
+        told = {
+            "needs": needs(plan),
+            "fits": why_not is None,
+            "obstacle": why_not,
+            "description": description,
+        }
         made.append(row | told)
     return made
 
@@ -73,8 +83,8 @@ def best_profile(driver: Driver, environ: Mapping[str, str]) -> str:
     fitting: dict[str, int] = {}
     for found in layers.all_profiles(environ):
         try:
-            plan, _ = planned(Ask(found.name), environ, Target())
-        except RefusalError:
+            plan, _ = planned(PlanRequest(found.name), environ, Target())
+        except UserError:
             continue  # a broken profile is told by `glm5-serve profiles`
         # The published card is kept for comparison: its commands are not chosen, and not for this host.
         if plan.arch and plan.ruled and driver.gpus.known and obstacle(plan, driver) is None:

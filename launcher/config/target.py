@@ -1,6 +1,6 @@
 """From what was asked to the plan and the instance it is for: the same for `render`, `up` and `doctor`.
 
-The engine is asked once for a plan: by `observe` where its host is judged, too, else for its release alone.
+The engine is asked once for a plan: by `observe_target` where its host is judged, too, else for its release alone.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from pathlib import Path
 
 from launcher.config import layers
 from launcher.config.profile import Profile
-from launcher.config.resolve import Ask, Composed, compose, resolve
+from launcher.config.resolve import Composed, PlanRequest, load, resolve
 from launcher.engines import options
 from launcher.engines.target import ARCHS, Target, of, of_engine, of_parts
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import reading
 from launcher.host import facts_json
 from launcher.host.facts import Driver, Engine, Host, System
 from launcher.plan.plan import Plan
-from launcher.statedir.folder import Instance, state_home
+from launcher.statedir.folder import StateDir, state_home
 
 LARGEST = 64 << 20  # bytes of facts; a host has some hundred thousand
 NVIDIA = "0x10de"  # its PCI vendor id
 
 
 @dataclass(frozen=True)
-class Aim:
+class TargetOptions:
     """Another host than this one: a release, an architecture, or all that was observed there."""
 
     sglang: str | None = None
@@ -43,24 +43,32 @@ class Seen:
     driver: Driver | None = None  # None: not asked yet
 
 
-def planned(ask: Ask, environ: Mapping[str, str], aim: Aim | Target | None = None) -> tuple[Plan, Instance]:
+def planned(
+    ask: PlanRequest, environ: Mapping[str, str], aim: TargetOptions | Target | None = None
+) -> tuple[Plan, StateDir]:
     """The plan for what was asked, and the instance it is for. Nothing is written.
 
     It is made for what is installed and seen here, where `aim` does not say another host. Raises RefusalError.
     """
-    composed = compose(ask, environ)
+    composed = load(ask, environ)
     instance = instance_of(composed, environ)
     asks = composed.doubt is None
-    target = aim if isinstance(aim, Target) else targeted(composed.profile, environ, aim or Aim(), asks=asks)
+    target = (
+        aim
+        if isinstance(aim, Target)
+        else targeted(composed.profile, environ, aim or TargetOptions(), asks=asks)
+    )
     return resolve(composed, ask, instance.folder, layers.ours(environ), target), instance
 
 
-def instance_of(composed: Composed, environ: Mapping[str, str]) -> Instance:
+def instance_of(composed: Composed, environ: Mapping[str, str]) -> StateDir:
     """The instance that a profile is for."""
-    return Instance(state_home(environ), composed.name)
+    return StateDir(state_home(environ), composed.name)
 
 
-def observe(composed: Composed, environ: Mapping[str, str], driver: Driver | None = None) -> Seen:
+def observe_target(
+    composed: Composed, environ: Mapping[str, str], driver: Driver | None = None
+) -> Seen:
     """What a profile is resolved for here, and what was asked to know it. Nothing raises.
 
     The interpreter is not run where others may have written the profile that names it. The `driver` is given by
@@ -78,13 +86,15 @@ def observe(composed: Composed, environ: Mapping[str, str], driver: Driver | Non
 def require_own(composed: Composed) -> None:
     """What is to be started nobody else may have written. Raises RefusalError."""
     if doubt := composed.doubt:
-        raise RefusalError(
+        raise UserError(
             f"profile {composed.name} names programs to run, and others may have written it: {doubt.what}",
             fix=f"read it, then {doubt.fix}, or put a copy into a folder that only you and root write",
         )
 
 
-def targeted(profile: Profile, environ: Mapping[str, str], aim: Aim, *, asks: bool = True) -> Target:
+def targeted(
+    profile: Profile, environ: Mapping[str, str], aim: TargetOptions, *, asks: bool = True
+) -> Target:
     """What a profile is resolved for. Raises RefusalError for a release or an architecture that is none.
 
     A release or an architecture that was said is that of another host: what this one looks like is left out then.
@@ -93,7 +103,7 @@ def targeted(profile: Profile, environ: Mapping[str, str], aim: Aim, *, asks: bo
     require_known(aim)
     if aim.facts:
         seen = of(recorded(aim.facts))
-    elif aim == Aim():
+    elif aim == TargetOptions():
         installed = _installed(profile, environ) if asks else None
         seen = here(profile, environ, installed, _driver(profile))
     else:
@@ -101,14 +111,14 @@ def targeted(profile: Profile, environ: Mapping[str, str], aim: Aim, *, asks: bo
     return replace(seen, sglang=aim.sglang or seen.sglang, arch=aim.arch or seen.arch)
 
 
-def require_known(aim: Aim) -> None:
+def require_known(aim: TargetOptions) -> None:
     """Raise RefusalError (usage) for a release that is none, or an architecture without rules."""
     if aim.sglang is not None and not options.version(aim.sglang):
         fix = f"for example --sglang {options.releases()[-1]}"
-        raise RefusalError(f"{aim.sglang!r} is no SGLang release", fix=fix, status=Exit.USAGE)
+        raise UserError(f"{aim.sglang!r} is no SGLang release", fix=fix, status=Exit.USAGE)
     if aim.arch is not None and aim.arch not in ARCHS:
         fix = f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
-        raise RefusalError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)
+        raise UserError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)
 
 
 def recorded(path: Path) -> Host:
@@ -117,11 +127,15 @@ def recorded(path: Path) -> Host:
         text = reading.read_text(path, LARGEST, errors="replace")
     except OSError as error:
         fix = "`glm5-serve facts > FILE` makes such a file"
-        raise RefusalError(f"cannot read {path}: {error.strerror}", fix=fix, status=Exit.CONFIG) from None
+        raise UserError(
+            f"cannot read {path}: {error.strerror}", fix=fix, status=Exit.CONFIG
+        ) from None
     return facts_json.loads(text, str(path))
 
 
-def here(profile: Profile, environ: Mapping[str, str], installed: str | None, driver: Driver | None) -> Target:
+def here(
+    profile: Profile, environ: Mapping[str, str], installed: str | None, driver: Driver | None
+) -> Target:
     """What is seen on this host, as far as rules ask for it: quick, and nothing raises."""
     if not profile.flags.gpus:
         return Target(sglang=installed)
@@ -142,9 +156,9 @@ def is_open(profile: Profile) -> bool:
 def _driver(profile: Profile) -> Driver | None:
     if not is_open(profile):
         return None
-    from launcher.host.observe import drivers
+    from launcher.host.observe import observe_driver
 
-    return drivers()
+    return observe_driver()
 
 
 def has_gpus(root: Path = Path("/")) -> bool:

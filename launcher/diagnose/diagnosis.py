@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher import printable
-from launcher.diagnose.scan import EVIDENCE, DeathLog, Hit
+from launcher.diagnose.scan import EVIDENCE, Hit, LogScan
 from launcher.diagnose.signatures import WEIGHTS
 from launcher.knowledge import xid
 
 UNKNOWN = "unknown"
 NOTHING = "nothing here tells of a death"
-KERNEL_KNOWS = "`journalctl -k` may tell more"  # than anybody under the unit, which keeps that from us
+KERNEL_KNOWS = (
+    "`journalctl -k` may tell more"  # than anybody under the unit, which keeps that from us
+)
 LEFT = "no known cause; the last words of"
 # Why a supervisor kills a server whose log knows of no cause (lifecycle.Stopping.cause), and what to do then.
 KILLED_FOR = {
@@ -76,7 +78,7 @@ def diagnose(lines: Iterable[str], kernel: Iterable[str] | None = None) -> Diagn
     Where `kernel` is given, nothing in `lines` counts for a word of the kernel, however it begins. Where it
     is not, they may be a mixture, and a line is the kernel's by its beginning.
     """
-    log, apart = DeathLog(), DeathLog()
+    log, apart = LogScan(), LogScan()
     for line in lines:
         log.take(line, by_kernel=None if kernel is None else False)
     for line in kernel or ():
@@ -84,7 +86,7 @@ def diagnose(lines: Iterable[str], kernel: Iterable[str] | None = None) -> Diagn
     return judge(log, apart)
 
 
-def judge(log: DeathLog, apart: DeathLog | None = None) -> Diagnosis:
+def judge(log: LogScan, apart: LogScan | None = None) -> Diagnosis:
     """The cause that a log tells of, and one of the kernel's own words, if they came `apart`.
 
     The weightiest complaint wins, and the first one among equals: what a rank's exception does to the other
@@ -108,7 +110,9 @@ def judge(log: DeathLog, apart: DeathLog | None = None) -> Diagnosis:
         signature.source,
         signature.origin,
         best.line,
-        also=tuple(dict.fromkeys(hit.signature.id for hit in hits if hit.signature is not signature)),
+        also=tuple(
+            dict.fromkeys(hit.signature.id for hit in hits if hit.signature is not signature)
+        ),
     )
 
 
@@ -139,7 +143,7 @@ def _filled(text: str, words: Mapping[str, str]) -> str:
     return text
 
 
-def _unknown(log: DeathLog, notes: Iterable[Hit]) -> Diagnosis:
+def _unknown(log: LogScan, notes: Iterable[Hit]) -> Diagnosis:
     """Nothing recognized: the last words of the rank that died first, or of all when nothing tells of a death."""
     notes = list(notes)
     seen = {hit.signature.id: hit.weight for hit in notes}
@@ -154,7 +158,9 @@ def _unknown(log: DeathLog, notes: Iterable[Hit]) -> Diagnosis:
         what = f"{NOTHING}; the last words" if words else f"{NOTHING}: {nobody}"
         fix = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
     what += "".join(f"; the kernel: {_what(hit)}" for hit in notes if _xid(hit))
-    return Diagnosis(UNKNOWN, what, tuple(printable.line(line).strip() for line in words), fix, also=tuple(seen))
+    return Diagnosis(
+        UNKNOWN, what, tuple(printable.line(line).strip() for line in words), fix, also=tuple(seen)
+    )
 
 
 def to_json(diagnosis: Diagnosis) -> dict[str, Any]:

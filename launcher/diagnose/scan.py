@@ -17,7 +17,9 @@ from launcher.diagnose.signatures import WEIGHTS, Signature, literals, matches, 
 from launcher.engines import witness
 from launcher.engines.sglang.startup import READY
 
-LONGEST = 2000  # characters that are looked at; server_args is one line of 18,000, and names everything
+LONGEST = (
+    2000  # characters that are looked at; server_args is one line of 18,000, and names everything
+)
 EVIDENCE = 4  # lines that are shown for a cause
 LAST_LINES = 12  # of the rank that died first, when nothing is recognized
 BLOCK = 500  # lines at most of what one speaker says at a death
@@ -28,8 +30,12 @@ SHAPES = 2048  # of lines that are remembered as telling or not
 _FRAME = re.compile(r'^(?P<before>.{0,200}?)  File "[^"]+", line \d+')
 _GROUPED = re.compile(r" {2,}[|+] ")  # a traceback of several at once
 # All of these are looked for from the first word of a line on.
-_TRACEBACK = re.compile(r"(?:[\w. ]{1,80}: |[\w ]{1,80} hit an exception: )?Traceback \(most recent call last\)")
-_EXCEPTION = re.compile(r"\w{1,40} hit an exception|\w{1,40} encountered a fatal error|EngineCore failed to start")
+_TRACEBACK = re.compile(
+    r"(?:[\w. ]{1,80}: |[\w ]{1,80} hit an exception: )?Traceback \(most recent call last\)"
+)
+_EXCEPTION = re.compile(
+    r"\w{1,40} hit an exception|\w{1,40} encountered a fatal error|EngineCore failed to start"
+)
 _GONE = re.compile(
     r"(?:Subprocess .{0,60}|Rank \d+ scheduler) crashed with exit code"
     r"|(?:RuntimeError: )?Rank \d+ scheduler died during init|(?:EngineCore|WorkerProc) failed to start"
@@ -79,7 +85,7 @@ class Kind(Enum):
     TELLING = "may tell of a start or a death"
 
 
-class DeathLog:
+class LogScan:
     """What a log told of its last start so far."""
 
     def __init__(self) -> None:
@@ -94,7 +100,9 @@ class DeathLog:
         self._code = ""  # how the line of code below a frame begins
         self._held: str | None = None  # a traceback begins; its first frame tells whose it is
         self._traceback = witness.Traceback.NONE
-        self._request_goes_on = False  # the last message was about a request, and may have more lines
+        self._request_goes_on = (
+            False  # the last message was about a request, and may have more lines
+        )
         self._shown: set[str] = set()  # signatures that no further line could say more of
 
     def take(self, line: str, *, by_kernel: bool | None = None) -> None:
@@ -190,19 +198,26 @@ class DeathLog:
         since = self._began or 0
         stay = {id: hit for id, hit in self.hits.items() if hit.is_kernels and hit.at >= since}
         if self._began is not None:
-            stay = {id: replace(hit, weight=_weaker(hit.weight), is_old=True) for id, hit in stay.items()}
+            stay = {
+                id: replace(hit, weight=_weaker(hit.weight), is_old=True)
+                for id, hit in stay.items()
+            }
         self.hits, self.death, self._began = stay, None, self.at
         self._shown.clear()
 
     def _forgive(self) -> None:
         """It serves: what it said before did not kill it. The kernel's words may be of later, put in front."""
-        self.hits = {id: hit for id, hit in self.hits.items() if hit.is_kernels or hit.weight == "note"}
+        self.hits = {
+            id: hit for id, hit in self.hits.items() if hit.is_kernels or hit.weight == "note"
+        }
         self.death = None
         self._shown.clear()
 
     def _listen(self, line: str, told: witness.Said) -> None:
         """Keep the words of the first exception, or the first sign of a death where none tells of its own."""
-        if self.death and (told.speaker not in (None, self.death.speaker) or self.at > self.death.at + BLOCK):
+        if self.death and (
+            told.speaker not in (None, self.death.speaker) or self.at > self.death.at + BLOCK
+        ):
             self.death.is_open = False
         is_exception = _EXCEPTION.match(told.text) is not None
         is_sign = self.death is None and (_GONE.match(told.text) or _TRACEBACK.match(told.text))
@@ -235,7 +250,9 @@ class DeathLog:
                 return
         hit = self.hits.get(signature.id)
         if hit is None or hit.is_old or self._was_survived(hit):
-            weight = "consequence" if signature.follows and self._died_before() else signature.weight
+            weight = (
+                "consequence" if signature.follows and self._died_before() else signature.weight
+            )
             words = {name: text or "?" for name, text in match.groupdict().items()}
             is_kernels = signature.origin == "kernel"
             hit = Hit(signature, self.at, self.taken, weight, words, is_kernels, self.worked)
@@ -281,4 +298,6 @@ def _kind(shape: str) -> Kind:
 def _words() -> tuple[str, ...]:
     """Texts of which one stands in every line that any pattern matches, digits being 0. They are found fast."""
     patterns = [*(signature.pattern for signature in signatures().values()), *_MARKS]
-    return tuple({word for pattern in patterns for word in literals(pattern.pattern.translate(_SHAPE))})
+    return tuple(
+        {word for pattern in patterns for word in literals(pattern.pattern.translate(_SHAPE))}
+    )

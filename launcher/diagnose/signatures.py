@@ -13,7 +13,13 @@ from launcher.knowledge import xid
 
 NOTHING: frozenset[str] = frozenset()
 ORIGINS = ("kernel", "server")  # whose words they may be
-WEIGHTS = ("hardware", "host", "cause", "generic", "last")  # "consequence" and "note" are never the cause
+WEIGHTS = (
+    "hardware",
+    "host",
+    "cause",
+    "generic",
+    "last",
+)  # "consequence" and "note" are never the cause
 # Read when the program starts: a package that is upgraded under it must not change what it understands.
 _TABLE = Path(__file__).with_name("signatures.toml").read_text()
 
@@ -33,7 +39,9 @@ class Signature:
     source: str
     knob: str | None = None
     speaker: re.Pattern[str] | None = None  # the name of who spoke must match it, too
-    needs: re.Pattern[str] | None = None  # the line, or a frame of the traceback that it ends, must match it, too
+    needs: re.Pattern[str] | None = (
+        None  # the line, or a frame of the traceback that it ends, must match it, too
+    )
     follows: bool = False  # it is a consequence, if something else died before
 
 
@@ -75,7 +83,12 @@ def _sieved(origin: str) -> tuple[tuple[Signature, tuple[str, ...]], ...]:
 
 
 def matches(
-    text: str, origin: str, speaker: str | None = None, *, from_start: bool = True, but: Set[str] = NOTHING
+    text: str,
+    origin: str,
+    speaker: str | None = None,
+    *,
+    from_start: bool = True,
+    but: Set[str] = NOTHING,
 ) -> list[tuple[Signature, re.Match[str]]]:
     """Every signature that words show, and where; `from_start`: from the first one on; `but`: none of these."""
     found = []
@@ -96,4 +109,7 @@ def literals(pattern: str) -> list[str]:
     groups = 1
     while groups:
         text, groups = re.subn(r"\([^()]*\)", "\0", text)
-    return [max(re.split(r".\{\d+(?:,\d*)?\}|.[*?+]|[\0.^$]", part), key=len) for part in text.split("|")]
+    return [
+        max(re.split(r".\{\d+(?:,\d*)?\}|.[*?+]|[\0.^$]", part), key=len)
+        for part in text.split("|")
+    ]

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from launcher.doctor.fabric_verdict import IMPORT_DEADLINE, MARK, Proof, findings
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.host.facts import Host
 from launcher.plan.findings import Finding
 from launcher.plan.plan import Plan
-from launcher.serve.session import Session
+from launcher.serve.session import ProcessTree
 
 GRACE = 1.0  # seconds after the first rank ended: its neighbours' complaints and its own end come in any order
 IN_USE = 1 << 30  # bytes of a GPU that something else holds
@@ -38,7 +38,7 @@ def deep(
     with tempfile.TemporaryDirectory(prefix="glm5-deep-") as folder:
         program = str(Path(__file__).with_name("fabric_rank.py"))
         argv = [plan.python, program, backend, str(ranks), folder]
-        session = Session(argv, {**environ, **plan.env, "PYTHONUNBUFFERED": "1"})
+        session = ProcessTree(argv, {**environ, **plan.env, "PYTHONUNBUFFERED": "1"})
         try:
             proof = _watch(session, deadline, ranks, tell)
         finally:
@@ -56,18 +56,18 @@ def deep(
 def _require_idle(host: Host) -> None:
     for gpu in host.driver.gpus.otherwise(()):
         for process in gpu.processes.otherwise(()):
-            raise RefusalError(
+            raise UserError(
                 f"GPU {gpu.index} is in use by pid {process.pid} ({process.name or 'unknown'})",
                 fix="stop it first (`glm5-serve down`): --deep needs the GPUs for itself",
             )
         if gpu.memory_used.otherwise(0) > IN_USE:
-            raise RefusalError(
+            raise UserError(
                 f"GPU {gpu.index} has {gpu.memory_used.get() >> 20} MiB in use",
                 fix="`fuser -v /dev/nvidia*` finds who holds it",
             )
 
 
-def _watch(session: Session, deadline: float, ranks: int, tell: Callable[[str], None]) -> Proof:
+def _watch(session: ProcessTree, deadline: float, ranks: int, tell: Callable[[str], None]) -> Proof:
     """Read until the last process is gone, a step took too long, or a rank ended and left the others waiting."""
     proof = Proof()
     rest = b""
@@ -78,7 +78,9 @@ def _watch(session: Session, deadline: float, ranks: int, tell: Callable[[str], 
         for piece in session.pieces():
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
-                _, mark, said = line.decode(errors="replace").partition(MARK)  # NCCL may leave a line open
+                _, mark, said = line.decode(errors="replace").partition(
+                    MARK
+                )  # NCCL may leave a line open
                 if mark:
                     proof.hear(said)
         now = next(reversed(proof.steps), "import")

@@ -90,7 +90,9 @@ def _copy(torch: Any, one: int, two: int, spoil: bool) -> tuple[float, str | Non
     back.copy_(target)
     _wait(torch, one, two)
     wrong = None if arrived else "other data arrived than was sent"
-    return seconds, wrong or (None if bool((back.cpu() == sent.cpu()).all()) else "other data came back")
+    return seconds, wrong or (
+        None if bool((back.cpu() == sent.cpu()).all()) else "other data came back"
+    )
 
 
 def _wait(torch: Any, *devices: int) -> None:
@@ -110,14 +112,20 @@ def rank_of(backend: str, rank: int, ranks: int, folder: str) -> None:
 
     def join(_: bool) -> None:
         place = f"file://{folder}/rendezvous"
-        group.init_process_group(backend, init_method=place, rank=rank, world_size=ranks, timeout=FOR_EVER)
+        group.init_process_group(
+            backend, init_method=place, rank=rank, world_size=ranks, timeout=FOR_EVER
+        )
         group.barrier()  # NCCL connects at the first collective
 
     step("init", rank, join)
     if not cuda:
         exchanges(torch, group, rank, ranks)
     for size in SIZES:
-        step(f"all-reduce {size}", rank, partial(_all_reduce, torch, group, rank, ranks, size, device))
+        step(
+            f"all-reduce {size}",
+            rank,
+            partial(_all_reduce, torch, group, rank, ranks, size, device),
+        )
     group.destroy_process_group()
 
 
@@ -185,7 +193,9 @@ def main(backend: str, ranks: int, folder: str) -> None:
     if backend == "nccl":
         _ended({fork(lambda: _devices(ranks), DEVICE): DEVICE})
         _ended({fork(lambda: copies(ranks), COPIER): COPIER})
-    _ended({fork(partial(rank_of, backend, rank, ranks, folder), rank): rank for rank in range(ranks)})
+    _ended(
+        {fork(partial(rank_of, backend, rank, ranks, folder), rank): rank for rank in range(ranks)}
+    )
 
 
 def _devices(ranks: int) -> None:

@@ -62,7 +62,13 @@ class Proof:
         except ValueError:
             return  # something printed into it: the step is told late, and its deadline watches over that
         match words:
-            case {"step": str(name), "rank": int(rank), "done": True, "seconds": seconds, "wrong": wrong}:
+            case {
+                "step": str(name),
+                "rank": int(rank),
+                "done": True,
+                "seconds": seconds,
+                "wrong": wrong,
+            }:
                 step = self.steps.setdefault(name, Step())
                 step.seconds[rank] = seconds
                 if wrong:
@@ -72,7 +78,11 @@ class Proof:
             case {"rank": int(rank), "error": str(error)}:
                 self.ended[rank] = error
             case {"rank": int(rank), "died": int(status)}:
-                how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+                how = (
+                    f"was killed by signal {-status}"
+                    if status < 0
+                    else f"ended with status {status}"
+                )
                 self.ended.setdefault(rank, how)
             case {"torch": str(version)}:
                 self.torch = f"torch {version}"
@@ -85,16 +95,22 @@ class Proof:
 Said = tuple[Severity, str]
 
 
-def findings(proof: Proof, ranks: int, host: Host, plan: Plan, backend: str, deadline: float) -> list[Finding]:
+def findings(
+    proof: Proof, ranks: int, host: Host, plan: Plan, backend: str, deadline: float
+) -> list[Finding]:
     """What the proof says; what was not reached is unknown, never fine."""
     trouble = _trouble(proof, ranks, deadline)
     copies, init, reduces = proof.like("copy"), proof.like("init"), proof.like("all-reduce")
     said = {
         "deep-start": _stage(proof.like("import"), trouble, {"import"}, proof.torch),
-        "deep-copy": _stage(copies, trouble, {"copy"}, f"{ranks * (ranks - 1)} pairs, data unchanged"),
+        "deep-copy": _stage(
+            copies, trouble, {"copy"}, f"{ranks * (ranks - 1)} pairs, data unchanged"
+        ),
         "deep-copy-speed": _copy_speed(copies, backend),
         "deep-init": _stage(init, trouble, {"init"}, f"{ranks} ranks over {backend}"),
-        "deep-all-reduce": _stage(reduces, trouble, {"all-reduce"}, f"{len(SIZES)} sizes, 8 B to 64 MiB, exact"),
+        "deep-all-reduce": _stage(
+            reduces, trouble, {"all-reduce"}, f"{len(SIZES)} sizes, 8 B to 64 MiB, exact"
+        ),
         "deep-all-reduce-speed": _reduce_speed(reduces, ranks, backend),
     }
     if trouble and said["deep-all-reduce"][0] is Severity.OK:
@@ -128,7 +144,11 @@ def _trouble(proof: Proof, ranks: int, deadline: float) -> tuple[str, str] | Non
     if proof.hung:
         step = proof.steps.get(proof.hung, Step())
         silent = sorted(step.began - set(step.seconds)) or sorted(set(range(ranks)) - step.began)
-        who = f"; no answer from rank {', '.join(map(str, silent))}" if silent and silent[0] >= 0 else ""
+        who = (
+            f"; no answer from rank {', '.join(map(str, silent))}"
+            if silent and silent[0] >= 0
+            else ""
+        )
         limit = IMPORT_DEADLINE if proof.hung == "import" else deadline
         return proof.hung.split()[0], f"{_in_words(proof.hung)} did not end within {limit:g} s{who}"
     return None
@@ -143,14 +163,23 @@ def _in_words(name: str) -> str:
     kind, _, rest = name.partition(" ")
     if kind == "all-reduce":
         size = int(rest)
-        unit = next((f"{size >> shift} {word}" for shift, word in ((20, "MiB"), (10, "KiB")) if size >> shift), "")
+        unit = next(
+            (
+                f"{size >> shift} {word}"
+                for shift, word in ((20, "MiB"), (10, "KiB"))
+                if size >> shift
+            ),
+            "",
+        )
         return f"all-reduce of {unit or f'{size} B'}"
     if kind == "copy":
         return f"copy from GPU {rest.replace('->', ' to ')}"
     return "finding each other" if kind == "init" else f"{kind} of torch"
 
 
-def _stage(steps: dict[str, Step], trouble: tuple[str, str] | None, kinds: set[str], fine: str) -> Said:
+def _stage(
+    steps: dict[str, Step], trouble: tuple[str, str] | None, kinds: set[str], fine: str
+) -> Said:
     if trouble and trouble[0] in kinds:
         return Severity.FAIL, trouble[1]
     if not steps:
@@ -159,10 +188,14 @@ def _stage(steps: dict[str, Step], trouble: tuple[str, str] | None, kinds: set[s
 
 
 def _copy_speed(copies: dict[str, Step], backend: str) -> Said:
-    taken = {name: max(filter(None, step.seconds.values()), default=0.0) for name, step in copies.items()}
+    taken = {
+        name: max(filter(None, step.seconds.values()), default=0.0) for name, step in copies.items()
+    }
     speeds = {name: COPY / seconds / 1e9 for name, seconds in taken.items() if seconds}
     if not speeds:
-        return Severity.UNKNOWN, "not measured" + (": gloo goes through the host" if backend == "gloo" else "")
+        return Severity.UNKNOWN, "not measured" + (
+            ": gloo goes through the host" if backend == "gloo" else ""
+        )
     slow = min(speeds, key=lambda name: speeds[name])
     median = statistics.median(speeds.values())
     text = f"{speeds[slow]:.1f} GB/s ({slow}) to {max(speeds.values()):.1f}, median {median:.1f}"

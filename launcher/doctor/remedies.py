@@ -41,7 +41,10 @@ ADDED = {
     "pcie-power-saving": ("pcie_aspm=off", "pcie_port_pm=off"),
     "huge-pages": ("transparent_hugepage=madvise",),
 }
-REMOVED = {"iommu-parameters": ("amd_iommu=pt", "intel_iommu=pt"), "acs-override": ('pcie_acs_override=[^ \\"]*',)}
+REMOVED = {
+    "iommu-parameters": ("amd_iommu=pt", "intel_iommu=pt"),
+    "acs-override": ('pcie_acs_override=[^ \\"]*',),
+}
 
 ACS = """\
 # Clears request and completion redirect, and no other bit, on the bridges where they were seen. The firmware sets
@@ -81,22 +84,33 @@ systemctl enable --now glm5-serve-governor.service
 """
 
 SYSCTL = {"numa-balancing": "kernel.numa_balancing = 0", "swap": "vm.swappiness = 0"}
-LIMITS = {"locked-memory": "* - memlock unlimited", "open-files": "* - nofile 65536", "core-dumps": "* - core 0"}
+LIMITS = {
+    "locked-memory": "* - memlock unlimited",
+    "open-files": "* - nofile 65536",
+    "core-dumps": "* - core 0",
+}
 
 
 def script(host: Host, findings: Sequence[Finding]) -> str:
     """The script for the findings that are not well; what only hands or a profile can mend stands in comments."""
-    unwell = {found.id: found for found in findings if found.severity > Severity.OK and not found.allowed}
+    unwell = {
+        found.id: found for found in findings if found.severity > Severity.OK and not found.allowed
+    }
     parts, done = [HEAD], set()
     for ids, make in STEPS:
-        if (here := [id for id in ids if id in unwell and unwell[id].severity is not Severity.UNKNOWN]) and (
-            text := make(host, here)
-        ):
+        if (
+            here := [
+                id for id in ids if id in unwell and unwell[id].severity is not Severity.UNKNOWN
+            ]
+        ) and (text := make(host, here)):
             done |= set(here)
             parts += ["\n", *(f"# {id}: {_comment(unwell[id].evidence)}\n" for id in here), text]
     rest = [found for found in unwell.values() if found.id not in done and found.fix]
     if rest:
-        parts += ["\n# Not for a script:\n", *(f"#   {found.id}: {_comment(found.fix)}\n" for found in rest)]
+        parts += [
+            "\n# Not for a script:\n",
+            *(f"#   {found.id}: {_comment(found.fix)}\n" for found in rest),
+        ]
     return "".join(parts)
 
 
@@ -129,7 +143,8 @@ def _clearing(host: Host) -> list[str]:
     bridges = [
         bridge.bdf
         for bridge in above_gpus(host)
-        if REDIRECTS & set(bridge.acs.otherwise(()) or ()) and re.fullmatch(r"[0-9a-f:.]+", bridge.bdf)
+        if REDIRECTS & set(bridge.acs.otherwise(()) or ())
+        and re.fullmatch(r"[0-9a-f:.]+", bridge.bdf)
     ]
     return [f"setpci -s {bdf} ECAP_ACS+6.w=0:c" for bdf in bridges]
 
@@ -138,7 +153,9 @@ def _acs(host: Host, ids: Collection[str]) -> str:
     return ACS.format(commands="\n".join(f"ExecStart={line}" for line in _clearing(host)))
 
 
-def _file(path: str, lines: dict[str, str], then: str = "") -> Callable[[Host, Collection[str]], str]:
+def _file(
+    path: str, lines: dict[str, str], then: str = ""
+) -> Callable[[Host, Collection[str]], str]:
     """A step that writes the lines of the checks that ask for them into a file of ours."""
 
     def make(host: Host, ids: Collection[str]) -> str:
@@ -155,7 +172,9 @@ def _text(text: str) -> Callable[[Host, Collection[str]], str]:
 def _raid(host: Host, ids: Collection[str]) -> str:
     names = [raid.name for raid in host.system.raids.otherwise(()) if raid.stripe_cache is not None]
     return "".join(
-        f"echo 32768 > /sys/block/{name}/md/stripe_cache_size\n" for name in names if re.fullmatch(r"\w+", name)
+        f"echo 32768 > /sys/block/{name}/md/stripe_cache_size\n"
+        for name in names
+        if re.fullmatch(r"\w+", name)
     )
 
 
@@ -170,10 +189,19 @@ STEPS: tuple[tuple[tuple[str, ...], Callable[[Host, Collection[str]], str]], ...
             "echo 'reboot, or reload nvidia_uvm with nothing running'\n",
         ),
     ),
-    (tuple(SYSCTL), _file("/etc/sysctl.d/90-glm5-serve.conf", SYSCTL, "sysctl --system >/dev/null\n")),
-    (tuple(LIMITS), _file("/etc/security/limits.d/90-glm5-serve.conf", LIMITS, "echo 'log in again'\n")),
+    (
+        tuple(SYSCTL),
+        _file("/etc/sysctl.d/90-glm5-serve.conf", SYSCTL, "sysctl --system >/dev/null\n"),
+    ),
+    (
+        tuple(LIMITS),
+        _file("/etc/security/limits.d/90-glm5-serve.conf", LIMITS, "echo 'log in again'\n"),
+    ),
     (("cpu-governor",), _text(GOVERNOR)),
-    (("driver-persistence",), _text("systemctl enable --now nvidia-persistenced || nvidia-smi -pm 1\n")),
+    (
+        ("driver-persistence",),
+        _text("systemctl enable --now nvidia-persistenced || nvidia-smi -pm 1\n"),
+    ),
     (("gpu-compute-mode",), _text("nvidia-smi -c 0\n")),
     (("container-devices",), _text("nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml\n")),
     (("disk-raid",), _raid),

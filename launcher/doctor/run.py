@@ -8,21 +8,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.config import layers
-from launcher.config.resolve import Ask, compose, resolve
+from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.config.select import best_profile
-from launcher.config.target import Seen, instance_of, observe, planned
+from launcher.config.target import Seen, instance_of, observe_target, planned
 from launcher.config.target import recorded as recorded_facts
 from launcher.doctor.checks import REQUIRED, judge, known_ids
 from launcher.engines.issues import faults
 from launcher.engines.options import version
 from launcher.engines.target import of
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.host.facts import Driver, Host
-from launcher.host.observe import LIVE, drivers, look, of_plan
+from launcher.host.observe import LIVE, observe, observe_driver, of_plan
 from launcher.plan.findings import Finding, Severity, failures
 from launcher.plan.plan import Plan
 
-TAKEN_BY_OURS = ("port-free", "gpu-memory-free", "gpu-left-over", "host-memory", "shared-memory", "memory-limit")
+TAKEN_BY_OURS = (
+    "port-free",
+    "gpu-memory-free",
+    "gpu-left-over",
+    "host-memory",
+    "shared-memory",
+    "memory-limit",
+)
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,15 @@ class Examined:
 Report = Callable[[Examined, Sequence[Finding]], None]  # shows them
 
 
-def examine(profile: str | None, settings: Sequence[str], source: Source, environ: Mapping[str, str]) -> Examined:
+def examine(
+    profile: str | None, settings: Sequence[str], source: Source, environ: Mapping[str, str]
+) -> Examined:
     """Observe a host for a profile, or for the one that fits its GPUs best. Raises RefusalError."""
     recorded = _recorded(source)
     root = source.sysroot or Path("/")
-    seen = recorded.driver if recorded else drivers(root)
+    seen = recorded.driver if recorded else observe_driver(root)
     name = profile or best_profile(seen, environ)
-    ask = Ask(name, tuple(settings))
+    ask = PlanRequest(name, tuple(settings))
     if recorded:
         plan, _ = planned(ask, environ, of(recorded))
         host = replace(recorded, environment=of_plan(recorded.environment, plan))
@@ -60,16 +69,16 @@ def examine(profile: str | None, settings: Sequence[str], source: Source, enviro
         plan, host = _here(ask, environ, seen)
     else:  # a recorded tree is no host of an engine: the one here, if any, is what it is judged for
         plan, _ = planned(ask, environ)
-        host = look(plan, environ, seen, root)
+        host = observe(plan, environ, seen, root)
     return Examined(host, plan, profile is None)
 
 
-def _here(ask: Ask, environ: Mapping[str, str], driver: Driver) -> tuple[Plan, Host]:
-    composed = compose(ask, environ)
-    seen = observe(composed, environ, driver)
+def _here(ask: PlanRequest, environ: Mapping[str, str], driver: Driver) -> tuple[Plan, Host]:
+    composed = load(ask, environ)
+    seen = observe_target(composed, environ, driver)
     folder = instance_of(composed, environ).folder
     plan = resolve(composed, ask, folder, layers.ours(environ), seen.target)
-    return plan, look(plan, environ, driver, asked=seen.engine)
+    return plan, observe(plan, environ, driver, asked=seen.engine)
 
 
 def _recorded(source: Source) -> Host | None:
@@ -80,12 +89,12 @@ def _recorded(source: Source) -> Host | None:
 
         return host(source.pasted)
     if source.sysroot and not source.sysroot.is_dir():
-        raise RefusalError(f"{source.sysroot} is no folder", fix="give it a copy of /sys and /proc")
+        raise UserError(f"{source.sysroot} is no folder", fix="give it a copy of /sys and /proc")
     return None
 
 
 @dataclass(frozen=True)
-class Words:
+class DoctorOptions:
     """What `glm5-serve doctor` was told."""
 
     profile: str | None
@@ -106,15 +115,17 @@ class Words:
 
 
 def doctor(
-    words: Words, environ: Mapping[str, str], tell: Callable[[str], None]
+    words: DoctorOptions, environ: Mapping[str, str], tell: Callable[[str], None]
 ) -> tuple[Examined, list[Finding]]:
     """Examine a host and judge it; `tell` hears how far `--deep` is. Raises RefusalError."""
     known_ids((*words.only, *words.skip, *words.allow))
     source = Source(words.sysroot, words.facts, words.pasted)
     seen = examine(words.profile, words.settings, source, environ)
     if words.deep and source != Source():
-        raise RefusalError(
-            "--deep moves data on this host", fix="leave out --from, --facts and --sysroot", status=Exit.USAGE
+        raise UserError(
+            "--deep moves data on this host",
+            fix="leave out --from, --facts and --sysroot",
+            status=Exit.USAGE,
         )
     findings = judge(seen.host, seen.plan, only=words.only, skip=words.skip, allow=words.allow)
     if words.deep:
@@ -122,14 +133,24 @@ def doctor(
     return seen, findings
 
 
-def _deep(seen: Examined, environ: Mapping[str, str], words: Words, tell: Callable[[str], None]) -> list[Finding]:
+def _deep(
+    seen: Examined, environ: Mapping[str, str], words: DoctorOptions, tell: Callable[[str], None]
+) -> list[Finding]:
     from launcher.doctor.fabric import deep
 
     if seen.plan.doubt:
         fix = f"`glm5-serve up -p {seen.plan.name}` says what to do; without --deep nothing of it is run"
-        raise RefusalError(f"--deep would run it: {seen.plan.doubt}", fix=fix)
+        raise UserError(f"--deep would run it: {seen.plan.doubt}", fix=fix)
     ranks = seen.plan.gpus or 2
-    return deep(seen.plan, ranks, seen.host, environ, backend=words.backend, deadline=words.deadline, tell=tell)
+    return deep(
+        seen.plan,
+        ranks,
+        seen.host,
+        environ,
+        backend=words.backend,
+        deadline=words.deadline,
+        tell=tell,
+    )
 
 
 def head(seen: Examined) -> str:
@@ -144,12 +165,21 @@ def head(seen: Examined) -> str:
     return f"{seen.host.observed}: {what}; judged for {seen.plan.name}{why}"
 
 
-HANGS = ("iommu", "acs", "nccl", "p2p", "peer", "links")  # what the ids of checks about hangs begin with
+HANGS = (
+    "iommu",
+    "acs",
+    "nccl",
+    "p2p",
+    "peer",
+    "links",
+)  # what the ids of checks about hangs begin with
 
 
 def suspects(plan: Plan, findings: Sequence[Finding]) -> tuple[str, ...]:
     """What may make this plan hang or garble here: findings that do not keep it down, and known faults."""
-    said = [f"{found.id}: {found.evidence}" for found in findings if found.severity is not Severity.OK]
+    said = [
+        f"{found.id}: {found.evidence}" for found in findings if found.severity is not Severity.OK
+    ]
     hangs = [text for text in said if text.startswith(HANGS)]
     release = version(plan.sglang) if plan.sglang else None
     known = [f"{fault.what} ({fault.fix})" for fault in faults(release, plan)] if release else []
@@ -165,8 +195,8 @@ def require_fit(
     again. What a server of ours that is `serving` takes is not held against the next one.
     """
     known_ids(plan.allowed)
-    driver = (seen.driver or drivers()) if plan.gpus else Driver()
-    host = look(plan, environ, driver, asked=seen.engine)
+    driver = (seen.driver or observe_driver()) if plan.gpus else Driver()
+    host = observe(plan, environ, driver, asked=seen.engine)
     findings = judge(host, plan, skip=_taken(serving, plan) if serving else ())
     failed = failures(findings)
     if not failed:
@@ -181,7 +211,7 @@ def _taken(ours: Plan, new: Plan) -> list[str]:
     return [id for id in TAKEN_BY_OURS if same or id != "port-free"]
 
 
-def _refusal(plan: Plan, failed: Sequence[Finding]) -> RefusalError:
+def _refusal(plan: Plan, failed: Sequence[Finding]) -> UserError:
     """What is in the way: a required check says it itself, the others have been shown."""
     required = [found for found in failed if found.id in REQUIRED]
     others = [found.id for found in failed if found.id not in REQUIRED]
@@ -189,7 +219,9 @@ def _refusal(plan: Plan, failed: Sequence[Finding]) -> RefusalError:
     if others:
         count = "1 check says no" if len(others) == 1 else f"{len(others)} checks say no"
         what += [f"{count}: {', '.join(others)}"]
-        fix += [f"fix them (`glm5-serve doctor -p {plan.name}`), or let one fail: --allow {others[0]}"]
+        fix += [
+            f"fix them (`glm5-serve doctor -p {plan.name}`), or let one fail: --allow {others[0]}"
+        ]
     for id in {found.id for found in required} & {*plan.allowed}:
         fix += [f"no --allow lets {id} fail"]
-    return RefusalError(f"{'; '.join(what)}; nothing was started", fix="; ".join(fix))
+    return UserError(f"{'; '.join(what)}; nothing was started", fix="; ".join(fix))

@@ -55,5 +55,7 @@ ADVISORIES = (
 def advisories(release: Version, plan: Plan) -> list[Advisory]:
     """The advisories that concern a release and this plan."""
     return [
-        known for known in ADVISORIES if (known.fixed is None or release[:3] < known.fixed) and known.applies(plan)
+        known
+        for known in ADVISORIES
+        if (known.fixed is None or release[:3] < known.fixed) and known.applies(plan)
     ]

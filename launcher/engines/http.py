@@ -38,7 +38,9 @@ class ForeignError(Exception):
     """Another process holds the server's port. `who` says which, in words; nothing was sent to it."""
 
     def __init__(self, port: int, who: str) -> None:
-        super().__init__(f"port {port} is held by {who}, not by this server; nothing was sent to it")
+        super().__init__(
+            f"port {port} is held by {who}, not by this server; nothing was sent to it"
+        )
         self.who = who
 
 
@@ -89,7 +91,9 @@ class Bounded(socket.socket):
         return got
 
 
-def exchange(host: str, port: int, request: Request, within: float, peer: Peer | None) -> tuple[int, bytes]:
+def exchange(
+    host: str, port: int, request: Request, within: float, peer: Peer | None
+) -> tuple[int, bytes]:
     """The status and the whole body of an answer.
 
     `within` seconds are for all of it, the look at who listens included. A redirect is an answer as
@@ -127,7 +131,10 @@ def _answer(connection: http.client.HTTPConnection) -> tuple[int, bytes]:
         with connection.getresponse() as response:
             return response.status, _body(response)
     except http.client.HTTPException as error:
-        if type(error) in (http.client.HTTPException, http.client.LineTooLong):  # too many, or too long headers
+        if type(error) in (
+            http.client.HTTPException,
+            http.client.LineTooLong,
+        ):  # too many, or too long headers
             raise TooLongError(str(error)) from error
         raise
 

@@ -47,7 +47,12 @@ class Fault:
 
 def _dense_fp8(plan: Plan) -> bool:
     fp8 = (plan.flag("kv-cache-dtype") or "auto") in ("auto", "fp8_e4m3")
-    return plan.arch == "sm120" and _glm(plan) and plan.flag("attention-backend") == "flashinfer" and fp8
+    return (
+        plan.arch == "sm120"
+        and _glm(plan)
+        and plan.flag("attention-backend") == "flashinfer"
+        and fp8
+    )
 
 
 def _sparse_asked(plan: Plan) -> bool:
@@ -142,7 +147,9 @@ FAULTS = (
     ),
     Fault(
         ("disable-shared-experts-fusion", "model-path"),
-        lambda plan: traits.BF16_SHARED in plan.traits and plan.flag("disable-shared-experts-fusion") is None,
+        lambda plan: (
+            traits.BF16_SHARED in plan.traits and plan.flag("disable-shared-experts-fusion") is None
+        ),
         When.LOAD,
         "shared experts kept in BF16 (GLM-5.1, 5.2, 5.3) do not load fused: a size mismatch, 3072 against 6144",
         "set flags.disable-shared-experts-fusion = true",
@@ -154,7 +161,9 @@ FAULTS = (
     ),
     Fault(
         ("moe-runner-backend",),
-        lambda plan: plan.arch == "sm120" and plan.flag("moe-runner-backend") == "flashinfer_trtllm",
+        lambda plan: (
+            plan.arch == "sm120" and plan.flag("moe-runner-backend") == "flashinfer_trtllm"
+        ),
         When.AFTER,
         "flashinfer_trtllm experts have kernels for SM100 only",
         "set flags.moe-runner-backend = flashinfer_cutlass",
@@ -182,7 +191,8 @@ FAULTS = (
     Fault(
         ("moe-runner-backend", "model-path"),
         lambda plan: (
-            plan.arch in ("sm100", "sm103") and plan.flag("moe-runner-backend") in (None, "flashinfer_trtllm")
+            plan.arch in ("sm100", "sm103")
+            and plan.flag("moe-runner-backend") in (None, "flashinfer_trtllm")
         ),
         When.TRAFFIC,
         "flashinfer_trtllm experts fault under long prompts, several times a day (illegal address, Xid 13 and 31)",

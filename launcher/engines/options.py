@@ -17,8 +17,15 @@ from typing import Any
 
 FILE = Path(__file__).parent / "sglang/options.json"
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
-NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # what argparse takes for a value although it begins with a dash
-SHORT = {"tp": "tp-size", "pp": "pp-size", "dp": "dp-size", "ep": "ep-size"}  # as everybody says them
+NUMBER = re.compile(
+    r"-\d+|-\d*\.\d+"
+)  # what argparse takes for a value although it begins with a dash
+SHORT = {
+    "tp": "tp-size",
+    "pp": "pp-size",
+    "dp": "dp-size",
+    "ep": "ep-size",
+}  # as everybody says them
 Version = tuple[int, ...]
 
 
@@ -68,7 +75,9 @@ class Release:
         """The options that a word can mean: one where it is spelled out or short enough for no other."""
         if word in self.options:
             return [self.options[word]]
-        begun = {id(option): option for name, option in self.options.items() if name.startswith(word)}
+        begun = {
+            id(option): option for name, option in self.options.items() if name.startswith(word)
+        }
         spelled = {name for name in self.options if name.startswith(word)}
         # To argparse two spellings are ambiguous only if they mean different options.
         return list(begun.values()) if len(begun) != 1 or spelled else []
@@ -112,14 +121,18 @@ def release(name: str) -> Release:
             made = _option(told)
             options |= dict.fromkeys((*made.names, *made.off), made)
     variables = {
-        variable for variable, runs in _data()["variables"].items() if any(_within(at, run) for run in runs)
+        variable
+        for variable, runs in _data()["variables"].items()
+        if any(_within(at, run) for run in runs)
     }
     return Release(name, options, frozenset(variables))
 
 
 def _option(told: Mapping[str, Any]) -> Option:
     lists = {key: tuple(told[key]) for key in ("names", "choices", "off") if key in told}
-    return Option(**{key: value for key, value in told.items() if key not in ("first", "last")} | lists)
+    return Option(
+        **{key: value for key, value in told.items() if key not in ("first", "last")} | lists
+    )
 
 
 def _within(at: Version, run: str) -> bool:
@@ -146,7 +159,9 @@ def accepted_by(word: str) -> list[str]:
 
 def nearest_name(word: str, within: Release) -> str | None:
     """The option that somebody may have meant."""
-    near = difflib.get_close_matches(word, [name for name in within.options if name.startswith("--")], n=1)
+    near = difflib.get_close_matches(
+        word, [name for name in within.options if name.startswith("--")], n=1
+    )
     return near[0] if near else None
 
 
@@ -159,7 +174,9 @@ def _renamed() -> dict[str, tuple[str, ...]]:
     newer = {
         told["names"][0]: told["instead"]
         for told in _data()["options"]
-        if told.get("instead") and PLAIN.fullmatch(told["instead"]) and told.get("takes") != "nothing"
+        if told.get("instead")
+        and PLAIN.fullmatch(told["instead"])
+        and told.get("takes") != "nothing"
     }
     groups: dict[str, tuple[str, ...]] = {}
     for old in newer:
@@ -205,7 +222,11 @@ def renamed(word: str, within: Release) -> str:
 
 def successor(word: str) -> str | None:
     """What the option was replaced by, as its deprecation says."""
-    told = [made["instead"] for made in _data()["options"] if word in made["names"] and made.get("instead")]
+    told = [
+        made["instead"]
+        for made in _data()["options"]
+        if word in made["names"] and made.get("instead")
+    ]
     return told[-1] if told else None
 
 
@@ -225,7 +246,11 @@ def _given(words: list[str], within: Release) -> Iterator[Given]:
         found = within.candidates(word)
         option = found[0] if len(found) == 1 else None
         values = [value] if equals else []
-        most = {"nothing": 0, "one": 1, "maybe": 1}.get(option.takes, len(words)) if option else len(words)
+        most = (
+            {"nothing": 0, "one": 1, "maybe": 1}.get(option.takes, len(words))
+            if option
+            else len(words)
+        )
         while not equals and at < len(words) and len(values) < most and not _is_option(words[at]):
             values.append(words[at])
             at += 1
@@ -236,7 +261,9 @@ def _is_option(word: str) -> bool:
     return word.startswith("-") and word != "-" and not NUMBER.fullmatch(word) and " " not in word
 
 
-def _problem(word: str, found: Sequence[Option], values: Sequence[str], within: Release) -> str | None:
+def _problem(
+    word: str, found: Sequence[Option], values: Sequence[str], within: Release
+) -> str | None:
     if len(found) > 1:
         names = sorted({name for option in found for name in option.names if name.startswith(word)})
         return f"ambiguous: could be {', '.join(names[:4])}"

@@ -34,7 +34,9 @@ class Case:
 
     def flag(self, *names: str) -> Any:
         """The first of these flags that is set; None if none is, or it was left out on purpose."""
-        return next((value for name in names if (value := self.flags.get(name)) not in (None, False)), None)
+        return next(
+            (value for name in names if (value := self.flags.get(name)) not in (None, False)), None
+        )
 
     @property
     def glm(self) -> bool:
@@ -54,7 +56,9 @@ class Case:
     @property
     def dense(self) -> bool:
         """Whether an attention backend was named: sparse attention is what SGLang takes where none is."""
-        asked = self.flag("attention-backend", "prefill-attention-backend", "decode-attention-backend")
+        asked = self.flag(
+            "attention-backend", "prefill-attention-backend", "decode-attention-backend"
+        )
         return asked not in (None, "dsa", "nsa")
 
     @property
@@ -88,13 +92,24 @@ class Rule:
         """Where it holds, in words."""
         archs = "" if self.archs == ANY else "/".join(self.archs)
         first, last = self.first != "0.5.8", self.last != "99"
-        span = f"{self.first}-{self.last}" if first and last else f">={self.first}" if first else f"<={self.last}"
-        return " ".join(part for part in (archs, span if first or last else "") if part) or "any Blackwell"
+        span = (
+            f"{self.first}-{self.last}"
+            if first and last
+            else f">={self.first}"
+            if first
+            else f"<={self.last}"
+        )
+        return (
+            " ".join(part for part in (archs, span if first or last else "") if part)
+            or "any Blackwell"
+        )
 
     def applies(self, case: Case) -> bool:
         """Whether it holds there."""
         release = version(case.target.release)
-        within = version(self.first) <= release and (self.last == "99" or release <= version(self.last))
+        within = version(self.first) <= release and (
+            self.last == "99" or release <= version(self.last)
+        )
         return case.target.arch in self.archs and within and self.when(case)
 
 
@@ -209,7 +224,9 @@ RULES = (
         "overrides.py of 0.5.23; NVIDIA's GKE recipe says the same",
         archs=SM120,
         first="0.5.17",
-        when=lambda case: case.glm and case.half_kv and not case.flag("dsa-prefill-backend", "dsa-decode-backend"),
+        when=lambda case: (
+            case.glm and case.half_kv and not case.flag("dsa-prefill-backend", "dsa-decode-backend")
+        ),
     ),
     Rule(
         "attention-backend",
@@ -440,7 +457,9 @@ RULES = (
         Known.REPORTED,
         f"{GCP}; rtx6kpro glm5 saw a crash with both",
         archs=SM120,
-        when=lambda case: case.env.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE", "0").lower() not in ("1", "true"),
+        when=lambda case: (
+            case.env.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE", "0").lower() not in ("1", "true")
+        ),
     ),
 )
 

@@ -13,7 +13,14 @@ from launcher.engines.options import nearest, releases, version
 from launcher.host.facts import Driver, Engine, Fact, Host, Model, System
 
 # Compute capability -> the architecture as CUDA's compilers name it.
-BLACKWELL = {"10.0": "sm100", "10.1": "sm101", "10.3": "sm103", "11.0": "sm110", "12.0": "sm120", "12.1": "sm121"}
+BLACKWELL = {
+    "10.0": "sm100",
+    "10.1": "sm101",
+    "10.3": "sm103",
+    "11.0": "sm110",
+    "12.0": "sm120",
+    "12.1": "sm121",
+}
 ARCHS = ("sm100", "sm103", "sm120")  # those that rules are made for: B200, B300, RTX PRO 6000
 PATHS = ("X", "NV", "PIX", "PXB", "PHB", "NODE", "SYS")  # of nvidia-smi topo -m, nearest first
 T = TypeVar("T")
@@ -40,12 +47,12 @@ class Target:
     def doubt(self) -> str | None:
         """Why the release is not just the installed one."""
         if not self.sglang or not version(self.sglang):
-            return (
-                f"the SGLang release is unknown: resolved for {self.release}, the newest known (--sglang says it)"
-            )
+            return f"the SGLang release is unknown: resolved for {self.release}, the newest known (--sglang says it)"
         if version(self.sglang) != version(self.release):
             side = "newer" if version(self.sglang) > version(self.release) else "older"
-            return f"SGLang {self.sglang} is {side} than those known: resolved as for {self.release}"
+            return (
+                f"SGLang {self.sglang} is {side} than those known: resolved as for {self.release}"
+            )
         return None
 
 
@@ -69,7 +76,9 @@ def of_parts(driver: Driver, system: System, model: Model) -> Target:
         numa_nodes=_value(system.numa_nodes),
         farthest=_farthest(driver),
         infiniband=_value(system.infiniband, bool),
-        memory=min((gpu.memory_total.get() for gpu in gpus if gpu.memory_total.known), default=None),
+        memory=min(
+            (gpu.memory_total.get() for gpu in gpus if gpu.memory_total.known), default=None
+        ),
         model=model,
     )
 
@@ -81,6 +90,8 @@ def _value(fact: Fact[T], made: Callable[[T], Any] = lambda value: value) -> Any
 def _farthest(driver: Driver) -> str | None:
     if not driver.topology.known:
         return None
-    ways: Iterable[str] = ("NV" if way.startswith("NV") else way for row in driver.topology.get() for way in row)
+    ways: Iterable[str] = (
+        "NV" if way.startswith("NV") else way for row in driver.topology.get() for way in row
+    )
     known = [way for way in ways if way in PATHS and way != "X"]
     return max(known, key=PATHS.index, default=None)

@@ -12,7 +12,9 @@ from launcher.knowledge.models import Family
 GLM_5: Final = "glm-5"
 SPARSE: Final = "sparse-attention"
 NVFP4: Final = "nvfp4"
-BF16_SHARED: Final = "bf16-shared-experts"  # or may have them: nobody knows what its quantisation leaves out
+BF16_SHARED: Final = (
+    "bf16-shared-experts"  # or may have them: nobody knows what its quantisation leaves out
+)
 NO_MTP: Final = "no-mtp"
 FAMILIES: Final = frozenset(family.id for family in models.families())
 

@@ -161,7 +161,9 @@ def is_about_a_request(line: str) -> bool:
     told = said(line)
     if told.file and _REQUEST_FILES.fullmatch(told.file):
         return True
-    if not told.is_framed:  # what goes on after a message that ended in a line end: ", self.rid='...'"
+    if (
+        not told.is_framed
+    ):  # what goes on after a message that ended in a line end: ", self.rid='...'"
         return told.text.startswith(", ")
     return _ABOUT_A_REQUEST.match(told.text) is not None
 
@@ -170,7 +172,9 @@ def goes_on(told: Said) -> bool:
     """Whether a line may be the rest of what was said about a request: of a text that has line ends."""
     if told.is_framed or told.speaker is not None or _EXCEPTION.match(told.text):
         return False
-    return not (_TRACEBACK.match(told.text) or _OF_ITS_OWN.match(told.text) or _NCCL.match(told.text))
+    return not (
+        _TRACEBACK.match(told.text) or _OF_ITS_OWN.match(told.text) or _NCCL.match(told.text)
+    )
 
 
 def evidence(told: Said) -> tuple[str, bool]:

@@ -35,7 +35,9 @@ def lines(
     try:
         while True:
             alive = going_on()  # asked first: what was written before the end is still read
-            put_aside = file is None or not _is_at(path, file)  # nothing is added to it from here on
+            put_aside = file is None or not _is_at(
+                path, file
+            )  # nothing is added to it from here on
             while piece := file.read(PIECE) if file else b"":
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from whole
@@ -61,7 +63,9 @@ def _after(path: Path, file: BinaryIO | None) -> BinaryIO | None:
 
     The newest is looked at first: a file only moves up meanwhile, so it may be met twice, but not be missed.
     """
-    older = [path.with_name(f"{path.name}.{number}") for number in range(1, MOST + 1)] if file else []
+    older = (
+        [path.with_name(f"{path.name}.{number}") for number in range(1, MOST + 1)] if file else []
+    )
     with contextlib.ExitStack() as stack:
         found: list[BinaryIO] = []
         for name in (path, *older):

@@ -105,4 +105,6 @@ def _require_ours(path: Path, file: os.stat_result, folder: os.stat_result) -> N
     if not stat.S_ISREG(file.st_mode):
         raise unfit(errno.EINVAL, f"is {kind(file.st_mode)}, wanted a regular file", path)
     if file.st_uid != folder.st_uid != os.geteuid():
-        raise unfit(errno.EPERM, f"is a file of uid {file.st_uid} in a folder of uid {folder.st_uid}", path)
+        raise unfit(
+            errno.EPERM, f"is a file of uid {file.st_uid} in a folder of uid {folder.st_uid}", path
+        )

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import printable
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 
 ELSEWHERE = "choose another place with GLM5_SERVE_STATE_DIR"
 BELOW = "it lies below a folder that is not safe: "
@@ -64,7 +64,9 @@ def of_current_folder() -> Doubt | None:
     return _of(Path().stat(), Path.cwd(), "", sticky_is_fine=False)
 
 
-def _of(seen: os.stat_result, place: Path, on_the_way: str, *, sticky_is_fine: bool) -> Doubt | None:
+def _of(
+    seen: os.stat_result, place: Path, on_the_way: str, *, sticky_is_fine: bool
+) -> Doubt | None:
     name = printable.line(str(place))
     who = f"{on_the_way}{name} is {described(seen)}"
     if not _is_trusted(seen.st_uid):
@@ -79,14 +81,14 @@ def require_private(folder: Path) -> None:
     status = folder.lstat()
     if stat.S_ISLNK(status.st_mode):
         fix = f"`rm {folder}` removes the link; to keep the files on another disk, {ELSEWHERE}"
-        raise RefusalError(f"the state folder {folder} is a symlink, wanted a folder", fix=fix)
+        raise UserError(f"the state folder {folder} is a symlink, wanted a folder", fix=fix)
     if status.st_uid != os.geteuid():
-        raise RefusalError(
+        raise UserError(
             f"the state folder {folder} is {described(status)}, and this is {user(os.geteuid())}",
             fix=f"run this as its owner, give it to this user (`chown -R`), or {ELSEWHERE}",
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise RefusalError(
+        raise UserError(
             f"others may write the state folder {folder}: {described(status)}",
             fix=f"look whether all that lies there is yours, then `chmod 700 {folder}`; or {ELSEWHERE}",
         )
@@ -98,7 +100,7 @@ def require_steady(folder: Path) -> None:
     if loose := next(_loose(folder), None):
         seen = loose.stat()
         mend = "chmod go-w" if _is_trusted(seen.st_uid) else "chown root"
-        raise RefusalError(
+        raise UserError(
             f"the state folder {folder} lies below {loose}, where others may replace it: {described(seen)}",
             fix=f"`{mend} {loose}`, or {ELSEWHERE}",
         )
@@ -106,7 +108,9 @@ def require_steady(folder: Path) -> None:
 
 def _loose(folder: Path) -> Iterator[Path]:
     """Those of the folders above one, by its path or behind links in it, where others may rename things."""
-    for path in dict.fromkeys([*reversed(folder.absolute().parents), *reversed(folder.resolve().parents)]):
+    for path in dict.fromkeys(
+        [*reversed(folder.absolute().parents), *reversed(folder.resolve().parents)]
+    ):
         try:
             seen = path.stat()
         except OSError:  # nothing is there, nor can be
@@ -128,7 +132,9 @@ def described(seen: os.stat_result) -> str:
 
 
 def _others_write(seen: os.stat_result, *, sticky_is_fine: bool) -> bool:
-    if sticky_is_fine and seen.st_mode & stat.S_ISVTX:  # what is not theirs, others may not rename there
+    if (
+        sticky_is_fine and seen.st_mode & stat.S_ISVTX
+    ):  # what is not theirs, others may not rename there
         return False
     by_group = bool(seen.st_mode & stat.S_IWGRP) and not _is_alone_in(seen.st_gid)
     return by_group or bool(seen.st_mode & stat.S_IWOTH)
@@ -156,7 +162,9 @@ def _is_unmapped(uid: int) -> bool:
         mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
     except (OSError, ValueError):
         return False
-    return uid == overflow and not any(int(first) <= uid < int(first) + int(count) for first, _, count in mapped)
+    return uid == overflow and not any(
+        int(first) <= uid < int(first) + int(count) for first, _, count in mapped
+    )
 
 
 def _name(uid: int) -> str:

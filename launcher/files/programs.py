@@ -52,6 +52,10 @@ def _require_own_folder(path: str) -> None:
     try:
         doubt = ownership.of_current_folder()
     except OSError as error:
-        raise NoProgramError(f"{path} lies in the current folder, which is gone: {error.strerror}") from None
+        raise NoProgramError(
+            f"{path} lies in the current folder, which is gone: {error.strerror}"
+        ) from None
     if doubt:
-        raise NoProgramError(f"{path} lies in the current folder, which is not yours alone: {doubt.what}")
+        raise NoProgramError(
+            f"{path} lies in the current folder, which is not yours alone: {doubt.what}"
+        )

@@ -73,7 +73,9 @@ def read_bytes(path: Path | str, limit: int) -> bytes:
         size = os.fstat(file.fileno()).st_size  # 0 below /proc
         data = file.read(limit + 1) if size <= limit else b""
     if (size := max(size, len(data))) > limit:
-        raise unfit(errno.EFBIG, f"has {in_words(size)} or more, wanted at most {in_words(limit)}", path)
+        raise unfit(
+            errno.EFBIG, f"has {in_words(size)} or more, wanted at most {in_words(limit)}", path
+        )
     return data
 
 

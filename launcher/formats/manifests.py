@@ -44,8 +44,12 @@ def read(text: str) -> Launch | None:
     found = next(_launches(text), None)
     if found:
         found = _of_a_size(found)
-        names = dict.fromkeys(name[1] or name[3] for word in found.words for name in references(word))
-        found = _noting(found, *(f"${name} is not set in this text" for name in [*names][:MOST_NOTES]))
+        names = dict.fromkeys(
+            name[1] or name[3] for word in found.words for name in references(word)
+        )
+        found = _noting(
+            found, *(f"${name} is not set in this text" for name in [*names][:MOST_NOTES])
+        )
     if found and length > MOST:
         found = _noting(found, f"only the first {MOST} characters were read")
     return found
@@ -57,7 +61,9 @@ def _of_a_size(found: Launch) -> Launch:
     less = replace(found, words=found.words[:MOST_WORDS], env=env, hidden=hidden)
     if less.words == found.words and len(less.env) == len(found.env):
         return less
-    return _noting(less, f"only the first {MOST_WORDS} words and {MOST_VARIABLES} variables were read")
+    return _noting(
+        less, f"only the first {MOST_WORDS} words and {MOST_VARIABLES} variables were read"
+    )
 
 
 def _launches(text: str) -> Iterator[Launch]:
@@ -73,7 +79,9 @@ def _launches(text: str) -> Iterator[Launch]:
                 yield from _tree(document, set(), room)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             line = getattr(getattr(error, "problem_mark", None), "line", None)
-            notes.append("it is no valid YAML" + (f" (line {line + 1})" if line is not None else ""))
+            notes.append(
+                "it is no valid YAML" + (f" (line {line + 1})" if line is not None else "")
+            )
     for found in launches_in(unfenced(text), {}, room=room):
         yield _noting(found, *notes)
     bare = [word for line in logical_lines(unfenced(text))[0] for word in split_words(line)[0]]
@@ -97,7 +105,9 @@ def _unit(text: str, room: Room) -> Iterator[Launch]:
         match key.strip():
             case "Environment" if len(env) <= MOST_VARIABLES:
                 env |= {
-                    match[1]: match[2] for word in split_words(value)[0] if (match := ASSIGNED.fullmatch(word))
+                    match[1]: match[2]
+                    for word in split_words(value)[0]
+                    if (match := ASSIGNED.fullmatch(word))
                 }
             case "EnvironmentFile" if len(notes) < MOST_NOTES:
                 notes.append(f"variables of {value.strip().lstrip('-')} are not read")
@@ -105,7 +115,13 @@ def _unit(text: str, room: Room) -> Iterator[Launch]:
                 commands.append(value.strip().lstrip("-@:+!"))
     for command in commands:
         for found in launches_in(command, env, room=room):
-            yield replace(found, env={**env, **found.env}, form="systemd", hidden={}, notes=(*found.notes, *notes))
+            yield replace(
+                found,
+                env={**env, **found.env},
+                form="systemd",
+                hidden={},
+                notes=(*found.notes, *notes),
+            )
 
 
 def _tree(node: Any, seen: set[object], room: Room) -> Iterator[Launch]:
@@ -122,7 +138,11 @@ def _tree(node: Any, seen: set[object], room: Room) -> Iterator[Launch]:
         words = [word for one in said for word in _word_list(one)] if parts not in seen else []
         if words:
             seen.add(parts)
-            kind = "kubernetes" if isinstance(_of(tables, "env"), list) or said[2] is not None else "compose"
+            kind = (
+                "kubernetes"
+                if isinstance(_of(tables, "env"), list) or said[2] is not None
+                else "compose"
+            )
             tag = release_of(str(_of(tables, "image")))
             for found in _words(words, _tree_variables(tables), kind, room):
                 yield replace(found, release=found.release or tag)

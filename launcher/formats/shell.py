@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 DEEPEST = 40  # levels of commands within commands
-MOST = 1 << 16  # characters of a word; a variable that holds itself twice would double with each line
+MOST = (
+    1 << 16
+)  # characters of a word; a variable that holds itself twice would double with each line
 MOST_TOGETHER = 1 << 20  # characters that variables may make of a script
 MOST_VARIABLES = 1000  # a script has some dozen; others are not known
 MOST_NOTES = 20
@@ -39,7 +41,9 @@ class Launch:
     form: str = "shell"
     engine: str = "sglang"
     release: str | None = None  # that the tag of its image names
-    hidden: Mapping[str, str] = field(default_factory=dict)  # set, but not exported: the server does not get them
+    hidden: Mapping[str, str] = field(
+        default_factory=dict
+    )  # set, but not exported: the server does not get them
     notes: tuple[str, ...] = ()
 
 
@@ -59,7 +63,9 @@ def unfenced(text: str) -> str:
     """What stands between fences of Markdown, if a launch does; a prompt before a command is taken away."""
     blocks = re.findall(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", text, re.MULTILINE | re.DOTALL)
     chosen = [block for block in blocks if "--" in block]
-    return re.sub(r"^[ \t]*[$>] (?=\S)", "", "\n".join(chosen) if chosen else text, flags=re.MULTILINE)
+    return re.sub(
+        r"^[ \t]*[$>] (?=\S)", "", "\n".join(chosen) if chosen else text, flags=re.MULTILINE
+    )
 
 
 def logical_lines(text: str) -> tuple[list[str], list[str]]:
@@ -72,7 +78,9 @@ def logical_lines(text: str) -> tuple[list[str], list[str]]:
             notes.append("a comment inside the continued lines: a shell ends the command there")
             continue
         if re.search(r"\\[ \t]+\Z", line):
-            notes.append(f"a blank after the backslash of {line.strip()[:40]!r}: a shell ends the command there")
+            notes.append(
+                f"a blank after the backslash of {line.strip()[:40]!r}: a shell ends the command there"
+            )
             line = line.rstrip()
         if line.endswith("\\"):
             joined.append(f"{line[:-1]} ")
@@ -106,7 +114,9 @@ def _words(line: str) -> list[str] | str:
             words += ["".join(word)] * bool(word) + [found[0]] * (kind == "mark")
             word = []
         else:
-            word.append(re.sub(r'\\(["\\])', r"\1", found[kind]) if kind == "double" else found[kind])
+            word.append(
+                re.sub(r'\\(["\\])', r"\1", found[kind]) if kind == "double" else found[kind]
+            )
     return [*words, "".join(word)] if word else words
 
 
@@ -137,8 +147,12 @@ def launches_in(
                 continue
             for found in launch_of(rest, ChainMap(assigned, exported), depth, room):
                 hidden = {name: value for name, value in known.items() if name not in found.env}
-                full = ["variables make so much of this text that not all are put in"] * (room.left < 0)
-                yield replace(found, hidden=found.hidden or hidden, notes=(*notes, *full, *found.notes))
+                full = ["variables make so much of this text that not all are put in"] * (
+                    room.left < 0
+                )
+                yield replace(
+                    found, hidden=found.hidden or hidden, notes=(*notes, *full, *found.notes)
+                )
 
 
 def _closed(lines: Sequence[str]) -> Iterator[str]:
@@ -214,7 +228,9 @@ def expanded(word: str, known: Mapping[str, str], room: Room) -> list[str]:
     """A word with the variables that are known put in; one that is a variable alone may be many words."""
     if "$" not in word:
         return [word]
-    values = [(found, known.get(found[1] or found[3], found[2] or found[0])) for found in references(word)]
+    values = [
+        (found, known.get(found[1] or found[3], found[2] or found[0])) for found in references(word)
+    ]
     length = len(word) + sum(len(value) - len(found[0]) for found, value in values)
     if length > MOST or not room.takes(length):
         return [word]
@@ -260,7 +276,9 @@ def launch_of(words: list[str], env: Mapping[str, str], depth: int, room: Room) 
         inner = dict(_container_variables(before)) if container else _prefix_variables(before)
         image = next(filter(None, map(release_of, before)), None)
         # A container gets what -e names, and nothing of the shell that starts it.
-        given = {name: env.get(name, "") if value is None else value for name, value in inner.items()}
+        given = {
+            name: env.get(name, "") if value is None else value for name, value in inner.items()
+        }
         seen = given if container else {**env, **given}
         form = "docker run" if container else "shell"
         yield Launch(tuple(after), seen, form, engine, image, dict(env) if container else {})
@@ -268,7 +286,9 @@ def launch_of(words: list[str], env: Mapping[str, str], depth: int, room: Room) 
     if depth < DEEPEST:
         for word in words:
             if re.search(r"\s", word) and re.search(r"launch_server|sglang serve|vllm serve", word):
-                yield from launches_in(word, {**env, **dict(_container_text(words))}, depth + 1, room)
+                yield from launches_in(
+                    word, {**env, **dict(_container_text(words))}, depth + 1, room
+                )
 
 
 def _program(words: Sequence[str]) -> tuple[int | None, int, str]:
@@ -303,7 +323,9 @@ def _container_variables(words: Sequence[str]) -> Iterator[tuple[str, str | None
     """Those of -e and --env; None where the value is taken from the shell."""
     for at, word in enumerate(words):
         said = words[at + 1] if word in ("-e", "--env") and at + 1 < len(words) else None
-        said = said or next((word[len(start) :] for start in ("--env=", "-e=") if word.startswith(start)), None)
+        said = said or next(
+            (word[len(start) :] for start in ("--env=", "-e=") if word.startswith(start)), None
+        )
         if said:
             name, equals, value = said.partition("=")
             yield name, value if equals else None

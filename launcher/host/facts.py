@@ -84,7 +84,9 @@ class Gpu:
     remap_pending: Fact[bool] = NOBODY_LOOKED
     remap_failed: Fact[bool] = NOBODY_LOOKED
     persistence: Fact[bool] = NOBODY_LOOKED
-    compute_mode: Fact[str] = NOBODY_LOOKED  # default, exclusive_process, exclusive_thread, prohibited
+    compute_mode: Fact[str] = (
+        NOBODY_LOOKED  # default, exclusive_process, exclusive_thread, prohibited
+    )
     power_draw: Fact[float] = NOBODY_LOOKED
     power_limit: Fact[float] = NOBODY_LOOKED  # enforced now
     power_default: Fact[float] = NOBODY_LOOKED
@@ -136,7 +138,9 @@ class Function:
     id: str  # "10de:2bb5"
     above: tuple[str, ...] = ()  # the bridges above it, the root port first
     driver: Fact[str | None] = NOBODY_LOOKED
-    present: Fact[bool] = NOBODY_LOOKED  # False: configuration space reads all ones, fell off the bus
+    present: Fact[bool] = (
+        NOBODY_LOOKED  # False: configuration space reads all ones, fell off the bus
+    )
     iommu_group: Fact[str | None] = NOBODY_LOOKED
     iommu_type: Fact[str | None] = NOBODY_LOOKED  # DMA, DMA-FQ, identity, blocked
     acs: Fact[tuple[str, ...] | None] = NOBODY_LOOKED  # control bits set; None: it has no ACS
@@ -158,7 +162,9 @@ class Pcie:
     """The PCI tree around the GPUs and the IOMMU."""
 
     functions: Fact[tuple[Function, ...]] = NOBODY_LOOKED
-    iommus: Fact[tuple[str, ...]] = NOBODY_LOOKED  # units, e.g. ivhd0, dmar1; empty: translation is off
+    iommus: Fact[tuple[str, ...]] = (
+        NOBODY_LOOKED  # units, e.g. ivhd0, dmar1; empty: translation is off
+    )
     aspm: Fact[str] = NOBODY_LOOKED  # policy: default, performance, powersave, powersupersave
 
 
@@ -168,7 +174,9 @@ class Kernel:
 
     release: Fact[str] = NOBODY_LOOKED
     cmdline: Fact[str] = NOBODY_LOOKED
-    log: Fact[tuple[str, ...]] = NOBODY_LOOKED  # its lines about GPUs, PCIe, IOMMU and memory, oldest first
+    log: Fact[tuple[str, ...]] = (
+        NOBODY_LOOKED  # its lines about GPUs, PCIe, IOMMU and memory, oldest first
+    )
     modules: Fact[tuple[str, ...]] = NOBODY_LOOKED
     lockdown: Fact[str] = NOBODY_LOOKED  # none, integrity, confidentiality
     core_pattern: Fact[str] = NOBODY_LOOKED
@@ -220,9 +228,13 @@ class System:
     raids: Fact[tuple[Raid, ...]] = NOBODY_LOOKED
     virtualisation: Fact[str] = NOBODY_LOOKED  # none, kvm, microsoft, wsl, ...
     container: Fact[str] = NOBODY_LOOKED  # none, docker, podman, kubernetes, lxc, ...
-    compat_libraries: Fact[tuple[str, ...]] = NOBODY_LOOKED  # CUDA compat libcuda that an image brings
+    compat_libraries: Fact[tuple[str, ...]] = (
+        NOBODY_LOOKED  # CUDA compat libcuda that an image brings
+    )
     cdi_older: Fact[tuple[str, ...]] = NOBODY_LOOKED  # CDI specs that name another driver version
-    daemons: Fact[tuple[str, ...]] = NOBODY_LOOKED  # of nvidia-persistenced, nv-fabricmanager: those that run
+    daemons: Fact[tuple[str, ...]] = (
+        NOBODY_LOOKED  # of nvidia-persistenced, nv-fabricmanager: those that run
+    )
     infiniband: Fact[tuple[str, ...]] = NOBODY_LOOKED
     interfaces: Fact[tuple[str, ...]] = NOBODY_LOOKED
     port_obstacle: Fact[str | None] = NOBODY_LOOKED  # why the plan's address cannot be listened on
@@ -254,11 +266,15 @@ class Engine:
 
     python: Fact[str] = NOBODY_LOOKED
     python_version: Fact[str] = NOBODY_LOOKED
-    packages: Fact[dict[str, str]] = NOBODY_LOOKED  # version by distribution name, those that matter
+    packages: Fact[dict[str, str]] = (
+        NOBODY_LOOKED  # version by distribution name, those that matter
+    )
     torch_cuda: Fact[str | None] = NOBODY_LOOKED  # "13.0"; None: torch was built without CUDA
     pins: Fact[tuple[Pin, ...]] = NOBODY_LOOKED
     tools: Fact[dict[str, str | None]] = NOBODY_LOOKED  # nvcc, ninja, gcc: path, or None
-    installed_at: Fact[float] = NOBODY_LOOKED  # when flashinfer was last changed, seconds since the epoch
+    installed_at: Fact[float] = (
+        NOBODY_LOOKED  # when flashinfer was last changed, seconds since the epoch
+    )
     caches: Fact[tuple[Cache, ...]] = NOBODY_LOOKED
 
 
@@ -267,8 +283,12 @@ class Environment:
     """The variables the server would run with, those that NCCL, CUDA, torch or SGLang read."""
 
     variables: Fact[dict[str, str]] = NOBODY_LOOKED
-    conf: Fact[dict[str, dict[str, str]]] = NOBODY_LOOKED  # by path of NCCL's own configuration files
-    missing_files: Fact[tuple[str, ...]] = NOBODY_LOOKED  # variables that name a file which is not there
+    conf: Fact[dict[str, dict[str, str]]] = (
+        NOBODY_LOOKED  # by path of NCCL's own configuration files
+    )
+    missing_files: Fact[tuple[str, ...]] = (
+        NOBODY_LOOKED  # variables that name a file which is not there
+    )
 
 
 @dataclass(frozen=True)
@@ -277,16 +297,24 @@ class Model:
 
     path: Fact[str] = NOBODY_LOOKED  # the folder
     config: Fact[dict[str, str]] = NOBODY_LOOKED  # scalars of config.json that matter, as text
-    quantisation: Fact[str | None] = NOBODY_LOOKED  # quant_algo, e.g. NVFP4, else quant_method; None: none
+    quantisation: Fact[str | None] = (
+        NOBODY_LOOKED  # quant_algo, e.g. NVFP4, else quant_method; None: none
+    )
     shards: Fact[int] = NOBODY_LOOKED  # weight files that there are
     bytes: Fact[int] = NOBODY_LOOKED  # of these
     missing: Fact[tuple[str, ...]] = NOBODY_LOOKED  # files that the index names
     broken: Fact[dict[str, str]] = NOBODY_LOOKED  # file -> what is wrong with header or length
     pointers: Fact[tuple[str, ...]] = NOBODY_LOOKED  # git-lfs pointers in place of files
     incomplete: Fact[tuple[str, ...]] = NOBODY_LOOKED  # downloads that did not end
-    excluded: Fact[tuple[str, ...]] = NOBODY_LOOKED  # patterns of modules that its quantisation leaves out
-    dtypes: Fact[dict[str, int]] = NOBODY_LOOKED  # bytes of its tensors by their type, e.g. U8, F8_E4M3, BF16
-    mtp: Fact[bool] = NOBODY_LOOKED  # whether the weights of the multi-token-prediction layer are there
+    excluded: Fact[tuple[str, ...]] = (
+        NOBODY_LOOKED  # patterns of modules that its quantisation leaves out
+    )
+    dtypes: Fact[dict[str, int]] = (
+        NOBODY_LOOKED  # bytes of its tensors by their type, e.g. U8, F8_E4M3, BF16
+    )
+    mtp: Fact[bool] = (
+        NOBODY_LOOKED  # whether the weights of the multi-token-prediction layer are there
+    )
     tokenizer: Fact[tuple[str, ...]] = NOBODY_LOOKED  # tokenizer files that there are
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.files.reading import parsed
 from launcher.host.facts import Fact, Host, unknown
 
@@ -43,10 +43,10 @@ def loads(text: str, place: str) -> Host:
     try:
         data = parsed(text)
     except ValueError as error:
-        raise RefusalError(f"{place} is not JSON: {error}", fix=fix) from None
+        raise UserError(f"{place} is not JSON: {error}", fix=fix) from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         schema = data.get("schema") if isinstance(data, dict) else None
-        raise RefusalError(f"{place} has schema {schema!r}, wanted {SCHEMA}", fix=fix)
+        raise UserError(f"{place} has schema {schema!r}, wanted {SCHEMA}", fix=fix)
     return from_json(data)
 
 
@@ -65,7 +65,11 @@ def record(kind: Any, data: Any) -> Any:
             continue
         if is_dataclass(hint) and not isinstance(data[name], Mapping):
             continue  # a section that is not one: all of it is unknown
-        made[name] = _fact(get_args(hint)[0], data[name]) if get_origin(hint) is Fact else _value(hint, data[name])
+        made[name] = (
+            _fact(get_args(hint)[0], data[name])
+            if get_origin(hint) is Fact
+            else _value(hint, data[name])
+        )
     try:
         return kind(**made)
     except TypeError as error:

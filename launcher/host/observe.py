@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.host import port
 from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.collectors.engine import blind, engine
@@ -25,17 +25,18 @@ LIVE = Path("/")
 NVML_DEADLINE = 10.0  # seconds for all the questions to the driver together
 
 
-def drivers(root: Path = LIVE) -> Driver:
+def observe_driver(root: Path = LIVE) -> Driver:
     """What the NVIDIA driver shows. A recorded tree has only what its modules wrote into files."""
     if root == LIVE:
         return modules_of_driver(root, driver(NVML_DEADLINE))
     why: Fact[Any] = unknown("a recorded tree has no driver to ask")
     return modules_of_driver(
-        root, Driver(why, why, confidential=why, gpus=why, topology=why, p2p_read=why, p2p_write=why)
+        root,
+        Driver(why, why, confidential=why, gpus=why, topology=why, p2p_read=why, p2p_write=why),
     )
 
 
-def look(
+def observe(
     plan: Plan,
     environ: Mapping[str, str],
     seen: Driver,
@@ -66,7 +67,9 @@ def look(
         kernel=kernel(root),
         system=found,
         engine=_engine(plan, env, asked) if live else Engine(),
-        environment=environment(root, env, environ.get("HOME", "/root")) if live else of_plan(Environment(), plan),
+        environment=environment(root, env, environ.get("HOME", "/root"))
+        if live
+        else of_plan(Environment(), plan),
         model=checkpoint(plan.model, env) if live else Model(),
     )
 
@@ -89,7 +92,7 @@ def _key(plan: Plan) -> Fact[str | None]:
     try:
         if plan.key_file:
             read_key(Path(plan.key_file))
-    except RefusalError as refusal:
+    except UserError as refusal:
         return known(refusal.what)
     return known(None)
 

@@ -70,10 +70,14 @@ class Peer:
         try:
             verdict = self._look(host, port)
             # A worker that was forked, or a listener that left, between two looks at one thing: so look twice.
-            return verdict if verdict.whose in (Whose.OURS, Whose.NOBODY) else self._look(host, port)
+            return (
+                verdict if verdict.whose in (Whose.OURS, Whose.NOBODY) else self._look(host, port)
+            )
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
-            return Verdict(Whose.UNKNOWN, f"who listens on port {port} could not be looked up: {why}")
+            return Verdict(
+                Whose.UNKNOWN, f"who listens on port {port} could not be looked up: {why}"
+            )
 
     def _look(self, host: str, port: int) -> Verdict:
         for address in sockets.resolve(host):
@@ -109,7 +113,9 @@ class Peer:
                 break
         return closed
 
-    def _stranger(self, row: Row, members: Sequence[int], closed: list[int], inodes: frozenset[int]) -> Verdict:
+    def _stranger(
+        self, row: Row, members: Sequence[int], closed: list[int], inodes: frozenset[int]
+    ) -> Verdict:
         """The verdict over a socket that none of the members that were looked at has."""
         path = self._holder(row.inode)
         pid = int(path.parts[2]) if path else None
@@ -127,7 +133,9 @@ class Peer:
         """The descriptor of whichever process has a socket, as far as this user may look."""
         if not _is(self._others.get(inode), inode):
             self._others.pop(inode, None)
-            for pid in [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]:
+            for pid in [
+                int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()
+            ]:
                 with contextlib.suppress(PermissionError):
                     self._others.update(sockets_of(pid, {inode}))
                 if inode in self._others:

@@ -14,7 +14,9 @@ IOMMU_WORDS = {
         "fullflush off force_isolation force_enable pgtbl_v1 pgtbl_v2 irtcachedis "
         "nohugepages v2_pgsizes_only".split()
     ),
-    "intel_iommu": set("on off igfx_off forcedac strict sp_off sm_on sm_off tboot_noforce nobounce".split()),
+    "intel_iommu": set(
+        "on off igfx_off forcedac strict sp_off sm_on sm_off tboot_noforce nobounce".split()
+    ),
 }
 
 
@@ -28,5 +30,7 @@ def parameters(cmdline: str) -> dict[str, list[str]]:
     for word in words:
         name, _, value = word.partition("=")
         # The kernel takes dashes and underscores in names alike.
-        found.setdefault(name.replace("-", "_"), []).extend(part for part in value.split(",") if part)
+        found.setdefault(name.replace("-", "_"), []).extend(
+            part for part in value.split(",") if part
+        )
     return found

@@ -87,7 +87,9 @@ def _remote_code(plan: Plan, value: str) -> Concern | None:
     why = "GLM-5 is in SGLang: the checkpoint's own Python need not be run, and is a risk"
     if not _glm(plan):
         return None
-    return Concern(Verdict.NEEDLESS, why, Known.READ, "in SGLang from 0.5.9", instead="leave it out")
+    return Concern(
+        Verdict.NEEDLESS, why, Known.READ, "in SGLang from 0.5.9", instead="leave it out"
+    )
 
 
 def _open(plan: Plan, value: str) -> Concern | None:
@@ -129,41 +131,64 @@ def _fraction(plan: Plan, value: str) -> Concern | None:
     left = FREE[plan.arch] * (1 - fraction)
     why = f"leaves about {left:.1f} GiB of {FREE[plan.arch]:.0f} for graphs, activations and NCCL"
     source = "rtx6kpro, GKE recipes: .82 to .92 worked; .98 started and ran out at 240k tokens"
-    return Concern(Verdict.RISKY, why, Known.REPORTED, source, When.TRAFFIC, "`glm5-serve fit` tells what fits")
+    return Concern(
+        Verdict.RISKY, why, Known.REPORTED, source, When.TRAFFIC, "`glm5-serve fit` tells what fits"
+    )
 
 
 def _heads(plan: Plan, value: str) -> Concern | None:
     if not (_glm(plan) and value.isdigit() and int(value) and HEADS % int(value)):
         return None
     why = f"{HEADS} attention heads do not divide by {value}"
-    return Concern(Verdict.BREAKS, why, Known.READ, "GLM-5's config.json", When.LOAD, "tp 2 with pp 3 on six GPUs")
+    return Concern(
+        Verdict.BREAKS,
+        why,
+        Known.READ,
+        "GLM-5's config.json",
+        When.LOAD,
+        "tp 2 with pp 3 on six GPUs",
+    )
 
 
 def _kv(plan: Plan, value: str) -> Concern | None:
     if traits.SPARSE not in plan.traits or value in KV_OF_DSA:
         return None
     why = f"sparse attention takes bfloat16 or fp8_e4m3, {value} raises"
-    return Concern(Verdict.BREAKS, why, Known.READ, "overrides.py of 0.5.23", When.LOAD, "fp8_e4m3 or bfloat16")
+    return Concern(
+        Verdict.BREAKS, why, Known.READ, "overrides.py of 0.5.23", When.LOAD, "fp8_e4m3 or bfloat16"
+    )
 
 
 def _dense(plan: Plan, value: str) -> Concern | None:
     if not _glm(plan) or plan.arch == "sm120" or value in ("dsa", "nsa"):
         return None
     why = "drops sparse attention, which these GPUs have: slow at long context"
-    return Concern(Verdict.RISKY, why, Known.READ, "deepseek_v2.py of 0.5.23", When.TRAFFIC, "leave it out")
+    return Concern(
+        Verdict.RISKY, why, Known.READ, "deepseek_v2.py of 0.5.23", When.TRAFFIC, "leave it out"
+    )
 
 
 def _page(plan: Plan, value: str) -> Concern | None:
     why = "GLM-5's page size is 64 whatever is said"
     fix = "leave it out"
-    return Concern(Verdict.INERT, why, Known.READ, "deepseek_v2.py of 0.5.23", instead=fix) if _glm(plan) else None
+    return (
+        Concern(Verdict.INERT, why, Known.READ, "deepseek_v2.py of 0.5.23", instead=fix)
+        if _glm(plan)
+        else None
+    )
 
 
 def _topk(plan: Plan, value: str) -> Concern | None:
     if value == "1" or not _glm(plan):
         return None
     return Concern(
-        Verdict.RISKY, "sparse attention takes 1", Known.REPORTED, "rtx6kpro glm5", When.AFTER, "1", "1"
+        Verdict.RISKY,
+        "sparse attention takes 1",
+        Known.REPORTED,
+        "rtx6kpro glm5",
+        When.AFTER,
+        "1",
+        "1",
     )
 
 
@@ -171,7 +196,9 @@ def _one_fusion(plan: Plan, value: str) -> Concern | None:
     if plan.arch != "sm120" or version(plan.sglang or "") >= (0, 5, 14):
         return None
     why = "SGLang of this age ignores it on SM120"
-    return Concern(Verdict.INERT, why, Known.READ, "communicator.py of 0.5.9", instead="leave it out")
+    return Concern(
+        Verdict.INERT, why, Known.READ, "communicator.py of 0.5.9", instead="leave it out"
+    )
 
 
 def _lone_dp(plan: Plan, value: str) -> Concern | None:
@@ -179,7 +206,12 @@ def _lone_dp(plan: Plan, value: str) -> Concern | None:
         return None
     why = "needs --dp-size above 1, which is not given"
     return Concern(
-        Verdict.CONFLICTS, why, Known.READ, "fields of ServerArgs", When.LOAD, "--dp-size 8, or leave it out"
+        Verdict.CONFLICTS,
+        why,
+        Known.READ,
+        "fields of ServerArgs",
+        When.LOAD,
+        "--dp-size 8, or leave it out",
     )
 
 
@@ -188,11 +220,16 @@ def _no_graphs(plan: Plan, value: str) -> Concern | None:
     if sizes is None:
         return None
     why = "no graph is captured, though their batch sizes are given"
-    return Concern(Verdict.CONFLICTS, why, Known.READ, "cuda_graph_hook.py of 0.5.23", instead="one of the two")
+    return Concern(
+        Verdict.CONFLICTS, why, Known.READ, "cuda_graph_hook.py of 0.5.23", instead="one of the two"
+    )
 
 
 def _draft(plan: Plan, value: str) -> Concern | None:
-    steps, topk = plan.flag("speculative-num-steps") or "", plan.flag("speculative-eagle-topk") or "1"
+    steps, topk = (
+        plan.flag("speculative-num-steps") or "",
+        plan.flag("speculative-eagle-topk") or "1",
+    )
     if not (steps.isdecimal() and value.isdecimal()) or topk != "1" or int(value) == int(steps) + 1:
         return None
     why = f"with top-k 1 SGLang makes it the steps plus one: {int(steps) + 1}"
@@ -203,12 +240,21 @@ def _level(plan: Plan, value: str) -> Concern | None:
     level = nccl.level(value)
     if level is None:
         why = f"NCCL ignores {value!r}: PXB stays"
-        return Concern(Verdict.INERT, why, Known.READ, "NCCL's paths.cc", instead="NCCL_P2P_LEVEL=SYS")
+        return Concern(
+            Verdict.INERT, why, Known.READ, "NCCL's paths.cc", instead="NCCL_P2P_LEVEL=SYS"
+        )
     if plan.arch != "sm120" or plan.gpus < 2 or level == "SYS":
         return None
     why = f"{value} cuts peer-to-peer between sockets: these pairs go through host memory"
     source = "rtx6kpro, GKE recipes; NCCL's paths.cc (read)"
-    return Concern(Verdict.RISKY, why, Known.REPORTED, source, When.TRAFFIC, "NCCL_P2P_LEVEL=SYS on two sockets")
+    return Concern(
+        Verdict.RISKY,
+        why,
+        Known.REPORTED,
+        source,
+        When.TRAFFIC,
+        "NCCL_P2P_LEVEL=SYS on two sockets",
+    )
 
 
 def _no_p2p(plan: Plan, value: str) -> Concern | None:
@@ -232,14 +278,26 @@ def _blocking(plan: Plan, value: str) -> Concern | None:
     why = "each kernel is waited for: several times slower"
     source = "NVIDIA's CUDA programming guide"
     on = value not in ("", "0")
-    return Concern(Verdict.RISKY, why, Known.REPORTED, source, When.TRAFFIC, "leave it out") if on else None
+    return (
+        Concern(Verdict.RISKY, why, Known.REPORTED, source, When.TRAFFIC, "leave it out")
+        if on
+        else None
+    )
 
 
 def _debug(plan: Plan, value: str) -> Concern | None:
     if value.upper() not in ("INFO", "TRACE"):
         return None
     why = "writes for every call, and costs speed"
-    return Concern(Verdict.RISKY, why, Known.READ, "NCCL's documentation", When.TRAFFIC, "NCCL_DEBUG=WARN", "WARN")
+    return Concern(
+        Verdict.RISKY,
+        why,
+        Known.READ,
+        "NCCL's documentation",
+        When.TRAFFIC,
+        "NCCL_DEBUG=WARN",
+        "WARN",
+    )
 
 
 def _allocator(plan: Plan, value: str) -> Concern | None:
@@ -248,7 +306,12 @@ def _allocator(plan: Plan, value: str) -> Concern | None:
         return None
     why = "expandable segments cannot be shared by the PCIe IPC all-reduce, which is asked for, too"
     return Concern(
-        Verdict.CONFLICTS, why, Known.REPORTED, "rtx6kpro glm5, on a fork", When.TRAFFIC, "one of the two"
+        Verdict.CONFLICTS,
+        why,
+        Known.REPORTED,
+        "rtx6kpro glm5, on a fork",
+        When.TRAFFIC,
+        "one of the two",
     )
 
 
@@ -278,7 +341,9 @@ HABITS = (
 
 def of_habit(plan: Plan, name: str, value: str) -> Iterator[Concern]:
     """What the table says about a flag (without dashes) or variable."""
-    return (concern for habit in HABITS if habit.name == name and (concern := habit.found(plan, value)))
+    return (
+        concern for habit in HABITS if habit.name == name and (concern := habit.found(plan, value))
+    )
 
 
 def of_variable(plan: Plan, name: str, value: str, within: Release) -> Iterator[Concern]:
@@ -298,29 +363,45 @@ def _nccl(plan: Plan, name: str, value: str) -> Iterator[Concern]:
     if name not in nccl.NAMES:
         near = difflib.get_close_matches(name, nccl.NAMES, n=1, cutoff=0.8)
         what = nccl.REPLACED.get(name, f"did you mean {near[0]}?" if near else "nobody reads it")
-        yield Concern(Verdict.UNKNOWN, f"NCCL has no such variable and ignores it: {what}", Known.READ, source)
+        yield Concern(
+            Verdict.UNKNOWN, f"NCCL has no such variable and ignores it: {what}", Known.READ, source
+        )
     elif not nccl.is_text(name) and value and not nccl.is_number(value):
         why = f"NCCL reads it as {nccl.number(value)}: it takes numbers only"
         yield Concern(Verdict.WRONG, why, Known.READ, "NCCL's param.cc", instead="1 or 0")
     elif name in nccl.BETWEEN_HOSTS and plan.flag("nnodes") in (None, "1"):
         why = "for networks between hosts: on one host nothing reads it"
-        yield Concern(Verdict.INERT, why, Known.READ, "NCCL's network transport", instead="leave it out")
+        yield Concern(
+            Verdict.INERT, why, Known.READ, "NCCL's network transport", instead="leave it out"
+        )
     elif name in nccl.FOR_DEBUGGING:
-        why = "for debugging: forced, LL128 corrupts data where the platform does not keep its order"
-        yield Concern(Verdict.RISKY, why, Known.READ, "NCCL's documentation", When.OUTPUT, "leave it out")
+        why = (
+            "for debugging: forced, LL128 corrupts data where the platform does not keep its order"
+        )
+        yield Concern(
+            Verdict.RISKY, why, Known.READ, "NCCL's documentation", When.OUTPUT, "leave it out"
+        )
 
 
 def _sglang(name: str, within: Release) -> Concern:
     readers = read_by(name)
     if readers and version(readers[0]) > version(within.name):
         why = f"SGLang {within.name} does not read it yet: {readers[0]} does"
-        return Concern(Verdict.INERT, why, Known.READ, "the source of each release", instead="leave it out")
+        return Concern(
+            Verdict.INERT, why, Known.READ, "the source of each release", instead="leave it out"
+        )
     if readers:
         why = f"SGLang reads it no more: {readers[-1]} was the last"
-        return Concern(Verdict.REMOVED, why, Known.READ, "the source of each release", instead="leave it out")
+        return Concern(
+            Verdict.REMOVED, why, Known.READ, "the source of each release", instead="leave it out"
+        )
     near = difflib.get_close_matches(name, within.variables, n=1, cutoff=0.8)
     hint = f": did you mean {near[0]}?" if near else ""
     why = f"no release of SGLang reads it{hint}"
     return Concern(
-        Verdict.UNKNOWN, why, Known.READ, "the source of each release", instead=near[0] if near else None
+        Verdict.UNKNOWN,
+        why,
+        Known.READ,
+        "the source of each release",
+        instead=near[0] if near else None,
     )

@@ -11,14 +11,14 @@ from typing import Any
 
 from launcher.config.layers import Layer
 from launcher.config.profile import Profile
-from launcher.config.resolve import SECRET_FLAGS, Ask, Composed, resolve
+from launcher.config.resolve import SECRET_FLAGS, Composed, PlanRequest, resolve
 from launcher.engines import options as catalogue
 from launcher.engines import traits
 from launcher.engines.descriptions import MEANINGS
 from launcher.engines.issues import Fault, When, faults
 from launcher.engines.options import Given, Release, version
 from launcher.engines.target import Target
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.formats.shell import Launch
 from launcher.lint.concerns import Concern, Verdict, of_habit, of_variable
 from launcher.plan.evidence import Known
@@ -26,7 +26,17 @@ from launcher.plan.plan import Plan, Setting, shell
 from launcher.plan.policy import Policy
 
 WHEEL = "the wheel of each release"
-TELLING = ("NCCL_", "SGLANG_", "SGL_", "CUDA_", "PYTORCH_", "TORCH_", "OMP_", "FLASHINFER_", "SAFETENSORS_")
+TELLING = (
+    "NCCL_",
+    "SGLANG_",
+    "SGL_",
+    "CUDA_",
+    "PYTORCH_",
+    "TORCH_",
+    "OMP_",
+    "FLASHINFER_",
+    "SAFETENSORS_",
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,11 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
     entries = []
     for at, given in enumerate(givens):
         concerns = [*_of_option(given, givens[at + 1 :], within), *_of_flag(plan, given, within)]
-        entries.append(_entry(given.word, " ".join(given.values), given.name.lstrip("-"), concerns, given.option))
+        entries.append(
+            _entry(
+                given.word, " ".join(given.values), given.name.lstrip("-"), concerns, given.option
+            )
+        )
     for name, value in launch.env.items():
         concerns = [*of_variable(plan, name, value, within)]
         entries.append(_entry(name, value, name, concerns, None))
@@ -61,7 +75,11 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
             why = "is set, but not exported: the server does not get it"
             instead = f"export {name}={value}" if launch.form == "shell" else f"-e {name}={value}"
             concern = Concern(
-                Verdict.INERT, why, Known.READ, "how shells and containers pass variables", instead=instead
+                Verdict.INERT,
+                why,
+                Known.READ,
+                "how shells and containers pass variables",
+                instead=instead,
             )
             entries.append(_entry(name, value, name, [concern], None))
     return entries
@@ -72,13 +90,24 @@ def _entry(
 ) -> Entry:
     if not concerns:
         default = f"; default {option.default}" if option and option.default is not None else ""
-        why = MEANINGS.get(name, "accepted" if option else "for others than SGLang and NCCL") + default
+        why = (
+            MEANINGS.get(name, "accepted" if option else "for others than SGLang and NCCL")
+            + default
+        )
         return Entry(word, value, Verdict.FINE, why, Known.READ, WHEEL)
     ranked = sorted(concerns, key=lambda concern: -concern.verdict.rank)
     worst = ranked[0]
     why = "; ".join(dict.fromkeys(concern.why for concern in ranked))
     return Entry(
-        word, value, worst.verdict, why, worst.known, worst.source, worst.when, worst.instead, tuple(ranked)
+        word,
+        value,
+        worst.verdict,
+        why,
+        worst.known,
+        worst.source,
+        worst.when,
+        worst.instead,
+        tuple(ranked),
     )
 
 
@@ -104,7 +133,13 @@ def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterato
         why = f"no option of its own: argparse takes it for {name} while no other begins so"
         yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
     if any(other.option is given.option for other in later):
-        yield Concern(Verdict.CONFLICTS, "given again further on: the last one counts", known, WHEEL, When.PARSE)
+        yield Concern(
+            Verdict.CONFLICTS,
+            "given again further on: the last one counts",
+            known,
+            WHEEL,
+            When.PARSE,
+        )
 
 
 def _nameless(given: Given, within: Release) -> Concern:
@@ -118,7 +153,9 @@ def _nameless(given: Given, within: Release) -> Concern:
     there = catalogue.accepted_by(word)
     if (given.problem or "").startswith("ambiguous"):
         gone = f"removed after {there[-1]}; " if there else ""
-        return Concern(Verdict.AMBIGUOUS, f"{gone}{given.problem}", known, WHEEL, When.PARSE, instead)
+        return Concern(
+            Verdict.AMBIGUOUS, f"{gone}{given.problem}", known, WHEEL, When.PARSE, instead
+        )
     if there and version(there[0]) > version(within.name):
         why = f"not in {within.name}: it comes with {there[0]}"
         return Concern(Verdict.UNKNOWN, why, known, WHEEL, When.PARSE, instead or "leave it out")
@@ -128,7 +165,12 @@ def _nameless(given: Given, within: Release) -> Concern:
     near = catalogue.nearest_name(word, within)
     why = "no release from 0.5.8 on has it: the arguments are refused"
     return Concern(
-        Verdict.UNKNOWN, why, known, WHEEL, When.PARSE, f"did you mean {near}?" if near else "leave it out"
+        Verdict.UNKNOWN,
+        why,
+        known,
+        WHEEL,
+        When.PARSE,
+        f"did you mean {near}?" if near else "leave it out",
     )
 
 
@@ -144,7 +186,9 @@ def _of_flag(plan: Plan, given: Given, within: Release) -> Iterator[Concern]:
 
 def _of_fault(fault: Fault, *, keep: bool) -> Concern:
     verdict, fix = Verdict.BREAKS if fault.fatal else Verdict.RISKY, _in_a_command(fault.fix)
-    return Concern(verdict, fault.what, fault.known, fault.source, fault.when, fix, fault.instead, keep)
+    return Concern(
+        verdict, fault.what, fault.known, fault.source, fault.when, fix, fault.instead, keep
+    )
 
 
 def _in_a_command(fix: str) -> str:
@@ -166,7 +210,9 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     for given in givens:
         if given.word.startswith("-"):
             name = canonical_name(given)
-            settings[name] = Setting(given.word, " ".join(given.values), "the command", "", option=name)
+            settings[name] = Setting(
+                given.word, " ".join(given.values), "the command", "", option=name
+            )
     values = {name: setting.value for name, setting in settings.items()}
 
     def count(name: str) -> int:
@@ -222,8 +268,8 @@ def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | N
     origin = dict.fromkeys(names, Layer(place, tree))
     composed = Composed(place, Path(place), profile, flags, origin)
     try:
-        return resolve(composed, Ask(place), Path(), {}, target)
-    except RefusalError:
+        return resolve(composed, PlanRequest(place), Path(), {}, target)
+    except UserError:
         return None
 
 
@@ -246,7 +292,10 @@ def _kept_flag(given: Given, entry: Entry, within: Release) -> tuple[str | None,
     name = catalogue.canonical((given.name if given.option else renamed)[2:])
     if option.takes == "nothing":
         return name, True
-    values = [_typed(option, value) for value in (_put(entry).split() if len(given.values) > 1 else [_put(entry)])]
+    values = [
+        _typed(option, value)
+        for value in (_put(entry).split() if len(given.values) > 1 else [_put(entry)])
+    ]
     return name, values if option.takes == "many" else values[0]
 
 
@@ -262,14 +311,20 @@ def _typed(option: catalogue.Option, value: str) -> Any:
 def difference(launch: Launch, plan: Plan) -> list[str]:
     """The command as it stands and as it should be, a flag or variable a line, as a diff."""
     after = [
-        line.strip().removesuffix(" \\") for line in shell(plan).split("\n") if line and not line.startswith("#")
+        line.strip().removesuffix(" \\")
+        for line in shell(plan).split("\n")
+        if line and not line.startswith("#")
     ]
-    lines = difflib.unified_diff(_listed(launch), after, lineterm="", n=len(after) + len(launch.words))
+    lines = difflib.unified_diff(
+        _listed(launch), after, lineterm="", n=len(after) + len(launch.words)
+    )
     return [f"{line[0]} {line[1:]}" for line in list(lines)[3:]]
 
 
 def _listed(launch: Launch) -> list[str]:
-    lines = [f"{name}={value}" for name, value in launch.env.items()] + ["python3 -m sglang.launch_server"]
+    lines = [f"{name}={value}" for name, value in launch.env.items()] + [
+        "python3 -m sglang.launch_server"
+    ]
     for word in launch.words:
         if word.startswith("--") or len(lines) == len(launch.env) + 1:
             lines.append(word)

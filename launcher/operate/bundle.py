@@ -20,16 +20,16 @@ from launcher import __version__
 from launcher.diagnose.diagnosis import diagnose, to_json
 from launcher.diagnose.scan import RUN
 from launcher.doctor.checks import judge
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.host import facts_json
 from launcher.host.collectors.kernel import kernel_log
 from launcher.host.facts import Driver, Fact, Host
-from launcher.host.observe import drivers, look
+from launcher.host.observe import observe, observe_driver
 from launcher.plan import findings, plan
 from launcher.redact.bundle import Scrubber
 from launcher.redact.keys import read_key
-from launcher.statedir.folder import Instance, parsed
+from launcher.statedir.folder import StateDir, parsed
 
 LARGEST = 32 << 20  # bytes of one file: the end of it, where the trouble is
 READ_ME = """What `glm5-serve bundle` collected. Keys, names of hosts and users, addresses and serial numbers were
@@ -54,7 +54,7 @@ class Output:
 
 
 @contextlib.contextmanager
-def begun(instance: Instance, output: Path | None) -> Iterator[Output]:
+def begun(instance: StateDir, output: Path | None) -> Iterator[Output]:
     """A new file to write the archive of an instance to, in place of an older one. Raises RefusalError.
 
     It is gone, or empty, where what is done with it fails.
@@ -65,10 +65,12 @@ def begun(instance: Instance, output: Path | None) -> Iterator[Output]:
         if kind := guarded.strange(path):
             raise FileExistsError(errno.EEXIST, f"it is {kind}")
         path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
     except OSError as error:
         fix = "choose another place: --output FILE"
-        raise RefusalError(f"cannot write {path}: {error.strerror}", fix=fix) from None
+        raise UserError(f"cannot write {path}: {error.strerror}", fix=fix) from None
     with os.fdopen(descriptor, "wb") as file:
         try:
             yield Output(path, file, kernel_log())
@@ -79,14 +81,14 @@ def begun(instance: Instance, output: Path | None) -> Iterator[Output]:
             raise
 
 
-def make(instance: Instance, output: Output, starts: int, environ: Mapping[str, str]) -> None:
+def make(instance: StateDir, output: Output, starts: int, environ: Mapping[str, str]) -> None:
     """Write the archive of an instance. Raises RefusalError where it cannot be written.
 
     What cannot be collected is told in its place: a broken host is what bundles are for.
     """
     if not instance.folder.is_dir():
         fix = "`glm5-serve status` lists what was up here"
-        raise RefusalError(f"nothing was ever up as {instance.name}", fix=fix, status=Exit.NO)
+        raise UserError(f"nothing was ever up as {instance.name}", fix=fix, status=Exit.NO)
     stem = _stem(instance)
     scrubber = Scrubber(_key(instance), environ, _env(instance))
     try:
@@ -97,15 +99,15 @@ def make(instance: Instance, output: Output, starts: int, environ: Mapping[str, 
         output.file.flush()
     except OSError as error:
         fix = "choose another place: --output FILE"
-        raise RefusalError(f"cannot write {output.path}: {error.strerror}", fix=fix) from None
+        raise UserError(f"cannot write {output.path}: {error.strerror}", fix=fix) from None
 
 
-def _stem(instance: Instance) -> str:
+def _stem(instance: StateDir) -> str:
     return f"glm5-serve-{instance.name}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
 
 
 def _parts(
-    instance: Instance, starts: int, environ: Mapping[str, str], kernel: Fact[tuple[str, ...]]
+    instance: StateDir, starts: int, environ: Mapping[str, str], kernel: Fact[tuple[str, ...]]
 ) -> Iterator[tuple[str, str]]:
     log = _log(instance, starts)
     seen = cache(lambda: _host(instance, environ, kernel))
@@ -115,9 +117,14 @@ def _parts(
     for path in (instance.plan, instance.state, instance.readings, instance.launcher_log):
         if path.exists():
             yield path.name, _end(path)
-    for path in sorted(instance.folder.glob("events.jsonl*")) + sorted(instance.folder.glob("stacks-*.txt")):
+    for path in sorted(instance.folder.glob("events.jsonl*")) + sorted(
+        instance.folder.glob("stacks-*.txt")
+    ):
         yield path.name, _end(path)
-    yield "diagnosis.json", json.dumps(to_json(diagnose(log.split("\n"), _of_gpus(instance))), indent=1)
+    yield (
+        "diagnosis.json",
+        json.dumps(to_json(diagnose(log.split("\n"), _of_gpus(instance))), indent=1),
+    )
     yield "facts.json", _or_why(lambda: json.dumps(facts_json.to_json(seen()), indent=1))
     yield "doctor.json", _or_why(lambda: _doctor(_plan(instance), seen()))
     yield "kernel.txt", _or_why(lambda: "\n".join(seen().kernel.log.get()))
@@ -127,13 +134,13 @@ def _doctor(made: plan.Plan, host: Host) -> str:
     return json.dumps(findings.to_json(judge(host, made), made.name, host.observed), indent=1)
 
 
-def _host(instance: Instance, environ: Mapping[str, str], kernel: Fact[tuple[str, ...]]) -> Host:
+def _host(instance: StateDir, environ: Mapping[str, str], kernel: Fact[tuple[str, ...]]) -> Host:
     made = _plan(instance)
-    host = look(made, environ, drivers() if made.gpus else Driver())
+    host = observe(made, environ, observe_driver() if made.gpus else Driver())
     return replace(host, kernel=replace(host.kernel, log=kernel)) if kernel.known else host
 
 
-def _plan(instance: Instance) -> plan.Plan:
+def _plan(instance: StateDir) -> plan.Plan:
     return plan.loads(guarded.read(instance.plan).decode())
 
 
@@ -145,22 +152,22 @@ def _or_why(collect: Callable[[], str]) -> str:
         return f"not collected: {type(error).__name__}: {error}\n"
 
 
-def _key(instance: Instance) -> str | None:
+def _key(instance: StateDir) -> str | None:
     try:
         file = _plan(instance).key_file
         return read_key(Path(file)) if file else None
-    except (OSError, ValueError, KeyError, TypeError, RefusalError):
+    except (OSError, ValueError, KeyError, TypeError, UserError):
         return None
 
 
-def _env(instance: Instance) -> dict[str, str]:
+def _env(instance: StateDir) -> dict[str, str]:
     try:
         return dict(_plan(instance).env)
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _log(instance: Instance, starts: int) -> str:
+def _log(instance: StateDir, starts: int) -> str:
     """What the server printed in its last starts, over the files that its log became."""
     rotated = [path for path in instance.folder.glob("server.log.*") if path.suffix[1:].isdigit()]
     older = sorted(rotated, key=lambda path: int(path.suffix[1:]), reverse=True)
@@ -170,7 +177,7 @@ def _log(instance: Instance, starts: int) -> str:
     return text if len(text) <= LARGEST else text[-LARGEST:].partition("\n")[2]
 
 
-def _of_gpus(instance: Instance) -> list[str]:
+def _of_gpus(instance: StateDir) -> list[str]:
     """What the kernel and NVML told of this server's GPUs and processes since the last start."""
     told: list[str] = []
     for event in parsed(_end(instance.events).splitlines()) if instance.events.exists() else ():

@@ -18,65 +18,71 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from launcher.config import layers
-from launcher.config.resolve import Ask, compose, resolve
-from launcher.config.target import observe, require_own
+from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.target import observe_target, require_own
 from launcher.doctor.run import require_fit, suspects
 from launcher.engines.sglang.api import Server
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import following, guarded
 from launcher.host.peer import Peer
 from launcher.operate.up import Screen, places, read_events, show_until_settled
 from launcher.plan import plan
-from launcher.redact.keys import read_key, withdraw
+from launcher.redact.keys import read_key, remove_key
 from launcher.serve import leftovers
 from launcher.serve.events import NOW
 from launcher.serve.reaper import descendants
 from launcher.serve.smoke import Result, examine, explained
 from launcher.statedir import namelock
-from launcher.statedir.folder import Instance, Signalled, is_launcher, known, parsed, run_state
+from launcher.statedir.folder import Signalled, StateDir, is_launcher, known, parsed, run_state
 
 LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
 YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver takes it some 20
 HEARD_WITHIN = 10.0  # seconds for a launcher to say that it kills
-KILLED_WITHIN = 90.0  # seconds for it to be gone then: a driver may hold a process, and gives memory back late
+KILLED_WITHIN = (
+    90.0  # seconds for it to be gone then: a driver may hold a process, and gives memory back late
+)
 MOMENT = 2.0  # seconds for what goes by itself
 ASKED_WITHIN = 60.0  # seconds for a status that another process is asked for
 FOLLOWED_EVERY = 0.2  # seconds between looks at a log
 
 
-def pick(home: Path, profile: str | None) -> Instance:
+def select_instance(home: Path, profile: str | None) -> StateDir:
     """The instance that is meant: the named one, else the only one that is up, else the only one there ever was.
 
     Raises RefusalError (usage) when several could be meant.
     """
     if profile is not None:
-        return Instance(home, Path(profile).stem if profile.endswith(".toml") else profile)
+        return StateDir(home, Path(profile).stem if profile.endswith(".toml") else profile)
     found = candidates(home)
     if len(found) == 1:
         return found[0]
     if not found:
-        raise RefusalError(
+        raise UserError(
             f"nothing was ever up from {home}",
             fix="`glm5-serve up --profile NAME` brings one up, `glm5-serve profiles` lists them",
             status=Exit.NO,
         )
     names = ", ".join(instance.name for instance in found)
-    raise RefusalError(f"several could be meant: {names}", fix="say which: --profile NAME", status=Exit.USAGE)
+    raise UserError(
+        f"several could be meant: {names}", fix="say which: --profile NAME", status=Exit.USAGE
+    )
 
 
-def candidates(home: Path) -> list[Instance]:
+def candidates(home: Path) -> list[StateDir]:
     """Those that may be meant where none is named: all that are up, else all that ever were."""
     return [instance for instance in known(home) if instance.is_held()] or known(home)
 
 
-def status(instance: Instance) -> dict[str, Any]:
+def status(instance: StateDir) -> dict[str, Any]:
     """How an instance is, its processes counted now."""
     seen = instance.look()
     pids = seen["pids"]
     if launcher := pids.get("launcher"):
         pids["others"] = [pid for pid in descendants(launcher) if pid != pids.get("server")]
     if seen["state"] == "dead" and (left := leftovers.find(instance.session())):
-        seen["reason"] += f"; left behind: {leftovers.in_words(left)}: `glm5-serve down --now` kills them"
+        seen["reason"] += (
+            f"; left behind: {leftovers.in_words(left)}: `glm5-serve down --now` kills them"
+        )
     return seen
 
 
@@ -95,12 +101,15 @@ def status_of_all(home: Path) -> list[dict[str, Any]]:
         try:
             every.append(json.loads(asked.stdout))
         except ValueError:
-            why = asked.stderr.strip().partition("\n")[0].removeprefix("error").strip() or "it says nothing"
+            why = (
+                asked.stderr.strip().partition("\n")[0].removeprefix("error").strip()
+                or "it says nothing"
+            )
             every.append({"profile": instance.name, "state": "unknown", "reason": why})
     return every
 
 
-def down(instance: Instance, *, now: bool) -> str:
+def down(instance: StateDir, *, now: bool) -> str:
     """Stop an instance and wait until nothing of it is left; in words, what was done.
 
     The launcher drains; `now` has it kill instead, and kills what does not go. Stopping what is not
@@ -108,13 +117,15 @@ def down(instance: Instance, *, now: bool) -> str:
     """
     told = _signal(instance, NOW if now else signal.SIGTERM, now=now)
     if told is None:
-        withdraw(str(instance.folder / "config.yaml"))  # what a killed launcher left
+        remove_key(str(instance.folder / "config.yaml"))  # what a killed launcher left
         seen = instance.look()
-        return f"{instance.name} is not up: {seen['state']}, {seen.get('reason')}" + _clear(instance, now=now)
+        return f"{instance.name} is not up: {seen['state']}, {seen.get('reason')}" + _clear(
+            instance, now=now
+        )
     with os.fdopen(told.pidfd):
         if now:
             done = _hurry(instance, told)
-            withdraw(str(instance.folder / "config.yaml"))
+            remove_key(str(instance.folder / "config.yaml"))
             return f"{instance.name} is down" + done + _clear(instance, now=True)
         alive = _alive(instance, told)
         while alive():
@@ -122,7 +133,7 @@ def down(instance: Instance, *, now: bool) -> str:
     return f"{instance.name} is down" + _clear(instance, now=False)
 
 
-def _alive(instance: Instance, told: Signalled) -> Callable[[], bool]:
+def _alive(instance: StateDir, told: Signalled) -> Callable[[], bool]:
     """Whether a launcher is alive, to be asked again and again.
 
     It raises RefusalError for one that is stopped and stays so: that would be waited for without end.
@@ -134,7 +145,7 @@ def _alive(instance: Instance, told: Signalled) -> Callable[[], bool]:
         if run_state(told.pid) != "T":
             awake = time.monotonic()
         if time.monotonic() - awake > MOMENT:
-            raise RefusalError(
+            raise UserError(
                 f"the launcher of {instance.name} (pid {told.pid}) is stopped by a signal, and hears nothing",
                 fix=f"`kill -CONT {told.pid}` has it go on, and do what it was asked to; "
                 f"`glm5-serve down --now --profile {instance.name}` kills it with its server",
@@ -145,7 +156,7 @@ def _alive(instance: Instance, told: Signalled) -> Callable[[], bool]:
     return ask
 
 
-def _hurry(instance: Instance, told: Signalled) -> str:
+def _hurry(instance: StateDir, told: Signalled) -> str:
     """Have a launcher be gone that was told to kill, whatever state it is in; what that took, in words."""
     if run_state(told.pid) == "T":
         _send(told, signal.SIGCONT)
@@ -160,7 +171,7 @@ def _hurry(instance: Instance, told: Signalled) -> str:
         return ""
     _send(told, signal.SIGKILL)
     if not _is_over(told, HEARD_WITHIN):
-        raise RefusalError(
+        raise UserError(
             f"the launcher of {instance.name} (pid {told.pid}) was killed and is not gone: the kernel holds it",
             fix=f"`cat /proc/{told.pid}/stack` as root tells in what, most often a file system that hangs",
             status=Exit.NO,
@@ -168,7 +179,7 @@ def _hurry(instance: Instance, told: Signalled) -> str:
     return f"; its launcher (pid {told.pid}) did not go by itself and was killed"
 
 
-def _heard(instance: Instance, pid: int) -> bool:
+def _heard(instance: StateDir, pid: int) -> bool:
     """Whether a launcher says that it stops; what an earlier one said does not count."""
     seen = instance.recorded()
     launcher = seen.get("launcher")
@@ -176,7 +187,7 @@ def _heard(instance: Instance, pid: int) -> bool:
     return stops and isinstance(launcher, dict) and launcher.get("pid") == pid
 
 
-def _clear(instance: Instance, *, now: bool) -> str:
+def _clear(instance: StateDir, *, now: bool) -> str:
     """Kill what is left of a server whose launcher is gone, and say so. Raises RefusalError where anything stays.
 
     Without `now` nothing is killed.
@@ -185,14 +196,14 @@ def _clear(instance: Instance, *, now: bool) -> str:
     if not (left := leftovers.stay(session, MOMENT)):
         return ""
     if not now:
-        raise RefusalError(
+        raise UserError(
             f"{instance.name} is not up, but processes of its server are left: {leftovers.in_words(left)}",
             fix=f"`glm5-serve down --now --profile {instance.name}` kills them",
             status=Exit.NO,
         )
     killed, held = leftovers.kill(session, KILLED_WITHIN)
     if held:
-        raise RefusalError(
+        raise UserError(
             f"processes of {instance.name} were killed and are not gone: {leftovers.in_words(held)}",
             fix="the kernel holds them, most often in the driver: `dmesg` may say why; a reboot ends them",
             status=Exit.NO,
@@ -209,7 +220,7 @@ def _send(told: Signalled, number: int) -> None:
         signal.pidfd_send_signal(told.pidfd, number)
 
 
-def _signal(instance: Instance, number: int, *, now: bool = False) -> Signalled | None:
+def _signal(instance: StateDir, number: int, *, now: bool = False) -> Signalled | None:
     """Signal the launcher, None if there is none. One whose `up` still judges the host has not said who it is yet.
 
     Raises RefusalError when it does not say so for YOUNG seconds; with `now` that `up` is ended before.
@@ -221,7 +232,7 @@ def _signal(instance: Instance, number: int, *, now: bool = False) -> Signalled 
         if told is not None or not instance.is_held():
             return told
         time.sleep(0.05)
-    raise RefusalError(
+    raise UserError(
         f"{instance.name} has been coming up for {YOUNG:g} s, and no launcher has said who it is",
         fix=f"`glm5-serve down --now --profile {instance.name}` ends it; `fuser -v {instance.lock}` names the "
         "process that does it",
@@ -229,7 +240,7 @@ def _signal(instance: Instance, number: int, *, now: bool = False) -> Signalled 
     )
 
 
-def _told(instance: Instance, number: int, *, young: bool) -> Signalled | None:
+def _told(instance: StateDir, number: int, *, young: bool) -> Signalled | None:
     """Signal the launcher that its state file names.
 
     Where there is none, the one whose folder was removed, or an `up` that is `young`, by the word of the kernel.
@@ -251,14 +262,14 @@ def _told(instance: Instance, number: int, *, young: bool) -> Signalled | None:
         pass
     except PermissionError:
         fix = f"run it as the user of that process: `ps -fp $(fuser {instance.lock})`"
-        raise RefusalError(f"the launcher of {instance.name} is another user's", fix=fix) from None
+        raise UserError(f"the launcher of {instance.name} is another user's", fix=fix) from None
     return None
 
 
-def _require_here(instance: Instance) -> None:
+def _require_here(instance: StateDir) -> None:
     """Raise RefusalError for a launcher that no process here may signal."""
     if instance.is_elsewhere():
-        raise RefusalError(
+        raise UserError(
             f"the launcher of {instance.name} lives in another PID namespace, a container most likely, and cannot "
             "be signalled from here",
             fix="run this command where it was brought up: by `docker exec` or `kubectl exec`, for example",
@@ -267,7 +278,7 @@ def _require_here(instance: Instance) -> None:
 
 
 def restart(
-    instance: Instance,
+    instance: StateDir,
     environ: Mapping[str, str],
     tell: Callable[[str], None],
     screen: Screen,
@@ -277,7 +288,7 @@ def restart(
     The profile is read and checked first: with a broken one, what runs goes on. `tell` gets each difference.
     """
     if not instance.is_held():
-        raise RefusalError(
+        raise UserError(
             f"{instance.name} is not up",
             fix=f"`glm5-serve up --profile {instance.name}`",
             status=Exit.NO,
@@ -286,13 +297,13 @@ def restart(
     old = _plan(instance)
 
     words = old.words
-    ask = Ask(words["profile"], tuple(words["settings"]), words["api_key_file"])
+    ask = PlanRequest(words["profile"], tuple(words["settings"]), words["api_key_file"])
     # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
     same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
     same |= words["environment"] | words.get("places", {})
-    composed = compose(ask, same)
+    composed = load(ask, same)
     require_own(composed)
-    seen = observe(composed, same)
+    seen = observe_target(composed, same)
     new = resolve(composed, ask, instance.folder, words["environment"], seen.target)
     new = replace(new, words=new.words | {"places": places(same)})
     new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
@@ -307,7 +318,7 @@ def restart(
     end = following.end_of(instance.events)
     told = _signal(instance, signal.SIGUSR1)
     if told is None:
-        raise RefusalError(
+        raise UserError(
             f"{instance.name} went down meanwhile",
             fix=f"`glm5-serve up --profile {instance.name}`",
             status=Exit.NO,
@@ -317,20 +328,20 @@ def restart(
         return show_until_settled(events, screen.shower(screen.kind), lambda: Exit.NO)
 
 
-def _plan(instance: Instance) -> plan.Plan:
+def _plan(instance: StateDir) -> plan.Plan:
     """What runs. Raises RefusalError."""
     try:
         return plan.loads(guarded.read(instance.plan).decode())
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise RefusalError(
+        raise UserError(
             f"{instance.plan} cannot be read: {why}",
             fix=f"`glm5-serve down --profile {instance.name}`, then `up`",
             status=Exit.NO,
         ) from None
 
 
-def log_lines(instance: Instance, last: int, *, follow: bool) -> Iterator[str]:
+def log_lines(instance: StateDir, last: int, *, follow: bool) -> Iterator[str]:
     """The last lines of the server's log, and with `follow` those to come while a launcher is alive."""
     try:
         file = os.fdopen(guarded.opened(instance.server_log), "rb")
@@ -342,7 +353,9 @@ def log_lines(instance: Instance, last: int, *, follow: bool) -> Iterator[str]:
         begun = tail.pop() if follow and tail and not tail[-1].endswith(b"\n") else b""
         yield from map(_text, [*tail][-last:] if last else [])
         if follow:
-            came = following.lines(instance.server_log, file, instance.is_held, FOLLOWED_EVERY, begun)
+            came = following.lines(
+                instance.server_log, file, instance.is_held, FOLLOWED_EVERY, begun
+            )
             yield from map(_text, came)
 
 
@@ -350,21 +363,25 @@ def _text(line: bytes) -> str:
     return line.rstrip(b"\r\n").decode(errors="replace")
 
 
-def _unreadable(instance: Instance, path: Path, error: OSError) -> RefusalError:
+def _unreadable(instance: StateDir, path: Path, error: OSError) -> UserError:
     """The refusal for a file of an instance that is not there, or not to be read."""
     if isinstance(error, FileNotFoundError):
         fix = f"`glm5-serve up --profile {instance.name}` writes it"
-        return RefusalError(f"nothing of {instance.name} at {path}: {error.strerror}", fix=fix, status=Exit.NO)
-    return RefusalError(
+        return UserError(
+            f"nothing of {instance.name} at {path}: {error.strerror}", fix=fix, status=Exit.NO
+        )
+    return UserError(
         f"cannot read {path}: {error.strerror}", fix=f"`ls -ld {path}` tells whose it is, and what"
     )
 
 
-def events(instance: Instance, last: int, kinds: Sequence[str], *, follow: bool) -> Iterator[dict[str, Any]]:
+def events(
+    instance: StateDir, last: int, kinds: Sequence[str], *, follow: bool
+) -> Iterator[dict[str, Any]]:
     """The last events, and with `follow` those to come while a launcher is alive. Raises RefusalError."""
     files = sorted(instance.folder.glob(f"{instance.events.name}*"), reverse=True)
     if not files:
-        raise RefusalError(
+        raise UserError(
             f"no events of {instance.name} at {instance.events}",
             fix=f"`glm5-serve up --profile {instance.name}` writes them",
             status=Exit.NO,
@@ -375,7 +392,11 @@ def events(instance: Instance, last: int, kinds: Sequence[str], *, follow: bool)
     except OSError as error:
         raise _unreadable(instance, instance.folder / (error.filename or ""), error) from None
     with end or contextlib.nullcontext():
-        told = [event for event in parsed(_texts(older, end)) if not kinds or event.get("event") in kinds]
+        told = [
+            event
+            for event in parsed(_texts(older, end))
+            if not kinds or event.get("event") in kinds
+        ]
         yield from told[-last:] if last else []
         for event in read_events(instance.events, end, instance.is_held) if follow else ():
             if not kinds or event.get("event") in kinds:
@@ -391,22 +412,24 @@ def _texts(older: bytes, file: BinaryIO | None) -> list[str]:
     return (older + file.read(upto)).decode(errors="replace").splitlines()
 
 
-def _processes(instance: Instance) -> list[int]:
+def _processes(instance: StateDir) -> list[int]:
     """The processes that live below the launcher, as the kernel has it now."""
     launcher = instance.look()["pids"].get("launcher")
     return descendants(launcher) if launcher else []
 
 
-def smoke(instance: Instance) -> Result:
+def smoke(instance: StateDir) -> Result:
     """Ask a running server its questions. Raises RefusalError when it is not up, or its profile asks none."""
     if not instance.is_held():
         fix = f"`glm5-serve up --profile {instance.name}`"
-        raise RefusalError(f"{instance.name} is not up", fix=fix, status=Exit.NO)
+        raise UserError(f"{instance.name} is not up", fix=fix, status=Exit.NO)
     made = _plan(instance)
     if not made.smoke:
         fix = "set smoke.enabled = true and its questions, then `glm5-serve restart`"
-        raise RefusalError(f"profile {instance.name} has no smoke test", fix=fix)
+        raise UserError(f"profile {instance.name} has no smoke test", fix=fix)
     key = read_key(Path(made.key_file)) if made.key_file else None
     peer = Peer(partial(_processes, instance))  # nobody else gets the key
-    result = examine(Server(made.host, made.port, key, peer), made.model_name, made.smoke, made.parsers)
+    result = examine(
+        Server(made.host, made.port, key, peer), made.model_name, made.smoke, made.parsers
+    )
     return result if result.ok else replace(result, detail=explained(result.detail, made.suspects))

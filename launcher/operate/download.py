@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher import printable
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 
 DISTRUST = "do not use this repository, or this hub (HF_ENDPOINT), before you know why"
 SPARE = 1 << 30  # bytes that stay free on the disk
-SLACK = 16 << 20  # bytes by which an answer may be longer than the largest file: a list of files is one, too
+SLACK = (
+    16 << 20
+)  # bytes by which an answer may be longer than the largest file: a list of files is one, too
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _NAMING = ("etag", "x-linked-etag", "x-repo-commit")  # headers that become names of files
 _DIGEST = re.compile(r'(?:W/)?"?[0-9A-Za-z][0-9A-Za-z._-]*"?')
@@ -45,7 +47,11 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     wanted = _look(repository, revision)
     require_within(wanted, to)
     target = to or Path(_cache())
-    rest = wanted.sizes if to is None else {n: s for n, s in wanted.sizes.items() if _size(to / n) != s}
+    rest = (
+        wanted.sizes
+        if to is None
+        else {n: s for n, s in wanted.sizes.items() if _size(to / n) != s}
+    )
     missing = sum(rest.values()) - (_held(target, repository) if to is None else 0)
     _require_room(target, missing)
     of = f"{repository}@{wanted.commit[:12]}"
@@ -54,9 +60,16 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     wrong = [name for name, size in wanted.sizes.items() if _size(folder / name) != size]
     if wrong:
         fix = "run it again: files that are whole are kept"
-        raise RefusalError(f"{len(wrong)} files are not whole: {', '.join(wrong[:5])}", fix=fix, status=Exit.NO)
+        raise UserError(
+            f"{len(wrong)} files are not whole: {', '.join(wrong[:5])}", fix=fix, status=Exit.NO
+        )
     if as_json:
-        data = {"schema": 1, "repository": repository, "commit": wanted.commit, "folder": str(folder)}
+        data = {
+            "schema": 1,
+            "repository": repository,
+            "commit": wanted.commit,
+            "folder": str(folder),
+        }
         print(json.dumps(data | {"files": len(wanted.sizes), "bytes": sum(wanted.sizes.values())}))
     else:
         print(printable.line(str(folder)))
@@ -67,11 +80,13 @@ def _look(repository: str, revision: str | None) -> Wanted:
     """What the hub has, pinned to a commit."""
     from huggingface_hub import HfApi
 
-    told: Any = _asking(repository, lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
+    told: Any = _asking(
+        repository, lambda: HfApi().model_info(repository, revision=revision, files_metadata=True)
+    )
     try:
         sizes = {str(one.rfilename): max(0, int(one.size or 0)) for one in told.siblings or ()}
     except (TypeError, ValueError):
-        raise RefusalError(
+        raise UserError(
             f"the hub tells no sizes of the files of {repository}", fix="is HF_ENDPOINT a hub?"
         ) from None
     return Wanted(repository, str(told.sha), sizes)
@@ -80,15 +95,17 @@ def _look(repository: str, revision: str | None) -> Wanted:
 def require_within(wanted: Wanted, to: Path | None) -> None:
     """What the hub names lies in the folder and nowhere else. Raises RefusalError: nothing was downloaded yet."""
     if not _COMMIT.fullmatch(wanted.commit):
-        raise RefusalError(f"the hub names the commit {wanted.commit!r}, which is none", fix=DISTRUST)
+        raise UserError(f"the hub names the commit {wanted.commit!r}, which is none", fix=DISTRUST)
     for name in wanted.sizes:
         if why := _obstacle(name):
             what = f"the hub names a file {name!r} in {wanted.repository}: {why}; nothing was downloaded"
-            raise RefusalError(what, fix=DISTRUST)
+            raise UserError(what, fix=DISTRUST)
     for name in (*wanted.sizes, ".cache/huggingface/download"):
         if to and (link := _leading_out(to, name)):
             what = f"{link} is a link to {link.resolve()}, outside of {to}, where {name} should be written"
-            raise RefusalError(what, fix="move the link away, or --to another folder; nothing was downloaded")
+            raise UserError(
+                what, fix="move the link away, or --to another folder; nothing was downloaded"
+            )
 
 
 def _obstacle(name: str) -> str | None:
@@ -118,10 +135,15 @@ def _download(wanted: Wanted, to: Path | None) -> Path:
     # What is not among the names that were looked at is not downloaded, whatever the hub says when asked again.
     names = [glob.escape(name) for name in wanted.sizes]
     most = max(wanted.sizes.values(), default=0) + SLACK
-    get_session().event_hooks["response"] += [_require_plain, lambda response: _limit(response, most)]
+    get_session().event_hooks["response"] += [
+        _require_plain,
+        lambda response: _limit(response, most),
+    ]
 
     def load() -> str:
-        return snapshot_download(wanted.repository, revision=wanted.commit, local_dir=to, allow_patterns=names)
+        return snapshot_download(
+            wanted.repository, revision=wanted.commit, local_dir=to, allow_patterns=names
+        )
 
     return Path(_asking(wanted.repository, load))
 
@@ -140,7 +162,7 @@ def _limit(response: Any, most: int) -> None:
                 left -= len(piece)
                 if left < 0:
                     what = f"the hub sends more than {_gb(most)} of a file, and announced none that is larger"
-                    raise RefusalError(what, fix=DISTRUST)
+                    raise UserError(what, fix=DISTRUST)
                 yield piece
 
         def close(self) -> None:
@@ -160,7 +182,7 @@ def _require_plain(response: Any) -> None:
     for text in said:
         if not _DIGEST.fullmatch(text):
             what = f"the hub calls a file by {text[:200]!r}, which is no digest"
-            raise RefusalError(what, fix=DISTRUST)
+            raise UserError(what, fix=DISTRUST)
 
 
 def _oids(told: Any) -> Iterator[str]:
@@ -177,12 +199,18 @@ def _asking(repository: str, ask: Any) -> Any:
     again = "run it again: files that are whole are kept"
     try:
         return ask()
-    except RefusalError:
+    except UserError:
         raise
     except errors.GatedRepoError:
-        what, fix = f"{repository} is gated", "accept its terms on the hub, then `hf auth login` or HF_TOKEN"
+        what, fix = (
+            f"{repository} is gated",
+            "accept its terms on the hub, then `hf auth login` or HF_TOKEN",
+        )
     except errors.RepositoryNotFoundError:
-        what, fix = f"the hub has no {repository}, or not for you", "mend the name; for a private one HF_TOKEN"
+        what, fix = (
+            f"the hub has no {repository}, or not for you",
+            "mend the name; for a private one HF_TOKEN",
+        )
     except errors.RevisionNotFoundError:
         what, fix = f"{repository} has no such revision", "a branch, a tag or a commit of it"
     except errors.HFValidationError as error:
@@ -191,9 +219,14 @@ def _asking(repository: str, ask: Any) -> Any:
         what, fix = f"the hub says {error.response.status_code} about {repository}", again
     except OSError as error:
         what, fix = f"{repository}: {error.strerror or error}", again
-    except Exception as error:  # the HTTP library's own kinds differ between releases of huggingface_hub
-        what, fix = f"the hub does not answer: {type(error).__name__}: {error}", f"HF_ENDPOINT, a proxy? {again}"
-    raise RefusalError(what, fix=fix)
+    except (
+        Exception
+    ) as error:  # the HTTP library's own kinds differ between releases of huggingface_hub
+        what, fix = (
+            f"the hub does not answer: {type(error).__name__}: {error}",
+            f"HF_ENDPOINT, a proxy? {again}",
+        )
+    raise UserError(what, fix=fix)
 
 
 def _cache() -> str:
@@ -209,13 +242,15 @@ def _held(cache: Path, repository: str) -> int:
 
 
 def _require_room(target: Path, missing: int) -> None:
-    there = next((path for path in (target, *target.absolute().parents) if path.exists()), Path("/"))
+    there = next(
+        (path for path in (target, *target.absolute().parents) if path.exists()), Path("/")
+    )
     free = shutil.disk_usage(there).free
     if not os.access(there, os.W_OK):
-        raise RefusalError(f"{there} cannot be written", fix="--to DIR, or HF_HOME: a folder of yours")
+        raise UserError(f"{there} cannot be written", fix="--to DIR, or HF_HOME: a folder of yours")
     if missing + SPARE > free:
         what = f"{_gb(missing)} are to come, and {there} has {_gb(free)} free"
-        raise RefusalError(what, fix="make room, or --to DIR on a larger disk")
+        raise UserError(what, fix="make room, or --to DIR on a larger disk")
 
 
 def _size(path: Path) -> int:

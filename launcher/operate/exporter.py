@@ -137,16 +137,27 @@ class Handler(socketserver.BaseRequestHandler):
                 request = parsed(_head(self.request, time.monotonic() + ASK_WITHIN))
                 method = request.method
                 require(request, self.server.access, self._address())
-                self._say(HTTPStatus.OK, method, self._figures(), {"Content-Type": self.server.content})
+                self._say(
+                    HTTPStatus.OK, method, self._figures(), {"Content-Type": self.server.content}
+                )
             except NoError as no:
-                body = f"{no.status.value} {no.status.phrase}{': ' if str(no) else ''}{no}\n".encode()
-                self._say(no.status, method, body, {"Content-Type": "text/plain; charset=utf-8", **no.headers})
+                body = (
+                    f"{no.status.value} {no.status.phrase}{': ' if str(no) else ''}{no}\n".encode()
+                )
+                self._say(
+                    no.status,
+                    method,
+                    body,
+                    {"Content-Type": "text/plain; charset=utf-8", **no.headers},
+                )
 
     def _figures(self) -> bytes:
         try:
             return self.server.collecting.result(ANSWER_WITHIN)
         except TimeoutError:
-            raise NoError(HTTPStatus.SERVICE_UNAVAILABLE, "the state folder does not answer") from None
+            raise NoError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the state folder does not answer"
+            ) from None
         except Exception as error:  # ours
             print(f"glm5-serve metrics: {type(error).__name__}", file=sys.stderr)
             raise NoError(HTTPStatus.INTERNAL_SERVER_ERROR, type(error).__name__) from None
@@ -155,11 +166,23 @@ class Handler(socketserver.BaseRequestHandler):
         """The address of this host that was connected to."""
         return str(self.request.getsockname()[0]) if self.server.access.names is not None else ""
 
-    def _say(self, status: HTTPStatus, method: str, body: bytes, headers: Mapping[str, str]) -> None:
-        told = {**headers, "Content-Length": str(len(body)), "Connection": "close", "Cache-Control": "no-store"}
-        lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in told.items())]
+    def _say(
+        self, status: HTTPStatus, method: str, body: bytes, headers: Mapping[str, str]
+    ) -> None:
+        told = {
+            **headers,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            "Cache-Control": "no-store",
+        }
+        lines = [
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            *(f"{name}: {value}" for name, value in told.items()),
+        ]
         self.request.settimeout(ANSWER_WITHIN)  # of all that is sent together
-        self.request.sendall("\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else body))
+        self.request.sendall(
+            "\r\n".join([*lines, "", ""]).encode() + (b"" if method == "HEAD" else body)
+        )
 
 
 def _head(end: socket.socket, deadline: float) -> bytes:
@@ -193,7 +216,9 @@ def require(request: Request, access: Access, address: str) -> None:
     if access.names is not None:
         _require_host(request, access.names | {canonical(address), LOCAL})
     if access.token is not None and not _is_allowed(request, access.token):
-        raise NoError(HTTPStatus.UNAUTHORIZED, "a bearer token is wanted", **{"WWW-Authenticate": "Bearer"})
+        raise NoError(
+            HTTPStatus.UNAUTHORIZED, "a bearer token is wanted", **{"WWW-Authenticate": "Bearer"}
+        )
     if request.method not in ("GET", "HEAD"):
         raise NoError(HTTPStatus.METHOD_NOT_ALLOWED, Allow="GET, HEAD")
     if request.path not in PATHS:
@@ -207,7 +232,8 @@ def _require_host(request: Request, names: frozenset[str]) -> None:
     found = _HOST.fullmatch(hosts[0]) if hosts else None
     if hosts and (not found or canonical(found[1]) not in names):
         raise NoError(
-            HTTPStatus.MISDIRECTED_REQUEST, "this Host is not served here: --host-name NAME has it served"
+            HTTPStatus.MISDIRECTED_REQUEST,
+            "this Host is not served here: --host-name NAME has it served",
         )
 
 

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import click
 
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.files.ownership import described, require_private, require_steady, user
-from launcher.statedir.folder import Instance
+from launcher.statedir.folder import StateDir
 
 KEPT = {"PATH", "LANG", "TERM", "NO_COLOR", "GLM5_SERVE_TRACEBACK"}  # and LC_*
 NOBODY = 65534  # a group for who is in no file of users
@@ -53,7 +53,7 @@ class Owner:
         return cls(uid, found.pw_gid, found.pw_dir, found.pw_name)
 
 
-def enter(instance: Instance, *, writing: bool = False) -> Instance:
+def enter(instance: StateDir, *, writing: bool = False) -> StateDir:
     """The instance, for this user to read, or to change (`writing`); root has become its owner, for good.
 
     Raises RefusalError where this user may not, and where the owner cannot do here what root asks for.
@@ -72,21 +72,25 @@ def enter(instance: Instance, *, writing: bool = False) -> Instance:
     return instance
 
 
-def become_owner(instance: Instance) -> Instance:
+def become_owner(instance: StateDir) -> StateDir:
     """The instance; if this is root, and it another user's, this is that user from now on. Raises RefusalError."""
-    instance = Instance(instance.folder.parent.absolute(), instance.name)
+    instance = StateDir(instance.folder.parent.absolute(), instance.name)
     try:
         status = instance.folder.lstat()
     except OSError as error:
         if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
             fix = "GLM5_SERVE_STATE_DIR says where it is looked for"
-            raise RefusalError(f"cannot look at {instance.folder}: {error.strerror}", fix=fix) from None
+            raise UserError(
+                f"cannot look at {instance.folder}: {error.strerror}", fix=fix
+            ) from None
         if os.geteuid() == 0:
             require_steady(instance.folder)  # or another user could put his own there now
         return instance
     if stat.S_ISLNK(status.st_mode):
         fix = f"`rm {instance.folder}` removes the link; GLM5_SERVE_STATE_DIR names another place"
-        raise RefusalError(f"the state folder {instance.folder} is a symlink, wanted a folder", fix=fix)
+        raise UserError(
+            f"the state folder {instance.folder} is a symlink, wanted a folder", fix=fix
+        )
     if os.geteuid() == 0 and status.st_uid != 0:
         _become(Owner.of(status.st_uid), instance)
     elif os.geteuid() == 0:
@@ -94,20 +98,20 @@ def become_owner(instance: Instance) -> Instance:
     return instance
 
 
-def _closed(instance: Instance) -> RefusalError:
+def _closed(instance: StateDir) -> UserError:
     """The refusal for a user who may not do that."""
     for path in (instance.folder, *instance.folder.parents):
         with contextlib.suppress(OSError):
             status = path.lstat()
             owner = Owner.of(status.st_uid).name or f"'#{status.st_uid}'"
-            return RefusalError(
+            return UserError(
                 f"{path} is {described(status)}: {user(os.geteuid())} may not do that to {instance.name}",
                 fix=f"`sudo -u {owner} {_again(instance, Path('glm5-serve'))}`, or run it as root",
             )
     raise AssertionError("everybody may look at /")
 
 
-def _become(owner: Owner, instance: Instance) -> None:
+def _become(owner: Owner, instance: StateDir) -> None:
     environ = _environment(owner, instance, os.environ)
     _leave_terminal()
     _leave_keyring()
@@ -118,7 +122,7 @@ def _become(owner: Owner, instance: Instance) -> None:
         os.setresgid(owner.gid, owner.gid, owner.gid)
         os.setresuid(owner.uid, owner.uid, owner.uid)
     except OSError as error:
-        raise RefusalError(
+        raise UserError(
             f"{instance.folder} is owned by {user(owner.uid)}, and root may not become that user here: "
             f"{error.strerror}",
             fix=f"`{_run_as(owner, instance)}`",
@@ -132,8 +136,10 @@ def _become(owner: Owner, instance: Instance) -> None:
     _require_reach(owner, instance)
 
 
-def _environment(owner: Owner, instance: Instance, environ: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in environ.items() if name in KEPT or name.startswith("LC_")}
+def _environment(owner: Owner, instance: StateDir, environ: Mapping[str, str]) -> dict[str, str]:
+    kept = {
+        name: value for name, value in environ.items() if name in KEPT or name.startswith("LC_")
+    }
     return kept | {"HOME": owner.home, "GLM5_SERVE_STATE_DIR": str(instance.folder.parent)}
 
 
@@ -194,12 +200,12 @@ def _can_be_root() -> bool:
     return False
 
 
-def _require_reach(owner: Owner, instance: Instance) -> None:
+def _require_reach(owner: Owner, instance: StateDir) -> None:
     """Raise RefusalError where the user cannot come to this program, or to his own folder."""
     programs = (Path(sys.executable), Path(__file__), Path(os.__file__), Path(click.__file__))
     for path in (*programs, instance.folder):
         if not os.access(path, os.R_OK):
-            raise RefusalError(
+            raise UserError(
                 f"{instance.folder} is owned by {user(owner.uid)}, who cannot reach {path}: {_obstacle(path)}",
                 fix=f"`{_run_as(owner, instance)}`",
             )
@@ -212,16 +218,18 @@ def _obstacle(path: Path) -> str:
     return "it is closed to others"
 
 
-def _run_as(owner: Owner, instance: Instance) -> str:
+def _run_as(owner: Owner, instance: StateDir) -> str:
     by_number = f"setpriv --reuid={owner.uid} --regid={owner.gid} --clear-groups"
     return f"{f'runuser -u {owner.name} --' if owner.name else by_number} {_again(instance, _of_service())}"
 
 
-def _again(instance: Instance, command: Path) -> str:
+def _again(instance: StateDir, command: Path) -> str:
     """The same command line for another user, who would look for the instance elsewhere by himself."""
     words = sys.argv[1:]
     named = () if instance.name in words else ("--profile", instance.name)
-    return shlex.join(["env", f"GLM5_SERVE_STATE_DIR={instance.folder.parent}", str(command), *words, *named])
+    return shlex.join(
+        ["env", f"GLM5_SERVE_STATE_DIR={instance.folder.parent}", str(command), *words, *named]
+    )
 
 
 def _of_service() -> Path:

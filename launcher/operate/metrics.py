@@ -25,11 +25,11 @@ from prometheus_client.registry import Collector
 
 from launcher import __version__, printable
 from launcher.address import canonical, is_loopback, numeric
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.operate.exporter import Access, Collecting, Server
 from launcher.redact.keys import read_key
-from launcher.statedir.folder import LARGEST_STATE, SCHEMA, Instance, known
+from launcher.statedir.folder import LARGEST_STATE, SCHEMA, StateDir, known
 
 STATES = ("starting", "ready", "stopping", "backoff", "stopped", "failed", "dead", "unknown")
 ONE, GPU = ["profile"], ["profile", "gpu", "bdf"]
@@ -38,10 +38,18 @@ FIGURES: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], li
     "up": (SHOWN, ONE, "Whether the launcher is alive."),
     "ready": (SHOWN, ONE, "Whether the server is ready."),
     "state": (SHOWN, ["profile", "state"], "1 for the state it is in."),
-    "unreadable": (SHOWN, ONE, "Whether some of its files are closed to this user, or not to be understood."),
+    "unreadable": (
+        SHOWN,
+        ONE,
+        "Whether some of its files are closed to this user, or not to be understood.",
+    ),
     "restarts": (COUNTED, ONE, "Launches after the first, for any reason."),
     "deaths": (COUNTED, ["profile", "cause"], "Deaths of the server, by cause."),
-    "start_phase_seconds": (SHOWN, ["profile", "phase"], "Time that each phase of the last start took."),
+    "start_phase_seconds": (
+        SHOWN,
+        ["profile", "phase"],
+        "Time that each phase of the last start took.",
+    ),
     "smoke_passed": (SHOWN, ONE, "Whether the last smoke test passed."),
     "smoke_seconds": (SHOWN, ONE, "Time that it took."),
     "probe_seconds": (SHOWN, ONE, "Time that the last health check took."),
@@ -52,7 +60,11 @@ FIGURES: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], li
     "gpu_memory_total_bytes": (SHOWN, GPU, "Memory of the GPU."),
     "gpu_power_watts": (SHOWN, GPU, "What the GPU draws."),
     "gpu_temperature_celsius": (SHOWN, GPU, "Of the GPU."),
-    "gpu_utilization_ratio": (SHOWN, GPU, "Share of time with a kernel running; a hung NCCL shows 1."),
+    "gpu_utilization_ratio": (
+        SHOWN,
+        GPU,
+        "Share of time with a kernel running; a hung NCCL shows 1.",
+    ),
 }
 # Figure, name in readings.json, scale to base units.
 OF_GPU = (
@@ -81,7 +93,8 @@ class Figures(Collector):
             "glm5_serve_build", "The version that tells these figures.", {"version": __version__}
         )
         families = {
-            name: kind(f"glm5_serve_{name}", text, labels=labels) for name, (kind, labels, text) in FIGURES.items()
+            name: kind(f"glm5_serve_{name}", text, labels=labels)
+            for name, (kind, labels, text) in FIGURES.items()
         }
         for instance in known(self.home):
             # A label that a file has twice is told once: two samples of one name are an error to Prometheus.
@@ -91,14 +104,17 @@ class Figures(Collector):
         yield from families.values()
 
 
-def _samples(instance: Instance) -> list[Sample]:
+def _samples(instance: StateDir) -> list[Sample]:
     """All there is to tell of an instance. A part that cannot be understood is left out, and hides no other."""
     seen = instance.look()
     made: list[Sample] = []
     unreadable = _is_unreadable(seen)
     for part in (_of_state(seen), _of_start(seen), _of_smoke(seen), _of_readings(instance, seen)):
         try:
-            made += [(figure, float(value), [_text(label) for label in labels]) for figure, value, labels in part]
+            made += [
+                (figure, float(value), [_text(label) for label in labels])
+                for figure, value, labels in part
+            ]
         except Exception:  # whatever a file may hold
             unreadable = True
     return [*made, ("unreadable", unreadable, [])]
@@ -142,7 +158,7 @@ def _of_smoke(seen: dict[str, Any]) -> Iterator[Sample]:
         yield "smoke_seconds", smoke["seconds"], []
 
 
-def _of_readings(instance: Instance, seen: dict[str, Any]) -> Iterator[Sample]:
+def _of_readings(instance: StateDir, seen: dict[str, Any]) -> Iterator[Sample]:
     """What the last health check found, while what it was about is so: the file outlives state and launcher.
 
     Both files name the state by the time when it began. Times are compared for that alone: clocks are set back.
@@ -173,8 +189,10 @@ def registry(home: Path) -> CollectorRegistry:
     except FileNotFoundError:
         pass  # nothing was up yet
     except OSError as error:
-        fix = "run this as the user who serves, or as root; GLM5_SERVE_STATE_DIR names another folder"
-        raise RefusalError(f"cannot read the state folder {home}: {error.strerror}", fix=fix) from None
+        fix = (
+            "run this as the user who serves, or as root; GLM5_SERVE_STATE_DIR names another folder"
+        )
+        raise UserError(f"cannot read the state folder {home}: {error.strerror}", fix=fix) from None
     made = CollectorRegistry()
     made.register(Figures(home))
     return made
@@ -209,7 +227,7 @@ def serve(home: Path, listen: Listen) -> None:
     except OSError as error:
         fix = "choose another: --listen 127.0.0.1:9464, or the path of a socket"
         what = f"cannot listen on {listen.place}: {error.strerror or error}"
-        raise RefusalError(what, fix=fix) from None
+        raise UserError(what, fix=fix) from None
     with server:
         server.serve_forever()
 
@@ -218,21 +236,31 @@ def _address(listen: Listen) -> tuple[str, int]:
     host, _, port = listen.place.rpartition(":")
     host = host.strip("[]")
     fix = "--listen 127.0.0.1:9464 or [::1]:9464; another address of this host wants --token-file or --listen-open"
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535 and (is_loopback(host) or numeric(host))):
-        raise RefusalError(f"{listen.place} is no loopback address with a port", fix=fix, status=Exit.USAGE)
+    if not (
+        port.isascii()
+        and port.isdigit()
+        and int(port) <= 65535
+        and (is_loopback(host) or numeric(host))
+    ):
+        raise UserError(
+            f"{listen.place} is no loopback address with a port", fix=fix, status=Exit.USAGE
+        )
     if not is_loopback(host):
         if listen.token_file is None and not listen.openly:
             what = f"{listen.place} is no loopback address with a port: whoever reaches it reads the figures"
-            raise RefusalError(what, fix=fix, status=Exit.USAGE)
+            raise UserError(what, fix=fix, status=Exit.USAGE)
         if listen.token_file is None:
-            print(f"serving figures to whoever reaches {listen.place}, without a token", file=sys.stderr)
+            print(
+                f"serving figures to whoever reaches {listen.place}, without a token",
+                file=sys.stderr,
+            )
     return host, int(port)
 
 
 def _named(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?", name):
         fix = "as it stands in the URL, without the port: --host-name metrics.example.org"
-        raise RefusalError(f"{name!r} is no name of a host", fix=fix, status=Exit.USAGE)
+        raise UserError(f"{name!r} is no name of a host", fix=fix, status=Exit.USAGE)
     return canonical(name)
 
 

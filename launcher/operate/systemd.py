@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.config import layers
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import programs, reading
-from launcher.statedir.folder import Instance
+from launcher.statedir.folder import StateDir
 
 SHIPPED = Path(__file__).parents[1] / "systemd"
 SERVICE, METRICS, USERS = "glm5-serve@.service", "glm5-serve-metrics.service", "glm5-serve.sysusers"
@@ -97,22 +97,22 @@ def require_words(wish: Wish) -> None:
     _require_name(wish)
     if not _USER.fullmatch(wish.user):
         fix = "letters, digits and . _ - only, a letter or _ first, 31 at most: --user glm5-serve"
-        raise RefusalError(f"{wish.user!r} is no user's name for systemd", fix=fix, status=Exit.USAGE)
+        raise UserError(f"{wish.user!r} is no user's name for systemd", fix=fix, status=Exit.USAGE)
     for option, path in (("--api-key-file", _key_path(wish)), ("--root", str(wish.root))):
         if not path.isprintable() or "\\" in path or path != path.strip():
             fix = "no control characters, no backslash, no blank at the end: systemd reads them otherwise"
             what = f"{option} {path!r} is no path that can stand in a unit"
-            raise RefusalError(what, fix=fix, status=Exit.USAGE)
+            raise UserError(what, fix=fix, status=Exit.USAGE)
 
 
 def _require_name(wish: Wish) -> None:
     if "/" in wish.profile or wish.profile.endswith(".toml"):
-        raise RefusalError(
+        raise UserError(
             f"{wish.profile} is a path, but a unit finds its profile by name",
             fix=f"put the file into {wish.profiles}, then `--profile {Path(wish.profile).stem}`",
             status=Exit.USAGE,
         )
-    Instance(wish.root, wish.profile)
+    StateDir(wish.root, wish.profile)
 
 
 def require_profile(wish: Wish, environ: Mapping[str, str]) -> None:
@@ -124,11 +124,13 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> None:
     paths = {place: folder / f"{wish.profile}.toml" for place, folder in places.items()}
     for place, path in paths.items():
         if path.is_file():
-            if wish.root == Path("/"):  # what it extends must be found, too, with no home to look in
+            if wish.root == Path(
+                "/"
+            ):  # what it extends must be found, too, with no home to look in
                 layers.lineage(layers.Found(wish.profile, place, path), {"HOME": "/nonexistent"})
             return
     found = layers.find(wish.profile, environ)
-    raise RefusalError(
+    raise UserError(
         f"profile {found.name} is {found.path}, where the unit does not look: it has another home",
         fix=f"`install -D -m 644 {found.path} {paths['host']}`",
     )
@@ -141,10 +143,10 @@ def command() -> str:
     try:
         path = programs.find(beside if os.access(beside, os.X_OK) else "glm5-serve", os.environ)
     except programs.NoProgramError as error:
-        raise RefusalError(f"there is no command for systemd to run: {error}", fix=fix) from None
+        raise UserError(f"there is no command for systemd to run: {error}", fix=fix) from None
     if re.search(r"[\"'\\]", path) or not path.isprintable():
         what = f"systemd runs nothing that has a quote, a backslash or a control character in its path: {path!r}"
-        raise RefusalError(what, fix=fix)
+        raise UserError(what, fix=fix)
     return path
 
 
@@ -156,13 +158,18 @@ def word(path: str) -> str:
 
 def files(wish: Wish, host_commands: Sequence[str] = ()) -> dict[Path, str]:
     """Every file of an installation, by its path."""
-    made = {wish.units / SERVICE: text(SERVICE, USER), wish.drop_ins / "user.conf": _user(wish.user)}
+    made = {
+        wish.units / SERVICE: text(SERVICE, USER),
+        wish.drop_ins / "user.conf": _user(wish.user),
+    }
     if wish.metrics:
         made[wish.units / METRICS] = text(METRICS, reader(wish))
     if wish.user == USER:
         made[wish.root / "etc/sysusers.d/glm5-serve.conf"] = (SHIPPED / USERS).read_text()
     if wish.api_key_file:
-        path = _key_path(wish).replace("%", "%%")  # the rest of the line is the path, blanks and quotes included
+        path = _key_path(wish).replace(
+            "%", "%%"
+        )  # the rest of the line is the path, blanks and quotes included
         made[wish.drop_ins / "api-key.conf"] = f"[Service]\nLoadCredential={KEY_NAME}:{path}\n"
     if host_commands:
         commands = "\n".join(f"ExecStart={line}" for line in host_commands)
@@ -189,7 +196,9 @@ def reader(wish: Wish) -> str:
     """Who reads the figures of all profiles: the user of the first one that was installed, and of no later one."""
     with contextlib.suppress(OSError):
         written = reading.read_text(wish.units / METRICS, LARGEST)
-        if (found := re.search(r"^User=(.+)$", written, re.MULTILINE)) and _USER.fullmatch(found[1]):
+        if (found := re.search(r"^User=(.+)$", written, re.MULTILINE)) and _USER.fullmatch(
+            found[1]
+        ):
             return found[1]
     return wish.user
 
@@ -217,7 +226,7 @@ def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None
             _write(path, body)
         except OSError as error:
             fix = "run this as root, or print it: `glm5-serve systemd print`"
-            raise RefusalError(f"cannot write {path}: {error.strerror}", fix=fix) from None
+            raise UserError(f"cannot write {path}: {error.strerror}", fix=fix) from None
         tell(f"wrote {path}")
     for line in remarks(wish):
         tell(line)
@@ -225,7 +234,11 @@ def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None
         if wish.user == USER:
             _run("systemd-sysusers")
         _run("systemctl", "daemon-reload")
-        units = [wish.instance, *([METRICS] if wish.metrics else []), *([HOST] if host_commands else [])]
+        units = [
+            wish.instance,
+            *([METRICS] if wish.metrics else []),
+            *([HOST] if host_commands else []),
+        ]
         _run("systemctl", "enable", *units)
         tell(
             f"enabled {', '.join(units)}: they start at the next boot, or now by `systemctl start {wish.instance}`"
@@ -236,9 +249,11 @@ def _require_place(path: Path, root: Path) -> None:
     """Where a unit shall stand is nothing, or a unit: a link may be somebody's mask, or lead out of the root."""
     if not _is_file(path) and os.path.lexists(path):
         fix = f"if it is a mask, `systemctl unmask {path.name}`; else move it away"
-        raise RefusalError(f"{path} is there, and no regular file", fix=fix)
+        raise UserError(f"{path} is there, and no regular file", fix=fix)
     if not path.resolve().is_relative_to(root.resolve()):
-        raise RefusalError(f"{path} lies outside of {root}, by a link", fix=f"move the link in {root} away")
+        raise UserError(
+            f"{path} lies outside of {root}, by a link", fix=f"move the link in {root} away"
+        )
 
 
 def _is_file(path: Path) -> bool:
@@ -282,7 +297,9 @@ def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
             elif os.path.lexists(path):
                 tell(f"left {path}: it is no regular file, and so not of `install`")
     except OSError as error:
-        raise RefusalError(f"cannot remove {error.filename}: {error.strerror}", fix="run this as root") from None
+        raise UserError(
+            f"cannot remove {error.filename}: {error.strerror}", fix="run this as root"
+        ) from None
     with contextlib.suppress(OSError):  # what somebody else put there stays
         wish.drop_ins.rmdir()
     if wish.root == Path("/"):
@@ -301,25 +318,27 @@ def _run(*words: str, required: bool = True) -> None:
         command = [programs.find(words[0], os.environ), *words[1:]]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     except (OSError, subprocess.TimeoutExpired, programs.NoProgramError) as error:
-        raise RefusalError(f"{' '.join(words)}: {error}", fix="is this a host with systemd?") from None
+        raise UserError(f"{' '.join(words)}: {error}", fix="is this a host with systemd?") from None
     if required and done.returncode:
         said = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise RefusalError(f"{' '.join(words)}: {said[0]}", fix="run this as root on a host with systemd")
+        raise UserError(
+            f"{' '.join(words)}: {said[0]}", fix="run this as root on a host with systemd"
+        )
 
 
 def _require_reach(wish: Wish) -> None:
     """A user that is not root cannot run a command, or read a key, below a folder that is closed to others."""
     if wish.api_key_file and not wish.api_key_file.is_file():
         fix = "put the key alone on one line of it, mode 0600, owned by root: systemd hands it on"
-        raise RefusalError(f"there is no key file {wish.api_key_file}", fix=fix)
+        raise UserError(f"there is no key file {wish.api_key_file}", fix=fix)
     if wish.user == "root":
         return
     if wish.root == Path("/") and wish.user != USER and not _exists(wish.user):
         fix = f"`useradd --system {wish.user}`, or name one that there is: --user NAME"
-        raise RefusalError(f"there is no user {wish.user} on this host", fix=fix)
+        raise UserError(f"there is no user {wish.user} on this host", fix=fix)
     for program in (Path(command()), Path(command()).resolve(), Path(sys.executable).resolve()):
         if closed := next(_closed(program), None):
-            raise RefusalError(
+            raise UserError(
                 f"user {wish.user} cannot reach {program}: {closed} is closed to others",
                 fix="install glm5-serve below /opt or /usr/local, or name a user that may: --user NAME",
                 status=Exit.CONFIG,

@@ -15,22 +15,26 @@ from typing import Any, BinaryIO, NoReturn
 
 from launcher import printable
 from launcher.config import layers
-from launcher.config.resolve import Ask, compose, resolve
-from launcher.config.target import instance_of, observe, require_own
+from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.target import instance_of, observe_target, require_own
 from launcher.doctor.run import Report, require_fit, suspects
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import following, guarded, ownership
 from launcher.files.rotation import rotate
 from launcher.plan.plan import to_json
 from launcher.serve import capabilities, leftovers
 from launcher.serve.events import NOW, WISHES
 from launcher.statedir import namelock
-from launcher.statedir.folder import Claim, Instance, parsed
+from launcher.statedir.folder import Claim, StateDir, parsed
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher
 LEFT_WITHIN = 10.0  # seconds for the processes of a launcher that was killed to be gone
-PLACES = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")  # where profiles and caches lie, for whoever runs `up`
+PLACES = (
+    "HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+)  # where profiles and caches lie, for whoever runs `up`
 
 
 Show = Callable[[dict[str, Any]], None]
@@ -45,24 +49,33 @@ class Screen:
     report: Report  # of the host, where something keeps it from being started
 
 
-def up(ask: Ask, environ: Mapping[str, str], screen: Screen, allow: Sequence[str] = (), *, detach: bool) -> int:
+def up(
+    ask: PlanRequest,
+    environ: Mapping[str, str],
+    screen: Screen,
+    allow: Sequence[str] = (),
+    *,
+    detach: bool,
+) -> int:
     """Bring a profile up; in the foreground this does not return.
 
     Raises RefusalError when something is in the way, be it a failed check that is not in `allow`: nothing was
     started then.
     """
-    capabilities.lay_down()
+    capabilities.drop_ambient()
     _require_own_folder()
-    composed = compose(ask, environ)
+    composed = load(ask, environ)
     require_own(composed)
     instance = instance_of(composed, environ)
     claim = instance.claim()
     signal.signal(NOW, _be_ended)
     _require_nothing_left(instance)
-    seen = observe(composed, environ)
+    seen = observe_target(composed, environ)
     plan = resolve(composed, ask, instance.folder, layers.ours(environ), seen.target)
     # Kept with it, for a restart by whomever.
-    plan = replace(plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)})
+    plan = replace(
+        plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)}
+    )
     plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, seen, screen.report)))
     try:
         instance.write(instance.plan, to_json(plan))
@@ -79,9 +92,9 @@ def _require_own_folder() -> None:
     try:
         doubt = ownership.of_current_folder()
     except OSError as error:
-        raise RefusalError(f"the current folder cannot be used: {error.strerror}", fix=fix) from None
+        raise UserError(f"the current folder cannot be used: {error.strerror}", fix=fix) from None
     if doubt:
-        raise RefusalError(f"the current folder is not yours alone: {doubt.what}", fix=fix)
+        raise UserError(f"the current folder is not yours alone: {doubt.what}", fix=fix)
 
 
 def _be_ended(*_: object) -> NoReturn:
@@ -96,32 +109,40 @@ def places(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in PLACES if name in environ}
 
 
-def _require_nothing_left(instance: Instance) -> None:
+def _require_nothing_left(instance: StateDir) -> None:
     """Raise RefusalError where the last launcher was killed, and its reaper with it, and the server was not."""
     if left := leftovers.stay(instance.session(), LEFT_WITHIN):
-        raise RefusalError(
+        raise UserError(
             f"processes of the last server of {instance.name} are left: {leftovers.in_words(left)}",
             fix=f"`glm5-serve down --now --profile {instance.name}` kills them",
             status=Exit.NO,
         )
 
 
-def supervisor_command(instance: Instance, screen: str, lock: int) -> list[str]:
+def supervisor_command(instance: StateDir, screen: str, lock: int) -> list[str]:
     """The supervisor's own command. It is a new program, so that what was imported here does not stay."""
-    return [sys.executable, "-P", "-m", "launcher.supervise", str(instance.folder), screen, str(lock)]
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "launcher.supervise",
+        str(instance.folder),
+        screen,
+        str(lock),
+    ]
 
 
-def _become_supervisor(instance: Instance, claim: Claim, screen: str) -> NoReturn:
+def _become_supervisor(instance: StateDir, claim: Claim, screen: str) -> NoReturn:
     for descriptor in claim.descriptors:
         os.set_inheritable(descriptor, True)
     # They stay pending while the new program is young, and are delivered when it can answer them.
     signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)
     command = supervisor_command(instance, screen, claim.lock)
-    capabilities.take_up()
+    capabilities.raise_ambient()
     os.execv(command[0], command)
 
 
-def _watch(instance: Instance, claim: Claim, show: Callable[[dict[str, Any]], None]) -> int:
+def _watch(instance: StateDir, claim: Claim, show: Callable[[dict[str, Any]], None]) -> int:
     """Start the supervisor in a session of its own and show what it says until it is ready, or is not to be.
 
     Whoever interrupts the watching stops the launcher, and sees how it goes.
@@ -148,7 +169,7 @@ def _watch(instance: Instance, claim: Claim, show: Callable[[dict[str, Any]], No
     return show_until_settled(events, show, lambda: _said_last(instance, launcher))
 
 
-def _said_last(instance: Instance, launcher: subprocess.Popen[bytes]) -> int:
+def _said_last(instance: StateDir, launcher: subprocess.Popen[bytes]) -> int:
     status = launcher.wait()
     if status not in (Exit.FINE, Exit.NO):
         with contextlib.suppress(OSError):
@@ -157,7 +178,9 @@ def _said_last(instance: Instance, launcher: subprocess.Popen[bytes]) -> int:
 
 
 def show_until_settled(
-    events: Iterator[dict[str, Any]], show: Callable[[dict[str, Any]], None], at_end: Callable[[], int]
+    events: Iterator[dict[str, Any]],
+    show: Callable[[dict[str, Any]], None],
+    at_end: Callable[[], int],
 ) -> int:
     """Show events until one says that it has become ready (0); `at_end` if the last one does not.
 
@@ -170,7 +193,9 @@ def show_until_settled(
     return at_end()
 
 
-def read_events(path: Path, file: BinaryIO | None, going_on: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+def read_events(
+    path: Path, file: BinaryIO | None, going_on: Callable[[], bool]
+) -> Iterator[dict[str, Any]]:
     """Events behind where `file` stands (`following.end_of`), until `going_on` says no more will be written.
 
     A full disk cuts lines short: those are left out.

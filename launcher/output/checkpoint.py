@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.config.resolve import Ask
+from launcher.config.resolve import PlanRequest
 from launcher.config.select import FALLBACK
 from launcher.config.target import planned
 from launcher.doctor.checks import judge
@@ -39,14 +39,16 @@ class Hashed:
 
 def run(folder: str, environ: Mapping[str, str], *, hashes: bool, as_json: bool) -> int:
     """Judge a checkpoint's folder, or a hub id in the cache, and print it; exit 1 if it is not whole."""
-    ask = Ask(FALLBACK, (f"flags.model-path={folder}", 'rules.skip=["quantization"]'))
+    ask = PlanRequest(FALLBACK, (f"flags.model-path={folder}", 'rules.skip=["quantization"]'))
     plan, _ = planned(ask, environ, Target())
     seen = checkpoint(plan.model, environ)
     findings = judge(Host(observed=plan.model, model=seen), plan, only=CHECKS)
     if hashes and seen.path.known:
         findings.append(_of_hashes(compare(Path(seen.path.get()), quiet=as_json)))
     if as_json:
-        print(json.dumps({**to_json(findings, plan.name, plan.model), "model": _told(seen)}, indent=1))
+        print(
+            json.dumps({**to_json(findings, plan.name, plan.model), "model": _told(seen)}, indent=1)
+        )
     else:
         _show(seen, findings)
     return Exit.NO if verdict(findings) is Severity.FAIL else Exit.FINE
@@ -81,17 +83,29 @@ def _show(seen: Model, findings: list[Finding]) -> None:
     console = terminal.console(sys.stdout)
     told = _told(seen)
     dtypes = ", ".join(
-        f"{size / 2**30:.1f} GiB {kind}" for kind, size in sorted(told["dtypes"].items(), key=lambda one: -one[1])
+        f"{size / 2**30:.1f} GiB {kind}"
+        for kind, size in sorted(told["dtypes"].items(), key=lambda one: -one[1])
     )
     parsers = told["parsers"]
     lines = [
         ("folder", told["path"] or "not there"),
-        ("model", f"{told['architecture']}, {told['layers']} layers, {'with' if told['mtp'] else 'without'} MTP"),
-        ("weights", f"{told['bytes'] / 2**30:.1f} GiB in {told['shards']} files: {dtypes or 'nothing'}"),
-        ("quantised", f"{told['quantisation']}; left out: {', '.join(told['excluded'][:6]) or 'nothing'}"),
+        (
+            "model",
+            f"{told['architecture']}, {told['layers']} layers, {'with' if told['mtp'] else 'without'} MTP",
+        ),
+        (
+            "weights",
+            f"{told['bytes'] / 2**30:.1f} GiB in {told['shards']} files: {dtypes or 'nothing'}",
+        ),
+        (
+            "quantised",
+            f"{told['quantisation']}; left out: {', '.join(told['excluded'][:6]) or 'nothing'}",
+        ),
         (
             "parsers",
-            f"--reasoning-parser {parsers[0]} --tool-call-parser {parsers[1]}" if parsers else "not known",
+            f"--reasoning-parser {parsers[0]} --tool-call-parser {parsers[1]}"
+            if parsers
+            else "not known",
         ),
     ]
     for name, text in lines:
@@ -102,7 +116,13 @@ def _show(seen: Model, findings: list[Finding]) -> None:
 
 def compare(folder: Path, *, quiet: bool) -> Hashed:
     """Compare each file with the digest that the hub gave for it, with a bar on standard error."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     from launcher.output.console import console
 
@@ -110,24 +130,36 @@ def compare(folder: Path, *, quiet: bool) -> Hashed:
     known = [(path, wanted) for path, wanted in files if wanted]
     wrong = []
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(sys.stderr), disable=quiet or not sys.stderr.isatty()) as bar:
+    with Progress(
+        *columns, console=console(sys.stderr), disable=quiet or not sys.stderr.isatty()
+    ) as bar:
         task = bar.add_task("", total=sum(path.stat().st_size for path, _ in known))
         for path, wanted in known:
             try:
                 if digest(path, wanted, lambda size: bar.advance(task, size)) != wanted:
                     wrong.append(f"{path.name} is not what the hub has")
             except OSError as error:
-                wrong.append(f"{path.name} cannot be read: {(error.strerror or str(error)).lower()}")
-    return Hashed(len(known) - len(wrong), tuple(path.name for path, wanted in files if not wanted), tuple(wrong))
+                wrong.append(
+                    f"{path.name} cannot be read: {(error.strerror or str(error)).lower()}"
+                )
+    return Hashed(
+        len(known) - len(wrong),
+        tuple(path.name for path, wanted in files if not wanted),
+        tuple(wrong),
+    )
 
 
 def _of_hashes(seen: Hashed) -> Finding:
     title = "Every file has the digest that the hub gave for it."
     fix = "delete these files and fetch them again: `glm5-serve fetch`"
     if seen.wrong:
-        return Finding("model-hashes", Severity.FAIL, title, "; ".join(seen.wrong[:5]), fix, group="model")
+        return Finding(
+            "model-hashes", Severity.FAIL, title, "; ".join(seen.wrong[:5]), fix, group="model"
+        )
     if not seen.same:
         why = "no digests were kept: the folder was not made by huggingface_hub"
         return Finding("model-hashes", Severity.UNKNOWN, title, why, group="model")
-    told = f"{seen.same} files" + (f"; no digest of {', '.join(seen.unknown[:5])}" if seen.unknown else "")
+    told = f"{seen.same} files" + (
+        f"; no digest of {', '.join(seen.unknown[:5])}" if seen.unknown else ""
+    )
     return Finding("model-hashes", Severity.OK, title, told, group="model")

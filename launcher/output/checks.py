@@ -50,7 +50,16 @@ def _data(check: Check, *, full: bool) -> dict[str, Any]:
 
 def _explained(check: Check) -> list[str]:
     required = ["", REQUIRED] if check.required else []
-    return [f"{check.id}  ({check.group})", "", check.title, "", check.why, "", check.known, *required]
+    return [
+        f"{check.id}  ({check.group})",
+        "",
+        check.title,
+        "",
+        check.why,
+        "",
+        check.known,
+        *required,
+    ]
 
 
 def page() -> str:

@@ -31,7 +31,11 @@ class _Guard(RenderHook):
 def console(stream: TextIO) -> Console:
     """A console on a stream. Off a terminal nothing is folded: lines are for grep there."""
     made = Console(
-        file=stream, highlight=False, markup=False, emoji=False, width=None if stream.isatty() else 1000
+        file=stream,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if stream.isatty() else 1000,
     )
     made.push_render_hook(_Guard())
     return made

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from launcher import printable
 from launcher.diagnose.diagnosis import Diagnosis, judge, to_json
-from launcher.diagnose.scan import LONGEST, DeathLog
+from launcher.diagnose.scan import LONGEST, LogScan
 from launcher.diagnose.unwrap import Unwrapped, unwrap
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files.reading import named, reason
 from launcher.redact.keys import scrub
 
@@ -18,7 +18,7 @@ PIECE = 1 << 20  # bytes that are read at once: a file may have no line ends at 
 
 def run(file: str, *, as_json: bool) -> int:
     """Diagnose a file or standard input and print it; 0 if the cause is known. Raises RefusalError."""
-    log = DeathLog()
+    log = LogScan()
     for line in _lines(file):
         log.take(line.text, by_kernel=line.by_kernel)
     found = judge(log)
@@ -57,4 +57,6 @@ def _lines(file: str) -> Iterator[Unwrapped]:
                     # A key at the very end would be cut in half where the line is cut.
                     yield line._replace(text=scrub(line.text[: 2 * LONGEST], None))
     except OSError as error:
-        raise RefusalError(f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE) from None
+        raise UserError(
+            f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE
+        ) from None

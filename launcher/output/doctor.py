@@ -10,18 +10,23 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from launcher.doctor.checks import REQUIRED
-from launcher.doctor.run import Examined, Report, Words, head
+from launcher.doctor.run import DoctorOptions, Examined, Report, head
 from launcher.errors import Exit
 from launcher.plan.findings import Finding, Severity, failures, to_json, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-COLOURS = {Severity.OK: "green", Severity.WARN: "yellow", Severity.UNKNOWN: "magenta", Severity.FAIL: "red"}
+COLOURS = {
+    Severity.OK: "green",
+    Severity.WARN: "yellow",
+    Severity.UNKNOWN: "magenta",
+    Severity.FAIL: "red",
+}
 WIDTH, GROUP_WIDTH = 8, 21  # of the first columns
 
 
-def report(seen: Examined, findings: Sequence[Finding], words: Words) -> int:
+def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) -> int:
     """Print what `doctor` found: a script that fixes it, JSON, or a page; the exit status."""
     if words.fix:
         from launcher.doctor.remedies import script
@@ -34,7 +39,11 @@ def report(seen: Examined, findings: Sequence[Finding], words: Words) -> int:
 
         show(console.console(sys.stdout), findings, head(seen), every=words.every)
     worst = verdict(findings)
-    return Exit.NO if worst is Severity.FAIL or (words.strict and worst is not Severity.OK) else Exit.FINE
+    return (
+        Exit.NO
+        if worst is Severity.FAIL or (words.strict and worst is not Severity.OK)
+        else Exit.FINE
+    )
 
 
 def refused(as_json: bool) -> Report:
@@ -66,7 +75,9 @@ def _group(console: Console, group: str, findings: list[Finding], every: bool) -
     from launcher.output.console import words
 
     well = sum(found.severity is Severity.OK for found in findings)
-    console.print(words((f"{group:<{GROUP_WIDTH}}", "bold"), (f" {well} of {len(findings)} well", "dim")))
+    console.print(
+        words((f"{group:<{GROUP_WIDTH}}", "bold"), (f" {well} of {len(findings)} well", "dim"))
+    )
     blind: dict[str, list[str]] = {}
     for found in findings:
         if found.severity is Severity.UNKNOWN and not every and not found.fix:
@@ -106,13 +117,19 @@ def _line(console: Console, head: tuple[str, str], *parts: str | tuple[str, str]
 def _end(console: Console, findings: Sequence[Finding]) -> None:
     from launcher.output.console import words
 
-    counts = Counter("allowed" if found.allowed and found.severity else found.severity.word for found in findings)
+    counts = Counter(
+        "allowed" if found.allowed and found.severity else found.severity.word for found in findings
+    )
     worst = verdict(findings)
     summary = ", ".join(
-        f"{counts[word]} {word}" for word in ("fail", "unknown", "warn", "allowed", "ok") if counts[word]
+        f"{counts[word]} {word}"
+        for word in ("fail", "unknown", "warn", "allowed", "ok")
+        if counts[word]
     )
     console.print()
     console.print(words((worst.word, f"bold {COLOURS[worst]}"), f"  {summary}"))
-    todo = [found for found in findings if found.severity is worst and not found.allowed and found.fix]
+    todo = [
+        found for found in findings if found.severity is worst and not found.allowed and found.fix
+    ]
     if worst is not Severity.OK and todo:
         console.print(words(f"first   {todo[0].fix}", (f"  ({todo[0].id})", "dim")))

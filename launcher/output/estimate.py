@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from launcher.capacity import memory as capacity
 from launcher.capacity.estimate import Fit, fit
 from launcher.capacity.memory import GIB, Shape, Weights
-from launcher.config.resolve import Ask
+from launcher.config.resolve import PlanRequest
 from launcher.config.select import best_profile
-from launcher.config.target import Aim, planned, recorded
+from launcher.config.target import TargetOptions, planned, recorded
 from launcher.engines.options import nearest
 from launcher.engines.target import of
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.host.facts import Engine, Host
-from launcher.host.observe import drivers, look
+from launcher.host.observe import observe, observe_driver
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
@@ -35,24 +35,33 @@ def run(
     profile: str | None,
     model: str | None,
     settings: Sequence[str],
-    aim: Aim,
+    aim: TargetOptions,
     environ: Mapping[str, str],
     *,
     as_json: bool,
 ) -> int:
     """Estimate and print; exit 1 if it does not fit. Raises RefusalError where the model's sizes are unknown."""
     facts = recorded(aim.facts) if aim.facts else None
-    driver = facts.driver if facts else drivers()
+    driver = facts.driver if facts else observe_driver()
     asked = [*settings, *([f"flags.model-path={_path(model)}"] if model else [])]
     name = profile or best_profile(driver, environ)
-    plan, _ = planned(Ask(name, tuple(asked)), environ, aim)
+    plan, _ = planned(PlanRequest(name, tuple(asked)), environ, aim)
     if not plan.gpus:
-        raise RefusalError(f"profile {plan.name} runs on the CPU", fix="fit is about GPUs: choose another profile")
-    host = facts or look(plan, environ, driver, asked=Engine())  # what is installed has no size
+        raise UserError(
+            f"profile {plan.name} runs on the CPU", fix="fit is about GPUs: choose another profile"
+        )
+    host = facts or observe(plan, environ, driver, asked=Engine())  # what is installed has no size
     shape, weights = _sizes(plan, host)
     # Another architecture than this host's: its memory says nothing.
     elsewhere = aim.arch is not None and facts is None
-    made = fit(plan, shape, weights, host, None if elsewhere else of(host).memory, None if facts else _speed(host))
+    made = fit(
+        plan,
+        shape,
+        weights,
+        host,
+        None if elsewhere else of(host).memory,
+        None if facts else _speed(host),
+    )
     if as_json:
         data = {
             "schema": SCHEMA,
@@ -85,16 +94,21 @@ def _sizes(plan: Plan, host: Host) -> tuple[Shape, Weights]:
     config = host.model.config.otherwise({}) or capacity.named(plan.model)
     if not config:
         why = host.model.config.unknown or "it has no config.json"
-        raise RefusalError(
-            f"the sizes of {plan.model} are unknown: {why}", fix="--model DIR, a folder with config.json"
+        raise UserError(
+            f"the sizes of {plan.model} are unknown: {why}",
+            fix="--model DIR, a folder with config.json",
         )
     try:
         shape = capacity.shape(config)
     except (KeyError, ValueError) as error:
         what = f"{plan.model}: its config.json does not say {error}"
-        raise RefusalError(what, fix="give a folder with the model's own config.json") from None
+        raise UserError(what, fix="give a folder with the model's own config.json") from None
     told = sizes(host.model.path.get()) if host.model.path.known else []
-    if told and host.model.missing.otherwise(("?",)) == () and not host.model.broken.otherwise({"?": "?"}):
+    if (
+        told
+        and host.model.missing.otherwise(("?",)) == ()
+        and not host.model.broken.otherwise({"?": "?"})
+    ):
         return shape, capacity.from_headers(told, shape.layers)
     quantised = host.model.quantisation.otherwise("NVFP4") or ""
     return shape, capacity.from_shape(shape, nvfp4="FP4" in quantised.upper())
@@ -118,8 +132,14 @@ def _show(made: Fit, plan: Plan) -> None:
         ("model", plan.model),
         ("weights", f"{_gib(made.weights)} a GPU, {_gib(made.checkpoint)} in all ({how})"),
         ("fraction", f"{made.fraction:g} of {_gib(made.free)} that are free before loading{mode}"),
-        ("KV cache", f"{made.tokens:,} tokens of {made.layout}: {made.cell:,} bytes a token, on each GPU"),
-        ("left", f"{_gib(made.left)} for graphs, activations, NCCL; {_gib(made.needed)} are wanted"),
+        (
+            "KV cache",
+            f"{made.tokens:,} tokens of {made.layout}: {made.cell:,} bytes a token, on each GPU",
+        ),
+        (
+            "left",
+            f"{_gib(made.left)} for graphs, activations, NCCL; {_gib(made.needed)} are wanted",
+        ),
         (
             "sensible",
             f"mem-fraction-static to {int(made.most * 100) / 100:.2f}; below {made.least:.2f} no KV cache",
@@ -145,9 +165,14 @@ def _picture(console: Console, made: Fit) -> None:
         ("left", made.left, "yellow"),
     ]
     signs = list(zip(parts, "░█▓·", strict=True))
-    bar = ((sign * round(WIDTH * max(size, 0) / made.memory), colour) for (_, size, colour), sign in signs)
+    bar = (
+        (sign * round(WIDTH * max(size, 0) / made.memory), colour)
+        for (_, size, colour), sign in signs
+    )
     console.print(words(*bar))
-    legend = [words((sign, colour), f" {name} {_gib(size)}") for (name, size, colour), sign in signs]
+    legend = [
+        words((sign, colour), f" {name} {_gib(size)}") for (name, size, colour), sign in signs
+    ]
     console.print(words("   ").join(legend), end="\n\n")
 
 

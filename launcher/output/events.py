@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 Event = Mapping[str, Any]
-ODD = (KeyError, ValueError, TypeError, AttributeError)  # what an event raises that is not as it should be
+ODD = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)  # what an event raises that is not as it should be
 MOST_WAITING = 1000  # events that nobody took yet
 PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be redrawn
 
@@ -93,19 +98,31 @@ def _words(event: Event) -> str | None:
         case {"event": "state", "state": "ready", "moved": True, "seconds": seconds, "url": url}:
             total = sum(seconds.values())
             return f"{clock}  ready      in {total:.1f} s: {url}"
-        case {"event": "state", "state": "starting", "profile": profile, "reason": reason, "log": log}:
+        case {
+            "event": "state",
+            "state": "starting",
+            "profile": profile,
+            "reason": reason,
+            "log": log,
+        }:
             return f"{clock}  starting   {profile}, {reason}; log in {log}"
         case {"event": "state", "state": state, "reason": reason}:
             return f"{clock}  {state:<9}  {reason}"
         case {"event": "phase", "phase": phase, "seconds": seconds}:
             *_, (last, took), _ = seconds.items()
             return f"{clock}  {PHASES[last]:<16}  {took:6.1f} s   next: {PHASES[phase]}"
-        case {"event": "progress", "phase": phase, "progress": {"done": done, "total": total, "left": left}}:
+        case {
+            "event": "progress",
+            "phase": phase,
+            "progress": {"done": done, "total": total, "left": left},
+        }:
             return f"{clock}  {PHASES[phase]:<16}  {done}/{total}, {left} left"
         case {"event": "death", "run": run, "how": how, "cause": cause, "what": what, "fix": fix}:
             return f"{clock}  died       run {run} {how}; {cause}: {what}; fix: {fix}"
         case {"event": "smoke", "ok": ok, "detail": detail, "seconds": seconds}:
-            return f"{clock}  smoke      {'passed' if ok else 'FAILED'} in {seconds:.1f} s: {detail}"
+            return (
+                f"{clock}  smoke      {'passed' if ok else 'FAILED'} in {seconds:.1f} s: {detail}"
+            )
         case {"event": "gpu", "line": line}:
             return f"{clock}  gpu        {line}"
         case {"event": "warning", "reason": reason}:
@@ -126,7 +143,20 @@ def timeline(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 SERIOUS = {"death", "gpu", "warning"}
-FIELDS = ("event", "profile", "state", "phase", "run", "restarts", "reason", "cause", "fix", "how", "xid", "ok")
+FIELDS = (
+    "event",
+    "profile",
+    "state",
+    "phase",
+    "run",
+    "restarts",
+    "reason",
+    "cause",
+    "fix",
+    "how",
+    "xid",
+    "ok",
+)
 
 
 def to_journal(event: dict[str, Any]) -> None:
@@ -185,15 +215,32 @@ class LiveScreen:
             case {"event": "phase", "phase": phase, "seconds": seconds}:
                 self.done = timeline(seconds)[:-1]
                 self.phase, self.since, self.bar = str(phase), time.monotonic(), None
-            case {"event": "progress", "progress": {"done": int(), "total": int(), "left": _} as bar}:
+            case {
+                "event": "progress",
+                "progress": {"done": int(), "total": int(), "left": _} as bar,
+            }:
                 self.bar = bar
-            case {"event": "state", "state": "starting", "profile": profile, "reason": reason, "log": log}:
+            case {
+                "event": "state",
+                "state": "starting",
+                "profile": profile,
+                "reason": reason,
+                "log": log,
+            }:
                 self._begin()
                 self.console.print(words((f"{profile}, {reason}; log in {log}", "dim")))
-            case {"event": "state", "state": "ready", "moved": True, "seconds": seconds, "url": url}:
+            case {
+                "event": "state",
+                "state": "ready",
+                "moved": True,
+                "seconds": seconds,
+                "url": url,
+            }:
                 self._end(seconds)
                 total = sum(seconds.values())
-                self.console.print(words(("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold")))
+                self.console.print(
+                    words(("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold"))
+                )
             case {"event": "state" | "warning" | "death" | "gpu"} | {"event": "smoke", "ok": False}:
                 self._end(None)
                 self.console.print(words(in_words(event) or ""))
@@ -203,7 +250,9 @@ class LiveScreen:
 
         self._end(None)
         self.done, self.phase, self.since, self.bar = [], "process", time.monotonic(), None
-        self.live = Live(get_renderable=self._picture, console=self.console, refresh_per_second=8, transient=True)
+        self.live = Live(
+            get_renderable=self._picture, console=self.console, refresh_per_second=8, transient=True
+        )
         self.live.start()
 
     def _end(self, seconds: Mapping[str, float] | None) -> None:

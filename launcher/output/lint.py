@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from launcher.config.target import Aim, recorded, require_known
+from launcher.config.target import TargetOptions, recorded, require_known
 from launcher.engines import options as catalogue
 from launcher.engines.target import ARCHS, Target, of, of_parts
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files.reading import named, reason
 from launcher.formats.manifests import MOST, read
 from launcher.formats.shell import Launch
@@ -45,7 +45,7 @@ FALLBACK = "sm120"  # the GPUs that this is made for, where neither --arch nor t
 OLDEST = "0.5.9"  # the first that knows GLM-5
 
 
-def run(file: str, aim: Aim, *, as_json: bool) -> int:
+def run(file: str, aim: TargetOptions, *, as_json: bool) -> int:
     """Judge the launch in a file (`-`: standard input) and print it; exit 1 if it will not run, or not rightly.
 
     Raises RefusalError where there is no launch, or none of SGLang.
@@ -53,11 +53,13 @@ def run(file: str, aim: Aim, *, as_json: bool) -> int:
     require_known(aim)
     launch = read(_text(file))
     if launch is None:
-        what = f"no launch of SGLang in {file}: no sglang.launch_server, no `sglang serve`, no options"
-        raise RefusalError(what, fix="give it the whole command, or its list of options")
+        what = (
+            f"no launch of SGLang in {file}: no sglang.launch_server, no `sglang serve`, no options"
+        )
+        raise UserError(what, fix="give it the whole command, or its list of options")
     if launch.engine != "sglang":
         fix = "glm5-serve starts SGLang: `glm5-serve render` writes its command"
-        raise RefusalError(f"{file} starts {launch.engine}, whose options are others", fix=fix)
+        raise UserError(f"{file} starts {launch.engine}, whose options are others", fix=fix)
     # The command is somebody's: what is installed here says nothing about it, the GPUs of this host may.
     seen = of(recorded(aim.facts)) if aim.facts else Target()
     arch = aim.arch or seen.arch or _arch_here()
@@ -68,19 +70,25 @@ def run(file: str, aim: Aim, *, as_json: bool) -> int:
         print(json.dumps(_json(launch, target, told or many), indent=1))
     else:
         _show(launch, target, told, many)
-    worst = max((entry.verdict.rank for entries in (told or many).values() for entry in entries), default=0)
+    worst = max(
+        (entry.verdict.rank for entries in (told or many).values() for entry in entries), default=0
+    )
     return Exit.NO if worst >= Verdict.CONFLICTS.rank else Exit.FINE
 
 
 def _arch_here() -> str:
-    from launcher.host.observe import drivers
+    from launcher.host.observe import observe_driver
 
-    here = of_parts(drivers(), System(), Model()).arch
+    here = of_parts(observe_driver(), System(), Model()).arch
     return here if here in ARCHS else FALLBACK
 
 
 def _known() -> list[str]:
-    return [name for name in catalogue.releases() if catalogue.version(name) >= catalogue.version(OLDEST)]
+    return [
+        name
+        for name in catalogue.releases()
+        if catalogue.version(name) >= catalogue.version(OLDEST)
+    ]
 
 
 def _one(launch: Launch, target: Target) -> dict[str, list[Entry]]:
@@ -93,7 +101,9 @@ def _text(file: str) -> str:
             data = stream.read(MOST_BYTES)
     except OSError as error:
         fix = "give a file, or - for standard input"
-        raise RefusalError(f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE) from None
+        raise UserError(
+            f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE
+        ) from None
     return data.decode("utf-8", "replace")
 
 
@@ -116,7 +126,9 @@ def _json(launch: Launch, target: Target, told: Mapping[str, Sequence[Entry]]) -
 
 def _entry(entry: Entry) -> dict[str, Any]:
     data = asdict(entry)
-    data["concerns"] = [{"verdict": concern.verdict, "why": concern.why} for concern in entry.concerns]
+    data["concerns"] = [
+        {"verdict": concern.verdict, "why": concern.why} for concern in entry.concerns
+    ]
     return data
 
 
@@ -126,7 +138,10 @@ def _instead(launch: Launch, entries: Sequence[Entry], target: Target) -> dict[s
 
 
 def _show(
-    launch: Launch, target: Target, told: Mapping[str, Sequence[Entry]], many: Mapping[str, Sequence[Entry]]
+    launch: Launch,
+    target: Target,
+    told: Mapping[str, Sequence[Entry]],
+    many: Mapping[str, Sequence[Entry]],
 ) -> None:
     from launcher.output import console as terminal
     from launcher.output.console import words
@@ -153,7 +168,10 @@ def _list(console: Console, entries: Sequence[Entry]) -> None:
     for entry in sorted(entries, key=lambda entry: -entry.verdict.rank):
         colour = COLOURS.get(entry.verdict, "red")
         when = f", {entry.when}" if entry.when else ""
-        line = (f"{entry.verdict + when:<22}", colour), (f"{entry.name} {entry.value}".rstrip(), "bold")
+        line = (
+            (f"{entry.verdict + when:<22}", colour),
+            (f"{entry.name} {entry.value}".rstrip(), "bold"),
+        )
         if not entry.concerns:
             console.print(words(*line, (f"  {entry.why}", "dim")))
             continue
@@ -163,8 +181,12 @@ def _list(console: Console, entries: Sequence[Entry]) -> None:
             console.print(Padding.indent(why, 22))
         if entry.instead:
             console.print(Padding.indent(words(("instead ", "bold"), entry.instead), 22))
-    counts = {verdict: sum(entry.verdict is verdict for entry in entries) for verdict in reversed(Verdict)}
-    console.print("\n" + ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
+    counts = {
+        verdict: sum(entry.verdict is verdict for entry in entries) for verdict in reversed(Verdict)
+    }
+    console.print(
+        "\n" + ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    )
 
 
 def _diff(console: Console, launch: Launch, entries: Sequence[Entry], target: Target) -> None:
@@ -176,7 +198,8 @@ def _diff(console: Console, launch: Launch, entries: Sequence[Entry], target: Ta
         return
     changes = difference(launch, plan)
     console.print(
-        "\nthe command it would write instead" if changes else "\nnothing to change", style="bold" * bool(changes)
+        "\nthe command it would write instead" if changes else "\nnothing to change",
+        style="bold" * bool(changes),
     )
     for line in changes:
         console.print(words((line, {"-": "red", "+": "green"}.get(line[:1], ""))))
@@ -205,7 +228,9 @@ def _table(console: Console, many: Mapping[str, Sequence[Entry]]) -> None:
     fine = [row[0].name for row in rows if row not in odd]
     if fine:
         console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
-    console.print("--sglang RELEASE shows one, with the command it would write instead", style="dim")
+    console.print(
+        "--sglang RELEASE shows one, with the command it would write instead", style="dim"
+    )
 
 
 def _spans(console: Console, releases: Sequence[str], row: Sequence[Entry]) -> None:

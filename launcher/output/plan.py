@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SCHEMA = 1
-COLOURS = {"ready": "green", "starting": "cyan", "stopping": "yellow", "backoff": "yellow"}  # of states; else red
+COLOURS = {
+    "ready": "green",
+    "starting": "cyan",
+    "stopping": "yellow",
+    "backoff": "yellow",
+}  # of states; else red
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
 
-def profiles(rows: Sequence[Mapping[str, Any]], environ: Mapping[str, str], *, as_json: bool) -> None:
+def profiles(
+    rows: Sequence[Mapping[str, Any]], environ: Mapping[str, str], *, as_json: bool
+) -> None:
     """Every profile, in order of look-up, and whether this host has what it needs."""
     from launcher.output.console import console, row, words
 
@@ -33,7 +40,9 @@ def profiles(rows: Sequence[Mapping[str, Any]], environ: Mapping[str, str], *, a
     for one in rows:
         place = f"{one['place']}, shadowed" if one["shadowed"] else one["place"]
         fits = words(("yes", "green") if one["fits"] else (f"no: {one['obstacle']}", "dim"))
-        table.add_row(words(one["name"]), words(one["needs"]), fits, place, words(one["description"]))
+        table.add_row(
+            words(one["name"]), words(one["needs"]), fits, place, words(one["description"])
+        )
     screen = console(sys.stdout)
     screen.print(table)
     screen.print(row("looked in", ", ".join(str(folder) for _, folder in layers.places(environ))))
@@ -87,7 +96,9 @@ def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
     """What another plan would run otherwise, and why; whether anything differs."""
     changes = changed(before, after)
     if as_json:
-        rows = [{"name": name, "before": _told(old), "after": _told(new)} for name, old, new in changes]
+        rows = [
+            {"name": name, "before": _told(old), "after": _told(new)} for name, old, new in changes
+        ]
         told = {"schema": SCHEMA, "before": before.name, "after": after.name, "changes": rows}
         print(json.dumps(told, indent=1))
         return bool(changes)
@@ -110,7 +121,9 @@ def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
 
 
 def _for_whom(plan: Plan) -> str:
-    return ", ".join(part for part in (plan.arch, f"SGLang {plan.sglang}" if plan.sglang else "") if part)
+    return ", ".join(
+        part for part in (plan.arch, f"SGLang {plan.sglang}" if plan.sglang else "") if part
+    )
 
 
 def _told(setting: Setting | None) -> dict[str, Any] | None:
@@ -120,7 +133,9 @@ def _told(setting: Setting | None) -> dict[str, Any] | None:
 def _place(layer: str) -> str:
     """A packaged profile by its name; another place in full."""
     packaged = f"{layers.PACKAGED}/"
-    return layer.removeprefix(packaged).removesuffix(".toml") if layer.startswith(packaged) else layer
+    return (
+        layer.removeprefix(packaged).removesuffix(".toml") if layer.startswith(packaged) else layer
+    )
 
 
 def status(seen: Mapping[str, Any], *, as_json: bool) -> None:

@@ -58,12 +58,22 @@ class Plan:
     gpu_memory: int = 0  # bytes that each must have
     state: str = ""  # the folder where its instance keeps its files
     allowed: tuple[str, ...] = ()  # checks whose failure does not keep it from being started
-    ruled: bool = False  # rules chose what its profile left open; otherwise it is as somebody wrote it
-    sglang: str | None = None  # the release that it was resolved for; None: written before that was kept
-    smoke: dict[str, Any] = field(default_factory=dict)  # `within` and `questions` of the smoke test; empty: none
-    suspects: tuple[str, ...] = ()  # what is known to make a plan like this hang or garble on this host
+    ruled: bool = (
+        False  # rules chose what its profile left open; otherwise it is as somebody wrote it
+    )
+    sglang: str | None = (
+        None  # the release that it was resolved for; None: written before that was kept
+    )
+    smoke: dict[str, Any] = field(
+        default_factory=dict
+    )  # `within` and `questions` of the smoke test; empty: none
+    suspects: tuple[
+        str, ...
+    ] = ()  # what is known to make a plan like this hang or garble on this host
     doubt: str = ""  # about who wrote its profile: what that names is not run
-    traits: tuple[str, ...] = ()  # of its model (traits.py): "glm-5", "sparse-attention", "nvfp4", ...
+    traits: tuple[
+        str, ...
+    ] = ()  # of its model (traits.py): "glm-5", "sparse-attention", "nvfp4", ...
     notes: tuple[str, ...] = ()  # what the one who starts it should know about how it was resolved
 
     @property
@@ -105,15 +115,26 @@ def words_of(name: str, value: object) -> list[str]:
 
 def shell(plan: Plan) -> str:
     """The plan as text to paste into a shell: the same bytes reach the same program as under `up`."""
-    head = [f"# glm5-serve: profile {plan.name}", plan.arch, f"SGLang {plan.sglang}" if plan.sglang else None]
+    head = [
+        f"# glm5-serve: profile {plan.name}",
+        plan.arch,
+        f"SGLang {plan.sglang}" if plan.sglang else None,
+    ]
     lines = [printable.line(", ".join(part for part in head if part))]
-    lines += [printable.line(f"# note: {note}") for note in plan.notes]  # a second line would be a command
+    lines += [
+        printable.line(f"# note: {note}") for note in plan.notes
+    ]  # a second line would be a command
     if plan.key_config:
         # The braces keep the umask of the shell it is pasted into.
-        folder, key = shlex.quote(plan.key_config.rpartition("/")[0]), shlex.quote(plan.key_file or "")
+        folder, key = (
+            shlex.quote(plan.key_config.rpartition("/")[0]),
+            shlex.quote(plan.key_file or ""),
+        )
         lines.append(f"(umask 077 && mkdir -p {folder} &&")
         bare_key = f"tr -d '[:space:]' < {key}"
-        lines.append(f'  printf \'api-key: "%s"\\n\' "$({bare_key})" > {shlex.quote(plan.key_config)})')
+        lines.append(
+            f'  printf \'api-key: "%s"\\n\' "$({bare_key})" > {shlex.quote(plan.key_config)})'
+        )
     words = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
     words.append(" ".join(map(shlex.quote, plan.argv[:3])))
     words.extend(_options(plan.argv[3:]))
@@ -146,7 +167,8 @@ def changed(old: Plan, new: Plan) -> list[tuple[str, Setting | None, Setting | N
     return [
         (name, before.get(name), after.get(name))
         for name in dict.fromkeys([*before, *after])
-        if (before[name].value if name in before else None) != (after[name].value if name in after else None)
+        if (before[name].value if name in before else None)
+        != (after[name].value if name in after else None)
     ]
 
 
@@ -154,9 +176,15 @@ def _parts(plan: Plan) -> dict[str, str]:
     said = asdict(plan.policy)
     stalls = said.pop("stall_timeouts")
     patience = {f"supervision.{name}": f"{value:g}" for name, value in said.items()}
-    patience |= {f"supervision.stall_timeouts.{phase}": f"{value:g}" for phase, value in stalls.items()}
+    patience |= {
+        f"supervision.stall_timeouts.{phase}": f"{value:g}" for phase, value in stalls.items()
+    }
     patience["smoke"] = ", ".join(question["ask"] for question in plan.smoke.get("questions", ()))
-    return {setting.name: setting.value for setting in plan.settings} | {"python": plan.python} | patience
+    return (
+        {setting.name: setting.value for setting in plan.settings}
+        | {"python": plan.python}
+        | patience
+    )
 
 
 def to_json(plan: Plan) -> dict[str, Any]:

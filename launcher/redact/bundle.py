@@ -28,14 +28,22 @@ MOST_KEYS = 1000
 LONGEST_NAME = 100  # characters before a value that may tell what it is
 MOST_ID = 4096  # bytes
 SHORTEST = 6  # letters; a shorter secret counts only where it stands alone, or it would blank out innocent words
-_NOBODY = {"root", "nobody", "admin", "user", "ubuntu", "debian", "glm5-serve"}  # users that are no person
+_NOBODY = {
+    "root",
+    "nobody",
+    "admin",
+    "user",
+    "ubuntu",
+    "debian",
+    "glm5-serve",
+}  # users that are no person
 # Values of variables that are named like secrets, but say whether or how there is one, or are too short to tell.
-_SETTING = re.compile(r"\W*|..?|\d{3}|(?i:true|false|yes|off|none|null|auto|default|basic|token|bearer|oidc|ldap)")
+_SETTING = re.compile(
+    r"\W*|..?|\d{3}|(?i:true|false|yes|off|none|null|auto|default|basic|token|bearer|oidc|ldap)"
+)
 
 # Tokens of a model: eos_token='</s>', "bytes_per_token": 61464, `invalid token: unexpected`.
-_OF_MODELS = (
-    "per eos bos pad unk sep cls mask next stop new cached first last image audio video draft special added"
-)
+_OF_MODELS = "per eos bos pad unk sep cls mask next stop new cached first last image audio video draft special added"
 _TOKEN = (
     r"""token(?!\\*+['"]?[ \t]*+[=:,]?[ \t]*+\\*+['"]?(?:[\d.]+(?![\w-])|[<(\[{]))(?!: [a-z]+\b(?![\w-]))"""
     + "".join(rf"(?<!\b{word}.token)(?<!_{word}.token)" for word in _OF_MODELS.split())
@@ -48,7 +56,9 @@ _NAMED = printed(
     "tspac_",
 )
 _HEADER = printed(  # their values go on to the end of the line
-    r"authorization|cookie|x-(?:api|auth)-(?:key|token)|(?<![\w-])api-key", "acx", r"""[^'"\r\n\\]+"""
+    r"authorization|cookie|x-(?:api|auth)-(?:key|token)|(?<![\w-])api-key",
+    "acx",
+    r"""[^'"\r\n\\]+""",
 )
 # Each shape begins with what is rare, and looks back from there, or 32 MB of log would take minutes.
 _TOKENS = re.compile(  # what issuers make recognisable
@@ -94,27 +104,39 @@ _SECRETS: tuple[tuple[Marks, Callable[[str], str]], ...] = (
 )
 
 _HEX = "[0-9A-Fa-f]"
-_UUID = (
-    rf"{_HEX}{{8}}(?<![0-9A-Za-z].{{8}})(?:-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}|(?<=(?:GPU|MIG)-.{{8}}))(?![\w-])"
-)
+_UUID = rf"{_HEX}{{8}}(?<![0-9A-Za-z].{{8}})(?:-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}|(?<=(?:GPU|MIG)-.{{8}}))(?![\w-])"
 _MAC = rf"{_HEX}{{2}}[:-](?<![\w:-].{{3}})(?:(?:{_HEX}{{2}}:){{4,}}|(?:{_HEX}{{2}}-){{4}}){_HEX}{{2}}(?![\w:-])"
-_SERIAL = (
-    r"""(?P<before>[Ss](?:(?:erial|ERIAL)(?:[ _]?(?:[Nn]umber|[Nn]o))?|/N)\\*['"]?[ \t]*[:=][ \t]*\\*['"]?)"""
-)
+_SERIAL = r"""(?P<before>[Ss](?:(?:erial|ERIAL)(?:[ _]?(?:[Nn]umber|[Nn]o))?|/N)\\*['"]?[ \t]*[:=][ \t]*\\*['"]?)"""
 _UNITS = r"(?:service|socket|slice|scope|timer|target|mount)\b"  # of systemd: glm5-serve@8xpro6000.service
 _THINGS: tuple[tuple[Marks, str, re.Pattern[str]], ...] = (
     (re.compile(r"-[0-9a-f]{4}-[0-9a-f]{4}-|gpu-|mig-"), "uuid", re.compile(_UUID)),
-    ("serial s/n".split(), "serial", re.compile(rf"{_SERIAL}(?!tty)(?=[A-Za-z-]*\d)[A-Za-z0-9-]{{5,}}(?![\w/])")),
+    (
+        "serial s/n".split(),
+        "serial",
+        re.compile(rf"{_SERIAL}(?!tty)(?=[A-Za-z-]*\d)[A-Za-z0-9-]{{5,}}(?![\w/])"),
+    ),
     (re.compile(r":..:..:..:|-..-..-..-"), "mac", re.compile(_MAC)),
-    ("@".split(), "e-mail", re.compile(rf"(?<![\w.+-])[\w.+-]++@(?:[\w-]++\.)+(?!{_UNITS})[A-Za-z]{{2,}}\b")),
-    (".".split(), "address", re.compile(r"[1-9](?<![\w.].)\d{0,2}(?:\.\d{1,3}){3}(?!\w|\.\w|\+|-\d+\+)")),
+    (
+        "@".split(),
+        "e-mail",
+        re.compile(rf"(?<![\w.+-])[\w.+-]++@(?:[\w-]++\.)+(?!{_UNITS})[A-Za-z]{{2,}}\b"),
+    ),
+    (
+        ".".split(),
+        "address",
+        re.compile(r"[1-9](?<![\w.].)\d{0,2}(?:\.\d{1,3}){3}(?!\w|\.\w|\+|-\d+\+)"),
+    ),
     # Global, unique local, link-local: no other kind tells where a host is.
     (
         ":".split(),
         "address",
         re.compile(rf"[23Ff]{_HEX}{{3}}(?<![\w:.].{{4}})(?:::?{_HEX}{{1,4}}){{1,7}}(?:::)?(?!\w)"),
     ),
-    ("home/ users/".split(), "user", re.compile(r"""(?P<before>/(?:home|[Uu]sers)/)(?!\[)[^\s/'":;,)\]\\]+""")),
+    (
+        "home/ users/".split(),
+        "user",
+        re.compile(r"""(?P<before>/(?:home|[Uu]sers)/)(?!\[)[^\s/'":;,)\]\\]+"""),
+    ),
 )
 # A version may look just like an address; what is written before it tells.
 _VERSIONED = (
@@ -131,7 +153,9 @@ _SAYS = r" (?!(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) )([\w.-]+) (?:kernel|[\w@.-]
 _HOSTS: tuple[tuple[Marks, re.Pattern[str]], ...] = (
     (
         "nccl".split(),
-        re.compile(r"(?<![\w.:-])(?!\d{4}-)(?=[\w.-]*[A-Za-z])([\w.-]++):\d+:\d+ \[-?\d+\] [^\n]{0,100}?\bNCCL\b"),
+        re.compile(
+            r"(?<![\w.:-])(?!\d{4}-)(?=[\w.-]*[A-Za-z])([\w.-]++):\d+:\d+ \[-?\d+\] [^\n]{0,100}?\bNCCL\b"
+        ),
     ),
     ("kernel: ]: ".split(), re.compile(rf"[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d{_SAYS}")),
     (
@@ -160,7 +184,9 @@ class Scrubber:
     ) -> None:
         self._numbers: dict[str, dict[str, int]] = {}
         self._names = Names()
-        self._keys: dict[str, str] = {}  # words of JSON objects, which are few and come again and again
+        self._keys: dict[
+            str, str
+        ] = {}  # words of JSON objects, which are few and come again and again
         secrets = {*_secrets({**environ, **(more or {})}), *_ids()} - {key}
         short = sorted(secret for secret in secrets if len(secret) < SHORTEST)
         self._short = [(secret, re.compile(_alone(secret))) for secret in short]
@@ -215,8 +241,14 @@ class Scrubber:
             case dict():
                 return {self._key(key): self._data(value, key) for key, value in data.items()}
             case list():
-                before = [part if isinstance(part, str) and part.startswith("--") else name for part in data]
-                return [self._data(part, flag) for flag, part in zip([name, *before], data, strict=False)]
+                before = [
+                    part if isinstance(part, str) and part.startswith("--") else name
+                    for part in data
+                ]
+                return [
+                    self._data(part, flag)
+                    for flag, part in zip([name, *before], data, strict=False)
+                ]
             case None | bool():
                 return data
         cleaned = self._value(name, str(data))
@@ -304,7 +336,11 @@ def _is_address(text: str) -> bool:
 
 
 def _has(text: str, marks: Marks) -> bool:
-    return bool(marks.search(text)) if isinstance(marks, re.Pattern) else any(map(text.__contains__, marks))
+    return (
+        bool(marks.search(text))
+        if isinstance(marks, re.Pattern)
+        else any(map(text.__contains__, marks))
+    )
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -335,10 +371,15 @@ def _own() -> list[str]:
 def _ids() -> set[str]:
     """Numbers that name this machine, as far as this user may read them."""
     found = set()
-    places = ["/etc/machine-id", *(f"/sys/class/dmi/id/{name}_serial" for name in ("product", "board", "chassis"))]
+    places = [
+        "/etc/machine-id",
+        *(f"/sys/class/dmi/id/{name}_serial" for name in ("product", "board", "chassis")),
+    ]
     for place in places:
         try:
             found.add(read_text(place, MOST_ID).strip())
         except OSError:
             continue
-    return {word for word in found if any(char.isdigit() for char in word) and len(word) >= SHORTEST}
+    return {
+        word for word in found if any(char.isdigit() for char in word) and len(word) >= SHORTEST
+    }

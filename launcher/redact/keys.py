@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.files.reading import opened, reason
 from launcher.redact.keyspelling import HIDDEN, spellings
 
 MOST = 4096  # bytes of a key
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: what may follow "Bearer "
 _QUOTE = r"""\\{0,16}+['"]"""  # escaped in JSON that stands in JSON
-_BARE = r"""(?:[^\s'"&\\]|\\(?!['"\\]))+(?<![,;)}\]>])"""  # a value without quotes, up to what ends it
+_BARE = (
+    r"""(?:[^\s'"&\\]|\\(?!['"\\]))+(?<![,;)}\]>])"""  # a value without quotes, up to what ends it
+)
 _FLAG = re.compile(r"(?<!-)--[\w-]{0,24}\Z")
 _LONGEST_FLAG = 27  # characters, one before it included
 _NOTHING = r"""(?:None|null|True|true|False|false)(?=[\s'",;&)}\]\\]|$)"""
@@ -51,8 +53,12 @@ class Printed:
         at = 0
         while head := self.head.search(text, at):
             value = None
-            if head["behind"] is None or _FLAG.search(text, max(0, head.start() - _LONGEST_FLAG), head.start()):
-                value = (_quoted(head["quote"]) if head["quote"] else self.bare).match(text, head.end())
+            if head["behind"] is None or _FLAG.search(
+                text, max(0, head.start() - _LONGEST_FLAG), head.start()
+            ):
+                value = (_quoted(head["quote"]) if head["quote"] else self.bare).match(
+                    text, head.end()
+                )
             at = value.end() if value else head.start() + 1
             if value:
                 yield head.end(), at
@@ -99,20 +105,24 @@ def read_key(path: Path) -> str:
             seen = os.fstat(file.fileno())
             text = file.read(MOST + 1).decode().strip()
     except OSError as error:
-        raise RefusalError(f"cannot read the API key file {path}: {reason(error)}", fix=fix) from None
+        raise UserError(f"cannot read the API key file {path}: {reason(error)}", fix=fix) from None
     except UnicodeDecodeError:
-        raise RefusalError(f"cannot read the API key file {path}: not text", fix=fix) from None
+        raise UserError(f"cannot read the API key file {path}: not text", fix=fix) from None
     if strangers := {link.st_uid, seen.st_uid} - {0, os.geteuid()}:
         is_link = link.st_uid in strangers and stat.S_ISLNK(link.st_mode)
         what = "lies behind a symlink of" if is_link else "is owned by"
         fix = f"give it to this user: `chown {os.geteuid()} {path}`"
-        raise RefusalError(f"the API key file {path} {what} another user (uid {strangers.pop()})", fix=fix)
+        raise UserError(
+            f"the API key file {path} {what} another user (uid {strangers.pop()})", fix=fix
+        )
     if seen.st_mode & 0o077 and not is_credential(path):
         open_to = stat.filemode(seen.st_mode)
-        raise RefusalError(f"the API key file {path} is open to others ({open_to}), wanted -rw-------", fix=fix)
+        raise UserError(
+            f"the API key file {path} is open to others ({open_to}), wanted -rw-------", fix=fix
+        )
     if len(text) > MOST or not _TOKEN.fullmatch(text):
         allowed = "letters, digits and - . _ ~ + / ="
-        raise RefusalError(f"{path} holds no usable API key: wanted one word of {allowed}", fix=fix)
+        raise UserError(f"{path} holds no usable API key: wanted one word of {allowed}", fix=fix)
     return text
 
 
@@ -129,7 +139,7 @@ def is_credential(path: Path) -> bool:
     return bool(folder) and path.parent == Path(str(folder))
 
 
-def offer(config: str | None, key: str | None) -> None:
+def write_key(config: str | None, key: str | None) -> None:
     """Put the key where SGLang's `--config` points, readable by this user alone. Raises OSError.
 
     The folder is made anew if somebody removed it: a server that died is launched again all the same.
@@ -142,7 +152,7 @@ def offer(config: str | None, key: str | None) -> None:
             file.write(f'api-key: "{key}"\n')
 
 
-def withdraw(config: str | None) -> None:
+def remove_key(config: str | None) -> None:
     """Remove what `offer` put there."""
     if config:
         with contextlib.suppress(OSError):

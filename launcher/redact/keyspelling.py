@@ -19,7 +19,10 @@ HIDDEN = "[redacted]"
 FEWEST = 4  # characters that tell that a key begins: a text that ends in fewer is none that may hold half a key
 SHORTEST = 6  # characters of what is looked for in base64 or hexadecimal digits
 WIDEST = 24  # characters that one character of a key may take
-_MARKS, _NAMED = "-._+/=&<>\"'@:$", "hyphen period lowbar plus sol equals amp lt gt quot apos commat colon dollar"
+_MARKS, _NAMED = (
+    "-._+/=&<>\"'@:$",
+    "hyphen period lowbar plus sol equals amp lt gt quot apos commat colon dollar",
+)
 _NAMES = dict(zip(_MARKS, _NAMED.split(), strict=True))  # as HTML has them
 _ESCAPES = ("%", "\\", "&")
 _HIDES = ("\n", "\r", "\x1b", "\x00")  # one of them is in all that nobody sees
@@ -30,7 +33,9 @@ _UNSEEN = re.compile(
     r"|\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b\r\n]{0,200}+(?:\x07|\x1b\\))"
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*+=*+")
-_CUT = re.compile(r"(?:[%\\&\x1b][^\s\x1b]{0,24}+|[ \t]++)?\Z")  # what may be left of a character at the end
+_CUT = re.compile(
+    r"(?:[%\\&\x1b][^\s\x1b]{0,24}+|[ \t]++)?\Z"
+)  # what may be left of a character at the end
 
 
 class Spellings:
@@ -73,7 +78,9 @@ class Spellings:
             return len(text), 0
         tail = text[-self._window :]
         if not (_has(tail, _ESCAPES) or _has(tail, _HIDES)):
-            known = max(n for word in self._words for n in range(len(word)) if tail.endswith(word[:n]))
+            known = max(
+                n for word in self._words for n in range(len(word)) if tail.endswith(word[:n])
+            )
             return len(text) - known, known
         seen, places = _seen(tail)
         cut = _CUT.search(seen, max(0, len(seen) - WIDEST))
@@ -198,10 +205,16 @@ def _reach(word: str, text: str, at: int) -> tuple[int, int]:
     return len(word), at
 
 
-def _begun(text: str, words: tuple[str, ...], most: int, at: int, stop: int) -> Iterator[tuple[int, str]]:
+def _begun(
+    text: str, words: tuple[str, ...], most: int, at: int, stop: int
+) -> Iterator[tuple[int, str]]:
     """Where at most `most` characters of which word are spelled, from `at` on and before `stop`."""
     pattern, by_beginning = _beginnings(words, most)
-    while at < stop and (found := pattern.search(text, at, stop + WIDEST * most)) and found.start() < stop:
+    while (
+        at < stop
+        and (found := pattern.search(text, at, stop + WIDEST * most))
+        and found.start() < stop
+    ):
         at = found.start() + 1
         for word in by_beginning[(found.lastindex or 1) - 1]:
             yield found.start(), word
@@ -212,7 +225,9 @@ def _beginnings(words: tuple[str, ...], most: int) -> tuple[re.Pattern[str], lis
     """What finds the first characters of words, a group each, and the words that begin so."""
     firsts = sorted({word[:most] for word in words}, key=len, reverse=True)
     pattern = "|".join(f"({''.join(map(_source, first))})" for first in firsts)
-    return re.compile(pattern or "(?!)"), [[word for word in words if word[:most] == first] for first in firsts]
+    return re.compile(pattern or "(?!)"), [
+        [word for word in words if word[:most] == first] for first in firsts
+    ]
 
 
 @lru_cache(maxsize=256)
@@ -226,7 +241,9 @@ def _source(character: str) -> str:
     octets = character.encode("utf-8", "surrogatepass")
     percent = r"%(?:25)*+".join(map(_hex, (f"{octet:02x}" for octet in octets)))
     units = character.encode("utf-16-be", "surrogatepass").hex()
-    unicode = r"(?:\\|%5[cC]){1,16}+".join(f"u{_hex(units[n : n + 4])}" for n in range(0, len(units), 4))
+    unicode = r"(?:\\|%5[cC]){1,16}+".join(
+        f"u{_hex(units[n : n + 4])}" for n in range(0, len(units), 4)
+    )
     slashed = [unicode, rf"u\{{0*+{_hex(f'{number:x}')}\}}", f"U{_hex(f'{number:08x}')}"]
     slashed += [f"x{_hex(f'{number:02x}')}", f"{number:03o}"] if number < 256 else []
     slashed += [re.escape(character)] if not character.isalnum() and character != "\\" else []

@@ -9,11 +9,15 @@ from typing import Any
 
 MOST = 10_000  # names
 LONGEST = 255  # characters of a name, as DNS has it
-MOST_PARTS = 32  # words of a name, and the marks between them: ip-10-0-0-1.us-west-2.compute.internal has 21
+MOST_PARTS = (
+    32  # words of a name, and the marks between them: ip-10-0-0-1.us-west-2.compute.internal has 21
+)
 FEW = 100  # words that names begin with
 _WORD = re.compile(r"[^\W_]+")
 _PART = re.compile(r"[^\W_]+|[\W_]")
-_END = ""  # where a name ends in the tree: what stands for it, and its letters if their case matters
+_END = (
+    ""  # where a name ends in the tree: what stands for it, and its letters if their case matters
+)
 
 
 class Names:
@@ -60,17 +64,23 @@ class Names:
         small = text.lower()
         if len(self._tree) > FEW or len(small) != len(text):
             return _WORD.finditer(text)
-        begun = [match for name in self._tree if name in small for match in _places(name).finditer(small)]
+        begun = [
+            match for name in self._tree if name in small for match in _places(name).finditer(small)
+        ]
         starts = sorted({match.start() for match in begun})
         return filter(None, (_WORD.match(text, start) for start in starts))
 
-    def _follow(self, branch: dict[str, Any], text: str, part: re.Match[str]) -> tuple[int, str] | None:
+    def _follow(
+        self, branch: dict[str, Any], text: str, part: re.Match[str]
+    ) -> tuple[int, str] | None:
         """The end of the longest name that begins with a word, and what stands for it."""
         start, found = part.start(), None
         while True:
             if _END in branch:
                 instead, exact = branch[_END]
-                found = (part.end(), instead) if exact in (None, text[start : part.end()]) else found
+                found = (
+                    (part.end(), instead) if exact in (None, text[start : part.end()]) else found
+                )
             following = _PART.match(text, part.end())
             if not following or (branch := branch.get(following[0].lower(), {})) == {}:
                 return found

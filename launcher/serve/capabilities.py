@@ -15,12 +15,12 @@ _PR_CAP_AMBIENT, _RAISE, _CLEAR_ALL = 47, 2, 4
 _CAP_SYS_PTRACE = 19
 
 
-def lay_down() -> None:
+def drop_ambient() -> None:
     """From here on, no program that this thread (and those that it begins) starts has it."""
     ctypes.CDLL(None).prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
 
 
-def take_up() -> None:
+def raise_ambient() -> None:
     """The next programs that this thread starts have it, if this one has."""
     ctypes.CDLL(None).prctl(_PR_CAP_AMBIENT, _RAISE, _CAP_SYS_PTRACE, 0, 0)
 
@@ -28,8 +28,8 @@ def take_up() -> None:
 @contextlib.contextmanager
 def lent() -> Iterator[None]:
     """What this thread starts meanwhile has it."""
-    take_up()
+    raise_ambient()
     try:
         yield
     finally:
-        lay_down()
+        drop_ambient()

@@ -12,7 +12,10 @@ import os
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
-DELEGATED = ("user.delegate", "trusted.delegate")  # systemd's extended attributes of a group that it handed on
+DELEGATED = (
+    "user.delegate",
+    "trusted.delegate",
+)  # systemd's extended attributes of a group that it handed on
 
 
 def make(mark: str) -> Path | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Wish(Enum):
+class Request(Enum):
     """What the operator asks for while a model is up."""
 
     STOP = "stop"
@@ -19,23 +19,23 @@ class Wish(Enum):
 NOW = signal.SIGRTMIN
 # How a wish reaches the launcher. One that comes twice is the same wish: only NOW kills.
 WISHES = {
-    signal.SIGTERM: Wish.STOP,
-    signal.SIGINT: Wish.STOP,
-    signal.SIGHUP: Wish.STOP,  # the terminal was closed
-    signal.SIGQUIT: Wish.STOP,
-    signal.SIGUSR1: Wish.RESTART,
-    NOW: Wish.KILL,
+    signal.SIGTERM: Request.STOP,
+    signal.SIGINT: Request.STOP,
+    signal.SIGHUP: Request.STOP,  # the terminal was closed
+    signal.SIGQUIT: Request.STOP,
+    signal.SIGUSR1: Request.RESTART,
+    NOW: Request.KILL,
 }
 
 
 @dataclass(frozen=True)
-class Begun:
+class Started:
     """`up` begins."""
 
     now: float
 
 
-class Fate(Enum):
+class RestartAdvice(Enum):
     """What a death says about the next start (`then` in signatures.toml)."""
 
     AGAIN = "again"
@@ -44,7 +44,7 @@ class Fate(Enum):
 
 
 @dataclass(frozen=True)
-class Gone:
+class Exited:
     """The last process of the run is gone, and its GPU memory is back.
 
     `status` is waitpid's (signals negative), `how` the same in words, `said` the error in the server's own log,
@@ -55,7 +55,7 @@ class Gone:
     status: int | None
     how: str
     said: str | None = None
-    fate: Fate = Fate.AGAIN
+    advice: RestartAdvice = RestartAdvice.AGAIN
 
     @property
     def is_a_no(self) -> bool:
@@ -64,7 +64,7 @@ class Gone:
 
 
 @dataclass(frozen=True)
-class Unlaunched:
+class LaunchFailed:
     """The host kept the launcher from starting the server: a full disk, no memory, no descriptor.
 
     It says nothing of the server, and is no death of it.
@@ -75,7 +75,7 @@ class Unlaunched:
 
 
 @dataclass(frozen=True)
-class Lost:
+class RankDied:
     """One of the server's processes that must live is dead; the others are not yet."""
 
     now: float
@@ -92,7 +92,7 @@ class Drained:
 
 
 @dataclass(frozen=True)
-class Stirred:
+class Progressed:
     """A sign that the run works: it logged, read, compiled or generated something.
 
     `phase` is the start's. The sign may stand for work until `until` (a long prefill was begun).
@@ -105,7 +105,7 @@ class Stirred:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class StacksSaved:
     """What there is to know of a server that does not move was kept; `finding` says it in words."""
 
     now: float
@@ -114,7 +114,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Examined:
+class SmokeResult:
     """The run answered the questions of the smoke test rightly, or not; or stayed `silent`."""
 
     now: float
@@ -125,7 +125,7 @@ class Examined:
 
 
 @dataclass(frozen=True)
-class Struck:
+class GpuFaulted:
     """A GPU, or the host, reports a fault that no restart mends."""
 
     now: float
@@ -133,7 +133,7 @@ class Struck:
 
 
 @dataclass(frozen=True)
-class Doomed:
+class StartFailed:
     """The server's log says that this start is over, although its processes go on."""
 
     now: float
@@ -142,14 +142,14 @@ class Doomed:
 
 
 @dataclass(frozen=True)
-class Hinted:
+class ReadyHinted:
     """The server's own log says that it is ready: worth asking at once."""
 
     now: float
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbeResult:
     """A question to run `run` of the server was answered, or not.
 
     `excuse` says why no answer is no fault: somebody debugs it, or paused it. One that was not `asked`, for want
@@ -166,11 +166,11 @@ class Probed:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestReceived:
     """The operator wants something."""
 
     now: float
-    wish: Wish
+    request: Request
     by: str
 
 
@@ -182,20 +182,20 @@ class Ticked:
 
 
 Event = (
-    Begun
-    | Gone
-    | Hinted
-    | Probed
-    | Asked
+    Started
+    | Exited
+    | ReadyHinted
+    | ProbeResult
+    | RequestReceived
     | Ticked
-    | Unlaunched
-    | Lost
+    | LaunchFailed
+    | RankDied
     | Drained
-    | Stirred
-    | Recorded
-    | Examined
-    | Struck
-    | Doomed
+    | Progressed
+    | StacksSaved
+    | SmokeResult
+    | GpuFaulted
+    | StartFailed
 )
 
 

@@ -24,8 +24,13 @@ class GpuWatch:
 
     def __init__(self) -> None:
         self.gpus: list[dict[str, Any]] = []
-        self.before: dict[str, int] | None = None  # bytes in use on each GPU when nothing was launched yet
-        self._poked, self._answered = 0, 0  # how often a sample was asked for, and how often before the last one
+        self.before: dict[str, int] | None = (
+            None  # bytes in use on each GPU when nothing was launched yet
+        )
+        self._poked, self._answered = (
+            0,
+            0,
+        )  # how often a sample was asked for, and how often before the last one
         self._rest = b""
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "launcher.serve.gpu_monitor_child"],
@@ -114,7 +119,9 @@ def line_of(told: dict[str, Any]) -> str:
 
 def address_in(line: str) -> str | None:
     """The GPU that a kernel line is about: "Xid (PCI:0000:61:00): 79" leaves the function out."""
-    found = re.match(r"(?:NVRM|nvidia-nvswitch\d+): .{0,80}?PCI:([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})", line)
+    found = re.match(
+        r"(?:NVRM|nvidia-nvswitch\d+): .{0,80}?PCI:([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})", line
+    )
     return f"{found[1]}.0" if found else None
 
 
@@ -126,7 +133,11 @@ def pid_in(line: str) -> int | None:
     """
     killed = r"(?:Memory cgroup o|O)ut of memory: Kill(?:ed)? process (\d+)|oom_reaper: reaped process (\d+)"
     found = re.match(killed + r"|oom-kill:.*,pid=(\d+),uid=\d+$", line)
-    return int(found[1] or found[2] or found[3]) if found and str(PIDS.readlink()) == HOSTS_PIDS else None
+    return (
+        int(found[1] or found[2] or found[3])
+        if found and str(PIDS.readlink()) == HOSTS_PIDS
+        else None
+    )
 
 
 def fatal(line: str) -> str | None:

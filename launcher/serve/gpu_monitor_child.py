@@ -61,7 +61,9 @@ def sample(index: int, handle: Any) -> dict[str, Any]:
         "power": power and power / 1000,
         "temperature": ask(partial(temperature_of, handle)),
         "ecc": ask(lambda: int(nvml.nvmlDeviceGetTotalEccErrors(handle, *uncorrected))),
-        "pids": [int(p.pid) for p in ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or ()],
+        "pids": [
+            int(p.pid) for p in ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or ()
+        ],
     }
 
 
@@ -146,7 +148,9 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # the parent decides when it ends
     try:
         nvml.nvmlInit()
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        handles = [
+            nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())
+        ]
     except nvml.NVMLError as error:
         return say(end=str(error))
     addresses = {bdf(handle) or "": index for index, handle in enumerate(handles)}

@@ -26,7 +26,9 @@ def is_connected(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def send(message: str, fields: Mapping[str, object]) -> None:
     """Log a message; a field is upper case, a value becomes text. Never raises."""
-    data = b"".join(_field(name, str(value)) for name, value in {"MESSAGE": message, **fields}.items())
+    data = b"".join(
+        _field(name, str(value)) for name, value in {"MESSAGE": message, **fields}.items()
+    )
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
         end.sendto(data, socket.MSG_DONTWAIT, SOCKET)
 

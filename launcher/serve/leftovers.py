@@ -46,7 +46,9 @@ class _Process:
 
 
 def find(
-    session: Mapping[str, Any], known: Collection[Member] = (), meet: Callable[[Member], None] | None = None
+    session: Mapping[str, Any],
+    known: Collection[Member] = (),
+    meet: Callable[[Member], None] | None = None,
 ) -> list[Member]:
     """The living processes of a session, by pid; those `known` to be of it, and what came of them, too.
 
@@ -61,7 +63,9 @@ def find(
             meet(process.member)
     found = {pid for pid, process in processes.items() if process.marked or process.member in known}
     reaper = session.get("reaper")
-    if _is_sound(reaper, session, processes) or any(processes[pid].session == reaper for pid in found):
+    if _is_sound(reaper, session, processes) or any(
+        processes[pid].session == reaper for pid in found
+    ):
         found |= {pid for pid, process in processes.items() if reaper in (pid, process.session)}
     found = _with_descendants(found, processes) - {os.getpid()}
     return [processes[pid].member for pid in sorted(found)]
@@ -114,7 +118,9 @@ def _has_mark(pid: int, mark: object) -> bool:
     if not mark:
         return False
     with contextlib.suppress(OSError):
-        return f"{VARIABLE}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return f"{VARIABLE}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(
+            b"\0"
+        )
     return False
 
 
@@ -126,7 +132,9 @@ def _prints_to(pid: int, pipe: object) -> bool:
     return False
 
 
-def _is_sound(reaper: object, session: Mapping[str, Any], processes: Mapping[int, _Process]) -> bool:
+def _is_sound(
+    reaper: object, session: Mapping[str, Any], processes: Mapping[int, _Process]
+) -> bool:
     """Whether the reaper is the process that it was; else its number may be another's."""
     found = processes.get(reaper) if isinstance(reaper, int) else None
     return found is not None and found.member.ticks == session.get("reaper_ticks")
@@ -151,7 +159,9 @@ def _processes(session: Mapping[str, Any]) -> Iterator[_Process]:
     """
     seen: set[int] = set()
     for _ in range(LOOKS):
-        fresh = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()} - seen
+        fresh = {
+            int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()
+        } - seen
         for pid in sorted(fresh, reverse=True):
             with contextlib.suppress(OSError, ValueError, IndexError):
                 if (process := _process(pid, session)) and _is_ours(pid):
@@ -169,7 +179,9 @@ def _process(pid: int, session: Mapping[str, Any]) -> _Process | None:
         return None
     name = printable.line(before.partition(b"(")[2].decode(errors="replace"))
     member = Member(pid, int(fields[19]), name)
-    return _Process(member, int(fields[1]), int(fields[3]), pid != os.getpid() and _is_marked(pid, session))
+    return _Process(
+        member, int(fields[1]), int(fields[3]), pid != os.getpid() and _is_marked(pid, session)
+    )
 
 
 def _is_ours(pid: int) -> bool:

@@ -19,33 +19,33 @@ from typing import ClassVar
 from launcher.plan.policy import Policy
 from launcher.serve.events import (
     Action,
-    Asked,
-    Begun,
-    Doomed,
     Drained,
     Event,
     Examine,
-    Examined,
-    Fate,
-    Gone,
-    Hinted,
+    Exited,
+    GpuFaulted,
     Kill,
     Launch,
-    Lost,
+    LaunchFailed,
     Probe,
-    Probed,
+    ProbeResult,
+    Progressed,
+    RankDied,
+    ReadyHinted,
     Record,
-    Recorded,
-    Stirred,
-    Struck,
+    Request,
+    RequestReceived,
+    RestartAdvice,
+    SmokeResult,
+    StacksSaved,
+    Started,
+    StartFailed,
     Terminate,
     Ticked,
-    Unlaunched,
-    Wish,
 )
 
 
-class Then(Enum):
+class Next(Enum):
     """What follows when the last process is gone."""
 
     END = "end"
@@ -60,7 +60,7 @@ class Past:
 
     run: int = 0  # how many times the server was launched; numbers the present run
     deaths: tuple[float, ...] = ()  # when it died, within the policy's window
-    barren: int = 0  # deaths since it was last ready, however long ago
+    consecutive_failures: int = 0  # deaths since it was last ready, however long ago
     served: bool = False  # whether any run was ever ready
     unlaunched: int = 0  # how often in a row this host kept us from launching it
 
@@ -98,7 +98,7 @@ class Starting:
     reason: str
     since: float
     phase: str = "process"
-    stirred: float = 0.0  # when it last gave a sign of life
+    last_progress: float = 0.0  # when it last gave a sign of life
     asking: bool = False
     ask_at: float = 0.0
     hinted: bool = False
@@ -123,9 +123,9 @@ class Ready:
     past: Past
     reason: str
     ask_at: float
-    stirred: float  # when it last gave a sign of work
+    last_progress: float  # when it last gave a sign of work
     asking: bool = False  # since `ask_at`
-    misses: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Stopping:
     past: Past
     reason: str
     since: float
-    then: Then
+    then: Next
     killed: bool = False
     recording: bool = False
     again: bool = False
@@ -174,122 +174,164 @@ _UNKNOWN, _SLOWLY, _EXCUSED = "its health is unknown", "answers slowly", "no ans
 def step(state: State, event: Event, policy: Policy) -> Step:
     """Give the next state and what to do now. An event that changes nothing returns the state itself."""
     match state, event:
-        case Idle(past), Begun(now):
+        case Idle(past), Started(now):
             return _launch(past, now, "first start")
 
-        case Starting(past), Unlaunched(now, why):
+        case Starting(past), LaunchFailed(now, why):
             past = replace(past, unlaunched=past.unlaunched + 1)
             return Backoff(past, why, now + policy.backoff_before(past.unlaunched + 1)), ()
 
-        case ((Starting(past) | Proving(past)), Gone(how=how) as gone) if _is_final(past, gone):
+        case ((Starting(past) | Proving(past)), Exited(how=how) as gone) if _is_final(past, gone):
             # The server said no by itself (bad argument, missing model, no memory): it would say it again. SGLang
             # kills itself on a rank's exception, so a signal alone does not mean that somebody else did it.
             return Ended(past, f"{how} before it was ready; not tried again", failed=True), ()
-        case ((Starting(past) | Proving(past) | Ready(past)), Gone(how=how, fate=Fate.REBOOT)):
+        case (
+            (Starting(past) | Proving(past) | Ready(past)),
+            Exited(how=how, advice=RestartAdvice.REBOOT),
+        ):
             return Ended(past, f"{how}; the host must be rebooted first", failed=True), ()
-        case ((Starting(past) | Proving(past) | Ready(past)), Gone(now, _, how)):
+        case ((Starting(past) | Proving(past) | Ready(past)), Exited(now, _, how)):
             return _bury(past, now, how, policy)
-        case ((Starting(past) | Proving(past) | Ready(past)), Struck(now, what)):
-            return Stopping(past, what, now, Then.FAIL, killed=True, cause="gpu-fault"), (Kill(),)
-        case Stopping(then=Then.RESTART | Then.RETRY), Struck(_, what):
-            failing = replace(state, reason=what, then=Then.FAIL, killed=True, recording=False, cause="gpu-fault")
+        case ((Starting(past) | Proving(past) | Ready(past)), GpuFaulted(now, what)):
+            return Stopping(past, what, now, Next.FAIL, killed=True, cause="gpu-fault"), (Kill(),)
+        case Stopping(then=Next.RESTART | Next.RETRY), GpuFaulted(_, what):
+            failing = replace(
+                state, reason=what, then=Next.FAIL, killed=True, recording=False, cause="gpu-fault"
+            )
             return failing, () if state.killed else (Kill(),)
-        case Backoff(past), Struck(_, what):
+        case Backoff(past), GpuFaulted(_, what):
             return Ended(past, what, failed=True), ()
-        case ((Starting(past) | Proving(past) | Ready(past)), Lost(now, run, who)) if run == past.run:
+        case ((Starting(past) | Proving(past) | Ready(past)), RankDied(now, run, who)) if (
+            run == past.run
+        ):
             why, ready = f"{who} died", isinstance(state, Ready)
-            return Stopping(past, why, now, Then.RETRY, killed=True, again=ready, cause="process-lost"), (Kill(),)
+            return Stopping(
+                past, why, now, Next.RETRY, killed=True, again=ready, cause="process-lost"
+            ), (Kill(),)
 
-        case Starting(past), Doomed(now, run, what) if run == past.run:
-            return Stopping(past, what, now, Then.RETRY, killed=True), (Kill(),)
+        case Starting(past), StartFailed(now, run, what) if run == past.run:
+            return Stopping(past, what, now, Next.RETRY, killed=True), (Kill(),)
         case Starting(past, since=since), Ticked(now) if now >= since + policy.start_timeout:
             return _record(past, now, f"not ready within {policy.start_timeout:g} s")
-        case Starting(past, phase=phase, stirred=stirred), Ticked(now) if now >= stirred + policy.stall_timeout_of(
-            phase
+        case Starting(past, phase=phase, last_progress=stirred), Ticked(now) if (
+            now >= stirred + policy.stall_timeout_of(phase)
         ):
-            return _record(past, now, f"{phase} has not moved for {policy.stall_timeout_of(phase):g} s")
-        case Starting(past), Stirred(now, run, phase) if run == past.run:
-            return replace(state, phase=phase, stirred=now), ()
+            return _record(
+                past, now, f"{phase} has not moved for {policy.stall_timeout_of(phase):g} s"
+            )
+        case Starting(past), Progressed(now, run, phase) if run == past.run:
+            return replace(state, phase=phase, last_progress=now), ()
         case Starting(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
             return replace(state, asking=True, ask_at=now), (Probe(past.run, first=True),)
         case Starting(asking=True, ask_at=asked), Ticked(now) if now >= asked + ASK_WITHIN:
             return replace(state, asking=False, ask_at=now), ()  # whoever asked does not come back
-        case Starting(past, asking=False), Hinted(now):
-            return replace(state, asking=True, ask_at=now, hinted=True), (Probe(past.run, first=True),)
-        case Starting(hinted=False), Hinted():
+        case Starting(past, asking=False), ReadyHinted(now):
+            return replace(state, asking=True, ask_at=now, hinted=True), (
+                Probe(past.run, first=True),
+            )
+        case Starting(hinted=False), ReadyHinted():
             return replace(state, hinted=True), ()
-        case Starting(past, reason), Probed(now, run, ok, detail) if run == past.run:
+        case Starting(past, reason), ProbeResult(now, run, ok, detail) if run == past.run:
             if ok and policy.smoke:
                 return Proving(past, reason, now, detail), (Examine(past.run),)
             if ok:
                 return _ready(past, now, detail, policy)
-            return replace(state, asking=False, ask_at=now + (ASK_SOON if state.hinted else ASK_AGAIN)), ()
+            return replace(
+                state, asking=False, ask_at=now + (ASK_SOON if state.hinted else ASK_AGAIN)
+            ), ()
 
         case Proving(past, since=since), Ticked(now) if now >= since + policy.stall_timeouts.warmup:
-            return _record(past, now, f"the smoke test did not end within {policy.stall_timeouts.warmup:g} s")
-        case Proving(past), Examined(now, run, _, found, silent=True) if run == past.run:
+            return _record(
+                past, now, f"the smoke test did not end within {policy.stall_timeouts.warmup:g} s"
+            )
+        case Proving(past), SmokeResult(now, run, _, found, silent=True) if run == past.run:
             return _record(past, now, f"the smoke test got {found}")
-        case Proving(past, detail=detail), Examined(now, run, ok, found) if run == past.run:
+        case Proving(past, detail=detail), SmokeResult(now, run, ok, found) if run == past.run:
             if ok:
                 return _ready(past, now, f"{detail}, {found}", policy)
             # What was right once may be right again; what never was will load 430 GB to be wrong again.
-            then, why = Then.RETRY if past.served else Then.FAIL, f"wrong output: {found}"
+            then, why = Next.RETRY if past.served else Next.FAIL, f"wrong output: {found}"
             return Stopping(past, why, now, then, killed=True, cause="wrong-output"), (Kill(),)
 
         case Ready(past, asking=False, ask_at=ask_at), Ticked(now) if now >= ask_at:
             return replace(state, asking=True, ask_at=now), (Probe(past.run, first=False),)
         case Ready(past, asking=True, ask_at=asked), Ticked(now) if now >= asked + ASK_WITHIN:
             why = f"a health check did not come back within {ASK_WITHIN:g} s"
-            return step(state, Probed(now, past.run, False, why, asked=False), policy)
-        case Ready(past), Stirred(now, run, _, until) if run == past.run:  # the last word counts, not the longest
-            return replace(state, stirred=max(now, until)), ()
-        case Ready(past), Probed(now, run, detail=detail, asked=False) if run == past.run:
+            return step(state, ProbeResult(now, past.run, False, why, asked=False), policy)
+        case Ready(past), Progressed(now, run, _, until) if (
+            run == past.run
+        ):  # the last word counts, not the longest
+            return replace(state, last_progress=max(now, until)), ()
+        case Ready(past), ProbeResult(now, run, detail=detail, asked=False) if run == past.run:
             why = f"{_UNKNOWN}: {detail}"
             return replace(state, reason=why, asking=False, ask_at=now + policy.probe_interval), ()
-        case Ready(past, misses=misses), Probed(now, run, ok, detail, excuse, took=took) if run == past.run:
+        case Ready(past, failures=misses), ProbeResult(now, run, ok, detail, excuse, took=took) if (
+            run == past.run
+        ):
             if ok or excuse:
                 answers = _answers(state, took) if ok else f"{_EXCUSED} {excuse}"
-                later = replace(state, reason=answers, asking=False, ask_at=now + policy.probe_interval, misses=0)
-                return replace(later, stirred=max(state.stirred, now)), ()
+                later = replace(
+                    state,
+                    reason=answers,
+                    asking=False,
+                    ask_at=now + policy.probe_interval,
+                    failures=0,
+                )
+                return replace(later, last_progress=max(state.last_progress, now)), ()
             misses += 1
-            silent = now - state.stirred
+            silent = now - state.last_progress
             if misses >= policy.failure_threshold and silent >= policy.stall_timeout:
                 why = f"{misses} health checks in a row failed, the last one: {detail}; no work for {silent:.0f} s"
                 return _record(past, now, why)
             why = f"{misses} of {policy.failure_threshold} health checks failed: {detail}"
             soon = min(policy.probe_interval, ASK_AFTER_MISS)
-            return replace(state, reason=why, asking=False, ask_at=now + soon, misses=misses), ()
+            return replace(state, reason=why, asking=False, ask_at=now + soon, failures=misses), ()
 
-        case ((Starting(past) | Proving(past) | Ready(past)), Asked(now, Wish.KILL, by)):
-            return Stopping(past, _killed(by), now, Then.END, killed=True), (Kill(),)
-        case Stopping(), Asked(_, Wish.KILL, by):
-            killed = replace(state, then=Then.END, killed=True, recording=False)
-            return (killed, ()) if state.killed else (replace(killed, reason=_killed(by)), (Kill(),))
-        case ((Idle(past) | Backoff(past)), Asked(_, Wish.KILL, by)):
+        case (
+            (Starting(past) | Proving(past) | Ready(past)),
+            RequestReceived(now, Request.KILL, by),
+        ):
+            return Stopping(past, _killed(by), now, Next.END, killed=True), (Kill(),)
+        case Stopping(), RequestReceived(_, Request.KILL, by):
+            killed = replace(state, then=Next.END, killed=True, recording=False)
+            return (
+                (killed, ()) if state.killed else (replace(killed, reason=_killed(by)), (Kill(),))
+            )
+        case ((Idle(past) | Backoff(past)), RequestReceived(_, Request.KILL, by)):
             return Ended(past, _killed(by)), ()
-        case ((Starting(past) | Proving(past) | Ready(past)), Asked(now, Wish.STOP, by)):
-            return Stopping(past, f"stop asked for by {by}", now, Then.END), (Terminate(),)
-        case ((Starting(past) | Proving(past) | Ready(past)), Asked(now, Wish.RESTART, by)):
-            return Stopping(past, f"restart asked for by {by}", now, Then.RESTART), (Terminate(),)
-        case Backoff(past), Asked(_, Wish.STOP, by):
+        case (
+            (Starting(past) | Proving(past) | Ready(past)),
+            RequestReceived(now, Request.STOP, by),
+        ):
+            return Stopping(past, f"stop asked for by {by}", now, Next.END), (Terminate(),)
+        case (
+            (Starting(past) | Proving(past) | Ready(past)),
+            RequestReceived(now, Request.RESTART, by),
+        ):
+            return Stopping(past, f"restart asked for by {by}", now, Next.RESTART), (Terminate(),)
+        case Backoff(past), RequestReceived(_, Request.STOP, by):
             return Ended(past, f"stop asked for by {by}"), ()
-        case Backoff(past), Asked(now, Wish.RESTART, by):
+        case Backoff(past), RequestReceived(now, Request.RESTART, by):
             return _launch(past, now, f"restart asked for by {by}", fresh=True)
-        case Idle(past), Asked(_, Wish.STOP, by):
+        case Idle(past), RequestReceived(_, Request.STOP, by):
             return Ended(past, f"stop asked for by {by}"), ()
 
-        case Stopping(past, reason, recording=True), Recorded(now, run, finding) if run == past.run:
+        case Stopping(past, reason, recording=True), StacksSaved(now, run, finding) if (
+            run == past.run
+        ):
             why = f"{reason}: {finding}" if finding else reason
             return replace(state, reason=why, recording=False, killed=True), (Kill(),)
         case Stopping(since=since, recording=True), Ticked(now) if now >= since + RECORD_WITHIN:
             return replace(state, recording=False, killed=True), (Kill(),)
-        case Stopping(recording=True), Asked(_, Wish.STOP, by):
+        case Stopping(recording=True), RequestReceived(_, Request.STOP, by):
             why = f"stop asked for by {by}"
-            return replace(state, reason=why, then=Then.END, recording=False, killed=True), (Kill(),)
-        case Stopping(then=Then.RESTART | Then.RETRY), Asked(_, Wish.STOP, by):
-            return replace(state, reason=f"stop asked for by {by}", then=Then.END), ()
-        case Stopping(then=Then.RETRY), Asked(_, Wish.RESTART, by):
-            return replace(state, reason=f"restart asked for by {by}", then=Then.RESTART), ()
+            return replace(state, reason=why, then=Next.END, recording=False, killed=True), (
+                Kill(),
+            )
+        case Stopping(then=Next.RESTART | Next.RETRY), RequestReceived(_, Request.STOP, by):
+            return replace(state, reason=f"stop asked for by {by}", then=Next.END), ()
+        case Stopping(then=Next.RETRY), RequestReceived(_, Request.RESTART, by):
+            return replace(state, reason=f"restart asked for by {by}", then=Next.RESTART), ()
         case Stopping(past, killed=False, recording=False), Drained(_, run) if run == past.run:
             # SGLang looks for itself only every five seconds, and takes its time to leave; the port is wanted.
             return replace(state, killed=True), (Kill(),)
@@ -298,17 +340,23 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         ):
             why = f"{state.reason}; not gone within {policy.stop_timeout:g} s: killed"
             return replace(state, reason=why, killed=True), (Kill(),)
-        case Stopping(past, reason, then=Then.END), Gone():
+        case Stopping(past, reason, then=Next.END), Exited():
             return Ended(past, reason), ()
-        case Stopping(past, reason, then=Then.FAIL), Gone():
+        case Stopping(past, reason, then=Next.FAIL), Exited():
             return Ended(past, f"{reason}; not tried again", failed=True), ()
-        case Stopping(past, reason), Gone(fate=Fate.REBOOT) as gone:
-            return Ended(past, f"{_told(reason, gone)}; the host must be rebooted first", failed=True), ()
-        case Stopping(past, reason, then=Then.RESTART), Gone(now=now):
+        case Stopping(past, reason), Exited(advice=RestartAdvice.REBOOT) as gone:
+            return Ended(
+                past, f"{_told(reason, gone)}; the host must be rebooted first", failed=True
+            ), ()
+        case Stopping(past, reason, then=Next.RESTART), Exited(now=now):
             return _launch(past, now, reason, fresh=True)
-        case Stopping(past, reason, then=Then.RETRY, again=False), Gone() as gone if _is_final(past, gone):
-            return Ended(past, f"{_told(reason, gone)} before it was ready; not tried again", failed=True), ()
-        case Stopping(past, reason, then=Then.RETRY), Gone(now=now) as gone:
+        case Stopping(past, reason, then=Next.RETRY, again=False), Exited() as gone if _is_final(
+            past, gone
+        ):
+            return Ended(
+                past, f"{_told(reason, gone)} before it was ready; not tried again", failed=True
+            ), ()
+        case Stopping(past, reason, then=Next.RETRY), Exited(now=now) as gone:
             return _bury(past, now, _told(reason, gone), policy)
 
         case Backoff(past, reason, until), Ticked(now) if now >= until:
@@ -321,7 +369,9 @@ def step(state: State, event: Event, policy: Policy) -> Step:
 def wakes_at(state: State, policy: Policy) -> float | None:
     """When `step` next wants a `Ticked`, if nothing else happens before."""
     match state:
-        case Starting(since=since, phase=phase, stirred=stirred, asking=asking, ask_at=ask_at):
+        case Starting(
+            since=since, phase=phase, last_progress=stirred, asking=asking, ask_at=ask_at
+        ):
             deadline = min(since + policy.start_timeout, stirred + policy.stall_timeout_of(phase))
             return min(deadline, ask_at + ASK_WITHIN if asking else ask_at)
         case Proving(since=since):
@@ -358,23 +408,32 @@ def may_take(state: State, policy: Policy, now: float) -> float | None:
 def _launch(past: Past, now: float, reason: str, *, fresh: bool = False) -> Step:
     run = past.run + 1
     past = replace(past, run=run)
-    return Starting(past, reason, now, stirred=now, ask_at=now + ASK_AGAIN), (Launch(run, fresh),)
+    return Starting(past, reason, now, last_progress=now, ask_at=now + ASK_AGAIN), (
+        Launch(run, fresh),
+    )
 
 
 def _ready(past: Past, now: float, detail: str, policy: Policy) -> Step:
-    return Ready(replace(past, served=True, barren=0, unlaunched=0), detail, now + policy.probe_interval, now), ()
+    return Ready(
+        replace(past, served=True, consecutive_failures=0, unlaunched=0),
+        detail,
+        now + policy.probe_interval,
+        now,
+    ), ()
 
 
 def _record(past: Past, now: float, why: str) -> Step:
     """It hangs: keep what can be known of it, then kill it."""
-    return Stopping(past, why, now, Then.RETRY, recording=True, again=True, cause="hang"), (Record(past.run),)
+    return Stopping(past, why, now, Next.RETRY, recording=True, again=True, cause="hang"), (
+        Record(past.run),
+    )
 
 
 def _answers(state: Ready, took: float) -> str:
     """What there is to say of a server that answers: nothing new, unless it was otherwise before."""
     if took >= SLOW:
         return f"{_SLOWLY}, a health check took more than {SLOW:g} s"
-    otherwise = state.misses or state.reason.startswith((_UNKNOWN, _SLOWLY, _EXCUSED))
+    otherwise = state.failures or state.reason.startswith((_UNKNOWN, _SLOWLY, _EXCUSED))
     return "answers again" if otherwise else state.reason
 
 
@@ -382,12 +441,14 @@ def _killed(by: str) -> str:
     return f"killed at once, asked for by {by}"
 
 
-def _told(reason: str, gone: Gone) -> str:
+def _told(reason: str, gone: Exited) -> str:
     return f"{reason}: {gone.said}" if gone.said else reason
 
 
-def _is_final(past: Past, gone: Gone) -> bool:
-    return gone.fate is Fate.NEVER or (not past.served and gone.is_a_no and gone.fate is Fate.AGAIN)
+def _is_final(past: Past, gone: Exited) -> bool:
+    return gone.advice is RestartAdvice.NEVER or (
+        not past.served and gone.is_a_no and gone.advice is RestartAdvice.AGAIN
+    )
 
 
 def _bury(past: Past, now: float, how: str, policy: Policy) -> Step:
@@ -396,10 +457,12 @@ def _bury(past: Past, now: float, how: str, policy: Policy) -> Step:
     Starts that fail late and slowly may never be so many within the window: those in a row are counted, too.
     """
     deaths = (*(d for d in past.deaths if now - d < policy.restart_window), now)
-    past = replace(past, deaths=deaths, barren=past.barren + 1)
-    if max(len(deaths), past.barren) > policy.restart_limit:
+    past = replace(past, deaths=deaths, consecutive_failures=past.consecutive_failures + 1)
+    if max(len(deaths), past.consecutive_failures) > policy.restart_limit:
         return Ended(
-            past, f"{how}; {_too_many(past, policy)}, {policy.restart_limit} allowed: gave up", failed=True
+            past,
+            f"{how}; {_too_many(past, policy)}, {policy.restart_limit} allowed: gave up",
+            failed=True,
         ), ()
     pause = policy.backoff_before(len(deaths))
     if pause <= 0:
@@ -408,7 +471,7 @@ def _bury(past: Past, now: float, how: str, policy: Policy) -> Step:
 
 
 def _too_many(past: Past, policy: Policy) -> str:
-    if past.barren > len(past.deaths):
-        return f"{past.barren} deaths in a row without being ready"
+    if past.consecutive_failures > len(past.deaths):
+        return f"{past.consecutive_failures} deaths in a row without being ready"
     many = "1 death" if len(past.deaths) == 1 else f"{len(past.deaths)} deaths"
     return f"{many} within {policy.restart_window:g} s"

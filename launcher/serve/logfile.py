@@ -22,7 +22,9 @@ LONGEST_LINE = 1 << 20  # bytes; about what is kept of a longer one
 LARGEST_FILE = 64 << 20  # bytes; then server.log becomes server.log.1, and so on
 KEPT_FILES = 4  # older ones; the oldest is dropped
 MOST_WAITING = 8 << 20  # bytes that wait for a disk
-TAIL = 4000  # lines that stay in memory for a diagnosis: eight ranks that die at once say half of that
+TAIL = (
+    4000  # lines that stay in memory for a diagnosis: eight ranks that die at once say half of that
+)
 TAIL_LINE = 1000  # characters of each
 LOST = "=== glm5-serve: lost "  # and how many lines: what the log lacks here
 _END = re.compile(rb"[\r\n]+")
@@ -35,7 +37,10 @@ class ServerLog:
     """
 
     def __init__(
-        self, path: Path, key: str | None, put: Callable[[Callable[[], None], str], object] | None = None
+        self,
+        path: Path,
+        key: str | None,
+        put: Callable[[Callable[[], None], str], object] | None = None,
     ) -> None:
         self.path = path
         self.key = key
@@ -150,7 +155,14 @@ class ServerLog:
             if self._size > LARGEST_FILE:
                 rotate(self.path, KEPT_FILES)
         if self._file is None:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            flags = (
+                os.O_WRONLY
+                | os.O_APPEND
+                | os.O_CREAT
+                | os.O_CLOEXEC
+                | os.O_NOFOLLOW
+                | os.O_NONBLOCK
+            )
             self._file = os.open(self.path, flags, 0o600)
             self._size = os.fstat(self._file).st_size
         self._again = False

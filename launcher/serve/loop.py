@@ -20,15 +20,27 @@ from launcher.serve.clock import Clock
 
 Work = Callable[[], object]
 
-DETACHED = (signal.SIGHUP, signal.SIGINT)  # ignored from the start by nohup and a shell's background jobs
+DETACHED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+)  # ignored from the start by nohup and a shell's background jobs
 # Signals that would end a program that does not know them, and say nothing to this one: log rotation sends USR2,
 # timers and tools of a parent the others. Those that a fault of its own raises stay as they are.
 HARMLESS = (
-    *(signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR),
+    *(
+        signal.SIGUSR2,
+        signal.SIGALRM,
+        signal.SIGVTALRM,
+        signal.SIGPROF,
+        signal.SIGIO,
+        signal.SIGPWR,
+    ),
     *(signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE, signal.SIGSTKFLT, signal.SIGRTMAX),
     *range(signal.SIGRTMIN + 1, signal.SIGRTMAX),
 )
-MOST_ASIDE = 32  # pieces of work beside the loop at once; each may wait for a driver that never answers
+MOST_ASIDE = (
+    32  # pieces of work beside the loop at once; each may wait for a driver that never answers
+)
 
 
 def nothing() -> None:
@@ -56,7 +68,9 @@ class Loop:
         """Look at `descriptor` no more."""
         self._selector.unregister(descriptor)
 
-    def on_signals(self, numbers: Iterable[signal.Signals], work: Callable[[signal.Signals], None]) -> None:
+    def on_signals(
+        self, numbers: Iterable[signal.Signals], work: Callable[[signal.Signals], None]
+    ) -> None:
         """Have `work` done for each of these signals; those that were held back come at once."""
 
         def sent(pending: bytes) -> None:

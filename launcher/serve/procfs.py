@@ -20,9 +20,26 @@ from launcher.host import sockets
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TITLE = "sglang::"  # how SGLang names the processes that it cannot live without
-COMPILERS = {"nvcc", "cicc", "ptxas", "ninja", "cc1plus", "cc1", "gcc", "g++", "ld", "fatbinary", "cudafe++"}
-GROWN = 1 << 20  # bytes of memory that count as loading; an idle interpreter's own come and go below that
-_WAITING = (sockets.ESTABLISHED, sockets.CLOSE_WAIT)  # the second: closed by the client's side alone
+COMPILERS = {
+    "nvcc",
+    "cicc",
+    "ptxas",
+    "ninja",
+    "cc1plus",
+    "cc1",
+    "gcc",
+    "g++",
+    "ld",
+    "fatbinary",
+    "cudafe++",
+}
+GROWN = (
+    1 << 20
+)  # bytes of memory that count as loading; an idle interpreter's own come and go below that
+_WAITING = (
+    sockets.ESTABLISHED,
+    sockets.CLOSE_WAIT,
+)  # the second: closed by the client's side alone
 BUSY = 0.5  # of one processor: a rank that uses so much while nothing moves spins
 STARVED = 0.5  # of the time spent in line for a processor
 
@@ -88,9 +105,16 @@ def clients(host: str, port: int) -> int | None:
     """
     try:
         ours = sockets.bound(host)
-        open_ = (row for table in sockets.TABLES for row in sockets.rows(table, port) if row.state in _WAITING)
+        open_ = (
+            row
+            for table in sockets.TABLES
+            for row in sockets.rows(table, port)
+            if row.state in _WAITING
+        )
         # The table moves while it is read, and may show one socket twice.
-        return len({(row.address, row.peer) for row in open_ if ours is None or row.address in ours})
+        return len(
+            {(row.address, row.peer) for row in open_ if ours is None or row.address in ours}
+        )
     except (OSError, ValueError, LookupError, MemoryError):
         return None
 
@@ -123,7 +147,13 @@ def _title(pid: int, started: str, comm: str) -> str:
     holds that.
     """
     with contextlib.suppress(OSError):
-        title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace").strip()
+        title = (
+            Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .split(b"\0")[0]
+            .decode(errors="replace")
+            .strip()
+        )
         return title if title.startswith(TITLE) else comm
     return comm
 
@@ -136,11 +166,15 @@ def _member(pid: int) -> Member | None:
         return None
     if fields is None:
         return None
-    tracer = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("TracerPid")), 0)
+    tracer = next(
+        (int(line.split()[1]) for line in status.splitlines() if line.startswith("TracerPid")), 0
+    )
     cpu = (int(fields[12]) + int(fields[13])) / TICK
     read, written = _disk(pid)
     resident = int(fields[22]) * PAGE
-    return Member(pid, _name(pid, fields), fields[1], cpu, resident, read, tracer, written, _waited(pid))
+    return Member(
+        pid, _name(pid, fields), fields[1], cpu, resident, read, tracer, written, _waited(pid)
+    )
 
 
 def _waited(pid: int) -> float:
@@ -172,7 +206,9 @@ def signs(before: Vitals, after: Vitals, phase: str) -> str | None:
         return "writes to disk"
     if sum(abs(new.resident - was.resident) for was, new in pairs) >= GROWN:
         return "its memory changes"
-    works = [new for was, new in pairs if new.cpu > was.cpu and (phase == "process" or not new.is_rank)]
+    works = [
+        new for was, new in pairs if new.cpu > was.cpu and (phase == "process" or not new.is_rank)
+    ]
     if compiler := next((member.name for member in works if member.name in COMPILERS), None):
         return f"compiles ({compiler})"
     if works:
@@ -184,7 +220,11 @@ def starved(before: Vitals, after: Vitals) -> str | None:
     """The process that stood in line for a processor most of the time between two looks; None if none did."""
     old, spent = {member.pid: member for member in before.members}, after.at - before.at
     for member in after.members:
-        share = (member.waited - old[member.pid].waited) / spent if member.pid in old and spent > 0 else 0.0
+        share = (
+            (member.waited - old[member.pid].waited) / spent
+            if member.pid in old and spent > 0
+            else 0.0
+        )
         if share >= STARVED:
             return f"the host is short of processors: {member.name} waited for one {100 * share:.0f} % of the time"
     return None
@@ -202,7 +242,9 @@ def finding(before: Vitals, after: Vitals) -> str:
     if stopped := [member.name for member in after.members if member.state == "T"]:
         parts.append(f"{', '.join(stopped)} stopped by a signal")
     if asleep := [member.name for member in after.members if member.state == "D"]:
-        parts.append(f"{', '.join(asleep)} in uninterruptible sleep: a driver or a disk does not answer")
+        parts.append(
+            f"{', '.join(asleep)} in uninterruptible sleep: a driver or a disk does not answer"
+        )
     spinning = [share for share in shares if share >= BUSY]
     if spinning:
         parts.append(
@@ -214,7 +256,11 @@ def finding(before: Vitals, after: Vitals) -> str:
         parts.append(f"{len(ranks)} {kind} wait, none uses the processor")
     read = sum(new.read - was.read for was, new in pairs)
     written = sum(new.written - was.written for was, new in pairs)
-    disk = f"{read / 2**20:.1f} MiB read, {written / 2**20:.1f} MiB written" if read or written else None
+    disk = (
+        f"{read / 2**20:.1f} MiB read, {written / 2**20:.1f} MiB written"
+        if read or written
+        else None
+    )
     compilers = sorted({member.name for member in after.members if member.name in COMPILERS})
     at_work = f"{', '.join(compilers)} at work" if compilers else "no compiler at work"
     parts.append(f"{disk or 'no disk read or written'}, {at_work}")

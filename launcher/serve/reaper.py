@@ -29,12 +29,22 @@ import time
 from collections.abc import Collection
 
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
-CAPABILITY_VERSION = 0x20080522  # of capset(2)'s structs: effective, permitted, inheritable; 32 bits, twice
+CAPABILITY_VERSION = (
+    0x20080522  # of capset(2)'s structs: effective, permitted, inheritable; 32 bits, twice
+)
 CAP_SYS_PTRACE = 1 << 19
 DEADLY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # What a process does to itself, and what stops it: these stay what they are.
 FAULTS = (
-    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS),
+    *(
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGABRT,
+        signal.SIGTRAP,
+        signal.SIGSYS,
+    ),
     *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT),
 )
 JOIN = "join="
@@ -122,7 +132,9 @@ def reap() -> dict[int, int]:
 def start(control: int, command: list[str]) -> int | None:
     """Start the server; its pid, or None when the command cannot be executed. The launcher is told either way."""
     try:
-        server = os.posix_spawnp(command[0], command, os.environ, setsigdef=_catchable(), setsigmask=[])
+        server = os.posix_spawnp(
+            command[0], command, os.environ, setsigdef=_catchable(), setsigmask=[]
+        )
     except OSError as error:
         say(control, f"exec {error.strerror}: {command[0]}")
         return None

@@ -19,11 +19,11 @@ from launcher.diagnose.diagnosis import Diagnosis
 from launcher.engines.sglang import api
 from launcher.engines.sglang.startup import PHASES, Start
 from launcher.plan.plan import Plan
-from launcher.serve.lifecycle import Ended, Ready, Starting, State, Stopping, Then
+from launcher.serve.lifecycle import Ended, Next, Ready, Starting, State, Stopping
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.smoke import Result
 from launcher.serve.writer import Writer
-from launcher.statedir.folder import SCHEMA, Instance, now_text
+from launcher.statedir.folder import SCHEMA, StateDir, now_text
 
 Show = Callable[[dict[str, Any]], None]
 PROGRESS_EVERY = 1.0  # seconds between two words about the same phase
@@ -31,7 +31,7 @@ STUCK = 10.0  # seconds without an answer of the state folder's disk that are wo
 
 
 @dataclass(frozen=True)
-class Picture:
+class Snapshot:
     """How it is at one moment (`now`: monotonic seconds)."""
 
     plan: Plan
@@ -56,10 +56,12 @@ class Picture:
         return asdict(self.start.progress) if self.start.progress else None
 
 
-class Teller:
+class Recorder:
     """Tells pictures. A folder that takes nothing is said once on the screen, and is no reason to stop serving."""
 
-    def __init__(self, instance: Instance, show: Show, notifier: Notifier, lock: int | None = None) -> None:
+    def __init__(
+        self, instance: StateDir, show: Show, notifier: Notifier, lock: int | None = None
+    ) -> None:
         """`lock` is the descriptor by which this launcher holds the instance."""
         self.instance = instance
         self.lock = lock
@@ -76,11 +78,11 @@ class Teller:
         self._complaints: set[str] = set()
         self._dropped = 0
 
-    def record(self, picture: Picture) -> None:
+    def record(self, picture: Snapshot) -> None:
         """Write how it is; nothing happened."""
         self.writer.put(partial(self._write_state, self._record(picture)), "state")
 
-    def state(self, picture: Picture, *, moved: bool) -> None:
+    def state(self, picture: Snapshot, *, moved: bool) -> None:
         """Tell a state: a new one (`moved`), or the same with another reason."""
         past = picture.state.past
         more: dict[str, Any] = {}
@@ -100,26 +102,48 @@ class Teller:
             more["log"] = str(self.instance.server_log)
         if picture.name == "failed":
             more["error"] = picture.last_error
-        said = {"state": picture.name, "reason": picture.state.reason, "run": past.run, "restarts": past.restarts}
+        said = {
+            "state": picture.name,
+            "reason": picture.state.reason,
+            "run": past.run,
+            "restarts": past.restarts,
+        }
         self._tell(picture, "state", **said, **more)
         self._notify(picture)
 
     def death(
-        self, picture: Picture, run: int, how: str, why: Diagnosis, lost: list[str], stacks: Path | None
+        self,
+        picture: Snapshot,
+        run: int,
+        how: str,
+        why: Diagnosis,
+        lost: list[str],
+        stacks: Path | None,
     ) -> None:
         """Tell that a run died although nobody asked for it, and why, as far as is known."""
         self.deaths[why.cause] += 1
-        said = {"run": run, "how": how, "cause": why.cause, "what": why.what, "evidence": list(why.evidence)}
-        more = {"fix": why.fix, "knob": why.knob, "restart": why.then, "first": lost[0] if lost else None}
+        said = {
+            "run": run,
+            "how": how,
+            "cause": why.cause,
+            "what": why.what,
+            "evidence": list(why.evidence),
+        }
+        more = {
+            "fix": why.fix,
+            "knob": why.knob,
+            "restart": why.then,
+            "first": lost[0] if lost else None,
+        }
         self._tell(picture, "death", **said, **more, stacks=str(stacks) if stacks else None)
 
-    def smoke(self, picture: Picture, run: int, result: Result, detail: str) -> None:
+    def smoke(self, picture: Snapshot, run: int, result: Result, detail: str) -> None:
         """Tell how the smoke test went."""
         seconds = round(result.seconds, 3)
         self._smoke = {"ok": result.ok, "detail": detail, "seconds": seconds, "time": now_text()}
         self._tell(picture, "smoke", run=run, ok=result.ok, detail=detail, seconds=seconds)
 
-    def gpu(self, picture: Picture, told: dict[str, Any], line: str, *, ours: bool) -> None:
+    def gpu(self, picture: Snapshot, told: dict[str, Any], line: str, *, ours: bool) -> None:
         """Tell a GPU's fault, or what the kernel said; `ours`: it is about what is served here."""
         more = {name: told.get(name) for name in ("gpu", "bdf", "xid")}
         self._tell(picture, "gpu", **more, line=line, ours=ours)
@@ -132,34 +156,36 @@ class Teller:
         write = partial(self.instance.write, self.instance.readings, {"schema": SCHEMA, **data})
         self.writer.put(write, "readings")
 
-    def _notify(self, picture: Picture) -> None:
+    def _notify(self, picture: Snapshot) -> None:
         """What systemd shows, and when it goes on with those that wait for us."""
         words = [f"STATUS={picture.name}: {picture.state.reason}"]
         if isinstance(picture.state, Ready):
             words.append("READY=1")
         if isinstance(picture.state, Ended) or (
-            isinstance(picture.state, Stopping) and picture.state.then in (Then.END, Then.FAIL)
+            isinstance(picture.state, Stopping) and picture.state.then in (Next.END, Next.FAIL)
         ):
             words.append("STOPPING=1")
         self.notifier.tell(*words)
 
-    def phase(self, picture: Picture) -> None:
+    def phase(self, picture: Snapshot) -> None:
         """Tell that the start is in its next phase."""
         seconds = picture.start.seconds(picture.now)
         self._tell(picture, "phase", phase=picture.start.phase, seconds=seconds)
         self.notifier.tell(f"STATUS=starting: {PHASES[picture.start.phase]}")
 
-    def progress(self, picture: Picture) -> None:
+    def progress(self, picture: Snapshot) -> None:
         """Tell how far the phase is, now and then."""
         if picture.now - self._progress_at >= PROGRESS_EVERY:
             self._progress_at = picture.now
             self._tell(picture, "progress", phase=picture.start.phase, progress=picture.progress)
             done = picture.start.progress
             if done:
-                status = f"{PHASES[picture.start.phase]}, {done.done}/{done.total}, {done.left} left"
+                status = (
+                    f"{PHASES[picture.start.phase]}, {done.done}/{done.total}, {done.left} left"
+                )
                 self.notifier.tell(f"STATUS=starting: {status}")
 
-    def _tell(self, picture: Picture, kind: str, **fields: Any) -> None:
+    def _tell(self, picture: Snapshot, kind: str, **fields: Any) -> None:
         event = {**self._head(kind), **fields}
         self.record(picture)
         self.writer.put(partial(self.instance.tell, event))
@@ -169,7 +195,9 @@ class Teller:
         """In the writer's thread."""
         if self.lock is not None and not self.instance.holds(self.lock):
             self.complain(f"{self.instance.folder} was removed: it is made anew")
-            self.lock = self.instance.claim().lock  # and kept: the lock that is held lies in no folder any more
+            self.lock = (
+                self.instance.claim().lock
+            )  # and kept: the lock that is held lies in no folder any more
         self.instance.write(self.instance.state, record)
 
     def _failed(self, error: Exception) -> None:
@@ -188,7 +216,9 @@ class Teller:
             )
         elif self.writer.dropped > self._dropped:
             lost, self._dropped = self.writer.dropped - self._dropped, self.writer.dropped
-            self.complain(f"{lost} events were not written: the disk of {self.instance.folder} did not answer")
+            self.complain(
+                f"{lost} events were not written: the disk of {self.instance.folder} did not answer"
+            )
 
     def complain(self, text: str) -> None:
         """Warn, once."""
@@ -209,7 +239,7 @@ class Teller:
     def _head(self, kind: str) -> dict[str, Any]:
         return {"schema": SCHEMA, "time": now_text(), "profile": self.instance.name, "event": kind}
 
-    def _record(self, picture: Picture) -> dict[str, Any]:
+    def _record(self, picture: Snapshot) -> dict[str, Any]:
         """The state file. Everything that `status` says is here or asked of the kernel."""
         plan, state, start = picture.plan, picture.state, picture.start
         ready = isinstance(state, Ready)
@@ -231,7 +261,8 @@ class Teller:
             "start": {
                 "phase": "ready" if ready else start.phase,
                 "progress": picture.progress,
-                "seconds": self._ready_seconds or start.seconds(picture.now),  # what comes after is no start
+                "seconds": self._ready_seconds
+                or start.seconds(picture.now),  # what comes after is no start
             },
             "profile_path": plan.words["profile"],
             "server_log": str(self.instance.server_log),

@@ -18,10 +18,10 @@ from launcher.engines.sglang import activity, startup
 from launcher.host.peer import Peer
 from launcher.serve import procfs
 from launcher.serve.clock import Clock
-from launcher.serve.events import Event, Fate, Gone, Hinted, Lost, Stirred
+from launcher.serve.events import Event, Exited, Progressed, RankDied, ReadyHinted, RestartAdvice
 from launcher.serve.logfile import ServerLog
 from launcher.serve.loop import Loop
-from launcher.serve.session import Died, Session
+from launcher.serve.session import Died, ProcessTree
 
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
 SAMPLED = 1.0  # seconds that its processes are looked at for, when nobody did before
@@ -31,18 +31,18 @@ STIR_EVERY = 1.0  # seconds between two words to the machine that it works
 
 
 @dataclass
-class Run:
+class ServerRun:
     """Run `number`, from its launch to its last process. Times are seconds of `clock`."""
 
     number: int
-    session: Session
+    session: ProcessTree
     log: ServerLog
     start: startup.Start
     allowed: activity.Allowed = field(default_factory=activity.Allowed)
     clock: Clock = field(default_factory=Clock)
     confirmed: float = 0.0  # when an answer last showed that it works; 0: none did yet
     kernel: list[str] = field(default_factory=list)  # what the kernel said meanwhile
-    flow: activity.Flow = field(default_factory=activity.Flow)
+    flow: activity.Activity = field(default_factory=activity.Activity)
     paused: bool = False
     leaving: bool = False
     killed: bool = False  # by us: who dies from then on tells nothing
@@ -56,7 +56,9 @@ class Run:
     _excused_at: procfs.Vitals | None = None  # the look when it was last asked for an excuse
     _compiles: tuple[float, float] | None = None  # since when, and until when, that was one
     _lines: int = 0
-    _listens_at: int | None = None  # the number of the line from which on clients have a say in the log
+    _listens_at: int | None = (
+        None  # the number of the line from which on clients have a say in the log
+    )
     _stirred: float = 0.0
     _watched: dict[int, int] = field(default_factory=dict)  # pid -> pidfd
 
@@ -86,18 +88,22 @@ class Run:
         self.start = startup.read(before, line, now)
         if self.start.listens and self._listens_at is None:
             self._listens_at = self._lines
-        self.leaving |= activity.leaves(line)
+        self.leaving |= activity.is_draining(line)
         if self.start.fired_up and not before.fired_up:
-            yield Hinted(now)
-        largest = min(filter(None, (self.allowed.batch, self.start.prefill)), default=activity.LARGEST_BATCH)
-        patience = activity.work(line, largest)
+            yield ReadyHinted(now)
+        largest = min(
+            filter(None, (self.allowed.batch, self.start.prefill)), default=activity.LARGEST_BATCH
+        )
+        patience = activity.expected_silence(line, largest)
         # Until it listens any line is a sign of life; then one that tells of work, for as long as it is confirmed.
         is_open = self.start.listens or self.confirmed > 0
         is_word = patience is not None and (not self.confirmed or self._is_confirmed(now))
         sign = is_word or not (is_open or witness.is_about_a_request(line))
-        if sign and (before.phase != self.start.phase or patience or now - self._stirred >= STIR_EVERY):
+        if sign and (
+            before.phase != self.start.phase or patience or now - self._stirred >= STIR_EVERY
+        ):
             self._stirred = now
-            yield Stirred(now, self.number, self.start.phase, now + (patience or 0.0))
+            yield Progressed(now, self.number, self.start.phase, now + (patience or 0.0))
 
     # What its processes do.
 
@@ -111,7 +117,7 @@ class Run:
         before, self._seen = self._seen, procfs.look(members, now)
         if before is None or procfs.signs(before, self._seen, self.start.phase):
             self._still = self._seen
-            yield Stirred(now, self.number, self.start.phase)
+            yield Progressed(now, self.number, self.start.phase)
 
     def finding(self) -> str:
         """What the processes do, in words: since a start last moved, else for the second that this takes."""
@@ -141,7 +147,7 @@ class Run:
         server = self.session.pid
         who = name if server and procfs.is_alive(server) else "the server"  # its ranks die with it
         self.lost.append(who)
-        feed(Lost(self.clock.now(), self.number, who))
+        feed(RankDied(self.clock.now(), self.number, who))
 
     def _let_go(self, pid: int, loop: Loop) -> None:
         pidfd = self._watched.pop(pid)
@@ -189,9 +195,11 @@ class Run:
         looks.join(seconds)
         return found[0] if found else ""
 
-    def stuck(self, loads: Sequence[Mapping[str, Any]], now: float, stall_timeout: float) -> str | None:
+    def stuck(
+        self, loads: Sequence[Mapping[str, Any]], now: float, stall_timeout: float
+    ) -> str | None:
         """The replica that has requests and moves nothing, in words, by one more answer of `/v1/loads`."""
-        self.flow = activity.heard(self.flow, loads, now)
+        self.flow = activity.update(self.flow, loads, now)
         return self.flow.stuck(now, stall_timeout)
 
     # How it ended.
@@ -210,18 +218,18 @@ class Run:
         """Why it ended: the error in its own words, and what is known of such an end."""
         return startup.cause(self.start, now), diagnose(self.log.tail, self.kernel)
 
-    def gone(self, died: Died, error: str | None, why: Diagnosis, now: float) -> Gone:
+    def gone(self, died: Died, error: str | None, why: Diagnosis, now: float) -> Exited:
         """The event for the machine.
 
         What ends the service for good wants a witness that no client can be: the kernel, or the log of a
         start from before anybody could send it a request.
         """
         is_final = why.origin == "kernel" or (why.then == "never" and self._is_early(why))
-        fate = Fate(why.then) if why.is_known and is_final else Fate.AGAIN
-        said = (why.in_short if why.is_known else None) if fate is not Fate.AGAIN else None
+        fate = RestartAdvice(why.then) if why.is_known and is_final else RestartAdvice.AGAIN
+        said = (why.in_short if why.is_known else None) if fate is not RestartAdvice.AGAIN else None
         said = said or (why.in_short if why.is_known and error else error)
         how = f"{died.how} ({said})" if said else died.how
-        return Gone(now, died.status, how, said, fate)
+        return Exited(now, died.status, how, said, fate)
 
     def _is_early(self, why: Diagnosis) -> bool:
         """Whether it was said before clients had a say in the log: while it did not listen, by its own word."""

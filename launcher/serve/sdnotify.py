@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from launcher import printable
 
 # What systemd gives to the launcher alone: a server that inherits it could answer in the launcher's name.
-PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY", "LISTEN_FDS", "LISTEN_PID")
+PRIVATE = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "CREDENTIALS_DIRECTORY",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+)
 
 
 class Notifier:

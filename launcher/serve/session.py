@@ -21,11 +21,15 @@ from launcher.statedir.folder import boot_id, start_ticks
 # capabilities than the launcher, and under the unit the reaper has.
 _REAPER = os.memfd_create("glm5-reaper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 os.write(_REAPER, Path(reaper.__file__).read_bytes())
-fcntl.fcntl(_REAPER, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+fcntl.fcntl(
+    _REAPER, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
+)
 MARK = "GLM5_SERVE_SESSION"  # the variable by which a server's processes are known when their launcher is gone
 
 PIECE = 1 << 16  # bytes that are read at a time
-ROOM = 1 << 20  # bytes that the server may print before anybody reads; as much as any user may ask for
+ROOM = (
+    1 << 20
+)  # bytes that the server may print before anybody reads; as much as any user may ask for
 HERE_WITHIN = 10.0  # seconds for what a killed reaper left to go: a driver may hold it for ever
 
 
@@ -37,10 +41,12 @@ class Died:
     how: str
 
 
-class Session:
+class ProcessTree:
     """A server under its reaper (see `reaper.py` for who kills what when)."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], unwanted: Sequence[str] = ()) -> None:
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], unwanted: Sequence[str] = ()
+    ) -> None:
         """Start `argv` with `env` and a mark; output of every process goes to `self.output` (a pipe).
 
         Files that are `unwanted` after it are removed by whoever sees its end, be the launcher gone or not.
@@ -54,7 +60,9 @@ class Session:
             undo.callback(self.control.close)
             undo.enter_context(theirs)
             self.output, output = os.pipe()
-            with contextlib.suppress(OSError):  # without room a server waits while we wait for a disk
+            with contextlib.suppress(
+                OSError
+            ):  # without room a server waits while we wait for a disk
                 fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, ROOM)
             undo.callback(os.close, self.output)
             undo.callback(os.close, output)
@@ -177,5 +185,7 @@ def in_words(status: int) -> str:
     if status >= 0:
         return f"exited with status {status}"
     return (
-        f"was killed by {signal.Signals(-status).name}" if -status in set(signal.Signals) else f"signal {-status}"
+        f"was killed by {signal.Signals(-status).name}"
+        if -status in set(signal.Signals)
+        else f"signal {-status}"
     )

@@ -21,13 +21,19 @@ from launcher.engines.sglang.api import NO_ANSWER, Server, talk
 
 ENOUGH = 512  # tokens for an answer, reasoning included
 CEILING = 16  # tokens of the answer that is cut
-LONG_ANSWER = 400  # characters: an answer to a short question is shorter, unless the reasoning is in it
+LONG_ANSWER = (
+    400  # characters: an answer to a short question is shorter, unless the reasoning is in it
+)
 TOOL = {
     "type": "function",
     "function": {
         "name": "get_weather",
         "description": "The weather of a city.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
     },
 }
 
@@ -102,7 +108,9 @@ def _failed(error: Exception, smoke: Mapping[str, Any]) -> Result:
     raise error
 
 
-def _questions(client: Client, questions: list[dict[str, str]], parsers: frozenset[str]) -> Iterator[None]:
+def _questions(
+    client: Client, questions: list[dict[str, str]], parsers: frozenset[str]
+) -> Iterator[None]:
     for question in questions:
         answer = client.chat(question["ask"])
         said = _text(answer)
@@ -142,7 +150,10 @@ def garbage(text: str) -> str | None:
     """Why a text is no text, in words; None when it looks like one."""
     if "\ufffd" in text:
         return "broken UTF-8"
-    odd = sum(unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") and char not in "\n\t\r" for char in text)
+    odd = sum(
+        unicodedata.category(char) in ("Cc", "Cn", "Co", "Cs") and char not in "\n\t\r"
+        for char in text
+    )
     if odd:
         return "control characters"
     words = text.split()
@@ -163,7 +174,9 @@ def _streamed(client: Client, ask: str) -> None:
         if whole.strip() == pieces.strip():
             return
         if attempt == 2:
-            raise WrongError(f"a streamed answer differs: {pieces[:80]!r}, unstreamed {whole[:80]!r}")
+            raise WrongError(
+                f"a streamed answer differs: {pieces[:80]!r}, unstreamed {whole[:80]!r}"
+            )
 
 
 def _cut(client: Client, ask: str) -> None:
@@ -176,11 +189,18 @@ def _cut(client: Client, ask: str) -> None:
 def _reasoned(client: Client, ask: str) -> None:
     """What was thought stands apart from what is said. An answer may be cut before anything is said."""
     answer = client.chat(ask, chat_template_kwargs={"enable_thinking": True})
-    said, thought = _text(answer), str(answer["choices"][0]["message"].get("reasoning_content") or "")
-    if not said.strip() and not (thought.strip() and answer["choices"][0].get("finish_reason") == "length"):
+    said, thought = (
+        _text(answer),
+        str(answer["choices"][0]["message"].get("reasoning_content") or ""),
+    )
+    if not said.strip() and not (
+        thought.strip() and answer["choices"][0].get("finish_reason") == "length"
+    ):
         raise WrongError(f"asked {ask!r} with reasoning, the answer is empty")
     if not thought.strip() and len(said) > LONG_ANSWER:
-        raise WrongError(f"asked {ask!r} with reasoning, it is not apart from the answer: {said[:80]!r}")
+        raise WrongError(
+            f"asked {ask!r} with reasoning, it is not apart from the answer: {said[:80]!r}"
+        )
     for text in filter(None, (said, thought)):
         _sane(ask, text, answer)
 
@@ -209,7 +229,9 @@ class Client:
     def __init__(self, server: Server, model: str, within: float, *, reasons: bool) -> None:
         self.server, self.model, self.within = server, model, within
         # GLM's chat templates know it (4.5 to 5.2); others ignore it.
-        self.quiet: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}} if reasons else {}
+        self.quiet: dict[str, Any] = (
+            {"chat_template_kwargs": {"enable_thinking": False}} if reasons else {}
+        )
 
     def chat(self, ask: str, **more: Any) -> dict[str, Any]:
         """The whole answer. Raises WrongError when the server refuses the question."""
@@ -230,5 +252,7 @@ class Client:
         text = json.dumps({**body, **self.quiet, **more})
         status, answer = talk(self.server, "POST", "/v1/chat/completions", text, self.within)
         if status != 200:
-            raise WrongError(f"/v1/chat/completions says {status}: {answer[:160].decode(errors='replace')}")
+            raise WrongError(
+                f"/v1/chat/completions says {status}: {answer[:160].decode(errors='replace')}"
+            )
         return answer

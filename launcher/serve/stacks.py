@@ -39,7 +39,9 @@ def _of(member: Member, py_spy: str | None) -> str:
     head = f"== {member.name} pid {member.pid} state {member.state} cpu {member.cpu:.1f} s"
     if (wait := _read(f"/proc/{member.pid}/wchan")) and wait != "0":
         head += f" waits in {wait}"
-    return f"{head}\n{_dump(member.pid, py_spy)}\n{_read(f'/proc/{member.pid}/stack')}".rstrip() + "\n"
+    return (
+        f"{head}\n{_dump(member.pid, py_spy)}\n{_read(f'/proc/{member.pid}/stack')}".rstrip() + "\n"
+    )
 
 
 def _dump(pid: int, py_spy: str | None) -> str:
@@ -60,7 +62,11 @@ def _dump(pid: int, py_spy: str | None) -> str:
     if done.stdout.strip():
         return done.stdout.strip()
     yama = _read(str(YAMA)) or "0"
-    hint = f"; kernel.yama.ptrace_scope is {yama}: only root, or CAP_SYS_PTRACE, may" if yama != "0" else ""
+    hint = (
+        f"; kernel.yama.ptrace_scope is {yama}: only root, or CAP_SYS_PTRACE, may"
+        if yama != "0"
+        else ""
+    )
     return f"no stack: {done.stderr.strip()}{hint}"
 
 

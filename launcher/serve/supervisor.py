@@ -20,7 +20,7 @@ from typing import Any
 
 from launcher.diagnose.diagnosis import Diagnosis
 from launcher.engines.sglang import activity, api, startup
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.host import port
 from launcher.plan import plan
@@ -29,34 +29,34 @@ from launcher.serve import gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
 from launcher.serve.events import (
     WISHES,
     Action,
-    Asked,
-    Begun,
-    Doomed,
     Drained,
     Event,
     Examine,
-    Examined,
-    Gone,
+    Exited,
+    GpuFaulted,
     Kill,
     Launch,
+    LaunchFailed,
     Probe,
-    Probed,
+    ProbeResult,
+    Progressed,
     Record,
-    Recorded,
-    Stirred,
-    Struck,
+    Request,
+    RequestReceived,
+    SmokeResult,
+    StacksSaved,
+    Started,
+    StartFailed,
     Terminate,
     Ticked,
-    Unlaunched,
-    Wish,
 )
 from launcher.serve.logfile import ServerLog
 from launcher.serve.loop import Loop, Work
-from launcher.serve.recorder import Picture, Show, Teller
-from launcher.serve.run import Run
+from launcher.serve.recorder import Recorder, Show, Snapshot
+from launcher.serve.run import ServerRun
 from launcher.serve.sdnotify import PRIVATE, Notifier
-from launcher.serve.session import Died, Session
-from launcher.statedir.folder import Instance
+from launcher.serve.session import Died, ProcessTree
+from launcher.statedir.folder import StateDir
 
 FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
 LOOKED_FOR = 1.0  # seconds that a compiler is looked at for, aside, before it excuses a server
@@ -67,14 +67,19 @@ LAUNCH_WITHIN = 30.0  # seconds for the state folder's disk, before a launch
 FREED_WITHIN, FREED_EVERY = 3.0, 0.1  # seconds for a port to be free, and between two looks at it
 WRITE_WITHIN = 2.0  # seconds for what is not written yet, at the end
 SMOKE_AGAIN = 0.2  # seconds until a server that could not be reached is asked again
-DRAINED_EVERY, DRAINED_TIMES = 0.25, 4  # seconds between looks, and how many in a row must find nobody
+DRAINED_EVERY, DRAINED_TIMES = (
+    0.25,
+    4,
+)  # seconds between looks, and how many in a row must find nobody
 EXTEND_EVERY = 5.0  # seconds between two requests for more time
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 LOST = 5.0  # seconds without running that are worth a word
 # What this host lacks for a launch, and may have again, its address included: no server's fault, and no death.
 SHORT = frozenset(
     getattr(errno, name)
-    for name in ("EMFILE ENFILE ENOMEM EAGAIN ENOBUFS ENOSPC EDQUOT EIO EROFS ESTALE EADDRINUSE").split()
+    for name in (
+        "EMFILE ENFILE ENOMEM EAGAIN ENOBUFS ENOSPC EDQUOT EIO EROFS ESTALE EADDRINUSE"
+    ).split()
 )
 
 
@@ -91,31 +96,34 @@ class Burial:
     """A run that is gone, until it is known why, and its GPU memory is back; for no longer than to `until`."""
 
     until: float
-    gone: Gone | None = None
+    gone: Exited | None = None
 
 
 class Supervisor:
     """One instance from its first launch to its end."""
 
-    def __init__(self, instance: Instance, show: Show, lock: int | None = None) -> None:
+    def __init__(self, instance: StateDir, show: Show, lock: int | None = None) -> None:
         """`lock` is the descriptor by which this launcher holds the instance."""
         self.instance = instance
         self.notifier = Notifier(os.environ)
-        self.teller = Teller(instance, show, self.notifier, lock)
+        self.teller = Recorder(instance, show, self.notifier, lock)
         self.state: lifecycle.State = lifecycle.Idle()
         self.todo: deque[Event] = deque()
         self.at_work = False  # an event is being taken through the machine
         self.loop = Loop(self.complain)
         self.clock = self.loop.clock
         self.launching: Launching | None = None
-        self.run_: Run | None = None
+        self.run_: ServerRun | None = None
         self.burial: Burial | None = None
         self.start = startup.begin(self.clock.now())
         self.last_error: str | None = None
         self.gpus: gpu_monitor.GpuWatch | None = None
         self.blind = False  # there is no driver that could tell anything of them
         self.signs_at = 0.0
-        self.extended: tuple[object, float] = (None, 0.0)  # what more time was last asked for, and when
+        self.extended: tuple[object, float] = (
+            None,
+            0.0,
+        )  # what more time was last asked for, and when
         self.lost_told = 0.0
         self.take_plan(*self.read_plan())
 
@@ -124,13 +132,13 @@ class Supervisor:
         reaper.become_subreaper()
         self.loop.on_signals(WISHES, self.on_signal)
         self.loop.guard(self.watch_gpus)
-        self.feed(Begun(self.clock.now()))
+        self.feed(Started(self.clock.now()))
         while not isinstance(self.state, lifecycle.Ended):
             self.loop.turn(self.patience())
             self.loop.guard(partial(self.tick, self.clock.now()))
         if self.gpus:
             self.gpus.close()
-        self.teller.writer.put(partial(keys.withdraw, self.plan.key_config))
+        self.teller.writer.put(partial(keys.remove_key, self.plan.key_config))
         return Exit.NO if self.state.failed else Exit.FINE
 
     def close(self) -> bool:
@@ -139,7 +147,9 @@ class Supervisor:
 
     def complain(self, error: Exception) -> None:
         """Our bug, a package upgraded under us, a host out of descriptors: no reason to stop serving."""
-        self.teller.complain(f"glm5-serve itself failed at something: {type(error).__name__}: {error}")
+        self.teller.complain(
+            f"glm5-serve itself failed at something: {type(error).__name__}: {error}"
+        )
 
     def tick(self, now: float) -> None:
         """What is due: a sign of life for systemd, a look at a start, a run whose memory is back."""
@@ -151,7 +161,8 @@ class Supervisor:
         self.bury(now)
         if self.launching and now >= self.launching.at + LAUNCH_WITHIN:
             self.not_launched(
-                self.launching.number, TimeoutError(errno.EAGAIN, "its state folder does not answer")
+                self.launching.number,
+                TimeoutError(errno.EAGAIN, "its state folder does not answer"),
             )
         if self.run_ and isinstance(self.state, lifecycle.Starting):
             self.loop.guard(partial(self.look, self.run_, now))
@@ -162,9 +173,11 @@ class Supervisor:
         lost, self.lost_told = self.clock.lost - self.lost_told, self.clock.lost
         if lost >= LOST:
             why = "this host was paused, or had no processor free"
-            self.teller.complain(f"the launcher did not run for {lost:.0f} s ({why}): that time does not count")
+            self.teller.complain(
+                f"the launcher did not run for {lost:.0f} s ({why}): that time does not count"
+            )
 
-    def look(self, run: Run, now: float) -> None:
+    def look(self, run: ServerRun, now: float) -> None:
         for event in run.look(now):
             self.feed(event)
             run.watch(self.loop, self.feed)
@@ -173,7 +186,9 @@ class Supervisor:
         """Seconds until something is due; an hour at most, for select(2) takes no more than 24 days."""
         now = self.clock.now()
         due = [lifecycle.wakes_at(self.state, self.plan.policy)]
-        due.append(now + self.signs_at - time.monotonic() if self.notifier.every is not None else None)
+        due.append(
+            now + self.signs_at - time.monotonic() if self.notifier.every is not None else None
+        )
         due.append(now + 0.1 if self.burial else None)
         due.append(now + 1.0 if self.launching or self.teller.writer.stuck() else None)
         if isinstance(self.state, lifecycle.Starting):
@@ -183,21 +198,21 @@ class Supervisor:
     # What happens becomes an event.
 
     def on_signal(self, number: signal.Signals) -> None:
-        by = "`down --now`" if WISHES[number] is Wish.KILL else number.name
-        self.feed(Asked(self.clock.now(), WISHES[number], by))
+        by = "`down --now`" if WISHES[number] is Request.KILL else number.name
+        self.feed(RequestReceived(self.clock.now(), WISHES[number], by))
 
     def on_output(self) -> None:
         if self.run_:
             self.read(self.run_)
 
-    def read(self, run: Run, *, whole: bool = False) -> None:
+    def read(self, run: ServerRun, *, whole: bool = False) -> None:
         """Take in what the run printed, and tell how far its start is."""
         for event in run.read(self.clock.now(), whole=whole):
             self.advance(run)
             self.feed(event)
         self.advance(run)
 
-    def advance(self, run: Run) -> None:
+    def advance(self, run: ServerRun) -> None:
         """Tell what is new of the start."""
         before, self.start = self.start, run.start
         if run.start.phase != before.phase:
@@ -207,7 +222,7 @@ class Supervisor:
         elif run.start.progress != before.progress:
             self.teller.progress(self.picture())
         if run.start.doom and not before.doom:
-            self.feed(Doomed(self.clock.now(), run.number, run.start.doom))
+            self.feed(StartFailed(self.clock.now(), run.number, run.start.doom))
 
     def withdraw_key(self) -> None:
         """A server that is past its first phase has read its key: the file has no reader any more."""
@@ -215,7 +230,7 @@ class Supervisor:
 
         def withdraw() -> None:
             if self.run_ is run:  # the next one's may lie there already
-                keys.withdraw(path)
+                keys.remove_key(path)
 
         if path and run:
             self.teller.writer.put(withdraw)
@@ -236,28 +251,39 @@ class Supervisor:
         if self.gpus:
             self.gpus.poke()
         spare = self.gpus.pid if self.gpus else 0
-        self.loop.aside(partial(self.judge, run, spare), partial(self.judged, run, Died(None, "died"), None, None))
+        self.loop.aside(
+            partial(self.judge, run, spare),
+            partial(self.judged, run, Died(None, "died"), None, None),
+        )
 
-    def judge(self, run: Run, spare: int) -> Work:
+    def judge(self, run: ServerRun, spare: int) -> Work:
         """Let go of the run and find out why it ended."""
         died = run.session.close(spare)
         error, why = run.judge(self.clock.now())
         return partial(self.judged, run, died, error, why)
 
-    def judged(self, run: Run, died: Died, error: str | None, why: Diagnosis | None) -> None:
+    def judged(self, run: ServerRun, died: Died, error: str | None, why: Diagnosis | None) -> None:
         """Tell a death that nobody asked for, and have it buried."""
         if self.burial:
             now = self.clock.now()
-            self.burial.gone = run.gone(died, error, why, now) if why else Gone(now, died.status, died.how)
+            self.burial.gone = (
+                run.gone(died, error, why, now) if why else Exited(now, died.status, died.how)
+            )
         if why:
             self.tell_of_death(run, died, error, why)
 
-    def tell_of_death(self, run: Run, died: Died, error: str | None, why: Diagnosis) -> None:
+    def tell_of_death(self, run: ServerRun, died: Died, error: str | None, why: Diagnosis) -> None:
         cause, what = "process-lost" if (died.status or 0) < 0 else "", f"the server {died.how}"
         if isinstance(self.state, lifecycle.Stopping):
-            if self.state.then in (lifecycle.Then.END, lifecycle.Then.RESTART):  # asked for, so no death
+            if self.state.then in (
+                lifecycle.Next.END,
+                lifecycle.Next.RESTART,
+            ):  # asked for, so no death
                 return
-            cause, what = self.state.cause, what if run.lost == ["the server"] else self.state.reason
+            cause, what = (
+                self.state.cause,
+                what if run.lost == ["the server"] else self.state.reason,
+            )
         why = why.or_else(cause, what)
         self.last_error = why.in_short if why.is_known else error or died.how
         self.teller.death(self.picture(), run.number, died.how, why, run.lost, run.stacks)
@@ -270,9 +296,15 @@ class Supervisor:
         if now < self.burial.until and (held or self.burial.gone is None):
             return
         if held:
-            self.teller.complain(f"{held}, {MEMORY_WITHIN:g} s after the last process of the server was gone")
+            self.teller.complain(
+                f"{held}, {MEMORY_WITHIN:g} s after the last process of the server was gone"
+            )
         gone, self.burial = self.burial.gone, None
-        self.feed(replace(gone, now=now) if gone else Gone(now, None, "died; why was not found out in time"))
+        self.feed(
+            replace(gone, now=now)
+            if gone
+            else Exited(now, None, "died; why was not found out in time")
+        )
 
     def watch_gpus(self) -> None:
         """Have the GPUs watched, if there are any: again, should the watch have died."""
@@ -290,7 +322,9 @@ class Supervisor:
             self.gpus.close()
             self.gpus, self.teller.gpus = None, []
             if not self.blind:
-                self.teller.complain("the watch over the GPUs ended; the next launch begins another")
+                self.teller.complain(
+                    "the watch over the GPUs ended; the next launch begins another"
+                )
             return
         if self.gpus.before is None or not (self.run_ or self.burial):
             self.gpus.remember()
@@ -315,7 +349,7 @@ class Supervisor:
         if self.run_:
             self.run_.kernel.append(line)
         if what := gpu_monitor.fatal(line):
-            self.feed(Struck(self.clock.now(), what))
+            self.feed(GpuFaulted(self.clock.now(), what))
 
     # What was decided is done.
 
@@ -348,7 +382,7 @@ class Supervisor:
         """Systemd gives a start or a stop more time as long as it moves."""
         seconds, now = lifecycle.may_take(self.state, self.plan.policy, event.now), event.now
         what, (last, at) = (self.state.name, seconds), self.extended
-        moves = isinstance(event, Stirred) and now - at >= EXTEND_EVERY
+        moves = isinstance(event, Progressed) and now - at >= EXTEND_EVERY
         if seconds is not None and (what != last or moves):
             self.extended = (what, now)
             self.notifier.extend(seconds + MEMORY_WITHIN + EXTRA)
@@ -357,30 +391,32 @@ class Supervisor:
         match action, self.run_:
             case Launch(number, fresh), _:
                 self.launch(number, fresh)
-            case Probe(first=first), Run() as run:
+            case Probe(first=first), ServerRun() as run:
                 self.loop.aside(partial(self.probe, run, first), partial(self.unasked, run.number))
             case Probe(number), None:
                 self.unasked(number)
-            case Examine(), Run() as run:
+            case Examine(), ServerRun() as run:
                 run.start = startup.proving(run.start, self.clock.now())
                 self.advance(run)
                 self.loop.aside(partial(self.examine, run))
-            case Record(), Run() as run:
+            case Record(), ServerRun() as run:
                 self.loop.aside(partial(self.record, run))
-            case Terminate(), Run(session=session) as run:
+            case Terminate(), ServerRun(session=session) as run:
                 session.terminate()
                 self.loop.aside(partial(self.drain, run))
-            case Kill(), Run() as run:
+            case Kill(), ServerRun() as run:
                 run.kill()
             case ((Terminate() | Kill() | Record()), None) if self.launching:
                 self.launching = None
-                self.feed(Gone(self.clock.now(), None, "it was not launched yet"))
+                self.feed(Exited(self.clock.now(), None, "it was not launched yet"))
 
     def launch(self, number: int, fresh: bool) -> None:
         """Read and write what a launch needs of the disk, aside; `launched` goes on."""
         self.launching = Launching(number, self.clock.now())
         self.start = startup.begin(self.launching.at)
-        self.loop.aside(partial(self.prepare, number, fresh), partial(self.not_launched, number, MemoryError()))
+        self.loop.aside(
+            partial(self.prepare, number, fresh), partial(self.not_launched, number, MemoryError())
+        )
         if number > 1 and not fresh:
             self.loop.aside(self.same_engine)
 
@@ -389,8 +425,8 @@ class Supervisor:
         try:
             made, key = self.read_plan() if fresh else (self.plan, self.key)
             self.require_free(made)
-            keys.offer(made.key_config, key)
-        except (OSError, ValueError, KeyError, TypeError, RefusalError) as error:
+            keys.write_key(made.key_config, key)
+        except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             return partial(self.not_launched, number, error)
         return partial(self.launched, number, made, key)
 
@@ -414,9 +450,9 @@ class Supervisor:
         self.launching, now = None, self.clock.now()
         self.last_error = f"cannot launch: {_in_words(error)}"
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORT):
-            self.feed(Unlaunched(now, self.last_error))
+            self.feed(LaunchFailed(now, self.last_error))
         else:
-            self.feed(Gone(now, 1, self.last_error))
+            self.feed(Exited(now, 1, self.last_error))
 
     def launched(self, number: int, made: plan.Plan, key: str | None) -> None:
         """Start the server, unless nobody wants it any more."""
@@ -428,12 +464,14 @@ class Supervisor:
         env = {name: value for name, value in os.environ.items() if name not in hidden}
         unwanted = [self.plan.key_config] if self.plan.key_config and self.key else []
         try:
-            session = Session(self.plan.argv, env | self.plan.env, unwanted)
+            session = ProcessTree(self.plan.argv, env | self.plan.env, unwanted)
         except (OSError, ValueError) as error:
             self.not_launched(number, error)
             return
         self.launching = None
-        self.run_ = Run(number, session, self.log, self.start, activity.allowed(self.plan), self.clock)
+        self.run_ = ServerRun(
+            number, session, self.log, self.start, activity.allowed(self.plan), self.clock
+        )
         self.loop.on(session.control, self.on_report)
         self.loop.on(session.output, self.on_output)
         self.log.begin(number)
@@ -443,11 +481,11 @@ class Supervisor:
 
     # What takes its time is done aside, in a thread that hands back what the loop shall do.
 
-    def server(self, run: Run) -> api.Server:
+    def server(self, run: ServerRun) -> api.Server:
         """Where its server is asked, and by which processes it is known: nobody else gets the key."""
         return api.Server(self.plan.host, self.plan.port, self.key, run.peer)
 
-    def probe(self, run: Run, first: bool) -> Work:
+    def probe(self, run: ServerRun, first: bool) -> Work:
         began, lost = time.monotonic(), self.clock.lost
         answer = api.ask(self.server(run), first, FIRST_WITHIN if first else LIVES_WITHIN)
         now, stall_timeout = self.clock.now(), self.plan.policy.stall_timeout
@@ -457,19 +495,23 @@ class Supervisor:
         excuse = answer.excuse or run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if is_no else ""
         return partial(self.probed, run, first, answer, excuse, time.monotonic() - began, lost)
 
-    def probed(self, run: Run, first: bool, answer: api.Answer, excuse: str, took: float, lost: float) -> None:
+    def probed(
+        self, run: ServerRun, first: bool, answer: api.Answer, excuse: str, took: float, lost: float
+    ) -> None:
         now, ok, detail = self.clock.now(), answer.ok, answer.detail
         run.confirmed = now if ok else run.confirmed
         if answer.foreign and run is self.run_:
             self.tell_of_stranger(answer.foreign)
         if answer.unknown or (not ok and self.clock.lost > lost):
-            self.unasked(run.number, detail if answer.unknown else "the launcher did not run meanwhile")
+            self.unasked(
+                run.number, detail if answer.unknown else "the launcher did not run meanwhile"
+            )
             return
         if not first:
             if run is self.run_:
                 run.watch(self.loop, self.feed)
             self.teller.reading(took, ok)
-        self.feed(Probed(now, run.number, ok, detail, excuse, took=took))
+        self.feed(ProbeResult(now, run.number, ok, detail, excuse, took=took))
 
     def tell_of_stranger(self, who: str) -> None:
         """Somebody else has the port: it is asked nothing, and the server cannot have it."""
@@ -481,12 +523,16 @@ class Supervisor:
     def unasked(self, number: int, why: str = "it could not be asked") -> None:
         """A question that never left this process says nothing of the server."""
         self.teller.complain(f"the server's health is unknown: {why}")
-        self.feed(Probed(self.clock.now(), number, False, why, asked=False))
+        self.feed(ProbeResult(self.clock.now(), number, False, why, asked=False))
 
-    def examine(self, run: Run, pause: float = 0.0) -> Work:
+    def examine(self, run: ServerRun, pause: float = 0.0) -> Work:
         time.sleep(pause)
         result = smoke.examine(
-            self.server(run), self.plan.model_name, self.plan.smoke, self.plan.parsers, self.is_proving
+            self.server(run),
+            self.plan.model_name,
+            self.plan.smoke,
+            self.plan.parsers,
+            self.is_proving,
         )
         excuse = run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if result.silent else ""
         return partial(self.examined, run, result, excuse)
@@ -495,20 +541,22 @@ class Supervisor:
         """Whether anybody still wants to know how the smoke test goes."""
         return isinstance(self.state, lifecycle.Proving)
 
-    def examined(self, run: Run, result: smoke.Result, excuse: str) -> None:
+    def examined(self, run: ServerRun, result: smoke.Result, excuse: str) -> None:
         if run is not self.run_ or not self.is_proving():
             return
         if result.foreign:
             self.tell_of_stranger(result.foreign)
-        if result.unreachable or excuse:  # it dies, which is told by its death; it is not there yet; it compiles
+        if (
+            result.unreachable or excuse
+        ):  # it dies, which is told by its death; it is not there yet; it compiles
             self.loop.aside(partial(self.examine, run, SMOKE_AGAIN))
             return
         wrong = not (result.ok or result.silent)
         detail = smoke.explained(result.detail, self.plan.suspects) if wrong else result.detail
         self.teller.smoke(self.picture(), run.number, result, detail)
-        self.feed(Examined(self.clock.now(), run.number, result.ok, detail, result.silent))
+        self.feed(SmokeResult(self.clock.now(), run.number, result.ok, detail, result.silent))
 
-    def drain(self, run: Run) -> Work:
+    def drain(self, run: ServerRun) -> Work:
         """Wait until nobody waits for an answer any more; a moment longer, for one that is just asked for."""
         server, quiet = self.server(run), 0
         while quiet < DRAINED_TIMES and self.run_ is run:
@@ -517,7 +565,7 @@ class Supervisor:
             quiet = quiet + 1 if nobody else 0
         return partial(self.drained, run)
 
-    def drained(self, run: Run) -> None:
+    def drained(self, run: ServerRun) -> None:
         """One that takes itself apart is left to it: killed meanwhile it may leave GPU memory behind."""
         if run is not self.run_:
             return
@@ -526,15 +574,19 @@ class Supervisor:
         elif not run.leaving:
             self.feed(Drained(self.clock.now(), run.number))
 
-    def record(self, run: Run) -> Work:
+    def record(self, run: ServerRun) -> Work:
         """Stacks first: what the processes did is told by what they are found doing."""
         found = [run.finding(), self.gpus.in_words() if self.gpus else None]
         path = self.instance.stacks(run.number)
         stacks.keep(path, procfs.look(run.session.members(), self.clock.now()).members)
-        hints = [text for text in self.plan.suspects if run.start.phase in ("distributed", "graphs", "warmup")]
+        hints = [
+            text
+            for text in self.plan.suspects
+            if run.start.phase in ("distributed", "graphs", "warmup")
+        ]
         told = "; ".join([*filter(None, found), *hints[:2], f"stacks in {path}"])
         run.stacks = path
-        return lambda: self.feed(Recorded(self.clock.now(), run.number, told))
+        return lambda: self.feed(StacksSaved(self.clock.now(), run.number, told))
 
     def same_engine(self) -> Work:
         """A launch after a death does not resolve again: an engine that was upgraded meanwhile is worth a word."""
@@ -556,10 +608,12 @@ class Supervisor:
         self.plan, self.key = made, key
         self.log = ServerLog(self.instance.server_log, key, self.teller.writer.put)
 
-    def picture(self) -> Picture:
+    def picture(self) -> Snapshot:
         session = self.run_.session if self.run_ else None
         server, record = (session.pid, session.record) if session else (None, None)
-        return Picture(self.plan, self.state, self.start, server, self.last_error, self.clock.now(), record)
+        return Snapshot(
+            self.plan, self.state, self.start, server, self.last_error, self.clock.now(), record
+        )
 
 
 def _in_words(error: Exception) -> str:

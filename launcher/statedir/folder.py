@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from launcher import __version__
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.files.ownership import require_private
 from launcher.files.reading import UnfitError
@@ -61,7 +61,9 @@ def state_home(environ: Mapping[str, str]) -> Path:
 def now_text() -> str:
     """The time of day as the files say it: UTC, ISO 8601, milliseconds."""
     seconds, fraction = divmod(time.time(), 1)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(fraction * 1000):03d}Z"
+    return (
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(fraction * 1000):03d}Z"
+    )
 
 
 def boot_id() -> str:
@@ -96,7 +98,10 @@ def is_alive(launcher: Mapping[str, Any], owner: int) -> bool:
 def is_launcher(pid: int) -> bool:
     """Whether a process runs the program that `up` becomes."""
     with contextlib.suppress(OSError):
-        return any(word.endswith(b"supervise") for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+        return any(
+            word.endswith(b"supervise")
+            for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        )
     return False
 
 
@@ -148,12 +153,12 @@ class Claim(NamedTuple):
             os.close(descriptor)
 
 
-class Instance:
+class StateDir:
     """The folder of one profile."""
 
     def __init__(self, home: Path, name: str) -> None:
         if not _NAME.fullmatch(name):
-            raise RefusalError(
+            raise UserError(
                 f"profile name {name!r} cannot name a folder",
                 fix="rename the file: letters, digits and . _ - only",
                 status=Exit.USAGE,
@@ -228,18 +233,30 @@ class Instance:
         self.folder.mkdir(mode=0o700, exist_ok=True)
 
     def _require_regular(self) -> None:
-        files = (self.lock, self.plan, self.state, self.events, self.readings, self.server_log, self.launcher_log)
+        files = (
+            self.lock,
+            self.plan,
+            self.state,
+            self.events,
+            self.readings,
+            self.server_log,
+            self.launcher_log,
+        )
         for path in files:
             if kind := guarded.strange(path):
                 fix = f"look where it comes from, then remove it: `rm {path}`"
-                raise RefusalError(f"{path} is {kind}, wanted a regular file", fix=fix)
+                raise UserError(f"{path} is {kind}, wanted a regular file", fix=fix)
 
-    def _is_up(self, pid: int | None) -> RefusalError:
+    def _is_up(self, pid: int | None) -> UserError:
         seen = self.look()
         pid = pid or seen.get("pids", {}).get("launcher")
         since = f" since {seen['since']}" if "since" in seen else ""
-        lost = ", although its state folder was removed" if pid and is_launcher(pid) and not self.is_held() else ""
-        return RefusalError(
+        lost = (
+            ", although its state folder was removed"
+            if pid and is_launcher(pid) and not self.is_held()
+            else ""
+        )
+        return UserError(
             f"profile {self.name} is up already: {seen['state']}{since}, launcher pid {pid}{lost}",
             fix=f"`glm5-serve status --profile {self.name}` shows it, `glm5-serve down --profile {self.name}` "
             "stops it",
@@ -274,13 +291,13 @@ class Instance:
             "version": __version__,
         }
 
-    def cannot_write(self, error: OSError) -> RefusalError:
+    def cannot_write(self, error: OSError) -> UserError:
         """The refusal for a folder that takes no files."""
         if error.errno == errno.ENOSPC:
             fix = f"free some space: `df -h {self.folder.parent}`"
         else:
             fix = "give this user the folder, or choose another with GLM5_SERVE_STATE_DIR"
-        return RefusalError(f"cannot write the state folder {self.folder}: {error.strerror}", fix=fix)
+        return UserError(f"cannot write the state folder {self.folder}: {error.strerror}", fix=fix)
 
     def _probe_disk(self) -> None:
         probe = self.folder / ".probe"
@@ -327,22 +344,31 @@ class Instance:
             seen = json.loads(guarded.read(self.state, LARGEST_STATE))
             if seen["schema"] != SCHEMA:
                 return self._bare(
-                    "unknown", f"{self.state} has schema {seen['schema']}, this glm5-serve reads {SCHEMA}"
+                    "unknown",
+                    f"{self.state} has schema {seen['schema']}, this glm5-serve reads {SCHEMA}",
                 )
             pid, same = seen["launcher"]["pid"], self._is_of_holder(seen["launcher"])
             # What every reader relies on; numbers alone, for each is a path below /proc.
-            pids = {role: pid for role, pid in dict(seen["pids"]).items() if pid is None or isinstance(pid, int)}
+            pids = {
+                role: pid
+                for role, pid in dict(seen["pids"]).items()
+                if pid is None or isinstance(pid, int)
+            }
             seen |= {"state": str(seen["state"]), "pids": pids}
         except FileNotFoundError:
             return (
-                self._bare("starting", "being launched") if held else self._bare("stopped", "never started here")
+                self._bare("starting", "being launched")
+                if held
+                else self._bare("stopped", "never started here")
             )
         except PermissionError:
             return self._bare("unknown", f"{self.state} may not be read by this user")
         except UnfitError as error:
             return self._bare("unknown", f"{error.filename} {error.strerror}")
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            return self._bare("unknown", f"{self.state} was not written by glm5-serve: {type(error).__name__}")
+            return self._bare(
+                "unknown", f"{self.state} was not written by glm5-serve: {type(error).__name__}"
+            )
         if held and same:
             return self._living(dict(seen))
         if held:
@@ -367,7 +393,11 @@ class Instance:
         told = [event for event in parsed(lines) if event.get("event") == "state"]
         if not told or told[-1].get("state") not in FINAL or str(told[-1].get("time")) < since:
             return {}
-        return {"state": told[-1]["state"], "reason": str(told[-1].get("reason")), "since": told[-1]["time"]}
+        return {
+            "state": told[-1]["state"],
+            "reason": str(told[-1].get("reason")),
+            "since": told[-1]["time"],
+        }
 
     def _living(self, seen: dict[str, Any]) -> dict[str, Any]:
         """What a launcher said that holds its lock, unless it cannot have noticed what became of its server."""
@@ -406,7 +436,13 @@ class Instance:
         return {"boot_id": launcher.get("boot_id"), **session}
 
     def _bare(self, state: str, reason: str) -> dict[str, Any]:
-        return {"schema": SCHEMA, "profile": self.name, "state": state, "reason": reason, "pids": {}}
+        return {
+            "schema": SCHEMA,
+            "profile": self.name,
+            "state": state,
+            "reason": reason,
+            "pids": {},
+        }
 
     def _launcher(self) -> dict[str, Any]:
         launcher = self.recorded().get("launcher")
@@ -454,21 +490,25 @@ def parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
                 yield event
 
 
-def known(home: Path) -> list[Instance]:
+def known(home: Path) -> list[StateDir]:
     """Every instance that is or was up from this state home, those of other users too.
 
     A profile that was refused leaves only a lock, and whatever else lies there is not ours.
     """
     with contextlib.suppress(OSError):
         names = sorted(path.name for path in home.iterdir() if _NAME.fullmatch(path.name))
-        return [instance for instance in (Instance(home, name) for name in names) if _was_up(instance)]
+        return [
+            instance for instance in (StateDir(home, name) for name in names) if _was_up(instance)
+        ]
     return []
 
 
-def _was_up(instance: Instance) -> bool:
+def _was_up(instance: StateDir) -> bool:
     """Whether there is something to tell; of a folder that is closed to us, that it is closed."""
     try:
-        return stat.S_ISDIR(instance.folder.lstat().st_mode) and (_is_there(instance.state) or instance.is_held())
+        return stat.S_ISDIR(instance.folder.lstat().st_mode) and (
+            _is_there(instance.state) or instance.is_held()
+        )
     except PermissionError:
         return True
     except OSError:

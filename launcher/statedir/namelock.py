@@ -94,8 +94,14 @@ def _by_command(folder: Path) -> int | None:
     places = {os.fsencode(folder), os.fsencode(folder.resolve())}
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and entry.stat().st_uid == os.geteuid() and int(entry.name) != os.getpid():
+            if (
+                entry.name.isdigit()
+                and entry.stat().st_uid == os.geteuid()
+                and int(entry.name) != os.getpid()
+            ):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if not places.isdisjoint(words) and any(word.endswith(b"supervise") for word in words):
+                if not places.isdisjoint(words) and any(
+                    word.endswith(b"supervise") for word in words
+                ):
                     return int(entry.name)
     return None

@@ -18,7 +18,10 @@ from launcher.knowledge import models
 GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]
 LATER = models.by_name("GLM-5.2").of_name("GLM-5.2")["config"]  # type: ignore[union-attr]
 
-POINTS = {point["id"]: point for point in json.loads((TESTS / "data/memory_points.json").read_text())["points"]}
+POINTS = {
+    point["id"]: point
+    for point in json.loads((TESTS / "data/memory_points.json").read_text())["points"]
+}
 MLA_61 = {
     "num_hidden_layers": 61, "hidden_size": 7168, "num_attention_heads": 64, "vocab_size": 163840,
     "max_position_embeddings": 262144, "kv_lora_rank": 512, "qk_rope_head_dim": 64,
@@ -52,7 +55,9 @@ def cell(point: dict[str, Any]) -> float:
     """What the formula gives for a point; vLLM's decode context parallelism divides it."""
     made = modelled(point)
     vllm = point["engine"].startswith("vllm")
-    one = capacity.cell(made, layout(point), tp=point.get("tp", 1), elided=vllm, mtp=point["layers"] == 79)
+    one = capacity.cell(
+        made, layout(point), tp=point.get("tp", 1), elided=vllm, mtp=point["layers"] == 79
+    )
     return one / (point.get("dcp") or 1)
 
 
@@ -67,7 +72,9 @@ OBSERVED = [id for id, point in POINTS.items() if "bytes_per_token_observed" in 
 def test_bytes_a_token_are_those_of_the_host(id: str) -> None:
     within = ROUNDED.get(id, 0.2)  # percent
 
-    assert cell(POINTS[id]) == pytest.approx(POINTS[id]["bytes_per_token_observed"], rel=within / 100)
+    assert cell(POINTS[id]) == pytest.approx(
+        POINTS[id]["bytes_per_token_observed"], rel=within / 100
+    )
 
 
 @pytest.mark.parametrize("id", sorted(WITHOUT_INDEXER))
@@ -111,7 +118,11 @@ def test_there_are_enough_points() -> None:
 def test_the_cells_of_glm5() -> None:
     glm5, glm52 = of(GLM5), of(GLM5 | LATER)
 
-    assert [capacity.cell(glm5, row) for row in (BF16_ROW, RAW_ROW, PACKED_ROW)] == [100152, 55224, 61464]
+    assert [capacity.cell(glm5, row) for row in (BF16_ROW, RAW_ROW, PACKED_ROW)] == [
+        100152,
+        55224,
+        61464,
+    ]
     assert [capacity.cell(glm5, row, mtp=True) for row in (BF16_ROW, RAW_ROW, PACKED_ROW)] == [
         101436,
         55932,
@@ -130,7 +141,9 @@ def test_the_weights_of_glm5() -> None:
     made = capacity.from_shape(of(GLM5))
 
     assert made.total / 1e9 == pytest.approx(446, rel=0.01), "the checkpoint on disk"
-    assert made.of_gpu(8) / GIB == pytest.approx(57.06, rel=0.01), "measured: rtx6kpro's guide, with margin"
+    assert made.of_gpu(8) / GIB == pytest.approx(57.06, rel=0.01), (
+        "measured: rtx6kpro's guide, with margin"
+    )
     assert made.of_gpu(8, mtp=True) - made.of_gpu(8) == pytest.approx(2.6 * GIB, rel=0.05)
     assert made.of_gpu(4) / GIB > 96, "four 96 GB GPUs cannot hold it"
 
@@ -154,7 +167,9 @@ def test_headers_come_to_what_the_configuration_does() -> None:
         "mlp.gate.weight": s.hidden * s.experts,
     }
     dense = {"mlp.gate_proj.weight": 3 * s.hidden * s.dense_size}
-    sizes = [(f"model.{end}.weight", s.vocabulary * s.hidden * 2) for end in ("embed_tokens", "lm_head")]
+    sizes = [
+        (f"model.{end}.weight", s.vocabulary * s.hidden * 2) for end in ("embed_tokens", "lm_head")
+    ]
     for layer in range(s.layers):
         for name, count in (part | (dense if layer < s.dense_layers else moe)).items():
             sizes.append((f"model.layers.{layer}.{name}", count * 2))
@@ -167,7 +182,11 @@ def test_headers_come_to_what_the_configuration_does() -> None:
 
 def test_an_extra_layer_is_that_of_mtp() -> None:
     told = capacity.from_headers(
-        [("model.layers.78.mlp.experts.0.up_proj.weight", 80), ("model.layers.78.eh_proj.weight", 8)], 78
+        [
+            ("model.layers.78.mlp.experts.0.up_proj.weight", 80),
+            ("model.layers.78.eh_proj.weight", 8),
+        ],
+        78,
     )
 
     assert (told.total, told.mtp_divided) == (0, 88)
@@ -186,7 +205,9 @@ def test_an_extra_layer_is_that_of_mtp() -> None:
         ("bfloat16", "sm120", (0, 5, 23), BF16_ROW),
     ],
 )
-def test_the_layout_follows_gpu_and_release(kv: str, arch: str, release: tuple[int, ...], expected: str) -> None:
+def test_the_layout_follows_gpu_and_release(
+    kv: str, arch: str, release: tuple[int, ...], expected: str
+) -> None:
     assert capacity.row(kv, arch, release, sparse=True) == expected
 
 

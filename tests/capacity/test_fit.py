@@ -27,7 +27,9 @@ WEIGHTS = capacity.from_shape(SHAPE)
 CARD = 97887 << 20
 
 
-def made(*settings: str, memory: int | None = CARD, here: Host | None = None, profile: str = "8xpro6000") -> Fit:
+def made(
+    *settings: str, memory: int | None = CARD, here: Host | None = None, profile: str = "8xpro6000"
+) -> Fit:
     return fit(plan(*settings, profile=profile), SHAPE, WEIGHTS, here or host(), memory)
 
 
@@ -94,7 +96,10 @@ def test_six_cards_hold_a_third_of_the_layers_each_pair() -> None:
 
 
 def test_speculative_decoding_costs_a_layer_and_its_tokens() -> None:
-    plain, drafted = made(), made("flags.speculative-algorithm=EAGLE", "flags.speculative-num-steps=3")
+    plain, drafted = (
+        made(),
+        made("flags.speculative-algorithm=EAGLE", "flags.speculative-num-steps=3"),
+    )
 
     assert drafted.cell == 62252
     assert drafted.weights > plain.weights
@@ -158,7 +163,18 @@ def test_fit_prints_a_picture_a_table_and_which_way_to_go(world: World) -> None:
     assert said.returncode == 0
     assert "█" in said.stdout
     row = next(line for line in said.stdout.splitlines() if line.split()[:1] == ["0.95"])
-    assert row.split() == ["0.95", "344,128", "560,768", "4.7", "GiB", "little", "left", "<-", "this", "plan"]
+    assert row.split() == [
+        "0.95",
+        "344,128",
+        "560,768",
+        "4.7",
+        "GiB",
+        "little",
+        "left",
+        "<-",
+        "this",
+        "plan",
+    ]
     assert "this one goes down" in said.stdout
 
 

@@ -70,16 +70,32 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
         ("frobnicate", 2, "No such command"),
         ("up -p sub", 2, "did you mean stub?"),
         ("up -p stub --set nonsense", 2, "--set nonsense: wanted key=value"),
-        ("up -p stub --set flags.port=http", 78, "--set: flags.port: Input should be a valid integer"),
-        ("up -p stub --set engine.python=/no/python", 78, "/no/python is missing or cannot be executed"),
+        (
+            "up -p stub --set flags.port=http",
+            78,
+            "--set: flags.port: Input should be a valid integer",
+        ),
+        (
+            "up -p stub --set engine.python=/no/python",
+            78,
+            "/no/python is missing or cannot be executed",
+        ),
         ("up -p stub --set engine.python=/bin/true", 78, "/bin/true is no working python"),
         ("up -p stub --set engine.python=/bin/false", 78, "/bin/false is no working python"),
         ("up -p stub --set env.PYTHONPATH=", 78, "has no sglang"),
-        ("up -p stub --set flags.model-path=/no/model", 78, "the model folder /no/model is not there"),
+        (
+            "up -p stub --set flags.model-path=/no/model",
+            78,
+            "the model folder /no/model is not there",
+        ),
         ("up -p stub --set flags.model-path=/etc", 78, "/etc has no config.json"),
         ("up -p stub --set flags.model-path=/etc/passwd", 78, "/etc/passwd is a file"),
         ("up -p stub --set flags.host=0.0.0.0", 78, "binds 0.0.0.0 without an API key"),
-        ("up -p stub --set flags.host=0.0.0.0 --allow access-guarded", 78, "no --allow lets access-guarded fail"),
+        (
+            "up -p stub --set flags.host=0.0.0.0 --allow access-guarded",
+            78,
+            "no --allow lets access-guarded fail",
+        ),
         ("up -p stub --set flags.host=192.0.2.1 --api-key-file key", 78, "an address of this host"),
         ("up -p stub --api-key-file nothing", 78, "cannot read the API key file"),
         ("up -p stub --api-key-file open", 78, "is open to others (-rw-r--r--)"),
@@ -91,7 +107,9 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
         ("status -p ../x", 2, "cannot name a folder"),
     ],
 )
-def test_a_wrong_word_gets_one_clear_message(world: World, words: str, status: int, says: str) -> None:
+def test_a_wrong_word_gets_one_clear_message(
+    world: World, words: str, status: int, says: str
+) -> None:
     for name, mode in (("key", 0o600), ("open", 0o644)):
         (world.folder / name).write_text("sekret")
         (world.folder / name).chmod(mode)
@@ -139,9 +157,15 @@ def test_render_prints_json_with_a_reason_for_each_value(world: World) -> None:
     assert plan["schema"] == 1
     assert plan["argv"][1:3] == ["-m", "sglang.launch_server"]
     assert plan["env"]["NCCL_P2P_LEVEL"] == "SYS"
-    assert {s["name"] for s in plan["settings"]} >= {"--tp-size", "--kv-cache-dtype", "NCCL_P2P_LEVEL"}
+    assert {s["name"] for s in plan["settings"]} >= {
+        "--tp-size",
+        "--kv-cache-dtype",
+        "NCCL_P2P_LEVEL",
+    }
     assert all(s["why"] and s["layer"] for s in plan["settings"])
-    assert world.run("render", "-p", "8xpro6000", "--json").stdout == json.dumps(plan, indent=1) + "\n"
+    assert (
+        world.run("render", "-p", "8xpro6000", "--json").stdout == json.dumps(plan, indent=1) + "\n"
+    )
 
 
 def test_explain_says_who_set_what(world: World) -> None:

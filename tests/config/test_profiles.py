@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.config import layers
-from launcher.config.resolve import RENAMED, Ask, Composed, compose, resolve
-from launcher.errors import Exit, RefusalError
+from launcher.config.resolve import RENAMED, Composed, PlanRequest, load, resolve
+from launcher.errors import Exit, UserError
 from launcher.plan.policy import Policy
 
 MODEL = '[flags]\nmodel-path = "m"\n'
@@ -32,11 +32,11 @@ class Home:
         path.write_text(text)
         return path
 
-    def compose(self, name: str, *settings: str, key: str | None = None, **environ: str) -> Composed:
-        return compose(Ask(name, settings, key), self.environ | environ)
+    def load(self, name: str, *settings: str, key: str | None = None, **environ: str) -> Composed:
+        return load(PlanRequest(name, settings, key), self.environ | environ)
 
-    def refusal(self, name: str, *settings: str, **environ: str) -> RefusalError:
-        with pytest.raises(RefusalError) as refused:
+    def refusal(self, name: str, *settings: str, **environ: str) -> UserError:
+        with pytest.raises(UserError) as refused:
             self.compose(name, *settings, **environ)
         return refused.value
 
@@ -73,7 +73,14 @@ def test_the_nearer_layer_wins(home: Home) -> None:
     home.write("child", 'extends = "parent"\n[flags]\ndp-size = 3\nport = 1003')
     flags = home.compose("child", "flags.port=1005", GLM5_SERVE__FLAGS__PORT="1004").flags
 
-    assert flags == {"model-path": "m", "tp-size": 1, "pp-size": 2, "dp-size": 3, "port": 1005, "stay": 1}
+    assert flags == {
+        "model-path": "m",
+        "tp-size": 1,
+        "pp-size": 2,
+        "dp-size": 3,
+        "port": 1005,
+        "stay": 1,
+    }
     assert home.compose("child", GLM5_SERVE__FLAGS__PORT="1004").flags["port"] == 1004
 
 
@@ -88,7 +95,12 @@ def test_defaults_lie_below_every_profile(home: Home) -> None:
 def test_a_value_keeps_its_place_in_the_command(home: Home) -> None:
     home.write("p", '[flags]\na = 1\nmodel-path = "m"\nz = 1')
 
-    assert list(home.compose("p", "flags.a=2", "flags.new=true").flags) == ["a", "model-path", "z", "new"]
+    assert list(home.compose("p", "flags.a=2", "flags.new=true").flags) == [
+        "a",
+        "model-path",
+        "z",
+        "new",
+    ]
 
 
 def test_variables_keep_their_case_and_their_text(home: Home) -> None:
@@ -116,7 +128,10 @@ def test_numbers_and_switches_in_settings_are_typed(home: Home) -> None:
 
 
 def test_short_paths_are_expanded(home: Home) -> None:
-    home.write("p", '[engine]\npython = "~/venv/bin/python"\n[flags]\nmodel-path = "{cache}/m"\n[env]\nX = "a~/b"')
+    home.write(
+        "p",
+        '[engine]\npython = "~/venv/bin/python"\n[flags]\nmodel-path = "{cache}/m"\n[env]\nX = "a~/b"',
+    )
     composed = home.compose("p")
 
     assert composed.profile.engine.python == f"{home.folder}/venv/bin/python"
@@ -181,7 +196,10 @@ def test_an_error_names_the_layer_that_made_it(home: Home) -> None:
 
     assert "--set: flags.port:" in home.refusal("p", "flags.port=x").what
     assert "environment: flags.port:" in home.refusal("p", GLM5_SERVE__FLAGS__PORT="x").what
-    assert "environment: flgs: unknown key, did you mean flags?" in home.refusal("p", GLM5_SERVE__FLGS__X="1").what
+    assert (
+        "environment: flgs: unknown key, did you mean flags?"
+        in home.refusal("p", GLM5_SERVE__FLGS__X="1").what
+    )
 
 
 def test_one_config_file_is_all_that_sglang_takes(home: Home) -> None:
@@ -233,11 +251,15 @@ VALUES: Any = st.recursive(
     | st.floats()
     | st.text()
     | st.lists(st.integers() | st.text(), max_size=3),
-    lambda inner: st.dictionaries(st.sampled_from(["flags", "env", "port", "model", "x", ""]) | st.text(), inner),
+    lambda inner: st.dictionaries(
+        st.sampled_from(["flags", "env", "port", "model", "x", ""]) | st.text(), inner
+    ),
     max_leaves=12,
 )
 TABLES = st.dictionaries(
-    st.sampled_from(["flags", "env", "engine", "access", "supervision", "why", "extends", "description"])
+    st.sampled_from(
+        ["flags", "env", "engine", "access", "supervision", "why", "extends", "description"]
+    )
     | st.text(),
     VALUES,
 )
@@ -259,19 +281,25 @@ def test_no_table_is_a_traceback(tables: dict[str, Any]) -> None:
 def test_no_text_is_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     home = Home(tmp_path_factory.mktemp("home"))
     (home.profiles / "p.toml").write_text(MODEL + text, encoding="utf-8", errors="replace")
-    with contextlib.suppress(RefusalError):
+    with contextlib.suppress(UserError):
         assert home.compose("p").name == "p"
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(["flags.", "env.", "engine.", "supervision.backoff", ""]), st.text())),
-    st.dictionaries(st.sampled_from(["FLAGS__", "ENV__", "FLAGS", ""]).map("GLM5_SERVE__".__add__), st.text()),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["flags.", "env.", "engine.", "supervision.backoff", ""]), st.text()
+        )
+    ),
+    st.dictionaries(
+        st.sampled_from(["FLAGS__", "ENV__", "FLAGS", ""]).map("GLM5_SERVE__".__add__), st.text()
+    ),
 )
 def test_no_setting_is_a_traceback(words: list[tuple[str, str]], environ: dict[str, str]) -> None:
-    ask = Ask("cpu-demo", tuple(table + rest for table, rest in words))
-    with contextlib.suppress(RefusalError):
-        assert compose(ask, environ | {"HOME": "/h"}).name == "cpu-demo"
+    ask = PlanRequest("cpu-demo", tuple(table + rest for table, rest in words))
+    with contextlib.suppress(UserError):
+        assert load(ask, environ | {"HOME": "/h"}).name == "cpu-demo"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in layers.PACKAGED.glob("*.toml")))
@@ -288,7 +316,13 @@ WORDS = st.sampled_from(
     ["flags", "env", "engine", "access", "supervision", "why", "extends", "model-path", "port"]
 )
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-SCALARS = st.booleans() | st.integers() | st.floats() | TEXTS | st.lists(st.integers() | TEXTS, max_size=3)
+SCALARS = (
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | TEXTS
+    | st.lists(st.integers() | TEXTS, max_size=3)
+)
 DOCUMENTS = st.recursive(
     SCALARS, lambda inner: st.dictionaries(WORDS | TEXTS, inner, max_size=4), max_leaves=10
 ).map(lambda tree: tree if isinstance(tree, dict) else {"x": tree})
@@ -297,7 +331,11 @@ DOCUMENTS = st.recursive(
 def toml(value: Any) -> str:
     """A value as TOML writes it; a table inline."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{toml(str(key))} = {toml(inner)}" for key, inner in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{toml(str(key))} = {toml(inner)}" for key, inner in value.items())
+            + "}"
+        )
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -305,28 +343,41 @@ def toml(value: Any) -> str:
     return f"[{', '.join(map(toml, value))}]" if isinstance(value, list) else str(value)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(parent=DOCUMENTS, child=DOCUMENTS)
-def test_no_document_is_a_traceback(home: Home, parent: dict[str, Any], child: dict[str, Any]) -> None:
+def test_no_document_is_a_traceback(
+    home: Home, parent: dict[str, Any], child: dict[str, Any]
+) -> None:
     """Valid TOML of any shape, composed and extended, gives a profile or a refusal."""
-    for name, tree in {"parent": parent | {"extends": ""}, "child": child | {"extends": "parent"}}.items():
-        tree = tree if name == "child" else {key: value for key, value in tree.items() if key != "extends"}
+    for name, tree in {
+        "parent": parent | {"extends": ""},
+        "child": child | {"extends": "parent"},
+    }.items():
+        tree = (
+            tree
+            if name == "child"
+            else {key: value for key, value in tree.items() if key != "extends"}
+        )
         home.write(name, "".join(f"{toml(key)} = {toml(value)}\n" for key, value in tree.items()))
-        with contextlib.suppress(RefusalError):
+        with contextlib.suppress(UserError):
             assert home.compose(name, "flags.model-path=m").name == name
 
 
 def test_false_leaves_an_inherited_option_out(home: Home) -> None:
     home.write("parent", MODEL + "quiet = true\ntp-size = 8\ndtype = 'auto'")
     home.write("child", 'extends = "parent"\n[flags]\nquiet = false\ndtype = false')
-    ask = Ask("child")
-    plan = resolve(compose(ask, home.environ), ask, home.folder, {})
+    ask = PlanRequest("child")
+    plan = resolve(load(ask, home.environ), ask, home.folder, {})
 
     assert plan.argv[3:] == ("--model-path", "m", "--tp-size", "8")
 
 
 def test_the_host_has_a_say_by_its_environment_alone(home: Home) -> None:
-    composed = home.compose("8xpro6000", GLM5_SERVE__FLAGS__TP_SIZE="4", GLM5_SERVE__ENV__NCCL_DEBUG="INFO")
+    composed = home.compose(
+        "8xpro6000", GLM5_SERVE__FLAGS__TP_SIZE="4", GLM5_SERVE__ENV__NCCL_DEBUG="INFO"
+    )
 
     assert (composed.flags["tp-size"], composed.profile.env["NCCL_DEBUG"]) == (4, "INFO")
     assert composed.origin["flags.tp-size"].place == "environment"
@@ -341,7 +392,13 @@ def test_the_host_has_a_say_by_its_environment_alone(home: Home) -> None:
         f'extends = "{"a" * 5000}"',
         'extends = "../profiles/p.toml"',
     ],
-    ids=["long number", "deep array", "deep key", "long parent", "itself by way of the folder above"],
+    ids=[
+        "long number",
+        "deep array",
+        "deep key",
+        "long parent",
+        "itself by way of the folder above",
+    ],
 )
 def test_a_file_that_breaks_a_reader_is_refused(home: Home, text: str) -> None:
     home.write("p", f"{text}\n{MODEL}")
@@ -354,7 +411,7 @@ def test_a_file_that_breaks_a_reader_is_refused(home: Home, text: str) -> None:
 )
 def test_a_setting_that_breaks_a_reader_is_refused_or_is_text(home: Home, word: str) -> None:
     home.write("p", MODEL)
-    with contextlib.suppress(RefusalError):
+    with contextlib.suppress(UserError):
         assert home.compose("p", word).name == "p"
 
 
@@ -364,7 +421,7 @@ def test_a_name_too_long_for_a_file_is_an_unknown_one(home: Home) -> None:
 
 def test_a_key_file_of_nobodys_home_is_refused(home: Home) -> None:
     home.write("p", MODEL)
-    with contextlib.suppress(RefusalError):
+    with contextlib.suppress(UserError):
         assert home.compose("p", key="~nobody-of-that-name/key").name == "p"
 
 
@@ -377,14 +434,16 @@ def test_the_home_of_a_key_file_is_the_environments(home: Home) -> None:
 def test_false_leaves_an_inherited_name_out(home: Home) -> None:
     home.write("p", MODEL + 'served-model-name = "x"')
 
-    assert home.compose("p", "flags.served-model-name=false").profile.flags.served_model_name is None
+    assert (
+        home.compose("p", "flags.served-model-name=false").profile.flags.served_model_name is None
+    )
 
 
 def test_the_other_name_of_the_model_means_the_same(home: Home) -> None:
     home.write("p", MODEL)
-    ask = Ask("p", ("flags.model=/mine",))
+    ask = PlanRequest("p", ("flags.model=/mine",))
 
-    assert resolve(compose(ask, home.environ), ask, home.folder, {}).model == "/mine"
+    assert resolve(load(ask, home.environ), ask, home.folder, {}).model == "/mine"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a=b", "a\\u0000b", "\u00fc"])
@@ -397,9 +456,9 @@ def test_what_is_no_option_name_is_refused(home: Home, name: str) -> None:
 def test_a_why_that_is_no_table_is_told_even_where_a_child_mends_it(home: Home) -> None:
     home.write("parent", f'why = "because"\n{MODEL}')
     home.write("p", 'extends = "parent"\n[flags]\nport = 1\n[why]\nport = "x"')
-    ask = Ask("p")
-    with contextlib.suppress(RefusalError):
-        assert resolve(compose(ask, home.environ), ask, home.folder, {}).port == 1
+    ask = PlanRequest("p")
+    with contextlib.suppress(UserError):
+        assert resolve(load(ask, home.environ), ask, home.folder, {}).port == 1
 
 
 @pytest.mark.parametrize("value", ["inf", "1e300"])
@@ -411,7 +470,9 @@ def test_patience_without_end_is_refused(home: Home, value: str) -> None:
 
 
 @pytest.mark.parametrize("revision", ["0e123456", "64e5"])
-def test_a_revision_that_looks_like_a_number_stays_as_it_was_said(home: Home, revision: str) -> None:
+def test_a_revision_that_looks_like_a_number_stays_as_it_was_said(
+    home: Home, revision: str
+) -> None:
     home.write("p", MODEL)
 
     assert str(home.compose("p", f"flags.revision={revision}").flags["revision"]) == revision
@@ -420,7 +481,9 @@ def test_a_revision_that_looks_like_a_number_stays_as_it_was_said(home: Home, re
 @pytest.mark.parametrize(
     "setting", ["engine.python=A=b/python", 'flags.x=["-a"]', "env.HF_TOKEN=x", "flags.api-ke=x"]
 )
-def test_what_could_not_be_pasted_or_should_not_be_printed_is_refused(home: Home, setting: str) -> None:
+def test_what_could_not_be_pasted_or_should_not_be_printed_is_refused(
+    home: Home, setting: str
+) -> None:
     home.write("p", MODEL)
 
     assert home.refusal("p", setting).status == Exit.CONFIG

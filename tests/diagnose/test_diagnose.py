@@ -28,7 +28,9 @@ def lines(cause: str) -> list[str]:
     return str(next(death["text"] for death in DEATHS if death["cause"] == cause)).splitlines()
 
 
-@pytest.mark.parametrize("death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}")
+@pytest.mark.parametrize(
+    "death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}"
+)
 def test_a_real_death_is_recognized(death: dict[str, str]) -> None:
     found = diagnose(death["text"].splitlines())
 
@@ -63,9 +65,30 @@ def test_signatures_keep_to_the_vocabulary() -> None:
 @pytest.mark.parametrize(
     ("then", "causes"),
     [
-        ("never", ["bad-option", "model-missing", "no-memory-for-kv", "no-kernel-for-gpu", "model-unsupported"]),
-        ("again", ["gpu-out-of-memory", "nccl-timeout", "port-taken", "rank-killed", "gpu-memory-contained"]),
-        ("reboot", ["gpu-fell-off-bus", "gpu-memory-uncorrectable", "nvlink-error", "gpu-firmware-halted"]),
+        (
+            "never",
+            [
+                "bad-option",
+                "model-missing",
+                "no-memory-for-kv",
+                "no-kernel-for-gpu",
+                "model-unsupported",
+            ],
+        ),
+        (
+            "again",
+            [
+                "gpu-out-of-memory",
+                "nccl-timeout",
+                "port-taken",
+                "rank-killed",
+                "gpu-memory-contained",
+            ],
+        ),
+        (
+            "reboot",
+            ["gpu-fell-off-bus", "gpu-memory-uncorrectable", "nvlink-error", "gpu-firmware-halted"],
+        ),
     ],
 )
 def test_what_is_worth_another_start(then: str, causes: list[str]) -> None:
@@ -119,13 +142,13 @@ def test_the_kernels_word_weighs_more_than_the_servers() -> None:
     assert "illegal-memory-access" in found.also
 
 
-EXCEPTION = "[2026-11-24 05:10:00 TP1] Scheduler hit an exception: Traceback (most recent call last):"
+EXCEPTION = (
+    "[2026-11-24 05:10:00 TP1] Scheduler hit an exception: Traceback (most recent call last):"
+)
 NO_ROOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
 ILLEGAL = "torch.AcceleratorError: CUDA error: an illegal memory access was encountered"
 ASSERTED = "RuntimeError: CUDA error: device-side assert triggered"
-TIMEOUT = (
-    "[rank3]:[E1124 05:20:00 ProcessGroupNCCL.cpp:632] [Rank 3] Watchdog caught collective operation timeout: x"
-)
+TIMEOUT = "[rank3]:[E1124 05:20:00 ProcessGroupNCCL.cpp:632] [Rank 3] Watchdog caught collective operation timeout: x"
 READY = "[2026-11-24 05:05:00] The server is fired up and ready to roll!"
 START = "[2026-11-24 05:00:00] server_args=ServerArgs(model_path='x')"
 UNREADABLE = "PermissionError: [Errno 13] Permission denied: '/models/x'"
@@ -133,9 +156,7 @@ BAD_OPTION = "launch_server.py: error: unrecognized arguments: --foo"
 XID_13 = "[Wed Jun 24 15:44:20 2026] NVRM: Xid (PCI:0000:70:00): 13, Graphics Exception: ESR 0x5167b0=0x80f0017"
 XID_79 = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
 SXID = "nvidia-nvswitch1: SXid (PCI:0000:aa:00.0): 24007, Severity 1 Engine instance 12 Sub-engine instance 00"
-SEGFAULT = (
-    "python3[2536443]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2[7f7c7ac00000+d3d3000]"
-)
+SEGFAULT = "python3[2536443]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2[7f7c7ac00000+d3d3000]"
 MEMCG = "Memory cgroup out of memory: Killed process 123 (python3) total-vm:1kB, anon-rss:1kB, oom_score_adj:0"
 
 
@@ -146,9 +167,15 @@ def crashed(signal: int) -> str:
 
 @pytest.mark.parametrize(
     ("said", "cause"),
-    [(NO_ROOM, "gpu-out-of-memory"), (ILLEGAL, "illegal-memory-access"), (ASSERTED, "device-assert")],
+    [
+        (NO_ROOM, "gpu-out-of-memory"),
+        (ILLEGAL, "illegal-memory-access"),
+        (ASSERTED, "device-assert"),
+    ],
 )
-def test_a_collective_that_times_out_after_an_exception_is_its_consequence(said: str, cause: str) -> None:
+def test_a_collective_that_times_out_after_an_exception_is_its_consequence(
+    said: str, cause: str
+) -> None:
     assert diagnose([EXCEPTION, said, TIMEOUT]).cause == cause
     assert diagnose([TIMEOUT, EXCEPTION, NO_ROOM]).cause == "nccl-timeout"
 
@@ -179,8 +206,12 @@ def test_a_crash_dump_that_fills_the_disk_is_not_the_cause() -> None:
         ("custom_all_reduce.py", "x()"),
     ],
 )
-@pytest.mark.parametrize(("said", "cause"), [(NO_ROOM, "gpu-out-of-memory"), (ILLEGAL, "illegal-memory-access")])
-def test_frames_of_a_traceback_do_not_decide(before: str, file: str, code: str, said: str, cause: str) -> None:
+@pytest.mark.parametrize(
+    ("said", "cause"), [(NO_ROOM, "gpu-out-of-memory"), (ILLEGAL, "illegal-memory-access")]
+)
+def test_frames_of_a_traceback_do_not_decide(
+    before: str, file: str, code: str, said: str, cause: str
+) -> None:
     told = [f'  File "/opt/{file}", line 307, in register_graph_buffers', f"    {code}", said]
 
     assert diagnose([before + line for line in told]).cause.removeprefix("vllm-") == cause
@@ -190,8 +221,14 @@ def test_an_old_frame_does_not_explain_a_new_death() -> None:
     frame = '  File "/opt/model_runner.py", line 735, in load_model'
     old = [EXCEPTION, frame, "TypeError: ignored"]
 
-    assert diagnose([*old, *["[2026-11-24 05:06:00 TP0] Decode batch."] * 9, NO_ROOM]).cause == "gpu-out-of-memory"
-    assert diagnose([*old, EXCEPTION, '  File "/opt/x.py", line 1, in y', NO_ROOM]).cause == "gpu-out-of-memory"
+    assert (
+        diagnose([*old, *["[2026-11-24 05:06:00 TP0] Decode batch."] * 9, NO_ROOM]).cause
+        == "gpu-out-of-memory"
+    )
+    assert (
+        diagnose([*old, EXCEPTION, '  File "/opt/x.py", line 1, in y', NO_ROOM]).cause
+        == "gpu-out-of-memory"
+    )
     assert diagnose([EXCEPTION, frame, NO_ROOM]).cause == "load-out-of-memory"
 
 
@@ -205,9 +242,19 @@ def test_what_a_server_survived_did_not_kill_it() -> None:
 def test_what_it_worked_on_after_did_not_kill_it() -> None:
     """Hours after ready a disk is full for a moment; then the server dies of something else."""
     work = ["[2026-11-24 05:06:00 TP0] Decode batch, #running-req: 1"] * 60
-    for complaint in ("OSError: [Errno 28] No space left on device", "Too many open files", UNREADABLE):
-        assert diagnose([START, READY, complaint, *work, EXCEPTION, NO_ROOM]).knob == "lower --mem-fraction-static"
-        assert diagnose([START, READY, complaint, *work, complaint]).cause == diagnose([complaint]).cause
+    for complaint in (
+        "OSError: [Errno 28] No space left on device",
+        "Too many open files",
+        UNREADABLE,
+    ):
+        assert (
+            diagnose([START, READY, complaint, *work, EXCEPTION, NO_ROOM]).knob
+            == "lower --mem-fraction-static"
+        )
+        assert (
+            diagnose([START, READY, complaint, *work, complaint]).cause
+            == diagnose([complaint]).cause
+        )
         assert diagnose([START, READY, complaint, crashed(9)]).cause == diagnose([complaint]).cause
 
 
@@ -226,7 +273,9 @@ def xid(number: int, text: str = "pid=1234, name=python3") -> str:
         ((63,), UNKNOWN),
     ],
 )
-def test_a_memory_error_that_was_contained_wants_no_reboot(xids: tuple[int, ...], cause: str) -> None:
+def test_a_memory_error_that_was_contained_wants_no_reboot(
+    xids: tuple[int, ...], cause: str
+) -> None:
     assert diagnose([xid(number) for number in xids]).cause == cause
 
 
@@ -247,19 +296,32 @@ def test_what_nvml_tells_by_number_alone() -> None:
 )
 def test_memory_runs_out_in_many_words(said: str) -> None:
     assert diagnose([START, EXCEPTION, f"RuntimeError: {said}"]).cause == "gpu-out-of-memory"
-    assert diagnose([START, f"Exception: Capture cuda graph failed: {said}"]).cause == "graph-out-of-memory"
+    assert (
+        diagnose([START, f"Exception: Capture cuda graph failed: {said}"]).cause
+        == "graph-out-of-memory"
+    )
 
 
 def test_ranks_of_every_kind_are_told_apart() -> None:
-    head, tail = "[2026-11-24 05:00:00 DP0 PP1 ATTN_CP2 MOE_DP3", "Scheduler hit an exception: Traceback"
-    first, second = f"{head} TP0 EP0] {tail}", f"{head} TP1 EP1] Scheduler watchdog timeout (watchdog_timeout=300)"
+    head, tail = (
+        "[2026-11-24 05:00:00 DP0 PP1 ATTN_CP2 MOE_DP3",
+        "Scheduler hit an exception: Traceback",
+    )
+    first, second = (
+        f"{head} TP0 EP0] {tail}",
+        f"{head} TP1 EP1] Scheduler watchdog timeout (watchdog_timeout=300)",
+    )
 
     assert diagnose([START, first, "KeyError: 7", second]).cause == UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("line", "signal", "cause"),
-    [(SEGFAULT, 11, "nccl-segfault"), (SXID, 6, "nvlink-error"), (MEMCG, 9, "container-out-of-memory")],
+    [
+        (SEGFAULT, 11, "nccl-segfault"),
+        (SXID, 6, "nvlink-error"),
+        (MEMCG, 9, "container-out-of-memory"),
+    ],
 )
 def test_the_kernels_word_counts_wherever_it_stands(line: str, signal: int, cause: str) -> None:
     server = [START, crashed(signal)]
@@ -290,11 +352,15 @@ def test_every_line_that_a_pattern_matches_is_looked_at() -> None:
         assert not re.search(r"\(\?i|\\\d", signature.pattern.pattern), signature.id
         for pattern in filter(None, (signature.pattern, signature.needs, signature.speaker)):
             without_sets = re.sub(r"\[[^]^][^]]*\]", "", pattern.pattern)
-            assert not re.search(r"(?:[^\\]\.|\\S|\[\^[^]]*\])[*+]", without_sets), f"{signature.id}: quadratic"
+            assert not re.search(r"(?:[^\\]\.|\\S|\[\^[^]]*\])[*+]", without_sets), (
+                f"{signature.id}: quadratic"
+            )
         assert all(len(word) >= 4 for word in literals(signature.pattern.pattern)), signature.id
         for line in (line for death in DEATHS for line in death["text"].splitlines()):
             found = signature.pattern.search(line)
-            assert not found or any(word in line for word in literals(signature.pattern.pattern)), line
+            assert not found or any(word in line for word in literals(signature.pattern.pattern)), (
+                line
+            )
 
 
 @pytest.mark.parametrize(
@@ -317,14 +383,21 @@ def test_eight_ranks_that_say_the_same_are_one_evidence() -> None:
 
 
 def test_only_the_last_start_counts() -> None:
-    first = ["[2026-11-24 05:00:00] server_args=ServerArgs(model_path='x')", *lines("no-memory-for-kv")]
+    first = [
+        "[2026-11-24 05:00:00] server_args=ServerArgs(model_path='x')",
+        *lines("no-memory-for-kv"),
+    ]
     second = ["[2026-11-24 06:00:00] server_args=ServerArgs(model_path='x')", *lines("port-taken")]
 
     assert diagnose(first + second).cause == "port-taken"
 
 
 def test_the_options_that_sglang_prints_are_no_complaint() -> None:
-    args = "[2026-11-24 05:00:00] server_args={'x': 1, " + "'pad': 0, " * 400 + "'y': 'CUDA out of memory'}"
+    args = (
+        "[2026-11-24 05:00:00] server_args={'x': 1, "
+        + "'pad': 0, " * 400
+        + "'y': 'CUDA out of memory'}"
+    )
 
     assert diagnose([args]).cause == UNKNOWN
 
@@ -356,7 +429,9 @@ def test_what_it_was_killed_for_stands_where_its_log_knows_of_nothing() -> None:
     assert silent.or_else("hang", "kv has not moved").in_short == "kv has not moved"
     assert words.or_else("hang", "kv has not moved").evidence == words.evidence
     assert silent.or_else("process-lost", "sglang::scheduler_TP1 died").cause == "process-lost"
-    assert words.or_else("process-lost", "sglang::scheduler_TP1 died") is words, "what it said tells more"
+    assert words.or_else("process-lost", "sglang::scheduler_TP1 died") is words, (
+        "what it said tells more"
+    )
     assert known.or_else("hang", "kv has not moved") is known
     assert silent.or_else("", "x") is silent
 
@@ -396,7 +471,9 @@ def test_the_words_of_a_vllm_rank_end_where_another_speaks() -> None:
 
 
 def test_nothing_that_commands_a_terminal_is_repeated() -> None:
-    told = run("-", text=b"RuntimeError: \x1b]0;title\x07\x1b[2JCUDA out of memory\x08\x9b\n").stdout.decode()
+    told = run(
+        "-", text=b"RuntimeError: \x1b]0;title\x07\x1b[2JCUDA out of memory\x08\x9b\n"
+    ).stdout.decode()
 
     assert "RuntimeError: CUDA out of memory" in told
     assert all(line.isprintable() for line in told.splitlines())
@@ -462,6 +539,8 @@ def test_the_supervisor_may_ask_it() -> None:
     """It needs the standard library alone, and never ours beyond this."""
     loaded = "[m for m in sys.modules if m.split('.')[0] in ('rich', 'click')]"
     code = f"import sys, launcher.diagnose.diagnosis; print({loaded})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
 
     assert done.stdout == "[]\n"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.diagnose.diagnosis import judge
-from launcher.diagnose.scan import DeathLog
+from launcher.diagnose.scan import LogScan
 from launcher.diagnose.unwrap import unwrap
 
 LINES = [
@@ -63,7 +63,10 @@ XID = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
         (json.dumps({"message": XID}), None),
         (f"Nov 24 03:10:11 host-1 glm5-serve[123]: {XID}", False),
         (f"2026-11-24T03:10:11+0100 host glm5-serve[123]: {XID}", False),
-        (json.dumps({"MESSAGE": XID, "_TRANSPORT": "stdout", "SYSLOG_IDENTIFIER": "kernel"}), False),
+        (
+            json.dumps({"MESSAGE": XID, "_TRANSPORT": "stdout", "SYSLOG_IDENTIFIER": "kernel"}),
+            False,
+        ),
         (json.dumps({"log": XID, "stream": "stderr"}), False),
         (f"2026-11-24T03:10:11.123456789Z stderr F {XID}", False),
         (f"[pod/sglang-0/sglang] {XID}", False),
@@ -73,7 +76,7 @@ XID = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
 )
 def test_what_carried_a_line_tells_whose_it_is(line: str, by_kernel: bool | None) -> None:
     """A container, or a program that has a name in the journal, is not the kernel."""
-    log = DeathLog()
+    log = LogScan()
     told = unwrap(line)
     log.take(told.text, by_kernel=told.by_kernel)
 

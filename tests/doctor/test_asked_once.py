@@ -18,7 +18,9 @@ class Counted:
         python.parent.mkdir()
         python.write_text(f'#!/bin/sh\necho "$1" >> {self.file}\nexec {sys.executable} "$@"\n')
         python.chmod(0o755)
-        world.profile.write_text(world.profile.read_text().replace(f'"{sys.executable}"', f'"{python}"'))
+        world.profile.write_text(
+            world.profile.read_text().replace(f'"{sys.executable}"', f'"{python}"')
+        )
 
     def starts(self, *words: str, status: int = 0) -> list[str]:
         """What one command starts: "-c" asks, "-m" serves."""
@@ -44,10 +46,14 @@ def test_an_up_and_a_restart_ask_the_engine_once_each(counted: Counted) -> None:
 
 
 def test_an_up_that_is_refused_has_asked_once(counted: Counted) -> None:
-    assert counted.starts("up", "-p", "stub", "--set", "flags.model-path=/no/model", status=78) == ["-c"]
+    assert counted.starts("up", "-p", "stub", "--set", "flags.model-path=/no/model", status=78) == [
+        "-c"
+    ]
 
 
-def test_a_profile_that_others_may_have_written_has_its_engine_asked_by_nobody(counted: Counted) -> None:
+def test_a_profile_that_others_may_have_written_has_its_engine_asked_by_nobody(
+    counted: Counted,
+) -> None:
     counted.world.profile.chmod(0o666)
 
     assert counted.starts("doctor", "-p", "stub", status=1) == []

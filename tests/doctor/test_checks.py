@@ -29,7 +29,7 @@ from rig.healthy import (
 )
 
 from launcher.doctor.checks import REQUIRED, checks, every_check, judge
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.host import facts_json
 from launcher.host.facts import Fact, Host, Pin, Process, Raid, known, unknown
 from launcher.plan.evidence import Known
@@ -213,7 +213,9 @@ MORE_THINGS: list[tuple[set[str], Host, tuple[str, ...]]] = [
     ({"engine-faults", "model-mtp"}, H, ("flags.speculative-algorithm=EAGLE",)),
 ]  # fmt: skip
 UNSEEN = {
-    "driver-answers": having(H, driver__gpus=unknown("the NVIDIA driver did not answer within 10 s")),
+    "driver-answers": having(
+        H, driver__gpus=unknown("the NVIDIA driver did not answer within 10 s")
+    ),
     "engine-python": having(H, engine__python=unknown("the engine's interpreter is missing")),
     "engine-sglang": having(H, engine__packages={"torch": "2.14.1"}),
     "model-folder": having(H, model__path=unknown("the model folder /models is not there")),
@@ -222,7 +224,9 @@ UNSEEN = {
 
 
 def unwell(host: Host, plan: Plan) -> dict[str, tuple[Severity, str]]:
-    return {found.id: (found.severity, found.evidence) for found in judge(host, plan) if found.severity}
+    return {
+        found.id: (found.severity, found.evidence) for found in judge(host, plan) if found.severity
+    }
 
 
 def test_nothing_is_wrong_with_a_healthy_host() -> None:
@@ -259,7 +263,9 @@ def test_a_cause_that_several_checks_see_is_told_by_each(
         ("docker", "no NVIDIA driver library: not found", "--gpus all"),
     ],
 )
-def test_a_driver_that_does_not_answer_is_mended_by_its_reason(container: str, why: str, fix: str) -> None:
+def test_a_driver_that_does_not_answer_is_mended_by_its_reason(
+    container: str, why: str, fix: str
+) -> None:
     mute = having(H, driver__gpus=unknown(why), system__container=container)
     (found,) = judge(mute, plan(), only=["driver-answers"])
 
@@ -272,7 +278,9 @@ def test_a_server_on_the_cpu_needs_little_of_its_host() -> None:
         system__memory_available=2 << 30,
         system__mounts=mounts(shm=replace(mount("/s", "tmpfs"), free=known(64 << 20))),
     )
-    found = judge(small, plan(profile="cpu-demo"), only=["host-memory", "shared-memory", "memory-limit"])
+    found = judge(
+        small, plan(profile="cpu-demo"), only=["host-memory", "shared-memory", "memory-limit"]
+    )
 
     assert not [one for one in found if one.severity is FAIL]
 
@@ -283,7 +291,9 @@ def test_what_hides_everything_else_is_itself_a_failure(id: str) -> None:
 
 
 def test_every_check_has_a_host_that_it_finds_wanting() -> None:
-    covered = {id for id, *_ in ONE_THING} | {id for ids, *_ in MORE_THINGS for id in ids} | set(UNSEEN)
+    covered = (
+        {id for id, *_ in ONE_THING} | {id for ids, *_ in MORE_THINGS for id in ids} | set(UNSEEN)
+    )
 
     assert covered == {check.id for check in checks()}
 
@@ -296,16 +306,30 @@ def test_there_are_at_least_seventy_checks_with_distinct_ids() -> None:
 def test_every_check_says_what_why_and_how_that_is_known(check: Any) -> None:
     assert check.title.endswith(".")
     assert len(check.why) > 20
-    assert check.known.lower().startswith(tuple(Known)), "the closed vocabulary of launcher/plan/evidence.py"
+    assert check.known.lower().startswith(tuple(Known)), (
+        "the closed vocabulary of launcher/plan/evidence.py"
+    )
 
 
 def test_whatever_is_not_well_has_a_fix() -> None:
     for _, _, unwell_host, _, words in ONE_THING:
-        assert all(found.fix for found in judge(unwell_host, plan(*words)) if found.severity in (WARN, FAIL))
+        assert all(
+            found.fix
+            for found in judge(unwell_host, plan(*words))
+            if found.severity in (WARN, FAIL)
+        )
 
 
-def test_on_a_host_that_nobody_looked_at_nothing_is_well_or_broken_but_what_the_plan_says_itself() -> None:
-    of_the_plan = {"access-guarded", "access-key", "access-remote-code", "engine-first-start", "model-mtp"}
+def test_on_a_host_that_nobody_looked_at_nothing_is_well_or_broken_but_what_the_plan_says_itself() -> (
+    None
+):
+    of_the_plan = {
+        "access-guarded",
+        "access-key",
+        "access-remote-code",
+        "engine-first-start",
+        "model-mtp",
+    }
     found = judge(Host(), plan())
 
     assert {one.id for one in found if one.severity is not Severity.UNKNOWN} <= of_the_plan
@@ -319,7 +343,9 @@ def test_peer_to_peer_that_the_driver_allows_is_never_called_proven() -> None:
 
 
 def test_source_validation_alone_is_no_redirect() -> None:
-    every = having(H, pcie__functions=tuple(replace(one, acs=known(("SrcValid",))) for one in functions()))
+    every = having(
+        H, pcie__functions=tuple(replace(one, acs=known(("SrcValid",))) for one in functions())
+    )
 
     assert unwell(every, plan()) == {}
 
@@ -341,7 +367,10 @@ def test_config_space_that_nobody_could_read_is_unknown_and_not_off() -> None:
 def test_a_feature_that_a_board_does_not_have_is_not_unknown() -> None:
     lacks = unknown("the driver does not support it here")
 
-    assert unwell(with_gpus(H, *range(8), mig=lacks, remap_pending=lacks, remap_failed=lacks), plan()) == {}
+    assert (
+        unwell(with_gpus(H, *range(8), mig=lacks, remap_pending=lacks, remap_failed=lacks), plan())
+        == {}
+    )
 
 
 def test_a_plan_for_the_cpu_is_not_judged_by_gpus() -> None:
@@ -354,9 +383,15 @@ def test_a_plan_for_the_cpu_is_not_judged_by_gpus() -> None:
 @pytest.mark.parametrize(
     ("obstacle", "fix"),
     [
-        ("::1 port 8000 is in use by pid 7 (python is for privileged users), uid 0", "stop that process"),
+        (
+            "::1 port 8000 is in use by pid 7 (python is for privileged users), uid 0",
+            "stop that process",
+        ),
         ("127.0.0.1 port 80 is for privileged users", "from 1024 on"),
-        ("cannot listen on 192.0.2.1 port 8000: Cannot assign requested address", "an address of this host"),
+        (
+            "cannot listen on 192.0.2.1 port 8000: Cannot assign requested address",
+            "an address of this host",
+        ),
     ],
 )
 def test_a_port_that_is_not_free_is_fixed_by_its_reason(obstacle: str, fix: str) -> None:
@@ -376,7 +411,9 @@ def unwell_fix(host: Host, id: str) -> str:
 
 @pytest.mark.parametrize("id", sorted(REQUIRED))
 def test_what_is_required_may_not_be_allowed_to_fail(id: str) -> None:
-    broken = UNSEEN.get(id) or next(seen for name, how, seen, *_ in ONE_THING if (name, how) == (id, FAIL))
+    broken = UNSEEN.get(id) or next(
+        seen for name, how, seen, *_ in ONE_THING if (name, how) == (id, FAIL)
+    )
     words = next((words for name, how, *_, words in ONE_THING if (name, how) == (id, FAIL)), ())
     (found,) = judge(broken, plan(*words), only=[id], allow=[id])
 
@@ -404,7 +441,9 @@ def test_a_check_that_breaks_is_a_finding() -> None:
 def test_any_fact_may_be_anything(data: st.DataObject) -> None:
     """One fact of a healthy host's file replaced by any JSON: findings, never an exception or a broken check."""
     file = facts_json.to_json(H)
-    section = data.draw(st.sampled_from(["driver", "pcie", "kernel", "system", "engine", "environment", "model"]))
+    section = data.draw(
+        st.sampled_from(["driver", "pcie", "kernel", "system", "engine", "environment", "model"])
+    )
     fact = data.draw(st.sampled_from(sorted(file[section])))
     scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
     anything = st.recursive(
@@ -436,7 +475,7 @@ def test_facts_survive_their_file() -> None:
 def test_a_facts_file_that_was_cut_is_refused(end: int) -> None:
     text = json.dumps(facts_json.to_json(H))[:end]
 
-    with pytest.raises(RefusalError, match=r"cut\.json is not JSON"):
+    with pytest.raises(UserError, match=r"cut\.json is not JSON"):
         facts_json.loads(text, "cut.json")
 
 

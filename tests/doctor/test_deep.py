@@ -20,7 +20,7 @@ from launcher.doctor import fabric_rank, fabric_verdict
 from launcher.doctor.checks import LIVE
 from launcher.doctor.fabric import deep
 from launcher.doctor.fabric_verdict import Proof, findings, likely
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.host.facts import Host, Process
 from launcher.plan.findings import Finding, Severity
 
@@ -30,13 +30,19 @@ TRANSLATED = with_function(host(), "0000:17:00.0", iommu_type="DMA-FQ")
 
 
 def run(
-    python: Path | str, ranks: int = 2, fault: str = "", deadline: float = 3.0, seen: Host | None = None
+    python: Path | str,
+    ranks: int = 2,
+    fault: str = "",
+    deadline: float = 3.0,
+    seen: Host | None = None,
 ) -> Any:
     """The findings of one proof by their ids, and the steps that were told."""
     told: list[str] = []
     asked = replace(plan(), argv=(str(python), *plan().argv[1:]))
     environ = {**os.environ, "GLM5_DEEP_FAULT": fault, "GLM5_DEEP_TEST": MARK}
-    found = deep(asked, ranks, seen or host(), environ, backend="gloo", deadline=deadline, tell=told.append)
+    found = deep(
+        asked, ranks, seen or host(), environ, backend="gloo", deadline=deadline, tell=told.append
+    )
     assert not left(), "a rank outlived its proof"
     return {one.id: one for one in found}, told
 
@@ -45,7 +51,10 @@ def left() -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("GLM5_DEEP_TEST") == MARK and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                process.environ().get("GLM5_DEEP_TEST") == MARK
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
         except psutil.Error:
             continue
@@ -87,13 +96,23 @@ def test_four_sound_ranks_prove_every_step(engine: Path) -> None:
             "deep-all-reduce",
             ": 128 of 128 numbers, the first",
         ),
-        ("die:1@all-reduce 64", "deep-all-reduce", "all-reduce of 64 B on rank 1: was killed by signal 9"),
+        (
+            "die:1@all-reduce 64",
+            "deep-all-reduce",
+            "all-reduce of 64 B on rank 1: was killed by signal 9",
+        ),
         ("hang:0@init", "deep-init", "finding each other did not end within 3 s"),
         ("hang:1@copy 0->1", "deep-copy", "copy from GPU 0 to 1 did not end within 3 s"),
-        ("wrong:1@copy 1->0", "deep-copy", "copy from GPU 1 to 0 on rank 0: other data arrived than was sent"),
+        (
+            "wrong:1@copy 1->0",
+            "deep-copy",
+            "copy from GPU 1 to 0 on rank 0: other data arrived than was sent",
+        ),
     ],
 )
-def test_a_fault_is_named_by_its_step_and_nothing_is_left(engine: Path, fault: str, id: str, words: str) -> None:
+def test_a_fault_is_named_by_its_step_and_nothing_is_left(
+    engine: Path, fault: str, id: str, words: str
+) -> None:
     found, _ = run(engine, fault=fault)
 
     assert found[id].severity is FAIL
@@ -127,7 +146,9 @@ asked = replace(plan(), argv=({str(engine)!r}, *plan().argv[1:]))
 deep(asked, 2, host(), os.environ, backend="gloo", deadline=600, tell=lambda line: print(line, flush=True))
 """)
     environ = {**os.environ, "GLM5_DEEP_FAULT": "hang:1@all-reduce 8", "GLM5_DEEP_TEST": MARK}
-    doctor = subprocess.Popen([sys.executable, program], env=environ, stdout=subprocess.PIPE, text=True)
+    doctor = subprocess.Popen(
+        [sys.executable, program], env=environ, stdout=subprocess.PIPE, text=True
+    )
     assert doctor.stdout is not None
     until(lambda: "all-reduce 8" in next_line(doctor), "the ranks are at it")
     doctor.send_signal(signal.SIGKILL)
@@ -139,7 +160,17 @@ deep(asked, 2, host(), os.environ, backend="gloo", deadline=600, tell=lambda lin
 
 @pytest.mark.engine
 def test_doctor_moves_data_on_request_and_reports_it_with_the_rest(engine: Path) -> None:
-    words = ["doctor", "--deep", "--backend", "gloo", "-p", "cpu-demo", "--json", "--only", "engine-sglang"]
+    words = [
+        "doctor",
+        "--deep",
+        "--backend",
+        "gloo",
+        "-p",
+        "cpu-demo",
+        "--json",
+        "--only",
+        "engine-sglang",
+    ]
     said = subprocess.run([GLM5_SERVE, *words], capture_output=True, text=True, timeout=120)
     found = {one["id"]: one["severity"] for one in json.loads(said.stdout)["findings"]}
 
@@ -172,7 +203,7 @@ def test_an_interpreter_that_is_missing_says_so() -> None:
     ],
 )
 def test_gpus_that_something_uses_are_left_alone(busy: Host, words: str) -> None:
-    with pytest.raises(RefusalError, match=words.replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(UserError, match=words.replace("(", r"\(").replace(")", r"\)")):
         deep(plan(), 8, busy, os.environ, backend="nccl", deadline=1, tell=print)
 
 
@@ -225,7 +256,9 @@ def test_a_killed_rank_is_the_cause_and_its_neighbours_complaints_are_not() -> N
         '{"rank": 1, "died": -9}',
     )
 
-    assert found["deep-all-reduce"].evidence.startswith("all-reduce of 64 B on rank 1: was killed by signal 9")
+    assert found["deep-all-reduce"].evidence.startswith(
+        "all-reduce of 64 B on rank 1: was killed by signal 9"
+    )
 
 
 def test_a_line_that_something_printed_into_is_passed_over() -> None:

@@ -43,7 +43,9 @@ def test_a_healthy_host_is_fine(world: World, file: Any) -> None:
     assert f"{len(checks())} ok" in said.stdout
 
 
-def test_what_is_wrong_comes_with_evidence_reason_and_fix_and_a_verdict(world: World, file: Any) -> None:
+def test_what_is_wrong_comes_with_evidence_reason_and_fix_and_a_verdict(
+    world: World, file: Any
+) -> None:
     said = world.run("doctor", "-p", "8xpro6000", "--facts", file(BAD))
 
     assert said.returncode == 1
@@ -95,7 +97,9 @@ def test_warnings_are_fine_unless_strictness_is_asked_for(world: World, file: An
     assert world.run("doctor", "--facts", path, "--strict").returncode == 1
 
 
-def test_without_a_profile_the_one_for_these_gpus_is_taken_and_named(world: World, file: Any) -> None:
+def test_without_a_profile_the_one_for_these_gpus_is_taken_and_named(
+    world: World, file: Any
+) -> None:
     said = world.run("doctor", "--facts", file(host()))
 
     assert "judged for 8xpro6000, the profile that fits best" in said.stdout
@@ -109,7 +113,9 @@ def test_an_h100_is_not_blackwell(world: World, file: Any) -> None:
     assert "NVIDIA H100 80GB HBM3, compute capability 9.0, not Blackwell" in said.stdout
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 2}', "\0", "nonsense", "9" * 5000, "[" * 100000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"schema": 2}', "\0", "nonsense", "9" * 5000, "[" * 100000]
+)
 def test_a_broken_facts_file_is_one_clear_message(world: World, tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.json").write_text(text)
     said = world.run("doctor", "--facts", tmp_path / "bad.json")
@@ -137,12 +143,16 @@ def test_a_script_that_mends_is_printed_and_nothing_else(world: World, file: Any
 
 def test_facts_of_facts_are_the_same_facts(world: World, file: Any) -> None:
     path = file(host())
-    again = facts_json.loads(world.run("facts", "-p", "8xpro6000", "--facts", path).stdout, "stdout")
+    again = facts_json.loads(
+        world.run("facts", "-p", "8xpro6000", "--facts", path).stdout, "stdout"
+    )
 
     assert again == host()
 
 
-def test_a_recorded_tree_is_judged_and_its_missing_driver_is_unknown(world: World, tmp_path: Path) -> None:
+def test_a_recorded_tree_is_judged_and_its_missing_driver_is_unknown(
+    world: World, tmp_path: Path
+) -> None:
     root = build(tmp_path / "tree", Tree(gpus=8, iommu="DMA-FQ"))
     said = report(world, "-p", "8xpro6000", "--sysroot", str(root))
     found = {one["id"]: one for one in said["findings"]}
@@ -183,14 +193,18 @@ def test_the_driver_of_this_host_is_asked(world: World, driver: Any) -> None:
 
 
 def test_a_hung_driver_is_a_finding(world: World, driver: Any) -> None:
-    said = world.run("doctor", "--only", "driver-answers", **driver({"delay_ms.nvmlInitWithFlags": 600000}))
+    said = world.run(
+        "doctor", "--only", "driver-answers", **driver({"delay_ms.nvmlInitWithFlags": 600000})
+    )
 
     assert said.returncode == 1
     assert "the NVIDIA driver did not answer within 10 s (stuck in nvmlInit)" in said.stdout
     assert "a wedged driver cannot be reloaded" in said.stdout
 
 
-def test_facts_of_this_host_can_be_judged_elsewhere(world: World, driver: Any, tmp_path: Path) -> None:
+def test_facts_of_this_host_can_be_judged_elsewhere(
+    world: World, driver: Any, tmp_path: Path
+) -> None:
     (tmp_path / "facts.json").write_text(
         world.run("facts", **driver({"gpu.5.ecc_uncorrected_volatile": 7})).stdout
     )
@@ -203,7 +217,12 @@ def test_facts_of_this_host_can_be_judged_elsewhere(world: World, driver: Any, t
 
 
 def test_no_secret_of_the_environment_is_a_fact(world: World) -> None:
-    secrets = {"SGLANG_API_KEY": "hush", "HF_TOKEN": "hush", "NCCL_PASSWORD": "hush", "MY_SECRET": "hush"}
+    secrets = {
+        "SGLANG_API_KEY": "hush",
+        "HF_TOKEN": "hush",
+        "NCCL_PASSWORD": "hush",
+        "MY_SECRET": "hush",
+    }
     said = world.run("facts", "-p", "stub", NCCL_DEBUG="WARN", **secrets).stdout
 
     assert json.loads(said)["environment"]["variables"]["NCCL_DEBUG"] == "WARN"
@@ -218,9 +237,13 @@ def no_driver(tmp_path: Path) -> dict[str, str]:
     return {"LD_LIBRARY_PATH": str(tmp_path / "lib")}
 
 
-def test_up_judges_first_and_refuses_a_host_that_fails(world: World, no_driver: dict[str, str]) -> None:
+def test_up_judges_first_and_refuses_a_host_that_fails(
+    world: World, no_driver: dict[str, str]
+) -> None:
     world.write_profile()
-    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--set", "needs.arch=sm120", **no_driver)
+    said = world.run(
+        "up", "-p", "stub", "--set", "flags.device=false", "--set", "needs.arch=sm120", **no_driver
+    )
 
     assert said.returncode == 78
     assert "driver-answers" in said.stderr
@@ -258,7 +281,9 @@ def test_the_bandwidth_of_nothing_is_not_measured_on_a_record(world: World, file
 
 
 def test_a_name_that_no_terminal_can_show_is_escaped(world: World, file: Any) -> None:
-    odd = having(host(), model__incomplete=("\ud800.incomplete",), kernel__cmdline="amd_iommu=\udcff")
+    odd = having(
+        host(), model__incomplete=("\ud800.incomplete",), kernel__cmdline="amd_iommu=\udcff"
+    )
     said = world.run("doctor", "--facts", file(odd), LC_ALL="C.UTF-8")
 
     assert said.returncode == 0, said.stderr

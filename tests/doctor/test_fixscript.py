@@ -34,7 +34,9 @@ def made(unwell: Host) -> str:
 
 
 def commands(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return [
+        line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
 
 
 def test_a_healthy_host_gets_a_script_without_steps() -> None:
@@ -43,7 +45,10 @@ def test_a_healthy_host_gets_a_script_without_steps() -> None:
 
 def test_it_is_a_script_that_a_shell_understands() -> None:
     assert (
-        subprocess.run(["sh", "-n"], input=made(UNWELL), text=True, capture_output=True, timeout=60).stderr == ""
+        subprocess.run(
+            ["sh", "-n"], input=made(UNWELL), text=True, capture_output=True, timeout=60
+        ).stderr
+        == ""
     )
 
 
@@ -52,7 +57,11 @@ def test_shellcheck_has_nothing_to_say() -> None:
     if not shellcheck.exists():
         pytest.skip("no shellcheck here: the group dev has it")
     said = subprocess.run(
-        [shellcheck, "-s", "sh", "-"], input=made(UNWELL), text=True, capture_output=True, timeout=60
+        [shellcheck, "-s", "sh", "-"],
+        input=made(UNWELL),
+        text=True,
+        capture_output=True,
+        timeout=60,
     )
 
     assert said.stdout == ""
@@ -75,13 +84,24 @@ def test_each_step_names_its_check_and_the_evidence() -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ('GRUB_CMDLINE_LINUX_DEFAULT="quiet splash"', 'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet splash"'),
+        (
+            'GRUB_CMDLINE_LINUX_DEFAULT="quiet splash"',
+            'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet splash"',
+        ),
         ('GRUB_CMDLINE_LINUX_DEFAULT=""', 'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt "'),
-        ('GRUB_CMDLINE_LINUX_DEFAULT="quiet amd_iommu=pt"', 'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet"'),
-        ('GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet"', 'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet"'),
+        (
+            'GRUB_CMDLINE_LINUX_DEFAULT="quiet amd_iommu=pt"',
+            'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet"',
+        ),
+        (
+            'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet"',
+            'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet"',
+        ),
     ],
 )
-def test_the_kernel_command_line_gets_the_right_word_once(tmp_path: Path, before: str, after: str) -> None:
+def test_the_kernel_command_line_gets_the_right_word_once(
+    tmp_path: Path, before: str, after: str
+) -> None:
     """The step as it is printed, run on a copy: twice, because an operator will."""
     grub = tmp_path / "grub"
     grub.write_text(f"GRUB_DEFAULT=0\n{before}\n")
@@ -98,7 +118,9 @@ def test_the_kernel_command_line_gets_the_right_word_once(tmp_path: Path, before
 def test_only_redirect_bits_are_cleared_and_only_where_they_were_seen() -> None:
     bad = with_function(host(), "0000:10:01.1", acs=("SrcValid", "ReqRedir", "CmpltRedir"))
 
-    assert re.findall(r"ExecStart=(setpci.*)", made(bad)) == ["setpci -s 0000:10:01.1 ECAP_ACS+6.w=0:c"]
+    assert re.findall(r"ExecStart=(setpci.*)", made(bad)) == [
+        "setpci -s 0000:10:01.1 ECAP_ACS+6.w=0:c"
+    ]
 
 
 def test_the_acs_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
@@ -106,9 +128,13 @@ def test_the_acs_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
         pytest.skip("systemd-analyze is not installed")
     bad = with_function(host(), "0000:10:01.1", acs=("ReqRedir",))
     unit = tmp_path / "glm5-serve-acs.service"
-    unit.write_text(made(bad).partition("<<'UNIT'\n")[2].partition("UNIT\n")[0].replace("setpci", "/bin/true"))
+    unit.write_text(
+        made(bad).partition("<<'UNIT'\n")[2].partition("UNIT\n")[0].replace("setpci", "/bin/true")
+    )
 
-    said = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
+    said = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60
+    )
 
     assert [line for line in said.stderr.splitlines() if "glm5-serve" in line] == []
 
@@ -133,7 +159,11 @@ def test_no_word_of_a_recorded_host_becomes_a_command(one: str, two: str, three:
         kernel__cmdline=f"amd_iommu={two}",
         system__raids=(Raid(f"md0; {three}", "raid5", 256),),
         pcie__functions=tuple(
-            replace(part, bdf=part.bdf if part.kind == "gpu" else f"{part.bdf}\n{one}", acs=known(("ReqRedir",)))
+            replace(
+                part,
+                bdf=part.bdf if part.kind == "gpu" else f"{part.bdf}\n{one}",
+                acs=known(("ReqRedir",)),
+            )
             for part in functions()
         ),
     )

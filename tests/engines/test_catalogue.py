@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.config.layers import PACKAGED
-from launcher.config.resolve import Ask, compose, resolve
+from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines import options as catalogue
 from launcher.engines.target import ARCHS, Target
 from launcher.plan.plan import Plan
@@ -25,17 +25,21 @@ KNOWS_GLM = catalogue.releases()[1:]
 
 
 def planned(name: str, target: Target, *settings: str) -> Plan:
-    ask = Ask(str(PACKAGED / f"{name}.toml"), settings)
-    return resolve(compose(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, target)
+    ask = PlanRequest(str(PACKAGED / f"{name}.toml"), settings)
+    return resolve(load(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, target)
 
 
 @pytest.mark.parametrize("release", catalogue.releases())
 @pytest.mark.parametrize("arch", ARCHS)
-def test_every_profile_is_accepted_by_every_release_on_every_architecture(arch: str, release: str) -> None:
+def test_every_profile_is_accepted_by_every_release_on_every_architecture(
+    arch: str, release: str
+) -> None:
     known = catalogue.release(release)
     for name in PROFILES:
         plan = planned(name, Target(release, arch))
-        problems = [given.problem for given in catalogue.given(plan.argv[3:], known) if given.problem]
+        problems = [
+            given.problem for given in catalogue.given(plan.argv[3:], known) if given.problem
+        ]
 
         assert not problems, name
         unread = {name for name in plan.env if name.startswith("SGLANG")} - known.variables
@@ -89,7 +93,11 @@ def test_the_catalogue_says_what_the_real_parser_says() -> None:
             wrong.append((name, "takes", action["nargs"], option.takes))
         if option.choices and sorted(action["choices"]) != sorted(map(str, option.choices)):
             wrong.append((name, "choices", action["choices"], option.choices))
-        if action["nargs"] != 0 and action["type"] in ("int", "float") and action["type"] != option.type:
+        if (
+            action["nargs"] != 0
+            and action["type"] in ("int", "float")
+            and action["type"] != option.type
+        ):
             wrong.append((name, "type", action["type"], option.type))
     assert not wrong
 
@@ -144,7 +152,9 @@ def test_a_prefix_of_two_options_is_ambiguous_and_of_one_is_that_one() -> None:
     [one] = catalogue.given(["--cuda-graph-max-bs", "8"], NEWEST)
     [two] = catalogue.given(["--tp", "8"], NEWEST)
 
-    assert one.problem == "ambiguous: could be --cuda-graph-max-bs-decode, --cuda-graph-max-bs-prefill"
+    assert (
+        one.problem == "ambiguous: could be --cuda-graph-max-bs-decode, --cuda-graph-max-bs-prefill"
+    )
     assert (two.problem, two.name) == (None, "--tp-size")
 
 

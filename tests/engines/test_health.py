@@ -67,12 +67,16 @@ def test_an_answer_without_an_end_is_a_no_and_costs_little(tmp_path: Path, kind:
     assert loads == [None]
     assert most < 16 * LIMIT
     assert (result.ok, result.silent, result.unknown) == (False, False, False)
-    assert result.detail.startswith("an answer that is none: "), "wrong, and not to be asked again for ever"
+    assert result.detail.startswith("an answer that is none: "), (
+        "wrong, and not to be asked again for ever"
+    )
     assert not result.unreachable
 
 
 @pytest.mark.parametrize("kind", SLOW)
-def test_an_answer_that_drips_has_one_deadline(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_drips_has_one_deadline(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(api, "QUICK", 0.5)
     with listening(tmp_path, kind) as server:
         first, later = asked(server.port, True, 0.5), asked(server.port, False, 0.5)
@@ -127,7 +131,12 @@ def test_a_question_that_nobody_reads_has_a_deadline() -> None:
 
 def test_counts_that_are_none_are_not_nobody() -> None:
     """A scheduler that does not say how much it runs has not said that it runs nothing."""
-    for load in ({}, {"num_running_reqs": 0}, {"num_running_reqs": 0, "num_waiting_reqs": None}, {"x": -1}):
+    for load in (
+        {},
+        {"num_running_reqs": 0},
+        {"num_running_reqs": 0, "num_waiting_reqs": None},
+        {"x": -1},
+    ):
         assert in_flight([load]) is None
     for count in (True, -1, 1.5, "0", [], 1 << 70):
         assert in_flight([{"num_running_reqs": count, "num_waiting_reqs": 0}]) is None
@@ -196,7 +205,10 @@ def test_without_a_descriptor_it_could_not_be_asked() -> None:
             where = Server("127.0.0.1", port, None, peer)
             with no_descriptors():
                 answers = [api.ask(where, first, PATIENT) for first in (True, False)]
-                result, flight = smoke.examine(where, "m", QUESTIONS, frozenset()), api.in_flight(where)
+                result, flight = (
+                    smoke.examine(where, "m", QUESTIONS, frozenset()),
+                    api.in_flight(where),
+                )
 
             for answer in answers:
                 assert (answer.ok, answer.unknown, answer.foreign) == (False, True, "")
@@ -258,7 +270,10 @@ def test_a_host_that_cannot_be_resolved_is_unknown() -> None:
 
 def test_one_question_that_could_not_be_asked_makes_the_answer_unknown() -> None:
     """/ready alone: a paused server must not be called unhealthy because we were short of something."""
-    ours, short = Verdict(Whose.OURS, "", frozenset({1})), Verdict(Whose.UNKNOWN, "Too many open files")
+    ours, short = (
+        Verdict(Whose.OURS, "", frozenset({1})),
+        Verdict(Whose.UNKNOWN, "Too many open files"),
+    )
     with answering(with_body(b"")) as port:
         answer = api.ask(Server("127.0.0.1", port, None, Told(ours, ours, short)), False, PATIENT)
 
@@ -308,7 +323,9 @@ print(len(clients), one, two, sep="\\n")
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root, and unshare(1)")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root, and unshare(1)"
+)
 def test_clients_that_use_up_the_ports_do_not_blind_us() -> None:
     program = TESTS / "rig/listener.py"
     words = ["unshare", "--net", sys.executable, "-c", IN_A_NAMESPACE, str(program)]

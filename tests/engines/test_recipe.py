@@ -12,7 +12,7 @@ from conftest import World
 from rig import healthy
 
 from launcher.config.layers import PACKAGED
-from launcher.config.resolve import Ask, compose, resolve
+from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines import options
 from launcher.engines.rules import RULES, Rule
 from launcher.engines.target import ARCHS, Target, of
@@ -25,9 +25,9 @@ DENSE_FP8 = range(15, 17)  # 0.5.15 and 0.5.16: fp8 KV was measured with flashin
 
 
 def plan(*settings: str, profile: str = "8xpro6000", **target: object) -> Plan:
-    ask = Ask(str(PACKAGED / f"{profile}.toml"), settings)
+    ask = PlanRequest(str(PACKAGED / f"{profile}.toml"), settings)
     aim = Target(**{"sglang": "0.5.23", **target})  # type: ignore[arg-type]
-    return resolve(compose(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, aim)
+    return resolve(load(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, aim)
 
 
 @pytest.mark.parametrize("release", KNOWS_GLM)
@@ -55,13 +55,20 @@ def test_on_sm120_attention_and_kv_cache_agree_in_every_release(release: str) ->
 def test_on_b200_and_b300_the_experts_take_the_kernel_that_does_not_fault(arch: str) -> None:
     seen = plan(profile="8xb200", arch=arch)
 
-    assert (seen.flag("dsa-prefill-backend"), seen.flag("moe-runner-backend")) == ("trtllm", "flashinfer_cutlass")
-    assert "flashinfer_trtllm" in next(s.against for s in seen.settings if s.name == "--moe-runner-backend")
+    assert (seen.flag("dsa-prefill-backend"), seen.flag("moe-runner-backend")) == (
+        "trtllm",
+        "flashinfer_cutlass",
+    )
+    assert "flashinfer_trtllm" in next(
+        s.against for s in seen.settings if s.name == "--moe-runner-backend"
+    )
     assert "NCCL_P2P_LEVEL" not in seen.env
 
 
 def test_the_word_of_a_profile_stands() -> None:
-    seen = plan("flags.moe-runner-backend=cutlass", "env.NCCL_P2P_LEVEL=PXB", "flags.watchdog-timeout=false")
+    seen = plan(
+        "flags.moe-runner-backend=cutlass", "env.NCCL_P2P_LEVEL=PXB", "flags.watchdog-timeout=false"
+    )
 
     assert seen.flag("moe-runner-backend") == "cutlass"
     assert seen.env["NCCL_P2P_LEVEL"] == "PXB"
@@ -113,11 +120,16 @@ def test_infiniband_is_switched_off_only_where_it_may_be() -> None:
 
 def test_the_checkpoints_own_word_is_taken_before_its_name() -> None:
     llama = Model(
-        config=known({"architectures": "LlamaForCausalLM"}), quantisation=known(None), excluded=known(())
+        config=known({"architectures": "LlamaForCausalLM"}),
+        quantisation=known(None),
+        excluded=known(()),
     )
     seen = plan(model=llama)
 
-    assert seen.flag("kv-cache-dtype", "quantization", "dsa-prefill-backend", "moe-runner-backend") is None
+    assert (
+        seen.flag("kv-cache-dtype", "quantization", "dsa-prefill-backend", "moe-runner-backend")
+        is None
+    )
     assert seen.flag("watchdog-timeout") == "1800"
 
 
@@ -134,7 +146,10 @@ def test_old_names_become_new_ones_and_new_ones_old() -> None:
     asked = ("flags.nsa-prefill-backend=trtllm", "flags.cuda-graph-max-bs=16")
     newest, old = plan(*asked), plan("flags.cuda-graph-max-bs-decode=16", sglang="0.5.12")
 
-    assert (newest.flag("dsa-prefill-backend"), newest.flag("cuda-graph-max-bs-decode")) == ("trtllm", "16")
+    assert (newest.flag("dsa-prefill-backend"), newest.flag("cuda-graph-max-bs-decode")) == (
+        "trtllm",
+        "16",
+    )
     assert old.flag("cuda-graph-max-bs-decode") == "16"
     assert ("--cuda-graph-max-bs", "16") in {(s.name, s.value) for s in old.settings}
 
@@ -143,7 +158,10 @@ def test_attention_data_parallelism_is_one_option_or_two() -> None:
     newest = plan("flags.enable-dp-attention=true", "flags.dp-size=8")
     old = plan("flags.attn-dp-size=8", sglang="0.5.20")
 
-    assert (newest.flag("attn-dp-size"), newest.flag("enable-dp-attention", "dp-size")) == ("8", None)
+    assert (newest.flag("attn-dp-size"), newest.flag("enable-dp-attention", "dp-size")) == (
+        "8",
+        None,
+    )
     assert (old.flag("dp-size"), old.flag("enable-dp-attention")) == ("8", "")
     assert newest.gpus == 8
 
@@ -195,15 +213,22 @@ def reached() -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.set}-{rule.condition}")
 def test_every_rule_is_reached(rule: Rule) -> None:
-    old = {"cuda-graph-max-bs-decode": "cuda-graph-max-bs", "dsa-prefill-backend": "nsa-prefill-backend"}
+    old = {
+        "cuda-graph-max-bs-decode": "cuda-graph-max-bs",
+        "dsa-prefill-backend": "nsa-prefill-backend",
+    }
 
-    assert {(f"rule: {rule.condition}", name) for name in (rule.set, old.get(rule.set, rule.set))} & reached()
+    assert {
+        (f"rule: {rule.condition}", name) for name in (rule.set, old.get(rule.set, rule.set))
+    } & reached()
 
 
 def test_render_resolves_for_another_hosts_facts(world: World, tmp_path: Path) -> None:
     file = tmp_path / "facts.json"
     old = healthy.having(
-        healthy.host(), engine__packages={"sglang": "0.5.16"}, driver__topology=(("X", "PIX"), ("PIX", "X"))
+        healthy.host(),
+        engine__packages={"sglang": "0.5.16"},
+        driver__topology=(("X", "PIX"), ("PIX", "X")),
     )
     file.write_text(json.dumps(facts_json.to_json(old)))
     said = world.run("render", "-p", "8xpro6000", "--facts", str(file))
@@ -215,7 +240,9 @@ def test_render_resolves_for_another_hosts_facts(world: World, tmp_path: Path) -
 
 
 def test_explain_prints_the_rule_its_source_and_the_other_side(world: World) -> None:
-    said = world.run("render", "-p", "8xpro6000", "--arch", "sm120", "--sglang", "0.5.23", "--explain")
+    said = world.run(
+        "render", "-p", "8xpro6000", "--arch", "sm120", "--sglang", "0.5.23", "--explain"
+    )
     [line] = [line for line in said.stdout.splitlines() if line.startswith("--kv-cache-dtype")]
 
     assert line.split()[1:5] == ["fp8_e4m3", "rule:", "sm120", ">=0.5.18"]

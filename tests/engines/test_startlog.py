@@ -16,18 +16,33 @@ def eight_ranks() -> list[str]:
     """A start over eight ranks in SGLang's wording, each rank reaching each step at a time of its own."""
     lines = ["[2026-11-23 10:00:00] server_args=ServerArgs(model_path='m', tp_size=8)"]
     lines += [f"[2026-11-23 10:00:10 TP{n}] Init torch distributed begin." for n in RANKS]
-    lines += [f"[2026-11-23 10:00:14 TP{n}] Load weight begin. avail mem=94.08 GB" for n in (0, 1, 2)]
+    lines += [
+        f"[2026-11-23 10:00:14 TP{n}] Load weight begin. avail mem=94.08 GB" for n in (0, 1, 2)
+    ]
     lines += ["Loading safetensors checkpoint shards:   0% Completed | 0/47 [00:00<?, ?it/s]"]
-    lines += [f"[2026-11-23 10:00:15 TP{n}] Load weight begin. avail mem=94.08 GB" for n in (3, 4, 5, 6, 7)]
-    lines += ["Loading safetensors checkpoint shards:  26% Completed | 12/47 [00:20<01:10,  2.0s/it]"]
+    lines += [
+        f"[2026-11-23 10:00:15 TP{n}] Load weight begin. avail mem=94.08 GB"
+        for n in (3, 4, 5, 6, 7)
+    ]
+    lines += [
+        "Loading safetensors checkpoint shards:  26% Completed | 12/47 [00:20<01:10,  2.0s/it]"
+    ]
     lines += [f"[2026-11-23 10:02:14 TP{n}] Load weight end. avail mem=20.21 GB" for n in RANKS]
     lines += [
-        f"[2026-11-23 10:02:15 TP{n}] KV Cache is allocated. #tokens: 180191, KV size: 5.90 GB" for n in RANKS
+        f"[2026-11-23 10:02:15 TP{n}] KV Cache is allocated. #tokens: 180191, KV size: 5.90 GB"
+        for n in RANKS
     ]
-    lines += [f"[2026-11-23 10:02:16 TP{n}] Capture cuda graph begin. This can take minutes." for n in RANKS]
-    lines += ["Capturing batches (bs=8 avail_mem=11.2 GB):  50%|#####     | 2/4 [00:03<00:03,  1.6s/it]"]
+    lines += [
+        f"[2026-11-23 10:02:16 TP{n}] Capture cuda graph begin. This can take minutes."
+        for n in RANKS
+    ]
+    lines += [
+        "Capturing batches (bs=8 avail_mem=11.2 GB):  50%|#####     | 2/4 [00:03<00:03,  1.6s/it]"
+    ]
     lines += ["[2026-11-23 10:03:16 TP0] max_total_num_tokens=180191, chunked_prefill_size=8192"]
-    lines += ["[2026-11-23 10:03:17] INFO:     Uvicorn running on http://127.0.0.1:30000 (Press CTRL+C to quit)"]
+    lines += [
+        "[2026-11-23 10:03:17] INFO:     Uvicorn running on http://127.0.0.1:30000 (Press CTRL+C to quit)"
+    ]
     return [*lines, "[2026-11-23 10:03:18] The server is fired up and ready to roll!"]
 
 
@@ -91,7 +106,13 @@ def test_newer_wordings_open_the_same_phases() -> None:
         "[2026-11-23 16:46:59] Capture target decode CUDA graph begin.",
     ]
 
-    assert [start.phase for start in follow(lines)][1:] == ["distributed", "weights", "weights", "kv", "graphs"]
+    assert [start.phase for start in follow(lines)][1:] == [
+        "distributed",
+        "weights",
+        "weights",
+        "kv",
+        "graphs",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +127,9 @@ def test_newer_wordings_open_the_same_phases() -> None:
     ],
 )
 def test_the_first_error_is_kept(line: str) -> None:
-    start = follow(["Traceback (most recent call last):", line, "ConnectionResetError: [Errno 104]"])[-1]
+    start = follow(
+        ["Traceback (most recent call last):", line, "ConnectionResetError: [Errno 104]"]
+    )[-1]
 
     assert start.error == line.removeprefix("[2026-11-23 10:00:00 TP3] ")
 
@@ -138,12 +161,17 @@ def test_what_only_sounds_like_an_error_is_none(line: str) -> None:
     ],
 )
 def test_an_error_by_another_name_is_kept_too(line: str) -> None:
-    assert follow(["Traceback (most recent call last):", '  File "x.py", line 3, in f', line])[-1].error
+    assert follow(["Traceback (most recent call last):", '  File "x.py", line 3, in f', line])[
+        -1
+    ].error
 
 
 @pytest.mark.parametrize(
     "line",
-    ["[2026-11-23 10:00:00] some library: error code 3, trying again", "ValueError(x) caught, falling back"],
+    [
+        "[2026-11-23 10:00:00] some library: error code 3, trying again",
+        "ValueError(x) caught, falling back",
+    ],
 )
 def test_a_word_about_an_error_is_none(line: str) -> None:
     assert follow([line])[-1].error is None
@@ -151,6 +179,8 @@ def test_a_word_about_an_error_is_none(line: str) -> None:
 
 def test_the_weights_that_are_said_to_load_are_loading() -> None:
     """0.5.23's NextN draft, and a start whose "Load weight begin" has not reached the pipe yet."""
-    start = follow(["Multi-thread loading shards:  10% Completed | 14/141 [00:09<00:40, 14.28it/s]"])[-1]
+    start = follow(
+        ["Multi-thread loading shards:  10% Completed | 14/141 [00:09<00:40, 14.28it/s]"]
+    )[-1]
 
     assert start.phase == "weights"

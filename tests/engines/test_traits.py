@@ -71,11 +71,16 @@ def test_config_json_has_the_last_word(family: models.Family) -> None:
 
 def test_what_it_is_made_of_comes_from_the_checkpoint() -> None:
     model = says(
-        "GlmMoeDsaForCausalLM", quantisation=known("NVFP4"), excluded=known(("lm_head",)), mtp=known(True)
+        "GlmMoeDsaForCausalLM",
+        quantisation=known("NVFP4"),
+        excluded=known(("lm_head",)),
+        mtp=known(True),
     )
 
     assert traits.of(model, "/models/x").traits == {GLM_5, SPARSE, NVFP4}
-    apart = replace(model, excluded=known(("model.layers.*.mlp.shared_experts*",)), mtp=known(False))
+    apart = replace(
+        model, excluded=known(("model.layers.*.mlp.shared_experts*",)), mtp=known(False)
+    )
     assert traits.of(apart, "/models/x").traits == {GLM_5, SPARSE, NVFP4, BF16_SHARED, NO_MTP}
     fp8 = replace(model, quantisation=known("fp8"))
     assert NVFP4 not in traits.of(fp8, "org/GLM-5-NVFP4").traits
@@ -93,15 +98,22 @@ def test_each_row_says_how_it_is_known(family: models.Family) -> None:
     assert family.evidence in {known.name.lower() for known in Known}
     assert family.source
     assert family.checked in catalogue.releases()
-    for pattern in (*family.names, *(name for variant in family.variants for name in variant["names"])):
+    for pattern in (
+        *family.names,
+        *(name for variant in family.variants for name in variant["names"]),
+    ):
         re.compile(pattern)
     for parsers in (family.parsers, *(variant.get("parsers", ()) for variant in family.variants)):
-        for option, parser in zip(("--reasoning-parser", "--tool-call-parser"), parsers, strict=False):
+        for option, parser in zip(
+            ("--reasoning-parser", "--tool-call-parser"), parsers, strict=False
+        ):
             assert parser in catalogue.release(family.checked).options[option].choices
 
 
 def test_no_two_families_claim_one_word() -> None:
-    words = [word for family in models.families() for word in (*family.architectures, *family.types)]
+    words = [
+        word for family in models.families() for word in (*family.architectures, *family.types)
+    ]
 
     assert len(words) == len(set(words))
 
@@ -110,7 +122,10 @@ def test_facts_find_what_a_name_would(world: World) -> None:
     """The garbled output of dense attention over a packed cache, wherever the checkpoint lies."""
     facts = world.folder / "facts.json"
     host = healthy.host()
-    model = replace(host.model, config=known({**host.model.config.get(), "architectures": "GlmMoeDsaForCausalLM"}))
+    model = replace(
+        host.model,
+        config=known({**host.model.config.get(), "architectures": "GlmMoeDsaForCausalLM"}),
+    )
     facts.write_text(json.dumps(facts_json.to_json(replace(host, model=model))))
     settings = [
         "flags.attention-backend=flashinfer",
@@ -118,7 +133,9 @@ def test_facts_find_what_a_name_would(world: World) -> None:
         "flags.model-path=/models/current",
     ]
     words = [word for setting in settings for word in ("--set", setting)]
-    said = world.run("doctor", "-p", "8xpro6000", "--facts", facts, "--only", "engine-faults", "--json", *words)
+    said = world.run(
+        "doctor", "-p", "8xpro6000", "--facts", facts, "--only", "engine-faults", "--json", *words
+    )
 
     told = json.loads(said.stdout)
     assert "packed fp8 KV cache" in json.dumps(told), said.stderr
@@ -141,6 +158,8 @@ def test_an_unknown_model_is_said_to_be_unknown(world: World) -> None:
 
     assert f"note: {note}" in world.run("lint", "launch", "--sglang", "0.5.23").stdout
     assert note in json.loads(world.run("lint", "launch", "--json").stdout)["notes"]
-    rendered = world.run("render", "-p", "8xpro6000", "--set", "flags.model-path=/models/current").stdout
+    rendered = world.run(
+        "render", "-p", "8xpro6000", "--set", "flags.model-path=/models/current"
+    ).stdout
     assert f"# note: {note}" in rendered
     assert "flashinfer_sparse_mla" not in rendered

@@ -24,10 +24,10 @@ from launcher.engines.sglang import activity, startup
 from launcher.output import diagnosis
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy, StallTimeouts
-from launcher.serve.events import Event, Fate, Gone, Hinted, Stirred
+from launcher.serve.events import Event, Exited, Progressed, ReadyHinted, RestartAdvice
 from launcher.serve.logfile import ServerLog
-from launcher.serve.run import Run
-from launcher.serve.session import Died, Session
+from launcher.serve.run import ServerRun
+from launcher.serve.session import Died, ProcessTree
 
 DEATHS = tomllib.loads((TESTS / "data/deaths.toml").read_text())["death"]
 DEATHS_OF = {death["cause"]: death["text"].splitlines() for death in reversed(DEATHS)}
@@ -72,7 +72,8 @@ SGLANG = [
     AT + "] Required tool JSON parse error: {}",
     AT + "] Receive: obj=GenerateReqInput(text='{}', sampling_params={{}})",
     AT + "] Finish: obj=GenerateReqInput(rid='{}'), out={{'text': '{}'}}",
-    AT + '] {{"timestamp": "2026-11-24T05:10:07", "event": "request.received", "obj": {{"text": "{}"}}}}',
+    AT
+    + '] {{"timestamp": "2026-11-24T05:10:07", "event": "request.received", "obj": {{"text": "{}"}}}}',
     AT + "] Input length (9) exceeds the maximum, self.rid='{}'",
     AT + " TP0] Failed to compile regex grammar: {}",
     ", self.rid='{}'",  # the end of that line, when the grammar's complaint ends in a line end
@@ -133,7 +134,9 @@ def shapes() -> list[str]:
     found = [signature.pattern.pattern for signature in signatures().values()]
     for module in (scan, activity, startup, witness):
         values = [value for name, value in vars(module).items() if not name.startswith("__")]
-        flat = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
+        flat = [
+            part for value in values for part in (value if isinstance(value, tuple) else (value,))
+        ]
         found += [value.pattern for value in flat if isinstance(value, re.Pattern)]
     texts = [startup.READY, scan.RUN, *(text for text, _ in startup._OPENS)]
     return [*found, *(re.escape(text) for text in texts)]
@@ -187,7 +190,9 @@ FORGED = [  # what a line end in a client's text makes of it
 ]
 
 hostile = st.one_of(
-    st.sampled_from(shapes()).flatmap(st.from_regex), st.sampled_from(samples()), st.text(max_size=60)
+    st.sampled_from(shapes()).flatmap(st.from_regex),
+    st.sampled_from(samples()),
+    st.text(max_size=60),
 )
 
 
@@ -214,7 +219,7 @@ def fill(form: str, text: Any, *, whole: bool) -> str:
 # -- what is believed of a server ----------------------------------------------------------------------------
 
 
-class Told(Session):
+class Told(ProcessTree):
     """A session that has printed something already, and has no processes."""
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -228,16 +233,20 @@ class Told(Session):
         return []
 
 
-def watched(tmp: Path, *, allowed: activity.Allowed | None = None, kernel: Iterable[str] = ()) -> Run:
+def watched(
+    tmp: Path, *, allowed: activity.Allowed | None = None, kernel: Iterable[str] = ()
+) -> ServerRun:
     log = ServerLog(tmp / "server.log", None)
-    made = Run(1, Told(()), log, startup.begin(0.0), allowed or activity.Allowed())
+    made = ServerRun(1, Told(()), log, startup.begin(0.0), allowed or activity.Allowed())
     made.kernel = list(kernel)
     return made
 
 
-def read(run: Run, lines: Iterable[str], now: float) -> list[Event]:
+def read(run: ServerRun, lines: Iterable[str], now: float) -> list[Event]:
     """What the state machine is told of the lines, if the last one was long ago."""
-    cast(Told, run.session).printed = "".join(f"{line}\n" for line in lines).encode(errors="surrogatepass")
+    cast(Told, run.session).printed = "".join(f"{line}\n" for line in lines).encode(
+        errors="surrogatepass"
+    )
     run._stirred = -1e9
     return list(run.read(now))
 
@@ -258,15 +267,21 @@ def believed(tmp: Path, log: Iterable[Iterable[str]], now: float = 100.0) -> dic
         "leaving": run.leaving,
         "error": error,
         "why": to_json(why),
-        "gone": (gone.fate, gone.said, gone.how),
+        "gone": (gone.advice, gone.said, gone.how),
     }
 
 
-SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+SLOW = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 
 
 @SLOW
-@given(records=st.lists(caused(), min_size=1, max_size=4), at=st.integers(0, len(DEATH)), dies=st.booleans())
+@given(
+    records=st.lists(caused(), min_size=1, max_size=4),
+    at=st.integers(0, len(DEATH)),
+    dies=st.booleans(),
+)
 def test_nothing_that_a_client_causes_changes_what_is_believed(
     tmp_path: Path, records: list[list[str]], at: int, dies: bool
 ) -> None:
@@ -286,7 +301,9 @@ def test_nothing_that_a_client_causes_changes_what_is_believed(
 
 @SLOW
 @given(records=st.lists(caused(), min_size=1, max_size=4))
-def test_what_clients_cause_while_it_serves_is_no_event(tmp_path: Path, records: list[list[str]]) -> None:
+def test_what_clients_cause_while_it_serves_is_no_event(
+    tmp_path: Path, records: list[list[str]]
+) -> None:
     run = watched(tmp_path)
     read(run, LIFE, 100.0)
     run.confirmed, before = 100.0, run.start
@@ -297,13 +314,20 @@ def test_what_clients_cause_while_it_serves_is_no_event(tmp_path: Path, records:
 
 
 @SLOW
-@given(text=hostile, form=st.sampled_from([*ACCESS, *SGLANG, *VLLM, *UNHEARD_OF]), dies=st.booleans())
+@given(
+    text=hostile, form=st.sampled_from([*ACCESS, *SGLANG, *VLLM, *UNHEARD_OF]), dies=st.booleans()
+)
 def test_a_file_is_diagnosed_alike_with_and_without_them(text: str, form: str, dies: bool) -> None:
     lines = [*LIFE, *(DEATH if dies else [])]
     with_it = [*LIFE, fill(form, lambda: text, whole=form in ACCESS), *(DEATH if dies else [])]
     one, other = diagnose(lines), diagnose(with_it)
 
-    assert (one.cause, one.what, one.then, one.knob) == (other.cause, other.what, other.then, other.knob)
+    assert (one.cause, one.what, one.then, one.knob) == (
+        other.cause,
+        other.what,
+        other.then,
+        other.knob,
+    )
     assert set(one.also) == set(other.also)
 
 
@@ -326,7 +350,9 @@ def test_words_about_a_request_that_nobody_listed_are_no_evidence_either(
     form=st.sampled_from(SGLANG),
     when=st.sampled_from(["warmup", "ready"]),
 )
-def test_line_ends_in_a_clients_text_end_no_service(tmp_path: Path, text: list[str], form: str, when: str) -> None:
+def test_line_ends_in_a_clients_text_end_no_service(
+    tmp_path: Path, text: list[str], form: str, when: str
+) -> None:
     """Then its lines may look like anybody's: they may mislead whoever reads, and decide nothing for good."""
     run = watched(tmp_path, allowed=activity.Allowed(pauses=False))
     read(run, LIFE if when == "ready" else LISTENING, 100.0)
@@ -334,12 +360,12 @@ def test_line_ends_in_a_clients_text_end_no_service(tmp_path: Path, text: list[s
     events = read(run, theirs, 200.0)
     error, why = run.judge(201.0)
 
-    assert run.gone(Died(-9, "was killed"), error, why, 201.0).fate is Fate.AGAIN
+    assert run.gone(Died(-9, "was killed"), error, why, 201.0).advice is RestartAdvice.AGAIN
     assert run.start.doom is None
     assert run.start.phase == "warmup"
     assert not run.paused
-    assert all(isinstance(event, Stirred | Hinted) for event in events)
-    assert all(event.until <= 200 + 8192 / 400 for event in events if isinstance(event, Stirred))
+    assert all(isinstance(event, Progressed | ReadyHinted) for event in events)
+    assert all(event.until <= 200 + 8192 / 400 for event in events if isinstance(event, Progressed))
 
 
 # -- whose word a row of the table takes ----------------------------------------------------------------------
@@ -350,7 +376,9 @@ def heard(text: str) -> list[str]:
     return [line for line in text.splitlines() if witness.kernels(line) is not None]
 
 
-@pytest.mark.parametrize("death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}")
+@pytest.mark.parametrize(
+    "death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}"
+)
 def test_a_row_takes_the_word_of_its_origin_alone(death: dict[str, str]) -> None:
     told = death["text"].splitlines()
     found = diagnose(told)
@@ -412,7 +440,10 @@ def test_behind_a_servers_prefix_nothing_is_the_kernels(frame: str, death: dict[
     ],
 )
 def test_the_kernels_lines_are_known_by_their_beginning(prefix: str) -> None:
-    assert diagnose([f"{prefix}NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."]).then == "reboot"
+    assert (
+        diagnose([f"{prefix}NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."]).then
+        == "reboot"
+    )
 
 
 def test_a_name_that_a_process_gave_itself_is_no_xid() -> None:
@@ -422,7 +453,9 @@ def test_a_name_that_a_process_gave_itself_is_no_xid() -> None:
     for line in (named, crashed):
         assert diagnose([line]).cause == diagnose([], [line]).cause == "unknown"
     assert (
-        diagnose([], ["usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."]).cause
+        diagnose(
+            [], ["usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."]
+        ).cause
         == "unknown"
     )
 
@@ -442,7 +475,7 @@ NO_KERNEL = "RuntimeError: CUDA error: no kernel image is available for executio
 MISMATCH = "pynvml.NVMLError_LibRmVersionMismatch: Driver/library version mismatch"
 
 
-def end_of(tmp: Path, lines: list[str], kernel: Iterable[str] = ()) -> tuple[Gone, Diagnosis]:
+def end_of(tmp: Path, lines: list[str], kernel: Iterable[str] = ()) -> tuple[Exited, Diagnosis]:
     run = watched(tmp, kernel=kernel)
     read(run, lines, 100.0)
     error, why = run.judge(101.0)
@@ -450,29 +483,35 @@ def end_of(tmp: Path, lines: list[str], kernel: Iterable[str] = ()) -> tuple[Gon
 
 
 def test_only_the_kernel_ends_the_service_of_a_server_that_served(tmp_path: Path) -> None:
-    assert end_of(tmp_path, [*LIFE, XID])[0].fate is Fate.AGAIN
-    assert end_of(tmp_path, [*LIFE, NO_KERNEL])[0].fate is Fate.AGAIN
-    assert end_of(tmp_path, [*LIFE, MISMATCH])[0].fate is Fate.AGAIN
-    assert end_of(tmp_path, LIFE, [XID])[0].fate is Fate.REBOOT
-    assert "no kernel image" in (end_of(tmp_path, [*LIFE, NO_KERNEL])[0].said or ""), "it is told all the same"
+    assert end_of(tmp_path, [*LIFE, XID])[0].advice is RestartAdvice.AGAIN
+    assert end_of(tmp_path, [*LIFE, NO_KERNEL])[0].advice is RestartAdvice.AGAIN
+    assert end_of(tmp_path, [*LIFE, MISMATCH])[0].advice is RestartAdvice.AGAIN
+    assert end_of(tmp_path, LIFE, [XID])[0].advice is RestartAdvice.REBOOT
+    assert "no kernel image" in (end_of(tmp_path, [*LIFE, NO_KERNEL])[0].said or ""), (
+        "it is told all the same"
+    )
 
 
 def test_a_start_that_nobody_could_reach_may_say_never(tmp_path: Path) -> None:
     """Before it listens every word is its own; after that it has as many tries as any other."""
     before, after = LISTENING[:-1], LISTENING
 
-    assert end_of(tmp_path, [*before, NO_KERNEL])[0].fate is Fate.NEVER
-    assert end_of(tmp_path, [*after, NO_KERNEL])[0].fate is Fate.AGAIN
-    assert end_of(tmp_path, [*before, NO_KERNEL, after[-1], "x"])[0].fate is Fate.NEVER
-    assert end_of(tmp_path, [*before, MISMATCH])[0].fate is Fate.AGAIN, "the log alone cannot want a reboot"
+    assert end_of(tmp_path, [*before, NO_KERNEL])[0].advice is RestartAdvice.NEVER
+    assert end_of(tmp_path, [*after, NO_KERNEL])[0].advice is RestartAdvice.AGAIN
+    assert end_of(tmp_path, [*before, NO_KERNEL, after[-1], "x"])[0].advice is RestartAdvice.NEVER
+    assert end_of(tmp_path, [*before, MISMATCH])[0].advice is RestartAdvice.AGAIN, (
+        "the log alone cannot want a reboot"
+    )
 
 
-def test_a_line_from_before_it_listened_is_known_however_much_was_said_since(tmp_path: Path) -> None:
+def test_a_line_from_before_it_listened_is_known_however_much_was_said_since(
+    tmp_path: Path,
+) -> None:
     """The tail of the log forgets where it began to listen; somebody may write that line again."""
     flood = [f"[2026-11-24 05:04:00 TP0] x {n}" for n in range(5000)]
     forged = [NO_KERNEL, LISTENING[-1]]
 
-    assert end_of(tmp_path, [*LISTENING, *flood, *forged])[0].fate is Fate.AGAIN
+    assert end_of(tmp_path, [*LISTENING, *flood, *forged])[0].advice is RestartAdvice.AGAIN
 
 
 def test_a_log_that_does_not_tell_when_it_listens_is_never_early(tmp_path: Path) -> None:
@@ -481,14 +520,14 @@ def test_a_log_that_does_not_tell_when_it_listens_is_never_early(tmp_path: Path)
     run = watched(tmp_path, allowed=quiet)
     read(run, [*LISTENING[:-1], NO_KERNEL], 100.0)
     error, why = run.judge(101.0)
-    assert run.gone(Died(-9, "was killed"), error, why, 101.0).fate is Fate.AGAIN
+    assert run.gone(Died(-9, "was killed"), error, why, 101.0).advice is RestartAdvice.AGAIN
 
     answered = watched(tmp_path)
     read(answered, [*LISTENING[:-1], NO_KERNEL], 100.0)
     answered.confirmed = 100.0
     assert read(answered, ["[2026-11-24 05:04:00] a word"], 200.0) == []
     error, why = answered.judge(101.0)
-    assert answered.gone(Died(-9, "was killed"), error, why, 101.0).fate is Fate.AGAIN
+    assert answered.gone(Died(-9, "was killed"), error, why, 101.0).advice is RestartAdvice.AGAIN
 
 
 # -- what it may excuse ----------------------------------------------------------------------------------------
@@ -499,7 +538,7 @@ def prefill(tokens: int) -> str:
 
 
 def until_of(events: list[Event], now: float) -> list[float]:
-    return [event.until - now for event in events if isinstance(event, Stirred)]
+    return [event.until - now for event in events if isinstance(event, Progressed)]
 
 
 def test_a_prefill_excuses_no_more_than_a_batch_may_hold(tmp_path: Path) -> None:
@@ -512,7 +551,9 @@ def test_a_prefill_excuses_no_more_than_a_batch_may_hold(tmp_path: Path) -> None
 
     for run, most in ((unsaid, 16384), (said, 8192), (planned, 2048)):
         assert until_of(read(run, [prefill(400)], 200.0), 200.0) == [1.0]
-        assert until_of(read(run, [prefill(99_999_999_999)], 300.0), 300.0) == [pytest.approx(most / 400)]
+        assert until_of(read(run, [prefill(99_999_999_999)], 300.0), 300.0) == [
+            pytest.approx(most / 400)
+        ]
 
 
 def test_the_log_alone_is_believed_for_a_while(tmp_path: Path) -> None:
@@ -544,11 +585,18 @@ def plan_with(sglang: str | None = "0.5.23", quiet: float = 300.0, **flags: str)
 
 def test_a_plan_bounds_what_may_be_excused() -> None:
     assert activity.allowed(plan_with()) == activity.Allowed(None, False, 300.0)
-    assert activity.allowed(plan_with(chunked_prefill_size="4096", max_prefill_tokens="16384")).batch == 4096
+    assert (
+        activity.allowed(plan_with(chunked_prefill_size="4096", max_prefill_tokens="16384")).batch
+        == 4096
+    )
     assert activity.allowed(plan_with(max_prefill_tokens="32768")).batch == 32768
-    assert activity.allowed(plan_with(chunked_prefill_size="-1", max_prefill_tokens="16384")).batch is None
+    assert (
+        activity.allowed(plan_with(chunked_prefill_size="-1", max_prefill_tokens="16384")).batch
+        is None
+    )
     pauses = {
-        release: activity.allowed(plan_with(release)).pauses for release in ("0.5.8", "0.5.19", "0.5.20", None)
+        release: activity.allowed(plan_with(release)).pauses
+        for release in ("0.5.8", "0.5.19", "0.5.20", None)
     }
     assert pauses == {"0.5.8": True, "0.5.19": True, "0.5.20": False, None: True}
 
@@ -572,19 +620,21 @@ def test_words_of_work_in_a_clients_text_forgive_nothing() -> None:
 
 def test_the_rest_of_a_clients_text_is_no_evidence_either() -> None:
     """Seen on SGLang 0.5.23: it prints the type of a JSON schema with its line ends."""
-    theirs = (
-        f'{AT}] Failed to compile json grammar: [01:11:08] /x/json_schema_converter.cc:4175: Unsupported type "a'
-    )
+    theirs = f'{AT}] Failed to compile json grammar: [01:11:08] /x/json_schema_converter.cc:4175: Unsupported type "a'
     rest = 'no kernel image is available for execution on the device"'
     nccl = DEATHS_OF["nccl-nvls-failed"][0]
 
     assert diagnose([*LIFE, theirs, rest, ", self.rid='x'"]).cause == "unknown"
     assert diagnose([*LIFE, theirs, rest, *DEATH]).cause == "illegal-memory-access"
-    assert diagnose([*LIFE, theirs, DEATH[3]]).cause == "illegal-memory-access", "an exception is none of it"
+    assert diagnose([*LIFE, theirs, DEATH[3]]).cause == "illegal-memory-access", (
+        "an exception is none of it"
+    )
     assert diagnose([*LIFE, theirs, nccl]).cause == "nccl-nvls-failed"
 
 
-@pytest.mark.parametrize("death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}")
+@pytest.mark.parametrize(
+    "death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}"
+)
 def test_a_death_right_after_a_complaint_about_a_request_is_one(death: dict[str, str]) -> None:
     """What the interpreter, a library or a compiler prints is not taken for the rest of somebody's text."""
     told = death["text"].splitlines()
@@ -598,14 +648,20 @@ def test_a_death_right_after_a_complaint_about_a_request_is_one(death: dict[str,
     "file", ["multiproc_worker_utils", "flashmla_sparse", "core", "gpu_worker", "backend_registry"]
 )
 def test_the_engines_own_files_do_not_speak_of_requests(file: str) -> None:
-    assert not witness.is_about_a_request(f"(EngineCore pid=7) ERROR 09-01 10:00:01 [{file}.py:1] ValueError: x")
+    assert not witness.is_about_a_request(
+        f"(EngineCore pid=7) ERROR 09-01 10:00:01 [{file}.py:1] ValueError: x"
+    )
 
 
 def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
     log = ServerLog(tmp_path / "server.log", None)
     log.begin(1)
     lines = list(
-        log.feed(b"RuntimeError: CUDA error: device-side assert triggered\n" + FORGED[5].encode() + b"\nx\n")
+        log.feed(
+            b"RuntimeError: CUDA error: device-side assert triggered\n"
+            + FORGED[5].encode()
+            + b"\nx\n"
+        )
     )
     kept = (tmp_path / "server.log").read_text().splitlines()
 
@@ -629,8 +685,12 @@ def test_only_the_whole_line_is_a_pause(line: str) -> None:
     assert activity.pause(line) is None
 
 
-def test_a_pause_is_believed_only_where_it_cannot_be_asked_for_and_for_a_while(tmp_path: Path) -> None:
-    paused = '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK'
+def test_a_pause_is_believed_only_where_it_cannot_be_asked_for_and_for_a_while(
+    tmp_path: Path,
+) -> None:
+    paused = (
+        '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK'
+    )
     asked, unasked = watched(tmp_path, allowed=activity.Allowed(pauses=False)), watched(tmp_path)
     for run in (asked, unasked):
         read(run, [*LIFE, paused], 100.0)
@@ -650,13 +710,19 @@ MANY = itertools.cycle(WORDS)
 HOSTILE = {  # a line, or a piece of one, for each number
     "all beginnings": lambda n: f"{n} {' '.join(WORDS[n % 50 :] + WORDS[: n % 50])}"[:2000] + "\n",
     "one beginning": lambda n: f"{n} {(next(MANY) + ' ') * 500}"[:2000] + "\n",
-    "a framed one": lambda n: f"{AT} TP0] RuntimeError: {n} {(next(MANY) + ' ') * 500}"[:2000] + "\n",
-    "tracebacks": lambda n: f'Traceback (most recent call last):\n  File "/uvicorn/{n}", line 1, in x\n' * 20,
+    "a framed one": lambda n: (
+        f"{AT} TP0] RuntimeError: {n} {(next(MANY) + ' ') * 500}"[:2000] + "\n"
+    ),
+    "tracebacks": lambda n: (
+        f'Traceback (most recent call last):\n  File "/uvicorn/{n}", line 1, in x\n' * 20
+    ),
     "no line end": lambda n: (next(MANY) + " ") * 50,
     "deep JSON": lambda n: '{"log":' * 250,
     "a long JSON": lambda n: '{"log": "' + "x" * 2000 + '"}\n',
     "escapes": lambda n: "\x1b]" * 500 + "\x1b[0m" * 100,
-    "prefixes": lambda n: "(a pid=1 (a pid=1, (a pid=1) [pod/x [2026-11-24 05:10:07 TP0 TP0 " * 20 + "\n",
+    "prefixes": lambda n: (
+        "(a pid=1 (a pid=1, (a pid=1) [pod/x [2026-11-24 05:10:07 TP0 TP0 " * 20 + "\n"
+    ),
     "blanks": lambda n: "sglang-1" + " " * 2000,
 }
 
@@ -678,7 +744,9 @@ def test_a_diagnosis_costs_as_much_as_its_log_is_long(tmp_path: Path, kind: str)
     cost(tmp_path / "first", kind, 1 << 16)
     half, whole = (cost(tmp_path / "log", kind, size) for size in (2 << 20, 8 << 20))
 
-    assert whole < 2.5 * 4 * max(half, 0.02), "four times as much for four times the length, and not sixteen"
+    assert whole < 2.5 * 4 * max(half, 0.02), (
+        "four times as much for four times the length, and not sixteen"
+    )
 
 
 def test_the_lines_of_a_form_are_all_a_clients(tmp_path: Path) -> None:
@@ -725,10 +793,15 @@ KERNELS_LINES = [
 
 @pytest.mark.parametrize("before", KERNELS_LINES)
 def test_the_kernel_is_known_in_what_people_paste(before: str) -> None:
-    assert diagnose([f"{before}NVRM: Xid (PCI:0000:61:00): 79, GPU has fallen off the bus."]).then == "reboot"
+    assert (
+        diagnose([f"{before}NVRM: Xid (PCI:0000:61:00): 79, GPU has fallen off the bus."]).then
+        == "reboot"
+    )
 
 
-@pytest.mark.parametrize("before", ["[2026-01-29 00:56:20 TP6] ", "INFO: host ", "[2026-01-29 00:56:20] Hit "])
+@pytest.mark.parametrize(
+    "before", ["[2026-01-29 00:56:20 TP6] ", "INFO: host ", "[2026-01-29 00:56:20] Hit "]
+)
 def test_a_server_that_speaks_of_the_kernel_is_not_the_kernel(before: str) -> None:
     assert diagnose([f"{before}kernel: NVRM: Xid (PCI:0000:61:00): 79, x"]).cause == "unknown"
 

@@ -13,14 +13,21 @@ from conftest import GLM5_SERVE, RIG, World
 
 from launcher.config import layers
 from launcher.doctor import fabric_rank
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import programs
 from launcher.host.collectors.engine import engine, release
 from launcher.operate import systemd as unit
 from launcher.serve import stacks
 
 NOBODY = 65534
-SHADOWS = ("json.py", "email.py", "importlib.py", "sglang/__init__.py", "torch/__init__.py", "sitecustomize.py")
+SHADOWS = (
+    "json.py",
+    "email.py",
+    "importlib.py",
+    "sglang/__init__.py",
+    "torch/__init__.py",
+    "sitecustomize.py",
+)
 PROFILE = '[engine]\npython = "{}"\n[flags]\nmodel-path = "m"\ntp-size = 8\n'
 
 
@@ -80,10 +87,17 @@ LOOKING = (
     ("words", "path"),
     [*((words, "") for words in LOOKING), (LOOKING[0], ".:"), (LOOKING[0], ":"), (LOOKING[2], ":")],
 )
-def test_commands_that_only_look_run_nothing_of_it(world: World, trap: Trap, words: str, path: str) -> None:
+def test_commands_that_only_look_run_nothing_of_it(
+    world: World, trap: Trap, words: str, path: str
+) -> None:
     environ = world.environ | {"PATH": path + os.environ["PATH"]}
     ran = subprocess.run(
-        [GLM5_SERVE, *words.split()], env=environ, capture_output=True, text=True, check=False, timeout=60
+        [GLM5_SERVE, *words.split()],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
     assert (trap.ran, ran.returncode in (Exit.FINE, Exit.NO, Exit.USAGE)) == ("", True), ran.stderr
@@ -93,7 +107,7 @@ def test_a_bare_name_is_never_a_file_here(trap: Trap) -> None:
     found = layers.find("8xpro6000", {"HOME": "/nowhere"})
     assert (found.place, found.path) == ("packaged", layers.PACKAGED / "8xpro6000.toml")
 
-    with pytest.raises(RefusalError, match="no profile 'parent': none of that name") as refused:
+    with pytest.raises(UserError, match="no profile 'parent': none of that name") as refused:
         layers.find("parent", {"HOME": "/nowhere"})
     assert refused.value.status == Exit.USAGE
     assert "for the file here `./parent`" in refused.value.fix
@@ -102,10 +116,12 @@ def test_a_bare_name_is_never_a_file_here(trap: Trap) -> None:
 
 
 @pytest.mark.parametrize("parent", ["parent", "parent.toml"])
-def test_what_a_profile_extends_is_not_looked_for_here(trap: Trap, tmp_path: Path, parent: str) -> None:
+def test_what_a_profile_extends_is_not_looked_for_here(
+    trap: Trap, tmp_path: Path, parent: str
+) -> None:
     child = tmp_path / "child.toml"
     child.write_text(f'extends = "{parent}"\n')
-    with pytest.raises(RefusalError, match="extends: no profile"):
+    with pytest.raises(UserError, match="extends: no profile"):
         layers.lineage(layers.find(str(child), {"HOME": "/nowhere"}), {"HOME": "/nowhere"})
 
 
@@ -118,21 +134,34 @@ def test_a_path_that_a_profile_extends_lies_beside_it(trap: Trap, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "environ", [{"XDG_CONFIG_HOME": "."}, {"HOME": ""}, {"HOME": "."}, {"XDG_CONFIG_HOME": "", "HOME": "x"}, {}]
+    "environ",
+    [
+        {"XDG_CONFIG_HOME": "."},
+        {"HOME": ""},
+        {"HOME": "."},
+        {"XDG_CONFIG_HOME": "", "HOME": "x"},
+        {},
+    ],
 )
 def test_no_variable_makes_it_the_users_place(trap: Trap, environ: dict[str, str]) -> None:
     assert all(folder.is_absolute() for _, folder in layers.places(environ))
 
 
 def interpreter(environ: dict[str, str]) -> object:
-    return engine("python3", environ).packages.otherwise({}).get("sglang"), release("python3", environ)
+    return engine("python3", environ).packages.otherwise({}).get("sglang"), release(
+        "python3", environ
+    )
 
 
 @pytest.mark.parametrize("asked", [interpreter])
 def test_the_engines_interpreter_imports_nothing_of_it(
     trap: Trap, asked: Callable[[dict[str, str]], object]
 ) -> None:
-    environ = {**os.environ, "PATH": str(Path(sys.executable).parent), "PYTHONPATH": str(RIG / "stub")}
+    environ = {
+        **os.environ,
+        "PATH": str(Path(sys.executable).parent),
+        "PYTHONPATH": str(RIG / "stub"),
+    }
 
     assert asked(environ) == ("0.5.23", "0.5.23")
     assert asked(environ | {"PYTHONPATH": f":{RIG}/stub:."}) == ("0.5.23", "0.5.23")
@@ -147,7 +176,9 @@ def test_a_proof_that_moves_data_imports_nothing_of_it(trap: Trap) -> None:
     assert trap.ran == ""
 
 
-@pytest.mark.parametrize("module", ["launcher.host.collectors.nvml_child", "launcher.serve.gpu_monitor_child"])
+@pytest.mark.parametrize(
+    "module", ["launcher.host.collectors.nvml_child", "launcher.serve.gpu_monitor_child"]
+)
 def test_what_asks_the_driver_imports_nothing_of_it(trap: Trap, module: str) -> None:
     subprocess.run(
         [sys.executable, "-P", "-m", module],
@@ -173,7 +204,9 @@ def test_a_relative_entry_of_path_leads_to_no_program(trap: Trap, entry: str) ->
 
 
 def test_a_relative_path_is_run_from_a_folder_of_ones_own_alone(trap: Trap) -> None:
-    with pytest.raises(programs.NoProgramError, match="evil lies in the current folder, which is not yours alone"):
+    with pytest.raises(
+        programs.NoProgramError, match="evil lies in the current folder, which is not yours alone"
+    ):
         programs.find("./evil", {})
     trap.give(os.geteuid())
     trap.folder.chmod(0o755)
@@ -188,19 +221,26 @@ def test_what_is_lent_a_capability_or_put_into_a_unit_is_none_of_it(
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
 
     assert stacks._py_spy() is None
-    with pytest.raises(RefusalError, match="no command for systemd to run"):
+    with pytest.raises(UserError, match="no command for systemd to run"):
         unit.command()
 
 
 def up(world: World, folder: Path) -> subprocess.CompletedProcess[str]:
     words = [GLM5_SERVE, "up", "-p", "stub", "-d"]
     return subprocess.run(
-        words, cwd=folder, env=world.environ, capture_output=True, text=True, check=False, timeout=60
+        words,
+        cwd=folder,
+        env=world.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 
 @pytest.mark.parametrize(
-    ("owner", "mode"), [(0, 0o777), (0, 0o1777), *([(NOBODY, 0o755), (0, 0o775)] if os.geteuid() == 0 else [])]
+    ("owner", "mode"),
+    [(0, 0o777), (0, 0o1777), *([(NOBODY, 0o755), (0, 0o775)] if os.geteuid() == 0 else [])],
 )
 def test_nothing_is_started_from_a_folder_that_others_may_write(
     world: World, tmp_path: Path, owner: int, mode: int
@@ -222,7 +262,12 @@ def test_nothing_is_started_from_a_folder_that_others_may_write(
 def test_a_folder_that_is_gone_is_said_to_be(world: World, tmp_path: Path) -> None:
     words = f"mkdir {tmp_path}/here && cd {tmp_path}/here && rmdir {tmp_path}/here && exec {GLM5_SERVE} up -p stub"
     refused = subprocess.run(
-        ["sh", "-c", words], env=world.environ, capture_output=True, text=True, check=False, timeout=60
+        ["sh", "-c", words],
+        env=world.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
     assert refused.returncode == Exit.CONFIG
@@ -254,5 +299,7 @@ def test_root_runs_no_interpreter_that_another_user_may_change(tmp_path: Path, w
     assert programs.find(str(python), {}) == str(python)
     os.chown(folder if what == "folder" else python, 65534, 65534, follow_symlinks=False)
 
-    with pytest.raises(programs.NoProgramError, match=r"is nothing that root runs: .* \(uid 65534\)"):
+    with pytest.raises(
+        programs.NoProgramError, match=r"is nothing that root runs: .* \(uid 65534\)"
+    ):
         programs.find(str(python), {})

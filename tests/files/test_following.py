@@ -24,7 +24,9 @@ def write(path: Path, *lines: str) -> None:
 
 
 @given(rounds=st.lists(st.lists(st.sampled_from(["write", "rotate"]), max_size=6), max_size=8))
-def test_no_line_is_lost_or_told_twice(tmp_path_factory: pytest.TempPathFactory, rounds: list[list[str]]) -> None:
+def test_no_line_is_lost_or_told_twice(
+    tmp_path_factory: pytest.TempPathFactory, rounds: list[list[str]]
+) -> None:
     """Between two looks at it anything may happen that its writer does, but more rotations than files are kept."""
     path = tmp_path_factory.mktemp("f") / "server.log"
     write(path, "before")

@@ -41,7 +41,9 @@ def test_a_file_of_ones_own_is_ones_own_in_any_place_that_is(file: Path) -> None
 @pytest.mark.parametrize(
     ("of_file", "of_folder"), [(0o666, 0o755), (0o646, 0o755), (0o644, 0o777), (0o644, 0o757)]
 )
-def test_what_others_may_write_is_told_with_owner_and_mode(file: Path, of_file: int, of_folder: int) -> None:
+def test_what_others_may_write_is_told_with_owner_and_mode(
+    file: Path, of_file: int, of_folder: int
+) -> None:
     file.chmod(of_file)
     file.parent.chmod(of_folder)
     odd = file.parent if of_file == 0o644 else file
@@ -49,7 +51,8 @@ def test_what_others_may_write_is_told_with_owner_and_mode(file: Path, of_file: 
 
     assert doubt
     assert (
-        f"{odd} is owned by {ownership.user(os.geteuid())}, mode {stat.filemode(odd.stat().st_mode)}" in doubt.what
+        f"{odd} is owned by {ownership.user(os.geteuid())}, mode {stat.filemode(odd.stat().st_mode)}"
+        in doubt.what
     )
     assert doubt.what.endswith(": others may write there")
     assert doubt.fix == f"`chmod go-w {odd}`"
@@ -58,7 +61,9 @@ def test_what_others_may_write_is_told_with_owner_and_mode(file: Path, of_file: 
 
 
 @pytest.mark.parametrize("name", ["p.toml", ".."])
-def test_what_belongs_to_another_user_is_told(file: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_belongs_to_another_user_is_told(
+    file: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     odd, owner = (file.parent if name == ".." and ROOT else file), "nobody" if ROOT else ME
     if ROOT:
         os.chown(odd, NOBODY, NOBODY)
@@ -82,7 +87,12 @@ def test_a_link_that_somebody_put_there_since_is_no_file(file: Path) -> None:
 def test_a_users_own_group_is_nobody_else(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where each user has a group of his name, as on Debian and Fedora, files are made writable for it."""
     file.chmod(0o664)
-    groups = {"own": (ME, []), "listed": (ME, [ME]), "shared": (ME, [ME, "eve"]), "staff": ("staff", [])}
+    groups = {
+        "own": (ME, []),
+        "listed": (ME, [ME]),
+        "shared": (ME, [ME, "eve"]),
+        "staff": ("staff", []),
+    }
     for kind, (name, members) in groups.items():
         group = grp.struct_group((name, "x", os.getegid(), members))
         monkeypatch.setattr(grp, "getgrgid", lambda _, group=group: group)
@@ -114,17 +124,24 @@ def theirs(world: World) -> World:
     evil.chmod(0o755)
     text = world.profile.read_text()
     python = next(line for line in text.splitlines() if line.startswith("python = "))
-    world.profile.write_text(text.replace(python, f'python = "{evil}"').replace('device = "cpu"\n', ""))
+    world.profile.write_text(
+        text.replace(python, f'python = "{evil}"').replace('device = "cpu"\n', "")
+    )
     world.profile.chmod(0o666)
     return world
 
 
-@pytest.mark.parametrize("words", ["render -p stub", "fit -p stub --model nvidia/GLM-5-NVFP4", "diff stub card"])
+@pytest.mark.parametrize(
+    "words", ["render -p stub", "fit -p stub --model nvidia/GLM-5-NVFP4", "diff stub card"]
+)
 def test_what_only_prints_says_so_and_runs_nothing(theirs: World, words: str) -> None:
     said = theirs.run(*words.split())
 
     assert not (theirs.folder / "ran").exists()
-    assert f"note: {theirs.profile} is owned by {ownership.user(os.geteuid())}, mode -rw-rw-rw-" in said.stdout
+    assert (
+        f"note: {theirs.profile} is owned by {ownership.user(os.geteuid())}, mode -rw-rw-rw-"
+        in said.stdout
+    )
     assert "the interpreter that it names is not asked" in said.stdout
     assert "the SGLang release is unknown" in said.stdout
 

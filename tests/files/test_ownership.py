@@ -10,14 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.files.ownership import require_private, user
-from launcher.statedir.folder import Instance
+from launcher.statedir.folder import StateDir
 
 OTHER = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-FILES = ("lock", "state.json", "plan.json", "events.jsonl", "readings.json", "server.log", "launcher.log")
+FILES = (
+    "lock",
+    "state.json",
+    "plan.json",
+    "events.jsonl",
+    "readings.json",
+    "server.log",
+    "launcher.log",
+)
 
 
 @pytest.fixture
@@ -31,17 +39,17 @@ def home() -> Iterator[Path]:
 def refusal(home: Path) -> str:
     """What `up` says to a state home. It has left nothing open, and written nothing anywhere."""
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with pytest.raises(RefusalError) as refused:
-        Instance(home, "p").claim()
+    with pytest.raises(UserError) as refused:
+        StateDir(home, "p").claim()
     assert refused.value.status == Exit.CONFIG
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     return f"{refused.value.what}\n{refused.value.fix}"
 
 
 def test_a_folder_of_ones_own_is_taken_wherever_it_lies(home: Path) -> None:
-    Instance(home / "not/yet/there", "p").claim().release()
+    StateDir(home / "not/yet/there", "p").claim().release()
     (home / "link").symlink_to(home / "not")
-    Instance(home / "link/yet/there", "p").claim().release()
+    StateDir(home / "link/yet/there", "p").claim().release()
 
     assert (home / "not/yet/there/p").stat().st_mode & 0o777 == 0o700
     assert (home / "not/yet/there/p/lock").stat().st_mode & 0o777 == 0o600
@@ -65,7 +73,10 @@ def test_a_folder_that_others_may_write_is_refused(home: Path, mode: int) -> Non
     (home / "p").chmod(mode)
     said = refusal(home)
 
-    assert f"others may write the state folder {home}/p: owned by {user(os.geteuid())}, mode drwx" in said
+    assert (
+        f"others may write the state folder {home}/p: owned by {user(os.geteuid())}, mode drwx"
+        in said
+    )
     assert f"`chmod 700 {home}/p`" in said
     assert [*(home / "p").iterdir()] == []
 
@@ -73,7 +84,7 @@ def test_a_folder_that_others_may_write_is_refused(home: Path, mode: int) -> Non
 def test_a_folder_that_others_may_read_is_fine(home: Path) -> None:
     (home / "p").mkdir()
     (home / "p").chmod(0o755)
-    Instance(home, "p").claim().release()
+    StateDir(home, "p").claim().release()
 
 
 def test_a_folder_that_is_a_link_is_refused(home: Path) -> None:
@@ -119,7 +130,7 @@ def test_a_group_of_which_nobody_else_is_may_write_above(home: Path) -> None:
     (home / "state").mkdir()
     (home / "state").chmod(0o775)
     os.chown(home / "state", 0, 4321)
-    Instance(home / "state", "p").claim().release()
+    StateDir(home / "state", "p").claim().release()
     os.chown(home / "state", 0, OTHER)
 
     assert "lies below" in refusal(home / "state")
@@ -142,7 +153,9 @@ def make(kind: str, path: Path, target: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "FIFO", "folder", "socket"])
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_no_file_of_ours_is_refused_and_not_touched(home: Path, name: str, kind: str) -> None:
+def test_what_is_no_file_of_ours_is_refused_and_not_touched(
+    home: Path, name: str, kind: str
+) -> None:
     (home / "p").mkdir(mode=0o700)
     target = home / "target"
     target.write_text("precious")
@@ -158,7 +171,7 @@ def test_what_is_no_file_of_ours_is_refused_and_not_touched(home: Path, name: st
 @pytest.mark.parametrize("kind", ["link", "dangling link", "FIFO", "folder", "socket"])
 def test_nothing_is_written_through_what_came_later(home: Path, kind: str) -> None:
     """A launcher whose folder changes under it: told, and nothing waits."""
-    instance = Instance(home, "p")
+    instance = StateDir(home, "p")
     claim = instance.claim()
     target = home / "target"
     target.write_text("precious")
@@ -178,7 +191,7 @@ def test_nothing_is_written_through_what_came_later(home: Path, kind: str) -> No
 
 @pytest.mark.parametrize("kind", ["link", "FIFO", "folder", "socket"])
 def test_a_reader_says_what_it_found_and_does_not_wait(home: Path, kind: str) -> None:
-    instance = Instance(home, "p")
+    instance = StateDir(home, "p")
     instance.claim().release()
     target = home / "target"
     target.write_text("precious")
@@ -191,7 +204,7 @@ def test_a_reader_says_what_it_found_and_does_not_wait(home: Path, kind: str) ->
 
 
 def test_a_state_without_end_is_not_read(home: Path) -> None:
-    instance = Instance(home, "p")
+    instance = StateDir(home, "p")
     instance.claim().release()
     with instance.state.open("wb") as file:
         file.truncate(1 << 40)

@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.files.reading import UnfitError, in_words, opened, parsed, read_bytes, read_end, read_json, read_text
+from launcher.files.reading import (
+    UnfitError,
+    in_words,
+    opened,
+    parsed,
+    read_bytes,
+    read_end,
+    read_json,
+    read_text,
+)
 
 
 def a_socket(path: Path) -> None:
@@ -38,7 +47,9 @@ UNFIT: list[tuple[Callable[[Path], object], str]] = [
 
 
 @pytest.mark.parametrize(("put", "why"), UNFIT)
-@pytest.mark.parametrize("read", [read_bytes, read_text, read_end, read_json, lambda path, _: opened(path)])
+@pytest.mark.parametrize(
+    "read", [read_bytes, read_text, read_end, read_json, lambda path, _: opened(path)]
+)
 def test_what_is_no_file_is_refused_in_words(
     tmp_path: Path, put: Callable[[Path], object], why: str, read: Callable[[Path, int], object]
 ) -> None:
@@ -113,7 +124,9 @@ def test_the_end_of_a_file_is_whole_lines(
     assert (end or "\n").count("\n") == len((end or "\n").splitlines())
     assert end == text or text[: -len(end) or None].endswith("\n")
     longest = next(
-        rest for at in range(len(lines) + 1) if len(rest := "".join(f"{line}\n" for line in lines[at:])) <= limit
+        rest
+        for at in range(len(lines) + 1)
+        if len(rest := "".join(f"{line}\n" for line in lines[at:])) <= limit
     )
     assert end == longest
 
@@ -143,7 +156,9 @@ def test_json_is_read(tmp_path: Path) -> None:
         read_json(tmp_path / "it", 100)
 
 
-MOST_MEMORY = 1536 << 20  # bytes of address space: as many values as are allowed, and the interpreter
+MOST_MEMORY = (
+    1536 << 20
+)  # bytes of address space: as many values as are allowed, and the interpreter
 WORST = """
 from launcher.reading import parsed
 for value, times in ((b"{},", 4_999_000), (b"1.5,", 9_999_000), (b"[],", 4_999_000), (b'{"a":0},', 3_333_000)):
@@ -178,8 +193,16 @@ def test_sizes_are_said_in_words(size: int, words: str) -> None:
         (("diagnose", "fifo"), 2, "cannot read fifo: is a FIFO, wanted a regular file"),
         (("diagnose", "/dev/zero"), 2, "cannot read /dev/zero: is a device, wanted a regular file"),
         (("model", "model"), 1, "model/config.json: is a FIFO, wanted a regular file"),
-        (("doctor", "--from", "many"), 78, "many has 1001 files of 0 bytes, wanted at most 1000 of 128 MiB"),
-        (("doctor", "--from", "large"), 78, "large has 11 files of 176 MiB, wanted at most 1000 of 128 MiB"),
+        (
+            ("doctor", "--from", "many"),
+            78,
+            "many has 1001 files of 0 bytes, wanted at most 1000 of 128 MiB",
+        ),
+        (
+            ("doctor", "--from", "large"),
+            78,
+            "large has 11 files of 176 MiB, wanted at most 1000 of 128 MiB",
+        ),
     ],
 )
 def test_a_command_waits_for_no_writer_and_holds_no_giant(
@@ -211,9 +234,7 @@ def test_a_command_waits_for_no_writer_and_holds_no_giant(
 
 def test_what_somebody_pipes_in_himself_is_read() -> None:
     """`lint <(command)`: the shell opened a pipe for it."""
-    script = (
-        f"{sys.executable} -m launcher lint <(echo python3 -m sglang.launch_server --model-path m --tp 8) --json"
-    )
+    script = f"{sys.executable} -m launcher lint <(echo python3 -m sglang.launch_server --model-path m --tp 8) --json"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
 
     assert '"form": "shell"' in done.stdout, done.stderr
@@ -222,7 +243,10 @@ def test_what_somebody_pipes_in_himself_is_read() -> None:
 @pytest.mark.parametrize("command", ["lint -", "diagnose -", "lint /dev/stdin"])
 def test_a_closed_standard_input_is_told(command: str) -> None:
     done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m launcher {command} <&-"], capture_output=True, text=True, timeout=60
+        ["bash", "-c", f"{sys.executable} -m launcher {command} <&-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert (done.returncode, "is closed" in done.stderr) == (2, True), done.stderr

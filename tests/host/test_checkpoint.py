@@ -22,11 +22,18 @@ from launcher.host.collectors.checkpoint import _in_time as in_time
 from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.facts import Model, known
 
-CONFIG = {"architectures": ["GlmMoeDsaForCausalLM"], "model_type": "glm_moe_dsa", "num_hidden_layers": 78}
+CONFIG = {
+    "architectures": ["GlmMoeDsaForCausalLM"],
+    "model_type": "glm_moe_dsa",
+    "num_hidden_layers": 78,
+}
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 # What a probe reads may be anything: each example is one folder, changed again and again.
 ANYTHING = settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -78,7 +85,9 @@ def look(folder: Path, deadline: float = 600.0) -> Model:
 
 
 def socket_at(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY)  # the name of a socket is short, and of a test's folder may be long
+    folder = os.open(
+        path.parent, os.O_RDONLY
+    )  # the name of a socket is short, and of a test's folder may be long
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"/proc/self/fd/{folder}/{path.name}")
     os.close(folder)
@@ -133,7 +142,12 @@ def test_a_checkpoint_of_one_file_needs_no_index(folder: Path) -> None:
         (folder / name).unlink()
     seen = look(folder)
 
-    assert (seen.shards, seen.missing, seen.broken, seen.mtp) == (known(1), known(()), known({}), known(False))
+    assert (seen.shards, seen.missing, seen.broken, seen.mtp) == (
+        known(1),
+        known(()),
+        known({}),
+        known(False),
+    )
 
 
 def test_a_file_that_is_missing_is_named(folder: Path) -> None:
@@ -199,9 +213,15 @@ def test_a_header_longer_than_the_format_allows_is_not_read(folder: Path) -> Non
         ([None], "without its place"),
     ],
 )
-def test_the_tensors_of_a_file_follow_each_other(folder: Path, spans: list[Any], words: str) -> None:
+def test_the_tensors_of_a_file_follow_each_other(
+    folder: Path, spans: list[Any], words: str
+) -> None:
     (folder / "model.safetensors.index.json").unlink()
-    raw(folder / "m1.safetensors", {f"t{at}": {"data_offsets": span} for at, span in enumerate(spans)}, 16)
+    raw(
+        folder / "m1.safetensors",
+        {f"t{at}": {"data_offsets": span} for at, span in enumerate(spans)},
+        16,
+    )
     broken = look(folder).broken.get()
 
     assert words in broken.get("m1.safetensors", "") if words else not broken
@@ -224,7 +244,13 @@ def test_a_git_lfs_pointer_is_no_broken_file_but_a_pointer(folder: Path, name: s
 
 
 @pytest.mark.parametrize(
-    "name", ["m3.safetensors.incomplete", "x.part", "y.aria2", ".cache/huggingface/download/a/x.incomplete"]
+    "name",
+    [
+        "m3.safetensors.incomplete",
+        "x.part",
+        "y.aria2",
+        ".cache/huggingface/download/a/x.incomplete",
+    ],
 )
 def test_an_unfinished_download_is_seen(folder: Path, name: str) -> None:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +270,9 @@ def test_an_unfinished_download_is_seen(folder: Path, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("indexed", [True, False])
-def test_the_mtp_layer_is_known_by_its_weights(folder: Path, name: str, there: bool, indexed: bool) -> None:
+def test_the_mtp_layer_is_known_by_its_weights(
+    folder: Path, name: str, there: bool, indexed: bool
+) -> None:
     weights(folder / "m3.safetensors", name)
     index(folder, m1=FIRST, m2=SECOND, m3=[name])
     if not indexed:
@@ -264,10 +292,16 @@ def test_a_config_without_its_layers_does_not_tell_about_mtp(folder: Path) -> No
     [
         ("hf_quant_config.json", "{}", None),
         ("hf_quant_config.json", '{"quantization": {"quant_algo": "FP8"}}', "FP8"),
-        ("config.json", json.dumps(CONFIG | {"quantization_config": {"quant_method": "fp8"}}), "NVFP4"),
+        (
+            "config.json",
+            json.dumps(CONFIG | {"quantization_config": {"quant_method": "fp8"}}),
+            "NVFP4",
+        ),
     ],
 )
-def test_quantisation_is_what_the_files_claim(folder: Path, file: str, text: str, said: str | None) -> None:
+def test_quantisation_is_what_the_files_claim(
+    folder: Path, file: str, text: str, said: str | None
+) -> None:
     (folder / file).write_text(text)
 
     assert look(folder).quantisation == known(said)
@@ -275,13 +309,17 @@ def test_quantisation_is_what_the_files_claim(folder: Path, file: str, text: str
 
 def test_quantisation_of_the_config_counts_where_modelopt_left_no_file(folder: Path) -> None:
     (folder / "hf_quant_config.json").unlink()
-    (folder / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "fp8"}}))
+    (folder / "config.json").write_text(
+        json.dumps({"quantization_config": {"quant_method": "fp8"}})
+    )
 
     assert look(folder).quantisation == known("fp8")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\0", "[" * 100000, "9" * 5000])
-def test_a_config_that_cannot_be_read_hides_only_what_depends_on_it(folder: Path, text: str) -> None:
+def test_a_config_that_cannot_be_read_hides_only_what_depends_on_it(
+    folder: Path, text: str
+) -> None:
     (folder / "config.json").write_text(text)
     seen = look(folder)
 
@@ -323,7 +361,9 @@ def test_a_file_in_place_of_the_folder_is_named(folder: Path) -> None:
         ("HOME", ".cache/huggingface/hub"),
     ],
 )
-def test_a_hub_id_is_looked_up_in_the_cache(folder: Path, tmp_path: Path, variable: str, below: str) -> None:
+def test_a_hub_id_is_looked_up_in_the_cache(
+    folder: Path, tmp_path: Path, variable: str, below: str
+) -> None:
     repository = hub(folder, tmp_path / "home" / below)
     seen = checkpoint("org/GLM", {"HOME": "/nowhere", variable: str(tmp_path / "home")})
 
@@ -331,9 +371,13 @@ def test_a_hub_id_is_looked_up_in_the_cache(folder: Path, tmp_path: Path, variab
     assert (seen.shards, seen.missing, seen.broken) == (known(2), known(()), known({}))
 
 
-def test_a_snapshot_whose_files_are_not_all_there_is_not_whole(folder: Path, tmp_path: Path) -> None:
+def test_a_snapshot_whose_files_are_not_all_there_is_not_whole(
+    folder: Path, tmp_path: Path
+) -> None:
     repository = hub(folder, tmp_path / "hub")
-    (repository / "blobs/etag-m2.safetensors").rename(repository / "blobs/etag-m2.safetensors.incomplete")
+    (repository / "blobs/etag-m2.safetensors").rename(
+        repository / "blobs/etag-m2.safetensors.incomplete"
+    )
     seen = checkpoint("org/GLM", {"HF_HUB_CACHE": str(tmp_path / "hub")})
 
     assert (seen.shards, seen.missing) == (known(1), known(("m2.safetensors",)))
@@ -363,7 +407,9 @@ def test_a_disk_that_does_not_answer_costs_the_deadline() -> None:
     answer.set()
 
     assert seen.shards.unknown == "the disk that has /m did not answer within 0.1 s"
-    assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+    assert all(
+        thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()
+    )
 
 
 def sparse(path: Path, size: int, start: bytes = b"") -> None:
@@ -379,21 +425,35 @@ HOSTILE: list[tuple[str, Callable[[Path], object], str]] = [
     ("a loop of links", lambda path: path.symlink_to(path), "too many levels of symbolic links"),
     ("3 GB of nothing", lambda path: sparse(path, 3 << 30), "has 3 GiB or more, wanted at most "),
     ("16 MB of nothing", lambda path: sparse(path, 16 << 20), "is not usable JSON: "),
-    ("a deep table", lambda path: path.write_text('{"a":' * 500_000), "is not usable JSON: it nests too deep"),
-    ("a huge number", lambda path: path.write_text("9" * 1_000_000), "is not usable JSON: it has a number of"),
+    (
+        "a deep table",
+        lambda path: path.write_text('{"a":' * 500_000),
+        "is not usable JSON: it nests too deep",
+    ),
+    (
+        "a huge number",
+        lambda path: path.write_text("9" * 1_000_000),
+        "is not usable JSON: it has a number of",
+    ),
     ("many values", lambda path: path.write_text("[" + "0," * 5_500_000), "is not usable JSON: "),
 ]
 
 
-@pytest.mark.parametrize("name", ["config.json", "hf_quant_config.json", "model.safetensors.index.json"])
-@pytest.mark.parametrize(("put", "words"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
+@pytest.mark.parametrize(
+    "name", ["config.json", "hf_quant_config.json", "model.safetensors.index.json"]
+)
+@pytest.mark.parametrize(
+    ("put", "words"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE]
+)
 def test_what_is_no_usable_json_is_told_at_once(
     folder: Path, name: str, put: Callable[[Path], object], words: str
 ) -> None:
     (folder / name).unlink()
     put(folder / name)
     seen = look(folder, deadline=60)
-    told = {"config.json": seen.config, "hf_quant_config.json": seen.quantisation}.get(name, seen.missing)
+    told = {"config.json": seen.config, "hf_quant_config.json": seen.quantisation}.get(
+        name, seen.missing
+    )
 
     if name != "config.json" and "links" in words:  # what leads nowhere is not there
         assert told.known
@@ -445,7 +505,9 @@ print(sorted(set(seen.broken.get().values())))
         (b"{", "its header is not usable JSON"),
     ],
 )
-def test_sixty_headers_of_99_mb_are_held_one_at_a_time(folder: Path, start: bytes, words: str) -> None:
+def test_sixty_headers_of_99_mb_are_held_one_at_a_time(
+    folder: Path, start: bytes, words: str
+) -> None:
     """Sparse, as somebody may lay them down in a second. Of 3 GiB of addresses the readers' arenas take 2."""
     (folder / "model.safetensors.index.json").unlink()
     for path in folder.glob("*.safetensors"):
@@ -467,7 +529,10 @@ def test_sixty_headers_of_99_mb_are_held_one_at_a_time(folder: Path, start: byte
 
 def test_forty_seven_large_files_are_read_by_their_headers(folder: Path) -> None:
     """Sparse files of 9 GB each: only headers are read, or this would take minutes."""
-    names = {f"big{at}": [f"model.layers.{at}.mlp.experts.{expert}.w" for expert in range(9)] for at in range(47)}
+    names = {
+        f"big{at}": [f"model.layers.{at}.mlp.experts.{expert}.w" for expert in range(9)]
+        for at in range(47)
+    }
     index(folder, **names)
     for file, tensors in names.items():
         weights(folder / f"{file}.safetensors", *tensors, size=10**9)
@@ -483,7 +548,14 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
-KEYS = ["weight_map", "quantization", "quantization_config", "num_hidden_layers", "architectures", "quant_algo"]
+KEYS = [
+    "weight_map",
+    "quantization",
+    "quantization_config",
+    "num_hidden_layers",
+    "architectures",
+    "quant_algo",
+]
 
 
 @ANYTHING
@@ -501,7 +573,10 @@ def test_any_json_in_any_file_is_survived(folder: Path, name: str, said: Any) ->
 
 
 @ANYTHING
-@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda text: struct.pack("<Q", len(text)) + text))
+@given(
+    st.binary(max_size=200)
+    | st.binary(max_size=60).map(lambda text: struct.pack("<Q", len(text)) + text)
+)
 def test_any_bytes_as_weights_are_survived(folder: Path, bytes_: bytes) -> None:
     (folder / "m1.safetensors").write_bytes(bytes_)
     seen = look(folder)
@@ -510,9 +585,19 @@ def test_any_bytes_as_weights_are_survived(folder: Path, bytes_: bytes) -> None:
 
 
 @ANYTHING
-@given(st.lists(st.lists(st.sampled_from([0, 8, 16, -1, 1 << 80, 0.5, 1e999, True, None, "8", [8]]), max_size=3)))
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from([0, 8, 16, -1, 1 << 80, 0.5, 1e999, True, None, "8", [8]]), max_size=3
+        )
+    )
+)
 def test_any_places_of_tensors_are_survived(folder: Path, spans: list[Any]) -> None:
-    raw(folder / "m1.safetensors", {str(at): {"data_offsets": span} for at, span in enumerate(spans)}, 16)
+    raw(
+        folder / "m1.safetensors",
+        {str(at): {"data_offsets": span} for at, span in enumerate(spans)},
+        16,
+    )
 
     assert look(folder).broken.get()["m1.safetensors"]
 

@@ -19,9 +19,7 @@ from launcher.host.facts import Engine, Pin, known
 
 REAL = ENGINE / "engine/bin/python"
 # A licence over several lines, as SGLang's own metadata has it: the blank-looking line does not end the fields.
-METADATA = (
-    "Metadata-Version: 2.4\nName: {}\nLicense:  Apache\n        \n    Version: 2.0\nVersion: {}\n{}\n\nVersion: 9"
-)
+METADATA = "Metadata-Version: 2.4\nName: {}\nLicense:  Apache\n        \n    Version: 2.0\nVersion: {}\n{}\n\nVersion: 9"
 
 
 def ask(python: str | Path, deadline: float = 60.0, **env: str) -> Engine:
@@ -86,7 +84,8 @@ def test_an_interpreter_that_hangs_costs_its_deadline_and_is_gone(tmp_path: Path
 
     assert str(seen.packages.unknown).endswith("did not answer within 0.5 s")
     until(
-        lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "no sleep left"
+        lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE,
+        "no sleep left",
     )
 
 
@@ -115,11 +114,17 @@ def test_a_file_that_cannot_be_run_says_so(tmp_path: Path) -> None:
     path.chmod(0o755)
 
     assert ask(path).python.unknown == f"{path} cannot be executed: exec format error"
-    assert "cannot be executed" in str(engine(sys.executable, {"PATH": "/bin", "A=": "\0"}).python.unknown)
+    assert "cannot be executed" in str(
+        engine(sys.executable, {"PATH": "/bin", "A=": "\0"}).python.unknown
+    )
 
 
 def test_an_answer_of_another_shape_is_an_unknown_fact(tmp_path: Path) -> None:
-    seen = ask(script(tmp_path, """echo '{"python_version": 3, "packages": [], "python": 1, "pins": [[]]}'"""))
+    seen = ask(
+        script(
+            tmp_path, """echo '{"python_version": 3, "packages": [], "python": 1, "pins": [[]]}'"""
+        )
+    )
 
     assert seen.python == known(str(tmp_path / "python"))
     assert seen.python_version.unknown == "not readable: 3 is no str"
@@ -150,7 +155,9 @@ def test_sglang_without_metadata_is_of_an_unknown_release(tmp_path: Path) -> Non
         ("cuda: Optional[str] = None\nhip: Optional[str] = '6.2'\n", known(None)),
     ],
 )
-def test_the_cuda_of_torch_is_read_and_torch_not_imported(tmp_path: Path, text: str, cuda: object) -> None:
+def test_the_cuda_of_torch_is_read_and_torch_not_imported(
+    tmp_path: Path, text: str, cuda: object
+) -> None:
     source(tmp_path, "torch/__init__.py", "raise SystemExit('imported')")
     source(tmp_path, "torch/version.py", text)
 
@@ -161,7 +168,9 @@ def test_a_torch_that_does_not_tell_its_cuda_is_unknown(tmp_path: Path) -> None:
     source(tmp_path, "torch/__init__.py")
     assert "No such file" in str(ask(sys.executable, PYTHONPATH=str(tmp_path)).torch_cuda.unknown)
     source(tmp_path, "torch/version.py", "git_version = 'cuda'")
-    assert "does not name its CUDA" in str(ask(sys.executable, PYTHONPATH=str(tmp_path)).torch_cuda.unknown)
+    assert "does not name its CUDA" in str(
+        ask(sys.executable, PYTHONPATH=str(tmp_path)).torch_cuda.unknown
+    )
 
 
 HERE = f"platform_machine == '{platform.machine()}'"
@@ -170,11 +179,23 @@ HERE = f"platform_machine == '{platform.machine()}'"
 @pytest.mark.parametrize(
     ("requirement", "there", "pin"),
     [
-        ("flashinfer_python[cu13]==0.6.18", "flashinfer_python 0.6.18", ("flashinfer-python", "==0.6.18", True)),
-        ("flashinfer-python==0.6.18", "flashinfer_python 0.6.17", ("flashinfer-python", "==0.6.18", False)),
+        (
+            "flashinfer_python[cu13]==0.6.18",
+            "flashinfer_python 0.6.18",
+            ("flashinfer-python", "==0.6.18", True),
+        ),
+        (
+            "flashinfer-python==0.6.18",
+            "flashinfer_python 0.6.17",
+            ("flashinfer-python", "==0.6.18", False),
+        ),
         ("torch==2.13.0", "torch 2.13.0+cu130", ("torch", "==2.13.0", True)),
         ("a>=1", "b 1", ("a", ">=1", False)),
-        (f"a>=1; {HERE} and (sys_platform != 'linux' or python_version >= '3.9')", "a 1", ("a", ">=1", True)),
+        (
+            f"a>=1; {HERE} and (sys_platform != 'linux' or python_version >= '3.9')",
+            "a 1",
+            ("a", ">=1", True),
+        ),
         ("a>=1; python_version < '3.9'", "a 1", None),
         ("a>=1; extra == 'all'", "a 1", None),
         ("a @ https://a.example/a.whl", "a 1", None),
@@ -199,7 +220,9 @@ def test_an_interpreter_without_what_reads_requirements_says_so(tmp_path: Path) 
     install(tmp_path / "lib", "sglang", "0.5.21", "torch==2.13.0")
     bare = script(tmp_path, f'exec {sys.executable} -S "$@"')
 
-    assert "neither packaging nor pip" in str(ask(bare, PYTHONPATH=str(tmp_path / "lib")).pins.unknown)
+    assert "neither packaging nor pip" in str(
+        ask(bare, PYTHONPATH=str(tmp_path / "lib")).pins.unknown
+    )
 
 
 def test_the_child_is_written_for_python_3_9() -> None:
@@ -223,7 +246,9 @@ def test_programs_that_compile_are_looked_for_where_they_are_used(tmp_path: Path
     assert ask(sys.executable, PATH="/nowhere").tools.get()["gcc"] is None
 
 
-def test_flashinfer_was_installed_when_it_came_here_and_not_when_its_wheel_was_made(tmp_path: Path) -> None:
+def test_flashinfer_was_installed_when_it_came_here_and_not_when_its_wheel_was_made(
+    tmp_path: Path,
+) -> None:
     before = time.time() - 60
     source(tmp_path, "flashinfer/__init__.py")
     os.utime(tmp_path / "flashinfer/__init__.py", (0, 1000))
@@ -253,22 +278,33 @@ def test_flashinfer_was_installed_when_it_came_here_and_not_when_its_wheel_was_m
         (
             True,
             {},
-            [f".cache/sglang/{name}" for name in (".cache/flashinfer", "triton", "inductor", "deep_gemm", "jit")],
+            [
+                f".cache/sglang/{name}"
+                for name in (".cache/flashinfer", "triton", "inductor", "deep_gemm", "jit")
+            ],
         ),
-        (True, {"SGLANG_CACHE_DIR": "s", "TRITON_CACHE_DIR": "t"}, ["s/.cache/flashinfer", "t", "s/deep_gemm"]),
+        (
+            True,
+            {"SGLANG_CACHE_DIR": "s", "TRITON_CACHE_DIR": "t"},
+            ["s/.cache/flashinfer", "t", "s/deep_gemm"],
+        ),
     ],
 )
 def test_caches_of_kernels_are_seen_where_this_sglang_keeps_them(
     tmp_path: Path, moved: bool, variables: dict[str, str], places: list[str]
 ) -> None:
     source(tmp_path, "lib/sglang/__init__.py")
-    source(tmp_path, "lib/sglang/srt/environ.py", "def third_party_cache_defaults():" if moved else "")
+    source(
+        tmp_path, "lib/sglang/srt/environ.py", "def third_party_cache_defaults():" if moved else ""
+    )
     for at, place in enumerate(places):
         source(tmp_path, f"{place}/below/kernel.so")
         os.utime(tmp_path / place / "below/kernel.so", (0, 1000 + at))
     source(tmp_path, ".cache/unused/kernel.so")
     there = {name: str(tmp_path / value) for name, value in variables.items()}
-    seen = ask(sys.executable, HOME=str(tmp_path), PYTHONPATH=str(tmp_path / "lib"), **there).caches.get()
+    seen = ask(
+        sys.executable, HOME=str(tmp_path), PYTHONPATH=str(tmp_path / "lib"), **there
+    ).caches.get()
 
     assert [(cache.path, cache.newest, cache.files) for cache in seen] == [
         (str(tmp_path / place), 1000.0 + at, 1) for at, place in enumerate(places)
@@ -298,6 +334,9 @@ def test_the_real_engine_tells_its_releases_and_which_pins_are_not_met() -> None
     assert seen.torch_cuda == known(None)
     pins = {pin.package: pin for pin in seen.pins.get()}
     assert pins["transformers"].satisfied
-    assert (pins["flashinfer-python"].wanted, pins["flashinfer-python"].installed) == ("==0.7.2", None)
+    assert (pins["flashinfer-python"].wanted, pins["flashinfer-python"].installed) == (
+        "==0.7.2",
+        None,
+    )
     assert not pins["sglang-kernel"].satisfied
     assert "av" not in pins  # asked for on ARM alone

@@ -45,7 +45,9 @@ def ask(library: Path, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatc
         return driver(deadline)
 
     yield asked
-    left = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    left = [
+        child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE
+    ]
     assert not left
 
 
@@ -62,7 +64,11 @@ def test_eight_gpus_are_seen_with_every_fact(ask: Ask) -> None:
     seen = ask(scenario.rtx_pro_6000())
     facts = [getattr(gpu, name) for gpu in gpus(seen) for name in vars(gpu) if name != "index"]
 
-    assert (seen.version, seen.cuda, seen.confidential) == (known("595.58.03"), known("13.2"), known(False))
+    assert (seen.version, seen.cuda, seen.confidential) == (
+        known("595.58.03"),
+        known("13.2"),
+        known(False),
+    )
     assert [gpu.bdf.get() for gpu in gpus(seen)][3:5] == ["0000:17:00.0", "0000:86:00.0"]
     assert all(fact.known for fact in facts)
 
@@ -75,7 +81,11 @@ def test_values_are_in_the_units_that_facts_have(ask: Ask) -> None:
         known(97887 << 20),
         known(128 << 30),
     )
-    assert (gpu.clock_reasons, gpu.recovery, gpu.numa) == (known(("gpu_idle",)), known("none"), known(1))
+    assert (gpu.clock_reasons, gpu.recovery, gpu.numa) == (
+        known(("gpu_idle",)),
+        known("none"),
+        known(1),
+    )
 
 
 def test_pairs_are_named_as_nvidia_smi_names_them(ask: Ask) -> None:
@@ -123,7 +133,11 @@ def test_processes_are_those_that_hold_the_gpu(ask: Ask) -> None:
         ({"gpu.1.ecc_uncorrected_volatile": 3}, "ecc_uncorrected", 3),
         ({"gpu.1.remapped": "0,1,1,0"}, "remap_pending", True),
         ({"gpu.1.remapped": "0,1,0,1"}, "remap_failed", True),
-        ({"gpu.1.clocks_event_reasons": 0x44}, "clock_reasons", ("sw_power_cap", "hw_thermal_slowdown")),
+        (
+            {"gpu.1.clocks_event_reasons": 0x44},
+            "clock_reasons",
+            ("sw_power_cap", "hw_thermal_slowdown"),
+        ),
         ({"gpu.1.compute_mode": 3}, "compute_mode", "exclusive_process"),
         ({"gpu.1.virt_mode": 2}, "virtualization", "vgpu"),
         ({"gpu.1.field.230": 2}, "recovery", "node_reboot"),
@@ -131,7 +145,9 @@ def test_processes_are_those_that_hold_the_gpu(ask: Ask) -> None:
         ({"gpu.1.fabric": 2}, "fabric", "in_progress"),
     ],
 )
-def test_a_state_of_one_gpu_is_told_of_that_gpu(ask: Ask, changed: Scenario, fact: str, value: object) -> None:
+def test_a_state_of_one_gpu_is_told_of_that_gpu(
+    ask: Ask, changed: Scenario, fact: str, value: object
+) -> None:
     seen = gpus(ask(scenario.rtx_pro_6000(2, 1) | changed))
 
     assert getattr(seen[1], fact) == known(value)
@@ -154,14 +170,18 @@ def test_a_gpu_without_a_handle_is_there_and_says_so(ask: Ask) -> None:
 
 
 def test_a_question_that_is_not_permitted_costs_its_fact_alone(ask: Ask) -> None:
-    gpu = gpus(ask(scenario.rtx_pro_6000(1, 1) | {"fail.nvmlDeviceGetPowerUsage": "NO_PERMISSION"}))[0]
+    gpu = gpus(
+        ask(scenario.rtx_pro_6000(1, 1) | {"fail.nvmlDeviceGetPowerUsage": "NO_PERMISSION"})
+    )[0]
 
     assert "no permission" in why(gpu.power_draw)
     assert gpu.power_limit.known
 
 
 def test_a_feature_that_the_board_lacks_is_unsupported(ask: Ask) -> None:
-    without = {name: value for name, value in scenario.rtx_pro_6000(1, 1).items() if "remapped" not in name}
+    without = {
+        name: value for name, value in scenario.rtx_pro_6000(1, 1).items() if "remapped" not in name
+    }
     gpu = gpus(ask(without))[0]
 
     assert why(gpu.remap_failed) == why(gpu.remap_pending) == nvml_child.UNSUPPORTED
@@ -191,11 +211,18 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_a_hung_call_costs_one_deadline_and_keeps_what_was_told(ask: Ask, log: Path) -> None:
-    seen = ask(scenario.rtx_pro_6000() | {"delay_ms.nvmlDeviceGetTotalEccErrors": 600000}, deadline=2.0)
+    seen = ask(
+        scenario.rtx_pro_6000() | {"delay_ms.nvmlDeviceGetTotalEccErrors": 600000}, deadline=2.0
+    )
 
     assert [gpu.capability.get() for gpu in gpus(seen)] == ["12.0"] * 8
     expected = "the NVIDIA driver did not answer within 2 s (stuck in nvmlDeviceGetTotalEccErrors on GPU 0)"
-    assert why(gpus(seen)[0].ecc_uncorrected) == why(gpus(seen)[7].temperature) == why(seen.topology) == expected
+    assert (
+        why(gpus(seen)[0].ecc_uncorrected)
+        == why(gpus(seen)[7].temperature)
+        == why(seen.topology)
+        == expected
+    )
     assert len(re.findall("nvmlDeviceGetTotalEccErrors", log.read_text())) == 1
 
 
@@ -223,7 +250,11 @@ def test_an_old_driver_without_a_function_is_told_from_a_broken_one(
 
 def exported(library: Path) -> set[str]:
     listed = subprocess.run(
-        ["nm", "-D", "--defined-only", library], text=True, capture_output=True, check=True, timeout=60
+        ["nm", "-D", "--defined-only", library],
+        text=True,
+        capture_output=True,
+        check=True,
+        timeout=60,
     )
     return {line.split()[-1] for line in listed.stdout.splitlines() if " T nvml" in line}
 
@@ -246,12 +277,18 @@ def reached(program: Path) -> set[str]:
         }
         return direct.union(*(symbols(called, seen) for called, _ in named))
 
-    asked = {node.attr for node in ast.walk(ast.parse(program.read_text())) if isinstance(node, ast.Attribute)}
+    asked = {
+        node.attr
+        for node in ast.walk(ast.parse(program.read_text()))
+        if isinstance(node, ast.Attribute)
+    }
     return set[str]().union(*(symbols(name, set()) for name in asked & set(functions)))
 
 
 def test_the_library_has_every_symbol_that_the_program_reaches(library: Path) -> None:
-    unversioned = {"nvmlDeviceGetMemoryInfo"}  # the same wrapper reaches it when it is not asked for version 2
+    unversioned = {
+        "nvmlDeviceGetMemoryInfo"
+    }  # the same wrapper reaches it when it is not asked for version 2
 
     programs = (Path(nvml_child.__file__), Path(nvml_questions.__file__))
 
@@ -274,7 +311,8 @@ def test_structures_are_as_large_as_nvidia_declares_them(tmp_path: Path) -> None
         "nvmlGpuFabricInfo_t": pynvml.c_nvmlGpuFabricInfo_t,
     }
     asserts = "".join(
-        f'_Static_assert(sizeof({name}) == {ctypes.sizeof(kind)}, "{name}");\n' for name, kind in pairs.items()
+        f'_Static_assert(sizeof({name}) == {ctypes.sizeof(kind)}, "{name}");\n'
+        for name, kind in pairs.items()
     )
     said = subprocess.run(
         ["gcc", "-fsyntax-only", "-xc", "-"],

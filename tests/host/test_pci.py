@@ -51,7 +51,11 @@ def test_gpus_and_the_bridges_above_them_are_seen(tmp_path: Path) -> None:
 def test_a_switch_is_seen_part_by_part(tmp_path: Path) -> None:
     found = seen(tmp_path, switches=True)
 
-    assert [found[bdf].kind for bdf in found[GPU].above] == ["root port", "switch upstream", "switch downstream"]
+    assert [found[bdf].kind for bdf in found[GPU].above] == [
+        "root port",
+        "switch upstream",
+        "switch downstream",
+    ]
     assert found[gpu_address(2)].above[:2] == found[GPU].above[:2]
 
 
@@ -83,7 +87,12 @@ def test_a_healthy_gpu_knows_every_fact(tmp_path: Path) -> None:
     [
         ({"iommu_of": {GPU: "DMA-FQ"}}, GPU, "iommu_type", "DMA-FQ"),
         ({"iommu": None}, GPU, "iommu_type", None),
-        ({"acs_of": {PORT: 0x1D}}, PORT, "acs", ("SrcValid", "ReqRedir", "CmpltRedir", "UpstreamFwd")),
+        (
+            {"acs_of": {PORT: 0x1D}},
+            PORT,
+            "acs",
+            ("SrcValid", "ReqRedir", "CmpltRedir", "UpstreamFwd"),
+        ),
         ({"acs_of": {PORT: 0}}, PORT, "acs", ()),
         ({"gen_of": {GPU: 1}}, GPU, "speed", 2.5),
         ({"width_of": {GPU: 8}}, GPU, "width", 8),
@@ -99,12 +108,18 @@ def test_one_thing_changed_is_one_fact_changed(
     assert getattr(seen(tmp_path, **changed)[bdf], fact) == known(value)
 
 
-@pytest.mark.parametrize(("size", "why"), [(64, "run as root"), (256, "there is no extended space")])
-def test_configuration_space_that_is_cut_is_unknown_and_never_off(tmp_path: Path, size: int, why: str) -> None:
+@pytest.mark.parametrize(
+    ("size", "why"), [(64, "run as root"), (256, "there is no extended space")]
+)
+def test_configuration_space_that_is_cut_is_unknown_and_never_off(
+    tmp_path: Path, size: int, why: str
+) -> None:
     """Without root the kernel gives 64 bytes: a bridge whose ACS nobody sees may redirect."""
     found = seen(tmp_path, space_of={PORT: size, GPU: size})
 
-    assert found[PORT].acs.unknown == f"only {size} bytes of configuration space are readable: {why}"
+    assert (
+        found[PORT].acs.unknown == f"only {size} bytes of configuration space are readable: {why}"
+    )
     assert found[GPU].bar1_max.unknown == found[PORT].acs.unknown
     assert (found[PORT].kind, found[PORT].present) == ("root port", known(True))
 
@@ -120,15 +135,25 @@ def test_a_device_that_is_gone_says_nothing_about_itself(tmp_path: Path) -> None
     """All ones are no capability list: "it has no ACS" would be a guess, and x63 no width."""
     found = seen(tmp_path, gone=(GPU, PORT))
 
-    assert found[PORT].acs.unknown == found[GPU].bar1_max.unknown == "configuration space reads all ones"
+    assert (
+        found[PORT].acs.unknown
+        == found[GPU].bar1_max.unknown
+        == "configuration space reads all ones"
+    )
     assert found[GPU].width.unknown == "not readable: 63 is no number of lanes"
     assert found[GPU].speed.unknown == "not readable: 'Unknown' is no speed"
 
 
-@pytest.mark.parametrize("header", [b"\xff\xff\xff\xff", b"\x01\0\x02\x10", b"\x01\0\xc2\xff", b"\x01\0\x42\0"])
-def test_a_broken_list_of_capabilities_hides_what_it_may_hold(tmp_path: Path, header: bytes) -> None:
+@pytest.mark.parametrize(
+    "header", [b"\xff\xff\xff\xff", b"\x01\0\x02\x10", b"\x01\0\xc2\xff", b"\x01\0\x42\0"]
+)
+def test_a_broken_list_of_capabilities_hides_what_it_may_hold(
+    tmp_path: Path, header: bytes
+) -> None:
     """All ones, a circle, a last entry without room, a step back into the first 256 bytes."""
-    port = changed_file(tmp_path, PORT, "config", lambda space: space[:0x100] + header + space[0x104:])
+    port = changed_file(
+        tmp_path, PORT, "config", lambda space: space[:0x100] + header + space[0x104:]
+    )
 
     assert port.acs.unknown == "the list of its extended capabilities is broken"
 
@@ -146,7 +171,9 @@ def test_a_broken_list_of_capabilities_hides_what_it_may_hold(tmp_path: Path, he
         ("numa_node", "one", "numa"),
     ],
 )
-def test_a_file_that_makes_no_sense_costs_its_fact_alone(tmp_path: Path, file: str, text: str, fact: str) -> None:
+def test_a_file_that_makes_no_sense_costs_its_fact_alone(
+    tmp_path: Path, file: str, text: str, fact: str
+) -> None:
     gpu = changed_file(tmp_path, GPU, file, lambda _: text.encode())
 
     assert not getattr(gpu, fact).known
@@ -167,7 +194,11 @@ def test_the_largest_size_is_that_of_the_window_asked_for() -> None:
     space = bytearray(4096)
     struct.pack_into("<IIIII", space, 0x100, 0x10015, 1 << 10, 0 | 2 << 5, 1 << 31, 1 | 1 << 16)
 
-    assert [pciconfig.largest_bar(bytes(space), bar) for bar in range(3)] == [64 << 20, 256 << 40, None]
+    assert [pciconfig.largest_bar(bytes(space), bar) for bar in range(3)] == [
+        64 << 20,
+        256 << 40,
+        None,
+    ]
 
 
 def test_what_stands_before_the_break_of_a_list_is_known() -> None:
@@ -216,7 +247,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     root = build(tmp_path / "tree", Tree())
     (root / f"sys/bus/pci/devices/{GPU}/config").unlink()
 
-    assert one(root, GPU).acs.unknown == f"/sys/bus/pci/devices/{GPU}/config: no such file or directory"
+    assert (
+        one(root, GPU).acs.unknown
+        == f"/sys/bus/pci/devices/{GPU}/config: no such file or directory"
+    )
 
 
 def test_an_empty_tree_is_unknown(tmp_path: Path) -> None:
@@ -253,14 +287,24 @@ def lspci(root: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("switches", [False, True])
 def test_lspci_reads_the_same_from_the_same_bytes(tmp_path: Path, switches: bool) -> None:
-    tree = Tree(switches=switches, acs_of={PORT: 0x1D}, gen_of={GPU: 1}, width_of={GPU: 8}, iommu_of={GPU: "DMA"})
+    tree = Tree(
+        switches=switches,
+        acs_of={PORT: 0x1D},
+        gen_of={GPU: 1},
+        width_of={GPU: 8},
+        iommu_of={GPU: "DMA"},
+    )
     root = build(tmp_path / "tree", tree)
     blocks = lspci(root)
 
     for function in pcie(root).functions.get():
         said = blocks[function.bdf]
         controls = re.findall(r"ACSCtl:\t(.*)", said)
-        bits = tuple(word.rstrip("+") for word in controls[0].split() if word.endswith("+")) if controls else None
+        bits = (
+            tuple(word.rstrip("+") for word in controls[0].split() if word.endswith("+"))
+            if controls
+            else None
+        )
         link = f"Speed {function.speed.get():g}GT/s", f"Width x{function.width.get()}"
         assert function.acs == known(bits)
         assert all(part in re.findall(r"LnkSta:.*", said)[0] for part in link)

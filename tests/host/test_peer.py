@@ -34,7 +34,9 @@ PATIENT = 30.0  # seconds for an answer that comes at once
 def bound(host: str, port: int = 0, *, alone: bool = False) -> socket.socket:
     """A listener of this process; `alone`: for IPv6 alone."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, dualstack_ipv6=host == "::" and not alone)
+    return socket.create_server(
+        (host, port), family=family, dualstack_ipv6=host == "::" and not alone
+    )
 
 
 def port_of(listener: socket.socket) -> int:
@@ -44,7 +46,9 @@ def port_of(listener: socket.socket) -> int:
 def verdict_of(asking: str, *before: str) -> str:
     """What a program of its own finds out, after it did what `before` says."""
     code = "\n".join(["import os, sys", "from launcher.host.peer import Peer", *before, asking])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -73,7 +77,9 @@ def test_a_listener_of_the_server_is_known_wherever_it_is_bound(at: str, asked: 
         assert Peer(lambda: [1]).check(asked, port_of(listener)).whose is Whose.FOREIGN
 
 
-@pytest.mark.parametrize(("at", "asked"), [("127.0.0.2", "127.0.0.1"), ("::1", "127.0.0.1"), ("127.0.0.1", "::1")])
+@pytest.mark.parametrize(
+    ("at", "asked"), [("127.0.0.2", "127.0.0.1"), ("::1", "127.0.0.1"), ("127.0.0.1", "::1")]
+)
 def test_one_at_another_address_is_nobody(at: str, asked: str) -> None:
     with bound(at) as listener:
         assert here.check(asked, port_of(listener)).whose is Whose.NOBODY
@@ -92,8 +98,14 @@ def test_where_nobody_listens_that_is_told() -> None:
 def test_any_process_of_the_server_may_listen(tmp_path: Path) -> None:
     """SGLang's first process does not, where it has several tokenizers."""
     with listening(tmp_path) as worker:
-        assert Peer(lambda: reaper.descendants(os.getpid())).check("127.0.0.1", worker.port).whose is Whose.OURS
-        assert Peer(lambda: [1, worker.pid, 2**22 - 1]).check("127.0.0.1", worker.port).whose is Whose.OURS
+        assert (
+            Peer(lambda: reaper.descendants(os.getpid())).check("127.0.0.1", worker.port).whose
+            is Whose.OURS
+        )
+        assert (
+            Peer(lambda: [1, worker.pid, 2**22 - 1]).check("127.0.0.1", worker.port).whose
+            is Whose.OURS
+        )
 
 
 def test_one_that_was_forked_after_the_look_is_the_servers(tmp_path: Path) -> None:
@@ -185,7 +197,9 @@ def test_what_is_kept_is_looked_at_again(tmp_path: Path) -> None:
     with listening(tmp_path, port=port):
         assert peer.check("127.0.0.1", port).whose is Whose.FOREIGN
     with bound("127.0.0.1", port):
-        assert peer.check("127.0.0.1", port).whose is Whose.FOREIGN, "the same descriptor, another socket"
+        assert peer.check("127.0.0.1", port).whose is Whose.FOREIGN, (
+            "the same descriptor, another socket"
+        )
 
 
 # -- what cannot be known -------------------------------------------------------------------------
@@ -195,7 +209,10 @@ def test_without_a_descriptor_nothing_is_known() -> None:
     with bound("127.0.0.1") as listener:
         port = port_of(listener)
         with no_descriptors():
-            fresh, kept = Peer(lambda: [os.getpid()]).check("127.0.0.1", port), here.check("127.0.0.1", port)
+            fresh, kept = (
+                Peer(lambda: [os.getpid()]).check("127.0.0.1", port),
+                here.check("127.0.0.1", port),
+            )
             open_ = procfs.clients("127.0.0.1", port)
 
     assert {fresh.whose, kept.whose} == {Whose.UNKNOWN}
@@ -222,7 +239,9 @@ def test_without_proc_nothing_is_known(tmp_path: Path) -> None:
 @as_root
 def test_a_server_that_may_not_be_looked_at_is_unknown_and_why_is_told(tmp_path: Path) -> None:
     with listening(tmp_path, who=(NOBODY, "closed")) as closed:
-        asking = f"print(Peer(lambda: [os.getpid(), {closed.pid}]).check('127.0.0.1', {closed.port}))"
+        asking = (
+            f"print(Peer(lambda: [os.getpid(), {closed.pid}]).check('127.0.0.1', {closed.port}))"
+        )
         told = verdict_of(asking, f"os.setresuid({NOBODY}, {NOBODY}, {NOBODY})")
 
     assert "UNKNOWN" in told
@@ -238,7 +257,9 @@ def no_reaper() -> Sequence[int]:
 
 
 @pytest.mark.parametrize("members", [none_left, no_reaper])
-def test_a_server_whose_processes_are_not_known_is_unknown(members: Callable[[], Sequence[int]]) -> None:
+def test_a_server_whose_processes_are_not_known_is_unknown(
+    members: Callable[[], Sequence[int]],
+) -> None:
     with bound("127.0.0.1") as listener:
         assert Peer(members).check("127.0.0.1", port_of(listener)).whose is Whose.UNKNOWN
 
@@ -255,7 +276,9 @@ def test_a_table_that_is_none_is_unknown(tmp_path: Path, monkeypatch: pytest.Mon
         assert here.check("127.0.0.1", 80).whose is Whose.UNKNOWN
 
 
-def test_a_host_without_ipv6_has_no_listeners_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_ipv6_has_no_listeners_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sockets, "PROC_NET", tmp_path)
     (tmp_path / "tcp").write_text("heading\n")
 
@@ -345,5 +368,8 @@ def loading(world: World, *words: str) -> subprocess.Popen[str]:
     """A server that loads until its faults are taken away."""
     world.faults(hang_at="load")
     up = world.start("up", "-p", "stub", *words)
-    until(lambda: world.status()["state"] == "starting" and world.status()["pids"].get("server"), "a start")
+    until(
+        lambda: world.status()["state"] == "starting" and world.status()["pids"].get("server"),
+        "a start",
+    )
     return up

@@ -22,12 +22,16 @@ def test_a_free_port_has_no_obstacle_and_stays_free() -> None:
 
 def test_a_port_in_use_names_the_process_its_command_and_its_user() -> None:
     number = free_port()
-    program = f"import socket, time; s = socket.create_server(('127.0.0.1', {number})); time.sleep(60)"
+    program = (
+        f"import socket, time; s = socket.create_server(('127.0.0.1', {number})); time.sleep(60)"
+    )
     with running(sys.executable, "-c", program, "\x1b[31m") as holder:
         found = until(lambda: port.obstacle("127.0.0.1", number), "it listens")
 
     assert found.errno == errno.EADDRINUSE
-    what = f"127.0.0.1 port {number} is in use by pid {holder.pid} ({sys.executable} -c import socket"
+    what = (
+        f"127.0.0.1 port {number} is in use by pid {holder.pid} ({sys.executable} -c import socket"
+    )
     assert found.strerror.startswith(what)
     assert f"(uid {os.geteuid()})" in found.strerror
     assert "\x1b" not in found.strerror

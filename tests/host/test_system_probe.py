@@ -97,7 +97,11 @@ def test_a_cgroup_without_a_limit_is_unlimited(tmp_path: Path) -> None:
 def test_settings_of_the_kernel_are_read_as_it_marks_them(tmp_path: Path) -> None:
     host = seen(tmp_path)
 
-    assert (host.huge_pages, host.swappiness, host.numa_balancing) == (known("madvise"), known(60), known(1))
+    assert (host.huge_pages, host.swappiness, host.numa_balancing) == (
+        known("madvise"),
+        known(60),
+        known(1),
+    )
     assert host.raids == known((Raid("md0", "raid5", 256), Raid("md1", "raid0", None)))
     assert (host.infiniband, host.interfaces) == (known(("mlx5_0",)), known(("eno1",)))
 
@@ -121,7 +125,9 @@ def test_a_container_specification_of_another_driver_is_old(
 
 
 def test_driver_libraries_of_an_image_are_found(tmp_path: Path) -> None:
-    assert seen(tmp_path).compat_libraries == known(("/usr/local/cuda-13.0/compat/libcuda.so.580.65.06",))
+    assert seen(tmp_path).compat_libraries == known(
+        ("/usr/local/cuda-13.0/compat/libcuda.so.580.65.06",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,7 +149,9 @@ def test_a_virtual_machine_shows_by_its_processor_or_kernel(
     [({}, "none"), ({".dockerenv": ""}, "docker"), ({"run__.containerenv": ""}, "podman"),
      ({"proc__1__environ": "A=b\0container=lxc\0"}, "lxc")],
 )  # fmt: skip
-def test_a_container_shows_by_what_its_runtime_leaves(tmp_path: Path, changed: dict[str, str], kind: str) -> None:
+def test_a_container_shows_by_what_its_runtime_leaves(
+    tmp_path: Path, changed: dict[str, str], kind: str
+) -> None:
     assert seen(tmp_path, **changed).container == known(kind)
 
 
@@ -151,7 +159,10 @@ def test_a_recorded_tree_does_not_tell_what_only_a_living_host_does(tmp_path: Pa
     host = seen(tmp_path)
 
     assert (
-        host.limits.unknown == host.mounts.unknown == host.cpus_allowed.unknown == "a recorded tree does not tell"
+        host.limits.unknown
+        == host.mounts.unknown
+        == host.cpus_allowed.unknown
+        == "a recorded tree does not tell"
     )
 
 
@@ -194,7 +205,11 @@ def test_a_kernel_without_lockdown_locks_nothing(tmp_path: Path) -> None:
 def test_the_drivers_modules_say_what_they_are(tmp_path: Path) -> None:
     seen = modules_of_driver(tree(tmp_path), Driver())
 
-    assert (seen.flavour, seen.module, seen.hmm_disabled) == (known("open"), known("595.58.03"), known(True))
+    assert (seen.flavour, seen.module, seen.hmm_disabled) == (
+        known("open"),
+        known("595.58.03"),
+        known(True),
+    )
     assert seen.params.get()["RegistryDwords"] == "ForceP2P=0x11"
 
 
@@ -208,7 +223,11 @@ def test_the_proprietary_module_is_told_from_the_open_one(tmp_path: Path) -> Non
 def test_this_machines_kernel_log_is_read_or_says_why_not() -> None:
     log = kernel().log
 
-    assert all(WORTH.search(line) for line in log.get()) if log.known else "/dev/kmsg" in str(log.unknown)
+    assert (
+        all(WORTH.search(line) for line in log.get())
+        if log.known
+        else "/dev/kmsg" in str(log.unknown)
+    )
 
 
 def test_nccls_files_count_in_their_order_and_comments_do_not(tmp_path: Path) -> None:
@@ -235,7 +254,10 @@ def test_a_file_that_a_variable_names_and_is_not_there_is_told(tmp_path: Path) -
 
 
 @settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.sampled_from(sorted(FILES)), st.binary(max_size=200))
 def test_any_bytes_in_any_file_are_survived(tmp_path: Path, path: str, bytes_: bytes) -> None:

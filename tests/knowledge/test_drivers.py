@@ -14,7 +14,14 @@ LAUNCHER = Path(drivers.__file__).parents[1]
 
 @pytest.mark.parametrize(
     ("torch", "wanted"),
-    [(None, "570"), ("12.8", "570"), ("12.9", "570"), ("13.0", "580"), ("13.2", "580"), ("14.0", "580")],
+    [
+        (None, "570"),
+        ("12.8", "570"),
+        ("12.9", "570"),
+        ("13.0", "580"),
+        ("13.2", "580"),
+        ("14.0", "580"),
+    ],
 )
 def test_the_driver_that_a_torch_wants(torch: str | None, wanted: str) -> None:
     assert drivers.minimum(torch).driver == wanted
@@ -38,7 +45,8 @@ def test_releases_are_compared_by_their_numbers(release: str, wanted: str, is_en
 
 
 @pytest.mark.parametrize(
-    ("driver", "torch", "does"), [("13.0", "13.2", True), ("13.2", "12.8", True), ("12.8", "13.0", False)]
+    ("driver", "torch", "does"),
+    [("13.0", "13.2", True), ("13.2", "12.8", True), ("12.8", "13.0", False)],
 )
 def test_a_driver_runs_any_torch_of_its_major_release(driver: str, torch: str, does: bool) -> None:
     assert drivers.runs(driver, torch) is does

@@ -36,13 +36,17 @@ def lost(words: str) -> list[str]:
 @pytest.mark.parametrize("signature", OF_THE_KERNEL, ids=lambda signature: signature.id)
 @given(data=st.data())
 @settings(max_examples=25)
-def test_whatever_a_pattern_takes_passes_every_filter(signature: Signature, data: st.DataObject) -> None:
+def test_whatever_a_pattern_takes_passes_every_filter(
+    signature: Signature, data: st.DataObject
+) -> None:
     words = data.draw(st.from_regex(rf"\A(?:{signature.pattern.pattern})", alphabet=PLAIN))
 
     assert lost(words.split("\n")[0]) == [], words
 
 
-@pytest.mark.parametrize("death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}")
+@pytest.mark.parametrize(
+    "death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}"
+)
 def test_what_a_real_log_says_passes_every_filter(death: dict[str, str]) -> None:
     for line in death["text"].splitlines():
         words = witness.kernels(line, surely=True) or ""
@@ -60,7 +64,11 @@ def test_a_word_that_the_list_lacks_is_lost() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, x", "bash[77]: segfault at 0 ip 0 in libc.so.6"]
+    "line",
+    [
+        "usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, x",
+        "bash[77]: segfault at 0 ip 0 in libc.so.6",
+    ],
 )
 def test_the_watch_passes_on_nothing_else(line: str) -> None:
     assert DEADLY.match(line) is None

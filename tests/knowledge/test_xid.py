@@ -27,7 +27,9 @@ SAID = {
     154: "GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)",
 } | dict.fromkeys(range(144, 151), "NETIR Fatal XC0 i0 Link -1 (0x000fe406 0x00000000)")
 NO_FINDING = {154: "GPU recovery action changed from 0x1 (GPU Reset Required) to 0x0 (None)"}
-TOO_LITTLE = dict.fromkeys((74, 145, 149, 154), "something else") | {149: "NETIR_LINK_EVT Nonfatal XC0 i0 Link 00"}
+TOO_LITTLE = dict.fromkeys((74, 145, 149, 154), "something else") | {
+    149: "NETIR_LINK_EVT Nonfatal XC0 i0 Link 00"
+}
 
 STAMPS = [
     "",
@@ -126,7 +128,11 @@ def test_the_pattern_of_a_cause_takes_what_the_table_takes(number: int) -> None:
     for said in (SAID.get(number, "x"), NO_FINDING.get(number, "x"), TOO_LITTLE.get(number, "x")):
         line = f"NVRM: Xid (PCI:0000:61:00): {number}, {said}"
         row = judge(line)
-        takes = {cause for cause in {each.cause for each in xids().values()} if re.match(xid.pattern(cause), line)}
+        takes = {
+            cause
+            for cause in {each.cause for each in xids().values()}
+            if re.match(xid.pattern(cause), line)
+        }
 
         assert takes == ({row.cause} if row else set())
 
@@ -143,7 +149,9 @@ def test_rows_keep_to_the_vocabulary() -> None:
         assert row.source
         assert row.advice == "again" or not row.sound, "who must reboot has no sound GPU"
         for shape in filter(None, (row.needs, row.unless)):
-            assert not re.search(r"\(\?[iP]|[.S][*+]", shape), "bounded, and without names of its own"
+            assert not re.search(r"\(\?[iP]|[.S][*+]", shape), (
+                "bounded, and without names of its own"
+            )
 
 
 def test_rows_of_one_cause_give_one_advice_and_their_cause_exists() -> None:

@@ -91,8 +91,14 @@ def test_the_card_is_written_as_it_should_be() -> None:
     plan = better(card, lint(card, target), target)
 
     assert plan is not None
-    assert plan.flag("attention-backend", "enable-flashinfer-allreduce-fusion", "trust-remote-code") is None
-    assert (plan.flag("tp-size"), plan.flag("dsa-prefill-backend")) == ("8", "flashinfer_sparse_mla")
+    assert (
+        plan.flag("attention-backend", "enable-flashinfer-allreduce-fusion", "trust-remote-code")
+        is None
+    )
+    assert (plan.flag("tp-size"), plan.flag("dsa-prefill-backend")) == (
+        "8",
+        "flashinfer_sparse_mla",
+    )
     assert (plan.host, plan.flag("mem-fraction-static"), plan.env["NCCL_P2P_LEVEL"]) == (
         "127.0.0.1",
         "0.88",
@@ -115,7 +121,9 @@ def test_what_it_writes_instead_has_nothing_to_say_no_to(release: str, arch: str
     again = lint(Launch(plan.argv[3:], plan.env), target)
     assert not [entry for entry in again if entry.verdict.says_no]
     assert not [
-        given.problem for given in catalogue.given(plan.argv[3:], catalogue.release(release)) if given.problem
+        given.problem
+        for given in catalogue.given(plan.argv[3:], catalogue.release(release))
+        if given.problem
     ]
 
 
@@ -273,7 +281,11 @@ def test_a_launch_is_found_in_every_form(text: str) -> None:
 
 
 def test_the_release_of_an_image_is_taken_from_its_tag() -> None:
-    assert [launch(text).release for text in (DOCKER, COMPOSE, POD)] == ["0.5.16", "0.5.20", "0.5.20"]
+    assert [launch(text).release for text in (DOCKER, COMPOSE, POD)] == [
+        "0.5.16",
+        "0.5.20",
+        "0.5.20",
+    ]
 
 
 def test_options_alone_are_enough() -> None:
@@ -282,15 +294,21 @@ def test_options_alone_are_enough() -> None:
 
 
 def test_a_variable_that_is_not_exported_is_inert() -> None:
-    shell = entries(f"NCCL_P2P_LEVEL=SYS\npython3 -m sglang.launch_server {MODEL}")["NCCL_P2P_LEVEL"]
-    docker = entries(f"export NCCL_P2P_LEVEL=SYS\ndocker run img python -m sglang.launch_server {MODEL}")
+    shell = entries(f"NCCL_P2P_LEVEL=SYS\npython3 -m sglang.launch_server {MODEL}")[
+        "NCCL_P2P_LEVEL"
+    ]
+    docker = entries(
+        f"export NCCL_P2P_LEVEL=SYS\ndocker run img python -m sglang.launch_server {MODEL}"
+    )
 
     assert (shell.verdict, shell.instead) == (Verdict.INERT, "export NCCL_P2P_LEVEL=SYS")
     assert docker["NCCL_P2P_LEVEL"].instead == "-e NCCL_P2P_LEVEL=SYS"
 
 
 def test_what_cannot_be_read_is_noted_and_the_rest_is_judged() -> None:
-    comment = launch("python -m sglang.launch_server \\\n  --model-path m \\\n  # --tp 4\n  --tp 8\n")
+    comment = launch(
+        "python -m sglang.launch_server \\\n  --model-path m \\\n  # --tp 4\n  --tp 8\n"
+    )
     blank = launch("python -m sglang.launch_server \\ \n  --model-path m\n")
     quote = launch("python -m sglang.launch_server --model-path 'm --tp 8")
 
@@ -326,7 +344,9 @@ def test_without_a_release_it_is_a_table_over_all(world: World) -> None:
 
 def test_the_json_has_an_entry_a_flag_or_variable(world: World) -> None:
     (world.folder / "card.sh").write_text(CARD)
-    said = json.loads(world.run("lint", "card.sh", "--arch", "sm120", "--sglang", "0.5.23", "--json").stdout)
+    said = json.loads(
+        world.run("lint", "card.sh", "--arch", "sm120", "--sglang", "0.5.23", "--json").stdout
+    )
 
     told: list[dict[str, Any]] = said["releases"]["0.5.23"]["entries"]
     assert said["schema"] == 1
@@ -355,7 +375,9 @@ def test_what_is_well_exits_0(world: World) -> None:
         (("card.sh", "--arch", "sm90"), 2, "NVFP4 needs Blackwell"),
     ],
 )
-def test_what_cannot_be_judged_is_said(world: World, words: tuple[str, ...], status: int, says: str) -> None:
+def test_what_cannot_be_judged_is_said(
+    world: World, words: tuple[str, ...], status: int, says: str
+) -> None:
     for name, text in (
         ("card.sh", CARD),
         ("empty.sh", "echo hello"),
@@ -372,7 +394,11 @@ def test_what_cannot_be_judged_is_said(world: World, words: tuple[str, ...], sta
 WORDS = """python3_-m_sglang.launch_server --model-path --tp 8 export A= $A ${A[@]} " ' docker_run -e ( ) | ; command: -_
 ExecStart= ``` # { } [ &x *x \\"""
 PIECES = st.sampled_from(
-    [*(word.replace("_", " ") for word in WORDS.split()), "\n", *sorted(catalogue.release(NEWEST).options)[:40]]
+    [
+        *(word.replace("_", " ") for word in WORDS.split()),
+        "\n",
+        *sorted(catalogue.release(NEWEST).options)[:40],
+    ]
 )
 
 
@@ -426,5 +452,9 @@ def test_reading_takes_time_that_grows_with_the_length_and_no_faster(piece: str)
             costs.append(time.process_time() - began)
         return min(costs)
 
-    assert cost(1 << 17) <= 5 * cost(1 << 16) + 0.2, "twice as long a text takes about twice as long"
-    assert cost(8 << 20) <= 5 * cost(1 << 18) + 0.5, "what is longer than any launch is not read to its end"
+    assert cost(1 << 17) <= 5 * cost(1 << 16) + 0.2, (
+        "twice as long a text takes about twice as long"
+    )
+    assert cost(8 << 20) <= 5 * cost(1 << 18) + 0.5, (
+        "what is longer than any launch is not read to its end"
+    )

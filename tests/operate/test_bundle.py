@@ -55,11 +55,17 @@ def bundle(world: World) -> dict[str, str]:
     file.chmod(0o600)
     world.faults(lines=LINES)
     world.run("up", "-p", "stub", "-d", "--api-key-file", str(file), **PLANTED)
-    for text in (world.instance / "server.log", world.instance / "launcher.log", world.instance / "stacks-1.txt"):
+    for text in (
+        world.instance / "server.log",
+        world.instance / "launcher.log",
+        world.instance / "stacks-1.txt",
+    ):
         with text.open("a") as log:
             log.write("\n".join([*LINES, *PLANTED.values()]) + "\n")
     events = world.instance / "events.jsonl"
-    events.write_text(events.read_text() + json.dumps({"event": "warning", "reason": " ".join(LINES)}) + "\n")
+    events.write_text(
+        events.read_text() + json.dumps({"event": "warning", "reason": " ".join(LINES)}) + "\n"
+    )
     done = world.run("bundle", "-p", "stub", "-o", "out.tar.gz", "--json", **PLANTED)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bundle"] == "out.tar.gz"
@@ -81,8 +87,17 @@ def test_its_json_is_json(bundle: dict[str, str]) -> None:
 
 
 def test_it_has_what_a_report_needs(bundle: dict[str, str]) -> None:
-    assert {"README.txt", "plan.json", "state.json", "events.jsonl", "server.log", "stacks-1.txt"} <= set(bundle)
-    assert {"facts.json", "doctor.json", "diagnosis.json", "kernel.txt", "version.txt"} <= set(bundle)
+    assert {
+        "README.txt",
+        "plan.json",
+        "state.json",
+        "events.jsonl",
+        "server.log",
+        "stacks-1.txt",
+    } <= set(bundle)
+    assert {"facts.json", "doctor.json", "diagnosis.json", "kernel.txt", "version.txt"} <= set(
+        bundle
+    )
     assert json.loads(bundle["facts.json"])["schema"] == 1
     assert json.loads(bundle["doctor.json"])["findings"]
     assert "why" in json.loads(bundle["plan.json"])["settings"][0]
@@ -139,7 +154,10 @@ def test_its_diagnosis_knows_what_the_kernel_said_of_this_server(world: World) -
     lines = [gpu | {"line": fell_off, "ours": True}, gpu | {"line": killed, "ours": False}]
     before = world.run("events", "-n", "99", "--json").stdout
 
-    for told, cause in (("", "unknown"), ("".join(json.dumps(line) + "\n" for line in lines), "gpu-fell-off-bus")):
+    for told, cause in (
+        ("", "unknown"),
+        ("".join(json.dumps(line) + "\n" for line in lines), "gpu-fell-off-bus"),
+    ):
         (world.instance / "events.jsonl").write_text(before + told)
         assert world.run("bundle", "-p", "stub", "-o", "out.tar.gz").returncode == 0
         assert json.loads(texts(world.folder / "out.tar.gz")["diagnosis.json"])["cause"] == cause
@@ -288,7 +306,8 @@ def test_what_looks_secret_is_left_out(line: str) -> None:
 @pytest.mark.parametrize("line", ["{}", "[TP0] {}"])
 def test_a_private_key_is_left_out_even_if_rotation_cut_it(kind: str, line: str) -> None:
     whole = [
-        line.format(part) for part in (f"-----BEGIN {kind}-----", "PLANTED", "PLANTED=", f"-----END {kind}-----")
+        line.format(part)
+        for part in (f"-----BEGIN {kind}-----", "PLANTED", "PLANTED=", f"-----END {kind}-----")
     ]
     for lines in (["before", *whole, "after"], ["before", *whole[:-1]], [*whole[1:], "after"]):
         clean = scrubber().clean("\n".join(lines))
@@ -347,8 +366,13 @@ def test_the_same_thing_has_the_same_name_everywhere() -> None:
 
     assert clean(" ".join(f"GPU-{uuid}" for uuid in uuids)).endswith("GPU-[uuid 3] GPU-[uuid 4]")
     assert clean(f"GPU-{uuids[2].upper()} GPU-{uuids[1][:8]}") == "GPU-[uuid 3] GPU-[uuid 2]"
-    assert clean("node-9:1:1 [0] NCCL INFO to 10.0.0.1") == "[host 3]:1:1 [0] NCCL INFO to [address 1]"
-    assert clean("vm, Node-9.x: 10.0.0.2, 10.0.0.1") == "[host 1], [host 3].x: [address 2], [address 1]"
+    assert (
+        clean("node-9:1:1 [0] NCCL INFO to 10.0.0.1") == "[host 3]:1:1 [0] NCCL INFO to [address 1]"
+    )
+    assert (
+        clean("vm, Node-9.x: 10.0.0.2, 10.0.0.1")
+        == "[host 1], [host 3].x: [address 2], [address 1]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -360,7 +384,10 @@ def test_the_same_thing_has_the_same_name_everywhere() -> None:
         ),
         ({"password": 'a"b\nc', "token": 61464, "x": None}, ["[redacted]", 61464, None]),
         ({"pid": 77777, "x": "a 77777"}, ["[redacted]", "a [redacted]"]),
-        ({"argv": ["--hf-token", "PLANTED", "--port", 1]}, [["--hf-token", "[redacted]", "--port", 1]]),
+        (
+            {"argv": ["--hf-token", "PLANTED", "--port", 1]},
+            [["--hf-token", "[redacted]", "--port", 1]],
+        ),
         ({"packages": {"nvidia-nccl-cu13": "2.28.3.1"}}, [{"nvidia-nccl-cu13": "2.28.3.1"}]),
         ({"log": 'x api_key="y" "z', "vm": "vm"}, ['x api_key="[redacted]" "z', "[host 1]"]),
     ],
@@ -372,12 +399,20 @@ def test_json_stays_json(data: dict[str, object], cleaned: list[object]) -> None
     assert scrub.clean_json('{"a": 1}\n{"b": \n') == '{"a": 1}\n{"b": \n'
 
 
-@given(st.text(alphabet=st.characters(codec="ascii", categories=["L", "N"]), min_size=8), st.text(), st.text())
+@given(
+    st.text(alphabet=st.characters(codec="ascii", categories=["L", "N"]), min_size=8),
+    st.text(),
+    st.text(),
+)
 def test_a_known_secret_never_survives(secret: str, before: str, after: str) -> None:
     clean = Scrubber(secret, ENVIRON, hosts=["vm"])
 
-    assert not any(secret in part for part in clean.clean(before + secret + after).split("[redacted]"))
-    data = json.loads(clean.clean_json(json.dumps({before: [secret + after], after + secret: secret})))
+    assert not any(
+        secret in part for part in clean.clean(before + secret + after).split("[redacted]")
+    )
+    data = json.loads(
+        clean.clean_json(json.dumps({before: [secret + after], after + secret: secret}))
+    )
     assert not any(secret in part for part in json.dumps(data).split("[redacted]"))
 
 

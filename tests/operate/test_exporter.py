@@ -120,7 +120,13 @@ def test_the_address_that_was_connected_to_is_a_name() -> None:
 
 @pytest.mark.parametrize(
     ("name", "same"),
-    [("[::1]", "::1"), ("0:0::1", "::1"), ("::ffff:1.2.3.4", "1.2.3.4"), ("A.b.", "a.b"), ("127.1", "127.1")],
+    [
+        ("[::1]", "::1"),
+        ("0:0::1", "::1"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("A.b.", "a.b"),
+        ("127.1", "127.1"),
+    ],
 )
 def test_a_name_has_one_spelling(name: str, same: str) -> None:
     assert canonical(name) == same
@@ -143,7 +149,10 @@ def test_who_says_nothing_more_is_cut_off(first: bytes, monkeypatch: pytest.Monk
 def test_who_says_it_byte_by_byte_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, and all of them would last for ever."""
     monkeypatch.setattr(exporter, "ASK_WITHIN", 0.5)
-    with serving() as server, socket.create_connection(server.server_address[:2], timeout=0.05) as client:
+    with (
+        serving() as server,
+        socket.create_connection(server.server_address[:2], timeout=0.05) as client,
+    ):
 
         def is_closed() -> bool:
             with contextlib.suppress(TimeoutError):
@@ -155,7 +164,9 @@ def test_who_says_it_byte_by_byte_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
             until(is_closed, "it is cut off")
 
 
-def test_so_many_are_served_at_a_time_and_one_more_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_are_served_at_a_time_and_one_more_is_closed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(exporter, "ASK_WITHIN", 60)
     with serving() as server, contextlib.ExitStack() as stack:
         idle = [
@@ -192,7 +203,10 @@ def test_a_state_folder_that_hangs_holds_up_one_thread(monkeypatch: pytest.Monke
         assert len(looks) == 1
         disk.set()
         # What hung is told once, to who waited for it: the next one who asks has a look of his own.
-        until(lambda: ask(server, GET) == (200, FIGURES) and len(looks) > 1, "it looks and answers again")
+        until(
+            lambda: ask(server, GET) == (200, FIGURES) and len(looks) > 1,
+            "it looks and answers again",
+        )
 
 
 def test_who_asks_meanwhile_gets_the_same() -> None:
@@ -213,7 +227,9 @@ def test_who_asks_meanwhile_gets_the_same() -> None:
         assert {result.result(60) for result in results} == {FIGURES}
 
 
-def test_a_bug_in_a_collection_is_one_line_and_the_next_one_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_in_a_collection_is_one_line_and_the_next_one_is_answered(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     answers = iter([ZeroDivisionError("\x1b[2J"), None])
 
     def collect() -> bytes:

@@ -35,11 +35,15 @@ SECRET = "s.ROOTVAULTTOKEN-0123456789"
 def is_the_same_python() -> bool:
     ask = [str(PYTHON), "-c", "import sys; print(*sys.version_info[:2])"]
     wanted = [*map(str, sys.version_info[:2])]
-    return PYTHON.exists() and subprocess.check_output(ask, text=True, timeout=PATIENCE).split() == wanted
+    return (
+        PYTHON.exists()
+        and subprocess.check_output(ask, text=True, timeout=PATIENCE).split() == wanted
+    )
 
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not is_the_same_python(), reason="wants root, and a Python that any user can run"
+    os.geteuid() != 0 or not is_the_same_python(),
+    reason="wants root, and a Python that any user can run",
 )
 
 
@@ -56,7 +60,12 @@ class Service(World):
         return super().environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
     def by(
-        self, uid: int, *words: str | Path, timeout: float = PATIENCE, cwd: str | Path = "/", **environ: str
+        self,
+        uid: int,
+        *words: str | Path,
+        timeout: float = PATIENCE,
+        cwd: str | Path = "/",
+        **environ: str,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as any user."""
         return subprocess.run(
@@ -72,7 +81,9 @@ class Service(World):
             extra_groups=(),
         )
 
-    def as_root(self, *words: str | Path, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+    def as_root(
+        self, *words: str | Path, timeout: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command as root."""
         return self.by(0, *words, timeout=timeout, cwd=self.folder)
 
@@ -102,9 +113,7 @@ class Service(World):
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """That user's own program holds the lock."""
-        program = (
-            "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print(flush=True); sys.stdin.read()"
-        )
+        program = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print(flush=True); sys.stdin.read()"
         command = (PYTHON, "-c", program, self.instance / "lock", "supervise")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         with running(*command, **pipes, user=OWNER, group=OWNER) as holder:
@@ -153,7 +162,15 @@ def unchanged(path: Path) -> bool:
 def test_root_restarts_smokes_bundles_and_stops_what_a_service_serves(service: Service) -> None:
     service.run("up", "-p", "stub", "-d")
     seen = service.status()
-    words = (["status"], ["restart"], ["smoke"], ["logs"], ["events"], ["bundle", "-o", "b.tar.gz"], ["down"])
+    words = (
+        ["status"],
+        ["restart"],
+        ["smoke"],
+        ["logs"],
+        ["events"],
+        ["bundle", "-o", "b.tar.gz"],
+        ["down"],
+    )
     done = {command[0]: service.as_root(*command) for command in words}
 
     assert {name: run.returncode for name, run in done.items()} == dict.fromkeys(done, 0), done
@@ -161,12 +178,16 @@ def test_root_restarts_smokes_bundles_and_stops_what_a_service_serves(service: S
     assert "no difference" not in done["restart"].stderr
     assert not [line for line in done["restart"].stderr.splitlines() if line.startswith(("+", "-"))]
     made = service.folder / "b.tar.gz"
-    assert (made.stat().st_uid, stat.S_IMODE(made.stat().st_mode)) == (0, 0o600), "root asked for it"
+    assert (made.stat().st_uid, stat.S_IMODE(made.stat().st_mode)) == (0, 0o600), (
+        "root asked for it"
+    )
     assert {path.stat().st_uid for path in service.instance.iterdir()} == {OWNER}
     service.until_nothing_is_left()
 
 
-def test_a_plan_names_an_interpreter_that_never_runs_as_root(service: Service, secret: Path) -> None:
+def test_a_plan_names_an_interpreter_that_never_runs_as_root(
+    service: Service, secret: Path
+) -> None:
     service.run("up", "-p", "stub", "-d")
     evil = service.folder / "evil"
     evil.write_text(f"#!/bin/sh\n(id -u; cat {secret}; tty) >> {service.folder}/ran\n")
@@ -201,7 +222,9 @@ def test_root_sends_no_key_that_the_service_may_not_read(stopped: Service, secre
 
         threading.Thread(target=listen, daemon=True).start()
         stopped.plan(
-            key_file=str(secret), port=server.getsockname()[1], smoke={"within": 1, "questions": [{"ask": "?"}]}
+            key_file=str(secret),
+            port=server.getsockname()[1],
+            smoke={"within": 1, "questions": [{"ask": "?"}]},
         )
         with stopped.held():
             smoke = stopped.as_root("smoke")
@@ -213,12 +236,26 @@ def test_root_sends_no_key_that_the_service_may_not_read(stopped: Service, secre
 
 
 def test_links_in_the_folder_lead_root_nowhere(stopped: Service, secret: Path) -> None:
-    names = ("stacks-7.txt", "server.log", "events.jsonl", "readings.json", "launcher.log", "state.json")
+    names = (
+        "stacks-7.txt",
+        "server.log",
+        "events.jsonl",
+        "readings.json",
+        "launcher.log",
+        "state.json",
+    )
     for name in names:
         (stopped.instance / name).unlink(missing_ok=True)
         (stopped.instance / name).symlink_to(secret)
     said = ""
-    for words in (["bundle", "-o", "b.tar.gz"], ["status"], ["logs"], ["events"], ["metrics"], ["down"]):
+    for words in (
+        ["bundle", "-o", "b.tar.gz"],
+        ["status"],
+        ["logs"],
+        ["events"],
+        ["metrics"],
+        ["down"],
+    ):
         done = stopped.as_root(*words)
         said += done.stdout + done.stderr
         assert done.returncode in (0, 1, 78), done.stderr
@@ -254,11 +291,19 @@ def test_a_state_that_names_any_process_has_no_root_signal_it(
     pid = victim.pid
     me = {"pid": pid, "start_ticks": start_ticks(pid), "boot_id": boot_id()}
     mark = {"boot_id": boot_id(), "reaper": pid, "reaper_ticks": start_ticks(pid), "mark": "x"}
-    state = {"schema": 1, "state": "ready", "reason": "", "pids": {"launcher": pid, "server": pid}, "launcher": me}
+    state = {
+        "schema": 1,
+        "state": "ready",
+        "reason": "",
+        "pids": {"launcher": pid, "server": pid},
+        "launcher": me,
+    }
     stopped.put("state.json", state | {"session": mark})
     with stopped.held():
         for words in (["down"], ["down", "--now"]):
-            with pytest.raises(subprocess.TimeoutExpired):  # for who holds the lock to say who it is
+            with pytest.raises(
+                subprocess.TimeoutExpired
+            ):  # for who holds the lock to say who it is
                 stopped.as_root(*words, timeout=5)
 
     assert stopped.as_root("down", "--now").returncode == 0
@@ -323,7 +368,9 @@ print(*said, "end", flush=True)
 
 
 @pytest.mark.parametrize("shell", [False, True], ids=["leader", "member"])
-def test_the_user_that_root_became_cannot_type_into_roots_terminal(stopped: Service, shell: bool) -> None:
+def test_the_user_that_root_became_cannot_type_into_roots_terminal(
+    stopped: Service, shell: bool
+) -> None:
     """Whether it leads its session, as `ssh -t` and `docker exec -t` start it, or a shell does."""
     words = [str(PYTHON), "-c", TYPES, str(stopped.state)]
     if shell:
@@ -350,7 +397,9 @@ def read(terminal: int) -> bytes:
 
 def ended(pid: int) -> int:
     """The exit status of a child."""
-    gone = until(lambda: (end := os.waitpid(pid, os.WNOHANG))[0] and end, "it ends")  # no bound: WNOHANG
+    gone = until(
+        lambda: (end := os.waitpid(pid, os.WNOHANG))[0] and end, "it ends"
+    )  # no bound: WNOHANG
     return os.waitstatus_to_exitcode(gone[1])
 
 
@@ -370,7 +419,9 @@ def test_a_user_who_cannot_reach_the_program_is_named_with_what_to_do(stopped: S
     copy = stopped.folder / "closed"
     shutil.copytree(ROOT / "launcher", copy / "launcher")
     copy.chmod(0o700)
-    done = stopped.by(0, "restart", "-p", "stub", PYTHONPATH=f"{copy}:{Path(click.__file__).parents[1]}")
+    done = stopped.by(
+        0, "restart", "-p", "stub", PYTHONPATH=f"{copy}:{Path(click.__file__).parents[1]}"
+    )
 
     assert done.returncode == 78
     assert f"owned by nobody (uid {OWNER}), who cannot reach {copy}/launcher" in done.stderr
@@ -379,7 +430,9 @@ def test_a_user_who_cannot_reach_the_program_is_named_with_what_to_do(stopped: S
     assert "glm5-serve restart -p stub`" in done.stderr
 
 
-def test_the_output_of_a_bundle_is_roots_and_follows_nothing(stopped: Service, secret: Path) -> None:
+def test_the_output_of_a_bundle_is_roots_and_follows_nothing(
+    stopped: Service, secret: Path
+) -> None:
     out = stopped.folder / "out.tar.gz"
     out.symlink_to(secret)
     refused = stopped.as_root("bundle", "-o", out)
@@ -395,8 +448,12 @@ def test_a_user_who_may_not_read_the_folder_is_told_so(service: Service) -> None
         done = service.by(OWNER - 1, *words.split(), "-p", "stub", cwd="/tmp")
 
         assert done.returncode == 78, done
-        assert f"{service.instance} is owned by nobody (uid {OWNER}), mode drwx------" in done.stderr
-        again = f"sudo -u nobody env GLM5_SERVE_STATE_DIR={service.state} glm5-serve {words} -p stub`"
+        assert (
+            f"{service.instance} is owned by nobody (uid {OWNER}), mode drwx------" in done.stderr
+        )
+        again = (
+            f"sudo -u nobody env GLM5_SERVE_STATE_DIR={service.state} glm5-serve {words} -p stub`"
+        )
         assert again in done.stderr
     status = service.by(OWNER - 1, "status", "-p", "stub", "--json")
 
@@ -411,11 +468,16 @@ def test_root_brings_nothing_up_in_the_folder_of_another_user(stopped: Service) 
     done = stopped.as_root("up", "-p", "stub", "-d")
 
     assert done.returncode == 78, done
-    assert f"is owned by nobody (uid {OWNER}), mode drwx------, and this is root (uid 0)" in done.stderr
+    assert (
+        f"is owned by nobody (uid {OWNER}), mode drwx------, and this is root (uid 0)"
+        in done.stderr
+    )
     assert stopped.as_root("status", "-p", "stub").returncode == 1
 
 
-def test_figures_of_several_users_are_read_by_root_and_run_nothing(stopped: Service, secret: Path) -> None:
+def test_figures_of_several_users_are_read_by_root_and_run_nothing(
+    stopped: Service, secret: Path
+) -> None:
     other = stopped.state / "other"
     other.mkdir(mode=0o700)
     os.chown(other, OWNER - 1, OWNER - 1)
@@ -441,11 +503,20 @@ def test_root_looks_into_no_folder_of_its_own_that_others_may_replace(service: S
     mine = service.folder / "his" / "stub"
     mine.mkdir(parents=True, mode=0o700)
     os.chown(mine.parent, OWNER, OWNER)
-    for words in (["status"], ["down"], ["restart"], ["logs"], ["bundle", "-o", "/dev/shm/never.tar.gz"]):
+    for words in (
+        ["status"],
+        ["down"],
+        ["restart"],
+        ["logs"],
+        ["bundle", "-o", "/dev/shm/never.tar.gz"],
+    ):
         done = service.by(0, *words, "-p", "stub", GLM5_SERVE_STATE_DIR=str(mine.parent))
 
         assert done.returncode == 78, done
-        assert f"{mine} lies below {service.folder}, where others may replace it: owned by nobody" in done.stderr
+        assert (
+            f"{mine} lies below {service.folder}, where others may replace it: owned by nobody"
+            in done.stderr
+        )
         missing = service.by(0, *words, "-p", "missing", GLM5_SERVE_STATE_DIR=str(mine.parent))
         assert f"{mine.parent}/missing lies below {service.folder}" in missing.stderr
     assert not Path("/dev/shm/never.tar.gz").exists()
@@ -453,7 +524,9 @@ def test_root_looks_into_no_folder_of_its_own_that_others_may_replace(service: S
 
 def test_who_follows_a_log_for_root_is_its_owner(service: Service) -> None:
     service.run("up", "-p", "stub", "-d")
-    with running(*service.command("logs", "-f"), env=service.environ, stdout=subprocess.PIPE, cwd="/") as follow:
+    with running(
+        *service.command("logs", "-f"), env=service.environ, stdout=subprocess.PIPE, cwd="/"
+    ) as follow:
         next_line(follow)
         status = Path(f"/proc/{follow.pid}/status").read_text()
 

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from launcher.cli.observe import KINDS
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.operate import metrics
-from launcher.statedir.folder import Instance, boot_id, now_text, start_ticks
+from launcher.statedir.folder import StateDir, boot_id, now_text, start_ticks
 
 MONITORING = ROOT / "monitoring"
 
@@ -62,7 +62,9 @@ def test_a_living_server_has_its_figures(world: World) -> None:
 
 def test_a_death_is_counted_by_its_cause(world: World) -> None:
     world.write_profile(restart_limit=0)
-    world.faults(lines=["torch.OutOfMemoryError: CUDA out of memory."], exit_at="load", exit_code=-9)
+    world.faults(
+        lines=["torch.OutOfMemoryError: CUDA out of memory."], exit_at="load", exit_code=-9
+    )
     world.run("up", "-p", "stub", "-d")
     text = world.run("metrics").stdout
 
@@ -72,12 +74,13 @@ def test_a_death_is_counted_by_its_cause(world: World) -> None:
 
 
 EVERY = {
-    f"glm5_serve_{name}" + "_total" * (kind is metrics.COUNTED) for name, (kind, *_) in metrics.FIGURES.items()
+    f"glm5_serve_{name}" + "_total" * (kind is metrics.COUNTED)
+    for name, (kind, *_) in metrics.FIGURES.items()
 }
 GPUS_OF = {"gpu": "3", "bdf": "0000:61:00.0"}
 
 
-def write_readings(instance: Instance, **other: Any) -> None:
+def write_readings(instance: StateDir, **other: Any) -> None:
     gpu = {
         "index": 3,
         "bdf": "0000:61:00.0",
@@ -88,14 +91,20 @@ def write_readings(instance: Instance, **other: Any) -> None:
     }
     gpus = [{**gpu, "temperature": None, "ecc": 2, "pids": []}]
     began = json.loads(instance.state.read_text())["since"]
-    readings = {"schema": 1, "since": began, "at": 1.5, "probe": {"seconds": 1, "ok": True}, "gpus": gpus}
+    readings = {
+        "schema": 1,
+        "since": began,
+        "at": 1.5,
+        "probe": {"seconds": 1, "ok": True},
+        "gpus": gpus,
+    }
     instance.write(instance.readings, readings | other)
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[Instance]:
+def instance(tmp_path: Path) -> Iterator[StateDir]:
     """An instance with a launcher."""
-    made = Instance(tmp_path, "stub")
+    made = StateDir(tmp_path, "stub")
     claim = made.claim()
     with launching() as launcher:
         me = {"pid": launcher, "start_ticks": start_ticks(launcher), "boot_id": boot_id()}
@@ -104,16 +113,16 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
     claim.release()
 
 
-def write_state(instance: Instance, **other: Any) -> None:
+def write_state(instance: StateDir, **other: Any) -> None:
     state = {"schema": 1, "state": "ready", "restarts": 2, "deaths": {}}
     instance.write(instance.state, instance.recorded() | state | {"since": now_text()} | other)
 
 
-def told(instance: Instance) -> str:
+def told(instance: StateDir) -> str:
     return metrics.text(instance.folder.parent)
 
 
-def test_gpus_have_base_units(instance: Instance) -> None:
+def test_gpus_have_base_units(instance: StateDir) -> None:
     write_readings(instance)
     text = told(instance)
 
@@ -126,7 +135,9 @@ def test_gpus_have_base_units(instance: Instance) -> None:
 
 
 @pytest.mark.parametrize("since", ["2030-01-01T00:00:00.000Z", "2001-01-01T00:00:00.000Z", None, 5])
-def test_readings_of_another_state_are_left_out_whatever_the_clock_says(instance: Instance, since: object) -> None:
+def test_readings_of_another_state_are_left_out_whatever_the_clock_says(
+    instance: StateDir, since: object
+) -> None:
     write_readings(instance, time="2031-01-01T00:00:00.000Z", since=since)
 
     assert "probe_ok{" not in told(instance)
@@ -134,13 +145,15 @@ def test_readings_of_another_state_are_left_out_whatever_the_clock_says(instance
 
 
 @pytest.mark.parametrize("time", ["2001-01-01T00:00:00.000Z", "2030-01-01T00:00:00.000Z", None])
-def test_readings_of_this_state_are_told_whatever_the_clock_says(instance: Instance, time: object) -> None:
+def test_readings_of_this_state_are_told_whatever_the_clock_says(
+    instance: StateDir, time: object
+) -> None:
     write_readings(instance, time=time)
 
     assert of(told(instance), "glm5_serve_probe_ok") == 1
 
 
-def test_readings_without_a_state_are_of_another_one(instance: Instance) -> None:
+def test_readings_without_a_state_are_of_another_one(instance: StateDir) -> None:
     write_readings(instance)
     readings = json.loads(instance.readings.read_text())
     del readings["since"]
@@ -149,7 +162,7 @@ def test_readings_without_a_state_are_of_another_one(instance: Instance) -> None
     assert "probe_ok{" not in told(instance)
 
 
-def test_a_readings_file_that_is_none_holds_nobody_up(instance: Instance) -> None:
+def test_a_readings_file_that_is_none_holds_nobody_up(instance: StateDir) -> None:
     os.mkfifo(instance.readings)
     assert of(told(instance), "glm5_serve_unreadable") == 1
     instance.readings.unlink()
@@ -164,7 +177,7 @@ ODD = '\n"\\x\x1b]52;\u202e\ud800\r\0"} 1\nglm5_serve_up 7'
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(ODD, ODD)
 @given(st.text(st.characters()), st.text(st.characters()))
-def test_no_label_forges_a_figure(instance: Instance, phase: str, bdf: str) -> None:
+def test_no_label_forges_a_figure(instance: StateDir, phase: str, bdf: str) -> None:
     write_state(instance, start={"seconds": {phase: 1.0}}, deaths={phase: 2, "oom": 1})
     write_readings(instance)
     gpu = json.loads(instance.readings.read_text())["gpus"][0]
@@ -203,7 +216,9 @@ def test_readings_go_when_the_launcher_goes(world: World) -> None:
         '{"schema":1,"since":SINCE,"at":1,"probe":{"seconds":1,"ok":true},"gpus":[{}]}',
     ],
 )
-def test_readings_that_cannot_be_understood_hide_nothing_else(instance: Instance, text: str) -> None:
+def test_readings_that_cannot_be_understood_hide_nothing_else(
+    instance: StateDir, text: str
+) -> None:
     since = json.loads(instance.state.read_text())["since"]
     instance.readings.write_text(text.replace("SINCE", json.dumps(since)))
     figures = told(instance)
@@ -216,7 +231,9 @@ def test_readings_that_cannot_be_understood_hide_nothing_else(instance: Instance
 @pytest.mark.parametrize(
     "other", [{"smoke": {"ok": 1}}, {"start": []}, {"deaths": {"\ud800": "x"}}, {"restarts": None}]
 )
-def test_a_part_that_cannot_be_understood_hides_no_other(instance: Instance, other: dict[str, Any]) -> None:
+def test_a_part_that_cannot_be_understood_hides_no_other(
+    instance: StateDir, other: dict[str, Any]
+) -> None:
     write_state(instance, **other)
     write_readings(instance)
 
@@ -224,10 +241,12 @@ def test_a_part_that_cannot_be_understood_hides_no_other(instance: Instance, oth
     assert of(told(instance), "glm5_serve_probe_ok") == 1
 
 
-def test_a_broken_instance_does_not_hide_the_others(instance: Instance) -> None:
-    broken = Instance(instance.folder.parent, "broken")
+def test_a_broken_instance_does_not_hide_the_others(instance: StateDir) -> None:
+    broken = StateDir(instance.folder.parent, "broken")
     broken.folder.mkdir()
-    broken.state.write_text('{"schema": 1, "launcher": {"pid": 1, "boot_id": "x", "start_ticks": 1}}')
+    broken.state.write_text(
+        '{"schema": 1, "launcher": {"pid": 1, "boot_id": "x", "start_ticks": 1}}'
+    )
     text = told(instance)
 
     assert of(text, "glm5_serve_ready") == 1
@@ -236,7 +255,7 @@ def test_a_broken_instance_does_not_hide_the_others(instance: Instance) -> None:
     assert ("glm5_serve_ready", frozenset({("profile", "broken")})) not in figures(text)
 
 
-def test_the_instance_of_another_user_is_told_to_be_unreadable(instance: Instance) -> None:
+def test_the_instance_of_another_user_is_told_to_be_unreadable(instance: StateDir) -> None:
     with closed(instance.folder) as home:
         text = metrics.text(home)
 
@@ -244,15 +263,15 @@ def test_the_instance_of_another_user_is_told_to_be_unreadable(instance: Instanc
     assert "glm5_serve_ready{" not in text
 
 
-def test_a_closed_state_folder_is_one_clear_message(instance: Instance) -> None:
+def test_a_closed_state_folder_is_one_clear_message(instance: StateDir) -> None:
     with (
         closed(instance.folder),
-        pytest.raises(RefusalError, match="cannot read the state folder stub: Permission"),
+        pytest.raises(UserError, match="cannot read the state folder stub: Permission"),
     ):
         metrics.text(Path("stub"))
 
 
-def test_the_first_death_is_an_increase(instance: Instance) -> None:
+def test_the_first_death_is_an_increase(instance: StateDir) -> None:
     assert of(told(instance), "glm5_serve_deaths_total", cause="unknown") == 0
 
 
@@ -310,7 +329,15 @@ def test_another_address_wants_a_token_or_the_word(world: World) -> None:
     assert (refused.returncode, "is open to others" in refused.stderr) == (78, True)
 
     token.chmod(0o600)
-    world.start("metrics", "--listen", f"0.0.0.0:{port}", "--token-file", str(token), "--host-name", "Box.example")
+    world.start(
+        "metrics",
+        "--listen",
+        f"0.0.0.0:{port}",
+        "--token-file",
+        str(token),
+        "--host-name",
+        "Box.example",
+    )
     url = f"http://127.0.0.1:{port}/metrics"
     until(lambda: _status(url) == 401, "it answers")
     key = {"Authorization": "bearer sekret-0123"}
@@ -340,7 +367,9 @@ def test_listening_openly_is_said(world: World) -> None:
         (("--listen", "127.0.0.1:0", "--host-name", "x:1"), "is no name of a host"),
     ],
 )
-def test_words_that_mean_nothing_are_refused(world: World, words: tuple[str, ...], says: str) -> None:
+def test_words_that_mean_nothing_are_refused(
+    world: World, words: tuple[str, ...], says: str
+) -> None:
     refused = world.run("metrics", *words)
 
     assert refused.returncode == 2
@@ -368,7 +397,14 @@ def _answers(url: str) -> bool:
 @pytest.mark.parametrize(
     "listen",
     [
-        *("0.0.0.0:9464", "10.0.0.1:1", "[::]:9464", "localhost.example.org:1", "127.example.org:1", ":1"),
+        *(
+            "0.0.0.0:9464",
+            "10.0.0.1:1",
+            "[::]:9464",
+            "localhost.example.org:1",
+            "127.example.org:1",
+            ":1",
+        ),
         *("127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", "[::1]", "::1"),
     ],
 )
@@ -418,7 +454,12 @@ def test_promtool_accepts_the_alerts_and_the_exposition(world: World, promtool: 
     world.run("up", "-p", "stub", "-d")
     text = world.run("metrics").stdout
     done = subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
+        [promtool, "check", "metrics"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -433,7 +474,11 @@ def test_alerts_fire_when_they_should_and_not_else(promtool: str) -> None:
 def test_of_each_alert_it_is_said_when_it_fires_and_when_not() -> None:
     (group,) = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]
     cases = yaml.safe_load((MONITORING / "alerts.test.yml").read_text())["tests"]
-    said = {(test["alertname"], "exp_alerts" in test) for case in cases for test in case["alert_rule_test"]}
+    said = {
+        (test["alertname"], "exp_alerts" in test)
+        for case in cases
+        for test in case["alert_rule_test"]
+    }
 
     assert said == {(rule["alert"], fires) for rule in group["rules"] for fires in (True, False)}
 

@@ -16,10 +16,10 @@ import psutil
 import pytest
 from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, running, until
 
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files.rotation import rotate
 from launcher.operate import control
-from launcher.statedir.folder import Instance, boot_id, pid_namespace
+from launcher.statedir.folder import StateDir, boot_id, pid_namespace
 
 FAKE = """
 import os, signal, sys
@@ -45,7 +45,9 @@ def hang(tmp_path: Path) -> Iterator[Callable[..., int]]:
 
         def start(*words: str) -> int:
             command = (sys.executable, "-c", FAKE, str(tmp_path), "supervise", *words)
-            process = stack.enter_context(running(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            process = stack.enter_context(
+                running(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            )
             next_line(process)
             return process.pid
 
@@ -72,7 +74,10 @@ def test_down_says_that_a_launcher_is_stopped_and_does_not_wait(world: World) ->
 
     assert (down.returncode, again.returncode) == (1, 1)
     for said in (down.stderr, again.stderr):
-        assert f"the launcher of stub (pid {launcher.pid}) is stopped by a signal, and hears nothing" in said
+        assert (
+            f"the launcher of stub (pid {launcher.pid}) is stopped by a signal, and hears nothing"
+            in said
+        )
         assert f"`kill -CONT {launcher.pid}`" in said
         assert "`glm5-serve down --now --profile stub`" in said
     launcher.resume()
@@ -94,7 +99,7 @@ def test_down_now_kills_a_launcher_that_does_not_hear(
     monkeypatch.setattr(control, "HEARD_WITHIN", 0.5)
     monkeypatch.setattr(control, "MOMENT", 0.2)
     pid = hang("named")
-    instance = Instance(tmp_path, "stub")
+    instance = StateDir(tmp_path, "stub")
     said = control.down(instance, now=True)
 
     assert said == f"stub is down; its launcher (pid {pid}) did not go by itself and was killed"
@@ -109,13 +114,17 @@ def test_down_now_ends_an_up_that_judges_the_host_for_ever(
     monkeypatch.setattr(control, "MOMENT", 0.2)
     pid = hang()
 
-    assert f"(pid {pid}) did not go by itself and was killed" in control.down(Instance(tmp_path, "stub"), now=True)
+    assert f"(pid {pid}) did not go by itself and was killed" in control.down(
+        StateDir(tmp_path, "stub"), now=True
+    )
 
 
 def test_an_up_that_is_ended_before_it_launched_says_so(world: World) -> None:
     """Its host is judged by a program that does not answer."""
     slow = world.folder / "python"
-    slow.write_text('#!/bin/sh\ncase "$*" in *"metadata as m"*) echo sglang 0.5.23;; *) exec sleep 600;; esac\n')
+    slow.write_text(
+        '#!/bin/sh\ncase "$*" in *"metadata as m"*) echo sglang 0.5.23;; *) exec sleep 600;; esac\n'
+    )
     slow.chmod(0o755)
     world.profile.write_text(world.profile.read_text().replace(sys.executable, str(slow)))
     up = world.start("up", "-p", "stub", "-d")
@@ -142,7 +151,11 @@ def test_status_tells_a_launcher_that_is_stopped_and_a_server_that_is_dead(world
     why = f"the launcher (pid {launcher.pid}) is stopped by a signal, nothing watches the server; it was ready"
     assert (seen["state"], seen["reason"]) == ("unknown", why)
     assert seen["pids"]["launcher"] == launcher.pid
-    for figure in ('ready{profile="stub"} 0.0', 'up{profile="stub"} 1.0', 'unreadable{profile="stub"} 0.0'):
+    for figure in (
+        'ready{profile="stub"} 0.0',
+        'up{profile="stub"} 1.0',
+        'unreadable{profile="stub"} 0.0',
+    ):
         assert f"glm5_serve_{figure}" in metrics
     launcher.resume()
     assert world.until_state("ready", restarts=1)
@@ -150,7 +163,9 @@ def test_status_tells_a_launcher_that_is_stopped_and_a_server_that_is_dead(world
 
 def test_where_several_could_be_meant_status_lists_them_all(world: World) -> None:
     other = world.profile.with_name("other.toml")
-    other.write_text(world.profile.read_text().replace(f"port = {world.port}", f"port = {free_port()}"))
+    other.write_text(
+        world.profile.read_text().replace(f"port = {world.port}", f"port = {free_port()}")
+    )
     assert world.run("up", "-p", "other", "-d").returncode == 0
     world.run("down", "-p", "other")
     assert world.run("up", "-p", "stub", "-d").returncode == 0
@@ -167,8 +182,10 @@ def test_where_several_could_be_meant_status_lists_them_all(world: World) -> Non
     assert world.run("down").returncode == 2, "an act wants a name"
 
 
-def test_a_server_that_died_unnoticed_is_not_ready(tmp_path: Path, hang: Callable[..., int]) -> None:
-    instance = Instance(tmp_path, "stub")
+def test_a_server_that_died_unnoticed_is_not_ready(
+    tmp_path: Path, hang: Callable[..., int]
+) -> None:
+    instance = StateDir(tmp_path, "stub")
     pid = hang("named")
     seen = instance.recorded()
     for server, state in ((os.getpid(), "ready"), (2**22 - 1, "unknown")):
@@ -196,14 +213,18 @@ def test_a_removed_folder_frees_nothing_and_down_still_finds_the_launcher(world:
 @pytest.mark.parametrize("detach", ["-d", ""])
 def test_closed_descriptors_cost_no_lock(world: World, closed: str, detach: str) -> None:
     first = subprocess.Popen(
-        ["sh", "-c", f"exec {GLM5_SERVE} up -p stub {detach} {closed}"], env=world.environ, cwd=world.folder
+        ["sh", "-c", f"exec {GLM5_SERVE} up -p stub {detach} {closed}"],
+        env=world.environ,
+        cwd=world.folder,
     )
     seen = world.until_state("ready")
     second = world.run("up", "-p", "stub", "-d", "--set", "flags.port=1024")
 
     assert second.returncode == 1
     assert f"launcher pid {seen['pids']['launcher']}" in second.stderr
-    links = [Path(f"/proc/{seen['pids']['launcher']}/fd/{number}").readlink() for number in (0, 1, 2)]
+    links = [
+        Path(f"/proc/{seen['pids']['launcher']}/fd/{number}").readlink() for number in (0, 1, 2)
+    ]
     assert not [link for link in links if link.name == "lock" or "socket" in link.name]
     assert world.run("down").returncode == 0
     assert first.wait(PATIENCE) == 0
@@ -212,9 +233,16 @@ def test_closed_descriptors_cost_no_lock(world: World, closed: str, detach: str)
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_no_command_calls_a_closed_descriptor_a_bug(world: World, closed: str) -> None:
-    for words, status in (("status -p stub", 1), ("down -p stub", 0), ("profiles", 0), ("up -p nothing", 2)):
+    for words, status in (
+        ("status -p stub", 1),
+        ("down -p stub", 0),
+        ("profiles", 0),
+        ("up -p nothing", 2),
+    ):
         command = ["sh", "-c", f"exec {GLM5_SERVE} {words} {closed}"]
-        done = subprocess.run(command, env=world.environ, capture_output=True, check=False, timeout=PATIENCE)
+        done = subprocess.run(
+            command, env=world.environ, capture_output=True, check=False, timeout=PATIENCE
+        )
         assert done.returncode == status, done.stderr
 
 
@@ -224,7 +252,10 @@ def namespaced(*words: str) -> list[str]:
 
 needs_namespaces = pytest.mark.skipif(
     os.geteuid() != 0
-    or subprocess.run(["unshare", "--pid", "--fork", "true"], check=False, timeout=PATIENCE).returncode != 0,
+    or subprocess.run(
+        ["unshare", "--pid", "--fork", "true"], check=False, timeout=PATIENCE
+    ).returncode
+    != 0,
     reason="wants a PID namespace of its own",
 )
 
@@ -232,7 +263,10 @@ needs_namespaces = pytest.mark.skipif(
 @needs_namespaces
 def test_a_launcher_of_another_pid_namespace_is_believed_and_not_signalled(world: World) -> None:
     with running(*namespaced("up", "-p", "stub"), env=world.environ, cwd=world.folder):
-        seen = until(lambda: (now := world.status())["state"] == "ready" and now, "it is ready, seen from outside")
+        seen = until(
+            lambda: (now := world.status())["state"] == "ready" and now,
+            "it is ready, seen from outside",
+        )
         assert seen["pids"] == {}
         assert "; its launcher lives in another PID namespace" in seen["reason"]
         assert world.run("status").returncode == 0
@@ -254,10 +288,17 @@ def test_what_an_earlier_namespace_wrote_is_not_said_of_a_young_launcher(
     tmp_path: Path, hang: Callable[..., int]
 ) -> None:
     hang()
-    instance = Instance(tmp_path, "stub")
-    launcher = {"pid": 7, "start_ticks": 1, "boot_id": boot_id(), "pid_namespace": "pid:[1]", "claim": "of before"}
+    instance = StateDir(tmp_path, "stub")
+    launcher = {
+        "pid": 7,
+        "start_ticks": 1,
+        "boot_id": boot_id(),
+        "pid_namespace": "pid:[1]",
+        "claim": "of before",
+    }
     instance.write(
-        instance.state, {"schema": 1, "state": "ready", "reason": "r", "pids": {}, "launcher": launcher}
+        instance.state,
+        {"schema": 1, "state": "ready", "reason": "r", "pids": {}, "launcher": launcher},
     )
 
     assert pid_namespace() != "pid:[1]"
@@ -274,8 +315,8 @@ def test_a_launcher_of_another_user_is_not_called_a_bug(
         raise PermissionError
 
     monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
-    with pytest.raises(RefusalError, match="is another user's") as refused:
-        control.down(Instance(tmp_path, "stub"), now=False)
+    with pytest.raises(UserError, match="is another user's") as refused:
+        control.down(StateDir(tmp_path, "stub"), now=False)
 
     assert refused.value.status == Exit.CONFIG
 
@@ -284,7 +325,10 @@ def test_logs_are_followed_over_many_rotations(world: World) -> None:
     log = world.instance / "server.log"
     world.run("up", "-p", "stub", "-d")
     follow = world.start("logs", "-f", "-n", "0")
-    until(lambda: any("server.log" in file.path for file in psutil.Process(follow.pid).open_files()), "it reads")
+    until(
+        lambda: any("server.log" in file.path for file in psutil.Process(follow.pid).open_files()),
+        "it reads",
+    )
     for number in range(12):
         with log.open("a") as file:
             file.write("".join(f"line {number}.{part}\n" for part in range(100)))
@@ -310,7 +354,14 @@ def test_json_of_down_says_what_was_killed(world: World) -> None:
 @pytest.mark.parametrize("place", ["/etc/passwd", "/nowhere/at/all", "/" + "x" * 300])
 def test_a_state_home_that_can_be_none_is_no_bug(world: World, place: str) -> None:
     can_be = len(place) < 256
-    wanted = {"status": (1,), "down": (0,), "logs": (1, 78), "events": (1,), "smoke": (1,), "bundle": (1,)}
+    wanted = {
+        "status": (1,),
+        "down": (0,),
+        "logs": (1, 78),
+        "events": (1,),
+        "smoke": (1,),
+        "bundle": (1,),
+    }
     for words, status in wanted.items():
         done = world.run(words, "-p", "stub", GLM5_SERVE_STATE_DIR=place)
 

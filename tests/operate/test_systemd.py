@@ -15,7 +15,7 @@ import pytest
 from conftest import ENGINE, GLM5_SERVE, ROOT, World, needs_engine, until
 from rig.systemd_host import SystemdHost
 
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.operate import systemd as unit
 from launcher.operate.systemd import SHIPPED, Wish, files, remarks
 
@@ -94,7 +94,9 @@ class Host(SystemdHost):
         group = self.show(UNIT, "ControlGroup")["ControlGroup"]
         if not group:
             return []
-        return self.run("sh", "-c", f"cat /sys/fs/cgroup{group}/cgroup.procs", check=False).stdout.split()
+        return self.run(
+            "sh", "-c", f"cat /sys/fs/cgroup{group}/cgroup.procs", check=False
+        ).stdout.split()
 
 
 @pytest.fixture
@@ -120,32 +122,53 @@ def test_start_blocks_until_it_is_ready_and_stop_drains_and_leaves_nothing(host:
     began = time.monotonic()
     host.systemctl("stop", UNIT)
     assert time.monotonic() - began >= 1.0, "it drained"
-    assert host.show(UNIT, "ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
+    assert host.show(UNIT, "ActiveState", "Result") == {
+        "ActiveState": "inactive",
+        "Result": "success",
+    }
     assert host.pids() == []
     assert "Draining" in host.run("cat", f"{STATE}/stub/server.log").stdout
 
 
 @pytest.mark.parametrize("user", [None, "root", "daemon"])
-def test_whoever_the_unit_runs_as_it_serves_and_root_may_look_after_it(host: Host, user: str | None) -> None:
+def test_whoever_the_unit_runs_as_it_serves_and_root_may_look_after_it(
+    host: Host, user: str | None
+) -> None:
     host.prepare(user=user)
     assert host.start().returncode == 0, host.journal("-u", UNIT)
     seen = host.status()
     assert seen["state"] == "ready"
     pids = seen["pids"]
     assert isinstance(pids, dict)
-    who = host.run("stat", "-c", "%U", f"/proc/{pids['launcher']}", f"/proc/{pids['server']}").stdout.split()
+    who = host.run(
+        "stat", "-c", "%U", f"/proc/{pids['launcher']}", f"/proc/{pids['server']}"
+    ).stdout.split()
     assert who == [user or "glm5-serve"] * 2
 
     assert host.run(COMMAND, "restart", "-p", "stub").returncode == 0
     assert host.status()["restarts"] == 1
-    for words in (["smoke"], ["events"], ["logs"], ["bundle", "-o", "/root/bundle.tar.gz"], ["metrics"]):
-        assert host.run(COMMAND, *words, *(["-p", "stub"] if words != ["metrics"] else [])).returncode == 0
+    for words in (
+        ["smoke"],
+        ["events"],
+        ["logs"],
+        ["bundle", "-o", "/root/bundle.tar.gz"],
+        ["metrics"],
+    ):
+        assert (
+            host.run(COMMAND, *words, *(["-p", "stub"] if words != ["metrics"] else [])).returncode
+            == 0
+        )
     assert host.run("stat", "-c", "%U", "/root/bundle.tar.gz").stdout == "root\n"
     assert host.run(COMMAND, "down", "-p", "stub").returncode == 0
-    assert host.show(UNIT, "ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
+    assert host.show(UNIT, "ActiveState", "Result") == {
+        "ActiveState": "inactive",
+        "Result": "success",
+    }
 
 
-def test_where_a_control_group_is_handed_on_the_kernel_knows_who_belongs_to_the_server(host: Host) -> None:
+def test_where_a_control_group_is_handed_on_the_kernel_knows_who_belongs_to_the_server(
+    host: Host,
+) -> None:
     """Nothing that is left of a launcher and a reaper that were killed escapes, whatever it calls itself."""
     host.prepare()
     host.write(f"{STATE}/faults.json", json.dumps({"escape": True}))
@@ -219,7 +242,12 @@ def test_what_doctor_refuses_is_failed_and_not_tried_again(host: Host) -> None:
 
     assert host.start().returncode == 1
     shown = host.show(UNIT, "ActiveState", "Result", "ExecMainStatus", "NRestarts")
-    assert shown == {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78", "NRestarts": "0"}
+    assert shown == {
+        "ActiveState": "failed",
+        "Result": "exit-code",
+        "ExecMainStatus": "78",
+        "NRestarts": "0",
+    }
     assert "/srv/model has no config.json" in host.journal("-u", UNIT)
 
 
@@ -238,8 +266,14 @@ def test_a_dead_server_is_the_launchers_to_restart(host: Host) -> None:
     server = host.status()["pids"]["server"]  # type: ignore[index]
     host.run("kill", "-9", str(server))
 
-    until(lambda: host.status().get("restarts") == 1 and host.status()["state"] == "ready", "it is ready again")
-    assert host.show(UNIT, "NRestarts", "ActiveState") == {"NRestarts": "0", "ActiveState": "active"}
+    until(
+        lambda: host.status().get("restarts") == 1 and host.status()["state"] == "ready",
+        "it is ready again",
+    )
+    assert host.show(UNIT, "NRestarts", "ActiveState") == {
+        "NRestarts": "0",
+        "ActiveState": "active",
+    }
 
 
 def test_the_journal_has_fields(host: Host) -> None:
@@ -247,7 +281,9 @@ def test_the_journal_has_fields(host: Host) -> None:
     host.start()
     host.run("kill", "-9", str(host.status()["pids"]["server"]))  # type: ignore[index]
     until(lambda: host.journal("-q", "GLM5_EVENT=death"), "the death is in the journal")
-    told = [json.loads(line) for line in host.journal("-o", "json", "GLM5_PROFILE=stub").splitlines()]
+    told = [
+        json.loads(line) for line in host.journal("-o", "json", "GLM5_PROFILE=stub").splitlines()
+    ]
 
     ready = next(entry for entry in told if entry.get("GLM5_STATE") == "ready")
     assert ready["MESSAGE"].startswith("ready ")
@@ -265,9 +301,15 @@ def test_it_starts_after_the_gpus_are_initialized(host: Host) -> None:
     host.systemctl("start", "--no-block", "nvidia-fabricmanager", "glm5-serve-host")
     host.start()
 
-    began = int(host.show(UNIT, "ExecMainStartTimestampMonotonic")["ExecMainStartTimestampMonotonic"])
+    began = int(
+        host.show(UNIT, "ExecMainStartTimestampMonotonic")["ExecMainStartTimestampMonotonic"]
+    )
     for name in ("nvidia-persistenced", "nvidia-fabricmanager", "glm5-serve-host"):
-        ready = int(host.show(f"{name}.service", "ActiveEnterTimestampMonotonic")["ActiveEnterTimestampMonotonic"])
+        ready = int(
+            host.show(f"{name}.service", "ActiveEnterTimestampMonotonic")[
+                "ActiveEnterTimestampMonotonic"
+            ]
+        )
         assert 0 < ready <= began, name
 
 
@@ -291,7 +333,11 @@ def test_a_package_upgrade_under_a_running_service_changes_nothing(host: Host) -
     host.prepare()
     host.start()
     host.run("mount", "-t", "tmpfs", "tmpfs", f"{OPT}/src/launcher")
-    host.run("kill", "-9", str(json.loads(host.run("cat", f"{STATE}/stub/state.json").stdout)["pids"]["server"]))
+    host.run(
+        "kill",
+        "-9",
+        str(json.loads(host.run("cat", f"{STATE}/stub/state.json").stdout)["pids"]["server"]),
+    )
 
     def again() -> bool:
         seen = json.loads(host.run("cat", f"{STATE}/stub/state.json").stdout)
@@ -305,7 +351,16 @@ def test_a_package_upgrade_under_a_running_service_changes_nothing(host: Host) -
 def test_limits_are_asked_for(host: Host) -> None:
     host.prepare()
     shown = host.show(
-        *(UNIT, "LimitCORE", "LimitNOFILE", "LimitMEMLOCK", "KillMode", "OOMPolicy", "Type", "NotifyAccess"),
+        *(
+            UNIT,
+            "LimitCORE",
+            "LimitNOFILE",
+            "LimitMEMLOCK",
+            "KillMode",
+            "OOMPolicy",
+            "Type",
+            "NotifyAccess",
+        ),
         "OOMScoreAdjust",
     )
 
@@ -324,7 +379,9 @@ def test_the_server_may_not_do_what_the_launcher_may(host: Host) -> None:
     none, traces = "0" * 16, f"{1 << 19:016x}"  # CAP_SYS_PTRACE
 
     def sets(pid: object) -> list[str]:
-        return host.run("sh", "-c", f"grep -E 'Cap(Prm|Eff|Amb)' /proc/{pid}/status").stdout.split()[1::2]
+        return host.run(
+            "sh", "-c", f"grep -E 'Cap(Prm|Eff|Amb)' /proc/{pid}/status"
+        ).stdout.split()[1::2]
 
     assert sets(pids["launcher"]) == [traces, traces, none]
     for pid in (pids["server"], *pids["others"]):
@@ -349,7 +406,8 @@ def test_the_figures_are_served(host: Host) -> None:
     get = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
 
     said = until(
-        lambda: host.run(f"{OPT}/bin/python", "-c", get, check=False).stdout.strip(), "the exporter answers"
+        lambda: host.run(f"{OPT}/bin/python", "-c", get, check=False).stdout.strip(),
+        "the exporter answers",
     )
     assert 'glm5_serve_ready{profile="stub"} 1.0' in said
     assert host.systemctl("is-failed", "glm5-serve-metrics", check=False).stdout.strip() == "active"
@@ -372,7 +430,9 @@ def test_the_hardening_lets_the_real_server_serve_and_its_stacks_be_kept(host: H
     host.prepare()
     real = (ROOT / "profiles/cpu-demo.toml").read_text().replace("{cache}", "/opt")
     host.run("sh", "-c", SHOW_ENGINE)
-    host.write("/etc/glm5-serve/profiles/stub.toml", f"{real}\n".replace("stop_timeout = 30", PATIENCE))
+    host.write(
+        "/etc/glm5-serve/profiles/stub.toml", f"{real}\n".replace("stop_timeout = 30", PATIENCE)
+    )
     assert host.start().returncode == 0, host.journal("-u", UNIT)
     (rank,) = host.run("pgrep", "-f", "^sglang::scheduler").stdout.split()
     host.run("kill", "-STOP", rank)
@@ -438,8 +498,16 @@ def test_each_profile_has_its_own_user_and_folders(host: Host) -> None:
         host.systemctl("daemon-reload")
         host.systemctl("restart", f"glm5-serve@{name}")
 
-    paths = [f"{STATE}/a", f"{STATE}/b", "/var/cache/glm5-serve-daemon", "/var/cache/glm5-serve-root"]
-    until(lambda: host.run("ls", *(f"{path}/mine" for path in paths), check=False).returncode == 0, "files")
+    paths = [
+        f"{STATE}/a",
+        f"{STATE}/b",
+        "/var/cache/glm5-serve-daemon",
+        "/var/cache/glm5-serve-root",
+    ]
+    until(
+        lambda: host.run("ls", *(f"{path}/mine" for path in paths), check=False).returncode == 0,
+        "files",
+    )
     said = host.run("stat", "-c", "%U", *(f"{path}/mine" for path in paths)).stdout.split()
     assert said == ["daemon", "root", "daemon", "root"]
     assert host.run("stat", "-c", "%U %a", STATE).stdout == "root 755\n"
@@ -466,26 +534,43 @@ def test_the_figures_keep_their_reader_and_others_are_told(tmp_path: Path) -> No
     assert remarks(first) == remarks(Wish("b", root=tmp_path, metrics=False)) == []
 
 
-def test_odd_paths_are_written_as_systemd_reads_them(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_odd_paths_are_written_as_systemd_reads_them(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     odd = "/opt/my 100% venv; x/glm5-serve"
     host.run("install", "-D", "-m", "755", "/bin/true", odd)
     monkeypatch.setattr(unit, "command", lambda: odd)
-    lay(host, Wish("stub", user="root", api_key_file=Path("/etc/../etc/my 100%i keys/k"), metrics=True))
+    lay(
+        host,
+        Wish("stub", user="root", api_key_file=Path("/etc/../etc/my 100%i keys/k"), metrics=True),
+    )
 
     for name in (UNIT, "glm5-serve-metrics.service"):
         verified = host.run("systemd-analyze", "verify", name, check=False)
         assert (verified.returncode, verified.stderr) == (0, "")
-    assert f"path={odd} ; argv[]={odd} up --profile stub ;" in host.show(UNIT, "ExecStart")["ExecStart"]
+    assert (
+        f"path={odd} ; argv[]={odd} up --profile stub ;"
+        in host.show(UNIT, "ExecStart")["ExecStart"]
+    )
     where = "/org/freedesktop/systemd1/unit/glm5_2dserve_40stub_2eservice"
-    asked = ("org.freedesktop.systemd1", where, "org.freedesktop.systemd1.Service", "LoadCredential")
+    asked = (
+        "org.freedesktop.systemd1",
+        where,
+        "org.freedesktop.systemd1.Service",
+        "LoadCredential",
+    )
     read = host.run("busctl", "get-property", *asked).stdout
     assert read == 'a(ss) 1 "api-key" "/etc/my 100%i keys/k"\n'
 
 
 @pytest.mark.parametrize("odd", ["/opt/o'clock", '/opt/"x"', "/opt/back\\slash"])
-def test_a_path_that_systemd_would_not_run_is_refused(monkeypatch: pytest.MonkeyPatch, odd: str) -> None:
+def test_a_path_that_systemd_would_not_run_is_refused(
+    monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
     monkeypatch.setattr(unit.programs, "find", lambda *_: f"{odd}/glm5-serve")
-    with pytest.raises(RefusalError, match="systemd runs nothing that has a quote, a backslash or a control char"):
+    with pytest.raises(
+        UserError, match="systemd runs nothing that has a quote, a backslash or a control char"
+    ):
         unit.command()
 
 
@@ -534,11 +619,16 @@ def test_the_shared_files_go_with_the_last_profile(world: World, root: Path) -> 
         (("-p", "stub"), "stub.toml, where the unit does not look"),
         (("-p", "/x/y.toml"), "/x/y.toml is a path, but a unit finds its profile by name"),
         (("-p", "a b"), "profile name 'a b' cannot name a folder"),
-        (("-p", "cpu-demo", "--user", "root", "--api-key-file", "/no/key"), "there is no key file /no/key"),
+        (
+            ("-p", "cpu-demo", "--user", "root", "--api-key-file", "/no/key"),
+            "there is no key file /no/key",
+        ),
         (("-p", "cpu-demo", "--user", "root", "--root", "/proc"), "cannot write /proc/etc"),
     ],
 )
-def test_what_is_in_the_way_is_one_clear_message(world: World, words: tuple[str, ...], says: str) -> None:
+def test_what_is_in_the_way_is_one_clear_message(
+    world: World, words: tuple[str, ...], says: str
+) -> None:
     refused = world.run("systemd", "install", *words)
 
     assert refused.returncode in (2, 78)
@@ -558,17 +648,24 @@ def test_a_command_that_the_user_cannot_reach_is_refused(world: World, tmp_path:
     closed.mkdir(parents=True)
     wish = f"from pathlib import Path; from launcher import unit; unit.command = lambda: '{closed}/glm5-serve';"
     code = f"{wish} unit.install(unit.Wish('stub', root=Path('{tmp_path}/root')), (), print)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
 
     assert "cannot reach" in done.stderr
     assert not (tmp_path / "root").exists()
 
 
 def test_the_host_unit_has_what_doctor_found() -> None:
-    made = files(Wish("stub"), ["setpci -s 0000:60:01.1 ECAP_ACS+6.w=0:c", "sysctl -w vm.swappiness=0"])
+    made = files(
+        Wish("stub"), ["setpci -s 0000:60:01.1 ECAP_ACS+6.w=0:c", "sysctl -w vm.swappiness=0"]
+    )
     text = next(text for path, text in made.items() if path.name == "glm5-serve-host.service")
 
-    assert "ExecStart=setpci -s 0000:60:01.1 ECAP_ACS+6.w=0:c\nExecStart=sysctl -w vm.swappiness=0\n" in text
+    assert (
+        "ExecStart=setpci -s 0000:60:01.1 ECAP_ACS+6.w=0:c\nExecStart=sysctl -w vm.swappiness=0\n"
+        in text
+    )
     assert "Before=nvidia-persistenced.service" in text
 
 

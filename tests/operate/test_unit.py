@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rig.systemd_host import SystemdHost
 
 from launcher.cli.observe import _wish
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.operate import systemd as unit
 from launcher.operate.systemd import Wish, files
 
@@ -75,7 +75,8 @@ def expected(**replaced: str) -> dict[Path, Directives]:
 
 
 NASTY = st.text(
-    st.sampled_from("aZ0_-.%\\\"' \t\n\r\0;#$:=[]/~\x1b\x7f\u202e\u2028\u00a0\ud800\udcff") | st.characters(),
+    st.sampled_from("aZ0_-.%\\\"' \t\n\r\0;#$:=[]/~\x1b\x7f\u202e\u2028\u00a0\ud800\udcff")
+    | st.characters(),
     max_size=12,
 )
 EXAMPLES = (
@@ -96,7 +97,9 @@ EXAMPLES = (
     "ordinary",
     "first.last",
 )
-lists = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+lists = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def with_examples(test: Callable[..., None]) -> Callable[..., None]:
@@ -106,7 +109,7 @@ def with_examples(test: Callable[..., None]) -> Callable[..., None]:
 
 
 def refused_or(act: Callable[[], dict[Path, Directives]]) -> dict[Path, Directives] | None:
-    with contextlib.suppress(RefusalError):
+    with contextlib.suppress(UserError):
         return act()
     return None
 
@@ -133,7 +136,10 @@ def test_a_key_stands_where_a_key_stands_or_is_refused(text: str) -> None:
 def test_another_root_moves_the_files_and_changes_none(text: str) -> None:
     read = refused_or(lambda: made(root=Path(f"/x{text}")))
 
-    assert read in (None, {Path(f"/x{text}") / path.relative_to("/ROOT"): told for path, told in made().items()})
+    assert read in (
+        None,
+        {Path(f"/x{text}") / path.relative_to("/ROOT"): told for path, told in made().items()},
+    )
     if read:
         assert all(str(path).isprintable() for path in read)
 
@@ -146,7 +152,9 @@ def test_a_profile_is_the_name_of_its_unit_or_is_refused(text: str) -> None:
 
 
 @with_examples
-def test_a_command_is_the_first_word_or_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_command_is_the_first_word_or_is_refused(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     monkeypatch.setattr(unit.programs, "find", lambda *_: "/COMMAND")
     harmless = made()
     monkeypatch.setattr(unit.programs, "find", lambda *_: f"/opt/x{text}/glm5-serve")
@@ -154,7 +162,10 @@ def test_a_command_is_the_first_word_or_is_refused(monkeypatch: pytest.MonkeyPat
     for path, told in (read or {}).items():
         for (section, name, value), (_, same, before) in zip(told, harmless[path], strict=True):
             if "/COMMAND" in before:
-                assert first_word(value) == (f"/opt/x{text}/glm5-serve", before.removeprefix("/COMMAND"))
+                assert first_word(value) == (
+                    f"/opt/x{text}/glm5-serve",
+                    before.removeprefix("/COMMAND"),
+                )
                 value = before
             assert (name, value) == (same, before), section
 
@@ -173,13 +184,24 @@ def first_word(value: str) -> tuple[str, str]:
 )
 def test_systemd_itself_reads_a_key_as_it_is_called(host: SystemdHost, name: str) -> None:
     wish = _wish(
-        {**HARMLESS, "profile": "p", "user": "daemon", "root": Path("/"), "api_key_file": Path(f"/etc/{name}")}
+        {
+            **HARMLESS,
+            "profile": "p",
+            "user": "daemon",
+            "root": Path("/"),
+            "api_key_file": Path(f"/etc/{name}"),
+        }
     )
     for path, text in files(wish).items():
         host.write(str(path), text)
     host.systemctl("daemon-reload")
     where = "/org/freedesktop/systemd1/unit/glm5_2dserve_40p_2eservice"
-    asked = ("org.freedesktop.systemd1", where, "org.freedesktop.systemd1.Service", "LoadCredential")
+    asked = (
+        "org.freedesktop.systemd1",
+        where,
+        "org.freedesktop.systemd1.Service",
+        "LoadCredential",
+    )
     read = json.loads(host.run("busctl", "--json=short", "get-property", *asked).stdout)
 
     assert read["data"] == [["api-key", f"/etc/{name}"]]
@@ -261,7 +283,9 @@ def test_a_file_is_replaced_and_not_written_into(wish: Wish) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mask", "link", "folder", "fifo"])
-def test_what_is_no_file_is_neither_written_nor_removed(wish: Wish, tmp_path: Path, kind: str) -> None:
+def test_what_is_no_file_is_neither_written_nor_removed(
+    wish: Wish, tmp_path: Path, kind: str
+) -> None:
     path, other = wish.units / unit.METRICS, tmp_path / "other"
     other.write_text("somebody's")
     path.parent.mkdir(parents=True)
@@ -272,7 +296,7 @@ def test_what_is_no_file_is_neither_written_nor_removed(wish: Wish, tmp_path: Pa
         "fifo": lambda: os.mkfifo(path),
     }
     put[kind]()
-    with pytest.raises(RefusalError, match="is there, and no regular file") as refused:
+    with pytest.raises(UserError, match="is there, and no regular file") as refused:
         unit.install(wish, (), lambda _: None)
     told: list[str] = []
     unit.uninstall(wish, told.append)
@@ -288,7 +312,7 @@ def test_a_folder_that_leads_out_of_the_root_is_not_followed(wish: Wish, tmp_pat
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     outside.mkdir()
     (tmp_path / "etc").symlink_to(outside)
-    with pytest.raises(RefusalError, match="lies outside of"):
+    with pytest.raises(UserError, match="lies outside of"):
         unit.install(wish, (), lambda _: None)
 
     assert list(outside.iterdir()) == []
@@ -307,6 +331,8 @@ def test_what_was_installed_is_removed_whole(wish: Wish) -> None:
 
 def test_a_user_who_is_not_there_is_said_so_before_anything_is_written() -> None:
     code = "from launcher import unit; unit._require_reach(unit.Wish('p', user='no-such-user'))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
 
     assert "there is no user no-such-user on this host" in done.stderr

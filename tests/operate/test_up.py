@@ -16,9 +16,9 @@ import pytest
 import requests
 from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, until
 
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.operate import control
-from launcher.statedir.folder import Instance
+from launcher.statedir.folder import StateDir
 
 
 def test_up_says_how_it_starts_and_stops(world: World) -> None:
@@ -67,7 +67,9 @@ def test_what_is_printed_is_what_is_run(world: World) -> None:
     printed = world.run("render", *words).stdout
     shell = subprocess.Popen(["sh", "-c", printed], env=world.environ, stdout=subprocess.DEVNULL)
     until(record.exists, "the pasted command runs")
-    pasted = until(lambda: record.read_text() and json.loads(record.read_text()), "it wrote down what it got")
+    pasted = until(
+        lambda: record.read_text() and json.loads(record.read_text()), "it wrote down what it got"
+    )
     until(lambda: not [process.kill() for process in world.processes()], "what was pasted is gone")
     shell.wait(60)
 
@@ -90,7 +92,9 @@ def test_a_dead_server_is_restarted(world: World) -> None:
 
 def test_a_dead_rank_is_a_dead_server(world: World) -> None:
     world.run("up", "-p", "stub", "-d")
-    ranks = until(lambda: [p for p in world.processes() if p.name() == "sglang::TP1"], "rank 1 has its name")
+    ranks = until(
+        lambda: [p for p in world.processes() if p.name() == "sglang::TP1"], "rank 1 has its name"
+    )
     ranks[0].kill()
 
     world.until_state("ready", restarts=1)
@@ -105,7 +109,10 @@ def test_a_server_that_stops_answering_is_restarted(world: World) -> None:
     world.until_state("ready")
 
     stopping = next(e for e in world.events() if e["state"] == "stopping")
-    assert " health checks in a row failed, the last one: /health says 503: {}; no work for " in stopping["reason"]
+    assert (
+        " health checks in a row failed, the last one: /health says 503: {}; no work for "
+        in stopping["reason"]
+    )
 
 
 def test_the_budget_of_deaths_is_kept(world: World) -> None:
@@ -216,9 +223,9 @@ def test_down_does_not_wait_for_ever_for_a_launcher_without_a_name(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "YOUNG", 0.1)
-    instance = Instance(world.instance.parent, "stub")
+    instance = StateDir(world.instance.parent, "stub")
     claim = instance.claim()
-    with pytest.raises(RefusalError, match="no launcher has said who it is") as refused:
+    with pytest.raises(UserError, match="no launcher has said who it is") as refused:
         control.down(instance, now=False)
     claim.release()
 
@@ -231,7 +238,14 @@ def test_a_second_signal_changes_nothing_and_down_now_kills(world: World) -> Non
     world.write_profile(stop_timeout=300)
     up = world.start("up", "-p", "stub")
     world.until_state("ready")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGHUP, signal.SIGUSR2, signal.SIGALRM):
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGHUP,
+        signal.SIGUSR2,
+        signal.SIGALRM,
+    ):
         up.send_signal(number)
         time.sleep(0.1)
     assert world.status()["state"] == "stopping"
@@ -394,7 +408,9 @@ def test_a_screen_that_takes_nothing_does_not_hold_the_launcher_up(world: World)
 def test_a_terminal_that_is_closed_stops_it_and_leaves_nothing(world: World) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execve(GLM5_SERVE, [str(GLM5_SERVE), "up", "-p", "stub"], world.environ | {"TERM": "xterm"})
+        os.execve(
+            GLM5_SERVE, [str(GLM5_SERVE), "up", "-p", "stub"], world.environ | {"TERM": "xterm"}
+        )
     world.until_state("ready")
     drawn = os.read(terminal, 1 << 16).decode()  # no bound: it drew its start
     os.close(terminal)
@@ -409,7 +425,9 @@ def test_a_flood_in_the_log_does_not_make_it_deaf(world: World) -> None:
     world.write_profile("SABOTAGE = '/no/such'")  # its server's log may be written to by others
     world.run("up", "-p", "stub", "-d")
     pipe = f"/proc/{world.status()['pids']['server']}/fd/1"
-    flood = subprocess.Popen(["sh", "-c", f"exec cat /dev/zero > {pipe}"], stderr=subprocess.DEVNULL)
+    flood = subprocess.Popen(
+        ["sh", "-c", f"exec cat /dev/zero > {pipe}"], stderr=subprocess.DEVNULL
+    )
     try:
         assert world.run("down", "--now").stdout == "stub is down\n"
         assert not world.processes()
@@ -496,7 +514,10 @@ def test_the_key_is_nowhere_but_in_its_files(world: World) -> None:
     for process in world.processes():
         assert key not in " ".join(process.cmdline())
         assert key not in " ".join(process.environ().values())
-    assert requests.post(f"http://127.0.0.1:{world.port}/generate", json={}, timeout=5).status_code == 401
+    assert (
+        requests.post(f"http://127.0.0.1:{world.port}/generate", json={}, timeout=5).status_code
+        == 401
+    )
     config = world.instance / "config.yaml"
     until(lambda: not config.exists(), "the file with the key goes once the server has read it")
     said = world.run("status").stdout + world.run("logs").stdout + up.stdout + up.stderr

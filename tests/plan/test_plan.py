@@ -13,12 +13,12 @@ from conftest import TESTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.config.resolve import Ask, compose, resolve
+from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines.target import Target
 from launcher.plan import plan
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
-from launcher.redact.keys import offer, read_key
+from launcher.redact.keys import read_key, write_key
 
 GOLDEN = TESTS / "golden"
 ENVIRON = {"HOME": "/home/user"}
@@ -35,13 +35,20 @@ CARD_ENV = (
 
 
 def planned(name: str, *settings: str, key: str | None = None, sglang: str = "0.5.23") -> Plan:
-    ask = Ask(name, settings, key)
-    return resolve(compose(ask, ENVIRON), ask, Path("/var/lib/glm5-serve") / name, {}, Target(sglang))
+    ask = PlanRequest(name, settings, key)
+    return resolve(load(ask, ENVIRON), ask, Path("/var/lib/glm5-serve") / name, {}, Target(sglang))
 
 
 def plain(argv: tuple[str, ...], env: dict[str, str], **more: str) -> Plan:
     """A plan of nothing but a command."""
-    fields = {"name": "x", "host": "127.0.0.1", "port": 1, "model": "m", "model_name": "m", "words": {}}
+    fields = {
+        "name": "x",
+        "host": "127.0.0.1",
+        "port": 1,
+        "model": "m",
+        "model_name": "m",
+        "words": {},
+    }
     return Plan(argv=argv, env=env, policy=Policy(), settings=(), **fields, **more)  # type: ignore[arg-type]
 
 
@@ -100,10 +107,14 @@ TELL = (
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(WORD | WORD.map("--".__add__), max_size=12), st.dictionaries(NAME, WORD, max_size=6))
+@given(
+    st.lists(WORD | WORD.map("--".__add__), max_size=12), st.dictionaries(NAME, WORD, max_size=6)
+)
 def test_what_is_printed_is_what_is_run(words: list[str], env: dict[str, str]) -> None:
     text = plan.shell(plain((sys.executable, "-c", TELL, *words), env))
-    ran = subprocess.run(["sh", "-c", text], capture_output=True, check=True, env={"PYTHONUTF8": "1"}, timeout=60)
+    ran = subprocess.run(
+        ["sh", "-c", text], capture_output=True, check=True, env={"PYTHONUTF8": "1"}, timeout=60
+    )
 
     assert json.loads(ran.stdout) == [words, env]
 
@@ -150,7 +161,9 @@ def test_differences_are_said_line_by_line() -> None:
 
 
 def test_every_value_knows_who_set_it_and_why() -> None:
-    shown = {setting.name: setting for setting in planned("cpu-demo", "flags.port=1", key="/k").settings}
+    shown = {
+        setting.name: setting for setting in planned("cpu-demo", "flags.port=1", key="/k").settings
+    }
 
     assert shown["--port"] == Setting("--port", "1", "--set", "asked for by --set", option="port")
     assert shown["--device"].why == "no GPU is needed"
@@ -163,7 +176,7 @@ def test_a_key_file_with_spaces_around_the_key_is_read_alike(tmp_path: Path, raw
     key, made, pasted = tmp_path / "key", tmp_path / "made.yaml", tmp_path / "pasted.yaml"
     key.write_bytes(raw)
     key.chmod(0o600)
-    offer(str(made), read_key(key))
+    write_key(str(made), read_key(key))
     text = plan.shell(plain(("true", "", ""), {}, key_file=str(key), key_config=str(pasted)))
     subprocess.run(["sh", "-c", text], check=True, timeout=60)
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.engines import options
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.knowledge.nccl import NAMES
-from launcher.redact.keys import SECRET_VARIABLE, offer, read_key, scrub, withdraw
+from launcher.redact.keys import SECRET_VARIABLE, read_key, remove_key, scrub, write_key
 from launcher.redact.keyspelling import HIDDEN
 
 
@@ -28,16 +28,18 @@ def test_a_key_is_one_word_of_a_file_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o601])
 def test_a_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
-    with pytest.raises(RefusalError, match="is open to others") as refused:
+    with pytest.raises(UserError, match="is open to others") as refused:
         read_key(write(tmp_path, "key", mode))
 
     assert refused.value.status == Exit.CONFIG
     assert f"chmod 600 {tmp_path}/key" in refused.value.fix
 
 
-@pytest.mark.parametrize("text", ["", "\n", "two words", "two\nlines", 'quo"te', "ümlaut", "=", "a=b"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", "two words", "two\nlines", 'quo"te', "ümlaut", "=", "a=b"]
+)
 def test_what_is_no_bearer_token_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
-    with pytest.raises(RefusalError, match="holds no usable API key") as refused:
+    with pytest.raises(UserError, match="holds no usable API key") as refused:
         read_key(write(tmp_path, text))
 
     assert text.strip() == "" or text == "=" or text not in refused.value.what
@@ -45,10 +47,10 @@ def test_what_is_no_bearer_token_is_refused_and_not_repeated(tmp_path: Path, tex
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(RefusalError, match="API key file"):
+        with pytest.raises(UserError, match="API key file"):
             read_key(path)
     (tmp_path / "binary").write_bytes(b"\xff\xff")
-    with pytest.raises(RefusalError, match="not text"):
+    with pytest.raises(UserError, match="not text"):
         read_key(tmp_path / "binary")
 
 
@@ -56,12 +58,12 @@ def test_an_offered_key_is_readable_by_its_user_alone_and_withdrawn(tmp_path: Pa
     config = tmp_path / "config.yaml"
     config.write_text("what an earlier launcher left, open to others")
     config.chmod(0o644)
-    offer(str(config), "sekret")
+    write_key(str(config), "sekret")
 
     assert config.read_text() == 'api-key: "sekret"\n'
     assert config.stat().st_mode & 0o777 == 0o600
-    withdraw(str(config))
-    withdraw(str(config))
+    remove_key(str(config))
+    remove_key(str(config))
     assert not config.exists()
 
 
@@ -94,9 +96,7 @@ def test_all_of_a_quoted_key_is_hidden(key: str) -> None:
 
 
 def test_no_key_is_not_hidden() -> None:
-    text = (
-        "an api_key is required; ServerArgs(api_key=None, admin_api_key=None) {'api_key': None} \"api_key\":null"
-    )
+    text = "an api_key is required; ServerArgs(api_key=None, admin_api_key=None) {'api_key': None} \"api_key\":null"
 
     assert scrub(text, None) == text
 
@@ -113,11 +113,14 @@ SECRET = "HF_TOKEN DB_PASS PGPASSWORD SECRET_KEY OPENAI_APIKEY GITHUB_PAT SSH_PA
 
 
 def test_variables_are_secret_by_their_names() -> None:
-    known = {name for release in options.releases() for name in options.release(release).variables} | NAMES
+    known = {
+        name for release in options.releases() for name in options.release(release).variables
+    } | NAMES
 
     assert all(SECRET_VARIABLE.search(name) for name in SECRET.split())
     assert not any(
-        SECRET_VARIABLE.search(name) for name in "PWD PATH IB_PKEY PUBLIC_KEY COMPASS SSH_AUTH_SOCK".split()
+        SECRET_VARIABLE.search(name)
+        for name in "PWD PATH IB_PKEY PUBLIC_KEY COMPASS SSH_AUTH_SOCK".split()
     )
     assert {name for name in known if SECRET_VARIABLE.search(name)} == {
         "SGLANG_DIFFUSION_SLACK_TOKEN", "SGLANG_PRECISION_HF_TOKEN", "SGLANG_S3_SECRET_ACCESS_KEY",

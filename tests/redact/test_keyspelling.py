@@ -17,7 +17,9 @@ from launcher.redact.keyspelling import FEWEST, HIDDEN, spellings
 from launcher.serve.logfile import LONGEST_LINE, ServerLog
 
 LAW = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 KEYS = st.from_regex(r"[A-Za-z0-9._~+/-]{8,40}={0,2}", fullmatch=True)
 NAMES = {"-": "hyphen", ".": "period", "_": "lowbar", "+": "plus", "/": "sol", "=": "equals"}
@@ -53,7 +55,9 @@ WORDS: dict[str, Callable[[str], str]] = {
     "base64 in a URL": lambda key: quote(base64.b64encode(key.encode()).decode(), safe=""),
     "hexadecimal": lambda key: key.encode().hex(),
     "HEXADECIMAL": lambda key: key.encode().hex().upper(),
-    "JSON in JSON in JSON": lambda key: json.dumps(json.dumps(json.dumps({"a": key.replace("/", "\\/")}))),
+    "JSON in JSON in JSON": lambda key: json.dumps(
+        json.dumps(json.dumps({"a": key.replace("/", "\\/")}))
+    ),
     "repr": lambda key: repr({"key": key.encode()}),
 }
 BETWEEN = ["", "\x1b[0m", "\x1b[38;5;2m", "\x1b]0;title\x07", "\x1b]8;;http://x\x1b\\", "\0"]
@@ -64,7 +68,10 @@ ENDS = ["\n", "\r\n", "  \n    ", "\n\n", "\r"]
 def letter_by_letter(draw: st.DrawFn, between: list[str] = BETWEEN) -> tuple[str, list[str]]:
     """A key, and how each of its letters is spelled."""
     key = draw(KEYS)
-    few = [LETTERS[how] for how in draw(st.lists(st.sampled_from(sorted(LETTERS)), min_size=1, max_size=3))]
+    few = [
+        LETTERS[how]
+        for how in draw(st.lists(st.sampled_from(sorted(LETTERS)), min_size=1, max_size=3))
+    ]
     gaps = ["", *(draw(st.sampled_from(between)) for _ in key[1:])]
     return key, [gap + draw(st.sampled_from(few))(c) for gap, c in zip(gaps, key, strict=True)]
 
@@ -125,7 +132,9 @@ AROUND = st.text("%\\&#;u0x2f5c\x1b[ \n=a", max_size=6)
 
 @LAW
 @given(SPELLED, AROUND, AROUND)
-def test_escapes_around_a_key_do_not_hide_it(it: tuple[str, list[str]], before: str, after: str) -> None:
+def test_escapes_around_a_key_do_not_hide_it(
+    it: tuple[str, list[str]], before: str, after: str
+) -> None:
     key, parts = it
     hidden = spellings(key).hide(before + "".join(parts) + after)
 
@@ -157,7 +166,9 @@ def test_a_key_in_any_reads_never_comes_out(it: tuple[str, list[str]], cuts: lis
 
 
 @LAW
-@given(letter_by_letter(BETWEEN + ENDS), CUTS, st.sampled_from(["", " after", "\nafter"]), st.data())
+@given(
+    letter_by_letter(BETWEEN + ENDS), CUTS, st.sampled_from(["", " after", "\nafter"]), st.data()
+)
 def test_of_a_key_over_many_lines_the_first_letters_come_out_at_most(
     it: tuple[str, list[str]], cuts: list[int], after: str, data: st.DataObject
 ) -> None:
@@ -167,7 +178,9 @@ def test_of_a_key_over_many_lines_the_first_letters_come_out_at_most(
     left = "".join(lines).replace("before ", "", 1).removesuffix(after.strip())
 
     assert HIDDEN in left
-    assert len("".join(left.replace(HIDDEN, "").split())) <= sum(map(len, parts[: FEWEST - 1])), lines
+    assert len("".join(left.replace(HIDDEN, "").split())) <= sum(map(len, parts[: FEWEST - 1])), (
+        lines
+    )
 
 
 @LAW
@@ -186,7 +199,9 @@ def test_an_encoded_key_over_many_lines_never_comes_out(
 
 @LAW
 @given(KEYS, st.integers(1, 39))
-def test_a_key_that_a_line_ends_in_half_is_held_back_until_the_next_tells(key: str, at: int) -> None:
+def test_a_key_that_a_line_ends_in_half_is_held_back_until_the_next_tells(
+    key: str, at: int
+) -> None:
     at = min(at, len(key) - 1)
     log = ServerLog(Path("/dev/null"), key)
     first = list(log.feed(f"it is {key[:at]}\n".encode()))
@@ -230,7 +245,9 @@ def test_a_line_that_is_cut_holds_no_part_of_a_spelled_key(how: str) -> None:
     key = "kkKK-tttt-EEEE-yyyy"
     text = "".join(map(LETTERS[how], key))
     for at in (1, 2, 3, 5, 7, 11, len(text) // 2, len(text) - 1):
-        (line,) = ServerLog(Path("/dev/null"), key).feed(b"x" * (LONGEST_LINE - at + 1) + text.encode())
+        (line,) = ServerLog(Path("/dev/null"), key).feed(
+            b"x" * (LONGEST_LINE - at + 1) + text.encode()
+        )
         assert set(line.removesuffix(" [line cut]")) <= set("x[redacted]"), (how, at)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.config.layers import PACKAGED
-from launcher.config.resolve import Ask, compose, resolve
+from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.host.facts import (
     Cache,
     Driver,
@@ -31,8 +31,8 @@ GPU_BUSES = (0x06, 0x07, 0x16, 0x17, 0x86, 0x87, 0x96, 0x97)
 
 
 def plan(*settings: str, profile: str = "8xpro6000") -> Plan:
-    ask = Ask(str(PACKAGED / f"{profile}.toml"), settings)
-    return resolve(compose(ask, {"HOME": "/home/op"}), ask, PACKAGED.parent / "state", {})
+    ask = PlanRequest(str(PACKAGED / f"{profile}.toml"), settings)
+    return resolve(load(ask, {"HOME": "/home/op"}), ask, PACKAGED.parent / "state", {})
 
 
 def gpu(index: int) -> Gpu:
@@ -203,7 +203,13 @@ def host() -> Host:
             packages=known({"sglang": "0.5.23", "flashinfer-python": "0.7.2", "torch": "2.14.1"}),
             torch_cuda=known("13.0"),
             pins=known((Pin("torch", "==2.14.1", "2.14.1", True),)),
-            tools=known({"nvcc": "/usr/local/cuda/bin/nvcc", "ninja": "/usr/bin/ninja", "gcc": "/usr/bin/gcc"}),
+            tools=known(
+                {
+                    "nvcc": "/usr/local/cuda/bin/nvcc",
+                    "ninja": "/usr/bin/ninja",
+                    "gcc": "/usr/bin/gcc",
+                }
+            ),
             installed_at=known(NOW - 30 * 86400),
             caches=known((Cache("/home/op/.cache/flashinfer", NOW, 200),)),
         ),
@@ -237,8 +243,12 @@ def having(host: Host, **changed: Any) -> Host:
 
 def with_gpus(host: Host, *indices: int, **changed: Any) -> Host:
     """The host with some GPUs changed."""
-    facts = {name: value if isinstance(value, Fact) else known(value) for name, value in changed.items()}
-    gpus = [replace(one, **facts) if one.index in indices else one for one in host.driver.gpus.get()]
+    facts = {
+        name: value if isinstance(value, Fact) else known(value) for name, value in changed.items()
+    }
+    gpus = [
+        replace(one, **facts) if one.index in indices else one for one in host.driver.gpus.get()
+    ]
     return having(host, driver__gpus=tuple(gpus))
 
 
@@ -256,7 +266,8 @@ def with_variables(host: Host, **changed: str | None) -> Host:
     """The host with variables set, or removed (None)."""
     merged = {**host.environment.variables.get(), **changed}
     return having(
-        host, environment__variables={name: value for name, value in merged.items() if value is not None}
+        host,
+        environment__variables={name: value for name, value in merged.items() if value is not None},
     )
 
 

@@ -44,7 +44,9 @@ KINDS = {
     "status": lambda: forever(b"HTTP/1.1 ", b"2" * 65536),
     "header": lambda: forever(b"HTTP/1.1 200 OK\r\na: ", b"b" * 65536),
     "headers": lambda: forever(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 9999),
-    "long headers": lambda: [b"HTTP/1.1 200 OK\r\n" + (b"a: " + b"b" * 65000 + b"\r\n") * 99 + b"\r\n"],
+    "long headers": lambda: [
+        b"HTTP/1.1 200 OK\r\n" + (b"a: " + b"b" * 65000 + b"\r\n") * 99 + b"\r\n"
+    ],
     "chunk extension": lambda: forever(CHUNKED + b"1;", b"x" * 65536),
     "trailers": lambda: forever(CHUNKED + b"0\r\n", b"a: b\r\n" * 999),
     # Promises more than anybody has memory for.
@@ -62,7 +64,9 @@ KINDS = {
     "cut header": lambda: [b"HTTP/1.1 200 OK\r\nConte", None],
     "no http": lambda: [b"SSH-2.0-OpenSSH_9.2\r\n", None],
     "no chunks": lambda: [CHUNKED + b"zz\r\n", None],
-    "redirect": lambda: [b"HTTP/1.1 307 Temporary\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"],
+    "redirect": lambda: [
+        b"HTTP/1.1 307 Temporary\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    ],
     "deep": lambda: [with_body(b"[" * 500_000)],
     "deep objects": lambda: [with_body(b'{"a":' * 100_000)],
     "digits": lambda: [with_body(b"9" * 500_000)],

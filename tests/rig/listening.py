@@ -37,7 +37,11 @@ class Listener:
 
 @contextlib.contextmanager
 def listening(
-    folder: Path, kind: str = "sane", host: str = "127.0.0.1", port: int = 0, who: tuple[str, ...] = ()
+    folder: Path,
+    kind: str = "sane",
+    host: str = "127.0.0.1",
+    port: int = 0,
+    who: tuple[str, ...] = (),
 ) -> Iterator[Listener]:
     """Somebody listens; `who`: words for `listener.py` that say as which user."""
     heard = folder / f"heard-{kind}-{len(list(folder.iterdir()))}"

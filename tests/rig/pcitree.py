@@ -11,7 +11,10 @@ from pathlib import Path
 SPEEDS = {1: "2.5", 2: "5.0", 3: "8.0", 4: "16.0", 5: "32.0"}
 ROOT_PORT, UPSTREAM, DOWNSTREAM, ENDPOINT = 4, 5, 6, 0
 BRIDGE_CLASS, GPU_CLASS = 0x060400, 0x030200
-NARROW, WIDE = 0x40200, 0x14220C  # the kernel's flags of a 32-bit window, and of a 64-bit prefetchable one
+NARROW, WIDE = (
+    0x40200,
+    0x14220C,
+)  # the kernel's flags of a 32-bit window, and of a 64-bit prefetchable one
 
 
 @dataclass
@@ -31,7 +34,9 @@ class Tree:
     acs_of: dict[str, int] = field(default_factory=dict)
     gen_of: dict[str, int] = field(default_factory=dict)  # the present generation
     width_of: dict[str, int] = field(default_factory=dict)
-    space_of: dict[str, int] = field(default_factory=dict)  # bytes of configuration space that can be read
+    space_of: dict[str, int] = field(
+        default_factory=dict
+    )  # bytes of configuration space that can be read
     gone: Iterable[str] = ()
 
 
@@ -52,7 +57,10 @@ def build(folder: Path, tree: Tree) -> Path:
     (folder / "sys/kernel/iommu_groups").mkdir(parents=True)
     for unit in ("ivhd0", "ivhd1") if tree.iommu else ():
         (folder / "sys/class/iommu" / unit).mkdir()
-    _text(folder / "sys/module/pcie_aspm/parameters/policy", "[default] performance powersave powersupersave")
+    _text(
+        folder / "sys/module/pcie_aspm/parameters/policy",
+        "[default] performance powersave powersupersave",
+    )
     _text(folder / "proc/cmdline", tree.cmdline)
     for index in range(tree.gpus):
         _branch(folder, tree, index)
@@ -65,12 +73,16 @@ def _branch(folder: Path, tree: Tree, index: int) -> None:
     base = folder / f"sys/devices/pci0000:{bus:02x}"
     numa = index * tree.sockets // tree.gpus
     if not tree.switches:
-        port = _bridge(base, folder, tree, port_address(index), ROOT_PORT, (bus, bus + 4, bus + 4), numa)
+        port = _bridge(
+            base, folder, tree, port_address(index), ROOT_PORT, (bus, bus + 4, bus + 4), numa
+        )
         _gpu(port, folder, tree, gpu_address(index), numa)
         return
     if index % 2:
         return
-    port = _bridge(base, folder, tree, port_address(index), ROOT_PORT, (bus, bus + 1, bus + 0x1F), numa)
+    port = _bridge(
+        base, folder, tree, port_address(index), ROOT_PORT, (bus, bus + 1, bus + 0x1F), numa
+    )
     up_address = f"0000:{bus + 1:02x}:00.0"
     up = _bridge(port, folder, tree, up_address, UPSTREAM, (bus + 1, bus + 2, bus + 0x1F), numa)
     for slot in range(min(2, tree.gpus - index)):
@@ -81,12 +93,20 @@ def _branch(folder: Path, tree: Tree, index: int) -> None:
 
 
 def _bridge(
-    above: Path, folder: Path, tree: Tree, address: str, port: int, buses: tuple[int, int, int], numa: int
+    above: Path,
+    folder: Path,
+    tree: Tree,
+    address: str,
+    port: int,
+    buses: tuple[int, int, int],
+    numa: int,
 ) -> Path:
     vendor, device = (0x1022, 0x153E) if port == ROOT_PORT else (0x1000, 0xC030)
     space = configuration(tree, address, vendor, device, BRIDGE_CLASS, port=port, buses=buses)
     rows = ["0x0000000000000000 0x0000000000000000 0x0000000000000000"] * 13
-    return _device(above, folder, tree, address, space, (vendor, device, BRIDGE_CLASS), rows, numa, "pcieport")
+    return _device(
+        above, folder, tree, address, space, (vendor, device, BRIDGE_CLASS), rows, numa, "pcieport"
+    )
 
 
 def _gpu(above: Path, folder: Path, tree: Tree, address: str, numa: int) -> None:
@@ -94,8 +114,12 @@ def _gpu(above: Path, folder: Path, tree: Tree, address: str, numa: int) -> None
     start = 0x20_0000_0000 * (1 + int(address[5:7], 16))
     big, small = (start, tree.bar1, WIDE), (start + tree.bar1, 32 << 20, WIDE)
     windows = [(0xB0000000, 64 << 20, NARROW), big, (0, 0, 0), small] + [(0, 0, 0)] * 9
-    rows = [f"0x{at:016x} 0x{max(at + size - 1, 0):016x} 0x{flags:016x}" for at, size, flags in windows]
-    _device(above, folder, tree, address, space, (0x10DE, 0x2BB5, GPU_CLASS), rows, numa, tree.driver)
+    rows = [
+        f"0x{at:016x} 0x{max(at + size - 1, 0):016x} 0x{flags:016x}" for at, size, flags in windows
+    ]
+    _device(
+        above, folder, tree, address, space, (0x10DE, 0x2BB5, GPU_CLASS), rows, numa, tree.driver
+    )
 
 
 def _device(
@@ -139,7 +163,11 @@ def _device(
         (folder / "sys/bus/pci/drivers" / driver).mkdir(parents=True, exist_ok=True)
         _link(here / "driver", folder / "sys/bus/pci/drivers" / driver)
     if kind := tree.iommu_of.get(address, tree.iommu):
-        group = folder / "sys/kernel/iommu_groups" / str(int(address[5:7], 16) * 8 + int(address[8:10], 16))
+        group = (
+            folder
+            / "sys/kernel/iommu_groups"
+            / str(int(address[5:7], 16) * 8 + int(address[8:10], 16))
+        )
         _text(group / "type", kind)
         _link(here / "iommu_group", group)
         _link(group / "devices" / address, here)
@@ -191,7 +219,9 @@ def _express(space: bytearray, at: int, port: int, tree: Tree, address: str) -> 
 def _aer_and_more(space: bytearray, tree: Tree, address: str, bridge: bool) -> None:
     struct.pack_into("<I", space, 0x100, 0x0001 | 2 << 16 | 0x150 << 20)
     if bridge:
-        struct.pack_into("<IHH", space, 0x150, 0x000D | 1 << 16, 0x5F, tree.acs_of.get(address, tree.acs))
+        struct.pack_into(
+            "<IHH", space, 0x150, 0x000D | 1 << 16, 0x5F, tree.acs_of.get(address, tree.acs)
+        )
         return
     now = tree.bar1.bit_length() - 21
     sizes = 0x1FFFF << 4 << 2  # 4 MiB and up, to 256 GiB

@@ -102,7 +102,16 @@ class SystemdHost:
         assert place
         self.cgroup = place / self.folder.name
         self.cgroup.mkdir()
-        spaces = ["--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup", "--net"]
+        spaces = [
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--uts",
+            "--ipc",
+            "--cgroup",
+            "--net",
+        ]
         words = ["setpriv", "--pdeathsig", "KILL", "unshare", *spaces, "--propagation", "private"]
         enter = f'echo $$ > {self.cgroup}/cgroup.procs && exec "$@"'
         with console.open("ab") as log:
@@ -122,7 +131,9 @@ class SystemdHost:
         return self
 
     def _is_up(self) -> bool:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        children = (
+            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        )
         if not children or Path(f"/proc/{children[0]}/comm").read_text().strip() != "systemd":
             return False
         self.pid1 = int(children[0])
@@ -159,7 +170,10 @@ class SystemdHost:
         """Write a file in there."""
         quoted = shlex.quote(path)
         self.run(
-            "sh", "-c", f"mkdir -p $(dirname {quoted}) && cat > {quoted} && chmod {mode} {quoted}", input=text
+            "sh",
+            "-c",
+            f"mkdir -p $(dirname {quoted}) && cat > {quoted} && chmod {mode} {quoted}",
+            input=text,
         )
 
     def journal(self, *words: str) -> str:
@@ -168,9 +182,13 @@ class SystemdHost:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid1, signal.SIGKILL)  # the kernel kills everything else in its PID namespace
+            os.kill(
+                self.pid1, signal.SIGKILL
+            )  # the kernel kills everything else in its PID namespace
         self.process.wait(60)
-        folders = sorted((path for path in self.cgroup.rglob("*") if path.is_dir()), key=lambda p: -len(p.parts))
+        folders = sorted(
+            (path for path in self.cgroup.rglob("*") if path.is_dir()), key=lambda p: -len(p.parts)
+        )
         for path in (*folders, self.cgroup):
             path.rmdir()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -47,7 +47,9 @@ def table() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     """One server for all the cells of its engine: of the module's scope, so that pytest runs them in a row."""
     served = Served(tmp_path_factory.mktemp(request.param), request.param)
     yield served
@@ -101,13 +103,21 @@ def test_exec_fails(served: Served) -> None:
     before = len(served.told())
 
     def back() -> bool:
-        return any("could not be executed" in event.get("how", "") for event in served.told()[before:])
+        return any(
+            "could not be executed" in event.get("how", "") for event in served.told()[before:]
+        )
 
     with ThreadPoolExecutor() as pool:
         story = pool.submit(served.after, inject)
         until(back, "the launcher says that it cannot be executed", LONG)
         served.restore_python()
-        note(served, "exec fails", "exec's own error", story.result(LONG).seconds, "tried again until it was back")
+        note(
+            served,
+            "exec fails",
+            "exec's own error",
+            story.result(LONG).seconds,
+            "tried again until it was back",
+        )
 
 
 @cells()
@@ -120,7 +130,13 @@ def test_it_exits_while_it_starts(anyhow: Served, phase: str) -> None:
     story = anyhow.until_told(dead, f"the death of run {run}")
 
     assert anyhow.has_struck()
-    note(anyhow, f"exits at {phase}", "process gone", _since_the_strike(anyhow, story.events[-1]), "started again")
+    note(
+        anyhow,
+        f"exits at {phase}",
+        "process gone",
+        _since_the_strike(anyhow, story.events[-1]),
+        "started again",
+    )
 
 
 def _since_the_strike(served: Served, event: dict[str, Any]) -> float:
@@ -171,7 +187,13 @@ def test_it_hangs_in_the_smoke_test(served: Served) -> None:
 
     assert "the smoke test got no answer within 1 s" in story.text
     assert "sglang::TP0" in _stacks(story)
-    note(served, "hangs at smoke", '"no answer within 1 s"', None, "stacks kept, killed, started again")
+    note(
+        served,
+        "hangs at smoke",
+        '"no answer within 1 s"',
+        None,
+        "stacks kept, killed, started again",
+    )
 
 
 def _quoted(hung: str) -> str:
@@ -194,7 +216,9 @@ def _found_hung(served: Served, run: int) -> str:
     """Wait until a start is found hung; the reason that is told."""
 
     def told(events: list[dict[str, Any]]) -> bool:
-        found = [event for event in events if event.get("state") == "stopping" and event["run"] == run]
+        found = [
+            event for event in events if event.get("state") == "stopping" and event["run"] == run
+        ]
         return any("stacks in" in event["reason"] for event in found)
 
     hung = served.until_told(told, f"run {run} is found hung").reasons[-1]
@@ -208,7 +232,13 @@ def test_a_rank_spins_while_it_starts(anyhow: Served) -> None:
     hung = _found_hung(anyhow, run)
 
     assert re.search(r"1 of \d ranks spin at \d+ % CPU", hung)
-    note(anyhow, "a rank spins (as NCCL does)", "quiet, and CPU time", None, "stacks kept, killed, started again")
+    note(
+        anyhow,
+        "a rank spins (as NCCL does)",
+        "quiet, and CPU time",
+        None,
+        "stacks kept, killed, started again",
+    )
 
 
 @cells(*ONE)
@@ -234,7 +264,13 @@ def test_the_port_is_taken_between_check_and_bind(served: Served) -> None:
         story = pool.submit(served.after, inject)
         until(lambda: any(map(named, served.told())), "it is named", LONG)
         taken.close()
-        note(served, "port taken meanwhile", "port-taken, or in use", None, "tried again until it was free")
+        note(
+            served,
+            "port taken meanwhile",
+            "port-taken, or in use",
+            None,
+            "tried again until it was free",
+        )
         assert story.result(LONG).events
 
 
@@ -302,8 +338,16 @@ def test_a_rank_is_stopped(served: Served) -> None:
     assert "health checks in a row failed" in story.text
     assert "stopped by a signal" in story.text
     assert "sglang::scheduler" in _stacks(story)
-    assert story.causes in (["hang"], ["server-hung"]), "SGLang's log may have complained of it already"
-    note(served, "rank stopped", "health checks and silence", None, "stacks kept, killed, started again")
+    assert story.causes in (["hang"], ["server-hung"]), (
+        "SGLang's log may have complained of it already"
+    )
+    note(
+        served,
+        "rank stopped",
+        "health checks and silence",
+        None,
+        "stacks kept, killed, started again",
+    )
 
 
 @cells(*REAL, daily=True)
@@ -316,7 +360,11 @@ def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
     assert "no work for" in story.text
     assert "sglang::scheduler" in _stacks(story)
     note(
-        served, "rank stopped under load", "health checks and silence", None, "stacks kept, killed, started again"
+        served,
+        "rank stopped under load",
+        "health checks and silence",
+        None,
+        "stacks kept, killed, started again",
     )
 
 
@@ -351,7 +399,9 @@ def test_the_whole_server_is_stopped(served: Served) -> None:
 
     assert re.search(r"no answer (to /ping )?within", story.text), story.text
     assert "sglang::" in _stacks(story)
-    note(served, "health slow", "no answer, and silence", None, "stacks kept, killed, started again")
+    note(
+        served, "health slow", "no answer, and silence", None, "stacks kept, killed, started again"
+    )
 
 
 @cells("stub")
@@ -361,7 +411,13 @@ def test_running_requests_without_a_token(served: Served) -> None:
 
     assert "3 requests run on replica 0, and nothing moved for" in story.text
     assert "sglang::TP0" in _stacks(story)
-    note(served, "generates nothing", "/v1/loads and silence", None, "stacks kept, killed, started again")
+    note(
+        served,
+        "generates nothing",
+        "/v1/loads and silence",
+        None,
+        "stacks kept, killed, started again",
+    )
 
 
 # -- what is no fault ---------------------------------------------------------------------------------------
@@ -370,7 +426,9 @@ def test_running_requests_without_a_token(served: Served) -> None:
 @cells(*REAL, daily=True)
 def test_a_paused_server_is_left_alone(served: Served) -> None:
     url = f"http://127.0.0.1:{served.port}"
-    requests.post(f"{url}/pause_generation", json={"mode": "in_place"}, timeout=20).raise_for_status()
+    requests.post(
+        f"{url}/pause_generation", json={"mode": "in_place"}, timeout=20
+    ).raise_for_status()
     served.unmoved(12)
     assert "paused" in served.status()["reason"]
     requests.post(f"{url}/continue_generation", json={}, timeout=20).raise_for_status()
@@ -424,7 +482,9 @@ def test_wrong_output(served: Served) -> None:
     served.run("down")
     served.faults(answer="!" * 40)
     if served.is_real:
-        served.write_profile('[smoke]\nquestions = [{ ask = "What is the capital of France?", expect = "lyon" }]')
+        served.write_profile(
+            '[smoke]\nquestions = [{ ask = "What is the capital of France?", expect = "lyon" }]'
+        )
     up = served.run("up", "-p", "stub", "-d")
 
     assert up.returncode == 1
@@ -512,7 +572,13 @@ def test_the_state_folder_is_removed(served: Served) -> None:
     until(lambda: not server.is_running(), "it is gone")
     until(lambda: served.status()["state"] == "ready", "a new server serves, and is told of", LONG)
     assert served.launcher() == launcher
-    note(served, "state folder removed", "its lock is gone", None, "made anew, with the lock; goes on serving")
+    note(
+        served,
+        "state folder removed",
+        "its lock is gone",
+        None,
+        "made anew, with the lock; goes on serving",
+    )
 
 
 @cells(*ONE)
@@ -533,7 +599,13 @@ def test_the_key_file_is_removed(served: Served) -> None:
     bare = requests.post(f"http://127.0.0.1:{served.port}/generate", json={"text": "x"}, timeout=20)
     assert bare.status_code == 401, "it is as guarded as before"
     served.run("down")
-    note(served, "key file removed", "at `restart`", None, "refused; a death starts again with the key it has")
+    note(
+        served,
+        "key file removed",
+        "at `restart`",
+        None,
+        "refused; a death starts again with the key it has",
+    )
 
 
 # -- the launcher itself ------------------------------------------------------------------------------------
@@ -554,7 +626,13 @@ def test_the_launcher_is_signalled(anyhow: Served, state: str, number: signal.Si
     if state == "stopping" and not killed:
         assert seen["reason"].startswith("stop asked for by SIGTERM")
     did = {"ready": "drained and stopped", "stopping": "drained once"}.get(state, "stopped")
-    note(anyhow, f"launcher {number.name} while {state}", "signal", None, "left nothing" if killed else did)
+    note(
+        anyhow,
+        f"launcher {number.name} while {state}",
+        "signal",
+        None,
+        "left nothing" if killed else did,
+    )
 
 
 def _bring_it_to_a_start(served: Served) -> None:
@@ -609,7 +687,11 @@ def test_the_launcher_is_stopped_for_a_while(served: Served) -> None:
     time.sleep(0.5)
     story = served.after(launcher.resume)
     note(
-        served, "launcher STOP and CONT", "what happened meanwhile", story.seconds, "no false kill; started again"
+        served,
+        "launcher STOP and CONT",
+        "what happened meanwhile",
+        story.seconds,
+        "no false kill; started again",
     )
 
 
@@ -620,7 +702,11 @@ def test_the_launcher_is_stopped_in_another_state(served: Served, state: str) ->
     if state == "starting":
         served.faults(load_seconds=served.patience + 3)
         served.restart_by_death()
-        until(lambda: "weights" in [event.get("phase") for event in served.told()[-3:]], "it loads", LONG)
+        until(
+            lambda: "weights" in [event.get("phase") for event in served.told()[-3:]],
+            "it loads",
+            LONG,
+        )
     else:
         BRING[state](served)
     launcher, restarts = served.launcher(), served.peek()["restarts"]
@@ -633,7 +719,11 @@ def test_the_launcher_is_stopped_in_another_state(served: Served, state: str) ->
         served.until_nothing_is_left()
         assert served.status()["state"] == "stopped"
     else:
-        goes_on = launcher.resume if state == "starting" else lambda: launcher.resume() or served.run("restart")
+        goes_on = (
+            launcher.resume
+            if state == "starting"
+            else lambda: launcher.resume() or served.run("restart")
+        )
         goes_on()
         until(lambda: served.peek()["state"] == "ready", "it goes on as if nothing had been", LONG)
         assert served.peek()["restarts"] == restarts + (state == "backoff"), "no false kill"
@@ -678,7 +768,9 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
     else:
         served.faults(deaf=True, loads=[{"dp_rank": 0, "num_running_reqs": 0}])
     with socket.create_connection(("127.0.0.1", served.port), 60):
-        if served.is_real:  # uvicorn closes a connection that asked nothing after five seconds; this one asks
+        if (
+            served.is_real
+        ):  # uvicorn closes a connection that asked nothing after five seconds; this one asks
             asked = ThreadPoolExecutor().submit(served.ask, 1900, 60)
             until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
         down = served.run("down")
@@ -686,7 +778,13 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
     assert "not gone within 4 s: killed" in served.status()["reason"]
     if served.is_real:
         assert asked.exception(LONG) is not None
-    note(served, "TERM-deaf, a client connected", "not gone within `stop_timeout`", None, "killed, nothing left")
+    note(
+        served,
+        "TERM-deaf, a client connected",
+        "not gone within `stop_timeout`",
+        None,
+        "killed, nothing left",
+    )
 
 
 @cells(*ONE)
@@ -700,10 +798,20 @@ def test_no_file_descriptors_are_left(served: Served) -> None:
 
     with ThreadPoolExecutor() as pool:
         story = pool.submit(served.after, inject)
-        until(lambda: "Too many open files" in json.dumps(served.told()[before_it:]), "it is named", LONG)
+        until(
+            lambda: "Too many open files" in json.dumps(served.told()[before_it:]),
+            "it is named",
+            LONG,
+        )
         launcher.rlimit(psutil.RLIMIT_NOFILE, before)
         story.result(LONG)
-    note(served, "file descriptors exhausted", "EMFILE at the launch", None, "tried again until there were some")
+    note(
+        served,
+        "file descriptors exhausted",
+        "EMFILE at the launch",
+        None,
+        "tried again until there were some",
+    )
 
 
 @cells("stub")
@@ -715,7 +823,9 @@ def test_the_clock_jumps(served: Served) -> None:
     clock, library = served.folder / "clock", served.folder / "clock.so"
     source = TESTS / "rig/clock.c"
     subprocess.run(
-        [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source, "-ldl"], check=True, timeout=60
+        [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source, "-ldl"],
+        check=True,
+        timeout=60,
     )
     environ = {"LD_PRELOAD": str(library), "CLOCK_FILE": str(clock)}
     assert served.run("up", "-p", "stub", "-d", **environ).returncode == 0
@@ -747,8 +857,17 @@ def test_the_engine_is_updated_under_it(served: Served) -> None:
     served.after(served.restart_by_death)
 
     log = served.instance / "launcher.log"
-    until(lambda: "the engine is SGLang 0.5.99 now, the plan was made for 0.5.23" in log.read_text(), "it is told")
-    note(served, "engine updated under it", "its release at a launch", None, "told; `restart` makes the plan anew")
+    until(
+        lambda: "the engine is SGLang 0.5.99 now, the plan was made for 0.5.23" in log.read_text(),
+        "it is told",
+    )
+    note(
+        served,
+        "engine updated under it",
+        "its release at a launch",
+        None,
+        "told; `restart` makes the plan anew",
+    )
 
 
 # -- the table ----------------------------------------------------------------------------------------------
@@ -768,15 +887,23 @@ every half second). `-`: it cannot be made there, or the number of ranks plays n
 |---|---|---|---|
 """
     faults = dict.fromkeys(fault for fault, _ in found)
-    rows = ["| " + " | ".join([fault, *(found.get((fault, e), "-") for e in ENGINES)]) + " |" for fault in faults]
+    rows = [
+        "| " + " | ".join([fault, *(found.get((fault, e), "-") for e in ENGINES)]) + " |"
+        for fault in faults
+    ]
     return head + "\n".join(rows) + "\n"
 
 
 def told(page: str) -> dict[tuple[str, str], str]:
     """The cells of a page."""
-    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")][1:]
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")][
+        1:
+    ]
     return {
-        (fault, e): cell for fault, *cells in rows for e, cell in zip(ENGINES, cells, strict=True) if cell != "-"
+        (fault, e): cell
+        for fault, *cells in rows
+        for e, cell in zip(ENGINES, cells, strict=True)
+        if cell != "-"
     }
 
 

@@ -49,7 +49,11 @@ class Tree:
 
     def close(self) -> None:
         for process in self.started:
-            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else ():
+            for child in (
+                psutil.Process(process.pid).children(recursive=True)
+                if process.poll() is None
+                else ()
+            ):
                 child.kill()
             process.kill()
             process.wait(PATIENCE)
@@ -74,7 +78,13 @@ def pids(members: list[Member]) -> set[int]:
 
 def test_a_process_is_found_by_the_word_in_its_environment(tree: Tree) -> None:
     mine = tree.start(env={MARK: HEX})
-    for other in ({MARK: HEX[:-1]}, {MARK: HEX + "0"}, {"X": f"{MARK}={HEX}"}, {f"X{MARK}": HEX}, {}):
+    for other in (
+        {MARK: HEX[:-1]},
+        {MARK: HEX + "0"},
+        {"X": f"{MARK}={HEX}"},
+        {f"X{MARK}": HEX},
+        {},
+    ):
         tree.start(env=other)
 
     assert pids(leftovers.find(session(mark=HEX))) == {mine}
@@ -85,29 +95,35 @@ def test_a_process_is_found_by_the_pipe_that_it_prints_to(tree: Tree) -> None:
         tree.start(env={}, **{where: tree.write})
     tree.start(env={}, stdin=tree.read, pass_fds=(tree.read, tree.write))
 
-    assert pids(leftovers.find(session(mark=HEX, output=tree.pipe))) == {p.pid for p in tree.started[:2]}
+    assert pids(leftovers.find(session(mark=HEX, output=tree.pipe))) == {
+        p.pid for p in tree.started[:2]
+    }
 
 
 def test_children_go_with_their_parents_whatever_they_did(tree: Tree) -> None:
-    forks = (
-        "import os, time\nif not os.fork():\n    os.setsid()\n    os.execve('/bin/sleep', ['sleep', '600'], {})\n"
-    )
+    forks = "import os, time\nif not os.fork():\n    os.setsid()\n    os.execve('/bin/sleep', ['sleep', '600'], {})\n"
     parent = tree.start(f"{forks}\n{SLEEP}", env={MARK: HEX}, stdout=subprocess.DEVNULL)
     (child,) = until(lambda: psutil.Process(parent).children(), "it forked")
     until(lambda: child.name() == "sleep", "it became another program")
 
     assert pids(leftovers.find(session(mark=HEX))) == {parent, child.pid}
-    parent_member = [member for member in leftovers.find(session(mark=HEX)) if member.pid == child.pid]
+    parent_member = [
+        member for member in leftovers.find(session(mark=HEX)) if member.pid == child.pid
+    ]
     psutil.Process(parent).kill()
     tree.started[0].wait(PATIENCE)
     assert leftovers.find(session(mark=HEX)) == []
-    assert pids(leftovers.find(session(mark=HEX), parent_member)) == {child.pid}, "it is known from before"
+    assert pids(leftovers.find(session(mark=HEX), parent_member)) == {child.pid}, (
+        "it is known from before"
+    )
     child.kill()
 
 
 def test_the_session_of_the_reaper_counts_only_with_a_mark_in_it(tree: Tree) -> None:
     """Its number may be another's by now, who begins a session of his own."""
-    leader = tree.start(f"import os\nos.setsid()\nif not os.fork():\n    os.environ.clear()\n{SLEEP}", env={})
+    leader = tree.start(
+        f"import os\nos.setsid()\nif not os.fork():\n    os.environ.clear()\n{SLEEP}", env={}
+    )
     (child,) = until(lambda: psutil.Process(leader).children(), "it forked")
 
     assert leftovers.find(session(mark=HEX, reaper=leader, reaper_ticks=1)) == []
@@ -202,11 +218,15 @@ def kill_both(world: World) -> set[int]:
     launcher.suspend()
     reaper.kill()
     launcher.kill()
-    until(lambda: not launcher.is_running() or launcher.status() == psutil.STATUS_ZOMBIE, "it is dead")
+    until(
+        lambda: not launcher.is_running() or launcher.status() == psutil.STATUS_ZOMBIE, "it is dead"
+    )
     return {process.pid for process in world.processes()} - {launcher.pid, reaper.pid}
 
 
-def test_what_a_killed_launcher_and_reaper_left_is_named_and_killed_by_down_now(world: World) -> None:
+def test_what_a_killed_launcher_and_reaper_left_is_named_and_killed_by_down_now(
+    world: World,
+) -> None:
     world.faults(escape=True, deaf=True)
     world.run("up", "-p", "stub", "-d", "--set", "flags.tp-size=3")
     left = kill_both(world)
@@ -243,5 +263,7 @@ def test_after_a_clean_end_nothing_is_looked_for_and_nothing_said(world: World) 
     world.run("up", "-p", "stub", "-d")
 
     assert world.run("down").stdout == "stub is down\n"
-    assert world.run("down", "-p", "stub").stdout.startswith("stub is not up: stopped, stop asked for by SIGTERM")
+    assert world.run("down", "-p", "stub").stdout.startswith(
+        "stub is not up: stopped, stop asked for by SIGTERM"
+    )
     assert world.run("down", "-p", "stub", "--now").stdout.count(";") == 0

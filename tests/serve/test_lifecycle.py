@@ -13,34 +13,35 @@ from launcher.engines.sglang.startup import PHASES
 from launcher.plan.policy import StallTimeouts
 from launcher.serve.events import (
     Action,
-    Asked,
-    Begun,
-    Doomed,
     Drained,
     Event,
     Examine,
-    Examined,
-    Fate,
-    Gone,
-    Hinted,
+    Exited,
+    GpuFaulted,
     Kill,
     Launch,
-    Lost,
     Probe,
-    Probed,
+    ProbeResult,
+    Progressed,
+    RankDied,
+    ReadyHinted,
     Record,
-    Recorded,
-    Stirred,
-    Struck,
+    Request,
+    RequestReceived,
+    RestartAdvice,
+    SmokeResult,
+    StacksSaved,
+    Started,
+    StartFailed,
     Terminate,
     Ticked,
-    Wish,
 )
 from launcher.serve.lifecycle import (
     ASK_WITHIN,
     Backoff,
     Ended,
     Idle,
+    Next,
     Past,
     Policy,
     Proving,
@@ -48,7 +49,6 @@ from launcher.serve.lifecycle import (
     Starting,
     State,
     Stopping,
-    Then,
     step,
     wakes_at,
 )
@@ -66,9 +66,9 @@ POLICY = Policy(
     stall_timeouts=StallTimeouts(process=200),
     smoke=False,
 )
-BEGUN = Begun(0.0)
+BEGUN = Started(0.0)
 TIMES = st.floats(allow_nan=False)
-ANSWERED = Probed(1.0, 1, ok=True, detail="generated 1 token")
+ANSWERED = ProbeResult(1.0, 1, ok=True, detail="generated 1 token")
 
 
 def play(*events: Event, policy: Policy = POLICY) -> tuple[State, list[Action]]:
@@ -81,35 +81,37 @@ def play(*events: Event, policy: Policy = POLICY) -> tuple[State, list[Action]]:
     return state, done
 
 
-def killed(now: float) -> Gone:
-    return Gone(now, -9, "was killed by SIGKILL")
+def killed(now: float) -> Exited:
+    return Exited(now, -9, "was killed by SIGKILL")
 
 
-def stop(now: float) -> Asked:
-    return Asked(now, Wish.STOP, "SIGTERM")
+def stop(now: float) -> RequestReceived:
+    return RequestReceived(now, Request.STOP, "SIGTERM")
 
 
 def test_a_server_is_asked_until_it_answers_and_is_ready_then() -> None:
-    state, done = play(BEGUN, Ticked(0.5), Probed(0.6, 1, ok=False), Ticked(1.2), Probed(1.3, 1, ok=True))
+    state, done = play(
+        BEGUN, Ticked(0.5), ProbeResult(0.6, 1, ok=False), Ticked(1.2), ProbeResult(1.3, 1, ok=True)
+    )
 
     assert isinstance(state, Ready)
     assert done == [Launch(1), Probe(1, first=True), Probe(1, first=True)]
 
 
 def test_its_own_word_that_it_is_ready_has_it_asked_at_once() -> None:
-    _, done = play(BEGUN, Hinted(0.01))
+    _, done = play(BEGUN, ReadyHinted(0.01))
 
     assert done == [Launch(1), Probe(1, first=True)]
 
 
 def test_one_question_at_a_time() -> None:
-    _, done = play(BEGUN, Hinted(0.01), Hinted(0.02), Ticked(5.0))
+    _, done = play(BEGUN, ReadyHinted(0.01), ReadyHinted(0.02), Ticked(5.0))
 
     assert done.count(Probe(1, first=True)) == 1
 
 
 def test_a_server_that_says_no_before_it_is_ready_is_not_tried_again() -> None:
-    state, done = play(BEGUN, Gone(1.0, 2, "exited with status 2"))
+    state, done = play(BEGUN, Exited(1.0, 2, "exited with status 2"))
 
     assert state.name == "stopped"
     assert isinstance(state, Ended)
@@ -127,21 +129,25 @@ def test_a_server_killed_before_it_is_ready_is_tried_again() -> None:
 
 
 def test_a_server_that_says_why_it_kills_itself_is_not_tried_again() -> None:
-    state, _ = play(BEGUN, Gone(1.0, -9, "was killed by SIGKILL (ValueError: no)", "ValueError: no"))
+    state, _ = play(
+        BEGUN, Exited(1.0, -9, "was killed by SIGKILL (ValueError: no)", "ValueError: no")
+    )
 
     assert isinstance(state, Ended)
     assert state.failed
 
 
-@pytest.mark.parametrize("gone", [Gone(5.0, 1, "exited with status 1"), Gone(5.0, -9, "SIGKILL", "Error: x")])
-def test_a_server_that_once_was_ready_is_tried_again_whatever_it_says(gone: Gone) -> None:
+@pytest.mark.parametrize(
+    "gone", [Exited(5.0, 1, "exited with status 1"), Exited(5.0, -9, "SIGKILL", "Error: x")]
+)
+def test_a_server_that_once_was_ready_is_tried_again_whatever_it_says(gone: Exited) -> None:
     state, _ = play(BEGUN, ANSWERED, killed(2.0), Ticked(3.0), gone)
 
     assert isinstance(state, Backoff)
 
 
 def test_a_ready_server_that_leaves_by_itself_is_tried_again() -> None:
-    state, _ = play(BEGUN, ANSWERED, Gone(2.0, 0, "exited with status 0"))
+    state, _ = play(BEGUN, ANSWERED, Exited(2.0, 0, "exited with status 0"))
 
     assert isinstance(state, Starting)
     assert state.past.deaths == (2.0,)
@@ -175,7 +181,9 @@ def test_a_spent_budget_ends_it() -> None:
 
 
 def test_old_deaths_are_forgotten() -> None:
-    state, _ = play(BEGUN, killed(1), killed(3), Ticked(5), Probed(6, 3, ok=True), killed(1006))
+    state, _ = play(
+        BEGUN, killed(1), killed(3), Ticked(5), ProbeResult(6, 3, ok=True), killed(1006)
+    )
 
     assert isinstance(state, Starting)
     assert state.past.deaths == (1006,)
@@ -183,7 +191,9 @@ def test_old_deaths_are_forgotten() -> None:
 
 def test_starts_that_fail_late_and_slowly_are_not_tried_for_ever() -> None:
     """Each takes longer than the window; not one becomes ready."""
-    history = [event for n in range(1, 9) for event in (killed(2000.0 * n), Ticked(2000.0 * n + 1000))]
+    history = [
+        event for n in range(1, 9) for event in (killed(2000.0 * n), Ticked(2000.0 * n + 1000))
+    ]
     state, done = play(BEGUN, *history)
 
     assert isinstance(state, Ended)
@@ -194,46 +204,50 @@ def test_starts_that_fail_late_and_slowly_are_not_tried_for_ever() -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        (BEGUN, ANSWERED, Lost(2, 1, "sglang::scheduler_TP3")),
-        (BEGUN, ANSWERED, Asked(2, Wish.RESTART, "SIGUSR1")),
+        (BEGUN, ANSWERED, RankDied(2, 1, "sglang::scheduler_TP3")),
+        (BEGUN, ANSWERED, RequestReceived(2, Request.RESTART, "SIGUSR1")),
         (BEGUN, Ticked(100.0)),
     ],
     ids=["a rank died of it", "while it drains for a restart", "while stacks are kept"],
 )
 def test_a_gpu_that_is_gone_ends_it_whatever_was_under_way(before: tuple[Event, ...]) -> None:
-    state, done = play(*before, Struck(101, "GPU 3 fell off the bus: reboot"), killed(102))
+    state, done = play(*before, GpuFaulted(101, "GPU 3 fell off the bus: reboot"), killed(102))
 
-    assert state == Ended(state.past, "GPU 3 fell off the bus: reboot; not tried again", failed=True)
+    assert state == Ended(
+        state.past, "GPU 3 fell off the bus: reboot; not tried again", failed=True
+    )
     assert [type(action) for action in done].count(Kill) == 1
 
 
 def test_a_gpu_that_is_gone_ends_a_pause() -> None:
-    state, _ = play(BEGUN, killed(1), killed(2), Struck(3, "GPU 3 fell off the bus: reboot"))
+    state, _ = play(BEGUN, killed(1), killed(2), GpuFaulted(3, "GPU 3 fell off the bus: reboot"))
 
     assert state == Ended(state.past, "GPU 3 fell off the bus: reboot", failed=True)
 
 
 def test_a_restart_that_is_asked_for_while_a_hung_one_is_killed_takes_the_new_plan() -> None:
-    asked = Asked(101, Wish.RESTART, "SIGUSR1")
-    state, done = play(BEGUN, Ticked(100.0), asked, Recorded(102, 1, ""), killed(103))
+    asked = RequestReceived(101, Request.RESTART, "SIGUSR1")
+    state, done = play(BEGUN, Ticked(100.0), asked, StacksSaved(102, 1, ""), killed(103))
 
     assert isinstance(state, Starting)
     assert done[-1] == Launch(2, fresh=True)
 
 
 def test_the_last_word_about_work_counts_not_the_longest_excuse() -> None:
-    begun = (BEGUN, ANSWERED, Stirred(2, 1, "warmup", 4000.0), Stirred(3, 1, "warmup", 3.0))
-    state, _ = play(*begun, Probed(12, 1, ok=False), Probed(13, 1, ok=False))
+    begun = (BEGUN, ANSWERED, Progressed(2, 1, "warmup", 4000.0), Progressed(3, 1, "warmup", 3.0))
+    state, _ = play(*begun, ProbeResult(12, 1, ok=False), ProbeResult(13, 1, ok=False))
 
-    assert isinstance(state, Stopping), "a chunk of a prompt excused it once; tokens came after that"
+    assert isinstance(state, Stopping), (
+        "a chunk of a prompt excused it once; tokens came after that"
+    )
 
 
 def test_a_start_that_takes_too_long_is_killed_and_counts_as_a_death() -> None:
-    state, done = play(BEGUN, Hinted(1), Ticked(100.0))
+    state, done = play(BEGUN, ReadyHinted(1), Ticked(100.0))
     assert isinstance(state, Stopping)
     assert done[-1] == Record(1)
 
-    state, actions = step(state, Recorded(100.5, 1, "8 ranks spin"), POLICY)
+    state, actions = step(state, StacksSaved(100.5, 1, "8 ranks spin"), POLICY)
     assert actions == (Kill(),)
     state, _ = step(state, killed(101), POLICY)
     assert isinstance(state, Starting)
@@ -242,10 +256,10 @@ def test_a_start_that_takes_too_long_is_killed_and_counts_as_a_death() -> None:
 
 def test_a_phase_that_does_not_move_is_hung() -> None:
     policy = replace(POLICY, stall_timeouts=StallTimeouts(distributed=90))
-    moved = Stirred(5, 1, "distributed")
-    state, done = play(BEGUN, moved, Hinted(6), Ticked(94.9), policy=policy)
+    moved = Progressed(5, 1, "distributed")
+    state, done = play(BEGUN, moved, ReadyHinted(6), Ticked(94.9), policy=policy)
     assert isinstance(state, Starting)
-    state, done = play(BEGUN, moved, Hinted(6), Ticked(95), policy=policy)
+    state, done = play(BEGUN, moved, ReadyHinted(6), Ticked(95), policy=policy)
 
     assert state.reason == "distributed has not moved for 90 s"
     assert done[-1] == Record(1)
@@ -253,27 +267,27 @@ def test_a_phase_that_does_not_move_is_hung() -> None:
 
 def test_a_phase_that_moves_is_slow_and_not_hung() -> None:
     policy = replace(POLICY, stall_timeouts=StallTimeouts(weights=30))
-    signs = [Stirred(float(now), 1, "weights") for now in range(5, 95, 20)]
+    signs = [Progressed(float(now), 1, "weights") for now in range(5, 95, 20)]
 
-    assert isinstance(play(BEGUN, *signs, Hinted(90), Ticked(99), policy=policy)[0], Starting)
+    assert isinstance(play(BEGUN, *signs, ReadyHinted(90), Ticked(99), policy=policy)[0], Starting)
 
 
 def test_stacks_that_do_not_come_are_not_waited_for() -> None:
-    state, done = play(BEGUN, Hinted(1), Ticked(100.0), Ticked(159.9))
+    state, done = play(BEGUN, ReadyHinted(1), Ticked(100.0), Ticked(159.9))
     assert done.count(Kill()) == 0
 
     assert step(state, Ticked(160.0), POLICY)[1] == (Kill(),)
 
 
 def test_a_stop_does_not_wait_for_stacks() -> None:
-    state, done = play(BEGUN, Hinted(1), Ticked(100.0), stop(101), killed(102))
+    state, done = play(BEGUN, ReadyHinted(1), Ticked(100.0), stop(101), killed(102))
 
     assert done[-1] == Kill()
     assert isinstance(state, Ended)
 
 
 def test_a_dead_rank_takes_the_others_along() -> None:
-    state, done = play(BEGUN, ANSWERED, Lost(3, 1, "sglang::scheduler_TP3"))
+    state, done = play(BEGUN, ANSWERED, RankDied(3, 1, "sglang::scheduler_TP3"))
 
     assert done[-1] == Kill()
     state, _ = step(state, killed(3.1), POLICY)
@@ -283,8 +297,8 @@ def test_a_dead_rank_takes_the_others_along() -> None:
 
 @pytest.mark.parametrize("before", [(), (ANSWERED, killed(2))])
 def test_what_would_fail_again_is_not_tried_again(before: tuple[Event, ...]) -> None:
-    no = Gone(4, -9, "was killed", "no-memory-for-kv: nothing left", Fate.NEVER)
-    for history in ((no,), (Lost(3.5, 2 if before else 1, "sglang::scheduler_TP0"), no)):
+    no = Exited(4, -9, "was killed", "no-memory-for-kv: nothing left", RestartAdvice.NEVER)
+    for history in ((no,), (RankDied(3.5, 2 if before else 1, "sglang::scheduler_TP0"), no)):
         state, _ = play(BEGUN, *before, *history)
 
         assert isinstance(state, Ended)
@@ -293,13 +307,17 @@ def test_what_would_fail_again_is_not_tried_again(before: tuple[Event, ...]) -> 
 
 
 def test_a_ready_server_is_tried_again_even_after_what_would_be_final_at_a_start() -> None:
-    state, _ = play(BEGUN, ANSWERED, Gone(4, -9, "was killed", "disk-full: a disk is full", Fate.NEVER))
+    state, _ = play(
+        BEGUN,
+        ANSWERED,
+        Exited(4, -9, "was killed", "disk-full: a disk is full", RestartAdvice.NEVER),
+    )
 
     assert isinstance(state, Starting)
 
 
 def test_what_needs_a_reboot_is_never_tried_again() -> None:
-    dead = Gone(4, -9, "was killed (gpu-fell-off-bus)", "gpu-fell-off-bus", Fate.REBOOT)
+    dead = Exited(4, -9, "was killed (gpu-fell-off-bus)", "gpu-fell-off-bus", RestartAdvice.REBOOT)
     state, _ = play(BEGUN, ANSWERED, dead)
 
     assert isinstance(state, Ended)
@@ -307,15 +325,17 @@ def test_what_needs_a_reboot_is_never_tried_again() -> None:
 
 
 def test_a_gpu_that_fell_off_the_bus_ends_it() -> None:
-    state, done = play(BEGUN, ANSWERED, Struck(3, "GPU 3 fell off the bus: reboot"))
+    state, done = play(BEGUN, ANSWERED, GpuFaulted(3, "GPU 3 fell off the bus: reboot"))
     assert done[-1] == Kill()
 
     state, _ = step(state, killed(4), POLICY)
-    assert state == Ended(state.past, "GPU 3 fell off the bus: reboot; not tried again", failed=True)
+    assert state == Ended(
+        state.past, "GPU 3 fell off the bus: reboot; not tried again", failed=True
+    )
 
 
 def test_a_start_whose_port_is_gone_is_over() -> None:
-    state, done = play(BEGUN, Doomed(3, 1, "error while attempting to bind"), killed(3.1))
+    state, done = play(BEGUN, StartFailed(3, 1, "error while attempting to bind"), killed(3.1))
 
     assert done[1:] == [Kill(), Launch(2)]
     assert isinstance(state, Starting)
@@ -323,7 +343,7 @@ def test_a_start_whose_port_is_gone_is_over() -> None:
 
 def test_wrong_output_is_never_called_ready() -> None:
     policy = replace(POLICY, smoke=True)
-    wrong = Examined(2, 1, ok=False, detail="the answer is empty")
+    wrong = SmokeResult(2, 1, ok=False, detail="the answer is empty")
     state, done = play(BEGUN, ANSWERED, wrong, killed(3), policy=policy)
 
     assert done == [Launch(1), Examine(1), Kill()]
@@ -333,8 +353,13 @@ def test_wrong_output_is_never_called_ready() -> None:
 
 def test_what_once_was_right_may_be_right_again() -> None:
     policy = replace(POLICY, smoke=True)
-    right = (ANSWERED, Examined(2, 1, ok=True, detail="5 answers are sane"))
-    again = (killed(3), Probed(4, 2, ok=True), Examined(5, 2, ok=False, detail="garbage"), killed(6))
+    right = (ANSWERED, SmokeResult(2, 1, ok=True, detail="5 answers are sane"))
+    again = (
+        killed(3),
+        ProbeResult(4, 2, ok=True),
+        SmokeResult(5, 2, ok=False, detail="garbage"),
+        killed(6),
+    )
     state, _ = play(BEGUN, *right, policy=policy)
     assert isinstance(state, Ready)
     assert state.reason == "generated 1 token, 5 answers are sane"
@@ -344,12 +369,12 @@ def test_what_once_was_right_may_be_right_again() -> None:
 
 def test_a_smoke_test_without_an_answer_is_a_hang_and_no_wrong_output() -> None:
     policy = replace(POLICY, smoke=True)
-    silent = Examined(2, 1, ok=False, detail="no answer within 120 s", silent=True)
+    silent = SmokeResult(2, 1, ok=False, detail="no answer within 120 s", silent=True)
     state, done = play(BEGUN, ANSWERED, silent, policy=policy)
 
     assert done[-1] == Record(1)
     assert isinstance(state, Stopping)
-    assert (state.then, state.cause) == (Then.RETRY, "hang")
+    assert (state.then, state.cause) == (Next.RETRY, "hang")
     assert state.reason == "the smoke test got no answer within 120 s"
 
 
@@ -357,7 +382,7 @@ def test_a_health_check_that_never_comes_back_is_no_miss_and_another_is_made() -
     asking = (BEGUN, ANSWERED, Ticked(6))
     state, _ = play(*asking, Ticked(6 + ASK_WITHIN))
     assert isinstance(state, Ready)
-    assert (state.misses, state.asking) == (0, False)
+    assert (state.failures, state.asking) == (0, False)
     assert state.reason == "its health is unknown: a health check did not come back within 90 s"
 
     state, done = play(*asking, Ticked(96), Ticked(101), Ticked(191), Ticked(196))
@@ -365,8 +390,8 @@ def test_a_health_check_that_never_comes_back_is_no_miss_and_another_is_made() -
 
 
 WHY = [
-    (Lost(3, 1, "sglang::scheduler_TP1"), "process-lost"),
-    (Struck(3, "a GPU fell off the bus"), "gpu-fault"),
+    (RankDied(3, 1, "sglang::scheduler_TP1"), "process-lost"),
+    (GpuFaulted(3, "a GPU fell off the bus"), "gpu-fault"),
 ]
 
 
@@ -386,25 +411,40 @@ def test_a_smoke_test_without_an_end_is_a_hang() -> None:
 
 
 def test_misses_in_a_row_are_a_death() -> None:
-    state, _ = play(BEGUN, ANSWERED, Ticked(6), Probed(7, 1, ok=False, detail="503"), Ticked(12))
+    state, _ = play(
+        BEGUN, ANSWERED, Ticked(6), ProbeResult(7, 1, ok=False, detail="503"), Ticked(12)
+    )
     assert state.reason == "1 of 2 health checks failed: 503"
-    state, actions = step(state, Probed(13, 1, ok=False, detail="503"), POLICY)
+    state, actions = step(state, ProbeResult(13, 1, ok=False, detail="503"), POLICY)
 
     assert actions == (Record(1),)
     assert state.reason == "2 health checks in a row failed, the last one: 503; no work for 12 s"
 
 
 def test_misses_alone_kill_nobody_who_works() -> None:
-    works = Stirred(12, 1, "warmup")
-    state, _ = play(BEGUN, ANSWERED, Ticked(6), MISS, Ticked(12), works, Probed(13, 1, ok=False), Ticked(14))
+    works = Progressed(12, 1, "warmup")
+    state, _ = play(
+        BEGUN,
+        ANSWERED,
+        Ticked(6),
+        MISS,
+        Ticked(12),
+        works,
+        ProbeResult(13, 1, ok=False),
+        Ticked(14),
+    )
 
     assert isinstance(state, Ready)
-    assert state.misses == 2
+    assert state.failures == 2
 
 
 def test_a_long_prefill_may_be_silent() -> None:
-    begun = Stirred(5, 1, "warmup", until=300)
-    misses = [event for now in range(6, 290, 2) for event in (Ticked(now), Probed(now + 1, 1, ok=False))]
+    begun = Progressed(5, 1, "warmup", until=300)
+    misses = [
+        event
+        for now in range(6, 290, 2)
+        for event in (Ticked(now), ProbeResult(now + 1, 1, ok=False))
+    ]
     state, done = play(BEGUN, ANSWERED, begun, *misses)
 
     assert isinstance(state, Ready)
@@ -413,24 +453,26 @@ def test_a_long_prefill_may_be_silent() -> None:
 
 def test_an_excuse_is_no_miss() -> None:
     paused = [
-        event for now in range(6, 900, 6) for event in (Ticked(now), replace(MISS, now=now + 1.0, excuse="p"))
+        event
+        for now in range(6, 900, 6)
+        for event in (Ticked(now), replace(MISS, now=now + 1.0, excuse="p"))
     ]
     state, _ = play(BEGUN, ANSWERED, *paused)
 
     assert isinstance(state, Ready)
-    assert (state.misses, state.reason) == (0, "no answer, but p")
+    assert (state.failures, state.reason) == (0, "no answer, but p")
 
 
 def test_one_answer_forgives_all_misses() -> None:
-    miss, hit = Probed(7, 1, ok=False), Probed(13, 1, ok=True)
+    miss, hit = ProbeResult(7, 1, ok=False), ProbeResult(13, 1, ok=True)
     state, _ = play(BEGUN, ANSWERED, Ticked(6), miss, Ticked(12), hit)
 
     assert isinstance(state, Ready)
-    assert (state.misses, state.reason) == (0, "answers again")
+    assert (state.failures, state.reason) == (0, "answers again")
 
 
 def test_an_answer_meant_for_an_earlier_run_is_ignored() -> None:
-    before, _ = play(BEGUN, Hinted(0.5), killed(1))
+    before, _ = play(BEGUN, ReadyHinted(0.5), killed(1))
     after, actions = step(before, ANSWERED, POLICY)
 
     assert (after, actions) == (before, ())
@@ -439,7 +481,7 @@ def test_an_answer_meant_for_an_earlier_run_is_ignored() -> None:
 def test_a_stop_lets_it_drain() -> None:
     state, done = play(BEGUN, ANSWERED, stop(2), Ticked(11.9))
     assert done[-1] == Terminate()
-    state, _ = step(state, Gone(12, 0, "exited with status 0"), POLICY)
+    state, _ = step(state, Exited(12, 0, "exited with status 0"), POLICY)
 
     assert state == Ended(state.past, "stop asked for by SIGTERM")
 
@@ -466,8 +508,8 @@ def test_a_stop_while_it_waits_ends_it_at_once() -> None:
 
 
 def test_a_restart_drains_is_no_death_and_reads_the_plan_again() -> None:
-    again = Asked(2, Wish.RESTART, "SIGUSR1")
-    state, done = play(BEGUN, ANSWERED, again, Gone(3, 0, "exited with status 0"))
+    again = RequestReceived(2, Request.RESTART, "SIGUSR1")
+    state, done = play(BEGUN, ANSWERED, again, Exited(3, 0, "exited with status 0"))
 
     assert isinstance(state, Starting)
     assert state.past.deaths == ()
@@ -475,21 +517,23 @@ def test_a_restart_drains_is_no_death_and_reads_the_plan_again() -> None:
 
 
 def test_a_stop_wins_over_a_restart() -> None:
-    state, done = play(BEGUN, ANSWERED, Asked(2, Wish.RESTART, "SIGUSR1"), stop(2.5), killed(3))
+    state, done = play(
+        BEGUN, ANSWERED, RequestReceived(2, Request.RESTART, "SIGUSR1"), stop(2.5), killed(3)
+    )
 
     assert isinstance(state, Ended)
     assert done.count(Terminate()) == 1
 
 
 def test_a_restart_while_it_waits_is_immediate() -> None:
-    _, done = play(BEGUN, killed(1), killed(1.05), Asked(1.1, Wish.RESTART, "SIGUSR1"))
+    _, done = play(BEGUN, killed(1), killed(1.05), RequestReceived(1.1, Request.RESTART, "SIGUSR1"))
 
     assert done[-1] == Launch(3, fresh=True)
 
 
 @pytest.mark.parametrize("status", [0, None, -15])
 def test_only_a_no_of_its_own_is_final_before_it_is_ready(status: int | None) -> None:
-    assert isinstance(play(BEGUN, Gone(1.0, status, "left"))[0], Starting)
+    assert isinstance(play(BEGUN, Exited(1.0, status, "left"))[0], Starting)
 
 
 def test_a_stubborn_server_is_said_to_be_one() -> None:
@@ -498,24 +542,26 @@ def test_a_stubborn_server_is_said_to_be_one() -> None:
     assert state.reason == "stop asked for by SIGTERM; not gone within 10 s: killed"
 
 
-MISS = Probed(7.0, 1, ok=False)
+MISS = ProbeResult(7.0, 1, ok=False)
 DUE: list[tuple[tuple[Event, ...], float]] = [
     ((BEGUN,), 0.5),
-    ((BEGUN, Hinted(1)), 91.0),
-    ((BEGUN, Ticked(0.5), Probed(3.0, 1, ok=False)), 3.5),
-    ((BEGUN, Ticked(0.5), Hinted(2.9), Probed(3.0, 1, ok=False)), 3.05),
+    ((BEGUN, ReadyHinted(1)), 91.0),
+    ((BEGUN, Ticked(0.5), ProbeResult(3.0, 1, ok=False)), 3.5),
+    ((BEGUN, Ticked(0.5), ReadyHinted(2.9), ProbeResult(3.0, 1, ok=False)), 3.05),
     ((BEGUN, ANSWERED), 6.0),
     ((BEGUN, ANSWERED, Ticked(6), MISS), 8.0),
     ((BEGUN, ANSWERED, Ticked(6)), 96.0),
     ((BEGUN, ANSWERED, stop(2)), 12.0),
     ((BEGUN, killed(1), killed(2)), 3.0),
-    ((BEGUN, Hinted(5), Stirred(2, 1, "distributed")), 92.0),
-    ((BEGUN, Hinted(1), Ticked(100)), 160.0),
+    ((BEGUN, ReadyHinted(5), Progressed(2, 1, "distributed")), 92.0),
+    ((BEGUN, ReadyHinted(1), Ticked(100)), 160.0),
 ]
 
 
 @pytest.mark.parametrize(("events", "due"), DUE)
-def test_everything_has_its_time_and_nothing_happens_before(events: tuple[Event, ...], due: float) -> None:
+def test_everything_has_its_time_and_nothing_happens_before(
+    events: tuple[Event, ...], due: float
+) -> None:
     state, _ = play(*events)
 
     assert wakes_at(state, POLICY) == pytest.approx(due)
@@ -523,15 +569,24 @@ def test_everything_has_its_time_and_nothing_happens_before(events: tuple[Event,
     assert step(state, Ticked(due + 0.01), POLICY)[0] != state
 
 
-@pytest.mark.parametrize("events", [(BEGUN, ANSWERED, stop(2), Ticked(12)), (BEGUN, stop(1), killed(2))])
+@pytest.mark.parametrize(
+    "events", [(BEGUN, ANSWERED, stop(2), Ticked(12)), (BEGUN, stop(1), killed(2))]
+)
 def test_there_is_nothing_to_wake_for_while_the_end_is_due(events: tuple[Event, ...]) -> None:
     assert wakes_at(play(*events)[0], POLICY) is None
 
 
 def test_an_answer_of_an_earlier_run_forgives_no_miss() -> None:
-    missed, _ = play(BEGUN, ANSWERED, killed(2), Probed(4, 2, ok=True), Ticked(9), Probed(10, 2, ok=False))
+    missed, _ = play(
+        BEGUN,
+        ANSWERED,
+        killed(2),
+        ProbeResult(4, 2, ok=True),
+        Ticked(9),
+        ProbeResult(10, 2, ok=False),
+    )
 
-    assert step(missed, Probed(11, 1, ok=True), POLICY) == (missed, ())
+    assert step(missed, ProbeResult(11, 1, ok=True), POLICY) == (missed, ())
 
 
 def test_a_stop_before_the_first_launch_is_the_end() -> None:
@@ -571,37 +626,39 @@ def happen(what: str, now: float, state: State) -> Event:
         case "gone" if alive:
             return killed(now)
         case "no" if alive:
-            return Gone(now, 1, "exited with status 1")
+            return Exited(now, 1, "exited with status 1")
         case "final" if alive:
-            return Gone(now, -9, "was killed by SIGKILL", "no-memory-for-kv", Fate.NEVER)
+            return Exited(now, -9, "was killed by SIGKILL", "no-memory-for-kv", RestartAdvice.NEVER)
         case "reboot" if alive:
-            return Gone(now, -9, "was killed by SIGKILL", "gpu-fell-off-bus", Fate.REBOOT)
+            return Exited(
+                now, -9, "was killed by SIGKILL", "gpu-fell-off-bus", RestartAdvice.REBOOT
+            )
         case "drained" if alive:
             return Drained(now, run)
         case "lost" if alive:
-            return Lost(now, run, "sglang::scheduler_TP1")
+            return RankDied(now, run, "sglang::scheduler_TP1")
         case "stir" if alive:
-            return Stirred(now, run, "weights")
+            return Progressed(now, run, "weights")
         case "kept" if alive:
-            return Recorded(now, run, "spins")
+            return StacksSaved(now, run, "spins")
         case "sane" | "insane" if alive:
-            return Examined(now, run, what == "sane", what)
+            return SmokeResult(now, run, what == "sane", what)
         case "struck":
-            return Struck(now, "a GPU fell off the bus")
+            return GpuFaulted(now, "a GPU fell off the bus")
         case "doomed" if alive:
-            return Doomed(now, run, "the port is taken")
+            return StartFailed(now, run, "the port is taken")
         case "excused" if alive:
-            return Probed(now, run, ok=False, excuse="paused")
+            return ProbeResult(now, run, ok=False, excuse="paused")
         case "hint" if alive:
-            return Hinted(now)
+            return ReadyHinted(now)
         case "yes" | "miss":
-            return Probed(now, run, ok=what == "yes", detail=what)
+            return ProbeResult(now, run, ok=what == "yes", detail=what)
         case "stale":
-            return Probed(now, run - 1, ok=True)
+            return ProbeResult(now, run - 1, ok=True)
         case "stop":
             return stop(now)
         case "restart":
-            return Asked(now, Wish.RESTART, "SIGUSR1")
+            return RequestReceived(now, Request.RESTART, "SIGUSR1")
     return Ticked(now)
 
 
@@ -626,18 +683,22 @@ def history(
 def test_laws_of_every_life(happenings: list[tuple[str, float]], policy: Policy) -> None:
     lives, stopped, killed_in = False, False, set()
     for before, event, state, actions in history(happenings, policy):
-        lives = lives and not isinstance(event, Gone)
+        lives = lives and not isinstance(event, Exited)
         launches = [action for action in actions if isinstance(action, Launch)]
         assert not (launches and (lives or len(launches) > 1)), "two servers at once"
         assert not (launches and stopped), "launched after a stop was asked for"
         lives = lives or bool(launches)
-        stopped = stopped or (isinstance(event, Asked) and event.wish is Wish.STOP)
+        stopped = stopped or (isinstance(event, RequestReceived) and event.request is Request.STOP)
         if Kill() in actions:
             assert state.past.run not in killed_in, "killed twice"
             killed_in.add(state.past.run)
-        if any(isinstance(action, Kill | Terminate | Probe | Record | Examine) for action in actions):
+        if any(
+            isinstance(action, Kill | Terminate | Probe | Record | Examine) for action in actions
+        ):
             assert lives, "something was asked of a server that is not there"
-        assert isinstance(state, Ended) or len(state.past.deaths) <= policy.restart_limit, "budget overdrawn"
+        assert isinstance(state, Ended) or len(state.past.deaths) <= policy.restart_limit, (
+            "budget overdrawn"
+        )
         assert lives or isinstance(state, Ended | Backoff), "waits for a server that is not there"
         if isinstance(before, Ended):
             assert (state, actions) == (before, ()), "rose from the dead"
@@ -651,7 +712,9 @@ def test_laws_of_every_life(happenings: list[tuple[str, float]], policy: Policy)
 
 @settings(max_examples=300, deadline=None)
 @given(HAPPENINGS, POLICIES)
-def test_a_stop_always_leads_to_the_end(happenings: list[tuple[str, float]], policy: Policy) -> None:
+def test_a_stop_always_leads_to_the_end(
+    happenings: list[tuple[str, float]], policy: Policy
+) -> None:
     *_, (_, event, state, _) = history(happenings, policy)
     now = event.now
     state, _ = step(state, stop(now), policy)
@@ -661,7 +724,7 @@ def test_a_stop_always_leads_to_the_end(happenings: list[tuple[str, float]], pol
     assert isinstance(state, Ended)
 
 
-@pytest.mark.parametrize("event", [BEGUN, killed(1), Hinted(1), ANSWERED, stop(1), Ticked(1)])
+@pytest.mark.parametrize("event", [BEGUN, killed(1), ReadyHinted(1), ANSWERED, stop(1), Ticked(1)])
 def test_every_event_has_an_answer_in_every_state(event: Event) -> None:
     past = Idle().past
     for state in (
@@ -677,39 +740,60 @@ def test_every_event_has_an_answer_in_every_state(event: Event) -> None:
 
 
 PASTS = st.builds(
-    Past, run=st.integers(0, 3), deaths=st.lists(TIMES, max_size=4).map(tuple), barren=st.integers(0, 3)
+    Past,
+    run=st.integers(0, 3),
+    deaths=st.lists(TIMES, max_size=4).map(tuple),
+    consecutive_failures=st.integers(0, 3),
 )
 STATES = st.one_of(
     st.builds(Idle, past=PASTS),
-    st.builds(Starting, PASTS, st.text(), TIMES, st.sampled_from(list(PHASES)), TIMES, st.booleans(), TIMES),
+    st.builds(
+        Starting,
+        PASTS,
+        st.text(),
+        TIMES,
+        st.sampled_from(list(PHASES)),
+        TIMES,
+        st.booleans(),
+        TIMES,
+    ),
     st.builds(Proving, PASTS, st.text(), TIMES, st.text()),
     st.builds(Ready, PASTS, st.text(), TIMES, TIMES, st.booleans(), st.integers(0, 5)),
-    st.builds(Stopping, PASTS, st.text(), TIMES, st.sampled_from(Then), st.booleans(), st.booleans()),
+    st.builds(
+        Stopping, PASTS, st.text(), TIMES, st.sampled_from(Next), st.booleans(), st.booleans()
+    ),
     st.builds(Backoff, PASTS, st.text(), TIMES),
     st.builds(Ended, PASTS, st.text(), st.booleans()),
 )
 EVENTS = st.one_of(
-    st.builds(Begun, TIMES),
+    st.builds(Started, TIMES),
     st.builds(
-        Gone, TIMES, st.none() | st.integers(-64, 255), st.text(), st.none() | st.text(), st.sampled_from(Fate)
+        Exited,
+        TIMES,
+        st.none() | st.integers(-64, 255),
+        st.text(),
+        st.none() | st.text(),
+        st.sampled_from(RestartAdvice),
     ),
     st.builds(Drained, TIMES, st.integers(-1, 4)),
-    st.builds(Lost, TIMES, st.integers(-1, 4), st.text()),
-    st.builds(Stirred, TIMES, st.integers(-1, 4), st.sampled_from([*PHASES, "?"]), TIMES),
-    st.builds(Recorded, TIMES, st.integers(-1, 4), st.text()),
-    st.builds(Examined, TIMES, st.integers(-1, 4), st.booleans(), st.text()),
-    st.builds(Struck, TIMES, st.text()),
-    st.builds(Doomed, TIMES, st.integers(-1, 4), st.text()),
-    st.builds(Hinted, TIMES),
-    st.builds(Probed, TIMES, st.integers(-1, 4), st.booleans(), st.text()),
-    st.builds(Asked, TIMES, st.sampled_from(Wish), st.text()),
+    st.builds(RankDied, TIMES, st.integers(-1, 4), st.text()),
+    st.builds(Progressed, TIMES, st.integers(-1, 4), st.sampled_from([*PHASES, "?"]), TIMES),
+    st.builds(StacksSaved, TIMES, st.integers(-1, 4), st.text()),
+    st.builds(SmokeResult, TIMES, st.integers(-1, 4), st.booleans(), st.text()),
+    st.builds(GpuFaulted, TIMES, st.text()),
+    st.builds(StartFailed, TIMES, st.integers(-1, 4), st.text()),
+    st.builds(ReadyHinted, TIMES),
+    st.builds(ProbeResult, TIMES, st.integers(-1, 4), st.booleans(), st.text()),
+    st.builds(RequestReceived, TIMES, st.sampled_from(Request), st.text()),
     st.builds(Ticked, TIMES),
 )
 
 
 @settings(max_examples=500, deadline=None)
 @given(STATES, st.lists(EVENTS, max_size=5), POLICIES)
-def test_no_event_in_no_state_is_a_traceback(state: State, events: list[Event], policy: Policy) -> None:
+def test_no_event_in_no_state_is_a_traceback(
+    state: State, events: list[Event], policy: Policy
+) -> None:
     """What the world cannot bring about, too: `test_laws_of_every_life` has what it can."""
     for event in events:
         state, actions = step(state, event, policy)
@@ -720,18 +804,28 @@ def test_no_event_in_no_state_is_a_traceback(state: State, events: list[Event], 
 
 @settings(max_examples=500, deadline=None)
 @given(HAPPENINGS, POLICIES)
-def test_the_budget_is_counted_from_what_happened(happenings: list[tuple[str, float]], policy: Policy) -> None:
+def test_the_budget_is_counted_from_what_happened(
+    happenings: list[tuple[str, float]], policy: Policy
+) -> None:
     """The deaths are counted here from the events, not from the state's own book."""
     died: list[float] = []
     served, barren = False, 0
     for before, event, state, _ in history(happenings, policy):
         if isinstance(state, Ready):
             served, barren = True, 0
-        if isinstance(event, Gone):
-            young = isinstance(before, Starting | Proving) or (isinstance(before, Stopping) and not before.again)
-            says_no = not served and event.fate is Fate.AGAIN and bool(event.said or (event.status or 0) > 0)
-            final = event.fate is Fate.REBOOT or (young and (says_no or event.fate is Fate.NEVER))
-            asked_for = isinstance(before, Stopping) and before.then is not Then.RETRY
+        if isinstance(event, Exited):
+            young = isinstance(before, Starting | Proving) or (
+                isinstance(before, Stopping) and not before.again
+            )
+            says_no = (
+                not served
+                and event.advice is RestartAdvice.AGAIN
+                and bool(event.said or (event.status or 0) > 0)
+            )
+            final = event.advice is RestartAdvice.REBOOT or (
+                young and (says_no or event.advice is RestartAdvice.NEVER)
+            )
+            asked_for = isinstance(before, Stopping) and before.then is not Next.RETRY
             if not final and not asked_for:
                 died.append(event.now)
                 barren += 1

@@ -36,7 +36,9 @@ def test_what_fails_is_told_and_something_else_done(loop: Loop, told: list[str])
     assert told == ["OSError: [Errno 24] Too many open files", "otherwise"]
 
 
-def test_a_descriptor_that_can_be_read_has_its_work_done_until_it_is_let_go(loop: Loop, told: list[str]) -> None:
+def test_a_descriptor_that_can_be_read_has_its_work_done_until_it_is_let_go(
+    loop: Loop, told: list[str]
+) -> None:
     end, other = os.pipe()
     loop.on(end, lambda: told.append(os.read(end, 9).decode()))  # no bound: it can be read
     os.write(other, b"one")
@@ -77,7 +79,9 @@ def test_work_aside_that_fails_has_something_else_done(
 def test_signals_that_were_held_back_come_at_once(loop: Loop, told: list[str]) -> None:
     before = signal.getsignal(signal.SIGUSR2)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
-    signal.pthread_kill(threading.get_ident(), signal.SIGUSR2)  # to this thread: others do not hold it back
+    signal.pthread_kill(
+        threading.get_ident(), signal.SIGUSR2
+    )  # to this thread: others do not hold it back
     try:
         loop.on_signals([signal.SIGUSR2], lambda number: told.append(number.name))
         loop.turn(PATIENCE)

@@ -55,7 +55,10 @@ def marked(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("REAPER_TEST") == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                process.environ().get("REAPER_TEST") == str(folder)
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
         except psutil.Error:
             continue
@@ -76,7 +79,9 @@ def hostile(reap: Callable[..., Reaped], what: str) -> Reaped:
     return process, control
 
 
-def test_what_the_server_leaves_behind_is_killed(reap: Callable[..., Reaped], tmp_path: Path) -> None:
+def test_what_the_server_leaves_behind_is_killed(
+    reap: Callable[..., Reaped], tmp_path: Path
+) -> None:
     process, control = hostile(reap, "leave")
 
     assert heard(control)[-1] == "exit 3"
@@ -102,7 +107,9 @@ def test_a_kill_is_told_as_the_servers_end(reap: Callable[..., Reaped], tmp_path
     assert not marked(tmp_path)
 
 
-def test_sigterm_to_the_reaper_kills_everything(reap: Callable[..., Reaped], tmp_path: Path) -> None:
+def test_sigterm_to_the_reaper_kills_everything(
+    reap: Callable[..., Reaped], tmp_path: Path
+) -> None:
     process, _ = hostile(reap, "stay")
     process.send_signal(signal.SIGTERM)
 

@@ -27,7 +27,9 @@ def test_where_pieces_are_cut_does_not_matter(raw: bytes, cuts: list[int]) -> No
     edges = [0, *sorted(cut for cut in cuts if cut < len(raw)), len(raw)]
     pieces = [raw[a:b] for a, b in pairwise(edges)]
 
-    assert fed(ServerLog(Path("/dev/null"), None), *pieces) == fed(ServerLog(Path("/dev/null"), None), raw)
+    assert fed(ServerLog(Path("/dev/null"), None), *pieces) == fed(
+        ServerLog(Path("/dev/null"), None), raw
+    )
 
 
 def test_a_key_does_not_survive_being_cut(tmp_path: Path) -> None:
@@ -62,7 +64,9 @@ def test_what_cannot_be_written_is_still_read(tmp_path: Path) -> None:
     assert fed(ServerLog(Path("/dev/full"), None), b"a\n") == ["a"]
 
 
-@given(st.lists(st.sampled_from([b"sek", b"ret", b"sekret", b"\n", b"\r", b"x", b"\xff"]), max_size=30))
+@given(
+    st.lists(st.sampled_from([b"sek", b"ret", b"sekret", b"\n", b"\r", b"x", b"\xff"]), max_size=30)
+)
 def test_no_cut_lets_a_key_through(pieces: list[bytes]) -> None:
     lines = fed(ServerLog(Path("/dev/null"), "sekret"), *pieces)
 
@@ -72,7 +76,9 @@ def test_no_cut_lets_a_key_through(pieces: list[bytes]) -> None:
 
 def test_a_cut_line_holds_no_part_of_a_key(tmp_path: Path) -> None:
     key = "k" * 20 + "e" * 20
-    (line,) = ServerLog(tmp_path / "log", key).feed(b"x" * (LONGEST_LINE - 39) + key.encode() + b"x")
+    (line,) = ServerLog(tmp_path / "log", key).feed(
+        b"x" * (LONGEST_LINE - 39) + key.encode() + b"x"
+    )
 
     assert "k" not in line.removesuffix(" [line cut]")
 

@@ -70,8 +70,12 @@ def with_parsers(world: World) -> None:
     world.profile.write_text(text.replace("tp-size = 2\n", f"tp-size = 2\n{PARSERS}"))
 
 
-@pytest.mark.parametrize(("fault", "told"), PARSED_WRONG, ids=[str(fault) for fault, _ in PARSED_WRONG])
-def test_a_parser_that_does_not_work_is_found(world: World, fault: dict[str, Any], told: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "told"), PARSED_WRONG, ids=[str(fault) for fault, _ in PARSED_WRONG]
+)
+def test_a_parser_that_does_not_work_is_found(
+    world: World, fault: dict[str, Any], told: str
+) -> None:
     with_parsers(world)
     world.faults(**fault)
 
@@ -108,7 +112,9 @@ def test_a_server_that_never_answers_hangs_and_is_started_again(world: World) ->
 
 def test_a_profile_may_ask_its_own_questions_or_none(world: World) -> None:
     world.faults(answer="Berlin")
-    world.write_profile('[smoke]\nquestions = [{ ask = "capital of Germany?", expect = "^berlin$" }]')
+    world.write_profile(
+        '[smoke]\nquestions = [{ ask = "capital of Germany?", expect = "^berlin$" }]'
+    )
     assert world.run("up", "-p", "stub", "-d").returncode == 0
     assert world.run("smoke").stdout == "ok  3 answers are sane\n"
     world.run("down")
@@ -142,7 +148,14 @@ def test_a_question_that_is_no_pattern_is_refused(world: World) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Paris", "42", "La capitale de la France est Paris.", "巴黎", "ha ha ha", "1, 2, 3, 4, 5, 6, 7, 8, 9, 10"],
+    [
+        "Paris",
+        "42",
+        "La capitale de la France est Paris.",
+        "巴黎",
+        "ha ha ha",
+        "1, 2, 3, 4, 5, 6, 7, 8, 9, 10",
+    ],
 )
 def test_text_is_no_garbage(text: str) -> None:
     assert garbage(text) is None

@@ -22,7 +22,16 @@ from conftest import GLM5_SERVE, PATIENCE, World, next_line, until
 
 from launcher.plan.policy import Policy
 from launcher.serve.clock import LATE, Clock
-from launcher.serve.events import Asked, Begun, Gone, Launch, Probed, Ticked, Unlaunched, Wish
+from launcher.serve.events import (
+    Exited,
+    Launch,
+    LaunchFailed,
+    ProbeResult,
+    Request,
+    RequestReceived,
+    Started,
+    Ticked,
+)
 from launcher.serve.lifecycle import Backoff, Ended, Idle, Ready, Starting, State, step
 from launcher.serve.writer import MOST_WAITING, Writer
 
@@ -86,19 +95,25 @@ def frozen_disk(world: World) -> Iterator[Path]:
     """A state folder on a file system that `fsfreeze` stops: who writes there hangs, and cannot be killed."""
     if os.geteuid() != 0:
         pytest.skip("mounting a file system needs root")
-    if missing := [tool for tool in ("mkfs.ext4", "fsfreeze", "mount") if shutil.which(tool) is None]:
+    if missing := [
+        tool for tool in ("mkfs.ext4", "fsfreeze", "mount") if shutil.which(tool) is None
+    ]:
         pytest.skip(f"no {', '.join(missing)} here")
     image = world.folder / "disk"
     with image.open("wb") as file:
         file.truncate(64 << 20)
     subprocess.run(["mkfs.ext4", "-q", image], check=True, timeout=PATIENCE)
     world.state.mkdir()
-    mounted = subprocess.run(["mount", "-o", "loop", image, world.state], check=False, timeout=PATIENCE)
+    mounted = subprocess.run(
+        ["mount", "-o", "loop", image, world.state], check=False, timeout=PATIENCE
+    )
     if mounted.returncode:
         pytest.skip("this machine does not let root mount a loop device")
     (world.state / "lost+found").rmdir()
     yield world.state
-    subprocess.run(["fsfreeze", "-u", world.state], check=False, capture_output=True, timeout=PATIENCE)
+    subprocess.run(
+        ["fsfreeze", "-u", world.state], check=False, capture_output=True, timeout=PATIENCE
+    )
     until(lambda: not world.processes(), "nobody holds the disk")
     subprocess.run(["umount", world.state], check=True, timeout=PATIENCE)
 
@@ -107,7 +122,10 @@ def freeze(disk: Path, seconds: int) -> subprocess.Popen[bytes]:
     """Freeze a file system; it thaws by itself, whatever becomes of the test."""
     script = f"fsfreeze -f {disk} && echo frozen; sleep {seconds}; fsfreeze -u {disk}"
     freezer = subprocess.Popen(
-        ["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        ["sh", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     assert next_line(freezer) == "frozen\n"
     return freezer
@@ -117,7 +135,9 @@ def answers(world: World) -> bool:
     return requests.get(f"http://127.0.0.1:{world.port}/ping", timeout=10).status_code == 200
 
 
-def test_a_disk_that_hangs_stops_neither_the_server_nor_the_launcher(world: World, frozen_disk: Path) -> None:
+def test_a_disk_that_hangs_stops_neither_the_server_nor_the_launcher(
+    world: World, frozen_disk: Path
+) -> None:
     """The writer hangs in the kernel; health checks, a death, a new start and SIGTERM go on."""
     up = world.start("up", "-p", "stub", "--allow", "disk-space")
     server = psutil.Process(world.until_state("ready")["pids"]["server"])
@@ -148,9 +168,11 @@ def answers_at_all(world: World) -> bool:
 
 
 def test_a_host_that_is_short_of_something_is_tried_again_and_no_death_is_counted() -> None:
-    state: State = step(Idle(), Begun(0), POLICY)[0]
+    state: State = step(Idle(), Started(0), POLICY)[0]
     for number in range(1, 40):
-        state, actions = step(state, Unlaunched(number * 1000.0, "cannot launch: No space left on device"), POLICY)
+        state, actions = step(
+            state, LaunchFailed(number * 1000.0, "cannot launch: No space left on device"), POLICY
+        )
         assert isinstance(state, Backoff)
         assert state.past.deaths == ()
         assert not actions
@@ -181,7 +203,9 @@ def test_a_launcher_that_was_stopped_with_its_server_kills_nobody(world: World) 
     for pid in (pids["launcher"], pids["server"]):
         os.kill(pid, signal.SIGCONT)
 
-    until(lambda: any("did not run for" in e["reason"] for e in world.events("warning")), "it says so")
+    until(
+        lambda: any("did not run for" in e["reason"] for e in world.events("warning")), "it says so"
+    )
     time.sleep(1)
     seen = world.status()
     assert (seen["state"], seen["restarts"], seen["pids"]["server"]) == ("ready", 0, pids["server"])
@@ -191,28 +215,34 @@ def test_a_question_that_was_not_asked_is_no_miss() -> None:
     state: State = ready()
     for number in range(100):
         state, actions = step(
-            state, Probed(number * 100.0, 1, False, "no descriptor is left", asked=False), POLICY
+            state,
+            ProbeResult(number * 100.0, 1, False, "no descriptor is left", asked=False),
+            POLICY,
         )
         assert isinstance(state, Ready)
-        assert (state.misses, actions) == (0, ())
+        assert (state.failures, actions) == (0, ())
     assert state.reason == "its health is unknown: no descriptor is left"
-    state, _ = step(state, Probed(10000.0, 1, True), POLICY)
+    state, _ = step(state, ProbeResult(10000.0, 1, True), POLICY)
     assert state.reason == "answers again"
 
 
 def ready() -> Ready:
-    state, _ = step(Idle(), Begun(0), POLICY)
-    state, _ = step(state, Probed(1.0, 1, True, "generated 1 token"), POLICY)
+    state, _ = step(Idle(), Started(0), POLICY)
+    state, _ = step(state, ProbeResult(1.0, 1, True, "generated 1 token"), POLICY)
     assert isinstance(state, Ready)
     return state
 
 
 def test_what_is_slow_is_said_to_be_slow_and_nothing_else() -> None:
     state: State = ready()
-    state, actions = step(state, Probed(20.0, 1, True, took=12.0), POLICY)
+    state, actions = step(state, ProbeResult(20.0, 1, True, took=12.0), POLICY)
     assert isinstance(state, Ready)
-    assert (state.reason, state.misses, actions) == ("answers slowly, a health check took more than 5 s", 0, ())
-    state, _ = step(state, Probed(40.0, 1, True, took=0.1), POLICY)
+    assert (state.reason, state.failures, actions) == (
+        "answers slowly, a health check took more than 5 s",
+        0,
+        (),
+    )
+    state, _ = step(state, ProbeResult(40.0, 1, True, took=0.1), POLICY)
     assert state.reason == "answers again"
 
 
@@ -240,16 +270,16 @@ def test_a_launcher_without_a_free_descriptor_kills_nobody_and_says_so(world: Wo
 
 
 def test_only_one_signal_kills() -> None:
-    stop = Asked(2.0, Wish.STOP, "SIGTERM")
+    stop = RequestReceived(2.0, Request.STOP, "SIGTERM")
     stopping, actions = step(ready(), stop, POLICY)
     assert len(actions) == 1
     for _ in range(3):
         again, actions = step(stopping, stop, POLICY)
         assert (again, actions) == (stopping, ())
-    killed, actions = step(stopping, Asked(3.0, Wish.KILL, "`down --now`"), POLICY)
+    killed, actions = step(stopping, RequestReceived(3.0, Request.KILL, "`down --now`"), POLICY)
     assert len(actions) == 1
-    assert step(killed, Asked(4.0, Wish.KILL, "`down --now`"), POLICY) == (killed, ())
-    ended, _ = step(killed, Gone(5.0, -9, "was killed by SIGKILL"), POLICY)
+    assert step(killed, RequestReceived(4.0, Request.KILL, "`down --now`"), POLICY) == (killed, ())
+    ended, _ = step(killed, Exited(5.0, -9, "was killed by SIGKILL"), POLICY)
     assert isinstance(ended, Ended)
     assert not ended.failed
 
@@ -262,10 +292,18 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-def test_a_parent_that_blocks_all_signals_and_ignores_its_children_is_no_matter(world: World) -> None:
+def test_a_parent_that_blocks_all_signals_and_ignores_its_children_is_no_matter(
+    world: World,
+) -> None:
     words = [sys.executable, "-c", PARENT, str(GLM5_SERVE), "up", "-p", "stub", "-d"]
     done = subprocess.run(
-        words, env=world.environ, cwd=world.folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+        words,
+        env=world.environ,
+        cwd=world.folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     first = world.status()["pids"]["server"]
@@ -279,10 +317,15 @@ def test_a_parent_that_blocks_all_signals_and_ignores_its_children_is_no_matter(
     masks = Path(f"/proc/{third}/status").read_text().splitlines()
     assert {line.split()[1] for line in masks if line.startswith("SigBlk")} == {"0" * 16}
     assert [p.name() for p in world.processes() if p.name() == "glm5-reaper"] == ["glm5-reaper"]
-    assert json.loads((world.instance / "events.jsonl").read_text().splitlines()[0])["event"] == "state"
+    assert (
+        json.loads((world.instance / "events.jsonl").read_text().splitlines()[0])["event"]
+        == "state"
+    )
 
 
-def test_a_reaper_that_is_stopped_still_ends_the_server_of_a_launcher_that_was_killed(world: World) -> None:
+def test_a_reaper_that_is_stopped_still_ends_the_server_of_a_launcher_that_was_killed(
+    world: World,
+) -> None:
     world.run("up", "-p", "stub", "-d")
     pids = world.status()["pids"]
     os.kill(psutil.Process(pids["server"]).ppid(), signal.SIGSTOP)
@@ -291,7 +334,9 @@ def test_a_reaper_that_is_stopped_still_ends_the_server_of_a_launcher_that_was_k
     world.until_nothing_is_left()
 
 
-def test_the_key_does_not_outlive_a_launcher_that_was_killed_while_the_server_started(world: World) -> None:
+def test_the_key_does_not_outlive_a_launcher_that_was_killed_while_the_server_started(
+    world: World,
+) -> None:
     key = world.folder / "key"
     key.write_text("sekret-0123456789")
     key.chmod(0o600)

@@ -83,7 +83,10 @@ def test_imports_use_the_processor_and_nothing_else() -> None:
 
 
 def test_a_process_that_comes_is_a_sign() -> None:
-    assert procfs.signs(seen(0, RANK), seen(1, RANK, replace(RANK, pid=11)), "kv") == "processes came or went"
+    assert (
+        procfs.signs(seen(0, RANK), seen(1, RANK, replace(RANK, pid=11)), "kv")
+        == "processes came or went"
+    )
 
 
 def test_ranks_that_wait_stop_or_sleep_in_the_driver_are_told_apart() -> None:
@@ -117,7 +120,9 @@ def test_a_proxy_on_another_address_is_no_server_of_ours() -> None:
         with socket.create_connection(("127.0.0.2", port), 60):
             assert procfs.clients("127.0.0.1", port) == 0
             assert procfs.clients("127.0.0.2", port) == 1
-            assert procfs.clients("0.0.0.0", port) == 1, "who listens on all addresses has all of the port"
+            assert procfs.clients("0.0.0.0", port) == 1, (
+                "who listens on all addresses has all of the port"
+            )
 
 
 def test_what_a_rank_forks_is_no_rank() -> None:
@@ -130,7 +135,9 @@ if child:
     print(child, flush=True)
 time.sleep(60)
 """
-    with running(sys.executable, "-c", code, stdout=subprocess.PIPE, start_new_session=True) as rank:
+    with running(
+        sys.executable, "-c", code, stdout=subprocess.PIPE, start_new_session=True
+    ) as rank:
         child = int(next_line(rank))
         assert procfs.name_of(child) == procfs.name_of(rank.pid) == "sglang::TP0"
         assert (procfs.is_rank(rank.pid), procfs.is_rank(child)) == (True, False)
@@ -142,16 +149,22 @@ def test_a_debugger_from_outside_excuses_silence() -> None:
     assert procfs.debugger(seen(0, RANK)) is None
     assert procfs.debugger(seen(0, replace(RANK, traced_by=2**22 - 1))) is None, "that one is gone"
     crash_handler = replace(RANK, pid=1, name="python3")
-    assert procfs.debugger(seen(0, crash_handler, replace(RANK, traced_by=1))) is None, "it is one of its own"
+    assert procfs.debugger(seen(0, crash_handler, replace(RANK, traced_by=1))) is None, (
+        "it is one of its own"
+    )
 
 
 def test_a_compiler_excuses_silence_while_it_uses_the_processor() -> None:
     ninja = Member(11, "ninja", "S", 3.0, 0, 0, 0)
     ptxas = Member(12, "ptxas", "R", 0.2, 0, 0, 0)
 
-    assert procfs.compiler(seen(0, RANK, ninja), seen(9, RANK, ninja)) is None, "it is only called so"
+    assert procfs.compiler(seen(0, RANK, ninja), seen(9, RANK, ninja)) is None, (
+        "it is only called so"
+    )
     assert procfs.compiler(seen(0, RANK, ninja), seen(9, RANK, replace(ninja, cpu=3.01))) == "ninja"
-    assert procfs.compiler(seen(0, RANK, ninja), seen(9, RANK, ninja, ptxas)) == "ptxas", "it came and worked"
+    assert procfs.compiler(seen(0, RANK, ninja), seen(9, RANK, ninja, ptxas)) == "ptxas", (
+        "it came and worked"
+    )
     assert procfs.compiler(seen(0, RANK), seen(9, RANK, replace(ptxas, cpu=0.0))) is None
     assert procfs.compiler(seen(0, RANK), seen(9, replace(RANK, cpu=200.0))) is None
 
@@ -177,7 +190,9 @@ def test_real_processes_are_seen_as_they_are() -> None:
         def sign() -> str | None:
             return procfs.signs(before, procfs.look([child.pid], time.monotonic()), "process")
 
-        assert until(sign, "it gets a processor").startswith(("uses the processor", "the host is short of"))
+        assert until(sign, "it gets a processor").startswith(
+            ("uses the processor", "the host is short of")
+        )
 
 
 # -- tokens -------------------------------------------------------------------------------------------------
@@ -189,34 +204,48 @@ PREFILL = (
 
 
 def test_a_chunk_of_a_prompt_excuses_silence_for_as_long_as_the_slowest_would_take() -> None:
-    assert activity.work(PREFILL) == pytest.approx(8192 / 400)
-    decode = "[2026-11-24 05:06:00 TP0] Decode batch, #running-req: 6, #token: 1920, token usage: 0.94"
-    assert activity.work(decode) == 0
-    assert activity.work('INFO:     127.0.0.1:1 - "GET /health HTTP/1.1" 200 OK') is None
+    assert activity.expected_silence(PREFILL) == pytest.approx(8192 / 400)
+    decode = (
+        "[2026-11-24 05:06:00 TP0] Decode batch, #running-req: 6, #token: 1920, token usage: 0.94"
+    )
+    assert activity.expected_silence(decode) == 0
+    assert (
+        activity.expected_silence('INFO:     127.0.0.1:1 - "GET /health HTTP/1.1" 200 OK') is None
+    )
 
 
 def test_pauses_are_read_off_the_access_log() -> None:
-    assert activity.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK') is True
-    assert activity.pause('INFO:     127.0.0.1:5 - "POST /continue_generation HTTP/1.1" 200 OK') is False
-    assert activity.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401 Unauthorized') is None
+    assert (
+        activity.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK') is True
+    )
+    assert (
+        activity.pause('INFO:     127.0.0.1:5 - "POST /continue_generation HTTP/1.1" 200 OK')
+        is False
+    )
+    assert (
+        activity.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401 Unauthorized')
+        is None
+    )
 
 
 def test_a_server_that_takes_itself_apart_says_so() -> None:
     drained = "Gracefully exiting... Remaining number of requests {}. Remaining requests remaining_rids=[]."
 
-    assert activity.leaves(f"[2026-11-24 01:00:00] {drained.format(0)}")
-    assert not activity.leaves(f"[2026-11-24 01:00:00] {drained.format(10)}")
+    assert activity.is_draining(f"[2026-11-24 01:00:00] {drained.format(0)}")
+    assert not activity.is_draining(f"[2026-11-24 01:00:00] {drained.format(10)}")
 
 
 def test_a_replica_that_publishes_nothing_new_while_requests_run_is_stuck() -> None:
     busy = {"dp_rank": 0, "num_running_reqs": 2, "num_used_tokens": 7}
     idle = {"dp_rank": 1, "num_running_reqs": 0, "num_used_tokens": 7}
-    state = activity.heard(activity.heard(activity.Flow(), [busy, idle], 0.0), [busy, idle], 40.0)
+    state = activity.update(
+        activity.update(activity.Activity(), [busy, idle], 0.0), [busy, idle], 40.0
+    )
 
     assert state.stuck(29, 30) is None
     assert state.stuck(31, 30) == "2 requests run on replica 0, and nothing moved for 31 s"
-    assert activity.heard(state, [], 31.0).stuck(71, 30) is None, "no answer is no stillness"
-    moved = activity.heard(state, [{**busy, "num_used_tokens": 8}, idle], 40.0)
+    assert activity.update(state, [], 31.0).stuck(71, 30) is None, "no answer is no stillness"
+    moved = activity.update(state, [{**busy, "num_used_tokens": 8}, idle], 40.0)
     assert moved.stuck(69, 30) is None
 
 
@@ -265,7 +294,11 @@ def test_memory_is_waited_for(watched: GpuWatch, library: Path, tmp_path: Path) 
     scenario.write(tmp_path / "host", scenario.host(8, mem_used=92 << 30))
     watched.poke()
     assert watched.still_held() == "the driver has not said how much GPU memory is in use"
-    until(lambda: list(watched.hear()) or "GPU" in (watched.still_held() or "")[:3], "a younger sample", 20)
+    until(
+        lambda: list(watched.hear()) or "GPU" in (watched.still_held() or "")[:3],
+        "a younger sample",
+        20,
+    )
     assert watched.still_held() == "GPU 0 still holds 90.0 GiB"
 
 
@@ -308,8 +341,14 @@ def test_the_number_alone_is_enough_of_some_xids() -> None:
     told = {n: fatal(line_of({"xid": n, "gpu": 5, "bdf": "0000:61:00.0"})) for n in range(1, 200)}
 
     wanted = {n for n, row in xids().items() if row.advice == "reboot"} - {*range(144, 151), 154}
-    assert {n for n, what in told.items() if what} == wanted >= {8, 62, 64, 74, 79, 95, 119, 120, 140, 175}
-    assert fatal(line_of({"xid": 79, "gpu": "", "bdf": None})), "a GPU that is gone has no address any more"
+    assert (
+        {n for n, what in told.items() if what}
+        == wanted
+        >= {8, 62, 64, 74, 79, 95, 119, 120, 140, 175}
+    )
+    assert fatal(line_of({"xid": 79, "gpu": "", "bdf": None})), (
+        "a GPU that is gone has no address any more"
+    )
 
 
 def test_what_the_kernel_killed_is_known_by_its_pid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,24 +358,35 @@ def test_what_the_kernel_killed_is_known_by_its_pid(monkeypatch: pytest.MonkeyPa
     assert pid_in(memcg) == 4711
     assert pid_in("Out of memory: Killed process 4711 (python3) total-vm:1kB") == 4711
     assert pid_in("oom_reaper: reaped process 4711 (python3), now anon-rss:0kB") == 4711
-    assert pid_in("oom-kill:constraint=CONSTRAINT_NONE,task=,pid=4711,uid=1,pid=4712,uid=70") == 4712, "a name"
+    assert (
+        pid_in("oom-kill:constraint=CONSTRAINT_NONE,task=,pid=4711,uid=1,pid=4712,uid=70") == 4712
+    ), "a name"
     assert pid_in("Killed process 4711[1]: segfault at 0 in libnccl.so.2") is None, "a name"
-    assert address_in("PCI:0000:61:00[1]: segfault at 0 ip 0 sp 0 error 4 in libnccl.so.2") is None, "a name"
+    assert (
+        address_in("PCI:0000:61:00[1]: segfault at 0 ip 0 sp 0 error 4 in libnccl.so.2") is None
+    ), "a name"
     thread = "python3[4711]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2"
     assert pid_in(thread) is None, "that is a thread, of whomever"
-    assert pid_in("nvidia-nvswitch1: SXid (PCI:0000:aa:00.0): 24007, Severity 1 Engine instance 12") is None
+    assert (
+        pid_in("nvidia-nvswitch1: SXid (PCI:0000:aa:00.0): 24007, Severity 1 Engine instance 12")
+        is None
+    )
     monkeypatch.setattr(gpu_monitor, "HOSTS_PIDS", "pid:[1]")
     assert pid_in(memcg) is None, "in a container it is a pid of the host"
 
 
-def test_the_kernels_log_is_read_for_what_is_about_gpus_and_memory(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_kernels_log_is_read_for_what_is_about_gpus_and_memory(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     """Records as /dev/kmsg gives them, one a read: priority, number, time, flags; the line; its fields."""
     fell_off = "NVRM: Xid (PCI:0000:61:00): 79, GPU has fallen off the bus."
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
         for text in ("usb 1-1: new device", fell_off):
             theirs.send(f"3,1234,5678901,-;{text}\n SUBSYSTEM=pci\n".encode())
-        theirs.send(f"12,1235,5678902,-;{fell_off}\n".encode())  # of facility 1: whoever may write there
+        theirs.send(
+            f"12,1235,5678902,-;{fell_off}\n".encode()
+        )  # of facility 1: whoever may write there
         theirs.send(f"6,1236,5678903,-;usb 1-1: Product: {fell_off}\n".encode())
         ours.setblocking(False)
         read_kernel(ours.fileno())
@@ -344,7 +394,9 @@ def test_the_kernels_log_is_read_for_what_is_about_gpus_and_memory(capfd: pytest
     assert json.loads(capfd.readouterr().out) == {"kernel": fell_off}
 
 
-def test_an_ecc_error_is_told_as_an_xid(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ecc_error_is_told_as_an_xid(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host = scenario.host(8) | {"event.0": "500 5 ecc2 1"}
     for name, value in scenario.environ(library, scenario.write(tmp_path / "host", host)).items():
         monkeypatch.setenv(name, value)
@@ -357,14 +409,18 @@ def test_an_ecc_error_is_told_as_an_xid(library: Path, tmp_path: Path, monkeypat
     assert fatal(line_of(told[0])) is None, "95 will say so, if it was not contained"
 
 
-def test_a_gpu_that_falls_off_the_bus_stops_the_server_for_good(world: World, library: Path) -> None:
+def test_a_gpu_that_falls_off_the_bus_stops_the_server_for_good(
+    world: World, library: Path
+) -> None:
     plan = json.loads(world.run("render", "-p", "stub", "--json").stdout)
     world.instance.mkdir(parents=True)
     (world.instance / "plan.json").write_text(json.dumps(plan | {"gpus": 8}))
     host = scenario.host(8) | {"event.0": "3000 5 xid 79"}
     environ = scenario.environ(library, scenario.write(world.folder / "host", host))
     words = [sys.executable, "-P", "-m", "launcher.supervise", str(world.instance), "plain"]
-    with running(*words, env=world.environ | environ, stderr=subprocess.PIPE, text=True) as launcher:
+    with running(
+        *words, env=world.environ | environ, stderr=subprocess.PIPE, text=True
+    ) as launcher:
         _, said = launcher.communicate(timeout=60)
 
     assert launcher.returncode == 1
@@ -376,7 +432,9 @@ def test_a_gpu_that_falls_off_the_bus_stops_the_server_for_good(world: World, li
     assert not world.processes()
 
 
-def test_a_hang_tells_what_doctor_suspects_and_what_the_gpus_do(world: World, library: Path) -> None:
+def test_a_hang_tells_what_doctor_suspects_and_what_the_gpus_do(
+    world: World, library: Path
+) -> None:
     world.write_profile(restart_limit=0, **{"stall_timeouts.warmup": 1.5})
     world.faults(tokens=0)
     plan = json.loads(world.run("render", "-p", "stub", "--json").stdout)
@@ -385,7 +443,9 @@ def test_a_hang_tells_what_doctor_suspects_and_what_the_gpus_do(world: World, li
     (world.instance / "plan.json").write_text(json.dumps(plan | {"gpus": 8, "suspects": suspects}))
     environ = scenario.environ(library, scenario.write(world.folder / "host", scenario.host(8)))
     words = [sys.executable, "-P", "-m", "launcher.supervise", str(world.instance), "plain"]
-    done = subprocess.run(words, env=world.environ | environ, stderr=subprocess.DEVNULL, timeout=60, check=False)
+    done = subprocess.run(
+        words, env=world.environ | environ, stderr=subprocess.DEVNULL, timeout=60, check=False
+    )
 
     assert done.returncode == 1
     reason = world.status()["reason"]
@@ -403,7 +463,13 @@ def test_a_service_manager_is_told_what_happens(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
         manager.settimeout(60)
-        told = Notifier({"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())})
+        told = Notifier(
+            {
+                "NOTIFY_SOCKET": str(path),
+                "WATCHDOG_USEC": "4000000",
+                "WATCHDOG_PID": str(os.getpid()),
+            }
+        )
         assert told.every == 2.0
         told.tell("READY=1", "STATUS=ready")
         told.extend(1.5)
@@ -414,7 +480,11 @@ def test_a_service_manager_is_told_what_happens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "environ",
-    [{}, {"NOTIFY_SOCKET": "/no/such"}, {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}],
+    [
+        {},
+        {"NOTIFY_SOCKET": "/no/such"},
+        {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"},
+    ],
 )
 def test_nobody_to_tell_is_no_trouble(environ: dict[str, str]) -> None:
     told = Notifier(environ)

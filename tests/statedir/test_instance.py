@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from conftest import closed, launching
 
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.files.rotation import rotate
 from launcher.operate import control
-from launcher.statedir.folder import Instance, boot_id, known, start_ticks, state_home
+from launcher.statedir.folder import StateDir, boot_id, known, start_ticks, state_home
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Instance:
-    made = Instance(tmp_path, "p")
+def instance(tmp_path: Path) -> StateDir:
+    made = StateDir(tmp_path, "p")
     made.folder.mkdir()
     return made
 
@@ -33,32 +33,41 @@ def launcher() -> Iterator[int]:
         yield pid
 
 
-def record(instance: Instance, pid: int | None = None, server: int | None = None, **launcher: Any) -> None:
+def record(
+    instance: StateDir, pid: int | None = None, server: int | None = None, **launcher: Any
+) -> None:
     pid = pid or os.getpid()
     me = {"pid": pid, "start_ticks": start_ticks(pid), "boot_id": boot_id()} | launcher
     pids = {"launcher": pid, "server": server}
-    seen = {"schema": 1, "profile": "p", "state": "ready", "reason": "r", "pids": pids, "launcher": me}
+    seen = {
+        "schema": 1,
+        "profile": "p",
+        "state": "ready",
+        "reason": "r",
+        "pids": pids,
+        "launcher": me,
+    }
     instance.write(instance.state, seen)
 
 
-def test_a_claimed_folder_is_held_until_the_descriptor_is_closed(instance: Instance) -> None:
+def test_a_claimed_folder_is_held_until_the_descriptor_is_closed(instance: StateDir) -> None:
     claim = instance.claim()
     assert instance.is_held()
     claim.release()
     assert not instance.is_held()
 
 
-def test_a_second_claim_is_refused(instance: Instance, launcher: int) -> None:
+def test_a_second_claim_is_refused(instance: StateDir, launcher: int) -> None:
     claim = instance.claim()
     record(instance, launcher)
-    with pytest.raises(RefusalError, match="profile p is up already: ready") as refused:
-        Instance(instance.folder.parent, "p").claim()
+    with pytest.raises(UserError, match="profile p is up already: ready") as refused:
+        StateDir(instance.folder.parent, "p").claim()
     claim.release()
 
     assert refused.value.status == Exit.NO
 
 
-def test_looking_does_not_keep_a_launcher_out(instance: Instance) -> None:
+def test_looking_does_not_keep_a_launcher_out(instance: StateDir) -> None:
     instance.claim().release()
     looking = os.open(instance.folder / "lock", os.O_RDWR)
     fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -67,7 +76,7 @@ def test_looking_does_not_keep_a_launcher_out(instance: Instance) -> None:
     instance.claim().release()
 
 
-def test_what_the_launcher_says_of_itself_is_believed(instance: Instance, launcher: int) -> None:
+def test_what_the_launcher_says_of_itself_is_believed(instance: StateDir, launcher: int) -> None:
     claim = instance.claim()
     record(instance, launcher)
     seen = instance.look()
@@ -76,7 +85,7 @@ def test_what_the_launcher_says_of_itself_is_believed(instance: Instance, launch
     assert seen["state"] == "ready"
 
 
-def test_a_state_file_without_its_launcher_is_dead(instance: Instance) -> None:
+def test_a_state_file_without_its_launcher_is_dead(instance: StateDir) -> None:
     instance.claim().release()
     record(instance)
     seen = instance.look()
@@ -94,7 +103,9 @@ def test_a_state_file_without_its_launcher_is_dead(instance: Instance) -> None:
         ("2026-11-24T05:59:59.000Z", "stopped", "dead"),
     ],
 )
-def test_an_end_that_only_the_events_have_is_told(instance: Instance, time: str, state: str, wanted: str) -> None:
+def test_an_end_that_only_the_events_have_is_told(
+    instance: StateDir, time: str, state: str, wanted: str
+) -> None:
     """A full disk takes a line more, and no new state file."""
     instance.claim().release()
     record(instance)
@@ -105,9 +116,11 @@ def test_an_end_that_only_the_events_have_is_told(instance: Instance, time: str,
     assert instance.look()["state"] == wanted
 
 
-@pytest.mark.parametrize("other", [{"start_ticks": 1}, {"boot_id": "another boot"}, {"pid": 2**22 - 1}])
+@pytest.mark.parametrize(
+    "other", [{"start_ticks": 1}, {"boot_id": "another boot"}, {"pid": 2**22 - 1}]
+)
 def test_a_pid_that_means_another_process_is_never_signalled(
-    instance: Instance, launcher: int, other: dict[str, Any]
+    instance: StateDir, launcher: int, other: dict[str, Any]
 ) -> None:
     claim = instance.claim()
     record(instance, **{"pid": launcher} | other)
@@ -136,20 +149,20 @@ LAUNCHER = '"launcher": {"pid": 1, "boot_id": "x", "start_ticks": 1}'
     ],
     ids=range(13),
 )
-def test_a_file_that_is_not_ours_is_said_to_be_foreign(instance: Instance, text: str) -> None:
+def test_a_file_that_is_not_ours_is_said_to_be_foreign(instance: StateDir, text: str) -> None:
     instance.state.write_text(text)
 
     assert instance.look()["state"] == "unknown"
     assert "was not written by glm5-serve" in instance.look()["reason"]
 
 
-def test_another_schema_is_not_guessed_at(instance: Instance) -> None:
+def test_another_schema_is_not_guessed_at(instance: StateDir) -> None:
     instance.state.write_text('{"schema": 2}')
 
     assert "has schema 2, this glm5-serve reads 1" in instance.look()["reason"]
 
 
-def test_a_state_file_is_replaced_whole_or_not_at_all(instance: Instance) -> None:
+def test_a_state_file_is_replaced_whole_or_not_at_all(instance: StateDir) -> None:
     record(instance)
     before = instance.state.read_text()
     with pytest.raises(TypeError):
@@ -161,24 +174,24 @@ def test_a_state_file_is_replaced_whole_or_not_at_all(instance: Instance) -> Non
 
 def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p").write_text("a file in its place")
-    with pytest.raises(RefusalError, match="cannot write the state folder") as refused:
-        Instance(tmp_path, "p").claim()
+    with pytest.raises(UserError, match="cannot write the state folder") as refused:
+        StateDir(tmp_path, "p").claim()
 
     assert refused.value.status == Exit.CONFIG
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-x", "a b"])
 def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RefusalError, match="cannot name a folder"):
-        Instance(tmp_path, name)
+    with pytest.raises(UserError, match="cannot name a folder"):
+        StateDir(tmp_path, name)
 
 
 def test_instances_that_are_or_were_up_are_found(tmp_path: Path) -> None:
     for name in ("one", "refused"):
-        Instance(tmp_path, name).claim().release()
-    record(Instance(tmp_path, "one"))
+        StateDir(tmp_path, name).claim().release()
+    record(StateDir(tmp_path, "one"))
     (tmp_path / "stray").mkdir()
-    held = Instance(tmp_path, "young").claim()
+    held = StateDir(tmp_path, "young").claim()
 
     assert [instance.name for instance in known(tmp_path)] == ["one", "young"]
     held.release()
@@ -186,8 +199,8 @@ def test_instances_that_are_or_were_up_are_found(tmp_path: Path) -> None:
 
 
 def test_what_is_not_ours_in_a_state_home_hides_nothing(tmp_path: Path) -> None:
-    Instance(tmp_path, "one").claim().release()
-    record(Instance(tmp_path, "one"))
+    StateDir(tmp_path, "one").claim().release()
+    record(StateDir(tmp_path, "one"))
     (tmp_path / ".x").mkdir()
     (tmp_path / ".x/lock").touch()
     (tmp_path / "file").touch()
@@ -196,8 +209,8 @@ def test_what_is_not_ours_in_a_state_home_hides_nothing(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_another_user_is_known_and_said_to_be_closed(tmp_path: Path) -> None:
-    Instance(tmp_path, "one").claim().release()
-    record(Instance(tmp_path, "one"))
+    StateDir(tmp_path, "one").claim().release()
+    record(StateDir(tmp_path, "one"))
     with closed(tmp_path / "one") as home:
         (instance,) = known(home)
         seen = instance.look()
@@ -213,7 +226,7 @@ def test_the_state_home_is_where_it_is_said() -> None:
         assert state_home({"HOME": "/root"}) == Path("/var/lib/glm5-serve")
 
 
-def test_a_log_is_followed_into_its_next_file(instance: Instance) -> None:
+def test_a_log_is_followed_into_its_next_file(instance: StateDir) -> None:
     claim = instance.claim()
     instance.server_log.write_text("old\nlast\n")
     lines = control.log_lines(instance, 1, follow=True)

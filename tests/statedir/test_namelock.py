@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import PATIENCE, next_line, running
 
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.statedir import namelock
-from launcher.statedir.folder import Instance
+from launcher.statedir.folder import StateDir
 
 HOLD = """
 import sys
@@ -39,10 +39,12 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-def test_a_removed_folder_frees_no_instance(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
+def test_a_removed_folder_frees_no_instance(
+    tmp_path: Path, holder: subprocess.Popen[bytes]
+) -> None:
     shutil.rmtree(tmp_path / "p")
-    with pytest.raises(RefusalError) as refused:
-        Instance(tmp_path, "p").claim()
+    with pytest.raises(UserError) as refused:
+        StateDir(tmp_path, "p").claim()
 
     assert refused.value.status == Exit.NO
     assert f"profile p is up already: stopped, launcher pid {holder.pid}" in refused.value.what
@@ -50,23 +52,27 @@ def test_a_removed_folder_frees_no_instance(tmp_path: Path, holder: subprocess.P
     assert not (tmp_path / "p").exists()
 
 
-def test_a_folder_by_another_path_is_the_same(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
+def test_a_folder_by_another_path_is_the_same(
+    tmp_path: Path, holder: subprocess.Popen[bytes]
+) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     shutil.rmtree(tmp_path / "p")
 
     assert namelock.holder(tmp_path / "link" / "p") == holder.pid
 
 
-def test_a_name_is_free_when_its_holder_is_dead(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
+def test_a_name_is_free_when_its_holder_is_dead(
+    tmp_path: Path, holder: subprocess.Popen[bytes]
+) -> None:
     holder.kill()
     holder.wait(PATIENCE)
 
     assert namelock.holder(tmp_path / "p") is None
-    Instance(tmp_path, "p").claim().release()
+    StateDir(tmp_path, "p").claim().release()
 
 
 def test_a_launcher_that_makes_its_folder_anew_keeps_its_name(tmp_path: Path) -> None:
-    instance = Instance(tmp_path, "p")
+    instance = StateDir(tmp_path, "p")
     first = instance.claim()
     shutil.rmtree(instance.folder)
     assert not instance.holds(first.lock)
@@ -80,11 +86,13 @@ def test_a_launcher_that_makes_its_folder_anew_keeps_its_name(tmp_path: Path) ->
 
 
 def test_what_is_handed_on_is_its_heirs(tmp_path: Path) -> None:
-    instance = Instance(tmp_path, "p")
+    instance = StateDir(tmp_path, "p")
     claim = instance.claim()
     pass_on = partial(namelock.pass_on, claim.name)
     command = (sys.executable, "-c", "input()")
-    with running(*command, stdin=subprocess.PIPE, pass_fds=claim.descriptors, preexec_fn=pass_on) as heir:
+    with running(
+        *command, stdin=subprocess.PIPE, pass_fds=claim.descriptors, preexec_fn=pass_on
+    ) as heir:
         claim.release()
         assert namelock.holder(instance.folder) == heir.pid
         assert instance.is_held()
@@ -102,13 +110,15 @@ def test_who_squats_on_a_name_keeps_nobody_out(tmp_path: Path) -> None:
         finally:
             os.seteuid(0)
         assert namelock.holder(tmp_path / "p") is None
-        claim = Instance(tmp_path, "p").claim()
+        claim = StateDir(tmp_path, "p").claim()
         claim.release()
 
     assert claim.name is None
 
 
-def test_a_queue_that_somebody_filled_hides_no_launcher(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
+def test_a_queue_that_somebody_filled_hides_no_launcher(
+    tmp_path: Path, holder: subprocess.Popen[bytes]
+) -> None:
     shutil.rmtree(tmp_path / "p")
     asking = [socket.socket(socket.AF_UNIX)]
     asking[0].setblocking(False)
@@ -123,5 +133,5 @@ def test_a_queue_that_somebody_filled_hides_no_launcher(tmp_path: Path, holder: 
 
 
 def test_names_differ_by_folder(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
-    Instance(tmp_path, "q").claim().release()
+    StateDir(tmp_path, "q").claim().release()
     assert namelock.holder(tmp_path / "q") is None

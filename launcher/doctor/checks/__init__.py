@@ -30,7 +30,7 @@ from launcher.doctor.checks import (
     system,
 )
 from launcher.doctor.checks.judging import Verdict
-from launcher.errors import Exit, RefusalError
+from launcher.errors import Exit, UserError
 from launcher.host.facts import Host, UnobservedError
 from launcher.plan.findings import Finding, Severity
 from launcher.plan.plan import Plan
@@ -81,12 +81,16 @@ class Check:
     title: str
     why: str
     known: str
-    judge: Callable[[Host, Plan], Verdict] | None = None  # None: `--deep` finds it out by moving data
+    judge: Callable[[Host, Plan], Verdict] | None = (
+        None  # None: `--deep` finds it out by moving data
+    )
     of_gpus: bool = False
     required: bool = False  # no --allow lets it fail
 
 
-_RUN_HERE = "Run here: over gloo on a CPU, with ranks that hang, die and answer wrongly. Not on Blackwell."
+_RUN_HERE = (
+    "Run here: over gloo on a CPU, with ranks that hang, die and answer wrongly. Not on Blackwell."
+)
 LIVE = (
     Check(
         "deep-start",
@@ -145,14 +149,18 @@ def checks() -> tuple[Check, ...]:
         _check(function, module)
         for module in MODULES
         for name, function in vars(module).items()
-        if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
+        if inspect.isfunction(function)
+        and function.__module__ == module.__name__
+        and not name.startswith("_")
         if list(inspect.signature(function).parameters) == ["host", "plan"]
     )
 
 
 def _check(function: Callable[[Host, Plan], Verdict], module: ModuleType) -> Check:
     id = function.__name__.replace("_", "-")
-    title, *rest = [" ".join(part.split()) for part in inspect.cleandoc(function.__doc__ or "").split("\n\n")]
+    title, *rest = [
+        " ".join(part.split()) for part in inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    ]
     why, known = [*rest, "", ""][:2]
     of_gpus = module in OF_GPUS or id in NEEDS_GPUS
     return Check(id, module.GROUP, title, why, known, function, of_gpus, id in REQUIRED)
@@ -165,7 +173,9 @@ def known_ids(ids: Iterable[str]) -> None:
         if id not in every:
             near = difflib.get_close_matches(id, every, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
-            raise RefusalError(f"no check {id}", fix=f"{hint}`glm5-serve checks` lists them", status=Exit.USAGE)
+            raise UserError(
+                f"no check {id}", fix=f"{hint}`glm5-serve checks` lists them", status=Exit.USAGE
+            )
 
 
 def judge(
@@ -184,7 +194,9 @@ def judge(
     return [
         _finding(check, host, plan, check.id in allowed and not check.required)
         for check in checks()
-        if (not only or check.id in only) and check.id not in skip and (plan.gpus or not check.of_gpus)
+        if (not only or check.id in only)
+        and check.id not in skip
+        and (plan.gpus or not check.of_gpus)
     ]
 
 
@@ -200,4 +212,13 @@ def _finding(check: Check, host: Host, plan: Plan, allowed: bool) -> Finding:
             f"the check itself failed: {type(error).__name__}: {error}",
             "report it with the output of `glm5-serve facts`",
         )
-    return Finding(check.id, said.severity, check.title, said.evidence, said.fix, check.why, check.group, allowed)
+    return Finding(
+        check.id,
+        said.severity,
+        check.title,
+        said.evidence,
+        said.fix,
+        check.why,
+        check.group,
+        allowed,
+    )

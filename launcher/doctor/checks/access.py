@@ -62,7 +62,9 @@ def access_key(host: Host, plan: Plan) -> Verdict:
         return ok("none is asked for")
     if obstacle := host.system.key_obstacle.get():
         mode = f"`chmod 600 {shlex.quote(plan.key_file)}`"
-        return fail(obstacle, fix=f"put the key alone on one line of a file of this user, then {mode}")
+        return fail(
+            obstacle, fix=f"put the key alone on one line of a file of this user, then {mode}"
+        )
     return ok(plan.key_file)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from launcher.capacity import estimate
 from launcher.capacity import memory as capacity
-from launcher.doctor.checks.judging import Verdict, fail, gib, ok, some, warn
+from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
 from launcher.host.facts import Host, UnobservedError
 from launcher.plan.plan import Plan
 
 GROUP = "model"
-DOWNLOAD = "download it again: `glm5-serve fetch ORG/NAME --to FOLDER`; files that are whole are kept"
+DOWNLOAD = (
+    "download it again: `glm5-serve fetch ORG/NAME --to FOLDER`; files that are whole are kept"
+)
 
 
 def model_folder(host: Host, plan: Plan) -> Verdict:
@@ -23,7 +25,9 @@ def model_folder(host: Host, plan: Plan) -> Verdict:
     if seen.known:
         return ok(seen.get())
     if "would download" in str(seen.unknown):
-        return warn(str(seen.unknown), fix=f"`glm5-serve fetch {plan.model}` first, then HF_HUB_OFFLINE=1")
+        return warn(
+            str(seen.unknown), fix=f"`glm5-serve fetch {plan.model}` first, then HF_HUB_OFFLINE=1"
+        )
     if seen.unknown == "not observed":
         seen.get()
     return fail(str(seen.unknown), fix="set flags.model-path to the folder that has config.json")
@@ -40,7 +44,9 @@ def model_config(host: Host, plan: Plan) -> Verdict:
     if not config.known and host.model.path.known:
         return fail(str(config.unknown), fix=DOWNLOAD)
     seen = config.get()
-    return ok(f"{seen.get('architectures', 'no architecture named')}, {seen.get('num_hidden_layers', '?')} layers")
+    return ok(
+        f"{seen.get('architectures', 'no architecture named')}, {seen.get('num_hidden_layers', '?')} layers"
+    )
 
 
 def model_files(host: Host, plan: Plan) -> Verdict:
@@ -52,7 +58,7 @@ def model_files(host: Host, plan: Plan) -> Verdict:
     """
     missing = host.model.missing.get()
     if missing:
-        return fail(f"{len(missing)} files are missing: {some(missing)}", fix=DOWNLOAD)
+        return fail(f"{len(missing)} files are missing: {sample(missing)}", fix=DOWNLOAD)
     if not host.model.shards.get() and plan.flag("load-format") is None:
         return fail(f"{host.model.path.get()} has no weight files", fix=DOWNLOAD)
     return ok(f"{host.model.shards.get()} weight files, {gib(host.model.bytes.get())}")
@@ -67,8 +73,8 @@ def model_headers(host: Host, plan: Plan) -> Verdict:
     """
     broken = host.model.broken.get()
     if broken:
-        seen = some([f"{name}: {what}" for name, what in broken.items()], 3)
-        return fail(seen, fix=f"delete {some(list(broken))} and {DOWNLOAD}")
+        seen = sample([f"{name}: {what}" for name, what in broken.items()], 3)
+        return fail(seen, fix=f"delete {sample(list(broken))} and {DOWNLOAD}")
     return ok("headers and lengths agree")
 
 
@@ -80,7 +86,11 @@ def model_pointers(host: Host, plan: Plan) -> Verdict:
     Run here: on folders.
     """
     seen = host.model.pointers.get()
-    return fail(f"git-lfs pointers: {some(seen)}", fix="`git lfs pull`, or " + DOWNLOAD) if seen else ok("none")
+    return (
+        fail(f"git-lfs pointers: {sample(seen)}", fix="`git lfs pull`, or " + DOWNLOAD)
+        if seen
+        else ok("none")
+    )
 
 
 def model_downloads(host: Host, plan: Plan) -> Verdict:
@@ -91,7 +101,7 @@ def model_downloads(host: Host, plan: Plan) -> Verdict:
     Run here: on folders and caches.
     """
     seen = host.model.incomplete.get()
-    return warn(f"unfinished: {some(seen)}", fix=DOWNLOAD) if seen else ok("none")
+    return warn(f"unfinished: {sample(seen)}", fix=DOWNLOAD) if seen else ok("none")
 
 
 def model_quantisation(host: Host, plan: Plan) -> Verdict:
@@ -117,9 +127,15 @@ def model_claims(host: Host, plan: Plan) -> Verdict:
     Read: ModelOpt's format. Run here: on generated safetensors files.
     """
     claimed, dtypes = host.model.quantisation.get() or "", host.model.dtypes.get()
-    told = ", ".join(f"{gib(size)} {kind}" for kind, size in sorted(dtypes.items(), key=lambda one: -one[1]))
+    told = ", ".join(
+        f"{gib(size)} {kind}" for kind, size in sorted(dtypes.items(), key=lambda one: -one[1])
+    )
     wanted = (
-        {"U8", "F8_E4M3"} if "NVFP4" in claimed.upper() else {"F8_E4M3"} if "FP8" in claimed.upper() else set()
+        {"U8", "F8_E4M3"}
+        if "NVFP4" in claimed.upper()
+        else {"F8_E4M3"}
+        if "FP8" in claimed.upper()
+        else set()
     )
     if dtypes and (lost := sorted(wanted - dtypes.keys())):
         fix = "take the config.json and hf_quant_config.json that belong to these weights"
@@ -164,7 +180,8 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
     if held >= free * fraction:
         fix = f"raise flags.mem-fraction-static above {capacity.least_fraction(free, held):.3f}; `glm5-serve fit`"
         return fail(
-            f"{gib(held)} of weights a GPU, mem-fraction-static {fraction:g} is {gib(free * fraction)}", fix=fix
+            f"{gib(held)} of weights a GPU, mem-fraction-static {fraction:g} is {gib(free * fraction)}",
+            fix=fix,
         )
     return ok(f"{gib(held)} of weights a GPU of {gib(free * fraction)} (`glm5-serve fit`)")
 
@@ -176,7 +193,10 @@ def _held(host: Host, plan: Plan) -> float:
         made = capacity.from_shape(capacity.shape({**(capacity.named(plan.model) or {}), **config}))
     except (KeyError, ValueError):
         return size / plan.gpus  # no less than that
-    tp, pp = estimate.number(plan, "tp-size", default=1), estimate.number(plan, "pp-size", default=1)
+    tp, pp = (
+        estimate.number(plan, "tp-size", default=1),
+        estimate.number(plan, "pp-size", default=1),
+    )
     return made.of_gpu(max(tp, 1), max(pp, 1)) / capacity.MARGIN * size / max(made.total, 1)
 
 
@@ -190,6 +210,9 @@ def model_tokenizer(host: Host, plan: Plan) -> Verdict:
     if plan.flag("skip-tokenizer-init", "tokenizer-path") is not None:
         return ok("another one is asked for, or none")
     seen = host.model.tokenizer.get()
-    if not any(name.startswith(("tokenizer.", "tokenizer_config")) or name.endswith(".model") for name in seen):
+    if not any(
+        name.startswith(("tokenizer.", "tokenizer_config")) or name.endswith(".model")
+        for name in seen
+    ):
         return fail("no tokenizer.json, tokenizer.model or tokenizer_config.json", fix=DOWNLOAD)
     return ok(", ".join(seen))

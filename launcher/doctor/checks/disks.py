@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import Verdict, fail, gib, ok, some, warn
+from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
 from launcher.host.facts import Host, Mount
 from launcher.plan.plan import Plan
 
 GROUP = "disks"
-WANTED = {"cache": 10 << 30, "state": 1 << 30, "tmp": 1 << 30}  # bytes: compiled kernels, logs, sockets
+WANTED = {
+    "cache": 10 << 30,
+    "state": 1 << 30,
+    "tmp": 1 << 30,
+}  # bytes: compiled kernels, logs, sockets
 STRIPES_WANTED = 8192  # pages; the default is 256
 
 
@@ -27,7 +31,8 @@ def disk_space(host: Host, plan: Plan) -> Verdict:
     if not tight:
         return ok(", ".join(f"{use} {gib(mount.free.get())}" for use, mount in mounts))
     seen = "; ".join(
-        f"{mount.path} ({use}): {gib(mount.free.get())} free, {gib(WANTED[use])} wanted" for use, mount in tight
+        f"{mount.path} ({use}): {gib(mount.free.get())} free, {gib(WANTED[use])} wanted"
+        for use, mount in tight
     )
     fix = "free space there (old checkpoints, core files, ~/.cache), or move it"
     full = any(mount.free.get() < WANTED[use] / 10 for use, mount in tight)
@@ -43,7 +48,7 @@ def disk_kind(host: Host, plan: Plan) -> Verdict:
     """
     slow = [mount.path for _, mount in _mounts(host, "model") if mount.rotating.get()]
     if slow:
-        return warn(f"{some(slow)} is on a rotating disk", fix="copy the checkpoint to NVMe")
+        return warn(f"{sample(slow)} is on a rotating disk", fix="copy the checkpoint to NVMe")
     return ok("not rotating")
 
 
@@ -62,7 +67,7 @@ def disk_network(host: Host, plan: Plan) -> Verdict:
     ]
     if far:
         fix = "copy the checkpoint to a local disk, or set flags.weight-loader-prefetch-checkpoints = true"
-        return warn(some(far), fix=fix)
+        return warn(sample(far), fix=fix)
     return ok("local")
 
 
@@ -79,7 +84,9 @@ def disk_zfs(host: Host, plan: Plan) -> Verdict:
         if mount.filesystem.get() == "zfs"
     ]
     if seen:
-        return warn(f"on ZFS: {some(seen)}", fix="keep the checkpoint on ext4 or XFS; cap zfs_arc_max")
+        return warn(
+            f"on ZFS: {sample(seen)}", fix="keep the checkpoint on ext4 or XFS; cap zfs_arc_max"
+        )
     return ok("no ZFS")
 
 

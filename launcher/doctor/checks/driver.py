@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import UNSUPPORTED, Verdict, fail, functions, gpus, ok, those, told, warn
+from launcher.doctor.checks.judging import (
+    UNSUPPORTED,
+    Verdict,
+    by_gpu,
+    fail,
+    failing,
+    functions,
+    gpus,
+    ok,
+    warn,
+)
 from launcher.host.facts import Host
 from launcher.knowledge import drivers
 from launcher.plan.plan import Plan
@@ -20,21 +30,34 @@ def driver_answers(host: Host, plan: Plan) -> Verdict:
     """
     seen = host.driver.gpus
     if seen.known:
-        return ok(f"driver {host.driver.version.otherwise('of unknown version')}, {len(seen.get())} GPUs")
+        return ok(
+            f"driver {host.driver.version.otherwise('of unknown version')}, {len(seen.get())} GPUs"
+        )
     why = str(seen.unknown)
     if why == "not observed" or "recorded" in why:
         seen.get()
     if "did not answer" in why:
         return fail(
-            why, fix="look for NVRM and Xid lines with `dmesg`, then reboot: a wedged driver cannot be reloaded"
+            why,
+            fix="look for NVRM and Xid lines with `dmesg`, then reboot: a wedged driver cannot be reloaded",
         )
     if "versions" in why:
-        return fail(why, fix="reboot, or `rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia`")
+        return fail(
+            why,
+            fix="reboot, or `rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia`",
+        )
     if "permission" in why:
-        return fail(why, fix="run as root, or in the group of /dev/nvidia*; a container wants --gpus all")
+        return fail(
+            why, fix="run as root, or in the group of /dev/nvidia*; a container wants --gpus all"
+        )
     if host.system.container.otherwise("none") != "none":
-        return fail(why, fix="start the container with --gpus all (nvidia-container-toolkit on the host)")
-    return fail(why, fix="install the driver's open kernel modules (e.g. `apt install nvidia-open`) and reboot")
+        return fail(
+            why, fix="start the container with --gpus all (nvidia-container-toolkit on the host)"
+        )
+    return fail(
+        why,
+        fix="install the driver's open kernel modules (e.g. `apt install nvidia-open`) and reboot",
+    )
 
 
 def driver_version(host: Host, plan: Plan) -> Verdict:
@@ -48,7 +71,9 @@ def driver_version(host: Host, plan: Plan) -> Verdict:
     wanted, why = drivers.minimum(host.engine.torch_cuda.otherwise(None))
     if drivers.reaches(seen, wanted):
         return ok(f"{seen}, at least {wanted} wanted")
-    return fail(f"driver {seen}, at least {wanted} wanted: {why}", fix=f"install driver {drivers.good()}")
+    return fail(
+        f"driver {seen}, at least {wanted} wanted: {why}", fix=f"install driver {drivers.good()}"
+    )
 
 
 def driver_known_good(host: Host, plan: Plan) -> Verdict:
@@ -75,7 +100,10 @@ def driver_cuda(host: Host, plan: Plan) -> Verdict:
     built = host.engine.torch_cuda.get()
     runs = host.driver.cuda.get()
     if built is None:
-        return fail("torch was built without CUDA", fix="install torch from PyPI, or from PyTorch's cu130 index")
+        return fail(
+            "torch was built without CUDA",
+            fix="install torch from PyPI, or from PyTorch's cu130 index",
+        )
     if not drivers.runs(runs, built):
         fix = f"install driver {drivers.good()}, or a torch for CUDA {runs}"
         return fail(f"torch is built for CUDA {built}, the driver runs up to {runs}", fix=fix)
@@ -109,7 +137,8 @@ def driver_one_version(host: Host, plan: Plan) -> Verdict:
     if library == module:
         return ok(f"both {library}")
     return fail(
-        f"the library is {library}, the loaded module {module}", fix="reboot, and hold the driver's packages"
+        f"the library is {library}, the loaded module {module}",
+        fix="reboot, and hold the driver's packages",
     )
 
 
@@ -121,9 +150,12 @@ def driver_firmware(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA's driver documentation (the GSP firmware is part of the driver package).
     """
     wanted = host.driver.version.get()
-    odd = those(gpus(host), lambda gpu: gpu.gsp, lambda seen: seen != wanted)
+    odd = failing(gpus(host), lambda gpu: gpu.gsp, lambda seen: seen != wanted)
     if odd:
-        return warn(f"{told(odd)}; the driver is {wanted}", fix="install the driver package again and reboot")
+        return warn(
+            f"{by_gpu(odd)}; the driver is {wanted}",
+            fix="install the driver package again and reboot",
+        )
     return ok(f"GSP firmware {wanted}")
 
 
@@ -134,10 +166,10 @@ def driver_persistence(host: Host, plan: Plan) -> Verdict:
 
     Reported: rtx6kpro wiki; NVIDIA's driver persistence guide.
     """
-    off = those(gpus(host), lambda gpu: gpu.persistence, lambda on: not on)
+    off = failing(gpus(host), lambda gpu: gpu.persistence, lambda on: not on)
     if off and "nvidia-persistenced" not in host.system.daemons.otherwise(()):
         fix = "`systemctl enable --now nvidia-persistenced`, or `nvidia-smi -pm 1` after each boot"
-        return warn(told((gpu, "persistence mode is off") for gpu, _ in off), fix=fix)
+        return warn(by_gpu((gpu, "persistence mode is off") for gpu, _ in off), fix=fix)
     return ok("persistence mode is on")
 
 
@@ -148,12 +180,14 @@ def driver_hmm(host: Host, plan: Plan) -> Verdict:
 
     Reported: rtx6kpro nccl-tuning; level1techs 242403. Other hosts run with it on.
     """
-    fix = "put `options nvidia_uvm uvm_disable_hmm=1` into /etc/modprobe.d/nvidia-uvm.conf and reboot"
+    fix = (
+        "put `options nvidia_uvm uvm_disable_hmm=1` into /etc/modprobe.d/nvidia-uvm.conf and reboot"
+    )
     if host.driver.hmm_disabled.known and host.driver.hmm_disabled.get():
         return ok("uvm_disable_hmm is Y")
-    hmm = those(gpus(host), lambda gpu: gpu.addressing, lambda mode: mode == "hmm")
+    hmm = failing(gpus(host), lambda gpu: gpu.addressing, lambda mode: mode == "hmm")
     if hmm:
-        return warn(told((gpu, "addressing mode HMM") for gpu, _ in hmm), fix=fix)
+        return warn(by_gpu((gpu, "addressing mode HMM") for gpu, _ in hmm), fix=fix)
     return ok("no GPU uses HMM addressing")
 
 
@@ -183,7 +217,8 @@ def driver_confidential(host: Host, plan: Plan) -> Verdict:
         return ok("the driver has no such mode here")
     if host.driver.confidential.get():
         return warn(
-            "confidential computing is on", fix="turn it off in the firmware, or with `nvidia-smi conf-compute`"
+            "confidential computing is on",
+            fix="turn it off in the firmware, or with `nvidia-smi conf-compute`",
         )
     return ok("off")
 
@@ -197,10 +232,12 @@ def driver_fabric(host: Host, plan: Plan) -> Verdict:
     """
     states = [(gpu, gpu.fabric.get()) for gpu in gpus(host) if gpu.fabric.known]
     switches = functions(host, "nvswitch") if host.pcie.functions.known else []
-    waiting = [(gpu, f"fabric {state}") for gpu, state in states if state in ("not_started", "in_progress")]
+    waiting = [
+        (gpu, f"fabric {state}") for gpu, state in states if state in ("not_started", "in_progress")
+    ]
     if waiting:
         fix = "`systemctl enable --now nvidia-fabricmanager` (of the driver's own version)"
-        return fail(told(waiting), fix=fix)
+        return fail(by_gpu(waiting), fix=fix)
     if switches and "nv-fabricmanager" not in host.system.daemons.get():
         branch = host.driver.version.otherwise("BRANCH").partition(".")[0]
         fix = f"`apt install nvidia-fabricmanager-{branch}`, `systemctl enable --now nvidia-fabricmanager`"

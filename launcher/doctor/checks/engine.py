@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import Verdict, fail, ok, some, version, warn
+from launcher.doctor.checks.judging import Verdict, fail, ok, sample, version, warn
 from launcher.engines import options as catalogue
 from launcher.engines.advisories import advisories
 from launcher.engines.issues import faults
@@ -51,7 +51,10 @@ def engine_sglang(host: Host, plan: Plan) -> Verdict:
     if "sglang" in packages:
         return ok(f"SGLang {packages['sglang']}")
     where = host.engine.python.get()
-    return fail(f"{where} has no sglang", fix=f"`{where} -m pip install 'sglang>=0.5.18'`, or set engine.python")
+    return fail(
+        f"{where} has no sglang",
+        fix=f"`{where} -m pip install 'sglang>=0.5.18'`, or set engine.python",
+    )
 
 
 def engine_known(host: Host, plan: Plan) -> Verdict:
@@ -64,7 +67,9 @@ def engine_known(host: Host, plan: Plan) -> Verdict:
     release = version(_release(host))
     newest = catalogue.releases()[-1]
     if release[:3] > version(newest):
-        return warn(f"SGLang {_release(host)} is newer than {newest}", fix="look for a newer glm5-serve")
+        return warn(
+            f"SGLang {_release(host)} is newer than {newest}", fix="look for a newer glm5-serve"
+        )
     return ok(f"SGLang {_release(host)}")
 
 
@@ -87,7 +92,11 @@ def engine_options(host: Host, plan: Plan) -> Verdict:
 
 def _mended(given: catalogue.Given, known: catalogue.Release) -> str:
     name = given.word.lstrip("-")
-    near = None if given.option else catalogue.successor(given.word) or catalogue.nearest_name(given.word, known)
+    near = (
+        None
+        if given.option
+        else catalogue.successor(given.word) or catalogue.nearest_name(given.word, known)
+    )
     if near:
         return f"write {near} for {given.word}"
     there = catalogue.accepted_by(given.word)
@@ -147,7 +156,9 @@ def engine_pins(host: Host, plan: Plan) -> Verdict:
     """
     odd = [pin for pin in host.engine.pins.get() if not pin.satisfied]
     if odd:
-        seen = some([f"{pin.package} {pin.installed or 'is missing'}, wanted {pin.wanted}" for pin in odd])
+        seen = sample(
+            [f"{pin.package} {pin.installed or 'is missing'}, wanted {pin.wanted}" for pin in odd]
+        )
         exact = " ".join(f"'{pin.package}{pin.wanted}'" for pin in odd[:4])
         fix = f"`{host.engine.python.otherwise('python')} -m pip install {exact}`"
         return warn(seen, fix=fix)
@@ -164,7 +175,9 @@ def engine_cuda(host: Host, plan: Plan) -> Verdict:
     built = host.engine.torch_cuda.get()
     if built is None or not drivers.reaches(built, drivers.least_cuda()):
         fix = "install torch from PyTorch's cu130 index"
-        return fail(f"torch is built {'without CUDA' if built is None else f'for CUDA {built}'}", fix=fix)
+        return fail(
+            f"torch is built {'without CUDA' if built is None else f'for CUDA {built}'}", fix=fix
+        )
     return ok(f"CUDA {built}")
 
 
@@ -201,7 +214,9 @@ def engine_compilers(host: Host, plan: Plan) -> Verdict:
             "ninja": "`pip install ninja`",
             "gcc": "`apt install g++`",
         }
-        return warn(f"not found: {', '.join(missing)}", fix="; ".join(how[name] for name in missing))
+        return warn(
+            f"not found: {', '.join(missing)}", fix="; ".join(how[name] for name in missing)
+        )
     return ok(", ".join(f"{name} {path}" for name, path in tools.items() if path))
 
 
@@ -213,10 +228,15 @@ def engine_caches(host: Host, plan: Plan) -> Verdict:
     Reported: rtx6kpro common-issues, flashinfer#2716 (NaN).
     """
     installed = host.engine.installed_at.get()
-    stale = [cache.path for cache in host.engine.caches.get() if cache.files and cache.newest < installed - DAY]
+    stale = [
+        cache.path
+        for cache in host.engine.caches.get()
+        if cache.files and cache.newest < installed - DAY
+    ]
     if stale:
         return warn(
-            f"older than flashinfer: {some(stale)}", fix=f"`rm -r {stale[0]}`; the next start compiles again"
+            f"older than flashinfer: {sample(stale)}",
+            fix=f"`rm -r {stale[0]}`; the next start compiles again",
         )
     return ok(f"{len(host.engine.caches.get())} caches")
 

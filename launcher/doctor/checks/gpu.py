@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import Verdict, fail, functions, gib, gpus, ok, those, told, warn
+from launcher.doctor.checks.judging import (
+    Verdict,
+    by_gpu,
+    fail,
+    failing,
+    functions,
+    gib,
+    gpus,
+    ok,
+    warn,
+)
 from launcher.engines.target import BLACKWELL
 from launcher.host.facts import Gpu, Host, Process
 from launcher.plan.plan import Plan
@@ -39,7 +49,10 @@ def gpu_visible(host: Host, plan: Plan) -> Verdict:
     if count >= plan.gpus:
         return ok(f"CUDA_VISIBLE_DEVICES={shown} shows {count}")
     fix = "unset CUDA_VISIBLE_DEVICES, or name as many GPUs as the profile needs"
-    return fail(f"CUDA_VISIBLE_DEVICES={shown} shows {count} GPUs, profile {plan.name} needs {plan.gpus}", fix=fix)
+    return fail(
+        f"CUDA_VISIBLE_DEVICES={shown} shows {count} GPUs, profile {plan.name} needs {plan.gpus}",
+        fix=fix,
+    )
 
 
 def gpu_on_bus(host: Host, plan: Plan) -> Verdict:
@@ -49,12 +62,14 @@ def gpu_on_bus(host: Host, plan: Plan) -> Verdict:
 
     Run here: on generated PCI trees.
     """
-    bus = {function.bdf for function in functions(host, "gpu") if function.driver.otherwise("nvidia") == "nvidia"}
+    bus = {
+        function.bdf
+        for function in functions(host, "gpu")
+        if function.driver.otherwise("nvidia") == "nvidia"
+    }
     shown = {gpu.bdf.get() for gpu in gpus(host)}
     if missing := sorted(bus - shown):
-        fix = (
-            "look for its NVRM lines with `dmesg`; power the host off and on (a reboot keeps a GPU without power)"
-        )
+        fix = "look for its NVRM lines with `dmesg`; power the host off and on (a reboot keeps a GPU without power)"
         return fail(f"on the bus but not in the driver: {', '.join(missing)}", fix=fix)
     return ok(f"{len(shown)} on the bus and in the driver")
 
@@ -68,20 +83,29 @@ def gpu_architecture(host: Host, plan: Plan) -> Verdict:
     vllm#53963.
     """
     wanted = plan.arch
-    odd = those(
-        gpus(host), lambda gpu: gpu.capability, lambda seen: BLACKWELL.get(seen) != (wanted or BLACKWELL.get(seen))
+    odd = failing(
+        gpus(host),
+        lambda gpu: gpu.capability,
+        lambda seen: BLACKWELL.get(seen) != (wanted or BLACKWELL.get(seen)),
     )
     odd += (
-        those(gpus(host), lambda gpu: gpu.capability, lambda seen: seen not in BLACKWELL) if wanted is None else []
+        failing(gpus(host), lambda gpu: gpu.capability, lambda seen: seen not in BLACKWELL)
+        if wanted is None
+        else []
     )
     if odd:
-        names = told((gpu, f"{gpu.name.otherwise('a GPU')}, {_architecture(seen)}") for gpu, seen in odd)
+        names = by_gpu(
+            (gpu, f"{gpu.name.otherwise('a GPU')}, {_architecture(seen)}") for gpu, seen in odd
+        )
         need = f"profile {plan.name} is for {wanted}" if wanted else "NVFP4 needs Blackwell"
         return fail(
-            f"{names}; {need}", fix="choose a profile for these GPUs (`glm5-serve profiles`), or another host"
+            f"{names}; {need}",
+            fix="choose a profile for these GPUs (`glm5-serve profiles`), or another host",
         )
     return ok(
-        f"{wanted or 'Blackwell'}: compute capability {gpus(host)[0].capability.get()}" if gpus(host) else "no GPU"
+        f"{wanted or 'Blackwell'}: compute capability {gpus(host)[0].capability.get()}"
+        if gpus(host)
+        else "no GPU"
     )
 
 
@@ -102,9 +126,12 @@ def gpu_alike(host: Host, plan: Plan) -> Verdict:
     for gpu in gpus(host):
         kinds.setdefault((gpu.name.get(), gpu.memory_total.get() >> 30), []).append(gpu)
     if len(kinds) > 1:
-        seen = told((gpu, f"{name}, {size} GiB") for (name, size), alike in kinds.items() for gpu in alike)
+        seen = by_gpu(
+            (gpu, f"{name}, {size} GiB") for (name, size), alike in kinds.items() for gpu in alike
+        )
         return warn(
-            seen, fix="choose the equal ones with CUDA_VISIBLE_DEVICES, or set the profile to the smallest"
+            seen,
+            fix="choose the equal ones with CUDA_VISIBLE_DEVICES, or set the profile to the smallest",
         )
     return ok(f"{len(gpus(host))}x {next(iter(kinds))[0]}" if kinds else "no GPU")
 
@@ -119,7 +146,10 @@ def gpu_order(host: Host, plan: Plan) -> Verdict:
     names = {gpu.name.get() for gpu in gpus(host)}
     order = host.environment.variables.get().get("CUDA_DEVICE_ORDER")
     if len(names) > 1 and order != "PCI_BUS_ID":
-        return warn(f"{len(names)} models, CUDA_DEVICE_ORDER is {order}", fix="set CUDA_DEVICE_ORDER=PCI_BUS_ID")
+        return warn(
+            f"{len(names)} models, CUDA_DEVICE_ORDER is {order}",
+            fix="set CUDA_DEVICE_ORDER=PCI_BUS_ID",
+        )
     return ok("one model" if len(names) <= 1 else "CUDA_DEVICE_ORDER=PCI_BUS_ID")
 
 
@@ -131,12 +161,14 @@ def gpu_memory_size(host: Host, plan: Plan) -> Verdict:
 
     Run here: on driver libraries. Read: the weights' size in the checkpoint's headers.
     """
-    small = those(gpus(host), lambda gpu: gpu.memory_total, lambda size: size < plan.gpu_memory)
+    small = failing(gpus(host), lambda gpu: gpu.memory_total, lambda size: size < plan.gpu_memory)
     if small:
-        seen = told((gpu, gib(size)) for gpu, size in small)
+        seen = by_gpu((gpu, gib(size)) for gpu, size in small)
         fix = "choose a profile for these GPUs (`glm5-serve profiles`)"
         return fail(f"{seen}; profile {plan.name} needs {gib(plan.gpu_memory)} each", fix=fix)
-    return ok(f"at least {gib(min((gpu.memory_total.get() for gpu in gpus(host)), default=0))} each")
+    return ok(
+        f"at least {gib(min((gpu.memory_total.get() for gpu in gpus(host)), default=0))} each"
+    )
 
 
 def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
@@ -149,12 +181,13 @@ def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
     held = [
         (gpu, ", ".join(_process(process, _held(gpu, process)) for process in gpu.processes.get()))
         for gpu in gpus(host)
-        if gpu.processes.known and any(_held(gpu, process) > HELD for process in gpu.processes.get())
+        if gpu.processes.known
+        and any(_held(gpu, process) > HELD for process in gpu.processes.get())
     ]
     if held:
         fix = "stop them (`glm5-serve status` if they are ours), or kill the pid named"
-        return fail(told(held), fix=fix)
-    those(gpus(host), lambda gpu: gpu.processes, lambda seen: False)
+        return fail(by_gpu(held), fix=fix)
+    failing(gpus(host), lambda gpu: gpu.processes, lambda seen: False)
     return ok("no process holds memory")
 
 

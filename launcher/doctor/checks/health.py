@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import UNSUPPORTED, Verdict, fail, gib, gpus, ok, those, told, warn
+from launcher.doctor.checks.judging import (
+    UNSUPPORTED,
+    Verdict,
+    by_gpu,
+    fail,
+    failing,
+    gib,
+    gpus,
+    ok,
+    warn,
+)
 from launcher.host.facts import Gpu, Host
 from launcher.plan.plan import Plan
 
@@ -25,7 +35,8 @@ def gpu_answers(host: Host, plan: Plan) -> Verdict:
     ]
     if mute:
         return fail(
-            told(mute), fix="reset it (`nvidia-smi --gpu-reset -i N`); if that fails power the host off and on"
+            by_gpu(mute),
+            fix="reset it (`nvidia-smi --gpu-reset -i N`); if that fails power the host off and on",
         )
     return ok("all answer")
 
@@ -37,10 +48,10 @@ def gpu_recovery(host: Host, plan: Plan) -> Verdict:
 
     Seen in a record: Xid 154, recovery action changed.
     """
-    odd = those(gpus(host), lambda gpu: gpu.recovery, lambda action: action != "none")
+    odd = failing(gpus(host), lambda gpu: gpu.recovery, lambda action: action != "none")
     if odd:
         action = "`nvidia-smi --gpu-reset -i N` with nothing running, or a reboot where it says so"
-        return fail(told((gpu, f"recovery action {action}") for gpu, action in odd), fix=action)
+        return fail(by_gpu((gpu, f"recovery action {action}") for gpu, action in odd), fix=action)
     return ok("recovery action none")
 
 
@@ -51,11 +62,13 @@ def gpu_left_over(host: Host, plan: Plan) -> Verdict:
 
     Reported: rtx6kpro#15, 624 MiB and 100 % after an NCCL hang. Run here: on a driver library.
     """
-    odd = [(gpu, _left(gpu)) for gpu in gpus(host) if not gpu.processes.otherwise(()) and _left(gpu)]
+    odd = [
+        (gpu, _left(gpu)) for gpu in gpus(host) if not gpu.processes.otherwise(()) and _left(gpu)
+    ]
     if odd:
         fix = "`fuser -v /dev/nvidia*` finds hidden owners (containers too); else reset the GPU or reboot"
-        return fail(told((gpu, f"{text} without a process") for gpu, text in odd), fix=fix)
-    those(gpus(host), lambda gpu: gpu.memory_used, lambda seen: False)
+        return fail(by_gpu((gpu, f"{text} without a process") for gpu, text in odd), fix=fix)
+    failing(gpus(host), lambda gpu: gpu.memory_used, lambda seen: False)
     return ok("idle and empty, or owned")
 
 
@@ -71,10 +84,11 @@ def gpu_mig(host: Host, plan: Plan) -> Verdict:
 
     Run here: on a driver library. Reported: NVIDIA's MIG guide.
     """
-    cut = those(gpus(host), lambda gpu: gpu.mig, lambda on: on)
+    cut = failing(gpus(host), lambda gpu: gpu.mig, lambda on: on)
     if cut:
         return fail(
-            told((gpu, "MIG is on") for gpu, _ in cut), fix="`nvidia-smi -mig 0` with nothing running, then reboot"
+            by_gpu((gpu, "MIG is on") for gpu, _ in cut),
+            fix="`nvidia-smi -mig 0` with nothing running, then reboot",
         )
     return ok("off")
 
@@ -86,11 +100,14 @@ def gpu_ecc(host: Host, plan: Plan) -> Verdict:
 
     Run here: on a driver library. Reported: NVIDIA's Xid catalogue.
     """
-    bad = those(gpus(host), lambda gpu: gpu.ecc_uncorrected, lambda errors: errors > 0)
+    bad = failing(gpus(host), lambda gpu: gpu.ecc_uncorrected, lambda errors: errors > 0)
     if bad:
         fix = "reset the GPU (`nvidia-smi --gpu-reset -i N`) or reboot; return the board if they come back"
         return fail(
-            told((gpu, f"{errors} uncorrected ECC errors since the driver was loaded") for gpu, errors in bad),
+            by_gpu(
+                (gpu, f"{errors} uncorrected ECC errors since the driver was loaded")
+                for gpu, errors in bad
+            ),
             fix=fix,
         )
     return ok("none since the driver was loaded")
@@ -103,13 +120,15 @@ def gpu_remap(host: Host, plan: Plan) -> Verdict:
 
     Run here: on a driver library. Reported: NVIDIA's Xid catalogue (63, 64).
     """
-    failed = those(gpus(host), lambda gpu: gpu.remap_failed, lambda yes: yes)
-    pending = those(gpus(host), lambda gpu: gpu.remap_pending, lambda yes: yes)
+    failed = failing(gpus(host), lambda gpu: gpu.remap_failed, lambda yes: yes)
+    pending = failing(gpus(host), lambda gpu: gpu.remap_pending, lambda yes: yes)
     if failed:
-        return fail(told((gpu, "row remapping failed") for gpu, _ in failed), fix="return the board")
+        return fail(
+            by_gpu((gpu, "row remapping failed") for gpu, _ in failed), fix="return the board"
+        )
     if pending:
         fix = "reset the GPU (`nvidia-smi --gpu-reset -i N`) or reboot before serving"
-        return warn(told((gpu, "a row waits to be remapped") for gpu, _ in pending), fix=fix)
+        return warn(by_gpu((gpu, "a row waits to be remapped") for gpu, _ in pending), fix=fix)
     return ok("none pending, none failed")
 
 
@@ -120,9 +139,11 @@ def gpu_compute_mode(host: Host, plan: Plan) -> Verdict:
 
     Reported: NVIDIA's nvidia-smi documentation.
     """
-    odd = those(gpus(host), lambda gpu: gpu.compute_mode, lambda mode: mode != "default")
+    odd = failing(gpus(host), lambda gpu: gpu.compute_mode, lambda mode: mode != "default")
     if odd:
-        return fail(told((gpu, f"compute mode {mode}") for gpu, mode in odd), fix="`nvidia-smi -c 0`")
+        return fail(
+            by_gpu((gpu, f"compute mode {mode}") for gpu, mode in odd), fix="`nvidia-smi -c 0`"
+        )
     return ok("default")
 
 
@@ -133,10 +154,13 @@ def gpu_virtualization(host: Host, plan: Plan) -> Verdict:
 
     Reported: NVIDIA's vGPU documentation.
     """
-    virtual = those(gpus(host), lambda gpu: gpu.virtualization, lambda mode: mode not in ("none", "passthrough"))
+    virtual = failing(
+        gpus(host), lambda gpu: gpu.virtualization, lambda mode: mode not in ("none", "passthrough")
+    )
     if virtual:
         return warn(
-            told((gpu, f"virtualisation {mode}") for gpu, mode in virtual), fix="pass the whole GPU through"
+            by_gpu((gpu, f"virtualisation {mode}") for gpu, mode in virtual),
+            fix="pass the whole GPU through",
         )
     return ok("none or passed through")
 
@@ -151,12 +175,14 @@ def gpu_power_limit(host: Host, plan: Plan) -> Verdict:
     low = [
         (gpu, f"{gpu.power_limit.get():.0f} W of {gpu.power_default.get():.0f} W")
         for gpu in gpus(host)
-        if gpu.power_limit.known and gpu.power_default.known and gpu.power_limit.get() < gpu.power_default.get()
+        if gpu.power_limit.known
+        and gpu.power_default.known
+        and gpu.power_limit.get() < gpu.power_default.get()
     ]
     if low:
         fix = "`nvidia-smi -pl WATTS` if supply and cooling bear it; allow this finding if the cap is meant"
-        return warn(told(low), fix=fix)
-    those(gpus(host), lambda gpu: gpu.power_limit, lambda seen: False)
+        return warn(by_gpu(low), fix=fix)
+    failing(gpus(host), lambda gpu: gpu.power_limit, lambda seen: False)
     return ok("at the default")
 
 
@@ -168,11 +194,12 @@ def gpu_clocks(host: Host, plan: Plan) -> Verdict:
     Run here: on a driver library. Reported: NVML's clocks event reasons.
     """
     bad = {"hw_slowdown", "hw_thermal_slowdown", "hw_power_brake", "sw_thermal_slowdown"}
-    slow = those(gpus(host), lambda gpu: gpu.clock_reasons, lambda reasons: bad & set(reasons))
+    slow = failing(gpus(host), lambda gpu: gpu.clock_reasons, lambda reasons: bad & set(reasons))
     if slow:
-        seen = told((gpu, ", ".join(sorted(bad & set(reasons)))) for gpu, reasons in slow)
+        seen = by_gpu((gpu, ", ".join(sorted(bad & set(reasons)))) for gpu, reasons in slow)
         return warn(
-            seen, fix="look at fans, airflow, power cables and the supply's load; `nvidia-smi -q -d PERFORMANCE`"
+            seen,
+            fix="look at fans, airflow, power cables and the supply's load; `nvidia-smi -q -d PERFORMANCE`",
         )
     return ok("no slowdown")
 
@@ -184,9 +211,10 @@ def gpu_temperature(host: Host, plan: Plan) -> Verdict:
 
     Reported: open-gpu-kernel-modules#1045 (a fan that stood still).
     """
-    hot = those(gpus(host), lambda gpu: gpu.temperature, lambda degrees: degrees >= HOT)
+    hot = failing(gpus(host), lambda gpu: gpu.temperature, lambda degrees: degrees >= HOT)
     if hot:
         return warn(
-            told((gpu, f"{degrees} C") for gpu, degrees in hot), fix="look at fans and airflow before serving"
+            by_gpu((gpu, f"{degrees} C") for gpu, degrees in hot),
+            fix="look at fans and airflow before serving",
         )
     return ok(f"at most {max((gpu.temperature.otherwise(0) for gpu in gpus(host)), default=0)} C")

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import Verdict, above_gpus, fail, functions, ok, some, those, warn
+from launcher.doctor.checks.judging import (
+    Verdict,
+    above_gpus,
+    fail,
+    failing,
+    functions,
+    ok,
+    sample,
+    warn,
+)
 from launcher.host.facts import Host
 from launcher.knowledge.iommu import IOMMU_WORDS, parameters
 from launcher.plan.plan import Plan
@@ -21,13 +30,20 @@ def iommu_translation(host: Host, plan: Plan) -> Verdict:
     """
     if host.pcie.iommus.known and not host.pcie.iommus.get():
         return ok("/sys/class/iommu is empty: translation is off")
-    behind = those(functions(host, "gpu"), lambda gpu: gpu.iommu_type, lambda kind: kind not in (None, "identity"))
+    behind = failing(
+        functions(host, "gpu"),
+        lambda gpu: gpu.iommu_type,
+        lambda kind: kind not in (None, "identity"),
+    )
     if behind:
         seen = "; ".join(
-            f"{gpu.bdf}: group {gpu.iommu_group.otherwise('?')} is of type {kind}" for gpu, kind in behind[:3]
+            f"{gpu.bdf}: group {gpu.iommu_group.otherwise('?')} is of type {kind}"
+            for gpu, kind in behind[:3]
         )
         more = f" and {len(behind) - 3} more" if len(behind) > 3 else ""
-        fix = "add iommu=pt to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, `update-grub`, reboot"
+        fix = (
+            "add iommu=pt to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, `update-grub`, reboot"
+        )
         return fail(f"{seen}{more} (/sys/kernel/iommu_groups/*/type)", fix=fix)
     kinds = {gpu.iommu_type.get() or "no group" for gpu in functions(host, "gpu")}
     return ok(f"GPUs' groups: {', '.join(sorted(kinds)) or 'none'}")
@@ -63,14 +79,16 @@ def acs_redirect(host: Host, plan: Plan) -> Verdict:
     Reported: nccl#2079, rtx6kpro asus-esc8000a. Seen in a record: 24 bridges with SrcValid alone, healthy.
     """
     above = above_gpus(host)
-    bad = those(above, lambda bridge: bridge.acs, lambda bits: REDIRECTS & set(bits or ()))
+    bad = failing(above, lambda bridge: bridge.acs, lambda bits: REDIRECTS & set(bits or ()))
     if bad:
         first, bits = bad[0]
-        names = some([f"{bridge.bdf} ({bridge.kind})" for bridge, _ in bad])
+        names = sample([f"{bridge.bdf} ({bridge.kind})" for bridge, _ in bad])
         fix = "`glm5-serve doctor --fix` prints a unit that clears the bits each boot: " + (
             f"`setpci -s {first.bdf} ECAP_ACS+6.w=0000`"
         )
-        return fail(f"{names}: {'+ '.join(sorted(REDIRECTS & set(bits or ())))}+ in ACSCtl", fix=fix)
+        return fail(
+            f"{names}: {'+ '.join(sorted(REDIRECTS & set(bits or ())))}+ in ACSCtl", fix=fix
+        )
     return ok(f"{len(above)} bridges above GPUs, no redirect bit set")
 
 

@@ -40,7 +40,7 @@ def fail(evidence: str, *, fix: str) -> Verdict:
     return Verdict(Severity.FAIL, evidence, fix)
 
 
-def those(
+def failing(
     items: Iterable[Item], fact: Callable[[Item], Fact[T]], bad: Callable[[T], object]
 ) -> list[tuple[Item, T]]:
     """The items whose fact is bad, each with it. A feature that a board does not have is not bad.
@@ -66,7 +66,9 @@ def gpus(host: Host) -> tuple[Gpu, ...]:
 
 def functions(host: Host, *kinds: str) -> list[Function]:
     """The PCI functions of these kinds, or all. Raises UnobservedError, also where no GPU is seen."""
-    found = [function for function in host.pcie.functions.get() if not kinds or function.kind in kinds]
+    found = [
+        function for function in host.pcie.functions.get() if not kinds or function.kind in kinds
+    ]
     if not found and "gpu" in kinds:
         raise UnobservedError("no NVIDIA GPU is seen on the PCI bus")
     return found
@@ -81,7 +83,7 @@ def above_gpus(host: Host) -> list[Function]:
     return found
 
 
-def told(found: Iterable[tuple[Gpu, object]]) -> str:
+def by_gpu(found: Iterable[tuple[Gpu, object]]) -> str:
     """GPUs with what was seen of each, those alike together: "GPUs 0-6: 600 W; GPU 7 (0000:e1:00.0): 300 W"."""
     alike: dict[str, list[Gpu]] = {}
     for gpu, text in found:
@@ -107,7 +109,7 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def some(names: Sequence[str], most: int = 4) -> str:
+def sample(names: Sequence[str], most: int = 4) -> str:
     """A few names of many: "a, b, c, d and 12 more"."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -33,7 +33,9 @@ def kernel_xid(host: Host, plan: Plan) -> Verdict:
         return fail(_told(found, line), fix=_fix(found))
     if seen:
         found, line = seen[-1]
-        return warn(f"{len(seen)} Xids that want no reboot, the last: {_told(found, line)}", fix=_fix(found))
+        return warn(
+            f"{len(seen)} Xids that want no reboot, the last: {_told(found, line)}", fix=_fix(found)
+        )
     return ok("no Xid")
 
 
@@ -60,7 +62,8 @@ def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:
     lines = [line for line in host.kernel.log.get() if "SXid" in line]
     if lines:
         return fail(
-            _last(lines), fix="stop everything, `systemctl restart nvidia-fabricmanager`; reboot if it comes back"
+            _last(lines),
+            fix="stop everything, `systemctl restart nvidia-fabricmanager`; reboot if it comes back",
         )
     return ok("no SXid")
 
@@ -73,7 +76,9 @@ def kernel_link_down(host: Host, plan: Plan) -> Verdict:
     Reported: rtx6kpro common-issues (uncorrectable status 0x00000020).
     """
     lines = [
-        line for line in host.kernel.log.get() if re.search(r"Surprise Link Down|SDES|Link Down.*pcieport", line)
+        line
+        for line in host.kernel.log.get()
+        if re.search(r"Surprise Link Down|SDES|Link Down.*pcieport", line)
     ]
     if lines:
         fix = "add pcie_aspm=off pcie_port_pm=off to GRUB_CMDLINE_LINUX_DEFAULT, `update-grub`, power off and on"
@@ -106,9 +111,15 @@ def kernel_peermem(host: Host, plan: Plan) -> Verdict:
 
     Reported: hosts with "invalid context" lines.
     """
-    lines = [line for line in host.kernel.log.get() if "peermem" in line.lower() and "invalid" in line.lower()]
+    lines = [
+        line
+        for line in host.kernel.log.get()
+        if "peermem" in line.lower() and "invalid" in line.lower()
+    ]
     if lines:
-        return warn(_last(lines, 1), fix="`rmmod nvidia_peermem` on a single host; use dmabuf on several")
+        return warn(
+            _last(lines, 1), fix="`rmmod nvidia_peermem` on a single host; use dmabuf on several"
+        )
     return ok("no complaint")
 
 
@@ -119,7 +130,9 @@ def kernel_iommu_faults(host: Host, plan: Plan) -> Verdict:
 
     Read: the kernel's AMD-Vi and DMAR messages.
     """
-    lines = [line for line in host.kernel.log.get() if re.search(r"IO_PAGE_FAULT|DMAR:.*fault", line)]
+    lines = [
+        line for line in host.kernel.log.get() if re.search(r"IO_PAGE_FAULT|DMAR:.*fault", line)
+    ]
     if lines:
         return fail(_last(lines), fix="boot with iommu=pt, see `iommu-translation`")
     return ok("no fault")

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from launcher.doctor.checks.judging import (
     Verdict,
     above_gpus,
+    by_gpu,
     fail,
+    failing,
     functions,
     gib,
     gpus,
     ok,
-    some,
-    those,
-    told,
+    sample,
     warn,
 )
 from launcher.host.facts import Fact, Gpu, Host
@@ -33,11 +33,12 @@ def pcie_present(host: Host, plan: Plan) -> Verdict:
 
     Run here: on generated trees. Seen in a record: Xid 79.
     """
-    gone = those(functions(host, "gpu"), lambda gpu: gpu.present, lambda here: not here)
+    gone = failing(functions(host, "gpu"), lambda gpu: gpu.present, lambda here: not here)
     if gone:
-        names = some([gpu.bdf for gpu, _ in gone])
+        names = sample([gpu.bdf for gpu, _ in gone])
         return fail(
-            f"{names}: configuration space reads all ones", fix="power the host off and on; check power cables"
+            f"{names}: configuration space reads all ones",
+            fix="power the host off and on; check power cables",
         )
     return ok(f"{len(functions(host, 'gpu'))} NVIDIA GPUs on the bus")
 
@@ -49,9 +50,9 @@ def pcie_driver(host: Host, plan: Plan) -> Verdict:
 
     Run here: on generated trees.
     """
-    odd = those(functions(host, "gpu"), lambda gpu: gpu.driver, lambda driver: driver != "nvidia")
+    odd = failing(functions(host, "gpu"), lambda gpu: gpu.driver, lambda driver: driver != "nvidia")
     if odd:
-        seen = some([f"{gpu.bdf}: {driver or 'no driver'}" for gpu, driver in odd])
+        seen = sample([f"{gpu.bdf}: {driver or 'no driver'}" for gpu, driver in odd])
         fix = "remove it from vfio-pci.ids or blacklist nouveau, `update-initramfs -u`, reboot"
         return fail(seen, fix=fix)
     return ok("all nvidia")
@@ -68,13 +69,16 @@ def pcie_width(host: Host, plan: Plan) -> Verdict:
     narrow = [
         (gpu, f"x{gpu.link_width.get()} of x{gpu.link_width_max.get()}")
         for gpu in gpus(host)
-        if gpu.link_width.known and gpu.link_width_max.known and gpu.link_width.get() < gpu.link_width_max.get()
+        if gpu.link_width.known
+        and gpu.link_width_max.known
+        and gpu.link_width.get() < gpu.link_width_max.get()
     ]
     if narrow:
         return warn(
-            told(narrow), fix="reseat the board or riser; set the slot to x16 in the firmware (bifurcation)"
+            by_gpu(narrow),
+            fix="reseat the board or riser; set the slot to x16 in the firmware (bifurcation)",
         )
-    those(gpus(host), wide, lambda seen: False)
+    failing(gpus(host), wide, lambda seen: False)
     return ok("all lanes")
 
 
@@ -94,8 +98,10 @@ def pcie_generation(host: Host, plan: Plan) -> Verdict:
         and gpu.link_gen_max.get() < gpu.link_gen_device.get()
     ]
     if slow:
-        return warn(told(slow), fix="set the slot to Gen5 in the firmware; try without the riser or cable")
-    those(gpus(host), lambda gpu: gpu.link_gen_max, lambda seen: False)
+        return warn(
+            by_gpu(slow), fix="set the slot to Gen5 in the firmware; try without the riser or cable"
+        )
+    failing(gpus(host), lambda gpu: gpu.link_gen_max, lambda seen: False)
     return ok("as fast as the GPUs")
 
 
@@ -107,12 +113,25 @@ def pcie_generation_now(host: Host, plan: Plan) -> Verdict:
     Read: idle boards sit at Gen1 by design.
     """
     busy = [
-        gpu for gpu in gpus(host) if gpu.pstate.otherwise(8) == 0 and gpu.link_gen.known and gpu.link_gen_max.known
+        gpu
+        for gpu in gpus(host)
+        if gpu.pstate.otherwise(8) == 0 and gpu.link_gen.known and gpu.link_gen_max.known
     ]
-    slow = [(gpu, f"Gen{gpu.link_gen.get()} at P0") for gpu in busy if gpu.link_gen.get() < gpu.link_gen_max.get()]
+    slow = [
+        (gpu, f"Gen{gpu.link_gen.get()} at P0")
+        for gpu in busy
+        if gpu.link_gen.get() < gpu.link_gen_max.get()
+    ]
     if slow:
-        return warn(told(slow), fix="look for corrected errors (`lspci -vvv`, AER), reseat, try another slot")
-    return ok(f"{len(busy)} GPUs at work" if busy else "no GPU at work: judged by what slot and GPU can do")
+        return warn(
+            by_gpu(slow),
+            fix="look for corrected errors (`lspci -vvv`, AER), reseat, try another slot",
+        )
+    return ok(
+        f"{len(busy)} GPUs at work"
+        if busy
+        else "no GPU at work: judged by what slot and GPU can do"
+    )
 
 
 def pcie_path(host: Host, plan: Plan) -> Verdict:
@@ -131,8 +150,10 @@ def pcie_path(host: Host, plan: Plan) -> Verdict:
         if 0 < by_bdf[bdf].width.get() < gpu.width_max.get()
     ]
     if narrow:
-        return warn(some(narrow, 3), fix="set the slot's lanes in the firmware; reseat risers and cables")
-    those(functions(host, "gpu"), lambda gpu: gpu.width, lambda seen: False)
+        return warn(
+            sample(narrow, 3), fix="set the slot's lanes in the firmware; reseat risers and cables"
+        )
+    failing(functions(host, "gpu"), lambda gpu: gpu.width, lambda seen: False)
     return ok("all bridges as wide as the GPUs below them")
 
 
@@ -146,12 +167,14 @@ def pcie_bar1(host: Host, plan: Plan) -> Verdict:
     small = [
         (gpu, f"BAR1 {gib(gpu.bar1_total.get())}, memory {gib(gpu.memory_total.get())}")
         for gpu in gpus(host)
-        if gpu.bar1_total.known and gpu.memory_total.known and gpu.bar1_total.get() < gpu.memory_total.get()
+        if gpu.bar1_total.known
+        and gpu.memory_total.known
+        and gpu.bar1_total.get() < gpu.memory_total.get()
     ]
     if small:
         fix = "turn on Above 4G Decoding and Resizable BAR in the firmware; `displaymodeselector` to compute mode"
-        return warn(told(small), fix=fix)
-    those(gpus(host), lambda gpu: gpu.bar1_total, lambda seen: False)
+        return warn(by_gpu(small), fix=fix)
+    failing(gpus(host), lambda gpu: gpu.bar1_total, lambda seen: False)
     return ok("BAR1 covers the memory")
 
 
@@ -164,16 +187,18 @@ def pcie_errors(host: Host, plan: Plan) -> Verdict:
     Run here: on generated trees. Read: the kernel's AER documentation.
     """
     links = [*functions(host, "gpu"), *above_gpus(host)]
-    fatal = those(links, lambda link: link.aer_fatal, lambda count: count > 0)
-    lost = those(links, lambda link: link.aer_nonfatal, lambda count: count > 0)
-    corrected = those(links, lambda link: link.aer_correctable, lambda count: count > MANY_CORRECTED)
+    fatal = failing(links, lambda link: link.aer_fatal, lambda count: count > 0)
+    lost = failing(links, lambda link: link.aer_nonfatal, lambda count: count > 0)
+    corrected = failing(
+        links, lambda link: link.aer_correctable, lambda count: count > MANY_CORRECTED
+    )
     seen = [f"{link.bdf}: {count} fatal" for link, count in fatal]
     seen += [f"{link.bdf}: {count} uncorrected" for link, count in lost]
     seen += [f"{link.bdf}: {count} corrected" for link, count in corrected]
     fix = "reseat the board, riser and cables; try pcie_aspm=off pcie_port_pm=off; another slot"
     if fatal:
-        return fail(some(seen), fix=fix)
-    return warn(some(seen), fix=fix) if seen else ok("none that matter")
+        return fail(sample(seen), fix=fix)
+    return warn(sample(seen), fix=fix) if seen else ok("none that matter")
 
 
 def pcie_power_saving(host: Host, plan: Plan) -> Verdict:
@@ -201,9 +226,15 @@ def switch_writes(host: Host, plan: Plan) -> Verdict:
     """
     for id, name in COLLAPSING.items():
         switches = [
-            function for function in functions(host) if function.id == id and function.kind == "switch upstream"
+            function
+            for function in functions(host)
+            if function.id == id and function.kind == "switch upstream"
         ]
-        under = [gpu for gpu in functions(host, "gpu") if any(switch.bdf in gpu.above for switch in switches)]
+        under = [
+            gpu
+            for gpu in functions(host, "gpu")
+            if any(switch.bdf in gpu.above for switch in switches)
+        ]
         if len(under) > 1:
             return warn(
                 f"{len(switches)} {name} upstream ports ({id}) above {len(under)} GPUs",
@@ -221,8 +252,12 @@ def gpu_numa(host: Host, plan: Plan) -> Verdict:
     """
     if host.system.numa_nodes.get() < 2:
         return ok("one NUMA node")
-    nowhere = those(gpus(host), lambda gpu: gpu.numa, lambda node: node < 0)
+    nowhere = failing(gpus(host), lambda gpu: gpu.numa, lambda node: node < 0)
     if nowhere:
-        fix = "update the firmware (NPS1 or SNC off); bind ranks by hand with numactl or --numa-node"
-        return warn(told((gpu, "no NUMA node") for gpu, _ in nowhere), fix=fix)
-    return ok(f"GPUs on nodes {', '.join(map(str, sorted({gpu.numa.get() for gpu in gpus(host)})))}")
+        fix = (
+            "update the firmware (NPS1 or SNC off); bind ranks by hand with numactl or --numa-node"
+        )
+        return warn(by_gpu((gpu, "no NUMA node") for gpu, _ in nowhere), fix=fix)
+    return ok(
+        f"GPUs on nodes {', '.join(map(str, sorted({gpu.numa.get() for gpu in gpus(host)})))}"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from launcher.doctor.checks.judging import Verdict, fail, ok, some, warn
+from launcher.doctor.checks.judging import Verdict, fail, ok, sample, warn
 from launcher.host.facts import Host
 from launcher.knowledge import nccl
 from launcher.plan.plan import Plan
@@ -42,7 +42,8 @@ def nccl_names(host: Host, plan: Plan) -> Verdict:
         if name not in nccl.NAMES:
             near = difflib.get_close_matches(name, nccl.NAMES, n=1, cutoff=0.8)
             odd.append(
-                f"{name}: " + nccl.REPLACED.get(name, f"did you mean {near[0]}?" if near else "nobody reads it")
+                f"{name}: "
+                + nccl.REPLACED.get(name, f"did you mean {near[0]}?" if near else "nobody reads it")
             )
     if odd:
         return warn("; ".join(odd), fix=f"correct or remove {odd[0].partition(':')[0]}")
@@ -63,7 +64,8 @@ def nccl_numbers(host: Host, plan: Plan) -> Verdict:
     ]
     if odd:
         return warn(
-            "; ".join(odd), fix=f"write a decimal number: 1 or 0 instead of {odd[0].split('=')[1].split()[0]}"
+            "; ".join(odd),
+            fix=f"write a decimal number: 1 or 0 instead of {odd[0].split('=')[1].split()[0]}",
         )
     return ok("all numbers")
 
@@ -78,9 +80,13 @@ def nccl_channels(host: Host, plan: Plan) -> Verdict:
     variables = effective(host)
     low, high = (nccl.number(variables.get(f"NCCL_{end}_NCHANNELS", "")) for end in ("MIN", "MAX"))
     if high and low > high:
-        return warn(f"NCCL_MIN_NCHANNELS={low} > NCCL_MAX_NCHANNELS={high}", fix="unset NCCL_MAX_NCHANNELS")
+        return warn(
+            f"NCCL_MIN_NCHANNELS={low} > NCCL_MAX_NCHANNELS={high}", fix="unset NCCL_MAX_NCHANNELS"
+        )
     if max(low, high) > 64:
-        return warn(f"{max(low, high)} channels, NCCL has 64 at most", fix="set NCCL_MIN_NCHANNELS=8")
+        return warn(
+            f"{max(low, high)} channels, NCCL has 64 at most", fix="set NCCL_MIN_NCHANNELS=8"
+        )
     return ok(f"at least {low}" if low else "NCCL's own choice")
 
 
@@ -93,7 +99,7 @@ def nccl_infiniband(host: Host, plan: Plan) -> Verdict:
     """
     cards = host.system.infiniband.get()
     if cards and not on(effective(host), "NCCL_IB_DISABLE") and plan.flag("nnodes") in (None, "1"):
-        return warn(f"/sys/class/infiniband has {some(cards)}", fix="set NCCL_IB_DISABLE=1")
+        return warn(f"/sys/class/infiniband has {sample(cards)}", fix="set NCCL_IB_DISABLE=1")
     return ok("no card" if not cards else "NCCL_IB_DISABLE=1, or several hosts")
 
 
@@ -109,9 +115,11 @@ def nccl_interface(host: Host, plan: Plan) -> Verdict:
         return ok("NCCL's own choice" if not asked else f"all but {asked[1:]}")
     there = host.system.interfaces.get()
     exact, names = asked.startswith("="), asked.lstrip("=").split(",")
-    if not any(name == here if exact else here.startswith(name) for name in names for here in there):
-        fix = f"set NCCL_SOCKET_IFNAME to one of {some(there)}, or remove it"
-        return fail(f"NCCL_SOCKET_IFNAME={asked}; /sys/class/net has {some(there)}", fix=fix)
+    if not any(
+        name == here if exact else here.startswith(name) for name in names for here in there
+    ):
+        fix = f"set NCCL_SOCKET_IFNAME to one of {sample(there)}, or remove it"
+        return fail(f"NCCL_SOCKET_IFNAME={asked}; /sys/class/net has {sample(there)}", fix=fix)
     return ok(asked)
 
 
@@ -124,7 +132,7 @@ def nccl_files(host: Host, plan: Plan) -> Verdict:
     """
     missing = host.environment.missing_files.get()
     if missing:
-        return fail(f"not there: {some(missing)}", fix="correct the path, or remove the variable")
+        return fail(f"not there: {sample(missing)}", fix="correct the path, or remove the variable")
     return ok("all there")
 
 
@@ -164,7 +172,9 @@ def nccl_forced(host: Host, plan: Plan) -> Verdict:
     forced = sorted((nccl.FOR_DEBUGGING - {"NCCL_IGNORE_DISABLED_P2P"}) & set(effective(host)))
     if forced:
         seen = ", ".join(f"{name}={effective(host)[name]}" for name in forced)
-        return warn(seen, fix=f"remove {forced[0]}, unless you measured it on this host with value checks")
+        return warn(
+            seen, fix=f"remove {forced[0]}, unless you measured it on this host with value checks"
+        )
     return ok("left to NCCL")
 
 
@@ -181,7 +191,9 @@ def nccl_conf_files(host: Host, plan: Plan) -> Verdict:
         for name, value in settings.items()
     ]
     if seen:
-        return warn(some(seen), fix="move what you need into the profile's [env], and remove the file")
+        return warn(
+            sample(seen), fix="move what you need into the profile's [env], and remove the file"
+        )
     return ok("no such file, or nothing in it")
 
 
@@ -195,7 +207,10 @@ def nccl_identity(host: Host, plan: Plan) -> Verdict:
     """
     pinned = [name for name in ("NCCL_COMM_ID", "NCCL_HOSTID") if name in effective(host)]
     if pinned:
-        return warn(", ".join(f"{name}={effective(host)[name]}" for name in pinned), fix=f"remove {pinned[0]}")
+        return warn(
+            ", ".join(f"{name}={effective(host)[name]}" for name in pinned),
+            fix=f"remove {pinned[0]}",
+        )
     return ok("nothing pinned")
 
 
@@ -209,7 +224,8 @@ def nccl_buffers(host: Host, plan: Plan) -> Verdict:
     size = nccl.number(effective(host).get("NCCL_BUFFSIZE", ""))
     if size >= BIG_BUFFER:
         return warn(
-            f"NCCL_BUFFSIZE={size}: {size >> 20} MiB a channel and peer", fix="remove it (NCCL's own is 4 MiB)"
+            f"NCCL_BUFFSIZE={size}: {size >> 20} MiB a channel and peer",
+            fix="remove it (NCCL's own is 4 MiB)",
         )
     return ok(f"{size or 4 << 20} bytes")
 
@@ -237,7 +253,9 @@ def allocator_and_ipc(host: Host, plan: Plan) -> Verdict:
     asked = variables.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE", "0").lower() in ("1", "true")
     if asked and "expandable_segments:True" in variables.get("PYTORCH_CUDA_ALLOC_CONF", ""):
         fix = "remove expandable_segments:True from PYTORCH_CUDA_ALLOC_CONF, or the all-reduce variable"
-        return warn("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE and expandable_segments:True together", fix=fix)
+        return warn(
+            "SGLANG_ENABLE_PCIE_IPC_ALLREDUCE and expandable_segments:True together", fix=fix
+        )
     return ok("no conflict")
 
 
@@ -248,7 +266,11 @@ def unread_variables(host: Host, plan: Plan) -> Verdict:
 
     Read: SGLang 0.5.10 and 0.5.23, environ.py; safetensors.
     """
-    seen = [f"{name}: {nccl.UNREAD[name]}" for name in nccl.UNREAD if name in host.environment.variables.get()]
+    seen = [
+        f"{name}: {nccl.UNREAD[name]}"
+        for name in nccl.UNREAD
+        if name in host.environment.variables.get()
+    ]
     if seen:
         return warn("; ".join(seen), fix=f"remove {seen[0].partition(':')[0]}")
     return ok("none")

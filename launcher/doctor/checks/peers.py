@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import Verdict, fail, ok, some, warn
+from launcher.doctor.checks.judging import Verdict, fail, ok, sample, warn
 from launcher.doctor.checks.nccl import effective, on
 from launcher.host.facts import Host
 from launcher.knowledge import nccl
@@ -23,14 +23,17 @@ def p2p_status(host: Host, plan: Plan) -> Verdict:
         return ok("one GPU")
     pairs = [
         f"{one}->{two} {way} {status}"
-        for way, matrix in (("read", host.driver.p2p_read.get()), ("write", host.driver.p2p_write.get()))
+        for way, matrix in (
+            ("read", host.driver.p2p_read.get()),
+            ("write", host.driver.p2p_write.get()),
+        )
         for one, row in enumerate(matrix)
         for two, status in enumerate(row)
         if status not in ("OK", "X")
     ]
     if pairs:
         fix = "CNS, TNS: another slot or firmware setting; DR: remove the registry key; else NCCL_P2P_DISABLE=1"
-        return warn(f"{len(pairs)} of the pairs: {some(pairs)}", fix=fix)
+        return warn(f"{len(pairs)} of the pairs: {sample(pairs)}", fix=fix)
     return ok("ruled out for no pair; whether it works, `glm5-serve doctor --deep` proves")
 
 
@@ -61,15 +64,23 @@ def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:
     links = [link for row in host.driver.topology.get() for link in row if link != "X"]
     asked = nccl.level(variables.get("NCCL_P2P_LEVEL", ""))
     # NCCL goes up to SYS by itself on AMD hosts of at most two GPUs.
-    two_amd = host.system.cpu_vendor.otherwise("") == "AuthenticAMD" and len(host.driver.topology.get()) <= 2
+    two_amd = (
+        host.system.cpu_vendor.otherwise("") == "AuthenticAMD"
+        and len(host.driver.topology.get()) <= 2
+    )
     level = asked or ("SYS" if two_amd else nccl.DEFAULT_LEVEL)
     cut = [link for link in links if not nccl.reaches(level, link)]
     if cut:
-        said = f"NCCL_P2P_LEVEL={variables['NCCL_P2P_LEVEL']}" if asked else f"NCCL's default level {level}"
+        said = (
+            f"NCCL_P2P_LEVEL={variables['NCCL_P2P_LEVEL']}"
+            if asked
+            else f"NCCL's default level {level}"
+        )
         kinds = ", ".join(sorted(set(cut)))
         fix = "set NCCL_P2P_LEVEL=SYS, then prove it: `glm5-serve doctor --deep`"
         return warn(
-            f"{said} cuts {len(cut) // 2} of {len(links) // 2} pairs ({kinds} in `nvidia-smi topo -m`)", fix=fix
+            f"{said} cuts {len(cut) // 2} of {len(links) // 2} pairs ({kinds} in `nvidia-smi topo -m`)",
+            fix=fix,
         )
     return ok(f"{level} reaches {', '.join(sorted(set(links))) or 'nothing to reach'}")
 
@@ -129,7 +140,9 @@ def nccl_masked(host: Host, plan: Plan) -> Verdict:
     """
     value = effective(host).get("NCCL_IGNORE_DISABLED_P2P", "0")
     if nccl.number(value):
-        return warn(f"NCCL_IGNORE_DISABLED_P2P={value}", fix="remove it, and see what `p2p-status` says")
+        return warn(
+            f"NCCL_IGNORE_DISABLED_P2P={value}", fix="remove it, and see what `p2p-status` says"
+        )
     return ok("not hidden")
 
 
@@ -140,12 +153,20 @@ def nccl_turin(host: Host, plan: Plan) -> Verdict:
 
     Reported: rtx6kpro nccl-tuning. Read: AMD_BW in NCCL 2.30.7, topo.h.
     """
-    if host.system.cpu_vendor.get() != "AuthenticAMD" or host.system.cpu_family.get() != 26 or plan.gpus < 4:
+    if (
+        host.system.cpu_vendor.get() != "AuthenticAMD"
+        or host.system.cpu_family.get() != 26
+        or plan.gpus < 4
+    ):
         return ok("not a multi-GPU Turin host")
     variables = effective(host)
     if nccl.number(variables.get("NCCL_MIN_NCHANNELS", "")) >= 8 or "NCCL_GRAPH_FILE" in variables:
-        return ok(f"NCCL_MIN_NCHANNELS={variables.get('NCCL_MIN_NCHANNELS', 'left to NCCL_GRAPH_FILE')}")
-    return warn("AMD family 26 (Turin) and NCCL_MIN_NCHANNELS is not set", fix="set NCCL_MIN_NCHANNELS=8")
+        return ok(
+            f"NCCL_MIN_NCHANNELS={variables.get('NCCL_MIN_NCHANNELS', 'left to NCCL_GRAPH_FILE')}"
+        )
+    return warn(
+        "AMD family 26 (Turin) and NCCL_MIN_NCHANNELS is not set", fix="set NCCL_MIN_NCHANNELS=8"
+    )
 
 
 def nccl_nvls(host: Host, plan: Plan) -> Verdict:
@@ -158,6 +179,7 @@ def nccl_nvls(host: Host, plan: Plan) -> Verdict:
     variables = effective(host)
     if on(variables, "NCCL_NVLS_ENABLE") and variables.get("NCCL_CUMEM_ENABLE") == "0":
         return warn(
-            "NCCL_NVLS_ENABLE=1 and NCCL_CUMEM_ENABLE=0", fix="remove NCCL_NVLS_ENABLE (PCIe hosts have no NVLS)"
+            "NCCL_NVLS_ENABLE=1 and NCCL_CUMEM_ENABLE=0",
+            fix="remove NCCL_NVLS_ENABLE (PCIe hosts have no NVLS)",
         )
     return ok("no contradiction")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import Verdict, fail, gib, ok, some, warn
+from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
 from launcher.host.facts import Host, UnobservedError
 from launcher.plan.plan import Plan
 
 GROUP = "CPU and memory"
 SHM_WANTED = 8 << 30  # bytes for eight ranks; NCCL and SGLang's broadcast queues take it
-WITHOUT_GPU, SHM_WITHOUT_GPU = 1 << 30, 16 << 20  # bytes for a server on the CPU, with a model as small as that
+WITHOUT_GPU, SHM_WITHOUT_GPU = (
+    1 << 30,
+    16 << 20,
+)  # bytes for a server on the CPU, with a model as small as that
 NOFILE_WANTED = 65535  # what SGLang raises its soft limit to (utils/common.py, set_ulimit)
-PER_RANK = 4 << 30  # bytes of host memory a rank takes beside the weights it maps (CUDA context, pinned buffers)
+PER_RANK = (
+    4 << 30
+)  # bytes of host memory a rank takes beside the weights it maps (CUDA context, pinned buffers)
 
 
 def cpu_governor(host: Host, plan: Plan) -> Verdict:
@@ -25,7 +30,8 @@ def cpu_governor(host: Host, plan: Plan) -> Verdict:
     if slow:
         seen = ", ".join(f"{count} CPUs on {name}" for name, count in slow.items())
         return warn(
-            f"{seen} (cpufreq/scaling_governor)", fix="`cpupower frequency-set -g performance`, at each boot"
+            f"{seen} (cpufreq/scaling_governor)",
+            fix="`cpupower frequency-set -g performance`, at each boot",
         )
     return ok("performance" if governors else "no frequency scaling to set")
 
@@ -66,9 +72,7 @@ def huge_pages(host: Host, plan: Plan) -> Verdict:
     Reported: general practice for latency; not measured with SGLang.
     """
     if host.system.huge_pages.get() == "always":
-        fix = (
-            "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`, or transparent_hugepage=madvise at boot"
-        )
+        fix = "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`, or transparent_hugepage=madvise at boot"
         return warn("/sys/kernel/mm/transparent_hugepage/enabled is always", fix=fix)
     return ok(host.system.huge_pages.get())
 
@@ -98,12 +102,17 @@ def host_memory(host: Host, plan: Plan) -> Verdict:
     available, wanted = host.system.memory_available.get(), plan.gpus * PER_RANK or WITHOUT_GPU
     if available < wanted:
         fix = "stop what else holds memory (`ps --sort=-rss`), or add memory"
-        return fail(f"{gib(available)} available, {gib(wanted)} wanted for {plan.gpus} ranks", fix=fix)
+        return fail(
+            f"{gib(available)} available, {gib(wanted)} wanted for {plan.gpus} ranks", fix=fix
+        )
     weights = host.model.bytes.otherwise(0)
     total = host.system.memory_total.get()
     if weights and total < weights + wanted:
         fix = "keep the checkpoint on NVMe; a restart will read it from there again"
-        return warn(f"{gib(total)} of memory, the checkpoint has {gib(weights)}: it will not stay cached", fix=fix)
+        return warn(
+            f"{gib(total)} of memory, the checkpoint has {gib(weights)}: it will not stay cached",
+            fix=fix,
+        )
     return ok(f"{gib(available)} of {gib(total)} available")
 
 
@@ -118,7 +127,9 @@ def memory_limit(host: Host, plan: Plan) -> Verdict:
     wanted = plan.gpus * PER_RANK or WITHOUT_GPU
     if limit is not None and limit < wanted:
         fix = "raise the container's --memory, the pod's limit or the unit's MemoryMax"
-        return fail(f"the cgroup allows {gib(limit)}, {gib(wanted)} wanted for {plan.gpus} ranks", fix=fix)
+        return fail(
+            f"the cgroup allows {gib(limit)}, {gib(wanted)} wanted for {plan.gpus} ranks", fix=fix
+        )
     return ok("unlimited" if limit is None else gib(limit))
 
 
@@ -132,14 +143,20 @@ def shared_memory(host: Host, plan: Plan) -> Verdict:
     mount = host.system.mounts.get().get("shm")
     if mount is None:
         return fail(
-            "/dev/shm is not there", fix="`mount -t tmpfs tmpfs /dev/shm`, or --ipc=host for the container"
+            "/dev/shm is not there",
+            fix="`mount -t tmpfs tmpfs /dev/shm`, or --ipc=host for the container",
         )
     free = mount.free.get()
     wanted = min(SHM_WANTED, plan.gpus << 30) or SHM_WITHOUT_GPU
     if mount.filesystem.otherwise("tmpfs") != "tmpfs":
-        return warn(f"/dev/shm is {mount.filesystem.get()}, not tmpfs", fix="`mount -t tmpfs tmpfs /dev/shm`")
+        return warn(
+            f"/dev/shm is {mount.filesystem.get()}, not tmpfs",
+            fix="`mount -t tmpfs tmpfs /dev/shm`",
+        )
     if free < wanted:
-        fix = "--ipc=host or --shm-size=32g for the container; else remove stale files from /dev/shm"
+        fix = (
+            "--ipc=host or --shm-size=32g for the container; else remove stale files from /dev/shm"
+        )
         return fail(f"/dev/shm has {gib(free)} free, {gib(wanted)} wanted", fix=fix)
     return ok(f"{gib(free)} free")
 
@@ -167,7 +184,9 @@ def open_files(host: Host, plan: Plan) -> Verdict:
     """
     limit = _limit(host, "nofile")
     if limit is not None and limit < NOFILE_WANTED:
-        fix = f"--ulimit nofile={NOFILE_WANTED}, LimitNOFILE= in the unit, or /etc/security/limits.d"
+        fix = (
+            f"--ulimit nofile={NOFILE_WANTED}, LimitNOFILE= in the unit, or /etc/security/limits.d"
+        )
         return warn(f"ulimit -Hn is {limit}, SGLang raises its own to {NOFILE_WANTED}", fix=fix)
     return ok("unlimited" if limit is None else str(limit))
 
@@ -190,7 +209,8 @@ def core_dumps(host: Host, plan: Plan) -> Verdict:
     if limit != 0 and not host.kernel.core_pattern.get().startswith("|"):
         pattern = host.kernel.core_pattern.get()
         return warn(
-            f"ulimit -c is not 0, core files go to {pattern}", fix="`ulimit -c 0`, or LimitCORE=0 in the unit"
+            f"ulimit -c is not 0, core files go to {pattern}",
+            fix="`ulimit -c 0`, or LimitCORE=0 in the unit",
         )
     return ok("none, or handed to a collector")
 
@@ -207,7 +227,8 @@ def virtual_machine(host: Host, plan: Plan) -> Verdict:
         return warn("WSL", fix="run Linux on the machine itself")
     if kind != "none":
         return warn(
-            f"a virtual machine ({kind})", fix="measure P2P with `glm5-serve doctor --deep`; allow it in a cloud"
+            f"a virtual machine ({kind})",
+            fix="measure P2P with `glm5-serve doctor --deep`; allow it in a cloud",
         )
     return ok("no virtual machine")
 
@@ -223,7 +244,7 @@ def container_libraries(host: Host, plan: Plan) -> Verdict:
     seen = host.system.compat_libraries.get()
     if seen and host.system.container.get() != "none":
         fix = "mask it: `--tmpfs /usr/local/cuda/compat`, or remove the cuda-compat package from the image"
-        return warn(f"in this container: {some(seen)}", fix=fix)
+        return warn(f"in this container: {sample(seen)}", fix=fix)
     return ok("none" if not seen else "not in a container")
 
 
@@ -236,5 +257,5 @@ def container_devices(host: Host, plan: Plan) -> Verdict:
     """
     old = host.system.cdi_older.get()
     if old:
-        return warn(some(old), fix="`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`")
+        return warn(sample(old), fix="`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`")
     return ok("none that is older than the driver")

@@ -18,12 +18,16 @@ from launcher.plan.plan import Plan
 # is still no hang.
 PREFILL_RATE = 400.0
 HAS_READY = [0, 5, 20]  # the first release with /ready
-LARGEST_BATCH = 16384  # tokens of a prefill where nobody says what it may take: SGLang's own default
+LARGEST_BATCH = (
+    16384  # tokens of a prefill where nobody says what it may take: SGLang's own default
+)
 ALONE = 900.0  # seconds that nothing but the log says that it works, or that it was paused: somebody may write it
 _BATCH = re.compile(
     r"(Prefill|Decode) batch(?: \[\d+\])?[.,] #(?:new-seq: \d+, #new-token: (\d+)|running-req: \d+)\b"
 )
-_LEAVES = re.compile(r"Gracefully exiting\.\.\. Remaining number of requests 0\b")  # 0.5.9 to 0.5.23
+_LEAVES = re.compile(
+    r"Gracefully exiting\.\.\. Remaining number of requests 0\b"
+)  # 0.5.9 to 0.5.23
 _PAUSE = re.compile(
     rf"(?:{STAMP}\] )?INFO: +\S+ - "
     r'"POST /(pause_generation|continue_generation)(?:\?\S*)? HTTP/[\d.]+" 200(?: OK)?'
@@ -55,7 +59,7 @@ def allowed(plan: Plan) -> Allowed:
 
 
 @dataclass(frozen=True)
-class Flow:
+class Activity:
     """What each data-parallel replica last said, and when it last said something else."""
 
     said: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -70,19 +74,19 @@ class Flow:
         return None
 
 
-def heard(flow: Flow, loads: Sequence[Mapping[str, Any]], now: float) -> Flow:
+def update(flow: Activity, loads: Sequence[Mapping[str, Any]], now: float) -> Activity:
     """The flow after one more answer of `/v1/loads`; no answer says nothing, and is no stillness either."""
     if not loads:
-        return Flow()
+        return Activity()
     said, since = dict(flow.said), dict(flow.since)
     for index, load in enumerate(loads):
         rank = load["dp_rank"] if isinstance(load.get("dp_rank"), int) else index
         if said.get(rank) != load:
             said[rank], since[rank] = load, now
-    return Flow(said, since)
+    return Activity(said, since)
 
 
-def work(line: str, largest: int = LARGEST_BATCH) -> float | None:
+def expected_silence(line: str, largest: int = LARGEST_BATCH) -> float | None:
     """How many seconds of silence a line of the log excuses: None for one that tells of no work.
 
     A chunk of a prompt that was just begun may take its time; each has a line of its own. `largest`: tokens of the
@@ -107,7 +111,7 @@ def pause(line: str) -> bool | None:
     return found[1] == "pause_generation" if found else None
 
 
-def leaves(line: str) -> bool:
+def is_draining(line: str) -> bool:
     """Whether the line says that the server was drained and now takes itself apart."""
     told = said(line)
     return told.speaker is not None and bool(_LEAVES.match(told.text))

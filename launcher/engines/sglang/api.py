@@ -162,12 +162,16 @@ def ask(server: Server, first: bool, within: float) -> Answer:
         return Answer(False, f"{type(error).__name__}: {error}")
 
 
-def _ask(server: Server, method: str, path: str, body: str | None, within: float) -> tuple[int, str]:
+def _ask(
+    server: Server, method: str, path: str, body: str | None, within: float
+) -> tuple[int, str]:
     status, answer = talk(server, method, path, body, within)
     return status, answer.decode(errors="replace")
 
 
-def talk(server: Server, method: str, path: str, body: str | None, within: float) -> tuple[int, bytes]:
+def talk(
+    server: Server, method: str, path: str, body: str | None, within: float
+) -> tuple[int, bytes]:
     """One question: the status and the whole answer, of 1 MiB at most, in `within` seconds for all of it.
 
     Raises OSError (TimeoutError among them) or HTTPException where there is no answer, or one that

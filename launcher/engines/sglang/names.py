@@ -34,9 +34,17 @@ def spelled(flags: Mapping[str, Any], release: Release) -> Iterator[Spelled]:
         elif not joined and name == "attn-dp-size":
             yield name, "dp-size", value
             yield name, "enable-dp-attention", True
-        elif name == "enable-flashinfer-allreduce-fusion" and value is True and release.accepts(f"--{FUSION}"):
+        elif (
+            name == "enable-flashinfer-allreduce-fusion"
+            and value is True
+            and release.accepts(f"--{FUSION}")
+        ):
             yield name, FUSION, "auto"
-        elif name in ATTENTION and value == "dsa" and "dsa" not in release.options[f"--{name}"].choices:
+        elif (
+            name in ATTENTION
+            and value == "dsa"
+            and "dsa" not in release.options[f"--{name}"].choices
+        ):
             yield name, name, "nsa"
         else:
             yield name, renamed(f"--{name}", release)[2:], value

@@ -52,7 +52,9 @@ _ERROR = re.compile(
 )
 # After this SGLang goes on for as long as anybody watched, and never serves (seen on 0.5.23).
 _DOOM = re.compile(r"\[Errno \d+\] error while attempting to bind on address .*")
-_RECENT = 30.0  # seconds; an error that was followed by more serving than that did not end the server
+_RECENT = (
+    30.0  # seconds; an error that was followed by more serving than that did not end the server
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,9 @@ def read(start: Start, line: str, now: float) -> Start:
 def _moved(start: Start, told: witness.Said, now: float) -> Start:
     """How far it is after a line from before it listens."""
     text, bar = told.text, None if told.is_framed else _BAR.match(told.text)
-    phase = next((phase for words, phase in _OPENS if told.is_framed and text.startswith(words)), start.phase)
+    phase = next(
+        (phase for words, phase in _OPENS if told.is_framed and text.startswith(words)), start.phase
+    )
     phase = _BARS[text[0]] if bar else phase
     if _ORDER.index(phase) > _ORDER.index(start.phase):
         start = replace(start, began={**start.began, phase: now}, progress=None)

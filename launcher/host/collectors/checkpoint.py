@@ -15,8 +15,12 @@ from launcher.files.reading import read_bytes, read_json, read_text, reason
 from launcher.host.collectors import safetensors
 from launcher.host.facts import Fact, Model, known, unknown
 
-MOST_CONFIG = 16 << 20  # bytes; GLM-5's has 30 kB, the names of modules that a quantisation left out may be many
-MOST_INDEX = 100_000_000  # bytes; as a header, which names the same tensors. That of GLM-5 has 30 MB
+MOST_CONFIG = (
+    16 << 20
+)  # bytes; GLM-5's has 30 kB, the names of modules that a quantisation left out may be many
+MOST_INDEX = (
+    100_000_000  # bytes; as a header, which names the same tensors. That of GLM-5 has 30 MB
+)
 LONGEST = 200  # characters of a value that is worth telling
 POINTER = b"version https://git-lfs"
 MOST_POINTER = 1024  # bytes; git-lfs' own limit for its pointers
@@ -54,7 +58,10 @@ def said(model: str, env: Mapping[str, str], deadline: float = 10.0) -> Model:
 
 
 def _in_time(
-    look: Callable[[str, Mapping[str, str]], Model], model: str, env: Mapping[str, str], deadline: float
+    look: Callable[[str, Mapping[str, str]], Model],
+    model: str,
+    env: Mapping[str, str],
+    deadline: float,
 ) -> Model:
     seen: list[Model] = []
 
@@ -67,7 +74,11 @@ def _in_time(
     looking = Thread(target=looks, daemon=True)
     looking.start()
     looking.join(deadline)
-    return seen[0] if seen else _blind(f"the disk that has {model} did not answer within {deadline:g} s")
+    return (
+        seen[0]
+        if seen
+        else _blind(f"the disk that has {model} did not answer within {deadline:g} s")
+    )
 
 
 def _said(model: str, env: Mapping[str, str]) -> Model:
@@ -150,7 +161,9 @@ def _folder(folder: Path) -> Model:
     wanted = sorted(placed) or [name for name in names if name.endswith(".safetensors")]
     there = [name for name in wanted if _is_inside(name) and (folder / name).is_file()]
     sizes = {name: (folder / name).stat().st_size for name in there}
-    broken, tensors, dtypes = _walk(folder, {name: sizes[name] for name in sizes if name not in pointers}, placed)
+    broken, tensors, dtypes = _walk(
+        folder, {name: sizes[name] for name in sizes if name not in pointers}, placed
+    )
     return Model(
         path=known(str(folder)),
         config=_scalars(config, own),
@@ -200,15 +213,23 @@ def _table(said: Any) -> dict[str, Any]:
 def _scalars(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[dict[str, str]]:
     if not config.known:
         return unknown(_why(config))
-    said = {**config.get(), **_table(config.get().get("text_config"))}  # models of text and pictures nest it
+    said = {
+        **config.get(),
+        **_table(config.get().get("text_config")),
+    }  # models of text and pictures nest it
     if (full := _indexer_layers(said)) is not None:
         said["indexer_full_layers"] = full
-    for place, table in (("quantization_config", said.get("quantization_config")), ("hf_quant_config", own.value)):
+    for place, table in (
+        ("quantization_config", said.get("quantization_config")),
+        ("hf_quant_config", own.value),
+    ):
         said |= {f"{place}.{name}": _table(table).get(name) for name in QUANTISATION}
     if isinstance(names := said.get("architectures"), list):
         said["architectures"] = ",".join(map(str, names))
     wanted = [*SCALARS, "architectures", *(name for name in said if name.endswith(QUANTISATION))]
-    told = {name: str(said[name]) for name in wanted if isinstance(said.get(name), str | int | float)}
+    told = {
+        name: str(said[name]) for name in wanted if isinstance(said.get(name), str | int | float)
+    }
     return known({name: value for name, value in told.items() if len(value) <= LONGEST})
 
 
@@ -281,7 +302,9 @@ def _walk(
     broken: dict[str, str] = {}
     dtypes: Counter[str] = Counter()
     found: set[str] = {name for names in placed.values() for name in _without_experts(names)}
-    for name, (_, told) in zip(sizes, safetensors.each(folder / name for name in sizes), strict=True):
+    for name, (_, told) in zip(
+        sizes, safetensors.each(folder / name for name in sizes), strict=True
+    ):
         if isinstance(told, OSError):
             broken[name] = f"cannot be read: {reason(told)}"
         elif isinstance(told, Exception):
@@ -315,7 +338,12 @@ def _mtp(config: Fact[dict[str, Any]], tensors: Iterable[str]) -> Fact[bool]:
 def _unfinished(folder: Path, names: Iterable[str]) -> list[str]:
     """Parts of downloads in the folder; of a snapshot in the hub's cache, also those beside it."""
     parts = [name for name in names if name.endswith(UNFINISHED)]
-    parts += [str(path.relative_to(folder)) for path in (folder / ".cache/huggingface").rglob("*.incomplete")]
+    parts += [
+        str(path.relative_to(folder))
+        for path in (folder / ".cache/huggingface").rglob("*.incomplete")
+    ]
     if folder.parent.name == "snapshots":
-        parts += [f"blobs/{path.name}" for path in (folder.parents[1] / "blobs").glob("*.incomplete")]
+        parts += [
+            f"blobs/{path.name}" for path in (folder.parents[1] / "blobs").glob("*.incomplete")
+        ]
     return sorted(parts)

@@ -73,4 +73,6 @@ def _wait(child: subprocess.Popen[bytes]) -> int | None:
     try:
         return child.wait(1.0)
     except subprocess.TimeoutExpired:
-        return None  # in the kernel's hands not even SIGKILL is heard: nothing is left to do but go on
+        return (
+            None  # in the kernel's hands not even SIGKILL is heard: nothing is left to do but go on
+        )

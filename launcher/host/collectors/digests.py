@@ -38,7 +38,9 @@ def _of_blob(path: Path) -> str | None:
 
 def _of_metadata(folder: Path, name: str) -> str | None:
     try:
-        lines = read_text(folder / f".cache/huggingface/download/{name}.metadata", MOST_METADATA).split("\n")
+        lines = read_text(
+            folder / f".cache/huggingface/download/{name}.metadata", MOST_METADATA
+        ).split("\n")
     except OSError:
         return None
     return lines[1].strip() if len(lines) > 1 and DIGEST.fullmatch(lines[1].strip()) else None

@@ -15,12 +15,16 @@ LONGEST = 1.5  # seconds
 
 def speed(folder: str) -> float | None:
     """Bytes a second that the disk gives to several readers; None where it cannot be read around the cache."""
-    files = sorted(Path(folder).glob("*.safetensors"), key=lambda path: -path.stat().st_size)[:READERS]
+    files = sorted(Path(folder).glob("*.safetensors"), key=lambda path: -path.stat().st_size)[
+        :READERS
+    ]
     if not files or files[0].stat().st_size < PIECE:
         return None
     done: list[int] = []
     begun = time.monotonic()
-    readers = [Thread(target=_read, args=(path, begun + LONGEST, done), daemon=True) for path in files]
+    readers = [
+        Thread(target=_read, args=(path, begun + LONGEST, done), daemon=True) for path in files
+    ]
     for reader in readers:
         reader.start()
     for reader in readers:

@@ -27,7 +27,9 @@ def engine(python: str, env: Mapping[str, str], deadline: float = 60.0) -> Engin
         # The program comes by its text: run as a file, its folder would come before the engine's own packages.
         answer = ask([path, "-c", CHILD.read_text()], deadline, env)
     except (OSError, ValueError) as error:
-        return blind(f"{path} cannot be executed: {(getattr(error, 'strerror', None) or str(error)).lower()}")
+        return blind(
+            f"{path} cannot be executed: {(getattr(error, 'strerror', None) or str(error)).lower()}"
+        )
     if (told := _told(answer.said)) is not None:
         return _blind({**told, "python": path}, f"{path} did not say")
     if not answer.in_time:
@@ -48,7 +50,9 @@ def release(python: str, env: Mapping[str, str], deadline: float = 20.0) -> str 
     except (OSError, ValueError, programs.NoProgramError):
         return None
     told = [
-        line.split() for line in answer.said.decode(errors="replace").splitlines() if line.startswith("sglang ")
+        line.split()
+        for line in answer.said.decode(errors="replace").splitlines()
+        if line.startswith("sglang ")
     ]
     return told[-1][1] if told and len(told[-1]) == 2 else None
 

@@ -54,7 +54,9 @@ def torch_cuda() -> Any:
     if folder is None:
         return {"unknown": "torch is not installed"}
     with open(os.path.join(folder, "version.py"), encoding="utf-8") as file:
-        found = re.search(r"^cuda\b[^=]*= *(?:'([^']*)'|\"([^\"]*)\"|None)", file.read(), re.MULTILINE)
+        found = re.search(
+            r"^cuda\b[^=]*= *(?:'([^']*)'|\"([^\"]*)\"|None)", file.read(), re.MULTILINE
+        )
     if not found:
         return {"unknown": "torch/version.py does not name its CUDA"}
     return found.group(1) or found.group(2)
@@ -72,7 +74,9 @@ def pins() -> Any:
         try:
             from pip._vendor.packaging.requirements import Requirement  # type: ignore[assignment]
         except ImportError:
-            return {"unknown": "neither packaging nor pip is installed there, which read requirements"}
+            return {
+                "unknown": "neither packaging nor pip is installed there, which read requirements"
+            }
     return [made for text in asked if (made := pin(Requirement(text)))]
 
 
@@ -92,7 +96,11 @@ def tools() -> dict[str, str | None]:
     cuda = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     places = {
         "nvcc": [*([os.path.join(cuda, "bin")] if cuda else []), path, "/usr/local/cuda/bin"],
-        "ninja": [path, os.path.dirname(sys.executable), os.path.join(package("ninja") or "/", "data/bin")],
+        "ninja": [
+            path,
+            os.path.dirname(sys.executable),
+            os.path.join(package("ninja") or "/", "data/bin"),
+        ],
         "gcc": [path],
     }
     return {name: shutil.which(name, path=os.pathsep.join(where)) for name, where in places.items()}
@@ -118,10 +126,14 @@ def places() -> list[str]:
     own = os.path.expanduser(get("SGLANG_CACHE_DIR") or "~/.cache/sglang")
     moved = moves_caches()
     return [
-        os.path.join(get("FLASHINFER_WORKSPACE_BASE") or (own if moved else home), ".cache/flashinfer"),
-        get("TRITON_CACHE_DIR") or os.path.join(*((own, "triton") if moved else (home, ".triton/cache"))),
+        os.path.join(
+            get("FLASHINFER_WORKSPACE_BASE") or (own if moved else home), ".cache/flashinfer"
+        ),
+        get("TRITON_CACHE_DIR")
+        or os.path.join(*((own, "triton") if moved else (home, ".triton/cache"))),
         get("TORCHINDUCTOR_CACHE_DIR") or (os.path.join(own, "inductor") if moved else ""),
-        get("SGLANG_DG_CACHE_DIR") or os.path.join(own if moved else os.path.join(home, ".cache"), "deep_gemm"),
+        get("SGLANG_DG_CACHE_DIR")
+        or os.path.join(own if moved else os.path.join(home, ".cache"), "deep_gemm"),
         get("TVM_FFI_CACHE_DIR") or os.path.join(home, ".cache/tvm-ffi"),
         os.path.expanduser(get("SGLANG_JIT_CACHE_DIR") or "~/.cache/sglang/jit"),
     ]
@@ -129,7 +141,10 @@ def places() -> list[str]:
 
 def moves_caches() -> bool:
     """Whether this SGLang sets the others' variables."""
-    with contextlib.suppress(OSError), open(f"{package('sglang')}/srt/environ.py", encoding="utf-8") as file:
+    with (
+        contextlib.suppress(OSError),
+        open(f"{package('sglang')}/srt/environ.py", encoding="utf-8") as file,
+    ):
         return "third_party_cache_defaults" in file.read()
     return False
 

@@ -10,7 +10,17 @@ from launcher.host.facts import Environment, known
 from launcher.redact.keys import SECRET_VARIABLE
 
 # Others may be secrets, and none of the checks' business.
-PREFIXES = ("NCCL_", "CUDA_", "TORCH_NCCL_", "SGLANG_", "SGL_", "OMP_", "PYTORCH_", "FLASHINFER_", "SAFETENSORS_")
+PREFIXES = (
+    "NCCL_",
+    "CUDA_",
+    "TORCH_NCCL_",
+    "SGLANG_",
+    "SGL_",
+    "OMP_",
+    "PYTORCH_",
+    "FLASHINFER_",
+    "SAFETENSORS_",
+)
 FILES = ("NCCL_GRAPH_FILE", "NCCL_TOPO_FILE", "NCCL_CONF_FILE")
 
 
@@ -18,9 +28,13 @@ def environment(root: Path, environ: Mapping[str, str], home: str) -> Environmen
     """The variables of `environ` that matter, and the files NCCL reads besides, in the order that counts."""
     variables = {name: value for name, value in sorted(environ.items()) if tells(name)}
     own = variables.get("NCCL_CONF_FILE") or f"{home}/.nccl.conf"
-    conf = {path: settings for path in (own, "/etc/nccl.conf") if (settings := _settings(root, path))}
+    conf = {
+        path: settings for path in (own, "/etc/nccl.conf") if (settings := _settings(root, path))
+    }
     missing = tuple(
-        f"{name}={variables[name]}" for name in FILES if name in variables and not _there(variables[name])
+        f"{name}={variables[name]}"
+        for name in FILES
+        if name in variables and not _there(variables[name])
     )
     return Environment(known(variables), known(conf), known(missing))
 
@@ -39,5 +53,7 @@ def _there(path: str) -> bool:
 
 def _settings(root: Path, path: str) -> dict[str, str]:
     """A configuration as NCCL reads it: NAME=VALUE to the end of the line, `#` in the first column (param.cc)."""
-    pairs = (line.partition("=") for line in lines(root, path.lstrip("/")) if not line.startswith("#"))
+    pairs = (
+        line.partition("=") for line in lines(root, path.lstrip("/")) if not line.startswith("#")
+    )
     return {name: value for name, equals, value in pairs if equals}

@@ -16,7 +16,10 @@ MOST_LINES = 400
 
 def kernel(root: Path = Path("/")) -> Kernel:
     """What the kernel says of itself below `root`."""
-    modules = parsed(text(root, "proc/modules"), lambda said: tuple(line.split()[0] for line in said.splitlines()))
+    modules = parsed(
+        text(root, "proc/modules"),
+        lambda said: tuple(line.split()[0] for line in said.splitlines()),
+    )
     return Kernel(
         release=text(root, "proc/sys/kernel/osrelease"),
         cmdline=text(root, "proc/cmdline"),
@@ -29,7 +32,11 @@ def kernel(root: Path = Path("/")) -> Kernel:
 
 def _lockdown(root: Path) -> Fact[str]:
     said = text(root, "sys/kernel/security/lockdown")
-    if not said.known and (root / "sys/kernel").is_dir() and not (root / "sys/kernel/security/lockdown").exists():
+    if (
+        not said.known
+        and (root / "sys/kernel").is_dir()
+        and not (root / "sys/kernel/security/lockdown").exists()
+    ):
         return known("none")  # a kernel without the feature locks nothing
     return parsed(said, chosen)
 
@@ -39,7 +46,9 @@ def kernel_log() -> Fact[tuple[str, ...]]:
     try:
         device = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
-        return unknown(f"/dev/kmsg: {(error.strerror or str(error)).lower()}; run as root to see the kernel log")
+        return unknown(
+            f"/dev/kmsg: {(error.strerror or str(error)).lower()}; run as root to see the kernel log"
+        )
     try:
         return known(tuple(_worth(device))[-MOST_LINES:])
     finally:
@@ -51,7 +60,9 @@ def _worth(device: int) -> list[str]:
     while True:
         try:
             record = os.read(device, 8192)
-        except BrokenPipeError:  # it was overwritten while being read: the next read goes on behind the gap
+        except (
+            BrokenPipeError
+        ):  # it was overwritten while being read: the next read goes on behind the gap
             continue
         except OSError:  # EAGAIN: the end; anything else is an end, too
             return found
@@ -67,8 +78,12 @@ def modules_of_driver(root: Path, driver: Driver) -> Driver:
     version = text(root, "proc/driver/nvidia/version")
     return replace(
         driver,
-        module=parsed(version, lambda said: re.findall(r"Kernel Module\s+(?:for \S+\s+)?([\d.]+)", said)[0]),
-        flavour=parsed(version, lambda said: "open" if "Open Kernel Module" in said else "proprietary"),
+        module=parsed(
+            version, lambda said: re.findall(r"Kernel Module\s+(?:for \S+\s+)?([\d.]+)", said)[0]
+        ),
+        flavour=parsed(
+            version, lambda said: "open" if "Open Kernel Module" in said else "proprietary"
+        ),
         params=parsed(text(root, "proc/driver/nvidia/params"), _params),
         hmm_disabled=parsed(
             text(root, "sys/module/nvidia_uvm/parameters/uvm_disable_hmm"), lambda said: said == "Y"

@@ -26,7 +26,9 @@ def driver(deadline: float = 10.0) -> Driver:
     if ended is not None:
         why = ended
     elif not answer.in_time:
-        why = f"the NVIDIA driver did not answer within {deadline:g} s" + (f" (stuck in {asked})" if asked else "")
+        why = f"the NVIDIA driver did not answer within {deadline:g} s" + (
+            f" (stuck in {asked})" if asked else ""
+        )
     else:
         why = f"the process that asks the driver {_how(answer.status)}: {answer.last_line()}"
     return _driver(told, count, why)

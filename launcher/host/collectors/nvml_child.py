@@ -59,7 +59,9 @@ def tell(place: Place, call: str, answer: Callable[[], Any], gpu: int | None = N
     except nvml.NVMLError as error:
         say(place, None, words_for(error))
         return None
-    except Exception as error:  # a binding that does not fit the driver: this fact is lost, not all of them
+    except (
+        Exception
+    ) as error:  # a binding that does not fit the driver: this fact is lost, not all of them
         say(place, None, f"{type(error).__name__}: {error}")
         return None
     say(place, value)
@@ -119,7 +121,10 @@ def _pairs(devices: list[Any]) -> None:
     def matrix(fact: str, call: str, cell: Callable[[Any, Any], str]) -> None:
         def rows() -> list[list[str]]:
             return [
-                ["X" if one == two else cell(devices[one], devices[two]) for two in range(len(devices))]
+                [
+                    "X" if one == two else cell(devices[one], devices[two])
+                    for two in range(len(devices))
+                ]
                 for one in range(len(devices))
             ]
 
@@ -134,7 +139,9 @@ def _pairs(devices: list[Any]) -> None:
 
 
 def _p2p(one: Any, two: Any, kind: int) -> str:
-    return P2P[min(nvml.nvmlDeviceGetP2PStatus(one, two, kind), len(P2P) - 1)]  # the last one is "unknown"
+    return P2P[
+        min(nvml.nvmlDeviceGetP2PStatus(one, two, kind), len(P2P) - 1)
+    ]  # the last one is "unknown"
 
 
 def _path(one: Any, two: Any) -> str:

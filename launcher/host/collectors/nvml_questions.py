@@ -80,11 +80,18 @@ def _architecture(device: Any) -> str:
 
 def _processes(device: Any) -> list[dict[str, Any]]:
     found = {}
-    for ask in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
+    for ask in (
+        nvml.nvmlDeviceGetComputeRunningProcesses,
+        nvml.nvmlDeviceGetGraphicsRunningProcesses,
+    ):
         for process in ask(device):
             used = process.usedGpuMemory
             used = None if used in (None, NOT_AVAILABLE) else used
-            found[process.pid] = {"pid": process.pid, "used": used, "name": _process_name(process.pid)}
+            found[process.pid] = {
+                "pid": process.pid,
+                "used": used,
+                "name": _process_name(process.pid),
+            }
     return list(found.values())
 
 
@@ -97,7 +104,9 @@ def _process_name(pid: int) -> str | None:
 
 def _ecc(device: Any) -> int:
     return int(
-        nvml.nvmlDeviceGetTotalEccErrors(device, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
+        nvml.nvmlDeviceGetTotalEccErrors(
+            device, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC
+        )
     )
 
 
@@ -134,9 +143,10 @@ def _recovery(device: Any) -> str:
 
 def _addressing(device: Any) -> str:
     mode = nvml.nvmlDeviceGetAddressingMode(device)
-    return {nvml.NVML_DEVICE_ADDRESSING_MODE_HMM: "hmm", nvml.NVML_DEVICE_ADDRESSING_MODE_ATS: "ats"}.get(
-        mode, "none"
-    )
+    return {
+        nvml.NVML_DEVICE_ADDRESSING_MODE_HMM: "hmm",
+        nvml.NVML_DEVICE_ADDRESSING_MODE_ATS: "ats",
+    }.get(mode, "none")
 
 
 Question = tuple[str, str, Callable[[Any], Any]]
@@ -155,22 +165,46 @@ STATE: tuple[Question, ...] = (
     ("memory_used", "nvmlDeviceGetMemoryInfo", lambda gpu: memory_of(gpu).used),
     ("memory_reserved", "nvmlDeviceGetMemoryInfo", lambda gpu: memory_of(gpu).reserved),
     ("processes", "nvmlDeviceGetComputeRunningProcesses", _processes),
-    ("utilisation", "nvmlDeviceGetUtilizationRates", lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu),
-    ("bar1_total", "nvmlDeviceGetBAR1MemoryInfo", lambda gpu: nvml.nvmlDeviceGetBAR1MemoryInfo(gpu).bar1Total),
+    (
+        "utilisation",
+        "nvmlDeviceGetUtilizationRates",
+        lambda gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu,
+    ),
+    (
+        "bar1_total",
+        "nvmlDeviceGetBAR1MemoryInfo",
+        lambda gpu: nvml.nvmlDeviceGetBAR1MemoryInfo(gpu).bar1Total,
+    ),
     ("gsp", "nvmlDeviceGetGspFirmwareVersion", nvml.nvmlDeviceGetGspFirmwareVersion),
     ("mig", "nvmlDeviceGetMigMode", lambda gpu: bool(nvml.nvmlDeviceGetMigMode(gpu)[0])),
     ("ecc", "nvmlDeviceGetEccMode", lambda gpu: bool(nvml.nvmlDeviceGetEccMode(gpu)[0])),
     ("ecc_uncorrected", "nvmlDeviceGetTotalEccErrors", _ecc),
-    ("remap_pending", "nvmlDeviceGetRemappedRows", lambda gpu: bool(nvml.nvmlDeviceGetRemappedRows(gpu)[2])),
-    ("remap_failed", "nvmlDeviceGetRemappedRows", lambda gpu: bool(nvml.nvmlDeviceGetRemappedRows(gpu)[3])),
-    ("persistence", "nvmlDeviceGetPersistenceMode", lambda gpu: bool(nvml.nvmlDeviceGetPersistenceMode(gpu))),
+    (
+        "remap_pending",
+        "nvmlDeviceGetRemappedRows",
+        lambda gpu: bool(nvml.nvmlDeviceGetRemappedRows(gpu)[2]),
+    ),
+    (
+        "remap_failed",
+        "nvmlDeviceGetRemappedRows",
+        lambda gpu: bool(nvml.nvmlDeviceGetRemappedRows(gpu)[3]),
+    ),
+    (
+        "persistence",
+        "nvmlDeviceGetPersistenceMode",
+        lambda gpu: bool(nvml.nvmlDeviceGetPersistenceMode(gpu)),
+    ),
     (
         "compute_mode",
         "nvmlDeviceGetComputeMode",
         lambda gpu: _of(COMPUTE_MODES, nvml.nvmlDeviceGetComputeMode(gpu)),
     ),
     ("power_draw", "nvmlDeviceGetPowerUsage", _watts(nvml.nvmlDeviceGetPowerUsage)),
-    ("power_limit", "nvmlDeviceGetEnforcedPowerLimit", _watts(nvml.nvmlDeviceGetEnforcedPowerLimit)),
+    (
+        "power_limit",
+        "nvmlDeviceGetEnforcedPowerLimit",
+        _watts(nvml.nvmlDeviceGetEnforcedPowerLimit),
+    ),
     (
         "power_default",
         "nvmlDeviceGetPowerManagementDefaultLimit",
@@ -189,7 +223,11 @@ STATE: tuple[Question, ...] = (
 LINK: tuple[Question, ...] = (
     ("link_gen", "nvmlDeviceGetCurrPcieLinkGeneration", nvml.nvmlDeviceGetCurrPcieLinkGeneration),
     ("link_gen_max", "nvmlDeviceGetMaxPcieLinkGeneration", nvml.nvmlDeviceGetMaxPcieLinkGeneration),
-    ("link_gen_device", "nvmlDeviceGetGpuMaxPcieLinkGeneration", nvml.nvmlDeviceGetGpuMaxPcieLinkGeneration),
+    (
+        "link_gen_device",
+        "nvmlDeviceGetGpuMaxPcieLinkGeneration",
+        nvml.nvmlDeviceGetGpuMaxPcieLinkGeneration,
+    ),
     ("link_width", "nvmlDeviceGetCurrPcieLinkWidth", nvml.nvmlDeviceGetCurrPcieLinkWidth),
     ("link_width_max", "nvmlDeviceGetMaxPcieLinkWidth", nvml.nvmlDeviceGetMaxPcieLinkWidth),
 )

@@ -16,7 +16,10 @@ GPU_CLASSES, BRIDGE_CLASS = ("0x0300", "0x0302"), "0x0680"
 GROUPS = "sys/kernel/iommu_groups"
 LANES = (0, 1, 2, 4, 8, 12, 16, 32)  # 0: the link is down
 NO_GPU: Fact[int] = unknown("it is no GPU")
-UNSET, WIDE = 0x20000000, 0x102000  # the kernel's IORESOURCE_UNSET; IORESOURCE_MEM_64 and IORESOURCE_PREFETCH
+UNSET, WIDE = (
+    0x20000000,
+    0x102000,
+)  # the kernel's IORESOURCE_UNSET; IORESOURCE_MEM_64 and IORESOURCE_PREFETCH
 _BDF = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
@@ -75,7 +78,10 @@ def _function(root: Path, bdf: str, kind: str, above: tuple[str, ...]) -> Functi
     space = _space(root, bdf)
     group, group_type = _iommu(root, bdf)
     window, largest = _windows(root, bdf, space) if kind == "gpu" else (NO_GPU, NO_GPU)
-    ids = (text(root, f"{here}/{name}").otherwise("0x????").removeprefix("0x") for name in ("vendor", "device"))
+    ids = (
+        text(root, f"{here}/{name}").otherwise("0x????").removeprefix("0x")
+        for name in ("vendor", "device")
+    )
     return Function(
         bdf=bdf,
         kind=kind,
@@ -107,7 +113,11 @@ def _space(root: Path, bdf: str) -> Fact[bytes]:
             space = file.read(pciconfig.WHOLE)
     except OSError as error:
         return missing(path, error)
-    return known(space) if len(space) >= pciconfig.HEADER else unknown(f"/{path}: only {len(space)} bytes")
+    return (
+        known(space)
+        if len(space) >= pciconfig.HEADER
+        else unknown(f"/{path}: only {len(space)} bytes")
+    )
 
 
 def _present(space: Fact[bytes]) -> Fact[bool]:
@@ -123,7 +133,11 @@ def _largest(space: Fact[bytes], bar: int) -> Fact[int]:
     if why := _hidden(space, pciconfig.RESIZABLE_BAR):
         return unknown(why)
     size = pciconfig.largest_bar(space.get(), bar)
-    return unknown("it has no resizable-BAR capability for this window") if size is None else known(size)
+    return (
+        unknown("it has no resizable-BAR capability for this window")
+        if size is None
+        else known(size)
+    )
 
 
 def _hidden(space: Fact[bytes], capability: int) -> str | None:
@@ -177,7 +191,9 @@ def _size(row: str) -> int:
 
 def _speed(said: str) -> float:
     if not (number := re.match(r"([0-9]{1,4}(\.[0-9]+)?) GT/s", said)):
-        raise ValueError(f"{said[:40]!r} is no speed")  # the kernel says Unknown for a link that is down
+        raise ValueError(
+            f"{said[:40]!r} is no speed"
+        )  # the kernel says Unknown for a link that is down
     return float(number[1])
 
 

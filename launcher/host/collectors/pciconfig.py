@@ -14,7 +14,11 @@ ACS_BITS = {
     0x40: "DirectTrans",
 }
 PORTS = {4: "root port", 5: "switch upstream", 6: "switch downstream"}
-HEADER, CLASSIC, WHOLE = 64, 256, 4096  # bytes that others, root without extended space, and root can read
+HEADER, CLASSIC, WHOLE = (
+    64,
+    256,
+    4096,
+)  # bytes that others, root without extended space, and root can read
 PCI_EXPRESS, ACS, RESIZABLE_BAR = 0x10, 0x0D, 0x15  # capability ids; the last two are extended ones
 
 
@@ -31,7 +35,9 @@ def hidden(space: bytes, capability: int) -> str | None:
         why = "run as root" if len(space) <= HEADER else "there is no extended space"
         return f"only {len(space)} bytes of configuration space are readable: {why}"
     places, sound = _extended(space)
-    return None if sound or capability in places else "the list of its extended capabilities is broken"
+    return (
+        None if sound or capability in places else "the list of its extended capabilities is broken"
+    )
 
 
 def port(space: bytes) -> str | None:

@@ -53,7 +53,9 @@ def _warm(paths: list[Path]) -> None:
 
     By daemon threads: where a file system hangs, they do not hold up the end of the program.
     """
-    readers = [Thread(target=_touch, args=(paths[n::READERS],), daemon=True) for n in range(READERS)]
+    readers = [
+        Thread(target=_touch, args=(paths[n::READERS],), daemon=True) for n in range(READERS)
+    ]
     for reader in readers:
         reader.start()
     for reader in readers:
@@ -92,7 +94,9 @@ def _tensors(file: BinaryIO, length: int, size: int) -> dict[str, Any]:
     except ValueError as error:
         raise BrokenError(f"its header is not usable JSON: {error}") from None
     except MemoryError:
-        raise BrokenError(f"its header of {in_words(length)} does not fit into this host's memory") from None
+        raise BrokenError(
+            f"its header of {in_words(length)} does not fit into this host's memory"
+        ) from None
     told.pop("__metadata__", None)
     _require_whole(told, 8 + length, size)
     return told  # type: ignore[no-any-return]
@@ -110,7 +114,9 @@ def _require_whole(told: dict[str, Any], start: int, size: int) -> None:
     told_size = start + (ends[-1] if ends else 0)
     if told_size != size:
         more, why = (
-            ("more", "the download did not finish") if told_size > size else ("less", "something was appended")
+            ("more", "the download did not finish")
+            if told_size > size
+            else ("less", "something was appended")
         )
         raise BrokenError(
             f"is {_gb(size)}, its header says {_gb(told_size)} ({abs(told_size - size)} bytes {more}): {why}"

@@ -30,7 +30,10 @@ def system(root: Path, paths: Mapping[str, str], driver: str | None) -> System:
         cpu_family=parsed(cpu, lambda said: int(_field(said, "cpu family"))),
         cpus=parsed(cpu, lambda said: len(re.findall(r"^processor\s*:", said, re.MULTILINE))),
         cpus_allowed=known(_cpus_allowed(root)) if live else unknown(RECORDED),
-        sockets=parsed(cpu, lambda said: len(set(re.findall(r"^physical id\s*: (\d+)", said, re.MULTILINE))) or 1),
+        sockets=parsed(
+            cpu,
+            lambda said: len(set(re.findall(r"^physical id\s*: (\d+)", said, re.MULTILINE))) or 1,
+        ),
         numa_nodes=_numa_nodes(root),
         governors=_governors(root),
         numa_balancing=parsed(text(root, "proc/sys/kernel/numa_balancing"), int),
@@ -88,7 +91,9 @@ def _cpus_allowed(root: Path) -> int:
 
 def _cgroups(root: Path) -> list[str]:
     """The folders of this process's version-2 cgroup and those above it."""
-    path = next((line[3:] for line in lines(root, "proc/self/cgroup") if line.startswith("0::")), "/")
+    path = next(
+        (line[3:] for line in lines(root, "proc/self/cgroup") if line.startswith("0::")), "/"
+    )
     parts = [part for part in path.split("/") if part and part != ".."]
     return ["/".join(["sys/fs/cgroup", *parts[:end]]) for end in range(len(parts), -1, -1)]
 
@@ -112,7 +117,9 @@ def _limits() -> dict[str, int | None]:
     # SGLang raises its soft limits of files and stack itself, as far as the hard ones let it.
     which = {name: int(name in ("nofile", "stack")) for name in kinds}
     reach = {name: resource.getrlimit(kind)[which[name]] for name, kind in kinds.items()}
-    return {name: None if limit == resource.RLIM_INFINITY else limit for name, limit in reach.items()}
+    return {
+        name: None if limit == resource.RLIM_INFINITY else limit for name, limit in reach.items()
+    }
 
 
 def _numa_nodes(root: Path) -> Fact[int]:
@@ -120,7 +127,11 @@ def _numa_nodes(root: Path) -> Fact[int]:
     if not nodes.known:
         return unknown(str(nodes.unknown))
     ours = [name for name in nodes.get() if re.fullmatch(r"node\d+", name)]
-    with_cpus = [name for name in ours if text(root, f"sys/devices/system/node/{name}/cpulist").otherwise("0")]
+    with_cpus = [
+        name
+        for name in ours
+        if text(root, f"sys/devices/system/node/{name}/cpulist").otherwise("0")
+    ]
     return known(max(1, len(with_cpus)))
 
 
@@ -140,7 +151,11 @@ def _governors(root: Path) -> Fact[dict[str, int]]:
 def _mounts(root: Path, paths: Mapping[str, str]) -> dict[str, Mount]:
     table = [line.split() for line in lines(root, "proc/self/mountinfo")]
     uses = {"root": "/", "shm": "/dev/shm", **paths}
-    return {use: _mount(path, table) for use, path in uses.items() if use != "shm" or Path(path).is_dir()}
+    return {
+        use: _mount(path, table)
+        for use, path in uses.items()
+        if use != "shm" or Path(path).is_dir()
+    }
 
 
 def _mount(path: str, table: list[list[str]]) -> Mount:
@@ -156,9 +171,15 @@ def _mount(path: str, table: list[list[str]]) -> Mount:
         return Mount(path, unknown(why), unknown(why), unknown(why), unknown(why))
     rows = [row for row in table if place == row[4] or place.startswith(row[4].rstrip("/") + "/")]
     row = max(rows, key=lambda row: len(row[4]), default=None)
-    kind = known(row[row.index("-") + 1]) if row and "-" in row else unknown("no row of /proc/self/mountinfo fits")
+    kind = (
+        known(row[row.index("-") + 1])
+        if row and "-" in row
+        else unknown("no row of /proc/self/mountinfo fits")
+    )
     size = free.f_frsize
-    return Mount(path, kind, known(free.f_blocks * size), known(free.f_bavail * size), _rotating(device))
+    return Mount(
+        path, kind, known(free.f_blocks * size), known(free.f_bavail * size), _rotating(device)
+    )
 
 
 def _rotating(device: int) -> Fact[bool]:
@@ -209,7 +230,10 @@ def _container(root: Path) -> Fact[str]:
 
 
 def _compat_libraries(root: Path) -> tuple[str, ...]:
-    return tuple(f"/{path.relative_to(root)}" for path in sorted(root.glob("usr/local/cuda*/compat/libcuda.so*")))
+    return tuple(
+        f"/{path.relative_to(root)}"
+        for path in sorted(root.glob("usr/local/cuda*/compat/libcuda.so*"))
+    )
 
 
 def _cdi_older(root: Path, driver: str | None) -> tuple[str, ...]:
@@ -218,7 +242,9 @@ def _cdi_older(root: Path, driver: str | None) -> tuple[str, ...]:
         said = text(root, str(path.relative_to(root))).otherwise("")
         versions = set(re.findall(r"lib(?:cuda|nvidia-ml)\.so\.(\d+\.[\d.]+\d)", said))
         if driver and versions and driver not in versions:
-            found.append(f"/{path.relative_to(root)} is of driver {', '.join(sorted(versions))}, {driver} runs")
+            found.append(
+                f"/{path.relative_to(root)} is of driver {', '.join(sorted(versions))}, {driver} runs"
+            )
     return tuple(found)
 
 

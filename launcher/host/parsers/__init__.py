@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import RefusalError
+from launcher.errors import UserError
 from launcher.files.reading import in_words, opened, reason
 from launcher.host import facts_json
 from launcher.host.facts import Host
@@ -54,9 +54,13 @@ def host(folder: Path) -> Host:
         _require_few(folder, paths)
         found = [one for path in paths for one in _found(_clean(_beginning(path)))]
     except OSError as error:
-        raise RefusalError(f"cannot read {error.filename or folder}: {reason(error)}", fix=fix) from None
+        raise UserError(
+            f"cannot read {error.filename or folder}: {reason(error)}", fix=fix
+        ) from None
     if not found:
-        raise RefusalError(f"{folder}: none of its {len(paths)} files is an output that is known here", fix=fix)
+        raise UserError(
+            f"{folder}: none of its {len(paths)} files is an output that is known here", fix=fix
+        )
     merged: Data = {}
     found.sort(key=lambda one: one[0])
     for _, _, data in found:
@@ -73,7 +77,9 @@ def _require_few(folder: Path, paths: Sequence[Path]) -> None:
     if len(paths) > MOST_FILES or size > MOST_TOGETHER:
         what = f"{folder} has {len(paths)} files of {in_words(size)}"
         fix = "give it a folder that has outputs of tools alone"
-        raise RefusalError(f"{what}, wanted at most {MOST_FILES} of {in_words(MOST_TOGETHER)}", fix=fix)
+        raise UserError(
+            f"{what}, wanted at most {MOST_FILES} of {in_words(MOST_TOGETHER)}", fix=fix
+        )
 
 
 def _found(text: str) -> Iterator[tuple[int, str, Data]]:
@@ -89,7 +95,9 @@ def _beginning(path: Path) -> bytes:
 
 
 def _clean(raw: bytes) -> str:
-    text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", errors="replace")
+    text = raw.decode(
+        "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", errors="replace"
+    )
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).replace("\r\n", "\n").replace("\xa0", " ")
 
 
@@ -106,7 +114,11 @@ def _merge(into: Data, data: Data) -> None:
 
 def _merge_gpus(into: list[Data], gpus: list[Data]) -> None:
     for gpu in gpus:
-        same = [one for one in into if one.get("bdf", 0) == gpu.get("bdf", 1) or one["index"] == gpu["index"]]
+        same = [
+            one
+            for one in into
+            if one.get("bdf", 0) == gpu.get("bdf", 1) or one["index"] == gpu["index"]
+        ]
         if same:
             _merge(same[0], {name: value for name, value in gpu.items() if name != "index"})
         elif gpu.get("name"):
@@ -119,6 +131,8 @@ def _settle(merged: Data) -> None:
     if driver["gpus"] is None:
         driver["gpus"] = {"unknown": "nobody pasted nvidia-smi"}
     off = re.search(r"\b(iommu|amd_iommu|intel_iommu)=(\S*,)?off\b", str(kernel.get("cmdline", "")))
-    enabled = re.search(r"DMAR: IOMMU enabled|AMD-Vi: .*(enabled|Found IOMMU)", "\n".join(kernel.get("log", ())))
+    enabled = re.search(
+        r"DMAR: IOMMU enabled|AMD-Vi: .*(enabled|Found IOMMU)", "\n".join(kernel.get("log", ()))
+    )
     if off and not enabled:
         merged.setdefault("pcie", {}).setdefault("iommus", [])

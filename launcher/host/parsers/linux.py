@@ -10,7 +10,9 @@ from launcher.knowledge.kernel_lines import OF_A_LOG, WORTH
 
 Data = dict[str, Any]
 
-CMDLINE = re.compile(r"\A\s*(?:\$ ?cat /proc/cmdline\n)?((?:BOOT_IMAGE=|initrd=|root=|ro |quiet )[^\n]*)\s*\Z")
+CMDLINE = re.compile(
+    r"\A\s*(?:\$ ?cat /proc/cmdline\n)?((?:BOOT_IMAGE=|initrd=|root=|ro |quiet )[^\n]*)\s*\Z"
+)
 # dmesg, dmesg -T, dmesg --time-format iso, journalctl -k, journalctl -o short-iso
 _TIME = r"(?:\[[^\]]{5,40}\]|<\d+>|\d{4}-\d\d-\d\dT[\d:,.+-]+(?: \S+ kernel:)?|\w{3} +\d+ [\d:]+ \S+ kernel:)"
 KERNEL_LINE = re.compile(rf"^(?:{_TIME})+ .*(?:{OF_A_LOG})|NVRM: Xid ", re.M)
@@ -33,8 +35,13 @@ def kernel_log(text: str) -> Data:
         data["kernel"]["cmdline"] = found.group(1).strip()
     if found := re.search(r"Linux version (\S+)", text):
         data["kernel"]["release"] = found.group(1)
-    if found := re.search(r"NVRM: loading NVIDIA UNIX (Open )?.*?Kernel Module.*?\s(\d+\.[\d.]+)", text):
-        data["driver"] = {"flavour": "open" if found.group(1) else "proprietary", "module": found.group(2)}
+    if found := re.search(
+        r"NVRM: loading NVIDIA UNIX (Open )?.*?Kernel Module.*?\s(\d+\.[\d.]+)", text
+    ):
+        data["driver"] = {
+            "flavour": "open" if found.group(1) else "proprietary",
+            "module": found.group(2),
+        }
     return data
 
 
@@ -43,7 +50,9 @@ def driver_version(text: str) -> Data:
     found = re.search(r"^NVRM version: NVIDIA UNIX (Open )?.*?\s(\d+\.[\d.]+)", text, re.M)
     if not found:
         return {}
-    return {"driver": {"flavour": "open" if found.group(1) else "proprietary", "module": found.group(2)}}
+    return {
+        "driver": {"flavour": "open" if found.group(1) else "proprietary", "module": found.group(2)}
+    }
 
 
 def lscpu(text: str) -> Data:
@@ -73,7 +82,10 @@ def numactl(text: str) -> Data:
     return {"system": {"numa_nodes": max(1, len(nodes))}}
 
 
-FREE = {"Mem": {"total": "memory_total", "available": "memory_available"}, "Swap": {"total": "swap"}}
+FREE = {
+    "Mem": {"total": "memory_total", "available": "memory_available"},
+    "Swap": {"total": "swap"},
+}
 
 
 def free(text: str) -> Data:

@@ -10,7 +10,11 @@ Data = dict[str, Any]
 ADDRESS = r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}):([0-9a-f]{2}\.[0-7])"
 FIRST_LINE = re.compile(rf"^{ADDRESS} (?:\S.*: |[0-9a-f]{{4}}: [0-9a-f]{{4}}:)", re.M)
 SIZES = {"K": 10, "M": 20, "G": 30, "T": 40}
-PORTS = {"Root Port": "root port", "Upstream Port": "switch upstream", "Downstream Port": "switch downstream"}
+PORTS = {
+    "Root Port": "root port",
+    "Upstream Port": "switch upstream",
+    "Downstream Port": "switch downstream",
+}
 # Names that lspci prints in place of numbers, of devices that checks know by number.
 NAMED = (("Broadcom / LSI PEX890xx", "1000:c030"),)
 DENIED = {"unknown": "lspci ran without root: capabilities were denied"}
@@ -19,7 +23,11 @@ BRIEF = {"unknown": "lspci was not asked for details (-vvv)"}
 
 def functions(text: str) -> Data:
     """The GPUs and what is above them."""
-    devices = dict(_device(block) for block in re.split(rf"(?=^{ADDRESS} )", text, flags=re.M) if _starts(block))
+    devices = dict(
+        _device(block)
+        for block in re.split(rf"(?=^{ADDRESS} )", text, flags=re.M)
+        if _starts(block)
+    )
     wanted = {bdf: one for bdf, one in devices.items() if one["kind"] in ("gpu", "nvswitch")}
     if not wanted:
         return {}
@@ -30,7 +38,11 @@ def functions(text: str) -> Data:
         devices[bridge]["above"] = _above(bridge, devices)
     kept = [devices[bdf] for bdf in (*bridges, *wanted)]
     return {
-        "pcie": {"functions": [{name: value for name, value in one.items() if name != "buses"} for one in kept]}
+        "pcie": {
+            "functions": [
+                {name: value for name, value in one.items() if name != "buses"} for one in kept
+            ]
+        }
     }
 
 
@@ -60,7 +72,9 @@ def _kind(title: str, block: str) -> str:
         return "gpu"
     if nvidia and re.search(r"(?<!PCI )[Bb]ridge|\b0680:", title):
         return "nvswitch"
-    return next((kind for name, kind in PORTS.items() if re.search(rf"Express .*{name}", block)), "bridge")
+    return next(
+        (kind for name, kind in PORTS.items() if re.search(rf"Express .*{name}", block)), "bridge"
+    )
 
 
 def _id(title: str) -> str:
@@ -87,7 +101,9 @@ def _details(block: str) -> Data:
     ):
         if found := re.search(pattern, block):
             facts[fact] = convert(found.group(1))
-    windows = re.findall(r"Region \d: Memory at .*64-bit, prefetchable\).*\[size=(\d+)([KMGT])\]", block)
+    windows = re.findall(
+        r"Region \d: Memory at .*64-bit, prefetchable\).*\[size=(\d+)([KMGT])\]", block
+    )
     if windows:
         facts["bar1"] = max(int(size) << SIZES[unit] for size, unit in windows)
     if sizes := re.search(r"BAR \d: current size: \S+, supported: (.*)", block):
@@ -111,7 +127,9 @@ def _above(bdf: str, devices: dict[str, Data]) -> list[str]:
     leading = [
         (one["buses"][1] - one["buses"][0], -one["buses"][0], name)
         for name, one in devices.items()
-        if one["buses"] and name.startswith(f"{domain}:") and one["buses"][0] <= bus <= one["buses"][1]
+        if one["buses"]
+        and name.startswith(f"{domain}:")
+        and one["buses"][0] <= bus <= one["buses"][1]
     ]
     # Of two bridges with the same range the one whose own bus is lower stands above.
     order = sorted(leading, key=lambda one: (-one[0], int(one[2].split(":")[1], 16)))

@@ -32,7 +32,9 @@ def check_env(text: str) -> Data:
     """`python -m sglang.check_env`."""
     values = dict(re.findall(r"^([\w .,/()-]+?): (.*)$", text, re.M))
     packages = {
-        PACKAGES[name]: value.strip() for name, value in values.items() if name in PACKAGES and value[:1].isdigit()
+        PACKAGES[name]: value.strip()
+        for name, value in values.items()
+        if name in PACKAGES and value[:1].isdigit()
     }
     engine: Data = {"packages": packages}
     if found := re.match(r"(\d+\.\d+\.\d+)", values.get("Python", "")):
@@ -50,10 +52,16 @@ def check_env(text: str) -> Data:
 def _gpus(text: str) -> list[Data]:
     """Lines like `GPU 0,1,2: NVIDIA B200`, and their capability on a line of the same form."""
     found: dict[int, Data] = {}
-    for indices, tail, value in re.findall(r"^GPU ([\d,]+)( Compute Capability)?: (.+)$", text, re.M):
+    for indices, tail, value in re.findall(
+        r"^GPU ([\d,]+)( Compute Capability)?: (.+)$", text, re.M
+    ):
         for index in (int(part) for part in indices.split(",") if part and len(part) < 3):
             gpu = found.setdefault(index, {"index": index})
-            gpu |= {"capability": value.strip()} if tail else {"name": value.strip(), **capability(value)}
+            gpu |= (
+                {"capability": value.strip()}
+                if tail
+                else {"name": value.strip(), **capability(value)}
+            )
     return [found[index] for index in sorted(found)]
 
 
@@ -74,7 +82,9 @@ def collect_env(text: str) -> Data:
         driver["version"] = found.group(1)
     named = re.findall(r"^GPU (\d{1,2}): (.+)$", text, re.M)
     if named:
-        driver["gpus"] = [{"index": int(at), "name": name.strip(), **capability(name)} for at, name in named]
+        driver["gpus"] = [
+            {"index": int(at), "name": name.strip(), **capability(name)} for at, name in named
+        ]
     return {"engine": engine, "driver": driver}
 
 

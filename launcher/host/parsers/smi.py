@@ -57,7 +57,9 @@ def bdf(text: str) -> str:
 
 def capability(name: str) -> Data:
     """The compute capability that a product's name tells, if it does."""
-    return next(({"capability": is_} for pattern, is_ in CAPABILITIES if re.search(pattern, name)), {})
+    return next(
+        ({"capability": is_} for pattern, is_ in CAPABILITIES if re.search(pattern, name)), {}
+    )
 
 
 # The fact, its place in the long form (parts joined by a slash), and how the text becomes a value.
@@ -99,13 +101,19 @@ QUERY: tuple[tuple[str, str, Convert], ...] = (
     ("addressing", "Addressing Mode", lower),
 )
 ABSENT = ("N/A", "[N/A]", "[Not Supported]", "Not Supported", "")
-LACKING = {"unknown": "the driver does not support it here"}  # what probes say of a feature a board does not have
+LACKING = {
+    "unknown": "the driver does not support it here"
+}  # what probes say of a feature a board does not have
 
 
 def query(text: str) -> Data:
     """`nvidia-smi -q`."""
-    head, *blocks = re.split(r"^GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d)\s*$", text, flags=re.M)
-    driver: Data = {"gpus": [_block(at // 2, blocks[at + 1]) for at in range(0, len(blocks) - 1, 2)]}
+    head, *blocks = re.split(
+        r"^GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d)\s*$", text, flags=re.M
+    )
+    driver: Data = {
+        "gpus": [_block(at // 2, blocks[at + 1]) for at in range(0, len(blocks) - 1, 2)]
+    }
     for fact, name in (("version", "Driver Version"), ("cuda", "CUDA Version")):
         if found := re.search(rf"^{name}\s*: (\d\S+)", head, re.M):
             driver[fact] = found.group(1)
@@ -120,7 +128,9 @@ def _block(index: int, text: str) -> Data:
             gpu[fact] = converted(values[path], convert)
     gpu["clock_reasons"] = _reasons(values)
     uncorrected = [
-        value for path, value in values.items() if re.match(r"ECC Errors/Volatile/.*Uncorrectable", path)
+        value
+        for path, value in values.items()
+        if re.match(r"ECC Errors/Volatile/.*Uncorrectable", path)
     ]
     if counted := [int(value) for value in uncorrected if value.isdigit()]:
         gpu["ecc_uncorrected"] = sum(counted)
@@ -173,7 +183,11 @@ REASONS = {
 def _reasons(values: dict[str, str]) -> Any:
     for heading in ("Clocks Event Reasons", "Clocks Throttle Reasons"):
         if f"{heading}/Idle" in values:
-            return [name for place, name in REASONS.items() if values.get(f"{heading}/{place}") == "Active"]
+            return [
+                name
+                for place, name in REASONS.items()
+                if values.get(f"{heading}/{place}") == "Active"
+            ]
     return {"unknown": "nvidia-smi says nothing of it"}
 
 

@@ -6,7 +6,17 @@ import csv
 import re
 from typing import Any
 
-from launcher.host.parsers.smi import Convert, bdf, capability, converted, lower, mib, number, on, whole
+from launcher.host.parsers.smi import (
+    Convert,
+    bdf,
+    capability,
+    converted,
+    lower,
+    mib,
+    number,
+    on,
+    whole,
+)
 
 Data = dict[str, Any]
 
@@ -55,7 +65,9 @@ def table_of_values(text: str) -> Data:
         if len(row) != len(names):
             break
         values = dict(zip(names, row, strict=True))
-        gpu: Data = {"index": whole(values["index"]) if values.get("index", "").isdigit() else len(gpus)}
+        gpu: Data = {
+            "index": whole(values["index"]) if values.get("index", "").isdigit() else len(gpus)
+        }
         for name, value in values.items():
             if name in FIELDS:
                 fact, convert = FIELDS[name]
@@ -63,7 +75,11 @@ def table_of_values(text: str) -> Data:
         gpus.append(capability(str(gpu.get("name", ""))) | gpu)
         if "driver_version" in values:
             driver["version"] = values["driver_version"].strip()
-    return {"driver": driver | {"gpus": gpus}} if any("name" in gpu or "bdf" in gpu for gpu in gpus) else {}
+    return (
+        {"driver": driver | {"gpus": gpus}}
+        if any("name" in gpu or "bdf" in gpu for gpu in gpus)
+        else {}
+    )
 
 
 def table(text: str) -> Data:
@@ -73,16 +89,23 @@ def table(text: str) -> Data:
         if found := re.search(rf"{name}: (\d[\d.]*)", text):
             driver[fact] = found.group(1)
     rows = re.findall(
-        r"^\|\s+(\d+)\s+(\S.*?)\s+(On|Off)\s+\|\s+([0-9A-F]+:[0-9A-F]+:[0-9A-F]+\.\d).*\n\|(.*)$", text, re.M
+        r"^\|\s+(\d+)\s+(\S.*?)\s+(On|Off)\s+\|\s+([0-9A-F]+:[0-9A-F]+:[0-9A-F]+\.\d).*\n\|(.*)$",
+        text,
+        re.M,
     )
-    processes = re.findall(r"^\|\s+(\d+)\s+(?:\S+\s+\S+\s+)?(\d+)\s+[CG+]+\s+(\S+)\s+(\d+)MiB \|", text, re.M)
+    processes = re.findall(
+        r"^\|\s+(\d+)\s+(?:\S+\s+\S+\s+)?(\d+)\s+[CG+]+\s+(\S+)\s+(\d+)MiB \|", text, re.M
+    )
     gpus = []
     for index, name, persistence, address, second in rows:
         gpu: Data = {"index": int(index), "bdf": bdf(address), "persistence": persistence == "On"}
         if "..." not in name:  # the column cuts long names
             gpu["name"] = name
         if memory := re.search(r"(\d+)MiB / +(\d+)MiB", second):
-            gpu |= {"memory_used": int(memory.group(1)) << 20, "memory_total": int(memory.group(2)) << 20}
+            gpu |= {
+                "memory_used": int(memory.group(1)) << 20,
+                "memory_total": int(memory.group(2)) << 20,
+            }
         if power := re.search(r"(\d+)W / +(\d+)W", second):
             gpu |= {"power_draw": float(power.group(1)), "power_limit": float(power.group(2))}
         if busy := re.search(r"\|\s+(\d+)%", second):

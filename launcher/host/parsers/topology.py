@@ -17,9 +17,15 @@ def topo(text: str) -> Data:
     """`nvidia-smi topo -m`, with or without network cards; a matrix that is cut is unknown."""
     rows = _rows(text, LINK)
     data: Data = {"driver": {"topology": _matrix(rows, _columns(text))}}
-    numas = {index: found for index, found in ((index, _numa(rest)) for index, (_, rest) in rows.items()) if found}
+    numas = {
+        index: found
+        for index, found in ((index, _numa(rest)) for index, (_, rest) in rows.items())
+        if found
+    }
     if numas:
-        data["driver"]["gpus"] = [{"index": index, "numa": int(numa)} for index, numa in numas.items()]
+        data["driver"]["gpus"] = [
+            {"index": index, "numa": int(numa)} for index, numa in numas.items()
+        ]
     return data
 
 

@@ -68,7 +68,9 @@ class Handler(BaseHTTPRequestHandler):
                 {},
                 body=body,
             )
-        elif (found := re.fullmatch(rf"/{hub.repository}/resolve/[^/]+/(.+)", path)) and found[1] in {
+        elif (found := re.fullmatch(rf"/{hub.repository}/resolve/[^/]+/(.+)", path)) and found[
+            1
+        ] in {
             **hub.files,
             **hub.unlisted,
         }:
@@ -78,7 +80,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def info(self) -> bytes:
         siblings = [{"rfilename": name, **self.entry(name)} for name in self.hub.files]
-        return json.dumps({"id": self.hub.repository, "sha": self.hub.commit, "siblings": siblings}).encode()
+        return json.dumps(
+            {"id": self.hub.repository, "sha": self.hub.commit, "siblings": siblings}
+        ).encode()
 
     def entry(self, name: str) -> dict[str, object]:
         data = self.hub.files.get(name) or self.hub.unlisted[name]
@@ -97,8 +101,14 @@ class Handler(BaseHTTPRequestHandler):
     def file(self, name: str, *, body: bool) -> None:
         data, asked = self.hub.files.get(name) or self.hub.unlisted[name], self.headers.get("Range")
         begin = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
-        digest = hashlib.sha256(data).hexdigest() if name.endswith(".safetensors") else git_digest(data)
-        headers = {"ETag": f'"{self.hub.etag or digest}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        digest = (
+            hashlib.sha256(data).hexdigest() if name.endswith(".safetensors") else git_digest(data)
+        )
+        headers = {
+            "ETag": f'"{self.hub.etag or digest}"',
+            "X-Repo-Commit": COMMIT,
+            "Accept-Ranges": "bytes",
+        }
         if asked:
             headers["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
         if body:
@@ -122,7 +132,13 @@ class Handler(BaseHTTPRequestHandler):
                 self.hub.poured += 1 << 20
 
     def say(
-        self, status: int, data: bytes, headers: dict[str, str], *, body: bool, cut: int | None = None
+        self,
+        status: int,
+        data: bytes,
+        headers: dict[str, str],
+        *,
+        body: bool,
+        cut: int | None = None,
     ) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(data))}.items():

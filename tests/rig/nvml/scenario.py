@@ -9,7 +9,24 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).with_name("nvml.c")
-BUSES = (0x06, 0x07, 0x16, 0x17, 0x86, 0x87, 0x96, 0x97, 0xA6, 0xA7, 0xB6, 0xB7, 0xC6, 0xC7, 0xD6, 0xD7)
+BUSES = (
+    0x06,
+    0x07,
+    0x16,
+    0x17,
+    0x86,
+    0x87,
+    0x96,
+    0x97,
+    0xA6,
+    0xA7,
+    0xB6,
+    0xB7,
+    0xC6,
+    0xC7,
+    0xD6,
+    0xD7,
+)
 READ_WRITE_NVLINK = ("read", "write", "nvlink")
 NOT_SUPPORTED = 5
 
@@ -24,7 +41,9 @@ def library(folder: Path) -> Path:
     made = folder / "libnvidia-ml.so.1"
     flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden"]
     subprocess.run(
-        [compiler, *flags, f"-Wl,-soname,{made.name}", "-o", made, SOURCE, "-lpthread"], check=True, timeout=120
+        [compiler, *flags, f"-Wl,-soname,{made.name}", "-o", made, SOURCE, "-lpthread"],
+        check=True,
+        timeout=120,
     )
     return made
 
@@ -88,13 +107,17 @@ def host(count: int, sockets: int = 2, **every: object) -> Scenario:
         "gpu.count": count,
     }
     made |= {f"gpu.*.{name}": value for name, value in gpu.items()}
-    made |= {f"p2p.*.{kind}": NOT_SUPPORTED if kind == "nvlink" else 0 for kind in READ_WRITE_NVLINK}
+    made |= {
+        f"p2p.*.{kind}": NOT_SUPPORTED if kind == "nvlink" else 0 for kind in READ_WRITE_NVLINK
+    }
     for index in range(count):
         socket = index * sockets // count
         made[f"gpu.{index}.bdf"] = f"00000000:{BUSES[index]:02X}:00.0"
         made[f"gpu.{index}.uuid"] = f"GPU-00000000-0000-4000-8000-{index:012d}"
         made[f"gpu.{index}.numa_node"] = socket
-        made[f"topo.{index}"] = ",".join(str(_distance(index, other, count, sockets)) for other in range(count))
+        made[f"topo.{index}"] = ",".join(
+            str(_distance(index, other, count, sockets)) for other in range(count)
+        )
     return made
 
 
@@ -120,9 +143,19 @@ def h100() -> Scenario:
 def b200() -> Scenario:
     """Eight B200 behind NVSwitch, the fabric up."""
     made = host(
-        8, name="NVIDIA B200", cc="10.0", mem_total=183359 << 20, bar1_total=256 << 30, fabric=3, nvlinks=18
+        8,
+        name="NVIDIA B200",
+        cc="10.0",
+        mem_total=183359 << 20,
+        bar1_total=256 << 30,
+        fabric=3,
+        nvlinks=18,
     )
-    return made | {"p2p.*.nvlink": 0, "gpu.*.power_limit_mw": 1000000, "gpu.*.power_default_mw": 1000000}
+    return made | {
+        "p2p.*.nvlink": 0,
+        "gpu.*.power_limit_mw": 1000000,
+        "gpu.*.power_default_mw": 1000000,
+    }
 
 
 def mixed() -> Scenario:

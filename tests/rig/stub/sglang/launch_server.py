@@ -141,11 +141,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         text = fault("answer", said(body["messages"][-1]["content"]))
         if not body.get("stream"):
             message = {"role": "assistant", "content": text}
-            if KINDS.reasoning_parser and body.get("chat_template_kwargs", {}).get("enable_thinking"):
+            if KINDS.reasoning_parser and body.get("chat_template_kwargs", {}).get(
+                "enable_thinking"
+            ):
                 message["reasoning_content"] = fault("thought", "France has a capital.")
                 message["content"] = fault("concluded", text)
             if body.get("tools") and (name := fault("tool_call", "get_weather")):
-                message["tool_calls"] = [{"function": {"name": name, "arguments": fault("arguments", "{}")}}]
+                message["tool_calls"] = [
+                    {"function": {"name": name, "arguments": fault("arguments", "{}")}}
+                ]
             choice = {"message": message, "finish_reason": fault("finish", "stop")}
             self.answer({"choices": [choice], "usage": {"completion_tokens": len(text.split())}})
             return
@@ -185,7 +189,9 @@ if __name__ == "__main__" and sys.argv[1] == "--rank":
 
 if __name__ == "__main__":
     if fault("record"):
-        Path(fault("record")).write_text(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ)}))
+        Path(fault("record")).write_text(
+            json.dumps({"argv": sys.argv[1:], "env": dict(os.environ)})
+        )
     parser = argparse.ArgumentParser(prog="sglang serve")
     parser.add_argument("--model-path", required=True)
     parser.add_argument("--device")
@@ -200,7 +206,9 @@ if __name__ == "__main__":
     leave("parse")
     hang("parse")
     KEY = key_of(arguments.config)
-    log(f"server_args={{'model_path': {arguments.model_path!r}, 'api_key': {KEY!r}, 'admin_api_key': None}}")
+    log(
+        f"server_args={{'model_path': {arguments.model_path!r}, 'api_key': {KEY!r}, 'admin_api_key': None}}"
+    )
     signal.signal(signal.SIGTERM, stop)
     ranks = [
         subprocess.Popen([sys.executable, "-m", "sglang.launch_server", "--rank", str(n)])
@@ -211,7 +219,11 @@ if __name__ == "__main__":
     log("Load weight begin. avail mem=93.80 GB", 0)
     for line in fault("lines", []):
         print(line, flush=True)
-    print("Multi-thread loading shards:  50% Completed | 1/2 [00:01<00:01,  1.00it/s]", end="\r", flush=True)
+    print(
+        "Multi-thread loading shards:  50% Completed | 1/2 [00:01<00:01,  1.00it/s]",
+        end="\r",
+        flush=True,
+    )
     for step in range(int(fault("load_seconds", 0) * 10)):
         print(
             f"Multi-thread loading shards:  50% Completed | {step}/900 [00:01<00:01,  1.00it/s]",
@@ -229,7 +241,9 @@ if __name__ == "__main__":
     if fault("graphs"):
         log("Capture cuda graph begin. This can take up to several minutes. avail mem=5.80 GB", 0)
     server = http.server.ThreadingHTTPServer((arguments.host, arguments.port), Handler)
-    log(f"INFO:     Uvicorn running on http://{arguments.host}:{arguments.port} (Press CTRL+C to quit)")
+    log(
+        f"INFO:     Uvicorn running on http://{arguments.host}:{arguments.port} (Press CTRL+C to quit)"
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     log("The server is fired up and ready to roll!")
     turn = 0
@@ -239,5 +253,7 @@ if __name__ == "__main__":
         turn += 1
         for process in ranks if turn % 50 == 0 else ():  # SGLang, too, looks once a second
             if process.poll() is not None and not fault("escape"):
-                log(f"Subprocess scheduler (pid={process.pid}) crashed with exit code {process.returncode}.")
+                log(
+                    f"Subprocess scheduler (pid={process.pid}) crashed with exit code {process.returncode}."
+                )
                 os.kill(os.getpid(), signal.SIGKILL)
