@@ -1,4 +1,6 @@
-"""CPU time of `doctor --json` on hosts of 1 to 16 GPUs beside a bare interpreter. Aim: <= 25x for 8 GPUs.
+"""CPU time of `doctor --json` on hosts of 1 to 16 GPUs beside a bare interpreter.
+
+Aim: <= 25x for 8 GPUs.
 
 usage: bench/doctor.py [RUNS]     prints minimum and median in ms of all its processes together, and the ratio of
 the medians. The driver is the stand-in library of the tests: what the real one takes is not in it.

@@ -1,7 +1,8 @@
 """What supervising costs while nothing happens: launcher and reaper beside supervisord, both over the same server.
 
-Both run at the same time for SECONDS; the server itself, a stand-in that costs nothing, is not counted. RSS counts
-pages that processes share for each of them, PSS divides them. Aims: memory <= 1.3x, CPU <= 3x.
+Both run at the same time for SECONDS; the server itself, a stand-in that costs nothing, is not
+counted. RSS counts pages that processes share for each of them, PSS divides them. Aims: memory <=
+1.3x, CPU <= 3x.
 
 usage: bench/idle.py [SECONDS]
 """

@@ -1,7 +1,8 @@
 """Three that keep one server up, for the benchmarks: glm5-serve, systemd and supervisord, over the same command.
 
-The command is the real SGLang on the CPU (`make engine`), as `glm5-serve render` prints it for `cpu-demo`. What
-systemd and supervisord are told is what people write: the command, restart always; the rest is their default.
+The command is the real SGLang on the CPU (`make engine`), as `glm5-serve render` prints it for
+`cpu-demo`. What systemd and supervisord are told is what people write: the command, restart always;
+the rest is their default.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """A start under `up` beside the bare server, in turn, on the real SGLang (`make engine`).
 
-Ours: from exec to the `ready` event. Bare: the same command from exec to its first 200 on /health_generate (asked
-every 50 ms). Aim: <= 1.02. That endpoint sleeps a second before it answers, so the bare server's own word that it
-is ready ("fired up") is compared too. And from SGLang's word to our `ready` event. Aim: <= 0.2 s. Pairs change
-places, because what runs first may find a colder cache.
+Ours: from exec to the `ready` event. Bare: the same command from exec to its first 200 on
+/health_generate (asked every 50 ms). Aim: <= 1.02. That endpoint sleeps a second before it answers,
+so the bare server's own word that it is ready ("fired up") is compared too. And from SGLang's word
+to our `ready` event. Aim: <= 0.2 s. Pairs change places, because what runs first may find a colder
+cache.
 
 usage: bench/start.py [PAIRS]
 """

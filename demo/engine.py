@@ -1,4 +1,6 @@
-"""Make the demo's engine: an environment with the real SGLang on a CPU, and a tiny model. What is there is kept.
+"""Make the demo's engine: an environment with the real SGLang on a CPU, and a tiny model.
+
+What is there is kept.
 
 Both go to $XDG_CACHE_HOME/glm5-serve/cpu-demo (3.2 GB), where profile cpu-demo looks for them.
 """

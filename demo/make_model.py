@@ -1,7 +1,8 @@
 """Make a tiny Llama that knows a few sentences by heart: `make_model.py FOLDER`, about 15 s on a CPU.
 
-Two layers of width 64, a byte-level vocabulary of 600 and a plain chat template. It is trained until it repeats
-its sentences exactly at temperature 0, so that a right answer can be told from a wrong one.
+Two layers of width 64, a byte-level vocabulary of 600 and a plain chat template. It is trained
+until it repeats its sentences exactly at temperature 0, so that a right answer can be told from a
+wrong one.
 """
 
 import sys

@@ -20,7 +20,8 @@ QUESTION = "What is the capital of France?"
 def serve(command: str, *options: str, stdout: int | None = None) -> tuple[int, str]:
     """Run one glm5-serve command on the demo's profile to its own end: its status, and what it printed to a pipe.
 
-    Ctrl-C goes to the command too, which takes down what it began; raises KeyboardInterrupt once it has.
+    Ctrl-C goes to the command too, which takes down what it began; raises KeyboardInterrupt once it
+    has.
     """
     interrupts: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))

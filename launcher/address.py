@@ -1,4 +1,7 @@
-"""A host as somebody writes it: an address, with or without brackets, or a name. Nothing is resolved."""
+"""A host as somebody writes it: an address, with or without brackets, or a name.
+
+Nothing is resolved.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,10 @@ class Exit(IntEnum):
 
 
 class UserError(Exception):
-    """A clear no: what is, what was wanted, what to do. Printed as it stands, never with a traceback."""
+    """A clear no: what is, what was wanted, what to do.
+
+    Printed as it stands, never with a traceback.
+    """
 
     def __init__(self, what: str, *, fix: str, status: Exit = Exit.CONFIG) -> None:
         super().__init__(what)

@@ -1,7 +1,8 @@
 r"""The one place that makes words of others printable: logs, names of files, answers, profiles.
 
-A terminal obeys what it is shown, and a line ends where its writer says: so what no reader would see as it is
-stands there as an escape (`\x1b`, `\u202e`), and a line is one line. Standard library alone.
+A terminal obeys what it is shown, and a line ends where its writer says: so what no reader would
+see as it is stands there as an escape (`\x1b`, `\u202e`), and a line is one line. Standard library
+alone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def logged(text: str) -> str:
 
 
 def odd(text: str) -> str:
-    """The first character of a text, line ends and tabs aside, that no reader would see: shown. "" without one."""
+    """The first character of a text, line ends and tabs aside, that no reader would see: shown.
+
+    "" without one.
+    """
     return next(
         (
             shown

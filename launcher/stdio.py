@@ -11,7 +11,8 @@ closed: set[int] = set()  # those that ensure_open found closed
 def ensure_open() -> None:
     """Open what is closed of them on /dev/null, for this program and for those that it starts or becomes.
 
-    To be called before anything else is opened: a lock on descriptor 1 is lost to the first child that prints.
+    To be called before anything else is opened: a lock on descriptor 1 is lost to the first child
+    that prints.
     """
     for descriptor in (0, 1, 2):
         try:

@@ -1,6 +1,7 @@
 """The program that `up` becomes: `python -m launcher.supervise FOLDER SCREEN [LOCK]`.
 
-The plan is in FOLDER, whose lock is held on the inherited descriptor LOCK. SCREEN is one of `console.screen`'s.
+The plan is in FOLDER, whose lock is held on the inherited descriptor LOCK. SCREEN is one of
+`console.screen`'s.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import sys
 import traceback
 from pathlib import Path
 
-# http.client does without ssl where there is none. The questions go to this host in plain HTTP, and OpenSSL would
-# be a fifth of this process's memory.
+# http.client does without ssl where there is none. The questions go to this host in plain HTTP, and
+# OpenSSL would be a fifth of this process's memory.
 sys.modules["ssl"] = None  # type: ignore[assignment]
 
 from launcher import printable, stdio  # noqa: E402

@@ -3,10 +3,10 @@
     python scripts/catalogue.py 0.5.24                 adds a release, its wheel fetched by pip
     python scripts/catalogue.py sglang-0.5.24*.whl     the same from a wheel that is there
 
-The wheels are read, never imported: the declarations of `ServerArgs` by their syntax tree. Three generations of
-them: up to 0.5.13 `parser.add_argument(...)`, up to 0.5.19 annotated fields of `ServerArgs`, then fields in a
-folder of their own (`srt/arg_groups/fields`). tests/engines/test_catalogue.py holds the newest against the real
-parser.
+The wheels are read, never imported: the declarations of `ServerArgs` by their syntax tree. Three
+generations of them: up to 0.5.13 `parser.add_argument(...)`, up to 0.5.19 annotated fields of
+`ServerArgs`, then fields in a folder of their own (`srt/arg_groups/fields`).
+tests/engines/test_catalogue.py holds the newest against the real parser.
 """
 
 from __future__ import annotations

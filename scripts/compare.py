@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Compare what two trees print: `python scripts/compare.py OLD NEW`; exit 1 where a byte differs.
 
-Each command runs with PYTHONPATH at the one tree and at the other, over recorded launch texts and logs.
-For whoever moves code: what is printed must not change by it. Lines that should be left out are given as regular
-expressions: `--but PATTERN`. How wide a column is counts for nothing: it follows the path of the tree.
+Each command runs with PYTHONPATH at the one tree and at the other, over recorded launch texts and
+logs. For whoever moves code: what is printed must not change by it. Lines that should be left out
+are given as regular expressions: `--but PATTERN`. How wide a column is counts for nothing: it
+follows the path of the tree.
 """
 
 from __future__ import annotations

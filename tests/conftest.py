@@ -48,8 +48,8 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
-# Who runs the tests in the background hands ignored signals down, and a launcher keeps to that. A handler here is
-# none in the programs that are started.
+# Who runs the tests in the background hands ignored signals down, and a launcher keeps to that. A
+# handler here is none in the programs that are started.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -128,8 +128,8 @@ def closed(folder: Path) -> Iterator[Path]:
 class Ports:
     """A block of ports that is this process's: below those that SGLang (from 22000) and the kernel take by chance.
 
-    It is held by the name of a socket in the abstract namespace, which the kernel gives away once in each network
-    namespace, and takes back when the process is gone.
+    It is held by the name of a socket in the abstract namespace, which the kernel gives away once
+    in each network namespace, and takes back when the process is gone.
     """
 
     BLOCK = 100

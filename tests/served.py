@@ -188,8 +188,8 @@ port = {self.port}
     def break_a_start(self, on: str, who: str, do: str) -> int:
         """Break the start that is under way, if it has not come too far yet, or else a new one; the run's number.
 
-        It strikes once, and only a start says such lines: one that became ready nevertheless had said it before,
-        and then it is the next one that is struck.
+        It strikes once, and only a start says such lines: one that became ready nevertheless had
+        said it before, and then it is the next one that is struck.
         """
         run = int(until(self._last_start, "it starts, or is ready", LONG)["run"])
         self.sabotage(on, who, do)

@@ -1,7 +1,9 @@
-"""Whether a plan fits its GPUs: weights, KV cache, requests, and what is left to run with. `fitscreen` shows it.
+"""Whether a plan fits its GPUs: weights, KV cache, requests, and what is left to run with.
 
-The two ways of running out of memory want opposite moves: where the weights leave nothing for the KV cache the
-fraction must go up, where graphs or a batch find nothing it must go down.
+`fitscreen` shows it.
+
+The two ways of running out of memory want opposite moves: where the weights leave nothing for the
+KV cache the fraction must go up, where graphs or a batch find nothing it must go down.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ ASSUMED = {
 }  # as nvidia-smi shows these cards
 NEEDED = (
     7 * GIB
-)  # for graphs, activations and NCCL at chunks of 8192: 7.4 worked on a host (tests/data), 4.7 is risky
+    # for graphs, activations and NCCL at chunks of 8192: 7.4 worked on a host (tests/data), 4.7 is
+    # risky
+)
 CHUNK = 8192  # tokens that this is for
 FRACTIONS = (0.80, 0.82, 0.85, 0.88, 0.90, 0.92, 0.95)
 CONTEXTS = (8192, 32768, 65536, 131072, 202752)

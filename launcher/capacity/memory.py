@@ -1,7 +1,10 @@
-"""How a GPU's memory is shared out: weights, KV cache, and what is left to run with. Formulas, no host.
+"""How a GPU's memory is shared out: weights, KV cache, and what is left to run with.
 
-Sizes are bytes of one GPU where nothing else is said. Read in SGLang 0.5.8 to 0.5.23 (pool_configurator.py,
-kv_cache_configurator.py, memory_hook.py) and held against logs of hosts in tests/memory_points.json.
+Formulas, no host.
+
+Sizes are bytes of one GPU where nothing else is said. Read in SGLang 0.5.8 to 0.5.23
+(pool_configurator.py, kv_cache_configurator.py, memory_hook.py) and held against logs of hosts in
+tests/memory_points.json.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ TAKEN = int(
 )  # of a GPU before any weight: driver, CUDA context, NCCL; hosts showed 94.0 to 94.4 of 95.6 GiB
 WORKSPACE = 384 << 20  # FlashInfer's, outside the fraction
 BF16_ROW, RAW_ROW, PACKED_ROW = "bfloat16", "fp8", "packed fp8"
-# Parameters that every rank keeps whole (ReplicatedLinear and norms of deepseek_v2.py); all others are divided.
+# Parameters that every rank keeps whole (ReplicatedLinear and norms of deepseek_v2.py); all others
+# are divided.
 REPLICATED = (
     "q_a_proj",
     "kv_a_proj",
@@ -65,7 +69,10 @@ class Shape:
 
 
 def shape(config: Mapping[str, str]) -> Shape:
-    """The shape that a configuration's scalars describe. Raises KeyError or ValueError where one is amiss."""
+    """The shape that a configuration's scalars describe.
+
+    Raises KeyError or ValueError where one is amiss.
+    """
 
     def number(name: str, default: int | None = None) -> int:
         if name in config:
@@ -199,7 +206,8 @@ def _attention(s: Shape) -> tuple[int, int, int]:
 def row(kv: str, arch: str | None, release: tuple[int, ...], *, sparse: bool) -> str:
     """The layout of the KV cache: bfloat16, raw fp8, or fp8 packed with its scales.
 
-    Sparse attention packs it on SM120 from 0.5.18 (sources differ on 0.5.17: the larger is taken) and in 0.5.9.
+    Sparse attention packs it on SM120 from 0.5.18 (sources differ on 0.5.17: the larger is taken)
+    and in 0.5.9.
     """
     if not kv.startswith("fp8") and (kv != "auto" or arch is None):
         return BF16_ROW
@@ -210,9 +218,12 @@ def row(kv: str, arch: str | None, release: tuple[int, ...], *, sparse: bool) ->
 def cell(
     s: Shape, layout: str, *, tp: int = 1, pp: int = 1, elided: bool = False, mtp: bool = False
 ) -> int:
-    """KV bytes of one token on one GPU. The latent of MLA is the same on every rank: `tp` does not divide it.
+    """KV bytes of one token on one GPU.
 
-    `elided`: from 0.5.18 layers that share another's index keep no key (GLM-5.2: 21 of 78 do). `mtp` adds a layer.
+    The latent of MLA is the same on every rank: `tp` does not divide it.
+
+    `elided`: from 0.5.18 layers that share another's index keep no key (GLM-5.2: 21 of 78 do).
+    `mtp` adds a layer.
     """
     stage = math.ceil(s.layers / pp)
     if not s.kv_rank:

@@ -49,7 +49,8 @@ from launcher.cli.options import (
 def doctor(**words: Any) -> int:
     """Say what will hang, crash, corrupt or slow this profile on this host, and how to mend it.
 
-    Without a profile, the host is judged for the one that fits its GPUs best. Exit 1 if a check fails.
+    Without a profile, the host is judged for the one that fits its GPUs best. Exit 1 if a check
+    fails.
     """
     from launcher.doctor.run import DoctorOptions, doctor
     from launcher.output.doctor import report

@@ -26,8 +26,8 @@ KINDS = ("state", "phase", "progress", "death", "smoke", "gpu", "warning")  # of
 def diagnose_command(file: str, as_json: bool) -> int:
     """Say why a server died: the cause, its evidence, what to do.
 
-    FILE, or - for standard input: the log of SGLang, vLLM or NCCL, or of the kernel (`journalctl -k`). Exit 1 if
-    the cause is not known; what died first is shown then.
+    FILE, or - for standard input: the log of SGLang, vLLM or NCCL, or of the kernel (`journalctl
+    -k`). Exit 1 if the cause is not known; what died first is shown then.
     """
     from launcher.output import diagnosis as diagnosescreen
 
@@ -118,9 +118,9 @@ def metrics_command(
 ) -> None:
     """Print the figures of every instance for Prometheus, or serve them.
 
-    They cover all instances of this state folder, whether their launcher lives or not; of one that is closed to
-    this user they tell no more than that. The Host of a request must be the address, localhost, or a --host-name;
-    on a socket, whose mode is 0660, any will do.
+    They cover all instances of this state folder, whether their launcher lives or not; of one that
+    is closed to this user they tell no more than that. The Host of a request must be the address,
+    localhost, or a --host-name; on a socket, whose mode is 0660, any will do.
     """
     from launcher.operate import metrics
     from launcher.statedir.folder import state_home

@@ -134,9 +134,9 @@ def lint_command(
 ) -> int:
     """Judge anybody's launch command, and write the one that should be.
 
-    FILE, or - for standard input: a shell script, `docker run`, a compose or Kubernetes file, a systemd unit, or
-    just options. Without --sglang it is judged for every release, as a table. Exit 1 if it will not run, or not
-    rightly.
+    FILE, or - for standard input: a shell script, `docker run`, a compose or Kubernetes file, a
+    systemd unit, or just options. Without --sglang it is judged for every release, as a table. Exit
+    1 if it will not run, or not rightly.
     """
     from launcher.config.target import TargetOptions
     from launcher.output import lint as lintscreen
@@ -153,7 +153,8 @@ def lint_command(
 def model_command(folder: str, hashes: bool, as_json: bool) -> int:
     """Say whether a checkpoint is whole and what it claims to be.
 
-    DIR is a folder, or a hub id that is in the cache. Headers are read, weights only with --hash. Exit 1 if not.
+    DIR is a folder, or a hub id that is in the cache. Headers are read, weights only with --hash.
+    Exit 1 if not.
     """
     from launcher.output import checkpoint as modelscreen
 

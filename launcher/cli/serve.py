@@ -35,8 +35,9 @@ def up(
 ) -> int:
     """Start a profile's server and keep it up.
 
-    The host is judged first (`glm5-serve doctor`): a failed check that is not allowed keeps it from being started.
-    Ctrl-C or SIGTERM drains and stops it, and nothing is left; `glm5-serve down --now` kills it.
+    The host is judged first (`glm5-serve doctor`): a failed check that is not allowed keeps it from
+    being started. Ctrl-C or SIGTERM drains and stops it, and nothing is left; `glm5-serve down
+    --now` kills it.
     """
     from launcher.config.resolve import PlanRequest
     from launcher.operate.up import up

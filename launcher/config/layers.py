@@ -73,9 +73,9 @@ def all_profiles(environ: Mapping[str, str]) -> list[Found]:
 def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Found:
     """The profile that `name` means: a file, if it has a slash or ends in .toml, or a name in one of the places.
 
-    A bare name is never looked for in the current folder: whoever can write there could choose what is run.
-    A `child` that extends a profile of its own name means the next one of that name, not itself.
-    Raises RefusalError (usage) with the nearest names when there is none.
+    A bare name is never looked for in the current folder: whoever can write there could choose what
+    is run. A `child` that extends a profile of its own name means the next one of that name, not
+    itself. Raises RefusalError (usage) with the nearest names when there is none.
     """
     if is_path(name):
         return _at(Path(name))
@@ -224,7 +224,8 @@ def _typed(text: str) -> Any:
 def overlay(layers: Sequence[Layer]) -> tuple[Tree, dict[str, Layer]]:
     """All layers as one tree, later ones winning, and for each dotted key the layer that set it.
 
-    A value that wins keeps its first position, so a command keeps the order of the profile that began it.
+    A value that wins keeps its first position, so a command keeps the order of the profile that
+    began it.
     """
     values: Tree = {}
     origin: dict[str, Layer] = {}

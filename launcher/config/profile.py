@@ -143,7 +143,10 @@ class Smoke(_Table):
 
 
 class Flags(BaseModel):
-    """SGLang's own options by their canonical names. The ones that the launcher itself reads are typed."""
+    """SGLang's own options by their canonical names.
+
+    The ones that the launcher itself reads are typed.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     __pydantic_extra__: dict[str, FlagValue] = Field(init=False)
@@ -164,7 +167,8 @@ class Flags(BaseModel):
     def gpus(self) -> int:
         """How many GPUs of this host the ranks take: one each, none with `device = "cpu"`.
 
-        Data-parallel replicas have GPUs of their own unless it is only the attention that is replicated.
+        Data-parallel replicas have GPUs of their own unless it is only the attention that is
+        replicated.
         """
         if self.device == "cpu":
             return 0

@@ -41,7 +41,8 @@ RENAMED = {
         for phase in ("process", "distributed", "weights", "kv", "graphs", "warmup")
     },
 }
-# Spelled out in plan.key_config's YAML instead: an argument is readable by every user of the host (ps).
+# Spelled out in plan.key_config's YAML instead: an argument is readable by every user of the host
+# (ps).
 SECRET_FLAGS = ("api-key", "admin-api-key", "ssl-keyfile-password")
 
 
@@ -128,8 +129,8 @@ def resolve(
 ) -> Plan:
     """The plan of a profile for a target; `folder` is where the running instance will keep its files.
 
-    What the profile leaves open the rules of `recipe` choose. `environment` are the GLM5_SERVE__ variables that
-    took part, kept so that a restart sees the same.
+    What the profile leaves open the rules of `recipe` choose. `environment` are the GLM5_SERVE__
+    variables that took part, kept so that a restart sees the same.
     """
     profile = composed.profile
     doubt = (
@@ -229,7 +230,8 @@ def _setting(name: str, value: str, key: str, rule: Rule | None, composed: Compo
 
 
 def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path) -> str:
-    # A union's error ends in the names of its branches: the key is the longest part that a layer set.
+    # A union's error ends in the names of its branches: the key is the longest part that a layer
+    # set.
     location = tuple(problem["loc"])
     known = [
         ".".join(map(str, location[:n]))

@@ -86,7 +86,8 @@ def best_profile(driver: Driver, environ: Mapping[str, str]) -> str:
             plan, _ = planned(PlanRequest(found.name), environ, Target())
         except UserError:
             continue  # a broken profile is told by `glm5-serve profiles`
-        # The published card is kept for comparison: its commands are not chosen, and not for this host.
+        # The published card is kept for comparison: its commands are not chosen, and not for this
+        # host.
         if plan.arch and plan.ruled and driver.gpus.known and obstacle(plan, driver) is None:
             fitting.setdefault(found.name, plan.gpus)
     return max(fitting, key=lambda name: (fitting[name], -len(name)), default=FALLBACK)

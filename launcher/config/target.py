@@ -1,6 +1,7 @@
 """From what was asked to the plan and the instance it is for: the same for `render`, `up` and `doctor`.
 
-The engine is asked once for a plan: by `observe_target` where its host is judged, too, else for its release alone.
+The engine is asked once for a plan: by `observe_target` where its host is judged, too, else for its
+release alone.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ class TargetOptions:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was observed here before a plan was made. Who judges the host for it takes it from here."""
+    """What was observed here before a plan was made.
+
+    Who judges the host for it takes it from here.
+    """
 
     target: Target = field(default_factory=Target)
     engine: Engine = field(default_factory=Engine)
@@ -48,7 +52,8 @@ def planned(
 ) -> tuple[Plan, StateDir]:
     """The plan for what was asked, and the instance it is for. Nothing is written.
 
-    It is made for what is installed and seen here, where `aim` does not say another host. Raises RefusalError.
+    It is made for what is installed and seen here, where `aim` does not say another host. Raises
+    RefusalError.
     """
     composed = load(ask, environ)
     instance = instance_of(composed, environ)
@@ -71,8 +76,8 @@ def observe_target(
 ) -> Seen:
     """What a profile is resolved for here, and what was asked to know it. Nothing raises.
 
-    The interpreter is not run where others may have written the profile that names it. The `driver` is given by
-    who has asked it already.
+    The interpreter is not run where others may have written the profile that names it. The `driver`
+    is given by who has asked it already.
     """
     from launcher.host.collectors.engine import engine
 
@@ -95,10 +100,13 @@ def require_own(composed: Composed) -> None:
 def targeted(
     profile: Profile, environ: Mapping[str, str], aim: TargetOptions, *, asks: bool = True
 ) -> Target:
-    """What a profile is resolved for. Raises RefusalError for a release or an architecture that is none.
+    """What a profile is resolved for.
 
-    A release or an architecture that was said is that of another host: what this one looks like is left out then.
-    Where it `asks` nothing, the interpreter that the profile names is not run, and the release unknown.
+    Raises RefusalError for a release or an architecture that is none.
+
+    A release or an architecture that was said is that of another host: what this one looks like is
+    left out then. Where it `asks` nothing, the interpreter that the profile names is not run, and
+    the release unknown.
     """
     require_known(aim)
     if aim.facts:

@@ -21,7 +21,8 @@ KERNEL_KNOWS = (
     "`journalctl -k` may tell more"  # than anybody under the unit, which keeps that from us
 )
 LEFT = "no known cause; the last words of"
-# Why a supervisor kills a server whose log knows of no cause (lifecycle.Stopping.cause), and what to do then.
+# Why a supervisor kills a server whose log knows of no cause (lifecycle.Stopping.cause), and what
+# to do then.
 KILLED_FOR = {
     "hang": "look at the stacks that were kept; `glm5-serve doctor --deep` proves the way between the GPUs",
     "process-lost": "`journalctl -k` for its OOM killer, a segfault, an SXid; PYTHONFAULTHANDLER=1 tells more",
@@ -75,8 +76,8 @@ class Diagnosis:
 def diagnose(lines: Iterable[str], kernel: Iterable[str] | None = None) -> Diagnosis:
     """The cause of the last death that these lines tell of; `kernel`: what the kernel itself said meanwhile.
 
-    Where `kernel` is given, nothing in `lines` counts for a word of the kernel, however it begins. Where it
-    is not, they may be a mixture, and a line is the kernel's by its beginning.
+    Where `kernel` is given, nothing in `lines` counts for a word of the kernel, however it begins.
+    Where it is not, they may be a mixture, and a line is the kernel's by its beginning.
     """
     log, apart = LogScan(), LogScan()
     for line in lines:
@@ -89,8 +90,8 @@ def diagnose(lines: Iterable[str], kernel: Iterable[str] | None = None) -> Diagn
 def judge(log: LogScan, apart: LogScan | None = None) -> Diagnosis:
     """The cause that a log tells of, and one of the kernel's own words, if they came `apart`.
 
-    The weightiest complaint wins, and the first one among equals: what a rank's exception does to the other
-    ranks comes after it. A log of several starts is judged by its last one.
+    The weightiest complaint wins, and the first one among equals: what a rank's exception does to
+    the other ranks comes after it. A log of several starts is judged by its last one.
     """
     log.close()
     hits = [*(apart.settled() if apart else ()), *log.settled()]

@@ -43,7 +43,8 @@ _GONE = re.compile(
 _START = re.compile(r"server_args=(?:ServerArgs\(|\{)|Initializing a V1 LLM engine")
 RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
 _OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")
-# The last line of a start: SGLang's, and uvicorn's where it is vLLM's (SGLang prints that one earlier).
+# The last line of a start: SGLang's, and uvicorn's where it is vLLM's (SGLang prints that one
+# earlier).
 _VLLM_READY = re.compile(r"(?:\(\w+ pid=\d+\) )?INFO: +Application startup complete")
 _WORK = re.compile(r"Decode batch(?: \[\d+\])?[.,] #running-req: \d")
 _MARKS = (_FRAME, _TRACEBACK, _EXCEPTION, _GONE, _START, _OUR_START, re.compile(READY), _VLLM_READY)
@@ -192,8 +193,9 @@ class LogScan:
     def _begin(self) -> None:
         """Another start: the server's words of the last one do not count any more.
 
-        The kernel's do where they stand before the only start: that is a kernel log and then a server's. Of more
-        starts, those since the start before tell of another death: they explain this one if it does not itself.
+        The kernel's do where they stand before the only start: that is a kernel log and then a
+        server's. Of more starts, those since the start before tell of another death: they explain
+        this one if it does not itself.
         """
         since = self._began or 0
         stay = {id: hit for id, hit in self.hits.items() if hit.is_kernels and hit.at >= since}
@@ -206,7 +208,10 @@ class LogScan:
         self._shown.clear()
 
     def _forgive(self) -> None:
-        """It serves: what it said before did not kill it. The kernel's words may be of later, put in front."""
+        """It serves: what it said before did not kill it.
+
+        The kernel's words may be of later, put in front.
+        """
         self.hits = {
             id: hit for id, hit in self.hits.items() if hit.is_kernels or hit.weight == "note"
         }
@@ -227,7 +232,10 @@ class LogScan:
             self.death.lines.append(line)
 
     def _is_of_a_traceback(self, line: str, text: str) -> bool:
-        """Whether it is a frame or its code: names of functions are no complaints. Frames are kept for `needs`."""
+        """Whether it is a frame or its code: names of functions are no complaints.
+
+        Frames are kept for `needs`.
+        """
         if _TRACEBACK.match(text):
             self._frames.clear()
             return False
@@ -296,7 +304,10 @@ def _kind(shape: str) -> Kind:
 
 @cache
 def _words() -> tuple[str, ...]:
-    """Texts of which one stands in every line that any pattern matches, digits being 0. They are found fast."""
+    """Texts of which one stands in every line that any pattern matches, digits being 0.
+
+    They are found fast.
+    """
     patterns = [*(signature.pattern for signature in signatures().values()), *_MARKS]
     return tuple(
         {word for pattern in patterns for word in literals(pattern.pattern.translate(_SHAPE))}

@@ -20,7 +20,8 @@ WEIGHTS = (
     "generic",
     "last",
 )  # "consequence" and "note" are never the cause
-# Read when the program starts: a package that is upgraded under it must not change what it understands.
+# Read when the program starts: a package that is upgraded under it must not change what it
+# understands.
 _TABLE = Path(__file__).with_name("signatures.toml").read_text()
 
 

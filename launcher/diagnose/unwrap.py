@@ -15,7 +15,8 @@ _WRAPPERS = re.compile(
     rf"|(?P<cri>{_STAMP} (?:stdout|stderr) [FP] )"  # CRI: /var/log/pods
     rf"|{_STAMP} "  # docker logs -t, kubectl logs --timestamps; dmesg can write it, too
     r"|(?P<pod>\[pod/\S+\] )"  # kubectl logs --prefix
-    r"|(?P<compose>[\w.-]+ +\| |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| )"  # docker compose; Docker Desktop
+    # docker compose; Docker Desktop
+    r"|(?P<compose>[\w.-]+ +\| |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| )"
 )
 # ECMA-48: control sequences (colours, cursors), operating system commands (titles, links).
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")

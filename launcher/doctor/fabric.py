@@ -1,4 +1,7 @@
-"""`doctor --deep`: proves by moving data what no table can tell. A step that does not end becomes a finding."""
+"""`doctor --deep`: proves by moving data what no table can tell.
+
+A step that does not end becomes a finding.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from launcher.plan.findings import Finding
 from launcher.plan.plan import Plan
 from launcher.serve.session import ProcessTree
 
-GRACE = 1.0  # seconds after the first rank ended: its neighbours' complaints and its own end come in any order
+# seconds after the first rank ended: its neighbours' complaints and its own end come in any order
+GRACE = 1.0
 IN_USE = 1 << 30  # bytes of a GPU that something else holds
 
 

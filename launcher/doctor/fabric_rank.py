@@ -2,11 +2,12 @@
 
 usage: deep_rank.py BACKEND RANKS FOLDER
 
-It imports torch, then forks: one process that copies between every pair of GPUs (nccl), then a process a rank.
-Each says on stdout, in lines that begin with MARK, what it is about to do and what came of it; torch and NCCL may
-print between. Nothing here has a deadline: whoever reads it has.
+It imports torch, then forks: one process that copies between every pair of GPUs (nccl), then a
+process a rank. Each says on stdout, in lines that begin with MARK, what it is about to do and what
+came of it; torch and NCCL may print between. Nothing here has a deadline: whoever reads it has.
 
-For tests, GLM5_DEEP_FAULT="hang:2@all-reduce 4096" (or wrong, or die) makes rank 2 do that at that step.
+For tests, GLM5_DEEP_FAULT="hang:2@all-reduce 4096" (or wrong, or die) makes rank 2 do that at that
+step.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def _copy(torch: Any, one: int, two: int, spoil: bool) -> tuple[float, str | Non
     seconds = time.perf_counter() - begin
     if spoil:
         target += 1
-    # Compared on the host and through it, so that a broken path between the two cannot agree with itself.
+    # Compared on the host and through it, so that a broken path between the two cannot agree with
+    # itself.
     arrived = bool((target.cpu() == sent.cpu()).all())
     back = torch.empty_like(sent)
     back.copy_(target)

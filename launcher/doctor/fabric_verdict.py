@@ -17,8 +17,9 @@ COPY = 64 << 20  # bytes
 SIZES = (8, 64, 512, 4096, 32768, 262144, 2097152, 16777216, 67108864)  # bytes
 
 IMPORT_DEADLINE = 120.0  # seconds; torch from a cold disk
-# Healthy 8x RTX PRO 6000 hosts (reported, rtx6kpro): pairs 53-56 GB/s behind one switch, 39-51 across sockets;
-# all-reduce busbw 37.6-41.1 GB/s (22.2 on Turin with NCCL's default channels), 32 KiB in 26-48 us.
+# Healthy 8x RTX PRO 6000 hosts (reported, rtx6kpro): pairs 53-56 GB/s behind one switch, 39-51
+# across sockets; all-reduce busbw 37.6-41.1 GB/s (22.2 on Turin with NCCL's default channels), 32
+# KiB in 26-48 us.
 HEALTHY_COPY, HEALTHY_BUSBW = 39.0, 37.6
 
 # The checks that explain a hang or wrong data between GPUs, the most frequent cause first.
@@ -60,7 +61,8 @@ class Proof:
         try:
             words = json.loads(line)
         except ValueError:
-            return  # something printed into it: the step is told late, and its deadline watches over that
+            # something printed into it: the step is told late, and its deadline watches over that
+            return
         match words:
             case {
                 "step": str(name),
@@ -138,7 +140,8 @@ def _trouble(proof: Proof, ranks: int, deadline: float) -> tuple[str, str] | Non
         rank, what = next(iter(step.wrong.items()))
         return name.split()[0], f"{_in_words(name)}{_of(rank)}: {what}"
     if proof.ended:
-        # A rank that was killed is the cause; the lost connections of the others are what came of it.
+        # A rank that was killed is the cause; the lost connections of the others are what came of
+        # it.
         rank, how = min(proof.ended.items(), key=lambda one: "was killed" not in one[1])
         return last.split()[0], f"{_in_words(last)}{_of(rank)}: {how}"
     if proof.hung:

@@ -191,8 +191,9 @@ def require_fit(
 ) -> Sequence[Finding]:
     """Judge this host for a plan that is about to be started: the findings.
 
-    Raises RefusalError where one fails, after `report` got them all. What was `seen` for the plan is not asked
-    again. What a server of ours that is `serving` takes is not held against the next one.
+    Raises RefusalError where one fails, after `report` got them all. What was `seen` for the plan
+    is not asked again. What a server of ours that is `serving` takes is not held against the next
+    one.
     """
     known_ids(plan.allowed)
     driver = (seen.driver or observe_driver()) if plan.gpus else Driver()

@@ -23,8 +23,8 @@ LIMIT = 1 << 20  # bytes of one answer: status line, headers, whatever came befo
 PIECE = 1 << 16  # bytes of a body that are read at a time
 OTHER_SOURCE = "127.0.0.2"  # to ask from, when clients have used up the ports of 127.0.0.1
 
-# What a connection fails of when the other side is why: refused, reset, aborted, shut, timed out. All
-# else that an OSError can say is this side's: EMFILE, ENFILE, ENOMEM, ENOBUFS, EAGAIN and
+# What a connection fails of when the other side is why: refused, reset, aborted, shut, timed out.
+# All else that an OSError can say is this side's: EMFILE, ENFILE, ENOMEM, ENOBUFS, EAGAIN and
 # EADDRNOTAVAIL (no ports left), EADDRINUSE, EPERM and EACCES (a filter of this host), ENETDOWN,
 # ENETUNREACH, EHOSTUNREACH, EAFNOSUPPORT, and the resolver's errors.
 THEIRS = (ConnectionError, TimeoutError)
@@ -35,7 +35,10 @@ class UnaskedError(Exception):
 
 
 class ForeignError(Exception):
-    """Another process holds the server's port. `who` says which, in words; nothing was sent to it."""
+    """Another process holds the server's port.
+
+    `who` says which, in words; nothing was sent to it.
+    """
 
     def __init__(self, port: int, who: str) -> None:
         super().__init__(

@@ -28,8 +28,8 @@ class When(StrEnum):
 class Fault:
     """A known fault: in which releases (`first` and `last` included) and plans, what happens, what helps.
 
-    `about` are the flags and variables that it hangs on; `instead` what to write for the first of them, None to
-    leave it out.
+    `about` are the flags and variables that it hangs on; `instead` what to write for the first of
+    them, None to leave it out.
     """
 
     about: tuple[str, ...]

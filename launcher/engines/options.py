@@ -1,7 +1,8 @@
 """What each SGLang release accepts on its command line, and which variables it reads.
 
-`catalogue.json` is written by scripts/catalogue.py from the wheels. Words are taken as argparse takes them: an
-option may be abbreviated to what no other begins with, and its value may follow after `=`.
+`catalogue.json` is written by scripts/catalogue.py from the wheels. Words are taken as argparse
+takes them: an option may be abbreviated to what no other begins with, and its value may follow
+after `=`.
 """
 
 from __future__ import annotations
@@ -169,7 +170,8 @@ def nearest_name(word: str, within: Release) -> str | None:
 def _renamed() -> dict[str, tuple[str, ...]]:
     """Names of one option through the releases, by each of these names, newest first.
 
-    From what each deprecation names instead; those that want another value (`--x=disabled`) are not names.
+    From what each deprecation names instead; those that want another value (`--x=disabled`) are not
+    names.
     """
     newer = {
         told["names"][0]: told["instead"]
@@ -208,8 +210,8 @@ def _names() -> dict[str, str]:
 def canonical(name: str) -> str:
     """The one name of an option, without its dashes, whatever a release or an author calls it.
 
-    It is the newest release's first spelling. What no release has by that name stays what it is: a coming one may
-    have it, whatever argparse abbreviates today.
+    It is the newest release's first spelling. What no release has by that name stays what it is: a
+    coming one may have it, whatever argparse abbreviates today.
     """
     word = f"--{SHORT.get(name, name)}"
     return _names().get(word, word)[2:]

@@ -1,8 +1,8 @@
 """The rules that choose flags and variables for a release, an architecture, a model and a host.
 
-A rule sets what the profile left open; what a profile, the environment or `--set` say stands. Of several rules for
-one setting the first that applies does. Where sources disagree, the value is the one that cannot garble an
-answer or stop a start, and `against` tells the other side.
+A rule sets what the profile left open; what a profile, the environment or `--set` say stands. Of
+several rules for one setting the first that applies does. Where sources disagree, the value is the
+one that cannot garble an answer or stop a start, and `against` tells the other side.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ RULES = (
         "a choice of every release; checked against the checkpoint by `doctor`",
         when=lambda case: case.nvfp4,
     ),
-    # The KV cache's precision and the attention kernel are one decision: the kernel fixes the layout it can read.
+    # The KV cache's precision and the attention kernel are one decision: the kernel fixes the
+    # layout it can read.
     Rule(
         "kv-cache-dtype",
         "bfloat16",

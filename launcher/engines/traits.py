@@ -38,7 +38,8 @@ class Identity:
 def of(model: Model, named: str) -> Identity:
     """What a checkpoint is; `named` is the hub id or folder that was asked for.
 
-    Where its config.json was read, its name says nothing: a family that is in no table is then none.
+    Where its config.json was read, its name says nothing: a family that is in no table is then
+    none.
     """
     config = model.config.otherwise({})
     words = [*config.get("architectures", "").split(","), config.get("model_type", "")]

@@ -1,13 +1,13 @@
 r"""Who wrote a line of a log: the kernel, the engine in its own words, or the engine about what a client sent.
 
-Whoever may send a request writes into the log: paths stand in access lines; grammars, prompts and names
-of tools in complaints about them. So a line is known by its beginning, and what stands further behind is
-nobody's testimony.
+Whoever may send a request writes into the log: paths stand in access lines; grammars, prompts and
+names of tools in complaints about them. So a line is known by its beginning, and what stands
+further behind is nobody's testimony.
 
-Text of a client may hold line ends, and some loggers print them as they are (`Model attempted to call
-undefined function: x\n[2026-...] Decode batch`): then a line may look like the engine's from its first
-letter on, and nothing can tell it from the log alone. So what the log of a server that listens says is
-never final (`Run.gone`), and what it excuses is bounded (`flow.py`).
+Text of a client may hold line ends, and some loggers print them as they are (`Model attempted to
+call undefined function: x\n[2026-...] Decode batch`): then a line may look like the engine's from
+its first letter on, and nothing can tell it from the log alone. So what the log of a server that
+listens says is never final (`Run.gone`), and what it excuses is bounded (`flow.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from launcher.knowledge.kernel_lines import BEGINS
 
-# SGLang's logger: "[2026-01-29 00:56:20 TP6] ", with SGLANG_LOG_MS "[2026-01-29 00:56:20.123 DP0 TP6] ".
+# SGLang's logger: "[2026-01-29 00:56:20 TP6] ", with SGLANG_LOG_MS "[2026-01-29 00:56:20.123 DP0
+# TP6] ".
 STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)?"
 _PREFIX = re.compile(
     rf"(?:{STAMP}(?P<rank>(?: (?:ATTN_CP|MOE_DP|[DTPE]P)\d+)*)\] )?"
@@ -26,9 +27,11 @@ _PREFIX = re.compile(
     r"(?:\((?P<process>\w[^()]{0,60}?) pid=\d+[^()]{0,60}\) )*"
     # torch: "[rank3]: ", "[rank3]:[E1124 05:20:00 ProcessGroupNCCL.cpp:632] ".
     r"(?:\[(?P<torch>rank\d+)\]:(?:\[[EWIF]\d[^\]]{0,80}\])? ?)?"
-    # xgrammar and others in C++: "[17:22:33] /project/cpp/grammar.cc:95: Warning: "; Python's warnings.
+    # xgrammar and others in C++: "[17:22:33] /project/cpp/grammar.cc:95: Warning: "; Python's
+    # warnings.
     r"(?P<warning>\[\d\d:\d\d:\d\d\] \S{1,200}:\d+: |\S{1,200}\.py:\d+: (?=\w{0,40}Warning: ))?"
-    # What sites make of it: "2026-01-29 00:56:20,123 - my.logger - ERROR - ", "[2026-01-29 00:56:20][X][I] ".
+    # What sites make of it: "2026-01-29 00:56:20,123 - my.logger - ERROR - ", "[2026-01-29
+    # 00:56:20][X][I] ".
     r"(?P<site>\d{4}-\d\d-\d\d[ T][\d:.,]+ - [\w.-]{1,80} - [A-Z]{4,8} - "
     r"|\[\d{4}-[\d:., T-]{6,25}\](?:\[[^\]]{1,40}\])+ ?)?"
     # uvicorn: "INFO:     "; SGLang before its logger is set: "INFO server_args.py:1750: ";
@@ -36,13 +39,15 @@ _PREFIX = re.compile(
     r"(?P<level>(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):? +(?:\d\d-\d\d \d\d:\d\d:\d\d )?"
     r"(?:\[?(?P<file>[\w./-]{1,80}\.py):\d+[\]:] )?)?"
 )
-# uvicorn: who, then what was asked for in quotes, and the status. Whoever talks over a socket in a file has no
-# address; who comes from this host, or over a proxy on it, writes what he likes there (X-Forwarded-For).
+# uvicorn: who, then what was asked for in quotes, and the status. Whoever talks over a socket in a
+# file has no address; who comes from this host, or over a proxy on it, writes what he likes there
+# (X-Forwarded-For).
 _ACCESS = re.compile(
     rf"(?:{STAMP}\] |\(\w[^()]{{0,60}} pid=\d+\) )?INFO: +"
     r"(?:(?:\('\S{1,60}', \d+\) |\S{1,80} )?- \"|.*- \"[A-Z]+ .*HTTP/[\d.]+\" \d{3}\b)"
 )
-# What SGLang says about one request, by its first words: what follows is the client's, or the model's.
+# What SGLang says about one request, by its first words: what follows is the client's, or the
+# model's.
 _ABOUT_A_REQUEST = re.compile(
     r"Hit invalid |[Ss]kip invalid |Rejecting \w+ grammar|Got unhandled regex|Constraint|\{"
     r"|Receive: |Finish: |Received request|Generated response|Abort|Request |The request|The input|Input "
@@ -85,16 +90,19 @@ _TIME = (
     r"|\d{10}\.\d+|\[ *\d+\.\d+\])"
 )
 _JOURNALS = rf"(?:{_TIME} +[\w.-]{{1,80}} (?=kernel:))?"
-# dmesg: plain, -T in any language, -x, -H, --time-format iso; talosctl; a printk with its caller; syslog.
+# dmesg: plain, -T in any language, -x, -H, --time-format iso; talosctl; a printk with its caller;
+# syslog.
 _KERNELS = re.compile(
-    r"\ufeff?(?:> ?)*(?:[\w./-]{1,80}:(?:\d+:)?(?=[A-Z\[]))?\s*(?:<\d{1,3}>)?"  # quoted; found by grep
+    # quoted; found by grep
+    r"\ufeff?(?:> ?)*(?:[\w./-]{1,80}:(?:\d+:)?(?=[A-Z\[]))?\s*(?:<\d{1,3}>)?"
     rf"{_JOURNALS}"
     rf"(?P<facility>(?:[\w.-]{{1,80}}: )?kern *: *\w+ *: *(?:{_ISO} )?)?(?:{_ISO}[ :]+)?"
     rf"(?P<stamp>\[(?:[ +]*\d+\.\d+|[A-Z][a-z]{{2}}\d\d \d\d:\d\d|[^\]\n]{{0,40}}\d\d:\d\d:\d\d \d{{4}}|{_ISO})\]"
     r"(?:\[ *[TC]\d+\])?:? *)?"
     r"(?P<program>kernel: ?(?:\[ *\d+\.\d+\] )?)?"
 )
-# "python3[4711]: segfault at": fifteen letters that the process chose, before what the kernel says of it.
+# "python3[4711]: segfault at": fifteen letters that the process chose, before what the kernel says
+# of it.
 _OF_A_PROCESS = re.compile(r".{1,15}(?=\[\d+\]: )")
 
 
@@ -180,8 +188,9 @@ def goes_on(told: Said) -> bool:
 def evidence(told: Said) -> tuple[str, bool]:
     """The words that may tell of a death, and whether they count only from the first one on.
 
-    What a logger framed counts by its first words, or as the exception that it is. What comes without a
-    frame was printed by the interpreter, a library or a compiler, and may say it anywhere.
+    What a logger framed counts by its first words, or as the exception that it is. What comes
+    without a frame was printed by the interpreter, a library or a compiler, and may say it
+    anywhere.
     """
     text = told.text
     return text, told.is_framed and not (_EXCEPTION.match(text) or _NCCL.match(text))

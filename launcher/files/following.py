@@ -61,7 +61,8 @@ def lines(
 def _after(path: Path, file: BinaryIO | None) -> BinaryIO | None:
     """The file that was begun next after one, by what it is called now; the oldest where that one is gone.
 
-    The newest is looked at first: a file only moves up meanwhile, so it may be met twice, but not be missed.
+    The newest is looked at first: a file only moves up meanwhile, so it may be met twice, but not
+    be missed.
     """
     older = (
         [path.with_name(f"{path.name}.{number}") for number in range(1, MOST + 1)] if file else []

@@ -1,7 +1,8 @@
 """Files of a folder that may be somebody else's: opened following nothing, and waiting for nobody.
 
 Whoever owns a folder may put there what he likes: a link to another's file, a FIFO that hangs its
-reader, a device. Files that the one who asks has named himself are read by `reading`, which follows links.
+reader, a device. Files that the one who asks has named himself are read by `reading`, which follows
+links.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def within(folder: Path) -> Iterator[int]:
 def opened(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
     """A descriptor of a regular file. Raises OSError.
 
-    That is a UnfitError for anything else, and, in another user's folder, for what is not its owner's.
+    That is a UnfitError for anything else, and, in another user's folder, for what is not its
+    owner's.
     """
     with within(path.parent) as folder:
         try:
@@ -67,7 +69,10 @@ def read(path: Path, limit: int = LARGEST) -> bytes:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Put a file of that content there, mode 0600, or leave the old one as it is. Raises OSError."""
+    """Put a file of that content there, mode 0600, or leave the old one as it is.
+
+    Raises OSError.
+    """
     fresh = f".{path.name}.{os.getpid()}"
     with within(path.parent) as folder:
         try:

@@ -1,7 +1,7 @@
 """Who could have written a file or a folder, or put another one in its place: what others may write is not obeyed.
 
-"Others" are all but root and whoever runs this. A group counts as others, but for one with nobody else in it, as
-many distributions make it for each user.
+"Others" are all but root and whoever runs this. A group counts as others, but for one with nobody
+else in it, as many distributions make it for each user.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ class Doubt:
 def of_file(path: Path) -> Doubt | None:
     """Who else may have written a file, or put another one in its place; None if nobody could.
 
-    `path` is absolute and resolved: a link in it is one that somebody has put there since. Ask before you read:
-    what nobody else may write then stays so. A folder on the way may be a shared one if it is sticky, as /tmp is:
-    nobody renames there what is another's. Raises OSError for what is not there, or behind a closed folder.
+    `path` is absolute and resolved: a link in it is one that somebody has put there since. Ask
+    before you read: what nobody else may write then stays so. A folder on the way may be a shared
+    one if it is sticky, as /tmp is: nobody renames there what is another's. Raises OSError for what
+    is not there, or behind a closed folder.
     """
     if here := _of(path.lstat(), path, "", sticky_is_fine=False):
         return here
@@ -60,7 +61,10 @@ def of_program(path: Path) -> Doubt | None:
 
 
 def of_current_folder() -> Doubt | None:
-    """Who else may put files into the current folder, be it sticky or not; None if nobody can. Raises OSError."""
+    """Who else may put files into the current folder, be it sticky or not; None if nobody can.
+
+    Raises OSError.
+    """
     return _of(Path().stat(), Path.cwd(), "", sticky_is_fine=False)
 
 

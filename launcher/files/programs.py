@@ -19,9 +19,10 @@ class NoProgramError(LookupError):
 def find(name: str, environ: Mapping[str, str]) -> str:
     """The absolute path of a program: a path as it is said, a name as the kernel would find it by $PATH.
 
-    Raises NoProgramError where there is none; where a relative entry of $PATH has it, which is another folder
-    wherever somebody stands; where a relative path begins in a folder that others may write; and, for root, where
-    another user may change what the program is: it would run as root.
+    Raises NoProgramError where there is none; where a relative entry of $PATH has it, which is
+    another folder wherever somebody stands; where a relative path begins in a folder that others
+    may write; and, for root, where another user may change what the program is: it would run as
+    root.
     """
     found = _at(name) if os.sep in name else _in_path(name, environ)
     if os.geteuid() == 0 and (doubt := ownership.of_program(Path(found))):

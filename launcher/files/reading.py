@@ -1,7 +1,8 @@
 """Reading files that anybody may have put there: regular ones alone, up to a limit, never waiting for a writer.
 
-What is raised is always an OSError whose `strerror` says in words what is wrong; where the file is unfit and not
-the kernel refuses, it is an UnfitError. A network file system that hangs still holds its reader up.
+What is raised is always an OSError whose `strerror` says in words what is wrong; where the file is
+unfit and not the kernel refuses, it is an UnfitError. A network file system that hangs still holds
+its reader up.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any, BinaryIO
 
 from launcher import stdio
 
-# Values of a JSON text. Each takes some 70 bytes of memory, whatever the text's own size; the largest header of a
-# checkpoint that is known has 2 million.
+# Values of a JSON text. Each takes some 70 bytes of memory, whatever the text's own size; the
+# largest header of a checkpoint that is known has 2 million.
 MOST_VALUES = 10_000_000
 _KINDS = (
     (stat.S_ISLNK, "a symlink"),
@@ -38,8 +39,8 @@ class UnfitError(OSError):
 def named(file: str) -> BinaryIO:
     """What somebody named on the command line: a regular file, or what he piped in himself.
 
-    That is standard input (`-`), and a descriptor that his shell opened: `<(command)` becomes /dev/fd/63. Raises
-    OSError.
+    That is standard input (`-`), and a descriptor that his shell opened: `<(command)` becomes
+    /dev/fd/63. Raises OSError.
     """
     if file in ("-", "/dev/stdin"):
         if 0 in stdio.closed:
@@ -49,10 +50,12 @@ def named(file: str) -> BinaryIO:
 
 
 def opened(path: Path | str) -> BinaryIO:
-    """A regular file, open for reading. Raises OSError; UnfitError where it is a FIFO, a device or a directory.
+    """A regular file, open for reading.
 
-    It is looked at before it is opened, for opening alone makes some devices act; and again after, for what stands
-    there may change.
+    Raises OSError; UnfitError where it is a FIFO, a device or a directory.
+
+    It is looked at before it is opened, for opening alone makes some devices act; and again after,
+    for what stands there may change.
     """
     try:
         _require_regular(Path(path).stat(), path)
@@ -68,7 +71,10 @@ def opened(path: Path | str) -> BinaryIO:
 
 
 def read_bytes(path: Path | str, limit: int) -> bytes:
-    """All of a regular file of at most `limit` bytes. Raises OSError; UnfitError where it has more."""
+    """All of a regular file of at most `limit` bytes.
+
+    Raises OSError; UnfitError where it has more.
+    """
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size  # 0 below /proc
         data = file.read(limit + 1) if size <= limit else b""
@@ -80,7 +86,10 @@ def read_bytes(path: Path | str, limit: int) -> bytes:
 
 
 def read_text(path: Path | str, limit: int, errors: str = "strict") -> str:
-    """The same as UTF-8; `errors` as `bytes.decode` has it. Raises OSError; UnfitError where it is no text."""
+    """The same as UTF-8; `errors` as `bytes.decode` has it.
+
+    Raises OSError; UnfitError where it is no text.
+    """
     try:
         return read_bytes(path, limit).decode("utf-8", errors)
     except UnicodeDecodeError:
@@ -88,7 +97,10 @@ def read_text(path: Path | str, limit: int, errors: str = "strict") -> str:
 
 
 def read_end(path: Path | str, limit: int) -> bytes:
-    """The last lines of a regular file, of `limit` bytes together; none is cut in front. Raises OSError."""
+    """The last lines of a regular file, of `limit` bytes together; none is cut in front.
+
+    Raises OSError.
+    """
     with opened(path) as file:
         beyond = os.fstat(file.fileno()).st_size - limit
         if beyond <= 0:
@@ -98,7 +110,10 @@ def read_end(path: Path | str, limit: int) -> bytes:
 
 
 def read_json(path: Path | str, limit: int) -> Any:
-    """What a file of JSON says. Raises OSError; UnfitError where it is not JSON, or too much of it."""
+    """What a file of JSON says.
+
+    Raises OSError; UnfitError where it is not JSON, or too much of it.
+    """
     data = read_bytes(path, limit)
     try:
         return parsed(data)
@@ -107,7 +122,10 @@ def read_json(path: Path | str, limit: int) -> Any:
 
 
 def parsed(data: bytes | str) -> Any:
-    """What a JSON text says. Raises ValueError, also where it nests too deep or has more than MOST_VALUES."""
+    """What a JSON text says.
+
+    Raises ValueError, also where it nests too deep or has more than MOST_VALUES.
+    """
     text = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
     if sum(text.count(mark) for mark in (b",", b"[", b"{", b":")) > MOST_VALUES:
         raise ValueError(f"it has more than {MOST_VALUES:,} values")

@@ -1,7 +1,7 @@
 """Somebody's launch command, in whatever form it is passed on: what it would run, and with which variables.
 
-Shell scripts, `docker run`, compose and Kubernetes files, systemd units, a bare list of options. Nothing is run;
-what cannot be read is noted, and the rest is still used.
+Shell scripts, `docker run`, compose and Kubernetes files, systemd units, a bare list of options.
+Nothing is run; what cannot be read is noted, and the rest is still used.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def _launches(text: str) -> Iterator[Launch]:
         yield from _unit(text, room)
     if SERVICE.search(text) or text.lstrip()[:1] in ("[", "{"):
         try:
-            # Every scalar as it is written: what YAML makes of 0755, `yes` and 1:30 is not what was meant, and the
-            # numbers that it knows may take as long to read as somebody likes.
+            # Every scalar as it is written: what YAML makes of 0755, `yes` and 1:30 is not what was
+            # meant, and the numbers that it knows may take as long to read as somebody likes.
             for document in yaml.load_all(text, yaml.BaseLoader):
                 yield from _tree(document, set(), room)
         except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -1,4 +1,7 @@
-"""A shell script read as a shell would: the launches in it, each with its environment. Nothing is run."""
+"""A shell script read as a shell would: the launches in it, each with its environment.
+
+Nothing is run.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ REFERENCE = re.compile(r"\$(?:\{(\w+)(?:\[[@*]\])?(?::?-([^}]*))?\}|(\w+))")
 _SPECIAL = re.compile(r"['\"\\]")
 _BLANKS = " \t\r\n"
 _BARE = rf"[^{_BLANKS}'\"\\;&|<>()]+"
-_PIECE = re.compile(  # of a word: bare letters, what is quoted in one of three ways; or what ends it
+# of a word: bare letters, what is quoted in one of three ways; or what ends it
+_PIECE = re.compile(
     rf"""(?P<bare>{_BARE})|'(?P<single>[^']*)'|"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|\\(?P<one>.)"""
     rf"|(?P<mark>[;&|<>()]+)|(?P<blank>[{_BLANKS}]+)",
     re.DOTALL,
@@ -168,7 +172,8 @@ def _closed(lines: Sequence[str]) -> Iterator[str]:
 def _ends(lines: Sequence[str]) -> list[int]:
     """For each line that of its own end, or of the first that closes the quotes which it opens.
 
-    From the last line to the first: where a line is in quotes when it begins, the lines after it were looked at.
+    From the last line to the first: where a line is in quotes when it begins, the lines after it
+    were looked at.
     """
     never = len(lines) + MOST_LINES
     after = {"": never, "'": never, '"': never}
@@ -240,7 +245,10 @@ def expanded(word: str, known: Mapping[str, str], room: Room) -> list[str]:
 
 
 def references(word: str) -> Iterator[re.Match[str]]:
-    """The variables in a word, in order. Behind the last brace that closes, none is looked for that opens."""
+    """The variables in a word, in order.
+
+    Behind the last brace that closes, none is looked for that opens.
+    """
     braced = word.rfind("}") + 1
     yield from REFERENCE.finditer(word, 0, braced)
     yield from SHORT_REFERENCE.finditer(word, braced)

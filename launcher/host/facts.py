@@ -1,7 +1,7 @@
 """What can be observed about a host. Every fact is known, or unknown and says why.
 
-Sizes are bytes, powers watts, temperatures degrees Celsius, link speeds GT/s. PCI addresses are written as the
-kernel does (`0000:61:00.0`). `factfile` takes a host to JSON and back.
+Sizes are bytes, powers watts, temperatures degrees Celsius, link speeds GT/s. PCI addresses are
+written as the kernel does (`0000:61:00.0`). `factfile` takes a host to JSON and back.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class Gpu:
 class Driver:
     """The NVIDIA driver and what it shows. Matrices are by GPU index, the diagonal is "X".
 
-    `topology` has PIX, PXB, PHB, NODE, SYS or NV18 as in `nvidia-smi topo -m`; the others have OK or
-    NVML's reason as `nvidia-smi topo -p2p` writes it: CNS, GNS, TNS, DR, NS, U.
+    `topology` has PIX, PXB, PHB, NODE, SYS or NV18 as in `nvidia-smi topo -m`; the others have OK
+    or NVML's reason as `nvidia-smi topo -p2p` writes it: CNS, GNS, TNS, DR, NS, U.
     """
 
     version: Fact[str] = NOBODY_LOOKED  # of the library

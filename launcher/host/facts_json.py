@@ -1,7 +1,7 @@
 """A host as JSON, and back: what `glm5-serve facts` prints and `--facts FILE` reads.
 
-A known fact is its value, an unknown one `{"unknown": "why"}`. Whatever a file holds, reading it gives a host: a
-value of another type than wanted is an unknown fact that says so.
+A known fact is its value, an unknown one `{"unknown": "why"}`. Whatever a file holds, reading it
+gives a host: a value of another type than wanted is an unknown fact that says so.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ def from_json(data: Mapping[str, Any]) -> Host:
 
 
 def record(kind: Any, data: Any) -> Any:
-    """A dataclass of facts from JSON data. Raises ValueError where a part that is no fact does not fit."""
+    """A dataclass of facts from JSON data.
+
+    Raises ValueError where a part that is no fact does not fit.
+    """
     if not isinstance(data, Mapping):
         raise ValueError(f"{_short(data)} is no {kind.__name__}")
     made = {}

@@ -69,7 +69,8 @@ class Peer:
         """
         try:
             verdict = self._look(host, port)
-            # A worker that was forked, or a listener that left, between two looks at one thing: so look twice.
+            # A worker that was forked, or a listener that left, between two looks at one thing: so
+            # look twice.
             return (
                 verdict if verdict.whose in (Whose.OURS, Whose.NOBODY) else self._look(host, port)
             )
@@ -171,7 +172,10 @@ def _is(path: Path | None, inode: int) -> bool:
 
 
 def _lineage(pid: int) -> Iterator[int]:
-    """A process and all above it. Raises OSError where it cannot be looked up; one that is gone has none."""
+    """A process and all above it.
+
+    Raises OSError where it cannot be looked up; one that is gone has none.
+    """
     while pid > 1:
         yield pid
         try:

@@ -42,7 +42,10 @@ def resolve(host: str) -> tuple[str, ...]:
 
 
 def packed(address: str) -> bytes:
-    """A numeric address as bytes: 4, or 16. An IPv4 address in IPv6's clothes (`::ffff:`) is IPv4."""
+    """A numeric address as bytes: 4, or 16.
+
+    An IPv4 address in IPv6's clothes (`::ffff:`) is IPv4.
+    """
     parsed = ipaddress.ip_address(address.partition("%")[0])
     inside = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return (inside or parsed).packed
@@ -60,7 +63,10 @@ def mapped(address: bytes) -> bytes:
 
 
 def lines(table: str) -> Iterator[str]:
-    """The rows of a table as the kernel writes them; none of `tcp6` where there is no IPv6. Raises OSError."""
+    """The rows of a table as the kernel writes them; none of `tcp6` where there is no IPv6.
+
+    Raises OSError.
+    """
     try:
         file = (PROC_NET / table).open()
     except FileNotFoundError:
@@ -104,7 +110,9 @@ def listening(table: str, port: int) -> list[Row]:
 
 
 def receivers(address: str, port: int) -> list[Row]:
-    """The listening sockets that a connection to a numeric address may go to. Raises OSError or ValueError.
+    """The listening sockets that a connection to a numeric address may go to.
+
+    Raises OSError or ValueError.
 
     As the kernel chooses (inet_hashtables.c): the exact address before any address, IPv4's before
     IPv6's. What stands behind one of these gets nothing, so whoever binds `[::]` beside us for IPv6

@@ -1,4 +1,7 @@
-"""NVIDIA drivers and CUDA: what is wanted, what is known for trouble, what serves. `drivers.toml`, read."""
+"""NVIDIA drivers and CUDA: what is wanted, what is known for trouble, what serves.
+
+`drivers.toml`, read.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ _OURS = r".{1,200} in lib(?:nccl|cuda|torch)"  # a crash elsewhere is no news of
 # What only the kernel begins a line with; behind a quotation mark it is somebody's text.
 BEGINS = re.compile(rf"{_DRIVER}|{_MEMORY}|[^\[\]\"']{{1,15}}{_CRASH}")
 
-# What the watch over the GPUs passes on, from the first word on: a line may quote what a device calls itself.
+# What the watch over the GPUs passes on, from the first word on: a line may quote what a device
+# calls itself.
 DEADLY = re.compile(rf"{_DRIVER}|{_MEMORY}|[^\[\]]{{1,15}}{_CRASH}{_OURS}")
 
 # What checks, or a person who reads a report, want to see, wherever it stands.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-# Every name that NCCL and the plugins in its repository read, without NCCL_. It ignores all others in silence.
+# Every name that NCCL and the plugins in its repository read, without NCCL_. It ignores all others
+# in silence.
 NAMES = frozenset(
     f"NCCL_{stem}"
     for stem in """
@@ -85,7 +86,8 @@ REPLACED = {
     "NCCL_NCHANNELS": "no such variable; NCCL_MIN_NCHANNELS and NCCL_MAX_NCHANNELS",
 }
 
-# Read as text; every other variable is a number, read with strtoll (src/misc/param.cc): no number is 0.
+# Read as text; every other variable is a number, read with strtoll (src/misc/param.cc): no number
+# is 0.
 TEXT = re.compile(
     r"NCCL_(ALGO|PROTO|DEBUG\w*|P2P_LEVEL|NET|NET_PLUGIN|NET_GDR_LEVEL|NET_MERGE_\w+|NET_FORCE_MERGE|NETDEVS_POLICY|\w+_PLUGIN"
     r"|\w*_FILE|\w*IFNAME|SOCKET_FAMILY|COMM_ID|HOSTID|IB_HCA|IB_ADDR_\w+|IBVERBS_LIB|LAUNCH_MODE|CTA_POLICY|CHECK_MODE|RAS_ADDR"

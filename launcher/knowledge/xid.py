@@ -1,6 +1,7 @@
 """NVIDIA's Xids by number: what happened, and what helps. `xid.toml`, read.
 
-doctor, diagnose and the supervisor judge a line by the same row. Pure, and the standard library alone.
+doctor, diagnose and the supervisor judge a line by the same row. Pure, and the standard library
+alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ ADVICE = ("again", "never", "reboot")
 UNLISTED = "a number that our table does not have"
 HEAD = r"NVRM: (?:GPU at [\w:.-]{1,60}: )?Xid \([\w:. -]{1,80}\): "
 REACH = 400  # characters behind the number in which `needs` and `unless` are looked for
-# Read when the program starts: a package that is upgraded under it must not change what it understands.
+# Read when the program starts: a package that is upgraded under it must not change what it
+# understands.
 _TABLE = Path(__file__).with_name("xid.toml").read_text()
 
 

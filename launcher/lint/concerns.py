@@ -1,6 +1,7 @@
 """What can be wrong with one flag or variable of somebody's command: the words of `lint`, and its own rules.
 
-`faults` knows what goes wrong with which release; here is what commands carry that does harm, or nothing, in any.
+`faults` knows what goes wrong with which release; here is what commands carry that does harm, or
+nothing, in any.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Verdict(StrEnum):
 class Concern:
     """One thing to say about a flag or variable.
 
-    `instead` is what to do, in words; `put` the value to write in its place; `keep` leaves it all the same.
+    `instead` is what to do, in words; `put` the value to write in its place; `keep` leaves it all
+    the same.
     """
 
     verdict: Verdict

@@ -246,7 +246,10 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
 
 
 def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | None:
-    """The command that should be: what was meant and is sound, and what rules choose. None without a model."""
+    """The command that should be: what was meant and is sound, and what rules choose.
+
+    None without a model.
+    """
     within = catalogue.release(target.release)
     flags: dict[str, Any] = {}
     env: dict[str, str] = {}

@@ -55,7 +55,9 @@ class Output:
 
 @contextlib.contextmanager
 def begun(instance: StateDir, output: Path | None) -> Iterator[Output]:
-    """A new file to write the archive of an instance to, in place of an older one. Raises RefusalError.
+    """A new file to write the archive of an instance to, in place of an older one.
+
+    Raises RefusalError.
 
     It is gone, or empty, where what is done with it fails.
     """

@@ -136,7 +136,8 @@ def down(instance: StateDir, *, now: bool) -> str:
 def _alive(instance: StateDir, told: Signalled) -> Callable[[], bool]:
     """Whether a launcher is alive, to be asked again and again.
 
-    It raises RefusalError for one that is stopped and stays so: that would be waited for without end.
+    It raises RefusalError for one that is stopped and stays so: that would be waited for without
+    end.
     """
     awake = time.monotonic()
 
@@ -188,7 +189,9 @@ def _heard(instance: StateDir, pid: int) -> bool:
 
 
 def _clear(instance: StateDir, *, now: bool) -> str:
-    """Kill what is left of a server whose launcher is gone, and say so. Raises RefusalError where anything stays.
+    """Kill what is left of a server whose launcher is gone, and say so.
+
+    Raises RefusalError where anything stays.
 
     Without `now` nothing is killed.
     """
@@ -221,9 +224,12 @@ def _send(told: Signalled, number: int) -> None:
 
 
 def _signal(instance: StateDir, number: int, *, now: bool = False) -> Signalled | None:
-    """Signal the launcher, None if there is none. One whose `up` still judges the host has not said who it is yet.
+    """Signal the launcher, None if there is none.
 
-    Raises RefusalError when it does not say so for YOUNG seconds; with `now` that `up` is ended before.
+    One whose `up` still judges the host has not said who it is yet.
+
+    Raises RefusalError when it does not say so for YOUNG seconds; with `now` that `up` is ended
+    before.
     """
     _require_here(instance)
     began = time.monotonic()
@@ -243,7 +249,8 @@ def _signal(instance: StateDir, number: int, *, now: bool = False) -> Signalled 
 def _told(instance: StateDir, number: int, *, young: bool) -> Signalled | None:
     """Signal the launcher that its state file names.
 
-    Where there is none, the one whose folder was removed, or an `up` that is `young`, by the word of the kernel.
+    Where there is none, the one whose folder was removed, or an `up` that is `young`, by the word
+    of the kernel.
     """
     try:
         if (told := instance.signal(number)) is not None:
@@ -285,7 +292,8 @@ def restart(
 ) -> int:
     """Have the launcher drain its server and start it again from the profile as it is now; 0 once it is ready.
 
-    The profile is read and checked first: with a broken one, what runs goes on. `tell` gets each difference.
+    The profile is read and checked first: with a broken one, what runs goes on. `tell` gets each
+    difference.
     """
     if not instance.is_held():
         raise UserError(
@@ -378,7 +386,10 @@ def _unreadable(instance: StateDir, path: Path, error: OSError) -> UserError:
 def events(
     instance: StateDir, last: int, kinds: Sequence[str], *, follow: bool
 ) -> Iterator[dict[str, Any]]:
-    """The last events, and with `follow` those to come while a launcher is alive. Raises RefusalError."""
+    """The last events, and with `follow` those to come while a launcher is alive.
+
+    Raises RefusalError.
+    """
     files = sorted(instance.folder.glob(f"{instance.events.name}*"), reverse=True)
     if not files:
         raise UserError(
@@ -419,7 +430,10 @@ def _processes(instance: StateDir) -> list[int]:
 
 
 def smoke(instance: StateDir) -> Result:
-    """Ask a running server its questions. Raises RefusalError when it is not up, or its profile asks none."""
+    """Ask a running server its questions.
+
+    Raises RefusalError when it is not up, or its profile asks none.
+    """
     if not instance.is_held():
         fix = f"`glm5-serve up --profile {instance.name}`"
         raise UserError(f"{instance.name} is not up", fix=fix, status=Exit.NO)

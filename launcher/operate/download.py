@@ -38,11 +38,12 @@ class Wanted:
 def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bool) -> int:
     """Download one commit of a repository; files that are there and whole are kept.
 
-    A connection that breaks goes on where it was; a file that a run left unfinished begins anew (huggingface_hub
-    2).
+    A connection that breaks goes on where it was; a file that a run left unfinished begins anew
+    (huggingface_hub 2).
 
-    Raises RefusalError for a repository or revision that is not there or closed, a hub that does not answer, or
-    that names files outside of the folder, and a disk that is too small: nothing was downloaded then.
+    Raises RefusalError for a repository or revision that is not there or closed, a hub that does
+    not answer, or that names files outside of the folder, and a disk that is too small: nothing was
+    downloaded then.
     """
     wanted = _look(repository, revision)
     require_within(wanted, to)
@@ -93,7 +94,10 @@ def _look(repository: str, revision: str | None) -> Wanted:
 
 
 def require_within(wanted: Wanted, to: Path | None) -> None:
-    """What the hub names lies in the folder and nowhere else. Raises RefusalError: nothing was downloaded yet."""
+    """What the hub names lies in the folder and nowhere else.
+
+    Raises RefusalError: nothing was downloaded yet.
+    """
     if not _COMMIT.fullmatch(wanted.commit):
         raise UserError(f"the hub names the commit {wanted.commit!r}, which is none", fix=DISTRUST)
     for name in wanted.sizes:
@@ -132,7 +136,8 @@ def _leading_out(to: Path, name: str) -> Path | None:
 def _download(wanted: Wanted, to: Path | None) -> Path:
     from huggingface_hub import get_session, snapshot_download
 
-    # What is not among the names that were looked at is not downloaded, whatever the hub says when asked again.
+    # What is not among the names that were looked at is not downloaded, whatever the hub says when
+    # asked again.
     names = [glob.escape(name) for name in wanted.sizes]
     most = max(wanted.sizes.values(), default=0) + SLACK
     get_session().event_hooks["response"] += [

@@ -1,8 +1,8 @@
 """The web server of the figures: few connections, short ones, and none that a page of another site makes.
 
-A page in a browser may send requests to this host, and have its own name lead here (DNS rebinding): so the Host
-must be one that is served. Whoever connects and says nothing, or says it slowly, is cut off; a state folder that
-hangs holds up one thread, and not one for each who asks.
+A page in a browser may send requests to this host, and have its own name lead here (DNS rebinding):
+so the Host must be one that is served. Whoever connects and says nothing, or says it slowly, is cut
+off; a state folder that hangs holds up one thread, and not one for each who asks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ class NoError(Exception):
 
 @dataclass(frozen=True)
 class Access:
-    """Who is answered: by which names this is asked, with which token. Without names, by any (a Unix socket)."""
+    """Who is answered: by which names this is asked, with which token.
+
+    Without names, by any (a Unix socket).
+    """
 
     names: frozenset[str] | None
     token: str | None = field(default=None, repr=False)
@@ -69,7 +72,10 @@ class Collecting:
         self._last: Future[bytes] | None = None
 
     def result(self, within: float) -> bytes:
-        """What was collected. Raises TimeoutError after `within` seconds, and what the collection raises."""
+        """What was collected.
+
+        Raises TimeoutError after `within` seconds, and what the collection raises.
+        """
         with self._lock:
             if self._last is None or self._last.done():
                 fresh: Future[bytes] = Future()

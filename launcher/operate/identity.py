@@ -56,7 +56,8 @@ class Owner:
 def enter(instance: StateDir, *, writing: bool = False) -> StateDir:
     """The instance, for this user to read, or to change (`writing`); root has become its owner, for good.
 
-    Raises RefusalError where this user may not, and where the owner cannot do here what root asks for.
+    Raises RefusalError where this user may not, and where the owner cannot do here what root asks
+    for.
     """
     instance = become_owner(instance)
     try:
@@ -73,7 +74,10 @@ def enter(instance: StateDir, *, writing: bool = False) -> StateDir:
 
 
 def become_owner(instance: StateDir) -> StateDir:
-    """The instance; if this is root, and it another user's, this is that user from now on. Raises RefusalError."""
+    """The instance; if this is root, and it another user's, this is that user from now on.
+
+    Raises RefusalError.
+    """
     instance = StateDir(instance.folder.parent.absolute(), instance.name)
     try:
         status = instance.folder.lstat()
@@ -146,8 +150,8 @@ def _environment(owner: Owner, instance: StateDir, environ: Mapping[str, str]) -
 def _leave_terminal() -> None:
     """Without root's terminal: nothing that is started from here can type into it.
 
-    The leader of its session cannot go without taking the terminal from everybody: then it waits for a child that
-    goes, and has no other part in it.
+    The leader of its session cannot go without taking the terminal from everybody: then it waits
+    for a child that goes, and has no other part in it.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)

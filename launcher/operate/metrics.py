@@ -1,7 +1,7 @@
 """Figures for Prometheus, of every instance below a state folder: what their launchers last wrote, judged now.
 
-A program of its own, not a part of the launcher: a launcher that is dead still has figures, and one that serves
-does not listen to anybody.
+A program of its own, not a part of the launcher: a launcher that is dead still has figures, and one
+that serves does not listen to anybody.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class Figures(Collector):
             for name, (kind, labels, text) in FIGURES.items()
         }
         for instance in known(self.home):
-            # A label that a file has twice is told once: two samples of one name are an error to Prometheus.
+            # A label that a file has twice is told once: two samples of one name are an error to
+            # Prometheus.
             told = {(figure, *labels): value for figure, value, labels in _samples(instance)}
             for (figure, *labels), value in told.items():
                 families[figure].add_metric([instance.name, *labels], value)
@@ -105,7 +106,10 @@ class Figures(Collector):
 
 
 def _samples(instance: StateDir) -> list[Sample]:
-    """All there is to tell of an instance. A part that cannot be understood is left out, and hides no other."""
+    """All there is to tell of an instance.
+
+    A part that cannot be understood is left out, and hides no other.
+    """
     seen = instance.look()
     made: list[Sample] = []
     unreadable = _is_unreadable(seen)
@@ -142,7 +146,8 @@ def _of_state(seen: dict[str, Any]) -> Iterator[Sample]:
     yield "up", _lives(seen), []
     yield "ready", seen["state"] == "ready", []
     yield "restarts", seen.get("restarts", 0), []
-    # One cause is there from the start, so that the first death of a profile is an increase of their sum.
+    # One cause is there from the start, so that the first death of a profile is an increase of
+    # their sum.
     for cause, count in {"unknown": 0, **(seen.get("deaths") or {})}.items():
         yield "deaths", count, [cause]
 
@@ -161,7 +166,8 @@ def _of_smoke(seen: dict[str, Any]) -> Iterator[Sample]:
 def _of_readings(instance: StateDir, seen: dict[str, Any]) -> Iterator[Sample]:
     """What the last health check found, while what it was about is so: the file outlives state and launcher.
 
-    Both files name the state by the time when it began. Times are compared for that alone: clocks are set back.
+    Both files name the state by the time when it began. Times are compared for that alone: clocks
+    are set back.
     """
     if not _lives(seen) or "since" not in seen:
         return
@@ -183,7 +189,10 @@ def _of_readings(instance: StateDir, seen: dict[str, Any]) -> Iterator[Sample]:
 
 
 def registry(home: Path) -> CollectorRegistry:
-    """A registry with the figures of a state folder, and nothing of this process. Raises RefusalError."""
+    """A registry with the figures of a state folder, and nothing of this process.
+
+    Raises RefusalError.
+    """
     try:
         next(home.iterdir(), None)
     except FileNotFoundError:
@@ -265,7 +274,10 @@ def _named(name: str) -> str:
 
 
 def _on_path(path: Path, collecting: Collecting, access: Access) -> Server:
-    """A server on a Unix socket, mode 0660: for its user and group. One that a dead exporter left is replaced."""
+    """A server on a Unix socket, mode 0660: for its user and group.
+
+    One that a dead exporter left is replaced.
+    """
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
             _require_dead(path)

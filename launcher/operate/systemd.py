@@ -89,10 +89,12 @@ class Wish:
 
 
 def require_words(wish: Wish) -> None:
-    """What stands in a unit must mean there what it means here. Raises RefusalError (usage) for what cannot.
+    """What stands in a unit must mean there what it means here.
 
-    A unit is called by a profile's name; of users systemd takes names of this shape alone. A line ends a
-    directive, a backslash at its end joins the next, blanks at its end are dropped.
+    Raises RefusalError (usage) for what cannot.
+
+    A unit is called by a profile's name; of users systemd takes names of this shape alone. A line
+    ends a directive, a backslash at its end joins the next, blanks at its end are dropped.
     """
     _require_name(wish)
     if not _USER.fullmatch(wish.user):
@@ -137,7 +139,10 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> None:
 
 
 def command() -> str:
-    """The absolute path of this glm5-serve. Raises RefusalError where it has none that systemd would run."""
+    """The absolute path of this glm5-serve.
+
+    Raises RefusalError where it has none that systemd would run.
+    """
     fix = "install it: `pip install glm5-serve` into an environment of its own, /opt/glm5-serve for example"
     beside = str(Path(sys.executable).with_name("glm5-serve"))
     try:
@@ -264,7 +269,10 @@ def _is_file(path: Path) -> bool:
 
 
 def _write(path: Path, body: str) -> None:
-    """Put a file in place whole, or leave what was there; mode 0644, whatever the umask is. Raises OSError."""
+    """Put a file in place whole, or leave what was there; mode 0644, whatever the umask is.
+
+    Raises OSError.
+    """
     descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -278,7 +286,10 @@ def _write(path: Path, body: str) -> None:
 
 
 def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
-    """Stop and disable the unit of a profile; the shared files go with the last one. Raises RefusalError."""
+    """Stop and disable the unit of a profile; the shared files go with the last one.
+
+    Raises RefusalError.
+    """
     if wish.root == Path("/"):
         _run("systemctl", "disable", "--now", wish.instance)
     gone = [wish.drop_ins / "user.conf", wish.drop_ins / "api-key.conf"]

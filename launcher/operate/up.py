@@ -59,8 +59,8 @@ def up(
 ) -> int:
     """Bring a profile up; in the foreground this does not return.
 
-    Raises RefusalError when something is in the way, be it a failed check that is not in `allow`: nothing was
-    started then.
+    Raises RefusalError when something is in the way, be it a failed check that is not in `allow`:
+    nothing was started then.
     """
     capabilities.drop_ambient()
     _require_own_folder()
@@ -87,7 +87,10 @@ def up(
 
 
 def _require_own_folder() -> None:
-    """The server is `python -m`, which imports from the current folder before all else. Raises RefusalError."""
+    """The server is `python -m`, which imports from the current folder before all else.
+
+    Raises RefusalError.
+    """
     fix = "cd to another folder, your home for example: Python imports from the current one"
     try:
         doubt = ownership.of_current_folder()
@@ -120,7 +123,10 @@ def _require_nothing_left(instance: StateDir) -> None:
 
 
 def supervisor_command(instance: StateDir, screen: str, lock: int) -> list[str]:
-    """The supervisor's own command. It is a new program, so that what was imported here does not stay."""
+    """The supervisor's own command.
+
+    It is a new program, so that what was imported here does not stay.
+    """
     return [
         sys.executable,
         "-P",
@@ -184,7 +190,8 @@ def show_until_settled(
 ) -> int:
     """Show events until one says that it has become ready (0); `at_end` if the last one does not.
 
-    A ready server tells its state again when a health check fails or is answered again: that is no news here.
+    A ready server tells its state again when a health check fails or is answered again: that is no
+    news here.
     """
     for event in events:
         show(event)

@@ -17,7 +17,10 @@ PIECE = 1 << 20  # bytes that are read at once: a file may have no line ends at 
 
 
 def run(file: str, *, as_json: bool) -> int:
-    """Diagnose a file or standard input and print it; 0 if the cause is known. Raises RefusalError."""
+    """Diagnose a file or standard input and print it; 0 if the cause is known.
+
+    Raises RefusalError.
+    """
     log = LogScan()
     for line in _lines(file):
         log.take(line.text, by_kernel=line.by_kernel)

@@ -40,7 +40,10 @@ def run(
     *,
     as_json: bool,
 ) -> int:
-    """Estimate and print; exit 1 if it does not fit. Raises RefusalError where the model's sizes are unknown."""
+    """Estimate and print; exit 1 if it does not fit.
+
+    Raises RefusalError where the model's sizes are unknown.
+    """
     facts = recorded(aim.facts) if aim.facts else None
     driver = facts.driver if facts else observe_driver()
     asked = [*settings, *([f"flags.model-path={_path(model)}"] if model else [])]

@@ -60,7 +60,8 @@ def run(file: str, aim: TargetOptions, *, as_json: bool) -> int:
     if launch.engine != "sglang":
         fix = "glm5-serve starts SGLang: `glm5-serve render` writes its command"
         raise UserError(f"{file} starts {launch.engine}, whose options are others", fix=fix)
-    # The command is somebody's: what is installed here says nothing about it, the GPUs of this host may.
+    # The command is somebody's: what is installed here says nothing about it, the GPUs of this host
+    # may.
     seen = of(recorded(aim.facts)) if aim.facts else Target()
     arch = aim.arch or seen.arch or _arch_here()
     target = Target(sglang=aim.sglang or launch.release or seen.sglang, arch=arch)

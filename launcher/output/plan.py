@@ -203,7 +203,8 @@ def _roles(pids: Mapping[str, Any]) -> list[tuple[int, str]]:
             if pid is None or not psutil.pid_exists(pid):
                 continue
             process = psutil.Process(pid)
-            # SGLang's ranks put their title where the command line was; the name keeps 15 characters of it.
+            # SGLang's ranks put their title where the command line was; the name keeps 15
+            # characters of it.
             title = next((word for word in process.cmdline()[:1] if "::" in word), process.name())
             resident = process.memory_info().rss / 2**20
             role = {pids.get("launcher"): "launcher", pids.get("server"): "server"}.get(pid, title)

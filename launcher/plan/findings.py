@@ -12,7 +12,10 @@ PAGE = "docs/checks.md"
 
 
 class Severity(IntEnum):
-    """How bad a finding is. What nobody could see is worse than a warning: it may hide a failure."""
+    """How bad a finding is.
+
+    What nobody could see is worse than a warning: it may hide a failure.
+    """
 
     OK = 0
     WARN = 1

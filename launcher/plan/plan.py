@@ -1,6 +1,7 @@
 """What will run: the exact command and environment, where each value comes from, and the patience it gets.
 
-A plan is a value that goes to a file and back (`to_json`, `from_json`): the supervisor reads it from there.
+A plan is a value that goes to a file and back (`to_json`, `from_json`): the supervisor reads it
+from there.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ NO_REASON = "no reason given there"
 class Setting:
     """One flag (`--tp-size`) or variable of the plan: its value, the layer that set it, and why.
 
-    `option` is the canonical name of a flag, however it is spelled for the release; "" for a variable. A rule also
-    says how it is known (`evidence.Known`), its source, and what others say against it.
+    `option` is the canonical name of a flag, however it is spelled for the release; "" for a
+    variable. A rule also says how it is known (`evidence.Known`), its source, and what others say
+    against it.
     """
 
     name: str
@@ -193,7 +195,10 @@ def to_json(plan: Plan) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> Plan:
-    """The plan that `to_json` gave. Raises ValueError for another schema, KeyError or TypeError for no plan."""
+    """The plan that `to_json` gave.
+
+    Raises ValueError for another schema, KeyError or TypeError for no plan.
+    """
     fields = dict(data)
     if (schema := fields.pop("schema", None)) != SCHEMA:
         raise ValueError(f"a plan of schema {schema}, wanted {SCHEMA}")

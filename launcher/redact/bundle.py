@@ -1,8 +1,8 @@
 """Text that goes to strangers: without keys, names of hosts and people, addresses, and serial numbers.
 
-What is known to be secret here is replaced wherever it stands; what only looks like it is replaced by its shape. A
-secret becomes `[redacted]`. A name becomes a number, `[host 2]`, and keeps it as long as its Scrubber lives:
-whether two lines mean the same GPU can still be told.
+What is known to be secret here is replaced wherever it stands; what only looks like it is replaced
+by its shape. A secret becomes `[redacted]`. A name becomes a number, `[host 2]`, and keeps it as
+long as its Scrubber lives: whether two lines mean the same GPU can still be told.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ PIECE = 1 << 15  # characters that are looked at together
 MOST_KEYS = 1000
 LONGEST_NAME = 100  # characters before a value that may tell what it is
 MOST_ID = 4096  # bytes
-SHORTEST = 6  # letters; a shorter secret counts only where it stands alone, or it would blank out innocent words
+# letters; a shorter secret counts only where it stands alone, or it would blank out innocent words
+SHORTEST = 6
 _NOBODY = {
     "root",
     "nobody",
@@ -37,7 +38,8 @@ _NOBODY = {
     "debian",
     "glm5-serve",
 }  # users that are no person
-# Values of variables that are named like secrets, but say whether or how there is one, or are too short to tell.
+# Values of variables that are named like secrets, but say whether or how there is one, or are too
+# short to tell.
 _SETTING = re.compile(
     r"\W*|..?|\d{3}|(?i:true|false|yes|off|none|null|auto|default|basic|token|bearer|oidc|ldap)"
 )
@@ -60,7 +62,8 @@ _HEADER = printed(  # their values go on to the end of the line
     "acx",
     r"""[^'"\r\n\\]+""",
 )
-# Each shape begins with what is rare, and looks back from there, or 32 MB of log would take minutes.
+# Each shape begins with what is rare, and looks back from there, or 32 MB of log would take
+# minutes.
 _TOKENS = re.compile(  # what issuers make recognisable
     r"(?<![A-Za-z0-9])(?:hf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{12,}|(?:github|dckr)_pat_\w{12,}"
     r"|glpat-[\w-]{12,}|xox[a-z]-[\w-]{10,}|[prs]k_(?:live|test)_\w{10,}|[ps]k-(?=[\w-]{0,40}\d)[\w-]{16,}"
@@ -76,7 +79,8 @@ _SIGNED = re.compile(
     r"(?P<before>[?&;](?i:(?:x-(?:amz|goog)-)?(?:signature|sig|credential|security-token|token|key|key-pair-id|policy)=))"
     r"""[^\s&;'"\\]+"""
 )
-# A log is cut where it rotates: a private key may lack its end there, or its beginning. None is longer than this.
+# A log is cut where it rotates: a private key may lack its end there, or its beginning. None is
+# longer than this.
 _PRIVATE = r"[A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM = re.compile(
     rf"(?s)-----BEGIN {_PRIVATE}(?:.{{0,12000}}?(?:-----END {_PRIVATE}|(?=-----BEGIN )|\Z)|.{{12000}})"
@@ -88,7 +92,8 @@ def _without(shape: re.Pattern[str]) -> Callable[[str], str]:
     return lambda text: shape.sub(lambda found: _before(found) + HIDDEN, text)
 
 
-# One of the marks stands in each text, in small letters, that has such a secret: most pieces of a log have none.
+# One of the marks stands in each text, in small letters, that has such a secret: most pieces of a
+# log have none.
 _SECRETS: tuple[tuple[Marks, Callable[[str], str]], ...] = (
     ("authorization cookie x-api- x-auth- api-key".split(), _HEADER.hide),
     ("token secret passw passphrase key credential pwd _pass _pat _auth".split(), _NAMED.hide),
@@ -107,7 +112,8 @@ _HEX = "[0-9A-Fa-f]"
 _UUID = rf"{_HEX}{{8}}(?<![0-9A-Za-z].{{8}})(?:-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}|(?<=(?:GPU|MIG)-.{{8}}))(?![\w-])"
 _MAC = rf"{_HEX}{{2}}[:-](?<![\w:-].{{3}})(?:(?:{_HEX}{{2}}:){{4,}}|(?:{_HEX}{{2}}-){{4}}){_HEX}{{2}}(?![\w:-])"
 _SERIAL = r"""(?P<before>[Ss](?:(?:erial|ERIAL)(?:[ _]?(?:[Nn]umber|[Nn]o))?|/N)\\*['"]?[ \t]*[:=][ \t]*\\*['"]?)"""
-_UNITS = r"(?:service|socket|slice|scope|timer|target|mount)\b"  # of systemd: glm5-serve@8xpro6000.service
+# of systemd: glm5-serve@8xpro6000.service
+_UNITS = r"(?:service|socket|slice|scope|timer|target|mount)\b"
 _THINGS: tuple[tuple[Marks, str, re.Pattern[str]], ...] = (
     (re.compile(r"-[0-9a-f]{4}-[0-9a-f]{4}-|gpu-|mig-"), "uuid", re.compile(_UUID)),
     (
@@ -148,7 +154,8 @@ _VERSION = re.compile(
     r"""|triton|transformers)[\w-]*['"]?[\s:=('"]*\Z"""
 )
 _COMPARED = re.compile(r"(?:[=<>~!]=\s*|[a-z]\w*-)\Z")
-# What names a host: NCCL's lines, those of syslog and the journal, options. Once known, it is replaced everywhere.
+# What names a host: NCCL's lines, those of syslog and the journal, options. Once known, it is
+# replaced everywhere.
 _SAYS = r" (?!(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) )([\w.-]+) (?:kernel|[\w@.-]+\[\d+\]): "
 _HOSTS: tuple[tuple[Marks, re.Pattern[str]], ...] = (
     (
@@ -166,7 +173,8 @@ _HOSTS: tuple[tuple[Marks, re.Pattern[str]], ...] = (
         "host dist tcp://".split(),
         re.compile(
             r"""[Hhdt](?:(?:ost_?[Nn]ame|ist[_-]init[_-]addr)['"]?(?:[ \t]*+[:=][ \t]*+|[ \t]++)['"]?|cp://)"""
-            r"(?=[A-Za-z_]*[\d-])(?=[\w.-]*[A-Za-z])(\w[\w.-]*+)(?!\()"  # a plain word there is rather a variable
+            # a plain word there is rather a variable
+            r"(?=[A-Za-z_]*[\d-])(?=[\w.-]*[A-Za-z])(\w[\w.-]*+)(?!\()"
         ),
     ),
 )
@@ -263,7 +271,10 @@ class Scrubber:
         return cleaned.removeprefix(before) if cleaned.startswith(before) else self.clean(value)
 
     def _key(self, key: str) -> str:
-        """A key of an object. One that is a plain word stays, or a host named "gpu" would rename a field."""
+        """A key of an object.
+
+        One that is a plain word stays, or a host named "gpu" would rename a field.
+        """
         if not key.isidentifier():
             return self.clean(key)
         if key not in self._keys:

@@ -30,8 +30,8 @@ _NOTHING = r"""(?:None|null|True|true|False|false)(?=[\s'",;&)}\]\\]|$)"""
 class Printed:
     r"""What finds the value of a name, however a program prints the two.
 
-    That is `n='x'`, `n: x`, `'n': 'x'`, `\"n\":\"x\"`, `--n x`, `['--n', 'x']`. A name is found first, and its
-    value looked at only then: the time that this takes grows with the text alone.
+    That is `n='x'`, `n: x`, `'n': 'x'`, `\"n\":\"x\"`, `--n x`, `['--n', 'x']`. A name is found
+    first, and its value looked at only then: the time that this takes grows with the text alone.
     """
 
     head: re.Pattern[str]
@@ -72,7 +72,8 @@ def _quoted(quote: str) -> re.Pattern[str]:
 def printed(names: str, initials: str, bare: str = _BARE) -> Printed:
     """What finds the values of names, patterns both; with the initials of the names it is three times as fast."""
     sign = r"[ \t]*+[=:][ \t]*"
-    behind = r"(?P<behind>[ \t]*+,[ \t]*|[ \t]+)"  # only an option has its value behind a space or a comma
+    # only an option has its value behind a space or a comma
+    behind = r"(?P<behind>[ \t]*+,[ \t]*|[ \t]+)"
     nothing = rf"(?!{_NOTHING}|\[redacted|--)"
     head = rf"(?i)(?=[{initials}])(?:{names})(?:{_QUOTE})?(?:{sign}|{behind})(?P<quote>{_QUOTE})?{nothing}"
     return Printed(re.compile(head), re.compile(bare))
@@ -80,7 +81,8 @@ def printed(names: str, initials: str, bare: str = _BARE) -> Printed:
 
 _PRINTED = printed("api[_-]?key", "a")
 
-# Names of variables that hold secrets: they belong into no profile, plan or report. Some only sound like it.
+# Names of variables that hold secrets: they belong into no profile, plan or report. Some only sound
+# like it.
 INNOCENT = "".join(f"(?<!{name}_KEY)" for name in ("GRAPH", "PUBLIC", "CACHE", "ROUTING", "SORT"))
 SECRET_VARIABLE = re.compile(
     r"(?:(?:^|_)(?:TOKEN|SECRET|KEY|PASS|PAT|AUTH|AUTH_CONFIG|CREDENTIALS?)|_PWD|PASSWORD|PASSWD|PASSPHRASE|APIKEY)$"
@@ -92,9 +94,9 @@ SECRET_VARIABLE = re.compile(
 def read_key(path: Path) -> str:
     """The key in `path`.
 
-    Raises RefusalError when the file cannot be read, it is another user's or open to others, or what it
-    holds is no bearer token. A symlink is followed unless another user put it there: Kubernetes mounts
-    secrets by them.
+    Raises RefusalError when the file cannot be read, it is another user's or open to others, or
+    what it holds is no bearer token. A symlink is followed unless another user put it there:
+    Kubernetes mounts secrets by them.
     """
     fix = f"put the key alone on one line of {path}, then `chmod 600 {path}`"
     if path.is_dir():
@@ -142,7 +144,8 @@ def is_credential(path: Path) -> bool:
 def write_key(config: str | None, key: str | None) -> None:
     """Put the key where SGLang's `--config` points, readable by this user alone. Raises OSError.
 
-    The folder is made anew if somebody removed it: a server that died is launched again all the same.
+    The folder is made anew if somebody removed it: a server that died is launched again all the
+    same.
     """
     if config and key:
         path = Path(config)
@@ -166,6 +169,7 @@ def scrub(text: str, key: str | None, before: str = "") -> str:
     """
     if key:
         text = spellings(key).hide(text, before)
-    # Every line of the server comes here. A single letter is found fastest, and most lines have no y.
+    # Every line of the server comes here. A single letter is found fastest, and most lines have no
+    # y.
     maybe = ("y" in text or "Y" in text) and "api" in text.lower()
     return _PRINTED.hide(text) if maybe else text

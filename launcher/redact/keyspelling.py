@@ -1,9 +1,10 @@
 r"""A key in every spelling that a log gives it, and how to leave it out.
 
-As it is, and each of its characters by itself as URLs write it (`%2F`, `%252f`), JSON and Python (`\/`, `\u002f`,
-`\x2f`, `\057`), HTML (`&#47;`, `&sol;`), or a shell (`\=`), escaped once or several times; in base64 (also of
-`user:key`) and hexadecimal digits; and with colours, NULs or ends of lines between any two characters. A key that
-is reversed, encrypted, hashed, compressed, in other case or with other words in it is not known again.
+As it is, and each of its characters by itself as URLs write it (`%2F`, `%252f`), JSON and Python
+(`\/`, `\u002f`, `\x2f`, `\057`), HTML (`&#47;`, `&sol;`), or a shell (`\=`), escaped once or
+several times; in base64 (also of `user:key`) and hexadecimal digits; and with colours, NULs or ends
+of lines between any two characters. A key that is reversed, encrypted, hashed, compressed, in other
+case or with other words in it is not known again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
 HIDDEN = "[redacted]"
-FEWEST = 4  # characters that tell that a key begins: a text that ends in fewer is none that may hold half a key
+# characters that tell that a key begins: a text that ends in fewer is none that may hold half a key
+FEWEST = 4
 SHORTEST = 6  # characters of what is looked for in base64 or hexadecimal digits
 WIDEST = 24  # characters that one character of a key may take
 _MARKS, _NAMED = (
@@ -39,7 +41,10 @@ _CUT = re.compile(
 
 
 class Spellings:
-    """What finds secrets in texts, however they are spelled. The time that it takes grows with the text alone."""
+    """What finds secrets in texts, however they are spelled.
+
+    The time that it takes grows with the text alone.
+    """
 
     def __init__(self, *secrets: str, also: Iterable[str] = ()) -> None:
         """`also`: those that are looked for letter by letter alone, in neither base64 nor hexadecimal digits."""
@@ -66,7 +71,8 @@ class Spellings:
     def half(self, text: str) -> tuple[int, int]:
         """Where at the end of a text a secret may begin, and how many of its characters stand there.
 
-        One that is cut counts. None where it ends in an escape that may become the first one, or in nothing of it.
+        One that is cut counts. None where it ends in an escape that may become the first one, or in
+        nothing of it.
         """
         text = text.rstrip(" \t")
         last = text[-WIDEST:]
@@ -236,7 +242,10 @@ def _spelled(character: str) -> re.Pattern[str]:
 
 
 def _source(character: str) -> str:
-    """A pattern for one character. Each way begins with a letter of its own, so that the search is quick."""
+    """A pattern for one character.
+
+    Each way begins with a letter of its own, so that the search is quick.
+    """
     number = ord(character)
     octets = character.encode("utf-8", "surrogatepass")
     percent = r"%(?:25)*+".join(map(_hex, (f"{octet:02x}" for octet in octets)))

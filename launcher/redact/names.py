@@ -60,7 +60,10 @@ class Names:
                 yield word.start(), done, instead
 
     def _beginnings(self, text: str) -> Iterator[re.Match[str]]:
-        """The words with which a name may begin. The few that most know of are found faster by themselves."""
+        """The words with which a name may begin.
+
+        The few that most know of are found faster by themselves.
+        """
         small = text.lower()
         if len(self._tree) > FEW or len(small) != len(text):
             return _WORD.finditer(text)

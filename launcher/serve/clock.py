@@ -1,7 +1,8 @@
 """The time that the launcher was there to see: what it was kept from running does not count.
 
-A paused virtual machine, a frozen container, a launcher that somebody stopped or a host without a free processor
-stops the launcher with its server, or before it. A deadline that passes meanwhile says nothing of the server.
+A paused virtual machine, a frozen container, a launcher that somebody stopped or a host without a
+free processor stops the launcher with its server, or before it. A deadline that passes meanwhile
+says nothing of the server.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ class RestartAdvice(Enum):
 class Exited:
     """The last process of the run is gone, and its GPU memory is back.
 
-    `status` is waitpid's (signals negative), `how` the same in words, `said` the error in the server's own log,
-    `fate` what the diagnosis of that log makes of another start.
+    `status` is waitpid's (signals negative), `how` the same in words, `said` the error in the
+    server's own log, `fate` what the diagnosis of that log makes of another start.
     """
 
     now: float
@@ -152,8 +152,9 @@ class ReadyHinted:
 class ProbeResult:
     """A question to run `run` of the server was answered, or not.
 
-    `excuse` says why no answer is no fault: somebody debugs it, or paused it. One that was not `asked`, for want
-    of a descriptor, a port or a thread here, says nothing of the server. It `took` so many seconds.
+    `excuse` says why no answer is no fault: somebody debugs it, or paused it. One that was not
+    `asked`, for want of a descriptor, a port or a thread here, says nothing of the server. It
+    `took` so many seconds.
     """
 
     now: float

@@ -50,7 +50,10 @@ class GpuWatch:
         return self._child.pid
 
     def hear(self) -> Iterator[dict[str, Any]]:
-        """What it told since: faults and kernel lines; samples are taken in. Raises EOFError when it is gone."""
+        """What it told since: faults and kernel lines; samples are taken in.
+
+        Raises EOFError when it is gone.
+        """
         try:
             piece = os.read(self.output, 1 << 16)
         except BlockingIOError:
@@ -128,8 +131,8 @@ def address_in(line: str) -> str | None:
 def pid_in(line: str) -> int | None:
     """The process that the kernel killed for memory; None where the line tells of none, or of none that we know.
 
-    In a container the kernel's pids are the host's. The name of what it killed is anybody's: it ends before
-    the last pid of such a line, or begins after the first one.
+    In a container the kernel's pids are the host's. The name of what it killed is anybody's: it
+    ends before the last pid of such a line, or begins after the first one.
     """
     killed = r"(?:Memory cgroup o|O)ut of memory: Kill(?:ed)? process (\d+)|oom_reaper: reaped process (\d+)"
     found = re.match(killed + r"|oom-kill:.*,pid=(\d+),uid=\d+$", line)

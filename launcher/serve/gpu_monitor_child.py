@@ -7,7 +7,8 @@ Lines of JSON on stdout, until stdin or stdout is closed:
     {"xid": N, "gpu": index, "bdf": ...}    from NVML's events     {"kernel": line}    of /dev/kmsg, where readable
     {"end": why}                            NVML is not to be had
 
-Bytes and watts; what a board does not tell is null. Each byte on stdin asks for the first kind at once.
+Bytes and watts; what a board does not tell is null. Each byte on stdin asks for the first kind at
+once.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def kernel_log() -> int | None:
 def kernels_line(record: str) -> str | None:
     """What the kernel itself says in a record of /dev/kmsg, if it is about GPUs or memory.
 
-    "priority,number,time,flags;text": whoever may write there is told apart by the facility in the priority.
+    "priority,number,time,flags;text": whoever may write there is told apart by the facility in the
+    priority.
     """
     head, _, text = record.partition(";")
     priority = head.partition(",")[0]

@@ -1,8 +1,9 @@
 """What is left of a server whose launcher, and its reaper, were killed: found by what both wrote down, and killed.
 
-The state file's `session` says what marks its processes: a word in their environment, the pipe that they print to,
-the session of the reaper, and the cgroup, where they were given one. SGLang's ranks write their title over their
-environment, and whoever detaches leaves the session; so one mark is enough, and children go with their parents.
+The state file's `session` says what marks its processes: a word in their environment, the pipe that
+they print to, the session of the reaper, and the cgroup, where they were given one. SGLang's ranks
+write their title over their environment, and whoever detaches leaves the session; so one mark is
+enough, and children go with their parents.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ LOOKS = 20  # how often at most it is looked for those that were born during a l
 
 @dataclass(frozen=True)
 class Member:
-    """A process of a session. With its start (clock ticks since boot) it is named for good: pids are reused."""
+    """A process of a session.
+
+    With its start (clock ticks since boot) it is named for good: pids are reused.
+    """
 
     pid: int
     ticks: int
@@ -172,7 +176,10 @@ def _processes(session: Mapping[str, Any]) -> Iterator[_Process]:
 
 
 def _process(pid: int, session: Mapping[str, Any]) -> _Process | None:
-    """None for one that is dead. A zombie whose other threads live on holds its memory, and can be killed."""
+    """None for one that is dead.
+
+    A zombie whose other threads live on holds its memory, and can be killed.
+    """
     before, _, after = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")
     fields = after.split()
     if fields[0] == b"X" or (fields[0] == b"Z" and int(fields[17]) < 2):

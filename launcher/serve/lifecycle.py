@@ -1,7 +1,8 @@
 r"""Every state of a served model, and everything that can happen to it, in one `match`.
 
-Pure: no clock, no process, no file. Time comes in with the events (`now`, monotonic seconds), wishes come
-in as events, and what should be done about it goes out as actions. `supervisor.py` carries the actions out.
+Pure: no clock, no process, no file. Time comes in with the events (`now`, monotonic seconds),
+wishes come in as events, and what should be done about it goes out as actions. `supervisor.py`
+carries the actions out.
 
     Idle -> Starting -> Proving -> Ready     Stopping is where everyone waits until the last process is gone;
               ^  |         |         |       its `then` says what follows: the end, a start that was asked for,
@@ -133,8 +134,8 @@ class Stopping:
     """The server was asked, or made, to go; the last process is not gone yet.
 
     `recording`: it will be killed as soon as its stacks are kept. `again`: it is started again
-    whatever its log says: it served, or did not die by itself. `cause` names why it is made to go, where its log
-    knows no better.
+    whatever its log says: it served, or did not die by itself. `cause` names why it is made to go,
+    where its log knows no better.
     """
 
     name: ClassVar[str] = "stopping"
@@ -163,16 +164,22 @@ State = Idle | Starting | Proving | Ready | Stopping | Backoff | Ended
 
 Step = tuple[State, tuple[Action, ...]]
 
-# Seconds between questions to a server that is not ready yet, once its log says that it is, and after a miss.
+# Seconds between questions to a server that is not ready yet, once its log says that it is, and
+# after a miss.
 ASK_AGAIN, ASK_SOON, ASK_AFTER_MISS = 0.5, 0.05, 1.0
-ASK_WITHIN = 90.0  # seconds after which whoever asks is lost: each of its questions and looks ends long before
+# seconds after which whoever asks is lost: each of its questions and looks ends long before
+ASK_WITHIN = 90.0
 RECORD_WITHIN = 60.0  # seconds that keeping the stacks may take before it is killed without
-SLOW = 5.0  # seconds for a health check of a server that has nothing to do; more is worth a word, and no fault
+# seconds for a health check of a server that has nothing to do; more is worth a word, and no fault
+SLOW = 5.0
 _UNKNOWN, _SLOWLY, _EXCUSED = "its health is unknown", "answers slowly", "no answer, but"
 
 
 def step(state: State, event: Event, policy: Policy) -> Step:
-    """Give the next state and what to do now. An event that changes nothing returns the state itself."""
+    """Give the next state and what to do now.
+
+    An event that changes nothing returns the state itself.
+    """
     match state, event:
         case Idle(past), Started(now):
             return _launch(past, now, "first start")
@@ -182,8 +189,9 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return Backoff(past, why, now + policy.backoff_before(past.unlaunched + 1)), ()
 
         case ((Starting(past) | Proving(past)), Exited(how=how) as gone) if _is_final(past, gone):
-            # The server said no by itself (bad argument, missing model, no memory): it would say it again. SGLang
-            # kills itself on a rank's exception, so a signal alone does not mean that somebody else did it.
+            # The server said no by itself (bad argument, missing model, no memory): it would say it
+            # again. SGLang kills itself on a rank's exception, so a signal alone does not mean that
+            # somebody else did it.
             return Ended(past, f"{how} before it was ready; not tried again", failed=True), ()
         case (
             (Starting(past) | Proving(past) | Ready(past)),
@@ -249,7 +257,8 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Proving(past, detail=detail), SmokeResult(now, run, ok, found) if run == past.run:
             if ok:
                 return _ready(past, now, f"{detail}, {found}", policy)
-            # What was right once may be right again; what never was will load 430 GB to be wrong again.
+            # What was right once may be right again; what never was will load 430 GB to be wrong
+            # again.
             then, why = Next.RETRY if past.served else Next.FAIL, f"wrong output: {found}"
             return Stopping(past, why, now, then, killed=True, cause="wrong-output"), (Kill(),)
 
@@ -333,7 +342,8 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Stopping(then=Next.RETRY), RequestReceived(_, Request.RESTART, by):
             return replace(state, reason=f"restart asked for by {by}", then=Next.RESTART), ()
         case Stopping(past, killed=False, recording=False), Drained(_, run) if run == past.run:
-            # SGLang looks for itself only every five seconds, and takes its time to leave; the port is wanted.
+            # SGLang looks for itself only every five seconds, and takes its time to leave; the port
+            # is wanted.
             return replace(state, killed=True), (Kill(),)
         case Stopping(since=since, killed=False, recording=False), Ticked(now) if (
             now >= since + policy.stop_timeout
@@ -454,7 +464,8 @@ def _is_final(past: Past, gone: Exited) -> bool:
 def _bury(past: Past, now: float, how: str, policy: Policy) -> Step:
     """Count a death; launch again within the budget, else give up (Erlang's intensity and period).
 
-    Starts that fail late and slowly may never be so many within the window: those in a row are counted, too.
+    Starts that fail late and slowly may never be so many within the window: those in a row are
+    counted, too.
     """
     deaths = (*(d for d in past.deaths if now - d < policy.restart_window), now)
     past = replace(past, deaths=deaths, consecutive_failures=past.consecutive_failures + 1)

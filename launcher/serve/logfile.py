@@ -33,7 +33,8 @@ _END = re.compile(rb"[\r\n]+")
 class ServerLog:
     """Takes pieces as they come, gives back scrubbed lines, and has them written to `path`.
 
-    `put` has work done, under a name that takes the place of what waits under it; else it is done at once.
+    `put` has work done, under a name that takes the place of what waits under it; else it is done
+    at once.
     """
 
     def __init__(
@@ -56,7 +57,10 @@ class ServerLog:
         self.tail: deque[str] = deque(maxlen=TAIL)
 
     def begin(self, run: int) -> None:
-        """A line that says where a run begins; the tail forgets the one before. A removed file is made anew."""
+        """A line that says where a run begins; the tail forgets the one before.
+
+        A removed file is made anew.
+        """
         self.tail.clear()
         self._again = True
         self._write(f"{RUN}{run}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())

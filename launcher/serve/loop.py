@@ -1,6 +1,7 @@
 """One thread that decides, and others beside it that take their time and hand back what it shall do.
 
-Nothing that goes wrong in what the loop calls ends it: whoever made the loop is told, and on it goes.
+Nothing that goes wrong in what the loop calls ends it: whoever made the loop is told, and on it
+goes.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ DETACHED = (
     signal.SIGHUP,
     signal.SIGINT,
 )  # ignored from the start by nohup and a shell's background jobs
-# Signals that would end a program that does not know them, and say nothing to this one: log rotation sends USR2,
-# timers and tools of a parent the others. Those that a fault of its own raises stay as they are.
+# Signals that would end a program that does not know them, and say nothing to this one: log
+# rotation sends USR2, timers and tools of a parent the others. Those that a fault of its own raises
+# stay as they are.
 HARMLESS = (
     *(
         signal.SIGUSR2,

@@ -1,9 +1,9 @@
 """What the kernel says of the server's processes: whether a start moves, and who must not die or be killed.
 
-A start that says nothing may be compiling, reading a slow disk, waiting for a processor, or hung. The
-difference is in /proc: bytes read or written (compiled kernels are kept on disk), memory that changes, processor
-time that anybody but a rank uses. Ranks that only spin show none of these. How much it is does not matter: on a
-busy host everything is slow.
+A start that says nothing may be compiling, reading a slow disk, waiting for a processor, or hung.
+The difference is in /proc: bytes read or written (compiled kernels are kept on disk), memory that
+changes, processor time that anybody but a rank uses. Ranks that only spin show none of these. How
+much it is does not matter: on a busy host everything is slow.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ STARVED = 0.5  # of the time spent in line for a processor
 class Member:
     """One process: `cpu` seconds used, bytes `resident`, and those `read` and `written`; `state` as ps has it.
 
-    `waited`: seconds that its first thread stood in line for a processor, 0 where the kernel does not count them.
+    `waited`: seconds that its first thread stood in line for a processor, 0 where the kernel does
+    not count them.
     """
 
     pid: int
@@ -88,7 +89,10 @@ def name_of(pid: int) -> str:
 
 
 def is_rank(pid: int) -> bool:
-    """Whether SGLang dies with it. What a rank has just forked has its title until it runs something else."""
+    """Whether SGLang dies with it.
+
+    What a rank has just forked has its title until it runs something else.
+    """
     fields = _stat(pid)
     if fields is None:
         return False
@@ -143,8 +147,8 @@ def _name(pid: int, fields: list[str]) -> str:
 def _title(pid: int, started: str, comm: str) -> str:
     """The whole of a name of which the kernel keeps 15 letters.
 
-    Read once: a command line lies in the process's own memory, and whoever reads it waits as long as a driver
-    holds that.
+    Read once: a command line lies in the process's own memory, and whoever reads it waits as long
+    as a driver holds that.
     """
     with contextlib.suppress(OSError):
         title = (
@@ -268,7 +272,10 @@ def finding(before: Vitals, after: Vitals) -> str:
 
 
 def debugger(seen: Vitals) -> str | None:
-    """Who holds one of the processes from outside, in words. A server that traces itself waits for nobody."""
+    """Who holds one of the processes from outside, in words.
+
+    A server that traces itself waits for nobody.
+    """
     pids = {member.pid for member in seen.members}
     for member in seen.members:
         if member.traced_by and member.traced_by not in pids and is_alive(member.traced_by):

@@ -4,16 +4,17 @@ Runs as a program of its own between the launcher and the server and needs no pr
 
     python -I -S reaper.py SOCKET [join=CGROUP] [UNWANTED...] -- COMMAND...
 
-SOCKET is the descriptor that it talks by, CGROUP the control group that all of it goes into, and each file
-UNWANTED is removed at the end. It is a child subreaper, so every orphan of the server becomes its child, and it
-holds one end of a socket whose other end the launcher holds. The kernel closes that end when the launcher is gone,
-SIGKILL included; then, or when it reads `K`, it kills every descendant until none is left.
+SOCKET is the descriptor that it talks by, CGROUP the control group that all of it goes into, and
+each file UNWANTED is removed at the end. It is a child subreaper, so every orphan of the server
+becomes its child, and it holds one end of a socket whose other end the launcher holds. The kernel
+closes that end when the launcher is gone, SIGKILL included; then, or when it reads `K`, it kills
+every descendant until none is left.
 
     launcher -> reaper   T  SIGTERM to the server's first process     K  kill everything     (closed)  the same
     reaper -> launcher   pid N | exec WHY | exit STATUS               (closed)  the last process is gone
 
-`exit` comes when the first process ends, STATUS as waitpid has it (a signal is negative). Whatever the
-server left behind is killed then: SGLang's own ranks may outlive their parent.
+`exit` comes when the first process ends, STATUS as waitpid has it (a signal is negative). Whatever
+the server left behind is killed then: SGLang's own ranks may outlive their parent.
 """
 
 from __future__ import annotations
@@ -84,10 +85,11 @@ def descendants(root: int, *, zombies: bool = False) -> list[int]:
 def exterminate(spare: Collection[int] = (), within: float = math.inf) -> dict[int, int]:
     """Kill every descendant but those to `spare` until none is left, or `within` seconds are over.
 
-    The status of each that was this process's own child. All are stopped before any is killed, so that none forks
-    while the list is read. Returns late when the driver holds one in uninterruptible sleep: nothing can kill that,
-    and its memory is not free yet. One whose threads are not all gone looks like a zombie already, and holds its
-    memory, too. Who became another user may not be killed, and is not waited for.
+    The status of each that was this process's own child. All are stopped before any is killed, so
+    that none forks while the list is read. Returns late when the driver holds one in
+    uninterruptible sleep: nothing can kill that, and its memory is not free yet. One whose threads
+    are not all gone looks like a zombie already, and holds its memory, too. Who became another user
+    may not be killed, and is not waited for.
     """
     dead: dict[int, int] = {}
     spared, pause, end = set(spare), 0.002, time.monotonic() + within
@@ -130,7 +132,10 @@ def reap() -> dict[int, int]:
 
 
 def start(control: int, command: list[str]) -> int | None:
-    """Start the server; its pid, or None when the command cannot be executed. The launcher is told either way."""
+    """Start the server; its pid, or None when the command cannot be executed.
+
+    The launcher is told either way.
+    """
     try:
         server = os.posix_spawnp(
             command[0], command, os.environ, setsigdef=_catchable(), setsigmask=[]
@@ -244,7 +249,10 @@ def join(group: str) -> None:
 
 
 def hear_signals() -> int:
-    """A descriptor that tells of signals. None of them ends this process, whatever the launcher's parent did."""
+    """A descriptor that tells of signals.
+
+    None of them ends this process, whatever the launcher's parent did.
+    """
     signals, bell = os.pipe()
     os.set_blocking(bell, False)
     signal.set_wakeup_fd(bell, warn_on_full_buffer=False)

@@ -57,7 +57,10 @@ class Snapshot:
 
 
 class Recorder:
-    """Tells pictures. A folder that takes nothing is said once on the screen, and is no reason to stop serving."""
+    """Tells pictures.
+
+    A folder that takes nothing is said once on the screen, and is no reason to stop serving.
+    """
 
     def __init__(
         self, instance: StateDir, show: Show, notifier: Notifier, lock: int | None = None

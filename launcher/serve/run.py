@@ -95,7 +95,8 @@ class ServerRun:
             filter(None, (self.allowed.batch, self.start.prefill)), default=activity.LARGEST_BATCH
         )
         patience = activity.expected_silence(line, largest)
-        # Until it listens any line is a sign of life; then one that tells of work, for as long as it is confirmed.
+        # Until it listens any line is a sign of life; then one that tells of work, for as long as
+        # it is confirmed.
         is_open = self.start.listens or self.confirmed > 0
         is_word = patience is not None and (not self.confirmed or self._is_confirmed(now))
         sign = is_word or not (is_open or witness.is_about_a_request(line))
@@ -157,7 +158,8 @@ class ServerRun:
     def excuse(self, wait: float = 0.0) -> str:
         """Why it need not answer now: it is paused, under a debugger, or compiles; empty if nothing excuses it.
 
-        `wait`: seconds that a second look at a compiler may take, where the last one is too old to compare with.
+        `wait`: seconds that a second look at a compiler may take, where the last one is too old to
+        compare with.
         """
         before, now = self._excused_at, self.clock.now()
         seen = procfs.look(self.session.members(), now)
@@ -221,8 +223,8 @@ class ServerRun:
     def gone(self, died: Died, error: str | None, why: Diagnosis, now: float) -> Exited:
         """The event for the machine.
 
-        What ends the service for good wants a witness that no client can be: the kernel, or the log of a
-        start from before anybody could send it a request.
+        What ends the service for good wants a witness that no client can be: the kernel, or the log
+        of a start from before anybody could send it a request.
         """
         is_final = why.origin == "kernel" or (why.then == "never" and self._is_early(why))
         fate = RestartAdvice(why.then) if why.is_known and is_final else RestartAdvice.AGAIN

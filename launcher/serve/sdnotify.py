@@ -1,4 +1,7 @@
-"""systemd's notification protocol (sd_notify(3)): ready, status, watchdog, more time. Silent without systemd."""
+"""systemd's notification protocol (sd_notify(3)): ready, status, watchdog, more time.
+
+Silent without systemd.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from collections.abc import Mapping
 
 from launcher import printable
 
-# What systemd gives to the launcher alone: a server that inherits it could answer in the launcher's name.
+# What systemd gives to the launcher alone: a server that inherits it could answer in the launcher's
+# name.
 PRIVATE = (
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",

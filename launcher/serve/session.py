@@ -16,15 +16,16 @@ from pathlib import Path
 from launcher.serve import cgroup, reaper
 from launcher.statedir.folder import boot_id, start_ticks
 
-# Read once: a package that is upgraded, or removed, under a running launcher must not change how it starts a
-# server. The reaper gets it as a descriptor of its own: below /proc/<launcher> nobody may look who has fewer
-# capabilities than the launcher, and under the unit the reaper has.
+# Read once: a package that is upgraded, or removed, under a running launcher must not change how it
+# starts a server. The reaper gets it as a descriptor of its own: below /proc/<launcher> nobody may
+# look who has fewer capabilities than the launcher, and under the unit the reaper has.
 _REAPER = os.memfd_create("glm5-reaper", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 os.write(_REAPER, Path(reaper.__file__).read_bytes())
 fcntl.fcntl(
     _REAPER, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
 )
-MARK = "GLM5_SERVE_SESSION"  # the variable by which a server's processes are known when their launcher is gone
+# the variable by which a server's processes are known when their launcher is gone
+MARK = "GLM5_SERVE_SESSION"
 
 PIECE = 1 << 16  # bytes that are read at a time
 ROOM = (
@@ -49,7 +50,8 @@ class ProcessTree:
     ) -> None:
         """Start `argv` with `env` and a mark; output of every process goes to `self.output` (a pipe).
 
-        Files that are `unwanted` after it are removed by whoever sees its end, be the launcher gone or not.
+        Files that are `unwanted` after it are removed by whoever sees its end, be the launcher gone
+        or not.
         """
         self.pid: int | None = None
         self.died: Died | None = None
@@ -97,7 +99,8 @@ class ProcessTree:
     def terminate(self) -> None:
         """SIGTERM to the server's first process alone.
 
-        SGLang drains only then: a scheduler that gets the signal itself dies of it (seen on 0.5.23).
+        SGLang drains only then: a scheduler that gets the signal itself dies of it (seen on
+        0.5.23).
         """
         self._say(b"T")
         self._wake()
@@ -139,8 +142,8 @@ class ProcessTree:
     def close(self, spare: int = 0) -> Died:
         """After `listen` said False: let go of everything, and say how the server ended.
 
-        The launcher is a subreaper too: if the reaper itself was killed, its flock came here, and is killed here.
-        Not so the child `spare`, and those that were there before the session.
+        The launcher is a subreaper too: if the reaper itself was killed, its flock came here, and
+        is killed here. Not so the child `spare`, and those that were there before the session.
         """
         self.control.close()
         if _end_of(self._reaper) != 0:
@@ -173,7 +176,10 @@ class ProcessTree:
 
 
 def _end_of(reaper: subprocess.Popen[bytes]) -> int | None:
-    """How the reaper ended. It has let go of its socket: it is gone, or does not get away any more."""
+    """How the reaper ended.
+
+    It has let go of its socket: it is gone, or does not get away any more.
+    """
     try:
         return reaper.wait(HERE_WITHIN)
     except subprocess.TimeoutExpired:

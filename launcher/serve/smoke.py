@@ -1,8 +1,9 @@
 """Is what it generates right? A few questions at temperature 0, before a server is called ready.
 
-Up is not right: garbled, repeated and one-token output all pass /health. SGLang's parsers are asked, too:
-reasoning must be apart from content, a tool call parsed, a stream must add up to the answer. A model that reasons
-is asked not to, but for one question: how long it reasons is its own affair, and no fault.
+Up is not right: garbled, repeated and one-token output all pass /health. SGLang's parsers are
+asked, too: reasoning must be apart from content, a tool call parsed, a stream must add up to the
+answer. A model that reasons is asked not to, but for one question: how long it reasons is its own
+affair, and no fault.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ TOOL = {
 class Result:
     """Whether it passed; what was found wrong, or how much was asked; the seconds that it took.
 
-    A server that could not be talked to was not `ok`, but said nothing wrong either: it was `unreachable`.
-    It was so because it could not be asked, which says nothing of it, if `unknown` (see `health.Answer`); because
-    somebody else holds its port if `foreign` says who; else it did not take the question, or broke off.
-    One that took a question and never answered is `silent`.
+    A server that could not be talked to was not `ok`, but said nothing wrong either: it was
+    `unreachable`. It was so because it could not be asked, which says nothing of it, if `unknown`
+    (see `health.Answer`); because somebody else holds its port if `foreign` says who; else it did
+    not take the question, or broke off. One that took a question and never answered is `silent`.
     """
 
     ok: bool
@@ -68,7 +69,9 @@ def examine(
     parsers: frozenset[str],
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> Result:
-    """Ask everything; the first wrong answer ends it. `parsers`: of "reasoning" and "tools", those that are on.
+    """Ask everything; the first wrong answer ends it.
+
+    `parsers`: of "reasoning" and "tools", those that are on.
 
     Once it is not wanted any more, no further question is asked.
 
@@ -88,7 +91,10 @@ def examine(
 
 
 def _failed(error: Exception, smoke: Mapping[str, Any]) -> Result:
-    """What an error on the way says of the server. What is none of these is a bug of this program."""
+    """What an error on the way says of the server.
+
+    What is none of these is a bug of this program.
+    """
     match error:
         case WrongError():
             return Result(False, str(error), 0)
@@ -168,7 +174,10 @@ def garbage(text: str) -> str | None:
 
 
 def _streamed(client: Client, ask: str) -> None:
-    """A stream must add up. Batches may change a late digit, so a difference counts when it comes twice."""
+    """A stream must add up.
+
+    Batches may change a late digit, so a difference counts when it comes twice.
+    """
     for attempt in (1, 2):
         whole, pieces = _text(client.chat(ask)), client.stream(ask)
         if whole.strip() == pieces.strip():
@@ -187,7 +196,10 @@ def _cut(client: Client, ask: str) -> None:
 
 
 def _reasoned(client: Client, ask: str) -> None:
-    """What was thought stands apart from what is said. An answer may be cut before anything is said."""
+    """What was thought stands apart from what is said.
+
+    An answer may be cut before anything is said.
+    """
     answer = client.chat(ask, chat_template_kwargs={"enable_thinking": True})
     said, thought = (
         _text(answer),

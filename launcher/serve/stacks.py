@@ -1,7 +1,7 @@
 """What every process of a hung server is doing, kept before the server is killed.
 
-py-spy reads the stacks from outside: the process itself need not, and cannot, help. What the kernel knows (state,
-where it waits) is kept even where tracing is forbidden.
+py-spy reads the stacks from outside: the process itself need not, and cannot, help. What the kernel
+knows (state, where it waits) is kept even where tracing is forbidden.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Its one thread never waits for a disk, a driver or a server: what may take its time is done aside.
 
-`up` replaces itself with the program that runs it (`launcher/supervise.py`). Both import the standard library
-alone: they stay for weeks, so they stay small.
+`up` replaces itself with the program that runs it (`launcher/supervise.py`). Both import the
+standard library alone: they stay for weeks, so they stay small.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ DRAINED_EVERY, DRAINED_TIMES = (
 EXTEND_EVERY = 5.0  # seconds between two requests for more time
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 LOST = 5.0  # seconds without running that are worth a word
-# What this host lacks for a launch, and may have again, its address included: no server's fault, and no death.
+# What this host lacks for a launch, and may have again, its address included: no server's fault,
+# and no death.
 SHORT = frozenset(
     getattr(errno, name)
     for name in (
@@ -599,7 +600,10 @@ class Supervisor:
         return lambda: self.teller.complain(text) if found and found != plan.sglang else None
 
     def read_plan(self) -> tuple[plan.Plan, str | None]:
-        """The plan of its file, and its key. Raises OSError, ValueError, KeyError, TypeError or RefusalError."""
+        """The plan of its file, and its key.
+
+        Raises OSError, ValueError, KeyError, TypeError or RefusalError.
+        """
         made = plan.loads(guarded.read(self.instance.plan).decode())
         return made, keys.read_key(Path(made.key_file)) if made.key_file else None
 

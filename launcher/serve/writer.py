@@ -1,7 +1,8 @@
 """File work in a thread of its own: a disk that hangs must not stop the thread that decides.
 
-What waits for the disk is bounded. A newer state takes the place of an older one that was not written yet; of
-what happened, and of the server's output, what does not fit is dropped, counted and told.
+What waits for the disk is bounded. A newer state takes the place of an older one that was not
+written yet; of what happened, and of the server's output, what does not fit is dropped, counted and
+told.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ Work = Callable[[], None]
 
 
 class Writer:
-    """Does pieces of work one after the other. `complain` is called in its thread with what one raised."""
+    """Does pieces of work one after the other.
+
+    `complain` is called in its thread with what one raised.
+    """
 
     def __init__(self, complain: Callable[[Exception], None]) -> None:
         self._complain = complain
@@ -30,7 +34,9 @@ class Writer:
         self._thread.start()
 
     def put(self, work: Work, key: str | None = None) -> bool:
-        """Have `work` done, soon; what waits under the same `key` is not done any more. False: there is no room.
+        """Have `work` done, soon; what waits under the same `key` is not done any more.
+
+        False: there is no room.
 
         Never waits.
         """

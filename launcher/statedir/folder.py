@@ -45,8 +45,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def state_home(environ: Mapping[str, str]) -> Path:
     """Where instances keep their files.
 
-    `$GLM5_SERVE_STATE_DIR`; under systemd `$STATE_DIRECTORY`; `/var/lib/glm5-serve` for root, so that root's
-    shell finds what the service runs; else `$XDG_STATE_HOME/glm5-serve`.
+    `$GLM5_SERVE_STATE_DIR`; under systemd `$STATE_DIRECTORY`; `/var/lib/glm5-serve` for root, so
+    that root's shell finds what the service runs; else `$XDG_STATE_HOME/glm5-serve`.
     """
     if said := environ.get("GLM5_SERVE_STATE_DIR") or environ.get("STATE_DIRECTORY"):
         return Path(said)
@@ -106,7 +106,10 @@ def is_launcher(pid: int) -> bool:
 
 
 def _uid(pid: int) -> int | None:
-    """Whose a process is. Who owns its folder in /proc is not asked: root does, where nobody may trace it."""
+    """Whose a process is.
+
+    Who owns its folder in /proc is not asked: root does, where nobody may trace it.
+    """
     with contextlib.suppress(OSError, IndexError, ValueError):
         status = Path(f"/proc/{pid}/status").read_bytes()
         return int(status.partition(b"\nUid:")[2].split()[1])
@@ -186,7 +189,8 @@ class StateDir:
     def claim(self) -> Claim:
         """Become the one launcher of this profile: descriptors to be kept for life.
 
-        Raises RefusalError when another launcher holds it, the folder cannot be written, or not by us alone.
+        Raises RefusalError when another launcher holds it, the folder cannot be written, or not by
+        us alone.
         """
         try:
             name = namelock.take(self.folder)
@@ -331,7 +335,10 @@ class StateDir:
         return 0
 
     def tell(self, event: Mapping[str, Any]) -> None:
-        """Append an event; a file that had grown large is `events.jsonl.1` from then on. Raises OSError."""
+        """Append an event; a file that had grown large is `events.jsonl.1` from then on.
+
+        Raises OSError.
+        """
         if self.told() > LARGEST_EVENTS:
             rotate(self.events, KEPT_EVENTS)
         with os.fdopen(guarded.opened(self.events, guarded.APPEND), "a") as file:

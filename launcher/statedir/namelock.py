@@ -1,8 +1,9 @@
 """A second lock on an instance, which no file can lose: an abstract Unix socket named after its user and folder.
 
-A folder that is removed takes its lock with it, although the launcher lives; the name stays as long as somebody
-holds its descriptor. Anybody may take any name, so the kernel is asked who holds it, and another user is not
-believed. A network namespace has its own names: a container's launcher is not seen by them, and need not be.
+A folder that is removed takes its lock with it, although the launcher lives; the name stays as long
+as somebody holds its descriptor. Anybody may take any name, so the kernel is asked who holds it,
+and another user is not believed. A network namespace has its own names: a container's launcher is
+not seen by them, and need not be.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ def cell(point: dict[str, Any]) -> float:
 
 # The log of that build leaves the indexer's keys out of what it calls the KV cache.
 WITHOUT_INDEXER = {"dsv32-b200-dp8-mf08-before-fix"}
-# 0.21 GB is all that is told for 4096 tokens: its last digit is 2 %. The other build stores something more.
+# 0.21 GB is all that is told for 4096 tokens: its last digit is 2 %. The other build stores
+# something more.
 ROUNDED = {"glm5x-fp8-rtx6000-too-small": 0.5, "vllm-glm52-v14-tp8-seqs64": 1.5}
 OBSERVED = [id for id, point in POINTS.items() if "bytes_per_token_observed" in point]
 

@@ -46,7 +46,8 @@ ACCESS = [
     AT + '] INFO:     10.1.2.3:51244 - "WebSocket /{}" [accepted]',
     AT + "] INFO:     ('10.1.2.3', 51244) - \"WebSocket /{}\" 403",
 ]
-# In SGLang 0.5.8 to 0.5.23: the grammar backends in a rank, everything else in the process that serves.
+# In SGLang 0.5.8 to 0.5.23: the grammar backends in a rank, everything else in the process that
+# serves.
 SGLANG = [
     AT + " TP0] Hit invalid regex: key_string='{}', e=RuntimeError('[09:59:59] regex parse error')",
     AT + " DP1 TP5 EP5] Hit invalid json_schema: key_string=\"{}\", e=RuntimeError('no schema')",
@@ -87,7 +88,8 @@ VLLM = [
     "ERROR 09-01 10:00:01 [backend_xgrammar.py:160] Failed to advance FSM for request {}",
     "(APIServer pid=1) WARNING 09-01 10:00:01 [protocol.py:53] The following fields were present: {{'{}'}}",
 ]
-# A logger's words about a request that nobody has listed: they count for nothing, but may be the last words.
+# A logger's words about a request that nobody has listed: they count for nothing, but may be the
+# last words.
 UNHEARD_OF = [
     "[05:10:07] /project/cpp/grammar_functor.cc:95: Warning: {}",
     "/opt/engine/lib/python3.11/site-packages/x/serving.py:503: UserWarning: {}",
@@ -216,7 +218,7 @@ def fill(form: str, text: Any, *, whole: bool) -> str:
     return form.format(*given_)
 
 
-# -- what is believed of a server ----------------------------------------------------------------------------
+# -- what is believed of a server ------------------------------------------------------------------
 
 
 class Told(ProcessTree):
@@ -368,7 +370,7 @@ def test_line_ends_in_a_clients_text_end_no_service(
     assert all(event.until <= 200 + 8192 / 400 for event in events if isinstance(event, Progressed))
 
 
-# -- whose word a row of the table takes ----------------------------------------------------------------------
+# -- whose word a row of the table takes -----------------------------------------------------------
 
 
 def heard(text: str) -> list[str]:
@@ -468,7 +470,7 @@ def test_of_xid_109_a_restart_is_worth_it() -> None:
     assert diagnose([fault, switch]).cause == diagnose([switch, fault]).cause == "gpu-kernel-fault"
 
 
-# -- what may end the service ----------------------------------------------------------------------------------
+# -- what may end the service ----------------------------------------------------------------------
 
 XID = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
 NO_KERNEL = "RuntimeError: CUDA error: no kernel image is available for execution on the device"
@@ -530,7 +532,7 @@ def test_a_log_that_does_not_tell_when_it_listens_is_never_early(tmp_path: Path)
     assert answered.gone(Died(-9, "was killed"), error, why, 101.0).advice is RestartAdvice.AGAIN
 
 
-# -- what it may excuse ----------------------------------------------------------------------------------------
+# -- what it may excuse ----------------------------------------------------------------------------
 
 
 def prefill(tokens: int) -> str:
@@ -702,7 +704,7 @@ def test_a_pause_is_believed_only_where_it_cannot_be_asked_for_and_for_a_while(
     assert unasked.excuse() == ""
 
 
-# -- cost ------------------------------------------------------------------------------------------------------
+# -- cost ------------------------------------------------------------------------------------------
 
 
 WORDS = sorted({word for shape in shapes() for word in literals(shape) if len(word) > 3})

@@ -508,7 +508,10 @@ print(sorted(set(seen.broken.get().values())))
 def test_sixty_headers_of_99_mb_are_held_one_at_a_time(
     folder: Path, start: bytes, words: str
 ) -> None:
-    """Sparse, as somebody may lay them down in a second. Of 3 GiB of addresses the readers' arenas take 2."""
+    """Sparse, as somebody may lay them down in a second.
+
+    Of 3 GiB of addresses the readers' arenas take 2.
+    """
     (folder / "model.safetensors.index.json").unlink()
     for path in folder.glob("*.safetensors"):
         path.unlink()

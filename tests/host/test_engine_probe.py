@@ -18,7 +18,8 @@ from launcher.host.collectors.engine import CHILD, engine
 from launcher.host.facts import Engine, Pin, known
 
 REAL = ENGINE / "engine/bin/python"
-# A licence over several lines, as SGLang's own metadata has it: the blank-looking line does not end the fields.
+# A licence over several lines, as SGLang's own metadata has it: the blank-looking line does not end
+# the fields.
 METADATA = "Metadata-Version: 2.4\nName: {}\nLicense:  Apache\n        \n    Version: 2.0\nVersion: {}\n{}\n\nVersion: 9"
 
 

@@ -65,7 +65,7 @@ def severity(row: Xid) -> Severity:
     return Severity.WARN if row.advice == "again" else Severity.FAIL
 
 
-# -- the law --------------------------------------------------------------------------------------------------
+# -- the law ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", sorted(xids()))
@@ -137,7 +137,7 @@ def test_the_pattern_of_a_cause_takes_what_the_table_takes(number: int) -> None:
         assert takes == ({row.cause} if row else set())
 
 
-# -- the table ------------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------
 
 
 def test_rows_keep_to_the_vocabulary() -> None:
@@ -168,7 +168,7 @@ def test_no_signature_repeats_a_number() -> None:
             assert not re.search(r"\bXid\b", line), line
 
 
-# -- whole logs -----------------------------------------------------------------------------------------------
+# -- whole logs ------------------------------------------------------------------------------------
 
 
 def test_doctor_tells_the_last_grave_one_of_many() -> None:

@@ -24,7 +24,8 @@ STATE = "/var/lib/glm5-serve"
 PORT = 31000
 pytestmark = pytest.mark.timeout(300)
 PATIENCE = "stop_timeout = 30\nprobe_interval = 1\nstall_timeout = 5\nbackoff = 0"
-# Where an operator installs it: this test's own interpreter may lie in root's home, where no other user gets.
+# Where an operator installs it: this test's own interpreter may lie in root's home, where no other
+# user gets.
 OPT = "/opt/glm5-serve"
 COMMAND = f"{OPT}/bin/glm5-serve"
 INSTALL = f"""
@@ -489,7 +490,8 @@ def lay(host: Host, *wishes: Wish) -> None:
 
 
 def test_each_profile_has_its_own_user_and_folders(host: Host) -> None:
-    # systemd gives StateDirectory=, and all that is in it, to the unit's user: profiles must not take it in turns.
+    # systemd gives StateDirectory=, and all that is in it, to the unit's user: profiles must not
+    # take it in turns.
     lay(host, Wish("a", user="daemon"), Wish("b", user="root"))
     asked = f'ExecStart=sh -c "echo x > {STATE}/%i/mine && echo x > $HOME/mine && exec sleep inf"\n'
     for name in ("a", "b", "a"):

@@ -1,4 +1,7 @@
-"""A host on which everything is as it should be: two sockets, a switch a pair of GPUs. Tests change one thing."""
+"""A host on which everything is as it should be: two sockets, a switch a pair of GPUs.
+
+Tests change one thing.
+"""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
 usage: listener.py HOST PORT KIND HEARD [UID]
 
-KIND is one of KINDS below. HEARD is a file that gets every byte that anybody sends. UID: become that
-user before the port is bound; "closed" after it: may not be looked at, but by root. Prints the port
-when it listens; PORT 0 takes a free one. KIND may have "shared-" (SO_REUSEPORT) or "alone-" (IPv6
-alone) before it.
+KIND is one of KINDS below. HEARD is a file that gets every byte that anybody sends. UID: become
+that user before the port is bound; "closed" after it: may not be looked at, but by root. Prints the
+port when it listens; PORT 0 takes a free one. KIND may have "shared-" (SO_REUSEPORT) or "alone-"
+(IPv6 alone) before it.
 """
 
 import ctypes

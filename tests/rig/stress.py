@@ -15,7 +15,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-LOOP = "import os\nwhile os.getppid() == {parent}:\n for _ in range(1_000_000): pass"  # ends with whoever began it
+# ends with whoever began it
+LOOP = "import os\nwhile os.getppid() == {parent}:\n for _ in range(1_000_000): pass"
 LONGEST = 3600.0  # seconds that all tests may take once, beside the load
 
 

@@ -1,7 +1,8 @@
 """A real systemd as PID 1 of private namespaces, over an overlay of this machine's own root.
 
-Nothing is written to the machine: a tmpfs takes the writes and goes away with the namespace, and so does every
-process, also when the test itself is killed. It needs root, a writable cgroup2 hierarchy, and util-linux.
+Nothing is written to the machine: a tmpfs takes the writes and goes away with the namespace, and so
+does every process, also when the test itself is killed. It needs root, a writable cgroup2
+hierarchy, and util-linux.
 """
 
 from __future__ import annotations

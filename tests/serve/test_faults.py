@@ -1,8 +1,9 @@
 """The fault matrix: each fault put into a running server, the stand-in and the real SGLang with one and two ranks.
 
-In each cell: it is found, the right thing is done, nothing is left behind, the state file is sound. One server of
-each engine lives through all of its cells. `make faults` runs them all and writes what it saw into docs/faults.md;
-`make test` leaves out most of those with the real engine (`matrix`): they take most of an hour.
+In each cell: it is found, the right thing is done, nothing is left behind, the state file is sound.
+One server of each engine lives through all of its cells. `make faults` runs them all and writes
+what it saw into docs/faults.md; `make test` leaves out most of those with the real engine
+(`matrix`): they take most of an hour.
 """
 
 from __future__ import annotations
@@ -73,7 +74,10 @@ def anyhow(engine: Served) -> Iterator[Served]:
 
 
 def cells(*engines: str, daily: bool = False) -> pytest.MarkDecorator:
-    """A test per engine. Of those with a real one only `daily` ones, with two ranks, are run each time."""
+    """A test per engine.
+
+    Of those with a real one only `daily` ones, with two ranks, are run each time.
+    """
 
     def marks(engine: str) -> list[pytest.MarkDecorator]:
         if engine not in REAL:
@@ -91,7 +95,7 @@ def note(served: Served, fault: str, found: str, seconds: float | None, did: str
     seen[fault, served.engine] = f"{found}{after}: {did}"
 
 
-# -- starts that fail ---------------------------------------------------------------------------------------
+# -- starts that fail ------------------------------------------------------------------------------
 
 
 @cells(*ONE)
@@ -286,7 +290,7 @@ def test_bad_arguments(served: Served) -> None:
     note(served, "bad arguments", "bad-option", None, "failed, not tried again")
 
 
-# -- deaths -------------------------------------------------------------------------------------------------
+# -- deaths ----------------------------------------------------------------------------------------
 
 
 @cells(daily=True)
@@ -328,7 +332,7 @@ def test_the_parent_is_killed(served: Served) -> None:
     note(served, "parent killed", "waitpid", story.seconds, "ranks killed, started again")
 
 
-# -- hangs --------------------------------------------------------------------------------------------------
+# -- hangs -----------------------------------------------------------------------------------------
 
 
 @cells(*REAL)
@@ -420,7 +424,7 @@ def test_running_requests_without_a_token(served: Served) -> None:
     )
 
 
-# -- what is no fault ---------------------------------------------------------------------------------------
+# -- what is no fault ------------------------------------------------------------------------------
 
 
 @cells(*REAL, daily=True)
@@ -473,7 +477,7 @@ def test_a_busy_server_is_left_alone(served: Served) -> None:
     note(served, "busy", "tokens come", None, "left alone")
 
 
-# -- wrong output -------------------------------------------------------------------------------------------
+# -- wrong output ----------------------------------------------------------------------------------
 
 
 @cells(daily=True)
@@ -504,7 +508,7 @@ def test_no_token_at_all(served: Served) -> None:
     note(served, "no first token", "/generate", None, "not ready until there was one")
 
 
-# -- logs and disks -----------------------------------------------------------------------------------------
+# -- logs and disks --------------------------------------------------------------------------------
 
 
 @cells(*ONE)
@@ -608,7 +612,7 @@ def test_the_key_file_is_removed(served: Served) -> None:
     )
 
 
-# -- the launcher itself ------------------------------------------------------------------------------------
+# -- the launcher itself ---------------------------------------------------------------------------
 
 
 @cells()
@@ -870,7 +874,7 @@ def test_the_engine_is_updated_under_it(served: Served) -> None:
     )
 
 
-# -- the table ----------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------
 
 
 def page(found: dict[tuple[str, str], str]) -> str:

@@ -1,4 +1,7 @@
-"""The reaper alone, over children that do everything to survive. Orphans it lost would go to init, and be seen."""
+"""The reaper alone, over children that do everything to survive.
+
+Orphans it lost would go to init, and be seen.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The launcher itself in trouble: its disk, its time, its signals, its parent. The server must not feel it."""
+"""The launcher itself in trouble: its disk, its time, its signals, its parent.
+
+The server must not feel it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ from launcher.serve.writer import MOST_WAITING, Writer
 POLICY = Policy(smoke=False)
 
 
-# -- its disk -----------------------------------------------------------------------------------------------
+# -- its disk --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -181,7 +184,7 @@ def test_a_host_that_is_short_of_something_is_tried_again_and_no_death_is_counte
         assert actions == (Launch(number + 1),)
 
 
-# -- its time -----------------------------------------------------------------------------------------------
+# -- its time --------------------------------------------------------------------------------------
 
 
 def test_time_that_the_launcher_was_not_there_for_does_not_count() -> None:
@@ -266,7 +269,7 @@ def test_a_launcher_without_a_free_descriptor_kills_nobody_and_says_so(world: Wo
     assert (seen["state"], seen["restarts"], seen["pids"]["server"]) == ("ready", 0, pids["server"])
 
 
-# -- its signals and its parent -------------------------------------------------------------------------------
+# -- its signals and its parent --------------------------------------------------------------------
 
 
 def test_only_one_signal_kills() -> None:

@@ -37,7 +37,7 @@ def seen(at: float, *members: Member) -> Vitals:
     return Vitals(at, members)
 
 
-# -- processes ----------------------------------------------------------------------------------------------
+# -- processes -------------------------------------------------------------------------------------
 
 
 def test_a_rank_that_only_spins_does_not_move() -> None:
@@ -195,7 +195,7 @@ def test_real_processes_are_seen_as_they_are() -> None:
         )
 
 
-# -- tokens -------------------------------------------------------------------------------------------------
+# -- tokens ----------------------------------------------------------------------------------------
 
 PREFILL = (
     "[2026-11-24 05:06:00 TP0] Prefill batch, #new-seq: 1, #new-token: 8192, #cached-token: 12, token usage: 0.0, "
@@ -249,7 +249,7 @@ def test_a_replica_that_publishes_nothing_new_while_requests_run_is_stuck() -> N
     assert moved.stuck(69, 30) is None
 
 
-# -- GPUs ---------------------------------------------------------------------------------------------------
+# -- GPUs ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -455,7 +455,7 @@ def test_a_hang_tells_what_doctor_suspects_and_what_the_gpus_do(
     assert [event["cause"] for event in world.events("death")] == ["hang"]
 
 
-# -- systemd ------------------------------------------------------------------------------------------------
+# -- systemd ---------------------------------------------------------------------------------------
 
 
 def test_a_service_manager_is_told_what_happens(tmp_path: Path) -> None:
@@ -502,7 +502,7 @@ def test_the_journal_is_known_by_its_stream() -> None:
     assert not is_connected(sys.stderr, {})
 
 
-# -- what clients write into the log of a real server ---------------------------------------------------------
+# -- what clients write into the log of a real server ----------------------------------------------
 
 CLIENTS = [
     '[2026-11-24 05:10:07] INFO:     10.1.2.3:51244 - "GET /_kgspIsHeartbeatTimedOut HTTP/1.1" 401 Unauthorized',

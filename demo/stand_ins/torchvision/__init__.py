@@ -1,7 +1,7 @@
 """Import-only stand-in: SGLang imports torchvision at start-up, and never calls it to serve text.
 
-Any name of any submodule exists and is an empty class; `InterpolationMode` is an enum, because its members
-are read when modules are imported.
+Any name of any submodule exists and is an empty class; `InterpolationMode` is an enum, because its
+members are read when modules are imported.
 """
 
 import enum

@@ -1,8 +1,10 @@
-"""What doctor thinks of what was observed. A check is a function of a host and a plan: its name is its id.
+"""What doctor thinks of what was observed.
 
-Its docstring is its explanation: a title that is true of a healthy host, why it matters, and how that is known,
-in words that doctor, lint, fit and diagnose share: run here (our tests execute it), seen in a record (of a host
-or log that we hold), reported (by others), read (in source, not run).
+A check is a function of a host and a plan: its name is its id.
+
+Its docstring is its explanation: a title that is true of a healthy host, why it matters, and how
+that is known, in words that doctor, lint, fit and diagnose share: run here (our tests execute it),
+seen in a record (of a host or log that we hold), reported (by others), read (in source, not run).
 """
 
 from __future__ import annotations
@@ -186,7 +188,9 @@ def judge(
     skip: Sequence[str] = (),
     allow: Iterable[str] = (),
 ) -> list[Finding]:
-    """What all checks, or those named, say of a host that shall run a plan. A check that breaks is a finding.
+    """What all checks, or those named, say of a host that shall run a plan.
+
+    A check that breaks is a finding.
 
     A required one may not fail, whatever is allowed.
     """

@@ -33,7 +33,8 @@ def port_free(host: Host, plan: Plan) -> Verdict:
 def access_guarded(host: Host, plan: Plan) -> Verdict:
     """Nobody but this host reaches the server without a key.
 
-    SGLang's admin endpoints (load weights, flush the cache, shut down) are open to whoever reaches the port.
+    SGLang's admin endpoints (load weights, flush the cache, shut down) are open to whoever reaches
+    the port.
 
     Run here: `up` refuses it. Read: SGLang's routes.
     """

@@ -67,7 +67,8 @@ def model_files(host: Host, plan: Plan) -> Verdict:
 def model_headers(host: Host, plan: Plan) -> Verdict:
     """Every weight file has a sound header and the length it tells.
 
-    A download that was cut short has the right name and a wrong end: loading fails after minutes, or reads noise.
+    A download that was cut short has the right name and a wrong end: loading fails after minutes,
+    or reads noise.
 
     Run here: on generated safetensors files.
     """
@@ -107,7 +108,8 @@ def model_downloads(host: Host, plan: Plan) -> Verdict:
 def model_quantisation(host: Host, plan: Plan) -> Verdict:
     """The checkpoint is quantised as the profile claims.
 
-    SGLang with modelopt_fp4 on another checkpoint fails while loading, or loads scales that are not there.
+    SGLang with modelopt_fp4 on another checkpoint fails while loading, or loads scales that are not
+    there.
 
     Run here: on folders.
     """
@@ -122,7 +124,8 @@ def model_quantisation(host: Host, plan: Plan) -> Verdict:
 def model_claims(host: Host, plan: Plan) -> Verdict:
     """The tensors are of the types that the quantisation claims.
 
-    NVFP4 is two values a byte (U8) with fp8 scales: a configuration copied beside other weights loads noise.
+    NVFP4 is two values a byte (U8) with fp8 scales: a configuration copied beside other weights
+    loads noise.
 
     Read: ModelOpt's format. Run here: on generated safetensors files.
     """
@@ -164,8 +167,8 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
 
     Four 96 GB GPUs cannot hold a full GLM-5 NVFP4, whatever the flags: out of memory while loading.
 
-    Read: SGLang divides weights over the ranks, but for a part of the attention. Run here: the formulas are held
-    against logs of hosts; `glm5-serve fit` says more.
+    Read: SGLang divides weights over the ranks, but for a part of the attention. Run here: the
+    formulas are held against logs of hosts; `glm5-serve fit` says more.
     """
     if plan.gpus == 0:
         return ok("on the CPU")

@@ -22,7 +22,8 @@ def _mounts(host: Host, *uses: str) -> list[tuple[str, Mount]]:
 def disk_space(host: Host, plan: Plan) -> Verdict:
     """There is room for compiled kernels, logs and temporary files.
 
-    A full disk stops the first start in the middle of compiling, and later ones from writing their state.
+    A full disk stops the first start in the middle of compiling, and later ones from writing their
+    state.
 
     Run here: on values. Reported: JIT caches of several GB.
     """

@@ -23,10 +23,11 @@ GROUP = "driver"
 def driver_answers(host: Host, plan: Plan) -> Verdict:
     """The NVIDIA driver answers.
 
-    Without it no CUDA program runs. A driver that hangs its callers hangs the server in the same way.
+    Without it no CUDA program runs. A driver that hangs its callers hangs the server in the same
+    way.
 
-    Run here: against a driver library that is missing, unloaded, mismatched, hung. The real driver's words may
-    differ.
+    Run here: against a driver library that is missing, unloaded, mismatched, hung. The real
+    driver's words may differ.
     """
     seen = host.driver.gpus
     if seen.known:
@@ -81,7 +82,8 @@ def driver_known_good(host: Host, plan: Plan) -> Verdict:
 
     These releases lost GPUs under load on hosts of this kind.
 
-    Reported: NVIDIA/open-gpu-kernel-modules #1045, #1151, #1159, #1230, #1243; rtx6kpro#15. Not every host met it.
+    Reported: NVIDIA/open-gpu-kernel-modules #1045, #1151, #1159, #1230, #1243; rtx6kpro#15. Not
+    every host met it.
     """
     seen = host.driver.version.get()
     if trouble := drivers.trouble(seen):
@@ -145,7 +147,8 @@ def driver_one_version(host: Host, plan: Plan) -> Verdict:
 def driver_firmware(host: Host, plan: Plan) -> Verdict:
     """The GPUs run the firmware of this driver.
 
-    Another version of the GSP firmware than the driver's is a half-done update: it halts under load.
+    Another version of the GSP firmware than the driver's is a half-done update: it halts under
+    load.
 
     Reported: NVIDIA's driver documentation (the GSP firmware is part of the driver package).
     """
@@ -194,7 +197,8 @@ def driver_hmm(host: Host, plan: Plan) -> Verdict:
 def driver_p2p_parameters(host: Host, plan: Plan) -> Verdict:
     """No registry key forces a kind of peer-to-peer.
 
-    ForceP2P keys helped on some hosts and cost 30-50 % on others once ACS was right: leave them out, then measure.
+    ForceP2P keys helped on some hosts and cost 30-50 % on others once ACS was right: leave them
+    out, then measure.
 
     Reported: rtx6kpro pcie-oneshot-allreduce and its later notes, which disagree.
     """

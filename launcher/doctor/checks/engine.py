@@ -12,7 +12,8 @@ from launcher.plan.plan import Plan
 
 GROUP = "engine"
 DAY = 86400.0  # seconds
-WATCHDOG_WANTED = 1200  # seconds; compiling kernels at the first start took 10 to 30 minutes (NVIDIA's GKE recipe)
+# seconds; compiling kernels at the first start took 10 to 30 minutes (NVIDIA's GKE recipe)
+WATCHDOG_WANTED = 1200
 
 
 def _release(host: Host) -> str:
@@ -76,9 +77,11 @@ def engine_known(host: Host, plan: Plan) -> Verdict:
 def engine_options(host: Host, plan: Plan) -> Verdict:
     """The SGLang release accepts the profile's command line.
 
-    Options are renamed and removed with nearly every release; SGLang ends at once with a usage message then.
+    Options are renamed and removed with nearly every release; SGLang ends at once with a usage
+    message then.
 
-    Run here: the catalogue of options is held against the parser of 0.5.23. Read: those of the others.
+    Run here: the catalogue of options is held against the parser of 0.5.23. Read: those of the
+    others.
     """
     seen = version(_release(host))
     known = catalogue.release(catalogue.nearest(_release(host)))
@@ -128,8 +131,8 @@ def engine_advisories(host: Host, plan: Plan) -> Verdict:
 
     A server that others reach can be made to run their code.
 
-    Reported and read: each with its own source in launcher/engines/advisories.py. CVE-2026-3059, 7301 and 7302
-    concern the multimodal generation runtime, which this launcher does not start.
+    Reported and read: each with its own source in launcher/engines/advisories.py. CVE-2026-3059,
+    7301 and 7302 concern the multimodal generation runtime, which this launcher does not start.
     """
     seen = advisories(version(_release(host)), plan)
     if seen:
@@ -150,7 +153,8 @@ def _dotted(release: tuple[int, ...]) -> str:
 def engine_pins(host: Host, plan: Plan) -> Verdict:
     """What SGLang's metadata asks for is installed.
 
-    A flashinfer, torch or kernel package of another release fails at import, or worse, in its numbers.
+    A flashinfer, torch or kernel package of another release fails at import, or worse, in its
+    numbers.
 
     Run here: on real installed metadata.
     """
@@ -184,7 +188,8 @@ def engine_cuda(host: Host, plan: Plan) -> Verdict:
 def engine_flashinfer(host: Host, plan: Plan) -> Verdict:
     """FlashInfer and its packages of compiled kernels are of one release.
 
-    flashinfer-cubin or flashinfer-jit-cache of another release is refused at import, or compiled for again.
+    flashinfer-cubin or flashinfer-jit-cache of another release is refused at import, or compiled
+    for again.
 
     Read: FlashInfer compares the versions when it is imported.
     """
@@ -201,8 +206,8 @@ def engine_flashinfer(host: Host, plan: Plan) -> Verdict:
 def engine_compilers(host: Host, plan: Plan) -> Verdict:
     """What compiles kernels at the first start is there.
 
-    FlashInfer and DeepGEMM compile for SM120 when they are first used: without nvcc, ninja and a compiler they
-    fail then.
+    FlashInfer and DeepGEMM compile for SM120 when they are first used: without nvcc, ninja and a
+    compiler they fail then.
 
     Read: FlashInfer's JIT calls ninja and nvcc.
     """
@@ -244,7 +249,8 @@ def engine_caches(host: Host, plan: Plan) -> Verdict:
 def engine_first_start(host: Host, plan: Plan) -> Verdict:
     """A first start has time to compile.
 
-    SGLang's watchdog kills a scheduler that compiles for longer than its 300 s: it looks like a hang.
+    SGLang's watchdog kills a scheduler that compiles for longer than its 300 s: it looks like a
+    hang.
 
     Reported: NVIDIA's GKE recipe (10 to 30 minutes, watchdog 1800). Others met the kill at 300 s.
     """

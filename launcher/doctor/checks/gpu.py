@@ -77,10 +77,11 @@ def gpu_on_bus(host: Host, plan: Plan) -> Verdict:
 def gpu_architecture(host: Host, plan: Plan) -> Verdict:
     """The GPUs are of the architecture that the profile is for.
 
-    Kernels of another architecture do not exist there: "Unsupported architecture" after the weights are loaded.
+    Kernels of another architecture do not exist there: "Unsupported architecture" after the weights
+    are loaded.
 
-    Run here: on driver libraries that show an H100, a B200, a mixed host. Reported: sglang#26087, #40286,
-    vllm#53963.
+    Run here: on driver libraries that show an H100, a B200, a mixed host. Reported: sglang#26087,
+    #40286, vllm#53963.
     """
     wanted = plan.arch
     odd = failing(
@@ -118,7 +119,8 @@ def _architecture(capability: str) -> str:
 def gpu_alike(host: Host, plan: Plan) -> Verdict:
     """All GPUs are of one model and size.
 
-    SGLang shards evenly: the smallest GPU decides, and it refuses to start when memory differs by a tenth.
+    SGLang shards evenly: the smallest GPU decides, and it refuses to start when memory differs by a
+    tenth.
 
     Run here: on a driver library with a mixed host. Read: SGLang's "memory capacity is unbalanced".
     """
@@ -139,7 +141,8 @@ def gpu_alike(host: Host, plan: Plan) -> Verdict:
 def gpu_order(host: Host, plan: Plan) -> Verdict:
     """CUDA and the driver's tools count unlike GPUs in the same order.
 
-    CUDA puts the fastest first, nvidia-smi goes by the bus: on a mixed host the wrong GPUs are taken.
+    CUDA puts the fastest first, nvidia-smi goes by the bus: on a mixed host the wrong GPUs are
+    taken.
 
     Reported: NVIDIA's CUDA documentation (CUDA_DEVICE_ORDER).
     """
@@ -156,8 +159,8 @@ def gpu_order(host: Host, plan: Plan) -> Verdict:
 def gpu_memory_size(host: Host, plan: Plan) -> Verdict:
     """Each GPU has the memory that the profile was made for.
 
-    Its share of the weights must fit with room for the KV cache: else it is out of memory after minutes of
-    loading.
+    Its share of the weights must fit with room for the KV cache: else it is out of memory after
+    minutes of loading.
 
     Run here: on driver libraries. Read: the weights' size in the checkpoint's headers.
     """
@@ -174,7 +177,8 @@ def gpu_memory_size(host: Host, plan: Plan) -> Verdict:
 def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
     """No other process holds the GPUs' memory.
 
-    SGLang's fraction is of what is free: a stale server makes the KV cache small, or leaves no room at all.
+    SGLang's fraction is of what is free: a stale server makes the KV cache small, or leaves no room
+    at all.
 
     Run here: on a driver library with processes. Reported: orphaned ranks, sglang#23627, #31645.
     """

@@ -135,7 +135,8 @@ def gpu_remap(host: Host, plan: Plan) -> Verdict:
 def gpu_compute_mode(host: Host, plan: Plan) -> Verdict:
     """The compute mode lets several processes use a GPU.
 
-    SGLang's ranks, its detokenizer's checks and `doctor --deep` share GPUs; exclusive mode refuses the second.
+    SGLang's ranks, its detokenizer's checks and `doctor --deep` share GPUs; exclusive mode refuses
+    the second.
 
     Reported: NVIDIA's nvidia-smi documentation.
     """

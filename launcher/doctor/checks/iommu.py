@@ -25,8 +25,8 @@ def iommu_translation(host: Host, plan: Plan) -> Verdict:
 
     NCCL says "Init COMPLETE" and the first all-reduce hangs at 100 % load: peer writes go nowhere.
 
-    Reported: nccl#1999, vllm#51513, rtx6kpro#15; `iommu=pt` and `iommu=off` both cured it. Run here: on
-    generated trees.
+    Reported: nccl#1999, vllm#51513, rtx6kpro#15; `iommu=pt` and `iommu=off` both cured it. Run
+    here: on generated trees.
     """
     if host.pcie.iommus.known and not host.pcie.iommus.get():
         return ok("/sys/class/iommu is empty: translation is off")
@@ -73,10 +73,11 @@ def iommu_parameters(host: Host, plan: Plan) -> Verdict:
 def acs_redirect(host: Host, plan: Plan) -> Verdict:
     """No bridge above a GPU sends peer traffic up to the root complex.
 
-    ACS request or completion redirect makes P2P go through the CPU: half speed, or a deadlock in the first
-    all-reduce.
+    ACS request or completion redirect makes P2P go through the CPU: half speed, or a deadlock in
+    the first all-reduce.
 
-    Reported: nccl#2079, rtx6kpro asus-esc8000a. Seen in a record: 24 bridges with SrcValid alone, healthy.
+    Reported: nccl#2079, rtx6kpro asus-esc8000a. Seen in a record: 24 bridges with SrcValid alone,
+    healthy.
     """
     above = above_gpus(host)
     bad = failing(above, lambda bridge: bridge.acs, lambda bits: REDIRECTS & set(bits or ()))
@@ -95,8 +96,8 @@ def acs_redirect(host: Host, plan: Plan) -> Verdict:
 def acs_override(host: Host, plan: Plan) -> Verdict:
     """The kernel is not told to pretend about ACS.
 
-    pcie_acs_override splits IOMMU groups that hardware does not separate; it is for passing devices to virtual
-    machines.
+    pcie_acs_override splits IOMMU groups that hardware does not separate; it is for passing devices
+    to virtual machines.
 
     Read: the out-of-tree patch behind it. Reported: rtx6kpro wiki.
     """

@@ -65,7 +65,10 @@ def gpus(host: Host) -> tuple[Gpu, ...]:
 
 
 def functions(host: Host, *kinds: str) -> list[Function]:
-    """The PCI functions of these kinds, or all. Raises UnobservedError, also where no GPU is seen."""
+    """The PCI functions of these kinds, or all.
+
+    Raises UnobservedError, also where no GPU is seen.
+    """
     found = [
         function for function in host.pcie.functions.get() if not kinds or function.kind in kinds
     ]
@@ -75,7 +78,10 @@ def functions(host: Host, *kinds: str) -> list[Function]:
 
 
 def above_gpus(host: Host) -> list[Function]:
-    """The bridges above GPUs. Raises UnobservedError, also where none is seen: a virtual machine hides them."""
+    """The bridges above GPUs.
+
+    Raises UnobservedError, also where none is seen: a virtual machine hides them.
+    """
     above = {bdf for gpu in functions(host, "gpu") for bdf in gpu.above}
     found = [function for function in functions(host) if function.bdf in above]
     if not found:

@@ -107,7 +107,8 @@ def kernel_oom(host: Host, plan: Plan) -> Verdict:
 def kernel_peermem(host: Host, plan: Plan) -> Verdict:
     """nvidia_peermem does not fail.
 
-    Only hosts that talk RDMA to others need it; where it fails it fills the log and GPUDirect is off.
+    Only hosts that talk RDMA to others need it; where it fails it fills the log and GPUDirect is
+    off.
 
     Reported: hosts with "invalid context" lines.
     """
@@ -141,7 +142,8 @@ def kernel_iommu_faults(host: Host, plan: Plan) -> Verdict:
 def kernel_lockdown(host: Host, plan: Plan) -> Verdict:
     """The kernel lets root set PCI registers.
 
-    Under lockdown (Secure Boot) `setpci` is refused: ACS cannot be cleared, unsigned modules do not load.
+    Under lockdown (Secure Boot) `setpci` is refused: ACS cannot be cleared, unsigned modules do not
+    load.
 
     Read: kernel_lockdown(7).
     """

@@ -21,7 +21,8 @@ from launcher.host.facts import Fact, Gpu, Host
 from launcher.plan.plan import Plan
 
 GROUP = "PCIe"
-# Posted writes collapse where several sources go up through one (37 -> 2.7 GB/s, rtx6kpro collapse report).
+# Posted writes collapse where several sources go up through one (37 -> 2.7 GB/s, rtx6kpro collapse
+# report).
 COLLAPSING = {"1000:c030": "Broadcom PEX890xx"}
 MANY_CORRECTED = 1000  # corrected AER errors since boot; a sound link has a handful
 
@@ -29,7 +30,8 @@ MANY_CORRECTED = 1000  # corrected AER errors since boot; a sound link has a han
 def pcie_present(host: Host, plan: Plan) -> Verdict:
     """Every GPU is on the PCI bus.
 
-    Configuration space that reads all ones means the GPU fell off: nothing but power brings it back.
+    Configuration space that reads all ones means the GPU fell off: nothing but power brings it
+    back.
 
     Run here: on generated trees. Seen in a record: Xid 79.
     """
@@ -85,8 +87,8 @@ def pcie_width(host: Host, plan: Plan) -> Verdict:
 def pcie_generation(host: Host, plan: Plan) -> Verdict:
     """Slot and GPU can both do the GPU's PCIe generation.
 
-    A riser or firmware setting that stops at Gen4 halves every copy. An idle link at Gen1 is normal and not
-    meant here.
+    A riser or firmware setting that stops at Gen4 halves every copy. An idle link at Gen1 is normal
+    and not meant here.
 
     Seen in a record: eight idle Gen5 GPUs at 2.5 GT/s. Reported: rtx6kpro pcie-bandwidth.
     """
@@ -160,7 +162,8 @@ def pcie_path(host: Host, plan: Plan) -> Verdict:
 def pcie_bar1(host: Host, plan: Plan) -> Verdict:
     """Each GPU's memory window covers its memory.
 
-    With a 256 MiB BAR1 peers reach a sliver at a time: P2P is slow or off. A 96 GB board shows 128 GiB.
+    With a 256 MiB BAR1 peers reach a sliver at a time: P2P is slow or off. A 96 GB board shows 128
+    GiB.
 
     Seen in a record: 131072 MiB on eight healthy boards. Run here: on driver libraries.
     """
@@ -181,8 +184,8 @@ def pcie_bar1(host: Host, plan: Plan) -> Verdict:
 def pcie_errors(host: Host, plan: Plan) -> Verdict:
     """No link to a GPU counts errors.
 
-    Fatal ones lose the GPU, uncorrected ones lose data, thousands of corrected ones cost speed and come before
-    the rest.
+    Fatal ones lose the GPU, uncorrected ones lose data, thousands of corrected ones cost speed and
+    come before the rest.
 
     Run here: on generated trees. Read: the kernel's AER documentation.
     """
@@ -218,11 +221,11 @@ def pcie_power_saving(host: Host, plan: Plan) -> Verdict:
 def switch_writes(host: Host, plan: Plan) -> Verdict:
     """No switch above the GPUs is known to collapse under concurrent writes.
 
-    With two or more GPUs writing up through one such switch, posted writes fell from 37 to 2.7 GB/s; reads are
-    fine.
+    With two or more GPUs writing up through one such switch, posted writes fell from 37 to 2.7
+    GB/s; reads are fine.
 
-    Reported: rtx6kpro asus bug report and collapse report (2026-04). Seen in a record: this switch in a working
-    host.
+    Reported: rtx6kpro asus bug report and collapse report (2026-04). Seen in a record: this switch
+    in a working host.
     """
     for id, name in COLLAPSING.items():
         switches = [

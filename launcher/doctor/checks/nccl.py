@@ -53,7 +53,8 @@ def nccl_names(host: Host, plan: Plan) -> Verdict:
 def nccl_numbers(host: Host, plan: Plan) -> Verdict:
     """Every NCCL number is written as one.
 
-    NCCL reads numbers with strtoll: "true" and "yes" are 0 without a word, a leading zero makes them octal.
+    NCCL reads numbers with strtoll: "true" and "yes" are 0 without a word, a leading zero makes
+    them octal.
 
     Read: NCCL 2.30.7, src/misc/param.cc. Run here: the same reading, on values.
     """
@@ -93,7 +94,8 @@ def nccl_channels(host: Host, plan: Plan) -> Verdict:
 def nccl_infiniband(host: Host, plan: Plan) -> Verdict:
     """NCCL keeps off InfiniBand cards on a single host.
 
-    It may choose one for its bootstrap or for pairs without P2P, and wait for a fabric that is not there.
+    It may choose one for its bootstrap or for pairs without P2P, and wait for a fabric that is not
+    there.
 
     Reported: every single-host recipe sets NCCL_IB_DISABLE=1.
     """
@@ -126,7 +128,8 @@ def nccl_interface(host: Host, plan: Plan) -> Verdict:
 def nccl_files(host: Host, plan: Plan) -> Verdict:
     """Files that variables name are there.
 
-    NCCL goes on without its graph or topology file and says so only under NCCL_DEBUG; a configuration is missed.
+    NCCL goes on without its graph or topology file and says so only under NCCL_DEBUG; a
+    configuration is missed.
 
     Reported: rtx6kpro nccl-tuning. Run here: on a missing file.
     """
@@ -165,7 +168,8 @@ def nccl_one_host(host: Host, plan: Plan) -> Verdict:
 def nccl_forced(host: Host, plan: Plan) -> Verdict:
     """Algorithm, protocol and checks are left to NCCL.
 
-    They are there for debugging; LL128 forced on a platform that does not keep its order corrupts data.
+    They are there for debugging; LL128 forced on a platform that does not keep its order corrupts
+    data.
 
     Read: NCCL's documentation (its debugging section).
     """
@@ -181,7 +185,8 @@ def nccl_forced(host: Host, plan: Plan) -> Verdict:
 def nccl_conf_files(host: Host, plan: Plan) -> Verdict:
     """No file sets NCCL variables behind the profile's back.
 
-    /etc/nccl.conf and ~/.nccl.conf count wherever the environment is silent, and nobody looks there.
+    /etc/nccl.conf and ~/.nccl.conf count wherever the environment is silent, and nobody looks
+    there.
 
     Read: NCCL 2.30.7, src/misc/param.cc. Run here: on files.
     """
@@ -200,8 +205,8 @@ def nccl_conf_files(host: Host, plan: Plan) -> Verdict:
 def nccl_identity(host: Host, plan: Plan) -> Verdict:
     """Nothing pins NCCL's rendezvous or host identity.
 
-    A left-over NCCL_COMM_ID or NCCL_HOSTID makes ranks wait for a place nobody listens at, or mistake their
-    neighbours.
+    A left-over NCCL_COMM_ID or NCCL_HOSTID makes ranks wait for a place nobody listens at, or
+    mistake their neighbours.
 
     Read: NCCL's documentation.
     """
@@ -217,7 +222,8 @@ def nccl_identity(host: Host, plan: Plan) -> Verdict:
 def nccl_buffers(host: Host, plan: Plan) -> Verdict:
     """NCCL's buffers are of a sane size.
 
-    NCCL_BUFFSIZE is taken for each channel and peer, from the memory that graphs and activations need.
+    NCCL_BUFFSIZE is taken for each channel and peer, from the memory that graphs and activations
+    need.
 
     Read: NCCL's documentation (default 4 MiB).
     """
@@ -245,7 +251,8 @@ def cuda_blocking(host: Host, plan: Plan) -> Verdict:
 def allocator_and_ipc(host: Host, plan: Plan) -> Verdict:
     """Torch's allocator fits the all-reduce that is used.
 
-    expandable_segments memory cannot be shared by CUDA IPC, which the PCIe one-shot all-reduce needs: it crashes.
+    expandable_segments memory cannot be shared by CUDA IPC, which the PCIe one-shot all-reduce
+    needs: it crashes.
 
     Reported: rtx6kpro glm5, on a fork. Read: SGLang >= 0.5.21 has SGLANG_ENABLE_PCIE_IPC_ALLREDUCE.
     """

@@ -14,10 +14,11 @@ GROUP = "peer-to-peer"
 def p2p_status(host: Host, plan: Plan) -> Verdict:
     """The driver rules out peer-to-peer between no two GPUs.
 
-    Where it says no, NCCL goes through host memory. Where it says yes nothing is proven: only data that arrived
-    is.
+    Where it says no, NCCL goes through host memory. Where it says yes nothing is proven: only data
+    that arrived is.
 
-    Reported: club-3090#873, rtx6kpro#15 (all OK, and it hangs). Read: NCCL's paths.cc asks the same question.
+    Reported: club-3090#873, rtx6kpro#15 (all OK, and it hangs). Read: NCCL's paths.cc asks the same
+    question.
     """
     if plan.gpus < 2:
         return ok("one GPU")
@@ -54,7 +55,8 @@ def nccl_level_value(host: Host, plan: Plan) -> Verdict:
 def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:
     """The P2P level reaches between all GPUs of this host.
 
-    A level nearer than the links cuts the sockets apart in silence: collectives go through host memory.
+    A level nearer than the links cuts the sockets apart in silence: collectives go through host
+    memory.
 
     Read: NCCL 2.30.7, src/graph/paths.cc. Seen in a record: a two-socket topology (PIX, NODE, SYS).
     """
@@ -90,8 +92,8 @@ def nccl_p2p_disabled(host: Host, plan: Plan) -> Verdict:
 
     It is the way around a host where P2P hangs, and costs: 90 -> 70 tokens/s for a single stream.
 
-    Reported: rtx6kpro; other hosts needed it (ashish-dahal, 0xSero: "deadlocks otherwise"). Sources disagree:
-    measure.
+    Reported: rtx6kpro; other hosts needed it (ashish-dahal, 0xSero: "deadlocks otherwise"). Sources
+    disagree: measure.
     """
     if on(effective(host), "NCCL_P2P_DISABLE"):
         fix = "remove it once `glm5-serve doctor --deep` passes without it"
@@ -102,7 +104,8 @@ def nccl_p2p_disabled(host: Host, plan: Plan) -> Verdict:
 def nccl_p2p_contradiction(host: Host, plan: Plan) -> Verdict:
     """P2P is not disabled and given a level at once.
 
-    NCCL_P2P_DISABLE=1 wins, the level does nothing; a recipe with both was not understood by who wrote it.
+    NCCL_P2P_DISABLE=1 wins, the level does nothing; a recipe with both was not understood by who
+    wrote it.
 
     Read: NCCL 2.30.7, src/graph/paths.cc.
     """
@@ -118,7 +121,8 @@ def nccl_p2p_contradiction(host: Host, plan: Plan) -> Verdict:
 def nccl_shared_memory(host: Host, plan: Plan) -> Verdict:
     """NCCL may use shared memory.
 
-    Without it, pairs that P2P does not serve go over sockets; with P2P off too, everything does, or init fails.
+    Without it, pairs that P2P does not serve go over sockets; with P2P off too, everything does, or
+    init fails.
 
     Read: NCCL's documentation.
     """

@@ -94,8 +94,8 @@ def swap(host: Host, plan: Plan) -> Verdict:
 def host_memory(host: Host, plan: Plan) -> Verdict:
     """The host's memory holds what loading needs.
 
-    Every rank reads every shard through the page cache: with less memory than checkpoint each start reads the disk
-    again, and far less ends in the kernel's OOM killer.
+    Every rank reads every shard through the page cache: with less memory than checkpoint each start
+    reads the disk again, and far less ends in the kernel's OOM killer.
 
     Reported: 36 s from memory against 1206 s from disk on one host. Read: SGLang's loader.
     """
@@ -136,7 +136,8 @@ def memory_limit(host: Host, plan: Plan) -> Verdict:
 def shared_memory(host: Host, plan: Plan) -> Verdict:
     """/dev/shm has room for the ranks.
 
-    Docker's default of 64 MiB ends in "unable to allocate shared memory" or a bus error, minutes into the start.
+    Docker's default of 64 MiB ends in "unable to allocate shared memory" or a bus error, minutes
+    into the start.
 
     Reported: every container recipe raises it (8 to 80 GiB). Run here: on values.
     """
@@ -180,7 +181,8 @@ def open_files(host: Host, plan: Plan) -> Verdict:
 
     Each rank maps every shard, each request is a socket: "Too many open files" comes under load.
 
-    Read: SGLang raises the soft limit to 65535 as far as the hard one lets it. Reported: container recipes.
+    Read: SGLang raises the soft limit to 65535 as far as the hard one lets it. Reported: container
+    recipes.
     """
     limit = _limit(host, "nofile")
     if limit is not None and limit < NOFILE_WANTED:
@@ -220,7 +222,8 @@ def virtual_machine(host: Host, plan: Plan) -> Verdict:
 
     WSL and virtual machines cost: 55 against 119 tokens/s native, and P2P is seldom there.
 
-    Reported: LocalLLaMA 2026-03; cloud hosts of these GPUs (GKE g4) are virtual machines and run well.
+    Reported: LocalLLaMA 2026-03; cloud hosts of these GPUs (GKE g4) are virtual machines and run
+    well.
     """
     kind = host.system.virtualisation.get()
     if kind == "wsl":
@@ -236,8 +239,8 @@ def virtual_machine(host: Host, plan: Plan) -> Verdict:
 def container_libraries(host: Host, plan: Plan) -> Verdict:
     """The image brings no CUDA driver library of its own.
 
-    A compat libcuda older than the host's driver ends in error 803, "unsupported display driver / cuda driver
-    combination".
+    A compat libcuda older than the host's driver ends in error 803, "unsupported display driver /
+    cuda driver combination".
 
     Reported: rtx6kpro common-issues (13.0 in the image, 13.1 on the host).
     """

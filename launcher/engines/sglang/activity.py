@@ -1,7 +1,7 @@
 """Whether tokens flow: what a serving SGLang says of its own work, and since when it has said nothing new.
 
-Two voices: the log (a line for each prefill, and one for every forty decode steps) and the
-load snapshot that each scheduler's loop publishes (`/v1/loads`). A loop that hangs falls silent in both.
+Two voices: the log (a line for each prefill, and one for every forty decode steps) and the load
+snapshot that each scheduler's loop publishes (`/v1/loads`). A loop that hangs falls silent in both.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Any
 from launcher.engines.witness import STAMP, said
 from launcher.plan.plan import Plan
 
-# The slowest prefill that anybody reported for GLM-5 on 8x RTX PRO 6000 is 4,000 tokens a second: ten times slower
-# is still no hang.
+# The slowest prefill that anybody reported for GLM-5 on 8x RTX PRO 6000 is 4,000 tokens a second:
+# ten times slower is still no hang.
 PREFILL_RATE = 400.0
 HAS_READY = [0, 5, 20]  # the first release with /ready
 LARGEST_BATCH = (
     16384  # tokens of a prefill where nobody says what it may take: SGLang's own default
 )
-ALONE = 900.0  # seconds that nothing but the log says that it works, or that it was paused: somebody may write it
+# seconds that nothing but the log says that it works, or that it was paused: somebody may write it
+ALONE = 900.0
 _BATCH = re.compile(
     r"(Prefill|Decode) batch(?: \[\d+\])?[.,] #(?:new-seq: \d+, #new-token: (\d+)|running-req: \d+)\b"
 )
@@ -39,7 +40,8 @@ class Allowed:
     """What a plan lets the log and the processes of its server excuse."""
 
     batch: int | None = None  # tokens of prompts in a batch at most; None: the plan leaves it open
-    pauses: bool = True  # a pause may be read off the log: this release cannot be asked (/ready came with 0.5.20)
+    # a pause may be read off the log: this release cannot be asked (/ready came with 0.5.20)
+    pauses: bool = True
     compiling: float = ALONE  # seconds in a row that a compiler may keep it from answering
     is_quiet: bool = False  # its log does not say when it begins to listen
 
@@ -89,8 +91,9 @@ def update(flow: Activity, loads: Sequence[Mapping[str, Any]], now: float) -> Ac
 def expected_silence(line: str, largest: int = LARGEST_BATCH) -> float | None:
     """How many seconds of silence a line of the log excuses: None for one that tells of no work.
 
-    A chunk of a prompt that was just begun may take its time; each has a line of its own. `largest`: tokens of the
-    largest batch that the server may take; a line that tells of more was written by somebody else.
+    A chunk of a prompt that was just begun may take its time; each has a line of its own.
+    `largest`: tokens of the largest batch that the server may take; a line that tells of more was
+    written by somebody else.
     """
     told = said(line)
     found = _BATCH.match(told.text) if told.speaker is not None else None

@@ -1,9 +1,12 @@
-"""Questions to a running server. Ready means: it generated a token. A port that answers proves nothing.
+"""Questions to a running server.
+
+Ready means: it generated a token. A port that answers proves nothing.
 
 What could not be asked is not told as what did not answer (see `engines/http.py`), nor is what
 somebody else said.
 
-Endpoints as in SGLang 0.5.8 to 0.5.23 (`entrypoints/http_server.py`, read; exercised here on 0.5.23).
+Endpoints as in SGLang 0.5.8 to 0.5.23 (`entrypoints/http_server.py`, read; exercised here on
+0.5.23).
 """
 
 from __future__ import annotations
@@ -66,8 +69,8 @@ class Server:
 def generates(server: Server, within: float) -> Answer:
     """Does SGLang call itself up, and does a token come out? Asked while it starts.
 
-    `/ping` is 200 from the moment SGLang's own warm-up is through, in all releases, and answers at once;
-    `/health` would do too, but sleeps a second before it looks.
+    `/ping` is 200 from the moment SGLang's own warm-up is through, in all releases, and answers at
+    once; `/health` would do too, but sleeps a second before it looks.
     """
     status, _ = _ask(server, "GET", "/ping", None, within)
     if status != 200:
@@ -85,9 +88,10 @@ def generates(server: Server, within: float) -> Answer:
 def lives(server: Server, within: float) -> Answer:
     """Does anything still come out? Asked while it serves.
 
-    `/health` is 200 when the server sent any token since it was asked, somebody else's included, so a queue
-    of long requests in front of the question does not look like a hang. A paused server would fail it, and be
-    called unhealthy by SGLang for having been asked; it is up (`/ping`) and not ready (`/ready`, from 0.5.20 on).
+    `/health` is 200 when the server sent any token since it was asked, somebody else's included, so
+    a queue of long requests in front of the question does not look like a hang. A paused server
+    would fail it, and be called unhealthy by SGLang for having been asked; it is up (`/ping`) and
+    not ready (`/ready`, from 0.5.20 on).
     """
     try:
         up = _ask(server, "GET", "/ping", None, QUICK)[0] == 200
@@ -119,7 +123,8 @@ def _status(server: Server, path: str) -> int:
 def in_flight(server: Server) -> int | None:
     """How many requests the schedulers say they run or hold; None where nobody can tell.
 
-    A prompt that is being read in chunks is in none of their counts (0.5.23, read): 0 alone proves nothing.
+    A prompt that is being read in chunks is in none of their counts (0.5.23, read): 0 alone proves
+    nothing.
     """
     counts: list[Any] = [load.get(name) for load in _published(server) for name in COUNTS]
     return sum(counts) if counts and all(map(_is_count, counts)) else None

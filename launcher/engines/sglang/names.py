@@ -20,9 +20,9 @@ def as_written(flags: Mapping[str, Any], written: Mapping[str, str]) -> Iterator
 def spelled(flags: Mapping[str, Any], release: Release) -> Iterator[Spelled]:
     """Each flag under the name that the release accepts.
 
-    Renames come from the releases' own deprecations. Three changes are more than a name: attention data
-    parallelism (one option from 0.5.22), the all-reduce fusion (a choice of backend from 0.5.14), and `nsa`
-    (`dsa` from 0.5.13).
+    Renames come from the releases' own deprecations. Three changes are more than a name: attention
+    data parallelism (one option from 0.5.22), the all-reduce fusion (a choice of backend from
+    0.5.14), and `nsa` (`dsa` from 0.5.13).
     """
     joined = release.accepts("--attn-dp-size")
     copies = "dp-size" in flags

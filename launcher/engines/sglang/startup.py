@@ -1,7 +1,8 @@
 """What SGLang's own log says about a start: which phase it is in, how far, and whether it is ready.
 
-The markers were read off the logs of 0.5.8 to 0.5.23; `tests/logs` holds whole starts, recorded here and by
-others. They are hints: readiness is decided by a generated token (`health.py`), never by a line of text.
+The markers were read off the logs of 0.5.8 to 0.5.23; `tests/logs` holds whole starts, recorded
+here and by others. They are hints: readiness is decided by a generated token (`health.py`), never
+by a line of text.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ PHASES = {
 }
 _ORDER = list(PHASES)
 
-# Each text opens its phase, as the first words of a line. "Init torch distributed" is the wording up to 0.5.16 or
-# so, "Init parallel" later. Nobody can send a request before "Uvicorn running on"; after it no phase is opened.
+# Each text opens its phase, as the first words of a line. "Init torch distributed" is the wording
+# up to 0.5.16 or so, "Init parallel" later. Nobody can send a request before "Uvicorn running on";
+# after it no phase is opened.
 _OPENS = (
     ("Init torch distributed begin", "distributed"),
     ("Init parallel begin", "distributed"),
@@ -110,8 +112,8 @@ def proving(start: Start, now: float) -> Start:
 def read(start: Start, line: str, now: float) -> Start:
     """The start after one more line, of which only what the engine itself wrote counts.
 
-    Phases only move on: eight ranks log each step at different times. Once it listens nothing but its last
-    word, that it is ready, is of the start: what else looks like it was sent by somebody.
+    Phases only move on: eight ranks log each step at different times. Once it listens nothing but
+    its last word, that it is ready, is of the start: what else looks like it was sent by somebody.
     """
     if witness.is_about_a_request(line):
         return start

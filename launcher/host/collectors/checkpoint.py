@@ -1,4 +1,7 @@
-"""The checkpoint's folder: is it whole, and what does it say of itself. Only headers are read, never weights."""
+"""The checkpoint's folder: is it whole, and what does it say of itself.
+
+Only headers are read, never weights.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,9 @@ _MTP = re.compile(r"mtp|nextn|eh_proj")
 
 
 def checkpoint(model: str, env: Mapping[str, str], deadline: float = 60.0) -> Model:
-    """What there is of a checkpoint: a folder, or a hub's `org/name` in the Hugging Face cache. Nothing raises.
+    """What there is of a checkpoint: a folder, or a hub's `org/name` in the Hugging Face cache.
+
+    Nothing raises.
 
     Where the disk does not answer within `deadline` seconds, all is unknown.
     """

@@ -1,8 +1,9 @@
 """The digests that a hub gave for a checkpoint's files, and those of the files as they are.
 
-huggingface_hub keeps them in two ways (its documentation of the cache): in its cache a file is a link to a blob
-named by its digest, and beside a plain folder `.cache/huggingface/download/NAME.metadata` has it in the second
-line. Files of git-lfs have SHA-256, small ones git's own SHA-1 of `blob SIZE NUL content`.
+huggingface_hub keeps them in two ways (its documentation of the cache): in its cache a file is a
+link to a blob named by its digest, and beside a plain folder
+`.cache/huggingface/download/NAME.metadata` has it in the second line. Files of git-lfs have
+SHA-256, small ones git's own SHA-1 of `blob SIZE NUL content`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ def _of_metadata(folder: Path, name: str) -> str | None:
 
 
 def digest(path: Path, like: str, tick: Callable[[int], None] = lambda size: None) -> str:
-    """The digest of a file, of the same kind as `like`; `tick` is told of bytes read. Raises OSError."""
+    """The digest of a file, of the same kind as `like`; `tick` is told of bytes read.
+
+    Raises OSError.
+    """
     with opened(path) as file:
         if len(like) == 64:
             made = hashlib.sha256()

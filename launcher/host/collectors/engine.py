@@ -24,7 +24,8 @@ def engine(python: str, env: Mapping[str, str], deadline: float = 60.0) -> Engin
     except programs.NoProgramError as error:
         return blind(f"the engine's interpreter {error}")
     try:
-        # The program comes by its text: run as a file, its folder would come before the engine's own packages.
+        # The program comes by its text: run as a file, its folder would come before the engine's
+        # own packages.
         answer = ask([path, "-c", CHILD.read_text()], deadline, env)
     except (OSError, ValueError) as error:
         return blind(

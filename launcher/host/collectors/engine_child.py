@@ -1,7 +1,7 @@
 """What the engine's interpreter has, told by itself: it runs there, without this package, on Python 3.9 and later.
 
-It imports nothing of SGLang or torch (that takes seconds and a GPU): metadata and files only. One line of JSON in
-the shape of launcher.host.facts.Engine.
+It imports nothing of SGLang or torch (that takes seconds and a GPU): metadata and files only. One
+line of JSON in the shape of launcher.host.facts.Engine.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def caches() -> list[dict[str, Any]]:
 def places() -> list[str]:
     """Where FlashInfer, Triton, Inductor, DeepGEMM, TVM and SGLang itself keep their kernels.
 
-    From 0.5.18 on SGLang moves the first four into its own folder (its environ.py: third_party_cache_defaults).
+    From 0.5.18 on SGLang moves the first four into its own folder (its environ.py:
+    third_party_cache_defaults).
     """
     home, get = os.path.expanduser("~"), os.environ.get
     own = os.path.expanduser(get("SGLANG_CACHE_DIR") or "~/.cache/sglang")

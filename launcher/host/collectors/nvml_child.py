@@ -1,8 +1,8 @@
 """What the NVIDIA driver says, told fact by fact: a program of its own, because a wedged driver never returns.
 
-Each line on stdout is JSON: `["ask", call, gpu]` before a question, then `[place, value]` or `[place, null, why]`,
-where the place is a path into launcher.host.facts.Driver. Whoever reads may stop at any line and keep what was
-told.
+Each line on stdout is JSON: `["ask", call, gpu]` before a question, then `[place, value]` or
+`[place, null, why]`, where the place is a path into launcher.host.facts.Driver. Whoever reads may
+stop at any line and keep what was told.
 """
 
 from __future__ import annotations

@@ -24,7 +24,10 @@ _BDF = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
 def pcie(root: Path = Path("/")) -> Pcie:
-    """The PCI tree around the GPUs below `root`. What cannot be read is an unknown fact that says why."""
+    """The PCI tree around the GPUs below `root`.
+
+    What cannot be read is an unknown fact that says why.
+    """
     return Pcie(
         functions=_functions(root),
         iommus=names(root, "sys/class/iommu"),

@@ -71,7 +71,8 @@ def largest_bar(space: bytes, bar: int) -> int | None:
             return None
         capability, control = struct.unpack_from("<II", space, at + 4 + 8 * entry)
         if control & 7 == bar:
-            # Bits 4-31 of the capability are 1 MiB to 128 TiB, those above 16 of the control go on from there.
+            # Bits 4-31 of the capability are 1 MiB to 128 TiB, those above 16 of the control go on
+            # from there.
             sizes = (capability >> 4) | (control >> 16) << 28
             return 1 << (20 + sizes.bit_length() - 1) if sizes else None
     return None

@@ -1,6 +1,9 @@
-"""Headers of safetensors files: what a weight file holds, and whether all of it is there. No weight is read.
+"""Headers of safetensors files: what a weight file holds, and whether all of it is there.
 
-The format (8 bytes of header length, JSON, data without holes) is that of the safetensors project's documentation.
+No weight is read.
+
+The format (8 bytes of header length, JSON, data without holes) is that of the safetensors project's
+documentation.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from launcher.files.reading import in_words, opened, parsed
 
 MOST_HEADER = 100_000_000  # bytes; the format's own limit
 MOST_TOGETHER = 256 << 20  # bytes of all headers of a checkpoint; those of GLM-5 have 40 MB
-READERS = 16  # files that are touched at once: cold disks and network file systems answer them in parallel
+# files that are touched at once: cold disks and network file systems answer them in parallel
+READERS = 16
 BEGIN = b"{"  # of a header; a file of zeros, for which only room was made, is told at once
 TOUCHED = 4 << 20  # bytes of each: most headers have less
 

@@ -19,7 +19,8 @@ DAEMONS = ("nvidia-persistenced", "nv-fabricmanager")
 def system(root: Path, paths: Mapping[str, str], driver: str | None) -> System:
     """What is below `root`. `paths` are looked at by their use (model, cache, state, tmp).
 
-    `driver` is the version of the running NVIDIA driver: container specifications of another are old.
+    `driver` is the version of the running NVIDIA driver: container specifications of another are
+    old.
     """
     live = root == Path("/")
     cpu = _cpuinfo(root)

@@ -1,7 +1,7 @@
 """A host from what people paste into bug reports: outputs of tools, recognised by content and never by file name.
 
-Each reader takes a whole text and gives what it finds as data in the shape of a facts file; it never raises for a
-text that is cut or garbled. What nobody pasted stays unknown.
+Each reader takes a whole text and gives what it finds as data in the shape of a facts file; it
+never raises for a text that is cut or garbled. What nobody pasted stays unknown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ MOST_TOGETHER = 128 << 20  # bytes of all files of a folder
 MOST_FILES = 1000
 Data = dict[str, Any]
 
-# What it is called, how it is known, who reads it; where two tell the same fact, the earlier one counts.
+# What it is called, how it is known, who reads it; where two tell the same fact, the earlier one
+# counts.
 READERS: tuple[tuple[str, re.Pattern[str], Callable[[str], Data]], ...] = (
     ("nvidia-smi -q", re.compile(r"^=+NVSMI LOG=+", re.M), smi.query),
     ("nvidia-smi --query-gpu", smitable.CSV_HEADER, smitable.table_of_values),

@@ -117,7 +117,8 @@ def _acs(block: str) -> Any:
         return [word[:-1] for word in found.group(1).split() if word.endswith("+")]
     if "<access denied>" in block:
         return DENIED
-    # Extended capabilities stand at 100 and beyond: where they are listed, a missing ACS is really missing.
+    # Extended capabilities stand at 100 and beyond: where they are listed, a missing ACS is really
+    # missing.
     return None if re.search(r"Capabilities: \[[1-9a-f][0-9a-f]{2}", block) else BRIEF
 
 

@@ -1,9 +1,12 @@
-"""Breaks the Python process that it is in, at a line of its own log. In PYTHONPATH, every interpreter imports it.
+"""Breaks the Python process that it is in, at a line of its own log.
 
-$SABOTAGE names a JSON file {"on": text of the line, "who": "rank", "rank1" or "server", "do": what}. It is taken
-away by the process that it strikes, so that it strikes once:
+In PYTHONPATH, every interpreter imports it.
 
-    exit:N  kill  stop (SIGSTOP)  hang  spin  deaf (to SIGTERM)  raise (out of GPU memory)  flood:MB  line:MB
+$SABOTAGE names a JSON file {"on": text of the line, "who": "rank", "rank1" or "server", "do":
+what}. It is taken away by the process that it strikes, so that it strikes once:
+
+    exit:N  kill  stop (SIGSTOP)  hang  spin  deaf (to SIGTERM)  raise (out of GPU memory)  flood:MB
+    line:MB
 """
 
 import json

@@ -1,6 +1,7 @@
 """A stand-in engine: SGLang's processes, names, log lines, endpoints and signals in a third of a second.
 
-Faults come from the JSON file in $STUB_FAULTS, read again at each step so that a test can change them under way:
+Faults come from the JSON file in $STUB_FAULTS, read again at each step so that a test can change
+them under way:
 
     exit_at: "parse" | "load" | "serve"   leave with `exit_code` (negative: kill itself with that signal) there
     hang_at: "parse" | "load" | "health"  stop answering there
