@@ -20,7 +20,9 @@ COMMANDS = {
 
 
 def cpu_ms(command: list[str]) -> float:
-    """User and system time of one run, in ms: what the machine's other work does not change much."""
+    """User and system time of one run, in ms: what the machine's other work does not change
+    much.
+    """
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -1,4 +1,5 @@
-"""Requests lost in a planned restart under load: glm5-serve, systemd and supervisord over the same command.
+"""Requests lost in a planned restart under load: glm5-serve, systemd and supervisord over the same
+command.
 
 The real SGLang on the CPU (`make engine`), one keeper at a time. CLIENTS clients ask one request after the other,
 of 1 to SECONDS seconds each; like a load balancer each asks /ready before a request, and waits while that is not
@@ -56,7 +57,9 @@ class Client(threading.Thread):
                 self.lost += status != 200
 
     def ask(self, method: str, path: str, body: object, within: float) -> int | None:
-        """The status of a whole answer, 0 for one that breaks off, None for a refused connection."""
+        """The status of a whole answer, 0 for one that breaks off, None for a refused
+        connection.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=within)
         try:
             connection.connect()
@@ -75,7 +78,9 @@ class Client(threading.Thread):
 
 
 def load(port: int, count: int, longest: float) -> None:
-    """Run clients where the port can be reached, until stdin is closed; what became of it, as JSON on stdout."""
+    """Run clients where the port can be reached, until stdin is closed; what became of it, as JSON
+    on stdout.
+    """
     stop = threading.Event()
     rate = rate_of(port, count)
     clients = [Client(port, rate, longest, stop) for _ in range(count)]

@@ -1,4 +1,5 @@
-"""What supervising costs while nothing happens: launcher and reaper beside supervisord, both over the same server.
+"""What supervising costs while nothing happens: launcher and reaper beside supervisord, both over
+the same server.
 
 Both run at the same time for SECONDS; the server itself, a stand-in that costs nothing, is not
 counted. RSS counts pages that processes share for each of them, PSS divides them. Aims: memory <=
@@ -40,7 +41,8 @@ def memory_kib(pid: int) -> dict[str, int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process, ended threads included, to the nanosecond (the id is clock_getcpuclockid(3)'s).
+    """CPU time of a process, ended threads included, to the nanosecond (the id is
+    clock_getcpuclockid(3)'s).
 
     /proc/PID/stat counts ticks of 10 ms, which is all that happens here in a minute.
     """
@@ -48,12 +50,14 @@ def cpu_seconds(pid: int) -> float:
 
 
 def start_ours(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
-    """`up` in the foreground, its output in a file as under a service manager; launcher and reaper."""
+    """`up` in the foreground, its output in a file as under a service manager; launcher and
+    reaper.
+    """
     (folder / "config.json").write_text("{}")
     profile = folder / "idle.toml"
     profile.write_text(
-        f'[engine]\npython = "{sys.executable}"\n[flags]\nmodel-path = "{folder}"\nport = {free_port()}\n'
-        f'[env]\nPYTHONPATH = "{STAND_IN}"\n'
+        f'[engine]\npython = "{sys.executable}"\n[flags]\nmodel-path = "{folder}"\nport ='
+        f' {free_port()}\n[env]\nPYTHONPATH = "{STAND_IN}"\n'
     )
     environ = os.environ | {"GLM5_SERVE_STATE_DIR": str(folder / "state")}
     with (folder / "up.log").open("wb") as log:

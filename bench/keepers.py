@@ -1,4 +1,5 @@
-"""Three that keep one server up, for the benchmarks: glm5-serve, systemd and supervisord, over the same command.
+"""Three that keep one server up, for the benchmarks: glm5-serve, systemd and supervisord, over the
+same command.
 
 The command is the real SGLang on the CPU (`make engine`), as `glm5-serve render` prints it for
 `cpu-demo`. What systemd and supervisord are told is what people write: the command, restart always;
@@ -60,7 +61,9 @@ class Keeper:
         return words
 
     def restart(self) -> None:
-        """A planned restart, as an operator asks for it; returns when the keeper says that it is done."""
+        """A planned restart, as an operator asks for it; returns when the keeper says that it is
+        done.
+        """
         raise NotImplementedError
 
     def server(self) -> psutil.Process | None:
@@ -128,8 +131,7 @@ class Supervisord(Keeper):
     def running(self) -> Iterator[Supervisord]:
         self.config = self.folder / "supervisord.conf"
         environ = ",".join(f'{name}="{value}"' for name, value in self.env.items())
-        self.config.write_text(
-            f"""[supervisord]
+        self.config.write_text(f"""[supervisord]
 nodaemon=true
 user=root
 logfile={self.folder}/supervisord.log
@@ -145,8 +147,7 @@ command={shlex.join(self.argv)}
 environment={environ}
 autorestart=true
 {self.more}
-"""
-        )
+""")
         words = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.config)]
         with subprocess.Popen(
             words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

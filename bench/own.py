@@ -1,4 +1,5 @@
-"""What `up` itself takes, from its exec to that of the server, beside a bare interpreter, in turn. Aim: <= 50x.
+"""What `up` itself takes, from its exec to that of the server, beside a bare interpreter, in turn.
+Aim: <= 50x.
 
 usage: bench/own.py [RUNS]        prints minimum and median in ms, and the ratio of the minima: other work on the
 machine makes a start longer, and none shorter. The engine is the stand-in of the tests, behind a script that

@@ -1,4 +1,5 @@
-"""From a fault to serving again: glm5-serve, systemd with Restart=always, and supervisord over the same command.
+"""From a fault to serving again: glm5-serve, systemd with Restart=always, and supervisord over the
+same command.
 
 The real SGLang on the CPU (`make engine`), one keeper at a time. Two faults: a rank is killed, a
 rank is stopped (SIGSTOP: it lives, and does nothing). Two moments after each: the new server
@@ -29,7 +30,9 @@ OURS: dict[str, tuple[float, float]] = {}  # fault -> launch, token; ours is mea
 def measure(
     keeper: Keeper, fault: Callable[[psutil.Process], None], within: float
 ) -> tuple[float, float] | None:
-    """Seconds from the fault to the launch of the next server, and to its first token; None if neither came."""
+    """Seconds from the fault to the launch of the next server, and to its first token; None if
+    neither came.
+    """
     old, rank = keeper.server(), keeper.rank()
     booted, began = time.clock_gettime(time.CLOCK_BOOTTIME), time.monotonic()
     fault(rank)
@@ -64,7 +67,8 @@ def main() -> None:
         float(sys.argv[2]) if len(sys.argv) > 2 else 180.0,
     )
     print(
-        f"{'seconds to, and times ours':28}{'launch':>11}{'token':>11}{'launch':>10}{'token':>10}   median"
+        f"{'seconds to, and times ours':28}{'launch':>11}{'token':>11}{'launch':>10}{'token':>10}  "
+        " median"
     )
     for kind in (Ours, Systemd, Supervisord):
         with tempfile.TemporaryDirectory() as folder, kind(Path(folder)).running() as keeper:

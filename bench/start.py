@@ -48,7 +48,9 @@ def word_in(path: Path) -> float:
 
 
 def ours(state: Path) -> tuple[float, float]:
-    """Seconds from exec to the `ready` event under `up`, and of these the seconds after SGLang's own word."""
+    """Seconds from exec to the `ready` event under `up`, and of these the seconds after SGLang's
+    own word.
+    """
     environ = os.environ | {"GLM5_SERVE_STATE_DIR": str(state)}
     log = state / "cpu-demo" / "server.log"
     log.unlink(missing_ok=True)
@@ -72,7 +74,9 @@ def ours(state: Path) -> tuple[float, float]:
 
 
 def bare(state: Path) -> tuple[float, float]:
-    """Seconds from exec to the first 200 of the command that `render` prints, and to SGLang's own word."""
+    """Seconds from exec to the first 200 of the command that `render` prints, and to SGLang's own
+    word.
+    """
     port, log = free_port(), state / "bare.log"
     log.unlink(missing_ok=True)
     words = [GLM5_SERVE, "render", "-p", "cpu-demo", "--json", "--set", f"flags.port={port}"]

@@ -54,7 +54,9 @@ def ensure() -> Path:
 
 
 def _do(what: str, command: list[object], log: object) -> None:
-    """Run one step with its output in the log, showing that it goes on; on failure show the log's end."""
+    """Run one step with its output in the log, showing that it goes on; on failure show the log's
+    end.
+    """
     began = time.monotonic()
     # In /: a Python imports from the current folder.
     process = subprocess.Popen(

@@ -1,4 +1,5 @@
-"""Make a tiny Llama that knows a few sentences by heart: `make_model.py FOLDER`, about 15 s on a CPU.
+"""Make a tiny Llama that knows a few sentences by heart: `make_model.py FOLDER`, about 15 s on a
+CPU.
 
 Two layers of width 64, a byte-level vocabulary of 600 and a plain chat template. It is trained
 until it repeats its sentences exactly at temperature 0, so that a right answer can be told from a
@@ -80,7 +81,8 @@ def main() -> None:
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     print(
-        f"a tiny model of {sum(p.numel() for p in model.parameters())} parameters, loss {loss:.4f}, in {folder}"
+        f"a tiny model of {sum(p.numel() for p in model.parameters())} parameters, loss {loss:.4f},"
+        f" in {folder}"
     )
 
 

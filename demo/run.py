@@ -1,4 +1,6 @@
-"""The main job, start to end, on any machine: bring the real SGLang server up, ask it something, take it down."""
+"""The main job, start to end, on any machine: bring the real SGLang server up, ask it something,
+take it down.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ QUESTION = "What is the capital of France?"
 
 
 def serve(command: str, *options: str, stdout: int | None = None) -> tuple[int, str]:
-    """Run one glm5-serve command on the demo's profile to its own end: its status, and what it printed to a pipe.
+    """Run one glm5-serve command on the demo's profile to its own end: its status, and what it
+    printed to a pipe.
 
     Ctrl-C goes to the command too, which takes down what it began; raises KeyboardInterrupt once it
     has.

@@ -20,7 +20,9 @@ def numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def canonical(host: str) -> str:
-    """A host's name or address in one spelling: `[::1]` and `0:0::1` are ::1, and ::ffff:1.2.3.4 is 1.2.3.4."""
+    """A host's name or address in one spelling: `[::1]` and `0:0::1` are ::1, and ::ffff:1.2.3.4 is
+    1.2.3.4.
+    """
     bare = host.strip("[]").rstrip(".").lower()
     return str(numeric(bare) or bare)
 

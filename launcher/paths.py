@@ -7,7 +7,8 @@ from pathlib import Path
 
 
 def home(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
-    """An XDG base directory of ours: `$variable/glm5-serve`, or the one the specification falls back to.
+    """An XDG base directory of ours: `$variable/glm5-serve`, or the one the specification falls
+    back to.
 
     One that is relative is none, says the specification: it would be another one in each folder.
     """

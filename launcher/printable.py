@@ -14,7 +14,9 @@ _LINE_ENDS = "\u2028\u2029"
 
 
 def line(text: str) -> str:
-    """One line: line ends, control characters and what turns the writing round are shown; a tab is blanks."""
+    """One line: line ends, control characters and what turns the writing round are shown; a tab is
+    blanks.
+    """
     return text if text.isprintable() else "".join(map(_shown, text.expandtabs()))
 
 
@@ -24,7 +26,9 @@ def lines(text: str) -> str:
 
 
 def logged(text: str) -> str:
-    """A line of a log: colours, which say nothing there, are left out, and what else a terminal obeys is shown."""
+    """A line of a log: colours, which say nothing there, are left out, and what else a terminal
+    obeys is shown.
+    """
     return line(_COLOUR.sub("", text))
 
 

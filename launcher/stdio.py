@@ -1,4 +1,6 @@
-"""Descriptors 0 to 2, taken for granted by every program: the next file gets the number of a closed one."""
+"""Descriptors 0 to 2, taken for granted by every program: the next file gets the number of a closed
+one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ closed: set[int] = set()  # those that ensure_open found closed
 
 
 def ensure_open() -> None:
-    """Open what is closed of them on /dev/null, for this program and for those that it starts or becomes.
+    """Open what is closed of them on /dev/null, for this program and for those that it starts or
+    becomes.
 
     To be called before anything else is opened: a lock on descriptor 1 is lost to the first child
     that prints.

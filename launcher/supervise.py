@@ -51,7 +51,9 @@ def main() -> int:
 
 
 def _is_all_out() -> bool:
-    """Whether nothing is left to be printed: a closed terminal would make Python end with a status of its own."""
+    """Whether nothing is left to be printed: a closed terminal would make Python end with a status
+    of its own.
+    """
     try:
         sys.stdout.flush()
         sys.stderr.flush()

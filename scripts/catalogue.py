@@ -1,4 +1,5 @@
-"""Writes launcher/engines/sglang/options.json: what each SGLang release accepts on its command line, and reads.
+"""Writes launcher/engines/sglang/options.json: what each SGLang release accepts on its command
+line, and reads.
 
     python scripts/catalogue.py 0.5.24                 adds a release, its wheel fetched by pip
     python scripts/catalogue.py sglang-0.5.24*.whl     the same from a wheel that is there
@@ -70,7 +71,9 @@ class Source:
                 self.constants.setdefault(name, known)
 
     def value(self, node: ast.expr | None, local: dict[str, Any] | None = None) -> Any:
-        """What an expression comes to, UNKNOWN where that takes more than literals and known names."""
+        """What an expression comes to, UNKNOWN where that takes more than literals and known
+        names.
+        """
         try:
             return self._value(node, local or {})
         except (LookupError, TypeError, ValueError, ArithmeticError):
@@ -128,7 +131,9 @@ def assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
 
 
 def parsers(source: Source) -> dict[str, list[str]]:
-    """The names of reasoning and tool-call parsers: a module of names, or before 0.5.20 the keys of a class."""
+    """The names of reasoning and tool-call parsers: a module of names, or before 0.5.20 the keys of
+    a class.
+    """
     places = {
         "--reasoning-parser": ("parser/reasoning_parser", "REASONING_PARSER_NAMES", "DetectorMap"),
         "--tool-call-parser": ("function_call/", "TOOL_CALL_PARSER_NAMES", "ToolCallParserEnum"),
@@ -175,7 +180,9 @@ def declared(source: Source) -> Iterator[dict[str, Any]]:
 
 
 def declaration(source: Source, field: ast.AnnAssign, name: str) -> Iterator[dict[str, Any]]:
-    """The option that one field declares, if it does: `x: A[int, "help"] = 1` or `A[int, Arg(...)]`."""
+    """The option that one field declares, if it does: `x: A[int, "help"] = 1` or `A[int,
+    Arg(...)]`.
+    """
     default = default_of(source, field.value)
     if default is not UNKNOWN:
         source.constants.setdefault(f"ServerArgs.{name}", default)
@@ -358,7 +365,9 @@ def version(release: str) -> tuple[int, ...]:
 
 
 def spans(there: dict[str, Any], releases: list[str]) -> Iterator[tuple[str, str | None, Any]]:
-    """`{release: what}` as runs of equal `what`: the first release, the last (None: up to the newest), what."""
+    """`{release: what}` as runs of equal `what`: the first release, the last (None: up to the
+    newest), what.
+    """
     begun: tuple[str, Any] | None = None
     for before, release in zip([None, *releases], [*releases, None], strict=True):
         now = there.get(release) if release else None

@@ -1,4 +1,6 @@
-"""The world a test lives in: its own state folder, profile and port, and no process left when it ends."""
+"""The world a test lives in: its own state folder, profile and port, and no process left when it
+ends.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def until(true: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
 
 @contextlib.contextmanager
 def running(*words: str | Path, **how: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A process that is killed, if it still lives, and reaped when the block ends, however that ends."""
+    """A process that is killed, if it still lives, and reaped when the block ends, however that
+    ends.
+    """
     process = subprocess.Popen(words, **how)
     try:
         yield process
@@ -86,7 +90,9 @@ def running(*words: str | Path, **how: Any) -> Iterator[subprocess.Popen[Any]]:
 
 
 def next_line(process: subprocess.Popen[Any], within: float = PATIENCE) -> str:
-    """The next line that it prints, with its end; what there is of one when it closes its output."""
+    """The next line that it prints, with its end; what there is of one when it closes its
+    output.
+    """
     assert process.stdout
     fd, said, end = process.stdout.fileno(), b"", time.monotonic() + within
     while not said.endswith(b"\n"):
@@ -126,7 +132,8 @@ def closed(folder: Path) -> Iterator[Path]:
 
 
 class Ports:
-    """A block of ports that is this process's: below those that SGLang (from 22000) and the kernel take by chance.
+    """A block of ports that is this process's: below those that SGLang (from 22000) and the kernel
+    take by chance.
 
     It is held by the name of a socket in the abstract namespace, which the kernel gives away once
     in each network namespace, and takes back when the process is gone.
@@ -358,7 +365,9 @@ def ends(process: subprocess.Popen[str]) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Only tests that share nothing run beside each other: no engine that takes all cores, server, or systemd."""
+    """Only tests that share nothing run beside each other: no engine that takes all cores, server,
+    or systemd.
+    """
     for item in items:
         if group := group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))

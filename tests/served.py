@@ -1,4 +1,6 @@
-"""A supervised server that a fault is put into: the stand-in engine, or the real SGLang with one or two ranks."""
+"""A supervised server that a fault is put into: the stand-in engine, or the real SGLang with one or
+two ranks.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ PHASES = {  # a line of the log that opens each phase, and who says it
 
 
 class Served(World):
-    """A world whose profile, `stub`, runs one of the engines under a policy that does not wait long."""
+    """A world whose profile, `stub`, runs one of the engines under a policy that does not wait
+    long.
+    """
 
     def __init__(self, folder: Path, engine: str) -> None:
         self.engine = engine
@@ -63,7 +67,10 @@ class Served(World):
             20 if self.is_real else 4
         )  # imports take their time on a busy machine
         if self.is_real and "[smoke]" not in text:
-            text += '\n[smoke]\nquestions = [{ ask = "What is the capital of France?", expect = "paris" }]'
+            text += (
+                '\n[smoke]\nquestions = [{ ask = "What is the capital of France?", expect ='
+                ' "paris" }]'
+            )
         lines = "\n".join(f"{name} = {value}" for name, value in (policy | supervision).items())
         self.profile.write_text(
             f"{self._flags()}\n[supervision]\n{lines}\n[env]\n{self._env()}\n{text}\n"
@@ -186,7 +193,8 @@ port = {self.port}
         fresh.replace(self.sabotage_file)
 
     def break_a_start(self, on: str, who: str, do: str) -> int:
-        """Break the start that is under way, if it has not come too far yet, or else a new one; the run's number.
+        """Break the start that is under way, if it has not come too far yet, or else a new one; the
+        run's number.
 
         It strikes once, and only a start says such lines: one that became ready nevertheless had
         said it before, and then it is the next one that is struck.
@@ -290,7 +298,8 @@ port = {self.port}
         until(lambda: not self.orphans(), f"no orphans: {self.orphans()}", 20)
 
     def orphans(self) -> list[psutil.Process]:
-        """Processes of no run, or of one that is over; those that were started here to watch are none.
+        """Processes of no run, or of one that is over; those that were started here to watch are
+        none.
 
         The launcher is a subreaper: who got away from an earlier run is its child now.
         """

@@ -1,4 +1,6 @@
-"""import-linter holds the layers (`.importlinter`); here is what it cannot see: what is loaded by running."""
+"""import-linter holds the layers (`.importlinter`); here is what it cannot see: what is loaded by
+running.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,10 @@ import sys
 
 
 def test_what_stays_for_weeks_loads_the_standard_library_alone() -> None:
-    code = "import sys; before = {*sys.modules}; import launcher.supervise; print(*({*sys.modules} - before))"
+    code = (
+        "import sys; before = {*sys.modules}; import launcher.supervise; print(*({*sys.modules} -"
+        " before))"
+    )
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

@@ -1,4 +1,6 @@
-"""No test waits for ever: what may wait says for how long, or on its line why it need not (`# no bound: ...`)."""
+"""No test waits for ever: what may wait says for how long, or on its line why it need not (`# no
+bound: ...`).
+"""
 
 from __future__ import annotations
 

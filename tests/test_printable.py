@@ -1,4 +1,6 @@
-"""What others wrote reaches no terminal, journal or list of errors but as text that a reader can see."""
+"""What others wrote reaches no terminal, journal or list of errors but as text that a reader can
+see.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def commands(text: str) -> list[str]:
-    """The characters that a terminal, or the order of reading, obeys; what we style ourselves left out."""
+    """The characters that a terminal, or the order of reading, obeys; what we style ourselves left
+    out.
+    """
     obeyed = {"Cc", "Cf", "Cs", "Zl", "Zp"}
     return [
         char

@@ -46,7 +46,9 @@ def test_it_carries_the_profiles_and_nothing_of_the_tests(wheel: Path) -> None:
 
 
 def required(texts: list[str] | None, known: set[str]) -> Iterator[Path]:
-    """What a distribution says it needs, as it lies in this environment: nothing is asked of a network."""
+    """What a distribution says it needs, as it lies in this environment: nothing is asked of a
+    network.
+    """
     for wanted in map(Requirement, texts or ()):
         name = canonicalize_name(wanted.name)
         if name in known or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):

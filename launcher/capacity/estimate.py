@@ -189,7 +189,10 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
     """What stands in the way, and which way each knob goes."""
     fail, warn = Severity.FAIL, Severity.WARN
     if made.weights >= made.free:
-        what = f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU: out of memory while loading"
+        what = (
+            f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU: out of memory while"
+            " loading"
+        )
         fix = "more GPUs, a smaller checkpoint; no fraction helps"
         yield Said(
             fail,
@@ -212,14 +215,26 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
             "tests/hosts: `Loaded weights leave no GPU memory`, InferenceX#2128",
         )
     elif made.left < made.needed:
-        what = f"{_gib(made.left)} are left for graphs, activations and NCCL: out of memory at capture or under load"
-        fix = f"lower mem-fraction-static to {int(made.most * 100) / 100:.2f} (this one goes down), or the chunks"
+        what = (
+            f"{_gib(made.left)} are left for graphs, activations and NCCL: out of memory at capture"
+            " or under load"
+        )
+        fix = (
+            f"lower mem-fraction-static to {int(made.most * 100) / 100:.2f} (this one goes down),"
+            " or the chunks"
+        )
         yield Said(
             warn, what, fix, Known.REPORTED, "rtx6kpro: 7.4 GiB worked; .98 ran out at 240k tokens"
         )
     if made.tokens and made.tokens < made.context:
-        what = f"{made.tokens:,} tokens are less than one request of {made.context:,}: SGLang cuts requests to it"
-        fix = f"set context-length = {made.tokens // 1024 * 1024}, or raise mem-fraction-static, or take fp8 KV"
+        what = (
+            f"{made.tokens:,} tokens are less than one request of {made.context:,}: SGLang cuts"
+            " requests to it"
+        )
+        fix = (
+            f"set context-length = {made.tokens // 1024 * 1024}, or raise mem-fraction-static, or"
+            " take fp8 KV"
+        )
         yield Said(warn, what, fix, Known.READ, "tp_worker.py: max_req_len")
     table = capacity.request_table(made.running or 2048, made.context)
     if table > GIB:
@@ -233,7 +248,10 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
             "memory_pool.py: req_to_token",
         )
     if made.host_memory and made.host_memory < made.checkpoint:
-        what = f"the host's {_gib(made.host_memory)} cannot keep the checkpoint's {_gib(made.checkpoint)} cached"
+        what = (
+            f"the host's {_gib(made.host_memory)} cannot keep the checkpoint's"
+            f" {_gib(made.checkpoint)} cached"
+        )
         yield Said(
             warn,
             what,
@@ -242,7 +260,10 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
             "rtx6kpro: 36 s warm, 1,206 s cold",
         )
     if made.disk_free and not host.model.path.known and made.disk_free < made.checkpoint:
-        what = f"the checkpoint is not here, and its disk has {_gib(made.disk_free)} free of {_gib(made.checkpoint)}"
+        what = (
+            f"the checkpoint is not here, and its disk has {_gib(made.disk_free)} free of"
+            f" {_gib(made.checkpoint)}"
+        )
         yield Said(
             fail,
             what,

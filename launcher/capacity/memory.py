@@ -42,7 +42,9 @@ EMBEDDING = ("embed_tokens", "lm_head")
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model's configuration says about its sizes; those of GLM-5 where nothing is said of an MLA model."""
+    """What a model's configuration says about its sizes; those of GLM-5 where nothing is said of an
+    MLA model.
+    """
 
     layers: int
     hidden: int
@@ -117,7 +119,9 @@ def shape(config: Mapping[str, str]) -> Shape:
 
 @dataclass(frozen=True)
 class Weights:
-    """The bytes of a whole checkpoint by how ranks share them; `mtp_` are those of multi-token prediction."""
+    """The bytes of a whole checkpoint by how ranks share them; `mtp_` are those of multi-token
+    prediction.
+    """
 
     divided: int  # over the ranks of a stage
     replicated: int  # on every rank
@@ -165,7 +169,9 @@ def _layer(name: str) -> int:
 
 
 def from_shape(s: Shape, *, nvfp4: bool = True) -> Weights:
-    """What a configuration comes to: experts NVFP4, all else BF16, as in the published checkpoints."""
+    """What a configuration comes to: experts NVFP4, all else BF16, as in the published
+    checkpoints.
+    """
     replicated, attention, kv_b = _attention(s)
     moe = s.layers - s.dense_layers if s.experts else 0
     experts = 3 * s.hidden * s.expert_size * s.experts
@@ -188,7 +194,9 @@ def from_shape(s: Shape, *, nvfp4: bool = True) -> Weights:
 
 
 def _attention(s: Shape) -> tuple[int, int, int]:
-    """Parameters of one layer's attention: on every rank, divided, and of kv_b, which is in the second."""
+    """Parameters of one layer's attention: on every rank, divided, and of kv_b, which is in the
+    second.
+    """
     if not s.kv_rank:
         return 2 * s.hidden, s.hidden * s.head_dim * (2 * s.heads + 2 * s.kv_heads), 0
     kv_b = s.kv_rank * s.heads * (s.nope + s.v_head)
@@ -238,31 +246,41 @@ def cell(
 
 
 def tokens(free: float, weights: float, fraction: float, cell: int, page: int = PAGE) -> int:
-    """How many tokens the KV cache holds: the fraction is one of the memory that was free before the weights."""
+    """How many tokens the KV cache holds: the fraction is one of the memory that was free before
+    the weights.
+    """
     return max(int((free * fraction - weights) // cell) // page * page, 0)
 
 
 def least_fraction(free: float, weights: float) -> float:
-    """The fraction at which the weights alone take all of it: SGLang's `Raise --mem-fraction-static above`."""
+    """The fraction at which the weights alone take all of it: SGLang's `Raise --mem-fraction-static
+    above`.
+    """
     return weights / free
 
 
 def auto_fraction(
     total: int, tp: int, pp: int = 1, *, chunk: int = 8192, graphs: int = 512, mla: bool = True
 ) -> float:
-    """What SGLang takes where nothing is asked for, without DP attention (memory_hook.py of 0.5.23)."""
+    """What SGLang takes where nothing is asked for, without DP attention (memory_hook.py of
+    0.5.23).
+    """
     mib = total / (1 << 20)
     kept = 512 + max(chunk, 2048) * 1.5 + tp * pp / 8 * 1024 + graphs * 2 + (1536 if mla else 0)
     return round((mib - max(kept, 10240 if mib > 60 * 1024 else 0)) / mib, 3)
 
 
 def request_table(running: int, context: int) -> int:
-    """SGLang's table from requests to tokens, outside the fraction: a context of a million makes it gigabytes."""
+    """SGLang's table from requests to tokens, outside the fraction: a context of a million makes it
+    gigabytes.
+    """
     return running * (context + 4) * 4
 
 
 def named(model: str) -> dict[str, str] | None:
-    """The configuration of a model by the checkpoint's name, for one that is not here; None for unknown ones."""
+    """The configuration of a model by the checkpoint's name, for one that is not here; None for
+    unknown ones.
+    """
     family = models.by_name(model)
     config = family.of_name(model)["config"] if family else None
     return {key: str(value) for key, value in config.items()} if config else None

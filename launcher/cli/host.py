@@ -73,7 +73,9 @@ def facts(
     pasted: Path | None,
     as_json: bool,
 ) -> None:
-    """Print what was observed about this host: always as JSON, to be judged anywhere (`doctor --facts`)."""
+    """Print what was observed about this host: always as JSON, to be judged anywhere (`doctor
+    --facts`).
+    """
     from launcher.doctor.run import Source, examine
     from launcher.host import facts_json
 

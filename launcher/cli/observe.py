@@ -1,4 +1,6 @@
-"""What happened and how it is: why it died, its events, its answers, its figures, and all of it in one archive."""
+"""What happened and how it is: why it died, its events, its answers, its figures, and all of it in
+one archive.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ def diagnose_command(file: str, as_json: bool) -> int:
 def events(
     profile: str | None, follow: bool, last: int, kind: tuple[str, ...], as_json: bool
 ) -> None:
-    """Print what happened: states with reasons and durations, phases, deaths with their cause, smoke tests, GPUs.
+    """Print what happened: states with reasons and durations, phases, deaths with their cause,
+    smoke tests, GPUs.
 
     docs/events.schema.json has the fields.
     """
@@ -106,7 +109,10 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
     "--token-file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The bearer token that whoever asks must send; mode 0600. With it, any address may be listened on.",
+    help=(
+        "The bearer token that whoever asks must send; mode 0600. With it, any address may be"
+        " listened on."
+    ),
 )
 @click.option(
     "--listen-open",
@@ -152,7 +158,8 @@ def metrics_command(
 )
 @json_option
 def bundle_command(profile: str | None, output: Path | None, starts: int, as_json: bool) -> None:
-    """Put all that a bug report needs into one archive: secrets, host names and serial numbers left out.
+    """Put all that a bug report needs into one archive: secrets, host names and serial numbers left
+    out.
 
     Facts, plan with reasons, doctor's findings, events, logs, stacks, diagnosis and kernel lines.
     """
@@ -168,7 +175,9 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
 
 @click.group("systemd")
 def systemd_group() -> None:
-    """Serve a profile as a systemd unit: install it, take it away, or print what would be installed."""
+    """Serve a profile as a systemd unit: install it, take it away, or print what would be
+    installed.
+    """
 
 
 def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:

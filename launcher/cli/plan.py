@@ -52,8 +52,8 @@ def render(
 ) -> None:
     """Print the exact command and environment that `up` would run.
 
-    What the profile leaves open is chosen by rules, for the SGLang release and the GPUs that are here, or that
-    --sglang, --arch and --facts say.
+    What the profile leaves open is chosen by rules, for the SGLang release and the GPUs that are
+    here, or that --sglang, --arch and --facts say.
     """
     from launcher.config.resolve import PlanRequest
     from launcher.config.target import TargetOptions, planned
@@ -86,7 +86,9 @@ def diff(
     facts: Path | None,
     as_json: bool,
 ) -> int:
-    """Show what profile B would run otherwise than profile A, and why; exit 1 if anything differs."""
+    """Show what profile B would run otherwise than profile A, and why; exit 1 if anything
+    differs.
+    """
     from launcher.config.resolve import PlanRequest
     from launcher.config.target import TargetOptions, planned
     from launcher.output import plan as screens

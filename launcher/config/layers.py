@@ -1,4 +1,5 @@
-"""Where profiles come from, and how the layers of one are put together, each value knowing its layer.
+"""Where profiles come from, and how the layers of one are put together, each value knowing its
+layer.
 
 packaged default < parent (`extends`), oldest first < profile < environment < --set
 """
@@ -31,7 +32,8 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True)
 class Layer:
-    """Some values, where they stand, as an operator would name the place, and who else may have written them.
+    """Some values, where they stand, as an operator would name the place, and who else may have
+    written them.
 
     `written` is how options are called there whose canonical name is another one.
     """
@@ -71,7 +73,8 @@ def all_profiles(environ: Mapping[str, str]) -> list[Found]:
 
 
 def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Found:
-    """The profile that `name` means: a file, if it has a slash or ends in .toml, or a name in one of the places.
+    """The profile that `name` means: a file, if it has a slash or ends in .toml, or a name in one
+    of the places.
 
     A bare name is never looked for in the current folder: whoever can write there could choose what
     is run. A `child` that extends a profile of its own name means the next one of that name, not
@@ -167,7 +170,9 @@ def ours(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
-    """`GLM5_SERVE__FLAGS__TP_SIZE=4` and the like: `__` goes down a table, names below `ENV` keep their case."""
+    """`GLM5_SERVE__FLAGS__TP_SIZE=4` and the like: `__` goes down a table, names below `ENV` keep
+    their case.
+    """
     values: Tree = {}
     for name, text in sorted(ours(environ).items()):
         table, *rest = name.removeprefix(PREFIX).split("__")
@@ -250,7 +255,9 @@ def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def canonical(layer: Layer) -> tuple[Layer, list[str]]:
-    """The layer with each option under its one name; and what is said twice, by two names of one option."""
+    """The layer with each option under its one name; and what is said twice, by two names of one
+    option.
+    """
     flags, why = layer.values.get("flags"), layer.values.get("why")
     if not isinstance(flags, dict):
         return layer, []
@@ -271,7 +278,9 @@ def canonical(layer: Layer) -> tuple[Layer, list[str]]:
 
 
 def unprintable(tree: Tree, origin: Mapping[str, Layer]) -> list[str]:
-    """Where a name or a value has a character that no reader sees: what is printed to be run must be what runs."""
+    """Where a name or a value has a character that no reader sees: what is printed to be run must
+    be what runs.
+    """
     errors = []
     for path, value in _leaves(tree):
         texts = [

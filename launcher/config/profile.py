@@ -88,7 +88,9 @@ class Doctor(_Table):
 
 
 class Rules(_Table):
-    """What `recipe` may choose: all that is left open, unless it is switched off or a setting is skipped."""
+    """What `recipe` may choose: all that is left open, unless it is switched off or a setting is
+    skipped.
+    """
 
     enabled: bool = True
     skip: list[Annotated[Text, Field(pattern=r"^[A-Za-z0-9_-]+$")]] = []
@@ -121,7 +123,9 @@ class Supervision(_Table):
 
 
 class Question(_Table):
-    """One question of the smoke test, asked at temperature 0; `expect` is a regular expression, any case."""
+    """One question of the smoke test, asked at temperature 0; `expect` is a regular expression, any
+    case.
+    """
 
     ask: Annotated[Text, Field(min_length=1)]
     expect: Annotated[Text, AfterValidator(_a_pattern)] = "."

@@ -1,4 +1,6 @@
-"""From a profile's name and what was said beside it to the plan: the same for `render`, `up` and `restart`."""
+"""From a profile's name and what was said beside it to the plan: the same for `render`, `up` and
+`restart`.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +129,8 @@ def resolve(
     environment: Mapping[str, str],
     target: Target | None = None,
 ) -> Plan:
-    """The plan of a profile for a target; `folder` is where the running instance will keep its files.
+    """The plan of a profile for a target; `folder` is where the running instance will keep its
+    files.
 
     What the profile leaves open the rules of `recipe` choose. `environment` are the GLM5_SERVE__
     variables that took part, kept so that a restart sees the same.
@@ -199,7 +202,9 @@ def resolve(
 
 
 def aimed(composed: Composed, target: Target) -> Target:
-    """The target with the architecture that the profile is made for, if none was said; none on a CPU."""
+    """The target with the architecture that the profile is made for, if none was said; none on a
+    CPU.
+    """
     if composed.profile.flags.gpus == 0:
         return replace(target, arch=None)
     return replace(target, arch=target.arch or composed.profile.needs.arch)

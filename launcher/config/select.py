@@ -79,7 +79,9 @@ def _is(gpu: Gpu, arch: str | None) -> bool:
 
 
 def best_profile(driver: Driver, environ: Mapping[str, str]) -> str:
-    """The profile that takes most of the GPUs that the driver shows; of several the shortest name."""
+    """The profile that takes most of the GPUs that the driver shows; of several the shortest
+    name.
+    """
     fitting: dict[str, int] = {}
     for found in layers.all_profiles(environ):
         try:

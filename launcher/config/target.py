@@ -1,4 +1,5 @@
-"""From what was asked to the plan and the instance it is for: the same for `render`, `up` and `doctor`.
+"""From what was asked to the plan and the instance it is for: the same for `render`, `up` and
+`doctor`.
 
 The engine is asked once for a plan: by `observe_target` where its host is judged, too, else for its
 release alone.
@@ -92,8 +93,12 @@ def require_own(composed: Composed) -> None:
     """What is to be started nobody else may have written. Raises RefusalError."""
     if doubt := composed.doubt:
         raise UserError(
-            f"profile {composed.name} names programs to run, and others may have written it: {doubt.what}",
-            fix=f"read it, then {doubt.fix}, or put a copy into a folder that only you and root write",
+            f"profile {composed.name} names programs to run, and others may have written it:"
+            f" {doubt.what}",
+            fix=(
+                f"read it, then {doubt.fix}, or put a copy into a folder that only you and root"
+                " write"
+            ),
         )
 
 
@@ -157,7 +162,9 @@ def here(
 
 
 def is_open(profile: Profile) -> bool:
-    """Whether a profile leaves the architecture to the GPUs that there are: rules ask the driver only then."""
+    """Whether a profile leaves the architecture to the GPUs that there are: rules ask the driver
+    only then.
+    """
     return bool(profile.flags.gpus) and not profile.needs.arch
 
 

@@ -1,4 +1,5 @@
-"""Why a server died, from what it and the kernel left behind: the root cause, its evidence, and what to do.
+"""Why a server died, from what it and the kernel left behind: the root cause, its evidence, and
+what to do.
 
 Pure, and the standard library alone: the supervisor asks at every death. What is known stands in
 `signatures.toml`; here is only how one cause is chosen among many complaints.
@@ -17,23 +18,34 @@ from launcher.knowledge import xid
 
 UNKNOWN = "unknown"
 NOTHING = "nothing here tells of a death"
-KERNEL_KNOWS = (
-    "`journalctl -k` may tell more"  # than anybody under the unit, which keeps that from us
+KERNEL_KNOWS = (  # than anybody under the unit, which keeps that from us
+    "`journalctl -k` may tell more"
 )
 LEFT = "no known cause; the last words of"
 # Why a supervisor kills a server whose log knows of no cause (lifecycle.Stopping.cause), and what
 # to do then.
 KILLED_FOR = {
-    "hang": "look at the stacks that were kept; `glm5-serve doctor --deep` proves the way between the GPUs",
-    "process-lost": "`journalctl -k` for its OOM killer, a segfault, an SXid; PYTHONFAULTHANDLER=1 tells more",
-    "wrong-output": "check KV dtype and attention backend (`glm5-serve lint`), then `glm5-serve model DIR --hash`",
-    "gpu-fault": "do what the kernel's line asks for (`glm5-serve events --kind gpu`) before the next start",
+    "hang": (
+        "look at the stacks that were kept; `glm5-serve doctor --deep` proves the way between the"
+        " GPUs"
+    ),
+    "process-lost": (
+        "`journalctl -k` for its OOM killer, a segfault, an SXid; PYTHONFAULTHANDLER=1 tells more"
+    ),
+    "wrong-output": (
+        "check KV dtype and attention backend (`glm5-serve lint`), then `glm5-serve model DIR"
+        " --hash`"
+    ),
+    "gpu-fault": (
+        "do what the kernel's line asks for (`glm5-serve events --kind gpu`) before the next start"
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is believed: `cause` is a signature's id or "unknown"; `then` what a supervisor should do about it.
+    """What is believed: `cause` is a signature's id or "unknown"; `then` what a supervisor should
+    do about it.
 
     `then` is never (the same start fails again), again, or reboot (the host first).
     """
@@ -66,7 +78,9 @@ class Diagnosis:
 
     @property
     def in_short(self) -> str:
-        """One line for a state file or an event: what it is, and the words of the log that say so."""
+        """One line for a state file or an event: what it is, and the words of the log that say
+        so.
+        """
         if self.cause in KILLED_FOR:
             return self.what
         said = f" ({self.evidence[0][:200]})" if self.evidence else ""
@@ -74,7 +88,8 @@ class Diagnosis:
 
 
 def diagnose(lines: Iterable[str], kernel: Iterable[str] | None = None) -> Diagnosis:
-    """The cause of the last death that these lines tell of; `kernel`: what the kernel itself said meanwhile.
+    """The cause of the last death that these lines tell of; `kernel`: what the kernel itself said
+    meanwhile.
 
     Where `kernel` is given, nothing in `lines` counts for a word of the kernel, however it begins.
     Where it is not, they may be a mixture, and a line is the kernel's by its beginning.
@@ -118,7 +133,9 @@ def judge(log: LogScan, apart: LogScan | None = None) -> Diagnosis:
 
 
 def _order(hit: Hit) -> tuple[int, bool]:
-    """The smaller, the weightier: a GPU that wants a reboot may have said something milder first."""
+    """The smaller, the weightier: a GPU that wants a reboot may have said something milder
+    first.
+    """
     return WEIGHTS.index(hit.weight), hit.weight == "hardware" and hit.signature.then != "reboot"
 
 
@@ -145,10 +162,15 @@ def _filled(text: str, words: Mapping[str, str]) -> str:
 
 
 def _unknown(log: LogScan, notes: Iterable[Hit]) -> Diagnosis:
-    """Nothing recognized: the last words of the rank that died first, or of all when nothing tells of a death."""
+    """Nothing recognized: the last words of the rank that died first, or of all when nothing tells
+    of a death.
+    """
     notes = list(notes)
     seen = {hit.signature.id: hit.weight for hit in notes}
-    fix = f"the lines above are the last of what died first: report them with `glm5-serve bundle`; {KERNEL_KNOWS}"
+    fix = (
+        "the lines above are the last of what died first: report them with `glm5-serve bundle`;"
+        f" {KERNEL_KNOWS}"
+    )
     words = log.death.lines if log.death else log.last
     if log.death:
         what = f"{LEFT} {log.death.speaker or 'what died first'}"

@@ -1,4 +1,5 @@
-"""What a log tells of a death: complaints that are known, whose they are, and the words of what died first.
+"""What a log tells of a death: complaints that are known, whose they are, and the words of what
+died first.
 
 Line by line, with little kept: a log may be larger than memory.
 """
@@ -38,7 +39,8 @@ _EXCEPTION = re.compile(
 )
 _GONE = re.compile(
     r"(?:Subprocess .{0,60}|Rank \d+ scheduler) crashed with exit code"
-    r"|(?:RuntimeError: )?Rank \d+ scheduler died during init|(?:EngineCore|WorkerProc) failed to start"
+    r"|(?:RuntimeError: )?Rank \d+ scheduler died during init|(?:EngineCore|WorkerProc) failed to"
+    r" start"
 )
 _START = re.compile(r"server_args=(?:ServerArgs\(|\{)|Initializing a V1 LLM engine")
 RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
@@ -53,7 +55,9 @@ _SHAPE = str.maketrans("123456789", "000000000")
 
 @dataclass(frozen=True)
 class Hit:
-    """A signature that was recognized: where first, how much it counts, and the lines that say so."""
+    """A signature that was recognized: where first, how much it counts, and the lines that say
+    so.
+    """
 
     signature: Signature
     at: int  # among those that count
@@ -219,7 +223,9 @@ class LogScan:
         self._shown.clear()
 
     def _listen(self, line: str, told: witness.Said) -> None:
-        """Keep the words of the first exception, or the first sign of a death where none tells of its own."""
+        """Keep the words of the first exception, or the first sign of a death where none tells of
+        its own.
+        """
         if self.death and (
             told.speaker not in (None, self.death.speaker) or self.at > self.death.at + BLOCK
         ):
@@ -281,7 +287,9 @@ class LogScan:
         return not hit.is_kernels and self.worked - hit.worked >= WORKED
 
     def _died_before(self) -> bool:
-        """Whether something that is no mere consequence came before: another's exception, or a known complaint."""
+        """Whether something that is no mere consequence came before: another's exception, or a
+        known complaint.
+        """
         if self.death and self.death.is_exception and not self.death.is_open:
             return True
         return any(hit.weight in WEIGHTS and not hit.signature.follows for hit in self.settled())
@@ -293,7 +301,9 @@ def _weaker(weight: str) -> str:
 
 @lru_cache(maxsize=SHAPES)
 def _kind(shape: str) -> Kind:
-    """What a line of this shape may be good for: a server prints the same all day, with other numbers."""
+    """What a line of this shape may be good for: a server prints the same all day, with other
+    numbers.
+    """
     if witness.is_about_a_request(shape):
         return Kind.ASKED
     told = witness.said(shape)

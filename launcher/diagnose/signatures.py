@@ -67,7 +67,9 @@ def _signature(id: str, entry: dict[str, Any]) -> Signature:
 
 
 def _with_xids(cause: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry with what the table of Xids knows: their numbers, the advice and, if it says none, what it is."""
+    """An entry with what the table of Xids knows: their numbers, the advice and, if it says none,
+    what it is.
+    """
     first, own = xid.of_cause(cause)[0], entry.get("pattern")
     whole = f"{xid.pattern(cause)}|{own}" if own else xid.pattern(cause)
     return {"what": first.what, **entry, "pattern": whole, "then": first.advice}
@@ -75,7 +77,9 @@ def _with_xids(cause: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _sieved(origin: str) -> tuple[tuple[Signature, tuple[str, ...]], ...]:
-    """The signatures of an origin, each with texts of which one stands in every line that it matches."""
+    """The signatures of an origin, each with texts of which one stands in every line that it
+    matches.
+    """
     return tuple(
         (signature, tuple(literals(signature.pattern.pattern)))
         for signature in signatures().values()
@@ -91,7 +95,9 @@ def matches(
     from_start: bool = True,
     but: Set[str] = NOTHING,
 ) -> list[tuple[Signature, re.Match[str]]]:
-    """Every signature that words show, and where; `from_start`: from the first one on; `but`: none of these."""
+    """Every signature that words show, and where; `from_start`: from the first one on; `but`: none
+    of these.
+    """
     found = []
     for signature, words in _sieved(origin):
         if signature.id in but or not any(word in text for word in words):
@@ -105,7 +111,9 @@ def matches(
 
 
 def literals(pattern: str) -> list[str]:
-    """The longest plain text of each alternative of a regular expression: outside of groups, and not optional."""
+    """The longest plain text of each alternative of a regular expression: outside of groups, and
+    not optional.
+    """
     text = re.sub(r"\[(?:\\.|[^]])*\]|\\.", "\0", pattern)
     groups = 1
     while groups:

@@ -25,7 +25,9 @@ _DEEPEST = 4  # wrappers in one another: compose around a time, JSON around CRI
 
 
 class Unwrapped(NamedTuple):
-    """A line, and whether the kernel wrote it by the word of what carried it; None where that does not tell."""
+    """A line, and whether the kernel wrote it by the word of what carried it; None where that does
+    not tell.
+    """
 
     text: str
     by_kernel: bool | None = None
@@ -49,14 +51,18 @@ def unwrap(line: str) -> Unwrapped:
 
 
 def _carried(found: re.Match[str]) -> bool | None:
-    """Whether a wrapper is the kernel's: in the journal it has its name; a container has no log of the kernel."""
+    """Whether a wrapper is the kernel's: in the journal it has its name; a container has no log of
+    the kernel.
+    """
     if program := found["short"] or found["iso"]:
         return bool(program == "kernel")
     return False if found["cri"] or found["pod"] or found["compose"] else None
 
 
 def _text(line: str) -> tuple[str, bool | None]:
-    """What a line of JSON says, if it is one that says something, and whether the kernel said it."""
+    """What a line of JSON says, if it is one that says something, and whether the kernel said
+    it.
+    """
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):

@@ -33,7 +33,8 @@ def deep(
     deadline: float,
     tell: Callable[[str], None],
 ) -> list[Finding]:
-    """Prove copies and all-reduce over `ranks` ranks with the plan's environment; `deadline` seconds a step.
+    """Prove copies and all-reduce over `ranks` ranks with the plan's environment; `deadline`
+    seconds a step.
 
     Raises RefusalError while something else uses the GPUs. Nothing is left of it, however it ends.
     """
@@ -72,7 +73,9 @@ def _require_idle(host: Host) -> None:
 
 
 def _watch(session: ProcessTree, deadline: float, ranks: int, tell: Callable[[str], None]) -> Proof:
-    """Read until the last process is gone, a step took too long, or a rank ended and left the others waiting."""
+    """Read until the last process is gone, a step took too long, or a rank ended and left the
+    others waiting.
+    """
     proof = Proof()
     rest = b""
     last, since, ended = "import", time.monotonic(), time.monotonic()

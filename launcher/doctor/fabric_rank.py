@@ -1,4 +1,5 @@
-"""Moving data between ranks, in the engine's interpreter: `doctor --deep` runs it, and reads what it says.
+"""Moving data between ranks, in the engine's interpreter: `doctor --deep` runs it, and reads what
+it says.
 
 usage: deep_rank.py BACKEND RANKS FOLDER
 
@@ -164,7 +165,10 @@ def _all_reduce(
     wrong = None
     if len(bad):
         at = int(bad[0])
-        wrong = f"{len(bad)} of {size // 4} numbers, the first is {float(data[at])}, wanted {float(wanted[at])}"
+        wrong = (
+            f"{len(bad)} of {size // 4} numbers, the first is {float(data[at])}, wanted"
+            f" {float(wanted[at])}"
+        )
     times = 20 if size <= 32768 else 5
     begin = time.perf_counter()
     for _ in range(times):

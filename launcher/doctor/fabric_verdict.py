@@ -231,5 +231,8 @@ def likely(host: Host, plan: Plan) -> tuple[str, str]:
             return f"{id}, {seen[id].evidence}", seen[id].fix
     return (
         "none that the facts show",
-        "try `--set env.NCCL_P2P_DISABLE=1`: if it passes with that, peer-to-peer is at fault; see the kernel log",
+        (
+            "try `--set env.NCCL_P2P_DISABLE=1`: if it passes with that, peer-to-peer is at fault;"
+            " see the kernel log"
+        ),
     )

@@ -92,7 +92,9 @@ LIMITS = {
 
 
 def script(host: Host, findings: Sequence[Finding]) -> str:
-    """The script for the findings that are not well; what only hands or a profile can mend stands in comments."""
+    """The script for the findings that are not well; what only hands or a profile can mend stands
+    in comments.
+    """
     unwell = {
         found.id: found for found in findings if found.severity > Severity.OK and not found.allowed
     }
@@ -131,7 +133,9 @@ def _grub(host: Host, ids: Collection[str]) -> str:
 
 
 def boot_commands(host: Host, findings: Sequence[Finding]) -> list[str]:
-    """What must be done at each boot, as a unit's ExecStart= has it: redirect bits, kernel settings."""
+    """What must be done at each boot, as a unit's ExecStart= has it: redirect bits, kernel
+    settings.
+    """
     unwell = {found.id for found in findings if found.severity in (Severity.WARN, Severity.FAIL)}
     acs = _clearing(host) if "acs-redirect" in unwell else []
     sysctls = [line for id, line in SYSCTL.items() if id in unwell]
@@ -139,7 +143,9 @@ def boot_commands(host: Host, findings: Sequence[Finding]) -> list[str]:
 
 
 def _clearing(host: Host) -> list[str]:
-    """Clears request and completion redirect, and no other bit, of the bridges where they were seen."""
+    """Clears request and completion redirect, and no other bit, of the bridges where they were
+    seen.
+    """
     bridges = [
         bridge.bdf
         for bridge in above_gpus(host)

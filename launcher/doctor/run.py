@@ -34,7 +34,9 @@ TAKEN_BY_OURS = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where the facts come from: this host, a recorded tree, a facts file, or pasted texts; at most one is set."""
+    """Where the facts come from: this host, a recorded tree, a facts file, or pasted texts; at most
+    one is set.
+    """
 
     sysroot: Path | None = None
     facts: Path | None = None
@@ -139,7 +141,10 @@ def _deep(
     from launcher.doctor.fabric import deep
 
     if seen.plan.doubt:
-        fix = f"`glm5-serve up -p {seen.plan.name}` says what to do; without --deep nothing of it is run"
+        fix = (
+            f"`glm5-serve up -p {seen.plan.name}` says what to do; without --deep nothing of it"
+            " is run"
+        )
         raise UserError(f"--deep would run it: {seen.plan.doubt}", fix=fix)
     ranks = seen.plan.gpus or 2
     return deep(
@@ -176,7 +181,9 @@ HANGS = (
 
 
 def suspects(plan: Plan, findings: Sequence[Finding]) -> tuple[str, ...]:
-    """What may make this plan hang or garble here: findings that do not keep it down, and known faults."""
+    """What may make this plan hang or garble here: findings that do not keep it down, and known
+    faults.
+    """
     said = [
         f"{found.id}: {found.evidence}" for found in findings if found.severity is not Severity.OK
     ]

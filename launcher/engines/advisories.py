@@ -11,7 +11,9 @@ from launcher.plan.plan import Plan
 
 @dataclass(frozen=True)
 class Advisory:
-    """A published security advisory: releases before `fixed` are affected (None: no fix is known)."""
+    """A published security advisory: releases before `fixed` are affected (None: no fix is
+    known).
+    """
 
     id: str
     fixed: Version | None
@@ -39,7 +41,8 @@ ADVISORIES = (
         "CVE-2026-5760",
         (0, 5, 11),
         lambda plan: True,
-        "/v1/rerank runs the template that a model brings: code of a foreign checkpoint is executed",
+        "/v1/rerank runs the template that a model brings: code of a foreign checkpoint is"
+        " executed",
         "Reported: CERT/CC VU#915947. Read: the template is sandboxed from 0.5.11",
     ),
     Advisory(

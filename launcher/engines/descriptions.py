@@ -68,7 +68,9 @@ MEANINGS = {
     "SGLANG_ENABLE_JIT_DEEPGEMM": "DeepGEMM kernels, compiled when first used",
     "SGLANG_ENABLE_PCIE_IPC_ALLREDUCE": "the all-reduce for GPUs without NVLink",
     "SGLANG_DISABLE_DSA_INDEXER_FUSION": "the sparse indexer unfused",
-    "SGLANG_DSA_PREFILL_DENSE_ATTN_KV_LEN_THRESHOLD": "prompts up to so many tokens take dense attention",
+    "SGLANG_DSA_PREFILL_DENSE_ATTN_KV_LEN_THRESHOLD": (
+        "prompts up to so many tokens take dense attention"
+    ),
     "SGLANG_ENABLE_SPEC_V2": "the second implementation of speculative decoding",
     "SGLANG_SET_CPU_AFFINITY": "ranks stay on their cores",
 }

@@ -1,4 +1,5 @@
-"""One HTTP question to a server, and its answer: who is asked is known first, and nothing goes on for ever.
+"""One HTTP question to a server, and its answer: who is asked is known first, and nothing goes on
+for ever.
 
 Three ways not to get an answer are told apart. The server did not give one: OSError (refused,
 reset, TimeoutError) or HTTPException. It could not be asked, by a shortage of this process or host:
@@ -31,7 +32,9 @@ THEIRS = (ConnectionError, TimeoutError)
 
 
 class UnaskedError(Exception):
-    """The server could not be asked, for a reason that is not the server's; that is no answer of any kind."""
+    """The server could not be asked, for a reason that is not the server's; that is no answer of
+    any kind.
+    """
 
 
 class ForeignError(Exception):
@@ -62,7 +65,8 @@ class Request:
 
 
 class Bounded(socket.socket):
-    """A socket that gives and takes until a moment (`until`: monotonic seconds) and takes `room` bytes at most.
+    """A socket that gives and takes until a moment (`until`: monotonic seconds) and takes `room`
+    bytes at most.
 
     Past these it raises TimeoutError and TooLongError.
     """
@@ -163,7 +167,9 @@ def _reach(host: str, port: int, until: float, peer: Peer | None) -> Bounded:
 
 
 def _known(address: str, port: int, until: float, peer: Peer) -> Bounded:
-    """A connection that the server itself has got: looked at before, and again before anything is sent."""
+    """A connection that the server itself has got: looked at before, and again before anything is
+    sent.
+    """
     before = _ours(peer, address, port, until)
     made = _connected(address, port, until)
     try:

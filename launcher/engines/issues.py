@@ -26,7 +26,8 @@ class When(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """A known fault: in which releases (`first` and `last` included) and plans, what happens, what helps.
+    """A known fault: in which releases (`first` and `last` included) and plans, what happens, what
+    helps.
 
     `about` are the flags and variables that it hangs on; `instead` what to write for the first of
     them, None to leave it out.
@@ -93,7 +94,8 @@ FAULTS = (
         ("attention-backend", "model-path"),
         lambda plan: _glm(plan) and _default_attention(plan),
         When.AFTER,
-        "its sparse attention has no SM120 kernel: it aborts with an unsupported architecture (attention.hpp)",
+        "its sparse attention has no SM120 kernel: it aborts with an unsupported architecture"
+        " (attention.hpp)",
         "install sglang>=0.5.18, or set flags.attention-backend = flashinfer with bfloat16 KV",
         Known.REPORTED,
         "sglang#26087, InferenceX#2335 (attention.hpp:159, 219, 227)",
@@ -104,7 +106,8 @@ FAULTS = (
         ("enable-flashinfer-allreduce-fusion", "flashinfer-allreduce-fusion-backend"),
         _fusion,
         When.AFTER,
-        "all-reduce fusion raises ValueError on SM120 in the kernel warm-up, after the weights are loaded",
+        "all-reduce fusion raises ValueError on SM120 in the kernel warm-up, after the weights are"
+        " loaded",
         "set flags.enable-flashinfer-allreduce-fusion = false",
         Known.READ,
         "flashinfer_comm_fusion.py of 0.5.14 and 0.5.23",
@@ -114,8 +117,10 @@ FAULTS = (
         ("attention-backend", "kv-cache-dtype"),
         _dense_fp8,
         When.OUTPUT,
-        "flashinfer attention drops the sparse path, and reads the packed fp8 KV cache in another layout: garbled",
-        "drop --attention-backend (sparse MLA is the automatic choice), or set flags.kv-cache-dtype = bfloat16",
+        "flashinfer attention drops the sparse path, and reads the packed fp8 KV cache in another"
+        " layout: garbled",
+        "drop --attention-backend (sparse MLA is the automatic choice), or set flags.kv-cache-dtype"
+        " = bfloat16",
         Known.READ,
         "overrides.py and flashinfer_mla_backend.py of 0.5.17 and 0.5.23; no report from a host",
         first="0.5.17",
@@ -151,7 +156,8 @@ FAULTS = (
             traits.BF16_SHARED in plan.traits and plan.flag("disable-shared-experts-fusion") is None
         ),
         When.LOAD,
-        "shared experts kept in BF16 (GLM-5.1, 5.2, 5.3) do not load fused: a size mismatch, 3072 against 6144",
+        "shared experts kept in BF16 (GLM-5.1, 5.2, 5.3) do not load fused: a size mismatch, 3072"
+        " against 6144",
         "set flags.disable-shared-experts-fusion = true",
         Known.REPORTED,
         "InferenceX#2335; automatic from 0.5.18 (read)",
@@ -195,7 +201,8 @@ FAULTS = (
             and plan.flag("moe-runner-backend") in (None, "flashinfer_trtllm")
         ),
         When.TRAFFIC,
-        "flashinfer_trtllm experts fault under long prompts, several times a day (illegal address, Xid 13 and 31)",
+        "flashinfer_trtllm experts fault under long prompts, several times a day (illegal address,"
+        " Xid 13 and 31)",
         "set flags.moe-runner-backend = flashinfer_cutlass",
         Known.REPORTED,
         "sglang#29160, #31864, flashinfer#3722",
@@ -209,7 +216,8 @@ FAULTS = (
         lambda plan: plan.arch == "sm120" and _speculative(plan),
         When.TRAFFIC,
         "speculative decoding hung or failed on SM120 with sparse MLA",
-        "leave speculative decoding out until `glm5-serve doctor --deep` and real traffic pass with it",
+        "leave speculative decoding out until `glm5-serve doctor --deep` and real traffic pass"
+        " with it",
         Known.REPORTED,
         "NVIDIA's GKE recipe (2026-07, do not enable MTP), flashinfer#5015",
         first="0.5.9",

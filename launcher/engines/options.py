@@ -51,7 +51,9 @@ class Option:
 
 @dataclass(frozen=True)
 class Given:
-    """An option as a command line gives it: the word itself, and what stands for it in the release."""
+    """An option as a command line gives it: the word itself, and what stands for it in the
+    release.
+    """
 
     word: str  # without `=value`
     values: tuple[str, ...]
@@ -73,7 +75,9 @@ class Release:
     variables: frozenset[str] = field(repr=False)
 
     def candidates(self, word: str) -> list[Option]:
-        """The options that a word can mean: one where it is spelled out or short enough for no other."""
+        """The options that a word can mean: one where it is spelled out or short enough for no
+        other.
+        """
         if word in self.options:
             return [self.options[word]]
         begun = {
@@ -107,7 +111,9 @@ def version(text: str) -> Version:
 
 
 def nearest(text: str) -> str:
-    """The known release that stands for one: itself, the newest before it, or the oldest that is known."""
+    """The known release that stands for one: itself, the newest before it, or the oldest that is
+    known.
+    """
     older = [known for known in releases() if version(known) <= version(text)]
     return older[-1] if older else releases()[0]
 
@@ -218,7 +224,9 @@ def canonical(name: str) -> str:
 
 
 def renamed(word: str, within: Release) -> str:
-    """The name under which a release has an option: the newest that it accepts, else the word itself."""
+    """The name under which a release has an option: the newest that it accepts, else the word
+    itself.
+    """
     return next((name for name in _renamed().get(word, ()) if within.accepts(name)), word)
 
 
@@ -233,7 +241,9 @@ def successor(word: str) -> str | None:
 
 
 def given(words: Sequence[str], within: Release) -> list[Given]:
-    """The options of a command line as argparse of that release would take them, problems named, not raised."""
+    """The options of a command line as argparse of that release would take them, problems named,
+    not raised.
+    """
     return list(_given(list(words), within))
 
 
@@ -288,5 +298,8 @@ def _misfit(option: Option, value: str) -> str | None:
     try:
         {"int": int, "float": float}.get(option.type, str)(value)
     except ValueError:
-        return f"{option.name} wants {'a whole number' if option.type == 'int' else 'a number'}, not {value}"
+        return (
+            f"{option.name} wants {'a whole number' if option.type == 'int' else 'a number'}, not"
+            f" {value}"
+        )
     return None

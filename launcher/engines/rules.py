@@ -55,7 +55,9 @@ class Case:
 
     @property
     def dense(self) -> bool:
-        """Whether an attention backend was named: sparse attention is what SGLang takes where none is."""
+        """Whether an attention backend was named: sparse attention is what SGLang takes where none
+        is.
+        """
         asked = self.flag(
             "attention-backend", "prefill-attention-backend", "decode-attention-backend"
         )
@@ -69,7 +71,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Rule:
-    """One setting, where it holds, and why; `set` is a flag without its dashes or a variable's name."""
+    """One setting, where it holds, and why; `set` is a flag without its dashes or a variable's
+    name.
+    """
 
     set: str
     to: Any  # a value, or a function of the case; None from that: nothing is set
@@ -120,7 +124,9 @@ GARBLED = f"{WIKI}: fp8 KV gave garbled answers on early builds, bfloat16 was ca
 
 
 def _p2p_level(case: Case) -> str | None:
-    """The nearest level that joins the GPUs farthest apart; two bridges of one node (NODE) are PHB to NCCL."""
+    """The nearest level that joins the GPUs farthest apart; two bridges of one node (NODE) are PHB
+    to NCCL.
+    """
     farthest, nodes = case.target.farthest, case.target.numa_nodes
     if farthest is None:
         return "PHB" if nodes == 1 else "SYS"
@@ -165,7 +171,8 @@ RULES = (
     Rule(
         "kv-cache-dtype",
         "fp8_e4m3",
-        "656 bytes a token and layer instead of 1152, in the layout that flashinfer_sparse_mla reads",
+        "656 bytes a token and layer instead of 1152, in the layout that flashinfer_sparse_mla"
+        " reads",
         Known.REPORTED,
         f"{GCP}: about 470,000 tokens, four factual checks pass",
         archs=SM120,
@@ -176,7 +183,8 @@ RULES = (
     Rule(
         "kv-cache-dtype",
         "bfloat16",
-        "sources disagree on which layout 0.5.17 gives the fp8 cache: only bfloat16 is right in both",
+        "sources disagree on which layout 0.5.17 gives the fp8 cache: only bfloat16 is right in"
+        " both",
         Known.READ,
         "overrides.py and kv_cache_configurator.py of 0.5.17",
         archs=SM120,
@@ -187,7 +195,8 @@ RULES = (
     Rule(
         "kv-cache-dtype",
         "fp8_e4m3",
-        "half the bytes of bfloat16; right with flashinfer attention once the indexer fusion is off",
+        "half the bytes of bfloat16; right with flashinfer attention once the indexer fusion"
+        " is off",
         Known.REPORTED,
         "a public 8x RTX PRO 6000 script on stock images of mid-2026: gsm8k .90 to .94",
         archs=SM120,
@@ -215,12 +224,15 @@ RULES = (
         "_dsa_kv_cache_dtype_default of every release",
         archs=B200,
         when=lambda case: case.glm,
-        against=f"{COOKBOOK}: without scales in the checkpoint fp8 KV may cost accuracy in reasoning",
+        against=(
+            f"{COOKBOOK}: without scales in the checkpoint fp8 KV may cost accuracy in reasoning"
+        ),
     ),
     Rule(
         "attention-backend",
         "flashinfer",
-        "sparse attention has no bfloat16 kernel for SM120 (flashmla, trtllm: SM90, SM100): dense is left",
+        "sparse attention has no bfloat16 kernel for SM120 (flashmla, trtllm: SM90, SM100): dense"
+        " is left",
         Known.READ,
         "overrides.py of 0.5.23; NVIDIA's GKE recipe says the same",
         archs=SM120,
@@ -232,7 +244,8 @@ RULES = (
     Rule(
         "attention-backend",
         "flashinfer",
-        "sparse attention aborts on SM120 before 0.5.17 (attention.hpp:159, 219, 227): dense is left",
+        "sparse attention aborts on SM120 before 0.5.17 (attention.hpp:159, 219, 227): dense is"
+        " left",
         Known.REPORTED,
         "sglang#26087, InferenceX#2335",
         archs=SM120,
@@ -250,7 +263,9 @@ RULES = (
             archs=SM120,
             first="0.5.18",
             when=_sparse,
-            against="sglang#29580: capturing full decode graphs hung (36 min) on a build of June 2026",
+            against=(
+                "sglang#29580: capturing full decode graphs hung (36 min) on a build of June 2026"
+            ),
         )
         for name in ("dsa-prefill-backend", "dsa-decode-backend")
     ),
@@ -279,7 +294,8 @@ RULES = (
     Rule(
         "moe-runner-backend",
         "flashinfer_cutlass",
-        "the one that does not fault: flashinfer_trtllm crashed up to 8 times a day under long prompts",
+        "the one that does not fault: flashinfer_trtllm crashed up to 8 times a day under long"
+        " prompts",
         Known.REPORTED,
         "sglang#29160, #31864, flashinfer#3722, #3589",
         archs=B200,
@@ -307,7 +323,8 @@ RULES = (
     Rule(
         "disable-custom-all-reduce",
         True,
-        "SGLang's custom all-reduce wants NVLink beyond two GPUs; forced on PCIe only the first token came out",
+        "SGLang's custom all-reduce wants NVLink beyond two GPUs; forced on PCIe only the first"
+        " token came out",
         Known.REPORTED,
         "sglang#8513; rtx6kpro common-issues",
         archs=SM120,
@@ -316,7 +333,8 @@ RULES = (
     Rule(
         "mem-fraction-static",
         0.88,
-        "leaves 11 GiB of 94 for graphs and activations; .82 to .92 worked, .95 leaves 4.7 (`glm5-serve fit`)",
+        "leaves 11 GiB of 94 for graphs and activations; .82 to .92 worked, .95 leaves 4.7"
+        " (`glm5-serve fit`)",
         Known.REPORTED,
         f"{WIKI}: .85 and .92; {GCP}: .90",
         archs=SM120,
@@ -341,7 +359,8 @@ RULES = (
     Rule(
         "cuda-graph-max-bs-decode",
         lambda case: case.flag("max-running-requests"),
-        "graphs for no more requests than can run: by default this release captures up to 512, which takes memory",
+        "graphs for no more requests than can run: by default this release captures up to 512,"
+        " which takes memory",
         Known.READ,
         "server_args.py to 0.5.21; capped by itself from 0.5.22",
         last="0.5.21",
@@ -362,7 +381,8 @@ RULES = (
     Rule(
         "watchdog-timeout",
         1800,
-        "the first batch may compile kernels for 10 to 30 minutes; SGLang's own 300 s would kill it",
+        "the first batch may compile kernels for 10 to 30 minutes; SGLang's own 300 s would"
+        " kill it",
         Known.REPORTED,
         GCP,
     ),
@@ -400,7 +420,8 @@ RULES = (
     Rule(
         "SGLANG_ENABLE_SPEC_V2",
         "True",
-        "without it this release loads the model a second time for the draft, and runs out of memory",
+        "without it this release loads the model a second time for the draft, and runs out of"
+        " memory",
         Known.REPORTED,
         WIKI,
         last="0.5.12",
@@ -409,9 +430,11 @@ RULES = (
     Rule(
         "SGLANG_ENABLE_PCIE_IPC_ALLREDUCE",
         "1",
-        "the all-reduce made for GPUs without NVLink: 12 KiB in 5.3 us against 205 us of NCCL, 35 -> 48 tokens/s",
+        "the all-reduce made for GPUs without NVLink: 12 KiB in 5.3 us against 205 us of NCCL, 35"
+        " -> 48 tokens/s",
         Known.READ,
-        "pcie_ipc_ar.py of 0.5.21 to 0.5.23, whose own figures these are; needs flashinfer with pcie_ipc_comm",
+        "pcie_ipc_ar.py of 0.5.21 to 0.5.23, whose own figures these are; needs flashinfer with"
+        " pcie_ipc_comm",
         archs=SM120,
         first="0.5.21",
         when=lambda case: case.ranks in (2, 4, 8) and _crosses(case),
@@ -419,12 +442,16 @@ RULES = (
     Rule(
         "NCCL_P2P_LEVEL",
         _p2p_level,
-        "peer-to-peer as far as these GPUs are apart: unset it stops at PXB; nearer levels cut sockets apart",
+        "peer-to-peer as far as these GPUs are apart: unset it stops at PXB; nearer levels cut"
+        " sockets apart",
         Known.REPORTED,
         "rtx6kpro, GKE recipes; NCCL's paths.cc (read)",
         archs=SM120,
         when=_crosses,
-        against="some hosts deadlock with it and want NCCL_P2P_DISABLE=1: `glm5-serve doctor --deep` tells which",
+        against=(
+            "some hosts deadlock with it and want NCCL_P2P_DISABLE=1: `glm5-serve doctor --deep`"
+            " tells which"
+        ),
     ),
     Rule(
         "NCCL_MIN_NCHANNELS",
@@ -454,7 +481,8 @@ RULES = (
     Rule(
         "PYTORCH_CUDA_ALLOC_CONF",
         "expandable_segments:True",
-        "less fragmentation at a high memory fraction; not beside the PCIe IPC all-reduce, which cannot share it",
+        "less fragmentation at a high memory fraction; not beside the PCIe IPC all-reduce, which"
+        " cannot share it",
         Known.REPORTED,
         f"{GCP}; rtx6kpro glm5 saw a crash with both",
         archs=SM120,

@@ -1,4 +1,5 @@
-"""What a plan is made for: the SGLang release, the GPUs, the model, and what of the host decides flags.
+"""What a plan is made for: the SGLang release, the GPUs, the model, and what of the host decides
+flags.
 
 None says that nobody knows: rules then take the side that does no harm.
 """
@@ -47,7 +48,10 @@ class Target:
     def doubt(self) -> str | None:
         """Why the release is not just the installed one."""
         if not self.sglang or not version(self.sglang):
-            return f"the SGLang release is unknown: resolved for {self.release}, the newest known (--sglang says it)"
+            return (
+                f"the SGLang release is unknown: resolved for {self.release}, the newest known"
+                " (--sglang says it)"
+            )
         if version(self.sglang) != version(self.release):
             side = "newer" if version(self.sglang) > version(self.release) else "older"
             return (

@@ -21,7 +21,9 @@ FAMILIES: Final = frozenset(family.id for family in models.families())
 
 @dataclass(frozen=True)
 class Identity:
-    """The family of a model, None for one that is in no table, and how it is known; and its traits."""
+    """The family of a model, None for one that is in no table, and how it is known; and its
+    traits.
+    """
 
     family: Family | None
     basis: str | None  # "config.json", "name"; None: nobody knows what it is

@@ -1,4 +1,5 @@
-r"""Who wrote a line of a log: the kernel, the engine in its own words, or the engine about what a client sent.
+r"""Who wrote a line of a log: the kernel, the engine in its own words, or the engine about what a
+client sent.
 
 Whoever may send a request writes into the log: paths stand in access lines; grammars, prompts and
 names of tools in complaints about them. So a line is known by its beginning, and what stands
@@ -50,12 +51,18 @@ _ACCESS = re.compile(
 # model's.
 _ABOUT_A_REQUEST = re.compile(
     r"Hit invalid |[Ss]kip invalid |Rejecting \w+ grammar|Got unhandled regex|Constraint|\{"
-    r"|Receive: |Finish: |Received request|Generated response|Abort|Request |The request|The input|Input "
-    r"|DS\d+EncodingError|Failed to (?:parse|compile|decode|extract|convert|process|apply|advance|call)\b"
-    r"|(?:Error|Unexpected error) (?:in|during|while|parsing|converting|processing|handling|getting)\b"
-    r"|Error (?:extracting|with)\b|Exception in ASGI application|Multimodal feature|Cannot (?:parse|process)"
-    r"|Model attempted |Tool |Unexpected tool|Skipping tool|Dropping malformed|Malformed |Empty function"
-    r"|Unknown function|[Ii]nvalid |Surfacing |Required tool|Reasoning parsing|JSON decode|Parameter "
+    r"|Receive: |Finish: |Received request|Generated response|Abort|Request |The request|The"
+    r" input|Input "
+    r"|DS\d+EncodingError|Failed to"
+    r" (?:parse|compile|decode|extract|convert|process|apply|advance|call)\b"
+    r"|(?:Error|Unexpected error)"
+    r" (?:in|during|while|parsing|converting|processing|handling|getting)\b"
+    r"|Error (?:extracting|with)\b|Exception in ASGI application|Multimodal feature|Cannot"
+    r" (?:parse|process)"
+    r"|Model attempted |Tool |Unexpected tool|Skipping tool|Dropping malformed|Malformed |Empty"
+    r" function"
+    r"|Unknown function|[Ii]nvalid |Surfacing |Required tool|Reasoning parsing|JSON"
+    r" decode|Parameter "
     r"|response_template:|Arguments of |\[(?:http_server|realtime|streaming_asr|InternLM|GigaChat)"
     r"|gRPC |Background (?:request|task)|Auto-detected |Endpoint '|Health check request"
 )
@@ -67,18 +74,22 @@ _REQUEST_FILES = re.compile(
 )
 # Tracebacks that begin in these are of one request, which fails alone.
 _REQUEST_FRAMES = re.compile(
-    r' *(?:[|+] +)*File "[^"]*/(?:uvicorn|starlette|fastapi|anyio|entrypoints/(?:openai|anthropic|ollama)'
+    r" *(?:[|+] +)*File"
+    r' "[^"]*/(?:uvicorn|starlette|fastapi|anyio|entrypoints/(?:openai|anthropic|ollama)'
     r"|srt/(?:function_call|constrained|parser))/"
 )
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
 # An exception as the interpreter prints it.
 _EXCEPTION = re.compile(
-    r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)\w{0,80}(?:: |:?$)"
+    r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)\w{0,80}(?::"
+    r" |:?$)"
 )
 # How what is printed without a logger begins, if it is more than the rest of somebody's text.
 _OF_ITS_OWN = re.compile(
-    r"\S{1,200}:\d+[:,]|[\w./ -]{1,80}: error: |fatal error: |ninja: |FAILED: |NCCL |nccl|CUDA Exception"
-    r"|terminate called|\s+what\(\): |Fatal Python error|\S{0,200}python[\d.]{0,9}: |\s*File |\*\*\* |=== "
+    r"\S{1,200}:\d+[:,]|[\w./ -]{1,80}: error: |fatal error: |ninja: |FAILED: |NCCL |nccl|CUDA"
+    r" Exception"
+    r"|terminate called|\s+what\(\): |Fatal Python error|\S{0,200}python[\d.]{0,9}: |\s*File"
+    r" |\*\*\* |=== "
 )
 _NCCL = re.compile(r"[\w.-]{1,80}:\d+:\d+ \[\d+\] ")  # host:pid:thread [GPU]
 
@@ -86,7 +97,8 @@ _ISO = r"\d{4}-\d\d-\d\dT[\d:.,]+(?:Z|[+-]\d\d:?\d\d)?"
 # journalctl in each of its forms and languages: a time, a host, and that the kernel spoke.
 _TIME = (
     r"(?:\S{1,12}\.? +\d{1,2}\.? +\d\d:\d\d:\d\d(?:\.\d+)?|\d{1,2}\.? +\S{1,12}\.? +\d\d:\d\d:\d\d"
-    r"|(?:\S{2,5} )?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d|[A-Z]{2,5}))?"
+    r"|(?:\S{2,5} )?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:"
+    r" ?(?:Z|[+-]\d\d:?\d\d|[A-Z]{2,5}))?"
     r"|\d{10}\.\d+|\[ *\d+\.\d+\])"
 )
 _JOURNALS = rf"(?:{_TIME} +[\w.-]{{1,80}} (?=kernel:))?"
@@ -97,7 +109,8 @@ _KERNELS = re.compile(
     r"\ufeff?(?:> ?)*(?:[\w./-]{1,80}:(?:\d+:)?(?=[A-Z\[]))?\s*(?:<\d{1,3}>)?"
     rf"{_JOURNALS}"
     rf"(?P<facility>(?:[\w.-]{{1,80}}: )?kern *: *\w+ *: *(?:{_ISO} )?)?(?:{_ISO}[ :]+)?"
-    rf"(?P<stamp>\[(?:[ +]*\d+\.\d+|[A-Z][a-z]{{2}}\d\d \d\d:\d\d|[^\]\n]{{0,40}}\d\d:\d\d:\d\d \d{{4}}|{_ISO})\]"
+    r"(?P<stamp>\[(?:[ +]*\d+\.\d+|[A-Z][a-z]{2}\d\d \d\d:\d\d|[^\]\n]{0,40}\d\d:\d\d:\d\d"
+    rf" \d{{4}}|{_ISO})\]"
     r"(?:\[ *[TC]\d+\])?:? *)?"
     r"(?P<program>kernel: ?(?:\[ *\d+\.\d+\] )?)?"
 )
@@ -177,7 +190,9 @@ def is_about_a_request(line: str) -> bool:
 
 
 def goes_on(told: Said) -> bool:
-    """Whether a line may be the rest of what was said about a request: of a text that has line ends."""
+    """Whether a line may be the rest of what was said about a request: of a text that has line
+    ends.
+    """
     if told.is_framed or told.speaker is not None or _EXCEPTION.match(told.text):
         return False
     return not (
@@ -197,7 +212,8 @@ def evidence(told: Said) -> tuple[str, bool]:
 
 
 def kernels(line: str, *, surely: bool = False) -> str | None:
-    """The kernel's own words, if it wrote the line: by its stamp, or by the words that it begins with.
+    """The kernel's own words, if it wrote the line: by its stamp, or by the words that it begins
+    with.
 
     `surely`: it came from the kernel, however it begins. What a process calls itself is left out.
     """

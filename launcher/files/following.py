@@ -1,4 +1,6 @@
-"""The lines of a file that grows, and that is put aside when it is large (`rotation.rotate`): none is lost."""
+"""The lines of a file that grows, and that is put aside when it is large (`rotation.rotate`): none
+is lost.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ def end_of(path: Path) -> BinaryIO | None:
 def lines(
     path: Path, file: BinaryIO | None, going_on: Callable[[], bool], every: float, rest: bytes = b""
 ) -> Iterator[bytes]:
-    """The lines behind where `file` stands, without their ends, until `going_on` says no more will come.
+    """The lines behind where `file` stands, without their ends, until `going_on` says no more will
+    come.
 
     `file` is one that is, or was, at `path`, or None; it is closed. `rest` is the beginning of the
     first line. Looks again `every` so many seconds.
@@ -59,7 +62,8 @@ def lines(
 
 
 def _after(path: Path, file: BinaryIO | None) -> BinaryIO | None:
-    """The file that was begun next after one, by what it is called now; the oldest where that one is gone.
+    """The file that was begun next after one, by what it is called now; the oldest where that one
+    is gone.
 
     The newest is looked at first: a file only moves up meanwhile, so it may be met twice, but not
     be missed.

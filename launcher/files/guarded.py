@@ -98,7 +98,9 @@ def _new(name: str, folder: int) -> int:
 
 
 def strange(path: Path) -> str | None:
-    """What lies at `path` instead of a regular file, in words; None for a regular file, or nothing."""
+    """What lies at `path` instead of a regular file, in words; None for a regular file, or
+    nothing.
+    """
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:

@@ -1,4 +1,5 @@
-"""Who could have written a file or a folder, or put another one in its place: what others may write is not obeyed.
+"""Who could have written a file or a folder, or put another one in its place: what others may write
+is not obeyed.
 
 "Others" are all but root and whoever runs this. A group counts as others, but for one with nobody
 else in it, as many distributions make it for each user.
@@ -25,7 +26,9 @@ BELOW = "it lies below a folder that is not safe: "
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why a file or a folder may hold the words of others, with owner and mode, and the command that ends that."""
+    """Why a file or a folder may hold the words of others, with owner and mode, and the command
+    that ends that.
+    """
 
     what: str
     fix: str
@@ -81,7 +84,9 @@ def _of(
 
 
 def require_private(folder: Path) -> None:
-    """Raise RefusalError unless a folder is this user's own, and nobody else can write there or replace it."""
+    """Raise RefusalError unless a folder is this user's own, and nobody else can write there or
+    replace it.
+    """
     status = folder.lstat()
     if stat.S_ISLNK(status.st_mode):
         fix = f"`rm {folder}` removes the link; to keep the files on another disk, {ELSEWHERE}"
@@ -94,24 +99,32 @@ def require_private(folder: Path) -> None:
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UserError(
             f"others may write the state folder {folder}: {described(status)}",
-            fix=f"look whether all that lies there is yours, then `chmod 700 {folder}`; or {ELSEWHERE}",
+            fix=(
+                f"look whether all that lies there is yours, then `chmod 700 {folder}`; or"
+                f" {ELSEWHERE}"
+            ),
         )
     require_steady(folder)
 
 
 def require_steady(folder: Path) -> None:
-    """Raise RefusalError unless nobody else can put another folder in the place of one, be there one or not."""
+    """Raise RefusalError unless nobody else can put another folder in the place of one, be there
+    one or not.
+    """
     if loose := next(_loose(folder), None):
         seen = loose.stat()
         mend = "chmod go-w" if _is_trusted(seen.st_uid) else "chown root"
         raise UserError(
-            f"the state folder {folder} lies below {loose}, where others may replace it: {described(seen)}",
+            f"the state folder {folder} lies below {loose}, where others may replace it:"
+            f" {described(seen)}",
             fix=f"`{mend} {loose}`, or {ELSEWHERE}",
         )
 
 
 def _loose(folder: Path) -> Iterator[Path]:
-    """Those of the folders above one, by its path or behind links in it, where others may rename things."""
+    """Those of the folders above one, by its path or behind links in it, where others may rename
+    things.
+    """
     for path in dict.fromkeys(
         [*reversed(folder.absolute().parents), *reversed(folder.resolve().parents)]
     ):
@@ -160,7 +173,9 @@ def _is_alone_in(gid: int) -> bool:
 
 
 def _is_unmapped(uid: int) -> bool:
-    """Whether a number stands for all users that this user namespace has no number for, root among them."""
+    """Whether a number stands for all users that this user namespace has no number for, root among
+    them.
+    """
     try:
         overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
         mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]

@@ -1,4 +1,6 @@
-"""Where the program lies that a name means: never in a current folder that somebody else may write."""
+"""Where the program lies that a name means: never in a current folder that somebody else may
+write.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ class NoProgramError(LookupError):
 
 
 def find(name: str, environ: Mapping[str, str]) -> str:
-    """The absolute path of a program: a path as it is said, a name as the kernel would find it by $PATH.
+    """The absolute path of a program: a path as it is said, a name as the kernel would find it by
+    $PATH.
 
     Raises NoProgramError where there is none; where a relative entry of $PATH has it, which is
     another folder wherever somebody stands; where a relative path begins in a folder that others

@@ -1,4 +1,5 @@
-"""Reading files that anybody may have put there: regular ones alone, up to a limit, never waiting for a writer.
+"""Reading files that anybody may have put there: regular ones alone, up to a limit, never waiting
+for a writer.
 
 What is raised is always an OSError whose `strerror` says in words what is wrong; where the file is
 unfit and not the kernel refuses, it is an UnfitError. A network file system that hangs still holds
@@ -145,7 +146,9 @@ def parsed(data: bytes | str) -> Any:
 
 
 def reason(error: OSError) -> str:
-    """What is wrong, to follow a name and a colon: `no such file or directory`, `is a FIFO, wanted ...`."""
+    """What is wrong, to follow a name and a colon: `no such file or directory`, `is a FIFO, wanted
+    ...`.
+    """
     words = error.strerror or str(error)
     return words[:1].lower() + words[1:]
 

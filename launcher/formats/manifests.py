@@ -1,4 +1,5 @@
-"""Somebody's launch command, in whatever form it is passed on: what it would run, and with which variables.
+"""Somebody's launch command, in whatever form it is passed on: what it would run, and with which
+variables.
 
 Shell scripts, `docker run`, compose and Kubernetes files, systemd units, a bare list of options.
 Nothing is run; what cannot be read is noted, and the rest is still used.
@@ -125,7 +126,9 @@ def _unit(text: str, room: Room) -> Iterator[Launch]:
 
 
 def _tree(node: Any, seen: set[object], room: Room) -> Iterator[Launch]:
-    """Every launch in a compose or Kubernetes file, or in a list of words; what aliases repeat is `seen` once."""
+    """Every launch in a compose or Kubernetes file, or in a list of words; what aliases repeat is
+    `seen` once.
+    """
     if id(node) in seen or not isinstance(node, list | dict):
         return
     if isinstance(node, list) and not seen and node and all(isinstance(word, str) for word in node):
@@ -182,7 +185,9 @@ def _words(words: list[str], env: Mapping[str, str], kind: str, room: Room) -> I
 
 
 def _tree_variables(tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """`environment` of compose, a table or a list of `NAME=value`, and `env` of Kubernetes, a list of tables."""
+    """`environment` of compose, a table or a list of `NAME=value`, and `env` of Kubernetes, a list
+    of tables.
+    """
     made: dict[str, str] = {}
     for said in (_of(tables, "environment"), _of(tables, "env")):
         for table in reversed(_merged(said) if isinstance(said, dict) else []):
@@ -197,5 +202,7 @@ def _tree_variables(tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _scalar(value: Any) -> str:
-    """A value as the program gets it: as it is written, nothing where that is YAML's word for nothing."""
+    """A value as the program gets it: as it is written, nothing where that is YAML's word for
+    nothing.
+    """
     return value if isinstance(value, str) and value not in ("null", "~") else ""

@@ -38,7 +38,9 @@ TAG = re.compile(r":v?(\d+\.\d+\.\d+)")
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch of a server: the words after the program, its variables, and what was noted on the way."""
+    """One launch of a server: the words after the program, its variables, and what was noted on the
+    way.
+    """
 
     words: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +54,9 @@ class Launch:
 
 
 class Room:
-    """How much variables may still make of one text: each that holds another may be many times as long."""
+    """How much variables may still make of one text: each that holds another may be many times as
+    long.
+    """
 
     def __init__(self, left: int = MOST_TOGETHER) -> None:
         self.left = left
@@ -64,7 +68,9 @@ class Room:
 
 
 def unfenced(text: str) -> str:
-    """What stands between fences of Markdown, if a launch does; a prompt before a command is taken away."""
+    """What stands between fences of Markdown, if a launch does; a prompt before a command is taken
+    away.
+    """
     blocks = re.findall(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", text, re.MULTILINE | re.DOTALL)
     chosen = [block for block in blocks if "--" in block]
     return re.sub(
@@ -83,7 +89,8 @@ def logical_lines(text: str) -> tuple[list[str], list[str]]:
             continue
         if re.search(r"\\[ \t]+\Z", line):
             notes.append(
-                f"a blank after the backslash of {line.strip()[:40]!r}: a shell ends the command there"
+                f"a blank after the backslash of {line.strip()[:40]!r}: a shell ends the command"
+                " there"
             )
             line = line.rstrip()
         if line.endswith("\\"):
@@ -95,7 +102,9 @@ def logical_lines(text: str) -> tuple[list[str], list[str]]:
 
 
 def split_words(line: str) -> tuple[list[str], str | None]:
-    """The words of a line as a shell splits them, comments left out; where quotes do not close, at blanks."""
+    """The words of a line as a shell splits them, comments left out; where quotes do not close, at
+    blanks.
+    """
     words = _words(line)
     note = f"{words} in {line.strip()[:40]!r}" if isinstance(words, str) else None
     known = line.split() if isinstance(words, str) else words
@@ -104,7 +113,9 @@ def split_words(line: str) -> tuple[list[str], str | None]:
 
 
 def _words(line: str) -> list[str] | str:
-    """The words and operators of a line as `shlex` has them, in time that grows with it; or what is not closed."""
+    """The words and operators of a line as `shlex` has them, in time that grows with it; or what is
+    not closed.
+    """
     words: list[str] = []
     word: list[str] = []
     at = 0
@@ -186,7 +197,9 @@ def _ends(lines: Sequence[str]) -> list[int]:
 
 
 def _state(line: str, quote: str) -> str | None:
-    """The quote in which a line ends that begins in `quote`, or in none (""); None where nothing is open."""
+    """The quote in which a line ends that begins in `quote`, or in none (""); None where nothing is
+    open.
+    """
     escaped = -1
     for found in _SPECIAL.finditer(line):
         if found.start() == escaped:
@@ -230,7 +243,9 @@ def expanded_all(words: Iterable[str], known: Mapping[str, str], room: Room) -> 
 
 
 def expanded(word: str, known: Mapping[str, str], room: Room) -> list[str]:
-    """A word with the variables that are known put in; one that is a variable alone may be many words."""
+    """A word with the variables that are known put in; one that is a variable alone may be many
+    words.
+    """
     if "$" not in word:
         return [word]
     values = [

@@ -50,9 +50,11 @@ def observe(
     live = root == LIVE
     env = {**environ, **plan.env}
     paths = {
-        "model": plan.model
-        if Path(plan.model).is_absolute()
-        else str(home(environ, "HF_HOME", ".cache/huggingface")),
+        "model": (
+            plan.model
+            if Path(plan.model).is_absolute()
+            else str(home(environ, "HF_HOME", ".cache/huggingface"))
+        ),
         "cache": str(home(environ, "XDG_CACHE_HOME", ".cache").parent),
         "state": plan.state or "/",
         "tmp": environ.get("TMPDIR", "/tmp"),
@@ -67,9 +69,11 @@ def observe(
         kernel=kernel(root),
         system=found,
         engine=_engine(plan, env, asked) if live else Engine(),
-        environment=environment(root, env, environ.get("HOME", "/root"))
-        if live
-        else of_plan(Environment(), plan),
+        environment=(
+            environment(root, env, environ.get("HOME", "/root"))
+            if live
+            else of_plan(Environment(), plan)
+        ),
         model=checkpoint(plan.model, env) if live else Model(),
     )
 

@@ -1,4 +1,6 @@
-"""The kernel's tables of TCP sockets, `/proc/net/tcp` and `tcp6`, and addresses as they write them."""
+"""The kernel's tables of TCP sockets, `/proc/net/tcp` and `tcp6`, and addresses as they write
+them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ LISTEN, ESTABLISHED, CLOSE_WAIT = "0A", "01", "08"  # linux/net/tcp_states.h
 
 @dataclass(frozen=True)
 class Row:
-    """One socket: its own address and port, its peer's, its state, the user who opened it, its inode."""
+    """One socket: its own address and port, its peer's, its state, the user who opened it, its
+    inode.
+    """
 
     address: str
     port: int
@@ -128,7 +132,9 @@ def receivers(address: str, port: int) -> list[Row]:
 
 
 def _places(address: bytes) -> Iterator[tuple[str, str]]:
-    """Where a socket may be bound to receive what is sent to `address`: table and address, the nearest first."""
+    """Where a socket may be bound to receive what is sent to `address`: table and address, the
+    nearest first.
+    """
     if len(address) == 4:
         yield "tcp", in_table(address)
         yield "tcp6", in_table(mapped(address))

@@ -35,7 +35,9 @@ def reaches(release: str, wanted: str) -> bool:
 
 
 def minimum(torch_cuda: str | None) -> Minimum:
-    """The driver that Blackwell and this build of torch want; None: torch is not known, or without CUDA."""
+    """The driver that Blackwell and this build of torch want; None: torch is not known, or without
+    CUDA.
+    """
     rows = [row for row in _table()["minimum"] if _applies(row, torch_cuda)]
     row = max(rows, key=lambda row: numbers(row["driver"]))
     return Minimum(row["driver"], row["why"])

@@ -7,8 +7,8 @@ import shlex
 # What each takes, comma-separated: the kernel's admin guide (kernel-parameters, x86), read.
 IOMMU_WORDS = {
     "iommu": set(
-        "off force noforce soft biomerge panic nopanic merge nomerge pt nopt usedac allowdac noaperture "
-        "memaper noagp forcesac nodac fullflush".split()
+        "off force noforce soft biomerge panic nopanic merge nomerge pt nopt usedac allowdac"
+        " noaperture memaper noagp forcesac nodac fullflush".split()
     ),
     "amd_iommu": set(
         "fullflush off force_isolation force_enable pgtbl_v1 pgtbl_v2 irtcachedis "
@@ -21,7 +21,9 @@ IOMMU_WORDS = {
 
 
 def parameters(cmdline: str) -> dict[str, list[str]]:
-    """The parameters of a command line with the words of their values; of one given twice, all words."""
+    """The parameters of a command line with the words of their values; of one given twice, all
+    words.
+    """
     try:
         words = shlex.split(cmdline)
     except ValueError:  # an open quotation mark

@@ -1,4 +1,5 @@
-"""Which lines of the kernel's log matter: for who watches a server, who knows the kernel's word, and who keeps it.
+"""Which lines of the kernel's log matter: for who watches a server, who knows the kernel's word,
+and who keeps it.
 
 A signature whose origin is the kernel must pass all of them, or it would work in one command alone.
 """
@@ -21,7 +22,8 @@ DEADLY = re.compile(rf"{_DRIVER}|{_MEMORY}|[^\[\]]{{1,15}}{_CRASH}{_OURS}")
 
 # What checks, or a person who reads a report, want to see, wherever it stands.
 WORTH = re.compile(
-    rf"{_MEMORY}|{_CRASH}{_OURS}|NVRM|nvidia|SXid|pcieport|AER:|Surprise Link|AMD-Vi|DMAR|IO_PAGE_FAULT"
+    rf"{_MEMORY}|{_CRASH}{_OURS}|NVRM|nvidia|SXid|pcieport|AER:|Surprise"
+    r" Link|AMD-Vi|DMAR|IO_PAGE_FAULT"
     r"|iommu|Out of memory|mce:|\bACS\b|nvme\d+: (I/O|timeout)|peermem",
     re.IGNORECASE,
 )

@@ -35,7 +35,9 @@ class Family:
     checkpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def of_name(self, name: str) -> Mapping[str, Any]:
-        """`parsers` and `config` of a checkpoint by its name, those of its variants over those of the family."""
+        """`parsers` and `config` of a checkpoint by its name, those of its variants over those of
+        the family.
+        """
         told = {"parsers": self.parsers, "config": dict(self.config)}
         for variant in self.variants:
             if any(_fits(pattern, checkpoint(name)) for pattern in variant["names"]):
@@ -62,7 +64,9 @@ def by_architecture(word: str) -> Family | None:
 
 
 def by_name(model: str) -> Family | None:
-    """The family of a hub id, or of a folder, by the checkpoint's own name; where it lies says nothing."""
+    """The family of a hub id, or of a folder, by the checkpoint's own name; where it lies says
+    nothing.
+    """
     name = checkpoint(model)
     fits = [
         (len(fit), at, one)
@@ -81,13 +85,17 @@ def checkpoint(model: str) -> str:
 
 
 def known(model: str) -> Mapping[str, Any]:
-    """What is known of one checkpoint by its hub id, in the hub's cache too; empty for the others."""
+    """What is known of one checkpoint by its hub id, in the hub's cache too; empty for the
+    others.
+    """
     cached = _CACHED.search(model)
     id = (f"{cached[1]}/{cached[2]}" if cached else model).lower()
     return next((one.checkpoints[id] for one in families() if id in one.checkpoints), {})
 
 
 def _fits(pattern: str, name: str) -> str:
-    """The part of a name that a pattern describes, "" where it does not fit or goes on without a dash."""
+    """The part of a name that a pattern describes, "" where it does not fit or goes on without a
+    dash.
+    """
     found = re.match(rf"({pattern})(?:-|$)", name)
     return found[1] if found else ""

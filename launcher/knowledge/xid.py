@@ -60,7 +60,8 @@ def named(number: int) -> Xid:
 
 
 def judge(words: str) -> Xid | None:
-    """What the kernel's own words say, from the first one on; None where that is no Xid, or no finding.
+    """What the kernel's own words say, from the first one on; None where that is no Xid, or no
+    finding.
 
     A line without the words that a row `needs` says no more than that it happened.
     """
@@ -81,7 +82,9 @@ def of_cause(cause: str) -> list[Xid]:
 
 
 def pattern(cause: str) -> str:
-    """A regular expression for the lines that `judge` finds to be of this cause; its group `xid` is the number."""
+    """A regular expression for the lines that `judge` finds to be of this cause; its group `xid` is
+    the number.
+    """
     numbers = [_shown(row) for row in of_cause(cause)]
     if cause == NOTE:
         numbers += [_shown(row, lacking=True) for row in xids().values() if row.needs]

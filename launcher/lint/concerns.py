@@ -1,4 +1,5 @@
-"""What can be wrong with one flag or variable of somebody's command: the words of `lint`, and its own rules.
+"""What can be wrong with one flag or variable of somebody's command: the words of `lint`, and its
+own rules.
 
 `faults` knows what goes wrong with which release; here is what commands carry that does harm, or
 nothing, in any.
@@ -97,7 +98,10 @@ def _remote_code(plan: Plan, value: str) -> Concern | None:
 def _open(plan: Plan, value: str) -> Concern | None:
     if is_loopback(value) or plan.flag("api-key") is not None or plan.key_file:
         return None
-    why = f"{value} without a key is open to the network, admin endpoints included (load weights, flush the cache)"
+    why = (
+        f"{value} without a key is open to the network, admin endpoints included (load weights,"
+        " flush the cache)"
+    )
     fix = "127.0.0.1, or a key (`up --api-key-file`)"
     return Concern(
         Verdict.RISKY,

@@ -1,4 +1,6 @@
-"""Judging somebody's launch command for a release and an architecture, and writing the one that should be."""
+"""Judging somebody's launch command for a release and an architecture, and writing the one that
+should be.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +145,9 @@ def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterato
 
 
 def _nameless(given: Given, within: Release) -> Concern:
-    """A word that is no option of this release: taken away, not there yet, ambiguous, or never heard of."""
+    """A word that is no option of this release: taken away, not there yet, ambiguous, or never
+    heard of.
+    """
     word, known = given.word, Known.READ
     renamed = catalogue.renamed(word, within)
     instead = renamed if renamed != word else catalogue.successor(word)
@@ -287,7 +291,9 @@ def _put(entry: Entry) -> str:
 
 
 def _kept_flag(given: Given, entry: Entry, within: Release) -> tuple[str | None, Any]:
-    """The flag under a name that resolving knows, with its value as a profile would write it; None: left out."""
+    """The flag under a name that resolving knows, with its value as a profile would write it; None:
+    left out.
+    """
     renamed = catalogue.renamed(given.word, within)
     option = given.option or within.options.get(renamed)
     if option is None or not (_stays(entry) or (given.option is None and renamed != given.word)):

@@ -1,4 +1,6 @@
-"""What another shell can do with a running instance: look at it, stop it, restart it, read its log."""
+"""What another shell can do with a running instance: look at it, stop it, restart it, read its
+log.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ FOLLOWED_EVERY = 0.2  # seconds between looks at a log
 
 
 def select_instance(home: Path, profile: str | None) -> StateDir:
-    """The instance that is meant: the named one, else the only one that is up, else the only one there ever was.
+    """The instance that is meant: the named one, else the only one that is up, else the only one
+    there ever was.
 
     Raises RefusalError (usage) when several could be meant.
     """
@@ -87,7 +90,9 @@ def status(instance: StateDir) -> dict[str, Any]:
 
 
 def status_of_all(home: Path) -> list[dict[str, Any]]:
-    """How every instance is, by name: each is asked by a process of its own, that may become its owner."""
+    """How every instance is, by name: each is asked by a process of its own, that may become its
+    owner.
+    """
     every = []
     for instance in known(home):
         asked = subprocess.run(
@@ -147,9 +152,12 @@ def _alive(instance: StateDir, told: Signalled) -> Callable[[], bool]:
             awake = time.monotonic()
         if time.monotonic() - awake > MOMENT:
             raise UserError(
-                f"the launcher of {instance.name} (pid {told.pid}) is stopped by a signal, and hears nothing",
-                fix=f"`kill -CONT {told.pid}` has it go on, and do what it was asked to; "
-                f"`glm5-serve down --now --profile {instance.name}` kills it with its server",
+                f"the launcher of {instance.name} (pid {told.pid}) is stopped by a signal, and"
+                " hears nothing",
+                fix=(
+                    f"`kill -CONT {told.pid}` has it go on, and do what it was asked to; "
+                    f"`glm5-serve down --now --profile {instance.name}` kills it with its server"
+                ),
                 status=Exit.NO,
             )
         return not _is_over(told, 0.0)
@@ -158,7 +166,9 @@ def _alive(instance: StateDir, told: Signalled) -> Callable[[], bool]:
 
 
 def _hurry(instance: StateDir, told: Signalled) -> str:
-    """Have a launcher be gone that was told to kill, whatever state it is in; what that took, in words."""
+    """Have a launcher be gone that was told to kill, whatever state it is in; what that took, in
+    words.
+    """
     if run_state(told.pid) == "T":
         _send(told, signal.SIGCONT)
     began = time.monotonic()
@@ -173,8 +183,12 @@ def _hurry(instance: StateDir, told: Signalled) -> str:
     _send(told, signal.SIGKILL)
     if not _is_over(told, HEARD_WITHIN):
         raise UserError(
-            f"the launcher of {instance.name} (pid {told.pid}) was killed and is not gone: the kernel holds it",
-            fix=f"`cat /proc/{told.pid}/stack` as root tells in what, most often a file system that hangs",
+            f"the launcher of {instance.name} (pid {told.pid}) was killed and is not gone: the"
+            " kernel holds it",
+            fix=(
+                f"`cat /proc/{told.pid}/stack` as root tells in what, most often a file system that"
+                " hangs"
+            ),
             status=Exit.NO,
         )
     return f"; its launcher (pid {told.pid}) did not go by itself and was killed"
@@ -200,15 +214,20 @@ def _clear(instance: StateDir, *, now: bool) -> str:
         return ""
     if not now:
         raise UserError(
-            f"{instance.name} is not up, but processes of its server are left: {leftovers.in_words(left)}",
+            f"{instance.name} is not up, but processes of its server are left:"
+            f" {leftovers.in_words(left)}",
             fix=f"`glm5-serve down --now --profile {instance.name}` kills them",
             status=Exit.NO,
         )
     killed, held = leftovers.kill(session, KILLED_WITHIN)
     if held:
         raise UserError(
-            f"processes of {instance.name} were killed and are not gone: {leftovers.in_words(held)}",
-            fix="the kernel holds them, most often in the driver: `dmesg` may say why; a reboot ends them",
+            f"processes of {instance.name} were killed and are not gone:"
+            f" {leftovers.in_words(held)}",
+            fix=(
+                "the kernel holds them, most often in the driver: `dmesg` may say why; a reboot"
+                " ends them"
+            ),
             status=Exit.NO,
         )
     return f"; killed what was left of its server: {leftovers.in_words(killed)}"
@@ -240,8 +259,10 @@ def _signal(instance: StateDir, number: int, *, now: bool = False) -> Signalled 
         time.sleep(0.05)
     raise UserError(
         f"{instance.name} has been coming up for {YOUNG:g} s, and no launcher has said who it is",
-        fix=f"`glm5-serve down --now --profile {instance.name}` ends it; `fuser -v {instance.lock}` names the "
-        "process that does it",
+        fix=(
+            f"`glm5-serve down --now --profile {instance.name}` ends it; `fuser -v {instance.lock}`"
+            " names the process that does it"
+        ),
         status=Exit.NO,
     )
 
@@ -277,9 +298,12 @@ def _require_here(instance: StateDir) -> None:
     """Raise RefusalError for a launcher that no process here may signal."""
     if instance.is_elsewhere():
         raise UserError(
-            f"the launcher of {instance.name} lives in another PID namespace, a container most likely, and cannot "
-            "be signalled from here",
-            fix="run this command where it was brought up: by `docker exec` or `kubectl exec`, for example",
+            f"the launcher of {instance.name} lives in another PID namespace, a container most"
+            " likely, and cannot be signalled from here",
+            fix=(
+                "run this command where it was brought up: by `docker exec` or `kubectl exec`, for"
+                " example"
+            ),
             status=Exit.NO,
         )
 
@@ -290,7 +314,8 @@ def restart(
     tell: Callable[[str], None],
     screen: Screen,
 ) -> int:
-    """Have the launcher drain its server and start it again from the profile as it is now; 0 once it is ready.
+    """Have the launcher drain its server and start it again from the profile as it is now; 0 once
+    it is ready.
 
     The profile is read and checked first: with a broken one, what runs goes on. `tell` gets each
     difference.
@@ -350,7 +375,9 @@ def _plan(instance: StateDir) -> plan.Plan:
 
 
 def log_lines(instance: StateDir, last: int, *, follow: bool) -> Iterator[str]:
-    """The last lines of the server's log, and with `follow` those to come while a launcher is alive."""
+    """The last lines of the server's log, and with `follow` those to come while a launcher is
+    alive.
+    """
     try:
         file = os.fdopen(guarded.opened(instance.server_log), "rb")
     except OSError as error:

@@ -102,11 +102,17 @@ def require_within(wanted: Wanted, to: Path | None) -> None:
         raise UserError(f"the hub names the commit {wanted.commit!r}, which is none", fix=DISTRUST)
     for name in wanted.sizes:
         if why := _obstacle(name):
-            what = f"the hub names a file {name!r} in {wanted.repository}: {why}; nothing was downloaded"
+            what = (
+                f"the hub names a file {name!r} in {wanted.repository}: {why}; nothing was"
+                " downloaded"
+            )
             raise UserError(what, fix=DISTRUST)
     for name in (*wanted.sizes, ".cache/huggingface/download"):
         if to and (link := _leading_out(to, name)):
-            what = f"{link} is a link to {link.resolve()}, outside of {to}, where {name} should be written"
+            what = (
+                f"{link} is a link to {link.resolve()}, outside of {to}, where {name} should be"
+                " written"
+            )
             raise UserError(
                 what, fix="move the link away, or --to another folder; nothing was downloaded"
             )
@@ -154,7 +160,9 @@ def _download(wanted: Wanted, to: Path | None) -> Path:
 
 
 def _limit(response: Any, most: int) -> None:
-    """Have the body of an answer end with a RefusalError where it is longer than any file that was announced."""
+    """Have the body of an answer end with a RefusalError where it is longer than any file that was
+    announced.
+    """
     stream = response.stream
 
     class Limited(type(stream)):  # type: ignore[misc]  # whichever HTTP library it is of
@@ -166,7 +174,10 @@ def _limit(response: Any, most: int) -> None:
             for piece in stream:
                 left -= len(piece)
                 if left < 0:
-                    what = f"the hub sends more than {_gb(most)} of a file, and announced none that is larger"
+                    what = (
+                        f"the hub sends more than {_gb(most)} of a file, and announced none that is"
+                        " larger"
+                    )
                     raise UserError(what, fix=DISTRUST)
                 yield piece
 
@@ -177,7 +188,9 @@ def _limit(response: Any, most: int) -> None:
 
 
 def _require_plain(response: Any) -> None:
-    """Raise RefusalError for digests that are none: huggingface_hub calls the files of its cache by them."""
+    """Raise RefusalError for digests that are none: huggingface_hub calls the files of its cache by
+    them.
+    """
     said: list[str] = []
     if response.request.method == "HEAD":
         said = [response.headers[name] for name in _NAMING if name in response.headers]

@@ -1,4 +1,5 @@
-"""The web server of the figures: few connections, short ones, and none that a page of another site makes.
+"""The web server of the figures: few connections, short ones, and none that a page of another site
+makes.
 
 A page in a browser may send requests to this host, and have its own name lead here (DNS rebinding):
 so the Host must be one that is served. Whoever connects and says nothing, or says it slowly, is cut
@@ -218,7 +219,9 @@ def parsed(head: bytes) -> Request:
 
 
 def require(request: Request, access: Access, address: str) -> None:
-    """Raise NoError for a request that is not answered with figures; `address`: the one that was connected to."""
+    """Raise NoError for a request that is not answered with figures; `address`: the one that was
+    connected to.
+    """
     if access.names is not None:
         _require_host(request, access.names | {canonical(address), LOCAL})
     if access.token is not None and not _is_allowed(request, access.token):

@@ -1,4 +1,5 @@
-"""Root becomes the owner of an instance before it reads anything there: the folder is that user's word.
+"""Root becomes the owner of an instance before it reads anything there: the folder is that user's
+word.
 
 A plan names an interpreter, a key file and a port, a state names processes, and any name may be a
 link. For root to believe them would be a way for a service's user to become root; that user himself
@@ -54,7 +55,8 @@ class Owner:
 
 
 def enter(instance: StateDir, *, writing: bool = False) -> StateDir:
-    """The instance, for this user to read, or to change (`writing`); root has become its owner, for good.
+    """The instance, for this user to read, or to change (`writing`); root has become its owner, for
+    good.
 
     Raises RefusalError where this user may not, and where the owner cannot do here what root asks
     for.
@@ -109,7 +111,8 @@ def _closed(instance: StateDir) -> UserError:
             status = path.lstat()
             owner = Owner.of(status.st_uid).name or f"'#{status.st_uid}'"
             return UserError(
-                f"{path} is {described(status)}: {user(os.geteuid())} may not do that to {instance.name}",
+                f"{path} is {described(status)}: {user(os.geteuid())} may not do that to"
+                f" {instance.name}",
                 fix=f"`sudo -u {owner} {_again(instance, Path('glm5-serve'))}`, or run it as root",
             )
     raise AssertionError("everybody may look at /")
@@ -127,8 +130,8 @@ def _become(owner: Owner, instance: StateDir) -> None:
         os.setresuid(owner.uid, owner.uid, owner.uid)
     except OSError as error:
         raise UserError(
-            f"{instance.folder} is owned by {user(owner.uid)}, and root may not become that user here: "
-            f"{error.strerror}",
+            f"{instance.folder} is owned by {user(owner.uid)}, and root may not become that user"
+            f" here: {error.strerror}",
             fix=f"`{_run_as(owner, instance)}`",
         ) from None
     _require_powerless(owner)
@@ -210,7 +213,8 @@ def _require_reach(owner: Owner, instance: StateDir) -> None:
     for path in (*programs, instance.folder):
         if not os.access(path, os.R_OK):
             raise UserError(
-                f"{instance.folder} is owned by {user(owner.uid)}, who cannot reach {path}: {_obstacle(path)}",
+                f"{instance.folder} is owned by {user(owner.uid)}, who cannot reach {path}:"
+                f" {_obstacle(path)}",
                 fix=f"`{_run_as(owner, instance)}`",
             )
 
@@ -224,11 +228,16 @@ def _obstacle(path: Path) -> str:
 
 def _run_as(owner: Owner, instance: StateDir) -> str:
     by_number = f"setpriv --reuid={owner.uid} --regid={owner.gid} --clear-groups"
-    return f"{f'runuser -u {owner.name} --' if owner.name else by_number} {_again(instance, _of_service())}"
+    return (
+        f"{f'runuser -u {owner.name} --' if owner.name else by_number}"
+        f" {_again(instance, _of_service())}"
+    )
 
 
 def _again(instance: StateDir, command: Path) -> str:
-    """The same command line for another user, who would look for the instance elsewhere by himself."""
+    """The same command line for another user, who would look for the instance elsewhere by
+    himself.
+    """
     words = sys.argv[1:]
     named = () if instance.name in words else ("--profile", instance.name)
     return shlex.join(

@@ -1,4 +1,5 @@
-"""Figures for Prometheus, of every instance below a state folder: what their launchers last wrote, judged now.
+"""Figures for Prometheus, of every instance below a state folder: what their launchers last wrote,
+judged now.
 
 A program of its own, not a part of the launcher: a launcher that is dead still has figures, and one
 that serves does not listen to anybody.
@@ -130,7 +131,9 @@ def _text(label: Any) -> str:
 
 
 def _is_unreadable(seen: dict[str, Any]) -> bool:
-    """Whether nothing is known at all; of a stopped launcher it is known that it watches nothing."""
+    """Whether nothing is known at all; of a stopped launcher it is known that it watches
+    nothing.
+    """
     return seen["state"] == "unknown" and not seen["pids"]
 
 
@@ -164,7 +167,8 @@ def _of_smoke(seen: dict[str, Any]) -> Iterator[Sample]:
 
 
 def _of_readings(instance: StateDir, seen: dict[str, Any]) -> Iterator[Sample]:
-    """What the last health check found, while what it was about is so: the file outlives state and launcher.
+    """What the last health check found, while what it was about is so: the file outlives state and
+    launcher.
 
     Both files name the state by the time when it began. Times are compared for that alone: clocks
     are set back.
@@ -244,7 +248,10 @@ def serve(home: Path, listen: Listen) -> None:
 def _address(listen: Listen) -> tuple[str, int]:
     host, _, port = listen.place.rpartition(":")
     host = host.strip("[]")
-    fix = "--listen 127.0.0.1:9464 or [::1]:9464; another address of this host wants --token-file or --listen-open"
+    fix = (
+        "--listen 127.0.0.1:9464 or [::1]:9464; another address of this host wants --token-file or"
+        " --listen-open"
+    )
     if not (
         port.isascii()
         and port.isdigit()
@@ -256,7 +263,10 @@ def _address(listen: Listen) -> tuple[str, int]:
         )
     if not is_loopback(host):
         if listen.token_file is None and not listen.openly:
-            what = f"{listen.place} is no loopback address with a port: whoever reaches it reads the figures"
+            what = (
+                f"{listen.place} is no loopback address with a port: whoever reaches it reads the"
+                " figures"
+            )
             raise UserError(what, fix=fix, status=Exit.USAGE)
         if listen.token_file is None:
             print(

@@ -1,4 +1,6 @@
-"""The systemd units: made for this host from those in `systemd/`, put in place, and taken away again."""
+"""The systemd units: made for this host from those in `systemd/`, put in place, and taken away
+again.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,10 @@ def require_words(wish: Wish) -> None:
         raise UserError(f"{wish.user!r} is no user's name for systemd", fix=fix, status=Exit.USAGE)
     for option, path in (("--api-key-file", _key_path(wish)), ("--root", str(wish.root))):
         if not path.isprintable() or "\\" in path or path != path.strip():
-            fix = "no control characters, no backslash, no blank at the end: systemd reads them otherwise"
+            fix = (
+                "no control characters, no backslash, no blank at the end: systemd reads them"
+                " otherwise"
+            )
             what = f"{option} {path!r} is no path that can stand in a unit"
             raise UserError(what, fix=fix, status=Exit.USAGE)
 
@@ -118,7 +123,8 @@ def _require_name(wish: Wish) -> None:
 
 
 def require_profile(wish: Wish, environ: Mapping[str, str]) -> None:
-    """The unit has another home than whoever installs it: it finds the host's profiles, and the packaged ones.
+    """The unit has another home than whoever installs it: it finds the host's profiles, and the
+    packaged ones.
 
     Raises RefusalError: now, not at the next boot.
     """
@@ -143,14 +149,20 @@ def command() -> str:
 
     Raises RefusalError where it has none that systemd would run.
     """
-    fix = "install it: `pip install glm5-serve` into an environment of its own, /opt/glm5-serve for example"
+    fix = (
+        "install it: `pip install glm5-serve` into an environment of its own, /opt/glm5-serve for"
+        " example"
+    )
     beside = str(Path(sys.executable).with_name("glm5-serve"))
     try:
         path = programs.find(beside if os.access(beside, os.X_OK) else "glm5-serve", os.environ)
     except programs.NoProgramError as error:
         raise UserError(f"there is no command for systemd to run: {error}", fix=fix) from None
     if re.search(r"[\"'\\]", path) or not path.isprintable():
-        what = f"systemd runs nothing that has a quote, a backslash or a control character in its path: {path!r}"
+        what = (
+            "systemd runs nothing that has a quote, a backslash or a control character in its"
+            f" path: {path!r}"
+        )
         raise UserError(what, fix=fix)
     return path
 
@@ -198,7 +210,9 @@ def text(name: str, user: str) -> str:
 
 
 def reader(wish: Wish) -> str:
-    """Who reads the figures of all profiles: the user of the first one that was installed, and of no later one."""
+    """Who reads the figures of all profiles: the user of the first one that was installed, and of
+    no later one.
+    """
     with contextlib.suppress(OSError):
         written = reading.read_text(wish.units / METRICS, LARGEST)
         if (found := re.search(r"^User=(.+)$", written, re.MULTILINE)) and _USER.fullmatch(
@@ -213,9 +227,10 @@ def remarks(wish: Wish) -> list[str]:
     if not wish.metrics or (who := reader(wish)) == wish.user:
         return []
     return [
-        f"{METRICS} runs as {who}, to whom what {wish.user} serves is closed: it tells glm5_serve_unreadable 1 of "
-        f"{wish.profile}, and nothing else. For its figures run, as {wish.user}: "
-        "GLM5_SERVE_STATE_DIR=/var/lib/glm5-serve glm5-serve metrics --listen 127.0.0.1:9465"
+        f"{METRICS} runs as {who}, to whom what {wish.user} serves is closed: it tells"
+        f" glm5_serve_unreadable 1 of {wish.profile}, and nothing else. For its figures run, as"
+        f" {wish.user}: GLM5_SERVE_STATE_DIR=/var/lib/glm5-serve glm5-serve metrics --listen"
+        " 127.0.0.1:9465"
     ]
 
 
@@ -246,12 +261,15 @@ def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None
         ]
         _run("systemctl", "enable", *units)
         tell(
-            f"enabled {', '.join(units)}: they start at the next boot, or now by `systemctl start {wish.instance}`"
+            f"enabled {', '.join(units)}: they start at the next boot, or now by `systemctl start"
+            f" {wish.instance}`"
         )
 
 
 def _require_place(path: Path, root: Path) -> None:
-    """Where a unit shall stand is nothing, or a unit: a link may be somebody's mask, or lead out of the root."""
+    """Where a unit shall stand is nothing, or a unit: a link may be somebody's mask, or lead out of
+    the root.
+    """
     if not _is_file(path) and os.path.lexists(path):
         fix = f"if it is a mask, `systemctl unmask {path.name}`; else move it away"
         raise UserError(f"{path} is there, and no regular file", fix=fix)
@@ -318,7 +336,9 @@ def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
 
 
 def _others(wish: Wish) -> set[str]:
-    """Units of other profiles: those that were installed, and those that somebody enabled by hand."""
+    """Units of other profiles: those that were installed, and those that somebody enabled by
+    hand.
+    """
     installed = {path.parent.stem for path in wish.units.glob("glm5-serve@*.service.d/user.conf")}
     enabled = {path.name for path in wish.units.glob("*.wants/glm5-serve@*.service")}
     return (installed | enabled) - {wish.instance}
@@ -338,7 +358,9 @@ def _run(*words: str, required: bool = True) -> None:
 
 
 def _require_reach(wish: Wish) -> None:
-    """A user that is not root cannot run a command, or read a key, below a folder that is closed to others."""
+    """A user that is not root cannot run a command, or read a key, below a folder that is closed to
+    others.
+    """
     if wish.api_key_file and not wish.api_key_file.is_file():
         fix = "put the key alone on one line of it, mode 0600, owned by root: systemd hands it on"
         raise UserError(f"there is no key file {wish.api_key_file}", fix=fix)
@@ -351,7 +373,10 @@ def _require_reach(wish: Wish) -> None:
         if closed := next(_closed(program), None):
             raise UserError(
                 f"user {wish.user} cannot reach {program}: {closed} is closed to others",
-                fix="install glm5-serve below /opt or /usr/local, or name a user that may: --user NAME",
+                fix=(
+                    "install glm5-serve below /opt or /usr/local, or name a user that may: --user"
+                    " NAME"
+                ),
                 status=Exit.CONFIG,
             )
 
@@ -369,7 +394,9 @@ def _closed(path: Path) -> Iterator[Path]:
 
 
 def host_commands() -> list[str]:
-    """What this host needs at each boot, by doctor's findings: redirect bits of bridges, kernel settings."""
+    """What this host needs at each boot, by doctor's findings: redirect bits of bridges, kernel
+    settings.
+    """
     from launcher.doctor.checks import judge
     from launcher.doctor.remedies import boot_commands
     from launcher.doctor.run import Source, examine

@@ -1,4 +1,6 @@
-"""Bringing a profile up: resolve, claim, check, and become the supervisor, or start one and watch it."""
+"""Bringing a profile up: resolve, claim, check, and become the supervisor, or start one and watch
+it.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ Show = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Screen:
-    """How what happens is shown: by the supervisor, which is told the `kind`, or here by `shower(kind)`."""
+    """How what happens is shown: by the supervisor, which is told the `kind`, or here by
+    `shower(kind)`.
+    """
 
     kind: str
     shower: Callable[[str], Show]
@@ -101,7 +105,9 @@ def _require_own_folder() -> None:
 
 
 def _be_ended(*_: object) -> NoReturn:
-    """Not by a RefusalError: whoever looks at the host takes exceptions for something that it found."""
+    """Not by a RefusalError: whoever looks at the host takes exceptions for something that it
+    found.
+    """
     signal.signal(NOW, signal.SIG_IGN)  # once is enough
     print("ended by `glm5-serve down --now`; nothing was started", file=sys.stderr)
     raise SystemExit(Exit.NO)
@@ -113,7 +119,9 @@ def places(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _require_nothing_left(instance: StateDir) -> None:
-    """Raise RefusalError where the last launcher was killed, and its reaper with it, and the server was not."""
+    """Raise RefusalError where the last launcher was killed, and its reaper with it, and the server
+    was not.
+    """
     if left := leftovers.stay(instance.session(), LEFT_WITHIN):
         raise UserError(
             f"processes of the last server of {instance.name} are left: {leftovers.in_words(left)}",
@@ -149,7 +157,8 @@ def _become_supervisor(instance: StateDir, claim: Claim, screen: str) -> NoRetur
 
 
 def _watch(instance: StateDir, claim: Claim, show: Callable[[dict[str, Any]], None]) -> int:
-    """Start the supervisor in a session of its own and show what it says until it is ready, or is not to be.
+    """Start the supervisor in a session of its own and show what it says until it is ready, or is
+    not to be.
 
     Whoever interrupts the watching stops the launcher, and sees how it goes.
     """
@@ -203,7 +212,8 @@ def show_until_settled(
 def read_events(
     path: Path, file: BinaryIO | None, going_on: Callable[[], bool]
 ) -> Iterator[dict[str, Any]]:
-    """Events behind where `file` stands (`following.end_of`), until `going_on` says no more will be written.
+    """Events behind where `file` stands (`following.end_of`), until `going_on` says no more will be
+    written.
 
     A full disk cuts lines short: those are left out.
     """

@@ -23,8 +23,8 @@ from launcher.output import doctor
 from launcher.plan.findings import Finding, Severity, to_json, verdict
 
 CHECKS = (
-    "model-folder model-config model-files model-headers model-pointers model-downloads model-quantisation "
-    "model-claims model-mtp model-tokenizer"
+    "model-folder model-config model-files model-headers model-pointers model-downloads"
+    " model-quantisation model-claims model-mtp model-tokenizer"
 ).split()
 
 
@@ -38,7 +38,9 @@ class Hashed:
 
 
 def run(folder: str, environ: Mapping[str, str], *, hashes: bool, as_json: bool) -> int:
-    """Judge a checkpoint's folder, or a hub id in the cache, and print it; exit 1 if it is not whole."""
+    """Judge a checkpoint's folder, or a hub id in the cache, and print it; exit 1 if it is not
+    whole.
+    """
     ask = PlanRequest(FALLBACK, (f"flags.model-path={folder}", 'rules.skip=["quantization"]'))
     plan, _ = planned(ask, environ, Target())
     seen = checkpoint(plan.model, environ)
@@ -91,7 +93,10 @@ def _show(seen: Model, findings: list[Finding]) -> None:
         ("folder", told["path"] or "not there"),
         (
             "model",
-            f"{told['architecture']}, {told['layers']} layers, {'with' if told['mtp'] else 'without'} MTP",
+            (
+                f"{told['architecture']}, {told['layers']} layers,"
+                f" {'with' if told['mtp'] else 'without'} MTP"
+            ),
         ),
         (
             "weights",
@@ -103,9 +108,11 @@ def _show(seen: Model, findings: list[Finding]) -> None:
         ),
         (
             "parsers",
-            f"--reasoning-parser {parsers[0]} --tool-call-parser {parsers[1]}"
-            if parsers
-            else "not known",
+            (
+                f"--reasoning-parser {parsers[0]} --tool-call-parser {parsers[1]}"
+                if parsers
+                else "not known"
+            ),
         ),
     ]
     for name, text in lines:

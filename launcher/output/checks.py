@@ -1,4 +1,6 @@
-"""Doctor's checks as a list, as an explanation, as the page docs/checks.md: all from their docstrings."""
+"""Doctor's checks as a list, as an explanation, as the page docs/checks.md: all from their
+docstrings.
+"""
 
 from __future__ import annotations
 

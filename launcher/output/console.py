@@ -1,4 +1,6 @@
-"""What is drawn with rich: strings are text there, never markup, and nothing in them commands the terminal."""
+"""What is drawn with rich: strings are text there, never markup, and nothing in them commands the
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from launcher import printable
 
 
 class _Printable:
-    """Whatever is drawn, as it is, but for characters that a terminal would obey: styles are added after this."""
+    """Whatever is drawn, as it is, but for characters that a terminal would obey: styles are added
+    after this.
+    """
 
     def __init__(self, drawn: ConsoleRenderable) -> None:
         self.drawn = drawn

@@ -50,7 +50,9 @@ def text(found: Diagnosis) -> str:
 
 
 def _lines(file: str) -> Iterator[Unwrapped]:
-    """Line by line, so that a log may be larger than memory; progress bars end theirs with a carriage return."""
+    """Line by line, so that a log may be larger than memory; progress bars end theirs with a
+    carriage return.
+    """
     fix = "give the log that the server, or `journalctl -k`, printed; or - and pipe it in"
     try:
         with named(file) as stream:

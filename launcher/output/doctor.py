@@ -47,7 +47,9 @@ def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) ->
 
 
 def refused(as_json: bool) -> Report:
-    """Who shows what keeps something from being started, where more is to see than the refusal says."""
+    """Who shows what keeps something from being started, where more is to see than the refusal
+    says.
+    """
 
     def shown(seen: Examined, findings: Sequence[Finding]) -> None:
         if as_json:

@@ -1,4 +1,6 @@
-"""`glm5-serve fit`: finds the model's sizes and the GPUs' memory, and shows how one fits the other."""
+"""`glm5-serve fit`: finds the model's sizes and the GPUs' memory, and shows how one fits the
+other.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,10 @@ def _show(made: Fit, plan: Plan) -> None:
 
     console = terminal.console(sys.stdout)
     seen = ", as such cards are known" if made.assumed else ""
-    head = f"{plan.arch}, SGLang {nearest(plan.sglang or '')}: {made.gpus} x {made.memory / GIB:.1f} GiB{seen}"
+    head = (
+        f"{plan.arch}, SGLang {nearest(plan.sglang or '')}: {made.gpus} x {made.memory / GIB:.1f}"
+        f" GiB{seen}"
+    )
     console.print(words((plan.name, "bold"), "  ", head))
     for note in plan.notes:
         console.print(words((f"note: {note}", "yellow")))
@@ -145,7 +150,10 @@ def _show(made: Fit, plan: Plan) -> None:
         ),
         (
             "sensible",
-            f"mem-fraction-static to {int(made.most * 100) / 100:.2f}; below {made.least:.2f} no KV cache",
+            (
+                f"mem-fraction-static to {int(made.most * 100) / 100:.2f}; below {made.least:.2f}"
+                " no KV cache"
+            ),
         ),
     ):
         console.print(row(name, text))
@@ -198,7 +206,10 @@ def _host(console: Console, made: Fit) -> None:
         holds = "holds" if made.host_memory >= made.checkpoint else "does not hold"
         console.print(row("host", f"{_gib(made.host_memory)} of memory: {holds} the checkpoint"))
     if made.cold_load and made.disk_speed:
-        load = f"about {made.cold_load:.0f} s at {made.disk_speed / 1e9:.1f} GB/s, as this disk reads now; {WARM}"
+        load = (
+            f"about {made.cold_load:.0f} s at {made.disk_speed / 1e9:.1f} GB/s, as this disk reads"
+            f" now; {WARM}"
+        )
         console.print(row("load", load))
 
 

@@ -1,4 +1,6 @@
-"""How events look to a person: a live picture on a terminal, one line each elsewhere, or JSON lines."""
+"""How events look to a person: a live picture on a terminal, one line each elsewhere, or JSON
+lines.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be 
 
 
 def screen(kind: str) -> Callable[[dict[str, Any]], None]:
-    """Where events go: `live` or `plain` on stderr, `json` lines on stdout, `journal`, or `none`."""
+    """Where events go: `live` or `plain` on stderr, `json` lines on stdout, `journal`, or
+    `none`.
+    """
     match kind:
         case "live":
             return LiveScreen().show
@@ -47,7 +51,8 @@ def screen(kind: str) -> Callable[[dict[str, Any]], None]:
 
 
 class Unhurried:
-    """Shows events in a thread of its own: a terminal or a pipe that takes nothing must not hold the launcher up.
+    """Shows events in a thread of its own: a terminal or a pipe that takes nothing must not hold
+    the launcher up.
 
     What is not taken in time is left out; the events file has it.
     """
@@ -204,7 +209,9 @@ class LiveScreen:
         self.bar: Mapping[str, Any] | None = None
 
     def show(self, event: dict[str, Any]) -> None:
-        """Draw one event; a terminal that was closed takes nothing, and an event of another shape is left out."""
+        """Draw one event; a terminal that was closed takes nothing, and an event of another shape
+        is left out.
+        """
         with contextlib.suppress(OSError, *ODD):
             self._show(event)
 

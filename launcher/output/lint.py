@@ -46,7 +46,8 @@ OLDEST = "0.5.9"  # the first that knows GLM-5
 
 
 def run(file: str, aim: TargetOptions, *, as_json: bool) -> int:
-    """Judge the launch in a file (`-`: standard input) and print it; exit 1 if it will not run, or not rightly.
+    """Judge the launch in a file (`-`: standard input) and print it; exit 1 if it will not run, or
+    not rightly.
 
     Raises RefusalError where there is no launch, or none of SGLang.
     """

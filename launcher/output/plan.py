@@ -59,7 +59,9 @@ def plan(shown: Plan, *, as_json: bool, explain: bool) -> None:
 
 
 def _explain(shown: Plan) -> None:
-    """Each value with its reason; what a rule set also with how that is known, and what speaks against it."""
+    """Each value with its reason; what a rule set also with how that is known, and what speaks
+    against it.
+    """
     from rich.padding import Padding
 
     from launcher.output.console import console, words

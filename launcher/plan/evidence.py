@@ -1,4 +1,6 @@
-"""How a statement of ours is known: one closed vocabulary for checks, rules, faults, estimates and diagnoses."""
+"""How a statement of ours is known: one closed vocabulary for checks, rules, faults, estimates and
+diagnoses.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What will run: the exact command and environment, where each value comes from, and the patience it gets.
+"""What will run: the exact command and environment, where each value comes from, and the patience
+it gets.
 
 A plan is a value that goes to a file and back (`to_json`, `from_json`): the supervisor reads it
 from there.
@@ -40,7 +41,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything the supervisor needs; `words` are what `up` was told, so that a restart asks for the same."""
+    """Everything the supervisor needs; `words` are what `up` was told, so that a restart asks for
+    the same.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -116,7 +119,9 @@ def words_of(name: str, value: object) -> list[str]:
 
 
 def shell(plan: Plan) -> str:
-    """The plan as text to paste into a shell: the same bytes reach the same program as under `up`."""
+    """The plan as text to paste into a shell: the same bytes reach the same program as under
+    `up`.
+    """
     head = [
         f"# glm5-serve: profile {plan.name}",
         plan.arch,

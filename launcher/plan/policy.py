@@ -1,4 +1,6 @@
-"""How patient the launcher is with a server: part of a profile, of a plan, and of the state machine."""
+"""How patient the launcher is with a server: part of a profile, of a plan, and of the state
+machine.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ class StallTimeouts:
 class Policy:
     """How patient to be; all times in seconds.
 
-    A phase of the start is hung when nothing moved for its stall timeout: no line, no byte read or written, no
-    compiler at work. A serving server is hung when its health check failed `failure_threshold` times in a row
-    *and* there was no sign of work for `stall_timeout`.
+    A phase of the start is hung when nothing moved for its stall timeout: no line, no byte read or
+    written, no compiler at work. A serving server is hung when its health check failed
+    `failure_threshold` times in a row *and* there was no sign of work for `stall_timeout`.
     """
 
     start_timeout: float = 3600.0
@@ -39,7 +41,8 @@ class Policy:
     smoke: bool = True
 
     def backoff_before(self, death: int) -> float:
-        """Seconds to wait after the `death`-th death in the window: none, then doubling up to `backoff_max`.
+        """Seconds to wait after the `death`-th death in the window: none, then doubling up to
+        `backoff_max`.
 
         The first one is most often an accident, and clients wait.
         """

@@ -1,4 +1,5 @@
-"""Text that goes to strangers: without keys, names of hosts and people, addresses, and serial numbers.
+"""Text that goes to strangers: without keys, names of hosts and people, addresses, and serial
+numbers.
 
 What is known to be secret here is replaced wherever it stands; what only looks like it is replaced
 by its shape. A secret becomes `[redacted]`. A name becomes a number, `[host 2]`, and keeps it as
@@ -45,7 +46,10 @@ _SETTING = re.compile(
 )
 
 # Tokens of a model: eos_token='</s>', "bytes_per_token": 61464, `invalid token: unexpected`.
-_OF_MODELS = "per eos bos pad unk sep cls mask next stop new cached first last image audio video draft special added"
+_OF_MODELS = (
+    "per eos bos pad unk sep cls mask next stop new cached first last image audio video draft"
+    " special added"
+)
 _TOKEN = (
     r"""token(?!\\*+['"]?[ \t]*+[=:,]?[ \t]*+\\*+['"]?(?:[\d.]+(?![\w-])|[<(\[{]))(?!: [a-z]+\b(?![\w-]))"""
     + "".join(rf"(?<!\b{word}.token)(?<!_{word}.token)" for word in _OF_MODELS.split())
@@ -83,7 +87,8 @@ _SIGNED = re.compile(
 # longer than this.
 _PRIVATE = r"[A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM = re.compile(
-    rf"(?s)-----BEGIN {_PRIVATE}(?:.{{0,12000}}?(?:-----END {_PRIVATE}|(?=-----BEGIN )|\Z)|.{{12000}})"
+    rf"(?s)-----BEGIN {_PRIVATE}(?:.{{0,12000}}?(?:-----END {_PRIVATE}|(?=-----BEGIN"
+    r" )|\Z)|.{12000})"
 )
 _PEM_END = re.compile(rf"(?s)\A.{{0,12000}}?-----END {_PRIVATE}")
 
@@ -98,8 +103,8 @@ _SECRETS: tuple[tuple[Marks, Callable[[str], str]], ...] = (
     ("authorization cookie x-api- x-auth- api-key".split(), _HEADER.hide),
     ("token secret passw passphrase key credential pwd _pass _pat _auth".split(), _NAMED.hide),
     (
-        "hf_ gh github_pat_ dckr_pat_ glpat- xox k_live_ k_test_ sk- pk- nvapi- gsk_ npm_ pypi-age ya29. akia "
-        "asia aiza eyj".split(),
+        "hf_ gh github_pat_ dckr_pat_ glpat- xox k_live_ k_test_ sk- pk- nvapi- gsk_ npm_ pypi-age"
+        " ya29. akia asia aiza eyj".split(),
         _without(_TOKENS),
     ),
     ("bearer".split(), _without(_BEARER)),
@@ -146,8 +151,8 @@ _THINGS: tuple[tuple[Marks, str, re.Pattern[str]], ...] = (
 )
 # A version may look just like an address; what is written before it tells.
 _VERSIONED = (
-    "version release installed wanted firmware bios fw nccl nvidia cu flashinfer torch tensorrt sglang triton "
-    "transformers"
+    "version release installed wanted firmware bios fw nccl nvidia cu flashinfer torch tensorrt"
+    " sglang triton transformers"
 ).split()
 _VERSION = re.compile(
     r"(?:version|release|installed|wanted|firmware|bios|\bfw|nccl|nvidia|\bcu[a-z]{2,}|flashinfer|torch|tensorrt|sglang"
@@ -161,7 +166,8 @@ _HOSTS: tuple[tuple[Marks, re.Pattern[str]], ...] = (
     (
         "nccl".split(),
         re.compile(
-            r"(?<![\w.:-])(?!\d{4}-)(?=[\w.-]*[A-Za-z])([\w.-]++):\d+:\d+ \[-?\d+\] [^\n]{0,100}?\bNCCL\b"
+            r"(?<![\w.:-])(?!\d{4}-)(?=[\w.-]*[A-Za-z])([\w.-]++):\d+:\d+ \[-?\d+\]"
+            r" [^\n]{0,100}?\bNCCL\b"
         ),
     ),
     ("kernel: ]: ".split(), re.compile(rf"[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d{_SAYS}")),
@@ -181,7 +187,9 @@ _HOSTS: tuple[tuple[Marks, re.Pattern[str]], ...] = (
 
 
 class Scrubber:
-    """What is secret on this host: the key, values of variables named like secrets, names of hosts and users."""
+    """What is secret on this host: the key, values of variables named like secrets, names of hosts
+    and users.
+    """
 
     def __init__(
         self,
@@ -231,7 +239,9 @@ class Scrubber:
         return self._names.replace(text)
 
     def clean_json(self, text: str) -> str:
-        """JSON, or lines of it, fit to be sent to strangers, and JSON still; what is none is cleaned as text."""
+        """JSON, or lines of it, fit to be sent to strangers, and JSON still; what is none is
+        cleaned as text.
+        """
         try:
             return json.dumps(self._data(parsed(text)), indent=1)
         except (ValueError, RecursionError):
@@ -293,7 +303,9 @@ class Scrubber:
                     self._learn(host)
 
     def _learn(self, host: str) -> None:
-        """Replace the name of a host from now on, with or without its domain, and the domain of others."""
+        """Replace the name of a host from now on, with or without its domain, and the domain of
+        others.
+        """
         short, _, domain = host.partition(".")
         if len(short) < 2 or short == LOCAL:
             return
@@ -316,7 +328,9 @@ class Scrubber:
 
 
 def _same(kind: str, thing: str) -> str:
-    """What two spellings of a thing have in common: only in users does case matter, and a UUID may be cut."""
+    """What two spellings of a thing have in common: only in users does case matter, and a UUID may
+    be cut.
+    """
     return thing if kind == "user" else thing[:8].lower() if kind == "uuid" else thing.lower()
 
 

@@ -1,4 +1,6 @@
-"""API keys: where they may come from, and how they stay out of everything that is printed or kept."""
+"""API keys: where they may come from, and how they stay out of everything that is printed or
+kept.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def _quoted(quote: str) -> re.Pattern[str]:
 
 
 def printed(names: str, initials: str, bare: str = _BARE) -> Printed:
-    """What finds the values of names, patterns both; with the initials of the names it is three times as fast."""
+    """What finds the values of names, patterns both; with the initials of the names it is three
+    times as fast.
+    """
     sign = r"[ \t]*+[=:][ \t]*"
     # only an option has its value behind a space or a comma
     behind = r"(?P<behind>[ \t]*+,[ \t]*|[ \t]+)"
@@ -136,7 +140,9 @@ def credential(name: str, environ: Mapping[str, str]) -> Path | None:
 
 
 def is_credential(path: Path) -> bool:
-    """Whether systemd guards a file: its folder is this service's alone, whatever the file's own mode says."""
+    """Whether systemd guards a file: its folder is this service's alone, whatever the file's own
+    mode says.
+    """
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return bool(folder) and path.parent == Path(str(folder))
 
@@ -163,7 +169,8 @@ def remove_key(config: str | None) -> None:
 
 
 def scrub(text: str, key: str | None, before: str = "") -> str:
-    """`text` without `key`, however it is spelled, and without what else stands where SGLang prints a key.
+    """`text` without `key`, however it is spelled, and without what else stands where SGLang prints
+    a key.
 
     The key may begin in `before`, the end of the line before.
     """

@@ -47,7 +47,9 @@ class Spellings:
     """
 
     def __init__(self, *secrets: str, also: Iterable[str] = ()) -> None:
-        """`also`: those that are looked for letter by letter alone, in neither base64 nor hexadecimal digits."""
+        """`also`: those that are looked for letter by letter alone, in neither base64 nor
+        hexadecimal digits.
+        """
         plain = {form for secret in secrets for form in _forms(secret)} | {
             form for it in also for form in _in_json(it)
         }
@@ -57,7 +59,9 @@ class Spellings:
         self._ends = {word[:n][-FEWEST:] for word in self._words for n in range(1, len(word))}
 
     def hide(self, text: str, before: str = "") -> str:
-        """`text` without the secrets, its lines kept; one may begin in `before`, the end of the line before."""
+        """`text` without the secrets, its lines kept; one may begin in `before`, the end of the
+        line before.
+        """
         whole = f"{before}\n{text}" if before else text
         begin = at = len(whole) - len(text)
         parts = []
@@ -69,7 +73,8 @@ class Spellings:
         return "".join(parts) + whole[at:] if parts else text
 
     def half(self, text: str) -> tuple[int, int]:
-        """Where at the end of a text a secret may begin, and how many of its characters stand there.
+        """Where at the end of a text a secret may begin, and how many of its characters stand
+        there.
 
         One that is cut counts. None where it ends in an escape that may become the first one, or in
         nothing of it.
@@ -149,7 +154,9 @@ def _in_json(secret: str) -> set[str]:
 
 
 def _in_base64(secret: str) -> set[str]:
-    """What is the same in base64 of all texts that have the secret in them: three words, by where it begins."""
+    """What is the same in base64 of all texts that have the secret in them: three words, by where
+    it begins.
+    """
     found = set()
     raw = secret.encode("utf-8", "surrogatepass")
     for before, first in enumerate((0, 2, 3)):
@@ -174,7 +181,9 @@ def _near_escapes(text: str, before: int) -> Iterator[tuple[int, int]]:
 
 
 def _seen(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """A text without what nobody sees, and for each part that is left its place there and in the text."""
+    """A text without what nobody sees, and for each part that is left its place there and in the
+    text.
+    """
     parts, places, at, length = [], [(0, 0)], 0, 0
     for unseen in _UNSEEN.finditer(text):
         part = text[at : unseen.start()]

@@ -15,13 +15,15 @@ MOST_PARTS = (
 FEW = 100  # words that names begin with
 _WORD = re.compile(r"[^\W_]+")
 _PART = re.compile(r"[^\W_]+|[\W_]")
-_END = (
-    ""  # where a name ends in the tree: what stands for it, and its letters if their case matters
+_END = (  # where a name ends in the tree: what stands for it, and its letters if their case matters
+    ""
 )
 
 
 class Names:
-    """A tree of names, a word or mark at each branch: a text is gone through once for all of them."""
+    """A tree of names, a word or mark at each branch: a text is gone through once for all of
+    them.
+    """
 
     def __init__(self) -> None:
         self._tree: dict[str, Any] = {}

@@ -1,4 +1,5 @@
-"""The one capability that a unit may give the launcher: CAP_SYS_PTRACE, for the stacks of a server that hangs.
+"""The one capability that a unit may give the launcher: CAP_SYS_PTRACE, for the stacks of a server
+that hangs.
 
 Ambient, it would go to every program that the launcher starts, and the server could have it start
 what it likes: the plan's file is of the same user. So it is laid down at once, and taken up only to

@@ -1,4 +1,5 @@
-"""A control group of the server's own, where this launcher may make one: then the kernel knows who belongs to it.
+"""A control group of the server's own, where this launcher may make one: then the kernel knows who
+belongs to it.
 
 Whoever the server starts is in it, whatever becomes of the launcher, and all of them are killed at
 once (cgroup.kill, Linux 5.14). A service manager hands a group on with `Delegate=yes`; without that

@@ -23,7 +23,9 @@ class Clock:
         return time.monotonic() - self.lost
 
     def slept(self, wanted: float, took: float) -> float:
-        """Count what a wait of `wanted` seconds took longer; the seconds that are lost by it, 0 for a few."""
+        """Count what a wait of `wanted` seconds took longer; the seconds that are lost by it, 0 for
+        a few.
+        """
         late = took - wanted
         if late <= LATE:
             return 0.0

@@ -1,4 +1,6 @@
-"""What can happen to a served model, and what can be done about it: the words of `lifecycle.step`."""
+"""What can happen to a served model, and what can be done about it: the words of
+`lifecycle.step`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The GPUs while a model is served: a child watches them (`probes/gpu_watch.py`), this takes in what it tells."""
+"""The GPUs while a model is served: a child watches them (`probes/gpu_watch.py`), this takes in
+what it tells.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ class GpuWatch:
             self.before = {gpu["bdf"]: gpu["used"] or 0 for gpu in self.gpus}
 
     def still_held(self) -> str | None:
-        """The GPU whose memory is not back yet, in words; by a sample that is younger than the last poke."""
+        """The GPU whose memory is not back yet, in words; by a sample that is younger than the last
+        poke.
+        """
         if self._answered < self._poked:
             return "the driver has not said how much GPU memory is in use"
         for gpu in self.gpus if self.before is not None else ():
@@ -90,7 +94,9 @@ class GpuWatch:
         return None
 
     def in_words(self) -> str | None:
-        """What the GPUs do: kernels that only spin use them fully, at a small part of their power."""
+        """What the GPUs do: kernels that only spin use them fully, at a small part of their
+        power.
+        """
         busy = [gpu["utilization"] for gpu in self.gpus if gpu["utilization"] is not None]
         power = [gpu["power"] for gpu in self.gpus if gpu["power"] is not None]
         used = f"GPUs {min(busy)} to {max(busy)} % busy" if busy else None
@@ -98,7 +104,9 @@ class GpuWatch:
         return " at ".join(part for part in (used, drawn) if part) or None
 
     def is_ours(self, bdf: str | None, members: set[int], wanted: int) -> bool:
-        """Whether a GPU serves this model: one of its processes computes there, or the model takes them all."""
+        """Whether a GPU serves this model: one of its processes computes there, or the model takes
+        them all.
+        """
         if wanted >= len(self.gpus):
             return True
         return any(gpu["bdf"] == bdf and members & set(gpu["pids"]) for gpu in self.gpus)
@@ -117,7 +125,10 @@ def line_of(told: dict[str, Any]) -> str:
     """What it told as the kernel writes it, so that one table of signatures judges both."""
     if "kernel" in told:
         return str(told["kernel"])
-    return f"NVRM: Xid (PCI:{told.get('bdf')}): {told.get('xid')}, as NVML tells it of GPU {told.get('gpu')}"
+    return (
+        f"NVRM: Xid (PCI:{told.get('bdf')}): {told.get('xid')}, as NVML tells it of GPU"
+        f" {told.get('gpu')}"
+    )
 
 
 def address_in(line: str) -> str | None:
@@ -129,12 +140,16 @@ def address_in(line: str) -> str | None:
 
 
 def pid_in(line: str) -> int | None:
-    """The process that the kernel killed for memory; None where the line tells of none, or of none that we know.
+    """The process that the kernel killed for memory; None where the line tells of none, or of none
+    that we know.
 
     In a container the kernel's pids are the host's. The name of what it killed is anybody's: it
     ends before the last pid of such a line, or begins after the first one.
     """
-    killed = r"(?:Memory cgroup o|O)ut of memory: Kill(?:ed)? process (\d+)|oom_reaper: reaped process (\d+)"
+    killed = (
+        r"(?:Memory cgroup o|O)ut of memory: Kill(?:ed)? process (\d+)|oom_reaper: reaped process"
+        r" (\d+)"
+    )
     found = re.match(killed + r"|oom-kill:.*,pid=(\d+),uid=\d+$", line)
     return (
         int(found[1] or found[2] or found[3])
@@ -144,6 +159,8 @@ def pid_in(line: str) -> int | None:
 
 
 def fatal(line: str) -> str | None:
-    """What no restart mends, in words, by a line of the kernel or NVML; None for one that is no such thing."""
+    """What no restart mends, in words, by a line of the kernel or NVML; None for one that is no
+    such thing.
+    """
     found = diagnose([], [line])
     return f"{found.what}: {found.fix}" if found.is_known and found.then == "reboot" else None

@@ -1,10 +1,13 @@
-"""What the GPUs do while a model is served: a program of its own, because a wedged driver never returns.
+"""What the GPUs do while a model is served: a program of its own, because a wedged driver never
+returns.
 
 Lines of JSON on stdout, until stdin or stdout is closed:
 
-    {"gpus": [{"index", "bdf", "used", "total", "utilization", "power", "temperature", "ecc", "pids"}, ...],
+    {"gpus": [{"index", "bdf", "used", "total", "utilization", "power", "temperature", "ecc",
+               "pids"}, ...],
      "poked": N}                            how many bytes had come on stdin before
-    {"xid": N, "gpu": index, "bdf": ...}    from NVML's events     {"kernel": line}    of /dev/kmsg, where readable
+    {"xid": N, "gpu": index, "bdf": ...}    from NVML's events
+    {"kernel": line}                        of /dev/kmsg, where readable
     {"end": why}                            NVML is not to be had
 
 Bytes and watts; what a board does not tell is null. Each byte on stdin asks for the first kind at

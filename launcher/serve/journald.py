@@ -16,7 +16,9 @@ SOCKET = "/run/systemd/journal/socket"
 
 
 def is_connected(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether what is written to `stream` lands in the journal: `$JOURNAL_STREAM` names its device and inode."""
+    """Whether what is written to `stream` lands in the journal: `$JOURNAL_STREAM` names its device
+    and inode.
+    """
     try:
         seen = os.fstat(stream.fileno())
     except (OSError, ValueError):

@@ -1,4 +1,5 @@
-"""What is left of a server whose launcher, and its reaper, were killed: found by what both wrote down, and killed.
+"""What is left of a server whose launcher, and its reaper, were killed: found by what both wrote
+down, and killed.
 
 The state file's `session` says what marks its processes: a word in their environment, the pipe that
 they print to, the session of the reaper, and the cgroup, where they were given one. SGLang's ranks
@@ -54,7 +55,8 @@ def find(
     known: Collection[Member] = (),
     meet: Callable[[Member], None] | None = None,
 ) -> list[Member]:
-    """The living processes of a session, by pid; those `known` to be of it, and what came of them, too.
+    """The living processes of a session, by pid; those `known` to be of it, and what came of them,
+    too.
 
     Each that bears a mark is met at once: it may be gone a moment later.
     """
@@ -84,7 +86,8 @@ def stay(session: Mapping[str, Any], within: float) -> list[Member]:
 
 
 def kill(session: Mapping[str, Any], within: float) -> tuple[list[Member], list[Member]]:
-    """Kill what is left of a session within so many seconds: those that were found, and that still live.
+    """Kill what is left of a session within so many seconds: those that were found, and that still
+    live.
 
     All are stopped before any is killed, so that none forks meanwhile.
     """

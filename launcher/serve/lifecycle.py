@@ -4,11 +4,16 @@ Pure: no clock, no process, no file. Time comes in with the events (`now`, monot
 wishes come in as events, and what should be done about it goes out as actions. `supervisor.py`
 carries the actions out.
 
-    Idle -> Starting -> Proving -> Ready     Stopping is where everyone waits until the last process is gone;
-              ^  |         |         |       its `then` says what follows: the end, a start that was asked for,
-              |  '----> Stopping <---'       or a start that counts as a death. A death in Starting, Proving or
-              |         |      |             Ready goes to Backoff at once, or to Ended when the budget of deaths
-              '-- Backoff       '-> Ended    is spent, or when another start cannot help.
+    Idle -> Starting -> Proving -> Ready
+              ^  |         |         |
+              |  '----> Stopping <---'
+              |         |      |
+              '-- Backoff       '-> Ended
+
+Stopping is where everyone waits until the last process is gone; its `then` says what follows: the
+end, a start that was asked for, or a start that counts as a death. A death in Starting, Proving or
+Ready goes to Backoff at once, or to Ended when the budget of deaths is spent, or when another start
+cannot help.
 """
 
 from __future__ import annotations
@@ -244,9 +249,12 @@ def step(state: State, event: Event, policy: Policy) -> Step:
                 return Proving(past, reason, now, detail), (Examine(past.run),)
             if ok:
                 return _ready(past, now, detail, policy)
-            return replace(
-                state, asking=False, ask_at=now + (ASK_SOON if state.hinted else ASK_AGAIN)
-            ), ()
+            return (
+                replace(
+                    state, asking=False, ask_at=now + (ASK_SOON if state.hinted else ASK_AGAIN)
+                ),
+                (),
+            )
 
         case Proving(past, since=since), Ticked(now) if now >= since + policy.stall_timeouts.warmup:
             return _record(
@@ -290,7 +298,10 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             misses += 1
             silent = now - state.last_progress
             if misses >= policy.failure_threshold and silent >= policy.stall_timeout:
-                why = f"{misses} health checks in a row failed, the last one: {detail}; no work for {silent:.0f} s"
+                why = (
+                    f"{misses} health checks in a row failed, the last one: {detail}; no work for"
+                    f" {silent:.0f} s"
+                )
                 return _record(past, now, why)
             why = f"{misses} of {policy.failure_threshold} health checks failed: {detail}"
             soon = min(policy.probe_interval, ASK_AFTER_MISS)
@@ -355,17 +366,21 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Stopping(past, reason, then=Next.FAIL), Exited():
             return Ended(past, f"{reason}; not tried again", failed=True), ()
         case Stopping(past, reason), Exited(advice=RestartAdvice.REBOOT) as gone:
-            return Ended(
-                past, f"{_told(reason, gone)}; the host must be rebooted first", failed=True
-            ), ()
+            return (
+                Ended(past, f"{_told(reason, gone)}; the host must be rebooted first", failed=True),
+                (),
+            )
         case Stopping(past, reason, then=Next.RESTART), Exited(now=now):
             return _launch(past, now, reason, fresh=True)
         case Stopping(past, reason, then=Next.RETRY, again=False), Exited() as gone if _is_final(
             past, gone
         ):
-            return Ended(
-                past, f"{_told(reason, gone)} before it was ready; not tried again", failed=True
-            ), ()
+            return (
+                Ended(
+                    past, f"{_told(reason, gone)} before it was ready; not tried again", failed=True
+                ),
+                (),
+            )
         case Stopping(past, reason, then=Next.RETRY), Exited(now=now) as gone:
             return _bury(past, now, _told(reason, gone), policy)
 
@@ -397,7 +412,9 @@ def wakes_at(state: State, policy: Policy) -> float | None:
 
 
 def may_take(state: State, policy: Policy, now: float) -> float | None:
-    """How many seconds the state may last from `now` on without a sign that it moves; None for one that stays."""
+    """How many seconds the state may last from `now` on without a sign that it moves; None for one
+    that stays.
+    """
     match state:
         case Starting(phase=phase):
             return policy.stall_timeout_of(phase)
@@ -424,12 +441,15 @@ def _launch(past: Past, now: float, reason: str, *, fresh: bool = False) -> Step
 
 
 def _ready(past: Past, now: float, detail: str, policy: Policy) -> Step:
-    return Ready(
-        replace(past, served=True, consecutive_failures=0, unlaunched=0),
-        detail,
-        now + policy.probe_interval,
-        now,
-    ), ()
+    return (
+        Ready(
+            replace(past, served=True, consecutive_failures=0, unlaunched=0),
+            detail,
+            now + policy.probe_interval,
+            now,
+        ),
+        (),
+    )
 
 
 def _record(past: Past, now: float, why: str) -> Step:
@@ -440,7 +460,9 @@ def _record(past: Past, now: float, why: str) -> Step:
 
 
 def _answers(state: Ready, took: float) -> str:
-    """What there is to say of a server that answers: nothing new, unless it was otherwise before."""
+    """What there is to say of a server that answers: nothing new, unless it was otherwise
+    before.
+    """
     if took >= SLOW:
         return f"{_SLOWLY}, a health check took more than {SLOW:g} s"
     otherwise = state.failures or state.reason.startswith((_UNKNOWN, _SLOWLY, _EXCUSED))
@@ -470,11 +492,14 @@ def _bury(past: Past, now: float, how: str, policy: Policy) -> Step:
     deaths = (*(d for d in past.deaths if now - d < policy.restart_window), now)
     past = replace(past, deaths=deaths, consecutive_failures=past.consecutive_failures + 1)
     if max(len(deaths), past.consecutive_failures) > policy.restart_limit:
-        return Ended(
-            past,
-            f"{how}; {_too_many(past, policy)}, {policy.restart_limit} allowed: gave up",
-            failed=True,
-        ), ()
+        return (
+            Ended(
+                past,
+                f"{how}; {_too_many(past, policy)}, {policy.restart_limit} allowed: gave up",
+                failed=True,
+            ),
+            (),
+        )
     pause = policy.backoff_before(len(deaths))
     if pause <= 0:
         return _launch(past, now, f"after: {how}")

@@ -66,7 +66,9 @@ class ServerLog:
         self._write(f"{RUN}{run}, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
 
     def feed(self, piece: bytes) -> Iterator[str]:
-        """The lines that `piece` completes. tqdm ends its lines with a carriage return: those count too."""
+        """The lines that `piece` completes. tqdm ends its lines with a carriage return: those count
+        too.
+        """
         if not _END.search(piece) and len(self._rest) + len(piece) <= LONGEST_LINE:
             self._rest += piece
             return
@@ -88,7 +90,9 @@ class ServerLog:
         yield from self._keep(b"" if cut else rest, last=True)
 
     def _keep(self, raw: bytes, *, cut: bool = False, last: bool = False) -> Iterator[str]:
-        """The lines that can go now, this one among them if it does not end in what may be half a key."""
+        """The lines that can go now, this one among them if it does not end in what may be half a
+        key.
+        """
         lines = filter(None, (self._held, raw.decode(errors="replace")))
         text = scrub("\n".join(lines), self.key, self._owed)
         if text and self.key:
@@ -100,7 +104,9 @@ class ServerLog:
             yield line
 
     def _hold_back(self, text: str, key: str, *, cut: bool, last: bool) -> str:
-        """What of a text can go: a line that may end in half a key waits for the next one, which tells."""
+        """What of a text can go: a line that may end in half a key waits for the next one, which
+        tells.
+        """
         whole = f"{self._owed}\n{text}" if self._owed else text
         begin, known = spellings(key).half(whole)
         at = max(0, begin + len(text) - len(whole))

@@ -1,4 +1,5 @@
-"""One thread that decides, and others beside it that take their time and hand back what it shall do.
+"""One thread that decides, and others beside it that take their time and hand back what it shall
+do.
 
 Nothing that goes wrong in what the loop calls ends it: whoever made the loop is told, and on it
 goes.
@@ -105,7 +106,9 @@ class Loop:
             end.close()
 
     def turn(self, patience: float) -> None:
-        """Wait for something to happen, `patience` seconds at most, and do what is to be done then."""
+        """Wait for something to happen, `patience` seconds at most, and do what is to be done
+        then.
+        """
         ready = self._selector.select(patience)
         now = time.monotonic()
         self.clock.slept(patience, now - self._awake)
@@ -122,7 +125,9 @@ class Loop:
             self.guard(otherwise)
 
     def aside(self, work: Callable[[], Work], otherwise: Work = nothing) -> None:
-        """Have `work` done beside the loop, which then does what it gives back, or `otherwise` where it fails."""
+        """Have `work` done beside the loop, which then does what it gives back, or `otherwise`
+        where it fails.
+        """
         try:
             if self._beside >= MOST_ASIDE:
                 raise RuntimeError(f"{MOST_ASIDE} pieces of work beside the loop do not come back")

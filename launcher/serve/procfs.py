@@ -1,4 +1,5 @@
-"""What the kernel says of the server's processes: whether a start moves, and who must not die or be killed.
+"""What the kernel says of the server's processes: whether a start moves, and who must not die or be
+killed.
 
 A start that says nothing may be compiling, reading a slow disk, waiting for a processor, or hung.
 The difference is in /proc: bytes read or written (compiled kernels are kept on disk), memory that
@@ -46,7 +47,8 @@ STARVED = 0.5  # of the time spent in line for a processor
 
 @dataclass(frozen=True)
 class Member:
-    """One process: `cpu` seconds used, bytes `resident`, and those `read` and `written`; `state` as ps has it.
+    """One process: `cpu` seconds used, bytes `resident`, and those `read` and `written`; `state` as
+    ps has it.
 
     `waited`: seconds that its first thread stood in line for a processor, 0 where the kernel does
     not count them.
@@ -83,7 +85,9 @@ def is_alive(pid: int) -> bool:
 
 
 def name_of(pid: int) -> str:
-    """What a process calls itself: SGLang writes `sglang::scheduler_TP3` over its command line; else its name."""
+    """What a process calls itself: SGLang writes `sglang::scheduler_TP3` over its command line;
+    else its name.
+    """
     fields = _stat(pid)
     return _name(pid, fields) if fields else ""
 
@@ -101,7 +105,8 @@ def is_rank(pid: int) -> bool:
 
 
 def clients(host: str, port: int) -> int | None:
-    """How many connections to a server that listens there are open to somebody who may still wait for an answer.
+    """How many connections to a server that listens there are open to somebody who may still wait
+    for an answer.
 
     A proxy may have the same port of another address of this host: its clients are not counted.
     None where it could not be looked up: no descriptor or memory left, no /proc, a resolver that
@@ -221,7 +226,9 @@ def signs(before: Vitals, after: Vitals, phase: str) -> str | None:
 
 
 def starved(before: Vitals, after: Vitals) -> str | None:
-    """The process that stood in line for a processor most of the time between two looks; None if none did."""
+    """The process that stood in line for a processor most of the time between two looks; None if
+    none did.
+    """
     old, spent = {member.pid: member for member in before.members}, after.at - before.at
     for member in after.members:
         share = (
@@ -230,7 +237,10 @@ def starved(before: Vitals, after: Vitals) -> str | None:
             else 0.0
         )
         if share >= STARVED:
-            return f"the host is short of processors: {member.name} waited for one {100 * share:.0f} % of the time"
+            return (
+                f"the host is short of processors: {member.name} waited for one {100 * share:.0f} %"
+                " of the time"
+            )
     return None
 
 
@@ -252,7 +262,8 @@ def finding(before: Vitals, after: Vitals) -> str:
     spinning = [share for share in shares if share >= BUSY]
     if spinning:
         parts.append(
-            f"{len(spinning)} of {len(ranks)} {kind} spin at {100 * sum(spinning) / len(spinning):.0f} % CPU"
+            f"{len(spinning)} of {len(ranks)} {kind} spin at"
+            f" {100 * sum(spinning) / len(spinning):.0f} % CPU"
         )
     elif short := starved(before, after):
         parts.append(short)
@@ -285,7 +296,9 @@ def debugger(seen: Vitals) -> str | None:
 
 
 def compiler(before: Vitals, after: Vitals) -> str | None:
-    """The compiler that used the processor between two looks, or came and did; not one that is only called so."""
+    """The compiler that used the processor between two looks, or came and did; not one that is only
+    called so.
+    """
     used = {(member.pid, member.name): member.cpu for member in before.members}
     return next(
         (

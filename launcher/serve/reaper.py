@@ -1,4 +1,5 @@
-"""A small init for one server: whatever the server starts, however it detaches, dies when the launcher does.
+"""A small init for one server: whatever the server starts, however it detaches, dies when the
+launcher does.
 
 Runs as a program of its own between the launcher and the server and needs no privilege:
 
@@ -10,8 +11,9 @@ becomes its child, and it holds one end of a socket whose other end the launcher
 closes that end when the launcher is gone, SIGKILL included; then, or when it reads `K`, it kills
 every descendant until none is left.
 
-    launcher -> reaper   T  SIGTERM to the server's first process     K  kill everything     (closed)  the same
-    reaper -> launcher   pid N | exec WHY | exit STATUS               (closed)  the last process is gone
+    launcher -> reaper   T  SIGTERM to the server's first process
+                         K  kill everything                        (closed)  the same
+    reaper -> launcher   pid N | exec WHY | exit STATUS            (closed)  the last is gone
 
 `exit` comes when the first process ends, STATUS as waitpid has it (a signal is negative). Whatever
 the server left behind is killed then: SGLang's own ranks may outlive their parent.
@@ -53,13 +55,16 @@ OOM = "/proc/{}/oom_score_adj"
 
 
 def become_subreaper() -> None:
-    """Have every orphaned descendant reparented to this process instead of to init (Linux >= 3.4)."""
+    """Have every orphaned descendant reparented to this process instead of to init (Linux >=
+    3.4).
+    """
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def descendants(root: int, *, zombies: bool = False) -> list[int]:
-    """The living processes below `root`, parents first; `zombies`: those that are dead and not collected, too.
+    """The living processes below `root`, parents first; `zombies`: those that are dead and not
+    collected, too.
 
     Raises OSError where this process cannot look (no descriptor left): nobody found would be a lie.
     """
@@ -149,7 +154,8 @@ def start(control: int, command: list[str]) -> int | None:
 
 
 def unprotect(server: int) -> None:
-    """Where the kernel is to spare the launcher (OOMScoreAdjust= of our unit), it is not to spare the server.
+    """Where the kernel is to spare the launcher (OOMScoreAdjust= of our unit), it is not to spare
+    the server.
 
     The server holds the memory: were it spared, the kernel would kill others for it.
     """
@@ -201,7 +207,9 @@ def lay_down_capability(libc: ctypes.CDLL) -> None:
 
 
 def hear(end: int) -> bytes:
-    """What came, or nothing when the other end is gone; with words unread there, the kernel calls it a reset."""
+    """What came, or nothing when the other end is gone; with words unread there, the kernel calls
+    it a reset.
+    """
     try:
         return os.read(end, 64)
     except ConnectionResetError:

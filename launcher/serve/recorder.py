@@ -1,4 +1,5 @@
-"""What is so, told: how it is to the state file, what happened to the events file, and both to the screen.
+"""What is so, told: how it is to the state file, what happened to the events file, and both to the
+screen.
 
 The files are written aside (`serve/writer.py`): who decides what to do does not wait for a disk.
 """
@@ -211,11 +212,13 @@ class Recorder:
             self.complain(str(error))
 
     def look_after_the_disk(self) -> None:
-        """Say that the state folder's disk does not answer, and what was lost by it; now and then."""
+        """Say that the state folder's disk does not answer, and what was lost by it; now and
+        then.
+        """
         if self.writer.stuck() >= STUCK:
             self.complain(
-                f"the disk of {self.instance.folder} has not answered for {STUCK:g} s: `status`, events and the "
-                "log stand still; the server is watched and serves on"
+                f"the disk of {self.instance.folder} has not answered for {STUCK:g} s: `status`,"
+                " events and the log stand still; the server is watched and serves on"
             )
         elif self.writer.dropped > self._dropped:
             lost, self._dropped = self.writer.dropped - self._dropped, self.writer.dropped
@@ -264,8 +267,9 @@ class Recorder:
             "start": {
                 "phase": "ready" if ready else start.phase,
                 "progress": picture.progress,
-                "seconds": self._ready_seconds
-                or start.seconds(picture.now),  # what comes after is no start
+                "seconds": (
+                    self._ready_seconds or start.seconds(picture.now)
+                ),  # what comes after is no start
             },
             "profile_path": plan.words["profile"],
             "server_log": str(self.instance.server_log),

@@ -1,4 +1,6 @@
-"""One run of the server, watched: its session, what it prints, who of it must live, and how it ended."""
+"""One run of the server, watched: its session, what it prints, who of it must live, and how it
+ended.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ class ServerRun:
     # What it prints.
 
     def read(self, now: float, *, whole: bool = False) -> Iterator[Event]:
-        """Take in what it printed since, as much as its pipe holds; `whole`: and a last line without an end.
+        """Take in what it printed since, as much as its pipe holds; `whole`: and a last line
+        without an end.
 
         Not more: others get their turn, and who else has the pipe open may fill it for ever.
         """
@@ -121,7 +124,9 @@ class ServerRun:
             yield Progressed(now, self.number, self.start.phase)
 
     def finding(self) -> str:
-        """What the processes do, in words: since a start last moved, else for the second that this takes."""
+        """What the processes do, in words: since a start last moved, else for the second that this
+        takes.
+        """
         now, before = self.clock.now(), self._still
         looked_at = self._seen.at if self._seen else 0.0
         if before is None or now - before.at < SAMPLED or now - looked_at > 2 * LOOK_EVERY:
@@ -156,7 +161,8 @@ class ServerRun:
         os.close(pidfd)
 
     def excuse(self, wait: float = 0.0) -> str:
-        """Why it need not answer now: it is paused, under a debugger, or compiles; empty if nothing excuses it.
+        """Why it need not answer now: it is paused, under a debugger, or compiles; empty if nothing
+        excuses it.
 
         `wait`: seconds that a second look at a compiler may take, where the last one is too old to
         compare with.
@@ -175,7 +181,9 @@ class ServerRun:
         return procfs.debugger(seen) or self._compiling(procfs.compiler(before, seen), now)
 
     def _is_confirmed(self, now: float) -> bool:
-        """Whether an answer showed not too long ago that it works; the log alone may be written by its clients."""
+        """Whether an answer showed not too long ago that it works; the log alone may be written by
+        its clients.
+        """
         return now - self.confirmed <= activity.patience(self.start.context)
 
     def _compiling(self, compiler: str | None, now: float) -> str:
@@ -190,7 +198,9 @@ class ServerRun:
         return f"it compiles ({compiler})"
 
     def excuse_within(self, seconds: float, wait: float) -> str:
-        """The excuse, if it is found so soon: a driver may hold whoever looks at its processes for ever."""
+        """The excuse, if it is found so soon: a driver may hold whoever looks at its processes for
+        ever.
+        """
         found: list[str] = []
         looks = threading.Thread(target=lambda: found.append(self.excuse(wait)), daemon=True)
         looks.start()
@@ -200,7 +210,9 @@ class ServerRun:
     def stuck(
         self, loads: Sequence[Mapping[str, Any]], now: float, stall_timeout: float
     ) -> str | None:
-        """The replica that has requests and moves nothing, in words, by one more answer of `/v1/loads`."""
+        """The replica that has requests and moves nothing, in words, by one more answer of
+        `/v1/loads`.
+        """
         self.flow = activity.update(self.flow, loads, now)
         return self.flow.stuck(now, stall_timeout)
 
@@ -234,7 +246,9 @@ class ServerRun:
         return Exited(now, died.status, how, said, fate)
 
     def _is_early(self, why: Diagnosis) -> bool:
-        """Whether it was said before clients had a say in the log: while it did not listen, by its own word."""
+        """Whether it was said before clients had a say in the log: while it did not listen, by its
+        own word.
+        """
         if self.confirmed or self.start.fired_up or self.allowed.is_quiet:
             return False
         line = self._lines - len(self.log.tail) + why.line

@@ -33,7 +33,7 @@ class Notifier:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if self._address else None
         mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usec = environ.get("WATCHDOG_USEC", "")
-        #: Seconds between the signs of life that the watchdog wants: half of its patience; None without one.
+        #: Seconds between signs of life: half of what the watchdog waits; None without one.
         self.every = int(usec) / 2e6 if usec.isdigit() and mine and self._socket else None
 
     def tell(self, *words: str) -> None:

@@ -1,4 +1,6 @@
-"""One run of the server: its session, started and signalled by this class alone, and counted to zero."""
+"""One run of the server: its session, started and signalled by this class alone, and counted to
+zero.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ class ProcessTree:
     def __init__(
         self, argv: Sequence[str], env: Mapping[str, str], unwanted: Sequence[str] = ()
     ) -> None:
-        """Start `argv` with `env` and a mark; output of every process goes to `self.output` (a pipe).
+        """Start `argv` with `env` and a mark; output of every process goes to `self.output` (a
+        pipe).
 
         Files that are `unwanted` after it are removed by whoever sees its end, be the launcher gone
         or not.
@@ -156,7 +159,9 @@ class ProcessTree:
         return self.died or Died(None, "its reaper was killed")
 
     def members(self) -> list[int]:
-        """The living processes of the session, the reaper left out; none once it is over: pids are reused."""
+        """The living processes of the session, the reaper left out; none once it is over: pids are
+        reused.
+        """
         return reaper.descendants(self._reaper.pid) if self._reaper.returncode is None else []
 
     def _say(self, word: bytes) -> None:

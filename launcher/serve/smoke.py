@@ -189,7 +189,9 @@ def _streamed(client: Client, ask: str) -> None:
 
 
 def _cut(client: Client, ask: str) -> None:
-    """At a token ceiling, an answer without reasoning has content: parsers have swallowed it all as reasoning."""
+    """At a token ceiling, an answer without reasoning has content: parsers have swallowed it all as
+    reasoning.
+    """
     answer = client.chat(ask, max_tokens=CEILING)
     if not _text(answer).strip():
         raise WrongError(f"an answer cut at {CEILING} tokens has no content")

@@ -1,4 +1,5 @@
-"""The shell around the state machine: it carries out what `lifecycle.step` decides, and decides nothing.
+"""The shell around the state machine: it carries out what `lifecycle.step` decides, and decides
+nothing.
 
 Its one thread never waits for a disk, a driver or a server: what may take its time is done aside.
 
@@ -94,7 +95,9 @@ class Launching:
 
 @dataclass
 class Burial:
-    """A run that is gone, until it is known why, and its GPU memory is back; for no longer than to `until`."""
+    """A run that is gone, until it is known why, and its GPU memory is back; for no longer than to
+    `until`.
+    """
 
     until: float
     gone: Exited | None = None
@@ -147,13 +150,17 @@ class Supervisor:
         return self.teller.close(WRITE_WITHIN)
 
     def complain(self, error: Exception) -> None:
-        """Our bug, a package upgraded under us, a host out of descriptors: no reason to stop serving."""
+        """Our bug, a package upgraded under us, a host out of descriptors: no reason to stop
+        serving.
+        """
         self.teller.complain(
             f"glm5-serve itself failed at something: {type(error).__name__}: {error}"
         )
 
     def tick(self, now: float) -> None:
-        """What is due: a sign of life for systemd, a look at a start, a run whose memory is back."""
+        """What is due: a sign of life for systemd, a look at a start, a run whose memory is
+        back.
+        """
         if self.notifier.every is not None and time.monotonic() >= self.signs_at:
             self.signs_at = time.monotonic() + self.notifier.every
             self.notifier.tell("WATCHDOG=1")
@@ -170,7 +177,9 @@ class Supervisor:
         self.feed(Ticked(now))
 
     def tell_of_lost_time(self) -> None:
-        """A launcher that was kept from running says so: what it did not see was no fault of the server."""
+        """A launcher that was kept from running says so: what it did not see was no fault of the
+        server.
+        """
         lost, self.lost_told = self.clock.lost - self.lost_told, self.clock.lost
         if lost >= LOST:
             why = "this host was paused, or had no processor free"
@@ -184,7 +193,9 @@ class Supervisor:
             run.watch(self.loop, self.feed)
 
     def patience(self) -> float:
-        """Seconds until something is due; an hour at most, for select(2) takes no more than 24 days."""
+        """Seconds until something is due; an hour at most, for select(2) takes no more than 24
+        days.
+        """
         now = self.clock.now()
         due = [lifecycle.wakes_at(self.state, self.plan.policy)]
         due.append(
@@ -226,7 +237,9 @@ class Supervisor:
             self.feed(StartFailed(self.clock.now(), run.number, run.start.doom))
 
     def withdraw_key(self) -> None:
-        """A server that is past its first phase has read its key: the file has no reader any more."""
+        """A server that is past its first phase has read its key: the file has no reader any
+        more.
+        """
         run, path = self.run_, self.plan.key_config
 
         def withdraw() -> None:
@@ -445,7 +458,9 @@ class Supervisor:
             time.sleep(FREED_EVERY)
 
     def not_launched(self, number: int, error: Exception) -> None:
-        """A host that is short of something is tried again; a plan that cannot be started says no for good."""
+        """A host that is short of something is tried again; a plan that cannot be started says no
+        for good.
+        """
         if self.launching is None or self.launching.number != number:
             return
         self.launching, now = None, self.clock.now()
@@ -483,7 +498,9 @@ class Supervisor:
     # What takes its time is done aside, in a thread that hands back what the loop shall do.
 
     def server(self, run: ServerRun) -> api.Server:
-        """Where its server is asked, and by which processes it is known: nobody else gets the key."""
+        """Where its server is asked, and by which processes it is known: nobody else gets the
+        key.
+        """
         return api.Server(self.plan.host, self.plan.port, self.key, run.peer)
 
     def probe(self, run: ServerRun, first: bool) -> Work:
@@ -558,7 +575,9 @@ class Supervisor:
         self.feed(SmokeResult(self.clock.now(), run.number, result.ok, detail, result.silent))
 
     def drain(self, run: ServerRun) -> Work:
-        """Wait until nobody waits for an answer any more; a moment longer, for one that is just asked for."""
+        """Wait until nobody waits for an answer any more; a moment longer, for one that is just
+        asked for.
+        """
         server, quiet = self.server(run), 0
         while quiet < DRAINED_TIMES and self.run_ is run:
             time.sleep(DRAINED_EVERY)
@@ -567,7 +586,9 @@ class Supervisor:
         return partial(self.drained, run)
 
     def drained(self, run: ServerRun) -> None:
-        """One that takes itself apart is left to it: killed meanwhile it may leave GPU memory behind."""
+        """One that takes itself apart is left to it: killed meanwhile it may leave GPU memory
+        behind.
+        """
         if run is not self.run_:
             return
         if procfs.clients(self.plan.host, self.plan.port) != 0:  # at the last moment, or unknown
@@ -590,7 +611,9 @@ class Supervisor:
         return lambda: self.feed(StacksSaved(self.clock.now(), run.number, told))
 
     def same_engine(self) -> Work:
-        """A launch after a death does not resolve again: an engine that was upgraded meanwhile is worth a word."""
+        """A launch after a death does not resolve again: an engine that was upgraded meanwhile is
+        worth a word.
+        """
         from launcher.host.collectors import engine
 
         plan = self.plan

@@ -49,7 +49,9 @@ class Writer:
         return True
 
     def stuck(self) -> float:
-        """Seconds that the disk has not answered for, in the piece of work that is under way; 0 without one."""
+        """Seconds that the disk has not answered for, in the piece of work that is under way; 0
+        without one.
+        """
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
 

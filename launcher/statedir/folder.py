@@ -1,12 +1,15 @@
 """A profile that is, or was, up: its folder, who holds it, and what it last said.
 
-<state home>/<profile>/lock         held (flock) by the launcher as long as it lives: the kernel lets go for it
-                       plan.json    what runs (no secrets)         state.json    how it is, replaced atomically
-                       events.jsonl what happened                  server.log    what the server printed, scrubbed
-                       launcher.log what the launcher printed (--detach)
-                       readings.json probe latency and GPUs, every few seconds
-                       stacks-N.txt what the processes of run N did when it hung
-                       config.yaml  the API key for SGLang, mode 0600, while the launcher lives
+<state home>/<profile>/
+    lock           held (flock) by the launcher as long as it lives: the kernel lets go for it
+    plan.json      what runs (no secrets)
+    state.json     how it is, replaced atomically
+    events.jsonl   what happened
+    server.log     what the server printed, scrubbed
+    launcher.log   what the launcher printed (--detach)
+    readings.json  probe latency and GPUs, every few seconds
+    stacks-N.txt   what the processes of run N did when it hung
+    config.yaml    the API key for SGLang, mode 0600, while the launcher lives
 """
 
 from __future__ import annotations
@@ -83,7 +86,8 @@ def start_ticks(pid: int) -> int | None:
 
 
 def is_alive(launcher: Mapping[str, Any], owner: int) -> bool:
-    """Whether the process that a state file names is still the same, a launcher, and its `owner`'s or ours.
+    """Whether the process that a state file names is still the same, a launcher, and its `owner`'s
+    or ours.
 
     Raises KeyError, TypeError for no such record.
     """
@@ -117,7 +121,9 @@ def _uid(pid: int) -> int | None:
 
 
 def run_state(pid: int) -> str | None:
-    """The letter that the kernel has for what a process does, `T` if it is stopped; None if it is dead."""
+    """The letter that the kernel has for what a process does, `T` if it is stopped; None if it is
+    dead.
+    """
     try:
         letter = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
     except (OSError, IndexError):
@@ -141,7 +147,9 @@ class Signalled(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What makes a process the one launcher of an instance, as long as it keeps these descriptors open."""
+    """What makes a process the one launcher of an instance, as long as it keeps these descriptors
+    open.
+    """
 
     lock: int  # of the lock file
     name: int | None  # of the name (see `namelock`), where one is to be had
@@ -181,7 +189,9 @@ class StateDir:
         return self.folder / f"stacks-{run}.txt"
 
     def forget_stacks(self, run: int) -> None:
-        """Make room for a run's stacks: those that another launcher's run of this number left, and the oldest."""
+        """Make room for a run's stacks: those that another launcher's run of this number left, and
+        the oldest.
+        """
         older = sorted(self.folder.glob("stacks-*.txt"), key=lambda path: path.lstat().st_mtime)
         for path in (*older[:-KEPT_STACKS], self.stacks(run)):
             path.unlink(missing_ok=True)
@@ -262,8 +272,10 @@ class StateDir:
         )
         return UserError(
             f"profile {self.name} is up already: {seen['state']}{since}, launcher pid {pid}{lost}",
-            fix=f"`glm5-serve status --profile {self.name}` shows it, `glm5-serve down --profile {self.name}` "
-            "stops it",
+            fix=(
+                f"`glm5-serve status --profile {self.name}` shows it, `glm5-serve down --profile"
+                f" {self.name}` stops it"
+            ),
             status=Exit.NO,
         )
 
@@ -278,7 +290,9 @@ class StateDir:
         return ""
 
     def holds(self, lock: int) -> bool:
-        """Whether the lock that is held on a descriptor is still that of this folder, which may be another now."""
+        """Whether the lock that is held on a descriptor is still that of this folder, which may be
+        another now.
+        """
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return os.path.samestat(self.lock.lstat(), os.fstat(lock))
         return False
@@ -345,7 +359,9 @@ class StateDir:
             file.write(json.dumps(event) + "\n")
 
     def look(self) -> dict[str, Any]:
-        """How it is, for anybody who asks: never raises, and says so when what it finds cannot be believed."""
+        """How it is, for anybody who asks: never raises, and says so when what it finds cannot be
+        believed.
+        """
         held = self.is_held()
         try:
             seen = json.loads(guarded.read(self.state, LARGEST_STATE))
@@ -385,12 +401,16 @@ class StateDir:
         elif seen["state"] not in FINAL:
             seen |= {
                 "state": "dead",
-                "reason": f"the launcher (pid {pid}) is gone without a word; it was {seen['state']}",
+                "reason": (
+                    f"the launcher (pid {pid}) is gone without a word; it was {seen['state']}"
+                ),
             }
         return {**seen, "pids": {}}
 
     def _last_told(self, since: str) -> dict[str, Any]:
-        """The final state that the events end with, told after the state file's; empty where they do not."""
+        """The final state that the events end with, told after the state file's; empty where they
+        do not.
+        """
         try:
             with os.fdopen(guarded.opened(self.events), "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - LARGEST_END))
@@ -407,16 +427,24 @@ class StateDir:
         }
 
     def _living(self, seen: dict[str, Any]) -> dict[str, Any]:
-        """What a launcher said that holds its lock, unless it cannot have noticed what became of its server."""
+        """What a launcher said that holds its lock, unless it cannot have noticed what became of
+        its server.
+        """
         if is_elsewhere(seen["launcher"]):
             reason = f"{seen.get('reason')}; its launcher lives in another PID namespace"
             return {**seen, "pids": {}, "reason": reason}
         pid, server, was = seen["launcher"]["pid"], seen["pids"].get("server"), seen["state"]
         if run_state(pid) == "T":
-            reason = f"the launcher (pid {pid}) is stopped by a signal, nothing watches the server; it was {was}"
+            reason = (
+                f"the launcher (pid {pid}) is stopped by a signal, nothing watches the server; it"
+                f" was {was}"
+            )
             return {**seen, "state": "unknown", "reason": reason}
         if was == "ready" and server and run_state(server) is None:
-            reason = f"the server (pid {server}) is dead, which the launcher (pid {pid}) has not told yet"
+            reason = (
+                f"the server (pid {server}) is dead, which the launcher (pid {pid}) has not"
+                " told yet"
+            )
             return {**seen, "state": "unknown", "reason": reason}
         return seen
 
@@ -434,7 +462,9 @@ class StateDir:
         return {}
 
     def session(self) -> dict[str, Any]:
-        """What marks the processes of the last server (`serve.leftovers`); empty where nothing was told."""
+        """What marks the processes of the last server (`serve.leftovers`); empty where nothing was
+        told.
+        """
         session, launcher = self.recorded().get("session"), self._launcher()
         if not isinstance(session, dict):
             return {}
@@ -456,7 +486,9 @@ class StateDir:
         return launcher if isinstance(launcher, dict) else {}
 
     def is_elsewhere(self) -> bool:
-        """Whether a launcher is alive that lives in another PID namespace: nothing here can signal it."""
+        """Whether a launcher is alive that lives in another PID namespace: nothing here can signal
+        it.
+        """
         launcher = self._launcher()
         with contextlib.suppress(OSError):
             return is_elsewhere(launcher) and self.is_held() and self._is_of_holder(launcher)
@@ -483,13 +515,17 @@ class StateDir:
 
 
 def is_elsewhere(launcher: Mapping[str, Any]) -> bool:
-    """Whether a launcher lives where pids mean other processes: in a container, or outside of this one."""
+    """Whether a launcher lives where pids mean other processes: in a container, or outside of this
+    one.
+    """
     namespace = launcher.get("pid_namespace")
     return bool(namespace) and namespace != pid_namespace()
 
 
 def parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The events that lines of an events file tell; a full disk cuts some short, and those are left out."""
+    """The events that lines of an events file tell; a full disk cuts some short, and those are left
+    out.
+    """
     for line in lines:
         with contextlib.suppress(ValueError):
             event = json.loads(line)

@@ -1,4 +1,5 @@
-"""A second lock on an instance, which no file can lose: an abstract Unix socket named after its user and folder.
+"""A second lock on an instance, which no file can lose: an abstract Unix socket named after its
+user and folder.
 
 A folder that is removed takes its lock with it, although the launcher lives; the name stays as long
 as somebody holds its descriptor. Anybody may take any name, so the kernel is asked who holds it,
@@ -57,7 +58,9 @@ def pass_on(descriptor: int | None) -> None:
 
 
 def holder(folder: Path) -> int | None:
-    """The process of this user, or of root, that holds a folder's name; None where there is none to be seen."""
+    """The process of this user, or of root, that holds a folder's name; None where there is none to
+    be seen.
+    """
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as asking:
         asking.setblocking(False)
         try:
@@ -72,7 +75,9 @@ def holder(folder: Path) -> int | None:
 
 
 def _name(folder: Path) -> bytes:
-    """Containers that share a network may have the same path for different folders: hence the device."""
+    """Containers that share a network may have the same path for different folders: hence the
+    device.
+    """
     import hashlib  # brings OpenSSL: a command that only looks does without
 
     real = folder.resolve()

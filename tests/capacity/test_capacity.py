@@ -1,4 +1,6 @@
-"""The formulas of memory against what hosts logged; each of tests/data/memory_points.json names its source."""
+"""The formulas of memory against what hosts logged; each of tests/data/memory_points.json names its
+source.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Whether it fits, and which way each knob goes: on formulas, on real safetensors files, on recorded hosts."""
+"""Whether it fits, and which way each knob goes: on formulas, on real safetensors files, on
+recorded hosts.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,10 @@ def test_a_context_of_a_million_is_named() -> None:
     seen = fit(plan("flags.max-running-requests=512"), shape, WEIGHTS, host(), CARD)
 
     assert [said.fix for said in seen.said] == [
-        f"set context-length = {seen.tokens // 1024 * 1024}, or raise mem-fraction-static, or take fp8 KV",
+        (
+            f"set context-length = {seen.tokens // 1024 * 1024}, or raise mem-fraction-static, or"
+            " take fp8 KV"
+        ),
         "set context-length and max-running-requests",
     ]
 

@@ -1,4 +1,6 @@
-"""Every alias is the option: whatever name an author uses, plan, fit, findings and lint are the same."""
+"""Every alias is the option: whatever name an author uses, plan, fit, findings and lint are the
+same.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ HOST = Host()
 
 @cache
 def aliases() -> tuple[tuple[str, str], ...]:
-    """Each name that any release has for an option whose canonical name is another one, and that name."""
+    """Each name that any release has for an option whose canonical name is another one, and that
+    name.
+    """
     words = {word for name in catalogue.releases() for word in catalogue.release(name).options}
     names = [*sorted(word[2:] for word in words if word.startswith("--")), "tp", "pp", "dp", "ep"]
     return tuple((name, known) for name in names if (known := catalogue.canonical(name)) != name)

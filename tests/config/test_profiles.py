@@ -1,4 +1,6 @@
-"""Profiles: where they come from, what they may say, and that every error of one is told at once."""
+"""Profiles: where they come from, what they may say, and that every error of one is told at
+once.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +132,8 @@ def test_numbers_and_switches_in_settings_are_typed(home: Home) -> None:
 def test_short_paths_are_expanded(home: Home) -> None:
     home.write(
         "p",
-        '[engine]\npython = "~/venv/bin/python"\n[flags]\nmodel-path = "{cache}/m"\n[env]\nX = "a~/b"',
+        '[engine]\npython = "~/venv/bin/python"\n[flags]\nmodel-path = "{cache}/m"\n[env]\nX ='
+        ' "a~/b"',
     )
     composed = home.compose("p")
 

@@ -125,7 +125,10 @@ def test_little_is_kept_of_a_long_log() -> None:
 
 
 def test_a_root_cause_wins_over_its_consequences_wherever_it_stands() -> None:
-    reset = "[2026-11-24 05:10:03 TP{}] RuntimeError: [gloo/transport/tcp/pair.cc:537] Connection reset by peer"
+    reset = (
+        "[2026-11-24 05:10:03 TP{}] RuntimeError: [gloo/transport/tcp/pair.cc:537] Connection reset"
+        " by peer"
+    )
     peers = [reset.format(rank) for rank in range(7)]
     root = lines("illegal-memory-access")
 
@@ -148,16 +151,31 @@ EXCEPTION = (
 NO_ROOM = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
 ILLEGAL = "torch.AcceleratorError: CUDA error: an illegal memory access was encountered"
 ASSERTED = "RuntimeError: CUDA error: device-side assert triggered"
-TIMEOUT = "[rank3]:[E1124 05:20:00 ProcessGroupNCCL.cpp:632] [Rank 3] Watchdog caught collective operation timeout: x"
+TIMEOUT = (
+    "[rank3]:[E1124 05:20:00 ProcessGroupNCCL.cpp:632] [Rank 3] Watchdog caught collective"
+    " operation timeout: x"
+)
 READY = "[2026-11-24 05:05:00] The server is fired up and ready to roll!"
 START = "[2026-11-24 05:00:00] server_args=ServerArgs(model_path='x')"
 UNREADABLE = "PermissionError: [Errno 13] Permission denied: '/models/x'"
 BAD_OPTION = "launch_server.py: error: unrecognized arguments: --foo"
-XID_13 = "[Wed Jun 24 15:44:20 2026] NVRM: Xid (PCI:0000:70:00): 13, Graphics Exception: ESR 0x5167b0=0x80f0017"
+XID_13 = (
+    "[Wed Jun 24 15:44:20 2026] NVRM: Xid (PCI:0000:70:00): 13, Graphics Exception: ESR"
+    " 0x5167b0=0x80f0017"
+)
 XID_79 = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
-SXID = "nvidia-nvswitch1: SXid (PCI:0000:aa:00.0): 24007, Severity 1 Engine instance 12 Sub-engine instance 00"
-SEGFAULT = "python3[2536443]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2[7f7c7ac00000+d3d3000]"
-MEMCG = "Memory cgroup out of memory: Killed process 123 (python3) total-vm:1kB, anon-rss:1kB, oom_score_adj:0"
+SXID = (
+    "nvidia-nvswitch1: SXid (PCI:0000:aa:00.0): 24007, Severity 1 Engine instance 12 Sub-engine"
+    " instance 00"
+)
+SEGFAULT = (
+    "python3[2536443]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in"
+    " libnccl.so.2[7f7c7ac00000+d3d3000]"
+)
+MEMCG = (
+    "Memory cgroup out of memory: Killed process 123 (python3) total-vm:1kB, anon-rss:1kB,"
+    " oom_score_adj:0"
+)
 
 
 def crashed(signal: int) -> str:
@@ -340,7 +358,9 @@ def test_the_kernels_word_of_an_older_start_is_no_cause_of_this_ones(line: str) 
 
 
 def test_one_start_may_be_announced_twice() -> None:
-    """The launcher's line stands before SGLang's own; the kernel's words between them are of this start."""
+    """The launcher's line stands before SGLang's own; the kernel's words between them are of this
+    start.
+    """
     ours = "=== glm5-serve: run 2, 2026-11-24T05:00:00Z"
 
     assert diagnose([ours, "x", SEGFAULT, START, BAD_OPTION]).cause == "nccl-segfault"
@@ -409,7 +429,10 @@ def test_an_unknown_death_shows_the_last_words_of_the_rank_that_died_first() -> 
         "FrobnicationError: the flux capacitor is empty",
         "[2026-11-24 05:10:01 TP0] Scheduler hit an exception: Traceback (most recent call last):",
         "BarError: a consequence",
-        "[2026-11-24 05:10:01] Received sigquit from a child process. It usually means the child failed.",
+        (
+            "[2026-11-24 05:10:01] Received sigquit from a child process. It usually means the"
+            " child failed."
+        ),
     ]
     found = diagnose(told)
 
@@ -507,7 +530,8 @@ def test_json_has_the_cause_the_evidence_and_the_fix(tmp_path: Path) -> None:
 
     assert told["cause"] == "no-memory-for-kv"
     assert told["evidence"] == [
-        "ValueError: Loaded weights leave no GPU memory for the KV cache under --mem-fraction-static=0.88."
+        "ValueError: Loaded weights leave no GPU memory for the KV cache under"
+        " --mem-fraction-static=0.88."
     ]
     assert told["knob"] == "raise --mem-fraction-static"
     assert told["fix"].startswith("RAISE")

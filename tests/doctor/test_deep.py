@@ -1,4 +1,6 @@
-"""`doctor --deep`: ranks of the real torch over gloo that hang, die and answer wrongly, and what is said."""
+"""`doctor --deep`: ranks of the real torch over gloo that hang, die and answer wrongly, and what is
+said.
+"""
 
 from __future__ import annotations
 
@@ -238,7 +240,10 @@ def said(*lines: str, backend: str = "nccl", ranks: int = 8) -> dict[str, Findin
 
 def copied(one: int, two: int, gbps: float) -> str:
     seconds = fabric_verdict.COPY / gbps / 1e9
-    return f'{{"step": "copy {one}->{two}", "rank": -2, "done": true, "seconds": {seconds}, "wrong": null}}'
+    return (
+        f'{{"step": "copy {one}->{two}", "rank": -2, "done": true, "seconds": {seconds}, "wrong":'
+        " null}"
+    )
 
 
 def test_copies_are_measured_beside_what_healthy_hosts_show() -> None:

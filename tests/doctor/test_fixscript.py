@@ -1,4 +1,6 @@
-"""The script of `doctor --fix`: what it would do to a host, tried on copies of the files it changes."""
+"""The script of `doctor --fix`: what it would do to a host, tried on copies of the files it
+changes.
+"""
 
 from __future__ import annotations
 

@@ -151,7 +151,9 @@ def in_flight(loads: list[dict[str, Any]]) -> int | None:
 
 @contextlib.contextmanager
 def answering(text: bytes) -> Iterator[int]:
-    """The port of a server that gives everybody the same answer, and then waits until they are gone."""
+    """The port of a server that gives everybody the same answer, and then waits until they are
+    gone.
+    """
 
     def answer() -> None:
         while True:  # no bound: the socket is closed at the end
@@ -269,7 +271,9 @@ def test_a_host_that_cannot_be_resolved_is_unknown() -> None:
 
 
 def test_one_question_that_could_not_be_asked_makes_the_answer_unknown() -> None:
-    """/ready alone: a paused server must not be called unhealthy because we were short of something."""
+    """/ready alone: a paused server must not be called unhealthy because we were short of
+    something.
+    """
     ours, short = (
         Verdict(Whose.OURS, "", frozenset({1})),
         Verdict(Whose.UNKNOWN, "Too many open files"),

@@ -1,4 +1,6 @@
-"""What the rules choose, release by release and GPU by GPU, and that a profile's own words stand."""
+"""What the rules choose, release by release and GPU by GPU, and that a profile's own words
+stand.
+"""
 
 from __future__ import annotations
 
@@ -199,7 +201,9 @@ def test_the_target_of_a_host_is_what_its_facts_say() -> None:
 
 @cache
 def reached() -> set[tuple[str, str]]:
-    """Conditions and settings over releases and architectures, and in the cases that only few rules look at."""
+    """Conditions and settings over releases and architectures, and in the cases that only few rules
+    look at.
+    """
     asked = [(), ("flags.attention-backend=flashinfer",), ("flags.kv-cache-dtype=bfloat16",)]
     return {
         (setting.layer, setting.name.removeprefix("--"))

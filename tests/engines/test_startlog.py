@@ -1,4 +1,6 @@
-"""SGLang's log of a start, as it is read: phases only move on, progress, readiness, the first error."""
+"""SGLang's log of a start, as it is read: phases only move on, progress, readiness, the first
+error.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ RANKS = range(8)
 
 
 def eight_ranks() -> list[str]:
-    """A start over eight ranks in SGLang's wording, each rank reaching each step at a time of its own."""
+    """A start over eight ranks in SGLang's wording, each rank reaching each step at a time of its
+    own.
+    """
     lines = ["[2026-11-23 10:00:00] server_args=ServerArgs(model_path='m', tp_size=8)"]
     lines += [f"[2026-11-23 10:00:10 TP{n}] Init torch distributed begin." for n in RANKS]
     lines += [
@@ -41,7 +45,8 @@ def eight_ranks() -> list[str]:
     ]
     lines += ["[2026-11-23 10:03:16 TP0] max_total_num_tokens=180191, chunked_prefill_size=8192"]
     lines += [
-        "[2026-11-23 10:03:17] INFO:     Uvicorn running on http://127.0.0.1:30000 (Press CTRL+C to quit)"
+        "[2026-11-23 10:03:17] INFO:     Uvicorn running on http://127.0.0.1:30000 (Press CTRL+C to"
+        " quit)"
     ]
     return [*lines, "[2026-11-23 10:03:18] The server is fired up and ready to roll!"]
 

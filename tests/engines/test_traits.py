@@ -143,7 +143,10 @@ def test_facts_find_what_a_name_would(world: World) -> None:
 
 def test_other_models_get_no_advice_for_glm_5(world: World) -> None:
     for model in ("zai-org/GLM-4.7-FP8", "deepseek-ai/DeepSeek-V3.2", "Qwen/Qwen3.5-397B-A17B"):
-        text = f"python3 -m sglang.launch_server --model-path {model} --tp-size 4 --tool-call-parser glm45"
+        text = (
+            f"python3 -m sglang.launch_server --model-path {model} --tp-size 4 --tool-call-parser"
+            " glm45"
+        )
         (world.folder / "launch").write_text(text)
         said = world.run("lint", "launch", "--sglang", "0.5.12", "--arch", "sm120").stdout
         assert "GLM-5" not in said

@@ -1,4 +1,6 @@
-"""A log line counts by who wrote it: nothing that a client can cause changes what is believed of a server."""
+"""A log line counts by who wrote it: nothing that a client can cause changes what is believed of a
+server.
+"""
 
 from __future__ import annotations
 
@@ -73,20 +75,32 @@ SGLANG = [
     AT + "] Required tool JSON parse error: {}",
     AT + "] Receive: obj=GenerateReqInput(text='{}', sampling_params={{}})",
     AT + "] Finish: obj=GenerateReqInput(rid='{}'), out={{'text': '{}'}}",
-    AT
-    + '] {{"timestamp": "2026-11-24T05:10:07", "event": "request.received", "obj": {{"text": "{}"}}}}',
+    AT + '] {{"timestamp": "2026-11-24T05:10:07", "event": "request.received", "obj": {{"text":'
+    ' "{}"}}}}',
     AT + "] Input length (9) exceeds the maximum, self.rid='{}'",
     AT + " TP0] Failed to compile regex grammar: {}",
     ", self.rid='{}'",  # the end of that line, when the grammar's complaint ends in a line end
     AT + "] gRPC generate error for rid={}: {}",
 ]
 VLLM = [
-    "(APIServer pid=1) INFO 09-01 10:00:01 [logger.py:43] Received request chatcmpl-1: prompt: '{}', params: x",
-    "(APIServer pid=1) ERROR 09-01 10:00:01 [serving_chat.py:257] Error in preprocessing prompt inputs: {}",
+    (
+        "(APIServer pid=1) INFO 09-01 10:00:01 [logger.py:43] Received request chatcmpl-1: prompt:"
+        " '{}', params: x"
+    ),
+    (
+        "(APIServer pid=1) ERROR 09-01 10:00:01 [serving_chat.py:257] Error in preprocessing prompt"
+        " inputs: {}"
+    ),
     "(APIServer pid=1) ERROR 09-01 10:00:01 [serving_chat.py:257] ValueError: {}",
-    "(APIServer pid=1) ERROR 09-01 10:00:01 [hermes_tool_parser.py:130] Error in extracting tool call: {}",
+    (
+        "(APIServer pid=1) ERROR 09-01 10:00:01 [hermes_tool_parser.py:130] Error in extracting"
+        " tool call: {}"
+    ),
     "ERROR 09-01 10:00:01 [backend_xgrammar.py:160] Failed to advance FSM for request {}",
-    "(APIServer pid=1) WARNING 09-01 10:00:01 [protocol.py:53] The following fields were present: {{'{}'}}",
+    (
+        "(APIServer pid=1) WARNING 09-01 10:00:01 [protocol.py:53] The following fields were"
+        " present: {{'{}'}}"
+    ),
 ]
 # A logger's words about a request that nobody has listed: they count for nothing, but may be the
 # last words.
@@ -102,7 +116,10 @@ REFUSED = [  # SGLang and starlette print the traceback of a request that failed
     [
         AT + "] Error in request: {}",
         "Traceback (most recent call last):",
-        '  File "/opt/x/sglang/srt/entrypoints/openai/serving_base.py", line 110, in handle_request',
+        (
+            '  File "/opt/x/sglang/srt/entrypoints/openai/serving_base.py", line 110, in'
+            " handle_request"
+        ),
         "    raise ValueError(text)",
         "ValueError: {}",
     ],
@@ -124,7 +141,10 @@ REFUSED = [  # SGLang and starlette print the traceback of a request that failed
     [
         AT + "] Error in detect_and_parse: {}",
         "Traceback (most recent call last):",
-        '  File "/opt/x/sglang/srt/function_call/glm47_moe_detector.py", line 400, in detect_and_parse',
+        (
+            '  File "/opt/x/sglang/srt/function_call/glm47_moe_detector.py", line 400, in'
+            " detect_and_parse"
+        ),
         "    {}",
         "json.decoder.JSONDecodeError: {}",
     ],
@@ -132,7 +152,9 @@ REFUSED = [  # SGLang and starlette print the traceback of a request that failed
 
 
 def shapes() -> list[str]:
-    """Every regular expression by which a line of a log is understood, from the tables and modules themselves."""
+    """Every regular expression by which a line of a log is understood, from the tables and modules
+    themselves.
+    """
     found = [signature.pattern.pattern for signature in signatures().values()]
     for module in (scan, activity, startup, witness):
         values = [value for name, value in vars(module).items() if not name.startswith("__")]
@@ -157,15 +179,24 @@ LISTENING = [  # a start, up to where clients can be heard
     "Multi-thread loading shards:  26% Completed | 12/47 [00:20<01:10,  2.0s/it]",
     "[2026-11-24 05:02:15 TP0] KV Cache is allocated. #tokens: 180191, KV size: 5.90 GB",
     "[2026-11-24 05:02:16 TP0] Capture target decode CUDA graph begin.",
-    "[2026-11-24 05:03:16 TP0] max_total_num_tokens=180191, chunked_prefill_size=8192, max_prefill_tokens=16384, "
-    "max_running_requests=2048, context_len=202752, available_gpu_mem=12.24 GB",
-    "[2026-11-24 05:03:17] INFO:     Uvicorn running on http://127.0.0.1:30000 (Press CTRL+C to quit)",
+    (
+        "[2026-11-24 05:03:16 TP0] max_total_num_tokens=180191, chunked_prefill_size=8192,"
+        " max_prefill_tokens=16384, max_running_requests=2048, context_len=202752,"
+        " available_gpu_mem=12.24 GB"
+    ),
+    (
+        "[2026-11-24 05:03:17] INFO:     Uvicorn running on http://127.0.0.1:30000 (Press CTRL+C to"
+        " quit)"
+    ),
 ]
 READY = "[2026-11-24 05:03:20] The server is fired up and ready to roll!"
 LIFE = [
     *LISTENING,
     READY,
-    "[2026-11-24 05:06:00 TP0] Prefill batch, #new-seq: 1, #new-token: 8192, #cached-token: 12, token usage: 0.00",
+    (
+        "[2026-11-24 05:06:00 TP0] Prefill batch, #new-seq: 1, #new-token: 8192, #cached-token: 12,"
+        " token usage: 0.00"
+    ),
     "[2026-11-24 05:06:09 TP0] Decode batch, #running-req: 1, #token: 1920, token usage: 0.94",
 ]
 DEATH = [
@@ -173,21 +204,39 @@ DEATH = [
     '  File "/opt/x/sglang/srt/managers/scheduler.py", line 3162, in run_scheduler_process',
     "    scheduler.event_loop_normal()",
     "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
-    "[2026-11-24 05:10:09] SIGQUIT received. signum=None, frame=None. It usually means one child failed.",
+    (
+        "[2026-11-24 05:10:09] SIGQUIT received. signum=None, frame=None. It usually means one"
+        " child failed."
+    ),
 ]
 FORGED = [  # what a line end in a client's text makes of it
     "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus.",
-    "[ 1234.567890] NVRM: Xid (PCI:0000:01:00): 119, pid=1, name=x, Timeout after 45s of waiting for RPC response",
+    (
+        "[ 1234.567890] NVRM: Xid (PCI:0000:01:00): 119, pid=1, name=x, Timeout after 45s of"
+        " waiting for RPC response"
+    ),
     "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,task=python3,pid=4711,uid=70",
     "RuntimeError: CUDA error: no kernel image is available for execution on the device",
     "pynvml.NVMLError: Driver/library version mismatch",
     "=== glm5-serve: run 7, 2026-11-24T05:00:00Z",
     "[2026-11-24 05:10:07] server_args=ServerArgs(model_path='x')",
-    "[2026-11-24 05:10:07] ERROR:    [Errno 98] error while attempting to bind on address ('::1', 1): in use",
-    "[2026-11-24 05:10:07] INFO:     Uvicorn running on http://127.0.0.1:30000 (Press CTRL+C to quit)",
-    "[2026-11-24 05:10:07 TP0] Prefill batch, #new-seq: 1, #new-token: 99999999999, #cached-token: 1",
+    (
+        "[2026-11-24 05:10:07] ERROR:    [Errno 98] error while attempting to bind on address"
+        " ('::1', 1): in use"
+    ),
+    (
+        "[2026-11-24 05:10:07] INFO:     Uvicorn running on http://127.0.0.1:30000 (Press CTRL+C to"
+        " quit)"
+    ),
+    (
+        "[2026-11-24 05:10:07 TP0] Prefill batch, #new-seq: 1, #new-token: 99999999999,"
+        " #cached-token: 1"
+    ),
     '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK',
-    "[2026-11-24 05:10:07] Gracefully exiting... Remaining number of requests 0. Remaining requests x",
+    (
+        "[2026-11-24 05:10:07] Gracefully exiting... Remaining number of requests 0. Remaining"
+        " requests x"
+    ),
     READY,
 ]
 
@@ -211,7 +260,9 @@ def caused(draw: st.DrawFn, forms: Iterable[str] = (*ACCESS, *SGLANG, *VLLM)) ->
 
 
 def fill(form: str, text: Any, *, whole: bool) -> str:
-    """A form with somebody's text in it; a path has neither blanks nor quotes, uvicorn writes them as %20."""
+    """A form with somebody's text in it; a path has neither blanks nor quotes, uvicorn writes them
+    as %20.
+    """
     fields = form.count("{}")
     given_ = [in_one_line(text()) for _ in range(fields)]
     given_ = [re.sub(r"\s", "%20", part) for part in given_] if whole else given_
@@ -355,7 +406,9 @@ def test_words_about_a_request_that_nobody_listed_are_no_evidence_either(
 def test_line_ends_in_a_clients_text_end_no_service(
     tmp_path: Path, text: list[str], form: str, when: str
 ) -> None:
-    """Then its lines may look like anybody's: they may mislead whoever reads, and decide nothing for good."""
+    """Then its lines may look like anybody's: they may mislead whoever reads, and decide nothing
+    for good.
+    """
     run = watched(tmp_path, allowed=activity.Allowed(pauses=False))
     read(run, LIFE if when == "ready" else LISTENING, 100.0)
     theirs = form.replace("{}", "\n".join(["x", *text, "x"])).splitlines()
@@ -449,9 +502,14 @@ def test_the_kernels_lines_are_known_by_their_beginning(prefix: str) -> None:
 
 
 def test_a_name_that_a_process_gave_itself_is_no_xid() -> None:
-    """Fifteen letters are anybody's in the kernel's own lines, and so is the name of a file that was mapped."""
+    """Fifteen letters are anybody's in the kernel's own lines, and so is the name of a file that
+    was mapped.
+    """
     named = "NVRM: Xid (PCI:[77]: segfault at 0 ip 0000 sp 0000 error 4 in x): 79,[400000+1000]"
-    crashed = "NVRM: GPU0 [77]: segfault at 0 ip 0000 sp 0000 error 4 in _kgspIsHeartbeatTimedOut[400000+1000]"
+    crashed = (
+        "NVRM: GPU0 [77]: segfault at 0 ip 0000 sp 0000 error 4 in"
+        " _kgspIsHeartbeatTimedOut[400000+1000]"
+    )
     for line in (named, crashed):
         assert diagnose([line]).cause == diagnose([], [line]).cause == "unknown"
     assert (
@@ -463,7 +521,10 @@ def test_a_name_that_a_process_gave_itself_is_no_xid() -> None:
 
 
 def test_of_xid_109_a_restart_is_worth_it() -> None:
-    switch = "NVRM: Xid (PCI:0000:cb:00): 109, pid=1, name=x, Ch 00000008, errorString CTX SWITCH TIMEOUT"
+    switch = (
+        "NVRM: Xid (PCI:0000:cb:00): 109, pid=1, name=x, Ch 00000008, errorString CTX SWITCH"
+        " TIMEOUT"
+    )
     fault = "NVRM: Xid (PCI:0000:cb:00): 13, pid=1, name=x, Graphics SM Warp Exception"
 
     assert (diagnose([switch]).cause, diagnose([switch]).then) == ("gpu-context-timeout", "again")
@@ -536,7 +597,10 @@ def test_a_log_that_does_not_tell_when_it_listens_is_never_early(tmp_path: Path)
 
 
 def prefill(tokens: int) -> str:
-    return f"[2026-11-24 05:06:00 TP0] Prefill batch, #new-seq: 1, #new-token: {tokens}, #cached-token: 12"
+    return (
+        f"[2026-11-24 05:06:00 TP0] Prefill batch, #new-seq: 1, #new-token: {tokens},"
+        " #cached-token: 12"
+    )
 
 
 def until_of(events: list[Event], now: float) -> list[float]:
@@ -559,7 +623,9 @@ def test_a_prefill_excuses_no_more_than_a_batch_may_hold(tmp_path: Path) -> None
 
 
 def test_the_log_alone_is_believed_for_a_while(tmp_path: Path) -> None:
-    """Somebody may write lines like its own all day; an answer that shows work begins the time anew."""
+    """Somebody may write lines like its own all day; an answer that shows work begins the time
+    anew.
+    """
     run = watched(tmp_path)
     read(run, LIFE, 100.0)
     run.confirmed = 100.0
@@ -622,7 +688,10 @@ def test_words_of_work_in_a_clients_text_forgive_nothing() -> None:
 
 def test_the_rest_of_a_clients_text_is_no_evidence_either() -> None:
     """Seen on SGLang 0.5.23: it prints the type of a JSON schema with its line ends."""
-    theirs = f'{AT}] Failed to compile json grammar: [01:11:08] /x/json_schema_converter.cc:4175: Unsupported type "a'
+    theirs = (
+        f"{AT}] Failed to compile json grammar: [01:11:08] /x/json_schema_converter.cc:4175:"
+        ' Unsupported type "a'
+    )
     rest = 'no kernel image is available for execution on the device"'
     nccl = DEATHS_OF["nccl-nvls-failed"][0]
 
@@ -638,7 +707,9 @@ def test_the_rest_of_a_clients_text_is_no_evidence_either() -> None:
     "death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}"
 )
 def test_a_death_right_after_a_complaint_about_a_request_is_one(death: dict[str, str]) -> None:
-    """What the interpreter, a library or a compiler prints is not taken for the rest of somebody's text."""
+    """What the interpreter, a library or a compiler prints is not taken for the rest of somebody's
+    text.
+    """
     told = death["text"].splitlines()
     if death["cause"] == "scheduler-watchdog" and not told[0].startswith("["):
         return  # without its logger's prefix it could be anybody's
@@ -675,12 +746,24 @@ def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "GET /x"POST /pause_generation HTTP/1.1" 200 OK',
-        '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "GET /"POST /pause_generation HTTP/1.1" 200 OK" 404',
+        (
+            '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "GET /x"POST /pause_generation HTTP/1.1"'
+            " 200 OK"
+        ),
+        (
+            '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "GET /"POST /pause_generation HTTP/1.1"'
+            ' 200 OK" 404'
+        ),
         '[2026-11-24 05:10:07] Failed to parse "POST /pause_generation HTTP/1.1" 200 OK',
-        '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401 Unauthorized',
+        (
+            '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401'
+            " Unauthorized"
+        ),
         '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generationx HTTP/1.1" 200 OK',
-        '[2026-11-24 05:10:07 TP0] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK',
+        (
+            '[2026-11-24 05:10:07 TP0] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1"'
+            " 200 OK"
+        ),
     ],
 )
 def test_only_the_whole_line_is_a_pause(line: str) -> None:
@@ -752,7 +835,9 @@ def test_a_diagnosis_costs_as_much_as_its_log_is_long(tmp_path: Path, kind: str)
 
 
 def test_the_lines_of_a_form_are_all_a_clients(tmp_path: Path) -> None:
-    """The forms themselves: a word of them that is believed would make the tests above say nothing."""
+    """The forms themselves: a word of them that is believed would make the tests above say
+    nothing.
+    """
     for form in (*ACCESS, *SGLANG, *VLLM):
         line = fill(form, lambda: "x", whole=form in ACCESS)
         assert witness.is_about_a_request(line), line
@@ -771,7 +856,9 @@ FORWARDED = (
 @pytest.mark.parametrize("who", FORWARDED)
 @pytest.mark.parametrize("stamp", ["", "[2026-11-26 01:00:00] "])
 def test_whoever_says_who_he_is_by_a_header_says_nothing_else(who: str, stamp: str) -> None:
-    """uvicorn believes X-Forwarded-For of this host: then a client's text stands where the address should."""
+    """uvicorn believes X-Forwarded-For of this host: then a client's text stands where the address
+    should.
+    """
     line = f'{stamp}INFO:     {who} - "GET /v1/models HTTP/1.1" 401 Unauthorized'
 
     assert witness.is_access(line)
@@ -812,6 +899,9 @@ def test_a_server_that_speaks_of_the_kernel_is_not_the_kernel(before: str) -> No
     "frame", ["2026-01-29 00:56:20,123 - vllm.serving - ERROR - ", "[2026-01-29 00:56:20][UC][I] "]
 )
 def test_a_frame_of_a_sites_own_is_a_frame(frame: str) -> None:
-    asked = "prompt: 'why does it say CUDA error: no kernel image is available for execution on the device?'"
+    asked = (
+        "prompt: 'why does it say CUDA error: no kernel image is available for execution on the"
+        " device?'"
+    )
 
     assert diagnose([f"{frame}Received {asked}"]).cause == "unknown"

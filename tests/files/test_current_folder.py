@@ -1,4 +1,6 @@
-"""Whoever can write the folder where somebody stands chooses neither a profile nor a program that is run."""
+"""Whoever can write the folder where somebody stands chooses neither a profile nor a program that
+is run.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ PROFILE = '[engine]\npython = "{}"\n[flags]\nmodel-path = "m"\ntp-size = 8\n'
 
 
 class Trap:
-    """A folder that others may write, with everything in it that could be taken for something else."""
+    """A folder that others may write, with everything in it that could be taken for something
+    else.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "trap"
@@ -260,7 +264,10 @@ def test_nothing_is_started_from_a_folder_that_others_may_write(
 
 
 def test_a_folder_that_is_gone_is_said_to_be(world: World, tmp_path: Path) -> None:
-    words = f"mkdir {tmp_path}/here && cd {tmp_path}/here && rmdir {tmp_path}/here && exec {GLM5_SERVE} up -p stub"
+    words = (
+        f"mkdir {tmp_path}/here && cd {tmp_path}/here && rmdir {tmp_path}/here && exec {GLM5_SERVE}"
+        " up -p stub"
+    )
     refused = subprocess.run(
         ["sh", "-c", words],
         env=world.environ,

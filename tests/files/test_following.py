@@ -1,4 +1,6 @@
-"""Following a file that is put aside while somebody reads it: every line comes, once and in order."""
+"""Following a file that is put aside while somebody reads it: every line comes, once and in
+order.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def write(path: Path, *lines: str) -> None:
 def test_no_line_is_lost_or_told_twice(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[list[str]]
 ) -> None:
-    """Between two looks at it anything may happen that its writer does, but more rotations than files are kept."""
+    """Between two looks at it anything may happen that its writer does, but more rotations than
+    files are kept.
+    """
     path = tmp_path_factory.mktemp("f") / "server.log"
     write(path, "before")
     written: list[str] = []

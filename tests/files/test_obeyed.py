@@ -1,4 +1,6 @@
-"""Profiles that others may have written: what only prints runs nothing of them, what starts them refuses."""
+"""Profiles that others may have written: what only prints runs nothing of them, what starts them
+refuses.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,8 @@ def test_what_others_may_write_is_told_with_owner_and_mode(
 
     assert doubt
     assert (
-        f"{odd} is owned by {ownership.user(os.geteuid())}, mode {stat.filemode(odd.stat().st_mode)}"
-        in doubt.what
+        f"{odd} is owned by {ownership.user(os.geteuid())}, mode"
+        f" {stat.filemode(odd.stat().st_mode)}" in doubt.what
     )
     assert doubt.what.endswith(": others may write there")
     assert doubt.fix == f"`chmod go-w {odd}`"
@@ -85,7 +87,9 @@ def test_a_link_that_somebody_put_there_since_is_no_file(file: Path) -> None:
 
 
 def test_a_users_own_group_is_nobody_else(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where each user has a group of his name, as on Debian and Fedora, files are made writable for it."""
+    """Where each user has a group of his name, as on Debian and Fedora, files are made writable for
+    it.
+    """
     file.chmod(0o664)
     groups = {
         "own": (ME, []),

@@ -1,4 +1,6 @@
-"""Whose folder a launcher uses: its own, that nobody else can write or replace; and what may lie there."""
+"""Whose folder a launcher uses: its own, that nobody else can write or replace; and what may lie
+there.
+"""
 
 from __future__ import annotations
 

@@ -234,7 +234,10 @@ def test_a_command_waits_for_no_writer_and_holds_no_giant(
 
 def test_what_somebody_pipes_in_himself_is_read() -> None:
     """`lint <(command)`: the shell opened a pipe for it."""
-    script = f"{sys.executable} -m launcher lint <(echo python3 -m sglang.launch_server --model-path m --tp 8) --json"
+    script = (
+        f"{sys.executable} -m launcher lint <(echo python3 -m sglang.launch_server --model-path m"
+        " --tp 8) --json"
+    )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
 
     assert '"form": "shell"' in done.stdout, done.stderr

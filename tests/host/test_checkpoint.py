@@ -168,7 +168,10 @@ def test_a_download_that_was_cut_short_is_told_by_its_length(folder: Path) -> No
     size = path.stat().st_size
     os.truncate(path, size - 10)
 
-    said = f"is {size - 10} bytes, its header says {size} bytes (10 bytes more): the download did not finish"
+    said = (
+        f"is {size - 10} bytes, its header says {size} bytes (10 bytes more): the download did not"
+        " finish"
+    )
     assert look(folder).broken == known({path.name: said})
 
 
@@ -391,8 +394,9 @@ def test_a_hub_id_that_is_not_cached_says_that_it_would_be_downloaded(
     (hub(folder, tmp_path / "hub") / "refs/main").write_text(revision)
     seen = checkpoint("org/GLM", {"HF_HOME": str(tmp_path)})
 
-    assert seen.path.unknown == (
-        f"org/GLM is not in the Hugging Face cache ({tmp_path}/hub): SGLang would download it"
+    assert (
+        seen.path.unknown
+        == f"org/GLM is not in the Hugging Face cache ({tmp_path}/hub): SGLang would download it"
     )
 
 

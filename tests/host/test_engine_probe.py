@@ -20,7 +20,10 @@ from launcher.host.facts import Engine, Pin, known
 REAL = ENGINE / "engine/bin/python"
 # A licence over several lines, as SGLang's own metadata has it: the blank-looking line does not end
 # the fields.
-METADATA = "Metadata-Version: 2.4\nName: {}\nLicense:  Apache\n        \n    Version: 2.0\nVersion: {}\n{}\n\nVersion: 9"
+METADATA = (
+    "Metadata-Version: 2.4\nName: {}\nLicense:  Apache\n        \n    Version: 2.0\nVersion:"
+    " {}\n{}\n\nVersion: 9"
+)
 
 
 def ask(python: str | Path, deadline: float = 60.0, **env: str) -> Engine:
@@ -134,7 +137,10 @@ def test_an_answer_of_another_shape_is_an_unknown_fact(tmp_path: Path) -> None:
 
 
 def test_what_start_up_hooks_print_does_not_hide_the_answer(tmp_path: Path) -> None:
-    noise = "import atexit, sys\nprint('hello', end='')\natexit.register(print, 'bye', file=sys.stderr)\n"
+    noise = (
+        "import atexit, sys\nprint('hello', end='')\natexit.register(print, 'bye',"
+        " file=sys.stderr)\n"
+    )
     source(tmp_path, "usercustomize.py", noise)
     source(tmp_path, "sitecustomize.py", noise)
 

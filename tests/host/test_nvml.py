@@ -216,7 +216,10 @@ def test_a_hung_call_costs_one_deadline_and_keeps_what_was_told(ask: Ask, log: P
     )
 
     assert [gpu.capability.get() for gpu in gpus(seen)] == ["12.0"] * 8
-    expected = "the NVIDIA driver did not answer within 2 s (stuck in nvmlDeviceGetTotalEccErrors on GPU 0)"
+    expected = (
+        "the NVIDIA driver did not answer within 2 s (stuck in nvmlDeviceGetTotalEccErrors on"
+        " GPU 0)"
+    )
     assert (
         why(gpus(seen)[0].ecc_uncorrected)
         == why(gpus(seen)[7].temperature)

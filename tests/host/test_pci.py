@@ -1,4 +1,6 @@
-"""PCIe and IOMMU facts from trees with real configuration space, held against lspci on the same tree."""
+"""PCIe and IOMMU facts from trees with real configuration space, held against lspci on the same
+tree.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Facts of CPU, memory, disks, kernel and environment: from files as the kernel writes them, and from here."""
+"""Facts of CPU, memory, disks, kernel and environment: from files as the kernel writes them, and
+from here.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ flags\t\t: fpu vme sse
 """
 FILES = {
     "proc/cpuinfo": "\n".join(CPU.format(n, n // 2) for n in range(4)),
-    "proc/meminfo": "MemTotal:       1584000000 kB\nMemAvailable:   1500000000 kB\nSwapTotal:             0 kB\n",
+    "proc/meminfo": (
+        "MemTotal:       1584000000 kB\nMemAvailable:   1500000000 kB\nSwapTotal:             0"
+        " kB\n"
+    ),
     "proc/self/cgroup": "0::/system.slice/glm5.service\n",
     "proc/cmdline": "BOOT_IMAGE=/vmlinuz ro iommu=pt\n",
     "proc/modules": "nvidia_uvm 100 0 - Live 0x0\nnvidia 200 1 nvidia_uvm, Live 0x0\n",
@@ -32,7 +37,9 @@ FILES = {
     "proc/sys/kernel/numa_balancing": "1\n",
     "proc/sys/kernel/core_pattern": "core\n",
     "proc/sys/vm/swappiness": "60\n",
-    "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  595.58.03\n",
+    "proc/driver/nvidia/version": (
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  595.58.03\n"
+    ),
     "proc/driver/nvidia/params": 'EnableMSI: 1\nRegistryDwords: "ForceP2P=0x11"\n',
     "proc/1/comm": "systemd\n",
     "proc/77/comm": "nvidia-persiste\n",
@@ -60,7 +67,9 @@ FILES = {
 
 
 def tree(folder: Path, **changed: str | None) -> Path:
-    """The files of a host; a name with double underscores for slashes changes one, None takes it away."""
+    """The files of a host; a name with double underscores for slashes changes one, None takes it
+    away.
+    """
     files = FILES | {name.replace("__", "/"): text for name, text in changed.items()}
     for path, text in files.items():
         if text is not None:

@@ -1,4 +1,6 @@
-"""The kernel's lines that matter: every cause that it can tell passes each filter on the way to who judges."""
+"""The kernel's lines that matter: every cause that it can tell passes each filter on the way to who
+judges.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One table of Xids: doctor, diagnose and the supervisor say the same of every number, in every form of line."""
+"""One table of Xids: doctor, diagnose and the supervisor say the same of every number, in every
+form of line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Root over what a service's user may write: it becomes that user, follows nothing, and never runs his words."""
+"""Root over what a service's user may write: it becomes that user, follows nothing, and never runs
+his words.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +115,10 @@ class Service(World):
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """That user's own program holds the lock."""
-        program = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print(flush=True); sys.stdin.read()"
+        program = (
+            "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); print(flush=True);"
+            " sys.stdin.read()"
+        )
         command = (PYTHON, "-c", program, self.instance / "lock", "supervise")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         with running(*command, **pipes, user=OWNER, group=OWNER) as holder:
@@ -178,9 +183,10 @@ def test_root_restarts_smokes_bundles_and_stops_what_a_service_serves(service: S
     assert "no difference" not in done["restart"].stderr
     assert not [line for line in done["restart"].stderr.splitlines() if line.startswith(("+", "-"))]
     made = service.folder / "b.tar.gz"
-    assert (made.stat().st_uid, stat.S_IMODE(made.stat().st_mode)) == (0, 0o600), (
-        "root asked for it"
-    )
+    assert (made.stat().st_uid, stat.S_IMODE(made.stat().st_mode)) == (
+        0,
+        0o600,
+    ), "root asked for it"
     assert {path.stat().st_uid for path in service.instance.iterdir()} == {OWNER}
     service.until_nothing_is_left()
 
@@ -311,16 +317,18 @@ def test_a_state_that_names_any_process_has_no_root_signal_it(
 
 
 def test_root_gives_no_terminal_and_no_variable_away(stopped: Service) -> None:
-    """What the service has run is a program of that user: in a session of its own, with nothing of root's."""
+    """What the service has run is a program of that user: in a session of its own, with nothing of
+    root's.
+    """
     spy = stopped.folder / "spy"
     told = stopped.folder / "told"
     spy.write_text(
-        f"#!{PYTHON}\nimport fcntl, json, os, termios\nsaid = {{'uid': os.getuid(), 'env': dict(os.environ)}}\n"
-        "for number in (0, 1, 2):\n    try:\n        fcntl.ioctl(number, termios.TIOCSTI, b'x')\n"
-        "        said[number] = 'typed'\n    except OSError as error:\n        said[number] = str(error)\n"
-        "said['open'] = [os.readlink(f'/proc/self/fd/{n}') for n in (0, 1, 2)]\n"
-        "try:\n    open('/dev/tty')\n    said['tty'] = True\nexcept OSError:\n    said['tty'] = False\n"
-        f"open('{told}', 'w').write(json.dumps(said))\n"
+        f"#!{PYTHON}\nimport fcntl, json, os, termios\nsaid = {{'uid': os.getuid(), 'env':"
+        " dict(os.environ)}\nfor number in (0, 1, 2):\n    try:\n        fcntl.ioctl(number,"
+        " termios.TIOCSTI, b'x')\n        said[number] = 'typed'\n    except OSError as error:\n  "
+        "      said[number] = str(error)\nsaid['open'] = [os.readlink(f'/proc/self/fd/{n}') for"
+        " n in (0, 1, 2)]\ntry:\n    open('/dev/tty')\n    said['tty'] = True\nexcept OSError:\n  "
+        f"  said['tty'] = False\nopen('{told}', 'w').write(json.dumps(said))\n"
     )
     spy.chmod(0o755)
     argv = json.loads((stopped.instance / "plan.json").read_text())["argv"]
@@ -388,7 +396,9 @@ def test_the_user_that_root_became_cannot_type_into_roots_terminal(
 
 
 def read(terminal: int) -> bytes:
-    """What comes next from the other end of a terminal; nothing when nobody has that any more (EIO)."""
+    """What comes next from the other end of a terminal; nothing when nobody has that any more
+    (EIO).
+    """
     assert select.select([terminal], [], [], PATIENCE)[0]
     with contextlib.suppress(OSError):
         return os.read(terminal, 4096)  # no bound: there is something to read

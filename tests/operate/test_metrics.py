@@ -1,4 +1,6 @@
-"""Figures for Prometheus: of living and dead launchers, over TCP and a socket, named by the conventions."""
+"""Figures for Prometheus: of living and dead launchers, over TCP and a socket, named by the
+conventions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A checkpoint fetched from a stand-in of the hub, and judged: whole, what it claims, and as the hub has it."""
+"""A checkpoint fetched from a stand-in of the hub, and judged: whole, what it claims, and as the
+hub has it.
+"""
 
 from __future__ import annotations
 

@@ -148,7 +148,10 @@ def test_status_tells_a_launcher_that_is_stopped_and_a_server_that_is_dead(world
     seen = world.status()
 
     assert status.returncode == 1
-    why = f"the launcher (pid {launcher.pid}) is stopped by a signal, nothing watches the server; it was ready"
+    why = (
+        f"the launcher (pid {launcher.pid}) is stopped by a signal, nothing watches the server; it"
+        " was ready"
+    )
     assert (seen["state"], seen["reason"]) == ("unknown", why)
     assert seen["pids"]["launcher"] == launcher.pid
     for figure in (

@@ -1,4 +1,6 @@
-"""The units on a real systemd: start, readiness, watchdog, stop, refusal, order, journal, upgrade."""
+"""The units on a real systemd: start, readiness, watchdog, stop, refusal, order, journal,
+upgrade.
+"""
 
 from __future__ import annotations
 
@@ -170,7 +172,9 @@ def test_whoever_the_unit_runs_as_it_serves_and_root_may_look_after_it(
 def test_where_a_control_group_is_handed_on_the_kernel_knows_who_belongs_to_the_server(
     host: Host,
 ) -> None:
-    """Nothing that is left of a launcher and a reaper that were killed escapes, whatever it calls itself."""
+    """Nothing that is left of a launcher and a reaper that were killed escapes, whatever it calls
+    itself.
+    """
     host.prepare()
     host.write(f"{STATE}/faults.json", json.dumps({"escape": True}))
     scope = ("systemd-run", "--scope", "--quiet", "-p", "Delegate=yes", "--unit", "hand", COMMAND)
@@ -324,7 +328,10 @@ def test_the_key_comes_as_a_credential(host: Host) -> None:
     recorded = json.loads(host.run("cat", f"{STATE}/stub/record.json").stdout)
     assert key not in json.dumps(recorded)
     assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY"} & set(recorded["env"])
-    asked = f"curl -s -o /dev/null -w %{{{{http_code}}}} -H 'Authorization: Bearer {{}}' http://127.0.0.1:{PORT}/v1/models"
+    asked = (
+        "curl -s -o /dev/null -w %{{http_code}} -H 'Authorization: Bearer {}'"
+        f" http://127.0.0.1:{PORT}/v1/models"
+    )
     assert host.run("sh", "-c", asked.format(key)).stdout == "200"
     assert host.run("sh", "-c", asked.format("wrong")).stdout == "401"
     assert key not in host.journal("-u", UNIT)
@@ -404,7 +411,10 @@ def test_the_figures_are_served(host: Host) -> None:
     host.systemctl("start", "glm5-serve-metrics")
     host.faults()
     host.start()
-    get = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
+    get = (
+        "import urllib.request as u;"
+        " print(u.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
+    )
 
     said = until(
         lambda: host.run(f"{OPT}/bin/python", "-c", get, check=False).stdout.strip(),
@@ -648,7 +658,10 @@ def test_a_command_that_the_user_cannot_reach_is_refused(world: World, tmp_path:
     tmp_path.chmod(0o700)
     closed = tmp_path / "closed/bin"
     closed.mkdir(parents=True)
-    wish = f"from pathlib import Path; from launcher import unit; unit.command = lambda: '{closed}/glm5-serve';"
+    wish = (
+        "from pathlib import Path; from launcher import unit; unit.command = lambda:"
+        f" '{closed}/glm5-serve';"
+    )
     code = f"{wish} unit.install(unit.Wish('stub', root=Path('{tmp_path}/root')), (), print)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60

@@ -1,4 +1,6 @@
-"""Units: whatever stands in an option stands in its one directive, or is refused; files are put in place whole."""
+"""Units: whatever stands in an option stands in its one directive, or is refused; files are put in
+place whole.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ Directives = list[tuple[str, str, str]]
 
 
 def directives(text: str) -> Directives:
-    """Section, name and value of each directive, as systemd reads a unit (systemd.syntax, its read_line)."""
+    """Section, name and value of each directive, as systemd reads a unit (systemd.syntax, its
+    read_line).
+    """
     read: Directives = []
     section, held = "", ""
     for end in "\r\0":
@@ -171,7 +175,9 @@ def test_a_command_is_the_first_word_or_is_refused(
 
 
 def first_word(value: str) -> tuple[str, str]:
-    """The first word of a command line in a unit, and the rest: quotes taken off, specifiers read."""
+    """The first word of a command line in a unit, and the rest: quotes taken off, specifiers
+    read.
+    """
     quote = value[:1] if value[:1] in "\"'" else ""
     word, _, rest = value[len(quote) :].partition(quote or " ")
     assert quote or not set(word) & set("\"'\\;"), "these mean something there"

@@ -1,4 +1,6 @@
-"""`up` and what another shell can do with it, over real processes: the stand-in engine, real signals."""
+"""`up` and what another shell can do with it, over real processes: the stand-in engine, real
+signals.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What is printed is what is run, through a real shell; and the golden commands of the packaged profiles."""
+"""What is printed is what is run, through a real shell; and the golden commands of the packaged
+profiles.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,15 @@ from launcher.redact.keys import read_key, write_key
 GOLDEN = TESTS / "golden"
 ENVIRON = {"HOME": "/home/user"}
 CARD = (
-    "--model lukealonso/GLM-5-NVFP4 --served-model-name glm-5 --reasoning-parser glm45 --tool-call-parser glm47 "
-    "--trust-remote-code --tp 8 --mem-fraction-static 0.95 --max-running-requests 8 --kv-cache-dtype fp8_e4m3 "
-    "--quantization modelopt_fp4 --attention-backend flashinfer --moe-runner-backend flashinfer_cutlass "
-    "--disable-custom-all-reduce --enable-flashinfer-allreduce-fusion --host 0.0.0.0 --port 8000"
+    "--model lukealonso/GLM-5-NVFP4 --served-model-name glm-5 --reasoning-parser glm45"
+    " --tool-call-parser glm47 --trust-remote-code --tp 8 --mem-fraction-static 0.95"
+    " --max-running-requests 8 --kv-cache-dtype fp8_e4m3 --quantization modelopt_fp4"
+    " --attention-backend flashinfer --moe-runner-backend flashinfer_cutlass"
+    " --disable-custom-all-reduce --enable-flashinfer-allreduce-fusion --host 0.0.0.0 --port 8000"
 )
 CARD_ENV = (
-    "NCCL_IB_DISABLE=1 NCCL_P2P_LEVEL=PHB NCCL_ALLOC_P2P_NET_LL_BUFFERS=1 NCCL_MIN_NCHANNELS=8 OMP_NUM_THREADS=8 "
-    "SAFETENSORS_FAST_GPU=1"
+    "NCCL_IB_DISABLE=1 NCCL_P2P_LEVEL=PHB NCCL_ALLOC_P2P_NET_LL_BUFFERS=1 NCCL_MIN_NCHANNELS=8"
+    " OMP_NUM_THREADS=8 SAFETENSORS_FAST_GPU=1"
 )
 
 

@@ -96,7 +96,10 @@ def test_all_of_a_quoted_key_is_hidden(key: str) -> None:
 
 
 def test_no_key_is_not_hidden() -> None:
-    text = "an api_key is required; ServerArgs(api_key=None, admin_api_key=None) {'api_key': None} \"api_key\":null"
+    text = (
+        "an api_key is required; ServerArgs(api_key=None, admin_api_key=None) {'api_key': None}"
+        ' "api_key":null'
+    )
 
     assert scrub(text, None) == text
 
@@ -109,7 +112,10 @@ def test_a_key_that_begins_like_none_is_hidden() -> None:
     assert "elses" not in scrub("api_key='None-of-somebody-elses'", None)
 
 
-SECRET = "HF_TOKEN DB_PASS PGPASSWORD SECRET_KEY OPENAI_APIKEY GITHUB_PAT SSH_PASSPHRASE MYSQL_PWD DOCKER_AUTH"
+SECRET = (
+    "HF_TOKEN DB_PASS PGPASSWORD SECRET_KEY OPENAI_APIKEY GITHUB_PAT SSH_PASSPHRASE MYSQL_PWD"
+    " DOCKER_AUTH"
+)
 
 
 def test_variables_are_secret_by_their_names() -> None:

@@ -236,7 +236,9 @@ def host() -> Host:
 
 
 def having(host: Host, **changed: Any) -> Host:
-    """The host with facts changed: `driver__version="1.2"`; a value that is no Fact becomes a known one."""
+    """The host with facts changed: `driver__version="1.2"`; a value that is no Fact becomes a known
+    one.
+    """
     for name, value in changed.items():
         section, _, fact = name.partition("__")
         value = value if isinstance(value, Fact) else known(value)

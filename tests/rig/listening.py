@@ -1,4 +1,6 @@
-"""Listeners that are processes of their own, for as long as a test wants them (see `listener.py`)."""
+"""Listeners that are processes of their own, for as long as a test wants them (see
+`listener.py`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Trees of /sys and /proc for hosts with GPUs, with real configuration space: `lspci` reads them, too."""
+"""Trees of /sys and /proc for hosts with GPUs, with real configuration space: `lspci` reads them,
+too.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ NARROW, WIDE = (
 
 @dataclass
 class Tree:
-    """A host: GPUs behind root ports, or in pairs behind switches; dictionaries change functions by address."""
+    """A host: GPUs behind root ports, or in pairs behind switches; dictionaries change functions by
+    address.
+    """
 
     gpus: int = 8
     sockets: int = 2
@@ -194,7 +198,9 @@ def configuration(
     port: int = ENDPOINT,
     buses: tuple[int, int, int] = (0, 0, 0),
 ) -> bytes:
-    """Configuration space: header, power management, PCI Express; AER, then ACS or resizable BAR."""
+    """Configuration space: header, power management, PCI Express; AER, then ACS or resizable
+    BAR.
+    """
     space = bytearray(4096)
     bridge = port != ENDPOINT
     struct.pack_into("<HHHHI", space, 0, vendor, device, 0x0006, 0x0010, kind << 8 | 0xA1)

@@ -1,4 +1,5 @@
-"""The tests again and again beside a load on every core: what is a measure of time in disguise fails in the end.
+"""The tests again and again beside a load on every core: what is a measure of time in disguise
+fails in the end.
 
 usage: stress.py [--times N] [--loops N] [--] ARGUMENTS OF PYTEST...
 """

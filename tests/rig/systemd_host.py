@@ -58,10 +58,12 @@ exec env -i container=rig PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --show-status=no --unit=rig.target
 """
 MASKED = (
-    "systemd-udevd.service systemd-udev-trigger.service systemd-udevd-kernel.socket systemd-udevd-control.socket "
-    "systemd-timesyncd.service systemd-logind.service systemd-sysctl.service systemd-modules-load.service "
-    "systemd-networkd.service systemd-networkd.socket systemd-resolved.service getty.target apt-daily.timer "
-    "apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer man-db.timer systemd-oomd.service"
+    "systemd-udevd.service systemd-udev-trigger.service systemd-udevd-kernel.socket"
+    " systemd-udevd-control.socket systemd-timesyncd.service systemd-logind.service"
+    " systemd-sysctl.service systemd-modules-load.service systemd-networkd.service"
+    " systemd-networkd.socket systemd-resolved.service getty.target apt-daily.timer"
+    " apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer man-db.timer"
+    " systemd-oomd.service"
 )
 INSTALL = ("apt-get", "-qq", "install", "-y", "--no-install-recommends")
 
@@ -72,7 +74,10 @@ def why_not() -> str | None:
         return "a systemd in namespaces needs root"
     tools = ("unshare", "nsenter", "setpriv", "systemctl", "ip", "dbus-daemon")
     if missing := [tool for tool in tools if shutil.which(tool) is None]:
-        return f"no {', '.join(missing)} here: the packages systemd, dbus, iproute2 and util-linux have them"
+        return (
+            f"no {', '.join(missing)} here: the packages systemd, dbus, iproute2 and util-linux"
+            " have them"
+        )
     return None if cgroups() else "no cgroup2 hierarchy that may be written"
 
 

@@ -1,4 +1,5 @@
-"""The fault matrix: each fault put into a running server, the stand-in and the real SGLang with one and two ranks.
+"""The fault matrix: each fault put into a running server, the stand-in and the real SGLang with one
+and two ranks.
 
 In each cell: it is found, the right thing is done, nothing is left behind, the state file is sound.
 One server of each engine lives through all of its cells. `make faults` runs them all and writes
@@ -41,7 +42,9 @@ seen: dict[tuple[str, str], str] = {}  # (fault, engine) -> what the table says
 
 @pytest.fixture(scope="module", autouse=True)
 def table() -> Iterator[None]:
-    """Written when the cells have run, if it is asked for: `write` anew, `update` those that ran."""
+    """Written when the cells have run, if it is asked for: `write` anew, `update` those that
+    ran.
+    """
     yield
     if (how := os.environ.get("GLM5_SERVE_FAULTS")) in ("write", "update"):
         PAGE.write_text(page({**(told(PAGE.read_text()) if how == "update" else {}), **seen}))
@@ -51,7 +54,9 @@ def table() -> Iterator[None]:
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """One server for all the cells of its engine: of the module's scope, so that pytest runs them in a row."""
+    """One server for all the cells of its engine: of the module's scope, so that pytest runs them
+    in a row.
+    """
     served = Served(tmp_path_factory.mktemp(request.param), request.param)
     yield served
     end(served)
@@ -67,7 +72,9 @@ def served(engine: Served) -> Iterator[Served]:
 
 @pytest.fixture
 def anyhow(engine: Served) -> Iterator[Served]:
-    """A server in whatever state the cell before left it: a start of the real one takes a quarter of a minute."""
+    """A server in whatever state the cell before left it: a start of the real one takes a quarter
+    of a minute.
+    """
     engine.mend()
     yield engine
     engine.sound()
@@ -342,9 +349,10 @@ def test_a_rank_is_stopped(served: Served) -> None:
     assert "health checks in a row failed" in story.text
     assert "stopped by a signal" in story.text
     assert "sglang::scheduler" in _stacks(story)
-    assert story.causes in (["hang"], ["server-hung"]), (
-        "SGLang's log may have complained of it already"
-    )
+    assert story.causes in (
+        ["hang"],
+        ["server-hung"],
+    ), "SGLang's log may have complained of it already"
     note(
         served,
         "rank stopped",
@@ -765,7 +773,9 @@ def test_it_is_deaf_to_sigterm(served: Served) -> None:
 
 @cells(daily=True)
 def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: Served) -> None:
-    """Whoever is connected may wait for an answer: a server that does not leave is not killed under it early."""
+    """Whoever is connected may wait for an answer: a server that does not leave is not killed under
+    it early.
+    """
     if served.is_real:
         served.sabotage("fired up", "server", "deaf")
         served.after(served.restart_by_death)

@@ -1,4 +1,6 @@
-"""What is left of a server when launcher and reaper were killed: found by its marks, and nobody else with it."""
+"""What is left of a server when launcher and reaper were killed: found by its marks, and nobody
+else with it.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,10 @@ def test_a_process_is_found_by_the_pipe_that_it_prints_to(tree: Tree) -> None:
 
 
 def test_children_go_with_their_parents_whatever_they_did(tree: Tree) -> None:
-    forks = "import os, time\nif not os.fork():\n    os.setsid()\n    os.execve('/bin/sleep', ['sleep', '600'], {})\n"
+    forks = (
+        "import os, time\nif not os.fork():\n    os.setsid()\n    os.execve('/bin/sleep', ['sleep',"
+        " '600'], {})\n"
+    )
     parent = tree.start(f"{forks}\n{SLEEP}", env={MARK: HEX}, stdout=subprocess.DEVNULL)
     (child,) = until(lambda: psutil.Process(parent).children(), "it forked")
     until(lambda: child.name() == "sleep", "it became another program")
@@ -212,7 +217,9 @@ def test_a_cgroup_with_others_in_it_is_not_killed(
 
 
 def kill_both(world: World) -> set[int]:
-    """Kill the reaper while the launcher cannot notice, then the launcher; the processes that nobody ends then."""
+    """Kill the reaper while the launcher cannot notice, then the launcher; the processes that
+    nobody ends then.
+    """
     launcher = psutil.Process(world.status()["pids"]["launcher"])
     (reaper,) = [child for child in launcher.children() if child.name() == "glm5-reaper"]
     launcher.suspend()

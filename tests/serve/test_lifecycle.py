@@ -596,8 +596,8 @@ def test_a_stop_before_the_first_launch_is_the_end() -> None:
 HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(
-            "tick tick gone no final reboot hint yes miss stale stop restart wake wake lost stir kept sane insane "
-            "struck doomed excused drained".split()
+            "tick tick gone no final reboot hint yes miss stale stop restart wake wake lost stir"
+            " kept sane insane struck doomed excused drained".split()
         ),
         st.floats(0.01, 60),
     ),

@@ -1,4 +1,6 @@
-"""Many shells at once, each with its own wish, and somebody who kills: one launcher or none, nothing left."""
+"""Many shells at once, each with its own wish, and somebody who kills: one launcher or none,
+nothing left.
+"""
 
 from __future__ import annotations
 

@@ -95,7 +95,9 @@ def test_what_fails_is_told_and_the_rest_is_written() -> None:
 
 @pytest.fixture
 def frozen_disk(world: World) -> Iterator[Path]:
-    """A state folder on a file system that `fsfreeze` stops: who writes there hangs, and cannot be killed."""
+    """A state folder on a file system that `fsfreeze` stops: who writes there hangs, and cannot be
+    killed.
+    """
     if os.geteuid() != 0:
         pytest.skip("mounting a file system needs root")
     if missing := [

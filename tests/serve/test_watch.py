@@ -44,8 +44,10 @@ def test_a_rank_that_only_spins_does_not_move() -> None:
     before, after = seen(0, RANK), seen(10, replace(RANK, cpu=110.0))
 
     assert procfs.signs(before, after, "distributed") is None
-    assert procfs.finding(before, after) == (
-        "1 of 1 ranks spin at 100 % CPU; no disk read or written, no compiler at work (seen for 10 s)"
+    assert (
+        procfs.finding(before, after)
+        == "1 of 1 ranks spin at 100 % CPU; no disk read or written, no compiler at work (seen for"
+        " 10 s)"
     )
 
 
@@ -70,8 +72,10 @@ def test_what_was_read_written_or_compiled_meanwhile_is_told() -> None:
     compiler = Member(11, "ptxas", "S", 0.0, 0, 0, 0)
     after = replace(IDLE, read=IDLE.read + (3 << 20), written=512 << 10)
 
-    assert procfs.finding(seen(0, IDLE, compiler), seen(4, after, compiler)) == (
-        "1 ranks wait, none uses the processor; 3.0 MiB read, 0.5 MiB written, ptxas at work (seen for 4 s)"
+    assert (
+        procfs.finding(seen(0, IDLE, compiler), seen(4, after, compiler))
+        == "1 ranks wait, none uses the processor; 3.0 MiB read, 0.5 MiB written, ptxas at work"
+        " (seen for 4 s)"
     )
 
 
@@ -198,8 +202,8 @@ def test_real_processes_are_seen_as_they_are() -> None:
 # -- tokens ----------------------------------------------------------------------------------------
 
 PREFILL = (
-    "[2026-11-24 05:06:00 TP0] Prefill batch, #new-seq: 1, #new-token: 8192, #cached-token: 12, token usage: 0.0, "
-    "#running-req: 0, #queue-req: 0, #pending-token: 92000, cuda graph: False"
+    "[2026-11-24 05:06:00 TP0] Prefill batch, #new-seq: 1, #new-token: 8192, #cached-token: 12,"
+    " token usage: 0.0, #running-req: 0, #queue-req: 0, #pending-token: 92000, cuda graph: False"
 )
 
 
@@ -229,7 +233,10 @@ def test_pauses_are_read_off_the_access_log() -> None:
 
 
 def test_a_server_that_takes_itself_apart_says_so() -> None:
-    drained = "Gracefully exiting... Remaining number of requests {}. Remaining requests remaining_rids=[]."
+    drained = (
+        "Gracefully exiting... Remaining number of requests {}. Remaining requests"
+        " remaining_rids=[]."
+    )
 
     assert activity.is_draining(f"[2026-11-24 01:00:00] {drained.format(0)}")
     assert not activity.is_draining(f"[2026-11-24 01:00:00] {drained.format(10)}")
@@ -337,7 +344,9 @@ def test_kernel_lines_are_judged_by_the_same_table() -> None:
 
 
 def test_the_number_alone_is_enough_of_some_xids() -> None:
-    """NVML's events have no words: which of the driver's faults stop the service by their number."""
+    """NVML's events have no words: which of the driver's faults stop the service by their
+    number.
+    """
     told = {n: fatal(line_of({"xid": n, "gpu": 5, "bdf": "0000:61:00.0"})) for n in range(1, 200)}
 
     wanted = {n for n, row in xids().items() if row.advice == "reboot"} - {*range(144, 151), 154}
@@ -378,7 +387,9 @@ def test_what_the_kernel_killed_is_known_by_its_pid(monkeypatch: pytest.MonkeyPa
 def test_the_kernels_log_is_read_for_what_is_about_gpus_and_memory(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Records as /dev/kmsg gives them, one a read: priority, number, time, flags; the line; its fields."""
+    """Records as /dev/kmsg gives them, one a read: priority, number, time, flags; the line; its
+    fields.
+    """
     fell_off = "NVRM: Xid (PCI:0000:61:00): 79, GPU has fallen off the bus."
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
@@ -505,17 +516,29 @@ def test_the_journal_is_known_by_its_stream() -> None:
 # -- what clients write into the log of a real server ----------------------------------------------
 
 CLIENTS = [
-    '[2026-11-24 05:10:07] INFO:     10.1.2.3:51244 - "GET /_kgspIsHeartbeatTimedOut HTTP/1.1" 401 Unauthorized',
+    (
+        '[2026-11-24 05:10:07] INFO:     10.1.2.3:51244 - "GET /_kgspIsHeartbeatTimedOut HTTP/1.1"'
+        " 401 Unauthorized"
+    ),
     '[2026-11-24 05:10:07] INFO:     10.1.2.3:51244 - "GET /x?code=802 HTTP/1.1" 401 Unauthorized',
-    "[2026-11-24 05:10:07 TP0] Hit invalid regex: key_string='(NVRM: Xid (PCI:0000:01:00): 79,', e=RuntimeError()",
+    (
+        "[2026-11-24 05:10:07 TP0] Hit invalid regex: key_string='(NVRM: Xid (PCI:0000:01:00):"
+        " 79,', e=RuntimeError()"
+    ),
     "[2026-11-24 05:10:07] Model attempted to call undefined function: x",
     "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus.",  # the rest of that name
     "RuntimeError: CUDA error: no kernel image is available for execution on the device",
 ]
 EXCUSES = [
     '[2026-11-24 05:10:07] Failed to parse "POST /pause_generation HTTP/1.1" 200 OK',
-    '[2026-11-24 05:10:07] INFO:     10.1.2.3:51244 - "GET /x?"POST /pause_generation HTTP/1.1" 200 OK',
-    "[2026-11-24 05:10:07] Error parsing tool call: Prefill batch, #new-seq: 1, #new-token: 99999999999",
+    (
+        '[2026-11-24 05:10:07] INFO:     10.1.2.3:51244 - "GET /x?"POST /pause_generation HTTP/1.1"'
+        " 200 OK"
+    ),
+    (
+        "[2026-11-24 05:10:07] Error parsing tool call: Prefill batch, #new-seq: 1, #new-token:"
+        " 99999999999"
+    ),
 ]
 
 
@@ -560,7 +583,8 @@ def test_a_process_that_is_only_called_a_compiler_excuses_no_hang(world: World) 
     ninja, python = world.folder / "ninja", world.folder / "python"
     shutil.copy(shutil.which("sleep") or "/bin/sleep", ninja)
     python.write_text(
-        f'#!/bin/sh\ncase "$*" in *sglang.launch_server*) {ninja} 600 & esac\nexec {sys.executable} "$@"\n'
+        f'#!/bin/sh\ncase "$*" in *sglang.launch_server*) {ninja} 600 & esac\nexec {sys.executable}'
+        ' "$@"\n'
     )
     python.chmod(0o755)
     world.profile.write_text(world.profile.read_text().replace(sys.executable, str(python)))

@@ -105,7 +105,8 @@ LIVE = (
         "deep-copy",
         "moving data",
         "Data copied between every pair of GPUs arrives unchanged.",
-        "The driver and topology call peer-to-peer OK on hosts where no byte moves, or others arrive.",
+        "The driver and topology call peer-to-peer OK on hosts where no byte moves, or others"
+        " arrive.",
         _RUN_HERE,
     ),
     Check(

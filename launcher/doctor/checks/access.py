@@ -46,8 +46,8 @@ def access_guarded(host: Host, plan: Plan) -> Verdict:
     if plan.open_without_key:
         return warn(f"{plan.host} without a key, as access.open_without_key says", fix=fix)
     return fail(
-        f"profile {plan.name} binds {plan.host} without an API key: whoever reaches port {plan.port} may use the "
-        "model and SGLang's admin endpoints",
+        f"profile {plan.name} binds {plan.host} without an API key: whoever reaches port"
+        f" {plan.port} may use the model and SGLang's admin endpoints",
         fix=f"{fix}; or say it explicitly: --set access.open_without_key=true",
     )
 
@@ -72,7 +72,8 @@ def access_key(host: Host, plan: Plan) -> Verdict:
 def access_remote_code(host: Host, plan: Plan) -> Verdict:
     """The checkpoint's own code is not run.
 
-    --trust-remote-code executes Python that the checkpoint brings; GLM-5 is in SGLang and needs none.
+    --trust-remote-code executes Python that the checkpoint brings; GLM-5 is in SGLang and needs
+    none.
 
     Read: SGLang has the architecture from 0.5.9.
     """

@@ -45,7 +45,8 @@ def model_config(host: Host, plan: Plan) -> Verdict:
         return fail(str(config.unknown), fix=DOWNLOAD)
     seen = config.get()
     return ok(
-        f"{seen.get('architectures', 'no architecture named')}, {seen.get('num_hidden_layers', '?')} layers"
+        f"{seen.get('architectures', 'no architecture named')},"
+        f" {seen.get('num_hidden_layers', '?')} layers"
     )
 
 
@@ -116,7 +117,10 @@ def model_quantisation(host: Host, plan: Plan) -> Verdict:
     asked, seen = plan.flag("quantization"), host.model.quantisation.get()
     wanted = {"modelopt_fp4": "NVFP4", "modelopt_fp8": "FP8", "fp8": "FP8"}.get(asked or "")
     if wanted and wanted not in (seen or "").upper():
-        fix = f"set flags.quantization to what the checkpoint is ({seen or 'not quantised'}), or take an NVFP4 one"
+        fix = (
+            f"set flags.quantization to what the checkpoint is ({seen or 'not quantised'}), or take"
+            " an NVFP4 one"
+        )
         return fail(f"the profile says {asked}, the checkpoint {seen or 'nothing'}", fix=fix)
     return ok(f"{seen or 'not quantised'}, {asked or 'not asked for'}")
 
@@ -181,16 +185,22 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
         fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve profiles`"
         return fail(f"{gib(held)} of weights a GPU, {gib(free)} are free there", fix=fix)
     if held >= free * fraction:
-        fix = f"raise flags.mem-fraction-static above {capacity.least_fraction(free, held):.3f}; `glm5-serve fit`"
+        fix = (
+            f"raise flags.mem-fraction-static above {capacity.least_fraction(free, held):.3f};"
+            " `glm5-serve fit`"
+        )
         return fail(
-            f"{gib(held)} of weights a GPU, mem-fraction-static {fraction:g} is {gib(free * fraction)}",
+            f"{gib(held)} of weights a GPU, mem-fraction-static {fraction:g} is"
+            f" {gib(free * fraction)}",
             fix=fix,
         )
     return ok(f"{gib(held)} of weights a GPU of {gib(free * fraction)} (`glm5-serve fit`)")
 
 
 def _held(host: Host, plan: Plan) -> float:
-    """What one GPU holds of the weights: shared out as its configuration says, scaled to the files there are."""
+    """What one GPU holds of the weights: shared out as its configuration says, scaled to the files
+    there are.
+    """
     size, config = host.model.bytes.get(), host.model.config.otherwise({})
     try:
         made = capacity.from_shape(capacity.shape({**(capacity.named(plan.model) or {}), **config}))

@@ -67,7 +67,10 @@ def disk_network(host: Host, plan: Plan) -> Verdict:
         if (kind := mount.filesystem.get()) in network
     ]
     if far:
-        fix = "copy the checkpoint to a local disk, or set flags.weight-loader-prefetch-checkpoints = true"
+        fix = (
+            "copy the checkpoint to a local disk, or set flags.weight-loader-prefetch-checkpoints ="
+            " true"
+        )
         return warn(sample(far), fix=fix)
     return ok("local")
 

@@ -40,7 +40,10 @@ def driver_answers(host: Host, plan: Plan) -> Verdict:
     if "did not answer" in why:
         return fail(
             why,
-            fix="look for NVRM and Xid lines with `dmesg`, then reboot: a wedged driver cannot be reloaded",
+            fix=(
+                "look for NVRM and Xid lines with `dmesg`, then reboot: a wedged driver cannot be"
+                " reloaded"
+            ),
         )
     if "versions" in why:
         return fail(
@@ -205,7 +208,10 @@ def driver_p2p_parameters(host: Host, plan: Plan) -> Verdict:
     params = host.driver.params.get()
     words = params.get("RegistryDwords", "")
     if "P2P" in words:
-        fix = "remove NVreg_RegistryDwords from /etc/modprobe.d, reboot, compare with `glm5-serve doctor --deep`"
+        fix = (
+            "remove NVreg_RegistryDwords from /etc/modprobe.d, reboot, compare with `glm5-serve"
+            " doctor --deep`"
+        )
         return warn(f"/proc/driver/nvidia/params has RegistryDwords {words}", fix=fix)
     return ok("RegistryDwords force nothing")
 
@@ -244,6 +250,9 @@ def driver_fabric(host: Host, plan: Plan) -> Verdict:
         return fail(by_gpu(waiting), fix=fix)
     if switches and "nv-fabricmanager" not in host.system.daemons.get():
         branch = host.driver.version.otherwise("BRANCH").partition(".")[0]
-        fix = f"`apt install nvidia-fabricmanager-{branch}`, `systemctl enable --now nvidia-fabricmanager`"
+        fix = (
+            f"`apt install nvidia-fabricmanager-{branch}`, `systemctl enable --now"
+            " nvidia-fabricmanager`"
+        )
         return fail(f"{len(switches)} NVSwitch functions, no nv-fabricmanager running", fix=fix)
     return ok("no NVSwitch" if not switches else "fabric manager runs")

@@ -104,7 +104,10 @@ def _mended(given: catalogue.Given, known: catalogue.Release) -> str:
         return f"write {near} for {given.word}"
     there = catalogue.accepted_by(given.word)
     if given.option is None and there:
-        return f"set flags.{name} = false, or install a release that has it ({there[0]} to {there[-1]})"
+        return (
+            f"set flags.{name} = false, or install a release that has it ({there[0]} to"
+            f" {there[-1]})"
+        )
     return f"mend flags.{name}" if given.option else f"set flags.{name} = false"
 
 
@@ -139,7 +142,8 @@ def engine_advisories(host: Host, plan: Plan) -> Verdict:
         newest = max((known.fixed for known in seen if known.fixed), default=None)
         fix = f"install sglang>={_dotted(newest)}" if newest else "remove the option that opens it"
         evidence = "; ".join(
-            f"{known.id}: {known.what} (fixed in {_dotted(known.fixed) if known.fixed else 'no release'})"
+            f"{known.id}: {known.what} (fixed in"
+            f" {_dotted(known.fixed) if known.fixed else 'no release'})"
             for known in seen
         )
         return warn(evidence, fix=fix)

@@ -69,7 +69,10 @@ def gpu_on_bus(host: Host, plan: Plan) -> Verdict:
     }
     shown = {gpu.bdf.get() for gpu in gpus(host)}
     if missing := sorted(bus - shown):
-        fix = "look for its NVRM lines with `dmesg`; power the host off and on (a reboot keeps a GPU without power)"
+        fix = (
+            "look for its NVRM lines with `dmesg`; power the host off and on (a reboot keeps a GPU"
+            " without power)"
+        )
         return fail(f"on the bus but not in the driver: {', '.join(missing)}", fix=fix)
     return ok(f"{len(shown)} on the bus and in the driver")
 
@@ -133,7 +136,10 @@ def gpu_alike(host: Host, plan: Plan) -> Verdict:
         )
         return warn(
             seen,
-            fix="choose the equal ones with CUDA_VISIBLE_DEVICES, or set the profile to the smallest",
+            fix=(
+                "choose the equal ones with CUDA_VISIBLE_DEVICES, or set the profile to the"
+                " smallest"
+            ),
         )
     return ok(f"{len(gpus(host))}x {next(iter(kinds))[0]}" if kinds else "no GPU")
 
@@ -196,7 +202,9 @@ def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
 
 
 def _held(gpu: Gpu, process: Process) -> int:
-    """Bytes; where the driver does not say whose memory it is (in a container), all that is in use."""
+    """Bytes; where the driver does not say whose memory it is (in a container), all that is in
+    use.
+    """
     return gpu.memory_used.otherwise(0) if process.used is None else process.used
 
 

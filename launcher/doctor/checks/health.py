@@ -66,7 +66,10 @@ def gpu_left_over(host: Host, plan: Plan) -> Verdict:
         (gpu, _left(gpu)) for gpu in gpus(host) if not gpu.processes.otherwise(()) and _left(gpu)
     ]
     if odd:
-        fix = "`fuser -v /dev/nvidia*` finds hidden owners (containers too); else reset the GPU or reboot"
+        fix = (
+            "`fuser -v /dev/nvidia*` finds hidden owners (containers too); else reset the GPU or"
+            " reboot"
+        )
         return fail(by_gpu((gpu, f"{text} without a process") for gpu, text in odd), fix=fix)
     failing(gpus(host), lambda gpu: gpu.memory_used, lambda seen: False)
     return ok("idle and empty, or owned")
@@ -102,7 +105,10 @@ def gpu_ecc(host: Host, plan: Plan) -> Verdict:
     """
     bad = failing(gpus(host), lambda gpu: gpu.ecc_uncorrected, lambda errors: errors > 0)
     if bad:
-        fix = "reset the GPU (`nvidia-smi --gpu-reset -i N`) or reboot; return the board if they come back"
+        fix = (
+            "reset the GPU (`nvidia-smi --gpu-reset -i N`) or reboot; return the board if they come"
+            " back"
+        )
         return fail(
             by_gpu(
                 (gpu, f"{errors} uncorrected ECC errors since the driver was loaded")
@@ -181,7 +187,10 @@ def gpu_power_limit(host: Host, plan: Plan) -> Verdict:
         and gpu.power_limit.get() < gpu.power_default.get()
     ]
     if low:
-        fix = "`nvidia-smi -pl WATTS` if supply and cooling bear it; allow this finding if the cap is meant"
+        fix = (
+            "`nvidia-smi -pl WATTS` if supply and cooling bear it; allow this finding if the cap is"
+            " meant"
+        )
         return warn(by_gpu(low), fix=fix)
     failing(gpus(host), lambda gpu: gpu.power_limit, lambda seen: False)
     return ok("at the default")
@@ -200,7 +209,10 @@ def gpu_clocks(host: Host, plan: Plan) -> Verdict:
         seen = by_gpu((gpu, ", ".join(sorted(bad & set(reasons)))) for gpu, reasons in slow)
         return warn(
             seen,
-            fix="look at fans, airflow, power cables and the supply's load; `nvidia-smi -q -d PERFORMANCE`",
+            fix=(
+                "look at fans, airflow, power cables and the supply's load; `nvidia-smi -q -d"
+                " PERFORMANCE`"
+            ),
         )
     return ok("no slowdown")
 

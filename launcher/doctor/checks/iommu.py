@@ -84,8 +84,9 @@ def acs_redirect(host: Host, plan: Plan) -> Verdict:
     if bad:
         first, bits = bad[0]
         names = sample([f"{bridge.bdf} ({bridge.kind})" for bridge, _ in bad])
-        fix = "`glm5-serve doctor --fix` prints a unit that clears the bits each boot: " + (
-            f"`setpci -s {first.bdf} ECAP_ACS+6.w=0000`"
+        fix = (
+            "`glm5-serve doctor --fix` prints a unit that clears the bits each boot: "
+            + f"`setpci -s {first.bdf} ECAP_ACS+6.w=0000`"
         )
         return fail(
             f"{names}: {'+ '.join(sorted(REDIRECTS & set(bits or ())))}+ in ACSCtl", fix=fix

@@ -90,7 +90,9 @@ def above_gpus(host: Host) -> list[Function]:
 
 
 def by_gpu(found: Iterable[tuple[Gpu, object]]) -> str:
-    """GPUs with what was seen of each, those alike together: "GPUs 0-6: 600 W; GPU 7 (0000:e1:00.0): 300 W"."""
+    """GPUs with what was seen of each, those alike together: "GPUs 0-6: 600 W; GPU 7
+    (0000:e1:00.0): 300 W".
+    """
     alike: dict[str, list[Gpu]] = {}
     for gpu, text in found:
         alike.setdefault(str(text), []).append(gpu)
@@ -127,7 +129,9 @@ def gib(size: float) -> str:
 
 
 def version(text: str) -> tuple[int, ...]:
-    """A version as numbers to compare, up to its first part that is none: 0.5.14.post1 is (0, 5, 14)."""
+    """A version as numbers to compare, up to its first part that is none: 0.5.14.post1 is (0, 5,
+    14).
+    """
     parts = []
     for part in text.partition("+")[0].split("."):
         digits = part[: len(part) - len(part.lstrip("0123456789"))]

@@ -63,7 +63,9 @@ def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:
     if lines:
         return fail(
             _last(lines),
-            fix="stop everything, `systemctl restart nvidia-fabricmanager`; reboot if it comes back",
+            fix=(
+                "stop everything, `systemctl restart nvidia-fabricmanager`; reboot if it comes back"
+            ),
         )
     return ok("no SXid")
 
@@ -81,7 +83,10 @@ def kernel_link_down(host: Host, plan: Plan) -> Verdict:
         if re.search(r"Surprise Link Down|SDES|Link Down.*pcieport", line)
     ]
     if lines:
-        fix = "add pcie_aspm=off pcie_port_pm=off to GRUB_CMDLINE_LINUX_DEFAULT, `update-grub`, power off and on"
+        fix = (
+            "add pcie_aspm=off pcie_port_pm=off to GRUB_CMDLINE_LINUX_DEFAULT, `update-grub`, power"
+            " off and on"
+        )
         return fail(_last(lines), fix=fix)
     return ok("no surprise link down")
 
@@ -99,7 +104,10 @@ def kernel_oom(host: Host, plan: Plan) -> Verdict:
         if re.search(r"Out of memory:|oom-kill:|Memory cgroup out of memory", line)
     ]
     if lines:
-        fix = "see `host-memory` and `memory-limit`; fewer loader threads; nothing else beside the server"
+        fix = (
+            "see `host-memory` and `memory-limit`; fewer loader threads; nothing else beside the"
+            " server"
+        )
         return warn(_last(lines), fix=fix)
     return ok("no OOM kill")
 

@@ -145,7 +145,8 @@ def pcie_path(host: Host, plan: Plan) -> Verdict:
     """
     by_bdf = {function.bdf: function for function in functions(host)}
     narrow = [
-        f"{bdf} ({by_bdf[bdf].kind}) runs x{by_bdf[bdf].width.get()}, {gpu.bdf} below it x{gpu.width_max.get()}"
+        f"{bdf} ({by_bdf[bdf].kind}) runs x{by_bdf[bdf].width.get()}, {gpu.bdf} below it"
+        f" x{gpu.width_max.get()}"
         for gpu in functions(host, "gpu")
         for bdf in gpu.above
         if bdf in by_bdf and by_bdf[bdf].width.known and gpu.width_max.known
@@ -175,7 +176,10 @@ def pcie_bar1(host: Host, plan: Plan) -> Verdict:
         and gpu.bar1_total.get() < gpu.memory_total.get()
     ]
     if small:
-        fix = "turn on Above 4G Decoding and Resizable BAR in the firmware; `displaymodeselector` to compute mode"
+        fix = (
+            "turn on Above 4G Decoding and Resizable BAR in the firmware; `displaymodeselector` to"
+            " compute mode"
+        )
         return warn(by_gpu(small), fix=fix)
     failing(gpus(host), lambda gpu: gpu.bar1_total, lambda seen: False)
     return ok("BAR1 covers the memory")
@@ -213,7 +217,10 @@ def pcie_power_saving(host: Host, plan: Plan) -> Verdict:
     """
     policy = host.pcie.aspm.get()
     if policy in ("powersave", "powersupersave"):
-        fix = "add pcie_aspm=off pcie_port_pm=off to GRUB_CMDLINE_LINUX_DEFAULT, `update-grub`, reboot"
+        fix = (
+            "add pcie_aspm=off pcie_port_pm=off to GRUB_CMDLINE_LINUX_DEFAULT, `update-grub`,"
+            " reboot"
+        )
         return warn(f"/sys/module/pcie_aspm/parameters/policy is {policy}", fix=fix)
     return ok(f"policy {policy}")
 
@@ -241,7 +248,10 @@ def switch_writes(host: Host, plan: Plan) -> Verdict:
         if len(under) > 1:
             return warn(
                 f"{len(switches)} {name} upstream ports ({id}) above {len(under)} GPUs",
-                fix="no software cures it; keep a switch's GPUs in one virtual switch; `doctor --deep` measures",
+                fix=(
+                    "no software cures it; keep a switch's GPUs in one virtual switch; `doctor"
+                    " --deep` measures"
+                ),
             )
     return ok("no PEX890xx above several GPUs")
 

@@ -259,7 +259,10 @@ def allocator_and_ipc(host: Host, plan: Plan) -> Verdict:
     variables = host.environment.variables.get()
     asked = variables.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE", "0").lower() in ("1", "true")
     if asked and "expandable_segments:True" in variables.get("PYTORCH_CUDA_ALLOC_CONF", ""):
-        fix = "remove expandable_segments:True from PYTORCH_CUDA_ALLOC_CONF, or the all-reduce variable"
+        fix = (
+            "remove expandable_segments:True from PYTORCH_CUDA_ALLOC_CONF, or the all-reduce"
+            " variable"
+        )
         return warn(
             "SGLANG_ENABLE_PCIE_IPC_ALLREDUCE and expandable_segments:True together", fix=fix
         )

@@ -33,7 +33,10 @@ def p2p_status(host: Host, plan: Plan) -> Verdict:
         if status not in ("OK", "X")
     ]
     if pairs:
-        fix = "CNS, TNS: another slot or firmware setting; DR: remove the registry key; else NCCL_P2P_DISABLE=1"
+        fix = (
+            "CNS, TNS: another slot or firmware setting; DR: remove the registry key; else"
+            " NCCL_P2P_DISABLE=1"
+        )
         return warn(f"{len(pairs)} of the pairs: {sample(pairs)}", fix=fix)
     return ok("ruled out for no pair; whether it works, `glm5-serve doctor --deep` proves")
 
@@ -81,7 +84,8 @@ def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:
         kinds = ", ".join(sorted(set(cut)))
         fix = "set NCCL_P2P_LEVEL=SYS, then prove it: `glm5-serve doctor --deep`"
         return warn(
-            f"{said} cuts {len(cut) // 2} of {len(links) // 2} pairs ({kinds} in `nvidia-smi topo -m`)",
+            f"{said} cuts {len(cut) // 2} of {len(links) // 2} pairs ({kinds} in `nvidia-smi topo"
+            " -m`)",
             fix=fix,
         )
     return ok(f"{level} reaches {', '.join(sorted(set(links))) or 'nothing to reach'}")

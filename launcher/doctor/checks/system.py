@@ -72,7 +72,10 @@ def huge_pages(host: Host, plan: Plan) -> Verdict:
     Reported: general practice for latency; not measured with SGLang.
     """
     if host.system.huge_pages.get() == "always":
-        fix = "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`, or transparent_hugepage=madvise at boot"
+        fix = (
+            "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled`, or"
+            " transparent_hugepage=madvise at boot"
+        )
         return warn("/sys/kernel/mm/transparent_hugepage/enabled is always", fix=fix)
     return ok(host.system.huge_pages.get())
 
@@ -246,7 +249,10 @@ def container_libraries(host: Host, plan: Plan) -> Verdict:
     """
     seen = host.system.compat_libraries.get()
     if seen and host.system.container.get() != "none":
-        fix = "mask it: `--tmpfs /usr/local/cuda/compat`, or remove the cuda-compat package from the image"
+        fix = (
+            "mask it: `--tmpfs /usr/local/cuda/compat`, or remove the cuda-compat package from the"
+            " image"
+        )
         return warn(f"in this container: {sample(seen)}", fix=fix)
     return ok("none" if not seen else "not in a container")
 

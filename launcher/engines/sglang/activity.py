@@ -1,4 +1,5 @@
-"""Whether tokens flow: what a serving SGLang says of its own work, and since when it has said nothing new.
+"""Whether tokens flow: what a serving SGLang says of its own work, and since when it has said
+nothing new.
 
 Two voices: the log (a line for each prefill, and one for every forty decode steps) and the load
 snapshot that each scheduler's loop publishes (`/v1/loads`). A loop that hangs falls silent in both.
@@ -24,7 +25,8 @@ LARGEST_BATCH = (
 # seconds that nothing but the log says that it works, or that it was paused: somebody may write it
 ALONE = 900.0
 _BATCH = re.compile(
-    r"(Prefill|Decode) batch(?: \[\d+\])?[.,] #(?:new-seq: \d+, #new-token: (\d+)|running-req: \d+)\b"
+    r"(Prefill|Decode) batch(?: \[\d+\])?[.,] #(?:new-seq: \d+, #new-token: (\d+)|running-req:"
+    r" \d+)\b"
 )
 _LEAVES = re.compile(
     r"Gracefully exiting\.\.\. Remaining number of requests 0\b"
@@ -72,12 +74,17 @@ class Activity:
         for rank, load in self.said.items():
             running, silent = load.get("num_running_reqs", 0), now - self.since[rank]
             if running and silent >= stall_timeout:
-                return f"{running} requests run on replica {rank}, and nothing moved for {silent:.0f} s"
+                return (
+                    f"{running} requests run on replica {rank}, and nothing moved for"
+                    f" {silent:.0f} s"
+                )
         return None
 
 
 def update(flow: Activity, loads: Sequence[Mapping[str, Any]], now: float) -> Activity:
-    """The flow after one more answer of `/v1/loads`; no answer says nothing, and is no stillness either."""
+    """The flow after one more answer of `/v1/loads`; no answer says nothing, and is no stillness
+    either.
+    """
     if not loads:
         return Activity()
     said, since = dict(flow.said), dict(flow.since)
@@ -101,12 +108,15 @@ def expected_silence(line: str, largest: int = LARGEST_BATCH) -> float | None:
 
 
 def patience(context: int | None) -> float:
-    """Seconds that the log alone may say that it works: for as long as the slowest would read one request."""
+    """Seconds that the log alone may say that it works: for as long as the slowest would read one
+    request.
+    """
     return max(ALONE, (context or 0) / PREFILL_RATE)
 
 
 def pause(line: str) -> bool | None:
-    """True when the line says that generation was paused, False when it goes on, None for any other line.
+    """True when the line says that generation was paused, False when it goes on, None for any other
+    line.
 
     It is all of a line of uvicorn's, so what stands in the path of another request is none.
     """

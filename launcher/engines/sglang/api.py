@@ -52,7 +52,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """Where the server listens, its key, and how it is known; without `peer`, whoever listens is it."""
+    """Where the server listens, its key, and how it is known; without `peer`, whoever listens is
+    it.
+    """
 
     host: str
     port: int
@@ -105,7 +107,9 @@ def lives(server: Server, within: float) -> Answer:
 
 
 def _is_count(value: object) -> bool:
-    """Whether it is a number of things: no bool, no infinity, nothing that only its writer can mean."""
+    """Whether it is a number of things: no bool, no infinity, nothing that only its writer can
+    mean.
+    """
     return type(value) is int and 0 <= value < 1 << 63
 
 
@@ -136,7 +140,9 @@ def _loads(server: Server) -> list[dict[str, Any]]:
 
 
 def _published(server: Server) -> list[dict[str, Any]]:
-    """The load snapshots as they come (`/v1/loads`, in all releases); none where they cannot be had."""
+    """The load snapshots as they come (`/v1/loads`, in all releases); none where they cannot be
+    had.
+    """
     try:
         status, text = _ask(server, "GET", "/v1/loads", None, QUICK)
         loads = json.loads(text)["loads"] if status == 200 else []
@@ -177,7 +183,8 @@ def _ask(
 def talk(
     server: Server, method: str, path: str, body: str | None, within: float
 ) -> tuple[int, bytes]:
-    """One question: the status and the whole answer, of 1 MiB at most, in `within` seconds for all of it.
+    """One question: the status and the whole answer, of 1 MiB at most, in `within` seconds for all
+    of it.
 
     Raises OSError (TimeoutError among them) or HTTPException where there is no answer, or one that
     breaks off; UnaskedError where it could not be asked; ForeignError where somebody else holds the

@@ -1,4 +1,6 @@
-"""How a release spells options: a plan has each by its canonical name, the command by one that is accepted."""
+"""How a release spells options: a plan has each by its canonical name, the command by one that is
+accepted.
+"""
 
 from __future__ import annotations
 

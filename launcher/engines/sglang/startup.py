@@ -44,7 +44,8 @@ _DONE = re.compile(r".{0,200}? (\d+)/(\d+) \[[\d:]+<([\d:?]+)")
 _BARS = {"L": "weights", "M": "weights", "C": "graphs"}  # by how the line begins
 # What the scheduler will take, said once before the server listens.
 _LIMITS = re.compile(
-    r"max_total_num_tokens=\d+, chunked_prefill_size=(\S+), max_prefill_tokens=(\d+), .{0,200}?context_len=(\d+)"
+    r"max_total_num_tokens=\d+, chunked_prefill_size=(\S+), max_prefill_tokens=(\d+),"
+    r" .{0,200}?context_len=(\d+)"
 )
 # The line a Python traceback ends in, argparse's, or the interpreter's own.
 _ERROR = re.compile(
@@ -61,7 +62,9 @@ _RECENT = (
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a phase is: shards or graphs done, of how many, and SGLang's own estimate of the rest (mm:ss)."""
+    """How far a phase is: shards or graphs done, of how many, and SGLang's own estimate of the rest
+    (mm:ss).
+    """
 
     done: int
     total: int
@@ -70,7 +73,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Start:
-    """One start of the server as far as its log tells; `began` maps each phase to its first second."""
+    """One start of the server as far as its log tells; `began` maps each phase to its first
+    second.
+    """
 
     began: dict[str, float]
     progress: Progress | None = None
@@ -163,5 +168,7 @@ def _with_error(start: Start, error: str, now: float) -> Start:
 
 
 def cause(start: Start, now: float) -> str | None:
-    """The error that may have ended the server: while it started any, while it served only a recent one."""
+    """The error that may have ended the server: while it started any, while it served only a recent
+    one.
+    """
     return start.error if not start.fired_up or now - start.error_at <= _RECENT else None

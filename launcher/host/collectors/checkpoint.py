@@ -36,11 +36,11 @@ TOKENIZER = (
     "chat_template.jinja",
 )
 SCALARS = (
-    "model_type num_hidden_layers num_nextn_predict_layers max_position_embeddings hidden_size n_routed_experts "
-    "kv_lora_rank index_topk torch_dtype dtype num_attention_heads num_key_value_heads head_dim vocab_size "
-    "q_lora_rank qk_rope_head_dim qk_nope_head_dim v_head_dim index_head_dim index_n_heads n_shared_experts "
-    "num_experts moe_intermediate_size intermediate_size first_k_dense_replace tie_word_embeddings "
-    "indexer_full_layers"
+    "model_type num_hidden_layers num_nextn_predict_layers max_position_embeddings hidden_size"
+    " n_routed_experts kv_lora_rank index_topk torch_dtype dtype num_attention_heads"
+    " num_key_value_heads head_dim vocab_size q_lora_rank qk_rope_head_dim qk_nope_head_dim"
+    " v_head_dim index_head_dim index_n_heads n_shared_experts num_experts moe_intermediate_size"
+    " intermediate_size first_k_dense_replace tie_word_embeddings indexer_full_layers"
 ).split()
 QUANTISATION = ("quant_method", "quant_algo", "kv_cache_quant_algo")
 _LAYER = re.compile(r"\blayers\.(\d{1,9})\b")
@@ -102,7 +102,9 @@ def _said(model: str, env: Mapping[str, str]) -> Model:
 
 
 def sizes(folder: str) -> list[tuple[str, int]]:
-    """Name and bytes of every tensor in the weight files of a folder that are whole; only headers are read."""
+    """Name and bytes of every tensor in the weight files of a folder that are whole; only headers
+    are read.
+    """
     found = []
     for _, told in safetensors.each(sorted(Path(folder).glob("*.safetensors"))):
         if not isinstance(told, Exception):
@@ -176,9 +178,11 @@ def _folder(folder: Path) -> Model:
         excluded=_excluded(config, own),
         shards=known(len(sizes)),
         bytes=known(sum(sizes.values())),
-        missing=known(tuple(name for name in wanted if name not in sizes))
-        if index.known
-        else unknown(_why(index)),
+        missing=(
+            known(tuple(name for name in wanted if name not in sizes))
+            if index.known
+            else unknown(_why(index))
+        ),
         broken=known(broken),
         pointers=known(pointers),
         incomplete=known(tuple(_unfinished(folder, names))),
@@ -239,7 +243,9 @@ def _scalars(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[di
 
 
 def _indexer_layers(config: Mapping[str, Any]) -> int | None:
-    """How many layers choose tokens by themselves; others take the choice of one before (GLM-5.2: 21 of 78)."""
+    """How many layers choose tokens by themselves; others take the choice of one before (GLM-5.2:
+    21 of 78).
+    """
     kinds, pattern = config.get("indexer_types"), config.get("index_topk_pattern")
     if isinstance(kinds, list) and kinds:
         return kinds.count("full")
@@ -269,7 +275,9 @@ def _excluded(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[t
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name that an index gives stays in the checkpoint's folder: nothing else is opened for it."""
+    """Whether a name that an index gives stays in the checkpoint's folder: nothing else is opened
+    for it.
+    """
     return not name.startswith("/") and ".." not in name.split("/")
 
 
@@ -281,7 +289,9 @@ def _is_pointer(path: Path) -> bool:
 
 
 def _index(folder: Path) -> Fact[dict[str, list[str]]]:
-    """The tensors that each file shall hold; nothing where there is no index: one file needs none."""
+    """The tensors that each file shall hold; nothing where there is no index: one file needs
+    none.
+    """
     path = folder / "model.safetensors.index.json"
     placed: dict[str, list[str]] = {}
     if not path.exists():
@@ -330,7 +340,9 @@ def _without_experts(names: Iterable[str]) -> set[str]:
 
 
 def _mtp(config: Fact[dict[str, Any]], tensors: Iterable[str]) -> Fact[bool]:
-    """Whether there is a layer beyond the last one: that is where the multi-token-prediction weights are."""
+    """Whether there is a layer beyond the last one: that is where the multi-token-prediction
+    weights are.
+    """
     if any(map(_MTP.search, tensors)):
         return known(True)
     if not config.known:

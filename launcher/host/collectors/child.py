@@ -19,7 +19,9 @@ MOST_SAID = 1 << 20  # bytes; an answer has some ten thousand
 
 @dataclass(frozen=True)
 class Answer:
-    """What a program said on both its streams, and how it ended: None where it was not seen to end."""
+    """What a program said on both its streams, and how it ended: None where it was not seen to
+    end.
+    """
 
     said: bytes
     in_time: bool

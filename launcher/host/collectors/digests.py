@@ -22,7 +22,9 @@ DIGEST = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
 def promised(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """Each file of a checkpoint with the digest that the hub gave for it, None where that was not kept."""
+    """Each file of a checkpoint with the digest that the hub gave for it, None where that was not
+    kept.
+    """
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.name.startswith("."):
             yield path, _of_blob(path) or _of_metadata(folder, path.name)

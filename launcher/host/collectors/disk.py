@@ -14,7 +14,9 @@ LONGEST = 1.5  # seconds
 
 
 def speed(folder: str) -> float | None:
-    """Bytes a second that the disk gives to several readers; None where it cannot be read around the cache."""
+    """Bytes a second that the disk gives to several readers; None where it cannot be read around
+    the cache.
+    """
     files = sorted(Path(folder).glob("*.safetensors"), key=lambda path: -path.stat().st_size)[
         :READERS
     ]

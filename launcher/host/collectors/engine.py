@@ -18,7 +18,9 @@ CHILD = Path(__file__).with_name("engine_child.py")
 
 
 def engine(python: str, env: Mapping[str, str], deadline: float = 60.0) -> Engine:
-    """What the interpreter that would run SGLang has; what it does not tell in `deadline` seconds is unknown."""
+    """What the interpreter that would run SGLang has; what it does not tell in `deadline` seconds
+    is unknown.
+    """
     try:
         path = programs.find(python, env)
     except programs.NoProgramError as error:

@@ -1,4 +1,5 @@
-"""What the engine's interpreter has, told by itself: it runs there, without this package, on Python 3.9 and later.
+"""What the engine's interpreter has, told by itself: it runs there, without this package, on Python
+3.9 and later.
 
 It imports nothing of SGLang or torch (that takes seconds and a GPU): metadata and files only. One
 line of JSON in the shape of launcher.host.facts.Engine.
@@ -18,9 +19,10 @@ from itertools import islice
 from typing import Any, Callable, Iterator  # noqa: UP035  where Python 3.9 has them, too
 
 PACKAGES = (
-    "sglang torch flashinfer-python flashinfer-cubin flashinfer-jit-cache sglang-kernel sgl-kernel sgl-deep-gemm "
-    "deep-gemm transformers triton nvidia-nccl-cu12 nvidia-nccl-cu13 nvidia-cudnn-cu12 nvidia-cudnn-cu13 "
-    "nvidia-cutlass-dsl xgrammar safetensors huggingface-hub nvidia-ml-py apache-tvm-ffi tokenspeed-mla"
+    "sglang torch flashinfer-python flashinfer-cubin flashinfer-jit-cache sglang-kernel sgl-kernel"
+    " sgl-deep-gemm deep-gemm transformers triton nvidia-nccl-cu12 nvidia-nccl-cu13"
+    " nvidia-cudnn-cu12 nvidia-cudnn-cu13 nvidia-cutlass-dsl xgrammar safetensors huggingface-hub"
+    " nvidia-ml-py apache-tvm-ffi tokenspeed-mla"
 ).split()
 MOST_FILES = 20000  # of a cache that are counted
 
@@ -107,7 +109,9 @@ def tools() -> dict[str, str | None]:
 
 
 def installed_at() -> Any:
-    """When FlashInfer came here, seconds since the epoch: the times of its files are those of the wheel."""
+    """When FlashInfer came here, seconds since the epoch: the times of its files are those of the
+    wheel.
+    """
     folder = package("flashinfer")
     return os.stat(folder).st_ctime if folder else {"unknown": "flashinfer is not installed"}
 
@@ -151,7 +155,9 @@ def moves_caches() -> bool:
 
 
 def cache(place: str, most: int = MOST_FILES) -> dict[str, Any]:
-    """One folder: how many files (at most `most` are looked at), and when the newest was written."""
+    """One folder: how many files (at most `most` are looked at), and when the newest was
+    written.
+    """
     times = list(islice(file_times(place), most))
     return {"path": place, "newest": max(times, default=0.0), "files": len(times)}
 

@@ -25,7 +25,9 @@ FILES = ("NCCL_GRAPH_FILE", "NCCL_TOPO_FILE", "NCCL_CONF_FILE")
 
 
 def environment(root: Path, environ: Mapping[str, str], home: str) -> Environment:
-    """The variables of `environ` that matter, and the files NCCL reads besides, in the order that counts."""
+    """The variables of `environ` that matter, and the files NCCL reads besides, in the order that
+    counts.
+    """
     variables = {name: value for name, value in sorted(environ.items()) if tells(name)}
     own = variables.get("NCCL_CONF_FILE") or f"{home}/.nccl.conf"
     conf = {
@@ -52,7 +54,9 @@ def _there(path: str) -> bool:
 
 
 def _settings(root: Path, path: str) -> dict[str, str]:
-    """A configuration as NCCL reads it: NAME=VALUE to the end of the line, `#` in the first column (param.cc)."""
+    """A configuration as NCCL reads it: NAME=VALUE to the end of the line, `#` in the first column
+    (param.cc).
+    """
     pairs = (
         line.partition("=") for line in lines(root, path.lstrip("/")) if not line.startswith("#")
     )

@@ -42,12 +42,15 @@ def _lockdown(root: Path) -> Fact[str]:
 
 
 def kernel_log() -> Fact[tuple[str, ...]]:
-    """The kernel log's lines that are worth keeping, from /dev/kmsg, which needs no other program."""
+    """The kernel log's lines that are worth keeping, from /dev/kmsg, which needs no other
+    program.
+    """
     try:
         device = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         return unknown(
-            f"/dev/kmsg: {(error.strerror or str(error)).lower()}; run as root to see the kernel log"
+            f"/dev/kmsg: {(error.strerror or str(error)).lower()}; run as root to see the"
+            " kernel log"
         )
     try:
         return known(tuple(_worth(device))[-MOST_LINES:])

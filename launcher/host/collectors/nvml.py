@@ -1,4 +1,6 @@
-"""The NVIDIA driver, asked in a child with one deadline: a wedged one costs that, and never hangs its caller."""
+"""The NVIDIA driver, asked in a child with one deadline: a wedged one costs that, and never hangs
+its caller.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def _how(status: int | None) -> str:
 
 
 def _sort(said: bytes) -> tuple[dict[tuple[Any, ...], Any], int, str, str | None]:
-    """The facts by their place, the number of GPUs, the last question, why it ended early ("": it did not)."""
+    """The facts by their place, the number of GPUs, the last question, why it ended early ("": it
+    did not).
+    """
     told: dict[tuple[Any, ...], Any] = {}
     count, asked, ended = 0, "", None
     for line in said.splitlines():

@@ -1,4 +1,5 @@
-"""What the NVIDIA driver says, told fact by fact: a program of its own, because a wedged driver never returns.
+"""What the NVIDIA driver says, told fact by fact: a program of its own, because a wedged driver
+never returns.
 
 Each line on stdout is JSON: `["ask", call, gpu]` before a question, then `[place, value]` or
 `[place, null, why]`, where the place is a path into launcher.host.facts.Driver. Whoever reads may
@@ -40,13 +41,19 @@ def _text(value: Any) -> str:
 
 
 def words_for(error: nvml.NVMLError) -> str:
-    """Why a question was not answered, in words of ours where an operator needs more than NVML's."""
+    """Why a question was not answered, in words of ours where an operator needs more than
+    NVML's.
+    """
     known = {
         nvml.NVML_ERROR_NOT_SUPPORTED: UNSUPPORTED,
         nvml.NVML_ERROR_FUNCTION_NOT_FOUND: "this driver is too old to say",
-        nvml.NVML_ERROR_NO_PERMISSION: "no permission to ask the driver: run as root, or pass the devices in",
+        nvml.NVML_ERROR_NO_PERMISSION: (
+            "no permission to ask the driver: run as root, or pass the devices in"
+        ),
         nvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA kernel module is not loaded",
-        nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "driver library and kernel module have different versions",
+        nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: (
+            "driver library and kernel module have different versions"
+        ),
     }
     return known.get(error.value, str(error))
 

@@ -1,4 +1,5 @@
-"""What the NVIDIA driver is asked about one GPU: the fact, the call it stands for, and how to get it.
+"""What the NVIDIA driver is asked about one GPU: the fact, the call it stands for, and how to get
+it.
 
 The program that asks is nvml_child; values are those of launcher.host.facts.Gpu.
 """

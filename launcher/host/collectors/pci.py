@@ -168,7 +168,9 @@ def _iommu(root: Path, bdf: str) -> tuple[Fact[str | None], Fact[str | None]]:
 
 
 def _windows(root: Path, bdf: str, space: Fact[bytes]) -> tuple[Fact[int], Fact[int]]:
-    """Size of the window through which peers reach the memory (0: none was assigned), and its largest."""
+    """Size of the window through which peers reach the memory (0: none was assigned), and its
+    largest.
+    """
     sizes = parsed(text(root, f"{DEVICES}/{bdf}/resource"), _sizes)
     if not sizes.known:
         why = str(sizes.unknown)
@@ -178,7 +180,9 @@ def _windows(root: Path, bdf: str, space: Fact[bytes]) -> tuple[Fact[int], Fact[
 
 
 def _sizes(said: str) -> dict[int, int]:
-    """Size by number of BARs 1 to 5: of those that are 64-bit, prefetchable and assigned, else 0."""
+    """Size by number of BARs 1 to 5: of those that are 64-bit, prefetchable and assigned, else
+    0.
+    """
     rows = said.splitlines()
     if len(rows) < 6:
         raise ValueError(f"{len(rows)} of 6 windows")

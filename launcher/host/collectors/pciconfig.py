@@ -28,7 +28,9 @@ def gone(space: bytes) -> bool:
 
 
 def hidden(space: bytes, capability: int) -> str | None:
-    """Why nobody can say what an extended capability holds, or that there is none; None if one can."""
+    """Why nobody can say what an extended capability holds, or that there is none; None if one
+    can.
+    """
     if gone(space):
         return "configuration space reads all ones"
     if len(space) < WHOLE:
@@ -41,7 +43,9 @@ def hidden(space: bytes, capability: int) -> str | None:
 
 
 def port(space: bytes) -> str | None:
-    """The kind of a bridge: root port, switch upstream, switch downstream; None where the bytes do not say."""
+    """The kind of a bridge: root port, switch upstream, switch downstream; None where the bytes do
+    not say.
+    """
     if len(space) < CLASSIC or gone(space):
         return None
     at = _classic(space).get(PCI_EXPRESS)
@@ -90,7 +94,9 @@ def _classic(space: bytes) -> dict[int, int]:
 
 
 def _extended(space: bytes) -> tuple[dict[int, int], bool]:
-    """Place of each capability beyond the first 256 bytes, by its id; and whether the list came to its end."""
+    """Place of each capability beyond the first 256 bytes, by its id; and whether the list came to
+    its end.
+    """
     places: dict[int, int] = {}
     at, seen = CLASSIC, set()
     while CLASSIC <= at <= len(space) - 8 and at not in seen:

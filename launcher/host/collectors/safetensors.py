@@ -42,7 +42,8 @@ def each(paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any] | Excepti
                 size, length = _lengths(file)
                 if (left := left - length) < 0:
                     raise BrokenError(
-                        f"was not read: the headers before it have {in_words(MOST_TOGETHER)} together"
+                        f"was not read: the headers before it have {in_words(MOST_TOGETHER)}"
+                        " together"
                     )
                 told = _tensors(file, length, size)
         except (OSError, BrokenError) as error:
@@ -107,7 +108,9 @@ def _tensors(file: BinaryIO, length: int, size: int) -> dict[str, Any]:
 
 
 def _require_whole(told: dict[str, Any], start: int, size: int) -> None:
-    """Every byte of the data belongs to one tensor, and the last tensor ends where the file ends."""
+    """Every byte of the data belongs to one tensor, and the last tensor ends where the file
+    ends.
+    """
     try:
         spans = [tensor["data_offsets"] for tensor in told.values()]
         begins, ends = sorted(begin for begin, _ in spans), sorted(end for _, end in spans)
@@ -123,7 +126,8 @@ def _require_whole(told: dict[str, Any], start: int, size: int) -> None:
             else ("less", "something was appended")
         )
         raise BrokenError(
-            f"is {_gb(size)}, its header says {_gb(told_size)} ({abs(told_size - size)} bytes {more}): {why}"
+            f"is {_gb(size)}, its header says {_gb(told_size)} ({abs(told_size - size)} bytes"
+            f" {more}): {why}"
         )
     if [*begins, told_size - start] != [0, *ends]:
         raise BrokenError("its header has tensors that overlap, or leave holes")

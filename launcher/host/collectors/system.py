@@ -1,4 +1,6 @@
-"""CPU, memory, limits, disks, containers, network interfaces: from /proc, /sys and a few system calls."""
+"""CPU, memory, limits, disks, containers, network interfaces: from /proc, /sys and a few system
+calls.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,9 @@ def _cgroups(root: Path) -> list[str]:
 
 
 def _memory_limit(root: Path) -> Fact[int | None]:
-    """The tightest limit of this process's cgroup and those above it; None: none of them has one."""
+    """The tightest limit of this process's cgroup and those above it; None: none of them has
+    one.
+    """
     said = text(root, "proc/self/cgroup")
     if not said.known:
         return unknown(str(said.unknown))
@@ -244,7 +248,8 @@ def _cdi_older(root: Path, driver: str | None) -> tuple[str, ...]:
         versions = set(re.findall(r"lib(?:cuda|nvidia-ml)\.so\.(\d+\.[\d.]+\d)", said))
         if driver and versions and driver not in versions:
             found.append(
-                f"/{path.relative_to(root)} is of driver {', '.join(sorted(versions))}, {driver} runs"
+                f"/{path.relative_to(root)} is of driver {', '.join(sorted(versions))}, {driver}"
+                " runs"
             )
     return tuple(found)
 

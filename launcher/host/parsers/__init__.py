@@ -1,4 +1,5 @@
-"""A host from what people paste into bug reports: outputs of tools, recognised by content and never by file name.
+"""A host from what people paste into bug reports: outputs of tools, recognised by content and never
+by file name.
 
 Each reader takes a whole text and gives what it finds as data in the shape of a facts file; it
 never raises for a text that is cut or garbled. What nobody pasted stays unknown.
@@ -47,7 +48,10 @@ READERS: tuple[tuple[str, re.Pattern[str], Callable[[str], Data]], ...] = (
 
 def host(folder: Path) -> Host:
     """The host that the texts in a folder tell of. Raises RefusalError for a folder without any."""
-    fix = "put outputs of nvidia-smi -q, nvidia-smi topo -m, lspci -vvv, dmesg ... into files of that folder"
+    fix = (
+        "put outputs of nvidia-smi -q, nvidia-smi topo -m, lspci -vvv, dmesg ... into files of that"
+        " folder"
+    )
     try:
         paths = sorted(path for path in folder.iterdir() if path.is_file())
         # Of two outputs of one tool the longer tells more.
@@ -73,7 +77,9 @@ def host(folder: Path) -> Host:
 
 
 def _require_few(folder: Path, paths: Sequence[Path]) -> None:
-    """Raise RefusalError for a folder that is no collection of outputs: reading all of it would take minutes."""
+    """Raise RefusalError for a folder that is no collection of outputs: reading all of it would
+    take minutes.
+    """
     size = sum(min(path.stat().st_size, MOST) for path in paths)
     if len(paths) > MOST_FILES or size > MOST_TOGETHER:
         what = f"{folder} has {len(paths)} files of {in_words(size)}"

@@ -14,7 +14,10 @@ CMDLINE = re.compile(
     r"\A\s*(?:\$ ?cat /proc/cmdline\n)?((?:BOOT_IMAGE=|initrd=|root=|ro |quiet )[^\n]*)\s*\Z"
 )
 # dmesg, dmesg -T, dmesg --time-format iso, journalctl -k, journalctl -o short-iso
-_TIME = r"(?:\[[^\]]{5,40}\]|<\d+>|\d{4}-\d\d-\d\dT[\d:,.+-]+(?: \S+ kernel:)?|\w{3} +\d+ [\d:]+ \S+ kernel:)"
+_TIME = (
+    r"(?:\[[^\]]{5,40}\]|<\d+>|\d{4}-\d\d-\d\dT[\d:,.+-]+(?: \S+ kernel:)?|\w{3} +\d+ [\d:]+ \S+"
+    r" kernel:)"
+)
 KERNEL_LINE = re.compile(rf"^(?:{_TIME})+ .*(?:{OF_A_LOG})|NVRM: Xid ", re.M)
 _STAMP = re.compile(rf"^(?:{_TIME}\s*)+")
 UNITS = {"": 10, "K": 10, "M": 20, "G": 30, "T": 40}

@@ -1,4 +1,6 @@
-"""What Python programs say of an environment: SGLang's check_env, vLLM's collect_env; and variables."""
+"""What Python programs say of an environment: SGLang's check_env, vLLM's collect_env; and
+variables.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A stand-in for the hub's HTTP interface: one repository, its files with digests, ranges, and faults to order."""
+"""A stand-in for the hub's HTTP interface: one repository, its files with digests, ranges, and
+faults to order.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Hosts for the stand-in driver library: base scenarios, written to a file that it reads again when it changes."""
+"""Hosts for the stand-in driver library: base scenarios, written to a file that it reads again when
+it changes.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def write(path: Path, scenario: Scenario) -> Path:
 
 
 def host(count: int, sockets: int = 2, **every: object) -> Scenario:
-    """A host of like GPUs, spread over sockets; values not named are those of an idle RTX PRO 6000."""
+    """A host of like GPUs, spread over sockets; values not named are those of an idle RTX PRO
+    6000.
+    """
     gpu = {
         "name": "NVIDIA RTX PRO 6000 Blackwell Server Edition",
         "cc": "12.0",

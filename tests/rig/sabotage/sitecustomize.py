@@ -56,7 +56,8 @@ def strike(what):
         ctypes.CDLL(None).signal(signal.SIGTERM, ctypes.c_void_p(1))
     elif what == "raise":
         raise RuntimeError(
-            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 94.97 GiB"
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of"
+            " 94.97 GiB"
         )
     elif what in ("flood", "line"):
         end = b"\n" if what == "flood" else b""

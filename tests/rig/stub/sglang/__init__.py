@@ -1,1 +1,3 @@
-"""A stand-in for SGLang: with this folder in PYTHONPATH, `python -m sglang.launch_server` runs the stub."""
+"""A stand-in for SGLang: with this folder in PYTHONPATH, `python -m sglang.launch_server` runs the
+stub.
+"""

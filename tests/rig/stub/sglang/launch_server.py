@@ -1,4 +1,5 @@
-"""A stand-in engine: SGLang's processes, names, log lines, endpoints and signals in a third of a second.
+"""A stand-in engine: SGLang's processes, names, log lines, endpoints and signals in a third of a
+second.
 
 Faults come from the JSON file in $STUB_FAULTS, read again at each step so that a test can change
 them under way:
@@ -208,7 +209,8 @@ if __name__ == "__main__":
     hang("parse")
     KEY = key_of(arguments.config)
     log(
-        f"server_args={{'model_path': {arguments.model_path!r}, 'api_key': {KEY!r}, 'admin_api_key': None}}"
+        f"server_args={{'model_path': {arguments.model_path!r}, 'api_key': {KEY!r},"
+        " 'admin_api_key': None}"
     )
     signal.signal(signal.SIGTERM, stop)
     ranks = [
@@ -243,7 +245,8 @@ if __name__ == "__main__":
         log("Capture cuda graph begin. This can take up to several minutes. avail mem=5.80 GB", 0)
     server = http.server.ThreadingHTTPServer((arguments.host, arguments.port), Handler)
     log(
-        f"INFO:     Uvicorn running on http://{arguments.host}:{arguments.port} (Press CTRL+C to quit)"
+        f"INFO:     Uvicorn running on http://{arguments.host}:{arguments.port} (Press CTRL+C to"
+        " quit)"
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     log("The server is fired up and ready to roll!")
@@ -255,6 +258,7 @@ if __name__ == "__main__":
         for process in ranks if turn % 50 == 0 else ():  # SGLang, too, looks once a second
             if process.poll() is not None and not fault("escape"):
                 log(
-                    f"Subprocess scheduler (pid={process.pid}) crashed with exit code {process.returncode}."
+                    f"Subprocess scheduler (pid={process.pid}) crashed with exit code"
+                    f" {process.returncode}."
                 )
                 os.kill(os.getpid(), signal.SIGKILL)
