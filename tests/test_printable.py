@@ -200,7 +200,7 @@ def test_the_one_console_is_the_only_one() -> None:
     }
     marked = {path.name for path in LAUNCHER.rglob("*.py") if "from_markup" in path.read_text()}
 
-    assert (made, marked) == ({"terminal.py"}, set())
+    assert (made, marked) == ({"console.py"}, set())
 
 
 def test_text_objects_of_richs_own_are_made_of_our_words_alone() -> None:
@@ -212,7 +212,7 @@ def test_text_objects_of_richs_own_are_made_of_our_words_alone() -> None:
                 and isinstance(node.func, ast.Name)
                 and node.func.id == "Text"
             ):
-                assert path.name == "terminal.py", f"{path}:{node.lineno}"
+                assert path.name == "console.py", f"{path}:{node.lineno}"
 
 
 def fields(data: bytes) -> dict[str, str]:

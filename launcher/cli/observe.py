@@ -246,7 +246,7 @@ def systemd_uninstall(**words: Any) -> None:
 
 
 def _wish(words: dict[str, Any]) -> Wish:
-    """What was asked for. Raises RefusalError for words that cannot stand in a unit."""
+    """What was asked for. Raises UserError for words that cannot stand in a unit."""
     from launcher.operate.systemd import Wish, require_words
 
     metrics = not words["no_metrics"]

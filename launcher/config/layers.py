@@ -78,7 +78,7 @@ def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Fo
 
     A bare name is never looked for in the current folder: whoever can write there could choose what
     is run. A `child` that extends a profile of its own name means the next one of that name, not
-    itself. Raises RefusalError (usage) with the nearest names when there is none.
+    itself. Raises UserError (usage) with the nearest names when there is none.
     """
     if is_path(name):
         return _at(Path(name))
@@ -118,7 +118,7 @@ def _is_file(path: Path) -> bool:
 
 
 def read(found: Found) -> Layer:
-    """The values of a profile file. Raises RefusalError (configuration) when it is no TOML."""
+    """The values of a profile file. Raises UserError (configuration) when it is no TOML."""
     try:
         path = found.path.resolve()
         # The packaged ones came with this program, and are as much to be believed.
@@ -188,7 +188,7 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
 
 
 def from_settings(settings: Sequence[str]) -> Layer:
-    """`--set flags.tp-size=4`. Raises RefusalError (usage) for words that are not `key=value`."""
+    """`--set flags.tp-size=4`. Raises UserError (usage) for words that are not `key=value`."""
     values: Tree = {}
     for setting in settings:
         key, equals, value = setting.partition("=")

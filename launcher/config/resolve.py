@@ -80,7 +80,7 @@ class Composed:
 
 
 def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
-    """The profile that was asked for. Raises RefusalError naming every error of it at once."""
+    """The profile that was asked for. Raises UserError naming every error of it at once."""
     found = layers.find(ask.profile, environ)
     settings = list(ask.settings)
     stack = layers.lineage(found, environ)

@@ -54,7 +54,7 @@ def planned(
     """The plan for what was asked, and the instance it is for. Nothing is written.
 
     It is made for what is installed and seen here, where `aim` does not say another host. Raises
-    RefusalError.
+    UserError.
     """
     composed = load(ask, environ)
     instance = instance_of(composed, environ)
@@ -90,7 +90,7 @@ def observe_target(
 
 
 def require_own(composed: Composed) -> None:
-    """What is to be started nobody else may have written. Raises RefusalError."""
+    """What is to be started nobody else may have written. Raises UserError."""
     if doubt := composed.doubt:
         raise UserError(
             f"profile {composed.name} names programs to run, and others may have written it:"
@@ -107,7 +107,7 @@ def targeted(
 ) -> Target:
     """What a profile is resolved for.
 
-    Raises RefusalError for a release or an architecture that is none.
+    Raises UserError for a release or an architecture that is none.
 
     A release or an architecture that was said is that of another host: what this one looks like is
     left out then. Where it `asks` nothing, the interpreter that the profile names is not run, and
@@ -125,7 +125,7 @@ def targeted(
 
 
 def require_known(aim: TargetOptions) -> None:
-    """Raise RefusalError (usage) for a release that is none, or an architecture without rules."""
+    """Raise UserError (usage) for a release that is none, or an architecture without rules."""
     if aim.sglang is not None and not options.version(aim.sglang):
         fix = f"for example --sglang {options.releases()[-1]}"
         raise UserError(f"{aim.sglang!r} is no SGLang release", fix=fix, status=Exit.USAGE)
@@ -135,7 +135,7 @@ def require_known(aim: TargetOptions) -> None:
 
 
 def recorded(path: Path) -> Host:
-    """The facts of a host, from the file that `glm5-serve facts` made. Raises RefusalError."""
+    """The facts of a host, from the file that `glm5-serve facts` made. Raises UserError."""
     try:
         text = reading.read_text(path, LARGEST, errors="replace")
     except OSError as error:

@@ -36,7 +36,7 @@ def deep(
     """Prove copies and all-reduce over `ranks` ranks with the plan's environment; `deadline`
     seconds a step.
 
-    Raises RefusalError while something else uses the GPUs. Nothing is left of it, however it ends.
+    Raises UserError while something else uses the GPUs. Nothing is left of it, however it ends.
     """
     if backend == "nccl":
         _require_idle(host)

@@ -58,7 +58,7 @@ Report = Callable[[Examined, Sequence[Finding]], None]  # shows them
 def examine(
     profile: str | None, settings: Sequence[str], source: Source, environ: Mapping[str, str]
 ) -> Examined:
-    """Observe a host for a profile, or for the one that fits its GPUs best. Raises RefusalError."""
+    """Observe a host for a profile, or for the one that fits its GPUs best. Raises UserError."""
     recorded = _recorded(source)
     root = source.sysroot or Path("/")
     seen = recorded.driver if recorded else observe_driver(root)
@@ -119,7 +119,7 @@ class DoctorOptions:
 def doctor(
     words: DoctorOptions, environ: Mapping[str, str], tell: Callable[[str], None]
 ) -> tuple[Examined, list[Finding]]:
-    """Examine a host and judge it; `tell` hears how far `--deep` is. Raises RefusalError."""
+    """Examine a host and judge it; `tell` hears how far `--deep` is. Raises UserError."""
     known_ids((*words.only, *words.skip, *words.allow))
     source = Source(words.sysroot, words.facts, words.pasted)
     seen = examine(words.profile, words.settings, source, environ)
@@ -198,7 +198,7 @@ def require_fit(
 ) -> Sequence[Finding]:
     """Judge this host for a plan that is about to be started: the findings.
 
-    Raises RefusalError where one fails, after `report` got them all. What was `seen` for the plan
+    Raises UserError where one fails, after `report` got them all. What was `seen` for the plan
     is not asked again. What a server of ours that is `serving` takes is not held against the next
     one.
     """

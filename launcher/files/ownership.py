@@ -84,7 +84,7 @@ def _of(
 
 
 def require_private(folder: Path) -> None:
-    """Raise RefusalError unless a folder is this user's own, and nobody else can write there or
+    """Raise UserError unless a folder is this user's own, and nobody else can write there or
     replace it.
     """
     status = folder.lstat()
@@ -108,7 +108,7 @@ def require_private(folder: Path) -> None:
 
 
 def require_steady(folder: Path) -> None:
-    """Raise RefusalError unless nobody else can put another folder in the place of one, be there
+    """Raise UserError unless nobody else can put another folder in the place of one, be there
     one or not.
     """
     if loose := next(_loose(folder), None):

@@ -38,7 +38,7 @@ def plain(value: Any) -> Any:
 
 
 def loads(text: str, place: str) -> Host:
-    """The host of a facts file. Raises RefusalError when it is no such file at all."""
+    """The host of a facts file. Raises UserError when it is no such file at all."""
     fix = "give it what `glm5-serve facts` printed"
     try:
         data = parsed(text)

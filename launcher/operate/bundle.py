@@ -57,7 +57,7 @@ class Output:
 def begun(instance: StateDir, output: Path | None) -> Iterator[Output]:
     """A new file to write the archive of an instance to, in place of an older one.
 
-    Raises RefusalError.
+    Raises UserError.
 
     It is gone, or empty, where what is done with it fails.
     """
@@ -84,7 +84,7 @@ def begun(instance: StateDir, output: Path | None) -> Iterator[Output]:
 
 
 def make(instance: StateDir, output: Output, starts: int, environ: Mapping[str, str]) -> None:
-    """Write the archive of an instance. Raises RefusalError where it cannot be written.
+    """Write the archive of an instance. Raises UserError where it cannot be written.
 
     What cannot be collected is told in its place: a broken host is what bundles are for.
     """

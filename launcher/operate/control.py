@@ -52,7 +52,7 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
     """The instance that is meant: the named one, else the only one that is up, else the only one
     there ever was.
 
-    Raises RefusalError (usage) when several could be meant.
+    Raises UserError (usage) when several could be meant.
     """
     if profile is not None:
         return StateDir(home, Path(profile).stem if profile.endswith(".toml") else profile)
@@ -118,7 +118,7 @@ def down(instance: StateDir, *, now: bool) -> str:
     """Stop an instance and wait until nothing of it is left; in words, what was done.
 
     The launcher drains; `now` has it kill instead, and kills what does not go. Stopping what is not
-    up is no error. Raises RefusalError where something of it stays.
+    up is no error. Raises UserError where something of it stays.
     """
     told = _signal(instance, NOW if now else signal.SIGTERM, now=now)
     if told is None:
@@ -141,7 +141,7 @@ def down(instance: StateDir, *, now: bool) -> str:
 def _alive(instance: StateDir, told: Signalled) -> Callable[[], bool]:
     """Whether a launcher is alive, to be asked again and again.
 
-    It raises RefusalError for one that is stopped and stays so: that would be waited for without
+    It raises UserError for one that is stopped and stays so: that would be waited for without
     end.
     """
     awake = time.monotonic()
@@ -205,7 +205,7 @@ def _heard(instance: StateDir, pid: int) -> bool:
 def _clear(instance: StateDir, *, now: bool) -> str:
     """Kill what is left of a server whose launcher is gone, and say so.
 
-    Raises RefusalError where anything stays.
+    Raises UserError where anything stays.
 
     Without `now` nothing is killed.
     """
@@ -247,7 +247,7 @@ def _signal(instance: StateDir, number: int, *, now: bool = False) -> Signalled 
 
     One whose `up` still judges the host has not said who it is yet.
 
-    Raises RefusalError when it does not say so for YOUNG seconds; with `now` that `up` is ended
+    Raises UserError when it does not say so for YOUNG seconds; with `now` that `up` is ended
     before.
     """
     _require_here(instance)
@@ -295,7 +295,7 @@ def _told(instance: StateDir, number: int, *, young: bool) -> Signalled | None:
 
 
 def _require_here(instance: StateDir) -> None:
-    """Raise RefusalError for a launcher that no process here may signal."""
+    """Raise UserError for a launcher that no process here may signal."""
     if instance.is_elsewhere():
         raise UserError(
             f"the launcher of {instance.name} lives in another PID namespace, a container most"
@@ -362,7 +362,7 @@ def restart(
 
 
 def _plan(instance: StateDir) -> plan.Plan:
-    """What runs. Raises RefusalError."""
+    """What runs. Raises UserError."""
     try:
         return plan.loads(guarded.read(instance.plan).decode())
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -415,7 +415,7 @@ def events(
 ) -> Iterator[dict[str, Any]]:
     """The last events, and with `follow` those to come while a launcher is alive.
 
-    Raises RefusalError.
+    Raises UserError.
     """
     files = sorted(instance.folder.glob(f"{instance.events.name}*"), reverse=True)
     if not files:
@@ -459,7 +459,7 @@ def _processes(instance: StateDir) -> list[int]:
 def smoke(instance: StateDir) -> Result:
     """Ask a running server its questions.
 
-    Raises RefusalError when it is not up, or its profile asks none.
+    Raises UserError when it is not up, or its profile asks none.
     """
     if not instance.is_held():
         fix = f"`glm5-serve up --profile {instance.name}`"

@@ -41,7 +41,7 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     A connection that breaks goes on where it was; a file that a run left unfinished begins anew
     (huggingface_hub 2).
 
-    Raises RefusalError for a repository or revision that is not there or closed, a hub that does
+    Raises UserError for a repository or revision that is not there or closed, a hub that does
     not answer, or that names files outside of the folder, and a disk that is too small: nothing was
     downloaded then.
     """
@@ -96,7 +96,7 @@ def _look(repository: str, revision: str | None) -> Wanted:
 def require_within(wanted: Wanted, to: Path | None) -> None:
     """What the hub names lies in the folder and nowhere else.
 
-    Raises RefusalError: nothing was downloaded yet.
+    Raises UserError: nothing was downloaded yet.
     """
     if not _COMMIT.fullmatch(wanted.commit):
         raise UserError(f"the hub names the commit {wanted.commit!r}, which is none", fix=DISTRUST)
@@ -160,7 +160,7 @@ def _download(wanted: Wanted, to: Path | None) -> Path:
 
 
 def _limit(response: Any, most: int) -> None:
-    """Have the body of an answer end with a RefusalError where it is longer than any file that was
+    """Have the body of an answer end with a UserError where it is longer than any file that was
     announced.
     """
     stream = response.stream
@@ -188,7 +188,7 @@ def _limit(response: Any, most: int) -> None:
 
 
 def _require_plain(response: Any) -> None:
-    """Raise RefusalError for digests that are none: huggingface_hub calls the files of its cache by
+    """Raise UserError for digests that are none: huggingface_hub calls the files of its cache by
     them.
     """
     said: list[str] = []
@@ -211,7 +211,7 @@ def _oids(told: Any) -> Iterator[str]:
 
 
 def _asking(repository: str, ask: Any) -> Any:
-    """What a call to the hub gives. Raises RefusalError in the hub's stead."""
+    """What a call to the hub gives. Raises UserError in the hub's stead."""
     from huggingface_hub import errors
 
     again = "run it again: files that are whole are kept"

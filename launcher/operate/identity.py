@@ -58,7 +58,7 @@ def enter(instance: StateDir, *, writing: bool = False) -> StateDir:
     """The instance, for this user to read, or to change (`writing`); root has become its owner, for
     good.
 
-    Raises RefusalError where this user may not, and where the owner cannot do here what root asks
+    Raises UserError where this user may not, and where the owner cannot do here what root asks
     for.
     """
     instance = become_owner(instance)
@@ -78,7 +78,7 @@ def enter(instance: StateDir, *, writing: bool = False) -> StateDir:
 def become_owner(instance: StateDir) -> StateDir:
     """The instance; if this is root, and it another user's, this is that user from now on.
 
-    Raises RefusalError.
+    Raises UserError.
     """
     instance = StateDir(instance.folder.parent.absolute(), instance.name)
     try:
@@ -208,7 +208,7 @@ def _can_be_root() -> bool:
 
 
 def _require_reach(owner: Owner, instance: StateDir) -> None:
-    """Raise RefusalError where the user cannot come to this program, or to his own folder."""
+    """Raise UserError where the user cannot come to this program, or to his own folder."""
     programs = (Path(sys.executable), Path(__file__), Path(os.__file__), Path(click.__file__))
     for path in (*programs, instance.folder):
         if not os.access(path, os.R_OK):

@@ -195,7 +195,7 @@ def _of_readings(instance: StateDir, seen: dict[str, Any]) -> Iterator[Sample]:
 def registry(home: Path) -> CollectorRegistry:
     """A registry with the figures of a state folder, and nothing of this process.
 
-    Raises RefusalError.
+    Raises UserError.
     """
     try:
         next(home.iterdir(), None)
@@ -227,7 +227,7 @@ class Listen:
 
 
 def serve(home: Path, listen: Listen) -> None:
-    """Serve the figures until interrupted. Raises RefusalError."""
+    """Serve the figures until interrupted. Raises UserError."""
     token = read_key(listen.token_file) if listen.token_file else None
     made = registry(home)
     collecting = Collecting(lambda: generate_latest(made))

@@ -93,7 +93,7 @@ class Wish:
 def require_words(wish: Wish) -> None:
     """What stands in a unit must mean there what it means here.
 
-    Raises RefusalError (usage) for what cannot.
+    Raises UserError (usage) for what cannot.
 
     A unit is called by a profile's name; of users systemd takes names of this shape alone. A line
     ends a directive, a backslash at its end joins the next, blanks at its end are dropped.
@@ -126,7 +126,7 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> None:
     """The unit has another home than whoever installs it: it finds the host's profiles, and the
     packaged ones.
 
-    Raises RefusalError: now, not at the next boot.
+    Raises UserError: now, not at the next boot.
     """
     places = {"host": wish.profiles, "packaged": layers.PACKAGED}
     paths = {place: folder / f"{wish.profile}.toml" for place, folder in places.items()}
@@ -147,7 +147,7 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> None:
 def command() -> str:
     """The absolute path of this glm5-serve.
 
-    Raises RefusalError where it has none that systemd would run.
+    Raises UserError where it has none that systemd would run.
     """
     fix = (
         "install it: `pip install glm5-serve` into an environment of its own, /opt/glm5-serve for"
@@ -235,7 +235,7 @@ def remarks(wish: Wish) -> list[str]:
 
 
 def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None]) -> None:
-    """Write the units and have systemd know them; nothing is started. Raises RefusalError."""
+    """Write the units and have systemd know them; nothing is started. Raises UserError."""
     _require_reach(wish)
     made = files(wish, host_commands)
     for path in made:
@@ -306,7 +306,7 @@ def _write(path: Path, body: str) -> None:
 def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
     """Stop and disable the unit of a profile; the shared files go with the last one.
 
-    Raises RefusalError.
+    Raises UserError.
     """
     if wish.root == Path("/"):
         _run("systemctl", "disable", "--now", wish.instance)

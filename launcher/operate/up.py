@@ -63,7 +63,7 @@ def up(
 ) -> int:
     """Bring a profile up; in the foreground this does not return.
 
-    Raises RefusalError when something is in the way, be it a failed check that is not in `allow`:
+    Raises UserError when something is in the way, be it a failed check that is not in `allow`:
     nothing was started then.
     """
     capabilities.drop_ambient()
@@ -93,7 +93,7 @@ def up(
 def _require_own_folder() -> None:
     """The server is `python -m`, which imports from the current folder before all else.
 
-    Raises RefusalError.
+    Raises UserError.
     """
     fix = "cd to another folder, your home for example: Python imports from the current one"
     try:
@@ -105,7 +105,7 @@ def _require_own_folder() -> None:
 
 
 def _be_ended(*_: object) -> NoReturn:
-    """Not by a RefusalError: whoever looks at the host takes exceptions for something that it
+    """Not by a UserError: whoever looks at the host takes exceptions for something that it
     found.
     """
     signal.signal(NOW, signal.SIG_IGN)  # once is enough
@@ -119,7 +119,7 @@ def places(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _require_nothing_left(instance: StateDir) -> None:
-    """Raise RefusalError where the last launcher was killed, and its reaper with it, and the server
+    """Raise UserError where the last launcher was killed, and its reaper with it, and the server
     was not.
     """
     if left := leftovers.stay(instance.session(), LEFT_WITHIN):

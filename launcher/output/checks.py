@@ -26,7 +26,7 @@ REQUIRED = "Required: no --allow lets it fail."
 
 
 def listing(id: str | None, *, as_json: bool) -> str:
-    """All checks, or one explained. Raises RefusalError (usage) for an id that no check has."""
+    """All checks, or one explained. Raises UserError (usage) for an id that no check has."""
     if id is not None:
         known_ids([id])
     chosen = [check for check in every_check() if id in (None, check.id)]

@@ -19,7 +19,7 @@ PIECE = 1 << 20  # bytes that are read at once: a file may have no line ends at 
 def run(file: str, *, as_json: bool) -> int:
     """Diagnose a file or standard input and print it; 0 if the cause is known.
 
-    Raises RefusalError.
+    Raises UserError.
     """
     log = LogScan()
     for line in _lines(file):

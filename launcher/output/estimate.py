@@ -44,7 +44,7 @@ def run(
 ) -> int:
     """Estimate and print; exit 1 if it does not fit.
 
-    Raises RefusalError where the model's sizes are unknown.
+    Raises UserError where the model's sizes are unknown.
     """
     facts = recorded(aim.facts) if aim.facts else None
     driver = facts.driver if facts else observe_driver()

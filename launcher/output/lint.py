@@ -49,7 +49,7 @@ def run(file: str, aim: TargetOptions, *, as_json: bool) -> int:
     """Judge the launch in a file (`-`: standard input) and print it; exit 1 if it will not run, or
     not rightly.
 
-    Raises RefusalError where there is no launch, or none of SGLang.
+    Raises UserError where there is no launch, or none of SGLang.
     """
     require_known(aim)
     launch = read(_text(file))

@@ -98,7 +98,7 @@ SECRET_VARIABLE = re.compile(
 def read_key(path: Path) -> str:
     """The key in `path`.
 
-    Raises RefusalError when the file cannot be read, it is another user's or open to others, or
+    Raises UserError when the file cannot be read, it is another user's or open to others, or
     what it holds is no bearer token. A symlink is followed unless another user put it there:
     Kubernetes mounts secrets by them.
     """

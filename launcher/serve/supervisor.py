@@ -625,7 +625,7 @@ class Supervisor:
     def read_plan(self) -> tuple[plan.Plan, str | None]:
         """The plan of its file, and its key.
 
-        Raises OSError, ValueError, KeyError, TypeError or RefusalError.
+        Raises OSError, ValueError, KeyError, TypeError or UserError.
         """
         made = plan.loads(guarded.read(self.instance.plan).decode())
         return made, keys.read_key(Path(made.key_file)) if made.key_file else None

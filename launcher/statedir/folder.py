@@ -199,7 +199,7 @@ class StateDir:
     def claim(self) -> Claim:
         """Become the one launcher of this profile: descriptors to be kept for life.
 
-        Raises RefusalError when another launcher holds it, the folder cannot be written, or not by
+        Raises UserError when another launcher holds it, the folder cannot be written, or not by
         us alone.
         """
         try:

@@ -143,7 +143,7 @@ import os, sys
 from dataclasses import replace
 sys.path.insert(0, {str(TESTS)!r})
 from rig.healthy import host, plan
-from launcher.deep import deep
+from launcher.doctor.fabric import deep
 asked = replace(plan(), argv=({str(engine)!r}, *plan().argv[1:]))
 deep(asked, 2, host(), os.environ, backend="gloo", deadline=600, tell=lambda line: print(line, flush=True))
 """)

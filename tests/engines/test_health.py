@@ -299,7 +299,7 @@ def test_a_look_that_takes_too_long_is_no_slow_answer() -> None:
 IN_A_NAMESPACE = """
 import errno, os, socket, subprocess, sys
 from pathlib import Path
-from launcher import health
+from launcher.engines.sglang import api as health
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40060")
 words = [sys.executable, sys.argv[1], "127.0.0.1", "30000", "sane", os.devnull]

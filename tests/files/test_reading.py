@@ -160,7 +160,7 @@ MOST_MEMORY = (
     1536 << 20
 )  # bytes of address space: as many values as are allowed, and the interpreter
 WORST = """
-from launcher.reading import parsed
+from launcher.files.reading import parsed
 for value, times in ((b"{},", 4_999_000), (b"1.5,", 9_999_000), (b"[],", 4_999_000), (b'{"a":0},', 3_333_000)):
     assert parsed(b"[" + value * times + b"0]")
 """

@@ -494,8 +494,8 @@ def test_an_index_leads_nowhere_out_of_its_folder(folder: Path, name: str) -> No
 
 SIXTY = """
 import sys
-from launcher.probes.checkpoint import _in_time as in_time
-from launcher.probes.checkpoint import checkpoint
+from launcher.host.collectors.checkpoint import _in_time as in_time
+from launcher.host.collectors.checkpoint import checkpoint
 seen = checkpoint(sys.argv[1], {})
 assert len(seen.broken.get()) == 60, seen
 print(sorted(set(seen.broken.get().values())))

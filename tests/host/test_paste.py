@@ -120,7 +120,7 @@ def test_its_facts_are_kept_as_a_file(asus: Host) -> None:
     kept = (HOSTS / "asus8x.json").read_text()
 
     assert json.loads(kept) == facts_json.to_json(asus), (
-        "run tests/test_paste.py as a program to write it anew"
+        "run tests/host/test_paste.py as a program to write it anew"
     )
 
 

@@ -224,7 +224,7 @@ def test_without_a_descriptor_nothing_is_known() -> None:
 @pytest.mark.skipif(not shutil.which("unshare"), reason="needs unshare(1)")
 def test_without_proc_nothing_is_known(tmp_path: Path) -> None:
     code = (
-        "from launcher import vitals; from launcher.host.peer import Peer; import subprocess, sys;"
+        "from launcher.serve import procfs as vitals; from launcher.host.peer import Peer; import subprocess, sys;"
         "subprocess.run(['mount', '-t', 'tmpfs', 'none', '/proc'], check=True);"
         "print(vitals.clients('127.0.0.1', 80), Peer(lambda: [1]).check('127.0.0.1', 80))"
     )

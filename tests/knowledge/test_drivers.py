@@ -68,5 +68,5 @@ def test_rows_keep_to_the_vocabulary() -> None:
 def test_no_check_or_signature_repeats_a_release_of_the_table() -> None:
     table = drivers._table()
     releases = {*table["good"], *(row["driver"] for row in table["trouble"])}
-    for path in [*LAUNCHER.rglob("*.py"), LAUNCHER / "signatures.toml"]:
+    for path in [*LAUNCHER.rglob("*.py"), LAUNCHER / "diagnose/signatures.toml"]:
         assert not [release for release in releases if release in path.read_text()], path

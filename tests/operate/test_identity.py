@@ -356,9 +356,9 @@ def test_root_gives_no_terminal_and_no_variable_away(stopped: Service) -> None:
 TYPES = """
 import fcntl, os, sys, termios
 from pathlib import Path
-from launcher import identity
-from launcher.instance import Instance
-identity.become_owner(Instance(Path(sys.argv[1]), "stub"))
+from launcher.operate import identity
+from launcher.statedir.folder import StateDir
+identity.become_owner(StateDir(Path(sys.argv[1]), "stub"))
 said = [f"uid {os.getuid()}"]
 for number in (1, 2):
     try:

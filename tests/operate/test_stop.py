@@ -24,11 +24,11 @@ from launcher.statedir.folder import StateDir, boot_id, pid_namespace
 FAKE = """
 import os, signal, sys
 from pathlib import Path
-from launcher.events import WISHES
-from launcher.instance import Instance
+from launcher.serve.events import WISHES
+from launcher.statedir.folder import StateDir
 for number in WISHES:
     signal.signal(number, signal.SIG_IGN)
-instance = Instance(Path(sys.argv[1]), "stub")
+instance = StateDir(Path(sys.argv[1]), "stub")
 claim = instance.claim()
 if sys.argv[3:]:
     state = {"schema": 1, "profile": "stub", "state": "ready", "reason": "r", "pids": {"launcher": os.getpid()}}

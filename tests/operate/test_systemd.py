@@ -659,7 +659,7 @@ def test_a_command_that_the_user_cannot_reach_is_refused(world: World, tmp_path:
     closed = tmp_path / "closed/bin"
     closed.mkdir(parents=True)
     wish = (
-        "from pathlib import Path; from launcher import unit; unit.command = lambda:"
+        "from pathlib import Path; from launcher.operate import systemd as unit; unit.command = lambda:"
         f" '{closed}/glm5-serve';"
     )
     code = f"{wish} unit.install(unit.Wish('stub', root=Path('{tmp_path}/root')), (), print)"

@@ -60,7 +60,7 @@ def directives(text: str) -> Directives:
 
 
 def made(**words: Any) -> dict[Path, Directives]:
-    """The directives of every file of an installation. Raises RefusalError."""
+    """The directives of every file of an installation. Raises UserError."""
     return {path: directives(text) for path, text in files(_wish({**HARMLESS, **words})).items()}
 
 
@@ -336,7 +336,7 @@ def test_what_was_installed_is_removed_whole(wish: Wish) -> None:
 
 
 def test_a_user_who_is_not_there_is_said_so_before_anything_is_written() -> None:
-    code = "from launcher import unit; unit._require_reach(unit.Wish('p', user='no-such-user'))"
+    code = "from launcher.operate import systemd as unit; unit._require_reach(unit.Wish('p', user='no-such-user'))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )

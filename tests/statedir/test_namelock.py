@@ -21,10 +21,10 @@ from launcher.statedir.folder import StateDir
 HOLD = """
 import sys
 from pathlib import Path
-from launcher import namelock
-from launcher.instance import Instance
+from launcher.statedir import namelock
+from launcher.statedir.folder import StateDir
 namelock.BACKLOG = 8
-held = Instance(Path(sys.argv[1]), "p").claim()
+held = StateDir(Path(sys.argv[1]), "p").claim()
 print(flush=True)
 sys.stdin.read()
 """

@@ -170,7 +170,7 @@ def _check(function: Callable[[Host, Plan], Verdict], module: ModuleType) -> Che
 
 
 def known_ids(ids: Iterable[str]) -> None:
-    """Raises RefusalError (usage) for an id that no check has."""
+    """Raises UserError (usage) for an id that no check has."""
     every = [check.id for check in every_check()]
     for id in ids:
         if id not in every:

@@ -47,7 +47,7 @@ READERS: tuple[tuple[str, re.Pattern[str], Callable[[str], Data]], ...] = (
 
 
 def host(folder: Path) -> Host:
-    """The host that the texts in a folder tell of. Raises RefusalError for a folder without any."""
+    """The host that the texts in a folder tell of. Raises UserError for a folder without any."""
     fix = (
         "put outputs of nvidia-smi -q, nvidia-smi topo -m, lspci -vvv, dmesg ... into files of that"
         " folder"
@@ -77,7 +77,7 @@ def host(folder: Path) -> Host:
 
 
 def _require_few(folder: Path, paths: Sequence[Path]) -> None:
-    """Raise RefusalError for a folder that is no collection of outputs: reading all of it would
+    """Raise UserError for a folder that is no collection of outputs: reading all of it would
     take minutes.
     """
     size = sum(min(path.stat().st_size, MOST) for path in paths)
