@@ -10,19 +10,21 @@ import click
 
 from launcher import __version__, printable, stdio
 from launcher.cli import host, observe, plan, serve
+from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
 EPILOG = """\b
 Exit status:
    0  fine, warnings included
    1  a finding or a server says no: a check failed, not up, not ready, gave up
-   2  usage: the words on the command line
+   2  usage error
   70  a bug in glm5-serve
-  78  configuration: a profile, a file, a port or the host is in the way; nothing was started
+  78  configuration or environment error; nothing was started
 """
 
 
 @click.group(
+    cls=Grouped,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

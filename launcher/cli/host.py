@@ -40,14 +40,14 @@ from launcher.cli.options import (
 @check_option("--only", "Judge by this check alone; may be given again.")
 @check_option("--skip", "Leave this check out.")
 @allow_option
-@click.option("--all", "every", is_flag=True, help="Show what is well, too.")
+@click.option("--all", "every", is_flag=True, help="Show what is ok, too.")
 @click.option(
-    "--fix", is_flag=True, help="Print a script that mends what can be mended; nothing is run."
+    "--fix", is_flag=True, help="Print a script that fixes what can be fixed; nothing is run."
 )
 @click.option("--strict", is_flag=True, help="Exit 1 for warnings and unknowns, too.")
 @json_option
 def doctor(**words: Any) -> int:
-    """Say what will hang, crash, corrupt or slow this profile on this host, and how to mend it.
+    """Say what will hang, crash, corrupt or slow this profile on this host, and how to fix it.
 
     Without a profile, the host is judged for the one that fits its GPUs best. Exit 1 if a check
     fails.

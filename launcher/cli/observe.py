@@ -1,4 +1,4 @@
-"""What happened and how it is: why it died, its events, its answers, its figures, and all of it in
+"""What happened and how it is: why it died, its events, its answers, its metrics, and all of it in
 one archive.
 """
 
@@ -122,7 +122,7 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
 def metrics_command(
     listen: str | None, names: tuple[str, ...], token_file: Path | None, listen_open: bool
 ) -> None:
-    """Print the figures of every instance for Prometheus, or serve them.
+    """Print the metrics of every instance for Prometheus, or serve them.
 
     They cover all instances of this state folder, whether their launcher lives or not; of one that
     is closed to this user they tell no more than that. The Host of a request must be the address,
@@ -191,7 +191,7 @@ def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--no-metrics",
             is_flag=True,
-            help="Without the unit that serves figures for Prometheus.",
+            help="Without the unit that serves metrics for Prometheus.",
         ),
         click.option(
             "--api-key-file",

@@ -86,8 +86,7 @@ def diff(
     facts: Path | None,
     as_json: bool,
 ) -> int:
-    """Show what profile B would run otherwise than profile A, and why; exit 1 if anything
-    differs.
+    """Show how profile B's command differs from A's, and why; exit 1 if it does.
     """
     from launcher.config.resolve import PlanRequest
     from launcher.config.target import TargetOptions, planned
@@ -134,7 +133,7 @@ def fit_command(
 def lint_command(
     file: str, sglang: str | None, arch: str | None, facts: Path | None, as_json: bool
 ) -> int:
-    """Judge anybody's launch command, and write the one that should be.
+    """Check an existing launch command, and rewrite it.
 
     FILE, or - for standard input: a shell script, `docker run`, a compose or Kubernetes file, a
     systemd unit, or just options. Without --sglang it is judged for every release, as a table. Exit

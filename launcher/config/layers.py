@@ -132,7 +132,7 @@ def read(found: Found) -> Layer:
     except (ValueError, RecursionError) as error:
         why, fix = (
             f"not valid TOML: {error}",
-            "mend that line (TOML strings want quotes, keys one `=`)",
+            "fix that line (TOML strings want quotes, keys one `=`)",
         )
     raise UserError(f"cannot read profile {found.path}: {why}", fix=fix)
 

@@ -116,7 +116,7 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         listing = "".join(f"\n  {printable.line(line)}" for line in errors)
         raise UserError(
-            f"profile {found.name} has {count}:{listing}", fix="mend them where they stand"
+            f"profile {found.name} has {count}:{listing}", fix="edit the files named above"
         )
     doubt = next((layer.doubt for layer in stack if layer.doubt), None)
     return Composed(found.name, found.path, profile, values["flags"], origin, doubt)

@@ -128,7 +128,7 @@ def require_known(aim: TargetOptions) -> None:
     """Raise UserError (usage) for a release that is none, or an architecture without rules."""
     if aim.sglang is not None and not options.version(aim.sglang):
         fix = f"for example --sglang {options.releases()[-1]}"
-        raise UserError(f"{aim.sglang!r} is no SGLang release", fix=fix, status=Exit.USAGE)
+        raise UserError(f"{aim.sglang!r} is not an SGLang release", fix=fix, status=Exit.USAGE)
     if aim.arch is not None and aim.arch not in ARCHS:
         fix = f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
         raise UserError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)

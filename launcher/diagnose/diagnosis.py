@@ -17,7 +17,7 @@ from launcher.diagnose.signatures import WEIGHTS
 from launcher.knowledge import xid
 
 UNKNOWN = "unknown"
-NOTHING = "nothing here tells of a death"
+NOTHING = "no known failure in this log"
 KERNEL_KNOWS = (  # than anybody under the unit, which keeps that from us
     "`journalctl -k` may tell more"
 )

@@ -223,7 +223,7 @@ def _reduce_speed(reduces: dict[str, Step], ranks: int, backend: str) -> Said:
 
 
 def likely(host: Host, plan: Plan) -> tuple[str, str]:
-    """The cause that the facts suggest for data that does not arrive, and what mends it."""
+    """The cause that the facts suggest for data that does not arrive, and what fixes it."""
     judged = judge(host, plan, only=EXPLAIN)
     seen = {found.id: found for found in judged if found.severity in (Severity.WARN, Severity.FAIL)}
     for id in EXPLAIN:

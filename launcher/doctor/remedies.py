@@ -1,4 +1,4 @@
-"""One shell script that mends what needs no hands: printed for review, never run by us."""
+"""One shell script that fixes what needs no hands: printed for review, never run by us."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ LIMITS = {
 
 
 def script(host: Host, findings: Sequence[Finding]) -> str:
-    """The script for the findings that are not well; what only hands or a profile can mend stands
+    """The script for the findings that are not well; what only hands or a profile can fix stands
     in comments.
     """
     unwell = {

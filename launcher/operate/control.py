@@ -61,13 +61,13 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
         return found[0]
     if not found:
         raise UserError(
-            f"nothing was ever up from {home}",
+            f"no server has been started yet: state in {home}",
             fix="`glm5-serve up --profile NAME` brings one up, `glm5-serve profiles` lists them",
             status=Exit.NO,
         )
     names = ", ".join(instance.name for instance in found)
     raise UserError(
-        f"several could be meant: {names}", fix="say which: --profile NAME", status=Exit.USAGE
+        f"more than one instance: {names}", fix="choose with --profile NAME", status=Exit.USAGE
     )
 
 

@@ -227,7 +227,7 @@ def _asking(repository: str, ask: Any) -> Any:
     except errors.RepositoryNotFoundError:
         what, fix = (
             f"the hub has no {repository}, or not for you",
-            "mend the name; for a private one HF_TOKEN",
+            "correct the name; for a private one HF_TOKEN",
         )
     except errors.RevisionNotFoundError:
         what, fix = f"{repository} has no such revision", "a branch, a tag or a commit of it"

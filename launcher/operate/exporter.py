@@ -1,4 +1,4 @@
-"""The web server of the figures: few connections, short ones, and none that a page of another site
+"""The web server of the metrics: few connections, short ones, and none that a page of another site
 makes.
 
 A page in a browser may send requests to this host, and have its own name lead here (DNS rebinding):
@@ -26,7 +26,7 @@ from launcher.address import LOCAL, canonical
 
 MOST = 16  # connections at a time; one more is closed at once
 ASK_WITHIN = 5.0  # seconds for a whole request
-ANSWER_WITHIN = 10.0  # seconds for the figures, and again for whoever takes them
+ANSWER_WITHIN = 10.0  # seconds for the metrics, and again for whoever takes them
 LARGEST = 8192  # bytes of a request line and headers
 PATHS = ("/", "/metrics")
 _END = re.compile(rb"\r?\n\r?\n")
@@ -36,7 +36,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+)(?::\d{1,5})?")
 
 
 class NoError(Exception):
-    """A request that gets another answer than the figures."""
+    """A request that gets another answer than the metrics."""
 
     def __init__(self, status: HTTPStatus, why: str = "", **headers: str) -> None:
         super().__init__(why)
@@ -231,7 +231,7 @@ def require(request: Request, access: Access, address: str) -> None:
     if request.method not in ("GET", "HEAD"):
         raise NoError(HTTPStatus.METHOD_NOT_ALLOWED, Allow="GET, HEAD")
     if request.path not in PATHS:
-        raise NoError(HTTPStatus.NOT_FOUND, "the figures are at /metrics")
+        raise NoError(HTTPStatus.NOT_FOUND, "the metrics are at /metrics")
 
 
 def _require_host(request: Request, names: frozenset[str]) -> None:

@@ -91,7 +91,7 @@ class Figures(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every figure of every instance."""
         yield InfoMetricFamily(
-            "glm5_serve_build", "The version that tells these figures.", {"version": __version__}
+            "glm5_serve_build", "The version that tells these metrics.", {"version": __version__}
         )
         families = {
             name: kind(f"glm5_serve_{name}", text, labels=labels)
@@ -193,7 +193,7 @@ def _of_readings(instance: StateDir, seen: dict[str, Any]) -> Iterator[Sample]:
 
 
 def registry(home: Path) -> CollectorRegistry:
-    """A registry with the figures of a state folder, and nothing of this process.
+    """A registry with the metrics of a state folder, and nothing of this process.
 
     Raises UserError.
     """
@@ -227,7 +227,7 @@ class Listen:
 
 
 def serve(home: Path, listen: Listen) -> None:
-    """Serve the figures until interrupted. Raises UserError."""
+    """Serve the metrics until interrupted. Raises UserError."""
     token = read_key(listen.token_file) if listen.token_file else None
     made = registry(home)
     collecting = Collecting(lambda: generate_latest(made))
@@ -270,7 +270,7 @@ def _address(listen: Listen) -> tuple[str, int]:
             raise UserError(what, fix=fix, status=Exit.USAGE)
         if listen.token_file is None:
             print(
-                f"serving figures to whoever reaches {listen.place}, without a token",
+                f"serving metrics to whoever reaches {listen.place}, without a token",
                 file=sys.stderr,
             )
     return host, int(port)

@@ -210,7 +210,7 @@ def text(name: str, user: str) -> str:
 
 
 def reader(wish: Wish) -> str:
-    """Who reads the figures of all profiles: the user of the first one that was installed, and of
+    """Who reads the metrics of all profiles: the user of the first one that was installed, and of
     no later one.
     """
     with contextlib.suppress(OSError):
@@ -228,7 +228,7 @@ def remarks(wish: Wish) -> list[str]:
         return []
     return [
         f"{METRICS} runs as {who}, to whom what {wish.user} serves is closed: it tells"
-        f" glm5_serve_unreadable 1 of {wish.profile}, and nothing else. For its figures run, as"
+        f" glm5_serve_unreadable 1 of {wish.profile}, and nothing else. For its metrics run, as"
         f" {wish.user}: GLM5_SERVE_STATE_DIR=/var/lib/glm5-serve glm5-serve metrics --listen"
         " 127.0.0.1:9465"
     ]

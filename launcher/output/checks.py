@@ -15,10 +15,10 @@ INTRODUCTION = """\
 # Checks
 
 What `glm5-serve doctor` looks at, made by `glm5-serve checks --markdown`. Each check's title is true of a healthy
-host. The evidence (the value seen and where) and the command that mends it stand in doctor's report.
+host. The evidence (the value seen and where) and the command that fixes it stand in doctor's report.
 
-How a rule is known: *run here* means that our tests execute it, *seen in a record* that a host or log which we
-hold shows it, *reported* that others met it, *read* that it stands in source or documentation and was not run.
+How a rule is known: *tested* means that our tests execute it, *observed* that a host or log which we
+hold shows it, *reported* that others met it, *source* that it stands in source or documentation and was not run.
 """
 
 

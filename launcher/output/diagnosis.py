@@ -38,9 +38,9 @@ def text(found: Diagnosis) -> str:
         rows.append(("knob", found.knob))
     if found.is_known:
         again = {
-            "never": "the same command would die the same way",
+            "never": "no use, the same command fails again",
             "again": "a restart may help",
-            "reboot": "nothing helps before a reboot",
+            "reboot": "no use, reboot first",
         }
         rows.append(("restart", again[found.then]))
         rows.append(("known", f"{found.known} ({found.source})"))

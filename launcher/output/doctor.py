@@ -1,4 +1,4 @@
-"""What doctor prints for a person: groups, one line a check, details only for what is not well."""
+"""What doctor prints for a person: groups, one line a check, details only for what is not ok."""
 
 from __future__ import annotations
 
@@ -76,10 +76,7 @@ def show(console: Console, findings: Sequence[Finding], head: str, *, every: boo
 def _group(console: Console, group: str, findings: list[Finding], every: bool) -> None:
     from launcher.output.console import words
 
-    well = sum(found.severity is Severity.OK for found in findings)
-    console.print(
-        words((f"{group:<{GROUP_WIDTH}}", "bold"), (f" {well} of {len(findings)} well", "dim"))
-    )
+    console.print(words((f"{group:<{GROUP_WIDTH}}", "bold"), (f" {_summary(findings)}", "dim")))
     blind: dict[str, list[str]] = {}
     for found in findings:
         if found.severity is Severity.UNKNOWN and not every and not found.fix:
@@ -116,20 +113,21 @@ def _line(console: Console, head: tuple[str, str], *parts: str | tuple[str, str]
         word = ""
 
 
-def _end(console: Console, findings: Sequence[Finding]) -> None:
-    from launcher.output.console import words
-
+def _summary(findings: Sequence[Finding]) -> str:
+    """How many of each kind, the worst first: `1 fail, 2 unknown, 9 ok`."""
     counts = Counter(
         "allowed" if found.allowed and found.severity else found.severity.word for found in findings
     )
+    kinds = ("fail", "unknown", "warn", "allowed", "ok")
+    return ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind])
+
+
+def _end(console: Console, findings: Sequence[Finding]) -> None:
+    from launcher.output.console import words
+
     worst = verdict(findings)
-    summary = ", ".join(
-        f"{counts[word]} {word}"
-        for word in ("fail", "unknown", "warn", "allowed", "ok")
-        if counts[word]
-    )
     console.print()
-    console.print(words((worst.word, f"bold {COLOURS[worst]}"), f"  {summary}"))
+    console.print(words((worst.word, f"bold {COLOURS[worst]}"), f"  {_summary(findings)}"))
     todo = [
         found for found in findings if found.severity is worst and not found.allowed and found.fix
     ]

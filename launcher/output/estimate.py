@@ -124,7 +124,7 @@ def _show(made: Fit, plan: Plan) -> None:
     from launcher.output.console import row, words
 
     console = terminal.console(sys.stdout)
-    seen = ", as such cards are known" if made.assumed else ""
+    seen = ", assumed size, no GPU here" if made.assumed else ""
     head = (
         f"{plan.arch}, SGLang {nearest(plan.sglang or '')}: {made.gpus} x {made.memory / GIB:.1f}"
         f" GiB{seen}"

@@ -10,7 +10,7 @@ from enum import StrEnum
 class Known(StrEnum):
     """Strongest first."""
 
-    RUN = "run here"  # our tests execute it
-    SEEN = "seen in a record"  # in output or logs of a real host that we hold
+    RUN = "tested"  # our tests execute it
+    SEEN = "observed"  # in output or logs of a real host that we hold
     REPORTED = "reported"  # by others, under the conditions that the source tells
-    READ = "read"  # in the source of a release, not run
+    READ = "source"  # in the source of a release, not run

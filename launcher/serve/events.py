@@ -128,7 +128,7 @@ class SmokeResult:
 
 @dataclass(frozen=True)
 class GpuFaulted:
-    """A GPU, or the host, reports a fault that no restart mends."""
+    """A GPU, or the host, reports a fault that no restart fixes."""
 
     now: float
     what: str

@@ -159,7 +159,7 @@ def pid_in(line: str) -> int | None:
 
 
 def fatal(line: str) -> str | None:
-    """What no restart mends, in words, by a line of the kernel or NVML; None for one that is no
+    """What no restart fixes, in words, by a line of the kernel or NVML; None for one that is no
     such thing.
     """
     found = diagnose([], [line])

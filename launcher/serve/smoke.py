@@ -87,7 +87,7 @@ def examine(
                 break
     except Exception as error:
         return replace(_failed(error, smoke), seconds=time.monotonic() - began)
-    return Result(True, f"{asked} answers are sane", time.monotonic() - began)
+    return Result(True, f"{asked} of {asked} answers correct", time.monotonic() - began)
 
 
 def _failed(error: Exception, smoke: Mapping[str, Any]) -> Result:

@@ -402,7 +402,7 @@ class StateDir:
             seen |= {
                 "state": "dead",
                 "reason": (
-                    f"the launcher (pid {pid}) is gone without a word; it was {seen['state']}"
+                    f"the launcher (pid {pid}) died unexpectedly (killed?) while {seen['state']}"
                 ),
             }
         return {**seen, "pids": {}}

@@ -270,7 +270,7 @@ def test_diff_tells_what_an_update_would_change(world: World) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--sglang", "new"), "'new' is no SGLang release"),
+        (("--sglang", "new"), "'new' is not an SGLang release"),
         (("--arch", "sm90"), "no rules for sm90"),
         (("--facts", "/nowhere"), "cannot read /nowhere"),
     ],

@@ -371,7 +371,7 @@ def test_what_is_well_exits_0(world: World) -> None:
         (("nowhere.sh",), 2, "cannot read nowhere.sh"),
         (("empty.sh",), 78, "no launch of SGLang"),
         (("vllm.sh",), 78, "starts vllm"),
-        (("card.sh", "--sglang", "newest"), 2, "'newest' is no SGLang release"),
+        (("card.sh", "--sglang", "newest"), 2, "'newest' is not an SGLang release"),
         (("card.sh", "--arch", "sm90"), 2, "NVFP4 needs Blackwell"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: of living and dead launchers, over TCP and a socket, named by the
+"""Metrics for Prometheus: of living and dead launchers, over TCP and a socket, named by the
 conventions.
 """
 
@@ -355,7 +355,7 @@ def test_listening_openly_is_said(world: World) -> None:
     exporter.terminate()
 
     assert (
-        f"serving figures to whoever reaches 0.0.0.0:{port}, without a token"
+        f"serving metrics to whoever reaches 0.0.0.0:{port}, without a token"
         in exporter.communicate(timeout=60)[0]
     )
 

@@ -3,8 +3,8 @@
 A check is a function of a host and a plan: its name is its id.
 
 Its docstring is its explanation: a title that is true of a healthy host, why it matters, and how
-that is known, in words that doctor, lint, fit and diagnose share: run here (our tests execute it),
-seen in a record (of a host or log that we hold), reported (by others), read (in source, not run).
+that is known, in words that doctor, lint, fit and diagnose share: tested (our tests execute it),
+observed (of a host or log that we hold), reported (by others), source (read there, not run).
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ class Check:
 
 
 _RUN_HERE = (
-    "Run here: over gloo on a CPU, with ranks that hang, die and answer wrongly. Not on Blackwell."
+    "Tested: over gloo on a CPU, with ranks that hang, die and answer wrongly. Not on Blackwell."
 )
 LIVE = (
     Check(
         "deep-start",
         "moving data",
         "The engine's torch sees every GPU.",
-        "What it does not see, no rank can use.",
+        "A rank cannot use a GPU that torch does not see.",
         _RUN_HERE,
     ),
     Check(

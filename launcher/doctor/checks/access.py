@@ -22,7 +22,7 @@ def port_free(host: Host, plan: Plan) -> Verdict:
 
     A stale server on the port answers for the new one, or the new one ends after it has loaded.
 
-    Run here: with ports in use, privileged, and of other hosts.
+    Tested: with ports in use, privileged, and of other hosts.
     """
     obstacle = host.system.port_obstacle.get()
     if obstacle is None:
@@ -36,7 +36,7 @@ def access_guarded(host: Host, plan: Plan) -> Verdict:
     SGLang's admin endpoints (load weights, flush the cache, shut down) are open to whoever reaches
     the port.
 
-    Run here: `up` refuses it. Read: SGLang's routes.
+    Tested: `up` refuses it. Source: SGLang's routes.
     """
     fix = "add --api-key-file FILE, or bind loopback: --set flags.host=127.0.0.1"
     if plan.key_file:
@@ -57,7 +57,7 @@ def access_key(host: Host, plan: Plan) -> Verdict:
 
     Who else may read it may use the model; without it the server is not started.
 
-    Run here: with files that are missing, open to others, another user's, or no key.
+    Tested: with files that are missing, open to others, another user's, or no key.
     """
     if not plan.key_file:
         return ok("none is asked for")
@@ -75,7 +75,7 @@ def access_remote_code(host: Host, plan: Plan) -> Verdict:
     --trust-remote-code executes Python that the checkpoint brings; GLM-5 is in SGLang and needs
     none.
 
-    Read: SGLang has the architecture from 0.5.9.
+    Source: SGLang has the architecture from 0.5.9.
     """
     if plan.flag("trust-remote-code") is not None:
         return warn("--trust-remote-code is set", fix="set flags.trust-remote-code = false")

@@ -19,7 +19,7 @@ def model_folder(host: Host, plan: Plan) -> Verdict:
 
     A hub id that is not cached is downloaded at the start: 410 GB, while ranks wait.
 
-    Run here: on folders and caches.
+    Tested: on folders and caches.
     """
     seen = host.model.path
     if seen.known:
@@ -38,7 +38,7 @@ def model_config(host: Host, plan: Plan) -> Verdict:
 
     Without it SGLang does not know what it serves.
 
-    Run here: on folders.
+    Tested: on folders.
     """
     config = host.model.config
     if not config.known and host.model.path.known:
@@ -55,7 +55,7 @@ def model_files(host: Host, plan: Plan) -> Verdict:
 
     A snapshot that is not whole fails after the shards before the missing one were loaded.
 
-    Run here: on folders. Reported: refs/main that drifted to a partial snapshot.
+    Tested: on folders. Reported: refs/main that drifted to a partial snapshot.
     """
     missing = host.model.missing.get()
     if missing:
@@ -71,7 +71,7 @@ def model_headers(host: Host, plan: Plan) -> Verdict:
     A download that was cut short has the right name and a wrong end: loading fails after minutes,
     or reads noise.
 
-    Run here: on generated safetensors files.
+    Tested: on generated safetensors files.
     """
     broken = host.model.broken.get()
     if broken:
@@ -85,7 +85,7 @@ def model_pointers(host: Host, plan: Plan) -> Verdict:
 
     A clone without git-lfs brings 130-byte texts in place of weights.
 
-    Run here: on folders.
+    Tested: on folders.
     """
     seen = host.model.pointers.get()
     return (
@@ -100,7 +100,7 @@ def model_downloads(host: Host, plan: Plan) -> Verdict:
 
     Left-over parts tell that the snapshot may not be whole, and take space.
 
-    Run here: on folders and caches.
+    Tested: on folders and caches.
     """
     seen = host.model.incomplete.get()
     return warn(f"unfinished: {sample(seen)}", fix=DOWNLOAD) if seen else ok("none")
@@ -112,7 +112,7 @@ def model_quantisation(host: Host, plan: Plan) -> Verdict:
     SGLang with modelopt_fp4 on another checkpoint fails while loading, or loads scales that are not
     there.
 
-    Run here: on folders.
+    Tested: on folders.
     """
     asked, seen = plan.flag("quantization"), host.model.quantisation.get()
     wanted = {"modelopt_fp4": "NVFP4", "modelopt_fp8": "FP8", "fp8": "FP8"}.get(asked or "")
@@ -131,7 +131,7 @@ def model_claims(host: Host, plan: Plan) -> Verdict:
     NVFP4 is two values a byte (U8) with fp8 scales: a configuration copied beside other weights
     loads noise.
 
-    Read: ModelOpt's format. Run here: on generated safetensors files.
+    Source: ModelOpt's format. Tested: on generated safetensors files.
     """
     claimed, dtypes = host.model.quantisation.get() or "", host.model.dtypes.get()
     told = ", ".join(
@@ -155,7 +155,7 @@ def model_mtp(host: Host, plan: Plan) -> Verdict:
 
     lukealonso/GLM-5-NVFP4 has none: with speculative decoding SGLang raises while loading.
 
-    Reported: rtx6kpro glm5. Run here: on generated files.
+    Reported: rtx6kpro glm5. Tested: on generated files.
     """
     algorithm = plan.flag("speculative-algorithm")
     if algorithm is None or plan.flag("speculative-draft-model-path") is not None:
@@ -171,7 +171,7 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
 
     Four 96 GB GPUs cannot hold a full GLM-5 NVFP4, whatever the flags: out of memory while loading.
 
-    Read: SGLang divides weights over the ranks, but for a part of the attention. Run here: the
+    Source: SGLang divides weights over the ranks, but for a part of the attention. Tested: the
     formulas are held against logs of hosts; `glm5-serve fit` says more.
     """
     if plan.gpus == 0:
@@ -218,7 +218,7 @@ def model_tokenizer(host: Host, plan: Plan) -> Verdict:
 
     Without them the server ends after it was launched.
 
-    Run here: on folders.
+    Tested: on folders.
     """
     if plan.flag("skip-tokenizer-init", "tokenizer-path") is not None:
         return ok("another one is asked for, or none")

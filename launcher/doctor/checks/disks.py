@@ -25,7 +25,7 @@ def disk_space(host: Host, plan: Plan) -> Verdict:
     A full disk stops the first start in the middle of compiling, and later ones from writing their
     state.
 
-    Run here: on values. Reported: JIT caches of several GB.
+    Tested: on values. Reported: JIT caches of several GB.
     """
     mounts = _mounts(host, *WANTED)
     tight = [(use, mount) for use, mount in mounts if mount.free.get() < WANTED[use]]
@@ -58,7 +58,7 @@ def disk_network(host: Host, plan: Plan) -> Verdict:
 
     Eight ranks read it all at once: minutes to hours, and a hang when the server goes away.
 
-    Read: SGLang has --weight-loader-prefetch-checkpoints (>= 0.5.11) for such.
+    Source: SGLang has --weight-loader-prefetch-checkpoints (>= 0.5.11) for such.
     """
     network = {"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "ceph", "glusterfs"}
     far = [

@@ -26,7 +26,7 @@ def driver_answers(host: Host, plan: Plan) -> Verdict:
     Without it no CUDA program runs. A driver that hangs its callers hangs the server in the same
     way.
 
-    Run here: against a driver library that is missing, unloaded, mismatched, hung. The real
+    Tested: against a driver library that is missing, unloaded, mismatched, hung. The real
     driver's words may differ.
     """
     seen = host.driver.gpus
@@ -136,7 +136,7 @@ def driver_one_version(host: Host, plan: Plan) -> Verdict:
 
     After an update without a reboot every CUDA call fails with a mismatch.
 
-    Run here: with a driver library that says so. Reported: every distribution's unattended upgrade.
+    Tested: with a driver library that says so. Reported: every distribution's unattended upgrade.
     """
     library, module = host.driver.version.get(), host.driver.module.get()
     if library == module:
@@ -238,7 +238,7 @@ def driver_fabric(host: Host, plan: Plan) -> Verdict:
 
     Until the fabric manager has set up the switches, every CUDA program fails with error 802.
 
-    Reported: NVIDIA's fabric manager guide. Run here: on a driver library.
+    Reported: NVIDIA's fabric manager guide. Tested: on a driver library.
     """
     states = [(gpu, gpu.fabric.get()) for gpu in gpus(host) if gpu.fabric.known]
     switches = functions(host, "nvswitch") if host.pcie.functions.known else []

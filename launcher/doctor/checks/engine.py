@@ -30,7 +30,7 @@ def engine_python(host: Host, plan: Plan) -> Verdict:
 
     It is the program that the server is.
 
-    Run here: with interpreters that are missing, hang, or are none.
+    Tested: with interpreters that are missing, hang, or are none.
     """
     seen = host.engine.python
     if not seen.known and seen.unknown != "not observed":
@@ -46,7 +46,7 @@ def engine_sglang(host: Host, plan: Plan) -> Verdict:
 
     The launcher never imports it: it runs in that environment.
 
-    Run here: with and without.
+    Tested: with and without.
     """
     packages = host.engine.packages.get()
     if "sglang" in packages:
@@ -63,7 +63,7 @@ def engine_known(host: Host, plan: Plan) -> Verdict:
 
     Options and kernels change with each release: an unknown one is judged as the newest known.
 
-    Read: 0.5.8 to 0.5.23.
+    Source: 0.5.8 to 0.5.23.
     """
     release = version(_release(host))
     newest = catalogue.releases()[-1]
@@ -80,7 +80,7 @@ def engine_options(host: Host, plan: Plan) -> Verdict:
     Options are renamed and removed with nearly every release; SGLang ends at once with a usage
     message then.
 
-    Run here: the catalogue of options is held against the parser of 0.5.23. Read: those of the
+    Tested: the catalogue of options is held against the parser of 0.5.23. Source: those of the
     others.
     """
     seen = version(_release(host))
@@ -108,7 +108,7 @@ def _mended(given: catalogue.Given, known: catalogue.Release) -> str:
             f"set flags.{name} = false, or install a release that has it ({there[0]} to"
             f" {there[-1]})"
         )
-    return f"mend flags.{name}" if given.option else f"set flags.{name} = false"
+    return f"correct flags.{name}" if given.option else f"set flags.{name} = false"
 
 
 def engine_faults(host: Host, plan: Plan) -> Verdict:
@@ -116,7 +116,7 @@ def engine_faults(host: Host, plan: Plan) -> Verdict:
 
     These are found after minutes of loading, or in the answers.
 
-    Reported and read: each with its own source in launcher/engines/issues.py.
+    Reported and source: each with its own source in launcher/engines/issues.py.
     """
     seen = faults(version(_release(host)), plan)
     if not seen:
@@ -134,7 +134,7 @@ def engine_advisories(host: Host, plan: Plan) -> Verdict:
 
     A server that others reach can be made to run their code.
 
-    Reported and read: each with its own source in launcher/engines/advisories.py. CVE-2026-3059,
+    Reported and source: each with its own source in launcher/engines/advisories.py. CVE-2026-3059,
     7301 and 7302 concern the multimodal generation runtime, which this launcher does not start.
     """
     seen = advisories(version(_release(host)), plan)
@@ -160,7 +160,7 @@ def engine_pins(host: Host, plan: Plan) -> Verdict:
     A flashinfer, torch or kernel package of another release fails at import, or worse, in its
     numbers.
 
-    Run here: on real installed metadata.
+    Tested: on real installed metadata.
     """
     odd = [pin for pin in host.engine.pins.get() if not pin.satisfied]
     if odd:
@@ -195,7 +195,7 @@ def engine_flashinfer(host: Host, plan: Plan) -> Verdict:
     flashinfer-cubin or flashinfer-jit-cache of another release is refused at import, or compiled
     for again.
 
-    Read: FlashInfer compares the versions when it is imported.
+    Source: FlashInfer compares the versions when it is imported.
     """
     packages = host.engine.packages.get()
     parts = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache")
@@ -213,7 +213,7 @@ def engine_compilers(host: Host, plan: Plan) -> Verdict:
     FlashInfer and DeepGEMM compile for SM120 when they are first used: without nvcc, ninja and a
     compiler they fail then.
 
-    Read: FlashInfer's JIT calls ninja and nvcc.
+    Source: FlashInfer's JIT calls ninja and nvcc.
     """
     tools = host.engine.tools.get()
     missing = [name for name in ("nvcc", "ninja", "gcc") if tools.get(name) is None]

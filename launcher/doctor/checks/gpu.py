@@ -26,7 +26,7 @@ def gpu_count(host: Host, plan: Plan) -> Verdict:
 
     SGLang starts one rank a GPU and fails after all ranks were started.
 
-    Run here: with fewer GPUs on a driver library.
+    Tested: with fewer GPUs on a driver library.
     """
     seen = len(gpus(host))
     if seen >= plan.gpus:
@@ -40,7 +40,7 @@ def gpu_visible(host: Host, plan: Plan) -> Verdict:
 
     Ranks that find no device of their number die with "invalid device ordinal".
 
-    Run here: on values. Reported: NVIDIA's CUDA programming guide.
+    Tested: on values. Reported: NVIDIA's CUDA programming guide.
     """
     shown = host.environment.variables.get().get("CUDA_VISIBLE_DEVICES")
     if shown is None:
@@ -60,7 +60,7 @@ def gpu_on_bus(host: Host, plan: Plan) -> Verdict:
 
     One that the bus shows and the driver does not has failed to come up, or fell off the bus.
 
-    Run here: on generated PCI trees.
+    Tested: on generated PCI trees.
     """
     bus = {
         function.bdf
@@ -83,7 +83,7 @@ def gpu_architecture(host: Host, plan: Plan) -> Verdict:
     Kernels of another architecture do not exist there: "Unsupported architecture" after the weights
     are loaded.
 
-    Run here: on driver libraries that show an H100, a B200, a mixed host. Reported: sglang#26087,
+    Tested: on driver libraries that show an H100, a B200, a mixed host. Reported: sglang#26087,
     #40286, vllm#53963.
     """
     wanted = plan.arch
@@ -125,7 +125,7 @@ def gpu_alike(host: Host, plan: Plan) -> Verdict:
     SGLang shards evenly: the smallest GPU decides, and it refuses to start when memory differs by a
     tenth.
 
-    Run here: on a driver library with a mixed host. Read: SGLang's "memory capacity is unbalanced".
+    Tested: on a driver library with a mixed host. Source: SGLang's "memory capacity is unbalanced".
     """
     kinds: dict[tuple[str, int], list[Gpu]] = {}
     for gpu in gpus(host):
@@ -168,7 +168,7 @@ def gpu_memory_size(host: Host, plan: Plan) -> Verdict:
     Its share of the weights must fit with room for the KV cache: else it is out of memory after
     minutes of loading.
 
-    Run here: on driver libraries. Read: the weights' size in the checkpoint's headers.
+    Tested: on driver libraries. Source: the weights' size in the checkpoint's headers.
     """
     small = failing(gpus(host), lambda gpu: gpu.memory_total, lambda size: size < plan.gpu_memory)
     if small:
@@ -186,7 +186,7 @@ def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
     SGLang's fraction is of what is free: a stale server makes the KV cache small, or leaves no room
     at all.
 
-    Run here: on a driver library with processes. Reported: orphaned ranks, sglang#23627, #31645.
+    Tested: on a driver library with processes. Reported: orphaned ranks, sglang#23627, #31645.
     """
     held = [
         (gpu, ", ".join(_process(process, _held(gpu, process)) for process in gpu.processes.get()))

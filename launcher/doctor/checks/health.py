@@ -26,7 +26,7 @@ def gpu_answers(host: Host, plan: Plan) -> Verdict:
 
     A GPU that is lost or wants a reset takes the whole server with it at the first CUDA call.
 
-    Run here: with a GPU lost on a driver library. Seen in a record: Xid 79 and 154.
+    Tested: with a GPU lost on a driver library. Observed: Xid 79 and 154.
     """
     mute = [
         (gpu, gpu.name.unknown)
@@ -46,7 +46,7 @@ def gpu_recovery(host: Host, plan: Plan) -> Verdict:
 
     The driver knows that this GPU is not sound: it will fail under the first load.
 
-    Seen in a record: Xid 154, recovery action changed.
+    Observed: Xid 154, recovery action changed.
     """
     odd = failing(gpus(host), lambda gpu: gpu.recovery, lambda action: action != "none")
     if odd:
@@ -60,7 +60,7 @@ def gpu_left_over(host: Host, plan: Plan) -> Verdict:
 
     A hung run was killed but the driver could not clean up, or a container hides the owner.
 
-    Reported: rtx6kpro#15, 624 MiB and 100 % after an NCCL hang. Run here: on a driver library.
+    Reported: rtx6kpro#15, 624 MiB and 100 % after an NCCL hang. Tested: on a driver library.
     """
     odd = [
         (gpu, _left(gpu)) for gpu in gpus(host) if not gpu.processes.otherwise(()) and _left(gpu)
@@ -85,7 +85,7 @@ def gpu_mig(host: Host, plan: Plan) -> Verdict:
 
     A GPU cut into instances gives a rank a part of it, without peer-to-peer.
 
-    Run here: on a driver library. Reported: NVIDIA's MIG guide.
+    Tested: on a driver library. Reported: NVIDIA's MIG guide.
     """
     cut = failing(gpus(host), lambda gpu: gpu.mig, lambda on: on)
     if cut:
@@ -101,12 +101,12 @@ def gpu_ecc(host: Host, plan: Plan) -> Verdict:
 
     The next one may stop the server (Xid 48, 94, 95) or already have changed weights.
 
-    Run here: on a driver library. Reported: NVIDIA's Xid catalogue.
+    Tested: on a driver library. Reported: NVIDIA's Xid catalogue.
     """
     bad = failing(gpus(host), lambda gpu: gpu.ecc_uncorrected, lambda errors: errors > 0)
     if bad:
         fix = (
-            "reset the GPU (`nvidia-smi --gpu-reset -i N`) or reboot; return the board if they come"
+            "reset the GPU (`nvidia-smi --gpu-reset -i N`) or reboot; RMA the board if they come"
             " back"
         )
         return fail(
@@ -124,13 +124,13 @@ def gpu_remap(host: Host, plan: Plan) -> Verdict:
 
     A pending row is still in use; a failed one means the board has no spare rows left.
 
-    Run here: on a driver library. Reported: NVIDIA's Xid catalogue (63, 64).
+    Tested: on a driver library. Reported: NVIDIA's Xid catalogue (63, 64).
     """
     failed = failing(gpus(host), lambda gpu: gpu.remap_failed, lambda yes: yes)
     pending = failing(gpus(host), lambda gpu: gpu.remap_pending, lambda yes: yes)
     if failed:
         return fail(
-            by_gpu((gpu, "row remapping failed") for gpu, _ in failed), fix="return the board"
+            by_gpu((gpu, "row remapping failed") for gpu, _ in failed), fix="RMA the board"
         )
     if pending:
         fix = "reset the GPU (`nvidia-smi --gpu-reset -i N`) or reboot before serving"
@@ -201,7 +201,7 @@ def gpu_clocks(host: Host, plan: Plan) -> Verdict:
 
     Heat or a power brake halves the speed of one GPU, and all ranks wait for it.
 
-    Run here: on a driver library. Reported: NVML's clocks event reasons.
+    Tested: on a driver library. Reported: NVML's clocks event reasons.
     """
     bad = {"hw_slowdown", "hw_thermal_slowdown", "hw_power_brake", "sw_thermal_slowdown"}
     slow = failing(gpus(host), lambda gpu: gpu.clock_reasons, lambda reasons: bad & set(reasons))

@@ -54,7 +54,7 @@ def iommu_parameters(host: Host, plan: Plan) -> Verdict:
 
     `amd_iommu=pt` is no value the kernel knows: it is ignored, and translation stays on.
 
-    Read: the kernel's admin guide, kernel-parameters. The model card repeats the mistake.
+    Source: the kernel's admin guide, kernel-parameters. The model card repeats the mistake.
     """
     odd = [
         f"{name}={word}"
@@ -76,7 +76,7 @@ def acs_redirect(host: Host, plan: Plan) -> Verdict:
     ACS request or completion redirect makes P2P go through the CPU: half speed, or a deadlock in
     the first all-reduce.
 
-    Reported: nccl#2079, rtx6kpro asus-esc8000a. Seen in a record: 24 bridges with SrcValid alone,
+    Reported: nccl#2079, rtx6kpro asus-esc8000a. Observed: 24 bridges with SrcValid alone,
     healthy.
     """
     above = above_gpus(host)
@@ -100,7 +100,7 @@ def acs_override(host: Host, plan: Plan) -> Verdict:
     pcie_acs_override splits IOMMU groups that hardware does not separate; it is for passing devices
     to virtual machines.
 
-    Read: the out-of-tree patch behind it. Reported: rtx6kpro wiki.
+    Source: the out-of-tree patch behind it. Reported: rtx6kpro wiki.
     """
     if "pcie_acs_override" in parameters(host.kernel.cmdline.get()):
         fix = "remove it from /etc/default/grub, `update-grub`, reboot"

@@ -23,7 +23,7 @@ def kernel_xid(host: Host, plan: Plan) -> Verdict:
 
     After some of these the GPU needs a reset or the host a reboot, whatever nvidia-smi shows.
 
-    Seen in a record: Xid 8, 13, 45, 62, 79 and 154. Reported: NVIDIA's Xid catalogue.
+    Observed: Xid 8, 13, 45, 62, 79 and 154. Reported: NVIDIA's Xid catalogue.
     """
     words = ((witness.kernels(line, surely=True), line) for line in host.kernel.log.get())
     seen = [(found, line) for said, line in words if said and (found := xid.judge(said))]
@@ -57,7 +57,7 @@ def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:
 
     A fatal SXid takes the fabric down until the GPUs and switches are reset.
 
-    Seen in a record: SXid lines beside Xid 45 and 62.
+    Observed: SXid lines beside Xid 45 and 62.
     """
     lines = [line for line in host.kernel.log.get() if "SXid" in line]
     if lines:
@@ -96,7 +96,7 @@ def kernel_oom(host: Host, plan: Plan) -> Verdict:
 
     A rank that was killed so looks like a crash without a reason in the server's log.
 
-    Read: the kernel's messages.
+    Source: the kernel's messages.
     """
     lines = [
         line
@@ -137,7 +137,7 @@ def kernel_iommu_faults(host: Host, plan: Plan) -> Verdict:
 
     A fault names a GPU whose peer copies went where the IOMMU did not let them.
 
-    Read: the kernel's AMD-Vi and DMAR messages.
+    Source: the kernel's AMD-Vi and DMAR messages.
     """
     lines = [
         line for line in host.kernel.log.get() if re.search(r"IO_PAGE_FAULT|DMAR:.*fault", line)
@@ -153,7 +153,7 @@ def kernel_lockdown(host: Host, plan: Plan) -> Verdict:
     Under lockdown (Secure Boot) `setpci` is refused: ACS cannot be cleared, unsigned modules do not
     load.
 
-    Read: kernel_lockdown(7).
+    Source: kernel_lockdown(7).
     """
     mode = host.kernel.lockdown.get()
     if mode != "none":

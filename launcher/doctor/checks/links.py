@@ -33,7 +33,7 @@ def pcie_present(host: Host, plan: Plan) -> Verdict:
     Configuration space that reads all ones means the GPU fell off: nothing but power brings it
     back.
 
-    Run here: on generated trees. Seen in a record: Xid 79.
+    Tested: on generated trees. Observed: Xid 79.
     """
     gone = failing(functions(host, "gpu"), lambda gpu: gpu.present, lambda here: not here)
     if gone:
@@ -50,7 +50,7 @@ def pcie_driver(host: Host, plan: Plan) -> Verdict:
 
     One that vfio-pci or nouveau holds is not there for CUDA.
 
-    Run here: on generated trees.
+    Tested: on generated trees.
     """
     odd = failing(functions(host, "gpu"), lambda gpu: gpu.driver, lambda driver: driver != "nvidia")
     if odd:
@@ -65,7 +65,7 @@ def pcie_width(host: Host, plan: Plan) -> Verdict:
 
     One rank on a x8 link makes all of them wait: collectives run at its pace.
 
-    Run here: on generated trees. Reported: rtx6kpro pcie-bandwidth (a slot that is x8 by design).
+    Tested: on generated trees. Reported: rtx6kpro pcie-bandwidth (a slot that is x8 by design).
     """
     wide: Callable[[Gpu], Fact[int]] = lambda gpu: gpu.link_width_max
     narrow = [
@@ -90,7 +90,7 @@ def pcie_generation(host: Host, plan: Plan) -> Verdict:
     A riser or firmware setting that stops at Gen4 halves every copy. An idle link at Gen1 is normal
     and not meant here.
 
-    Seen in a record: eight idle Gen5 GPUs at 2.5 GT/s. Reported: rtx6kpro pcie-bandwidth.
+    Observed: eight idle Gen5 GPUs at 2.5 GT/s. Reported: rtx6kpro pcie-bandwidth.
     """
     slow = [
         (gpu, f"Gen{gpu.link_gen_max.get()} at most, the GPU can do Gen{gpu.link_gen_device.get()}")
@@ -112,7 +112,7 @@ def pcie_generation_now(host: Host, plan: Plan) -> Verdict:
 
     Only a busy GPU (P0) tells: one that stays slow under load has a link that trains down.
 
-    Read: idle boards sit at Gen1 by design.
+    Source: idle boards sit at Gen1 by design.
     """
     busy = [
         gpu
@@ -141,7 +141,7 @@ def pcie_path(host: Host, plan: Plan) -> Verdict:
 
     Two GPUs behind a x8 uplink share it however wide their own links are.
 
-    Run here: on generated trees.
+    Tested: on generated trees.
     """
     by_bdf = {function.bdf: function for function in functions(host)}
     narrow = [
@@ -166,7 +166,7 @@ def pcie_bar1(host: Host, plan: Plan) -> Verdict:
     With a 256 MiB BAR1 peers reach a sliver at a time: P2P is slow or off. A 96 GB board shows 128
     GiB.
 
-    Seen in a record: 131072 MiB on eight healthy boards. Run here: on driver libraries.
+    Observed: 131072 MiB on eight healthy boards. Tested: on driver libraries.
     """
     small = [
         (gpu, f"BAR1 {gib(gpu.bar1_total.get())}, memory {gib(gpu.memory_total.get())}")
@@ -191,7 +191,7 @@ def pcie_errors(host: Host, plan: Plan) -> Verdict:
     Fatal ones lose the GPU, uncorrected ones lose data, thousands of corrected ones cost speed and
     come before the rest.
 
-    Run here: on generated trees. Read: the kernel's AER documentation.
+    Tested: on generated trees. Source: the kernel's AER documentation.
     """
     links = [*functions(host, "gpu"), *above_gpus(host)]
     fatal = failing(links, lambda link: link.aer_fatal, lambda count: count > 0)
@@ -231,7 +231,7 @@ def switch_writes(host: Host, plan: Plan) -> Verdict:
     With two or more GPUs writing up through one such switch, posted writes fell from 37 to 2.7
     GB/s; reads are fine.
 
-    Reported: rtx6kpro asus bug report and collapse report (2026-04). Seen in a record: this switch
+    Reported: rtx6kpro asus bug report and collapse report (2026-04). Observed: this switch
     in a working host.
     """
     for id, name in COLLAPSING.items():

@@ -35,7 +35,7 @@ def nccl_names(host: Host, plan: Plan) -> Verdict:
 
     NCCL ignores unknown names in silence: the recipe looks applied and is not.
 
-    Read: NCCL 2.30.7, every name in its source. Run here: on environments.
+    Source: NCCL 2.30.7, every name in its source. Tested: on environments.
     """
     odd = []
     for name in effective(host):
@@ -53,10 +53,10 @@ def nccl_names(host: Host, plan: Plan) -> Verdict:
 def nccl_numbers(host: Host, plan: Plan) -> Verdict:
     """Every NCCL number is written as one.
 
-    NCCL reads numbers with strtoll: "true" and "yes" are 0 without a word, a leading zero makes
+    NCCL reads numbers with strtoll: "true" and "yes" are 0 silently, a leading zero makes
     them octal.
 
-    Read: NCCL 2.30.7, src/misc/param.cc. Run here: the same reading, on values.
+    Source: NCCL 2.30.7, src/misc/param.cc. Tested: the same reading, on values.
     """
     odd = [
         f"{name}={value} is {nccl.number(value)} to NCCL"
@@ -76,7 +76,7 @@ def nccl_channels(host: Host, plan: Plan) -> Verdict:
 
     A minimum above the maximum contradicts itself; above 64 NCCL cuts it.
 
-    Read: NCCL's documentation and source.
+    Source: NCCL's documentation and source.
     """
     variables = effective(host)
     low, high = (nccl.number(variables.get(f"NCCL_{end}_NCHANNELS", "")) for end in ("MIN", "MAX"))
@@ -110,7 +110,7 @@ def nccl_interface(host: Host, plan: Plan) -> Verdict:
 
     With a name that matches none, init ends with "no socket interface found".
 
-    Read: NCCL's documentation. Run here: on values.
+    Source: NCCL's documentation. Tested: on values.
     """
     asked = effective(host).get("NCCL_SOCKET_IFNAME", "")
     if not asked or asked.startswith("^"):
@@ -131,7 +131,7 @@ def nccl_files(host: Host, plan: Plan) -> Verdict:
     NCCL goes on without its graph or topology file and says so only under NCCL_DEBUG; a
     configuration is missed.
 
-    Reported: rtx6kpro nccl-tuning. Run here: on a missing file.
+    Reported: rtx6kpro nccl-tuning. Tested: on a missing file.
     """
     missing = host.environment.missing_files.get()
     if missing:
@@ -144,7 +144,7 @@ def nccl_debug(host: Host, plan: Plan) -> Verdict:
 
     INFO and TRACE write for every call and cost speed.
 
-    Read: NCCL's documentation.
+    Source: NCCL's documentation.
     """
     level = effective(host).get("NCCL_DEBUG", "")
     if level.upper() in ("INFO", "TRACE"):
@@ -157,7 +157,7 @@ def nccl_one_host(host: Host, plan: Plan) -> Verdict:
 
     It costs nothing, and tells that the recipe was made for another place.
 
-    Read: NCCL 2.30.7 (its network transport alone reads them).
+    Source: NCCL 2.30.7 (its network transport alone reads them).
     """
     idle = sorted(nccl.BETWEEN_HOSTS & set(effective(host)))
     if idle and plan.flag("nnodes") in (None, "1"):
@@ -171,7 +171,7 @@ def nccl_forced(host: Host, plan: Plan) -> Verdict:
     They are there for debugging; LL128 forced on a platform that does not keep its order corrupts
     data.
 
-    Read: NCCL's documentation (its debugging section).
+    Source: NCCL's documentation (its debugging section).
     """
     forced = sorted((nccl.FOR_DEBUGGING - {"NCCL_IGNORE_DISABLED_P2P"}) & set(effective(host)))
     if forced:
@@ -188,7 +188,7 @@ def nccl_conf_files(host: Host, plan: Plan) -> Verdict:
     /etc/nccl.conf and ~/.nccl.conf count wherever the environment is silent, and nobody looks
     there.
 
-    Read: NCCL 2.30.7, src/misc/param.cc. Run here: on files.
+    Source: NCCL 2.30.7, src/misc/param.cc. Tested: on files.
     """
     seen = [
         f"{path}: {name}={value}"
@@ -208,7 +208,7 @@ def nccl_identity(host: Host, plan: Plan) -> Verdict:
     A left-over NCCL_COMM_ID or NCCL_HOSTID makes ranks wait for a place nobody listens at, or
     mistake their neighbours.
 
-    Read: NCCL's documentation.
+    Source: NCCL's documentation.
     """
     pinned = [name for name in ("NCCL_COMM_ID", "NCCL_HOSTID") if name in effective(host)]
     if pinned:
@@ -220,12 +220,12 @@ def nccl_identity(host: Host, plan: Plan) -> Verdict:
 
 
 def nccl_buffers(host: Host, plan: Plan) -> Verdict:
-    """NCCL's buffers are of a sane size.
+    """NCCL's buffers have a normal size.
 
     NCCL_BUFFSIZE is taken for each channel and peer, from the memory that graphs and activations
     need.
 
-    Read: NCCL's documentation (default 4 MiB).
+    Source: NCCL's documentation (default 4 MiB).
     """
     size = nccl.number(effective(host).get("NCCL_BUFFSIZE", ""))
     if size >= BIG_BUFFER:
@@ -254,7 +254,7 @@ def allocator_and_ipc(host: Host, plan: Plan) -> Verdict:
     expandable_segments memory cannot be shared by CUDA IPC, which the PCIe one-shot all-reduce
     needs: it crashes.
 
-    Reported: rtx6kpro glm5, on a fork. Read: SGLang >= 0.5.21 has SGLANG_ENABLE_PCIE_IPC_ALLREDUCE.
+    Reported: rtx6kpro glm5, on a fork. Source: SGLang >= 0.5.21 has SGLANG_ENABLE_PCIE_IPC_ALLREDUCE.
     """
     variables = host.environment.variables.get()
     asked = variables.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE", "0").lower() in ("1", "true")
@@ -274,7 +274,7 @@ def unread_variables(host: Host, plan: Plan) -> Verdict:
 
     Harmless, but it looks like a setting that is in force.
 
-    Read: SGLang 0.5.10 and 0.5.23, environ.py; safetensors.
+    Source: SGLang 0.5.10 and 0.5.23, environ.py; safetensors.
     """
     seen = [
         f"{name}: {nccl.UNREAD[name]}"

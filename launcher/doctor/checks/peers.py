@@ -17,7 +17,7 @@ def p2p_status(host: Host, plan: Plan) -> Verdict:
     Where it says no, NCCL goes through host memory. Where it says yes nothing is proven: only data
     that arrived is.
 
-    Reported: club-3090#873, rtx6kpro#15 (all OK, and it hangs). Read: NCCL's paths.cc asks the same
+    Reported: club-3090#873, rtx6kpro#15 (all OK, and it hangs). Source: NCCL's paths.cc asks the same
     question.
     """
     if plan.gpus < 2:
@@ -46,7 +46,7 @@ def nccl_level_value(host: Host, plan: Plan) -> Verdict:
 
     "sys", "NODE" or "ALL" are ignored in silence, and the default cuts P2P at the host bridge.
 
-    Read: NCCL 2.30.7, src/graph/paths.cc. Run here: the same reading, on values.
+    Source: NCCL 2.30.7, src/graph/paths.cc. Tested: the same reading, on values.
     """
     value = effective(host).get("NCCL_P2P_LEVEL")
     if value is not None and nccl.level(value) is None:
@@ -61,7 +61,7 @@ def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:
     A level nearer than the links cuts the sockets apart in silence: collectives go through host
     memory.
 
-    Read: NCCL 2.30.7, src/graph/paths.cc. Seen in a record: a two-socket topology (PIX, NODE, SYS).
+    Source: NCCL 2.30.7, src/graph/paths.cc. Observed: a two-socket topology (PIX, NODE, SYS).
     """
     variables = effective(host)
     if plan.gpus < 2 or on(variables, "NCCL_P2P_DISABLE"):
@@ -111,7 +111,7 @@ def nccl_p2p_contradiction(host: Host, plan: Plan) -> Verdict:
     NCCL_P2P_DISABLE=1 wins, the level does nothing; a recipe with both was not understood by who
     wrote it.
 
-    Read: NCCL 2.30.7, src/graph/paths.cc.
+    Source: NCCL 2.30.7, src/graph/paths.cc.
     """
     variables = effective(host)
     if on(variables, "NCCL_P2P_DISABLE") and "NCCL_P2P_LEVEL" in variables:
@@ -128,7 +128,7 @@ def nccl_shared_memory(host: Host, plan: Plan) -> Verdict:
     Without it, pairs that P2P does not serve go over sockets; with P2P off too, everything does, or
     init fails.
 
-    Read: NCCL's documentation.
+    Source: NCCL's documentation.
     """
     variables = effective(host)
     if not on(variables, "NCCL_SHM_DISABLE"):
@@ -144,7 +144,7 @@ def nccl_masked(host: Host, plan: Plan) -> Verdict:
 
     NCCL_IGNORE_DISABLED_P2P takes pairs for peers that the driver says are none.
 
-    Read: NCCL 2.30.7, src/graph/paths.cc.
+    Source: NCCL 2.30.7, src/graph/paths.cc.
     """
     value = effective(host).get("NCCL_IGNORE_DISABLED_P2P", "0")
     if nccl.number(value):
@@ -159,7 +159,7 @@ def nccl_turin(host: Host, plan: Plan) -> Verdict:
 
     NCCL takes that CPU's fabric for a slow one: all-reduce ran at 22 GB/s instead of 38 to 41.
 
-    Reported: rtx6kpro nccl-tuning. Read: AMD_BW in NCCL 2.30.7, topo.h.
+    Reported: rtx6kpro nccl-tuning. Source: AMD_BW in NCCL 2.30.7, topo.h.
     """
     if (
         host.system.cpu_vendor.get() != "AuthenticAMD"
@@ -182,7 +182,7 @@ def nccl_nvls(host: Host, plan: Plan) -> Verdict:
 
     NVLS allocates with cuMem: NCCL_CUMEM_ENABLE=0 takes that away.
 
-    Read: NCCL's documentation.
+    Source: NCCL's documentation.
     """
     variables = effective(host)
     if on(variables, "NCCL_NVLS_ENABLE") and variables.get("NCCL_CUMEM_ENABLE") == "0":

@@ -39,9 +39,9 @@ def cpu_governor(host: Host, plan: Plan) -> Verdict:
 def cpu_count(host: Host, plan: Plan) -> Verdict:
     """There are CPUs for every rank and the server beside them.
 
-    A rank spins on a core of its own; the tokenizer, detokenizer and NCCL's proxies want theirs.
+    Each rank busy-waits on one core; the tokenizer, detokenizer and NCCL's proxies need more.
 
-    Read: SGLang's process tree (server, detokenizer, one scheduler a GPU).
+    Source: SGLang's process tree (server, detokenizer, one scheduler a GPU).
     """
     allowed, wanted = host.system.cpus_allowed.get(), 2 * plan.gpus + 2
     if allowed < wanted:
@@ -100,7 +100,7 @@ def host_memory(host: Host, plan: Plan) -> Verdict:
     Every rank reads every shard through the page cache: with less memory than checkpoint each start
     reads the disk again, and far less ends in the kernel's OOM killer.
 
-    Reported: 36 s from memory against 1206 s from disk on one host. Read: SGLang's loader.
+    Reported: 36 s from memory against 1206 s from disk on one host. Source: SGLang's loader.
     """
     available, wanted = host.system.memory_available.get(), plan.gpus * PER_RANK or WITHOUT_GPU
     if available < wanted:
@@ -124,7 +124,7 @@ def memory_limit(host: Host, plan: Plan) -> Verdict:
 
     A container's limit kills a rank in the middle of loading, and the log shows only "Killed".
 
-    Read: cgroup v2 documentation. Run here: on files.
+    Source: cgroup v2 documentation. Tested: on files.
     """
     limit = host.system.memory_limit.get()
     wanted = plan.gpus * PER_RANK or WITHOUT_GPU
@@ -142,7 +142,7 @@ def shared_memory(host: Host, plan: Plan) -> Verdict:
     Docker's default of 64 MiB ends in "unable to allocate shared memory" or a bus error, minutes
     into the start.
 
-    Reported: every container recipe raises it (8 to 80 GiB). Run here: on values.
+    Reported: every container recipe raises it (8 to 80 GiB). Tested: on values.
     """
     mount = host.system.mounts.get().get("shm")
     if mount is None:
@@ -184,7 +184,7 @@ def open_files(host: Host, plan: Plan) -> Verdict:
 
     Each rank maps every shard, each request is a socket: "Too many open files" comes under load.
 
-    Read: SGLang raises the soft limit to 65535 as far as the hard one lets it. Reported: container
+    Source: SGLang raises the soft limit to 65535 as far as the hard one lets it. Reported: container
     recipes.
     """
     limit = _limit(host, "nofile")
@@ -208,7 +208,7 @@ def core_dumps(host: Host, plan: Plan) -> Verdict:
 
     Each rank's core is as large as what it mapped: a crash fills the disk and takes minutes.
 
-    Read: core(5). A systemd unit with LimitCORE=0 is fine.
+    Source: core(5). A systemd unit with LimitCORE=0 is fine.
     """
     limit = _limit(host, "core")
     if limit != 0 and not host.kernel.core_pattern.get().startswith("|"):
@@ -262,7 +262,7 @@ def container_devices(host: Host, plan: Plan) -> Verdict:
 
     After a driver update an old CDI file mounts libraries that are gone: containers do not start.
 
-    Reported: rtx6kpro daily notes. Run here: on files.
+    Reported: rtx6kpro daily notes. Tested: on files.
     """
     old = host.system.cdi_older.get()
     if old:

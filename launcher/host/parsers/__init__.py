@@ -136,7 +136,7 @@ def _settle(merged: Data) -> None:
     """What only several texts together tell."""
     driver, kernel = merged["driver"], merged.get("kernel", {})
     if driver["gpus"] is None:
-        driver["gpus"] = {"unknown": "nobody pasted nvidia-smi"}
+        driver["gpus"] = {"unknown": "nvidia-smi output is not provided"}
     off = re.search(r"\b(iommu|amd_iommu|intel_iommu)=(\S*,)?off\b", str(kernel.get("cmdline", "")))
     enabled = re.search(
         r"DMAR: IOMMU enabled|AMD-Vi: .*(enabled|Found IOMMU)", "\n".join(kernel.get("log", ()))
