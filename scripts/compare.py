@@ -31,18 +31,18 @@ def commands() -> list[str]:
     releases = ("0.5.12", "0.5.16", "0.5.20", "0.5.23")
     return [
         *(
-            f"render -p {name} --sglang {release}"
+            f"render -p {name} --release {release}"
             for name, release in itertools.product(PROFILES, releases)
         ),
-        *(f"render -p {name} --sglang 0.5.23 --format json" for name in PROFILES),
+        *(f"render -p {name} --release 0.5.23 --format json" for name in PROFILES),
         *(
-            f"render -p {name} --sglang 0.5.23 --explain"
+            f"render -p {name} --release 0.5.23 --explain"
             for name in ("8xpro6000", "card", "8xb200-mtp")
         ),
         *(f"lint $CARD --json --arch {arch}" for arch in ("sm120", "sm100")),
-        *(f"lint $CARD --sglang {release} --arch sm120" for release in releases),
-        *(f"fit -p {name} --sglang 0.5.23" for name in PROFILES),
-        "diff 8xpro6000 card --sglang 0.5.23",
+        *(f"lint $CARD --release {release} --arch sm120" for release in releases),
+        *(f"fit -p {name} --release 0.5.23" for name in PROFILES),
+        "diff 8xpro6000 card --release 0.5.23",
         "diagnose $DEATHS --json",
         "diagnose $DEATHS",
         "checks --json",

@@ -15,15 +15,11 @@ from launcher.capacity import memory as capacity
 from launcher.capacity.memory import BF16_ROW, GIB, PACKED_ROW, RAW_ROW, Shape, Weights
 from launcher.engines.options import version
 from launcher.host.facts import Host
+from launcher.knowledge import gpus
 from launcher.plan.evidence import Known
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
-ASSUMED = {
-    "sm120": 97887 << 20,
-    "sm100": 183359 << 20,
-    "sm103": 275040 << 20,
-}  # as nvidia-smi shows these cards
 NEEDED = (
     7 * GIB
     # for graphs, activations and NCCL at chunks of 8192: 7.4 worked on a host (tests/data), 4.7 is
@@ -117,8 +113,9 @@ def fit(
     """How a plan fits GPUs of `memory` bytes; None: as these cards are known."""
     tp, pp = number(plan, "tp-size", default=1), number(plan, "pp-size", default=1)
     mtp = plan.flag("speculative-algorithm") is not None
-    total = memory or ASSUMED.get(plan.arch or "", ASSUMED["sm120"])
-    free = total - capacity.TAKEN
+    known = gpus.of_arch(plan.arch) or gpus.of_arch("sm120")
+    total = memory or (known.memory if known else 0)
+    free = total - gpus.TAKEN
     held = weights.of_gpu(tp, pp, mtp=mtp)
     release = version(plan.sglang or "")
     layout = capacity.row(

@@ -20,9 +20,6 @@ PAGE = 64  # tokens; of GLM-5 whatever is asked for
 NVFP4 = 0.5 + 1 / 16  # bytes a weight: four bits, and an fp8 scale for sixteen of them
 BF16 = 2.0
 MARGIN = 1.03  # on weights computed from a configuration: hosts showed 56 and 57.06 GiB for 55.6
-TAKEN = int(
-    1.5 * GIB
-)  # of a GPU before any weight: driver, CUDA context, NCCL; hosts showed 94.0 to 94.4 of 95.6 GiB
 WORKSPACE = 384 << 20  # FlashInfer's, outside the fraction
 BF16_ROW, RAW_ROW, PACKED_ROW = "bfloat16", "fp8", "packed fp8"
 # Parameters that every rank keeps whole (ReplicatedLinear and norms of deepseek_v2.py); all others

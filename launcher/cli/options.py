@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -30,20 +31,37 @@ def complete_check(
 
 
 def profile_option(*, required: bool) -> Callable[..., Any]:
-    """--profile, with names completed."""
+    """The profile, as an argument or as --profile, with names completed: parameter `profile`."""
     meaning = (
         "A name (`glm5-serve profiles`) or a path."
         if required
         else "Which one; may be left out if one is up."
     )
-    return click.option(
-        "-p",
-        "--profile",
-        metavar="NAME",
-        required=required,
-        shell_complete=complete_profile,
-        help=meaning,
-    )
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.argument(
+            "position", metavar="[PROFILE]", required=False, shell_complete=complete_profile
+        )
+        @click.option(
+            "-p",
+            "--profile",
+            "named",
+            metavar="NAME",
+            shell_complete=complete_profile,
+            help=meaning,
+        )
+        @functools.wraps(command)
+        def given(*args: Any, position: str | None, named: str | None, **words: Any) -> Any:
+            if position is not None and named not in (None, position):
+                raise click.UsageError(f"two profiles: {position} and --profile {named}")
+            profile = named if position is None else position
+            if required and profile is None:
+                raise click.UsageError("which profile? `glm5-serve profiles` lists them")
+            return command(*args, profile=profile, **words)
+
+        return given
+
+    return decorate
 
 
 settings_options = (
@@ -71,8 +89,37 @@ def check_option(name: str, meaning: str) -> Callable[..., Any]:
 allow_option = check_option("--allow", "Let this check fail; its finding stays visible.")
 
 
+def _renamed(to: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    """Refuse an option that has another name since."""
+
+    def refuse(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(f"{parameter.opts[0]} was renamed to {to} {value}")
+
+    return refuse
+
+
+def old_option(name: str, to: str) -> Callable[..., Any]:
+    """An option from before the first release."""
+    return click.option(name, hidden=True, expose_value=False, callback=_renamed(to))
+
+
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say another release, GPU or host than what is here."""
+    """The options that say another release, GPU or host than what is here: the parameter `aim`."""
+
+    @functools.wraps(command)
+    def given(
+        *args: Any,
+        release: str | None,
+        gpu: str | None,
+        arch: str | None,
+        facts: Path | None,
+        **words: Any,
+    ) -> Any:
+        from launcher.config.target import TargetOptions
+
+        return command(*args, aim=TargetOptions.of(release, gpu, arch, facts), **words)
+
     for option in (
         click.option(
             "--facts",
@@ -83,10 +130,14 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--arch", metavar="ARCH", help="sm100 (B200), sm103 (B300) or sm120 (RTX PRO 6000)."
         ),
-        click.option("--sglang", metavar="RELEASE", help="For that release, e.g. 0.5.23."),
+        click.option("--gpu", metavar="GPU", help="rtx-pro-6000, b200 or b300."),
+        click.option(
+            "--release", metavar="RELEASE", help="For that SGLang release, e.g. 0.5.23 or v0.5.23."
+        ),
+        old_option("--sglang", "--release"),
     ):
-        command = option(command)
-    return command
+        given = option(given)
+    return given
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli.options import (
     complete_profile,
     json_option,
+    old_option,
     plan_options,
     profile_option,
     settings_options,
     target_options,
 )
 from launcher.errors import Exit
+
+if TYPE_CHECKING:
+    from launcher.config.target import TargetOptions
 
 
 @click.command()
@@ -46,22 +51,18 @@ def render(
     form: str,
     as_json: bool,
     explain: bool,
-    sglang: str | None,
-    arch: str | None,
-    facts: Path | None,
+    aim: TargetOptions,
 ) -> None:
     """Print the exact command and environment that `up` would run.
 
     What the profile leaves open is chosen by rules, for the SGLang release and the GPUs that are
-    here, or that --sglang, --arch and --facts say.
+    here, or that --release, --gpu, --arch and --facts say.
     """
     from launcher.config.resolve import PlanRequest
-    from launcher.config.target import TargetOptions, planned
+    from launcher.config.target import planned
     from launcher.output import plan as screens
 
-    plan, _ = planned(
-        PlanRequest(profile, settings, api_key_file), os.environ, TargetOptions(sglang, arch, facts)
-    )
+    plan, _ = planned(PlanRequest(profile, settings, api_key_file), os.environ, aim)
     screens.plan(plan, as_json=as_json or form == "json", explain=explain)
 
 
@@ -69,33 +70,29 @@ def render(
 @click.argument("one", metavar="A", shell_complete=complete_profile)
 @click.argument("other", metavar="B", shell_complete=complete_profile)
 @click.option(
-    "--to-sglang",
+    "--to-release",
     metavar="RELEASE",
     help="The release of B, where it is another: what an update would change.",
 )
+@old_option("--to-sglang", "--to-release")
 @click.option("--to-arch", metavar="ARCH", help="The GPUs of B, where they are others.")
 @target_options
 @json_option
 def diff(
     one: str,
     other: str,
-    to_sglang: str | None,
+    to_release: str | None,
     to_arch: str | None,
-    sglang: str | None,
-    arch: str | None,
-    facts: Path | None,
+    aim: TargetOptions,
     as_json: bool,
 ) -> int:
-    """Show how profile B's command differs from A's, and why; exit 1 if it does.
-    """
+    """Show how profile B's command differs from A's, and why; exit 1 if it does."""
     from launcher.config.resolve import PlanRequest
-    from launcher.config.target import TargetOptions, planned
+    from launcher.config.target import planned
     from launcher.output import plan as screens
 
-    before, _ = planned(PlanRequest(one), os.environ, TargetOptions(sglang, arch, facts))
-    after, _ = planned(
-        PlanRequest(other), os.environ, TargetOptions(to_sglang or sglang, to_arch or arch, facts)
-    )
+    before, _ = planned(PlanRequest(one), os.environ, aim)
+    after, _ = planned(PlanRequest(other), os.environ, aim.to(to_release, to_arch))
     return Exit.NO if screens.difference(before, after, as_json=as_json) else Exit.FINE
 
 
@@ -109,40 +106,32 @@ def fit_command(
     profile: str | None,
     model: str | None,
     settings: tuple[str, ...],
-    sglang: str | None,
-    arch: str | None,
-    facts: Path | None,
+    aim: TargetOptions,
     as_json: bool,
 ) -> int:
     """Say what weights and KV cache take of each GPU, how many requests fit, and what is left.
 
     Without a profile it is the one that fits the GPUs here best. Exit 1 if it does not fit.
     """
-    from launcher.config.target import TargetOptions
     from launcher.output import estimate
 
-    return estimate.run(
-        profile, model, settings, TargetOptions(sglang, arch, facts), os.environ, as_json=as_json
-    )
+    return estimate.run(profile, model, settings, aim, os.environ, as_json=as_json)
 
 
 @click.command("lint")
 @click.argument("file")
 @target_options
 @json_option
-def lint_command(
-    file: str, sglang: str | None, arch: str | None, facts: Path | None, as_json: bool
-) -> int:
+def lint_command(file: str, aim: TargetOptions, as_json: bool) -> int:
     """Check an existing launch command, and rewrite it.
 
     FILE, or - for standard input: a shell script, `docker run`, a compose or Kubernetes file, a
-    systemd unit, or just options. Without --sglang it is judged for every release, as a table. Exit
-    1 if it will not run, or not rightly.
+    systemd unit, or just options. Without --release it is judged for every release, as a table.
+    Exit 1 if it will not run, or not rightly.
     """
-    from launcher.config.target import TargetOptions
     from launcher.output import lint as lintscreen
 
-    return lintscreen.run(file, TargetOptions(sglang, arch, facts), as_json=as_json)
+    return lintscreen.run(file, aim, as_json=as_json)
 
 
 @click.command("model")

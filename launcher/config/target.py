@@ -20,6 +20,7 @@ from launcher.errors import Exit, UserError
 from launcher.files import reading
 from launcher.host import facts_json
 from launcher.host.facts import Driver, Engine, Host, System
+from launcher.knowledge import gpus
 from launcher.plan.plan import Plan
 from launcher.statedir.folder import StateDir, state_home
 
@@ -29,11 +30,69 @@ NVIDIA = "0x10de"  # its PCI vendor id
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """Another host than this one: a release, an architecture, or all that was observed there."""
+    """Another host than this one: a release, a GPU or its architecture, or all that was observed.
+
+    `memory` is in bytes, of the product that was named.
+    """
 
     sglang: str | None = None
     arch: str | None = None
     facts: Path | None = None
+    memory: int | None = None
+
+    @classmethod
+    def of(
+        cls, release: str | None, gpu: str | None, arch: str | None, facts: Path | None
+    ) -> TargetOptions:
+        """What was said on a command line. Raises UserError (usage) for what is not known."""
+        product = _product(gpu, arch) if gpu is not None else None
+        made = cls(
+            _release(release) if release is not None else None,
+            product.arch if product else arch,
+            facts,
+            product.memory if product else None,
+        )
+        require_known(made)
+        return made
+
+    def to(self, release: str | None, arch: str | None) -> TargetOptions:
+        """The same with another release, or another architecture."""
+        return replace(
+            self,
+            sglang=_release(release) if release is not None else self.sglang,
+            arch=arch or self.arch,
+            memory=None if arch else self.memory,
+        )
+
+
+def _release(text: str) -> str:
+    """`0.5.23`, `v0.5.23`, `sglang==0.5.23` as `0.5.23`. Raises UserError (usage)."""
+    engine, pinned, version = text.strip().lower().rpartition("==")
+    if pinned and engine != "sglang":
+        raise UserError(
+            f"--release {text}: {engine or 'nothing'} is not an engine that is started here",
+            fix=f"an SGLang release, for example --release {options.releases()[-1]}",
+            status=Exit.USAGE,
+        )
+    return version.removeprefix("v")
+
+
+def _product(gpu: str, arch: str | None) -> gpus.Product:
+    """The product that is meant. Raises UserError (usage) for none, and one of another `arch`."""
+    product = gpus.products().get(gpu.lower())
+    if product is None:
+        raise UserError(
+            f"--gpu {gpu}: not a GPU that is known here",
+            fix=f"one of {', '.join(gpus.products())}, or --arch {', '.join(ARCHS)}",
+            status=Exit.USAGE,
+        )
+    if arch not in (None, product.arch):
+        raise UserError(
+            f"--gpu {gpu} is {product.arch}, --arch says {arch}",
+            fix="leave one of them out",
+            status=Exit.USAGE,
+        )
+    return product
 
 
 @dataclass(frozen=True)
@@ -121,13 +180,18 @@ def targeted(
         seen = here(profile, environ, installed, _driver(profile))
     else:
         seen = Target(sglang=_installed(profile, environ) if asks and not aim.sglang else None)
-    return replace(seen, sglang=aim.sglang or seen.sglang, arch=aim.arch or seen.arch)
+    return replace(
+        seen,
+        sglang=aim.sglang or seen.sglang,
+        arch=aim.arch or seen.arch,
+        memory=aim.memory or seen.memory,
+    )
 
 
 def require_known(aim: TargetOptions) -> None:
     """Raise UserError (usage) for a release that is none, or an architecture without rules."""
     if aim.sglang is not None and not options.version(aim.sglang):
-        fix = f"for example --sglang {options.releases()[-1]}"
+        fix = f"for example --release {options.releases()[-1]}"
         raise UserError(f"{aim.sglang!r} is not an SGLang release", fix=fix, status=Exit.USAGE)
     if aim.arch is not None and aim.arch not in ARCHS:
         fix = f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"

@@ -50,7 +50,7 @@ class Target:
         if not self.sglang or not version(self.sglang):
             return (
                 f"the SGLang release is unknown: resolved for {self.release}, the newest known"
-                " (override with --sglang)"
+                " (override with --release)"
             )
         if version(self.sglang) != version(self.release):
             side = "newer" if version(self.sglang) > version(self.release) else "older"

@@ -16,15 +16,10 @@ from launcher.address import is_loopback
 from launcher.engines import traits
 from launcher.engines.issues import AMPLE, When
 from launcher.engines.options import Release, read_by, version
-from launcher.knowledge import nccl
+from launcher.knowledge import gpus, nccl
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan
 
-FREE = {
-    "sm120": 94.0,
-    "sm100": 178.0,
-    "sm103": 268.0,
-}  # GiB a GPU has free before the weights: 96, 180, 288 GB cards
 HEADS = 64  # attention heads of GLM-5, 5.1, 5.2: what tensor parallelism divides (config.json)
 KV_OF_DSA = ("auto", "bf16", "bfloat16", "fp8_e4m3")
 
@@ -132,10 +127,12 @@ def _fraction(plan: Plan, value: str) -> Concern | None:
         fraction = float(value)
     except ValueError:
         return None
-    if fraction <= AMPLE or not plan.arch:
+    product = gpus.of_arch(plan.arch)
+    if fraction <= AMPLE or product is None:
         return None
-    left = FREE[plan.arch] * (1 - fraction)
-    why = f"leaves about {left:.1f} GiB of {FREE[plan.arch]:.0f} for graphs, activations and NCCL"
+    free = product.free / (1 << 30)
+    left = free * (1 - fraction)
+    why = f"leaves about {left:.1f} GiB of {free:.0f} for graphs, activations and NCCL"
     source = "rtx6kpro, GKE recipes: .82 to .92 worked; .98 started and ran out at 240k tokens"
     return Concern(
         Verdict.RISKY, why, Known.REPORTED, source, When.TRAFFIC, "`glm5-serve fit` tells what fits"

@@ -90,7 +90,9 @@ def make(instance: StateDir, output: Output, starts: int, environ: Mapping[str, 
     """
     if not instance.folder.is_dir():
         fix = "`glm5-serve status` lists what was up here"
-        raise UserError(f"no server has been started yet as {instance.name}", fix=fix, status=Exit.NO)
+        raise UserError(
+            f"no server has been started yet as {instance.name}", fix=fix, status=Exit.NO
+        )
     stem = _stem(instance)
     scrubber = Scrubber(_key(instance), environ, _env(instance))
     try:

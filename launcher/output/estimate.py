@@ -64,7 +64,7 @@ def run(
         shape,
         weights,
         host,
-        None if elsewhere else of(host).memory,
+        aim.memory or (None if elsewhere else of(host).memory),
         None if facts else _speed(host),
     )
     if as_json:

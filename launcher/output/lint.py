@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from launcher.config.target import TargetOptions, recorded, require_known
@@ -65,9 +65,9 @@ def run(file: str, aim: TargetOptions, *, as_json: bool) -> int:
     # may.
     seen = of(recorded(aim.facts)) if aim.facts else Target()
     arch = aim.arch or seen.arch or _arch_here()
-    target = Target(sglang=aim.sglang or launch.release or seen.sglang, arch=arch)
+    target = replace(seen, sglang=aim.sglang or launch.release or seen.sglang, arch=arch)
     told = _one(launch, target) if target.sglang else {}
-    many = {} if told else {name: lint(launch, Target(name, arch)) for name in _known()}
+    many = {} if told else {name: lint(launch, replace(target, sglang=name)) for name in _known()}
     if as_json:
         print(json.dumps(_json(launch, target, told or many), indent=1))
     else:
@@ -113,7 +113,7 @@ def _json(launch: Launch, target: Target, told: Mapping[str, Sequence[Entry]]) -
     releases = {
         name: {
             "entries": [_entry(entry) for entry in entries],
-            "instead": _instead(launch, entries, Target(name, target.arch)),
+            "instead": _instead(launch, entries, replace(target, sglang=name)),
         }
         for name, entries in told.items()
     }
@@ -231,7 +231,7 @@ def _table(console: Console, many: Mapping[str, Sequence[Entry]]) -> None:
     if fine:
         console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
     console.print(
-        "--sglang RELEASE shows one, with the command it would write instead", style="dim"
+        "--release RELEASE shows one, with the command it would write instead", style="dim"
     )
 
 

@@ -245,7 +245,7 @@ def test_render_resolves_for_another_hosts_facts(world: World, tmp_path: Path) -
 
 def test_explain_prints_the_rule_its_source_and_the_other_side(world: World) -> None:
     said = world.run(
-        "render", "-p", "8xpro6000", "--arch", "sm120", "--sglang", "0.5.23", "--explain"
+        "render", "-p", "8xpro6000", "--arch", "sm120", "--release", "0.5.23", "--explain"
     )
     [line] = [line for line in said.stdout.splitlines() if line.startswith("--kv-cache-dtype")]
 
@@ -255,9 +255,9 @@ def test_explain_prints_the_rule_its_source_and_the_other_side(world: World) -> 
 
 
 def test_diff_tells_what_an_update_would_change(world: World) -> None:
-    words = ("diff", "8xpro6000", "8xpro6000", "--sglang", "0.5.16")
-    said = world.run(*words, "--to-sglang", "0.5.23")
-    told = json.loads(world.run(*words, "--to-sglang", "0.5.23", "--json").stdout)
+    words = ("diff", "8xpro6000", "8xpro6000", "--release", "0.5.16")
+    said = world.run(*words, "--to-release", "0.5.23")
+    told = json.loads(world.run(*words, "--to-release", "0.5.23", "--json").stdout)
 
     assert said.returncode == 1
     assert "- --attention-backend flashinfer" in said.stdout
@@ -270,7 +270,7 @@ def test_diff_tells_what_an_update_would_change(world: World) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--sglang", "new"), "'new' is not an SGLang release"),
+        (("--release", "new"), "'new' is not an SGLang release"),
         (("--arch", "sm90"), "no rules for sm90"),
         (("--facts", "/nowhere"), "cannot read /nowhere"),
     ],

@@ -148,7 +148,7 @@ def test_other_models_get_no_advice_for_glm_5(world: World) -> None:
             " glm45"
         )
         (world.folder / "launch").write_text(text)
-        said = world.run("lint", "launch", "--sglang", "0.5.12", "--arch", "sm120").stdout
+        said = world.run("lint", "launch", "--release", "0.5.12", "--arch", "sm120").stdout
         assert "GLM-5" not in said
         assert "GlmMoeDsa" not in said
 
@@ -159,7 +159,7 @@ def test_an_unknown_model_is_said_to_be_unknown(world: World) -> None:
     )
     note = "model unknown: the rules for GLM-5 are not applied"
 
-    assert f"note: {note}" in world.run("lint", "launch", "--sglang", "0.5.23").stdout
+    assert f"note: {note}" in world.run("lint", "launch", "--release", "0.5.23").stdout
     assert note in json.loads(world.run("lint", "launch", "--json").stdout)["notes"]
     rendered = world.run(
         "render", "-p", "8xpro6000", "--set", "flags.model-path=/models/current"

@@ -324,7 +324,7 @@ def test_what_cannot_be_read_is_noted_and_the_rest_is_judged() -> None:
 
 def test_lint_prints_what_is_wrong_and_exits_1(world: World) -> None:
     (world.folder / "card.sh").write_text(CARD)
-    said = world.run("lint", "card.sh", "--arch", "sm120", "--sglang", "0.5.23")
+    said = world.run("lint", "card.sh", "--arch", "sm120", "--release", "0.5.23")
 
     assert said.returncode == 1
     assert "breaks, after load    --enable-flashinfer-allreduce-fusion" in said.stdout
@@ -345,7 +345,7 @@ def test_without_a_release_it_is_a_table_over_all(world: World) -> None:
 def test_the_json_has_an_entry_a_flag_or_variable(world: World) -> None:
     (world.folder / "card.sh").write_text(CARD)
     said = json.loads(
-        world.run("lint", "card.sh", "--arch", "sm120", "--sglang", "0.5.23", "--json").stdout
+        world.run("lint", "card.sh", "--arch", "sm120", "--release", "0.5.23", "--json").stdout
     )
 
     told: list[dict[str, Any]] = said["releases"]["0.5.23"]["entries"]
@@ -357,9 +357,9 @@ def test_the_json_has_an_entry_a_flag_or_variable(world: World) -> None:
 
 
 def test_what_is_well_exits_0(world: World) -> None:
-    rendered = world.run("render", "-p", "8xpro6000", "--sglang", "0.5.23").stdout
+    rendered = world.run("render", "-p", "8xpro6000", "--release", "0.5.23").stdout
     (world.folder / "ours.sh").write_text(rendered)
-    said = world.run("lint", "ours.sh", "--sglang", "0.5.23", "--arch", "sm120")
+    said = world.run("lint", "ours.sh", "--release", "0.5.23", "--arch", "sm120")
 
     assert said.returncode == 0, said.stdout
     assert "nothing to change" in said.stdout
@@ -371,7 +371,7 @@ def test_what_is_well_exits_0(world: World) -> None:
         (("nowhere.sh",), 2, "cannot read nowhere.sh"),
         (("empty.sh",), 78, "no launch of SGLang"),
         (("vllm.sh",), 78, "starts vllm"),
-        (("card.sh", "--sglang", "newest"), 2, "'newest' is not an SGLang release"),
+        (("card.sh", "--release", "newest"), 2, "'newest' is not an SGLang release"),
         (("card.sh", "--arch", "sm90"), 2, "NVFP4 needs Blackwell"),
     ],
 )

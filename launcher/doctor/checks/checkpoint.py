@@ -6,6 +6,7 @@ from launcher.capacity import estimate
 from launcher.capacity import memory as capacity
 from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
 from launcher.host.facts import Host, UnobservedError
+from launcher.knowledge.gpus import TAKEN
 from launcher.plan.plan import Plan
 
 GROUP = "model"
@@ -180,7 +181,7 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
     memory = sorted(gpu.memory_total.get() for gpu in host.driver.gpus.get())[-plan.gpus :]
     if not memory:
         raise UnobservedError("no GPU is seen")
-    free, fraction = memory[0] - capacity.TAKEN, estimate.fraction_of(plan) or 1.0
+    free, fraction = memory[0] - TAKEN, estimate.fraction_of(plan) or 1.0
     if held >= free:
         fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve profiles`"
         return fail(f"{gib(held)} of weights a GPU, {gib(free)} are free there", fix=fix)

@@ -129,9 +129,7 @@ def gpu_remap(host: Host, plan: Plan) -> Verdict:
     failed = failing(gpus(host), lambda gpu: gpu.remap_failed, lambda yes: yes)
     pending = failing(gpus(host), lambda gpu: gpu.remap_pending, lambda yes: yes)
     if failed:
-        return fail(
-            by_gpu((gpu, "row remapping failed") for gpu, _ in failed), fix="RMA the board"
-        )
+        return fail(by_gpu((gpu, "row remapping failed") for gpu, _ in failed), fix="RMA the board")
     if pending:
         fix = "reset the GPU (`nvidia-smi --gpu-reset -i N`) or reboot before serving"
         return warn(by_gpu((gpu, "a row waits to be remapped") for gpu, _ in pending), fix=fix)

@@ -254,7 +254,8 @@ def allocator_and_ipc(host: Host, plan: Plan) -> Verdict:
     expandable_segments memory cannot be shared by CUDA IPC, which the PCIe one-shot all-reduce
     needs: it crashes.
 
-    Reported: rtx6kpro glm5, on a fork. Source: SGLang >= 0.5.21 has SGLANG_ENABLE_PCIE_IPC_ALLREDUCE.
+    Reported: rtx6kpro glm5, on a fork. Source: SGLang >= 0.5.21 has
+    SGLANG_ENABLE_PCIE_IPC_ALLREDUCE.
     """
     variables = host.environment.variables.get()
     asked = variables.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE", "0").lower() in ("1", "true")

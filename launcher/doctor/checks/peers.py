@@ -17,8 +17,8 @@ def p2p_status(host: Host, plan: Plan) -> Verdict:
     Where it says no, NCCL goes through host memory. Where it says yes nothing is proven: only data
     that arrived is.
 
-    Reported: club-3090#873, rtx6kpro#15 (all OK, and it hangs). Source: NCCL's paths.cc asks the same
-    question.
+    Reported: club-3090#873, rtx6kpro#15 (all OK, and it hangs). Source: NCCL's paths.cc asks the
+    same question.
     """
     if plan.gpus < 2:
         return ok("one GPU")

@@ -184,8 +184,8 @@ def open_files(host: Host, plan: Plan) -> Verdict:
 
     Each rank maps every shard, each request is a socket: "Too many open files" comes under load.
 
-    Source: SGLang raises the soft limit to 65535 as far as the hard one lets it. Reported: container
-    recipes.
+    Source: SGLang raises the soft limit to 65535 as far as the hard one lets it. Reported:
+    container recipes.
     """
     limit = _limit(host, "nofile")
     if limit is not None and limit < NOFILE_WANTED:
