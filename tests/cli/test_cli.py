@@ -11,6 +11,7 @@ import pytest
 from conftest import GLM5_SERVE, ROOT, World
 
 from launcher.cli import cli
+from launcher.cli.groups import GROUPS
 from launcher.errors import Exit
 
 README = ROOT / "README.md"
@@ -66,7 +67,7 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        ("up", 2, "Missing option '-p' / '--profile'"),
+        ("up", 2, "which profile?"),
         ("frobnicate", 2, "No such command"),
         ("up -p sub", 2, "did you mean stub?"),
         ("up -p stub --set nonsense", 2, "--set nonsense: wanted key=value"),
@@ -101,7 +102,7 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
         ("up -p stub --api-key-file open", 78, "is open to others (-rw-r--r--)"),
         ("up -p card", 78, "binds 0.0.0.0 without an API key"),
         ("status -p stub", 1, ""),
-        ("status", 1, "nothing was ever up"),
+        ("status", 1, "no server has been started yet"),
         ("logs -p stub", 1, "nothing of stub at"),
         ("restart -p stub", 1, "stub is not up"),
         ("status -p ../x", 2, "cannot name a folder"),
@@ -199,3 +200,62 @@ def test_a_closed_pipe_is_no_error(world: World) -> None:
 
     assert ran.stdout.startswith("# glm5-serve")
     assert ran.stderr == ""
+
+
+@pytest.mark.parametrize("release", ["0.5.20", "v0.5.20", "sglang==0.5.20", "V0.5.20"])
+@pytest.mark.parametrize("gpu", [("--gpu", "b300"), ("--arch", "sm103"), ("--gpu", "B300")])
+def test_a_release_and_a_gpu_are_said_in_the_words_of_their_makers(
+    world: World, release: str, gpu: tuple[str, str]
+) -> None:
+    said = world.run("render", "8xb200", "--release", release, *gpu)
+
+    assert said.stdout.startswith("# glm5-serve: profile 8xb200, sm103, SGLang 0.5.20\n"), (
+        said.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("render card --sglang 0.5.20", "--sglang was renamed to --release 0.5.20"),
+        ("diff card card --to-sglang 0.5.20", "--to-sglang was renamed to --to-release 0.5.20"),
+        ("render card --release vllm==0.32.0", "vllm is not an engine that is started here"),
+        ("render card --release newest", "'newest' is not an SGLang release"),
+        ("render card --gpu h100", "--gpu h100: not a GPU that is known here"),
+        ("render card --gpu b200 --arch sm120", "--gpu b200 is sm100, --arch says sm120"),
+        ("render card -p 8xb200", "two profiles: card and --profile 8xb200"),
+        ("render", "which profile?"),
+    ],
+)
+def test_what_is_no_target_or_profile_is_refused(world: World, words: str, says: str) -> None:
+    said = world.run(*words.split())
+
+    assert (said.returncode, says in said.stderr) == (2, True), said.stderr
+
+
+def test_a_profile_is_an_argument_or_an_option(world: World) -> None:
+    one, other, both = (
+        world.run("render", *words)
+        for words in (("card",), ("--profile", "card"), ("card", "-p", "card"))
+    )
+
+    assert one.returncode == 0
+    assert one.stdout == other.stdout == both.stdout
+
+
+def test_the_memory_of_a_named_gpu_counts(world: World) -> None:
+    told = [
+        json.loads(world.run("fit", "8xb200", "--release", "0.5.23", "--json", *words).stdout)
+        for words in (("--gpu", "b200"), ("--gpu", "b300"))
+    ]
+
+    assert [one["memory"] >> 20 for one in told] == [183359, 275040]
+    assert not any(one["assumed"] for one in told)
+
+
+def test_help_lists_every_command_once(world: World) -> None:
+    named = [name for commands in GROUPS.values() for name in commands]
+
+    assert sorted(named) == sorted(cli.commands)
+    assert all(len(text) < 45 for commands in GROUPS.values() for text in commands.values())
+    assert all(f"  {name} " in world.run("--help").stdout for name in named)

@@ -39,7 +39,7 @@ class Home:
 
     def refusal(self, name: str, *settings: str, **environ: str) -> UserError:
         with pytest.raises(UserError) as refused:
-            self.compose(name, *settings, **environ)
+            self.load(name, *settings, **environ)
         return refused.value
 
 
@@ -51,14 +51,14 @@ def home(tmp_path: Path) -> Home:
 def test_a_name_means_the_users_profile_before_the_packaged_one(home: Home) -> None:
     path = home.write("card", MODEL)
 
-    assert home.compose("card").path == path
-    assert home.compose("8xpro6000").path == layers.PACKAGED / "8xpro6000.toml"
+    assert home.load("card").path == path
+    assert home.load("8xpro6000").path == layers.PACKAGED / "8xpro6000.toml"
 
 
 def test_a_path_means_that_file(home: Home, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(MODEL)
 
-    assert home.compose(str(tmp_path / "mine.toml")).name == "mine"
+    assert home.load(str(tmp_path / "mine.toml")).name == "mine"
 
 
 def test_an_unknown_name_gets_the_nearest(home: Home) -> None:
@@ -73,7 +73,7 @@ def test_the_nearer_layer_wins(home: Home) -> None:
     home.write("grand", MODEL + "tp-size = 1\npp-size = 1\ndp-size = 1\nport = 1001\nstay = 1")
     home.write("parent", 'extends = "grand"\n[flags]\npp-size = 2\ndp-size = 2\nport = 1002')
     home.write("child", 'extends = "parent"\n[flags]\ndp-size = 3\nport = 1003')
-    flags = home.compose("child", "flags.port=1005", GLM5_SERVE__FLAGS__PORT="1004").flags
+    flags = home.load("child", "flags.port=1005", GLM5_SERVE__FLAGS__PORT="1004").flags
 
     assert flags == {
         "model-path": "m",
@@ -83,12 +83,12 @@ def test_the_nearer_layer_wins(home: Home) -> None:
         "port": 1005,
         "stay": 1,
     }
-    assert home.compose("child", GLM5_SERVE__FLAGS__PORT="1004").flags["port"] == 1004
+    assert home.load("child", GLM5_SERVE__FLAGS__PORT="1004").flags["port"] == 1004
 
 
 def test_defaults_lie_below_every_profile(home: Home) -> None:
     home.write("p", MODEL + "[supervision]\nbackoff = 7")
-    profile = home.compose("p").profile
+    profile = home.load("p").profile
 
     assert profile.policy() == Policy(backoff=7)
     assert (profile.flags.host, profile.flags.port) == ("127.0.0.1", 30000)
@@ -97,7 +97,7 @@ def test_defaults_lie_below_every_profile(home: Home) -> None:
 def test_a_value_keeps_its_place_in_the_command(home: Home) -> None:
     home.write("p", '[flags]\na = 1\nmodel-path = "m"\nz = 1')
 
-    assert list(home.compose("p", "flags.a=2", "flags.new=true").flags) == [
+    assert list(home.load("p", "flags.a=2", "flags.new=true").flags) == [
         "a",
         "model-path",
         "z",
@@ -107,7 +107,7 @@ def test_a_value_keeps_its_place_in_the_command(home: Home) -> None:
 
 def test_variables_keep_their_case_and_their_text(home: Home) -> None:
     home.write("p", MODEL)
-    composed = home.compose("p", "env.A=0x10", "env.B=1e3", GLM5_SERVE__ENV__Mixed__Case="010")
+    composed = home.load("p", "env.A=0x10", "env.B=1e3", GLM5_SERVE__ENV__Mixed__Case="010")
 
     assert composed.profile.env == {"Mixed__Case": "010", "A": "0x10", "B": "1e3"}
     assert composed.origin["env.A"].place == "--set"
@@ -125,7 +125,7 @@ def test_numbers_and_switches_in_settings_are_typed(home: Home) -> None:
         "flags.g=1.2.3",
     )
 
-    flags = home.compose("p", *words).flags
+    flags = home.load("p", *words).flags
     assert [flags[name] for name in "abcdefg"] == [8, 0.5, True, "text", "8", [1, 2], "1.2.3"]
 
 
@@ -135,18 +135,18 @@ def test_short_paths_are_expanded(home: Home) -> None:
         '[engine]\npython = "~/venv/bin/python"\n[flags]\nmodel-path = "{cache}/m"\n[env]\nX ='
         ' "a~/b"',
     )
-    composed = home.compose("p")
+    composed = home.load("p")
 
     assert composed.profile.engine.python == f"{home.folder}/venv/bin/python"
     assert composed.flags["model-path"] == f"{home.folder}/.cache/glm5-serve/m"
     assert composed.profile.env["X"] == "a~/b"
-    assert home.compose("p", XDG_CACHE_HOME="/c").flags["model-path"] == "/c/glm5-serve/m"
+    assert home.load("p", XDG_CACHE_HOME="/c").flags["model-path"] == "/c/glm5-serve/m"
 
 
 def test_the_key_file_of_the_command_line_wins_and_is_absolute(home: Home) -> None:
     home.write("p", '[access]\napi_key_file = "/a"\n' + MODEL)
 
-    assert home.compose("p", key="b").profile.access.api_key_file == str(Path("b").absolute())
+    assert home.load("p", key="b").profile.access.api_key_file == str(Path("b").absolute())
 
 
 def test_all_errors_are_told_at_once_with_file_and_key(home: Home) -> None:
@@ -285,7 +285,7 @@ def test_no_text_is_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: 
     home = Home(tmp_path_factory.mktemp("home"))
     (home.profiles / "p.toml").write_text(MODEL + text, encoding="utf-8", errors="replace")
     with contextlib.suppress(UserError):
-        assert home.compose("p").name == "p"
+        assert home.load("p").name == "p"
 
 
 @settings(max_examples=300, deadline=None)
@@ -365,7 +365,7 @@ def test_no_document_is_a_traceback(
         )
         home.write(name, "".join(f"{toml(key)} = {toml(value)}\n" for key, value in tree.items()))
         with contextlib.suppress(UserError):
-            assert home.compose(name, "flags.model-path=m").name == name
+            assert home.load(name, "flags.model-path=m").name == name
 
 
 def test_false_leaves_an_inherited_option_out(home: Home) -> None:
@@ -378,7 +378,7 @@ def test_false_leaves_an_inherited_option_out(home: Home) -> None:
 
 
 def test_the_host_has_a_say_by_its_environment_alone(home: Home) -> None:
-    composed = home.compose(
+    composed = home.load(
         "8xpro6000", GLM5_SERVE__FLAGS__TP_SIZE="4", GLM5_SERVE__ENV__NCCL_DEBUG="INFO"
     )
 
@@ -415,7 +415,7 @@ def test_a_file_that_breaks_a_reader_is_refused(home: Home, text: str) -> None:
 def test_a_setting_that_breaks_a_reader_is_refused_or_is_text(home: Home, word: str) -> None:
     home.write("p", MODEL)
     with contextlib.suppress(UserError):
-        assert home.compose("p", word).name == "p"
+        assert home.load("p", word).name == "p"
 
 
 def test_a_name_too_long_for_a_file_is_an_unknown_one(home: Home) -> None:
@@ -425,21 +425,19 @@ def test_a_name_too_long_for_a_file_is_an_unknown_one(home: Home) -> None:
 def test_a_key_file_of_nobodys_home_is_refused(home: Home) -> None:
     home.write("p", MODEL)
     with contextlib.suppress(UserError):
-        assert home.compose("p", key="~nobody-of-that-name/key").name == "p"
+        assert home.load("p", key="~nobody-of-that-name/key").name == "p"
 
 
 def test_the_home_of_a_key_file_is_the_environments(home: Home) -> None:
     home.write("p", MODEL)
 
-    assert home.compose("p", key="~/key").profile.access.api_key_file == f"{home.folder}/key"
+    assert home.load("p", key="~/key").profile.access.api_key_file == f"{home.folder}/key"
 
 
 def test_false_leaves_an_inherited_name_out(home: Home) -> None:
     home.write("p", MODEL + 'served-model-name = "x"')
 
-    assert (
-        home.compose("p", "flags.served-model-name=false").profile.flags.served_model_name is None
-    )
+    assert home.load("p", "flags.served-model-name=false").profile.flags.served_model_name is None
 
 
 def test_the_other_name_of_the_model_means_the_same(home: Home) -> None:
@@ -478,7 +476,7 @@ def test_a_revision_that_looks_like_a_number_stays_as_it_was_said(
 ) -> None:
     home.write("p", MODEL)
 
-    assert str(home.compose("p", f"flags.revision={revision}").flags["revision"]) == revision
+    assert str(home.load("p", f"flags.revision={revision}").flags["revision"]) == revision
 
 
 @pytest.mark.parametrize(

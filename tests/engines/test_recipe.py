@@ -185,7 +185,7 @@ def test_a_plan_keeps_how_each_value_is_known() -> None:
     kept = from_json(to_json(seen))
 
     assert kept == seen
-    assert {s.known for s in seen.settings} == {None, "reported", "read"}
+    assert {s.known for s in seen.settings} == {None, "reported", "source"}
 
 
 def test_a_cpu_gets_no_rules() -> None:

@@ -95,7 +95,7 @@ def test_where_nobody_looked_a_name_tells_what_it_can() -> None:
 
 @pytest.mark.parametrize("family", models.families(), ids=lambda family: family.id)
 def test_each_row_says_how_it_is_known(family: models.Family) -> None:
-    assert family.evidence in {known.name.lower() for known in Known}
+    assert family.evidence in {known.value for known in Known}
     assert family.source
     assert family.checked in catalogue.releases()
     for pattern in (
