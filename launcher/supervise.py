@@ -28,9 +28,8 @@ def main() -> int:
     """Serve to the end; the exit status."""
     stdio.ensure_open()
     capabilities.drop_ambient()
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # ignored by a parent, no child's end could be waited for
+    # ignored by a parent, no child's end could be waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     folder, lock = Path(sys.argv[1]), int(sys.argv[3]) if sys.argv[3:] else None
     if lock is not None:
         os.set_inheritable(lock, False)  # a server that got away must not hold it

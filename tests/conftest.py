@@ -228,12 +228,13 @@ STUB_FAULTS = "{self.faults_file}"
     @property
     def environ(self) -> dict[str, str]:
         """The environment of every command; GLM5_TEST_WORLD marks whatever comes of it."""
+        # PYTHONUNBUFFERED hides what is lost at the end
         ours = (
             "GLM5",
             "NCCL",
             "SGLANG",
             "PYTHON",
-        )  # PYTHONUNBUFFERED hides what is lost at the end
+        )
         keep = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return keep | {
             "HOME": str(self.folder),

@@ -63,9 +63,8 @@ class Served(World):
             f"stall_timeouts.{phase}": self.patience
             for phase in ("distributed", "weights", "kv", "graphs", "warmup")
         }
-        policy["stall_timeouts.process"] = (
-            20 if self.is_real else 4
-        )  # imports take their time on a busy machine
+        # imports take their time on a busy machine
+        policy["stall_timeouts.process"] = 20 if self.is_real else 4
         if self.is_real and "[smoke]" not in text:
             text += (
                 '\n[smoke]\nquestions = [{ ask = "What is the capital of France?", expect ='

@@ -16,12 +16,13 @@ import pytest
 from conftest import TESTS
 
 HERE = TESTS
+# what hangs on purpose: whoever starts them ends them
 HANGS = (
     "rig/stub",
     "rig/sabotage",
     "rig/hostile.py",
     "rig/listener.py",
-)  # what hangs on purpose: whoever starts them ends them
+)
 REASON = re.compile(r"# no bound: \w")
 
 

@@ -113,10 +113,11 @@ def test_a_request_in_flight_is_answered_before_it_goes(demo: Demo, command: str
     key_file = demo.world.folder / "key"
     key_file.write_text("sekret-0123456789")
     key_file.chmod(0o600)
+    # on a busy machine 900 tokens take their time
     patient = (
         "--set",
         "supervision.stop_timeout=150",
-    )  # on a busy machine 900 tokens take their time
+    )
     up = demo.run("up", "--detach", "--api-key-file", str(key_file), *patient)
     assert up.returncode == 0, up.stderr
     assert demo.chat().status_code == 401

@@ -53,9 +53,8 @@ def main() -> None:
     stdio.ensure_open()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # names of files, or of a record, that no terminal can show
+            # names of files, or of a record, that no terminal can show
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(prog_name="glm5-serve", standalone_mode=False)
     except UserError as refusal:
@@ -66,9 +65,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         status = 130
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or the flush at exit complains
+        # or the flush at exit complains
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = Exit.FINE
     except Exception as error:
         if os.environ.get("GLM5_SERVE_TRACEBACK"):

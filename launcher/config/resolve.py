@@ -268,9 +268,8 @@ def _flag_errors(flags: Mapping[str, object], origin: Mapping[str, layers.Layer]
             else f"flags.{name}"
         )
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        if len(name) > 2 and any(
-            secret.startswith(name) for secret in SECRET_FLAGS
-        ):  # argparse takes prefixes
+        # argparse takes prefixes
+        if len(name) > 2 and any(secret.startswith(name) for secret in SECRET_FLAGS):
             errors.append(
                 f"{where}: would show a secret in `ps`; for a key use access.api_key_file"
             )

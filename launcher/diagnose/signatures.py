@@ -13,13 +13,14 @@ from launcher.knowledge import xid
 
 NOTHING: frozenset[str] = frozenset()
 ORIGINS = ("kernel", "server")  # whose words they may be
+# "consequence" and "note" are never the cause
 WEIGHTS = (
     "hardware",
     "host",
     "cause",
     "generic",
     "last",
-)  # "consequence" and "note" are never the cause
+)
 # Read when the program starts: a package that is upgraded under it must not change what it
 # understands.
 _TABLE = Path(__file__).with_name("signatures.toml").read_text()

@@ -85,9 +85,8 @@ def _watch(session: ProcessTree, deadline: float, ranks: int, tell: Callable[[st
         for piece in session.pieces():
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
-                _, mark, said = line.decode(errors="replace").partition(
-                    MARK
-                )  # NCCL may leave a line open
+                # NCCL may leave a line open
+                _, mark, said = line.decode(errors="replace").partition(MARK)
                 if mark:
                     proof.hear(said)
         now = next(reversed(proof.steps), "import")

@@ -170,6 +170,7 @@ def head(seen: Examined) -> str:
     return f"{seen.host.observed}: {what}; judged for {seen.plan.name}{why}"
 
 
+# what the ids of checks about hangs begin with
 HANGS = (
     "iommu",
     "acs",
@@ -177,7 +178,7 @@ HANGS = (
     "p2p",
     "peer",
     "links",
-)  # what the ids of checks about hangs begin with
+)
 
 
 def suspects(plan: Plan, findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -138,10 +138,11 @@ def _answer(connection: http.client.HTTPConnection) -> tuple[int, bytes]:
         with connection.getresponse() as response:
             return response.status, _body(response)
     except http.client.HTTPException as error:
+        # too many, or too long headers
         if type(error) in (
             http.client.HTTPException,
             http.client.LineTooLong,
-        ):  # too many, or too long headers
+        ):
             raise TooLongError(str(error)) from error
         raise
 

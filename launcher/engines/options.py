@@ -18,15 +18,15 @@ from typing import Any
 
 FILE = Path(__file__).parent / "sglang/options.json"
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
-NUMBER = re.compile(
-    r"-\d+|-\d*\.\d+"
-)  # what argparse takes for a value although it begins with a dash
+# what argparse takes for a value although it begins with a dash
+NUMBER = re.compile(r"-\d+|-\d*\.\d+")
+# as everybody says them
 SHORT = {
     "tp": "tp-size",
     "pp": "pp-size",
     "dp": "dp-size",
     "ep": "ep-size",
-}  # as everybody says them
+}
 Version = tuple[int, ...]
 
 

@@ -182,9 +182,8 @@ def is_about_a_request(line: str) -> bool:
     told = said(line)
     if told.file and _REQUEST_FILES.fullmatch(told.file):
         return True
-    if (
-        not told.is_framed
-    ):  # what goes on after a message that ended in a line end: ", self.rid='...'"
+    # what goes on after a message that ended in a line end: ", self.rid='...'"
+    if not told.is_framed:
         return told.text.startswith(", ")
     return _ABOUT_A_REQUEST.match(told.text) is not None
 

@@ -38,9 +38,8 @@ def lines(
     try:
         while True:
             alive = going_on()  # asked first: what was written before the end is still read
-            put_aside = file is None or not _is_at(
-                path, file
-            )  # nothing is added to it from here on
+            # nothing is added to it from here on
+            put_aside = file is None or not _is_at(path, file)
             while piece := file.read(PIECE) if file else b"":
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from whole

@@ -149,9 +149,8 @@ def described(seen: os.stat_result) -> str:
 
 
 def _others_write(seen: os.stat_result, *, sticky_is_fine: bool) -> bool:
-    if (
-        sticky_is_fine and seen.st_mode & stat.S_ISVTX
-    ):  # what is not theirs, others may not rename there
+    # what is not theirs, others may not rename there
+    if sticky_is_fine and seen.st_mode & stat.S_ISVTX:
         return False
     by_group = bool(seen.st_mode & stat.S_IWGRP) and not _is_alone_in(seen.st_gid)
     return by_group or bool(seen.st_mode & stat.S_IWOTH)

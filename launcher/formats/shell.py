@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 DEEPEST = 40  # levels of commands within commands
-MOST = (
-    1 << 16
-)  # characters of a word; a variable that holds itself twice would double with each line
+# characters of a word; a variable that holds itself twice would double with each line
+MOST = 1 << 16
 MOST_TOGETHER = 1 << 20  # characters that variables may make of a script
 MOST_VARIABLES = 1000  # a script has some dozen; others are not known
 MOST_NOTES = 20
@@ -47,9 +46,8 @@ class Launch:
     form: str = "shell"
     engine: str = "sglang"
     release: str | None = None  # that the tag of its image names
-    hidden: Mapping[str, str] = field(
-        default_factory=dict
-    )  # set, but not exported: the server does not get them
+    # set, but not exported: the server does not get them
+    hidden: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -12,9 +12,8 @@ from typing import Any
 
 FILE = Path(__file__).with_name("models.toml")
 _LISTS = ("architectures", "types", "names", "parsers", "variants")
-_CACHED = re.compile(
-    r"models--([^/]+)--([^/]+)"
-)  # how the hub's cache calls the folder of a repository
+# how the hub's cache calls the folder of a repository
+_CACHED = re.compile(r"models--([^/]+)--([^/]+)")
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,8 @@ from launcher.errors import Exit, UserError
 
 DISTRUST = "do not use this repository, or this hub (HF_ENDPOINT), before you know why"
 SPARE = 1 << 30  # bytes that stay free on the disk
-SLACK = (
-    16 << 20
-)  # bytes by which an answer may be longer than the largest file: a list of files is one, too
+# bytes by which an answer may be longer than the largest file: a list of files is one, too
+SLACK = 16 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _NAMING = ("etag", "x-linked-etag", "x-repo-commit")  # headers that become names of files
 _DIGEST = re.compile(r'(?:W/)?"?[0-9A-Za-z][0-9A-Za-z._-]*"?')

@@ -132,9 +132,8 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> None:
     paths = {place: folder / f"{wish.profile}.toml" for place, folder in places.items()}
     for place, path in paths.items():
         if path.is_file():
-            if wish.root == Path(
-                "/"
-            ):  # what it extends must be found, too, with no home to look in
+            # what it extends must be found, too, with no home to look in
+            if wish.root == Path("/"):
                 layers.lineage(layers.Found(wish.profile, place, path), {"HOME": "/nonexistent"})
             return
     found = layers.find(wish.profile, environ)
@@ -184,9 +183,8 @@ def files(wish: Wish, host_commands: Sequence[str] = ()) -> dict[Path, str]:
     if wish.user == USER:
         made[wish.root / "etc/sysusers.d/glm5-serve.conf"] = (SHIPPED / USERS).read_text()
     if wish.api_key_file:
-        path = _key_path(wish).replace(
-            "%", "%%"
-        )  # the rest of the line is the path, blanks and quotes included
+        # the rest of the line is the path, blanks and quotes included
+        path = _key_path(wish).replace("%", "%%")
         made[wish.drop_ins / "api-key.conf"] = f"[Service]\nLoadCredential={KEY_NAME}:{path}\n"
     if host_commands:
         commands = "\n".join(f"ExecStart={line}" for line in host_commands)

@@ -32,11 +32,12 @@ from launcher.statedir.folder import Claim, StateDir, parsed
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher
 LEFT_WITHIN = 10.0  # seconds for the processes of a launcher that was killed to be gone
+# where profiles and caches lie, for whoever runs `up`
 PLACES = (
     "HOME",
     "XDG_CONFIG_HOME",
     "XDG_CACHE_HOME",
-)  # where profiles and caches lie, for whoever runs `up`
+)
 
 
 Show = Callable[[dict[str, Any]], None]

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 Event = Mapping[str, Any]
+# what an event raises that is not as it should be
 ODD = (
     KeyError,
     ValueError,
     TypeError,
     AttributeError,
-)  # what an event raises that is not as it should be
+)
 MOST_WAITING = 1000  # events that nobody took yet
 PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be redrawn
 

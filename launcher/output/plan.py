@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SCHEMA = 1
+# of states; else red
 COLOURS = {
     "ready": "green",
     "starting": "cyan",
     "stopping": "yellow",
     "backoff": "yellow",
-}  # of states; else red
+}
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
 

@@ -69,9 +69,8 @@ class Plan:
     sglang: str | None = (
         None  # the release that it was resolved for; None: written before that was kept
     )
-    smoke: dict[str, Any] = field(
-        default_factory=dict
-    )  # `within` and `questions` of the smoke test; empty: none
+    # `within` and `questions` of the smoke test; empty: none
+    smoke: dict[str, Any] = field(default_factory=dict)
     suspects: tuple[
         str, ...
     ] = ()  # what is known to make a plan like this hang or garble on this host
@@ -128,9 +127,8 @@ def shell(plan: Plan) -> str:
         f"SGLang {plan.sglang}" if plan.sglang else None,
     ]
     lines = [printable.line(", ".join(part for part in head if part))]
-    lines += [
-        printable.line(f"# note: {note}") for note in plan.notes
-    ]  # a second line would be a command
+    # a second line would be a command
+    lines += [printable.line(f"# note: {note}") for note in plan.notes]
     if plan.key_config:
         # The braces keep the umask of the shell it is pasted into.
         folder, key = (

@@ -30,6 +30,7 @@ LONGEST_NAME = 100  # characters before a value that may tell what it is
 MOST_ID = 4096  # bytes
 # letters; a shorter secret counts only where it stands alone, or it would blank out innocent words
 SHORTEST = 6
+# users that are no person
 _NOBODY = {
     "root",
     "nobody",
@@ -38,7 +39,7 @@ _NOBODY = {
     "ubuntu",
     "debian",
     "glm5-serve",
-}  # users that are no person
+}
 # Values of variables that are named like secrets, but say whether or how there is one, or are too
 # short to tell.
 _SETTING = re.compile(

@@ -35,9 +35,8 @@ _UNSEEN = re.compile(
     r"|\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b\r\n]{0,200}+(?:\x07|\x1b\\))"
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*+=*+")
-_CUT = re.compile(
-    r"(?:[%\\&\x1b][^\s\x1b]{0,24}+|[ \t]++)?\Z"
-)  # what may be left of a character at the end
+# what may be left of a character at the end
+_CUT = re.compile(r"(?:[%\\&\x1b][^\s\x1b]{0,24}+|[ \t]++)?\Z")
 
 
 class Spellings:

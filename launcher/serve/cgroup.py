@@ -13,10 +13,11 @@ import os
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+# systemd's extended attributes of a group that it handed on
 DELEGATED = (
     "user.delegate",
     "trusted.delegate",
-)  # systemd's extended attributes of a group that it handed on
+)
 
 
 def make(mark: str) -> Path | None:

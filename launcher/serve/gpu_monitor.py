@@ -29,10 +29,11 @@ class GpuWatch:
         self.before: dict[str, int] | None = (
             None  # bytes in use on each GPU when nothing was launched yet
         )
+        # how often a sample was asked for, and how often before the last one
         self._poked, self._answered = (
             0,
             0,
-        )  # how often a sample was asked for, and how often before the last one
+        )
         self._rest = b""
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "launcher.serve.gpu_monitor_child"],

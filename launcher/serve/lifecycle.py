@@ -275,9 +275,8 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Ready(past, asking=True, ask_at=asked), Ticked(now) if now >= asked + ASK_WITHIN:
             why = f"a health check did not come back within {ASK_WITHIN:g} s"
             return step(state, ProbeResult(now, past.run, False, why, asked=False), policy)
-        case Ready(past), Progressed(now, run, _, until) if (
-            run == past.run
-        ):  # the last word counts, not the longest
+        # the last word counts, not the longest
+        case Ready(past), Progressed(now, run, _, until) if run == past.run:
             return replace(state, last_progress=max(now, until)), ()
         case Ready(past), ProbeResult(now, run, detail=detail, asked=False) if run == past.run:
             why = f"{_UNKNOWN}: {detail}"

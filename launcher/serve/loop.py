@@ -22,10 +22,11 @@ from launcher.serve.clock import Clock
 
 Work = Callable[[], object]
 
+# ignored from the start by nohup and a shell's background jobs
 DETACHED = (
     signal.SIGHUP,
     signal.SIGINT,
-)  # ignored from the start by nohup and a shell's background jobs
+)
 # Signals that would end a program that does not know them, and say nothing to this one: log
 # rotation sends USR2, timers and tools of a parent the others. Those that a fault of its own raises
 # stay as they are.

@@ -34,13 +34,13 @@ COMPILERS = {
     "fatbinary",
     "cudafe++",
 }
-GROWN = (
-    1 << 20
-)  # bytes of memory that count as loading; an idle interpreter's own come and go below that
+# bytes of memory that count as loading; an idle interpreter's own come and go below that
+GROWN = 1 << 20
+# the second: closed by the client's side alone
 _WAITING = (
     sockets.ESTABLISHED,
     sockets.CLOSE_WAIT,
-)  # the second: closed by the client's side alone
+)
 BUSY = 0.5  # of one processor: a rank that uses so much while nothing moves spins
 STARVED = 0.5  # of the time spent in line for a processor
 

@@ -199,9 +199,8 @@ class Recorder:
         """In the writer's thread."""
         if self.lock is not None and not self.instance.holds(self.lock):
             self.complain(f"{self.instance.folder} was removed: it is made anew")
-            self.lock = (
-                self.instance.claim().lock
-            )  # and kept: the lock that is held lies in no folder any more
+            # and kept: the lock that is held lies in no folder any more
+            self.lock = self.instance.claim().lock
         self.instance.write(self.instance.state, record)
 
     def _failed(self, error: Exception) -> None:
@@ -267,9 +266,8 @@ class Recorder:
             "start": {
                 "phase": "ready" if ready else start.phase,
                 "progress": picture.progress,
-                "seconds": (
-                    self._ready_seconds or start.seconds(picture.now)
-                ),  # what comes after is no start
+                # what comes after is no start
+                "seconds": (self._ready_seconds or start.seconds(picture.now)),
             },
             "profile_path": plan.words["profile"],
             "server_log": str(self.instance.server_log),

@@ -30,9 +30,8 @@ fcntl.fcntl(
 MARK = "GLM5_SERVE_SESSION"
 
 PIECE = 1 << 16  # bytes that are read at a time
-ROOM = (
-    1 << 20
-)  # bytes that the server may print before anybody reads; as much as any user may ask for
+# bytes that the server may print before anybody reads; as much as any user may ask for
+ROOM = 1 << 20
 HERE_WITHIN = 10.0  # seconds for what a killed reaper left to go: a driver may hold it for ever
 
 
@@ -65,9 +64,8 @@ class ProcessTree:
             undo.callback(self.control.close)
             undo.enter_context(theirs)
             self.output, output = os.pipe()
-            with contextlib.suppress(
-                OSError
-            ):  # without room a server waits while we wait for a disk
+            # without room a server waits while we wait for a disk
+            with contextlib.suppress(OSError):
                 fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, ROOM)
             undo.callback(os.close, self.output)
             undo.callback(os.close, output)

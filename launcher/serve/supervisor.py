@@ -68,10 +68,11 @@ LAUNCH_WITHIN = 30.0  # seconds for the state folder's disk, before a launch
 FREED_WITHIN, FREED_EVERY = 3.0, 0.1  # seconds for a port to be free, and between two looks at it
 WRITE_WITHIN = 2.0  # seconds for what is not written yet, at the end
 SMOKE_AGAIN = 0.2  # seconds until a server that could not be reached is asked again
+# seconds between looks, and how many in a row must find nobody
 DRAINED_EVERY, DRAINED_TIMES = (
     0.25,
     4,
-)  # seconds between looks, and how many in a row must find nobody
+)
 EXTEND_EVERY = 5.0  # seconds between two requests for more time
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 LOST = 5.0  # seconds without running that are worth a word
@@ -124,10 +125,11 @@ class Supervisor:
         self.gpus: gpu_monitor.GpuWatch | None = None
         self.blind = False  # there is no driver that could tell anything of them
         self.signs_at = 0.0
+        # what more time was last asked for, and when
         self.extended: tuple[object, float] = (
             None,
             0.0,
-        )  # what more time was last asked for, and when
+        )
         self.lost_told = 0.0
         self.take_plan(*self.read_plan())
 
@@ -289,10 +291,11 @@ class Supervisor:
     def tell_of_death(self, run: ServerRun, died: Died, error: str | None, why: Diagnosis) -> None:
         cause, what = "process-lost" if (died.status or 0) < 0 else "", f"the server {died.how}"
         if isinstance(self.state, lifecycle.Stopping):
+            # asked for, so no death
             if self.state.then in (
                 lifecycle.Next.END,
                 lifecycle.Next.RESTART,
-            ):  # asked for, so no death
+            ):
                 return
             cause, what = (
                 self.state.cause,
@@ -564,9 +567,8 @@ class Supervisor:
             return
         if result.foreign:
             self.tell_of_stranger(result.foreign)
-        if (
-            result.unreachable or excuse
-        ):  # it dies, which is told by its death; it is not there yet; it compiles
+        # it dies, which is told by its death; it is not there yet; it compiles
+        if result.unreachable or excuse:
             self.loop.aside(partial(self.examine, run, SMOKE_AGAIN))
             return
         wrong = not (result.ok or result.silent)

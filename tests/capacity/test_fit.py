@@ -155,9 +155,8 @@ def test_weights_are_taken_from_the_headers_of_a_folder(world: World, folder: Pa
 
     assert said.returncode == 0, said.stderr
     assert told["exact"]
-    assert told["weights"] == (2 << 20) + (2 << 20) + (
-        2 << 20
-    )  # two replicated, 16 of experts and 16 of head over 8
+    # two replicated, 16 of experts and 16 of head over 8
+    assert told["weights"] == (2 << 20) + (2 << 20) + (2 << 20)
     assert told["checkpoint"] == 34 << 20
     assert told["disk_speed"] is None or told["disk_speed"] > 0
 

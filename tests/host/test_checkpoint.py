@@ -85,9 +85,8 @@ def look(folder: Path, deadline: float = 600.0) -> Model:
 
 
 def socket_at(path: Path) -> None:
-    folder = os.open(
-        path.parent, os.O_RDONLY
-    )  # the name of a socket is short, and of a test's folder may be long
+    # the name of a socket is short, and of a test's folder may be long
+    folder = os.open(path.parent, os.O_RDONLY)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"/proc/self/fd/{folder}/{path.name}")
     os.close(folder)

@@ -289,9 +289,8 @@ def reached(program: Path) -> set[str]:
 
 
 def test_the_library_has_every_symbol_that_the_program_reaches(library: Path) -> None:
-    unversioned = {
-        "nvmlDeviceGetMemoryInfo"
-    }  # the same wrapper reaches it when it is not asked for version 2
+    # the same wrapper reaches it when it is not asked for version 2
+    unversioned = {"nvmlDeviceGetMemoryInfo"}
 
     programs = (Path(nvml_child.__file__), Path(nvml_questions.__file__))
 

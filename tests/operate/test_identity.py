@@ -19,7 +19,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -307,9 +307,8 @@ def test_a_state_that_names_any_process_has_no_root_signal_it(
     stopped.put("state.json", state | {"session": mark})
     with stopped.held():
         for words in (["down"], ["down", "--now"]):
-            with pytest.raises(
-                subprocess.TimeoutExpired
-            ):  # for who holds the lock to say who it is
+            # for who holds the lock to say who it is
+            with pytest.raises(subprocess.TimeoutExpired):
                 stopped.as_root(*words, timeout=5)
 
     assert stopped.as_root("down", "--now").returncode == 0
@@ -407,9 +406,8 @@ def read(terminal: int) -> bytes:
 
 def ended(pid: int) -> int:
     """The exit status of a child."""
-    gone = until(
-        lambda: (end := os.waitpid(pid, os.WNOHANG))[0] and end, "it ends"
-    )  # no bound: WNOHANG
+    ask: Callable[[], tuple[int, int]] = lambda: os.waitpid(pid, os.WNOHANG)  # no bound: WNOHANG
+    gone = until(lambda: (end := ask())[0] and end, "it ends")
     return os.waitstatus_to_exitcode(gone[1])
 
 

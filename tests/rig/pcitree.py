@@ -13,10 +13,11 @@ from pathlib import Path
 SPEEDS = {1: "2.5", 2: "5.0", 3: "8.0", 4: "16.0", 5: "32.0"}
 ROOT_PORT, UPSTREAM, DOWNSTREAM, ENDPOINT = 4, 5, 6, 0
 BRIDGE_CLASS, GPU_CLASS = 0x060400, 0x030200
+# the kernel's flags of a 32-bit window, and of a 64-bit prefetchable one
 NARROW, WIDE = (
     0x40200,
     0x14220C,
-)  # the kernel's flags of a 32-bit window, and of a 64-bit prefetchable one
+)
 
 
 @dataclass
@@ -38,9 +39,8 @@ class Tree:
     acs_of: dict[str, int] = field(default_factory=dict)
     gen_of: dict[str, int] = field(default_factory=dict)  # the present generation
     width_of: dict[str, int] = field(default_factory=dict)
-    space_of: dict[str, int] = field(
-        default_factory=dict
-    )  # bytes of configuration space that can be read
+    # bytes of configuration space that can be read
+    space_of: dict[str, int] = field(default_factory=dict)
     gone: Iterable[str] = ()
 
 

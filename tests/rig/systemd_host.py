@@ -188,9 +188,8 @@ class SystemdHost:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(
-                self.pid1, signal.SIGKILL
-            )  # the kernel kills everything else in its PID namespace
+            # the kernel kills everything else in its PID namespace
+            os.kill(self.pid1, signal.SIGKILL)
         self.process.wait(60)
         folders = sorted(
             (path for path in self.cgroup.rglob("*") if path.is_dir()), key=lambda p: -len(p.parts)

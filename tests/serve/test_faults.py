@@ -782,9 +782,8 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
     else:
         served.faults(deaf=True, loads=[{"dp_rank": 0, "num_running_reqs": 0}])
     with socket.create_connection(("127.0.0.1", served.port), 60):
-        if (
-            served.is_real
-        ):  # uvicorn closes a connection that asked nothing after five seconds; this one asks
+        # uvicorn closes a connection that asked nothing after five seconds; this one asks
+        if served.is_real:
             asked = ThreadPoolExecutor().submit(served.ask, 1900, 60)
             until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
         down = served.run("down")

@@ -79,9 +79,8 @@ def test_work_aside_that_fails_has_something_else_done(
 def test_signals_that_were_held_back_come_at_once(loop: Loop, told: list[str]) -> None:
     before = signal.getsignal(signal.SIGUSR2)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
-    signal.pthread_kill(
-        threading.get_ident(), signal.SIGUSR2
-    )  # to this thread: others do not hold it back
+    # to this thread: others do not hold it back
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR2)
     try:
         loop.on_signals([signal.SIGUSR2], lambda number: told.append(number.name))
         loop.turn(PATIENCE)

@@ -395,9 +395,8 @@ def test_the_kernels_log_is_read_for_what_is_about_gpus_and_memory(
     with ours, theirs:
         for text in ("usb 1-1: new device", fell_off):
             theirs.send(f"3,1234,5678901,-;{text}\n SUBSYSTEM=pci\n".encode())
-        theirs.send(
-            f"12,1235,5678902,-;{fell_off}\n".encode()
-        )  # of facility 1: whoever may write there
+        # of facility 1: whoever may write there
+        theirs.send(f"12,1235,5678902,-;{fell_off}\n".encode())
         theirs.send(f"6,1236,5678903,-;usb 1-1: Product: {fell_off}\n".encode())
         ours.setblocking(False)
         read_kernel(ours.fileno())

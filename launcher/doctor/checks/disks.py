@@ -7,11 +7,12 @@ from launcher.host.facts import Host, Mount
 from launcher.plan.plan import Plan
 
 GROUP = "disks"
+# bytes: compiled kernels, logs, sockets
 WANTED = {
     "cache": 10 << 30,
     "state": 1 << 30,
     "tmp": 1 << 30,
-}  # bytes: compiled kernels, logs, sockets
+}
 STRIPES_WANTED = 8192  # pages; the default is 256
 
 

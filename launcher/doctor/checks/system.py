@@ -8,14 +8,14 @@ from launcher.plan.plan import Plan
 
 GROUP = "CPU and memory"
 SHM_WANTED = 8 << 30  # bytes for eight ranks; NCCL and SGLang's broadcast queues take it
+# bytes for a server on the CPU, with a model as small as that
 WITHOUT_GPU, SHM_WITHOUT_GPU = (
     1 << 30,
     16 << 20,
-)  # bytes for a server on the CPU, with a model as small as that
+)
 NOFILE_WANTED = 65535  # what SGLang raises its soft limit to (utils/common.py, set_ulimit)
-PER_RANK = (
-    4 << 30
-)  # bytes of host memory a rank takes beside the weights it maps (CUDA context, pinned buffers)
+# bytes of host memory a rank takes beside the weights it maps (CUDA context, pinned buffers)
+PER_RANK = 4 << 30
 
 
 def cpu_governor(host: Host, plan: Plan) -> Verdict:

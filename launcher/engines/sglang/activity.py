@@ -28,9 +28,8 @@ _BATCH = re.compile(
     r"(Prefill|Decode) batch(?: \[\d+\])?[.,] #(?:new-seq: \d+, #new-token: (\d+)|running-req:"
     r" \d+)\b"
 )
-_LEAVES = re.compile(
-    r"Gracefully exiting\.\.\. Remaining number of requests 0\b"
-)  # 0.5.9 to 0.5.23
+# 0.5.9 to 0.5.23
+_LEAVES = re.compile(r"Gracefully exiting\.\.\. Remaining number of requests 0\b")
 _PAUSE = re.compile(
     rf"(?:{STAMP}\] )?INFO: +\S+ - "
     r'"POST /(pause_generation|continue_generation)(?:\?\S*)? HTTP/[\d.]+" 200(?: OK)?'

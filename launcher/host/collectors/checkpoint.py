@@ -18,9 +18,8 @@ from launcher.files.reading import read_bytes, read_json, read_text, reason
 from launcher.host.collectors import safetensors
 from launcher.host.facts import Fact, Model, known, unknown
 
-MOST_CONFIG = (
-    16 << 20
-)  # bytes; GLM-5's has 30 kB, the names of modules that a quantisation left out may be many
+# bytes; GLM-5's has 30 kB, the names of modules that a quantisation left out may be many
+MOST_CONFIG = 16 << 20
 MOST_INDEX = (
     100_000_000  # bytes; as a header, which names the same tensors. That of GLM-5 has 30 MB
 )
@@ -222,10 +221,11 @@ def _table(said: Any) -> dict[str, Any]:
 def _scalars(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[dict[str, str]]:
     if not config.known:
         return unknown(_why(config))
+    # models of text and pictures nest it
     said = {
         **config.get(),
         **_table(config.get().get("text_config")),
-    }  # models of text and pictures nest it
+    }
     if (full := _indexer_layers(said)) is not None:
         said["indexer_full_layers"] = full
     for place, table in (

@@ -64,8 +64,9 @@ def _worth(device: int) -> list[str]:
         try:
             record = os.read(device, 8192)
         except (
+            # it was overwritten while being read: the next read goes on behind the gap
             BrokenPipeError
-        ):  # it was overwritten while being read: the next read goes on behind the gap
+        ):
             continue
         except OSError:  # EAGAIN: the end; anything else is an end, too
             return found

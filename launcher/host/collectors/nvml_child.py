@@ -35,9 +35,8 @@ def say(*line: Any) -> None:
 
 
 def _text(value: Any) -> str:
-    return (
-        value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    )  # pynvml decodes some, not all
+    # pynvml decodes some, not all
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def words_for(error: nvml.NVMLError) -> str:
@@ -146,9 +145,8 @@ def _pairs(devices: list[Any]) -> None:
 
 
 def _p2p(one: Any, two: Any, kind: int) -> str:
-    return P2P[
-        min(nvml.nvmlDeviceGetP2PStatus(one, two, kind), len(P2P) - 1)
-    ]  # the last one is "unknown"
+    # the last one is "unknown"
+    return P2P[min(nvml.nvmlDeviceGetP2PStatus(one, two, kind), len(P2P) - 1)]
 
 
 def _path(one: Any, two: Any) -> str:

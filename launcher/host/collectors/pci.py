@@ -16,10 +16,11 @@ GPU_CLASSES, BRIDGE_CLASS = ("0x0300", "0x0302"), "0x0680"
 GROUPS = "sys/kernel/iommu_groups"
 LANES = (0, 1, 2, 4, 8, 12, 16, 32)  # 0: the link is down
 NO_GPU: Fact[int] = unknown("it is no GPU")
+# the kernel's IORESOURCE_UNSET; IORESOURCE_MEM_64 and IORESOURCE_PREFETCH
 UNSET, WIDE = (
     0x20000000,
     0x102000,
-)  # the kernel's IORESOURCE_UNSET; IORESOURCE_MEM_64 and IORESOURCE_PREFETCH
+)
 _BDF = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
@@ -198,9 +199,8 @@ def _size(row: str) -> int:
 
 def _speed(said: str) -> float:
     if not (number := re.match(r"([0-9]{1,4}(\.[0-9]+)?) GT/s", said)):
-        raise ValueError(
-            f"{said[:40]!r} is no speed"
-        )  # the kernel says Unknown for a link that is down
+        # the kernel says Unknown for a link that is down
+        raise ValueError(f"{said[:40]!r} is no speed")
     return float(number[1])
 
 

@@ -14,11 +14,12 @@ ACS_BITS = {
     0x40: "DirectTrans",
 }
 PORTS = {4: "root port", 5: "switch upstream", 6: "switch downstream"}
+# bytes that others, root without extended space, and root can read
 HEADER, CLASSIC, WHOLE = (
     64,
     256,
     4096,
-)  # bytes that others, root without extended space, and root can read
+)
 PCI_EXPRESS, ACS, RESIZABLE_BAR = 0x10, 0x0D, 0x15  # capability ids; the last two are extended ones
 
 

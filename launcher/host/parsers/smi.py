@@ -101,9 +101,8 @@ QUERY: tuple[tuple[str, str, Convert], ...] = (
     ("addressing", "Addressing Mode", lower),
 )
 ABSENT = ("N/A", "[N/A]", "[Not Supported]", "Not Supported", "")
-LACKING = {
-    "unknown": "the driver does not support it here"
-}  # what probes say of a feature a board does not have
+# what probes say of a feature a board does not have
+LACKING = {"unknown": "the driver does not support it here"}
 
 
 def query(text: str) -> Data:
