@@ -37,6 +37,7 @@ lint: $(MADE)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry .
 
 test: lint engine
 	$(BIN)/pytest $(BESIDE) -m "not engine and not matrix"

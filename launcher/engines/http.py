@@ -54,6 +54,10 @@ class TooLongError(http.client.HTTPException):
     """The answer, or a part of it, is longer than any sane one."""
 
 
+# What http.client raises for too many, or too long, headers.
+TOO_LONG = (http.client.HTTPException, http.client.LineTooLong)
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked."""
@@ -108,15 +112,15 @@ def exchange(
     or ForeignError; an answer that breaks off is one of the first two.
     """
     until = time.monotonic() + within
-    with _sides(), contextlib.closing(http.client.HTTPConnection(host, port)) as connection:
+    with ours_or_theirs(), contextlib.closing(http.client.HTTPConnection(host, port)) as connection:
         connection.auto_open = 0  # one connection, the one that was looked at
-        connection.sock = _reach(host, port, until, peer)
+        connection.sock = reach(host, port, until, peer)
         connection.request(request.method, request.path, request.body, dict(request.headers))
         return _answer(connection)
 
 
 @contextlib.contextmanager
-def _sides() -> Iterator[None]:
+def ours_or_theirs() -> Iterator[None]:
     """Tell our own trouble from the other side's."""
     try:
         yield
@@ -138,11 +142,7 @@ def _answer(connection: http.client.HTTPConnection) -> tuple[int, bytes]:
         with connection.getresponse() as response:
             return response.status, _body(response)
     except http.client.HTTPException as error:
-        # too many, or too long headers
-        if type(error) in (
-            http.client.HTTPException,
-            http.client.LineTooLong,
-        ):
+        if type(error) in TOO_LONG:
             raise TooLongError(str(error)) from error
         raise
 
@@ -156,8 +156,11 @@ def _body(response: http.client.HTTPResponse) -> bytes:
     return body
 
 
-def _reach(host: str, port: int, until: float, peer: Peer | None) -> Bounded:
-    """A connection to the first address of the host where somebody listens."""
+def reach(host: str, port: int, until: float, peer: Peer | None) -> Bounded:
+    """A connection to the first address of the host where somebody listens.
+
+    `until`: monotonic seconds. Raises what `exchange` does.
+    """
     refused = OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
     for address in sockets.resolve(host):
         try:

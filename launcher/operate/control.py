@@ -468,9 +468,15 @@ def smoke(instance: StateDir) -> Result:
     if not made.smoke:
         fix = "set smoke.enabled = true and its questions, then `glm5-serve restart`"
         raise UserError(f"profile {instance.name} has no smoke test", fix=fix)
+    from launcher.operate import web  # requests takes its time
+
     key = read_key(Path(made.key_file)) if made.key_file else None
     peer = Peer(partial(_processes, instance))  # nobody else gets the key
     result = examine(
-        Server(made.host, made.port, key, peer), made.model_name, made.smoke, made.parsers
+        Server(made.host, made.port, key, peer),
+        made.model_name,
+        made.smoke,
+        made.parsers,
+        talk=web.talk,
     )
     return result if result.ok else replace(result, detail=explained(result.detail, made.suspects))

@@ -58,6 +58,9 @@ class Result:
     foreign: str = ""
 
 
+Talk = Callable[[Server, str, str, str | None, float], tuple[int, bytes]]  # see `api.talk`
+
+
 class WrongError(Exception):
     """What the server said is not what a healthy one says."""
 
@@ -68,8 +71,9 @@ def examine(
     smoke: Mapping[str, Any],
     parsers: frozenset[str],
     is_wanted: Callable[[], bool] = lambda: True,
+    talk: Talk = talk,
 ) -> Result:
-    """Ask everything; the first wrong answer ends it.
+    """Ask everything, by `talk`; the first wrong answer ends it.
 
     `parsers`: of "reasoning" and "tools", those that are on.
 
@@ -80,7 +84,9 @@ def examine(
     began = time.monotonic()
     asked = 0
     try:
-        client = Client(server, model, float(smoke["within"]), reasons="reasoning" in parsers)
+        client = Client(
+            server, model, float(smoke["within"]), reasons="reasoning" in parsers, talk=talk
+        )
         for _ in _questions(client, smoke["questions"], parsers):
             asked += 1
             if not is_wanted():
@@ -240,8 +246,11 @@ def _text(answer: Mapping[str, Any]) -> str:
 class Client:
     """Chat with one server, without reasoning where it can; each answer within so many seconds."""
 
-    def __init__(self, server: Server, model: str, within: float, *, reasons: bool) -> None:
+    def __init__(
+        self, server: Server, model: str, within: float, *, reasons: bool, talk: Talk = talk
+    ) -> None:
         self.server, self.model, self.within = server, model, within
+        self.talk = talk
         # GLM's chat templates know it (4.5 to 5.2); others ignore it.
         self.quiet: dict[str, Any] = (
             {"chat_template_kwargs": {"enable_thinking": False}} if reasons else {}
@@ -264,7 +273,7 @@ class Client:
         messages = [{"role": "user", "content": ask}]
         body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": ENOUGH}
         text = json.dumps({**body, **self.quiet, **more})
-        status, answer = talk(self.server, "POST", "/v1/chat/completions", text, self.within)
+        status, answer = self.talk(self.server, "POST", "/v1/chat/completions", text, self.within)
         if status != 200:
             raise WrongError(
                 f"/v1/chat/completions says {status}: {answer[:160].decode(errors='replace')}"

@@ -353,7 +353,7 @@ def test_wrong_output_is_never_called_ready() -> None:
 
 def test_what_once_was_right_may_be_right_again() -> None:
     policy = replace(POLICY, smoke=True)
-    right = (ANSWERED, SmokeResult(2, 1, ok=True, detail="5 answers are sane"))
+    right = (ANSWERED, SmokeResult(2, 1, ok=True, detail="5 of 5 answers correct"))
     again = (
         killed(3),
         ProbeResult(4, 2, ok=True),
@@ -362,7 +362,7 @@ def test_what_once_was_right_may_be_right_again() -> None:
     )
     state, _ = play(BEGUN, *right, policy=policy)
     assert isinstance(state, Ready)
-    assert state.reason == "generated 1 token, 5 answers are sane"
+    assert state.reason == "generated 1 token, 5 of 5 answers correct"
 
     assert isinstance(play(BEGUN, *right, *again, policy=policy)[0], Backoff)
 

@@ -87,7 +87,7 @@ def test_parsers_that_work_are_asked_and_pass(world: World) -> None:
     with_parsers(world)
 
     assert world.run("up", "-p", "stub", "-d").returncode == 0
-    assert world.status()["smoke"]["detail"] == "7 answers are sane"
+    assert world.status()["smoke"]["detail"] == "7 of 7 answers correct"
 
 
 def test_a_model_that_reasons_beyond_the_ceiling_is_not_wrong(world: World) -> None:
@@ -116,7 +116,7 @@ def test_a_profile_may_ask_its_own_questions_or_none(world: World) -> None:
         '[smoke]\nquestions = [{ ask = "capital of Germany?", expect = "^berlin$" }]'
     )
     assert world.run("up", "-p", "stub", "-d").returncode == 0
-    assert world.run("smoke").stdout == "ok  3 answers are sane\n"
+    assert world.run("smoke").stdout == "ok  3 of 3 answers correct\n"
     world.run("down")
 
     world.write_profile("[smoke]\nenabled = false")
