@@ -4,8 +4,14 @@ running.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+
+from conftest import TESTS
+from rig import healthy
+
+from launcher.host import facts_json
 
 
 def test_what_stays_for_weeks_loads_the_standard_library_alone() -> None:
@@ -23,3 +29,55 @@ def test_what_stays_for_weeks_loads_the_standard_library_alone() -> None:
     assert not [
         name for name in told.stdout.split() if name.startswith(("launcher.config", "launcher.cli"))
     ]
+
+
+PURE = """
+import importlib.abc, json, sys
+class Closed(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in ("resource", "subprocess", "psutil", "pynvml", "rich") or name.startswith(
+            ("launcher.host.observe", "launcher.host.collectors", "launcher.operate", "launcher.serve")
+        ):
+            raise ImportError(f"{name} is closed here")
+sys.meta_path.insert(0, Closed())
+from launcher.capacity import estimate, memory
+from launcher.diagnose.text import diagnose_text
+from launcher.doctor.checks import judge as judge_host
+from launcher.doctor.run import of_host
+from launcher.engines.target import Target
+from launcher.host import facts_json
+from launcher.host.facts import Host
+from launcher.lint.run import judge
+launch, log, facts = json.load(sys.stdin)
+judged = judge(launch, Target("0.5.23", "sm120"))
+found = diagnose_text(log.splitlines())
+seen = of_host(facts_json.loads(facts, "facts"), "8xpro6000", (), {"HOME": "/nowhere"})
+findings = judge_host(seen.host, seen.plan)
+shape = memory.shape(memory.named("zai-org/GLM-5"))
+fit = estimate.fit(seen.plan, shape, memory.from_shape(shape), Host(), 96 << 30)
+print(len(judged.releases["0.5.23"]), found.cause, len(findings), fit.fits)
+"""
+
+
+def test_judgements_take_text_and_give_data_without_a_host_around_them() -> None:
+    """As they would in a browser, or in another program."""
+    launch = (TESTS / "golden/card-0.5.23.sh").read_text()
+    log = "ModuleNotFoundError: No module named 'flashinfer'"
+    facts = json.dumps(facts_json.to_json(healthy.host()))
+    told = subprocess.run(
+        [sys.executable, "-c", PURE],
+        input=json.dumps([launch, log, facts]),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert told.returncode == 0, told.stderr
+    entries, cause, findings, fits = told.stdout.split()
+    assert (int(entries) > 20, cause, int(findings) > 100, fits) == (
+        True,
+        "module-missing",
+        True,
+        "True",
+    )

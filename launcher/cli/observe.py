@@ -31,9 +31,12 @@ def diagnose_command(file: str, as_json: bool) -> int:
     FILE, or - for standard input: the log of SGLang, vLLM or NCCL, or of the kernel (`journalctl
     -k`). Exit 1 if the cause is not known; what died first is shown then.
     """
-    from launcher.output import diagnosis as diagnosescreen
+    from launcher.diagnose.text import diagnose_text
+    from launcher.files.reading import pieces
+    from launcher.output import diagnosis
 
-    return diagnosescreen.run(file, as_json=as_json)
+    fix = "give the log that the server, or `journalctl -k`, printed; or - and pipe it in"
+    return diagnosis.show(diagnose_text(pieces(file, fix)), as_json=as_json)
 
 
 @click.command()

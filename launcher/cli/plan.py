@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from launcher.config.target import TargetOptions
 
 
+MOST_BYTES = 8 << 20  # of a file with a launch in it
+
+
 @click.command()
 @json_option
 def profiles(as_json: bool) -> None:
@@ -129,9 +132,13 @@ def lint_command(file: str, aim: TargetOptions, as_json: bool) -> int:
     systemd unit, or just options. Without --release it is judged for every release, as a table.
     Exit 1 if it will not run, or not rightly.
     """
-    from launcher.output import lint as lintscreen
+    from launcher.config.target import elsewhere
+    from launcher.files.reading import whole
+    from launcher.lint.run import judge
+    from launcher.output import lint
 
-    return lintscreen.run(file, aim, as_json=as_json)
+    text = whole(file, MOST_BYTES, "give a file, or - for standard input")
+    return lint.show(judge(text, elsewhere(aim), file), as_json=as_json)
 
 
 @click.command("model")

@@ -19,12 +19,13 @@ from launcher.engines.target import ARCHS, Target, of, of_engine, of_parts
 from launcher.errors import Exit, UserError
 from launcher.files import reading
 from launcher.host import facts_json
-from launcher.host.facts import Driver, Engine, Host, System
+from launcher.host.facts import Driver, Engine, Host, Model, System
 from launcher.knowledge import gpus
 from launcher.plan.plan import Plan
 from launcher.statedir.folder import StateDir, state_home
 
 LARGEST = 64 << 20  # bytes of facts; a host has some hundred thousand
+FALLBACK = "sm120"  # what this is made for, where neither --arch nor this host says others
 NVIDIA = "0x10de"  # its PCI vendor id
 
 
@@ -186,6 +187,22 @@ def targeted(
         arch=aim.arch or seen.arch,
         memory=aim.memory or seen.memory,
     )
+
+
+def elsewhere(aim: TargetOptions) -> Target:
+    """The target of a command that is somebody's: what is installed here says nothing about it, but
+    the GPUs of this host may, where nothing says others.
+    """
+    seen = of(recorded(aim.facts)) if aim.facts else Target()
+    arch = aim.arch or seen.arch or _arch_here()
+    return replace(seen, sglang=aim.sglang or seen.sglang, arch=arch)
+
+
+def _arch_here() -> str:
+    from launcher.host.observe import observe_driver
+
+    here = of_parts(observe_driver(), System(), Model()).arch
+    return here if here in ARCHS else FALLBACK
 
 
 def require_known(aim: TargetOptions) -> None:

@@ -17,8 +17,8 @@ from launcher.engines.issues import faults
 from launcher.engines.options import version
 from launcher.engines.target import of
 from launcher.errors import Exit, UserError
+from launcher.host.environment import of_plan
 from launcher.host.facts import Driver, Host
-from launcher.host.observe import LIVE, observe, observe_driver, of_plan
 from launcher.plan.findings import Finding, Severity, failures
 from launcher.plan.plan import Plan
 
@@ -59,15 +59,14 @@ def examine(
     profile: str | None, settings: Sequence[str], source: Source, environ: Mapping[str, str]
 ) -> Examined:
     """Observe a host for a profile, or for the one that fits its GPUs best. Raises UserError."""
-    recorded = _recorded(source)
-    root = source.sysroot or Path("/")
-    seen = recorded.driver if recorded else observe_driver(root)
-    name = profile or best_profile(seen, environ)
-    ask = PlanRequest(name, tuple(settings))
-    if recorded:
-        plan, _ = planned(ask, environ, of(recorded))
-        host = replace(recorded, environment=of_plan(recorded.environment, plan))
-    elif root == LIVE:
+    if recorded := _recorded(source):
+        return of_host(recorded, profile, settings, environ)
+    from launcher.host.observe import LIVE, observe, observe_driver
+
+    root = source.sysroot or LIVE
+    seen = observe_driver(root)
+    ask = PlanRequest(profile or best_profile(seen, environ), tuple(settings))
+    if root == LIVE:
         plan, host = _here(ask, environ, seen)
     else:  # a recorded tree is no host of an engine: the one here, if any, is what it is judged for
         plan, _ = planned(ask, environ)
@@ -75,7 +74,22 @@ def examine(
     return Examined(host, plan, profile is None)
 
 
+def of_host(
+    host: Host, profile: str | None, settings: Sequence[str], environ: Mapping[str, str]
+) -> Examined:
+    """A host whose facts are at hand, and the plan that it is judged for; nothing is observed.
+
+    Raises UserError.
+    """
+    ask = PlanRequest(profile or best_profile(host.driver, environ), tuple(settings))
+    plan, _ = planned(ask, environ, of(host))
+    seen = replace(host, environment=of_plan(host.environment, plan))
+    return Examined(seen, plan, profile is None)
+
+
 def _here(ask: PlanRequest, environ: Mapping[str, str], driver: Driver) -> tuple[Plan, Host]:
+    from launcher.host.observe import observe
+
     composed = load(ask, environ)
     seen = observe_target(composed, environ, driver)
     folder = instance_of(composed, environ).folder
@@ -203,6 +217,8 @@ def require_fit(
     is not asked again. What a server of ours that is `serving` takes is not held against the next
     one.
     """
+    from launcher.host.observe import observe, observe_driver
+
     known_ids(plan.allowed)
     driver = (seen.driver or observe_driver()) if plan.gpus else Driver()
     host = observe(plan, environ, driver, asked=seen.engine)

@@ -14,14 +14,17 @@ import json
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from launcher import stdio
+from launcher.errors import Exit, UserError
 
 # Values of a JSON text. Each takes some 70 bytes of memory, whatever the text's own size; the
 # largest header of a checkpoint that is known has 2 million.
 MOST_VALUES = 10_000_000
+PIECE = 1 << 20  # bytes of a line that are read at once: a file may have no line ends at all
 _KINDS = (
     (stat.S_ISLNK, "a symlink"),
     (stat.S_ISDIR, "a folder"),
@@ -48,6 +51,34 @@ def named(file: str) -> BinaryIO:
             raise unfit(errno.EBADF, "is closed", file)
         return sys.stdin.buffer
     return open(file, "rb") if file.startswith(("/dev/fd/", "/proc/self/fd/")) else opened(file)  # noqa: PTH123
+
+
+def pieces(file: str, fix: str) -> Iterator[str]:
+    """What somebody named (`named`), line by line, so that it may be larger than memory.
+
+    A line that is longer than PIECE comes in parts.
+
+    Raises UserError with that `fix`.
+    """
+    try:
+        with named(file) as stream:
+            while raw := stream.readline(PIECE):
+                yield raw.decode(errors="replace")
+    except OSError as error:
+        raise UserError(
+            f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE
+        ) from None
+
+
+def whole(file: str, most: int, fix: str) -> str:
+    """The first `most` bytes of what somebody named, as text. Raises UserError with that `fix`."""
+    try:
+        with named(file) as stream:
+            return stream.read(most).decode("utf-8", "replace")
+    except OSError as error:
+        raise UserError(
+            f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE
+        ) from None
 
 
 def opened(path: Path | str) -> BinaryIO:

@@ -11,11 +11,12 @@ from launcher.errors import UserError
 from launcher.host import port
 from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.collectors.engine import blind, engine
-from launcher.host.collectors.environment import environment, tells
+from launcher.host.collectors.environment import environment
 from launcher.host.collectors.kernel import kernel, modules_of_driver
 from launcher.host.collectors.nvml import driver
 from launcher.host.collectors.pci import pcie
 from launcher.host.collectors.system import system
+from launcher.host.environment import of_plan
 from launcher.host.facts import Driver, Engine, Environment, Fact, Host, Model, known, unknown
 from launcher.paths import home
 from launcher.plan.plan import Plan
@@ -99,9 +100,3 @@ def _key(plan: Plan) -> Fact[str | None]:
     except UserError as refusal:
         return known(refusal.what)
     return known(None)
-
-
-def of_plan(recorded: Environment, plan: Plan) -> Environment:
-    """The environment of a recorded host as the plan would have it there."""
-    ours = {name: value for name, value in plan.env.items() if tells(name)}
-    return replace(recorded, variables=known({**recorded.variables.otherwise({}), **ours}))

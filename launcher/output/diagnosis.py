@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 from launcher import printable
-from launcher.diagnose.diagnosis import Diagnosis, judge, to_json
-from launcher.diagnose.scan import LONGEST, LogScan
-from launcher.diagnose.unwrap import Unwrapped, unwrap
-from launcher.errors import Exit, UserError
-from launcher.files.reading import named, reason
-from launcher.redact.keys import scrub
-
-PIECE = 1 << 20  # bytes that are read at once: a file may have no line ends at all
+from launcher.diagnose.diagnosis import Diagnosis, to_json
+from launcher.errors import Exit
 
 
-def run(file: str, *, as_json: bool) -> int:
-    """Diagnose a file or standard input and print it; 0 if the cause is known.
-
-    Raises UserError.
-    """
-    log = LogScan()
-    for line in _lines(file):
-        log.take(line.text, by_kernel=line.by_kernel)
-    found = judge(log)
+def show(found: Diagnosis, *, as_json: bool) -> int:
+    """Print it; 0 if the cause is known."""
     print(json.dumps(to_json(found), indent=1) if as_json else text(found))
     return Exit.FINE if found.is_known else Exit.NO
 
@@ -47,21 +33,3 @@ def text(found: Diagnosis) -> str:
     if found.also:
         rows.append(("also seen", ", ".join(found.also)))
     return "\n".join(f"{name:<10} {printable.line(told)}" for name, told in rows)
-
-
-def _lines(file: str) -> Iterator[Unwrapped]:
-    """Line by line, so that a log may be larger than memory; progress bars end theirs with a
-    carriage return.
-    """
-    fix = "give the log that the server, or `journalctl -k`, printed; or - and pipe it in"
-    try:
-        with named(file) as stream:
-            while raw := stream.readline(PIECE):
-                for piece in raw.decode(errors="replace").rstrip("\r\n").split("\r"):
-                    line = unwrap(piece)
-                    # A key at the very end would be cut in half where the line is cut.
-                    yield line._replace(text=scrub(line.text[: 2 * LONGEST], None))
-    except OSError as error:
-        raise UserError(
-            f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE
-        ) from None

@@ -139,20 +139,20 @@ def _show(made: Fit, plan: Plan) -> None:
     for name, text in (
         ("model", plan.model),
         ("weights", f"{_gib(made.weights)} a GPU, {_gib(made.checkpoint)} in all ({how})"),
-        ("fraction", f"{made.fraction:g} of {_gib(made.free)} that are free before loading{mode}"),
+        ("fraction", f"{made.fraction:g} x {_gib(made.free)} free before loading{mode}"),
         (
             "KV cache",
             f"{made.tokens:,} tokens of {made.layout}: {made.cell:,} bytes a token, on each GPU",
         ),
         (
             "left",
-            f"{_gib(made.left)} for graphs, activations, NCCL; {_gib(made.needed)} are wanted",
+            f"{_gib(made.left)} for graphs, activations, NCCL; needs {_gib(made.needed)}",
         ),
         (
-            "sensible",
+            "usable",
             (
-                f"mem-fraction-static to {int(made.most * 100) / 100:.2f}; below {made.least:.2f}"
-                " no KV cache"
+                f"mem-fraction-static {made.least:.2f} (no KV cache below) to"
+                f" {int(made.most * 100) / 100:.2f}"
             ),
         ),
     ):
@@ -170,7 +170,7 @@ def _picture(console: Console, made: Fit) -> None:
     taken = made.memory - made.free
     kv = max(0, made.memory - taken - made.weights - made.left)
     parts = [
-        ("taken", taken, "dim"),
+        ("in use", taken, "dim"),
         ("weights", made.weights, "cyan"),
         ("KV cache", kv, "green"),
         ("left", made.left, "yellow"),

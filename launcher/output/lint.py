@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from launcher.config.target import TargetOptions, recorded, require_known
-from launcher.engines import options as catalogue
-from launcher.engines.target import ARCHS, Target, of, of_parts
-from launcher.errors import Exit, UserError
-from launcher.files.reading import named, reason
-from launcher.formats.manifests import MOST, read
-from launcher.formats.shell import Launch
-from launcher.host.facts import Model, System
+from launcher.errors import Exit
 from launcher.lint.concerns import Verdict
-from launcher.lint.lint import Entry, better, difference, lint, notes
+from launcher.lint.lint import Entry, difference
+from launcher.lint.run import Judged
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA = 1
-MOST_BYTES = 4 * MOST  # of a file: a character has four at most
 COLOURS = {
     Verdict.FINE: "green",
     Verdict.ABBREVIATED: "green",
@@ -41,87 +34,30 @@ MARKS = {
     Verdict.RISKY: "!",
 }
 LEGEND = "· fine   - inert or needless   d deprecated   ! risky   x breaks, or is refused"
-FALLBACK = "sm120"  # the GPUs that this is made for, where neither --arch nor this host says others
-OLDEST = "0.5.9"  # the first that knows GLM-5
 
 
-def run(file: str, aim: TargetOptions, *, as_json: bool) -> int:
-    """Judge the launch in a file (`-`: standard input) and print it; exit 1 if it will not run, or
-    not rightly.
-
-    Raises UserError where there is no launch, or none of SGLang.
-    """
-    require_known(aim)
-    launch = read(_text(file))
-    if launch is None:
-        what = (
-            f"no launch of SGLang in {file}: no sglang.launch_server, no `sglang serve`, no options"
-        )
-        raise UserError(what, fix="give it the whole command, or its list of options")
-    if launch.engine != "sglang":
-        fix = "glm5-serve starts SGLang: `glm5-serve render` writes its command"
-        raise UserError(f"{file} starts {launch.engine}, whose options are others", fix=fix)
-    # The command is somebody's: what is installed here says nothing about it, the GPUs of this host
-    # may.
-    seen = of(recorded(aim.facts)) if aim.facts else Target()
-    arch = aim.arch or seen.arch or _arch_here()
-    target = replace(seen, sglang=aim.sglang or launch.release or seen.sglang, arch=arch)
-    told = _one(launch, target) if target.sglang else {}
-    many = {} if told else {name: lint(launch, replace(target, sglang=name)) for name in _known()}
+def show(judged: Judged, *, as_json: bool) -> int:
+    """Print it; 1 if it will not run, or not rightly."""
     if as_json:
-        print(json.dumps(_json(launch, target, told or many), indent=1))
+        print(json.dumps(_json(judged), indent=1))
     else:
-        _show(launch, target, told, many)
-    worst = max(
-        (entry.verdict.rank for entries in (told or many).values() for entry in entries), default=0
-    )
-    return Exit.NO if worst >= Verdict.CONFLICTS.rank else Exit.FINE
+        _show(judged)
+    return Exit.FINE if judged.is_sound else Exit.NO
 
 
-def _arch_here() -> str:
-    from launcher.host.observe import observe_driver
-
-    here = of_parts(observe_driver(), System(), Model()).arch
-    return here if here in ARCHS else FALLBACK
-
-
-def _known() -> list[str]:
-    return [
-        name
-        for name in catalogue.releases()
-        if catalogue.version(name) >= catalogue.version(OLDEST)
-    ]
-
-
-def _one(launch: Launch, target: Target) -> dict[str, list[Entry]]:
-    return {target.sglang or "": lint(launch, target)}
-
-
-def _text(file: str) -> str:
-    try:
-        with named(file) as stream:
-            data = stream.read(MOST_BYTES)
-    except OSError as error:
-        fix = "give a file, or - for standard input"
-        raise UserError(
-            f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE
-        ) from None
-    return data.decode("utf-8", "replace")
-
-
-def _json(launch: Launch, target: Target, told: Mapping[str, Sequence[Entry]]) -> dict[str, Any]:
+def _json(judged: Judged) -> dict[str, Any]:
     releases = {
         name: {
             "entries": [_entry(entry) for entry in entries],
-            "instead": _instead(launch, entries, replace(target, sglang=name)),
+            "instead": _instead(judged, name),
         }
-        for name, entries in told.items()
+        for name, entries in judged.releases.items()
     }
     return {
         "schema": SCHEMA,
-        "form": launch.form,
-        "arch": target.arch,
-        "notes": [*launch.notes, *notes(launch, target)],
+        "form": judged.launch.form,
+        "arch": judged.target.arch,
+        "notes": list(judged.notes),
         "releases": releases,
     }
 
@@ -134,31 +70,27 @@ def _entry(entry: Entry) -> dict[str, Any]:
     return data
 
 
-def _instead(launch: Launch, entries: Sequence[Entry], target: Target) -> dict[str, Any] | None:
-    plan = better(launch, entries, target)
+def _instead(judged: Judged, release: str) -> dict[str, Any] | None:
+    plan = judged.better(release)
     return {"argv": list(plan.argv), "env": plan.env} if plan else None
 
 
-def _show(
-    launch: Launch,
-    target: Target,
-    told: Mapping[str, Sequence[Entry]],
-    many: Mapping[str, Sequence[Entry]],
-) -> None:
+def _show(judged: Judged) -> None:
     from launcher.output import console as terminal
     from launcher.output.console import words
 
     console = terminal.console(sys.stdout)
-    releases = f"SGLang {target.sglang}" if told else f"SGLang {_known()[0]} to {_known()[-1]}"
-    console.print(words((f"{launch.form}, judged for {releases} on {target.arch}", "bold")))
-    doubt = [target.doubt] if told and target.doubt else []
-    for note in (*launch.notes, *doubt, *notes(launch, target)):
+    names = list(judged.releases)
+    releases = names[0] if judged.is_of_one else f"{names[0]} to {names[-1]}"
+    head = f"{judged.launch.form}, judged for SGLang {releases} on {judged.target.arch}"
+    console.print(words((head, "bold")))
+    for note in judged.notes:
         console.print(words((f"note: {note}", "yellow")))
-    for entries in told.values():
-        _list(console, entries)
-        _diff(console, launch, entries, target)
-    if many:
-        _table(console, many)
+    if judged.is_of_one:
+        _list(console, judged.releases[names[0]])
+        _diff(console, judged, names[0])
+    else:
+        _table(console, judged.releases)
 
 
 def _list(console: Console, entries: Sequence[Entry]) -> None:
@@ -191,14 +123,14 @@ def _list(console: Console, entries: Sequence[Entry]) -> None:
     )
 
 
-def _diff(console: Console, launch: Launch, entries: Sequence[Entry], target: Target) -> None:
+def _diff(console: Console, judged: Judged, release: str) -> None:
     from launcher.output.console import words
 
-    plan = better(launch, entries, target)
+    plan = judged.better(release)
     if plan is None:
         console.print("\nno command instead: without --model-path there is nothing to start")
         return
-    changes = difference(launch, plan)
+    changes = difference(judged.launch, plan)
     console.print(
         "\nthe command it would write instead" if changes else "\nnothing to change",
         style="bold" * bool(changes),

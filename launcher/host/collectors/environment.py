@@ -6,21 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.host.collectors.files import lines
+from launcher.host.environment import tells
 from launcher.host.facts import Environment, known
-from launcher.redact.keys import SECRET_VARIABLE
 
-# Others may be secrets, and none of the checks' business.
-PREFIXES = (
-    "NCCL_",
-    "CUDA_",
-    "TORCH_NCCL_",
-    "SGLANG_",
-    "SGL_",
-    "OMP_",
-    "PYTORCH_",
-    "FLASHINFER_",
-    "SAFETENSORS_",
-)
 FILES = ("NCCL_GRAPH_FILE", "NCCL_TOPO_FILE", "NCCL_CONF_FILE")
 
 
@@ -39,11 +27,6 @@ def environment(root: Path, environ: Mapping[str, str], home: str) -> Environmen
         if name in variables and not _there(variables[name])
     )
     return Environment(known(variables), known(conf), known(missing))
-
-
-def tells(name: str) -> bool:
-    """Whether a variable is one that checks know, and no secret."""
-    return name.startswith(PREFIXES) and not SECRET_VARIABLE.search(name)
 
 
 def _there(path: str) -> bool:

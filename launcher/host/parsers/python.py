@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from launcher.host.collectors.environment import tells
+from launcher.host.environment import tells
 from launcher.host.parsers.smi import capability
 
 Data = dict[str, Any]

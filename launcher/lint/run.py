@@ -1,0 +1,86 @@
+"""A text with a launch in it, judged: pure, from text to data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from launcher.engines import options
+from launcher.engines.target import Target
+from launcher.errors import UserError
+from launcher.formats import manifests
+from launcher.formats.shell import Launch
+from launcher.lint.concerns import Verdict
+from launcher.lint.lint import Entry, better, lint, notes
+from launcher.plan.plan import Plan
+
+OLDEST = "0.5.9"  # the first that knows GLM-5
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A launch, its target, and an entry for each of its flags and variables.
+
+    `releases` has the entries by release: of the one that was asked for, or that the text names,
+    else of all that are known.
+    """
+
+    launch: Launch
+    target: Target
+    releases: Mapping[str, tuple[Entry, ...]]
+
+    @property
+    def is_of_one(self) -> bool:
+        """Whether it was judged for one release, and not for all."""
+        return self.target.sglang is not None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed, or not read."""
+        doubt = (self.target.doubt,) if self.is_of_one and self.target.doubt else ()
+        return (*self.launch.notes, *doubt, *notes(self.launch, self.target))
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing of it keeps a server from running, and rightly."""
+        entries = (entry for told in self.releases.values() for entry in told)
+        return all(entry.verdict.rank < Verdict.CONFLICTS.rank for entry in entries)
+
+    def better(self, release: str) -> Plan | None:
+        """The command that should be for a release; None where there is no model to start."""
+        return better(self.launch, self.releases[release], self.of(release))
+
+    def of(self, release: str) -> Target:
+        """The target with that release."""
+        return replace(self.target, sglang=release)
+
+
+def judge(
+    text: str,
+    target: Target,
+    place: str = "this text",
+    read: Callable[[str], Launch | None] = manifests.read,
+) -> Judged:
+    """Judge the launch that a text describes; `read` is who understands shells and manifests.
+
+    Raises UserError where there is no launch, or none of SGLang. `place` is what messages call the
+    text.
+    """
+    launch = read(text)
+    if launch is None:
+        wanted = "no sglang.launch_server, no `sglang serve`, no options"
+        what = f"no launch of SGLang in {place}: {wanted}"
+        raise UserError(what, fix="give it the whole command, or its list of options")
+    if launch.engine != "sglang":
+        fix = "glm5-serve starts SGLang: `glm5-serve render` writes its command"
+        raise UserError(f"{place} starts {launch.engine}, whose options are others", fix=fix)
+    aimed = replace(target, sglang=target.sglang or launch.release)
+    names = [aimed.sglang] if aimed.sglang else known()
+    told = {name: tuple(lint(launch, replace(aimed, sglang=name))) for name in names}
+    return Judged(launch, aimed, told)
+
+
+def known() -> list[str]:
+    """The releases that a launch is judged for where none is named."""
+    least = options.version(OLDEST)
+    return [name for name in options.releases() if options.version(name) >= least]
