@@ -282,7 +282,7 @@ def test_nothing_outlives_a_killed_launcher(world: World, hang_at: str | None) -
     world.until_nothing_is_left()
     seen = world.status()
     assert seen["state"] == "dead"
-    assert "gone without a word" in seen["reason"]
+    assert "died unexpectedly" in seen["reason"]
 
 
 def test_nothing_outlives_a_killed_reaper(world: World) -> None:
