@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from launcher.host.facts import Model
 from launcher.knowledge import models
@@ -17,6 +18,22 @@ BF16_SHARED: Final = (
 )
 NO_MTP: Final = "no-mtp"
 FAMILIES: Final = frozenset(family.id for family in models.families())
+# Of what was chosen: see `of_choices`.
+CHOICES: Final = frozenset(
+    "dense-attention sparse-backend bf16-kv speculative draft-steps top-k-1 graph-sizes one-node"
+    " multi-gpu over-two-ranks pcie-ipc-ranks pcie-ipc-allreduce no-infiniband".split()
+)
+KNOWN: Final = (
+    FAMILIES
+    | CHOICES
+    | {NVFP4, BF16_SHARED, NO_MTP}
+    | {trait for family in models.families() for trait in family.traits}
+)
+ATTENTION: Final = (
+    "attention-backend",
+    "prefill-attention-backend",
+    "decode-attention-backend",
+)
 
 
 @dataclass(frozen=True)
@@ -71,3 +88,31 @@ def _traits(model: Model, named: str, family: Family | None) -> frozenset[str]:
 
 def _says_fp4(named: str) -> bool:
     return bool({"nvfp4", "fp4"} & set(models.checkpoint(named).split("-")))
+
+
+def of_choices(
+    flag: Callable[..., Any], env: Mapping[str, str], gpus: int, *, has_infiniband: bool
+) -> frozenset[str]:
+    """What the options and variables of a plan come to; `flag` gives the first of its names that is
+    set, None where none is.
+
+    Sparse attention is what SGLang takes where no attention backend is named.
+    """
+    ranks = int(flag("tp-size") or 1)
+    shared = env.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE", "0").lower() in ("1", "true")
+    told = {
+        "dense-attention": flag(*ATTENTION) not in (None, "dsa", "nsa"),
+        "sparse-backend": flag("dsa-prefill-backend", "dsa-decode-backend") is not None,
+        "bf16-kv": flag("kv-cache-dtype") in ("bfloat16", "bf16"),
+        "speculative": flag("speculative-algorithm") is not None,
+        "draft-steps": flag("speculative-num-steps") is not None,
+        "top-k-1": flag("speculative-eagle-topk") in (None, 1, "1"),
+        "graph-sizes": flag("cuda-graph-max-bs-decode", "cuda-graph-bs-decode") is not None,
+        "one-node": flag("nnodes") in (None, 1, "1"),
+        "multi-gpu": gpus > 1,
+        "over-two-ranks": ranks > 2,
+        "pcie-ipc-ranks": ranks in (2, 4, 8),
+        "pcie-ipc-allreduce": shared,
+        "no-infiniband": not has_infiniband,
+    }
+    return frozenset(trait for trait, holds in told.items() if holds)

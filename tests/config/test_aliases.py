@@ -20,7 +20,7 @@ from launcher.doctor.checks import judge
 from launcher.engines import options as catalogue
 from launcher.engines.descriptions import MEANINGS
 from launcher.engines.issues import FAULTS
-from launcher.engines.rules import RULES
+from launcher.engines.rules import rules
 from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.formats.manifests import read
@@ -181,7 +181,7 @@ def names_in_code() -> list[tuple[str, str]]:
 
 def test_tables_and_code_know_options_by_their_canonical_names() -> None:
     names = names_in_code()
-    names += [(rule.set, "RULES") for rule in RULES] + [(name, "MEANINGS") for name in MEANINGS]
+    names += [(rule.set, "RULES") for rule in rules()] + [(name, "MEANINGS") for name in MEANINGS]
     names += [(about, "FAULTS") for fault in FAULTS for about in fault.about]
     names += [(habit.name, "HABITS") for habit in HABITS]
 

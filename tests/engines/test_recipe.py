@@ -16,7 +16,7 @@ from rig import healthy
 from launcher.config.layers import PACKAGED
 from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines import options
-from launcher.engines.rules import RULES, Rule
+from launcher.engines.rules import Rule, rules
 from launcher.engines.target import ARCHS, Target, of
 from launcher.host import facts_json
 from launcher.host.facts import Model, known
@@ -215,7 +215,7 @@ def reached() -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.set}-{rule.condition}")
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: f"{rule.set}-{rule.condition}")
 def test_every_rule_is_reached(rule: Rule) -> None:
     old = {
         "cuda-graph-max-bs-decode": "cuda-graph-max-bs",

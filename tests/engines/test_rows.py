@@ -1,0 +1,110 @@
+"""The rows of `defaults.toml`: each is sound, reached somewhere, and silent elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.engines import options, rules
+from launcher.engines.match import Span, When
+from launcher.engines.rules import Case, Rule
+from launcher.engines.target import ARCHS, Target
+from launcher.engines.traits import CHOICES, KNOWN
+from launcher.plan.evidence import Known
+
+ROWS = rules.rules()
+VERSIONS = [options.version(name) for name in options.releases()]
+
+
+def named(rule: Rule) -> str:
+    return f"{rule.set}-{rule.condition}"
+
+
+@pytest.mark.parametrize("rule", ROWS, ids=named)
+def test_a_row_says_how_it_is_known_and_for_which_release_somebody_looked(rule: Rule) -> None:
+    assert rule.known in set(Known)
+    assert rule.source
+    assert rule.why
+    assert rule.checked in options.releases()
+    assert rule.is_variable or options.canonical(rule.set) == rule.set
+
+
+@pytest.mark.parametrize("rule", ROWS, ids=named)
+def test_a_row_holds_where_all_of_its_condition_does_and_nowhere_else(rule: Rule) -> None:
+    """Another GPU, release or trait than it names, and it says nothing."""
+    arch = (rule.when.gpu or ARCHS)[0]
+    [release, *_] = [one for one in VERSIONS if rule.when.release.has(one)]
+    there = rule.when.traits
+
+    assert rule.when.holds(arch, release, there)
+    assert rule.when.holds(arch, release, KNOWN - rule.when.without)
+    for trait in there:
+        assert not rule.when.holds(arch, release, there - {trait})
+    for trait in rule.when.without:
+        assert not rule.when.holds(arch, release, there | {trait})
+    for other in set(ARCHS) - set(rule.when.gpu) if rule.when.gpu else ():
+        assert not rule.when.holds(other, release, there)
+    for other in (one for one in VERSIONS if not rule.when.release.has(one)):
+        assert not rule.when.holds(arch, other, there)
+    target = Target(".".join(map(str, release)), None)
+    assert not rule.applies(Case(target, {}, {}, 8, there)), "on a GPU that nobody knows"
+
+
+def test_no_rule_holds_for_other_models_that_is_about_a_glm_5() -> None:
+    about = [rule for rule in ROWS if "GLM-5" in rule.why or "indexer" in rule.why]
+
+    assert about
+    assert all("glm-5" in rule.when.traits for rule in about)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"when": {"gpus": ["sm120"]}}, "gpus is not one of gpu, release, traits, without"),
+        ({"when": {"traits": ["glm5"]}}, "nobody knows the trait glm5"),
+        ({"when": {"without": ["x"]}}, "nobody knows the trait x"),
+        ({"when": {"release": "0.5.17"}}, "'0.5.17' is not a span of releases"),
+        ({"when": {"release": ">=new"}}, "'>=new' is not a span of releases"),
+        ({"evidence": "rumour"}, "'rumour' is not a valid Known"),
+        ({"value_from": "moon"}, "no 'moon'"),
+        ({"why": None}, "no 'why'"),
+    ],
+)
+def test_a_row_that_is_none_is_named(row: dict[str, Any], says: str) -> None:
+    good: dict[str, Any] = {
+        "set": "dtype",
+        "value": "auto",
+        "when": {},
+        "why": "w",
+        "evidence": "source",
+        "source": "s",
+        "checked": "0.5.23",
+    }
+    bad = {key: value for key, value in (good | row).items() if value is not None}
+    with pytest.raises(ValueError, match=r"defaults\.toml, row 7") as error:
+        rules._rule(bad, 7)
+
+    assert says in str(error.value)
+
+
+@given(st.sampled_from(VERSIONS), st.sampled_from(VERSIONS), st.sampled_from(VERSIONS))
+def test_a_span_has_its_ends(
+    first: tuple[int, ...], last: tuple[int, ...], one: tuple[int, ...]
+) -> None:
+    a, b = (".".join(map(str, end)) for end in (first, last))
+
+    assert Span.of(f">={a},<={b}").has(one) == (first <= one <= last)
+    assert Span.of(f">={a}").has(one) == (first <= one)
+    assert Span.of(f"<={b}").has(one) == (one <= last)
+    assert Span.of(f"=={a}").has(one) == (one == first)
+    assert Span.of("").has(one)
+
+
+def test_every_trait_of_choices_is_used_by_a_row() -> None:
+    used = {trait for rule in ROWS for trait in (*rule.when.traits, *rule.when.without)}
+
+    assert used >= CHOICES
+    assert When.of({}) == When()
