@@ -31,6 +31,8 @@ from launcher.plan.findings import Finding, Severity
 from launcher.plan.plan import shell
 from launcher.serve import journald as journal
 from launcher.serve import sdnotify
+from launcher.statedir.events import Event
+from launcher.statedir.state import StateRecord
 
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 CLIPBOARD = "\x1b]52;c;ZXZpbA==\x07"
@@ -109,7 +111,7 @@ FINDINGS = [
     for severity in Severity
     for allowed in (False, True)
 ]
-EVENTS = [
+EVENTS: list[dict[str, object]] = [
     {"event": "state", "state": HOSTILE, "reason": HOSTILE},
     {"event": "state", "state": "starting", "profile": HOSTILE, "reason": HOSTILE, "log": HOSTILE},
     {"event": "state", "state": "ready", "moved": True, "seconds": {HOSTILE: 1.0}, "url": HOSTILE},
@@ -146,12 +148,13 @@ def test_findings_of_a_hostile_host_command_nothing(every: bool) -> None:
 def test_an_event_of_any_shape_is_one_line_in_every_screen(
     event: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert str(console.dated(event)).isprintable()
+    told = Event.from_json(event)
+    assert str(console.dated(told)).isprintable()
     live = console.LiveScreen()
-    live.show({"event": "state", "state": "starting", "profile": "p", "reason": "r", "log": "l"})
-    live.show(event)
-    live.show({"event": "state", "state": "stopped", "reason": "end"})
-    console.PlainScreen().show(event)
+    live.show(Event("state", {"state": "starting", "reason": "r", "log": "l"}, profile="p"))
+    live.show(told)
+    live.show(Event("state", {"state": "stopped", "reason": "end"}))
+    console.PlainScreen().show(told)
     said = capsys.readouterr()
 
     assert commands(said.out + said.err) == []
@@ -173,7 +176,9 @@ def test_a_state_file_of_any_kind_is_shown_and_forges_no_line(
         "server_log",
     )
     pids = {"launcher": odd, "server": odd, "others": [odd]}
-    plan.status({**dict.fromkeys(names, odd), "state": HOSTILE, "pids": pids}, as_json=False)
+    me = {"pid": 1, "start_ticks": 1, "boot_id": HOSTILE}
+    seen = {**dict.fromkeys(names, odd), "schema": 1, "state": HOSTILE, "pids": pids}
+    plan.status(StateRecord.from_json(seen | {"launcher": me}), as_json=False)
     said = capsys.readouterr().out
 
     assert commands(said) == []
@@ -253,7 +258,7 @@ def test_a_journal_entry_has_our_fields_alone(message: str, value: str) -> None:
 
 
 def test_what_a_journal_entry_says_is_one_line() -> None:
-    line = console.in_words({"event": "warning", "reason": "a\nMESSAGE=b"})
+    line = console.in_words(Event("warning", {"reason": "a\nMESSAGE=b"}))
 
     assert line is not None
     assert "\n" not in line

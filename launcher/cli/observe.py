@@ -15,11 +15,10 @@ import click
 from launcher import printable
 from launcher.cli.options import json_option, profile_option
 from launcher.errors import Exit
+from launcher.statedir.events import KINDS
 
 if TYPE_CHECKING:
     from launcher.operate.systemd import Wish
-
-KINDS = ("state", "phase", "progress", "death", "smoke", "gpu", "warning")  # of events
 
 
 @click.command("diagnose")
@@ -68,7 +67,7 @@ def events(
 
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
     for event in control.events(instance, last, kind, follow=follow):
-        line = json.dumps(event) if as_json else console.dated(event)
+        line = json.dumps(event.to_json()) if as_json else console.dated(event)
         if line is not None:
             print(line, flush=follow)
 

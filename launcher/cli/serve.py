@@ -80,10 +80,10 @@ def status(profile: str | None, as_json: bool) -> int:
     if profile is None and len(control.candidates(home)) > 1:
         every = control.status_of_all(home)
         plan.status_of_all(every, as_json=as_json)
-        return Exit.FINE if all(seen["state"] == "ready" for seen in every) else Exit.NO
+        return Exit.FINE if all(seen.state == "ready" for seen in every) else Exit.NO
     seen = control.status(identity.become_owner(control.select_instance(home, profile)))
     plan.status(seen, as_json=as_json)
-    return Exit.FINE if seen["state"] == "ready" else Exit.NO
+    return Exit.FINE if seen.state == "ready" else Exit.NO
 
 
 @click.command()

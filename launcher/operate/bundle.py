@@ -29,7 +29,8 @@ from launcher.host.observe import observe, observe_driver
 from launcher.plan import findings, plan
 from launcher.redact.bundle import Scrubber
 from launcher.redact.keys import read_key
-from launcher.statedir.folder import StateDir, parsed
+from launcher.statedir.events import parsed
+from launcher.statedir.folder import StateDir
 
 LARGEST = 32 << 20  # bytes of one file: the end of it, where the trouble is
 READ_ME = """What `glm5-serve bundle` collected. Keys, names of hosts and users, addresses and serial numbers were
@@ -185,10 +186,11 @@ def _of_gpus(instance: StateDir) -> list[str]:
     """What the kernel and NVML told of this server's GPUs and processes since the last start."""
     told: list[str] = []
     for event in parsed(_end(instance.events).splitlines()) if instance.events.exists() else ():
-        if event.get("state") == "starting":
-            told = []
-        elif event.get("event") == "gpu" and event.get("ours"):
-            told.append(str(event.get("line")))
+        match event.kind, event.fields:
+            case "state", {"state": "starting"}:
+                told = []
+            case "gpu", {"ours": True, "line": line}:
+                told.append(str(line))
     return told
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from launcher.config import layers
 from launcher.config.resolve import PlanRequest, load, resolve
@@ -35,7 +35,9 @@ from launcher.serve.events import NOW
 from launcher.serve.reaper import descendants
 from launcher.serve.smoke import Result, examine, explained
 from launcher.statedir import namelock
-from launcher.statedir.folder import Signalled, StateDir, is_launcher, known, parsed, run_state
+from launcher.statedir.events import Event, parsed
+from launcher.statedir.folder import Signalled, StateDir, is_launcher, known, run_state
+from launcher.statedir.state import StateRecord
 
 LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
 YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver takes it some 20
@@ -76,42 +78,42 @@ def candidates(home: Path) -> list[StateDir]:
     return [instance for instance in known(home) if instance.is_held()] or known(home)
 
 
-def status(instance: StateDir) -> dict[str, Any]:
+def status(instance: StateDir) -> StateRecord:
     """How an instance is, its processes counted now."""
     seen = instance.look()
-    pids = seen["pids"]
-    if launcher := pids.get("launcher"):
-        pids["others"] = [pid for pid in descendants(launcher) if pid != pids.get("server")]
-    if seen["state"] == "dead" and (left := leftovers.find(instance.session())):
-        seen["reason"] += (
-            f"; left behind: {leftovers.in_words(left)}: `glm5-serve down --now` kills them"
-        )
+    pids = seen.pids
+    if pids.launcher:
+        others = tuple(pid for pid in descendants(pids.launcher) if pid != pids.server)
+        seen = replace(seen, pids=replace(pids, others=others))
+    if seen.state == "dead" and (left := leftovers.find(instance.session())):
+        named = leftovers.in_words(left)
+        reason = f"{seen.reason}; left behind: {named}: `glm5-serve down --now` kills them"
+        seen = replace(seen, reason=reason)
     return seen
 
 
-def status_of_all(home: Path) -> list[dict[str, Any]]:
+def status_of_all(home: Path) -> list[StateRecord]:
     """How every instance is, by name: each is asked by a process of its own, that may become its
     owner.
     """
-    every = []
-    for instance in known(home):
-        asked = subprocess.run(
-            [sys.executable, "-m", "launcher", "status", "--profile", instance.name, "--json"],
-            env={**os.environ, "GLM5_SERVE_STATE_DIR": str(home)},
-            capture_output=True,
-            text=True,
-            timeout=ASKED_WITHIN,
-            check=False,
-        )
-        try:
-            every.append(json.loads(asked.stdout))
-        except ValueError:
-            why = (
-                asked.stderr.strip().partition("\n")[0].removeprefix("error").strip()
-                or "it says nothing"
-            )
-            every.append({"profile": instance.name, "state": "unknown", "reason": why})
-    return every
+    return [_asked(home, instance.name) for instance in known(home)]
+
+
+def _asked(home: Path, name: str) -> StateRecord:
+    asked = subprocess.run(
+        [sys.executable, "-m", "launcher", "status", "--profile", name, "--json"],
+        env={**os.environ, "GLM5_SERVE_STATE_DIR": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=ASKED_WITHIN,
+        check=False,
+    )
+    try:
+        return StateRecord.from_json(json.loads(asked.stdout))
+    except ValueError:
+        said = asked.stderr.strip().partition("\n")[0].removeprefix("error").strip()
+        why = said or "it says nothing"
+        return StateRecord(name, "unknown", reason=why, parts=("profile", "state", "reason"))
 
 
 def down(instance: StateDir, *, now: bool) -> str:
@@ -124,9 +126,7 @@ def down(instance: StateDir, *, now: bool) -> str:
     if told is None:
         remove_key(str(instance.folder / "config.yaml"))  # what a killed launcher left
         seen = instance.look()
-        return f"{instance.name} is not up: {seen['state']}, {seen.get('reason')}" + _clear(
-            instance, now=now
-        )
+        return f"{instance.name} is not up: {seen.state}, {seen.reason}" + _clear(instance, now=now)
     with os.fdopen(told.pidfd):
         if now:
             done = _hurry(instance, told)
@@ -196,10 +196,7 @@ def _hurry(instance: StateDir, told: Signalled) -> str:
 
 def _heard(instance: StateDir, pid: int) -> bool:
     """Whether a launcher says that it stops; what an earlier one said does not count."""
-    seen = instance.recorded()
-    launcher = seen.get("launcher")
-    stops = seen.get("state") in ("stopping", "stopped", "failed")
-    return stops and isinstance(launcher, dict) and launcher.get("pid") == pid
+    return instance.has_said(pid, ("stopping", "stopped", "failed"))
 
 
 def _clear(instance: StateDir, *, now: bool) -> str:
@@ -410,9 +407,7 @@ def _unreadable(instance: StateDir, path: Path, error: OSError) -> UserError:
     )
 
 
-def events(
-    instance: StateDir, last: int, kinds: Sequence[str], *, follow: bool
-) -> Iterator[dict[str, Any]]:
+def events(instance: StateDir, last: int, kinds: Sequence[str], *, follow: bool) -> Iterator[Event]:
     """The last events, and with `follow` those to come while a launcher is alive.
 
     Raises UserError.
@@ -430,14 +425,10 @@ def events(
     except OSError as error:
         raise _unreadable(instance, instance.folder / (error.filename or ""), error) from None
     with end or contextlib.nullcontext():
-        told = [
-            event
-            for event in parsed(_texts(older, end))
-            if not kinds or event.get("event") in kinds
-        ]
+        told = [event for event in parsed(_texts(older, end)) if not kinds or event.kind in kinds]
         yield from told[-last:] if last else []
         for event in read_events(instance.events, end, instance.is_held) if follow else ():
-            if not kinds or event.get("event") in kinds:
+            if not kinds or event.kind in kinds:
                 yield event
 
 
@@ -452,7 +443,7 @@ def _texts(older: bytes, file: BinaryIO | None) -> list[str]:
 
 def _processes(instance: StateDir) -> list[int]:
     """The processes that live below the launcher, as the kernel has it now."""
-    launcher = instance.look()["pids"].get("launcher")
+    launcher = instance.look().pids.launcher
     return descendants(launcher) if launcher else []
 
 

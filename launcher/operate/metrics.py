@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import socket
@@ -27,10 +26,12 @@ from prometheus_client.registry import Collector
 from launcher import __version__, printable
 from launcher.address import canonical, is_loopback, numeric
 from launcher.errors import Exit, UserError
-from launcher.files import guarded
+from launcher.files import guarded, reading
 from launcher.operate.exporter import Access, Collecting, Server
 from launcher.redact.keys import read_key
-from launcher.statedir.folder import LARGEST_STATE, SCHEMA, StateDir, known
+from launcher.statedir.folder import LARGEST_STATE, StateDir, known
+from launcher.statedir.readings import GpuReading, Readings
+from launcher.statedir.state import StateRecord
 
 STATES = ("starting", "ready", "stopping", "backoff", "stopped", "failed", "dead", "unknown")
 ONE, GPU = ["profile"], ["profile", "gpu", "bdf"]
@@ -67,16 +68,6 @@ FIGURES: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], li
         "Share of time with a kernel running; a hung NCCL shows 1.",
     ),
 }
-# Figure, name in readings.json, scale to base units.
-OF_GPU = (
-    ("gpu_ecc_uncorrected", "ecc", 1),
-    ("gpu_memory_used_bytes", "used", 1),
-    ("gpu_memory_total_bytes", "total", 1),
-    ("gpu_power_watts", "power", 1),
-    ("gpu_temperature_celsius", "temperature", 1),
-    ("gpu_utilization_ratio", "utilization", 0.01),
-)
-
 LONGEST = 200  # characters of a label
 
 Sample = tuple[str, float, list[str]]  # a figure, its value, its labels after the profile
@@ -113,7 +104,7 @@ def _samples(instance: StateDir) -> list[Sample]:
     """
     seen = instance.look()
     made: list[Sample] = []
-    unreadable = _is_unreadable(seen)
+    unreadable = _is_unreadable(seen) or bool(seen.odd)
     for part in (_of_state(seen), _of_start(seen), _of_smoke(seen), _of_readings(instance, seen)):
         try:
             made += [
@@ -130,66 +121,78 @@ def _text(label: Any) -> str:
     return printable.line(str(label))[:LONGEST]
 
 
-def _is_unreadable(seen: dict[str, Any]) -> bool:
+def _is_unreadable(seen: StateRecord) -> bool:
     """Whether nothing is known at all; of a stopped launcher it is known that it watches
     nothing.
     """
-    return seen["state"] == "unknown" and not seen["pids"]
+    return seen.state == "unknown" and seen.pids.launcher is None
 
 
-def _lives(seen: dict[str, Any]) -> bool:
+def _lives(seen: StateRecord) -> bool:
     """Whether there is a launcher, be it one whose pid means nothing here."""
-    return seen["state"] not in ("stopped", "failed", "dead")
+    return seen.state not in ("stopped", "failed", "dead")
 
 
-def _of_state(seen: dict[str, Any]) -> Iterator[Sample]:
-    yield from (("state", seen["state"] == each, [each]) for each in STATES)
+def _of_state(seen: StateRecord) -> Iterator[Sample]:
+    yield from (("state", seen.state == each, [each]) for each in STATES)
     if _is_unreadable(seen):
         return  # whether it is up, or ready, is unknown, too
     yield "up", _lives(seen), []
-    yield "ready", seen["state"] == "ready", []
-    yield "restarts", seen.get("restarts", 0), []
+    yield "ready", seen.state == "ready", []
+    if "restarts" not in seen.odd:
+        yield "restarts", seen.restarts or 0, []
     # One cause is there from the start, so that the first death of a profile is an increase of
     # their sum.
-    for cause, count in {"unknown": 0, **(seen.get("deaths") or {})}.items():
+    for cause, count in {"unknown": 0, **seen.deaths}.items():
         yield "deaths", count, [cause]
 
 
-def _of_start(seen: dict[str, Any]) -> Iterator[Sample]:
-    for phase, seconds in seen.get("start", {}).get("seconds", {}).items():
+def _of_start(seen: StateRecord) -> Iterator[Sample]:
+    for phase, seconds in seen.start.seconds.items() if seen.start else ():
         yield "start_phase_seconds", seconds, [phase]
 
 
-def _of_smoke(seen: dict[str, Any]) -> Iterator[Sample]:
-    if smoke := seen.get("smoke"):
-        yield "smoke_passed", bool(smoke["ok"]), []
-        yield "smoke_seconds", smoke["seconds"], []
+def _of_smoke(seen: StateRecord) -> Iterator[Sample]:
+    if seen.smoke:
+        yield "smoke_passed", seen.smoke.ok, []
+        yield "smoke_seconds", seen.smoke.seconds, []
 
 
-def _of_readings(instance: StateDir, seen: dict[str, Any]) -> Iterator[Sample]:
+def _of_readings(instance: StateDir, seen: StateRecord) -> Iterator[Sample]:
     """What the last health check found, while what it was about is so: the file outlives state and
     launcher.
 
     Both files name the state by the time when it began. Times are compared for that alone: clocks
     are set back.
     """
-    if not _lives(seen) or "since" not in seen:
+    if not _lives(seen) or seen.since is None:
         return
     try:
-        read = json.loads(guarded.read(instance.readings, LARGEST_STATE))
+        data = guarded.read(instance.readings, LARGEST_STATE)
     except FileNotFoundError:
         return
-    if read["schema"] != SCHEMA:
-        raise ValueError(f"schema {read['schema']}")
-    if read.get("since") != seen["since"]:
+    read = Readings.from_json(reading.parsed(data))
+    if read.since != seen.since:
         return
-    yield "probe_seconds", read["probe"]["seconds"], []
-    yield "probe_ok", bool(read["probe"]["ok"]), []
-    yield "probe_timestamp_seconds", read["at"], []
-    for gpu in read["gpus"]:
-        for figure, name, scale in OF_GPU:
-            if gpu[name] is not None:
-                yield figure, gpu[name] * scale, [gpu["index"], gpu["bdf"] or ""]
+    yield "probe_seconds", read.probe.seconds, []
+    yield "probe_ok", read.probe.ok, []
+    yield "probe_timestamp_seconds", read.at, []
+    for gpu in read.gpus:
+        yield from _of_gpu(gpu)
+
+
+def _of_gpu(gpu: GpuReading) -> Iterator[Sample]:
+    told = (
+        ("gpu_ecc_uncorrected", gpu.ecc, 1),
+        ("gpu_memory_used_bytes", gpu.used, 1),
+        ("gpu_memory_total_bytes", gpu.total, 1),
+        ("gpu_power_watts", gpu.power, 1),
+        ("gpu_temperature_celsius", gpu.temperature, 1),
+        ("gpu_utilization_ratio", gpu.utilization, 0.01),
+    )
+    for figure, value, scale in told:
+        if value is not None:
+            yield figure, value * scale, [str(gpu.index), gpu.bdf or ""]
 
 
 def registry(home: Path) -> CollectorRegistry:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 from launcher import printable
 from launcher.config import layers
@@ -27,7 +27,8 @@ from launcher.plan.plan import to_json
 from launcher.serve import capabilities, leftovers
 from launcher.serve.events import NOW, WISHES
 from launcher.statedir import namelock
-from launcher.statedir.folder import Claim, StateDir, parsed
+from launcher.statedir.events import Event, parsed
+from launcher.statedir.folder import Claim, StateDir
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher
@@ -40,7 +41,7 @@ PLACES = (
 )
 
 
-Show = Callable[[dict[str, Any]], None]
+Show = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _become_supervisor(instance: StateDir, claim: Claim, screen: str) -> NoRetur
     os.execv(command[0], command)
 
 
-def _watch(instance: StateDir, claim: Claim, show: Callable[[dict[str, Any]], None]) -> int:
+def _watch(instance: StateDir, claim: Claim, show: Show) -> int:
     """Start the supervisor in a session of its own and show what it says until it is ready, or is
     not to be.
 
@@ -194,8 +195,8 @@ def _said_last(instance: StateDir, launcher: subprocess.Popen[bytes]) -> int:
 
 
 def show_until_settled(
-    events: Iterator[dict[str, Any]],
-    show: Callable[[dict[str, Any]], None],
+    events: Iterator[Event],
+    show: Show,
     at_end: Callable[[], int],
 ) -> int:
     """Show events until one says that it has become ready (0); `at_end` if the last one does not.
@@ -205,14 +206,13 @@ def show_until_settled(
     """
     for event in events:
         show(event)
-        if event.get("event") == "state" and event["state"] == "ready" and event["moved"]:
-            return Exit.FINE
+        match event.kind, event.fields:
+            case "state", {"state": "ready", "moved": True}:
+                return Exit.FINE
     return at_end()
 
 
-def read_events(
-    path: Path, file: BinaryIO | None, going_on: Callable[[], bool]
-) -> Iterator[dict[str, Any]]:
+def read_events(path: Path, file: BinaryIO | None, going_on: Callable[[], bool]) -> Iterator[Event]:
     """Events behind where `file` stands (`following.end_of`), until `going_on` says no more will be
     written.
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from launcher import printable
 from launcher.engines.sglang.startup import PHASES
 from launcher.serve import journald
+from launcher.statedir.events import Event
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-Event = Mapping[str, Any]
 # what an event raises that is not as it should be
 ODD = (
     KeyError,
@@ -30,11 +30,12 @@ ODD = (
     TypeError,
     AttributeError,
 )
+Show = Callable[[Event], None]
 MOST_WAITING = 1000  # events that nobody took yet
 PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be redrawn
 
 
-def screen(kind: str) -> Callable[[dict[str, Any]], None]:
+def screen(kind: str) -> Show:
     """Where events go: `live` or `plain` on stderr, `json` lines on stdout, `journal`, or
     `none`.
     """
@@ -42,7 +43,7 @@ def screen(kind: str) -> Callable[[dict[str, Any]], None]:
         case "live":
             return LiveScreen().show
         case "json":
-            return lambda event: _print(json.dumps(event), sys.stdout)
+            return lambda event: _print(json.dumps(event.to_json()), sys.stdout)
         case "plain":
             return PlainScreen().show
         case "journal":
@@ -58,13 +59,13 @@ class Unhurried:
     What is not taken in time is left out; the events file has it.
     """
 
-    def __init__(self, show: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, show: Show) -> None:
         self._show = show
-        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def show(self, event: dict[str, Any]) -> None:
+    def show(self, event: Event) -> None:
         """Have an event shown, soon. Never waits."""
         if self._events.qsize() < MOST_WAITING:
             self._events.put(event)
@@ -99,39 +100,29 @@ def in_words(event: Event) -> str | None:
 
 
 def _words(event: Event) -> str | None:
-    clock = str(event.get("time", ""))[11:19]
-    match event:
-        case {"event": "state", "state": "ready", "moved": True, "seconds": seconds, "url": url}:
+    clock = event.time[11:19]
+    match event.kind, event.fields:
+        case "state", {"state": "ready", "moved": True, "seconds": seconds, "url": url}:
             total = sum(seconds.values())
             return f"{clock}  ready      in {total:.1f} s: {url}"
-        case {
-            "event": "state",
-            "state": "starting",
-            "profile": profile,
-            "reason": reason,
-            "log": log,
-        }:
-            return f"{clock}  starting   {profile}, {reason}; log in {log}"
-        case {"event": "state", "state": state, "reason": reason}:
+        case "state", {"state": "starting", "reason": reason, "log": log}:
+            return f"{clock}  starting   {event.profile}, {reason}; log in {log}"
+        case "state", {"state": state, "reason": reason}:
             return f"{clock}  {state:<9}  {reason}"
-        case {"event": "phase", "phase": phase, "seconds": seconds}:
+        case "phase", {"phase": phase, "seconds": seconds}:
             *_, (last, took), _ = seconds.items()
             return f"{clock}  {PHASES[last]:<16}  {took:6.1f} s   next: {PHASES[phase]}"
-        case {
-            "event": "progress",
-            "phase": phase,
-            "progress": {"done": done, "total": total, "left": left},
-        }:
+        case "progress", {"phase": phase, "progress": {"done": done, "total": total, "left": left}}:
             return f"{clock}  {PHASES[phase]:<16}  {done}/{total}, {left} left"
-        case {"event": "death", "run": run, "how": how, "cause": cause, "what": what, "fix": fix}:
+        case "death", {"run": run, "how": how, "cause": cause, "what": what, "fix": fix}:
             return f"{clock}  died       run {run} {how}; {cause}: {what}; fix: {fix}"
-        case {"event": "smoke", "ok": ok, "detail": detail, "seconds": seconds}:
+        case "smoke", {"ok": ok, "detail": detail, "seconds": seconds}:
             return (
                 f"{clock}  smoke      {'passed' if ok else 'FAILED'} in {seconds:.1f} s: {detail}"
             )
-        case {"event": "gpu", "line": line}:
+        case "gpu", {"line": line}:
             return f"{clock}  gpu        {line}"
-        case {"event": "warning", "reason": reason}:
+        case "warning", {"reason": reason}:
             return f"{clock}  warning    {reason}"
     return None
 
@@ -139,8 +130,8 @@ def _words(event: Event) -> str | None:
 def dated(event: Event) -> str | None:
     """One line for an event of any day; what has no line of its own is shown as it is."""
     line = in_words(event)
-    time = printable.line(str(event.get("time", "")))
-    return f"{time[:10]} {line or f'{time[11:19]}  {json.dumps(event)}'}"
+    time = printable.line(event.time)
+    return f"{time[:10]} {line or f'{time[11:19]}  {json.dumps(event.to_json())}'}"
 
 
 def timeline(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -165,14 +156,15 @@ FIELDS = (
 )
 
 
-def to_journal(event: dict[str, Any]) -> None:
+def to_journal(event: Event) -> None:
     """Log an event with its fields: `journalctl -t glm5-serve GLM5_CAUSE=no-memory-for-kv`."""
     line = in_words(event)
-    if line is None or event["event"] == "progress":
+    if line is None or event.kind == "progress":
         return
-    failed = event.get("state") == "failed" or event.get("ok") is False
-    fields = {f"GLM5_{name.upper()}": event[name] for name in FIELDS if event.get(name) is not None}
-    priority = 3 if failed else 4 if event["event"] in SERIOUS else 6
+    told = event.to_json()
+    failed = told.get("state") == "failed" or told.get("ok") is False
+    fields = {f"GLM5_{name.upper()}": told[name] for name in FIELDS if told.get(name) is not None}
+    priority = 3 if failed else 4 if event.kind in SERIOUS else 6
     journald.send(line[10:], {"PRIORITY": priority, "SYSLOG_IDENTIFIER": "glm5-serve", **fields})
 
 
@@ -182,9 +174,9 @@ class PlainScreen:
     def __init__(self) -> None:
         self.told_progress = 0.0
 
-    def show(self, event: dict[str, Any]) -> None:
+    def show(self, event: Event) -> None:
         """Print one event."""
-        if event.get("event") == "progress":
+        if event.kind == "progress":
             now = time.monotonic()
             if now - self.told_progress < PROGRESS_EVERY:
                 return
@@ -209,7 +201,7 @@ class LiveScreen:
         self.since = time.monotonic()
         self.bar: Mapping[str, Any] | None = None
 
-    def show(self, event: dict[str, Any]) -> None:
+    def show(self, event: Event) -> None:
         """Draw one event; a terminal that was closed takes nothing, and an event of another shape
         is left out.
         """
@@ -219,37 +211,22 @@ class LiveScreen:
     def _show(self, event: Event) -> None:
         from launcher.output.console import words
 
-        match event:
-            case {"event": "phase", "phase": phase, "seconds": seconds}:
+        match event.kind, event.fields:
+            case "phase", {"phase": phase, "seconds": seconds}:
                 self.done = timeline(seconds)[:-1]
                 self.phase, self.since, self.bar = str(phase), time.monotonic(), None
-            case {
-                "event": "progress",
-                "progress": {"done": int(), "total": int(), "left": _} as bar,
-            }:
+            case "progress", {"progress": {"done": int(), "total": int(), "left": _} as bar}:
                 self.bar = bar
-            case {
-                "event": "state",
-                "state": "starting",
-                "profile": profile,
-                "reason": reason,
-                "log": log,
-            }:
+            case "state", {"state": "starting", "reason": reason, "log": log}:
                 self._begin()
-                self.console.print(words((f"{profile}, {reason}; log in {log}", "dim")))
-            case {
-                "event": "state",
-                "state": "ready",
-                "moved": True,
-                "seconds": seconds,
-                "url": url,
-            }:
+                self.console.print(words((f"{event.profile}, {reason}; log in {log}", "dim")))
+            case "state", {"state": "ready", "moved": True, "seconds": seconds, "url": url}:
                 self._end(seconds)
                 total = sum(seconds.values())
                 self.console.print(
                     words(("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold"))
                 )
-            case {"event": "state" | "warning" | "death" | "gpu"} | {"event": "smoke", "ok": False}:
+            case ("state" | "warning" | "death" | "gpu", _) | ("smoke", {"ok": False}):
                 self._end(None)
                 self.console.print(words(in_words(event) or ""))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.config import layers
 from launcher.output.events import timeline
 from launcher.plan.plan import Plan, Setting, changed, shell, to_json
+from launcher.statedir.state import Pids, StartRecord, StateRecord
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -141,67 +142,67 @@ def _place(layer: str) -> str:
     )
 
 
-def status(seen: Mapping[str, Any], *, as_json: bool) -> None:
+def status(seen: StateRecord, *, as_json: bool) -> None:
     """How an instance is."""
     if as_json:
-        print(json.dumps(seen, indent=1))
+        print(json.dumps(seen.to_json(), indent=1))
         return
     from launcher.output.console import console, words
 
     screen = console(sys.stdout)
-    state, since = seen["state"], seen.get("since")
-    colour = COLOURS.get(state, "red")
-    began = f"  since {since}{_ago(since)}" if since else ""
-    screen.print(words((str(seen.get("profile")), "bold"), "  ", (state, f"bold {colour}"), began))
-    rows: list[tuple[str, Any]] = [("reason", seen.get("reason") or "-")]
-    if "endpoint" in seen:
-        rows.append(("endpoint", f"{seen['endpoint']}/v1  model {seen.get('model')}"))
-        rows.append(("restarts", seen.get("restarts")))
-        rows.append(("start", _start(seen.get("start"))))
-        rows.append(("last error", seen.get("last_error") or "-"))
-        rows.append(("server log", seen.get("server_log")))
-    for name, told in rows:
+    colour = COLOURS.get(seen.state, "red")
+    began = f"  since {seen.since}{_ago(seen.since)}" if seen.since else ""
+    head = (seen.profile, "bold"), "  ", (seen.state, f"bold {colour}"), began
+    screen.print(words(*head))
+    for name, told in _rows(seen):
         screen.print(words(f"  {name:<11} {told}"))
-    for pid, role in _roles(seen["pids"]):
+    for pid, role in _roles(seen.pids):
         screen.print(words(f"  {'process':<11} {pid:<8} {role}"))
 
 
-def status_of_all(every: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+def _rows(seen: StateRecord) -> list[tuple[str, object]]:
+    """What is told of an instance; of one without a state file only the reason."""
+    rows: list[tuple[str, object]] = [("reason", seen.reason or "-")]
+    if seen.launcher:
+        where = f"{seen.endpoint}/v1  model {seen.model}" if seen.endpoint else "-"
+        rows.append(("endpoint", where))
+        rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
+        rows.append(("start", _start(seen.start)))
+        rows.append(("last error", seen.last_error or "-"))
+        rows.append(("server log", seen.server_log or "-"))
+    return rows
+
+
+def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
     """How each instance is, a line each."""
     if as_json:
-        print(json.dumps({"schema": SCHEMA, "instances": every}, indent=1))
+        told = [seen.to_json() for seen in every]
+        print(json.dumps({"schema": SCHEMA, "instances": told}, indent=1))
         return
     from launcher.output.console import console, words
 
     table = _table("profile", "state", "since", "endpoint", "reason")
     for seen in every:
-        since = seen.get("since")
-        began = f"{since}{_ago(since)}" if since else "-"
-        state = words((str(seen["state"]), f"bold {COLOURS.get(seen['state'], 'red')}"))
-        table.add_row(
-            words(str(seen.get("profile"))),
-            state,
-            began,
-            words(seen.get("endpoint") or "-"),
-            words(seen["reason"]),
-        )
+        began = f"{seen.since}{_ago(seen.since)}" if seen.since else "-"
+        state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
+        where = words(seen.endpoint or "-")
+        table.add_row(words(seen.profile), state, began, where, words(seen.reason))
     console(sys.stdout).print(table)
 
 
-def _start(start: Any) -> str:
+def _start(start: StartRecord | None) -> str:
     """How long each phase took; "-" where a state file tells nothing of the kind."""
-    try:
-        phases = ", ".join(f"{name} {took:.1f}" for name, took in timeline(start["seconds"]))
-        return f"{sum(start['seconds'].values()):.1f} s: {phases}"
-    except (KeyError, TypeError, ValueError, AttributeError):
+    if start is None:
         return "-"
+    phases = ", ".join(f"{name} {took:.1f}" for name, took in timeline(start.seconds))
+    return f"{sum(start.seconds.values()):.1f} s: {phases}"
 
 
-def _roles(pids: Mapping[str, Any]) -> list[tuple[int, str]]:
+def _roles(pids: Pids) -> list[tuple[int, str]]:
     import psutil
 
     roles = []
-    for pid in [pids.get("launcher"), pids.get("server"), *pids.get("others", ())]:
+    for pid in [pids.launcher, pids.server, *(pids.others or ())]:
         try:
             if pid is None or not psutil.pid_exists(pid):
                 continue
@@ -210,14 +211,14 @@ def _roles(pids: Mapping[str, Any]) -> list[tuple[int, str]]:
             # characters of it.
             title = next((word for word in process.cmdline()[:1] if "::" in word), process.name())
             resident = process.memory_info().rss / 2**20
-            role = {pids.get("launcher"): "launcher", pids.get("server"): "server"}.get(pid, title)
+            role = {pids.launcher: "launcher", pids.server: "server"}.get(pid, title)
         except (psutil.Error, TypeError, ValueError, OverflowError):  # gone, or no pid at all
             continue
         roles.append((pid, f"{role}, {resident:.0f} MiB"))
     return roles
 
 
-def _ago(since: Any) -> str:
+def _ago(since: str) -> str:
     """How long ago that was, in brackets; nothing for what is no time."""
     try:
         seconds = int(time.time() - timegm(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S")))

@@ -11,22 +11,54 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launcher.diagnose.diagnosis import diagnose
+from launcher.statedir.readings import GpuReading
+from launcher.statedir.schema import each, optional, table, text, whole
 
 PIDS = Path("/proc/self/ns/pid")
 HOSTS_PIDS = "pid:[4026531836]"  # the first namespace (linux/proc_ns.h)
 ROOM = 1 << 30  # bytes a GPU may hold more than before, and its memory still counts as given back
 
 
+@dataclass(frozen=True)
+class GpuNews:
+    """What the child told: a fault that NVML tells of, a line of the kernel's, or its own end."""
+
+    xid: int | None = None
+    gpu: int | None = None
+    bdf: str | None = None
+    kernel: str | None = None
+    end: str | None = None
+
+    @property
+    def line(self) -> str:
+        """It as the kernel writes it, so that one table of signatures judges both."""
+        if self.kernel is not None:
+            return self.kernel
+        return f"NVRM: Xid (PCI:{self.bdf}): {self.xid}, as NVML tells it of GPU {self.gpu}"
+
+    @classmethod
+    def from_json(cls, data: object) -> GpuNews:
+        """What a line of the child says. Raises ValueError."""
+        said = table(data)
+        return cls(
+            xid=optional(whole, said.get("xid")),
+            gpu=optional(whole, said.get("gpu")),
+            bdf=optional(text, said.get("bdf")),
+            kernel=optional(text, said.get("kernel")),
+            end=optional(text, said.get("end")),
+        )
+
+
 class GpuWatch:
     """The child and the last that it told. It costs nothing when there are no GPUs to watch."""
 
     def __init__(self) -> None:
-        self.gpus: list[dict[str, Any]] = []
-        self.before: dict[str, int] | None = (
+        self.gpus: tuple[GpuReading, ...] = ()
+        self.before: dict[str | None, float] | None = (
             None  # bytes in use on each GPU when nothing was launched yet
         )
         # how often a sample was asked for, and how often before the last one
@@ -52,7 +84,7 @@ class GpuWatch:
         """The child's."""
         return self._child.pid
 
-    def hear(self) -> Iterator[dict[str, Any]]:
+    def hear(self) -> Iterator[GpuNews]:
         """What it told since: faults and kernel lines; samples are taken in.
 
         Raises EOFError when it is gone.
@@ -66,11 +98,12 @@ class GpuWatch:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             with contextlib.suppress(ValueError):
-                told = json.loads(line)
+                told = table(json.loads(line))
                 if "gpus" in told:
-                    self.gpus, self._answered = told["gpus"], told["poked"]
+                    self.gpus = each(GpuReading.from_json, told["gpus"])
+                    self._answered = whole(told.get("poked"))
                 else:
-                    yield told
+                    yield GpuNews.from_json(told)
 
     def poke(self) -> None:
         """Ask for a sample at once."""
@@ -80,7 +113,7 @@ class GpuWatch:
     def remember(self) -> None:
         """Take the memory that is in use now for what others hold."""
         if self.gpus:
-            self.before = {gpu["bdf"]: gpu["used"] or 0 for gpu in self.gpus}
+            self.before = {gpu.bdf: gpu.used or 0 for gpu in self.gpus}
 
     def still_held(self) -> str | None:
         """The GPU whose memory is not back yet, in words; by a sample that is younger than the last
@@ -89,17 +122,17 @@ class GpuWatch:
         if self._answered < self._poked:
             return "the driver has not said how much GPU memory is in use"
         for gpu in self.gpus if self.before is not None else ():
-            more = (gpu["used"] or 0) - self.before.get(gpu["bdf"], 0) if self.before else 0
+            more = (gpu.used or 0) - self.before.get(gpu.bdf, 0) if self.before else 0
             if more > ROOM:
-                return f"GPU {gpu['index']} still holds {more / 2**30:.1f} GiB"
+                return f"GPU {gpu.index} still holds {more / 2**30:.1f} GiB"
         return None
 
     def in_words(self) -> str | None:
         """What the GPUs do: kernels that only spin use them fully, at a small part of their
         power.
         """
-        busy = [gpu["utilization"] for gpu in self.gpus if gpu["utilization"] is not None]
-        power = [gpu["power"] for gpu in self.gpus if gpu["power"] is not None]
+        busy = [gpu.utilization for gpu in self.gpus if gpu.utilization is not None]
+        power = [gpu.power for gpu in self.gpus if gpu.power is not None]
         used = f"GPUs {min(busy)} to {max(busy)} % busy" if busy else None
         drawn = f"{min(power):.0f} to {max(power):.0f} W each" if power else None
         return " at ".join(part for part in (used, drawn) if part) or None
@@ -110,7 +143,7 @@ class GpuWatch:
         """
         if wanted >= len(self.gpus):
             return True
-        return any(gpu["bdf"] == bdf and members & set(gpu["pids"]) for gpu in self.gpus)
+        return any(gpu.bdf == bdf and members & set(gpu.pids) for gpu in self.gpus)
 
     def close(self) -> None:
         """Let the child go, without waiting for one that the driver holds."""
@@ -120,16 +153,6 @@ class GpuWatch:
             pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(1)
-
-
-def line_of(told: dict[str, Any]) -> str:
-    """What it told as the kernel writes it, so that one table of signatures judges both."""
-    if "kernel" in told:
-        return str(told["kernel"])
-    return (
-        f"NVRM: Xid (PCI:{told.get('bdf')}): {told.get('xid')}, as NVML tells it of GPU"
-        f" {told.get('gpu')}"
-    )
 
 
 def address_in(line: str) -> str | None:

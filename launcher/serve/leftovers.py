@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launcher import printable
+from launcher.statedir.session import Session
 
 VARIABLE = "GLM5_SERVE_SESSION"
 CGROUPS = Path("/sys/fs/cgroup")
@@ -51,7 +51,7 @@ class _Process:
 
 
 def find(
-    session: Mapping[str, Any],
+    session: Session,
     known: Collection[Member] = (),
     meet: Callable[[Member], None] | None = None,
 ) -> list[Member]:
@@ -60,7 +60,7 @@ def find(
 
     Each that bears a mark is met at once: it may be gone a moment later.
     """
-    if session.get("boot_id") != _boot_id():
+    if session.boot_id != _boot_id():
         return []
     processes: dict[int, _Process] = {}
     for process in _processes(session):
@@ -68,7 +68,7 @@ def find(
         if process.marked and meet:
             meet(process.member)
     found = {pid for pid, process in processes.items() if process.marked or process.member in known}
-    reaper = session.get("reaper")
+    reaper = session.reaper
     if _is_sound(reaper, session, processes) or any(
         processes[pid].session == reaper for pid in found
     ):
@@ -77,7 +77,7 @@ def find(
     return [processes[pid].member for pid in sorted(found)]
 
 
-def stay(session: Mapping[str, Any], within: float) -> list[Member]:
+def stay(session: Session, within: float) -> list[Member]:
     """Those of a session that are still there after so many seconds: a reaper may be at work."""
     end = time.monotonic() + within
     while (left := find(session)) and time.monotonic() < end:
@@ -85,7 +85,7 @@ def stay(session: Mapping[str, Any], within: float) -> list[Member]:
     return left
 
 
-def kill(session: Mapping[str, Any], within: float) -> tuple[list[Member], list[Member]]:
+def kill(session: Session, within: float) -> tuple[list[Member], list[Member]]:
     """Kill what is left of a session within so many seconds: those that were found, and that still
     live.
 
@@ -117,11 +117,11 @@ def in_words(members: Collection[Member], most: int = 8) -> str:
     return named if len(members) <= most else f"{named} and {len(members) - most} more"
 
 
-def _is_marked(pid: int, session: Mapping[str, Any]) -> bool:
-    return _has_mark(pid, session.get("mark")) or _prints_to(pid, session.get("output"))
+def _is_marked(pid: int, session: Session) -> bool:
+    return _has_mark(pid, session.mark) or _prints_to(pid, session.output)
 
 
-def _has_mark(pid: int, mark: object) -> bool:
+def _has_mark(pid: int, mark: str | None) -> bool:
     if not mark:
         return False
     with contextlib.suppress(OSError):
@@ -131,7 +131,7 @@ def _has_mark(pid: int, mark: object) -> bool:
     return False
 
 
-def _prints_to(pid: int, pipe: object) -> bool:
+def _prints_to(pid: int, pipe: str | None) -> bool:
     for descriptor in (1, 2) if pipe else ():
         with contextlib.suppress(OSError):
             if os.readlink(f"/proc/{pid}/fd/{descriptor}") == pipe:  # noqa: PTH115  a pipe is no path
@@ -139,12 +139,10 @@ def _prints_to(pid: int, pipe: object) -> bool:
     return False
 
 
-def _is_sound(
-    reaper: object, session: Mapping[str, Any], processes: Mapping[int, _Process]
-) -> bool:
+def _is_sound(reaper: int | None, session: Session, processes: Mapping[int, _Process]) -> bool:
     """Whether the reaper is the process that it was; else its number may be another's."""
-    found = processes.get(reaper) if isinstance(reaper, int) else None
-    return found is not None and found.member.ticks == session.get("reaper_ticks")
+    found = processes.get(reaper) if reaper is not None else None
+    return found is not None and found.member.ticks == session.reaper_ticks
 
 
 def _with_descendants(found: set[int], processes: Mapping[int, _Process]) -> set[int]:
@@ -159,7 +157,7 @@ def _with_descendants(found: set[int], processes: Mapping[int, _Process]) -> set
     return met
 
 
-def _processes(session: Mapping[str, Any]) -> Iterator[_Process]:
+def _processes(session: Session) -> Iterator[_Process]:
     """All that live, of this user, or of anybody for root.
 
     The youngest come first, and those that were born meanwhile after: some live for milliseconds.
@@ -178,7 +176,7 @@ def _processes(session: Mapping[str, Any]) -> Iterator[_Process]:
         seen |= fresh
 
 
-def _process(pid: int, session: Mapping[str, Any]) -> _Process | None:
+def _process(pid: int, session: Session) -> _Process | None:
     """None for one that is dead.
 
     A zombie whose other threads live on holds its memory, and can be killed.
@@ -209,18 +207,18 @@ def _signal(member: Member, number: signal.Signals) -> None:
     with contextlib.suppress(OSError):  # it is dead, or became another user's
         pidfd = os.pidfd_open(member.pid)
         try:
-            if (process := _process(member.pid, {})) and process.member.ticks == member.ticks:
+            process = _process(member.pid, Session())
+            if process and process.member.ticks == member.ticks:
                 signal.pidfd_send_signal(pidfd, number)
         finally:
             os.close(pidfd)
 
 
-def _kill_cgroup(session: Mapping[str, Any], left: Collection[Member]) -> None:
+def _kill_cgroup(session: Session, left: Collection[Member]) -> None:
     """Have the kernel kill all at once, where the session has a cgroup with nobody else in it."""
-    said = session.get("cgroup")
-    if not isinstance(said, str) or not said:
+    if not session.cgroup:
         return
-    cgroup = CGROUPS / said.removeprefix(str(CGROUPS)).lstrip("/")
+    cgroup = CGROUPS / session.cgroup.removeprefix(str(CGROUPS)).lstrip("/")
     with contextlib.suppress(OSError, ValueError):
         there = {int(pid) for pid in (cgroup / "cgroup.procs").read_text().split()}
         if there and there <= {member.pid for member in left}:

@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,18 @@ from launcher.diagnose.diagnosis import Diagnosis
 from launcher.engines.sglang import api
 from launcher.engines.sglang.startup import PHASES, Start
 from launcher.plan.plan import Plan
+from launcher.serve.gpu_monitor import GpuNews
 from launcher.serve.lifecycle import Ended, Next, Ready, Starting, State, Stopping
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.smoke import Result
 from launcher.serve.writer import Writer
-from launcher.statedir.folder import SCHEMA, StateDir, now_text
+from launcher.statedir.events import Event
+from launcher.statedir.folder import StateDir, now_text
+from launcher.statedir.readings import GpuReading, Probe, Readings
+from launcher.statedir.session import Session
+from launcher.statedir.state import Pids, Progress, Smoke, StartRecord, StateRecord
 
-Show = Callable[[dict[str, Any]], None]
+Show = Callable[[Event], None]
 PROGRESS_EVERY = 1.0  # seconds between two words about the same phase
 STUCK = 10.0  # seconds without an answer of the state folder's disk that are worth a word
 
@@ -41,7 +46,7 @@ class Snapshot:
     server: int | None
     last_error: str | None
     now: float
-    session: dict[str, Any] | None = None  # by what its processes are known without their launcher
+    session: Session | None = None  # by what its processes are known without their launcher
 
     @property
     def name(self) -> str:
@@ -53,8 +58,9 @@ class Snapshot:
         return api.Server(self.plan.host, self.plan.port).url
 
     @property
-    def progress(self) -> dict[str, Any] | None:
-        return asdict(self.start.progress) if self.start.progress else None
+    def progress(self) -> Progress | None:
+        done = self.start.progress
+        return Progress(done.done, done.total, done.left) if done else None
 
 
 class Recorder:
@@ -72,9 +78,9 @@ class Recorder:
         self.writer = Writer(self._failed)
         self.show = show
         self.notifier = notifier
-        self.gpus: list[dict[str, Any]] = []
+        self.gpus: tuple[GpuReading, ...] = ()
         self.deaths: Counter[str] = Counter()
-        self._smoke: dict[str, Any] | None = None
+        self._smoke: Smoke | None = None
         self._was: tuple[str, float] | None = None
         self._since = now_text()
         self._ready_seconds: dict[str, float] = {}
@@ -144,21 +150,22 @@ class Recorder:
     def smoke(self, picture: Snapshot, run: int, result: Result, detail: str) -> None:
         """Tell how the smoke test went."""
         seconds = round(result.seconds, 3)
-        self._smoke = {"ok": result.ok, "detail": detail, "seconds": seconds, "time": now_text()}
+        self._smoke = Smoke(result.ok, detail, seconds, now_text())
         self._tell(picture, "smoke", run=run, ok=result.ok, detail=detail, seconds=seconds)
 
-    def gpu(self, picture: Snapshot, told: dict[str, Any], line: str, *, ours: bool) -> None:
+    def gpu(self, picture: Snapshot, told: GpuNews, *, ours: bool) -> None:
         """Tell a GPU's fault, or what the kernel said; `ours`: it is about what is served here."""
-        more = {name: told.get(name) for name in ("gpu", "bdf", "xid")}
-        self._tell(picture, "gpu", **more, line=line, ours=ours)
+        more = {"gpu": told.gpu, "bdf": told.bdf, "xid": told.xid}
+        self._tell(picture, "gpu", **more, line=told.line, ours=ours)
 
     def reading(self, seconds: float, ok: bool) -> None:
         """Keep how long the server took to answer, and what its GPUs do."""
         # `since` says which state it was read in: clocks are set, and compare badly.
-        data = {"since": self._since, "time": now_text(), "at": time.time()}
-        data |= {"probe": {"seconds": round(seconds, 4), "ok": ok}, "gpus": self.gpus}
-        write = partial(self.instance.write, self.instance.readings, {"schema": SCHEMA, **data})
-        self.writer.put(write, "readings")
+        probe = Probe(round(seconds, 4), ok)
+        read = Readings(self._since, now_text(), time.time(), probe, self.gpus)
+        self.writer.put(
+            partial(self.instance.write, self.instance.readings, read.to_json()), "readings"
+        )
 
     def _notify(self, picture: Snapshot) -> None:
         """What systemd shows, and when it goes on with those that wait for us."""
@@ -181,8 +188,9 @@ class Recorder:
         """Tell how far the phase is, now and then."""
         if picture.now - self._progress_at >= PROGRESS_EVERY:
             self._progress_at = picture.now
-            self._tell(picture, "progress", phase=picture.start.phase, progress=picture.progress)
-            done = picture.start.progress
+            done = picture.progress
+            told = done.to_json() if done else None
+            self._tell(picture, "progress", phase=picture.start.phase, progress=told)
             if done:
                 status = (
                     f"{PHASES[picture.start.phase]}, {done.done}/{done.total}, {done.left} left"
@@ -190,18 +198,18 @@ class Recorder:
                 self.notifier.tell(f"STATUS=starting: {status}")
 
     def _tell(self, picture: Snapshot, kind: str, **fields: Any) -> None:
-        event = {**self._head(kind), **fields}
+        event = self._event(kind, **fields)
         self.record(picture)
         self.writer.put(partial(self.instance.tell, event))
         self.show(event)
 
-    def _write_state(self, record: dict[str, Any]) -> None:
+    def _write_state(self, record: StateRecord) -> None:
         """In the writer's thread."""
         if self.lock is not None and not self.instance.holds(self.lock):
             self.complain(f"{self.instance.folder} was removed: it is made anew")
             # and kept: the lock that is held lies in no folder any more
             self.lock = self.instance.claim().lock
-        self.instance.write(self.instance.state, record)
+        self.instance.write(self.instance.state, record.to_json())
 
     def _failed(self, error: Exception) -> None:
         """Say what the writer could not do. In its thread."""
@@ -229,11 +237,11 @@ class Recorder:
         """Warn, once."""
         if text not in self._complaints:
             self._complaints.add(text)
-            event = {**self._head("warning"), "reason": text}
+            event = self._event("warning", reason=text)
             self.writer.put(partial(self._try_to_tell, event))
             self.show(event)
 
-    def _try_to_tell(self, event: dict[str, Any]) -> None:
+    def _try_to_tell(self, event: Event) -> None:
         with contextlib.suppress(OSError):
             self.instance.tell(event)
 
@@ -241,35 +249,36 @@ class Recorder:
         """Have all written that was told, within so many seconds; whether it was."""
         return self.writer.close(within)
 
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {"schema": SCHEMA, "time": now_text(), "profile": self.instance.name, "event": kind}
+    def _event(self, kind: str, **fields: Any) -> Event:
+        return Event(kind, fields, now_text(), self.instance.name)
 
-    def _record(self, picture: Snapshot) -> dict[str, Any]:
+    def _record(self, picture: Snapshot) -> StateRecord:
         """The state file. Everything that `status` says is here or asked of the kernel."""
-        plan, state, start = picture.plan, picture.state, picture.start
-        ready = isinstance(state, Ready)
-        return {
-            "schema": SCHEMA,
-            "profile": plan.name,
-            "state": picture.name,
-            "since": self._since,
-            "reason": state.reason,
-            "endpoint": picture.url,
-            "model": plan.model_name,
-            "run": state.past.run,
-            "restarts": state.past.restarts,
-            "last_error": picture.last_error,
-            "deaths": dict(self.deaths),
-            "smoke": self._smoke,
-            "pids": {"launcher": os.getpid(), "server": picture.server},
-            "session": picture.session,
-            "start": {
-                "phase": "ready" if ready else start.phase,
-                "progress": picture.progress,
-                # what comes after is no start
-                "seconds": (self._ready_seconds or start.seconds(picture.now)),
-            },
-            "profile_path": plan.words["profile"],
-            "server_log": str(self.instance.server_log),
-            "launcher": self.instance.launcher_record(),
-        }
+        plan, past = picture.plan, picture.state.past
+        return StateRecord(
+            profile=plan.name,
+            state=picture.name,
+            since=self._since,
+            reason=picture.state.reason,
+            endpoint=picture.url,
+            model=plan.model_name,
+            run=past.run,
+            restarts=past.restarts,
+            last_error=picture.last_error,
+            deaths=dict(self.deaths),
+            smoke=self._smoke,
+            pids=Pids(os.getpid(), picture.server),
+            session=picture.session,
+            start=self._start(picture),
+            profile_path=plan.words["profile"],
+            server_log=str(self.instance.server_log),
+            launcher=self.instance.launcher_record(),
+        )
+
+    def _start(self, picture: Snapshot) -> StartRecord:
+        """How far the start came; what comes after it is no part of it."""
+        start = picture.start
+        phase = "ready" if isinstance(picture.state, Ready) else start.phase
+        return StartRecord(
+            self._ready_seconds or start.seconds(picture.now), phase, picture.progress
+        )

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from launcher.serve import cgroup, reaper
 from launcher.statedir.folder import boot_id, start_ticks
+from launcher.statedir.session import Session
 
 # Read once: a package that is upgraded, or removed, under a running launcher must not change how it
 # starts a server. The reaper gets it as a descriptor of its own: below /proc/<launcher> nobody may
@@ -86,14 +87,14 @@ class ProcessTree:
             )
             undo.pop_all()
         #: What its processes are known by without their launcher (see `serve/leftovers.py`).
-        self.record = {
-            "mark": mark,
-            "boot_id": boot_id(),
-            "reaper": self._reaper.pid,
-            "reaper_ticks": start_ticks(self._reaper.pid),
-            "output": str(Path(f"/proc/self/fd/{self.output}").readlink()),
-            "cgroup": str(self.cgroup) if self.cgroup else None,
-        }
+        self.record = Session(
+            mark=mark,
+            boot_id=boot_id(),
+            reaper=self._reaper.pid,
+            reaper_ticks=start_ticks(self._reaper.pid),
+            output=str(Path(f"/proc/self/fd/{self.output}").readlink()),
+            cgroup=str(self.cgroup) if self.cgroup else None,
+        )
         theirs.close()
         os.close(output)
 

@@ -17,7 +17,6 @@ from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from launcher.diagnose.diagnosis import Diagnosis
 from launcher.engines.sglang import activity, api, startup
@@ -337,7 +336,7 @@ class Supervisor:
         except EOFError:
             self.loop.off(self.gpus.output)
             self.gpus.close()
-            self.gpus, self.teller.gpus = None, []
+            self.gpus, self.teller.gpus = None, ()
             if not self.blind:
                 self.teller.complain(
                     "the watch over the GPUs ended; the next launch begins another"
@@ -347,20 +346,20 @@ class Supervisor:
             self.gpus.remember()
         self.teller.gpus = self.gpus.gpus
 
-    def on_gpu(self, told: dict[str, Any]) -> None:
+    def on_gpu(self, told: gpu_monitor.GpuNews) -> None:
         assert self.gpus
-        if "end" in told:
+        if told.end is not None:
             self.blind = True
-            self.teller.complain(f"the GPUs cannot be watched: {told['end']}")
+            self.teller.complain(f"the GPUs cannot be watched: {told.end}")
             return
-        line = gpu_monitor.line_of(told)
+        line = told.line
         members = set(self.run_.session.members()) if self.run_ else set()
-        bdf, pid = told.get("bdf") or gpu_monitor.address_in(line), gpu_monitor.pid_in(line)
+        bdf, pid = told.bdf or gpu_monitor.address_in(line), gpu_monitor.pid_in(line)
         if bdf:
             ours = self.gpus.is_ours(bdf, members, self.plan.gpus)
         else:  # the kernel kills others, too
             ours = pid is None or (self.run_ is not None and pid in self.run_.met)
-        self.teller.gpu(self.picture(), told, line, ours=ours)
+        self.teller.gpu(self.picture(), told, ours=ours)
         if not ours:
             return
         if self.run_:

@@ -23,19 +23,23 @@ import re
 import signal
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from launcher import __version__
 from launcher.errors import Exit, UserError
-from launcher.files import guarded
+from launcher.files import guarded, reading
 from launcher.files.ownership import require_private
 from launcher.files.reading import UnfitError
 from launcher.files.rotation import rotate
 from launcher.statedir import namelock
+from launcher.statedir.events import Event, parsed
+from launcher.statedir.schema import OtherSchemaError, if_any
+from launcher.statedir.session import Session
+from launcher.statedir.state import BARE, LauncherRecord, Pids, StateRecord
 
-SCHEMA = 1
 LARGEST_STATE = 1 << 20  # bytes; it has some two thousand
 LARGEST_EVENTS = 8 << 20  # bytes
 LARGEST_END = 64 << 10  # bytes of events that are looked at for the last state
@@ -85,16 +89,12 @@ def start_ticks(pid: int) -> int | None:
         return None
 
 
-def is_alive(launcher: Mapping[str, Any], owner: int) -> bool:
+def is_alive(launcher: LauncherRecord, owner: int) -> bool:
     """Whether the process that a state file names is still the same, a launcher, and its `owner`'s
     or ours.
-
-    Raises KeyError, TypeError for no such record.
     """
-    pid = launcher["pid"]
-    if not isinstance(pid, int):
-        raise TypeError("a pid is a number")
-    if launcher["boot_id"] != boot_id() or start_ticks(pid) != launcher["start_ticks"]:
+    pid = launcher.pid
+    if launcher.boot_id != boot_id() or start_ticks(pid) != launcher.start_ticks:
         return False
     return _uid(pid) in (owner, os.geteuid()) and is_launcher(pid)
 
@@ -263,15 +263,15 @@ class StateDir:
 
     def _is_up(self, pid: int | None) -> UserError:
         seen = self.look()
-        pid = pid or seen.get("pids", {}).get("launcher")
-        since = f" since {seen['since']}" if "since" in seen else ""
+        pid = pid or seen.pids.launcher
+        since = f" since {seen.since}" if seen.since else ""
         lost = (
             ", although its state folder was removed"
             if pid and is_launcher(pid) and not self.is_held()
             else ""
         )
         return UserError(
-            f"profile {self.name} is up already: {seen['state']}{since}, launcher pid {pid}{lost}",
+            f"profile {self.name} is up already: {seen.state}{since}, launcher pid {pid}{lost}",
             fix=(
                 f"`glm5-serve status --profile {self.name}` shows it, `glm5-serve down --profile"
                 f" {self.name}` stops it"
@@ -297,17 +297,12 @@ class StateDir:
             return os.path.samestat(self.lock.lstat(), os.fstat(lock))
         return False
 
-    def launcher_record(self) -> dict[str, Any]:
+    def launcher_record(self) -> LauncherRecord:
         """What a launcher writes of itself into its state file, for others to know it by."""
         pid = os.getpid()
-        return {
-            "pid": pid,
-            "start_ticks": start_ticks(pid),
-            "boot_id": boot_id(),
-            "pid_namespace": pid_namespace(),
-            "claim": self._signature(),
-            "version": __version__,
-        }
+        return LauncherRecord(
+            pid, start_ticks(pid), boot_id(), pid_namespace(), self._signature(), __version__
+        )
 
     def cannot_write(self, error: OSError) -> UserError:
         """The refusal for a folder that takes no files."""
@@ -348,7 +343,7 @@ class StateDir:
             return self.events.stat().st_size
         return 0
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def tell(self, event: Event) -> None:
         """Append an event; a file that had grown large is `events.jsonl.1` from then on.
 
         Raises OSError.
@@ -356,28 +351,16 @@ class StateDir:
         if self.told() > LARGEST_EVENTS:
             rotate(self.events, KEPT_EVENTS)
         with os.fdopen(guarded.opened(self.events, guarded.APPEND), "a") as file:
-            file.write(json.dumps(event) + "\n")
+            file.write(json.dumps(event.to_json()) + "\n")
 
-    def look(self) -> dict[str, Any]:
+    def look(self) -> StateRecord:
         """How it is, for anybody who asks: never raises, and says so when what it finds cannot be
         believed.
         """
         held = self.is_held()
         try:
-            seen = json.loads(guarded.read(self.state, LARGEST_STATE))
-            if seen["schema"] != SCHEMA:
-                return self._bare(
-                    "unknown",
-                    f"{self.state} has schema {seen['schema']}, this glm5-serve reads {SCHEMA}",
-                )
-            pid, same = seen["launcher"]["pid"], self._is_of_holder(seen["launcher"])
-            # What every reader relies on; numbers alone, for each is a path below /proc.
-            pids = {
-                role: pid
-                for role, pid in dict(seen["pids"]).items()
-                if pid is None or isinstance(pid, int)
-            }
-            seen |= {"state": str(seen["state"]), "pids": pids}
+            seen, launcher = self._recorded()
+            same = self._is_of_holder(launcher)
         except FileNotFoundError:
             return (
                 self._bare("starting", "being launched")
@@ -388,27 +371,41 @@ class StateDir:
             return self._bare("unknown", f"{self.state} may not be read by this user")
         except UnfitError as error:
             return self._bare("unknown", f"{error.filename} {error.strerror}")
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            return self._bare(
-                "unknown", f"{self.state} was not written by glm5-serve: {type(error).__name__}"
-            )
-        if held and same:
-            return self._living(dict(seen))
+        except OtherSchemaError as error:
+            return self._bare("unknown", f"{self.state} {error}")
+        except (OSError, ValueError) as error:
+            return self._bare("unknown", f"{self.state} was not written by glm5-serve: {error}")
         if held:
-            return self._bare("starting", "being launched")
-        if seen["state"] not in FINAL and (last := self._last_told(str(seen.get("since")))):
-            seen |= last  # a full disk takes a line of events, and no new state file
-        elif seen["state"] not in FINAL:
-            seen |= {
-                "state": "dead",
-                "reason": (
-                    f"the launcher (pid {pid}) died unexpectedly (killed?) while {seen['state']}"
-                ),
-            }
-        return {**seen, "pids": {}}
+            return (
+                self._living(seen, launcher) if same else self._bare("starting", "being launched")
+            )
+        return self._ended(seen, launcher)
 
-    def _last_told(self, since: str) -> dict[str, Any]:
-        """The final state that the events end with, told after the state file's; empty where they
+    def _recorded(self) -> tuple[StateRecord, LauncherRecord]:
+        """What the state file tells, and of which launcher. Raises OSError, ValueError."""
+        seen = StateRecord.from_json(self._json())
+        if seen.launcher is None:
+            raise ValueError("it names no launcher")
+        return seen, seen.launcher
+
+    def _json(self) -> Any:
+        return reading.parsed(guarded.read(self.state, LARGEST_STATE))
+
+    def _ended(self, seen: StateRecord, launcher: LauncherRecord) -> StateRecord:
+        """What is so without a launcher: the end that it told, else that it died."""
+        seen = replace(seen, pids=Pids())
+        if seen.state in FINAL:
+            return seen
+        # a full disk takes a line of events, and no new state file
+        if last := self._last_told(str(seen.since)):
+            reason = str(last.fields.get("reason"))
+            return seen.but(state=last.fields["state"], reason=reason, since=last.time)
+        pid, was = launcher.pid, seen.state
+        reason = f"the launcher (pid {pid}) died unexpectedly (killed?) while {was}"
+        return seen.but(state="dead", reason=reason)
+
+    def _last_told(self, since: str) -> Event | None:
+        """The final state that the events end with, told after the state file's; None where they
         do not.
         """
         try:
@@ -416,82 +413,80 @@ class StateDir:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - LARGEST_END))
                 lines = file.read(LARGEST_END).decode(errors="replace").splitlines()
         except OSError:
-            return {}
-        told = [event for event in parsed(lines) if event.get("event") == "state"]
-        if not told or told[-1].get("state") not in FINAL or str(told[-1].get("time")) < since:
-            return {}
-        return {
-            "state": told[-1]["state"],
-            "reason": str(told[-1].get("reason")),
-            "since": told[-1]["time"],
-        }
+            return None
+        told = [event for event in parsed(lines) if event.kind == "state"]
+        if not told or told[-1].fields.get("state") not in FINAL or told[-1].time < since:
+            return None
+        return told[-1]
 
-    def _living(self, seen: dict[str, Any]) -> dict[str, Any]:
+    def _living(self, seen: StateRecord, launcher: LauncherRecord) -> StateRecord:
         """What a launcher said that holds its lock, unless it cannot have noticed what became of
         its server.
         """
-        if is_elsewhere(seen["launcher"]):
-            reason = f"{seen.get('reason')}; its launcher lives in another PID namespace"
-            return {**seen, "pids": {}, "reason": reason}
-        pid, server, was = seen["launcher"]["pid"], seen["pids"].get("server"), seen["state"]
+        if is_elsewhere(launcher):
+            reason = f"{seen.reason}; its launcher lives in another PID namespace"
+            return seen.but(pids=Pids(), reason=reason)
+        pid, server, was = launcher.pid, seen.pids.server, seen.state
         if run_state(pid) == "T":
             reason = (
                 f"the launcher (pid {pid}) is stopped by a signal, nothing watches the server; it"
                 f" was {was}"
             )
-            return {**seen, "state": "unknown", "reason": reason}
+            return seen.but(state="unknown", reason=reason)
         if was == "ready" and server and run_state(server) is None:
             reason = (
                 f"the server (pid {server}) is dead, which the launcher (pid {pid}) has not"
                 " told yet"
             )
-            return {**seen, "state": "unknown", "reason": reason}
+            return seen.but(state="unknown", reason=reason)
         return seen
 
-    def _is_of_holder(self, launcher: Mapping[str, Any]) -> bool:
-        """Whether a record is that of who holds the lock. Raises KeyError, TypeError, OSError."""
+    def _is_of_holder(self, launcher: LauncherRecord) -> bool:
+        """Whether a record is that of who holds the lock. Raises OSError."""
         if is_elsewhere(launcher):
-            return bool(launcher.get("claim")) and launcher["claim"] == self._signature()
+            return bool(launcher.claim) and launcher.claim == self._signature()
         return is_alive(launcher, self.folder.lstat().st_uid)
 
-    def recorded(self) -> dict[str, Any]:
-        """The state file as it is, not judged by anything; empty where it is none."""
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            seen = json.loads(guarded.read(self.state, LARGEST_STATE))
-            return seen if isinstance(seen, dict) else {}
-        return {}
+    def has_said(self, pid: int, states: Collection[str]) -> bool:
+        """Whether the launcher of that pid wrote one of these states last."""
+        launcher = self._launcher()
+        return launcher is not None and launcher.pid == pid and self._part("state") in states
 
-    def session(self) -> dict[str, Any]:
-        """What marks the processes of the last server (`serve.leftovers`); empty where nothing was
-        told.
+    def session(self) -> Session:
+        """What marks the processes of the last server (`serve.leftovers`); without any mark where
+        nothing was told.
         """
-        session, launcher = self.recorded().get("session"), self._launcher()
-        if not isinstance(session, dict):
-            return {}
-        if is_elsewhere(launcher):  # its pids mean nothing here
-            session.pop("reaper", None)
-        return {"boot_id": launcher.get("boot_id"), **session}
+        session, launcher = if_any(Session.from_json, self._part("session")), self._launcher()
+        if session is None:
+            return Session()
+        if launcher and is_elsewhere(launcher):  # its pids mean nothing here
+            session = replace(session, reaper=None)
+        if launcher and session.boot_id is None:
+            session = replace(session, boot_id=launcher.boot_id)
+        return session
 
-    def _bare(self, state: str, reason: str) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            "profile": self.name,
-            "state": state,
-            "reason": reason,
-            "pids": {},
-        }
+    def _bare(self, state: str, reason: str) -> StateRecord:
+        return StateRecord(self.name, state, reason=reason, parts=BARE)
 
-    def _launcher(self) -> dict[str, Any]:
-        launcher = self.recorded().get("launcher")
-        return launcher if isinstance(launcher, dict) else {}
+    def _part(self, name: str) -> Any:
+        """A part of the state file, whatever the rest of it is; None where there is no such."""
+        with contextlib.suppress(OSError, ValueError):
+            said = self._json()
+            return said.get(name) if isinstance(said, dict) else None
+        return None
+
+    def _launcher(self) -> LauncherRecord | None:
+        return if_any(LauncherRecord.from_json, self._part("launcher"))
 
     def is_elsewhere(self) -> bool:
         """Whether a launcher is alive that lives in another PID namespace: nothing here can signal
         it.
         """
         launcher = self._launcher()
+        if launcher is None or not is_elsewhere(launcher) or not self.is_held():
+            return False
         with contextlib.suppress(OSError):
-            return is_elsewhere(launcher) and self.is_held() and self._is_of_holder(launcher)
+            return self._is_of_holder(launcher)
         return False
 
     def signal(self, number: int) -> Signalled | None:
@@ -500,13 +495,15 @@ class StateDir:
         Raises PermissionError for the launcher of another user.
         """
         launcher = self._launcher()
+        if launcher is None:
+            return None
         try:
-            signalled = Signalled(launcher["pid"], os.pidfd_open(launcher["pid"]))
-        except (OSError, KeyError, TypeError, OverflowError, ValueError):
+            signalled = Signalled(launcher.pid, os.pidfd_open(launcher.pid))
+        except (OSError, OverflowError, ValueError):
             return None
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, signalled.pidfd)
-            with contextlib.suppress(ProcessLookupError, KeyError, TypeError):
+            with contextlib.suppress(ProcessLookupError):
                 if self.is_held() and not is_elsewhere(launcher) and self._is_of_holder(launcher):
                     signal.pidfd_send_signal(signalled.pidfd, number)
                     undo.pop_all()
@@ -514,23 +511,11 @@ class StateDir:
         return None
 
 
-def is_elsewhere(launcher: Mapping[str, Any]) -> bool:
+def is_elsewhere(launcher: LauncherRecord) -> bool:
     """Whether a launcher lives where pids mean other processes: in a container, or outside of this
     one.
     """
-    namespace = launcher.get("pid_namespace")
-    return bool(namespace) and namespace != pid_namespace()
-
-
-def parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The events that lines of an events file tell; a full disk cuts some short, and those are left
-    out.
-    """
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict):
-                yield event
+    return bool(launcher.pid_namespace) and launcher.pid_namespace != pid_namespace()
 
 
 def known(home: Path) -> list[StateDir]:

@@ -15,6 +15,7 @@ import pytest
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.files.ownership import require_private, user
+from launcher.statedir.events import Event
 from launcher.statedir.folder import StateDir
 
 OTHER = 65534
@@ -180,7 +181,7 @@ def test_nothing_is_written_through_what_came_later(home: Path, kind: str) -> No
     for path in (instance.events, instance.state, instance.readings):
         make(kind, path, target)
     with pytest.raises(OSError, match=r"wanted a regular file|No such device"):
-        instance.tell({"event": "x"})
+        instance.tell(Event("x"))
     for path in (instance.state, instance.readings):
         if kind != "folder":
             instance.write(path, {"it": "takes the place of what lay there"})
@@ -200,8 +201,8 @@ def test_a_reader_says_what_it_found_and_does_not_wait(home: Path, kind: str) ->
     make(kind, instance.state, target)
     seen = instance.look()
 
-    assert seen["state"] == "unknown"
-    assert seen["reason"].startswith(f"{instance.state} is a ")
+    assert seen.state == "unknown"
+    assert seen.reason.startswith(f"{instance.state} is a ")
     assert "precious" not in str(seen)
 
 
@@ -211,7 +212,7 @@ def test_a_state_without_end_is_not_read(home: Path) -> None:
     with instance.state.open("wb") as file:
         file.truncate(1 << 40)
 
-    assert instance.look()["reason"] == f"{instance.state} has more than 1 MiB"
+    assert instance.look().reason == f"{instance.state} has more than 1 MiB"
 
 
 def test_a_file_that_a_killed_writer_left_is_in_nobodys_way(home: Path) -> None:

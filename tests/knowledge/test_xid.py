@@ -19,7 +19,7 @@ from launcher.knowledge import xid
 from launcher.knowledge.xid import ADVICE, NOTE, Xid, judge, xids
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
-from launcher.serve.gpu_monitor import fatal, line_of
+from launcher.serve.gpu_monitor import GpuNews, fatal
 
 PLAN = cast(Plan, None)  # this check looks at the host alone
 NOT_LISTED = sorted(set(range(1, 200)) - set(xids()))
@@ -117,11 +117,12 @@ def test_a_line_that_says_too_little_is_no_reason_to_reboot(number: int, said: s
 
 @pytest.mark.parametrize("number", [*sorted(xids()), *NOT_LISTED])
 def test_the_supervisor_stops_for_good_exactly_where_doctor_would_refuse(number: int) -> None:
-    line = line_of({"kernel": f"NVRM: Xid (PCI:0000:61:00): {number}, {SAID.get(number, 'x')}"})
+    kernel = f"NVRM: Xid (PCI:0000:61:00): {number}, {SAID.get(number, 'x')}"
+    line = GpuNews(kernel=kernel).line
     stops = fatal(line)
 
     assert bool(stops) is (doctor(line)[0] is Severity.FAIL)
-    by_number = fatal(line_of({"xid": number, "gpu": 5, "bdf": "0000:61:00.0"}))
+    by_number = fatal(GpuNews(number, 5, "0000:61:00.0").line)
     assert by_number is None or stops, "a number alone says no more than a line"
 
 

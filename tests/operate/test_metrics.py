@@ -117,7 +117,8 @@ def instance(tmp_path: Path) -> Iterator[StateDir]:
 
 def write_state(instance: StateDir, **other: Any) -> None:
     state = {"schema": 1, "state": "ready", "restarts": 2, "deaths": {}}
-    instance.write(instance.state, instance.recorded() | state | {"since": now_text()} | other)
+    before = json.loads(instance.state.read_text()) if instance.state.exists() else {}
+    instance.write(instance.state, before | state | {"since": now_text()} | other)
 
 
 def told(instance: StateDir) -> str:

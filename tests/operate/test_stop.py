@@ -32,7 +32,7 @@ instance = StateDir(Path(sys.argv[1]), "stub")
 claim = instance.claim()
 if sys.argv[3:]:
     state = {"schema": 1, "profile": "stub", "state": "ready", "reason": "r", "pids": {"launcher": os.getpid()}}
-    instance.write(instance.state, state | {"launcher": instance.launcher_record()})
+    instance.write(instance.state, state | {"launcher": instance.launcher_record().to_json()})
 print(flush=True)
 sys.stdin.read()
 """
@@ -190,13 +190,13 @@ def test_a_server_that_died_unnoticed_is_not_ready(
 ) -> None:
     instance = StateDir(tmp_path, "stub")
     pid = hang("named")
-    seen = instance.recorded()
+    seen = json.loads(instance.state.read_text())
     for server, state in ((os.getpid(), "ready"), (2**22 - 1, "unknown")):
         instance.write(instance.state, seen | {"pids": {"launcher": pid, "server": server}})
-        assert instance.look()["state"] == state
+        assert instance.look().state == state
 
     told = f"the server (pid {2**22 - 1}) is dead, which the launcher (pid {pid}) has not told yet"
-    assert instance.look()["reason"] == told
+    assert instance.look().reason == told
 
 
 def test_a_removed_folder_frees_nothing_and_down_still_finds_the_launcher(world: World) -> None:
@@ -305,7 +305,7 @@ def test_what_an_earlier_namespace_wrote_is_not_said_of_a_young_launcher(
     )
 
     assert pid_namespace() != "pid:[1]"
-    assert instance.look()["reason"] == "being launched"
+    assert instance.look().reason == "being launched"
     assert not instance.is_elsewhere()
 
 

@@ -22,6 +22,7 @@ from launcher.serve import leftovers
 from launcher.serve.leftovers import Member
 from launcher.serve.session import MARK
 from launcher.statedir.folder import boot_id, start_ticks
+from launcher.statedir.session import Session
 
 HEX = secrets.token_hex(16)  # other runs of these tests have their own
 SLEEP = "import time; print(flush=True); time.sleep(600)"
@@ -70,8 +71,8 @@ def tree() -> Iterator[Tree]:
     made.close()
 
 
-def session(**marks: Any) -> dict[str, Any]:
-    return {"boot_id": boot_id(), **marks}
+def session(**marks: Any) -> Session:
+    return Session.from_json({"boot_id": boot_id(), **marks})
 
 
 def pids(members: list[Member]) -> set[int]:
@@ -140,8 +141,8 @@ def test_the_session_of_the_reaper_counts_only_with_a_mark_in_it(tree: Tree) -> 
 def test_another_boot_has_other_processes(tree: Tree) -> None:
     tree.start(env={MARK: HEX})
 
-    assert leftovers.find({"boot_id": "another", "mark": HEX}) == []
-    assert leftovers.find({}) == []
+    assert leftovers.find(Session(boot_id="another", mark=HEX)) == []
+    assert leftovers.find(Session()) == []
 
 
 @pytest.mark.parametrize("bad", [None, "", [], {}, 7, -1, "x", "pipe:[0]", True])
@@ -157,6 +158,7 @@ def test_who_looks_is_not_found(tree: Tree) -> None:
 import sys
 sys.path.insert(0, {str(Path(leftovers.__file__).parents[2])!r})
 from launcher.serve import leftovers
+from launcher.statedir.session import Session
 print(leftovers.find({session(mark=HEX)!r}))
 """
     ask = [sys.executable, "-c", program]

@@ -23,11 +23,12 @@ from launcher.diagnose.diagnosis import diagnose
 from launcher.engines.sglang import activity
 from launcher.knowledge.xid import xids
 from launcher.serve import gpu_monitor, procfs, stacks
-from launcher.serve.gpu_monitor import GpuWatch, address_in, fatal, line_of, pid_in
+from launcher.serve.gpu_monitor import GpuNews, GpuWatch, address_in, fatal, pid_in
 from launcher.serve.gpu_monitor_child import read_kernel
 from launcher.serve.journald import is_connected
 from launcher.serve.procfs import Member, Vitals
 from launcher.serve.sdnotify import Notifier
+from launcher.statedir.readings import GpuReading
 
 RANK = Member(10, "sglang::scheduler_TP0", "R", 100.0, 1 << 30, 0, 0)
 IDLE = replace(RANK, state="S")
@@ -278,20 +279,20 @@ def watched(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def test_samples_and_faults_of_gpus_are_told(watched: GpuWatch) -> None:
-    told: list[dict[str, object]] = []
+    told: list[GpuNews] = []
 
     def heard() -> bool:
         told.extend(watched.hear())
-        return len([entry for entry in told if "xid" in entry]) == 2
+        return len([news for news in told if news.xid is not None]) == 2
 
     until(heard, "two faults", 20)
     assert len(watched.gpus) == 8
-    assert watched.gpus[3]["total"] == 97887 << 20
-    assert watched.gpus[3]["power"] == 39.0
-    faults = [entry for entry in told if "xid" in entry]
-    assert faults[0] == {"xid": 79, "gpu": 2, "bdf": watched.gpus[2]["bdf"]}
-    assert (fatal(line_of(faults[0])) or "").startswith("a GPU fell off the PCIe bus (Xid 79)")
-    assert fatal(line_of(faults[1])) is None
+    assert watched.gpus[3].total == 97887 << 20
+    assert watched.gpus[3].power == 39.0
+    faults = [news for news in told if news.xid is not None]
+    assert faults[0] == GpuNews(xid=79, gpu=2, bdf=watched.gpus[2].bdf)
+    assert (fatal(faults[0].line) or "").startswith("a GPU fell off the PCIe bus (Xid 79)")
+    assert fatal(faults[1].line) is None
 
 
 def test_memory_is_waited_for(watched: GpuWatch, library: Path, tmp_path: Path) -> None:
@@ -310,7 +311,7 @@ def test_memory_is_waited_for(watched: GpuWatch, library: Path, tmp_path: Path) 
 
 
 def test_a_gpu_of_somebody_else_is_not_ours(watched: GpuWatch) -> None:
-    watched.gpus = [{"index": n, "bdf": f"0000:0{n}:00.0", "pids": [n]} for n in range(8)]
+    watched.gpus = tuple(GpuReading(n, f"0000:0{n}:00.0", pids=(n,)) for n in range(8))
 
     assert watched.is_ours("0000:03:00.0", {3}, wanted=2)
     assert not watched.is_ours("0000:04:00.0", {3}, wanted=2)
@@ -319,9 +320,12 @@ def test_a_gpu_of_somebody_else_is_not_ours(watched: GpuWatch) -> None:
 
 def test_what_the_gpus_do_is_evidence(watched: GpuWatch) -> None:
     assert watched.in_words() is None
-    watched.gpus = [{"utilization": 100, "power": 92.4}, {"utilization": 99, "power": 95.0}]
+    watched.gpus = (
+        GpuReading(0, utilization=100, power=92.4),
+        GpuReading(1, utilization=99, power=95.0),
+    )
     assert watched.in_words() == "GPUs 99 to 100 % busy at 92 to 95 W each"
-    watched.gpus = [{"utilization": None, "power": 95.0}]
+    watched.gpus = (GpuReading(0, power=95.0),)
     assert watched.in_words() == "95 to 95 W each"
 
 
@@ -347,7 +351,7 @@ def test_the_number_alone_is_enough_of_some_xids() -> None:
     """NVML's events have no words: which of the driver's faults stop the service by their
     number.
     """
-    told = {n: fatal(line_of({"xid": n, "gpu": 5, "bdf": "0000:61:00.0"})) for n in range(1, 200)}
+    told = {n: fatal(GpuNews(n, 5, "0000:61:00.0").line) for n in range(1, 200)}
 
     wanted = {n for n, row in xids().items() if row.advice == "reboot"} - {*range(144, 151), 154}
     assert (
@@ -355,9 +359,7 @@ def test_the_number_alone_is_enough_of_some_xids() -> None:
         == wanted
         >= {8, 62, 64, 74, 79, 95, 119, 120, 140, 175}
     )
-    assert fatal(line_of({"xid": 79, "gpu": "", "bdf": None})), (
-        "a GPU that is gone has no address any more"
-    )
+    assert fatal(GpuNews(79).line), "a GPU that is gone has no address any more"
 
 
 def test_what_the_kernel_killed_is_known_by_its_pid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,13 +412,13 @@ def test_an_ecc_error_is_told_as_an_xid(
     host = scenario.host(8) | {"event.0": "500 5 ecc2 1"}
     for name, value in scenario.environ(library, scenario.write(tmp_path / "host", host)).items():
         monkeypatch.setenv(name, value)
-    watch, told = GpuWatch(), list[dict[str, object]]()
+    watch, told = GpuWatch(), list[GpuNews]()
     until(lambda: told.extend(watch.hear()) or told, "the error", 20)
     watch.close()
 
-    assert (told[0]["xid"], told[0]["gpu"]) == (48, 5)
-    assert diagnose([line_of(told[0])]).cause == "gpu-memory-contained"
-    assert fatal(line_of(told[0])) is None, "95 will say so, if it was not contained"
+    assert (told[0].xid, told[0].gpu) == (48, 5)
+    assert diagnose([told[0].line]).cause == "gpu-memory-contained"
+    assert fatal(told[0].line) is None, "95 will say so, if it was not contained"
 
 
 def test_a_gpu_that_falls_off_the_bus_stops_the_server_for_good(

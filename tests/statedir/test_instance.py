@@ -17,6 +17,7 @@ from conftest import closed, launching
 from launcher.errors import Exit, UserError
 from launcher.files.rotation import rotate
 from launcher.operate import control
+from launcher.statedir.events import Event
 from launcher.statedir.folder import StateDir, boot_id, known, start_ticks, state_home
 
 
@@ -82,7 +83,7 @@ def test_what_the_launcher_says_of_itself_is_believed(instance: StateDir, launch
     seen = instance.look()
     claim.release()
 
-    assert seen["state"] == "ready"
+    assert seen.state == "ready"
 
 
 def test_a_state_file_without_its_launcher_is_dead(instance: StateDir) -> None:
@@ -90,8 +91,8 @@ def test_a_state_file_without_its_launcher_is_dead(instance: StateDir) -> None:
     record(instance)
     seen = instance.look()
 
-    assert seen["state"] == "dead"
-    assert seen["pids"] == {}
+    assert seen.state == "dead"
+    assert seen.to_json()["pids"] == {}
 
 
 @pytest.mark.parametrize(
@@ -111,9 +112,9 @@ def test_an_end_that_only_the_events_have_is_told(
     record(instance)
     seen = json.loads(instance.state.read_text()) | {"since": "2026-11-24T06:00:00.000Z"}
     instance.write(instance.state, seen)
-    instance.tell({"event": "state", "time": time, "state": state, "reason": "asked for"})
+    instance.tell(Event("state", {"state": state, "reason": "asked for"}, time))
 
-    assert instance.look()["state"] == wanted
+    assert instance.look().state == wanted
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_a_pid_that_means_another_process_is_never_signalled(
 ) -> None:
     claim = instance.claim()
     record(instance, **{"pid": launcher} | other)
-    state, signalled = instance.look()["state"], instance.signal(signal.SIGTERM)
+    state, signalled = instance.look().state, instance.signal(signal.SIGTERM)
     claim.release()
 
     assert state == "starting"  # somebody holds the folder and has not said who yet
@@ -152,14 +153,14 @@ LAUNCHER = '"launcher": {"pid": 1, "boot_id": "x", "start_ticks": 1}'
 def test_a_file_that_is_not_ours_is_said_to_be_foreign(instance: StateDir, text: str) -> None:
     instance.state.write_text(text)
 
-    assert instance.look()["state"] == "unknown"
-    assert "was not written by glm5-serve" in instance.look()["reason"]
+    assert instance.look().state == "unknown"
+    assert "was not written by glm5-serve" in instance.look().reason
 
 
 def test_another_schema_is_not_guessed_at(instance: StateDir) -> None:
     instance.state.write_text('{"schema": 2}')
 
-    assert "has schema 2, this glm5-serve reads 1" in instance.look()["reason"]
+    assert "has schema 2, this glm5-serve reads 1" in instance.look().reason
 
 
 def test_a_state_file_is_replaced_whole_or_not_at_all(instance: StateDir) -> None:
@@ -215,8 +216,8 @@ def test_the_folder_of_another_user_is_known_and_said_to_be_closed(tmp_path: Pat
         (instance,) = known(home)
         seen = instance.look()
 
-    assert (instance.name, seen["state"]) == ("one", "unknown")
-    assert "may not be read by this user" in seen["reason"]
+    assert (instance.name, seen.state) == ("one", "unknown")
+    assert "may not be read by this user" in seen.reason
 
 
 def test_the_state_home_is_where_it_is_said() -> None:

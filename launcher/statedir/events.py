@@ -1,0 +1,54 @@
+"""What happened, as events.jsonl, `events --json` and `up --json` tell it: a line each.
+
+docs/events.schema.json has the fields of each kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from launcher.statedir.schema import SCHEMA, table, text, whole
+
+KINDS = ("state", "phase", "progress", "death", "smoke", "gpu", "warning")
+HEAD = ("schema", "time", "profile", "event")  # what every event begins with
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event: its kind, and what an event of that kind tells."""
+
+    kind: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    time: str = ""
+    profile: str = ""
+    schema: int = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        head = dict(zip(HEAD, (self.schema, self.time, self.profile, self.kind), strict=True))
+        return head | dict(self.fields)
+
+    @classmethod
+    def from_json(cls, data: object) -> Event:
+        """The event that `to_json` gave, of any schema. Raises ValueError for what is none."""
+        said = table(data)
+        return cls(
+            kind=text(said.get("event")),
+            fields={name: value for name, value in said.items() if name not in HEAD},
+            time=text(said.get("time", "")),
+            profile=text(said.get("profile", "")),
+            schema=whole(said.get("schema", SCHEMA)),
+        )
+
+
+def parsed(lines: Iterable[str]) -> Iterator[Event]:
+    """The events that lines tell.
+
+    A full disk cuts some short: those, and what is no event, are left out.
+    """
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            yield Event.from_json(json.loads(line))

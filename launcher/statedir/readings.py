@@ -1,0 +1,109 @@
+"""readings.json as a value: how long the server took to answer, and what its GPUs do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from launcher.statedir.schema import (
+    SCHEMA,
+    each,
+    if_any,
+    number,
+    optional,
+    table,
+    text,
+    truth,
+    versioned,
+    whole,
+)
+
+
+@dataclass(frozen=True)
+class GpuReading:
+    """What one GPU does, in bytes, percent, watts and degrees; None for what it does not tell."""
+
+    index: int
+    bdf: str | None = None
+    used: float | None = None
+    total: float | None = None
+    utilization: float | None = None
+    power: float | None = None
+    temperature: float | None = None
+    ecc: float | None = None  # uncorrected errors since the driver was loaded
+    pids: tuple[int, ...] = ()  # of those that compute on it
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"pids": list(self.pids)}
+
+    @classmethod
+    def from_json(cls, data: object) -> GpuReading:
+        """The reading that `to_json` gave. Raises ValueError."""
+        said = table(data)
+        return cls(
+            index=whole(said.get("index")),
+            bdf=optional(text, said.get("bdf")),
+            used=optional(number, said.get("used")),
+            total=optional(number, said.get("total")),
+            utilization=optional(number, said.get("utilization")),
+            power=optional(number, said.get("power")),
+            temperature=optional(number, said.get("temperature")),
+            ecc=optional(number, said.get("ecc")),
+            pids=each(whole, said.get("pids")),
+        )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The last health check: how long it took, and whether it was answered."""
+
+    seconds: float
+    ok: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Probe:
+        """The check that `to_json` gave. Raises ValueError."""
+        said = table(data)
+        return cls(number(said.get("seconds")), truth(said.get("ok")))
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What was read at a moment (`time`, and `at` in seconds since 1970).
+
+    `since` is that of the state it was read in: clocks are set, and compare badly.
+    """
+
+    since: str | None
+    time: str | None
+    at: float
+    probe: Probe
+    gpus: tuple[GpuReading, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "since": self.since,
+            "time": self.time,
+            "at": self.at,
+            "probe": self.probe.to_json(),
+            "gpus": [gpu.to_json() for gpu in self.gpus],
+        }
+
+    @classmethod
+    def from_json(cls, data: object) -> Readings:
+        """The readings that `to_json` gave. Raises ValueError.
+
+        Times that are none are unknown: they decide nothing but whether this is of the present.
+        """
+        said = versioned(data)
+        return cls(
+            since=if_any(text, said.get("since")),
+            time=if_any(text, said.get("time")),
+            at=number(said.get("at")),
+            probe=Probe.from_json(said.get("probe")),
+            gpus=each(GpuReading.from_json, said.get("gpus")),
+        )
