@@ -279,5 +279,5 @@ def named(model: str) -> dict[str, str] | None:
     unknown ones.
     """
     family = models.by_name(model)
-    config = family.of_name(model)["config"] if family else None
+    config = family.of_name(model).config if family else None
     return {key: str(value) for key, value in config.items()} if config else None

@@ -81,7 +81,8 @@ def _traits(model: Model, named: str, family: Family | None) -> frozenset[str]:
     apart = any("shared_expert" in name for name in left_out.otherwise(()))
     if {GLM_5, NVFP4} <= traits and (apart or not left_out.known):
         traits.add(BF16_SHARED)
-    if not model.mtp.otherwise(models.known(named).get("mtp", True)):
+    known = models.known(named)
+    if not model.mtp.otherwise(known is None or known.mtp):
         traits.add(NO_MTP)
     return frozenset(traits)
 

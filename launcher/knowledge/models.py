@@ -17,6 +17,25 @@ _CACHED = re.compile(r"models--([^/]+)--([^/]+)")
 
 
 @dataclass(frozen=True)
+class Named:
+    """What the name of a checkpoint says: its parsers, for reasoning and for tool calls, and sizes
+    that its config.json would say.
+    """
+
+    parsers: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is known of one checkpoint beyond its family."""
+
+    evidence: str
+    source: str
+    mtp: bool = True  # whether it has the layers for multi-token prediction
+
+
+@dataclass(frozen=True)
 class Family:
     """Models that the same is true of."""
 
@@ -31,17 +50,15 @@ class Family:
     parsers: tuple[str, ...] = ()  # for reasoning and for tool calls
     config: Mapping[str, Any] = field(default_factory=dict)
     variants: tuple[Mapping[str, Any], ...] = ()
-    checkpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
 
-    def of_name(self, name: str) -> Mapping[str, Any]:
-        """`parsers` and `config` of a checkpoint by its name, those of its variants over those of
-        the family.
-        """
-        told = {"parsers": self.parsers, "config": dict(self.config)}
+    def of_name(self, name: str) -> Named:
+        """What a checkpoint's name says; its variants' words count over those of the family."""
+        told = Named(self.parsers, self.config)
         for variant in self.variants:
             if any(_fits(pattern, checkpoint(name)) for pattern in variant["names"]):
-                told["config"] |= variant.get("config", {})
-                told["parsers"] = tuple(variant.get("parsers", told["parsers"]))
+                config = {**told.config, **variant.get("config", {})}
+                told = Named(tuple(variant.get("parsers", told.parsers)), config)
         return told
 
 
@@ -54,7 +71,10 @@ def families() -> tuple[Family, ...]:
 
 def _family(id: str, row: Mapping[str, Any]) -> Family:
     lists = {key: tuple(row[key]) for key in _LISTS if key in row}
-    return Family(id=id, **{**row, **lists, "traits": frozenset(row["traits"])})
+    found = {id: Checkpoint(**told) for id, told in row.get("checkpoints", {}).items()}
+    return Family(
+        id=id, **{**row, **lists, "traits": frozenset(row["traits"]), "checkpoints": found}
+    )
 
 
 def by_architecture(word: str) -> Family | None:
@@ -83,13 +103,13 @@ def checkpoint(model: str) -> str:
     return model.rstrip("/").rpartition("/")[2].lower().replace("_", "-")
 
 
-def known(model: str) -> Mapping[str, Any]:
-    """What is known of one checkpoint by its hub id, in the hub's cache too; empty for the
+def known(model: str) -> Checkpoint | None:
+    """What is known of one checkpoint by its hub id, in the hub's cache too; None for the
     others.
     """
     cached = _CACHED.search(model)
     id = (f"{cached[1]}/{cached[2]}" if cached else model).lower()
-    return next((one.checkpoints[id] for one in families() if id in one.checkpoints), {})
+    return next((one.checkpoints[id] for one in families() if id in one.checkpoints), None)
 
 
 def _fits(pattern: str, name: str) -> str:

@@ -76,7 +76,7 @@ def _parsers(seen: Model) -> tuple[str, ...] | None:
     """What it thinks and calls tools in: choices of --reasoning-parser and --tool-call-parser."""
     folder = seen.path.otherwise("")
     family = traits.of(seen, folder).family
-    return (family.of_name(folder)["parsers"] or None) if family else None
+    return (family.of_name(folder).parsers or None) if family else None
 
 
 def _show(seen: Model, findings: list[Finding]) -> None:

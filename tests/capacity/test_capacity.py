@@ -18,7 +18,7 @@ from launcher.capacity.memory import BF16_ROW, GIB, PACKED_ROW, RAW_ROW, Shape, 
 from launcher.knowledge import models
 
 GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]
-LATER = models.by_name("GLM-5.2").of_name("GLM-5.2")["config"]  # type: ignore[union-attr]
+LATER = models.by_name("GLM-5.2").of_name("GLM-5.2").config  # type: ignore[union-attr]
 
 POINTS = {
     point["id"]: point

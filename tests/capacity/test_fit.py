@@ -22,7 +22,7 @@ from launcher.knowledge import models
 from launcher.plan.findings import Severity
 
 GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]
-LATER = models.by_name("GLM-5.2").of_name("GLM-5.2")["config"]  # type: ignore[union-attr]
+LATER = models.by_name("GLM-5.2").of_name("GLM-5.2").config  # type: ignore[union-attr]
 
 SHAPE = capacity.shape({name: str(value) for name, value in GLM5.items()})
 WEIGHTS = capacity.from_shape(SHAPE)
