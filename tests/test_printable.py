@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from launcher import printable
 from launcher.config.layers import Layer, unprintable
 from launcher.config.resolve import PlanRequest
+from launcher.config.select import Row
 from launcher.config.target import planned
 from launcher.engines.target import Target
 from launcher.output import console as terminal
@@ -188,10 +189,8 @@ def test_a_state_file_of_any_kind_is_shown_and_forges_no_line(
 def test_profiles_of_others_are_listed_as_they_are_called(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = {"name": HOSTILE, "place": "host", "shadowed": False, "fits": False, "obstacle": HOSTILE}
-    plan.profiles(
-        [told | {"needs": HOSTILE, "description": f"a\nb{HOSTILE}"}], {"HOME": "/h"}, as_json=False
-    )
+    row = Row(HOSTILE, "host", "/h", False, HOSTILE, False, HOSTILE, f"a\nb{HOSTILE}")
+    plan.profiles([row], {"HOME": "/h"}, as_json=False)
     said = capsys.readouterr().out
 
     assert commands(said) == []

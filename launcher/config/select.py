@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from launcher.config import layers
@@ -16,39 +17,42 @@ from launcher.plan.plan import Plan
 FALLBACK = "8xpro6000"  # for a host without a fitting GPU: what this is made for
 
 
-def rows(driver: Driver, environ: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Every profile in order of look-up, what it needs, and why these GPUs are not that.
+@dataclass(frozen=True)
+class Row:
+    """A profile, what it needs, and why these GPUs are not that; a shadowed one is not found by
+    its name.
+    """
+
+    name: str
+    place: str
+    path: str
+    shadowed: bool
+    needs: str
+    fits: bool
+    obstacle: str | None
+    description: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
+    """Every profile in order of look-up.
 
     A name found twice means the first: the other is shadowed.
     """
-    made: list[dict[str, Any]] = []
+    made: list[Row] = []
     for found in layers.all_profiles(environ):
-        row = {
-            "name": found.name,
-            "place": found.place,
-            "path": str(found.path),
-            "shadowed": any(row["name"] == found.name for row in made),
-        }
+        shadowed = any(row.name == found.name for row in made)
+        where = found.name, found.place, str(found.path), shadowed
         try:
             plan, _ = planned(PlanRequest(str(found.path)), environ, Target())
             description = str(layers.read(found).values.get("description", ""))
         except UserError as refusal:
-            broken = {
-                "needs": "?",
-                "fits": False,
-                "obstacle": "broken",
-                "description": f"broken: {refusal.what}",
-            }
-            made.append(row | broken)
+            made.append(Row(*where, "?", False, "broken", f"broken: {refusal.what}"))
             continue
         why_not = obstacle(plan, driver)
-        told = {
-            "needs": needs(plan),
-            "fits": why_not is None,
-            "obstacle": why_not,
-            "description": description,
-        }
-        made.append(row | told)
+        made.append(Row(*where, needs(plan), why_not is None, why_not, description))
     return made
 
 

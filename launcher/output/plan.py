@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from launcher.config import layers
+from launcher.config.select import Row
 from launcher.output.events import timeline
 from launcher.plan.plan import Plan, Setting, changed, shell, to_json
 from launcher.statedir.state import Pids, StartRecord, StateRecord
@@ -29,22 +30,19 @@ COLOURS = {
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
 
-def profiles(
-    rows: Sequence[Mapping[str, Any]], environ: Mapping[str, str], *, as_json: bool
-) -> None:
+def profiles(rows: Sequence[Row], environ: Mapping[str, str], *, as_json: bool) -> None:
     """Every profile, in order of look-up, and whether this host has what it needs."""
     from launcher.output.console import console, row, words
 
     if as_json:
-        print(json.dumps({"schema": SCHEMA, "profiles": rows}, indent=1))
+        told = [one.to_json() for one in rows]
+        print(json.dumps({"schema": SCHEMA, "profiles": told}, indent=1))
         return
     table = _table("name", "needs", "fits here", "from", "what")
     for one in rows:
-        place = f"{one['place']}, shadowed" if one["shadowed"] else one["place"]
-        fits = words(("yes", "green") if one["fits"] else (f"no: {one['obstacle']}", "dim"))
-        table.add_row(
-            words(one["name"]), words(one["needs"]), fits, place, words(one["description"])
-        )
+        place = f"{one.place}, shadowed" if one.shadowed else one.place
+        fits = words(("yes", "green") if one.fits else (f"no: {one.obstacle}", "dim"))
+        table.add_row(words(one.name), words(one.needs), fits, place, words(one.description))
     screen = console(sys.stdout)
     screen.print(table)
     screen.print(row("looked in", ", ".join(str(folder) for _, folder in layers.places(environ))))
