@@ -4,9 +4,12 @@ running.
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from conftest import TESTS
 from rig import healthy
@@ -81,3 +84,35 @@ def test_judgements_take_text_and_give_data_without_a_host_around_them() -> None
         True,
         "True",
     )
+
+
+LAUNCHER = Path(__file__).parents[1] / "launcher"
+# Where what comes and goes is JSON as it lies there.
+PLAIN = {LAUNCHER / "files/reading.py", LAUNCHER / "host/facts_json.py"}
+
+
+def public(node: ast.AST) -> Iterator[ast.FunctionDef]:
+    """The functions of a module that others call, those of its classes too."""
+    for child in ast.iter_child_nodes(node):
+        named = isinstance(child, (ast.FunctionDef, ast.ClassDef))
+        if not named or child.name.startswith("_"):
+            continue
+        if isinstance(child, ast.FunctionDef):
+            yield child
+        else:
+            yield from public(child)
+
+
+def test_what_a_function_gives_has_a_type_of_its_own() -> None:
+    """A dictionary of anything is for JSON alone: `to_json` makes it, children print it."""
+    given = [
+        f"{path.relative_to(LAUNCHER)}: {function.name}"
+        for path in sorted(LAUNCHER.rglob("*.py"))
+        if path not in PLAIN and not path.name.endswith("_child.py")
+        for function in public(ast.parse(path.read_text()))
+        if function.name != "to_json"
+        and function.returns
+        and "dict[str, Any]" in ast.unparse(function.returns)
+    ]
+
+    assert given == []

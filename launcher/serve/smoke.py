@@ -256,7 +256,7 @@ class Client:
             {"chat_template_kwargs": {"enable_thinking": False}} if reasons else {}
         )
 
-    def chat(self, ask: str, **more: Any) -> dict[str, Any]:
+    def chat(self, ask: str, **more: Any) -> Mapping[str, Any]:
         """The whole answer. Raises WrongError when the server refuses the question."""
         return dict(json.loads(self._post(ask, more)))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Thread
 from typing import Any, BinaryIO
@@ -29,7 +29,7 @@ class BrokenError(ValueError):
     """A weight file that is not whole or not one at all; the message says what is wrong with it."""
 
 
-def each(paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any] | Exception]]:
+def each(paths: Iterable[Path]) -> Iterator[tuple[Path, Mapping[str, Any] | Exception]]:
     """Each file with its tensors, or why they cannot be had (BrokenError, OSError).
 
     One header is held at a time: a table of tensors is emptied when the next one is asked for.
