@@ -4,7 +4,7 @@ Formulas, no host.
 
 Sizes are bytes of one GPU where nothing else is said. Read in SGLang 0.5.8 to 0.5.23
 (pool_configurator.py, kv_cache_configurator.py, memory_hook.py) and held against logs of hosts in
-tests/memory_points.json.
+tests/data/memory_points.json.
 """
 
 from __future__ import annotations

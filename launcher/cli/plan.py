@@ -71,7 +71,7 @@ def render(
 
 @click.command()
 @click.argument("one", metavar="A", shell_complete=complete_profile)
-@click.argument("other", metavar="B", shell_complete=complete_profile)
+@click.argument("other", metavar="[B]", required=False, shell_complete=complete_profile)
 @click.option(
     "--to-release",
     metavar="RELEASE",
@@ -83,19 +83,22 @@ def render(
 @json_option
 def diff(
     one: str,
-    other: str,
+    other: str | None,
     to_release: str | None,
     to_arch: str | None,
     aim: TargetOptions,
     as_json: bool,
 ) -> int:
-    """Show how profile B's command differs from A's, and why; exit 1 if it does."""
+    """Show how profile B's command differs from A's, and why; exit 1 if it does.
+
+    Without B it is A's own: for another release or other GPUs.
+    """
     from launcher.config.resolve import PlanRequest
     from launcher.config.target import planned
     from launcher.output import plan as screens
 
     before, _ = planned(PlanRequest(one), os.environ, aim)
-    after, _ = planned(PlanRequest(other), os.environ, aim.to(to_release, to_arch))
+    after, _ = planned(PlanRequest(other or one), os.environ, aim.to(to_release, to_arch))
     return Exit.NO if screens.difference(before, after, as_json=as_json) else Exit.FINE
 
 
@@ -129,8 +132,8 @@ def lint_command(file: str, aim: TargetOptions, as_json: bool) -> int:
     """Check an existing launch command, and rewrite it.
 
     FILE, or - for standard input: a shell script, `docker run`, a compose or Kubernetes file, a
-    systemd unit, or just options. Without --release it is judged for every release, as a table.
-    Exit 1 if it will not run, or not rightly.
+    systemd unit, or just options. Without --release it is judged for the one that its image names,
+    else for every release, as a table. Exit 1 if it will not run, or not correctly.
     """
     from launcher.config.target import elsewhere
     from launcher.files.reading import whole
@@ -148,7 +151,7 @@ def lint_command(file: str, aim: TargetOptions, as_json: bool) -> int:
 )
 @json_option
 def model_command(folder: str, hashes: bool, as_json: bool) -> int:
-    """Say whether a checkpoint is whole and what it claims to be.
+    """Say whether a checkpoint is complete and what it claims to be.
 
     DIR is a folder, or a hub id that is in the cache. Headers are read, weights only with --hash.
     Exit 1 if not.
@@ -173,7 +176,7 @@ def model_command(folder: str, hashes: bool, as_json: bool) -> int:
 )
 @json_option
 def fetch_command(repository: str, revision: str | None, to: Path | None, as_json: bool) -> int:
-    """Download a checkpoint: the disk is looked at first, and files that are whole are kept."""
+    """Download a checkpoint: the disk is looked at first, and complete files are kept."""
     from launcher.operate.download import fetch
 
     return fetch(repository, revision, to, as_json=as_json)

@@ -18,7 +18,7 @@ from launcher.config import layers
 from launcher.config.profile import Profile, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
-from launcher.engines.options import canonical, release
+from launcher.engines.options import canonical, nearest_name, release, renamed
 from launcher.engines.rules import Case, Rule
 from launcher.engines.sglang.names import as_written, spelled
 from launcher.engines.target import Target
@@ -116,7 +116,7 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         listing = "".join(f"\n  {printable.line(line)}" for line in errors)
         raise UserError(
-            f"profile {found.name} has {count}:{listing}", fix="edit the files named above"
+            f"profile {found.name} has {count}:{listing}", fix="correct them where they stand"
         )
     doubt = next((layer.doubt for layer in stack if layer.doubt), None)
     return Composed(found.name, found.path, profile, values["flags"], origin, doubt)
@@ -143,7 +143,8 @@ def resolve(
     )
     target = aimed(composed, target or Target())
     model = traits.of(target.model, profile.flags.model_path)
-    notes = (doubt, target.doubt, model.note if profile.rules.enabled else None)
+    about = model.note if profile.rules.enabled else None
+    notes = [doubt, target.doubt, about, *(_unknown(name, target) for name in composed.flags)]
     chosen = list(_by_rules(composed, target))
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
@@ -197,8 +198,22 @@ def resolve(
         sglang=target.sglang or target.release,
         doubt=doubt,
         traits=tuple(sorted(model.traits)),
-        notes=tuple(note for note in (notes if profile.flags.gpus else (doubt,)) if note),
+        notes=tuple(note for note in (notes if profile.flags.gpus else [doubt]) if note),
     )
+
+
+def _unknown(name: str, target: Target) -> str | None:
+    """What to say of an option that the release, which is known, does not have by any name."""
+    if not target.sglang or target.doubt:
+        return None
+    known = release(target.release)
+    if known.accepts(renamed(f"--{name}", known)):
+        return None
+    if len(found := known.candidates(f"--{name}")) == 1:
+        return f"--{name} is taken for {found[0].name}: write flags.{canonical(found[0].name[2:])}"
+    near = nearest_name(f"--{name}", known)
+    hint = f", did you mean {near}?" if near else ""
+    return f"SGLang {target.release} has no --{name}{hint}"
 
 
 def aimed(composed: Composed, target: Target) -> Target:

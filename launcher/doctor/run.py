@@ -9,7 +9,7 @@ from pathlib import Path
 
 from launcher.config import layers
 from launcher.config.resolve import PlanRequest, load, resolve
-from launcher.config.select import best_profile
+from launcher.config.select import best_profile, obstacle
 from launcher.config.target import Seen, instance_of, observe_target, planned
 from launcher.config.target import recorded as recorded_facts
 from launcher.doctor.checks import REQUIRED, judge, known_ids
@@ -180,7 +180,9 @@ def head(seen: Examined) -> str:
         what = ", ".join(f"{count}x {name}" for name, count in models.items())
     else:
         what = "no GPU seen"
-    why = ", the profile that fits best" if seen.chosen else ""
+    fits = obstacle(seen.plan, seen.host.driver) is None
+    best = "the profile that fits best" if fits else "no profile fits; choose with -p"
+    why = f", {best}" if seen.chosen else ""
     return f"{seen.host.observed}: {what}; judged for {seen.plan.name}{why}"
 
 
@@ -242,11 +244,10 @@ def _refusal(plan: Plan, failed: Sequence[Finding]) -> UserError:
     others = [found.id for found in failed if found.id not in REQUIRED]
     what, fix = [found.evidence for found in required], [found.fix for found in required]
     if others:
-        count = "1 check says no" if len(others) == 1 else f"{len(others)} checks say no"
+        count = "1 check fails" if len(others) == 1 else f"{len(others)} checks fail"
         what += [f"{count}: {', '.join(others)}"]
-        fix += [
-            f"fix them (`glm5-serve doctor -p {plan.name}`), or let one fail: --allow {others[0]}"
-        ]
+        allow = " ".join(f"--allow {id}" for id in others)
+        fix += [f"fix them (`glm5-serve doctor -p {plan.name}`), or let them fail: {allow}"]
     for id in {found.id for found in required} & {*plan.allowed}:
         fix += [f"no --allow lets {id} fail"]
-    return UserError(f"{'; '.join(what)}; nothing was started", fix="; ".join(fix))
+    return UserError(f"{'; '.join(what)}; nothing was started", fix="\n       ".join(fix))

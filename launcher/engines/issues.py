@@ -160,7 +160,7 @@ FAULTS = (
         " against 6144",
         "set flags.disable-shared-experts-fusion = true",
         Known.REPORTED,
-        "InferenceX#2335; automatic from 0.5.18 (read)",
+        "InferenceX#2335; automatic from 0.5.18 (source)",
         first="0.5.9",
         last="0.5.17",
         fatal=False,
@@ -192,7 +192,7 @@ FAULTS = (
         "the trtllm sparse kernels are SM100 only: unsupported architecture on SM120",
         "drop it: flashinfer_sparse_mla is the automatic choice from 0.5.18",
         Known.REPORTED,
-        "sglang#26087; the allow-list of flash_mla_sm120.py (read)",
+        "sglang#26087; the allow-list of flash_mla_sm120.py (source)",
     ),
     Fault(
         ("moe-runner-backend", "model-path"),

@@ -167,7 +167,7 @@ def accepted_by(word: str) -> list[str]:
 def nearest_name(word: str, within: Release) -> str | None:
     """The option that somebody may have meant."""
     near = difflib.get_close_matches(
-        word, [name for name in within.options if name.startswith("--")], n=1
+        word, [name for name in within.options if name.startswith("--")], n=1, cutoff=0.8
     )
     return near[0] if near else None
 

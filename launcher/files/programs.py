@@ -29,7 +29,7 @@ def find(name: str, environ: Mapping[str, str]) -> str:
     """
     found = _at(name) if os.sep in name else _in_path(name, environ)
     if os.geteuid() == 0 and (doubt := ownership.of_program(Path(found))):
-        raise NoProgramError(f"{found} is nothing that root runs: {doubt.what}")
+        raise NoProgramError(f"{found} is a program that root will not run: {doubt.what}")
     return found
 
 

@@ -47,7 +47,7 @@ class Verdict(StrEnum):
 
     @property
     def says_no(self) -> bool:
-        """Whether a server with it will not run, or not rightly."""
+        """Whether a server with it will not run, or not correctly."""
         return self.rank >= Verdict.CONFLICTS.rank
 
 
@@ -249,7 +249,7 @@ def _level(plan: Plan, value: str) -> Concern | None:
     if plan.arch != "sm120" or plan.gpus < 2 or level == "SYS":
         return None
     why = f"{value} cuts peer-to-peer between sockets: these pairs go through host memory"
-    source = "rtx6kpro, GKE recipes; NCCL's paths.cc (read)"
+    source = "rtx6kpro, GKE recipes; NCCL's paths.cc (source)"
     return Concern(
         Verdict.RISKY,
         why,
@@ -394,7 +394,7 @@ def _sglang(name: str, within: Release) -> Concern:
             Verdict.INERT, why, Known.READ, "the source of each release", instead="leave it out"
         )
     if readers:
-        why = f"SGLang reads it no more: {readers[-1]} was the last"
+        why = f"SGLang no longer reads it: {readers[-1]} was the last"
         return Concern(
             Verdict.REMOVED, why, Known.READ, "the source of each release", instead="leave it out"
         )

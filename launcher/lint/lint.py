@@ -132,7 +132,9 @@ def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterato
         )
     elif not within.accepts(given.word):
         name = given.option.name
-        why = f"no option of its own: argparse takes it for {name} while no other begins so"
+        why = (
+            f"an abbreviation: argparse takes it for {name} while no other option starts like that"
+        )
         yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
     if any(other.option is given.option for other in later):
         yield Concern(

@@ -54,10 +54,14 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
     """The instance that is meant: the named one, else the only one that is up, else the only one
     there ever was.
 
-    Raises UserError (usage) when several could be meant.
+    Raises UserError (usage) when several could be meant, or the name is that of no instance and of
+    no profile.
     """
     if profile is not None:
-        return StateDir(home, Path(profile).stem if profile.endswith(".toml") else profile)
+        named = StateDir(home, Path(profile).stem if profile.endswith(".toml") else profile)
+        if not layers.is_path(profile) and not os.path.lexists(named.folder):
+            layers.find(profile, os.environ)  # or it is a typing error
+        return named
     found = candidates(home)
     if len(found) == 1:
         return found[0]

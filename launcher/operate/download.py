@@ -59,7 +59,7 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     folder = _download(wanted, to)
     wrong = [name for name, size in wanted.sizes.items() if _size(folder / name) != size]
     if wrong:
-        fix = "run it again: files that are whole are kept"
+        fix = "run it again: complete files are kept"
         raise UserError(
             f"{len(wrong)} files are not whole: {', '.join(wrong[:5])}", fix=fix, status=Exit.NO
         )
@@ -213,7 +213,7 @@ def _asking(repository: str, ask: Any) -> Any:
     """What a call to the hub gives. Raises UserError in the hub's stead."""
     from huggingface_hub import errors
 
-    again = "run it again: files that are whole are kept"
+    again = "run it again: complete files are kept"
     try:
         return ask()
     except UserError:

@@ -118,7 +118,7 @@ def _show(seen: Model, findings: list[Finding]) -> None:
     for name, text in lines:
         console.print(terminal.row(name, text))
     console.print()
-    doctor.show(console, findings, "is it whole, and what it claims to be", every=True)
+    doctor.show(console, findings, "integrity and metadata", every=True)
 
 
 def compare(folder: Path, *, quiet: bool) -> Hashed:

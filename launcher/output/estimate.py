@@ -57,15 +57,17 @@ def run(
         )
     host = facts or observe(plan, environ, driver, asked=Engine())  # what is installed has no size
     shape, weights = _sizes(plan, host)
-    # Another architecture than this host's: its memory says nothing.
+    # Other GPUs than this host's: its memory and disks say nothing.
     elsewhere = aim.arch is not None and facts is None
+    if elsewhere:
+        host = Host(model=host.model)
     made = fit(
         plan,
         shape,
         weights,
         host,
         aim.memory or (None if elsewhere else of(host).memory),
-        None if facts else _speed(host),
+        None if facts or elsewhere else _speed(host),
     )
     if as_json:
         data = {

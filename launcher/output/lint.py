@@ -37,7 +37,7 @@ LEGEND = "· fine   - inert or needless   d deprecated   ! risky   x breaks, or 
 
 
 def show(judged: Judged, *, as_json: bool) -> int:
-    """Print it; 1 if it will not run, or not rightly."""
+    """Print it; 1 if it will not run, or not correctly."""
     if as_json:
         print(json.dumps(_json(judged), indent=1))
     else:

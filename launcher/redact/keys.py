@@ -150,7 +150,7 @@ def is_credential(path: Path) -> bool:
 def write_key(config: str | None, key: str | None) -> None:
     """Put the key where SGLang's `--config` points, readable by this user alone. Raises OSError.
 
-    The folder is made anew if somebody removed it: a server that died is launched again all the
+    The folder is recreated if somebody removed it: a server that died is launched again all the
     same.
     """
     if config and key:

@@ -49,7 +49,7 @@ class ServerLog:
         self._rest = bytearray()
         self._cut = False
         self._waiting, self._lost, self._lock = bytearray(), 0, threading.Lock()
-        self._again = False  # a file that was removed is made anew
+        self._again = False  # a file that was removed is recreated
         self._held = ""  # a line that may end in half a key: it waits for the next one
         self._owed = ""  # the end of the last line, where the first characters of a key may stand
         self._size = 0
@@ -59,7 +59,7 @@ class ServerLog:
     def begin(self, run: int) -> None:
         """A line that says where a run begins; the tail forgets the one before.
 
-        A removed file is made anew.
+        A removed file is recreated.
         """
         self.tail.clear()
         self._again = True

@@ -206,7 +206,7 @@ class Recorder:
     def _write_state(self, record: StateRecord) -> None:
         """In the writer's thread."""
         if self.lock is not None and not self.instance.holds(self.lock):
-            self.complain(f"{self.instance.folder} was removed: it is made anew")
+            self.complain(f"{self.instance.folder} was removed: it is recreated")
             # and kept: the lock that is held lies in no folder any more
             self.lock = self.instance.claim().lock
         self.instance.write(self.instance.state, record.to_json())

@@ -27,6 +27,7 @@ from launcher.plan import plan
 from launcher.redact import keys
 from launcher.serve import gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
 from launcher.serve.events import (
+    NOW,
     WISHES,
     Action,
     Drained,
@@ -41,7 +42,6 @@ from launcher.serve.events import (
     ProbeResult,
     Progressed,
     Record,
-    Request,
     RequestReceived,
     SmokeResult,
     StacksSaved,
@@ -73,6 +73,12 @@ DRAINED_EVERY, DRAINED_TIMES = (
     4,
 )
 EXTEND_EVERY = 5.0  # seconds between two requests for more time
+# Who sends a signal, as an operator knows it; a SIGTERM may be anybody's.
+BY = {
+    NOW: "`down --now`",
+    signal.SIGUSR1: "`glm5-serve restart` (SIGUSR1)",
+    signal.SIGINT: "Ctrl-C (SIGINT)",
+}
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 LOST = 5.0  # seconds without running that are worth a word
 # What this host lacks for a launch, and may have again, its address included: no server's fault,
@@ -211,7 +217,7 @@ class Supervisor:
     # What happens becomes an event.
 
     def on_signal(self, number: signal.Signals) -> None:
-        by = "`down --now`" if WISHES[number] is Request.KILL else number.name
+        by = BY.get(number, number.name)
         self.feed(RequestReceived(self.clock.now(), WISHES[number], by))
 
     def on_output(self) -> None:

@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 from launcher.diagnose import scan
 from launcher.diagnose.diagnosis import Diagnosis, diagnose, to_json
 from launcher.diagnose.signatures import ORIGINS, literals, signatures
+from launcher.diagnose.text import diagnose_text
 from launcher.engines import witness
 from launcher.engines.sglang import activity, startup
+from launcher.files.reading import pieces
 from launcher.output import diagnosis
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy, StallTimeouts
@@ -820,7 +822,7 @@ def cost(path: Path, kind: str, size: int) -> float:
             if file.tell() >= size:
                 break
     began = time.process_time()
-    diagnosis.run(str(path), as_json=True)
+    diagnosis.show(diagnose_text(pieces(str(path), "")), as_json=True)
     return time.process_time() - began
 
 

@@ -307,6 +307,6 @@ def test_root_runs_no_interpreter_that_another_user_may_change(tmp_path: Path, w
     os.chown(folder if what == "folder" else python, 65534, 65534, follow_symlinks=False)
 
     with pytest.raises(
-        programs.NoProgramError, match=r"is nothing that root runs: .* \(uid 65534\)"
+        programs.NoProgramError, match=r"is a program that root will not run: .* \(uid 65534\)"
     ):
         programs.find(str(python), {})

@@ -311,7 +311,7 @@ def test_two_launchers_of_one_profile_cannot_run(world: World) -> None:
     second = world.run("up", "-p", "stub")
 
     assert second.returncode == 1
-    assert "profile stub is up already: ready since" in second.stderr
+    assert "profile stub is already up: ready since" in second.stderr
     assert "glm5-serve down --profile stub" in second.stderr
     assert world.status()["state"] == "ready"
 
@@ -623,10 +623,10 @@ def test_the_state_folder_may_vanish_under_it(world: World) -> None:
     assert seen["pids"]["launcher"] == up.pid
     assert "ready to roll" in world.run("logs").stdout
     second = world.run("up", "-p", "stub")
-    assert (second.returncode, "is up already" in second.stderr) == (1, True)
+    assert (second.returncode, "is already up" in second.stderr) == (1, True)
     world.run("down")
     said, _ = up.communicate(timeout=60)
 
     assert up.returncode == 0
-    assert f"{world.instance} was removed: it is made anew" in said
+    assert f"{world.instance} was removed: it is recreated" in said
     assert world.status()["state"] == "stopped"

@@ -589,7 +589,7 @@ def test_the_state_folder_is_removed(served: Served) -> None:
         "state folder removed",
         "its lock is gone",
         None,
-        "made anew, with the lock; goes on serving",
+        "recreated, with the lock; goes on serving",
     )
 
 
@@ -747,7 +747,7 @@ def test_a_second_launcher(served: Served) -> None:
     second = served.run("up", "-p", "stub")
 
     assert second.returncode == 1
-    assert "is up already: ready" in second.stderr
+    assert "is already up: ready" in second.stderr
     served.unmoved(1)
     note(served, "two launchers", "flock", None, "the second refused")
 
@@ -879,7 +879,7 @@ def test_the_engine_is_updated_under_it(served: Served) -> None:
         "engine updated under it",
         "its release at a launch",
         None,
-        "told; `restart` makes the plan anew",
+        "told; `restart` makes a new plan",
     )
 
 

@@ -10,9 +10,7 @@ from launcher.knowledge.gpus import TAKEN
 from launcher.plan.plan import Plan
 
 GROUP = "model"
-DOWNLOAD = (
-    "download it again: `glm5-serve fetch ORG/NAME --to FOLDER`; files that are whole are kept"
-)
+DOWNLOAD = "download it again: `glm5-serve fetch ORG/NAME --to FOLDER`; complete files are kept"
 
 
 def model_folder(host: Host, plan: Plan) -> Verdict:

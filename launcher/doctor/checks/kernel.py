@@ -14,6 +14,9 @@ from launcher.plan.plan import Plan
 GROUP = "kernel"
 
 
+ASKS = 154  # "GPU recovery action changed": what is to be done, not what happened
+
+
 def _last(lines: list[str], most: int = 3) -> str:
     return " | ".join(line.strip()[:160] for line in lines[-most:])
 
@@ -29,12 +32,14 @@ def kernel_xid(host: Host, plan: Plan) -> Verdict:
     seen = [(found, line) for said, line in words if said and (found := xid.judge(said))]
     grave = [(found, line) for found, line in seen if found.advice != "again"]
     if grave:
-        found, line = grave[-1]
-        return fail(_told(found, line), fix=_fix(found))
+        # What names the fault comes before 154, by which the driver only asks for an action.
+        found, line = next((one for one in grave if one[0].number != ASKS), grave[-1])
+        more = f" ({len(grave)} such lines)" if len(grave) > 1 else ""
+        return fail(f"{_told(found, line)}{more}", fix=_fix(found))
     if seen:
         found, line = seen[-1]
         return warn(
-            f"{len(seen)} Xids that want no reboot, the last: {_told(found, line)}", fix=_fix(found)
+            f"{len(seen)} Xids that need no reboot, the last: {_told(found, line)}", fix=_fix(found)
         )
     return ok("no Xid")
 

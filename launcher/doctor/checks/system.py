@@ -223,7 +223,7 @@ def core_dumps(host: Host, plan: Plan) -> Verdict:
 def virtual_machine(host: Host, plan: Plan) -> Verdict:
     """The server runs on the machine itself.
 
-    WSL and virtual machines cost: 55 against 119 tokens/s native, and P2P is seldom there.
+    WSL and virtual machines cost: 55 against 119 tokens/s native, and P2P is rarely available.
 
     Reported: LocalLLaMA 2026-03; cloud hosts of these GPUs (GKE g4) are virtual machines and run
     well.

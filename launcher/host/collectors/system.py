@@ -190,7 +190,7 @@ def _mount(path: str, table: list[list[str]]) -> Mount:
 def _rotating(device: int) -> Fact[bool]:
     folder = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
     if re.match(r"x?vd|nbd", folder.name):
-        return unknown("a virtual disk does not tell")
+        return unknown("a virtual disk does not say")
     for block in (folder, folder.parent):  # a partition's queue is its disk's
         said = text(block, "queue/rotational")
         if said.known:
