@@ -205,7 +205,7 @@ def from_settings(settings: Sequence[str]) -> Layer:
 
 def _put(values: Tree, path: list[str], text: str, said: str) -> None:
     *tables, last = path
-    if len(tables) > 1:
+    if len(tables) > (2 if path[:2] == ["supervision", "stall_timeouts"] else 1):
         raise UserError(
             f"{said}: no key of a profile lies that deep", fix="write table.key", status=Exit.USAGE
         )
@@ -272,7 +272,9 @@ def canonical(layer: Layer) -> tuple[Layer, list[str]]:
     one = {old: name for name, olds in names.items() for old in olds}
     values = layer.values | {"flags": {one[name]: value for name, value in flags.items()}}
     if isinstance(why, dict):
-        values["why"] = {one.get(name, name): text for name, text in why.items()}
+        values["why"] = {
+            one.get(name, catalogue.canonical(name)): text for name, text in why.items()
+        }
     written = {name: olds[-1] for name, olds in names.items() if olds[-1] != name}
     return replace(layer, values=values, written=written), errors
 

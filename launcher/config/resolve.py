@@ -111,6 +111,7 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     errors += _flag_errors(flags, origin)
     errors += _variable_errors(values.get("env"), origin)
     errors += _why_errors(stack)
+    errors += _skip_errors(profile, origin) if profile else []
     errors += layers.unprintable(values, origin)
     if errors or profile is None:
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
@@ -303,6 +304,16 @@ def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[st
         f"{origin[f'env.{name}'].place}: env.{name}: {fix}"
         for name in (env if isinstance(env, dict) else ())
         if SECRET_VARIABLE.search(name) and f"env.{name}" in origin
+    ]
+
+
+def _skip_errors(profile: Profile, origin: Mapping[str, layers.Layer]) -> list[str]:
+    set_by_rules = {rule.set for rule in recipe.rules()}
+    place = origin["rules.skip"].place if "rules.skip" in origin else ""
+    return [
+        f"{place}: rules.skip: no rule sets {name!r}"
+        for name in profile.rules.skip
+        if canonical(name) not in set_by_rules
     ]
 
 

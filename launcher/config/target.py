@@ -7,6 +7,7 @@ release alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,10 @@ from launcher.knowledge import gpus
 from launcher.plan.plan import Plan
 from launcher.statedir.folder import StateDir, state_home
 
+# As Python packages are numbered: 0.5.23, 0.5.15.post1, 0.5.24rc0, 0.5.23+cu130.
+RELEASE = re.compile(
+    r"[0-9]{1,4}(\.[0-9]{1,6}){1,3}(\.?(a|b|rc|post|dev)[0-9]{1,9})*(\+[a-z0-9.]+)?"
+)
 LARGEST = 64 << 20  # bytes of facts; a host has some hundred thousand
 FALLBACK = "sm120"  # what this is made for, where neither --arch nor this host says others
 NVIDIA = "0x10de"  # its PCI vendor id
@@ -68,7 +73,7 @@ class TargetOptions:
 
 def _release(text: str) -> str:
     """`0.5.23`, `v0.5.23`, `sglang==0.5.23` as `0.5.23`. Raises UserError (usage)."""
-    engine, pinned, version = text.strip().lower().rpartition("==")
+    engine, pinned, version = (part.strip() for part in text.lower().rpartition("=="))
     if pinned and engine != "sglang":
         raise UserError(
             f"--release {text}: {engine or 'nothing'} is not an engine that is started here",
@@ -170,8 +175,8 @@ def targeted(
     Raises UserError for a release or an architecture that is none.
 
     A release or an architecture that was said is that of another host: what this one looks like is
-    left out then. Where it `asks` nothing, the interpreter that the profile names is not run, and
-    the release unknown.
+    left out then, but for the checkpoint, which is the same there. Where it `asks` nothing, the
+    interpreter that the profile names is not run, and the release unknown.
     """
     require_known(aim)
     if aim.facts:
@@ -180,7 +185,8 @@ def targeted(
         installed = _installed(profile, environ) if asks else None
         seen = here(profile, environ, installed, _driver(profile))
     else:
-        seen = Target(sglang=_installed(profile, environ) if asks and not aim.sglang else None)
+        installed = _installed(profile, environ) if asks and not aim.sglang else None
+        seen = Target(sglang=installed, model=_model(profile, environ))
     return replace(
         seen,
         sglang=aim.sglang or seen.sglang,
@@ -207,7 +213,7 @@ def _arch_here() -> str:
 
 def require_known(aim: TargetOptions) -> None:
     """Raise UserError (usage) for a release that is none, or an architecture without rules."""
-    if aim.sglang is not None and not options.version(aim.sglang):
+    if aim.sglang is not None and not RELEASE.fullmatch(aim.sglang):
         fix = f"for example --release {options.releases()[-1]}"
         raise UserError(f"{aim.sglang!r} is not an SGLang release", fix=fix, status=Exit.USAGE)
     if aim.arch is not None and aim.arch not in ARCHS:
@@ -233,13 +239,18 @@ def here(
     """What is seen on this host, as far as rules ask for it: quick, and nothing raises."""
     if not profile.flags.gpus:
         return Target(sglang=installed)
-    from launcher.host.collectors.checkpoint import said
     from launcher.host.collectors.system import layout
 
     shown = driver if driver and is_open(profile) else Driver()
     system = layout(Path("/")) if has_gpus() else System()
-    seen = of_parts(shown, system, said(profile.flags.model_path, {**environ, **profile.env}))
-    return replace(seen, sglang=installed)
+    return replace(of_parts(shown, system, _model(profile, environ)), sglang=installed)
+
+
+def _model(profile: Profile, environ: Mapping[str, str]) -> Model:
+    """What the checkpoint's own files say, where it lies here."""
+    from launcher.host.collectors.checkpoint import said
+
+    return said(profile.flags.model_path, {**environ, **profile.env})
 
 
 def is_open(profile: Profile) -> bool:

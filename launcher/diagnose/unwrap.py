@@ -13,6 +13,7 @@ _WRAPPERS = re.compile(
     rf"[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? {_HOST}(?P<short>[^\s:\[\]]+)(?:\[\d+\])?: "
     rf"|{_STAMP} {_HOST}(?P<iso>[^\s:\[\]]+(?=\[)|kernel)(?:\[\d+\])?: "
     rf"|(?P<cri>{_STAMP} (?:stdout|stderr) [FP] )"  # CRI: /var/log/pods
+    r"|(?P<kmsg>\d{1,3},\d+,\d+,[^;\s]{0,80};)"  # /dev/kmsg as it is read
     rf"|{_STAMP} "  # docker logs -t, kubectl logs --timestamps; dmesg can write it, too
     r"|(?P<pod>\[pod/\S+\] )"  # kubectl logs --prefix
     # docker compose; Docker Desktop
@@ -56,6 +57,8 @@ def _carried(found: re.Match[str]) -> bool | None:
     """
     if program := found["short"] or found["iso"]:
         return bool(program == "kernel")
+    if found["kmsg"]:
+        return True
     return False if found["cri"] or found["pod"] or found["compose"] else None
 
 

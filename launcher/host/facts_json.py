@@ -47,7 +47,11 @@ def loads(text: str, place: str) -> Host:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         schema = data.get("schema") if isinstance(data, dict) else None
         raise UserError(f"{place} has schema {schema!r}, wanted {SCHEMA}", fix=fix)
-    return from_json(data)
+    try:
+        return from_json(data)
+    except ValueError as error:
+        what = f"{place} is not what `glm5-serve facts` prints: {error}"
+        raise UserError(what, fix=fix) from None
 
 
 def from_json(data: Mapping[str, Any]) -> Host:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -97,10 +98,19 @@ def status(instance: StateDir) -> StateRecord:
 
 
 def status_of_all(home: Path) -> list[StateRecord]:
-    """How every instance is, by name: each is asked by a process of its own, that may become its
-    owner.
+    """How every instance is, by name.
+
+    One of another user is asked by a process of its own, that may become its owner.
     """
-    return [_asked(home, instance.name) for instance in known(home)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(partial(_status_by_owner, home), known(home)))
+
+
+def _status_by_owner(home: Path, instance: StateDir) -> StateRecord:
+    with contextlib.suppress(OSError, UserError):
+        if instance.folder.lstat().st_uid == os.geteuid():
+            return status(instance)
+    return _asked(home, instance.name)
 
 
 def _asked(home: Path, name: str) -> StateRecord:

@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from launcher import __version__
+from launcher import __version__, printable
 from launcher.errors import Exit, UserError
 from launcher.files import guarded, reading
 from launcher.files.ownership import require_private
@@ -389,7 +389,13 @@ class StateDir:
         return seen, seen.launcher
 
     def _json(self) -> Any:
-        return reading.parsed(guarded.read(self.state, LARGEST_STATE))
+        """What the state file holds. Raises OSError; ValueError also where it is a copy of another
+        instance's: what that one's processes are is none of ours.
+        """
+        data = reading.parsed(guarded.read(self.state, LARGEST_STATE))
+        if isinstance(data, dict) and data.get("profile") not in (None, self.name):
+            raise ValueError(f"it is of {printable.line(str(data['profile'])[:80])}")
+        return data
 
     def _ended(self, seen: StateRecord, launcher: LauncherRecord) -> StateRecord:
         """What is so without a launcher: the end that it told, else that it died."""

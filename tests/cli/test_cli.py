@@ -221,6 +221,11 @@ def test_a_release_and_a_gpu_are_said_in_the_words_of_their_makers(
         ("diff card card --to-sglang 0.5.20", "--to-sglang was renamed to --to-release 0.5.20"),
         ("render card --release vllm==0.32.0", "vllm is not an engine that is started here"),
         ("render card --release newest", "'newest' is not an SGLang release"),
+        ("render card --release 0.5.-23", "'0.5.-23' is not an SGLang release"),
+        ("render card --release 0.5.1e3", "'0.5.1e3' is not an SGLang release"),
+        ("render card --release \u0660.5.23", "is not an SGLang release"),
+        ("status nosuch", "no profile 'nosuch'"),
+        ("down nosuch", "no profile 'nosuch'"),
         ("render card --gpu h100", "--gpu h100: not a GPU that is known here"),
         ("render card --gpu b200 --arch sm120", "--gpu b200 is sm100, --arch says sm120"),
         ("render card -p 8xb200", "two profiles: card and --profile 8xb200"),
@@ -260,3 +265,25 @@ def test_help_lists_every_command_once(world: World) -> None:
     assert all(len(text) < 45 for commands in GROUPS.values() for text in commands.values())
     shown = world.run("--help").stdout
     assert all(f"  {name} " in shown for name in named)
+
+
+def test_the_checkpoints_own_words_count_for_another_release_and_gpu_too(world: World) -> None:
+    """Else a plan for the release that is installed would not be the plan for what is installed."""
+    config = '{"architectures": ["GlmMoeDsaForCausalLM"], "model_type": "glm_moe_dsa"}'
+    (world.folder / "model/config.json").write_text(config)
+    model = f"flags.model-path={world.folder}/model"
+    said = [
+        world.run("render", "8xpro6000", "--set", model, *words).stdout
+        for words in ((), ("--release", "0.5.23"), ("--gpu", "rtx-pro-6000"))
+    ]
+
+    assert all("--dsa-decode-backend" in text for text in said)
+    assert not [text for text in said if "model unknown" in text]
+
+
+@pytest.mark.parametrize("observed", ["5", "null", "[]", "{}"])
+def test_facts_that_are_none_are_refused(world: World, observed: str) -> None:
+    (world.folder / "facts").write_text(f'{{"schema": 1, "observed": {observed}}}')
+    said = world.run("render", "card", "--facts", "facts")
+
+    assert (said.returncode, "`glm5-serve facts`" in said.stderr) == (78, True), said.stderr

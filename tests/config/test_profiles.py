@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from launcher.config import layers
 from launcher.config.resolve import RENAMED, Composed, PlanRequest, load, resolve
+from launcher.engines.target import Target
 from launcher.errors import Exit, UserError
 from launcher.plan.policy import Policy
 
@@ -495,3 +496,41 @@ def test_an_old_key_is_refused_and_the_new_one_named(home: Home, old: str, new: 
     home.write("old", MODEL + f"[supervision]\n{old.removeprefix('supervision.')} = 7")
 
     assert f"{old}: renamed to {new}" in home.refusal("old").what
+
+
+@pytest.mark.parametrize("why", ["tp", "tp-size", "tensor-parallel-size"])
+@pytest.mark.parametrize("flag", ["tp", "tp-size", "tensor-parallel-size"])
+def test_a_reason_may_use_another_name_of_its_option(home: Home, flag: str, why: str) -> None:
+    home.write("p", f'{MODEL}{flag} = 4\n[why]\n{why} = "four are enough"')
+    ask = PlanRequest("p")
+    made = resolve(load(ask, home.environ), ask, home.folder, {})
+
+    assert {s.option: s.why for s in made.settings}["tp-size"] == "four are enough"
+
+
+@pytest.mark.parametrize("name", ["nonsense-opt", "--dsa-decode-backend", "dsa_decode_backend"])
+def test_a_rule_that_is_none_cannot_be_skipped(home: Home, name: str) -> None:
+    home.write("p", f'{MODEL}[rules]\nskip = ["{name}"]')
+
+    assert f"rules.skip: no rule sets {name!r}" in home.refusal("p").what
+
+
+def test_a_stall_timeout_may_be_set_from_outside(home: Home) -> None:
+    home.write("p", MODEL)
+    outside = {"GLM5_SERVE__SUPERVISION__STALL_TIMEOUTS__KV": "6"}
+    made = home.load("p", "supervision.stall_timeouts.weights=5", **outside).profile.policy()
+
+    assert (made.stall_timeouts.weights, made.stall_timeouts.kv) == (5, 6)
+    assert home.refusal("p", "flags.a.b=1").status == Exit.USAGE
+
+
+@pytest.mark.parametrize("option", ["flags.tpsize=8", "flags.max-running-request=3"])
+def test_an_option_that_the_release_does_not_have_is_noted(home: Home, option: str) -> None:
+    home.write("p", MODEL + "tp-size = 8")
+    ask = PlanRequest("p", (option,))
+    made = resolve(load(ask, home.environ), ask, home.folder, {}, Target("0.5.23", "sm120"))
+
+    name = option.partition("=")[0].removeprefix("flags.")
+    assert [note for note in made.notes if f"--{name}" in note]
+    unknown = resolve(load(ask, home.environ), ask, home.folder, {}, Target("0.5.99", "sm120"))
+    assert not [note for note in unknown.notes if name in note], "a coming release may have it"

@@ -4,7 +4,9 @@ form of line.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -13,6 +15,7 @@ from conftest import ROOT
 
 from launcher.diagnose.diagnosis import UNKNOWN, diagnose
 from launcher.diagnose.signatures import signatures
+from launcher.diagnose.text import diagnose_text
 from launcher.doctor.checks.kernel import kernel_xid
 from launcher.host.facts import Host, Kernel, known
 from launcher.knowledge import xid
@@ -174,13 +177,18 @@ def test_no_signature_repeats_a_number() -> None:
 # -- whole logs ------------------------------------------------------------------------------------
 
 
-def test_doctor_tells_the_last_grave_one_of_many() -> None:
-    log = [HEADS[0].format(number) + "x" for number in (45, 79, 119, 45, 13)]
+def test_doctor_tells_the_first_grave_one_of_many_and_what_happened_before_what_is_to_be_done() -> (
+    None
+):
+    asks = HEADS[0].format(154) + SAID[154]
+    log = [asks, *(HEADS[0].format(number) + "x" for number in (45, 79, 119, 45, 13)), asks]
     grade, evidence, fix = doctor(*log)
 
     assert grade is Severity.FAIL
-    assert evidence.startswith("Xid 119, a GPU's own firmware")
-    assert fix == signatures()["gpu-firmware-halted"].fix
+    assert evidence.startswith("Xid 79, a GPU fell off")
+    assert evidence.endswith("(4 such lines)")
+    assert fix == signatures()["gpu-fell-off-bus"].fix
+    assert doctor(asks)[1].startswith("Xid 154")
 
 
 def test_what_is_not_to_be_trusted_for_ever_wants_a_reset_some_time() -> None:
@@ -193,3 +201,33 @@ def test_what_a_device_calls_itself_is_no_xid() -> None:
     named = "usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
 
     assert doctor(named)[0] is Severity.OK
+
+
+@pytest.mark.parametrize("number", [13, 79, 119, 154, 999])
+@pytest.mark.parametrize(
+    "carried",
+    [
+        lambda line: f"4,123,12345678,-;{line}",
+        lambda line: json.dumps({"MESSAGE": line, "_TRANSPORT": "kernel"}),
+        lambda line: f"\x1b[31m[ 12.3] {line}\x1b[0m",
+    ],
+    ids=["kmsg", "journald", "coloured"],
+)
+def test_they_agree_on_lines_as_others_print_them(
+    number: int, carried: Callable[[str], str]
+) -> None:
+    line = carried(HEADS[0].format(number) + SAID.get(number, "x"))
+    found = diagnose_text([line])
+
+    assert doctor(line)[0] is (
+        Severity.FAIL if found.then == "reboot" and found.is_known else Severity.WARN
+    )
+    assert f"Xid {number}" in doctor(line)[1]
+    assert str(number) in str(found)
+
+
+def test_a_containers_word_is_not_the_kernels() -> None:
+    line = f"2026-11-24T03:10:11.5Z stdout F {HEADS[0].format(79)}x"
+
+    assert doctor(line)[0] is Severity.OK
+    assert not diagnose_text([line]).is_known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -238,3 +239,16 @@ def test_a_log_is_followed_into_its_next_file(instance: StateDir) -> None:
     claim.release()
 
     assert list(lines) == []
+
+
+def test_a_copy_of_another_instances_folder_means_nobody(instance: StateDir, launcher: int) -> None:
+    """Its launcher and processes are the other one's."""
+    record(instance, launcher)
+    copy = StateDir(instance.folder.parent, "copy")
+    shutil.copytree(instance.folder, copy.folder)
+    seen = copy.look()
+
+    assert seen.state == "unknown"
+    assert "it is of p" in seen.reason
+    assert copy.signal(0) is None
+    assert copy.session().mark is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from launcher.diagnose.signatures import signatures
+from launcher.diagnose.unwrap import unwrap
 from launcher.doctor.checks.judging import Verdict, fail, ok, warn
 from launcher.engines import witness
 from launcher.host.facts import Host
@@ -28,7 +29,7 @@ def kernel_xid(host: Host, plan: Plan) -> Verdict:
 
     Observed: Xid 8, 13, 45, 62, 79 and 154. Reported: NVIDIA's Xid catalogue.
     """
-    words = ((witness.kernels(line, surely=True), line) for line in host.kernel.log.get())
+    words = ((_words(line), line) for line in host.kernel.log.get())
     seen = [(found, line) for said, line in words if said and (found := xid.judge(said))]
     grave = [(found, line) for found, line in seen if found.advice != "again"]
     if grave:
@@ -42,6 +43,12 @@ def kernel_xid(host: Host, plan: Plan) -> Verdict:
             f"{len(seen)} Xids that need no reboot, the last: {_told(found, line)}", fix=_fix(found)
         )
     return ok("no Xid")
+
+
+def _words(line: str) -> str | None:
+    """What the kernel said in a line of its log, however that was printed."""
+    text, by_kernel = unwrap(line)
+    return None if by_kernel is False else witness.kernels(text, surely=True)
 
 
 def _told(found: xid.Xid, line: str) -> str:
