@@ -18,7 +18,7 @@ from launcher.config import layers
 from launcher.config.profile import Profile, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
-from launcher.engines.options import canonical, nearest_name, release, renamed
+from launcher.engines.options import Release, canonical, nearest_name, release, renamed
 from launcher.engines.rules import Case, Rule
 from launcher.engines.sglang.names import as_written, spelled
 from launcher.engines.target import Target
@@ -136,6 +136,7 @@ def resolve(
     What the profile leaves open the rules of `recipe` choose. `environment` are the GLM5_SERVE__
     variables that took part, kept so that a restart sees the same.
     """
+    composed = _spelled_out(composed, target or Target())
     profile = composed.profile
     doubt = (
         f"{composed.doubt.what}: the interpreter that it names is not asked"
@@ -203,6 +204,46 @@ def resolve(
     )
 
 
+def _spelled_out(composed: Composed, target: Target) -> Composed:
+    """The profile with each abbreviation as the option that the release, which is known, takes it
+    for.
+
+    Raises UserError where that one is set, too: which of them would count is an accident.
+    """
+    if not target.sglang or target.doubt:
+        return composed
+    meant = {name: _meant(name, release(target.release)) for name in composed.flags}
+    if all(name == option for name, option in meant.items()):
+        return composed
+    for name, option in meant.items():
+        if option != name and list(meant.values()).count(option) > 1:
+            place = composed.origin[f"flags.{name}"].place
+            raise UserError(
+                f"{place}: flags.{name}: SGLang {target.release} takes it for {option}, which is"
+                " set, too",
+                fix=f"write flags.{option} in its place",
+            )
+    flags = {meant[name]: value for name, value in composed.flags.items()}
+    origin = composed.origin | {
+        f"flags.{option}": composed.origin[f"flags.{name}"] for name, option in meant.items()
+    }
+    passed = {name: value for name, value in flags.items() if value is not False}
+    try:
+        typed = type(composed.profile.flags).model_validate(passed)
+    except ValidationError as error:
+        said = "; ".join(_in_words(one, origin, composed.path) for one in error.errors())
+        raise UserError(said, fix="correct it where it stands") from None
+    profile = composed.profile.model_copy(update={"flags": typed})
+    return replace(composed, profile=profile, flags=flags, origin=origin)
+
+
+def _meant(name: str, known: Release) -> str:
+    """The canonical name of what argparse takes a name for, itself where that is no other."""
+    found = known.candidates(f"--{name}")
+    is_own = known.accepts(renamed(f"--{name}", known)) or len(found) != 1
+    return name if is_own else canonical(found[0].name[2:])
+
+
 def _unknown(name: str, target: Target) -> str | None:
     """What to say of an option that the release, which is known, does not have by any name."""
     if not target.sglang or target.doubt:
@@ -210,8 +251,6 @@ def _unknown(name: str, target: Target) -> str | None:
     known = release(target.release)
     if known.accepts(renamed(f"--{name}", known)):
         return None
-    if len(found := known.candidates(f"--{name}")) == 1:
-        return f"--{name} is taken for {found[0].name}: write flags.{canonical(found[0].name[2:])}"
     near = nearest_name(f"--{name}", known)
     hint = f", did you mean {near}?" if near else ""
     return f"SGLang {target.release} has no --{name}{hint}"

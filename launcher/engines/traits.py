@@ -49,9 +49,13 @@ class Identity:
     @property
     def note(self) -> str | None:
         """What whoever reads a judgement should know about it."""
-        if self.basis is None:
-            return "model unknown: the rules for GLM-5 are not applied"
-        return None
+        if self.family is not None and self.family.id == GLM_5:
+            return None
+        what = "model unknown"
+        if self.basis is not None:
+            what = f"not a GLM-5 by its {self.basis}"
+            what += f" but {self.family.id}" if self.family else ""
+        return f"{what}: the rules for GLM-5 are not applied"
 
 
 def of(model: Model, named: str) -> Identity:
@@ -75,7 +79,8 @@ def of(model: Model, named: str) -> Identity:
 def _traits(model: Model, named: str, family: Family | None) -> frozenset[str]:
     traits = {family.id, *family.traits} if family else set()
     quantised = model.quantisation
-    if "FP4" in str(quantised.get()).upper() if quantised.known else _says_fp4(named):
+    by_name = GLM_5 in traits and _says_fp4(named)  # others call mixed checkpoints so, too
+    if "FP4" in str(quantised.get()).upper() if quantised.known else by_name:
         traits.add(NVFP4)
     left_out = model.excluded
     apart = any("shared_expert" in name for name in left_out.otherwise(()))

@@ -107,6 +107,7 @@ _JOURNALS = rf"(?:{_TIME} +[\w.-]{{1,80}} (?=kernel:))?"
 _KERNELS = re.compile(
     # quoted; found by grep
     r"\ufeff?(?:> ?)*(?:[\w./-]{1,80}:(?:\d+:)?(?=[A-Z\[]))?\s*(?:<\d{1,3}>)?"
+    r"(?:\d\d:\d\d:\d\d(?:[.,]\d{1,9})? +)?"  # cut short: the time of day alone
     rf"{_JOURNALS}"
     rf"(?P<facility>(?:[\w.-]{{1,80}}: )?kern *: *\w+ *: *(?:{_ISO} )?)?(?:{_ISO}[ :]+)?"
     r"(?P<stamp>\[(?:[ +]*\d+\.\d+|[A-Z][a-z]{2}\d\d \d\d:\d\d|[^\]\n]{0,40}\d\d:\d\d:\d\d"

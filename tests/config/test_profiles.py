@@ -524,7 +524,7 @@ def test_a_stall_timeout_may_be_set_from_outside(home: Home) -> None:
     assert home.refusal("p", "flags.a.b=1").status == Exit.USAGE
 
 
-@pytest.mark.parametrize("option", ["flags.tpsize=8", "flags.max-running-request=3"])
+@pytest.mark.parametrize("option", ["flags.tpsize=8", "flags.nope=3"])
 def test_an_option_that_the_release_does_not_have_is_noted(home: Home, option: str) -> None:
     home.write("p", MODEL + "tp-size = 8")
     ask = PlanRequest("p", (option,))
@@ -534,3 +534,44 @@ def test_an_option_that_the_release_does_not_have_is_noted(home: Home, option: s
     assert [note for note in made.notes if f"--{name}" in note]
     unknown = resolve(load(ask, home.environ), ask, home.folder, {}, Target("0.5.99", "sm120"))
     assert not [note for note in unknown.notes if name in note], "a coming release may have it"
+
+
+@pytest.mark.parametrize(
+    ("short", "option", "value"),
+    [
+        ("mem-fraction", "mem-fraction-static", "0.7"),
+        ("kv-cache", "kv-cache-dtype", "bfloat16"),
+        ("moe-runner", "moe-runner-backend", "triton"),
+        ("chunked-prefill", "chunked-prefill-size", "2048"),
+    ],
+)
+def test_what_a_profile_says_in_short_stands_against_the_rules(
+    short: str, option: str, value: str
+) -> None:
+    """argparse takes it for the option; a rule that came after it would win unseen."""
+    ask = PlanRequest("8xpro6000", (f"flags.{short}={value}",))
+    made = resolve(load(ask, {}), ask, Path("/s"), {}, Target("0.5.23", "sm120"))
+
+    assert [(s.name, s.value) for s in made.settings if s.option == option] == [
+        (f"--{option}", value)
+    ]
+
+
+def test_an_abbreviation_beside_its_option_is_refused() -> None:
+    ask = PlanRequest("8xpro6000", ("flags.max-running-request=3",))
+    with pytest.raises(UserError, match="takes it for max-running-requests, which is set, too"):
+        resolve(load(ask, {}), ask, Path("/s"), {}, Target("0.5.23", "sm120"))
+    as_written = resolve(load(ask, {}), ask, Path("/s"), {}, Target("0.5.99", "sm120"))
+    assert "--max-running-request" in as_written.argv, "a coming release may have it"
+
+
+def test_gpus_are_counted_by_what_an_abbreviation_means(home: Home) -> None:
+    home.write("p", MODEL + "tensor-parallel = 4")
+    ask = PlanRequest("p")
+    made = resolve(load(ask, home.environ), ask, home.folder, {}, Target("0.5.23", "sm120"))
+
+    assert (made.gpus, made.flag("tp-size")) == (4, "4")
+    home.write("q", MODEL + "tensor-parallel = 'many'")
+    ask = PlanRequest("q")
+    with pytest.raises(UserError, match="tp-size"):
+        resolve(load(ask, home.environ), ask, home.folder, {}, Target("0.5.23", "sm120"))

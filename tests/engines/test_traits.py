@@ -56,7 +56,7 @@ def test_a_name_tells_the_family_and_a_place_does_not(name: str, family: str | N
 
     assert (seen.family.id if seen.family else None) == family
     assert seen.basis == ("name" if family else None)
-    assert (seen.note is None) == bool(family)
+    assert (seen.note is None) == (family == "glm-5")
 
 
 @pytest.mark.parametrize("family", models.families(), ids=lambda family: family.id)
@@ -65,7 +65,8 @@ def test_config_json_has_the_last_word(family: models.Family) -> None:
         seen = traits.of(says(word), "zai-org/GLM-5")
         assert (seen.family, seen.basis) == (family, "config.json")
     stranger = traits.of(says("LlamaForCausalLM"), "zai-org/GLM-5-NVFP4")
-    assert (stranger.family, stranger.basis, stranger.note) == (None, "config.json", None)
+    assert (stranger.family, stranger.basis) == (None, "config.json")
+    assert stranger.note == "not a GLM-5 by its config.json: the rules for GLM-5 are not applied"
     assert GLM_5 not in stranger.traits
 
 
@@ -89,7 +90,9 @@ def test_what_it_is_made_of_comes_from_the_checkpoint() -> None:
 def test_where_nobody_looked_a_name_tells_what_it_can() -> None:
     assert traits.of(Model(), "zai-org/GLM-5-NVFP4").traits == {GLM_5, SPARSE, NVFP4, BF16_SHARED}
     assert NO_MTP in traits.of(Model(), "lukealonso/GLM-5-NVFP4").traits
-    assert traits.of(Model(), "org/my-nvfp4-notes-fp8").traits == {NVFP4}
+    assert traits.of(Model(), "org/my-nvfp4-notes-fp8").traits == frozenset()
+    assert NVFP4 not in traits.of(Model(), "lukealonso/MiMo-V2.5-NVFP4").traits
+    assert NVFP4 not in traits.of(Model(), "ormandj/GLM-5.3-Flash-W4A16-NVFP4").traits
     assert traits.of(Model(), "/nvfp4/current").traits == frozenset()
 
 
@@ -149,7 +152,8 @@ def test_other_models_get_no_advice_for_glm_5(world: World) -> None:
         )
         (world.folder / "launch").write_text(text)
         said = world.run("lint", "launch", "--release", "0.5.12", "--arch", "sm120").stdout
-        assert "GLM-5" not in said
+        told = [line for line in said.splitlines() if "GLM-5" in line]
+        assert [line.startswith("note: not a GLM-5 by its name but ") for line in told] == [True]
         assert "GlmMoeDsa" not in said
 
 

@@ -16,7 +16,7 @@ from conftest import ROOT
 from launcher.diagnose.diagnosis import UNKNOWN, diagnose
 from launcher.diagnose.signatures import signatures
 from launcher.diagnose.text import diagnose_text
-from launcher.doctor.checks.kernel import kernel_xid
+from launcher.doctor.checks.kernel import kernel_nvswitch, kernel_xid
 from launcher.host.facts import Host, Kernel, known
 from launcher.knowledge import xid
 from launcher.knowledge.xid import ADVICE, NOTE, Xid, judge, xids
@@ -208,10 +208,11 @@ def test_what_a_device_calls_itself_is_no_xid() -> None:
     "carried",
     [
         lambda line: f"4,123,12345678,-;{line}",
+        lambda line: f"19:15:34  {line}",
         lambda line: json.dumps({"MESSAGE": line, "_TRANSPORT": "kernel"}),
         lambda line: f"\x1b[31m[ 12.3] {line}\x1b[0m",
     ],
-    ids=["kmsg", "journald", "coloured"],
+    ids=["kmsg", "time of day", "journald", "coloured"],
 )
 def test_they_agree_on_lines_as_others_print_them(
     number: int, carried: Callable[[str], str]
@@ -231,3 +232,22 @@ def test_a_containers_word_is_not_the_kernels() -> None:
 
     assert doctor(line)[0] is Severity.OK
     assert not diagnose_text([line]).is_known
+
+
+@pytest.mark.parametrize(
+    ("said", "grade"),
+    [
+        ("SXid (PCI:0000:c1:00.0): 20034, Fatal, Link 30 LTSSM Fault Up", Severity.FAIL),
+        ("SXid (PCI:0000:c1:00.0): 12028, Severity 1 Engine instance 36", Severity.FAIL),
+        ("SXid (PCI:0000:c1:00.0): 20009, Non-fatal, Link 04 RX Short Error Rate", Severity.WARN),
+        ("SXid (PCI:0000:c1:00.0): 12028, Data {0x00000001, 0x00000001}", Severity.WARN),
+    ],
+)
+def test_doctor_and_diagnose_agree_on_what_is_fatal_to_the_fabric(
+    said: str, grade: Severity
+) -> None:
+    line = f"[ 5080.898738] nvidia-nvswitch1: {said}"
+    host = Host(kernel=replace(Kernel(), log=known((line,))))
+
+    assert kernel_nvswitch(host, PLAN).severity is grade
+    assert diagnose_text([line]).is_known == (grade is Severity.FAIL)

@@ -525,8 +525,8 @@ def test_root_looks_into_no_folder_of_its_own_that_others_may_replace(service: S
             f"{mine} lies below {service.folder}, where others may replace it: owned by nobody"
             in done.stderr
         )
-        missing = service.by(0, *words, "-p", "missing", GLM5_SERVE_STATE_DIR=str(mine.parent))
-        assert f"{mine.parent}/missing lies below {service.folder}" in missing.stderr
+        missing = service.by(0, *words, "-p", "card", GLM5_SERVE_STATE_DIR=str(mine.parent))
+        assert f"{mine.parent}/card lies below {service.folder}" in missing.stderr
     assert not Path("/dev/shm/never.tar.gz").exists()
 
 

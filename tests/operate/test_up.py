@@ -175,7 +175,8 @@ def test_a_signal_drains_and_leaves_nothing(world: World, number: signal.Signals
     said, _ = up.communicate(timeout=60)
 
     assert up.returncode == 0
-    assert f"stop asked for by {number.name}" in said
+    by = {signal.SIGINT: "Ctrl-C (SIGINT)"}.get(number, number.name)
+    assert f"stop asked for by {by}" in said
     assert "Draining" in world.run("logs", "-p", "stub").stdout
     assert not world.processes()
 

@@ -15,6 +15,8 @@ from launcher.plan.plan import Plan
 GROUP = "kernel"
 
 
+SXID = re.compile(r"nvidia-nvswitch\d+: SXid \(")
+FATAL = re.compile(r"SXid \([\w:. -]+\): \d+, (?:Severity 1|Fatal)")  # as `diagnose` has it
 ASKS = 154  # "GPU recovery action changed": what is to be done, not what happened
 
 
@@ -65,20 +67,18 @@ def _fix(found: xid.Xid) -> str:
 
 
 def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:
-    """The kernel log has no NVSwitch error.
+    """The kernel log has no fatal NVSwitch error.
 
     A fatal SXid takes the fabric down until the GPUs and switches are reset.
 
     Observed: SXid lines beside Xid 45 and 62.
     """
-    lines = [line for line in host.kernel.log.get() if "SXid" in line]
+    lines = [line for line in host.kernel.log.get() if SXID.search(line)]
+    if fatal := [line for line in lines if FATAL.search(line)]:
+        return fail(_last(fatal), fix=signatures()["nvlink-error"].fix)
     if lines:
-        return fail(
-            _last(lines),
-            fix=(
-                "stop everything, `systemctl restart nvidia-fabricmanager`; reboot if it comes back"
-            ),
-        )
+        fix = "look the number up in NVIDIA's Fabric Manager guide; watch whether it comes back"
+        return warn(f"no line says that it is fatal: {_last(lines)}", fix=fix)
     return ok("no SXid")
 
 

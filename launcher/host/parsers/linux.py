@@ -18,7 +18,9 @@ _TIME = (
     r"(?:\[[^\]]{5,40}\]|<\d+>|\d{4}-\d\d-\d\dT[\d:,.+-]+(?: \S+ kernel:)?|\w{3} +\d+ [\d:]+ \S+"
     r" kernel:)"
 )
-KERNEL_LINE = re.compile(rf"^(?:{_TIME})+ .*(?:{OF_A_LOG})|NVRM: Xid ", re.M)
+KERNEL_LINE = re.compile(
+    rf"^(?:{_TIME})+ .*(?:{OF_A_LOG})|NVRM: Xid |nvidia-nvswitch\d+: SXid ", re.M
+)
 _STAMP = re.compile(rf"^(?:{_TIME}\s*)+")
 UNITS = {"": 10, "K": 10, "M": 20, "G": 30, "T": 40}
 LIMITS = (("memlock", "max locked memory", 10), ("stack", "stack size", 10))
