@@ -88,7 +88,7 @@ class Doctor(_Table):
 
 
 class Rules(_Table):
-    """What `recipe` may choose: all that is left open, unless it is switched off or a setting is
+    """What rules may choose: all that is left open, unless it is switched off or a setting is
     skipped.
     """
 

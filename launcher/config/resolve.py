@@ -133,7 +133,7 @@ def resolve(
     """The plan of a profile for a target; `folder` is where the running instance will keep its
     files.
 
-    What the profile leaves open the rules of `recipe` choose. `environment` are the GLM5_SERVE__
+    What the profile leaves open rules choose. `environment` are the GLM5_SERVE__
     variables that took part, kept so that a restart sees the same.
     """
     composed = _spelled_out(composed, target or Target())
@@ -147,7 +147,7 @@ def resolve(
     model = traits.of(target.model, profile.flags.model_path)
     about = model.note if profile.rules.enabled else None
     notes = [doubt, target.doubt, about, *(_unknown(name, target) for name in composed.flags)]
-    chosen = list(_by_rules(composed, target))
+    chosen = list(_by_rules(composed, target, model.traits))
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
     env = dict(profile.env) | {name: str(value) for name, value in ruled.items() if name.isupper()}
@@ -265,12 +265,13 @@ def aimed(composed: Composed, target: Target) -> Target:
     return replace(target, arch=target.arch or composed.profile.needs.arch)
 
 
-def _by_rules(composed: Composed, target: Target) -> Iterator[tuple[Rule, Any]]:
+def _by_rules(
+    composed: Composed, target: Target, model: frozenset[str]
+) -> Iterator[tuple[Rule, Any]]:
     profile = composed.profile
     if not profile.rules.enabled:
         return iter(())
-    model = traits.of(target.model, profile.flags.model_path)
-    case = Case(target, composed.flags, profile.env, profile.flags.gpus, model.traits)
+    case = Case(target, composed.flags, profile.env, profile.flags.gpus, model)
     return recipe.chosen(case, tuple(map(canonical, profile.rules.skip)))
 
 

@@ -8,7 +8,7 @@ further behind is nobody's testimony.
 Text of a client may hold line ends, and some loggers print them as they are (`Model attempted to
 call undefined function: x\n[2026-...] Decode batch`): then a line may look like the engine's from
 its first letter on, and nothing can tell it from the log alone. So what the log of a server that
-listens says is never final (`Run.gone`), and what it excuses is bounded (`flow.py`).
+listens says is never final (`ServerRun.gone`), and what it excuses is bounded (`activity.py`).
 """
 
 from __future__ import annotations

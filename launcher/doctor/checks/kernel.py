@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from launcher.diagnose.signatures import signatures
+from launcher.diagnose.signatures import matches, signatures
 from launcher.diagnose.unwrap import unwrap
 from launcher.doctor.checks.judging import Verdict, fail, ok, warn
 from launcher.engines import witness
@@ -16,7 +16,6 @@ GROUP = "kernel"
 
 
 SXID = re.compile(r"nvidia-nvswitch\d+: SXid \(")
-FATAL = re.compile(r"SXid \([\w:. -]+\): \d+, (?:Severity 1|Fatal)")  # as `diagnose` has it
 ASKS = 154  # "GPU recovery action changed": what is to be done, not what happened
 
 
@@ -66,6 +65,12 @@ def _fix(found: xid.Xid) -> str:
     return f"{fix}; reset the GPU at the next quiet moment" if wants else fix
 
 
+def _is_fatal(line: str) -> bool:
+    """As `diagnose` has it."""
+    words = _words(line) or ""
+    return any(signature.id == "nvlink-error" for signature, _ in matches(words, "kernel"))
+
+
 def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:
     """The kernel log has no fatal NVSwitch error.
 
@@ -74,7 +79,7 @@ def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:
     Observed: SXid lines beside Xid 45 and 62.
     """
     lines = [line for line in host.kernel.log.get() if SXID.search(line)]
-    if fatal := [line for line in lines if FATAL.search(line)]:
+    if fatal := [line for line in lines if _is_fatal(line)]:
         return fail(_last(fatal), fix=signatures()["nvlink-error"].fix)
     if lines:
         fix = "look the number up in NVIDIA's Fabric Manager guide; watch whether it comes back"

@@ -1,7 +1,7 @@
 """What SGLang's own log says about a start: which phase it is in, how far, and whether it is ready.
 
 The markers were read off the logs of 0.5.8 to 0.5.23; `tests/logs` holds whole starts, recorded
-here and by others. They are hints: readiness is decided by a generated token (`health.py`), never
+here and by others. They are hints: readiness is decided by a generated token (`api.py`), never
 by a line of text.
 """
 
