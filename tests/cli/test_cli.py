@@ -287,3 +287,27 @@ def test_facts_that_are_none_are_refused(world: World, observed: str) -> None:
     said = world.run("render", "card", "--facts", "facts")
 
     assert (said.returncode, "`glm5-serve facts`" in said.stderr) == (78, True), said.stderr
+
+
+def test_what_was_not_pasted_is_unknown_and_no_profile_is_said_to_fit(world: World) -> None:
+    (world.folder / "pasted").mkdir()
+    xid = "[ 12.3] NVRM: Xid (PCI:0000:61:00): 79, GPU has fallen off the bus.\n"
+    (world.folder / "pasted/dmesg.txt").write_text(xid)
+    said = world.run("doctor", "--from", "pasted", "--json")
+    found = {one["id"]: one["severity"] for one in json.loads(said.stdout)["findings"]}
+
+    assert (found["driver-answers"], found["kernel-xid"]) == ("unknown", "fail")
+    assert "no profile fits; choose with -p" in world.run("doctor", "--from", "pasted").stdout
+
+
+def test_another_gpu_is_another_host_whose_disks_are_not_these(world: World) -> None:
+    told = json.loads(world.run("fit", "8xb200", "--gpu", "b200", "--json").stdout)
+
+    assert (told["host_memory"], told["disk_free"], told["fits"]) == (None, None, True)
+
+
+def test_one_profile_is_compared_with_itself_for_another_release(world: World) -> None:
+    words = ("--release", "0.5.16", "--to-release", "0.5.23", "--json")
+    alone, twice = world.run("diff", "card", *words), world.run("diff", "card", "card", *words)
+
+    assert (alone.returncode, alone.stdout) == (twice.returncode, twice.stdout)
