@@ -282,7 +282,7 @@ def test_what_systemd_is_told_is_the_word_that_was_meant(tmp_path: Path) -> None
 def test_a_release_or_a_note_of_others_adds_no_command_to_a_printed_one() -> None:
     made = planned(PlanRequest("card"), {"HOME": "/h"}, Target("0.5.23"))[0]
     text = shell(
-        replace(made, sglang=f"0.5.23\nrm -rf ~{HOSTILE}", notes=(f"x\nrm -rf ~{HOSTILE}",))
+        replace(made, release=f"0.5.23\nrm -rf ~{HOSTILE}", notes=(f"x\nrm -rf ~{HOSTILE}",))
     )
     comments = [line for line in text.splitlines() if line.startswith("#")]
 

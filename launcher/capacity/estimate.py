@@ -117,7 +117,7 @@ def fit(
     total = memory or (known.memory if known else 0)
     free = total - gpus.TAKEN
     held = weights.of_gpu(tp, pp, mtp=mtp)
-    release = version(plan.sglang or "")
+    release = version(plan.release or "")
     layout = capacity.row(
         plan.flag("kv-cache-dtype") or "auto", plan.arch, release, sparse=bool(shape.index_dim)
     )

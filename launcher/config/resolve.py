@@ -151,7 +151,7 @@ def resolve(
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
     env = dict(profile.env) | {name: str(value) for name, value in ruled.items() if name.isupper()}
-    known = release(target.release)
+    known = release(target.nearest)
     told = spelled(flags, known) if profile.rules.enabled else as_written(flags, composed.written)
     by_rule = {rule.set: rule for rule, _ in chosen}
     argv = [profile.engine.python, "-m", "sglang.launch_server"]
@@ -197,7 +197,7 @@ def resolve(
         state=str(folder),
         allowed=tuple(profile.doctor.allow),
         ruled=profile.rules.enabled,
-        sglang=target.sglang or target.release,
+        release=target.release or target.nearest,
         doubt=doubt,
         traits=tuple(sorted(model.traits)),
         notes=tuple(note for note in (notes if profile.flags.gpus else [doubt]) if note),
@@ -210,16 +210,16 @@ def _spelled_out(composed: Composed, target: Target) -> Composed:
 
     Raises UserError where that one is set, too: which of them would count is an accident.
     """
-    if not target.sglang or target.doubt:
+    if not target.release or target.doubt:
         return composed
-    meant = {name: _meant(name, release(target.release)) for name in composed.flags}
+    meant = {name: _meant(name, release(target.nearest)) for name in composed.flags}
     if all(name == option for name, option in meant.items()):
         return composed
     for name, option in meant.items():
         if option != name and list(meant.values()).count(option) > 1:
             place = composed.origin[f"flags.{name}"].place
             raise UserError(
-                f"{place}: flags.{name}: SGLang {target.release} takes it for {option}, which is"
+                f"{place}: flags.{name}: SGLang {target.nearest} takes it for {option}, which is"
                 " set, too",
                 fix=f"write flags.{option} in its place",
             )
@@ -246,14 +246,14 @@ def _meant(name: str, known: Release) -> str:
 
 def _unknown(name: str, target: Target) -> str | None:
     """What to say of an option that the release, which is known, does not have by any name."""
-    if not target.sglang or target.doubt:
+    if not target.release or target.doubt:
         return None
-    known = release(target.release)
+    known = release(target.nearest)
     if known.accepts(renamed(f"--{name}", known)):
         return None
     near = nearest_name(f"--{name}", known)
     hint = f", did you mean {near}?" if near else ""
-    return f"SGLang {target.release} has no --{name}{hint}"
+    return f"SGLang {target.nearest} has no --{name}{hint}"
 
 
 def aimed(composed: Composed, target: Target) -> Target:

@@ -41,7 +41,7 @@ class TargetOptions:
     `memory` is in bytes, of the product that was named.
     """
 
-    sglang: str | None = None
+    release: str | None = None
     arch: str | None = None
     facts: Path | None = None
     memory: int | None = None
@@ -65,7 +65,7 @@ class TargetOptions:
         """The same with another release, or another architecture."""
         return replace(
             self,
-            sglang=_release(release) if release is not None else self.sglang,
+            release=_release(release) if release is not None else self.release,
             arch=arch or self.arch,
             memory=None if arch else self.memory,
         )
@@ -185,11 +185,11 @@ def targeted(
         installed = _installed(profile, environ) if asks else None
         seen = here(profile, environ, installed, _driver(profile))
     else:
-        installed = _installed(profile, environ) if asks and not aim.sglang else None
-        seen = Target(sglang=installed, model=_model(profile, environ))
+        installed = _installed(profile, environ) if asks and not aim.release else None
+        seen = Target(release=installed, model=_model(profile, environ))
     return replace(
         seen,
-        sglang=aim.sglang or seen.sglang,
+        release=aim.release or seen.release,
         arch=aim.arch or seen.arch,
         memory=aim.memory or seen.memory,
     )
@@ -201,7 +201,7 @@ def elsewhere(aim: TargetOptions) -> Target:
     """
     seen = of(recorded(aim.facts)) if aim.facts else Target()
     arch = aim.arch or seen.arch or _arch_here()
-    return replace(seen, sglang=aim.sglang or seen.sglang, arch=arch)
+    return replace(seen, release=aim.release or seen.release, arch=arch)
 
 
 def _arch_here() -> str:
@@ -213,9 +213,9 @@ def _arch_here() -> str:
 
 def require_known(aim: TargetOptions) -> None:
     """Raise UserError (usage) for a release that is none, or an architecture without rules."""
-    if aim.sglang is not None and not RELEASE.fullmatch(aim.sglang):
+    if aim.release is not None and not RELEASE.fullmatch(aim.release):
         fix = f"for example --release {options.releases()[-1]}"
-        raise UserError(f"{aim.sglang!r} is not an SGLang release", fix=fix, status=Exit.USAGE)
+        raise UserError(f"{aim.release!r} is not an SGLang release", fix=fix, status=Exit.USAGE)
     if aim.arch is not None and aim.arch not in ARCHS:
         fix = f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
         raise UserError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)
@@ -238,12 +238,12 @@ def here(
 ) -> Target:
     """What is seen on this host, as far as rules ask for it: quick, and nothing raises."""
     if not profile.flags.gpus:
-        return Target(sglang=installed)
+        return Target(release=installed)
     from launcher.host.collectors.system import layout
 
     shown = driver if driver and is_open(profile) else Driver()
     system = layout(Path("/")) if has_gpus() else System()
-    return replace(of_parts(shown, system, _model(profile, environ)), sglang=installed)
+    return replace(of_parts(shown, system, _model(profile, environ)), release=installed)
 
 
 def _model(profile: Profile, environ: Mapping[str, str]) -> Model:

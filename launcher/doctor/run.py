@@ -205,7 +205,7 @@ def suspects(plan: Plan, findings: Sequence[Finding]) -> tuple[str, ...]:
         f"{found.id}: {found.evidence}" for found in findings if found.severity is not Severity.OK
     ]
     hangs = [text for text in said if text.startswith(HANGS)]
-    release = version(plan.sglang) if plan.sglang else None
+    release = version(plan.release) if plan.release else None
     known = [f"{fault.what} ({fault.fix})" for fault in faults(release, plan)] if release else []
     return (*known, *hangs)
 

@@ -72,7 +72,7 @@ class Rule:
     def applies(self, case: Case) -> bool:
         """Whether it holds there; nowhere but on Blackwell."""
         arch = case.target.arch
-        return arch in ARCHS and self.when.holds(arch, version(case.target.release), case.traits)
+        return arch in ARCHS and self.when.holds(arch, version(case.target.nearest), case.traits)
 
 
 def _p2p_level(case: Case) -> str | None:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from launcher.engines.options import nearest, releases, version
+from launcher.engines.options import nearest as nearest_to
+from launcher.engines.options import releases, version
 from launcher.host.facts import Driver, Engine, Fact, Host, Model, System
 
 # Compute capability -> the architecture as CUDA's compilers name it.
@@ -31,7 +32,7 @@ T = TypeVar("T")
 class Target:
     """What is known of where a plan shall run."""
 
-    sglang: str | None = None  # as installed, "0.5.23"
+    release: str | None = None  # as installed, "0.5.23"
     arch: str | None = None  # sm100, sm103, sm120
     numa_nodes: int | None = None
     farthest: str | None = None  # the longest way between two GPUs: NV, PIX, PXB, PHB, NODE, SYS
@@ -40,29 +41,31 @@ class Target:
     model: Model = field(default_factory=Model)
 
     @property
-    def release(self) -> str:
+    def nearest(self) -> str:
         """The known release that stands for the installed one, the newest where nobody knows."""
-        return nearest(self.sglang) if self.sglang and version(self.sglang) else releases()[-1]
+        return (
+            nearest_to(self.release) if self.release and version(self.release) else releases()[-1]
+        )
 
     @property
     def doubt(self) -> str | None:
         """Why the release is not just the installed one."""
-        if not self.sglang or not version(self.sglang):
+        if not self.release or not version(self.release):
             return (
-                f"the SGLang release is unknown: resolved for {self.release}, the newest known"
+                f"the SGLang release is unknown: resolved for {self.nearest}, the newest known"
                 " (override with --release)"
             )
-        if version(self.sglang) != version(self.release):
-            side = "newer" if version(self.sglang) > version(self.release) else "older"
+        if version(self.release) != version(self.nearest):
+            side = "newer" if version(self.release) > version(self.nearest) else "older"
             return (
-                f"SGLang {self.sglang} is {side} than those known: resolved as for {self.release}"
+                f"SGLang {self.release} is {side} than those known: resolved as for {self.nearest}"
             )
         return None
 
 
 def of(host: Host) -> Target:
     """What the facts of a host say."""
-    return replace(of_parts(host.driver, host.system, host.model), sglang=of_engine(host.engine))
+    return replace(of_parts(host.driver, host.system, host.model), release=of_engine(host.engine))
 
 
 def of_engine(engine: Engine) -> str | None:

@@ -196,7 +196,7 @@ def _topk(plan: Plan, value: str) -> Concern | None:
 
 
 def _one_fusion(plan: Plan, value: str) -> Concern | None:
-    if plan.arch != "sm120" or version(plan.sglang or "") >= (0, 5, 14):
+    if plan.arch != "sm120" or version(plan.release or "") >= (0, 5, 14):
         return None
     why = "SGLang of this age ignores it on SM120"
     return Concern(

@@ -58,7 +58,7 @@ class Entry:
 
 def lint(launch: Launch, target: Target) -> list[Entry]:
     """One entry for each flag and variable of a launch, in its order."""
-    within = catalogue.release(target.release)
+    within = catalogue.release(target.nearest)
     givens = catalogue.given(launch.words, within)
     plan = as_plan(launch, givens, target, within)
     entries = []
@@ -239,7 +239,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         words={},
         gpus=max(1, count("tp-size") * count("pp-size") * replicas // count("nnodes")),
         arch=target.arch,
-        sglang=target.release,
+        release=target.nearest,
         traits=tuple(sorted(model.traits)),
         notes=(model.note,) if model.note else (),
     )
@@ -247,7 +247,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
 
 def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     """What is assumed, or not known, about the launch as a whole."""
-    within = catalogue.release(target.release)
+    within = catalogue.release(target.nearest)
     return as_plan(launch, catalogue.given(launch.words, within), target, within).notes
 
 
@@ -256,7 +256,7 @@ def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | N
 
     None without a model.
     """
-    within = catalogue.release(target.release)
+    within = catalogue.release(target.nearest)
     flags: dict[str, Any] = {}
     env: dict[str, str] = {}
     given = {given.word: given for given in catalogue.given(launch.words, within)}

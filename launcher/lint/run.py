@@ -32,7 +32,7 @@ class Judged:
     @property
     def is_of_one(self) -> bool:
         """Whether it was judged for one release, and not for all."""
-        return self.target.sglang is not None
+        return self.target.release is not None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ class Judged:
 
     def of(self, release: str) -> Target:
         """The target with that release."""
-        return replace(self.target, sglang=release)
+        return replace(self.target, release=release)
 
 
 def judge(
@@ -74,9 +74,9 @@ def judge(
     if launch.engine != "sglang":
         fix = "glm5-serve starts SGLang: `glm5-serve render` writes its command"
         raise UserError(f"{place} starts {launch.engine}, whose options are others", fix=fix)
-    aimed = replace(target, sglang=target.sglang or launch.release)
-    names = [aimed.sglang] if aimed.sglang else known()
-    told = {name: tuple(lint(launch, replace(aimed, sglang=name))) for name in names}
+    aimed = replace(target, release=target.release or launch.release)
+    names = [aimed.release] if aimed.release else known()
+    told = {name: tuple(lint(launch, replace(aimed, release=name))) for name in names}
     return Judged(launch, aimed, told)
 
 

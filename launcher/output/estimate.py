@@ -75,7 +75,7 @@ def run(
             "profile": plan.name,
             "model": plan.model,
             "arch": plan.arch,
-            "sglang": plan.sglang,
+            "release": plan.release,
         }
         print(json.dumps(data | asdict(made) | {"fits": made.fits}, indent=1))
     else:
@@ -128,7 +128,7 @@ def _show(made: Fit, plan: Plan) -> None:
     console = terminal.console(sys.stdout)
     seen = ", assumed size, no GPU here" if made.assumed else ""
     head = (
-        f"{plan.arch}, SGLang {nearest(plan.sglang or '')}: {made.gpus} x {made.memory / GIB:.1f}"
+        f"{plan.arch}, SGLang {nearest(plan.release or '')}: {made.gpus} x {made.memory / GIB:.1f}"
         f" GiB{seen}"
     )
     console.print(words((plan.name, "bold"), "  ", head))

@@ -124,7 +124,7 @@ def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
 
 def _for_whom(plan: Plan) -> str:
     return ", ".join(
-        part for part in (plan.arch, f"SGLang {plan.sglang}" if plan.sglang else "") if part
+        part for part in (plan.arch, f"SGLang {plan.release}" if plan.release else "") if part
     )
 
 

@@ -66,7 +66,7 @@ class Plan:
     ruled: bool = (
         False  # rules chose what its profile left open; otherwise it is as somebody wrote it
     )
-    sglang: str | None = (
+    release: str | None = (
         None  # the release that it was resolved for; None: written before that was kept
     )
     # `within` and `questions` of the smoke test; empty: none
@@ -124,7 +124,7 @@ def shell(plan: Plan) -> str:
     head = [
         f"# glm5-serve: profile {plan.name}",
         plan.arch,
-        f"SGLang {plan.sglang}" if plan.sglang else None,
+        f"SGLang {plan.release}" if plan.release else None,
     ]
     lines = [printable.line(", ".join(part for part in head if part))]
     # a second line would be a command

@@ -624,10 +624,10 @@ class Supervisor:
         from launcher.host.collectors import engine
 
         plan = self.plan
-        found = engine.release(plan.python, {**os.environ, **plan.env}) if plan.sglang else None
-        made = f"the plan was made for {plan.sglang}: `glm5-serve restart` makes it anew"
+        found = engine.release(plan.python, {**os.environ, **plan.env}) if plan.release else None
+        made = f"the plan was made for {plan.release}: `glm5-serve restart` makes it anew"
         text = f"the engine is SGLang {found} now, {made}"
-        return lambda: self.teller.complain(text) if found and found != plan.sglang else None
+        return lambda: self.teller.complain(text) if found and found != plan.release else None
 
     def read_plan(self) -> tuple[plan.Plan, str | None]:
         """The plan of its file, and its key.

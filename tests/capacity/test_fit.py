@@ -187,7 +187,7 @@ def test_fit_takes_another_hosts_facts(world: World, tmp_path: Path) -> None:
     file.write_text(json.dumps(facts_json.to_json(having(host(), model__config={}))))
     told = json.loads(world.run("fit", "-p", "8xpro6000", "--facts", str(file), "--json").stdout)
 
-    assert (told["memory"], told["assumed"], told["sglang"]) == (CARD, False, "0.5.23")
+    assert (told["memory"], told["assumed"], told["release"]) == (CARD, False, "0.5.23")
     assert told["host_memory"] == 1536 << 30
 
 

@@ -64,4 +64,4 @@ def test_doctor_judges_the_release_that_the_plan_was_made_for(counted: Counted) 
     facts = json.loads(counted.world.run("facts", "-p", "stub").stdout)
     plan = json.loads(counted.world.run("render", "-p", "stub", "--json").stdout)
 
-    assert facts["engine"]["packages"]["sglang"] == plan["sglang"]
+    assert facts["engine"]["packages"]["sglang"] == plan["release"]

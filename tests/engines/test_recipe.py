@@ -28,13 +28,13 @@ DENSE_FP8 = range(15, 17)  # 0.5.15 and 0.5.16: fp8 KV was measured with flashin
 
 def plan(*settings: str, profile: str = "8xpro6000", **target: object) -> Plan:
     ask = PlanRequest(str(PACKAGED / f"{profile}.toml"), settings)
-    aim = Target(**{"sglang": "0.5.23", **target})  # type: ignore[arg-type]
+    aim = Target(**{"release": "0.5.23", **target})  # type: ignore[arg-type]
     return resolve(load(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, aim)
 
 
 @pytest.mark.parametrize("release", KNOWS_GLM)
 def test_on_sm120_attention_and_kv_cache_agree_in_every_release(release: str) -> None:
-    seen = plan(sglang=release)
+    seen = plan(release=release)
     attention, kv = seen.flag("attention-backend"), seen.flag("kv-cache-dtype")
     sparse = seen.flag("dsa-prefill-backend")
 
@@ -140,13 +140,13 @@ def test_shared_experts_that_are_quantised_stay_fused() -> None:
     whole = Model(config=config, quantisation=known("NVFP4"), excluded=known(("lm_head",)))
     apart = replace(whole, excluded=known(("model.layers.*.mlp.shared_experts*",)))
 
-    assert plan(sglang="0.5.17", model=whole).flag("disable-shared-experts-fusion") is None
-    assert plan(sglang="0.5.17", model=apart).flag("disable-shared-experts-fusion") == ""
+    assert plan(release="0.5.17", model=whole).flag("disable-shared-experts-fusion") is None
+    assert plan(release="0.5.17", model=apart).flag("disable-shared-experts-fusion") == ""
 
 
 def test_old_names_become_new_ones_and_new_ones_old() -> None:
     asked = ("flags.nsa-prefill-backend=trtllm", "flags.cuda-graph-max-bs=16")
-    newest, old = plan(*asked), plan("flags.cuda-graph-max-bs-decode=16", sglang="0.5.12")
+    newest, old = plan(*asked), plan("flags.cuda-graph-max-bs-decode=16", release="0.5.12")
 
     assert (newest.flag("dsa-prefill-backend"), newest.flag("cuda-graph-max-bs-decode")) == (
         "trtllm",
@@ -158,7 +158,7 @@ def test_old_names_become_new_ones_and_new_ones_old() -> None:
 
 def test_attention_data_parallelism_is_one_option_or_two() -> None:
     newest = plan("flags.enable-dp-attention=true", "flags.dp-size=8")
-    old = plan("flags.attn-dp-size=8", sglang="0.5.20")
+    old = plan("flags.attn-dp-size=8", release="0.5.20")
 
     assert (newest.flag("attn-dp-size"), newest.flag("enable-dp-attention", "dp-size")) == (
         "8",
@@ -171,13 +171,13 @@ def test_attention_data_parallelism_is_one_option_or_two() -> None:
 def test_speculative_decoding_gets_as_many_draft_tokens_as_it_uses() -> None:
     assert plan(profile="8xb200-mtp").flag("speculative-num-draft-tokens") == "4"
     assert plan(profile="8xb200-glm52-mtp").flag("speculative-num-draft-tokens") == "6"
-    assert plan(profile="8xb200-mtp", sglang="0.5.12").env["SGLANG_ENABLE_SPEC_V2"] == "True"
+    assert plan(profile="8xb200-mtp", release="0.5.12").env["SGLANG_ENABLE_SPEC_V2"] == "True"
 
 
 def test_what_is_newer_or_unknown_is_said() -> None:
-    assert "0.9.1 is newer" in plan(sglang="0.9.1").notes[0]
-    assert "unknown" in plan(sglang=None).notes[0]
-    assert not plan(sglang="0.5.23.post1").notes
+    assert "0.9.1 is newer" in plan(release="0.9.1").notes[0]
+    assert "unknown" in plan(release=None).notes[0]
+    assert not plan(release="0.5.23.post1").notes
 
 
 def test_a_plan_keeps_how_each_value_is_known() -> None:
@@ -195,7 +195,7 @@ def test_a_cpu_gets_no_rules() -> None:
 def test_the_target_of_a_host_is_what_its_facts_say() -> None:
     target = of(healthy.host())
 
-    assert (target.sglang, target.arch, target.farthest) == ("0.5.23", "sm120", "SYS")
+    assert (target.release, target.arch, target.farthest) == ("0.5.23", "sm120", "SYS")
     assert (target.numa_nodes, target.infiniband, target.memory) == (2, False, 97887 << 20)
 
 
@@ -211,7 +211,7 @@ def reached() -> set[tuple[str, str]]:
         for release in options.releases()
         for arch in ARCHS
         for words in asked
-        for setting in plan(*words, profile=profile, sglang=release, arch=arch).settings
+        for setting in plan(*words, profile=profile, release=release, arch=arch).settings
     }
 
 

@@ -643,14 +643,14 @@ def test_a_million_tokens_may_take_as_long_as_they_take() -> None:
     assert activity.patience(1_048_576) == pytest.approx(2621, abs=1)
 
 
-def plan_with(sglang: str | None = "0.5.23", quiet: float = 300.0, **flags: str) -> Plan:
+def plan_with(release: str | None = "0.5.23", quiet: float = 300.0, **flags: str) -> Plan:
     settings_ = tuple(
         Setting(f"--{option}", value, "profile", "", option=option)
         for name, value in flags.items()
         if (option := name.replace("_", "-"))
     )
     policy = Policy(stall_timeouts=StallTimeouts(warmup=quiet))
-    return Plan("p", (), {}, "::1", 1, "m", "m", policy, settings_, {}, sglang=sglang)
+    return Plan("p", (), {}, "::1", 1, "m", "m", policy, settings_, {}, release=release)
 
 
 def test_a_plan_bounds_what_may_be_excused() -> None:

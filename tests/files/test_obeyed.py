@@ -183,4 +183,4 @@ def test_one_that_is_nobody_elses_is_not_spoken_of(world: World) -> None:
     said = world.run("render", "-p", "stub", "--json")
 
     assert json.loads(said.stdout)["doubt"] == ""
-    assert (json.loads(said.stdout)["notes"], json.loads(said.stdout)["sglang"]) == ([], "0.5.23")
+    assert (json.loads(said.stdout)["notes"], json.loads(said.stdout)["release"]) == ([], "0.5.23")

@@ -37,9 +37,9 @@ CARD_ENV = (
 )
 
 
-def planned(name: str, *settings: str, key: str | None = None, sglang: str = "0.5.23") -> Plan:
+def planned(name: str, *settings: str, key: str | None = None, release: str = "0.5.23") -> Plan:
     ask = PlanRequest(name, settings, key)
-    return resolve(load(ask, ENVIRON), ask, Path("/var/lib/glm5-serve") / name, {}, Target(sglang))
+    return resolve(load(ask, ENVIRON), ask, Path("/var/lib/glm5-serve") / name, {}, Target(release))
 
 
 def plain(argv: tuple[str, ...], env: dict[str, str], **more: str) -> Plan:
@@ -56,7 +56,7 @@ def plain(argv: tuple[str, ...], env: dict[str, str], **more: str) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("name", "sglang"),
+    ("name", "release"),
     [
         ("8xpro6000", "0.5.23"),
         ("8xpro6000", "0.5.16"),
@@ -66,9 +66,9 @@ def plain(argv: tuple[str, ...], env: dict[str, str], **more: str) -> Plan:
         ("cpu-demo", "0.5.23"),
     ],
 )
-def test_a_packaged_profile_renders_as_it_did(name: str, sglang: str) -> None:
+def test_a_packaged_profile_renders_as_it_did(name: str, release: str) -> None:
     """GLM5_SERVE_GOLDEN=write writes the files anew: read the diff."""
-    path, text = GOLDEN / f"{name}-{sglang}.sh", plan.shell(planned(name, sglang=sglang))
+    path, text = GOLDEN / f"{name}-{release}.sh", plan.shell(planned(name, release=release))
     if os.environ.get("GLM5_SERVE_GOLDEN") == "write":
         path.write_text(text)
 

@@ -52,7 +52,7 @@ def allowed(plan: Plan) -> Allowed:
     chunk, prefill = plan.flag("chunked-prefill-size"), plan.flag("max-prefill-tokens")
     known = [int(size) for size in (chunk, prefill) if size and size.isdecimal()]
     is_whole = chunk is not None and not chunk.isdecimal()
-    release = [int(part) for part in re.findall(r"\d+", plan.sglang or "")[:3]]
+    release = [int(part) for part in re.findall(r"\d+", plan.release or "")[:3]]
     return Allowed(
         min(known) if known and not is_whole else None,
         not release or release < HAS_READY,
