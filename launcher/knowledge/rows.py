@@ -1,0 +1,61 @@
+"""A table of knowledge, read row by row: a bad row costs itself, and is told."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Table(Generic[T]):
+    """The good rows of a file, in its order; and what is wrong with the others."""
+
+    rows: tuple[T, ...] = ()
+    complaints: tuple[str, ...] = ()  # "gpus.toml, b200: no memory_mib"
+
+
+def read(
+    path: Path,
+    table: str | None,
+    made: Callable[[str | int, Mapping[str, Any]], T],
+    claims: Callable[[T], Iterable[str]] = lambda row: (),
+) -> Table[T]:
+    """The rows of a file, each `made` from its key and its values.
+
+    `table`: the array of tables that they are (`[[default]]`; its keys are numbers from 1), None
+    where each is a table of its own. `claims` are what no second row may have, in words. A row is
+    bad where `made` raises KeyError (a key is missing), ValueError or TypeError.
+    """
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no TOML, or no UTF-8
+        return Table((), (f"{path.name}: {error}",))
+    keyed = told.items() if table is None else enumerate(told.get(table, ()), start=1)
+    rows: list[T] = []
+    complaints: list[str] = []
+    owners: dict[str, str | int] = {}
+    for key, values in keyed:
+        try:
+            if not isinstance(values, dict):
+                raise TypeError("no table")
+            row = made(key, values)
+            if twice := [claim for claim in claims(row) if claim in owners]:
+                raise ValueError(f"{twice[0]} is in {owners[twice[0]]}, too")
+        except (KeyError, ValueError, TypeError) as error:
+            what = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+            complaints.append(f"{path.name}, {key}: {what}")
+        else:
+            owners |= dict.fromkeys(claims(row), key)
+            rows.append(row)
+    return Table(tuple(rows), tuple(complaints))
+
+
+def only(row: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Raise ValueError for a key that no row has."""
+    if odd := sorted(set(row) - set(keys)):
+        raise ValueError(f"{odd[0]}: no such key")
