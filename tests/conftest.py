@@ -366,8 +366,8 @@ def ends(process: subprocess.Popen[str]) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Only tests that share nothing run beside each other: no engine that takes all cores, server,
-    or systemd.
+    """Only tests that share nothing run beside each other: no server of a module, no systemd; and
+    not more real engines at a time than a small machine has room for.
     """
     for item in items:
         if group := group_of(item):
@@ -378,10 +378,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def group_of(item: pytest.Item) -> str | None:
-    """With whom a test runs in a row, in one process."""
+    """With whom a test runs in a row, in one process: those that share a server, or systemd."""
+    if item.path.stem == "test_faults":
+        call = getattr(item, "callspec", None)
+        return f"faults-{call.params.get('engine') if call else None}"
     if item.get_closest_marker("engine"):
-        return "engine-faults" if item.path.stem == "test_faults" else "engine"
-    return {"test_faults": "faults", "test_systemd": "systemd"}.get(item.path.stem)
+        return f"engine-{item.path.stem}"
+    return "systemd" if item.path.stem == "test_systemd" else None
 
 
 @pytest.hookimpl(wrapper=True)

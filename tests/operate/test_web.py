@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import until
 from rig.listening import bounded, listening
 
 from launcher.engines.http import ForeignError
@@ -62,7 +63,7 @@ def test_a_sane_answer_is_the_same_by_both_ways(tmp_path: Path) -> None:
             bounded(lambda talk=talk: talk(where, "POST", "/generate", "{}", 30.0))
             for talk in (api.talk, web.talk)
         ]
-        assert server.said.count(b"Authorization: Bearer key") == 2
+        until(lambda: server.said.count(b"Authorization: Bearer key") == 2, "both had the key")
 
     assert ways[0] == ways[1]
     assert ways[0][0] == 200
