@@ -54,7 +54,7 @@ class Keeper:
             f"flags.port={self.port}",
         ]
         plan = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
-        self.argv: list[str] = plan["argv"]
+        self.argv: list[str] = [*plan["program"], *plan["arguments"]]
         self.env: Mapping[str, str] = plan["env"]
 
     def inside(self, words: list[str]) -> list[str]:

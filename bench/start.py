@@ -85,7 +85,7 @@ def bare(state: Path) -> tuple[float, float]:
         word = pool.submit(word_in, log)
         began = time.monotonic()
         server = subprocess.Popen(
-            plan["argv"],
+            [*plan["program"], *plan["arguments"]],
             env=os.environ | plan["env"],
             stdout=output,
             stderr=output,

@@ -25,11 +25,11 @@ from launcher.config.resolve import PlanRequest
 from launcher.config.select import Row
 from launcher.config.target import planned
 from launcher.engines.target import Target
+from launcher.formats import shell
 from launcher.output import console as terminal
 from launcher.output import doctor, plan
 from launcher.output import events as console
 from launcher.plan.findings import Finding, Severity
-from launcher.plan.plan import shell
 from launcher.serve import journald as journal
 from launcher.serve import sdnotify
 from launcher.statedir.events import Event
@@ -281,12 +281,12 @@ def test_what_systemd_is_told_is_the_word_that_was_meant(tmp_path: Path) -> None
 
 def test_a_release_or_a_note_of_others_adds_no_command_to_a_printed_one() -> None:
     made = planned(PlanRequest("card"), {"HOME": "/h"}, Target("0.5.23"))[0]
-    text = shell(
+    text = shell.write(
         replace(made, release=f"0.5.23\nrm -rf ~{HOSTILE}", notes=(f"x\nrm -rf ~{HOSTILE}",))
     )
     comments = [line for line in text.splitlines() if line.startswith("#")]
 
-    assert "\n".join(text.splitlines()[2:]) == "\n".join(shell(made).splitlines()[1:])
+    assert "\n".join(text.splitlines()[2:]) == "\n".join(shell.write(made).splitlines()[1:])
     assert len(comments) == 2
     assert commands(text) == []
 

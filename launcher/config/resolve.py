@@ -154,11 +154,11 @@ def resolve(
     known = release(target.nearest)
     told = spelled(flags, known) if profile.rules.enabled else as_written(flags, composed.written)
     by_rule = {rule.set: rule for rule, _ in chosen}
-    argv = [profile.engine.python, "-m", "sglang.launch_server"]
+    arguments: list[str] = []
     settings = []
     for asked, name, value in told:
         if words := words_of(name, value):
-            argv += words
+            arguments += words
             # words are ["--name"], ["--name", "value", ...] or ["--name=value"]
             text = " ".join(words[1:]) or words[0].partition("=")[2]
             made = _setting(f"--{name}", text, f"flags.{asked}", by_rule.get(asked), composed)
@@ -166,14 +166,15 @@ def resolve(
     key_config = None
     if profile.access.api_key_file:
         key_config = str(folder / "config.yaml")
-        argv += ["--config", key_config]
+        arguments += ["--config", key_config]
         why = "SGLang reads the API key from this file, so that it is in no argument list"
         settings.append(Setting("--config", key_config, "glm5-serve", why))
     for name, value in env.items():
         settings.append(_setting(name, value, f"env.{name}", by_rule.get(name), composed))
     return Plan(
         name=composed.name,
-        argv=tuple(argv),
+        program=(profile.engine.python, "-m", "sglang.launch_server"),
+        arguments=tuple(arguments),
         env=env,
         host=profile.flags.host,
         port=profile.flags.port,

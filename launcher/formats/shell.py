@@ -1,4 +1,5 @@
-"""A shell script read as a shell would: the launches in it, each with its environment.
+"""A plan as text for a shell; and a shell script read as a shell would: the launches in it, each
+with its environment.
 
 Nothing is run.
 """
@@ -10,6 +11,9 @@ import shlex
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+from launcher import printable
+from launcher.plan.plan import Plan
 
 DEEPEST = 40  # levels of commands within commands
 # characters of a word; a variable that holds itself twice would double with each line
@@ -49,6 +53,44 @@ class Launch:
     # set, but not exported: the server does not get them
     hidden: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def write(plan: Plan) -> str:
+    """The plan as text to paste into a shell: the same bytes reach the same program as under
+    `up`.
+    """
+    head = [
+        f"# glm5-serve: profile {plan.name}",
+        plan.arch,
+        f"SGLang {plan.release}" if plan.release else None,
+    ]
+    lines = [printable.line(", ".join(part for part in head if part))]
+    # a second line would be a command
+    lines += [printable.line(f"# note: {note}") for note in plan.notes]
+    if plan.key_config:
+        # The braces keep the umask of the shell it is pasted into.
+        folder, key = (
+            shlex.quote(plan.key_config.rpartition("/")[0]),
+            shlex.quote(plan.key_file or ""),
+        )
+        lines.append(f"(umask 077 && mkdir -p {folder} &&")
+        bare_key = f"tr -d '[:space:]' < {key}"
+        lines.append(
+            f'  printf \'api-key: "%s"\\n\' "$({bare_key})" > {shlex.quote(plan.key_config)})'
+        )
+    words = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
+    words.append(shlex.join(plan.program))
+    words.extend(_options(plan.arguments))
+    return "\n".join([*lines, " \\\n  ".join(words)]) + "\n"
+
+
+def _options(arguments: Sequence[str]) -> list[str]:
+    lines: list[list[str]] = []
+    for word in arguments:
+        if word.startswith("--") or not lines:
+            lines.append([])
+        lines[-1].append(shlex.quote(word))
+    return [" ".join(line) for line in lines]
 
 
 class Room:

@@ -21,10 +21,11 @@ from launcher.engines.issues import Fault, When, faults
 from launcher.engines.options import Given, Release, version
 from launcher.engines.target import Target
 from launcher.errors import UserError
+from launcher.formats import shell
 from launcher.formats.shell import Launch
 from launcher.lint.concerns import Concern, Verdict, of_habit, of_variable
 from launcher.plan.evidence import Known
-from launcher.plan.plan import Plan, Setting, shell
+from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
 
 WHEEL = "the wheel of each release"
@@ -228,7 +229,8 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     replicas = 1 if "enable-dp-attention" in values else count("dp-size")
     return Plan(
         name="the command",
-        argv=("python3", "-m", "sglang.launch_server", *launch.words),
+        program=("python3", "-m", "sglang.launch_server"),
+        arguments=launch.words,
         env=dict(launch.env),
         host=values.get("host", "127.0.0.1"),
         port=0,
@@ -323,7 +325,7 @@ def difference(launch: Launch, plan: Plan) -> list[str]:
     """The command as it stands and as it should be, a flag or variable a line, as a diff."""
     after = [
         line.strip().removesuffix(" \\")
-        for line in shell(plan).split("\n")
+        for line in shell.write(plan).split("\n")
         if line and not line.startswith("#")
     ]
     lines = difflib.unified_diff(

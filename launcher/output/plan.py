@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.config import layers
 from launcher.config.select import Row
+from launcher.formats import shell
 from launcher.output.events import timeline
-from launcher.plan.plan import Plan, Setting, changed, shell, to_json
+from launcher.plan.plan import Plan, Setting, changed, to_json
 from launcher.statedir.state import Pids, StartRecord, StateRecord
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def plan(shown: Plan, *, as_json: bool, explain: bool) -> None:
     elif explain:
         _explain(shown)
     else:
-        print(shell(shown), end="")
+        print(shell.write(shown), end="")
 
 
 def _explain(shown: Plan) -> None:

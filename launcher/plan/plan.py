@@ -8,12 +8,10 @@ from there.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from launcher import printable
 from launcher.plan.policy import Policy, StallTimeouts
 
 SCHEMA = 1
@@ -46,7 +44,8 @@ class Plan:
     """
 
     name: str
-    argv: tuple[str, ...]
+    program: tuple[str, ...]  # an interpreter and what it runs
+    arguments: tuple[str, ...]
     env: dict[str, str]
     host: str
     port: int
@@ -66,6 +65,7 @@ class Plan:
     ruled: bool = (
         False  # rules chose what its profile left open; otherwise it is as somebody wrote it
     )
+    engine: str = "sglang"  # what `runtime` and `dialect` know it by
     release: str | None = (
         None  # the release that it was resolved for; None: written before that was kept
     )
@@ -81,9 +81,14 @@ class Plan:
     notes: tuple[str, ...] = ()  # what the one who starts it should know about how it was resolved
 
     @property
+    def argv(self) -> tuple[str, ...]:
+        """What is run, word for word."""
+        return (*self.program, *self.arguments)
+
+    @property
     def python(self) -> str:
         """The engine's interpreter."""
-        return self.argv[0]
+        return self.program[0]
 
     @property
     def parsers(self) -> frozenset[str]:
@@ -115,44 +120,6 @@ def words_of(name: str, value: object) -> list[str]:
         case _:
             text = str(value)
             return [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
-
-
-def shell(plan: Plan) -> str:
-    """The plan as text to paste into a shell: the same bytes reach the same program as under
-    `up`.
-    """
-    head = [
-        f"# glm5-serve: profile {plan.name}",
-        plan.arch,
-        f"SGLang {plan.release}" if plan.release else None,
-    ]
-    lines = [printable.line(", ".join(part for part in head if part))]
-    # a second line would be a command
-    lines += [printable.line(f"# note: {note}") for note in plan.notes]
-    if plan.key_config:
-        # The braces keep the umask of the shell it is pasted into.
-        folder, key = (
-            shlex.quote(plan.key_config.rpartition("/")[0]),
-            shlex.quote(plan.key_file or ""),
-        )
-        lines.append(f"(umask 077 && mkdir -p {folder} &&")
-        bare_key = f"tr -d '[:space:]' < {key}"
-        lines.append(
-            f'  printf \'api-key: "%s"\\n\' "$({bare_key})" > {shlex.quote(plan.key_config)})'
-        )
-    words = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
-    words.append(" ".join(map(shlex.quote, plan.argv[:3])))
-    words.extend(_options(plan.argv[3:]))
-    return "\n".join([*lines, " \\\n  ".join(words)]) + "\n"
-
-
-def _options(argv: tuple[str, ...]) -> list[str]:
-    lines: list[list[str]] = []
-    for word in argv:
-        if word.startswith("--") or not lines:
-            lines.append([])
-        lines[-1].append(shlex.quote(word))
-    return [" ".join(line) for line in lines]
 
 
 def differences(old: Plan, new: Plan) -> list[str]:
@@ -205,11 +172,12 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     fields = dict(data)
     if (schema := fields.pop("schema", None)) != SCHEMA:
         raise ValueError(f"a plan of schema {schema}, wanted {SCHEMA}")
-    fields["argv"] = tuple(fields["argv"])
     policy = dict(fields["policy"])
     policy["stall_timeouts"] = StallTimeouts(**policy["stall_timeouts"])
     fields["policy"] = Policy(**policy)
     fields["settings"] = tuple(Setting(**setting) for setting in fields["settings"])
+    for name in ("program", "arguments"):
+        fields[name] = tuple(fields[name])
     for name in ("allowed", "notes", "suspects", "traits"):
         fields[name] = tuple(fields.get(name, ()))
     return Plan(**fields)

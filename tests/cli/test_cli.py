@@ -156,7 +156,7 @@ def test_render_prints_json_with_a_reason_for_each_value(world: World) -> None:
     plan = json.loads(world.run("render", "-p", "8xpro6000", "--format", "json").stdout)
 
     assert plan["schema"] == 1
-    assert plan["argv"][1:3] == ["-m", "sglang.launch_server"]
+    assert plan["program"][1:] == ["-m", "sglang.launch_server"]
     assert plan["env"]["NCCL_P2P_LEVEL"] == "SYS"
     assert {s["name"] for s in plan["settings"]} >= {
         "--tp-size",

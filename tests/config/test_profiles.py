@@ -375,7 +375,7 @@ def test_false_leaves_an_inherited_option_out(home: Home) -> None:
     ask = PlanRequest("child")
     plan = resolve(load(ask, home.environ), ask, home.folder, {})
 
-    assert plan.argv[3:] == ("--model-path", "m", "--tp-size", "8")
+    assert plan.arguments == ("--model-path", "m", "--tp-size", "8")
 
 
 def test_the_host_has_a_say_by_its_environment_alone(home: Home) -> None:

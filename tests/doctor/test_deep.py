@@ -40,7 +40,7 @@ def run(
 ) -> Any:
     """The findings of one proof by their ids, and the steps that were told."""
     told: list[str] = []
-    asked = replace(plan(), argv=(str(python), *plan().argv[1:]))
+    asked = replace(plan(), program=(str(python), *plan().program[1:]))
     environ = {**os.environ, "GLM5_DEEP_FAULT": fault, "GLM5_DEEP_TEST": MARK}
     found = deep(
         asked, ranks, seen or host(), environ, backend="gloo", deadline=deadline, tell=told.append
@@ -144,7 +144,7 @@ from dataclasses import replace
 sys.path.insert(0, {str(TESTS)!r})
 from rig.healthy import host, plan
 from launcher.doctor.fabric import deep
-asked = replace(plan(), argv=({str(engine)!r}, *plan().argv[1:]))
+asked = replace(plan(), program=({str(engine)!r}, *plan().program[1:]))
 deep(asked, 2, host(), os.environ, backend="gloo", deadline=600, tell=lambda line: print(line, flush=True))
 """)
     environ = {**os.environ, "GLM5_DEEP_FAULT": "hang:1@all-reduce 8", "GLM5_DEEP_TEST": MARK}

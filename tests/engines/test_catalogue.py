@@ -38,7 +38,7 @@ def test_every_profile_is_accepted_by_every_release_on_every_architecture(
     for name in PROFILES:
         plan = planned(name, Target(release, arch))
         problems = [
-            given.problem for given in catalogue.given(plan.argv[3:], known) if given.problem
+            given.problem for given in catalogue.given(plan.arguments, known) if given.problem
         ]
 
         assert not problems, name
@@ -106,7 +106,7 @@ def test_the_catalogue_says_what_the_real_parser_says() -> None:
 def test_the_real_parser_takes_every_packaged_command() -> None:
     plans = [planned(name, Target(NEWEST.name, arch)) for name in PROFILES for arch in ARCHS]
 
-    _, sizes = ask_the_real_parser([list(plan.argv[3:]) for plan in plans])
+    _, sizes = ask_the_real_parser([list(plan.arguments) for plan in plans])
 
     assert sizes == [int(plan.flag("tp-size", "tp") or 1) for plan in plans]
 

@@ -650,7 +650,7 @@ def plan_with(release: str | None = "0.5.23", quiet: float = 300.0, **flags: str
         if (option := name.replace("_", "-"))
     )
     policy = Policy(stall_timeouts=StallTimeouts(warmup=quiet))
-    return Plan("p", (), {}, "::1", 1, "m", "m", policy, settings_, {}, release=release)
+    return Plan("p", (), (), {}, "::1", 1, "m", "m", policy, settings_, {}, release=release)
 
 
 def test_a_plan_bounds_what_may_be_excused() -> None:

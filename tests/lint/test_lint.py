@@ -118,11 +118,11 @@ def test_what_it_writes_instead_has_nothing_to_say_no_to(release: str, arch: str
     plan = better(card, lint(card, target), target)
     assert plan is not None
 
-    again = lint(Launch(plan.argv[3:], plan.env), target)
+    again = lint(Launch(plan.arguments, plan.env), target)
     assert not [entry for entry in again if entry.verdict.says_no]
     assert not [
         given.problem
-        for given in catalogue.given(plan.argv[3:], catalogue.release(release))
+        for given in catalogue.given(plan.arguments, catalogue.release(release))
         if given.problem
     ]
 

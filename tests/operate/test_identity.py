@@ -202,8 +202,8 @@ def test_a_plan_names_an_interpreter_that_never_runs_as_root(
     os.chown(secret, 0, 0)
     profile = service.profile.read_text().replace(str(PYTHON), str(evil))
     service.profile.write_text(profile)
-    argv = json.loads((service.instance / "plan.json").read_text())["argv"]
-    service.plan(argv=[str(evil), *argv[1:]], gpus=1)
+    program = json.loads((service.instance / "plan.json").read_text())["program"]
+    service.plan(program=[str(evil), *program[1:]], gpus=1)
     for words in (["restart"], ["bundle"], ["smoke"]):
         service.as_root(*words)
     ran = (service.folder / "ran").read_text()
@@ -330,8 +330,8 @@ def test_root_gives_no_terminal_and_no_variable_away(stopped: Service) -> None:
         f"  said['tty'] = False\nopen('{told}', 'w').write(json.dumps(said))\n"
     )
     spy.chmod(0o755)
-    argv = json.loads((stopped.instance / "plan.json").read_text())["argv"]
-    stopped.plan(argv=[str(spy), *argv[1:]])
+    program = json.loads((stopped.instance / "plan.json").read_text())["program"]
+    stopped.plan(program=[str(spy), *program[1:]])
     environ = stopped.environ | {"SECRET_TOKEN": SECRET, "XDG_RUNTIME_DIR": "/run/user/0"}
     pid, terminal = pty.fork()  # the leader of a session, as `ssh -t` and `docker exec -t` start it
     if pid == 0:

@@ -367,7 +367,7 @@ def test_restart_keeps_what_up_was_told(world: World) -> None:
     world.run("restart")
     plan = json.loads((world.instance / "plan.json").read_text())
 
-    assert "--tp-size 1" in " ".join(plan["argv"])
+    assert "--tp-size 1" in " ".join(plan["arguments"])
     assert plan["env"]["FROM_UP"] == "yes"
 
 

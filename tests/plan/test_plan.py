@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines.target import Target
+from launcher.formats import shell
 from launcher.plan import plan
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
@@ -42,7 +43,7 @@ def planned(name: str, *settings: str, key: str | None = None, release: str = "0
     return resolve(load(ask, ENVIRON), ask, Path("/var/lib/glm5-serve") / name, {}, Target(release))
 
 
-def plain(argv: tuple[str, ...], env: dict[str, str], **more: str) -> Plan:
+def plain(program: tuple[str, ...], env: dict[str, str], *words: str, **more: str) -> Plan:
     """A plan of nothing but a command."""
     fields = {
         "name": "x",
@@ -52,7 +53,8 @@ def plain(argv: tuple[str, ...], env: dict[str, str], **more: str) -> Plan:
         "model_name": "m",
         "words": {},
     }
-    return Plan(argv=argv, env=env, policy=Policy(), settings=(), **fields, **more)  # type: ignore[arg-type]
+    made = {"program": program, "arguments": words, "env": env}
+    return Plan(**made, policy=Policy(), settings=(), **fields, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def plain(argv: tuple[str, ...], env: dict[str, str], **more: str) -> Plan:
 )
 def test_a_packaged_profile_renders_as_it_did(name: str, release: str) -> None:
     """GLM5_SERVE_GOLDEN=write writes the files anew: read the diff."""
-    path, text = GOLDEN / f"{name}-{release}.sh", plan.shell(planned(name, release=release))
+    path, text = GOLDEN / f"{name}-{release}.sh", shell.write(planned(name, release=release))
     if os.environ.get("GLM5_SERVE_GOLDEN") == "write":
         path.write_text(text)
 
@@ -78,7 +80,7 @@ def test_a_packaged_profile_renders_as_it_did(name: str, release: str) -> None:
 def test_the_card_is_kept_as_it_was_published() -> None:
     card = planned("card")
 
-    assert " ".join(card.argv[3:]) == CARD
+    assert " ".join(card.arguments) == CARD
     assert " ".join(f"{name}={value}" for name, value in card.env.items()) == CARD_ENV
 
 
@@ -114,7 +116,7 @@ TELL = (
     st.lists(WORD | WORD.map("--".__add__), max_size=12), st.dictionaries(NAME, WORD, max_size=6)
 )
 def test_what_is_printed_is_what_is_run(words: list[str], env: dict[str, str]) -> None:
-    text = plan.shell(plain((sys.executable, "-c", TELL, *words), env))
+    text = shell.write(plain((sys.executable, "-c", TELL), env, *words))
     ran = subprocess.run(
         ["sh", "-c", text], capture_output=True, check=True, env={"PYTHONUTF8": "1"}, timeout=60
     )
@@ -126,7 +128,7 @@ def test_the_pasted_text_makes_the_key_file_that_up_makes(tmp_path: Path) -> Non
     key, config = tmp_path / "it's a key", tmp_path / "new folder/config.yaml"
     key.write_text("sekret==\n")
     argv = (sys.executable, "-c", "import os, sys; os.umask(0o77); print(oct(os.umask(0o22)))")
-    text = plan.shell(plain(argv, {}, key_file=str(key), key_config=str(config)))
+    text = shell.write(plain(argv, {}, key_file=str(key), key_config=str(config)))
     subprocess.run(["sh", "-c", text], check=True, capture_output=True, timeout=60)
 
     assert config.read_text() == 'api-key: "sekret=="\n'
@@ -141,7 +143,7 @@ def test_a_plan_goes_to_its_file_and_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", '{"schema": 2}', "[]", "null", '{"schema": 1}', '{"schema": 1, "argv": []}']
+    "text", ["{}", '{"schema": 2}', "[]", "null", '{"schema": 1}', '{"schema": 1, "program": []}']
 )
 def test_what_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
@@ -180,7 +182,7 @@ def test_a_key_file_with_spaces_around_the_key_is_read_alike(tmp_path: Path, raw
     key.write_bytes(raw)
     key.chmod(0o600)
     write_key(str(made), read_key(key))
-    text = plan.shell(plain(("true", "", ""), {}, key_file=str(key), key_config=str(pasted)))
+    text = shell.write(plain(("true",), {}, key_file=str(key), key_config=str(pasted)))
     subprocess.run(["sh", "-c", text], check=True, timeout=60)
 
     assert pasted.read_bytes() == made.read_bytes()

@@ -85,9 +85,9 @@ def engine_options(host: Host, plan: Plan) -> Verdict:
     """
     seen = version(_release(host))
     known = catalogue.release(catalogue.nearest(_release(host)))
-    problems = [given for given in catalogue.given(plan.argv[3:], known) if given.problem]
+    problems = [given for given in catalogue.given(plan.arguments, known) if given.problem]
     if not problems:
-        return ok(f"{len(plan.argv) - 3} words as {known.name} takes them")
+        return ok(f"{len(plan.arguments)} words as {known.name} takes them")
     evidence = "; ".join(str(given.problem) for given in problems)
     fix = "; ".join(dict.fromkeys(_mended(given, known) for given in problems))
     return fail(evidence, fix=fix) if seen[:3] == version(known.name) else warn(evidence, fix=fix)
