@@ -61,7 +61,7 @@ class Served(World):
         }
         policy |= {
             f"stall_timeouts.{phase}": self.patience
-            for phase in ("distributed", "weights", "kv", "graphs", "warmup")
+            for phase in ("distributed", "weights", "kv", "compile", "graphs", "warmup")
         }
         # imports take their time on a busy machine
         policy["stall_timeouts.process"] = 20 if self.is_real else 4

@@ -103,6 +103,7 @@ class Stalls(_Table):
     distributed: Positive = StallTimeouts.distributed
     weights: Positive = StallTimeouts.weights
     kv: Positive = StallTimeouts.kv
+    compile: Positive = StallTimeouts.compile
     graphs: Positive = StallTimeouts.graphs
     warmup: Positive = StallTimeouts.warmup
 

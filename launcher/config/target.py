@@ -282,4 +282,4 @@ def has_gpus(root: Path = Path("/")) -> bool:
 def _installed(profile: Profile, environ: Mapping[str, str]) -> str | None:
     from launcher.host.collectors.engine import release
 
-    return release(profile.engine.python, {**environ, **profile.env})
+    return release("sglang", profile.engine.python, {**environ, **profile.env})

@@ -15,8 +15,8 @@ from functools import cache, lru_cache
 
 from launcher import printable
 from launcher.diagnose.signatures import WEIGHTS, Signature, literals, matches, signatures
-from launcher.engines import witness
-from launcher.engines.sglang.startup import READY
+from launcher.engines import engine, witness
+from launcher.engines.log import Said
 
 LONGEST = (
     2000  # characters that are looked at; server_args is one line of 18,000, and names everything
@@ -28,6 +28,7 @@ FRAMES = 100  # of a traceback that are remembered
 GAP = 8  # lines at most from one frame to the next, or to the message: code, and marks below it
 WORKED = 50  # batches (of forty tokens, from each replica) after a complaint: nothing died of it
 SHAPES = 2048  # of lines that are remembered as telling or not
+_LOGS = tuple(map(engine.log, engine.NAMES))  # whose a log is nobody says
 _FRAME = re.compile(r'^(?P<before>.{0,200}?)  File "[^"]+", line \d+')
 _GROUPED = re.compile(r" {2,}[|+] ")  # a traceback of several at once
 # All of these are looked for from the first word of a line on.
@@ -35,21 +36,21 @@ _TRACEBACK = re.compile(
     r"(?:[\w. ]{1,80}: |[\w ]{1,80} hit an exception: )?Traceback \(most recent call last\)"
 )
 _EXCEPTION = re.compile(
-    r"\w{1,40} hit an exception|\w{1,40} encountered a fatal error|EngineCore failed to start"
+    r"\w{1,40} encountered a fatal error|EngineCore failed to start|"
+    + "|".join(log.exception_words for log in _LOGS)
 )
 _GONE = re.compile(
-    r"(?:Subprocess .{0,60}|Rank \d+ scheduler) crashed with exit code"
-    r"|(?:RuntimeError: )?Rank \d+ scheduler died during init|(?:EngineCore|WorkerProc) failed to"
-    r" start"
+    r"(?:EngineCore|WorkerProc) failed to start|" + "|".join(log.death_words for log in _LOGS)
 )
-_START = re.compile(r"server_args=(?:ServerArgs\(|\{)|Initializing a V1 LLM engine")
+_START = re.compile("Initializing a V1 LLM engine|" + "|".join(log.start_words for log in _LOGS))
 RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
 _OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")
-# The last line of a start: SGLang's, and uvicorn's where it is vLLM's (SGLang prints that one
-# earlier).
+# The last line of a start: the engine's own, and uvicorn's where it is vLLM's (others print that
+# one earlier).
+_READY = {log.ready for log in _LOGS}
 _VLLM_READY = re.compile(r"(?:\(\w+ pid=\d+\) )?INFO: +Application startup complete")
-_WORK = re.compile(r"Decode batch(?: \[\d+\])?[.,] #running-req: \d")
-_MARKS = (_FRAME, _TRACEBACK, _EXCEPTION, _GONE, _START, _OUR_START, re.compile(READY), _VLLM_READY)
+_WORK = re.compile("|".join(log.work_words for log in _LOGS))
+_MARKS = (_FRAME, _TRACEBACK, _EXCEPTION, _GONE, _START, _OUR_START, _VLLM_READY)
 _SHAPE = str.maketrans("123456789", "000000000")
 
 
@@ -178,7 +179,7 @@ class LogScan:
         told = witness.said(line)
         if self._starts(line, told.text):
             self._begin()
-        elif told.text.rstrip() == READY or _VLLM_READY.match(line):
+        elif told.text.rstrip() in _READY or _VLLM_READY.match(line):
             self._forgive()
         self._listen(line, told)
         if not self._is_of_a_traceback(line, told.text):
@@ -222,7 +223,7 @@ class LogScan:
         self.death = None
         self._shown.clear()
 
-    def _listen(self, line: str, told: witness.Said) -> None:
+    def _listen(self, line: str, told: Said) -> None:
         """Keep the words of the first exception, or the first sign of a death where none tells of
         its own.
         """
@@ -318,7 +319,6 @@ def _words() -> tuple[str, ...]:
 
     They are found fast.
     """
-    patterns = [*(signature.pattern for signature in signatures().values()), *_MARKS]
-    return tuple(
-        {word for pattern in patterns for word in literals(pattern.pattern.translate(_SHAPE))}
-    )
+    patterns = [signature.pattern for signature in signatures().values()]
+    marks = [*(pattern.pattern for pattern in (*patterns, *_MARKS)), *_READY]
+    return tuple({word for mark in marks for word in literals(mark.translate(_SHAPE))})

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import NamedTuple
 
+from launcher.engines import engine
+from launcher.engines.log import STAMP, Said
 from launcher.knowledge.kernel_lines import BEGINS
 
-# SGLang's logger: "[2026-01-29 00:56:20 TP6] ", with SGLANG_LOG_MS "[2026-01-29 00:56:20.123 DP0
-# TP6] ".
-STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)?"
+_LOGS = tuple(map(engine.log, engine.NAMES))  # of whichever engine it is, nobody may know
 _PREFIX = re.compile(
+    # SGLang's logger: "[2026-01-29 00:56:20 TP6] ", with SGLANG_LOG_MS "[2026-01-29 00:56:20.123
+    # DP0 TP6] ".
     rf"(?:{STAMP}(?P<rank>(?: (?:ATTN_CP|MOE_DP|[DTPE]P)\d+)*)\] )?"
     # vLLM: "(Worker_TP1 pid=1360047) "; Ray adds ", ip=10.0.0.1".
     r"(?:\((?P<process>\w[^()]{0,60}?) pid=\d+[^()]{0,60}\) )*"
@@ -47,25 +48,7 @@ _ACCESS = re.compile(
     rf"(?:{STAMP}\] |\(\w[^()]{{0,60}} pid=\d+\) )?INFO: +"
     r"(?:(?:\('\S{1,60}', \d+\) |\S{1,80} )?- \"|.*- \"[A-Z]+ .*HTTP/[\d.]+\" \d{3}\b)"
 )
-# What SGLang says about one request, by its first words: what follows is the client's, or the
-# model's.
-_ABOUT_A_REQUEST = re.compile(
-    r"Hit invalid |[Ss]kip invalid |Rejecting \w+ grammar|Got unhandled regex|Constraint|\{"
-    r"|Receive: |Finish: |Received request|Generated response|Abort|Request |The request|The"
-    r" input|Input "
-    r"|DS\d+EncodingError|Failed to"
-    r" (?:parse|compile|decode|extract|convert|process|apply|advance|call)\b"
-    r"|(?:Error|Unexpected error)"
-    r" (?:in|during|while|parsing|converting|processing|handling|getting)\b"
-    r"|Error (?:extracting|with)\b|Exception in ASGI application|Multimodal feature|Cannot"
-    r" (?:parse|process)"
-    r"|Model attempted |Tool |Unexpected tool|Skipping tool|Dropping malformed|Malformed |Empty"
-    r" function"
-    r"|Unknown function|[Ii]nvalid |Surfacing |Required tool|Reasoning parsing|JSON"
-    r" decode|Parameter "
-    r"|response_template:|Arguments of |\[(?:http_server|realtime|streaming_asr|InternLM|GigaChat)"
-    r"|gRPC |Background (?:request|task)|Auto-detected |Endpoint '|Health check request"
-)
+_ABOUT_A_REQUEST = re.compile("|".join(log.request_words for log in _LOGS))
 # The files of vLLM that speak of requests.
 _REQUEST_FILES = re.compile(
     r"(?:[\w./-]*/)?(?:serving\w*|\w*parser\w*|request_logger|logger|preprocess|protocol|renderer\w*|middleware"
@@ -76,7 +59,7 @@ _REQUEST_FILES = re.compile(
 _REQUEST_FRAMES = re.compile(
     r" *(?:[|+] +)*File"
     r' "[^"]*/(?:uvicorn|starlette|fastapi|anyio|entrypoints/(?:openai|anthropic|ollama)'
-    r"|srt/(?:function_call|constrained|parser))/"
+    rf"|{'|'.join(log.request_files for log in _LOGS)})/"
 )
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
 # An exception as the interpreter prints it.
@@ -118,18 +101,6 @@ _KERNELS = re.compile(
 # "python3[4711]: segfault at": fifteen letters that the process chose, before what the kernel says
 # of it.
 _OF_A_PROCESS = re.compile(r".{1,15}(?=\[\d+\]: )")
-
-
-class Said(NamedTuple):
-    """A line of a server: who spoke, and the words.
-
-    `speaker`: a rank, a process; empty: the engine's own process; None: it does not say.
-    """
-
-    speaker: str | None
-    text: str
-    file: str | None
-    is_framed: bool  # a logger wrote something before the words
 
 
 class Traceback(Enum):

@@ -24,7 +24,7 @@ from launcher.config import layers
 from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.config.target import observe_target, require_own
 from launcher.doctor.run import require_fit, suspects
-from launcher.engines.sglang.api import Server
+from launcher.engines.server import Server
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded
 from launcher.host.peer import Peer

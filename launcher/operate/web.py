@@ -17,7 +17,7 @@ from requests.packages import urllib3  # type: ignore[attr-defined]
 
 from launcher.address import to_ask
 from launcher.engines.http import LIMIT, PIECE, TOO_LONG, TooLongError, ours_or_theirs, reach
-from launcher.engines.sglang.api import Server
+from launcher.engines.server import Server
 
 
 class _Connection(urllib3.connection.HTTPConnection):  # type: ignore[misc]  # it has no types
@@ -48,7 +48,7 @@ class _Adapter(HTTPAdapter):
 def talk(
     server: Server, method: str, path: str, body: str | None, within: float
 ) -> tuple[int, bytes]:
-    """The same as `engines.sglang.api.talk`: the status and the whole answer, 1 MiB at most, in
+    """The same as `engines.server.talk`: the status and the whole answer, 1 MiB at most, in
     `within` seconds for all of it.
 
     Raises OSError (TimeoutError among them) where there is no answer or one that breaks off,

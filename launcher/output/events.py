@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from launcher import printable
-from launcher.engines.sglang.startup import PHASES
+from launcher.engines.log import PHASES
 from launcher.serve import journald
 from launcher.statedir.events import Event
 

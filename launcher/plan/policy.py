@@ -15,7 +15,8 @@ class StallTimeouts:
     distributed: float = 90.0  # NCCL agrees within seconds, or never
     weights: float = 180.0
     kv: float = 120.0
-    graphs: float = 900.0  # autotuning says nothing for minutes
+    compile: float = 900.0  # autotuning says nothing for minutes
+    graphs: float = 900.0  # kernels that were not compiled before are compiled here
     warmup: float = 900.0  # so does the first batch, when it compiles inside one process
 
 

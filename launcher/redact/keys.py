@@ -147,29 +147,29 @@ def is_credential(path: Path) -> bool:
     return bool(folder) and path.parent == Path(str(folder))
 
 
-def write_key(config: str | None, key: str | None) -> None:
-    """Put the key where SGLang's `--config` points, readable by this user alone. Raises OSError.
+def write_key(config: str, text: str) -> None:
+    """Put a text with a key in it where the engine reads it, readable by this user alone. Raises
+    OSError.
 
     The folder is recreated if somebody removed it: a server that died is launched again all the
     same.
     """
-    if config and key:
-        path = Path(config)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f'api-key: "{key}"\n')
+    path = Path(config)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
 
 
 def remove_key(config: str | None) -> None:
-    """Remove what `offer` put there."""
+    """Remove what `write_key` put there."""
     if config:
         with contextlib.suppress(OSError):
             Path(config).unlink()
 
 
 def scrub(text: str, key: str | None, before: str = "") -> str:
-    """`text` without `key`, however it is spelled, and without what else stands where SGLang prints
+    """`text` without `key`, however it is spelled, and without what else stands where engines print
     a key.
 
     The key may begin in `before`, the end of the line before.

@@ -20,8 +20,7 @@ from launcher.host import sockets
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-TITLE = "sglang::"  # how SGLang names the processes that it cannot live without
-COMPILERS = {
+COMPILERS = {  # of CUDA kernels, whichever engine has them compiled
     "nvcc",
     "cicc",
     "ptxas",
@@ -63,11 +62,7 @@ class Member:
     traced_by: int
     written: int = 0
     waited: float = 0.0
-
-    @property
-    def is_rank(self) -> bool:
-        """Whether SGLang dies with it: a scheduler, the detokenizer, a controller."""
-        return self.name.startswith(TITLE)
+    is_rank: bool = False  # the engine dies with it
 
 
 @dataclass(frozen=True)
@@ -80,28 +75,28 @@ class Vitals:
 
 def is_alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
-    found = _member(pid)
-    return found is not None and found.state != "Z"
+    fields = _stat(pid)
+    return fields is not None and fields[1] != "Z"
 
 
-def name_of(pid: int) -> str:
-    """What a process calls itself: SGLang writes `sglang::scheduler_TP3` over its command line;
-    else its name.
+def name_of(pid: int, ranks: str) -> str:
+    """What a process calls itself: engines write a title (`sglang::scheduler_TP3`) that begins with
+    `ranks` over the command line of those that they cannot live without; else its name.
     """
     fields = _stat(pid)
-    return _name(pid, fields) if fields else ""
+    return _name(pid, fields, ranks) if fields else ""
 
 
-def is_rank(pid: int) -> bool:
-    """Whether SGLang dies with it.
+def is_rank(pid: int, ranks: str) -> bool:
+    """Whether the engine dies with it.
 
     What a rank has just forked has its title until it runs something else.
     """
     fields = _stat(pid)
     if fields is None:
         return False
-    name = _name(pid, fields)
-    return name.startswith(TITLE) and name != name_of(int(fields[2]))
+    name = _name(pid, fields, ranks)
+    return name.startswith(ranks) and name != name_of(int(fields[2]), ranks)
 
 
 def clients(host: str, port: int) -> int | None:
@@ -128,9 +123,9 @@ def clients(host: str, port: int) -> int | None:
         return None
 
 
-def look(pids: Iterable[int], at: float) -> Vitals:
-    """Those of `pids` that live. Never raises."""
-    return Vitals(at, tuple(member for pid in pids if (member := _member(pid))))
+def look(pids: Iterable[int], at: float, ranks: str) -> Vitals:
+    """Those of `pids` that live; `ranks` is how the titles of some begin. Never raises."""
+    return Vitals(at, tuple(member for pid in pids if (member := _member(pid, ranks))))
 
 
 def _stat(pid: int) -> list[str] | None:
@@ -143,9 +138,9 @@ def _stat(pid: int) -> list[str] | None:
     return [head.partition("(")[2], *tail.split()]
 
 
-def _name(pid: int, fields: list[str]) -> str:
+def _name(pid: int, fields: list[str], ranks: str) -> str:
     comm, started = fields[0], fields[20]
-    return _title(pid, started, comm) if comm.startswith(TITLE) else comm
+    return _title(pid, started, comm) if comm.startswith(ranks) else comm
 
 
 @lru_cache(maxsize=256)
@@ -163,11 +158,11 @@ def _title(pid: int, started: str, comm: str) -> str:
             .decode(errors="replace")
             .strip()
         )
-        return title if title.startswith(TITLE) else comm
+        return title if title.startswith(comm) else comm
     return comm
 
 
-def _member(pid: int) -> Member | None:
+def _member(pid: int, ranks: str) -> Member | None:
     fields = _stat(pid)
     try:
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")
@@ -181,8 +176,10 @@ def _member(pid: int) -> Member | None:
     cpu = (int(fields[12]) + int(fields[13])) / TICK
     read, written = _disk(pid)
     resident = int(fields[22]) * PAGE
+    name, waited = _name(pid, fields, ranks), _waited(pid)
+    is_rank = name.startswith(ranks)
     return Member(
-        pid, _name(pid, fields), fields[1], cpu, resident, read, tracer, written, _waited(pid)
+        pid, name, fields[1], cpu, resident, read, tracer, written, waited, is_rank=is_rank
     )
 
 
@@ -290,7 +287,8 @@ def debugger(seen: Vitals) -> str | None:
     pids = {member.pid for member in seen.members}
     for member in seen.members:
         if member.traced_by and member.traced_by not in pids and is_alive(member.traced_by):
-            tracer = f"{name_of(member.traced_by)}, {member.traced_by}"
+            name, *_ = _stat(member.traced_by) or [""]
+            tracer = f"{name}, {member.traced_by}"
             return f"{member.name} ({member.pid}) is under a debugger: {tracer}"
     return None
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from launcher.diagnose.diagnosis import Diagnosis
-from launcher.engines.sglang import api
-from launcher.engines.sglang.startup import PHASES, Start
+from launcher.engines.log import PHASES
+from launcher.engines.server import Server
+from launcher.engines.startup import Start
 from launcher.plan.plan import Plan
 from launcher.serve.gpu_monitor import GpuNews
 from launcher.serve.lifecycle import Ended, Next, Ready, Starting, State, Stopping
@@ -55,7 +56,7 @@ class Snapshot:
 
     @property
     def url(self) -> str:
-        return api.Server(self.plan.host, self.plan.port).url
+        return Server(self.plan.host, self.plan.port).url
 
     @property
     def progress(self) -> Progress | None:

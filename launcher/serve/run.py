@@ -8,15 +8,15 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from launcher.diagnose.diagnosis import Diagnosis, diagnose
-from launcher.engines import witness
-from launcher.engines.sglang import activity, startup
+from launcher.engines import activity, startup, witness
+from launcher.engines.activity import Allowed, Load
+from launcher.engines.runtime import Runtime
 from launcher.host.peer import Peer
 from launcher.serve import procfs
 from launcher.serve.clock import Clock
@@ -40,7 +40,8 @@ class ServerRun:
     session: ProcessTree
     log: ServerLog
     start: startup.Start
-    allowed: activity.Allowed = field(default_factory=activity.Allowed)
+    engine: Runtime
+    allowed: Allowed = field(default_factory=Allowed)
     clock: Clock = field(default_factory=Clock)
     confirmed: float = 0.0  # when an answer last showed that it works; 0: none did yet
     kernel: list[str] = field(default_factory=list)  # what the kernel said meanwhile
@@ -84,20 +85,21 @@ class ServerRun:
     def _read_line(self, line: str, now: float) -> Iterator[Event]:
         before, line = self.start, line[:LOOKED_AT]
         self._lines += 1
-        if self.allowed.pauses and (paused := activity.pause(line)) is not None:
+        if self.allowed.pauses and (paused := self.engine.log.pause(line)) is not None:
             self.paused = paused
         if witness.is_access(line):  # whatever stands in it, a client wrote
             return
-        self.start = startup.read(before, line, now)
+        log, told = self.engine.log, witness.said(line)
+        self.start = startup.read(before, line, now, log)
         if self.start.listens and self._listens_at is None:
             self._listens_at = self._lines
-        self.leaving |= activity.is_draining(line)
+        self.leaving |= activity.is_draining(told, log)
         if self.start.fired_up and not before.fired_up:
             yield ReadyHinted(now)
         largest = min(
             filter(None, (self.allowed.batch, self.start.prefill)), default=activity.LARGEST_BATCH
         )
-        patience = activity.expected_silence(line, largest)
+        patience = activity.expected_silence(told, log, largest)
         # Until it listens any line is a sign of life; then one that tells of work, for as long as
         # it is confirmed.
         is_open = self.start.listens or self.confirmed > 0
@@ -118,7 +120,7 @@ class ServerRun:
         self._look_at = now + LOOK_EVERY
         members = self.session.members()
         self.met |= {*members}
-        before, self._seen = self._seen, procfs.look(members, now)
+        before, self._seen = self._seen, procfs.look(members, now, self.engine.ranks)
         if before is None or procfs.signs(before, self._seen, self.start.phase):
             self._still = self._seen
             yield Progressed(now, self.number, self.start.phase)
@@ -130,19 +132,22 @@ class ServerRun:
         now, before = self.clock.now(), self._still
         looked_at = self._seen.at if self._seen else 0.0
         if before is None or now - before.at < SAMPLED or now - looked_at > 2 * LOOK_EVERY:
-            before = procfs.look(self.session.members(), now)
+            before = procfs.look(self.session.members(), now, self.engine.ranks)
             time.sleep(SAMPLED)
-        return procfs.finding(before, procfs.look(self.session.members(), self.clock.now()))
+        return procfs.finding(
+            before, procfs.look(self.session.members(), self.clock.now(), self.engine.ranks)
+        )
 
     def watch(self, loop: Loop, feed: Callable[[Event], None]) -> None:
         """Have the kernel tell at once when a process dies that the server cannot live without."""
         members = self.session.members()
         self.met |= {*members}
         for pid in members:
-            if pid not in self._watched and procfs.is_rank(pid):
+            if pid not in self._watched and procfs.is_rank(pid, self.engine.ranks):
                 with contextlib.suppress(OSError):
                     self._watched[pid] = pidfd = os.pidfd_open(pid)
-                    loop.on(pidfd, partial(self._died, pid, procfs.name_of(pid), loop, feed))
+                    name = procfs.name_of(pid, self.engine.ranks)
+                    loop.on(pidfd, partial(self._died, pid, name, loop, feed))
 
     def _died(self, pid: int, name: str, loop: Loop, feed: Callable[[Event], None]) -> None:
         if pid not in self._watched:  # its death and the end of the run came at once
@@ -168,13 +173,13 @@ class ServerRun:
         compare with.
         """
         before, now = self._excused_at, self.clock.now()
-        seen = procfs.look(self.session.members(), now)
+        seen = procfs.look(self.session.members(), now, self.engine.ranks)
         if before is None or now - before.at > STALE:
             before = seen
             if wait and any(member.name in procfs.COMPILERS for member in seen.members):
                 time.sleep(wait)
                 now = self.clock.now()
-                seen = procfs.look(self.session.members(), now)
+                seen = procfs.look(self.session.members(), now, self.engine.ranks)
         self._excused_at = seen
         if self.paused and self._is_confirmed(now):
             return "generation is paused"
@@ -207,12 +212,8 @@ class ServerRun:
         looks.join(seconds)
         return found[0] if found else ""
 
-    def stuck(
-        self, loads: Sequence[Mapping[str, Any]], now: float, stall_timeout: float
-    ) -> str | None:
-        """The replica that has requests and moves nothing, in words, by one more answer of
-        `/v1/loads`.
-        """
+    def stuck(self, loads: Sequence[Load], now: float, stall_timeout: float) -> str | None:
+        """The replica that has requests and moves nothing, in words, by one more look at loads."""
         self.flow = activity.update(self.flow, loads, now)
         return self.flow.stuck(now, stall_timeout)
 

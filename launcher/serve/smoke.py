@@ -1,6 +1,6 @@
 """Is what it generates right? A few questions at temperature 0, before a server is called ready.
 
-Up is not right: garbled, repeated and one-token output all pass /health. SGLang's parsers are
+Up is not right: garbled, repeated and one-token output all pass /health. The engine's parsers are
 asked, too: reasoning must be apart from content, a tool call parsed, a stream must add up to the
 answer. A model that reasons is asked not to, but for one question: how long it reasons is its own
 affair, and no fault.
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.engines.http import ForeignError, TooLongError, UnaskedError
-from launcher.engines.sglang.api import NO_ANSWER, Server, talk
+from launcher.engines.server import NO_ANSWER, Server, talk
 
 ENOUGH = 512  # tokens for an answer, reasoning included
 CEILING = 16  # tokens of the answer that is cut
@@ -45,7 +45,7 @@ class Result:
 
     A server that could not be talked to was not `ok`, but said nothing wrong either: it was
     `unreachable`. It was so because it could not be asked, which says nothing of it, if `unknown`
-    (see `health.Answer`); because somebody else holds its port if `foreign` says who; else it did
+    (see `server.Answer`); because somebody else holds its port if `foreign` says who; else it did
     not take the question, or broke off. One that took a question and never answered is `silent`.
     """
 
@@ -58,7 +58,7 @@ class Result:
     foreign: str = ""
 
 
-Talk = Callable[[Server, str, str, str | None, float], tuple[int, bytes]]  # see `api.talk`
+Talk = Callable[[Server, str, str, str | None, float], tuple[int, bytes]]  # see `server.talk`
 
 
 class WrongError(Exception):

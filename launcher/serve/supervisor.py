@@ -19,7 +19,9 @@ from functools import partial
 from pathlib import Path
 
 from launcher.diagnose.diagnosis import Diagnosis
-from launcher.engines.sglang import activity, api, startup
+from launcher.engines import server, startup
+from launcher.engines.engine import runtime
+from launcher.engines.server import Answer, Server
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.host import port
@@ -447,7 +449,8 @@ class Supervisor:
         try:
             made, key = self.read_plan() if fresh else (self.plan, self.key)
             self.require_free(made)
-            keys.write_key(made.key_config, key)
+            if made.key_config and key:
+                keys.write_key(made.key_config, runtime(made.engine).key_file % key)
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             return partial(self.not_launched, number, error)
         return partial(self.launched, number, made, key)
@@ -493,8 +496,9 @@ class Supervisor:
             self.not_launched(number, error)
             return
         self.launching = None
+        allowed = self.engine.allowed(self.plan)
         self.run_ = ServerRun(
-            number, session, self.log, self.start, activity.allowed(self.plan), self.clock
+            number, session, self.log, self.start, self.engine, allowed, self.clock
         )
         self.loop.on(session.control, self.on_report)
         self.loop.on(session.output, self.on_output)
@@ -505,15 +509,16 @@ class Supervisor:
 
     # What takes its time is done aside, in a thread that hands back what the loop shall do.
 
-    def server(self, run: ServerRun) -> api.Server:
+    def server(self, run: ServerRun) -> Server:
         """Where its server is asked, and by which processes it is known: nobody else gets the
         key.
         """
-        return api.Server(self.plan.host, self.plan.port, self.key, run.peer)
+        return Server(self.plan.host, self.plan.port, self.key, run.peer)
 
     def probe(self, run: ServerRun, first: bool) -> Work:
         began, lost = time.monotonic(), self.clock.lost
-        answer = api.ask(self.server(run), first, FIRST_WITHIN if first else LIVES_WITHIN)
+        asked = self.engine.first_token if first else self.engine.alive
+        answer = server.ask(asked, self.server(run), FIRST_WITHIN if first else LIVES_WITHIN)
         now, stall_timeout = self.clock.now(), self.plan.policy.stall_timeout
         if not first and answer.ok and (stuck := run.stuck(answer.loads, now, stall_timeout)):
             answer = replace(answer, ok=False, detail=stuck)
@@ -522,7 +527,7 @@ class Supervisor:
         return partial(self.probed, run, first, answer, excuse, time.monotonic() - began, lost)
 
     def probed(
-        self, run: ServerRun, first: bool, answer: api.Answer, excuse: str, took: float, lost: float
+        self, run: ServerRun, first: bool, answer: Answer, excuse: str, took: float, lost: float
     ) -> None:
         now, ok, detail = self.clock.now(), answer.ok, answer.detail
         run.confirmed = now if ok else run.confirmed
@@ -585,10 +590,11 @@ class Supervisor:
         """Wait until nobody waits for an answer any more; a moment longer, for one that is just
         asked for.
         """
-        server, quiet = self.server(run), 0
+        asked, quiet = self.server(run), 0
         while quiet < DRAINED_TIMES and self.run_ is run:
             time.sleep(DRAINED_EVERY)
-            nobody = procfs.clients(server.host, server.port) == 0 and api.in_flight(server) == 0
+            clients = procfs.clients(asked.host, asked.port)
+            nobody = clients == 0 and self.engine.in_flight(asked) == 0
             quiet = quiet + 1 if nobody else 0
         return partial(self.drained, run)
 
@@ -607,11 +613,12 @@ class Supervisor:
         """Stacks first: what the processes did is told by what they are found doing."""
         found = [run.finding(), self.gpus.in_words() if self.gpus else None]
         path = self.instance.stacks(run.number)
-        stacks.keep(path, procfs.look(run.session.members(), self.clock.now()).members)
+        members = run.session.members()
+        stacks.keep(path, procfs.look(members, self.clock.now(), self.engine.ranks).members)
         hints = [
             text
             for text in self.plan.suspects
-            if run.start.phase in ("distributed", "graphs", "warmup")
+            if run.start.phase in ("distributed", "compile", "graphs", "warmup")
         ]
         told = "; ".join([*filter(None, found), *hints[:2], f"stacks in {path}"])
         run.stacks = path
@@ -623,10 +630,11 @@ class Supervisor:
         """
         from launcher.host.collectors import engine
 
-        plan = self.plan
-        found = engine.release(plan.python, {**os.environ, **plan.env}) if plan.release else None
+        plan, of = self.plan, self.engine
+        env = {**os.environ, **plan.env}
+        found = engine.release(of.package, plan.python, env) if plan.release else None
         made = f"the plan was made for {plan.release}: `glm5-serve restart` makes it anew"
-        text = f"the engine is SGLang {found} now, {made}"
+        text = f"the engine is {of.name} {found} now, {made}"
         return lambda: self.teller.complain(text) if found and found != plan.release else None
 
     def read_plan(self) -> tuple[plan.Plan, str | None]:
@@ -639,7 +647,7 @@ class Supervisor:
 
     def take_plan(self, made: plan.Plan, key: str | None) -> None:
         """Serve by this plan from now on."""
-        self.plan, self.key = made, key
+        self.plan, self.key, self.engine = made, key, runtime(made.engine)
         self.log = ServerLog(self.instance.server_log, key, self.teller.writer.put)
 
     def picture(self) -> Snapshot:

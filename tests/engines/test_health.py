@@ -24,8 +24,8 @@ from rig.listener import KINDS, with_body
 from rig.listening import Told, bounded, listening, no_descriptors
 
 from launcher.engines.http import LIMIT, TooLongError, UnaskedError
+from launcher.engines.server import Answer, Server, ask, talk
 from launcher.engines.sglang import api
-from launcher.engines.sglang.api import Server, talk
 from launcher.host.peer import Peer, Verdict, Whose
 from launcher.serve import smoke
 
@@ -38,9 +38,13 @@ PATIENT = 30.0  # seconds for an answer that comes at once
 QUESTIONS = {"within": PATIENT, "questions": [{"ask": "capital of France?", "expect": "paris"}]}
 
 
-def asked(port: int, first: bool, within: float = PATIENT) -> api.Answer:
+def question(server: Server, first: bool, within: float = PATIENT) -> Answer:
+    return ask(api.first_token if first else api.alive, server, within)
+
+
+def asked(port: int, first: bool, within: float = PATIENT) -> Answer:
     server = Server("127.0.0.1", port, "key", Peer(lambda: [os.getpid()]))
-    return bounded(lambda: api.ask(server, first, within))
+    return bounded(lambda: question(server, first, within))
 
 
 def examined(port: int, within: float = PATIENT) -> smoke.Result:
@@ -83,8 +87,8 @@ def test_an_answer_that_drips_has_one_deadline(
         result = examined(server.port, 0.5)
         assert bounded(lambda: [api.in_flight(Server("127.0.0.1", server.port))]) == [None]
 
-    assert first == api.Answer(False, "no answer within 0.5 s")
-    assert later == api.Answer(False, "no answer to /ping within 0.5 s")
+    assert first == Answer(False, "no answer within 0.5 s")
+    assert later == Answer(False, "no answer to /ping within 0.5 s")
     assert (result.ok, result.silent, result.detail) == (False, True, "no answer within 0.5 s")
 
 
@@ -108,7 +112,7 @@ def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
 
 def test_a_sane_answer_is_taken_as_it_is(tmp_path: Path) -> None:
     with listening(tmp_path) as server:
-        assert asked(server.port, True) == api.Answer(True, "generated 1 token")
+        assert asked(server.port, True) == Answer(True, "generated 1 token")
         assert asked(server.port, False).ok
 
 
@@ -181,7 +185,7 @@ def test_a_port_that_refuses_is_a_no() -> None:
     with socket.socket() as idle:
         idle.bind(("127.0.0.1", 0))
         answers = [asked(idle.getsockname()[1], first) for first in (True, False)]
-        alone = api.ask(Server("127.0.0.1", idle.getsockname()[1]), True, PATIENT)
+        alone = question(Server("127.0.0.1", idle.getsockname()[1]), True)
 
     assert not any(answer.ok or answer.unknown for answer in [*answers, alone])
 
@@ -197,7 +201,7 @@ def test_a_server_that_accepts_nobody_is_a_no() -> None:
         for one in waiting:
             one.close()
 
-    assert answer == api.Answer(False, "no answer within 0.5 s")
+    assert answer == Answer(False, "no answer within 0.5 s")
 
 
 def test_without_a_descriptor_it_could_not_be_asked() -> None:
@@ -206,7 +210,7 @@ def test_without_a_descriptor_it_could_not_be_asked() -> None:
         for peer in (None, Peer(lambda: [os.getpid()])):
             where = Server("127.0.0.1", port, None, peer)
             with no_descriptors():
-                answers = [api.ask(where, first, PATIENT) for first in (True, False)]
+                answers = [question(where, first) for first in (True, False)]
                 result, flight = (
                     smoke.examine(where, "m", QUESTIONS, frozenset()),
                     api.in_flight(where),
@@ -261,13 +265,13 @@ def test_trouble_of_our_own_is_unknown(error: Exception) -> None:
     assert answer.detail.startswith("it could not be asked")
 
 
-def failed(error: Exception) -> tuple[api.Answer, smoke.Result]:
+def failed(error: Exception) -> tuple[Answer, smoke.Result]:
     server = Server("127.0.0.1", 9, None, Failing(error))
-    return api.ask(server, False, PATIENT), smoke.examine(server, "m", QUESTIONS, frozenset())
+    return question(server, False), smoke.examine(server, "m", QUESTIONS, frozenset())
 
 
 def test_a_host_that_cannot_be_resolved_is_unknown() -> None:
-    assert api.ask(Server("a" * 64, 80), True, PATIENT).unknown
+    assert question(Server("a" * 64, 80), True).unknown
 
 
 def test_one_question_that_could_not_be_asked_makes_the_answer_unknown() -> None:
@@ -279,7 +283,7 @@ def test_one_question_that_could_not_be_asked_makes_the_answer_unknown() -> None
         Verdict(Whose.UNKNOWN, "Too many open files"),
     )
     with answering(with_body(b"")) as port:
-        answer = api.ask(Server("127.0.0.1", port, None, Told(ours, ours, short)), False, PATIENT)
+        answer = question(Server("127.0.0.1", port, None, Told(ours, ours, short)), False)
 
     assert (answer.ok, answer.unknown) == (False, True)
 
@@ -299,7 +303,8 @@ def test_a_look_that_takes_too_long_is_no_slow_answer() -> None:
 IN_A_NAMESPACE = """
 import errno, os, socket, subprocess, sys
 from pathlib import Path
-from launcher.engines.sglang import api as health
+from launcher.engines.server import Server, ask
+from launcher.engines.sglang.api import first_token
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40060")
 words = [sys.executable, sys.argv[1], "127.0.0.1", "30000", "sane", os.devnull]
@@ -319,9 +324,9 @@ def use_up(source):
             return held
 
 clients = use_up(None)
-one = health.ask(health.Server("127.0.0.1", 30000), True, 30)
+one = ask(first_token, Server("127.0.0.1", 30000), 30)
 more = use_up("127.0.0.2")
-two = health.ask(health.Server("127.0.0.1", 30000), True, 30)
+two = ask(first_token, Server("127.0.0.1", 30000), 30)
 server.kill()
 print(len(clients), one, two, sep="\\n")
 """
@@ -340,7 +345,7 @@ def test_clients_that_use_up_the_ports_do_not_blind_us() -> None:
     clients, one, two = done.stdout.splitlines()
 
     assert int(clients) > 30
-    assert one == str(api.Answer(True, "generated 1 token"))
+    assert one == str(Answer(True, "generated 1 token"))
     assert "unknown=True" in two
 
 

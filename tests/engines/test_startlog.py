@@ -8,8 +8,10 @@ from itertools import pairwise
 
 import pytest
 
-from launcher.engines.sglang import startup
-from launcher.engines.sglang.startup import Progress, Start
+from launcher.engines import startup
+from launcher.engines.log import PHASES
+from launcher.engines.sglang.log import LOG
+from launcher.engines.startup import Progress, Start
 
 RANKS = range(8)
 
@@ -37,6 +39,10 @@ def eight_ranks() -> list[str]:
         for n in RANKS
     ]
     lines += [
+        f"[2026-11-23 10:02:15 TP{n}] Running FlashInfer autotune with cache: /c/a.json"
+        for n in RANKS
+    ]
+    lines += [
         f"[2026-11-23 10:02:16 TP{n}] Capture cuda graph begin. This can take minutes."
         for n in RANKS
     ]
@@ -55,21 +61,21 @@ def follow(lines: list[str]) -> list[Start]:
     """The start after each line, a second apart."""
     starts = [startup.begin(0.0)]
     for second, line in enumerate(lines, 1):
-        starts.append(startup.read(starts[-1], line, float(second)))
+        starts.append(startup.read(starts[-1], line, float(second), LOG))
     return starts
 
 
 def test_phases_come_in_order_and_only_move_on() -> None:
     starts = follow(eight_ranks())
 
-    assert list(starts[-1].began) == ["process", "distributed", "weights", "kv", "graphs", "warmup"]
+    assert list(starts[-1].began) == list(LOG.phases[:-1])
     for earlier, later in pairwise(starts):
         assert list(later.began)[: len(earlier.began)] == list(earlier.began)
 
 
 def test_every_phase_has_a_name_for_people() -> None:
     log = follow(eight_ranks())[-1]
-    assert list(startup.proving(log, 1e9).began) == list(startup.PHASES)
+    assert list(startup.proving(log, 1e9).began) == list(PHASES)
 
 
 def test_the_phases_add_up_to_the_whole() -> None:
@@ -108,6 +114,8 @@ def test_newer_wordings_open_the_same_phases() -> None:
         "[2026-11-23 16:46:59] Load weight begin. avail mem=21.78 GB",
         "Multi-thread loading shards: 100% Completed | 1/1 [00:00<00:00, 1183.16it/s]",
         "[2026-11-23 16:46:59] KV Cache is allocated. dtype: torch.bfloat16, #tokens: 8192",
+        "[2026-11-23 16:46:59] Running FlashInfer autotune (cache reuse DISABLED via X)",
+        "[2026-11-23 16:46:59] Capture target prefill CUDA graph begin. backend=breakable",
         "[2026-11-23 16:46:59] Capture target decode CUDA graph begin.",
     ]
 
@@ -116,8 +124,26 @@ def test_newer_wordings_open_the_same_phases() -> None:
         "weights",
         "weights",
         "kv",
+        "compile",
+        "graphs",
         "graphs",
     ]
+
+
+@pytest.mark.parametrize("before", ["KV Cache is allocated.", "Capture cuda graph begin."])
+def test_kernels_that_compile_are_a_phase_before_graphs_and_part_of_them_within(
+    before: str,
+) -> None:
+    """DeepGEMM compiles at the first pass over the model, wherever that is."""
+    compiles = [
+        "[2026-11-23 10:02:16 TP0] Entering DeepGEMM JIT Pre-Compile session. It may take a long",
+        "[2026-11-23 10:02:16 TP0] Try DeepGEMM JIT Compiling for <GEMM_NT_F8F8BF16> N=1, K=2,",
+        "DeepGEMM warmup:  12%|#2        | 1966/16384 [00:20<02:30, 95.8it/s]",
+    ]
+    start = follow([f"[2026-11-23 10:02:15 TP0] {before}", *compiles])[-1]
+
+    assert start.phase == ("compile" if before.startswith("KV") else "graphs")
+    assert start.progress == Progress(1966, 16384, "02:30")
 
 
 @pytest.mark.parametrize(

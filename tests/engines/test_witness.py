@@ -22,8 +22,11 @@ from launcher.diagnose import scan
 from launcher.diagnose.diagnosis import Diagnosis, diagnose, to_json
 from launcher.diagnose.signatures import ORIGINS, literals, signatures
 from launcher.diagnose.text import diagnose_text
-from launcher.engines import witness
-from launcher.engines.sglang import activity, startup
+from launcher.engines import activity, startup, witness
+from launcher.engines.activity import Allowed
+from launcher.engines.sglang import log as speech
+from launcher.engines.sglang.log import LOG
+from launcher.engines.sglang.runtime import RUNTIME, allowed
 from launcher.files.reading import pieces
 from launcher.output import diagnosis
 from launcher.plan.plan import Plan, Setting
@@ -158,13 +161,14 @@ def shapes() -> list[str]:
     themselves.
     """
     found = [signature.pattern.pattern for signature in signatures().values()]
-    for module in (scan, activity, startup, witness):
+    for module in (scan, speech, startup, witness):
         values = [value for name, value in vars(module).items() if not name.startswith("__")]
         flat = [
             part for value in values for part in (value if isinstance(value, tuple) else (value,))
         ]
         found += [value.pattern for value in flat if isinstance(value, re.Pattern)]
-    texts = [startup.READY, scan.RUN, *(text for text, _ in startup._OPENS)]
+    found += [LOG.doom.pattern, LOG.drained.pattern, *(bar.pattern for bar, _ in LOG.bars)]
+    texts = [LOG.ready, scan.RUN, *(text for text, _ in LOG.opens)]
     return [*found, *(re.escape(text) for text in texts)]
 
 
@@ -288,11 +292,9 @@ class Told(ProcessTree):
         return []
 
 
-def watched(
-    tmp: Path, *, allowed: activity.Allowed | None = None, kernel: Iterable[str] = ()
-) -> ServerRun:
+def watched(tmp: Path, *, allowed: Allowed | None = None, kernel: Iterable[str] = ()) -> ServerRun:
     log = ServerLog(tmp / "server.log", None)
-    made = ServerRun(1, Told(()), log, startup.begin(0.0), allowed or activity.Allowed())
+    made = ServerRun(1, Told(()), log, startup.begin(0.0), RUNTIME, allowed or Allowed())
     made.kernel = list(kernel)
     return made
 
@@ -411,7 +413,7 @@ def test_line_ends_in_a_clients_text_end_no_service(
     """Then its lines may look like anybody's: they may mislead whoever reads, and decide nothing
     for good.
     """
-    run = watched(tmp_path, allowed=activity.Allowed(pauses=False))
+    run = watched(tmp_path, allowed=Allowed(pauses=False))
     read(run, LIFE if when == "ready" else LISTENING, 100.0)
     theirs = form.replace("{}", "\n".join(["x", *text, "x"])).splitlines()
     events = read(run, theirs, 200.0)
@@ -581,7 +583,7 @@ def test_a_line_from_before_it_listened_is_known_however_much_was_said_since(
 
 def test_a_log_that_does_not_tell_when_it_listens_is_never_early(tmp_path: Path) -> None:
     """With --log-level-http warning nothing says "Uvicorn running on"; an answer shows it, too."""
-    quiet = activity.allowed(plan_with(log_level_http="warning"))
+    quiet = allowed(plan_with(log_level_http="warning"))
     run = watched(tmp_path, allowed=quiet)
     read(run, [*LISTENING[:-1], NO_KERNEL], 100.0)
     error, why = run.judge(101.0)
@@ -614,7 +616,7 @@ def test_a_prefill_excuses_no_more_than_a_batch_may_hold(tmp_path: Path) -> None
     read(unsaid, [LISTENING[-1], READY], 100.0)
     said = watched(tmp_path)
     read(said, [*LISTENING, READY], 100.0)
-    planned = watched(tmp_path, allowed=activity.Allowed(batch=2048))
+    planned = watched(tmp_path, allowed=Allowed(batch=2048))
     read(planned, [*LISTENING, READY], 100.0)
 
     for run, most in ((unsaid, 16384), (said, 8192), (planned, 2048)):
@@ -654,18 +656,12 @@ def plan_with(release: str | None = "0.5.23", quiet: float = 300.0, **flags: str
 
 
 def test_a_plan_bounds_what_may_be_excused() -> None:
-    assert activity.allowed(plan_with()) == activity.Allowed(None, False, 300.0)
-    assert (
-        activity.allowed(plan_with(chunked_prefill_size="4096", max_prefill_tokens="16384")).batch
-        == 4096
-    )
-    assert activity.allowed(plan_with(max_prefill_tokens="32768")).batch == 32768
-    assert (
-        activity.allowed(plan_with(chunked_prefill_size="-1", max_prefill_tokens="16384")).batch
-        is None
-    )
+    assert allowed(plan_with()) == Allowed(None, False, 300.0)
+    assert allowed(plan_with(chunked_prefill_size="4096", max_prefill_tokens="16384")).batch == 4096
+    assert allowed(plan_with(max_prefill_tokens="32768")).batch == 32768
+    assert allowed(plan_with(chunked_prefill_size="-1", max_prefill_tokens="16384")).batch is None
     pauses = {
-        release: activity.allowed(plan_with(release)).pauses
+        release: allowed(plan_with(release)).pauses
         for release in ("0.5.8", "0.5.19", "0.5.20", None)
     }
     assert pauses == {"0.5.8": True, "0.5.19": True, "0.5.20": False, None: True}
@@ -674,9 +670,9 @@ def test_a_plan_bounds_what_may_be_excused() -> None:
 def test_an_unchunked_prompt_is_a_batch_however_long() -> None:
     limits = LISTENING[-2].replace("chunked_prefill_size=8192", "chunked_prefill_size=-1")
 
-    assert startup.read(startup.begin(0), LISTENING[-2], 1).prefill == 8192
-    assert startup.read(startup.begin(0), limits, 1).prefill == 202_752
-    assert startup.read(startup.begin(0), f"x {limits}", 1).prefill is None
+    assert startup.read(startup.begin(0), LISTENING[-2], 1, LOG).prefill == 8192
+    assert startup.read(startup.begin(0), limits, 1, LOG).prefill == 202_752
+    assert startup.read(startup.begin(0), f"x {limits}", 1, LOG).prefill is None
 
 
 def test_words_of_work_in_a_clients_text_forgive_nothing() -> None:
@@ -769,7 +765,7 @@ def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
     ],
 )
 def test_only_the_whole_line_is_a_pause(line: str) -> None:
-    assert activity.pause(line) is None
+    assert LOG.pause(line) is None
 
 
 def test_a_pause_is_believed_only_where_it_cannot_be_asked_for_and_for_a_while(
@@ -778,7 +774,7 @@ def test_a_pause_is_believed_only_where_it_cannot_be_asked_for_and_for_a_while(
     paused = (
         '[2026-11-24 05:10:07] INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK'
     )
-    asked, unasked = watched(tmp_path, allowed=activity.Allowed(pauses=False)), watched(tmp_path)
+    asked, unasked = watched(tmp_path, allowed=Allowed(pauses=False)), watched(tmp_path)
     for run in (asked, unasked):
         read(run, [*LIFE, paused], 100.0)
         run.confirmed = time.monotonic()

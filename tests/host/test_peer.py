@@ -19,8 +19,8 @@ from conftest import World, next_line, running, until
 from rig.listening import NOBODY, Listener, Told, listening, no_descriptors
 
 from launcher.engines.http import ForeignError, Request, UnaskedError, exchange
+from launcher.engines.server import Server, ask
 from launcher.engines.sglang import api as health
-from launcher.engines.sglang.api import Server
 from launcher.host import sockets
 from launcher.host.peer import Peer, Verdict, Whose
 from launcher.serve import procfs, reaper
@@ -324,7 +324,7 @@ def test_no_byte_is_sent_unless_the_same_listener_is_the_servers_before_and_afte
 def test_every_question_asks_the_server_alone(tmp_path: Path) -> None:
     with listening(tmp_path) as other:
         server = Server("127.0.0.1", other.port, "secret", Peer(lambda: [2**22 - 1]))
-        answers = [health.ask(server, first, PATIENT) for first in (True, False)]
+        answers = [ask(asked, server, PATIENT) for asked in (health.first_token, health.alive)]
         assert health.in_flight(server) is None
         assert other.said == b""
 

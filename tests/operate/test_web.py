@@ -10,8 +10,7 @@ from conftest import until
 from rig.listening import bounded, listening
 
 from launcher.engines.http import ForeignError
-from launcher.engines.sglang import api
-from launcher.engines.sglang.api import Server
+from launcher.engines.server import Server, talk
 from launcher.host.peer import Peer
 from launcher.operate import web
 from launcher.serve import smoke
@@ -61,7 +60,7 @@ def test_a_sane_answer_is_the_same_by_both_ways(tmp_path: Path) -> None:
         where = Server("127.0.0.1", server.port, "key")
         ways: list[Any] = [
             bounded(lambda talk=talk: talk(where, "POST", "/generate", "{}", 30.0))
-            for talk in (api.talk, web.talk)
+            for talk in (talk, web.talk)
         ]
         until(lambda: server.said.count(b"Authorization: Bearer key") == 2, "both had the key")
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.engines.sglang.runtime import RUNTIME
 from launcher.engines.target import Target
 from launcher.formats import shell
 from launcher.plan import plan
@@ -181,7 +182,7 @@ def test_a_key_file_with_spaces_around_the_key_is_read_alike(tmp_path: Path, raw
     key, made, pasted = tmp_path / "key", tmp_path / "made.yaml", tmp_path / "pasted.yaml"
     key.write_bytes(raw)
     key.chmod(0o600)
-    write_key(str(made), read_key(key))
+    write_key(str(made), RUNTIME.key_file % read_key(key))
     text = shell.write(plain(("true",), {}, key_file=str(key), key_config=str(pasted)))
     subprocess.run(["sh", "-c", text], check=True, timeout=60)
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.engines import options
+from launcher.engines.sglang.runtime import RUNTIME
 from launcher.errors import Exit, UserError
 from launcher.knowledge.nccl import NAMES
 from launcher.redact.keys import SECRET_VARIABLE, read_key, remove_key, scrub, write_key
@@ -58,7 +59,7 @@ def test_an_offered_key_is_readable_by_its_user_alone_and_withdrawn(tmp_path: Pa
     config = tmp_path / "config.yaml"
     config.write_text("what an earlier launcher left, open to others")
     config.chmod(0o644)
-    write_key(str(config), "sekret")
+    write_key(str(config), RUNTIME.key_file % "sekret")
 
     assert config.read_text() == 'api-key: "sekret"\n'
     assert config.stat().st_mode & 0o777 == 0o600

@@ -30,7 +30,8 @@ import requests
 from conftest import GLM5_SERVE, ROOT, TESTS, end, needs_engine, next_line, remove, running, until
 from served import ENGINES, LONG, PHASES, Served, Story, seconds_of
 
-from launcher.engines.sglang.api import Server, in_flight
+from launcher.engines.server import Server
+from launcher.engines.sglang.api import in_flight
 
 PAGE = ROOT / "docs/faults.md"
 REAL = ("real1", "real2")

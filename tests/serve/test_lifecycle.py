@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.diagnose.diagnosis import KILLED_FOR
-from launcher.engines.sglang.startup import PHASES
+from launcher.engines.log import PHASES
 from launcher.plan.policy import StallTimeouts
 from launcher.serve.events import (
     Action,

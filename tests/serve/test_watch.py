@@ -20,7 +20,11 @@ from conftest import World, next_line, running, until
 from rig.nvml import scenario
 
 from launcher.diagnose.diagnosis import diagnose
-from launcher.engines.sglang import activity
+from launcher.engines import activity
+from launcher.engines.activity import Load
+from launcher.engines.sglang.log import LOG
+from launcher.engines.sglang.runtime import RUNTIME
+from launcher.engines.witness import said
 from launcher.knowledge.xid import xids
 from launcher.serve import gpu_monitor, procfs, stacks
 from launcher.serve.gpu_monitor import GpuNews, GpuWatch, address_in, fatal, pid_in
@@ -30,7 +34,8 @@ from launcher.serve.procfs import Member, Vitals
 from launcher.serve.sdnotify import Notifier
 from launcher.statedir.readings import GpuReading
 
-RANK = Member(10, "sglang::scheduler_TP0", "R", 100.0, 1 << 30, 0, 0)
+RANKS = RUNTIME.ranks
+RANK = Member(10, "sglang::scheduler_TP0", "R", 100.0, 1 << 30, 0, 0, is_rank=True)
 IDLE = replace(RANK, state="S")
 
 
@@ -58,13 +63,13 @@ def test_a_rank_that_only_spins_does_not_move() -> None:
         ({"read": 2 << 20}, "reads from disk"),
         ({"written": 4096}, "writes to disk"),
         ({"resident": 2 << 30}, "its memory changes"),
-        ({"name": "ptxas", "cpu": 110.0}, "compiles (ptxas)"),
-        ({"name": "python3", "cpu": 110.0}, "a helper process works"),
+        ({"name": "ptxas", "cpu": 110.0, "is_rank": False}, "compiles (ptxas)"),
+        ({"name": "python3", "cpu": 110.0, "is_rank": False}, "a helper process works"),
     ],
 )
 def test_what_reads_grows_or_compiles_moves(change: dict[str, object], sign: str) -> None:
     after = replace(RANK, **change)  # type: ignore[arg-type]
-    before = replace(RANK, name=after.name)
+    before = replace(RANK, name=after.name, is_rank=after.is_rank)
 
     assert procfs.signs(seen(0, before), seen(10, after), "weights") == sign
 
@@ -144,8 +149,8 @@ time.sleep(60)
         sys.executable, "-c", code, stdout=subprocess.PIPE, start_new_session=True
     ) as rank:
         child = int(next_line(rank))
-        assert procfs.name_of(child) == procfs.name_of(rank.pid) == "sglang::TP0"
-        assert (procfs.is_rank(rank.pid), procfs.is_rank(child)) == (True, False)
+        assert procfs.name_of(child, RANKS) == procfs.name_of(rank.pid, RANKS) == "sglang::TP0"
+        assert (procfs.is_rank(rank.pid, RANKS), procfs.is_rank(child, RANKS)) == (True, False)
         os.killpg(rank.pid, signal.SIGKILL)
 
 
@@ -189,11 +194,13 @@ def test_real_processes_are_seen_as_they_are() -> None:
     code = "x = bytearray(64 << 20); print('up', flush=True)\nwhile True: pass"
     with running(sys.executable, "-c", code, stdout=subprocess.PIPE) as child:
         assert next_line(child) == "up\n"
-        before = procfs.look([child.pid, 2**22 - 1], time.monotonic())
+        before = procfs.look([child.pid, 2**22 - 1], time.monotonic(), RANKS)
         assert before.members[0].resident > 64 << 20
 
         def sign() -> str | None:
-            return procfs.signs(before, procfs.look([child.pid], time.monotonic()), "process")
+            return procfs.signs(
+                before, procfs.look([child.pid], time.monotonic(), RANKS), "process"
+            )
 
         assert until(sign, "it gets a processor").startswith(
             ("uses the processor", "the host is short of")
@@ -208,27 +215,24 @@ PREFILL = (
 )
 
 
+def silence(line: str) -> float | None:
+    return activity.expected_silence(said(line), LOG)
+
+
 def test_a_chunk_of_a_prompt_excuses_silence_for_as_long_as_the_slowest_would_take() -> None:
-    assert activity.expected_silence(PREFILL) == pytest.approx(8192 / 400)
+    assert silence(PREFILL) == pytest.approx(8192 / 400)
     decode = (
         "[2026-11-24 05:06:00 TP0] Decode batch, #running-req: 6, #token: 1920, token usage: 0.94"
     )
-    assert activity.expected_silence(decode) == 0
-    assert (
-        activity.expected_silence('INFO:     127.0.0.1:1 - "GET /health HTTP/1.1" 200 OK') is None
-    )
+    assert silence(decode) == 0
+    assert silence('INFO:     127.0.0.1:1 - "GET /health HTTP/1.1" 200 OK') is None
 
 
 def test_pauses_are_read_off_the_access_log() -> None:
+    assert LOG.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK') is True
+    assert LOG.pause('INFO:     127.0.0.1:5 - "POST /continue_generation HTTP/1.1" 200 OK') is False
     assert (
-        activity.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 200 OK') is True
-    )
-    assert (
-        activity.pause('INFO:     127.0.0.1:5 - "POST /continue_generation HTTP/1.1" 200 OK')
-        is False
-    )
-    assert (
-        activity.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401 Unauthorized')
+        LOG.pause('INFO:     127.0.0.1:5 - "POST /pause_generation HTTP/1.1" 401 Unauthorized')
         is None
     )
 
@@ -239,13 +243,12 @@ def test_a_server_that_takes_itself_apart_says_so() -> None:
         " remaining_rids=[]."
     )
 
-    assert activity.is_draining(f"[2026-11-24 01:00:00] {drained.format(0)}")
-    assert not activity.is_draining(f"[2026-11-24 01:00:00] {drained.format(10)}")
+    assert activity.is_draining(said(f"[2026-11-24 01:00:00] {drained.format(0)}"), LOG)
+    assert not activity.is_draining(said(f"[2026-11-24 01:00:00] {drained.format(10)}"), LOG)
 
 
 def test_a_replica_that_publishes_nothing_new_while_requests_run_is_stuck() -> None:
-    busy = {"dp_rank": 0, "num_running_reqs": 2, "num_used_tokens": 7}
-    idle = {"dp_rank": 1, "num_running_reqs": 0, "num_used_tokens": 7}
+    busy, idle = Load(0, 2, {"num_used_tokens": 7}), Load(1, 0, {"num_used_tokens": 7})
     state = activity.update(
         activity.update(activity.Activity(), [busy, idle], 0.0), [busy, idle], 40.0
     )
@@ -253,7 +256,7 @@ def test_a_replica_that_publishes_nothing_new_while_requests_run_is_stuck() -> N
     assert state.stuck(29, 30) is None
     assert state.stuck(31, 30) == "2 requests run on replica 0, and nothing moved for 31 s"
     assert activity.update(state, [], 31.0).stuck(71, 30) is None, "no answer is no stillness"
-    moved = activity.update(state, [{**busy, "num_used_tokens": 8}, idle], 40.0)
+    moved = activity.update(state, [Load(0, 2, {"num_used_tokens": 8}), idle], 40.0)
     assert moved.stuck(69, 30) is None
 
 

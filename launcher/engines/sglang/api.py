@@ -1,9 +1,6 @@
-"""Questions to a running server.
+"""Questions to a running SGLang.
 
 Ready means: it generated a token. A port that answers proves nothing.
-
-What could not be asked is not told as what did not answer (see `engines/http.py`), nor is what
-somebody else said.
 
 Endpoints as in SGLang 0.5.8 to 0.5.23 (`entrypoints/http_server.py`, read; exercised here on
 0.5.23).
@@ -13,62 +10,18 @@ from __future__ import annotations
 
 import http.client
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
-from launcher.address import to_ask
-from launcher.engines.http import ForeignError, Request, UnaskedError, exchange
-from launcher.host.peer import Peer
+from launcher.engines.activity import Load
+from launcher.engines.http import ForeignError, UnaskedError
+from launcher.engines.server import NO_ANSWER, Answer, Server, talk
 
-# What reading an answer may fail of when it is none: not JSON, not of this shape, nested too deep.
-NO_ANSWER = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 COUNTS = ("num_running_reqs", "num_waiting_reqs")
 QUICK = 5.0  # seconds for what SGLang answers without its ranks
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Whether the server did what was asked, and in words what it said.
-
-    `excuse` says why no answer is no fault; `loads` is what its schedulers published of their work.
-
-    `unknown`: it could not be asked, so nothing is known of it: this process or host has no
-    descriptor, port, buffer, memory, thread or address left for it, or a filter in the way; the
-    resolver failed; or whether it is the server who listens could not be looked up (no /proc,
-    processes that may not be looked at, a host too slow to tell). A connection that is refused,
-    reset or timed out is none of these: it is a no.
-
-    `foreign` is who holds the port instead of the server, in words. It was not asked, and its word
-    counts for nothing; that the server does not answer at its port is a fact.
-    """
-
-    ok: bool
-    detail: str
-    excuse: str = ""
-    loads: list[dict[str, Any]] = field(default_factory=list)
-    unknown: bool = False
-    foreign: str = ""
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where the server listens, its key, and how it is known; without `peer`, whoever listens is
-    it.
-    """
-
-    host: str
-    port: int
-    key: str | None = None
-    peer: Peer | None = field(default=None, compare=False)
-
-    @property
-    def url(self) -> str:
-        """Its address as seen from this host."""
-        host = to_ask(self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-
-def generates(server: Server, within: float) -> Answer:
+def first_token(server: Server, within: float) -> Answer:
     """Does SGLang call itself up, and does a token come out? Asked while it starts.
 
     `/ping` is 200 from the moment SGLang's own warm-up is through, in all releases, and answers at
@@ -87,7 +40,7 @@ def generates(server: Server, within: float) -> Answer:
     return Answer(tokens >= 1, f"generated {tokens} token")
 
 
-def lives(server: Server, within: float) -> Answer:
+def alive(server: Server, within: float) -> Answer:
     """Does anything still come out? Asked while it serves.
 
     `/health` is 200 when the server sent any token since it was asked, somebody else's included, so
@@ -103,7 +56,7 @@ def lives(server: Server, within: float) -> Answer:
         return Answer(False, "/ready says 503", excuse="generation is paused")
     status, text = _ask(server, "GET", "/health", None, within)
     detail = f"/health says {status}{': ' + text[:200] if text else ''}"
-    return Answer(status == 200, detail, loads=_loads(server) if status == 200 else [])
+    return Answer(status == 200, detail, loads=tuple(_loads(server)) if status == 200 else ())
 
 
 def _is_count(value: object) -> bool:
@@ -134,9 +87,12 @@ def in_flight(server: Server) -> int | None:
     return sum(counts) if counts and all(map(_is_count, counts)) else None
 
 
-def _loads(server: Server) -> list[dict[str, Any]]:
+def _loads(server: Server) -> Iterator[Load]:
     """What each replica's scheduler says of its work; may be nothing."""
-    return [_whole(load) for load in _published(server)]
+    for index, load in enumerate(_published(server)):
+        rank = load["dp_rank"] if isinstance(load.get("dp_rank"), int) else index
+        counts = {name: load[name] if _is_count(load.get(name)) else 0 for name in COUNTS}
+        yield Load(rank, counts["num_running_reqs"], load | counts)
 
 
 def _published(server: Server) -> list[dict[str, Any]]:
@@ -151,47 +107,8 @@ def _published(server: Server) -> list[dict[str, Any]]:
         return []
 
 
-def _whole(load: dict[str, Any]) -> dict[str, Any]:
-    """A load with the counts that are read of it, as numbers."""
-    return load | {name: load[name] if _is_count(load.get(name)) else 0 for name in COUNTS}
-
-
-def ask(server: Server, first: bool, within: float) -> Answer:
-    """One of the two questions, in a few times `within` seconds at most.
-
-    Whatever goes wrong on the way is a no with a reason, or unknown.
-    """
-    try:
-        return (generates if first else lives)(server, within)
-    except ForeignError as foreign:
-        return Answer(False, str(foreign), foreign=foreign.who)
-    except (UnaskedError, MemoryError) as error:
-        return Answer(False, f"it could not be asked: {error or 'no memory'}", unknown=True)
-    except TimeoutError:
-        return Answer(False, f"no answer within {within:g} s")
-    except (OSError, http.client.HTTPException, *NO_ANSWER) as error:
-        return Answer(False, f"{type(error).__name__}: {error}")
-
-
 def _ask(
     server: Server, method: str, path: str, body: str | None, within: float
 ) -> tuple[int, str]:
     status, answer = talk(server, method, path, body, within)
     return status, answer.decode(errors="replace")
-
-
-def talk(
-    server: Server, method: str, path: str, body: str | None, within: float
-) -> tuple[int, bytes]:
-    """One question: the status and the whole answer, of 1 MiB at most, in `within` seconds for all
-    of it.
-
-    Raises OSError (TimeoutError among them) or HTTPException where there is no answer, or one that
-    breaks off; UnaskedError where it could not be asked; ForeignError where somebody else holds the
-    port.
-    """
-    headers = {"Content-Type": "application/json"} if body else {}
-    if server.key:
-        headers["Authorization"] = f"Bearer {server.key}"
-    host = to_ask(server.host)
-    return exchange(host, server.port, Request(method, path, body, headers), within, server.peer)

@@ -45,17 +45,21 @@ def blind(why: str) -> Engine:
     return _blind({}, why)
 
 
-def release(python: str, env: Mapping[str, str], deadline: float = 20.0) -> str | None:
-    """The SGLang release that an interpreter has; None where there is none, or nobody can tell."""
-    asked = "import importlib.metadata as m; print('sglang', m.version('sglang'))"
+def release(
+    package: str, python: str, env: Mapping[str, str], deadline: float = 20.0
+) -> str | None:
+    """The release of an engine's package that an interpreter has; None where there is none, or
+    nobody can tell.
+    """
+    asked = "import importlib.metadata as m, sys; p = sys.argv[1]; print('release', m.version(p))"
     try:
-        answer = ask([programs.find(python, env), "-c", asked], deadline, env)
+        answer = ask([programs.find(python, env), "-c", asked, package], deadline, env)
     except (OSError, ValueError, programs.NoProgramError):
         return None
     told = [
         line.split()
         for line in answer.said.decode(errors="replace").splitlines()
-        if line.startswith("sglang ")
+        if line.startswith("release ")
     ]
     return told[-1][1] if told and len(told[-1]) == 2 else None
 

@@ -1,0 +1,36 @@
+"""The engines that are known, by their names: a folder and a case in each `match` are one more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from launcher.engines.log import Log
+
+if TYPE_CHECKING:
+    from launcher.engines.runtime import Runtime
+
+NAMES = ("sglang",)
+
+
+def log(name: str) -> Log:
+    """How an engine's log speaks. Raises ValueError for one that is not known."""
+    match name:
+        case "sglang":
+            from launcher.engines.sglang.log import LOG
+
+            return LOG
+    _unknown(name)
+
+
+def runtime(name: str) -> Runtime:
+    """How an engine's server is watched. Raises ValueError for one that is not known."""
+    match name:
+        case "sglang":
+            from launcher.engines.sglang.runtime import RUNTIME
+
+            return RUNTIME
+    _unknown(name)
+
+
+def _unknown(name: str) -> NoReturn:
+    raise ValueError(f"{name!r} is not an engine that is started here: {', '.join(NAMES)}")

@@ -1,0 +1,69 @@
+"""What an engine's log can tell: the words by which its start, its work and its end are known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# The phases of a start, whichever engine: as profiles, events and metrics name them, and as people
+# read them. In which order an engine goes through them its `Log.opens` says.
+PHASES = {
+    "process": "process up",
+    "distributed": "distributed init",
+    "weights": "weights",
+    "kv": "KV pool",
+    "compile": "kernels",
+    "graphs": "CUDA graphs",
+    "warmup": "warm-up",
+    "smoke": "smoke test",
+}
+STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)?"  # how SGLang and others date a line
+
+
+class Said(NamedTuple):
+    """A line of a server: who spoke, and the words.
+
+    `speaker`: a rank, a process; empty: the engine's own process; None: it does not say.
+    """
+
+    speaker: str | None
+    text: str
+    file: str | None
+    is_framed: bool  # a logger wrote something before the words
+
+
+class Limits(NamedTuple):
+    """What a scheduler will take, in tokens: of prompts in a batch, and of a request, at most."""
+
+    prefill: int
+    context: int
+
+
+@dataclass(frozen=True)
+class Log:
+    """How one engine's log speaks. Texts are what a line begins with, behind its logger's frame;
+    those named `..._words` are alternatives of a regular expression, joined with other engines'
+    where nobody knows whose log it is.
+    """
+
+    opens: tuple[tuple[str, str], ...]  # a text, and the phase that it opens, in their order
+    bars: tuple[tuple[re.Pattern[str], str], ...]  # how a bar of tqdm begins, and its phase
+    ready: str  # the whole line
+    doom: re.Pattern[str]  # after this it never serves, and does not end either
+    limits: Callable[[str], Limits | None]  # what a text says of them
+    busy: Callable[[str], int | None]  # tokens of the prompts in a batch that it tells of
+    pause: Callable[[str], bool | None]  # of a whole line: generation is paused, or goes on
+    drained: re.Pattern[str]  # it has answered everybody, and takes itself apart
+    start_words: str  # a start begins
+    work_words: str  # tokens come out; numbers in it as 0
+    exception_words: str  # a process ends of its own exception
+    death_words: str  # a process tells of another one's end
+    request_words: str  # it is about one request: what follows is the client's, or the model's
+    request_files: str  # folders whose frame, where a traceback begins, make it one request's
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases of a start in the order in which they open; the first opens by itself."""
+        return ("process", *dict.fromkeys(phase for _, phase in self.opens), "smoke")

@@ -1,0 +1,28 @@
+"""What the supervisor knows of an engine, as a value; made in the engine's folder, found by
+`engine.runtime`. The standard library alone: it is loaded for weeks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from launcher.engines.activity import Allowed
+from launcher.engines.log import Log
+from launcher.engines.server import Question, Server
+from launcher.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How an engine's server is watched while it runs."""
+
+    name: str  # as people write it
+    package: str  # the distribution that has its release
+    log: Log
+    ranks: str  # how it titles the processes that it cannot live without: what they begin with
+    key_file: str  # what the file that it reads its API key from holds, with %s for the key
+    first_token: Question  # does a token come out? Asked while it starts
+    alive: Question  # does anything still come out? Asked while it serves
+    in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows
+    allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse

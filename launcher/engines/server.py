@@ -1,0 +1,98 @@
+"""A running server: where it is, and one question to it with every way in which that can go.
+
+What could not be asked is not told as what did not answer (see `engines/http.py`), nor is what
+somebody else said.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from launcher.address import to_ask
+from launcher.engines.activity import Load
+from launcher.engines.http import ForeignError, Request, UnaskedError, exchange
+from launcher.host.peer import Peer
+
+# What reading an answer may fail of when it is none: not JSON, not of this shape, nested too deep.
+NO_ANSWER = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether the server did what was asked, and in words what it said.
+
+    `excuse` says why no answer is no fault; `loads` is what its replicas published of their work.
+
+    `unknown`: it could not be asked, so nothing is known of it: this process or host has no
+    descriptor, port, buffer, memory, thread or address left for it, or a filter in the way; the
+    resolver failed; or whether it is the server who listens could not be looked up (no /proc,
+    processes that may not be looked at, a host too slow to tell). A connection that is refused,
+    reset or timed out is none of these: it is a no.
+
+    `foreign` is who holds the port instead of the server, in words. It was not asked, and its word
+    counts for nothing; that the server does not answer at its port is a fact.
+    """
+
+    ok: bool
+    detail: str
+    excuse: str = ""
+    loads: tuple[Load, ...] = ()
+    unknown: bool = False
+    foreign: str = ""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the server listens, its key, and how it is known; without `peer`, whoever listens is
+    it.
+    """
+
+    host: str
+    port: int
+    key: str | None = None
+    peer: Peer | None = field(default=None, compare=False)
+
+    @property
+    def url(self) -> str:
+        """Its address as seen from this host."""
+        host = to_ask(self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+Question = Callable[[Server, float], Answer]  # with the seconds that an answer may take
+
+
+def ask(question: Question, server: Server, within: float) -> Answer:
+    """A question of an engine's (`runtime.Runtime`), in a few times `within` seconds at most.
+
+    Whatever goes wrong on the way is a no with a reason, or unknown.
+    """
+    try:
+        return question(server, within)
+    except ForeignError as foreign:
+        return Answer(False, str(foreign), foreign=foreign.who)
+    except (UnaskedError, MemoryError) as error:
+        return Answer(False, f"it could not be asked: {error or 'no memory'}", unknown=True)
+    except TimeoutError:
+        return Answer(False, f"no answer within {within:g} s")
+    except (OSError, http.client.HTTPException, *NO_ANSWER) as error:
+        return Answer(False, f"{type(error).__name__}: {error}")
+
+
+def talk(
+    server: Server, method: str, path: str, body: str | None, within: float
+) -> tuple[int, bytes]:
+    """One question: the status and the whole answer, of 1 MiB at most, in `within` seconds for all
+    of it.
+
+    Raises OSError (TimeoutError among them) or HTTPException where there is no answer, or one that
+    breaks off; UnaskedError where it could not be asked; ForeignError where somebody else holds the
+    port.
+    """
+    headers = {"Content-Type": "application/json"} if body else {}
+    if server.key:
+        headers["Authorization"] = f"Bearer {server.key}"
+    host = to_ask(server.host)
+    return exchange(host, server.port, Request(method, path, body, headers), within, server.peer)
