@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher import printable
-from launcher.engines import options as catalogue
+from launcher.engines import engine as engines
+from launcher.engines.options import Catalogue
 from launcher.errors import Exit, UserError
 from launcher.files import ownership, reading
 from launcher.files.ownership import Doubt
 from launcher.paths import home
+from launcher.plan.plan import ENGINE
 
 PACKAGED = Path(__file__).parents[1] / "profiles"
 PREFIX = "GLM5_SERVE__"
@@ -254,7 +256,16 @@ def _leaves(tree: Tree, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield (*above, key), value
 
 
-def canonical(layer: Layer) -> tuple[Layer, list[str]]:
+def engine(layers: Sequence[Layer]) -> str:
+    """The engine that the layers name, later ones winning; one that is not known is told by who
+    reads the profile.
+    """
+    tables = [layer.values.get("engine") for layer in reversed(layers)]
+    kinds = [table["kind"] for table in tables if isinstance(table, dict) and "kind" in table]
+    return kinds[0] if kinds and kinds[0] in engines.NAMES else ENGINE
+
+
+def canonical(layer: Layer, catalogue: Catalogue) -> tuple[Layer, list[str]]:
     """The layer with each option under its one name; and what is said twice, by two names of one
     option.
     """

@@ -15,6 +15,8 @@ from pydantic import (
     StringConstraints,
 )
 
+from launcher.engines.engine import dialect
+from launcher.plan.plan import ENGINE
 from launcher.plan.policy import Policy, StallTimeouts
 
 
@@ -60,9 +62,15 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Engine(_Table):
-    """The interpreter that has SGLang."""
+def _known(name: str) -> str:
+    dialect(name)
+    return name
 
+
+class Engine(_Table):
+    """Which engine, and the interpreter that has it."""
+
+    kind: Annotated[Text, AfterValidator(_known)] = ENGINE
     # An equals sign would make the pasted command an assignment.
     python: Annotated[Text, Field(pattern=r"^[^=]+$")] = "python3"
 

@@ -18,9 +18,10 @@ from launcher.config import layers
 from launcher.config.profile import Profile, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
-from launcher.engines.options import Release, canonical, nearest_name, release, renamed
+from launcher.engines.dialect import Dialect
+from launcher.engines.engine import dialect
+from launcher.engines.options import Release, nearest_name
 from launcher.engines.rules import Case, Rule
-from launcher.engines.sglang.names import as_written, spelled
 from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.files.ownership import Doubt
@@ -43,9 +44,6 @@ RENAMED = {
         for phase in ("process", "distributed", "weights", "kv", "graphs", "warmup")
     },
 }
-# Spelled out in plan.key_config's YAML instead: an argument is readable by every user of the host
-# (ps).
-SECRET_FLAGS = ("api-key", "admin-api-key", "ssl-keyfile-password")
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,11 @@ class Composed:
     doubt: Doubt | None = None  # about a file that it is made of: others may have written it
 
     @property
+    def dialect(self) -> Dialect:
+        """How its engine is told what to do."""
+        return dialect(self.profile.engine.kind)
+
+    @property
     def written(self) -> dict[str, str]:
         """How the author calls the options whose canonical name is another one."""
         layers_ = {name: self.origin.get(f"flags.{name}") for name in self.flags}
@@ -90,8 +93,9 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         key_file = given if given.startswith("~/") else str(Path(given).absolute())
         stack.append(layers.Layer("--api-key-file", {"access": {"api_key_file": key_file}}))
     errors: list[str] = []
+    engine = dialect(layers.engine(stack))
     for at, layer in enumerate(stack):
-        stack[at], twice = layers.canonical(layer)
+        stack[at], twice = layers.canonical(layer, engine.options)
         errors += twice
     try:
         values, origin = layers.overlay(stack)
@@ -108,7 +112,7 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         profile = Profile.model_validate(values | {"flags": passed} if flags else values)
     except ValidationError as error:
         errors += [_in_words(problem, origin, found.path) for problem in error.errors()]
-    errors += _flag_errors(flags, origin)
+    errors += _flag_errors(flags, origin, engine)
     errors += _variable_errors(values.get("env"), origin)
     errors += _why_errors(stack)
     errors += _skip_errors(profile, origin) if profile else []
@@ -151,8 +155,12 @@ def resolve(
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
     env = dict(profile.env) | {name: str(value) for name, value in ruled.items() if name.isupper()}
-    known = release(target.nearest)
-    told = spelled(flags, known) if profile.rules.enabled else as_written(flags, composed.written)
+    engine = composed.dialect
+    told = (
+        engine.spelled(flags, target.known)
+        if profile.rules.enabled
+        else ((name, composed.written.get(name, name), value) for name, value in flags.items())
+    )
     by_rule = {rule.set: rule for rule, _ in chosen}
     arguments: list[str] = []
     settings = []
@@ -162,18 +170,19 @@ def resolve(
             # words are ["--name"], ["--name", "value", ...] or ["--name=value"]
             text = " ".join(words[1:]) or words[0].partition("=")[2]
             made = _setting(f"--{name}", text, f"flags.{asked}", by_rule.get(asked), composed)
-            settings.append(replace(made, option=canonical(name)))
+            settings.append(replace(made, option=engine.options.canonical(name)))
     key_config = None
     if profile.access.api_key_file:
         key_config = str(folder / "config.yaml")
-        arguments += ["--config", key_config]
-        why = "SGLang reads the API key from this file, so that it is in no argument list"
-        settings.append(Setting("--config", key_config, "glm5-serve", why))
+        name = f"--{engine.key_option}"
+        arguments += [name, key_config]
+        why = f"{engine.name} reads the API key from this file, so that it is in no argument list"
+        settings.append(Setting(name, key_config, "glm5-serve", why))
     for name, value in env.items():
         settings.append(_setting(name, value, f"env.{name}", by_rule.get(name), composed))
     return Plan(
         name=composed.name,
-        program=(profile.engine.python, "-m", "sglang.launch_server"),
+        program=(profile.engine.python, *engine.program),
         arguments=tuple(arguments),
         env=env,
         host=profile.flags.host,
@@ -198,6 +207,7 @@ def resolve(
         state=str(folder),
         allowed=tuple(profile.doctor.allow),
         ruled=profile.rules.enabled,
+        engine=profile.engine.kind,
         release=target.release or target.nearest,
         doubt=doubt,
         traits=tuple(sorted(model.traits)),
@@ -213,15 +223,15 @@ def _spelled_out(composed: Composed, target: Target) -> Composed:
     """
     if not target.release or target.doubt:
         return composed
-    meant = {name: _meant(name, release(target.nearest)) for name in composed.flags}
+    meant = {name: _meant(name, target.known) for name in composed.flags}
     if all(name == option for name, option in meant.items()):
         return composed
     for name, option in meant.items():
         if option != name and list(meant.values()).count(option) > 1:
             place = composed.origin[f"flags.{name}"].place
             raise UserError(
-                f"{place}: flags.{name}: SGLang {target.nearest} takes it for {option}, which is"
-                " set, too",
+                f"{place}: flags.{name}: {composed.dialect.name} {target.nearest} takes it for"
+                f" {option}, which is set, too",
                 fix=f"write flags.{option} in its place",
             )
     flags = {meant[name]: value for name, value in composed.flags.items()}
@@ -241,26 +251,27 @@ def _spelled_out(composed: Composed, target: Target) -> Composed:
 def _meant(name: str, known: Release) -> str:
     """The canonical name of what argparse takes a name for, itself where that is no other."""
     found = known.candidates(f"--{name}")
-    is_own = known.accepts(renamed(f"--{name}", known)) or len(found) != 1
-    return name if is_own else canonical(found[0].name[2:])
+    is_own = known.accepts(known.renamed(f"--{name}")) or len(found) != 1
+    return name if is_own else known.catalogue.canonical(found[0].name[2:])
 
 
 def _unknown(name: str, target: Target) -> str | None:
     """What to say of an option that the release, which is known, does not have by any name."""
     if not target.release or target.doubt:
         return None
-    known = release(target.nearest)
-    if known.accepts(renamed(f"--{name}", known)):
+    known = target.known
+    if known.accepts(known.renamed(f"--{name}")):
         return None
     near = nearest_name(f"--{name}", known)
     hint = f", did you mean {near}?" if near else ""
-    return f"SGLang {target.nearest} has no --{name}{hint}"
+    return f"{known.catalogue.engine} {target.nearest} has no --{name}{hint}"
 
 
 def aimed(composed: Composed, target: Target) -> Target:
-    """The target with the architecture that the profile is made for, if none was said; none on a
-    CPU.
+    """The target with the profile's engine, and the architecture that it is made for, if none was
+    said; none on a CPU.
     """
+    target = replace(target, engine=composed.profile.engine.kind)
     if composed.profile.flags.gpus == 0:
         return replace(target, arch=None)
     return replace(target, arch=target.arch or composed.profile.needs.arch)
@@ -273,7 +284,7 @@ def _by_rules(
     if not profile.rules.enabled:
         return iter(())
     case = Case(target, composed.flags, profile.env, profile.flags.gpus, model)
-    return recipe.chosen(case, tuple(map(canonical, profile.rules.skip)))
+    return recipe.chosen(case, tuple(map(composed.dialect.options.canonical, profile.rules.skip)))
 
 
 def _setting(name: str, value: str, key: str, rule: Rule | None, composed: Composed) -> Setting:
@@ -316,7 +327,9 @@ def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path) -> s
     return f"{place}: {key}: {message}"
 
 
-def _flag_errors(flags: Mapping[str, object], origin: Mapping[str, layers.Layer]) -> list[str]:
+def _flag_errors(
+    flags: Mapping[str, object], origin: Mapping[str, layers.Layer], engine: Dialect
+) -> list[str]:
     errors = []
     for name in flags:
         where = (
@@ -326,12 +339,14 @@ def _flag_errors(flags: Mapping[str, object], origin: Mapping[str, layers.Layer]
         )
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         # argparse takes prefixes
-        if len(name) > 2 and any(secret.startswith(name) for secret in SECRET_FLAGS):
+        if len(name) > 2 and any(secret.startswith(name) for secret in engine.secrets):
             errors.append(
                 f"{where}: would show a secret in `ps`; for a key use access.api_key_file"
             )
-        elif name == "config" and "access.api_key_file" in origin:
-            errors.append(f"{where}: SGLang takes one --config, and access.api_key_file needs it")
+        elif name == engine.key_option and "access.api_key_file" in origin:
+            errors.append(
+                f"{where}: {engine.name} takes one --{name}, and access.api_key_file needs it"
+            )
         elif name != plain or not name:
             errors.append(
                 f"{where}: not an option name" + (f", did you mean {plain}?" if plain else "")
@@ -349,12 +364,13 @@ def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[st
 
 
 def _skip_errors(profile: Profile, origin: Mapping[str, layers.Layer]) -> list[str]:
-    set_by_rules = {rule.set for rule in recipe.rules()}
+    engine = dialect(profile.engine.kind)
+    set_by_rules = {rule.set for rule in recipe.rules(engine.defaults)}
     place = origin["rules.skip"].place if "rules.skip" in origin else ""
     return [
         f"{place}: rules.skip: no rule sets {name!r}"
         for name in profile.rules.skip
-        if canonical(name) not in set_by_rules
+        if engine.options.canonical(name) not in set_by_rules
     ]
 
 

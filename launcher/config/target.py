@@ -15,14 +15,14 @@ from pathlib import Path
 from launcher.config import layers
 from launcher.config.profile import Profile
 from launcher.config.resolve import Composed, PlanRequest, load, resolve
-from launcher.engines import options
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import ARCHS, Target, of, of_engine, of_parts
 from launcher.errors import Exit, UserError
 from launcher.files import reading
 from launcher.host import facts_json
 from launcher.host.facts import Driver, Engine, Host, Model, System
 from launcher.knowledge import gpus
-from launcher.plan.plan import Plan
+from launcher.plan.plan import ENGINE, Plan
 from launcher.statedir.folder import StateDir, state_home
 
 # As Python packages are numbered: 0.5.23, 0.5.15.post1, 0.5.24rc0, 0.5.23+cu130.
@@ -73,14 +73,19 @@ class TargetOptions:
 
 def _release(text: str) -> str:
     """`0.5.23`, `v0.5.23`, `sglang==0.5.23` as `0.5.23`. Raises UserError (usage)."""
-    engine, pinned, version = (part.strip() for part in text.lower().rpartition("=="))
-    if pinned and engine != "sglang":
+    package, pinned, version = (part.strip() for part in text.lower().rpartition("=="))
+    if pinned and package not in {dialect(name).package for name in NAMES}:
         raise UserError(
-            f"--release {text}: {engine or 'nothing'} is not an engine that is started here",
-            fix=f"an SGLang release, for example --release {options.releases()[-1]}",
+            f"--release {text}: {package or 'nothing'} is not an engine that is started here",
+            fix=_example(),
             status=Exit.USAGE,
         )
     return version.removeprefix("v")
+
+
+def _example() -> str:
+    known = dialect(ENGINE)
+    return f"a release of {known.name}, for example --release {known.options.newest}"
 
 
 def _product(gpu: str, arch: str | None) -> gpus.Product:
@@ -145,13 +150,19 @@ def observe_target(
     The interpreter is not run where others may have written the profile that names it. The `driver`
     is given by who has asked it already.
     """
+    profile, kind = composed.profile, composed.profile.engine.kind
+    env = {**environ, **profile.env}
+    asked = Engine() if composed.doubt else observe_engine(kind, profile.engine.python, env)
+    driver = driver or _driver(profile)
+    return Seen(here(profile, environ, of_engine(asked, kind), driver), asked, driver)
+
+
+def observe_engine(name: str, python: str, env: Mapping[str, str]) -> Engine:
+    """What an interpreter has of an engine. Nothing raises."""
     from launcher.host.collectors.engine import engine
 
-    profile = composed.profile
-    env = {**environ, **profile.env}
-    asked = Engine() if composed.doubt else engine(profile.engine.python, env)
-    driver = driver or _driver(profile)
-    return Seen(here(profile, environ, of_engine(asked), driver), asked, driver)
+    known = dialect(name)
+    return engine(python, env, known.package, known.packages)
 
 
 def require_own(composed: Composed) -> None:
@@ -180,7 +191,7 @@ def targeted(
     """
     require_known(aim)
     if aim.facts:
-        seen = of(recorded(aim.facts))
+        seen = of(recorded(aim.facts), profile.engine.kind)
     elif aim == TargetOptions():
         installed = _installed(profile, environ) if asks else None
         seen = here(profile, environ, installed, _driver(profile))
@@ -214,8 +225,7 @@ def _arch_here() -> str:
 def require_known(aim: TargetOptions) -> None:
     """Raise UserError (usage) for a release that is none, or an architecture without rules."""
     if aim.release is not None and not RELEASE.fullmatch(aim.release):
-        fix = f"for example --release {options.releases()[-1]}"
-        raise UserError(f"{aim.release!r} is not an SGLang release", fix=fix, status=Exit.USAGE)
+        raise UserError(f"{aim.release!r} is no release", fix=_example(), status=Exit.USAGE)
     if aim.arch is not None and aim.arch not in ARCHS:
         fix = f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
         raise UserError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)
@@ -282,4 +292,5 @@ def has_gpus(root: Path = Path("/")) -> bool:
 def _installed(profile: Profile, environ: Mapping[str, str]) -> str | None:
     from launcher.host.collectors.engine import release
 
-    return release("sglang", profile.engine.python, {**environ, **profile.env})
+    package = dialect(profile.engine.kind).package
+    return release(package, profile.engine.python, {**environ, **profile.env})

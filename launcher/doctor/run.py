@@ -18,7 +18,7 @@ from launcher.engines.options import version
 from launcher.engines.target import of
 from launcher.errors import Exit, UserError
 from launcher.host.environment import of_plan
-from launcher.host.facts import Driver, Host
+from launcher.host.facts import Driver, Engine, Host
 from launcher.plan.findings import Finding, Severity, failures
 from launcher.plan.plan import Plan
 
@@ -70,7 +70,7 @@ def examine(
         plan, host = _here(ask, environ, seen)
     else:  # a recorded tree is no host of an engine: the one here, if any, is what it is judged for
         plan, _ = planned(ask, environ)
-        host = observe(plan, environ, seen, root)
+        host = observe(plan, environ, seen, Engine(), root)
     return Examined(host, plan, profile is None)
 
 
@@ -94,7 +94,7 @@ def _here(ask: PlanRequest, environ: Mapping[str, str], driver: Driver) -> tuple
     seen = observe_target(composed, environ, driver)
     folder = instance_of(composed, environ).folder
     plan = resolve(composed, ask, folder, layers.ours(environ), seen.target)
-    return plan, observe(plan, environ, driver, asked=seen.engine)
+    return plan, observe(plan, environ, driver, seen.engine)
 
 
 def _recorded(source: Source) -> Host | None:
@@ -223,7 +223,7 @@ def require_fit(
 
     known_ids(plan.allowed)
     driver = (seen.driver or observe_driver()) if plan.gpus else Driver()
-    host = observe(plan, environ, driver, asked=seen.engine)
+    host = observe(plan, environ, driver, seen.engine)
     findings = judge(host, plan, skip=_taken(serving, plan) if serving else ())
     failed = failures(findings)
     if not failed:

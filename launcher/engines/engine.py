@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 from launcher.engines.log import Log
 
 if TYPE_CHECKING:
+    from launcher.engines.dialect import Dialect
     from launcher.engines.runtime import Runtime
 
 NAMES = ("sglang",)
@@ -29,6 +30,16 @@ def runtime(name: str) -> Runtime:
             from launcher.engines.sglang.runtime import RUNTIME
 
             return RUNTIME
+    _unknown(name)
+
+
+def dialect(name: str) -> Dialect:
+    """How an engine is told what to do. Raises ValueError for one that is not known."""
+    match name:
+        case "sglang":
+            from launcher.engines.sglang.dialect import DIALECT
+
+            return DIALECT
     _unknown(name)
 
 

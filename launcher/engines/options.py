@@ -1,8 +1,8 @@
-"""What each SGLang release accepts on its command line, and which variables it reads.
+"""What each release of an engine accepts on its command line, and which variables it reads.
 
-`catalogue.json` is written by scripts/catalogue.py from the wheels. Words are taken as argparse
-takes them: an option may be abbreviated to what no other begins with, and its value may follow
-after `=`.
+`options.json` in the engine's folder is written by scripts/catalogue.py from the wheels. Words are
+taken as argparse takes them: an option may be abbreviated to what no other begins with, and its
+value may follow after `=`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).parent / "sglang/options.json"
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
 # what argparse takes for a value although it begins with a dash
 NUMBER = re.compile(r"-\d+|-\d*\.\d+")
-# as everybody says them
-SHORT = {
-    "tp": "tp-size",
-    "pp": "pp-size",
-    "dp": "dp-size",
-    "ep": "ep-size",
-}
 Version = tuple[int, ...]
 
 
@@ -73,6 +65,7 @@ class Release:
     name: str
     options: Mapping[str, Option] = field(repr=False)  # by each of their spellings
     variables: frozenset[str] = field(repr=False)
+    catalogue: Catalogue = field(repr=False)
 
     def candidates(self, word: str) -> list[Option]:
         """The options that a word can mean: one where it is spelled out or short enough for no
@@ -91,17 +84,19 @@ class Release:
         """Whether the option is there under just that name."""
         return word in self.options
 
+    def renamed(self, word: str) -> str:
+        """The name under which this release has an option: the newest that it accepts, else the
+        word itself.
+        """
+        return next(
+            (name for name in self.catalogue.renames.get(word, ()) if name in self.options), word
+        )
 
-@cache
-def _data() -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
-    return data
-
-
-@cache
-def releases() -> tuple[str, ...]:
-    """The releases that are known, oldest first."""
-    return tuple(_data()["releases"])
+    def given(self, words: Sequence[str]) -> list[Given]:
+        """The options of a command line as argparse of this release would take them, problems
+        named, not raised.
+        """
+        return list(_given(list(words), self))
 
 
 def version(text: str) -> Version:
@@ -110,29 +105,124 @@ def version(text: str) -> Version:
     return tuple(int(part) for part in found[0].split(".")[:3]) if found else ()
 
 
-def nearest(text: str) -> str:
-    """The known release that stands for one: itself, the newest before it, or the oldest that is
-    known.
-    """
-    older = [known for known in releases() if version(known) <= version(text)]
-    return older[-1] if older else releases()[0]
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """What the releases of one engine accept."""
+
+    engine: str  # as people write it
+    file: Path
+    short: Mapping[str, str] = field(default_factory=dict)  # options as everybody says them
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads(self.file.read_text(encoding="utf-8"))
+        return data
+
+    @cached_property
+    def releases(self) -> tuple[str, ...]:
+        """The releases that are known, oldest first."""
+        return tuple(self._data["releases"])
+
+    @property
+    def newest(self) -> str:
+        """The newest of them."""
+        return self.releases[-1]
+
+    def nearest(self, text: str) -> str:
+        """The known release that stands for one: itself, the newest before it, or the oldest that
+        is known.
+        """
+        older = [known for known in self.releases if version(known) <= version(text)]
+        return older[-1] if older else self.releases[0]
+
+    def release(self, name: str) -> Release:
+        """One of `releases`."""
+        return _release(self, name)
+
+    def read_by(self, variable: str) -> list[str]:
+        """The releases that read a variable."""
+        runs = self._data["variables"].get(variable, ())
+        return [name for name in self.releases if any(_within(version(name), run) for run in runs)]
+
+    def accepted_by(self, word: str) -> list[str]:
+        """The releases that have an option of just this name."""
+        return [name for name in self.releases if self.release(name).accepts(word)]
+
+    def canonical(self, name: str) -> str:
+        """The one name of an option, without its dashes, whatever a release or an author calls it.
+
+        It is the newest release's first spelling. What no release has by that name stays what it
+        is: a coming one may have it, whatever argparse abbreviates today.
+        """
+        word = f"--{self.short.get(name, name)}"
+        return self._names.get(word, word)[2:]
+
+    def successor(self, word: str) -> str | None:
+        """What the option was replaced by, as its deprecation says."""
+        told = [
+            made["instead"]
+            for made in self._data["options"]
+            if word in made["names"] and made.get("instead")
+        ]
+        return told[-1] if told else None
+
+    @cached_property
+    def renames(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of one option through the releases, by each of these names, newest first.
+
+        From what each deprecation names instead; those that want another value (`--x=disabled`) are
+        not names.
+        """
+        newer = {
+            told["names"][0]: told["instead"]
+            for told in self._data["options"]
+            if told.get("instead")
+            and PLAIN.fullmatch(told["instead"])
+            and told.get("takes") != "nothing"
+        }
+        groups: dict[str, tuple[str, ...]] = {}
+        for old in newer:
+            chain = [old]
+            while chain[-1] in newer:
+                chain.append(newer[chain[-1]])
+            for name in chain:
+                groups[name] = max(groups.get(name, ()), tuple(reversed(chain)), key=len)
+        return groups
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """For each name that any release has, the one that stands for its option, both with
+        dashes.
+        """
+        groups: dict[str, set[str]] = {}
+        told = [tuple(option["names"]) for option in self._data["options"]]
+        for names in (*told, *self.renames.values()):
+            joined = set(names).union(*(groups[name] for name in names if name in groups))
+            groups |= dict.fromkeys(joined, joined)
+        newest = self.release(self.newest).options
+        last = {
+            name: option["names"][0] for option in self._data["options"] for name in option["names"]
+        }
+        found = {}
+        for name, group in groups.items():
+            there = {newest[one].name for one in group if one in newest}
+            found[name] = (
+                min(there, key=lambda one: newest[one].deprecated) if there else last[name]
+            )
+        return found
 
 
 @cache
-def release(name: str) -> Release:
-    """One of `releases()`."""
+def _release(catalogue: Catalogue, name: str) -> Release:
     at = version(name)
     options: dict[str, Option] = {}
-    for told in _data()["options"]:
+    for told in catalogue._data["options"]:
         if version(told["first"]) <= at and ("last" not in told or at <= version(told["last"])):
             made = _option(told)
             options |= dict.fromkeys((*made.names, *made.off), made)
-    variables = {
-        variable
-        for variable, runs in _data()["variables"].items()
-        if any(_within(at, run) for run in runs)
-    }
-    return Release(name, options, frozenset(variables))
+    runs: Mapping[str, Sequence[str]] = catalogue._data["variables"]
+    variables = {name for name in runs if any(_within(at, run) for run in runs[name])}
+    return Release(name, options, frozenset(variables), catalogue)
 
 
 def _option(told: Mapping[str, Any]) -> Option:
@@ -147,104 +237,12 @@ def _within(at: Version, run: str) -> bool:
     return version(first) <= at and (not last or at <= version(last))
 
 
-def read_by(variable: str) -> list[str]:
-    """The releases that read a variable."""
-    runs = _data()["variables"].get(variable, ())
-    return [name for name in releases() if any(_within(version(name), run) for run in runs)]
-
-
-def is_switch(name: str) -> bool:
-    """Whether an option takes no value in any release that has it."""
-    seen = [option for known in releases() if (option := release(known).options.get(name))]
-    return bool(seen) and all(option.takes == "nothing" for option in seen)
-
-
-def accepted_by(word: str) -> list[str]:
-    """The releases that have an option of just this name."""
-    return [name for name in releases() if release(name).accepts(word)]
-
-
 def nearest_name(word: str, within: Release) -> str | None:
     """The option that somebody may have meant."""
     near = difflib.get_close_matches(
         word, [name for name in within.options if name.startswith("--")], n=1, cutoff=0.8
     )
     return near[0] if near else None
-
-
-@cache
-def _renamed() -> dict[str, tuple[str, ...]]:
-    """Names of one option through the releases, by each of these names, newest first.
-
-    From what each deprecation names instead; those that want another value (`--x=disabled`) are not
-    names.
-    """
-    newer = {
-        told["names"][0]: told["instead"]
-        for told in _data()["options"]
-        if told.get("instead")
-        and PLAIN.fullmatch(told["instead"])
-        and told.get("takes") != "nothing"
-    }
-    groups: dict[str, tuple[str, ...]] = {}
-    for old in newer:
-        chain = [old]
-        while chain[-1] in newer:
-            chain.append(newer[chain[-1]])
-        for name in chain:
-            groups[name] = max(groups.get(name, ()), tuple(reversed(chain)), key=len)
-    return groups
-
-
-@cache
-def _names() -> dict[str, str]:
-    """For each name that any release has, the one that stands for its option, both with dashes."""
-    groups: dict[str, set[str]] = {}
-    told = [tuple(option["names"]) for option in _data()["options"]]
-    for names in (*told, *_renamed().values()):
-        joined = set(names).union(*(groups[name] for name in names if name in groups))
-        groups |= dict.fromkeys(joined, joined)
-    newest = release(releases()[-1]).options
-    last = {name: option["names"][0] for option in _data()["options"] for name in option["names"]}
-    found = {}
-    for name, group in groups.items():
-        there = {newest[one].name for one in group if one in newest}
-        found[name] = min(there, key=lambda one: newest[one].deprecated) if there else last[name]
-    return found
-
-
-def canonical(name: str) -> str:
-    """The one name of an option, without its dashes, whatever a release or an author calls it.
-
-    It is the newest release's first spelling. What no release has by that name stays what it is: a
-    coming one may have it, whatever argparse abbreviates today.
-    """
-    word = f"--{SHORT.get(name, name)}"
-    return _names().get(word, word)[2:]
-
-
-def renamed(word: str, within: Release) -> str:
-    """The name under which a release has an option: the newest that it accepts, else the word
-    itself.
-    """
-    return next((name for name in _renamed().get(word, ()) if within.accepts(name)), word)
-
-
-def successor(word: str) -> str | None:
-    """What the option was replaced by, as its deprecation says."""
-    told = [
-        made["instead"]
-        for made in _data()["options"]
-        if word in made["names"] and made.get("instead")
-    ]
-    return told[-1] if told else None
-
-
-def given(words: Sequence[str], within: Release) -> list[Given]:
-    """The options of a command line as argparse of that release would take them, problems named,
-    not raised.
-    """
-    return list(_given(list(words), within))
 
 
 def _given(words: list[str], within: Release) -> Iterator[Given]:
@@ -280,7 +278,7 @@ def _problem(
         names = sorted({name for option in found for name in option.names if name.startswith(word)})
         return f"ambiguous: could be {', '.join(names[:4])}"
     if not found:
-        return f"SGLang {within.name} has no {word}"
+        return f"{within.catalogue.engine} {within.name} has no {word}"
     option = found[0]
     if option.takes == "nothing":
         return f"{word} takes no value" if values else None

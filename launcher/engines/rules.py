@@ -1,7 +1,7 @@
 """The rules that choose flags and variables for a release, an architecture, a model and a host.
 
 A rule sets what the profile left open; what a profile, the environment or `--set` say stands. The
-rows are in `sglang/defaults.toml`; here is how they are read, and what is computed.
+rows are in the engine's `defaults.toml`; here is how they are read, and what is computed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from launcher.engines import traits
+from launcher.engines.engine import dialect
 from launcher.engines.match import When
 from launcher.engines.options import version
 from launcher.engines.target import ARCHS, PATHS, Target
 from launcher.plan.evidence import Known
-
-FILE = Path(__file__).parent / "sglang/defaults.toml"
 
 
 @dataclass(frozen=True)
@@ -96,13 +95,13 @@ COMPUTED: Mapping[str, Callable[[Case], Any]] = {
 
 
 @cache
-def rules() -> tuple[Rule, ...]:
+def rules(file: Path) -> tuple[Rule, ...]:
     """All rows, in the order of the file. Raises ValueError that names a row that is none."""
-    rows = tomllib.loads(FILE.read_text(encoding="utf-8"))["default"]
-    return tuple(_rule(row, number) for number, row in enumerate(rows, start=1))
+    rows = tomllib.loads(file.read_text(encoding="utf-8"))["default"]
+    return tuple(_rule(row, f"{file.name}, row {number}") for number, row in enumerate(rows, 1))
 
 
-def _rule(row: Mapping[str, Any], number: int) -> Rule:
+def _rule(row: Mapping[str, Any], place: str) -> Rule:
     try:
         to = COMPUTED[row["value_from"]] if "value_from" in row else row["value"]
         return Rule(
@@ -117,13 +116,13 @@ def _rule(row: Mapping[str, Any], number: int) -> Rule:
         )
     except (KeyError, ValueError, TypeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{FILE.name}, row {number} ({row.get('set')}): {what}") from None
+        raise ValueError(f"{place} ({row.get('set')}): {what}") from None
 
 
 def chosen(case: Case, skip: tuple[str, ...] = ()) -> Iterator[tuple[Rule, Any]]:
     """The rules that set something here, and what; each sees what those before it set."""
     flags, env = dict(case.flags), dict(case.env)
-    for rule in rules():
+    for rule in rules(dialect(case.target.engine).defaults):
         said = env if rule.is_variable else flags
         if rule.set in said or rule.set in skip:
             continue

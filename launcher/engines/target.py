@@ -1,4 +1,4 @@
-"""What a plan is made for: the SGLang release, the GPUs, the model, and what of the host decides
+"""What a plan is made for: the engine's release, the GPUs, the model, and what of the host decides
 flags.
 
 None says that nobody knows: rules then take the side that does no harm.
@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from launcher.engines.options import nearest as nearest_to
-from launcher.engines.options import releases, version
+from launcher.engines.engine import dialect
+from launcher.engines.options import Release, version
 from launcher.host.facts import Driver, Engine, Fact, Host, Model, System
+from launcher.plan.plan import ENGINE
 
 # Compute capability -> the architecture as CUDA's compilers name it.
 BLACKWELL = {
@@ -39,38 +40,47 @@ class Target:
     infiniband: bool | None = None
     memory: int | None = None  # bytes of the smallest GPU
     model: Model = field(default_factory=Model)
+    engine: str = ENGINE
 
     @property
     def nearest(self) -> str:
         """The known release that stands for the installed one, the newest where nobody knows."""
-        return (
-            nearest_to(self.release) if self.release and version(self.release) else releases()[-1]
-        )
+        known, release = dialect(self.engine).options, self.release or ""
+        return known.nearest(release) if version(release) else known.newest
+
+    @property
+    def known(self) -> Release:
+        """What that release accepts."""
+        return dialect(self.engine).options.release(self.nearest)
 
     @property
     def doubt(self) -> str | None:
         """Why the release is not just the installed one."""
+        name = dialect(self.engine).name
         if not self.release or not version(self.release):
             return (
-                f"the SGLang release is unknown: resolved for {self.nearest}, the newest known"
+                f"the {name} release is unknown: resolved for {self.nearest}, the newest known"
                 " (override with --release)"
             )
         if version(self.release) != version(self.nearest):
             side = "newer" if version(self.release) > version(self.nearest) else "older"
             return (
-                f"SGLang {self.release} is {side} than those known: resolved as for {self.nearest}"
+                f"{name} {self.release} is {side} than those known: resolved as for {self.nearest}"
             )
         return None
 
 
-def of(host: Host) -> Target:
-    """What the facts of a host say."""
-    return replace(of_parts(host.driver, host.system, host.model), release=of_engine(host.engine))
+def of(host: Host, engine: str = ENGINE) -> Target:
+    """What the facts of a host say, for an engine."""
+    seen = of_parts(host.driver, host.system, host.model)
+    return replace(seen, release=of_engine(host.engine, engine), engine=engine)
 
 
-def of_engine(engine: Engine) -> str | None:
-    """The release that an engine has; None where it has none, or does not tell it."""
-    told = engine.packages.otherwise({}).get("sglang", "")
+def of_engine(seen: Engine, name: str) -> str | None:
+    """The release of an engine, by its name, that an interpreter has; None where it has none, or
+    does not tell it.
+    """
+    told = seen.packages.otherwise({}).get(dialect(name).package, "")
     return told if version(told) else None
 
 

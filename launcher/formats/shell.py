@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from launcher import printable
-from launcher.plan.plan import Plan
+from launcher.engines.engine import NAMES, dialect
+from launcher.plan.plan import ENGINE, Plan
 
 DEEPEST = 40  # levels of commands within commands
 # characters of a word; a variable that holds itself twice would double with each line
@@ -37,6 +38,13 @@ _PIECE = re.compile(
     re.DOTALL,
 )
 TAG = re.compile(r":v?(\d+\.\d+\.\d+)")
+# How engines are started: words that stand together. Of vLLM that it is one, and no more, is known.
+PROGRAMS = (
+    *((name, words) for name in NAMES for words in dialect(name).programs),
+    ("vllm", ("vllm", "serve")),
+    ("vllm", ("vllm.entrypoints.openai.api_server",)),
+)
+_STARTED = re.compile("|".join(re.escape(" ".join(words)) for _, words in PROGRAMS))
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Launch:
     words: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     form: str = "shell"
-    engine: str = "sglang"
+    engine: str = ENGINE
     release: str | None = None  # that the tag of its image names
     # set, but not exported: the server does not get them
     hidden: Mapping[str, str] = field(default_factory=dict)
@@ -59,25 +67,24 @@ def write(plan: Plan) -> str:
     """The plan as text to paste into a shell: the same bytes reach the same program as under
     `up`.
     """
+    engine = dialect(plan.engine)
     head = [
         f"# glm5-serve: profile {plan.name}",
         plan.arch,
-        f"SGLang {plan.release}" if plan.release else None,
+        f"{engine.name} {plan.release}" if plan.release else None,
     ]
     lines = [printable.line(", ".join(part for part in head if part))]
     # a second line would be a command
     lines += [printable.line(f"# note: {note}") for note in plan.notes]
     if plan.key_config:
         # The braces keep the umask of the shell it is pasted into.
-        folder, key = (
-            shlex.quote(plan.key_config.rpartition("/")[0]),
-            shlex.quote(plan.key_file or ""),
+        folder, key, config = map(
+            shlex.quote,
+            (plan.key_config.rpartition("/")[0], plan.key_file or "", plan.key_config),
         )
+        form = shlex.quote(engine.key_file.replace("\n", "\\n"))
         lines.append(f"(umask 077 && mkdir -p {folder} &&")
-        bare_key = f"tr -d '[:space:]' < {key}"
-        lines.append(
-            f'  printf \'api-key: "%s"\\n\' "$({bare_key})" > {shlex.quote(plan.key_config)})'
-        )
+        lines.append(f"  printf {form} \"$(tr -d '[:space:]' < {key})\" > {config})")
     words = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
     words.append(shlex.join(plan.program))
     words.extend(_options(plan.arguments))
@@ -348,7 +355,7 @@ def launch_of(words: list[str], env: Mapping[str, str], depth: int, room: Room) 
         return
     if depth < DEEPEST:
         for word in words:
-            if re.search(r"\s", word) and re.search(r"launch_server|sglang serve|vllm serve", word):
+            if re.search(r"\s", word) and _STARTED.search(word):
                 yield from launches_in(
                     word, {**env, **dict(_container_text(words))}, depth + 1, room
                 )
@@ -358,23 +365,19 @@ def _program(words: Sequence[str]) -> tuple[int | None, int, str]:
     """Where the program stands, how many words it takes, and whose it is."""
     for at, word in enumerate(words):
         name = word.rpartition("/")[2]
-        if name in ("sglang.launch_server", "launch_server.py"):
-            return at, 1, "sglang"
-        if name in ("sglang", "vllm") and words[at + 1 : at + 2] == ["serve"]:
-            return at, 2, name
-        if name == "vllm.entrypoints.openai.api_server":
-            return at, 1, "vllm"
+        for engine, program in PROGRAMS:
+            if (name, *words[at + 1 : at + len(program)]) == program:
+                return at, len(program), engine
     return None, 0, ""
 
 
 def release_of(image: str) -> str | None:
-    """The release of SGLang that the tag of an image names."""
-    tags = (
-        TAG.findall(image, max(0, image.find("sglang")))
-        if "sglang" in image and not re.search(r"\s", image)
-        else []
-    )
-    return str(tags[-1]) if tags else None
+    """The release of an engine that the tag of an image names."""
+    for package in (dialect(name).package for name in NAMES):
+        if package in image and not re.search(r"\s", image):
+            tags = TAG.findall(image, image.find(package))
+            return str(tags[-1]) if tags else None
+    return None
 
 
 def _prefix_variables(words: Sequence[str]) -> dict[str, str | None]:

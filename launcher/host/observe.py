@@ -10,7 +10,7 @@ from typing import Any
 from launcher.errors import UserError
 from launcher.host import port
 from launcher.host.collectors.checkpoint import checkpoint
-from launcher.host.collectors.engine import blind, engine
+from launcher.host.collectors.engine import blind
 from launcher.host.collectors.environment import environment
 from launcher.host.collectors.kernel import kernel, modules_of_driver
 from launcher.host.collectors.nvml import driver
@@ -41,12 +41,12 @@ def observe(
     plan: Plan,
     environ: Mapping[str, str],
     seen: Driver,
+    asked: Engine,
     root: Path = LIVE,
-    asked: Engine | None = None,
 ) -> Host:
     """The host that a plan shall run on. Nothing raises: what cannot be seen is an unknown fact.
 
-    `asked` is the engine where somebody has asked it already.
+    `asked` is what the engine's interpreter said (`collectors.engine`): it is asked once.
     """
     live = root == LIVE
     env = {**environ, **plan.env}
@@ -69,7 +69,7 @@ def observe(
         pcie=pcie(root),
         kernel=kernel(root),
         system=found,
-        engine=_engine(plan, env, asked) if live else Engine(),
+        engine=(blind(plan.doubt) if plan.doubt else asked) if live else Engine(),
         environment=(
             environment(root, env, environ.get("HOME", "/root"))
             if live
@@ -77,12 +77,6 @@ def observe(
         ),
         model=checkpoint(plan.model, env) if live else Model(),
     )
-
-
-def _engine(plan: Plan, env: Mapping[str, str], asked: Engine | None) -> Engine:
-    if plan.doubt:
-        return blind(plan.doubt)
-    return engine(plan.python, env) if asked is None else asked
 
 
 def _port(plan: Plan) -> Fact[str | None]:

@@ -14,8 +14,9 @@ from enum import StrEnum
 
 from launcher.address import is_loopback
 from launcher.engines import traits
+from launcher.engines.engine import dialect
 from launcher.engines.issues import AMPLE, When
-from launcher.engines.options import Release, read_by, version
+from launcher.engines.options import Release, version
 from launcher.knowledge import gpus, nccl
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan
@@ -357,8 +358,8 @@ def of_variable(plan: Plan, name: str, value: str, within: Release) -> Iterator[
         yield Concern(Verdict.INERT, why, Known.READ, source, instead="leave it out")
     elif name.startswith("NCCL_"):
         yield from _nccl(plan, name, value)
-    elif name.startswith(("SGLANG_", "SGL_")) and name not in within.variables:
-        yield _sglang(name, within)
+    elif name.startswith(dialect(plan.engine).variables) and name not in within.variables:
+        yield _unread(name, within)
 
 
 def _nccl(plan: Plan, name: str, value: str) -> Iterator[Concern]:
@@ -386,21 +387,21 @@ def _nccl(plan: Plan, name: str, value: str) -> Iterator[Concern]:
         )
 
 
-def _sglang(name: str, within: Release) -> Concern:
-    readers = read_by(name)
+def _unread(name: str, within: Release) -> Concern:
+    engine, readers = within.catalogue.engine, within.catalogue.read_by(name)
     if readers and version(readers[0]) > version(within.name):
-        why = f"SGLang {within.name} does not read it yet: {readers[0]} does"
+        why = f"{engine} {within.name} does not read it yet: {readers[0]} does"
         return Concern(
             Verdict.INERT, why, Known.READ, "the source of each release", instead="leave it out"
         )
     if readers:
-        why = f"SGLang no longer reads it: {readers[-1]} was the last"
+        why = f"{engine} no longer reads it: {readers[-1]} was the last"
         return Concern(
             Verdict.REMOVED, why, Known.READ, "the source of each release", instead="leave it out"
         )
     near = difflib.get_close_matches(name, within.variables, n=1, cutoff=0.8)
     hint = f": did you mean {near[0]}?" if near else ""
-    why = f"no release of SGLang reads it{hint}"
+    why = f"no release of {engine} reads it{hint}"
     return Concern(
         Verdict.UNKNOWN,
         why,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +14,12 @@ from typing import Any
 
 from launcher.config.layers import Layer
 from launcher.config.profile import Profile
-from launcher.config.resolve import SECRET_FLAGS, Composed, PlanRequest, resolve
-from launcher.engines import options as catalogue
+from launcher.config.resolve import Composed, PlanRequest, resolve
 from launcher.engines import traits
 from launcher.engines.descriptions import MEANINGS
+from launcher.engines.engine import dialect
 from launcher.engines.issues import Fault, When, faults
-from launcher.engines.options import Given, Release, version
+from launcher.engines.options import Given, Option, Release, nearest_name, version
 from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.formats import shell
@@ -59,8 +60,8 @@ class Entry:
 
 def lint(launch: Launch, target: Target) -> list[Entry]:
     """One entry for each flag and variable of a launch, in its order."""
-    within = catalogue.release(target.nearest)
-    givens = catalogue.given(launch.words, within)
+    within = target.known
+    givens = within.given(launch.words)
     plan = as_plan(launch, givens, target, within)
     entries = []
     for at, given in enumerate(givens):
@@ -89,12 +90,12 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
 
 
 def _entry(
-    word: str, value: str, name: str, concerns: Sequence[Concern], option: catalogue.Option | None
+    word: str, value: str, name: str, concerns: Sequence[Concern], option: Option | None
 ) -> Entry:
     if not concerns:
         default = f"; default {option.default}" if option and option.default is not None else ""
         why = (
-            MEANINGS.get(name, "accepted" if option else "for others than SGLang and NCCL")
+            MEANINGS.get(name, "accepted" if option else "for others than the engine and NCCL")
             + default
         )
         return Entry(word, value, Verdict.FINE, why, Known.READ, WHEEL)
@@ -116,7 +117,7 @@ def _entry(
 
 def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterator[Concern]:
     """What the release's parser makes of it."""
-    known = Known.RUN if within.name == catalogue.releases()[-1] else Known.READ
+    known = Known.RUN if within.name == within.catalogue.newest else Known.READ
     if given.option is None:
         yield replace(_nameless(given, within), known=known)
         return
@@ -152,12 +153,12 @@ def _nameless(given: Given, within: Release) -> Concern:
     heard of.
     """
     word, known = given.word, Known.READ
-    renamed = catalogue.renamed(word, within)
-    instead = renamed if renamed != word else catalogue.successor(word)
+    renamed = within.renamed(word)
+    instead = renamed if renamed != word else within.catalogue.successor(word)
     if not word.startswith("-"):
         why = f"stands where an option was expected: {given.problem}"
         return Concern(Verdict.UNKNOWN, why, known, WHEEL, When.PARSE, "leave it out")
-    there = catalogue.accepted_by(word)
+    there = within.catalogue.accepted_by(word)
     if (given.problem or "").startswith("ambiguous"):
         gone = f"removed after {there[-1]}; " if there else ""
         return Concern(
@@ -169,8 +170,8 @@ def _nameless(given: Given, within: Release) -> Concern:
     if there:
         why = f"removed after {there[-1]}: the arguments are refused"
         return Concern(Verdict.REMOVED, why, known, WHEEL, When.PARSE, instead)
-    near = catalogue.nearest_name(word, within)
-    why = "no release from 0.5.8 on has it: the arguments are refused"
+    near = nearest_name(word, within)
+    why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
     return Concern(
         Verdict.UNKNOWN,
         why,
@@ -183,7 +184,7 @@ def _nameless(given: Given, within: Release) -> Concern:
 
 def _of_flag(plan: Plan, given: Given, within: Release) -> Iterator[Concern]:
     """What faults and habits say: a fault is told of the first of its flags that is there."""
-    name = canonical_name(given)
+    name = canonical_name(given, within)
     there = {setting.option for setting in plan.settings}
     for fault in faults(version(within.name), plan):
         if next((about for about in fault.about if about in there), None) == name:
@@ -206,9 +207,9 @@ def _in_a_command(fix: str) -> str:
     return re.sub(r"set env\.(\S+) = (\S+)", r"\1=\2", fix)
 
 
-def canonical_name(given: Given) -> str:
+def canonical_name(given: Given, within: Release) -> str:
     """The one name of what a command line gives, abbreviated or not."""
-    return catalogue.canonical(given.name.lstrip("-"))
+    return within.catalogue.canonical(given.name.lstrip("-"))
 
 
 def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Plan:
@@ -216,7 +217,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     settings = {}
     for given in givens:
         if given.word.startswith("-"):
-            name = canonical_name(given)
+            name = canonical_name(given, within)
             settings[name] = Setting(
                 given.word, " ".join(given.values), "the command", "", option=name
             )
@@ -229,7 +230,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     replicas = 1 if "enable-dp-attention" in values else count("dp-size")
     return Plan(
         name="the command",
-        program=("python3", "-m", "sglang.launch_server"),
+        program=("python3", *dialect(target.engine).program),
         arguments=launch.words,
         env=dict(launch.env),
         host=values.get("host", "127.0.0.1"),
@@ -241,6 +242,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         words={},
         gpus=max(1, count("tp-size") * count("pp-size") * replicas // count("nnodes")),
         arch=target.arch,
+        engine=target.engine,
         release=target.nearest,
         traits=tuple(sorted(model.traits)),
         notes=(model.note,) if model.note else (),
@@ -249,8 +251,8 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
 
 def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     """What is assumed, or not known, about the launch as a whole."""
-    within = catalogue.release(target.nearest)
-    return as_plan(launch, catalogue.given(launch.words, within), target, within).notes
+    within = target.known
+    return as_plan(launch, within.given(launch.words), target, within).notes
 
 
 def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | None:
@@ -258,14 +260,14 @@ def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | N
 
     None without a model.
     """
-    within = catalogue.release(target.nearest)
+    within = target.known
     flags: dict[str, Any] = {}
     env: dict[str, str] = {}
-    given = {given.word: given for given in catalogue.given(launch.words, within)}
+    given = {given.word: given for given in within.given(launch.words)}
     for entry in entries:
         if entry.name in given:
             name, value = _kept_flag(given[entry.name], entry, within)
-            if name and name.lstrip("-") not in SECRET_FLAGS:
+            if name and name.lstrip("-") not in dialect(target.engine).secrets:
                 flags[name] = value
         elif entry.name in launch.env and _stays(entry):
             env[entry.name] = _put(entry)
@@ -298,11 +300,11 @@ def _kept_flag(given: Given, entry: Entry, within: Release) -> tuple[str | None,
     """The flag under a name that resolving knows, with its value as a profile would write it; None:
     left out.
     """
-    renamed = catalogue.renamed(given.word, within)
+    renamed = within.renamed(given.word)
     option = given.option or within.options.get(renamed)
     if option is None or not (_stays(entry) or (given.option is None and renamed != given.word)):
         return None, None
-    name = catalogue.canonical((given.name if given.option else renamed)[2:])
+    name = within.catalogue.canonical((given.name if given.option else renamed)[2:])
     if option.takes == "nothing":
         return name, True
     values = [
@@ -312,7 +314,7 @@ def _kept_flag(given: Given, entry: Entry, within: Release) -> tuple[str | None,
     return name, values if option.takes == "many" else values[0]
 
 
-def _typed(option: catalogue.Option, value: str) -> Any:
+def _typed(option: Option, value: str) -> Any:
     if option.type in ("int", "float") and value.isascii() and value.isdigit():
         return int(value)
     try:
@@ -335,9 +337,8 @@ def difference(launch: Launch, plan: Plan) -> list[str]:
 
 
 def _listed(launch: Launch) -> list[str]:
-    lines = [f"{name}={value}" for name, value in launch.env.items()] + [
-        "python3 -m sglang.launch_server"
-    ]
+    lines = [f"{name}={value}" for name, value in launch.env.items()]
+    lines.append(shlex.join(("python3", *dialect(launch.engine).program)))
     for word in launch.words:
         if word.startswith("--") or len(lines) == len(launch.env) + 1:
             lines.append(word)

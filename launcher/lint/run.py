@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from launcher.engines import options
+from launcher.engines.engine import NAMES, dialect
+from launcher.engines.options import version
 from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.formats import manifests
@@ -13,8 +14,6 @@ from launcher.formats.shell import Launch
 from launcher.lint.concerns import Verdict
 from launcher.lint.lint import Entry, better, lint, notes
 from launcher.plan.plan import Plan
-
-OLDEST = "0.5.9"  # the first that knows GLM-5
 
 
 @dataclass(frozen=True)
@@ -63,24 +62,25 @@ def judge(
 ) -> Judged:
     """Judge the launch that a text describes; `read` is who understands shells and manifests.
 
-    Raises UserError where there is no launch, or none of SGLang. `place` is what messages call the
-    text.
+    Raises UserError where there is no launch, or none of an engine that is known. `place` is what
+    messages call the text.
     """
-    launch = read(text)
+    launch, ours = read(text), " or ".join(dialect(name).name for name in NAMES)
     if launch is None:
-        wanted = "no sglang.launch_server, no `sglang serve`, no options"
-        what = f"no launch of SGLang in {place}: {wanted}"
+        programs = [" ".join(words) for name in NAMES for words in dialect(name).programs]
+        what = f"no launch of {ours} in {place}: no {', no '.join(programs)}, no options"
         raise UserError(what, fix="give it the whole command, or its list of options")
-    if launch.engine != "sglang":
-        fix = "glm5-serve starts SGLang: `glm5-serve render` writes its command"
+    if launch.engine not in NAMES:
+        fix = f"glm5-serve starts {ours}: `glm5-serve render` writes the command"
         raise UserError(f"{place} starts {launch.engine}, whose options are others", fix=fix)
-    aimed = replace(target, release=target.release or launch.release)
-    names = [aimed.release] if aimed.release else known()
+    aimed = replace(target, engine=launch.engine, release=target.release or launch.release)
+    names = [aimed.release] if aimed.release else known(launch.engine)
     told = {name: tuple(lint(launch, replace(aimed, release=name))) for name in names}
     return Judged(launch, aimed, told)
 
 
-def known() -> list[str]:
-    """The releases that a launch is judged for where none is named."""
-    least = options.version(OLDEST)
-    return [name for name in options.releases() if options.version(name) >= least]
+def known(engine: str) -> list[str]:
+    """The releases that a launch of an engine is judged for where none is named."""
+    spoken = dialect(engine)
+    least = version(spoken.oldest)
+    return [name for name in spoken.options.releases if version(name) >= least]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from launcher import __version__
+from launcher.config.target import observe_engine
 from launcher.diagnose.diagnosis import diagnose, to_json
 from launcher.diagnose.scan import RUN
 from launcher.doctor.checks import judge
@@ -24,7 +25,7 @@ from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.host import facts_json
 from launcher.host.collectors.kernel import kernel_log
-from launcher.host.facts import Driver, Fact, Host
+from launcher.host.facts import Driver, Engine, Fact, Host
 from launcher.host.observe import observe, observe_driver
 from launcher.plan import findings, plan
 from launcher.redact.bundle import Scrubber
@@ -141,7 +142,9 @@ def _doctor(made: plan.Plan, host: Host) -> str:
 
 def _host(instance: StateDir, environ: Mapping[str, str], kernel: Fact[tuple[str, ...]]) -> Host:
     made = _plan(instance)
-    host = observe(made, environ, observe_driver() if made.gpus else Driver())
+    env = {**environ, **made.env}
+    engine = Engine() if made.doubt else observe_engine(made.engine, made.python, env)
+    host = observe(made, environ, observe_driver() if made.gpus else Driver(), engine)
     return replace(host, kernel=replace(host.kernel, log=kernel)) if kernel.known else host
 
 

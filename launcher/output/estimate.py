@@ -17,7 +17,7 @@ from launcher.capacity.memory import GIB, Shape, Weights
 from launcher.config.resolve import PlanRequest
 from launcher.config.select import best_profile
 from launcher.config.target import TargetOptions, planned, recorded
-from launcher.engines.options import nearest
+from launcher.engines.engine import dialect
 from launcher.engines.target import of
 from launcher.errors import Exit, UserError
 from launcher.host.facts import Engine, Host
@@ -55,7 +55,7 @@ def run(
         raise UserError(
             f"profile {plan.name} runs on the CPU", fix="fit is about GPUs: choose another profile"
         )
-    host = facts or observe(plan, environ, driver, asked=Engine())  # what is installed has no size
+    host = facts or observe(plan, environ, driver, Engine())  # what is installed has no size
     shape, weights = _sizes(plan, host)
     # Other GPUs than this host's: its memory and disks say nothing.
     elsewhere = aim.arch is not None and facts is None
@@ -127,15 +127,16 @@ def _show(made: Fit, plan: Plan) -> None:
 
     console = terminal.console(sys.stdout)
     seen = ", assumed size, no GPU here" if made.assumed else ""
+    engine = dialect(plan.engine)
     head = (
-        f"{plan.arch}, SGLang {nearest(plan.release or '')}: {made.gpus} x {made.memory / GIB:.1f}"
-        f" GiB{seen}"
+        f"{plan.arch}, {engine.name} {engine.options.nearest(plan.release or '')}: {made.gpus} x"
+        f" {made.memory / GIB:.1f} GiB{seen}"
     )
     console.print(words((plan.name, "bold"), "  ", head))
     for note in plan.notes:
         console.print(words((f"note: {note}", "yellow")))
     how = "from the files' headers" if made.exact else "computed, with 3 % of margin"
-    mode = ", SGLang's own choice" if made.automatic else ""
+    mode = f", {engine.name}'s own choice" if made.automatic else ""
     console.print()
     _picture(console, made)
     for name, text in (

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from launcher.engines.engine import dialect
 from launcher.errors import Exit
 from launcher.lint.concerns import Verdict
 from launcher.lint.lint import Entry, difference
@@ -82,7 +83,8 @@ def _show(judged: Judged) -> None:
     console = terminal.console(sys.stdout)
     names = list(judged.releases)
     releases = names[0] if judged.is_of_one else f"{names[0]} to {names[-1]}"
-    head = f"{judged.launch.form}, judged for SGLang {releases} on {judged.target.arch}"
+    for_whom = f"{dialect(judged.launch.engine).name} {releases} on {judged.target.arch}"
+    head = f"{judged.launch.form}, judged for {for_whom}"
     console.print(words((head, "bold")))
     for note in judged.notes:
         console.print(words((f"note: {note}", "yellow")))

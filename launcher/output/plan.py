@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.config import layers
 from launcher.config.select import Row
+from launcher.engines.engine import dialect
 from launcher.formats import shell
 from launcher.output.events import timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
@@ -124,9 +125,8 @@ def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
 
 
 def _for_whom(plan: Plan) -> str:
-    return ", ".join(
-        part for part in (plan.arch, f"SGLang {plan.release}" if plan.release else "") if part
-    )
+    release = f"{dialect(plan.engine).name} {plan.release}" if plan.release else ""
+    return ", ".join(filter(None, (plan.arch, release)))
 
 
 def _told(setting: Setting | None) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from launcher.plan.policy import Policy, StallTimeouts
 
 SCHEMA = 1
 NO_REASON = "no reason given there"
+ENGINE = "sglang"  # what is started where nothing is said (`engines/engine.py` has their names)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Plan:
     ruled: bool = (
         False  # rules chose what its profile left open; otherwise it is as somebody wrote it
     )
-    engine: str = "sglang"  # what `runtime` and `dialect` know it by
+    engine: str = ENGINE
     release: str | None = (
         None  # the release that it was resolved for; None: written before that was kept
     )
@@ -99,14 +100,14 @@ class Plan:
     def flag(self, *names: str) -> str | None:
         """The value of the first of these options that is set, "" for a switch; None if none is.
 
-        Options are known by their canonical names (`catalogue.canonical`) alone.
+        Options are known by their canonical names (`options.Catalogue.canonical`) alone.
         """
         values = {setting.option: setting.value for setting in self.settings if setting.option}
         return next((values[name] for name in names if name in values), None)
 
 
 def words_of(name: str, value: object) -> list[str]:
-    """A flag and its value as SGLang's argparse takes them; a false one is left out.
+    """A flag and its value as argparse takes them; a false one is left out.
 
     A value that begins with a dash is joined with `=`, or argparse would take it for an option.
     """

@@ -17,8 +17,8 @@ from launcher.capacity import estimate, memory
 from launcher.config.layers import PACKAGED
 from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.doctor.checks import judge
-from launcher.engines import options as catalogue
 from launcher.engines.descriptions import MEANINGS
+from launcher.engines.engine import dialect
 from launcher.engines.issues import FAULTS
 from launcher.engines.rules import rules
 from launcher.engines.target import Target
@@ -30,7 +30,8 @@ from launcher.lint.concerns import HABITS
 from launcher.lint.lint import Entry
 from launcher.plan.plan import Plan
 
-NEWEST = catalogue.releases()[-1]
+CATALOGUE = dialect("sglang").options
+NEWEST = CATALOGUE.newest
 PROFILE = str(PACKAGED / "8xpro6000.toml")
 HOST = Host()
 
@@ -40,15 +41,15 @@ def aliases() -> tuple[tuple[str, str], ...]:
     """Each name that any release has for an option whose canonical name is another one, and that
     name.
     """
-    words = {word for name in catalogue.releases() for word in catalogue.release(name).options}
+    words = {word for name in CATALOGUE.releases for word in CATALOGUE.release(name).options}
     names = [*sorted(word[2:] for word in words if word.startswith("--")), "tp", "pp", "dp", "ep"]
-    return tuple((name, known) for name in names if (known := catalogue.canonical(name)) != name)
+    return tuple((name, known) for name in names if (known := CATALOGUE.canonical(name)) != name)
 
 
 def value(name: str) -> str:
     """Something that the option takes in every release that has it."""
     options = [
-        catalogue.release(release).options.get(f"--{name}") for release in catalogue.releases()
+        CATALOGUE.release(release).options.get(f"--{name}") for release in CATALOGUE.releases
     ]
     option = [found for found in options if found][-1]
     if option.takes == "nothing":
@@ -79,7 +80,7 @@ def told(made: Plan) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("alias", "name"), aliases())
-@pytest.mark.parametrize("release", [catalogue.releases()[1], "0.5.15", NEWEST])
+@pytest.mark.parametrize("release", [CATALOGUE.releases[1], "0.5.15", NEWEST])
 def test_an_alias_gives_the_same_plan(alias: str, name: str, release: str) -> None:
     asked = value(name)
     by_alias, by_name = (
@@ -112,7 +113,7 @@ def test_an_alias_gives_the_same_fit_and_findings(alias: str, name: str) -> None
 @pytest.mark.parametrize(("alias", "name"), aliases())
 def test_an_alias_gives_the_same_lint(alias: str, name: str) -> None:
     """Where the release has both names, and neither is on its way out."""
-    within = catalogue.release(NEWEST)
+    within = CATALOGUE.release(NEWEST)
     if not (within.accepts(f"--{alias}") and within.accepts(f"--{name}")):
         return
     model = "" if name == "model-path" else "--model-path zai-org/GLM-5"
@@ -181,11 +182,13 @@ def names_in_code() -> list[tuple[str, str]]:
 
 def test_tables_and_code_know_options_by_their_canonical_names() -> None:
     names = names_in_code()
-    names += [(rule.set, "RULES") for rule in rules()] + [(name, "MEANINGS") for name in MEANINGS]
+    names += [(rule.set, "RULES") for rule in rules(dialect("sglang").defaults)] + [
+        (name, "MEANINGS") for name in MEANINGS
+    ]
     names += [(about, "FAULTS") for fault in FAULTS for about in fault.about]
     names += [(habit.name, "HABITS") for habit in HABITS]
 
     assert len(names) > 100
     assert not [
-        place for name, place in names if not name.isupper() and catalogue.canonical(name) != name
+        place for name, place in names if not name.isupper() and CATALOGUE.canonical(name) != name
     ]

@@ -218,7 +218,7 @@ UNSEEN = {
         H, driver__gpus=unknown("the NVIDIA driver did not answer within 10 s")
     ),
     "engine-python": having(H, engine__python=unknown("the engine's interpreter is missing")),
-    "engine-sglang": having(H, engine__packages={"torch": "2.14.1"}),
+    "engine-installed": having(H, engine__packages={"torch": "2.14.1"}),
     "model-folder": having(H, model__path=unknown("the model folder /models is not there")),
     "model-config": having(H, model__config=unknown("config.json: not JSON")),
 }

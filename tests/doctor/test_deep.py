@@ -171,12 +171,12 @@ def test_doctor_moves_data_on_request_and_reports_it_with_the_rest(engine: Path)
         "cpu-demo",
         "--json",
         "--only",
-        "engine-sglang",
+        "engine-installed",
     ]
     said = subprocess.run([GLM5_SERVE, *words], capture_output=True, text=True, timeout=120)
     found = {one["id"]: one["severity"] for one in json.loads(said.stdout)["findings"]}
 
-    assert found["engine-sglang"] == found["deep-all-reduce"] == "ok"
+    assert found["engine-installed"] == found["deep-all-reduce"] == "ok"
     assert "deep     all-reduce 8" in said.stderr
 
 

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from launcher.config.layers import PACKAGED
 from launcher.config.resolve import PlanRequest, load, resolve
-from launcher.engines import options as catalogue
+from launcher.engines.engine import dialect
 from launcher.engines.target import ARCHS, Target
 from launcher.plan.plan import Plan
 
-NEWEST = catalogue.release(catalogue.releases()[-1])
+CATALOGUE = dialect("sglang").options
+NEWEST = CATALOGUE.release(CATALOGUE.newest)
 PROFILES = sorted(path.stem for path in PACKAGED.glob("*.toml"))
-KNOWS_GLM = catalogue.releases()[1:]
+KNOWS_GLM = CATALOGUE.releases[1:]
 
 
 def planned(name: str, target: Target, *settings: str) -> Plan:
@@ -29,17 +30,15 @@ def planned(name: str, target: Target, *settings: str) -> Plan:
     return resolve(load(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, target)
 
 
-@pytest.mark.parametrize("release", catalogue.releases())
+@pytest.mark.parametrize("release", CATALOGUE.releases)
 @pytest.mark.parametrize("arch", ARCHS)
 def test_every_profile_is_accepted_by_every_release_on_every_architecture(
     arch: str, release: str
 ) -> None:
-    known = catalogue.release(release)
+    known = CATALOGUE.release(release)
     for name in PROFILES:
         plan = planned(name, Target(release, arch))
-        problems = [
-            given.problem for given in catalogue.given(plan.arguments, known) if given.problem
-        ]
+        problems = [given.problem for given in known.given(plan.arguments) if given.problem]
 
         assert not problems, name
         unread = {name for name in plan.env if name.startswith("SGLANG")} - known.variables
@@ -49,6 +48,7 @@ def test_every_profile_is_accepted_by_every_release_on_every_architecture(
 REAL = """
 import argparse, json, sys
 from sglang.srt.server_args import ServerArgs, prepare_server_args
+
 parser = argparse.ArgumentParser(allow_abbrev=True)
 ServerArgs.add_cli_args(parser)
 told = [dict(names=action.option_strings, nargs=action.nargs, choices=list(map(str, action.choices or ())),
@@ -135,22 +135,22 @@ def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
 
     _, sizes = ask_the_real_parser(commands)
 
-    refused = [any(given.problem for given in catalogue.given(words, NEWEST)) for words in commands]
+    refused = [any(given.problem for given in NEWEST.given(words)) for words in commands]
     assert refused == [size is None for size in sizes]
 
 
 def test_renames_are_followed_both_ways() -> None:
-    old, new = catalogue.release("0.5.12"), catalogue.release("0.5.23")
+    old, new = CATALOGUE.release("0.5.12"), CATALOGUE.release("0.5.23")
 
-    assert catalogue.renamed("--dsa-prefill-backend", old) == "--nsa-prefill-backend"
-    assert catalogue.renamed("--nsa-prefill-backend", new) == "--dsa-prefill-backend"
-    assert catalogue.renamed("--cuda-graph-max-bs", new) == "--cuda-graph-max-bs-decode"
-    assert catalogue.renamed("--tp-size", old) == "--tp-size"
+    assert old.renamed("--dsa-prefill-backend") == "--nsa-prefill-backend"
+    assert new.renamed("--nsa-prefill-backend") == "--dsa-prefill-backend"
+    assert new.renamed("--cuda-graph-max-bs") == "--cuda-graph-max-bs-decode"
+    assert old.renamed("--tp-size") == "--tp-size"
 
 
 def test_a_prefix_of_two_options_is_ambiguous_and_of_one_is_that_one() -> None:
-    [one] = catalogue.given(["--cuda-graph-max-bs", "8"], NEWEST)
-    [two] = catalogue.given(["--tp", "8"], NEWEST)
+    [one] = NEWEST.given(["--cuda-graph-max-bs", "8"])
+    [two] = NEWEST.given(["--tp", "8"])
 
     assert (
         one.problem == "ambiguous: could be --cuda-graph-max-bs-decode, --cuda-graph-max-bs-prefill"
@@ -159,14 +159,14 @@ def test_a_prefix_of_two_options_is_ambiguous_and_of_one_is_that_one() -> None:
 
 
 def test_a_release_that_is_not_known_is_taken_for_its_neighbour() -> None:
-    assert catalogue.nearest("0.5.99") == NEWEST.name
-    assert catalogue.nearest("0.5.15.post1") == "0.5.15"
-    assert catalogue.nearest("0.4.0") == catalogue.releases()[0]
+    assert CATALOGUE.nearest("0.5.99") == NEWEST.name
+    assert CATALOGUE.nearest("0.5.15.post1") == "0.5.15"
+    assert CATALOGUE.nearest("0.4.0") == CATALOGUE.releases[0]
 
 
 @given(st.lists(st.text(max_size=12) | st.sampled_from(sorted(NEWEST.options)), max_size=8))
 @settings(deadline=None)
 def test_no_command_line_is_a_traceback(words: list[str]) -> None:
-    told = catalogue.given(words, NEWEST)
+    told = NEWEST.given(words)
 
     assert sum(1 + len(given_.values) for given_ in told) >= len(words)

@@ -15,14 +15,15 @@ from rig import healthy
 
 from launcher.config.layers import PACKAGED
 from launcher.config.resolve import PlanRequest, load, resolve
-from launcher.engines import options
+from launcher.engines.engine import dialect
 from launcher.engines.rules import Rule, rules
 from launcher.engines.target import ARCHS, Target, of
 from launcher.host import facts_json
 from launcher.host.facts import Model, known
 from launcher.plan.plan import Plan, from_json, to_json
 
-KNOWS_GLM = options.releases()[1:]
+CATALOGUE = dialect("sglang").options
+KNOWS_GLM = CATALOGUE.releases[1:]
 DENSE_FP8 = range(15, 17)  # 0.5.15 and 0.5.16: fp8 KV was measured with flashinfer attention
 
 
@@ -208,14 +209,16 @@ def reached() -> set[tuple[str, str]]:
     return {
         (setting.layer, setting.name.removeprefix("--"))
         for profile in ("8xpro6000", "8xb200-mtp")
-        for release in options.releases()
+        for release in CATALOGUE.releases
         for arch in ARCHS
         for words in asked
         for setting in plan(*words, profile=profile, release=release, arch=arch).settings
     }
 
 
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: f"{rule.set}-{rule.condition}")
+@pytest.mark.parametrize(
+    "rule", rules(dialect("sglang").defaults), ids=lambda rule: f"{rule.set}-{rule.condition}"
+)
 def test_every_rule_is_reached(rule: Rule) -> None:
     old = {
         "cuda-graph-max-bs-decode": "cuda-graph-max-bs",
@@ -270,7 +273,7 @@ def test_diff_tells_what_an_update_would_change(world: World) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--release", "new"), "'new' is not an SGLang release"),
+        (("--release", "new"), "'new' is no release"),
         (("--arch", "sm90"), "no rules for sm90"),
         (("--facts", "/nowhere"), "cannot read /nowhere"),
     ],

@@ -8,15 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.engines import options, rules
+from launcher.engines import rules
+from launcher.engines.engine import dialect
 from launcher.engines.match import Span, When
+from launcher.engines.options import version
 from launcher.engines.rules import Case, Rule
 from launcher.engines.target import ARCHS, Target
 from launcher.engines.traits import CHOICES, KNOWN
 from launcher.plan.evidence import Known
 
-ROWS = rules.rules()
-VERSIONS = [options.version(name) for name in options.releases()]
+CATALOGUE = dialect("sglang").options
+ROWS = rules.rules(dialect("sglang").defaults)
+VERSIONS = [version(name) for name in CATALOGUE.releases]
 
 
 def named(rule: Rule) -> str:
@@ -28,8 +31,8 @@ def test_a_row_says_how_it_is_known_and_for_which_release_somebody_looked(rule: 
     assert rule.known in set(Known)
     assert rule.source
     assert rule.why
-    assert rule.checked in options.releases()
-    assert rule.is_variable or options.canonical(rule.set) == rule.set
+    assert rule.checked in CATALOGUE.releases
+    assert rule.is_variable or CATALOGUE.canonical(rule.set) == rule.set
 
 
 @pytest.mark.parametrize("rule", ROWS, ids=named)
@@ -85,7 +88,7 @@ def test_a_row_that_is_none_is_named(row: dict[str, Any], says: str) -> None:
     }
     bad = {key: value for key, value in (good | row).items() if value is not None}
     with pytest.raises(ValueError, match=r"defaults\.toml, row 7") as error:
-        rules._rule(bad, 7)
+        rules._rule(bad, "defaults.toml, row 7")
 
     assert says in str(error.value)
 

@@ -10,13 +10,15 @@ import pytest
 from conftest import World
 from rig import healthy
 
-from launcher.engines import options as catalogue
 from launcher.engines import traits
+from launcher.engines.engine import dialect
 from launcher.engines.traits import BF16_SHARED, GLM_5, NO_MTP, NVFP4, SPARSE
 from launcher.host import facts_json
 from launcher.host.facts import Model, known
 from launcher.knowledge import models
 from launcher.plan.evidence import Known
+
+CATALOGUE = dialect("sglang").options
 
 
 def says(architecture: str, **more: object) -> Model:
@@ -100,7 +102,7 @@ def test_where_nobody_looked_a_name_tells_what_it_can() -> None:
 def test_each_row_says_how_it_is_known(family: models.Family) -> None:
     assert family.evidence in {known.value for known in Known}
     assert family.source
-    assert family.checked in catalogue.releases()
+    assert family.checked in CATALOGUE.releases
     for pattern in (
         *family.names,
         *(name for variant in family.variants for name in variant["names"]),
@@ -110,7 +112,7 @@ def test_each_row_says_how_it_is_known(family: models.Family) -> None:
         for option, parser in zip(
             ("--reasoning-parser", "--tool-call-parser"), parsers, strict=False
         ):
-            assert parser in catalogue.release(family.checked).options[option].choices
+            assert parser in CATALOGUE.release(family.checked).options[option].choices
 
 
 def test_no_two_families_claim_one_word() -> None:

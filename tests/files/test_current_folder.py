@@ -152,9 +152,8 @@ def test_no_variable_makes_it_the_users_place(trap: Trap, environ: dict[str, str
 
 
 def interpreter(environ: dict[str, str]) -> object:
-    return engine("python3", environ).packages.otherwise({}).get("sglang"), release(
-        "python3", environ
-    )
+    told = engine("python3", environ, "sglang", ["sglang"]).packages.otherwise({}).get("sglang")
+    return told, release("sglang", "python3", environ)
 
 
 @pytest.mark.parametrize("asked", [interpreter])
@@ -200,8 +199,10 @@ def test_a_relative_entry_of_path_leads_to_no_program(trap: Trap, entry: str) ->
     here, there = {"PATH": f"{entry}:/usr/bin:/bin"}, {"PATH": f"/usr/bin:/bin:{entry}"}
     with pytest.raises(programs.NoProgramError, match="is found by the relative entry"):
         programs.find("python3", here)
-    assert "is found by the relative entry" in str(engine("python3", here).python.unknown)
-    assert release("python3", here) is None
+    assert "is found by the relative entry" in str(
+        engine("python3", here, "sglang", []).python.unknown
+    )
+    assert release("sglang", "python3", here) is None
     assert programs.find("sh", here).startswith(("/usr/bin/", "/bin/"))
     with pytest.raises(programs.NoProgramError, match="is found by the relative entry"):
         programs.find("evil", there)

@@ -13,9 +13,12 @@ import psutil
 import pytest
 from conftest import ENGINE, RIG, until
 
+from launcher.engines.engine import dialect
 from launcher.host.collectors import engine_child
 from launcher.host.collectors.engine import CHILD, engine
 from launcher.host.facts import Engine, Pin, known
+
+SGLANG = (dialect("sglang").package, dialect("sglang").packages)
 
 REAL = ENGINE / "engine/bin/python"
 # A licence over several lines, as SGLang's own metadata has it: the blank-looking line does not end
@@ -27,7 +30,7 @@ METADATA = (
 
 
 def ask(python: str | Path, deadline: float = 60.0, **env: str) -> Engine:
-    return engine(str(python), {**os.environ, **env}, deadline)
+    return engine(str(python), {**os.environ, **env}, *SGLANG, deadline)
 
 
 def script(folder: Path, text: str) -> Path:
@@ -58,7 +61,7 @@ def test_an_interpreter_tells_its_version_and_that_sglang_is_not_there() -> None
     assert seen.python == known(sys.executable)
     assert seen.python_version == known(platform.python_version())
     assert "sglang" not in seen.packages.get()
-    assert seen.pins.unknown == "SGLang has no metadata here"
+    assert seen.pins.unknown == "sglang has no metadata here"
     assert seen.torch_cuda.unknown == "torch is not installed"
 
 
@@ -119,7 +122,7 @@ def test_a_file_that_cannot_be_run_says_so(tmp_path: Path) -> None:
 
     assert ask(path).python.unknown == f"{path} cannot be executed: exec format error"
     assert "cannot be executed" in str(
-        engine(sys.executable, {"PATH": "/bin", "A=": "\0"}).python.unknown
+        engine(sys.executable, {"PATH": "/bin", "A=": "\0"}, *SGLANG).python.unknown
     )
 
 

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.engines import options
+from launcher.engines.engine import dialect
 from launcher.engines.sglang.runtime import RUNTIME
 from launcher.errors import Exit, UserError
 from launcher.knowledge.nccl import NAMES
 from launcher.redact.keys import SECRET_VARIABLE, read_key, remove_key, scrub, write_key
 from launcher.redact.keyspelling import HIDDEN
+
+CATALOGUE = dialect("sglang").options
 
 
 def write(folder: Path, text: str, mode: int = 0o600) -> Path:
@@ -121,7 +123,7 @@ SECRET = (
 
 def test_variables_are_secret_by_their_names() -> None:
     known = {
-        name for release in options.releases() for name in options.release(release).variables
+        name for release in CATALOGUE.releases for name in CATALOGUE.release(release).variables
     } | NAMES
 
     assert all(SECRET_VARIABLE.search(name) for name in SECRET.split())

@@ -65,7 +65,7 @@ NEEDS_GPUS = {
 # Without these nothing can be served, or nobody should be: no --allow lets one fail.
 REQUIRED = {
     "engine-python",
-    "engine-sglang",
+    "engine-installed",
     "model-folder",
     "model-config",
     "port-free",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from launcher.doctor.checks.judging import Verdict, fail, ok, sample, version, warn
-from launcher.engines import options as catalogue
 from launcher.engines.advisories import advisories
+from launcher.engines.engine import dialect
 from launcher.engines.issues import faults
+from launcher.engines.options import Given, Release, nearest_name
 from launcher.host.facts import Host, UnobservedError
 from launcher.knowledge import drivers
 from launcher.plan.plan import Plan
@@ -16,12 +17,13 @@ DAY = 86400.0  # seconds
 WATCHDOG_WANTED = 1200
 
 
-def _release(host: Host) -> str:
-    seen = host.engine.packages.get().get("sglang")
+def _release(host: Host, plan: Plan) -> str:
+    engine = dialect(plan.engine)
+    seen = host.engine.packages.get().get(engine.package)
     if seen is None:
-        raise UnobservedError("SGLang is not installed")
+        raise UnobservedError(f"{engine.name} is not installed")
     if not version(seen):
-        raise UnobservedError(f"SGLang's version is {seen}")
+        raise UnobservedError(f"{engine.name}'s version is {seen}")
     return seen
 
 
@@ -34,27 +36,30 @@ def engine_python(host: Host, plan: Plan) -> Verdict:
     """
     seen = host.engine.python
     if not seen.known and seen.unknown != "not observed":
-        fix = "set engine.python in the profile to the python of the environment that has SGLang"
+        fix = (
+            "set engine.python in the profile to the python of the environment that has"
+            f" {dialect(plan.engine).name}"
+        )
         if "did not answer within" in str(seen.unknown):
             fix = "try it by hand; a file system that hangs is the usual reason"
         return fail(str(seen.unknown), fix=fix)
     return ok(f"{seen.get()}, Python {host.engine.python_version.get()}")
 
 
-def engine_sglang(host: Host, plan: Plan) -> Verdict:
-    """SGLang is installed there.
+def engine_installed(host: Host, plan: Plan) -> Verdict:
+    """The engine is installed there.
 
     The launcher never imports it: it runs in that environment.
 
     Tested: with and without.
     """
-    packages = host.engine.packages.get()
-    if "sglang" in packages:
-        return ok(f"SGLang {packages['sglang']}")
-    where = host.engine.python.get()
+    engine, packages = dialect(plan.engine), host.engine.packages.get()
+    if seen := packages.get(engine.package):
+        return ok(f"{engine.name} {seen}")
+    where, wanted = host.engine.python.get(), f"{engine.package}>={engine.wanted}"
     return fail(
-        f"{where} has no sglang",
-        fix=f"`{where} -m pip install 'sglang>=0.5.18'`, or set engine.python",
+        f"{where} has no {engine.package}",
+        fix=f"`{where} -m pip install '{wanted}'`, or set engine.python",
     )
 
 
@@ -65,13 +70,13 @@ def engine_known(host: Host, plan: Plan) -> Verdict:
 
     Source: 0.5.8 to 0.5.23.
     """
-    release = version(_release(host))
-    newest = catalogue.releases()[-1]
-    if release[:3] > version(newest):
+    engine, seen = dialect(plan.engine), _release(host, plan)
+    newest = engine.options.newest
+    if version(seen)[:3] > version(newest):
         return warn(
-            f"SGLang {_release(host)} is newer than {newest}", fix="look for a newer glm5-serve"
+            f"{engine.name} {seen} is newer than {newest}", fix="look for a newer glm5-serve"
         )
-    return ok(f"SGLang {_release(host)}")
+    return ok(f"{engine.name} {seen}")
 
 
 def engine_options(host: Host, plan: Plan) -> Verdict:
@@ -83,26 +88,27 @@ def engine_options(host: Host, plan: Plan) -> Verdict:
     Tested: the catalogue of options is held against the parser of 0.5.23. Source: those of the
     others.
     """
-    seen = version(_release(host))
-    known = catalogue.release(catalogue.nearest(_release(host)))
-    problems = [given for given in catalogue.given(plan.arguments, known) if given.problem]
+    seen, catalogue = _release(host, plan), dialect(plan.engine).options
+    known = catalogue.release(catalogue.nearest(seen))
+    problems = [word for word in known.given(plan.arguments) if word.problem]
     if not problems:
         return ok(f"{len(plan.arguments)} words as {known.name} takes them")
-    evidence = "; ".join(str(given.problem) for given in problems)
-    fix = "; ".join(dict.fromkeys(_mended(given, known) for given in problems))
-    return fail(evidence, fix=fix) if seen[:3] == version(known.name) else warn(evidence, fix=fix)
+    evidence = "; ".join(str(word.problem) for word in problems)
+    fix = "; ".join(dict.fromkeys(_mended(word, known) for word in problems))
+    is_known = version(seen)[:3] == version(known.name)
+    return fail(evidence, fix=fix) if is_known else warn(evidence, fix=fix)
 
 
-def _mended(given: catalogue.Given, known: catalogue.Release) -> str:
+def _mended(given: Given, known: Release) -> str:
     name = given.word.lstrip("-")
     near = (
         None
         if given.option
-        else catalogue.successor(given.word) or catalogue.nearest_name(given.word, known)
+        else known.catalogue.successor(given.word) or nearest_name(given.word, known)
     )
     if near:
         return f"write {near} for {given.word}"
-    there = catalogue.accepted_by(given.word)
+    there = known.catalogue.accepted_by(given.word)
     if given.option is None and there:
         return (
             f"set flags.{name} = false, or install a release that has it ({there[0]} to"
@@ -118,12 +124,14 @@ def engine_faults(host: Host, plan: Plan) -> Verdict:
 
     Reported and source: each with its own source in launcher/engines/issues.py.
     """
-    seen = faults(version(_release(host)), plan)
+    seen = faults(version(_release(host, plan)), plan)
     if not seen:
-        return ok(f"none known in {_release(host)}")
+        return ok(f"none known in {_release(host, plan)}")
     worst = sorted(seen, key=lambda fault: not fault.fatal)
     evidence = "; ".join(
-        f"SGLang {_release(host)}: {fault.what} ({fault.known}: {fault.source})" for fault in worst
+        f"{dialect(plan.engine).name} {_release(host, plan)}: {fault.what} ({fault.known}:"
+        f" {fault.source})"
+        for fault in worst
     )
     fix = "; ".join(dict.fromkeys(fault.fix for fault in worst))
     return fail(evidence, fix=fix) if worst[0].fatal else warn(evidence, fix=fix)
@@ -137,17 +145,20 @@ def engine_advisories(host: Host, plan: Plan) -> Verdict:
     Reported and source: each with its own source in launcher/engines/advisories.py. CVE-2026-3059,
     7301 and 7302 concern the multimodal generation runtime, which this launcher does not start.
     """
-    seen = advisories(version(_release(host)), plan)
+    seen = advisories(version(_release(host, plan)), plan)
     if seen:
         newest = max((known.fixed for known in seen if known.fixed), default=None)
-        fix = f"install sglang>={_dotted(newest)}" if newest else "remove the option that opens it"
+        package = dialect(plan.engine).package
+        fix = (
+            f"install {package}>={_dotted(newest)}" if newest else "remove the option that opens it"
+        )
         evidence = "; ".join(
             f"{known.id}: {known.what} (fixed in"
             f" {_dotted(known.fixed) if known.fixed else 'no release'})"
             for known in seen
         )
         return warn(evidence, fix=fix)
-    return ok(f"none known in {_release(host)}")
+    return ok(f"none known in {_release(host, plan)}")
 
 
 def _dotted(release: tuple[int, ...]) -> str:
@@ -203,7 +214,9 @@ def engine_flashinfer(host: Host, plan: Plan) -> Verdict:
     if len(set(seen.values())) > 1:
         wanted = seen.get("flashinfer-python", "")
         listing = ", ".join(f"{name} {release}" for name, release in seen.items())
-        return fail(listing, fix=f"install all of them as {wanted}, the release that SGLang pins")
+        return fail(
+            listing, fix=f"install all of them as {wanted}, the release that the engine pins"
+        )
     return ok(", ".join(f"{name} {release}" for name, release in seen.items()) or "not installed")
 
 

@@ -1,5 +1,5 @@
-"""How a release spells options: a plan has each by its canonical name, the command by one that is
-accepted.
+"""How a release of SGLang spells options: a plan has each by its canonical name, the command by one
+that is accepted.
 """
 
 from __future__ import annotations
@@ -7,16 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launcher.engines.options import Release, renamed
+from launcher.engines.dialect import Spelled
+from launcher.engines.options import Release
 
-Spelled = tuple[str, str, Any]  # the name that was asked for, the name to write, the value
 FUSION = "flashinfer-allreduce-fusion-backend"
 ATTENTION = ("attention-backend", "prefill-attention-backend", "decode-attention-backend")
-
-
-def as_written(flags: Mapping[str, Any], written: Mapping[str, str]) -> Iterator[Spelled]:
-    """Each flag under the name that its author gave it."""
-    return ((name, written.get(name, name), value) for name, value in flags.items())
 
 
 def spelled(flags: Mapping[str, Any], release: Release) -> Iterator[Spelled]:
@@ -49,4 +44,4 @@ def spelled(flags: Mapping[str, Any], release: Release) -> Iterator[Spelled]:
         ):
             yield name, name, "nsa"
         else:
-            yield name, renamed(f"--{name}", release)[2:], value
+            yield name, release.renamed(f"--{name}")[2:], value

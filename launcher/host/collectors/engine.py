@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,16 @@ from launcher.host.facts import Engine
 CHILD = Path(__file__).with_name("engine_child.py")
 
 
-def engine(python: str, env: Mapping[str, str], deadline: float = 60.0) -> Engine:
-    """What the interpreter that would run SGLang has; what it does not tell in `deadline` seconds
-    is unknown.
+def engine(
+    python: str,
+    env: Mapping[str, str],
+    package: str,
+    packages: Sequence[str],
+    deadline: float = 60.0,
+) -> Engine:
+    """What an interpreter has: an engine's `package`, and the `packages` that matter beside it.
+
+    What it does not tell in `deadline` seconds is unknown.
     """
     try:
         path = programs.find(python, env)
@@ -28,7 +35,7 @@ def engine(python: str, env: Mapping[str, str], deadline: float = 60.0) -> Engin
     try:
         # The program comes by its text: run as a file, its folder would come before the engine's
         # own packages.
-        answer = ask([path, "-c", CHILD.read_text()], deadline, env)
+        answer = ask([path, "-c", CHILD.read_text(), package, *packages], deadline, env)
     except (OSError, ValueError) as error:
         return blind(
             f"{path} cannot be executed: {(getattr(error, 'strerror', None) or str(error)).lower()}"

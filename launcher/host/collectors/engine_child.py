@@ -1,8 +1,9 @@
 """What the engine's interpreter has, told by itself: it runs there, without this package, on Python
 3.9 and later.
 
-It imports nothing of SGLang or torch (that takes seconds and a GPU): metadata and files only. One
-line of JSON in the shape of launcher.host.facts.Engine.
+It imports nothing of the engine or torch (that takes seconds and a GPU): metadata and files only.
+Its arguments are the engine's package and those that matter beside it. One line of JSON in the
+shape of launcher.host.facts.Engine.
 """
 
 from __future__ import annotations
@@ -18,12 +19,7 @@ import sys
 from itertools import islice
 from typing import Any, Callable, Iterator  # noqa: UP035  where Python 3.9 has them, too
 
-PACKAGES = (
-    "sglang torch flashinfer-python flashinfer-cubin flashinfer-jit-cache sglang-kernel sgl-kernel"
-    " sgl-deep-gemm deep-gemm transformers triton nvidia-nccl-cu12 nvidia-nccl-cu13"
-    " nvidia-cudnn-cu12 nvidia-cudnn-cu13 nvidia-cutlass-dsl xgrammar safetensors huggingface-hub"
-    " nvidia-ml-py apache-tvm-ffi tokenspeed-mla"
-).split()
+ENGINE, *PACKAGES = sys.argv[1:] or [""]  # the engine's own, and those that matter
 MOST_FILES = 20000  # of a cache that are counted
 
 
@@ -39,8 +35,8 @@ def packages() -> dict[str, str]:
     """The versions of the packages that matter, of those that are installed."""
     seen = {name: version(name) for name in PACKAGES}
     found = {name: said for name, said in seen.items() if said}
-    if "sglang" not in found and package("sglang"):
-        found["sglang"] = "unknown"  # on the path without its metadata: a source tree
+    if ENGINE not in found and package(ENGINE):
+        found[ENGINE] = "unknown"  # on the path without its metadata: a source tree
     return found
 
 
@@ -65,11 +61,11 @@ def torch_cuda() -> Any:
 
 
 def pins() -> Any:
-    """What SGLang's metadata asks of other packages with a version, and what is there."""
+    """What the engine's metadata asks of other packages with a version, and what is there."""
     try:
-        asked = importlib.metadata.requires("sglang") or []
+        asked = importlib.metadata.requires(ENGINE) or []
     except importlib.metadata.PackageNotFoundError:
-        return {"unknown": "SGLang has no metadata here"}
+        return {"unknown": f"{ENGINE} has no metadata here"}
     try:
         from packaging.requirements import Requirement
     except ImportError:

@@ -1,0 +1,34 @@
+"""What is known of how an engine is told what to do, as a value; made in the engine's folder, found
+by `engine.dialect`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.engines.options import Catalogue, Release
+
+Spelled = tuple[str, str, Any]  # the name that was asked for, the name to write, the value
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """An engine's words. Options are named as its newest release has them, without dashes."""
+
+    name: str  # as people write it
+    package: str  # the distribution that has its release, and what is imported
+    packages: tuple[str, ...]  # of its environment: those whose release matters
+    program: tuple[str, ...]  # what its interpreter is told to run
+    programs: tuple[tuple[str, ...], ...]  # how others start it: words that stand together
+    options: Catalogue
+    spelled: Callable[[Mapping[str, Any], Release], Iterator[Spelled]]  # as a release takes them
+    secrets: tuple[str, ...]  # options that would show a secret in `ps`
+    key_option: str  # names the file that holds the API key
+    key_file: str  # what that file holds, with %s for the key
+    variables: tuple[str, ...]  # how the variables begin that it reads
+    defaults: Path  # the rules that choose what a profile leaves open
+    oldest: str  # the first release that knows GLM-5
+    wanted: str  # the first release to install

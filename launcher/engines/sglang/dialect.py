@@ -1,0 +1,40 @@
+"""How SGLang is told what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launcher.engines.dialect import Dialect
+from launcher.engines.options import Catalogue
+from launcher.engines.sglang import KEY_FILE, NAME, PACKAGE
+from launcher.engines.sglang.names import spelled
+
+_FOLDER = Path(__file__).parent
+
+DIALECT = Dialect(
+    name=NAME,
+    package=PACKAGE,
+    packages=tuple(
+        (
+            "sglang torch flashinfer-python flashinfer-cubin flashinfer-jit-cache sglang-kernel"
+            " sgl-kernel sgl-deep-gemm deep-gemm transformers triton nvidia-nccl-cu12"
+            " nvidia-nccl-cu13 nvidia-cudnn-cu12 nvidia-cudnn-cu13 nvidia-cutlass-dsl xgrammar"
+            " safetensors huggingface-hub nvidia-ml-py apache-tvm-ffi tokenspeed-mla"
+        ).split()
+    ),
+    program=("-m", "sglang.launch_server"),
+    programs=(("sglang.launch_server",), ("launch_server.py",), ("sglang", "serve")),
+    options=Catalogue(
+        NAME,
+        _FOLDER / "options.json",
+        {"tp": "tp-size", "pp": "pp-size", "dp": "dp-size", "ep": "ep-size"},
+    ),
+    spelled=spelled,
+    secrets=("api-key", "admin-api-key", "ssl-keyfile-password"),
+    key_option="config",
+    key_file=KEY_FILE,
+    variables=("SGLANG_", "SGL_"),
+    defaults=_FOLDER / "defaults.toml",
+    oldest="0.5.9",
+    wanted="0.5.18",
+)
