@@ -9,17 +9,26 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
+import pytest
 from conftest import TESTS
 from rig import healthy
 
+from launcher.config.profile import Stalls
+from launcher.engines.engine import NAMES, dialect, log, runtime
+from launcher.engines.log import PHASES
+from launcher.formats.shell import launches_in
 from launcher.host import facts_json
+from launcher.plan.plan import ENGINE
+from launcher.plan.policy import StallTimeouts
 
 
 def test_what_stays_for_weeks_loads_the_standard_library_alone() -> None:
     code = (
-        "import sys; before = {*sys.modules}; import launcher.supervise; print(*({*sys.modules} -"
+        "import sys; before = {*sys.modules}; import launcher.supervise; from"
+        " launcher.engines.engine import runtime; runtime('sglang'); print(*({*sys.modules} -"
         " before))"
     )
     told = subprocess.run(
@@ -30,7 +39,11 @@ def test_what_stays_for_weeks_loads_the_standard_library_alone() -> None:
     assert "launcher" in loaded
     assert loaded - {"launcher"} <= sys.stdlib_module_names
     assert not [
-        name for name in told.stdout.split() if name.startswith(("launcher.config", "launcher.cli"))
+        name
+        for name in told.stdout.split()
+        if name.startswith(
+            ("launcher.config", "launcher.cli", "launcher.engines.options", "tomllib")
+        )
     ]
 
 
@@ -116,3 +129,80 @@ def test_what_a_function_gives_has_a_type_of_its_own() -> None:
     ]
 
     assert given == []
+
+
+# Where SGLang is named in code all the same, and why: the rest asks its two values.
+NAMES_IT = {
+    "engines/engine.py": "the cases by which its values are found",
+    "plan/plan.py": "what is started where nothing is said",
+    "cli/options.py": "an old option that is refused",
+    "cli/plan.py": "an old option that is refused",
+    "redact/bundle.py": "words before a number that make it no address",
+    "host/environment.py": "variables that are no secrets, of whichever engine",
+    "host/parsers/__init__.py": "programs whose output people paste",
+    "host/parsers/python.py": "programs whose output people paste",
+    "host/collectors/engine_child.py": "folders of kernels; it runs without this package",
+    "knowledge/nccl.py": "a table: variables that nobody reads, and what is meant",
+    "engines/descriptions.py": "a table: what options and variables are for",
+    "engines/issues.py": "a table: what goes wrong with which release",
+    "engines/traits.py": "the trait of a variable that rules ask for",
+    "capacity/estimate.py": "the memory model is SGLang's",
+    "doctor/checks/access.py": "a judgement that is SGLang's",
+    "doctor/checks/nccl.py": "a judgement that is SGLang's",
+    "lint/lint.py": "variables that are told, of whichever engine",
+    "lint/concerns.py": "judgements that are SGLang's",
+}
+
+
+def strings(tree: ast.Module) -> Iterator[str]:
+    """The strings of a module that are no docstrings."""
+    said = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield node.value
+
+
+def test_an_engine_is_named_in_its_own_folder() -> None:
+    """A second engine is a folder and its cases."""
+    found = {
+        path.relative_to(LAUNCHER).as_posix()
+        for path in LAUNCHER.rglob("*.py")
+        if not path.is_relative_to(LAUNCHER / "engines/sglang")
+        and any("sglang" in text.lower() for text in strings(ast.parse(path.read_text())))
+    }
+
+    assert found == set(NAMES_IT)
+
+
+def test_an_engine_that_is_not_known_is_named_with_those_that_are() -> None:
+    assert NAMES == (ENGINE,)
+    for found in (log, runtime, dialect):
+        assert found(ENGINE)
+        with pytest.raises(ValueError, match=f"'vllm' is not an engine.*: {ENGINE}"):
+            found("vllm")
+
+
+def test_the_phases_of_an_engine_are_those_that_everybody_knows() -> None:
+    timeouts = {field.name for field in fields(StallTimeouts)}
+
+    assert {*log(ENGINE).phases} == {*PHASES}
+    assert {*PHASES} - {"smoke"} == timeouts == {*Stalls.model_fields}
+
+
+def test_what_runs_an_engine_is_what_it_is_recognised_by() -> None:
+    known = dialect(ENGINE)
+    words = ("python3", *known.program, "--model-path", "m")
+
+    assert known.name == runtime(ENGINE).name
+    assert known.package == runtime(ENGINE).package
+    [launch] = launches_in(" ".join(words), {})
+    assert (launch.engine, launch.words) == (ENGINE, ("--model-path", "m"))
+    options = known.options.release(known.options.newest).options
+    assert {f"--{name}" for name in (known.key_option, *known.secrets)} <= {*options}
+    assert {known.oldest, known.wanted} <= {*known.options.releases}

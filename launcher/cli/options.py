@@ -132,7 +132,7 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--gpu", metavar="GPU", help="rtx-pro-6000, b200 or b300."),
         click.option(
-            "--release", metavar="RELEASE", help="For that SGLang release, e.g. 0.5.23 or v0.5.23."
+            "--release", metavar="RELEASE", help="For that release of the engine, e.g. 0.5.23."
         ),
         old_option("--sglang", "--release"),
     ):

@@ -9,7 +9,7 @@
     launcher.log   what the launcher printed (--detach)
     readings.json  probe latency and GPUs, every few seconds
     stacks-N.txt   what the processes of run N did when it hung
-    config.yaml    the API key for SGLang, mode 0600, while the launcher lives
+    config.yaml    the API key for the engine, mode 0600, while the launcher lives
 """
 
 from __future__ import annotations

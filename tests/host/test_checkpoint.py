@@ -395,7 +395,7 @@ def test_a_hub_id_that_is_not_cached_says_that_it_would_be_downloaded(
 
     assert (
         seen.path.unknown
-        == f"org/GLM is not in the Hugging Face cache ({tmp_path}/hub): SGLang would download it"
+        == f"org/GLM is not in the Hugging Face cache ({tmp_path}/hub): the engine would download it"
     )
 
 

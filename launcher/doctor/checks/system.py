@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
+from launcher.engines.engine import dialect
 from launcher.host.facts import Host, UnobservedError
 from launcher.plan.plan import Plan
 
@@ -192,7 +193,8 @@ def open_files(host: Host, plan: Plan) -> Verdict:
         fix = (
             f"--ulimit nofile={NOFILE_WANTED}, LimitNOFILE= in the unit, or /etc/security/limits.d"
         )
-        return warn(f"ulimit -Hn is {limit}, SGLang raises its own to {NOFILE_WANTED}", fix=fix)
+        name = dialect(plan.engine).name
+        return warn(f"ulimit -Hn is {limit}, {name} raises its own to {NOFILE_WANTED}", fix=fix)
     return ok("unlimited" if limit is None else str(limit))
 
 

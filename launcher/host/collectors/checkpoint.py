@@ -146,7 +146,9 @@ def locate(model: str, env: Mapping[str, str]) -> Fact[str]:
             return known(str(repository / "snapshots" / revision))
     except OSError:
         pass
-    return unknown(f"{model} is not in the Hugging Face cache ({cache}): SGLang would download it")
+    return unknown(
+        f"{model} is not in the Hugging Face cache ({cache}): the engine would download it"
+    )
 
 
 def _hub_cache(env: Mapping[str, str]) -> str:
