@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -15,7 +16,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from launcher.engines.engine import dialect
+from launcher.engines.engine import NAMES, dialect
 from launcher.plan.plan import ENGINE
 from launcher.plan.policy import Policy, StallTimeouts
 
@@ -63,7 +64,8 @@ class _Table(BaseModel):
 
 
 def _known(name: str) -> str:
-    dialect(name)
+    if name not in NAMES:
+        raise ValueError(f"wanted {' or '.join(NAMES)}")
     return name
 
 
@@ -156,24 +158,24 @@ class Smoke(_Table):
 
 
 class Flags(BaseModel):
-    """SGLang's own options by their canonical names.
+    """The engine's own options by their canonical names.
 
-    The ones that the launcher itself reads are typed.
+    The ones that the launcher itself reads are typed, under names that do not depend on the engine
+    (`by_role`).
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     __pydantic_extra__: dict[str, FlagValue] = Field(init=False)
 
-    model_path: Text = Field(validation_alias="model-path", min_length=1)
-    served_model_name: Text | None = Field(None, validation_alias="served-model-name")
-    # SGLang's own defaults (arg_groups/fields, 0.5.8 to 0.5.23).
+    model_path: Annotated[Text, Field(min_length=1)]
+    served_model_name: Text | None = None
     host: Text = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 30000
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
     device: Text | None = None
-    tp_size: Ranks = Field(1, validation_alias="tp-size")
-    pp_size: Ranks = Field(1, validation_alias="pp-size")
-    dp_size: Ranks = Field(1, validation_alias="dp-size")
-    enable_dp_attention: bool = Field(False, validation_alias="enable-dp-attention")
+    tp_size: Ranks = 1
+    pp_size: Ranks = 1
+    dp_size: Ranks = 1
+    enable_dp_attention: bool = False
     nnodes: Ranks = 1
 
     @property
@@ -187,6 +189,12 @@ class Flags(BaseModel):
             return 0
         replicas = 1 if self.enable_dp_attention else self.dp_size
         return max(1, self.tp_size * self.pp_size * replicas // self.nnodes)
+
+
+def by_role(flags: Mapping[str, object], engine: str) -> Mapping[str, object]:
+    """Options as `Flags` has them: those that it types by its names for them."""
+    roles = dialect(engine).roles
+    return {roles.get(name, name): value for name, value in flags.items()}
 
 
 class Profile(_Table):

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from launcher import printable
 from launcher.config import layers
-from launcher.config.profile import Profile, known_keys
+from launcher.config.profile import Profile, by_role, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
 from launcher.engines.dialect import Dialect
@@ -93,7 +93,8 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         key_file = given if given.startswith("~/") else str(Path(given).absolute())
         stack.append(layers.Layer("--api-key-file", {"access": {"api_key_file": key_file}}))
     errors: list[str] = []
-    engine = dialect(layers.engine(stack))
+    kind = layers.engine(stack)
+    engine = dialect(kind)
     for at, layer in enumerate(stack):
         stack[at], twice = layers.canonical(layer, engine.options)
         errors += twice
@@ -109,9 +110,10 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     # An option that was dropped (false) may be one that must have another type.
     passed = {name: value for name, value in flags.items() if value is not False}
     try:
-        profile = Profile.model_validate(values | {"flags": passed} if flags else values)
+        typed = {"flags": by_role(passed, kind)} if flags else {}
+        profile = Profile.model_validate(values | typed)
     except ValidationError as error:
-        errors += [_in_words(problem, origin, found.path) for problem in error.errors()]
+        errors += [_in_words(problem, origin, found.path, engine) for problem in error.errors()]
     errors += _flag_errors(flags, origin, engine)
     errors += _variable_errors(values.get("env"), origin)
     errors += _why_errors(stack)
@@ -186,7 +188,7 @@ def resolve(
         arguments=tuple(arguments),
         env=env,
         host=profile.flags.host,
-        port=profile.flags.port,
+        port=profile.flags.port or engine.port,
         model=profile.flags.model_path,
         model_name=profile.flags.served_model_name or profile.flags.model_path,
         policy=profile.policy(),
@@ -240,9 +242,11 @@ def _spelled_out(composed: Composed, target: Target) -> Composed:
     }
     passed = {name: value for name, value in flags.items() if value is not False}
     try:
-        typed = type(composed.profile.flags).model_validate(passed)
+        kind = composed.profile.engine.kind
+        typed = type(composed.profile.flags).model_validate(by_role(passed, kind))
     except ValidationError as error:
-        said = "; ".join(_in_words(one, origin, composed.path) for one in error.errors())
+        words = (_in_words(one, origin, composed.path, composed.dialect) for one in error.errors())
+        said = "; ".join(words)
         raise UserError(said, fix="correct it where it stands") from None
     profile = composed.profile.model_copy(update={"flags": typed})
     return replace(composed, profile=profile, flags=flags, origin=origin)
@@ -302,10 +306,11 @@ def _setting(name: str, value: str, key: str, rule: Rule | None, composed: Compo
     )
 
 
-def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path) -> str:
+def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path, engine: Dialect) -> str:
     # A union's error ends in the names of its branches: the key is the longest part that a layer
     # set.
-    location = tuple(problem["loc"])
+    options = {role: name for name, role in engine.roles.items()}
+    location = tuple(options.get(part, part) for part in problem["loc"])
     known = [
         ".".join(map(str, location[:n]))
         for n in range(len(location), 0, -1)

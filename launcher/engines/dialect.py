@@ -24,6 +24,8 @@ class Dialect:
     program: tuple[str, ...]  # what its interpreter is told to run
     programs: tuple[tuple[str, ...], ...]  # how others start it: words that stand together
     options: Catalogue
+    roles: Mapping[str, str]  # options that the launcher reads, and their names in profile.Flags
+    port: int  # that it listens on where none is said
     spelled: Callable[[Mapping[str, Any], Release], Iterator[Spelled]]  # as a release takes them
     secrets: tuple[str, ...]  # options that would show a secret in `ps`
     key_option: str  # names the file that holds the API key

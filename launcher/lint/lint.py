@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.config.layers import Layer
-from launcher.config.profile import Profile
+from launcher.config.profile import Profile, by_role
 from launcher.config.resolve import Composed, PlanRequest, resolve
 from launcher.engines import traits
 from launcher.engines.descriptions import MEANINGS
@@ -274,7 +274,8 @@ def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | N
     place = "the command"
     tree = {"flags": flags, "env": env}
     try:
-        profile = Profile.model_validate(tree)
+        named = {"engine": {"kind": target.engine}, "flags": by_role(flags, target.engine)}
+        profile = Profile.model_validate(tree | named)
     except ValueError:
         return None
     names = [*(f"flags.{name}" for name in flags), *(f"env.{name}" for name in env)]

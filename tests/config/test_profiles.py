@@ -92,7 +92,19 @@ def test_defaults_lie_below_every_profile(home: Home) -> None:
     profile = home.load("p").profile
 
     assert profile.policy() == Policy(backoff=7)
-    assert (profile.flags.host, profile.flags.port) == ("127.0.0.1", 30000)
+    assert (profile.flags.host, profile.flags.port) == ("127.0.0.1", None)
+
+
+def test_an_engine_is_named_in_the_profile_and_in_its_plan(home: Home) -> None:
+    home.write("p", MODEL + '[engine]\nkind = "sglang"')
+    home.write("other", MODEL + '[engine]\nkind = "vllm"')
+    ask = PlanRequest("p")
+    plan = resolve(home.load("p"), ask, Path("/s"), {})
+
+    assert (plan.engine, plan.port) == ("sglang", 30000)
+    assert plan == resolve(home.load("p", "engine.kind=sglang"), ask, Path("/s"), {})
+    assert "engine.kind: wanted sglang, not 'vllm'" in home.refusal("other").what
+    assert "--set: engine.kind: wanted sglang" in home.refusal("p", "engine.kind=x").what
 
 
 def test_a_value_keeps_its_place_in_the_command(home: Home) -> None:

@@ -29,6 +29,15 @@ DIALECT = Dialect(
         _FOLDER / "options.json",
         {"tp": "tp-size", "pp": "pp-size", "dp": "dp-size", "ep": "ep-size"},
     ),
+    roles={
+        "model-path": "model_path",
+        "served-model-name": "served_model_name",
+        "tp-size": "tp_size",
+        "pp-size": "pp_size",
+        "dp-size": "dp_size",
+        "enable-dp-attention": "enable_dp_attention",
+    },
+    port=30000,  # arg_groups/fields, 0.5.8 to 0.5.23
     spelled=spelled,
     secrets=("api-key", "admin-api-key", "ssl-keyfile-password"),
     key_option="config",
