@@ -16,7 +16,7 @@ from launcher.engines.log import Log, Said
 # The slowest prefill that anybody reported for GLM-5 on 8x RTX PRO 6000 is 4,000 tokens a second:
 # ten times slower is still no hang.
 PREFILL_RATE = 400.0
-# tokens of a prefill where nobody says what it may take: SGLang's own default, and vLLM's most
+# tokens of a prefill where nobody says what it may take: SGLang's own default
 LARGEST_BATCH = 16384
 # seconds that nothing but the log says that it works, or that it was paused: somebody may write it
 ALONE = 900.0

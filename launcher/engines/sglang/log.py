@@ -56,9 +56,10 @@ def pause(line: str) -> bool | None:
 
 LOG = Log(
     # "Init torch distributed" is the wording up to 0.5.16 or so, "Init parallel" later. FlashInfer
-    # is tuned before graphs are captured (0.5.8 to 0.5.23). DeepGEMM compiles at the first pass
-    # over the model: while that is tuned, else within the graphs, which it does not lead out of.
-    # Nobody can send a request before "Uvicorn running on"; after it no phase is opened.
+    # is tuned before graphs are captured (source of 0.5.23, and `kernel_warmup` before it); all
+    # else compiles at the first pass over the model: while that is tuned, or within the graphs,
+    # which it does not lead out of. Nobody can send a request before "Uvicorn running on"; after it
+    # no phase is opened.
     opens=(
         ("Init torch distributed begin", "distributed"),
         ("Init parallel begin", "distributed"),
@@ -76,7 +77,7 @@ LOG = Log(
     ),
     bars=(
         (re.compile(r"(?:Loading|Multi-thread) [\w -]{0,40}\bshards:"), "weights"),
-        (re.compile(r"DeepGEMM warmup:"), "compile"),
+        (re.compile(r"DeepGEMM warmup:|Compiling num tokens\b"), "compile"),
         (re.compile(r"Capturing (?:batches|num tokens)\b"), "graphs"),
     ),
     ready="The server is fired up and ready to roll!",
