@@ -130,6 +130,22 @@ def test_newer_wordings_open_the_same_phases() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "phase"),
+    [
+        ("Multi-thread loading shards:  50% Completed | 2/4 [00:03<00:03,  1.6s/it]", "weights"),
+        ("DeepGEMM warmup:  50%|#####     | 2/4 [00:03<00:03, 1.6it/s]", "compile"),
+        ("Compiling num tokens (num_tokens=64):  50%|## | 2/4 [00:03<00:03,  1.6s/it]", "compile"),
+        ("Capturing batches (bs=8 avail_mem=11.2 GB):  50%|## | 2/4 [00:03<00:03, 1s/it]", "graphs"),
+        ("Capturing num tokens (num_tokens=8):  50%|## | 2/4 [00:03<00:03,  1.6s/it]", "graphs"),
+    ],
+)  # fmt: skip
+def test_a_bar_tells_its_phase_and_how_far_it_is(line: str, phase: str) -> None:
+    start = follow([line])[-1]
+
+    assert (start.phase, start.progress) == (phase, Progress(2, 4, "00:03"))
+
+
 @pytest.mark.parametrize("before", ["KV Cache is allocated.", "Capture cuda graph begin."])
 def test_kernels_that_compile_are_a_phase_before_graphs_and_part_of_them_within(
     before: str,
