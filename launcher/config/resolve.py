@@ -21,7 +21,7 @@ from launcher.engines import traits
 from launcher.engines.options import Release, canonical, nearest_name, release, renamed
 from launcher.engines.rules import Case, Rule
 from launcher.engines.sglang.names import as_written, spelled
-from launcher.engines.target import Target
+from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
 from launcher.files.ownership import Doubt
 from launcher.plan.plan import NO_REASON, Plan, Setting, words_of
@@ -194,6 +194,7 @@ def resolve(
         open_without_key=profile.access.open_without_key,
         gpus=profile.flags.gpus,
         arch=target.arch,
+        gpu=target.gpu,
         gpu_memory=int(profile.needs.gpu_memory_gib * 2**30),
         state=str(folder),
         allowed=tuple(profile.doctor.allow),
@@ -258,12 +259,14 @@ def _unknown(name: str, target: Target) -> str | None:
 
 
 def aimed(composed: Composed, target: Target) -> Target:
-    """The target with the architecture that the profile is made for, if none was said; none on a
-    CPU.
+    """The target with the architecture and the product that the profile is made for, if none was
+    said; none on a CPU.
     """
     if composed.profile.flags.gpus == 0:
         return replace(target, arch=None)
-    return replace(target, arch=target.arch or composed.profile.needs.arch)
+    needs = composed.profile.needs
+    arch = target.arch or needs.arch
+    return taken_for(replace(target, arch=arch), int(needs.gpu_memory_gib * 2**30))
 
 
 def _by_rules(

@@ -9,7 +9,7 @@ from typing import Any
 from launcher.config import layers
 from launcher.config.resolve import PlanRequest
 from launcher.config.target import planned
-from launcher.engines.target import BLACKWELL, Target
+from launcher.engines.target import Target, blackwell
 from launcher.errors import UserError
 from launcher.host.facts import Driver, Gpu
 from launcher.plan.plan import Plan
@@ -78,7 +78,7 @@ def obstacle(plan: Plan, driver: Driver) -> str | None:
 
 
 def _is(gpu: Gpu, arch: str | None) -> bool:
-    seen = BLACKWELL.get(gpu.capability.otherwise(""))
+    seen = blackwell(gpu)
     return seen is not None and arch in (None, seen)
 
 

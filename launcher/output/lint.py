@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from launcher.engines.target import Target, taken_for
 from launcher.errors import Exit
+from launcher.knowledge import gpus
 from launcher.lint.concerns import Verdict
 from launcher.lint.lint import Entry, difference
 from launcher.lint.run import Judged
@@ -82,7 +84,7 @@ def _show(judged: Judged) -> None:
     console = terminal.console(sys.stdout)
     names = list(judged.releases)
     releases = names[0] if judged.is_of_one else f"{names[0]} to {names[-1]}"
-    head = f"{judged.launch.form}, judged for SGLang {releases} on {judged.target.arch}"
+    head = f"{judged.launch.form}, judged for SGLang {releases} on {_gpu(judged.target)}"
     console.print(words((head, "bold")))
     for note in judged.notes:
         console.print(words((f"note: {note}", "yellow")))
@@ -91,6 +93,14 @@ def _show(judged: Judged) -> None:
         _diff(console, judged, names[0])
     else:
         _table(console, judged.releases)
+
+
+def _gpu(target: Target) -> str:
+    """The GPUs that it was judged for, and whether they were assumed."""
+    taken = gpus.products().get(taken_for(target).gpu or "")
+    if taken is None:
+        return target.arch or "any GPU"
+    return f"{taken.name}, {target.arch}" + ("" if target.gpu else " (assumed)")
 
 
 def _list(console: Console, entries: Sequence[Entry]) -> None:

@@ -15,17 +15,19 @@ from rig.safetensors import tensor_file
 
 from launcher.capacity import memory as capacity
 from launcher.capacity.estimate import Fit, fit
+from launcher.capacity.memory import PRECISIONS
 from launcher.host import facts_json
 from launcher.host.collectors import disk
 from launcher.host.facts import Host
 from launcher.knowledge import models
+from launcher.knowledge.shape import shape as shape_of
 from launcher.plan.findings import Severity
 
 GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]
 LATER = models.by_name("GLM-5.2").of_name("GLM-5.2").config  # type: ignore[union-attr]
 
-SHAPE = capacity.shape({name: str(value) for name, value in GLM5.items()})
-WEIGHTS = capacity.from_shape(SHAPE)
+SHAPE = shape_of({name: str(value) for name, value in GLM5.items()})
+WEIGHTS = capacity.from_shape(SHAPE, PRECISIONS["nvfp4"])
 CARD = 97887 << 20
 
 
@@ -83,8 +85,14 @@ def test_four_cards_hold_no_full_glm5_whatever_the_fraction() -> None:
 def test_the_pruned_one_fits_four_cards() -> None:
     config = capacity.named("0xSero/GLM-5.2-NVFP4-REAP-469B")
     assert config is not None
-    shape = capacity.shape(config)
-    seen = fit(plan(profile="4xpro6000"), shape, capacity.from_shape(shape), host(), CARD)
+    shape = shape_of(config)
+    seen = fit(
+        plan(profile="4xpro6000"),
+        shape,
+        capacity.from_shape(shape, PRECISIONS["nvfp4"]),
+        host(),
+        CARD,
+    )
 
     assert seen.checkpoint / 1e9 == pytest.approx(313, rel=0.1), "what its page says"
     assert seen.tokens > 0
@@ -110,7 +118,7 @@ def test_speculative_decoding_costs_a_layer_and_its_tokens() -> None:
 
 
 def test_a_context_of_a_million_is_named() -> None:
-    shape = capacity.shape({name: str(value) for name, value in (GLM5 | LATER).items()})
+    shape = shape_of({name: str(value) for name, value in (GLM5 | LATER).items()})
     seen = fit(plan("flags.max-running-requests=512"), shape, WEIGHTS, host(), CARD)
 
     assert [said.fix for said in seen.said] == [
