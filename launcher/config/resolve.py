@@ -24,6 +24,7 @@ from launcher.engines.sglang.names import as_written, spelled
 from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
 from launcher.files.ownership import Doubt
+from launcher.knowledge import models
 from launcher.plan.plan import NO_REASON, Plan, Setting, words_of
 from launcher.redact.keys import SECRET_VARIABLE
 
@@ -146,7 +147,14 @@ def resolve(
     target = aimed(composed, target or Target())
     model = traits.of(target.model, profile.flags.model_path)
     about = model.note if profile.rules.enabled else None
-    notes = [doubt, target.doubt, about, *(_unknown(name, target) for name in composed.flags)]
+    kind = traits.thinking(target.model, model.family, profile.flags.model_path)
+    notes = [
+        doubt,
+        target.doubt,
+        about,
+        *_of_profile(profile, target),
+        *(_unknown(name, target) for name in composed.flags),
+    ]
     chosen = list(_by_rules(composed, target, model.traits))
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
@@ -181,7 +189,11 @@ def resolve(
         model=profile.flags.model_path,
         model_name=profile.flags.served_model_name or profile.flags.model_path,
         policy=profile.policy(),
-        smoke=profile.smoke.model_dump(exclude={"enabled"}) if profile.smoke.enabled else {},
+        smoke=(
+            profile.smoke.model_dump(exclude={"enabled"}) | {"thinking": kind}
+            if profile.smoke.enabled
+            else {}
+        ),
         settings=tuple(settings),
         words={
             "profile": str(composed.path),
@@ -244,6 +256,16 @@ def _meant(name: str, known: Release) -> str:
     found = known.candidates(f"--{name}")
     is_own = known.accepts(renamed(f"--{name}", known)) or len(found) != 1
     return name if is_own else canonical(found[0].name[2:])
+
+
+def _of_profile(profile: Profile, target: Target) -> Iterator[str]:
+    """What to say of the profile itself, and of its checkpoint on these GPUs."""
+    if profile.unverified:
+        yield f"unverified: {profile.unverified}"
+    checkpoint = models.known(profile.flags.model_path)
+    for warned in checkpoint.warnings if checkpoint else ():
+        if warned.holds(target.arch):
+            yield warned.what
 
 
 def _unknown(name: str, target: Target) -> str | None:

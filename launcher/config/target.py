@@ -54,7 +54,10 @@ class TargetOptions:
         Raises UserError (usage) for what is not known.
         """
         if gpu in ARCHS:
-            gpu, arch = None, arch or gpu
+            if arch not in (None, gpu):
+                what = f"--gpu {gpu}, --arch says {arch}"
+                raise UserError(what, fix="leave one of them out", status=Exit.USAGE)
+            gpu, arch = None, gpu
         product = _product(gpu, arch) if gpu is not None else None
         made = cls(
             _release(release) if release is not None else None,

@@ -165,7 +165,7 @@ def which(
 
 def _named(name: str, memory: int | None) -> Product | None:
     whole, _, rest = name.partition(CUT)
-    is_cut = CUT in name and not rest
+    is_cut = CUT in name and bool(whole) and not rest
     return _alone(
         [
             one
