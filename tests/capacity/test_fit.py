@@ -16,6 +16,7 @@ from rig.safetensors import tensor_file
 from launcher.capacity import memory as capacity
 from launcher.capacity.estimate import Fit, fit
 from launcher.capacity.memory import PRECISIONS
+from launcher.config.layers import PACKAGED
 from launcher.host import facts_json
 from launcher.host.collectors import disk
 from launcher.host.facts import Host
@@ -80,6 +81,83 @@ def test_four_cards_hold_no_full_glm5_whatever_the_fraction() -> None:
 
     assert said.severity is Severity.FAIL
     assert "no fraction helps" in said.fix
+
+
+def on_its_gpus(profile: str, *settings: str) -> Fit:
+    """A packaged profile on the product that it is for, its checkpoint known by its id alone."""
+    made = plan(*settings, profile=profile)
+    config = capacity.named(made.model)
+    precision = capacity.precision(models.quantisation(made.model))
+    assert config is not None
+    assert precision is not None
+    sizes = shape_of(config)
+    return fit(made, sizes, capacity.from_shape(sizes, precision), Host(), None)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [path.stem for path in sorted(PACKAGED.glob("*.toml")) if path.stem != "cpu-demo"],
+)
+def test_each_packaged_profile_fits_the_gpus_that_it_is_for(profile: str) -> None:
+    assert on_its_gpus(profile).fits
+
+
+@pytest.mark.parametrize("fraction", ["0.85", "0.95", "0.985"])
+def test_two_cards_do_not_hold_glm_5_3_flash_whatever_the_fraction(fraction: str) -> None:
+    settings = ("flags.tp-size=2", f"flags.mem-fraction-static={fraction}")
+    [said] = on_its_gpus("4xpro6000-glm53-flash", *settings).said
+
+    assert said.severity is Severity.FAIL
+    assert "hold no KV cache beside the 7.0 GiB" in said.what
+    assert "no fraction helps" in said.fix
+
+
+def test_states_bound_the_requests_that_run() -> None:
+    seen = on_its_gpus("4xpro6000-glm53-flash")
+    assert (seen.slots, seen.admitted, seen.said) == (160, 16, ())
+    few = on_its_gpus("4xpro6000-glm53-flash", "flags.max-mamba-cache-size=40")
+    [said] = few.said
+
+    assert few.admitted == 8
+    assert few.requests[8192] == 8
+    assert few.tokens > seen.tokens
+    assert said.severity is Severity.WARN
+    assert "let 8 of 16 requests run" in said.what
+    assert "max-mamba-cache-size = 80" in said.fix
+
+
+def test_states_that_take_all_leave_no_cache() -> None:
+    seen = on_its_gpus("4xpro6000-glm53-flash", "flags.max-mamba-cache-size=4000")
+    [said] = seen.said
+
+    assert not seen.fits
+    assert "none is left for KV" in said.what
+
+
+def test_a_model_without_states_has_no_slots() -> None:
+    assert (made().slots, made().admitted) == (None, None)
+
+
+def test_a_model_whose_quantisation_nobody_knows_has_no_size(world: World) -> None:
+    said = world.run("fit", "-p", "8xpro6000", "--model", "org/GLM-5.2-mine")
+
+    assert said.returncode != 0
+    assert "the sizes of org/GLM-5.2-mine are unknown: nobody knows how it is" in said.stderr
+
+
+def test_fit_shows_states_and_what_is_known_of_the_checkpoint(world: World) -> None:
+    said = world.run("fit", "-p", "4xpro6000-glm53-flash")
+
+    assert said.returncode == 0
+    assert "160 slots of 19.1 MB" in said.stdout
+    assert "note: unverified: " in said.stdout
+    assert "always; reasoning_effort" in said.stdout
+    assert "revision 09b04e5e" in said.stdout
+    warned = world.run(
+        "render", "-p", "4xpro6000-glm53-flash", "--set",
+        "flags.model-path=LibertAIDAI/GLM-5.3-Flash-NVFP4",
+    ).stdout  # fmt: skip
+    assert "# note: this checkpoint gave corrupt tokens on SM120" in warned
 
 
 def test_the_pruned_one_fits_four_cards() -> None:
