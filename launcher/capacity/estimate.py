@@ -120,11 +120,12 @@ def fit(
     memory: int | None,
     speed: float | None = None,
 ) -> Fit:
-    """How a plan fits GPUs of `memory` bytes; None: as the product that it was resolved for."""
+    """How a plan fits GPUs of `memory` bytes; None: as the product that it was resolved for, or
+    what this is made for.
+    """
     tp, pp = number(plan, "tp-size", default=1), number(plan, "pp-size", default=1)
     mtp = plan.flag("speculative-algorithm") is not None
-    product = gpus.products().get(plan.gpu or "")
-    total = memory or (product.memory if product else 0)
+    total = memory or gpus.of(plan.gpu).memory
     free = gpus.free(total)
     held = weights.of_gpu(tp, pp, mtp=mtp)
     layout = layout_of(plan, shape)

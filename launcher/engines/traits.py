@@ -28,7 +28,7 @@ CHOICES: Final = frozenset(
 KNOWN: Final = (
     FAMILIES
     | CHOICES
-    | {NVFP4, BF16_SHARED, NO_MTP, MIXED}
+    | {GLM_5, FLASH, SPARSE, NVFP4, BF16_SHARED, NO_MTP, MIXED}
     | {trait for family in models.families() for trait in family.traits}
 )
 ATTENTION: Final = (

@@ -119,6 +119,11 @@ def products() -> Mapping[str, Product]:
     return {one.id: one for one in table().rows}
 
 
+def of(id: str | None) -> Product:
+    """A product; the first, which this is made for, where there is none of that name."""
+    return products().get(id or "", table().rows[0])
+
+
 def archs() -> tuple[str, ...]:
     """The architectures of Blackwell products."""
     return tuple(sorted({one.arch for one in table().rows if one.is_blackwell}))

@@ -139,10 +139,10 @@ def _show(made: Fit, plan: Plan, host: Host) -> None:
     from launcher.output.console import row, words
 
     console = terminal.console(sys.stdout)
-    seen = ", assumed size, no GPU here" if made.assumed else ""
+    seen = ", assumed, no GPU here" if made.assumed else ""
     head = (
-        f"{_gpu(plan)}, SGLang {nearest(plan.release or '')}: {made.gpus} x {made.memory / GIB:.1f}"
-        f" GiB{seen}"
+        f"{_gpu(plan, made)}, SGLang {nearest(plan.release or '')}:"
+        f" {made.gpus} x {made.memory / GIB:.1f} GiB{seen}"
     )
     console.print(words((plan.name, "bold"), "  ", head))
     for note in plan.notes:
@@ -180,9 +180,11 @@ def _show(made: Fit, plan: Plan, host: Host) -> None:
     _verdict(console, made)
 
 
-def _gpu(plan: Plan) -> str:
-    product = gpus.products().get(plan.gpu or "")
-    return f"{product.name}, {plan.arch}" if product else str(plan.arch)
+def _gpu(plan: Plan, made: Fit) -> str:
+    if plan.gpu is None and not made.assumed:
+        return plan.arch or "no GPU that is known"
+    product = gpus.of(plan.gpu)
+    return f"{product.name}, {product.arch}"
 
 
 def _slots(console: Console, made: Fit) -> None:

@@ -13,6 +13,7 @@ from launcher.engines.options import version
 from launcher.engines.rules import Case
 from launcher.engines.target import ARCHS, Target
 from launcher.host.facts import Model, known
+from launcher.knowledge import models
 from launcher.plan.plan import Plan
 
 PROFILES = ("4xpro6000-glm53-flash", "4xb200-glm53-flash", "4xb300-glm53-flash")
@@ -73,6 +74,16 @@ def test_a_config_json_decides_and_not_the_name() -> None:
 )
 def test_a_release_that_is_too_old_is_told_before_it_is_started(release: str, says: str) -> None:
     assert any(says in what for what in told(release))
+
+
+@pytest.mark.parametrize("family", [traits.GLM_5, traits.FLASH])
+def test_the_fault_of_an_old_release_ends_where_the_model_is_known_first(family: str) -> None:
+    [first] = [one.first["sglang"] for one in models.families() if one.id == family]
+    [word, *_] = [one.architectures[0] for one in models.families() if one.id == family]
+    [fault] = [fault for fault in FAULTS if f"does not know {word}" in fault.what]
+    releases = options.releases()
+
+    assert releases.index(first) == releases.index(fault.last) + 1
 
 
 def test_on_b200_it_is_served_from_the_first_release_that_knows_it() -> None:
