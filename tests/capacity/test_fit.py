@@ -5,6 +5,7 @@ recorded hosts.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from launcher.capacity import memory as capacity
 from launcher.capacity.estimate import Fit, fit
 from launcher.capacity.memory import PRECISIONS
 from launcher.config.layers import PACKAGED
+from launcher.doctor.checks import judge
 from launcher.host import facts_json
 from launcher.host.collectors import disk
-from launcher.host.facts import Host
+from launcher.host.facts import Host, Model
 from launcher.knowledge import models
 from launcher.knowledge.shape import shape as shape_of
 from launcher.plan.findings import Severity
@@ -110,6 +112,20 @@ def test_two_cards_do_not_hold_glm_5_3_flash_whatever_the_fraction(fraction: str
     assert said.severity is Severity.FAIL
     assert "hold no KV cache beside the 7.0 GiB" in said.what
     assert "no fraction helps" in said.fix
+
+
+@pytest.mark.parametrize("fraction", ["0.6", "0.85", "0.95", "0.985"])
+@pytest.mark.parametrize("tp", [2, 4, 8])
+@pytest.mark.parametrize("profile", ["8xpro6000-glm53", "4xpro6000-glm53-flash"])
+def test_doctor_and_fit_agree_on_the_weights_where_no_file_is_here(
+    profile: str, tp: int, fraction: str
+) -> None:
+    settings = (f"flags.tp-size={tp}", f"flags.mem-fraction-static={fraction}")
+    [found] = judge(
+        replace(host(), model=Model()), plan(*settings, profile=profile), only=("model-fits",)
+    )
+
+    assert (found.severity is Severity.FAIL) == (not on_its_gpus(profile, *settings).fits)
 
 
 def test_states_bound_the_requests_that_run() -> None:

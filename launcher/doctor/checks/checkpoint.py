@@ -202,17 +202,20 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
 
 def _held(host: Host, plan: Plan) -> float:
     """What one GPU holds of the weights: shared out as its configuration says, scaled to the files
-    there are.
+    there are; without files as what is published of it comes to.
     """
-    size, config = host.model.bytes.get(), host.model.config.otherwise({})
-    weighs = capacity.precision(traits.quantisation(host.model, plan.model))
+    size, config = host.model.bytes, host.model.config.otherwise({})
+    quantised = traits.quantisation(host.model, plan.model)
+    weighs = capacity.precision(quantised) if quantised else None
     try:
         shape = shape_of({**(capacity.named(plan.model) or {}), **config})
     except (KeyError, ValueError):
-        return size / plan.gpus  # no less than that
+        return size.get() / plan.gpus  # no less than that
     made = capacity.from_shape(shape, weighs or capacity.PRECISIONS["bf16"])
     tp, pp = number(plan, "tp-size", default=1), number(plan, "pp-size", default=1)
-    return made.of_gpu(max(tp, 1), max(pp, 1)) / capacity.MARGIN * size / max(made.total, 1)
+    if weighs and not size.known:
+        return made.of_gpu(max(tp, 1), max(pp, 1))
+    return made.of_gpu(max(tp, 1), max(pp, 1)) / capacity.MARGIN * size.get() / max(made.total, 1)
 
 
 def model_tokenizer(host: Host, plan: Plan) -> Verdict:
