@@ -1,23 +1,34 @@
 #!/usr/bin/env python3
-"""List the rows of knowledge that nobody has looked at again for a release: `stale.py 0.5.24`.
+"""List the rows of knowledge that nobody has looked at again: `stale.py 0.5.24`, for that release
+of SGLang; `stale.py 2027-01-01`, since that day, what no release changes (GPUs).
 
-Exit 1 if there are any. Whoever adds a release reads them again in its source and sets `checked`.
+Exit 1 if there are any, or rows that are none. Whoever adds a release reads them again in its
+source and sets `checked`.
 """
 
 from __future__ import annotations
 
+import datetime
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from launcher.knowledge import gpus, models
+
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 
 
-def version(text: str) -> tuple[int, ...]:
-    """`0.5.23` as (0, 5, 23)."""
-    return tuple(int(part) for part in text.split("."))
+def version(checked: str | datetime.date) -> tuple[int, ...]:
+    """`0.5.23` as (0, 5, 23), a day as (2026, 11, 25)."""
+    return tuple(int(part) for part in str(checked).replace("-", ".").split("."))
+
+
+def is_old(checked: str | datetime.date, asked: str) -> bool:
+    """Whether somebody looked last for an older release, or before that day."""
+    alike = isinstance(checked, datetime.date) == ("-" in asked)
+    return alike and version(checked) < version(asked)
 
 
 def rows() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -42,14 +53,15 @@ def _of(tree: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def main() -> int:
     """Print them."""
     if len(sys.argv) != 2 or not sys.argv[1][:1].isdigit():
-        print("usage: stale.py RELEASE, for example 0.5.24", file=sys.stderr)
+        print("usage: stale.py RELEASE | DAY, for example 0.5.24, 2027-01-01", file=sys.stderr)
         return 2
-    release = version(sys.argv[1])
-    old = [(place, row) for place, row in rows() if version(row["checked"]) < release]
+    old = [(place, row) for place, row in rows() if is_old(row["checked"], sys.argv[1])]
     for place, row in old:
         print(f"{place} {row.get('set', '')}: checked for {row['checked']}; {row['source']}")
     print(f"{len(old)} rows to look at again")
-    return 1 if old else 0
+    bad = [*gpus.table().complaints, *models.table().complaints]
+    print("".join(f"{complaint}\n" for complaint in bad), end="")
+    return 1 if old or bad else 0
 
 
 if __name__ == "__main__":

@@ -63,14 +63,16 @@ from launcher.doctor.run import of_host
 from launcher.engines.target import Target
 from launcher.host import facts_json
 from launcher.host.facts import Host
+from launcher.knowledge.shape import shape
 from launcher.lint.run import judge
 launch, log, facts = json.load(sys.stdin)
 judged = judge(launch, Target("0.5.23", "sm120"))
 found = diagnose_text(log.splitlines())
 seen = of_host(facts_json.loads(facts, "facts"), "8xpro6000", (), {"HOME": "/nowhere"})
 findings = judge_host(seen.host, seen.plan)
-shape = memory.shape(memory.named("zai-org/GLM-5"))
-fit = estimate.fit(seen.plan, shape, memory.from_shape(shape), Host(), 96 << 30)
+sizes = shape(memory.named("zai-org/GLM-5"))
+weights = memory.from_shape(sizes, memory.PRECISIONS["nvfp4"])
+fit = estimate.fit(seen.plan, sizes, weights, Host(), 96 << 30)
 print(len(judged.releases["0.5.23"]), found.cause, len(findings), fit.fits)
 """
 

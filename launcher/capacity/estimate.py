@@ -1,7 +1,5 @@
 """Whether a plan fits its GPUs: weights, KV cache, requests, and what is left to run with.
 
-`fitscreen` shows it.
-
 The two ways of running out of memory want opposite moves: where the weights leave nothing for the
 KV cache the fraction must go up, where graphs or a batch find nothing it must go down.
 """
@@ -11,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from launcher.capacity import memory as capacity
-from launcher.capacity.memory import BF16_ROW, GIB, PACKED_ROW, RAW_ROW, Shape, Weights
+from launcher.capacity.memory import GIB, Weights
+from launcher.engines.engine import dialect
+from launcher.engines.memory import BF16_ROW, PACKED_ROW, RAW_ROW, Demand, Memory, number
 from launcher.engines.options import version
 from launcher.host.facts import Host
 from launcher.knowledge import gpus
+from launcher.knowledge.shape import Shape
 from launcher.plan.evidence import Known
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
-NEEDED = (
-    7 * GIB
-    # for graphs, activations and NCCL at chunks of 8192: 7.4 worked on a host (tests/data), 4.7 is
-    # risky
-)
+# For graphs, activations and NCCL at chunks of 8192: 7.4 worked on a host (tests/data), 4.7 is
+# risky.
+NEEDED = 7 * GIB
 CHUNK = 8192  # tokens that this is for
 FRACTIONS = (0.80, 0.82, 0.85, 0.88, 0.90, 0.92, 0.95)
 CONTEXTS = (8192, 32768, 65536, 131072, 202752)
@@ -67,12 +65,15 @@ class Fit:
     automatic: bool  # SGLang's own choice
     kv: int
     tokens: int
+    slots: int | None  # for the states of requests; None: its layers keep none
+    slot: int  # bytes of one
     left: int
     needed: int  # of what is left
     least: float  # fraction below which there is no KV cache
     most: float  # fraction that leaves what is needed
     context: int
-    running: int | None
+    running: int | None  # requests that max-running-requests allows
+    admitted: int | None  # of these, that the slots let run at once
     requests: dict[int, int]  # that fit, by their tokens
     rows: tuple[Row, ...]
     host_memory: int | None
@@ -87,12 +88,6 @@ class Fit:
         return all(said.severity is not Severity.FAIL for said in self.said)
 
 
-def number(plan: Plan, *names: str, default: int) -> int:
-    """The value of a flag that is a number; the default where it is not set."""
-    text = plan.flag(*names) or ""
-    return int(text) if text.isdecimal() else default
-
-
 def fraction_of(plan: Plan) -> float | None:
     """What the plan says of mem-fraction-static; None where it says nothing, or no fraction."""
     try:
@@ -100,6 +95,19 @@ def fraction_of(plan: Plan) -> float | None:
     except ValueError:
         return None
     return said if 0 < said <= 1 else None
+
+
+def needed(plan: Plan) -> int:
+    """Bytes of a GPU that must be left for graphs, activations and NCCL."""
+    chunk = number(plan, "chunked-prefill-size", default=CHUNK)
+    drafts = plan.flag("speculative-algorithm") is not None
+    return int(NEEDED + max(0, chunk - CHUNK) * 1.5 * (1 << 20) + (2 * GIB if drafts else 0))
+
+
+def layout_of(plan: Plan, shape: Shape) -> str:
+    """The layout of the KV cache that a plan comes to."""
+    kv = plan.flag("kv-cache-dtype") or "auto"
+    return dialect(plan.engine).memory.row(kv, plan.arch, version(plan.release or ""), shape)
 
 
 def fit(
@@ -110,33 +118,29 @@ def fit(
     memory: int | None,
     speed: float | None = None,
 ) -> Fit:
-    """How a plan fits GPUs of `memory` bytes; None: as these cards are known."""
+    """How a plan fits GPUs of `memory` bytes; None: as the product that it was resolved for, or
+    what this is made for.
+    """
     tp, pp = number(plan, "tp-size", default=1), number(plan, "pp-size", default=1)
     mtp = plan.flag("speculative-algorithm") is not None
-    known = gpus.of_arch(plan.arch) or gpus.of_arch("sm120")
-    total = memory or (known.memory if known else 0)
-    free = total - gpus.TAKEN
+    total = memory or gpus.of(plan.gpu).memory
+    free = gpus.free(total)
     held = weights.of_gpu(tp, pp, mtp=mtp)
-    release = version(plan.release or "")
-    layout = capacity.row(
-        plan.flag("kv-cache-dtype") or "auto", plan.arch, release, sparse=bool(shape.index_dim)
+    layout = layout_of(plan, shape)
+    formulas = dialect(plan.engine).memory
+    asked = formulas.demand(plan, shape, layout)
+    said = fraction_of(plan)
+    fraction = said or formulas.auto_fraction(
+        total,
+        tp,
+        pp,
+        chunk=number(plan, "chunked-prefill-size", default=CHUNK),
+        graphs=min(asked.running or 512, 512),
+        mla=bool(shape.kv_rank),
     )
-    elided = release >= (0, 5, 18)
-    cell = capacity.cell(shape, layout, tp=tp, pp=pp, elided=elided, mtp=mtp)
-    chunk = number(plan, "chunked-prefill-size", default=CHUNK)
-    running = number(plan, "max-running-requests", default=0) or None
-    asked = fraction_of(plan)
-    own = capacity.auto_fraction(
-        total, tp, pp, chunk=chunk, graphs=min(running or 512, 512), mla=bool(shape.kv_rank)
-    )
-    fraction = asked or own
-    needed = int(NEEDED + max(0, chunk - CHUNK) * 1.5 * (1 << 20) + (2 * GIB if mtp else 0))
     context = number(plan, "context-length", default=shape.context)
-    tokens = capacity.tokens(free, held, fraction, cell)
-    cells = {
-        kind: capacity.cell(shape, kind, tp=tp, pp=pp, elided=elided, mtp=mtp)
-        for kind in _kinds(layout)
-    }
+    pools = formulas.pools(free, held, fraction, asked)
+    most = pools.running if pools.running is not None else pools.tokens
     made = Fit(
         gpus=plan.gpus,
         memory=total,
@@ -146,19 +150,26 @@ def fit(
         checkpoint=weights.total + (weights.mtp_divided + weights.mtp_replicated if mtp else 0),
         exact=weights.exact,
         layout=layout,
-        cell=cell,
+        cell=asked.cell,
         fraction=fraction,
-        automatic=asked is None,
-        kv=tokens * cell,
-        tokens=tokens,
+        automatic=said is None,
+        kv=pools.tokens * asked.cell,
+        tokens=pools.tokens,
+        slots=pools.slots,
+        slot=asked.state,
         left=int(free * (1 - fraction)),
-        needed=needed,
-        least=capacity.least_fraction(free, held),
-        most=1 - needed / free,
+        needed=needed(plan),
+        least=held / free,
+        most=1 - needed(plan) / free,
         context=context,
-        running=running,
-        requests={size: tokens // size for size in (*CONTEXTS, context) if size <= context},
-        rows=tuple(_rows(free, held, cells, fraction)),
+        running=asked.running,
+        admitted=pools.running,
+        requests={
+            size: min(pools.tokens // size, most)
+            for size in (*CONTEXTS, context)
+            if size <= context
+        },
+        rows=tuple(_rows(formulas, free, held, _kinds(plan, shape, layout), fraction)),
         host_memory=None if memory is None else host.system.memory_total.otherwise(0) or None,
         disk_free=None if memory is None else _disk(host),
         disk_speed=speed,
@@ -167,13 +178,19 @@ def fit(
     return Fit(**{**vars(made), "said": tuple(_said(made, plan, host))})
 
 
-def _kinds(layout: str) -> tuple[str, ...]:
-    return (BF16_ROW, PACKED_ROW if layout == PACKED_ROW else RAW_ROW)
+def _kinds(plan: Plan, shape: Shape, layout: str) -> dict[str, Demand]:
+    kinds = (BF16_ROW, PACKED_ROW if layout == PACKED_ROW else RAW_ROW)
+    demand = dialect(plan.engine).memory.demand
+    return {kind: demand(plan, shape, kind) for kind in kinds}
 
 
-def _rows(free: int, held: int, cells: dict[str, int], asked: float) -> Iterator[Row]:
+def _rows(
+    formulas: Memory, free: int, held: int, kinds: dict[str, Demand], asked: float
+) -> Iterator[Row]:
     for fraction in sorted({*FRACTIONS, asked}):
-        tokens = {kind: capacity.tokens(free, held, fraction, cell) for kind, cell in cells.items()}
+        tokens = {
+            kind: formulas.pools(free, held, fraction, one).tokens for kind, one in kinds.items()
+        }
         yield Row(fraction, tokens, int(free * (1 - fraction)))
 
 
@@ -185,21 +202,11 @@ def _disk(host: Host) -> int | None:
 def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
     """What stands in the way, and which way each knob goes."""
     fail, warn = Severity.FAIL, Severity.WARN
-    if made.weights >= made.free:
-        what = (
-            f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU: out of memory while"
-            " loading"
-        )
-        fix = "more GPUs, a smaller checkpoint; no fraction helps"
-        yield Said(
-            fail,
-            what,
-            fix,
-            Known.REPORTED,
-            "rtx6kpro hardware pages: 4 x 96 GB cannot hold a full GLM-5 NVFP4",
-        )
+    formulas = dialect(plan.engine).memory
+    if made.weights + made.needed > made.free:
+        yield _too_large(made)
         return
-    if not made.tokens:
+    if made.weights >= made.free * made.fraction:
         what = (
             f"the weights take more than mem-fraction-static {made.fraction:g}: none is left for KV"
         )
@@ -223,6 +230,7 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
         yield Said(
             warn, what, fix, Known.REPORTED, "rtx6kpro: 7.4 GiB worked; .98 ran out at 240k tokens"
         )
+    yield from _of_slots(made, formulas)
     if made.tokens and made.tokens < made.context:
         what = (
             f"{made.tokens:,} tokens are less than one request of {made.context:,}: SGLang cuts"
@@ -233,7 +241,7 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
             " take fp8 KV"
         )
         yield Said(warn, what, fix, Known.READ, "tp_worker.py: max_req_len")
-    table = capacity.request_table(made.running or 2048, made.context)
+    table = formulas.request_table(made.running or 2048, made.context)
     if table > GIB:
         requests = f"{made.running or 2048} requests of {made.context:,} tokens"
         what = f"SGLang's table for {requests} takes {_gib(table)}, outside the fraction"
@@ -268,6 +276,37 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
             Known.RUN,
             "tests/capacity/test_fit.py",
         )
+
+
+def _too_large(made: Fit) -> Said:
+    fix = "more GPUs, a smaller checkpoint; no fraction helps"
+    if made.weights >= made.free:
+        what = f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU"
+        what += ": out of memory while loading"
+        source = "rtx6kpro hardware pages: 4 x 96 GB cannot hold a full GLM-5 NVFP4"
+    else:
+        rest = _gib(made.free - made.weights)
+        what = f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU: {rest} hold no"
+        what += f" KV cache beside the {_gib(made.needed)} for graphs, activations and NCCL"
+        source = "rtx6kpro: 7.4 GiB worked; 2 x 96 GB ran GLM-5.3-Flash with forks alone"
+    return Said(Severity.FAIL, what, fix, Known.REPORTED, source)
+
+
+def _of_slots(made: Fit, formulas: Memory) -> Iterator[Said]:
+    """Where the states of requests leave nothing for the KV cache, or bound what runs."""
+    if made.slots is None or made.weights >= made.free * made.fraction:
+        return
+    source = "kv_cache_configurator.py of 0.5.23"
+    size = f"{made.slots:,} slots for states take {_gib(made.slots * made.slot)}"
+    if not made.tokens or not made.admitted:
+        what = f"{size}: {'none is left for KV' if made.admitted else 'too few for one request'}"
+        fix = "set max-mamba-cache-size = 5 x max-running-requests, mamba-ssm-dtype = bfloat16"
+        yield Said(Severity.FAIL, what, fix, Known.READ, source)
+    elif made.running and made.admitted < made.running:
+        what = f"{size} and let {made.admitted} of {made.running} requests run, five a request"
+        enough = formulas.slots_for(made.running)
+        fix = f"set max-mamba-cache-size = {enough}, mamba-ssm-dtype = bfloat16 (half the bytes)"
+        yield Said(Severity.WARN, what, fix, Known.READ, source)
 
 
 def _gib(size: float) -> str:

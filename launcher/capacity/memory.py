@@ -1,27 +1,38 @@
-"""How a GPU's memory is shared out: weights, KV cache, and what is left to run with.
+"""What a model's weights take of a GPU. Formulas, no host.
 
-Formulas, no host.
-
-Sizes are bytes of one GPU where nothing else is said. Read in SGLang 0.5.8 to 0.5.23
-(pool_configurator.py, kv_cache_configurator.py, memory_hook.py) and held against logs of hosts in
-tests/data/memory_points.json.
+Sizes are bytes; held against logs of hosts in tests/data/memory_points.json. How an engine shares
+out the rest is its own: `engines/sglang/memory.py`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from launcher.knowledge import models
+from launcher.knowledge.shape import Shape
 
 GIB = 1 << 30
-PAGE = 64  # tokens; of GLM-5 whatever is asked for
-NVFP4 = 0.5 + 1 / 16  # bytes a weight: four bits, and an fp8 scale for sixteen of them
-BF16 = 2.0
 MARGIN = 1.03  # on weights computed from a configuration: hosts showed 56 and 57.06 GiB for 55.6
-WORKSPACE = 384 << 20  # FlashInfer's, outside the fraction
-BF16_ROW, RAW_ROW, PACKED_ROW = "bfloat16", "fp8", "packed fp8"
+
+
+class Precision(NamedTuple):
+    """Bytes a weight of a published checkpoint, and of its layer for multi-token prediction."""
+
+    experts: float
+    others: float
+    mtp: float
+
+
+# By quantisation, as models.toml calls it. NVFP4: four bits, and an fp8 scale for sixteen of them;
+# FP8: a scale for each 128 x 128.
+PRECISIONS = {
+    "nvfp4": Precision(0.5 + 1 / 16, 2, 2),
+    "fp8": Precision(*[1 + 4 / 128**2] * 3),
+    "bf16": Precision(2, 2, 2),
+}
+BF16 = 2
 # Parameters that every rank keeps whole (ReplicatedLinear and norms of deepseek_v2.py); all others
 # are divided.
 REPLICATED = (
@@ -33,85 +44,10 @@ REPLICATED = (
     "mlp.gate.",
     "norm",
     "e_score",
+    "f_a_proj",  # of KDA
+    "g_a_proj",
 )
 EMBEDDING = ("embed_tokens", "lm_head")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a model's configuration says about its sizes; those of GLM-5 where nothing is said of an
-    MLA model.
-    """
-
-    layers: int
-    hidden: int
-    heads: int
-    vocabulary: int
-    context: int
-    kv_rank: int = 0  # of MLA; 0: keys and values are kept head by head
-    rope: int = 0
-    kv_heads: int = 0
-    head_dim: int = 0
-    q_rank: int = 0
-    nope: int = 0
-    v_head: int = 0
-    index_dim: int = 0  # of the sparse attention's indexer; 0: none
-    index_heads: int = 0
-    index_layers: int = 0  # that keep a key for it
-    experts: int = 0
-    shared: int = 0
-    expert_size: int = 0
-    dense_size: int = 0
-    dense_layers: int = 0
-    mtp: int = 0  # layers of multi-token prediction
-    tied: bool = False
-
-
-def shape(config: Mapping[str, str]) -> Shape:
-    """The shape that a configuration's scalars describe.
-
-    Raises KeyError or ValueError where one is amiss.
-    """
-
-    def number(name: str, default: int | None = None) -> int:
-        if name in config:
-            return int(config[name])
-        if default is None:
-            raise KeyError(name)
-        return default
-
-    layers, heads, hidden = (
-        number("num_hidden_layers"),
-        number("num_attention_heads"),
-        number("hidden_size"),
-    )
-    if layers < 1 or heads < 1 or hidden < 1:
-        raise ValueError("a size that is no positive number")
-    kv_rank, index_dim = number("kv_lora_rank", 0), number("index_head_dim", 0)
-    return Shape(
-        layers=layers,
-        hidden=hidden,
-        heads=heads,
-        vocabulary=number("vocab_size"),
-        context=number("max_position_embeddings"),
-        kv_rank=kv_rank,
-        rope=number("qk_rope_head_dim", 0),
-        kv_heads=number("num_key_value_heads", heads),
-        head_dim=number("head_dim", hidden // heads),
-        q_rank=number("q_lora_rank", 0),
-        nope=number("qk_nope_head_dim", 0),
-        v_head=number("v_head_dim", 0),
-        index_dim=index_dim,
-        index_heads=number("index_n_heads", 0),
-        index_layers=number("indexer_full_layers", layers) if index_dim else 0,
-        experts=number("n_routed_experts", number("num_experts", 0)),
-        shared=number("n_shared_experts", 0),
-        expert_size=number("moe_intermediate_size", 0),
-        dense_size=number("intermediate_size", 0),
-        dense_layers=number("first_k_dense_replace", 0),
-        mtp=number("num_nextn_predict_layers", 0),
-        tied=config.get("tie_word_embeddings") == "True",
-    )
 
 
 @dataclass(frozen=True)
@@ -165,11 +101,11 @@ def _layer(name: str) -> int:
     return int(number) if found and number.isdecimal() and len(number) < 6 else -1
 
 
-def from_shape(s: Shape, *, nvfp4: bool = True) -> Weights:
-    """What a configuration comes to: experts NVFP4, all else BF16, as in the published
-    checkpoints.
-    """
+def from_shape(s: Shape, weighs: Precision) -> Weights:
+    """What a configuration comes to in the published checkpoints of a precision."""
     replicated, attention, kv_b = _attention(s)
+    linear = _linear(s)
+    cached = s.cached_layers
     moe = s.layers - s.dense_layers if s.experts else 0
     experts = 3 * s.hidden * s.expert_size * s.experts
     shared = 3 * s.hidden * s.expert_size * s.shared
@@ -178,13 +114,14 @@ def from_shape(s: Shape, *, nvfp4: bool = True) -> Weights:
     mtp = 1 if s.mtp else 0
     return Weights(
         divided=int(
-            moe * experts * (NVFP4 if nvfp4 else BF16)
-            + BF16 * (s.layers * attention + moe * shared + dense)
+            moe * experts * weighs.experts
+            + weighs.others
+            * (cached * attention + s.linear_layers * linear[1] + moe * shared + dense)
         ),
-        replicated=int(BF16 * (s.layers * replicated + moe * gate)),
+        replicated=int(BF16 * (cached * replicated + s.linear_layers * linear[0] + moe * gate)),
         embedding=int(BF16 * s.vocabulary * s.hidden * (1 if s.tied else 2)),
-        absorbed=int(BF16 * s.layers * kv_b),
-        mtp_divided=int(BF16 * mtp * (attention + experts + shared)),
+        absorbed=int(BF16 * cached * kv_b),
+        mtp_divided=int(weighs.mtp * mtp * (attention + experts + shared)),
         mtp_replicated=int(BF16 * mtp * (replicated + gate + 2 * s.hidden**2)),
         exact=False,
     )
@@ -208,70 +145,19 @@ def _attention(s: Shape) -> tuple[int, int, int]:
     return down + indexer + norms, up + kv_b + s.heads * s.v_head * s.hidden, kv_b
 
 
-def row(kv: str, arch: str | None, release: tuple[int, ...], *, sparse: bool) -> str:
-    """The layout of the KV cache: bfloat16, raw fp8, or fp8 packed with its scales.
+def _linear(s: Shape) -> tuple[int, int]:
+    """Parameters of one KDA layer: on every rank, and divided."""
+    width = s.linear_heads * s.linear_dim
+    gates = s.hidden * s.linear_heads + 2 * s.linear_dim * width
+    return 2 * s.hidden * (s.linear_dim + 1), (4 * s.hidden + 3 * s.linear_conv) * width + gates
 
-    Sparse attention packs it on SM120 from 0.5.18 (sources differ on 0.5.17: the larger is taken)
-    and in 0.5.9.
+
+def precision(quantisation: str | None) -> Precision | None:
+    """That of a quantisation as models.toml or a config.json calls it; None where its sizes are not
+    known here.
     """
-    if not kv.startswith("fp8") and (kv != "auto" or arch is None):
-        return BF16_ROW
-    packed = sparse and ((arch == "sm120" and release >= (0, 5, 17)) or release[:3] == (0, 5, 9))
-    return PACKED_ROW if packed else RAW_ROW
-
-
-def cell(
-    s: Shape, layout: str, *, tp: int = 1, pp: int = 1, elided: bool = False, mtp: bool = False
-) -> int:
-    """KV bytes of one token on one GPU.
-
-    The latent of MLA is the same on every rank: `tp` does not divide it.
-
-    `elided`: from 0.5.18 layers that share another's index keep no key (GLM-5.2: 21 of 78 do).
-    `mtp` adds a layer.
-    """
-    stage = math.ceil(s.layers / pp)
-    if not s.kv_rank:
-        heads = max(1, s.kv_heads // tp)
-        return 2 * heads * s.head_dim * (2 if layout == BF16_ROW else 1) * (stage + mtp)
-    raw = s.kv_rank + s.rope
-    packed = s.kv_rank + s.kv_rank // 128 * 4 + s.rope * 2
-    width = {BF16_ROW: raw * 2, RAW_ROW: raw, PACKED_ROW: packed}[layout]
-    key = s.index_dim + s.index_dim // 128 * 4
-    indexed = math.ceil((s.index_layers if elided else s.layers) / pp) if s.index_dim else 0
-    return width * (stage + mtp) + key * (indexed + mtp if s.index_dim else 0)
-
-
-def tokens(free: float, weights: float, fraction: float, cell: int, page: int = PAGE) -> int:
-    """How many tokens the KV cache holds: the fraction is one of the memory that was free before
-    the weights.
-    """
-    return max(int((free * fraction - weights) // cell) // page * page, 0)
-
-
-def least_fraction(free: float, weights: float) -> float:
-    """The fraction at which the weights alone take all of it: SGLang's `Raise --mem-fraction-static
-    above`.
-    """
-    return weights / free
-
-
-def auto_fraction(
-    total: int, tp: int, pp: int = 1, *, chunk: int = 8192, graphs: int = 512, mla: bool = True
-) -> float:
-    """What SGLang takes where nothing is asked for, without DP attention (memory_hook.py of
-    0.5.23).
-    """
-    mib = total / (1 << 20)
-    kept = 512 + max(chunk, 2048) * 1.5 + tp * pp / 8 * 1024 + graphs * 2 + (1536 if mla else 0)
-    return round((mib - max(kept, 10240 if mib > 60 * 1024 else 0)) / mib, 3)
-
-
-def request_table(running: int, context: int) -> int:
-    """SGLang's table from requests to tokens, outside the fraction: a context of a million makes it
-    gigabytes.
-    """
-    return running * (context + 4) * 4
+    word = (quantisation or "bf16").lower().replace("_", "-").partition("-")[0]
+    return PRECISIONS.get(word)
 
 
 def named(model: str) -> dict[str, str] | None:

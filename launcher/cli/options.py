@@ -30,6 +30,14 @@ def complete_check(
     return [check.id for check in every_check() if check.id.startswith(incomplete)]
 
 
+def complete_gpu(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The products that begin so."""
+    from launcher.knowledge.gpus import products
+
+    known = products().values()
+    return [one.id for one in known if one.is_blackwell and one.id.startswith(incomplete)]
+
+
 def profile_option(*, required: bool) -> Callable[..., Any]:
     """The profile, as an argument or as --profile, with names completed: parameter `profile`."""
     meaning = (
@@ -128,9 +136,14 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Another host's `facts`.",
         ),
         click.option(
-            "--arch", metavar="ARCH", help="sm100 (B200), sm103 (B300) or sm120 (RTX PRO 6000)."
+            "--arch", metavar="ARCH", help="Its architecture alone, e.g. sm100, sm103 or sm120."
         ),
-        click.option("--gpu", metavar="GPU", help="rtx-pro-6000, b200 or b300."),
+        click.option(
+            "--gpu",
+            metavar="GPU",
+            shell_complete=complete_gpu,
+            help="A product, e.g. rtx-pro-6000, b200 or gb300; or an architecture, e.g. sm120.",
+        ),
         click.option(
             "--release", metavar="RELEASE", help="For that release of the engine, e.g. 0.5.23."
         ),

@@ -27,7 +27,7 @@ from launcher.plan.plan import ENGINE
 PACKAGED = Path(__file__).parents[1] / "profiles"
 PREFIX = "GLM5_SERVE__"
 LARGEST = 1 << 20  # bytes of a profile; the longest that we know has 8,000
-PROSE = ("description", "smoke", "why")  # is read, or asked, and runs nowhere
+PROSE = ("description", "smoke", "unverified", "why")  # is read, or asked, and runs nowhere
 
 Tree = dict[str, Any]
 

@@ -201,6 +201,7 @@ class Profile(_Table):
     """A profile after its layers were put together."""
 
     description: Text = ""
+    unverified: Text | None = None  # why nobody knows that it works
     extends: Text | None = None
     engine: Engine = Engine()
     access: Access = Access()

@@ -22,9 +22,10 @@ from launcher.engines.dialect import Dialect
 from launcher.engines.engine import dialect
 from launcher.engines.options import Release, nearest_name
 from launcher.engines.rules import Case, Rule
-from launcher.engines.target import Target
+from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
 from launcher.files.ownership import Doubt
+from launcher.knowledge import models
 from launcher.plan.plan import NO_REASON, Plan, Setting, words_of
 from launcher.redact.keys import SECRET_VARIABLE
 
@@ -152,7 +153,14 @@ def resolve(
     target = aimed(composed, target or Target())
     model = traits.of(target.model, profile.flags.model_path)
     about = model.note if profile.rules.enabled else None
-    notes = [doubt, target.doubt, about, *(_unknown(name, target) for name in composed.flags)]
+    kind = traits.thinking(target.model, model.family, profile.flags.model_path)
+    notes = [
+        doubt,
+        target.doubt,
+        about,
+        *_of_profile(profile, target),
+        *(_unknown(name, target) for name in composed.flags),
+    ]
     chosen = list(_by_rules(composed, target, model.traits))
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
@@ -192,7 +200,11 @@ def resolve(
         model=profile.flags.model_path,
         model_name=profile.flags.served_model_name or profile.flags.model_path,
         policy=profile.policy(),
-        smoke=profile.smoke.model_dump(exclude={"enabled"}) if profile.smoke.enabled else {},
+        smoke=(
+            profile.smoke.model_dump(exclude={"enabled"}) | {"thinking": kind}
+            if profile.smoke.enabled
+            else {}
+        ),
         settings=tuple(settings),
         words={
             "profile": str(composed.path),
@@ -205,6 +217,7 @@ def resolve(
         open_without_key=profile.access.open_without_key,
         gpus=profile.flags.gpus,
         arch=target.arch,
+        gpu=target.gpu,
         gpu_memory=int(profile.needs.gpu_memory_gib * 2**30),
         state=str(folder),
         allowed=tuple(profile.doctor.allow),
@@ -259,6 +272,16 @@ def _meant(name: str, known: Release) -> str:
     return name if is_own else known.catalogue.canonical(found[0].name[2:])
 
 
+def _of_profile(profile: Profile, target: Target) -> Iterator[str]:
+    """What to say of the profile itself, and of its checkpoint on these GPUs."""
+    if profile.unverified:
+        yield f"unverified: {profile.unverified}"
+    checkpoint = models.known(profile.flags.model_path)
+    for warned in checkpoint.warnings if checkpoint else ():
+        if warned.holds(target.arch):
+            yield warned.what
+
+
 def _unknown(name: str, target: Target) -> str | None:
     """What to say of an option that the release, which is known, does not have by any name."""
     if not target.release or target.doubt:
@@ -272,13 +295,15 @@ def _unknown(name: str, target: Target) -> str | None:
 
 
 def aimed(composed: Composed, target: Target) -> Target:
-    """The target with the profile's engine, and the architecture that it is made for, if none was
-    said; none on a CPU.
+    """The target with the profile's engine, and the architecture and product that it is made for,
+    if none was said; none on a CPU.
     """
     target = replace(target, engine=composed.profile.engine.kind)
     if composed.profile.flags.gpus == 0:
         return replace(target, arch=None)
-    return replace(target, arch=target.arch or composed.profile.needs.arch)
+    needs = composed.profile.needs
+    arch = target.arch or needs.arch
+    return taken_for(replace(target, arch=arch), int(needs.gpu_memory_gib * 2**30))
 
 
 def _by_rules(

@@ -9,9 +9,10 @@ from typing import Any
 from launcher.config import layers
 from launcher.config.resolve import PlanRequest
 from launcher.config.target import planned
-from launcher.engines.target import BLACKWELL, Target
+from launcher.engines.target import Target, blackwell
 from launcher.errors import UserError
 from launcher.host.facts import Driver, Gpu
+from launcher.knowledge import gpus
 from launcher.plan.plan import Plan
 
 FALLBACK = "8xpro6000"  # for a host without a fitting GPU: what this is made for
@@ -47,7 +48,10 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
         where = found.name, found.place, str(found.path), shadowed
         try:
             plan, _ = planned(PlanRequest(str(found.path)), environ, Target())
-            description = str(layers.read(found).values.get("description", ""))
+            own = layers.read(found).values
+            description = str(own.get("description", "")) + (
+                "; unverified" if "unverified" in own else ""
+            )
         except UserError as refusal:
             made.append(Row(*where, "?", False, "broken", f"broken: {refusal.what}"))
             continue
@@ -61,7 +65,8 @@ def needs(plan: Plan) -> str:
     if not plan.gpus:
         return "no GPU"
     memory = f", {plan.gpu_memory >> 30} GiB" if plan.gpu_memory else ""
-    return f"{plan.gpus}x {plan.arch or 'Blackwell'}{memory}"
+    product = gpus.products().get(plan.gpu or "")
+    return f"{plan.gpus}x {product.name if product else plan.arch or 'Blackwell'}{memory}"
 
 
 def obstacle(plan: Plan, driver: Driver) -> str | None:
@@ -78,7 +83,7 @@ def obstacle(plan: Plan, driver: Driver) -> str | None:
 
 
 def _is(gpu: Gpu, arch: str | None) -> bool:
-    seen = BLACKWELL.get(gpu.capability.otherwise(""))
+    seen = blackwell(gpu)
     return seen is not None and arch in (None, seen)
 
 

@@ -36,27 +36,34 @@ NVIDIA = "0x10de"  # its PCI vendor id
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """Another host than this one: a release, a GPU or its architecture, or all that was observed.
-
-    `memory` is in bytes, of the product that was named.
+    """Another host than this one: a release, a GPU or its architecture, or what was
+    observed.
     """
 
     release: str | None = None
     arch: str | None = None
     facts: Path | None = None
-    memory: int | None = None
+    gpu: str | None = None  # a product of gpus.toml; `arch` is then its own
 
     @classmethod
     def of(
         cls, release: str | None, gpu: str | None, arch: str | None, facts: Path | None
     ) -> TargetOptions:
-        """What was said on a command line. Raises UserError (usage) for what is not known."""
+        """What was said on a command line; as `gpu` an architecture will do.
+
+        Raises UserError (usage) for what is not known.
+        """
+        if gpu in ARCHS:
+            if arch not in (None, gpu):
+                what = f"--gpu {gpu}, --arch says {arch}"
+                raise UserError(what, fix="leave one of them out", status=Exit.USAGE)
+            gpu, arch = None, gpu
         product = _product(gpu, arch) if gpu is not None else None
         made = cls(
             _release(release) if release is not None else None,
             product.arch if product else arch,
             facts,
-            product.memory if product else None,
+            product.id if product else None,
         )
         require_known(made)
         return made
@@ -67,7 +74,7 @@ class TargetOptions:
             self,
             release=_release(release) if release is not None else self.release,
             arch=arch or self.arch,
-            memory=None if arch else self.memory,
+            gpu=None if arch else self.gpu,
         )
 
 
@@ -94,7 +101,13 @@ def _product(gpu: str, arch: str | None) -> gpus.Product:
     if product is None:
         raise UserError(
             f"--gpu {gpu}: not a GPU that is known here",
-            fix=f"one of {', '.join(gpus.products())}, or --arch {', '.join(ARCHS)}",
+            fix=f"one of {', '.join(_made_for())}, or an architecture: {', '.join(ARCHS)}",
+            status=Exit.USAGE,
+        )
+    if not product.is_blackwell:
+        raise UserError(
+            f"--gpu {gpu}: {product.name} is {product.arch}, which is not Blackwell",
+            fix=f"NVFP4 needs Blackwell: {', '.join(_made_for())}",
             status=Exit.USAGE,
         )
     if arch not in (None, product.arch):
@@ -104,6 +117,10 @@ def _product(gpu: str, arch: str | None) -> gpus.Product:
             status=Exit.USAGE,
         )
     return product
+
+
+def _made_for() -> list[str]:
+    return [product.id for product in gpus.products().values() if product.is_blackwell]
 
 
 @dataclass(frozen=True)
@@ -198,28 +215,32 @@ def targeted(
     else:
         installed = _installed(profile, environ) if asks and not aim.release else None
         seen = Target(release=installed, model=_model(profile, environ))
-    return replace(
-        seen,
-        release=aim.release or seen.release,
-        arch=aim.arch or seen.arch,
-        memory=aim.memory or seen.memory,
-    )
+    return _with(seen, aim)
+
+
+def _with(seen: Target, aim: TargetOptions) -> Target:
+    """The target with what was said in place of what was seen."""
+    product = gpus.products()[aim.gpu] if aim.gpu else None
+    if aim.arch:
+        seen = replace(seen, arch=aim.arch, gpu=aim.gpu, memory=product.memory if product else None)
+    return replace(seen, release=aim.release or seen.release)
 
 
 def elsewhere(aim: TargetOptions) -> Target:
     """The target of a command that is somebody's: what is installed here says nothing about it, but
     the GPUs of this host may, where nothing says others.
     """
-    seen = of(recorded(aim.facts)) if aim.facts else Target()
-    arch = aim.arch or seen.arch or _arch_here()
-    return replace(seen, release=aim.release or seen.release, arch=arch)
+    seen = _with(of(recorded(aim.facts)) if aim.facts else Target(), aim)
+    return seen if seen.arch else _gpus_here(seen)
 
 
-def _arch_here() -> str:
+def _gpus_here(target: Target) -> Target:
     from launcher.host.observe import observe_driver
 
-    here = of_parts(observe_driver(), System(), Model()).arch
-    return here if here in ARCHS else FALLBACK
+    here = of_parts(observe_driver(), System(), Model())
+    if here.arch not in ARCHS:
+        return replace(target, arch=FALLBACK)
+    return replace(target, arch=here.arch, gpu=here.gpu, memory=here.memory)
 
 
 def require_known(aim: TargetOptions) -> None:

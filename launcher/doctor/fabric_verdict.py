@@ -7,7 +7,10 @@ import statistics
 from dataclasses import dataclass, field
 
 from launcher.doctor.checks import LIVE, Check, judge
+from launcher.engines.target import of
 from launcher.host.facts import Host
+from launcher.knowledge import gpus
+from launcher.knowledge.gpus import Healthy
 from launcher.plan.findings import Finding, Severity
 from launcher.plan.plan import Plan
 
@@ -17,10 +20,6 @@ COPY = 64 << 20  # bytes
 SIZES = (8, 64, 512, 4096, 32768, 262144, 2097152, 16777216, 67108864)  # bytes
 
 IMPORT_DEADLINE = 120.0  # seconds; torch from a cold disk
-# Healthy 8x RTX PRO 6000 hosts (reported, rtx6kpro): pairs 53-56 GB/s behind one switch, 39-51
-# across sockets; all-reduce busbw 37.6-41.1 GB/s (22.2 on Turin with NCCL's default channels), 32
-# KiB in 26-48 us.
-HEALTHY_COPY, HEALTHY_BUSBW = 39.0, 37.6
 
 # The checks that explain a hang or wrong data between GPUs, the most frequent cause first.
 EXPLAIN = (
@@ -103,17 +102,19 @@ def findings(
     """What the proof says; what was not reached is unknown, never fine."""
     trouble = _trouble(proof, ranks, deadline)
     copies, init, reduces = proof.like("copy"), proof.like("init"), proof.like("all-reduce")
+    product = gpus.products().get(of(host).gpu or "")
+    healthy = product.healthy if product else None
     said = {
         "deep-start": _stage(proof.like("import"), trouble, {"import"}, proof.torch),
         "deep-copy": _stage(
             copies, trouble, {"copy"}, f"{ranks * (ranks - 1)} pairs, data unchanged"
         ),
-        "deep-copy-speed": _copy_speed(copies, backend),
+        "deep-copy-speed": _copy_speed(copies, backend, healthy),
         "deep-init": _stage(init, trouble, {"init"}, f"{ranks} ranks over {backend}"),
         "deep-all-reduce": _stage(
             reduces, trouble, {"all-reduce"}, f"{len(SIZES)} sizes, 8 B to 64 MiB, exact"
         ),
-        "deep-all-reduce-speed": _reduce_speed(reduces, ranks, backend),
+        "deep-all-reduce-speed": _reduce_speed(reduces, ranks, backend, healthy),
     }
     if trouble and said["deep-all-reduce"][0] is Severity.OK:
         said["deep-all-reduce"] = (Severity.UNKNOWN, f"not all of it was reached: {trouble[1]}")
@@ -190,7 +191,7 @@ def _stage(
     return Severity.OK, fine
 
 
-def _copy_speed(copies: dict[str, Step], backend: str) -> Said:
+def _copy_speed(copies: dict[str, Step], backend: str, healthy: Healthy | None) -> Said:
     taken = {
         name: max(filter(None, step.seconds.values()), default=0.0) for name, step in copies.items()
     }
@@ -202,11 +203,15 @@ def _copy_speed(copies: dict[str, Step], backend: str) -> Said:
     slow = min(speeds, key=lambda name: speeds[name])
     median = statistics.median(speeds.values())
     text = f"{speeds[slow]:.1f} GB/s ({slow}) to {max(speeds.values()):.1f}, median {median:.1f}"
-    text += "; healthy 8x RTX PRO 6000 hosts: 39-51 across sockets, 53-56 behind one switch"
-    return Severity.WARN if speeds[slow] < HEALTHY_COPY / 2 else Severity.OK, text
+    if healthy is None:
+        return Severity.OK, text
+    is_slow = speeds[slow] < healthy.copy / 2
+    return Severity.WARN if is_slow else Severity.OK, f"{text}; {healthy.told}"
 
 
-def _reduce_speed(reduces: dict[str, Step], ranks: int, backend: str) -> Said:
+def _reduce_speed(
+    reduces: dict[str, Step], ranks: int, backend: str, healthy: Healthy | None
+) -> Said:
     taken = {
         int(name.split()[1]): max(filter(None, step.seconds.values()), default=0.0)
         for name, step in reduces.items()
@@ -216,9 +221,9 @@ def _reduce_speed(reduces: dict[str, Step], ranks: int, backend: str) -> Said:
         return Severity.UNKNOWN, "not measured"
     busbw = 2 * (ranks - 1) / ranks * SIZES[-1] / taken[SIZES[-1]] / 1e9
     text = f"busbw {busbw:.1f} GB/s at 64 MiB, {taken[32768] * 1e6:.0f} us at 32 KiB over {backend}"
-    if backend == "nccl" and ranks == 8:
-        text += "; healthy 8x RTX PRO 6000 hosts: 37.6-41.1 GB/s, 26-48 us"
-        return Severity.WARN if busbw < HEALTHY_BUSBW / 2 else Severity.OK, text
+    if backend == "nccl" and ranks == 8 and healthy:
+        is_slow = busbw < healthy.busbw / 2
+        return Severity.WARN if is_slow else Severity.OK, f"{text}; {healthy.told}"
     return Severity.OK, text
 
 

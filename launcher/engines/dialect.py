@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.engines.memory import Memory
 from launcher.engines.options import Catalogue, Release
 
 Spelled = tuple[str, str, Any]  # the name that was asked for, the name to write, the value
@@ -31,6 +32,7 @@ class Dialect:
     key_option: str  # names the file that holds the API key
     key_file: str  # what that file holds, with %s for the key
     variables: tuple[str, ...]  # how the variables begin that it reads
+    memory: Memory  # its formulas
     defaults: Path  # the rules that choose what a profile leaves open
     oldest: str  # the first release that knows GLM-5
     wanted: str  # the first release to install

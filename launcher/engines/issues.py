@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from launcher.engines import traits
 from launcher.engines.options import Version, version
+from launcher.engines.sglang.memory import slots_for
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan
 
@@ -73,6 +74,29 @@ def _fusion(plan: Plan) -> bool:
 
 def _glm(plan: Plan) -> bool:
     return traits.GLM_5 in plan.traits
+
+
+def _flash(plan: Plan) -> bool:
+    return traits.FLASH in plan.traits
+
+
+def _sides(plan: Plan) -> tuple[str | None, str | None]:
+    return plan.flag("dsa-prefill-backend"), plan.flag("dsa-decode-backend")
+
+
+def _no_kernel(plan: Plan) -> bool:
+    """Whether GLM-5.3-Flash is left to trtllm on SM120, by name or by not naming another."""
+    sparse = plan.flag("attention-backend") in (None, "dsa", "nsa")
+    left = not any(_sides(plan)) or "trtllm" in _sides(plan)
+    return plan.arch == "sm120" and _flash(plan) and sparse and left
+
+
+def _few_states(plan: Plan) -> bool:
+    slots, running = (
+        plan.flag(name) or "" for name in ("max-mamba-cache-size", "max-running-requests")
+    )
+    asked = slots.isdecimal() and running.isdecimal()
+    return _flash(plan) and asked and int(slots) < slots_for(int(running))
 
 
 def _speculative(plan: Plan) -> bool:
@@ -181,6 +205,7 @@ FAULTS = (
         ("dsa-prefill-backend", "dsa-decode-backend"),
         lambda plan: (
             plan.arch == "sm120"
+            and not _flash(plan)
             and plan.flag("attention-backend") in (None, "dsa", "nsa")
             and "trtllm"
             in (
@@ -213,7 +238,7 @@ FAULTS = (
     ),
     Fault(
         ("speculative-algorithm",),
-        lambda plan: plan.arch == "sm120" and _speculative(plan),
+        lambda plan: plan.arch == "sm120" and _speculative(plan) and not _flash(plan),
         When.TRAFFIC,
         "speculative decoding hung or failed on SM120 with sparse MLA",
         "leave speculative decoding out until `glm5-serve doctor --deep` and real traffic pass"
@@ -242,6 +267,113 @@ FAULTS = (
         "SGLang cookbook, GLM-5.2",
         fatal=False,
         instead="glm47",
+    ),
+    Fault(
+        ("model-path",),
+        _flash,
+        When.LOAD,
+        "it does not know Glm5NextForConditionalGeneration: the model is refused",
+        "install sglang>=0.5.20, on SM120 >=0.5.22",
+        Known.READ,
+        "the architecture appears in 0.5.20",
+        last="0.5.19",
+    ),
+    Fault(
+        ("model-path",),
+        lambda plan: plan.arch == "sm120" and _flash(plan),
+        When.PARSE,
+        "it has no attention for GLM-5.3-Flash on SM120: tilelang takes an fp8 KV cache on ROCm"
+        " alone, all else has no kernel there",
+        "install sglang>=0.5.22",
+        Known.READ,
+        "overrides.py of 0.5.20 and 0.5.21 (:639, :542); allowed from 0.5.22",
+        first="0.5.20",
+        last="0.5.21",
+    ),
+    Fault(
+        ("dsa-prefill-backend", "dsa-decode-backend", "model-path"),
+        _no_kernel,
+        When.AFTER,
+        "GLM-5.3-Flash gets trtllm kernels, which SM120 lacks: TllmGenFmhaRunner, unsupported"
+        " architecture",
+        "set flags.dsa-prefill-backend = tilelang with the same dsa-decode-backend and fp8_e4m3 KV",
+        Known.REPORTED,
+        "sglang#37105, #39302, #40286; overrides.py of 0.5.22 and 0.5.23",
+        first="0.5.22",
+        instead="tilelang",
+    ),
+    Fault(
+        ("dsa-prefill-backend", "dsa-decode-backend"),
+        lambda plan: _flash(plan) and _sparse_asked(plan),
+        When.PARSE,
+        "flashinfer_sparse_mla refuses GLM-5.3-Flash, which has no RoPE and pools its indexer",
+        "set flags.dsa-prefill-backend = tilelang on SM120, trtllm on SM100, the same for decode",
+        Known.READ,
+        "flash_mla_sm120.py of 0.5.20 to 0.5.23",
+        first="0.5.20",
+    ),
+    Fault(
+        ("kv-cache-dtype", "dsa-decode-backend"),
+        lambda plan: (
+            plan.arch == "sm120"
+            and _flash(plan)
+            and "tilelang" in _sides(plan)
+            and plan.flag("kv-cache-dtype") in ("bfloat16", "bf16")
+        ),
+        When.AFTER,
+        "the tilelang kernel for bfloat16 wants 169,984 bytes of shared memory, SM120 has 101,376",
+        "set flags.kv-cache-dtype = fp8_e4m3",
+        Known.REPORTED,
+        "sglang#37105; tilelang_kernel.py of 0.5.20 to 0.5.23",
+        first="0.5.20",
+        instead="fp8_e4m3",
+    ),
+    Fault(
+        ("dsa-prefill-backend", "dsa-decode-backend"),
+        lambda plan: _flash(plan) and _sides(plan).count("tilelang") == 1,
+        When.PARSE,
+        "tilelang for one of prefill and decode alone: with an fp8 KV cache both must be named",
+        "set flags.dsa-prefill-backend = tilelang with the same dsa-decode-backend",
+        Known.READ,
+        "overrides.py of 0.5.22 and 0.5.23",
+        first="0.5.20",
+        instead="tilelang",
+    ),
+    Fault(
+        ("model-path",),
+        lambda plan: (
+            _flash(plan)
+            and plan.env.get("SGLANG_ENABLE_JIT_DEEPGEMM") == "0"
+            and plan.env.get("SGLANG_OPT_DEEPGEMM_HC_PRENORM") != "0"
+        ),
+        When.AFTER,
+        "with DeepGEMM off this release calls it all the same: NameError deep_gemm in hc_prenorm",
+        "set env.SGLANG_OPT_DEEPGEMM_HC_PRENORM = 0",
+        Known.READ,
+        "mhc.py of 0.5.20 (:1034); 0.5.21 falls back",
+        first="0.5.20",
+        last="0.5.20",
+    ),
+    Fault(
+        ("max-mamba-cache-size", "max-running-requests"),
+        _few_states,
+        When.TRAFFIC,
+        "max_running_requests is capped by the slots for states: a request takes five",
+        "raise flags.max-mamba-cache-size to five times max-running-requests",
+        Known.READ,
+        "kv_cache_configurator.py of 0.5.23",
+        first="0.5.20",
+        fatal=False,
+    ),
+    Fault(
+        ("dcp-size",),
+        lambda plan: _flash(plan) and (plan.flag("dcp-size") or "1") != "1",
+        When.PARSE,
+        "GLM-5.3-Flash pools its indexer: decode context parallelism is refused",
+        "set flags.dcp-size = false",
+        Known.READ,
+        "deepseek_v2.py of 0.5.22 and 0.5.23",
+        first="0.5.22",
     ),
 )
 

@@ -41,7 +41,11 @@ class Case:
     def traits(self) -> frozenset[str]:
         """Those of the model, and of what was chosen so far."""
         return self.model | traits.of_choices(
-            self.flag, self.env, self.gpus, has_infiniband=self.target.infiniband is not False
+            self.flag,
+            self.env,
+            self.gpus,
+            memory=self.target.memory,
+            has_infiniband=self.target.infiniband is not False,
         )
 
 

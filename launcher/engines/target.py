@@ -6,25 +6,17 @@ None says that nobody knows: rules then take the side that does no harm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from launcher.engines.engine import dialect
 from launcher.engines.options import Release, version
-from launcher.host.facts import Driver, Engine, Fact, Host, Model, System
+from launcher.host.facts import Driver, Engine, Fact, Gpu, Host, Model, Pcie, System
+from launcher.knowledge import gpus
 from launcher.plan.plan import ENGINE
 
-# Compute capability -> the architecture as CUDA's compilers name it.
-BLACKWELL = {
-    "10.0": "sm100",
-    "10.1": "sm101",
-    "10.3": "sm103",
-    "11.0": "sm110",
-    "12.0": "sm120",
-    "12.1": "sm121",
-}
-ARCHS = ("sm100", "sm103", "sm120")  # those that rules are made for: B200, B300, RTX PRO 6000
+ARCHS = gpus.archs()  # those that rules are made for
 PATHS = ("X", "NV", "PIX", "PXB", "PHB", "NODE", "SYS")  # of nvidia-smi topo -m, nearest first
 T = TypeVar("T")
 
@@ -35,6 +27,7 @@ class Target:
 
     release: str | None = None  # as installed, "0.5.23"
     arch: str | None = None  # sm100, sm103, sm120
+    gpu: str | None = None  # the product, as gpus.toml calls it; None: none that is known
     numa_nodes: int | None = None
     farthest: str | None = None  # the longest way between two GPUs: NV, PIX, PXB, PHB, NODE, SYS
     infiniband: bool | None = None
@@ -72,7 +65,7 @@ class Target:
 
 def of(host: Host, engine: str = ENGINE) -> Target:
     """What the facts of a host say, for an engine."""
-    seen = of_parts(host.driver, host.system, host.model)
+    seen = of_parts(host.driver, host.system, host.model, host.pcie)
     return replace(seen, release=of_engine(host.engine, engine), engine=engine)
 
 
@@ -84,19 +77,53 @@ def of_engine(seen: Engine, name: str) -> str | None:
     return told if version(told) else None
 
 
-def of_parts(driver: Driver, system: System, model: Model) -> Target:
+def of_parts(
+    driver: Driver,
+    system: System,
+    model: Model,
+    pcie: Pcie = Pcie(),  # noqa: B008  a value
+) -> Target:
     """The same without the engine."""
-    gpus = driver.gpus.otherwise(())
-    seen = {BLACKWELL.get(gpu.capability.otherwise("")) for gpu in gpus}
+    shown = driver.gpus.otherwise(())
+    ids = {one.bdf: one.id for one in pcie.functions.otherwise(())}
+    seen = {blackwell(gpu) for gpu in shown}
+    products = {product.id if (product := which(gpu, ids)) else None for gpu in shown}
     return Target(
         arch=seen.pop() if len(seen) == 1 else None,
+        gpu=products.pop() if len(products) == 1 else None,
         numa_nodes=_value(system.numa_nodes),
         farthest=_farthest(driver),
         infiniband=_value(system.infiniband, bool),
         memory=min(
-            (gpu.memory_total.get() for gpu in gpus if gpu.memory_total.known), default=None
+            (gpu.memory_total.get() for gpu in shown if gpu.memory_total.known), default=None
         ),
         model=model,
+    )
+
+
+def taken_for(target: Target, memory: int = 0) -> Target:
+    """The target with the product that its architecture is taken for where nobody says which one
+    it is, with at least so many bytes.
+    """
+    taken = gpus.least(target.arch, memory)
+    if target.gpu or target.memory or taken is None:
+        return target
+    return replace(target, gpu=taken.id, memory=taken.memory)
+
+
+def blackwell(gpu: Gpu) -> str | None:
+    """The architecture of a GPU, None where it is no Blackwell, or not told."""
+    arch = gpus.arch(gpu.capability.otherwise(""))
+    return arch if arch in gpus.BLACKWELL else None
+
+
+def which(gpu: Gpu, ids: Mapping[str, str]) -> gpus.Product | None:
+    """The product that a GPU is; `ids` are the PCI ids by the address of their function."""
+    return gpus.which(
+        ids.get(_value(gpu.bdf) or ""),
+        _value(gpu.name),
+        _value(gpu.memory_total),
+        _value(gpu.capability),
     )
 
 

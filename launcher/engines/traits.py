@@ -11,22 +11,24 @@ from launcher.knowledge import models
 from launcher.knowledge.models import Family
 
 GLM_5: Final = "glm-5"
+FLASH: Final = "glm-5.3-flash"
 SPARSE: Final = "sparse-attention"
 NVFP4: Final = "nvfp4"
 BF16_SHARED: Final = (
     "bf16-shared-experts"  # or may have them: nobody knows what its quantisation leaves out
 )
 NO_MTP: Final = "no-mtp"
+MIXED: Final = "not-modelopt-fp4"  # NVFP4 beside others, or by another tool: the engine detects it
 FAMILIES: Final = frozenset(family.id for family in models.families())
 # Of what was chosen: see `of_choices`.
 CHOICES: Final = frozenset(
     "dense-attention sparse-backend bf16-kv speculative draft-steps top-k-1 graph-sizes one-node"
-    " multi-gpu over-two-ranks pcie-ipc-ranks pcie-ipc-allreduce no-infiniband".split()
+    " gpu-96gb multi-gpu over-two-ranks pcie-ipc-ranks pcie-ipc-allreduce no-infiniband".split()
 )
 KNOWN: Final = (
     FAMILIES
     | CHOICES
-    | {NVFP4, BF16_SHARED, NO_MTP}
+    | {GLM_5, FLASH, SPARSE, NVFP4, BF16_SHARED, NO_MTP, MIXED}
     | {trait for family in models.families() for trait in family.traits}
 )
 ATTENTION: Final = (
@@ -49,7 +51,7 @@ class Identity:
     @property
     def note(self) -> str | None:
         """What whoever reads a judgement should know about it."""
-        if self.family is not None and self.family.id == GLM_5:
+        if self.family is not None and self.family.id in (GLM_5, FLASH):
             return None
         what = "model unknown"
         if self.basis is not None:
@@ -78,29 +80,61 @@ def of(model: Model, named: str) -> Identity:
 
 def _traits(model: Model, named: str, family: Family | None) -> frozenset[str]:
     traits = {family.id, *family.traits} if family else set()
-    quantised = model.quantisation
-    by_name = GLM_5 in traits and _says_fp4(named)  # others call mixed checkpoints so, too
-    if "FP4" in str(quantised.get()).upper() if quantised.known else by_name:
+    known = models.known(named)
+    if _is_nvfp4(model, named, known, traits):
         traits.add(NVFP4)
+        if known and known.quantisation != "nvfp4":
+            traits.add(MIXED)
     left_out = model.excluded
     apart = any("shared_expert" in name for name in left_out.otherwise(()))
     if {GLM_5, NVFP4} <= traits and (apart or not left_out.known):
         traits.add(BF16_SHARED)
-    known = models.known(named)
     if not model.mtp.otherwise(known is None or known.mtp):
         traits.add(NO_MTP)
     return frozenset(traits)
 
 
-def _says_fp4(named: str) -> bool:
-    return bool({"nvfp4", "fp4"} & set(models.checkpoint(named).split("-")))
+def _is_nvfp4(model: Model, named: str, known: models.Checkpoint | None, traits: set[str]) -> bool:
+    """By its own files, else by its row, else by its name where it is a GLM-5: others call mixed
+    checkpoints so, too.
+    """
+    if model.quantisation.known:
+        return "FP4" in str(model.quantisation.get()).upper()
+    if known:
+        return known.quantisation.startswith("nvfp4")
+    return GLM_5 in traits and "fp4" in (models.quantisation(named) or "")
+
+
+def quantisation(model: Model, named: str) -> str | None:
+    """How a checkpoint is quantised, in words of its own; "bf16" for not at all, None where nobody
+    knows.
+    """
+    if model.quantisation.known:
+        return model.quantisation.get() or "bf16"
+    return models.quantisation(named)
+
+
+def thinking(model: Model, family: Family | None, named: str) -> str:
+    """How a model is asked not to think: by what its chat template reads, else by its name.
+
+    One of `models.THINKING`.
+    """
+    if model.template.known:
+        words = model.template.get()
+        return "switch" if "enable_thinking" in words else "always" if words else ""
+    return family.of_name(named).thinking if family else ""
 
 
 def of_choices(
-    flag: Callable[..., Any], env: Mapping[str, str], gpus: int, *, has_infiniband: bool
+    flag: Callable[..., Any],
+    env: Mapping[str, str],
+    gpus: int,
+    *,
+    memory: int | None,
+    has_infiniband: bool,
 ) -> frozenset[str]:
-    """What the options and variables of a plan come to; `flag` gives the first of its names that is
-    set, None where none is.
+    """What the options and variables of a plan and its GPUs come to; `flag` gives the first of its
+    names that is set, None where none is. `memory` is that of the smallest GPU, in bytes.
 
     Sparse attention is what SGLang takes where no attention backend is named.
     """
@@ -114,6 +148,7 @@ def of_choices(
         "draft-steps": flag("speculative-num-steps") is not None,
         "top-k-1": flag("speculative-eagle-topk") in (None, 1, "1"),
         "graph-sizes": flag("cuda-graph-max-bs-decode", "cuda-graph-bs-decode") is not None,
+        "gpu-96gb": memory is not None and 90 <= memory >> 30 < 100,
         "one-node": flag("nnodes") in (None, 1, "1"),
         "multi-gpu": gpus > 1,
         "over-two-ranks": ranks > 2,

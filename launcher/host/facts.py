@@ -312,6 +312,9 @@ class Model:
     dtypes: Fact[dict[str, int]] = (
         NOBODY_LOOKED  # bytes of its tensors by their type, e.g. U8, F8_E4M3, BF16
     )
+    template: Fact[tuple[str, ...]] = (
+        NOBODY_LOOKED  # switches of thinking that its chat template reads
+    )
     mtp: Fact[bool] = (
         NOBODY_LOOKED  # whether the weights of the multi-token-prediction layer are there
     )

@@ -1,48 +1,195 @@
-"""GPUs by product (`gpus.toml`)."""
+"""GPUs by product (`gpus.toml`), and which one a card is."""
 
 from __future__ import annotations
 
-import tomllib
+import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from launcher.knowledge import rows
 
 FILE = Path(__file__).with_name("gpus.toml")
-# Bytes of a GPU before any weight: driver, CUDA context, NCCL. Hosts showed 94.0 to 94.4 GiB free
-# of 95.6.
-TAKEN = int(1.5 * (1 << 30))
+BLACKWELL = ("sm100", "sm101", "sm103", "sm110", "sm120", "sm121")  # as CUDA's compilers name it
+LINKS = ("pcie5", "nvlink")
+CUT = "..."  # how nvidia-smi's table ends a name that is too long for it
+# Bytes that driver, CUDA context and NCCL take of a card of which no log told it: as on those of
+# 96 GB.
+TAKEN = 1536 << 20
+# What a name tells of cards that are no row.
+_SERIES = (
+    (r"RTX PRO \d+ Blackwell|RTX 50\d0", "12.0"),
+    (r"\bG?H[128]00\b", "9.0"),
+    (r"\bL40S?\b|RTX 40\d0|RTX 6000 Ada", "8.9"),
+    (r"\bA100\b", "8.0"),
+    (r"Quadro RTX|\bT4\b", "7.5"),
+)
+
+
+@dataclass(frozen=True)
+class Edition:
+    """A board of a product: its name for nvidia-smi, its PCI ids, and the watts it may draw."""
+
+    seen: str
+    power_w: int
+    pci: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """Speeds in GB/s between eight of them on sound hosts."""
+
+    copy: float
+    busbw: float
+    told: str
+    source: str
 
 
 @dataclass(frozen=True)
 class Product:
-    """A GPU that is sold: its memory in bytes as nvidia-smi shows it."""
+    """A GPU that is sold; sizes are in bytes."""
 
     id: str
     name: str
-    arch: str
-    memory: int
+    capability: str
+    memory: int  # as nvidia-smi shows it
+    free: int  # before any weight is loaded
+    link: str
+    editions: tuple[Edition, ...]
+    healthy: Healthy | None
     evidence: str
     source: str
+    checked: datetime.date
 
     @property
-    def free(self) -> int:
-        """Bytes that are free before any weight is loaded."""
-        return self.memory - TAKEN
+    def arch(self) -> str:
+        """Its architecture: sm120."""
+        return arch(self.capability)
+
+    @property
+    def is_blackwell(self) -> bool:
+        """Whether it has tensor cores for NVFP4."""
+        return self.arch in BLACKWELL
+
+
+KEYS = ("name capability memory_mib free_mib link editions healthy evidence source checked").split()
 
 
 @cache
+def table() -> rows.Table[Product]:
+    """All rows, and what is wrong with those that are none."""
+    return rows.read(FILE, None, product, claims)
+
+
+def product(id: str | int, row: Mapping[str, Any]) -> Product:
+    """A row. Raises KeyError, ValueError or TypeError for what is none."""
+    rows.only(row, KEYS)
+    if not re.fullmatch(r"\d+\.\d", row["capability"]):
+        raise ValueError(f"capability: {row['capability']!r} is none of CUDA's, such as 12.0")
+    if row["link"] not in LINKS:
+        raise ValueError(f"link: {row['link']!r} is not one of {', '.join(LINKS)}")
+    memory = row["memory_mib"] << 20
+    return Product(
+        id=str(id),
+        name=row["name"],
+        capability=row["capability"],
+        memory=memory,
+        free=row["free_mib"] << 20 if "free_mib" in row else memory - TAKEN,
+        link=row["link"],
+        editions=tuple(
+            Edition(**{**one, "pci": tuple(one.get("pci", ()))}) for one in row["editions"]
+        ),
+        healthy=Healthy(**row["healthy"]) if "healthy" in row else None,
+        evidence=row["evidence"],
+        source=row["source"],
+        checked=row["checked"],
+    )
+
+
+def claims(one: Product) -> list[str]:
+    """What no other product may have: names and PCI ids."""
+    return [word for edition in one.editions for word in (edition.seen, *edition.pci)]
+
+
 def products() -> Mapping[str, Product]:
     """All that are known, by what `--gpu` calls them."""
-    rows = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    return {
-        id: Product(
-            id, row["name"], row["arch"], row["memory_mib"] << 20, row["evidence"], row["source"]
-        )
-        for id, row in rows.items()
-    }
+    return {one.id: one for one in table().rows}
 
 
-def of_arch(arch: str | None) -> Product | None:
-    """The product that an architecture is taken for where nobody says which it is."""
-    return next((product for product in products().values() if product.arch == arch), None)
+def of(id: str | None) -> Product:
+    """A product; the first, which this is made for, where there is none of that name."""
+    return products().get(id or "", table().rows[0])
+
+
+def archs() -> tuple[str, ...]:
+    """The architectures of Blackwell products."""
+    return tuple(sorted({one.arch for one in table().rows if one.is_blackwell}))
+
+
+def arch(capability: str) -> str:
+    """The architecture of a compute capability: that of 12.0 is sm120."""
+    return "sm" + capability.replace(".", "")
+
+
+def least(arch: str | None, memory: int = 0) -> Product | None:
+    """The product that an architecture is taken for, with at least so many bytes."""
+    return next(
+        (one for one in table().rows if one.arch == arch and one.memory >= memory),
+        None,
+    )
+
+
+def free(memory: int) -> int:
+    """Bytes of a card of so many that are free before any weight is loaded."""
+    known = next((one for one in table().rows if one.memory == memory), None)
+    return known.free if known else memory - TAKEN
+
+
+def which(
+    pci: str | None = None,
+    name: str | None = None,
+    memory: int | None = None,
+    capability: str | None = None,
+) -> Product | None:
+    """What a card is: by its PCI id, else its name, else memory and capability.
+
+    None for one that is in no row. A name that nvidia-smi's table cut wants the memory beside it.
+    """
+    for one in table().rows:
+        if pci is not None and any(pci in edition.pci for edition in one.editions):
+            return one
+    if name is not None:
+        return _named(name, memory)
+    return _alone(
+        [one for one in table().rows if (one.memory, one.capability) == (memory, capability)]
+    )
+
+
+def _named(name: str, memory: int | None) -> Product | None:
+    whole, _, rest = name.partition(CUT)
+    is_cut = CUT in name and bool(whole) and not rest
+    return _alone(
+        [
+            one
+            for one in table().rows
+            if any(
+                edition.seen == name or (is_cut and edition.seen.startswith(whole))
+                for edition in one.editions
+            )
+            and (not is_cut or one.memory == memory)
+        ]
+    )
+
+
+def _alone(found: list[Product]) -> Product | None:
+    return found[0] if len(found) == 1 else None
+
+
+def capability(name: str, memory: int | None = None) -> str | None:
+    """The compute capability that a card's name tells, if it does."""
+    if found := which(None, name, memory):
+        return found.capability
+    return next((told for pattern, told in _SERIES if re.search(pattern, name)), None)

@@ -3,36 +3,58 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from launcher.knowledge import rows
+
 FILE = Path(__file__).with_name("models.toml")
-_LISTS = ("architectures", "types", "names", "parsers", "variants")
+# How a model is asked not to think at length: by `enable_thinking` in the chat template's
+# arguments, or not at all: it always does, and takes a `reasoning_effort`. "": nobody looked.
+THINKING = ("switch", "always", "")
+QUANTISATIONS = ("nvfp4", "nvfp4-mixed", "nvfp4-compressed", "nvfp4-weights", "fp8", "w4a8", "bf16")
 # how the hub's cache calls the folder of a repository
 _CACHED = re.compile(r"models--([^/]+)--([^/]+)")
 
 
 @dataclass(frozen=True)
 class Named:
-    """What the name of a checkpoint says: its parsers, for reasoning and for tool calls, and sizes
-    that its config.json would say.
+    """What the name of a checkpoint says: its parsers, for reasoning and for tool calls, how it is
+    asked not to think, and sizes that its config.json would say.
     """
 
     parsers: tuple[str, ...] = ()
+    thinking: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Warned:
+    """What goes wrong with a checkpoint, on these architectures; on any where none is named."""
+
+    what: str
+    gpu: tuple[str, ...] = ()
+
+    def holds(self, arch: str | None) -> bool:
+        """Whether it concerns an architecture."""
+        return not self.gpu or arch in self.gpu
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """What is known of one checkpoint beyond its family."""
 
+    id: str  # on the hub, in its own spelling
     evidence: str
     source: str
+    quantisation: str  # one of QUANTISATIONS
+    gib: float | None = None  # of its files
     mtp: bool = True  # whether it has the layers for multi-token prediction
+    remarks: tuple[str, ...] = ()
+    warnings: tuple[Warned, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,33 +70,64 @@ class Family:
     evidence: str
     checked: str
     parsers: tuple[str, ...] = ()  # for reasoning and for tool calls
+    thinking: str = ""  # one of THINKING
+    first: Mapping[str, str] = field(default_factory=dict)  # release of an engine that knows it
     config: Mapping[str, Any] = field(default_factory=dict)
     variants: tuple[Mapping[str, Any], ...] = ()
-    checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)
+    checkpoints: Mapping[str, Checkpoint] = field(default_factory=dict)  # by id, lower case
 
     def of_name(self, name: str) -> Named:
         """What a checkpoint's name says; its variants' words count over those of the family."""
-        told = Named(self.parsers, self.config)
+        told = Named(self.parsers, self.thinking, self.config)
         for variant in self.variants:
             if any(_fits(pattern, checkpoint(name)) for pattern in variant["names"]):
                 config = {**told.config, **variant.get("config", {})}
-                told = Named(tuple(variant.get("parsers", told.parsers)), config)
+                parsers = tuple(variant.get("parsers", told.parsers))
+                told = Named(parsers, variant.get("thinking", told.thinking), config)
         return told
 
 
 @cache
+def table() -> rows.Table[Family]:
+    """All rows, and what is wrong with those that are none."""
+    return rows.read(FILE, None, family, claims)
+
+
 def families() -> tuple[Family, ...]:
     """All that are known."""
-    rows = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    return tuple(_family(id, row) for id, row in rows.items())
+    return table().rows
 
 
-def _family(id: str, row: Mapping[str, Any]) -> Family:
-    lists = {key: tuple(row[key]) for key in _LISTS if key in row}
-    found = {id: Checkpoint(**told) for id, told in row.get("checkpoints", {}).items()}
-    return Family(
-        id=id, **{**row, **lists, "traits": frozenset(row["traits"]), "checkpoints": found}
+def family(id: str | int, row: Mapping[str, Any]) -> Family:
+    """A row. Raises KeyError, ValueError or TypeError for what is none."""
+    lists = ("architectures", "types", "names", "parsers", "variants")
+    made = {key: tuple(row[key]) for key in lists if key in row}
+    found = [_checkpoint(name, told) for name, told in row.get("checkpoints", {}).items()]
+    for variant in made.get("variants", ()):
+        rows.only(variant, ("names", "parsers", "thinking", "config"))
+    for told in (row, *made.get("variants", ())):
+        _one_of("thinking", told.get("thinking", ""), THINKING)
+    traits, known = frozenset(row["traits"]), {one.id.lower(): one for one in found}
+    return Family(id=str(id), **{**row, **made, "traits": traits, "checkpoints": known})
+
+
+def _checkpoint(id: str, row: Mapping[str, Any]) -> Checkpoint:
+    _one_of("quantisation", row["quantisation"], QUANTISATIONS)
+    warnings = tuple(
+        Warned(one["what"], tuple(one.get("gpu", ()))) for one in row.get("warnings", ())
     )
+    remarks = tuple(row.get("remarks", ()))
+    return Checkpoint(id=id, **{**row, "remarks": remarks, "warnings": warnings})
+
+
+def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{key}: {value!r} is not one of {', '.join(filter(None, known))}")
+
+
+def claims(one: Family) -> list[str]:
+    """What no other family may have: architectures, types, and checkpoints."""
+    return [*one.architectures, *one.types, *one.checkpoints]
 
 
 def by_architecture(word: str) -> Family | None:
@@ -110,6 +163,14 @@ def known(model: str) -> Checkpoint | None:
     cached = _CACHED.search(model)
     id = (f"{cached[1]}/{cached[2]}" if cached else model).lower()
     return next((one.checkpoints[id] for one in families() if id in one.checkpoints), None)
+
+
+def quantisation(model: str) -> str | None:
+    """How a checkpoint is quantised, by its row or by a word of its name; None: neither tells."""
+    if row := known(model):
+        return row.quantisation
+    said = checkpoint(model).split("-")
+    return next((word for word in ("nvfp4", "fp4", "fp8", "w4a8", "bf16") if word in said), None)
 
 
 def _fits(pattern: str, name: str) -> str:

@@ -128,7 +128,7 @@ def _fraction(plan: Plan, value: str) -> Concern | None:
         fraction = float(value)
     except ValueError:
         return None
-    product = gpus.of_arch(plan.arch)
+    product = gpus.products().get(plan.gpu or "")
     if fraction <= AMPLE or product is None:
         return None
     free = product.free / (1 << 30)

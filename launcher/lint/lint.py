@@ -20,7 +20,7 @@ from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Fault, When, faults
 from launcher.engines.options import Given, Option, Release, nearest_name, version
-from launcher.engines.target import Target
+from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
 from launcher.formats import shell
 from launcher.formats.shell import Launch
@@ -243,6 +243,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         gpus=max(1, count("tp-size") * count("pp-size") * replicas // count("nnodes")),
         arch=target.arch,
         engine=target.engine,
+        gpu=taken_for(target).gpu,
         release=target.nearest,
         traits=tuple(sorted(model.traits)),
         notes=(model.note,) if model.note else (),

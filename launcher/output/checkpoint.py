@@ -19,6 +19,7 @@ from launcher.errors import Exit
 from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.collectors.digests import digest, promised
 from launcher.host.facts import Host, Model
+from launcher.knowledge import models
 from launcher.output import doctor
 from launcher.plan.findings import Finding, Severity, to_json, verdict
 
@@ -26,6 +27,13 @@ CHECKS = (
     "model-folder model-config model-files model-headers model-pointers model-downloads"
     " model-quantisation model-claims model-mtp model-tokenizer"
 ).split()
+
+
+THINKING = {
+    "switch": "can be asked not to: enable_thinking",
+    "always": "always; reasoning_effort = low, high or max says how long",
+    "": "not known",
+}
 
 
 @dataclass(frozen=True)
@@ -49,71 +57,83 @@ def run(folder: str, environ: Mapping[str, str], *, hashes: bool, as_json: bool)
         findings.append(_of_hashes(compare(Path(seen.path.get()), quiet=as_json)))
     if as_json:
         print(
-            json.dumps({**to_json(findings, plan.name, plan.model), "model": _told(seen)}, indent=1)
+            json.dumps(
+                {**to_json(findings, plan.name, plan.model), "model": _told(seen, plan.model)},
+                indent=1,
+            )
         )
     else:
-        _show(seen, findings)
+        _show(seen, plan.model, findings)
     return Exit.NO if verdict(findings) is Severity.FAIL else Exit.FINE
 
 
-def _told(seen: Model) -> dict[str, Any]:
+def about(seen: Model, named: str) -> list[tuple[str, str]]:
+    """What is known of a checkpoint by its files, its row or its name, a line each."""
+    row = models.known(named)
+    parsers = _parsers(seen, named)
+    options = "--reasoning-parser {} --tool-call-parser {}".format(*parsers) if parsers else ""
+    family = traits.of(seen, named).family
+    return [
+        ("quantised", traits.quantisation(seen, named) or "not known"),
+        ("MTP", {True: "in it", False: "not in it", None: "not known"}[_mtp(seen, named)]),
+        ("thinking", THINKING[traits.thinking(seen, family, named)]),
+        ("parsers", options or "not known"),
+        *(("warning", one.what) for one in (row.warnings if row else ())),
+        *(("remark", remark) for remark in (row.remarks if row else ())),
+    ]
+
+
+def _told(seen: Model, named: str) -> dict[str, Any]:
     config = seen.config.otherwise({})
+    family, row = traits.of(seen, named).family, models.known(named)
     return {
         "path": seen.path.otherwise(""),
         "architecture": config.get("architectures", "?"),
         "layers": config.get("num_hidden_layers", "?"),
-        "quantisation": seen.quantisation.otherwise("?") or "none",
+        "family": family.id if family else None,
+        "quantisation": traits.quantisation(seen, named),
         "excluded": list(seen.excluded.otherwise(())),
         "dtypes": seen.dtypes.otherwise({}),
-        "mtp": seen.mtp.otherwise(False),
+        "mtp": _mtp(seen, named),
         "shards": seen.shards.otherwise(0),
         "bytes": seen.bytes.otherwise(0),
-        "parsers": _parsers(seen),
+        "parsers": _parsers(seen, named),
+        "thinking": traits.thinking(seen, family, named) or None,
+        "warnings": [one.what for one in row.warnings] if row else [],
+        "remarks": list(row.remarks) if row else [],
     }
 
 
-def _parsers(seen: Model) -> tuple[str, ...] | None:
+def _mtp(seen: Model, named: str) -> bool | None:
+    """Whether it has the layers for multi-token prediction, None where nobody knows."""
+    row = models.known(named)
+    return seen.mtp.otherwise(row.mtp) if row else seen.mtp.value
+
+
+def _parsers(seen: Model, named: str) -> tuple[str, ...] | None:
     """What it thinks and calls tools in: choices of --reasoning-parser and --tool-call-parser."""
-    folder = seen.path.otherwise("")
-    family = traits.of(seen, folder).family
-    return (family.of_name(folder).parsers or None) if family else None
+    family = traits.of(seen, named).family
+    return (family.of_name(named).parsers or None) if family else None
 
 
-def _show(seen: Model, findings: list[Finding]) -> None:
+def _show(seen: Model, named: str, findings: list[Finding]) -> None:
     from launcher.output import console as terminal
 
     console = terminal.console(sys.stdout)
-    told = _told(seen)
+    told = _told(seen, named)
     dtypes = ", ".join(
         f"{size / 2**30:.1f} GiB {kind}"
         for kind, size in sorted(told["dtypes"].items(), key=lambda one: -one[1])
     )
-    parsers = told["parsers"]
     lines = [
         ("folder", told["path"] or "not there"),
-        (
-            "model",
-            (
-                f"{told['architecture']}, {told['layers']} layers,"
-                f" {'with' if told['mtp'] else 'without'} MTP"
-            ),
-        ),
+        ("model", f"{told['architecture']}, {told['layers']} layers"),
         (
             "weights",
             f"{told['bytes'] / 2**30:.1f} GiB in {told['shards']} files: {dtypes or 'nothing'}",
         ),
-        (
-            "quantised",
-            f"{told['quantisation']}; left out: {', '.join(told['excluded'][:6]) or 'nothing'}",
-        ),
-        (
-            "parsers",
-            (
-                f"--reasoning-parser {parsers[0]} --tool-call-parser {parsers[1]}"
-                if parsers
-                else "not known"
-            ),
-        ),
+        ("left out", ", ".join(told["excluded"][:6]) or "nothing"),
+        *about(seen, named),
     ]
     for name, text in lines:
         console.print(terminal.row(name, text))

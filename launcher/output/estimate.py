@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING
 
 from launcher.capacity import memory as capacity
 from launcher.capacity.estimate import Fit, fit
-from launcher.capacity.memory import GIB, Shape, Weights
+from launcher.capacity.memory import GIB, Weights
 from launcher.config.resolve import PlanRequest
 from launcher.config.select import best_profile
 from launcher.config.target import TargetOptions, planned, recorded
+from launcher.engines import traits
 from launcher.engines.engine import dialect
 from launcher.engines.target import of
 from launcher.errors import Exit, UserError
 from launcher.host.facts import Engine, Host
 from launcher.host.observe import observe, observe_driver
+from launcher.knowledge import gpus
+from launcher.knowledge.shape import Shape
+from launcher.knowledge.shape import shape as shape_of
+from launcher.output.checkpoint import about
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
@@ -66,7 +71,7 @@ def run(
         shape,
         weights,
         host,
-        aim.memory or (None if elsewhere else of(host).memory),
+        gpus.products()[aim.gpu].memory if aim.gpu else None if elsewhere else of(host).memory,
         None if facts or elsewhere else _speed(host),
     )
     if as_json:
@@ -75,11 +80,12 @@ def run(
             "profile": plan.name,
             "model": plan.model,
             "arch": plan.arch,
+            "gpu": plan.gpu,
             "release": plan.release,
         }
         print(json.dumps(data | asdict(made) | {"fits": made.fits}, indent=1))
     else:
-        _show(made, plan)
+        _show(made, plan, host)
     return Exit.FINE if made.fits else Exit.NO
 
 
@@ -106,7 +112,7 @@ def _sizes(plan: Plan, host: Host) -> tuple[Shape, Weights]:
             fix="--model DIR, a folder with config.json",
         )
     try:
-        shape = capacity.shape(config)
+        shape = shape_of(config)
     except (KeyError, ValueError) as error:
         what = f"{plan.model}: its config.json does not say {error}"
         raise UserError(what, fix="give a folder with the model's own config.json") from None
@@ -117,20 +123,27 @@ def _sizes(plan: Plan, host: Host) -> tuple[Shape, Weights]:
         and not host.model.broken.otherwise({"?": "?"})
     ):
         return shape, capacity.from_headers(told, shape.layers)
-    quantised = host.model.quantisation.otherwise("NVFP4") or ""
-    return shape, capacity.from_shape(shape, nvfp4="FP4" in quantised.upper())
+    quantised = traits.quantisation(host.model, plan.model)
+    weighs = capacity.precision(quantised) if quantised else None
+    if weighs is None:
+        why = f"{quantised} has no sizes here" if quantised else "nobody knows how it is quantised"
+        raise UserError(
+            f"the sizes of {plan.model} are unknown: {why}",
+            fix="--model DIR, a folder with its files, or with a config.json that says it",
+        )
+    return shape, capacity.from_shape(shape, weighs)
 
 
-def _show(made: Fit, plan: Plan) -> None:
+def _show(made: Fit, plan: Plan, host: Host) -> None:
     from launcher.output import console as terminal
     from launcher.output.console import row, words
 
     console = terminal.console(sys.stdout)
-    seen = ", assumed size, no GPU here" if made.assumed else ""
+    seen = ", assumed, no GPU here" if made.assumed else ""
     engine = dialect(plan.engine)
     head = (
-        f"{plan.arch}, {engine.name} {engine.options.nearest(plan.release or '')}: {made.gpus} x"
-        f" {made.memory / GIB:.1f} GiB{seen}"
+        f"{_gpu(plan, made)}, {engine.name} {engine.options.nearest(plan.release or '')}:"
+        f" {made.gpus} x {made.memory / GIB:.1f} GiB{seen}"
     )
     console.print(words((plan.name, "bold"), "  ", head))
     for note in plan.notes:
@@ -141,6 +154,7 @@ def _show(made: Fit, plan: Plan) -> None:
     _picture(console, made)
     for name, text in (
         ("model", plan.model),
+        *about(host.model, plan.model),
         ("weights", f"{_gib(made.weights)} a GPU, {_gib(made.checkpoint)} in all ({how})"),
         ("fraction", f"{made.fraction:g} x {_gib(made.free)} free before loading{mode}"),
         (
@@ -160,10 +174,27 @@ def _show(made: Fit, plan: Plan) -> None:
         ),
     ):
         console.print(row(name, text))
+    _slots(console, made)
     _requests(console, made)
     _host(console, made)
     _table(console, made)
     _verdict(console, made)
+
+
+def _gpu(plan: Plan, made: Fit) -> str:
+    if plan.gpu is None and not made.assumed:
+        return plan.arch or "no GPU that is known"
+    product = gpus.of(plan.gpu)
+    return f"{product.name}, {product.arch}"
+
+
+def _slots(console: Console, made: Fit) -> None:
+    from launcher.output.console import row
+
+    if made.slots is not None:
+        held = f"{made.slots:,} slots of {made.slot / 1e6:.1f} MB, {_gib(made.slots * made.slot)}"
+        most = f"{made.admitted} requests at once, 5 slots each; max-mamba-cache-size sets how many"
+        console.print(row("states", f"{held}: {most}"))
 
 
 def _picture(console: Console, made: Fit) -> None:
@@ -172,13 +203,15 @@ def _picture(console: Console, made: Fit) -> None:
 
     taken = made.memory - made.free
     kv = max(0, made.memory - taken - made.weights - made.left)
+    states = min(kv, (made.slots or 0) * made.slot)
     parts = [
         ("in use", taken, "dim"),
         ("weights", made.weights, "cyan"),
-        ("KV cache", kv, "green"),
+        ("KV cache", kv - states, "green"),
+        *([("states", states, "magenta")] if states else []),
         ("left", made.left, "yellow"),
     ]
-    signs = list(zip(parts, "░█▓·", strict=True))
+    signs = list(zip(parts, "░█▓▒·" if states else "░█▓·", strict=True))
     bar = (
         (sign * round(WIDTH * max(size, 0) / made.memory), colour)
         for (_, size, colour), sign in signs

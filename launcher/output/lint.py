@@ -9,7 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from launcher.engines.engine import dialect
+from launcher.engines.target import Target, taken_for
 from launcher.errors import Exit
+from launcher.knowledge import gpus
 from launcher.lint.concerns import Verdict
 from launcher.lint.lint import Entry, difference
 from launcher.lint.run import Judged
@@ -83,7 +85,7 @@ def _show(judged: Judged) -> None:
     console = terminal.console(sys.stdout)
     names = list(judged.releases)
     releases = names[0] if judged.is_of_one else f"{names[0]} to {names[-1]}"
-    for_whom = f"{dialect(judged.launch.engine).name} {releases} on {judged.target.arch}"
+    for_whom = f"{dialect(judged.launch.engine).name} {releases} on {_gpu(judged.target)}"
     head = f"{judged.launch.form}, judged for {for_whom}"
     console.print(words((head, "bold")))
     for note in judged.notes:
@@ -93,6 +95,14 @@ def _show(judged: Judged) -> None:
         _diff(console, judged, names[0])
     else:
         _table(console, judged.releases)
+
+
+def _gpu(target: Target) -> str:
+    """The GPUs that it was judged for, and whether they were assumed."""
+    taken = gpus.products().get(taken_for(target).gpu or "")
+    if taken is None:
+        return target.arch or "any GPU"
+    return f"{taken.name}, {target.arch}" + ("" if target.gpu else " (assumed)")
 
 
 def _list(console: Console, entries: Sequence[Entry]) -> None:

@@ -3,7 +3,7 @@
 Up is not right: garbled, repeated and one-token output all pass /health. The engine's parsers are
 asked, too: reasoning must be apart from content, a tool call parsed, a stream must add up to the
 answer. A model that reasons is asked not to, but for one question: how long it reasons is its own
-affair, and no fault.
+affair, and no fault. One that always does is asked for little of it, and given room.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from launcher.engines.http import ForeignError, TooLongError, UnaskedError
 from launcher.engines.server import NO_ANSWER, Server, talk
 
 ENOUGH = 512  # tokens for an answer, reasoning included
+ROOM = 2048  # tokens where it cannot be asked not to reason; 1,024 are too few for some
 CEILING = 16  # tokens of the answer that is cut
 LONG_ANSWER = (
     400  # characters: an answer to a short question is shorter, unless the reasoning is in it
@@ -84,9 +85,7 @@ def examine(
     began = time.monotonic()
     asked = 0
     try:
-        client = Client(
-            server, model, float(smoke["within"]), reasons="reasoning" in parsers, talk=talk
-        )
+        client = Client(server, model, smoke, is_parsed="reasoning" in parsers, talk=talk)
         for _ in _questions(client, smoke["questions"], parsers):
             asked += 1
             if not is_wanted():
@@ -125,7 +124,7 @@ def _questions(
 ) -> Iterator[None]:
     for question in questions:
         answer = client.chat(question["ask"])
-        said = _text(answer)
+        said = client.text(answer)
         _sane(question["ask"], said, answer)
         if not re.search(question["expect"], said, re.IGNORECASE | re.DOTALL):
             got = f"{said[:120]!r}{', one token' if _tokens(answer) == 1 else ''}"
@@ -134,6 +133,7 @@ def _questions(
     if questions:
         _streamed(client, questions[0]["ask"])
         yield
+    if questions and not client.always:
         _cut(client, questions[0]["ask"])
         yield
     if questions and "reasoning" in parsers:
@@ -185,7 +185,7 @@ def _streamed(client: Client, ask: str) -> None:
     Batches may change a late digit, so a difference counts when it comes twice.
     """
     for attempt in (1, 2):
-        whole, pieces = _text(client.chat(ask)), client.stream(ask)
+        whole, pieces = client.text(client.chat(ask)), client.stream(ask)
         if whole.strip() == pieces.strip():
             return
         if attempt == 2:
@@ -199,7 +199,7 @@ def _cut(client: Client, ask: str) -> None:
     reasoning.
     """
     answer = client.chat(ask, max_tokens=CEILING)
-    if not _text(answer).strip():
+    if not client.text(answer).strip():
         raise WrongError(f"an answer cut at {CEILING} tokens has no content")
 
 
@@ -208,11 +208,8 @@ def _reasoned(client: Client, ask: str) -> None:
 
     An answer may be cut before anything is said.
     """
-    answer = client.chat(ask, chat_template_kwargs={"enable_thinking": True})
-    said, thought = (
-        _text(answer),
-        str(answer["choices"][0]["message"].get("reasoning_content") or ""),
-    )
+    answer = client.chat(ask, **client.thinking)
+    said, thought = client.text(answer), _thought(answer)
     if not said.strip() and not (
         thought.strip() and answer["choices"][0].get("finish_reason") == "length"
     ):
@@ -229,7 +226,7 @@ def _tool_call(client: Client) -> None:
     answer = client.chat("What is the weather in Paris? Use the tool.", tools=[TOOL])
     calls = answer["choices"][0]["message"].get("tool_calls") or []
     if not calls:
-        raise WrongError(f"a tool call was not parsed: {_text(answer)[:80]!r}")
+        raise WrongError(f"a tool call was not parsed: {client.text(answer)[:80]!r}")
     call = calls[0]["function"]
     if call["name"] != "get_weather" or not isinstance(json.loads(call["arguments"]), dict):
         raise WrongError(f"a tool call came out wrong: {call}")
@@ -239,22 +236,46 @@ def _tokens(answer: Mapping[str, Any]) -> int:
     return int(answer["usage"]["completion_tokens"])
 
 
-def _text(answer: Mapping[str, Any]) -> str:
-    return str(answer["choices"][0]["message"].get("content") or "")
+def _thought(answer: Mapping[str, Any]) -> str:
+    message = answer["choices"][0]["message"]  # vLLM calls it reasoning
+    return str(message.get("reasoning_content") or message.get("reasoning") or "")
 
 
 class Client:
-    """Chat with one server, without reasoning where it can; each answer within so many seconds."""
+    """Chat with one server, without reasoning where it can; each answer within so many seconds.
+
+    `smoke` says within how many, and how the model is asked not to reason (`models.THINKING`).
+    """
 
     def __init__(
-        self, server: Server, model: str, within: float, *, reasons: bool, talk: Talk = talk
+        self,
+        server: Server,
+        model: str,
+        smoke: Mapping[str, Any],
+        *,
+        is_parsed: bool,
+        talk: Talk = talk,
     ) -> None:
-        self.server, self.model, self.within = server, model, within
+        self.server, self.model, self.within = server, model, float(smoke["within"])
         self.talk = talk
+        self.is_parsed = is_parsed
+        self.always = smoke["thinking"] == "always"
         # GLM's chat templates know it (4.5 to 5.2); others ignore it.
-        self.quiet: dict[str, Any] = (
-            {"chat_template_kwargs": {"enable_thinking": False}} if reasons else {}
-        )
+        self.quiet: dict[str, Any] = {}
+        self.thinking: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}
+        if self.always:
+            self.quiet = self.thinking = {"reasoning_effort": "low", "max_tokens": ROOM}
+        elif is_parsed:
+            self.quiet = {"chat_template_kwargs": {"enable_thinking": False}}
+
+    def text(self, answer: Mapping[str, Any]) -> str:
+        """What an answer says."""
+        return self._said(str(answer["choices"][0]["message"].get("content") or ""))
+
+    def _said(self, content: str) -> str:
+        """The content without its reasoning, where no parser took that away."""
+        is_mixed = self.always and not self.is_parsed
+        return content.rpartition("</think>")[2] if is_mixed else content
 
     def chat(self, ask: str, **more: Any) -> Mapping[str, Any]:
         """The whole answer. Raises WrongError when the server refuses the question."""
@@ -267,7 +288,7 @@ class Client:
             if line.startswith(b"data: {"):
                 for choice in json.loads(line[6:])["choices"]:
                     said.append(choice["delta"].get("content") or "")
-        return "".join(said)
+        return self._said("".join(said))
 
     def _post(self, ask: str, more: Mapping[str, Any]) -> bytes:
         messages = [{"role": "user", "content": ask}]

@@ -14,8 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.capacity import memory as capacity
-from launcher.capacity.memory import BF16_ROW, GIB, PACKED_ROW, RAW_ROW, Shape, shape
+from launcher.capacity.memory import GIB, PRECISIONS
+from launcher.engines.sglang import memory as sglang
+from launcher.engines.sglang.memory import BF16_ROW, PACKED_ROW, RAW_ROW, Demand
 from launcher.knowledge import models
+from launcher.knowledge.shape import Shape, shape
 
 GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]
 LATER = models.by_name("GLM-5.2").of_name("GLM-5.2").config  # type: ignore[union-attr]
@@ -32,6 +35,9 @@ GLM47 = {
     "num_hidden_layers": 92, "hidden_size": 5120, "num_attention_heads": 96, "vocab_size": 151552,
     "max_position_embeddings": 202752, "num_key_value_heads": 8, "head_dim": 128,
 }  # fmt: skip
+
+
+ELIDED = (0, 5, 18)  # from here on shared indices keep no keys, as in vLLM
 
 
 def of(config: dict[str, Any]) -> Shape:
@@ -57,8 +63,12 @@ def cell(point: dict[str, Any]) -> float:
     """What the formula gives for a point; vLLM's decode context parallelism divides it."""
     made = modelled(point)
     vllm = point["engine"].startswith("vllm")
-    one = capacity.cell(
-        made, layout(point), tp=point.get("tp", 1), elided=vllm, mtp=point["layers"] == 79
+    one = sglang.cell(
+        made,
+        layout(point),
+        tp=point.get("tp", 1),
+        release=ELIDED if vllm else (),
+        mtp=point["layers"] == 79,
     )
     return one / (point.get("dcp") or 1)
 
@@ -82,7 +92,7 @@ def test_bytes_a_token_are_those_of_the_host(id: str) -> None:
 
 @pytest.mark.parametrize("id", sorted(WITHOUT_INDEXER))
 def test_without_the_indexer_they_are_those_of_that_build(id: str) -> None:
-    assert capacity.cell(of(MLA_61), PACKED_ROW) == pytest.approx(
+    assert sglang.cell(of(MLA_61), PACKED_ROW) == pytest.approx(
         POINTS[id]["bytes_per_token_observed"], rel=0.002
     )
 
@@ -100,13 +110,12 @@ PREDICTED = [
 @pytest.mark.parametrize("id", PREDICTED)
 def test_tokens_are_those_of_the_host(id: str) -> None:
     point = POINTS[id]
-    made = capacity.tokens(
+    made = sglang.pools(
         point["avail_before_load_gb"] * GIB,
         point["weights_gb"] * GIB,
         point["mem_fraction_static"],
-        int(cell(point)),
-        1,
-    )
+        Demand(int(cell(point)), page=1),
+    ).tokens
 
     # Where next to nothing is left for the cache, the log's two digits are 3 % of it.
     within = 0.035 if point["kv_tokens"] < 10_000 else 0.01
@@ -121,27 +130,27 @@ def test_there_are_enough_points() -> None:
 def test_the_cells_of_glm5() -> None:
     glm5, glm52 = of(GLM5), of(GLM5 | LATER)
 
-    assert [capacity.cell(glm5, row) for row in (BF16_ROW, RAW_ROW, PACKED_ROW)] == [
+    assert [sglang.cell(glm5, row) for row in (BF16_ROW, RAW_ROW, PACKED_ROW)] == [
         100152,
         55224,
         61464,
     ]
-    assert [capacity.cell(glm5, row, mtp=True) for row in (BF16_ROW, RAW_ROW, PACKED_ROW)] == [
+    assert [sglang.cell(glm5, row, mtp=True) for row in (BF16_ROW, RAW_ROW, PACKED_ROW)] == [
         101436,
         55932,
         62252,
     ]
-    assert [capacity.cell(glm52, row, elided=True) for row in (BF16_ROW, RAW_ROW, PACKED_ROW)] == [
+    assert [sglang.cell(glm52, row, release=ELIDED) for row in (BF16_ROW, RAW_ROW, PACKED_ROW)] == [
         92628,
         47700,
         53940,
     ]
-    assert capacity.cell(glm5, PACKED_ROW, tp=8) == 61464, "the latent is not divided"
-    assert capacity.cell(glm5, PACKED_ROW, pp=3) == 61464 // 3
+    assert sglang.cell(glm5, PACKED_ROW, tp=8) == 61464, "the latent is not divided"
+    assert sglang.cell(glm5, PACKED_ROW, pp=3) == 61464 // 3
 
 
 def test_the_weights_of_glm5() -> None:
-    made = capacity.from_shape(of(GLM5))
+    made = capacity.from_shape(of(GLM5), PRECISIONS["nvfp4"])
 
     assert made.total / 1e9 == pytest.approx(446, rel=0.01), "the checkpoint on disk"
     assert made.of_gpu(8) / GIB == pytest.approx(57.06, rel=0.01), (
@@ -176,7 +185,7 @@ def test_headers_come_to_what_the_configuration_does() -> None:
     for layer in range(s.layers):
         for name, count in (part | (dense if layer < s.dense_layers else moe)).items():
             sizes.append((f"model.layers.{layer}.{name}", count * 2))
-    told, made = capacity.from_headers(sizes, s.layers), capacity.from_shape(s)
+    told, made = capacity.from_headers(sizes, s.layers), capacity.from_shape(s, PRECISIONS["nvfp4"])
 
     assert told.exact
     assert told.of_gpu(8) == pytest.approx(made.of_gpu(8) / capacity.MARGIN, rel=0.002)
@@ -211,17 +220,17 @@ def test_an_extra_layer_is_that_of_mtp() -> None:
 def test_the_layout_follows_gpu_and_release(
     kv: str, arch: str, release: tuple[int, ...], expected: str
 ) -> None:
-    assert capacity.row(kv, arch, release, sparse=True) == expected
+    assert sglang.row(kv, arch, release, of(GLM5)) == expected
 
 
 def test_sglangs_own_fraction() -> None:
-    assert capacity.auto_fraction(97887 << 20, 8, graphs=8) == 0.843
-    assert capacity.auto_fraction(97887 << 20, 8) == 0.833
-    assert capacity.auto_fraction(183359 << 20, 8, chunk=16384) == 0.844
+    assert sglang.auto_fraction(97887 << 20, 8, graphs=8) == 0.843
+    assert sglang.auto_fraction(97887 << 20, 8) == 0.833
+    assert sglang.auto_fraction(183359 << 20, 8, chunk=16384) == 0.844
 
 
 def test_a_million_tokens_of_context_make_the_request_table_large() -> None:
-    assert capacity.request_table(2048, 1 << 20) == pytest.approx(8 * GIB, rel=0.001)
+    assert sglang.request_table(2048, 1 << 20) == pytest.approx(8 * GIB, rel=0.001)
 
 
 @given(
@@ -230,11 +239,11 @@ def test_a_million_tokens_of_context_make_the_request_table_large() -> None:
 def test_more_fraction_is_never_fewer_tokens(
     free: float, weights: float, f: float, cell: int, more: float
 ) -> None:
-    few = capacity.tokens(free * GIB, weights * GIB, f, cell)
+    few = sglang.pools(free * GIB, weights * GIB, f, Demand(cell)).tokens
 
     assert few % 64 == 0
-    assert capacity.tokens(free * GIB, weights * GIB, f + more, cell) >= few
-    if f < capacity.least_fraction(free * GIB, weights * GIB):
+    assert sglang.pools(free * GIB, weights * GIB, f + more, Demand(cell)).tokens >= few
+    if f * free < weights:
         assert few == 0
 
 

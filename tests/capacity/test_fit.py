@@ -5,6 +5,7 @@ recorded hosts.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,21 @@ from rig.safetensors import tensor_file
 
 from launcher.capacity import memory as capacity
 from launcher.capacity.estimate import Fit, fit
+from launcher.capacity.memory import PRECISIONS
+from launcher.config.layers import PACKAGED
+from launcher.doctor.checks import judge
 from launcher.host import facts_json
 from launcher.host.collectors import disk
-from launcher.host.facts import Host
+from launcher.host.facts import Host, Model
 from launcher.knowledge import models
+from launcher.knowledge.shape import shape as shape_of
 from launcher.plan.findings import Severity
 
 GLM5 = models.by_name("GLM-5").config  # type: ignore[union-attr]
 LATER = models.by_name("GLM-5.2").of_name("GLM-5.2").config  # type: ignore[union-attr]
 
-SHAPE = capacity.shape({name: str(value) for name, value in GLM5.items()})
-WEIGHTS = capacity.from_shape(SHAPE)
+SHAPE = shape_of({name: str(value) for name, value in GLM5.items()})
+WEIGHTS = capacity.from_shape(SHAPE, PRECISIONS["nvfp4"])
 CARD = 97887 << 20
 
 
@@ -80,11 +85,108 @@ def test_four_cards_hold_no_full_glm5_whatever_the_fraction() -> None:
     assert "no fraction helps" in said.fix
 
 
+def on_its_gpus(profile: str, *settings: str) -> Fit:
+    """A packaged profile on the product that it is for, its checkpoint known by its id alone."""
+    made = plan(*settings, profile=profile)
+    config = capacity.named(made.model)
+    precision = capacity.precision(models.quantisation(made.model))
+    assert config is not None
+    assert precision is not None
+    sizes = shape_of(config)
+    return fit(made, sizes, capacity.from_shape(sizes, precision), Host(), None)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [path.stem for path in sorted(PACKAGED.glob("*.toml")) if path.stem != "cpu-demo"],
+)
+def test_each_packaged_profile_fits_the_gpus_that_it_is_for(profile: str) -> None:
+    assert on_its_gpus(profile).fits
+
+
+@pytest.mark.parametrize("fraction", ["0.85", "0.95", "0.985"])
+def test_two_cards_do_not_hold_glm_5_3_flash_whatever_the_fraction(fraction: str) -> None:
+    settings = ("flags.tp-size=2", f"flags.mem-fraction-static={fraction}")
+    [said] = on_its_gpus("4xpro6000-glm53-flash", *settings).said
+
+    assert said.severity is Severity.FAIL
+    assert "hold no KV cache beside the 7.0 GiB" in said.what
+    assert "no fraction helps" in said.fix
+
+
+@pytest.mark.parametrize("fraction", ["0.6", "0.85", "0.95", "0.985"])
+@pytest.mark.parametrize("tp", [2, 4, 8])
+@pytest.mark.parametrize("profile", ["8xpro6000-glm53", "4xpro6000-glm53-flash"])
+def test_doctor_and_fit_agree_on_the_weights_where_no_file_is_here(
+    profile: str, tp: int, fraction: str
+) -> None:
+    settings = (f"flags.tp-size={tp}", f"flags.mem-fraction-static={fraction}")
+    [found] = judge(
+        replace(host(), model=Model()), plan(*settings, profile=profile), only=("model-fits",)
+    )
+
+    assert (found.severity is Severity.FAIL) == (not on_its_gpus(profile, *settings).fits)
+
+
+def test_states_bound_the_requests_that_run() -> None:
+    seen = on_its_gpus("4xpro6000-glm53-flash")
+    assert (seen.slots, seen.admitted, seen.said) == (160, 16, ())
+    few = on_its_gpus("4xpro6000-glm53-flash", "flags.max-mamba-cache-size=40")
+    [said] = few.said
+
+    assert few.admitted == 8
+    assert few.requests[8192] == 8
+    assert few.tokens > seen.tokens
+    assert said.severity is Severity.WARN
+    assert "let 8 of 16 requests run" in said.what
+    assert "max-mamba-cache-size = 80" in said.fix
+
+
+def test_states_that_take_all_leave_no_cache() -> None:
+    seen = on_its_gpus("4xpro6000-glm53-flash", "flags.max-mamba-cache-size=4000")
+    [said] = seen.said
+
+    assert not seen.fits
+    assert "none is left for KV" in said.what
+
+
+def test_a_model_without_states_has_no_slots() -> None:
+    assert (made().slots, made().admitted) == (None, None)
+
+
+def test_a_model_whose_quantisation_nobody_knows_has_no_size(world: World) -> None:
+    said = world.run("fit", "-p", "8xpro6000", "--model", "org/GLM-5.2-mine")
+
+    assert said.returncode != 0
+    assert "the sizes of org/GLM-5.2-mine are unknown: nobody knows how it is" in said.stderr
+
+
+def test_fit_shows_states_and_what_is_known_of_the_checkpoint(world: World) -> None:
+    said = world.run("fit", "-p", "4xpro6000-glm53-flash")
+
+    assert said.returncode == 0
+    assert "160 slots of 19.1 MB" in said.stdout
+    assert "note: unverified: " in said.stdout
+    assert "always; reasoning_effort" in said.stdout
+    assert "revision 09b04e5e" in said.stdout
+    warned = world.run(
+        "render", "-p", "4xpro6000-glm53-flash", "--set",
+        "flags.model-path=LibertAIDAI/GLM-5.3-Flash-NVFP4",
+    ).stdout  # fmt: skip
+    assert "# note: this checkpoint gave corrupt tokens on SM120" in warned
+
+
 def test_the_pruned_one_fits_four_cards() -> None:
     config = capacity.named("0xSero/GLM-5.2-NVFP4-REAP-469B")
     assert config is not None
-    shape = capacity.shape(config)
-    seen = fit(plan(profile="4xpro6000"), shape, capacity.from_shape(shape), host(), CARD)
+    shape = shape_of(config)
+    seen = fit(
+        plan(profile="4xpro6000"),
+        shape,
+        capacity.from_shape(shape, PRECISIONS["nvfp4"]),
+        host(),
+        CARD,
+    )
 
     assert seen.checkpoint / 1e9 == pytest.approx(313, rel=0.1), "what its page says"
     assert seen.tokens > 0
@@ -110,7 +212,7 @@ def test_speculative_decoding_costs_a_layer_and_its_tokens() -> None:
 
 
 def test_a_context_of_a_million_is_named() -> None:
-    shape = capacity.shape({name: str(value) for name, value in (GLM5 | LATER).items()})
+    shape = shape_of({name: str(value) for name, value in (GLM5 | LATER).items()})
     seen = fit(plan("flags.max-running-requests=512"), shape, WEIGHTS, host(), CARD)
 
     assert [said.fix for said in seen.said] == [

@@ -25,6 +25,7 @@ from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.formats.manifests import read
 from launcher.host.facts import Host
+from launcher.knowledge.shape import shape as shape_of
 from launcher.lint import lint
 from launcher.lint.concerns import HABITS
 from launcher.lint.lint import Entry
@@ -100,8 +101,8 @@ def test_an_alias_gives_the_same_plan(alias: str, name: str, release: str) -> No
 def test_an_alias_gives_the_same_fit_and_findings(alias: str, name: str) -> None:
     config = memory.named("zai-org/GLM-5")
     assert config
-    shape = memory.shape(config)
-    weights = memory.from_shape(shape)
+    shape = shape_of(config)
+    weights = memory.from_shape(shape, memory.PRECISIONS["nvfp4"])
     one, other = plan(f"flags.{alias}=4"), plan(f"flags.{name}=4")
 
     assert estimate.fit(one, shape, weights, HOST, 96 << 30) == estimate.fit(

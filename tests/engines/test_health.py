@@ -35,7 +35,11 @@ TOO_MUCH = names[names.index("terabyte") : names.index("drip")]
 SLOW = [*names[names.index("drip") : names.index("cut")], "silent"]
 NONE = [*names[names.index("cut") :], "closes"]
 PATIENT = 30.0  # seconds for an answer that comes at once
-QUESTIONS = {"within": PATIENT, "questions": [{"ask": "capital of France?", "expect": "paris"}]}
+QUESTIONS = {
+    "within": PATIENT,
+    "thinking": "",
+    "questions": [{"ask": "capital of France?", "expect": "paris"}],
+}
 
 
 def question(server: Server, first: bool, within: float = PATIENT) -> Answer:

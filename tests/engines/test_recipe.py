@@ -208,7 +208,7 @@ def reached() -> set[tuple[str, str]]:
     asked = [(), ("flags.attention-backend=flashinfer",), ("flags.kv-cache-dtype=bfloat16",)]
     return {
         (setting.layer, setting.name.removeprefix("--"))
-        for profile in ("8xpro6000", "8xb200-mtp")
+        for profile in ("8xpro6000", "8xb200-mtp", "4xpro6000-glm53-flash")
         for release in CATALOGUE.releases
         for arch in ARCHS
         for words in asked

@@ -58,7 +58,7 @@ def test_a_name_tells_the_family_and_a_place_does_not(name: str, family: str | N
 
     assert (seen.family.id if seen.family else None) == family
     assert seen.basis == ("name" if family else None)
-    assert (seen.note is None) == (family == "glm-5")
+    assert (seen.note is None) == (family in ("glm-5", "glm-5.3-flash"))
 
 
 @pytest.mark.parametrize("family", models.families(), ids=lambda family: family.id)

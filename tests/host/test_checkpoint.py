@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.host.collectors.checkpoint import _in_time as in_time
-from launcher.host.collectors.checkpoint import checkpoint
+from launcher.host.collectors.checkpoint import checkpoint, said
 from launcher.host.facts import Model, known
 
 CONFIG = {
@@ -134,6 +134,70 @@ def test_the_config_is_told_by_what_matters_of_it(folder: Path) -> None:
         "hf_quant_config.quant_algo": "NVFP4",
         "hf_quant_config.kv_cache_quant_algo": "FP8",
     }
+
+
+FLASH = {
+    "architectures": ["Glm5NextForConditionalGeneration"],
+    "model_type": "glm5_next",
+    "text_config": {
+        "model_type": "glm5_next_text",
+        "num_hidden_layers": 45,
+        "qk_rope_head_dim": 0,
+        "index_kpool": 4,
+        "layer_types": [
+            "full_attention" if at % 4 == 3 else "linear_attention" for at in range(45)
+        ],
+        "linear_num_heads": 64,
+        "linear_head_dim": 128,
+        "linear_conv_kernel_dim": 4,
+    },
+}
+
+
+def test_a_nested_config_says_its_sizes_and_the_outer_one_what_it_is(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps(FLASH))
+    told = look(folder).config.get()
+
+    assert told["architectures"] == "Glm5NextForConditionalGeneration"
+    assert told["model_type"] == "glm5_next"
+    assert (told["linear_layers"], told["index_kpool"]) == ("34", "4")
+    assert (told["qk_rope_head_dim"], told["linear_num_heads"]) == ("0", "64")
+
+
+def test_linear_layers_are_counted_where_a_table_of_their_own_names_them(folder: Path) -> None:
+    own = {"kda_layers": [1, 2, 3], "num_heads": 8, "head_dim": 64, "short_conv_kernel_size": 3}
+    (folder / "config.json").write_text(json.dumps({"linear_attn_config": own}))
+    told = look(folder).config.get()
+
+    assert {name: told[name] for name in told if name.startswith("linear")} == {
+        "linear_layers": "3",
+        "linear_num_heads": "8",
+        "linear_head_dim": "64",
+        "linear_conv_kernel_dim": "3",
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "switches"),
+    [
+        ({"chat_template.jinja": "{% if enable_thinking %}"}, ("enable_thinking",)),
+        ({"chat_template.jinja": "{{ reasoning_effort }}"}, ("reasoning_effort",)),
+        ({"tokenizer_config.json": '{"chat_template": "enable_thinking"}'}, ("enable_thinking",)),
+        ({"chat_template.jinja": "<|user|>"}, ()),
+    ],
+)
+def test_the_chat_template_tells_how_it_is_asked_not_to_think(
+    folder: Path, files: dict[str, str], switches: tuple[str, ...]
+) -> None:
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+    assert look(folder).template.get() == switches
+    assert said(str(folder), {}).template.get() == switches
+
+
+def test_without_a_chat_template_nobody_knows(folder: Path) -> None:
+    assert "has no chat template" in str(look(folder).template.unknown)
 
 
 def test_a_checkpoint_of_one_file_needs_no_index(folder: Path) -> None:
@@ -561,6 +625,10 @@ KEYS = [
     "num_hidden_layers",
     "architectures",
     "quant_algo",
+    "linear_attn_config",
+    "kda_layers",
+    "layer_types",
+    "text_config",
 ]
 
 
@@ -569,9 +637,9 @@ KEYS = [
     st.sampled_from(["config.json", "hf_quant_config.json", "model.safetensors.index.json"]),
     st.dictionaries(st.sampled_from(KEYS), JSON) | JSON,
 )
-def test_any_json_in_any_file_is_survived(folder: Path, name: str, said: Any) -> None:
+def test_any_json_in_any_file_is_survived(folder: Path, name: str, told: Any) -> None:
     before = (folder / name).read_bytes()
-    (folder / name).write_text(json.dumps(said))
+    (folder / name).write_text(json.dumps(told))
     seen = look(folder)
     (folder / name).write_bytes(before)
 

@@ -47,6 +47,7 @@ python3 -m sglang.launch_server \
   --port 8000 2>&1 | tee server.log &
 """
 MODEL = "--model-path lukealonso/GLM-5-NVFP4 --quantization modelopt_fp4"
+FLASH = "--model-path nvidia/GLM-5.3-Flash-NVFP4"
 NEWEST = CATALOGUE.newest
 
 
@@ -204,6 +205,10 @@ def test_every_fault_is_met_by_some_command() -> None:
         f"{MODEL} --moe-runner-backend flashinfer_trtllm --tool-call-parser glm45",
         f"{MODEL} --dsa-prefill-backend trtllm --speculative-algorithm EAGLE",
         f"{MODEL} --nsa-prefill-backend trtllm",
+        f"{FLASH} --dcp-size 2", f"{FLASH} --dsa-prefill-backend tilelang --kv-cache-dtype bfloat16",
+        f"{FLASH} --dsa-prefill-backend flashinfer_sparse_mla",
+        f"{FLASH} --max-mamba-cache-size 40 --max-running-requests 16",
+        f"SGLANG_ENABLE_JIT_DEEPGEMM=0 python3 -m sglang.launch_server {FLASH}",
     ]  # fmt: skip
     said = {
         concern.why

@@ -230,7 +230,7 @@ def test_root_sends_no_key_that_the_service_may_not_read(stopped: Service, secre
         stopped.plan(
             key_file=str(secret),
             port=server.getsockname()[1],
-            smoke={"within": 1, "questions": [{"ask": "?"}]},
+            smoke={"within": 1, "questions": [{"ask": "?"}], "thinking": ""},
         )
         with stopped.held():
             smoke = stopped.as_root("smoke")

@@ -332,3 +332,22 @@ def test_a_folder_that_is_not_there_is_said(world: World) -> None:
 
     assert said.returncode == 1
     assert "is not there" in said.stdout
+
+
+def test_what_is_known_of_a_published_checkpoint_is_shown(world: World) -> None:
+    told = model(world, Path("nvidia/GLM-5.3-NVFP4"))["model"]
+
+    assert (told["family"], told["quantisation"], told["mtp"]) == ("glm-5", "nvfp4-mixed", True)
+    assert (told["thinking"], told["parsers"]) == ("always", ["glm45", "glm47"])
+    assert "do not force --quantization modelopt_fp4" in told["remarks"][0]
+    shown = world.run("model", "LibertAIDAI/GLM-5.3-Flash-NVFP4").stdout
+    assert "corrupt tokens on SM120" in shown
+    assert "--reasoning-parser glm45 --tool-call-parser glm47" in shown
+
+
+def test_of_a_checkpoint_that_nobody_knows_nothing_is_told(world: World) -> None:
+    told = model(world, Path("org/llama"))["model"]
+
+    assert [told[key] for key in ("family", "quantisation", "mtp", "thinking", "parsers")] == [
+        None
+    ] * 5

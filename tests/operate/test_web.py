@@ -19,7 +19,7 @@ ENDLESS = "chunks body events continue status header headers trailers".split()
 TOO_MUCH = ["terabyte", "too much", "long headers"]
 SLOW = ["drip", "drip of chunks", "drip of headers", "silent"]
 NONE = ["cut", "cut chunks", "cut header", "no http", "closes", "deep", "digits", "list", "nothing"]
-QUESTIONS = {"questions": [{"ask": "x", "expect": "y"}]}
+QUESTIONS = {"questions": [{"ask": "x", "expect": "y"}], "thinking": ""}
 
 
 def asked(port: int, within: float = 30.0) -> smoke.Result:

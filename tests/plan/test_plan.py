@@ -66,6 +66,8 @@ def plain(program: tuple[str, ...], env: dict[str, str], *words: str, **more: st
         ("8xpro6000", "0.5.12"),
         ("8xb200-mtp", "0.5.23"),
         ("card", "0.5.23"),
+        ("4xpro6000-glm53-flash", "0.5.23"),
+        ("4xb300-glm53-flash", "0.5.23"),
         ("cpu-demo", "0.5.23"),
     ],
 )

@@ -230,6 +230,7 @@ def host() -> Host:
             excluded=known(("lm_head",)),
             dtypes=known({"U8": 350 * 10**9, "F8_E4M3": 44 * 10**9, "BF16": 16 * 10**9}),
             mtp=known(False),
+            template=known(("enable_thinking",)),
             tokenizer=known(("tokenizer.json", "tokenizer_config.json")),
         ),
     )

@@ -90,6 +90,54 @@ def test_parsers_that_work_are_asked_and_pass(world: World) -> None:
     assert world.status()["smoke"]["detail"] == "7 of 7 answers correct"
 
 
+ALWAYS = ("--set", "flags.model-path=RadixArk/GLM-5.3-NVFP4")
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
+def test_a_model_that_always_thinks_is_given_room_and_little_to_think(
+    world: World, key: str
+) -> None:
+    with_parsers(world)
+    world.faults(always=True, reasoning=key)
+
+    assert world.run("up", "-p", "stub", "-d", *ALWAYS).returncode == 0
+    assert world.status()["smoke"]["detail"] == "6 of 6 answers correct"
+
+
+def test_a_model_that_always_thinks_needs_no_parser_to_be_right(world: World) -> None:
+    world.faults(always=True)
+
+    assert world.run("up", "-p", "stub", "-d", *ALWAYS).returncode == 0
+    assert world.status()["smoke"]["detail"] == "4 of 4 answers correct"
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"answer": "Berlin", "concluded": "Berlin"}, "wanted 'paris'"),
+        ({"thought": "the the the the the the the the the"}, "the same"),
+        ({"concluded": ""}, "the answer is empty"),
+    ],
+)
+def test_one_that_always_thinks_and_is_wrong_is_found(
+    world: World, fault: dict[str, Any], told: str
+) -> None:
+    with_parsers(world)
+    world.faults(always=True, **fault)
+
+    assert world.run("up", "-p", "stub", "-d", *ALWAYS).returncode == 1
+    assert told in world.status()["reason"]
+
+
+def test_a_model_taken_for_one_that_can_be_asked_not_to_think_is_told(world: World) -> None:
+    """What an always-thinking stand-in says to the questions for others."""
+    with_parsers(world)
+    world.faults(always=True)
+
+    assert world.run("up", "-p", "stub", "-d").returncode == 1
+    assert "the answer is empty" in world.status()["reason"]
+
+
 def test_a_model_that_reasons_beyond_the_ceiling_is_not_wrong(world: World) -> None:
     with_parsers(world)
     world.faults(concluded="", finish="length")

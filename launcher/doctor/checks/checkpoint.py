@@ -5,8 +5,11 @@ from __future__ import annotations
 from launcher.capacity import estimate
 from launcher.capacity import memory as capacity
 from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
+from launcher.engines import traits
+from launcher.engines.memory import number
 from launcher.host.facts import Host, UnobservedError
-from launcher.knowledge.gpus import TAKEN
+from launcher.knowledge import gpus
+from launcher.knowledge.shape import shape as shape_of
 from launcher.plan.plan import Plan
 
 GROUP = "model"
@@ -179,15 +182,16 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
     memory = sorted(gpu.memory_total.get() for gpu in host.driver.gpus.get())[-plan.gpus :]
     if not memory:
         raise UnobservedError("no GPU is seen")
-    free, fraction = memory[0] - TAKEN, estimate.fraction_of(plan) or 1.0
+    free, fraction = gpus.free(memory[0]), estimate.fraction_of(plan) or 1.0
     if held >= free:
         fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve profiles`"
         return fail(f"{gib(held)} of weights a GPU, {gib(free)} are free there", fix=fix)
+    if held + estimate.needed(plan) > free:
+        fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve fit` tells what it takes"
+        left = f"{gib(free - held)} of {gib(free)} hold no KV cache beside graphs and activations"
+        return fail(f"{gib(held)} of weights a GPU: {left}", fix=fix)
     if held >= free * fraction:
-        fix = (
-            f"raise flags.mem-fraction-static above {capacity.least_fraction(free, held):.3f};"
-            " `glm5-serve fit`"
-        )
+        fix = f"raise flags.mem-fraction-static above {held / free:.3f}; `glm5-serve fit`"
         return fail(
             f"{gib(held)} of weights a GPU, mem-fraction-static {fraction:g} is"
             f" {gib(free * fraction)}",
@@ -198,18 +202,20 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
 
 def _held(host: Host, plan: Plan) -> float:
     """What one GPU holds of the weights: shared out as its configuration says, scaled to the files
-    there are.
+    there are; without files as what is published of it comes to.
     """
-    size, config = host.model.bytes.get(), host.model.config.otherwise({})
+    size, config = host.model.bytes, host.model.config.otherwise({})
+    quantised = traits.quantisation(host.model, plan.model)
+    weighs = capacity.precision(quantised) if quantised else None
     try:
-        made = capacity.from_shape(capacity.shape({**(capacity.named(plan.model) or {}), **config}))
+        shape = shape_of({**(capacity.named(plan.model) or {}), **config})
     except (KeyError, ValueError):
-        return size / plan.gpus  # no less than that
-    tp, pp = (
-        estimate.number(plan, "tp-size", default=1),
-        estimate.number(plan, "pp-size", default=1),
-    )
-    return made.of_gpu(max(tp, 1), max(pp, 1)) / capacity.MARGIN * size / max(made.total, 1)
+        return size.get() / plan.gpus  # no less than that
+    made = capacity.from_shape(shape, weighs or capacity.PRECISIONS["bf16"])
+    tp, pp = number(plan, "tp-size", default=1), number(plan, "pp-size", default=1)
+    if weighs and not size.known:
+        return made.of_gpu(max(tp, 1), max(pp, 1))
+    return made.of_gpu(max(tp, 1), max(pp, 1)) / capacity.MARGIN * size.get() / max(made.total, 1)
 
 
 def model_tokenizer(host: Host, plan: Plan) -> Verdict:

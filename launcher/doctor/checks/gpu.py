@@ -13,8 +13,8 @@ from launcher.doctor.checks.judging import (
     ok,
     warn,
 )
-from launcher.engines.target import BLACKWELL
 from launcher.host.facts import Gpu, Host, Process
+from launcher.knowledge.gpus import BLACKWELL, arch
 from launcher.plan.plan import Plan
 
 GROUP = "GPUs"
@@ -90,12 +90,7 @@ def gpu_architecture(host: Host, plan: Plan) -> Verdict:
     odd = failing(
         gpus(host),
         lambda gpu: gpu.capability,
-        lambda seen: BLACKWELL.get(seen) != (wanted or BLACKWELL.get(seen)),
-    )
-    odd += (
-        failing(gpus(host), lambda gpu: gpu.capability, lambda seen: seen not in BLACKWELL)
-        if wanted is None
-        else []
+        lambda seen: arch(seen) not in ((wanted,) if wanted else BLACKWELL),
     )
     if odd:
         names = by_gpu(
@@ -114,8 +109,8 @@ def gpu_architecture(host: Host, plan: Plan) -> Verdict:
 
 
 def _architecture(capability: str) -> str:
-    if capability in BLACKWELL:
-        return BLACKWELL[capability]
+    if arch(capability) in BLACKWELL:
+        return arch(capability)
     return f"compute capability {capability}, not Blackwell"
 
 

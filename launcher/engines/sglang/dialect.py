@@ -7,6 +7,7 @@ from pathlib import Path
 from launcher.engines.dialect import Dialect
 from launcher.engines.options import Catalogue
 from launcher.engines.sglang import KEY_FILE, NAME, PACKAGE
+from launcher.engines.sglang.memory import MEMORY
 from launcher.engines.sglang.names import spelled
 
 _FOLDER = Path(__file__).parent
@@ -43,6 +44,7 @@ DIALECT = Dialect(
     key_option="config",
     key_file=KEY_FILE,
     variables=("SGLANG_", "SGL_"),
+    memory=MEMORY,
     defaults=_FOLDER / "defaults.toml",
     oldest="0.5.9",
     wanted="0.5.18",

@@ -39,8 +39,16 @@ SCALARS = (
     " n_routed_experts kv_lora_rank index_topk torch_dtype dtype num_attention_heads"
     " num_key_value_heads head_dim vocab_size q_lora_rank qk_rope_head_dim qk_nope_head_dim"
     " v_head_dim index_head_dim index_n_heads n_shared_experts num_experts moe_intermediate_size"
-    " intermediate_size first_k_dense_replace tie_word_embeddings indexer_full_layers"
+    " intermediate_size first_k_dense_replace tie_word_embeddings indexer_full_layers index_kpool"
+    " linear_layers linear_num_heads linear_head_dim linear_conv_kernel_dim"
 ).split()
+# How config.json's `linear_attn_config` calls what other models say beside it.
+LINEAR = {
+    "num_heads": "linear_num_heads",
+    "head_dim": "linear_head_dim",
+    "short_conv_kernel_size": "linear_conv_kernel_dim",
+}
+SWITCHES = ("enable_thinking", "reasoning_effort")  # of thinking, that chat templates read
 QUANTISATION = ("quant_method", "quant_algo", "kv_cache_quant_algo")
 _LAYER = re.compile(r"\blayers\.(\d{1,9})\b")
 _MTP = re.compile(r"mtp|nextn|eh_proj")
@@ -97,6 +105,7 @@ def _said(model: str, env: Mapping[str, str]) -> Model:
         config=_scalars(config, own),
         quantisation=_quantisation(config, own),
         excluded=_excluded(config, own),
+        template=_template(folder),
     )
 
 
@@ -188,6 +197,7 @@ def _folder(folder: Path) -> Model:
         pointers=known(pointers),
         incomplete=known(tuple(_unfinished(folder, names))),
         dtypes=known(dtypes),
+        template=_template(folder),
         mtp=_mtp(config, tensors),
         tokenizer=known(tuple(name for name in TOKENIZER if (folder / name).is_file())),
     )
@@ -223,11 +233,11 @@ def _table(said: Any) -> dict[str, Any]:
 def _scalars(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[dict[str, str]]:
     if not config.known:
         return unknown(_why(config))
-    # models of text and pictures nest it
-    said = {
-        **config.get(),
-        **_table(config.get().get("text_config")),
-    }
+    # Models of text and pictures nest the sizes; what the whole is, the outer table says.
+    whole = config.get()
+    said = {**whole, **_table(whole.get("text_config"))}
+    said |= {name: whole[name] for name in ("architectures", "model_type") if name in whole}
+    said |= _linear(said)
     if (full := _indexer_layers(said)) is not None:
         said["indexer_full_layers"] = full
     for place, table in (
@@ -242,6 +252,16 @@ def _scalars(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[di
         name: str(said[name]) for name in wanted if isinstance(said.get(name), str | int | float)
     }
     return known({name: value for name, value in told.items() if len(value) <= LONGEST})
+
+
+def _linear(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How many layers keep a state in place of a cache, and the sizes of that state."""
+    own, kinds = _table(config.get("linear_attn_config")), config.get("layer_types")
+    layers = own.get("kda_layers")
+    if isinstance(kinds, list):
+        layers = [kind for kind in kinds if kind == "linear_attention"]
+    told = {to: own[name] for name, to in LINEAR.items() if name in own}
+    return told | ({"linear_layers": len(layers)} if isinstance(layers, list) and layers else {})
 
 
 def _indexer_layers(config: Mapping[str, Any]) -> int | None:
@@ -339,6 +359,23 @@ def _walk(
 def _without_experts(names: Iterable[str]) -> set[str]:
     """Names up to their experts, which are 99 of 100 tensors and tell nothing more."""
     return {name.partition(".experts.")[0] for name in names}
+
+
+def _template(folder: Path) -> Fact[tuple[str, ...]]:
+    """The switches of thinking that the chat template reads; newer checkpoints have it in a file of
+    its own.
+    """
+    own = folder / "chat_template.jinja"
+    try:
+        text = read_text(own, MOST_CONFIG) if own.exists() else ""
+    except OSError as error:
+        return unknown(f"{own}: {reason(error)}")
+    if not text:
+        told = _json(folder / "tokenizer_config.json")
+        text = str(told.otherwise({}).get("chat_template", ""))
+    if not text:
+        return unknown(f"the model folder {folder} has no chat template")
+    return known(tuple(switch for switch in SWITCHES if switch in text))
 
 
 def _mtp(config: Fact[dict[str, Any]], tensors: Iterable[str]) -> Fact[bool]:

@@ -6,19 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from launcher.knowledge import gpus
+
 Data = dict[str, Any]
 Convert = Callable[[str], Any]
-
-# Compute capability by product, where the name tells it for certain.
-CAPABILITIES = (
-    (r"RTX PRO \d+ Blackwell|RTX 50\d0", "12.0"),
-    (r"\bG?B300\b", "10.3"),
-    (r"\bG?B200\b", "10.0"),
-    (r"\bG?H[128]00\b|\bGH200\b", "9.0"),
-    (r"\bL40S?\b|RTX 40\d0|RTX 6000 Ada", "8.9"),
-    (r"\bA100\b", "8.0"),
-    (r"Quadro RTX|\bT4\b", "7.5"),
-)
 
 
 def number(text: str) -> float:
@@ -55,11 +46,10 @@ def bdf(text: str) -> str:
     return f"{int(domain, 16):04x}:{bus}:{rest}"
 
 
-def capability(name: str) -> Data:
-    """The compute capability that a product's name tells, if it does."""
-    return next(
-        ({"capability": is_} for pattern, is_ in CAPABILITIES if re.search(pattern, name)), {}
-    )
+def capability(name: str, memory: int | None = None) -> Data:
+    """The compute capability that a product's name tells, if it does; a cut name with the bytes."""
+    told = gpus.capability(name, memory)
+    return {"capability": told} if told else {}
 
 
 # The fact, its place in the long form (parts joined by a slash), and how the text becomes a value.

@@ -115,5 +115,5 @@ def table(text: str) -> Data:
             for owner, pid, command, used in processes
             if owner == index
         ]
-        gpus.append(capability(name) | gpu)
+        gpus.append(capability(name, gpu.get("memory_total")) | gpu)
     return {"driver": driver | ({"gpus": gpus} if gpus else {})}

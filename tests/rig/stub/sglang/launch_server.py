@@ -20,6 +20,8 @@ them under way:
     concluded: text                       what it says after it thought
     arguments: text                       of the tool's call
     finish: reason                        why chat's answer ends
+    always: true                          thinks whatever it is asked: without little effort and room, until it is cut
+    reasoning: key                        where a message has its reasoning, reasoning_content
     loads: [...]                          what /v1/loads says
     paused: true                          as after /pause_generation
     reply: {path: status}                 the status of an endpoint
@@ -141,12 +143,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def chat(self, body):
         text = fault("answer", said(body["messages"][-1]["content"]))
+        thought = fault("thought", "France has a capital.")
+        always = fault("always")
+        is_cut = body.get("reasoning_effort") != "low" or body["max_tokens"] < 1024
+        if always and is_cut:
+            text = ""
+        if always and not KINDS.reasoning_parser:
+            text = f"{thought}</think>{text}"
         if not body.get("stream"):
             message = {"role": "assistant", "content": text}
-            if KINDS.reasoning_parser and body.get("chat_template_kwargs", {}).get(
-                "enable_thinking"
-            ):
-                message["reasoning_content"] = fault("thought", "France has a capital.")
+            asked = body.get("chat_template_kwargs", {}).get("enable_thinking")
+            if KINDS.reasoning_parser and (asked or always):
+                message[fault("reasoning", "reasoning_content")] = thought
                 message["content"] = fault("concluded", text)
             if body.get("tools") and (name := fault("tool_call", "get_weather")):
                 message["tool_calls"] = [
