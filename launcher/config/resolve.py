@@ -18,8 +18,9 @@ from launcher.config import layers
 from launcher.config.profile import Profile, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
+from launcher.engines.match import Case
 from launcher.engines.options import Release, canonical, nearest_name, release, renamed
-from launcher.engines.rules import Case, Rule
+from launcher.engines.rules import Rule
 from launcher.engines.sglang.names import as_written, spelled
 from launcher.engines.target import Target
 from launcher.errors import UserError
@@ -147,6 +148,7 @@ def resolve(
     model = traits.of(target.model, profile.flags.model_path)
     about = model.note if profile.rules.enabled else None
     notes = [doubt, target.doubt, about, *(_unknown(name, target) for name in composed.flags)]
+    notes += [f"left out: {what}" for what in recipe.table().complaints]
     chosen = list(_by_rules(composed, target, model.traits))
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}

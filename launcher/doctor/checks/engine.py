@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from launcher.doctor.checks.judging import Verdict, fail, ok, sample, version, warn
 from launcher.engines import options as catalogue
-from launcher.engines.advisories import advisories
-from launcher.engines.issues import faults
 from launcher.host.facts import Host, UnobservedError
 from launcher.knowledge import drivers
 from launcher.plan.plan import Plan
@@ -16,7 +14,8 @@ DAY = 86400.0  # seconds
 WATCHDOG_WANTED = 1200
 
 
-def _release(host: Host) -> str:
+def release(host: Host) -> str:
+    """The SGLang that is installed. Raises UnobservedError."""
     seen = host.engine.packages.get().get("sglang")
     if seen is None:
         raise UnobservedError("SGLang is not installed")
@@ -65,13 +64,12 @@ def engine_known(host: Host, plan: Plan) -> Verdict:
 
     Source: 0.5.8 to 0.5.23.
     """
-    release = version(_release(host))
     newest = catalogue.releases()[-1]
-    if release[:3] > version(newest):
+    if version(release(host))[:3] > version(newest):
         return warn(
-            f"SGLang {_release(host)} is newer than {newest}", fix="look for a newer glm5-serve"
+            f"SGLang {release(host)} is newer than {newest}", fix="look for a newer glm5-serve"
         )
-    return ok(f"SGLang {_release(host)}")
+    return ok(f"SGLang {release(host)}")
 
 
 def engine_options(host: Host, plan: Plan) -> Verdict:
@@ -83,8 +81,8 @@ def engine_options(host: Host, plan: Plan) -> Verdict:
     Tested: the catalogue of options is held against the parser of 0.5.23. Source: those of the
     others.
     """
-    seen = version(_release(host))
-    known = catalogue.release(catalogue.nearest(_release(host)))
+    seen = version(release(host))
+    known = catalogue.release(catalogue.nearest(release(host)))
     problems = [given for given in catalogue.given(plan.argv[3:], known) if given.problem]
     if not problems:
         return ok(f"{len(plan.argv) - 3} words as {known.name} takes them")
@@ -109,49 +107,6 @@ def _mended(given: catalogue.Given, known: catalogue.Release) -> str:
             f" {there[-1]})"
         )
     return f"correct flags.{name}" if given.option else f"set flags.{name} = false"
-
-
-def engine_faults(host: Host, plan: Plan) -> Verdict:
-    """The SGLang release has no fault that this model, GPU and profile would meet.
-
-    These are found after minutes of loading, or in the answers.
-
-    Reported and source: each with its own source in launcher/engines/issues.py.
-    """
-    seen = faults(version(_release(host)), plan)
-    if not seen:
-        return ok(f"none known in {_release(host)}")
-    worst = sorted(seen, key=lambda fault: not fault.fatal)
-    evidence = "; ".join(
-        f"SGLang {_release(host)}: {fault.what} ({fault.known}: {fault.source})" for fault in worst
-    )
-    fix = "; ".join(dict.fromkeys(fault.fix for fault in worst))
-    return fail(evidence, fix=fix) if worst[0].fatal else warn(evidence, fix=fix)
-
-
-def engine_advisories(host: Host, plan: Plan) -> Verdict:
-    """The SGLang release has no published security advisory that concerns this profile.
-
-    A server that others reach can be made to run their code.
-
-    Reported and source: each with its own source in launcher/engines/advisories.py. CVE-2026-3059,
-    7301 and 7302 concern the multimodal generation runtime, which this launcher does not start.
-    """
-    seen = advisories(version(_release(host)), plan)
-    if seen:
-        newest = max((known.fixed for known in seen if known.fixed), default=None)
-        fix = f"install sglang>={_dotted(newest)}" if newest else "remove the option that opens it"
-        evidence = "; ".join(
-            f"{known.id}: {known.what} (fixed in"
-            f" {_dotted(known.fixed) if known.fixed else 'no release'})"
-            for known in seen
-        )
-        return warn(evidence, fix=fix)
-    return ok(f"none known in {_release(host)}")
-
-
-def _dotted(release: tuple[int, ...]) -> str:
-    return ".".join(map(str, release))
 
 
 def engine_pins(host: Host, plan: Plan) -> Verdict:
