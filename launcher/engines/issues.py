@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from launcher.engines.conditions import CONDITIONS
@@ -89,10 +90,12 @@ class Issue:
 @cache
 def tables() -> tuple[rows.Table[Issue], ...]:
     """Both files: what the engine says, and what is so whatever the engine."""
-    return (
-        rows.read(OF_ENGINE, None, lambda id, row: _issue(str(id), row, of_engine=True)),
-        rows.read(OF_VARIABLES, None, lambda id, row: _issue(str(id), row, of_engine=False)),
-    )
+    return read(OF_ENGINE, of_engine=True), read(OF_VARIABLES, of_engine=False)
+
+
+def read(path: Path, *, of_engine: bool) -> rows.Table[Issue]:
+    """The good rows of a file, and what is wrong with the others."""
+    return rows.read(path, None, lambda id, row: _issue(str(id), row, of_engine=of_engine))
 
 
 def every_issue() -> tuple[Issue, ...]:
@@ -110,9 +113,12 @@ def _issue(id: str, row: Mapping[str, Any], *, of_engine: bool) -> Issue:
     test = row.get("test", "")
     if test and test not in CONDITIONS:
         raise ValueError(f"test: {test!r} is not one of {', '.join(CONDITIONS)}")
+    severity = Harm(_one_of([*Harm], row, "severity"))
+    if not test and (odd := sorted(_words(row["what"]) - {"name", "value"})):
+        raise ValueError(f"what: nobody fills in {{{odd[0]}}}")
     return Issue(
         id=id,
-        severity=Harm(_one_of([*Harm], row, "severity")),
+        severity=severity,
         shows=Shows(_one_of([*Shows], row, "shows")) if "shows" in row else None,
         blames=tuple(row["blames"]),
         when=When.of(row.get("when", {})),
@@ -125,6 +131,10 @@ def _issue(id: str, row: Mapping[str, Any], *, of_engine: bool) -> Issue:
         advisory=row.get("advisory", ""),
         of_engine=of_engine,
     )
+
+
+def _words(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
 
 
 def _one_of(words: list[str], row: Mapping[str, Any], key: str) -> str:

@@ -48,7 +48,7 @@ class Case:
             case value:
                 return str(value)
 
-    @property
+    @cached_property
     def release(self) -> Version:
         """The known release that it is judged as."""
         return version(self.target.nearest)

@@ -71,8 +71,13 @@ COMPUTED: Mapping[str, Callable[[Case], Any]] = {
 
 @cache
 def table() -> rows.Table[Rule]:
-    """The good rows, in the order of the file; and what is wrong with the others."""
-    return rows.read(FILE, "default", _rule)
+    """The rows that are shipped."""
+    return read(FILE)
+
+
+def read(path: Path) -> rows.Table[Rule]:
+    """The good rows of a file, in its order; and what is wrong with the others."""
+    return rows.read(path, "default", _rule)
 
 
 def rules() -> tuple[Rule, ...]:

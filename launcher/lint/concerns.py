@@ -42,6 +42,11 @@ class Verdict(StrEnum):
         """Whether a server with it will not run, or not correctly."""
         return self.rank >= Verdict.CONFLICTS.rank
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the release's parser ends with a usage message."""
+        return self.rank >= Verdict.WRONG.rank
+
 
 @dataclass(frozen=True)
 class Concern:

@@ -80,7 +80,7 @@ def test_no_rule_holds_for_other_models_that_is_about_a_glm_5() -> None:
     ],
 )
 def test_a_row_that_is_none_is_named_and_costs_itself_alone(
-    row: dict[str, Any], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    row: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     good: dict[str, Any] = {
         "set": "dtype",
@@ -94,8 +94,7 @@ def test_a_row_that_is_none_is_named_and_costs_itself_alone(
     bad = {key: value for key, value in (good | row).items() if value is not None}
     file = tmp_path / "defaults.toml"
     file.write_text("".join(f"[[default]]\n{_toml(one)}" for one in (good, bad)))
-    monkeypatch.setattr(rules, "FILE", file)
-    table = rules.table.__wrapped__()
+    table = rules.read(file)
 
     assert [rule.set for rule in table.rows] == ["dtype"]
     assert [told.startswith("defaults.toml, 2: ") for told in table.complaints] == [True]
