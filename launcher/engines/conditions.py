@@ -19,6 +19,7 @@ Condition = Callable[[Case, str, str], Words | None]
 
 AMPLE = 0.93  # of the free memory for weights and KV cache; what others ran with is .82 to .92
 BIG_BUFFER = 64 << 20  # bytes; NCCL's default is 4 MiB a channel and peer, in GPU memory
+SLOTS = 5  # for states, that a running request takes (kv_cache_configurator.py of 0.5.23)
 MOST_CHANNELS = 64  # that NCCL has
 # What recipes write and no release reads, and what they mean.
 MEANT = {
@@ -64,6 +65,14 @@ def _draft_tokens(case: Case, name: str, value: str) -> Words | None:
     if not (steps.isdecimal() and value.isdecimal()) or int(value) == int(steps) + 1:
         return None
     return {"right": str(int(steps) + 1)}
+
+
+def _few_states(case: Case, name: str, value: str) -> Words | None:
+    """The slots for states of linear attention are fewer than the requests that may run need."""
+    running = case.value("max-running-requests") or ""
+    if not (running.isdecimal() and value.isdecimal()) or int(value) >= SLOTS * int(running):
+        return None
+    return {"wanted": str(SLOTS * int(running)), "allowed": str(max(1, int(value) // SLOTS))}
 
 
 def _open_rendezvous(case: Case, name: str, value: str) -> Words | None:
@@ -157,6 +166,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "heads": _heads,
     "memory-fraction": _memory_fraction,
     "draft-tokens": _draft_tokens,
+    "few-states": _few_states,
     "open-rendezvous": _open_rendezvous,
     "on": _on,
     "nonzero": _nonzero,

@@ -31,7 +31,7 @@ from launcher.engines.issues import Issue, every_issue
 from launcher.engines.match import Case
 from launcher.engines.remedy import Remedy, any_of, applied, for_command, for_profile
 from launcher.engines.target import ARCHS, Target
-from launcher.engines.traits import CHOICES
+from launcher.engines.traits import CHOICES, FAMILIES
 from launcher.formats.manifests import read
 from launcher.formats.shell import Launch
 from launcher.host.facts import Engine, Host, known
@@ -66,6 +66,7 @@ COMPUTED: Mapping[str, Mapping[str, str]] = {
     "heads": {"tp-size": "6"},
     "memory-fraction": {"mem-fraction-static": "0.97"},
     "draft-tokens": {"speculative-num-steps": "3", "speculative-num-draft-tokens": "6"},
+    "few-states": {"max-mamba-cache-size": "79", "max-running-requests": "16"},
     "open-rendezvous": {"dist-init-addr": "10.0.0.1:20000"},
     "on": {},
     "nonzero": {},
@@ -111,7 +112,7 @@ def least(row: Issue) -> Case:
     said |= COMPUTED.get(row.test, {})
     if not any(name.startswith(blame.rstrip("*")) for blame in row.blames for name in said):
         said[row.blames[-1]] = "1"
-    target = Target(spans[-1], (row.when.gpu or ("sm120",))[0])
+    target = Target(spans[-1], (row.when.gpu or ("sm100",))[0])
     return settings(Case(target, {}, {}, 8, frozenset(model)), **said)
 
 
@@ -250,7 +251,8 @@ def test_a_remedy_helps_within_packaged_profiles(name: str) -> None:
         plan = packaged(name, wanted.target.arch or "", wanted.target.release or "")
         case = issues.of_plan(plan)
         said = {**wanted.flags, **wanted.env}
-        case = replace(case, model=case.model | wanted.model, gpus=8)
+        own = case.model - FAMILIES if wanted.model & FAMILIES else case.model
+        case = replace(case, model=own | wanted.model, gpus=8)
         helps(settings(case, **said), row, mixed=True)
 
 
@@ -322,7 +324,7 @@ LAUNCHES = (
     "--model-path lukealonso/GLM-5-NVFP4 --speculative-algorithm EAGLE --page-size 16",
     "--model nvidia/GLM-5.2-NVFP4 --tp 6 --trust-remote-code --tool-call-parser glm45",
     "--model-path Qwen/Qwen3.5-397B --trust-remote-code --moe-runner-backend flashinfer_trtllm",
-    "--model-path zai-org/GLM-5.3-Flash --host 0.0.0.0 --api-key k",
+    "--model-path zai-org/GLM-5.3-Flash --host 0.0.0.0 --api-key k --dsa-prefill-backend tilelang",
     "--model-path deepseek-ai/DeepSeek-V3.2 --kv-cache-dtype fp8_e5m2 --host 0.0.0.0",
     "--model-path /models/current --mem-fraction-static 0.97 --enable-custom-logit-processor",
     "--model-path m --enable-dp-attention --disable-cuda-graph --cuda-graph-max-bs-decode 8",
