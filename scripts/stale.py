@@ -2,6 +2,7 @@
 """List the rows of knowledge that nobody has looked at again for a release: `stale.py 0.5.24`.
 
 Exit 1 if there are any. Whoever adds a release reads them again in its source and sets `checked`.
+Rows about what has other releases (NCCL's variables) say a day, and are not listed.
 """
 
 from __future__ import annotations
@@ -45,9 +46,14 @@ def main() -> int:
         print("usage: stale.py RELEASE, for example 0.5.24", file=sys.stderr)
         return 2
     release = version(sys.argv[1])
-    old = [(place, row) for place, row in rows() if version(row["checked"]) < release]
+    old = [
+        (place, row)
+        for place, row in rows()
+        if isinstance(row["checked"], str) and version(row["checked"]) < release
+    ]
     for place, row in old:
-        print(f"{place} {row.get('set', '')}: checked for {row['checked']}; {row['source']}")
+        name = f"{place} {row.get('set', '')}".rstrip()
+        print(f"{name}: checked for {row['checked']}; {row['source']}")
     print(f"{len(old)} rows to look at again")
     return 1 if old else 0
 

@@ -184,7 +184,7 @@ def _told(row: Issue, case: Case) -> Iterator[Issue]:
         value = case.value(name) or ""
         words = CONDITIONS[row.test](case, name, value) if row.test else {}
         if words is not None:
-            yield _filled(row, {"name": name, "value": value, **words})
+            yield _filled(row, {"name": name, "value": value, **words}, case)
 
 
 def _blamed(row: Issue, case: Case) -> list[str]:
@@ -195,7 +195,7 @@ def _blamed(row: Issue, case: Case) -> list[str]:
     return [blame for blame in row.blames if case.value(blame) is not None][:1]
 
 
-def _filled(row: Issue, words: Mapping[str, str]) -> Issue:
-    remedies = tuple(remedy.filled(words) for remedy in row.remedies)
+def _filled(row: Issue, words: Mapping[str, str], case: Case) -> Issue:
+    remedies = tuple(remedy.filled(words, case) for remedy in row.remedies)
     what = row.what.format(**words)
     return replace(row, blames=(words["name"],), value=words["value"], what=what, remedies=remedies)

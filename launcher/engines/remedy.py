@@ -41,16 +41,14 @@ class Remedy:
         """Whether there is something to apply, and not words alone."""
         return bool(self.set or self.unset or self.release)
 
-    @property
-    def changes(self) -> bool:
-        """Whether a command or profile is another one with it."""
-        return bool(self.set or self.unset)
-
-    def filled(self, words: Mapping[str, str]) -> Remedy:
-        """With what its `{name}`, `{value}` and the like stand for."""
+    def filled(self, words: Mapping[str, str], case: Case) -> Remedy:
+        """With what its `{name}`, `{value}` and the like stand for, and of what it leaves out what
+        is there.
+        """
         made = {name.format(**words): value.format(**words) for name, value in self.set.items()}
-        unset = tuple(name.format(**words) for name in self.unset)
-        return replace(self, set=made, unset=unset, text=self.text.format(**words))
+        unset = (name.format(**words) for name in self.unset)
+        there = tuple(name for name in unset if case.value(name) is not None)
+        return replace(self, set=made, unset=there, text=self.text.format(**words))
 
 
 def _set(told: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -60,36 +58,45 @@ def _set(told: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 def for_profile(remedy: Remedy) -> str:
     """As an operator does it who has a profile."""
-    parts = [_set_in_profile(name, value) for name, value in remedy.set.items()]
-    parts += [f"unset {_}" if _.isupper() else f"set flags.{_} = false" for _ in remedy.unset]
-    return _told(remedy, parts)
+    flags = [f"flags.{name} = false" for name in remedy.unset if not _is_variable(name)]
+    given = [_in_profile(name, value) for name, value in remedy.set.items()]
+    gone = [name for name in remedy.unset if _is_variable(name)]
+    return _told(remedy, _doing("set", [*given, *flags]), _doing("unset", gone))
 
 
-def _set_in_profile(name: str, value: str) -> str:
-    table = "env" if name.isupper() else "flags"
-    return f"set {table}.{name} = {value or 'true'}"
+def _in_profile(name: str, value: str) -> str:
+    table = "env" if _is_variable(name) else "flags"
+    return f"{table}.{name} = {value or 'true'}"
 
 
 def for_command(remedy: Remedy, within: Release) -> str:
     """As somebody does it who has a command for that release."""
-    parts = [_set_in_command(name, value, within) for name, value in remedy.set.items()]
-    parts += [f"leave out {_as_written(name, within)}" for name in remedy.unset]
-    return _told(remedy, parts)
+    given = [_in_command(name, value, within) for name, value in remedy.set.items()]
+    gone = [_as_written(name, within) for name in remedy.unset]
+    return _told(remedy, _doing("", given), _doing("leave out", gone))
 
 
-def _set_in_command(name: str, value: str, within: Release) -> str:
-    if name.isupper():
+def _in_command(name: str, value: str, within: Release) -> str:
+    if _is_variable(name):
         return f"{name}={value}"
     return f"{_as_written(name, within)} {value}" if value else f"add {_as_written(name, within)}"
 
 
 def _as_written(name: str, within: Release) -> str:
-    return name if name.isupper() else renamed(f"--{name}", within)
+    return name if _is_variable(name) else renamed(f"--{name}", within)
 
 
-def _told(remedy: Remedy, parts: list[str]) -> str:
-    parts += [f"install sglang{remedy.release}"] if remedy.release else []
-    done = " and ".join(parts)
+def _is_variable(name: str) -> bool:
+    return name.isupper() or name.startswith("{")  # what a row does not name yet
+
+
+def _doing(verb: str, names: list[str]) -> str:
+    return f"{verb} {' and '.join(names)}".strip() if names else ""
+
+
+def _told(remedy: Remedy, *parts: str) -> str:
+    newer = f"install sglang{remedy.release}" if remedy.release else ""
+    done = " and ".join(part for part in (*parts, newer) if part)
     return f"{done} ({remedy.text})" if done and remedy.text else done or remedy.text
 
 

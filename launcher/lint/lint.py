@@ -184,10 +184,10 @@ def _nameless(given: Given, within: Release) -> Concern:
 def _told(case: Case, within: Release) -> defaultdict[str, list[Concern]]:
     """What issues and guesses say, by the canonical name of the option, or the variable."""
     told: defaultdict[str, list[Concern]] = defaultdict(list)
-    for issue in issues.issues(case):
-        told[issue.name].append(of_issue(issue, within))
     for name, concern in guesses(case):
         told[name].append(concern)
+    for issue in issues.issues(case):
+        told[issue.name].append(of_issue(issue, within))
     return told
 
 

@@ -263,8 +263,7 @@ def test_a_remedy_is_worded_for_a_profile_and_for_a_command() -> None:
     newer = Remedy(release=">=0.5.18")
 
     assert for_profile(told) == (
-        "set flags.kv-cache-dtype = bfloat16 and set env.NCCL_DEBUG = WARN"
-        " and set flags.page-size = false"
+        "set flags.kv-cache-dtype = bfloat16 and env.NCCL_DEBUG = WARN and flags.page-size = false"
     )
     assert (
         for_command(told, within)

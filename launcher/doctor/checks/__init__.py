@@ -252,7 +252,7 @@ def _finding(
         check.title,
         said.evidence,
         said.fix,
-        check.why,
+        check.why if check.judge else "",  # of a row the evidence says it
         check.group,
         allowed,
     )

@@ -68,7 +68,7 @@ def title(issue: Issue) -> str:
 def condition(issue: Issue) -> str:
     """Where a row holds, when it shows, and what helps, in words."""
     when = issue.when
-    options = (f"{name} one of {', '.join(map(_word, of))}" for name, of in when.options.items())
+    options = (f"{name} {' or '.join(map(_word, of))}" for name, of in when.options.items())
     told = [
         ", ".join(when.gpu),
         f"SGLang {when.release}" if str(when.release) else "",
@@ -85,7 +85,7 @@ def condition(issue: Issue) -> str:
 
 
 def _word(value: str) -> str:
-    return {"": "not set", "*": "anything"}.get(value, value.replace("!", "not "))
+    return {"": "not set", "*": "anything"}.get(value, value.replace("!", "other than "))
 
 
 def _open(text: str) -> str:
