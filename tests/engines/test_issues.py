@@ -367,6 +367,19 @@ def test_doctor_and_lint_agree_on_what_the_parser_refuses(words: str, release: s
     assert (options_.severity is Severity.FAIL) == bool(refused)
 
 
+def test_a_new_release_lists_every_row_of_an_engine_to_look_at_again() -> None:
+    said = subprocess.run(
+        [sys.executable, ROOT / "scripts/stale.py", "0.9.0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.returncode == 1
+    for row in ROWS:
+        assert (f"issues.toml {row.id}: checked for {row.checked}" in said.stdout) == row.of_engine
+
+
 # -- rows that are none ------------------------------------------------------------------------------
 
 GOOD = """
