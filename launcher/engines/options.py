@@ -247,6 +247,14 @@ def successor(word: str) -> str | None:
     return told[-1] if told else None
 
 
+def replacement(word: str, within: Release) -> str | None:
+    """What to write for an option that a release does not have: its name for it, else what took its
+    place.
+    """
+    name = renamed(word, within)
+    return name if name != word else successor(word)
+
+
 def given(words: Sequence[str], within: Release) -> list[Given]:
     """The options of a command line as argparse of that release would take them, problems named,
     not raised.

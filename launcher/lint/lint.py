@@ -152,8 +152,7 @@ def _nameless(given: Given, within: Release) -> Concern:
     heard of.
     """
     word, known = given.word, Known.READ
-    renamed = catalogue.renamed(word, within)
-    instead = renamed if renamed != word else catalogue.successor(word)
+    instead = catalogue.replacement(word, within)
     if not word.startswith("-"):
         why = f"stands where an option was expected: {given.problem}"
         return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, "leave it out")

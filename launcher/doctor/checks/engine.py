@@ -96,7 +96,7 @@ def _mended(given: catalogue.Given, known: catalogue.Release) -> str:
     near = (
         None
         if given.option
-        else catalogue.successor(given.word) or catalogue.nearest_name(given.word, known)
+        else catalogue.replacement(given.word, known) or catalogue.nearest_name(given.word, known)
     )
     if near:
         return f"write {near} for {given.word}"
