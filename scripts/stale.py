@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launcher.knowledge import gpus, models
+from launcher.engines.tables import complaints
 
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 
@@ -57,9 +57,10 @@ def main() -> int:
         return 2
     old = [(place, row) for place, row in rows() if is_old(row["checked"], sys.argv[1])]
     for place, row in old:
-        print(f"{place} {row.get('set', '')}: checked for {row['checked']}; {row['source']}")
+        name = f"{place} {row.get('set', '')}".rstrip()
+        print(f"{name}: checked for {row['checked']}; {row['source']}")
     print(f"{len(old)} rows to look at again")
-    bad = [*gpus.table().complaints, *models.table().complaints]
+    bad = complaints()
     print("".join(f"{complaint}\n" for complaint in bad), end="")
     return 1 if old or bad else 0
 

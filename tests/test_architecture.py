@@ -146,11 +146,10 @@ NAMES_IT = {
     "host/collectors/engine_child.py": "folders of kernels; it runs without this package",
     "knowledge/nccl.py": "a table: variables that nobody reads, and what is meant",
     "engines/descriptions.py": "a table: what options and variables are for",
-    "engines/issues.py": "a table: what goes wrong with which release",
+    "engines/conditions.py": "variables that nobody reads, and what is meant",
     "engines/traits.py": "the trait of a variable that rules ask for",
     "capacity/estimate.py": "the memory model is SGLang's",
     "doctor/checks/access.py": "a judgement that is SGLang's",
-    "doctor/checks/nccl.py": "a judgement that is SGLang's",
     "lint/lint.py": "variables that are told, of whichever engine",
     "lint/concerns.py": "judgements that are SGLang's",
 }

@@ -20,8 +20,10 @@ from launcher.engines import rules as recipe
 from launcher.engines import traits
 from launcher.engines.dialect import Dialect
 from launcher.engines.engine import dialect
+from launcher.engines.match import Case
 from launcher.engines.options import Release, nearest_name
-from launcher.engines.rules import Case, Rule
+from launcher.engines.rules import Rule
+from launcher.engines.tables import complaints
 from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
 from launcher.files.ownership import Doubt
@@ -161,6 +163,7 @@ def resolve(
         *_of_profile(profile, target),
         *(_unknown(name, target) for name in composed.flags),
     ]
+    notes += [f"left out: {what}" for what in complaints()]
     chosen = list(_by_rules(composed, target, model.traits))
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}

@@ -13,8 +13,8 @@ from launcher.config.select import best_profile, obstacle
 from launcher.config.target import Seen, instance_of, observe_target, planned
 from launcher.config.target import recorded as recorded_facts
 from launcher.doctor.checks import REQUIRED, judge, known_ids
-from launcher.engines.issues import faults
-from launcher.engines.options import version
+from launcher.engines import issues
+from launcher.engines.issues import Harm
 from launcher.engines.target import of
 from launcher.errors import Exit, UserError
 from launcher.host.environment import of_plan
@@ -195,18 +195,22 @@ HANGS = (
     "peer",
     "links",
 )
+CAUSES = (Harm.BREAKS, Harm.CONFLICTS, Harm.RISKY)  # the others change nothing
 
 
 def suspects(plan: Plan, findings: Sequence[Finding]) -> tuple[str, ...]:
     """What may make this plan hang or garble here: findings that do not keep it down, and known
-    faults.
+    issues.
     """
     said = [
         f"{found.id}: {found.evidence}" for found in findings if found.severity is not Severity.OK
     ]
     hangs = [text for text in said if text.startswith(HANGS)]
-    release = version(plan.release) if plan.release else None
-    known = [f"{fault.what} ({fault.fix})" for fault in faults(release, plan)] if release else []
+    known = [
+        f"{issue.what} ({issue.fix})"
+        for issue in (issues.issues(issues.of_plan(plan)) if plan.release else ())
+        if issue.engine and issue.severity in CAUSES and not issue.advisory
+    ]
     return (*known, *hangs)
 
 

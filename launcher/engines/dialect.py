@@ -33,6 +33,7 @@ class Dialect:
     key_file: str  # what that file holds, with %s for the key
     variables: tuple[str, ...]  # how the variables begin that it reads
     memory: Memory  # its formulas
+    issues: Path  # what is known to go wrong
     defaults: Path  # the rules that choose what a profile leaves open
     oldest: str  # the first release that knows GLM-5
     wanted: str  # the first release to install

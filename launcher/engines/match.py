@@ -1,15 +1,69 @@
-"""Where a row of knowledge holds: one form for every table. Pure."""
+"""Where a row of knowledge holds: one form, and one case, for every table. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from launcher.engines import traits
 from launcher.engines.options import Version, version
+from launcher.engines.target import Target
 from launcher.engines.traits import KNOWN
 
-KEYS = ("gpu", "release", "traits", "without")
+KEYS = ("gpu", "release", "traits", "without", "options")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What rows are held against: a target, and the options and variables for it."""
+
+    target: Target
+    flags: Mapping[str, Any]  # by canonical name
+    env: Mapping[str, str]
+    gpus: int
+    model: frozenset[str] = frozenset()  # traits of the model
+    keyed: bool = False  # a key is asked for that stands in no option
+
+    def flag(self, *names: str) -> Any:
+        """The first of these flags that is set; None if none is, or it was left out on purpose."""
+        return next(
+            (value for name in names if (value := self.flags.get(name)) not in (None, False)), None
+        )
+
+    def value(self, name: str) -> str | None:
+        """An option or a variable as text, "" for a switch; None where it is not set, or a variable
+        set to nothing.
+        """
+        if name.isupper():
+            return self.env.get(name) or None
+        match self.flag(name):
+            case None:
+                return None
+            case True:
+                return ""
+            case list() as values:
+                return " ".join(map(str, values))
+            case value:
+                return str(value)
+
+    @cached_property
+    def release(self) -> Version:
+        """The known release that it is judged as."""
+        return version(self.target.nearest)
+
+    @cached_property
+    def traits(self) -> frozenset[str]:
+        """Those of the model, and of what was chosen."""
+        return self.model | traits.of_choices(
+            self.flag,
+            self.env,
+            self.gpus,
+            memory=self.target.memory,
+            has_infiniband=self.target.infiniband is not False,
+            has_key=self.keyed,
+        )
 
 
 @dataclass(frozen=True)
@@ -45,14 +99,18 @@ class Span:
 
 @dataclass(frozen=True)
 class When:
-    """The condition of a row: architectures (any where none is named), releases, and traits that
-    must be there, or must not.
+    """The condition of a row: architectures (any where none is named), releases, traits that must
+    be there, or must not, and what options and variables must be.
+
+    `options` has the values by name; of several names (`a|b`) one will do. "" is not set, "*" set
+    to anything, "!x" anything but x, or not set.
     """
 
     gpu: tuple[str, ...] = ()
     release: Span = Span()
     traits: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> When:
@@ -62,10 +120,19 @@ class When:
         wanted, barred = frozenset(told.get("traits", ())), frozenset(told.get("without", ()))
         if odd := sorted((wanted | barred) - KNOWN):
             raise ValueError(f"when: nobody knows the trait {odd[0]}")
-        return cls(tuple(told.get("gpu", ())), Span.of(told.get("release", "")), wanted, barred)
+        options = {name: tuple(values) for name, values in told.get("options", {}).items()}
+        gpu, release = tuple(told.get("gpu", ())), Span.of(told.get("release", ""))
+        return cls(gpu, release, wanted, barred, options)
+
+    def suits(self, case: Case) -> bool:
+        """Whether all of it is true of a case."""
+        return self.holds(case.target.arch, case.release, case.traits) and all(
+            any(_is_one_of(case.value(name), wanted) for name in names.split("|"))
+            for names, wanted in self.options.items()
+        )
 
     def holds(self, arch: str | None, release: Version, traits: frozenset[str]) -> bool:
-        """Whether it does for a GPU, a release and the traits of a case."""
+        """Whether it does for a GPU, a release and the traits of a case, whatever its options."""
         return (
             (not self.gpu or arch in self.gpu)
             and self.release.has(release)
@@ -75,3 +142,12 @@ class When:
 
     def __str__(self) -> str:
         return " ".join(filter(None, ("/".join(self.gpu), str(self.release)))) or "any Blackwell"
+
+
+def _is_one_of(value: str | None, wanted: Sequence[str]) -> bool:
+    if value is None:
+        return any(one == "" or one.startswith("!") for one in wanted)
+    return any(
+        one == "*" or (value != one[1:] if one.startswith("!") else one and value == one)
+        for one in wanted
+    )

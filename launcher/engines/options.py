@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -91,6 +91,13 @@ class Release:
         return next(
             (name for name in self.catalogue.renames.get(word, ()) if name in self.options), word
         )
+
+    def replacement(self, word: str) -> str | None:
+        """What to write for an option that it does not have: its name for it, else what took its
+        place.
+        """
+        name = self.renamed(word)
+        return name if name != word else self.catalogue.successor(word)
 
     def given(self, words: Sequence[str]) -> list[Given]:
         """The options of a command line as argparse of this release would take them, problems
@@ -239,10 +246,17 @@ def _within(at: Version, run: str) -> bool:
 
 def nearest_name(word: str, within: Release) -> str | None:
     """The option that somebody may have meant."""
-    near = difflib.get_close_matches(
-        word, [name for name in within.options if name.startswith("--")], n=1, cutoff=0.8
-    )
-    return near[0] if near else None
+    return near(word, [name for name in within.options if name.startswith("--")])
+
+
+def near(word: str, names: Iterable[str]) -> str | None:
+    """The name that is most like a word and not its opposite; None below a likeness."""
+    found = difflib.get_close_matches(word, list(names), n=3, cutoff=0.8)
+    return next((name for name in found if _turns_off(name) == _turns_off(word)), None)
+
+
+def _turns_off(name: str) -> bool:
+    return not {"no", "disable", "without", "skip"}.isdisjoint(re.split(r"[-_]+", name.lower()))
 
 
 def _given(words: list[str], within: Release) -> Iterator[Given]:

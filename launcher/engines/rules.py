@@ -6,47 +6,19 @@ rows are in the engine's `defaults.toml`; here is how they are read, and what is
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from launcher.engines import traits
 from launcher.engines.engine import dialect
-from launcher.engines.match import When
-from launcher.engines.options import version
-from launcher.engines.target import ARCHS, PATHS, Target
+from launcher.engines.match import Case, When
+from launcher.engines.target import ARCHS, PATHS
+from launcher.knowledge import rows
 from launcher.plan.evidence import Known
 
-
-@dataclass(frozen=True)
-class Case:
-    """What a rule looks at: the target, and the flags and variables chosen so far."""
-
-    target: Target
-    flags: Mapping[str, Any]
-    env: Mapping[str, str]
-    gpus: int
-    model: frozenset[str] = frozenset()  # traits of the model
-
-    def flag(self, *names: str) -> Any:
-        """The first of these flags that is set; None if none is, or it was left out on purpose."""
-        return next(
-            (value for name in names if (value := self.flags.get(name)) not in (None, False)), None
-        )
-
-    @property
-    def traits(self) -> frozenset[str]:
-        """Those of the model, and of what was chosen so far."""
-        return self.model | traits.of_choices(
-            self.flag,
-            self.env,
-            self.gpus,
-            memory=self.target.memory,
-            has_infiniband=self.target.infiniband is not False,
-        )
+KEYS = ("set", "value", "value_from", "when", "why", "evidence", "source", "checked", "against")
 
 
 @dataclass(frozen=True)
@@ -74,8 +46,7 @@ class Rule:
 
     def applies(self, case: Case) -> bool:
         """Whether it holds there; nowhere but on Blackwell."""
-        arch = case.target.arch
-        return arch in ARCHS and self.when.holds(arch, version(case.target.nearest), case.traits)
+        return case.target.arch in ARCHS and self.when.suits(case)
 
 
 def _p2p_level(case: Case) -> str | None:
@@ -99,28 +70,28 @@ COMPUTED: Mapping[str, Callable[[Case], Any]] = {
 
 
 @cache
+def table(file: Path) -> rows.Table[Rule]:
+    """The good rows of a file, in its order; and what is wrong with the others."""
+    return rows.read(file, "default", _rule)
+
+
 def rules(file: Path) -> tuple[Rule, ...]:
-    """All rows, in the order of the file. Raises ValueError that names a row that is none."""
-    rows = tomllib.loads(file.read_text(encoding="utf-8"))["default"]
-    return tuple(_rule(row, f"{file.name}, row {number}") for number, row in enumerate(rows, 1))
+    """All that can be read."""
+    return table(file).rows
 
 
-def _rule(row: Mapping[str, Any], place: str) -> Rule:
-    try:
-        to = COMPUTED[row["value_from"]] if "value_from" in row else row["value"]
-        return Rule(
-            row["set"],
-            to,
-            When.of(row["when"]),
-            row["why"],
-            Known(row["evidence"]),
-            row["source"],
-            row["checked"],
-            row.get("against", ""),
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{place} ({row.get('set')}): {what}") from None
+def _rule(number: str | int, row: Mapping[str, Any]) -> Rule:
+    rows.only(row, KEYS)
+    return Rule(
+        row["set"],
+        COMPUTED[row["value_from"]] if "value_from" in row else row["value"],
+        When.of(row["when"]),
+        row["why"],
+        Known.of(row["evidence"]),
+        row["source"],
+        row["checked"],
+        row.get("against", ""),
+    )
 
 
 def chosen(case: Case, skip: tuple[str, ...] = ()) -> Iterator[tuple[Rule, Any]]:

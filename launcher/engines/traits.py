@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from launcher.address import is_loopback
 from launcher.host.facts import Model
-from launcher.knowledge import models
+from launcher.knowledge import models, nccl
 from launcher.knowledge.models import Family
 
 GLM_5: Final = "glm-5"
@@ -23,7 +24,8 @@ FAMILIES: Final = frozenset(family.id for family in models.families())
 # Of what was chosen: see `of_choices`.
 CHOICES: Final = frozenset(
     "dense-attention sparse-backend bf16-kv speculative draft-steps top-k-1 graph-sizes one-node"
-    " gpu-96gb multi-gpu over-two-ranks pcie-ipc-ranks pcie-ipc-allreduce no-infiniband".split()
+    " gpu-96gb multi-gpu over-two-ranks pcie-ipc-ranks pcie-ipc-allreduce expandable-segments"
+    " no-p2p no-infiniband reachable keyed".split()
 )
 KNOWN: Final = (
     FAMILIES
@@ -132,13 +134,15 @@ def of_choices(
     *,
     memory: int | None,
     has_infiniband: bool,
+    has_key: bool,
 ) -> frozenset[str]:
     """What the options and variables of a plan and its GPUs come to; `flag` gives the first of its
     names that is set, None where none is. `memory` is that of the smallest GPU, in bytes.
 
     Sparse attention is what SGLang takes where no attention backend is named.
     """
-    ranks = int(flag("tp-size") or 1)
+    told_ranks = str(flag("tp-size") or 1)
+    ranks = int(told_ranks) if told_ranks.isdecimal() else 1
     shared = env.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE", "0").lower() in ("1", "true")
     told = {
         "dense-attention": flag(*ATTENTION) not in (None, "dsa", "nsa"),
@@ -154,6 +158,10 @@ def of_choices(
         "over-two-ranks": ranks > 2,
         "pcie-ipc-ranks": ranks in (2, 4, 8),
         "pcie-ipc-allreduce": shared,
+        "expandable-segments": "expandable_segments:True" in env.get("PYTORCH_CUDA_ALLOC_CONF", ""),
+        "no-p2p": nccl.number(env.get("NCCL_P2P_DISABLE", "")) == 1,
         "no-infiniband": not has_infiniband,
+        "reachable": not is_loopback(str(flag("host") or "127.0.0.1")),
+        "keyed": has_key or flag("api-key", "admin-api-key") is not None,
     }
     return frozenset(trait for trait, holds in told.items() if holds)

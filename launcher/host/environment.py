@@ -15,6 +15,7 @@ PREFIXES = (
     "TORCH_NCCL_",
     "SGLANG_",
     "SGL_",
+    "DUMPER_",
     "OMP_",
     "PYTORCH_",
     "FLASHINFER_",

@@ -123,17 +123,7 @@ BETWEEN_HOSTS = frozenset(
 )
 
 # NCCL's documentation lists them for debugging: not to stay in production.
-FOR_DEBUGGING = frozenset(
-    {"NCCL_ALGO", "NCCL_PROTO", "NCCL_IGNORE_DISABLED_P2P", "NCCL_NTHREADS", "NCCL_CHECK_MODE"}
-)
-
-
-# Set in recipes, read by nobody (SGLang's environ.py 0.5.10 and 0.5.23; safetensors).
-UNREAD = {
-    "SAFETENSORS_FAST_GPU": "safetensors dropped it",
-    "SGLANG_ENABLE_DEEP_GEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
-    "SGL_ENABLE_JIT_DEEPGEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
-}
+FOR_DEBUGGING = frozenset({"NCCL_ALGO", "NCCL_PROTO", "NCCL_NTHREADS", "NCCL_CHECK_MODE"})
 
 
 def number(text: str) -> int:

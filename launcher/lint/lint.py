@@ -5,8 +5,8 @@ should be.
 from __future__ import annotations
 
 import difflib
-import re
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,16 +15,19 @@ from typing import Any
 from launcher.config.layers import Layer
 from launcher.config.profile import Profile, by_role
 from launcher.config.resolve import Composed, PlanRequest, resolve
-from launcher.engines import traits
+from launcher.engines import issues, traits
 from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import dialect
-from launcher.engines.issues import Fault, When, faults
+from launcher.engines.issues import Shows
+from launcher.engines.match import Case
 from launcher.engines.options import Given, Option, Release, nearest_name, version
+from launcher.engines.remedy import Remedy
+from launcher.engines.tables import complaints
 from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
 from launcher.formats import shell
 from launcher.formats.shell import Launch
-from launcher.lint.concerns import Concern, Verdict, of_habit, of_variable
+from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
@@ -53,7 +56,7 @@ class Entry:
     why: str
     known: Known
     source: str
-    when: When | None = None
+    when: Shows | None = None
     instead: str | None = None
     concerns: tuple[Concern, ...] = ()
 
@@ -62,18 +65,20 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
     """One entry for each flag and variable of a launch, in its order."""
     within = target.known
     givens = within.given(launch.words)
-    plan = as_plan(launch, givens, target, within)
+    told = _told(_case(launch, givens, target, within), within)
     entries = []
     for at, given in enumerate(givens):
-        concerns = [*_of_option(given, givens[at + 1 :], within), *_of_flag(plan, given, within)]
+        concerns = [
+            *_of_option(given, givens[at + 1 :], within),
+            *told[canonical_name(given, within)],
+        ]
         entries.append(
             _entry(
                 given.word, " ".join(given.values), given.name.lstrip("-"), concerns, given.option
             )
         )
     for name, value in launch.env.items():
-        concerns = [*of_variable(plan, name, value, within)]
-        entries.append(_entry(name, value, name, concerns, None))
+        entries.append(_entry(name, value, name, told[name], None))
     for name, value in launch.hidden.items():
         if name.startswith(TELLING) and name not in launch.env:
             why = "is set, but not exported: the server does not get it"
@@ -122,14 +127,14 @@ def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterato
         yield replace(_nameless(given, within), known=known)
         return
     if given.problem:
-        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, When.PARSE, "one of its choices")
+        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, Shows.PARSE, "one of its choices")
     if given.option.deprecated:
         yield Concern(
             Verdict.DEPRECATED,
             "deprecated: a coming release refuses it",
             known,
             WHEEL,
-            When.PARSE,
+            Shows.PARSE,
             given.option.instead,
         )
     elif not within.accepts(given.word):
@@ -144,7 +149,7 @@ def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterato
             "given again further on: the last one counts",
             known,
             WHEEL,
-            When.PARSE,
+            Shows.PARSE,
         )
 
 
@@ -153,23 +158,22 @@ def _nameless(given: Given, within: Release) -> Concern:
     heard of.
     """
     word, known = given.word, Known.READ
-    renamed = within.renamed(word)
-    instead = renamed if renamed != word else within.catalogue.successor(word)
+    instead = within.replacement(word)
     if not word.startswith("-"):
         why = f"stands where an option was expected: {given.problem}"
-        return Concern(Verdict.UNKNOWN, why, known, WHEEL, When.PARSE, "leave it out")
+        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, "leave it out")
     there = within.catalogue.accepted_by(word)
     if (given.problem or "").startswith("ambiguous"):
         gone = f"removed after {there[-1]}; " if there else ""
         return Concern(
-            Verdict.AMBIGUOUS, f"{gone}{given.problem}", known, WHEEL, When.PARSE, instead
+            Verdict.AMBIGUOUS, f"{gone}{given.problem}", known, WHEEL, Shows.PARSE, instead
         )
     if there and version(there[0]) > version(within.name):
         why = f"not in {within.name}: it comes with {there[0]}"
-        return Concern(Verdict.UNKNOWN, why, known, WHEEL, When.PARSE, instead or "leave it out")
+        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, instead or "leave it out")
     if there:
         why = f"removed after {there[-1]}: the arguments are refused"
-        return Concern(Verdict.REMOVED, why, known, WHEEL, When.PARSE, instead)
+        return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, instead)
     near = nearest_name(word, within)
     why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
     return Concern(
@@ -177,34 +181,19 @@ def _nameless(given: Given, within: Release) -> Concern:
         why,
         known,
         WHEEL,
-        When.PARSE,
+        Shows.PARSE,
         f"did you mean {near}?" if near else "leave it out",
     )
 
 
-def _of_flag(plan: Plan, given: Given, within: Release) -> Iterator[Concern]:
-    """What faults and habits say: a fault is told of the first of its flags that is there."""
-    name = canonical_name(given, within)
-    there = {setting.option for setting in plan.settings}
-    for fault in faults(version(within.name), plan):
-        if next((about for about in fault.about if about in there), None) == name:
-            yield _of_fault(fault, keep=name == "model-path")
-    yield from of_habit(plan, name, " ".join(given.values))
-
-
-def _of_fault(fault: Fault, *, keep: bool) -> Concern:
-    verdict, fix = Verdict.BREAKS if fault.fatal else Verdict.RISKY, _in_a_command(fault.fix)
-    return Concern(
-        verdict, fault.what, fault.known, fault.source, fault.when, fix, fault.instead, keep
-    )
-
-
-def _in_a_command(fix: str) -> str:
-    """A fix for a profile as one for a command."""
-    fix = re.sub(r"set flags\.(\S+) = false", r"leave out --\1", fix)
-    fix = re.sub(r"set flags\.(\S+) = true", r"add --\1", fix)
-    fix = re.sub(r"set flags\.(\S+) = (\S+)", r"--\1 \2", fix)
-    return re.sub(r"set env\.(\S+) = (\S+)", r"\1=\2", fix)
+def _told(case: Case, within: Release) -> defaultdict[str, list[Concern]]:
+    """What issues and guesses say, by the canonical name of the option, or the variable."""
+    told: defaultdict[str, list[Concern]] = defaultdict(list)
+    for name, concern in guesses(case):
+        told[name].append(concern)
+    for issue in issues.issues(case):
+        told[issue.name].append(of_issue(issue, within))
+    return told
 
 
 def canonical_name(given: Given, within: Release) -> str:
@@ -213,7 +202,7 @@ def canonical_name(given: Given, within: Release) -> str:
 
 
 def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Plan:
-    """The launch as a plan, for faults to look at: its flags under the names that they know."""
+    """The launch as a plan, for issues to be found in: its flags under their canonical names."""
     settings = {}
     for given in givens:
         if given.word.startswith("-"):
@@ -250,28 +239,40 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     )
 
 
+def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Case:
+    return issues.of_plan(as_plan(launch, givens, target, within), target.release)
+
+
 def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     """What is assumed, or not known, about the launch as a whole."""
     within = target.known
-    return as_plan(launch, within.given(launch.words), target, within).notes
+    givens = within.given(launch.words)
+    old = issues.unchecked(_case(launch, givens, target, within))
+    of_old = (
+        f"nobody looked at {issue.id} for SGLang {target.release}: up to {issue.checked}"
+        f" {issue.what}"
+        for issue in old
+    )
+    left_out = (f"left out: {what}" for what in complaints())
+    return (*as_plan(launch, givens, target, within).notes, *of_old, *left_out)
 
 
 def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | None:
-    """The command that should be: what was meant and is sound, and what rules choose.
+    """The command that should be: what the release accepts of it, with the first remedy of each
+    issue, and what rules choose.
 
     None without a model.
     """
     within = target.known
-    flags: dict[str, Any] = {}
-    env: dict[str, str] = {}
-    given = {given.word: given for given in within.given(launch.words)}
-    for entry in entries:
-        if entry.name in given:
-            name, value = _kept_flag(given[entry.name], entry, within)
-            if name and name.lstrip("-") not in dialect(target.engine).secrets:
-                flags[name] = value
-        elif entry.name in launch.env and _stays(entry):
-            env[entry.name] = _put(entry)
+    flags = dict(
+        kept
+        for given in within.given(launch.words)
+        if (kept := _kept_flag(given, within)) and kept[0] not in dialect(target.engine).secrets
+    )
+    env = dict(launch.env)
+    for concern in (concern for entry in entries for concern in entry.concerns):
+        if concern.remedy:
+            _apply(concern.remedy, flags, env, within)
     place = "the command"
     tree = {"flags": flags, "env": env}
     try:
@@ -288,32 +289,33 @@ def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | N
         return None
 
 
-def _stays(entry: Entry) -> bool:
-    worst = entry.concerns[0] if entry.concerns else None
-    mild = entry.verdict in (Verdict.FINE, Verdict.ABBREVIATED, Verdict.DEPRECATED)
-    return worst is None or mild or worst.keep or worst.put is not None
+def _apply(remedy: Remedy, flags: dict[str, Any], env: dict[str, str], within: Release) -> None:
+    for name in remedy.unset:
+        (env if name.isupper() else flags).pop(name, None)
+    for name, value in remedy.set.items():
+        if name.isupper():
+            env[name] = value
+        elif option := within.options.get(within.renamed(f"--{name}")):
+            flags[name] = _value(option, [value] if value else [])
 
 
-def _put(entry: Entry) -> str:
-    return next((concern.put for concern in entry.concerns if concern.put is not None), entry.value)
-
-
-def _kept_flag(given: Given, entry: Entry, within: Release) -> tuple[str | None, Any]:
-    """The flag under a name that resolving knows, with its value as a profile would write it; None:
-    left out.
+def _kept_flag(given: Given, within: Release) -> tuple[str, Any] | None:
+    """The flag under its canonical name, with its value as a profile would write it; None where the
+    release refuses it under every name that it has for it.
     """
-    renamed = within.renamed(given.word)
-    option = given.option or within.options.get(renamed)
-    if option is None or not (_stays(entry) or (given.option is None and renamed != given.word)):
-        return None, None
-    name = within.catalogue.canonical((given.name if given.option else renamed)[2:])
+    word = given.word if given.option else within.renamed(given.word)
+    words = [f"{word}={given.values[0]}"] if len(given.values) == 1 else [word, *given.values]
+    again = within.given(words)[0]
+    if again.option is None or again.problem:
+        return None
+    return within.catalogue.canonical(again.name[2:]), _value(again.option, again.values)
+
+
+def _value(option: Option, words: Sequence[str]) -> Any:
     if option.takes == "nothing":
-        return name, True
-    values = [
-        _typed(option, value)
-        for value in (_put(entry).split() if len(given.values) > 1 else [_put(entry)])
-    ]
-    return name, values if option.takes == "many" else values[0]
+        return True
+    values = [_typed(option, word) for word in words]
+    return values if option.takes == "many" else values[0] if values else True
 
 
 def _typed(option: Option, value: str) -> Any:

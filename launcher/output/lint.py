@@ -68,7 +68,8 @@ def _json(judged: Judged) -> dict[str, Any]:
 def _entry(entry: Entry) -> dict[str, Any]:
     data = asdict(entry)
     data["concerns"] = [
-        {"verdict": concern.verdict, "why": concern.why} for concern in entry.concerns
+        {"verdict": concern.verdict, "why": concern.why, "id": concern.id}
+        for concern in entry.concerns
     ]
     return data
 

@@ -19,7 +19,7 @@ from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.doctor.checks import judge
 from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import dialect
-from launcher.engines.issues import FAULTS
+from launcher.engines.issues import every_issue
 from launcher.engines.rules import rules
 from launcher.engines.target import Target
 from launcher.errors import UserError
@@ -27,7 +27,6 @@ from launcher.formats.manifests import read
 from launcher.host.facts import Host
 from launcher.knowledge.shape import shape as shape_of
 from launcher.lint import lint
-from launcher.lint.concerns import HABITS
 from launcher.lint.lint import Entry
 from launcher.plan.plan import Plan
 
@@ -186,10 +185,14 @@ def test_tables_and_code_know_options_by_their_canonical_names() -> None:
     names += [(rule.set, "RULES") for rule in rules(dialect("sglang").defaults)] + [
         (name, "MEANINGS") for name in MEANINGS
     ]
-    names += [(about, "FAULTS") for fault in FAULTS for about in fault.about]
-    names += [(habit.name, "HABITS") for habit in HABITS]
+    for issue in every_issue():
+        names += [(name, issue.id) for name in issue.blames]
+        names += [(name, issue.id) for key in issue.when.options for name in key.split("|")]
+        names += [(name, issue.id) for fix in issue.remedies for name in (*fix.set, *fix.unset)]
 
     assert len(names) > 100
     assert not [
-        place for name, place in names if not name.isupper() and CATALOGUE.canonical(name) != name
+        place
+        for name, place in names
+        if not name.isupper() and "{" not in name and CATALOGUE.canonical(name) != name
     ]

@@ -7,26 +7,29 @@ from dataclasses import replace
 import pytest
 from rig.healthy import plan
 
-from launcher.engines import options, rules, traits
-from launcher.engines.issues import FAULTS, Fault, faults
-from launcher.engines.options import version
-from launcher.engines.rules import Case
+from launcher.engines import issues, rules, traits
+from launcher.engines.engine import dialect
+from launcher.engines.issues import Issue
+from launcher.engines.match import Case
 from launcher.engines.target import ARCHS, Target
 from launcher.host.facts import Model, known
 from launcher.knowledge import models
 from launcher.plan.plan import Plan
 
 PROFILES = ("4xpro6000-glm53-flash", "4xb200-glm53-flash", "4xb300-glm53-flash")
-ROWS = rules.rules()
+SGLANG = dialect("sglang")
+ROWS = rules.rules(SGLANG.defaults)
 PRO6000, B200, B300 = PROFILES
 
 
-def found(made: Plan, release: str = "0.5.23") -> list[Fault]:
-    return faults(version(release), made)
+def found(made: Plan, release: str = "0.5.23") -> list[Issue]:
+    """What breaks it, or caps it: what is merely open to others, or needless, is not asked here."""
+    met = issues.issues(issues.of_plan(made, release))
+    return [issue for issue in met if issue.shows and not issue.advisory]
 
 
 def told(release: str, *settings: str, profile: str = PRO6000) -> list[str]:
-    return [fault.what for fault in found(plan(*settings, profile=profile), release)]
+    return [issue.what for issue in found(plan(*settings, profile=profile), release)]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -34,7 +37,7 @@ def test_its_profiles_meet_no_fault_of_the_newest_release(profile: str) -> None:
     assert told("0.5.23", profile=profile) == []
 
 
-@pytest.mark.parametrize("release", options.releases())
+@pytest.mark.parametrize("release", SGLANG.options.releases)
 @pytest.mark.parametrize("arch", ARCHS)
 def test_rows_for_flash_say_nothing_of_a_glm_5_and_the_other_way_round(
     release: str, arch: str
@@ -80,10 +83,11 @@ def test_a_release_that_is_too_old_is_told_before_it_is_started(release: str, sa
 def test_the_fault_of_an_old_release_ends_where_the_model_is_known_first(family: str) -> None:
     [first] = [one.first["sglang"] for one in models.families() if one.id == family]
     [word, *_] = [one.architectures[0] for one in models.families() if one.id == family]
-    [fault] = [fault for fault in FAULTS if f"does not know {word}" in fault.what]
-    releases = options.releases()
+    [issue] = [row for row in issues.every_issue() if f"does not know {word}" in row.what]
+    releases = SGLANG.options.releases
+    last = ".".join(map(str, issue.when.release.last))
 
-    assert releases.index(first) == releases.index(fault.last) + 1
+    assert releases.index(first) == releases.index(last) + 1
 
 
 def test_on_b200_it_is_served_from_the_first_release_that_knows_it() -> None:
@@ -96,10 +100,10 @@ FAULTY = [
     (tuple(f"{side}=false" for side in DSA), "gets trtllm kernels"),
     (tuple(f"{side}=trtllm" for side in DSA), "gets trtllm kernels"),
     (tuple(f"{side}=flashinfer_sparse_mla" for side in DSA), "flashinfer_sparse_mla refuses"),
-    ((f"{DSA[0]}=false",), "one of prefill and decode alone"),
-    ((f"{DSA[1]}=false",), "one of prefill and decode alone"),
+    ((f"{DSA[0]}=false",), "tilelang for decode alone"),
+    ((f"{DSA[1]}=false",), "tilelang for prefill alone"),
     (("flags.kv-cache-dtype=bfloat16",), "169,984 bytes of shared memory"),
-    (("flags.max-mamba-cache-size=79",), "capped by the slots"),
+    (("flags.max-mamba-cache-size=79",), "of --max-running-requests run"),
     (("flags.dcp-size=2",), "decode context parallelism is refused"),
 ]
 
@@ -121,9 +125,9 @@ def test_what_goes_wrong_with_it_is_told_and_sound_without(
 
 def test_deep_gemm_turned_off_wants_its_pre_norm_off_in_the_first_release() -> None:
     made = plan("env.SGLANG_ENABLE_JIT_DEEPGEMM=0", profile=B200)
-    wanted = [fault for fault in FAULTS if "hc_prenorm" in fault.what]
+    [wanted] = [row.id for row in issues.every_issue() if "hc_prenorm" in row.what]
 
-    assert found(made, "0.5.20") == wanted
+    assert [issue.id for issue in found(made, "0.5.20")] == [wanted]
     assert found(made, "0.5.21") == []
     off = replace(made, env={**made.env, "SGLANG_OPT_DEEPGEMM_HC_PRENORM": "0"})
     assert found(off, "0.5.20") == []

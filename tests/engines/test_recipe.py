@@ -121,6 +121,15 @@ def test_infiniband_is_switched_off_only_where_it_may_be() -> None:
     assert "NCCL_IB_DISABLE" not in plan(infiniband=False).env
 
 
+def test_no_rule_sets_what_something_that_was_asked_for_makes_inert_or_crash() -> None:
+    off = plan("env.NCCL_P2P_DISABLE=1", numa_nodes=2)
+    segments = plan("env.PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True")
+
+    assert "NCCL_P2P_LEVEL" not in off.env
+    assert "SGLANG_ENABLE_PCIE_IPC_ALLREDUCE" not in segments.env
+    assert "SGLANG_ENABLE_PCIE_IPC_ALLREDUCE" in off.env
+
+
 def test_the_checkpoints_own_word_is_taken_before_its_name() -> None:
     llama = Model(
         config=known({"architectures": "LlamaForCausalLM"}),

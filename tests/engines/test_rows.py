@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 
 from launcher.engines import rules
 from launcher.engines.engine import dialect
-from launcher.engines.match import Span, When
+from launcher.engines.issues import every_issue
+from launcher.engines.match import Case, Span, When
 from launcher.engines.options import version
-from launcher.engines.rules import Case, Rule
+from launcher.engines.rules import Rule
 from launcher.engines.target import ARCHS, Target
 from launcher.engines.traits import CHOICES, KNOWN
 from launcher.plan.evidence import Known
@@ -66,17 +68,23 @@ def test_no_rule_holds_for_other_models_that_is_about_a_glm_5() -> None:
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"when": {"gpus": ["sm120"]}}, "gpus is not one of gpu, release, traits, without"),
+        (
+            {"when": {"gpus": ["sm120"]}},
+            "gpus is not one of gpu, release, traits, without, options",
+        ),
         ({"when": {"traits": ["glm5"]}}, "nobody knows the trait glm5"),
         ({"when": {"without": ["x"]}}, "nobody knows the trait x"),
         ({"when": {"release": "0.5.17"}}, "'0.5.17' is not a span of releases"),
         ({"when": {"release": ">=new"}}, "'>=new' is not a span of releases"),
-        ({"evidence": "rumour"}, "'rumour' is not a valid Known"),
-        ({"value_from": "moon"}, "no 'moon'"),
-        ({"why": None}, "no 'why'"),
+        ({"evidence": "rumour"}, "evidence: 'rumour' is not one of"),
+        ({"value_from": "moon"}, "no moon"),
+        ({"why": None}, "no why"),
+        ({"becuase": "w"}, "becuase: no such key"),
     ],
 )
-def test_a_row_that_is_none_is_named(row: dict[str, Any], says: str) -> None:
+def test_a_row_that_is_none_is_named_and_costs_itself_alone(
+    row: dict[str, Any], says: str, tmp_path: Path
+) -> None:
     good: dict[str, Any] = {
         "set": "dtype",
         "value": "auto",
@@ -87,10 +95,27 @@ def test_a_row_that_is_none_is_named(row: dict[str, Any], says: str) -> None:
         "checked": "0.5.23",
     }
     bad = {key: value for key, value in (good | row).items() if value is not None}
-    with pytest.raises(ValueError, match=r"defaults\.toml, row 7") as error:
-        rules._rule(bad, "defaults.toml, row 7")
+    file = tmp_path / "defaults.toml"
+    file.write_text("".join(f"[[default]]\n{_toml(one)}" for one in (good, bad)))
+    table = rules.table(file)
 
-    assert says in str(error.value)
+    assert [rule.set for rule in table.rows] == ["dtype"]
+    assert [told.startswith("defaults.toml, 2: ") for told in table.complaints] == [True]
+    assert says in table.complaints[0]
+
+
+def _toml(row: dict[str, Any]) -> str:
+    return "".join(f"{key} = {_inline(value)}\n" for key, value in row.items())
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_inline(one)}" for key, one in value.items()) + "}"
+    return repr(value)
+
+
+def test_every_row_that_is_shipped_can_be_read() -> None:
+    assert rules.table(dialect("sglang").defaults).complaints == ()
 
 
 @given(st.sampled_from(VERSIONS), st.sampled_from(VERSIONS), st.sampled_from(VERSIONS))
@@ -107,7 +132,8 @@ def test_a_span_has_its_ends(
 
 
 def test_every_trait_of_choices_is_used_by_a_row() -> None:
-    used = {trait for rule in ROWS for trait in (*rule.when.traits, *rule.when.without)}
+    rows = (*ROWS, *every_issue())
+    used = {trait for row in rows for trait in (*row.when.traits, *row.when.without)}
 
     assert used >= CHOICES
     assert When.of({}) == When()

@@ -139,7 +139,15 @@ def test_facts_find_what_a_name_would(world: World) -> None:
     ]
     words = [word for setting in settings for word in ("--set", setting)]
     said = world.run(
-        "doctor", "-p", "8xpro6000", "--facts", facts, "--only", "engine-faults", "--json", *words
+        "doctor",
+        "-p",
+        "8xpro6000",
+        "--facts",
+        facts,
+        "--only",
+        "dense-fp8-garbled",
+        "--json",
+        *words,
     )
 
     told = json.loads(said.stdout)

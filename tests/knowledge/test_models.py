@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from launcher.engines import options, traits
+from launcher.engines import traits
+from launcher.engines.engine import dialect
 from launcher.host.facts import Model, known
 from launcher.knowledge import models, rows
 from launcher.knowledge.models import Checkpoint, Family
@@ -48,7 +49,7 @@ def test_a_checkpoint_is_found_by_its_id_wherever_it_lies(family: Family, one: C
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda one: one.id)
 def test_a_release_that_knows_it_first_is_one(family: Family) -> None:
     if first := family.first.get("sglang"):
-        assert first in options.releases()
+        assert first in dialect("sglang").options.releases
     assert set(family.first) <= {"sglang", "vllm"}
 
 

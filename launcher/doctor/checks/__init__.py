@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -25,13 +25,16 @@ from launcher.doctor.checks import (
     gpu,
     health,
     iommu,
+    issues,
     kernel,
     links,
     nccl,
     peers,
+    rows,
     system,
 )
 from launcher.doctor.checks.judging import Verdict
+from launcher.engines.issues import Issue, every_issue
 from launcher.errors import Exit, UserError
 from launcher.host.facts import Host, UnobservedError
 from launcher.plan.findings import Finding, Severity
@@ -49,6 +52,7 @@ MODULES: tuple[ModuleType, ...] = (
     disks,
     kernel,
     engine,
+    issues,
     checkpoint,
     access,
 )
@@ -140,9 +144,20 @@ LIVE = (
 )
 
 
+@cache
 def every_check() -> tuple[Check, ...]:
-    """All checks, those of `--deep` too."""
-    return (*checks(), *LIVE)
+    """All checks, the known issues among them, and those of `--deep`."""
+    return (*(one for check in checks() for one in (check, *_beside(check))), *LIVE)
+
+
+def _beside(check: Check) -> tuple[Check, ...]:
+    """The known issues, each as a check of its own, after the one that counts them."""
+    return tuple(map(_of_row, every_issue())) if check.judge is issues.known_issues else ()
+
+
+def _of_row(row: Issue) -> Check:
+    why, known = rows.condition(row), rows.source(row)
+    return Check(row.id, issues.GROUP, rows.title(row), why, known)
 
 
 @cache
@@ -196,19 +211,33 @@ def judge(
     A required one may not fail, whatever is allowed.
     """
     allowed = {*allow, *plan.allowed}
+    asked = [check for check in every_check() if not only or check.id in only]
+    told = _issues(host, plan)
     return [
-        _finding(check, host, plan, check.id in allowed and not check.required)
-        for check in checks()
-        if (not only or check.id in only)
-        and check.id not in skip
+        _finding(check, host, plan, told, check.id in allowed and not check.required)
+        for check in asked
+        if check.id not in skip
         and (plan.gpus or not check.of_gpus)
+        and (check.judge or check.id in told or (check.id in only and check not in LIVE))
     ]
 
 
-def _finding(check: Check, host: Host, plan: Plan, allowed: bool) -> Finding:
-    assert check.judge is not None
+def _issues(host: Host, plan: Plan) -> Mapping[str, Sequence[Issue]]:
     try:
-        said = check.judge(host, plan)
+        return rows.found(host, plan)
+    except Exception:  # known_issues breaks on the same, and says so
+        return {}
+
+
+def _finding(
+    check: Check,
+    host: Host,
+    plan: Plan,
+    told: Mapping[str, Sequence[Issue]],
+    allowed: bool,
+) -> Finding:
+    try:
+        said = check.judge(host, plan) if check.judge else _of_issue(check, told)
     except UnobservedError as error:
         said = Verdict(Severity.UNKNOWN, str(error))
     except Exception as error:
@@ -223,7 +252,13 @@ def _finding(check: Check, host: Host, plan: Plan, allowed: bool) -> Finding:
         check.title,
         said.evidence,
         said.fix,
-        check.why,
+        check.why if check.judge else "",  # of a row the evidence says it
         check.group,
         allowed,
     )
+
+
+def _of_issue(check: Check, told: Mapping[str, Sequence[Issue]]) -> Verdict:
+    if check.id in told:
+        return rows.verdict(told[check.id])
+    return Verdict(Severity.OK, "does not concern this profile")

@@ -67,16 +67,3 @@ def access_key(host: Host, plan: Plan) -> Verdict:
             obstacle, fix=f"put the key alone on one line of a file of this user, then {mode}"
         )
     return ok(plan.key_file)
-
-
-def access_remote_code(host: Host, plan: Plan) -> Verdict:
-    """The checkpoint's own code is not run.
-
-    --trust-remote-code executes Python that the checkpoint brings; GLM-5 is in SGLang and needs
-    none.
-
-    Source: SGLang has the architecture from 0.5.9.
-    """
-    if plan.flag("trust-remote-code") is not None:
-        return warn("--trust-remote-code is set", fix="set flags.trust-remote-code = false")
-    return ok("not asked for")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from launcher.doctor.checks.judging import Verdict, fail, ok, sample, version, warn
-from launcher.engines.advisories import advisories
 from launcher.engines.engine import dialect
-from launcher.engines.issues import faults
 from launcher.engines.options import Given, Release, nearest_name
 from launcher.host.facts import Host, UnobservedError
 from launcher.knowledge import drivers
@@ -17,8 +15,9 @@ DAY = 86400.0  # seconds
 WATCHDOG_WANTED = 1200
 
 
-def _release(host: Host, plan: Plan) -> str:
-    engine = dialect(plan.engine)
+def release(host: Host, name: str) -> str:
+    """The release of that engine that is installed. Raises UnobservedError."""
+    engine = dialect(name)
     seen = host.engine.packages.get().get(engine.package)
     if seen is None:
         raise UnobservedError(f"{engine.name} is not installed")
@@ -70,7 +69,7 @@ def engine_known(host: Host, plan: Plan) -> Verdict:
 
     Source: 0.5.8 to 0.5.23.
     """
-    engine, seen = dialect(plan.engine), _release(host, plan)
+    engine, seen = dialect(plan.engine), release(host, plan.engine)
     newest = engine.options.newest
     if version(seen)[:3] > version(newest):
         return warn(
@@ -88,7 +87,7 @@ def engine_options(host: Host, plan: Plan) -> Verdict:
     Tested: the catalogue of options is held against the parser of 0.5.23. Source: those of the
     others.
     """
-    seen, catalogue = _release(host, plan), dialect(plan.engine).options
+    seen, catalogue = release(host, plan.engine), dialect(plan.engine).options
     known = catalogue.release(catalogue.nearest(seen))
     problems = [word for word in known.given(plan.arguments) if word.problem]
     if not problems:
@@ -102,9 +101,7 @@ def engine_options(host: Host, plan: Plan) -> Verdict:
 def _mended(given: Given, known: Release) -> str:
     name = given.word.lstrip("-")
     near = (
-        None
-        if given.option
-        else known.catalogue.successor(given.word) or nearest_name(given.word, known)
+        None if given.option else known.replacement(given.word) or nearest_name(given.word, known)
     )
     if near:
         return f"write {near} for {given.word}"
@@ -115,54 +112,6 @@ def _mended(given: Given, known: Release) -> str:
             f" {there[-1]})"
         )
     return f"correct flags.{name}" if given.option else f"set flags.{name} = false"
-
-
-def engine_faults(host: Host, plan: Plan) -> Verdict:
-    """The SGLang release has no fault that this model, GPU and profile would meet.
-
-    These are found after minutes of loading, or in the answers.
-
-    Reported and source: each with its own source in launcher/engines/issues.py.
-    """
-    seen = faults(version(_release(host, plan)), plan)
-    if not seen:
-        return ok(f"none known in {_release(host, plan)}")
-    worst = sorted(seen, key=lambda fault: not fault.fatal)
-    evidence = "; ".join(
-        f"{dialect(plan.engine).name} {_release(host, plan)}: {fault.what} ({fault.known}:"
-        f" {fault.source})"
-        for fault in worst
-    )
-    fix = "; ".join(dict.fromkeys(fault.fix for fault in worst))
-    return fail(evidence, fix=fix) if worst[0].fatal else warn(evidence, fix=fix)
-
-
-def engine_advisories(host: Host, plan: Plan) -> Verdict:
-    """The SGLang release has no published security advisory that concerns this profile.
-
-    A server that others reach can be made to run their code.
-
-    Reported and source: each with its own source in launcher/engines/advisories.py. CVE-2026-3059,
-    7301 and 7302 concern the multimodal generation runtime, which this launcher does not start.
-    """
-    seen = advisories(version(_release(host, plan)), plan)
-    if seen:
-        newest = max((known.fixed for known in seen if known.fixed), default=None)
-        package = dialect(plan.engine).package
-        fix = (
-            f"install {package}>={_dotted(newest)}" if newest else "remove the option that opens it"
-        )
-        evidence = "; ".join(
-            f"{known.id}: {known.what} (fixed in"
-            f" {_dotted(known.fixed) if known.fixed else 'no release'})"
-            for known in seen
-        )
-        return warn(evidence, fix=fix)
-    return ok(f"none known in {_release(host, plan)}")
-
-
-def _dotted(release: tuple[int, ...]) -> str:
-    return ".".join(map(str, release))
 
 
 def engine_pins(host: Host, plan: Plan) -> Verdict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import Verdict, fail, ok, sample, warn
+from launcher.doctor.checks.judging import Verdict, ok, sample, warn
 from launcher.doctor.checks.nccl import effective, on
 from launcher.host.facts import Host
 from launcher.knowledge import nccl
@@ -41,20 +41,6 @@ def p2p_status(host: Host, plan: Plan) -> Verdict:
     return ok("ruled out for no pair; whether it works, `glm5-serve doctor --deep` proves")
 
 
-def nccl_level_value(host: Host, plan: Plan) -> Verdict:
-    """NCCL_P2P_LEVEL has a value that NCCL takes.
-
-    "sys", "NODE" or "ALL" are ignored in silence, and the default cuts P2P at the host bridge.
-
-    Source: NCCL 2.30.7, src/graph/paths.cc. Tested: the same reading, on values.
-    """
-    value = effective(host).get("NCCL_P2P_LEVEL")
-    if value is not None and nccl.level(value) is None:
-        fix = "set NCCL_P2P_LEVEL to one of LOC NVL PIX PXB PHB SYS, in capitals"
-        return warn(f"NCCL_P2P_LEVEL={value} is ignored", fix=fix)
-    return ok("not set" if value is None else f"{value} is {nccl.level(value)}")
-
-
 def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:
     """The P2P level reaches between all GPUs of this host.
 
@@ -91,69 +77,6 @@ def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:
     return ok(f"{level} reaches {', '.join(sorted(set(links))) or 'nothing to reach'}")
 
 
-def nccl_p2p_disabled(host: Host, plan: Plan) -> Verdict:
-    """P2P is not turned off.
-
-    It is the way around a host where P2P hangs, and costs: 90 -> 70 tokens/s for a single stream.
-
-    Reported: rtx6kpro; other hosts needed it (ashish-dahal, 0xSero: "deadlocks otherwise"). Sources
-    disagree: measure.
-    """
-    if on(effective(host), "NCCL_P2P_DISABLE"):
-        fix = "remove it once `glm5-serve doctor --deep` passes without it"
-        return warn("NCCL_P2P_DISABLE=1", fix=fix)
-    return ok("not disabled")
-
-
-def nccl_p2p_contradiction(host: Host, plan: Plan) -> Verdict:
-    """P2P is not disabled and given a level at once.
-
-    NCCL_P2P_DISABLE=1 wins, the level does nothing; a recipe with both was not understood by who
-    wrote it.
-
-    Source: NCCL 2.30.7, src/graph/paths.cc.
-    """
-    variables = effective(host)
-    if on(variables, "NCCL_P2P_DISABLE") and "NCCL_P2P_LEVEL" in variables:
-        return warn(
-            f"NCCL_P2P_DISABLE=1 and NCCL_P2P_LEVEL={variables['NCCL_P2P_LEVEL']}",
-            fix="remove the one that is not meant",
-        )
-    return ok("no contradiction")
-
-
-def nccl_shared_memory(host: Host, plan: Plan) -> Verdict:
-    """NCCL may use shared memory.
-
-    Without it, pairs that P2P does not serve go over sockets; with P2P off too, everything does, or
-    init fails.
-
-    Source: NCCL's documentation.
-    """
-    variables = effective(host)
-    if not on(variables, "NCCL_SHM_DISABLE"):
-        return ok("not disabled")
-    fix = "remove NCCL_SHM_DISABLE; give the container --ipc=host or --shm-size instead"
-    if on(variables, "NCCL_P2P_DISABLE"):
-        return fail("NCCL_SHM_DISABLE=1 and NCCL_P2P_DISABLE=1: only the network is left", fix=fix)
-    return warn("NCCL_SHM_DISABLE=1", fix=fix)
-
-
-def nccl_masked(host: Host, plan: Plan) -> Verdict:
-    """The driver's verdict on P2P is not hidden from NCCL.
-
-    NCCL_IGNORE_DISABLED_P2P takes pairs for peers that the driver says are none.
-
-    Source: NCCL 2.30.7, src/graph/paths.cc.
-    """
-    value = effective(host).get("NCCL_IGNORE_DISABLED_P2P", "0")
-    if nccl.number(value):
-        return warn(
-            f"NCCL_IGNORE_DISABLED_P2P={value}", fix="remove it, and see what `p2p-status` says"
-        )
-    return ok("not hidden")
-
-
 def nccl_turin(host: Host, plan: Plan) -> Verdict:
     """On AMD Turin NCCL has enough channels.
 
@@ -175,19 +98,3 @@ def nccl_turin(host: Host, plan: Plan) -> Verdict:
     return warn(
         "AMD family 26 (Turin) and NCCL_MIN_NCHANNELS is not set", fix="set NCCL_MIN_NCHANNELS=8"
     )
-
-
-def nccl_nvls(host: Host, plan: Plan) -> Verdict:
-    """NVLink SHARP is not asked for without what it needs.
-
-    NVLS allocates with cuMem: NCCL_CUMEM_ENABLE=0 takes that away.
-
-    Source: NCCL's documentation.
-    """
-    variables = effective(host)
-    if on(variables, "NCCL_NVLS_ENABLE") and variables.get("NCCL_CUMEM_ENABLE") == "0":
-        return warn(
-            "NCCL_NVLS_ENABLE=1 and NCCL_CUMEM_ENABLE=0",
-            fix="remove NCCL_NVLS_ENABLE (PCIe hosts have no NVLS)",
-        )
-    return ok("no contradiction")

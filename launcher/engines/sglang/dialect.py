@@ -45,6 +45,7 @@ DIALECT = Dialect(
     key_file=KEY_FILE,
     variables=("SGLANG_", "SGL_"),
     memory=MEMORY,
+    issues=_FOLDER / "issues.toml",
     defaults=_FOLDER / "defaults.toml",
     oldest="0.5.9",
     wanted="0.5.18",

@@ -1,0 +1,185 @@
+"""What a row of an issue computes: the few conditions that are more than a comparison. Pure.
+
+Each gets the case, and the name and value of the option or variable that is blamed; it gives the
+words that the row's text may have in braces, None where nothing is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from launcher.address import is_loopback
+from launcher.engines.engine import dialect
+from launcher.engines.match import Case
+from launcher.engines.options import Release, near, version
+from launcher.engines.target import taken_for
+from launcher.knowledge import gpus, models, nccl
+
+Words = Mapping[str, str]
+Condition = Callable[[Case, str, str], Words | None]
+
+AMPLE = 0.93  # of the free memory for weights and KV cache; what others ran with is .82 to .92
+BIG_BUFFER = 64 << 20  # bytes; NCCL's default is 4 MiB a channel and peer, in GPU memory
+MOST_CHANNELS = 64  # that NCCL has
+# What recipes write and no release reads, and what they mean.
+MEANT = {
+    "SGLANG_ENABLE_DEEP_GEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
+    "SGLANG_DISABLE_DEEP_GEMM": "SGLANG_ENABLE_JIT_DEEPGEMM=0 turns it off",
+}
+
+
+def _heads(case: Case, name: str, value: str) -> Words | None:
+    """The model's attention heads are not divided evenly."""
+    heads = next(
+        (
+            one.config.get("num_attention_heads")
+            for one in models.families()
+            if one.id in case.model
+        ),
+        None,
+    )
+    if heads is None or not value.isdecimal() or not int(value) or heads % int(value) == 0:
+        return None
+    return {"heads": str(heads)}
+
+
+def _memory_fraction(case: Case, name: str, value: str) -> Words | None:
+    """It leaves little of the GPU's memory beside weights and KV cache."""
+    memory, fraction = taken_for(case.target).memory, _fraction(value)
+    if memory is None or fraction is None or fraction <= AMPLE:
+        return None
+    free = gpus.free(memory) / (1 << 30)
+    return {"left": f"{free * (1 - fraction):.1f}", "free": f"{free:.0f}"}
+
+
+def _fraction(value: str) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _draft_tokens(case: Case, name: str, value: str) -> Words | None:
+    """With one branch SGLang takes another number of draft tokens."""
+    steps = case.value("speculative-num-steps") or ""
+    if not (steps.isdecimal() and value.isdecimal()) or int(value) == int(steps) + 1:
+        return None
+    return {"right": str(int(steps) + 1)}
+
+
+def _few_states(case: Case, name: str, value: str) -> Words | None:
+    """The slots for states of linear attention are fewer than the requests that may run need."""
+    running = case.value("max-running-requests") or ""
+    slots_for = dialect(case.target.engine).memory.slots_for
+    if not (running.isdecimal() and value.isdecimal()) or int(value) >= slots_for(int(running)):
+        return None
+    allowed = max(1, int(value) // slots_for(1))
+    return {"wanted": str(slots_for(int(running))), "allowed": str(allowed)}
+
+
+def _open_rendezvous(case: Case, name: str, value: str) -> Words | None:
+    """Ranks meet at an address that other hosts reach."""
+    return None if is_loopback(value.rpartition(":")[0].strip("[]")) else {}
+
+
+def _on(case: Case, name: str, value: str) -> Words | None:
+    """NCCL takes a switch for on: exactly 1."""
+    return {} if nccl.number(value) == 1 else None
+
+
+def _nonzero(case: Case, name: str, value: str) -> Words | None:
+    return {} if nccl.number(value) else None
+
+
+def _p2p_level(case: Case, name: str, value: str) -> Words | None:
+    """NCCL ignores the level."""
+    return {} if nccl.level(value) is None else None
+
+
+def _nccl_name(case: Case, name: str, value: str) -> Words | None:
+    """NCCL has no such variable."""
+    if name in nccl.NAMES:
+        return None
+    meant = near(name, nccl.NAMES)
+    hint = f"did you mean {meant}?" if meant else "nobody reads it"
+    return {"hint": nccl.REPLACED.get(name, hint)}
+
+
+def _nccl_number(case: Case, name: str, value: str) -> Words | None:
+    """NCCL reads another number than a person does."""
+    if name not in nccl.NAMES or nccl.is_text(name) or not value or nccl.is_number(value):
+        return None
+    return {"number": str(nccl.number(value))}
+
+
+def _between_hosts(case: Case, name: str, value: str) -> Words | None:
+    return {} if name in nccl.BETWEEN_HOSTS else None
+
+
+def _for_debugging(case: Case, name: str, value: str) -> Words | None:
+    return {} if name in nccl.FOR_DEBUGGING else None
+
+
+def _channels(case: Case, name: str, value: str) -> Words | None:
+    """The least number of channels is above the greatest."""
+    most = nccl.number(case.env.get("NCCL_MAX_NCHANNELS", ""))
+    return {"most": str(most)} if most and nccl.number(value) > most else None
+
+
+def _many_channels(case: Case, name: str, value: str) -> Words | None:
+    return {} if nccl.number(value) > MOST_CHANNELS else None
+
+
+def _big_buffer(case: Case, name: str, value: str) -> Words | None:
+    size = nccl.number(value)
+    return {"mib": str(size >> 20)} if size >= BIG_BUFFER else None
+
+
+def _unread(case: Case, name: str, value: str) -> Words | None:
+    """The release does not read a variable of SGLang's."""
+    within = case.target.known
+    if {name, _whole(name)} & within.variables:
+        return None
+    return {"hint": MEANT.get(_whole(name)) or _readers(_whole(name), within)}
+
+
+def _readers(name: str, within: Release) -> str:
+    readers = within.catalogue.read_by(name)
+    if not readers:
+        meant = near(name, within.variables)
+        return "no release of it does" + (f"; did you mean {meant}?" if meant else "")
+    if version(readers[0]) > version(within.name):
+        return f"{readers[0]} does"
+    return f"{readers[-1]} was the last"
+
+
+def _short_name(case: Case, name: str, value: str) -> Words | None:
+    """SGLang writes the old prefix as the new one, and warns."""
+    within = case.target.known
+    is_old = name not in within.variables and _whole(name) in within.variables
+    return {"whole": _whole(name)} if is_old else None
+
+
+def _whole(name: str) -> str:
+    return f"SGLANG_{name.removeprefix('SGL_')}" if name.startswith("SGL_") else name
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    "heads": _heads,
+    "memory-fraction": _memory_fraction,
+    "draft-tokens": _draft_tokens,
+    "few-states": _few_states,
+    "open-rendezvous": _open_rendezvous,
+    "on": _on,
+    "nonzero": _nonzero,
+    "p2p-level": _p2p_level,
+    "nccl-name": _nccl_name,
+    "nccl-number": _nccl_number,
+    "between-hosts": _between_hosts,
+    "for-debugging": _for_debugging,
+    "channels": _channels,
+    "many-channels": _many_channels,
+    "big-buffer": _big_buffer,
+    "unread": _unread,
+    "short-name": _short_name,
+}

@@ -1,0 +1,470 @@
+"""The rows of issues: each is sound, reached, silent elsewhere, and helped by its remedies; doctor
+and lint say the same of the same plan.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.config.layers import PACKAGED
+from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.doctor.checks import checks, judge
+from launcher.doctor.checks.rows import found
+from launcher.engines import issues, options
+from launcher.engines.conditions import CONDITIONS
+from launcher.engines.engine import dialect
+from launcher.engines.issues import Issue, every_issue
+from launcher.engines.match import Case
+from launcher.engines.remedy import Remedy, any_of, applied, for_command, for_profile
+from launcher.engines.tables import complaints
+from launcher.engines.target import ARCHS, Target
+from launcher.engines.traits import CHOICES, FAMILIES
+from launcher.formats.manifests import read
+from launcher.formats.shell import Launch
+from launcher.host.facts import Engine, Host, known
+from launcher.knowledge import nccl
+from launcher.lint.lint import as_plan, lint
+from launcher.plan.evidence import Known
+from launcher.plan.findings import Severity
+from launcher.plan.plan import Plan
+
+ROWS = every_issue()
+SGLANG = dialect("sglang").options
+NEWEST = SGLANG.newest
+# Variables that neither NCCL nor an SGLang release is known to read by the catalogue, and who does.
+READERS = {
+    "CUDA_LAUNCH_BLOCKING": "CUDA",
+    "PYTORCH_CUDA_ALLOC_CONF": "torch",
+    "SAFETENSORS_FAST_GPU": "safetensors, once",
+    "DUMPER_SERVER_PORT": "SGLang's dumper, from 0.5.10",
+}
+# What brings a trait of choices about.
+CHOSEN: Mapping[str, Mapping[str, str]] = {
+    "dense-attention": {"attention-backend": "flashinfer"},
+    "speculative": {"speculative-algorithm": "EAGLE"},
+    "top-k-1": {},
+    "one-node": {},
+    "reachable": {"host": "0.0.0.0"},
+    "no-p2p": {"NCCL_P2P_DISABLE": "1"},
+    "pcie-ipc-allreduce": {"SGLANG_ENABLE_PCIE_IPC_ALLREDUCE": "1"},
+    "expandable-segments": {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"},
+}
+# What each computed condition is true of, on the newest release that the row is about.
+COMPUTED: Mapping[str, Mapping[str, str]] = {
+    "heads": {"tp-size": "6"},
+    "memory-fraction": {"mem-fraction-static": "0.97"},
+    "draft-tokens": {"speculative-num-steps": "3", "speculative-num-draft-tokens": "6"},
+    "few-states": {"max-mamba-cache-size": "79", "max-running-requests": "16"},
+    "open-rendezvous": {"dist-init-addr": "10.0.0.1:20000"},
+    "on": {},
+    "nonzero": {},
+    "p2p-level": {"NCCL_P2P_LEVEL": "sys"},
+    "nccl-name": {"NCCL_P2P_LEVLE": "SYS"},
+    "nccl-number": {"NCCL_CUMEM_ENABLE": "on"},
+    "between-hosts": {"NCCL_IB_HCA": "mlx5"},
+    "for-debugging": {"NCCL_PROTO": "LL128"},
+    "channels": {"NCCL_MIN_NCHANNELS": "8", "NCCL_MAX_NCHANNELS": "4"},
+    "many-channels": {"NCCL_MIN_NCHANNELS": "128"},
+    "big-buffer": {"NCCL_BUFFSIZE": "134217728"},
+    "unread": {"SGLANG_ENABLE_SPEC_V3": "1"},
+    "short-name": {"SGL_ENABLE_JIT_DEEPGEMM": "0"},
+}
+
+
+def ids(case: Case) -> set[str]:
+    return {issue.id for issue in issues.issues(case)}
+
+
+def settings(case: Case, **changed: str | None) -> Case:
+    """The case with options and variables set, or not set (None)."""
+    flags, env = dict(case.flags), dict(case.env)
+    for name, value in changed.items():
+        there = env if name.isupper() else flags
+        there.pop(name, None)
+        if value is not None:
+            there[name] = value
+    return replace(case, flags=flags, env=env)
+
+
+def least(row: Issue) -> Case:
+    """A case that has what a row asks for, and little else."""
+    spans = [one for one in SGLANG.releases if row.when.release.has(options.version(one))]
+    chosen = row.when.traits & CHOICES
+    model = (row.when.traits - CHOICES) | ({"glm-5"} if row.test == "heads" else set())
+    said = {name: text for trait in sorted(chosen) for name, text in CHOSEN[trait].items()}
+    said |= {
+        key.split("|")[0]: text
+        for key, wanted in row.when.options.items()
+        if (text := value(wanted, needed=key in row.blames[:1]))
+    }
+    said |= COMPUTED.get(row.test, {})
+    if not any(name.startswith(blame.rstrip("*")) for blame in row.blames for name in said):
+        said[row.blames[-1]] = "1"
+    target = Target(spans[-1], (row.when.gpu or ("sm100",))[0])
+    return settings(Case(target, {}, {}, 8, frozenset(model)), **said)
+
+
+def value(wanted: tuple[str, ...], *, needed: bool) -> str | None:
+    plain = [one for one in wanted if one not in ("", "*") and not one.startswith("!")]
+    if not needed and any(one == "" or one.startswith("!") for one in wanted):
+        return None
+    return plain[0] if plain else "7"
+
+
+# -- each row ----------------------------------------------------------------------------------------
+
+
+def test_every_row_that_is_shipped_can_be_read() -> None:
+    assert complaints() == ()
+    assert len(ROWS) > 60
+
+
+def test_ids_are_their_own() -> None:
+    names = [*(row.id for row in ROWS), *(check.id for check in checks())]
+
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_a_row_says_how_it_is_known_and_up_to_when_somebody_looked(row: Issue) -> None:
+    assert row.known in set(Known)
+    assert row.source
+    assert row.remedies
+    if bool(row.engine):
+        assert row.checked in SGLANG.releases
+    else:
+        assert row.checked.startswith("20"), "a day: what it is about has other releases"
+    text = row.what[0]
+    assert text == text.lower() or row.what[:2].isupper() or row.what.startswith(("GLM", "NVLS"))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_what_a_row_blames_somebody_reads(row: Issue) -> None:
+    for name in row.blames:
+        if name.endswith("*"):
+            assert name.isupper()
+        elif name.isupper():
+            assert name in nccl.NAMES | READERS.keys() or SGLANG.read_by(name), name
+        else:
+            assert SGLANG.canonical(name) == name
+            assert SGLANG.accepted_by(f"--{name}"), name
+
+
+def test_every_condition_that_is_computed_is_some_rows() -> None:
+    assert {row.test for row in ROWS if row.test} == set(CONDITIONS) == set(COMPUTED)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_a_row_is_reached(row: Issue) -> None:
+    case = least(row)
+
+    [told] = [issue for issue in issues.issues(case) if issue.id == row.id]
+    assert case.value(told.name) is not None
+    assert "{" not in told.what + told.fix
+
+
+def elsewhere(row: Issue) -> Iterator[Case]:
+    """Cases that differ from the least one in one thing that the row asks for."""
+    case, when = least(row), row.when
+    for arch in set(ARCHS) - set(when.gpu) if when.gpu else ():
+        yield replace(case, target=replace(case.target, arch=arch))
+    for name in SGLANG.releases:
+        if not when.release.has(options.version(name)):
+            yield replace(case, target=replace(case.target, release=name))
+    for trait in when.traits - CHOICES:
+        yield replace(case, model=case.model - {trait})
+    for trait in when.without - CHOICES:
+        yield replace(case, model=case.model | {trait})
+    for trait in when.traits & CHOICES:
+        if CHOSEN[trait]:
+            yield settings(case, **dict.fromkeys(CHOSEN[trait]))
+    told = [issue.name for issue in issues.issues(case) if issue.id == row.id]
+    yield settings(case, **dict.fromkeys((*told, *row.blames)))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_a_row_is_silent_elsewhere(row: Issue) -> None:
+    cases = list(elsewhere(row))
+
+    assert cases
+    assert not [case for case in cases if row.id in ids(case)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_what_no_release_was_looked_at_for_is_a_note_and_no_verdict(row: Issue) -> None:
+    case = least(row)
+    later = replace(case, target=replace(case.target, release="0.9.0"))
+
+    if bool(row.engine):
+        assert row.id not in ids(later)
+    elif not row.when.release.last:
+        assert row.id in ids(later)
+
+
+# -- remedies ----------------------------------------------------------------------------------------
+
+
+def helps(case: Case, row: Issue, *, mixed: bool = False) -> None:
+    """Among other settings, another release has issues of its own."""
+    before = issues.issues(case)
+    for told in (issue for issue in before if issue.id == row.id):
+        for remedy in told.remedies:
+            if remedy.is_data:
+                after = issues.issues(applied(case, remedy))
+                assert (row.id, told.name) not in {(one.id, one.name) for one in after}
+                others = {one.id for one in after} - {one.id for one in before}
+                assert not others or (remedy.release and mixed), remedy
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_a_remedy_makes_its_issue_go_and_brings_no_other(row: Issue) -> None:
+    helps(least(row), row)
+
+
+@cache
+def packaged(name: str, arch: str, release: str) -> Plan:
+    ask = PlanRequest(str(PACKAGED / f"{name}.toml"))
+    made = load(ask, {"HOME": "/home/op"})
+    return resolve(made, ask, Path("/state"), {}, Target(release, arch))
+
+
+PROFILES = sorted(path.stem for path in PACKAGED.glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_remedy_helps_within_packaged_profiles(name: str) -> None:
+    """The row's least case put into the profile."""
+    for row in ROWS:
+        wanted = least(row)
+        plan = packaged(name, wanted.target.arch or "", wanted.target.release or "")
+        case = issues.of_plan(plan)
+        said = {**wanted.flags, **wanted.env}
+        own = case.model - FAMILIES if wanted.model & FAMILIES else case.model
+        case = replace(case, model=own | wanted.model, gpus=8)
+        helps(settings(case, **said), row, mixed=True)
+
+
+def test_a_remedy_is_worded_for_a_profile_and_for_a_command() -> None:
+    within = SGLANG.release(NEWEST)
+    told = Remedy({"kv-cache-dtype": "bfloat16", "NCCL_DEBUG": "WARN"}, ("page-size",))
+    switch = Remedy({"enable-metrics": ""}, text="to see it")
+    newer = Remedy(release=">=0.5.18", package="sglang")
+
+    assert for_profile(told) == (
+        "set flags.kv-cache-dtype = bfloat16 and env.NCCL_DEBUG = WARN and flags.page-size = false"
+    )
+    assert (
+        for_command(told, within)
+        == "--kv-cache-dtype bfloat16 and NCCL_DEBUG=WARN and leave out --page-size"
+    )
+    assert for_profile(switch) == "set flags.enable-metrics = true (to see it)"
+    assert for_command(switch, within) == "add --enable-metrics (to see it)"
+    assert for_profile(newer) == for_command(newer, within) == "install sglang>=0.5.18"
+    assert any_of((newer, switch), for_profile).count(", or ") == 1
+    old = SGLANG.release("0.5.12")
+    assert for_command(Remedy(unset=("dsa-prefill-backend",)), old) == (
+        "leave out --nsa-prefill-backend"
+    )
+
+
+@given(
+    st.dictionaries(st.sampled_from(["tp-size", "NCCL_DEBUG"]), st.sampled_from("12"), max_size=2),
+    st.lists(st.sampled_from(["host", "NCCL_PROTO"]), unique=True),
+)
+def test_applied_twice_is_applied_once(told: dict[str, str], unset: list[str]) -> None:
+    case = Case(Target(NEWEST, "sm120"), {"host": "h"}, {"NCCL_PROTO": "LL"}, 8)
+    remedy = Remedy(told, tuple(unset))
+    once = applied(case, remedy)
+
+    assert (once.flags, once.env) == (applied(once, remedy).flags, applied(once, remedy).env)
+    assert all(once.value(name) == text for name, text in told.items())
+    assert not [name for name in unset if once.value(name) is not None]
+
+
+# -- doctor and lint ---------------------------------------------------------------------------------
+
+
+def by_doctor(plan: Plan, release: str) -> set[str]:
+    return set(found(Host(engine=Engine(packages=known({"sglang": release}))), plan))
+
+
+def by_lint(launch: Launch, target: Target) -> set[str]:
+    return {
+        concern.id
+        for entry in lint(launch, target)
+        for concern in entry.concerns
+        if concern.id is not None
+    }
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_doctor_and_lint_say_the_same_of_a_packaged_profile(name: str) -> None:
+    for arch, release in product(ARCHS, SGLANG.releases):
+        plan = packaged(name, arch, release)
+        launch = Launch(plan.argv[3:], plan.env)
+
+        assert by_doctor(plan, release) == by_lint(launch, Target(release, plan.arch)), release
+
+
+LAUNCHES = (
+    "--model-path zai-org/GLM-5 --attention-backend flashinfer --kv-cache-dtype fp8_e4m3",
+    "--model-path lukealonso/GLM-5-NVFP4 --speculative-algorithm EAGLE --page-size 16",
+    "--model nvidia/GLM-5.2-NVFP4 --tp 6 --trust-remote-code --tool-call-parser glm45",
+    "--model-path Qwen/Qwen3.5-397B --trust-remote-code --moe-runner-backend flashinfer_trtllm",
+    "--model-path zai-org/GLM-5.3-Flash --host 0.0.0.0 --api-key k --dsa-prefill-backend tilelang",
+    "--model-path deepseek-ai/DeepSeek-V3.2 --kv-cache-dtype fp8_e5m2 --host 0.0.0.0",
+    "--model-path /models/current --mem-fraction-static 0.97 --enable-custom-logit-processor",
+    "--model-path m --enable-dp-attention --disable-cuda-graph --cuda-graph-max-bs-decode 8",
+    "--model-path m --dp-size 2 --enable-dp-attention --dist-init-addr 10.0.0.1:1 --nnodes 2",
+    "--model-path GLM-5 --nsa-prefill-backend trtllm --speculative-eagle-topk 4",
+)
+VARIABLES = (
+    "",
+    "NCCL_DEBUG=INFO NCCL_PROTO=LL128 NCCL_P2P_LEVEL=sys NCCL_MIN_CHANNELS=8 NCCL_IB_HCA=x",
+    "NCCL_P2P_DISABLE=1 NCCL_P2P_LEVEL=SYS NCCL_SHM_DISABLE=1 NCCL_BUFFSIZE=134217728",
+    "SGL_ENABLE_JIT_DEEPGEMM=0 SGLANG_ENABLE_SPEC_V2=1 SGLANG_NO_SUCH=1 DUMPER_SERVER_PORT=1",
+    "SGLANG_ENABLE_PCIE_IPC_ALLREDUCE=1 PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+)
+
+
+@pytest.mark.parametrize(("words", "variables"), [*zip(LAUNCHES, 2 * VARIABLES, strict=True)])
+def test_doctor_and_lint_say_the_same_of_a_launch(words: str, variables: str) -> None:
+    launch = read(f"{variables} python3 -m sglang.launch_server {words}")
+    assert launch
+    seen = set()
+    for arch, release in product(ARCHS, SGLANG.releases):
+        target, within = Target(release, arch), SGLANG.release(release)
+        plan = as_plan(launch, within.given(launch.words), target, within)
+
+        assert by_doctor(plan, release) == by_lint(launch, target)
+        seen |= by_lint(launch, target)
+    assert seen
+
+
+@pytest.mark.parametrize("words", [*LAUNCHES, "--model-path m --bogus 1", "--model-path m --tp x"])
+@pytest.mark.parametrize("release", ["0.5.9", "0.5.16", NEWEST])
+def test_doctor_and_lint_agree_on_what_the_parser_refuses(words: str, release: str) -> None:
+    launch = read(f"python3 -m sglang.launch_server {words}")
+    assert launch
+    target, within = Target(release, "sm120"), SGLANG.release(release)
+    plan = as_plan(launch, within.given(launch.words), target, within)
+    host = Host(engine=Engine(packages=known({"sglang": release})))
+    [options_] = judge(host, plan, only=["engine-options"])
+    refused = [entry for entry in lint(launch, target) if entry.verdict.is_refused]
+
+    assert (options_.severity is Severity.FAIL) == bool(refused)
+
+
+def test_a_new_release_lists_every_row_of_an_engine_to_look_at_again() -> None:
+    said = subprocess.run(
+        [sys.executable, ROOT / "scripts/stale.py", "0.9.0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.returncode == 1
+    for row in ROWS:
+        assert (f"issues.toml {row.id}: checked for {row.checked}" in said.stdout) == bool(
+            row.engine
+        )
+
+
+# -- rows that are none ------------------------------------------------------------------------------
+
+GOOD = """
+[{id}]
+severity = "risky"
+blames = ["tp-size"]
+what = "w"
+remedies = [{{ text = "t" }}]
+evidence = "source"
+source = "s"
+checked = "0.5.23"
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ('severty = "risky"', "severty: no such key"),
+        ('test = "moon"', "test: 'moon' is not one of heads"),
+        ('when = { gpus = ["sm120"] }', "when: gpus is not one of"),
+        ('when = { traits = ["glm5"] }', "when: nobody knows the trait glm5"),
+        ('shows = "later"', "shows: 'later' is not one of at parse"),
+        ('advisory = "CVE"\n[two]', "no severity"),
+        ('[bad.when]\nrelease = "0.5.17"', "'0.5.17' is not a span of releases"),
+    ],
+)
+def test_a_row_that_is_none_is_named_and_costs_itself_alone(
+    row: str, says: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "issues.toml"
+    file.write_text(GOOD.format(id="good") + GOOD.format(id="bad") + row)
+    table = issues.read(file, "sglang")
+
+    assert "good" in [issue.id for issue in table.rows]
+    [complaint] = table.complaints
+    assert complaint.startswith(("issues.toml, bad: ", "issues.toml, two: "))
+    assert says in complaint
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "says"),
+    [
+        ("severity", '"bad"', "severity: 'bad' is not one of breaks"),
+        ("evidence", '"rumour"', "evidence: 'rumour' is not one of tested"),
+        ("remedies", "[{ sets = { a = 1 } }]", "sets: no such key"),
+        ("remedies", "[{}]", "remedies: an empty one"),
+        ("remedies", '[{ release = "0.5.18" }]', "'0.5.18' is not a span"),
+        ("what", '"the {moon}"', "what: nobody fills in {moon}"),
+    ],
+)
+def test_a_key_that_is_wrong_is_named(key: str, text: str, says: str, tmp_path: Path) -> None:
+    lines = [
+        f"{key} = {text}" if line.startswith(f"{key} ") else line
+        for line in GOOD.format(id="bad").splitlines()
+    ]
+    file = tmp_path / "issues.toml"
+    file.write_text("\n".join(lines))
+
+    [complaint] = issues.read(file, "sglang").complaints
+    assert complaint.startswith("issues.toml, bad: ")
+    assert says in complaint
+
+
+def test_without_a_row_that_is_none_the_rest_goes_on_and_it_is_told(tmp_path: Path) -> None:
+    """A copy of the product with one bad row: doctor tells it, and judges by the others."""
+    shutil.copytree(ROOT / "launcher", tmp_path / "launcher", symlinks=False)
+    file = tmp_path / "launcher/knowledge/variables.toml"
+    file.write_text(f"{file.read_text()}\n[bad]\nseverity = 'dire'\n")
+    words = ["doctor", "-p", "8xpro6000", "--set", "env.NCCL_DEBUG=INFO", "--json"]
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("GLM5")}
+    said = subprocess.run(
+        [sys.executable, "-m", "launcher", *words],
+        cwd=tmp_path,
+        env={**environ, "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told: list[dict[str, Any]] = json.loads(said.stdout)["findings"]
+    evidence = {one["id"]: one["evidence"] for one in told}
+
+    assert "left out: variables.toml, bad: severity: 'dire'" in evidence["known-issues"]
+    assert "NCCL_DEBUG=INFO" in evidence["nccl-debug"]
