@@ -19,7 +19,7 @@ from rig import healthy
 from launcher.config.profile import Stalls
 from launcher.engines.engine import NAMES, dialect, log, runtime
 from launcher.engines.log import PHASES
-from launcher.formats.shell import launches_in
+from launcher.formats.reading import read
 from launcher.host import facts_json
 from launcher.plan.plan import ENGINE
 from launcher.plan.policy import StallTimeouts
@@ -73,7 +73,7 @@ findings = judge_host(seen.host, seen.plan)
 sizes = shape(memory.named("zai-org/GLM-5"))
 weights = memory.from_shape(sizes, memory.PRECISIONS["nvfp4"])
 fit = estimate.fit(seen.plan, sizes, weights, Host(), 96 << 30)
-print(len(judged.releases["0.5.23"]), found.cause, len(findings), fit.fits)
+print(len(judged.launches[0].releases["0.5.23"]), found.cause, len(findings), fit.fits)
 """
 
 
@@ -202,7 +202,7 @@ def test_what_runs_an_engine_is_what_it_is_recognised_by() -> None:
 
     assert known.name == runtime(ENGINE).name
     assert known.package == runtime(ENGINE).package
-    [launch] = launches_in(" ".join(words), {})
+    [launch] = read(" ".join(words)).launches
     assert (launch.engine, launch.words) == (ENGINE, ("--model-path", "m"))
     options = known.options.release(known.options.newest).options
     assert {f"--{name}" for name in (known.key_option, *known.secrets)} <= {*options}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from launcher.config.target import TargetOptions
 
 
+FORMS = ("shell", "systemd", "json")  # those of formats/writers.py, and JSON
 MOST_BYTES = 8 << 20  # of a file with a launch in it
 
 
@@ -39,9 +40,7 @@ def profiles(as_json: bool) -> None:
 
 @click.command()
 @plan_options
-@click.option(
-    "--format", "form", type=click.Choice(["shell", "json"]), default="shell", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(FORMS), default="shell", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--explain", is_flag=True, help="For each flag and variable: its value, who set it, and why."
@@ -66,7 +65,7 @@ def render(
     from launcher.output import plan as screens
 
     plan, _ = planned(PlanRequest(profile, settings, api_key_file), os.environ, aim)
-    screens.plan(plan, as_json=as_json or form == "json", explain=explain)
+    screens.plan(plan, form="json" if as_json else form, explain=explain)
 
 
 @click.command()

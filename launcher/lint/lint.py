@@ -26,13 +26,15 @@ from launcher.engines.tables import complaints
 from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
 from launcher.formats import shell
-from launcher.formats.shell import Launch
+from launcher.formats.launches import Launch
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
+from launcher.redact.keys import SECRET_VARIABLE
 
 WHEEL = "the wheel of each release"
+OUTSIDE = "filled in from outside: unknown here"
 TELLING = (
     "NCCL_",
     "SGLANG_",
@@ -65,20 +67,20 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
     """One entry for each flag and variable of a launch, in its order."""
     within = target.known
     givens = within.given(launch.words)
-    told = _told(_case(launch, givens, target, within), within)
+    told = _told(_case(launch, givens, target, within), within, _open_names(launch, givens, within))
     entries = []
     for at, given in enumerate(givens):
+        value, name = " ".join(given.values), given.name.lstrip("-")
+        if launch.outside & {given.word, *given.values}:
+            entries.append(Entry(given.word, value, Verdict.FINE, OUTSIDE, Known.READ, WHEEL))
+            continue
         concerns = [
             *_of_option(given, givens[at + 1 :], within),
             *told[canonical_name(given, within)],
         ]
-        entries.append(
-            _entry(
-                given.word, " ".join(given.values), given.name.lstrip("-"), concerns, given.option
-            )
-        )
-    for name, value in launch.env.items():
-        entries.append(_entry(name, value, name, told[name], None))
+        entries.append(_entry(given.word, value, name, concerns, given.option))
+    for name, word in launch.variables.items():
+        entries.append(_entry(name, word.value, name, told[name], None))
     for name, value in launch.hidden.items():
         if name.startswith(TELLING) and name not in launch.env:
             why = "is set, but not exported: the server does not get it"
@@ -92,6 +94,13 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
             )
             entries.append(_entry(name, value, name, [concern], None))
     return entries
+
+
+def _open_names(launch: Launch, givens: Sequence[Given], within: Release) -> frozenset[str]:
+    """The options and variables whose values come from outside."""
+    variables = {name for name, word in launch.variables.items() if not word.known}
+    options = {canonical_name(one, within) for one in givens if launch.outside & {*one.values}}
+    return frozenset(variables | options)
 
 
 def _entry(
@@ -143,10 +152,11 @@ def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterato
             f"an abbreviation: argparse takes it for {name} while no other option starts like that"
         )
         yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
-    if any(other.option is given.option for other in later):
+    if again := [other for other in later if other.option is given.option]:
+        is_same = again[-1].values == given.values
         yield Concern(
-            Verdict.CONFLICTS,
-            "given again further on: the last one counts",
+            Verdict.INERT if is_same else Verdict.CONFLICTS,
+            "given again further on" + ("" if is_same else ": the last one counts"),
             known,
             WHEEL,
             Shows.PARSE,
@@ -186,13 +196,17 @@ def _nameless(given: Given, within: Release) -> Concern:
     )
 
 
-def _told(case: Case, within: Release) -> defaultdict[str, list[Concern]]:
+def _told(case: Case, within: Release, unknown: frozenset[str]) -> defaultdict[str, list[Concern]]:
     """What issues and guesses say, by the canonical name of the option, or the variable."""
     told: defaultdict[str, list[Concern]] = defaultdict(list)
     for name, concern in guesses(case):
         told[name].append(concern)
     for issue in issues.issues(case):
-        told[issue.name].append(of_issue(issue, within))
+        if not unknown & {
+            *issue.blames,
+            *(one for key in issue.when.options for one in key.split("|")),
+        }:
+            told[issue.name].append(of_issue(issue, within))
     return told
 
 
@@ -254,7 +268,9 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
         for issue in old
     )
     left_out = (f"left out: {what}" for what in complaints())
-    return (*as_plan(launch, givens, target, within).notes, *of_old, *left_out)
+    outside = ", ".join(launch.references[:6])
+    filled = (f"filled in from outside, unknown here: {outside}",) if outside else ()
+    return (*filled, *as_plan(launch, givens, target, within).notes, *of_old, *left_out)
 
 
 def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | None:
@@ -264,10 +280,10 @@ def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | N
     None without a model.
     """
     within = target.known
+    if obstacle(launch, target):
+        return None
     flags = dict(
-        kept
-        for given in within.given(launch.words)
-        if (kept := _kept_flag(given, within)) and kept[0] not in dialect(target.engine).secrets
+        kept for given in within.given(launch.words) if (kept := _kept_flag(given, within))
     )
     env = dict(launch.env)
     for concern in (concern for entry in entries for concern in entry.concerns):
@@ -287,6 +303,32 @@ def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | N
         return resolve(composed, PlanRequest(place), Path(), {}, target)
     except UserError:
         return None
+
+
+def obstacle(launch: Launch, target: Target) -> str:
+    """Why no command is written in place of a launch; "" where nothing is in the way."""
+    if launch.outside:
+        return f"values come from outside: {', '.join(launch.references[:6])}"
+    named = {canonical_name(given, target.known) for given in target.known.given(launch.words)}
+    return "" if "model-path" in named else "without --model-path there is nothing to start"
+
+
+def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
+    """The keys and tokens in a launch, which nobody is to be shown."""
+    options = dialect(target.engine).secrets
+    given = (
+        value
+        for one in target.known.given(launch.words)
+        if canonical_name(one, target.known) in options
+        for value in one.values
+    )
+    variables = (
+        word.value
+        for name, word in launch.variables.items()
+        if word.known and SECRET_VARIABLE.search(name)
+    )
+    found = {value for value in (*given, *variables) if value and value not in launch.outside}
+    return tuple(sorted(found, key=len, reverse=True))
 
 
 def _apply(remedy: Remedy, flags: dict[str, Any], env: dict[str, str], within: Release) -> None:

@@ -1,19 +1,22 @@
-"""A text with a launch in it, judged: pure, from text to data."""
+"""A text with launches in it, judged: pure, from text to data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import version
 from launcher.engines.target import Target
 from launcher.errors import UserError
-from launcher.formats import manifests
-from launcher.formats.shell import Launch
+from launcher.formats.launches import Launch
+from launcher.formats.reading import Reading, read
 from launcher.lint.concerns import Verdict
-from launcher.lint.lint import Entry, better, lint, notes
+from launcher.lint.lint import Entry, better, lint, notes, obstacle, secrets
 from launcher.plan.plan import Plan
+from launcher.redact.keyspelling import HIDDEN
+
+WHOLE = "give it the whole command, or its list of options"
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,19 @@ class Judged:
         entries = (entry for told in self.releases.values() for entry in told)
         return all(entry.verdict.rank < Verdict.CONFLICTS.rank for entry in entries)
 
+    def hidden(self, text: str) -> str:
+        """A text about it without its keys and tokens."""
+        for secret in secrets(self.launch, self.target):
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    @property
+    def obstacle(self) -> str:
+        """Why no command is written in its place."""
+        return obstacle(self.launch, self.target) or "its values make no command"
+
     def better(self, release: str) -> Plan | None:
-        """The command that should be for a release; None where there is no model to start."""
+        """The command that should be for a release; None where none can be written."""
         return better(self.launch, self.releases[release], self.of(release))
 
     def of(self, release: str) -> Target:
@@ -54,25 +68,49 @@ class Judged:
         return replace(self.target, release=release)
 
 
-def judge(
-    text: str,
-    target: Target,
-    place: str = "this text",
-    read: Callable[[str], Launch | None] = manifests.read,
-) -> Judged:
-    """Judge the launch that a text describes; `read` is who understands shells and manifests.
+@dataclass(frozen=True)
+class Judgement:
+    """All launches of a text, and what of the text was not read."""
 
-    Raises UserError where there is no launch, or none of an engine that is known. `place` is what
-    messages call the text.
+    launches: tuple[Judged, ...]
+    unread: tuple[str, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing keeps any of these servers from running, and rightly."""
+        return all(judged.is_sound for judged in self.launches)
+
+
+def judge(text: str, target: Target, place: str = "this text") -> Judgement:
+    """Judge every launch that a text describes; `place` is what messages call the text.
+
+    Raises UserError where there is none, or one of an engine that is not known.
     """
-    launch, ours = read(text), " or ".join(dialect(name).name for name in NAMES)
-    if launch is None:
-        programs = [" ".join(words) for name in NAMES for words in dialect(name).programs]
-        what = f"no launch of {ours} in {place}: no {', no '.join(programs)}, no options"
-        raise UserError(what, fix="give it the whole command, or its list of options")
-    if launch.engine not in NAMES:
-        fix = f"glm5-serve starts {ours}: `glm5-serve render` writes the command"
-        raise UserError(f"{place} starts {launch.engine}, whose options are others", fix=fix)
+    found = read(text)
+    if not found.launches:
+        raise UserError(f"{_none(place)}{_unread(found)}", fix=WHOLE)
+    ours = " or ".join(dialect(name).name for name in NAMES)
+    for launch in found.launches:
+        if launch.engine not in NAMES:
+            fix = f"glm5-serve starts {ours}: `glm5-serve render` writes the command"
+            raise UserError(f"{place} starts {launch.engine}, whose options are others", fix=fix)
+        if not launch.words:
+            what = f"{place} starts {dialect(launch.engine).name}, and none of its options was read"
+            raise UserError(f"{what}{_unread(found)}", fix=WHOLE)
+    return Judgement(tuple(_judged(one, target) for one in found.launches), found.unread)
+
+
+def _none(place: str) -> str:
+    ours = " or ".join(dialect(name).name for name in NAMES)
+    programs = [" ".join(words) for name in NAMES for words in dialect(name).programs]
+    return f"no launch of {ours} in {place}: no {', no '.join(programs)}, no options"
+
+
+def _unread(found: Reading) -> str:
+    return f" ({'; '.join(found.unread)})" if found.unread else ""
+
+
+def _judged(launch: Launch, target: Target) -> Judged:
     aimed = replace(target, engine=launch.engine, release=target.release or launch.release)
     names = [aimed.release] if aimed.release else known(launch.engine)
     told = {name: tuple(lint(launch, replace(aimed, release=name))) for name in names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from launcher.errors import Exit
 from launcher.knowledge import gpus
 from launcher.lint.concerns import Verdict
 from launcher.lint.lint import Entry, difference
-from launcher.lint.run import Judged
+from launcher.lint.run import Judged, Judgement
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,25 +39,28 @@ MARKS = {
 LEGEND = "· fine   - inert or needless   d deprecated   ! risky   x breaks, or is refused"
 
 
-def show(judged: Judged, *, as_json: bool) -> int:
-    """Print it; 1 if it will not run, or not correctly."""
+def show(judgement: Judgement, *, as_json: bool) -> int:
+    """Print it; 1 if one of them will not run, or not correctly."""
     if as_json:
-        print(json.dumps(_json(judged), indent=1))
+        launches = [_json(judged) for judged in judgement.launches]
+        data = {"schema": SCHEMA, "launches": launches, "unread": list(judgement.unread)}
+        print(json.dumps(data, indent=1))
     else:
-        _show(judged)
-    return Exit.FINE if judged.is_sound else Exit.NO
+        _all(judgement)
+    return Exit.FINE if judgement.is_sound else Exit.NO
 
 
 def _json(judged: Judged) -> dict[str, Any]:
     releases = {
         name: {
-            "entries": [_entry(entry) for entry in entries],
+            "entries": [_entry(judged, entry) for entry in entries],
             "instead": _instead(judged, name),
         }
         for name, entries in judged.releases.items()
     }
     return {
-        "schema": SCHEMA,
+        "name": judged.launch.name,
+        "line": judged.launch.line,
         "form": judged.launch.form,
         "arch": judged.target.arch,
         "notes": list(judged.notes),
@@ -65,8 +68,8 @@ def _json(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
-    data = asdict(entry)
+def _entry(judged: Judged, entry: Entry) -> dict[str, Any]:
+    data = asdict(entry) | {"value": judged.hidden(entry.value)}
     data["concerns"] = [
         {"verdict": concern.verdict, "why": concern.why, "id": concern.id}
         for concern in entry.concerns
@@ -76,26 +79,46 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 def _instead(judged: Judged, release: str) -> dict[str, Any] | None:
     plan = judged.better(release)
-    return {"argv": list(plan.argv), "env": plan.env} if plan else None
+    if plan is None:
+        return None
+    env = {name: judged.hidden(value) for name, value in plan.env.items()}
+    return {"argv": list(map(judged.hidden, plan.argv)), "env": env}
 
 
-def _show(judged: Judged) -> None:
+def _all(judgement: Judgement) -> None:
     from launcher.output import console as terminal
     from launcher.output.console import words
 
     console = terminal.console(sys.stdout)
+    for note in judgement.unread:
+        console.print(words((f"not read: {note}", "yellow")))
+    for number, judged in enumerate(judgement.launches):
+        if number:
+            console.print()
+        _show(console, judged)
+    if len(judgement.launches) > 1:
+        wrong = sum(not judged.is_sound for judged in judgement.launches)
+        console.print(
+            f"\n{len(judgement.launches)} launches, {wrong} will not run, or not correctly"
+        )
+
+
+def _show(console: Console, judged: Judged) -> None:
+    from launcher.output.console import words
+
     names = list(judged.releases)
     releases = names[0] if judged.is_of_one else f"{names[0]} to {names[-1]}"
     for_whom = f"{dialect(judged.launch.engine).name} {releases} on {_gpu(judged.target)}"
-    head = f"{judged.launch.form}, judged for {for_whom}"
+    where = f"{judged.launch.name}, line {judged.launch.line}" if judged.launch.name else ""
+    head = f"{judged.launch.form}{f' ({where})' if where else ''}, judged for {for_whom}"
     console.print(words((head, "bold")))
     for note in judged.notes:
         console.print(words((f"note: {note}", "yellow")))
     if judged.is_of_one:
-        _list(console, judged.releases[names[0]])
+        _list(console, judged, judged.releases[names[0]])
         _diff(console, judged, names[0])
     else:
-        _table(console, judged.releases)
+        _table(console, judged)
 
 
 def _gpu(target: Target) -> str:
@@ -106,7 +129,11 @@ def _gpu(target: Target) -> str:
     return f"{taken.name}, {target.arch}" + ("" if target.gpu else " (assumed)")
 
 
-def _list(console: Console, entries: Sequence[Entry]) -> None:
+def _named(judged: Judged, entry: Entry) -> str:
+    return f"{entry.name} {judged.hidden(entry.value)}".rstrip()
+
+
+def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
     from rich.padding import Padding
 
     from launcher.output.console import words
@@ -117,7 +144,7 @@ def _list(console: Console, entries: Sequence[Entry]) -> None:
         when = f", {entry.when}" if entry.when else ""
         line = (
             (f"{entry.verdict + when:<22}", colour),
-            (f"{entry.name} {entry.value}".rstrip(), "bold"),
+            (_named(judged, entry), "bold"),
         )
         if not entry.concerns:
             console.print(words(*line, (f"  {entry.why}", "dim")))
@@ -141,7 +168,7 @@ def _diff(console: Console, judged: Judged, release: str) -> None:
 
     plan = judged.better(release)
     if plan is None:
-        console.print("\nno command instead: without --model-path there is nothing to start")
+        console.print(f"\nno rewrite: {judged.obstacle}")
         return
     changes = difference(judged.launch, plan)
     console.print(
@@ -149,15 +176,17 @@ def _diff(console: Console, judged: Judged, release: str) -> None:
         style="bold" * bool(changes),
     )
     for line in changes:
+        line = judged.hidden(line)
         console.print(words((line, {"-": "red", "+": "green"}.get(line[:1], ""))))
 
 
-def _table(console: Console, many: Mapping[str, Sequence[Entry]]) -> None:
+def _table(console: Console, judged: Judged) -> None:
     """A row for each flag and variable that is not fine everywhere, a column for each release."""
     from rich.table import Table
 
     from launcher.output.console import words
 
+    many = judged.releases
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for release in many:
@@ -166,12 +195,12 @@ def _table(console: Console, many: Mapping[str, Sequence[Entry]]) -> None:
     odd = [row for row in rows if any(entry.concerns for entry in row)]
     for row in odd:
         marks = [words((MARKS.get(e.verdict, "x"), COLOURS.get(e.verdict, "red"))) for e in row]
-        table.add_row(words(f"{row[0].name} {row[0].value}".rstrip()[:60]), *marks)
+        table.add_row(words(_named(judged, row[0])[:60]), *marks)
     console.print()
     console.print(table)
     console.print(f"{LEGEND}\n", style="dim")
     for row in odd:
-        _spans(console, list(many), row)
+        _spans(console, judged, row)
     fine = [row[0].name for row in rows if row not in odd]
     if fine:
         console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
@@ -180,13 +209,14 @@ def _table(console: Console, many: Mapping[str, Sequence[Entry]]) -> None:
     )
 
 
-def _spans(console: Console, releases: Sequence[str], row: Sequence[Entry]) -> None:
+def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
     """What becomes of one flag, releases in which it is the same told once."""
     from rich.table import Table
 
     from launcher.output.console import words
 
-    console.print(words((f"{row[0].name} {row[0].value}".rstrip(), "bold")))
+    releases = list(judged.releases)
+    console.print(words((_named(judged, row[0]), "bold")))
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_column(min_width=17)
     lines.add_column(min_width=21, no_wrap=True)

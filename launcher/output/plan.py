@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.config import layers
 from launcher.config.select import Row
 from launcher.engines.engine import dialect
-from launcher.formats import shell
+from launcher.formats.writers import WRITERS
 from launcher.output.events import timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
 from launcher.statedir.state import Pids, StartRecord, StateRecord
@@ -50,14 +50,14 @@ def profiles(rows: Sequence[Row], environ: Mapping[str, str], *, as_json: bool) 
     screen.print(row("looked in", ", ".join(str(folder) for _, folder in layers.places(environ))))
 
 
-def plan(shown: Plan, *, as_json: bool, explain: bool) -> None:
+def plan(shown: Plan, *, form: str, explain: bool) -> None:
     """A plan: to paste, to parse, or to understand."""
-    if as_json:
+    if form == "json":
         print(json.dumps(to_json(shown), indent=1))
     elif explain:
         _explain(shown)
     else:
-        print(shell.write(shown), end="")
+        print(WRITERS[form](shown), end="")
 
 
 def _explain(shown: Plan) -> None:

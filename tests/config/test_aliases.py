@@ -23,7 +23,7 @@ from launcher.engines.issues import every_issue
 from launcher.engines.rules import rules
 from launcher.engines.target import Target
 from launcher.errors import UserError
-from launcher.formats.manifests import read
+from launcher.formats.reading import read
 from launcher.host.facts import Host
 from launcher.knowledge.shape import shape as shape_of
 from launcher.lint import lint
@@ -120,10 +120,8 @@ def test_an_alias_gives_the_same_lint(alias: str, name: str) -> None:
     asked = "" if within.options[f"--{name}"].takes == "nothing" else value(name)
 
     def judged(word: str) -> list[Entry]:
-        launch = read(
-            f"python3 -m sglang.launch_server {model} --quantization modelopt_fp4 --{word} {asked}"
-        )
-        assert launch
+        text = f"python3 -m sglang.launch_server {model} --quantization modelopt_fp4"
+        [launch] = read(f"{text} --{word} {asked}").launches
         entries = lint.lint(launch, Target(NEWEST, "sm120"))
         return [
             replace(entry, name=name) if entry.name == f"--{word}" else entry for entry in entries

@@ -34,8 +34,8 @@ from launcher.engines.remedy import Remedy, any_of, applied, for_command, for_pr
 from launcher.engines.tables import complaints
 from launcher.engines.target import ARCHS, Target
 from launcher.engines.traits import CHOICES, FAMILIES
-from launcher.formats.manifests import read
-from launcher.formats.shell import Launch
+from launcher.formats.launches import Launch
+from launcher.formats.reading import read
 from launcher.host.facts import Engine, Host, known
 from launcher.knowledge import nccl
 from launcher.lint.lint import as_plan, lint
@@ -316,7 +316,7 @@ def by_lint(launch: Launch, target: Target) -> set[str]:
 def test_doctor_and_lint_say_the_same_of_a_packaged_profile(name: str) -> None:
     for arch, release in product(ARCHS, SGLANG.releases):
         plan = packaged(name, arch, release)
-        launch = Launch(plan.argv[3:], plan.env)
+        launch = Launch.of(plan.arguments, plan.env)
 
         assert by_doctor(plan, release) == by_lint(launch, Target(release, plan.arch)), release
 
@@ -344,8 +344,7 @@ VARIABLES = (
 
 @pytest.mark.parametrize(("words", "variables"), [*zip(LAUNCHES, 2 * VARIABLES, strict=True)])
 def test_doctor_and_lint_say_the_same_of_a_launch(words: str, variables: str) -> None:
-    launch = read(f"{variables} python3 -m sglang.launch_server {words}")
-    assert launch
+    [launch] = read(f"{variables} python3 -m sglang.launch_server {words}").launches
     seen = set()
     for arch, release in product(ARCHS, SGLANG.releases):
         target, within = Target(release, arch), SGLANG.release(release)
@@ -359,8 +358,7 @@ def test_doctor_and_lint_say_the_same_of_a_launch(words: str, variables: str) ->
 @pytest.mark.parametrize("words", [*LAUNCHES, "--model-path m --bogus 1", "--model-path m --tp x"])
 @pytest.mark.parametrize("release", ["0.5.9", "0.5.16", NEWEST])
 def test_doctor_and_lint_agree_on_what_the_parser_refuses(words: str, release: str) -> None:
-    launch = read(f"python3 -m sglang.launch_server {words}")
-    assert launch
+    [launch] = read(f"python3 -m sglang.launch_server {words}").launches
     target, within = Target(release, "sm120"), SGLANG.release(release)
     plan = as_plan(launch, within.given(launch.words), target, within)
     host = Host(engine=Engine(packages=known({"sglang": release})))

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
 from launcher.engines.target import ARCHS, Target
-from launcher.formats.manifests import read
-from launcher.formats.shell import Launch
+from launcher.formats.launches import Launch
+from launcher.formats.reading import read
 from launcher.lint.concerns import Verdict
 from launcher.lint.lint import Entry, better, difference, lint
 from launcher.plan.evidence import Known
@@ -52,8 +52,7 @@ NEWEST = CATALOGUE.newest
 
 
 def launch(text: str) -> Launch:
-    found = read(text)
-    assert found is not None
+    [found] = read(text).launches
     return found
 
 
@@ -120,7 +119,7 @@ def test_what_it_writes_instead_has_nothing_to_say_no_to(release: str, arch: str
     plan = better(card, lint(card, target), target)
     assert plan is not None
 
-    again = lint(Launch(plan.arguments, plan.env), target)
+    again = lint(Launch.of(plan.arguments, plan.env), target)
     assert not [entry for entry in again if entry.verdict.says_no]
     assert not [
         given.problem for given in CATALOGUE.release(release).given(plan.arguments) if given.problem
@@ -294,10 +293,9 @@ def test_what_cannot_be_read_is_noted_and_the_rest_is_judged() -> None:
     blank = launch("python -m sglang.launch_server \\ \n  --model-path m\n")
     quote = launch("python -m sglang.launch_server --model-path 'm --tp 8")
 
-    assert launch("sglang serve --model-path $MODEL").notes == ("$MODEL is not set in this text",)
     assert "comment inside" in comment.notes[0]
-    assert "blank after the backslash" in blank.notes[0]
-    assert "no closing quotation" in quote.notes[0]
+    assert "blank after a backslash" in blank.notes[0]
+    assert "line 1 is not what bash understands" in quote.notes[0]
     assert {found.words[0] for found in (comment, blank, quote)} == {"--model-path"}
 
 
@@ -330,12 +328,12 @@ def test_the_json_has_an_entry_a_flag_or_variable(world: World) -> None:
         world.run("lint", "card.sh", "--arch", "sm120", "--release", "0.5.23", "--json").stdout
     )
 
-    told: list[dict[str, Any]] = said["releases"]["0.5.23"]["entries"]
+    told: list[dict[str, Any]] = said["launches"][0]["releases"]["0.5.23"]["entries"]
     assert said["schema"] == 1
     assert len(told) == 22
     assert {"name", "value", "verdict", "when", "why", "known", "source", "instead"} <= set(told[0])
     assert {entry["known"] for entry in told} <= {known.value for known in Known}
-    assert said["releases"]["0.5.23"]["instead"]["env"]["NCCL_P2P_LEVEL"] == "SYS"
+    assert said["launches"][0]["releases"]["0.5.23"]["instead"]["env"]["NCCL_P2P_LEVEL"] == "SYS"
 
 
 def test_what_is_well_exits_0(world: World) -> None:
@@ -391,11 +389,10 @@ PIECES = st.sampled_from(
 @example("A=(A=(")
 @settings(deadline=None, max_examples=300)
 def test_no_text_is_a_traceback(text: str) -> None:
-    found = read(text)
-    if found is not None and found.engine == "sglang":
-        target = Target(NEWEST, "sm120")
-        told = lint(found, target)
-        better(found, told, target)
+    target = Target(NEWEST, "sm120")
+    for found in read(text).launches:
+        if found.engine == "sglang":
+            better(found, lint(found, target), target)
 
 
 @given(st.binary(max_size=400))

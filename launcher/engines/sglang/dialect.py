@@ -24,7 +24,12 @@ DIALECT = Dialect(
         ).split()
     ),
     program=("-m", "sglang.launch_server"),
-    programs=(("sglang.launch_server",), ("launch_server.py",), ("sglang", "serve")),
+    programs=(
+        ("sglang.launch_server",),
+        ("launch_server.py",),
+        ("sglang", "serve"),
+        ("dynamo.sglang",),
+    ),
     options=Catalogue(
         NAME,
         _FOLDER / "options.json",

@@ -1,0 +1,103 @@
+"""The launch of a Dockerfile: its ENTRYPOINT and CMD, with ENV and the tag of its image."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from launcher.formats import bash, launches
+from launcher.formats.bash import Scope, Script
+from launcher.formats.launches import Launch
+from launcher.formats.words import Piece, Text, Word
+
+FROM = re.compile(r"^[ \t]*FROM[ \t]+\S", re.MULTILINE)
+_INSTRUCTION = re.compile(r"[ \t]*(FROM|ENV|ENTRYPOINT|CMD|ARG)[ \t]+", re.IGNORECASE)
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+
+def read(text: str) -> Iterator[Launch]:
+    """What an image of this file starts. Of several ENTRYPOINTs or CMDs the last one counts."""
+    image = ""
+    entry: tuple[Word, ...] = ()
+    command: tuple[Word, ...] = ()
+    env: dict[str, Word] = {}
+    for name, start, value in _instructions(text):
+        match name:
+            case "FROM":
+                image = value.split()[0] if value.split() else ""
+            case "ENV":
+                env |= dict(_variables(text, start, value))
+            case "ENTRYPOINT":
+                entry = _words(text, start, value)
+            case "CMD":
+                command = _words(text, start, value)
+    words = [*entry, *command]
+    line = text.count("\n", 0, next((w.span[0] for w in words if w.span), 0)) + 1
+    made = bash.Command(tuple(words), env, {}, line) if words else None
+    engine, release = launches.engine_of(image), launches.release_of(image)
+    found = list(launches.of_command(made, Script(""), "dockerfile")) if made else []
+    if not found and words and engine and words[0].value.startswith("--"):
+        found = [Launch(tuple(words), env, "dockerfile", engine, line=line)]
+    for launch in found:
+        yield replace(launch, form="dockerfile", release=launch.release or release, hidden={})
+
+
+def _instructions(text: str) -> Iterator[tuple[str, int, str]]:
+    """Each instruction: its name, where its arguments begin, and these, continued lines and all."""
+    at = 0
+    while at < len(text):
+        end = _end(text, at)
+        if found := _INSTRUCTION.match(text, at, end):
+            yield found[1].upper(), found.end(), text[found.end() : end]
+        at = end + 1
+
+
+def _end(text: str, at: int) -> int:
+    """Where an instruction ends: at the end of the first line that is not continued."""
+    while True:
+        end = text.find("\n", at)
+        if end < 0:
+            return len(text)
+        line = text[at:end].rstrip()
+        if not line.endswith("\\") and not line.lstrip().startswith("#"):
+            return end
+        if line.lstrip().startswith("#") and not text[:at].rstrip("\n").rstrip().endswith("\\"):
+            return end
+        at = end + 1
+
+
+def _words(text: str, start: int, value: str) -> tuple[Word, ...]:
+    """The words of the JSON form, or of a shell's."""
+    if value.lstrip().startswith("["):
+        return tuple(_string(found, start) for found in _STRING.finditer(value))
+    script = Script(value, Scope(), lambda at: start + at)
+    return next((command.words for command in script.commands()), ())
+
+
+def _string(found: re.Match[str], start: int) -> Word:
+    if "\\" not in found[1]:
+        return Word((Piece(found[1], start + found.start(1)),))
+    try:
+        return Word((Piece(str(json.loads(found[0]))),))
+    except ValueError:
+        return Word((Piece(found[1]),))
+
+
+def _variables(text: str, start: int, value: str) -> Iterator[tuple[str, Word]]:
+    """Those of `ENV A=b C=d`, and of the old `ENV A b`."""
+    if "=" not in value.split(maxsplit=1)[0]:
+        name, _, rest = value.strip().partition(" ")
+        yield (
+            name,
+            Word(
+                (Piece(rest.strip(), start + value.index(rest.strip()) if rest.strip() else None),)
+            ),
+        )
+        return
+    script = Script(f"export {value}", Scope(), lambda at: start + at - len("export "))
+    list(script.commands())
+    for name in script.scope.exported:
+        pieces: Text = script.scope.variables.get(name, ((),))[0]
+        yield name, Word(pieces)

@@ -1,0 +1,81 @@
+"""A text made readable for a parser, character for character: forums, templates, Markdown and
+Windows leave marks in commands that no shell understands.
+
+What a word says is then taken from the text itself, so that nothing of the author's is changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+COMMENT = "a comment inside the continued lines: a shell ends the command there"
+LATE = "a blank after a backslash at the end of a line: a shell ends the command there"
+MOST_COMMENTS = 50  # in a row
+MOST_DOCUMENTS = 100  # here documents of a script
+FILL = "\x01"  # in a word, for what a template fills in
+_QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'"})
+_BLANK = re.compile("[\u00a0\u2000-\u200a\u202f\u3000\0\r]")
+_OTHER = re.compile(r"[^\x02-\x7f]")
+# `${{ github }}`, `{{ jinja }}` and `<placeholder>` stand for a word or a part of one.
+TEMPLATE = re.compile(r"\$?\{\{[^{}\n]*\}\}|(?<![<\w])<[A-Za-z][\w.:/-]{0,60}>")
+_STATEMENT = re.compile(r"\{%[^%\n]*%\}")
+_PROMPT = re.compile(r"^[ \t]*(?:[$>%] +)+(?=\S)", re.MULTILINE)
+_FENCE = re.compile(
+    r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[^\n]*$|\Z)", re.MULTILINE | re.DOTALL
+)
+_LATE_BACKSLASH = re.compile(r"\\([ \t]+)$", re.MULTILINE)
+
+
+def masked(text: str) -> tuple[str, list[str]]:
+    """The text as ASCII of the same length, and what a shell would have made of it otherwise."""
+    text = _OTHER.sub("x", _BLANK.sub(" ", text.translate(_QUOTES)))
+    text = _fenced(text)
+    text = _PROMPT.sub(_blank, text)
+    if text.count("<<") > MOST_DOCUMENTS:  # the parser keeps all that are open for each word
+        text = text.replace("<<", "  ")
+    text = _STATEMENT.sub(_blank, TEMPLATE.sub(lambda found: FILL * len(found[0]), text))
+    return _continued(text)
+
+
+def _blank(found: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", found[0])
+
+
+def _fenced(text: str) -> str:
+    """Only what stands between fences of Markdown, if options do."""
+    blocks = [found.span(2) for found in _FENCE.finditer(text) if "--" in found[2]]
+    if not blocks:
+        return text
+    blanked: Callable[[int, int], str] = lambda start, end: re.sub(r"[^\n]", " ", text[start:end])
+    made, at = [], 0
+    for start, end in blocks:
+        made += [blanked(at, start), text[start:end]]
+        at = end
+    return "".join([*made, blanked(at, len(text))])
+
+
+def _continued(text: str) -> tuple[str, list[str]]:
+    """Continued lines as their author meant them."""
+    notes: list[str] = []
+    if _LATE_BACKSLASH.search(text):
+        notes.append(LATE)
+        text = _LATE_BACKSLASH.sub(lambda found: found[1] + "\\", text)
+    lines = text.split("\n")
+    is_open = False
+    for at, line in enumerate(lines):
+        if is_open and line.lstrip().startswith("#"):
+            goes_on = _next_option(lines, at)
+            lines[at] = " " * (len(line) - goes_on) + "\\" * goes_on
+            if goes_on:
+                notes.append(COMMENT)
+            is_open = goes_on
+        else:
+            is_open = line.endswith("\\") and not line.endswith("\\\\")
+    return "\n".join(lines), list(dict.fromkeys(notes))
+
+
+def _next_option(lines: list[str], at: int) -> bool:
+    """Whether the first line after a comment that is none itself begins with an option."""
+    following = (line.lstrip() for line in lines[at + 1 : at + MOST_COMMENTS])
+    return next((line for line in following if not line.startswith("#")), "").startswith("-")

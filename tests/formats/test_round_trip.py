@@ -1,0 +1,87 @@
+"""What is written comes back: for every form, `read(write(plan))` is the plan's command and
+variables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.engines.engine import dialect
+from launcher.engines.target import Target
+from launcher.formats.masking import TEMPLATE
+from launcher.formats.reading import read
+from launcher.formats.writers import WRITERS
+from launcher.plan.plan import Plan
+
+PROFILES = sorted(path.stem for path in (Path(__file__).parents[2] / "profiles").glob("*.toml"))
+# No file name, option or variable can hold a NUL; what is no character cannot be written at all.
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+NAMES = st.from_regex(r"[A-Z_][A-Z0-9_]{0,9}", fullmatch=True)
+AWKWARD = [
+    "$HOME",
+    "${X:-1}",
+    "`id`",
+    "a b",
+    "",
+    "'",
+    '"',
+    "\\",
+    "%i",
+    "%%",
+    "{{ x }}",
+    "<x>",
+    "#",
+    ";",
+    "\n",
+    "*",
+    "~",
+    "é“”—",
+]
+
+
+def planned(name: str, release: str = "0.5.23", key: str | None = None) -> Plan:
+    ask = PlanRequest(name, api_key_file=key)
+    return resolve(
+        load(ask, {"HOME": "/root"}), ask, Path("/var/lib/glm5-serve") / name, {}, Target(release)
+    )
+
+
+PLAN = planned("8xpro6000")
+
+
+def command(plan: Plan) -> tuple[tuple[str, ...], dict[str, str]]:
+    return plan.arguments, plan.env
+
+
+def comes_back(plan: Plan, form: str) -> None:
+    text = WRITERS[form](plan)
+    (launch,) = read(text).launches
+
+    assert (launch.words, launch.env) == command(plan), text
+    assert launch.engine == plan.engine
+    for word in launch.arguments:
+        assert word.known or TEMPLATE.search(word.value)
+        if word.span:
+            assert text[slice(*word.span)] == word.value
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_packaged_profile_comes_back(name: str, form: str) -> None:
+    for release in dialect("sglang").options.releases[::5]:
+        comes_back(planned(name, release), form)
+    comes_back(planned(name, key="/etc/glm5/key"), form)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@given(words=st.lists(TEXT, max_size=4), env=st.dictionaries(NAMES, TEXT, max_size=3))
+@example(words=AWKWARD, env={"A": "$HOME 'x' \"y\" \\ % ; \n é", "B": ""})
+def test_any_value_comes_back(form: str, words: list[str], env: dict[str, str]) -> None:
+    words = [word for text in words for word in ("--x", text)]
+    comes_back(replace(PLAN, arguments=(*PLAN.arguments, *words), env=PLAN.env | env), form)
