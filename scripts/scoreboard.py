@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Count how right `lint` and `diagnose` are over a folder of somebody's cases.
+
+usage: scoreboard.py launches DIR | scoreboard.py logs DIR
+
+launches: every file but *.source is a text with launches in it. For some releases and each
+architecture: how many were read, and of the commands that lint would write instead how many lose a
+word of the author's, or are refused by lint itself. logs: DIR/expected.tsv names a file, a pattern
+that a right answer matches and one that it must not (columns file, must_match, must_not_match).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.engines.engine import dialect
+from launcher.engines.target import ARCHS, Target
+from launcher.errors import UserError
+from launcher.formats.launches import Launch
+from launcher.lint.lint import canonical_name
+from launcher.lint.run import Judged, judge
+from launcher.plan.plan import ENGINE
+
+RELEASES = dialect(ENGINE).options.releases[-1:-12:-5]
+KEPT = ("model-path", "tp-size", "pp-size", "dp-size", "ep-size", "nnodes", "node-rank", "port")
+
+
+def words_of(launch: Launch, target: Target) -> dict[str, str]:
+    """What a launch says of itself that no rewrite may change, by option."""
+    given = target.known.given(launch.words)
+    said = {canonical_name(one, target.known): " ".join(one.values) for one in given}
+    if "attn-dp-size" in said:  # one option for two, from 0.5.22 on
+        said["dp-size"] = said["attn-dp-size"]
+    return {name: said[name] for name in KEPT if name in said}
+
+
+def of_launch(judged: Judged, release: str) -> str:
+    """How a launch fares: no rewrite, lost words, refused by itself, or sound."""
+    plan = judged.better(release)
+    if plan is None:
+        return "no rewrite"
+    target = judged.of(release)
+    again = judge(" ".join(map(_quoted, plan.argv)), target).launches[0]
+    if words_of(judged.launch, target).items() - words_of(again.launch, target).items():
+        return "loses the author's words"
+    return "sound" if again.is_sound else "refused by lint itself"
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def launches(folder: Path) -> Iterator[tuple[str, str]]:
+    """Each case, release, architecture and launch, with how it fares."""
+    for path in sorted(path for path in folder.iterdir() if path.suffix != ".source"):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        for release in RELEASES:
+            for arch in ARCHS:
+                place = f"{path.name} {release} {arch}"
+                try:
+                    found = judge(text, Target(release, arch), path.name)
+                except UserError as refused:
+                    yield place, f"refused: {str(refused)[:60]}"
+                    continue
+                for judged in found.launches:
+                    yield f"{place} {judged.launch.name}", of_launch(judged, release)
+
+
+def logs(folder: Path) -> Iterator[tuple[str, str]]:
+    """Each log of expected.tsv, right or wrong."""
+    with (folder / "expected.tsv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            log = str(folder / row["file"])
+            words = [sys.executable, "-m", "launcher", "diagnose", log, "--json"]
+            said = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+            wanted, barred = row["must_match"], row["must_not_match"]
+            is_right = (not wanted or re.search(wanted, said, re.IGNORECASE)) and not (
+                barred and re.search(barred, said, re.IGNORECASE)
+            )
+            yield row["file"], "right" if is_right else "wrong"
+
+
+def main() -> int:
+    """Print what is not right, and the counts."""
+    kinds = {"launches": launches, "logs": logs}
+    if len(sys.argv) != 3 or sys.argv[1] not in kinds or not Path(sys.argv[2]).is_dir():
+        print("usage: scoreboard.py launches|logs DIR", file=sys.stderr)
+        return 2
+    found = list(kinds[sys.argv[1]](Path(sys.argv[2])))
+    bad = [(case, how) for case, how in found if how.startswith(("loses", "refused by", "wrong"))]
+    for case, how in bad:
+        print(f"{case}: {how}")
+    counts = Counter(how.partition(":")[0] for _, how in found)
+    print(", ".join(f"{count} {how}" for how, count in counts.most_common()))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
