@@ -4,6 +4,7 @@ line, and reads.
     python scripts/catalogue.py 0.5.24                 adds a release, its wheel fetched by pip
     python scripts/catalogue.py sglang-0.5.24*.whl     the same from a wheel that is there
 
+It prints what each changed and which rows name that (scripts/news.py); exit 1 if a row is none.
 The wheels are read, never imported: the declarations of `ServerArgs` by their syntax tree. Three
 generations of them: up to 0.5.13 `parser.add_argument(...)`, up to 0.5.19 annotated fields of
 `ServerArgs`, then fields in a folder of their own (`srt/arg_groups/fields`).
@@ -22,6 +23,8 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import news
 
 CATALOGUE = Path(__file__).parents[1] / "launcher/engines/sglang/options.json"
 SRT = "sglang/srt"
@@ -457,20 +460,25 @@ def wheel_of(word: str, folder: str) -> Path:
     return next(Path(folder).glob(f"sglang-{word}-*.whl"))
 
 
-def main(words: list[str]) -> None:
+def main(words: list[str]) -> int:
     """Add the releases that `words` name to the catalogue."""
     if not words:
         sys.exit(__doc__)
     seen = unmerged(json.loads(CATALOGUE.read_text())) if CATALOGUE.exists() else {}
+    added: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for word in words:
             wheel = wheel_of(word, folder)
             release = wheel.name.split("-")[1]
             seen[release] = read(wheel)
+            added.append(release)
             print(f"{release}: {len(seen[release][0])} options, {len(seen[release][1])} variables")
     CATALOGUE.write_text(text(merged(seen)))
     print(f"{CATALOGUE}: {CATALOGUE.stat().st_size / 1024:.0f} KiB, {len(seen)} releases")
+    for release in added:
+        news.tell(release)
+    return news.left_out()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -8,21 +8,23 @@ source and sets `checked`.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launcher.engines.tables import complaints
+import news
 
 LAUNCHER = Path(__file__).parents[1] / "launcher"
 
 
 def version(checked: str | datetime.date) -> tuple[int, ...]:
     """`0.5.23` as (0, 5, 23), a day as (2026, 11, 25)."""
-    return tuple(int(part) for part in str(checked).replace("-", ".").split("."))
+    return tuple(map(int, re.findall(r"\d+", str(checked))))
 
 
 def is_old(checked: str | datetime.date, asked: str) -> bool:
@@ -32,11 +34,14 @@ def is_old(checked: str | datetime.date, asked: str) -> bool:
 
 
 def rows() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every table that has `checked`, with its file and place."""
+    """Every table that has `checked`, with its file and place; none of a file that is no TOML,
+    which is a complaint.
+    """
     for path in sorted(LAUNCHER.rglob("*.toml")):
         if not path.is_relative_to(LAUNCHER / "profiles"):
-            place = path.relative_to(LAUNCHER.parent).as_posix()
-            yield from _of(tomllib.loads(path.read_text(encoding="utf-8")), place)
+            with contextlib.suppress(ValueError):
+                told = tomllib.loads(path.read_text(encoding="utf-8"))
+                yield from _of(told, path.relative_to(LAUNCHER.parent).as_posix())
 
 
 def _of(tree: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -44,7 +49,7 @@ def _of(tree: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, one in enumerate(tree, start=1):
             yield from _of(one, f"{place} {number}")
     elif isinstance(tree, dict):
-        if "checked" in tree:
+        if isinstance(tree.get("checked"), str | datetime.date):
             yield place, tree
         for key, one in tree.items():
             yield from _of(one, f"{place} {key}")
@@ -58,11 +63,9 @@ def main() -> int:
     old = [(place, row) for place, row in rows() if is_old(row["checked"], sys.argv[1])]
     for place, row in old:
         name = f"{place} {row.get('set', '')}".rstrip()
-        print(f"{name}: checked for {row['checked']}; {row['source']}")
+        print(f"{name}: checked for {row['checked']}; {row.get('source')}")
     print(f"{len(old)} rows to look at again")
-    bad = complaints()
-    print("".join(f"{complaint}\n" for complaint in bad), end="")
-    return 1 if old or bad else 0
+    return 1 if news.left_out() or old else 0
 
 
 if __name__ == "__main__":

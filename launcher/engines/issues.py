@@ -122,7 +122,7 @@ def _issue(id: str, row: Mapping[str, Any], engine: str) -> Issue:
         remedies=tuple(Remedy.of(told, package) for told in row["remedies"]),
         known=Known.of(row["evidence"]),
         source=row["source"],
-        checked=str(row["checked"]),
+        checked=rows.release(row) if engine else str(rows.day(row)),
         test=test,
         advisory=row.get("advisory", ""),
         engine=engine,
@@ -143,9 +143,16 @@ def of_plan(plan: Plan, release: str | None = None, env: Mapping[str, str] | Non
     """The case that a plan is: for the release that it was resolved for and its own variables, if
     no others are given.
     """
-    memory = gpus.products()[plan.gpu].memory if plan.gpu else None
+    product = gpus.products().get(plan.gpu or "")
+    memory = product.memory if product else None
     return Case(
-        Target(release or plan.release, plan.arch, plan.gpu, memory=memory, engine=plan.engine),
+        Target(
+            release or plan.release,
+            plan.arch,
+            plan.gpu,
+            memory=memory,
+            engine=plan.engine,
+        ),
         {setting.option: setting.value for setting in plan.settings if setting.option},
         plan.env if env is None else env,
         plan.gpus,

@@ -11,6 +11,7 @@ from launcher.engines import traits
 from launcher.engines.options import Version, version
 from launcher.engines.target import Target
 from launcher.engines.traits import KNOWN
+from launcher.knowledge import gpus
 
 KEYS = ("gpu", "release", "traits", "without", "options")
 
@@ -114,14 +115,14 @@ class When:
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> When:
-        """From a row's `when`. Raises ValueError for a key or a trait that nobody knows."""
+        """From a row's `when`. Raises ValueError for a key, a GPU or a trait that nobody knows."""
         if odd := [key for key in told if key not in KEYS]:
             raise ValueError(f"when: {odd[0]} is not one of {', '.join(KEYS)}")
         wanted, barred = frozenset(told.get("traits", ())), frozenset(told.get("without", ()))
         if odd := sorted((wanted | barred) - KNOWN):
             raise ValueError(f"when: nobody knows the trait {odd[0]}")
         options = {name: tuple(values) for name, values in told.get("options", {}).items()}
-        gpu, release = tuple(told.get("gpu", ())), Span.of(told.get("release", ""))
+        gpu, release = gpus.known_archs(told.get("gpu", ())), Span.of(told.get("release", ""))
         return cls(gpu, release, wanted, barred, options)
 
     def suits(self, case: Case) -> bool:

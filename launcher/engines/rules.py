@@ -89,7 +89,7 @@ def _rule(number: str | int, row: Mapping[str, Any]) -> Rule:
         row["why"],
         Known.of(row["evidence"]),
         row["source"],
-        row["checked"],
+        rows.release(row),
         row.get("against", ""),
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from launcher.errors import UserError
 from launcher.knowledge import rows
 
 FILE = Path(__file__).with_name("gpus.toml")
@@ -105,7 +106,7 @@ def product(id: str | int, row: Mapping[str, Any]) -> Product:
         healthy=Healthy(**row["healthy"]) if "healthy" in row else None,
         evidence=row["evidence"],
         source=row["source"],
-        checked=row["checked"],
+        checked=rows.day(row),
     )
 
 
@@ -120,13 +121,26 @@ def products() -> Mapping[str, Product]:
 
 
 def of(id: str | None) -> Product:
-    """A product; the first, which this is made for, where there is none of that name."""
-    return products().get(id or "", table().rows[0])
+    """A product; the first, which this is made for, where there is none of that name.
+
+    Raises UserError where no product can be read.
+    """
+    first = next(iter(table().rows), None)
+    if found := products().get(id or "", first):
+        return found
+    raise UserError(f"no GPU is known: {'; '.join(table().complaints)}", fix="install again")
 
 
 def archs() -> tuple[str, ...]:
-    """The architectures of Blackwell products."""
-    return tuple(sorted({one.arch for one in table().rows if one.is_blackwell}))
+    """The architectures of Blackwell products; all of Blackwell where no product can be read."""
+    return tuple(sorted({one.arch for one in table().rows if one.is_blackwell})) or BLACKWELL
+
+
+def known_archs(told: Sequence[str]) -> tuple[str, ...]:
+    """What a row says under `gpu`. Raises ValueError for what is no architecture of Blackwell."""
+    if odd := [arch for arch in told if arch not in BLACKWELL]:
+        raise ValueError(f"gpu: {odd[0]!r} is not one of {', '.join(BLACKWELL)}")
+    return tuple(told)
 
 
 def arch(capability: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from launcher.knowledge import rows
+from launcher.knowledge import gpus, rows
 
 FILE = Path(__file__).with_name("models.toml")
 # How a model is asked not to think at length: by `enable_thinking` in the chat template's
@@ -107,6 +107,8 @@ def family(id: str | int, row: Mapping[str, Any]) -> Family:
         rows.only(variant, ("names", "parsers", "thinking", "config"))
     for told in (row, *made.get("variants", ())):
         _one_of("thinking", told.get("thinking", ""), THINKING)
+        _patterns(told.get("names", ()))
+    rows.release(row)
     traits, known = frozenset(row["traits"]), {one.id.lower(): one for one in found}
     return Family(id=str(id), **{**row, **made, "traits": traits, "checkpoints": known})
 
@@ -114,10 +116,18 @@ def family(id: str | int, row: Mapping[str, Any]) -> Family:
 def _checkpoint(id: str, row: Mapping[str, Any]) -> Checkpoint:
     _one_of("quantisation", row["quantisation"], QUANTISATIONS)
     warnings = tuple(
-        Warned(one["what"], tuple(one.get("gpu", ()))) for one in row.get("warnings", ())
+        Warned(one["what"], gpus.known_archs(one.get("gpu", ()))) for one in row.get("warnings", ())
     )
     remarks = tuple(row.get("remarks", ()))
     return Checkpoint(id=id, **{**row, "remarks": remarks, "warnings": warnings})
+
+
+def _patterns(names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            re.compile(name)
+        except re.error as error:
+            raise ValueError(f"names: {name!r} is no regular expression: {error}") from None
 
 
 def _one_of(key: str, value: str, known: tuple[str, ...]) -> None:

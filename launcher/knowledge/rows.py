@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+# What a row raises that is none: a key is missing, or a value is another, or of another type.
+BAD = (KeyError, ValueError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,13 @@ def read(
 
     `table`: the array of tables that they are (`[[default]]`; its keys are numbers from 1), None
     where each is a table of its own. `claims` are what no second row may have, in words. A row is
-    bad where `made` raises KeyError (a key is missing), ValueError or TypeError.
+    bad where `made` raises one of BAD. A file that cannot be read has no rows.
     """
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # no TOML, or no UTF-8
+        keyed = told.items() if table is None else enumerate(told.get(table, ()), start=1)
+    except (OSError, ValueError, TypeError) as error:  # not there, no UTF-8, no TOML, no array
         return Table((), (f"{path.name}: {error}",))
-    keyed = told.items() if table is None else enumerate(told.get(table, ()), start=1)
     rows: list[T] = []
     complaints: list[str] = []
     owners: dict[str, str | int] = {}
@@ -46,7 +50,7 @@ def read(
             row = made(key, values)
             if twice := [claim for claim in claims(row) if claim in owners]:
                 raise ValueError(f"{twice[0]} is in {owners[twice[0]]}, too")
-        except (KeyError, ValueError, TypeError) as error:
+        except BAD as error:
             what = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
             complaints.append(f"{path.name}, {key}: {what}")
         else:
@@ -59,3 +63,19 @@ def only(row: Mapping[str, Any], keys: Iterable[str]) -> None:
     """Raise ValueError for a key that no row has."""
     if odd := sorted(set(row) - set(keys)):
         raise ValueError(f"{odd[0]}: no such key")
+
+
+def release(row: Mapping[str, Any]) -> str:
+    """A row's `checked`, of what releases change. Raises KeyError, ValueError or TypeError."""
+    checked: str = row["checked"]
+    if not re.fullmatch(r"\d+(\.\d+)+", checked):
+        raise ValueError(f"checked: {checked!r} is no release")
+    return checked
+
+
+def day(row: Mapping[str, Any]) -> datetime.date:
+    """A row's `checked`, of what no release changes. Raises KeyError and ValueError."""
+    checked = row["checked"]
+    if not isinstance(checked, datetime.date):
+        raise ValueError(f"checked: {checked!r} is no day")
+    return checked
