@@ -11,17 +11,23 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
 from rig import healthy, wheel
 
+from launcher.engines import issues, match, rules
 from launcher.engines.engine import dialect
+from launcher.engines.match import Case
 from launcher.engines.options import Option
+from launcher.engines.target import Target
 from launcher.host import facts_json
+from launcher.knowledge import gpus, models, rows
 
 PAGE = ROOT / "docs/maintain.md"
 SGLANG = dialect("sglang").options
@@ -357,6 +363,59 @@ def changed(row: str, key: str, value: str | None) -> str:
     """The row with one key set to something else, or without it."""
     kept = [line for line in row.splitlines() if not line.startswith(f"{key} ")]
     return "\n".join([*kept, *([] if value is None else [f"{key} = {value}"])]) + "\n"
+
+
+# How each table is read, a good row of it, and what of that is asked where rows are judged by.
+READ: Mapping[str, tuple[Callable[[Path], rows.Table[Any]], str, Callable[[Any], object]]] = {
+    "gpus": (
+        lambda file: rows.read(file, None, gpus.product, gpus.claims),
+        f"[a]{GPU}",
+        lambda row: (row.arch, row.is_blackwell),
+    ),
+    "models": (
+        lambda file: rows.read(file, None, models.family, models.claims),
+        f"[a]{MODEL}",
+        lambda row: row.of_name("x-7"),
+    ),
+    "issues": (
+        lambda file: issues.read(file, "sglang"),
+        f"[a]{ISSUE}",
+        lambda row: [row.when.suits(CASE), *issues._told(row, CASE)],
+    ),
+    "defaults": (
+        rules.table,
+        f"[[default]]{DEFAULT}when = {{}}\n",
+        lambda row: (row.applies(CASE), row.is_variable),
+    ),
+}
+CASE = Case(Target(LAST.name, "sm120"), {"x": "1", "tp-size": "8"}, {}, 8)
+KEYS = {
+    "gpus": gpus.KEYS,
+    "models": [one.name for one in fields(models.Family)],
+    "issues": [*issues.KEYS, *(f"when.{key}" for key in match.KEYS), "when.options.x"],
+    "defaults": [*rules.KEYS, *(f"when.{key}" for key in match.KEYS), "when.options.x"],
+}
+ODD = '3 1.5 true 2026-11-26 "" "x" "(" "{" [] [3] ["x"] ["("] [[]] {} {x=3} {x="y"} {x=[3]} [{}] [{x=3}]'
+
+
+@pytest.mark.parametrize("table", READ)
+def test_a_value_of_any_type_costs_its_row_at_most(table: str, tmp_path: Path) -> None:
+    """It is left out, or can be judged by."""
+    read, row, asked = READ[table]
+    left_out = 0
+    for number, (key, value) in enumerate(product(KEYS[table], ODD.split())):
+        text = changed(row, key.partition(".")[0], None) + f"{key} = {value}\n"
+        file = tmp_path / f"{number}.toml"  # a name of its own: what was read is kept
+        file.write_text(text)
+        found = read(file)
+        assert len(found.rows) + len(found.complaints) == 1, text
+        left_out += len(found.complaints)
+        for one in found.rows:
+            asked(one)
+
+    assert left_out > number / 3
+    (tmp_path / "good.toml").write_text(row)
+    assert len(read(tmp_path / "good.toml").rows) == 1
 
 
 @pytest.fixture

@@ -109,17 +109,19 @@ def _issue(id: str, row: Mapping[str, Any], engine: str) -> Issue:
     if test and test not in CONDITIONS:
         raise ValueError(f"test: {test!r} is not one of {', '.join(CONDITIONS)}")
     severity = Harm(_one_of([*Harm], row, "severity"))
-    if not test and (odd := sorted(_words(row["what"]) - {"name", "value"})):
-        raise ValueError(f"what: nobody fills in {{{odd[0]}}}")
-    package = dialect(engine).package if engine else ""
+    what, package = rows.text("what", row["what"]), dialect(engine).package if engine else ""
+    remedies = tuple(Remedy.of(told, package) for told in row["remedies"])
+    if not test:  # which has words of its own
+        _require_filled("what", what)
+        _require_filled("remedies", any_of(remedies, for_profile))
     return Issue(
         id=id,
         severity=severity,
         shows=Shows(_one_of([*Shows], row, "shows")) if "shows" in row else None,
-        blames=tuple(row["blames"]),
+        blames=rows.texts("blames", row["blames"]),
         when=When.of(row.get("when", {})),
-        what=row["what"],
-        remedies=tuple(Remedy.of(told, package) for told in row["remedies"]),
+        what=what,
+        remedies=remedies,
         known=Known.of(row["evidence"]),
         source=row["source"],
         checked=rows.release(row) if engine else str(rows.day(row)),
@@ -129,8 +131,10 @@ def _issue(id: str, row: Mapping[str, Any], engine: str) -> Issue:
     )
 
 
-def _words(text: str) -> set[str]:
-    return {name for _, name, _, _ in Formatter().parse(text) if name}
+def _require_filled(key: str, text: str) -> None:
+    words = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+    if odd := sorted(words - {"name", "value"}):
+        raise ValueError(f"{key}: nobody fills in {{{odd[0]}}}")
 
 
 def _one_of(words: list[str], row: Mapping[str, Any], key: str) -> str:

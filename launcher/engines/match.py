@@ -11,7 +11,7 @@ from launcher.engines import traits
 from launcher.engines.options import Version, version
 from launcher.engines.target import Target
 from launcher.engines.traits import KNOWN
-from launcher.knowledge import gpus
+from launcher.knowledge import gpus, rows
 
 KEYS = ("gpu", "release", "traits", "without", "options")
 
@@ -118,11 +118,14 @@ class When:
         """From a row's `when`. Raises ValueError for a key, a GPU or a trait that nobody knows."""
         if odd := [key for key in told if key not in KEYS]:
             raise ValueError(f"when: {odd[0]} is not one of {', '.join(KEYS)}")
-        wanted, barred = frozenset(told.get("traits", ())), frozenset(told.get("without", ()))
+        wanted, barred = (
+            frozenset(rows.texts(key, told.get(key, []))) for key in ("traits", "without")
+        )
         if odd := sorted((wanted | barred) - KNOWN):
             raise ValueError(f"when: nobody knows the trait {odd[0]}")
-        options = {name: tuple(values) for name, values in told.get("options", {}).items()}
-        gpu, release = gpus.known_archs(told.get("gpu", ())), Span.of(told.get("release", ""))
+        asked = told.get("options", {})
+        options = {name: rows.texts(name, values) for name, values in asked.items()}
+        gpu, release = gpus.known_archs(told), Span.of(told.get("release", ""))
         return cls(gpu, release, wanted, barred, options)
 
     def suits(self, case: Case) -> bool:

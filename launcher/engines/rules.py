@@ -83,7 +83,7 @@ def rules(file: Path) -> tuple[Rule, ...]:
 def _rule(number: str | int, row: Mapping[str, Any]) -> Rule:
     rows.only(row, KEYS)
     return Rule(
-        row["set"],
+        rows.text("set", row["set"]),
         COMPUTED[row["value_from"]] if "value_from" in row else row["value"],
         When.of(row["when"]),
         row["why"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,7 +86,7 @@ def table() -> rows.Table[Product]:
 
 
 def product(id: str | int, row: Mapping[str, Any]) -> Product:
-    """A row. Raises KeyError, ValueError or TypeError for what is none."""
+    """A row. Raises one of `rows.BAD` for what is none."""
     rows.only(row, KEYS)
     if not re.fullmatch(r"\d+\.\d", row["capability"]):
         raise ValueError(f"capability: {row['capability']!r} is none of CUDA's, such as 12.0")
@@ -101,7 +101,8 @@ def product(id: str | int, row: Mapping[str, Any]) -> Product:
         free=row["free_mib"] << 20 if "free_mib" in row else memory - TAKEN,
         link=row["link"],
         editions=tuple(
-            Edition(**{**one, "pci": tuple(one.get("pci", ()))}) for one in row["editions"]
+            Edition(**{**one, "pci": rows.texts("pci", one.get("pci", []))})
+            for one in row["editions"]
         ),
         healthy=Healthy(**row["healthy"]) if "healthy" in row else None,
         evidence=row["evidence"],
@@ -136,11 +137,14 @@ def archs() -> tuple[str, ...]:
     return tuple(sorted({one.arch for one in table().rows if one.is_blackwell})) or BLACKWELL
 
 
-def known_archs(told: Sequence[str]) -> tuple[str, ...]:
-    """What a row says under `gpu`. Raises ValueError for what is no architecture of Blackwell."""
+def known_archs(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a row says under `gpu`. Raises ValueError for what is no architecture of Blackwell, and
+    TypeError.
+    """
+    told = rows.texts("gpu", row.get("gpu", []))
     if odd := [arch for arch in told if arch not in BLACKWELL]:
         raise ValueError(f"gpu: {odd[0]!r} is not one of {', '.join(BLACKWELL)}")
-    return tuple(told)
+    return told
 
 
 def arch(capability: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -99,26 +99,29 @@ def families() -> tuple[Family, ...]:
 
 
 def family(id: str | int, row: Mapping[str, Any]) -> Family:
-    """A row. Raises KeyError, ValueError or TypeError for what is none."""
-    lists = ("architectures", "types", "names", "parsers", "variants")
-    made = {key: tuple(row[key]) for key in lists if key in row}
+    """A row. Raises one of `rows.BAD` for what is none."""
+    rows.only(row, [one.name for one in fields(Family)])
+    lists = ("architectures", "types", "names", "parsers")
+    made: dict[str, Any] = {key: rows.texts(key, row[key]) for key in lists if key in row}
+    made["variants"] = tuple(row.get("variants", ()))
     found = [_checkpoint(name, told) for name, told in row.get("checkpoints", {}).items()]
-    for variant in made.get("variants", ()):
+    for variant in made["variants"]:
         rows.only(variant, ("names", "parsers", "thinking", "config"))
-    for told in (row, *made.get("variants", ())):
+    for told in (row, *made["variants"]):
         _one_of("thinking", told.get("thinking", ""), THINKING)
-        _patterns(told.get("names", ()))
+        _patterns(rows.texts("names", told["names"]))
     rows.release(row)
-    traits, known = frozenset(row["traits"]), {one.id.lower(): one for one in found}
+    traits, known = (
+        frozenset(rows.texts("traits", row["traits"])),
+        {one.id.lower(): one for one in found},
+    )
     return Family(id=str(id), **{**row, **made, "traits": traits, "checkpoints": known})
 
 
 def _checkpoint(id: str, row: Mapping[str, Any]) -> Checkpoint:
     _one_of("quantisation", row["quantisation"], QUANTISATIONS)
-    warnings = tuple(
-        Warned(one["what"], gpus.known_archs(one.get("gpu", ()))) for one in row.get("warnings", ())
-    )
-    remarks = tuple(row.get("remarks", ()))
+    warnings = tuple(Warned(one["what"], gpus.known_archs(one)) for one in row.get("warnings", ()))
+    remarks = rows.texts("remarks", row.get("remarks", []))
     return Checkpoint(id=id, **{**row, "remarks": remarks, "warnings": warnings})
 
 

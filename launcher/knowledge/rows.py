@@ -65,6 +65,20 @@ def only(row: Mapping[str, Any], keys: Iterable[str]) -> None:
         raise ValueError(f"{odd[0]}: no such key")
 
 
+def text(key: str, told: Any) -> str:
+    """What a key says: a text. Raises TypeError for anything else."""
+    if not isinstance(told, str):
+        raise TypeError(f"{key}: {told!r} is no text")
+    return told
+
+
+def texts(key: str, told: Any) -> tuple[str, ...]:
+    """What a key says: a list of texts. Raises TypeError for anything else, a text alone, too."""
+    if not isinstance(told, list) or not all(isinstance(one, str) for one in told):
+        raise TypeError(f"{key}: {told!r} is no list of texts")
+    return tuple(told)
+
+
 def release(row: Mapping[str, Any]) -> str:
     """A row's `checked`, of what releases change. Raises KeyError, ValueError or TypeError."""
     checked: str = row["checked"]

@@ -431,6 +431,8 @@ def test_a_row_that_is_none_is_named_and_costs_itself_alone(
         ("remedies", "[{}]", "remedies: an empty one"),
         ("remedies", '[{ release = "0.5.18" }]', "'0.5.18' is not a span"),
         ("what", '"the {moon}"', "what: nobody fills in {moon}"),
+        ("remedies", '[{ text = "{moon}" }]', "remedies: nobody fills in {moon}"),
+        ("blames", '"tp-size"', "blames: 'tp-size' is no list of texts"),
     ],
 )
 def test_a_key_that_is_wrong_is_named(key: str, text: str, says: str, tmp_path: Path) -> None:

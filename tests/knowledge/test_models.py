@@ -101,7 +101,7 @@ def test_the_one_with_corrupt_tokens_is_warned_of_on_sm120() -> None:
             ('thinking = "always"', 'thinking = "never"'),
             "thinking: 'never' is not one of switch, always",
         ),
-        (("names = ['glm-?5\\.3-flash']", "naems = []"), "naems"),
+        (("names = ['glm-?5\\.3-flash']", "naems = []"), "naems: no such key"),
         (('quantisation = "fp8"\ngib = 305.8', "gib = 305.8"), "no quantisation"),
         (('types = ["glm5_next"', 'types = ["glm_moe_dsa"'), "glm_moe_dsa is in glm-5, too"),
     ],
