@@ -58,6 +58,24 @@ def test_what_serves_is_not_known_for_trouble_and_new_enough_for_all() -> None:
         assert drivers.reaches(release, drivers.minimum("13.0").driver)
 
 
+def test_each_trouble_is_told_of_its_release_and_of_no_other() -> None:
+    rows = drivers._table()["trouble"]
+    for row in rows:
+        first, _, last = row["driver"].rpartition(".")
+        neighbours = {f"{first}.{int(last) + step:02d}" for step in (-1, 1)}
+        assert drivers.trouble(row["driver"]) == row["what"]
+        for other in neighbours - {one["driver"] for one in rows}:
+            assert drivers.trouble(other) is None
+
+
+def test_each_minimum_is_what_some_torch_wants_and_another_does_not() -> None:
+    wanted = {torch: drivers.minimum(torch).driver for torch in (None, "12.8", "13.0")}
+    minima = {row["driver"] for row in drivers._table()["minimum"]}
+
+    assert set(wanted.values()) == minima
+    assert len(minima) > 1
+
+
 def test_rows_keep_to_the_vocabulary() -> None:
     table = drivers._table()
     for row in [table["cuda"], *table["minimum"], *table["trouble"]]:
