@@ -462,7 +462,7 @@ def wheel_of(word: str, folder: str) -> Path:
 
 def main(words: list[str]) -> int:
     """Add the releases that `words` name to the catalogue."""
-    if not words:
+    if not words or words[0].startswith("-"):
         sys.exit(__doc__)
     seen = unmerged(json.loads(CATALOGUE.read_text())) if CATALOGUE.exists() else {}
     added: list[str] = []

@@ -366,8 +366,8 @@ def ends(process: subprocess.Popen[str]) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Only tests that share nothing run beside each other: no server of a module, no systemd; and
-    not more real engines at a time than a small machine has room for.
+    """Only tests that share nothing run beside each other: no engine that takes all cores, server,
+    or systemd.
     """
     for item in items:
         if group := group_of(item):
@@ -383,7 +383,7 @@ def group_of(item: pytest.Item) -> str | None:
         call = getattr(item, "callspec", None)
         return f"faults-{call.params.get('engine') if call else None}"
     if item.get_closest_marker("engine"):
-        return f"engine-{item.path.stem}"
+        return "engine"
     return "systemd" if item.path.stem == "test_systemd" else None
 
 

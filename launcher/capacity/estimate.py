@@ -138,7 +138,7 @@ def fit(
         graphs=min(asked.running or 512, 512),
         mla=bool(shape.kv_rank),
     )
-    context = number(plan, "context-length", default=shape.context)
+    context = number(plan, "context-length", default=0) or shape.context
     pools = formulas.pools(free, held, fraction, asked)
     most = pools.running if pools.running is not None else pools.tokens
     made = Fit(

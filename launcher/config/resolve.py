@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from launcher import printable
 from launcher.config import layers
 from launcher.config.profile import Profile, by_role, known_keys
+from launcher.engines import issues, traits
 from launcher.engines import rules as recipe
-from launcher.engines import traits
 from launcher.engines.dialect import Dialect
 from launcher.engines.engine import dialect
 from launcher.engines.match import Case
@@ -193,7 +193,7 @@ def resolve(
         settings.append(Setting(name, key_config, "glm5-serve", why))
     for name, value in env.items():
         settings.append(_setting(name, value, f"env.{name}", by_rule.get(name), composed))
-    return Plan(
+    plan = Plan(
         name=composed.name,
         program=(profile.engine.python, *engine.program),
         arguments=tuple(arguments),
@@ -231,6 +231,14 @@ def resolve(
         traits=tuple(sorted(model.traits)),
         notes=tuple(note for note in (notes if profile.flags.gpus else [doubt]) if note),
     )
+    return replace(plan, notes=(*plan.notes, *_fatal(plan)))
+
+
+def _fatal(plan: Plan) -> Iterator[str]:
+    """What is known to keep this plan from running, or from being right, where rules chose it."""
+    for issue in issues.issues(issues.of_plan(plan)) if plan.ruled and plan.gpus else ():
+        if issue.severity.is_fatal:
+            yield f"{issue.severity}{f', {issue.shows}' if issue.shows else ''}: {issue.what}"
 
 
 def _spelled_out(composed: Composed, target: Target) -> Composed:

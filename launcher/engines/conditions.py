@@ -20,6 +20,7 @@ Condition = Callable[[Case, str, str], Words | None]
 
 AMPLE = 0.93  # of the free memory for weights and KV cache; what others ran with is .82 to .92
 BIG_BUFFER = 64 << 20  # bytes; NCCL's default is 4 MiB a channel and peer, in GPU memory
+FEW = 60  # variables of a launch, among which what an unknown one means is looked for
 MOST_CHANNELS = 64  # that NCCL has
 # What recipes write and no release reads, and what they mean.
 MEANT = {
@@ -100,7 +101,7 @@ def _nccl_name(case: Case, name: str, value: str) -> Words | None:
     """NCCL has no such variable."""
     if name in nccl.NAMES:
         return None
-    meant = near(name, nccl.NAMES)
+    meant = near(name, nccl.NAMES) if len(case.env) <= FEW else None
     hint = f"did you mean {meant}?" if meant else "nobody reads it"
     return {"hint": nccl.REPLACED.get(name, hint)}
 
@@ -140,13 +141,15 @@ def _unread(case: Case, name: str, value: str) -> Words | None:
     within = case.target.known
     if {name, _whole(name)} & within.variables:
         return None
-    return {"hint": MEANT.get(_whole(name)) or _readers(_whole(name), within)}
+    return {
+        "hint": MEANT.get(_whole(name)) or _readers(_whole(name), within, few=len(case.env) <= FEW)
+    }
 
 
-def _readers(name: str, within: Release) -> str:
+def _readers(name: str, within: Release, *, few: bool) -> str:
     readers = within.catalogue.read_by(name)
     if not readers:
-        meant = near(name, within.variables)
+        meant = near(name, within.variables) if few else None
         return "no release of it does" + (f"; did you mean {meant}?" if meant else "")
     if version(readers[0]) > version(within.name):
         return f"{readers[0]} does"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 
 from launcher.engines.engine import NAMES, dialect
@@ -65,18 +66,18 @@ class Launch:
         given = {name: Word.of(value) for name, value in (env or {}).items()}
         return cls(tuple(map(Word.of, words)), given)
 
-    @property
+    @cached_property
     def words(self) -> tuple[str, ...]:
         """What the program gets."""
         return tuple(values(self.arguments))
 
-    @property
+    @cached_property
     def outside(self) -> frozenset[str]:
         """Values that are not known here: the environment, a template, another file has them."""
         texts = (word.value for word in self.arguments if not word.known)
         return frozenset(part for text in texts for part in (text, text.partition("=")[2]))
 
-    @property
+    @cached_property
     def references(self) -> tuple[str, ...]:
         """What stands for these values: `$TP`, `{{ port }}`."""
         pieces = (piece for word in self.arguments for piece in word.pieces)

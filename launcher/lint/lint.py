@@ -5,9 +5,10 @@ should be.
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from launcher.plan.policy import Policy
 from launcher.redact.keys import SECRET_VARIABLE
 
 WHEEL = "the wheel of each release"
+MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
 OUTSIDE = "filled in from outside: unknown here"
 TELLING = (
     "NCCL_",
@@ -69,13 +71,15 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
     givens = within.given(launch.words)
     told = _told(_case(launch, givens, target, within), within, _open_names(launch, givens, within))
     entries = []
+    unknown = 0
     for at, given in enumerate(givens):
         value, name = " ".join(given.values), given.name.lstrip("-")
         if launch.outside & {given.word, *given.values}:
             entries.append(Entry(given.word, value, Verdict.FINE, OUTSIDE, Known.READ, WHEEL))
             continue
+        unknown += given.option is None
         concerns = [
-            *_of_option(given, givens[at + 1 :], within),
+            *_of_option(given, givens[at + 1 :], within, hints=unknown <= MOST_HINTS),
             *told[canonical_name(given, within)],
         ]
         entries.append(_entry(given.word, value, name, concerns, given.option))
@@ -129,11 +133,13 @@ def _entry(
     )
 
 
-def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterator[Concern]:
-    """What the release's parser makes of it."""
+def _of_option(
+    given: Given, later: Sequence[Given], within: Release, *, hints: bool
+) -> Iterator[Concern]:
+    """What the release's parser makes of it; `hints`: look for what an unknown name means."""
     known = Known.RUN if within.name == within.catalogue.newest else Known.READ
     if given.option is None:
-        yield replace(_nameless(given, within), known=known)
+        yield replace(_nameless(given, within, hints=hints), known=known)
         return
     if given.problem:
         yield Concern(Verdict.WRONG, given.problem, known, WHEEL, Shows.PARSE, "one of its choices")
@@ -163,7 +169,7 @@ def _of_option(given: Given, later: Sequence[Given], within: Release) -> Iterato
         )
 
 
-def _nameless(given: Given, within: Release) -> Concern:
+def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     """A word that is no option of this release: taken away, not there yet, ambiguous, or never
     heard of.
     """
@@ -184,7 +190,7 @@ def _nameless(given: Given, within: Release) -> Concern:
     if there:
         why = f"removed after {there[-1]}: the arguments are refused"
         return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, instead)
-    near = nearest_name(word, within)
+    near = nearest_name(word, within) if hints else None
     why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
     return Concern(
         Verdict.UNKNOWN,
@@ -315,20 +321,26 @@ def obstacle(launch: Launch, target: Target) -> str:
 
 def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
     """The keys and tokens in a launch, which nobody is to be shown."""
-    options = dialect(target.engine).secrets
+    options = {_letters(name) for name in dialect(target.engine).secrets}
     given = (
         value
         for one in target.known.given(launch.words)
-        if canonical_name(one, target.known) in options
-        for value in one.values
+        if {_letters(one.word.partition("=")[0]), _letters(one.name)} & options
+        for value in (*one.values, one.word.partition("=")[2])
     )
     variables = (
         word.value
         for name, word in launch.variables.items()
         if word.known and SECRET_VARIABLE.search(name)
     )
-    found = {value for value in (*given, *variables) if value and value not in launch.outside}
+    named = re.compile(r"\$\w+|\$\{\w+\}|\{\{[^{}]*\}\}|<[\w-]+>")  # shows no more than a name
+    found = {value for value in (*given, *variables) if value and not named.fullmatch(value)}
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def _letters(name: str) -> str:
+    """A name however somebody spells it: `--api_key` is `--api-key`."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _apply(remedy: Remedy, flags: dict[str, Any], env: dict[str, str], within: Release) -> None:
@@ -369,15 +381,19 @@ def _typed(option: Option, value: str) -> Any:
         return value
 
 
-def difference(launch: Launch, plan: Plan) -> list[str]:
-    """The command as it stands and as it should be, a flag or variable a line, as a diff."""
+def difference(
+    launch: Launch, plan: Plan, hidden: Callable[[str], str] = lambda text: text
+) -> list[str]:
+    """The command as it stands and as it should be, a flag or variable a line, as a diff; `hidden`
+    takes the secrets out of a text.
+    """
     after = [
         line.strip().removesuffix(" \\")
-        for line in shell.write(plan).split("\n")
+        for line in hidden(shell.write(plan)).split("\n")
         if line and not line.startswith("#")
     ]
     lines = difflib.unified_diff(
-        _listed(launch), after, lineterm="", n=len(after) + len(launch.words)
+        list(map(hidden, _listed(launch))), after, lineterm="", n=len(after) + len(launch.words)
     )
     return [f"{line[0]} {line[1:]}" for line in list(lines)[3:]]
 

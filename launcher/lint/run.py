@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import version
@@ -14,8 +16,11 @@ from launcher.formats.reading import Reading, read
 from launcher.lint.concerns import Verdict
 from launcher.lint.lint import Entry, better, lint, notes, obstacle, secrets
 from launcher.plan.plan import Plan
+from launcher.redact.keys import scrub
 from launcher.redact.keyspelling import HIDDEN
 
+CREDENTIALS = re.compile(r"(://)[^/\s@]+@")  # of an address
+PARAMETER = re.compile(r"((?:token|key|secret|password)=)[^&\s'\"]+", re.IGNORECASE)
 WHOLE = "give it the whole command, or its list of options"
 
 
@@ -48,11 +53,16 @@ class Judged:
         entries = (entry for told in self.releases.values() for entry in told)
         return all(entry.verdict.rank < Verdict.CONFLICTS.rank for entry in entries)
 
+    @cached_property
+    def _secret(self) -> re.Pattern[str] | None:
+        found = "|".join(map(re.escape, secrets(self.launch, self.target)))
+        return re.compile(rf"(?<![\w-])(?:{found})(?![\w-])") if found else None
+
     def hidden(self, text: str) -> str:
         """A text about it without its keys and tokens."""
-        for secret in secrets(self.launch, self.target):
-            text = text.replace(secret, HIDDEN)
-        return text
+        text = self._secret.sub(HIDDEN, text) if self._secret else text
+        text = CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
+        return scrub(PARAMETER.sub(rf"\1{HIDDEN}", text), None)
 
     @property
     def obstacle(self) -> str:

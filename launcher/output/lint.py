@@ -63,15 +63,17 @@ def _json(judged: Judged) -> dict[str, Any]:
         "line": judged.launch.line,
         "form": judged.launch.form,
         "arch": judged.target.arch,
-        "notes": list(judged.notes),
+        "notes": list(map(judged.hidden, judged.notes)),
         "releases": releases,
     }
 
 
 def _entry(judged: Judged, entry: Entry) -> dict[str, Any]:
-    data = asdict(entry) | {"value": judged.hidden(entry.value)}
+    data = asdict(entry)
+    for key in ("name", "value", "why", "instead"):
+        data[key] = judged.hidden(data[key]) if data[key] else data[key]
     data["concerns"] = [
-        {"verdict": concern.verdict, "why": concern.why, "id": concern.id}
+        {"verdict": concern.verdict, "why": judged.hidden(concern.why), "id": concern.id}
         for concern in entry.concerns
     ]
     return data
@@ -113,7 +115,7 @@ def _show(console: Console, judged: Judged) -> None:
     head = f"{judged.launch.form}{f' ({where})' if where else ''}, judged for {for_whom}"
     console.print(words((head, "bold")))
     for note in judged.notes:
-        console.print(words((f"note: {note}", "yellow")))
+        console.print(words((f"note: {judged.hidden(note)}", "yellow")))
     if judged.is_of_one:
         _list(console, judged, judged.releases[names[0]])
         _diff(console, judged, names[0])
@@ -130,7 +132,7 @@ def _gpu(target: Target) -> str:
 
 
 def _named(judged: Judged, entry: Entry) -> str:
-    return f"{entry.name} {judged.hidden(entry.value)}".rstrip()
+    return judged.hidden(f"{entry.name} {entry.value}".rstrip())
 
 
 def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
@@ -151,7 +153,9 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             continue
         console.print(words(*line))
         for concern in entry.concerns:
-            why = words(concern.why, (f" ({concern.known}: {concern.source})", "dim"))
+            why = words(
+                judged.hidden(concern.why), (f" ({concern.known}: {concern.source})", "dim")
+            )
             console.print(Padding.indent(why, 22))
         if entry.instead:
             console.print(Padding.indent(words(("instead ", "bold"), entry.instead), 22))
@@ -168,15 +172,15 @@ def _diff(console: Console, judged: Judged, release: str) -> None:
 
     plan = judged.better(release)
     if plan is None:
-        console.print(f"\nno rewrite: {judged.obstacle}")
+        console.print(f"\nno rewrite: {judged.hidden(judged.obstacle)}")
         return
-    changes = difference(judged.launch, plan)
+    changes = difference(judged.launch, plan, judged.hidden)
+    as_it_is = "nothing to change" if judged.is_sound else "no rewrite: no other option helps"
     console.print(
-        "\nthe command it would write instead" if changes else "\nnothing to change",
+        "\nthe command it would write instead" if changes else f"\n{as_it_is}",
         style="bold" * bool(changes),
     )
     for line in changes:
-        line = judged.hidden(line)
         console.print(words((line, {"-": "red", "+": "green"}.get(line[:1], ""))))
 
 
@@ -229,6 +233,6 @@ def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
         span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
         verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
         told = words((verdict, COLOURS.get(entry.verdict, "red")))
-        lines.add_row(f"  {span}", told, words(entry.why if entry.concerns else ""))
+        lines.add_row(f"  {span}", told, words(judged.hidden(entry.why) if entry.concerns else ""))
         first = at
     console.print(lines)
