@@ -18,7 +18,7 @@ from launcher.config.profile import Profile, by_role
 from launcher.config.resolve import Composed, PlanRequest, resolve
 from launcher.engines import issues, traits
 from launcher.engines.descriptions import MEANINGS
-from launcher.engines.engine import dialect
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import Case
 from launcher.engines.options import Given, Option, Release, nearest_name, version
@@ -28,6 +28,7 @@ from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
 from launcher.formats import shell
 from launcher.formats.launches import Launch
+from launcher.knowledge import nccl
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
@@ -112,10 +113,7 @@ def _entry(
 ) -> Entry:
     if not concerns:
         default = f"; default {option.default}" if option and option.default is not None else ""
-        why = (
-            MEANINGS.get(name, "accepted" if option else "for others than the engine and NCCL")
-            + default
-        )
+        why = MEANINGS.get(name, "accepted" if option else _of_whom(name)) + default
         return Entry(word, value, Verdict.FINE, why, Known.READ, WHEEL)
     ranked = sorted(concerns, key=lambda concern: -concern.verdict.rank)
     worst = ranked[0]
@@ -130,6 +128,17 @@ def _entry(
         worst.when,
         worst.instead,
         tuple(ranked),
+    )
+
+
+def _of_whom(name: str) -> str:
+    """Whose variable it is, for one that nothing is said of."""
+    if name in nccl.NAMES:
+        return "NCCL reads it"
+    engines = (dialect(known) for known in NAMES)
+    return next(
+        (f"{one.name} reads it" for one in engines if one.options.read_by(name)),
+        "for others than the engine and NCCL",
     )
 
 

@@ -170,6 +170,8 @@ def _show(made: Fit, plan: Plan, host: Host) -> None:
             (
                 f"mem-fraction-static {made.least:.2f} (no KV cache below) to"
                 f" {int(made.most * 100) / 100:.2f}"
+                if made.least < made.most
+                else "no mem-fraction-static: weights and what else must run are too much"
             ),
         ),
     ):

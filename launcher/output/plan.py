@@ -233,6 +233,6 @@ def _table(*columns: str) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for at, column in enumerate(columns):  # the first is to be copied
+        table.add_column(column, overflow="fold", no_wrap=not at)
     return table

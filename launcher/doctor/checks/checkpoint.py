@@ -19,7 +19,7 @@ DOWNLOAD = "download it again: `glm5-serve fetch ORG/NAME --to FOLDER`; complete
 def model_folder(host: Host, plan: Plan) -> Verdict:
     """The checkpoint's folder is there.
 
-    A hub id that is not cached is downloaded at the start: 410 GB, while ranks wait.
+    A hub id that is not cached is downloaded at the start, hundreds of GB, while ranks wait.
 
     Tested: on folders and caches.
     """
