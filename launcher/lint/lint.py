@@ -37,6 +37,7 @@ from launcher.redact.keys import SECRET_VARIABLE
 
 WHEEL = "the wheel of each release"
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
+ON_A_HOST = ("shell", "systemd", "options")  # forms of a launch that is in no container
 OUTSIDE = "filled in from outside: unknown here"
 TELLING = (
     "NCCL_",
@@ -302,7 +303,11 @@ def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | N
     )
     env = dict(launch.env)
     for concern in (concern for entry in entries for concern in entry.concerns):
-        if concern.remedy:
+        # In a container loopback is the container's: a port that is published would reach nobody.
+        is_published = (
+            launch.form not in ON_A_HOST and concern.remedy and "host" in concern.remedy.set
+        )
+        if concern.remedy and not is_published:
             _apply(concern.remedy, flags, env, within)
     place = "the command"
     tree = {"flags": flags, "env": env}

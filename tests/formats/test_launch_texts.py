@@ -184,3 +184,13 @@ def test_values_from_outside_are_not_judged_and_no_command_is_written(world: Wor
     assert said.returncode == 0, said.stdout
     assert "filled in from outside, unknown here: " in said.stdout
     assert "no rewrite: values come from outside: " in said.stdout
+
+
+def test_a_container_that_publishes_a_port_still_listens_to_it(world: World) -> None:
+    script = world.folder / "published.sh"
+    script.write_text(f"{IMAGE} --host 0.0.0.0")
+    said = world.run("lint", str(script), "--release", "0.5.23", "--json")
+    [launch] = json.loads(said.stdout)["launches"]
+    words = launch["releases"]["0.5.23"]["instead"]["argv"]
+
+    assert words[words.index("--host") + 1] == "0.0.0.0"
