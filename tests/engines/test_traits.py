@@ -174,7 +174,8 @@ def test_an_unknown_model_is_said_to_be_unknown(world: World) -> None:
     note = "model unknown: the rules for GLM-5 are not applied"
 
     assert f"note: {note}" in world.run("lint", "launch", "--release", "0.5.23").stdout
-    assert note in json.loads(world.run("lint", "launch", "--json").stdout)["notes"]
+    [launch] = json.loads(world.run("lint", "launch", "--json").stdout)["launches"]
+    assert note in launch["notes"]
     rendered = world.run(
         "render", "-p", "8xpro6000", "--set", "flags.model-path=/models/current"
     ).stdout
