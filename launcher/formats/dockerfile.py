@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from launcher.formats import bash, launches
-from launcher.formats.bash import Scope, Script
+from launcher.formats.bash import Script
 from launcher.formats.launches import Launch
+from launcher.formats.scope import Scope
 from launcher.formats.words import Piece, Text, Word
 
 FROM = re.compile(r"^[ \t]*FROM[ \t]+\S", re.MULTILINE)

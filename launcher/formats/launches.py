@@ -9,7 +9,8 @@ from functools import cached_property
 from itertools import islice
 
 from launcher.engines.engine import NAMES, dialect
-from launcher.formats.bash import Command, Scope, Script
+from launcher.formats.bash import Command, Script
+from launcher.formats.scope import Scope
 from launcher.formats.words import Piece, Word, values
 from launcher.plan.plan import ENGINE
 

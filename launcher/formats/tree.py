@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from launcher.formats import launches
-from launcher.formats.bash import Budget, Scope, Script
+from launcher.formats.bash import Script
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.masking import TEMPLATE
 from launcher.formats.nodes import List, Node, Scalar, Table, documents
+from launcher.formats.scope import Budget, Scope
 from launcher.formats.words import Piece, Text, Word, split, text_of, values
 from launcher.plan.plan import ENGINE
 

@@ -42,6 +42,7 @@ SCRIPTS = {
         " $0 $1' zero one", "'"
     ),
     "eval": 'CMD="sglang serve --x \'a b\'"\neval "$CMD"\n$CMD',
+    "function in eval": 'serve() { sglang serve --rank "$1"; }\neval "serve 3"\neval "late() { sglang serve --late \\$1; }"\nlate 4',
     "heredoc": "cat > env.sh <<EOF\nexport B=$((1+1))\nEOF\nsource ./env.sh\nsglang serve --b $B",
     "heredoc to bash": "bash <<'EOF'\nX=5\nsglang serve --x $X\nEOF",
     "subshell": "A=1\n(A=2; sglang serve $A)\nsglang serve $A",

@@ -1,0 +1,53 @@
+"""What a script has set, and how much may still be made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from launcher.formats.words import Text
+
+MOST_STEPS = 40_000  # parts of scripts that are looked at
+MOST_MADE = 1 << 20  # characters that variables may make of a script
+Value = tuple[Text, ...]  # of an array; a variable has one
+
+
+@dataclass
+class Scope:
+    """What a script has set so far."""
+
+    variables: dict[str, Value] = field(default_factory=dict)
+    exported: set[str] = field(default_factory=set)
+    exports_all: bool = False
+    arguments: Value | None = None  # None: from outside
+
+    def copy(self) -> Scope:
+        """Another that what follows does not change."""
+        return Scope(dict(self.variables), set(self.exported), self.exports_all, self.arguments)
+
+    def take(self, other: Scope, before: Scope) -> None:
+        """What another branch set since `before`, and this one did not."""
+        for name, value in other.variables.items():
+            was = before.variables.get(name)
+            if value != was and self.variables.get(name) == was:
+                self.variables[name] = value
+        self.exported |= other.exported
+
+
+class Budget:
+    """How much may still be made of one text."""
+
+    def __init__(self) -> None:
+        self.steps, self.made = MOST_STEPS, MOST_MADE
+        self.is_spent = False
+
+    def step(self) -> bool:
+        """Whether there is one left."""
+        self.steps -= 1
+        self.is_spent |= self.steps < 0
+        return self.steps >= 0
+
+    def makes(self, length: int) -> bool:
+        """Whether so many characters are still to be had."""
+        self.made -= length
+        self.is_spent |= self.made < 0
+        return self.made >= 0
