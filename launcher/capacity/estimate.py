@@ -94,7 +94,7 @@ def fraction_of(plan: Plan) -> float | None:
         said = float(plan.flag("mem-fraction-static") or "")
     except ValueError:
         return None
-    return said if 0 < said <= 1 else None
+    return said if 0 < said < 1 else None
 
 
 def needed(plan: Plan) -> int:
@@ -203,6 +203,10 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
     """What stands in the way, and which way each knob goes."""
     fail, warn = Severity.FAIL, Severity.WARN
     formulas = dialect(plan.engine).memory
+    if made.automatic and (asked := plan.flag("mem-fraction-static")):
+        what = f"mem-fraction-static {asked} is no share of the GPU's memory: above 0 and below 1"
+        fix = f"set mem-fraction-static = {int(made.most * 100) / 100:.2f}"
+        yield Said(fail, what, fix, Known.READ, "kv_cache_configurator.py of 0.5.23")
     if made.weights + made.needed > made.free:
         yield _too_large(made)
         return

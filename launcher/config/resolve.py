@@ -231,7 +231,15 @@ def resolve(
         traits=tuple(sorted(model.traits)),
         notes=tuple(note for note in (notes if profile.flags.gpus else [doubt]) if note),
     )
-    return replace(plan, notes=(*plan.notes, *_fatal(plan)))
+    return replace(plan, notes=(*plan.notes, *_refused(plan, target), *_fatal(plan)))
+
+
+def _refused(plan: Plan, target: Target) -> Iterator[str]:
+    """The values that the release, which is known, does not take."""
+    if target.release and not target.doubt:
+        for given in target.known.given(plan.arguments):
+            if given.option and given.problem:
+                yield f"refused, at parse: {given.problem}"
 
 
 def _fatal(plan: Plan) -> Iterator[str]:

@@ -47,10 +47,16 @@ def _heads(case: Case, name: str, value: str) -> Words | None:
 def _memory_fraction(case: Case, name: str, value: str) -> Words | None:
     """It leaves little of the GPU's memory beside weights and KV cache."""
     memory, fraction = taken_for(case.target).memory, _fraction(value)
-    if memory is None or fraction is None or fraction <= AMPLE:
+    if memory is None or fraction is None or not AMPLE < fraction < 1:
         return None
     free = gpus.free(memory) / (1 << 30)
     return {"left": f"{free * (1 - fraction):.1f}", "free": f"{free:.0f}"}
+
+
+def _no_fraction(case: Case, name: str, value: str) -> Words | None:
+    """It is a number, and no share of anything."""
+    fraction = _fraction(value)
+    return {} if fraction is not None and not 0 < fraction < 1 else None
 
 
 def _fraction(value: str) -> float | None:
@@ -170,6 +176,7 @@ def _whole(name: str) -> str:
 CONDITIONS: Mapping[str, Condition] = {
     "heads": _heads,
     "memory-fraction": _memory_fraction,
+    "no-fraction": _no_fraction,
     "draft-tokens": _draft_tokens,
     "few-states": _few_states,
     "open-rendezvous": _open_rendezvous,

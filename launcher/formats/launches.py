@@ -80,8 +80,9 @@ class Launch:
 
     @cached_property
     def references(self) -> tuple[str, ...]:
-        """What stands for these values: `$TP`, `{{ port }}`."""
-        pieces = (piece for word in self.arguments for piece in word.pieces)
+        """What stands for values that are not known here: `$TP`, `{{ port }}`, `valueFrom ...`."""
+        words = (*self.arguments, *self.variables.values())
+        pieces = (piece for word in words for piece in word.pieces)
         return tuple(dict.fromkeys(piece.text for piece in pieces if not piece.known))
 
     @property

@@ -327,7 +327,7 @@ def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | N
 
 def obstacle(launch: Launch, target: Target) -> str:
     """Why no command is written in place of a launch; "" where nothing is in the way."""
-    if launch.outside:
+    if launch.references:
         return f"values come from outside: {', '.join(launch.references[:6])}"
     named = {canonical_name(given, target.known) for given in target.known.given(launch.words)}
     return "" if "model-path" in named else "without --model-path there is nothing to start"

@@ -335,3 +335,22 @@ def test_the_disk_is_read_past_its_cache(tmp_path: Path) -> None:
 
     assert seen is None or seen > 1e6
     assert disk.speed(str(tmp_path / "nowhere")) is None
+
+
+@pytest.mark.parametrize("fraction", ["1.5", "95", "0", "-1", "nan", "1"])
+def test_what_is_no_share_does_not_fit(world: World, fraction: str) -> None:
+    words = ("-p", "8xpro6000", "--gpu", "rtx-pro-6000", "--release", "0.5.23")
+    said = world.run("fit", *words, "--set", f"flags.mem-fraction-static={fraction}")
+    rendered = world.run("render", *words, "--set", f"flags.mem-fraction-static={fraction}")
+
+    assert said.returncode == 1
+    assert "is no share of the GPU's memory" in said.stdout
+    assert "# note: breaks, at load: " in rendered.stdout
+
+
+def test_a_context_of_nothing_is_the_models_own(world: World) -> None:
+    said = world.run(
+        "fit", "-p", "8xpro6000", "--gpu", "rtx-pro-6000", "--set", "flags.context-length=0"
+    )
+
+    assert (said.returncode, said.stderr) == (0, "")

@@ -7,7 +7,13 @@ import json
 import pytest
 from conftest import World
 
+from launcher.cli.plan import FORMS
+from launcher.engines.target import Target
 from launcher.formats.reading import MOST, read
+from launcher.formats.writers import WRITERS
+from launcher.lint.lint import difference
+from launcher.lint.run import judge
+from launcher.output.lint import _json
 
 LEADER = """apiVersion: leaderworkerset.x-k8s.io/v1
 spec:
@@ -174,6 +180,56 @@ def test_a_key_is_shown_nowhere(world: World) -> None:
         assert "[redacted]" in said.stdout
 
 
+KEY = "sekret-0123456789"
+PLACES = [
+    "L --api-key {key}", "L --api-key={key}", "L --api_key {key}", "L --apikey {key}", "L --API-KEY={key}",
+    "L --api-key 'a\n{key}'", "L --api-key $(echo {key})", "L --api-key <(echo {key})", "L api-key={key}",
+    "L --tp {key} --api-key {key}", "https_proxy=http://u:{key}@p:1 L", "HTTPS_PROXY=http://{key}@p:1 L",
+    "L --tokenizer-path '/m?token={key}'", "HF_TOKEN={key} L", "L --json-model-override-args '{{\"api_key\": \"{key}\"}}'",
+    "export HF_TOKEN={key}; L", "docker run -e HF_TOKEN={key} sglang:v0.5.23 --model-path zai-org/GLM-5 --api-key {key}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_key_is_not_shown_wherever_it_stands(place: str) -> None:
+    """As a person and a program see it: all that `output.lint` prints is made of these."""
+    text = place.format(key=KEY).replace("L", "sglang serve --model-path zai-org/GLM-5", 1)
+    for judged in judge(text, Target("0.5.23", "sm120")).launches:
+        plan = judged.better("0.5.23")
+        lines = (
+            difference(judged.launch, plan, judged.hidden)
+            if plan
+            else [judged.hidden(judged.obstacle)]
+        )
+        entries = json.dumps(_json(judged))
+
+        assert KEY not in "\n".join(lines)
+        assert KEY not in entries
+
+
+def test_many_unknown_options_are_judged_soon() -> None:
+    """The bound is the one of every test; each looked up among all names would take a minute."""
+    text = f"sglang serve {' '.join(f'--x{number} 1' for number in range(900))}"
+    [judged] = judge(text, Target(None, "sm120")).launches
+
+    assert all(len(entries) == 900 for entries in judged.releases.values())
+
+
+def test_a_variable_from_outside_is_written_nowhere_as_a_value() -> None:
+    """`valueFrom` is no token."""
+    pod = """
+containers:
+- name: glm
+  command: [sglang, serve, --model-path, zai-org/GLM-5]
+  env:
+  - {name: HF_TOKEN, valueFrom: {secretKeyRef: {name: hf, key: token}}}
+"""
+    [judged] = judge(pod, Target("0.5.23", "sm120")).launches
+
+    assert judged.better("0.5.23") is None
+    assert judged.obstacle == "values come from outside: valueFrom secretKeyRef hf"
+
+
 def test_values_from_outside_are_not_judged_and_no_command_is_written(world: World) -> None:
     script = world.folder / "wrapper.sh"
     script.write_text(
@@ -194,3 +250,7 @@ def test_a_container_that_publishes_a_port_still_listens_to_it(world: World) -> 
     words = launch["releases"]["0.5.23"]["instead"]["argv"]
 
     assert words[words.index("--host") + 1] == "0.0.0.0"
+
+
+def test_the_command_offers_every_form_that_can_be_written() -> None:
+    assert set(FORMS) == {*WRITERS, "json"}
