@@ -154,36 +154,16 @@ def resolve(
     )
     target = aimed(composed, target or Target())
     model = traits.of(target.model, profile.flags.model_path)
-    about = model.note if profile.rules.enabled else None
     kind = traits.thinking(target.model, model.family, profile.flags.model_path)
-    notes = [
-        doubt,
-        target.doubt,
-        about,
-        *_of_profile(profile, target),
-        *(_unknown(name, target) for name in composed.flags),
-    ]
-    notes += [f"left out: {what}" for what in complaints()]
+    engine = composed.dialect
     chosen = list(_by_rules(composed, target, model.traits))
+    by_rule = {rule.set: rule for rule, _ in chosen}
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
     env = dict(profile.env) | {name: str(value) for name, value in ruled.items() if name.isupper()}
-    engine = composed.dialect
-    told = (
-        engine.spelled(flags, target.known)
-        if profile.rules.enabled
-        else ((name, composed.written.get(name, name), value) for name, value in flags.items())
-    )
-    by_rule = {rule.set: rule for rule, _ in chosen}
-    arguments: list[str] = []
-    settings = []
-    for asked, name, value in told:
-        if words := words_of(name, value):
-            arguments += words
-            # words are ["--name"], ["--name", "value", ...] or ["--name=value"]
-            text = " ".join(words[1:]) or words[0].partition("=")[2]
-            made = _setting(f"--{name}", text, f"flags.{asked}", by_rule.get(asked), composed)
-            settings.append(replace(made, option=engine.options.canonical(name)))
+    written = list(_options(composed, flags, by_rule, target))
+    arguments = [word for words, _ in written for word in words]
+    settings = [setting for _, setting in written]
     key_config = None
     if profile.access.api_key_file:
         key_config = str(folder / "config.yaml")
@@ -229,9 +209,40 @@ def resolve(
         release=target.release or target.nearest,
         doubt=doubt,
         traits=tuple(sorted(model.traits)),
-        notes=tuple(note for note in (notes if profile.flags.gpus else [doubt]) if note),
     )
-    return replace(plan, notes=(*plan.notes, *_refused(plan, target), *_fatal(plan)))
+    return replace(plan, notes=tuple(_notes(plan, composed, target, model)))
+
+
+def _options(
+    composed: Composed, flags: Mapping[str, Any], by_rule: Mapping[str, Rule], target: Target
+) -> Iterator[tuple[list[str], Setting]]:
+    """The words of each option that is given, as the release takes them, and where it is from."""
+    engine = composed.dialect
+    told = (
+        engine.spelled(flags, target.known)
+        if composed.profile.rules.enabled
+        else ((name, composed.written.get(name, name), value) for name, value in flags.items())
+    )
+    for asked, name, value in told:
+        if words := words_of(name, value):
+            # words are ["--name"], ["--name", "value", ...] or ["--name=value"]
+            text = " ".join(words[1:]) or words[0].partition("=")[2]
+            made = _setting(f"--{name}", text, f"flags.{asked}", by_rule.get(asked), composed)
+            yield words, replace(made, option=engine.options.canonical(name))
+
+
+def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identity) -> Iterator[str]:
+    """What the one who starts it should know about how it was resolved; without a GPU, who else
+    may have written it.
+    """
+    about = model.note if plan.ruled else None
+    yield from filter(None, (plan.doubt, target.doubt, about) if plan.gpus else (plan.doubt,))
+    if plan.gpus:
+        yield from _of_profile(composed.profile, target)
+        yield from filter(None, (_unknown(name, target) for name in composed.flags))
+        yield from (f"left out: {what}" for what in complaints())
+    yield from _refused(plan, target)
+    yield from _fatal(plan)
 
 
 def _refused(plan: Plan, target: Target) -> Iterator[str]:
