@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launcher.capacity.memory import GIB, Weights
+from launcher.engines import issues
 from launcher.engines.engine import dialect
 from launcher.engines.memory import BF16_ROW, PACKED_ROW, RAW_ROW, Demand, Memory, number
 from launcher.engines.options import version
@@ -203,10 +204,9 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
     """What stands in the way, and which way each knob goes."""
     fail, warn = Severity.FAIL, Severity.WARN
     formulas = dialect(plan.engine).memory
-    if made.automatic and (asked := plan.flag("mem-fraction-static")):
-        what = f"mem-fraction-static {asked} is no share of the GPU's memory: above 0 and below 1"
-        fix = f"set mem-fraction-static = {int(made.most * 100) / 100:.2f}"
-        yield Said(fail, what, fix, Known.READ, "kv_cache_configurator.py of 0.5.23")
+    for issue in issues.issues(issues.of_plan(plan)):
+        if issue.name == "mem-fraction-static" and issue.severity.is_fatal:
+            yield Said(fail, f"{issue.name} {issue.what}", issue.fix, issue.known, issue.source)
     if made.weights + made.needed > made.free:
         yield _too_large(made)
         return
