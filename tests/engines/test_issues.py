@@ -375,6 +375,7 @@ def test_a_new_release_lists_every_row_of_an_engine_to_look_at_again() -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
 
     assert said.returncode == 1
@@ -463,6 +464,7 @@ def test_without_a_row_that_is_none_the_rest_goes_on_and_it_is_told(tmp_path: Pa
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
     told: list[dict[str, Any]] = json.loads(said.stdout)["findings"]
     evidence = {one["id"]: one["evidence"] for one in told}
