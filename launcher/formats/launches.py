@@ -76,7 +76,8 @@ class Launch:
     def outside(self) -> frozenset[str]:
         """Values that are not known here: the environment, a template, another file has them."""
         texts = (word.value for word in self.arguments if not word.known)
-        return frozenset(part for text in texts for part in (text, text.partition("=")[2]))
+        parts = (part for text in texts for part in (text, text.partition("=")[2]))
+        return frozenset(filter(None, parts))
 
     @cached_property
     def references(self) -> tuple[str, ...]:

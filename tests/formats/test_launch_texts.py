@@ -86,7 +86,7 @@ def test_each_pod_of_a_group_is_a_launch_of_its_own() -> None:
 
     assert (leader.name, worker.name) == ("leaderTemplate sglang", "workerTemplate sglang")
     assert leader.words[-1] == "$(LWS_WORKER_INDEX)"
-    assert leader.outside == {"$(LWS_WORKER_INDEX)", ""}
+    assert leader.outside == {"$(LWS_WORKER_INDEX)"}
     assert leader.env == {"HF_TOKEN": "valueFrom secretKeyRef hf"}
     assert not leader.variables["HF_TOKEN"].known
     assert leader.notes == ("variables of envFrom are not read",)
