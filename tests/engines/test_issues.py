@@ -68,7 +68,7 @@ CHOSEN: Mapping[str, Mapping[str, str]] = {
 COMPUTED: Mapping[str, Mapping[str, str]] = {
     "heads": {"tp-size": "6"},
     "memory-fraction": {"mem-fraction-static": "0.97"},
-    "memory-fraction-range": {"mem-fraction-static": "95"},
+    "no-fraction": {"mem-fraction-static": "95"},
     "draft-tokens": {"speculative-num-steps": "3", "speculative-num-draft-tokens": "6"},
     "few-states": {"max-mamba-cache-size": "79", "max-running-requests": "16"},
     "open-rendezvous": {"dist-init-addr": "10.0.0.1:20000"},
