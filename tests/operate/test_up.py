@@ -17,6 +17,7 @@ import psutil
 import pytest
 import requests
 from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, until
+from rig.mounts import mounted
 
 from launcher.errors import Exit, UserError
 from launcher.operate import control
@@ -535,30 +536,25 @@ def test_a_full_disk_does_not_stop_serving(world: World) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
     world.state.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", world.state], check=False, timeout=60
-    )
-    if mounted.returncode != 0:
-        pytest.skip("this machine does not let root mount a tmpfs")
-    try:
-        assert world.run("up", "-p", "stub", "-d", "--allow", "disk-space").returncode == 0
-        state = (world.instance / "state.json").read_text()
-        fill = f"while printf %4096s >> {world.state}/filler; do :; done"
-        subprocess.run(["sh", "-c", fill], check=False, stderr=subprocess.DEVNULL, timeout=60)
-        psutil.Process(world.status()["pids"]["server"]).kill()
-        old = json.loads(state)["pids"]["server"]
-        until(lambda: not psutil.pid_exists(old), "the server is gone")
-        url = f"http://127.0.0.1:{world.port}/generate"
-        until(lambda: _answers(url), "a new server serves, disk or no disk")
-        assert json.loads((world.instance / "state.json").read_text())["state"] == "ready"
-        assert world.run("down").returncode == 0
-        refused = world.run("up", "-p", "stub")
-        assert refused.returncode == 78
-        assert "No space left on device" in refused.stderr
-        assert "df -h" in refused.stderr
-    finally:
-        world.run("down", "--now")
-        subprocess.run(["umount", world.state], check=True, timeout=60)
+    with mounted(world.state, "-t", "tmpfs", "-o", "size=400k", "tmpfs"):
+        try:
+            assert world.run("up", "-p", "stub", "-d", "--allow", "disk-space").returncode == 0
+            state = (world.instance / "state.json").read_text()
+            fill = f"while printf %4096s >> {world.state}/filler; do :; done"
+            subprocess.run(["sh", "-c", fill], check=False, stderr=subprocess.DEVNULL, timeout=60)
+            psutil.Process(world.status()["pids"]["server"]).kill()
+            old = json.loads(state)["pids"]["server"]
+            until(lambda: not psutil.pid_exists(old), "the server is gone")
+            url = f"http://127.0.0.1:{world.port}/generate"
+            until(lambda: _answers(url), "a new server serves, disk or no disk")
+            assert json.loads((world.instance / "state.json").read_text())["state"] == "ready"
+            assert world.run("down").returncode == 0
+            refused = world.run("up", "-p", "stub")
+            assert refused.returncode == 78
+            assert "No space left on device" in refused.stderr
+            assert "df -h" in refused.stderr
+        finally:
+            world.run("down", "--now")
 
 
 def _answers(url: str) -> bool:

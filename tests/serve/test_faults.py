@@ -28,6 +28,7 @@ import psutil
 import pytest
 import requests
 from conftest import GLM5_SERVE, ROOT, TESTS, end, needs_engine, next_line, remove, running, until
+from rig.mounts import mounted
 from served import ENGINES, LONG, PHASES, Served, Story, seconds_of
 
 from launcher.engines.server import Server
@@ -548,24 +549,19 @@ def test_a_full_disk(served: Served) -> None:
     served.run("down")
     shutil.rmtree(served.state)
     served.state.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", served.state], check=False, timeout=60
-    )
-    if mounted.returncode != 0:
-        pytest.skip("this machine does not let root mount a tmpfs")
-    try:
-        up = served.run("up", "-p", "stub", "-d", "--allow", "disk-space")
-        assert up.returncode == 0, up.stderr
-        fill = f"while printf %4096s >> {served.state}/filler; do :; done"
-        subprocess.run(["sh", "-c", fill], check=False, stderr=subprocess.DEVNULL, timeout=60)
-        old = served.server()
-        old.kill()
-        until(lambda: not psutil.pid_exists(old.pid), "it is gone")
-        until(lambda: _generates(served), "a new server serves, disk or no disk", LONG)
-        json.loads((served.instance / "state.json").read_text())
-    finally:
-        served.run("down", "--now")
-        subprocess.run(["umount", served.state], check=True, timeout=60)
+    with mounted(served.state, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
+        try:
+            up = served.run("up", "-p", "stub", "-d", "--allow", "disk-space")
+            assert up.returncode == 0, up.stderr
+            fill = f"while printf %4096s >> {served.state}/filler; do :; done"
+            subprocess.run(["sh", "-c", fill], check=False, stderr=subprocess.DEVNULL, timeout=60)
+            old = served.server()
+            old.kill()
+            until(lambda: not psutil.pid_exists(old.pid), "it is gone")
+            until(lambda: _generates(served), "a new server serves, disk or no disk", LONG)
+            json.loads((served.instance / "state.json").read_text())
+        finally:
+            served.run("down", "--now")
     assert not served.processes()
     note(served, "disk full", "ENOSPC", None, "goes on serving; state file whole")
 

@@ -22,6 +22,7 @@ import psutil
 import pytest
 import requests
 from conftest import GLM5_SERVE, PATIENCE, World, next_line, until
+from rig.mounts import mounted
 
 from launcher.plan.policy import Policy
 from launcher.serve.clock import LATE, Clock
@@ -109,18 +110,9 @@ def frozen_disk(world: World) -> Iterator[Path]:
         file.truncate(64 << 20)
     subprocess.run(["mkfs.ext4", "-q", image], check=True, timeout=PATIENCE)
     world.state.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-o", "loop", image, world.state], check=False, timeout=PATIENCE
-    )
-    if mounted.returncode:
-        pytest.skip("this machine does not let root mount a loop device")
-    (world.state / "lost+found").rmdir()
-    yield world.state
-    subprocess.run(
-        ["fsfreeze", "-u", world.state], check=False, capture_output=True, timeout=PATIENCE
-    )
-    until(lambda: not world.processes(), "nobody holds the disk")
-    subprocess.run(["umount", world.state], check=True, timeout=PATIENCE)
+    with mounted(world.state, "-o", "loop", image):
+        (world.state / "lost+found").rmdir()
+        yield world.state
 
 
 def freeze(disk: Path, seconds: int) -> subprocess.Popen[bytes]:
