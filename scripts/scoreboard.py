@@ -3,9 +3,9 @@
 
 usage: scoreboard.py launches DIR | scoreboard.py logs DIR
 
-launches: every file but *.source is a text with launches in it. For some releases and each
-architecture: how many were read, and of the commands that lint would write instead how many lose a
-word of the author's, or are refused by lint itself. logs: DIR/expected.tsv names a file, a pattern
+launches: every file but *.source is a text with launches in it. For each release and architecture:
+whether it is sound, what `lint --fix` makes of it, and whether that loses a word of the author's or
+is refused by lint itself. logs: DIR/expected.tsv names a file, a pattern
 that a right answer matches and one that it must not (columns file, must_match, must_not_match).
 """
 
@@ -23,11 +23,12 @@ from launcher.engines.engine import dialect
 from launcher.engines.target import ARCHS, Target
 from launcher.errors import UserError
 from launcher.formats.launches import Launch
+from launcher.lint.fix import fixed
 from launcher.lint.lint import canonical_name
-from launcher.lint.run import Judged, judge
+from launcher.lint.run import judge
 from launcher.plan.plan import ENGINE
 
-RELEASES = dialect(ENGINE).options.releases[-1:-12:-5]
+RELEASES = dialect(ENGINE).options.releases
 KEPT = ("model-path", "tp-size", "pp-size", "dp-size", "ep-size", "nnodes", "node-rank", "port")
 
 
@@ -40,36 +41,35 @@ def words_of(launch: Launch, target: Target) -> dict[str, str]:
     return {name: said[name] for name in KEPT if name in said}
 
 
-def of_launch(judged: Judged, release: str) -> str:
-    """How a launch fares: no rewrite, lost words, refused by itself, or sound."""
-    plan = judged.better(release)
-    if plan is None:
-        return "no rewrite"
-    target = judged.of(release)
-    again = judge(" ".join(map(_quoted, plan.argv)), target).launches[0]
-    if words_of(judged.launch, target).items() - words_of(again.launch, target).items():
-        return "loses the author's words"
-    return "sound" if again.is_sound else "refused by lint itself"
-
-
-def _quoted(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
+def of_text(text: str, target: Target) -> str:
+    """How a text fares: sound as it is, sound when fixed, no rewrite, lost words, or refused by
+    itself.
+    """
+    before = judge(text, target)
+    fix = fixed(text, target)
+    if fix.obstacles:
+        return "no place in the text" if fix.has_no_place else "no rewrite"
+    after = judge(fix.text, target)
+    for old, new in zip(before.launches, after.launches, strict=True):
+        kept = words_of(old.launch, target).items() <= words_of(new.launch, target).items()
+        if not kept or not {*old.launch.references} <= {*new.launch.references}:
+            return "loses the author's words"
+    if not after.is_sound:
+        return "refused by lint itself"
+    return "sound, fixed" if fix.changes else "sound as it is"
 
 
 def launches(folder: Path) -> Iterator[tuple[str, str]]:
-    """Each case, release, architecture and launch, with how it fares."""
+    """Each case, release and architecture, with how it fares."""
     for path in sorted(path for path in folder.iterdir() if path.suffix != ".source"):
         text = path.read_text(encoding="utf-8", errors="replace")
         for release in RELEASES:
             for arch in ARCHS:
-                place = f"{path.name} {release} {arch}"
                 try:
-                    found = judge(text, Target(release, arch), path.name)
+                    how = of_text(text, Target(release, arch))
                 except UserError as refused:
-                    yield place, f"refused: {str(refused)[:60]}"
-                    continue
-                for judged in found.launches:
-                    yield f"{place} {judged.launch.name}", of_launch(judged, release)
+                    how = f"refused: {str(refused)[:60]}"
+                yield f"{path.name} {release} {arch}", how
 
 
 def logs(folder: Path) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 FORMS = ("shell", "systemd", "json")  # those of formats/writers.py, and JSON
-MOST_BYTES = 8 << 20  # of a file with a launch in it
 
 
 @click.command()
@@ -125,22 +124,28 @@ def fit_command(
 
 @click.command("lint")
 @click.argument("file")
+@click.option(
+    "--fix", "how", flag_value="fix", help="Print the text with the least change that helps."
+)
+@click.option("--write", "how", flag_value="write", help="The same, into FILE itself.")
+@click.option("--profile", "how", flag_value="profile", help="Print a profile that says the same.")
+@click.option("--all-releases", is_flag=True, help="A table: what each known release makes of it.")
 @target_options
 @json_option
-def lint_command(file: str, aim: TargetOptions, as_json: bool) -> int:
-    """Check an existing launch command, and rewrite it.
+def lint_command(
+    file: str, how: str | None, all_releases: bool, aim: TargetOptions, as_json: bool
+) -> int:
+    """Check an existing launch, whatever it is written in, and change what will not run.
 
     FILE, or - for standard input: a shell script, `docker run`, a compose or Kubernetes file, a
-    systemd unit, or just options. Without --release it is judged for the one that its image names,
-    else for every release, as a table. Exit 1 if it will not run, or not correctly.
+    Dockerfile, a systemd unit, or just options. It is judged for --release, else for the one that
+    its image names, else for the newest that is known. Exit 1 if it will not run, or not correctly.
     """
     from launcher.config.target import elsewhere
-    from launcher.files.reading import whole
-    from launcher.lint.run import judge
     from launcher.output import lint
 
-    text = whole(file, MOST_BYTES, "give a file, or - for standard input")
-    return lint.show(judge(text, elsewhere(aim), file), as_json=as_json)
+    ask = lint.Ask(file, how or "show", all_releases=all_releases, as_json=as_json)
+    return lint.run(ask, elsewhere(aim))
 
 
 @click.command("model")

@@ -239,7 +239,7 @@ def _gpus_here(target: Target) -> Target:
 
     here = of_parts(observe_driver(), System(), Model())
     if here.arch not in ARCHS:
-        return replace(target, arch=FALLBACK)
+        return replace(target, arch=FALLBACK, is_guess=True)
     return replace(target, arch=here.arch, gpu=here.gpu, memory=here.memory)
 
 

@@ -34,6 +34,7 @@ class Target:
     memory: int | None = None  # bytes of the smallest GPU
     model: Model = field(default_factory=Model)
     engine: str = ENGINE
+    is_guess: bool = False  # the architecture is assumed: nobody said which
 
     @property
     def nearest(self) -> str:

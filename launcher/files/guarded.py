@@ -68,16 +68,19 @@ def read(path: Path, limit: int = LARGEST) -> bytes:
     return data
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Put a file of that content there, mode 0600, or leave the old one as it is.
+def replace(path: Path, data: bytes, like: os.stat_result | None = None) -> None:
+    """Put a file of that content there, or leave the old one as it is. Raises OSError.
 
-    Raises OSError.
+    Its mode is 0600, or mode and owner are those of `like`.
     """
     fresh = f".{path.name}.{os.getpid()}"
     with within(path.parent) as folder:
         try:
             with os.fdopen(_new(fresh, folder), "wb") as file:
                 file.write(data)
+                if like:
+                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
+                    os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
             os.replace(fresh, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):

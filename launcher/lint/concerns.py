@@ -52,8 +52,8 @@ class Verdict(StrEnum):
 class Concern:
     """One thing to say about a flag or variable.
 
-    `instead` is what to do, in words; `remedy` what of it is applied; `id` that of the issue, if it
-    is one.
+    `instead` is what to do, in words; `remedies` the same as data, any of which helps; `id` that of
+    the issue, if it is one.
     """
 
     verdict: Verdict
@@ -62,7 +62,7 @@ class Concern:
     source: str
     when: Shows | None = None
     instead: str | None = None
-    remedy: Remedy | None = None
+    remedies: tuple[Remedy, ...] = ()
     id: str | None = None
 
 
@@ -75,7 +75,7 @@ def of_issue(issue: Issue, within: Release) -> Concern:
         issue.source,
         issue.shows,
         any_of(issue.remedies, lambda remedy: for_command(remedy, within)),
-        issue.remedies[0],
+        issue.remedies,
         issue.id,
     )
 
@@ -99,16 +99,16 @@ def _open(host: str) -> Concern:
         f"{host} without a key is open to the network, admin endpoints included (load weights,"
         " flush the cache)"
     )
-    fix, remedy = "127.0.0.1, or a key (`up --api-key-file`)", Remedy({"host": "127.0.0.1"})
+    fix = "127.0.0.1, or a key (`up --api-key-file`)"
     source = "SGLang's routes and auth.py; `up` refuses it"
-    return Concern(Verdict.RISKY, why, Known.READ, source, Shows.TRAFFIC, fix, remedy)
+    return Concern(Verdict.RISKY, why, Known.READ, source, Shows.TRAFFIC, fix)
 
 
 def _short_level(value: str) -> Concern:
     why = f"{value} cuts peer-to-peer between sockets: these pairs go through host memory"
-    fix, remedy = "NCCL_P2P_LEVEL=SYS on two sockets", Remedy(unset=("NCCL_P2P_LEVEL",))
+    fix = "NCCL_P2P_LEVEL=SYS on two sockets"
     source = "rtx6kpro, GKE recipes; NCCL's paths.cc (source)"
-    return Concern(Verdict.RISKY, why, Known.REPORTED, source, Shows.TRAFFIC, fix, remedy)
+    return Concern(Verdict.RISKY, why, Known.REPORTED, source, Shows.TRAFFIC, fix)
 
 
 def _no_infiniband() -> Concern:

@@ -1,32 +1,20 @@
-"""Judging somebody's launch command for a release and an architecture, and writing the one that
-should be.
-"""
+"""Judging somebody's launch command for a release and an architecture."""
 
 from __future__ import annotations
 
-import difflib
 import re
-import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-from launcher.config.layers import Layer
-from launcher.config.profile import Profile, by_role
-from launcher.config.resolve import Composed, PlanRequest, resolve
 from launcher.engines import issues, traits
 from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import Case
 from launcher.engines.options import Given, Option, Release, nearest_name, version
-from launcher.engines.remedy import Remedy
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target, taken_for
-from launcher.errors import UserError
-from launcher.formats import shell
 from launcher.formats.launches import Launch
 from launcher.knowledge import nccl
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
@@ -37,7 +25,6 @@ from launcher.redact.keys import SECRET_VARIABLE
 
 WHEEL = "the wheel of each release"
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
-ON_A_HOST = ("shell", "systemd", "options")  # forms of a launch that is in no container
 OUTSIDE = "filled in from outside: unknown here"
 TELLING = (
     "NCCL_",
@@ -76,14 +63,17 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
     unknown = 0
     for at, given in enumerate(givens):
         value, name = " ".join(given.values), given.name.lstrip("-")
-        if launch.outside & {given.word, *given.values}:
+        is_open = bool(launch.outside & {given.word, *given.values})
+        unknown += given.option is None
+        concerns: list[Concern] = []
+        if given.word not in launch.outside:
+            seen = replace(given, problem=None) if is_open and given.option else given
+            concerns += _of_option(seen, givens[at + 1 :], within, hints=unknown <= MOST_HINTS)
+        if not is_open:
+            concerns += told[canonical_name(given, within)]
+        if is_open and not concerns:
             entries.append(Entry(given.word, value, Verdict.FINE, OUTSIDE, Known.READ, WHEEL))
             continue
-        unknown += given.option is None
-        concerns = [
-            *_of_option(given, givens[at + 1 :], within, hints=unknown <= MOST_HINTS),
-            *told[canonical_name(given, within)],
-        ]
         entries.append(_entry(given.word, value, name, concerns, given.option))
     for name, word in launch.variables.items():
         entries.append(_entry(name, word.value, name, told[name], None))
@@ -289,50 +279,6 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     return (*filled, *as_plan(launch, givens, target, within).notes, *of_old, *left_out)
 
 
-def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | None:
-    """The command that should be: what the release accepts of it, with the first remedy of each
-    issue, and what rules choose.
-
-    None without a model.
-    """
-    within = target.known
-    if obstacle(launch, target):
-        return None
-    flags = dict(
-        kept for given in within.given(launch.words) if (kept := _kept_flag(given, within))
-    )
-    env = dict(launch.env)
-    for concern in (concern for entry in entries for concern in entry.concerns):
-        # In a container loopback is the container's: a port that is published would reach nobody.
-        is_published = (
-            launch.form not in ON_A_HOST and concern.remedy and "host" in concern.remedy.set
-        )
-        if concern.remedy and not is_published:
-            _apply(concern.remedy, flags, env, within)
-    place = "the command"
-    tree = {"flags": flags, "env": env}
-    try:
-        named = {"engine": {"kind": target.engine}, "flags": by_role(flags, target.engine)}
-        profile = Profile.model_validate(tree | named)
-    except ValueError:
-        return None
-    names = [*(f"flags.{name}" for name in flags), *(f"env.{name}" for name in env)]
-    origin = dict.fromkeys(names, Layer(place, tree))
-    composed = Composed(place, Path(place), profile, flags, origin)
-    try:
-        return resolve(composed, PlanRequest(place), Path(), {}, target)
-    except UserError:
-        return None
-
-
-def obstacle(launch: Launch, target: Target) -> str:
-    """Why no command is written in place of a launch; "" where nothing is in the way."""
-    if launch.references:
-        return f"values come from outside: {', '.join(launch.references[:6])}"
-    named = {canonical_name(given, target.known) for given in target.known.given(launch.words)}
-    return "" if "model-path" in named else "without --model-path there is nothing to start"
-
-
 def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
     """The keys and tokens in a launch, which nobody is to be shown."""
     options = {_letters(name) for name in dialect(target.engine).secrets}
@@ -355,69 +301,3 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
 def _letters(name: str) -> str:
     """A name however somebody spells it: `--api_key` is `--api-key`."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _apply(remedy: Remedy, flags: dict[str, Any], env: dict[str, str], within: Release) -> None:
-    for name in remedy.unset:
-        (env if name.isupper() else flags).pop(name, None)
-    for name, value in remedy.set.items():
-        if name.isupper():
-            env[name] = value
-        elif option := within.options.get(within.renamed(f"--{name}")):
-            flags[name] = _value(option, [value] if value else [])
-
-
-def _kept_flag(given: Given, within: Release) -> tuple[str, Any] | None:
-    """The flag under its canonical name, with its value as a profile would write it; None where the
-    release refuses it under every name that it has for it.
-    """
-    word = given.word if given.option else within.renamed(given.word)
-    words = [f"{word}={given.values[0]}"] if len(given.values) == 1 else [word, *given.values]
-    again = within.given(words)[0]
-    if again.option is None or again.problem:
-        return None
-    return within.catalogue.canonical(again.name[2:]), _value(again.option, again.values)
-
-
-def _value(option: Option, words: Sequence[str]) -> Any:
-    if option.takes == "nothing":
-        return True
-    values = [_typed(option, word) for word in words]
-    return values if option.takes == "many" else values[0] if values else True
-
-
-def _typed(option: Option, value: str) -> Any:
-    if option.type in ("int", "float") and value.isascii() and value.isdigit():
-        return int(value)
-    try:
-        return float(value) if option.type == "float" else value
-    except ValueError:
-        return value
-
-
-def difference(
-    launch: Launch, plan: Plan, hidden: Callable[[str], str] = lambda text: text
-) -> list[str]:
-    """The command as it stands and as it should be, a flag or variable a line, as a diff; `hidden`
-    takes the secrets out of a text.
-    """
-    after = [
-        line.strip().removesuffix(" \\")
-        for line in hidden(shell.write(plan)).split("\n")
-        if line and not line.startswith("#")
-    ]
-    lines = difflib.unified_diff(
-        list(map(hidden, _listed(launch))), after, lineterm="", n=len(after) + len(launch.words)
-    )
-    return [f"{line[0]} {line[1:]}" for line in list(lines)[3:]]
-
-
-def _listed(launch: Launch) -> list[str]:
-    lines = [f"{name}={value}" for name, value in launch.env.items()]
-    lines.append(shlex.join(("python3", *dialect(launch.engine).program)))
-    for word in launch.words:
-        if word.startswith("--") or len(lines) == len(launch.env) + 1:
-            lines.append(word)
-        else:
-            lines[-1] += f" {word}"
-    return lines

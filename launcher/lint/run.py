@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import version
-from launcher.engines.target import Target
+from launcher.engines.target import ARCHS, Target
 from launcher.errors import UserError
 from launcher.formats.launches import Launch
 from launcher.formats.reading import Reading, read
-from launcher.lint.concerns import Verdict
-from launcher.lint.lint import Entry, better, lint, notes, obstacle, secrets
-from launcher.plan.plan import Plan
+from launcher.lint.lint import Entry, lint, notes, secrets
 from launcher.redact.keys import scrub
 from launcher.redact.keyspelling import HIDDEN
 
@@ -35,23 +33,24 @@ class Judged:
     launch: Launch
     target: Target
     releases: Mapping[str, tuple[Entry, ...]]
+    assumed: tuple[str, ...] = ()  # the release, the GPUs, where nobody said which
 
     @property
     def is_of_one(self) -> bool:
         """Whether it was judged for one release, and not for all."""
-        return self.target.release is not None
+        return len(self.releases) == 1
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was assumed, or not read."""
+        assumed = (f"assumed: {what}" for what in self.assumed)
         doubt = (self.target.doubt,) if self.is_of_one and self.target.doubt else ()
-        return (*self.launch.notes, *doubt, *notes(self.launch, self.target))
+        return (*self.launch.notes, *assumed, *doubt, *notes(self.launch, self.target))
 
     @property
     def is_sound(self) -> bool:
         """Whether nothing of it keeps a server from running, and rightly."""
-        entries = (entry for told in self.releases.values() for entry in told)
-        return all(entry.verdict.rank < Verdict.CONFLICTS.rank for entry in entries)
+        return all(map(_is_sound, self.releases.values()))
 
     @cached_property
     def _secret(self) -> re.Pattern[str] | None:
@@ -63,15 +62,6 @@ class Judged:
         text = self._secret.sub(HIDDEN, text) if self._secret else text
         text = CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
         return scrub(PARAMETER.sub(rf"\1{HIDDEN}", text), None)
-
-    @property
-    def obstacle(self) -> str:
-        """Why no command is written in its place."""
-        return obstacle(self.launch, self.target) or "its values make no command"
-
-    def better(self, release: str) -> Plan | None:
-        """The command that should be for a release; None where none can be written."""
-        return better(self.launch, self.releases[release], self.of(release))
 
     def of(self, release: str) -> Target:
         """The target with that release."""
@@ -90,9 +80,17 @@ class Judgement:
         """Whether nothing keeps any of these servers from running, and rightly."""
         return all(judged.is_sound for judged in self.launches)
 
+    def hidden(self, text: str) -> str:
+        """A text about them without their keys and tokens."""
+        for judged in self.launches:
+            text = judged.hidden(text)
+        return text
 
-def judge(text: str, target: Target, place: str = "this text") -> Judgement:
+
+def judge(text: str, target: Target, place: str = "this text", *, every: bool = False) -> Judgement:
     """Judge every launch that a text describes; `place` is what messages call the text.
+
+    For one release, or with `every` for all where none is named.
 
     Raises UserError where there is none, or one of an engine that is not known.
     """
@@ -107,7 +105,13 @@ def judge(text: str, target: Target, place: str = "this text") -> Judgement:
         if not launch.words:
             what = f"{place} starts {dialect(launch.engine).name}, and none of its options was read"
             raise UserError(f"{what}{_unread(found)}", fix=WHOLE)
-    return Judgement(tuple(_judged(one, target) for one in found.launches), found.unread)
+    return Judgement(
+        tuple(_judged(one, target, every=every) for one in found.launches), found.unread
+    )
+
+
+def _is_sound(entries: Sequence[Entry]) -> bool:
+    return not any(entry.verdict.says_no for entry in entries)
 
 
 def _none(place: str) -> str:
@@ -120,11 +124,38 @@ def _unread(found: Reading) -> str:
     return f" ({'; '.join(found.unread)})" if found.unread else ""
 
 
-def _judged(launch: Launch, target: Target) -> Judged:
-    aimed = replace(target, engine=launch.engine, release=target.release or launch.release)
-    names = [aimed.release] if aimed.release else known(launch.engine)
-    told = {name: tuple(lint(launch, replace(aimed, release=name))) for name in names}
-    return Judged(launch, aimed, told)
+def _judged(launch: Launch, target: Target, *, every: bool) -> Judged:
+    at = aimed(launch, target)
+    release = target.release or launch.release
+    names = known(launch.engine) if every and release is None else [at.release or at.nearest]
+    told = {name: tuple(lint(launch, replace(at, release=name))) for name in names}
+    return Judged(launch, at, told, tuple(_assumed(launch, at, told, release)))
+
+
+def _assumed(
+    launch: Launch, at: Target, told: Mapping[str, Sequence[Entry]], release: str | None
+) -> Iterator[str]:
+    """What nobody said, and how much hangs on it."""
+    if release is None and len(told) == 1:
+        name = dialect(launch.engine).name
+        yield f"{name} {at.release}, the newest known: nothing names another (--release)"
+    if at.is_guess:
+        sound = _is_sound(told[at.nearest]) if at.nearest in told else None
+        others = [
+            arch
+            for arch in ARCHS
+            if arch != at.arch and _is_sound(lint(launch, replace(at, arch=arch))) is not sound
+        ]
+        decides = f": on {' and '.join(others)} the answer is another" if others else ""
+        yield f"{at.arch}{decides} (--gpu, --arch)"
+
+
+def aimed(launch: Launch, target: Target) -> Target:
+    """What a launch is judged for: the release that was asked for, or that its image names, else
+    the newest that is known.
+    """
+    aimed = replace(target, engine=launch.engine)
+    return replace(aimed, release=target.release or launch.release or aimed.nearest)
 
 
 def known(engine: str) -> list[str]:

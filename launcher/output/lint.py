@@ -1,70 +1,146 @@
-"""`glm5-serve lint`: what it prints for a person, and as JSON."""
+"""`glm5-serve lint`: somebody's text judged, printed as it should be, or changed in its place."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
+from launcher import printable
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target, taken_for
-from launcher.errors import Exit
-from launcher.knowledge import gpus
-from launcher.lint.concerns import Verdict
-from launcher.lint.lint import Entry, difference
-from launcher.lint.run import Judged, Judgement
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from launcher.errors import Exit, UserError
+from launcher.files import reading
+from launcher.lint.fix import Fixed, fixed, in_words
+from launcher.lint.lint import Entry
+from launcher.lint.migrate import profile
+from launcher.lint.rewrite import rewrite
+from launcher.lint.run import Judged, Judgement, judge
+from launcher.operate.rewriting import MOST_BYTES, written
+from launcher.output import verdicts
 
 SCHEMA = 1
-COLOURS = {
-    Verdict.FINE: "green",
-    Verdict.ABBREVIATED: "green",
-    Verdict.NEEDLESS: "cyan",
-    Verdict.INERT: "cyan",
-    Verdict.DEPRECATED: "yellow",
-    Verdict.RISKY: "yellow",
-}
-MARKS = {
-    Verdict.FINE: "·",
-    Verdict.ABBREVIATED: "·",
-    Verdict.NEEDLESS: "-",
-    Verdict.INERT: "-",
-    Verdict.DEPRECATED: "d",
-    Verdict.RISKY: "!",
-}
-LEGEND = "· fine   - inert or needless   d deprecated   ! risky   x breaks, or is refused"
 
 
-def show(judgement: Judgement, *, as_json: bool) -> int:
-    """Print it; 1 if one of them will not run, or not correctly."""
+@dataclass(frozen=True)
+class Ask:
+    """What was asked for: `how` is show, fix, write or profile."""
+
+    file: str
+    how: str = "show"
+    all_releases: bool = False
+    as_json: bool = False
+
+
+def run(ask: Ask, target: Target) -> int:
+    """Do it, and return the exit status. Raises UserError."""
+    if ask.how == "write":
+        _require_file(ask.file)
+    text = reading.whole(ask.file, MOST_BYTES, "give a file, or - for standard input")
+    judgement = judge(text, target, ask.file, every=ask.all_releases and ask.how == "show")
+    if ask.how == "profile":
+        return _profile(judgement, ask.file)
+    one = all(judged.is_of_one for judged in judgement.launches)
+    fix = fixed(text, target) if one else None
+    if ask.how == "show" or fix is None:
+        return show(judgement, fix, text, as_json=ask.as_json)
+    if ask.how == "write" and fix.text != text:
+        written(Path(ask.file), text, fix.text)
+    where = ask.file if ask.how == "write" else None
+    return rewritten(judgement, fix, where=where, as_json=ask.as_json)
+
+
+def _require_file(file: str) -> None:
+    if file == "-" or file.startswith("/dev/"):
+        what = f"--write wants a file to change, not {file}"
+        raise UserError(what, fix="--fix prints the changed text", status=Exit.USAGE)
+
+
+def _profile(judgement: Judgement, place: str) -> int:
+    if len(judgement.launches) > 1:
+        names = ", ".join(
+            one.launch.name or f"line {one.launch.line}" for one in judgement.launches
+        )
+        fix = "a profile is one server: give it one of them"
+        raise UserError(f"{place} has {len(judgement.launches)} launches ({names})", fix=fix)
+    print(profile(judgement.launches[0], Path(place).name))
+    return Exit.FINE
+
+
+def show(judgement: Judgement, fix: Fixed | None, text: str, *, as_json: bool) -> int:
+    """Print it, and what `fix` would change of the text; 1 if one of the launches will not run, or
+    not correctly.
+    """
     if as_json:
         launches = [_json(judged) for judged in judgement.launches]
         data = {"schema": SCHEMA, "launches": launches, "unread": list(judgement.unread)}
-        print(json.dumps(data, indent=1))
+        print(json.dumps(data | ({"fix": _of_fix(judgement, fix)} if fix else {}), indent=1))
     else:
-        _all(judgement)
+        verdicts.show(judgement)
+        if fix:
+            verdicts.changes(judgement, fix, text)
     return Exit.FINE if judgement.is_sound else Exit.NO
 
 
+def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: bool) -> int:
+    """Print the text as it should be, its keys masked, or say that it was written to `where`; and
+    each change with its reason, beside it.
+    """
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, **_of_fix(judgement, fix)}, indent=1))
+    elif where is None and not fix.obstacles:
+        sys.stdout.write(judgement.hidden(fix.text))
+        if judgement.hidden(fix.text) != fix.text:
+            print("note: keys are masked here; --write keeps them", file=sys.stderr)
+    for change in fix.changes:
+        at = f"{change.launch}: " if change.launch else ""
+        said = f"{at}{in_words(change)}: {change.why}"
+        print(printable.line(judgement.hidden(said)), file=sys.stderr)
+    for obstacle in fix.obstacles:
+        print(f"no rewrite: {printable.line(judgement.hidden(obstacle))}", file=sys.stderr)
+    if fix.obstacles:
+        return Exit.CONFIG if fix.has_no_place else Exit.NO
+    if not fix.changes:
+        print("nothing to change", file=sys.stderr)
+    elif where is not None:
+        print(f"written: {printable.line(where)}", file=sys.stderr)
+    return Exit.FINE
+
+
+def _of_fix(judgement: Judgement, fix: Fixed) -> dict[str, Any]:
+    hidden = judgement.hidden
+    changes = [
+        {name: hidden(text) for name, text in asdict(change).items()} for change in fix.changes
+    ]
+    text = None if fix.obstacles else hidden(fix.text)
+    return {"text": text, "changes": changes, "obstacles": list(map(hidden, fix.obstacles))}
+
+
 def _json(judged: Judged) -> dict[str, Any]:
-    releases = {
-        name: {
-            "entries": [_entry(judged, entry) for entry in entries],
-            "instead": _instead(judged, name),
-        }
-        for name, entries in judged.releases.items()
-    }
+    releases = {name: _of_release(judged, name) for name in judged.releases}
     return {
         "name": judged.launch.name,
         "line": judged.launch.line,
         "form": judged.launch.form,
         "arch": judged.target.arch,
+        "gpu": taken_for(judged.target).gpu,
+        "assumed": list(judged.assumed),
         "notes": list(map(judged.hidden, judged.notes)),
         "releases": releases,
+    }
+
+
+def _of_release(judged: Judged, release: str) -> dict[str, Any]:
+    found = rewrite(judged.launch, judged.of(release))
+    program = ("python3", *dialect(judged.launch.engine).program)
+    env = {name: judged.hidden(value) for name, value in found.launch.env.items()}
+    instead = {"argv": [*program, *map(judged.hidden, found.launch.words)], "env": env}
+    return {
+        "entries": [_entry(judged, entry) for entry in judged.releases[release]],
+        "instead": None if found.obstacle else instead,
+        "obstacle": judged.hidden(found.obstacle),
     }
 
 
@@ -77,162 +153,3 @@ def _entry(judged: Judged, entry: Entry) -> dict[str, Any]:
         for concern in entry.concerns
     ]
     return data
-
-
-def _instead(judged: Judged, release: str) -> dict[str, Any] | None:
-    plan = judged.better(release)
-    if plan is None:
-        return None
-    env = {name: judged.hidden(value) for name, value in plan.env.items()}
-    return {"argv": list(map(judged.hidden, plan.argv)), "env": env}
-
-
-def _all(judgement: Judgement) -> None:
-    from launcher.output import console as terminal
-    from launcher.output.console import words
-
-    console = terminal.console(sys.stdout)
-    for note in judgement.unread:
-        console.print(words((f"not read: {note}", "yellow")))
-    for number, judged in enumerate(judgement.launches):
-        if number:
-            console.print()
-        _show(console, judged)
-    if len(judgement.launches) > 1:
-        wrong = sum(not judged.is_sound for judged in judgement.launches)
-        console.print(
-            f"\n{len(judgement.launches)} launches, {wrong} will not run, or not correctly"
-        )
-
-
-def _show(console: Console, judged: Judged) -> None:
-    from launcher.output.console import words
-
-    names = list(judged.releases)
-    releases = names[0] if judged.is_of_one else f"{names[0]} to {names[-1]}"
-    for_whom = f"{dialect(judged.launch.engine).name} {releases} on {_gpu(judged.target)}"
-    where = f"{judged.launch.name}, line {judged.launch.line}" if judged.launch.name else ""
-    head = f"{judged.launch.form}{f' ({where})' if where else ''}, judged for {for_whom}"
-    console.print(words((head, "bold")))
-    for note in judged.notes:
-        console.print(words((f"note: {judged.hidden(note)}", "yellow")))
-    if judged.is_of_one:
-        _list(console, judged, judged.releases[names[0]])
-        _diff(console, judged, names[0])
-    else:
-        _table(console, judged)
-
-
-def _gpu(target: Target) -> str:
-    """The GPUs that it was judged for, and whether they were assumed."""
-    taken = gpus.products().get(taken_for(target).gpu or "")
-    if taken is None:
-        return target.arch or "any GPU"
-    return f"{taken.name}, {target.arch}" + ("" if target.gpu else " (assumed)")
-
-
-def _named(judged: Judged, entry: Entry) -> str:
-    return judged.hidden(f"{entry.name} {entry.value}".rstrip())
-
-
-def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
-    from rich.padding import Padding
-
-    from launcher.output.console import words
-
-    console.print()
-    for entry in sorted(entries, key=lambda entry: -entry.verdict.rank):
-        colour = COLOURS.get(entry.verdict, "red")
-        when = f", {entry.when}" if entry.when else ""
-        line = (
-            (f"{entry.verdict + when:<22}", colour),
-            (_named(judged, entry), "bold"),
-        )
-        if not entry.concerns:
-            console.print(words(*line, (f"  {entry.why}", "dim")))
-            continue
-        console.print(words(*line))
-        for concern in entry.concerns:
-            why = words(
-                judged.hidden(concern.why), (f" ({concern.known}: {concern.source})", "dim")
-            )
-            console.print(Padding.indent(why, 22))
-        if entry.instead:
-            console.print(Padding.indent(words(("instead ", "bold"), entry.instead), 22))
-    counts = {
-        verdict: sum(entry.verdict is verdict for entry in entries) for verdict in reversed(Verdict)
-    }
-    console.print(
-        "\n" + ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    )
-
-
-def _diff(console: Console, judged: Judged, release: str) -> None:
-    from launcher.output.console import words
-
-    plan = judged.better(release)
-    if plan is None:
-        console.print(f"\nno rewrite: {judged.hidden(judged.obstacle)}")
-        return
-    changes = difference(judged.launch, plan, judged.hidden)
-    as_it_is = "nothing to change" if judged.is_sound else "no rewrite: no other option helps"
-    console.print(
-        "\nthe command it would write instead" if changes else f"\n{as_it_is}",
-        style="bold" * bool(changes),
-    )
-    for line in changes:
-        console.print(words((line, {"-": "red", "+": "green"}.get(line[:1], ""))))
-
-
-def _table(console: Console, judged: Judged) -> None:
-    """A row for each flag and variable that is not fine everywhere, a column for each release."""
-    from rich.table import Table
-
-    from launcher.output.console import words
-
-    many = judged.releases
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("")
-    for release in many:
-        table.add_column(release.removeprefix("0.5"), justify="right")
-    rows = list(zip(*many.values(), strict=True))
-    odd = [row for row in rows if any(entry.concerns for entry in row)]
-    for row in odd:
-        marks = [words((MARKS.get(e.verdict, "x"), COLOURS.get(e.verdict, "red"))) for e in row]
-        table.add_row(words(_named(judged, row[0])[:60]), *marks)
-    console.print()
-    console.print(table)
-    console.print(f"{LEGEND}\n", style="dim")
-    for row in odd:
-        _spans(console, judged, row)
-    fine = [row[0].name for row in rows if row not in odd]
-    if fine:
-        console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
-    console.print(
-        "--release RELEASE shows one, with the command it would write instead", style="dim"
-    )
-
-
-def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
-    """What becomes of one flag, releases in which it is the same told once."""
-    from rich.table import Table
-
-    from launcher.output.console import words
-
-    releases = list(judged.releases)
-    console.print(words((_named(judged, row[0]), "bold")))
-    lines = Table.grid(padding=(0, 2, 0, 0))
-    lines.add_column(min_width=17)
-    lines.add_column(min_width=21, no_wrap=True)
-    lines.add_column(overflow="fold")
-    first = 0
-    for at in range(1, len(row) + 1):
-        if at < len(row) and (row[at].verdict, row[at].why) == (row[first].verdict, row[first].why):
-            continue
-        entry = row[first]
-        span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
-        verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
-        told = words((verdict, COLOURS.get(entry.verdict, "red")))
-        lines.add_row(f"  {span}", told, words(judged.hidden(entry.why) if entry.concerns else ""))
-        first = at
-    console.print(lines)

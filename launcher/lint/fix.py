@@ -1,0 +1,131 @@
+"""A text with launches in it, changed in its author's form: only what lint says no to, and nothing
+around it.
+
+Each change is put into the text and read back; it counts only if the text then says just that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from launcher.engines.target import Target
+from launcher.formats import assignments, edits
+from launcher.formats.edits import Edit
+from launcher.formats.launches import Launch
+from launcher.formats.reading import read
+from launcher.lint.rewrite import rewrite
+from launcher.lint.run import aimed
+
+
+@dataclass(frozen=True)
+class Change:
+    """What of a launch was changed: what it said, what it says now ("" where nothing), and why."""
+
+    launch: str
+    old: str
+    new: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The text as it should be, and each change; `obstacles` say why there is none, and then the
+    text is the author's. `has_no_place`: what to change is known, and cannot be put into the text.
+    """
+
+    text: str
+    changes: tuple[Change, ...] = ()
+    obstacles: tuple[str, ...] = ()
+    has_no_place: bool = False
+
+
+def fixed(text: str, target: Target) -> Fixed:
+    """The text with every launch changed for the release that it is judged for."""
+    made, changes, obstacles, has_no_place = text, list[Change](), list[str](), False
+    for number in range(len(read(text).launches)):
+        launch = read(made).launches[number]
+        found = rewrite(launch, aimed(launch, target))
+        if found.obstacle:
+            obstacles.append(_at(launch, found.obstacle))
+        for edit in found.edits:
+            after = patched(made, number, edit)
+            change = _change(launch, edit)
+            if after is None:
+                has_no_place = True
+                obstacles.append(_at(launch, f"{in_words(change)}: the text has no place for it"))
+                break
+            made, launch = after, edit.applied(launch)
+            changes.append(change)
+    if obstacles:
+        return Fixed(text, (), tuple(dict.fromkeys(obstacles)), has_no_place)
+    return Fixed(made, tuple(changes))
+
+
+def _called(launch: Launch) -> str:
+    return launch.name or (f"line {launch.line}" if launch.line else "")
+
+
+def _at(launch: Launch, what: str) -> str:
+    return f"{_called(launch)}: {what}" if _called(launch) else what
+
+
+def _change(launch: Launch, edit: Edit) -> Change:
+    if edit.variable:
+        old, new = (
+            f"{edit.variable}={value}" if value is not None else ""
+            for value in (launch.env.get(edit.variable), edit.value)
+        )
+    else:
+        old = " ".join(launch.words[edit.at : edit.at + edit.count])
+        new = " ".join(edit.words)
+    return Change(_called(launch), old, new, edit.why)
+
+
+def in_words(change: Change) -> str:
+    """What to do."""
+    if not change.new:
+        return f"leave out {change.old}"
+    return f"{change.new} in place of {change.old}" if change.old else f"add {change.new}"
+
+
+def patched(text: str, number: int, edit: Edit) -> str | None:
+    """The text with an edit of its launch of that number; None where no way of writing it reads
+    back as just that.
+    """
+    before = read(text)
+    edited = before.launches[number]
+    allowed = [
+        {_said(edit.applied(edited))}
+        if launch is edited
+        else {*map(_said, _either(launch, edited, edit))}
+        for launch in before.launches
+    ]
+    ways = assignments.candidates if edit.variable else edits.candidates
+    for made in ways(text, edited, edit):
+        after = read(made)
+        is_so = len(after.launches) == len(allowed) and after.unread == before.unread
+        if is_so and all(_said(one) in ok for one, ok in zip(after.launches, allowed, strict=True)):
+            return made
+    return None
+
+
+def _said(launch: Launch) -> tuple[object, ...]:
+    """All that a launch says: its words and variables, its form and name."""
+    return launch.words, tuple(sorted(launch.env.items())), launch.form, launch.name
+
+
+def _either(launch: Launch, edited: Launch, edit: Edit) -> Iterator[Launch]:
+    """What another launch may say after it: what it said, or the same change where it is made of
+    the same words.
+    """
+    yield launch
+    if edit.variable:
+        if launch.variables.get(edit.variable) == edited.variables.get(edit.variable):
+            yield edit.applied(launch)
+        return
+    shared = edited.arguments[edit.at : edit.at + edit.count] or edited.arguments[: edit.at][-1:]
+    for at in range(len(launch.arguments) - len(shared) + 1):
+        if shared and launch.arguments[at : at + len(shared)] == shared:
+            at += 0 if edit.count else 1
+            yield Edit(edit.why, at, edit.count, edit.words).applied(launch)

@@ -1,0 +1,106 @@
+"""A launch as a profile: the way from somebody's command to `glm5-serve up`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from launcher.config.profile import Profile, by_role
+from launcher.engines.engine import dialect
+from launcher.engines.options import Option
+from launcher.errors import Exit, UserError
+from launcher.formats.launches import Launch
+from launcher.lint.lint import canonical_name
+from launcher.lint.rewrite import rewrite
+from launcher.lint.run import Judged
+from launcher.redact.keys import SECRET_VARIABLE
+
+HERE = "`glm5-serve render --profile ./NAME.toml` shows what becomes of it"
+
+
+def profile(judged: Judged, place: str) -> str:
+    """TOML that says what a launch says, changed where its release refuses it or it breaks there.
+
+    Keys are left out, with the place where they go. Raises UserError where a value comes from
+    outside, or no command can be written.
+    """
+    launch, target = judged.launch, judged.target
+    if launch.references:
+        seen = ", ".join(launch.references[:6])
+        fix = "a profile has none of these: write the values, or run lint where they are set"
+        raise UserError(f"values come from outside: {seen}", fix=fix)
+    found = rewrite(launch, target)
+    if found.obstacle:
+        fix = "correct it first: `glm5-serve lint` says what each flag is"
+        raise UserError(f"no profile: {judged.hidden(found.obstacle)}", fix=fix, status=Exit.NO)
+    flags, secrets = _flags(found.launch, judged)
+    env = {
+        name: text for name, text in found.launch.env.items() if not SECRET_VARIABLE.search(name)
+    }
+    secrets += [name for name in found.launch.env if name not in env]
+    _require_profile(flags, env, launch.engine)
+    name = dialect(launch.engine).name
+    needs = {} if target.is_guess or not target.arch else {"arch": target.arch}
+    return "\n".join(
+        [
+            f"# From {place}, for {name} {target.release}. {HERE}",
+            *map(_of_secret, secrets),
+            *_table("needs", needs),
+            *_table("flags", flags),
+            *_table("env", env),
+        ]
+    )
+
+
+def _of_secret(name: str) -> str:
+    if name.isupper():
+        return f"# {name} is left out: export it where `up` is started"
+    return f"# --{name} is left out: write the key into a file and say `up --api-key-file FILE`"
+
+
+def _flags(launch: Launch, judged: Judged) -> tuple[dict[str, Any], list[str]]:
+    """The options by canonical name, and which of them hold keys."""
+    within = judged.target.known
+    secret = dialect(launch.engine).secrets
+    flags: dict[str, Any] = {}
+    found = []
+    for given in within.given(launch.words):
+        name = canonical_name(given, within)
+        if name in secret:
+            found.append(name)
+        elif given.option:
+            flags[name] = _value(given.option, given.values)
+    return flags, found
+
+
+def _value(option: Option, words: Sequence[str]) -> Any:
+    if option.takes == "nothing" or not words:
+        return True
+    values = [_typed(option, word) for word in words]
+    return values if option.takes == "many" else values[0]
+
+
+def _typed(option: Option, value: str) -> Any:
+    if option.type in ("int", "float") and value.isascii() and value.isdecimal():
+        return int(value)
+    return float(value) if option.type == "float" else value
+
+
+def _require_profile(flags: Mapping[str, Any], env: Mapping[str, str], engine: str) -> None:
+    try:
+        Profile.model_validate({"flags": by_role(flags, engine), "env": env})
+    except ValueError as error:
+        lines = str(error).splitlines()
+        what = " ".join(line.strip() for line in lines[1:3]) or str(error)
+        fix = "give it the whole command: a profile needs at least --model-path"
+        raise UserError(f"no profile: {what}", fix=fix) from None
+
+
+def _table(name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    if values:
+        yield f"\n[{name}]"
+        # JSON's texts, numbers and lists are TOML's, too.
+        yield from (
+            f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()
+        )

@@ -1,0 +1,239 @@
+"""The least that has to change in somebody's launch until lint says no to nothing in it.
+
+What its author decided stays: model, parallelism, nodes, port, keys, names, speculation, and all
+that comes from outside. Advice is left to him.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from launcher.engines.options import PLAIN, Given, Release, nearest_name
+from launcher.engines.remedy import Remedy
+from launcher.engines.target import Target
+from launcher.formats.edits import Edit
+from launcher.formats.launches import Launch
+from launcher.lint.concerns import Concern, Verdict
+from launcher.lint.lint import Entry, canonical_name, lint
+
+MOST_TRIES = 100  # launches that are judged on the way
+MOST_REFUSALS = 40  # of a launch that is worth changing
+TRUE = ("true", "1", "yes", "on")
+HIS = re.compile(
+    r"model-path|tokenizer-path|served-model-name|revision|(api|admin)-.*key|host|port"
+    r"|([a-z]+-)*[tpdec]+p-size|enable-dp-attention|nnodes|node-rank|dist-init-addr"
+    r"|disaggregation-mode|context-length"
+    r"|speculative-(algorithm|num-steps|eagle-topk|num-draft-tokens|draft-model-path)"
+)
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A launch as it should be, and the changes that lead there one after the other; or why there
+    is none.
+    """
+
+    launch: Launch
+    edits: tuple[Edit, ...] = ()
+    obstacle: str = ""
+
+
+def rewrite(launch: Launch, target: Target) -> Rewrite:
+    """The least change after which nothing is said no to, for a target with a release."""
+    entries = lint(launch, target)
+    refused = [entry for entry in entries if entry.verdict.says_no]
+    if len(refused) > MOST_REFUSALS:
+        return Rewrite(launch, obstacle=f"{len(refused)} of its flags and variables are refused")
+    found = _Search(launch, target).solved(launch, entries, ())
+    return found or Rewrite(launch, obstacle=_reason(refused))
+
+
+def _reason(refused: Sequence[Entry]) -> str:
+    """Of the worst that is refused, what is said of it."""
+    worst = max(refused, key=lambda entry: entry.verdict.rank)
+    return f"{worst.name} {worst.value}".rstrip() + f": {worst.concerns[0].why}"
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A flag, and which of the launch's words give it."""
+
+    given: Given
+    at: int
+    count: int
+    is_joined: bool  # `--name=value`
+
+
+def _givens(launch: Launch, within: Release) -> list[_Given]:
+    made, at = [], 0
+    for given in within.given(launch.words):
+        is_joined = "=" in launch.words[at] and launch.words[at] != given.word
+        count = 1 if is_joined else 1 + len(given.values)
+        made.append(_Given(given, at, count, is_joined))
+        at += count
+    return made
+
+
+def _his(launch: Launch, within: Release) -> dict[str, str]:
+    """What the author decided, by canonical name."""
+    given = within.given(launch.words)
+    named = {canonical_name(one, within): " ".join(one.values) for one in given if one.option}
+    return {name: value for name, value in named.items() if HIS.fullmatch(name)}
+
+
+class _Search:
+    """Looks for changes that help, each of which leaves less to say no to."""
+
+    def __init__(self, launch: Launch, target: Target) -> None:
+        self.target, self.within = target, target.known
+        self.his, self.references = _his(launch, self.within), set(launch.references)
+        self.left = MOST_TRIES
+
+    def solved(
+        self, launch: Launch, entries: Sequence[Entry], edits: tuple[Edit, ...]
+    ) -> Rewrite | None:
+        """The first way on from here that comes to an end."""
+        refused = [at for at, entry in enumerate(entries) if entry.verdict.says_no]
+        if not refused:
+            return Rewrite(launch, edits)
+        worst_first = sorted(refused, key=lambda at: -entries[at].verdict.rank)
+        for change in self._changes(launch, entries, worst_first):
+            changed = launch
+            for edit in change:
+                changed = edit.applied(changed)
+            self.left -= 1
+            if self.left < 0:
+                return None
+            if not self._keeps(changed):
+                continue
+            again = lint(changed, self.target)
+            if _badness(again) < _badness(entries):
+                found = self.solved(changed, again, (*edits, *change))
+                if found:
+                    return found
+        return None
+
+    def _keeps(self, launch: Launch) -> bool:
+        """Whether all that the author decided is still there."""
+        now = _his(launch, self.within)
+        is_his = all(now.get(name) == value for name, value in self.his.items())
+        return is_his and self.references <= set(launch.references)
+
+    def _changes(
+        self, launch: Launch, entries: Sequence[Entry], refused: Sequence[int]
+    ) -> Iterator[tuple[Edit, ...]]:
+        """What may help, the worst entry's first; several edits where one alone does not."""
+        givens = _givens(launch, self.within)
+        for at in refused:
+            flag = givens[at] if at < len(givens) else None
+            for concern in entries[at].concerns:
+                if not concern.verdict.says_no:
+                    continue
+                if flag and not concern.remedies:
+                    before = givens[at - 1].given if at else None
+                    made = _of_parser(flag, before, concern, self.within)
+                    yield from ((edit,) for edit in made)
+                for remedy in concern.remedies:
+                    if remedy.release:  # another release is no change of the launch
+                        continue
+                    if change := tuple(self._of_remedy(remedy, concern, launch, flag)):
+                        yield change
+
+    def _of_remedy(
+        self, remedy: Remedy, concern: Concern, launch: Launch, flag: _Given | None
+    ) -> Iterator[Edit]:
+        """Each of its options and variables in turn, on the launch as the ones before leave it."""
+        why = f"{concern.id}: {concern.why}" if concern.id else concern.why
+        for name in remedy.unset:
+            edit = _without(name, launch, self.within, why)
+            if edit:
+                launch = edit.applied(launch)
+                yield edit
+        for name, value in remedy.set.items():
+            after = flag.at + flag.count if flag else len(launch.arguments)
+            edit = _with(name, value, launch, self.within, why, after)
+            if edit:
+                launch = edit.applied(launch)
+                yield edit
+
+
+def _badness(entries: Sequence[Entry]) -> tuple[int, int]:
+    """How many of its parts the parser refuses, and of how many things lint says no."""
+    concerns = [concern for entry in entries for concern in entry.concerns]
+    refused = sum(concern.verdict.is_refused for concern in concerns)
+    return refused, sum(concern.verdict.says_no for concern in concerns)
+
+
+def _of_parser(
+    flag: _Given, before: Given | None, concern: Concern, within: Release
+) -> Iterator[Edit]:
+    """What may help where the release's parser refuses a flag; `before` is the one before it."""
+    given, why = flag.given, concern.why
+    option = given.option
+    match concern.verdict:
+        case Verdict.CONFLICTS:  # the last one counts
+            yield Edit(why, flag.at, flag.count)
+        case Verdict.WRONG if option and option.takes == "nothing":
+            if given.values[0].lower() in TRUE:
+                yield Edit(why, flag.at, flag.count, (given.word,))
+        case Verdict.WRONG if option and option.choices:
+            choices = [str(choice) for choice in option.choices]
+            for near in difflib.get_close_matches(" ".join(given.values), choices, n=1):
+                yield _written(flag, given.word, [near], why)
+        case Verdict.UNKNOWN | Verdict.REMOVED | Verdict.AMBIGUOUS if given.word[:1] == "-":
+            yield from _renamed(flag, concern, within)
+        case Verdict.UNKNOWN if before and before.option and before.option.takes == "nothing":
+            if given.word.lower() in TRUE:  # `--switch true`
+                yield Edit(why, flag.at, flag.count)
+
+
+def _renamed(flag: _Given, concern: Concern, within: Release) -> Iterator[Edit]:
+    word, values = flag.given.word, flag.given.values
+    name = within.replacement(word)
+    if name is None and concern.verdict is Verdict.UNKNOWN:
+        name = nearest_name(word, within)
+    if name and PLAIN.fullmatch(name):
+        yield _written(flag, name, values, concern.why)
+    elif name and re.fullmatch(r"--[\w-]+=[\w.-]+", name):
+        yield Edit(concern.why, flag.at, flag.count, (name,))
+    elif name is None and concern.verdict is Verdict.REMOVED:
+        yield Edit(f"{concern.why}; nothing took its place", flag.at, flag.count)
+
+
+def _written(flag: _Given, word: str, values: Sequence[str], why: str) -> Edit:
+    """A flag with other words, in the author's spelling."""
+    if flag.is_joined and len(values) == 1:
+        return Edit(why, flag.at, flag.count, (f"{word}={values[0]}",))
+    return Edit(why, flag.at, flag.count, (word, *values))
+
+
+def _without(name: str, launch: Launch, within: Release, why: str) -> Edit | None:
+    if name.isupper():
+        return Edit(why, variable=name) if name in launch.variables else None
+    return next(
+        (
+            Edit(why, flag.at, flag.count)
+            for flag in _givens(launch, within)
+            if canonical_name(flag.given, within) == name
+        ),
+        None,
+    )
+
+
+def _with(
+    name: str, value: str, launch: Launch, within: Release, why: str, after: int
+) -> Edit | None:
+    """An option or variable as a remedy wants it: in its place, or behind what it is said of."""
+    if name.isupper():
+        is_so = name in launch.variables and launch.variables[name].value == value
+        return None if is_so else Edit(why, variable=name, value=value)
+    values = [value] if value else []
+    for flag in _givens(launch, within):
+        if canonical_name(flag.given, within) == within.catalogue.canonical(name):
+            is_so = list(flag.given.values) == values
+            return None if is_so else _written(flag, flag.given.word, values, why)
+    word = within.renamed(f"--{name}")
+    return Edit(why, min(after, len(launch.arguments)), 0, (word, *values))

@@ -1,0 +1,193 @@
+"""The screen of `glm5-serve lint`: verdicts, a table over releases, and the diff."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from launcher.engines.engine import dialect
+from launcher.engines.target import Target, taken_for
+from launcher.knowledge import gpus
+from launcher.lint.concerns import Verdict
+from launcher.lint.fix import Fixed
+from launcher.lint.lint import OUTSIDE, Entry
+from launcher.lint.run import Judged, Judgement
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+COLOURS = {
+    Verdict.FINE: "green",
+    Verdict.ABBREVIATED: "green",
+    Verdict.NEEDLESS: "cyan",
+    Verdict.INERT: "cyan",
+    Verdict.DEPRECATED: "yellow",
+    Verdict.RISKY: "yellow",
+}
+MARKS = {
+    Verdict.FINE: "·",
+    Verdict.ABBREVIATED: "·",
+    Verdict.NEEDLESS: "-",
+    Verdict.INERT: "-",
+    Verdict.DEPRECATED: "d",
+    Verdict.RISKY: "!",
+}
+LEGEND = "· fine   - inert or needless   d deprecated   ! risky   x breaks, or is refused"
+
+
+def show(judgement: Judgement) -> None:
+    """Each launch with what is said of it."""
+    from launcher.output import console as terminal
+    from launcher.output.console import words
+
+    console = terminal.console(sys.stdout)
+    for note in judgement.unread:
+        console.print(words((f"not read: {note}", "yellow")))
+    for number, judged in enumerate(judgement.launches):
+        if number:
+            console.print()
+        _show(console, judged)
+    if len(judgement.launches) > 1:
+        wrong = sum(not judged.is_sound for judged in judgement.launches)
+        console.print(
+            f"\n{len(judgement.launches)} launches, {wrong} will not run, or not correctly"
+        )
+
+
+def _show(console: Console, judged: Judged) -> None:
+    from launcher.output.console import words
+
+    names = list(judged.releases)
+    releases = names[0] if judged.is_of_one else f"{names[0]} to {names[-1]}"
+    for_whom = f"{dialect(judged.launch.engine).name} {releases} on {_gpu(judged.target)}"
+    where = f"{judged.launch.name}, line {judged.launch.line}" if judged.launch.name else ""
+    head = f"{judged.launch.form}{f' ({where})' if where else ''}, judged for {for_whom}"
+    console.print(words((head, "bold")))
+    for note in judged.notes:
+        console.print(words((f"note: {judged.hidden(note)}", "yellow")))
+    if judged.is_of_one:
+        _list(console, judged, judged.releases[names[0]])
+    else:
+        _table(console, judged)
+
+
+def _gpu(target: Target) -> str:
+    """The GPUs that it was judged for, and whether they were assumed."""
+    taken = gpus.products().get(taken_for(target).gpu or "")
+    if taken is None:
+        return target.arch or "any GPU"
+    return f"{taken.name}, {target.arch}" + ("" if target.gpu else " (assumed)")
+
+
+def _named(judged: Judged, entry: Entry) -> str:
+    return judged.hidden(f"{entry.name} {entry.value}".rstrip())
+
+
+def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
+    from rich.padding import Padding
+
+    from launcher.output.console import words
+
+    console.print()
+    for entry in sorted(entries, key=lambda entry: -entry.verdict.rank):
+        if not entry.concerns and entry.why != OUTSIDE:
+            continue
+        colour = COLOURS.get(entry.verdict, "red")
+        when = f", {entry.when}" if entry.when else ""
+        line = ((f"{entry.verdict + when:<22}", colour), (_named(judged, entry), "bold"))
+        if not entry.concerns:
+            console.print(words(*line, (f"  {entry.why}", "dim")))
+            continue
+        console.print(words(*line))
+        for concern in entry.concerns:
+            why = words(
+                judged.hidden(concern.why), (f" ({concern.known}: {concern.source})", "dim")
+            )
+            console.print(Padding.indent(why, 22))
+        if entry.instead:
+            console.print(Padding.indent(words(("instead ", "bold"), entry.instead), 22))
+    fine = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
+    if fine:
+        listed = ", ".join(_named(judged, entry) for entry in fine)
+        told = words((f"{'fine':<22}", "green"), (listed, "dim"))
+        console.print(told)
+    counts = {
+        verdict: sum(entry.verdict is verdict for entry in entries) for verdict in reversed(Verdict)
+    }
+    console.print(
+        "\n" + ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    )
+
+
+def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
+    """The text's lines before and after, in a diff."""
+    from launcher.output import console as terminal
+    from launcher.output.console import words
+
+    console = terminal.console(sys.stdout)
+    for obstacle in fix.obstacles:
+        console.print(words(f"\nno rewrite: {judgement.hidden(obstacle)}"))
+    if not fix.changes:
+        console.print(
+            "" if fix.obstacles else "\nnothing to change", end="" if fix.obstacles else "\n"
+        )
+        return
+    console.print("\nwhat --fix would change (--write: in the file)", style="bold")
+    before, after = (judgement.hidden(one).splitlines() for one in (text, fix.text))
+    for line in [*difflib.unified_diff(before, after, lineterm="", n=1)][2:]:
+        style = {"-": "red", "+": "green", "@": "dim"}.get(line[:1], "")
+        console.print(words((line, style)))
+
+
+def _table(console: Console, judged: Judged) -> None:
+    """A row for each flag and variable that is not fine everywhere, a column for each release."""
+    from rich.table import Table
+
+    from launcher.output.console import words
+
+    many = judged.releases
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for release in many:
+        table.add_column(release.removeprefix("0.5"), justify="right")
+    rows = list(zip(*many.values(), strict=True))
+    odd = [row for row in rows if any(entry.concerns for entry in row)]
+    for row in odd:
+        marks = [words((MARKS.get(e.verdict, "x"), COLOURS.get(e.verdict, "red"))) for e in row]
+        table.add_row(words(_named(judged, row[0])[:60]), *marks)
+    console.print()
+    console.print(table)
+    console.print(f"{LEGEND}\n", style="dim")
+    for row in odd:
+        _spans(console, judged, row)
+    fine = [row[0].name for row in rows if row not in odd]
+    if fine:
+        console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
+    console.print("--release RELEASE shows one, with what to change", style="dim")
+
+
+def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
+    """What becomes of one flag, releases in which it is the same told once."""
+    from rich.table import Table
+
+    from launcher.output.console import words
+
+    releases = list(judged.releases)
+    console.print(words((_named(judged, row[0]), "bold")))
+    lines = Table.grid(padding=(0, 2, 0, 0))
+    lines.add_column(min_width=17)
+    lines.add_column(min_width=21, no_wrap=True)
+    lines.add_column(overflow="fold")
+    first = 0
+    for at in range(1, len(row) + 1):
+        if at < len(row) and (row[at].verdict, row[at].why) == (row[first].verdict, row[first].why):
+            continue
+        entry = row[first]
+        span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
+        verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
+        told = words((verdict, COLOURS.get(entry.verdict, "red")))
+        lines.add_row(f"  {span}", told, words(judged.hidden(entry.why) if entry.concerns else ""))
+        first = at
+    console.print(lines)
