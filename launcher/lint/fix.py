@@ -13,9 +13,11 @@ from launcher.engines.target import Target
 from launcher.formats import assignments, edits
 from launcher.formats.edits import Edit
 from launcher.formats.launches import Launch
-from launcher.formats.reading import read
+from launcher.formats.reading import Reading, read
 from launcher.lint.rewrite import rewrite
 from launcher.lint.run import aimed
+
+MOST_LAUNCHES = 20  # of a text that is read again for each change
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,23 @@ class Fixed:
 def fixed(text: str, target: Target) -> Fixed:
     """The text with every launch changed for the release that it is judged for."""
     made, changes, obstacles, has_no_place = text, list[Change](), list[str](), False
-    for number in range(len(read(text).launches)):
-        launch = read(made).launches[number]
+    reading = read(text)
+    if len(reading.launches) > MOST_LAUNCHES:
+        return Fixed(text, (), (f"more than {MOST_LAUNCHES} launches: give it fewer at a time",))
+    for number in range(len(reading.launches)):
+        launch = reading.launches[number]
         found = rewrite(launch, aimed(launch, target))
         if found.obstacle:
             obstacles.append(_at(launch, found.obstacle))
         for edit in found.edits:
-            after = patched(made, number, edit)
+            after = patched(made, reading, number, edit)
             change = _change(launch, edit)
             if after is None:
                 has_no_place = True
                 obstacles.append(_at(launch, f"{in_words(change)}: the text has no place for it"))
                 break
-            made, launch = after, edit.applied(launch)
+            made, reading = after
+            launch = reading.launches[number]
             changes.append(change)
     if obstacles:
         return Fixed(text, (), tuple(dict.fromkeys(obstacles)), has_no_place)
@@ -89,24 +95,23 @@ def in_words(change: Change) -> str:
     return f"{change.new} in place of {change.old}" if change.old else f"add {change.new}"
 
 
-def patched(text: str, number: int, edit: Edit) -> str | None:
-    """The text with an edit of its launch of that number; None where no way of writing it reads
-    back as just that.
+def patched(text: str, reading: Reading, number: int, edit: Edit) -> tuple[str, Reading] | None:
+    """The text with an edit of its launch of that number, and its reading; None where no way of
+    writing it reads back as just that.
     """
-    before = read(text)
-    edited = before.launches[number]
+    edited = reading.launches[number]
     allowed = [
-        {_said(edit.applied(edited))}
+        {_said(edit.applied(launch))}
         if launch is edited
-        else {*map(_said, _either(launch, edited, edit))}
-        for launch in before.launches
+        else {_said(one) for one in _either(launch, edited, edit)}
+        for launch in reading.launches
     ]
     ways = assignments.candidates if edit.variable else edits.candidates
     for made in ways(text, edited, edit):
         after = read(made)
-        is_so = len(after.launches) == len(allowed) and after.unread == before.unread
+        is_so = len(after.launches) == len(allowed) and after.unread == reading.unread
         if is_so and all(_said(one) in ok for one, ok in zip(after.launches, allowed, strict=True)):
-            return made
+            return made, after
     return None
 
 

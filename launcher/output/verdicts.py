@@ -127,14 +127,14 @@ def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
     from launcher.output.console import words
 
     console = terminal.console(sys.stdout)
+    console.print()
     for obstacle in fix.obstacles:
-        console.print(words(f"\nno rewrite: {judgement.hidden(obstacle)}"))
+        console.print(words(f"no rewrite: {judgement.hidden(obstacle)}"))
+    if not fix.obstacles and not fix.changes:
+        console.print("nothing to change")
     if not fix.changes:
-        console.print(
-            "" if fix.obstacles else "\nnothing to change", end="" if fix.obstacles else "\n"
-        )
         return
-    console.print("\nwhat --fix would change (--write: in the file)", style="bold")
+    console.print("what --fix would change (--write: in the file)", style="bold")
     before, after = (judgement.hidden(one).splitlines() for one in (text, fix.text))
     for line in [*difflib.unified_diff(before, after, lineterm="", n=1)][2:]:
         style = {"-": "red", "+": "green", "@": "dim"}.get(line[:1], "")
