@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from launcher import printable
-from launcher.config import layers
+from launcher.config import layers, of_model
 from launcher.config.profile import Profile, by_role, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
@@ -68,6 +68,7 @@ class Composed:
     flags: dict[str, Any]  # by canonical name, in the order in which they will stand in the command
     origin: dict[str, layers.Layer] = field(repr=False)
     doubt: Doubt | None = None  # about a file that it is made of: others may have written it
+    models: Mapping[str, str] = field(default_factory=dict)  # options: see `of_model.models_of`
 
     @property
     def dialect(self) -> Dialect:
@@ -129,7 +130,8 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
             f"profile {found.name} has {count}:{listing}", fix="correct them where they stand"
         )
     doubt = next((layer.doubt for layer in stack if layer.doubt), None)
-    return Composed(found.name, found.path, profile, values["flags"], origin, doubt)
+    models = of_model.models_of(stack, engine.of_model)
+    return Composed(found.name, found.path, profile, values["flags"], origin, doubt, models)
 
 
 def resolve(
@@ -147,13 +149,15 @@ def resolve(
     """
     composed = _spelled_out(composed, target or Target())
     profile = composed.profile
+    model = traits.of((target or Target()).model, profile.flags.model_path)
+    made = of_model.suited(composed.flags, composed.models, model, changes=profile.rules.enabled)
+    composed = replace(composed, flags=made.flags, origin=composed.origin | made.origin)
     doubt = (
         f"{composed.doubt.what}: the interpreter that it names is not asked"
         if composed.doubt
         else ""
     )
     target = aimed(composed, target or Target())
-    model = traits.of(target.model, profile.flags.model_path)
     kind = traits.thinking(target.model, model.family, profile.flags.model_path)
     engine = composed.dialect
     chosen = list(_by_rules(composed, target, model.traits))
@@ -210,7 +214,7 @@ def resolve(
         doubt=doubt,
         traits=tuple(sorted(model.traits)),
     )
-    return replace(plan, notes=tuple(_notes(plan, composed, target, model)))
+    return replace(plan, notes=(*_notes(plan, composed, target, model), *made.notes))
 
 
 def _options(
