@@ -47,7 +47,8 @@ def test_a_model_of_another_family_gets_its_own_parsers_or_none(family: str) -> 
     plan = planned(MTP, f"flags.model-path={model}")
     known = models.by_name(model)
 
-    assert known and known.id == family
+    assert known is not None
+    assert known.id == family
     own = known.of_name(model).parsers or (None, None)
     assert tuple(plan.flag(name) for name in PARSERS) == own
     assert not drafts(plan)
