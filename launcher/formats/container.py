@@ -12,7 +12,9 @@ from launcher.formats.words import Piece, Word, rest_of, values
 CONTAINERS = ("docker", "podman", "nerdctl")
 VERBS = ("run", "exec", "create")
 IMAGES = dict.fromkeys((*NAMES, "vllm"))  # as their names have them
-TAG = re.compile(r"(?::v?|==)(\d+\.\d+\.\d+)")
+# sglang:v0.5.20, sglang==0.5.20, and how images are called as files: lmsysorg+sglang+v0.5.5.sqsh;
+# sglang-runtime and sglang-router have numbers of their own.
+TAG = re.compile(rf"(?:^|[/+])(?:{'|'.join(IMAGES)})(?:\[[\w,]+\])?(?:[:+]v?|==)(\d+\.\d+\.\d+)")
 # Options of `docker run` and podman-run(1) that take no value.
 SWITCHES = frozenset(
     "d detach i interactive t tty it ti dit itd rm privileged init P publish-all read-only help"
@@ -98,8 +100,5 @@ def engine_of(image: str) -> str:
 
 def release_of(image: str) -> str | None:
     """The release that the tag of an engine's image names."""
-    engine = engine_of(image)
-    if not engine or re.search(r"\s", image):
-        return None
-    tags = TAG.findall(image, image.lower().find(engine))
+    tags = TAG.findall(image.lower()) if engine_of(image) and not re.search(r"\s", image) else []
     return str(tags[-1]) if tags else None

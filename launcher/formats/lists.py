@@ -70,25 +70,52 @@ def read(text: str) -> Iterator[Launch]:
     yield from (launch for _, launch in made)
 
 
-def scripts(text: str) -> list[tuple[int, int]]:
-    """Where a program of Python has a whole command in quotes."""
-    if not _CODE.search(text):
-        return []
-    quoted = (_inside(found) for found in _PART.finditer(text) if found["quoted"])
-    return [
-        (start, end)
-        for start, end in quoted
-        if launches.SOUGHT.search(text, start, end) and re.search(r"\s", text[start:end].strip())
-    ]
+@dataclass(frozen=True)
+class Quoted:
+    """A whole command in quotes, what is added to it, where it begins, and whether `{name}` in it
+    is filled in.
+    """
+
+    text: Text
+    start: int
+    is_filled: bool
+    form: str
+
+    def told(self, launch: Launch) -> Launch:
+        """A launch of it."""
+        words = (_outside(word) if self.is_filled else word for word in launch.arguments)
+        return replace(launch, arguments=tuple(words), form=self.form)
 
 
-def templated(launch: Launch) -> Launch:
-    """A launch in which `{name}` is a program's to fill in."""
-    words = tuple(
-        Word(tuple(part for piece in word.pieces for part in _filled(piece)))
-        for word in launch.arguments
-    )
-    return replace(launch, arguments=words, form="python")
+def scripts(text: str) -> list[Quoted]:
+    """The commands that Python has in quotes; in another text those that stand in brackets
+    alone.
+    """
+    made: list[Quoted] = []
+    is_code = _CODE.search(text) is not None
+    for found in (one for one in _PART.finditer(text) if one["quoted"]):
+        before = text[max(0, found.start() - 20) : found.start()].rstrip()
+        after = text[found.end() : found.end() + 20].lstrip()
+        start, end = _inside(found)
+        is_filled = "f" in found[0][:2].lower() or after.startswith(".format(")
+        if made and before.endswith("+=") and text[start:end].lstrip().startswith("--"):
+            more = (*made[-1].text, Piece(" "), *_unescaped(found))
+            made[-1] = replace(made[-1], text=more, is_filled=made[-1].is_filled or is_filled)
+        elif (
+            (is_code or (before.endswith("[") and after.startswith("]")))
+            and launches.SOUGHT.search(text, start, end)
+            and re.search(r"\s", text[start:end].strip())
+        ):
+            made.append(
+                Quoted(_unescaped(found), start, is_filled, "python" if is_code else "list")
+            )
+    return made
+
+
+def _outside(word: Word) -> Word:
+    if not _OUTSIDE.search(word.value):
+        return word
+    return Word(tuple(replace(piece, known=False) for piece in word.pieces))
 
 
 def _lists(text: str) -> Iterator[_List]:
@@ -140,12 +167,18 @@ def _words(text: str, item: Sequence[re.Match[str]]) -> Iterator[Word]:
 
 
 def _quoted(found: re.Match[str]) -> Text:
+    pieces = _unescaped(found)
+    if "f" in found[0][:2].lower():
+        return tuple(part for piece in pieces for part in _filled(piece))
+    return pieces
+
+
+def _unescaped(found: re.Match[str]) -> Text:
     start, end = _inside(found)
     said = found.string[start:end]
-    if "\\" in said:
-        return (Piece(re.sub(r"\\(.)", r"\1", said)),)
-    piece = Piece(said, start)
-    return tuple(_filled(piece)) if "f" in found[0][:2].lower() else (piece,)
+    if re.search(r"\\[\"']", said):
+        return (Piece(re.sub(r"\\([\"'])", r"\1", said)),)
+    return (Piece(said, start),)
 
 
 def _inside(found: re.Match[str]) -> tuple[int, int]:

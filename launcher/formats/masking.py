@@ -24,7 +24,13 @@ TEMPLATE = re.compile(
     r"|(?<![\w${])YOUR_[A-Z0-9_]+\b(?![=}])"
 )
 _STATEMENT = re.compile(r"\{%[^%\n]*%\}")
-_PROMPT = re.compile(r"^[ \t]*(?:(?:[$>%] +)+(?=\S)|>+[ \t]*$)", re.MULTILINE)
+_PROMPT = re.compile(r"^[ \t]*(?:(?:[$>%] +)+(?=\S)|>+[ \t]*$|!(?=[A-Za-z/]))", re.MULTILINE)
+_TAG = re.compile(
+    r"</[A-Za-z][\w-]*>|<(?:details|summary|pre|code|br|div|span|strong|ul|ol|li|table|t[rdh]|h[1-6]"
+    r"|blockquote)(?:[ \t][^<>\n]*)?/?>"
+)
+_OF_DIFF = re.compile(r"^@@ .*@@", re.MULTILINE)
+_CHANGED = re.compile(r"^(?:@@.*|-.*|\+(?!\+))", re.MULTILINE)
 # how PowerShell and cmd continue a line
 _OF_WINDOWS = re.compile(r"(?<=[ \t])[`^]([ \t]*)$(?=\n[ \t]*-)", re.MULTILINE)
 _LATE_BACKSLASH = re.compile(r"\\([ \t]+)$", re.MULTILINE)
@@ -43,7 +49,9 @@ def masked(text: str) -> tuple[str, list[str]]:
 
 def unprompted(text: str) -> str:
     """A text without the signs that shells and forums put before a line."""
-    return _PROMPT.sub(blanked_match, text)
+    if _OF_DIFF.search(text):  # what it takes away is no more
+        text = _CHANGED.sub(blanked_match, text)
+    return _PROMPT.sub(blanked_match, _TAG.sub(blanked_match, text))
 
 
 def _fenced(text: str) -> str:

@@ -13,11 +13,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.formats import dockerfile, launches, lists, notebook, supervisor, systemd
 from launcher.formats.bash import Script
+from launcher.formats.container import OF_HOST
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.markdown import blanked, blocks
 from launcher.formats.masking import unprompted
@@ -27,6 +28,7 @@ from launcher.formats.words import Piece, Text, Word, moved, split, text_of
 
 MOST = 1 << 16  # characters; a launch script has some thousand
 MOST_WORDS, MOST_VARIABLES, MOST_LAUNCHES = 2000, 500, 100
+MOST_SCRIPTS = 10
 DEEPEST = 3  # files within files
 TREE = re.compile(
     r"^[ \t]*(?:-[ \t]+)?[\"']?[A-Za-z_][\w./-]*[\"']?[ \t]*:(?:[ \t\r]|$)", re.MULTILINE
@@ -80,7 +82,7 @@ def _found(text: str, notes: Notes, depth: int = 0) -> list[Launch]:
     for reader in (_of_shell, _of_quoted, _of_options, _of_printed):
         if found := list(reader(rest, notes, depth)) if not made or reader is _of_shell else []:
             return sorted([*made, *found], key=lambda launch: launch.line) if made else found
-    notes += [] if made else complaints
+    notes += [] if made else [*complaints, *islice(_run_elsewhere(rest), MOST_SCRIPTS)]
     return made
 
 
@@ -131,11 +133,11 @@ def _of_tree(text: str, notes: Notes) -> Iterator[Launch]:
 
 def _of_lists(text: str, notes: Notes) -> Iterator[Launch]:
     yield from lists.read(text)
-    for start, end in lists.scripts(text):
-        script = Script(text[start:end], place=partial(int.__add__, start))
-        lines = text.count("\n", 0, start)
+    for said in lists.scripts(text):
+        script = Script(text_of(said.text), place=partial(Script.placed, said.text))
+        lines = text.count("\n", 0, said.start)
         for launch in launches.of_script(script):
-            yield replace(lists.templated(launch), line=launch.line + lines)
+            yield replace(said.told(launch), line=launch.line + lines)
 
 
 def _of_shell(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
@@ -155,6 +157,15 @@ def _of_file(body: Text, text: str, notes: Notes, depth: int) -> Iterator[Launch
     offset = start if Word(body).span else None
     for launch in _found(text_of(body), notes, depth + 1):
         yield _elsewhere(launch, offset, text.count("\n", 0, start))
+
+
+def _run_elsewhere(text: str) -> Iterator[str]:
+    """The scripts that a text without a launch runs."""
+    for command in Script(text).commands():
+        words = [word.value for word in command.words[:2]]
+        script = words[-1] if words[0].rpartition("/")[2] in launches.SHELLS else words[0]
+        if script.endswith((".sh", ".bash", ".sbatch")):
+            yield f"{script} is run, and not read"
 
 
 def _of_printed(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
@@ -214,7 +225,7 @@ def _on_one_port(found: list[Launch]) -> list[Launch]:
     """Launches that share a network, and would listen to one port of it: told of each."""
     at: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for number, launch in enumerate(found):
-        if launch.shares and launch.engine in NAMES:
+        if launch.shares and launch.engine in NAMES and not _is_of_many_hosts(launch):
             at[launch.shares, _port(launch)].append(number)
     for (shares, port), numbers in at.items():
         for number in numbers if len(numbers) > 1 and port.isdecimal() else []:
@@ -228,11 +239,18 @@ def _on_one_port(found: list[Launch]) -> list[Launch]:
     return found
 
 
+def _is_of_many_hosts(launch: Launch) -> bool:
+    return launch.shares == OF_HOST and _value(launch, "--nnodes") not in ("", "1")
+
+
 def _port(launch: Launch) -> str:
-    known = dialect(launch.engine)
-    givens = known.options.release(known.options.newest).given(launch.words)
-    ports = [one.values[0] for one in givens if one.name == "--port" and one.values]
-    return ports[-1] if ports else str(known.port)
+    return _value(launch, "--port") or str(dialect(launch.engine).port)
+
+
+def _value(launch: Launch, name: str) -> str:
+    known = dialect(launch.engine).options
+    givens = known.release(known.newest).given(launch.words)
+    return next((one.values[0] for one in reversed(givens) if one.name == name and one.values), "")
 
 
 def _of_a_size(found: Launch) -> Launch:

@@ -67,7 +67,8 @@ class Document:
     def launches(self) -> Iterator[Launch]:
         """Every launch, in its order. Raises NotYamlError."""
         for root in documents(self.source.seen):
-            yield from self._walk(root, Place(form=self._form(root)))
+            if not isinstance(root, Scalar):
+                yield from self._walk(root, Place(form=self._form(root)))
 
     def _form(self, root: Node) -> str:
         first = root.items[0] if isinstance(root, List) and root.items else root
@@ -154,7 +155,8 @@ class Document:
     def _container(
         self, words: list[Word], tables: Sequence[Table], place: Place
     ) -> Iterator[Launch]:
-        env, image = variables.variables(tables, self.source), _image(tables)
+        env, image = self._common(place), _image(tables)
+        env |= variables.variables(tables, self.source)
         is_pod = of(tables, "args") is not None or isinstance(of(tables, "env"), List)
         form = place.form or ("kubernetes" if is_pod else "compose")
         for launch in self._of_words(words, env, form, place):
@@ -208,6 +210,14 @@ class Document:
             own = self._named(made, place, [Word(text)])
             yield replace(own, name=own.name or (place.keys[0] if len(place.keys) == 1 else ""))
 
+    def _common(self, place: Place) -> dict[str, Word]:
+        """The variables that a deployment gives to all of its services, or all of one."""
+        made: dict[str, Word] = {}
+        for table in place.tables[:-1]:
+            if (node := table.get("envs")) is not None:
+                made |= variables.listed(node, self.source)
+        return made
+
     def _around(self, place: Place) -> dict[str, Word]:
         """The variables of all tables that something stands in, those of the nearest last."""
         made: dict[str, Word] = {}
@@ -256,8 +266,7 @@ class Document:
         image, role = _image(place.tables), (place.keys or ("",))[-1]
         env = self._around(place)
         own = of([*reversed(place.tables)], f"{role.lower()}_environment")
-        if isinstance(own, Table):
-            env |= variables.of_table(own, self.source)
+        env |= variables.listed(own, self.source) if own is not None else {}
         launch = Launch(words, env, form, engine_of(image) or ENGINE, release_of(image))
         is_role = role and not LISTS.fullmatch(role) and place.keys[-2:-1] != ("",)
         return self._named(replace(launch, name=role if is_role else ""), place, words).noting(

@@ -17,22 +17,25 @@ def variables(tables: Sequence[Table], source: Source) -> dict[str, Word]:
     """
     made: dict[str, Word] = {}
     for key in KEYS:
-        node = of(tables, key)
-        if isinstance(node, Table):
-            made |= of_table(node, source)
-        elif isinstance(node, List):
-            made |= dict(_listed(node, source))
+        if (node := of(tables, key)) is not None:
+            made |= listed(node, source)
     return made
 
 
-def of_table(node: Table, source: Source) -> dict[str, Word]:
-    """Names and values."""
-    return {
-        name.value: Word(filled(source.scalar(value), {}))
-        for table in reversed(merged(node))
-        for name, value in table.items
-        if name.value != "<<"
-    }
+def listed(node: Node, source: Source) -> dict[str, Word]:
+    """The names and values of a table or a list."""
+    if isinstance(node, List):
+        return dict(_listed(node, source))
+    return (
+        {}
+        if not isinstance(node, Table)
+        else {
+            name.value: Word(filled(source.scalar(value), {}))
+            for table in reversed(merged(node))
+            for name, value in table.items
+            if name.value != "<<"
+        }
+    )
 
 
 def _listed(node: List, source: Source) -> Iterator[tuple[str, Word]]:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from launcher.formats.markdown import blanked_match
 from launcher.formats.masking import TEMPLATE
 from launcher.formats.nodes import List, Node, Scalar, Table
 from launcher.formats.words import Piece, Text, Word
@@ -30,11 +29,10 @@ class Source:
     """A text, and how a parser of YAML sees it, character for character."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.templates = [found.span() for found in TEMPLATE.finditer(text)]
+        self.text = _without_statements(text) if _STATEMENT.search(text) else text
+        self.templates = [found.span() for found in TEMPLATE.finditer(self.text)]
         # A template may stand where YAML wants something else: it is read as one word.
-        bare = _STATEMENT.sub(blanked_match, text)
-        self.seen = TEMPLATE.sub(lambda found: "T" * len(found[0]), bare)
+        self.seen = TEMPLATE.sub(lambda found: "T" * len(found[0]), self.text)
 
     def line(self, at: int) -> int:
         """The line of a character, from 1."""
@@ -83,6 +81,18 @@ class Source:
                 start = until
         rest = (Piece(self.text[start:end], start),) if start < end or not made else ()
         return (*made, *rest)
+
+
+def _without_statements(text: str) -> str:
+    """A text without its lines of Helm or Jinja; a command goes on over them."""
+    lines = text.split("\n")
+    is_open = False
+    for at, line in enumerate(lines):
+        if _STATEMENT.fullmatch(line):
+            lines[at] = " " * (len(line) - is_open) + "\\" * is_open
+        else:
+            is_open = line.endswith("\\")
+    return "\n".join(lines)
 
 
 def merged(node: Table) -> list[Table]:
