@@ -61,10 +61,11 @@ def render(
     """
     from launcher.config.resolve import PlanRequest
     from launcher.config.target import planned
+    from launcher.lint.notes import noted
     from launcher.output import plan as screens
 
     plan, _ = planned(PlanRequest(profile, settings, api_key_file), os.environ, aim)
-    screens.plan(plan, form="json" if as_json else form, explain=explain)
+    screens.plan(noted(plan), form="json" if as_json else form, explain=explain)
 
 
 @click.command()
@@ -93,11 +94,14 @@ def diff(
     """
     from launcher.config.resolve import PlanRequest
     from launcher.config.target import planned
+    from launcher.lint.notes import noted
     from launcher.output import plan as screens
 
     before, _ = planned(PlanRequest(one), os.environ, aim)
     after, _ = planned(PlanRequest(other or one), os.environ, aim.to(to_release, to_arch))
-    return Exit.NO if screens.difference(before, after, as_json=as_json) else Exit.FINE
+    return (
+        Exit.NO if screens.difference(noted(before), noted(after), as_json=as_json) else Exit.FINE
+    )
 
 
 @click.command("fit")

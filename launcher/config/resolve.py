@@ -14,14 +14,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from launcher import printable
-from launcher.config import layers
+from launcher.config import layers, of_model
 from launcher.config.profile import Profile, by_role, known_keys
-from launcher.engines import issues, traits
 from launcher.engines import rules as recipe
+from launcher.engines import traits
 from launcher.engines.dialect import Dialect
 from launcher.engines.engine import dialect
 from launcher.engines.match import Case
-from launcher.engines.options import Release, nearest_name
+from launcher.engines.options import Release
 from launcher.engines.rules import Rule
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target, taken_for
@@ -68,6 +68,7 @@ class Composed:
     flags: dict[str, Any]  # by canonical name, in the order in which they will stand in the command
     origin: dict[str, layers.Layer] = field(repr=False)
     doubt: Doubt | None = None  # about a file that it is made of: others may have written it
+    models: Mapping[str, str] = field(default_factory=dict)  # options: see `of_model.models_of`
 
     @property
     def dialect(self) -> Dialect:
@@ -129,7 +130,8 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
             f"profile {found.name} has {count}:{listing}", fix="correct them where they stand"
         )
     doubt = next((layer.doubt for layer in stack if layer.doubt), None)
-    return Composed(found.name, found.path, profile, values["flags"], origin, doubt)
+    models = of_model.models_of(stack, engine.of_model)
+    return Composed(found.name, found.path, profile, values["flags"], origin, doubt, models)
 
 
 def resolve(
@@ -147,13 +149,15 @@ def resolve(
     """
     composed = _spelled_out(composed, target or Target())
     profile = composed.profile
+    model = traits.of((target or Target()).model, profile.flags.model_path)
+    made = of_model.suited(composed.flags, composed.models, model, changes=profile.rules.enabled)
+    composed = replace(composed, flags=made.flags, origin=composed.origin | made.origin)
     doubt = (
         f"{composed.doubt.what}: the interpreter that it names is not asked"
         if composed.doubt
         else ""
     )
     target = aimed(composed, target or Target())
-    model = traits.of(target.model, profile.flags.model_path)
     kind = traits.thinking(target.model, model.family, profile.flags.model_path)
     engine = composed.dialect
     chosen = list(_by_rules(composed, target, model.traits))
@@ -210,7 +214,7 @@ def resolve(
         doubt=doubt,
         traits=tuple(sorted(model.traits)),
     )
-    return replace(plan, notes=tuple(_notes(plan, composed, target, model)))
+    return replace(plan, notes=(*_notes(plan, composed, target, model), *made.notes))
 
 
 def _options(
@@ -237,27 +241,21 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
     """
     about = model.note if plan.ruled else None
     yield from filter(None, (plan.doubt, target.doubt, about) if plan.gpus else (plan.doubt,))
+    yield from _spelled_otherwise(plan, composed, target)
     if plan.gpus:
         yield from _of_profile(composed.profile, target)
-        yield from filter(None, (_unknown(name, target) for name in composed.flags))
         yield from (f"left out: {what}" for what in complaints())
-    yield from _refused(plan, target)
-    yield from _fatal(plan)
 
 
-def _refused(plan: Plan, target: Target) -> Iterator[str]:
-    """The values that the release, which is known, does not take."""
-    if target.release and not target.doubt:
-        for given in target.known.given(plan.arguments):
-            if given.option and given.problem:
-                yield f"refused, at parse: {given.problem}"
-
-
-def _fatal(plan: Plan) -> Iterator[str]:
-    """What is known to keep this plan from running, or from being right, where rules chose it."""
-    for issue in issues.issues(issues.of_plan(plan)) if plan.ruled and plan.gpus else ():
-        if issue.severity.is_fatal:
-            yield f"{issue.severity}{f', {issue.shows}' if issue.shows else ''}: {issue.what}"
+def _spelled_otherwise(plan: Plan, composed: Composed, target: Target) -> Iterator[str]:
+    """The options that an author calls by a name that the release does not have, or drops soon."""
+    known = target.known
+    for setting in plan.settings if plan.ruled else ():
+        word = f"--{composed.written.get(setting.option, '')}"
+        option = known.options.get(word)
+        is_usual = word[2:] in known.catalogue.short or (option and not option.deprecated)
+        if word != "--" and word != setting.name and not is_usual:
+            yield f"{word} is {setting.name} in {known.catalogue.engine} {known.name}: written so"
 
 
 def _spelled_out(composed: Composed, target: Target) -> Composed:
@@ -310,18 +308,6 @@ def _of_profile(profile: Profile, target: Target) -> Iterator[str]:
     for warned in checkpoint.warnings if checkpoint else ():
         if warned.holds(target.arch):
             yield warned.what
-
-
-def _unknown(name: str, target: Target) -> str | None:
-    """What to say of an option that the release, which is known, does not have by any name."""
-    if not target.release or target.doubt:
-        return None
-    known = target.known
-    if known.accepts(known.renamed(f"--{name}")):
-        return None
-    near = nearest_name(f"--{name}", known)
-    hint = f", did you mean {near}?" if near else ""
-    return f"{known.catalogue.engine} {target.nearest} has no --{name}{hint}"
 
 
 def aimed(composed: Composed, target: Target) -> Target:

@@ -26,6 +26,7 @@ class Dialect:
     programs: tuple[tuple[str, ...], ...]  # how others start it: words that stand together
     options: Catalogue
     roles: Mapping[str, str]  # options that the launcher reads, and their names in profile.Flags
+    of_model: tuple[str, ...]  # options that suit one model, or what they begin with
     port: int  # that it listens on where none is said
     spelled: Callable[[Mapping[str, Any], Release], Iterator[Spelled]]  # as a release takes them
     secrets: tuple[str, ...]  # options that would show a secret in `ps`

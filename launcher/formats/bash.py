@@ -15,6 +15,7 @@ from itertools import pairwise
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
+from launcher.formats import braces
 from launcher.formats.expansion import Expansion, few
 from launcher.formats.masking import masked
 from launcher.formats.scope import Budget, Scope, Value
@@ -24,6 +25,8 @@ DEEPEST = 60  # levels of commands within commands, and of functions that call f
 MOST_NOTES = 20
 MOST_VALUES = 64  # of a loop
 MOST_WORDS = 4000  # of a command
+BRACED = ("concatenation", "word", "brace_expression")  # what braces may stand in
+BARE = "JSON without quotes around it: bash takes its own quotes away, and splits it at commas"
 MOST_BRANCHES = 50  # of a decision that are looked at with what was set before it
 
 
@@ -36,7 +39,7 @@ class Command:
     hidden: dict[str, Word]  # set, but not exported
     line: int
     within: str = ""  # the function that it is in
-    script: str = ""  # that it reads from its standard input
+    script: Text = ()  # that it reads from its standard input
 
 
 @cache
@@ -54,11 +57,11 @@ class Script:
         place: Callable[[int], int | None] = lambda at: at,
         budget: Budget | None = None,
         depth: int = 0,
-        files: dict[str, str] | None = None,
+        files: dict[str, Text] | None = None,
         wanted: Callable[[Word], bool] = lambda word: True,
     ) -> None:
         self.budget, self.depth = budget or Budget(), depth
-        self.files: dict[str, str] = {} if files is None else files
+        self.files: dict[str, Text] = {} if files is None else files
         self.wanted = wanted  # commands without such a word are of no interest
         self.functions: dict[str, tuple[Script, Node]] = {}  # whose text they stand in
         self.called: set[str] = set()
@@ -102,7 +105,7 @@ class Script:
 
     # -- statements --------------------------------------------------------------------------------
 
-    def _run(self, node: Node, depth: int, script: str = "") -> Iterator[Command]:
+    def _run(self, node: Node, depth: int, script: Text = ()) -> Iterator[Command]:
         if depth > DEEPEST or not self.budget.step():
             return
         match node.type:
@@ -132,7 +135,7 @@ class Script:
             case _:
                 yield from self._all(node, depth, script)
 
-    def _all(self, node: Node, depth: int, script: str = "") -> Iterator[Command]:
+    def _all(self, node: Node, depth: int, script: Text = ()) -> Iterator[Command]:
         for child in node.named_children:
             yield from self._run(child, depth + 1, script)
 
@@ -157,7 +160,7 @@ class Script:
     def _for(self, node: Node, depth: int) -> Iterator[Command]:
         name = self.words.raw(node.child_by_field_name("variable"))
         body = node.child_by_field_name("body")
-        asked = [self.words.expand(child) for child in node.children_by_field_name("value")]
+        asked = [self._expanded(child) for child in node.children_by_field_name("value")]
         words = [word for value in asked for text in value for word in split(text)]
         for word in words[:MOST_VALUES] or [Word((Piece(f"${name}", known=False),))]:
             self.scope.variables[name] = (word.pieces,)
@@ -177,26 +180,26 @@ class Script:
             destination = redirect.child_by_field_name("destination")
             if destination and redirect.children and _writes(redirect):
                 target = self.words.value(destination)
-        script = self._heredoc(node, heredoc) if heredoc else ""
+        script = self._heredoc(node, heredoc) if heredoc else ()
         if said and said.named_children:
-            script = self.words.value(said.named_children[-1])
+            script = next(iter(self.words.expand(said.named_children[-1])), ())
         if script and target:
             self.files[target.rpartition("/")[2]] = script
         elif script and body and _writes_file(self.words.raw(body)):
             self.files[self.words.raw(body).split()[-1].rpartition("/")[2]] = script
         if body:
-            yield from self._run(body, depth + 1, "" if target else script)
+            yield from self._run(body, depth + 1, () if target else script)
         for child in node.named_children:  # what follows `<<EOF` on its line
             if child.type == "heredoc_redirect":
                 for other in child.named_children:
                     if other.type not in ("heredoc_start", "heredoc_body", "heredoc_end"):
                         yield from self._run(other, depth + 1, script)
 
-    def _heredoc(self, node: Node, body: Node) -> str:
+    def _heredoc(self, node: Node, body: Node) -> Text:
         start = _descendant(node, "heredoc_start")
         if start and self.words.raw(start)[:1] in "'\"\\":
-            return self.words.raw(body)
-        return text_of(self.words.document(body))
+            return (self.words.piece(body.start_byte, body.end_byte),)
+        return few([*self.words.document(body)])
 
     def _declare(self, node: Node) -> None:
         keyword = self.words.raw(node.children[0]) if node.children else ""
@@ -236,14 +239,14 @@ class Script:
             return ((),)
         if node.type == "array":
             children = node.named_children[:MOST_WORDS]
-            asked = [self.words.expand(child) for child in children if child.type != "comment"]
+            asked = [self._expanded(child) for child in children if child.type != "comment"]
             return tuple(word.pieces for value in asked for text in value for word in split(text))
         made = self.words.expand(node)
         return (few([piece for text in made for piece in text]),)
 
     # -- commands ----------------------------------------------------------------------------------
 
-    def _command(self, node: Node, depth: int, script: str) -> Iterator[Command]:
+    def _command(self, node: Node, depth: int, script: Text) -> Iterator[Command]:
         before, assigned = self.scope, {}
         words: list[Word] = []
         for child in node.named_children:
@@ -262,13 +265,27 @@ class Script:
                     if child.type == "command_name" and child.named_children
                     else child
                 )
-                words += [word for text in self.words.expand(part) for word in split(text)]
+                words += [word for text in self._expanded(part) for word in split(text)]
                 if len(words) > MOST_WORDS:
                     break
         if not words:
             before.variables |= {key: (word.pieces,) for key, word in assigned.items()}
             return
         yield from self._called(node, words, assigned, depth, script)
+
+    def _expanded(self, node: Node) -> Value:
+        """A word with its braces: `{a,b}` is two, and JSON that nobody quoted loses its quotes."""
+        drawn = self.words.raw(node)
+        if node.type not in BRACED or "{" not in drawn:
+            return self.words.expand(node)
+        if re.search(r"""(?:^|=)\{["']""", drawn) and BARE not in self.notes:
+            self.notes.append(BARE)
+        parts = braces.expanded(drawn)
+        if len(parts) == 1 or self.depth > DEEPEST // 4:
+            return self.words.expand(node)
+        inner = Script(" ".join(("_", *parts)), self.scope, lambda at: None, self.budget, DEEPEST)
+        command = next(inner.commands(), None)
+        return tuple(word.pieces for word in command.words[1:]) if command else ()
 
     def _inside(self, node: Node, depth: int) -> Iterator[Command]:
         """The commands of `$(...)` within a word."""
@@ -279,7 +296,7 @@ class Script:
                 yield from self._inside(child, depth)
 
     def _called(
-        self, node: Node, words: list[Word], assigned: dict[str, Word], depth: int, script: str
+        self, node: Node, words: list[Word], assigned: dict[str, Word], depth: int, script: Text
     ) -> Iterator[Command]:
         name = words[0].value
         match name:
@@ -314,7 +331,7 @@ class Script:
             self.unread.append(path)
         else:
             self.sourced.add(path.rpartition("/")[2])
-            yield from self.nested((Piece(text),), self.scope)
+            yield from self.nested(text, self.scope)
 
     def _function(
         self, name: str, words: Sequence[Word], assigned: dict[str, Word], depth: int
@@ -330,7 +347,7 @@ class Script:
         self.scope.arguments = before
 
     def _made(
-        self, node: Node, words: list[Word], assigned: dict[str, Word], script: str
+        self, node: Node, words: list[Word], assigned: dict[str, Word], script: Text
     ) -> Command:
         known = {name: Word(value[0]) for name, value in self.scope.variables.items() if value}
         env = {name: word for name, word in known.items() if name in self.scope.exported}

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from launcher.formats import bash, launches
 from launcher.formats.bash import Script
+from launcher.formats.container import engine_of, release_of
 from launcher.formats.launches import Launch
 from launcher.formats.scope import Scope
 from launcher.formats.words import Piece, Text, Word
@@ -37,7 +38,7 @@ def read(text: str) -> Iterator[Launch]:
     words = [*entry, *command]
     line = text.count("\n", 0, next((w.span[0] for w in words if w.span), 0)) + 1
     made = bash.Command(tuple(words), env, {}, line) if words else None
-    engine, release = launches.engine_of(image), launches.release_of(image)
+    engine, release = engine_of(image), release_of(image)
     found = list(launches.of_command(made, Script(""), "dockerfile")) if made else []
     if not found and words and engine and words[0].value.startswith("--"):
         found = [Launch(tuple(words), env, "dockerfile", engine, line=line)]

@@ -74,7 +74,7 @@ def candidates(text: str, launch: Launch, edit: Edit) -> Iterator[str]:
 
 def extent(text: str, word: Word) -> tuple[int, int] | None:
     """Where a word stands with its quotes; None where it does not stand in one place."""
-    seen = [piece for piece in word.pieces if piece.text]
+    seen = [piece for piece in word.pieces if piece.text][is_key(word) :]
     if not seen or any(piece.at is None for piece in seen):
         return None
     start, end = seen[0].at or 0, seen[0].at or 0
@@ -91,6 +91,12 @@ def extent(text: str, word: Word) -> tuple[int, int] | None:
     while start and text[start - 1] in QUOTES and text[end : end + 1] == text[start - 1]:
         start, end = start - 1, end + 1
     return start, end
+
+
+def is_key(word: Word) -> bool:
+    """Whether it is an option that a table names without its dashes."""
+    first = word.pieces[0] if word.pieces else None
+    return bool(first and len(word.pieces) > 1 and first.text == "--" and first.at is None)
 
 
 def _extents(text: str, words: Sequence[Word]) -> list[tuple[int, int]] | None:
@@ -114,6 +120,9 @@ def _extents(text: str, words: Sequence[Word]) -> list[tuple[int, int]] | None:
 
 def replaced(text: str, word: Word, new: str) -> str | None:
     """The text with another value of a word; what is the same before a `=` stays as it is."""
+    if is_key(word):
+        place = extent(text, word)
+        return text[: place[0]] + new.removeprefix("--") + text[place[1] :] if place else None
     name, equals, _ = word.value.partition("=")
     if equals and new.startswith(f"{name}="):
         skipped = len(name) + 1
@@ -145,6 +154,8 @@ def _without(text: str, words: Sequence[Word], kept: int) -> Iterator[str]:
     if not places:
         return
     gone = places[kept:]
+    if is_key(words[0]) and not kept:
+        yield from cut(text, gone[0][0], _entry_end(text, gone))
     gaps = (text[one[1] : other[0]] for one, other in pairwise(gone))
     if not any(gap.strip(" \t\r\n\\") for gap in gaps):
         yield from cut(text, gone[0][0], gone[-1][1])
@@ -155,6 +166,14 @@ def _without(text: str, words: Sequence[Word], kept: int) -> Iterator[str]:
             made = ways[min(way, len(ways) - 1)] if made is not None and ways else None
         if made is not None:
             yield made
+
+
+def _entry_end(text: str, places: Sequence[tuple[int, int]]) -> int:
+    """Where a table's entry ends: behind its value, that of a switch as well."""
+    if len(places) > 1:
+        return places[-1][1]
+    found = re.match(r"[ \t]*:[ \t]*[\w\"']+", text[places[-1][1] :])
+    return places[-1][1] + (found.end() if found else 0)
 
 
 def cut(text: str, start: int, end: int) -> Iterator[str]:
@@ -195,6 +214,11 @@ def _with(text: str, before: Sequence[Word], new: Sequence[str]) -> Iterator[str
     left, right = text[first:start], text[end:last]
     quote = text[end - 1] if text[end - 1] in QUOTES else ""
     joined = " ".join(map(shlex.quote, new))
+    if at is not None and is_key(before[at]):
+        value = " ".join(new[1:]) or "true"
+        first = text.rfind("\n", 0, places[0][0]) + 1
+        yield f"{text[:last]}\n{text[first : places[0][0]]}{new[0][2:]}: {value}{text[last:]}"
+        return
     yield from _as_items(text, left, last, quote, new)
     if quote and re.match(r"\s*[,\]]", text[end:]):
         gap = f",\n{left}" if not left.strip() else ", "

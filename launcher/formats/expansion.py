@@ -45,7 +45,7 @@ class Expansion:
         """What a word comes to, as text."""
         return "".join(text_of(text) for text in self.expand(node))
 
-    def _piece(self, start: int, end: int, *, known: bool = True) -> Piece:
+    def piece(self, start: int, end: int, *, known: bool = True) -> Piece:
         """Characters of the source as they are."""
         at, last = self.place(start), self.place(end - 1) if end > start else None
         is_whole = at is not None and last == at + end - start - 1
@@ -53,7 +53,7 @@ class Expansion:
         return Piece(self.text[start:end], at if is_whole else None, known and not fill)
 
     def _outside(self, node: Node) -> Value:
-        return ((self._piece(node.start_byte, node.end_byte, known=False),),)
+        return ((self.piece(node.start_byte, node.end_byte, known=False),),)
 
     def expand(self, node: Node) -> Value:
         """What a word comes to: several where an array is in it, none for an empty one."""
@@ -61,7 +61,7 @@ class Expansion:
             return self._outside(node)
         match node.type:
             case "raw_string":
-                return ((self._piece(node.start_byte + 1, node.end_byte - 1),),)
+                return ((self.piece(node.start_byte + 1, node.end_byte - 1),),)
             case "string" | "translated_string":
                 return self._quoted(node)
             case "ansi_c_string":
@@ -131,20 +131,20 @@ class Expansion:
         while start < end:
             slash = self.source.find("\\", start, end)
             if slash < 0 or slash + 1 >= end:
-                yield self._piece(start, end)
+                yield self.piece(start, end)
                 return
             following = self.source[slash + 1]
             if following == "\n":
                 if slash > start:
-                    yield self._piece(start, slash)
+                    yield self.piece(start, slash)
                 start = slash + 2
             elif not only or following in only:
                 if slash > start:
-                    yield self._piece(start, slash)
-                yield self._piece(slash + 1, slash + 2)
+                    yield self.piece(start, slash)
+                yield self.piece(slash + 1, slash + 2)
                 start = slash + 2
             else:
-                yield self._piece(start, slash + 2)
+                yield self.piece(start, slash + 2)
                 start = slash + 2
 
     def _lookup(self, name: str) -> Value | None:
@@ -280,7 +280,7 @@ class Expansion:
         for child in node.children:
             if child.start_byte >= start and child.end_byte <= end and child.is_named:
                 if child.start_byte > start:
-                    parts.append(((self._piece(start, child.start_byte),),))
+                    parts.append(((self.piece(start, child.start_byte),),))
                 parts.append(self.expand(child))
                 start = child.end_byte
         if start < end:

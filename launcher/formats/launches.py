@@ -10,13 +10,13 @@ from itertools import islice
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.formats.bash import Command, Script
+from launcher.formats.container import CONTAINERS, IMAGES, Container, container, release_of
 from launcher.formats.scope import Scope
-from launcher.formats.words import Piece, Word, values
+from launcher.formats.words import Piece, Word, rest_of, values
 from launcher.plan.plan import ENGINE
 
 MOST = 200  # of a text
 ASSIGNED = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
-CONTAINERS = ("docker", "podman", "nerdctl")
 SHELLS = ("bash", "sh", "dash", "zsh", "ash")
 # They print, look or wait: what their words look like is not run.
 INERT = frozenset(
@@ -25,13 +25,6 @@ INERT = frozenset(
     " pkill printf ps read return rm sed sleep tail tee test touch trap true type usage wait warn"
     " wget which [ [[ :".split()
 )
-# Options of `docker run` and podman-run(1) that take no value.
-SWITCHES = frozenset(
-    "d detach i interactive t tty it ti dit itd rm privileged init P publish-all read-only help"
-    " no-healthcheck oom-kill-disable sig-proxy disable-content-trust q quiet replace no-hosts"
-    " tls-verify".split()
-)
-TAG = re.compile(r":v?(\d+\.\d+\.\d+)")
 # How engines are started: words that stand together. Of vLLM that it is one, and no more, is known.
 PROGRAMS = (
     *((name, words) for name in NAMES for words in dialect(name).programs),
@@ -40,7 +33,6 @@ PROGRAMS = (
     ("vllm", ("dynamo.vllm",)),
 )
 SOUGHT = re.compile("|".join(re.escape(" ".join(words)) for _, words in PROGRAMS))
-IMAGES = dict.fromkeys((*NAMES, "vllm"))  # as their names have them
 _OF_INTEREST = re.compile(rf"^(?:--|\u2014)|{'|'.join(IMAGES)}|launch_server|\bserve\b")
 
 
@@ -60,6 +52,8 @@ class Launch:
     notes: tuple[str, ...] = ()
     name: str = ""  # of the service, container or function; "" where the text has no name for it
     line: int = 0  # where it stands, from 1
+    # what it listens on together with others, in words; "": alone, or nobody knows
+    shares: str = ""
 
     @classmethod
     def of(cls, words: Sequence[str], env: Mapping[str, str] | None = None) -> Launch:
@@ -115,6 +109,17 @@ def of_script(script: Script, form: str = "shell") -> Iterator[Launch]:
         yield replace(launch, hidden=hidden).noting(*script.notes, *notes)
 
 
+def printed(script: Script) -> Iterator[Launch]:
+    """The launches that a script prints with `echo`, and does not run."""
+    for command in script.commands():
+        if command.words[0].value in ("echo", "printf") and (
+            text := " ".join(values(command.words[1:]))
+        ):
+            for inner in script.nested((Piece(text),), script.scope.copy()):
+                for found in of_command(replace(inner, line=command.line), script, "shell"):
+                    yield found.noting("the script prints this command, and does not run it")
+
+
 def of_command(command: Command, script: Script, form: str) -> Iterator[Launch]:
     """The launches that a simple command comes to."""
     words = tuple(map(dashed, command.words))
@@ -132,68 +137,50 @@ def of_command(command: Command, script: Script, form: str) -> Iterator[Launch]:
 
 def _nested(words: Sequence[Word], command: Command, script: Script, form: str) -> Iterator[Launch]:
     """Launches in a word that is a script, or in what a shell reads from its input."""
-    container = _container(words)
-    env = {**(container.variables if container else command.env)}
+    within = container(words)
+    env = {**(within.variables if within else command.env)}
     scope = Scope({name: (word.pieces,) for name, word in env.items()}, set(env))
     scripts = [
         word.pieces for word in words if SOUGHT.search(word.value) and re.search(r"\s", word.value)
     ]
     if command.script and (set(values(words[:1])) & {*SHELLS, "ssh", *CONTAINERS}):
-        scripts.append((Piece(command.script),))
+        scripts.append(command.script)
     for text in scripts:
         for inner in script.nested(text, scope.copy()):
             for found in of_command(replace(inner, line=command.line), script, form):
-                made = (
-                    replace(found, form=container.form, release=found.release or container.release)
-                    if container
-                    else found
-                )
-                yield replace(
-                    made, name=made.name or (container.name if container else command.within)
-                )
+                made = _of_container(found, within) if within else found
+                yield replace(made, name=made.name or command.within)
 
 
 def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launch | None:
     """The launch that the words of a command are; None where they are none."""
     said = values(words)
     at, length, engine = program(said)
-    container = _container(words)
-    given = dict(container.variables if container else env)
-    outer = {name: word.value for name, word in env.items()} if container else {}
+    within = container(words)
+    outer = {name: word.value for name, word in env.items()} if within else {}
     if at is None:
-        if (
-            container
-            and container.arguments
-            and said[-len(container.arguments)].startswith("-")
-            and container.engine
-        ):
-            return replace(container, hidden=outer)
+        if within and within.engine and within.words and within.words[0].value.startswith("-"):
+            made = Launch(within.words, within.variables, form, within.engine, hidden=outer)
+            return _of_container(made, within)
         return None
-    given |= {
+    given = dict(within.variables if within else env) | {
         match[1]: rest_of(word, match.start(2))
         for word in words[:at]
-        if (match := ASSIGNED.fullmatch(word.value)) and not container
+        if (match := ASSIGNED.fullmatch(word.value)) and not within
     }
-    made = Launch(tuple(words[at + length :]), given, form, engine, hidden=outer)
-    if container:
-        made = replace(
-            made,
-            form=container.form,
-            release=container.release,
-            name=container.name,
-            notes=container.notes,
-        )
-    return made
+    release = next(filter(None, map(release_of, said[:at])), None)
+    made = Launch(tuple(words[at + length :]), given, form, engine, release, hidden=outer)
+    return _of_container(made, within) if within else made
 
 
-def rest_of(word: Word, start: int) -> Word:
-    """The rest of a word behind so many characters."""
-    made: list[Piece] = []
-    for piece in word.pieces:
-        if start < len(piece.text) or (start <= 0 and not piece.text):
-            made.append(piece.part(max(start, 0), len(piece.text)))
-        start -= len(piece.text)
-    return Word(tuple(made) or (Piece(""),))
+def _of_container(made: Launch, within: Container) -> Launch:
+    return replace(
+        made,
+        form=within.form,
+        release=made.release or within.release,
+        name=made.name or within.name,
+        shares=within.shares,
+    ).noting(*within.notes)
 
 
 def program(words: Sequence[str]) -> tuple[int | None, int, str]:
@@ -211,73 +198,3 @@ def dashed(word: Word) -> Word:
     if word.value[:1] in ("\u2013", "\u2014"):
         return Word((Piece("--"), *rest_of(word, 1).pieces))
     return word
-
-
-def _container(words: Sequence[Word]) -> Launch | None:
-    """What `docker run` gives to its image: arguments and variables; None for any other command."""
-    said = values(words)
-    start = next(
-        (at for at, word in enumerate(said) if word.rpartition("/")[2] in CONTAINERS), None
-    )
-    if start is None:
-        return None
-    verb = next(
-        (at for at in range(start + 1, len(said)) if said[at] in ("run", "exec", "create")), None
-    )
-    if verb is None:
-        return None
-    options, image = _docker_options(words, verb + 1)
-    variables: dict[str, Word] = {}
-    notes = []
-    for option, value in options:
-        if option in ("e", "env") and value:
-            name, equals, _ = value.value.partition("=")
-            variables[name] = (
-                rest_of(value, len(name) + 1) if equals else Word((Piece(f"${name}", known=False),))
-            )
-        elif option == "env-file" and value:
-            notes.append(f"variables of {value.value} are not read")
-    name = next((value.value for option, value in options if option == "name" and value), "")
-    label = said[image] if image < len(said) else ""
-    return Launch(
-        tuple(words[image + 1 :]),
-        variables,
-        f"docker {said[verb]}",
-        engine_of(label),
-        release_of(label),
-        notes=tuple(notes),
-        name=name,
-    )
-
-
-def _docker_options(words: Sequence[Word], at: int) -> tuple[list[tuple[str, Word | None]], int]:
-    """The options of `docker run`, and where its image stands."""
-    options: list[tuple[str, Word | None]] = []
-    while at < len(words) and words[at].value.startswith("-") and words[at].value != "--":
-        text = words[at].value
-        name, equals, _ = text.lstrip("-").partition("=")
-        if equals:
-            options.append((name, rest_of(words[at], text.index("=") + 1)))
-        elif name in SWITCHES:
-            options.append((name, None))
-        elif not text.startswith("--") and len(name) > 1:  # -eA=b
-            options.append((name[0], rest_of(words[at], 2)))
-        else:
-            at += 1
-            options.append((name, words[at] if at < len(words) else None))
-        at += 1
-    return options, at
-
-
-def engine_of(image: str) -> str:
-    """The engine that an image is of, "" for others."""
-    return next((engine for engine in IMAGES if engine in image.lower()), "")
-
-
-def release_of(image: str) -> str | None:
-    """The release that the tag of an engine's image names."""
-    engine = engine_of(image)
-    if not engine or re.search(r"\s", image):
-        return None
-    tags = TAG.findall(image, image.lower().find(engine))
-    return str(tags[-1]) if tags else None

@@ -7,7 +7,8 @@ What a word says is then taken from the text itself, so that nothing of the auth
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+
+from launcher.formats.markdown import blanked, blanked_match, blocks
 
 COMMENT = "a comment inside the continued lines: a shell ends the command there"
 LATE = "a blank after a backslash at the end of a line: a shell ends the command there"
@@ -17,42 +18,49 @@ FILL = "\x01"  # in a word, for what a template fills in
 _QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'"})
 _BLANK = re.compile("[\u00a0\u2000-\u200a\u202f\u3000\0\r]")
 _OTHER = re.compile(r"[^\x02-\x7f]")
-# `${{ github }}`, `{{ jinja }}` and `<placeholder>` stand for a word or a part of one.
-TEMPLATE = re.compile(r"\$?\{\{[^{}\n]*\}\}|(?<![<\w])<[A-Za-z][\w.:/-]{0,60}>")
-_STATEMENT = re.compile(r"\{%[^%\n]*%\}")
-_PROMPT = re.compile(r"^[ \t]*(?:[$>%] +)+(?=\S)", re.MULTILINE)
-_FENCE = re.compile(
-    r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[^\n]*$|\Z)", re.MULTILINE | re.DOTALL
+# `${{ github }}`, `{{ jinja }}`, `<a placeholder>` and YOUR_KEY stand for a word or a part of one.
+TEMPLATE = re.compile(
+    r"\$?\{\{[^{}\n]*\}\}|(?<![<\w])<[A-Za-z](?:[\w .:/|-]{0,60}\w)?>"
+    r"|(?<![\w${])YOUR_[A-Z0-9_]+\b(?![=}])"
 )
+_STATEMENT = re.compile(r"\{%[^%\n]*%\}")
+_PROMPT = re.compile(r"^[ \t]*(?:(?:[$>%] +)+(?=\S)|>+[ \t]*$|!(?=[A-Za-z/]))", re.MULTILINE)
+_TAG = re.compile(
+    r"</[A-Za-z][\w-]*>|<(?:details|summary|pre|code|br|div|span|strong|ul|ol|li|table|t[rdh]|h[1-6]"
+    r"|blockquote)(?:[ \t][^<>\n]*)?/?>"
+)
+_OF_DIFF = re.compile(r"^@@ .*@@", re.MULTILINE)
+_CHANGED = re.compile(r"^(?:@@.*|-.*|\+(?!\+))", re.MULTILINE)
+# how PowerShell and cmd continue a line
+_OF_WINDOWS = re.compile(r"(?<=[ \t])[`^]([ \t]*)$(?=\n[ \t]*-)", re.MULTILINE)
 _LATE_BACKSLASH = re.compile(r"\\([ \t]+)$", re.MULTILINE)
 
 
 def masked(text: str) -> tuple[str, list[str]]:
     """The text as ASCII of the same length, and what a shell would have made of it otherwise."""
     text = _OTHER.sub("x", _BLANK.sub(" ", text.translate(_QUOTES)))
-    text = _fenced(text)
-    text = _PROMPT.sub(_blank, text)
+    text = _fenced(unprompted(text))
+    text = _OF_WINDOWS.sub(lambda found: found[1] + "\\", text)
     if text.count("<<") > MOST_DOCUMENTS:  # the parser keeps all that are open for each word
         text = text.replace("<<", "  ")
-    text = _STATEMENT.sub(_blank, TEMPLATE.sub(lambda found: FILL * len(found[0]), text))
+    text = _STATEMENT.sub(blanked_match, TEMPLATE.sub(lambda found: FILL * len(found[0]), text))
     return _continued(text)
 
 
-def _blank(found: re.Match[str]) -> str:
-    return re.sub(r"[^\n]", " ", found[0])
+def unprompted(text: str) -> str:
+    """A text without the signs that shells and forums put before a line."""
+    if _OF_DIFF.search(text):  # what it takes away is no more
+        text = _CHANGED.sub(blanked_match, text)
+    return _PROMPT.sub(blanked_match, _TAG.sub(blanked_match, text))
 
 
 def _fenced(text: str) -> str:
     """Only what stands between fences of Markdown, if options do."""
-    blocks = [found.span(2) for found in _FENCE.finditer(text) if "--" in found[2]]
-    if not blocks:
-        return text
-    blanked: Callable[[int, int], str] = lambda start, end: re.sub(r"[^\n]", " ", text[start:end])
     made, at = [], 0
-    for start, end in blocks:
-        made += [blanked(at, start), text[start:end]]
+    for start, end in blocks(text):
+        made += [blanked(text[at:start]), text[start:end]]
         at = end
-    return "".join([*made, blanked(at, len(text))])
+    return "".join([*made, blanked(text[at:])]) if made else text
 
 
 def _continued(text: str) -> tuple[str, list[str]]:

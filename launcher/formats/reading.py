@@ -1,30 +1,46 @@
 """Somebody's launches, in whatever form they are passed on: what would run, with which variables,
 and what of the text was not read.
 
-Shell scripts, `docker run`, Dockerfiles, compose and Kubernetes files, systemd units and quadlets,
-Helm values, a bare list of options. Nothing is run.
+Shell scripts, `docker run`, Dockerfiles, compose and Kubernetes files and their kin, systemd units
+and quadlets, supervisord's programs, lists of words in Python, options in YAML, notebooks,
+Markdown with any of these, a bare list of options. Nothing is run.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice, pairwise
 
-from launcher.formats import dockerfile, launches, systemd
+from launcher.engines.engine import NAMES, dialect
+from launcher.formats import dockerfile, launches, lists, notebook, supervisor, systemd
 from launcher.formats.bash import Script
+from launcher.formats.container import OF_HOST
 from launcher.formats.launches import SOUGHT, Launch
+from launcher.formats.markdown import blanked, blocks
+from launcher.formats.masking import unprompted
 from launcher.formats.nodes import NotYamlError
 from launcher.formats.tree import Document
-from launcher.formats.words import Piece, Word, split
+from launcher.formats.words import Piece, Text, Word, moved, split, text_of
 
 MOST = 1 << 16  # characters; a launch script has some thousand
 MOST_WORDS, MOST_VARIABLES, MOST_LAUNCHES = 2000, 500, 100
+MOST_SCRIPTS = 10
+DEEPEST = 3  # files within files
 TREE = re.compile(
+    r"^[ \t]*(?:-[ \t]+)?[\"']?[A-Za-z_][\w./-]*[\"']?[ \t]*:(?:[ \t\r]|$)", re.MULTILINE
+)
+_QUOTED = re.compile(r"""^[ \t]*(["'])(--[^"'\n]*)\1,?[ \t]*$""", re.MULTILINE)
+# what a text has that is meant to be YAML with a launch in it
+CONTAINER = re.compile(
     r"^[ \t]*(-[ \t]+)?[\"']?(command|args|entrypoint|services|apiVersion|\w*[aA]rgs)[\"']?[ \t]*:",
     re.MULTILINE,
 )
-_QUOTED = re.compile(r"""^[ \t]*(["'])(--[^"'\n]*)\1,?[ \t]*$""", re.MULTILINE)
+_IN_PYTHON = re.compile(r"\b(?:sglang|sgl)\.Engine\(|\bServerArgs\(")
+Notes = list[str]
 
 
 @dataclass(frozen=True)
@@ -37,51 +53,126 @@ class Reading:
 
 def read(text: str) -> Reading:
     """Everything that a text would launch."""
-    notes: list[str] = []
-    found = [_of_a_size(launch) for launch in _found(text[:MOST], notes)]
+    notes: Notes = []
+    found = [_noted(_of_a_size(launch)) for launch in _found(text[:MOST], notes)]
+    if not found and (said := _IN_PYTHON.search(text, 0, MOST)):
+        notes.append(f"{said[0]}...) is Python's, and no command line: not read")
     if len(text) > MOST:
         notes.append(f"only the first {MOST} characters were read")
     if len(found) > MOST_LAUNCHES:
         notes.append(f"only the first {MOST_LAUNCHES} launches were read")
-    return Reading(tuple(_once(found[:MOST_LAUNCHES])), tuple(dict.fromkeys(notes)))
+    together = _on_one_port([*_once(found[:MOST_LAUNCHES])])
+    return Reading(tuple(together), tuple(dict.fromkeys(notes)))
 
 
-def _found(text: str, notes: list[str]) -> list[Launch]:
-    """By the first form that has a launch."""
-    for reader in (_of_unit, _of_dockerfile, _of_tree, _of_shell, _of_quoted, _of_options):
-        if found := list(reader(text, notes)):
+def _found(text: str, notes: Notes, depth: int = 0) -> list[Launch]:
+    """By the first form that has a launch; blocks of Markdown that have one of their own by it."""
+    if source := notebook.source(text):
+        return [_elsewhere(launch, None, 0) for launch in _found(source, notes, depth)]
+    made: list[Launch] = []
+    complaints: Notes = []
+    rest = text
+    seen = unprompted(text)
+    for start, end in blocks(seen) or [(0, len(text))]:
+        block = (seen if (start, end) != (0, len(text)) else text)[start:end]
+        if found := _of_form(block, notes, complaints):
+            lines = text.count("\n", 0, start)
+            made += [_elsewhere(launch, start, lines) for launch in found]
+            rest = rest[:start] + blanked(rest[start:end]) + rest[end:]
+    for reader in (_of_shell, _of_quoted, _of_options, _of_printed):
+        if found := list(reader(rest, notes, depth)) if not made or reader is _of_shell else []:
+            return sorted([*made, *found], key=lambda launch: launch.line) if made else found
+    notes += [] if made else [*complaints, *islice(_run_elsewhere(rest), MOST_SCRIPTS)]
+    return made
+
+
+def _of_form(text: str, notes: Notes, complaints: Notes) -> list[Launch]:
+    """The launches of a text that is all of one form, and no script; `complaints` are what matters
+    where there is no launch at all.
+    """
+    for reader in (_of_unit, _of_supervisor, _of_dockerfile, _of_tree, _of_lists):
+        if found := list(reader(text, complaints if reader is _of_tree else notes)):
             return found
     return []
 
 
-def _of_unit(text: str, notes: list[str]) -> Iterator[Launch]:
-    if systemd.UNIT.search(text):
+def _elsewhere(launch: Launch, offset: int | None, lines: int) -> Launch:
+    """A launch of a part of a text, where it stands in all of it; None: in no place of its own."""
+    if not offset and offset is not None:
+        return launch
+    variables = {name: moved(word, offset) for name, word in launch.variables.items()}
+    arguments = tuple(moved(word, offset) for word in launch.arguments)
+    return replace(launch, arguments=arguments, variables=variables, line=launch.line + lines)
+
+
+def _of_unit(text: str, notes: Notes) -> Iterator[Launch]:
+    if systemd.is_unit(text):
         yield from systemd.read(text)
         notes += [f"{path} is run by the unit, and not read" for path in systemd.runs_scripts(text)]
 
 
-def _of_dockerfile(text: str, notes: list[str]) -> Iterator[Launch]:
+def _of_supervisor(text: str, notes: Notes) -> Iterator[Launch]:
+    if supervisor.PROGRAM.search(text):
+        yield from supervisor.read(text)
+
+
+def _of_dockerfile(text: str, notes: Notes) -> Iterator[Launch]:
     if dockerfile.FROM.search(text):
         yield from dockerfile.read(text)
 
 
-def _of_tree(text: str, notes: list[str]) -> Iterator[Launch]:
-    if not systemd.UNIT.search(text) and (TREE.search(text) or text.lstrip()[:1] in ("[", "{")):
-        try:
-            yield from Document(text).launches()
-        except NotYamlError as error:
+def _of_tree(text: str, notes: Notes) -> Iterator[Launch]:
+    if systemd.UNIT.search(text) or not (TREE.search(text) or text.lstrip()[:1] in ("[", "{")):
+        return
+    try:
+        yield from Document(text).launches()
+    except NotYamlError as error:
+        if CONTAINER.search(text):
             notes.append(str(error))
 
 
-def _of_shell(text: str, notes: list[str]) -> Iterator[Launch]:
+def _of_lists(text: str, notes: Notes) -> Iterator[Launch]:
+    yield from lists.read(text)
+    for said in lists.scripts(text):
+        script = Script(text_of(said.text), place=partial(Script.placed, said.text))
+        lines = text.count("\n", 0, said.start)
+        for launch in launches.of_script(script):
+            yield replace(said.told(launch), line=launch.line + lines)
+
+
+def _of_shell(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     script = Script(text, wanted=launches.is_of_interest)
     yield from launches.of_script(script)
     for name, body in script.files.items():  # a file that it writes, and does not run itself
-        if SOUGHT.search(body) and name not in script.sourced:
-            yield from (replace(launch, name=launch.name or name) for launch in _found(body, notes))
+        if SOUGHT.search(text_of(body)) and name not in script.sourced and depth < DEEPEST:
+            yield from (
+                replace(launch, name=launch.name or name)
+                for launch in _of_file(body, text, notes, depth)
+            )
 
 
-def _of_quoted(text: str, notes: list[str]) -> Iterator[Launch]:
+def _of_file(body: Text, text: str, notes: Notes, depth: int) -> Iterator[Launch]:
+    """The launches of a file that a script has in it."""
+    start = next((piece.at for piece in body if piece.at is not None), 0)
+    offset = start if Word(body).span else None
+    for launch in _found(text_of(body), notes, depth + 1):
+        yield _elsewhere(launch, offset, text.count("\n", 0, start))
+
+
+def _run_elsewhere(text: str) -> Iterator[str]:
+    """The scripts that a text without a launch runs."""
+    for command in Script(text).commands():
+        words = [word.value for word in command.words[:2]]
+        script = words[-1] if words[0].rpartition("/")[2] in launches.SHELLS else words[0]
+        if script.endswith((".sh", ".bash", ".sbatch")):
+            yield f"{script} is run, and not read"
+
+
+def _of_printed(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
+    yield from launches.printed(Script(text))
+
+
+def _of_quoted(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     """`"--flag value",` a line, as web pages that make commands have them."""
     lines = list(_QUOTED.finditer(text))
     if len(lines) >= 2:
@@ -95,7 +186,7 @@ def _template(word: Word) -> Word:
     return Word(tuple(replace(piece, known=False) for piece in word.pieces)) if is_filled else word
 
 
-def _of_options(text: str, notes: list[str]) -> Iterator[Launch]:
+def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     """Options alone, whatever stands before them."""
     words: list[Word] = []
     env: dict[str, Word] = {}
@@ -115,6 +206,51 @@ def _of_options(text: str, notes: list[str]) -> Iterator[Launch]:
             line = line or command.line
     if sum(word.value.startswith("--") for word in words) >= 1:
         yield Launch(tuple(map(launches.dashed, words)), env, "options", line=line)
+
+
+def _noted(found: Launch) -> Launch:
+    """A launch that names a file with more options, which is not read."""
+    if found.engine not in NAMES:
+        return found
+    word = f"--{dialect(found.engine).key_option}"
+    files = [
+        (said.partition("=")[2] or following)
+        for said, following in pairwise((*found.words, ""))
+        if said.partition("=")[0] == word
+    ]
+    return found.noting(*(f"options of {file} are not read" for file in files if file))
+
+
+def _on_one_port(found: list[Launch]) -> list[Launch]:
+    """Launches that share a network, and would listen to one port of it: told of each."""
+    at: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, launch in enumerate(found):
+        if launch.shares and launch.engine in NAMES and not _is_of_many_hosts(launch):
+            at[launch.shares, _port(launch)].append(number)
+    for (shares, port), numbers in at.items():
+        for number in numbers if len(numbers) > 1 and port.isdecimal() else []:
+            others = ", ".join(
+                found[other].name or f"line {found[other].line}"
+                for other in numbers
+                if other != number
+            )
+            told = f"listens to port {port} of {shares}, as {others} does: only one of them can"
+            found[number] = found[number].noting(told)
+    return found
+
+
+def _is_of_many_hosts(launch: Launch) -> bool:
+    return launch.shares == OF_HOST and _value(launch, "--nnodes") not in ("", "1")
+
+
+def _port(launch: Launch) -> str:
+    return _value(launch, "--port") or str(dialect(launch.engine).port)
+
+
+def _value(launch: Launch, name: str) -> str:
+    known = dialect(launch.engine).options
+    givens = known.release(known.newest).given(launch.words)
+    return next((one.values[0] for one in reversed(givens) if one.name == name and one.values), "")
 
 
 def _of_a_size(found: Launch) -> Launch:

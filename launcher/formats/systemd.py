@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from launcher import printable
 from launcher.formats import bash, launches, shell
 from launcher.formats.bash import Script
+from launcher.formats.container import engine_of, release_of
 from launcher.formats.launches import Launch
-from launcher.formats.words import Piece, Text, Word, split, text_of
+from launcher.formats.words import Piece, Text, Word, rest_of, split, text_of
 from launcher.plan.plan import Plan
 
 UNIT = re.compile(r"^[ \t]*(?:ExecStart|Exec)[ \t]*=", re.MULTILINE)
@@ -113,6 +114,12 @@ class Unit:
     is_quadlet: bool = False
 
 
+def is_unit(text: str) -> bool:
+    """Whether it is a unit, and no script that writes one."""
+    found = UNIT.search(text)
+    return found is not None and "<<" not in text[: found.start()]
+
+
 def read(text: str) -> Iterator[Launch]:
     """The launches of a unit; a value in a file is not read, and noted."""
     unit = _unit(text)
@@ -121,7 +128,7 @@ def read(text: str) -> Iterator[Launch]:
         found = launches.of_words(words, unit.env, "quadlet") or Launch(
             tuple(words), unit.env, "quadlet"
         )
-        engine, release = launches.engine_of(unit.image), launches.release_of(unit.image)
+        engine, release = engine_of(unit.image), release_of(unit.image)
         yield replace(
             found,
             engine=engine or found.engine,
@@ -167,9 +174,7 @@ def _unit(text: str) -> Unit:
                 for word in split_words(value):
                     name, equals, _ = word.value.partition("=")
                     if equals:
-                        unit.env[name] = Word(
-                            _specified(launches.rest_of(word, len(name) + 1).pieces)
-                        )
+                        unit.env[name] = Word(_specified(rest_of(word, len(name) + 1).pieces))
             case "EnvironmentFile":
                 unit.notes.append(f"variables of {said.lstrip('-')} are not read")
             case "ExecStart" | "Exec":
@@ -268,9 +273,7 @@ def _specified(text: Text) -> Text:
 def _arguments(command: Text, unit: Unit) -> list[Word]:
     """The words of a command, its variables put in."""
     first, *rest = [Word(_specified(word.pieces)) for word in split_words(command)] or [Word(())]
-    bare = Word(
-        launches.rest_of(first, len(first.value) - len(first.value.lstrip(_PREFIXES))).pieces
-    )
+    bare = Word(rest_of(first, len(first.value) - len(first.value.lstrip(_PREFIXES))).pieces)
     return [bare, *(part for word in rest for part in _expanded(word, unit.env))]
 
 

@@ -1,8 +1,5 @@
-"""Compose files, pods and their kin, Helm values, and bare lists of words: the launches in a YAML
-or JSON document, each word with its place in the text.
-
-Every scalar is taken as it is written: what YAML makes of 0755, `yes` and 1:30 is not what was
-meant.
+"""Compose files, pods and their kin, tasks of Ansible and workflows, Helm values, options as a
+table, and bare lists of words: the launches in a YAML or JSON document.
 """
 
 from __future__ import annotations
@@ -11,25 +8,37 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from launcher.formats import launches
+from launcher.formats import flagtable, launches, variables
 from launcher.formats.bash import Script
+from launcher.formats.container import IMAGES, OF_HOST, engine_of, release_of
 from launcher.formats.launches import SOUGHT, Launch
-from launcher.formats.masking import TEMPLATE
 from launcher.formats.nodes import List, Node, Scalar, Table, documents
-from launcher.formats.scope import Budget, Scope
+from launcher.formats.scope import Budget, Scope, Value
 from launcher.formats.words import Piece, Text, Word, split, text_of, values
+from launcher.formats.yamltext import Source, filled, get, merged, of, word
 from launcher.plan.plan import ENGINE
 
 MOST_NODES = 50_000  # aliases make many of few
 DEEPEST = 60
-MERGED = 16  # tables that one takes over from others (`<<: *common`)
-COMMANDS = ("entrypoint", "command", "args")
+COMMANDS = ("entrypoint", "command", "cmd", "args")
 LISTS = re.compile(
-    rf"(?i)(?:extra|engine|server|runtime|launch|{'|'.join(launches.IMAGES)}).*args"
-    r"|args|arguments|command|cmd"
+    rf"(?i)(?:extra|engine|server|runtime|launch|{'|'.join(IMAGES)})_?.*(?:args|flags|options)"
+    r"|args|arguments|command|cmd|argv|flags"
 )
+# tables of options by the role of their server, as recipes have them
+RECIPE = re.compile(rf"(?i)(?:{'|'.join(IMAGES)})_?config")
 ROLES = re.compile(r"(?i)(leader|worker|prefill|decode|router|frontend)")
-_REFERENCE = re.compile(r"\$\((\w+)\)|\$\{(\w+)(?::?-([^{}]*))?\}")
+PROSE = re.compile(r"(?i)name|title|description|summary|comments?|notes?|message|help|doc|image")
+# What a document is called by what stands at its top.
+FORMS = {
+    "apiversion": "kubernetes",
+    "containers": "kubernetes",
+    "services": "compose",
+    "jobs": "workflow",
+    "containerdefinitions": "task definition",
+    "hosts": "ansible",
+    "tasks": "ansible",
+}
 
 
 @dataclass(frozen=True)
@@ -38,80 +47,38 @@ class Place:
 
     keys: tuple[str, ...] = ()
     tables: tuple[Table, ...] = field(default=(), repr=False)
+    form: str = ""
 
     def below(self, key: str, table: Table | None = None) -> Place:
         """One step further down."""
-        return Place((*self.keys, key), (*self.tables, table) if table else self.tables)
+        tables = (*self.tables, table) if table else self.tables
+        return replace(self, keys=(*self.keys, key), tables=tables)
 
 
 class Document:
     """A text of YAML or JSON."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.templates = [found.span() for found in TEMPLATE.finditer(text)]
-        # A template may stand where YAML wants something else: it is read as one word.
-        self.source = TEMPLATE.sub(lambda found: "T" * len(found[0]), text)
+        self.source = Source(text)
         self.left = MOST_NODES
         self.budget = Budget()
         self.seen: set[int] = set()
 
     def launches(self) -> Iterator[Launch]:
         """Every launch, in its order. Raises NotYamlError."""
-        for root in documents(self.source):
-            yield from self._walk(root, Place())
+        for root in documents(self.source.seen):
+            if not isinstance(root, Scalar):
+                yield from self._walk(root, Place(form=self._form(root)))
 
-    # -- values ------------------------------------------------------------------------------------
-
-    def scalar(self, node: Node) -> Text:
-        """A scalar with the places of its characters."""
-        if not isinstance(node, Scalar):
-            return ()
-        value, start, end = node.value, node.start, node.end
-        if node.is_null:
-            return (Piece(""),)
-        if node.style in ("'", '"'):
-            start, end = start + 1, end - 1
-        if self.source[start:end] == value:
-            return self._marked(start, end)
-        return self._by_lines(value, start, end)
-
-    def _by_lines(self, value: str, start: int, end: int) -> Text:
-        """A block: its lines are found one after the other."""
-        made: list[Piece] = []
-        for number, line in enumerate(re.split(r"(?<=\n)|(?<= )(?=\S)", value)):
-            bare = line.rstrip("\n ")
-            at = self.source.find(bare, start, end) if bare else -1
-            if at < 0:
-                made.append(Piece(line))
-                continue
-            made += [
-                *self._marked(at, at + len(bare)),
-                *([Piece(line[len(bare) :])] if line != bare else []),
-            ]
-            start = at + len(bare)
-            if number > MOST_NODES:
-                break
-        return tuple(made)
-
-    def _marked(self, start: int, end: int) -> Text:
-        """Characters of the text, those of templates as not known."""
-        made = []
-        for first, last in self.templates:
-            if first < end and last > start:
-                if first > start:
-                    made.append(Piece(self.text[start:first], start))
-                made.append(
-                    Piece(
-                        self.text[max(start, first) : min(end, last)],
-                        max(start, first),
-                        known=False,
-                    )
-                )
-                start = min(end, last)
-        return (
-            (*made, Piece(self.text[start:end], start)) if start < end or not made else tuple(made)
+    def _form(self, root: Node) -> str:
+        first = root.items[0] if isinstance(root, List) and root.items else root
+        keys = (
+            {name.value.lower() for name, _ in first.items} if isinstance(first, Table) else set()
         )
+        known = next((form for key, form in FORMS.items() if key in keys), "")
+        if not known and isinstance(root, List) and isinstance(first, Table):
+            return "ansible"
+        return known or ("json" if self.source.text.lstrip()[:1] in ("{", "[") else "")
 
     # -- the walk ----------------------------------------------------------------------------------
 
@@ -121,51 +88,61 @@ class Document:
             return
         self.seen.add(id(node))
         if isinstance(node, List):
-            if not place.keys and all(isinstance(item, Scalar) for item in node.items):
-                yield from self._of_words(
-                    [Word(self.scalar(item)) for item in node.items], {}, "options", place
-                )
-            for item in node.items:
-                yield from self._walk(item, place)
+            yield from self._list(node, place)
         elif isinstance(node, Table):
             yield from self._table(node, place)
+        elif SOUGHT.search(node.value) and not PROSE.fullmatch((place.keys or ("",))[-1]):
+            yield from self._task(self.source.scalar(node), place)
+
+    def _list(self, node: List, place: Place) -> Iterator[Launch]:
+        """A command word by word, a script line by line, or more of anything."""
+        if node.items and all(isinstance(item, Scalar) for item in node.items):
+            words = [Word(self.source.scalar(item)) for item in node.items]
+            if found := [
+                *self._of_words(
+                    words, self._around(place), place.form if place.keys else "options", place
+                )
+            ]:
+                yield from found
+            elif any(SOUGHT.search(one.value) for one in words):
+                lines = (piece for one in words for piece in (*one.pieces, Piece("\n")))
+                yield from self._task(tuple(lines), place)
+            return
+        for item in node.items:
+            yield from self._walk(item, place)
 
     def _table(self, node: Table, place: Place) -> Iterator[Launch]:
-        tables = self._merged(node)
+        tables = merged(node)
         here = place.below("", node)
-        said = [(key, _of(tables, key)) for key in COMMANDS]
-        words = [word for _, one in said if one is not None for word in self._words_of(one)]
+        said = [of(tables, key) for key in COMMANDS]
+        words = [one for found in said if found is not None for one in self._words_of(found)]
         taken: set[str] = set()
-        if words and any(isinstance(one, (Scalar, List)) for _, one in said):
-            is_pod = said[2][1] is not None or isinstance(_of(tables, "env"), List)
-            found = list(
-                self._container(words, tables, "kubernetes" if is_pod else "compose", here)
-            )
+        if words and any(isinstance(one, (Scalar, List)) for one in said):
+            found = list(self._container(words, tables, here))
             yield from found
             taken = set(COMMANDS) if found else set()
+        elif flagtable.is_one(node, named=self._names_options(place)):
+            yield self._flags(node, place)
+            return
         for key_node, value in node.items:
             key = key_node.value
-            if key in taken:
+            if key.lower() in taken:
                 continue
-            if LISTS.fullmatch(key) and key not in COMMANDS and isinstance(value, List):
-                yield from self._options(value, tables, place.below(key, node))
-            yield from self._walk(value, place.below(key, node))
+            below = place.below(key, node)
+            found = [*self._options(value, below)] if LISTS.fullmatch(key) else []
+            yield from found or self._walk(value, below)
 
-    def _merged(self, node: Table) -> list[Table]:
-        """A table, and those that it takes over, the nearest first."""
-        tables = [node]
-        for table in tables:
-            more = _get(table, "<<")
-            others: list[Node | None] = [*more.items] if isinstance(more, List) else [more]
-            tables += [other for other in others[:MERGED] if isinstance(other, Table)]
-            if len(tables) > MERGED:
-                break
-        return tables[:MERGED]
+    def _names_options(self, place: Place) -> bool:
+        """Whether the keys that lead to a table say that it is one of options."""
+        named = [key for key in place.keys if key][-2:]
+        return any(map(LISTS.fullmatch, named[-1:])) or any(map(RECIPE.fullmatch, named))
+
+    # -- what is found -----------------------------------------------------------------------------
 
     def _words_of(self, node: Node) -> list[Word]:
         if isinstance(node, List):
-            return [Word(self.scalar(item)) for item in node.items]
-        return self._shell_words(self.scalar(node))
+            return [Word(self.source.scalar(item)) for item in node.items]
+        return self._shell_words(self.source.scalar(node))
 
     def _shell_words(self, text: Text) -> list[Word]:
         """The words of a command line in one string, in which compose puts no variables."""
@@ -176,118 +153,157 @@ class Document:
         return list(found.words) if found else [Word((piece,)) for piece in text]
 
     def _container(
-        self, words: list[Word], tables: Sequence[Table], form: str, place: Place
+        self, words: list[Word], tables: Sequence[Table], place: Place
     ) -> Iterator[Launch]:
-        env, notes = self._environment(tables)
-        image = text_of(self.scalar(found)) if (found := _of(tables, "image")) else ""
+        env, image = self._common(place), _image(tables)
+        env |= variables.variables(tables, self.source)
+        is_pod = of(tables, "args") is not None or isinstance(of(tables, "env"), List)
+        form = place.form or ("kubernetes" if is_pod else "compose")
         for launch in self._of_words(words, env, form, place):
-            engine = launch.engine or launches.engine_of(image)
             yield replace(
                 launch,
-                engine=engine,
-                release=launch.release or launches.release_of(image),
-                form=form,
-            ).noting(*notes)
+                engine=launch.engine or engine_of(image),
+                release=launch.release or release_of(image),
+                form=launch.form if launch.form.startswith("docker ") else form,
+                shares=launch.shares or self._shared(place, tables),
+            ).noting(*variables.unread(tables))
+
+    def _shared(self, place: Place, tables: Sequence[Table]) -> str:
+        """The network of a container: that of its pod, or of the host."""
+        if word(of(tables, "network_mode")) == "host":
+            return OF_HOST
+        keys = place.keys
+        if "containers" not in keys or place.form not in ("", "kubernetes"):
+            return ""
+        pod = place.tables[keys.index("containers")]
+        return f"the pod at line {self.source.line(pod.items[0][0].start)}"
 
     def _of_words(
         self, words: list[Word], env: Mapping[str, Word], form: str, place: Place
     ) -> Iterator[Launch]:
         """The launches that a container's words come to: a program, a script, or options."""
-        filled = [Word(_filled(word.pieces, env)) for word in words]
-        found = launches.of_words(filled, env, form)
+        whole = [Word(filled(one.pieces, env)) for one in words]
+        found = launches.of_words(whole, env, form)
         if found:
             yield self._named(found, place, words)
             return
         is_found = False
-        for word in words:
-            if SOUGHT.search(word.value) and re.search(r"\s", word.value):
-                for launch in self._script(_filled(word.pieces, env), env, form):
+        for one in words:
+            if SOUGHT.search(one.value) and re.search(r"\s", one.value):
+                for launch in self._script(filled(one.pieces, env), env, form):
                     is_found = True
-                    yield self._named(launch, place, [word])
+                    yield self._named(launch, place, [one])
         if (
             not is_found
-            and filled
-            and filled[0].value.startswith("--")
-            and any("model" in word.value for word in filled)
+            and whole
+            and whole[0].value.startswith("--")
+            and any("model" in one.value for one in whole)
         ):
-            yield self._named(Launch(tuple(filled), env, form), place, words)
+            yield self._named(Launch(tuple(whole), env, form), place, words)
+
+    def _task(self, text: Text, place: Place) -> Iterator[Launch]:
+        """A script that stands somewhere, with the variables around it."""
+        form = place.form or "yaml"
+        for launch in self._script(text, self._around(place), form):
+            image = _image(place.tables)
+            made = replace(launch, release=launch.release or release_of(image))
+            own = self._named(made, place, [Word(text)])
+            yield replace(own, name=own.name or (place.keys[0] if len(place.keys) == 1 else ""))
+
+    def _common(self, place: Place) -> dict[str, Word]:
+        """The variables that a deployment gives to all of its services, or all of one."""
+        made: dict[str, Word] = {}
+        for table in place.tables[:-1]:
+            if (node := table.get("envs")) is not None:
+                made |= variables.listed(node, self.source)
+        return made
+
+    def _around(self, place: Place) -> dict[str, Word]:
+        """The variables of all tables that something stands in, those of the nearest last."""
+        made: dict[str, Word] = {}
+        for table in place.tables:
+            made |= variables.variables(merged(table), self.source)
+        return made
 
     def _script(self, text: Text, env: Mapping[str, Word], form: str) -> Iterator[Launch]:
-        scope = Scope({name: (word.pieces,) for name, word in env.items() if word.known}, set(env))
+        known: dict[str, Value] = {name: (one.pieces,) for name, one in env.items() if one.known}
         script = Script(
             text_of(text),
-            scope,
+            Scope(known, set(env)),
             lambda at: _placed(text, at),
             self.budget,
             1,
             wanted=launches.is_of_interest,
         )
         for launch in launches.of_script(script, form):
-            outside = {name: word for name, word in env.items() if not word.known}
+            outside = {name: one for name, one in env.items() if not one.known}
             yield replace(launch, variables=outside | dict(launch.variables))
 
-    def _options(self, node: List, tables: Sequence[Table], place: Place) -> Iterator[Launch]:
-        """A list of options under a key of its own, as charts have them."""
-        words = [part for item in node.items for part in split(_loose(self.scalar(item)))]
+    def _options(self, node: Node, place: Place) -> Iterator[Launch]:
+        """Options under a key of their own, as charts have them: a list, or words in one string."""
+        if isinstance(node, Scalar):
+            words = self._shell_words(self.source.scalar(node)) if "--" in node.value else []
+        else:
+            items = node.items if isinstance(node, List) else []
+            words = [
+                part
+                for item in items
+                if isinstance(item, Scalar)
+                for part in split(_loose(self.source.scalar(item)))
+            ]
         said = values(words)
-        if sum(word.startswith("--") for word in said) >= 2 and said[0].startswith("--"):
-            image = text_of(self.scalar(found)) if (found := _of(tables, "image")) else ""
-            engine = launches.engine_of(image) or ENGINE
-            yield self._named(Launch(tuple(words), {}, "options", engine), place, words)
+        if sum(one.startswith("--") for one in said) >= 2 and said[0].startswith("--"):
+            yield self._of_chart(tuple(words), place, "options")
 
-    def _environment(self, tables: Sequence[Table]) -> tuple[dict[str, Word], list[str]]:
-        """`environment` of compose, a table or a list of `NAME=value`, and `env` of Kubernetes, a
-        list of tables.
-        """
-        made: dict[str, Word] = {}
-        for key in ("environment", "env"):
-            node = _of(tables, key)
-            if isinstance(node, Table):
-                for table in reversed(self._merged(node)):
-                    for name, value in table.items:
-                        if name.value != "<<":
-                            made[name.value] = Word(_filled(self.scalar(value), {}))
-            elif isinstance(node, List):
-                made |= dict(self._listed(node))
-        files = [key for key in ("env_file", "envFrom") if _of(tables, key) is not None]
-        return made, [f"variables of {key} are not read" for key in files]
+    def _flags(self, node: Table, place: Place) -> Launch:
+        """Options as a table."""
+        words = tuple(flagtable.words(node, self.source))
+        made = self._of_chart(words, place, "options" if place.keys else "config")
+        line = self.source.line(node.items[0][0].start)
+        return replace(made, line=line)
 
-    def _listed(self, node: List) -> Iterator[tuple[str, Word]]:
-        for item in node.items:
-            if isinstance(item, Table) and isinstance(name := _get(item, "name"), Scalar):
-                value, source = _get(item, "value"), _get(item, "valueFrom")
-                if source is not None:
-                    yield name.value, Word((Piece(_from(source), known=False),))
-                else:
-                    yield (
-                        name.value,
-                        Word(_filled(self.scalar(value), {}) if value else (Piece(""),)),
-                    )
-            elif isinstance(item, Scalar):
-                text = self.scalar(item)
-                name_, equals, _ = text_of(text).partition("=")
-                rest = (
-                    launches.rest_of(Word(text), len(name_) + 1)
-                    if equals
-                    else Word((Piece(f"${name_}", known=False),))
-                )
-                yield name_, Word(_filled(rest.pieces, {}))
+    def _of_chart(self, words: tuple[Word, ...], place: Place, form: str) -> Launch:
+        image, role = _image(place.tables), (place.keys or ("",))[-1]
+        env = self._around(place)
+        own = of([*reversed(place.tables)], f"{role.lower()}_environment")
+        env |= variables.listed(own, self.source) if own is not None else {}
+        launch = Launch(words, env, form, engine_of(image) or ENGINE, release_of(image))
+        is_role = role and not LISTS.fullmatch(role) and place.keys[-2:-1] != ("",)
+        return self._named(replace(launch, name=role if is_role else ""), place, words).noting(
+            *variables.unread(place.tables)
+        )
 
     def _named(self, launch: Launch, place: Place, words: Sequence[Word]) -> Launch:
-        at = next((piece.at for word in words for piece in word.pieces if piece.at is not None), 0)
-        line = self.text.count("\n", 0, at) + 1
+        at = next((piece.at for one in words for piece in one.pieces if piece.at is not None), 0)
+        line = self.source.line(at) + max(0, launch.line - 1)
         return replace(launch, name=launch.name or self._name(place), line=line)
 
     def _name(self, place: Place) -> str:
         """What the document calls it: its service or container, and its role."""
         roles = [key for key in place.keys if ROLES.search(key)]
-        table = place.tables[-1] if place.tables else None
-        own = _get(table, "name") or _get(table, "container_name") if table else None
+        named = [
+            get(table, key)
+            for table in place.tables[::-1][:3]
+            for key in ("name", "container_name")
+        ]
+        own = next(filter(None, map(word, named)), "")
         if "services" in place.keys[:-1]:
             at = place.keys.index("services")
             return place.keys[at + 1] if len(place.keys) > at + 1 else ""
-        parts = [*(roles[-1:]), *([own.value] if isinstance(own, Scalar) else [])]
-        return " ".join(dict.fromkeys(parts))
+        return " ".join(dict.fromkeys(filter(None, (*roles[-1:], own))))
+
+
+def _image(tables: Sequence[Table]) -> str:
+    """The image that a container, or a chart, names: `repository:tag`, too."""
+    for table in (*tables[::-1],):
+        node = (
+            get(table, "image") or get(table, "container") or get(get(table, "model"), "container")
+        )
+        if isinstance(node, Table):
+            return f"{word(get(node, 'repository'))}:{word(get(node, 'tag'))}"
+        if said := word(node):
+            return said
+    return ""
 
 
 def _placed(text: Text, at: int) -> int | None:
@@ -296,47 +312,3 @@ def _placed(text: Text, at: int) -> int | None:
 
 def _loose(text: Text) -> Text:
     return tuple(replace(piece, fixed=not piece.known) for piece in text)
-
-
-def _get(node: Node | None, key: str) -> Node | None:
-    return node.get(key) if isinstance(node, Table) else None
-
-
-def _of(tables: Sequence[Table], key: str) -> Node | None:
-    return next((found for table in tables if (found := _get(table, key)) is not None), None)
-
-
-def _from(node: Node) -> str:
-    """`valueFrom` in words: its kind, and what it names."""
-    kind = node.items[0][0].value if isinstance(node, Table) and node.items else ""
-    inner = _get(node, kind)
-    named = _get(inner, "name") or _get(inner, "fieldPath")
-    return f"valueFrom {kind} {named.value if isinstance(named, Scalar) else ''}".strip()
-
-
-def _filled(text: Text, env: Mapping[str, Word]) -> Text:
-    """`$(NAME)` and `${NAME:-default}` with what is known of them, `$$` as one dollar."""
-    made: list[Piece] = []
-    for piece in text:
-        if not piece.known or "$" not in piece.text:
-            made.append(piece)
-            continue
-        at = 0
-        for found in re.finditer(rf"\$\$|{_REFERENCE.pattern}", piece.text):
-            made += [piece.part(at, found.start())] if found.start() > at else []
-            made += _reference(piece, found, env)
-            at = found.end()
-        made += [piece.part(at, len(piece.text))] if at < len(piece.text) or not made else []
-    return tuple(made)
-
-
-def _reference(piece: Piece, found: re.Match[str], env: Mapping[str, Word]) -> Text:
-    whole = piece.part(*found.span())
-    if found[0] == "$$":
-        return (piece.part(found.start() + 1, found.end()),)
-    name = found[1] or found[2]
-    if name in env and found[1]:
-        return env[name].pieces if env[name].known else (replace(whole, known=False),)
-    if found[3] is not None:
-        return (piece.part(*found.span(3)),)
-    return (replace(whole, known=False),)

@@ -70,6 +70,16 @@ class Word:
         return (seen[0].at or 0, end or 0)
 
 
+def rest_of(word: Word, start: int) -> Word:
+    """The rest of a word behind so many characters."""
+    made: list[Piece] = []
+    for piece in word.pieces:
+        if start < len(piece.text) or (start <= 0 and not piece.text):
+            made.append(piece.part(max(start, 0), len(piece.text)))
+        start -= len(piece.text)
+    return Word(tuple(made) or (Piece(""),))
+
+
 def split(text: Text) -> Iterator[Word]:
     """The words that a shell makes of an expansion: split at the blanks of what is not `fixed`."""
     word: list[Piece] = []
@@ -102,6 +112,16 @@ def _between_blanks(text: str) -> Iterator[tuple[int, int]]:
             start = at
     if start is not None:
         yield start, len(text)
+
+
+def moved(word: Word, offset: int | None) -> Word:
+    """A word of a part of a text that begins so many characters further on; None: nowhere."""
+    return Word(
+        tuple(
+            replace(piece, at=None if offset is None or piece.at is None else piece.at + offset)
+            for piece in word.pieces
+        )
+    )
 
 
 def values(words: Sequence[Word]) -> list[str]:

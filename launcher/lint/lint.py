@@ -58,7 +58,7 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
     """One entry for each flag and variable of a launch, in its order."""
     within = target.known
     givens = within.given(launch.words)
-    told = _told(_case(launch, givens, target, within), within, _open_names(launch, givens, within))
+    of_it = told(_case(launch, givens, target, within), within, _open_names(launch, givens, within))
     entries = []
     unknown = 0
     for at, given in enumerate(givens):
@@ -68,15 +68,15 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
         concerns: list[Concern] = []
         if given.word not in launch.outside:
             seen = replace(given, problem=None) if is_open and given.option else given
-            concerns += _of_option(seen, givens[at + 1 :], within, hints=unknown <= MOST_HINTS)
+            concerns += of_option(seen, givens[at + 1 :], within, hints=unknown <= MOST_HINTS)
         if not is_open:
-            concerns += told[canonical_name(given, within)]
+            concerns += of_it[canonical_name(given, within)]
         if is_open and not concerns:
             entries.append(Entry(given.word, value, Verdict.FINE, OUTSIDE, Known.READ, WHEEL))
             continue
         entries.append(_entry(given.word, value, name, concerns, given.option))
     for name, word in launch.variables.items():
-        entries.append(_entry(name, word.value, name, told[name], None))
+        entries.append(_entry(name, word.value, name, of_it[name], None))
     for name, value in launch.hidden.items():
         if name.startswith(TELLING) and name not in launch.env:
             why = "is set, but not exported: the server does not get it"
@@ -133,7 +133,7 @@ def _of_whom(name: str) -> str:
     )
 
 
-def _of_option(
+def of_option(
     given: Given, later: Sequence[Given], within: Release, *, hints: bool
 ) -> Iterator[Concern]:
     """What the release's parser makes of it; `hints`: look for what an unknown name means."""
@@ -202,7 +202,7 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     )
 
 
-def _told(case: Case, within: Release, unknown: frozenset[str]) -> defaultdict[str, list[Concern]]:
+def told(case: Case, within: Release, unknown: frozenset[str]) -> defaultdict[str, list[Concern]]:
     """What issues and guesses say, by the canonical name of the option, or the variable."""
     told: defaultdict[str, list[Concern]] = defaultdict(list)
     for name, concern in guesses(case):

@@ -28,7 +28,8 @@ from launcher.engines.server import Server
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded
 from launcher.host.peer import Peer
-from launcher.operate.up import Screen, places, read_events, show_until_settled
+from launcher.lint.notes import noted
+from launcher.operate.up import Screen, places, read_events, show_until_settled, tell_notes
 from launcher.plan import plan
 from launcher.redact.keys import read_key, remove_key
 from launcher.serve import leftovers
@@ -348,7 +349,8 @@ def restart(
     composed = load(ask, same)
     require_own(composed)
     seen = observe_target(composed, same)
-    new = resolve(composed, ask, instance.folder, words["environment"], seen.target)
+    new = noted(resolve(composed, ask, instance.folder, words["environment"], seen.target))
+    tell_notes(new)
     new = replace(new, words=new.words | {"places": places(same)})
     new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
     found = require_fit(new, environ, seen, screen.report, serving=old)

@@ -23,7 +23,8 @@ from launcher.doctor.run import Report, require_fit, suspects
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded, ownership
 from launcher.files.rotation import rotate
-from launcher.plan.plan import to_json
+from launcher.lint.notes import noted
+from launcher.plan.plan import Plan, to_json
 from launcher.serve import capabilities, leftovers
 from launcher.serve.events import NOW, WISHES
 from launcher.statedir import namelock
@@ -77,7 +78,8 @@ def up(
     signal.signal(NOW, _be_ended)
     _require_nothing_left(instance)
     seen = observe_target(composed, environ)
-    plan = resolve(composed, ask, instance.folder, layers.ours(environ), seen.target)
+    plan = noted(resolve(composed, ask, instance.folder, layers.ours(environ), seen.target))
+    tell_notes(plan)
     # Kept with it, for a restart by whomever.
     plan = replace(
         plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)}
@@ -90,6 +92,12 @@ def up(
     if detach:
         return _watch(instance, claim, screen.shower(screen.kind))
     _become_supervisor(instance, claim, screen.kind)
+
+
+def tell_notes(plan: Plan) -> None:
+    """What `render` would say of it; on stderr, as JSON lines of events go to stdout."""
+    for note in plan.notes:
+        print(printable.line(f"note: {note}"), file=sys.stderr)
 
 
 def _require_own_folder() -> None:

@@ -26,6 +26,7 @@ from launcher.host.observe import observe, observe_driver
 from launcher.knowledge import gpus
 from launcher.knowledge.shape import Shape
 from launcher.knowledge.shape import shape as shape_of
+from launcher.lint.notes import noted
 from launcher.output.checkpoint import about
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
@@ -55,7 +56,7 @@ def run(
     driver = facts.driver if facts else observe_driver()
     asked = [*settings, *([f"flags.model-path={_path(model)}"] if model else [])]
     name = profile or best_profile(driver, environ)
-    plan, _ = planned(PlanRequest(name, tuple(asked)), environ, aim)
+    plan = noted(planned(PlanRequest(name, tuple(asked)), environ, aim)[0])
     if not plan.gpus:
         raise UserError(
             f"profile {plan.name} runs on the CPU", fix="fit is about GPUs: choose another profile"
@@ -82,6 +83,7 @@ def run(
             "arch": plan.arch,
             "gpu": plan.gpu,
             "release": plan.release,
+            "notes": plan.notes,
         }
         print(json.dumps(data | asdict(made) | {"fits": made.fits}, indent=1))
     else:

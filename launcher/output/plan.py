@@ -113,11 +113,11 @@ def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
         screen.print(words((f"{sign} {plan.name} ({_for_whom(plan)})", colour)))
         for note in plan.notes:
             screen.print(words((f"  note: {note}", "yellow")))
-    for name, *sides in changes:
+    for _, *sides in changes:
         for sign, colour, setting in zip("-+", ("red", "green"), sides, strict=True):
             if setting:
                 known = f" ({setting.known})" if setting.known else ""
-                line = f"{sign} {f'{name} {setting.value}':<52}", colour
+                line = f"{sign} {f'{setting.name} {setting.value}':<52}", colour
                 screen.print(words(line, (f" {setting.why}{known}", "dim")))
     if not changes:
         screen.print("no difference")

@@ -136,8 +136,14 @@ def differences(old: Plan, new: Plan) -> list[str]:
 
 
 def changed(old: Plan, new: Plan) -> list[tuple[str, Setting | None, Setting | None]]:
-    """The flags and variables whose value differs: name, how it was set, how it will be."""
-    before, after = ({setting.name: setting for setting in plan.settings} for plan in (old, new))
+    """The flags and variables whose value differs: name, how it was set, how it will be.
+
+    However each of them spells it, a flag is one by its canonical name.
+    """
+    before, after = (
+        {f"--{setting.option}" if setting.option else setting.name: setting for setting in settings}
+        for settings in (old.settings, new.settings)
+    )
     return [
         (name, before.get(name), after.get(name))
         for name in dict.fromkeys([*before, *after])

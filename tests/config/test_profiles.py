@@ -536,18 +536,6 @@ def test_a_stall_timeout_may_be_set_from_outside(home: Home) -> None:
     assert home.refusal("p", "flags.a.b=1").status == Exit.USAGE
 
 
-@pytest.mark.parametrize("option", ["flags.tpsize=8", "flags.nope=3"])
-def test_an_option_that_the_release_does_not_have_is_noted(home: Home, option: str) -> None:
-    home.write("p", MODEL + "tp-size = 8")
-    ask = PlanRequest("p", (option,))
-    made = resolve(load(ask, home.environ), ask, home.folder, {}, Target("0.5.23", "sm120"))
-
-    name = option.partition("=")[0].removeprefix("flags.")
-    assert [note for note in made.notes if f"--{name}" in note]
-    unknown = resolve(load(ask, home.environ), ask, home.folder, {}, Target("0.5.99", "sm120"))
-    assert not [note for note in unknown.notes if name in note], "a coming release may have it"
-
-
 @pytest.mark.parametrize(
     ("short", "option", "value"),
     [

@@ -54,6 +54,10 @@ SCRIPTS = {
     "unset": "A=1\nexport A\nunset A\nsglang serve x${A}y",
     "readonly": "readonly A=5\ndeclare -x B=6\ntypeset C=7\nsglang serve $A $B $C",
     "case folded": "N=Abc\nsglang serve ${N^^} ${N,,}",
+    "braces": "sglang serve a{b,c}d --z={1,2} {1..3} {c..a} {x} {a,} {,} a{1,{2,3}}b {a,b}{c,d} {} x{',',y}",
+    "braces in quotes": """sglang serve "{a,b}" '{a,b}' \\{a,b} {a\\,b} "${V:-{a,b}}" {a,"b c"} {$((1+1)),3}""",
+    "JSON that nobody quoted": """sglang serve --x {"a":1} --y {"a":1,"b":"c d"} --z='{"a":1,"b":2}' --w={"a":[1,2]}""",
+    "braces in an array": 'A=(--{x,y} 1)\nfor i in {1..2}; do sglang serve "${A[@]}" $i; done',
     "comment": "sglang serve --a 1 # --b 2\n# sglang serve --c",
 }
 

@@ -89,7 +89,7 @@ def test_each_pod_of_a_group_is_a_launch_of_its_own() -> None:
     assert leader.outside == {"$(LWS_WORKER_INDEX)"}
     assert leader.env == {"HF_TOKEN": "valueFrom secretKeyRef hf"}
     assert not leader.variables["HF_TOKEN"].known
-    assert leader.notes == ("variables of envFrom are not read",)
+    assert leader.notes == ("variables of configMapRef x are not read",)
     assert worker.words[-1] == "{{ tp }}"
     assert not worker.arguments[-1].known
 
@@ -99,7 +99,7 @@ def test_each_service_of_a_compose_file_is_a_launch_with_its_name() -> None:
 
     assert (prefill.name, decode.name) == ("prefill", "decode")
     assert prefill.words[-2:] == ("--port", "30000")
-    assert prefill.notes == ("variables of env_file are not read",)
+    assert prefill.notes == ("variables of x.env are not read",)
     assert decode.words[-1] == "$5"
     assert {one.release for one in (prefill, decode)} == {"0.5.20"}
 

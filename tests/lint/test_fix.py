@@ -286,6 +286,19 @@ ExecStart=/usr/bin/python3 -m sglang.launch_server \\
   --tp-size 8
 """,
     ),
+    "table": (
+        """# our server
+model-path: zai-org/GLM-5-FP8
+tp-size: 8 # all
+enable-flashinfer-allreduce-fusion: true
+port: 8000
+""",
+        """# our server
+model-path: zai-org/GLM-5-FP8
+tp-size: 8 # all
+port: 8000
+""",
+    ),
     "quadlet": (
         f"""[Container]
 Image=docker.io/lmsysorg/sglang:v0.5.23

@@ -43,6 +43,13 @@ DIALECT = Dialect(
         "dp-size": "dp_size",
         "enable-dp-attention": "enable_dp_attention",
     },
+    of_model=tuple(
+        (
+            "reasoning-parser tool-call-parser chat-template hf-chat-template-name"
+            " completion-template context-length json-model-override-args quantization revision"
+            " tokenizer-path speculative- dsa-"
+        ).split()
+    ),
     port=30000,  # arg_groups/fields, 0.5.8 to 0.5.23
     spelled=spelled,
     secrets=("api-key", "admin-api-key", "ssl-keyfile-password"),

@@ -1,0 +1,104 @@
+"""What `docker run` and its kin give to an image: its words and variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from launcher.engines.engine import NAMES
+from launcher.formats.words import Piece, Word, rest_of, values
+
+CONTAINERS = ("docker", "podman", "nerdctl")
+VERBS = ("run", "exec", "create")
+IMAGES = dict.fromkeys((*NAMES, "vllm"))  # as their names have them
+# sglang:v0.5.20, sglang==0.5.20, and how images are called as files: lmsysorg+sglang+v0.5.5.sqsh;
+# sglang-runtime and sglang-router have numbers of their own.
+TAG = re.compile(rf"(?:^|[/+])(?:{'|'.join(IMAGES)})(?:\[[\w,]+\])?(?:[:+]v?|==)(\d+\.\d+\.\d+)")
+# Options of `docker run` and podman-run(1) that take no value.
+SWITCHES = frozenset(
+    "d detach i interactive t tty it ti dit itd rm privileged init P publish-all read-only help"
+    " no-healthcheck oom-kill-disable sig-proxy disable-content-trust q quiet replace no-hosts"
+    " tls-verify".split()
+)
+OF_HOST = "the network of the host"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A command in a container: the words behind its image, and what was said before it."""
+
+    form: str
+    words: tuple[Word, ...]
+    variables: Mapping[str, Word]
+    engine: str  # of its image, "" for others
+    release: str | None
+    name: str
+    shares: str
+    notes: tuple[str, ...]
+
+
+def container(words: Sequence[Word]) -> Container | None:
+    """What a command gives to a container; None for a command of another kind."""
+    said = values(words)
+    start = next(
+        (at for at, word in enumerate(said) if word.rpartition("/")[2] in CONTAINERS), None
+    )
+    if start is None:
+        return None
+    verb = next((at for at in range(start + 1, len(said)) if said[at] in VERBS), None)
+    if verb is None:
+        return None
+    options, image = _options(words, verb + 1)
+    told = {name: value.value for name, value in options if value}
+    label = said[image] if image < len(said) else ""
+    return Container(
+        f"docker {said[verb]}",
+        tuple(words[image + 1 :]),
+        dict(_variable(value) for name, value in options if name in ("e", "env") and value),
+        engine_of(label),
+        release_of(label),
+        told.get("name", ""),
+        OF_HOST if "host" in (told.get("network"), told.get("net")) else "",
+        tuple(
+            f"variables of {value.value} are not read"
+            for name, value in options
+            if name == "env-file" and value
+        ),
+    )
+
+
+def _variable(word: Word) -> tuple[str, Word]:
+    name, equals, _ = word.value.partition("=")
+    outside = Word((Piece(f"${name}", known=False),))
+    return name, rest_of(word, len(name) + 1) if equals else outside
+
+
+def _options(words: Sequence[Word], at: int) -> tuple[list[tuple[str, Word | None]], int]:
+    """The options of `docker run`, and where its image stands."""
+    options: list[tuple[str, Word | None]] = []
+    while at < len(words) and words[at].value.startswith("-") and words[at].value != "--":
+        text = words[at].value
+        name, equals, _ = text.lstrip("-").partition("=")
+        if equals:
+            options.append((name, rest_of(words[at], text.index("=") + 1)))
+        elif name in SWITCHES:
+            options.append((name, None))
+        elif not text.startswith("--") and len(name) > 1:  # -eA=b
+            options.append((name[0], rest_of(words[at], 2)))
+        else:
+            at += 1
+            options.append((name, words[at] if at < len(words) else None))
+        at += 1
+    return options, at
+
+
+def engine_of(image: str) -> str:
+    """The engine that an image is of, "" for others."""
+    return next((engine for engine in IMAGES if engine in image.lower()), "")
+
+
+def release_of(image: str) -> str | None:
+    """The release that the tag of an engine's image names."""
+    tags = TAG.findall(image.lower()) if engine_of(image) and not re.search(r"\s", image) else []
+    return str(tags[-1]) if tags else None

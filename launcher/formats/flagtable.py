@@ -1,0 +1,67 @@
+"""Options as a table, `tp-size: 8`, as SGLang's own `--config` file, recipes and charts have
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from launcher.engines.engine import dialect
+from launcher.engines.options import Option
+from launcher.formats.nodes import List, Node, Scalar, Table
+from launcher.formats.words import Piece, Word
+from launcher.formats.yamltext import Source
+from launcher.plan.plan import ENGINE
+
+LEAST = 3  # options that make a table one of options, wherever it stands
+TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
+
+
+@cache
+def _options(engine: str) -> dict[str, Option]:
+    """Every option of any release, the newest last."""
+    known = dialect(engine).options
+    return {
+        name: option
+        for release in known.releases
+        for name, option in known.release(release).options.items()
+    }
+
+
+def is_one(node: Table, *, named: bool) -> bool:
+    """Whether its keys are options; `named`: its own key says that they are."""
+    options = _options(ENGINE)
+    known = sum(_name(key.value) in options for key, _ in node.items)
+    return known >= (1 if named else LEAST) and 2 * known >= len(node.items)
+
+
+def words(node: Table, source: Source) -> Iterator[Word]:
+    """The command line that it comes to: a switch that is true, and no one that is false."""
+    options = _options(ENGINE)
+    for key, value in node.items:
+        option = options.get(_name(key.value))
+        said = value.value.lower() if isinstance(value, Scalar) and not value.style else ""
+        if isinstance(value, Scalar) and (value.is_null or _is_off(said, option)):
+            continue
+        yield Word((Piece("--"), Piece(_name(key.value)[2:], _place(key))))
+        if said not in TRUE or (option and option.takes != "nothing"):
+            yield from _values(value, source)
+
+
+def _place(key: Scalar) -> int | None:
+    return key.start if not key.style and "_" not in key.value else None
+
+
+def _is_off(said: str, option: Option | None) -> bool:
+    return said in FALSE and (option is None or option.takes == "nothing")
+
+
+def _values(node: Node, source: Source) -> Iterator[Word]:
+    for item in node.items if isinstance(node, List) else [node]:
+        if isinstance(item, Scalar):
+            yield Word(source.scalar(item))
+
+
+def _name(key: str) -> str:
+    return f"--{key.strip().lstrip('-').replace('_', '-')}"

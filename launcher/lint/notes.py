@@ -1,0 +1,53 @@
+"""What `lint` would say of a plan, a line each: the same for `render`, `diff`, `fit`, `up` and
+`restart`. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+from launcher.engines import issues
+from launcher.lint.concerns import Concern
+from launcher.lint.lint import canonical_name, of_option, told
+from launcher.plan.plan import Plan
+
+
+def noted(plan: Plan) -> Plan:
+    """The plan with a note for each flag and variable that somebody set and lint has a word about;
+    of what rules chose only what keeps a server from running, or from being right.
+    """
+    return replace(plan, notes=tuple(dict.fromkeys((*plan.notes, *_notes(plan)))))
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    by_rule = {setting.name for setting in plan.settings if setting.known}
+    for name, value, concerns in _judged(plan):
+        worst = max(concerns, key=lambda concern: concern.verdict.rank, default=None)
+        if worst and (worst.verdict.says_no or name not in by_rule):
+            said = f"{name} {value}".rstrip() if name.startswith("-") else f"{name}={value}"
+            yield _line(said, worst)
+
+
+def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
+    """Each flag and variable, its value, and all that is to be said of it."""
+    case = issues.of_plan(plan)
+    within = case.target.known
+    of_it = told(case, within, frozenset()) if plan.gpus else defaultdict[str, list[Concern]](list)
+    givens = within.given(plan.arguments)
+    for at, given in enumerate(givens):
+        named = [*of_option(given, givens[at + 1 :], within, hints=True)]
+        yield (
+            given.word,
+            " ".join(given.values),
+            [*named, *of_it[canonical_name(given, within)]],
+        )
+    for name, value in plan.env.items():
+        yield name, value, of_it[name]
+
+
+def _line(said: str, concern: Concern) -> str:
+    when = f", {concern.when}" if concern.when else ""
+    fix = f"; fix: {concern.instead}" if concern.instead else ""
+    return f"{concern.verdict}{when}: {said}: {concern.why}{fix}"
