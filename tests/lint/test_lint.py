@@ -412,16 +412,13 @@ HOSTILE = [
 def test_reading_takes_time_that_grows_with_the_length_and_no_faster(piece: str) -> None:
     def cost(length: int) -> float:
         text = "python -m sglang.launch_server --model-path m " + piece * (length // len(piece))
-        costs = []
-        for _ in range(2 if length < 1 << 18 else 1):
-            began = time.process_time()
-            read(text)
-            costs.append(time.process_time() - began)
-        return min(costs)
+        began = time.process_time()
+        read(text)
+        return time.process_time() - began
 
-    assert cost(1 << 17) <= 5 * cost(1 << 16) + 0.2, (
+    assert cost(1 << 15) <= 5 * cost(1 << 14) + 0.2, (
         "twice as long a text takes about twice as long"
     )
-    assert cost(8 << 20) <= 5 * cost(1 << 18) + 0.5, (
+    assert cost(8 << 20) <= 6 * cost(1 << 15) + 0.5, (
         "what is longer than any launch is not read to its end"
     )
