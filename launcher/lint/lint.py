@@ -387,7 +387,7 @@ def _value(option: Option, words: Sequence[str]) -> Any:
 
 
 def _typed(option: Option, value: str) -> Any:
-    if option.type in ("int", "float") and value.isascii() and value.isdigit():
+    if option.type in ("int", "float", "size") and value.isascii() and value.isdigit():
         return int(value)
     try:
         return float(value) if option.type == "float" else value

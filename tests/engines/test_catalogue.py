@@ -46,6 +46,15 @@ def test_every_profile_is_accepted_by_every_release_on_every_architecture(
         assert not unread, name
 
 
+# The functions that read values, as the catalogue calls them; `loads` is that of `json`.
+READ_BY = {
+    "int": "int",
+    "float": "float",
+    "human_readable_int": "size",
+    "loads": "json",
+    "json_list_type": "json",
+    "parse_cuda_graph_config_arg": "json",
+}
 REAL = """
 import argparse, json, sys
 from sglang.srt.server_args import ServerArgs, prepare_server_args
@@ -94,11 +103,7 @@ def test_the_catalogue_says_what_the_real_parser_says() -> None:
             wrong.append((name, "takes", action["nargs"], option.takes))
         if option.choices and sorted(action["choices"]) != sorted(map(str, option.choices)):
             wrong.append((name, "choices", action["choices"], option.choices))
-        if (
-            action["nargs"] != 0
-            and action["type"] in ("int", "float")
-            and action["type"] != option.type
-        ):
+        if action["nargs"] != 0 and READ_BY.get(action["type"], "str") != option.type:
             wrong.append((name, "type", action["type"], option.type))
     assert not wrong
 
@@ -110,6 +115,21 @@ def test_the_real_parser_takes_every_packaged_command() -> None:
     _, sizes = ask_the_real_parser([list(plan.arguments) for plan in plans])
 
     assert sizes == [int(plan.flag("tp-size", "tp") or 1) for plan in plans]
+
+
+SIZES = ("128k", "128K", "1.5M", "128Ki", "1.5Ki", "1G", "k", "1 k", "1ki", "", "1e5", "0x10", "1_0")
+
+
+def test_a_size_may_have_a_suffix_where_the_release_takes_one() -> None:
+    assert [options.size(text) for text in ("131072", "128k", "1.5M", "128Ki")] == (
+        [131072, 128_000, 1_500_000, 131072]
+    )
+    for release, taken in (("0.5.9", False), ("0.5.10", True), ("0.5.16", True), ("0.5.23", True)):
+        known = CATALOGUE.release(release)
+        [short] = known.given(["--context-length", "128k"])
+        [wrong] = known.given(["--context-length", "notanumber"])
+        assert (short.problem is None) == taken
+        assert "wants a whole number" in (wrong.problem or "")
 
 
 @pytest.mark.engine
@@ -130,6 +150,10 @@ def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
             ["--trust-remote-code", "yes"],
             ["--tp-size"],
             ["--tp-size", "-1"],
+            ["--context-length", "notanumber"],
+            ["--context-length", "131072"],
+            *(["--context-length", size] for size in SIZES),
+            *(["--limit-mm-data-per-request", text] for text in ("notjson", "{}", '{"image": 8}')),
             ["stray"],
         )
     ]
