@@ -6,6 +6,7 @@ words that the row's text may have in braces, None where nothing is wrong.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
 from launcher.address import is_loopback
@@ -22,6 +23,18 @@ AMPLE = 0.93  # of the free memory for weights and KV cache; what others ran wit
 BIG_BUFFER = 64 << 20  # bytes; NCCL's default is 4 MiB a channel and peer, in GPU memory
 FEW = 60  # variables of a launch, among which what an unknown one means is looked for
 MOST_CHANNELS = 64  # that NCCL has
+# How SGLang can draft, and from which release on (spec_info.py); up to 0.5.11 the parser asks.
+ALGORITHMS = {
+    "EAGLE": "0.5.8",
+    "EAGLE3": "0.5.8",
+    "NEXTN": "0.5.8",
+    "STANDALONE": "0.5.8",
+    "NGRAM": "0.5.8",
+    "DFLASH": "0.5.11",
+    "FROZEN_KV_MTP": "0.5.12",
+    "DSPARK": "0.5.16",
+    "UNO": "0.5.20",
+}
 # What recipes write and no release reads, and what they mean.
 MEANT = {
     "SGLANG_ENABLE_DEEP_GEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
@@ -53,12 +66,6 @@ def _memory_fraction(case: Case, name: str, value: str) -> Words | None:
     return {"left": f"{free * (1 - fraction):.1f}", "free": f"{free:.0f}"}
 
 
-def _no_fraction(case: Case, name: str, value: str) -> Words | None:
-    """It is a number, and no share of anything."""
-    fraction = _fraction(value)
-    return {} if fraction is not None and not 0 < fraction < 1 else None
-
-
 def _fraction(value: str) -> float | None:
     try:
         return float(value)
@@ -72,6 +79,27 @@ def _draft_tokens(case: Case, name: str, value: str) -> Words | None:
     if not (steps.isdecimal() and value.isdecimal()) or int(value) == int(steps) + 1:
         return None
     return {"right": str(int(steps) + 1)}
+
+
+def _no_algorithm(case: Case, name: str, value: str) -> Words | None:
+    """The release has no such way to draft."""
+    known = [one for one, first in ALGORITHMS.items() if version(first) <= case.release]
+    if value.upper() in known:
+        return None
+    return {"known": ", ".join(known), "release": case.target.nearest}
+
+
+def _not_json(case: Case, name: str, value: str) -> Words | None:
+    try:
+        json.loads(value)
+    except ValueError:
+        return {}
+    return None
+
+
+def _colon(case: Case, name: str, value: str) -> Words | None:
+    """A colon in a name, which is none of an object store's."""
+    return {"plain": value.replace(":", "-")} if ":" in value and "://" not in value else None
 
 
 def _few_states(case: Case, name: str, value: str) -> Words | None:
@@ -176,8 +204,10 @@ def _whole(name: str) -> str:
 CONDITIONS: Mapping[str, Condition] = {
     "heads": _heads,
     "memory-fraction": _memory_fraction,
-    "no-fraction": _no_fraction,
     "draft-tokens": _draft_tokens,
+    "no-algorithm": _no_algorithm,
+    "not-json": _not_json,
+    "colon": _colon,
     "few-states": _few_states,
     "open-rendezvous": _open_rendezvous,
     "on": _on,

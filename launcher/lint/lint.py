@@ -152,7 +152,8 @@ def _of_option(
         yield replace(_nameless(given, within, hints=hints), known=known)
         return
     if given.problem:
-        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, Shows.PARSE, "one of its choices")
+        instead = "one of its choices" if given.option.choices else "a value that it takes"
+        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, Shows.PARSE, instead)
     if given.option.deprecated:
         yield Concern(
             Verdict.DEPRECATED,
@@ -218,10 +219,7 @@ def _told(case: Case, within: Release, unknown: frozenset[str]) -> defaultdict[s
     for name, concern in guesses(case):
         told[name].append(concern)
     for issue in issues.issues(case):
-        if not unknown & {
-            *issue.blames,
-            *(one for key in issue.when.options for one in key.split("|")),
-        }:
+        if not unknown & {*issue.blames, *issue.when.names}:
             told[issue.name].append(of_issue(issue, within))
     return told
 

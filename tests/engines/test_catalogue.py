@@ -117,7 +117,21 @@ def test_the_real_parser_takes_every_packaged_command() -> None:
     assert sizes == [int(plan.flag("tp-size", "tp") or 1) for plan in plans]
 
 
-SIZES = ("128k", "128K", "1.5M", "128Ki", "1.5Ki", "1G", "k", "1 k", "1ki", "", "1e5", "0x10", "1_0")
+SIZES = (
+    "128k",
+    "128K",
+    "1.5M",
+    "128Ki",
+    "1.5Ki",
+    "1G",
+    "k",
+    "1 k",
+    "1ki",
+    "",
+    "1e5",
+    "0x10",
+    "1_0",
+)
 
 
 def test_a_size_may_have_a_suffix_where_the_release_takes_one() -> None:

@@ -1,0 +1,274 @@
+"""What SGLang makes of options together: our rows beside the real resolution of the newest release.
+
+The child has no GPU: it is told that it has eight of SM120. What needs the kernels is not asked.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ENGINE, LONGEST, needs_engine
+
+from launcher.engines.engine import dialect
+from launcher.engines.issues import every_issue
+from launcher.engines.target import Target
+from launcher.formats.launches import Launch
+from launcher.knowledge import models
+from launcher.lint.lint import Entry, lint
+from launcher.plan.evidence import Known
+
+NEWEST = dialect("sglang").options.newest
+HERE = "tests/engines/test_resolution.py"
+ROWS = {row.id: row for row in every_issue() if HERE in row.source}
+REAL = """
+import contextlib, io, json, logging, sys
+import torch
+from sglang.srt import runtime_context
+from sglang.srt.arg_groups.validation_hook import check_server_args
+from sglang.srt.server_args import prepare_server_args
+
+torch.cuda.get_device_capability = lambda *a, **k: (12, 0)
+torch.cuda.device_count = lambda: 8
+torch.cuda.is_available = lambda: True
+runtime_context.override_platform(
+    is_cuda=True, is_sm90=False, is_sm100=False, is_sm100_or_sm110=False, is_sm120=True,
+    is_blackwell=True, device_sm=120, device_capability=(12, 0), has_flashinfer=True,
+).install()
+for module in [one for name, one in list(sys.modules.items()) if name.startswith("sglang.srt")]:
+    for name in ("get_device_memory_capacity", "get_nvgpu_memory_capacity"):
+        if hasattr(module, name):
+            setattr(module, name, lambda *a, **k: 97887)
+logging.disable(logging.CRITICAL)
+
+def refusal(words):
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+            made = prepare_server_args(words)
+            made.resolve_once()
+            check_server_args(made)
+    except SystemExit:
+        return told.getvalue().strip().splitlines()[-1]
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+print(json.dumps([refusal(words) for words in json.load(sys.stdin)]))
+"""
+# What is refused, and nearly the same that is not, by the row that says so.
+TABLE = {
+    "fraction-of-host-memory": (
+        "--enable-hierarchical-cache --hicache-host-memory-fraction 1.2",
+        "--enable-hierarchical-cache --hicache-host-memory-fraction 0.5",
+    ),
+    "nodes-share-ranks": ("--tp-size 8 --nnodes 3", "--tp-size 8 --nnodes 2"),
+    "replicas-over-nodes": (
+        "--tp-size 8 --nnodes 2 --dp-size 2",
+        "--tp-size 8 --nnodes 2 --dp-size 2 --enable-dp-attention",
+    ),
+    "attention-dp-divides": (
+        "--tp-size 8 --dp-size 3 --enable-dp-attention",
+        "--tp-size 8 --dp-size 4 --enable-dp-attention",
+    ),
+    "attention-dp-size-divides": ("--tp-size 8 --attn-dp-size 3", "--tp-size 8 --attn-dp-size 4"),
+    "attention-dp-and-replicas": (
+        "--tp-size 8 --attn-dp-size 2 --dp-size 2",
+        "--tp-size 8 --attn-dp-size 2",
+    ),
+    "attention-context-divides": ("--tp-size 8 --attn-cp-size 3", "--tp-size 8 --attn-cp-size 2"),
+    "expert-data-divides": ("--tp-size 8 --moe-dp-size 3", "--tp-size 8 --moe-dp-size 1"),
+    "dense-layers-shared": (
+        "--tp-size 8 --moe-dense-tp-size 4",
+        "--tp-size 8 --moe-dense-tp-size 8",
+    ),
+    "experts-cutlass-shared": (
+        "--tp-size 8 --ep-size 4 --moe-runner-backend flashinfer_cutlass",
+        "--tp-size 8 --ep-size 8 --moe-runner-backend flashinfer_cutlass",
+    ),
+    "experts-cutedsl-shared": (
+        "--tp-size 8 --ep-size 4 --moe-runner-backend flashinfer_cutedsl"
+        " --quantization modelopt_fp4",
+        "--tp-size 8 --ep-size 8 --moe-runner-backend flashinfer_cutedsl"
+        " --quantization modelopt_fp4",
+    ),
+    "balanced-experts-alone": (
+        "--tp-size 8 --enable-eplb",
+        "--tp-size 8 --enable-eplb --ep-size 8",
+    ),
+    "balanced-experts-dispatch": (
+        "--tp-size 8 --ep-size 8 --ep-dispatch-algorithm static",
+        "--tp-size 8 --ep-size 8 --ep-dispatch-algorithm dynamic",
+    ),
+    "chunk-of-pages": ("--chunked-prefill-size 8100", "--chunked-prefill-size 8128"),
+    "ports-differ": ("--grpc-port 30000", "--grpc-port 30001"),
+    "stages-and-drafts-served": (
+        "--tp-size 4 --pp-size 2 --speculative-algorithm EAGLE",
+        "--tp-size 4 --pp-size 2 --speculative-algorithm EAGLE --disaggregation-mode prefill",
+    ),
+    "stages-and-free-slots": (
+        "--tp-size 4 --pp-size 2 --min-free-slots-delay 4",
+        "--tp-size 4 --min-free-slots-delay 4",
+    ),
+    "drafts-without-steps": (
+        "--speculative-algorithm EAGLE --speculative-num-draft-tokens 4",
+        "--speculative-algorithm EAGLE",
+    ),
+    "steps-without-branches": (
+        "--speculative-algorithm NEXTN --speculative-num-steps 3",
+        "--speculative-algorithm NEXTN --speculative-num-steps 3 --speculative-eagle-topk 1",
+    ),
+    "draft-branches": (
+        "--speculative-algorithm EAGLE --speculative-num-steps 3 --speculative-eagle-topk 2"
+        " --speculative-num-draft-tokens 6",
+        "--speculative-algorithm EAGLE --speculative-num-steps 3 --speculative-eagle-topk 1"
+        " --speculative-num-draft-tokens 4",
+    ),
+    "drafts-by-a-model": (
+        "--speculative-algorithm DFLASH",
+        "--speculative-algorithm EAGLE",
+    ),
+    "drafts-by-nobody": ("--speculative-algorithm EAGEL", "--speculative-algorithm eagle"),
+    "flex-attention-drafts": (
+        "--attention-backend flex_attention --speculative-algorithm EAGLE",
+        "--attention-backend flex_attention",
+    ),
+    "overlap-of-two-batches": (
+        "--tp-size 8 --enable-two-batch-overlap",
+        "--tp-size 8 --enable-two-batch-overlap --attn-dp-size 8",
+    ),
+    "host-cache-without-cache": (
+        "--enable-hierarchical-cache --disable-radix-cache",
+        "--enable-hierarchical-cache",
+    ),
+    "compile-without-padding": (
+        "--disable-cuda-graph-padding --enable-torch-compile",
+        "--disable-cuda-graph-padding",
+    ),
+    "priority-policy": (
+        "--enable-priority-scheduling --schedule-policy lpm",
+        "--enable-priority-scheduling --schedule-policy lof",
+    ),
+    "priority-retraction": (
+        "--retraction-policy priority",
+        "--retraction-policy priority --enable-priority-scheduling",
+    ),
+    "tls-key-alone": ("--ssl-keyfile FILE", "--ssl-keyfile FILE --ssl-certfile FILE"),
+    "tls-certificate-alone": ("--ssl-certfile FILE", "--ssl-keyfile FILE --ssl-certfile FILE"),
+    "two-ways-to-tokenize": (
+        "--enable-tokenizer-batch-encode --enable-dynamic-batch-tokenizer",
+        "--enable-tokenizer-batch-encode",
+    ),
+    "metrics-to-nowhere": (
+        "--export-metrics-to-file",
+        "--export-metrics-to-file --export-metrics-to-file-dir /tmp",
+    ),
+    "answers-kept-apart": (
+        "--enable-response-store --disaggregation-mode decode",
+        "--enable-response-store",
+    ),
+    "adapters-unknown": (
+        "--enable-lora --max-lora-rank 8",
+        "--enable-lora --max-lora-rank 8 --lora-target-modules q_proj",
+    ),
+    "served-name-colon": ("--served-model-name glm:5", "--served-model-name glm-5"),
+    "config-no-json": ("--json-model-override-args notjson", "--json-model-override-args {}"),
+    "experts-cutlass-fp8": (
+        "--quantization fp8 --moe-runner-backend flashinfer_cutlass",
+        "--quantization fp8 --moe-runner-backend triton",
+    ),
+}
+
+
+def bounded() -> dict[str, tuple[str, str]]:
+    """The same for each option of `out-of-range`: one too little, and the least."""
+    bounds = ROWS["out-of-range"].bounds
+    return {
+        name: (f"--{name} {told.least - 1:g}", f"--{name} {told.least:g}")
+        for name, told in bounds.items()
+    }
+
+
+CASES = [
+    *((id, *words) for id, words in TABLE.items()),
+    *(("out-of-range", *words) for words in bounded().values()),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GLM-5's config.json, in a folder that tells no quantisation."""
+    family = next(one for one in models.families() if one.id == "glm-5")
+    made = tmp_path_factory.mktemp("models") / "glm-5"
+    made.mkdir()
+    words = {
+        "architectures": ["GlmMoeDsaForCausalLM"],
+        "model_type": "glm_moe_dsa",
+        "index_topk": 2048,
+        "num_experts_per_tok": 8,
+        "torch_dtype": "bfloat16",
+        "rms_norm_eps": 1e-5,
+        "hidden_act": "silu",
+        "rope_theta": 1e6,
+        "head_dim": 256,
+    }
+    (made / "config.json").write_text(json.dumps({**family.config, **words}))
+    (made / "pem").write_text("")
+    return made
+
+
+def launched(words: str, folder: Path) -> tuple[str, ...]:
+    told = words.replace("FILE", str(folder / "pem")).split()
+    return ("--model-path", str(folder), "--device", "cuda", *told)
+
+
+@pytest.fixture(scope="module")
+def refusals(folder: Path) -> dict[str, str | None]:
+    """What the real resolution says of each command line."""
+    asked = sorted({words for _, *both in CASES for words in both})
+    ran = subprocess.run(
+        [ENGINE / "engine/bin/python", "-c", REAL],
+        input=json.dumps([launched(words, folder) for words in asked]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONGEST,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    told: list[str | None] = json.loads(ran.stdout.splitlines()[-1])
+    return dict(zip(asked, told, strict=True))
+
+
+def told_of(words: str, folder: Path) -> list[Entry]:
+    return lint(Launch.of(launched(words, folder), {}), Target(NEWEST, "sm120"))
+
+
+def ids(entries: list[Entry]) -> set[str | None]:
+    return {concern.id for entry in entries for concern in entry.concerns}
+
+
+def test_each_row_that_was_tried_here_is_in_the_table() -> None:
+    assert set(ROWS) == {id for id, *_ in CASES}
+    assert {row.known for row in ROWS.values()} == {Known.RUN}
+
+
+@pytest.mark.parametrize(("id", "bad", "good"), CASES, ids=lambda one: one.replace(" ", "_")[:60])
+def test_we_refuse_the_one_and_not_the_other(id: str, bad: str, good: str, folder: Path) -> None:
+    refused, taken = told_of(bad, folder), told_of(good, folder)
+
+    assert id in ids(refused)
+    assert [entry for entry in refused if entry.verdict.says_no]
+    assert id not in ids(taken)
+
+
+@pytest.mark.engine
+@needs_engine
+@pytest.mark.parametrize(("id", "bad", "good"), CASES, ids=lambda one: one.replace(" ", "_")[:60])
+def test_sglang_refuses_the_one_and_not_the_other(
+    id: str, bad: str, good: str, refusals: dict[str, Any]
+) -> None:
+    assert refusals[bad] is not None
+    assert refusals[good] is None
