@@ -134,13 +134,13 @@ def lint_command(file: str, aim: TargetOptions, as_json: bool) -> int:
     systemd unit, or just options. Without --release it is judged for the one that its image names,
     else for every release, as a table. Exit 1 if it will not run, or not correctly.
     """
-    from launcher.config.target import elsewhere
+    from launcher.config.target import elsewhere, said_of_folder
     from launcher.files.reading import whole
     from launcher.lint.run import judge
     from launcher.output import lint
 
     text = whole(file, MOST_BYTES, "give a file, or - for standard input")
-    return lint.show(judge(text, elsewhere(aim), file), as_json=as_json)
+    return lint.show(judge(text, elsewhere(aim), file, said_of_folder), as_json=as_json)
 
 
 @click.command("model")

@@ -13,7 +13,6 @@ from launcher.address import is_loopback
 from launcher.engines.engine import dialect
 from launcher.engines.match import Case
 from launcher.engines.options import Release, near, version
-from launcher.engines.target import taken_for
 from launcher.knowledge import gpus, models, nccl
 
 Words = Mapping[str, str]
@@ -59,11 +58,16 @@ def _heads(case: Case, name: str, value: str) -> Words | None:
 
 def _memory_fraction(case: Case, name: str, value: str) -> Words | None:
     """It leaves little of the GPU's memory beside weights and KV cache."""
-    memory, fraction = taken_for(case.target).memory, _fraction(value)
-    if memory is None or fraction is None or not AMPLE < fraction < 1:
+    fraction, target = _fraction(value), case.target
+    memories = (
+        [target.memory] if target.memory else [one.memory for one in gpus.of_arch(target.arch)]
+    )
+    if not memories or fraction is None or not AMPLE < fraction < 1:
         return None
-    free = gpus.free(memory) / (1 << 30)
-    return {"left": f"{free * (1 - fraction):.1f}", "free": f"{free:.0f}"}
+    free = [gpus.free(memory) / (1 << 30) for memory in memories]
+    left = [f"{one * (1 - fraction):.1f}" for one in (min(free), max(free))]
+    whole = [f"{one:.0f}" for one in (min(free), max(free))]
+    return {"left": " to ".join(dict.fromkeys(left)), "free": " to ".join(dict.fromkeys(whole))}
 
 
 def _fraction(value: str) -> float | None:

@@ -24,11 +24,12 @@ from launcher.engines.match import Case
 from launcher.engines.options import Given, Option, Release, nearest_name, version
 from launcher.engines.remedy import Remedy
 from launcher.engines.tables import complaints
-from launcher.engines.target import Target, taken_for
+from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.formats import shell
 from launcher.formats.launches import Launch
 from launcher.knowledge import nccl
+from launcher.lint import room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
@@ -67,11 +68,16 @@ class Entry:
     concerns: tuple[Concern, ...] = ()
 
 
-def lint(launch: Launch, target: Target) -> list[Entry]:
-    """One entry for each flag and variable of a launch, in its order."""
+def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[Entry]:
+    """One entry for each flag and variable of a launch, in its order; the `others` are of the same
+    text.
+    """
     within = target.known
     givens = within.given(launch.words)
     told = _told(_case(launch, givens, target, within), within, _open_names(launch, givens, within))
+    if not launch.references:
+        for name, concern in _of_room(launch, givens, target, others):
+            told[name].append(concern)
     entries = []
     unknown = 0
     for at, given in enumerate(givens):
@@ -100,6 +106,23 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
             )
             entries.append(_entry(name, value, name, [concern], None))
     return entries
+
+
+def _of_room(
+    launch: Launch, givens: Sequence[Given], target: Target, others: Sequence[Launch]
+) -> Iterator[tuple[str, Concern]]:
+    """What can be said of the GPUs' memory, and of what."""
+    within = target.known
+    plan = as_plan(launch, givens, target, within)
+    beside = [
+        (f"the launch of line {one.line}", as_plan(one, within.given(one.words), target, within))
+        for one in others
+        if one.engine == launch.engine and not one.references
+    ]
+    blamed = "tp-size" if plan.flag("tp-size") is not None else "model-path"
+    found = room.concern(plan, target) or room.shared(plan, target, beside)
+    if found:
+        yield blamed, found
 
 
 def _open_names(launch: Launch, givens: Sequence[Given], within: Release) -> frozenset[str]:
@@ -260,7 +283,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         gpus=max(1, count("tp-size") * count("pp-size") * replicas // count("nnodes")),
         arch=target.arch,
         engine=target.engine,
-        gpu=taken_for(target).gpu,
+        gpu=target.gpu,
         release=target.nearest,
         traits=tuple(sorted(model.traits)),
         notes=(model.note,) if model.note else (),
@@ -284,7 +307,9 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     left_out = (f"left out: {what}" for what in complaints())
     outside = ", ".join(launch.references[:6])
     filled = (f"filled in from outside, unknown here: {outside}",) if outside else ()
-    return (*filled, *as_plan(launch, givens, target, within).notes, *of_old, *left_out)
+    plan = as_plan(launch, givens, target, within)
+    doubt = None if outside else room.doubt(plan, target)
+    return (*filled, *plan.notes, *((doubt,) if doubt else ()), *of_old, *left_out)
 
 
 def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | None:
@@ -318,9 +343,11 @@ def better(launch: Launch, entries: Sequence[Entry], target: Target) -> Plan | N
     origin = dict.fromkeys(names, Layer(place, tree))
     composed = Composed(place, Path(place), profile, flags, origin)
     try:
-        return resolve(composed, PlanRequest(place), Path(), {}, target)
+        plan = resolve(composed, PlanRequest(place), Path(), {}, target)
     except UserError:
         return None
+    again = lint(Launch.of(plan.arguments, plan.env), target)
+    return None if any(entry.verdict.says_no for entry in again) else plan
 
 
 def obstacle(launch: Launch, target: Target) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,8 +13,9 @@ from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.formats.launches import Launch
 from launcher.formats.reading import Reading, read
+from launcher.host.facts import Model
 from launcher.lint.concerns import Verdict
-from launcher.lint.lint import Entry, better, lint, notes, obstacle, secrets
+from launcher.lint.lint import Entry, as_plan, better, lint, notes, obstacle, secrets
 from launcher.plan.plan import Plan
 from launcher.redact.keys import scrub
 from launcher.redact.keyspelling import HIDDEN
@@ -67,7 +68,7 @@ class Judged:
     @property
     def obstacle(self) -> str:
         """Why no command is written in its place."""
-        return obstacle(self.launch, self.target) or "its values make no command"
+        return obstacle(self.launch, self.target) or "no other option mends all that is wrong"
 
     def better(self, release: str) -> Plan | None:
         """The command that should be for a release; None where none can be written."""
@@ -91,8 +92,14 @@ class Judgement:
         return all(judged.is_sound for judged in self.launches)
 
 
-def judge(text: str, target: Target, place: str = "this text") -> Judgement:
-    """Judge every launch that a text describes; `place` is what messages call the text.
+def judge(
+    text: str,
+    target: Target,
+    place: str = "this text",
+    said: Callable[[str], Model] = lambda path: Model(),
+) -> Judgement:
+    """Judge every launch that a text describes; `place` is what messages call the text, `said` what
+    the checkpoint says of itself that one names.
 
     Raises UserError where there is none, or one of an engine that is not known.
     """
@@ -107,7 +114,21 @@ def judge(text: str, target: Target, place: str = "this text") -> Judgement:
         if not launch.words:
             what = f"{place} starts {dialect(launch.engine).name}, and none of its options was read"
             raise UserError(f"{what}{_unread(found)}", fix=WHOLE)
-    return Judgement(tuple(_judged(one, target) for one in found.launches), found.unread)
+    all_of_them = found.launches
+    judged = (
+        _judged(one, _with(one, target, said), all_of_them[:at])
+        for at, one in enumerate(all_of_them)
+    )
+    return Judgement(tuple(judged), found.unread)
+
+
+def _with(launch: Launch, target: Target, said: Callable[[str], Model]) -> Target:
+    """The target with what is known of the launch's model, where nobody told of one."""
+    if target.model != Model():
+        return target
+    aimed = replace(target, engine=launch.engine)
+    plan = as_plan(launch, aimed.known.given(launch.words), aimed, aimed.known)
+    return replace(target, model=said(plan.model)) if plan.model else target
 
 
 def _none(place: str) -> str:
@@ -120,10 +141,10 @@ def _unread(found: Reading) -> str:
     return f" ({'; '.join(found.unread)})" if found.unread else ""
 
 
-def _judged(launch: Launch, target: Target) -> Judged:
+def _judged(launch: Launch, target: Target, before: Sequence[Launch]) -> Judged:
     aimed = replace(target, engine=launch.engine, release=target.release or launch.release)
     names = [aimed.release] if aimed.release else known(launch.engine)
-    told = {name: tuple(lint(launch, replace(aimed, release=name))) for name in names}
+    told = {name: tuple(lint(launch, replace(aimed, release=name), before)) for name in names}
     return Judged(launch, aimed, told)
 
 
