@@ -39,7 +39,11 @@ TYPES = {
     "json_list_type": "json",
     "parse_cuda_graph_config_arg": "json",
 }
-VARIABLE = re.compile(rb"\b(?:SGLANG|SGL)_[A-Z0-9_]*[A-Z0-9]\b")
+VARIABLE = re.compile(
+    rb"\b((?:SGLANG|SGL)_[A-Z0-9_]*[A-Z0-9])\b"
+    # others are read by these
+    rb"|(?:environ\.get\(|environ\[|getenv\(|get_(?:bool|int)_env_var\()\s*[\"']([A-Z][A-Z0-9_]+)[\"']"
+)
 JOINS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
@@ -367,7 +371,9 @@ def read(wheel: Path) -> tuple[list[dict[str, Any]], set[str]]:
     options = {made["names"][0]: made for made in [*declared(source), *added(source)]}
     files = (name for name in source.names if name.endswith(".py"))
     variables = {
-        found.decode() for name in files for found in VARIABLE.findall(source.zip.read(name))
+        (ours or other).decode()
+        for name in files
+        for ours, other in VARIABLE.findall(source.zip.read(name))
     }
     return [options[name] for name in sorted(options)], variables
 

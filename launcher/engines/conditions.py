@@ -13,7 +13,7 @@ from launcher.address import is_loopback
 from launcher.engines.engine import dialect
 from launcher.engines.match import Case
 from launcher.engines.options import Release, near, version
-from launcher.knowledge import gpus, models, nccl
+from launcher.knowledge import forks, gpus, models, nccl
 
 Words = Mapping[str, str]
 Condition = Callable[[Case, str, str], Words | None]
@@ -186,6 +186,8 @@ def _unread(case: Case, name: str, value: str) -> Words | None:
 
 def _readers(name: str, within: Release, *, few: bool) -> str:
     readers = within.catalogue.read_by(name)
+    if not readers and (fork := forks.of_variable(name)):
+        return f"{fork.name} do"
     if not readers:
         meant = near(name, within.variables) if few else None
         return "no release of it does" + (f"; did you mean {meant}?" if meant else "")

@@ -6,7 +6,7 @@ supervisor ask here, so that they agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
@@ -16,7 +16,7 @@ from typing import Any
 
 from launcher.engines.conditions import CONDITIONS
 from launcher.engines.engine import NAMES, dialect
-from launcher.engines.match import Case, When
+from launcher.engines.match import Case, Span, When
 from launcher.engines.options import version
 from launcher.engines.relation import word
 from launcher.engines.remedy import Remedy, any_of, for_profile
@@ -198,7 +198,33 @@ def of_plan(plan: Plan, release: str | None = None, env: Mapping[str, str] | Non
 def issues(case: Case) -> list[Issue]:
     """What is known to go wrong with a case, worst first."""
     found = [issue for issue in _met(case) if _looked_at(issue, case)]
-    return sorted(found, key=lambda issue: [*Harm].index(issue.severity))
+    return sorted(_mended_at_once(found), key=lambda issue: [*Harm].index(issue.severity))
+
+
+def _mended_at_once(found: Sequence[Issue]) -> Iterator[Issue]:
+    """With one release for all advisories that a release mends: the newest that one of them
+    names.
+    """
+    told = [
+        remedy.release
+        for issue in found
+        if issue.advisory
+        for remedy in issue.remedies
+        if remedy.release
+    ]
+    newest = max(told, key=lambda text: Span.of(text).first, default="")
+    for issue in found:
+        yield (
+            replace(issue, remedies=tuple(_not_before(one, newest) for one in issue.remedies))
+            if (issue.advisory)
+            else issue
+        )
+
+
+def _not_before(remedy: Remedy, newest: str) -> Remedy:
+    if not remedy.release or remedy.release == newest:
+        return remedy
+    return replace(remedy, release=newest, text="which mends the other advisories, too")
 
 
 def unchecked(case: Case) -> list[Issue]:

@@ -17,6 +17,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from launcher.knowledge import forks
+
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
 # what argparse takes for a value although it begins with a dash
 NUMBER = re.compile(r"-\d+|-\d*\.\d+")
@@ -250,7 +252,9 @@ def _within(at: Version, run: str) -> bool:
 
 
 def nearest_name(word: str, within: Release) -> str | None:
-    """The option that somebody may have meant."""
+    """The option that somebody may have meant; none for what is a fork's."""
+    if forks.of_option(word):
+        return None
     return near(word, [name for name in within.options if name.startswith("--")])
 
 
@@ -297,13 +301,22 @@ def _problem(
         names = sorted({name for option in found for name in option.names if name.startswith(word)})
         return f"ambiguous: could be {', '.join(names[:4])}"
     if not found:
-        return f"{within.catalogue.engine} {within.name} has no {word}"
+        fork = forks.of_option(word)
+        whose = f"; {fork.name} have it" if fork else ""
+        return f"{within.catalogue.engine} {within.name} has no {word}{whose}"
     option = found[0]
     if option.takes == "nothing":
         return f"{word} takes no value" if values else None
     if not values:
         return None if option.takes == "maybe" else f"{word} wants a value"
     return next((why for value in values if (why := _misfit(option, value))), None)
+
+
+def _meant(value: str, choices: list[str]) -> str:
+    if fork := forks.of_choice(value):
+        return f"{fork.name} have it"
+    near = difflib.get_close_matches(value, choices, n=1)
+    return f"did you mean {near[0]}?" if near else f"choices: {', '.join(choices[:12])}"
 
 
 def size(text: str) -> int:
@@ -332,9 +345,7 @@ TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
 def _misfit(option: Option, value: str) -> str | None:
     if option.choices and value not in map(str, option.choices):
         choices = [str(choice) for choice in option.choices]
-        near = difflib.get_close_matches(value, choices, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choices: {', '.join(choices[:12])}"
-        return f"{option.name} has no choice {value}; {hint}"
+        return f"{option.name} has no choice {value}; {_meant(value, choices)}"
     read, wanted = TYPES.get(option.type, (str, ""))
     try:
         read(value)

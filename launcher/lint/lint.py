@@ -28,7 +28,7 @@ from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.formats import shell
 from launcher.formats.launches import Launch
-from launcher.knowledge import nccl
+from launcher.knowledge import forks, nccl
 from launcher.lint import room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
 from launcher.plan.evidence import Known
@@ -39,6 +39,7 @@ from launcher.redact.keys import SECRET_VARIABLE
 WHEEL = "the wheel of each release"
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
 ON_A_HOST = ("shell", "systemd", "options")  # forms of a launch that is in no container
+OF_OTHERS = "for others than the engine and NCCL"
 OUTSIDE = "filled in from outside: unknown here"
 TELLING = (
     "NCCL_",
@@ -162,7 +163,7 @@ def _of_whom(name: str) -> str:
     engines = (dialect(known) for known in NAMES)
     return next(
         (f"{one.name} reads it" for one in engines if one.options.read_by(name)),
-        "for others than the engine and NCCL",
+        f"for {fork.name}" if (fork := forks.of_variable(name)) else OF_OTHERS,
     )
 
 
@@ -172,7 +173,8 @@ def _of_option(
     """What the release's parser makes of it; `hints`: look for what an unknown name means."""
     known = Known.RUN if within.name == within.catalogue.newest else Known.READ
     if given.option is None:
-        yield replace(_nameless(given, within, hints=hints), known=known)
+        told = _nameless(given, within, hints=hints)
+        yield replace(told, known=known) if told.source == WHEEL else told
         return
     if given.problem:
         instead = "one of its choices" if given.option.choices else "a value that it takes"
@@ -224,6 +226,8 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     if there:
         why = f"removed after {there[-1]}: the arguments are refused"
         return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, instead)
+    if fork := forks.of_option(word):
+        return _of_fork(word, fork, within.catalogue.engine)
     near = nearest_name(word, within) if hints else None
     why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
     return Concern(
@@ -234,6 +238,14 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
         Shows.PARSE,
         f"did you mean {near}?" if near else "leave it out",
     )
+
+
+def _of_fork(word: str, fork: forks.Fork, engine: str) -> Concern:
+    ours = fork.instead.get(word.lstrip("-"))
+    why = f"{fork.name} have it, no release of {engine}: the arguments are refused"
+    fix = f"leave it out, or run that fork{f'; {engine} has {ours}' if ours else ''}"
+    known, source = Known.of(fork.evidence), fork.source
+    return Concern(Verdict.UNKNOWN, why, known, source, Shows.PARSE, fix)
 
 
 def _told(case: Case, within: Release, unknown: frozenset[str]) -> defaultdict[str, list[Concern]]:

@@ -355,6 +355,23 @@ def test_applied_twice_is_applied_once(told: dict[str, str], unset: list[str]) -
     assert not [name for name in unset if once.value(name) is not None]
 
 
+@pytest.mark.parametrize("release", SGLANG.releases)
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("model", [frozenset[str](), frozenset({"glm-5.3-flash"})])
+def test_one_release_mends_all_advisories_that_a_release_mends(
+    host: str, model: frozenset[str], release: str
+) -> None:
+    words = {"model-path": "m", "host": host, "disaggregation-mode": "decode"}
+    case = Case(Target(release, "sm100"), words, {}, 8, model)
+    told = [issue for issue in issues.issues(case) if issue.advisory]
+    named = {one.release for issue in told for one in issue.remedies if one.release}
+
+    assert len(named) <= 1
+    for remedy in [one for issue in told for one in issue.remedies if one.release]:
+        left = [issue for issue in issues.issues(applied(case, remedy)) if issue.advisory]
+        assert not [issue for issue in left if any(one.release for one in issue.remedies)]
+
+
 # -- doctor and lint ---------------------------------------------------------------------------------
 
 
