@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from launcher.engines import traits
-from launcher.engines.options import Version, size, version
+from launcher.engines.options import Version, version
 from launcher.engines.relation import Relation
 from launcher.engines.target import Target
 from launcher.engines.traits import KNOWN
+from launcher.engines.values import size
 from launcher.knowledge import gpus, rows
 
 KEYS = ("gpu", "release", "traits", "without", "options", "where")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from launcher.engines.options import Version, size
+from launcher.engines.options import Version
+from launcher.engines.values import size
 from launcher.knowledge.shape import Shape
 from launcher.plan.plan import Plan
 

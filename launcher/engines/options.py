@@ -10,22 +10,18 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from launcher.engines.values import misfit
 from launcher.knowledge import forks
 
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
 # what argparse takes for a value although it begins with a dash
 NUMBER = re.compile(r"-\d+|-\d*\.\d+")
-# The suffixes that a size may have, upper and lower case apart; those of 1024 take whole numbers.
-SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-SUFFIXES |= {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
-SIZE = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(SUFFIXES)})", re.ASCII)
 Version = tuple[int, ...]
 
 
@@ -312,43 +308,5 @@ def _problem(
     return next((why for value in values if (why := _misfit(option, value))), None)
 
 
-def _meant(value: str, choices: list[str]) -> str:
-    if fork := forks.of_choice(value):
-        return f"{fork.name} have it"
-    near = difflib.get_close_matches(value, choices, n=1)
-    return f"did you mean {near[0]}?" if near else f"choices: {', '.join(choices[:12])}"
-
-
-def size(text: str) -> int:
-    """A number as SGLang's `human_readable_int` reads it: `128k` is 128,000, `128Ki` 131,072.
-
-    Raises ValueError for what is none.
-    """
-    found = SIZE.fullmatch(text.strip())
-    if not found:
-        return int(text)
-    number, suffix = found.groups()
-    if "." in number and suffix.endswith("i"):
-        raise ValueError(f"{text!r} is no whole number of {suffix}")
-    return int(Decimal(number) * SUFFIXES[suffix])
-
-
-# How the values of a type are read, and what they are in words.
-TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
-    "int": (int, "a whole number"),
-    "float": (float, "a number"),
-    "size": (size, "a whole number, or one like 128k or 128Ki"),
-    "json": (json.loads, "JSON"),
-}
-
-
 def _misfit(option: Option, value: str) -> str | None:
-    if option.choices and value not in map(str, option.choices):
-        choices = [str(choice) for choice in option.choices]
-        return f"{option.name} has no choice {value}; {_meant(value, choices)}"
-    read, wanted = TYPES.get(option.type, (str, ""))
-    try:
-        read(value)
-    except (ValueError, RecursionError):
-        return f"{option.name} wants {wanted}, not {value}"
-    return None
+    return misfit(option.name, option.type, tuple(map(str, option.choices)), value)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from launcher.config.layers import PACKAGED
 from launcher.config.resolve import PlanRequest, load, resolve
-from launcher.engines import options
+from launcher.engines import options, values
 from launcher.engines.engine import dialect
 from launcher.engines.target import ARCHS, Target
 from launcher.plan.plan import Plan
@@ -135,7 +135,7 @@ SIZES = (
 
 
 def test_a_size_may_have_a_suffix_where_the_release_takes_one() -> None:
-    assert [options.size(text) for text in ("131072", "128k", "1.5M", "128Ki")] == (
+    assert [values.size(text) for text in ("131072", "128k", "1.5M", "128Ki")] == (
         [131072, 128_000, 1_500_000, 131072]
     )
     for release, taken in (("0.5.9", False), ("0.5.10", True), ("0.5.16", True), ("0.5.23", True)):

@@ -177,7 +177,8 @@ def test_a_flag(words: str, name: str, sglang: str, verdict: Verdict, says: str)
         ("SGL_ENABLE_JIT_DEEPGEMM=0", NEWEST, Verdict.NEEDLESS, "takes it for SGLANG_ENABLE_JIT_DEEPGEMM"),
         ("SGLANG_DISABLE_DEEP_GEMM=1", NEWEST, Verdict.INERT, "SGLANG_ENABLE_JIT_DEEPGEMM=0 turns it off"),
         ("SGLANG_ENABLE_PCIE_IPC_ALLREDUC=1", NEWEST, Verdict.INERT, "did you mean SGLANG_ENABLE_PCIE_IPC_ALLREDUCE"),
-        ("HF_HOME=/x", NEWEST, Verdict.FINE, "others"),
+        ("MY_OWN=/x", NEWEST, Verdict.FINE, "others"),
+        ("HF_HOME=/x", NEWEST, Verdict.FINE, "SGLang reads it"),
     ],
 )  # fmt: skip
 def test_a_variable(variable: str, sglang: str, verdict: Verdict, says: str) -> None:
