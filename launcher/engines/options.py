@@ -269,7 +269,7 @@ def _given(words: list[str], within: Release) -> Iterator[Given]:
     while at < len(words):
         word, equals, value = words[at].partition("=")
         at += 1
-        if not _is_option(word):
+        if not _is_option(word, within):
             yield Given(words[at - 1], (), None, "stands where an option was expected")
             continue
         found = within.candidates(word)
@@ -280,14 +280,25 @@ def _given(words: list[str], within: Release) -> Iterator[Given]:
             if option
             else len(words)
         )
-        while not equals and at < len(words) and len(values) < most and not _is_option(words[at]):
+        while (
+            not equals
+            and at < len(words)
+            and len(values) < most
+            and not _is_option(words[at], within)
+        ):
             values.append(words[at])
             at += 1
         yield Given(word, tuple(values), option, _problem(word, found, values, within))
 
 
-def _is_option(word: str) -> bool:
-    return word.startswith("-") and word != "-" and not NUMBER.fullmatch(word) and " " not in word
+def _is_option(word: str, within: Release) -> bool:
+    """Whether argparse takes a word for an option: one with a blank where what is before `=` is
+    one.
+    """
+    if not word.startswith("-") or word == "-" or NUMBER.fullmatch(word):
+        return False
+    head, equals, _ = word.partition("=")
+    return " " not in word or bool(equals and within.candidates(head))
 
 
 def _problem(

@@ -168,6 +168,9 @@ def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
             ["--context-length", "131072"],
             *(["--context-length", size] for size in SIZES),
             *(["--limit-mm-data-per-request", text] for text in ("notjson", "{}", '{"image": 8}')),
+            ["--cuda-graph-max-bs", "16", '--model-loader-extra-config={"a": true, "b": 3}'],
+            ["--cuda-graph-max-bs-decode", "16", '--model-loader-extra={"a": true, "b": 3}'],
+            ["--served-model-name", "--not an option"],
             ["stray"],
         )
     ]
@@ -176,6 +179,14 @@ def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
 
     refused = [any(given.problem for given in NEWEST.given(words)) for words in commands]
     assert refused == [size is None for size in sizes]
+
+
+def test_a_value_with_blanks_after_its_option_and_a_sign_is_no_value_of_the_one_before() -> None:
+    words = ["--cuda-graph-max-bs", "16", '--model-loader-extra-config={"a": true, "b": 3}']
+    [one, two] = NEWEST.given(words)
+
+    assert one.values == ("16",)
+    assert (two.name, two.values) == ("--model-loader-extra-config", ('{"a": true, "b": 3}',))
 
 
 def test_renames_are_followed_both_ways() -> None:
