@@ -42,7 +42,7 @@ MEANT = {
 
 
 def _heads(case: Case, name: str, value: str) -> Words | None:
-    """The model's attention heads are not divided evenly."""
+    """The model's attention heads are not divided evenly over the ranks of a group."""
     heads = next(
         (
             one.config.get("num_attention_heads")
@@ -51,9 +51,13 @@ def _heads(case: Case, name: str, value: str) -> Words | None:
         ),
         None,
     )
-    if heads is None or not value.isdecimal() or not int(value) or heads % int(value) == 0:
+    groups = case.number("attn-dp-size") or 1
+    if case.flag("enable-dp-attention") is not None and groups == 1:
+        groups = case.number("dp-size") or 1
+    if heads is None or not value.isdecimal() or not int(value) or int(value) % groups:
         return None
-    return {"heads": str(heads)}
+    ranks = int(value) // int(groups)
+    return {"heads": str(heads), "ranks": str(ranks)} if heads % ranks else None
 
 
 def _memory_fraction(case: Case, name: str, value: str) -> Words | None:

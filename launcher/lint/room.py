@@ -31,6 +31,7 @@ OTHERWISE = (
     "ple-offload-embedding",
 )
 MOST_GPUS = 64  # of one host
+MOST_RANKS = 1 << 16  # of all hosts; what is above is no number of them
 
 
 def fits(plan: Plan, target: Target) -> Mapping[str, Fit]:
@@ -38,6 +39,8 @@ def fits(plan: Plan, target: Target) -> Mapping[str, Fit]:
     not all of it is on them.
     """
     if plan.flag(*OTHERWISE) is not None or plan.flag("device") not in (None, "cuda"):
+        return {}
+    if not all(0 < number(plan, name, default=1) <= MOST_RANKS for name in ("tp-size", "pp-size")):
         return {}
     try:
         shape = sizes.shape(target.model, plan.model)

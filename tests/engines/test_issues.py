@@ -123,6 +123,14 @@ def least(row: Issue) -> Case:
     return settings(Case(target, {}, {}, 8, frozenset(model)), **said)
 
 
+def none_of(wanted: tuple[str, ...]) -> str | None:
+    """A value that a row does not ask for; None: not set."""
+    if not any(one == "" or one.startswith("!") for one in wanted):
+        return None
+    barred = [one[1:] for one in wanted if one.startswith("!")]
+    return barred[0] if barred else "another"
+
+
 # Numbers that are tried for the options that a row compares.
 NUMBERS = ("1", "2", "3", "4", "8", "16", "100", "128", "0", "-1", "1.5", "0.5")
 
@@ -243,6 +251,8 @@ def elsewhere(row: Issue) -> Iterator[Case]:
     for trait in when.traits & CHOICES:
         if CHOSEN[trait]:
             yield settings(case, **dict.fromkeys(CHOSEN[trait]))
+    for names, wanted in when.options.items():
+        yield settings(case, **dict.fromkeys(names.split("|"), none_of(wanted)))
     if when.where is not None:
         yield settings(case, **compared(row, {}, holds=False))
     told = [issue.name for issue in issues.issues(case) if issue.id == row.id]
@@ -276,6 +286,17 @@ def test_what_was_run_on_one_release_is_source_for_the_others() -> None:
 
 
 # -- remedies ----------------------------------------------------------------------------------------
+
+
+def test_groups_of_attention_dp_share_the_heads_of_a_group() -> None:
+    def told(**words: str) -> set[str]:
+        case = Case(Target(NEWEST, "sm100"), {}, {}, 8, frozenset({"glm-5"}))
+        return ids(settings(case, **words)) & {"attention-heads"}
+
+    assert told(**{"tp-size": "6"})
+    assert not told(**{"tp-size": "6", "attn-dp-size": "6"})
+    assert not told(**{"tp-size": "6", "dp-size": "3", "enable-dp-attention": ""})
+    assert told(**{"tp-size": "6", "dp-size": "2", "enable-dp-attention": ""})
 
 
 def helps(case: Case, row: Issue, *, mixed: bool = False) -> None:

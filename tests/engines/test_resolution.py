@@ -1,6 +1,7 @@
 """What SGLang makes of options together: our rows beside the real resolution of the newest release.
 
-The child has no GPU: it is told that it has eight of SM120. What needs the kernels is not asked.
+The child has no GPU: it is told that it has eight of SM120, or SM100. What needs the kernels is not
+asked.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ from sglang.srt import runtime_context
 from sglang.srt.arg_groups.validation_hook import check_server_args
 from sglang.srt.server_args import prepare_server_args
 
-torch.cuda.get_device_capability = lambda *a, **k: (12, 0)
+major = int(sys.argv[1])
+torch.cuda.get_device_capability = lambda *a, **k: (major, 0)
 torch.cuda.device_count = lambda: 8
 torch.cuda.is_available = lambda: True
 runtime_context.override_platform(
-    is_cuda=True, is_sm90=False, is_sm100=False, is_sm100_or_sm110=False, is_sm120=True,
-    is_blackwell=True, device_sm=120, device_capability=(12, 0), has_flashinfer=True,
+    is_cuda=True, is_sm90=False, is_sm100=major == 10, is_sm100_or_sm110=major == 10,
+    is_sm120=major == 12, is_blackwell=True, device_sm=major * 10, device_capability=(major, 0),
+    has_flashinfer=True,
 ).install()
 for module in [one for name, one in list(sys.modules.items()) if name.startswith("sglang.srt")]:
     for name in ("get_device_memory_capacity", "get_nvgpu_memory_capacity"):
@@ -136,6 +139,8 @@ TABLE = {
         "--attention-backend flex_attention --speculative-algorithm EAGLE",
         "--attention-backend flex_attention",
     ),
+    "cutedsl-mla-sm120": ("--attention-backend cutedsl_mla", "--attention-backend flashinfer"),
+    "sparse-kv-cache": ("--kv-cache-dtype fp8_e5m2", "--kv-cache-dtype fp8_e4m3"),
     "overlap-of-two-batches": (
         "--tp-size 8 --enable-two-batch-overlap",
         "--tp-size 8 --enable-two-batch-overlap --attn-dp-size 8",
@@ -183,6 +188,20 @@ TABLE = {
 }
 
 
+# The same of SM100.
+TABLE_SM100 = {
+    "sparse-triton-rocm": ("--dsa-prefill-backend triton", "--dsa-prefill-backend trtllm"),
+    "sparse-tilelang-prefill": (
+        "--dsa-prefill-backend tilelang",
+        "--dsa-prefill-backend tilelang --dsa-decode-backend tilelang",
+    ),
+    "sparse-tilelang-decode": (
+        "--dsa-decode-backend tilelang",
+        "--dsa-decode-backend tilelang --dsa-prefill-backend tilelang",
+    ),
+}
+
+
 def bounded() -> dict[str, tuple[str, str]]:
     """The same for each option of `out-of-range`: one too little, and the least."""
     bounds = ROWS["out-of-range"].bounds
@@ -193,9 +212,11 @@ def bounded() -> dict[str, tuple[str, str]]:
 
 
 CASES = [
-    *((id, *words) for id, words in TABLE.items()),
-    *(("out-of-range", *words) for words in bounded().values()),
+    *(("sm120", id, *words) for id, words in TABLE.items()),
+    *(("sm120", "out-of-range", *words) for words in bounded().values()),
+    *(("sm100", id, *words) for id, words in TABLE_SM100.items()),
 ]
+NAMES = ("arch", "id", "bad", "good")
 
 
 @pytest.fixture(scope="module")
@@ -226,38 +247,47 @@ def launched(words: str, folder: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def refusals(folder: Path) -> dict[str, str | None]:
-    """What the real resolution says of each command line."""
-    asked = sorted({words for _, *both in CASES for words in both})
-    ran = subprocess.run(
-        [ENGINE / "engine/bin/python", "-c", REAL],
-        input=json.dumps([launched(words, folder) for words in asked]),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LONGEST,
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    told: list[str | None] = json.loads(ran.stdout.splitlines()[-1])
-    return dict(zip(asked, told, strict=True))
+def refusals(folder: Path) -> dict[tuple[str, str], str | None]:
+    """What the real resolution says of each command line on each architecture."""
+    found = {}
+    for arch, major in (("sm120", "12"), ("sm100", "10")):
+        asked = sorted({words for of, _, *both in CASES for words in both if of == arch})
+        ran = subprocess.run(
+            [ENGINE / "engine/bin/python", "-c", REAL, major],
+            input=json.dumps([launched(words, folder) for words in asked]),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST,
+        )
+        assert ran.returncode == 0, ran.stderr[-2000:]
+        told: list[str | None] = json.loads(ran.stdout.splitlines()[-1])
+        found |= {(arch, words): said for words, said in zip(asked, told, strict=True)}
+    return found
 
 
-def told_of(words: str, folder: Path) -> list[Entry]:
-    return lint(Launch.of(launched(words, folder), {}), Target(NEWEST, "sm120"))
+def told_of(words: str, folder: Path, arch: str) -> list[Entry]:
+    return lint(Launch.of(launched(words, folder), {}), Target(NEWEST, arch))
 
 
 def ids(entries: list[Entry]) -> set[str | None]:
     return {concern.id for entry in entries for concern in entry.concerns}
 
 
+def called(one: str) -> str:
+    return one.replace(" ", "_")[:60]
+
+
 def test_each_row_that_was_tried_here_is_in_the_table() -> None:
-    assert set(ROWS) == {id for id, *_ in CASES}
+    assert set(ROWS) == {id for _, id, *_ in CASES}
     assert {row.known for row in ROWS.values()} == {Known.RUN}
 
 
-@pytest.mark.parametrize(("id", "bad", "good"), CASES, ids=lambda one: one.replace(" ", "_")[:60])
-def test_we_refuse_the_one_and_not_the_other(id: str, bad: str, good: str, folder: Path) -> None:
-    refused, taken = told_of(bad, folder), told_of(good, folder)
+@pytest.mark.parametrize(NAMES, CASES, ids=called)
+def test_we_refuse_the_one_and_not_the_other(
+    arch: str, id: str, bad: str, good: str, folder: Path
+) -> None:
+    refused, taken = told_of(bad, folder, arch), told_of(good, folder, arch)
 
     assert id in ids(refused)
     assert [entry for entry in refused if entry.verdict.says_no]
@@ -266,9 +296,9 @@ def test_we_refuse_the_one_and_not_the_other(id: str, bad: str, good: str, folde
 
 @pytest.mark.engine
 @needs_engine
-@pytest.mark.parametrize(("id", "bad", "good"), CASES, ids=lambda one: one.replace(" ", "_")[:60])
+@pytest.mark.parametrize(NAMES, CASES, ids=called)
 def test_sglang_refuses_the_one_and_not_the_other(
-    id: str, bad: str, good: str, refusals: dict[str, Any]
+    arch: str, id: str, bad: str, good: str, refusals: dict[tuple[str, str], Any]
 ) -> None:
-    assert refusals[bad] is not None
-    assert refusals[good] is None
+    assert refusals[arch, bad] is not None
+    assert refusals[arch, good] is None

@@ -130,6 +130,32 @@ def test_more_ranks_never_lose_room(ranks: int, fraction: str) -> None:
     assert few or not many
 
 
+SIZES = st.sampled_from(
+    ["0", "1", "-1", "x", "", "1e9", "nan", "inf", "8", "128k", "9" * 40, "0.5", "1_0", "true"]
+)
+OPTIONS = st.sampled_from(
+    "tp-size pp-size nnodes dp-size context-length max-running-requests chunked-prefill-size"
+    " mem-fraction-static page-size max-mamba-cache-size speculative-num-steps gpu-id-step"
+    " speculative-num-draft-tokens base-gpu-id attn-dp-size max-total-tokens".split()
+)
+
+
+@given(
+    st.dictionaries(OPTIONS, SIZES, max_size=6),
+    st.sampled_from(MODELS),
+    st.sampled_from([*PRODUCTS, None]),
+    st.sampled_from(["", " --speculative-algorithm EAGLE"]),
+)
+def test_no_numbers_are_a_traceback(
+    said: dict[str, str], model: str, gpu: str | None, drafts: str
+) -> None:
+    words = " ".join(f"--{name} {value}" for name, value in said.items())
+    [judged] = judge(f"sglang serve --model-path {model} {words}{drafts}", target(gpu)).launches
+
+    better = judged.better(NEWEST)
+    assert better is None or better.model == model
+
+
 def two(first: str, second: str) -> list[str]:
     words = "python3 -m sglang.launch_server --model-path nvidia/GLM-5.2-NVFP4 --tp-size 8"
     apart = "--disaggregation-mode"
