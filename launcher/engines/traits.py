@@ -15,7 +15,7 @@ GLM_5: Final = "glm-5"
 FLASH: Final = "glm-5.3-flash"
 SPARSE: Final = "sparse-attention"
 NVFP4: Final = "nvfp4"
-FP8: Final = "fp8"
+FP8: Final = "fp8"  # by blocks, as the models' makers do
 SHARED_INDEX: Final = "shared-index"  # layers use the indices that the one before them chose
 BF16_SHARED: Final = (
     "bf16-shared-experts"  # or may have them: nobody knows what its quantisation leaves out
@@ -89,7 +89,7 @@ def _traits(model: Model, named: str, family: Family | None) -> frozenset[str]:
         traits.add(NVFP4)
         if known and known.quantisation != "nvfp4":
             traits.add(MIXED)
-    elif (quantisation(model, named) or "").lower().startswith("fp8"):
+    elif _is_fp8(model, named, traits):
         traits.add(FP8)
     if _shares_index(model, named, family):
         traits.add(SHARED_INDEX)
@@ -111,6 +111,14 @@ def _is_nvfp4(model: Model, named: str, known: models.Checkpoint | None, traits:
     if known:
         return known.quantisation.startswith("nvfp4")
     return GLM_5 in traits and "fp4" in (models.quantisation(named) or "")
+
+
+def _is_fp8(model: Model, named: str, traits: set[str]) -> bool:
+    """By blocks, as config.json's `fp8` is; ModelOpt calls its own FP8."""
+    if model.quantisation.known:
+        return model.quantisation.get() == "fp8"
+    told = models.known(named) is not None or not traits.isdisjoint({GLM_5, FLASH})
+    return told and models.quantisation(named) == "fp8"
 
 
 def _shares_index(model: Model, named: str, family: Family | None) -> bool:

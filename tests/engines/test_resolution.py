@@ -29,6 +29,7 @@ REAL = """
 import contextlib, io, json, logging, sys
 import torch
 from sglang.srt import runtime_context
+from sglang.srt.arg_groups.overrides import model_config_of
 from sglang.srt.arg_groups.validation_hook import check_server_args
 from sglang.srt.server_args import prepare_server_args
 
@@ -47,20 +48,20 @@ for module in [one for name, one in list(sys.modules.items()) if name.startswith
             setattr(module, name, lambda *a, **k: 97887)
 logging.disable(logging.CRITICAL)
 
-def refusal(words):
-    told = io.StringIO()
+def told(words):
+    said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
             made = prepare_server_args(words)
             made.resolve_once()
             check_server_args(made)
+            return None, model_config_of(made).quantization
     except SystemExit:
-        return told.getvalue().strip().splitlines()[-1]
+        return said.getvalue().strip().splitlines()[-1], None
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+        return f"{type(error).__name__}: {error}", None
 
-print(json.dumps([refusal(words) for words in json.load(sys.stdin)]))
+print(json.dumps([told(words) for words in json.load(sys.stdin)]))
 """
 # What is refused, and nearly the same that is not, by the row that says so.
 TABLE = {
@@ -202,6 +203,25 @@ TABLE_SM100 = {
 }
 
 
+# What counts of --quantization on a checkpoint that is quantised; None: it is refused.
+CHECKPOINTS = {
+    "glm-5-nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16},
+    "glm-5-fp8": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+}
+QUANTISED = [
+    ("quantization-of-nvfp4", "glm-5-nvfp4", "fp8", "modelopt_fp4"),
+    ("quantization-of-nvfp4", "glm-5-nvfp4", "awq", "modelopt_fp4"),
+    ("quantization-of-nvfp4", "glm-5-nvfp4", "w8a8_fp8", "modelopt_fp4"),
+    ("quantization-of-nvfp4-anew", "glm-5-nvfp4", "nvfp4_online", None),
+    ("quantization-of-fp8", "glm-5-fp8", "modelopt_fp8", None),
+    ("quantization-of-fp8", "glm-5-fp8", "awq", None),
+    ("quantization-of-fp8", "glm-5-fp8", "compressed-tensors", None),
+    ("quantization-of-fp8-anew", "glm-5-fp8", "modelopt_fp4", "modelopt_fp4"),
+    ("", "glm-5-fp8", "fp8", "fp8"),
+    ("", "glm-5-nvfp4", "modelopt_fp4", "modelopt_fp4"),
+]
+
+
 def bounded() -> dict[str, tuple[str, str]]:
     """The same for each option of `out-of-range`: one too little, and the least."""
     bounds = ROWS["out-of-range"].bounds
@@ -216,29 +236,31 @@ CASES = [
     *(("sm120", "out-of-range", *words) for words in bounded().values()),
     *(("sm100", id, *words) for id, words in TABLE_SM100.items()),
 ]
+CONFIG: dict[str, Any] = {
+    **next(one.config for one in models.families() if one.id == "glm-5"),
+    "architectures": ["GlmMoeDsaForCausalLM"],
+    "model_type": "glm_moe_dsa",
+    "index_topk": 2048,
+    "num_experts_per_tok": 8,
+    "torch_dtype": "bfloat16",
+    "rms_norm_eps": 1e-5,
+    "hidden_act": "silu",
+    "rope_theta": 1e6,
+    "head_dim": 256,
+}
 NAMES = ("arch", "id", "bad", "good")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A GLM-5's config.json, in a folder that tells no quantisation."""
-    family = next(one for one in models.families() if one.id == "glm-5")
-    made = tmp_path_factory.mktemp("models") / "glm-5"
-    made.mkdir()
-    words = {
-        "architectures": ["GlmMoeDsaForCausalLM"],
-        "model_type": "glm_moe_dsa",
-        "index_topk": 2048,
-        "num_experts_per_tok": 8,
-        "torch_dtype": "bfloat16",
-        "rms_norm_eps": 1e-5,
-        "hidden_act": "silu",
-        "rope_theta": 1e6,
-        "head_dim": 256,
-    }
-    (made / "config.json").write_text(json.dumps({**family.config, **words}))
-    (made / "pem").write_text("")
-    return made
+    """A GLM-5's config.json that tells no quantisation, and beside it some that do."""
+    made = tmp_path_factory.mktemp("models")
+    for name, quantised in {"glm-5": None, **CHECKPOINTS}.items():
+        (made / name).mkdir()
+        told = {"quantization_config": quantised} if quantised else {}
+        (made / name / "config.json").write_text(json.dumps({**CONFIG, **told}))
+    (made / "glm-5/pem").write_text("")
+    return made / "glm-5"
 
 
 def launched(words: str, folder: Path) -> tuple[str, ...]:
@@ -246,23 +268,28 @@ def launched(words: str, folder: Path) -> tuple[str, ...]:
     return ("--model-path", str(folder), "--device", "cuda", *told)
 
 
+def resolved(arch: str, commands: list[tuple[str, ...]]) -> list[tuple[str | None, str | None]]:
+    """Why the real resolution refuses each, and what the model's quantisation is to it."""
+    ran = subprocess.run(
+        [ENGINE / "engine/bin/python", "-c", REAL, arch.removeprefix("sm").removesuffix("0")],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONGEST,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return [(why, what) for why, what in json.loads(ran.stdout.splitlines()[-1])]
+
+
 @pytest.fixture(scope="module")
 def refusals(folder: Path) -> dict[tuple[str, str], str | None]:
     """What the real resolution says of each command line on each architecture."""
     found = {}
-    for arch, major in (("sm120", "12"), ("sm100", "10")):
+    for arch in ("sm120", "sm100"):
         asked = sorted({words for of, _, *both in CASES for words in both if of == arch})
-        ran = subprocess.run(
-            [ENGINE / "engine/bin/python", "-c", REAL, major],
-            input=json.dumps([launched(words, folder) for words in asked]),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LONGEST,
-        )
-        assert ran.returncode == 0, ran.stderr[-2000:]
-        told: list[str | None] = json.loads(ran.stdout.splitlines()[-1])
-        found |= {(arch, words): said for words, said in zip(asked, told, strict=True)}
+        told = resolved(arch, [launched(words, folder) for words in asked])
+        found |= {(arch, words): why for words, (why, _) in zip(asked, told, strict=True)}
     return found
 
 
@@ -279,7 +306,7 @@ def called(one: str) -> str:
 
 
 def test_each_row_that_was_tried_here_is_in_the_table() -> None:
-    assert set(ROWS) == {id for _, id, *_ in CASES}
+    assert set(ROWS) == {id for _, id, *_ in CASES} | {id for id, *_ in QUANTISED if id}
     assert {row.known for row in ROWS.values()} == {Known.RUN}
 
 
@@ -302,3 +329,29 @@ def test_sglang_refuses_the_one_and_not_the_other(
 ) -> None:
     assert refusals[arch, bad] is not None
     assert refusals[arch, good] is None
+
+
+def quantised(folder: Path, checkpoint: str, word: str) -> tuple[str, ...]:
+    model = folder.with_name(checkpoint)
+    return ("--model-path", str(model), "--device", "cuda", "--quantization", word)
+
+
+@pytest.mark.parametrize(("id", "checkpoint", "word", "counts"), QUANTISED)
+def test_we_know_what_counts_of_a_quantisation(
+    id: str, checkpoint: str, word: str, counts: str | None, folder: Path
+) -> None:
+    said = lint(Launch.of(quantised(folder, checkpoint, word), {}), Target(NEWEST, "sm100"))
+    told = {one for one in ids(said) if (one or "").startswith("quantization")}
+
+    assert told == ({id} if id else set())
+    assert counts is not None or [entry for entry in said if entry.verdict.says_no]
+
+
+@pytest.mark.engine
+@needs_engine
+def test_sglang_makes_of_a_quantisation_what_we_say(folder: Path) -> None:
+    asked = [quantised(folder, checkpoint, word) for _, checkpoint, word, _ in QUANTISED]
+    told = resolved("sm100", asked)
+
+    assert [what for _, what in told] == [counts for *_, counts in QUANTISED]
+    assert [why is None for why, _ in told] == [counts is not None for *_, counts in QUANTISED]
