@@ -180,6 +180,72 @@ TABLE = {
         "--enable-lora --max-lora-rank 8",
         "--enable-lora --max-lora-rank 8 --lora-target-modules q_proj",
     ),
+    "encoder-and-language": ("--encoder-only --language-only", ""),
+    "grpc-and-key": ("--grpc-port 40000 --api-key k", "--grpc-port 40000"),
+    "grpc-and-tokenizers": (
+        "--grpc-port 40000 --tokenizer-worker-num 2",
+        "--grpc-port 40000 --tokenizer-worker-num 1",
+    ),
+    "tls-authority-alone": (
+        "--ssl-ca-certs FILE",
+        "--ssl-ca-certs FILE --ssl-keyfile FILE --ssl-certfile FILE",
+    ),
+    "tls-refresh-alone": (
+        "--enable-ssl-refresh",
+        "--enable-ssl-refresh --ssl-keyfile FILE --ssl-certfile FILE",
+    ),
+    "context-decode-cache": (
+        "--tp-size 8 --dcp-size 2 --enable-hierarchical-cache",
+        "--tp-size 8 --dcp-size 2",
+    ),
+    "context-decode-apart": (
+        "--tp-size 8 --dcp-size 2 --disaggregation-mode prefill",
+        "--tp-size 8 --dcp-size 2",
+    ),
+    "drafts-of-groups": (
+        "--tp-size 8 --attn-dp-size 8 --speculative-algorithm STANDALONE --speculative-draft-model-path DIR",
+        "--tp-size 8 --speculative-algorithm STANDALONE --speculative-draft-model-path DIR",
+    ),
+    "drafts-of-groups-early": (
+        "--tp-size 8 --dp-size 8 --enable-dp-attention --speculative-algorithm STANDALONE --speculative-draft-model-path DIR",
+        "--tp-size 8 --speculative-algorithm STANDALONE --speculative-draft-model-path DIR",
+    ),
+    "rejection-of-branches": (
+        "--speculative-algorithm EAGLE --speculative-use-rejection-sampling --speculative-num-steps 3 --speculative-eagle-topk 2 --speculative-num-draft-tokens 4 --attention-backend flashinfer",
+        "--speculative-algorithm EAGLE --speculative-use-rejection-sampling --speculative-num-steps 3 --speculative-eagle-topk 1 --speculative-num-draft-tokens 4",
+    ),
+    "context-prefill-how": (
+        "--tp-size 8 --enable-prefill-cp --attn-cp-size 8",
+        "--tp-size 8 --enable-prefill-cp --attn-cp-size 8 --cp-strategy interleave",
+    ),
+    "prefill-to-nowhere": (
+        "--disaggregation-mode prefill --disaggregation-transfer-backend fake",
+        "--disaggregation-mode prefill --disaggregation-transfer-backend nixl",
+    ),
+    "adapters-few": (
+        "--enable-lora --max-lora-rank 8 --lora-target-modules q_proj --max-loaded-loras 1",
+        "--enable-lora --max-lora-rank 8 --lora-target-modules q_proj --max-loaded-loras 8",
+    ),
+    "multiplexed-chunks": ("--enable-pdmux", ""),
+    "sparse-host-cache": ("--enable-hisparse", ""),
+    "watermark-and-processor": (
+        "--enable-watermark --enable-custom-logit-processor",
+        "--enable-watermark",
+    ),
+    "load-without-events": ("--load-publish-endpoint tcp://127.0.0.1:5557", ""),
+    "dispatch-without-exchange": ("--flashinfer-a2a-dispatch-type nvfp4", ""),
+    "canary-sweep-alone": ("--kv-canary-sweep-interval 5", "--kv-canary-sweep-interval 0"),
+    "elastic-size-alone": ("--max-ep-size 8", ""),
+    "elastic-and-stages": ("--elastic-ep-backend nixl --pp-size 2", "--pp-size 2"),
+    "head-of-replicas": (
+        "--tp-size 8 --dp-size 2 --enable-dp-lm-head",
+        "--tp-size 8 --dp-size 2 --enable-dp-lm-head --enable-dp-attention",
+    ),
+    "always-the-same-answer": (
+        "--enable-deterministic-inference",
+        "--enable-deterministic-inference --attention-backend triton",
+    ),
+    "hidden-layers-alone": ("--return-aux-hidden-state-layer-ids 1", ""),
     "served-name-colon": ("--served-model-name glm:5", "--served-model-name glm-5"),
     "config-no-json": ("--json-model-override-args notjson", "--json-model-override-args {}"),
     "experts-cutlass-fp8": (
@@ -264,7 +330,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def launched(words: str, folder: Path) -> tuple[str, ...]:
-    told = words.replace("FILE", str(folder / "pem")).split()
+    told = words.replace("FILE", str(folder / "pem")).replace("DIR", str(folder)).split()
     return ("--model-path", str(folder), "--device", "cuda", *told)
 
 
