@@ -29,7 +29,21 @@ import news
 CATALOGUE = Path(__file__).parents[1] / "launcher/engines/sglang/options.json"
 SRT = "sglang/srt"
 UNKNOWN: Any = object()
-VARIABLE = re.compile(rb"\b(?:SGLANG|SGL)_[A-Z0-9_]*[A-Z0-9]\b")
+# What the catalogue calls the types of values, which are the names of the functions that read them;
+# all others take any text.
+TYPES = {
+    "int": "int",
+    "float": "float",
+    "human_readable_int": "size",
+    "json.loads": "json",
+    "json_list_type": "json",
+    "parse_cuda_graph_config_arg": "json",
+}
+VARIABLE = re.compile(
+    rb"\b((?:SGLANG|SGL)_[A-Z0-9_]*[A-Z0-9])\b"
+    # others are read by these
+    rb"|(?:environ\.get\(|environ\[|getenv\(|get_(?:bool|int)_env_var\()\s*[\"']([A-Z][A-Z0-9_]+)[\"']"
+)
 JOINS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
@@ -216,7 +230,7 @@ def declaration(source: Source, field: ast.AnnAssign, name: str) -> Iterator[dic
         choices = choices if isinstance(choices, list) else [choices]
         kind = type(choices[0]).__name__
     elif "type_parser" in words:
-        kind = "str"
+        kind = ast.unparse(words["type_parser"])
     elif isinstance(inner, ast.Subscript) and ast.unparse(inner.value) in ("list", "List"):
         takes, kind = "many", ast.unparse(inner.slice)
     elif kind == "bool" and "action" not in words:
@@ -330,8 +344,8 @@ def option(
         )
     if takes != "one":
         made["takes"] = takes
-    if takes != "nothing" and kind in ("int", "float"):
-        made["type"] = kind
+    if takes != "nothing" and kind in TYPES:
+        made["type"] = TYPES[kind]
     if isinstance(choices, list) and takes != "nothing":
         made["choices"] = choices
     if isinstance(default, str | int | float) and default not in (False, ""):
@@ -357,7 +371,9 @@ def read(wheel: Path) -> tuple[list[dict[str, Any]], set[str]]:
     options = {made["names"][0]: made for made in [*declared(source), *added(source)]}
     files = (name for name in source.names if name.endswith(".py"))
     variables = {
-        found.decode() for name in files for found in VARIABLE.findall(source.zip.read(name))
+        (ours or other).decode()
+        for name in files
+        for ours, other in VARIABLE.findall(source.zip.read(name))
     }
     return [options[name] for name in sorted(options)], variables
 

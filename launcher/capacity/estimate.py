@@ -26,6 +26,8 @@ from launcher.plan.plan import Plan
 NEEDED = 7 * GIB
 CHUNK = 8192  # tokens that this is for
 FRACTIONS = (0.80, 0.82, 0.85, 0.88, 0.90, 0.92, 0.95)
+FEW_SLOTS = "too few for one request"
+OF_SLOTS = "kv_cache_configurator.py of 0.5.23"
 CONTEXTS = (8192, 32768, 65536, 131072, 202752)
 
 
@@ -207,22 +209,10 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
     for issue in issues.issues(issues.of_plan(plan)):
         if issue.name == "mem-fraction-static" and issue.severity.is_fatal:
             yield Said(fail, f"{issue.name} {issue.what}", issue.fix, issue.known, issue.source)
+    yield from obstacles(made)
     if made.weights + made.needed > made.free:
-        yield _too_large(made)
         return
-    if made.weights >= made.free * made.fraction:
-        what = (
-            f"the weights take more than mem-fraction-static {made.fraction:g}: none is left for KV"
-        )
-        fix = f"raise mem-fraction-static above {made.least:.3f} (this one goes up)"
-        yield Said(
-            fail,
-            what,
-            fix,
-            Known.SEEN,
-            "tests/hosts: `Loaded weights leave no GPU memory`, InferenceX#2128",
-        )
-    elif made.left < made.needed:
+    if made.weights < made.free * made.fraction and made.left < made.needed:
         what = (
             f"{_gib(made.left)} are left for graphs, activations and NCCL: out of memory at capture"
             " or under load"
@@ -282,6 +272,28 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
         )
 
 
+def obstacles(made: Fit) -> Iterator[Said]:
+    """Why a server would not start, of all that sizes tell."""
+    if made.weights + made.needed > made.free:
+        yield _too_large(made)
+    elif made.weights >= made.free * made.fraction:
+        what = (
+            f"the weights take more than mem-fraction-static {made.fraction:g}: none is left for KV"
+        )
+        fix = f"raise mem-fraction-static above {made.least:.3f} (this one goes up)"
+        yield Said(
+            Severity.FAIL,
+            what,
+            fix,
+            Known.SEEN,
+            "tests/hosts: `Loaded weights leave no GPU memory`, InferenceX#2128",
+        )
+    elif made.slots is not None and not (made.tokens and made.admitted):
+        what = f"{_slots(made)}: {'none is left for KV' if made.admitted else FEW_SLOTS}"
+        fix = "set max-mamba-cache-size = 5 x max-running-requests, mamba-ssm-dtype = bfloat16"
+        yield Said(Severity.FAIL, what, fix, Known.READ, OF_SLOTS)
+
+
 def _too_large(made: Fit) -> Said:
     fix = "more GPUs, a smaller checkpoint; no fraction helps"
     if made.weights >= made.free:
@@ -297,20 +309,17 @@ def _too_large(made: Fit) -> Said:
 
 
 def _of_slots(made: Fit, formulas: Memory) -> Iterator[Said]:
-    """Where the states of requests leave nothing for the KV cache, or bound what runs."""
-    if made.slots is None or made.weights >= made.free * made.fraction:
-        return
-    source = "kv_cache_configurator.py of 0.5.23"
-    size = f"{made.slots:,} slots for states take {_gib(made.slots * made.slot)}"
-    if not made.tokens or not made.admitted:
-        what = f"{size}: {'none is left for KV' if made.admitted else 'too few for one request'}"
-        fix = "set max-mamba-cache-size = 5 x max-running-requests, mamba-ssm-dtype = bfloat16"
-        yield Said(Severity.FAIL, what, fix, Known.READ, source)
-    elif made.running and made.admitted < made.running:
-        what = f"{size} and let {made.admitted} of {made.running} requests run, five a request"
+    """Where the states of requests bound what runs."""
+    if made.running and made.admitted and made.tokens and made.admitted < made.running:
+        what = f"{_slots(made)} and let {made.admitted} of {made.running} requests run, five a"
         enough = formulas.slots_for(made.running)
         fix = f"set max-mamba-cache-size = {enough}, mamba-ssm-dtype = bfloat16 (half the bytes)"
-        yield Said(Severity.WARN, what, fix, Known.READ, source)
+        yield Said(Severity.WARN, f"{what} request", fix, Known.READ, OF_SLOTS)
+
+
+def _slots(made: Fit) -> str:
+    slots = made.slots or 0
+    return f"{slots:,} slots for states take {_gib(slots * made.slot)}"
 
 
 def _gib(size: float) -> str:

@@ -284,6 +284,13 @@ def _model(profile: Profile, environ: Mapping[str, str]) -> Model:
     return said(profile.flags.model_path, {**environ, **profile.env})
 
 
+def said_of_folder(path: str) -> Model:
+    """What the config.json of a folder says, where it lies here; nothing of a hub id."""
+    from launcher.host.collectors.checkpoint import said
+
+    return said(path, {}) if path.startswith("/") and Path(path).is_dir() else Model()
+
+
 def is_open(profile: Profile) -> bool:
     """Whether a profile leaves the architecture to the GPUs that there are: rules ask the driver
     only then.

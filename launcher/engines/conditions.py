@@ -6,14 +6,14 @@ words that the row's text may have in braces, None where nothing is wrong.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
 from launcher.address import is_loopback
 from launcher.engines.engine import dialect
 from launcher.engines.match import Case
 from launcher.engines.options import Release, near, version
-from launcher.engines.target import taken_for
-from launcher.knowledge import gpus, models, nccl
+from launcher.knowledge import forks, gpus, models, nccl
 
 Words = Mapping[str, str]
 Condition = Callable[[Case, str, str], Words | None]
@@ -22,6 +22,18 @@ AMPLE = 0.93  # of the free memory for weights and KV cache; what others ran wit
 BIG_BUFFER = 64 << 20  # bytes; NCCL's default is 4 MiB a channel and peer, in GPU memory
 FEW = 60  # variables of a launch, among which what an unknown one means is looked for
 MOST_CHANNELS = 64  # that NCCL has
+# How SGLang can draft, and from which release on (spec_info.py); up to 0.5.11 the parser asks.
+ALGORITHMS = {
+    "EAGLE": "0.5.8",
+    "EAGLE3": "0.5.8",
+    "NEXTN": "0.5.8",
+    "STANDALONE": "0.5.8",
+    "NGRAM": "0.5.8",
+    "DFLASH": "0.5.11",
+    "FROZEN_KV_MTP": "0.5.12",
+    "DSPARK": "0.5.16",
+    "UNO": "0.5.20",
+}
 # What recipes write and no release reads, and what they mean.
 MEANT = {
     "SGLANG_ENABLE_DEEP_GEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
@@ -30,7 +42,7 @@ MEANT = {
 
 
 def _heads(case: Case, name: str, value: str) -> Words | None:
-    """The model's attention heads are not divided evenly."""
+    """The model's attention heads are not divided evenly over the ranks of a group."""
     heads = next(
         (
             one.config.get("num_attention_heads")
@@ -39,24 +51,27 @@ def _heads(case: Case, name: str, value: str) -> Words | None:
         ),
         None,
     )
-    if heads is None or not value.isdecimal() or not int(value) or heads % int(value) == 0:
+    groups = case.number("attn-dp-size") or 1
+    if case.flag("enable-dp-attention") is not None and groups == 1:
+        groups = case.number("dp-size") or 1
+    if heads is None or not value.isdecimal() or not int(value) or int(value) % groups:
         return None
-    return {"heads": str(heads)}
+    ranks = int(value) // int(groups)
+    return {"heads": str(heads), "ranks": str(ranks)} if heads % ranks else None
 
 
 def _memory_fraction(case: Case, name: str, value: str) -> Words | None:
     """It leaves little of the GPU's memory beside weights and KV cache."""
-    memory, fraction = taken_for(case.target).memory, _fraction(value)
-    if memory is None or fraction is None or not AMPLE < fraction < 1:
+    fraction, target = _fraction(value), case.target
+    memories = (
+        [target.memory] if target.memory else [one.memory for one in gpus.of_arch(target.arch)]
+    )
+    if not memories or fraction is None or not AMPLE < fraction < 1:
         return None
-    free = gpus.free(memory) / (1 << 30)
-    return {"left": f"{free * (1 - fraction):.1f}", "free": f"{free:.0f}"}
-
-
-def _no_fraction(case: Case, name: str, value: str) -> Words | None:
-    """It is a number, and no share of anything."""
-    fraction = _fraction(value)
-    return {} if fraction is not None and not 0 < fraction < 1 else None
+    free = [gpus.free(memory) / (1 << 30) for memory in memories]
+    left = [f"{one * (1 - fraction):.1f}" for one in (min(free), max(free))]
+    whole = [f"{one:.0f}" for one in (min(free), max(free))]
+    return {"left": " to ".join(dict.fromkeys(left)), "free": " to ".join(dict.fromkeys(whole))}
 
 
 def _fraction(value: str) -> float | None:
@@ -72,6 +87,27 @@ def _draft_tokens(case: Case, name: str, value: str) -> Words | None:
     if not (steps.isdecimal() and value.isdecimal()) or int(value) == int(steps) + 1:
         return None
     return {"right": str(int(steps) + 1)}
+
+
+def _no_algorithm(case: Case, name: str, value: str) -> Words | None:
+    """The release has no such way to draft."""
+    known = [one for one, first in ALGORITHMS.items() if version(first) <= case.release]
+    if value.upper() in known:
+        return None
+    return {"known": ", ".join(known), "release": case.target.nearest}
+
+
+def _not_json(case: Case, name: str, value: str) -> Words | None:
+    try:
+        json.loads(value)
+    except ValueError:
+        return {}
+    return None
+
+
+def _colon(case: Case, name: str, value: str) -> Words | None:
+    """A colon in a name, which is none of an object store's."""
+    return {"plain": value.replace(":", "-")} if ":" in value and "://" not in value else None
 
 
 def _few_states(case: Case, name: str, value: str) -> Words | None:
@@ -154,6 +190,8 @@ def _unread(case: Case, name: str, value: str) -> Words | None:
 
 def _readers(name: str, within: Release, *, few: bool) -> str:
     readers = within.catalogue.read_by(name)
+    if not readers and (fork := forks.of_variable(name)):
+        return f"{fork.name} do"
     if not readers:
         meant = near(name, within.variables) if few else None
         return "no release of it does" + (f"; did you mean {meant}?" if meant else "")
@@ -176,8 +214,10 @@ def _whole(name: str) -> str:
 CONDITIONS: Mapping[str, Condition] = {
     "heads": _heads,
     "memory-fraction": _memory_fraction,
-    "no-fraction": _no_fraction,
     "draft-tokens": _draft_tokens,
+    "no-algorithm": _no_algorithm,
+    "not-json": _not_json,
+    "colon": _colon,
     "few-states": _few_states,
     "open-rendezvous": _open_rendezvous,
     "on": _on,

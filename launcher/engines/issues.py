@@ -6,8 +6,8 @@ supervisor ask here, so that they agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any
 
 from launcher.engines.conditions import CONDITIONS
 from launcher.engines.engine import NAMES, dialect
-from launcher.engines.match import Case, When
+from launcher.engines.match import Case, Span, When
 from launcher.engines.options import version
+from launcher.engines.relation import word
 from launcher.engines.remedy import Remedy, any_of, for_profile
 from launcher.engines.target import Target
 from launcher.knowledge import gpus, rows
@@ -26,7 +27,7 @@ from launcher.plan.plan import Plan
 
 OF_VARIABLES = Path(__file__).parents[1] / "knowledge/variables.toml"
 KEYS = (
-    "severity shows blames when test what remedies advisory evidence source checked".split()
+    "severity shows blames bounds when test what remedies advisory evidence source checked".split()
 )  # of a row, whose name is its id
 
 
@@ -56,6 +57,29 @@ class Shows(StrEnum):
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What a number must be: at least `least`, and at most `most` where that is told."""
+
+    least: float
+    most: float | None = None
+
+    @classmethod
+    def of(cls, name: str, told: Any) -> Bounds:
+        """From `[1]` or `[1, 65535]`. Raises ValueError."""
+        match told:
+            case [int() | float()] | [int() | float(), int() | float()]:
+                return cls(*told)
+        raise ValueError(f"bounds: {name} = {told!r} is no [least] or [least, most]")
+
+    def has(self, number: float) -> bool:
+        """Whether a number is within."""
+        return self.least <= number and (self.most is None or number <= self.most)
+
+    def __str__(self) -> str:
+        return f"{self.least:.15g} " + ("or more" if self.most is None else f"to {self.most:.15g}")
+
+
+@dataclass(frozen=True)
 class Issue:
     """A row; or, from `issues`, what it says of a case: `blames` is then the one option or variable
     that it is told of, `value` what that is set to.
@@ -72,6 +96,7 @@ class Issue:
     source: str
     checked: str  # the newest release for which somebody looked again; a day, of variables
     test: str = ""
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)  # it is told of what is outside
     advisory: str = ""
     engine: str = ""  # that it is of; "": it is so whatever the engine
     value: str = ""
@@ -111,29 +136,34 @@ def _issue(id: str, row: Mapping[str, Any], engine: str) -> Issue:
     severity = Harm(_one_of([*Harm], row, "severity"))
     what, package = rows.text("what", row["what"]), dialect(engine).package if engine else ""
     remedies = tuple(Remedy.of(told, package) for told in row["remedies"])
+    when = When.of(row.get("when", {}))
+    bounds = {name: Bounds.of(name, told) for name, told in row.get("bounds", {}).items()}
     if not test:  # which has words of its own
-        _require_filled("what", what)
-        _require_filled("remedies", any_of(remedies, for_profile))
+        compared = map(word, when.where.names) if when.where else ()
+        known = {"name", "value", *compared, *(["wanted"] if bounds else [])}
+        _require_filled("what", what, known)
+        _require_filled("remedies", any_of(remedies, for_profile), known)
     return Issue(
         id=id,
         severity=severity,
         shows=Shows(_one_of([*Shows], row, "shows")) if "shows" in row else None,
-        blames=rows.texts("blames", row["blames"]),
-        when=When.of(row.get("when", {})),
+        blames=tuple(bounds) or rows.texts("blames", row["blames"]),
+        when=when,
         what=what,
         remedies=remedies,
         known=Known.of(row["evidence"]),
         source=row["source"],
         checked=rows.release(row) if engine else str(rows.day(row)),
         test=test,
+        bounds=bounds,
         advisory=row.get("advisory", ""),
         engine=engine,
     )
 
 
-def _require_filled(key: str, text: str) -> None:
+def _require_filled(key: str, text: str, known: Set[str]) -> None:
     words = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
-    if odd := sorted(words - {"name", "value"}):
+    if odd := sorted(words - known):
         raise ValueError(f"{key}: nobody fills in {{{odd[0]}}}")
 
 
@@ -168,7 +198,33 @@ def of_plan(plan: Plan, release: str | None = None, env: Mapping[str, str] | Non
 def issues(case: Case) -> list[Issue]:
     """What is known to go wrong with a case, worst first."""
     found = [issue for issue in _met(case) if _looked_at(issue, case)]
-    return sorted(found, key=lambda issue: [*Harm].index(issue.severity))
+    return sorted(_mended_at_once(found), key=lambda issue: [*Harm].index(issue.severity))
+
+
+def _mended_at_once(found: Sequence[Issue]) -> Iterator[Issue]:
+    """With one release for all advisories that a release mends: the newest that one of them
+    names.
+    """
+    told = [
+        remedy.release
+        for issue in found
+        if issue.advisory
+        for remedy in issue.remedies
+        if remedy.release
+    ]
+    newest = max(told, key=lambda text: Span.of(text).first, default="")
+    for issue in found:
+        yield (
+            replace(issue, remedies=tuple(_not_before(one, newest) for one in issue.remedies))
+            if (issue.advisory)
+            else issue
+        )
+
+
+def _not_before(remedy: Remedy, newest: str) -> Remedy:
+    if not remedy.release or remedy.release == newest:
+        return remedy
+    return replace(remedy, release=newest, text="which mends the other advisories, too")
 
 
 def unchecked(case: Case) -> list[Issue]:
@@ -189,15 +245,27 @@ def _met(case: Case) -> Iterator[Issue]:
 
 
 def _told(row: Issue, case: Case) -> Iterator[Issue]:
+    compared = row.when.words(case) or {}
     for name in _blamed(row, case):
         value = case.value(name) or ""
         words = CONDITIONS[row.test](case, name, value) if row.test else {}
+        if row.bounds:
+            words = {"wanted": str(row.bounds[name])}
         if words is not None:
-            yield _filled(row, {"name": name, "value": value, **words}, case)
+            yield _filled(row, {**compared, "name": name, "value": value, **words}, case)
 
 
 def _blamed(row: Issue, case: Case) -> list[str]:
-    """Each variable that a pattern means, else the first that is there."""
+    """Each option out of its bounds, each variable that a pattern means, else the first that is
+    there.
+    """
+    if row.bounds:
+        given = {name: case.number(name) for name in row.bounds if case.value(name) is not None}
+        return [
+            name
+            for name, number in given.items()
+            if number is not None and not row.bounds[name].has(number)
+        ]
     prefixes = tuple(blame[:-1] for blame in row.blames if blame.endswith("*"))
     if prefixes:
         return [name for name in case.env if name.startswith(prefixes)]
@@ -206,5 +274,13 @@ def _blamed(row: Issue, case: Case) -> list[str]:
 
 def _filled(row: Issue, words: Mapping[str, str], case: Case) -> Issue:
     remedies = tuple(remedy.filled(words, case) for remedy in row.remedies)
-    what = row.what.format(**words)
-    return replace(row, blames=(words["name"],), value=words["value"], what=what, remedies=remedies)
+    # What we ran is one release; of the others the source was read.
+    ran = row.known is Known.RUN and row.engine and case.target.nearest != row.checked
+    return replace(
+        row,
+        blames=(words["name"],),
+        value=words["value"],
+        what=row.what.format(**words),
+        remedies=remedies,
+        known=Known.READ if ran else row.known,
+    )

@@ -9,11 +9,13 @@ from typing import Any
 
 from launcher.engines import traits
 from launcher.engines.options import Version, version
+from launcher.engines.relation import Relation
 from launcher.engines.target import Target
 from launcher.engines.traits import KNOWN
+from launcher.engines.values import size
 from launcher.knowledge import gpus, rows
 
-KEYS = ("gpu", "release", "traits", "without", "options")
+KEYS = ("gpu", "release", "traits", "without", "options", "where")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,17 @@ class Case:
             case value:
                 return str(value)
 
+    def number(self, name: str) -> float | None:
+        """An option as a number, its default where it is not set; None where it is none, or the
+        engine computes it.
+        """
+        told = self.value(name)
+        if told is None:
+            known = self.target.known
+            option = known.options.get(known.renamed(f"--{name}"))
+            told = str(option.default) if option else ""
+        return _number(told)
+
     @cached_property
     def release(self) -> Version:
         """The known release that it is judged as."""
@@ -65,6 +78,17 @@ class Case:
             has_infiniband=self.target.infiniband is not False,
             has_key=self.keyed,
         )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return size(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -101,7 +125,7 @@ class Span:
 @dataclass(frozen=True)
 class When:
     """The condition of a row: architectures (any where none is named), releases, traits that must
-    be there, or must not, and what options and variables must be.
+    be there, or must not, what options and variables must be, and how their numbers compare.
 
     `options` has the values by name; of several names (`a|b`) one will do. "" is not set, "*" set
     to anything, "!x" anything but x, or not set.
@@ -112,6 +136,7 @@ class When:
     traits: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    where: Relation | None = None
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> When:
@@ -126,14 +151,29 @@ class When:
         asked = told.get("options", {})
         options = {name: rows.texts(name, values) for name, values in asked.items()}
         gpu, release = gpus.known_archs(told), Span.of(told.get("release", ""))
-        return cls(gpu, release, wanted, barred, options)
+        where = Relation.of(rows.text("where", told["where"])) if "where" in told else None
+        return cls(gpu, release, wanted, barred, options, where)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The options and variables that it asks for."""
+        asked = (name for names in self.options for name in names.split("|"))
+        return frozenset((*asked, *(self.where.names if self.where else ())))
 
     def suits(self, case: Case) -> bool:
         """Whether all of it is true of a case."""
-        return self.holds(case.target.arch, case.release, case.traits) and all(
-            any(_is_one_of(case.value(name), wanted) for name in names.split("|"))
-            for names, wanted in self.options.items()
+        return (
+            self.holds(case.target.arch, case.release, case.traits)
+            and all(
+                any(_is_one_of(case.value(name), wanted) for name in names.split("|"))
+                for names, wanted in self.options.items()
+            )
+            and self.words(case) is not None
         )
+
+    def words(self, case: Case) -> Mapping[str, str] | None:
+        """The numbers that it compares, by their names; None where that does not hold of them."""
+        return self.where.words(case.number) if self.where else {}
 
     def holds(self, arch: str | None, release: Version, traits: frozenset[str]) -> bool:
         """Whether it does for a GPU, a release and the traits of a case, whatever its options."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.engines.options import Version
+from launcher.engines.values import size
 from launcher.knowledge.shape import Shape
 from launcher.plan.plan import Plan
 
@@ -51,6 +52,8 @@ class Memory:
 
 
 def number(plan: Plan, *names: str, default: int) -> int:
-    """The value of a flag that is a number; the default where it is not set."""
-    text = plan.flag(*names) or ""
-    return int(text) if text.isdecimal() else default
+    """The value of a flag that is a number, not below 0; the default where it is not set."""
+    try:
+        return max(size(plan.flag(*names) or ""), 0)
+    except ValueError:
+        return default

@@ -16,6 +16,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from launcher.engines.values import misfit
+from launcher.knowledge import forks
+
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
 # what argparse takes for a value although it begins with a dash
 NUMBER = re.compile(r"-\d+|-\d*\.\d+")
@@ -28,7 +31,7 @@ class Option:
 
     names: tuple[str, ...]
     takes: str = "one"
-    type: str = "str"  # int, float, or anything
+    type: str = "str"  # one of TYPES, or anything
     choices: tuple[Any, ...] = ()
     default: str | int | float | None = None
     deprecated: bool = False
@@ -245,7 +248,9 @@ def _within(at: Version, run: str) -> bool:
 
 
 def nearest_name(word: str, within: Release) -> str | None:
-    """The option that somebody may have meant."""
+    """The option that somebody may have meant; none for what is a fork's."""
+    if forks.of_option(word):
+        return None
     return near(word, [name for name in within.options if name.startswith("--")])
 
 
@@ -264,7 +269,7 @@ def _given(words: list[str], within: Release) -> Iterator[Given]:
     while at < len(words):
         word, equals, value = words[at].partition("=")
         at += 1
-        if not _is_option(words[at - 1], within):
+        if not _is_option(word, within):
             yield Given(words[at - 1], (), None, "stands where an option was expected")
             continue
         found = within.candidates(word)
@@ -287,11 +292,13 @@ def _given(words: list[str], within: Release) -> Iterator[Given]:
 
 
 def _is_option(word: str, within: Release) -> bool:
-    """As argparse decides: a word with a blank is one only if what stands before its `=` is."""
+    """Whether argparse takes a word for an option: one with a blank where what is before `=` is
+    one.
+    """
     if not word.startswith("-") or word == "-" or NUMBER.fullmatch(word):
         return False
-    name, equals, _ = word.partition("=")
-    return " " not in word or bool(equals and within.candidates(name))
+    head, equals, _ = word.partition("=")
+    return " " not in word or bool(equals and within.candidates(head))
 
 
 def _problem(
@@ -301,7 +308,9 @@ def _problem(
         names = sorted({name for option in found for name in option.names if name.startswith(word)})
         return f"ambiguous: could be {', '.join(names[:4])}"
     if not found:
-        return f"{within.catalogue.engine} {within.name} has no {word}"
+        fork = forks.of_option(word)
+        whose = f"; {fork.name} have it" if fork else ""
+        return f"{within.catalogue.engine} {within.name} has no {word}{whose}"
     option = found[0]
     if option.takes == "nothing":
         return f"{word} takes no value" if values else None
@@ -311,16 +320,4 @@ def _problem(
 
 
 def _misfit(option: Option, value: str) -> str | None:
-    if option.choices and value not in map(str, option.choices):
-        choices = [str(choice) for choice in option.choices]
-        near = difflib.get_close_matches(value, choices, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choices: {', '.join(choices[:12])}"
-        return f"{option.name} has no choice {value}; {hint}"
-    try:
-        {"int": int, "float": float}.get(option.type, str)(value)
-    except ValueError:
-        return (
-            f"{option.name} wants {'a whole number' if option.type == 'int' else 'a number'}, not"
-            f" {value}"
-        )
-    return None
+    return misfit(option.name, option.type, tuple(map(str, option.choices)), value)

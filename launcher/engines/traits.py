@@ -15,6 +15,8 @@ GLM_5: Final = "glm-5"
 FLASH: Final = "glm-5.3-flash"
 SPARSE: Final = "sparse-attention"
 NVFP4: Final = "nvfp4"
+FP8: Final = "fp8"  # by blocks, as the models' makers do
+SHARED_INDEX: Final = "shared-index"  # layers use the indices that the one before them chose
 BF16_SHARED: Final = (
     "bf16-shared-experts"  # or may have them: nobody knows what its quantisation leaves out
 )
@@ -30,7 +32,7 @@ CHOICES: Final = frozenset(
 KNOWN: Final = (
     FAMILIES
     | CHOICES
-    | {GLM_5, FLASH, SPARSE, NVFP4, BF16_SHARED, NO_MTP, MIXED}
+    | {GLM_5, FLASH, SPARSE, NVFP4, FP8, SHARED_INDEX, BF16_SHARED, NO_MTP, MIXED}
     | {trait for family in models.families() for trait in family.traits}
 )
 ATTENTION: Final = (
@@ -87,6 +89,10 @@ def _traits(model: Model, named: str, family: Family | None) -> frozenset[str]:
         traits.add(NVFP4)
         if known and known.quantisation != "nvfp4":
             traits.add(MIXED)
+    elif _is_fp8(model, named, traits):
+        traits.add(FP8)
+    if _shares_index(model, named, family):
+        traits.add(SHARED_INDEX)
     left_out = model.excluded
     apart = any("shared_expert" in name for name in left_out.otherwise(()))
     if {GLM_5, NVFP4} <= traits and (apart or not left_out.known):
@@ -105,6 +111,21 @@ def _is_nvfp4(model: Model, named: str, known: models.Checkpoint | None, traits:
     if known:
         return known.quantisation.startswith("nvfp4")
     return GLM_5 in traits and "fp4" in (models.quantisation(named) or "")
+
+
+def _is_fp8(model: Model, named: str, traits: set[str]) -> bool:
+    """By blocks, as config.json's `fp8` is; ModelOpt calls its own FP8."""
+    if model.quantisation.known:
+        return model.quantisation.get() == "fp8"
+    told = models.known(named) is not None or not traits.isdisjoint({GLM_5, FLASH})
+    return told and models.quantisation(named) == "fp8"
+
+
+def _shares_index(model: Model, named: str, family: Family | None) -> bool:
+    """Fewer of its layers have an indexer than have attention."""
+    told = {**(family.of_name(named).config if family else {}), **model.config.otherwise({})}
+    layers, full = (str(told.get(key)) for key in ("num_hidden_layers", "indexer_full_layers"))
+    return layers.isdecimal() and full.isdecimal() and int(full) < int(layers)
 
 
 def quantisation(model: Model, named: str) -> str | None:

@@ -152,6 +152,12 @@ def arch(capability: str) -> str:
     return "sm" + capability.replace(".", "")
 
 
+def of_arch(arch: str | None) -> list[Product]:
+    """The products of an architecture, the smallest first."""
+    found = (one for one in table().rows if one.arch == arch)
+    return sorted(found, key=lambda one: one.memory)
+
+
 def least(arch: str | None, memory: int = 0) -> Product | None:
     """The product that an architecture is taken for, with at least so many bytes."""
     return next(

@@ -15,7 +15,7 @@ from launcher.formats.edits import Edit
 from launcher.formats.launches import Launch
 from launcher.formats.reading import Reading, read
 from launcher.lint.rewrite import rewrite
-from launcher.lint.run import aimed
+from launcher.lint.run import Said, aimed, nothing
 
 MOST_LAUNCHES = 20  # of a text that is read again for each change
 
@@ -42,15 +42,17 @@ class Fixed:
     has_no_place: bool = False
 
 
-def fixed(text: str, target: Target) -> Fixed:
-    """The text with every launch changed for the release that it is judged for."""
+def fixed(text: str, target: Target, said: Said = nothing) -> Fixed:
+    """The text with every launch changed for the release that it is judged for; `said` as in
+    `judge`.
+    """
     made, changes, obstacles, has_no_place = text, list[Change](), list[str](), False
     reading = read(text)
     if len(reading.launches) > MOST_LAUNCHES:
         return Fixed(text, (), (f"more than {MOST_LAUNCHES} launches: give it fewer at a time",))
     for number in range(len(reading.launches)):
         launch = reading.launches[number]
-        found = rewrite(launch, aimed(launch, target))
+        found = rewrite(launch, aimed(launch, target, said), reading.launches[:number])
         if found.obstacle:
             obstacles.append(_at(launch, found.obstacle))
         for edit in found.edits:

@@ -12,19 +12,21 @@ from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import Case
-from launcher.engines.options import Given, Option, Release, nearest_name, version
+from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
-from launcher.engines.target import Target, taken_for
+from launcher.engines.target import Target
 from launcher.formats.launches import Launch
-from launcher.knowledge import nccl
+from launcher.knowledge import forks, nccl
+from launcher.lint import room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
+from launcher.lint.parsing import WHEEL, of_option
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
 from launcher.redact.keys import SECRET_VARIABLE
 
-WHEEL = "the wheel of each release"
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
+OF_OTHERS = "for others than the engine and NCCL"
 OUTSIDE = "filled in from outside: unknown here"
 TELLING = (
     "NCCL_",
@@ -54,11 +56,16 @@ class Entry:
     concerns: tuple[Concern, ...] = ()
 
 
-def lint(launch: Launch, target: Target) -> list[Entry]:
-    """One entry for each flag and variable of a launch, in its order."""
+def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[Entry]:
+    """One entry for each flag and variable of a launch, in its order; the `others` are of the same
+    text.
+    """
     within = target.known
     givens = within.given(launch.words)
     of_it = told(_case(launch, givens, target, within), within, _open_names(launch, givens, within))
+    if not launch.references:
+        for name, concern in _of_room(launch, givens, target, others):
+            of_it[name].append(concern)
     entries = []
     unknown = 0
     for at, given in enumerate(givens):
@@ -90,6 +97,23 @@ def lint(launch: Launch, target: Target) -> list[Entry]:
             )
             entries.append(_entry(name, value, name, [concern], None))
     return entries
+
+
+def _of_room(
+    launch: Launch, givens: Sequence[Given], target: Target, others: Sequence[Launch]
+) -> Iterator[tuple[str, Concern]]:
+    """What can be said of the GPUs' memory, and of what."""
+    within = target.known
+    plan = as_plan(launch, givens, target, within)
+    beside = [
+        (f"the launch of line {one.line}", as_plan(one, within.given(one.words), target, within))
+        for one in others
+        if one.engine == launch.engine and not one.references
+    ]
+    blamed = "tp-size" if plan.flag("tp-size") is not None else "model-path"
+    found = room.concern(plan, target) or room.shared(plan, target, beside)
+    if found:
+        yield blamed, found
 
 
 def _open_names(launch: Launch, givens: Sequence[Given], within: Release) -> frozenset[str]:
@@ -129,76 +153,7 @@ def _of_whom(name: str) -> str:
     engines = (dialect(known) for known in NAMES)
     return next(
         (f"{one.name} reads it" for one in engines if one.options.read_by(name)),
-        "for others than the engine and NCCL",
-    )
-
-
-def of_option(
-    given: Given, later: Sequence[Given], within: Release, *, hints: bool
-) -> Iterator[Concern]:
-    """What the release's parser makes of it; `hints`: look for what an unknown name means."""
-    known = Known.RUN if within.name == within.catalogue.newest else Known.READ
-    if given.option is None:
-        yield replace(_nameless(given, within, hints=hints), known=known)
-        return
-    if given.problem:
-        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, Shows.PARSE, "one of its choices")
-    if given.option.deprecated:
-        yield Concern(
-            Verdict.DEPRECATED,
-            "deprecated: a coming release refuses it",
-            known,
-            WHEEL,
-            Shows.PARSE,
-            given.option.instead,
-        )
-    elif not within.accepts(given.word):
-        name = given.option.name
-        why = (
-            f"an abbreviation: argparse takes it for {name} while no other option starts like that"
-        )
-        yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
-    if again := [other for other in later if other.option is given.option]:
-        is_same = again[-1].values == given.values
-        yield Concern(
-            Verdict.INERT if is_same else Verdict.CONFLICTS,
-            "given again further on" + ("" if is_same else ": the last one counts"),
-            known,
-            WHEEL,
-            Shows.PARSE,
-        )
-
-
-def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
-    """A word that is no option of this release: taken away, not there yet, ambiguous, or never
-    heard of.
-    """
-    word, known = given.word, Known.READ
-    instead = within.replacement(word)
-    if not word.startswith("-"):
-        why = f"stands where an option was expected: {given.problem}"
-        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, "leave it out")
-    there = within.catalogue.accepted_by(word)
-    if (given.problem or "").startswith("ambiguous"):
-        gone = f"removed after {there[-1]}; " if there else ""
-        return Concern(
-            Verdict.AMBIGUOUS, f"{gone}{given.problem}", known, WHEEL, Shows.PARSE, instead
-        )
-    if there and version(there[0]) > version(within.name):
-        why = f"not in {within.name}: it comes with {there[0]}"
-        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, instead or "leave it out")
-    if there:
-        why = f"removed after {there[-1]}: the arguments are refused"
-        return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, instead)
-    near = nearest_name(word, within) if hints else None
-    why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
-    return Concern(
-        Verdict.UNKNOWN,
-        why,
-        known,
-        WHEEL,
-        Shows.PARSE,
-        f"did you mean {near}?" if near else "leave it out",
+        f"for {fork.name}" if (fork := forks.of_variable(name)) else OF_OTHERS,
     )
 
 
@@ -208,10 +163,7 @@ def told(case: Case, within: Release, unknown: frozenset[str]) -> defaultdict[st
     for name, concern in guesses(case):
         told[name].append(concern)
     for issue in issues.issues(case):
-        if not unknown & {
-            *issue.blames,
-            *(one for key in issue.when.options for one in key.split("|")),
-        }:
+        if not unknown & {*issue.blames, *issue.when.names}:
             told[issue.name].append(of_issue(issue, within))
     return told
 
@@ -252,7 +204,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         gpus=max(1, count("tp-size") * count("pp-size") * replicas // count("nnodes")),
         arch=target.arch,
         engine=target.engine,
-        gpu=taken_for(target).gpu,
+        gpu=target.gpu,
         release=target.nearest,
         traits=tuple(sorted(model.traits)),
         notes=(model.note,) if model.note else (),
@@ -276,7 +228,9 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     left_out = (f"left out: {what}" for what in complaints())
     outside = ", ".join(launch.references[:6])
     filled = (f"filled in from outside, unknown here: {outside}",) if outside else ()
-    return (*filled, *as_plan(launch, givens, target, within).notes, *of_old, *left_out)
+    plan = as_plan(launch, givens, target, within)
+    doubt = None if outside else room.doubt(plan, target)
+    return (*filled, *plan.notes, *((doubt,) if doubt else ()), *of_old, *left_out)
 
 
 def secrets(launch: Launch, target: Target) -> tuple[str, ...]:

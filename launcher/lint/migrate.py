@@ -30,7 +30,7 @@ def profile(judged: Judged, place: str) -> str:
         seen = ", ".join(launch.references[:6])
         fix = "a profile has none of these: write the values, or run lint where they are set"
         raise UserError(f"values come from outside: {seen}", fix=fix)
-    found = rewrite(launch, target)
+    found = rewrite(launch, target, judged.before)
     if found.obstacle:
         fix = "correct it first: `glm5-serve lint` says what each flag is"
         raise UserError(f"no profile: {judged.hidden(found.obstacle)}", fix=fix, status=Exit.NO)

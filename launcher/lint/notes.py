@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from launcher.engines import issues
 from launcher.lint.concerns import Concern
-from launcher.lint.lint import canonical_name, of_option, told
+from launcher.lint.lint import canonical_name, told
+from launcher.lint.parsing import of_option
 from launcher.plan.plan import Plan
 
 

@@ -41,13 +41,15 @@ class Rewrite:
     obstacle: str = ""
 
 
-def rewrite(launch: Launch, target: Target) -> Rewrite:
-    """The least change after which nothing is said no to, for a target with a release."""
-    entries = lint(launch, target)
+def rewrite(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> Rewrite:
+    """The least change after which nothing is said no to, for a target with a release; the `others`
+    are of the same text.
+    """
+    entries = lint(launch, target, others)
     refused = [entry for entry in entries if entry.verdict.says_no]
     if len(refused) > MOST_REFUSALS:
         return Rewrite(launch, obstacle=f"{len(refused)} of its flags and variables are refused")
-    found = _Search(launch, target).solved(launch, entries, ())
+    found = _Search(launch, target, others).solved(launch, entries, ())
     return found or Rewrite(launch, obstacle=_reason(refused))
 
 
@@ -87,8 +89,8 @@ def _his(launch: Launch, within: Release) -> dict[str, str]:
 class _Search:
     """Looks for changes that help, each of which leaves less to say no to."""
 
-    def __init__(self, launch: Launch, target: Target) -> None:
-        self.target, self.within = target, target.known
+    def __init__(self, launch: Launch, target: Target, others: Sequence[Launch]) -> None:
+        self.target, self.within, self.others = target, target.known, others
         self.his, self.references = _his(launch, self.within), set(launch.references)
         self.left = MOST_TRIES
 
@@ -109,7 +111,7 @@ class _Search:
                 return None
             if not self._keeps(changed):
                 continue
-            again = lint(changed, self.target)
+            again = lint(changed, self.target, self.others)
             if _badness(again) < _badness(entries):
                 found = self.solved(changed, again, (*edits, *change))
                 if found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,7 +13,8 @@ from launcher.engines.target import ARCHS, Target
 from launcher.errors import UserError
 from launcher.formats.launches import Launch
 from launcher.formats.reading import Reading, read
-from launcher.lint.lint import Entry, lint, notes, secrets
+from launcher.host.facts import Model
+from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
 from launcher.redact.keys import scrub
 from launcher.redact.keyspelling import HIDDEN
 
@@ -34,6 +35,7 @@ class Judged:
     target: Target
     releases: Mapping[str, tuple[Entry, ...]]
     assumed: tuple[str, ...] = ()  # the release, the GPUs, where nobody said which
+    before: tuple[Launch, ...] = ()  # of the same text
 
     @property
     def is_of_one(self) -> bool:
@@ -87,8 +89,24 @@ class Judgement:
         return text
 
 
-def judge(text: str, target: Target, place: str = "this text", *, every: bool = False) -> Judgement:
-    """Judge every launch that a text describes; `place` is what messages call the text.
+Said = Callable[[str], Model]  # what a checkpoint says of itself, by its path
+
+
+def nothing(path: str) -> Model:
+    """Where no checkpoint is asked."""
+    return Model()
+
+
+def judge(
+    text: str,
+    target: Target,
+    place: str = "this text",
+    said: Said = nothing,
+    *,
+    every: bool = False,
+) -> Judgement:
+    """Judge every launch that a text describes; `place` is what messages call the text, `said` what
+    the checkpoint says of itself that one names.
 
     For one release, or with `every` for all where none is named.
 
@@ -105,9 +123,11 @@ def judge(text: str, target: Target, place: str = "this text", *, every: bool = 
         if not launch.words:
             what = f"{place} starts {dialect(launch.engine).name}, and none of its options was read"
             raise UserError(f"{what}{_unread(found)}", fix=WHOLE)
-    return Judgement(
-        tuple(_judged(one, target, every=every) for one in found.launches), found.unread
+    judged = (
+        _judged(one, aimed(one, target, said), found.launches[:at], target, every=every)
+        for at, one in enumerate(found.launches)
     )
+    return Judgement(tuple(judged), found.unread)
 
 
 def _is_sound(entries: Sequence[Entry]) -> bool:
@@ -124,16 +144,22 @@ def _unread(found: Reading) -> str:
     return f" ({'; '.join(found.unread)})" if found.unread else ""
 
 
-def _judged(launch: Launch, target: Target, *, every: bool) -> Judged:
-    at = aimed(launch, target)
+def _judged(
+    launch: Launch, at: Target, before: Sequence[Launch], target: Target, *, every: bool
+) -> Judged:
     release = target.release or launch.release
     names = known(launch.engine) if every and release is None else [at.release or at.nearest]
-    told = {name: tuple(lint(launch, replace(at, release=name))) for name in names}
-    return Judged(launch, at, told, tuple(_assumed(launch, at, told, release)))
+    told = {name: tuple(lint(launch, replace(at, release=name), before)) for name in names}
+    assumed = tuple(_assumed(launch, at, told, release, before))
+    return Judged(launch, at, told, assumed, tuple(before))
 
 
 def _assumed(
-    launch: Launch, at: Target, told: Mapping[str, Sequence[Entry]], release: str | None
+    launch: Launch,
+    at: Target,
+    told: Mapping[str, Sequence[Entry]],
+    release: str | None,
+    before: Sequence[Launch],
 ) -> Iterator[str]:
     """What nobody said, and how much hangs on it."""
     if release is None and len(told) == 1:
@@ -144,18 +170,23 @@ def _assumed(
         others = [
             arch
             for arch in ARCHS
-            if arch != at.arch and _is_sound(lint(launch, replace(at, arch=arch))) is not sound
+            if arch != at.arch
+            and _is_sound(lint(launch, replace(at, arch=arch), before)) is not sound
         ]
         decides = f": on {' and '.join(others)} the answer is another" if others else ""
         yield f"{at.arch}{decides} (--gpu, --arch)"
 
 
-def aimed(launch: Launch, target: Target) -> Target:
+def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:
     """What a launch is judged for: the release that was asked for, or that its image names, else
-    the newest that is known.
+    the newest that is known; and its model, where nobody told of one.
     """
-    aimed = replace(target, engine=launch.engine)
-    return replace(aimed, release=target.release or launch.release or aimed.nearest)
+    at = replace(target, engine=launch.engine)
+    at = replace(at, release=target.release or launch.release or at.nearest)
+    if at.model != Model():
+        return at
+    model = as_plan(launch, at.known.given(launch.words), at, at.known).model
+    return replace(at, model=said(model)) if model else at
 
 
 def known(engine: str) -> list[str]:

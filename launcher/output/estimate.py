@@ -11,13 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.capacity import memory as capacity
+from launcher.capacity import sizes
 from launcher.capacity.estimate import Fit, fit
-from launcher.capacity.memory import GIB, Weights
+from launcher.capacity.memory import GIB, Weights, from_headers
 from launcher.config.resolve import PlanRequest
 from launcher.config.select import best_profile
 from launcher.config.target import TargetOptions, planned, recorded
-from launcher.engines import traits
 from launcher.engines.engine import dialect
 from launcher.engines.target import of
 from launcher.errors import Exit, UserError
@@ -25,7 +24,6 @@ from launcher.host.facts import Engine, Host
 from launcher.host.observe import observe, observe_driver
 from launcher.knowledge import gpus
 from launcher.knowledge.shape import Shape
-from launcher.knowledge.shape import shape as shape_of
 from launcher.lint.notes import noted
 from launcher.output.checkpoint import about
 from launcher.plan.findings import Severity
@@ -104,36 +102,17 @@ def _speed(host: Host) -> float | None:
 
 def _sizes(plan: Plan, host: Host) -> tuple[Shape, Weights]:
     """The model's shape and weights: from its folder, else from what its name tells."""
-    from launcher.host.collectors.checkpoint import sizes
+    from launcher.host.collectors.checkpoint import sizes as headers
 
-    config = host.model.config.otherwise({}) or capacity.named(plan.model)
-    if not config:
-        why = host.model.config.unknown or "it has no config.json"
-        raise UserError(
-            f"the sizes of {plan.model} are unknown: {why}",
-            fix="--model DIR, a folder with config.json",
-        )
-    try:
-        shape = shape_of(config)
-    except (KeyError, ValueError) as error:
-        what = f"{plan.model}: its config.json does not say {error}"
-        raise UserError(what, fix="give a folder with the model's own config.json") from None
-    told = sizes(host.model.path.get()) if host.model.path.known else []
+    shape = sizes.shape(host.model, plan.model)
+    told = headers(host.model.path.get()) if host.model.path.known else []
     if (
         told
         and host.model.missing.otherwise(("?",)) == ()
         and not host.model.broken.otherwise({"?": "?"})
     ):
-        return shape, capacity.from_headers(told, shape.layers)
-    quantised = traits.quantisation(host.model, plan.model)
-    weighs = capacity.precision(quantised) if quantised else None
-    if weighs is None:
-        why = f"{quantised} has no sizes here" if quantised else "nobody knows how it is quantised"
-        raise UserError(
-            f"the sizes of {plan.model} are unknown: {why}",
-            fix="--model DIR, a folder with its files, or with a config.json that says it",
-        )
-    return shape, capacity.from_shape(shape, weighs)
+        return shape, from_headers(told, shape.layers)
+    return shape, sizes.weights(host.model, plan.model, shape)
 
 
 def _show(made: Fit, plan: Plan, host: Host) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from launcher import printable
+from launcher.config.target import said_of_folder
 from launcher.engines.engine import dialect
-from launcher.engines.target import Target, taken_for
+from launcher.engines.target import Target
 from launcher.errors import Exit, UserError
 from launcher.files import reading
 from launcher.lint.fix import Fixed, fixed, in_words
@@ -39,11 +40,12 @@ def run(ask: Ask, target: Target) -> int:
     if ask.how == "write":
         _require_file(ask.file)
     text = reading.whole(ask.file, MOST_BYTES, "give a file, or - for standard input")
-    judgement = judge(text, target, ask.file, every=ask.all_releases and ask.how == "show")
+    every = ask.all_releases and ask.how == "show"
+    judgement = judge(text, target, ask.file, said_of_folder, every=every)
     if ask.how == "profile":
         return _profile(judgement, ask.file)
     one = all(judged.is_of_one for judged in judgement.launches)
-    fix = fixed(text, target) if one else None
+    fix = fixed(text, target, said_of_folder) if one else None
     if ask.how == "show" or fix is None:
         return show(judgement, fix, text, as_json=ask.as_json)
     if ask.how == "write" and fix.text != text:
@@ -125,7 +127,7 @@ def _json(judged: Judged) -> dict[str, Any]:
         "line": judged.launch.line,
         "form": judged.launch.form,
         "arch": judged.target.arch,
-        "gpu": taken_for(judged.target).gpu,
+        "gpu": judged.target.gpu,
         "assumed": list(judged.assumed),
         "notes": list(map(judged.hidden, judged.notes)),
         "releases": releases,
@@ -133,7 +135,7 @@ def _json(judged: Judged) -> dict[str, Any]:
 
 
 def _of_release(judged: Judged, release: str) -> dict[str, Any]:
-    found = rewrite(judged.launch, judged.of(release))
+    found = rewrite(judged.launch, judged.of(release), judged.before)
     program = ("python3", *dialect(judged.launch.engine).program)
     env = {name: judged.hidden(value) for name, value in found.launch.env.items()}
     instead = {"argv": [*program, *map(judged.hidden, found.launch.words)], "env": env}

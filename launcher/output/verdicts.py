@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from launcher.engines.engine import dialect
-from launcher.engines.target import Target, taken_for
+from launcher.engines.target import Target
 from launcher.knowledge import gpus
 from launcher.lint.concerns import Verdict
 from launcher.lint.fix import Fixed
@@ -74,11 +74,10 @@ def _show(console: Console, judged: Judged) -> None:
 
 
 def _gpu(target: Target) -> str:
-    """The GPUs that it was judged for, and whether they were assumed."""
-    taken = gpus.products().get(taken_for(target).gpu or "")
-    if taken is None:
-        return target.arch or "any GPU"
-    return f"{taken.name}, {target.arch}" + ("" if target.gpu else " (assumed)")
+    """The GPUs that it was judged for."""
+    if told := gpus.products().get(target.gpu or ""):
+        return f"{told.name}, {target.arch}"
+    return f"{target.arch}, whichever GPU that is" if target.arch else "any GPU"
 
 
 def _named(judged: Judged, entry: Entry) -> str:

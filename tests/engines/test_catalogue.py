@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from launcher.config.layers import PACKAGED
 from launcher.config.resolve import PlanRequest, load, resolve
-from launcher.engines import options
+from launcher.engines import options, values
 from launcher.engines.engine import dialect
 from launcher.engines.target import ARCHS, Target
 from launcher.plan.plan import Plan
@@ -46,6 +46,15 @@ def test_every_profile_is_accepted_by_every_release_on_every_architecture(
         assert not unread, name
 
 
+# The functions that read values, as the catalogue calls them; `loads` is that of `json`.
+READ_BY = {
+    "int": "int",
+    "float": "float",
+    "human_readable_int": "size",
+    "loads": "json",
+    "json_list_type": "json",
+    "parse_cuda_graph_config_arg": "json",
+}
 REAL = """
 import argparse, json, sys
 from sglang.srt.server_args import ServerArgs, prepare_server_args
@@ -94,11 +103,7 @@ def test_the_catalogue_says_what_the_real_parser_says() -> None:
             wrong.append((name, "takes", action["nargs"], option.takes))
         if option.choices and sorted(action["choices"]) != sorted(map(str, option.choices)):
             wrong.append((name, "choices", action["choices"], option.choices))
-        if (
-            action["nargs"] != 0
-            and action["type"] in ("int", "float")
-            and action["type"] != option.type
-        ):
+        if action["nargs"] != 0 and READ_BY.get(action["type"], "str") != option.type:
             wrong.append((name, "type", action["type"], option.type))
     assert not wrong
 
@@ -110,6 +115,35 @@ def test_the_real_parser_takes_every_packaged_command() -> None:
     _, sizes = ask_the_real_parser([list(plan.arguments) for plan in plans])
 
     assert sizes == [int(plan.flag("tp-size", "tp") or 1) for plan in plans]
+
+
+SIZES = (
+    "128k",
+    "128K",
+    "1.5M",
+    "128Ki",
+    "1.5Ki",
+    "1G",
+    "k",
+    "1 k",
+    "1ki",
+    "",
+    "1e5",
+    "0x10",
+    "1_0",
+)
+
+
+def test_a_size_may_have_a_suffix_where_the_release_takes_one() -> None:
+    assert [values.size(text) for text in ("131072", "128k", "1.5M", "128Ki")] == (
+        [131072, 128_000, 1_500_000, 131072]
+    )
+    for release, taken in (("0.5.9", False), ("0.5.10", True), ("0.5.16", True), ("0.5.23", True)):
+        known = CATALOGUE.release(release)
+        [short] = known.given(["--context-length", "128k"])
+        [wrong] = known.given(["--context-length", "notanumber"])
+        assert (short.problem is None) == taken
+        assert "wants a whole number" in (wrong.problem or "")
 
 
 @pytest.mark.engine
@@ -130,6 +164,13 @@ def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
             ["--trust-remote-code", "yes"],
             ["--tp-size"],
             ["--tp-size", "-1"],
+            ["--context-length", "notanumber"],
+            ["--context-length", "131072"],
+            *(["--context-length", size] for size in SIZES),
+            *(["--limit-mm-data-per-request", text] for text in ("notjson", "{}", '{"image": 8}')),
+            ["--cuda-graph-max-bs", "16", '--model-loader-extra-config={"a": true, "b": 3}'],
+            ["--cuda-graph-max-bs-decode", "16", '--model-loader-extra={"a": true, "b": 3}'],
+            ["--served-model-name", "--not an option"],
             ["stray"],
         )
     ]
@@ -138,6 +179,14 @@ def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
 
     refused = [any(given.problem for given in NEWEST.given(words)) for words in commands]
     assert refused == [size is None for size in sizes]
+
+
+def test_a_value_with_blanks_after_its_option_and_a_sign_is_no_value_of_the_one_before() -> None:
+    words = ["--cuda-graph-max-bs", "16", '--model-loader-extra-config={"a": true, "b": 3}']
+    [one, two] = NEWEST.given(words)
+
+    assert one.values == ("16",)
+    assert (two.name, two.values) == ("--model-loader-extra-config", ('{"a": true, "b": 3}',))
 
 
 def test_renames_are_followed_both_ways() -> None:

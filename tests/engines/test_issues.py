@@ -46,6 +46,7 @@ from launcher.plan.plan import Plan
 ROWS = every_issue()
 SGLANG = dialect("sglang").options
 NEWEST = SGLANG.newest
+NEWEST_RELEASE = SGLANG.release(NEWEST)
 # Variables that neither NCCL nor an SGLang release is known to read by the catalogue, and who does.
 READERS = {
     "CUDA_LAUNCH_BLOCKING": "CUDA",
@@ -68,8 +69,10 @@ CHOSEN: Mapping[str, Mapping[str, str]] = {
 COMPUTED: Mapping[str, Mapping[str, str]] = {
     "heads": {"tp-size": "6"},
     "memory-fraction": {"mem-fraction-static": "0.97"},
-    "no-fraction": {"mem-fraction-static": "95"},
     "draft-tokens": {"speculative-num-steps": "3", "speculative-num-draft-tokens": "6"},
+    "no-algorithm": {"speculative-algorithm": "EAGEL"},
+    "not-json": {},
+    "colon": {"served-model-name": "glm:5"},
     "few-states": {"max-mamba-cache-size": "79", "max-running-requests": "16"},
     "open-rendezvous": {"dist-init-addr": "10.0.0.1:20000"},
     "on": {},
@@ -113,11 +116,39 @@ def least(row: Issue) -> Case:
         for key, wanted in row.when.options.items()
         if (text := value(wanted, needed=key in row.blames[:1]))
     }
-    said |= COMPUTED.get(row.test, {})
+    said |= COMPUTED.get(row.test, {}) | out_of_bounds(row) | compared(row, said, holds=True)
     if not any(name.startswith(blame.rstrip("*")) for blame in row.blames for name in said):
-        said[row.blames[-1]] = "1"
+        said[row.blames[-1]] = "notjson" if row.test == "not-json" else "1"
     target = Target(spans[-1], (row.when.gpu or ("sm100",))[0])
     return settings(Case(target, {}, {}, 8, frozenset(model)), **said)
+
+
+def none_of(wanted: tuple[str, ...]) -> str | None:
+    """A value that a row does not ask for; None: not set."""
+    if not any(one == "" or one.startswith("!") for one in wanted):
+        return None
+    barred = [one[1:] for one in wanted if one.startswith("!")]
+    return barred[0] if barred else "another"
+
+
+# Numbers that are tried for the options that a row compares.
+NUMBERS = ("1", "2", "3", "4", "8", "16", "100", "128", "0", "-1", "1.5", "0.5")
+
+
+def compared(row: Issue, said: Mapping[str, str], *, holds: bool) -> dict[str, str]:
+    """The first numbers for which the comparison of a row holds, or does not."""
+    if row.when.where is None:
+        return {}
+    names = row.when.where.names
+    for numbers in product(*([said[name]] if name in said else NUMBERS for name in names)):
+        tried = dict(zip(names, numbers, strict=True))
+        if bool(row.when.where.words(lambda name, tried=tried: float(tried[name]))) == holds:
+            return tried
+    raise AssertionError(f"{row.id}: {row.when.where.text}")
+
+
+def out_of_bounds(row: Issue) -> dict[str, str]:
+    return {name: f"{bounds.least - 1:g}" for name, bounds in [*row.bounds.items()][:1]}
 
 
 def value(wanted: tuple[str, ...], *, needed: bool) -> str | None:
@@ -179,6 +210,32 @@ def test_a_row_is_reached(row: Issue) -> None:
     assert "{" not in told.what + told.fix
 
 
+BOUNDED = [(row, name) for row in ROWS for name in row.bounds]
+
+
+@pytest.mark.parametrize(("row", "name"), BOUNDED, ids=lambda one: getattr(one, "id", one))
+def test_a_number_is_told_of_where_it_is_outside_its_bounds(row: Issue, name: str) -> None:
+    bounds = row.bounds[name]
+    inside = [bounds.least, bounds.most or bounds.least + 1000]
+    outside = [bounds.least - 1, *([bounds.most + 1] if bounds.most else [])]
+
+    def told(number: float) -> list[str]:
+        case = Case(Target(NEWEST, "sm100"), {name: f"{number:g}"}, {}, 8)
+        return [issue.name for issue in issues.issues(case) if issue.id == row.id]
+
+    assert [told(number) for number in inside] == [[], []]
+    assert [told(number) for number in outside] == [[name]] * len(outside)
+    assert NEWEST_RELEASE.options[f"--{name}"].type in ("int", "float", "size")
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.when.where], ids=lambda row: row.id)
+def test_what_a_row_compares_are_numbers(row: Issue) -> None:
+    assert row.when.where is not None
+    for name in row.when.where.names:
+        assert SGLANG.canonical(name) == name
+        assert NEWEST_RELEASE.options[f"--{name}"].type in ("int", "float", "size"), name
+
+
 def elsewhere(row: Issue) -> Iterator[Case]:
     """Cases that differ from the least one in one thing that the row asks for."""
     case, when = least(row), row.when
@@ -194,6 +251,10 @@ def elsewhere(row: Issue) -> Iterator[Case]:
     for trait in when.traits & CHOICES:
         if CHOSEN[trait]:
             yield settings(case, **dict.fromkeys(CHOSEN[trait]))
+    for names, wanted in when.options.items():
+        yield settings(case, **dict.fromkeys(names.split("|"), none_of(wanted)))
+    if when.where is not None:
+        yield settings(case, **compared(row, {}, holds=False))
     told = [issue.name for issue in issues.issues(case) if issue.id == row.id]
     yield settings(case, **dict.fromkeys((*told, *row.blames)))
 
@@ -217,7 +278,25 @@ def test_what_no_release_was_looked_at_for_is_a_note_and_no_verdict(row: Issue) 
         assert row.id in ids(later)
 
 
+def test_what_was_run_on_one_release_is_source_for_the_others() -> None:
+    words = {"tp-size": "8", "nnodes": "3"}
+    for release, evidence in (("0.5.23", Known.RUN), ("0.5.16", Known.READ)):
+        [told] = issues.issues(Case(Target(release, "sm100"), words, {}, 8))
+        assert (told.id, told.known) == ("nodes-share-ranks", evidence)
+
+
 # -- remedies ----------------------------------------------------------------------------------------
+
+
+def test_groups_of_attention_dp_share_the_heads_of_a_group() -> None:
+    def told(**words: str) -> set[str]:
+        case = Case(Target(NEWEST, "sm100"), {}, {}, 8, frozenset({"glm-5"}))
+        return ids(settings(case, **words)) & {"attention-heads"}
+
+    assert told(**{"tp-size": "6"})
+    assert not told(**{"tp-size": "6", "attn-dp-size": "6"})
+    assert not told(**{"tp-size": "6", "dp-size": "3", "enable-dp-attention": ""})
+    assert told(**{"tp-size": "6", "dp-size": "2", "enable-dp-attention": ""})
 
 
 def helps(case: Case, row: Issue, *, mixed: bool = False) -> None:
@@ -295,6 +374,23 @@ def test_applied_twice_is_applied_once(told: dict[str, str], unset: list[str]) -
     assert (once.flags, once.env) == (applied(once, remedy).flags, applied(once, remedy).env)
     assert all(once.value(name) == text for name, text in told.items())
     assert not [name for name in unset if once.value(name) is not None]
+
+
+@pytest.mark.parametrize("release", SGLANG.releases)
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("model", [frozenset[str](), frozenset({"glm-5.3-flash"})])
+def test_one_release_mends_all_advisories_that_a_release_mends(
+    host: str, model: frozenset[str], release: str
+) -> None:
+    words = {"model-path": "m", "host": host, "disaggregation-mode": "decode"}
+    case = Case(Target(release, "sm100"), words, {}, 8, model)
+    told = [issue for issue in issues.issues(case) if issue.advisory]
+    named = {one.release for issue in told for one in issue.remedies if one.release}
+
+    assert len(named) <= 1
+    for remedy in [one for issue in told for one in issue.remedies if one.release]:
+        left = [issue for issue in issues.issues(applied(case, remedy)) if issue.advisory]
+        assert not [issue for issue in left if any(one.release for one in issue.remedies)]
 
 
 # -- doctor and lint ---------------------------------------------------------------------------------

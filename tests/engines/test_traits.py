@@ -181,3 +181,32 @@ def test_an_unknown_model_is_said_to_be_unknown(world: World) -> None:
     ).stdout
     assert f"# note: {note}" in rendered
     assert "flashinfer_sparse_mla" not in rendered
+
+
+@pytest.mark.parametrize(
+    ("named", "told", "is_fp8"),
+    [
+        ("zai-org/GLM-5-FP8", None, True),
+        ("zai-org/GLM-5.3", None, True),
+        ("zai-org/GLM-5.3-BF16", None, False),
+        ("nvidia/GLM-5.2-NVFP4", None, False),
+        ("example/Other-FP8", None, False),
+        ("/models/current", "fp8", True),
+        ("/models/current", "FP8", False),
+        ("/models/GLM-5-FP8", "NVFP4", False),
+    ],
+)
+def test_fp8_by_blocks_is_told_from_modelopts(named: str, told: str | None, is_fp8: bool) -> None:
+    seen = Model() if told is None else Model(quantisation=known(told))
+
+    assert (traits.FP8 in traits.of(seen, named).traits) == is_fp8
+
+
+def test_layers_that_share_an_index_are_those_of_5_2_and_later() -> None:
+    def shared(named: str) -> bool:
+        return traits.SHARED_INDEX in traits.of(Model(), named).traits
+
+    assert shared("nvidia/GLM-5.2-NVFP4")
+    assert shared("zai-org/GLM-5.3")
+    assert not shared("nvidia/GLM-5.1-NVFP4")
+    assert not shared("deepseek-ai/DeepSeek-V3.2")

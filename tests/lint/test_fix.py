@@ -155,33 +155,33 @@ FORMS = {
     "script": (
         f"""#!/bin/bash
 # our server
-sglang serve --model-path zai-org/GLM-5-FP8 \\
+sglang serve --model-path nvidia/GLM-5.2-NVFP4 \\
   --tp-size 8 \\
   {FUSION} \\
   --port 8000   # the last
 """,
         """#!/bin/bash
 # our server
-sglang serve --model-path zai-org/GLM-5-FP8 \\
+sglang serve --model-path nvidia/GLM-5.2-NVFP4 \\
   --tp-size 8 \\
   --port 8000   # the last
 """,
     ),
     "the last of a script": (
-        f"sglang serve --model-path zai-org/GLM-5-FP8 --tp 8 \\\n    {FUSION}\necho done\n",
-        "sglang serve --model-path zai-org/GLM-5-FP8 --tp 8\necho done\n",
+        f"sglang serve --model-path nvidia/GLM-5.2-NVFP4 --tp 8 \\\n    {FUSION}\necho done\n",
+        "sglang serve --model-path nvidia/GLM-5.2-NVFP4 --tp 8\necho done\n",
     ),
     "array": (
         f"""A=(
   --tp-size 8   # all of them
   {FUSION}      # fast
 )
-sglang serve --model-path zai-org/GLM-5-FP8 "${{A[@]}}"
+sglang serve --model-path nvidia/GLM-5.2-NVFP4 "${{A[@]}}"
 """,
         """A=(
   --tp-size 8   # all of them
 )
-sglang serve --model-path zai-org/GLM-5-FP8 "${A[@]}"
+sglang serve --model-path nvidia/GLM-5.2-NVFP4 "${A[@]}"
 """,
     ),
     "compose": (
@@ -193,7 +193,7 @@ sglang serve --model-path zai-org/GLM-5-FP8 "${A[@]}"
       - python3
       - -m
       - sglang.launch_server
-      - --model-path=zai-org/GLM-5-FP8
+      - --model-path=nvidia/GLM-5.2-NVFP4
       - --tp-size
       - "8"
       - {FUSION}
@@ -207,7 +207,7 @@ sglang serve --model-path zai-org/GLM-5-FP8 "${A[@]}"
       - python3
       - -m
       - sglang.launch_server
-      - --model-path=zai-org/GLM-5-FP8
+      - --model-path=nvidia/GLM-5.2-NVFP4
       - --tp-size
       - "8"
     ports: ["8000:8000"]
@@ -221,7 +221,7 @@ spec:
   - name: glm
     image: lmsysorg/sglang:v0.5.23
     command: [python3, -m, sglang.launch_server]
-    args: ["--model-path", "zai-org/GLM-5-FP8", "--tp-size", "8", "{FUSION}"] # eight
+    args: ["--model-path", "nvidia/GLM-5.2-NVFP4", "--tp-size", "8", "{FUSION}"] # eight
     env: [{{name: HF_TOKEN, valueFrom: {{secretKeyRef: {{name: hf, key: token}}}}}}]
 """,
         """apiVersion: v1
@@ -231,7 +231,7 @@ spec:
   - name: glm
     image: lmsysorg/sglang:v0.5.23
     command: [python3, -m, sglang.launch_server]
-    args: ["--model-path", "zai-org/GLM-5-FP8", "--tp-size", "8"] # eight
+    args: ["--model-path", "nvidia/GLM-5.2-NVFP4", "--tp-size", "8"] # eight
     env: [{name: HF_TOKEN, valueFrom: {secretKeyRef: {name: hf, key: token}}}]
 """,
     ),
@@ -244,7 +244,7 @@ spec:
   - |
     # wait for the disk
     exec python3 -m sglang.launch_server \\
-      --model-path zai-org/GLM-5-FP8 --tp-size 8 {FUSION} \\
+      --model-path nvidia/GLM-5.2-NVFP4 --tp-size 8 {FUSION} \\
       --node-rank $(LWS_WORKER_INDEX) --nnodes 2
 """,
         """containers:
@@ -255,7 +255,7 @@ spec:
   - |
     # wait for the disk
     exec python3 -m sglang.launch_server \\
-      --model-path zai-org/GLM-5-FP8 --tp-size 8 \\
+      --model-path nvidia/GLM-5.2-NVFP4 --tp-size 8 \\
       --node-rank $(LWS_WORKER_INDEX) --nnodes 2
 """,
     ),
@@ -263,38 +263,38 @@ spec:
         f"""FROM lmsysorg/sglang:v0.5.23
 ENTRYPOINT ["python3", "-m", "sglang.launch_server"]
 # eight GPUs
-CMD ["--model-path", "zai-org/GLM-5-FP8", "{FUSION}", "--tp-size", "8"]
+CMD ["--model-path", "nvidia/GLM-5.2-NVFP4", "{FUSION}", "--tp-size", "8"]
 """,
         """FROM lmsysorg/sglang:v0.5.23
 ENTRYPOINT ["python3", "-m", "sglang.launch_server"]
 # eight GPUs
-CMD ["--model-path", "zai-org/GLM-5-FP8", "--tp-size", "8"]
+CMD ["--model-path", "nvidia/GLM-5.2-NVFP4", "--tp-size", "8"]
 """,
     ),
     "unit": (
         f"""[Service]
 Environment=NCCL_DEBUG=WARN
 ExecStart=/usr/bin/python3 -m sglang.launch_server \\
-  --model-path zai-org/GLM-5-FP8 \\
+  --model-path nvidia/GLM-5.2-NVFP4 \\
   {FUSION} \\
   --tp-size 8
 """,
         """[Service]
 Environment=NCCL_DEBUG=WARN
 ExecStart=/usr/bin/python3 -m sglang.launch_server \\
-  --model-path zai-org/GLM-5-FP8 \\
+  --model-path nvidia/GLM-5.2-NVFP4 \\
   --tp-size 8
 """,
     ),
     "table": (
         """# our server
-model-path: zai-org/GLM-5-FP8
+model-path: nvidia/GLM-5.2-NVFP4
 tp-size: 8 # all
 enable-flashinfer-allreduce-fusion: true
 port: 8000
 """,
         """# our server
-model-path: zai-org/GLM-5-FP8
+model-path: nvidia/GLM-5.2-NVFP4
 tp-size: 8 # all
 port: 8000
 """,
@@ -302,11 +302,11 @@ port: 8000
     "quadlet": (
         f"""[Container]
 Image=docker.io/lmsysorg/sglang:v0.5.23
-Exec=python3 -m sglang.launch_server --model-path zai-org/GLM-5-FP8 {FUSION} --tp-size 8
+Exec=python3 -m sglang.launch_server --model-path nvidia/GLM-5.2-NVFP4 {FUSION} --tp-size 8
 """,
         """[Container]
 Image=docker.io/lmsysorg/sglang:v0.5.23
-Exec=python3 -m sglang.launch_server --model-path zai-org/GLM-5-FP8 --tp-size 8
+Exec=python3 -m sglang.launch_server --model-path nvidia/GLM-5.2-NVFP4 --tp-size 8
 """,
     ),
 }
@@ -321,21 +321,18 @@ def test_it_is_changed_in_its_form_and_the_rest_is_byte_for_byte_the_same(form: 
         assert require_unharmed(crlf, TARGET).text == wanted.replace("\n", "\r\n")
 
 
-ADDED = """sglang serve --model-path {model} \\
-  --attention-backend flashinfer --dsa-prefill-backend trtllm \\
-  --tp-size 8
-"""
-
-
 def test_what_is_added_stands_on_a_line_of_its_own_behind_what_it_belongs_to() -> None:
-    made = require_unharmed(ADDED.format(model="nvidia/GLM-5.2-NVFP4"), TARGET)
-    assert "--dsa-prefill-backend trtllm \\\n" in made.text
-    [change] = made.changes
-    assert (change.old, change.new) == ("", "--kv-cache-dtype bfloat16")
+    text = "sglang serve \\\n  --model-path nvidia/GLM-5.2-NVFP4 \\\n  --tp-size 8\n"
+    made = require_unharmed(text, Target("0.5.14", "sm100"))
+
+    added = "--moe-runner-backend flashinfer_cutlass"
+    assert f"\n  {added}" in made.text
+    assert made.text.replace(f"  {added} \\\n", "") == text
+    assert [(change.old, change.new) for change in made.changes] == [("", added)]
 
 
 def test_what_two_launches_share_is_changed_once() -> None:
-    text = f"""COMMON="--model-path zai-org/GLM-5-FP8 --tp-size 4 {FUSION}"
+    text = f"""COMMON="--model-path Qwen/Qwen3-32B --tp-size 4 {FUSION}"
 CUDA_VISIBLE_DEVICES=0,1,2,3 sglang serve $COMMON --port 30000 --disaggregation-mode prefill &
 CUDA_VISIBLE_DEVICES=4,5,6,7 sglang serve $COMMON --port 30001 --disaggregation-mode decode
 """
@@ -357,7 +354,7 @@ CUDA_VISIBLE_DEVICES=4,5,6,7 sglang serve $COMMON --port 30001 --disaggregation-
     ],
 )  # fmt: skip
 def test_what_is_meant_is_corrected_and_never_dropped(words: str, wanted: str) -> None:
-    command = "sglang serve --model-path zai-org/GLM-5-FP8 --tp-size 8 "
+    command = "sglang serve --model-path nvidia/GLM-5.2-NVFP4 --tp-size 8 "
     assert require_unharmed(command + words, TARGET).text == command + wanted
 
 
@@ -372,7 +369,7 @@ def test_what_is_meant_is_corrected_and_never_dropped(words: str, wanted: str) -
     ],
 )
 def test_what_nobody_but_the_author_can_decide_is_not_rewritten(words: str, why: str) -> None:
-    text = f"sglang serve --model-path zai-org/GLM-5-FP8 {words}"
+    text = f"sglang serve --model-path nvidia/GLM-5.2-NVFP4 {words}"
     made = require_unharmed(text, TARGET)
     assert not made.has_no_place
     assert why in " ".join(made.obstacles)
@@ -381,7 +378,7 @@ def test_what_nobody_but_the_author_can_decide_is_not_rewritten(words: str, why:
 # -- the command -----------------------------------------------------------------------------------
 
 SCRIPT = f"""#!/bin/bash
-sglang serve --model-path zai-org/GLM-5-FP8 --tp-size 8 --api-key s3cr3t-of-mine {FUSION}
+sglang serve --model-path nvidia/GLM-5.2-NVFP4 --tp-size 8 --api-key s3cr3t-of-mine {FUSION}
 """
 SM120 = ("--release", "0.5.23", "--arch", "sm120")
 
@@ -427,7 +424,7 @@ def test_what_cannot_be_rewritten_is_said_and_left_alone(world: World) -> None:
 def test_a_text_without_a_place_for_the_change_exits_78(world: World) -> None:
     """The flag is put together of two variables: no line of the text holds it."""
     (world.folder / "run.sh").write_text(
-        "A=--enable-flashinfer\nB=allreduce-fusion\nsglang serve --model-path zai-org/GLM-5-FP8 $A-$B\n"
+        "A=--enable-flashinfer\nB=allreduce-fusion\nsglang serve --model-path nvidia/GLM-5.2-NVFP4 --tp-size 8 $A-$B\n"
     )
     said = world.run("lint", "run.sh", "--fix", *SM120)
     assert said.returncode == 78
@@ -478,7 +475,7 @@ def test_a_launch_becomes_a_profile_that_renders_to_it(world: World) -> None:
     assert said.returncode == 0, said.stderr
     launched = judge(said.stdout, TARGET)
     assert launched.is_sound
-    assert {"--model-path", "zai-org/GLM-5-FP8", "--tp-size", "8"} <= {
+    assert {"--model-path", "nvidia/GLM-5.2-NVFP4", "--tp-size", "8"} <= {
         *launched.launches[0].launch.words
     }
     assert launched.launches[0].launch.env["NCCL_P2P_LEVEL"] == "SYS"
@@ -501,7 +498,7 @@ def test_what_is_no_profile_is_said(world: World, text: str, status: int, says: 
 
 
 def test_of_too_many_launches_none_is_changed() -> None:
-    text = f"sglang serve --model-path zai-org/GLM-5-FP8 {FUSION} &\n"
+    text = f"sglang serve --model-path nvidia/GLM-5.2-NVFP4 {FUSION} &\n"
     made = fixed("".join(f"A={n} {text}" for n in range(40)), TARGET)
     assert made.obstacles == ("more than 20 launches: give it fewer at a time",)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from launcher.engines.options import Option
 
 METADATA = "Metadata-Version: 2.1\nName: sglang\nVersion: {}\n"
+READERS = {"size": "human_readable_int", "json": "json.loads"}
 WHEEL = "Wheel-Version: 1.0\nGenerator: rig\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
@@ -23,7 +24,8 @@ def write(folder: Path, release: str, options: Iterable[Option], variables: Iter
             "sglang/srt/server_args.py",
             f"class ServerArgs:\n    def add_cli_args(parser):\n{body}",
         )
-        made.writestr("sglang/srt/environ.py", f"NAMES = {sorted(variables)!r}\n")
+        reads = "".join(f"os.environ.get({name!r})\n" for name in sorted(variables))
+        made.writestr("sglang/srt/environ.py", reads)
         made.writestr(f"{told}/METADATA", METADATA.format(release))
         made.writestr(f"{told}/WHEEL", WHEEL)
         made.writestr(f"{told}/RECORD", "")
@@ -40,7 +42,7 @@ def declared(option: Option) -> str:
     elif option.takes != "one":
         words.append(f"nargs={'?' if option.takes == 'maybe' else '+'!r}")
     if option.type != "str":
-        words.append(f"type={option.type}")
+        words.append(f"type={READERS.get(option.type, option.type)}")
     if option.choices:
         words.append(f"choices={list(option.choices)!r}")
     if option.default is not None:

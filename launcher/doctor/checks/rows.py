@@ -75,6 +75,8 @@ def condition(issue: Issue) -> str:
         *sorted(when.traits),
         *(f"not {trait}" for trait in sorted(when.without)),
         *options,
+        *(f"{name}: {bounds}" for name, bounds in issue.bounds.items()),
+        when.where.text.replace("_", "-") if when.where else "",
     ]
     where = "; ".join(part for part in told if part)
     shows = f", {issue.shows}" if issue.shows else ""

@@ -1,0 +1,59 @@
+"""The values of options: how an engine reads them, and what it refuses. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from launcher.knowledge import forks
+
+# The suffixes that a size may have, upper and lower case apart; those of 1024 take whole numbers.
+SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+SUFFIXES |= {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+SIZE = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(SUFFIXES)})", re.ASCII)
+
+
+def _meant(value: str, choices: Sequence[str]) -> str:
+    if fork := forks.of_choice(value):
+        return f"{fork.name} have it"
+    near = difflib.get_close_matches(value, choices, n=1)
+    return f"did you mean {near[0]}?" if near else f"choices: {', '.join(choices[:12])}"
+
+
+def size(text: str) -> int:
+    """A number as SGLang's `human_readable_int` reads it: `128k` is 128,000, `128Ki` 131,072.
+
+    Raises ValueError for what is none.
+    """
+    found = SIZE.fullmatch(text.strip())
+    if not found:
+        return int(text)
+    number, suffix = found.groups()
+    if "." in number and suffix.endswith("i"):
+        raise ValueError(f"{text!r} is no whole number of {suffix}")
+    return int(Decimal(number) * SUFFIXES[suffix])
+
+
+# How the values of a type are read, and what they are in words.
+TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "size": (size, "a whole number, or one like 128k or 128Ki"),
+    "json": (json.loads, "JSON"),
+}
+
+
+def misfit(name: str, type: str, choices: Sequence[str], value: str) -> str | None:
+    """Why an option, which has these choices if any, does not take a value."""
+    if choices and value not in choices:
+        return f"{name} has no choice {value}; {_meant(value, choices)}"
+    read, wanted = TYPES.get(type, (str, ""))
+    try:
+        read(value)
+    except (ValueError, RecursionError):
+        return f"{name} wants {wanted}, not {value}"
+    return None

@@ -1,0 +1,95 @@
+"""What a release's parser makes of one option of somebody's command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from launcher.engines.issues import Shows
+from launcher.engines.options import Given, Release, nearest_name, version
+from launcher.knowledge import forks
+from launcher.lint.concerns import Concern, Verdict
+from launcher.plan.evidence import Known
+
+WHEEL = "the wheel of each release"
+
+
+def of_option(
+    given: Given, later: Sequence[Given], within: Release, *, hints: bool
+) -> Iterator[Concern]:
+    """What the release's parser makes of it; `hints`: look for what an unknown name means."""
+    known = Known.RUN if within.name == within.catalogue.newest else Known.READ
+    if given.option is None:
+        told = _nameless(given, within, hints=hints)
+        yield replace(told, known=known) if told.source == WHEEL else told
+        return
+    if given.problem:
+        instead = "one of its choices" if given.option.choices else "a value that it takes"
+        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, Shows.PARSE, instead)
+    if given.option.deprecated:
+        yield Concern(
+            Verdict.DEPRECATED,
+            "deprecated: a coming release refuses it",
+            known,
+            WHEEL,
+            Shows.PARSE,
+            given.option.instead,
+        )
+    elif not within.accepts(given.word):
+        name = given.option.name
+        why = (
+            f"an abbreviation: argparse takes it for {name} while no other option starts like that"
+        )
+        yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
+    if again := [other for other in later if other.option is given.option]:
+        is_same = again[-1].values == given.values
+        yield Concern(
+            Verdict.INERT if is_same else Verdict.CONFLICTS,
+            "given again further on" + ("" if is_same else ": the last one counts"),
+            known,
+            WHEEL,
+            Shows.PARSE,
+        )
+
+
+def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
+    """A word that is no option of this release: taken away, not there yet, ambiguous, or never
+    heard of.
+    """
+    word, known = given.word, Known.READ
+    instead = within.replacement(word)
+    if not word.startswith("-"):
+        why = f"stands where an option was expected: {given.problem}"
+        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, "leave it out")
+    there = within.catalogue.accepted_by(word)
+    if (given.problem or "").startswith("ambiguous"):
+        gone = f"removed after {there[-1]}; " if there else ""
+        return Concern(
+            Verdict.AMBIGUOUS, f"{gone}{given.problem}", known, WHEEL, Shows.PARSE, instead
+        )
+    if there and version(there[0]) > version(within.name):
+        why = f"not in {within.name}: it comes with {there[0]}"
+        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, instead or "leave it out")
+    if there:
+        why = f"removed after {there[-1]}: the arguments are refused"
+        return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, instead)
+    if fork := forks.of_option(word):
+        return _of_fork(word, fork, within.catalogue.engine)
+    near = nearest_name(word, within) if hints else None
+    why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
+    return Concern(
+        Verdict.UNKNOWN,
+        why,
+        known,
+        WHEEL,
+        Shows.PARSE,
+        f"did you mean {near}?" if near else "leave it out",
+    )
+
+
+def _of_fork(word: str, fork: forks.Fork, engine: str) -> Concern:
+    ours = fork.instead.get(word.lstrip("-"))
+    why = f"{fork.name} have it, no release of {engine}: the arguments are refused"
+    fix = f"leave it out, or run that fork{f'; {engine} has {ours}' if ours else ''}"
+    known, source = Known.of(fork.evidence), fork.source
+    return Concern(Verdict.UNKNOWN, why, known, source, Shows.PARSE, fix)

@@ -1,0 +1,138 @@
+"""Whether a launch has room on its GPUs: the numbers of `glm5-serve fit`. Pure.
+
+A GPU is the product that was said; of an architecture alone, what is so on each of its products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from launcher.capacity import sizes
+from launcher.capacity.estimate import Fit, fit, fraction_of, obstacles
+from launcher.capacity.memory import GIB
+from launcher.engines.issues import Shows
+from launcher.engines.memory import number
+from launcher.engines.target import Target
+from launcher.errors import UserError
+from launcher.host.facts import Host
+from launcher.knowledge import gpus
+from launcher.lint.concerns import Concern, Verdict
+from launcher.plan.evidence import Known
+from launcher.plan.plan import Plan
+
+# With these a GPU holds another part of the checkpoint than is reckoned here.
+OTHERWISE = (
+    "cpu-offload-gb",
+    "encoder-only",
+    "json-model-override-args",
+    "kt-method",
+    "kt-weight-path",
+    "offload-group-size",
+    "ple-offload-embedding",
+)
+MOST_GPUS = 64  # of one host
+MOST_RANKS = 1 << 16  # of all hosts; what is above is no number of them
+
+
+def fits(plan: Plan, target: Target) -> Mapping[str, Fit]:
+    """How a plan fits each of these GPUs, by their names; none where its sizes are not known, or
+    not all of it is on them.
+    """
+    if plan.flag(*OTHERWISE) is not None or plan.flag("device") not in (None, "cuda"):
+        return {}
+    if not all(0 < number(plan, name, default=1) <= MOST_RANKS for name in ("tp-size", "pp-size")):
+        return {}
+    try:
+        shape = sizes.shape(target.model, plan.model)
+        weights = sizes.weights(target.model, plan.model, shape)
+    except UserError:
+        return {}
+    host = Host(model=target.model)
+    return {
+        name: fit(plan, shape, weights, host, memory) for name, memory in _memory(target).items()
+    }
+
+
+def _memory(target: Target) -> dict[str, int]:
+    """Bytes of what the GPUs may be, by their names, the largest last."""
+    if told := gpus.products().get(target.gpu or ""):
+        return {told.name: told.memory}
+    if target.memory:
+        return {"the GPUs here": target.memory}
+    return {one.name: one.memory for one in gpus.of_arch(target.arch)}
+
+
+def concern(plan: Plan, target: Target) -> Concern | None:
+    """That there is no room, whatever the product is; in numbers of the largest."""
+    found = fits(plan, target)
+    told = {name: next(obstacles(made), None) for name, made in found.items()}
+    if None in told.values() or not told or _is_no_fraction(plan):
+        return None
+    [*_, (name, said)] = told.items()
+    if said is None:
+        return None
+    why = f"{'even ' if len(told) > 1 else ''}on {name} {said.what}"
+    return Concern(Verdict.BREAKS, why, said.known, said.source, Shows.LOAD, said.fix)
+
+
+def _is_no_fraction(plan: Plan) -> bool:
+    """Whether it says a share that is none, which its row tells."""
+    return plan.flag("mem-fraction-static") is not None and fraction_of(plan) is None
+
+
+def doubt(plan: Plan, target: Target) -> str | None:
+    """That the products of an architecture differ in it."""
+    found = fits(plan, target)
+    room = {name: next(obstacles(made), None) is None for name, made in found.items()}
+    if len(set(room.values())) < 2:
+        return None
+    some, others = (", ".join(name for name in room if room[name] is has) for has in (True, False))
+    return f"it has room on {some}, and none on {others}: --gpu PRODUCT tells which"
+
+
+def shared(plan: Plan, target: Target, others: Sequence[tuple[str, Plan]]) -> Concern | None:
+    """That it has no room beside one of these, by what a person calls them, on the same GPUs."""
+    mine = fits(plan, target)
+    for called, other in others:
+        both = sorted(_gpus(plan) & _gpus(other)) if _are_at_once(plan, other) else []
+        theirs = fits(other, target) if both else {}
+        short = [name for name in mine if name in theirs and _is_short(mine[name], theirs[name])]
+        if short and short == [*mine]:
+            return _beside(called, both, short[-1], mine[short[-1]], theirs[short[-1]])
+    return None
+
+
+def _are_at_once(one: Plan, other: Plan) -> bool:
+    """Whether they run on one host at a time: prefill and decode, on ports of their own."""
+    modes = {plan.flag("disaggregation-mode") for plan in (one, other)}
+    ports = {plan.flag("port") for plan in (one, other)}
+    return modes == {"prefill", "decode"} and len(ports) == 2
+
+
+def _gpus(plan: Plan) -> frozenset[int]:
+    """The GPUs of the host that it takes; none where they are named another way than by number."""
+    seen = plan.env.get("CUDA_VISIBLE_DEVICES", "").replace(" ", "")
+    first, step = (
+        number(plan, "base-gpu-id", default=0),
+        max(number(plan, "gpu-id-step", default=1), 1),
+    )
+    taken = [first + step * rank for rank in range(min(plan.gpus, MOST_GPUS))]
+    if not seen:
+        return frozenset(taken)
+    told = seen.split(",")
+    if not all(one.isdecimal() for one in told):
+        return frozenset()
+    return frozenset(int(told[at]) for at in taken if at < len(told))
+
+
+def _is_short(one: Fit, other: Fit) -> bool:
+    return one.weights + one.needed + other.weights + other.needed > one.free
+
+
+def _beside(called: str, both: Sequence[int], name: str, one: Fit, other: Fit) -> Concern:
+    taken, needed = one.weights + other.weights, one.needed + other.needed
+    what = f"shares GPU {', '.join(map(str, both))} with {called}: the weights of both take"
+    what += f" {taken / GIB:.1f} GiB of {one.free / GIB:.1f} on {name}, and they need"
+    what += f" {needed / GIB:.1f} to run with"
+    fix = "other GPUs for one of them (CUDA_VISIBLE_DEVICES, --base-gpu-id)"
+    return Concern(Verdict.RISKY, what, Known.REPORTED, "as `glm5-serve fit`", Shows.LOAD, fix)

@@ -1,0 +1,93 @@
+"""What is a fork's is called so, and nothing that a release has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launcher.engines import issues, options
+from launcher.engines.engine import dialect
+from launcher.engines.match import Case
+from launcher.engines.target import Target
+from launcher.formats.launches import Launch
+from launcher.knowledge import forks, rows
+from launcher.lint.concerns import Verdict
+from launcher.lint.lint import Entry, lint
+from launcher.plan.evidence import Known
+
+SGLANG = dialect("sglang").options
+NEWEST = SGLANG.release(SGLANG.newest)
+
+
+def entry(word: str, *values: str, release: str = SGLANG.newest) -> Entry:
+    launch = Launch.of(["--model-path", "m", word, *values], {})
+    return lint(launch, Target(release, "sm100"))[1]
+
+
+def test_every_row_can_be_read() -> None:
+    assert forks.table().complaints == ()
+    assert {one.id for one in forks.table().rows} == {"b12x", "ktransformers"}
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--enable-pcie-oneshot-allreduce",
+        "--enable-pcie-oneshot-allreduce-fusion",
+        "--pcie-oneshot-allreduce-max-size",
+        "--kt-gpu-prefill-token-threshold",
+        "--kt-enable-dynamic-expert-update",
+        "--kt-expert-placement-strategy",
+    ],
+)
+def test_a_forks_option_is_refused_as_a_forks(word: str) -> None:
+    said = entry(word)
+
+    assert said.verdict is Verdict.UNKNOWN
+    assert "forks" in said.why
+    assert "did you mean" not in (said.instead or "")
+    assert said.known is Known.REPORTED
+    assert options.nearest_name(word, NEWEST) is None
+
+
+def test_what_sglang_has_in_its_place_is_told() -> None:
+    said = entry("--enable-pcie-oneshot-allreduce")
+
+    assert "SGLANG_ENABLE_PCIE_IPC_ALLREDUCE=1, from 0.5.21 on" in (said.instead or "")
+
+
+def test_a_forks_choice_is_called_so() -> None:
+    for word in ("--moe-runner-backend", "--fp4-gemm-backend", "--dsa-decode-backend"):
+        said = entry(word, "b12x")
+        assert said.verdict is Verdict.WRONG
+        assert "forks with b12x kernels" in said.why
+        assert "did you mean" not in said.why
+
+
+def test_a_forks_variable_is_called_so() -> None:
+    case = Case(Target(SGLANG.newest, "sm120"), {}, {"SGLANG_USE_B12X": "1"}, 8)
+    [said] = issues.issues(case)
+
+    assert (said.id, said.severity) == ("sglang-variables", issues.Harm.INERT)
+    assert "forks with b12x kernels" in said.what
+
+
+@pytest.mark.parametrize("release", SGLANG.releases)
+def test_what_a_release_has_is_no_forks(release: str) -> None:
+    """Whatever the patterns say: a release is asked first."""
+    known = SGLANG.release(release)
+    for word in ("--kt-method", "--kt-num-gpu-experts", "--kt-weight-path"):
+        if known.accepts(word):
+            assert entry(word, "1", release=release).verdict is Verdict.FINE
+    assert not [name for name in known.variables if forks.of_variable(name)]
+    choices = (choice for option in known.options.values() for choice in option.choices)
+    assert not [one for one in choices if forks.of_choice(str(one))]
+
+
+def test_a_row_that_is_none_costs_itself(tmp_path: Path) -> None:
+    file = tmp_path / "forks.toml"
+    file.write_text("[one]\nname = 'x'\noptions = 'y'\n")
+
+    [complaint] = rows.read(file, None, forks.fork).complaints
+    assert complaint.startswith("forks.toml, one: options")
