@@ -7,6 +7,7 @@ words that the row's text may have in braces, None where nothing is wrong.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 
 from launcher.address import is_loopback
@@ -22,6 +23,7 @@ AMPLE = 0.93  # of the free memory for weights and KV cache; what others ran wit
 BIG_BUFFER = 64 << 20  # bytes; NCCL's default is 4 MiB a channel and peer, in GPU memory
 FEW = 60  # variables of a launch, among which what an unknown one means is looked for
 MOST_CHANNELS = 64  # that NCCL has
+DEVICE = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")  # as CUDA takes it
 # How SGLang can draft, and from which release on (spec_info.py); up to 0.5.11 the parser asks.
 ALGORITHMS = {
     "EAGLE": "0.5.8",
@@ -118,6 +120,16 @@ def _few_states(case: Case, name: str, value: str) -> Words | None:
         return None
     allowed = max(1, int(value) // slots_for(1))
     return {"wanted": str(slots_for(int(running))), "allowed": str(allowed)}
+
+
+def _few_gpus(case: Case, name: str, value: str) -> Words | None:
+    """The server sees fewer GPUs than it has ranks on this node."""
+    seen = [one for one in value.replace(" ", "").split(",") if DEVICE.fullmatch(one)]
+    first, step = case.number("base-gpu-id") or 0, case.number("gpu-id-step") or 1
+    if len(seen) != value.count(",") + 1:
+        return None
+    wanted = int(first + step * (case.gpus - 1)) + 1
+    return {"seen": str(len(seen)), "wanted": str(wanted)} if len(seen) < wanted else None
 
 
 def _open_rendezvous(case: Case, name: str, value: str) -> Words | None:
@@ -219,6 +231,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "not-json": _not_json,
     "colon": _colon,
     "few-states": _few_states,
+    "few-gpus": _few_gpus,
     "open-rendezvous": _open_rendezvous,
     "on": _on,
     "nonzero": _nonzero,

@@ -6,6 +6,7 @@ A GPU is the product that was said; of an architecture alone, what is so on each
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from launcher.capacity import sizes
 from launcher.capacity.estimate import Fit, fit, fraction_of, obstacles
@@ -14,7 +15,7 @@ from launcher.engines.issues import Shows
 from launcher.engines.memory import number
 from launcher.engines.target import Target
 from launcher.errors import UserError
-from launcher.host.facts import Host
+from launcher.host.facts import Host, Model
 from launcher.knowledge import gpus
 from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
@@ -95,7 +96,8 @@ def shared(plan: Plan, target: Target, others: Sequence[tuple[str, Plan]]) -> Co
     mine = fits(plan, target)
     for called, other in others:
         both = sorted(_gpus(plan) & _gpus(other)) if _are_at_once(plan, other) else []
-        theirs = fits(other, target) if both else {}
+        own = target if other.model == plan.model else replace(target, model=Model())
+        theirs = fits(other, own) if both else {}
         short = [name for name in mine if name in theirs and _is_short(mine[name], theirs[name])]
         if short and short == [*mine]:
             return _beside(called, both, short[-1], mine[short[-1]], theirs[short[-1]])

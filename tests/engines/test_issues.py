@@ -74,6 +74,7 @@ COMPUTED: Mapping[str, Mapping[str, str]] = {
     "not-json": {},
     "colon": {"served-model-name": "glm:5"},
     "few-states": {"max-mamba-cache-size": "79", "max-running-requests": "16"},
+    "few-gpus": {"CUDA_VISIBLE_DEVICES": "0,1,2,3"},
     "open-rendezvous": {"dist-init-addr": "10.0.0.1:20000"},
     "on": {},
     "nonzero": {},
@@ -286,6 +287,24 @@ def test_what_was_run_on_one_release_is_source_for_the_others() -> None:
 
 
 # -- remedies ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seen", "words", "is_told"),
+    [
+        ("0,1,2,3,4,5,6,7", {}, False),
+        ("0,1,2,3", {}, True),
+        ("GPU-0a,GPU-1b", {}, True),
+        ("0,1,2,3,4,5,6,7", {"base-gpu-id": "1"}, True),
+        ("all", {}, False),
+        ("-1", {}, False),
+        ("", {}, False),
+    ],
+)
+def test_ranks_without_a_gpu_are_told(seen: str, words: dict[str, str], is_told: bool) -> None:
+    case = Case(Target(NEWEST, "sm100"), words, {"CUDA_VISIBLE_DEVICES": seen}, 8)
+
+    assert ("more-ranks-than-gpus" in ids(case)) == is_told
 
 
 def test_groups_of_attention_dp_share_the_heads_of_a_group() -> None:

@@ -172,7 +172,8 @@ def test_prefill_and_decode_on_the_same_gpus_have_no_room() -> None:
     assert not two(
         "CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7", "CUDA_VISIBLE_DEVICES=8,9,10,11,12,13,14,15"
     )
-    assert not two("CUDA_VISIBLE_DEVICES=GPU-1", "")
+    named = ",".join(f"GPU-{at}" for at in range(8))
+    assert not two(f"CUDA_VISIBLE_DEVICES={named}", "")
 
 
 def test_two_launches_of_a_text_need_not_run_at_once() -> None:
