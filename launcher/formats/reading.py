@@ -39,7 +39,7 @@ CONTAINER = re.compile(
     r"^[ \t]*(-[ \t]+)?[\"']?(command|args|entrypoint|services|apiVersion|\w*[aA]rgs)[\"']?[ \t]*:",
     re.MULTILINE,
 )
-_IN_PYTHON = re.compile(r"\b(?:sglang|sgl)\.Engine\(|\bServerArgs\(")
+_IN_PYTHON = re.compile(r"\b\w+\.Engine\(|\bServerArgs\(")
 Notes = list[str]
 
 
