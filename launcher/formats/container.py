@@ -52,9 +52,10 @@ def container(words: Sequence[Word]) -> Container | None:
     options, image = _options(words, verb + 1)
     told = {name: value.value for name, value in options if value}
     label = said[image] if image < len(said) else ""
+    entry = [value for name, value in options if name == "entrypoint" and value and value.value]
     return Container(
         f"docker {said[verb]}",
-        tuple(words[image + 1 :]),
+        (*entry, *words[image + 1 :]),
         dict(_variable(value) for name, value in options if name in ("e", "env") and value),
         engine_of(label),
         release_of(label),

@@ -154,9 +154,10 @@ def _nested(words: Sequence[Word], command: Command, script: Script, form: str) 
 
 def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launch | None:
     """The launch that the words of a command are; None where they are none."""
-    said = values(words)
-    at, length, engine = program(said)
     within = container(words)
+    before = within.words if within else words
+    said = values(before)
+    at, length, engine = program(said)
     outer = {name: word.value for name, word in env.items()} if within else {}
     if at is None:
         if within and within.engine and within.words and within.words[0].value.startswith("-"):
@@ -165,11 +166,11 @@ def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launc
         return None
     given = dict(within.variables if within else env) | {
         match[1]: rest_of(word, match.start(2))
-        for word in words[:at]
-        if (match := ASSIGNED.fullmatch(word.value)) and not within
+        for word in before[:at]
+        if (match := ASSIGNED.fullmatch(word.value))
     }
     release = next(filter(None, map(release_of, said[:at])), None)
-    made = Launch(tuple(words[at + length :]), given, form, engine, release, hidden=outer)
+    made = Launch(tuple(before[at + length :]), given, form, engine, release, hidden=outer)
     return _of_container(made, within) if within else made
 
 

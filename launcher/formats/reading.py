@@ -17,7 +17,7 @@ from itertools import islice, pairwise
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.formats import dockerfile, launches, lists, notebook, supervisor, systemd
-from launcher.formats.bash import Script
+from launcher.formats.bash import TANGLED, Script
 from launcher.formats.container import OF_HOST
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.markdown import blanked, blocks
@@ -39,7 +39,7 @@ CONTAINER = re.compile(
     r"^[ \t]*(-[ \t]+)?[\"']?(command|args|entrypoint|services|apiVersion|\w*[aA]rgs)[\"']?[ \t]*:",
     re.MULTILINE,
 )
-_IN_PYTHON = re.compile(r"\b(?:sglang|sgl)\.Engine\(|\bServerArgs\(")
+_IN_PYTHON = re.compile(r"\b\w+\.Engine\(|\bServerArgs\(")
 Notes = list[str]
 
 
@@ -143,6 +143,7 @@ def _of_lists(text: str, notes: Notes) -> Iterator[Launch]:
 def _of_shell(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     script = Script(text, wanted=launches.is_of_interest)
     yield from launches.of_script(script)
+    notes += [TANGLED] if TANGLED in script.notes else []
     for name, body in script.files.items():  # a file that it writes, and does not run itself
         if SOUGHT.search(text_of(body)) and name not in script.sourced and depth < DEEPEST:
             yield from (

@@ -68,7 +68,8 @@ class Document:
         """Every launch, in its order. Raises NotYamlError."""
         for root in documents(self.source.seen):
             if not isinstance(root, Scalar):
-                yield from self._walk(root, Place(form=self._form(root)))
+                for launch in self._walk(root, Place(form=self._form(root))):
+                    yield replace(launch, engine=launch.engine or ENGINE)
 
     def _form(self, root: Node) -> str:
         first = root.items[0] if isinstance(root, List) and root.items else root
@@ -199,7 +200,7 @@ class Document:
             and whole[0].value.startswith("--")
             and any("model" in one.value for one in whole)
         ):
-            yield self._named(Launch(tuple(whole), env, form), place, words)
+            yield self._named(Launch(tuple(whole), env, form, ""), place, words)
 
     def _task(self, text: Text, place: Place) -> Iterator[Launch]:
         """A script that stands somewhere, with the variables around it."""
@@ -267,7 +268,7 @@ class Document:
         env = self._around(place)
         own = of([*reversed(place.tables)], f"{role.lower()}_environment")
         env |= variables.listed(own, self.source) if own is not None else {}
-        launch = Launch(words, env, form, engine_of(image) or ENGINE, release_of(image))
+        launch = Launch(words, env, form, engine_of(image), release_of(image))
         is_role = role and not LISTS.fullmatch(role) and place.keys[-2:-1] != ("",)
         return self._named(replace(launch, name=role if is_role else ""), place, words).noting(
             *variables.unread(place.tables)

@@ -139,6 +139,10 @@ PIECES = {
     "parentheses": "(", "braces": "{ ", "expansions": "${", "substitutions": "$(", "quotes": '"', "dollars": "$",
     "branches": "if true; then ", "items": "case x in a) b;; ", "loops": "for a in 1 2 3; do ", "words": "a ",
     "commands": "sglang serve --model-path m\n", "templates": "{{", "placeholders": "<a", "documents": "<<A\n",
+    "signs": "%(a)s", "fences": "```yaml\na: b\n```\n", "unclosed fences": "```\n--x\n", "triple quotes": "\'\'\'",
+    "lists": '["sglang.launch_server", "--x", ', "additions": 'x += ["--a"]\n', "tables": "tp-size: 8\nport: 1\n",
+    "written files": "cat > f <<EOF\nsglang serve\nEOF\n", "printed": 'echo "sglang serve --a"\n', "tags": "<details>",
+    "statements": "{{- if }}\n", "programs": "[program:x]\ncommand=sglang serve\n", "alternatives": "{a,b}", "bytes": "\0\x7f\xff",
     "doubling": "A=$A$A\n", "dashes": "- ", "brackets": "[ ", "anchors": "b: *a\n",
 }  # fmt: skip
 

@@ -93,7 +93,7 @@ def test_it_is_known_of_most_texts_what_to_change() -> None:
     """The law alone would hold of a command that never wrote anything."""
     made = [fixed(case.read_text(), TARGET) for case in OURS]
     assert sum(bool(one.changes) for one in made) >= 14
-    assert sum(bool(one.obstacles) for one in made) <= 4
+    assert sum(bool(one.obstacles) for one in made) <= 6
 
 
 # -- any edit, anywhere ----------------------------------------------------------------------------
@@ -323,12 +323,16 @@ def test_it_is_changed_in_its_form_and_the_rest_is_byte_for_byte_the_same(form: 
 
 def test_what_is_added_stands_on_a_line_of_its_own_behind_what_it_belongs_to() -> None:
     text = "sglang serve \\\n  --model-path nvidia/GLM-5.2-NVFP4 \\\n  --tp-size 8\n"
-    made = require_unharmed(text, Target("0.5.14", "sm100"))
+    made = require_unharmed(text, Target("0.5.12", "sm120"))
 
-    added = "--moe-runner-backend flashinfer_cutlass"
-    assert f"\n  {added}" in made.text
-    assert made.text.replace(f"  {added} \\\n", "") == text
-    assert [(change.old, change.new) for change in made.changes] == [("", added)]
+    assert made.text == (
+        "sglang serve \\\n  --model-path nvidia/GLM-5.2-NVFP4 \\\n  --kv-cache-dtype bfloat16 \\\n"
+        "  --attention-backend flashinfer \\\n  --tp-size 8\n"
+    )
+    assert {(change.old, change.new) for change in made.changes} == {
+        ("", "--attention-backend flashinfer"),
+        ("", "--kv-cache-dtype bfloat16"),
+    }
 
 
 def test_what_two_launches_share_is_changed_once() -> None:

@@ -1,0 +1,62 @@
+"""What is no launch, or far too much of one, ends soon and in one line; nothing of it is run."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from conftest import World
+
+BOMB = 'a: &a ["x", "x", "x", "x", "x", "x", "x", "x", "x"]\n' + "".join(
+    f"{chr(98 + at)}: &{chr(98 + at)} [{', '.join(['*' + chr(97 + at)] * 9)}]\n" for at in range(20)
+)
+TEXTS: dict[str, bytes] = {
+    "bytes": random.Random(5).randbytes(300_000),
+    "one long line": b"x" * 1_000_000,
+    "nothing": b"",
+    "an alias of aliases": BOMB.encode(),
+    "deep YAML": "".join(f"{' ' * at}a:\n" for at in range(2000)).encode(),
+    "deep JSON": b'{"a":' * 30_000,
+    "an image": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 100,
+    "UTF-16": "sglang serve --tp 8".encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_is_no_launch_is_refused_in_one_line_and_what_to_do(name: str, world: World) -> None:
+    file = world.folder / "it"
+    file.write_bytes(TEXTS[name])
+    said = world.run("lint", file, "--release", "0.5.23")
+
+    assert said.returncode == 78, said.stdout + said.stderr
+    assert [line.split()[0] for line in said.stderr.splitlines()] == ["error", "fix"]
+    assert not said.stdout
+
+
+def test_ten_thousand_launches_are_read_as_far_as_it_says(world: World) -> None:
+    file = world.folder / "many"
+    file.write_text("".join(f"sglang serve --model-path m{at}\n" for at in range(10_000)))
+    said = world.run("lint", file, "--release", "0.5.23")
+
+    assert "not read: only the first 65536 characters were read" in said.stdout
+    assert "not read: only the first 100 launches were read" in said.stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sglang serve --x $(touch {0}) `touch {0}`",
+        "touch {0}\nsglang serve --x 1",
+        "sglang serve --x <(touch {0})",
+        'eval "touch {0}"; sglang serve --x 1',
+        "import os\nos.system('touch {0}')\nos.system('sglang serve --x 1')",
+        'a: !!python/object/apply:os.system ["touch {0}"]\ncommand: sglang serve --x 1',
+    ],
+)
+def test_nothing_of_a_text_is_run(text: str, world: World, tmp_path: Path) -> None:
+    file, trace = world.folder / "it", tmp_path / "trace"
+    file.write_text(text.format(trace))
+    world.run("lint", file, "--release", "0.5.23")
+
+    assert not trace.exists()
