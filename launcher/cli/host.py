@@ -70,7 +70,7 @@ def facts(
     settings: tuple[str, ...],
     sysroot: Path | None,
     facts: Path | None,
-    pasted: Path | None,
+    pasted: str | None,
     as_json: bool,
 ) -> None:
     """Print what was observed about this host: always as JSON, to be judged anywhere (`doctor

@@ -87,6 +87,8 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("gpu-remap", WARN, with_gpus(H, 3, remap_pending=True), "waits", ()),
     ("gpu-remap", FAIL, with_gpus(H, 3, remap_failed=True), "failed", ()),
     ("gpu-compute-mode", FAIL, with_gpus(H, 3, compute_mode="exclusive_process"), "exclusive_process", ()),
+    ("gpu-diagnostics", FAIL, having(H, driver__diagnostics={"Memory": "Fail", "PCIe": "Pass"}), "fail in Memory", ()),
+    ("gpu-diagnostics", WARN, having(H, driver__diagnostics={"PCIe": "Warn"}), "warn in PCIe", ()),
     ("gpu-virtualization", WARN, with_gpus(H, 3, virtualization="vgpu"), "vgpu", ()),
     ("gpu-power-limit", WARN, with_gpus(H, 3, power_limit=350.0), "350 W of 600 W", ()),
     ("gpu-clocks", WARN, with_gpus(H, 3, clock_reasons=("sw_power_cap", "hw_power_brake")), "hw_power_brake", ()),
@@ -110,6 +112,8 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("gpu-numa", WARN, with_gpus(H, 3, numa=-1), "no NUMA node", ()),
     ("p2p-status", WARN, having(H, driver__p2p_read=matrix("CNS")), "3->5 read CNS", ()),
     ("p2p-status", WARN, having(H, driver__p2p_write=matrix("TNS")), "3->5 write TNS", ()),
+    ("p2p-copies", WARN, having(H, driver__copies=((0.0, 12.5), (39.9, 0.0))), "12.5 GB/s (0->1)", ()),
+    ("acs-redirect", WARN, having(H, pcie__acs=(("SrcValid",), ("SrcValid", "CmpltRedir"))), "1 of 2 ACSCtl lines", ()),
     ("nccl-level-value", WARN, with_variables(
         having(H, driver__topology=tuple(tuple("X" if a == b else "PIX" for b in range(8)) for a in range(8))),
         NCCL_P2P_LEVEL="sys"), "NCCL ignores 'sys'", ()),

@@ -1,0 +1,88 @@
+"""What was measured between GPUs and in them: p2pBandwidthLatencyTest, nvbandwidth, dcgmi diag."""
+
+from __future__ import annotations
+
+import re
+from itertools import takewhile
+from typing import Any
+
+from launcher.host.parsers.smi import capability
+
+Data = dict[str, Any]
+
+P2P_TEST = re.compile(r"^(?:Unidirectional|Bidirectional) P2P=\w+ |^P2P Connectivity Matrix$", re.M)
+NVBANDWIDTH = re.compile(r"^nvbandwidth Version|^memcpy (?:CE|SM) GPU\(row\) ", re.M)
+DIAGNOSTIC = re.compile(r"^\|\s*Diagnostic\s*\|\s*Result\s*\|$|^\| -+\s+Metadata\s+-+", re.M)
+MOST = 64  # GPUs
+_DEVICE = re.compile(r"^Device: ?(\d{1,2}), ([^,\n]{1,80}), pciBusID: ([0-9a-f]{1,2}),.*$", re.M)
+_NVDEVICE = re.compile(r"^Device (\d{1,2}): (.{1,80}?) \(([0-9a-f]{8}):([0-9a-f]{2}):00\)$", re.M)
+_TEST = re.compile(r"^\|\s*([A-Za-z][^|]{0,60}?)\s*\|\s*(Pass|Fail|Warn|Skip)\b[^|]*\|$", re.M)
+
+
+def p2p_test(text: str) -> Data:
+    """p2pBandwidthLatencyTest of NVIDIA's CUDA samples: the first matrix of copies that go from
+    GPU to GPU, and which of them may reach each other at all.
+    """
+    driver: Data = {}
+    told = re.search(r"^P2P Connectivity Matrix$", text, re.M)
+    if told and (reach := _matrix(text[told.end() :])):
+        words = [
+            ["X" if at == to else "OK" if cell == 1 else "NS" for to, cell in enumerate(row)]
+            for at, row in enumerate(reach)
+        ]
+        driver["p2p_read"] = driver["p2p_write"] = words
+    told = re.search(r"^Unidirectional P2P=Enabled [^\n]*Matrix \(GB/s\)$", text, re.M)
+    if told and (speeds := _matrix(text[told.end() :])):
+        driver["copies"] = speeds
+    gpus = [
+        {"index": int(at), "name": name, **capability(name)}
+        for at, name, _ in _DEVICE.findall(text)
+    ]
+    return {"driver": driver | ({"gpus": gpus} if gpus else {})}
+
+
+def nvbandwidth(text: str) -> Data:
+    """nvbandwidth: copies from device to device, by the copy engine where it was asked."""
+    driver: Data = {}
+    if version := re.search(r"^Driver Version: (\d{3}\.[\d.]+)$", text, re.M):
+        driver["version"] = version.group(1)
+    for way in ("write", "read"):
+        told = re.search(
+            rf"^Running device_to_device_memcpy_{way}_(?:ce|sm)\.\s+memcpy[^\n]*GB/s\)$",
+            text,
+            re.M,
+        )
+        if told and (speeds := _matrix(text[told.end() :])):
+            driver["copies"] = speeds
+            break
+    gpus = [
+        {
+            "index": int(at),
+            "name": name,
+            "bdf": f"{int(domain, 16):04x}:{bus}:00.0",
+            **capability(name),
+        }
+        for at, name, domain, bus in _NVDEVICE.findall(text)
+    ]
+    return {"driver": driver | ({"gpus": gpus} if gpus else {})}
+
+
+def _matrix(text: str) -> list[list[float]]:
+    """The numbers of a square table: its heading counts columns, each row begins with its own
+    number. Nothing where it is cut; the diagonal, which nvbandwidth leaves out, is 0.
+    """
+    lines = [line.split() for line in text.lstrip("\n").split("\n")[: MOST + 2]]
+    heading = [word for word in lines[0] if word.isdecimal()] if lines else []
+    rows = takewhile(lambda one: len(one) == len(heading) + 1, lines[1:])
+    found = [[_number(word) for word in row[1:]] for row in rows][: len(heading)]
+    return found if heading and len(found) == len(heading) else []
+
+
+def _number(word: str) -> float:
+    return float(word) if re.fullmatch(r"\d{1,7}(?:\.\d{1,6})?", word) else 0.0
+
+
+def diagnostic(text: str) -> Data:
+    """`dcgmi diag`: each test and its result."""
+    found = dict(_TEST.findall(text))
+    return {"driver": {"diagnostics": found}} if found else {}
