@@ -13,7 +13,7 @@ from launcher.knowledge import gpus, models
 from launcher.knowledge.shape import Shape, layout
 from launcher.knowledge.shape import shape as shape_of
 
-COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)  # of GPUs, that people have
+COUNTS = (1, 2, 4, 6, 8, 16)  # of GPUs, that people have
 # The least compute capability whose tensor cores take a quantisation; others take any.
 LEAST = {"nvfp4": (10, 0), "fp8": (8, 9)}
 

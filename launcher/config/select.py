@@ -103,7 +103,9 @@ def choose(named: str | None, driver: Driver, environ: Mapping[str, str]) -> Cho
         return Chosen(best, notes=(f"no profile was named: {best} fits these GPUs best",))
     seen = driver.gpus.otherwise(())
     if not seen:
-        return Chosen(FALLBACK, notes=(f"no profile was named, no GPU is here: {FALLBACK} (-p)",))
+        return Chosen(
+            FALLBACK, notes=(f"no profile was named, no GPU is here: for {FALLBACK} (-p)",)
+        )
     tp, pp = layout(len(seen), HEADS)
     note = f"no profile is for these {len(seen)} GPUs: the flags of {FALLBACK}, tp {tp}, pp {pp}"
     return Chosen(FALLBACK, (f"flags.tp-size={tp}", f"flags.pp-size={pp}"), (note,))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from launcher.capacity.choices import Choice, choices, enough
 from launcher.config.select import shown
 from launcher.doctor.run import Examined
-from launcher.host.facts import Gpu, Host
+from launcher.host.facts import Driver, Gpu, Host
 from launcher.knowledge import gpus
 
 
@@ -25,9 +25,7 @@ def _judged(seen: Examined) -> str:
         return f"judged for {seen.plan.name}" + (
             ", the profile that fits best" if seen.chosen else ""
         )
-    if shown(seen.host).gpus.otherwise(()):
-        return "no profile fits; judged without one (choose with -p)"
-    return "judged without a profile (choose with -p)"
+    return "judged without a profile: no profile fits; choose with -p"
 
 
 def _gpus(host: Host) -> str:
@@ -35,7 +33,8 @@ def _gpus(host: Host) -> str:
     seen = shown(host).gpus.otherwise(())
     if not seen:
         return "no GPU seen"
-    names = Counter(map(_name, seen))
+    told = {gpu.name.otherwise("GPU"): _name(gpu) for gpu in seen[::-1]}
+    names = Counter(told[gpu.name.otherwise("GPU")] for gpu in seen)
     where = "" if host.driver.gpus.known else " on the bus"
     return ", ".join(f"{count}x {name}" for name, count in names.items()) + where
 
@@ -46,16 +45,16 @@ def _name(gpu: Gpu) -> str:
     return product.name if product else name
 
 
-def fitting(seen: Examined) -> list[str]:
-    """Where no profile is for the GPUs seen: what is published and fits them, a line each."""
-    alike = {
-        (gpu.capability.otherwise(""), gpu.memory_total.otherwise(0))
-        for gpu in shown(seen.host).gpus.otherwise(())
-    }
+def fitting(driver: Driver) -> list[str]:
+    """What is published and fits the GPUs seen, a line each; nothing of GPUs that nobody knows, or
+    that are not alike.
+    """
+    seen = driver.gpus.otherwise(())
+    alike = {(gpu.capability.otherwise(""), gpu.memory_total.otherwise(0)) for gpu in seen}
     capability, memory = alike.pop() if len(alike) == 1 else ("", 0)
-    if seen.plan.name or not memory or not re.fullmatch(r"\d{1,3}\.\d", capability):
+    if not memory or not re.fullmatch(r"\d{1,3}\.\d", capability):
         return []
-    every = choices(seen.plan.gpus, memory, capability)
+    every = choices(len(seen), memory, capability)
     if found := [one for one in every if one.fits]:
         return [f"{', '.join(ids)}: {text}" for text, ids in _alike(found).items()]
     least = enough(memory, capability)

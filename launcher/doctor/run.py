@@ -106,7 +106,8 @@ def _without_profile(driver: Driver, settings: Sequence[str]) -> Plan:
             fix="choose one: -p NAME (`glm5-serve profiles` lists them)",
             status=Exit.USAGE,
         )
-    count = len(driver.gpus.otherwise(()))
+    seen = (driver.gpus, driver.topology, driver.p2p_read, driver.p2p_write)
+    count = max(len(fact.otherwise(())) for fact in seen)
     return Plan("", (), (), {}, "127.0.0.1", 0, "", "", Policy(), (), {}, gpus=max(count, 1))
 
 

@@ -22,7 +22,7 @@ CUT = "..."  # how nvidia-smi's table ends a name that is too long for it
 TAKEN = 1536 << 20
 # What a name tells of cards that are no row.
 _SERIES = (
-    (r"RTX PRO \d+ Blackwell|RTX 50\d0", "12.0"),
+    (r"RTX PRO \d+ Bl|RTX 50\d0", "12.0"),
     (r"\bG?H[128]00\b", "9.0"),
     (r"\bL40S?\b|RTX 40\d0|RTX 6000 Ada", "8.9"),
     (r"\bA100\b", "8.0"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from launcher.config.select import shown
 from launcher.doctor.checks import REQUIRED
 from launcher.doctor.heading import fitting, head
 from launcher.doctor.run import DoctorOptions, Examined, Report
@@ -35,11 +36,11 @@ def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) ->
         print(script(seen.host, findings), end="")
     elif words.as_json:
         told = to_json(findings, seen.plan.name or None, seen.host.observed)
-        print(json.dumps(told | {"fits": fitting(seen)}, indent=1))
+        print(json.dumps(told | {"fits": _fitting(seen)}, indent=1))
     else:
         from launcher.output import console
 
-        fits = (f"fits  {line}" for line in fitting(seen))
+        fits = (f"fits  {line}" for line in _fitting(seen))
         show(console.console(sys.stdout), findings, head(seen), *fits, every=words.every)
     worst = verdict(findings)
     return (
@@ -47,6 +48,10 @@ def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) ->
         if worst is Severity.FAIL or (words.strict and worst is not Severity.OK)
         else Exit.FINE
     )
+
+
+def _fitting(seen: Examined) -> list[str]:
+    return [] if seen.plan.name else fitting(shown(seen.host))
 
 
 def refused(as_json: bool) -> Report:

@@ -18,6 +18,7 @@ from launcher.capacity.memory import GIB, Weights
 from launcher.config.resolve import PlanRequest
 from launcher.config.select import choose, of_aim
 from launcher.config.target import TargetOptions, planned, recorded
+from launcher.doctor.heading import fitting
 from launcher.engines import traits
 from launcher.engines.engine import dialect
 from launcher.engines.target import of
@@ -63,7 +64,8 @@ def run(
         )
     host = facts or observe(plan, environ, driver, Engine())  # what is installed has no size
     shape, weights = _sizes(plan, host)
-    notes = [*chosen.notes, *_of_name(plan, host), *plan.notes]
+    fits = fitting(driver) if chosen.settings and not model else []
+    notes = [*chosen.notes, *(f"fits: {line}" for line in fits), *_of_name(plan, host), *plan.notes]
     # Other GPUs than this host's: its memory and disks say nothing.
     elsewhere = aim.arch is not None and facts is None
     if elsewhere:

@@ -58,6 +58,7 @@ READERS: tuple[tuple[str, re.Pattern[str], Callable[[str], Data]], ...] = (
     ("free", re.compile(r"^Mem:\s+\d", re.M), linux.free),
     ("/proc/meminfo", linux.MEMINFO, linux.meminfo),
     ("kernel log", kernellog.KNOWN, kernellog.kernel_log),
+    ("ibstat", linux.INFINIBAND, linux.infiniband),
     ("uname -a", linux.UNAME, linux.uname),
     ("ulimit -a", re.compile(r"^(max locked memory|open files)\s", re.M), linux.limits),
     ("sglang.check_env", re.compile(r"^(sglang|sgl_kernel): \d", re.M), python.check_env),

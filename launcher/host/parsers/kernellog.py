@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,7 @@ KNOWN = re.compile(
     rf"|{_JSON}|^(?:{BEGINS.pattern})|^_TRANSPORT=kernel$",
     re.M,
 )
+_LOADING = r"NVRM: loading NVIDIA UNIX (Open )?.{0,80}?Kernel Module.{0,80}?\s(\d+\.[\d.]+)"
 MOST_BAD = 1000  # places that look like a table of JSON and are none
 # journalctl -o export and -o verbose: a field a line, records apart by blank lines or dates.
 _FIELD = re.compile(r"^(MESSAGE|_TRANSPORT)=(.*)$", re.M)
@@ -42,18 +44,18 @@ def kernel_log(text: str) -> Data:
     """The lines worth keeping, and what a boot says of itself."""
     lines = [line for line in _lines(text) if WORTH.search(line)]
     data: Data = {"kernel": {"log": lines[-MOST_LINES:]}, "driver": {}}
-    if found := re.search(r"(?:Kernel command line|Command line): (.*)", text):
-        data["kernel"]["cmdline"] = found.group(1).strip()
-    if found := re.search(r"Linux version (\S+)", text):
-        data["kernel"]["release"] = found.group(1)
-    if found := re.search(
-        r"NVRM: loading NVIDIA UNIX (Open )?.{0,80}?Kernel Module.{0,80}?\s(\d+\.[\d.]+)", text
-    ):
-        data["driver"] = {
-            "flavour": "open" if found.group(1) else "proprietary",
-            "module": found.group(2),
-        }
+    if found := _last(r"(?:Kernel command line|Command line): (.*)", text):
+        data["kernel"]["cmdline"] = found[1].strip()
+    if found := _last(r"Linux version (\S+)", text):
+        data["kernel"]["release"] = found[1]
+    if found := _last(_LOADING, text):
+        data["driver"] = {"flavour": "open" if found[1] else "proprietary", "module": found[2]}
     return data
+
+
+def _last(pattern: str, text: str) -> re.Match[str] | None:
+    """The last hit: a log of weeks has several boots."""
+    return next(iter(deque(re.finditer(pattern, text), maxlen=1)), None)
 
 
 def _lines(text: str) -> list[str]:

@@ -9,6 +9,7 @@ Data = dict[str, Any]
 
 CMDLINE = re.compile(r"^BOOT_IMAGE=\S.*$|\A\s*((?:initrd=|root=|ro |quiet )[^\n]*)\s*\Z", re.M)
 MEMINFO = re.compile(r"^MemTotal:\s+\d+ kB$", re.M)
+INFINIBAND = re.compile(r"^CA '([\w-]+)'$|^hca_id:\s+([\w-]+)$", re.M)
 UNAME = re.compile(r"^(?:uname: )?Linux \S+ (\d+\.\d+\S*) ", re.M)
 PARAMETERS = re.compile(r"^RegistryDwords: ", re.M)
 UNITS = {"": 10, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -74,6 +75,12 @@ def meminfo(text: str) -> Data:
     names = {"MemTotal": "memory_total", "MemAvailable": "memory_available", "SwapTotal": "swap"}
     found = re.findall(r"^(\w+):\s+(\d{1,15}) kB$", text, re.M)
     return {"system": {names[name]: int(size) << 10 for name, size in found if name in names}}
+
+
+def infiniband(text: str) -> Data:
+    """`ibstat`, `ibv_devinfo`: the cards."""
+    found = [one[0] or one[1] for one in INFINIBAND.findall(text)]
+    return {"system": {"infiniband": list(dict.fromkeys(found))}} if found else {}
 
 
 def free(text: str) -> Data:

@@ -6,14 +6,13 @@ import re
 from itertools import takewhile
 from typing import Any
 
-from launcher.host.parsers.smi import capability
+from launcher.host.parsers.smi import MOST_GPUS, capability
 
 Data = dict[str, Any]
 
 P2P_TEST = re.compile(r"^(?:Unidirectional|Bidirectional) P2P=\w+ |^P2P Connectivity Matrix$", re.M)
 NVBANDWIDTH = re.compile(r"^nvbandwidth Version|^memcpy (?:CE|SM) GPU\(row\) ", re.M)
 DIAGNOSTIC = re.compile(r"^\|\s*Diagnostic\s*\|\s*Result\s*\|$|^\| -+\s+Metadata\s+-+", re.M)
-MOST = 64  # GPUs
 _DEVICE = re.compile(r"^Device: ?(\d{1,2}), ([^,\n]{1,80}), pciBusID: ([0-9a-f]{1,2}),.*$", re.M)
 _NVDEVICE = re.compile(r"^Device (\d{1,2}): (.{1,80}?) \(([0-9a-f]{8}):([0-9a-f]{2}):00\)$", re.M)
 _TEST = re.compile(r"^\|\s*([A-Za-z][^|]{0,60}?)\s*\|\s*(Pass|Fail|Warn|Skip)\b[^|]*\|$", re.M)
@@ -36,7 +35,7 @@ def p2p_test(text: str) -> Data:
         driver["copies"] = speeds
     gpus = [
         {"index": int(at), "name": name, **capability(name)}
-        for at, name, _ in _DEVICE.findall(text)
+        for at, name, _ in _DEVICE.findall(text)[:MOST_GPUS]
     ]
     return {"driver": driver | ({"gpus": gpus} if gpus else {})}
 
@@ -62,7 +61,7 @@ def nvbandwidth(text: str) -> Data:
             "bdf": f"{int(domain, 16):04x}:{bus}:00.0",
             **capability(name),
         }
-        for at, name, domain, bus in _NVDEVICE.findall(text)
+        for at, name, domain, bus in _NVDEVICE.findall(text)[:MOST_GPUS]
     ]
     return {"driver": driver | ({"gpus": gpus} if gpus else {})}
 
@@ -71,7 +70,7 @@ def _matrix(text: str) -> list[list[float]]:
     """The numbers of a square table: its heading counts columns, each row begins with its own
     number. Nothing where it is cut; the diagonal, which nvbandwidth leaves out, is 0.
     """
-    lines = [line.split() for line in text.lstrip("\n").split("\n")[: MOST + 2]]
+    lines = [line.split() for line in text.lstrip("\n").split("\n")[: MOST_GPUS + 2]]
     heading = [word for word in lines[0] if word.isdecimal()] if lines else []
     rows = takewhile(lambda one: len(one) == len(heading) + 1, lines[1:])
     found = [[_number(word) for word in row[1:]] for row in rows][: len(heading)]

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from launcher.host.facts import NOBODY_LOOKED, NOT_PROVIDED, Fact, Gpu, Host, unknown
+from launcher.host.parsers import python
 
 FACTS = "`glm5-serve facts` on that host"  # what no output of a tool that is read here has
 QUERY, LSPCI = "`nvidia-smi -q`", "`sudo lspci -vvv`"
@@ -40,6 +41,7 @@ COMMANDS = {
     "kernel.cmdline": "`cat /proc/cmdline`",
     "kernel.log": "`sudo dmesg`",
     "system": FACTS,
+    "system.infiniband": "`ibstat`",
     "system.cpu_vendor": CPUS,
     "system.cpu_model": CPUS,
     "system.cpu_family": CPUS,
@@ -52,10 +54,10 @@ COMMANDS = {
     "system.memory_available": MEMORY,
     "system.limits": LIMITS,
     "engine": FACTS,
-    "engine.packages": "`python -m sglang.check_env`",
-    "engine.torch_cuda": "`python -m sglang.check_env`",
+    "engine.packages": python.TOLD_BY,
+    "engine.torch_cuda": python.TOLD_BY,
     "environment": FACTS,
-    "environment.variables": "`env | grep -E 'NCCL|CUDA|SGLANG'`",
+    "environment.variables": python.VARIABLES_BY,
     "model": "`glm5-serve model DIR` on that host",
 }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any
 
-from launcher.host.parsers.smi import bdf
+from launcher.host.parsers.smi import MOST_GPUS, bdf
 
 Data = dict[str, Any]
 
@@ -45,7 +46,11 @@ def refusals(text: str) -> Data:
     lost = {one["bdf"]: one for one in _HANDLE.finditer(text)}
     if not lost:
         return {"driver": {"gpus": []}}
-    return {"driver": {"gpus": [_lost(at, one) for at, one in enumerate(lost.values())]}}
+    return {
+        "driver": {
+            "gpus": [_lost(at, one) for at, one in enumerate(islice(lost.values(), MOST_GPUS))]
+        }
+    }
 
 
 def _lost(at: int, found: re.Match[str]) -> Data:

@@ -135,7 +135,7 @@ def query(text: str) -> Data:
 
 
 def _log(text: str) -> Data:
-    head, *blocks = BLOCK.split(text)
+    head, *blocks = BLOCK.split(text, MOST_GPUS)
     found = [_block(at // 2, *blocks[at : at + 2]) for at in range(0, len(blocks) - 1, 2)]
     attached = re.search(r"^[ \t]*Attached GPUs\s*: (\d{1,2})\s*$", head, re.M)
     count = min(int(attached.group(1)) if attached else 0, MOST_GPUS)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from launcher.host.parsers.smi import (
+    MOST_GPUS,
     Convert,
     bdf,
     capability,
@@ -113,7 +114,7 @@ def _tables(lines: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Sequence[st
 def _rows(lines: Sequence[str]) -> list[list[str]]:
     """Rows of as many cells as the first one has."""
     found: list[list[str]] = []
-    for line in lines[:64]:
+    for line in lines[:MOST_GPUS]:
         try:
             row = next(csv.reader([line], skipinitialspace=True), [])
         except csv.Error:
@@ -164,7 +165,7 @@ def listed(text: str) -> Data:
     """`nvidia-smi -L`: a GPU that is cut into instances has them listed below it."""
     gpus: list[Data] = []
     for line in text.split("\n"):
-        if found := LISTED.fullmatch(line):
+        if len(gpus) < MOST_GPUS and (found := LISTED.fullmatch(line)):
             gpu = {"index": int(found[1]), "name": found[2], "uuid": found[3]}
             gpus.append(capability(found[2]) | gpu)
         elif gpus and PART.match(line):

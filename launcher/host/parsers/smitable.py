@@ -5,10 +5,12 @@ widths are not.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any
 
 from launcher.host.parsers.smi import (
     LACKING,
+    MOST_GPUS,
     bdf,
     capability,
     converted,
@@ -43,6 +45,7 @@ _PROCESS = re.compile(
     r"([^|]*?)\s*(?:\b(\d{1,9})MiB|N/A)?\s*\|$",
     re.M,
 )
+LONGEST = 2000  # characters of the two rows below the first one of a GPU
 COMPUTE_MODES = {
     "default": "default",
     "e. process": "exclusive_process",
@@ -62,8 +65,11 @@ def _one(text: str) -> Data:
     heading = re.search(r"\bProcesses:|\bPID\s+Type\s+Process name\b", text)
     above, below = (text[: heading.start()], text[heading.end() :]) if heading else (text, "")
     processes = _processes(below)
-    rows = list(_FIRST.finditer(above))
-    gpus = [_gpu(row, above[row.end() :].lstrip("\n").split("\n", 2)[:2]) for row in rows]
+    rows = islice(_FIRST.finditer(above), MOST_GPUS)
+    gpus = [
+        _gpu(row, above[row.end() : row.end() + LONGEST].lstrip("\n").split("\n")[:2])
+        for row in rows
+    ]
     for gpu in gpus if heading else ():
         held = processes.get(gpu["index"], [])
         if processes or "No running processes found" in below:
