@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from launcher.engines import traits
 from launcher.engines.engine import dialect
 from launcher.engines.target import of
 from launcher.errors import Exit, UserError
+from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.facts import Engine, Host
 from launcher.host.observe import observe, observe_driver
 from launcher.knowledge import gpus, models
@@ -63,6 +64,8 @@ def run(
             f"profile {plan.name} runs on the CPU", fix="fit is about GPUs: choose another profile"
         )
     host = facts or observe(plan, environ, driver, Engine())  # what is installed has no size
+    if facts and model:  # another one than those facts are about
+        host = replace(facts, model=checkpoint(plan.model, environ))
     shape, weights = _sizes(plan, host)
     fits = fitting(driver) if chosen.settings and not model else []
     notes = [*chosen.notes, *(f"fits: {line}" for line in fits), *_of_name(plan, host), *plan.notes]

@@ -76,7 +76,7 @@ def driver_version(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA's CUDA and driver release notes.
     """
     seen = host.driver.version.get()
-    if _none_is_blackwell(host):
+    if not _is_for_blackwell(host, plan):
         return ok(f"{seen}; no GPU here is Blackwell, which wants a new one")
     wanted, why = drivers.minimum(host.engine.torch_cuda.otherwise(None))
     if drivers.reaches(seen, wanted):
@@ -86,12 +86,15 @@ def driver_version(host: Host, plan: Plan) -> Verdict:
     )
 
 
-def _none_is_blackwell(host: Host) -> bool:
-    """Whether all GPUs are known, and older."""
-    seen = host.driver.gpus.otherwise(())
-    return bool(seen) and all(
-        gpu.capability.known and arch(gpu.capability.get()) not in BLACKWELL for gpu in seen
-    )
+def _is_for_blackwell(host: Host, plan: Plan) -> bool:
+    """Whether a profile is meant, each of which is, or a GPU is one.
+
+    Raises UnobservedError where nobody knows.
+    """
+    told = [gpu.capability for gpu in gpus(host)] if not plan.name else []
+    if any(fact.known and arch(fact.get()) in BLACKWELL for fact in told):
+        return True
+    return bool(plan.name) or any(arch(fact.get()) in BLACKWELL for fact in told)
 
 
 def driver_known_good(host: Host, plan: Plan) -> Verdict:
@@ -137,7 +140,7 @@ def driver_open_modules(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA's driver installation guide.
     """
     seen = host.driver.flavour.get()
-    if seen != "open" and _none_is_blackwell(host):
+    if seen != "open" and not _is_for_blackwell(host, plan):
         return ok("no GPU here is Blackwell, which wants the open ones")
     if seen == "open":
         return ok("/proc/driver/nvidia/version names the open kernel module")

@@ -26,6 +26,7 @@ from launcher.host.parsers import (
     smi,
     smicsv,
     smitable,
+    smixml,
     topology,
 )
 from launcher.host.parsers.missing import told
@@ -45,6 +46,7 @@ FIX = (
 # counts. All but `nvidia-smi -q` mean the same without their indentation.
 READERS: tuple[tuple[str, re.Pattern[str], Callable[[str], Data]], ...] = (
     ("nvidia-smi -q", re.compile(rf"{smi.LOG.pattern}|{smi.BLOCK.pattern}", re.M), smi.query),
+    ("nvidia-smi -q -x", smixml.KNOWN, smixml.query),
     ("nvidia-smi --query-gpu", smicsv.KNOWN, smicsv.values),
     ("nvidia-smi", smitable.KNOWN, smitable.table),
     ("nvidia-smi -L", smicsv.LISTED, smicsv.listed),

@@ -15,7 +15,7 @@ Data = dict[str, Any]
 
 # What each stamp is: dmesg's seconds, dates and deltas; its facility and level (-x, -r); the time
 # and host of journalctl and syslog; the record of /dev/kmsg.
-_SYSLOG = r"[A-Z][a-z]{2} +\d{1,2} [\d:.]+ \S+ kernel: ?"
+_SYSLOG = r"[^\s\[<{]{2,8} +\d{1,2} [\d:.]+ \S+ kernel: ?"
 _ISO = (
     r"(?:[A-Z][a-z]{2} )?\d{4}-\d\d-\d\d[T ][\d:]+"
     # dmesg's own has a comma; others name the kernel, or are put before a stamp of its own

@@ -14,7 +14,11 @@ P2P_TEST = re.compile(r"^(?:Unidirectional|Bidirectional) P2P=\w+ |^P2P Connecti
 NVBANDWIDTH = re.compile(r"^nvbandwidth Version|^memcpy (?:CE|SM) GPU\(row\) ", re.M)
 DIAGNOSTIC = re.compile(r"^\|\s*Diagnostic\s*\|\s*Result\s*\|$|^\| -+\s+Metadata\s+-+", re.M)
 _DEVICE = re.compile(r"^Device: ?(\d{1,2}), ([^,\n]{1,80}), pciBusID: ([0-9a-f]{1,2}),.*$", re.M)
-_NVDEVICE = re.compile(r"^Device (\d{1,2}): (.{1,80}?) \(([0-9a-f]{8}):([0-9a-f]{2}):00\)$", re.M)
+_NVDEVICE = re.compile(
+    r"^Device (\d{1,2}): (.{1,80}?)(?: \(([0-9a-f]{8}):([0-9a-f]{2}):00\))?$", re.M
+)
+_COPIES = re.compile(r"^memcpy (?:CE|SM) GPU\(row\) (?:->|<-) GPU\(column\) [^\n]*$", re.M)
+MOST_LONG = 1 << 16  # characters of a matrix
 _TEST = re.compile(r"^\|\s*([A-Za-z][^|]{0,60}?)\s*\|\s*(Pass|Fail|Warn|Skip)\b[^|]*\|$", re.M)
 
 
@@ -24,14 +28,14 @@ def p2p_test(text: str) -> Data:
     """
     driver: Data = {}
     told = re.search(r"^P2P Connectivity Matrix$", text, re.M)
-    if told and (reach := _matrix(text[told.end() :])):
+    if told and (reach := _matrix(text[told.end() : told.end() + MOST_LONG])):
         words = [
             ["X" if at == to else "OK" if cell == 1 else "NS" for to, cell in enumerate(row)]
             for at, row in enumerate(reach)
         ]
         driver["p2p_read"] = driver["p2p_write"] = words
     told = re.search(r"^Unidirectional P2P=Enabled [^\n]*Matrix \(GB/s\)$", text, re.M)
-    if told and (speeds := _matrix(text[told.end() :])):
+    if told and (speeds := _matrix(text[told.end() : told.end() + MOST_LONG])):
         driver["copies"] = speeds
     gpus = [
         {"index": int(at), "name": name, **capability(name)}
@@ -45,20 +49,16 @@ def nvbandwidth(text: str) -> Data:
     driver: Data = {}
     if version := re.search(r"^Driver Version: (\d{3}\.[\d.]+)$", text, re.M):
         driver["version"] = version.group(1)
-    for way in ("write", "read"):
-        told = re.search(
-            rf"^Running device_to_device_memcpy_{way}_(?:ce|sm)\.\s+memcpy[^\n]*GB/s\)$",
-            text,
-            re.M,
-        )
-        if told and (speeds := _matrix(text[told.end() :])):
+    for told in _COPIES.finditer(text):
+        is_both = "bidirectional" in text[max(told.start() - 80, 0) : told.start()]
+        if not is_both and (speeds := _matrix(text[told.end() : told.end() + MOST_LONG])):
             driver["copies"] = speeds
             break
     gpus = [
         {
             "index": int(at),
             "name": name,
-            "bdf": f"{int(domain, 16):04x}:{bus}:00.0",
+            **({"bdf": f"{int(domain, 16):04x}:{bus}:00.0"} if domain else {}),
             **capability(name),
         }
         for at, name, domain, bus in _NVDEVICE.findall(text)[:MOST_GPUS]

@@ -11,7 +11,7 @@ from launcher.host.parsers.smi import MOST_GPUS, bdf
 Data = dict[str, Any]
 
 _HANDLE = re.compile(
-    r"Unable to determine the device handle for GPU ?(?:(?P<index>\d{1,2}): )?"
+    r"Unable to (?:determine|detect) the device handle for GPU ?(?:(?P<index>\d{1,2}): )?"
     r"(?P<bdf>[0-9A-F]{4,8}:[0-9A-F]{2}:[0-9A-F]{2}\.\d): (?P<why>[^\n]{1,120})",
     re.I,
 )
