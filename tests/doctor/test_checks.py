@@ -174,6 +174,8 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("kernel-xid", WARN, with_log(H, "NVRM: Xid (PCI:0000:17:00): 13, pid=7, Graphics Exception"), "Xid", ()),
     ("kernel-nvswitch", FAIL, with_log(H, "nvidia-nvswitch0: SXid (PCI:0000:c4:00.0): 20034, Fatal, Link 30"), "20034", ()),
     ("kernel-nvswitch", WARN, with_log(H, "nvidia-nvswitch0: SXid (PCI:0000:c4:00.0): 12028, Non-fatal"), "12028", ()),
+    ("kernel-driver", FAIL, with_log(H, "NVRM: GPU 0000:98:00.0: RmInitAdapter failed! (0x62:0x65:1792)"), "0000:98", ()),
+    ("kernel-driver", FAIL, with_log(H, "NVRM: fallen off the bus and is not responding to commands."), "fallen off", ()),
     ("kernel-link-down", FAIL, with_log(H, "pcieport 0000:10:01.1: Surprise Link Down Error"), "Surprise", ()),
     ("kernel-oom", WARN, with_log(H, "Out of memory: Killed process 77 (python)"), "Killed process 77", ()),
     ("kernel-peermem", WARN, with_log(H, "nvidia-peermem: invalid context"), "peermem", ()),

@@ -223,6 +223,17 @@ def test_processes_are_read_in_each_form(tmp_path: Path, line: str) -> None:
     assert gpus(host)[1].processes == known(())
 
 
+def test_processes_whose_memory_is_not_told_hold_together_what_is_in_use(tmp_path: Path) -> None:
+    """As on Windows: nobody can say which of them holds what."""
+    line = "|    0   N/A  N/A      {0}    C+G   Insufficient Permissions        N/A      |\n"
+    processes = f"| Processes: |\n{line.format(1752)}{line.format(2424)}"
+    host = pasted(tmp_path, table("580.95", Row(used="576MiB"), processes=processes))
+    (found,) = judge(host, examined(host).plan, only=("gpu-memory-free",))
+
+    assert "pid 1752 (Insufficient Permissions)" in found.evidence
+    assert found.evidence.endswith("together hold 576 MiB")
+
+
 def test_of_several_tables_the_last_counts(tmp_path: Path) -> None:
     hot = table("595.58", *[replace(BLACKWELL, temperature="90C")] * 2)
     host = pasted(tmp_path, hot + table("595.58", *[BLACKWELL] * 2))
@@ -264,6 +275,54 @@ def test_lists_tell_the_gpus_with_headings_and_units_or_without(tmp_path: Path, 
     assert {gpu.memory_total.otherwise(97887 << 20) for gpu in gpus(host)} == {97887 << 20}
     assert examined(host).plan.name == "8xpro6000"
     assert unwell(host) == {}
+
+
+def test_a_list_without_names_is_one_of_gpus_in_their_order(tmp_path: Path) -> None:
+    text = (
+        "memory.total [MiB], memory.used [MiB], utilization.gpu [%], temperature.gpu\n"
+        "[N/A], [N/A], 0 %, 35\n97887 MiB, 4 MiB, 1 %, 36\n"
+    )
+    host = pasted(tmp_path, text)
+
+    assert [gpu.temperature.get() for gpu in gpus(host)] == [35, 36]
+    assert not gpus(host)[0].memory_total.known
+
+
+LOG = """<?xml version="1.0" ?>
+<!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">
+<nvidia_smi_log>
+	<driver_version>595.58.03</driver_version>
+	<cuda_version>13.2</cuda_version>
+	<attached_gpus>1</attached_gpus>
+	<gpu id="00000000:06:00.0">
+		<product_name>NVIDIA RTX PRO 6000 Blackwell Server Edition</product_name>
+		<mig_mode><current_mig>Disabled</current_mig></mig_mode>
+		<uuid>GPU-00000000</uuid>
+		<gpu_recovery_action>{0}</gpu_recovery_action>
+		<fb_memory_usage><total>97887 MiB</total><used>4 MiB</used></fb_memory_usage>
+		<pci><pci_gpu_link_info><link_widths><max_link_width>16x</max_link_width>
+			<current_link_width>16x</current_link_width></link_widths></pci_gpu_link_info></pci>
+		<processes></processes>
+	</gpu>
+</nvidia_smi_log>
+"""
+
+
+@pytest.mark.parametrize(("word", "wanted"), [("None", {}), ("Reset", {"gpu-recovery": FAIL})])
+def test_the_long_form_is_read_as_xml(
+    tmp_path: Path, word: str, wanted: dict[str, Severity]
+) -> None:
+    host = pasted(tmp_path, LOG.format(word))
+    (one,) = gpus(host)
+
+    assert (host.driver.version, host.driver.cuda) == (known("595.58.03"), known("13.2"))
+    assert (one.bdf, one.capability, one.link_width) == (
+        known("0000:06:00.0"),
+        known("12.0"),
+        known(16),
+    )
+    assert (one.processes, one.mig) == (known(()), known(False))
+    assert unwell(host) == wanted
 
 
 def test_a_list_of_processes_is_no_list_of_gpus(tmp_path: Path) -> None:
@@ -362,6 +421,7 @@ XID = "NVRM: Xid (PCI:0000:21:00): 79, pid=1, name=x, GPU has fallen off the bus
         f"kern  :err   : [ 1234.567890] {XID}",
         f"2026-04-08T15:10:15,123456+00:00 {XID}",
         f"Apr 08 15:10:15 gpu kernel: {XID}",
+        f"4月 19 22:36:49 gpu kernel: {XID}",
         f"Apr  8 15:10:15 gpu kernel: [ 1234.567890] {XID}",
         f"2026-04-08T15:10:15.123456+00:00 gpu kernel: {XID}",
         f"Wed 2026-04-08 15:10:15 UTC gpu kernel: {XID}",
@@ -380,6 +440,19 @@ def test_a_kernel_log_is_read_in_each_form(tmp_path: Path, text: str, wrap: str)
 
     assert host.kernel.log == known((XID,))
     assert unwell(host) == {"kernel-xid": FAIL}
+
+
+def test_a_message_of_several_lines_is_kept_in_its_order(tmp_path: Path) -> None:
+    text = (
+        "[ 1843.308145] NVRM: The NVIDIA GPU 0000:b3:00.0\n"
+        "               NVRM: (PCI ID: 10de:26b5) installed in this system has\n"
+        "               NVRM: fallen off the bus and is not responding to commands.\n"
+        "[ 1843.439662] NVRM: The NVIDIA probe routine failed for 1 device(s).\n"
+    )
+    host = pasted(tmp_path, text)
+
+    assert [line.split()[1] for line in host.kernel.log.get()] == ["The", "(PCI", "fallen", "The"]
+    assert unwell(host) == {"kernel-driver": FAIL}
 
 
 @pytest.mark.parametrize(
@@ -439,6 +512,17 @@ DCGM = """+---------------------------+-----------------------------------------
         (DEVICES + SPEEDS + "     0 1488.10  12.57\n     1\n", {}),
         (DEVICES + REACH.format(1), {}),
         (DEVICES + REACH.format(0), {"p2p-status": WARN}),
+        ("Device=0 CAN Access Peer Device=1\nDevice=1 CAN Access Peer Device=0\n", {}),
+        ("Device=0 CANNOT Access Peer Device=1\n", {}),
+        (
+            "Device=0 CAN Access Peer Device=1\nDevice=1 CANNOT Access Peer Device=0\n",
+            {"p2p-status": WARN},
+        ),
+        (
+            "> Peer access from NVIDIA GeForce RTX 5090 (GPU0) -> NVIDIA GeForce RTX 5090 (GPU1) : No\n"
+            "> Peer access from NVIDIA GeForce RTX 5090 (GPU1) -> NVIDIA GeForce RTX 5090 (GPU0) : No\n",
+            {"p2p-status": WARN},
+        ),
         (NVBANDWIDTH.format("55.50"), {}),
         (NVBANDWIDTH.format("11.50"), {"p2p-copies": WARN}),
         (DCGM.format("Pass"), {}),

@@ -11,9 +11,10 @@ from launcher.doctor.checks.judging import (
     gib,
     gpus,
     ok,
+    sample,
     warn,
 )
-from launcher.host.facts import Gpu, Host, Process
+from launcher.host.facts import Gpu, Host
 from launcher.knowledge.gpus import BLACKWELL, arch
 from launcher.plan.plan import Plan
 
@@ -194,10 +195,9 @@ def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
     """
     whose = [gpu for gpu in gpus(host) if not gpu.processes.known and not _is_empty(gpu)]
     held = [
-        (gpu, ", ".join(_process(process, _held(gpu, process)) for process in gpu.processes.get()))
+        (gpu, _holders(gpu))
         for gpu in gpus(host)
-        if gpu.processes.known
-        and any(_held(gpu, process) > HELD for process in gpu.processes.get())
+        if gpu.processes.known and max(_held(gpu), default=0) > HELD
     ]
     if held:
         fix = "stop them (`glm5-serve status` if they are ours), or kill the pid named"
@@ -211,12 +211,19 @@ def _is_empty(gpu: Gpu) -> bool:
     return gpu.memory_used.known and gpu.memory_used.get() <= HELD
 
 
-def _held(gpu: Gpu, process: Process) -> int:
-    """Bytes; where the driver does not say whose memory it is (in a container), all that is in
-    use.
+def _held(gpu: Gpu) -> list[int]:
+    """Bytes of each process; where the driver does not say whose memory it is (in a container, on
+    Windows), what is in use for all of them together.
     """
-    return gpu.memory_used.otherwise(0) if process.used is None else process.used
+    told = [one.used for one in gpu.processes.get()]
+    return [gpu.memory_used.otherwise(0)] if None in told else [size or 0 for size in told]
 
 
-def _process(process: Process, held: int) -> str:
-    return f"pid {process.pid} ({process.name or 'unknown'}) holds {gib(held)}"
+def _holders(gpu: Gpu) -> str:
+    processes, held = gpu.processes.get(), _held(gpu)
+    names = [f"pid {one.pid} ({one.name or 'unknown'})" for one in processes]
+    if len(held) == len(names):
+        return ", ".join(
+            f"{name} holds {gib(size)}" for name, size in zip(names, held, strict=True)
+        )
+    return f"{sample(names)} together hold {gib(held[0])}"

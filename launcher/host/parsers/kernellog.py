@@ -29,12 +29,14 @@ _TIME = (
 _STAMP = re.compile(rf"^(?:{_TIME}){{1,4}}")
 _SECONDS = r"(?:<\d{1,3}>)?\[ *\d+\.\d{6}\]"  # nobody else counts so
 _JSON = r"^(?:\x1e|data: )?(?:\{.*)?\"_TRANSPORT\" ?: ?\"kernel\""
-KNOWN = re.compile(
-    rf"^{_SECONDS} |^(?:{_TIME}){{1,4}}.*(?:{OF_A_LOG})|NVRM: Xid |nvidia-nvswitch\d+: SXid "
+KERNEL_LINE = re.compile(
+    rf"^(?:{_TIME}){{1,4}}.*(?:{OF_A_LOG})|NVRM: Xid |nvidia-nvswitch\d+: SXid "
     rf"|{_JSON}|^(?:{BEGINS.pattern})|^_TRANSPORT=kernel$",
     re.M,
 )
 _LOADING = r"NVRM: loading NVIDIA UNIX (Open )?.{0,80}?Kernel Module.{0,80}?\s(\d+\.[\d.]+)"
+# What nobody else stamps so, whatever it says.
+KNOWN = re.compile(rf"{KERNEL_LINE.pattern}|^{_SECONDS} |^{_SYSLOG}", re.M)
 MOST_BAD = 1000  # places that look like a table of JSON and are none
 # journalctl -o export and -o verbose: a field a line, records apart by blank lines or dates.
 _FIELD = re.compile(r"^(MESSAGE|_TRANSPORT)=(.*)$", re.M)
@@ -63,11 +65,14 @@ def _lines(text: str) -> list[str]:
     if "_TRANSPORT" in text:
         return list(_records(text))
     lines = text.split("\n")
-    stamped = [(line, found) for line in lines if (found := _STAMP.match(line))]
-    bare = [line for line in lines if BEGINS.match(line)]
-    if stamped:
-        return [line[found.end() :] for line, found in stamped] + bare
-    return bare if text.count("\n*** ") else lines
+    stamps = [_STAMP.match(line) for line in lines]
+    if not any(stamps) and "\n*** " not in text:
+        return lines
+    return [
+        line[stamp.end() if stamp else 0 :]
+        for line, stamp in zip(lines, stamps, strict=True)
+        if stamp or BEGINS.match(line)
+    ]
 
 
 def _records(text: str) -> Iterator[str]:

@@ -10,7 +10,20 @@ from launcher.host.parsers.smi import MOST_GPUS, capability
 
 Data = dict[str, Any]
 
-P2P_TEST = re.compile(r"^(?:Unidirectional|Bidirectional) P2P=\w+ |^P2P Connectivity Matrix$", re.M)
+P2P_TEST = re.compile(
+    r"^(?:Unidirectional|Bidirectional) P2P=\w+ |^P2P Connectivity Matrix$"
+    r"|^Device=\d{1,2} CAN(?:NOT)? Access Peer|^Peer access from ",
+    re.M,
+)
+# p2pBandwidthLatencyTest's and simpleP2P's words for one pair; what looks like a quote is gone.
+_PAIRS = (
+    re.compile(r"^Device=(\d{1,2}) (CAN|CANNOT) Access Peer Device=(\d{1,2})$", re.M),
+    re.compile(
+        r"^Peer access from [^\n]{1,80}\(GPU(\d{1,2})\) -> [^\n]{1,80}\(GPU(\d{1,2})\)"
+        r" : (Yes|No)$",
+        re.M,
+    ),
+)
 NVBANDWIDTH = re.compile(r"^nvbandwidth Version|^memcpy (?:CE|SM) GPU\(row\) ", re.M)
 DIAGNOSTIC = re.compile(r"^\|\s*Diagnostic\s*\|\s*Result\s*\|$|^\| -+\s+Metadata\s+-+", re.M)
 _DEVICE = re.compile(r"^Device: ?(\d{1,2}), ([^,\n]{1,80}), pciBusID: ([0-9a-f]{1,2}),.*$", re.M)
@@ -27,13 +40,12 @@ def p2p_test(text: str) -> Data:
     GPU to GPU, and which of them may reach each other at all.
     """
     driver: Data = {}
+    if words := _words(_pairs(text)):
+        driver["p2p_read"] = driver["p2p_write"] = words
     told = re.search(r"^P2P Connectivity Matrix$", text, re.M)
     if told and (reach := _matrix(text[told.end() : told.end() + MOST_LONG])):
-        words = [
-            ["X" if at == to else "OK" if cell == 1 else "NS" for to, cell in enumerate(row)]
-            for at, row in enumerate(reach)
-        ]
-        driver["p2p_read"] = driver["p2p_write"] = words
+        cells = {(at, to): cell == 1 for at, row in enumerate(reach) for to, cell in enumerate(row)}
+        driver["p2p_read"] = driver["p2p_write"] = _words(cells)
     told = re.search(r"^Unidirectional P2P=Enabled [^\n]*Matrix \(GB/s\)$", text, re.M)
     if told and (speeds := _matrix(text[told.end() : told.end() + MOST_LONG])):
         driver["copies"] = speeds
@@ -42,6 +54,28 @@ def p2p_test(text: str) -> Data:
         for at, name, _ in _DEVICE.findall(text)[:MOST_GPUS]
     ]
     return {"driver": driver | ({"gpus": gpus} if gpus else {})}
+
+
+def _pairs(text: str) -> dict[tuple[int, int], bool]:
+    """Which GPU may reach which, said a pair a line."""
+    of_test = {(int(at), int(to)): word == "CAN" for at, word, to in _PAIRS[0].findall(text)}
+    simple = {(int(at), int(to)): word == "Yes" for at, to, word in _PAIRS[1].findall(text)}
+    return of_test | simple
+
+
+def _words(reach: dict[tuple[int, int], bool]) -> list[list[str]]:
+    """The matrix as `nvidia-smi topo -p2p` has it; nothing where a pair is not told."""
+    count = max((max(pair) for pair in reach), default=-1) + 1
+    pairs = [(at, to) for at in range(count) for to in range(count) if at != to]
+    if any(pair not in reach for pair in pairs):
+        return []
+    return [[_word(reach, at, to) for to in range(count)] for at in range(count)]
+
+
+def _word(reach: dict[tuple[int, int], bool], at: int, to: int) -> str:
+    if at == to:
+        return "X"
+    return "OK" if reach[at, to] else "NS"
 
 
 def nvbandwidth(text: str) -> Data:

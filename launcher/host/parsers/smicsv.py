@@ -90,7 +90,7 @@ def values(text: str) -> Data:
     """`nvidia-smi --query-gpu=... --format=csv`, with a heading and units or without."""
     for names, lines in _tables(text.splitlines()):
         made = [_gpu(at, names, row) for at, row in enumerate(_rows(lines))]
-        told = [one for one in made if "name" in one or "bdf" in one or "uuid" in one]
+        told = [one for one in made if len(one.keys() - {"driver", "count"}) > 1]
         if told:
             return {"driver": _driver(told) | {"gpus": told}}
     return {}
