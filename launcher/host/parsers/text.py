@@ -10,6 +10,7 @@ import zlib
 GZIP = b"\x1f\x8b"
 # ECMA-48: control sequences (colours, cursors), operating system commands (titles, links).
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
+_BLANK = re.compile(r"\n{3,}")
 _QUOTED = re.compile(r"^[ \t]*(?:>[ \t]?)+", re.M)
 
 
@@ -19,7 +20,7 @@ def clean(raw: bytes, most: int) -> str:
         raw = _unpacked(raw, most)
     text = _ESCAPES.sub("", _decoded(raw))
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
-    return _QUOTED.sub("", text)
+    return _BLANK.sub("\n\n", _QUOTED.sub("", text))
 
 
 def flat(text: str) -> str:
