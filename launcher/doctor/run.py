@@ -121,7 +121,22 @@ def _here(ask: PlanRequest, environ: Mapping[str, str], driver: Driver) -> tuple
     return plan, observe(plan, environ, driver, seen.engine)
 
 
+def observed(
+    profile: str | None, settings: Sequence[str], source: Source, environ: Mapping[str, str]
+) -> Host:
+    """What was observed of a host: of a recorded one as it was recorded, without what a profile
+    would set there. Raises UserError.
+    """
+    return _recorded(source) or examine(profile, settings, source, environ).host
+
+
 def _recorded(source: Source) -> Host | None:
+    if sum(one is not None for one in (source.sysroot, source.facts, source.pasted)) > 1:
+        raise UserError(
+            "--from, --facts and --sysroot are about different hosts",
+            fix="give one of them",
+            status=Exit.USAGE,
+        )
     if source.facts:
         return recorded_facts(source.facts)
     if source.pasted:

@@ -711,6 +711,23 @@ def test_a_pipe_without_end_is_read_to_a_limit(world: World) -> None:
     assert b"nothing in it is an output that is known here" in said.stderr
 
 
+def test_facts_of_pasted_texts_have_nothing_that_a_profile_would_set(world: World) -> None:
+    (world.folder / "smi").write_text(table("595.58", *[Row()] * 8))
+    told = json.loads(world.run("facts", "--from", "smi").stdout)
+
+    assert told["environment"]["variables"] == {
+        "unknown": "not provided: `env | grep -E 'NCCL|CUDA|SGLANG'` tells it"
+    }
+
+
+def test_two_hosts_at_once_are_refused(world: World) -> None:
+    (world.folder / "smi").write_text(table("595.58", *[Row()] * 8))
+    said = world.run("doctor", "--from", "smi", "--facts", "facts.json")
+
+    assert said.returncode == 2
+    assert "give one of them" in said.stderr
+
+
 def test_settings_without_a_profile_are_refused(world: World) -> None:
     said = piped(world, table("595.58", Row()).encode(), "--set", "flags.tp-size=1")
 
