@@ -149,6 +149,7 @@ def test_the_table_of_each_generation_is_read_however_it_is_pasted(
         (Row(ecc="3"), "gpu-ecc", FAIL),
         (Row(mig="Enabled"), "gpu-mig", FAIL),
         (Row(mig="Enabled*"), "gpu-mig", FAIL),
+        (Row(mig="Enabled", ecc="On", busy="N/A"), "gpu-mig", FAIL),
         (Row(compute="E. Process"), "gpu-compute-mode", FAIL),
         (Row(compute="Prohibited"), "gpu-compute-mode", FAIL),
         (Row(temperature="91C"), "gpu-temperature", WARN),

@@ -105,6 +105,8 @@ def _ecc(text: str) -> Data:
         return {"ecc": True, "ecc_uncorrected": int(text[:9])}
     if text == "Off":
         return {"ecc": False, "ecc_uncorrected": LACKING}
+    if text == "On":  # of a GPU that is cut: its instances count for themselves
+        return {"ecc": True}
     mute = converted(text, number)
     return {"ecc": mute, "ecc_uncorrected": mute}
 
