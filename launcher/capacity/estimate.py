@@ -86,6 +86,11 @@ class Fit:
     said: tuple[Said, ...] = ()
 
     @property
+    def is_too_large(self) -> bool:
+        """Whether no fraction helps."""
+        return self.weights + self.needed > self.free
+
+    @property
     def fits(self) -> bool:
         """Whether a server would start."""
         return all(said.severity is not Severity.FAIL for said in self.said)
@@ -209,8 +214,9 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
     for issue in issues.issues(issues.of_plan(plan)):
         if issue.name == "mem-fraction-static" and issue.severity.is_fatal:
             yield Said(fail, f"{issue.name} {issue.what}", issue.fix, issue.known, issue.source)
+    yield from _incomplete(host)
     yield from obstacles(made)
-    if made.weights + made.needed > made.free:
+    if made.is_too_large:
         return
     if made.weights < made.free * made.fraction and made.left < made.needed:
         what = (
@@ -274,7 +280,7 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
 
 def obstacles(made: Fit) -> Iterator[Said]:
     """Why a server would not start, of all that sizes tell."""
-    if made.weights + made.needed > made.free:
+    if made.is_too_large:
         yield _too_large(made)
     elif made.weights >= made.free * made.fraction:
         what = (
@@ -292,6 +298,21 @@ def obstacles(made: Fit) -> Iterator[Said]:
         what = f"{_slots(made)}: {'none is left for KV' if made.admitted else FEW_SLOTS}"
         fix = "set max-mamba-cache-size = 5 x max-running-requests, mamba-ssm-dtype = bfloat16"
         yield Said(Severity.FAIL, what, fix, Known.READ, OF_SLOTS)
+
+
+def _incomplete(host: Host) -> Iterator[Said]:
+    """What of a checkpoint that is here is not: it would not load, whatever fits."""
+    seen = host.model
+    fix = "`glm5-serve model DIR` lists all of it; `glm5-serve fetch` completes it"
+    gone = [*seen.missing.otherwise(()), *seen.broken.otherwise({}), *seen.pointers.otherwise(())]
+    source = "tests/capacity/test_fit.py"
+    if gone:
+        more = f" and {len(gone) - 4} more" if len(gone) > 4 else ""
+        what = f"the checkpoint is not complete: {', '.join(gone[:4])}{more} missing or broken"
+        yield Said(Severity.FAIL, f"{what}; sizes are computed", fix, Known.RUN, source)
+    elif seen.shards.known and not seen.shards.get():
+        what = "the folder has no weight files: sizes are computed from its config.json"
+        yield Said(Severity.WARN, what, fix, Known.RUN, source)
 
 
 def _too_large(made: Fit) -> Said:

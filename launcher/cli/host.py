@@ -70,17 +70,17 @@ def facts(
     settings: tuple[str, ...],
     sysroot: Path | None,
     facts: Path | None,
-    pasted: Path | None,
+    pasted: str | None,
     as_json: bool,
 ) -> None:
     """Print what was observed about this host: always as JSON, to be judged anywhere (`doctor
     --facts`).
     """
-    from launcher.doctor.run import Source, examine
+    from launcher.doctor.run import Source, observed
     from launcher.host import facts_json
 
-    seen = examine(profile, settings, Source(sysroot, facts, pasted), os.environ)
-    print(json.dumps(facts_json.to_json(seen.host), indent=1))
+    host = observed(profile, settings, Source(sysroot, facts, pasted), os.environ)
+    print(json.dumps(facts_json.to_json(host), indent=1))
 
 
 @click.command()

@@ -166,9 +166,8 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--from",
             "pasted",
-            metavar="DIR",
-            type=file,
-            help="What people paste: nvidia-smi -q, lspci ...",
+            metavar="PATH",
+            help="What people paste (nvidia-smi -q, lspci ...): a file, a folder, or -.",
         ),
         settings_options[0],
         profile_option(required=False),

@@ -204,6 +204,7 @@ def resolve(
         open_without_key=profile.access.open_without_key,
         gpus=profile.flags.gpus,
         arch=target.arch,
+        needs_arch=profile.needs.arch,
         gpu=target.gpu,
         gpu_memory=int(profile.needs.gpu_memory_gib * 2**30),
         state=str(folder),

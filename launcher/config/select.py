@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from launcher.config import layers
 from launcher.config.resolve import PlanRequest
-from launcher.config.target import planned
+from launcher.config.target import TargetOptions, planned
 from launcher.engines.target import Target, blackwell
 from launcher.errors import UserError
-from launcher.host.facts import Driver, Gpu
+from launcher.host.facts import Driver, Gpu, Host, known
 from launcher.knowledge import gpus
+from launcher.knowledge.shape import layout
 from launcher.plan.plan import Plan
 
-FALLBACK = "8xpro6000"  # for a host without a fitting GPU: what this is made for
+FALLBACK = "8xpro6000"  # what this is made for
+HEADS = 64  # of its model
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,65 @@ def obstacle(plan: Plan, driver: Driver) -> str | None:
         return None
     if not driver.gpus.known:
         return "no GPU seen"
-    alike = [gpu for gpu in driver.gpus.get() if _is(gpu, plan.arch)]
+    alike = [gpu for gpu in driver.gpus.get() if _is(gpu, plan.needs_arch)]
     if len(alike) < plan.gpus:
         return f"{len(alike)} such GPUs"
     large = [gpu for gpu in alike if gpu.memory_total.otherwise(plan.gpu_memory) >= plan.gpu_memory]
     return None if len(large) >= plan.gpus else "their memory is smaller"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A profile to estimate with, what of it is set otherwise, and what is to be said of that."""
+
+    profile: str
+    settings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def choose(named: str | None, driver: Driver, environ: Mapping[str, str]) -> Chosen:
+    """The profile that was named, or the best for these GPUs; where there is none, the flags of
+    what this is made for, on as many GPUs as there are.
+    """
+    if named:
+        return Chosen(named)
+    if best := best_profile(driver, environ):
+        return Chosen(best, notes=(f"no profile was named: {best} fits these GPUs best",))
+    seen = driver.gpus.otherwise(())
+    if not seen:
+        return Chosen(
+            FALLBACK, notes=(f"no profile was named, no GPU is here: for {FALLBACK} (-p)",)
+        )
+    tp, pp = layout(len(seen), HEADS)
+    note = f"no profile is for these {len(seen)} GPUs: the flags of {FALLBACK}, tp {tp}, pp {pp}"
+    return Chosen(FALLBACK, (f"flags.tp-size={tp}", f"flags.pp-size={pp}"), (note,))
+
+
+def of_aim(aim: TargetOptions) -> Driver:
+    """Eight GPUs of the product or architecture that was said: as many as a host has."""
+    product = gpus.products().get(aim.gpu or "") or gpus.least(aim.arch)
+    made = (_as_driver(at, product) for at in range(8) if product)
+    return Driver(gpus=known(tuple(made)))
+
+
+def shown(host: Host) -> Driver:
+    """The GPUs to choose for: those that the driver shows, else those on the bus, as far as their
+    ids tell what they are.
+    """
+    if host.driver.gpus.known or not host.pcie.functions.known:
+        return host.driver
+    products = [gpus.which(one.id) for one in host.pcie.functions.get() if one.kind == "gpu"]
+    seen = tuple(_as_driver(at, one) for at, one in enumerate(products) if one)
+    return replace(host.driver, gpus=known(seen)) if seen else host.driver
+
+
+def _as_driver(index: int, product: gpus.Product) -> Gpu:
+    return Gpu(
+        index,
+        name=known(product.name),
+        capability=known(product.capability),
+        memory_total=known(product.memory),
+    )
 
 
 def _is(gpu: Gpu, arch: str | None) -> bool:
@@ -87,9 +143,9 @@ def _is(gpu: Gpu, arch: str | None) -> bool:
     return seen is not None and arch in (None, seen)
 
 
-def best_profile(driver: Driver, environ: Mapping[str, str]) -> str:
+def best_profile(driver: Driver, environ: Mapping[str, str]) -> str | None:
     """The profile that takes most of the GPUs that the driver shows; of several the shortest
-    name.
+    name. None where no profile is for them.
     """
     fitting: dict[str, int] = {}
     for found in layers.all_profiles(environ):
@@ -101,4 +157,4 @@ def best_profile(driver: Driver, environ: Mapping[str, str]) -> str:
         # host.
         if plan.arch and plan.ruled and driver.gpus.known and obstacle(plan, driver) is None:
             fitting.setdefault(found.name, plan.gpus)
-    return max(fitting, key=lambda name: (fitting[name], -len(name)), default=FALLBACK)
+    return max(fitting, key=lambda name: (fitting[name], -len(name)), default=None)

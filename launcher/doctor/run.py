@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.config import layers
 from launcher.config.resolve import PlanRequest, load, resolve
-from launcher.config.select import best_profile, obstacle
+from launcher.config.select import best_profile, shown
 from launcher.config.target import Seen, instance_of, observe_target, planned
 from launcher.config.target import recorded as recorded_facts
 from launcher.doctor.checks import REQUIRED, judge, known_ids
@@ -21,6 +20,7 @@ from launcher.host.environment import of_plan
 from launcher.host.facts import Driver, Engine, Host
 from launcher.plan.findings import Finding, Severity, failures
 from launcher.plan.plan import Plan
+from launcher.plan.policy import Policy
 
 TAKEN_BY_OURS = (
     "port-free",
@@ -40,12 +40,12 @@ class Source:
 
     sysroot: Path | None = None
     facts: Path | None = None
-    pasted: Path | None = None
+    pasted: str | None = None
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A host and the plan that it is judged for."""
+    """A host and the plan that it is judged for; without a name where no profile is for it."""
 
     host: Host
     plan: Plan
@@ -58,14 +58,20 @@ Report = Callable[[Examined, Sequence[Finding]], None]  # shows them
 def examine(
     profile: str | None, settings: Sequence[str], source: Source, environ: Mapping[str, str]
 ) -> Examined:
-    """Observe a host for a profile, or for the one that fits its GPUs best. Raises UserError."""
+    """Observe a host for a profile, or for the one that fits its GPUs best; without one where none
+    does. Raises UserError.
+    """
     if recorded := _recorded(source):
         return of_host(recorded, profile, settings, environ)
     from launcher.host.observe import LIVE, observe, observe_driver
 
     root = source.sysroot or LIVE
     seen = observe_driver(root)
-    ask = PlanRequest(profile or best_profile(seen, environ), tuple(settings))
+    name = profile or best_profile(seen, environ)
+    if name is None:
+        plan = _without_profile(seen, settings)
+        return Examined(observe(plan, environ, seen, Engine(), root), plan, True)
+    ask = PlanRequest(name, tuple(settings))
     if root == LIVE:
         plan, host = _here(ask, environ, seen)
     else:  # a recorded tree is no host of an engine: the one here, if any, is what it is judged for
@@ -81,10 +87,28 @@ def of_host(
 
     Raises UserError.
     """
-    ask = PlanRequest(profile or best_profile(host.driver, environ), tuple(settings))
-    plan, _ = planned(ask, environ, of(host))
+    name = profile or best_profile(shown(host), environ)
+    if name is None:
+        return Examined(host, _without_profile(shown(host), settings), True)
+    plan, _ = planned(PlanRequest(name, tuple(settings)), environ, of(host))
     seen = replace(host, environment=of_plan(host.environment, plan))
     return Examined(seen, plan, profile is None)
+
+
+def _without_profile(driver: Driver, settings: Sequence[str]) -> Plan:
+    """What the GPUs are judged for where no profile is: all that there are, whatever they are.
+
+    Raises UserError where settings of a profile were given.
+    """
+    if settings:
+        raise UserError(
+            f"--set {settings[0]} changes a profile, and none is for the GPUs seen",
+            fix="choose one: -p NAME (`glm5-serve profiles` lists them)",
+            status=Exit.USAGE,
+        )
+    seen = (driver.gpus, driver.topology, driver.p2p_read, driver.p2p_write)
+    count = max(len(fact.otherwise(())) for fact in seen)
+    return Plan("", (), (), {}, "127.0.0.1", 0, "", "", Policy(), (), {}, gpus=max(count, 1))
 
 
 def _here(ask: PlanRequest, environ: Mapping[str, str], driver: Driver) -> tuple[Plan, Host]:
@@ -97,7 +121,22 @@ def _here(ask: PlanRequest, environ: Mapping[str, str], driver: Driver) -> tuple
     return plan, observe(plan, environ, driver, seen.engine)
 
 
+def observed(
+    profile: str | None, settings: Sequence[str], source: Source, environ: Mapping[str, str]
+) -> Host:
+    """What was observed of a host: of a recorded one as it was recorded, without what a profile
+    would set there. Raises UserError.
+    """
+    return _recorded(source) or examine(profile, settings, source, environ).host
+
+
 def _recorded(source: Source) -> Host | None:
+    if sum(one is not None for one in (source.sysroot, source.facts, source.pasted)) > 1:
+        raise UserError(
+            "--from, --facts and --sysroot are about different hosts",
+            fix="give one of them",
+            status=Exit.USAGE,
+        )
     if source.facts:
         return recorded_facts(source.facts)
     if source.pasted:
@@ -115,7 +154,7 @@ class DoctorOptions:
 
     profile: str | None
     settings: tuple[str, ...]
-    pasted: Path | None
+    pasted: str | None
     facts: Path | None
     sysroot: Path | None
     deep: bool
@@ -154,6 +193,12 @@ def _deep(
 ) -> list[Finding]:
     from launcher.doctor.fabric import deep
 
+    if not seen.plan.name:
+        raise UserError(
+            "--deep runs the engine of a profile, and none is for the GPUs seen",
+            fix="choose one: -p NAME (`glm5-serve profiles` lists them)",
+            status=Exit.USAGE,
+        )
     if seen.plan.doubt:
         fix = (
             f"`glm5-serve up -p {seen.plan.name}` says what to do; without --deep nothing of it"
@@ -170,20 +215,6 @@ def _deep(
         deadline=words.deadline,
         tell=tell,
     )
-
-
-def head(seen: Examined) -> str:
-    """One line: what was judged, for what."""
-    gpus = seen.host.driver.gpus
-    if gpus.known and gpus.get():
-        models = Counter(gpu.name.otherwise("GPU") for gpu in gpus.get())
-        what = ", ".join(f"{count}x {name}" for name, count in models.items())
-    else:
-        what = "no GPU seen"
-    fits = obstacle(seen.plan, seen.host.driver) is None
-    best = "the profile that fits best" if fits else "no profile fits; choose with -p"
-    why = f", {best}" if seen.chosen else ""
-    return f"{seen.host.observed}: {what}; judged for {seen.plan.name}{why}"
 
 
 # what the ids of checks about hangs begin with

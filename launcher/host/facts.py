@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+NOT_OBSERVED = "not observed"
+NOT_PROVIDED = "not provided"  # how it begins where texts were pasted and none tells it
 
 
 class UnobservedError(Exception):
@@ -27,6 +29,11 @@ class Fact(Generic[T]):
     def known(self) -> bool:
         """Whether it was observed."""
         return self.unknown is None
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether nobody looked, or nobody told: nothing is wrong with it for all we know."""
+        return str(self.unknown).startswith((NOT_OBSERVED, NOT_PROVIDED))
 
     def get(self) -> T:
         """The value. Raises UnobservedError where it is unknown."""
@@ -49,7 +56,7 @@ def unknown(why: str) -> Fact[T]:
     return Fact(None, why)
 
 
-NOBODY_LOOKED: Fact[Any] = Fact(None, "not observed")
+NOBODY_LOOKED: Fact[Any] = Fact(None, NOT_OBSERVED)
 Matrix = tuple[tuple[str, ...], ...]
 
 
@@ -127,6 +134,8 @@ class Driver:
     topology: Fact[Matrix] = NOBODY_LOOKED
     p2p_read: Fact[Matrix] = NOBODY_LOOKED
     p2p_write: Fact[Matrix] = NOBODY_LOOKED
+    copies: Fact[tuple[tuple[float, ...], ...]] = NOBODY_LOOKED  # GB/s, by a test; (): none
+    diagnostics: Fact[dict[str, str]] = NOBODY_LOOKED  # Pass, Fail, ... by DCGM's test
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,9 @@ class Pcie:
     functions: Fact[tuple[Function, ...]] = NOBODY_LOOKED
     iommus: Fact[tuple[str, ...]] = (
         NOBODY_LOOKED  # units, e.g. ivhd0, dmar1; empty: translation is off
+    )
+    acs: Fact[tuple[tuple[str, ...], ...]] = (
+        NOBODY_LOOKED  # control bits set, of bridges that a pasted text does not name
     )
     aspm: Fact[str] = NOBODY_LOOKED  # policy: default, performance, powersave, powersupersave
 

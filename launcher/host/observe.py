@@ -33,7 +33,17 @@ def observe_driver(root: Path = LIVE) -> Driver:
     why: Fact[Any] = unknown("a recorded tree has no driver to ask")
     return modules_of_driver(
         root,
-        Driver(why, why, confidential=why, gpus=why, topology=why, p2p_read=why, p2p_write=why),
+        Driver(
+            why,
+            why,
+            confidential=why,
+            gpus=why,
+            topology=why,
+            p2p_read=why,
+            p2p_write=why,
+            copies=why,
+            diagnostics=why,
+        ),
     )
 
 

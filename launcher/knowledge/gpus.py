@@ -20,13 +20,23 @@ CUT = "..."  # how nvidia-smi's table ends a name that is too long for it
 # Bytes that driver, CUDA context and NCCL take of a card of which no log told it: as on those of
 # 96 GB.
 TAKEN = 1536 << 20
-# What a name tells of cards that are no row.
+# What a name tells of cards that are no row, by NVIDIA's list of CUDA GPUs.
 _SERIES = (
-    (r"RTX PRO \d+ Blackwell|RTX 50\d0", "12.0"),
-    (r"\bG?H[128]00\b", "9.0"),
-    (r"\bL40S?\b|RTX 40\d0|RTX 6000 Ada", "8.9"),
-    (r"\bA100\b", "8.0"),
-    (r"Quadro RTX|\bT4\b", "7.5"),
+    (r"RTX PRO \d+ Bl|RTX 50\d0", "12.0"),
+    (r"\bGB10\b", "12.1"),
+    (r"\bG?B300\b", "10.3"),
+    (r"\bG?B[12]00\b", "10.0"),
+    (r"\bG?H(?:[128]00|20)\b", "9.0"),
+    (r"\bL(?:2|4|20|40S?)\b|RTX 40\d0|RTX \d000 Ada|RTX 5880 Ada|RTX \d000 SFF Ada", "8.9"),
+    (r"\bA(?:2|10G?|10M|16|40)\b|RTX A\d{3,4}\b|RTX 30\d0", "8.6"),
+    (r"\bA(?:30|100|800)\b", "8.0"),
+    (r"Quadro RTX|\bT4G?\b|RTX 20\d0|GTX 16\d0|TITAN RTX|\bT\d{3,4}\b", "7.5"),
+    (r"\bG?V100S?\b|TITAN V\b", "7.0"),
+    (r"\bP(?:4|6|40)\b|GTX 10\d0|TITAN Xp?\b|Quadro P\d+", "6.1"),
+    (r"\bG?P100\b", "6.0"),
+    (r"\bM(?:4|6|10|40|60)\b|GTX 9\d0|Quadro M\d+", "5.2"),
+    (r"\bK80\b", "3.7"),
+    (r"\bK(?:20X?m?|40\w?)\b|GTX 7\d0|GTX TITAN", "3.5"),
 )
 
 

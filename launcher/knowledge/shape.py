@@ -46,6 +46,14 @@ class Shape:
         return self.layers - self.linear_layers
 
 
+def layout(count: int, heads: int) -> tuple[int, int]:
+    """How so many GPUs share a model: tensor parallel as far as its heads divide, in stages beyond
+    that.
+    """
+    tp = next(size for size in range(count, 0, -1) if count % size == 0 and heads % size == 0)
+    return tp, count // tp
+
+
 def shape(config: Mapping[str, str]) -> Shape:
     """The shape that a configuration's scalars describe.
 

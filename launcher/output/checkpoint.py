@@ -15,7 +15,7 @@ from launcher.config.target import planned
 from launcher.doctor.checks import judge
 from launcher.engines import traits
 from launcher.engines.target import Target
-from launcher.errors import Exit
+from launcher.errors import Exit, UserError
 from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.collectors.digests import digest, promised
 from launcher.host.facts import Host, Model
@@ -52,19 +52,28 @@ def run(folder: str, environ: Mapping[str, str], *, hashes: bool, as_json: bool)
     ask = PlanRequest(FALLBACK, (f"flags.model-path={folder}", 'rules.skip=["quantization"]'))
     plan, _ = planned(ask, environ, Target())
     seen = checkpoint(plan.model, environ)
+    if not seen.path.known and not as_json:
+        raise _absent(plan.model, str(seen.path.unknown))
     findings = judge(Host(observed=plan.model, model=seen), plan, only=CHECKS)
     if hashes and seen.path.known:
         findings.append(_of_hashes(compare(Path(seen.path.get()), quiet=as_json)))
     if as_json:
         print(
             json.dumps(
-                {**to_json(findings, plan.name, plan.model), "model": _told(seen, plan.model)},
+                {**to_json(findings, None, plan.model), "model": _told(seen, plan.model)},
                 indent=1,
             )
         )
     else:
         _show(seen, plan.model, findings)
-    return Exit.NO if verdict(findings) is Severity.FAIL else Exit.FINE
+    whole = seen.path.known and verdict(findings) is not Severity.FAIL
+    return Exit.FINE if whole else Exit.NO
+
+
+def _absent(model: str, why: str) -> UserError:
+    is_id = "would download" in why
+    fix = f"`glm5-serve fetch {model}`" if is_id else "give a folder that has config.json"
+    return UserError(why.partition(": the engine")[0], fix=fix, status=Exit.NO)
 
 
 def about(seen: Model, named: str) -> list[tuple[str, str]]:

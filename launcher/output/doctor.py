@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from launcher.config.select import shown
 from launcher.doctor.checks import REQUIRED
-from launcher.doctor.run import DoctorOptions, Examined, Report, head
+from launcher.doctor.heading import fitting, head
+from launcher.doctor.run import DoctorOptions, Examined, Report
 from launcher.errors import Exit
 from launcher.plan.findings import Finding, Severity, failures, to_json, verdict
 
@@ -33,17 +35,23 @@ def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) ->
 
         print(script(seen.host, findings), end="")
     elif words.as_json:
-        print(json.dumps(to_json(findings, seen.plan.name, seen.host.observed), indent=1))
+        told = to_json(findings, seen.plan.name or None, seen.host.observed)
+        print(json.dumps(told | {"fits": _fitting(seen)}, indent=1))
     else:
         from launcher.output import console
 
-        show(console.console(sys.stdout), findings, head(seen), every=words.every)
+        fits = (f"fits  {line}" for line in _fitting(seen))
+        show(console.console(sys.stdout), findings, head(seen), *fits, every=words.every)
     worst = verdict(findings)
     return (
         Exit.NO
         if worst is Severity.FAIL or (words.strict and worst is not Severity.OK)
         else Exit.FINE
     )
+
+
+def _fitting(seen: Examined) -> list[str]:
+    return [] if seen.plan.name else fitting(shown(seen.host))
 
 
 def refused(as_json: bool) -> Report:
@@ -63,13 +71,19 @@ def refused(as_json: bool) -> Report:
     return shown
 
 
-def show(console: Console, findings: Sequence[Finding], head: str, *, every: bool = False) -> None:
-    """Print a report."""
+def show(
+    console: Console, findings: Sequence[Finding], head: str, *more: str, every: bool = False
+) -> None:
+    """Print a report, and `more` lines below its heading."""
     from launcher.output.console import words
 
-    console.print(words((head, "bold")), end="\n\n")
+    console.print(words((head, "bold")))
+    for line in more:
+        console.print(words(line))
+    console.print()
     for group, members in groupby(findings, key=lambda found: found.group):
         _group(console, group, list(members), every)
+    _blind(console, findings)
     _end(console, findings)
 
 
@@ -77,17 +91,29 @@ def _group(console: Console, group: str, findings: list[Finding], every: bool) -
     from launcher.output.console import words
 
     console.print(words((f"{group:<{GROUP_WIDTH}}", "bold"), (f" {_summary(findings)}", "dim")))
-    blind: dict[str, list[str]] = {}
     for found in findings:
-        if found.severity is Severity.UNKNOWN and not every and not found.fix:
-            blind.setdefault(found.evidence, []).append(found.id)
-        elif found.severity is not Severity.OK:
+        if found.severity is not Severity.OK and not _is_blind(found):
             _detail(console, found)
-        elif every:
+        elif every and found.severity is Severity.OK:
             _line(console, (found.severity.word, "green"), f"{found.id}  ", (found.evidence, "dim"))
-    for why, ids in blind.items():  # one reason hides many things: it is told once
-        _line(console, ("unknown", "magenta"), ", ".join(ids))
-        _line(console, ("", ""), (why, "dim"))
+
+
+def _is_blind(found: Finding) -> bool:
+    return found.severity is Severity.UNKNOWN and not found.fix
+
+
+def _blind(console: Console, findings: Sequence[Finding]) -> None:
+    """What could not be seen: one reason hides many things, and is told once, the largest first."""
+    from launcher.output.console import words
+
+    hidden: dict[str, list[str]] = {}
+    for found in filter(_is_blind, findings):
+        hidden.setdefault(found.evidence, []).append(found.id)
+    if hidden:
+        console.print(words(("not seen", "bold")))
+    for why, ids in sorted(hidden.items(), key=lambda one: -len(one[1])):
+        _line(console, ("unknown", "magenta"), why)
+        _line(console, ("", ""), (", ".join(ids), "dim"))
 
 
 def _detail(console: Console, found: Finding) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,16 @@ from launcher.capacity import sizes
 from launcher.capacity.estimate import Fit, fit
 from launcher.capacity.memory import GIB, Weights, from_headers
 from launcher.config.resolve import PlanRequest
-from launcher.config.select import best_profile
+from launcher.config.select import choose, of_aim
 from launcher.config.target import TargetOptions, planned, recorded
+from launcher.doctor.heading import fitting
 from launcher.engines.engine import dialect
 from launcher.engines.target import of
 from launcher.errors import Exit, UserError
+from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.facts import Engine, Host
 from launcher.host.observe import observe, observe_driver
-from launcher.knowledge import gpus
+from launcher.knowledge import gpus, models
 from launcher.knowledge.shape import Shape
 from launcher.lint.notes import noted
 from launcher.output.checkpoint import about
@@ -52,15 +55,19 @@ def run(
     """
     facts = recorded(aim.facts) if aim.facts else None
     driver = facts.driver if facts else observe_driver()
-    asked = [*settings, *([f"flags.model-path={_path(model)}"] if model else [])]
-    name = profile or best_profile(driver, environ)
-    plan = noted(planned(PlanRequest(name, tuple(asked)), environ, aim)[0])
+    chosen = choose(profile, driver if facts or not aim.arch else of_aim(aim), environ)
+    asked = [*chosen.settings, *([f"flags.model-path={_path(model)}"] if model else []), *settings]
+    plan = noted(planned(PlanRequest(chosen.profile, tuple(asked)), environ, aim)[0])
     if not plan.gpus:
         raise UserError(
             f"profile {plan.name} runs on the CPU", fix="fit is about GPUs: choose another profile"
         )
     host = facts or observe(plan, environ, driver, Engine())  # what is installed has no size
+    if facts and model:  # another one than those facts are about
+        host = replace(facts, model=checkpoint(plan.model, environ))
     shape, weights = _sizes(plan, host)
+    fits = fitting(driver) if chosen.settings and not model else []
+    notes = [*chosen.notes, *(f"fits: {line}" for line in fits), *_of_name(plan, host), *plan.notes]
     # Other GPUs than this host's: its memory and disks say nothing.
     elsewhere = aim.arch is not None and facts is None
     if elsewhere:
@@ -81,12 +88,20 @@ def run(
             "arch": plan.arch,
             "gpu": plan.gpu,
             "release": plan.release,
-            "notes": plan.notes,
+            "notes": notes,
         }
         print(json.dumps(data | asdict(made) | {"fits": made.fits}, indent=1))
     else:
-        _show(made, plan, host)
+        _show(made, plan, host, notes)
     return Exit.FINE if made.fits else Exit.NO
+
+
+def _of_name(plan: Plan, host: Host) -> list[str]:
+    """What is taken from the words of a checkpoint's name alone."""
+    if host.model.quantisation.known or models.known(plan.model):
+        return []
+    told = models.quantisation(plan.model)
+    return [f"{plan.model} is neither here nor known: by its name alone it is {told}"]
 
 
 def _path(model: str) -> str:
@@ -115,7 +130,7 @@ def _sizes(plan: Plan, host: Host) -> tuple[Shape, Weights]:
     return shape, sizes.weights(host.model, plan.model, shape)
 
 
-def _show(made: Fit, plan: Plan, host: Host) -> None:
+def _show(made: Fit, plan: Plan, host: Host, notes: Sequence[str]) -> None:
     from launcher.output import console as terminal
     from launcher.output.console import row, words
 
@@ -127,8 +142,9 @@ def _show(made: Fit, plan: Plan, host: Host) -> None:
         f" {made.gpus} x {made.memory / GIB:.1f} GiB{seen}"
     )
     console.print(words((plan.name, "bold"), "  ", head))
-    for note in plan.notes:
+    for note in notes:
         console.print(words((f"note: {note}", "yellow")))
+    _verdict(console, made)
     how = "from the files' headers" if made.exact else "computed, with 3 % of margin"
     mode = f", {engine.name}'s own choice" if made.automatic else ""
     console.print()
@@ -144,7 +160,7 @@ def _show(made: Fit, plan: Plan, host: Host) -> None:
         ),
         (
             "left",
-            f"{_gib(made.left)} for graphs, activations, NCCL; needs {_gib(made.needed)}",
+            f"{_gib(_left(made))} for graphs, activations, NCCL; needs {_gib(made.needed)}",
         ),
         (
             "usable",
@@ -161,7 +177,6 @@ def _show(made: Fit, plan: Plan, host: Host) -> None:
     _requests(console, made)
     _host(console, made)
     _table(console, made)
-    _verdict(console, made)
 
 
 def _gpu(plan: Plan, made: Fit) -> str:
@@ -184,22 +199,24 @@ def _picture(console: Console, made: Fit) -> None:
     """One GPU's memory as a bar, each part as long as it is large."""
     from launcher.output.console import words
 
-    taken = made.memory - made.free
-    kv = max(0, made.memory - taken - made.weights - made.left)
+    kv = max(0, made.free - made.weights - made.left)
     states = min(kv, (made.slots or 0) * made.slot)
     parts = [
-        ("in use", taken, "dim"),
+        ("in use", made.memory - made.free, "dim"),
         ("weights", made.weights, "cyan"),
         ("KV cache", kv - states, "green"),
         *([("states", states, "magenta")] if states else []),
-        ("left", made.left, "yellow"),
+        ("left", _left(made), "yellow"),
     ]
     signs = list(zip(parts, "░█▓▒·" if states else "░█▓·", strict=True))
+    ends = accumulate(size for (_, size, _), _ in signs)
+    columns = [min(round(WIDTH * end / made.memory), WIDTH) for end in ends]
     bar = (
-        (sign * round(WIDTH * max(size, 0) / made.memory), colour)
-        for (_, size, colour), sign in signs
+        (sign * (end - start), colour)
+        for ((_, _, colour), sign), (start, end) in zip(signs, pairwise([0, *columns]), strict=True)
     )
-    console.print(words(*bar))
+    beyond = made.weights - made.free
+    console.print(words(*bar, "|", f" the card ends, {_gib(beyond)} do not fit" * (beyond > 0)))
     legend = [
         words((sign, colour), f" {name} {_gib(size)}") for (name, size, colour), sign in signs
     ]
@@ -216,6 +233,11 @@ def _requests(console: Console, made: Fit) -> None:
     cost = f"a request of {size:,} tokens takes {_gib(size * made.cell)} a GPU"
     each = f"10,000 tokens more of context {_gib(10_000 * made.cell)}"
     console.print(row("cost", f"{cost}; {each}"))
+
+
+def _left(made: Fit) -> int:
+    """What the fraction leaves, or the weights, where they take more than it."""
+    return min(made.left, max(made.free - made.weights, 0))
 
 
 def _host(console: Console, made: Fit) -> None:
@@ -257,14 +279,15 @@ def _table(console: Console, made: Fit) -> None:
 def _verdict(console: Console, made: Fit) -> None:
     from launcher.output.console import words
 
-    console.print()
     for said in made.said:
         colour = "red" if said.severity is Severity.FAIL else "yellow"
         known = f" ({said.known}: {said.source})", "dim"
         console.print(words((f"{said.severity.word:<10}", colour), said.what, known))
         console.print(words((f"{'fix':<10}", "bold"), said.fix))
-    if not made.said:
-        console.print("it fits", style="green")
+    if made.fits:
+        console.print("it fits" + (", with the warnings above" if made.said else ""), style="green")
+    else:
+        console.print("it does not fit" if made.is_too_large else "it would not start", style="red")
 
 
 def _gib(size: float) -> str:

@@ -57,8 +57,8 @@ def failures(findings: Iterable[Finding]) -> list[Finding]:
     return [found for found in findings if found.severity is Severity.FAIL and not found.allowed]
 
 
-def to_json(findings: Sequence[Finding], judged: str, observed: str) -> dict[str, Any]:
-    """The report as JSON data, versioned by `schema`."""
+def to_json(findings: Sequence[Finding], judged: str | None, observed: str) -> dict[str, Any]:
+    """The report as JSON data, versioned by `schema`; `judged` is the profile that it is for."""
     return {
         "schema": SCHEMA,
         "verdict": verdict(findings).word,

@@ -60,6 +60,7 @@ class Plan:
     open_without_key: bool = False
     gpus: int = 0  # that it shards over; 0: it runs on the CPU
     arch: str | None = None  # of these GPUs: sm100, sm103, sm120; None: any Blackwell
+    needs_arch: str | None = None  # that its profile says it needs, whatever GPUs there are
     gpu: str | None = None  # the product that it was resolved for, as gpus.toml calls it
     gpu_memory: int = 0  # bytes that each must have
     state: str = ""  # the folder where its instance keeps its files

@@ -354,3 +354,180 @@ def test_a_context_of_nothing_is_the_models_own(world: World) -> None:
     )
 
     assert (said.returncode, said.stderr) == (0, "")
+
+
+# -- what is not here, or not whole ------------------------------------------------------------
+
+
+def indexed(folder: Path, *names: str) -> None:
+    """An index that names the file of the small checkpoint, and others."""
+    told = {f"model.layers.{at}.w": name for at, name in enumerate(names)}
+    text = json.dumps({"weight_map": told | {"lm_head.weight": "model.safetensors"}})
+    (folder / "model.safetensors.index.json").write_text(text)
+
+
+def test_shards_that_are_missing_are_named_and_it_does_not_fit(world: World, folder: Path) -> None:
+    indexed(folder, "model-2.safetensors", "model-3.safetensors")
+    said = world.run("fit", "-p", "8xpro6000", "--model", str(folder))
+
+    assert said.returncode == 1
+    assert "not complete: model-2.safetensors, model-3.safetensors missing" in said.stdout
+    assert "it would not start" in said.stdout
+    assert "\nit fits" not in said.stdout
+
+
+def test_numbered_files_count_those_that_are_missing_without_an_index(
+    world: World, folder: Path
+) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00003.safetensors")
+    said = world.run("fit", "-p", "8xpro6000", "--model", str(folder))
+
+    assert said.returncode == 1
+    assert "model-00002-of-00003.safetensors, model-00003-of-00003.safetensors" in said.stdout
+    (model,) = [
+        one
+        for one in json.loads(world.run("model", str(folder), "--json").stdout)["findings"]
+        if one["id"] == "model-files"
+    ]
+    assert model["severity"] == "fail", "doctor and fit agree"
+
+
+def test_a_folder_without_weights_is_computed_and_that_is_said(world: World, folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    said = world.run("fit", "-p", "8xpro6000", "--model", str(folder), "--set", "rules.skip=[]")
+
+    assert "the folder has no weight files: sizes are computed" in said.stdout
+
+
+def test_doctor_takes_no_part_of_a_checkpoint_for_all_of_it() -> None:
+    part = having(host(), model__bytes=1 << 30, model__missing=("model-00002.safetensors",))
+    [found] = judge(part, plan("flags.tp-size=4"), only=("model-fits",))
+
+    assert found.severity is Severity.FAIL
+
+
+@pytest.mark.parametrize("id", ["org/GLM-5-mine-NVFP4", "org/GLM-5.2-other-FP8"])
+def test_a_quantisation_by_name_alone_is_a_note(world: World, id: str) -> None:
+    said = world.run("fit", "-p", "8xb300", "--gpu", "b300", "--model", id)
+    told = json.loads(world.run("fit", "-p", "8xb300", "--model", id, "--json").stdout)
+    word = id.rpartition("-")[2].lower()
+
+    assert f"note: {id} is neither here nor known: by its name alone it is {word}" in said.stdout
+    assert any("by its name alone" in note for note in told["notes"])
+
+
+def test_of_a_published_checkpoint_nothing_is_taken_by_name(world: World) -> None:
+    said = world.run("fit", "-p", "8xpro6000", "--model", "nvidia/GLM-5-NVFP4")
+
+    assert "by its name alone" not in said.stdout
+
+
+@pytest.mark.parametrize(
+    "id", ["org/llama", "org/GLM-5", "org/GLM-5.2-thing", "zai-org/GLM-5", "meta/Nothing-NVFP4"]
+)
+def test_a_model_that_nobody_knows_has_an_unknown_size(world: World, id: str) -> None:
+    said = world.run("fit", "-p", "8xpro6000", "--model", id)
+
+    assert said.returncode == 78
+    assert f"the sizes of {id} are unknown" in said.stderr
+
+
+# -- on which GPUs -----------------------------------------------------------------------------
+
+
+def facts_of(world: World, *gpus: int) -> str:
+    """A facts file of a host with these of the healthy one's GPUs."""
+    seen = host()
+    shown = tuple(seen.driver.gpus.get()[at] for at in gpus)
+    path = world.folder / "facts.json"
+    path.write_text(
+        json.dumps(facts_json.to_json(replace(having(seen, driver__gpus=shown), model=Model())))
+    )
+    return str(path)
+
+
+def test_without_a_profile_it_says_which_one_it_takes(world: World) -> None:
+    assert "note: no profile was named, no GPU is here: for 8xpro6000" in world.run("fit").stdout
+    four = world.run("fit", "--facts", facts_of(world, 0, 1, 2, 3)).stdout
+    assert "note: no profile was named: 4xpro6000 fits these GPUs best" in four
+    assert "note: no profile was named: 8xb300 fits" in world.run("fit", "--gpu", "b300").stdout
+
+
+def test_another_model_than_that_of_the_facts_has_its_own_sizes(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "facts.json"
+    path.write_text(json.dumps(facts_json.to_json(host())))
+    said = world.run(
+        "fit", "-p", "8xpro6000", "--facts", str(path), "--model", "nvidia/GLM-5-NVFP4"
+    )
+
+    assert "415.3 GiB in all (computed" in said.stdout
+
+
+def test_for_gpus_that_no_profile_is_for_it_says_what_would_fit(world: World) -> None:
+    path = facts_of(world, 0, 1)
+    said = world.run("fit", "--facts", path, "--model", "nvidia/GLM-5.3-Flash-NVFP4")
+    alone = world.run("fit", "--facts", path)
+
+    assert "no profile is for these 2 GPUs: the flags of 8xpro6000, tp 2, pp 1" in said.stdout
+    assert "2 x 95.6 GiB" in said.stdout
+    assert "4 such GPUs hold nvidia/GLM-5.3-Flash-NVFP4" in alone.stdout
+
+
+def test_the_verdict_comes_first_and_the_bar_ends_where_the_card_does(world: World) -> None:
+    for words, verdict in (((), "it fits"), (("--set", "flags.tp-size=4"), "it does not fit")):
+        lines = world.run("fit", "-p", "8xpro6000", *words).stdout.splitlines()
+        (bar,) = [line for line in lines if line.startswith("░")][:1]
+
+        assert lines.index(verdict) < lines.index(bar)
+        assert len(bar.partition("|")[0]) == 60
+    assert "the card ends, " in bar
+
+
+# -- all that are published --------------------------------------------------------------------
+
+PUBLISHED = {one.id: one for family in models.families() for one in family.checkpoints.values()}
+SIZED = [id for id, one in PUBLISHED.items() if one.gib and capacity.precision(one.quantisation)]
+
+
+@pytest.mark.parametrize("id", SIZED)
+def test_the_files_of_a_published_checkpoint_are_as_large_as_computed(id: str) -> None:
+    """Within 7 %: a published one keeps some layers in another precision."""
+    one, config = PUBLISHED[id], capacity.named(id)
+    precision = capacity.precision(one.quantisation)
+    assert config is not None
+    assert precision is not None
+    made = capacity.from_shape(shape_of(config), precision)
+    extra = made.mtp_divided + made.mtp_replicated if one.mtp else 0
+
+    low, high = made.total / capacity.GIB, (made.total + extra) / capacity.GIB
+    assert low * 0.95 <= (one.gib or 0) <= high * 1.07
+
+
+@pytest.mark.parametrize(
+    ("id", "tp", "mtp", "gib"),
+    [
+        ("nvidia/GLM-5.3-Flash-NVFP4", 4, True, 49.2),
+        ("nvidia/GLM-5.3-Flash-NVFP4", 2, False, 88.9),
+        ("zai-org/GLM-5.3-Flash", 4, False, 76.9),
+        ("zai-org/GLM-5.3", 8, False, 89.4),
+        ("local-inference-lab/GLM-5.3-Flash-NVFP4", 4, True, 47.7),
+    ],
+)
+def test_a_gpu_holds_what_hosts_showed(id: str, tp: int, mtp: bool, gib: float) -> None:
+    """The logs and pages that models.toml quotes."""
+    config, precision = capacity.named(id), capacity.precision(PUBLISHED[id].quantisation)
+    assert config is not None
+    assert precision is not None
+    made = capacity.from_shape(shape_of(config), precision)
+
+    assert made.of_gpu(tp, mtp=mtp) / capacity.GIB == pytest.approx(gib, rel=0.05)
+
+
+@pytest.mark.parametrize("id", PUBLISHED)
+def test_each_published_checkpoint_fits_or_says_why_not(world: World, id: str) -> None:
+    said = world.run("fit", "-p", "8xb300", "--gpu", "b300", "--model", id)
+
+    assert "Traceback" not in said.stderr
+    assert said.returncode == 0 or "has no sizes here" in said.stderr, said.stdout

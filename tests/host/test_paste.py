@@ -31,13 +31,13 @@ MANY = settings(
 
 @pytest.fixture(scope="module")
 def asus() -> Host:
-    return parsers.host(ASUS)
+    return parsers.host(str(ASUS))
 
 
 def pasted(folder: Path, *texts: str) -> Host:
     for at, text in enumerate(texts):
         (folder / f"paste{at}").write_text(text, encoding="utf-8", errors="replace")
-    return parsers.host(folder)
+    return parsers.host(str(folder))
 
 
 def unwell(host: Host) -> dict[str, Severity]:
@@ -168,7 +168,7 @@ def test_one_line_changed_on_a_working_host_is_exactly_one_finding(
             assert times == 1
         (tmp_path / path.name).write_text(text)
 
-    assert set(unwell(parsers.host(tmp_path))) == {"switch-writes", id} - {None}
+    assert set(unwell(parsers.host(str(tmp_path)))) == {"switch-writes", id} - {None}
 
 
 def test_names_of_files_do_not_matter_and_several_texts_may_be_in_one(
@@ -182,7 +182,7 @@ def test_names_of_files_do_not_matter_and_several_texts_may_be_in_one(
 
 
 def test_a_turing_host_is_not_blackwell() -> None:
-    seen = parsers.host(HOSTS / "turing_check_env")
+    seen = parsers.host(str(HOSTS / "turing_check_env"))
 
     assert {gpu.capability.get() for gpu in seen.driver.gpus.get()} == {"7.5"}
     assert (seen.driver.version, seen.engine.torch_cuda) == (known("550.67"), known("12.6"))
@@ -190,7 +190,7 @@ def test_a_turing_host_is_not_blackwell() -> None:
 
 
 def test_a_b200_host_is_known_by_check_env_and_its_cut_topology_is_unknown() -> None:
-    seen = parsers.host(HOSTS / "b200_check_env")
+    seen = parsers.host(str(HOSTS / "b200_check_env"))
 
     assert [gpu.name.get() for gpu in seen.driver.gpus.get()] == ["NVIDIA B200"] * 8
     assert seen.engine.packages.get()["sglang"] == "0.4.8"
@@ -198,7 +198,7 @@ def test_a_b200_host_is_known_by_check_env_and_its_cut_topology_is_unknown() -> 
 
 
 def test_collect_env_tells_gpus_and_torch() -> None:
-    seen = parsers.host(HOSTS / "rtxpro6000_collect_env")
+    seen = parsers.host(str(HOSTS / "rtxpro6000_collect_env"))
 
     assert {gpu.capability.get() for gpu in seen.driver.gpus.get()} == {"12.0"}
     assert (seen.engine.torch_cuda, seen.engine.packages.get()["torch"]) == (
@@ -208,13 +208,13 @@ def test_collect_env_tells_gpus_and_torch() -> None:
 
 
 def test_a_small_host_that_hangs_shows_what_the_default_level_cuts() -> None:
-    seen = parsers.host(HOSTS / "intel2_hangs")
+    seen = parsers.host(str(HOSTS / "intel2_hangs"))
 
     assert seen.driver.topology == known((("X", "PHB"), ("PHB", "X")))
 
 
 def test_xids_of_a_kernel_log_are_kept() -> None:
-    seen = parsers.host(HOSTS / "xid")
+    seen = parsers.host(str(HOSTS / "xid"))
 
     assert unwell(seen)["kernel-xid"] is Severity.FAIL
     assert unwell(seen)["kernel-nvswitch"] is Severity.FAIL
@@ -364,7 +364,7 @@ def test_a_folder_without_any_known_text_is_refused(tmp_path: Path, text: str) -
     (tmp_path / "notes").write_text(text)
 
     with pytest.raises(UserError, match="none of its 1 files is an output that is known here"):
-        parsers.host(tmp_path)
+        parsers.host(str(tmp_path))
 
 
 def samples() -> list[str]:
@@ -401,11 +401,11 @@ def test_any_garbling_of_real_texts_is_survived(
 @MANY
 @given(st.text())
 def test_any_text_is_survived(tmp_path: Path, text: str) -> None:
-    for read in (reader for _, known_by, reader in parsers.READERS if known_by.search(text)):
+    for read in (reader for _, known_by, reader in parsers.READERS):
         read(text)
 
 
 if __name__ == "__main__":
     (HOSTS / "asus8x.json").write_text(
-        json.dumps(facts_json.to_json(parsers.host(ASUS)), indent=1) + "\n"
+        json.dumps(facts_json.to_json(parsers.host(str(ASUS))), indent=1) + "\n"
     )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from launcher.diagnose.signatures import Signature, signatures
 from launcher.engines import witness
-from launcher.host.parsers.linux import KERNEL_LINE
+from launcher.host.parsers.kernellog import KERNEL_LINE
 from launcher.knowledge import xid
 from launcher.knowledge.kernel_lines import BEGINS, DEADLY, WORTH
 from launcher.serve.gpu_monitor_child import kernels_line

@@ -331,7 +331,8 @@ def test_a_folder_that_is_not_there_is_said(world: World) -> None:
     said = world.run("model", "/nowhere/at/all")
 
     assert said.returncode == 1
-    assert "is not there" in said.stdout
+    assert (said.stdout, len(said.stderr.splitlines())) == ("", 2)
+    assert "the model folder /nowhere/at/all is not there" in said.stderr
 
 
 def test_what_is_known_of_a_published_checkpoint_is_shown(world: World) -> None:
@@ -340,7 +341,8 @@ def test_what_is_known_of_a_published_checkpoint_is_shown(world: World) -> None:
     assert (told["family"], told["quantisation"], told["mtp"]) == ("glm-5", "nvfp4-mixed", True)
     assert (told["thinking"], told["parsers"]) == ("always", ["glm45", "glm47"])
     assert "do not force --quantization modelopt_fp4" in told["remarks"][0]
-    shown = world.run("model", "LibertAIDAI/GLM-5.3-Flash-NVFP4").stdout
+    flash = ("4xpro6000-glm53-flash", "--model", "LibertAIDAI/GLM-5.3-Flash-NVFP4")
+    shown = world.run("fit", *flash).stdout
     assert "corrupt tokens on SM120" in shown
     assert "--reasoning-parser glm45 --tool-call-parser glm47" in shown
 

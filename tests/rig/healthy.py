@@ -152,8 +152,10 @@ def host() -> Host:
             topology=known(topology()),
             p2p_read=known(matrix),
             p2p_write=known(matrix),
+            copies=known(()),
+            diagnostics=known({}),
         ),
-        pcie=Pcie(known(functions()), known(("ivhd0", "ivhd1")), known("default")),
+        pcie=Pcie(known(functions()), known(("ivhd0", "ivhd1")), known(()), known("default")),
         kernel=Kernel(
             release=known("6.17.0-20-generic"),
             cmdline=known("BOOT_IMAGE=/vmlinuz ro quiet iommu=pt"),

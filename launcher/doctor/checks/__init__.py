@@ -66,6 +66,8 @@ NEEDS_GPUS = {
     "engine-caches",
     "engine-first-start",
 }
+# They judge what a profile asks for: nothing where none is for the GPUs that there are.
+OF_A_PROFILE = (engine, issues, checkpoint, access)
 # Without these nothing can be served, or nobody should be: no --allow lets one fail.
 REQUIRED = {
     "engine-python",
@@ -91,6 +93,7 @@ class Check:
         None  # None: `--deep` finds it out by moving data
     )
     of_gpus: bool = False
+    of_profile: bool = False
     required: bool = False  # no --allow lets it fail
 
 
@@ -181,7 +184,17 @@ def _check(function: Callable[[Host, Plan], Verdict], module: ModuleType) -> Che
     ]
     why, known = [*rest, "", ""][:2]
     of_gpus = module in OF_GPUS or id in NEEDS_GPUS
-    return Check(id, module.GROUP, title, why, known, function, of_gpus, id in REQUIRED)
+    return Check(
+        id,
+        module.GROUP,
+        title,
+        why,
+        known,
+        function,
+        of_gpus,
+        module in OF_A_PROFILE,
+        id in REQUIRED,
+    )
 
 
 def known_ids(ids: Iterable[str]) -> None:
@@ -212,12 +225,13 @@ def judge(
     """
     allowed = {*allow, *plan.allowed}
     asked = [check for check in every_check() if not only or check.id in only]
-    told = _issues(host, plan)
+    told = _issues(host, plan) if plan.name else {}
     return [
         _finding(check, host, plan, told, check.id in allowed and not check.required)
         for check in asked
         if check.id not in skip
         and (plan.gpus or not check.of_gpus)
+        and (plan.name or not check.of_profile)
         and (check.judge or check.id in told or (check.id in only and check not in LIVE))
     ]
 

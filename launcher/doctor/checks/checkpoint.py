@@ -30,7 +30,7 @@ def model_folder(host: Host, plan: Plan) -> Verdict:
         return warn(
             str(seen.unknown), fix=f"`glm5-serve fetch {plan.model}` first, then HF_HUB_OFFLINE=1"
         )
-    if seen.unknown == "not observed":
+    if seen.is_unseen:
         seen.get()
     return fail(str(seen.unknown), fix="set flags.model-path to the folder that has config.json")
 
@@ -213,7 +213,7 @@ def _held(host: Host, plan: Plan) -> float:
         return size.get() / plan.gpus  # no less than that
     made = capacity.from_shape(shape, weighs or capacity.PRECISIONS["bf16"])
     tp, pp = number(plan, "tp-size", default=1), number(plan, "pp-size", default=1)
-    if weighs and not size.known:
+    if weighs and (not size.known or host.model.missing.otherwise(())):
         return made.of_gpu(max(tp, 1), max(pp, 1))
     return made.of_gpu(max(tp, 1), max(pp, 1)) / capacity.MARGIN * size.get() / max(made.total, 1)
 

@@ -15,6 +15,7 @@ from launcher.doctor.checks.judging import (
 )
 from launcher.host.facts import Host
 from launcher.knowledge import drivers
+from launcher.knowledge.gpus import BLACKWELL, arch
 from launcher.plan.plan import Plan
 
 GROUP = "driver"
@@ -35,7 +36,7 @@ def driver_answers(host: Host, plan: Plan) -> Verdict:
             f"driver {host.driver.version.otherwise('of unknown version')}, {len(seen.get())} GPUs"
         )
     why = str(seen.unknown)
-    if why == "not observed" or "recorded" in why or "not provided" in why:
+    if seen.is_unseen or "recorded" in why:
         seen.get()
     if "did not answer" in why:
         return fail(
@@ -50,6 +51,9 @@ def driver_answers(host: Host, plan: Plan) -> Verdict:
             why,
             fix="reboot, or `rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && modprobe nvidia`",
         )
+    if "NVML" in why:
+        fix = "look for NVRM lines with `dmesg`; a container that lost its GPUs is started again"
+        return fail(why, fix=fix)
     if "permission" in why:
         return fail(
             why, fix="run as root, or in the group of /dev/nvidia*; a container wants --gpus all"
@@ -72,12 +76,25 @@ def driver_version(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA's CUDA and driver release notes.
     """
     seen = host.driver.version.get()
+    if not _is_for_blackwell(host, plan):
+        return ok(f"{seen}; no GPU here is Blackwell, which wants a new one")
     wanted, why = drivers.minimum(host.engine.torch_cuda.otherwise(None))
     if drivers.reaches(seen, wanted):
         return ok(f"{seen}, at least {wanted} wanted")
     return fail(
         f"driver {seen}, at least {wanted} wanted: {why}", fix=f"install driver {drivers.good()}"
     )
+
+
+def _is_for_blackwell(host: Host, plan: Plan) -> bool:
+    """Whether a profile is meant, each of which is, or a GPU is one.
+
+    Raises UnobservedError where nobody knows.
+    """
+    told = [gpu.capability for gpu in gpus(host)] if not plan.name else []
+    if any(fact.known and arch(fact.get()) in BLACKWELL for fact in told):
+        return True
+    return bool(plan.name) or any(arch(fact.get()) in BLACKWELL for fact in told)
 
 
 def driver_known_good(host: Host, plan: Plan) -> Verdict:
@@ -123,6 +140,8 @@ def driver_open_modules(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA's driver installation guide.
     """
     seen = host.driver.flavour.get()
+    if seen != "open" and not _is_for_blackwell(host, plan):
+        return ok("no GPU here is Blackwell, which wants the open ones")
     if seen == "open":
         return ok("/proc/driver/nvidia/version names the open kernel module")
     return fail(

@@ -34,7 +34,7 @@ def engine_python(host: Host, plan: Plan) -> Verdict:
     Tested: with interpreters that are missing, hang, or are none.
     """
     seen = host.engine.python
-    if not seen.known and seen.unknown != "not observed":
+    if not seen.known and not seen.is_unseen:
         fix = (
             "set engine.python in the profile to the python of the environment that has"
             f" {dialect(plan.engine).name}"

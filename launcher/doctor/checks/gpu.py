@@ -11,9 +11,10 @@ from launcher.doctor.checks.judging import (
     gib,
     gpus,
     ok,
+    sample,
     warn,
 )
-from launcher.host.facts import Gpu, Host, Process
+from launcher.host.facts import Gpu, Host
 from launcher.knowledge.gpus import BLACKWELL, arch
 from launcher.plan.plan import Plan
 
@@ -31,8 +32,17 @@ def gpu_count(host: Host, plan: Plan) -> Verdict:
     seen = len(gpus(host))
     if seen >= plan.gpus:
         return ok(f"{seen} GPUs, {plan.gpus} wanted")
-    fix = "compare `nvidia-smi -L` with `lspci -d 10de:`, then reseat or reset the missing ones"
-    return fail(f"the driver shows {seen} GPUs, profile {plan.name} needs {plan.gpus}", fix=fix)
+    told = f"the driver shows {seen} GPUs, {_for(plan)} needs {plan.gpus}"
+    on_bus = [one for one in host.pcie.functions.otherwise(()) if one.kind == "gpu"]
+    if len(on_bus) >= plan.gpus:
+        fix = "look for NVRM lines with `dmesg`, then reset or reseat those that `gpu-on-bus` names"
+        return fail(f"{told}; {len(on_bus)} are on the PCI bus", fix=fix)
+    fix = "choose a profile for these GPUs (`glm5-serve profiles`); `lspci -d 10de:` shows others"
+    return fail(told, fix=fix)
+
+
+def _for(plan: Plan) -> str:
+    return f"profile {plan.name}" if plan.name else "a server"
 
 
 def gpu_visible(host: Host, plan: Plan) -> Verdict:
@@ -50,7 +60,7 @@ def gpu_visible(host: Host, plan: Plan) -> Verdict:
         return ok(f"CUDA_VISIBLE_DEVICES={shown} shows {count}")
     fix = "unset CUDA_VISIBLE_DEVICES, or name as many GPUs as the profile needs"
     return fail(
-        f"CUDA_VISIBLE_DEVICES={shown} shows {count} GPUs, profile {plan.name} needs {plan.gpus}",
+        f"CUDA_VISIBLE_DEVICES={shown} shows {count} GPUs, {_for(plan)} needs {plan.gpus}",
         fix=fix,
     )
 
@@ -86,7 +96,7 @@ def gpu_architecture(host: Host, plan: Plan) -> Verdict:
     Tested: on driver libraries that show an H100, a B200, a mixed host. Reported: sglang#26087,
     #40286, vllm#53963.
     """
-    wanted = plan.arch
+    wanted = plan.needs_arch
     odd = failing(
         gpus(host),
         lambda gpu: gpu.capability,
@@ -183,25 +193,37 @@ def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
 
     Tested: on a driver library with processes. Reported: orphaned ranks, sglang#23627, #31645.
     """
+    whose = [gpu for gpu in gpus(host) if not gpu.processes.known and not _is_empty(gpu)]
     held = [
-        (gpu, ", ".join(_process(process, _held(gpu, process)) for process in gpu.processes.get()))
+        (gpu, _holders(gpu))
         for gpu in gpus(host)
-        if gpu.processes.known
-        and any(_held(gpu, process) > HELD for process in gpu.processes.get())
+        if gpu.processes.known and max(_held(gpu), default=0) > HELD
     ]
     if held:
         fix = "stop them (`glm5-serve status` if they are ours), or kill the pid named"
         return fail(by_gpu(held), fix=fix)
-    failing(gpus(host), lambda gpu: gpu.processes, lambda seen: False)
+    failing(whose, lambda gpu: gpu.processes, lambda seen: False)
     return ok("no process holds memory")
 
 
-def _held(gpu: Gpu, process: Process) -> int:
-    """Bytes; where the driver does not say whose memory it is (in a container), all that is in
-    use.
+def _is_empty(gpu: Gpu) -> bool:
+    """Whether so little is in use that it does not matter whose it is."""
+    return gpu.memory_used.known and gpu.memory_used.get() <= HELD
+
+
+def _held(gpu: Gpu) -> list[int]:
+    """Bytes of each process; where the driver does not say whose memory it is (in a container, on
+    Windows), what is in use for all of them together.
     """
-    return gpu.memory_used.otherwise(0) if process.used is None else process.used
+    told = [one.used for one in gpu.processes.get()]
+    return [gpu.memory_used.otherwise(0)] if None in told else [size or 0 for size in told]
 
 
-def _process(process: Process, held: int) -> str:
-    return f"pid {process.pid} ({process.name or 'unknown'}) holds {gib(held)}"
+def _holders(gpu: Gpu) -> str:
+    processes, held = gpu.processes.get(), _held(gpu)
+    names = [f"pid {one.pid} ({one.name or 'unknown'})" for one in processes]
+    if len(held) == len(names):
+        return ", ".join(
+            f"{name} holds {gib(size)}" for name, size in zip(names, held, strict=True)
+        )
+    return f"{sample(names)} together hold {gib(held[0])}"

@@ -28,17 +28,24 @@ def gpu_answers(host: Host, plan: Plan) -> Verdict:
 
     Tested: with a GPU lost on a driver library. Observed: Xid 79 and 154.
     """
-    mute = [
-        (gpu, gpu.name.unknown)
-        for gpu in gpus(host)
-        if gpu.name.unknown not in (None, "not observed", UNSUPPORTED)
-    ]
+    mute = [(gpu, why) for gpu in gpus(host) if (why := _mute(gpu))]
     if mute:
         return fail(
             by_gpu(mute),
             fix="reset it (`nvidia-smi --gpu-reset -i N`); if that fails power the host off and on",
         )
+    failing(gpus(host), lambda gpu: gpu.name, lambda name: False)
     return ok("all answer")
+
+
+def _mute(gpu: Gpu) -> str | None:
+    """Why it does not answer: who it is, or readings; one of these alone is a sensor's fault."""
+    readings = (gpu.temperature, gpu.pstate, gpu.power_draw, gpu.utilisation)
+    why = [fact.unknown for fact in readings if str(fact.unknown).startswith("nvidia-smi says")]
+    if len(why) > 1:
+        return why[0]
+    name = gpu.name
+    return None if name.is_unseen or name.unknown == UNSUPPORTED else name.unknown
 
 
 def gpu_recovery(host: Host, plan: Plan) -> Verdict:
@@ -62,15 +69,15 @@ def gpu_left_over(host: Host, plan: Plan) -> Verdict:
 
     Reported: rtx6kpro#15, 624 MiB and 100 % after an NCCL hang. Tested: on a driver library.
     """
-    odd = [
-        (gpu, _left(gpu)) for gpu in gpus(host) if not gpu.processes.otherwise(()) and _left(gpu)
-    ]
+    full = [gpu for gpu in gpus(host) if _left(gpu)]
+    odd = [(gpu, _left(gpu)) for gpu in full if gpu.processes.known and not gpu.processes.get()]
     if odd:
         fix = (
             "`fuser -v /dev/nvidia*` finds hidden owners (containers too); else reset the GPU or"
             " reboot"
         )
         return fail(by_gpu((gpu, f"{text} without a process") for gpu, text in odd), fix=fix)
+    failing(full, lambda gpu: gpu.processes, lambda seen: False)
     failing(gpus(host), lambda gpu: gpu.memory_used, lambda seen: False)
     return ok("idle and empty, or owned")
 
@@ -150,6 +157,21 @@ def gpu_compute_mode(host: Host, plan: Plan) -> Verdict:
             by_gpu((gpu, f"compute mode {mode}") for gpu, mode in odd), fix="`nvidia-smi -c 0`"
         )
     return ok("default")
+
+
+def gpu_diagnostics(host: Host, plan: Plan) -> Verdict:
+    """No test of DCGM's diagnosis failed, where one was run.
+
+    It tests memory, PCIe and load as no driver does by itself: what fails there fails in service.
+
+    Reported: NVIDIA's DCGM documentation (dcgmi diag).
+    """
+    results = host.driver.diagnostics.get()
+    for word, say in (("Fail", fail), ("Warn", warn)):
+        if named := [name for name, result in results.items() if result == word]:
+            fix = "read what `dcgmi diag` says below that test; run it again with nothing else up"
+            return say(f"dcgmi diag: {word.lower()} in {', '.join(named)}", fix=fix)
+    return ok(f"{len(results)} tests, none failed" if results else "none was run")
 
 
 def gpu_virtualization(host: Host, plan: Plan) -> Verdict:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from launcher.doctor.checks.judging import (
     Verdict,
     above_gpus,
@@ -79,6 +81,8 @@ def acs_redirect(host: Host, plan: Plan) -> Verdict:
     Reported: nccl#2079, rtx6kpro asus-esc8000a. Observed: 24 bridges with SrcValid alone,
     healthy.
     """
+    if unnamed := host.pcie.acs.otherwise(()):
+        return _unnamed(unnamed)
     above = above_gpus(host)
     bad = failing(above, lambda bridge: bridge.acs, lambda bits: REDIRECTS & set(bits or ()))
     if bad:
@@ -92,6 +96,16 @@ def acs_redirect(host: Host, plan: Plan) -> Verdict:
             f"{names}: {'+ '.join(sorted(REDIRECTS & set(bits or ())))}+ in ACSCtl", fix=fix
         )
     return ok(f"{len(above)} bridges above GPUs, no redirect bit set")
+
+
+def _unnamed(lines: Sequence[Sequence[str]]) -> Verdict:
+    """Of `lspci -vvv | grep ACSCtl`: nobody knows which bridges stand above GPUs."""
+    bad = [bits for bits in lines if REDIRECTS & set(bits)]
+    if bad:
+        fix = "`sudo lspci -vvv`, all of it, tells whether they are above GPUs"
+        words = "+ ".join(sorted(REDIRECTS & {bit for bits in bad for bit in bits}))
+        return warn(f"{words}+ in {len(bad)} of {len(lines)} ACSCtl lines", fix=fix)
+    return ok(f"{len(lines)} ACSCtl lines, no redirect bit set")
 
 
 def acs_override(host: Host, plan: Plan) -> Verdict:

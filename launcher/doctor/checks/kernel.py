@@ -16,6 +16,11 @@ GROUP = "kernel"
 
 
 SXID = re.compile(r"nvidia-nvswitch\d+: SXid \(")
+# A GPU that did not start, or is gone, without an Xid.
+DOWN = re.compile(
+    r"RmInitAdapter failed|WPR2 already up|NV_ERR_GPU_IS_LOST|GfwBootComplete.*failed"
+)
+POWER_CYCLE = "power the host off and on (a reboot keeps the GPU's power); if it stays, reseat it"
 ASKS = 154  # "GPU recovery action changed": what is to be done, not what happened
 
 
@@ -87,6 +92,32 @@ def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:
     return ok("no SXid")
 
 
+def kernel_driver(host: Host, plan: Plan) -> Verdict:
+    """The driver brought up every GPU, and lost none.
+
+    Such a GPU is not there for CUDA, or ends the server that uses it; not every loss has an Xid.
+
+    Reported: NVIDIA/open-gpu-kernel-modules#789, #1058 (RmInitAdapter, WPR2); NVSentinel#155.
+    """
+    told = [(line, fix) for line in host.kernel.log.get() if (fix := _lost(_words(line) or ""))]
+    if told:
+        more = f" ({len(told)} such lines)" if len(told) > 1 else ""
+        return fail(f"{_last([told[0][0]])}{more}", fix=told[0][1])
+    return ok("no GPU that is lost or did not start")
+
+
+def _lost(words: str) -> str | None:
+    """What to do about a line that names a GPU as lost, None for another one; Xids are
+    `kernel-xid`'s.
+    """
+    if "Xid (" in words:
+        return None
+    known = [one for one, _ in matches(words, "kernel") if one.weight == "hardware"]
+    if known:
+        return known[0].fix
+    return POWER_CYCLE if words.startswith("NVRM") and DOWN.search(words) else None
+
+
 def kernel_link_down(host: Host, plan: Plan) -> Verdict:
     """No PCIe link went down by surprise.
 
@@ -97,7 +128,7 @@ def kernel_link_down(host: Host, plan: Plan) -> Verdict:
     lines = [
         line
         for line in host.kernel.log.get()
-        if re.search(r"Surprise Link Down|SDES|Link Down.*pcieport", line)
+        if re.search(r"Surprise (?:Link )?Down|SurpriseDown|\bSDES\b|Link Down.*pcieport", line)
     ]
     if lines:
         fix = (

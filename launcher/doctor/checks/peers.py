@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from launcher.doctor.checks.judging import Verdict, ok, sample, warn
 from launcher.doctor.checks.nccl import effective, on
+from launcher.engines.target import which
 from launcher.host.facts import Host
 from launcher.knowledge import nccl
 from launcher.plan.plan import Plan
@@ -22,13 +23,11 @@ def p2p_status(host: Host, plan: Plan) -> Verdict:
     """
     if plan.gpus < 2:
         return ok("one GPU")
+    ways = (("read", host.driver.p2p_read), ("write", host.driver.p2p_write))
     pairs = [
         f"{one}->{two} {way} {status}"
-        for way, matrix in (
-            ("read", host.driver.p2p_read.get()),
-            ("write", host.driver.p2p_write.get()),
-        )
-        for one, row in enumerate(matrix)
+        for way, matrix in ways
+        for one, row in enumerate(matrix.otherwise(()))
         for two, status in enumerate(row)
         if status not in ("OK", "X")
     ]
@@ -38,7 +37,37 @@ def p2p_status(host: Host, plan: Plan) -> Verdict:
             " NCCL_P2P_DISABLE=1"
         )
         return warn(f"{len(pairs)} of the pairs: {sample(pairs)}", fix=fix)
+    for _, matrix in ways:
+        matrix.get()
     return ok("ruled out for no pair; whether it works, `glm5-serve doctor --deep` proves")
+
+
+def p2p_copies(host: Host, plan: Plan) -> Verdict:
+    """Copies between GPUs run at the links' speed, where they were measured.
+
+    A pair at half speed is a link or a redirect: all ranks wait for it.
+
+    Reported: 39 to 56 GB/s on healthy hosts of eight RTX PRO 6000 (rtx6kpro). `--deep` measures.
+    """
+    speeds = {
+        f"{one}->{two}": speed
+        for one, row in enumerate(host.driver.copies.get())
+        for two, speed in enumerate(row)
+        if one != two and speed
+    }
+    if not speeds:
+        return ok("none was measured")
+    slow = min(speeds, key=lambda pair: speeds[pair])
+    told = f"{speeds[slow]:.1f} GB/s ({slow}) to {max(speeds.values()):.1f}"
+    products = {which(gpu, {}) for gpu in host.driver.gpus.otherwise(())}
+    product = products.pop() if len(products) == 1 else None
+    healthy = product.healthy if product else None
+    if healthy and speeds[slow] < healthy.copy / 2:
+        fix = (
+            "see `acs-redirect`, `iommu-translation`, `pcie-width`; then `glm5-serve doctor --deep`"
+        )
+        return warn(f"{told}; {healthy.told}", fix=fix)
+    return ok(told if healthy else f"{told}; nobody told what is healthy on such GPUs")
 
 
 def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:

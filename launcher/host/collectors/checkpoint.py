@@ -51,6 +51,7 @@ LINEAR = {
 SWITCHES = ("enable_thinking", "reasoning_effort")  # of thinking, that chat templates read
 QUANTISATION = ("quant_method", "quant_algo", "kv_cache_quant_algo")
 _LAYER = re.compile(r"\blayers\.(\d{1,9})\b")
+_NUMBERED = re.compile(r"(.+-)\d{5}-of-(\d{5})\.safetensors")
 _MTP = re.compile(r"mtp|nextn|eh_proj")
 
 
@@ -175,7 +176,7 @@ def _folder(folder: Path) -> Model:
     pointers = tuple(name for name in names if _is_pointer(folder / name))
     index = _index(folder)
     placed = index.otherwise({})
-    wanted = sorted(placed) or [name for name in names if name.endswith(".safetensors")]
+    wanted = sorted(placed) or _weights(names)
     there = [name for name in wanted if _is_inside(name) and (folder / name).is_file()]
     sizes = {name: (folder / name).stat().st_size for name in there}
     broken, tensors, dtypes = _walk(
@@ -201,6 +202,14 @@ def _folder(folder: Path) -> Model:
         mtp=_mtp(config, tensors),
         tokenizer=known(tuple(name for name in TOKENIZER if (folder / name).is_file())),
     )
+
+
+def _weights(names: Iterable[str]) -> list[str]:
+    """The weight files of a folder without an index, and those that the others' names count."""
+    found = {name for name in names if name.endswith(".safetensors")}
+    for first, count in {(one[1], one[2]) for name in found if (one := _NUMBERED.fullmatch(name))}:
+        found |= {f"{first}{at:05}-of-{count}.safetensors" for at in range(1, int(count) + 1)}
+    return sorted(found)
 
 
 def _why(fact: Fact[Any]) -> str:

@@ -71,7 +71,8 @@ def _driver(told: dict[tuple[Any, ...], Any], count: int, why: str) -> Driver:
     facts = {name: told.get((name,), blind) for name in OF_DRIVER}
     if count or (why == "" and told):
         facts["gpus"] = [_gpu(index, told, blind) for index in range(count)]
-    made = facts_json.record(Driver, facts)
+    # Nothing measures here: `doctor --deep` does.
+    made = facts_json.record(Driver, facts | {"copies": [], "diagnostics": {}})
     assert isinstance(made, Driver)
     return made
 

@@ -13,70 +13,127 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import UserError
-from launcher.files.reading import in_words, opened, reason
+from launcher.files.reading import UnfitError, in_words, named, opened, reason
 from launcher.host import facts_json
 from launcher.host.facts import Host
-from launcher.host.parsers import linux, lspci, python, smi, smitable, topology
+from launcher.host.parsers import (
+    kernellog,
+    linux,
+    lspci,
+    measured,
+    python,
+    refusals,
+    smi,
+    smicsv,
+    smitable,
+    smixml,
+    topology,
+)
+from launcher.host.parsers.missing import told
+from launcher.host.parsers.text import clean, flat
 
 MOST = 16 << 20  # bytes of a file that are read; a kernel log of weeks has some
 MOST_TOGETHER = 128 << 20  # bytes of all files of a folder
 MOST_FILES = 1000
+MOST_NAMED = 5  # files that were not recognised
 Data = dict[str, Any]
+FIX = (
+    "give it outputs of nvidia-smi -q, nvidia-smi topo -m, lspci -vvv, dmesg ...: a file, a folder"
+    " of files, or - for standard input"
+)
 
 # What it is called, how it is known, who reads it; where two tell the same fact, the earlier one
-# counts.
+# counts. All but `nvidia-smi -q` mean the same without their indentation.
 READERS: tuple[tuple[str, re.Pattern[str], Callable[[str], Data]], ...] = (
-    ("nvidia-smi -q", re.compile(r"^=+NVSMI LOG=+", re.M), smi.query),
-    ("nvidia-smi --query-gpu", smitable.CSV_HEADER, smitable.table_of_values),
-    ("nvidia-smi", re.compile(r"\| NVIDIA-SMI \S+"), smitable.table),
-    ("nvidia-smi topo -p2p", topology.P2P, topology.p2p),
-    ("nvidia-smi topo -m", topology.TOPO, topology.topo),
-    ("lspci", lspci.FIRST_LINE, lspci.functions),
+    ("nvidia-smi -q", re.compile(rf"{smi.LOG.pattern}|{smi.BLOCK.pattern}", re.M), smi.query),
+    ("nvidia-smi -q -x", smixml.KNOWN, smixml.query),
+    ("nvidia-smi --query-gpu", smicsv.KNOWN, smicsv.values),
+    ("nvidia-smi", smitable.KNOWN, smitable.table),
+    ("nvidia-smi -L", smicsv.LISTED, smicsv.listed),
+    ("nvidia-smi topo", topology.KNOWN, topology.matrices),
+    ("lspci", re.compile(f"{lspci.FIRST_LINE.pattern}|{lspci.ACS.pattern}", re.M), lspci.functions),
     ("/proc/cmdline", linux.CMDLINE, linux.cmdline),
     ("/proc/driver/nvidia/version", re.compile(r"^NVRM version:", re.M), linux.driver_version),
+    ("/proc/driver/nvidia/params", linux.PARAMETERS, linux.parameters),
     ("lscpu", re.compile(r"^(CPU\(s\)|Vendor ID):", re.M), linux.lscpu),
     ("numactl -H", re.compile(r"^available: \d+ nodes", re.M), linux.numactl),
     ("free", re.compile(r"^Mem:\s+\d", re.M), linux.free),
-    ("kernel log", linux.KERNEL_LINE, linux.kernel_log),
-    ("uname -a", re.compile(r"^Linux \S+ \d+\.\d+\S* ", re.M), linux.uname),
+    ("/proc/meminfo", linux.MEMINFO, linux.meminfo),
+    ("kernel log", kernellog.KNOWN, kernellog.kernel_log),
+    ("ibstat", linux.INFINIBAND, linux.infiniband),
+    ("uname -a", linux.UNAME, linux.uname),
     ("ulimit -a", re.compile(r"^(max locked memory|open files)\s", re.M), linux.limits),
     ("sglang.check_env", re.compile(r"^(sglang|sgl_kernel): \d", re.M), python.check_env),
     ("vllm collect_env", re.compile(r"^PyTorch version\s*:", re.M), python.collect_env),
+    ("p2pBandwidthLatencyTest", measured.P2P_TEST, measured.p2p_test),
+    ("nvbandwidth", measured.NVBANDWIDTH, measured.nvbandwidth),
+    ("dcgmi diag", measured.DIAGNOSTIC, measured.diagnostic),
+    ("nvidia-smi's complaint", refusals.KNOWN, refusals.refusals),
     ("environment", python.VARIABLE, python.variables),
 )
 
 
-def host(folder: Path) -> Host:
-    """The host that the texts in a folder tell of. Raises UserError for a folder without any."""
-    fix = (
-        "put outputs of nvidia-smi -q, nvidia-smi topo -m, lspci -vvv, dmesg ... into files of that"
-        " folder"
-    )
+def host(source: str) -> Host:
+    """The host that texts tell of: those in a folder, in one file, or on standard input (`-`).
+
+    Raises UserError where there is none that is known.
+    """
+    found: list[tuple[int, str, Data]] = []
+    strange: list[str] = []
+    texts = 0
     try:
-        paths = sorted(path for path in folder.iterdir() if path.is_file())
-        # Of two outputs of one tool the longer tells more.
-        paths.sort(key=lambda path: -path.stat().st_size)
-        _require_few(folder, paths)
-        found = [one for path in paths for one in _found(_clean(_beginning(path)))]
+        for name, raw in _texts(source):
+            texts += 1
+            read = list(_found(clean(raw, MOST)))
+            found += read
+            strange += [] if read or not raw.strip() else [name]
     except OSError as error:
-        raise UserError(
-            f"cannot read {error.filename or folder}: {reason(error)}", fix=fix
-        ) from None
+        what = f"cannot read {error.filename or source}: {reason(error)}"
+        raise UserError(what, fix=FIX) from None
     if not found:
-        raise UserError(
-            f"{folder}: none of its {len(paths)} files is an output that is known here", fix=fix
-        )
+        none = f"none of its {texts} files" if Path(source).is_dir() else "nothing in it"
+        raise UserError(f"{source}: {none} is an output that is known here", fix=FIX)
     merged: Data = {}
     found.sort(key=lambda one: one[0])
     for _, _, data in found:
         _merge(merged, data)
-    names = ", ".join(dict.fromkeys(name for _, name, _ in found))
-    merged.setdefault("driver", {}).setdefault("gpus", None)
     _settle(merged)
-    return facts_json.from_json({"observed": f"pasted texts: {names}", **merged})
+    names = ", ".join(dict.fromkeys(name for _, name, _ in found))
+    return told(
+        facts_json.from_json({"observed": f"pasted texts: {names}{_strange(strange)}", **merged})
+    )
 
 
-def _require_few(folder: Path, paths: Sequence[Path]) -> None:
+def _strange(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"; not recognised: {', '.join(names[:MOST_NAMED])}{more}"
+
+
+def _texts(source: str) -> Iterator[tuple[str, bytes]]:
+    """The names and beginnings of all files, the longest first: of two outputs of one tool it
+    tells more.
+    """
+    if not Path(source).is_dir():
+        with named(source) as file:
+            yield source, file.read(MOST)
+        return
+    paths = sorted(Path(source).iterdir())
+    files = [path for path in paths if path.is_file()]
+    for path in paths:
+        if path not in files and not path.is_dir():
+            yield path.name, b"?"  # a FIFO or a device: not recognised, and not opened
+    _require_few(source, files)
+    for path in sorted(files, key=lambda path: -path.stat().st_size):
+        try:
+            with opened(path) as file:
+                yield path.name, file.read(MOST)
+        except UnfitError:
+            yield path.name, b"?"
+
+
+def _require_few(folder: str, paths: Sequence[Path]) -> None:
     """Raise UserError for a folder that is no collection of outputs: reading all of it would
     take minutes.
     """
@@ -91,27 +148,16 @@ def _require_few(folder: Path, paths: Sequence[Path]) -> None:
 
 def _found(text: str) -> Iterator[tuple[int, str, Data]]:
     """What each reader that knows a text makes of it, with the rank and name of the reader."""
+    even = flat(text)
     for rank, (name, known_by, read) in enumerate(READERS):
-        if known_by.search(text):
-            yield rank, name, read(text)
-
-
-def _beginning(path: Path) -> bytes:
-    with opened(path) as file:
-        return file.read(MOST)
-
-
-def _clean(raw: bytes) -> str:
-    text = raw.decode(
-        "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", errors="replace"
-    )
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).replace("\r\n", "\n").replace("\xa0", " ")
+        if known_by.search(even) and (data := read(text if read is smi.query else even)):
+            yield rank, name, data
 
 
 def _merge(into: Data, data: Data) -> None:
     """Add what is not there yet; GPUs are merged one by one."""
     for name, value in data.items():
-        if name == "gpus" and into.get("gpus"):
+        if name == "gpus" and into.get("gpus") and isinstance(value, list):
             _merge_gpus(into["gpus"], value)
         elif isinstance(value, dict) and isinstance(into.get(name), dict):
             _merge(into[name], value)
@@ -119,24 +165,29 @@ def _merge(into: Data, data: Data) -> None:
             into[name] = value
 
 
-def _merge_gpus(into: list[Data], gpus: list[Data]) -> None:
+def _merge_gpus(into: list[Data] | Data, gpus: list[Data]) -> None:
+    if isinstance(into, dict):  # one output says that there is no driver to ask
+        return
     for gpu in gpus:
-        same = [
-            one
-            for one in into
-            if one.get("bdf", 0) == gpu.get("bdf", 1) or one["index"] == gpu["index"]
-        ]
-        if same:
-            _merge(same[0], {name: value for name, value in gpu.items() if name != "index"})
+        if same := next((one for one in into if _are_same(one, gpu)), None):
+            _merge(same, {name: value for name, value in gpu.items() if name != "index"})
         elif gpu.get("name"):
-            into.append(gpu)
+            taken = {one["index"] for one in into}
+            index = gpu["index"] if gpu["index"] not in taken else max(taken) + 1
+            into.append(gpu | {"index": index})
+
+
+def _are_same(one: Data, other: Data) -> bool:
+    """By address where both have one: a lost GPU is not counted."""
+    addresses = one.get("bdf"), other.get("bdf")
+    if all(isinstance(address, str) for address in addresses):
+        return addresses[0] == addresses[1]
+    return bool(one["index"] == other["index"])
 
 
 def _settle(merged: Data) -> None:
     """What only several texts together tell."""
-    driver, kernel = merged["driver"], merged.get("kernel", {})
-    if driver["gpus"] is None:
-        driver["gpus"] = {"unknown": "nvidia-smi output is not provided"}
+    kernel = merged.get("kernel", {})
     off = re.search(r"\b(iommu|amd_iommu|intel_iommu)=(\S*,)?off\b", str(kernel.get("cmdline", "")))
     enabled = re.search(
         r"DMAR: IOMMU enabled|AMD-Vi: .*(enabled|Found IOMMU)", "\n".join(kernel.get("log", ()))

@@ -1,63 +1,40 @@
-"""What the kernel and its tools say: command line, log, CPUs, memory, limits."""
+"""What the kernel and its tools say of a host: command line, CPUs, memory, limits."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from launcher.host.collectors.kernel import MOST_LINES
-from launcher.knowledge.kernel_lines import OF_A_LOG, WORTH
-
 Data = dict[str, Any]
 
-CMDLINE = re.compile(
-    r"\A\s*(?:\$ ?cat /proc/cmdline\n)?((?:BOOT_IMAGE=|initrd=|root=|ro |quiet )[^\n]*)\s*\Z"
-)
-# dmesg, dmesg -T, dmesg --time-format iso, journalctl -k, journalctl -o short-iso
-_TIME = (
-    r"(?:\[[^\]]{5,40}\]|<\d+>|\d{4}-\d\d-\d\dT[\d:,.+-]+(?: \S+ kernel:)?|\w{3} +\d+ [\d:]+ \S+"
-    r" kernel:)"
-)
-KERNEL_LINE = re.compile(
-    rf"^(?:{_TIME})+ .*(?:{OF_A_LOG})|NVRM: Xid |nvidia-nvswitch\d+: SXid ", re.M
-)
-_STAMP = re.compile(rf"^(?:{_TIME}\s*)+")
+CMDLINE = re.compile(r"^BOOT_IMAGE=\S.*$|\A\s*((?:initrd=|root=|ro |quiet )[^\n]*)\s*\Z", re.M)
+MEMINFO = re.compile(r"^MemTotal:\s+\d+ kB$", re.M)
+INFINIBAND = re.compile(r"^CA '([\w-]+)'$|^hca_id:\s+([\w-]+)$", re.M)
+UNAME = re.compile(r"^(?:uname: )?Linux \S+ (\d+\.\d+\S*) ", re.M)
+PARAMETERS = re.compile(r"^RegistryDwords: ", re.M)
 UNITS = {"": 10, "K": 10, "M": 20, "G": 30, "T": 40}
-LIMITS = (("memlock", "max locked memory", 10), ("stack", "stack size", 10))
 
 
 def cmdline(text: str) -> Data:
-    """/proc/cmdline, alone in its file."""
-    found = CMDLINE.match(text)
-    return {"kernel": {"cmdline": found.group(1).strip()}} if found else {}
-
-
-def kernel_log(text: str) -> Data:
-    """Dmesg or journalctl -k: the lines worth keeping, and what a boot says of itself."""
-    lines = [_STAMP.sub("", line) for line in text.splitlines() if WORTH.search(line)]
-    data: Data = {"kernel": {"log": lines[-MOST_LINES:]}, "driver": {}}
-    if found := re.search(r"(?:Kernel command line|Command line): (.*)", text):
-        data["kernel"]["cmdline"] = found.group(1).strip()
-    if found := re.search(r"Linux version (\S+)", text):
-        data["kernel"]["release"] = found.group(1)
-    if found := re.search(
-        r"NVRM: loading NVIDIA UNIX (Open )?.*?Kernel Module.*?\s(\d+\.[\d.]+)", text
-    ):
-        data["driver"] = {
-            "flavour": "open" if found.group(1) else "proprietary",
-            "module": found.group(2),
-        }
-    return data
+    """/proc/cmdline."""
+    found = CMDLINE.search(text)
+    return {"kernel": {"cmdline": found.group().strip()}} if found else {}
 
 
 def driver_version(text: str) -> Data:
     """/proc/driver/nvidia/version."""
-    found = re.search(r"^NVRM version: NVIDIA UNIX (Open )?.*?\s(\d+\.[\d.]+)", text, re.M)
+    found = re.search(r"^NVRM version: NVIDIA UNIX (Open )?[^\n]{0,80}?\s(\d+\.[\d.]+)", text, re.M)
     if not found:
         return {}
     return {
         "driver": {"flavour": "open" if found.group(1) else "proprietary", "module": found.group(2)}
     }
+
+
+def parameters(text: str) -> Data:
+    """/proc/driver/nvidia/params."""
+    pairs = re.findall(r"^([A-Z]\w+): (.*)$", text, re.M)
+    return {"driver": {"params": {name: value.strip('"') for name, value in pairs}}}
 
 
 def lscpu(text: str) -> Data:
@@ -73,7 +50,7 @@ def lscpu(text: str) -> Data:
     ):
         if found := re.search(rf"^{name}: +(.*)$", text, re.M):
             value = found.group(1).strip()
-            if convert is str or value.isdigit():
+            if convert is str or re.fullmatch(r"\d{1,6}", value):
                 facts[fact] = convert(value)
     if "Architecture" in text:
         found = re.search(r"^Hypervisor vendor: +(\S+)", text, re.M)
@@ -93,10 +70,23 @@ FREE = {
 }
 
 
+def meminfo(text: str) -> Data:
+    """/proc/meminfo."""
+    names = {"MemTotal": "memory_total", "MemAvailable": "memory_available", "SwapTotal": "swap"}
+    found = re.findall(r"^(\w+):\s+(\d{1,15}) kB$", text, re.M)
+    return {"system": {names[name]: int(size) << 10 for name, size in found if name in names}}
+
+
+def infiniband(text: str) -> Data:
+    """`ibstat`, `ibv_devinfo`: the cards."""
+    found = [one[0] or one[1] for one in INFINIBAND.findall(text)]
+    return {"system": {"infiniband": list(dict.fromkeys(found))}} if found else {}
+
+
 def free(text: str) -> Data:
     """free, in whatever unit: plain numbers are KiB."""
     facts: Data = {}
-    head = re.search(r"^ +total.*$", text, re.M)
+    head = re.search(r"^total\b.*$", text, re.M)
     columns = head.group().split() if head else []
     for row, names in FREE.items():
         if found := re.search(rf"^{row}:(.*)$", text, re.M):
@@ -118,7 +108,7 @@ def _size(text: str) -> int | None:
 
 def uname(text: str) -> Data:
     """Uname -a."""
-    found = re.search(r"^Linux \S+ (\d+\.\d+\S*) ", text, re.M)
+    found = UNAME.search(text)
     return {"kernel": {"release": found.group(1)}} if found else {}
 
 
@@ -129,6 +119,6 @@ def limits(text: str) -> Data:
         ("memlock", "max locked memory", 10),
         ("stack", "stack size", 10),
     ):
-        if found := re.search(rf"^{name}.*?(\d+|unlimited)\s*$", text, re.M):
+        if found := re.search(rf"^{name}\s.*?\s(\d{{1,15}}|unlimited)$", text, re.M):
             facts[fact] = None if found.group(1) == "unlimited" else int(found.group(1)) << shift
     return {"system": {"limits": facts}} if facts else {}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 Data = dict[str, Any]
 
 ADDRESS = r"(?:([0-9a-f]{4}):)?([0-9a-f]{2}):([0-9a-f]{2}\.[0-7])"
-FIRST_LINE = re.compile(rf"^{ADDRESS} (?:\S.*: |[0-9a-f]{{4}}: [0-9a-f]{{4}}:)", re.M)
+FIRST_LINE = re.compile(rf"^{ADDRESS} (?:\S[^\n:]*: |[0-9a-f]{{4}}: [0-9a-f]{{4}}:)", re.M)
+ACS = re.compile(r"^ACSCtl:[ \t]*((?:\w+[+-][ \t]*)+)$", re.M)
+# What stands in a second line where lspci was asked for more than names.
+_DETAIL = re.compile(r"^(?:Subsystem|Flags|Control|Kernel driver in use|Kernel modules): ", re.M)
 SIZES = {"K": 10, "M": 20, "G": 30, "T": 40}
 PORTS = {
     "Root Port": "root port",
@@ -22,32 +26,30 @@ BRIEF = {"unknown": "lspci was not asked for details (-vvv)"}
 
 
 def functions(text: str) -> Data:
-    """The GPUs and what is above them."""
+    """The GPUs and what is above them; of bridges that are not named (`grep ACSCtl`) the bits
+    alone.
+    """
+    starts = [found.start() for found in FIRST_LINE.finditer(text)]
     devices = dict(
-        _device(block)
-        for block in re.split(rf"(?=^{ADDRESS} )", text, flags=re.M)
-        if _starts(block)
+        _device(text[start:end].partition("\n\n")[0])
+        for start, end in pairwise([*starts, len(text)])
     )
     wanted = {bdf: one for bdf, one in devices.items() if one["kind"] in ("gpu", "nvswitch")}
-    if not wanted:
-        return {}
+    data: Data = {"functions": _above_those(wanted, devices)} if wanted else {}
+    bits = [_bits(line) for line in ACS.findall(text)]
+    if bits and not any(one["above"] for one in wanted.values()):
+        data["acs"] = bits
+    return {"pcie": data} if data else {}
+
+
+def _above_those(wanted: dict[str, Data], devices: dict[str, Data]) -> list[Data]:
     for bdf, one in wanted.items():
         one["above"] = _above(bdf, devices)
     bridges = dict.fromkeys(bridge for one in wanted.values() for bridge in one["above"])
     for bridge in bridges:
         devices[bridge]["above"] = _above(bridge, devices)
     kept = [devices[bdf] for bdf in (*bridges, *wanted)]
-    return {
-        "pcie": {
-            "functions": [
-                {name: value for name, value in one.items() if name != "buses"} for one in kept
-            ]
-        }
-    }
-
-
-def _starts(block: str | None) -> bool:
-    return bool(block and re.match(rf"{ADDRESS} ", block))
+    return [{name: value for name, value in one.items() if name != "buses"} for one in kept]
 
 
 def _device(block: str) -> tuple[str, Data]:
@@ -63,7 +65,7 @@ def _device(block: str) -> tuple[str, Data]:
         "buses": tuple(int(bus, 16) for bus in buses.groups()) if buses else None,
         "present": "(rev ff)" not in title,
     }
-    return bdf, one | (_details(block) if "\n\t" in block else {})
+    return bdf, one | (_details(block) if _DETAIL.search(block) else {})
 
 
 def _kind(title: str, block: str) -> str:
@@ -89,7 +91,9 @@ def _id(title: str) -> str:
 
 
 def _details(block: str) -> Data:
-    facts: Data = {"driver": None, "acs": _acs(block)}
+    facts: Data = {"acs": _acs(block)}
+    if "\nKernel modules: " in block:  # it would name the driver in use, too
+        facts["driver"] = None
     for fact, pattern, convert in (
         ("driver", r"Kernel driver in use: (\S+)", str),
         ("speed", r"LnkSta:\s+Speed ([\d.]+)GT/s", float),
@@ -114,12 +118,17 @@ def _details(block: str) -> Data:
 
 def _acs(block: str) -> Any:
     if found := re.search(r"ACSCtl:\s*(.*)", block):
-        return [word[:-1] for word in found.group(1).split() if word.endswith("+")]
+        return _bits(found.group(1))
     if "<access denied>" in block:
         return DENIED
     # Extended capabilities stand at 100 and beyond: where they are listed, a missing ACS is really
     # missing.
     return None if re.search(r"Capabilities: \[[1-9a-f][0-9a-f]{2}", block) else BRIEF
+
+
+def _bits(text: str) -> list[str]:
+    """The bits that are set: "SrcValid+ TransBlk- ReqRedir+"."""
+    return [word[:-1] for word in text.split() if word.endswith("+")]
 
 
 def _above(bdf: str, devices: dict[str, Data]) -> list[str]:

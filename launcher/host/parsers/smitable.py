@@ -1,119 +1,138 @@
-"""nvidia-smi's table, and its comma-separated values."""
+"""nvidia-smi's table, as drivers from R418 to R610 print it: what stands in which row is old, the
+widths are not.
+"""
 
 from __future__ import annotations
 
-import csv
 import re
+from itertools import islice
 from typing import Any
 
 from launcher.host.parsers.smi import (
-    Convert,
+    LACKING,
+    MOST_GPUS,
     bdf,
     capability,
     converted,
-    lower,
     mib,
     number,
     on,
+    versions,
     whole,
 )
 
 Data = dict[str, Any]
 
-# nvidia-smi --query-gpu=... --format=csv: the field's name, without its unit.
-FIELDS: dict[str, tuple[str, Convert]] = {
-    "name": ("name", str),
-    "gpu_name": ("name", str),
-    "uuid": ("uuid", str),
-    "gpu_uuid": ("uuid", str),
-    "pci.bus_id": ("bdf", bdf),
-    "gpu_bus_id": ("bdf", bdf),
-    "memory.total": ("memory_total", mib),
-    "memory.used": ("memory_used", mib),
-    "memory.free": ("memory_free", mib),
-    "memory.reserved": ("memory_reserved", mib),
-    "compute_cap": ("capability", str),
-    "temperature.gpu": ("temperature", whole),
-    "power.draw": ("power_draw", number),
-    "power.limit": ("power_limit", number),
-    "power.default_limit": ("power_default", number),
-    "power.max_limit": ("power_max", number),
-    "utilization.gpu": ("utilisation", whole),
-    "pcie.link.gen.current": ("link_gen", whole),
-    "pcie.link.gen.gpucurrent": ("link_gen", whole),
-    "pcie.link.gen.max": ("link_gen_max", whole),
-    "pcie.link.gen.gpumax": ("link_gen_device", whole),
-    "pcie.link.width.current": ("link_width", whole),
-    "pcie.link.width.max": ("link_width_max", whole),
-    "persistence_mode": ("persistence", on),
-    "mig.mode.current": ("mig", on),
-    "ecc.mode.current": ("ecc", on),
-    "compute_mode": ("compute_mode", lower),
-    "pstate": ("pstate", whole),
+# | 0  NVIDIA B200   On | 00000000:05:00.0 Off | 0 |: in the place of the persistence mode Windows
+# has its driver model. The name is cut, with dots, where it is too long.
+_FIRST = re.compile(
+    r"^\|\s*(?P<index>\d{1,2})\s+(?P<name>\S[^|]*?)\s+(?P<mode>On|Off|N/A|ERR!|WDDM|TCC|MCDM)\s*"
+    r"\|\s*(?P<bdf>[0-9A-F]{4,8}:[0-9A-F]{2}:[0-9A-F]{2}\.[0-9A-F])\s[^|\n]*\|\s*(?P<ecc>[^|\s]+)"
+    r"\s*\|$",
+    re.M | re.I,
+)
+KNOWN = re.compile(rf"\|\s+NVIDIA-SMI \d|{_FIRST.pattern}", re.M | re.I)
+# | N/A   33C    P0   192W / 1000W |  166593MiB / 183359MiB |      0%      Default |
+_READINGS = re.compile(
+    r"\|\s*(?P<fan>[^|\s]+)\s+(?P<temperature>[^|\s]+)\s+(?P<pstate>[^|\s]+)"
+    r"\s+(?P<draw>[^|/\s]+|N/A)\s*/\s*(?P<limit>[^|/\s]+|N/A)\s*"
+    r"\|\s*(?:(?P<used>[^|/\s]+)\s*/\s*(?P<total>[^|/\s]+)|[^|]*)\s*"
+    r"\|\s*(?P<busy>[^|\s]+)\s+(?P<compute>[^|]*?)\s*\|"
+)
+_MIG = re.compile(r"\|\s*\|\s*\|\s*(\S[^|]*?)\s*\|")
+_PROCESS = re.compile(
+    r"^\|\s*(\d{1,2})\s+(?:(?:N/A|\d+)\s+(?:N/A|\d+)\s+)?(\d+)\s+([A-Z](?:\+[A-Z])?)\s+"
+    r"([^|]*?)\s*(?:\b(\d{1,9})MiB|N/A)?\s*\|$",
+    re.M,
+)
+LONGEST = 2000  # characters of the two rows below the first one of a GPU
+COMPUTE_MODES = {
+    "default": "default",
+    "e. process": "exclusive_process",
+    "e. thread": "exclusive_thread",
+    "prohibited": "prohibited",
 }
-CSV_HEADER = re.compile(r"^(?:[\w.]+(?: \[[\w%/]+\])?, )+[\w.]+(?: \[[\w%/]+\])?$", re.M)
-
-
-def table_of_values(text: str) -> Data:
-    """`nvidia-smi --query-gpu=... --format=csv`, units or not."""
-    found = CSV_HEADER.search(text)
-    assert found is not None
-    names = [name.partition(" [")[0] for name in found.group().split(", ")]
-    gpus: list[Data] = []
-    driver: Data = {}
-    for row in csv.reader(text[found.end() :].strip().splitlines(), skipinitialspace=True):
-        if len(row) != len(names):
-            break
-        values = dict(zip(names, row, strict=True))
-        gpu: Data = {
-            "index": whole(values["index"]) if values.get("index", "").isdigit() else len(gpus)
-        }
-        for name, value in values.items():
-            if name in FIELDS:
-                fact, convert = FIELDS[name]
-                gpu[fact] = converted(value.strip(), convert)
-        gpus.append(capability(str(gpu.get("name", ""))) | gpu)
-        if "driver_version" in values:
-            driver["version"] = values["driver_version"].strip()
-    return (
-        {"driver": driver | {"gpus": gpus}}
-        if any("name" in gpu or "bdf" in gpu for gpu in gpus)
-        else {}
-    )
 
 
 def table(text: str) -> Data:
-    """The table that plain `nvidia-smi` prints."""
-    driver: Data = {}
-    for fact, name in (("version", "Driver Version"), ("cuda", "CUDA Version")):
-        if found := re.search(rf"{name}: (\d[\d.]*)", text):
-            driver[fact] = found.group(1)
-    rows = re.findall(
-        r"^\|\s+(\d+)\s+(\S.*?)\s+(On|Off)\s+\|\s+([0-9A-F]+:[0-9A-F]+:[0-9A-F]+\.\d).*\n\|(.*)$",
-        text,
-        re.M,
-    )
-    processes = re.findall(
-        r"^\|\s+(\d+)\s+(?:\S+\s+\S+\s+)?(\d+)\s+[CG+]+\s+(\S+)\s+(\d+)MiB \|", text, re.M
-    )
-    gpus = []
-    for index, name, persistence, address, second in rows:
-        gpu: Data = {"index": int(index), "bdf": bdf(address), "persistence": persistence == "On"}
-        if "..." not in name:  # the column cuts long names
-            gpu["name"] = name
-        if memory := re.search(r"(\d+)MiB / +(\d+)MiB", second):
-            gpu |= {
-                "memory_used": int(memory.group(1)) << 20,
-                "memory_total": int(memory.group(2)) << 20,
-            }
-        if power := re.search(r"(\d+)W / +(\d+)W", second):
-            gpu |= {"power_draw": float(power.group(1)), "power_limit": float(power.group(2))}
-        if busy := re.search(r"\|\s+(\d+)%", second):
-            gpu["utilisation"] = int(busy.group(1))
-        gpu["processes"] = [
-            {"pid": int(pid), "name": command, "used": int(used) << 20}
-            for owner, pid, command, used in processes
-            if owner == index
-        ]
-        gpus.append(capability(name, gpu.get("memory_total")) | gpu)
-    return {"driver": driver | ({"gpus": gpus} if gpus else {})}
+    """The table that plain `nvidia-smi` prints; of several (`-l`) the last of those with most."""
+    tables = [_one(part) for part in re.split(r"(?=^\|\s+NVIDIA-SMI \d)", text, flags=re.M)]
+    best = max(tables[::-1], key=lambda one: len(one.get("gpus", ())))
+    return {"driver": best}
+
+
+def _one(text: str) -> Data:
+    heading = re.search(r"\bProcesses:|\bPID\s+Type\s+Process name\b", text)
+    above, below = (text[: heading.start()], text[heading.end() :]) if heading else (text, "")
+    processes = _processes(below)
+    rows = islice(_FIRST.finditer(above), MOST_GPUS)
+    gpus = [
+        _gpu(row, above[row.end() : row.end() + LONGEST].lstrip("\n").split("\n")[:2])
+        for row in rows
+    ]
+    for gpu in gpus if heading else ():
+        held = processes.get(gpu["index"], [])
+        if processes or "No running processes found" in below:
+            gpu["processes"] = held
+    for gpu in gpus:
+        gpu.setdefault("processes", _unlisted(bool(heading)))
+    return versions(above) | ({"gpus": gpus} if gpus else {})
+
+
+def _unlisted(heading: bool) -> Data:
+    """Why nobody knows who holds a GPU: in a container the list is empty whoever holds it."""
+    if heading:
+        return {"unknown": "nvidia-smi lists no process here, and does not say that there is none"}
+    return {"unknown": "the pasted table has no list of processes"}
+
+
+def _gpu(row: re.Match[str], rest: list[str]) -> Data:
+    index = int(row["index"])
+    gpu: Data = {"index": index, "bdf": bdf(row["bdf"]), "name": converted(row["name"], str)}
+    gpu["persistence"] = converted(row["mode"], on) if row["mode"] in ("On", "Off") else LACKING
+    gpu |= _ecc(row["ecc"])
+    if rest and (seen := _READINGS.match(rest[0])):
+        gpu |= _readings(seen)
+    if len(rest) > 1 and (mig := _MIG.match(rest[1])):
+        gpu["mig"] = converted(mig.group(1), on)
+    memory = gpu.get("memory_total")
+    return capability(row["name"], memory if isinstance(memory, int) else None) | gpu
+
+
+def _ecc(text: str) -> Data:
+    """The column has the volatile uncorrected errors, "Off", or "N/A" for a board without ECC."""
+    if text.isdecimal():
+        return {"ecc": True, "ecc_uncorrected": int(text[:9])}
+    if text == "Off":
+        return {"ecc": False, "ecc_uncorrected": LACKING}
+    if text == "On":  # of a GPU that is cut: its instances count for themselves
+        return {"ecc": True}
+    mute = converted(text, number)
+    return {"ecc": mute, "ecc_uncorrected": mute}
+
+
+def _readings(seen: re.Match[str]) -> Data:
+    told: Data = {
+        "temperature": converted(seen["temperature"], whole),
+        "pstate": converted(seen["pstate"], whole),
+        "power_draw": converted(seen["draw"], number),
+        "power_limit": converted(seen["limit"], number),
+        "utilisation": converted(seen["busy"], whole),
+    }
+    for fact, text in (("memory_used", seen["used"]), ("memory_total", seen["total"])):
+        told[fact] = converted(text, mib) if text else LACKING
+    if mode := COMPUTE_MODES.get(seen["compute"].lower()):
+        told["compute_mode"] = mode
+    return told
+
+
+def _processes(text: str) -> dict[int, list[Data]]:
+    found: dict[int, list[Data]] = {}
+    for owner, pid, _, name, used in _PROCESS.findall(text):
+        held = {
+            "pid": int(pid[:9]),
+            "name": name or None,
+            "used": int(used) << 20 if used else None,
+        }
+        found.setdefault(int(owner), []).append(held)
+    return found

@@ -3,57 +3,78 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 Data = dict[str, Any]
 
-STATUS = "OK|CNS|GNS|TNS|DR|NS|U"
-LINK = r"X|NV\d+|PIX|PXB|PHB|NODE|SYS|C2C"
-P2P = re.compile(rf"^\s*GPU0\s+X\s+(?:{STATUS})\b", re.M)
-TOPO = re.compile(rf"^\s*GPU0\s+X\s+(?:{LINK})\b|^\s*GPU1\s+(?:{LINK})\s+X\b", re.M)
+STATUS = re.compile(r"OK|CNS|GNS|TNS|DR|NS|U")
+LINK = re.compile(r"NV\d{1,2}|PIX|PXB|PHB|NODE|SYS|C2C")
+KNOWN = re.compile(rf"^GPU\d{{1,2}}\s+(?:(?:{STATUS.pattern}|{LINK.pattern})\s+)*X(?:\s|$)", re.M)
+# Which of its matrices `nvidia-smi topo` was asked for; others say nothing that is judged here.
+_ASKED = re.compile(r"topo\s+(?:-p2p[ =]?(?P<way>\w)|(?P<other>-\w+|--\w+))")
+WAYS = {"r": "p2p_read", "w": "p2p_write"}
+MOST = 64  # GPUs
 
 
-def topo(text: str) -> Data:
-    """`nvidia-smi topo -m`, with or without network cards; a matrix that is cut is unknown."""
-    rows = _rows(text, LINK)
-    data: Data = {"driver": {"topology": _matrix(rows, _columns(text))}}
-    numas = {
-        index: found
-        for index, found in ((index, _numa(rest)) for index, (_, rest) in rows.items())
-        if found
-    }
-    if numas:
-        data["driver"]["gpus"] = [
-            {"index": index, "numa": int(numa)} for index, numa in numas.items()
-        ]
-    return data
+@dataclass
+class _Matrix:
+    """One matrix as far as it was pasted."""
+
+    asked: str | None  # r, w, n, ... of -p2p
+    columns: int  # that its heading names; 0: it has none
+    rows: dict[int, tuple[list[str], list[str]]] = field(default_factory=dict)  # cells, the rest
 
 
-def p2p(text: str) -> Data:
-    """`nvidia-smi topo -p2p r`, or w where the text says so."""
-    way = "p2p_write" if re.search(r"topo -p2p w", text) else "p2p_read"
-    return {"driver": {way: _matrix(_rows(text, STATUS + "|X"), _columns(text))}}
+def matrices(text: str) -> Data:
+    """`nvidia-smi topo -m`, with or without network cards, and `-p2p r|w`, one after the other.
+
+    A matrix that is cut is unknown. What is not said to be about writes is taken for reads.
+    """
+    data: Data = {}
+    for one in _matrices(text):
+        cells = {cell for row, _ in one.rows.values() for cell in row}
+        if any(LINK.fullmatch(cell) for cell in cells) or cells == {"X"}:
+            data.setdefault("topology", _square(one))
+            if gpus := _numas(one):
+                data.setdefault("gpus", gpus)
+        elif way := WAYS.get(one.asked or "r"):
+            data.setdefault(way, _square(one))
+    return {"driver": data} if data else {}
 
 
-def _columns(text: str) -> int:
-    """How many GPUs the heading names; 0 without a heading."""
-    heading = re.search(r"^\s*GPU0\s+GPU1\b.*$|^\s*GPU0\s+(?!X\b).*Affinity.*$", text, re.M)
-    return len(re.findall(r"\bGPU\d+", heading.group())) if heading else 0
+def _matrices(text: str) -> Iterator[_Matrix]:
+    made, asked = _Matrix(None, 0), None
+    for line in text.splitlines():
+        if command := _ASKED.search(line):
+            asked = command["way"]
+        words = line.split()[: MOST + 64]
+        if words[:1] == ["GPU0"] and not any(map(_is_cell, words[1:2])):
+            if made.rows:
+                yield made
+            columns = sum(bool(re.fullmatch(r"GPU\d{1,2}", word)) for word in words)
+            made, asked = _Matrix(asked, columns), None
+        elif (
+            words[1:] and _is_cell(words[1]) and (found := re.fullmatch(r"GPU(\d{1,2})", words[0]))
+        ):
+            if int(found[1]) in made.rows:  # the next one, without a heading
+                yield made
+                made = _Matrix(asked, 0)
+            cells = list(takewhile(_is_cell, words[1:]))
+            made.rows[int(found[1])] = cells, words[1 + len(cells) :]
+    if made.rows:
+        yield made
 
 
-def _rows(text: str, cell: str) -> dict[int, tuple[list[str], str]]:
-    """The cells of each GPU's row, as many as fit the pattern, and the rest of the line."""
-    rows: dict[int, tuple[list[str], str]] = {}
-    for found in re.finditer(rf"^[ \t]*GPU(\d+)[ \t]+((?:(?:{cell})\b[ \t]*)+)(.*)$", text, re.M):
-        index = int(found.group(1))
-        if index < 64:
-            rows.setdefault(index, (found.group(2).split(), found.group(3)))
-    return rows
+def _is_cell(word: str) -> bool:
+    return word == "X" or bool(STATUS.fullmatch(word) or LINK.fullmatch(word))
 
 
-def _matrix(rows: dict[int, tuple[list[str], str]], columns: int) -> Any:
-    count = columns or len(rows)
-    cells = [rows[index][0][:count] for index in range(count) if index in rows]
+def _square(one: _Matrix) -> Any:
+    count = one.columns or len(one.rows)
+    cells = [one.rows[index][0][:count] for index in range(count) if index in one.rows]
     if len(cells) != count or any(len(row) != count for row in cells):
         return {"unknown": "the pasted matrix is cut"}
     if any(cells[at][at] != "X" for at in range(count)):
@@ -61,7 +82,10 @@ def _matrix(rows: dict[int, tuple[list[str], str]], columns: int) -> Any:
     return cells
 
 
-def _numa(rest: str) -> str | None:
-    """The node behind the list of CPUs: "0-63,128-191  0  N/A"."""
-    found = re.match(r"[\d,-]+\s+(\d+)\b", rest.strip())
-    return found.group(1) if found else None
+def _numas(one: _Matrix) -> list[Data]:
+    """The node of each GPU, behind its list of CPUs: "0-63,128-191  0  N/A"."""
+    return [
+        {"index": index, "numa": int(rest[1])}
+        for index, (_, rest) in one.rows.items()
+        if len(rest) > 1 and re.fullmatch(r"[\d,-]+", rest[0]) and re.fullmatch(r"\d{1,4}", rest[1])
+    ]

@@ -1,0 +1,75 @@
+"""What stands above a report: which GPUs were seen, what they are judged for, and what fits them
+where no profile does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from launcher.capacity.choices import Choice, choices, enough
+from launcher.config.select import shown
+from launcher.doctor.run import Examined
+from launcher.host.facts import Driver, Gpu, Host
+from launcher.knowledge import gpus
+
+
+def head(seen: Examined) -> str:
+    """One line: what was judged, for what."""
+    return f"{seen.host.observed}: {_gpus(seen.host)}; {_judged(seen)}"
+
+
+def _judged(seen: Examined) -> str:
+    if seen.plan.name:
+        return f"judged for {seen.plan.name}" + (
+            ", the profile that fits best" if seen.chosen else ""
+        )
+    return "judged without a profile: no profile fits; choose with -p"
+
+
+def _gpus(host: Host) -> str:
+    """The GPUs that are seen, by product where nvidia-smi's table cut the name."""
+    seen = shown(host).gpus.otherwise(())
+    if not seen:
+        return "no GPU seen"
+    told = {gpu.name.otherwise("GPU"): _name(gpu) for gpu in seen[::-1]}
+    names = Counter(told[gpu.name.otherwise("GPU")] for gpu in seen)
+    where = "" if host.driver.gpus.known else " on the bus"
+    return ", ".join(f"{count}x {name}" for name, count in names.items()) + where
+
+
+def _name(gpu: Gpu) -> str:
+    name = gpu.name.otherwise("GPU")
+    product = gpus.which(None, name, gpu.memory_total.otherwise(0)) if gpus.CUT in name else None
+    return product.name if product else name
+
+
+def fitting(driver: Driver) -> list[str]:
+    """What is published and fits the GPUs seen, a line each; nothing of GPUs that nobody knows, or
+    that are not alike.
+    """
+    seen = driver.gpus.otherwise(())
+    alike = {(gpu.capability.otherwise(""), gpu.memory_total.otherwise(0)) for gpu in seen}
+    capability, memory = alike.pop() if len(alike) == 1 else ("", 0)
+    if not memory or not re.fullmatch(r"\d{1,3}\.\d", capability):
+        return []
+    every = choices(len(seen), memory, capability)
+    if found := [one for one in every if one.fits]:
+        return [f"{', '.join(ids)}: {text}" for text, ids in _alike(found).items()]
+    least = enough(memory, capability)
+    here = f"none of the {len(every)} published checkpoints of known size"
+    if least is None:
+        return [here]
+    return [f"{here}; {least.gpus} such GPUs hold {least.id}: {_share(least)}"]
+
+
+def _alike(found: Sequence[Choice]) -> dict[str, list[str]]:
+    together: dict[str, list[str]] = {}
+    for one in found:
+        together.setdefault(f"{one.quantisation}, {_share(one)}", []).append(one.id)
+    return together
+
+
+def _share(one: Choice) -> str:
+    return f"{one.weights / 2**30:.1f} GiB of weights a GPU, {one.free / 2**30:.1f} GiB are free"
