@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from launcher.engines import issues, rules
+from launcher.engines import failures, issues, rules
 from launcher.engines.engine import NAMES, dialect
-from launcher.knowledge import gpus, models
+from launcher.knowledge import codes, drivers, gpus, models, xid
 from launcher.knowledge.rows import Table
 
 
 def complaints() -> tuple[str, ...]:
     """The rows that are left out, with file, row and key; none of a sound installation."""
     defaults = (rules.table(dialect(name).defaults) for name in NAMES)
-    tables: tuple[Table[Any], ...] = (*issues.tables(), *defaults, gpus.table(), models.table())
+    tables: tuple[Table[Any], ...] = (
+        *issues.tables(),
+        *defaults,
+        *failures.tables(),
+        *drivers.tables(),
+        gpus.table(),
+        models.table(),
+        codes.table(),
+        xid.table(),
+    )
     return tuple(complaint for table in tables for complaint in table.complaints)

@@ -14,9 +14,11 @@ import pytest
 from conftest import GLM5_SERVE, TESTS
 from hypothesis import given
 from hypothesis import strategies as st
+from launcher.diagnose.literals import literals
+from launcher.engines.failures import ORIGINS, WEIGHTS, failures
 
-from launcher.diagnose.diagnosis import UNKNOWN, diagnose
-from launcher.diagnose.signatures import ORIGINS, WEIGHTS, literals, signatures
+from launcher.diagnose.diagnosis import diagnose
+from launcher.diagnose.verdict import UNKNOWN
 from launcher.plan.evidence import Known
 
 DEATHS = tomllib.loads((TESTS / "data/deaths.toml").read_text())["death"]
@@ -45,13 +47,13 @@ def test_forty_causes_and_more_have_a_real_sample() -> None:
 
 
 def test_what_has_no_sample_is_a_note_or_was_only_read() -> None:
-    for id in set(signatures()) - CAUSES:
-        signature = signatures()[id]
+    for id in set(failures()) - CAUSES:
+        signature = failures()[id]
         assert signature.weight not in WEIGHTS or signature.known == Known.READ, id
 
 
 def test_signatures_keep_to_the_vocabulary() -> None:
-    for signature in signatures().values():
+    for signature in failures().values():
         assert signature.weight in {*WEIGHTS, "consequence", "note"}
         assert signature.then in {"never", "again", "reboot"}
         assert signature.origin in ORIGINS
@@ -92,7 +94,7 @@ def test_signatures_keep_to_the_vocabulary() -> None:
     ],
 )
 def test_what_is_worth_another_start(then: str, causes: list[str]) -> None:
-    assert {cause: signatures()[cause].then for cause in causes} == dict.fromkeys(causes, then)
+    assert {cause: failures()[cause].then for cause in causes} == dict.fromkeys(causes, then)
 
 
 def test_opposite_ooms_want_opposite_moves() -> None:
@@ -368,7 +370,7 @@ def test_one_start_may_be_announced_twice() -> None:
 
 def test_every_line_that_a_pattern_matches_is_looked_at() -> None:
     """Lines are sieved by texts that are derived from the patterns."""
-    for signature in signatures().values():
+    for signature in failures().values():
         assert not re.search(r"\(\?i|\\\d", signature.pattern.pattern), signature.id
         for pattern in filter(None, (signature.pattern, signature.needs, signature.speaker)):
             without_sets = re.sub(r"\[[^]^][^]]*\]", "", pattern.pattern)

@@ -17,10 +17,12 @@ import pytest
 from conftest import TESTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from launcher.diagnose.literals import literals
+from launcher.engines.failures import ORIGINS, failures
 
 from launcher.diagnose import scan
-from launcher.diagnose.diagnosis import Diagnosis, diagnose, to_json
-from launcher.diagnose.signatures import ORIGINS, literals, signatures
+from launcher.diagnose.diagnosis import diagnose
+from launcher.diagnose.verdict import Diagnosis, to_json
 from launcher.diagnose.text import diagnose_text
 from launcher.engines import activity, startup, witness
 from launcher.engines.activity import Allowed
@@ -160,7 +162,7 @@ def shapes() -> list[str]:
     """Every regular expression by which a line of a log is understood, from the tables and modules
     themselves.
     """
-    found = [signature.pattern.pattern for signature in signatures().values()]
+    found = [signature.pattern.pattern for signature in failures().values()]
     for module in (scan, speech, startup, witness):
         values = [value for name, value in vars(module).items() if not name.startswith("__")]
         flat = [
@@ -443,7 +445,7 @@ def test_a_row_takes_the_word_of_its_origin_alone(death: dict[str, str]) -> None
     found = diagnose(told)
     if not found.is_known:
         return
-    signature = signatures()[found.cause]
+    signature = failures()[found.cause]
 
     assert signature.origin in ORIGINS
     assert found.origin == signature.origin
@@ -468,7 +470,7 @@ FRAMES = [
 
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize(
-    "death", [d for d in DEATHS if signatures().get(d["cause"]) and heard(d["text"])], ids=str
+    "death", [d for d in DEATHS if failures().get(d["cause"]) and heard(d["text"])], ids=str
 )
 def test_behind_a_servers_prefix_nothing_is_the_kernels(frame: str, death: dict[str, str]) -> None:
     said = [

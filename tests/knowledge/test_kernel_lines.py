@@ -11,8 +11,8 @@ import pytest
 from conftest import TESTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from launcher.engines.failures import Failure, failures
 
-from launcher.diagnose.signatures import Signature, signatures
 from launcher.engines import witness
 from launcher.host.parsers.linux import KERNEL_LINE
 from launcher.knowledge import xid
@@ -20,7 +20,7 @@ from launcher.knowledge.kernel_lines import BEGINS, DEADLY, WORTH
 from launcher.serve.gpu_monitor_child import kernels_line
 
 DEATHS = tomllib.loads((TESTS / "data/deaths.toml").read_text())["death"]
-OF_THE_KERNEL = [signature for signature in signatures().values() if signature.origin == "kernel"]
+OF_THE_KERNEL = [signature for signature in failures().values() if signature.origin == "kernel"]
 PLAIN = string.ascii_letters + string.digits + " .,:;_-/()[]=!#\\"
 
 
@@ -39,7 +39,7 @@ def lost(words: str) -> list[str]:
 @given(data=st.data())
 @settings(max_examples=25)
 def test_whatever_a_pattern_takes_passes_every_filter(
-    signature: Signature, data: st.DataObject
+    signature: Failure, data: st.DataObject
 ) -> None:
     words = data.draw(st.from_regex(rf"\A(?:{signature.pattern.pattern})", alphabet=PLAIN))
 

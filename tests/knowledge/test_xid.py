@@ -12,9 +12,10 @@ from typing import cast
 
 import pytest
 from conftest import ROOT
+from launcher.engines.failures import failures
 
-from launcher.diagnose.diagnosis import UNKNOWN, diagnose
-from launcher.diagnose.signatures import signatures
+from launcher.diagnose.diagnosis import diagnose
+from launcher.diagnose.verdict import UNKNOWN
 from launcher.diagnose.text import diagnose_text
 from launcher.doctor.checks.kernel import kernel_nvswitch, kernel_xid
 from launcher.host.facts import Host, Kernel, known
@@ -86,7 +87,7 @@ def test_doctor_and_diagnose_agree_on_every_row_in_every_form(number: int) -> No
         if found.is_known:
             assert (found.cause, fix.startswith(found.fix)) == (row.cause, True), line
         else:
-            assert signatures()[row.cause].weight == "note", line
+            assert failures()[row.cause].weight == "note", line
 
 
 @pytest.mark.parametrize("number", NOT_LISTED)
@@ -162,9 +163,9 @@ def test_rows_keep_to_the_vocabulary() -> None:
 
 def test_rows_of_one_cause_give_one_advice_and_their_cause_exists() -> None:
     for cause in {row.cause for row in xids().values()}:
-        assert {row.advice for row in xid.of_cause(cause)} == {signatures()[cause].then}
-        assert signatures()[cause].origin == "kernel"
-    assert signatures()[NOTE].weight == "note"
+        assert {row.advice for row in xid.of_cause(cause)} == {failures()[cause].then}
+        assert failures()[cause].origin == "kernel"
+    assert failures()[NOTE].weight == "note"
 
 
 def test_no_signature_repeats_a_number() -> None:
@@ -187,7 +188,7 @@ def test_doctor_tells_the_first_grave_one_of_many_and_what_happened_before_what_
     assert grade is Severity.FAIL
     assert evidence.startswith("Xid 79, a GPU fell off")
     assert evidence.endswith("(4 such lines)")
-    assert fix == signatures()["gpu-fell-off-bus"].fix
+    assert fix == failures()["gpu-fell-off-bus"].fix
     assert doctor(asks)[1].startswith("Xid 154")
 
 

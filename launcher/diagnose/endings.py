@@ -1,0 +1,136 @@
+"""The words for an end: of one whose cause is known, of one whose cause is not, and of none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from launcher import printable
+from launcher.diagnose.scan import EVIDENCE, LAST_LINES, Block, Hit, LogScan
+from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
+from launcher.engines.log import PHASES, SERVING
+from launcher.knowledge import codes, families, xid
+
+NOTHING = "no known failure in this log"
+COMPLAINTS = 6  # lines that look like one, and of which nobody knows, at most
+KERNEL_KNOWS = (  # than anybody under the unit, which keeps that from us
+    "`journalctl -k` may tell more"
+)
+REPORT = (
+    "the lines above are the last of what died first: report them with `glm5-serve bundle`;"
+    f" {KERNEL_KNOWS}"
+)
+ELSE = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
+# An exception of the engine's own code says little; where it was says more.
+_BY_PHASE = {"weights": "checkpoint"}
+_WORD = re.compile(r"(?P<before>: | \(| )?\{(?P<name>\w+)\}(?P<after>\))?")
+
+
+def known(hit: Hit, gravest: Hit, hits: Iterable[Hit], speaks: str | None) -> Diagnosis:
+    """What is believed where a failure was recognized, in the words of the engine that speaks.
+
+    What to do is the advice of the `gravest` of them.
+    """
+    failure, words = hit.failure, hit.failure.told(speaks)
+    row = _xid(hit)
+    return Diagnosis(
+        failure.id,
+        failure.family,
+        f"{row.what} (Xid {row.number})" if row else filled(words.what, hit.words),
+        tuple(hit.lines.values())[:EVIDENCE],
+        _fix(gravest, speaks),
+        gravest.failure.then,
+        words.knob,
+        failure.known,
+        failure.source,
+        failure.origin,
+        speaks,
+        hit.phase,
+        hit.line,
+        also=tuple(dict.fromkeys(each.failure.id for each in hits if each.failure is not failure)),
+    )
+
+
+def _fix(hit: Hit, speaks: str | None) -> str:
+    row = _xid(hit)
+    return (row and row.fix) or filled(hit.failure.told(speaks).fix, hit.words)
+
+
+def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
+    """Nothing deadly recognized: a stop, a server that serves, or the last words of the rank that
+    died first.
+    """
+    seen = {hit.failure.id: hit.weight for hit in notes}
+    death = log.last_words()
+    went_on = log.worked_at >= 0 and death is None and "consequence" not in seen.values()
+    if log.stopped_at is not None and not (death and death.at < log.stopped_at):
+        family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
+    elif went_on:
+        family, what, fix = families.SERVES, f"{NOTHING}: it still serves at its end", ELSE
+    else:
+        family, what, fix = _family(death, notes), *_unknown(log, death, seen)
+    what += "".join(f"; the kernel: {_of_xid(row)}" for hit in notes if (row := _xid(hit)))
+    evidence = tuple(printable.line(line).strip() for line in _words(log, death))
+    phase = (death.phase if death else None) or log.phase
+    also = tuple(seen)
+    return Diagnosis(UNKNOWN, family, what, evidence, fix, engine=speaks, phase=phase, also=also)
+
+
+def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tuple[str, str]:
+    """What is said of an unknown death, and what to do."""
+    if death:
+        return f"{LEFT} {death.speaker or 'what died first'}{_place(death)}", REPORT
+    if "consequence" in seen.values():
+        return "no known cause: who died first left no word here; the last words of all", REPORT
+    if log.last:
+        return f"{NOTHING}; the last words", ELSE
+    nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"
+    return f"{NOTHING}: {nobody}", ELSE
+
+
+def _place(death: Block) -> str:
+    """The exception, and where in its life the server was, as far as it is known."""
+    where = {**PHASES, SERVING: "while it served"}.get(death.phase or "")
+    told = [part for part in (death.error, where) if part]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _family(death: Block | None, notes: Iterable[Hit]) -> str:
+    """What an unknown death is about: by its exception, where it was raised, or what was noted."""
+    code = codes.of("exception").by_name.get(death.error or "") if death else None
+    if code and code.family != "engine":
+        return code.family
+    if death and death.error:
+        return _BY_PHASE.get(death.phase or "", "engine")
+    told = (hit.failure.family for hit in notes if hit.failure.family != families.UNKNOWN)
+    return next(told, families.UNKNOWN)
+
+
+def _words(log: LogScan, death: Block | None) -> list[str]:
+    """The lines that look most like a complaint, the first of each speaker, then the last words."""
+    last = [str(line) for line in (death.lines if death else log.last)]
+    first = [line for line in log.complaints.values() if line not in last][:COMPLAINTS]
+    return [*first, *last][: LAST_LINES + COMPLAINTS]
+
+
+def _xid(hit: Hit) -> xid.Xid | None:
+    number = hit.words.get("xid", "")
+    return xid.named(int(number)) if number.isdecimal() else None
+
+
+def _of_xid(row: xid.Xid) -> str:
+    return f"{row.what} (Xid {row.number})"
+
+
+def filled(text: str, words: Mapping[str, str]) -> str:
+    """A text with the words of a line in it; what a line does not tell is left out, with what led
+    to it.
+    """
+
+    def put(found: re.Match[str]) -> str:
+        word = words.get(found["name"])
+        if word is not None:
+            return f"{found['before'] or ''}{word}{found['after'] or ''}"
+        return "" if found["before"] != " " else " ?"
+
+    return _WORD.sub(put, text)
