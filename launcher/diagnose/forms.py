@@ -69,6 +69,11 @@ _FORMS = (
         r"[Ee]xit(?:ed)?(?: with)? ?(?:[Cc]ode|status)?\)?[:=]? {1,8}(?P<number>1[23]\d|14\d|15\d)\b",
         128,
     ),
+    Form(
+        "signal",
+        r"(?:RuntimeError: )?(?:Subprocess|Rank|Worker|Process|Child|Scheduler|Detokenizer|EngineCore)\b"
+        r".{0,80}?(?:crashed|died|exited|terminated|failed)\b.{0,40}?exit ?code:? {0,2}-(?P<number>\d{1,2})\b",
+    ),
     Form("signal", r"\"?exitCode\"?: {0,4}(?P<number>1[23]\d|14\d|15\d)\b", 128),
     Form(
         "signal", r"[Ss]ignal:? (?P<number>\d{1,2})(?: |,|$|\b\()(?:\((?P<name>SIG[A-Z]{2,6})\))?"

@@ -165,7 +165,7 @@ class LogScan:
 
     def _work(self, batches: int) -> None:
         self.worked += batches
-        self.worked_at = self.at
+        self.worked_at, self.phase = self.at, SERVING
         self._shown.clear()  # it may have survived one, which counts anew when it comes again
 
     def _keep(self, line: str) -> None:
@@ -215,7 +215,7 @@ class LogScan:
         known = matches(text, "server", from_start=from_start, but=self._shown)
         for found in known:
             self._hit(found, line, is_logged=from_start)
-        if not known:
+        if not known and shapes.COMPLAINT.search(told.text):
             self._complain(told.speaker, line)
 
     def _starts(self, line: str, told: Said) -> bool:

@@ -39,7 +39,7 @@ _MARKS = {name: re.compile(log.marks) for name, log in LOGS.items()}
 _WORK = {name: re.compile(log.work_words) for name, log in LOGS.items()}
 IDLE = re.compile("|".join(log.idle_words for log in LOGS.values() if log.idle_words))
 # What a complaint looks like that nobody has listed.
-_COMPLAINT = re.compile(
+COMPLAINT = re.compile(
     r"\b\w*(?:Error|Exception)\b|\bERROR\b|\bFATAL\b|\bCRITICAL\b|\b[Ff]atal\b|[Ff]ailed\b|[Ff]ailure\b"
     r"|\bWARN\b|[Cc]annot |[Cc]ould not |[Uu]nable to |\bassert|[Aa]bort|panic|not found\b|\bNVRM:"
 )
@@ -82,7 +82,7 @@ def of(shape: str) -> Shape:
     phase = _phase(told)
     if phase or any(word in shape for word in _words()):
         return Shape(Kind.TELLING, speaks, phase)
-    return Shape(Kind.COMPLAINT if _COMPLAINT.search(told.text) else Kind.PLAIN, speaks)
+    return Shape(Kind.COMPLAINT if COMPLAINT.search(told.text) else Kind.PLAIN, speaks)
 
 
 def _engine(shape: str) -> str | None:

@@ -17,15 +17,16 @@ import pytest
 from conftest import TESTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from launcher.diagnose.literals import literals
-from launcher.engines.failures import ORIGINS, failures
 
-from launcher.diagnose import scan
+from launcher.diagnose import forms, scan
+from launcher.diagnose import shapes as understood
 from launcher.diagnose.diagnosis import diagnose
-from launcher.diagnose.verdict import Diagnosis, to_json
+from launcher.diagnose.literals import literals
 from launcher.diagnose.text import diagnose_text
+from launcher.diagnose.verdict import Diagnosis, to_json
 from launcher.engines import activity, startup, witness
 from launcher.engines.activity import Allowed
+from launcher.engines.failures import ORIGINS, failures
 from launcher.engines.sglang import log as speech
 from launcher.engines.sglang.log import LOG
 from launcher.engines.sglang.runtime import RUNTIME, allowed
@@ -162,15 +163,16 @@ def shapes() -> list[str]:
     """Every regular expression by which a line of a log is understood, from the tables and modules
     themselves.
     """
-    found = [signature.pattern.pattern for signature in failures().values()]
-    for module in (scan, speech, startup, witness):
+    found = [row.pattern.pattern for row in failures().values() if row.pattern]
+    for module in (scan, understood, speech, startup, witness):
         values = [value for name, value in vars(module).items() if not name.startswith("__")]
         flat = [
             part for value in values for part in (value if isinstance(value, tuple) else (value,))
         ]
         found += [value.pattern for value in flat if isinstance(value, re.Pattern)]
     found += [LOG.doom.pattern, LOG.drained.pattern, *(bar.pattern for bar, _ in LOG.bars)]
-    texts = [LOG.ready, scan.RUN, *(text for text, _ in LOG.opens)]
+    found += forms.PATTERNS
+    texts = [LOG.ready, understood.RUN, *(text for text, _ in LOG.opens)]
     return [*found, *(re.escape(text) for text in texts)]
 
 
@@ -739,7 +741,7 @@ def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
     kept = (tmp_path / "server.log").read_text().splitlines()
 
     assert lines[1] == f" {FORGED[5]}"
-    assert [line for line in kept if line.startswith(scan.RUN)] == kept[:1]
+    assert [line for line in kept if line.startswith(understood.RUN)] == kept[:1]
     assert diagnose(kept).cause == "device-assert"
 
 
