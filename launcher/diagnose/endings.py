@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from launcher import printable
 from launcher.diagnose.scan import EVIDENCE, LAST_LINES, Block, Hit, LogScan
+from launcher.diagnose.tracebacks import function
 from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
 from launcher.engines.log import PHASES, SERVING
 from launcher.knowledge import codes, families, xid
@@ -90,9 +91,11 @@ def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tupl
 
 def _place(death: Block) -> str:
     """The exception, and where in its life the server was, as far as it is known."""
+    called = (function(frame) for frame in reversed(death.frames))
+    at = next((f"in {name}" for name in called if name), None)
     where = {**PHASES, SERVING: "while it served"}.get(death.phase or "")
-    told = [part for part in (death.error, where) if part]
-    return f" ({', '.join(told)})" if told else ""
+    told = [part for part in (death.error, at, where) if part]
+    return f": {', '.join(told)}" if told else ""
 
 
 def _family(death: Block | None, notes: Iterable[Hit]) -> str:
@@ -100,6 +103,9 @@ def _family(death: Block | None, notes: Iterable[Hit]) -> str:
     code = codes.of("exception").by_name.get(death.error or "") if death else None
     if code and code.family != "engine":
         return code.family
+    code_of = death and next(filter(None, map(families.of_code, reversed(death.frames))), None)
+    if code_of:
+        return code_of
     if death and death.error:
         return _BY_PHASE.get(death.phase or "", "engine")
     told = (hit.failure.family for hit in notes if hit.failure.family != families.UNKNOWN)

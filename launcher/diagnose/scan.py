@@ -62,6 +62,8 @@ class Block:
     phase: str | None
     worked: int = 0  # batches that had been told of by then
     error: str | None = None  # the class of the exception that it ends in
+    error_at: int = 0
+    frames: tuple[str, ...] = ()  # of its traceback, outermost first
     is_open: bool = True
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
@@ -286,7 +288,8 @@ class LogScan:
             self.death.lines.append(line)
             if self.death.error is None and witness.is_exception(told.text):
                 found = _ERROR.match(told.text)
-                self.death.error = found["name"] if found else None
+                self.death.error, self.death.error_at = found and found["name"], self.at
+                self.death.frames = self._frames.near(self.at)
                 self.death.phase = self._frames.phase(self.at) or self.death.phase
 
     def _follow_stack(self, frame: str) -> None:
@@ -366,8 +369,10 @@ class LogScan:
         """Whether something that is no mere consequence came before: another's exception, or a
         known complaint.
         """
-        if self.death and self.death.is_exception and not self.death.is_open:
-            return True
+        if self.death and self.death.is_exception:
+            is_over = self.death.error and self.at > self.death.error_at
+            if is_over or not self.death.is_open:
+                return True
         return any(hit.weight in WEIGHTS and not hit.failure.follows for hit in self.settled())
 
 

@@ -4,6 +4,7 @@ known.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 UNKNOWN, STOPPED, SERVES, NO_LOG = "unknown", "stopped", "serves", "no-log"
@@ -30,3 +31,31 @@ FAMILIES: Mapping[str, str] = {
     NO_LOG: "no log",
     UNKNOWN: "unknown",
 }
+
+# Whose code raised an exception that nobody knows, by its file.
+_CODE = (
+    (r"/transformers/(?:tokenization|configuration|models/auto|dynamic_module)", "checkpoint"),
+    (
+        r"/(?:tokenizers|safetensors|model_loader|mistral_common|sentencepiece|tiktoken)/",
+        "checkpoint",
+    ),
+    (r"/(?:weight_utils|tokenizer\w*)\.py", "checkpoint"),
+    (
+        r"/triton/(?:compiler|backends)/|/torch/(?:_inductor|_dynamo)/|/cpp_extension\.py",
+        "compiler",
+    ),
+    (r"/flashinfer/jit/|/deep_gemm/jit|/tvm_ffi/cpp/", "compiler"),
+    (r"/(?:server_args|arg_utils|argparse)\.py", "bad-argument"),
+    (r"/torch/distributed/rendezvous\.py", "rendezvous"),
+    (
+        r"/(?:huggingface_hub|requests|urllib3|httpx|httpcore|aiohttp)/|/(?:http/client|ssl)\.py",
+        "network",
+    ),
+    (r"/importlib/|/importlib_metadata/", "packages"),
+)
+_OF_CODE = tuple((re.compile(pattern), family) for pattern, family in _CODE)
+
+
+def of_code(frame: str) -> str | None:
+    """The family of an exception by a frame of its traceback; None where its file does not tell."""
+    return next((family for pattern, family in _OF_CODE if pattern.search(frame)), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -25,7 +26,10 @@ from launcher.knowledge import codes, xid
 from launcher.plan.evidence import Known
 
 DEATHS = tomllib.loads((TESTS / "data/deaths.toml").read_text())["death"]
-CAUSES = {death["cause"] for death in DEATHS}
+with (TESTS / "diagnose/cases/expected.tsv").open() as file:
+    CAUSES = {death["cause"] for death in DEATHS} | {
+        case["cause"] for case in csv.DictReader(file, delimiter="\t")
+    }
 
 
 def lines(cause: str) -> list[str]:

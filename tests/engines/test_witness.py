@@ -519,7 +519,8 @@ def test_a_name_that_a_process_gave_itself_is_no_xid() -> None:
         " _kgspIsHeartbeatTimedOut[400000+1000]"
     )
     for line in (named, crashed):
-        assert diagnose([line]).cause == diagnose([], [line]).cause == "unknown"
+        assert diagnose([line]).cause == "process-crashed"
+        assert diagnose([], [line]).cause == "unknown", "the watch cannot tell whose process it was"
     assert (
         diagnose(
             [], ["usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."]
