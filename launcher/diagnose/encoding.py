@@ -33,18 +33,18 @@ MOST_CONTROLS = 0.05  # of the bytes of a text
 MOST_UNREADABLE = 0.3
 
 
-class Refused(ValueError):
+class RefusedError(ValueError):
     """It is no text; why, in words."""
 
 
 def texts(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The pieces of a file as UTF-8, without NULs. Raises Refused for what is no text."""
+    """The pieces of a file as UTF-8, without NULs. Raises RefusedError for what is no text."""
     first, pieces = _first(iter(pieces))
     if first.startswith(_GZIP):
         first, pieces = _first(_unpacked(pieces))
     for begins, what in _NO_LOGS:
         if first.startswith(begins):
-            raise Refused(f"it is {what}")
+            raise RefusedError(f"it is {what}")
     if encoding := _encoding(first):
         first, pieces = _first(_decoded(pieces, encoding))
     _require_text(first)
@@ -95,11 +95,11 @@ def _decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _require_text(first: bytes) -> None:
-    """Raise Refused for what holds more of other bytes than a damaged log does."""
+    """Raise RefusedError for what holds more of other bytes than a damaged log does."""
     told = first.replace(b"\0", b"")
     if first and not told:
-        raise Refused("it holds nothing but zeros")
+        raise RefusedError("it holds nothing but zeros")
     controls = len(told.translate(None, _TEXT))
     readable = len(told.decode("utf-8", "ignore").encode("utf-8"))
     if controls > MOST_CONTROLS * len(told) or len(told) - readable > MOST_UNREADABLE * len(told):
-        raise Refused("it is binary data")
+        raise RefusedError("it is binary data")

@@ -33,8 +33,9 @@ _FORMS = (
     Form("cuda", r"\b(?P<name>cudaError[A-Z]\w{2,60}|CUDA_ERROR_[A-Z_]{3,60})"),
     Form(
         "cuda",
-        r"(?:CUDA|HIP|[Cc]uda) ?(?:driver |runtime |API |kernel |async )?(?:[Ee]rror|ERROR|failure|[Ff]ailed)"
-        r"(?: code| with error)?[ :=]{1,3}(?:\S{1,80}:\d{1,5}:? )?(?P<number>\d{1,3})?[ :,.('\"]{0,4}(?P<text>.{0,160})",
+        r"(?:CUDA|HIP|[Cc]uda) ?(?:driver |runtime |API |kernel |async )?"
+        r"(?:[Ee]rror|ERROR|failure|[Ff]ailed)(?: code| with error)?[ :=]{1,3}"
+        r"(?:\S{1,80}:\d{1,5}:? )?(?P<number>\d{1,3})?[ :,.('\"]{0,4}(?P<text>.{0,160})",
     ),
     Form("cuda", r"Triton Error \[CUDA\]: (?P<text>.{1,160})"),
     Form("cuda", r"\b[Ee]rror (?P<number>\d{3}): (?P<text>.{1,160})"),
@@ -44,13 +45,14 @@ _FORMS = (
     ),
     Form(
         "library",
-        r"\b(?P<name>(?:CUBLAS|CUDNN|CUSPARSE|CUSOLVER|CURAND)_STATUS_[A-Z_]{3,60}|CUFFT_[A-Z_]{5,40}"
-        r"|NVRTC_ERROR_[A-Z_]{3,60})",
+        r"\b(?P<name>(?:CUBLAS|CUDNN|CUSPARSE|CUSOLVER|CURAND)_STATUS_[A-Z_]{3,60}"
+        r"|CUFFT_[A-Z_]{5,40}|NVRTC_ERROR_[A-Z_]{3,60})",
     ),
     Form("nccl", r"\b(?P<name>nccl[A-Z][a-z]\w{3,40}): "),
     Form(
         "nccl",
-        r"NCCL (?:[Ee]rror|ERROR)(?: in: .{0,300}?,| in call to \w{1,40})?:? (?:\d{1,2}: )?(?P<text>.{1,160})",
+        r"NCCL (?:[Ee]rror|ERROR)(?: in: .{0,300}?,| in call to \w{1,40})?:? (?:\d{1,2}: )?"
+        r"(?P<text>.{1,160})",
     ),
     Form("nvml", r"\b(?P<name>NVML_ERROR_[A-Z_]{3,60}|NVMLError_\w{3,60})"),
     Form(
@@ -66,15 +68,16 @@ _FORMS = (
     ),
     Form(
         "signal",
-        r"[Ee]xit(?:ed)?(?: with)? ?(?:[Cc]ode|status)?\)?[:=]? {1,8}(?P<number>1[23]\d|14\d|15\d)\b",
+        r"[Ee]xit(?:ed)?(?: with)? ?(?:[Cc]ode|status)?\)?[:=]? {1,8}(?P<number>1[2-5]\d)\b",
         128,
     ),
     Form(
         "signal",
-        r"(?:RuntimeError: )?(?:Subprocess|Rank|Worker|Process|Child|Scheduler|Detokenizer|EngineCore)\b"
-        r".{0,80}?(?:crashed|died|exited|terminated|failed)\b.{0,40}?exit ?code:? {0,2}-(?P<number>\d{1,2})\b",
+        r"(?:RuntimeError: )?(?:Subprocess|Rank|Worker|Process|Child|Scheduler|Detokenizer"
+        r"|EngineCore)\b.{0,80}?(?:crashed|died|exited|terminated|failed)\b.{0,40}?"
+        r"exit ?code:? {0,2}-(?P<number>\d{1,2})\b",
     ),
-    Form("signal", r"\"?exitCode\"?: {0,4}(?P<number>1[23]\d|14\d|15\d)\b", 128),
+    Form("signal", r"\"?exitCode\"?: {0,4}(?P<number>1[2-5]\d)\b", 128),
     Form(
         "signal", r"[Ss]ignal:? (?P<number>\d{1,2})(?: |,|$|\b\()(?:\((?P<name>SIG[A-Z]{2,6})\))?"
     ),
@@ -85,7 +88,8 @@ _FORMS = (
     Form("signal", r"(?:by|received|with|caught|got) (?:signal )?(?P<name>SIG[A-Z]{2,6})\b"),
     Form(
         "signal",
-        rf"^(?:.{{0,200}}: line \d{{1,6}}: +\d{{1,8}} |\[\d+\][+-]? +(?:\d+ )?)?(?P<text>{_SHELLS})(?: +\(core dumped\))?(?: {{2,40}}.{{0,200}}| *)$",
+        r"^(?:.{0,200}: line \d{1,6}: +\d{1,8} |\[\d+\][+-]? +(?:\d+ )?)?"
+        rf"(?P<text>{_SHELLS})(?: +\(core dumped\))?(?: {{2,40}}.{{0,200}}| *)$",
     ),
 )
 PATTERNS = tuple(form.pattern for form in _FORMS)

@@ -120,22 +120,19 @@ class LogScan:
             if shape.work:
                 self._work(shape.work)
 
-    def take(self, line: str, *, by_kernel: bool | None = None) -> shapes.Shape | None:
-        """One more line, of the kernel or of a server; None: its beginning tells.
-
-        The shape is given back if another line of it may be skipped.
-        """
+    def take(self, line: str, *, by_kernel: bool | None = None) -> shapes.Shape:
+        """One more line, of the kernel or of a server; None: its beginning tells. Its shape."""
         line = line[:LONGEST]
         self.taken += 1
         words = None if by_kernel is False else witness.kernels(line, surely=bool(by_kernel))
-        shape = shapes.of(line.translate(shapes.NUMBERS))
+        shape = shapes.of(line)
         if words is not None:
             self._hear(line, words, shape.kind)
         elif shape.kind in (Kind.ACCESS, Kind.ASKED):
             self._request_goes_on |= shape.kind is Kind.ASKED
         elif not self._is_of_a_request(line):
             self._see(line, shape)
-        return shape if shape.kind in SKIPPED and self.is_quiet else None
+        return shape
 
     def close(self) -> None:
         """There are no more lines: a traceback that just began is one."""

@@ -1,4 +1,6 @@
-"""What a line may be good for, by its shape: a server prints the same all day, with other numbers."""
+"""What a line may be good for, by its shape: a server prints the same all day, with other
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,10 @@ from launcher.engines import engine, witness
 from launcher.engines.log import SERVING, Log, Said
 
 SHAPES = 4096  # that are remembered
+IDS = (  # of requests, addresses of memory, long numbers: their digits being 0
+    r"0x[0-9a-f]+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=[a-f]*0)[0-9a-f]{5,}\b"
+)
+_IDS = re.compile(IDS)
 NUMBERS = str.maketrans("123456789", "000000000")
 LOGS = {name: engine.log(name) for name in engine.SPEAKERS}  # whose a log is nobody says
 READY = {log.ready for log in LOGS.values()}
@@ -30,7 +36,8 @@ STOP = re.compile("|".join(log.stop_words for log in LOGS.values()))
 # uvicorn's, whoever asked it; and who runs the server.
 SHUTDOWN = re.compile(
     r"Shutting down$|Finished server process|Application shutdown complete|"
-    r"KeyboardInterrupt|\S{1,80}\.service: (?:Deactivated successfully|Stopping)|(?:Stopping|Stopped) \S.{0,100}\.\.?\.?$"
+    r"KeyboardInterrupt|\S{1,80}\.service: (?:Deactivated successfully|Stopping)|"
+    r"(?:Stopping|Stopped) \S.{0,100}\.\.?\.?$"
 )
 RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
 OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")
@@ -68,9 +75,18 @@ class Shape(NamedTuple):
     work: int = 0  # batches that it counts for
 
 
+def of(line: str) -> Shape:
+    """What a line may be good for: by its shape, in which each digit is 0 and each id, too."""
+    return _of_numbers(line.translate(NUMBERS))
+
+
 @lru_cache(maxsize=SHAPES)
-def of(shape: str) -> Shape:
-    """What a line of this shape, its digits being 0, may be good for."""
+def _of_numbers(shape: str) -> Shape:
+    return _of(_IDS.sub("00000", shape))
+
+
+@lru_cache(maxsize=SHAPES)
+def _of(shape: str) -> Shape:
     if witness.is_about_a_request(shape):
         return Shape(Kind.ACCESS if witness.is_access(shape) else Kind.ASKED)
     told = witness.said(shape)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable
 
 from launcher.diagnose.diagnosis import judge
-from launcher.diagnose.encoding import Refused, texts
-from launcher.diagnose.scan import LAST_LINES, LONGEST, LogScan
-from launcher.diagnose.shapes import Shape
+from launcher.diagnose.encoding import RefusedError, texts
+from launcher.diagnose.scan import LAST_LINES, LONGEST, SKIPPED, LogScan
+from launcher.diagnose.shapes import IDS, Kind, Shape
 from launcher.diagnose.unwrap import unwrap
 from launcher.diagnose.verdict import UNKNOWN, Diagnosis
 from launcher.knowledge.families import NO_LOG
@@ -17,6 +18,8 @@ from launcher.redact.keys import scrub
 LONGEST_LINE = 1 << 20  # bytes; one without an end is read in parts
 SHAPES = 8192  # of lines as they stand in the file, that are remembered
 SHAPED = 1024  # bytes of a line that is remembered: no more, and its end would be unread
+_IDS = re.compile(IDS.encode())
+_UNKNOWN = Shape(Kind.TELLING)  # not met yet
 _NUMBERS = bytes.maketrans(b"123456789", b"000000000")
 NO_TEXT = (
     "give the log that the server, or `journalctl -k`, printed; unpack it first if it is packed"
@@ -34,7 +37,7 @@ def diagnose_text(pieces: Iterable[bytes]) -> Diagnosis:
     try:
         for text in texts(pieces):
             reading.take(text)
-    except Refused as refused:
+    except RefusedError as refused:
         return Diagnosis(UNKNOWN, NO_LOG, f"this is no log: {refused}", (), NO_TEXT)
     reading.close()
     return judge(reading.log)
@@ -46,6 +49,7 @@ class _Reading:
     def __init__(self) -> None:
         self.log = LogScan()
         self._shapes: dict[bytes, Shape] = {}
+        self._without_ids: dict[bytes, Shape] = {}
         self._rest = b""
 
     def take(self, text: bytes) -> None:
@@ -70,22 +74,34 @@ class _Reading:
         for raw, shape in zip(
             text.split(b"\n"), text.translate(_NUMBERS).split(b"\n"), strict=True
         ):
-            seen = known.get(shape)
-            if seen is not None and log.is_quiet:
+            seen = known.get(shape) or self._met(shape)
+            if seen.kind in SKIPPED and log.is_quiet:
                 log.skip(seen, raw)
             else:
                 self._line(raw, shape)
 
+    def _met(self, shape: bytes) -> Shape:
+        """What a line of this shape is good for if one was met that differs in ids alone."""
+        seen = self._without_ids.get(_IDS.sub(b"00000", shape), _UNKNOWN)
+        if seen is not _UNKNOWN:
+            _remember(self._shapes, shape, seen)
+        return seen
+
     def _line(self, raw: bytes, shape: bytes = b"") -> None:
         parts = [part for part in raw.rstrip(b"\r").split(b"\r") if part]
-        found: Shape | None = None
+        found = _UNKNOWN
         for part in parts:
             line, by_kernel = _unwrapped(part)
             found = self.log.take(line, by_kernel=by_kernel)
-        if found and len(parts) == 1 and shape and len(shape) <= SHAPED:
-            if len(self._shapes) >= SHAPES:
-                self._shapes.clear()
-            self._shapes[shape] = found
+        if len(parts) == 1 and shape and len(shape) <= SHAPED and shape not in self._shapes:
+            _remember(self._shapes, shape, found)
+            _remember(self._without_ids, _IDS.sub(b"00000", shape), found)
+
+
+def _remember(shapes: dict[bytes, Shape], key: bytes, shape: Shape) -> None:
+    if len(shapes) >= SHAPES:
+        shapes.clear()
+    shapes[key] = shape
 
 
 def _unwrapped(raw: bytes) -> tuple[str, bool | None]:

@@ -31,8 +31,8 @@ KILLED_FOR = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is believed: `cause` is the id of a failure or "unknown"; `then` what a supervisor should
-    do about it.
+    """What is believed: `cause` is the id of a failure or "unknown"; `then` what a supervisor
+    should do about it.
 
     `then` is never (the same start fails again), again, or reboot (the host first).
     """

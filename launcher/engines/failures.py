@@ -24,7 +24,8 @@ WEIGHTS = ("hardware", "host", "cause", "generic", "last")
 NEVER_THE_CAUSE = ("consequence", "note")
 _THEN = ("never", "again", "reboot")
 _KEYS = (
-    "family weight origin watched rest pattern of phases needs what fix knob then follows known source"
+    "family weight origin watched rest pattern of phases needs what fix knob then follows"
+    " known source"
 ).split()
 _OVER = ("what", "fix", "knob", "pattern")  # what an engine may say of an entry of everybody's
 _GENERAL = rows.kept(Path(knowledge.__file__).with_name("failures.toml"))

@@ -14,17 +14,17 @@ _MEMORY = r"(?:Memory cgroup o|O)ut of memory: Kill|oom-kill:|oom_reaper: "
 _CRASH = r"\[\d+\]: segfault at "
 # What of the host's own hardware, disks and kernel may have ended a server.
 _HOST = (
-    r"pcieport |pciehp |\bAER: |AMD-Vi: |DMAR: |arm-smmu|EDAC |\[Hardware Error\]|Memory failure: 0x"
-    r"|Kernel panic|BUG: |Oops: |error: Oops|blocked for more than|rcu: INFO|NMI watchdog: |nvme "
+    r"pcieport |pciehp |\bAER: |AMD-Vi: |DMAR: |arm-smmu|EDAC |\[Hardware Error\]"
+    r"|Memory failure: 0x|Kernel panic|BUG: |Oops: |error: Oops|blocked for more than|rcu: INFO|NMI watchdog: |nvme "
     r"|(?:I/O|medium|target|allocation) error|EXT4-fs |XFS \(|BTRFS error|md/raid|nfs: server"
     r"|LustreError: |ceph: |CIFS: |odule .{0,60}rejected|traps: "
 )
 _PCI = r"[\da-f]{4}:[\da-f]{2}:[\da-f.]{2,4}: "
 _HOST_BEGINS = (
     rf"(?:pcieport|pciehp|nvidia) {_PCI}|AMD-Vi: |DMAR: |EDAC \w{{1,10}}: |mce: \[Hardware Error\]"
-    r"|Memory failure: 0x|Kernel panic - |(?:watchdog: )?BUG: |INFO: task .{1,60}:\d+ blocked for more"
-    r"|nvme nvme\d+: |(?:blk_update_request: )?I/O error, dev |Buffer I/O error on dev |EXT4-fs error"
-    r"|traps: "
+    r"|Memory failure: 0x|Kernel panic - |(?:watchdog: )?BUG: "
+    r"|INFO: task .{1,60}:\d+ blocked for more|nvme nvme\d+: "
+    r"|(?:blk_update_request: )?I/O error, dev |Buffer I/O error on dev |EXT4-fs error|traps: "
 )
 _OURS = r".{1,200} in lib(?:nccl|cuda|torch)"  # a crash elsewhere is no news of a server
 

@@ -93,7 +93,7 @@ LOG = Log(
     ),
     marks=(
         r"/sglang/(?:srt|jit_kernel|launch_server)|\bsglang(?:\.|::)|\bserver_args=|sgl[_-]kernel"
-        r"|--mem-fraction-static|^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?(?: (?:ATTN_CP|MOE_DP|[DTPE]P)\d+)+\] "
+        rf"|--mem-fraction-static|^{STAMP}(?: (?:ATTN_CP|MOE_DP|[DTPE]P)\d+)+\] "
     ),
     places=(
         (

@@ -39,7 +39,8 @@ LOG = Log(
     pause=lambda line: None,
     drained=re.compile(r"Application shutdown complete\."),
     marks=(
-        r"/vllm/|\bvllm[._]|VLLM::|VLLM_|\((?:APIServer|EngineCore|Worker|VllmWorker|RayWorkerWrapper)[^()]{0,60} pid=\d+"
+        r"/vllm/|\bvllm[._]|VLLM::|VLLM_"
+        r"|\((?:APIServer|EngineCore|Worker|VllmWorker|RayWorkerWrapper)[^()]{0,60} pid=\d+"
         r"|--gpu-memory-utilization|gpu_memory_utilization"
         r"|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d "
     ),
@@ -66,12 +67,16 @@ LOG = Log(
         (r"execute_model|sample_tokens|step_with_batch_queue|_process_engine_step", SERVING),
     ),
     start_words=r"Initializing (?:a V\d|an) LLM engine",
-    stop_words=r"\[shutdown\] .{0,60}triggered|Received (?:SIGTERM|SIGINT|signal (?:15|2)\b)|[Ss]hutdown initiated|Launcher: received signal",
-    work_words=r"Engine \d+: .{0,80}Avg generation throughput: \d|Avg prompt throughput: .{0,60}Avg generation throughput: \d",
+    stop_words=(
+        r"\[shutdown\] .{0,60}triggered|Received (?:SIGTERM|SIGINT|signal (?:15|2)\b)"
+        r"|[Ss]hutdown initiated|Launcher: received signal"
+    ),
+    work_words=r"(?:Engine \d+: )?Avg prompt throughput: .{0,60}Avg generation throughput: \d",
     idle_words=r"Avg generation throughput: 0\.0 ",
     work=10,
     exception_words=(
-        r"\w{1,40} encountered a fatal error|EngineCore failed to start|(?:WorkerProc|EngineCore|Worker) hit an exception"
+        r"\w{1,40} encountered a fatal error|EngineCore failed to start"
+        r"|(?:WorkerProc|EngineCore|Worker) hit an exception"
     ),
     death_words=(
         r"(?:EngineCore|WorkerProc) failed to start|Worker proc \S{1,40} died unexpectedly"
