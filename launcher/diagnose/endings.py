@@ -13,6 +13,7 @@ from launcher.engines.log import PHASES, SERVING
 from launcher.knowledge import codes, families, xid
 
 NOTHING = "no known failure in this log"
+MESSAGE = 160  # characters of an exception's own words
 COMPLAINTS = 6  # lines that look like one, and of which nobody knows, at most
 KERNEL_KNOWS = (  # than anybody under the unit, which keeps that from us
     "`journalctl -k` may tell more"
@@ -63,16 +64,17 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     """
     seen = {hit.failure.id: hit.weight for hit in notes}
     death = log.last_words()
+    ended = death or log.error
     went_on = log.worked_at >= 0 and death is None and "consequence" not in seen.values()
     if log.stopped_at is not None and not (death and death.at < log.stopped_at):
         family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
     elif went_on:
         family, what, fix = families.SERVES, f"{NOTHING}: it still serves at its end", ELSE
     else:
-        family, what, fix = _family(death, notes), *_unknown(log, death, seen)
+        family, what, fix = _family(ended, notes), *_unknown(log, death, seen)
     what += "".join(f"; the kernel: {_of_xid(row)}" for hit in notes if (row := _xid(hit)))
     evidence = tuple(printable.line(line).strip() for line in _words(log, death))
-    phase = (death.phase if death else None) or log.phase
+    phase = (ended.phase if ended and not went_on else None) or log.phase
     also = tuple(seen)
     return Diagnosis(UNKNOWN, family, what, evidence, fix, engine=speaks, phase=phase, also=also)
 
@@ -83,6 +85,8 @@ def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tupl
         return f"{LEFT} {death.speaker or 'what died first'}{_place(death)}", REPORT
     if "consequence" in seen.values():
         return "no known cause: who died first left no word here; the last words of all", REPORT
+    if log.error:
+        return f"no known cause; there is an exception{_place(log.error)}", ELSE
     if log.last:
         return f"{NOTHING}; the last words", ELSE
     nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"
@@ -95,7 +99,8 @@ def _place(death: Block) -> str:
     at = next((f"in {name}" for name in called if name), None)
     where = {**PHASES, SERVING: "while it served"}.get(death.phase or "")
     told = [part for part in (death.error, at, where) if part]
-    return f": {', '.join(told)}" if told else ""
+    said = f" ({death.message[:MESSAGE].strip()})" if death.message.strip() else ""
+    return f": {', '.join(told)}{said}" if told else ""
 
 
 def _family(death: Block | None, notes: Iterable[Hit]) -> str:

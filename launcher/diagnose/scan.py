@@ -62,6 +62,7 @@ class Block:
     phase: str | None
     worked: int = 0  # batches that had been told of by then
     error: str | None = None  # the class of the exception that it ends in
+    message: str = ""
     error_at: int = 0
     frames: tuple[str, ...] = ()  # of its traceback, outermost first
     is_open: bool = True
@@ -76,6 +77,7 @@ class LogScan:
         self.worked_at = -1  # the last line that told of tokens, or that it is ready
         self.hits: dict[str, Hit] = {}
         self.death: Block | None = None  # the first one
+        self.error: Block | None = None  # the first exception, of a death or not
         self.last: deque[str | bytes] = deque(
             maxlen=LAST_LINES
         )  # those skipped as they stand in the file
@@ -245,7 +247,7 @@ class LogScan:
                 id: replace(hit, weight=_weaker(hit.weight), is_old=True)
                 for id, hit in stay.items()
             }
-        self.hits, self.death, self._began = stay, None, self.at
+        self.hits, self.death, self.error, self._began = stay, None, None, self.at
         self.phase, self.stopped_at = "process", None
         self.complaints.clear()
         self._shown.clear()
@@ -258,7 +260,7 @@ class LogScan:
         self.hits = {
             id: hit for id, hit in self.hits.items() if hit.is_kernels or hit.weight == "note"
         }
-        self.death, self.phase, self.worked_at = None, SERVING, self.at
+        self.death, self.error, self.phase, self.worked_at = None, None, SERVING, self.at
         self.complaints.clear()
         self._shown.clear()
 
@@ -284,10 +286,17 @@ class LogScan:
         if self.death and self.death.is_open and line:
             self.death.lines.append(line)
             if self.death.error is None and witness.is_exception(told.text):
-                found = _ERROR.match(told.text)
-                self.death.error, self.death.error_at = found and found["name"], self.at
-                self.death.frames = self._frames.near(self.at)
-                self.death.phase = self._frames.phase(self.at) or self.death.phase
+                self._ends_in(self.death, told.text)
+        if self.error is None and witness.is_exception(told.text):
+            self.error = Block(self.at, told.speaker, False, self.phase, self.worked)
+            self._ends_in(self.error, told.text)
+
+    def _ends_in(self, block: Block, text: str) -> None:
+        """Take the exception that ends a block, and where it was raised."""
+        found = _ERROR.match(text)
+        block.error, block.message = (found["name"], text[found.end() :]) if found else (None, "")
+        block.error_at, block.frames = self.at, self._frames.near(self.at)
+        block.phase = self._frames.phase(self.at) or block.phase
 
     def _follow_stack(self, frame: str) -> None:
         """The first frame below a crash in native code says where it was."""

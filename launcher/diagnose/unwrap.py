@@ -16,6 +16,9 @@ _WRAPPERS = re.compile(
     r"|(?P<kmsg>\d{1,3},\d+,\d+,[^;\s]{0,80};)"  # /dev/kmsg as it is read
     rf"|{_STAMP} "  # docker logs -t, kubectl logs --timestamps; dmesg can write it, too
     r"|(?P<pod>\[pod/\S+\] )"  # kubectl logs --prefix
+    # Docker Desktop before it had a bar; a program that logs what its server prints
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?![\w.-]+ kernel:|- )"
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - [\w.]{1,80} - [A-Z]{4,8} - (?=\[\d{4}-\d\d-\d\d )"
     # docker compose; Docker Desktop
     r"|(?P<compose>[\w.-]+ +\| |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| )"
 )

@@ -15,7 +15,8 @@ _CRASH = r"\[\d+\]: segfault at "
 # What of the host's own hardware, disks and kernel may have ended a server.
 _HOST = (
     r"pcieport |pciehp |\bAER: |AMD-Vi: |DMAR: |arm-smmu|EDAC |\[Hardware Error\]"
-    r"|Memory failure: 0x|Kernel panic|BUG: |Oops: |error: Oops|blocked for more than|rcu: INFO|NMI watchdog: |nvme "
+    r"|Memory failure: 0x|Kernel panic|BUG: |Oops: |error: Oops|blocked for more than|rcu: INFO"
+    r"|NMI watchdog: |nvme "
     r"|(?:I/O|medium|target|allocation) error|EXT4-fs |XFS \(|BTRFS error|md/raid|nfs: server"
     r"|LustreError: |ceph: |CIFS: |odule .{0,60}rejected|traps: "
 )
