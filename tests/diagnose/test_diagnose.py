@@ -161,6 +161,7 @@ TITLES = (
     "SGLang's",
     "Triton's",
     "InfiniBand",
+    "NVSHMEM,",
     "vLLM",
     "{package}",
 )
