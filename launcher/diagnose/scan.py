@@ -18,6 +18,7 @@ from launcher.diagnose.tracebacks import Frames, function
 from launcher.engines import witness
 from launcher.engines.failures import WEIGHTS, Failure, cases
 from launcher.engines.log import PHASES, SERVING, Said
+from launcher.knowledge import codes
 
 LONGEST = (
     2000  # characters that are looked at; server_args is one line of 18,000, and names everything
@@ -285,7 +286,7 @@ class LogScan:
             self.death = Block(self.at, told.speaker, is_exception, self.phase, self.worked)
         if self.death and self.death.is_open and line:
             self.death.lines.append(line)
-            if self.death.error is None and witness.is_exception(told.text):
+            if self.death.error is None and _ends(told.text):
                 self._ends_in(self.death, told.text)
         if self.error is None and witness.is_exception(told.text):
             self.error = Block(self.at, told.speaker, False, self.phase, self.worked)
@@ -380,6 +381,13 @@ class LogScan:
             if is_over or not self.death.is_open:
                 return True
         return any(hit.weight in WEIGHTS and not hit.failure.follows for hit in self.settled())
+
+
+def _ends(text: str) -> bool:
+    """Whether it is an exception as the interpreter prints it, or one that is known by name."""
+    found = _ERROR.match(text)
+    known = codes.of("exception").by_name
+    return witness.is_exception(text) or (found is not None and found["name"] in known)
 
 
 def _weaker(weight: str) -> str:
