@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from launcher.diagnose import endings
-from launcher.diagnose.scan import Hit, LogScan
+from launcher.diagnose.hits import Hit
+from launcher.diagnose.scan import LogScan
 from launcher.diagnose.verdict import Diagnosis
 from launcher.engines.failures import WEIGHTS
 from launcher.knowledge import xid

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 
 from launcher import printable
-from launcher.diagnose.scan import EVIDENCE, LAST_LINES, Block, Hit, LogScan
+from launcher.diagnose.deaths import LAST_LINES, Block
+from launcher.diagnose.hits import Hit
+from launcher.diagnose.scan import EVIDENCE, LogScan
 from launcher.diagnose.tracebacks import function
 from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
 from launcher.engines.log import PHASES, SERVING
@@ -64,7 +66,7 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     """
     seen = {hit.failure.id: hit.weight for hit in notes}
     death = log.last_words()
-    ended = death or log.error
+    ended = death or log.ends.error
     went_on = log.worked_at >= 0 and death is None and "consequence" not in seen.values()
     if log.stopped_at is not None and not (death and death.at < log.stopped_at):
         family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
@@ -85,8 +87,8 @@ def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tupl
         return f"{LEFT} {death.speaker or 'what died first'}{_place(death)}", REPORT
     if "consequence" in seen.values():
         return "no known cause: who died first left no word here; the last words of all", REPORT
-    if log.error:
-        return f"no known cause; there is an exception{_place(log.error)}", ELSE
+    if log.ends.error:
+        return f"no known cause; there is an exception{_place(log.ends.error)}", ELSE
     if log.last:
         return f"{NOTHING}; the last words", ELSE
     nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"

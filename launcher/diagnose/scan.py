@@ -8,66 +8,28 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from launcher import printable
 from launcher.diagnose import shapes
+from launcher.diagnose.deaths import BLOCK, LAST_LINES, Block, LastWords, Moment
+from launcher.diagnose.hits import Hit, weaker
 from launcher.diagnose.matching import Found, matches
-from launcher.diagnose.shapes import EXCEPTION, GONE, TRACEBACK, Kind
+from launcher.diagnose.shapes import Kind
 from launcher.diagnose.tracebacks import Frames, function
 from launcher.engines import witness
 from launcher.engines.failures import WEIGHTS, Failure, cases
 from launcher.engines.log import PHASES, SERVING, Said
-from launcher.knowledge import codes
 
 LONGEST = (
     2000  # characters that are looked at; server_args is one line of 18,000, and names everything
 )
 EVIDENCE = 4  # lines that are shown for a cause
-LAST_LINES = 12  # of the rank that died first, when nothing is recognized
-BLOCK = 500  # lines at most of what one speaker says at a death
 WORKED = 50  # batches (of forty tokens, from each replica) after a complaint: nothing died of it
 MOVED = 2  # phases that opened after an exception: it was caught
 SPEAKERS = 32  # of whom the first complaint is kept
 SKIPPED = (Kind.PLAIN, Kind.WORK, Kind.ACCESS)  # of which one line is as good as another
 _ORDER = (*PHASES, SERVING)
-_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?:: |:?$)")
-
-
-@dataclass
-class Hit:
-    """A failure that was recognized: where first, how much it counts, and the lines that say so."""
-
-    failure: Failure
-    at: int  # among those that count
-    line: int  # among all
-    weight: str
-    words: dict[str, str]
-    is_kernels: bool
-    is_logged: bool  # by a logger, which goes on; else raised or printed
-    phase: str | None
-    worked: int = 0  # batches that had been told of by then
-    moved: int = 0  # phases that had opened by then
-    is_fatal: bool = False  # within the last words of a process
-    is_old: bool = False  # of the start before
-    lines: dict[str, str] = field(default_factory=dict)  # by what is in them besides rank and time
-
-
-@dataclass
-class Block:
-    """What one speaker says at a death, up to the next line of another one."""
-
-    at: int
-    speaker: str | None
-    is_exception: bool
-    phase: str | None
-    worked: int = 0  # batches that had been told of by then
-    error: str | None = None  # the class of the exception that it ends in
-    message: str = ""
-    error_at: int = 0
-    frames: tuple[str, ...] = ()  # of its traceback, outermost first
-    is_open: bool = True
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
 
 
 class LogScan:
@@ -77,8 +39,7 @@ class LogScan:
         self.taken, self.at, self.worked = 0, 0, 0  # lines, those that count, and batches
         self.worked_at = -1  # the last line that told of tokens, or that it is ready
         self.hits: dict[str, Hit] = {}
-        self.death: Block | None = None  # the first one
-        self.error: Block | None = None  # the first exception, of a death or not
+        self.ends = LastWords()
         self.last: deque[str | bytes] = deque(
             maxlen=LAST_LINES
         )  # those skipped as they stand in the file
@@ -110,7 +71,7 @@ class LogScan:
         return (
             self._held is None
             and self._traceback is witness.Traceback.NONE
-            and not (self._request_goes_on or (self.death and self.death.is_open))
+            and not (self._request_goes_on or self.ends.is_open())
         )
 
     def skip(self, shape: shapes.Shape, line: bytes) -> None:
@@ -159,7 +120,7 @@ class LogScan:
             self.engines[shape.engine] += 1
         if shape.work and not (shape.kind is Kind.MAYBE_WORK and shapes.IDLE.search(line)):
             self._work(shape.work)
-        if shape.kind is Kind.TELLING or (self.death and self.death.is_open):
+        if shape.kind is Kind.TELLING or self.ends.is_open():
             self._look(printable.line(line), shape.phase)
         elif shape.kind is Kind.COMPLAINT:
             self._complain(witness.said(line).speaker, line)
@@ -209,7 +170,7 @@ class LogScan:
             self.phase, self.moved = phase, self.moved + 1
         if self._is_a_stop(told):
             self.stopped_at = self.at
-        self._listen(line, told)
+        self.ends.listen(line, told, Moment(self.at, self.phase, self.worked), self._frames)
         if self._frames.take(line, told.text, self.at):
             self._follow_stack(line)
             return
@@ -245,10 +206,9 @@ class LogScan:
         stay = {id: hit for id, hit in self.hits.items() if hit.is_kernels and hit.at >= since}
         if self._began is not None:
             stay = {
-                id: replace(hit, weight=_weaker(hit.weight), is_old=True)
-                for id, hit in stay.items()
+                id: replace(hit, weight=weaker(hit.weight), is_old=True) for id, hit in stay.items()
             }
-        self.hits, self.death, self.error, self._began = stay, None, None, self.at
+        self.hits, self.ends, self._began = stay, LastWords(), self.at
         self.phase, self.stopped_at = "process", None
         self.complaints.clear()
         self._shown.clear()
@@ -261,43 +221,16 @@ class LogScan:
         self.hits = {
             id: hit for id, hit in self.hits.items() if hit.is_kernels or hit.weight == "note"
         }
-        self.death, self.error, self.phase, self.worked_at = None, None, SERVING, self.at
+        self.ends, self.phase, self.worked_at = LastWords(), SERVING, self.at
         self.complaints.clear()
         self._shown.clear()
 
     def _is_a_stop(self, told: Said) -> bool:
         """Whether somebody asked it to stop, and nothing had died before."""
-        if self.stopped_at is not None or self.death or self._died_before():
+        if self.stopped_at is not None or self.ends.death or self._died_before():
             return False
         words = shapes.STOP.match(told.text) if told.is_framed else None
         return bool(words or shapes.SHUTDOWN.match(told.text))
-
-    def _listen(self, line: str, told: Said) -> None:
-        """Keep the words of the first exception, or the first sign of a death where none tells of
-        its own.
-        """
-        if self.death and (
-            told.speaker not in (None, self.death.speaker) or self.at > self.death.at + BLOCK
-        ):
-            self.death.is_open = False
-        is_exception = EXCEPTION.match(told.text) is not None
-        is_sign = self.death is None and (GONE.match(told.text) or TRACEBACK.match(told.text))
-        if is_sign or (is_exception and not (self.death and self.death.is_exception)):
-            self.death = Block(self.at, told.speaker, is_exception, self.phase, self.worked)
-        if self.death and self.death.is_open and line:
-            self.death.lines.append(line)
-            if self.death.error is None and _ends(told.text):
-                self._ends_in(self.death, told.text)
-        if self.error is None and witness.is_exception(told.text):
-            self.error = Block(self.at, told.speaker, False, self.phase, self.worked)
-            self._ends_in(self.error, told.text)
-
-    def _ends_in(self, block: Block, text: str) -> None:
-        """Take the exception that ends a block, and where it was raised."""
-        found = _ERROR.match(text)
-        block.error, block.message = (found["name"], text[found.end() :]) if found else (None, "")
-        block.error_at, block.frames = self.at, self._frames.near(self.at)
-        block.phase = self._frames.phase(self.at) or block.phase
 
     def _follow_stack(self, frame: str) -> None:
         """The first frame below a crash in native code says where it was."""
@@ -336,7 +269,7 @@ class LogScan:
         follows = failure.follows and self._died_before()
         stopped = self.stopped_at is not None and not is_kernels and failure.weight != "note"
         weight = "consequence" if follows or stopped else failure.weight
-        is_fatal = bool(self.death and self.death.is_exception and self.death.is_open)
+        is_fatal = self.ends.is_open() and bool(self.ends.death and self.ends.death.is_exception)
         made = Hit(
             failure,
             self.at,
@@ -356,9 +289,8 @@ class LogScan:
 
     def last_words(self) -> Block | None:
         """What died first, unless it went on."""
-        if self.death and self.worked - self.death.worked >= WORKED:
-            return None
-        return self.death
+        death = self.ends.death
+        return None if death and self.worked - death.worked >= WORKED else death
 
     def settled(self) -> list[Hit]:
         """Every hit at the end: what the server went on after is a note."""
@@ -376,19 +308,6 @@ class LogScan:
         """Whether something that is no mere consequence came before: another's exception, or a
         known complaint.
         """
-        if self.death and self.death.is_exception:
-            is_over = self.death.error and self.at > self.death.error_at
-            if is_over or not self.death.is_open:
-                return True
+        if self.ends.came_before(self.at):
+            return True
         return any(hit.weight in WEIGHTS and not hit.failure.follows for hit in self.settled())
-
-
-def _ends(text: str) -> bool:
-    """Whether it is an exception as the interpreter prints it, or one that is known by name."""
-    found = _ERROR.match(text)
-    known = codes.of("exception").by_name
-    return witness.is_exception(text) or (found is not None and found["name"] in known)
-
-
-def _weaker(weight: str) -> str:
-    return "generic" if weight in WEIGHTS[: WEIGHTS.index("generic")] else weight

@@ -6,9 +6,10 @@ import re
 from collections import deque
 from collections.abc import Iterable
 
+from launcher.diagnose.deaths import LAST_LINES
 from launcher.diagnose.diagnosis import judge
 from launcher.diagnose.encoding import RefusedError, texts
-from launcher.diagnose.scan import LAST_LINES, LONGEST, SKIPPED, LogScan
+from launcher.diagnose.scan import LONGEST, SKIPPED, LogScan
 from launcher.diagnose.shapes import IDS, Kind, Shape
 from launcher.diagnose.unwrap import unwrap
 from launcher.diagnose.verdict import UNKNOWN, Diagnosis
