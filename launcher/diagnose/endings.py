@@ -36,11 +36,10 @@ def known(hit: Hit, gravest: Hit, hits: Iterable[Hit], speaks: str | None) -> Di
     What to do is the advice of the `gravest` of them.
     """
     failure, words = hit.failure, hit.failure.told(speaks)
-    row = _xid(hit)
     return Diagnosis(
         failure.id,
         failure.family,
-        f"{row.what} (Xid {row.number})" if row else filled(words.what, hit.words),
+        _what(hit, words.what),
         tuple(hit.lines.values())[:EVIDENCE],
         _fix(gravest, speaks),
         gravest.failure.then,
@@ -74,7 +73,7 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
         family, what, fix = families.SERVES, f"{NOTHING}: it still serves at its end", ELSE
     else:
         family, what, fix = _family(ended, notes), *_unknown(log, death, seen)
-    what += "".join(f"; the kernel: {_of_xid(row)}" for hit in notes if (row := _xid(hit)))
+    what += "".join(f"; the kernel: {_what(hit)}" for hit in notes if hit.is_kernels)
     evidence = tuple(printable.line(line).strip() for line in _words(log, death))
     phase = (ended.phase if ended and not went_on else None) or log.phase
     also = tuple(seen)
@@ -131,8 +130,12 @@ def _xid(hit: Hit) -> xid.Xid | None:
     return xid.named(int(number)) if number.isdecimal() else None
 
 
-def _of_xid(row: xid.Xid) -> str:
-    return f"{row.what} (Xid {row.number})"
+def _what(hit: Hit, text: str | None = None) -> str:
+    """What it is; of an Xid, what the table says of that number."""
+    row = _xid(hit)
+    if row:
+        return f"{row.what} (Xid {row.number})"
+    return filled(hit.failure.what if text is None else text, hit.words)
 
 
 def filled(text: str, words: Mapping[str, str]) -> str:
