@@ -31,7 +31,7 @@ VLLM = set(
 # Of other programs: docker, systemd, ours.
 OTHERS = set(
     "--memory --ulimit --pids-limit --gpus --runtime --device --ipc --shm-size --deep --only --hash"
-    " --set --summary --version --now --explain --to-release --file --host".split()
+    " --set --entrypoint --summary --version --now --explain --to-release --file --host".split()
 )
 
 
