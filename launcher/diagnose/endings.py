@@ -67,7 +67,8 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     death = log.last_words()
     ended = death or log.ends.error
     went_on = log.worked_at >= 0 and death is None and "consequence" not in seen.values()
-    if log.stopped_at is not None and not (death and death.at < log.stopped_at):
+    died = death and (log.stopped_at is None or death.at < log.stopped_at)
+    if (log.stopped_at is not None and not died) or _is_interrupted(death):
         family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
     elif went_on:
         family, what, fix = families.SERVES, f"{NOTHING}: it still serves at its end", ELSE
@@ -92,6 +93,12 @@ def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tupl
         return f"{NOTHING}; the last words", ELSE
     nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"
     return f"{NOTHING}: {nobody}", ELSE
+
+
+def _is_interrupted(death: Block | None) -> bool:
+    """Whether what ended it is somebody at a keyboard, or what cancels its tasks then."""
+    code = codes.of("exception").by_name.get((death and death.error) or "")
+    return code is not None and code.family == families.STOPPED
 
 
 def _place(death: Block) -> str:

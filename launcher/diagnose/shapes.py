@@ -37,7 +37,7 @@ STOP = re.compile("|".join(log.stop_words for log in LOGS.values()))
 SHUTDOWN = re.compile(
     r"Shutting down$|Finished server process|Application shutdown complete|"
     r"KeyboardInterrupt|\S{1,80}\.service: (?:Deactivated successfully|Stopping)|"
-    r"(?:Stopping|Stopped) \S.{0,100}\.\.?\.?$"
+    r"Stopp(?:ing|ed) \S{1,80}\.service\b"
 )
 RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
 OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")

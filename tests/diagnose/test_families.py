@@ -118,6 +118,13 @@ def test_what_comes_after_a_stop_that_was_asked_for_is_its_consequence() -> None
     assert diagnose([WORK, *torn]).cause == "peer-gone"
 
 
+def test_who_interrupts_a_server_asked_it_to_stop() -> None:
+    found = diagnose([WORK, "Traceback (most recent call last):", "KeyboardInterrupt"])
+
+    assert found.family == "stopped"
+    assert "asked to stop" in found.what
+
+
 def test_an_unknown_death_is_told_with_its_exception_and_a_family() -> None:
     found = diagnose([HIT, frame("sglang/srt", "load_weights"), "KeyError: 'odd'", *["x"] * 20])
 
