@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from launcher.engines.runtime import Runtime
 
 NAMES = ("sglang",)
-SPEAKERS = ("sglang", "vllm")  # whose logs are understood
+SPEAKERS = ("sglang", "vllm")  # whose logs are understood; who uses parts of another before it
 
 
 def log(name: str) -> Log:

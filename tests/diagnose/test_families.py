@@ -78,6 +78,13 @@ def test_the_phase_that_the_log_opened_tells_where_there_are_no_frames() -> None
     assert diagnose([*loads[:2], WORK, *loads[2:]]).cause == "gpu-out-of-memory"
 
 
+def test_frames_of_another_engine_do_not_make_it_that_ones_log() -> None:
+    borrowed = [frame("vllm/distributed", name) for name in ("a", "b", "c")]
+    found = diagnose([HIT, frame("sglang/srt", "event_loop"), *borrowed, NO_ROOM])
+
+    assert (found.engine, found.knob) == ("sglang", "lower --mem-fraction-static")
+
+
 def test_a_log_that_does_not_tell_whose_it_is_gets_no_knob() -> None:
     found = diagnose([NO_ROOM])
 
