@@ -17,7 +17,7 @@ from conftest import TESTS
 from rig import healthy
 
 from launcher.config.profile import Stalls
-from launcher.engines.engine import NAMES, dialect, log, runtime
+from launcher.engines.engine import NAMES, SPEAKERS, dialect, failures, log, runtime
 from launcher.engines.log import PHASES
 from launcher.formats.reading import read
 from launcher.host import facts_json
@@ -67,7 +67,7 @@ from launcher.knowledge.shape import shape
 from launcher.lint.run import judge
 launch, log, facts = json.load(sys.stdin)
 judged = judge(launch, Target("0.5.23", "sm120"))
-found = diagnose_text(log.splitlines())
+found = diagnose_text([log.encode()])
 seen = of_host(facts_json.loads(facts, "facts"), "8xpro6000", (), {"HOME": "/nowhere"})
 findings = judge_host(seen.host, seen.plan)
 sizes = shape(memory.named("zai-org/GLM-5"))
@@ -185,8 +185,17 @@ def test_an_engine_that_is_not_known_is_named_with_those_that_are() -> None:
     assert NAMES == (ENGINE,)
     for found in (log, runtime, dialect):
         assert found(ENGINE)
-        with pytest.raises(ValueError, match=f"'vllm' is not an engine.*: {ENGINE}"):
-            found("vllm")
+        with pytest.raises(ValueError, match=f"'odd' is not an engine.*: {ENGINE}"):
+            found("odd")
+
+
+def test_of_an_engine_that_is_not_started_here_the_log_alone_is_known() -> None:
+    for name in set(SPEAKERS) - set(NAMES):
+        assert log(name).name
+        assert failures(name).is_file()
+        for found in (runtime, dialect):
+            with pytest.raises(ValueError, match="is not an engine that is started here"):
+                found(name)
 
 
 def test_the_phases_of_an_engine_are_those_that_everybody_knows() -> None:

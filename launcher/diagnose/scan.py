@@ -7,88 +7,29 @@ Line by line, with little kept: a log may be larger than memory.
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from functools import cache, lru_cache
+from collections import Counter, deque
+from dataclasses import replace
 
 from launcher import printable
-from launcher.diagnose.signatures import WEIGHTS, Signature, literals, matches, signatures
-from launcher.engines import engine, witness
-from launcher.engines.log import Said
+from launcher.diagnose import shapes
+from launcher.diagnose.deaths import BLOCK, LAST_LINES, Block, LastWords, Moment
+from launcher.diagnose.hits import Hit, weaker
+from launcher.diagnose.matching import Found, matches
+from launcher.diagnose.shapes import Kind
+from launcher.diagnose.tracebacks import Frames, function
+from launcher.engines import witness
+from launcher.engines.failures import WEIGHTS, Failure, cases
+from launcher.engines.log import PHASES, SERVING, Said
 
 LONGEST = (
     2000  # characters that are looked at; server_args is one line of 18,000, and names everything
 )
 EVIDENCE = 4  # lines that are shown for a cause
-LAST_LINES = 12  # of the rank that died first, when nothing is recognized
-BLOCK = 500  # lines at most of what one speaker says at a death
-FRAMES = 100  # of a traceback that are remembered
-GAP = 8  # lines at most from one frame to the next, or to the message: code, and marks below it
 WORKED = 50  # batches (of forty tokens, from each replica) after a complaint: nothing died of it
-SHAPES = 2048  # of lines that are remembered as telling or not
-_LOGS = tuple(map(engine.log, engine.NAMES))  # whose a log is nobody says
-_FRAME = re.compile(r'^(?P<before>.{0,200}?)  File "[^"]+", line \d+')
-_GROUPED = re.compile(r" {2,}[|+] ")  # a traceback of several at once
-# All of these are looked for from the first word of a line on.
-_TRACEBACK = re.compile(
-    r"(?:[\w. ]{1,80}: |[\w ]{1,80} hit an exception: )?Traceback \(most recent call last\)"
-)
-_EXCEPTION = re.compile(
-    r"\w{1,40} encountered a fatal error|EngineCore failed to start|"
-    + "|".join(log.exception_words for log in _LOGS)
-)
-_GONE = re.compile(
-    r"(?:EngineCore|WorkerProc) failed to start|" + "|".join(log.death_words for log in _LOGS)
-)
-_START = re.compile("Initializing a V1 LLM engine|" + "|".join(log.start_words for log in _LOGS))
-RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
-_OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")
-# The last line of a start: the engine's own, and uvicorn's where it is vLLM's (others print that
-# one earlier).
-_READY = {log.ready for log in _LOGS}
-_VLLM_READY = re.compile(r"(?:\(\w+ pid=\d+\) )?INFO: +Application startup complete")
-_WORK = re.compile("|".join(log.work_words for log in _LOGS))
-_MARKS = (_FRAME, _TRACEBACK, _EXCEPTION, _GONE, _START, _OUR_START, _VLLM_READY)
-_SHAPE = str.maketrans("123456789", "000000000")
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A signature that was recognized: where first, how much it counts, and the lines that say
-    so.
-    """
-
-    signature: Signature
-    at: int  # among those that count
-    line: int  # among all
-    weight: str
-    words: Mapping[str, str]
-    is_kernels: bool
-    worked: int = 0  # batches that had been told of by then
-    is_old: bool = False  # of the start before
-    lines: dict[str, str] = field(default_factory=dict)  # by what is in them besides rank and time
-
-
-@dataclass
-class Block:
-    """What one speaker says at a death, up to the next line of another one."""
-
-    at: int
-    speaker: str | None
-    is_exception: bool
-    is_open: bool = True
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
-
-
-class Kind(Enum):
-    """What a line may be good for."""
-
-    ASKED = "about a request: what a client wrote is no evidence, and none of the last words"
-    PLAIN = "of no interest"
-    WORK = "tells of tokens"
-    TELLING = "may tell of a start or a death"
+MOVED = 2  # phases that opened after an exception: it was caught
+SPEAKERS = 32  # of whom the first complaint is kept
+SKIPPED = (Kind.PLAIN, Kind.WORK, Kind.ACCESS)  # of which one line is as good as another
+_ORDER = (*PHASES, SERVING)
 
 
 class LogScan:
@@ -96,63 +37,111 @@ class LogScan:
 
     def __init__(self) -> None:
         self.taken, self.at, self.worked = 0, 0, 0  # lines, those that count, and batches
+        self.worked_at = -1  # the last line that told of tokens, or that it is ready
         self.hits: dict[str, Hit] = {}
-        self.death: Block | None = None  # the first one
-        self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self.ends = LastWords()
+        self.last: deque[str | bytes] = deque(
+            maxlen=LAST_LINES
+        )  # those skipped as they stand in the file
+        self.complaints: dict[str | None, str] = {}  # the first of each speaker that nobody listed
+        self.engines: Counter[str] = Counter()  # shapes of lines that one of them writes
+        self.phase: str | None = None
+        self.moved = 0
+        self.stopped_at: int | None = None
         self._began: int | None = None
+        self._starters: set[str | None] = set()
         self._is_ours = False
-        self._frames: deque[str] = deque(maxlen=FRAMES)
-        self._frame_at = -GAP
-        self._code = ""  # how the line of code below a frame begins
+        self._frames = Frames()
+        self._crash: Hit | None = None  # whose stack follows
         self._held: str | None = None  # a traceback begins; its first frame tells whose it is
         self._traceback = witness.Traceback.NONE
         self._request_goes_on = (
             False  # the last message was about a request, and may have more lines
         )
-        self._shown: set[str] = set()  # signatures that no further line could say more of
+        self._shown: set[str] = set()  # failures that no further line could say more of
 
-    def take(self, line: str, *, by_kernel: bool | None = None) -> None:
-        """One more line, of the kernel or of a server; None: its beginning tells.
+    @property
+    def engine(self) -> str | None:
+        """Whose log it is; None where that does not tell.
 
-        Nearly all are numbers of a server that works: those are only passed through.
+        One may print frames of another, whose parts it uses: it comes first in SPEAKERS.
         """
+        most = self.engines.total() / 4
+        return next((name for name in shapes.LOGS if self.engines[name] > most), None)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether a line of a kind in SKIPPED changes nothing but counts."""
+        return (
+            self._held is None
+            and self._traceback is witness.Traceback.NONE
+            and not (self._request_goes_on or self.ends.is_open())
+        )
+
+    def skip(self, shape: shapes.Shape, line: bytes) -> None:
+        """One more line of a shape that was met before, of a kind in SKIPPED, while it is quiet."""
+        self.taken += 1
+        if shape.kind is not Kind.ACCESS:
+            self.at += 1
+            if line:
+                self.last.append(line)
+            if shape.work:
+                self._work(shape.work)
+
+    def take(self, line: str, *, by_kernel: bool | None = None) -> shapes.Shape:
+        """One more line, of the kernel or of a server; None: its beginning tells. Its shape."""
         line = line[:LONGEST]
         self.taken += 1
         words = None if by_kernel is False else witness.kernels(line, surely=bool(by_kernel))
-        kind = _kind(line.translate(_SHAPE))
+        shape = shapes.of(line)
         if words is not None:
-            self._hear(line, words)
-        elif kind is Kind.ASKED:
-            self._request_goes_on |= not witness.is_access(line)
+            self._hear(line, words, shape.kind)
+        elif shape.kind in (Kind.ACCESS, Kind.ASKED):
+            self._request_goes_on |= shape.kind is Kind.ASKED
         elif not self._is_of_a_request(line):
-            self._see(line, kind)
+            self._see(line, shape)
+        return shape
 
     def close(self) -> None:
         """There are no more lines: a traceback that just began is one."""
         if self._held is not None:
             held, self._held = self._held, None
-            self._see(held, Kind.TELLING)
+            self._see(held, shapes.Shape(Kind.TELLING))
 
-    def _hear(self, line: str, words: str) -> None:
+    def _hear(self, line: str, words: str, kind: Kind) -> None:
         """A line of the kernel, and its words without the stamp."""
         self.at += 1
-        for signature, match in matches(words, "kernel", but=self._shown):
-            self._hit(signature, match, printable.line(line))
+        for found in matches(words, "kernel", but=self._shown):
+            self._hit(found, printable.line(line), is_logged=False)
+        if kind is Kind.COMPLAINT:
+            self._complain("the kernel", line)
         self._keep(line)
 
-    def _see(self, line: str, kind: Kind) -> None:
+    def _see(self, line: str, shape: shapes.Shape) -> None:
         """A line of the server itself."""
         self.at += 1
-        if kind is Kind.WORK:
-            self.worked += 1
-            self._shown.clear()  # it may have survived one, which counts anew when it comes again
-        if kind is Kind.TELLING or (self.death and self.death.is_open):
-            self._look(printable.line(line))
+        if shape.engine:
+            self.engines[shape.engine] += 1
+        if shape.work and not (shape.kind is Kind.MAYBE_WORK and shapes.IDLE.search(line)):
+            self._work(shape.work)
+        if shape.kind is Kind.TELLING or self.ends.is_open():
+            self._look(printable.line(line), shape.phase)
+        elif shape.kind is Kind.COMPLAINT:
+            self._complain(witness.said(line).speaker, line)
         self._keep(line)
+
+    def _work(self, batches: int) -> None:
+        self.worked += batches
+        self.worked_at, self.phase = self.at, SERVING
+        self._shown.clear()  # it may have survived one, which counts anew when it comes again
 
     def _keep(self, line: str) -> None:
         if line and not line.isspace():
             self.last.append(line)
+
+    def _complain(self, speaker: str | None, line: str) -> None:
+        if len(self.complaints) < SPEAKERS:
+            self.complaints.setdefault(speaker, printable.line(line))
 
     def _is_of_a_request(self, line: str) -> bool:
         """Whether it is of a request that failed alone: the rest of its text, or the traceback.
@@ -175,41 +164,57 @@ class LogScan:
             self._held = line
         return self._held is not None
 
-    def _look(self, line: str) -> None:
+    def _look(self, line: str, phase: str | None) -> None:
         told = witness.said(line)
-        if self._starts(line, told.text):
-            self._begin()
-        elif told.text.rstrip() in _READY or _VLLM_READY.match(line):
+        if self._starts(line, told):
+            self._begin(told.speaker)
+        elif phase == SERVING or shapes.VLLM_READY.match(line):
             self._forgive()
-        self._listen(line, told)
-        if not self._is_of_a_traceback(line, told.text):
-            text, from_start = witness.evidence(told)
-            known = matches(text, "server", told.speaker, from_start=from_start, but=self._shown)
-            for signature, match in known:
-                self._hit(signature, match, line)
+        elif phase and (self.phase is None or _ORDER.index(phase) > _ORDER.index(self.phase)):
+            self.phase, self.moved = phase, self.moved + 1
+        if self._is_a_stop(told):
+            self.stopped_at = self.at
+        self.ends.listen(line, told, Moment(self.at, self.phase, self.worked), self._frames)
+        if self._frames.take(line, told.text, self.at):
+            self._follow_stack(line)
+            return
+        text, from_start = witness.evidence(told)
+        known = matches(text, "server", from_start=from_start, but=self._shown)
+        for found in known:
+            self._hit(found, line, is_logged=from_start)
+        if not known and shapes.COMPLAINT.search(told.text):
+            self._complain(told.speaker, line)
 
-    def _starts(self, line: str, text: str) -> bool:
-        if _OUR_START.match(line):
+    def _starts(self, line: str, told: Said) -> bool:
+        """Whether another start of the server is announced: by its own word, or by ours before
+        it.
+        """
+        if shapes.OUR_START.match(line):
             self._is_ours = True
             return True
-        twice = bool(self.last) and "server_args" in self.last[-1]
-        return not self._is_ours and not twice and _START.match(text) is not None
+        twice = bool(self.last) and "server_args" in str(self.last[-1])
+        return not self._is_ours and not twice and shapes.START.match(told.text) is not None
 
-    def _begin(self) -> None:
+    def _begin(self, speaker: str | None) -> None:
         """Another start: the server's words of the last one do not count any more.
 
         The kernel's do where they stand before the only start: that is a kernel log and then a
         server's. Of more starts, those since the start before tell of another death: they explain
-        this one if it does not itself.
+        this one if it does not itself. Of several replicas each says once that it starts.
         """
+        if self._starters and speaker and speaker not in self._starters:
+            self._starters.add(speaker)
+            return
+        self._starters = {speaker}
         since = self._began or 0
         stay = {id: hit for id, hit in self.hits.items() if hit.is_kernels and hit.at >= since}
         if self._began is not None:
             stay = {
-                id: replace(hit, weight=_weaker(hit.weight), is_old=True)
-                for id, hit in stay.items()
+                id: replace(hit, weight=weaker(hit.weight), is_old=True) for id, hit in stay.items()
             }
-        self.hits, self.death, self._began = stay, None, self.at
+        self.hits, self.ends, self._began = stay, LastWords(), self.at
+        self.phase, self.stopped_at = "process", None
+        self.complaints.clear()
         self._shown.clear()
 
     def _forgive(self) -> None:
@@ -220,105 +225,93 @@ class LogScan:
         self.hits = {
             id: hit for id, hit in self.hits.items() if hit.is_kernels or hit.weight == "note"
         }
-        self.death = None
+        self.ends, self.phase, self.worked_at = LastWords(), SERVING, self.at
+        self.complaints.clear()
         self._shown.clear()
 
-    def _listen(self, line: str, told: Said) -> None:
-        """Keep the words of the first exception, or the first sign of a death where none tells of
-        its own.
-        """
-        if self.death and (
-            told.speaker not in (None, self.death.speaker) or self.at > self.death.at + BLOCK
-        ):
-            self.death.is_open = False
-        is_exception = _EXCEPTION.match(told.text) is not None
-        is_sign = self.death is None and (_GONE.match(told.text) or _TRACEBACK.match(told.text))
-        if is_sign or (is_exception and not (self.death and self.death.is_exception)):
-            self.death = Block(self.at, told.speaker, is_exception)
-        if self.death and self.death.is_open and line:
-            self.death.lines.append(line)
-
-    def _is_of_a_traceback(self, line: str, text: str) -> bool:
-        """Whether it is a frame or its code: names of functions are no complaints.
-
-        Frames are kept for `needs`.
-        """
-        if _TRACEBACK.match(text):
-            self._frames.clear()
+    def _is_a_stop(self, told: Said) -> bool:
+        """Whether somebody asked it to stop, and nothing had died before."""
+        if self.stopped_at is not None or self.ends.death or self._died_before():
             return False
-        if frame := _FRAME.match(line):
-            if self.at - self._frame_at > GAP:
-                self._frames.clear()
-            self._frames.append(line)
-            self._frame_at, self._code = self.at, frame["before"]
-            return True
-        if _GROUPED.match(text):
-            return True
-        return self.at == self._frame_at + 1 and line[len(self._code) :].startswith("    ")
+        words = shapes.STOP.match(told.text) if told.is_framed else None
+        return bool(words or shapes.SHUTDOWN.match(told.text))
 
-    def _hit(self, signature: Signature, match: re.Match[str], line: str) -> None:
-        frames = self._frames if self.at - self._frame_at <= GAP else ()
+    def _follow_stack(self, frame: str) -> None:
+        """The first frame below a crash in native code says where it was."""
+        if self._crash and self.at - self._crash.at > BLOCK:
+            self._crash = None
+        if self._crash and (where := function(frame)):
+            self._crash.words["where"] = f" in {where}"
+            self._crash = None
+
+    def _hit(self, found: Found, line: str, *, is_logged: bool) -> None:
+        failure, phase = found.failure, self._frames.phase(self.at) or self.phase
+        failure = next((case for case in cases(failure.id) if phase in case.phases), failure)
+        if failure.id in self._shown:
+            return
         shown = [line]
-        if signature.needs:
-            shown += [text for text in (*frames, line) if signature.needs.search(text)][-1:]
+        if failure.needs:
+            frames = self._frames.near(self.at)
+            shown += [text for text in (*frames, line) if failure.needs.search(text)][-1:]
             if len(shown) == 1:
                 return
-        hit = self.hits.get(signature.id)
+        hit = self.hits.get(failure.id)
         if hit is None or hit.is_old or self._was_survived(hit):
-            weight = (
-                "consequence" if signature.follows and self._died_before() else signature.weight
-            )
-            words = {name: text or "?" for name, text in match.groupdict().items()}
-            is_kernels = signature.origin == "kernel"
-            hit = Hit(signature, self.at, self.taken, weight, words, is_kernels, self.worked)
-            self.hits.pop(signature.id, None)  # in the order of their lines
-            self.hits[signature.id] = hit
+            hit = self._new(failure, found.words, phase, is_logged=is_logged)
+            self.hits.pop(failure.id, None)  # in the order of their lines
+            self.hits[failure.id] = hit
         if len(hit.lines) < EVIDENCE:
             for text in shown:
                 hit.lines.setdefault(re.sub(r"^\[[^\]]*\]:? ?", "", text), text.strip())
         else:
-            self._shown.add(signature.id)
+            self._shown.add(failure.id)
+
+    def _new(
+        self, failure: Failure, words: dict[str, str], phase: str | None, *, is_logged: bool
+    ) -> Hit:
+        is_kernels = failure.origin == "kernel"
+        follows = failure.follows and self._died_before()
+        stopped = self.stopped_at is not None and not is_kernels and failure.weight != "note"
+        weight = "consequence" if follows or stopped else failure.weight
+        is_fatal = self.ends.is_open() and bool(self.ends.death and self.ends.death.is_exception)
+        made = Hit(
+            failure,
+            self.at,
+            self.taken,
+            weight,
+            dict(words),
+            is_kernels,
+            is_logged,
+            phase,
+            self.worked,
+            self.moved,
+            is_fatal,
+        )
+        if failure.id in ("native-crash", "bus-error"):
+            self._crash = made
+        return made
+
+    def last_words(self) -> Block | None:
+        """What died first, unless it went on."""
+        death = self.ends.death
+        return None if death and self.worked - death.worked >= WORKED else death
 
     def settled(self) -> list[Hit]:
-        """Every hit at the end: what the server worked on after is a note."""
+        """Every hit at the end: what the server went on after is a note."""
         hits = self.hits.values()
         return [replace(hit, weight="note") if self._was_survived(hit) else hit for hit in hits]
 
     def _was_survived(self, hit: Hit) -> bool:
-        return not hit.is_kernels and self.worked - hit.worked >= WORKED
+        if hit.is_kernels:
+            return False
+        moved = self.moved - hit.moved
+        is_past = not hit.is_fatal and moved >= (1 if hit.is_logged else MOVED)
+        return is_past or self.worked - hit.worked >= WORKED
 
     def _died_before(self) -> bool:
         """Whether something that is no mere consequence came before: another's exception, or a
         known complaint.
         """
-        if self.death and self.death.is_exception and not self.death.is_open:
+        if self.ends.came_before(self.at):
             return True
-        return any(hit.weight in WEIGHTS and not hit.signature.follows for hit in self.settled())
-
-
-def _weaker(weight: str) -> str:
-    return "generic" if weight in WEIGHTS[: WEIGHTS.index("generic")] else weight
-
-
-@lru_cache(maxsize=SHAPES)
-def _kind(shape: str) -> Kind:
-    """What a line of this shape may be good for: a server prints the same all day, with other
-    numbers.
-    """
-    if witness.is_about_a_request(shape):
-        return Kind.ASKED
-    told = witness.said(shape)
-    if told.speaker is not None and _WORK.match(told.text):
-        return Kind.WORK
-    return Kind.TELLING if any(word in shape for word in _words()) else Kind.PLAIN
-
-
-@cache
-def _words() -> tuple[str, ...]:
-    """Texts of which one stands in every line that any pattern matches, digits being 0.
-
-    They are found fast.
-    """
-    patterns = [signature.pattern for signature in signatures().values()]
-    marks = [*(pattern.pattern for pattern in (*patterns, *_MARKS)), *_READY]
-    return tuple({word for mark in marks for word in literals(mark.translate(_SHAPE))})
+        return any(hit.weight in WEIGHTS and not hit.failure.follows for hit in self.settled())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)"  # RFC 3339
 _HOST = r"[\w.-]+ "
@@ -16,12 +16,22 @@ _WRAPPERS = re.compile(
     r"|(?P<kmsg>\d{1,3},\d+,\d+,[^;\s]{0,80};)"  # /dev/kmsg as it is read
     rf"|{_STAMP} "  # docker logs -t, kubectl logs --timestamps; dmesg can write it, too
     r"|(?P<pod>\[pod/\S+\] )"  # kubectl logs --prefix
+    # Docker Desktop before it had a bar; a program that logs what its server prints
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?![\w.-]+ kernel:|- )"
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - [\w.]{1,80} - [A-Z]{4,8} - (?=\[\d{4}-\d\d-\d\d )"
     # docker compose; Docker Desktop
     r"|(?P<compose>[\w.-]+ +\| |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| )"
 )
 # ECMA-48: control sequences (colours, cursors), operating system commands (titles, links).
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
-_TEXT = ("log", "message", "MESSAGE", "msg")  # Docker's files, shippers, journalctl -o json
+# How Docker's files, journalctl -o json, and shippers name the line itself, the surest first.
+_TEXT = (
+    "log MESSAGE message msg text line body textPayload @message _line _raw content data event"
+).split()
+_WITHIN = ("jsonPayload", "event", "data", "fields", "record", "body", "_source", "attributes")
+_LOGFMT = re.compile(
+    r'(?:time|ts)=\S{1,60} (?:\w{1,20}=\S{1,80} ){0,8}msg="(?P<text>(?:[^"\\]|\\.)*)"'
+)
 _DEEPEST = 4  # wrappers in one another: compose around a time, JSON around CRI
 
 
@@ -43,6 +53,8 @@ def unwrap(line: str) -> Unwrapped:
             line = _ESCAPES.sub("", line)
         if line.startswith("{"):
             line, carried = _text(line)
+        elif found := _LOGFMT.match(line):
+            line, carried = found["text"].replace('\\"', '"'), False
         elif found := _WRAPPERS.match(line):
             line, carried = line[found.end() :], _carried(found)
         by_kernel = carried if by_kernel is None else by_kernel
@@ -70,10 +82,24 @@ def _text(line: str) -> tuple[str, bool | None]:
         told = json.loads(line)
     except (ValueError, RecursionError):
         return line, None
-    text = next((text for name in _TEXT if isinstance(text := told.get(name), str)), None)
+    if not isinstance(told, dict):
+        return line, None
+    text = _said(told)
     if text is None:
         return line, None
     transport, program = told.get("_TRANSPORT"), told.get("SYSLOG_IDENTIFIER")
     if transport == "kernel" or (transport is None and program == "kernel"):
         return text.rstrip("\r\n"), True
     return text.rstrip("\r\n"), False if transport or program or "stream" in told else None
+
+
+def _said(told: dict[str, Any], depth: int = 3) -> str | None:
+    """The line itself, as whoever ships logs names it, or an object within."""
+    for name in _TEXT:
+        if isinstance(text := told.get(name), str):
+            return text
+        if isinstance(text, list) and text and all(isinstance(byte, int) for byte in text):
+            return bytes(byte & 0xFF for byte in text).decode(errors="replace")  # journald's bytes
+    within = (told.get(name) for name in _WITHIN if depth)
+    found = (_said(each, depth - 1) for each in within if isinstance(each, dict))
+    return next((text for text in found if text is not None), None)

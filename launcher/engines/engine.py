@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from launcher.engines.log import Log
@@ -11,16 +12,26 @@ if TYPE_CHECKING:
     from launcher.engines.runtime import Runtime
 
 NAMES = ("sglang",)
+SPEAKERS = ("sglang", "vllm")  # whose logs are understood; who uses parts of another before it
 
 
 def log(name: str) -> Log:
-    """How an engine's log speaks. Raises ValueError for one that is not known."""
+    """How an engine's log speaks, of SPEAKERS. Raises ValueError for one that is not known."""
     match name:
         case "sglang":
             from launcher.engines.sglang.log import LOG
 
             return LOG
+        case "vllm":
+            from launcher.engines.vllm.log import LOG
+
+            return LOG
     _unknown(name)
+
+
+def failures(name: str) -> Path:
+    """The table of what ends a server of an engine alone, of SPEAKERS."""
+    return Path(__file__).with_name(name) / "failures.toml"
 
 
 def runtime(name: str) -> Runtime:

@@ -19,6 +19,7 @@ PHASES = {
     "warmup": "warm-up",
     "smoke": "smoke test",
 }
+SERVING = "serving"  # what comes after them
 STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)?"  # how SGLang and others date a line
 
 
@@ -48,6 +49,7 @@ class Log:
     where nobody knows whose log it is.
     """
 
+    name: str  # as people write the engine
     opens: tuple[tuple[str, str], ...]  # a text, and the phase that it opens, in their order
     bars: tuple[tuple[re.Pattern[str], str], ...]  # how a bar of tqdm begins, and its phase
     ready: str  # the whole line
@@ -56,8 +58,13 @@ class Log:
     busy: Callable[[str], int | None]  # tokens of the prompts in a batch that it tells of
     pause: Callable[[str], bool | None]  # of a whole line: generation is paused, or goes on
     drained: re.Pattern[str]  # it has answered everybody, and takes itself apart
+    marks: str  # alternatives, anywhere in a line: it is this engine's log
+    places: tuple[tuple[str, str], ...]  # functions, alternatives, and the phase that runs them
     start_words: str  # a start begins
+    stop_words: str  # somebody asked it to stop, or it stops as it was asked to
     work_words: str  # tokens come out; numbers in it as 0
+    idle_words: str  # what in such a line tells that none did; empty: it is never said then
+    work: int  # batches that such a line counts for
     exception_words: str  # a process ends of its own exception
     death_words: str  # a process tells of another one's end
     request_words: str  # it is about one request: what follows is the client's, or the model's

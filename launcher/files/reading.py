@@ -24,7 +24,7 @@ from launcher.errors import Exit, UserError
 # Values of a JSON text. Each takes some 70 bytes of memory, whatever the text's own size; the
 # largest header of a checkpoint that is known has 2 million.
 MOST_VALUES = 10_000_000
-PIECE = 1 << 20  # bytes of a line that are read at once: a file may have no line ends at all
+PIECE = 1 << 20  # bytes that are read at once: a file may have no line ends at all
 _KINDS = (
     (stat.S_ISLNK, "a symlink"),
     (stat.S_ISDIR, "a folder"),
@@ -53,17 +53,15 @@ def named(file: str) -> BinaryIO:
     return open(file, "rb") if file.startswith(("/dev/fd/", "/proc/self/fd/")) else opened(file)  # noqa: PTH123
 
 
-def pieces(file: str, fix: str) -> Iterator[str]:
-    """What somebody named (`named`), line by line, so that it may be larger than memory.
-
-    A line that is longer than PIECE comes in parts.
+def pieces(file: str, fix: str) -> Iterator[bytes]:
+    """What somebody named (`named`), piece by piece, so that it may be larger than memory.
 
     Raises UserError with that `fix`.
     """
     try:
         with named(file) as stream:
-            while raw := stream.readline(PIECE):
-                yield raw.decode(errors="replace")
+            while piece := stream.read(PIECE):
+                yield piece
     except OSError as error:
         raise UserError(
             f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE

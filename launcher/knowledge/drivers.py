@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from launcher.knowledge import rows
 
 
 class Minimum(NamedTuple):
@@ -19,9 +21,33 @@ class Minimum(NamedTuple):
     why: str
 
 
+Row = Mapping[str, str]
+_FILE = rows.kept(Path(__file__).with_name("drivers.toml"))
+_KEYS = {  # the keys of each table, besides `evidence` and `source`; the first is a release
+    "minimum": ("driver", "why", "torch"),
+    "cuda": ("release", "why"),
+    "trouble": ("driver", "what"),
+    "good": ("driver",),
+}
+
+
 @cache
-def _table() -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_name("drivers.toml").read_text())
+def table(name: str) -> rows.Table[Row]:
+    """The rows of a table of the file (_KEYS), and what is wrong with those that are none."""
+    return rows.read(_FILE, name, partial(_made, _KEYS[name]))
+
+
+def tables() -> tuple[rows.Table[Row], ...]:
+    """All of them."""
+    return tuple(map(table, _KEYS))
+
+
+def _made(keys: tuple[str, ...], key: str | int, row: Mapping[str, Any]) -> Row:
+    rows.only(row, (*keys, "evidence", "source"))
+    told = {name: rows.text(name, value) for name, value in row.items()}
+    if not numbers(told[keys[0]]):
+        raise ValueError(f"{keys[0]}: {told[keys[0]]!r} is no release")
+    return told
 
 
 def numbers(release: str) -> tuple[int, ...]:
@@ -38,18 +64,18 @@ def minimum(torch_cuda: str | None) -> Minimum:
     """The driver that Blackwell and this build of torch want; None: torch is not known, or without
     CUDA.
     """
-    rows = [row for row in _table()["minimum"] if _applies(row, torch_cuda)]
-    row = max(rows, key=lambda row: numbers(row["driver"]))
-    return Minimum(row["driver"], row["why"])
+    told = [row for row in table("minimum").rows if _applies(row, torch_cuda)]
+    row = max(told, key=lambda row: numbers(row["driver"]), default=None)
+    return Minimum(row["driver"], row["why"]) if row else Minimum("0", "no release is known")
 
 
-def _applies(row: dict[str, str], torch_cuda: str | None) -> bool:
+def _applies(row: Row, torch_cuda: str | None) -> bool:
     return "torch" not in row or (torch_cuda is not None and reaches(torch_cuda, row["torch"]))
 
 
 def least_cuda() -> str:
     """The CUDA from which on Blackwell is known."""
-    return str(_table()["cuda"]["release"])
+    return next((row["release"] for row in table("cuda").rows), "0")
 
 
 def runs(driver_cuda: str, torch_cuda: str) -> bool:
@@ -59,10 +85,11 @@ def runs(driver_cuda: str, torch_cuda: str) -> bool:
 
 def trouble(driver: str) -> str | None:
     """What was reported of a release; None where we know of nothing."""
-    return next((str(row["what"]) for row in _table()["trouble"] if row["driver"] == driver), None)
+    told = table("trouble").rows
+    return next((row["what"] for row in told if row["driver"] == driver), None)
 
 
 def good() -> str:
     """The releases to install, in words."""
-    *most, last = _table()["good"]
-    return f"{', '.join(most)} or {last}"
+    *most, last = [row["driver"] for row in table("good").rows] or ["of a newer release"]
+    return f"{', '.join(most)} or {last}" if most else last

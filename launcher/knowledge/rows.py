@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,27 @@ class Table(Generic[T]):
     complaints: tuple[str, ...] = ()  # "gpus.toml, b200: no memory_mib"
 
 
+@dataclass(frozen=True)
+class File:
+    """A file of tables as it stands now: who stays for weeks keeps it from its start on, for a
+    package that is upgraded under it must not change what it understands.
+    """
+
+    name: str
+    text: str = ""
+    error: str = ""  # why it could not be read
+
+
+def kept(path: Path) -> File:
+    """A file as it is; one that cannot be read says so."""
+    try:
+        return File(path.name, path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # not there, no UTF-8
+        return File(path.name, error=str(error))
+
+
 def read(
-    path: Path,
+    file: Path | File,
     table: str | None,
     made: Callable[[str | int, Mapping[str, Any]], T],
     claims: Callable[[T], Iterable[str]] = lambda row: (),
@@ -35,11 +53,16 @@ def read(
     where each is a table of its own. `claims` are what no second row may have, in words. A row is
     bad where `made` raises one of BAD. A file that cannot be read has no rows.
     """
+    import tomllib  # when it is first wanted, not in every idle launcher
+
+    file = kept(file) if isinstance(file, Path) else file
+    if file.error:
+        return Table((), (f"{file.name}: {file.error}",))
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        told = tomllib.loads(file.text)
         keyed = told.items() if table is None else enumerate(told.get(table, ()), start=1)
-    except (OSError, ValueError, TypeError) as error:  # not there, no UTF-8, no TOML, no array
-        return Table((), (f"{path.name}: {error}",))
+    except (ValueError, TypeError) as error:  # no TOML, no array
+        return Table((), (f"{file.name}: {error}",))
     rows: list[T] = []
     complaints: list[str] = []
     owners: dict[str, str | int] = {}
@@ -52,7 +75,7 @@ def read(
                 raise ValueError(f"{twice[0]} is in {owners[twice[0]]}, too")
         except BAD as error:
             what = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
-            complaints.append(f"{path.name}, {key}: {what}")
+            complaints.append(f"{file.name}, {key}: {what}")
         else:
             owners |= dict.fromkeys(claims(row), key)
             rows.append(row)

@@ -7,19 +7,23 @@ alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from launcher.knowledge import rows
+
 NOTE = "gpu-xid"  # the cause of those that have none of their own
 ADVICE = ("again", "never", "reboot")
+ASKS = 154  # "GPU recovery action changed": what is to be done, not what happened
 UNLISTED = "a number that our table does not have"
-HEAD = r"NVRM: (?:GPU at [\w:.-]{1,60}: )?Xid \([\w:. -]{1,80}\): "
+_HEAD = re.compile(r"NVRM: (?:GPU at [\w:.-]{1,60}: )?Xid \([\w:. -]{1,80}\): (\d{1,5})\b")
+_KEYS = "numbers what mnemonic advice sound cause needs unless fix evidence source".split()
 REACH = 400  # characters behind the number in which `needs` and `unless` are looked for
-# Read when the program starts: a package that is upgraded under it must not change what it
-# understands.
-_TABLE = Path(__file__).with_name("xid.toml").read_text()
+_FILE = rows.kept(Path(__file__).with_name("xid.toml"))
+_PREVIOUS = re.compile(r"caused by previous Xid (\d{1,5})\b")
 
 
 @dataclass(frozen=True)
@@ -40,18 +44,26 @@ class Xid:
 
 
 @cache
-def xids() -> dict[int, Xid]:
-    """All of them, by number. Raises ValueError for one that stands in two entries."""
-    import tomllib  # at the first death, not in every idle launcher
+def table() -> rows.Table[tuple[Xid, ...]]:
+    """All rows, and what is wrong with those that are none."""
+    return rows.read(_FILE, "xid", _made, lambda row: (f"Xid {each.number}" for each in row))
 
-    found: dict[int, Xid] = {}
-    for entry in tomllib.loads(_TABLE)["xid"]:
-        fields: dict[str, Any] = dict(entry)
-        for number in fields.pop("numbers"):
-            if number in found:
-                raise ValueError(f"Xid {number} stands in two entries")
-            found[number] = Xid(number, **fields)
-    return found
+
+def _made(key: str | int, row: Mapping[str, Any]) -> tuple[Xid, ...]:
+    rows.only(row, _KEYS)
+    if row["advice"] not in ADVICE:
+        raise ValueError(f"advice: {row['advice']!r} is not one of {', '.join(ADVICE)}")
+    for name in ("needs", "unless"):
+        re.compile(rows.text(name, row.get(name, "")))
+    fields = {name: value for name, value in row.items() if name != "numbers"}
+    rows.text("what", row["what"])
+    return tuple(Xid(int(number), **fields) for number in row["numbers"])
+
+
+@cache
+def xids() -> dict[int, Xid]:
+    """All of them, by number."""
+    return {each.number: each for row in table().rows for each in row}
 
 
 def named(number: int) -> Xid:
@@ -63,12 +75,15 @@ def judge(words: str) -> Xid | None:
     """What the kernel's own words say, from the first one on; None where that is no Xid, or no
     finding.
 
-    A line without the words that a row `needs` says no more than that it happened.
+    A line without the words that a row `needs` says no more than that it happened. One that names
+    the Xid before it as its cause is of that one, which ended work, whatever its own line said.
     """
-    head = re.match(HEAD + r"(\d{1,5})\b", words)
+    head = _HEAD.match(words)
     if not head:
         return None
     row, rest = named(int(head[1])), words[head.end() : head.end() + REACH]
+    if (previous := _PREVIOUS.search(rest)) and int(previous[1]) in xids():
+        return named(int(previous[1]))
     if row.unless and re.search(row.unless, rest):
         return None
     if row.needs and not re.search(row.needs, rest):
@@ -79,21 +94,3 @@ def judge(words: str) -> Xid | None:
 def of_cause(cause: str) -> list[Xid]:
     """The rows of a cause."""
     return [row for row in xids().values() if row.cause == cause]
-
-
-def pattern(cause: str) -> str:
-    """A regular expression for the lines that `judge` finds to be of this cause; its group `xid` is
-    the number.
-    """
-    numbers = [_shown(row) for row in of_cause(cause)]
-    if cause == NOTE:
-        numbers += [_shown(row, lacking=True) for row in xids().values() if row.needs]
-        numbers.append(rf"(?!(?:{'|'.join(map(str, xids()))})\b)\d{{1,5}}\b")
-    return rf"{HEAD}(?P<xid>{'|'.join(numbers)})"
-
-
-def _shown(row: Xid, *, lacking: bool = False) -> str:
-    """The number, with what must and must not stand behind it; `lacking`: without what it needs."""
-    needs = f"(?{'!' if lacking else '='}.{{0,{REACH}}}(?:{row.needs}))" if row.needs else ""
-    unless = f"(?!.{{0,{REACH}}}(?:{row.unless}))" if row.unless else ""
-    return rf"{row.number}\b{needs}{unless}"

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 
 from launcher import printable
-from launcher.diagnose.diagnosis import Diagnosis, to_json
+from launcher.diagnose.verdict import Diagnosis, in_words, to_json
+from launcher.engines import engine
+from launcher.engines.log import PHASES, SERVING
 from launcher.errors import Exit
+
+MOST = 240  # columns of a line of a log where there is no terminal that says
 
 
 def show(found: Diagnosis, *, as_json: bool) -> int:
@@ -18,6 +24,7 @@ def show(found: Diagnosis, *, as_json: bool) -> int:
 def text(found: Diagnosis) -> str:
     """A diagnosis for a person."""
     rows = [("cause", f"{found.cause}: {found.what}" if found.is_known else found.what)]
+    rows.append(("family", _family(found)))
     rows += [("evidence" if i == 0 else "", each) for i, each in enumerate(found.evidence)]
     rows.append(("fix", found.fix))
     if found.knob:
@@ -32,4 +39,20 @@ def text(found: Diagnosis) -> str:
         rows.append(("known", f"{found.known} ({found.source})"))
     if found.also:
         rows.append(("also seen", ", ".join(found.also)))
-    return "\n".join(f"{name:<10} {printable.line(told)}" for name, told in rows)
+    width = shutil.get_terminal_size((MOST, 0)).columns if sys.stdout.isatty() else MOST
+    return "\n".join(_row(name, printable.line(told), width) for name, told in rows)
+
+
+def _family(found: Diagnosis) -> str:
+    """What kind of end it was, and where in the life of whose server."""
+    where = {**PHASES, SERVING: "serving"}.get(found.phase or "")
+    names = {name: engine.log(name).name for name in engine.SPEAKERS}
+    told = [part for part in (names.get(found.engine or ""), where) if part]
+    return in_words(found) + (f" ({', '.join(told)})" if told else "")
+
+
+def _row(name: str, told: str, width: int) -> str:
+    """A row; of lines of a log as much as there is room for."""
+    line = f"{name:<10} {told}"
+    is_cut = name in ("evidence", "") and len(line) > width
+    return f"{line[: width - 1]}…" if is_cut else line

@@ -38,7 +38,7 @@ class Started:
 
 
 class RestartAdvice(Enum):
-    """What a death says about the next start (`then` in signatures.toml)."""
+    """What a death says about the next start (`then` in failures.toml)."""
 
     AGAIN = "again"
     NEVER = "never"

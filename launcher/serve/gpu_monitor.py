@@ -35,7 +35,7 @@ class GpuNews:
 
     @property
     def line(self) -> str:
-        """It as the kernel writes it, so that one table of signatures judges both."""
+        """It as the kernel writes it, so that one table of failures judges both."""
         if self.kernel is not None:
             return self.kernel
         return f"NVRM: Xid (PCI:{self.bdf}): {self.xid}, as NVML tells it of GPU {self.gpu}"

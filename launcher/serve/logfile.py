@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from launcher.diagnose.scan import RUN
+from launcher.diagnose.shapes import RUN
 from launcher.files.rotation import rotate
 from launcher.redact.keys import scrub
 from launcher.redact.keyspelling import FEWEST, HIDDEN, spellings

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher.diagnose.diagnosis import Diagnosis
+from launcher.diagnose.verdict import Diagnosis
 from launcher.engines.log import PHASES
 from launcher.engines.server import Server
 from launcher.engines.startup import Start

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from launcher.diagnose.diagnosis import Diagnosis, diagnose
+from launcher.diagnose.diagnosis import diagnose
+from launcher.diagnose.verdict import Diagnosis
 from launcher.engines import activity, startup, witness
 from launcher.engines.activity import Allowed, Load
 from launcher.engines.runtime import Runtime

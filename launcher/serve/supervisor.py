@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from launcher.diagnose.diagnosis import Diagnosis
+from launcher.diagnose.verdict import Diagnosis
 from launcher.engines import server, startup
 from launcher.engines.engine import runtime
 from launcher.engines.server import Answer, Server

@@ -18,12 +18,15 @@ from conftest import TESTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher.diagnose import scan
-from launcher.diagnose.diagnosis import Diagnosis, diagnose, to_json
-from launcher.diagnose.signatures import ORIGINS, literals, signatures
+from launcher.diagnose import forms, scan
+from launcher.diagnose import shapes as understood
+from launcher.diagnose.diagnosis import diagnose
+from launcher.diagnose.literals import literals
 from launcher.diagnose.text import diagnose_text
+from launcher.diagnose.verdict import Diagnosis, to_json
 from launcher.engines import activity, startup, witness
 from launcher.engines.activity import Allowed
+from launcher.engines.failures import ORIGINS, failures
 from launcher.engines.sglang import log as speech
 from launcher.engines.sglang.log import LOG
 from launcher.engines.sglang.runtime import RUNTIME, allowed
@@ -160,15 +163,16 @@ def shapes() -> list[str]:
     """Every regular expression by which a line of a log is understood, from the tables and modules
     themselves.
     """
-    found = [signature.pattern.pattern for signature in signatures().values()]
-    for module in (scan, speech, startup, witness):
+    found = [row.pattern.pattern for row in failures().values() if row.pattern]
+    for module in (scan, understood, speech, startup, witness):
         values = [value for name, value in vars(module).items() if not name.startswith("__")]
         flat = [
             part for value in values for part in (value if isinstance(value, tuple) else (value,))
         ]
         found += [value.pattern for value in flat if isinstance(value, re.Pattern)]
     found += [LOG.doom.pattern, LOG.drained.pattern, *(bar.pattern for bar, _ in LOG.bars)]
-    texts = [LOG.ready, scan.RUN, *(text for text, _ in LOG.opens)]
+    found += forms.PATTERNS
+    texts = [LOG.ready, understood.RUN, *(text for text, _ in LOG.opens)]
     return [*found, *(re.escape(text) for text in texts)]
 
 
@@ -443,7 +447,7 @@ def test_a_row_takes_the_word_of_its_origin_alone(death: dict[str, str]) -> None
     found = diagnose(told)
     if not found.is_known:
         return
-    signature = signatures()[found.cause]
+    signature = failures()[found.cause]
 
     assert signature.origin in ORIGINS
     assert found.origin == signature.origin
@@ -468,7 +472,7 @@ FRAMES = [
 
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize(
-    "death", [d for d in DEATHS if signatures().get(d["cause"]) and heard(d["text"])], ids=str
+    "death", [d for d in DEATHS if failures().get(d["cause"]) and heard(d["text"])], ids=str
 )
 def test_behind_a_servers_prefix_nothing_is_the_kernels(frame: str, death: dict[str, str]) -> None:
     said = [
@@ -515,7 +519,8 @@ def test_a_name_that_a_process_gave_itself_is_no_xid() -> None:
         " _kgspIsHeartbeatTimedOut[400000+1000]"
     )
     for line in (named, crashed):
-        assert diagnose([line]).cause == diagnose([], [line]).cause == "unknown"
+        assert diagnose([line]).cause == "process-crashed"
+        assert diagnose([], [line]).cause == "unknown", "the watch cannot tell whose process it was"
     assert (
         diagnose(
             [], ["usb 1-1: Product: NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."]
@@ -737,7 +742,7 @@ def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
     kept = (tmp_path / "server.log").read_text().splitlines()
 
     assert lines[1] == f" {FORGED[5]}"
-    assert [line for line in kept if line.startswith(scan.RUN)] == kept[:1]
+    assert [line for line in kept if line.startswith(understood.RUN)] == kept[:1]
     assert diagnose(kept).cause == "device-assert"
 
 

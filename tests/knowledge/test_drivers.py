@@ -59,7 +59,7 @@ def test_what_serves_is_not_known_for_trouble_and_new_enough_for_all() -> None:
 
 
 def test_each_trouble_is_told_of_its_release_and_of_no_other() -> None:
-    rows = drivers._table()["trouble"]
+    rows = drivers.table("trouble").rows
     for row in rows:
         first, _, last = row["driver"].rpartition(".")
         neighbours = {f"{first}.{int(last) + step:02d}" for step in (-1, 1)}
@@ -70,21 +70,20 @@ def test_each_trouble_is_told_of_its_release_and_of_no_other() -> None:
 
 def test_each_minimum_is_what_some_torch_wants_and_another_does_not() -> None:
     wanted = {torch: drivers.minimum(torch).driver for torch in (None, "12.8", "13.0")}
-    minima = {row["driver"] for row in drivers._table()["minimum"]}
+    minima = {row["driver"] for row in drivers.table("minimum").rows}
 
     assert set(wanted.values()) == minima
     assert len(minima) > 1
 
 
 def test_rows_keep_to_the_vocabulary() -> None:
-    table = drivers._table()
-    for row in [table["cuda"], *table["minimum"], *table["trouble"]]:
+    for row in (row for table in drivers.tables() for row in table.rows):
         assert row["evidence"] in {"tested", "observed", "reported", "source"}
         assert row["source"]
 
 
 def test_no_check_or_signature_repeats_a_release_of_the_table() -> None:
-    table = drivers._table()
-    releases = {*table["good"], *(row["driver"] for row in table["trouble"])}
-    for path in [*LAUNCHER.rglob("*.py"), LAUNCHER / "diagnose/signatures.toml"]:
+    rows = (row for name in ("good", "trouble") for row in drivers.table(name).rows)
+    releases = {row["driver"] for row in rows}
+    for path in [*LAUNCHER.rglob("*.py"), *LAUNCHER.rglob("failures.toml")]:
         assert not [release for release in releases if release in path.read_text()], path

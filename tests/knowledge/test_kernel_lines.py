@@ -12,24 +12,30 @@ from conftest import TESTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.diagnose.signatures import Signature, signatures
+from launcher.diagnose.matching import matches
 from launcher.engines import witness
+from launcher.engines.failures import Failure, failures
 from launcher.host.parsers.kernellog import KERNEL_LINE
 from launcher.knowledge import xid
 from launcher.knowledge.kernel_lines import BEGINS, DEADLY, WORTH
 from launcher.serve.gpu_monitor_child import kernels_line
 
 DEATHS = tomllib.loads((TESTS / "data/deaths.toml").read_text())["death"]
-OF_THE_KERNEL = [signature for signature in signatures().values() if signature.origin == "kernel"]
+OF_THE_KERNEL = [
+    failure for failure in failures().values() if failure.origin == "kernel" and failure.pattern
+]
 PLAIN = string.ascii_letters + string.digits + " .,:;_-/()[]=!#\\"
 
 
-def lost(words: str) -> list[str]:
+def lost(words: str, *, watched: bool = True) -> list[str]:
     """The filters that a line of the kernel, without its stamp, does not pass."""
-    passed = {
+    of_the_watch = {
         "the watch over the GPUs": DEADLY.match(words) and kernels_line(f"3,1,2,-;{words}"),
-        "what is kept for doctor and reports": WORTH.search(words),
         "what is known for the kernel's": BEGINS.match(words) and witness.kernels(words),
+    }
+    passed = {
+        **(of_the_watch if watched else {}),
+        "what is kept for doctor and reports": WORTH.search(words),
         "what is known for a kernel's log": KERNEL_LINE.search(f"[ 5080.898738] {words}"),
     }
     return [name for name, found in passed.items() if not found]
@@ -39,11 +45,12 @@ def lost(words: str) -> list[str]:
 @given(data=st.data())
 @settings(max_examples=25)
 def test_whatever_a_pattern_takes_passes_every_filter(
-    signature: Signature, data: st.DataObject
+    signature: Failure, data: st.DataObject
 ) -> None:
+    assert signature.pattern
     words = data.draw(st.from_regex(rf"\A(?:{signature.pattern.pattern})", alphabet=PLAIN))
 
-    assert lost(words.split("\n")[0]) == [], words
+    assert lost(words.split("\n")[0], watched=signature.watched) == [], words
 
 
 @pytest.mark.parametrize(
@@ -52,8 +59,10 @@ def test_whatever_a_pattern_takes_passes_every_filter(
 def test_what_a_real_log_says_passes_every_filter(death: dict[str, str]) -> None:
     for line in death["text"].splitlines():
         words = witness.kernels(line, surely=True) or ""
-        if any(signature.pattern.match(words) for signature in OF_THE_KERNEL):
-            assert lost(words) == [], line
+        found = [found.failure for found in matches(words, "kernel")]
+        if found:
+            watched = any(failure.watched for failure in found)
+            assert lost(words, watched=watched) == [], line
 
 
 @pytest.mark.parametrize("number", [*xid.xids(), 199])

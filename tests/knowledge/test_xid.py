@@ -13,10 +13,11 @@ from typing import cast
 import pytest
 from conftest import ROOT
 
-from launcher.diagnose.diagnosis import UNKNOWN, diagnose
-from launcher.diagnose.signatures import signatures
+from launcher.diagnose.diagnosis import diagnose
 from launcher.diagnose.text import diagnose_text
+from launcher.diagnose.verdict import UNKNOWN
 from launcher.doctor.checks.kernel import kernel_nvswitch, kernel_xid
+from launcher.engines.failures import failures
 from launcher.host.facts import Host, Kernel, known
 from launcher.knowledge import xid
 from launcher.knowledge.xid import ADVICE, NOTE, Xid, judge, xids
@@ -86,7 +87,7 @@ def test_doctor_and_diagnose_agree_on_every_row_in_every_form(number: int) -> No
         if found.is_known:
             assert (found.cause, fix.startswith(found.fix)) == (row.cause, True), line
         else:
-            assert signatures()[row.cause].weight == "note", line
+            assert failures()[row.cause].weight == "note", line
 
 
 @pytest.mark.parametrize("number", NOT_LISTED)
@@ -130,17 +131,16 @@ def test_the_supervisor_stops_for_good_exactly_where_doctor_would_refuse(number:
 
 
 @pytest.mark.parametrize("number", sorted(xids()))
-def test_the_pattern_of_a_cause_takes_what_the_table_takes(number: int) -> None:
-    for said in (SAID.get(number, "x"), NO_FINDING.get(number, "x"), TOO_LITTLE.get(number, "x")):
-        line = f"NVRM: Xid (PCI:0000:61:00): {number}, {said}"
-        row = judge(line)
-        takes = {
-            cause
-            for cause in {each.cause for each in xids().values()}
-            if re.match(xid.pattern(cause), line)
-        }
+@pytest.mark.parametrize("previous", [13, 79, 145, 149])
+def test_what_follows_from_an_earlier_one_is_of_that_one(number: int, previous: int) -> None:
+    for line in lines(number, f"Ch 00000008, errorString x, caused by previous Xid {previous}, y"):
+        row = xids()[previous]
+        grade, evidence, fix = doctor(line)
 
-        assert takes == ({row.cause} if row else set())
+        assert judge(line.split("] ")[-1].split("kernel: ")[-1]) in (row, None)
+        assert (grade, diagnose([line]).cause) == (severity(row), row.cause), line
+        assert f"Xid {previous}, {row.what}" in evidence
+        assert fix.startswith(diagnose([line]).fix)
 
 
 # -- the table -------------------------------------------------------------------------------------
@@ -162,14 +162,15 @@ def test_rows_keep_to_the_vocabulary() -> None:
 
 def test_rows_of_one_cause_give_one_advice_and_their_cause_exists() -> None:
     for cause in {row.cause for row in xids().values()}:
-        assert {row.advice for row in xid.of_cause(cause)} == {signatures()[cause].then}
-        assert signatures()[cause].origin == "kernel"
-    assert signatures()[NOTE].weight == "note"
+        assert {row.advice for row in xid.of_cause(cause)} == {failures()[cause].then}
+        assert failures()[cause].origin == "kernel"
+    assert failures()[NOTE].weight == "note"
 
 
 def test_no_signature_repeats_a_number() -> None:
-    table = (ROOT / "launcher/diagnose/signatures.toml").read_text()
-    for line in table.splitlines():
+    tables = [path.read_text() for path in (ROOT / "launcher").rglob("failures.toml")]
+    assert len(tables) == 3
+    for line in "\n".join(tables).splitlines():
         if line.startswith(("pattern", "what")):
             assert not re.search(r"\bXid\b", line), line
 
@@ -187,7 +188,7 @@ def test_doctor_tells_the_first_grave_one_of_many_and_what_happened_before_what_
     assert grade is Severity.FAIL
     assert evidence.startswith("Xid 79, a GPU fell off")
     assert evidence.endswith("(4 such lines)")
-    assert fix == signatures()["gpu-fell-off-bus"].fix
+    assert fix == failures()["gpu-fell-off-bus"].fix
     assert doctor(asks)[1].startswith("Xid 154")
 
 
@@ -218,7 +219,7 @@ def test_they_agree_on_lines_as_others_print_them(
     number: int, carried: Callable[[str], str]
 ) -> None:
     line = carried(HEADS[0].format(number) + SAID.get(number, "x"))
-    found = diagnose_text([line])
+    found = diagnose_text([line.encode()])
 
     assert doctor(line)[0] is (
         Severity.FAIL if found.then == "reboot" and found.is_known else Severity.WARN
@@ -231,7 +232,7 @@ def test_a_containers_word_is_not_the_kernels() -> None:
     line = f"2026-11-24T03:10:11.5Z stdout F {HEADS[0].format(79)}x"
 
     assert doctor(line)[0] is Severity.OK
-    assert not diagnose_text([line]).is_known
+    assert not diagnose_text([line.encode()]).is_known
 
 
 @pytest.mark.parametrize(
@@ -250,4 +251,4 @@ def test_doctor_and_diagnose_agree_on_what_is_fatal_to_the_fabric(
     host = Host(kernel=replace(Kernel(), log=known((line,))))
 
     assert kernel_nvswitch(host, PLAN).severity is grade
-    assert diagnose_text([line]).is_known == (grade is Severity.FAIL)
+    assert diagnose_text([line.encode()]).is_known == (grade is Severity.FAIL)

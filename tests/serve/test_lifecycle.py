@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.diagnose.diagnosis import KILLED_FOR
+from launcher.diagnose.verdict import KILLED_FOR
 from launcher.engines.log import PHASES
 from launcher.plan.policy import StallTimeouts
 from launcher.serve.events import (

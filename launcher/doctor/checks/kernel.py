@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from launcher.diagnose.signatures import matches, signatures
+from launcher.diagnose.matching import matches
 from launcher.diagnose.unwrap import unwrap
 from launcher.doctor.checks.judging import Verdict, fail, ok, warn
 from launcher.engines import witness
+from launcher.engines.failures import failures
 from launcher.host.facts import Host
 from launcher.knowledge import xid
 from launcher.plan.plan import Plan
@@ -16,11 +17,6 @@ GROUP = "kernel"
 
 
 SXID = re.compile(r"nvidia-nvswitch\d+: SXid \(")
-# A GPU that did not start, or is gone, without an Xid.
-DOWN = re.compile(
-    r"RmInitAdapter failed|WPR2 already up|NV_ERR_GPU_IS_LOST|GfwBootComplete.*failed"
-)
-POWER_CYCLE = "power the host off and on (a reboot keeps the GPU's power); if it stays, reseat it"
 ASKS = 154  # "GPU recovery action changed": what is to be done, not what happened
 
 
@@ -40,7 +36,7 @@ def kernel_xid(host: Host, plan: Plan) -> Verdict:
     grave = [(found, line) for found, line in seen if found.advice != "again"]
     if grave:
         # What names the fault comes before 154, by which the driver only asks for an action.
-        found, line = next((one for one in grave if one[0].number != ASKS), grave[-1])
+        found, line = next((one for one in grave if one[0].number != xid.ASKS), grave[-1])
         more = f" ({len(grave)} such lines)" if len(grave) > 1 else ""
         return fail(f"{_told(found, line)}{more}", fix=_fix(found))
     if seen:
@@ -65,7 +61,7 @@ def _fix(found: xid.Xid) -> str:
     """As `diagnose` says it, and a reset where a GPU is not to be trusted for ever."""
     if found.what == xid.UNLISTED:
         return "look the number up in NVIDIA's Xid catalogue (docs.nvidia.com/deploy/xid-errors)"
-    fix = found.fix or signatures()[found.cause].fix
+    fix = found.fix or failures()[found.cause].fix
     wants = found.advice == "again" and not found.sound and "reset" not in fix
     return f"{fix}; reset the GPU at the next quiet moment" if wants else fix
 
@@ -73,7 +69,7 @@ def _fix(found: xid.Xid) -> str:
 def _is_fatal(line: str) -> bool:
     """As `diagnose` has it."""
     words = _words(line) or ""
-    return any(signature.id == "nvlink-error" for signature, _ in matches(words, "kernel"))
+    return any(found.failure.id == "nvlink-error" for found in matches(words, "kernel"))
 
 
 def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:
@@ -85,7 +81,7 @@ def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:
     """
     lines = [line for line in host.kernel.log.get() if SXID.search(line)]
     if fatal := [line for line in lines if _is_fatal(line)]:
-        return fail(_last(fatal), fix=signatures()["nvlink-error"].fix)
+        return fail(_last(fatal), fix=failures()["nvlink-error"].fix)
     if lines:
         fix = "look the number up in NVIDIA's Fabric Manager guide; watch whether it comes back"
         return warn(f"no line says that it is fatal: {_last(lines)}", fix=fix)
@@ -112,10 +108,8 @@ def _lost(words: str) -> str | None:
     """
     if "Xid (" in words:
         return None
-    known = [one for one, _ in matches(words, "kernel") if one.weight == "hardware"]
-    if known:
-        return known[0].fix
-    return POWER_CYCLE if words.startswith("NVRM") and DOWN.search(words) else None
+    known = (one for one, _ in matches(words, "kernel") if one.weight == "hardware")
+    return next((one.fix for one in known), None)
 
 
 def kernel_link_down(host: Host, plan: Plan) -> Verdict:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-from launcher.engines.log import STAMP, Limits, Log
+from launcher.engines.log import SERVING, STAMP, Limits, Log
+from launcher.engines.sglang import NAME
 
 # What the scheduler will take, said once before the server listens.
 _LIMITS = re.compile(
@@ -55,6 +56,7 @@ def pause(line: str) -> bool | None:
 
 
 LOG = Log(
+    name=NAME,
     # "Init torch distributed" is the wording up to 0.5.16 or so, "Init parallel" later. FlashInfer
     # is tuned before graphs are captured (source of 0.5.23, and `kernel_warmup` before it); all
     # else compiles at the first pass over the model: while that is tuned, or within the graphs,
@@ -89,8 +91,30 @@ LOG = Log(
     drained=re.compile(  # 0.5.9 to 0.5.23
         r"Gracefully exiting\.\.\. Remaining number of requests 0\b"
     ),
+    marks=(
+        r"/sglang/(?:srt|jit_kernel|launch_server)|\bsglang(?:\.|::)|\bserver_args=|sgl[_-]kernel"
+        rf"|--mem-fraction-static|^{STAMP}(?: (?:ATTN_CP|MOE_DP|[DTPE]P)\d+)+\] "
+    ),
+    places=(
+        (
+            r"set_device|init_torch_distributed|init_parallel_runtime|init_distributed\w*",
+            "distributed",
+        ),
+        (r"initialize_model_parallel|init_model_parallel_group", "distributed"),
+        (
+            r"load_model|load_weights\w*|_initialize_model|create_weights|process_weights\w*",
+            "weights",
+        ),
+        (r"init_memory_pool|profile_max_num_token|alloc_memory_pool|_create_buffers", "kv"),
+        (r"kernel_warmup|_?flashinfer_autotune|_compile_\w+", "compile"),
+        (r"capture\w*|init_cuda_graphs|init_device_graphs|_capture\w*", "graphs"),
+        (r"event_loop\w*|process_batch_result\w*|run_batch|forward_(?:extend|decode)", SERVING),
+    ),
     start_words=r"server_args=(?:ServerArgs\(|\{)",
+    stop_words=r"SIGTERM received|SIGINT received|Gracefully exiting|Signal SIGTERM",
     work_words=r"Decode batch(?: \[\d+\])?[.,] #running-req: \d",
+    idle_words="",
+    work=1,
     exception_words=r"\w{1,40} hit an exception",
     death_words=(
         r"(?:Subprocess .{0,60}|Rank \d+ scheduler) crashed with exit code"

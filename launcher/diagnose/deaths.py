@@ -1,0 +1,95 @@
+"""The words of what died first in a log: of one speaker, up to the next line of another one."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from launcher.diagnose.shapes import EXCEPTION, GONE, TRACEBACK
+from launcher.diagnose.tracebacks import Frames
+from launcher.engines import witness
+from launcher.engines.log import Said
+from launcher.knowledge import codes
+
+LAST_LINES = 12  # of the rank that died first, when nothing is recognized
+BLOCK = 500  # lines at most of what one speaker says at a death
+_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?:: |:?$)")
+
+
+class Moment(NamedTuple):
+    """Where a log is: the line among those that count, the phase, the batches told of so far."""
+
+    at: int
+    phase: str | None
+    worked: int
+
+
+@dataclass
+class Block:
+    """What one speaker says at a death, or the exception that may have been one."""
+
+    at: int
+    phase: str | None
+    worked: int
+    speaker: str | None
+    is_exception: bool  # a process said that it ends of it
+    error: str | None = None  # the class of the exception that it ends in
+    message: str = ""
+    error_at: int = 0
+    frames: tuple[str, ...] = ()  # of its traceback, outermost first
+    is_open: bool = True
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+
+    def ends_in(self, text: str, at: int, frames: Frames) -> None:
+        """Take the exception that ends it, and where that was raised."""
+        if found := _ERROR.match(text):
+            self.error, self.message = found["name"], text[found.end() :]
+        self.error_at, self.frames = at, frames.near(at)
+        self.phase = frames.phase(at) or self.phase
+
+
+class LastWords:
+    """The first death of a start, and the first exception, of a death or not."""
+
+    def __init__(self) -> None:
+        self.death: Block | None = None
+        self.error: Block | None = None
+
+    def is_open(self) -> bool:
+        """Whether whoever died may still be speaking."""
+        return self.death is not None and self.death.is_open
+
+    def came_before(self, at: int) -> bool:
+        """Whether a rank had said before a line that it ends of an exception of its own."""
+        death = self.death
+        if death is None or not death.is_exception:
+            return False
+        return not death.is_open or (death.error is not None and at > death.error_at)
+
+    def listen(self, line: str, told: Said, now: Moment, frames: Frames) -> None:
+        """Keep the words of the first exception, or the first sign of a death where none tells of
+        its own.
+        """
+        death = self.death
+        if death and (told.speaker not in (None, death.speaker) or now.at > death.at + BLOCK):
+            death.is_open = False
+        is_exception = EXCEPTION.match(told.text) is not None
+        is_sign = death is None and (GONE.match(told.text) or TRACEBACK.match(told.text))
+        if is_sign or (is_exception and not (death and death.is_exception)):
+            self.death = death = Block(*now, told.speaker, is_exception)
+        if death and death.is_open and line:
+            death.lines.append(line)
+            if death.error is None and _ends(told.text):
+                death.ends_in(told.text, now.at, frames)
+        if self.error is None and witness.is_exception(told.text):
+            self.error = Block(*now, told.speaker, False)
+            self.error.ends_in(told.text, now.at, frames)
+
+
+def _ends(text: str) -> bool:
+    """Whether it is an exception as the interpreter prints it, or one that is known by name."""
+    found = _ERROR.match(text)
+    known = codes.of("exception").by_name
+    return witness.is_exception(text) or (found is not None and found["name"] in known)

@@ -1,0 +1,159 @@
+"""The words for an end: of one whose cause is known, of one whose cause is not, and of none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from launcher import printable
+from launcher.diagnose.deaths import LAST_LINES, Block
+from launcher.diagnose.hits import Hit
+from launcher.diagnose.scan import EVIDENCE, LogScan
+from launcher.diagnose.tracebacks import function
+from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
+from launcher.engines.log import PHASES, SERVING
+from launcher.knowledge import codes, families, xid
+
+NOTHING = "no known failure in this log"
+MESSAGE = 160  # characters of an exception's own words
+COMPLAINTS = 6  # lines that look like one, and of which nobody knows, at most
+KERNEL_KNOWS = (  # than anybody under the unit, which keeps that from us
+    "`journalctl -k` may tell more"
+)
+REPORT = (
+    "the lines above are the last of what died first: report them with `glm5-serve bundle`;"
+    f" {KERNEL_KNOWS}"
+)
+ELSE = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
+# An exception of the engine's own code says little; where it was says more.
+_BY_PHASE = {"weights": "checkpoint"}
+_WORD = re.compile(r"(?P<before>: | \(| )?\{(?P<name>\w+)\}(?P<after>\))?")
+
+
+def known(hit: Hit, gravest: Hit, hits: Iterable[Hit], speaks: str | None) -> Diagnosis:
+    """What is believed where a failure was recognized, in the words of the engine that speaks.
+
+    What to do is the advice of the `gravest` of them.
+    """
+    failure, words = hit.failure, hit.failure.told(speaks)
+    return Diagnosis(
+        failure.id,
+        failure.family,
+        _what(hit, words.what),
+        tuple(hit.lines.values())[:EVIDENCE],
+        _fix(gravest, speaks),
+        gravest.failure.then,
+        words.knob,
+        failure.known,
+        failure.source,
+        failure.origin,
+        speaks,
+        hit.phase,
+        hit.line,
+        also=tuple(dict.fromkeys(each.failure.id for each in hits if each.failure is not failure)),
+    )
+
+
+def _fix(hit: Hit, speaks: str | None) -> str:
+    row = _xid(hit)
+    return (row and row.fix) or filled(hit.failure.told(speaks).fix, hit.words)
+
+
+def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
+    """Nothing deadly recognized: a stop, a server that serves, or the last words of the rank that
+    died first.
+    """
+    seen = {hit.failure.id: hit.weight for hit in notes}
+    death = log.last_words()
+    ended = death or log.ends.error
+    went_on = log.worked_at >= 0 and death is None and "consequence" not in seen.values()
+    died = death and (log.stopped_at is None or death.at < log.stopped_at)
+    if (log.stopped_at is not None and not died) or _is_interrupted(death):
+        family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
+    elif went_on:
+        family, what, fix = families.SERVES, f"{NOTHING}: it still serves at its end", ELSE
+    else:
+        family, what, fix = _family(ended, notes), *_unknown(log, death, seen)
+    what += "".join(f"; the kernel: {_what(hit)}" for hit in notes if hit.is_kernels)
+    evidence = tuple(printable.line(line).strip() for line in _words(log, death))
+    phase = (ended.phase if ended and not went_on else None) or log.phase
+    also = tuple(seen)
+    return Diagnosis(UNKNOWN, family, what, evidence, fix, engine=speaks, phase=phase, also=also)
+
+
+def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tuple[str, str]:
+    """What is said of an unknown death, and what to do."""
+    if death:
+        return f"{LEFT} {death.speaker or 'what died first'}{_place(death)}", REPORT
+    if "consequence" in seen.values():
+        return "no known cause: who died first left no word here; the last words of all", REPORT
+    if log.ends.error:
+        return f"no known cause; there is an exception{_place(log.ends.error)}", ELSE
+    if log.last:
+        return f"{NOTHING}; the last words", ELSE
+    nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"
+    return f"{NOTHING}: {nobody}", ELSE
+
+
+def _is_interrupted(death: Block | None) -> bool:
+    """Whether what ended it is somebody at a keyboard, or what cancels its tasks then."""
+    code = codes.of("exception").by_name.get((death and death.error) or "")
+    return code is not None and code.family == families.STOPPED
+
+
+def _place(death: Block) -> str:
+    """The exception, and where in its life the server was, as far as it is known."""
+    called = (function(frame) for frame in reversed(death.frames))
+    at = next((f"in {name}" for name in called if name), None)
+    where = {**PHASES, SERVING: "while it served"}.get(death.phase or "")
+    told = [part for part in (death.error, at, where) if part]
+    said = f" ({death.message[:MESSAGE].strip()})" if death.message.strip() else ""
+    return f": {', '.join(told)}{said}" if told else ""
+
+
+def _family(death: Block | None, notes: Iterable[Hit]) -> str:
+    """What an unknown death is about: by its exception, where it was raised, or what was noted."""
+    code = codes.of("exception").by_name.get(death.error or "") if death else None
+    if code and code.family != "engine":
+        return code.family
+    code_of = death and next(filter(None, map(families.of_code, reversed(death.frames))), None)
+    if code_of:
+        return code_of
+    if death and death.error:
+        return _BY_PHASE.get(death.phase or "", "engine")
+    told = (hit.failure.family for hit in notes if hit.failure.family != families.UNKNOWN)
+    return next(told, families.UNKNOWN)
+
+
+def _words(log: LogScan, death: Block | None) -> list[str]:
+    """The lines that look most like a complaint, the first of each speaker, then the last words."""
+    last = [str(line) for line in (death.lines if death else log.last)]
+    first = [line for line in log.complaints.values() if line not in last][:COMPLAINTS]
+    return [*first, *last][: LAST_LINES + COMPLAINTS]
+
+
+def _xid(hit: Hit) -> xid.Xid | None:
+    number = hit.words.get("xid", "")
+    return xid.named(int(number)) if number.isdecimal() else None
+
+
+def _what(hit: Hit, text: str | None = None) -> str:
+    """What it is; of an Xid, what the table says of that number."""
+    row = _xid(hit)
+    if row:
+        return f"{row.what} (Xid {row.number})"
+    return filled(hit.failure.what if text is None else text, hit.words)
+
+
+def filled(text: str, words: Mapping[str, str]) -> str:
+    """A text with the words of a line in it; what a line does not tell is left out, with what led
+    to it.
+    """
+
+    def put(found: re.Match[str]) -> str:
+        word = words.get(found["name"])
+        if word is not None:
+            return f"{found['before'] or ''}{word}{found['after'] or ''}"
+        return "" if found["before"] != " " else " ?"
+
+    return _WORD.sub(put, text)

@@ -1,0 +1,68 @@
+"""Tracebacks in a log: their frames, what is none of a complaint in them, and which phase they were
+of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from launcher.diagnose.shapes import FRAME, LOGS, TRACEBACK
+from launcher.engines.log import PHASES, SERVING
+
+MOST = 100  # frames that are remembered
+GAP = 8  # lines at most from one frame to the next, or to the message: code, and marks below it
+_GROUPED = re.compile(r" {2,}[|+] ")  # a traceback of several at once
+# "line 5, in load_model", and faulthandler's "line 5 in load_model"
+_FUNCTION = re.compile(r'File "(?P<file>[^"]+)", line \d+,? in (?P<name>\w+)')
+_PLACES = tuple(
+    (re.compile("|".join(words for words, of in places if of == phase)), phase)
+    for places in ([place for log in LOGS.values() for place in log.places],)
+    for phase in (*PHASES, SERVING)
+    if any(of == phase for _, of in places)
+)
+
+
+class Frames:
+    """The frames of the traceback that a log is in, or was in a few lines ago."""
+
+    def __init__(self) -> None:
+        self._frames: deque[str] = deque(maxlen=MOST)
+        self._at = -GAP
+        self._code = ""  # how the line of code below a frame begins
+
+    def take(self, line: str, text: str, at: int) -> bool:
+        """Whether a line is a frame or its code: names of functions are no complaints."""
+        if TRACEBACK.match(text):
+            self._frames.clear()
+            return False
+        if frame := FRAME.match(line):
+            if at - self._at > GAP:
+                self._frames.clear()
+            self._frames.append(line)
+            self._at, self._code = at, frame["before"]
+            return True
+        if _GROUPED.match(text):
+            return True
+        return at == self._at + 1 and line[len(self._code) :].startswith("    ")
+
+    def near(self, at: int) -> tuple[str, ...]:
+        """The frames of the traceback that a line ends, outermost first."""
+        return tuple(self._frames) if at - self._at <= GAP else ()
+
+    def phase(self, at: int) -> str | None:
+        """The phase of a server's life that they are of: the innermost one that tells."""
+        for frame in reversed(self.near(at)):
+            name = _FUNCTION.search(frame)
+            phases = (phase for place, phase in _PLACES if name and place.fullmatch(name["name"]))
+            if found := next(phases, None):
+                return found
+        return None
+
+
+def function(frame: str) -> str | None:
+    """The function that a frame is of, and its file: `begin_forward (flashinfer/decode.py)`."""
+    found = _FUNCTION.search(frame)
+    if found is None:
+        return None
+    return f"{found['name']} ({'/'.join(found['file'].split('/')[-2:])})"

@@ -1,0 +1,92 @@
+"""Logs of others: what is said of each, and of healthy ones that nothing is."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from launcher.diagnose.text import diagnose_text
+from launcher.diagnose.verdict import Diagnosis
+from launcher.engines import engine
+from launcher.engines.engine import dialect
+from launcher.engines.failures import failures
+from launcher.knowledge.families import FAMILIES, SERVES, STOPPED
+
+HERE = Path(__file__).parent
+with (HERE / "cases/expected.tsv").open() as file:
+    CASES = list(csv.DictReader(file, delimiter="\t"))
+HEALTHY = [*(HERE / "healthy").glob("*.log"), ROOT / "tests/hosts/asus8x/dmesg.txt"]
+# Options that vLLM 0.33 has, of those that its words name.
+VLLM = set(
+    "--attention-backend --cudagraph-capture-sizes --data-parallel-size --disable-custom-all-reduce"
+    " --enforce-eager --gpu-memory-utilization --linear-backend --master-addr --master-port"
+    " --max-model-len --max-num-batched-tokens --max-num-seqs --max-parallel-loading-workers"
+    " --moe-backend --pipeline-parallel-size --quantization --tensor-parallel-size"
+    " --trust-remote-code".split()
+)
+# Of other programs: docker, systemd, ours.
+OTHERS = set(
+    "--memory --ulimit --pids-limit --gpus --runtime --device --ipc --shm-size --deep --only --hash"
+    " --set --entrypoint --summary --version --now --explain --to-release --file --host".split()
+)
+
+
+def said_of(path: Path) -> Diagnosis:
+    return diagnose_text([path.read_bytes()])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["file"])
+def test_what_a_log_of_others_tells(case: dict[str, str]) -> None:
+    found = said_of(HERE / "cases" / case["file"])
+
+    assert (found.cause, found.family) == (case["cause"], case["family"])
+    assert (found.engine or "", found.knob or "") == (case["engine"], case["knob"])
+
+
+def test_every_case_stands_in_the_list_with_its_source() -> None:
+    assert {case["file"] for case in CASES} == {
+        path.name for path in (HERE / "cases").glob("*.log")
+    }
+    assert all(case["source"] for case in CASES)
+
+
+@pytest.mark.parametrize("path", HEALTHY, ids=lambda path: path.name)
+def test_of_a_healthy_log_nothing_is_said(path: Path) -> None:
+    found = said_of(path)
+
+    assert not found.is_known, found.what
+    assert (found.knob, found.then) == (None, "again")
+    assert "died" not in found.what
+    assert "last of what died first" not in found.fix
+
+
+def test_ten_logs_are_healthy() -> None:
+    assert len(HEALTHY) >= 10
+
+
+def test_each_log_has_a_family_of_the_list() -> None:
+    paths = [*(HERE / "cases").glob("*.log"), *HEALTHY]
+
+    assert {said_of(path).family for path in paths} <= set(FAMILIES)
+    assert {STOPPED, SERVES} <= {said_of(path).family for path in HEALTHY}
+
+
+def test_in_a_log_of_one_engine_no_option_of_another_is_named() -> None:
+    """What everybody is told names no option but those that each engine has."""
+    catalogue = dialect("sglang").options
+    known = {
+        "sglang": {
+            option for name in catalogue.releases for option in catalogue.release(name).options
+        },
+        "vllm": VLLM,
+    }
+    for row in failures().values():
+        for name in (row.engine,) if row.engine else (None, *engine.SPEAKERS):
+            told = row.told(name)
+            named = set(re.findall(r"--[a-z][a-z-]+[a-z]", f"{told.what} {told.fix} {told.knob}"))
+            has = known[name] if name else known["sglang"] & known["vllm"]
+            assert not named - OTHERS - has, (row.id, name)
