@@ -124,8 +124,8 @@ def _of_engine(name: str, id: str | int, row: Mapping[str, Any]) -> Failure | _O
         return _failure(name, id, row)
     rows.only(row, _OVER)
     words = {key: rows.text(key, row[key]) for key in ("what", "fix", "knob") if key in row}
-    re.compile(pattern := rows.text("pattern", row.get("pattern", "")))
-    return _Over(str(id), Words(**words), pattern)
+    pattern = rows.pattern("pattern", row.get("pattern", ""))
+    return _Over(str(id), Words(**words), pattern.pattern)
 
 
 def _failure(name: str, id: str | int, row: Mapping[str, Any]) -> Failure:
@@ -134,7 +134,7 @@ def _failure(name: str, id: str | int, row: Mapping[str, Any]) -> Failure:
     fields = {**_of_xids(str(id)), "origin": "server", **row}
     _require(fields)
     for key in ("pattern", "needs"):
-        fields[key] = re.compile(rows.text(key, row[key])) if key in row else None
+        fields[key] = rows.pattern(key, row[key]) if key in row else None
     phases = rows.texts("phases", row.get("phases", []))
     return Failure(**{**fields, "id": str(id), "engine": name, "phases": phases})
 

@@ -102,6 +102,14 @@ def texts(key: str, told: Any) -> tuple[str, ...]:
     return tuple(told)
 
 
+def pattern(key: str, told: Any) -> re.Pattern[str]:
+    """What a key says: a regular expression. Raises TypeError, and ValueError for what is none."""
+    try:
+        return re.compile(text(key, told))
+    except re.error as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
 def release(row: Mapping[str, Any]) -> str:
     """A row's `checked`, of what releases change. Raises KeyError, ValueError or TypeError."""
     checked: str = row["checked"]

@@ -54,7 +54,7 @@ def _made(key: str | int, row: Mapping[str, Any]) -> tuple[Xid, ...]:
     if row["advice"] not in ADVICE:
         raise ValueError(f"advice: {row['advice']!r} is not one of {', '.join(ADVICE)}")
     for name in ("needs", "unless"):
-        re.compile(rows.text(name, row.get(name, "")))
+        rows.pattern(name, row.get(name, ""))
     fields = {name: value for name, value in row.items() if name != "numbers"}
     rows.text("what", row["what"])
     return tuple(Xid(int(number), **fields) for number in row["numbers"])
