@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 
 from launcher.address import is_loopback
 from launcher.engines.engine import dialect
@@ -124,9 +125,11 @@ def _few_states(case: Case, name: str, value: str) -> Words | None:
 
 def _few_gpus(case: Case, name: str, value: str) -> Words | None:
     """The server sees fewer GPUs than it has ranks on this node."""
-    seen = [one for one in value.replace(" ", "").split(",") if DEVICE.fullmatch(one)]
+    parts = value.replace(" ", "").split(",") if value.strip() else []
+    parts = [*takewhile(lambda part: part != "-1", parts)]  # it hides those behind it
+    seen = [one for one in parts if DEVICE.fullmatch(one)]
     first, step = case.number("base-gpu-id") or 0, case.number("gpu-id-step") or 1
-    if len(seen) != value.count(",") + 1:
+    if seen != parts:
         return None
     wanted = int(first + step * (case.gpus - 1)) + 1
     return {"seen": str(len(seen)), "wanted": str(wanted)} if len(seen) < wanted else None

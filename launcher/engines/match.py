@@ -18,6 +18,9 @@ from launcher.knowledge import gpus, rows
 KEYS = ("gpu", "release", "traits", "without", "options", "where")
 
 
+HIDES_ALL = "CUDA_VISIBLE_DEVICES"  # set to nothing it hides every GPU
+
+
 @dataclass(frozen=True)
 class Case:
     """What rows are held against: a target, and the options and variables for it."""
@@ -37,10 +40,11 @@ class Case:
 
     def value(self, name: str) -> str | None:
         """An option or a variable as text, "" for a switch; None where it is not set, or a variable
-        set to nothing.
+        set to nothing, which only one of them means.
         """
         if name.isupper():
-            return self.env.get(name) or None
+            value = self.env.get(name)
+            return value if value or name == HIDES_ALL else None
         match self.flag(name):
             case None:
                 return None

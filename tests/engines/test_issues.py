@@ -297,8 +297,9 @@ def test_what_was_run_on_one_release_is_source_for_the_others() -> None:
         ("GPU-0a,GPU-1b", {}, True),
         ("0,1,2,3,4,5,6,7", {"base-gpu-id": "1"}, True),
         ("all", {}, False),
-        ("-1", {}, False),
-        ("", {}, False),
+        ("0,1,2,3,4,5,6,-1,7", {}, True),
+        ("-1", {}, True),
+        ("", {}, True),
     ],
 )
 def test_ranks_without_a_gpu_are_told(seen: str, words: dict[str, str], is_told: bool) -> None:

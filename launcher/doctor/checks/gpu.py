@@ -45,26 +45,6 @@ def _for(plan: Plan) -> str:
     return f"profile {plan.name}" if plan.name else "a server"
 
 
-def gpu_visible(host: Host, plan: Plan) -> Verdict:
-    """CUDA_VISIBLE_DEVICES hides none of them.
-
-    Ranks that find no device of their number die with "invalid device ordinal".
-
-    Tested: on values. Reported: NVIDIA's CUDA programming guide.
-    """
-    shown = host.environment.variables.get().get("CUDA_VISIBLE_DEVICES")
-    if shown is None:
-        return ok("CUDA_VISIBLE_DEVICES is not set")
-    count = len([part for part in shown.split(",") if part.strip() and part.strip() != "-1"])
-    if count >= plan.gpus:
-        return ok(f"CUDA_VISIBLE_DEVICES={shown} shows {count}")
-    fix = "unset CUDA_VISIBLE_DEVICES, or name as many GPUs as the profile needs"
-    return fail(
-        f"CUDA_VISIBLE_DEVICES={shown} shows {count} GPUs, {_for(plan)} needs {plan.gpus}",
-        fix=fix,
-    )
-
-
 def gpu_on_bus(host: Host, plan: Plan) -> Verdict:
     """Every GPU on the PCI bus is shown by the driver.
 
