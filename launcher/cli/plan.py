@@ -128,16 +128,20 @@ def fit_command(
 
 @click.command("lint")
 @click.argument("file")
-@click.option(
-    "--fix", "how", flag_value="fix", help="Print the text with the least change that helps."
-)
-@click.option("--write", "how", flag_value="write", help="The same, into FILE itself.")
-@click.option("--profile", "how", flag_value="profile", help="Print a profile that says the same.")
+@click.option("--fix", is_flag=True, help="Print the text with the least change that helps.")
+@click.option("--write", is_flag=True, help="The same, into FILE itself.")
+@click.option("--profile", is_flag=True, help="Print a profile that says the same.")
 @click.option("--all-releases", is_flag=True, help="A table: what each known release makes of it.")
 @target_options
 @json_option
 def lint_command(
-    file: str, how: str | None, all_releases: bool, aim: TargetOptions, as_json: bool
+    file: str,
+    fix: bool,
+    write: bool,
+    profile: bool,
+    all_releases: bool,
+    aim: TargetOptions,
+    as_json: bool,
 ) -> int:
     """Check an existing launch, whatever it is written in, and change what will not run.
 
@@ -148,7 +152,11 @@ def lint_command(
     from launcher.config.target import elsewhere
     from launcher.output import lint
 
-    ask = lint.Ask(file, how or "show", all_releases=all_releases, as_json=as_json)
+    asked = {"fix": fix, "write": write, "profile": profile, "all-releases": all_releases}
+    hows = [name for name, is_asked in asked.items() if is_asked] or ["show"]
+    if len(hows) > 1:
+        raise click.UsageError(f"--{' and --'.join(hows)} at once: give one of them")
+    ask = lint.Ask(file, hows[0], as_json=as_json)
     return lint.run(ask, elsewhere(aim))
 
 

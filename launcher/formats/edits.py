@@ -182,10 +182,12 @@ def cut(text: str, start: int, end: int) -> Iterator[str]:
     last = text.find("\n", end)
     last = len(text) if last < 0 else last
     left, right = text[first:start], text[end:last]
-    if left.strip() in ("", "-") and re.fullmatch(r"[\s,]*\\?\s*(#.*)?", right):
+    if left.strip() in ("", "-") and (seen := re.fullmatch(r"[\s,]*\\?\s*(#.*)?", right)):
         before, after = text[:first], text[last + 1 :]
-        if "\\" not in right:
+        if "\\" not in right.partition("#")[0]:
             before = _CONTINUED.sub("", before)
+        if seen[1]:  # what the author remarked there stays
+            yield f"{before}{left.replace('-', ' ')}{seen[1]}\n{after}"
         yield before + after
         yield re.sub(r",([ \t]*\\?\r?\n)\Z", r"\1", before) + after  # it was the last of a list
     if comma := re.match(r"\s*,\s*", text[end:]):

@@ -6,17 +6,18 @@ Each change is put into the text and read back; it counts only if the text then 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from launcher.engines.target import Target
+from launcher.engines.target import ARCHS, Target
 from launcher.formats import assignments, edits
 from launcher.formats.edits import Edit
 from launcher.formats.launches import Launch
 from launcher.formats.reading import Reading, read
-from launcher.lint.rewrite import rewrite
+from launcher.lint.rewrite import Rewrite, rewrite
 from launcher.lint.run import Said, aimed, nothing
 
+GUESS = "what to change depends on the GPU, and nobody said which (--gpu, --arch)"
 MOST_LAUNCHES = 20  # of a text that is read again for each change
 
 
@@ -52,10 +53,13 @@ def fixed(text: str, target: Target, said: Said = nothing) -> Fixed:
         return Fixed(text, (), (f"more than {MOST_LAUNCHES} launches: give it fewer at a time",))
     for number in range(len(reading.launches)):
         launch = reading.launches[number]
-        found = rewrite(launch, aimed(launch, target, said), reading.launches[:number])
-        if found.obstacle:
+        at, before = aimed(launch, target, said), reading.launches[:number]
+        found = rewrite(launch, at, before)
+        if found.edits and at.is_guess and _hangs_on_the_gpu(found, launch, at, before):
+            obstacles.append(_at(launch, GUESS))
+        elif found.obstacle:
             obstacles.append(_at(launch, found.obstacle))
-        for edit in found.edits:
+        for edit in () if obstacles else found.edits:
             after = patched(made, reading, number, edit)
             change = _change(launch, edit)
             if after is None:
@@ -68,6 +72,12 @@ def fixed(text: str, target: Target, said: Said = nothing) -> Fixed:
     if obstacles:
         return Fixed(text, (), tuple(dict.fromkeys(obstacles)), has_no_place)
     return Fixed(made, tuple(changes))
+
+
+def _hangs_on_the_gpu(found: Rewrite, launch: Launch, at: Target, before: Sequence[Launch]) -> bool:
+    """Whether other GPUs than the assumed ones would want another change, or none."""
+    others = (rewrite(launch, replace(at, arch=arch), before) for arch in ARCHS if arch != at.arch)
+    return any(_said(other.launch) != _said(found.launch) for other in others)
 
 
 def _called(launch: Launch) -> str:

@@ -28,6 +28,11 @@ from launcher.redact.keys import SECRET_VARIABLE
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
 OF_OTHERS = "for others than the engine and NCCL"
 OUTSIDE = "filled in from outside: unknown here"
+# Options that take nothing of a GPU's memory, whatever they are set to.
+WEIGHTLESS = re.compile(
+    r"(.*-)?(port|host|addr|url|path-prefix|parser|key|keyfile|certfile|template)|served-model-name"
+    r"|node-rank|(log|metrics|trace|otlp|uvicorn|api|ssl)-.*|random-seed|.*-timeout|revision"
+)
 TELLING = (
     "NCCL_",
     "SGLANG_",
@@ -63,7 +68,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     within = target.known
     givens = within.given(launch.words)
     of_it = told(_case(launch, givens, target, within), within, _open_names(launch, givens, within))
-    if not launch.references:
+    if not _unsized(launch, givens, within):
         for name, concern in _of_room(launch, givens, target, others):
             of_it[name].append(concern)
     entries = []
@@ -114,6 +119,16 @@ def _of_room(
     found = room.concern(plan, target) or room.shared(plan, target, beside)
     if found:
         yield blamed, found
+
+
+def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[str, ...]:
+    """What comes from outside and may change what the GPUs have to hold."""
+    options = (one for one in givens if launch.outside & {one.word, *one.values})
+    open_ones = {
+        one.word for one in options if not WEIGHTLESS.fullmatch(canonical_name(one, within))
+    }
+    hides = launch.variables.get("CUDA_VISIBLE_DEVICES")
+    return (*sorted(open_ones), *(["CUDA_VISIBLE_DEVICES"] if hides and not hides.known else []))
 
 
 def _open_names(launch: Launch, givens: Sequence[Given], within: Release) -> frozenset[str]:
@@ -229,7 +244,10 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     outside = ", ".join(launch.references[:6])
     filled = (f"filled in from outside, unknown here: {outside}",) if outside else ()
     plan = as_plan(launch, givens, target, within)
-    doubt = None if outside else room.doubt(plan, target)
+    unsized = _unsized(launch, givens, within)
+    doubt = room.doubt(plan, target) if not unsized else None
+    if unsized and plan.model:
+        doubt = f"room on the GPUs is not judged: {', '.join(unsized[:4])} may change it"
     return (*filled, *plan.notes, *((doubt,) if doubt else ()), *of_old, *left_out)
 
 

@@ -26,8 +26,8 @@ def profile(judged: Judged, place: str) -> str:
     outside, or no command can be written.
     """
     launch, target = judged.launch, judged.target
-    if launch.references:
-        seen = ", ".join(launch.references[:6])
+    if outside := _outside(launch, judged):
+        seen = ", ".join(outside[:6])
         fix = "a profile has none of these: write the values, or run lint where they are set"
         raise UserError(f"values come from outside: {seen}", fix=fix)
     found = rewrite(launch, target, judged.before)
@@ -51,6 +51,21 @@ def profile(judged: Judged, place: str) -> str:
             *_table("env", env),
         ]
     )
+
+
+def _outside(launch: Launch, judged: Judged) -> list[str]:
+    """What comes from outside, but for keys: a profile has none of these."""
+    within = judged.target.known
+    secret = {
+        value
+        for given in within.given(launch.words)
+        if canonical_name(given, within) in dialect(launch.engine).secrets
+        for value in given.values
+    }
+    words = [word for word in launch.arguments if word.value.partition("=")[2] not in secret]
+    words = [word for word in words if word.value not in secret]
+    words += [word for name, word in launch.variables.items() if not SECRET_VARIABLE.search(name)]
+    return [piece.text for word in words for piece in word.pieces if not piece.known]
 
 
 def _of_secret(name: str) -> str:

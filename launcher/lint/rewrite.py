@@ -20,6 +20,7 @@ from launcher.lint.concerns import Concern, Verdict
 from launcher.lint.lint import Entry, canonical_name, lint
 
 MOST_TRIES = 100  # launches that are judged on the way
+MOST_REASONS = 3  # why there is no rewrite
 MOST_REFUSALS = 40  # of a launch that is worth changing
 TRUE = ("true", "1", "yes", "on")
 HIS = re.compile(
@@ -49,14 +50,21 @@ def rewrite(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> Re
     refused = [entry for entry in entries if entry.verdict.says_no]
     if len(refused) > MOST_REFUSALS:
         return Rewrite(launch, obstacle=f"{len(refused)} of its flags and variables are refused")
-    found = _Search(launch, target, others).solved(launch, entries, ())
-    return found or Rewrite(launch, obstacle=_reason(refused))
+    search = _Search(launch, target, others)
+    found = search.solved(launch, entries, ())
+    return found or Rewrite(launch, obstacle=_reason(search.left_over or entries))
 
 
-def _reason(refused: Sequence[Entry]) -> str:
-    """Of the worst that is refused, what is said of it."""
-    worst = max(refused, key=lambda entry: entry.verdict.rank)
-    return f"{worst.name} {worst.value}".rstrip() + f": {worst.concerns[0].why}"
+def _reason(entries: Sequence[Entry]) -> str:
+    """What of the worst that are refused is said, where no change helps."""
+    refused = [entry for entry in entries if entry.verdict.says_no]
+    refused.sort(key=lambda entry: -entry.verdict.rank)
+    told = [
+        f"{entry.name} {entry.value}".rstrip() + f": {entry.concerns[0].why}"
+        for entry in refused[:MOST_REASONS]
+    ]
+    more = [f"and {len(refused) - len(told)} more"] if len(refused) > len(told) else []
+    return "; ".join([*told, *more])
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ class _Search:
         self.target, self.within, self.others = target, target.known, others
         self.his, self.references = _his(launch, self.within), set(launch.references)
         self.left = MOST_TRIES
+        self.left_over: Sequence[Entry] = ()  # of the best launch that was come to
 
     def solved(
         self, launch: Launch, entries: Sequence[Entry], edits: tuple[Edit, ...]
@@ -101,6 +110,8 @@ class _Search:
         refused = [at for at, entry in enumerate(entries) if entry.verdict.says_no]
         if not refused:
             return Rewrite(launch, edits)
+        if not self.left_over or _badness(entries) < _badness(self.left_over):
+            self.left_over = entries
         worst_first = sorted(refused, key=lambda at: -entries[at].verdict.rank)
         for change in self._changes(launch, entries, worst_first):
             changed = launch

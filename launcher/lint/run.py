@@ -20,6 +20,8 @@ from launcher.redact.keyspelling import HIDDEN
 
 CREDENTIALS = re.compile(r"(://)[^/\s@]+@")  # of an address
 PARAMETER = re.compile(r"((?:token|key|secret|password)=)[^&\s'\"]+", re.IGNORECASE)
+# What stands for a key is none.
+REFERENCE = re.compile(r"\$\{\w+\}|\$\(\w+\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>")
 WHOLE = "give it the whole command, or its list of options"
 
 
@@ -62,8 +64,11 @@ class Judged:
     def hidden(self, text: str) -> str:
         """A text about it without its keys and tokens."""
         text = self._secret.sub(HIDDEN, text) if self._secret else text
-        text = CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
-        return scrub(PARAMETER.sub(rf"\1{HIDDEN}", text), None)
+        made, at = [], 0
+        for found in REFERENCE.finditer(text):
+            made += [_scrubbed(text[at : found.start()]), found[0]]
+            at = found.end()
+        return "".join([*made, _scrubbed(text[at:])])
 
     def of(self, release: str) -> Target:
         """The target with that release."""
@@ -130,6 +135,11 @@ def judge(
     return Judgement(tuple(judged), found.unread)
 
 
+def _scrubbed(text: str) -> str:
+    text = CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
+    return scrub(PARAMETER.sub(rf"\1{HIDDEN}", text), None)
+
+
 def _is_sound(entries: Sequence[Entry]) -> bool:
     return not any(entry.verdict.says_no for entry in entries)
 
@@ -166,15 +176,19 @@ def _assumed(
         name = dialect(launch.engine).name
         yield f"{name} {at.release}, the newest known: nothing names another (--release)"
     if at.is_guess:
-        sound = _is_sound(told[at.nearest]) if at.nearest in told else None
+        said = _refused(lint(launch, at, before))
         others = [
             arch
             for arch in ARCHS
-            if arch != at.arch
-            and _is_sound(lint(launch, replace(at, arch=arch), before)) is not sound
+            if arch != at.arch and _refused(lint(launch, replace(at, arch=arch), before)) != said
         ]
         decides = f": on {' and '.join(others)} the answer is another" if others else ""
         yield f"{at.arch}{decides} (--gpu, --arch)"
+
+
+def _refused(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    """What is said no to, and as what."""
+    return [(entry.name, entry.verdict) for entry in entries if entry.verdict.says_no]
 
 
 def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:

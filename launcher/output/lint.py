@@ -27,11 +27,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Ask:
-    """What was asked for: `how` is show, fix, write or profile."""
+    """What was asked for: `how` is show, all-releases, fix, write or profile."""
 
     file: str
     how: str = "show"
-    all_releases: bool = False
     as_json: bool = False
 
 
@@ -40,13 +39,13 @@ def run(ask: Ask, target: Target) -> int:
     if ask.how == "write":
         _require_file(ask.file)
     text = reading.whole(ask.file, MOST_BYTES, "give a file, or - for standard input")
-    every = ask.all_releases and ask.how == "show"
+    every = ask.how == "all-releases"
     judgement = judge(text, target, ask.file, said_of_folder, every=every)
     if ask.how == "profile":
         return _profile(judgement, ask.file)
     one = all(judged.is_of_one for judged in judgement.launches)
     fix = fixed(text, target, said_of_folder) if one else None
-    if ask.how == "show" or fix is None:
+    if ask.how in ("show", "all-releases") or fix is None:
         return show(judgement, fix, text, as_json=ask.as_json)
     if ask.how == "write" and fix.text != text:
         written(Path(ask.file), text, fix.text)

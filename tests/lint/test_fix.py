@@ -180,6 +180,7 @@ sglang serve --model-path nvidia/GLM-5.2-NVFP4 "${{A[@]}}"
 """,
         """A=(
   --tp-size 8   # all of them
+  # fast
 )
 sglang serve --model-path nvidia/GLM-5.2-NVFP4 "${A[@]}"
 """,
