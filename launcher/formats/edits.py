@@ -93,6 +93,11 @@ def extent(text: str, word: Word) -> tuple[int, int] | None:
     return start, end
 
 
+def is_default(text: str, at: int) -> bool:
+    """Whether it stands in `${name:-...}`: to take it away would leave the variable."""
+    return text.rfind("${", 0, at) > text.rfind("}", 0, at)
+
+
 def is_key(word: Word) -> bool:
     """Whether it is an option that a table names without its dashes."""
     first = word.pieces[0] if word.pieces else None
@@ -104,12 +109,12 @@ def _extents(text: str, words: Sequence[Word]) -> list[tuple[int, int]] | None:
     them.
     """
     found = extent(text, words[0])
-    if not found:
+    if not found or is_default(text, found[0]):
         return None
     made = [found]
     for word in words[1:]:
         own = extent(text, word)
-        if not own or own[0] < made[-1][1]:
+        if not own or own[0] < made[-1][1] or is_default(text, own[0]):
             token = _TOKEN.match(text, made[-1][1])
             own = (token.end() - len(token[0].lstrip(" \t\\\r\n")), token.end()) if token else None
         if own is None:
@@ -188,8 +193,9 @@ def cut(text: str, start: int, end: int) -> Iterator[str]:
             before = _CONTINUED.sub("", before)
         if seen[1]:  # what the author remarked there stays
             yield f"{before}{left.replace('-', ' ')}{seen[1]}\n{after}"
-        yield before + after
-        yield re.sub(r",([ \t]*\\?\r?\n)\Z", r"\1", before) + after  # it was the last of a list
+        whole = [before + after, re.sub(r",([ \t]*\\?\r?\n)\Z", r"\1", before) + after]
+        was_last = after.lstrip(" \t\r\n\\").startswith("]")
+        yield from reversed(whole) if was_last else whole
     if comma := re.match(r"\s*,\s*", text[end:]):
         yield text[:start] + text[end + comma.end() :]
     if comma := re.search(r",\s*\Z", text[:start]):

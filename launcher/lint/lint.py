@@ -266,7 +266,12 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
         if word.known and SECRET_VARIABLE.search(name)
     )
     named = re.compile(r"\$\w+|\$\{\w+\}|\{\{[^{}]*\}\}|<[\w-]+>")  # shows no more than a name
-    found = {value for value in (*given, *variables) if value and not named.fullmatch(value)}
+    shown = {piece.text for word in launch.arguments for piece in word.pieces if not piece.known}
+    found = {
+        value
+        for value in (*given, *variables)
+        if value and not named.fullmatch(value) and value not in shown
+    }
     return tuple(sorted(found, key=len, reverse=True))
 
 

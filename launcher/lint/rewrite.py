@@ -113,7 +113,7 @@ class _Search:
         if not self.left_over or _badness(entries) < _badness(self.left_over):
             self.left_over = entries
         worst_first = sorted(refused, key=lambda at: -entries[at].verdict.rank)
-        for change in self._changes(launch, entries, worst_first):
+        for change, is_guess in self._changes(launch, entries, worst_first):
             changed = launch
             for edit in change:
                 changed = edit.applied(changed)
@@ -123,6 +123,8 @@ class _Search:
             if not self._keeps(changed):
                 continue
             again = lint(changed, self.target, self.others)
+            if is_guess and _risks(again) > _risks(entries):
+                continue  # what may be meant is what lint advises against
             if _badness(again) < _badness(entries):
                 found = self.solved(changed, again, (*edits, *change))
                 if found:
@@ -137,8 +139,10 @@ class _Search:
 
     def _changes(
         self, launch: Launch, entries: Sequence[Entry], refused: Sequence[int]
-    ) -> Iterator[tuple[Edit, ...]]:
-        """What may help, the worst entry's first; several edits where one alone does not."""
+    ) -> Iterator[tuple[tuple[Edit, ...], bool]]:
+        """What may help, the worst entry's first: edits that are made together, and whether they
+        are what somebody may have meant.
+        """
         givens = _givens(launch, self.within)
         for at in refused:
             flag = givens[at] if at < len(givens) else None
@@ -148,12 +152,12 @@ class _Search:
                 if flag and not concern.remedies:
                     before = givens[at - 1].given if at else None
                     made = _of_parser(flag, before, concern, self.within)
-                    yield from ((edit,) for edit in made)
+                    yield from (((edit,), True) for edit in made)
                 for remedy in concern.remedies:
                     if remedy.release:  # another release is no change of the launch
                         continue
                     if change := tuple(self._of_remedy(remedy, concern, launch, flag)):
-                        yield change
+                        yield change, False
 
     def _of_remedy(
         self, remedy: Remedy, concern: Concern, launch: Launch, flag: _Given | None
@@ -178,6 +182,11 @@ def _badness(entries: Sequence[Entry]) -> tuple[int, int]:
     concerns = [concern for entry in entries for concern in entry.concerns]
     refused = sum(concern.verdict.is_refused for concern in concerns)
     return refused, sum(concern.verdict.says_no for concern in concerns)
+
+
+def _risks(entries: Sequence[Entry]) -> int:
+    risky = (Verdict.RISKY, Verdict.BREAKS)
+    return sum(concern.verdict in risky for entry in entries for concern in entry.concerns)
 
 
 def _of_parser(

@@ -19,9 +19,14 @@ from launcher.redact.keys import scrub
 from launcher.redact.keyspelling import HIDDEN
 
 CREDENTIALS = re.compile(r"(://)[^/\s@]+@")  # of an address
-PARAMETER = re.compile(r"((?:token|key|secret|password)=)[^&\s'\"]+", re.IGNORECASE)
+PARAMETER = re.compile(r"((?:token|key|secret|password)=)[^&\s'\"\])}]+", re.IGNORECASE)
+# In a program's text, and in the command of somebody who asks the server.
+ASSIGNED = re.compile(
+    r"""(\w*(?:token|key|secret|password)\w*\s*=\s*)(["'])[^"'\n$]+\2|(Bearer\s+)[\w.~+/-]{6,}=*""",
+    re.IGNORECASE,
+)
 # What stands for a key is none.
-REFERENCE = re.compile(r"\$\{\w+\}|\$\(\w+\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>")
+REFERENCE = re.compile(r"\$\{\w+\}|\$\([^()\n]*\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>")
 WHOLE = "give it the whole command, or its list of options"
 
 
@@ -137,7 +142,12 @@ def judge(
 
 def _scrubbed(text: str) -> str:
     text = CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
+    text = ASSIGNED.sub(_masked, text)
     return scrub(PARAMETER.sub(rf"\1{HIDDEN}", text), None)
+
+
+def _masked(found: re.Match[str]) -> str:
+    return f"{found[3]}{HIDDEN}" if found[3] else f"{found[1]}{found[2]}{HIDDEN}{found[2]}"
 
 
 def _is_sound(entries: Sequence[Entry]) -> bool:

@@ -18,6 +18,12 @@ def written(file: Path, old: str, new: str) -> None:
     path = file.resolve()
     try:
         seen = path.stat()
+        if seen.st_nlink > 1 or not seen.st_mode & 0o222:
+            what = (
+                "is read-only" if seen.st_nlink == 1 else f"has {seen.st_nlink} names (hard links)"
+            )
+            fix = f"`glm5-serve lint --fix {file}` prints the text"
+            raise UserError(f"{file} {what}: it is not replaced", fix=fix)
         if reading.read_bytes(path, MOST_BYTES) != old.encode():
             fix = "run it again; a file that is no UTF-8 is to be changed by hand"
             raise UserError(f"{file} is not what was read", fix=fix)

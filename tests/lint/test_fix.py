@@ -380,6 +380,51 @@ def test_what_nobody_but_the_author_can_decide_is_not_rewritten(words: str, why:
     assert why in " ".join(made.obstacles)
 
 
+HOSTILE = [
+    # Docker takes a list with a comma too many for a shell's words.
+    f"""FROM lmsysorg/sglang:v0.5.23
+CMD ["python3", "-m", "sglang.launch_server", "--model-path", "nvidia/GLM-5.2-NVFP4", "--tp-size", "8", \\
+  "{FUSION}"
+]
+""",
+    # Another program has them, too.
+    f'O="{FUSION}"\nsglang serve --model-path nvidia/GLM-5.2-NVFP4 --tp 8 $O\npython3 bench.py $O\n',
+    # What breaks the one is right for the other.
+    """C="--model-path nvidia/GLM-5.2-NVFP4 --tp 8 --attention-backend flashinfer"
+sglang serve $C --port 1 --kv-cache-dtype fp8_e4m3 &
+sglang serve $C --port 2 --kv-cache-dtype bfloat16
+""",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nobody_else_loses_a_word(text: str) -> None:
+    made = require_unharmed(text, TARGET)
+    assert made.text == text or "]" in text
+    if "CMD" in text:
+        assert '"8"\n]' in made.text or '"8" \\\n]' in made.text
+
+
+def test_a_default_goes_with_the_variable_that_it_is_of() -> None:
+    """Without its flag the word would be another's."""
+    text = (
+        "sglang serve --model-path nvidia/GLM-5.2-NVFP4 --tp 8 --attention-backend ${B:-flashinfer}"
+    )
+    made = require_unharmed(text, TARGET)
+    assert made.text == text.replace(" --attention-backend ${B:-flashinfer}", "")
+
+
+def test_a_parser_that_is_advised_against_is_not_what_was_meant() -> None:
+    text = "sglang serve --model-path nvidia/GLM-5.2-NVFP4 --tp 8 --tool-call-parser glm5"
+    assert "glm45" not in require_unharmed(text, TARGET).text
+
+
+def test_changes_that_follow_each_other_are_told_as_one() -> None:
+    text = "sglang serve --model-path nvidia/GLM-5.2-NVFP4 --tp 8 --nsa-prefill-backend trtllm"
+    [change] = require_unharmed(text, TARGET).changes
+    assert (change.old, change.new) == ("--nsa-prefill-backend trtllm", "")
+
+
 # -- the command -----------------------------------------------------------------------------------
 
 SCRIPT = f"""#!/bin/bash
@@ -451,6 +496,49 @@ def test_what_cannot_be_written_back_is_refused(
     assert said.returncode == status
     assert says in said.stderr
     assert (world.folder / "run.sh").read_bytes() == data
+
+
+@pytest.mark.parametrize("key", ["${KEY}", "$KEY", "$(cat key)", '"$KEY"', "{{ key }}", "<key>"])
+def test_what_stands_for_a_key_is_no_key(world: World, key: str) -> None:
+    text = SCRIPT.replace("s3cr3t-of-mine", key)
+    (world.folder / "run.sh").write_text(text)
+    said = world.run("lint", "run.sh", "--fix", *SM120)
+    assert said.stdout == text.replace(f" {FUSION}", "")
+    assert "masked" not in said.stderr
+
+
+def test_keys_beside_a_launch_are_not_shown(world: World) -> None:
+    text = f"""KEY = "s3cr3t-of-mine"
+run(["python3", "-m", "sglang.launch_server", "--model-path", "nvidia/GLM-5.2-NVFP4", "--tp-size", "8",
+     "{FUSION}", "--api-key", KEY])
+# curl -H "Authorization: Bearer s3cr3t-of-mine"
+"""
+    (world.folder / "run.py").write_text(text)
+    for how in ([], ["--fix"], ["--json"]):
+        said = world.run("lint", "run.py", *how, *SM120)
+        assert "s3cr3t" not in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize(("mode", "names"), [(0o444, 1), (0o644, 2)])
+def test_what_is_read_only_or_has_two_names_is_not_replaced(
+    world: World, mode: int, names: int
+) -> None:
+    file = world.folder / "run.sh"
+    file.write_text(SCRIPT)
+    file.chmod(mode)
+    if names == 2:
+        (world.folder / "other.sh").hardlink_to(file)
+    said = world.run("lint", "run.sh", "--write", *SM120)
+    assert said.returncode == 78
+    assert "not replaced" in said.stderr
+    assert file.read_text() == SCRIPT
+
+
+def test_without_a_gpu_what_depends_on_it_is_not_changed(world: World) -> None:
+    (world.folder / "run.sh").write_text(SCRIPT)
+    said = world.run("lint", "run.sh", "--fix")
+    assert said.returncode == 1
+    assert "depends on the GPU" in said.stderr
 
 
 def test_what_was_assumed_is_said_to_people_and_programs(world: World) -> None:

@@ -53,7 +53,7 @@ def test_a_setting_is_noted_wherever_it_is_made(setting: str) -> None:
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_plan_has_the_notes_that_lint_has_of_its_command(setting: str) -> None:
     plan = planned("8xpro6000", setting)
-    [judged] = judge(shell.write(plan), Target("0.5.23", "sm120")).launches
+    [judged] = judge(shell.write(plan), Target("0.5.23", "sm120", plan.gpu)).launches
     author = {one.name for one in plan.settings if not one.known}
     said = [
         entry.concerns[0].why
