@@ -17,7 +17,7 @@ from typing import Any
 
 from launcher.engines.slips import near
 from launcher.engines.values import misfit
-from launcher.knowledge import forks
+from launcher.knowledge import forks, others
 
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
 # what argparse takes for a value although it begins with a dash
@@ -248,8 +248,8 @@ def _within(at: Version, run: str) -> bool:
 
 
 def nearest_name(word: str, within: Release) -> str | None:
-    """The option that somebody may have meant; none for what is a fork's."""
-    if forks.of_option(word):
+    """The option that somebody may have meant; none for what is a fork's, or another engine's."""
+    if forks.of_option(word) or others.of_option(word):
         return None
     return near(word, [name for name in within.options if name.startswith("--")])
 
