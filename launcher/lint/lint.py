@@ -17,7 +17,7 @@ from launcher.engines.tables import complaints
 from launcher.engines.target import Target
 from launcher.formats.launches import Launch
 from launcher.knowledge import forks, nccl
-from launcher.lint import room
+from launcher.lint import around, room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
 from launcher.lint.parsing import WHEEL, of_option
 from launcher.plan.evidence import Known
@@ -62,7 +62,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     """
     within = target.known
     givens = within.given(launch.words)
-    of_it = told(_case(launch, givens, target, within), within, _open_names(launch, givens, within))
+    case, unread = _case(launch, givens, target, within), _open_names(launch, givens, within)
+    of_it = told(case, within, unread)
     if not launch.references:
         for name, concern in _of_room(launch, givens, target, others):
             of_it[name].append(concern)
@@ -96,6 +97,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
                 instead=instead,
             )
             entries.append(_entry(name, value, name, [concern], None))
+    for name, value, concern in around.told(launch, case, unread):
+        entries.append(_entry(name, value, name, [concern], None))
     return entries
 
 
