@@ -26,8 +26,8 @@ Said = tuple[str, str, Concern]  # what it is of, its value, and what is to be s
 def told(launch: Launch, case: Case, unknown: frozenset[str]) -> Iterator[Said]:
     """All of it; `unknown` are the options and variables whose values come from outside."""
     gpus = launch.around.gpus or _visible(launch)
-    if gpus and not unknown & {*RANKS} and case.flag("use-ray") is None:
-        yield from _few(gpus, case)
+    if gpus and not unknown & {*RANKS} and (found := few(gpus.count, case)):
+        yield gpus.name, gpus.value, found
     yield from _slow_probes(launch)
     if not unknown & {"port", "host"}:
         yield from _unreached(launch, case)
@@ -43,14 +43,19 @@ def _visible(launch: Launch) -> Gpus | None:
     return Gpus(len(parts), name, ",".join(parts)) if parts and is_list and is_inside else None
 
 
-def _few(gpus: Gpus, case: Case) -> Iterator[Said]:
-    """As if the others were hidden from it."""
-    seen = ",".join(map(str, range(gpus.count)))
+def few(count: int, case: Case) -> Concern | None:
+    """That so many GPUs are too few for its ranks: as if the others were hidden from it. Ray takes
+    those of other hosts.
+    """
+    if case.flag("use-ray") is not None or case.flag("device") not in (None, "cuda"):
+        return None
+    seen = ",".join(map(str, range(count)))
     for issue in issues.issues(replace(case, env={**case.env, HIDES_ALL: seen})):
         if issue.id == "more-ranks-than-gpus":
             found = of_issue(issue, case.target.known)
             fix = "as many GPUs as --tp-size x --pp-size on each node, or fewer ranks"
-            yield gpus.name, gpus.value, replace(found, instead=fix, remedies=())
+            return replace(found, instead=fix, remedies=())
+    return None
 
 
 def _slow_probes(launch: Launch) -> Iterator[Said]:

@@ -65,6 +65,9 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     case, unread = _case(launch, givens, target, within), _open_names(launch, givens, within)
     of_it = told(case, within, unread)
     if not launch.references:
+        if target.gpus is not None and (few := around.few(target.gpus, case)):
+            why = f"on the host of these facts {few.why}"
+            of_it[_blamed(case)].append(replace(few, why=why))
         for name, concern in _of_room(launch, givens, target, others):
             of_it[name].append(concern)
     entries = []
@@ -113,10 +116,14 @@ def _of_room(
         for one in others
         if one.engine == launch.engine and not one.references
     ]
-    blamed = "tp-size" if plan.flag("tp-size") is not None else "model-path"
     found = room.concern(plan, target) or room.shared(plan, target, beside)
     if found:
-        yield blamed, found
+        yield _blamed(plan), found
+
+
+def _blamed(given: Plan | Case) -> str:
+    """The option that takes too many GPUs, or too few."""
+    return "tp-size" if given.flag("tp-size") is not None else "model-path"
 
 
 def _open_names(launch: Launch, givens: Sequence[Given], within: Release) -> frozenset[str]:

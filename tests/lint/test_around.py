@@ -206,3 +206,18 @@ def test_a_startup_probe_waits_for_the_liveness_probe() -> None:
 
     assert said_of(pod(live), "livenessProbe")
     assert not [one for one in entries(pod(live + starts)) if "Probe" in one.name]
+
+
+# --- keys ---
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "SGLANG_API_KEY", "VLLM_API_KEY"])
+def test_a_key_in_a_variable_guards_nothing(name: str) -> None:
+    key = f"{name}=0123456789abcdef"
+    [said] = said_of(f"{key} {WORDS} --host 0.0.0.0", name)
+
+    assert said.verdict is Verdict.RISKY
+    assert "takes no key from a variable" in said.why
+    for guarded in ("", "--host 0.0.0.0 --api-key k", "--host 127.0.0.1"):
+        told = [one.why for one in entries(f"{key} {WORDS} {guarded}")]
+        assert not [why for why in told if "takes no key" in why]
