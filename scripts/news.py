@@ -8,6 +8,7 @@ Exit 1 if there are rows that are none: nobody knows what those name.
 
 from __future__ import annotations
 
+import difflib
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from launcher.engines import issues, rules
 from launcher.engines.engine import dialect
 from launcher.engines.match import When
-from launcher.engines.options import Option, Release, near
+from launcher.engines.options import Option, Release
 from launcher.engines.tables import complaints
 
 ENGINE = dialect("sglang")
@@ -61,7 +62,7 @@ def _default(option: Option) -> str:
 def _instead(name: str, new: Release, fresh: Sequence[str]) -> str:
     if there := new.replacement(name):
         return f"instead {there}"
-    alike = near(name, fresh)
+    alike = next(iter(difflib.get_close_matches(name, fresh, n=1, cutoff=0.8)), None)
     return f"perhaps now {alike}" if alike else ""
 
 

@@ -222,7 +222,8 @@ def _with(seen: Target, aim: TargetOptions) -> Target:
     """The target with what was said in place of what was seen."""
     product = gpus.products()[aim.gpu] if aim.gpu else None
     if aim.arch:
-        seen = replace(seen, arch=aim.arch, gpu=aim.gpu, memory=product.memory if product else None)
+        memory = product.memory if product else None
+        seen = replace(seen, arch=aim.arch, gpu=aim.gpu, memory=memory, gpus=None)
     return replace(seen, release=aim.release or seen.release)
 
 

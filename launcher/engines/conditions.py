@@ -14,7 +14,8 @@ from itertools import takewhile
 from launcher.address import is_loopback
 from launcher.engines.engine import dialect
 from launcher.engines.match import Case
-from launcher.engines.options import Release, near, version
+from launcher.engines.options import Release, version
+from launcher.engines.slips import near
 from launcher.knowledge import forks, gpus, models, nccl
 
 Words = Mapping[str, str]

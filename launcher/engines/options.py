@@ -7,17 +7,17 @@ value may follow after `=`.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from launcher.engines.slips import near
 from launcher.engines.values import misfit
-from launcher.knowledge import forks
+from launcher.knowledge import forks, others
 
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
 # what argparse takes for a value although it begins with a dash
@@ -248,20 +248,10 @@ def _within(at: Version, run: str) -> bool:
 
 
 def nearest_name(word: str, within: Release) -> str | None:
-    """The option that somebody may have meant; none for what is a fork's."""
-    if forks.of_option(word):
+    """The option that somebody may have meant; none for what is a fork's, or another engine's."""
+    if forks.of_option(word) or others.of_option(word):
         return None
     return near(word, [name for name in within.options if name.startswith("--")])
-
-
-def near(word: str, names: Iterable[str]) -> str | None:
-    """The name that is most like a word and not its opposite; None below a likeness."""
-    found = difflib.get_close_matches(word, list(names), n=3, cutoff=0.8)
-    return next((name for name in found if _turns_off(name) == _turns_off(word)), None)
-
-
-def _turns_off(name: str) -> bool:
-    return not {"no", "disable", "without", "skip"}.isdisjoint(re.split(r"[-_]+", name.lower()))
 
 
 def _given(words: list[str], within: Release) -> Iterator[Given]:

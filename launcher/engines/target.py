@@ -32,6 +32,7 @@ class Target:
     farthest: str | None = None  # the longest way between two GPUs: NV, PIX, PXB, PHB, NODE, SYS
     infiniband: bool | None = None
     memory: int | None = None  # bytes of the smallest GPU
+    gpus: int | None = None  # that the host has
     model: Model = field(default_factory=Model)
     engine: str = ENGINE
     is_guess: bool = False  # the architecture is assumed: nobody said which
@@ -98,6 +99,7 @@ def of_parts(
         memory=min(
             (gpu.memory_total.get() for gpu in shown if gpu.memory_total.known), default=None
         ),
+        gpus=_value(driver.gpus, len),
         model=model,
     )
 

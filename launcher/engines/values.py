@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from launcher.engines.slips import near
 from launcher.knowledge import forks
 
 # The suffixes that a size may have, upper and lower case apart; those of 1024 take whole numbers.
@@ -20,8 +20,10 @@ SIZE = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(SUFFIXES)})", re.ASCII)
 def _meant(value: str, choices: Sequence[str]) -> str:
     if fork := forks.of_choice(value):
         return f"{fork.name} have it"
-    near = difflib.get_close_matches(value, choices, n=1)
-    return f"did you mean {near[0]}?" if near else f"choices: {', '.join(choices[:12])}"
+    if meant := near(value, choices):
+        return f"did you mean {meant}?"
+    begun = [choice for choice in choices if value and choice.startswith(value)]
+    return f"choices: {', '.join(begun or choices[:12])}"
 
 
 def size(text: str) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.engines.engine import NAMES
+from launcher.formats import around
+from launcher.formats.around import Around
 from launcher.formats.words import Piece, Word, rest_of, values
 
 CONTAINERS = ("docker", "podman", "nerdctl")
@@ -36,6 +38,7 @@ class Container:
     name: str
     shares: str
     notes: tuple[str, ...]
+    around: Around
 
 
 def container(words: Sequence[Word]) -> Container | None:
@@ -52,6 +55,7 @@ def container(words: Sequence[Word]) -> Container | None:
     options, image = _options(words, verb + 1)
     told = {name: value.value for name, value in options if value}
     label = said[image] if image < len(said) else ""
+    on_host = "host" in (told.get("network"), told.get("net"))
     entry = [value for name, value in options if name == "entrypoint" and value and value.value]
     return Container(
         f"docker {said[verb]}",
@@ -60,11 +64,15 @@ def container(words: Sequence[Word]) -> Container | None:
         engine_of(label),
         release_of(label),
         told.get("name", ""),
-        OF_HOST if "host" in (told.get("network"), told.get("net")) else "",
+        OF_HOST if on_host else "",
         tuple(
             f"variables of {value.value} are not read"
             for name, value in options
             if name == "env-file" and value
+        ),
+        around.of_docker(
+            [(name, value.value) for name, value in options if value and value.known],
+            on_host=on_host,
         ),
     )
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import islice
 
 from launcher.engines.engine import NAMES, dialect
+from launcher.formats.around import Around, of_slurm
 from launcher.formats.bash import Command, Script
 from launcher.formats.container import CONTAINERS, IMAGES, Container, container, release_of
 from launcher.formats.scope import Scope
@@ -54,6 +55,7 @@ class Launch:
     line: int = 0  # where it stands, from 1
     # what it listens on together with others, in words; "": alone, or nobody knows
     shares: str = ""
+    around: Around = field(default_factory=Around)  # what its container, or its job, decides
 
     @classmethod
     def of(cls, words: Sequence[str], env: Mapping[str, str] | None = None) -> Launch:
@@ -170,7 +172,10 @@ def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launc
         if (match := ASSIGNED.fullmatch(word.value))
     }
     release = next(filter(None, map(release_of, said[:at])), None)
-    made = Launch(tuple(before[at + length :]), given, form, engine, release, hidden=outer)
+    around = Around(of_slurm(" ".join(said[:at])) if "srun" in said[:at] else None)
+    made = Launch(
+        tuple(before[at + length :]), given, form, engine, release, hidden=outer, around=around
+    )
     return _of_container(made, within) if within else made
 
 
@@ -181,6 +186,7 @@ def _of_container(made: Launch, within: Container) -> Launch:
         release=made.release or within.release,
         name=made.name or within.name,
         shares=within.shares,
+        around=within.around,
     ).noting(*within.notes)
 
 

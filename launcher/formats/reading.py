@@ -17,6 +17,7 @@ from itertools import islice, pairwise
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.formats import dockerfile, launches, lists, notebook, supervisor, systemd
+from launcher.formats.around import of_slurm
 from launcher.formats.bash import TANGLED, Script
 from launcher.formats.container import OF_HOST
 from launcher.formats.launches import SOUGHT, Launch
@@ -142,7 +143,10 @@ def _of_lists(text: str, notes: Notes) -> Iterator[Launch]:
 
 def _of_shell(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     script = Script(text, wanted=launches.is_of_interest)
-    yield from launches.of_script(script)
+    job = of_slurm("\n".join(re.findall(r"^#SBATCH\s.*", text, re.MULTILINE)))
+    for launch in launches.of_script(script):
+        around = replace(launch.around, gpus=launch.around.gpus or job)
+        yield replace(launch, around=around)
     notes += [TANGLED] if TANGLED in script.notes else []
     for name, body in script.files.items():  # a file that it writes, and does not run itself
         if SOUGHT.search(text_of(body)) and name not in script.sourced and depth < DEEPEST:

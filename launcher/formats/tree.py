@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from launcher.formats import flagtable, launches, variables
+from launcher.formats.around import Around, of_tables
 from launcher.formats.bash import Script
 from launcher.formats.container import IMAGES, OF_HOST, engine_of, release_of
 from launcher.formats.launches import SOUGHT, Launch
@@ -160,6 +161,7 @@ class Document:
         env |= variables.variables(tables, self.source)
         is_pod = of(tables, "args") is not None or isinstance(of(tables, "env"), List)
         form = place.form or ("kubernetes" if is_pod else "compose")
+        around = of_tables(tables, on_host=word(of(tables, "network_mode")) == "host")
         for launch in self._of_words(words, env, form, place):
             yield replace(
                 launch,
@@ -167,6 +169,7 @@ class Document:
                 release=launch.release or release_of(image),
                 form=launch.form if launch.form.startswith("docker ") else form,
                 shares=launch.shares or self._shared(place, tables),
+                around=launch.around if launch.around != Around() else around,
             ).noting(*variables.unread(tables))
 
     def _shared(self, place: Place, tables: Sequence[Table]) -> str:

@@ -17,7 +17,7 @@ from launcher.engines.tables import complaints
 from launcher.engines.target import Target
 from launcher.formats.launches import Launch
 from launcher.knowledge import forks, nccl
-from launcher.lint import room
+from launcher.lint import around, room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
 from launcher.lint.parsing import WHEEL, of_option
 from launcher.plan.evidence import Known
@@ -67,8 +67,12 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     """
     within = target.known
     givens = within.given(launch.words)
-    of_it = told(_case(launch, givens, target, within), within, _open_names(launch, givens, within))
+    case, unread = _case(launch, givens, target, within), _open_names(launch, givens, within)
+    of_it = told(case, within, unread)
     if not _unsized(launch, givens, within):
+        if target.gpus is not None and (few := around.few(target.gpus, case)):
+            why = f"on the host of these facts {few.why}"
+            of_it[_blamed(case)].append(replace(few, why=why))
         for name, concern in _of_room(launch, givens, target, others):
             of_it[name].append(concern)
     entries = []
@@ -101,6 +105,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
                 instead=instead,
             )
             entries.append(_entry(name, value, name, [concern], None))
+    for name, value, concern in around.told(launch, case, unread):
+        entries.append(_entry(name, value, name, [concern], None))
     return entries
 
 
@@ -115,10 +121,14 @@ def _of_room(
         for one in others
         if one.engine == launch.engine and not one.references
     ]
-    blamed = "tp-size" if plan.flag("tp-size") is not None else "model-path"
     found = room.concern(plan, target) or room.shared(plan, target, beside)
     if found:
-        yield blamed, found
+        yield _blamed(plan), found
+
+
+def _blamed(given: Plan | Case) -> str:
+    """The option that takes too many GPUs, or too few."""
+    return "tp-size" if given.flag("tp-size") is not None else "model-path"
 
 
 def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from launcher.engines.issues import Shows
 from launcher.engines.options import Given, Release, nearest_name, version
-from launcher.knowledge import forks
+from launcher.knowledge import forks, others
 from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
 
@@ -59,13 +59,20 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     word, known = given.word, Known.READ
     instead = within.replacement(word)
     if not word.startswith("-"):
-        why = f"stands where an option was expected: {given.problem}"
-        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, "leave it out")
+        return Concern(
+            Verdict.UNKNOWN, given.problem or "", known, WHEEL, Shows.PARSE, "leave it out"
+        )
     there = within.catalogue.accepted_by(word)
+    other = others.of_option(word)
     if (given.problem or "").startswith("ambiguous"):
         gone = f"removed after {there[-1]}; " if there else ""
         return Concern(
-            Verdict.AMBIGUOUS, f"{gone}{given.problem}", known, WHEEL, Shows.PARSE, instead
+            Verdict.AMBIGUOUS,
+            f"{gone}{given.problem}",
+            known,
+            WHEEL,
+            Shows.PARSE,
+            instead or (other.advice(word, within.catalogue.engine) if other else None),
         )
     if there and version(there[0]) > version(within.name):
         why = f"not in {within.name}: it comes with {there[0]}"
@@ -75,6 +82,8 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
         return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, instead)
     if fork := forks.of_option(word):
         return _of_fork(word, fork, within.catalogue.engine)
+    if other:
+        return _of_other(word, other, within.catalogue.engine)
     near = nearest_name(word, within) if hints else None
     why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
     return Concern(
@@ -83,7 +92,7 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
         known,
         WHEEL,
         Shows.PARSE,
-        f"did you mean {near}?" if near else "leave it out",
+        f"did you mean {near}?" if near else "correct it, or leave it out",
     )
 
 
@@ -93,3 +102,9 @@ def _of_fork(word: str, fork: forks.Fork, engine: str) -> Concern:
     fix = f"leave it out, or run that fork{f'; {engine} has {ours}' if ours else ''}"
     known, source = Known.of(fork.evidence), fork.source
     return Concern(Verdict.UNKNOWN, why, known, source, Shows.PARSE, fix)
+
+
+def _of_other(word: str, other: others.Other, engine: str) -> Concern:
+    why = f"it is {other.name}'s, no release of {engine} has it: the arguments are refused"
+    known, fix = Known.of(other.evidence), other.advice(word, engine)
+    return Concern(Verdict.UNKNOWN, why, known, other.source, Shows.PARSE, fix)

@@ -6,13 +6,13 @@ that comes from outside. Advice is left to him.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from launcher.engines.options import PLAIN, Given, Release, nearest_name
 from launcher.engines.remedy import Remedy
+from launcher.engines.slips import near
 from launcher.engines.target import Target
 from launcher.formats.edits import Edit
 from launcher.formats.launches import Launch
@@ -203,8 +203,8 @@ def _of_parser(
                 yield Edit(why, flag.at, flag.count, (given.word,))
         case Verdict.WRONG if option and option.choices:
             choices = [str(choice) for choice in option.choices]
-            for near in difflib.get_close_matches(" ".join(given.values), choices, n=1):
-                yield _written(flag, given.word, [near], why)
+            if meant := near(" ".join(given.values), choices):
+                yield _written(flag, given.word, [meant], why)
         case Verdict.UNKNOWN | Verdict.REMOVED | Verdict.AMBIGUOUS if given.word[:1] == "-":
             yield from _renamed(flag, concern, within)
         case Verdict.UNKNOWN if before and before.option and before.option.takes == "nothing":

@@ -10,13 +10,14 @@ from dataclasses import replace
 
 from launcher.capacity import sizes
 from launcher.capacity.estimate import Fit, fit, fraction_of, obstacles
-from launcher.capacity.memory import GIB
+from launcher.capacity.memory import GIB, Weights
 from launcher.engines.issues import Shows
 from launcher.engines.memory import number
 from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.host.facts import Host, Model
 from launcher.knowledge import gpus
+from launcher.knowledge.shape import Shape
 from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan
@@ -39,19 +40,29 @@ def fits(plan: Plan, target: Target) -> Mapping[str, Fit]:
     """How a plan fits each of these GPUs, by their names; none where its sizes are not known, or
     not all of it is on them.
     """
-    if plan.flag(*OTHERWISE) is not None or plan.flag("device") not in (None, "cuda"):
-        return {}
-    if not all(0 < number(plan, name, default=1) <= MOST_RANKS for name in ("tp-size", "pp-size")):
+    if not _is_on_gpus(plan):
         return {}
     try:
-        shape = sizes.shape(target.model, plan.model)
-        weights = sizes.weights(target.model, plan.model, shape)
+        shape, weights = _sizes(plan, target)
     except UserError:
         return {}
     host = Host(model=target.model)
     return {
         name: fit(plan, shape, weights, host, memory) for name, memory in _memory(target).items()
     }
+
+
+def _is_on_gpus(plan: Plan) -> bool:
+    """Whether all of it is on GPUs, on a number of them that is one."""
+    if plan.flag(*OTHERWISE) is not None or plan.flag("device") not in (None, "cuda"):
+        return False
+    return all(0 < number(plan, name, default=1) <= MOST_RANKS for name in ("tp-size", "pp-size"))
+
+
+def _sizes(plan: Plan, target: Target) -> tuple[Shape, Weights]:
+    """Those of its model. Raises UserError where nobody knows them."""
+    shape = sizes.shape(target.model, plan.model)
+    return shape, sizes.weights(target.model, plan.model, shape)
 
 
 def _memory(target: Target) -> dict[str, int]:
@@ -82,7 +93,12 @@ def _is_no_fraction(plan: Plan) -> bool:
 
 
 def doubt(plan: Plan, target: Target) -> str | None:
-    """That the products of an architecture differ in it."""
+    """That nobody knows it, or that the products of an architecture differ in it."""
+    try:
+        _sizes(plan, target)
+    except UserError as error:
+        is_asked = plan.model and _is_on_gpus(plan)
+        return f"room on the GPUs was not judged: {error.what}" if is_asked else None
     found = fits(plan, target)
     room = {name: next(obstacles(made), None) is None for name, made in found.items()}
     if len(set(room.values())) < 2:

@@ -184,7 +184,7 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("kernel-lockdown", WARN, having(H, kernel__lockdown="integrity"), "integrity", ()),
     ("engine-known", WARN, having(H, engine__packages={"sglang": "0.6.0"}), "0.6.0", ()),
     ("allreduce-fusion-sm120", FAIL, H, "after the weights are loaded", ("flags.enable-flashinfer-allreduce-fusion=true",)),
-    ("engine-options", FAIL, H, "did you mean", ("flags.kv-cache-dtype=fp8_e4m4",)),
+    ("engine-options", FAIL, H, "did you mean", ("flags.kv-cache-dtype=fp8_em43",)),
     ("engine-options", FAIL, H, "0.5.23 has no --no-such", ("flags.no-such=true",)),
     ("cve-2026-7304", WARN, H, "CVE-2026-7304", ("flags.enable-custom-logit-processor=true",)),
     ("engine-pins", WARN, having(H, engine__pins=(Pin("torch", "==2.14.1", "2.13.0", False),)), "2.13.0", ()),

@@ -222,22 +222,7 @@ def test_no_command_line_is_a_traceback(words: list[str]) -> None:
     assert sum(1 + len(given_.values) for given_ in told) >= len(words)
 
 
-NAMES = sorted({*NEWEST.options, *NEWEST.variables})
-OFF = {"no", "disable", "without", "skip"}
-
-
-@given(st.sampled_from([name for name in NAMES if len(name) > 8]), st.integers(3, 8))
-def test_no_name_is_taken_for_one_that_turns_off_what_it_turns_on(name: str, at: int) -> None:
-    """A letter is missing; `disable` for `enable` is no slip of the finger."""
-    wrong = name[:at] + name[at + 1 :]
-    for word in (wrong, wrong.replace("enable", "disable").replace("ENABLE", "DISABLE")):
-        meant = options.near(word, NAMES)
-        parts = [set(one.lower().replace("_", "-").split("-")) for one in (word, meant or word)]
-        assert bool(parts[0] & OFF) == bool(parts[1] & OFF)
-
-
 def test_what_is_like_no_name_is_taken_for_none() -> None:
     for word in ("--bogus", "--gpus", "-p", "--enable-pcie-oneshot-allreduce"):
         assert options.nearest_name(word, NEWEST) is None
     assert options.nearest_name("--mem-fraction-statc", NEWEST) == "--mem-fraction-static"
-    assert options.near("SGLANG_DISABLE_DEEP_GEMM", NEWEST.variables) is None

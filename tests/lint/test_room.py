@@ -223,3 +223,29 @@ def test_facts_of_a_host_count_over_what_lies_here() -> None:
     told = replace(target("b200"), model=Model(quantisation=known("FP8")))
 
     assert judge(f"sglang serve {FOUR}", told, said=unasked).launches
+
+
+def test_what_was_not_judged_is_told() -> None:
+    said = notes("--model-path zai-org/GLM-5.2 --tp-size 8", target("b200"))
+    assert "room on the GPUs was not judged: the sizes of zai-org/GLM-5.2 are unknown" in said
+    assert "not judged" not in notes(FOUR, target("b200"))
+    assert "not judged" not in notes("--model-path m --device cpu", target("b200"))
+
+
+@pytest.mark.parametrize(
+    ("words", "is_told"),
+    [
+        ("--tp-size 8", True),
+        ("--tp-size 4 --pp-size 1", True),
+        ("--tp-size 2", False),
+        ("", False),
+        ("--tp-size 4 --nnodes 2 --node-rank 0 --dist-init-addr a:1", False),
+        ("--tp-size 8 --device cpu", False),
+        ("--tp-size 8 --use-ray", False),
+    ],
+)
+def test_more_ranks_than_the_host_has_gpus_break(words: str, is_told: bool) -> None:
+    here = replace(target("b200"), gpus=2)
+    for aim, told in ((here, is_told), (target("b200"), False)):
+        whys = [entry.why for entry in entries(f"--model-path m {words}", aim)]
+        assert any("host of these facts the server sees 2 GPUs" in why for why in whys) == told

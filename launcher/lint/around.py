@@ -1,0 +1,97 @@
+"""What is to be said of what stands around a command: too few GPUs, ports that reach nobody, probes
+that ask elsewhere or do not wait for the load. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from launcher.address import is_loopback
+from launcher.engines import issues
+from launcher.engines.engine import dialect
+from launcher.engines.issues import Shows
+from launcher.engines.match import HIDES_ALL, Case
+from launcher.formats.around import Gpus
+from launcher.formats.container import OF_HOST
+from launcher.formats.launches import Launch
+from launcher.lint.concerns import Concern, Verdict, of_issue
+from launcher.plan.evidence import Known
+
+LOAD = 300  # seconds; a load of GLM-5 takes 5 to 30 minutes
+RANKS = ("tp-size", "pp-size", "dp-size", "nnodes", "base-gpu-id", "gpu-id-step")
+Said = tuple[str, str, Concern]  # what it is of, its value, and what is to be said
+
+
+def told(launch: Launch, case: Case, unknown: frozenset[str]) -> Iterator[Said]:
+    """All of it; `unknown` are the options and variables whose values come from outside."""
+    gpus = launch.around.gpus or _visible(launch)
+    if gpus and not unknown & {*RANKS} and (found := few(gpus.count, case)):
+        yield gpus.name, gpus.value, found
+    yield from _slow_probes(launch)
+    if not unknown & {"port", "host"}:
+        yield from _unreached(launch, case)
+
+
+def _visible(launch: Launch) -> Gpus | None:
+    """The GPUs that the container's runtime shows by a variable; a plain shell does not read it."""
+    name = "NVIDIA_VISIBLE_DEVICES"
+    said = launch.variables.get(name)
+    parts = said.value.replace(" ", "").split(",") if said and said.known else []
+    is_list = all(one.isdecimal() or one.startswith("GPU-") for one in parts)
+    is_inside = launch.form.startswith(("docker", "compose", "kubernetes", "quadlet"))
+    return Gpus(len(parts), name, ",".join(parts)) if parts and is_list and is_inside else None
+
+
+def few(count: int, case: Case) -> Concern | None:
+    """That so many GPUs are too few for its ranks: as if the others were hidden from it. Ray takes
+    those of other hosts.
+    """
+    if case.flag("use-ray") is not None or case.flag("device") not in (None, "cuda"):
+        return None
+    seen = ",".join(map(str, range(count)))
+    for issue in issues.issues(replace(case, env={**case.env, HIDES_ALL: seen})):
+        if issue.id == "more-ranks-than-gpus":
+            found = of_issue(issue, case.target.known)
+            fix = "as many GPUs as --tp-size x --pp-size on each node, or fewer ranks"
+            return replace(found, instead=fix, remedies=())
+    return None
+
+
+def _slow_probes(launch: Launch) -> Iterator[Said]:
+    for probe in launch.around.probes:
+        if probe.seconds is not None and probe.seconds < LOAD:
+            why = f"it kills the server after {probe.seconds} s without an answer, and a load takes"
+            fix = "a startupProbe whose failureThreshold x periodSeconds is 1800 s or more"
+            source = "Kubernetes' documentation of probes; loads of GLM-5 as reported"
+            known, shows = Known.REPORTED, Shows.LOAD
+            yield (
+                probe.name,
+                f"{probe.seconds} s",
+                Concern(Verdict.RISKY, f"{why} 5 to 30 minutes", known, source, shows, fix),
+            )
+
+
+def _unreached(launch: Launch, case: Case) -> Iterator[Said]:
+    """Ports and probes that do not lead to where the server listens."""
+    told = case.value("port") or str(dialect(case.target.engine).port)
+    host = case.value("host") or "127.0.0.1"
+    if not told.isdecimal() or (case.number("node-rank") or 0) > 0:  # others than the first are
+        return  # not asked
+    port, ports = int(told), launch.around.ports
+    value = ", ".join(one.value for one in ports)
+    if ports and not any(one.first <= port <= one.last for one in ports):
+        why = f"reaches nobody: the server listens to port {port}"
+        yield ports[0].name, value, _risky(why, f"--port {ports[0].first}, or publish {port}")
+    elif ports and is_loopback(host) and launch.shares != OF_HOST:
+        why = f"reaches nobody: the server listens to {host} of its container alone"
+        yield ports[0].name, value, _risky(why, "--host 0.0.0.0, and a key")
+    for probe in launch.around.probes:
+        if probe.port is not None and probe.port != port:
+            why = f"asks port {probe.port}, and the server listens to {port}: it never answers"
+            yield probe.name, str(probe.port), _risky(why, f"port {port}, as --port says")
+
+
+def _risky(why: str, fix: str) -> Concern:
+    source = "how containers publish ports, and SGLang's defaults"
+    return Concern(Verdict.RISKY, why, Known.READ, source, Shows.AFTER, fix)
