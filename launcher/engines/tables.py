@@ -6,7 +6,7 @@ from typing import Any
 
 from launcher.engines import failures, issues, rules
 from launcher.engines.engine import NAMES, dialect
-from launcher.knowledge import codes, drivers, forks, gpus, models, xid
+from launcher.knowledge import codes, drivers, forks, gpus, models, wrappers, xid
 from launcher.knowledge.rows import Table
 
 
@@ -21,6 +21,7 @@ def complaints() -> tuple[str, ...]:
         gpus.table(),
         models.table(),
         forks.table(),
+        wrappers.table(),
         codes.table(),
         xid.table(),
     )

@@ -54,6 +54,7 @@ class Launch:
     line: int = 0  # where it stands, from 1
     # what it listens on together with others, in words; "": alone, or nobody knows
     shares: str = ""
+    program: str = ""  # the word that starts it, "dynamo.sglang"; "" where there is none
 
     @classmethod
     def of(cls, words: Sequence[str], env: Mapping[str, str] | None = None) -> Launch:
@@ -171,6 +172,7 @@ def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launc
     }
     release = next(filter(None, map(release_of, said[:at])), None)
     made = Launch(tuple(before[at + length :]), given, form, engine, release, hidden=outer)
+    made = replace(made, program=said[at].rpartition("/")[2])
     return _of_container(made, within) if within else made
 
 
