@@ -27,7 +27,8 @@ from launcher.plan.plan import Plan
 
 OF_VARIABLES = Path(__file__).parents[1] / "knowledge/variables.toml"
 KEYS = (
-    "severity shows blames bounds when test what remedies advisory evidence source checked".split()
+    "severity shows blames bounds when test what mended remedies advisory evidence source"
+    " checked".split()
 )  # of a row, whose name is its id
 
 
@@ -98,6 +99,7 @@ class Issue:
     test: str = ""
     bounds: Mapping[str, Bounds] = field(default_factory=dict)  # it is told of what is outside
     advisory: str = ""
+    mended: Mapping[str, str] = field(default_factory=dict)  # packages, and from which release on
     engine: str = ""  # that it is of; "": it is so whatever the engine
     value: str = ""
 
@@ -110,6 +112,12 @@ class Issue:
     def fix(self) -> str:
         """What helps, for whoever has a profile."""
         return any_of(self.remedies, for_profile)
+
+    def is_mended(self, packages: Mapping[str, str]) -> bool:
+        """Whether one of the packages that are installed, by name, makes it go."""
+        return any(
+            version(packages.get(name, "")) >= version(first) for name, first in self.mended.items()
+        )
 
 
 @cache
@@ -157,6 +165,9 @@ def _issue(id: str, row: Mapping[str, Any], engine: str) -> Issue:
         test=test,
         bounds=bounds,
         advisory=row.get("advisory", ""),
+        mended={
+            name: rows.text(f"mended: {name}", at) for name, at in row.get("mended", {}).items()
+        },
         engine=engine,
     )
 

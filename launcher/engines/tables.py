@@ -6,7 +6,7 @@ from typing import Any
 
 from launcher.engines import failures, issues, rules
 from launcher.engines.engine import NAMES, dialect
-from launcher.knowledge import codes, drivers, forks, gpus, models, others, xid
+from launcher.knowledge import codes, drivers, forks, gpus, models, others, wrappers, xid
 from launcher.knowledge.rows import Table
 
 
@@ -22,6 +22,7 @@ def complaints() -> tuple[str, ...]:
         models.table(),
         forks.table(),
         others.table(),
+        wrappers.table(),
         codes.table(),
         xid.table(),
     )

@@ -56,6 +56,7 @@ class Launch:
     # what it listens on together with others, in words; "": alone, or nobody knows
     shares: str = ""
     around: Around = field(default_factory=Around)  # what its container, or its job, decides
+    program: str = ""  # the word that starts it, "dynamo.sglang"; "" where there is none
 
     @classmethod
     def of(cls, words: Sequence[str], env: Mapping[str, str] | None = None) -> Launch:
@@ -176,6 +177,7 @@ def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launc
     made = Launch(
         tuple(before[at + length :]), given, form, engine, release, hidden=outer, around=around
     )
+    made = replace(made, program=said[at].rpartition("/")[2])
     return _of_container(made, within) if within else made
 
 

@@ -16,10 +16,10 @@ from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target
 from launcher.formats.launches import Launch
-from launcher.knowledge import forks, nccl
+from launcher.knowledge import forks, nccl, wrappers
 from launcher.lint import around, room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
-from launcher.lint.parsing import WHEEL, of_option
+from launcher.lint.parsing import WHEEL, is_unjudged, of_option, passed_over
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
@@ -77,8 +77,13 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             of_it[name].append(concern)
     entries = []
     unknown = 0
+    wrapper = wrappers.of_program(launch.program)
     for at, given in enumerate(givens):
         value, name = " ".join(given.values), given.name.lstrip("-")
+        if wrapper and (why := passed_over(given, wrapper, within)):
+            known = Known.of(wrapper.evidence)
+            entries.append(Entry(given.word, value, Verdict.FINE, why, known, wrapper.source))
+            continue
         is_open = bool(launch.outside & {given.word, *given.values})
         unknown += given.option is None
         concerns: list[Concern] = []
@@ -258,7 +263,24 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     doubt = room.doubt(plan, target) if not unsized else None
     if unsized and plan.model:
         doubt = f"room on the GPUs is not judged: {', '.join(unsized[:4])} may change it"
-    return (*filled, *plan.notes, *((doubt,) if doubt else ()), *of_old, *left_out)
+    return (
+        *filled,
+        *_unjudged(launch, givens, within),
+        *plan.notes,
+        *((doubt,) if doubt else ()),
+        *of_old,
+        *left_out,
+    )
+
+
+def _unjudged(launch: Launch, givens: Sequence[Given], within: Release) -> Iterator[str]:
+    """What the program that starts the engine may have, and nobody here knows."""
+    wrapper = wrappers.of_program(launch.program)
+    words = [one.word for one in givens if wrapper and is_unjudged(one, within)]
+    unknown = [word for word in words if wrapper and not wrapper.has(word)]
+    if wrapper and unknown:
+        named = ", ".join(dict.fromkeys(unknown))
+        yield f"not judged: {named}: no option of the engine, {wrapper.name} may have it"
 
 
 def secrets(launch: Launch, target: Target) -> tuple[str, ...]:

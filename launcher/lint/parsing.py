@@ -8,6 +8,7 @@ from dataclasses import replace
 from launcher.engines.issues import Shows
 from launcher.engines.options import Given, Release, nearest_name, version
 from launcher.knowledge import forks, others
+from launcher.knowledge.wrappers import Wrapper
 from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
 
@@ -50,6 +51,29 @@ def of_option(
             WHEEL,
             Shows.PARSE,
         )
+
+
+def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
+    """Why the release's parser never sees what a launch through a program with options of its own
+    gives; None where it does.
+    """
+    if given.option:
+        name = within.catalogue.canonical(given.name.lstrip("-"))
+        is_its_own = bool(given.values) and wrapper.takes(name, " ".join(given.values))
+        return f"{wrapper.name} reads it" if given.problem and is_its_own else None
+    if wrapper.has(given.word) and not within.catalogue.accepted_by(given.word):
+        return f"{wrapper.name} reads it"
+    if is_unjudged(given, within):
+        engine = within.catalogue.engine
+        return f"not judged: no release of {engine} has it, {wrapper.name} may"
+    return None
+
+
+def is_unjudged(given: Given, within: Release) -> bool:
+    """Whether an option is none of any release, nor of a fork, nor short for one."""
+    is_option = given.option is None and given.word.startswith("-")
+    known = within.catalogue.accepted_by(given.word) or within.candidates(given.word)
+    return is_option and not known and not forks.of_option(given.word)
 
 
 def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:

@@ -319,6 +319,29 @@ def test_groups_of_attention_dp_share_the_heads_of_a_group() -> None:
     assert told(**{"tp-size": "6", "dp-size": "2", "enable-dp-attention": ""})
 
 
+@pytest.mark.parametrize(
+    ("transformers", "is_told"),
+    [("4.57.1", True), ("5.1.0", True), ("5.2.0", False), ("5.3.0.dev0", False), ("", True)],
+)
+def test_what_is_installed_beside_the_engine_mends_a_row(transformers: str, is_told: bool) -> None:
+    plan = packaged("8xb200", "sm100", "0.5.9")
+    packages = {"sglang": "0.5.9"} | ({"transformers": transformers} if transformers else {})
+    told = found(Host(engine=Engine(packages=known(packages))), plan)
+
+    assert ("glm-5-transformers" in told) == is_told
+
+
+@pytest.mark.parametrize("release", SGLANG.releases)
+def test_glm_5_does_not_load_with_the_pins_of_one_release(release: str) -> None:
+    told = {
+        model: "glm-5-transformers" in ids(Case(Target(release, "sm100"), {"model-path": "m"}, {}, 8, frozenset({model})))
+        for model in ("glm-5", "glm-4.5", "deepseek-v3.2", "glm-5.3-flash")
+    }  # fmt: skip
+
+    assert told.pop("glm-5") == (release == "0.5.9")
+    assert not any(told.values())
+
+
 def helps(case: Case, row: Issue, *, mixed: bool = False) -> None:
     """Among other settings, another release has issues of its own."""
     before = issues.issues(case)

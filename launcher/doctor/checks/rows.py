@@ -24,9 +24,10 @@ def found(host: Host, plan: Plan) -> Mapping[str, Sequence[Issue]]:
         installed = release(host, plan.engine)
     except UnobservedError:
         installed = None
+    packages = host.engine.packages.otherwise({})
     told: dict[str, list[Issue]] = {}
     for issue in issues.issues(case(host, plan, installed)):
-        if installed or not issue.engine:
+        if (installed or not issue.engine) and not issue.is_mended(packages):
             told.setdefault(issue.id, []).append(issue)
     return told
 
