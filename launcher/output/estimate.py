@@ -16,7 +16,7 @@ from launcher.capacity import sizes
 from launcher.capacity.estimate import Fit, fit
 from launcher.capacity.memory import GIB, Weights, from_headers
 from launcher.config.resolve import PlanRequest
-from launcher.config.select import choose, of_aim
+from launcher.config.select import choose, of_aim, shown
 from launcher.config.target import TargetOptions, planned, recorded
 from launcher.doctor.heading import fitting
 from launcher.engines.engine import dialect
@@ -54,7 +54,7 @@ def run(
     Raises UserError where the model's sizes are unknown.
     """
     facts = recorded(aim.facts) if aim.facts else None
-    driver = facts.driver if facts else observe_driver()
+    driver = shown(facts) if facts else observe_driver()
     chosen = choose(profile, driver if facts or not aim.arch else of_aim(aim), environ)
     asked = [*chosen.settings, *([f"flags.model-path={_path(model)}"] if model else []), *settings]
     plan = noted(planned(PlanRequest(chosen.profile, tuple(asked)), environ, aim)[0])
@@ -80,6 +80,8 @@ def run(
         gpus.products()[aim.gpu].memory if aim.gpu else None if elsewhere else of(host).memory,
         None if facts or elsewhere else _speed(host),
     )
+    told = {said.what for said in made.said}
+    notes = [note for note in notes if note not in told]
     if as_json:
         data = {
             "schema": SCHEMA,

@@ -531,3 +531,27 @@ def test_each_published_checkpoint_fits_or_says_why_not(world: World, id: str) -
 
     assert "Traceback" not in said.stderr
     assert said.returncode == 0 or "has no sizes here" in said.stderr, said.stdout
+
+
+@pytest.mark.parametrize("words", [("-p", "8xpro6000"), ("--set", "flags.tp-size=8")])
+def test_facts_of_fewer_gpus_than_the_plan_wants_say_no(
+    world: World, words: tuple[str, ...]
+) -> None:
+    path = facts_of(world, 0, 1)
+    said = world.run("fit", "--facts", path, "--model", "nvidia/GLM-5.2-NVFP4", *words)
+
+    assert said.returncode == 1
+    assert said.stdout.count("the plan wants 8 GPUs, the host has 2") == 1
+    assert "it fits" not in said.stdout
+    note = "# note: the plan wants 8 GPUs, the host has 2"
+    assert note in world.run("render", "8xpro6000", "--facts", path).stdout
+
+
+def test_facts_of_enough_gpus_or_of_none_say_nothing_of_their_number(world: World) -> None:
+    told = [
+        world.run("render", "4xpro6000-glm53-flash", "--facts", facts_of(world, *gpus)).stdout
+        for gpus in ((0, 1, 2, 3), range(8))
+    ]
+    told.append(world.run("render", "8xpro6000", "--gpu", "rtx-pro-6000").stdout)
+
+    assert not [text for text in told if "the plan wants" in text]
