@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launcher.capacity.memory import GIB, Weights
-from launcher.engines import issues
+from launcher.engines import issues, target
 from launcher.engines.engine import dialect
 from launcher.engines.memory import BF16_ROW, PACKED_ROW, RAW_ROW, Demand, Memory, number
 from launcher.engines.options import version
@@ -214,6 +214,7 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
     for issue in issues.issues(issues.of_plan(plan)):
         if issue.name == "mem-fraction-static" and issue.severity.is_fatal:
             yield Said(fail, f"{issue.name} {issue.what}", issue.fix, issue.known, issue.source)
+    yield from _too_few(plan, host)
     yield from _incomplete(host)
     yield from obstacles(made)
     if made.is_too_large:
@@ -298,6 +299,13 @@ def obstacles(made: Fit) -> Iterator[Said]:
         what = f"{_slots(made)}: {'none is left for KV' if made.admitted else FEW_SLOTS}"
         fix = "set max-mamba-cache-size = 5 x max-running-requests, mamba-ssm-dtype = bfloat16"
         yield Said(Severity.FAIL, what, fix, Known.READ, OF_SLOTS)
+
+
+def _too_few(plan: Plan, host: Host) -> Iterator[Said]:
+    if what := target.of(host).shortage(plan.gpus):
+        fix = "choose a profile for these GPUs (`glm5-serve profiles`), or set tp-size and pp-size"
+        source = "tests/capacity/test_fit.py"
+        yield Said(Severity.FAIL, what, fix, Known.RUN, source)
 
 
 def _incomplete(host: Host) -> Iterator[Said]:

@@ -241,7 +241,9 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
     may have written it.
     """
     about = model.note if plan.ruled else None
-    yield from filter(None, (plan.doubt, target.doubt, about) if plan.gpus else (plan.doubt,))
+    short = target.shortage(plan.gpus)
+    told = (plan.doubt, target.doubt, short, about) if plan.gpus else (plan.doubt,)
+    yield from filter(None, told)
     yield from _spelled_otherwise(plan, composed, target)
     if plan.gpus:
         yield from _of_profile(composed.profile, target)

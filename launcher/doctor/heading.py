@@ -32,7 +32,7 @@ def _gpus(host: Host) -> str:
     """The GPUs that are seen, by product where nvidia-smi's table cut the name."""
     seen = shown(host).gpus.otherwise(())
     if not seen:
-        return "no GPU seen"
+        return "no GPU provided" if host.driver.gpus.is_unseen else "no GPU seen"
     told = {gpu.name.otherwise("GPU"): _name(gpu) for gpu in seen[::-1]}
     names = Counter(told[gpu.name.otherwise("GPU")] for gpu in seen)
     where = "" if host.driver.gpus.known else " on the bus"

@@ -32,7 +32,7 @@ class Target:
     farthest: str | None = None  # the longest way between two GPUs: NV, PIX, PXB, PHB, NODE, SYS
     infiniband: bool | None = None
     memory: int | None = None  # bytes of the smallest GPU
-    gpus: int | None = None  # that the host has
+    count: int | None = None  # of its GPUs
     model: Model = field(default_factory=Model)
     engine: str = ENGINE
     is_guess: bool = False  # the architecture is assumed: nobody said which
@@ -63,6 +63,14 @@ class Target:
                 f"{name} {self.release} is {side} than those known: resolved as for {self.nearest}"
             )
         return None
+
+    def shortage(self, wanted: int) -> str | None:
+        """That there are fewer GPUs than a plan wants; None where there are enough, or nobody
+        counted them.
+        """
+        if self.count is None or self.count >= wanted:
+            return None
+        return f"the plan wants {wanted} GPUs, the host has {self.count}"
 
 
 def of(host: Host, engine: str = ENGINE) -> Target:
@@ -99,9 +107,15 @@ def of_parts(
         memory=min(
             (gpu.memory_total.get() for gpu in shown if gpu.memory_total.known), default=None
         ),
-        gpus=_value(driver.gpus, len),
+        count=_count(driver, pcie),
         model=model,
     )
+
+
+def _count(driver: Driver, pcie: Pcie) -> int | None:
+    """How many GPUs the driver shows, else the bus; None where neither tells."""
+    on_bus = [one for one in pcie.functions.otherwise(()) if one.kind == "gpu"]
+    return len(driver.gpus.get()) if driver.gpus.known else len(on_bus) or None
 
 
 def taken_for(target: Target, memory: int = 0) -> Target:

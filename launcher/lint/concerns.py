@@ -65,6 +65,12 @@ class Concern:
     remedies: tuple[Remedy, ...] = ()
     id: str | None = None
 
+    @property
+    def keeps_down(self) -> bool:
+        """Whether a server with it would not start."""
+        early = self.when in (Shows.PARSE, Shows.LOAD, Shows.AFTER)
+        return self.verdict.is_refused or (self.verdict is Verdict.BREAKS and early)
+
 
 def of_issue(issue: Issue, within: Release) -> Concern:
     """What doctor calls an issue, said of a command for a release."""

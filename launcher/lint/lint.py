@@ -70,9 +70,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     case, unread = _case(launch, givens, target, within), _open_names(launch, givens, within)
     of_it = told(case, within, unread)
     if not _unsized(launch, givens, within):
-        if target.gpus is not None and (few := around.few(target.gpus, case)):
-            why = f"on the host of these facts {few.why}"
-            of_it[_blamed(case)].append(replace(few, why=why))
+        if target.count is not None and (few := around.few(target.count, case)):
+            of_it[_blamed(case)].append(replace(few, why=f"on the host of these facts {few.why}"))
         for name, concern in _of_room(launch, givens, target, others):
             of_it[name].append(concern)
     entries = []

@@ -14,6 +14,8 @@ from launcher.lint.lint import canonical_name, told
 from launcher.lint.parsing import of_option
 from launcher.plan.plan import Plan
 
+STOPS = "would not start: "  # what such a note begins with
+
 
 def noted(plan: Plan) -> Plan:
     """The plan with a note for each flag and variable that somebody set and lint has a word about;
@@ -24,11 +26,24 @@ def noted(plan: Plan) -> Plan:
 
 def _notes(plan: Plan) -> Iterator[str]:
     by_rule = {setting.name for setting in plan.settings if setting.known}
-    for name, value, concerns in _judged(plan):
-        worst = max(concerns, key=lambda concern: concern.verdict.rank, default=None)
-        if worst and (worst.verdict.says_no or name not in by_rule):
-            said = f"{name} {value}".rstrip() if name.startswith("-") else f"{name}={value}"
+    for name, said, worst in _worst(plan):
+        if worst.verdict.says_no or name not in by_rule:
             yield _line(said, worst)
+
+
+def stopping(plan: Plan) -> Iterator[tuple[str, Concern]]:
+    """What keeps a server from starting: the flag or variable with its value, and why."""
+    yield from ((said, worst) for _, said, worst in _worst(plan) if worst.keeps_down)
+
+
+def _worst(plan: Plan) -> Iterator[tuple[str, str, Concern]]:
+    """Each flag and variable of which something is to be said: its name, the same with its value,
+    and the worst.
+    """
+    for name, value, concerns in _judged(plan):
+        if worst := max(concerns, key=lambda concern: concern.verdict.rank, default=None):
+            said = f"{name} {value}".rstrip() if name.startswith("-") else f"{name}={value}"
+            yield name, said, worst
 
 
 def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
@@ -51,4 +66,5 @@ def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
 def _line(said: str, concern: Concern) -> str:
     when = f", {concern.when}" if concern.when else ""
     fix = f"; fix: {concern.instead}" if concern.instead else ""
-    return f"{concern.verdict}{when}: {said}: {concern.why}{fix}"
+    stop = STOPS if concern.keeps_down else ""
+    return f"{stop}{concern.verdict}{when}: {said}: {concern.why}{fix}"

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.capacity import sizes
-from launcher.capacity.estimate import Fit, fit
+from launcher.capacity.estimate import Fit, Said, fit
 from launcher.capacity.memory import GIB, Weights, from_headers
 from launcher.config.resolve import PlanRequest
-from launcher.config.select import choose, of_aim
+from launcher.config.select import choose, of_aim, shown
 from launcher.config.target import TargetOptions, planned, recorded
 from launcher.doctor.heading import fitting
 from launcher.engines.engine import dialect
@@ -27,7 +27,7 @@ from launcher.host.facts import Engine, Host
 from launcher.host.observe import observe, observe_driver
 from launcher.knowledge import gpus, models
 from launcher.knowledge.shape import Shape
-from launcher.lint.notes import noted
+from launcher.lint.notes import STOPS, noted, stopping
 from launcher.output.checkpoint import about
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
@@ -54,7 +54,7 @@ def run(
     Raises UserError where the model's sizes are unknown.
     """
     facts = recorded(aim.facts) if aim.facts else None
-    driver = facts.driver if facts else observe_driver()
+    driver = shown(facts) if facts else observe_driver()
     chosen = choose(profile, driver if facts or not aim.arch else of_aim(aim), environ)
     asked = [*chosen.settings, *([f"flags.model-path={_path(model)}"] if model else []), *settings]
     plan = noted(planned(PlanRequest(chosen.profile, tuple(asked)), environ, aim)[0])
@@ -80,6 +80,7 @@ def run(
         gpus.products()[aim.gpu].memory if aim.gpu else None if elsewhere else of(host).memory,
         None if facts or elsewhere else _speed(host),
     )
+    made = replace(made, said=(*_stopping(plan, made), *made.said))
     if as_json:
         data = {
             "schema": SCHEMA,
@@ -92,8 +93,17 @@ def run(
         }
         print(json.dumps(data | asdict(made) | {"fits": made.fits}, indent=1))
     else:
-        _show(made, plan, host, notes)
+        told = tuple(said.what for said in made.said)
+        _show(made, plan, host, [note for note in notes if not note.startswith((STOPS, *told))])
     return Exit.FINE if made.fits else Exit.NO
+
+
+def _stopping(plan: Plan, made: Fit) -> Iterator[Said]:
+    """What keeps a server from starting, whatever fits, that is not said already."""
+    for what, found in stopping(plan):
+        if not any(found.why in said.what for said in made.said):
+            fix = found.instead or "leave it out"
+            yield Said(Severity.FAIL, f"{what}: {found.why}", fix, found.known, found.source)
 
 
 def _of_name(plan: Plan, host: Host) -> list[str]:

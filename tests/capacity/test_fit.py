@@ -345,7 +345,7 @@ def test_what_is_no_share_does_not_fit(world: World, fraction: str) -> None:
 
     assert said.returncode == 1
     assert "is no share of the GPU's memory" in said.stdout
-    assert "# note: breaks, at load: " in rendered.stdout
+    assert "# note: would not start: breaks, at load: " in rendered.stdout
 
 
 def test_a_context_of_nothing_is_the_models_own(world: World) -> None:
@@ -531,3 +531,59 @@ def test_each_published_checkpoint_fits_or_says_why_not(world: World, id: str) -
 
     assert "Traceback" not in said.stderr
     assert said.returncode == 0 or "has no sizes here" in said.stderr, said.stdout
+
+
+@pytest.mark.parametrize("words", [("-p", "8xpro6000"), ("--set", "flags.tp-size=8")])
+def test_facts_of_fewer_gpus_than_the_plan_wants_say_no(
+    world: World, words: tuple[str, ...]
+) -> None:
+    path = facts_of(world, 0, 1)
+    said = world.run("fit", "--facts", path, "--model", "nvidia/GLM-5.2-NVFP4", *words)
+
+    assert said.returncode == 1
+    assert said.stdout.count("the plan wants 8 GPUs, the host has 2") == 1
+    assert "it fits" not in said.stdout
+    note = "# note: the plan wants 8 GPUs, the host has 2"
+    assert note in world.run("render", "8xpro6000", "--facts", path).stdout
+
+
+def test_facts_of_enough_gpus_or_of_none_say_nothing_of_their_number(world: World) -> None:
+    told = [
+        world.run("render", "4xpro6000-glm53-flash", "--facts", facts_of(world, *gpus)).stdout
+        for gpus in ((0, 1, 2, 3), range(8))
+    ]
+    told.append(world.run("render", "8xpro6000", "--gpu", "rtx-pro-6000").stdout)
+
+    assert not [text for text in told if "the plan wants" in text]
+
+
+# -- what keeps a server from starting ---------------------------------------------------------
+
+REFUSED = (
+    "mem-fraction-static=abc",
+    "max-runing-requests=4",
+    "kv-cache-dtype=fp8",
+    "attention-backend=flashinfr",
+    "attention-backend=fa3",
+    "enable-nan-detection=true",
+)
+
+
+@pytest.mark.parametrize("setting", REFUSED)
+def test_what_the_parser_or_the_gpu_refuses_does_not_fit(world: World, setting: str) -> None:
+    words = ("fit", "-p", "8xpro6000", "--release", "0.5.23", "--set", f"flags.{setting}")
+    said, told = world.run(*words), json.loads(world.run(*words, "--json").stdout)
+    reasons = [one["what"] for one in told["said"] if one["severity"] == Severity.FAIL]
+
+    assert said.returncode == 1
+    assert "\nit would not start\n" in said.stdout
+    assert told["fits"] is False
+    assert [what for what in reasons if setting.partition("=")[0] in what]
+
+
+def test_what_shows_itself_under_load_alone_does_not_keep_a_server_down(world: World) -> None:
+    words = ("--release", "0.5.23", "--set", "env.SGLANG_ENABLE_DEEP_GEMM=1")
+    said = world.run("fit", "-p", "8xpro6000", *words)
+
+    assert said.returncode == 0
+    assert "it fits" in said.stdout

@@ -299,7 +299,9 @@ def test_what_was_not_pasted_is_unknown_and_no_profile_is_said_to_fit(world: Wor
     found = {one["id"]: one["severity"] for one in json.loads(said.stdout)["findings"]}
 
     assert (found["driver-answers"], found["kernel-xid"]) == ("unknown", "fail")
-    assert "no profile fits; choose with -p" in world.run("doctor", "--from", "pasted").stdout
+    head = world.run("doctor", "--from", "pasted").stdout
+    assert "no profile fits; choose with -p" in head
+    assert "no GPU provided" in head
 
 
 def test_another_gpu_is_another_host_whose_disks_are_not_these(world: World) -> None:

@@ -32,11 +32,12 @@ from launcher.doctor.checks import REQUIRED, checks, every_check, judge
 from launcher.engines.issues import every_issue
 from launcher.errors import UserError
 from launcher.host import facts_json
-from launcher.host.facts import Fact, Host, Pin, Process, Raid, known, unknown
+from launcher.host.facts import Fact, Function, Gpu, Host, Pin, Process, Raid, known, unknown
 from launcher.plan.evidence import Known
 from launcher.plan.findings import Severity, failures
 from launcher.plan.plan import Plan
 
+GPU_BDFS = [one.bdf.get() for one in host().driver.gpus.get()]
 PORT, GPU3 = "0000:10:01.1", "0000:17:00.0"
 DOWN3 = "0000:12:01.0"
 WARN, FAIL = Severity.WARN, Severity.FAIL
@@ -544,3 +545,52 @@ def test_the_page_has_a_heading_for_each_check_and_is_up_to_date() -> None:
 
 def test_topology_of_the_healthy_host_is_that_of_two_sockets() -> None:
     assert {link for row in topology() for link in row} == {"X", "PIX", "NODE", "SYS"}
+
+
+# -- what one GPU tells, another one's gap does not hide ----------------------------------------
+
+# An address that nobody told may be that of the one which is missing.
+COUNTED = {"gpu-on-bus", "gpu-count"}
+OF_ONE_GPU = [
+    row for row in ONE_THING
+    if (row[2].driver.gpus.known and row[2].driver.gpus.get() != H.driver.gpus.get())
+    or (row[2].pcie.functions.known and row[2].pcie.functions.get() != H.pcie.functions.get())
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("id", "how", "host", "names", "settings"), OF_ONE_GPU)
+def test_a_fault_that_is_known_of_one_gpu_wins_over_a_gap_of_another(
+    id: str, how: Severity, host: Host, names: str, settings: tuple[str, ...]
+) -> None:
+    gap = next(one.index for one in H.driver.gpus.get() if one.index not in (3, 5, 7))
+    cut = [Gpu(one.index) if one.index == gap else one for one in host.driver.gpus.get()]
+    of_gap = GPU_BDFS[gap]
+    functions = [
+        Function(one.bdf, one.kind, one.id, one.above) if one.bdf == of_gap else one
+        for one in host.pcie.functions.get()
+    ]
+    here = having(host, driver__gpus=tuple(cut), pcie__functions=tuple(functions))
+    [found] = judge(here, plan(*settings), only=(id,))
+
+    assert found.severity is how or id in COUNTED, found
+
+
+def test_limits_that_differ_without_a_default_are_told_and_equal_ones_are_unknown() -> None:
+    unsaid = with_gpus(H, *range(8), power_default=unknown("not provided: `nvidia-smi -q`"))
+    for seen, how in ((unsaid, Severity.UNKNOWN), (with_gpus(unsaid, 0, power_limit=300.0), WARN)):
+        [found] = judge(seen, plan(), only=("gpu-power-limit",))
+        assert found.severity is how
+    assert "GPU 0 (0000:06:00.0): 300 W; GPUs 1-7: 600 W" in found.evidence
+    mixed = with_gpus(unsaid, 0, power_limit=300.0, name="NVIDIA RTX PRO 6000 Blackwell Max-Q")
+    [found] = judge(mixed, plan(), only=("gpu-power-limit",))
+    assert found.severity is Severity.UNKNOWN, "another product has another default"
+
+
+@pytest.mark.parametrize("id", ["p2p-status", "nccl-p2p-level"])
+def test_where_no_gpu_was_provided_nothing_is_said_of_pairs(id: str) -> None:
+    nobody = replace(plan(), name="", gpus=1)
+    gone = having(H, driver__gpus=unknown("not provided"), driver__topology=unknown("not provided"))
+    [found] = judge(gone, nobody, only=(id,))
+    [one] = judge(having(H, driver__gpus=(gpu(0),)), nobody, only=(id,))
+
+    assert (found.severity, one.severity) == (Severity.UNKNOWN, Severity.OK)

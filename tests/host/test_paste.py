@@ -409,3 +409,25 @@ if __name__ == "__main__":
     (HOSTS / "asus8x.json").write_text(
         json.dumps(facts_json.to_json(parsers.host(str(ASUS))), indent=1) + "\n"
     )
+
+
+@pytest.mark.parametrize("heading", ["Clocks Event Reasons", "Clocks Throttle Reasons"])
+@pytest.mark.parametrize(
+    ("said", "severity"),
+    [("Active", Severity.WARN), ("Not Active", Severity.UNKNOWN)],
+)
+def test_a_slowdown_counts_without_the_line_of_idleness(
+    tmp_path: Path, heading: str, said: str, severity: Severity
+) -> None:
+    seen = pasted(
+        tmp_path,
+        "==============NVSMI LOG==============\n\nDriver Version : 595.58.03\n"
+        "Attached GPUs : 1\nGPU 00000000:01:00.0\n"
+        "    Product Name                    : NVIDIA RTX PRO 6000 Blackwell Server Edition\n"
+        f"    {heading}\n"
+        "        HW Slowdown                 : Not Active\n"
+        f"            HW Thermal Slowdown     : {said}\n",
+    )
+    [found] = judge(seen, plan(), only=("gpu-clocks",))
+
+    assert found.severity is severity

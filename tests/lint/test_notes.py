@@ -13,19 +13,19 @@ from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines.target import Target
 from launcher.formats import shell
 from launcher.lint.concerns import Verdict
-from launcher.lint.notes import noted
+from launcher.lint.notes import STOPS, noted
 from launcher.lint.run import judge
 from launcher.plan.plan import Plan, changed
 
 ENVIRON = {"HOME": "/home/user"}
 # A setting, and the words that stand in its note.
 SETTINGS = {
-    "flags.max-runing-requests=8": "unknown, at parse: --max-runing-requests 8",
-    "flags.enable-nan-detection=true": "removed, at parse: --enable-nan-detection",
-    "flags.kv-cache-dtype=fp9": "wrong value, at parse: --kv-cache-dtype fp9",
+    "flags.max-runing-requests=8": "would not start: unknown, at parse: --max-runing-requests 8",
+    "flags.enable-nan-detection=true": "would not start: removed, at parse: --enable-nan-detection",
+    "flags.kv-cache-dtype=fp9": "would not start: wrong value, at parse: --kv-cache-dtype fp9",
     "flags.max-running-requests=many": "wants a whole number, not many",
     "flags.mem-fraction-static=0.97": "risky, under load: --mem-fraction-static 0.97",
-    "flags.enable-flashinfer-allreduce-fusion=true": "breaks, after load: --",
+    "flags.enable-flashinfer-allreduce-fusion=true": "would not start: breaks, after load: --",
     "flags.trust-remote-code=true": "needless: --trust-remote-code",
     "env.NCCL_P2P_LVL=SYS": "did you mean NCCL_P2P_LEVEL?",
     "env.NCCL_P2P_LEVEL=BEST": "inert: NCCL_P2P_LEVEL=BEST",
@@ -72,7 +72,7 @@ PACKAGED = [one.name for one in layers.all_profiles({"HOME": "/nowhere"})]
 def test_a_packaged_profile_has_no_note_of_its_flags_but_where_it_tries_something(
     name: str,
 ) -> None:
-    words = tuple(map(str, Verdict))
+    words = (STOPS, *map(str, Verdict))
     told = [note for note in planned(name).notes if note.startswith(words)]
     tries = name.startswith("8xpro6000") and name.endswith("-mtp")
 

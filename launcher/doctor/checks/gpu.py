@@ -112,8 +112,9 @@ def gpu_alike(host: Host, plan: Plan) -> Verdict:
 
     Tested: on a driver library with a mixed host. Source: SGLang's "memory capacity is unbalanced".
     """
+    told = [gpu for gpu in gpus(host) if gpu.name.known and gpu.memory_total.known]
     kinds: dict[tuple[str, int], list[Gpu]] = {}
-    for gpu in gpus(host):
+    for gpu in told:
         kinds.setdefault((gpu.name.get(), gpu.memory_total.get() >> 30), []).append(gpu)
     if len(kinds) > 1:
         seen = by_gpu(
@@ -126,6 +127,8 @@ def gpu_alike(host: Host, plan: Plan) -> Verdict:
                 " smallest"
             ),
         )
+    for gpu in gpus(host):
+        gpu.name.get(), gpu.memory_total.get()
     return ok(f"{len(gpus(host))}x {next(iter(kinds))[0]}" if kinds else "no GPU")
 
 
@@ -137,13 +140,15 @@ def gpu_order(host: Host, plan: Plan) -> Verdict:
 
     Reported: NVIDIA's CUDA documentation (CUDA_DEVICE_ORDER).
     """
-    names = {gpu.name.get() for gpu in gpus(host)}
+    names = {gpu.name.get() for gpu in gpus(host) if gpu.name.known}
     order = host.environment.variables.get().get("CUDA_DEVICE_ORDER")
     if len(names) > 1 and order != "PCI_BUS_ID":
         return warn(
             f"{len(names)} models, CUDA_DEVICE_ORDER is {order}",
             fix="set CUDA_DEVICE_ORDER=PCI_BUS_ID",
         )
+    for gpu in gpus(host) if len(names) < 2 else ():
+        gpu.name.get()
     return ok("one model" if len(names) <= 1 else "CUDA_DEVICE_ORDER=PCI_BUS_ID")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from launcher.doctor.checks.judging import (
     UNSUPPORTED,
     Verdict,
@@ -10,6 +12,7 @@ from launcher.doctor.checks.judging import (
     failing,
     gib,
     gpus,
+    known_bad,
     ok,
     warn,
 )
@@ -133,13 +136,13 @@ def gpu_remap(host: Host, plan: Plan) -> Verdict:
 
     Tested: on a driver library. Reported: NVIDIA's Xid catalogue (63, 64).
     """
-    failed = failing(gpus(host), lambda gpu: gpu.remap_failed, lambda yes: yes)
-    pending = failing(gpus(host), lambda gpu: gpu.remap_pending, lambda yes: yes)
-    if failed:
+    if failed := known_bad(gpus(host), lambda gpu: gpu.remap_failed, lambda yes: yes):
         return fail(by_gpu((gpu, "row remapping failed") for gpu, _ in failed), fix="RMA the board")
-    if pending:
+    if pending := known_bad(gpus(host), lambda gpu: gpu.remap_pending, lambda yes: yes):
         fix = "reset the GPU (`nvidia-smi --gpu-reset -i N`) or reboot before serving"
         return warn(by_gpu((gpu, "a row waits to be remapped") for gpu, _ in pending), fix=fix)
+    failing(gpus(host), lambda gpu: gpu.remap_failed, lambda yes: yes)
+    failing(gpus(host), lambda gpu: gpu.remap_pending, lambda yes: yes)
     return ok("none pending, none failed")
 
 
@@ -212,8 +215,24 @@ def gpu_power_limit(host: Host, plan: Plan) -> Verdict:
             " meant"
         )
         return warn(by_gpu(low), fix=fix)
+    if odd := _unlike_limits(gpus(host)):
+        fix = "see `nvidia-smi -q -d POWER`: it tells the default; set all alike with `-pl WATTS`"
+        return warn(f"{odd}; no default was provided", fix=fix)
     failing(gpus(host), lambda gpu: gpu.power_limit, lambda seen: False)
+    failing(gpus(host), lambda gpu: gpu.power_default, lambda seen: False)
     return ok("at the default")
+
+
+def _unlike_limits(seen: Sequence[Gpu]) -> str:
+    """The limits of GPUs of one product that differ, where their default was not provided; ""
+    where none do.
+    """
+    mute = [gpu for gpu in seen if gpu.power_limit.known and gpu.power_default.is_unseen]
+    limits: dict[str, set[float]] = {}
+    for gpu in mute:
+        limits.setdefault(gpu.name.otherwise(""), set()).add(gpu.power_limit.get())
+    odd = [gpu for gpu in mute if len(limits[gpu.name.otherwise("")]) > 1 and gpu.name.known]
+    return by_gpu((gpu, f"{gpu.power_limit.get():.0f} W") for gpu in odd)
 
 
 def gpu_clocks(host: Host, plan: Plan) -> Verdict:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from launcher.host.facts import Fact, Function, Gpu, Host, UnobservedError
 from launcher.plan.findings import Severity
+from launcher.plan.plan import Plan
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -40,6 +41,16 @@ def fail(evidence: str, *, fix: str) -> Verdict:
     return Verdict(Severity.FAIL, evidence, fix)
 
 
+def known_bad(
+    items: Iterable[Item], fact: Callable[[Item], Fact[T]], bad: Callable[[T], object]
+) -> list[tuple[Item, T]]:
+    """The items whose fact is known and bad, each with it: for a check that asks several facts,
+    where the gap of one must not hide another.
+    """
+    seen = [(item, fact(item)) for item in items]
+    return [(item, one.get()) for item, one in seen if one.known and bad(one.get())]
+
+
 def failing(
     items: Iterable[Item], fact: Callable[[Item], Fact[T]], bad: Callable[[T], object]
 ) -> list[tuple[Item, T]]:
@@ -62,6 +73,15 @@ def failing(
 def gpus(host: Host) -> tuple[Gpu, ...]:
     """The GPUs that the driver shows. Raises UnobservedError."""
     return host.driver.gpus.get()
+
+
+def ranks(host: Host, plan: Plan) -> int:
+    """How many GPUs a plan is for; without a profile those that are seen. Raises UnobservedError
+    where there is neither.
+    """
+    if not plan.name and plan.gpus < 2:
+        return len(gpus(host))
+    return plan.gpus
 
 
 def functions(host: Host, *kinds: str) -> list[Function]:

@@ -13,6 +13,7 @@ from launcher.doctor.checks.judging import (
     functions,
     gib,
     gpus,
+    known_bad,
     ok,
     sample,
     warn,
@@ -193,10 +194,12 @@ def pcie_errors(host: Host, plan: Plan) -> Verdict:
 
     Tested: on generated trees. Source: the kernel's AER documentation.
     """
-    links = [*functions(host, "gpu"), *above_gpus(host)]
-    fatal = failing(links, lambda link: link.aer_fatal, lambda count: count > 0)
-    lost = failing(links, lambda link: link.aer_nonfatal, lambda count: count > 0)
-    corrected = failing(
+    ends = functions(host, "gpu")
+    above = {bdf for gpu in ends for bdf in gpu.above}
+    links = [*ends, *(one for one in functions(host) if one.bdf in above)]
+    fatal = known_bad(links, lambda link: link.aer_fatal, lambda count: count > 0)
+    lost = known_bad(links, lambda link: link.aer_nonfatal, lambda count: count > 0)
+    corrected = known_bad(
         links, lambda link: link.aer_correctable, lambda count: count > MANY_CORRECTED
     )
     seen = [f"{link.bdf}: {count} fatal" for link, count in fatal]
@@ -205,7 +208,13 @@ def pcie_errors(host: Host, plan: Plan) -> Verdict:
     fix = "reseat the board, riser and cables; try pcie_aspm=off pcie_port_pm=off; another slot"
     if fatal:
         return fail(sample(seen), fix=fix)
-    return warn(sample(seen), fix=fix) if seen else ok("none that matter")
+    if seen:
+        return warn(sample(seen), fix=fix)
+    above_gpus(host)
+    failing(links, lambda link: link.aer_fatal, lambda count: False)
+    failing(links, lambda link: link.aer_nonfatal, lambda count: False)
+    failing(links, lambda link: link.aer_correctable, lambda count: False)
+    return ok("none that matter")
 
 
 def pcie_power_saving(host: Host, plan: Plan) -> Verdict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import Verdict, ok, sample, warn
+from launcher.doctor.checks.judging import Verdict, ok, ranks, sample, warn
 from launcher.doctor.checks.nccl import effective, on
 from launcher.engines.target import which
 from launcher.host.facts import Host
@@ -21,7 +21,7 @@ def p2p_status(host: Host, plan: Plan) -> Verdict:
     Reported: club-3090#873, rtx6kpro#15 (all OK, and it hangs). Source: NCCL's paths.cc asks the
     same question.
     """
-    if plan.gpus < 2:
+    if ranks(host, plan) < 2:
         return ok("one GPU")
     ways = (("read", host.driver.p2p_read), ("write", host.driver.p2p_write))
     pairs = [
@@ -79,7 +79,7 @@ def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:
     Source: NCCL 2.30.7, src/graph/paths.cc. Observed: a two-socket topology (PIX, NODE, SYS).
     """
     variables = effective(host)
-    if plan.gpus < 2 or on(variables, "NCCL_P2P_DISABLE"):
+    if ranks(host, plan) < 2 or on(variables, "NCCL_P2P_DISABLE"):
         return ok("P2P is not asked for")
     links = [link for row in host.driver.topology.get() for link in row if link != "X"]
     asked = nccl.level(variables.get("NCCL_P2P_LEVEL", ""))
@@ -116,7 +116,7 @@ def nccl_turin(host: Host, plan: Plan) -> Verdict:
     if (
         host.system.cpu_vendor.get() != "AuthenticAMD"
         or host.system.cpu_family.get() != 26
-        or plan.gpus < 4
+        or ranks(host, plan) < 4
     ):
         return ok("not a multi-GPU Turin host")
     variables = effective(host)

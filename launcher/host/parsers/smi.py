@@ -211,12 +211,11 @@ REASONS = {
 
 def _reasons(values: dict[str, str]) -> Any:
     for heading in ("Clocks Event Reasons", "Clocks Throttle Reasons"):
-        if f"{heading}/Idle" in values:
-            return [
-                name
-                for place, name in REASONS.items()
-                if values.get(f"{heading}/{place}") == "Active"
-            ]
+        told = {name: values.get(f"{heading}/{place}") for place, name in REASONS.items()}
+        active = [name for name, said in told.items() if said == "Active"]
+        # None active is told by a whole list alone: it begins with the idleness.
+        if active or told["gpu_idle"] is not None:
+            return active
     return {"unknown": "nvidia-smi says nothing of it"}
 
 
