@@ -223,7 +223,7 @@ def _with(seen: Target, aim: TargetOptions) -> Target:
     product = gpus.products()[aim.gpu] if aim.gpu else None
     if aim.arch:
         memory = product.memory if product else None
-        seen = replace(seen, arch=aim.arch, gpu=aim.gpu, memory=memory, gpus=None)
+        seen = replace(seen, arch=aim.arch, gpu=aim.gpu, memory=memory, count=None)
     return replace(seen, release=aim.release or seen.release)
 
 
