@@ -115,7 +115,10 @@ def _of_name(plan: Plan, host: Host) -> list[str]:
 
 
 def _path(model: str) -> str:
-    """A folder in full, so that it means the same everywhere; a hub id as it is."""
+    """A folder in full, so that it means the same everywhere; a hub id as it is. Raises
+    UserError for an address.
+    """
+    models.require_no_address(model)
     return str(Path(model).resolve()) if Path(model).is_dir() else model
 
 
@@ -170,7 +173,7 @@ def _show(made: Fit, plan: Plan, host: Host, notes: Sequence[str]) -> None:
         ),
         (
             "left",
-            f"{_gib(_left(made))} for graphs, activations, NCCL; needs {_gib(made.needed)}",
+            f"{_gib(made.left)} for graphs, activations, NCCL; needs {_gib(made.needed)}",
         ),
         (
             "usable",
@@ -216,7 +219,7 @@ def _picture(console: Console, made: Fit) -> None:
         ("weights", made.weights, "cyan"),
         ("KV cache", kv - states, "green"),
         *([("states", states, "magenta")] if states else []),
-        ("left", _left(made), "yellow"),
+        ("left", made.left, "yellow"),
     ]
     signs = list(zip(parts, "░█▓▒·" if states else "░█▓·", strict=True))
     ends = accumulate(size for (_, size, _), _ in signs)
@@ -243,11 +246,6 @@ def _requests(console: Console, made: Fit) -> None:
     cost = f"a request of {size:,} tokens takes {_gib(size * made.cell)} a GPU"
     each = f"10,000 tokens more of context {_gib(10_000 * made.cell)}"
     console.print(row("cost", f"{cost}; {each}"))
-
-
-def _left(made: Fit) -> int:
-    """What the fraction leaves, or the weights, where they take more than it."""
-    return min(made.left, max(made.free - made.weights, 0))
 
 
 def _host(console: Console, made: Fit) -> None:
