@@ -67,7 +67,13 @@ def run(
         host = replace(facts, model=checkpoint(plan.model, environ))
     shape, weights = _sizes(plan, host)
     fits = fitting(driver) if chosen.settings and not model else []
-    notes = [*chosen.notes, *(f"fits: {line}" for line in fits), *_of_name(plan, host), *plan.notes]
+    counted = _counted(plan) if aim.arch and not facts and not profile else []
+    notes = [
+        *(counted or chosen.notes),
+        *(f"fits: {line}" for line in fits),
+        *_of_name(plan, host),
+        *plan.notes,
+    ]
     # Other GPUs than this host's: its memory and disks say nothing.
     elsewhere = aim.arch is not None and facts is None
     if elsewhere:
@@ -96,6 +102,11 @@ def run(
         told = tuple(said.what for said in made.said)
         _show(made, plan, host, [note for note in notes if not note.startswith((STOPS, *told))])
     return Exit.FINE if made.fits else Exit.NO
+
+
+def _counted(plan: Plan) -> list[str]:
+    wants = f"{plan.gpus}, as profile {plan.name} wants"
+    return [f"no profile was named; how many GPUs there are is not known: {wants}"]
 
 
 def _stopping(plan: Plan, made: Fit) -> Iterator[Said]:

@@ -448,7 +448,7 @@ def test_without_a_profile_it_says_which_one_it_takes(world: World) -> None:
     assert "note: no profile was named, no GPU is here: for 8xpro6000" in world.run("fit").stdout
     four = world.run("fit", "--facts", facts_of(world, 0, 1, 2, 3)).stdout
     assert "note: no profile was named: 4xpro6000 fits these GPUs best" in four
-    assert "note: no profile was named: 8xb300 fits" in world.run("fit", "--gpu", "b300").stdout
+    assert "8, as profile 8xb300 wants" in world.run("fit", "--gpu", "b300").stdout
 
 
 def test_another_model_than_that_of_the_facts_has_its_own_sizes(
@@ -654,3 +654,12 @@ def test_for_a_context_that_is_too_long_only_what_helps_is_offered() -> None:
     assert "up to 0.92" in of_context("flags.context-length=520000")
     wide = ("flags.kv-cache-dtype=bfloat16", "flags.context-length=400000")
     assert "take fp8 KV" in of_context(*wide)
+
+
+def test_a_gpu_that_was_named_does_not_say_how_many_there_are(world: World) -> None:
+    said = world.run("fit", "--gpu", "rtx-pro-6000").stdout
+    named = world.run("fit", "8xpro6000", "--gpu", "rtx-pro-6000").stdout
+
+    assert "how many GPUs there are is not known: 8, as profile 8xpro6000 wants" in said
+    assert "fits these GPUs best" not in said
+    assert "how many GPUs" not in named
