@@ -165,7 +165,7 @@ def fit(
         tokens=pools.tokens,
         slots=pools.slots,
         slot=asked.state,
-        left=int(free * (1 - fraction)),
+        left=_left(free, held, fraction),
         needed=needed(plan),
         least=held / free,
         most=1 - needed(plan) / free,
@@ -183,7 +183,7 @@ def fit(
         disk_speed=speed,
         cold_load=weights.total / speed if speed else None,
     )
-    return Fit(**{**vars(made), "said": tuple(_said(made, plan, host))})
+    return Fit(**{**vars(made), "said": tuple(_said(made, plan, shape, host))})
 
 
 def _kinds(plan: Plan, shape: Shape, layout: str) -> dict[str, Demand]:
@@ -199,7 +199,12 @@ def _rows(
         tokens = {
             kind: formulas.pools(free, held, fraction, one).tokens for kind, one in kinds.items()
         }
-        yield Row(fraction, tokens, int(free * (1 - fraction)))
+        yield Row(fraction, tokens, _left(free, held, fraction))
+
+
+def _left(free: int, held: int, fraction: float) -> int:
+    """What the fraction leaves, or the weights, where they take more than it."""
+    return min(int(free * (1 - fraction)), max(free - held, 0))
 
 
 def _disk(host: Host) -> int | None:
@@ -207,7 +212,7 @@ def _disk(host: Host) -> int | None:
     return mount.free.otherwise(0) or None if mount else None
 
 
-def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
+def _said(made: Fit, plan: Plan, shape: Shape, host: Host) -> Iterator[Said]:
     """What stands in the way, and which way each knob goes."""
     fail, warn = Severity.FAIL, Severity.WARN
     formulas = dialect(plan.engine).memory
@@ -237,10 +242,7 @@ def _said(made: Fit, plan: Plan, host: Host) -> Iterator[Said]:
             f"{made.tokens:,} tokens are less than one request of {made.context:,}: SGLang cuts"
             " requests to it"
         )
-        fix = (
-            f"set context-length = {made.tokens // 1024 * 1024}, or raise mem-fraction-static, or"
-            " take fp8 KV"
-        )
+        fix = ", or ".join(_for_context(made, plan, shape))
         yield Said(warn, what, fix, Known.READ, "tp_worker.py: max_req_len")
     table = formulas.request_table(made.running or 2048, made.context)
     if table > GIB:
@@ -299,6 +301,24 @@ def obstacles(made: Fit) -> Iterator[Said]:
         what = f"{_slots(made)}: {'none is left for KV' if made.admitted else FEW_SLOTS}"
         fix = "set max-mamba-cache-size = 5 x max-running-requests, mamba-ssm-dtype = bfloat16"
         yield Said(Severity.FAIL, what, fix, Known.READ, OF_SLOTS)
+
+
+def _for_context(made: Fit, plan: Plan, shape: Shape) -> Iterator[str]:
+    """What lets a request be as long as the context, or the context as short as a request."""
+    formulas = dialect(plan.engine).memory
+
+    def enough(layout: str, fraction: float) -> bool:
+        asked = formulas.demand(plan, shape, layout)
+        return formulas.pools(made.free, made.weights, fraction, asked).tokens >= made.context
+
+    yield f"set context-length = {max(made.tokens // 1024, 1) * 1024}"
+    most = int(made.most * 100) / 100
+    if most > made.fraction and enough(made.layout, most):
+        yield f"raise mem-fraction-static, up to {most:.2f}"
+    if made.layout == BF16_ROW:
+        smaller = formulas.row("fp8_e4m3", plan.arch, version(plan.release or ""), shape)
+        if smaller != BF16_ROW and enough(smaller, made.fraction):
+            yield "take fp8 KV"
 
 
 def _too_few(plan: Plan, host: Host) -> Iterator[Said]:

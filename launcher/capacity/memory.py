@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from launcher.knowledge import models
-from launcher.knowledge.shape import Shape
+from launcher.knowledge.shape import Shape, shape
 
 GIB = 1 << 30
 MARGIN = 1.03  # on weights computed from a configuration: hosts showed 56 and 57.06 GiB for 55.6
@@ -162,8 +162,25 @@ def precision(quantisation: str | None) -> Precision | None:
 
 def named(model: str) -> dict[str, str] | None:
     """The configuration of a model by the checkpoint's name, for one that is not here; None for
-    unknown ones.
+    unknown ones, and for those whose name says another size than its family's.
     """
+    return None if resized(model) else _of_family(model)
+
+
+def resized(model: str) -> str | None:
+    """The word of a checkpoint's name that says another size than its family's; None: no word
+    does.
+    """
+    config = _of_family(model)
+    return models.resized(model, _parameters(shape(config))) if config else None
+
+
+def _of_family(model: str) -> dict[str, str] | None:
     family = models.by_name(model)
     config = family.of_name(model).config if family else None
     return {key: str(value) for key, value in config.items()} if config else None
+
+
+def _parameters(s: Shape) -> float:
+    made = from_shape(s, Precision(1, 1, 1))
+    return made.divided + (made.replicated + made.embedding) / BF16

@@ -4,7 +4,7 @@ Pure.
 
 from __future__ import annotations
 
-from launcher.capacity.memory import Weights, from_shape, named, precision
+from launcher.capacity.memory import Weights, from_shape, named, precision, resized
 from launcher.engines import traits
 from launcher.errors import UserError
 from launcher.host.facts import Model
@@ -16,7 +16,7 @@ def shape(model: Model, asked: str) -> Shape:
     """The shape of a checkpoint; `asked` is its hub id or folder. Raises UserError: unknown."""
     config = model.config.otherwise({}) or named(asked)
     if not config:
-        why = model.config.unknown or "it has no config.json"
+        why = _resized(asked) or model.config.unknown or "it has no config.json"
         raise UserError(
             f"the sizes of {asked} are unknown: {why}",
             fix="--model DIR, a folder with config.json",
@@ -26,6 +26,11 @@ def shape(model: Model, asked: str) -> Shape:
     except (KeyError, ValueError) as error:
         what = f"{asked}: its config.json does not say {error}"
         raise UserError(what, fix="give a folder with the model's own config.json") from None
+
+
+def _resized(asked: str) -> str | None:
+    word = resized(asked)
+    return f"by {word!r} in its name it is not as large as its family" if word else None
 
 
 def weights(model: Model, asked: str, shape: Shape) -> Weights:

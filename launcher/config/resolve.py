@@ -367,6 +367,8 @@ def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path, engi
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), known_keys(location), n=1)
         message = "unknown key" + (f", did you mean {near[0]}?" if near else "")
+        if len(location) == 1 and engine.options.accepted_by(f"--{location[0]}"):
+            message = f"unknown key, did you mean flags.{location[0]}?"
         if new := RENAMED.get(".".join(map(str, location))):
             message = f"renamed to {new}"
     elif problem["type"] == "missing":

@@ -7,6 +7,7 @@ release alone.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -97,11 +98,12 @@ def _example() -> str:
 
 def _product(gpu: str, arch: str | None) -> gpus.Product:
     """The product that is meant. Raises UserError (usage) for none, and one of another `arch`."""
-    product = gpus.products().get(gpu.lower())
+    product = gpus.called(gpu)
     if product is None:
         raise UserError(
             f"--gpu {gpu}: not a GPU that is known here",
-            fix=f"one of {', '.join(_made_for())}, or an architecture: {', '.join(ARCHS)}",
+            fix=f"{_near(gpu)}one of {', '.join(_made_for())}, or an architecture:"
+            f" {', '.join(ARCHS)}",
             status=Exit.USAGE,
         )
     if not product.is_blackwell:
@@ -117,6 +119,11 @@ def _product(gpu: str, arch: str | None) -> gpus.Product:
             status=Exit.USAGE,
         )
     return product
+
+
+def _near(gpu: str) -> str:
+    near = difflib.get_close_matches(gpu.lower(), _made_for(), n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def _made_for() -> list[str]:
@@ -249,7 +256,12 @@ def require_known(aim: TargetOptions) -> None:
     if aim.release is not None and not RELEASE.fullmatch(aim.release):
         raise UserError(f"{aim.release!r} is no release", fix=_example(), status=Exit.USAGE)
     if aim.arch is not None and aim.arch not in ARCHS:
-        fix = f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
+        meant = gpus.called(aim.arch)
+        fix = (
+            f"{meant.name} is {meant.arch}: say {meant.arch}"
+            if meant and meant.arch in ARCHS
+            else f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
+        )
         raise UserError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -129,6 +129,30 @@ def claims(one: Product) -> list[str]:
 def products() -> Mapping[str, Product]:
     """All that are known, by what `--gpu` calls them."""
     return {one.id: one for one in table().rows}
+
+
+def called(text: str) -> Product | None:
+    """The product that is meant by its id, its name or what a driver shows, however written:
+    "RTX PRO 6000", pro6000.
+    """
+    word = _plain(text)
+    return _alone([one for one in table().rows if word in _calls(one)])
+
+
+def _calls(one: Product) -> set[str]:
+    names = (one.id, one.name, *(edition.seen for edition in one.editions))
+    return {form for name in names for form in _forms(_plain(name))}
+
+
+def _forms(name: str) -> Iterator[str]:
+    """A name with and without its maker, series and generation."""
+    for form in (name, name.removesuffix("blackwell")):
+        yield from (form, form.removeprefix("rtx"), form.removeprefix("geforce"))
+        yield f"nvidia{form}"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower()).removeprefix("nvidia")
 
 
 def of(id: str | None) -> Product:

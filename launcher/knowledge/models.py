@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from launcher.errors import Exit, UserError
 from launcher.knowledge import gpus, rows
 
 FILE = Path(__file__).with_name("models.toml")
@@ -16,6 +17,13 @@ FILE = Path(__file__).with_name("models.toml")
 # arguments, or not at all: it always does, and takes a `reasoning_effort`. "": nobody looked.
 THINKING = ("switch", "always", "")
 QUANTISATIONS = ("nvfp4", "nvfp4-mixed", "nvfp4-compressed", "nvfp4-weights", "fp8", "w4a8", "bf16")
+# Words of a name that say another size than the family's: pruned, distilled, a draft model, ...
+_RESIZED = re.compile(
+    r"[\d.]*(?:reap|prun|distil|draft|dflash|eagle|medusa|specul|nextn|lite|light|mini|micro|tiny|"
+    r"nano|small|slim|compact|compress(?!ed-tensors)|shrunk|shrink|student|lora|adapter|air|flash|"
+    r"merge|upscale|trim|sparse|experts?|layers?)|\d+(?:e|l|x|experts|layers)$|[el]\d+$"
+)
+_COUNT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([mbt])")
 # how the hub's cache calls the folder of a repository
 _CACHED = re.compile(r"models--([^/]+)--([^/]+)")
 
@@ -169,6 +177,19 @@ def checkpoint(model: str) -> str:
     return model.rstrip("/").rpartition("/")[2].lower().replace("_", "-")
 
 
+def is_id(model: str) -> bool:
+    """Whether it is written as an id on the hub is: ORG/NAME."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", model) is not None
+
+
+def require_no_address(model: str) -> None:
+    """Raise UserError (usage) for the address of a model's page in place of its id."""
+    if re.match(r"https?://|hf://|(?:www\.)?(?:huggingface|hf)\.co/", model):
+        found = re.match(r"(?:https?://)?(?:[\w.-]+/|hf://)([^/?#\s]+/[^/?#\s]+)", model)
+        fix = f"give {found[1]}" if found else "give ORG/NAME, as on its page, or a folder"
+        raise UserError(f"{model} is an address", fix=fix, status=Exit.USAGE)
+
+
 def known(model: str) -> Checkpoint | None:
     """What is known of one checkpoint by its hub id, in the hub's cache too; None for the
     others.
@@ -176,6 +197,25 @@ def known(model: str) -> Checkpoint | None:
     cached = _CACHED.search(model)
     id = (f"{cached[1]}/{cached[2]}" if cached else model).lower()
     return next((one.checkpoints[id] for one in families() if id in one.checkpoints), None)
+
+
+def resized(model: str, parameters: float = 0) -> str | None:
+    """The word of a checkpoint's name that says another size than its family's, of so many
+    parameters; None for a published one, whose size is known, and where no word says so.
+    """
+    family = by_name(model)
+    if family is None or known(model):
+        return None
+    name = checkpoint(model)
+    rest = name[max(len(_fits(pattern, name)) for pattern in family.names) :]
+    return next((word for word in re.split(r"[-_+]", rest) if _resizes(word, parameters)), None)
+
+
+def _resizes(word: str, parameters: float) -> bool:
+    if count := _COUNT.fullmatch(word):
+        said = float(count[1]) * 10 ** {"m": 6, "b": 9, "t": 12}[count[2]]
+        return bool(abs(said - parameters) > 0.04 * parameters)  # 744B and 753B are told of GLM-5
+    return bool(_RESIZED.match(word))
 
 
 def quantisation(model: str) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from launcher import printable
 from launcher.errors import Exit, UserError
+from launcher.knowledge import models
 
 DISTRUST = "do not use this repository, or this hub (HF_ENDPOINT), before you know why"
 SPARE = 1 << 30  # bytes that stay free on the disk
@@ -44,6 +45,7 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     not answer, or that names files outside of the folder, and a disk that is too small: nothing was
     downloaded then.
     """
+    models.require_no_address(repository)
     wanted = _look(repository, revision)
     require_within(wanted, to)
     target = to or Path(_cache())

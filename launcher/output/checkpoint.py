@@ -49,6 +49,7 @@ def run(folder: str, environ: Mapping[str, str], *, hashes: bool, as_json: bool)
     """Judge a checkpoint's folder, or a hub id in the cache, and print it; exit 1 if it is not
     whole.
     """
+    models.require_no_address(folder)
     ask = PlanRequest(FALLBACK, (f"flags.model-path={folder}", 'rules.skip=["quantization"]'))
     plan, _ = planned(ask, environ, Target())
     seen = checkpoint(plan.model, environ)
@@ -71,6 +72,9 @@ def run(folder: str, environ: Mapping[str, str], *, hashes: bool, as_json: bool)
 
 
 def _absent(model: str, why: str) -> UserError:
+    if "would download" in why and not models.is_id(model):
+        fix = "give a folder that has config.json, or ORG/NAME as on the hub"
+        return UserError(f"there is no {model} here", fix=fix, status=Exit.NO)
     is_id = "would download" in why
     fix = f"`glm5-serve fetch {model}`" if is_id else "give a folder that has config.json"
     return UserError(why.partition(": the engine")[0], fix=fix, status=Exit.NO)

@@ -67,7 +67,13 @@ def run(
         host = replace(facts, model=checkpoint(plan.model, environ))
     shape, weights = _sizes(plan, host)
     fits = fitting(driver) if chosen.settings and not model else []
-    notes = [*chosen.notes, *(f"fits: {line}" for line in fits), *_of_name(plan, host), *plan.notes]
+    counted = _counted(plan) if aim.arch and not facts and not profile else []
+    notes = [
+        *(counted or chosen.notes),
+        *(f"fits: {line}" for line in fits),
+        *_of_name(plan, host),
+        *plan.notes,
+    ]
     # Other GPUs than this host's: its memory and disks say nothing.
     elsewhere = aim.arch is not None and facts is None
     if elsewhere:
@@ -98,6 +104,11 @@ def run(
     return Exit.FINE if made.fits else Exit.NO
 
 
+def _counted(plan: Plan) -> list[str]:
+    wants = f"{plan.gpus}, as profile {plan.name} wants"
+    return [f"no profile was named; how many GPUs there are is not known: {wants}"]
+
+
 def _stopping(plan: Plan, made: Fit) -> Iterator[Said]:
     """What keeps a server from starting, whatever fits, that is not said already."""
     for what, found in stopping(plan):
@@ -115,7 +126,10 @@ def _of_name(plan: Plan, host: Host) -> list[str]:
 
 
 def _path(model: str) -> str:
-    """A folder in full, so that it means the same everywhere; a hub id as it is."""
+    """A folder in full, so that it means the same everywhere; a hub id as it is. Raises
+    UserError for an address.
+    """
+    models.require_no_address(model)
     return str(Path(model).resolve()) if Path(model).is_dir() else model
 
 
@@ -170,7 +184,7 @@ def _show(made: Fit, plan: Plan, host: Host, notes: Sequence[str]) -> None:
         ),
         (
             "left",
-            f"{_gib(_left(made))} for graphs, activations, NCCL; needs {_gib(made.needed)}",
+            f"{_gib(made.left)} for graphs, activations, NCCL; needs {_gib(made.needed)}",
         ),
         (
             "usable",
@@ -216,7 +230,7 @@ def _picture(console: Console, made: Fit) -> None:
         ("weights", made.weights, "cyan"),
         ("KV cache", kv - states, "green"),
         *([("states", states, "magenta")] if states else []),
-        ("left", _left(made), "yellow"),
+        ("left", made.left, "yellow"),
     ]
     signs = list(zip(parts, "░█▓▒·" if states else "░█▓·", strict=True))
     ends = accumulate(size for (_, size, _), _ in signs)
@@ -243,11 +257,6 @@ def _requests(console: Console, made: Fit) -> None:
     cost = f"a request of {size:,} tokens takes {_gib(size * made.cell)} a GPU"
     each = f"10,000 tokens more of context {_gib(10_000 * made.cell)}"
     console.print(row("cost", f"{cost}; {each}"))
-
-
-def _left(made: Fit) -> int:
-    """What the fraction leaves, or the weights, where they take more than it."""
-    return min(made.left, max(made.free - made.weights, 0))
 
 
 def _host(console: Console, made: Fit) -> None:

@@ -216,10 +216,7 @@ def test_a_context_of_a_million_is_named() -> None:
     seen = fit(plan("flags.max-running-requests=512"), shape, WEIGHTS, host(), CARD)
 
     assert [said.fix for said in seen.said] == [
-        (
-            f"set context-length = {seen.tokens // 1024 * 1024}, or raise mem-fraction-static, or"
-            " take fp8 KV"
-        ),
+        f"set context-length = {seen.tokens // 1024 * 1024}",
         "set context-length and max-running-requests",
     ]
 
@@ -348,12 +345,13 @@ def test_what_is_no_share_does_not_fit(world: World, fraction: str) -> None:
     assert "# note: would not start: breaks, at load: " in rendered.stdout
 
 
-def test_a_context_of_nothing_is_the_models_own(world: World) -> None:
+def test_a_context_of_nothing_starts_nothing(world: World) -> None:
     said = world.run(
         "fit", "-p", "8xpro6000", "--gpu", "rtx-pro-6000", "--set", "flags.context-length=0"
     )
 
-    assert (said.returncode, said.stderr) == (0, "")
+    assert (said.returncode, said.stderr) == (1, "")
+    assert "--context-length 0: " in said.stdout
 
 
 # -- what is not here, or not whole ------------------------------------------------------------
@@ -450,7 +448,7 @@ def test_without_a_profile_it_says_which_one_it_takes(world: World) -> None:
     assert "note: no profile was named, no GPU is here: for 8xpro6000" in world.run("fit").stdout
     four = world.run("fit", "--facts", facts_of(world, 0, 1, 2, 3)).stdout
     assert "note: no profile was named: 4xpro6000 fits these GPUs best" in four
-    assert "note: no profile was named: 8xb300 fits" in world.run("fit", "--gpu", "b300").stdout
+    assert "8, as profile 8xb300 wants" in world.run("fit", "--gpu", "b300").stdout
 
 
 def test_another_model_than_that_of_the_facts_has_its_own_sizes(
@@ -587,3 +585,81 @@ def test_what_shows_itself_under_load_alone_does_not_keep_a_server_down(world: W
 
     assert said.returncode == 0
     assert "it fits" in said.stdout
+
+
+# -- sizes of what is not published ------------------------------------------------------------
+
+OTHER_SIZES = (
+    "GLM-5.2-REAP-50-NVFP4 GLM-5.2-REAP25-NVFP4 GLM-5.2-25REAP-NVFP4 GLM-5-pruned-NVFP4"
+    " GLM-5-Pruned50-NVFP4 GLM-5.2-594B-NVFP4 GLM-5-distill-NVFP4 GLM-5.3-Distilled-FP8"
+    " GLM-5-draft-NVFP4 GLM-5-Lite-NVFP4 GLM-5-NVFP4-EAGLE3 GLM-5-160e-NVFP4 GLM-5-mini-FP8"
+    " GLM-5_REAP_NVFP4 GLM-5.3-Flash-REAP-NVFP4 GLM-5.3-Flash-120B-NVFP4 GLM-5-Air-NVFP4"
+).split()
+OWN_SIZES = "GLM-5-NVFP4 GLM-5.2-Instruct-FP8 GLM-5-744B-NVFP4 GLM-5.3-Flash-NVFP4 GLM-5-MTP-FP8"
+
+
+@pytest.mark.parametrize("name", OTHER_SIZES)
+def test_a_name_that_says_another_size_has_none(name: str) -> None:
+    assert capacity.named(f"foo/{name}") is None
+    assert capacity.named(f"/models/{name}") is None
+
+
+@pytest.mark.parametrize("name", OWN_SIZES.split())
+def test_a_name_that_says_no_other_size_has_that_of_its_family(name: str) -> None:
+    assert capacity.named(f"pruned-org/{name}")
+
+
+@pytest.mark.parametrize("id", PUBLISHED)
+def test_a_published_one_keeps_its_size_whatever_its_name_says(id: str) -> None:
+    assert capacity.resized(id) is None
+
+
+def test_fit_says_which_word_makes_a_size_unknown(world: World) -> None:
+    said = world.run("fit", "-p", "8xpro6000", "--model", "foo/GLM-5.2-REAP-50-NVFP4")
+
+    assert said.returncode == 78
+    assert "by 'reap' in its name it is not as large as its family" in said.stderr
+
+
+@pytest.mark.parametrize("command", ["fit", "model", "fetch"])
+def test_an_address_in_place_of_an_id_is_told_as_one(world: World, command: str) -> None:
+    words = ("-p", "8xpro6000", "--model") if command == "fit" else ()
+    for address in ("https://huggingface.co/nvidia/GLM-5.2-NVFP4", "hf.co/nvidia/GLM-5.2-NVFP4"):
+        said = world.run(command, *words, f"{address}/tree/main")
+
+        assert said.returncode == 2
+        assert "give nvidia/GLM-5.2-NVFP4\n" in said.stderr
+
+
+# -- one number in every place -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tp", [2, 4, 8])
+@pytest.mark.parametrize("profile", ["4xpro6000-glm53-flash", "8xpro6000"])
+def test_what_is_left_is_never_more_than_the_weights_leave(profile: str, tp: int) -> None:
+    seen = on_its_gpus(profile, f"flags.tp-size={tp}")
+
+    assert seen.left <= max(seen.free - seen.weights, 0)
+    assert [row.left for row in seen.rows if row.fraction == seen.fraction] == [seen.left]
+    assert all(row.left <= max(seen.free - seen.weights, 0) for row in seen.rows)
+
+
+def of_context(*settings: str) -> str:
+    said = on_its_gpus("8xpro6000", "flags.model-path=nvidia/GLM-5.2-NVFP4", *settings).said
+    return next(one.fix for one in said if "less than one request" in one.what)
+
+
+def test_for_a_context_that_is_too_long_only_what_helps_is_offered() -> None:
+    assert of_context() == "set context-length = 507904"
+    assert "up to 0.92" in of_context("flags.context-length=520000")
+    wide = ("flags.kv-cache-dtype=bfloat16", "flags.context-length=400000")
+    assert "take fp8 KV" in of_context(*wide)
+
+
+def test_a_gpu_that_was_named_does_not_say_how_many_there_are(world: World) -> None:
+    said = world.run("fit", "--gpu", "rtx-pro-6000").stdout
+    named = world.run("fit", "8xpro6000", "--gpu", "rtx-pro-6000").stdout
+
+    assert "how many GPUs there are is not known: 8, as profile 8xpro6000 wants" in said
+    assert "fits these GPUs best" not in said
+    assert "how many GPUs" not in named

@@ -12,6 +12,7 @@ from conftest import TESTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rig.healthy import plan
+from rig.smi import Row, table
 
 from launcher.doctor.checks import checks, judge
 from launcher.errors import UserError
@@ -431,3 +432,12 @@ def test_a_slowdown_counts_without_the_line_of_idleness(
     [found] = judge(seen, plan(), only=("gpu-clocks",))
 
     assert found.severity is severity
+
+
+def test_tables_that_count_otherwise_are_told_as_those_of_two_hosts(tmp_path: Path) -> None:
+    two, eight = (table("595.58", *[Row()] * count) for count in (2, 8))
+    for name in ("both", "same"):
+        (tmp_path / name).mkdir()
+
+    assert "tables count 2 and 8 GPUs" in pasted(tmp_path / "both", two, eight).observed
+    assert "tables count" not in pasted(tmp_path / "same", eight, eight).observed

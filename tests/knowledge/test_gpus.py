@@ -172,3 +172,21 @@ def test_no_two_rows_have_one_name_or_pci_id(tmp_path: Any) -> None:
 
     assert told.complaints == ("gpus.toml, b201: NVIDIA B200 is in b200, too",)
     assert len(told.rows) == len(PRODUCTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "id"),
+    [
+        ("RTX PRO 6000", "rtx-pro-6000"),
+        ("NVIDIA RTX PRO 6000 Blackwell", "rtx-pro-6000"),
+        ("pro6000", "rtx-pro-6000"),
+        ("rtx5090", "rtx-5090"),
+        ("NVIDIA B200", "b200"),
+        ("6000", None),
+        ("", None),
+    ],
+)
+def test_a_product_is_called_as_screens_print_it(text: str, id: str | None) -> None:
+    found = gpus.called(text)
+
+    assert (found.id if found else None) == id

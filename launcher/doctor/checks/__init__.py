@@ -202,7 +202,7 @@ def known_ids(ids: Iterable[str]) -> None:
     every = [check.id for check in every_check()]
     for id in ids:
         if id not in every:
-            near = difflib.get_close_matches(id, every, n=1)
+            near = difflib.get_close_matches(id.lower(), every, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise UserError(
                 f"no check {id}", fix=f"{hint}`glm5-serve checks` lists them", status=Exit.USAGE

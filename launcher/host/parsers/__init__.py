@@ -35,6 +35,7 @@ from launcher.host.parsers.text import clean, flat
 MOST = 16 << 20  # bytes of a file that are read; a kernel log of weeks has some
 MOST_TOGETHER = 128 << 20  # bytes of all files of a folder
 MOST_FILES = 1000
+TABLES = ("nvidia-smi -q", "nvidia-smi -q -x", "nvidia-smi")  # that count all GPUs of a host
 MOST_NAMED = 5  # files that were not recognised
 Data = dict[str, Any]
 FIX = (
@@ -93,15 +94,30 @@ def host(source: str) -> Host:
     if not found:
         none = f"none of its {texts} files" if Path(source).is_dir() else "nothing in it"
         raise UserError(f"{source}: {none} is an output that is known here", fix=FIX)
+    counts = _count(found)
     merged: Data = {}
     found.sort(key=lambda one: one[0])
     for _, _, data in found:
         _merge(merged, data)
     _settle(merged)
     names = ", ".join(dict.fromkeys(name for _, name, _ in found))
-    return told(
-        facts_json.from_json({"observed": f"pasted texts: {names}{_strange(strange)}", **merged})
-    )
+    seen = f"pasted texts: {names}{_strange(strange)}{_of_hosts(counts)}"
+    return told(facts_json.from_json({"observed": seen, **merged}))
+
+
+def _of_hosts(counts: Sequence[int]) -> str:
+    """That tables of nvidia-smi count GPUs otherwise, as those of two hosts do."""
+    if len(set(counts)) < 2:
+        return ""
+    told = " and ".join(map(str, sorted(set(counts))))
+    return f"; nvidia-smi's tables count {told} GPUs: judged together; one folder a host"
+
+
+def _count(found: Sequence[tuple[int, str, Data]]) -> list[int]:
+    """The GPUs of each whole table of nvidia-smi."""
+    drivers = (data.get("driver") for _, name, data in found if name in TABLES)
+    counts = (len(one.get("gpus", ())) for one in drivers if isinstance(one, dict))
+    return [count for count in counts if count]
 
 
 def _strange(names: Sequence[str]) -> str:
