@@ -16,6 +16,8 @@ SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 SUFFIXES |= {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 SIZE = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(SUFFIXES)})", re.ASCII)
 
+MOST_CHOICES = 16  # that are listed, those with the value in them first
+
 
 def _meant(value: str, choices: Sequence[str]) -> str:
     if fork := forks.of_choice(value):
@@ -23,7 +25,9 @@ def _meant(value: str, choices: Sequence[str]) -> str:
     if meant := near(value, choices):
         return f"did you mean {meant}?"
     begun = [choice for choice in choices if value and choice.startswith(value)]
-    return f"choices: {', '.join(begun or choices[:12])}"
+    # One alone may be another thing: nvfp4_online is not how an NVFP4 checkpoint is served.
+    alike = sorted(choices, key=lambda choice: value not in choice)[:MOST_CHOICES]
+    return f"choices: {', '.join(begun if len(begun) > 1 else alike)}"
 
 
 def size(text: str) -> int:

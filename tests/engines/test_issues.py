@@ -53,6 +53,9 @@ READERS = {
     "PYTORCH_CUDA_ALLOC_CONF": "torch",
     "SAFETENSORS_FAST_GPU": "safetensors, once",
     "DUMPER_SERVER_PORT": "SGLang's dumper, from 0.5.10",
+    "SGLANG_API_KEY": "nobody: the row says so",
+    "SGL_API_KEY": "nobody: the row says so",
+    "VLLM_API_KEY": "vLLM",
 }
 # What brings a trait of choices about.
 CHOSEN: Mapping[str, Mapping[str, str]] = {

@@ -83,8 +83,8 @@ def test_another_word_is_taken_for_none(word: str) -> None:
     ("option", "value", "said"),
     [
         ("--kv-cache-dtype", "fp8", "choices: fp8_e5m2, fp8_e4m3"),
-        ("--quantization", "nvfp4", "choices: "),
-        ("--quantization", "fp4", "choices: "),
+        ("--quantization", "nvfp4", "choices: nvfp4_online, "),
+        ("--quantization", "fp4", "choices: modelopt_fp4, "),
         ("--kv-cache-dtype", "fp8-e4m3", "did you mean fp8_e4m3?"),
         ("--kv-cache-dtype", "fp8_em43", "did you mean fp8_e4m3?"),
     ],
