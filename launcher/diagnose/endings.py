@@ -55,8 +55,7 @@ def known(hit: Hit, gravest: Hit, hits: Iterable[Hit], speaks: str | None) -> Di
 
 
 def _fix(hit: Hit, speaks: str | None) -> str:
-    row = _xid(hit)
-    return (row and row.fix) or filled(hit.failure.told(speaks).fix, hit.words)
+    return hit.words.get("xid_fix") or filled(hit.failure.told(speaks).fix, hit.words)
 
 
 def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:

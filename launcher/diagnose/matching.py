@@ -59,7 +59,8 @@ def _by_code(text: str, origin: str, *, from_start: bool) -> Iterator[Found]:
     if origin == "kernel":
         row = xid.judge(text)
         if row and row.cause in failures():
-            yield Found(failures()[row.cause], {"xid": str(row.number)})
+            fix = {"xid_fix": row.fix} if row.fix else {}
+            yield Found(failures()[row.cause], {"xid": str(row.number), **fix})
         return
     for code in forms.codes(text, from_start=from_start):
         if code.cause in failures():

@@ -60,7 +60,7 @@ class Identity:
         what = "model unknown"
         if self.basis is not None:
             what = f"not a GLM-5 by its {self.basis}"
-            what += f" but {self.family.id}" if self.family else ""
+            what += f" but of the {self.family.id} family" if self.family else ""
         return f"{what}: the rules for GLM-5 are not applied"
 
 

@@ -20,8 +20,11 @@ ADVICE = ("again", "never", "reboot")
 ASKS = 154  # "GPU recovery action changed": what is to be done, not what happened
 UNLISTED = "a number that our table does not have"
 _HEAD = re.compile(r"NVRM: (?:GPU at [\w:.-]{1,60}: )?Xid \([\w:. -]{1,80}\): (\d{1,5})\b")
-_KEYS = "numbers what mnemonic advice sound cause needs unless fix evidence source".split()
-REACH = 400  # characters behind the number in which `needs` and `unless` are looked for
+_KEYS = (
+    "numbers what mnemonic advice sound cause needs unless fix sign sign_fix evidence"
+    " source".split()
+)
+REACH = 400  # characters behind the number in which these patterns are looked for
 _FILE = rows.kept(Path(__file__).with_name("xid.toml"))
 _PREVIOUS = re.compile(r"caused by previous Xid (\d{1,5})\b")
 
@@ -39,6 +42,8 @@ class Xid:
     needs: str | None = None
     unless: str | None = None
     fix: str | None = None
+    sign: str | None = None
+    sign_fix: str | None = None
     evidence: str = ""
     source: str = ""
 
@@ -53,7 +58,7 @@ def _made(key: str | int, row: Mapping[str, Any]) -> tuple[Xid, ...]:
     rows.only(row, _KEYS)
     if row["advice"] not in ADVICE:
         raise ValueError(f"advice: {row['advice']!r} is not one of {', '.join(ADVICE)}")
-    for name in ("needs", "unless"):
+    for name in ("needs", "unless", "sign"):
         rows.pattern(name, row.get(name, ""))
     fields = {name: value for name, value in row.items() if name != "numbers"}
     rows.text("what", row["what"])
@@ -88,6 +93,8 @@ def judge(words: str) -> Xid | None:
         return None
     if row.needs and not re.search(row.needs, rest):
         return replace(row, advice="again", cause=NOTE)
+    if row.sign and re.search(row.sign, rest):
+        return replace(row, fix=row.sign_fix)
     return row
 
 

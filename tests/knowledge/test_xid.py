@@ -146,6 +146,29 @@ def test_what_follows_from_an_earlier_one_is_of_that_one(number: int, previous: 
 # -- the table -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("client", "asks"), [("UNRECOGNIZED_CLIENT", True), ("GPCCLIENT_T1_0", False), ("", False)]
+)
+def test_a_sign_in_the_line_changes_what_to_do_for_doctor_and_diagnose(
+    client: str, asks: bool
+) -> None:
+    said = f"NVRM: Xid (PCI:0000:9a:00): 31, pid=7, MMU Fault: ENGINE GRAPHICS GPC0 {client} x"
+    by_doctor = kernel_xid(Host(kernel=replace(Kernel(), log=known((said,)))), PLAN)
+    by_diagnose = diagnose([said])
+
+    assert ("reboot the host" in by_doctor.fix) == asks
+    assert ("reboot the host" in by_diagnose.fix) == asks
+    assert (by_doctor.severity, by_diagnose.then) == (Severity.WARN, "again")
+    assert "Xids" not in by_doctor.evidence
+    assert "no reboot" not in by_doctor.evidence
+
+
+def test_several_xids_are_counted() -> None:
+    log = ("NVRM: Xid (PCI:0000:9a:00): 13, pid=7, x", "NVRM: Xid (PCI:0000:9a:00): 31, pid=7, x")
+    told = kernel_xid(Host(kernel=replace(Kernel(), log=known(log))), PLAN)
+    assert told.evidence.startswith("2 Xids, the last: Xid 31")
+
+
 def test_rows_keep_to_the_vocabulary() -> None:
     for row in xids().values():
         assert row.advice in ADVICE

@@ -33,6 +33,11 @@ def gpu_count(host: Host, plan: Plan) -> Verdict:
     if seen >= plan.gpus:
         return ok(f"{seen} GPUs, {plan.gpus} wanted")
     told = f"the driver shows {seen} GPUs, {_for(plan)} needs {plan.gpus}"
+    if (paths := len(host.driver.topology.otherwise(()))) > seen:
+        told = f"outputs disagree: the driver shows {seen} GPUs, `nvidia-smi topo -m` {paths}"
+        if not plan.name:
+            return warn(told, fix="take both again, on one host")
+        told += f"; {_for(plan)} needs {plan.gpus}"
     on_bus = [one for one in host.pcie.functions.otherwise(()) if one.kind == "gpu"]
     if len(on_bus) >= plan.gpus:
         fix = "look for NVRM lines with `dmesg`, then reset or reseat those that `gpu-on-bus` names"

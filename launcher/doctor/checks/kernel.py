@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from launcher.diagnose.matching import matches
 from launcher.diagnose.unwrap import unwrap
@@ -16,6 +17,7 @@ from launcher.plan.plan import Plan
 GROUP = "kernel"
 
 
+CONTINUED = re.compile(r"NVRM: \(PCI ID: ")  # of a message of several lines
 SXID = re.compile(r"nvidia-nvswitch\d+: SXid \(")
 ASKS = 154  # "GPU recovery action changed": what is to be done, not what happened
 
@@ -41,9 +43,8 @@ def kernel_xid(host: Host, plan: Plan) -> Verdict:
         return fail(f"{_told(found, line)}{more}", fix=_fix(found))
     if seen:
         found, line = seen[-1]
-        return warn(
-            f"{len(seen)} Xids that need no reboot, the last: {_told(found, line)}", fix=_fix(found)
-        )
+        last = f"{len(seen)} Xids, the last: " if len(seen) > 1 else ""
+        return warn(f"{last}{_told(found, line)}", fix=_fix(found))
     return ok("no Xid")
 
 
@@ -95,11 +96,24 @@ def kernel_driver(host: Host, plan: Plan) -> Verdict:
 
     Reported: NVIDIA/open-gpu-kernel-modules#789, #1058 (RmInitAdapter, WPR2); NVSentinel#155.
     """
-    told = [(line, fix) for line in host.kernel.log.get() if (fix := _lost(_words(line) or ""))]
+    log = host.kernel.log.get()
+    told = [
+        (_whole(log, at), fix) for at, line in enumerate(log) if (fix := _lost(_words(line) or ""))
+    ]
     if told:
         more = f" ({len(told)} such lines)" if len(told) > 1 else ""
         return fail(f"{_last([told[0][0]])}{more}", fix=told[0][1])
     return ok("no GPU that is lost or did not start")
+
+
+def _whole(log: Sequence[str], at: int) -> str:
+    """A line, behind those in which the driver's message began that names the GPU."""
+    for first in range(at - 1, max(at - 4, -1), -1):
+        if "NVRM: The NVIDIA GPU " in log[first]:
+            return " ".join(line.strip().removeprefix("NVRM: ") for line in log[first : at + 1])
+        if not CONTINUED.search(log[first]):
+            break
+    return log[at]
 
 
 def _lost(words: str) -> str | None:

@@ -83,6 +83,9 @@ _LOOKS: tuple[tuple[str, str], ...] = (
     ("pstate", r"P\d{1,2}"),
 )
 LISTED = re.compile(r"^GPU (\d{1,2}): (.+?) \(UUID: (GPU-[\w-]+)\)$", re.M)
+# Of `nvidia-smi nvlink -s`, and not: a line for each link stands below.
+LINKS = re.compile(rf"{LISTED.pattern}\n\s*Link \d", re.M)
+LIST = re.compile(rf"{LISTED.pattern}(?!\n\s*Link \d)", re.M)
 PART = re.compile(r"MIG [^\n]{1,80}\(UUID: MIG-")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from launcher.host.parsers.smi import (
     LACKING,
     MOST_GPUS,
+    Convert,
     bdf,
     capability,
     converted,
@@ -33,10 +34,12 @@ _FIRST = re.compile(
 )
 KNOWN = re.compile(rf"\|\s+NVIDIA-SMI \d|{_FIRST.pattern}", re.M | re.I)
 # | N/A   33C    P0   192W / 1000W |  166593MiB / 183359MiB |      0%      Default |
+# Of a GPU that is cut all of a pair is one "N/A", whose slash parts nothing.
+_CELL = r"N/A|(?!N/A)[^|/\s]+"
 _READINGS = re.compile(
     r"\|\s*(?P<fan>[^|\s]+)\s+(?P<temperature>[^|\s]+)\s+(?P<pstate>[^|\s]+)"
-    r"\s+(?P<draw>[^|/\s]+|N/A)\s*/\s*(?P<limit>[^|/\s]+|N/A)\s*"
-    r"\|\s*(?:(?P<used>[^|/\s]+)\s*/\s*(?P<total>[^|/\s]+)|[^|]*)\s*"
+    rf"\s+(?:(?P<draw>{_CELL})\s*/\s*(?P<limit>{_CELL})|N/A)\s*"
+    rf"\|\s*(?:(?P<used>{_CELL})\s*/\s*(?P<total>{_CELL})|[^|]*)\s*"
     r"\|\s*(?P<busy>[^|\s]+)\s+(?P<compute>[^|]*?)\s*\|"
 )
 _MIG = re.compile(r"\|\s*\|\s*\|\s*(\S[^|]*?)\s*\|")
@@ -44,6 +47,12 @@ _PROCESS = re.compile(
     r"^\|\s*(\d{1,2})\s+(?:(?:N/A|\d+)\s+(?:N/A|\d+)\s+)?(\d+)\s+([A-Z](?:\+[A-Z])?)\s+"
     r"([^|]*?)\s*(?:\b(\d{1,9})MiB|N/A)?\s*\|$",
     re.M,
+)
+_PAIRS: tuple[tuple[str, str, Convert], ...] = (
+    ("power_draw", "draw", number),
+    ("power_limit", "limit", number),
+    ("memory_used", "used", mib),
+    ("memory_total", "total", mib),
 )
 LONGEST = 2000  # characters of the two rows below the first one of a GPU
 COMPUTE_MODES = {
@@ -115,12 +124,10 @@ def _readings(seen: re.Match[str]) -> Data:
     told: Data = {
         "temperature": converted(seen["temperature"], whole),
         "pstate": converted(seen["pstate"], whole),
-        "power_draw": converted(seen["draw"], number),
-        "power_limit": converted(seen["limit"], number),
         "utilisation": converted(seen["busy"], whole),
     }
-    for fact, text in (("memory_used", seen["used"]), ("memory_total", seen["total"])):
-        told[fact] = converted(text, mib) if text else LACKING
+    for fact, of, convert in _PAIRS:
+        told[fact] = converted(seen[of], convert) if seen[of] else LACKING
     if mode := COMPUTE_MODES.get(seen["compute"].lower()):
         told["compute_mode"] = mode
     return told
