@@ -141,7 +141,7 @@ def _nested(words: Sequence[Word], command: Command, script: Script, form: str) 
     env = {**(within.variables if within else command.env)}
     scope = Scope({name: (word.pieces,) for name, word in env.items()}, set(env))
     scripts = [
-        word.pieces for word in words if SOUGHT.search(word.value) and re.search(r"\s", word.value)
+        word.pieces for word in words if SOUGHT.search(own := _own(word)) and re.search(r"\s", own)
     ]
     if command.script and (set(values(words[:1])) & {*SHELLS, "ssh", *CONTAINERS}):
         scripts.append(command.script)
@@ -150,6 +150,11 @@ def _nested(words: Sequence[Word], command: Command, script: Script, form: str) 
             for found in of_command(replace(inner, line=command.line), script, form):
                 made = _of_container(found, within) if within else found
                 yield replace(made, name=made.name or command.within)
+
+
+def _own(word: Word) -> str:
+    """What a word says itself: the commands whose output it has are looked at where they stand."""
+    return "".join(piece.text for piece in word.pieces if not piece.text.startswith(("`", "$(")))
 
 
 def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launch | None:
