@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, islice, pairwise
@@ -18,7 +18,7 @@ from itertools import accumulate, islice, pairwise
 from launcher.engines.engine import NAMES, dialect
 from launcher.formats import dockerfile, launches, lists, notebook, supervisor, systemd
 from launcher.formats.bash import TANGLED, Script
-from launcher.formats.container import OF_HOST
+from launcher.formats.container import OF_HOST, pinned
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.markdown import blanked, blanked_blocks, blocks, inline
 from launcher.formats.masking import unprompted
@@ -63,7 +63,8 @@ def read(text: str) -> Reading:
         notes.append(f"only the first {MOST} characters were read")
     if len(found) > MOST_LAUNCHES:
         notes.append(f"only the first {MOST_LAUNCHES} launches were read")
-    together = _on_one_port([*_once(_ours(found[:MOST_LAUNCHES], notes))])
+    ours = _ours(found[:MOST_LAUNCHES], notes)
+    together = _on_one_port([*_once(_released(ours, pinned(text[:MOST])))])
     return Reading(tuple(together), tuple(dict.fromkeys(notes)))
 
 
@@ -115,6 +116,18 @@ def _ours(found: list[Launch], notes: Notes) -> list[Launch]:
             name = dialect(launch.engine).name
             notes.append(f"{name} is also started with no options that were read: not judged")
     return ours or found
+
+
+def _released(found: list[Launch], pins: Mapping[str, str]) -> Iterator[Launch]:
+    """Each launch with its release: where none names one itself, the one that the text pins."""
+    is_named = any(launch.release for launch in found)
+    for launch in found:
+        release = None if is_named else pins.get(launch.engine)
+        if release is None:
+            yield launch
+            continue
+        told = f"the release is {release}, which this text names for {launch.engine}"
+        yield replace(launch, release=release).noting(told)
 
 
 def _elsewhere(launch: Launch, offset: int | None, lines: int) -> Launch:
@@ -218,6 +231,11 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
         first = _first_option(command.words)
         if first is None or (first and made):
             continue
+        if first and (program := launches.other_program(command.words)):
+            near = launches.meant(program)
+            hint = f": did you mean {near}?" if near else ""
+            notes.append(f"{program} is started, and is no server that is known{hint}")
+            continue
         words = tuple(map(launches.dashed, command.words[first:]))
         before, at = at, paragraphs[command.line - 1]
         if not made or (at != before and _names(made[-1].arguments) & _names(words)):
@@ -304,7 +322,7 @@ def _of_a_size(found: Launch) -> Launch:
     )
 
 
-def _once(found: list[Launch]) -> Iterator[Launch]:
+def _once(found: Iterable[Launch]) -> Iterator[Launch]:
     """Each launch once: a loop, or a function that is called twice, may repeat it."""
     seen: set[tuple[object, ...]] = set()
     for launch in found:
