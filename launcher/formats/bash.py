@@ -148,6 +148,10 @@ class Script:
                 yield from self._redirected(node, depth)
             case "if_statement" | "case_statement":
                 yield from self._branches(node, depth)
+            case "list" if _is_test(node):
+                before = self.scope.copy()
+                yield from self._all(node, depth, script)
+                self.scope.doubt(before)
             case "for_statement":
                 yield from self._for(node, depth)
             case "subshell" | "command_substitution" | "process_substitution":
@@ -179,6 +183,8 @@ class Script:
             yield from self._run(child, depth + 1)
         for other in others:
             first.take(other, before)
+        if node.type == "if_statement" and not others:
+            first.doubt(before)
         self.scope = first
 
     def _for(self, node: Node, depth: int) -> Iterator[Command]:
@@ -414,6 +420,11 @@ def _joined(words: Sequence[Word]) -> Text:
     for at, word in enumerate(words):
         pieces += [*([Piece(" ")] if at else []), *word.pieces]
     return tuple(pieces)
+
+
+def _is_test(node: Node) -> bool:
+    """Whether a list begins with a test, `[ ... ] && A=1`: what follows may not be run."""
+    return bool(node.named_children) and node.named_children[0].type == "test_command"
 
 
 def _descendant(node: Node, kind: str) -> Node | None:

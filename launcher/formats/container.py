@@ -17,6 +17,13 @@ IMAGES = dict.fromkeys((*NAMES, "vllm"))  # as their names have them
 # sglang:v0.5.20, sglang==0.5.20, and how images are called as files: lmsysorg+sglang+v0.5.5.sqsh;
 # sglang-runtime and sglang-router have numbers of their own.
 TAG = re.compile(rf"(?:^|[/+])(?:{'|'.join(IMAGES)})(?:\[[\w,]+\])?(?:[:+]v?|==)(\d+\.\d+\.\d+)")
+# A release that a text pins elsewhere: `pip install sglang[all]==0.5.9`, `sglang: 0.5.9` of
+# check_env, an image that is pulled. `>=` pins none, and sglang-router has numbers of its own.
+PINNED = re.compile(
+    rf"(?<![\w.-])({'|'.join(IMAGES)})(?:\[[\w,]+\])?(?:==|:[ \t]*v?)(\d+\.\d+\.\d+(?:\.?post\d+)?)"
+    r"(?![\w.]*\.\d)",
+    re.IGNORECASE,
+)
 # Options of `docker run` and podman-run(1) that take no value.
 SWITCHES = frozenset(
     "d detach i interactive t tty it ti dit itd rm privileged init P publish-all read-only help"
@@ -111,3 +118,11 @@ def release_of(image: str) -> str | None:
     """The release that the tag of an engine's image names."""
     tags = TAG.findall(image.lower()) if engine_of(image) and not re.search(r"\s", image) else []
     return str(tags[-1]) if tags else None
+
+
+def pinned(text: str) -> dict[str, str]:
+    """The one release of each engine that a text pins; none where it pins several."""
+    found: dict[str, set[str]] = {}
+    for engine, release in PINNED.findall(text):
+        found.setdefault(engine.lower(), set()).add(release)
+    return {engine: said.pop() for engine, said in found.items() if len(said) == 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import islice
 
@@ -35,6 +36,11 @@ PROGRAMS = (
 )
 SOUGHT = re.compile("|".join(re.escape(" ".join(words)) for _, words in PROGRAMS))
 _OF_INTEREST = re.compile(rf"^(?:--|\u2014)|{'|'.join(IMAGES)}|launch_server|\bserve\b")
+_PYTHON = re.compile(r"(?:[\w./-]*/)?python[\d.]*")
+# how a program is told from prose: a path, a script, a name of several parts
+_OTHER = re.compile(
+    r"(?:~|\.{0,2})/[\w./-]+|[\w-]+\.(?:sh|py)|[a-z]\w*[-_][\w-]*[a-z]|torchrun|accelerate|ray"
+)
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ def _nested(words: Sequence[Word], command: Command, script: Script, form: str) 
     env = {**(within.variables if within else command.env)}
     scope = Scope({name: (word.pieces,) for name, word in env.items()}, set(env))
     scripts = [
-        word.pieces for word in words if SOUGHT.search(word.value) and re.search(r"\s", word.value)
+        word.pieces for word in words if SOUGHT.search(own := _own(word)) and re.search(r"\s", own)
     ]
     if command.script and (set(values(words[:1])) & {*SHELLS, "ssh", *CONTAINERS}):
         scripts.append(command.script)
@@ -153,6 +159,11 @@ def _nested(words: Sequence[Word], command: Command, script: Script, form: str) 
             for found in of_command(replace(inner, line=command.line), script, form):
                 made = _of_container(found, within) if within else found
                 yield replace(made, name=made.name or command.within)
+
+
+def _own(word: Word) -> str:
+    """What a word says itself: the commands whose output it has are looked at where they stand."""
+    return "".join(piece.text for piece in word.pieces if not piece.text.startswith(("`", "$(")))
 
 
 def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launch | None:
@@ -200,6 +211,29 @@ def program(words: Sequence[str]) -> tuple[int | None, int, str]:
             if name == first and list(words[at + 1 : at + 1 + len(rest)]) == rest:
                 return at, 1 + len(rest), engine
     return None, 0, ""
+
+
+def other_program(words: Sequence[Word]) -> str:
+    """The program that a command starts, where it is none that serves; "" where none is to be
+    seen: options alone, or prose before them.
+    """
+    within = container(words)
+    said = [word for word in values(within.words if within else words) if not ASSIGNED.match(word)]
+    runs = [at for at, word in enumerate(said) if _PYTHON.fullmatch(word)]
+    if runs and said[runs[0] + 1 : runs[0] + 3][:1] == ["-m"]:
+        return "".join(said[runs[0] + 2 : runs[0] + 3])
+    if runs:
+        return "".join(said[runs[0] : runs[0] + 1])
+    first = said[0] if said else ""
+    if first in IMAGES:
+        return " ".join(said[:2])
+    return first if within or _OTHER.fullmatch(first) else ""
+
+
+def meant(program: str) -> str:
+    """The program that a misspelt one is meant to be; "" where none is near."""
+    names = [" ".join(words) for _, words in PROGRAMS]
+    return next(iter(get_close_matches(program, names, 1, 0.85)), "")
 
 
 def dashed(word: Word) -> Word:

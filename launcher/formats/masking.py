@@ -12,6 +12,7 @@ from launcher.formats.markdown import blanked, blanked_match, blocks
 
 COMMENT = "a comment inside the continued lines: a shell ends the command there"
 LATE = "a blank after a backslash at the end of a line: a shell ends the command there"
+BEHIND = "a comment behind the backslash of a continued line: a shell ends the command there"
 MOST_COMMENTS = 50  # in a row
 MOST_DOCUMENTS = 100  # here documents of a script
 FILL = "\x01"  # in a word, for what a template fills in
@@ -20,7 +21,7 @@ _BLANK = re.compile("[\u00a0\u2000-\u200a\u202f\u3000\0\r]")
 _OTHER = re.compile(r"[^\x02-\x7f]")
 # `${{ github }}`, `{{ jinja }}`, `<a placeholder>` and YOUR_KEY stand for a word or a part of one.
 TEMPLATE = re.compile(
-    r"\$?\{\{[^{}\n]*\}\}|(?<![<\w])<[A-Za-z](?:[\w .:/|-]{0,60}\w)?>"
+    r"\$?\{\{[^{}\n]*\}\}|(?<![<\w])<(?:[A-Za-z](?:[\w .:/|-]{0,60}\w)?|\.{2,3}|x{2,4})>"
     r"|(?<![\w${])YOUR_[A-Z0-9_]+\b(?![=}])"
 )
 _STATEMENT = re.compile(r"\{%[^%\n]*%\}")
@@ -33,11 +34,13 @@ _OF_DIFF = re.compile(r"^@@ .*@@", re.MULTILINE)
 _CHANGED = re.compile(r"^(?:@@.*|-.*|\+(?!\+))", re.MULTILINE)
 # how PowerShell and cmd continue a line
 _OF_WINDOWS = re.compile(r"(?<=[ \t])[`^]([ \t]*)$(?=\n[ \t]*-)", re.MULTILINE)
+_BEHIND = re.compile(r"(?<=[ \t])\\([ \t]*#.*)$")
 _LATE_BACKSLASH = re.compile(r"\\([ \t]+)$", re.MULTILINE)
 
 
 def masked(text: str) -> tuple[str, list[str]]:
     """The text as ASCII of the same length, and what a shell would have made of it otherwise."""
+    text = text.replace("\\\r\n", " \\\n")  # Windows' ends of lines: no blank of the author's
     text = _OTHER.sub("x", _BLANK.sub(" ", text.translate(_QUOTES)))
     text = _fenced(unprompted(text))
     text = _OF_WINDOWS.sub(lambda found: found[1] + "\\", text)
@@ -78,6 +81,10 @@ def _continued(text: str) -> tuple[str, list[str]]:
             if goes_on:
                 notes.append(COMMENT)
             is_open = goes_on
+        elif (found := _BEHIND.search(line)) and _next_option(lines, at):
+            lines[at] = line[: found.start()] + " " * len(found[1]) + "\\"
+            notes.append(BEHIND)
+            is_open = True
         else:
             is_open = line.endswith("\\") and not line.endswith("\\\\")
     return "\n".join(lines), list(dict.fromkeys(notes))

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.formats import dockerfile, launches, lists, notebook, supervisor, systemd
 from launcher.formats.around import of_slurm
 from launcher.formats.bash import TANGLED, Script
-from launcher.formats.container import OF_HOST
+from launcher.formats.container import OF_HOST, pinned
 from launcher.formats.launches import SOUGHT, Launch
-from launcher.formats.markdown import blanked, blocks
+from launcher.formats.markdown import blanked, blanked_blocks, blocks, inline
 from launcher.formats.masking import unprompted
 from launcher.formats.nodes import NotYamlError
 from launcher.formats.tree import Document
 from launcher.formats.words import Piece, Text, Word, moved, split, text_of
+from launcher.plan.plan import ENGINE
 
 MOST = 1 << 16  # characters; a launch script has some thousand
 MOST_WORDS, MOST_VARIABLES, MOST_LAUNCHES = 2000, 500, 100
@@ -40,6 +41,7 @@ CONTAINER = re.compile(
     r"^[ \t]*(-[ \t]+)?[\"']?(command|args|entrypoint|services|apiVersion|\w*[aA]rgs)[\"']?[ \t]*:",
     re.MULTILINE,
 )
+_BETWEEN = re.compile(r"[ \t>]*(?:#.*|```.*|~~~.*)?$")  # two paragraphs
 _IN_PYTHON = re.compile(r"\b\w+\.Engine\(|\bServerArgs\(")
 Notes = list[str]
 
@@ -62,7 +64,8 @@ def read(text: str) -> Reading:
         notes.append(f"only the first {MOST} characters were read")
     if len(found) > MOST_LAUNCHES:
         notes.append(f"only the first {MOST_LAUNCHES} launches were read")
-    together = _on_one_port([*_once(found[:MOST_LAUNCHES])])
+    ours = _ours(found[:MOST_LAUNCHES], notes)
+    together = _on_one_port([*_once(_released(ours, pinned(text[:MOST])))])
     return Reading(tuple(together), tuple(dict.fromkeys(notes)))
 
 
@@ -80,6 +83,11 @@ def _found(text: str, notes: Notes, depth: int = 0) -> list[Launch]:
             lines = text.count("\n", 0, start)
             made += [_elsewhere(launch, start, lines) for launch in found]
             rest = rest[:start] + blanked(rest[start:end]) + rest[end:]
+    for start, end in inline(blanked_blocks(rest), SOUGHT):
+        lines = text.count("\n", 0, start)
+        inner = _of_shell(rest[start:end], notes, depth)
+        made += [_elsewhere(launch, start, lines) for launch in inner]
+        rest = rest[:start] + blanked(rest[start:end]) + rest[end:]
     for reader in (_of_shell, _of_quoted, _of_options, _of_printed):
         if found := list(reader(rest, notes, depth)) if not made or reader is _of_shell else []:
             return sorted([*made, *found], key=lambda launch: launch.line) if made else found
@@ -95,6 +103,32 @@ def _of_form(text: str, notes: Notes, complaints: Notes) -> list[Launch]:
         if found := list(reader(text, complaints if reader is _of_tree else notes)):
             return found
     return []
+
+
+def _ours(found: list[Launch], notes: Notes) -> list[Launch]:
+    """The launches of engines that are known, with options; all, where there is none of them."""
+    ours = [launch for launch in found if launch.engine in NAMES and launch.words]
+    for launch in found if ours else ():
+        if launch.engine not in NAMES:
+            who = f"{launch.name} starts" if launch.name else "it also starts"
+            what = launch.engine or "another server"
+            notes.append(f"{who} {what}, whose options are others: not judged")
+        elif not launch.words:
+            name = dialect(launch.engine).name
+            notes.append(f"{name} is also started with no options that were read: not judged")
+    return ours or found
+
+
+def _released(found: list[Launch], pins: Mapping[str, str]) -> Iterator[Launch]:
+    """Each launch with its release: where none names one itself, the one that the text pins."""
+    is_named = any(launch.release for launch in found)
+    for launch in found:
+        release = None if is_named else pins.get(launch.engine)
+        if release is None:
+            yield launch
+            continue
+        told = f"the release is {release}, which this text names for {launch.engine}"
+        yield replace(launch, release=release).noting(told)
 
 
 def _elsewhere(launch: Launch, offset: int | None, lines: int) -> Launch:
@@ -192,25 +226,47 @@ def _template(word: Word) -> Word:
 
 
 def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
-    """Options alone, whatever stands before them."""
-    words: list[Word] = []
-    env: dict[str, Word] = {}
-    line = 0
+    """Options alone, whatever stands before them; a paragraph that gives one of them again is
+    another launch.
+    """
+    made: list[Launch] = []
+    paragraphs, at = _paragraphs(text), -1
     for command in Script(text, wanted=launches.is_of_interest).commands():
-        first = next(
-            (
-                at
-                for at, word in enumerate(command.words)
-                if word.value.startswith(("--", "\u2014"))
-            ),
-            None,
+        first = _first_option(command.words)
+        if first is None or (first and made):
+            continue
+        if first and (program := launches.other_program(command.words)):
+            near = launches.meant(program)
+            hint = f": did you mean {near}?" if near else ""
+            notes.append(f"{program} is started, and is no server that is known{hint}")
+            continue
+        words = tuple(map(launches.dashed, command.words[first:]))
+        before, at = at, paragraphs[command.line - 1]
+        if not made or (at != before and _names(made[-1].arguments) & _names(words)):
+            made.append(Launch((), {}, "options", line=command.line))
+        made[-1] = replace(
+            made[-1],
+            arguments=(*made[-1].arguments, *words),
+            variables={**made[-1].variables, **command.env},
         )
-        if first is not None and (first == 0 or not words):
-            words += command.words[first:]
-            env |= command.env
-            line = line or command.line
-    if sum(word.value.startswith("--") for word in words) >= 1:
-        yield Launch(tuple(map(launches.dashed, words)), env, "options", line=line)
+    yield from made
+
+
+def _first_option(words: Sequence[Word]) -> int | None:
+    said = enumerate(word.value for word in words)
+    return next((at for at, word in said if word.startswith(("--", "\u2014"))), None)
+
+
+def _paragraphs(text: str) -> list[int]:
+    """How many blank lines, comments and fences there are up to each line."""
+    return [*accumulate(_BETWEEN.match(line) is not None for line in text.split("\n"))]
+
+
+def _names(words: Sequence[Word]) -> set[str]:
+    """The options among words, each by its one name."""
+    known = dialect(ENGINE).options
+    said = (word.value.partition("=")[0] for word in words if word.value.startswith("--"))
+    return {known.canonical(name.lstrip("-")) for name in said}
 
 
 def _noted(found: Launch) -> Launch:
@@ -270,7 +326,7 @@ def _of_a_size(found: Launch) -> Launch:
     )
 
 
-def _once(found: list[Launch]) -> Iterator[Launch]:
+def _once(found: Iterable[Launch]) -> Iterator[Launch]:
     """Each launch once: a loop, or a function that is called twice, may repeat it."""
     seen: set[tuple[object, ...]] = set()
     for launch in found:

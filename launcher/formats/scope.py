@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from launcher.formats.words import Text
+from launcher.formats.words import Piece, Text, text_of
 
 MOST_STEPS = 40_000  # parts of scripts that are looked at
 MOST_MADE = 1 << 20  # characters that variables may make of a script
@@ -31,6 +31,18 @@ class Scope:
             if value != was and self.variables.get(name) == was:
                 self.variables[name] = value
         self.exported |= other.exported
+
+    def doubt(self, before: Scope) -> None:
+        """What was something else `before` a test that may be false is from outside; a list of
+        words that has more of them now keeps them.
+        """
+        for name, value in self.variables.items():
+            was = before.variables.get(name, ())
+            if len(was) != 1 or len(value) != 1 or value == was:
+                continue
+            old, new = text_of(was[0]), text_of(value[0])
+            if old and f" {old} " not in f" {new} ":
+                self.variables[name] = ((Piece(f"${name}", known=False),),)
 
 
 class Budget:

@@ -12,6 +12,7 @@ from launcher.engines.options import version
 from launcher.engines.target import ARCHS, Target
 from launcher.errors import UserError
 from launcher.formats.launches import Launch
+from launcher.formats.masking import BEHIND, COMMENT, LATE
 from launcher.formats.reading import Reading, read
 from launcher.host.facts import Model
 from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
@@ -28,6 +29,8 @@ ASSIGNED = re.compile(
 # What stands for a key is none.
 REFERENCE = re.compile(r"\$\{\w+\}|\$\([^()\n]*\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>")
 WHOLE = "give it the whole command, or its list of options"
+
+CUTS = frozenset((BEHIND, COMMENT, LATE))  # a shell would not run all of the launch
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class Judged:
     @property
     def is_sound(self) -> bool:
         """Whether nothing of it keeps a server from running, and rightly."""
-        return all(map(_is_sound, self.releases.values()))
+        is_whole = not CUTS & {*self.launch.notes}
+        return is_whole and all(map(_is_sound, self.releases.values()))
 
     @cached_property
     def _secret(self) -> re.Pattern[str] | None:

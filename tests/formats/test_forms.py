@@ -369,7 +369,18 @@ FORMS: dict[str, tuple[str, list[Wanted]]] = {
             )
         ],
     ),
-    "hcl": (HCL, [Wanted("list", "--model-path m", line=4)]),
+    "hcl": (
+        HCL,
+        [
+            Wanted(
+                "list",
+                "--model-path m",
+                release="0.5.20",
+                notes=("the release is 0.5.20, which this text names for sglang",),
+                line=4,
+            )
+        ],
+    ),
     "logged": (LOGGED, [Wanted("list", '--tp 8 --x {"a": true, "b": 8} --y')]),
     "quadlet in a script": (
         UNQUOTED,
@@ -554,6 +565,7 @@ def test_a_printed_command_is_a_launch_where_there_is_no_other() -> None:
     "holder",
     [
         "<N>",
+        "<...>",
         "<YOUR_KEY>",
         "<node0 ip>",
         "<your-model-path>",

@@ -351,7 +351,7 @@ CUDA_VISIBLE_DEVICES=4,5,6,7 sglang serve $COMMON --port 30001 --disaggregation-
     [
         ("--mem-fraction-statc 0.9", "--mem-fraction-static 0.9"),
         ("--mem-fraction-statc=0.9", "--mem-fraction-static=0.9"),
-        ("--kv-cache-dtype fp8_e4m", "--kv-cache-dtype fp8_e4m3"),
+        ("--kv-cache-dtype fp8_em43", "--kv-cache-dtype fp8_e4m3"),
         ("--trust-remote-code true", "--trust-remote-code"),
         ("--mem-fraction-static 0.8 --mem-fraction-static 0.9", "--mem-fraction-static 0.9"),
         ("--cuda-graph-max-bs $BS", "--cuda-graph-max-bs-decode $BS"),

@@ -99,7 +99,7 @@ def test_the_card_is_changed_where_it_breaks_and_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-@pytest.mark.parametrize("release", CATALOGUE.releases[1:])
+@pytest.mark.parametrize("release", CATALOGUE.releases[2:])  # those that have the model
 def test_what_it_writes_instead_has_nothing_to_say_no_to(release: str, arch: str) -> None:
     found = rewrite(launch(CARD), Target(release, arch))
     assert not found.obstacle

@@ -245,7 +245,7 @@ def test_what_was_not_judged_is_told() -> None:
     ],
 )
 def test_more_ranks_than_the_host_has_gpus_break(words: str, is_told: bool) -> None:
-    here = replace(target("b200"), gpus=2)
+    here = replace(target("b200"), count=2)
     for aim, told in ((here, is_told), (target("b200"), False)):
         whys = [entry.why for entry in entries(f"--model-path m {words}", aim)]
         assert any("host of these facts the server sees 2 GPUs" in why for why in whys) == told
