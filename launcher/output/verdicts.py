@@ -110,8 +110,8 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
     fine = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
     if fine:
         listed = ", ".join(_named(judged, entry) for entry in fine)
-        told = words((f"{'fine':<22}", "green"), (listed, "dim"))
-        console.print(told)
+        console.print(words(("fine", "green")))
+        console.print(Padding.indent(words((listed, "dim")), 22))
     counts = {
         verdict: sum(entry.verdict is verdict for entry in entries) for verdict in reversed(Verdict)
     }
