@@ -99,7 +99,7 @@ def test_the_card_is_changed_where_it_breaks_and_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-@pytest.mark.parametrize("release", CATALOGUE.releases[1:])
+@pytest.mark.parametrize("release", CATALOGUE.releases[2:])
 def test_what_it_writes_instead_has_nothing_to_say_no_to(release: str, arch: str) -> None:
     found = rewrite(launch(CARD), Target(release, arch))
     assert not found.obstacle
@@ -107,6 +107,12 @@ def test_what_it_writes_instead_has_nothing_to_say_no_to(release: str, arch: str
     again = lint(found.launch, Target(release, arch))
     assert not [entry for entry in again if entry.verdict.says_no]
     assert all(edit.why for edit in found.edits)
+
+
+@pytest.mark.parametrize("release", CATALOGUE.releases[:2])
+def test_a_release_that_does_not_load_the_model_is_no_matter_of_its_flags(release: str) -> None:
+    found = rewrite(launch(CARD), Target(release, "sm120"))
+    assert found.obstacle.startswith("--model lukealonso/GLM-5-NVFP4: ")
 
 
 # --- verdicts ---
