@@ -22,6 +22,10 @@ from launcher.lint.lint import Entry, canonical_name, lint
 MOST_TRIES = 100  # launches that are judged on the way
 MOST_REASONS = 3  # why there is no rewrite
 MOST_REFUSALS = 40  # of a launch that is worth changing
+# Removed options without which a server would be another one: the author has to say what he wants.
+MATTERS = re.compile(
+    r"--(enable-ep-moe|torchao-config|enable-double-sparsity|ds-|disaggregation-|speculative-)"
+)
 TRUE = ("true", "1", "yes", "on")
 HIS = re.compile(
     r"model-path|tokenizer-path|served-model-name|revision|(api|admin)-.*key|host|port"
@@ -221,7 +225,7 @@ def _renamed(flag: _Given, concern: Concern, within: Release) -> Iterator[Edit]:
         yield _written(flag, name, values, concern.why)
     elif name and re.fullmatch(r"--[\w-]+=[\w.-]+", name):
         yield Edit(concern.why, flag.at, flag.count, (name,))
-    elif name is None and concern.verdict is Verdict.REMOVED:
+    elif name is None and concern.verdict is Verdict.REMOVED and not MATTERS.match(word):
         yield Edit(f"{concern.why}; nothing took its place", flag.at, flag.count)
 
 

@@ -371,6 +371,7 @@ def test_what_is_meant_is_corrected_and_never_dropped(words: str, wanted: str) -
         ("--moe-runner-backend b12x", "no choice b12x"),
         ("--port http", "whole number"),
         ("stray", "stands where an option was expected"),
+        ("--torchao-config int4wo-128", "removed after"),
     ],
 )
 def test_what_nobody_but_the_author_can_decide_is_not_rewritten(words: str, why: str) -> None:

@@ -109,6 +109,12 @@ def test_what_it_writes_instead_has_nothing_to_say_no_to(release: str, arch: str
     assert all(edit.why for edit in found.edits)
 
 
+@pytest.mark.parametrize("release", CATALOGUE.releases[:2])
+def test_a_release_that_does_not_load_the_model_is_no_matter_of_its_flags(release: str) -> None:
+    found = rewrite(launch(CARD), Target(release, "sm120"))
+    assert found.obstacle.startswith("--model lukealonso/GLM-5-NVFP4: ")
+
+
 # --- verdicts ---
 
 
