@@ -28,7 +28,8 @@ def diagnose_command(file: str, as_json: bool) -> int:
     """Say why a server died: the cause, its evidence, what to do.
 
     FILE, or - for standard input: the log of SGLang, vLLM or NCCL, or of the kernel (`journalctl
-    -k`). Exit 1 if the cause is not known; what died first is shown then.
+    -k`). Exit 1 if it died and the cause is not known; what died first is
+    shown then.
     """
     from launcher.diagnose.text import diagnose_text
     from launcher.files.reading import pieces

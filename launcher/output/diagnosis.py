@@ -11,14 +11,16 @@ from launcher.diagnose.verdict import Diagnosis, in_words, to_json
 from launcher.engines import engine
 from launcher.engines.log import PHASES, SERVING
 from launcher.errors import Exit
+from launcher.knowledge.families import SERVES, STOPPED
 
 MOST = 240  # columns of a line of a log where there is no terminal that says
 
 
 def show(found: Diagnosis, *, as_json: bool) -> int:
-    """Print it; 0 if the cause is known."""
+    """Print it; 1 if it died of nobody knows what."""
     print(json.dumps(to_json(found), indent=1) if as_json else text(found))
-    return Exit.FINE if found.is_known else Exit.NO
+    is_explained = found.is_known or found.family in (SERVES, STOPPED)
+    return Exit.FINE if is_explained else Exit.NO
 
 
 def text(found: Diagnosis) -> str:

@@ -15,6 +15,7 @@ from launcher.engines import engine
 from launcher.engines.engine import dialect
 from launcher.engines.failures import failures
 from launcher.knowledge.families import FAMILIES, SERVES, STOPPED
+from launcher.output import diagnosis
 
 HERE = Path(__file__).parent
 with (HERE / "cases/expected.tsv").open() as file:
@@ -62,6 +63,14 @@ def test_of_a_healthy_log_nothing_is_said(path: Path) -> None:
     assert (found.knob, found.then) == (None, "again")
     assert "died" not in found.what
     assert "last of what died first" not in found.fix
+
+
+def test_a_log_of_a_server_that_was_stopped_has_nothing_to_explain(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = said_of(HERE / "healthy/96-sigterm-clean-stop.log")
+    assert diagnosis.show(found, as_json=False) == 0
+    assert "it was asked to stop, and went" in capsys.readouterr().out
 
 
 def test_ten_logs_are_healthy() -> None:
