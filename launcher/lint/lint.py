@@ -296,12 +296,14 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
         for name, word in launch.variables.items()
         if word.known and SECRET_VARIABLE.search(name)
     )
-    named = re.compile(r"\$\w+|\$\{\w+\}|\{\{[^{}]*\}\}|<[\w-]+>")  # shows no more than a name
+    named = re.compile(
+        r"\$\w+|\$\{\w+\}|\$\((?:cat|<) *[\w./~-]+\)|\{\{[^{}]*\}\}|<[\w-]+>"
+    )  # shows no more than a name
     shown = {piece.text for word in launch.arguments for piece in word.pieces if not piece.known}
     found = {
         value
         for value in (*given, *variables)
-        if value and not named.fullmatch(value) and value not in shown
+        if value and not named.fullmatch(value) and not (value in shown and value.isidentifier())
     }
     return tuple(sorted(found, key=len, reverse=True))
 

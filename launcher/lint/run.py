@@ -27,7 +27,9 @@ ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 # What stands for a key is none.
-REFERENCE = re.compile(r"\$\{\w+\}|\$\([^()\n]*\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>")
+REFERENCE = re.compile(
+    r"\$\{\w+\}|\$\((?:\w+|(?:cat|<) *[\w./~-]+)\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>"
+)
 WHOLE = "give it the whole command, or its list of options"
 
 CUTS = frozenset((BEHIND, COMMENT, LATE))  # a shell would not run all of the launch

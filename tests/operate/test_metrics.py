@@ -70,7 +70,7 @@ def test_a_death_is_counted_by_its_cause(world: World) -> None:
     world.run("up", "-p", "stub", "-d")
     text = world.run("metrics").stdout
 
-    assert of(text, "glm5_serve_deaths_total", cause="gpu-out-of-memory") == 1
+    assert of(text, "glm5_serve_deaths_total", cause="load-out-of-memory") == 1
     assert of(text, "glm5_serve_state", state="failed") == 1
     assert of(text, "glm5_serve_up") == 0
 

@@ -133,4 +133,5 @@ def test_variables_are_secret_by_their_names() -> None:
     )
     assert {name for name in known if SECRET_VARIABLE.search(name)} == {
         "SGLANG_DIFFUSION_SLACK_TOKEN", "SGLANG_PRECISION_HF_TOKEN", "SGLANG_S3_SECRET_ACCESS_KEY",
+        "API_KEY", "CRUSOE_API_KEY", "EXA_API_KEY", "HF_TOKEN", "OPENAI_API_KEY",
     }  # fmt: skip

@@ -21,6 +21,7 @@ from launcher.plan.plan import Plan
 
 GROUP = "GPU health"
 LEFT_OVER = 1 << 30  # bytes; an idle board has less in use without any process
+ALIKE = 0.85  # makers give one product defaults of their own: 575 and 600 W
 HOT = 85  # degrees; RTX PRO 6000 slows down at about 90
 
 
@@ -231,7 +232,8 @@ def _unlike_limits(seen: Sequence[Gpu]) -> str:
     limits: dict[str, set[float]] = {}
     for gpu in mute:
         limits.setdefault(gpu.name.otherwise(""), set()).add(gpu.power_limit.get())
-    odd = [gpu for gpu in mute if len(limits[gpu.name.otherwise("")]) > 1 and gpu.name.known]
+    told = {name for name, watts in limits.items() if name and min(watts) < ALIKE * max(watts)}
+    odd = [gpu for gpu in mute if gpu.name.otherwise("") in told]
     return by_gpu((gpu, f"{gpu.power_limit.get():.0f} W") for gpu in odd)
 
 
