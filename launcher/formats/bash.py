@@ -453,9 +453,11 @@ def _writes_file(command: str) -> bool:
 
 
 def _first_error(node: Node) -> Node | None:
-    if node.type == "ERROR" or node.is_missing:
-        return node
-    return next(
-        (found for child in node.children if child.has_error and (found := _first_error(child))),
-        None,
-    )
+    """The first part that bash does not understand, however deep it is."""
+    left = [node]
+    while left:
+        node = left.pop()
+        if node.type == "ERROR" or node.is_missing:
+            return node
+        left += [child for child in reversed(node.children) if child.has_error]
+    return None

@@ -18,6 +18,7 @@ TEXTS: dict[str, bytes] = {
     "an alias of aliases": BOMB.encode(),
     "deep YAML": "".join(f"{' ' * at}a:\n" for at in range(2000)).encode(),
     "deep JSON": b'{"a":' * 30_000,
+    "deep parentheses": b"(" * 2500 + b"sglang serve --model-path m" + b")" * 2500,
     "an image": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 100,
     "UTF-16": "sglang serve --tp 8".encode("utf-16"),
 }
