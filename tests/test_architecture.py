@@ -152,6 +152,7 @@ NAMES_IT = {
     "doctor/checks/access.py": "a judgement that is SGLang's",
     "lint/lint.py": "variables that are told, of whichever engine",
     "lint/concerns.py": "judgements that are SGLang's",
+    "lint/around.py": "which defaults a published port was held against",
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launcher.config import layers
 from launcher.config.resolve import PlanRequest, load, resolve
-from launcher.config.select import best_profile, shown
+from launcher.config.select import FALLBACK, best_profile, shown
 from launcher.config.target import Seen, instance_of, observe_target, planned
 from launcher.config.target import recorded as recorded_facts
 from launcher.doctor.checks import REQUIRED, judge, known_ids
@@ -70,7 +70,9 @@ def examine(
     name = profile or best_profile(seen, environ)
     if name is None:
         plan = _without_profile(seen, settings)
-        return Examined(observe(plan, environ, seen, Engine(), root), plan, True)
+        # The engine is the same whatever is served.
+        here = _here(PlanRequest(FALLBACK), environ, seen)[1] if root == LIVE else Host()
+        return Examined(observe(plan, environ, seen, here.engine, root), plan, True)
     ask = PlanRequest(name, tuple(settings))
     if root == LIVE:
         plan, host = _here(ask, environ, seen)
