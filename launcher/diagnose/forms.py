@@ -88,7 +88,7 @@ _FORMS = (
     Form("signal", r"(?:by|received|with|caught|got) (?:signal )?(?P<name>SIG[A-Z]{2,6})\b"),
     Form(
         "signal",
-        r"^(?:.{0,200}: line \d{1,6}: +\d{1,8} |\[\d+\][+-]? +(?:\d+ )?)?"
+        r"^(?:[\w./~-]{1,200}: line \d{1,6}: +\d{1,8} |\[\d+\][+-]? +(?:\d+ )?)?"
         rf"(?P<text>{_SHELLS})(?: +\(core dumped\))?(?: {{2,40}}.{{0,200}}| *)$",
     ),
 )

@@ -14,12 +14,12 @@ def complaints() -> tuple[str, ...]:
     """The rows that are left out, with file, row and key; none of a sound installation."""
     defaults = (rules.table(dialect(name).defaults) for name in NAMES)
     tables: tuple[Table[Any], ...] = (
-        gpus.table(),  # what others name comes first: a cause before what follows from it
-        models.table(),
         *issues.tables(),
         *defaults,
         *failures.tables(),
         *drivers.tables(),
+        gpus.table(),
+        models.table(),
         forks.table(),
         others.table(),
         wrappers.table(),
