@@ -13,6 +13,7 @@ from launcher.formats.markdown import blanked, blanked_match, blocks
 COMMENT = "a comment inside the continued lines: a shell ends the command there"
 LATE = "a blank after a backslash at the end of a line: a shell ends the command there"
 BEHIND = "a comment behind the backslash of a continued line: a shell ends the command there"
+CUTS = frozenset((BEHIND, COMMENT, LATE))  # a shell would not run all of the command
 MOST_COMMENTS = 50  # in a row
 MOST_DOCUMENTS = 100  # here documents of a script
 FILL = "\x01"  # in a word, for what a template fills in

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from launcher.engines.target import ARCHS, Target
+from launcher.engines.target import Target
 from launcher.formats import assignments, edits
 from launcher.formats.edits import Edit
 from launcher.formats.launches import Launch
 from launcher.formats.reading import Reading, read
-from launcher.lint.rewrite import Rewrite, rewrite
+from launcher.lint.rewrite import rewrite
 from launcher.lint.run import Said, aimed, nothing
 
 # A shell's assignment: its name, and its value.
@@ -24,7 +24,6 @@ _ASSIGNED = re.compile(
     r"""(\((?:[^()]|\n)*?\)|"[^"]*"|'[^']*'|[^\s;&|]*)""",
     re.MULTILINE,
 )
-GUESS = "what to change depends on the GPU, and nobody said which (--gpu, --arch)"
 MOST_LAUNCHES = 20  # of a text that is read again for each change
 
 
@@ -56,18 +55,15 @@ def fixed(text: str, target: Target, said: Said = nothing) -> Fixed:
     """
     made, changes, obstacles, has_no_place = text, list[Change](), list[str](), False
     reading = read(text)
+    if len(reading.launches) > MOST_LAUNCHES:
+        return Fixed(text, (), (f"more than {MOST_LAUNCHES} launches: give it fewer at a time",))
     wanted = [
         _wanted(one, target, said, reading.launches[:n]) for n, one in enumerate(reading.launches)
     ]
-    if len(reading.launches) > MOST_LAUNCHES:
-        return Fixed(text, (), (f"more than {MOST_LAUNCHES} launches: give it fewer at a time",))
     for number in range(len(reading.launches)):
         launch = reading.launches[number]
-        at, before = aimed(launch, target, said), reading.launches[:number]
-        found = rewrite(launch, at, before)
-        if found.edits and at.is_guess and _hangs_on_the_gpu(found, launch, at, before):
-            obstacles.append(_at(launch, GUESS))
-        elif found.obstacle:
+        found = rewrite(launch, aimed(launch, target, said), reading.launches[:number])
+        if found.obstacle:
             obstacles.append(_at(launch, found.obstacle))
         for edit in () if obstacles else found.edits:
             after = patched(made, reading, number, edit, wanted)
@@ -94,12 +90,6 @@ def _net(changes: Sequence[Change]) -> Iterator[Change]:
                 first = replace(first, new=other.new, why=f"{first.why}; {other.why}")
                 left.remove(other)
         yield first
-
-
-def _hangs_on_the_gpu(found: Rewrite, launch: Launch, at: Target, before: Sequence[Launch]) -> bool:
-    """Whether other GPUs than the assumed ones would want another change, or none."""
-    others = (rewrite(launch, replace(at, arch=arch), before) for arch in ARCHS if arch != at.arch)
-    return any(_said(other.launch) != _said(found.launch) for other in others)
 
 
 def _called(launch: Launch) -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.engines.options import PLAIN, Given, Release, nearest_name
 from launcher.engines.remedy import Remedy
 from launcher.engines.slips import near
-from launcher.engines.target import Target
+from launcher.engines.target import ARCHS, Target
 from launcher.formats.edits import Edit
 from launcher.formats.launches import Launch
+from launcher.formats.masking import CUTS
 from launcher.lint.concerns import Concern, Verdict
 from launcher.lint.lint import Entry, canonical_name, lint
 
+GUESS = "what to change depends on the GPU, and nobody said which (--gpu, --arch)"
 MOST_TRIES = 100  # launches that are judged on the way
 MOST_REASONS = 3  # why there is no rewrite
 MOST_REFUSALS = 40  # of a launch that is worth changing
@@ -26,13 +28,14 @@ MOST_REFUSALS = 40  # of a launch that is worth changing
 MATTERS = re.compile(
     r"--(enable-ep-moe|torchao-config|enable-double-sparsity|ds-|disaggregation-|speculative-)"
 )
-TRUE = ("true", "1", "yes", "on")
+# What nobody but the author decides: by canonical name.
 HIS = re.compile(
     r"model-path|tokenizer-path|served-model-name|revision|(api|admin)-.*key|host|port"
     r"|([a-z]+-)*[tpdec]+p-size|enable-dp-attention|nnodes|node-rank|dist-init-addr"
     r"|disaggregation-mode|context-length"
     r"|speculative-(algorithm|num-steps|eagle-topk|num-draft-tokens|draft-model-path)"
 )
+TRUE = ("true", "1", "yes", "on")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,20 @@ class Rewrite:
 def rewrite(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> Rewrite:
     """The least change after which nothing is said no to, for a target with a release; the `others`
     are of the same text.
+
+    None that another GPU would not want, where the target's is assumed.
     """
+    found = _for(launch, target, others)
+    if found.edits and target.is_guess:
+        elsewhere = (replace(target, arch=arch) for arch in ARCHS if arch != target.arch)
+        if any(_for(launch, one, others).edits != found.edits for one in elsewhere):
+            return Rewrite(launch, obstacle=GUESS)
+    return found
+
+
+def _for(launch: Launch, target: Target, others: Sequence[Launch]) -> Rewrite:
+    if cut := CUTS & {*launch.notes}:
+        return Rewrite(launch, obstacle="; ".join(sorted(cut)))
     entries = lint(launch, target, others)
     refused = [entry for entry in entries if entry.verdict.says_no]
     if len(refused) > MOST_REFUSALS:

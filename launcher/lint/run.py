@@ -12,7 +12,7 @@ from launcher.engines.options import version
 from launcher.engines.target import ARCHS, Target
 from launcher.errors import UserError
 from launcher.formats.launches import Launch
-from launcher.formats.masking import BEHIND, COMMENT, LATE
+from launcher.formats.masking import CUTS
 from launcher.formats.reading import Reading, read
 from launcher.host.facts import Model
 from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
@@ -31,8 +31,6 @@ REFERENCE = re.compile(
     r"\$\{\w+\}|\$\((?:\w+|(?:cat|<) *[\w./~-]+)\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>"
 )
 WHOLE = "give it the whole command, or its list of options"
-
-CUTS = frozenset((BEHIND, COMMENT, LATE))  # a shell would not run all of the launch
 
 
 @dataclass(frozen=True)

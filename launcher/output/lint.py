@@ -14,6 +14,7 @@ from launcher.engines.engine import dialect
 from launcher.engines.target import Target
 from launcher.errors import Exit, UserError
 from launcher.files import reading
+from launcher.knowledge import wrappers
 from launcher.lint.fix import Fixed, fixed, in_words
 from launcher.lint.lint import Entry
 from launcher.lint.migrate import profile
@@ -66,7 +67,10 @@ def _profile(judgement: Judgement, place: str) -> int:
         )
         fix = "a profile is one server: give it one of them"
         raise UserError(f"{place} has {len(judgement.launches)} launches ({names})", fix=fix)
-    print(profile(judgement.launches[0], Path(place).name))
+    made = profile(judgement.launches[0], Path(place).name)
+    for note in _said_before(judgement):
+        print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
+    print(made)
     return Exit.FINE
 
 
@@ -95,6 +99,8 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
         sys.stdout.write(judgement.hidden(fix.text))
         if judgement.hidden(fix.text) != fix.text:
             print("note: keys are masked here; --write keeps them", file=sys.stderr)
+    for note in _said_before(judgement):
+        print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
     for change in fix.changes:
         at = f"{change.launch}: " if change.launch else ""
         said = f"{at}{in_words(change)}: {change.why}"
@@ -110,13 +116,26 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
     return Exit.FINE
 
 
+def _said_before(judgement: Judgement) -> list[str]:
+    """What a change rests on: what was assumed, and what was not read."""
+    unread = (f"not read: {what}" for what in judgement.unread)
+    read = (what for one in judgement.launches for what in one.launch.notes)
+    assumed = (f"assumed: {what}" for one in judgement.launches for what in one.assumed)
+    return list(dict.fromkeys([*unread, *read, *assumed]))
+
+
 def _of_fix(judgement: Judgement, fix: Fixed) -> dict[str, Any]:
     hidden = judgement.hidden
     changes = [
         {name: hidden(text) for name, text in asdict(change).items()} for change in fix.changes
     ]
     text = None if fix.obstacles else hidden(fix.text)
-    return {"text": text, "changes": changes, "obstacles": list(map(hidden, fix.obstacles))}
+    return {
+        "text": text,
+        "changes": changes,
+        "obstacles": list(map(hidden, fix.obstacles)),
+        "notes": list(map(hidden, _said_before(judgement))),
+    }
 
 
 def _json(judged: Judged) -> dict[str, Any]:
@@ -135,7 +154,9 @@ def _json(judged: Judged) -> dict[str, Any]:
 
 def _of_release(judged: Judged, release: str) -> dict[str, Any]:
     found = rewrite(judged.launch, judged.of(release), judged.before)
-    program = ("python3", *dialect(judged.launch.engine).program)
+    wrapper = wrappers.of_program(judged.launch.program)
+    own = ("-m", judged.launch.program) if wrapper else dialect(judged.launch.engine).program
+    program = ("python3", *own)
     env = {name: judged.hidden(value) for name, value in found.launch.env.items()}
     instead = {"argv": [*program, *map(judged.hidden, found.launch.words)], "env": env}
     return {

@@ -542,6 +542,36 @@ def test_without_a_gpu_what_depends_on_it_is_not_changed(world: World) -> None:
     assert "depends on the GPU" in said.stderr
 
 
+def test_a_change_says_what_it_rests_on(world: World) -> None:
+    """The release is assumed, and a file with options was not read."""
+    (world.folder / "run.sh").write_text(f"source more.sh\n{SCRIPT}")
+    for how in ("--fix", "--write", "--profile"):
+        (world.folder / "run.sh").write_text(f"source more.sh\n{SCRIPT}")
+        said = world.run("lint", "run.sh", how, "--arch", "sm120").stderr
+        assert f"assumed: SGLang {CATALOGUE.newest}, the newest known" in said
+        assert "more.sh is sourced, and not read" in said
+    data = json.loads(world.run("lint", "run.sh", "--fix", "--json", "--arch", "sm120").stdout)
+    assert any("newest known" in note for note in data["notes"])
+
+
+@pytest.mark.parametrize("how", ["--fix", "--profile"])
+def test_a_launch_that_a_shell_cuts_off_is_not_called_changed(world: World, how: str) -> None:
+    (world.folder / "run.sh").write_text(
+        "sglang serve --model-path nvidia/GLM-5.2-NVFP4 \\   # all\n  --tp-size 8\n"
+    )
+    said = world.run("lint", "run.sh", how, *SM120)
+    assert said.returncode == 1
+    assert "a shell ends the command there" in said.stderr
+    assert said.stdout == ""
+
+
+def test_no_profile_rests_on_an_assumed_gpu(world: World) -> None:
+    (world.folder / "run.sh").write_text(SCRIPT)
+    said = world.run("lint", "run.sh", "--profile", "--release", "0.5.23")
+    assert said.returncode == 1
+    assert "depends on the GPU" in said.stderr
+
+
 def test_what_was_assumed_is_said_to_people_and_programs(world: World) -> None:
     (world.folder / "run.sh").write_text(SCRIPT)
     plain = world.run("lint", "run.sh")
