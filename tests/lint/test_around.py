@@ -35,6 +35,13 @@ def pod(more: str, words: str = LISTED) -> str:
     return f"apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - command: {words}\n{more}"
 
 
+def serving(model: str, text: str) -> str:
+    return text.replace("--model-path, m,", f"--model-path, {model},")
+
+
+GLM = "nvidia/GLM-5.2-NVFP4"
+
+
 def limited(count: str, key: str = "limits") -> str:
     return pod(f"    resources: {{{key}: {{nvidia.com/gpu: {count}}}}}\n")
 
@@ -194,18 +201,25 @@ def test_a_probe_that_asks_another_port_is_told(more: str) -> None:
     ],
 )  # fmt: skip
 def test_a_probe_that_kills_a_load_is_told(more: str, seconds: int | None) -> None:
-    told = [one.why for one in entries(pod(f"    {more}\n")) if "kills the server" in one.why]
+    text = serving(GLM, pod(f"    {more}\n"))
+    told = [one.why for one in entries(text) if "kills the server" in one.why]
 
     assert len(told) == (seconds is not None)
     assert not told or f"after {seconds} s" in told[0]
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-0.6B", "m"])
+def test_how_long_a_small_or_unknown_model_loads_is_not_known(model: str) -> None:
+    text = serving(model, pod("    livenessProbe: {httpGet: {port: 30000}}\n"))
+    assert not [one for one in entries(text) if "kills the server" in one.why]
 
 
 def test_a_startup_probe_waits_for_the_liveness_probe() -> None:
     live = "    livenessProbe: {httpGet: {port: 30000}}\n"
     starts = f"    startupProbe: {{httpGet: {{port: 30000}}, {MANY}}}\n"
 
-    assert said_of(pod(live), "livenessProbe")
-    assert not [one for one in entries(pod(live + starts)) if "Probe" in one.name]
+    assert said_of(serving(GLM, pod(live)), "livenessProbe")
+    assert not [one for one in entries(serving(GLM, pod(live + starts))) if "Probe" in one.name]
 
 
 # --- keys ---
