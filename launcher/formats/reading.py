@@ -46,6 +46,12 @@ _IN_PYTHON = re.compile(r"\b\w+\.Engine\(|\bServerArgs\(")
 Notes = list[str]
 
 
+WINDOWS = (
+    "the lines end as Windows ends them: a shell takes the carriage return for a part of the last"
+    " word (dos2unix)"
+)
+
+
 @dataclass(frozen=True)
 class Reading:
     """The launches of a text, in its order, and what was found and not read."""
@@ -180,7 +186,8 @@ def _of_shell(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     job = of_slurm("\n".join(re.findall(r"^#SBATCH\s.*", text, re.MULTILINE)))
     for launch in launches.of_script(script):
         around = replace(launch.around, gpus=launch.around.gpus or job)
-        yield replace(launch, around=around)
+        windows = [WINDOWS] if "\r\n" in text else []
+        yield replace(launch, around=around).noting(*windows)
     notes += [TANGLED] if TANGLED in script.notes else []
     for name, body in script.files.items():  # a file that it writes, and does not run itself
         if SOUGHT.search(text_of(body)) and name not in script.sourced and depth < DEEPEST:

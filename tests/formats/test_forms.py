@@ -609,3 +609,14 @@ def test_a_release_is_that_of_the_engine_itself(image: str, release: str | None)
     [launch] = read(f"docker run {image} sglang serve --tp 8").launches
 
     assert launch.release == release
+
+
+def test_line_ends_of_windows_are_told_where_a_shell_reads_them() -> None:
+    script = "sglang serve --model-path m \\\n  --tp-size 8\n"
+    file = 'FROM lmsysorg/sglang:v0.5.23\nCMD ["sglang", "serve", "--model-path", "m"]\n'
+    for text, is_told in ((script, True), (file, False)):
+        [launch] = read(text.replace("\n", "\r\n")).launches
+        assert any("dos2unix" in note for note in launch.notes) == is_told
+        [plain] = read(text).launches
+        assert not any("dos2unix" in note for note in plain.notes)
+        assert launch.words == plain.words
