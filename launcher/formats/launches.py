@@ -56,6 +56,7 @@ class Launch:
     release: str | None = None  # that the tag of its image names
     # set, but not exported: the server does not get them
     hidden: Mapping[str, str] = field(default_factory=dict)
+    used: frozenset[str] = frozenset()  # variables that its text is made of
     notes: tuple[str, ...] = ()
     name: str = ""  # of the service, container or function; "" where the text has no name for it
     line: int = 0  # where it stands, from 1
@@ -115,7 +116,8 @@ def of_script(script: Script, form: str = "shell") -> Iterator[Launch]:
         notes = [f"{path} is sourced, and not read" for path in dict.fromkeys(script.unread)]
         if script.budget.is_spent:
             notes.append("variables make so much of this text that not all are put in")
-        yield replace(launch, hidden=hidden).noting(*script.notes, *notes)
+        made = replace(launch, hidden=hidden, used=frozenset(script.used))
+        yield made.noting(*script.notes, *notes)
 
 
 def printed(script: Script) -> Iterator[Launch]:

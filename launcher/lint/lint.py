@@ -96,7 +96,10 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             continue
         entries.append(_entry(given.word, value, name, concerns, given.option))
     for name, word in launch.variables.items():
-        entries.append(_entry(name, word.value, name, of_it[name], None))
+        # That nobody reads it is not so where the command is made of it.
+        useless = Verdict.INERT if name in launch.used else None
+        concerns = [one for one in of_it[name] if one.verdict is not useless]
+        entries.append(_entry(name, word.value, name, concerns, None))
     for name, value in launch.hidden.items():
         if name.startswith(TELLING) and name not in launch.env:
             why = "is set, but not exported: the server does not get it"

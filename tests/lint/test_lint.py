@@ -178,6 +178,12 @@ def test_a_variable(variable: str, sglang: str, verdict: Verdict, says: str) -> 
     assert says in entry.why
 
 
+def test_a_variable_that_the_command_is_made_of_is_not_called_useless() -> None:
+    for used, verdict in (("$SGLANG_OPTS", Verdict.FINE), ("", Verdict.INERT)):
+        text = f"export SGLANG_OPTS=--log-requests\nsglang serve {MODEL} {used}"
+        assert entries(text)["SGLANG_OPTS"].verdict is verdict
+
+
 def test_the_card_over_the_releases() -> None:
     def when(name: str, sglang: str) -> Verdict:
         return entries(CARD, sglang)[name].verdict
