@@ -19,6 +19,9 @@ from launcher.host.peer import Peer
 NO_ANSWER = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
+PAUSED = "generation is paused"  # an excuse that goes on for as long as it is not taken back
+
+
 @dataclass(frozen=True)
 class Answer:
     """Whether the server did what was asked, and in words what it said.

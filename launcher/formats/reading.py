@@ -186,7 +186,7 @@ def _of_shell(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     job = of_slurm("\n".join(re.findall(r"^#SBATCH\s.*", text, re.MULTILINE)))
     for launch in launches.of_script(script):
         around = replace(launch.around, gpus=launch.around.gpus or job)
-        windows = [WINDOWS] if "\r\n" in text else []
+        windows = [WINDOWS] if "\r\n" in text and "^\r\n" not in text else []
         yield replace(launch, around=around).noting(*windows)
     notes += [TANGLED] if TANGLED in script.notes else []
     for name, body in script.files.items():  # a file that it writes, and does not run itself

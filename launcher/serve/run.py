@@ -18,6 +18,7 @@ from launcher.diagnose.verdict import Diagnosis
 from launcher.engines import activity, startup, witness
 from launcher.engines.activity import Allowed, Load
 from launcher.engines.runtime import Runtime
+from launcher.engines.server import PAUSED, Answer
 from launcher.host.peer import Peer
 from launcher.serve import procfs
 from launcher.serve.clock import Clock
@@ -183,8 +184,17 @@ class ServerRun:
                 seen = procfs.look(self.session.members(), now, self.engine.ranks)
         self._excused_at = seen
         if self.paused and self._is_confirmed(now):
-            return "generation is paused"
+            return PAUSED
         return procfs.debugger(seen) or self._compiling(procfs.compiler(before, seen), now)
+
+    def heard(self, answer: Answer, now: float) -> None:
+        """Take in what it answered. A pause that it told of itself lasts until it works again: a
+        question that was under way when it began makes it call itself unhealthy.
+        """
+        is_paused = answer.excuse == PAUSED
+        self.confirmed = now if answer.ok or is_paused else self.confirmed
+        if is_paused or (answer.ok and not self.allowed.pauses):
+            self.paused = is_paused
 
     def _is_confirmed(self, now: float) -> bool:
         """Whether an answer showed not too long ago that it works; the log alone may be written by

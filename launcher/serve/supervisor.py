@@ -530,7 +530,7 @@ class Supervisor:
         self, run: ServerRun, first: bool, answer: Answer, excuse: str, took: float, lost: float
     ) -> None:
         now, ok, detail = self.clock.now(), answer.ok, answer.detail
-        run.confirmed = now if ok else run.confirmed
+        run.heard(answer, now)
         if answer.foreign and run is self.run_:
             self.tell_of_stranger(answer.foreign)
         if answer.unknown or (not ok and self.clock.lost > lost):

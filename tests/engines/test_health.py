@@ -14,6 +14,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -24,7 +25,7 @@ from rig.listener import KINDS, with_body
 from rig.listening import Told, bounded, listening, no_descriptors
 
 from launcher.engines.http import LIMIT, TooLongError, UnaskedError
-from launcher.engines.server import Answer, Server, ask, talk
+from launcher.engines.server import PAUSED, Answer, Server, ask, talk
 from launcher.engines.sglang import api
 from launcher.host.peer import Peer, Verdict, Whose
 from launcher.serve import smoke
@@ -290,6 +291,31 @@ def test_one_question_that_could_not_be_asked_makes_the_answer_unknown() -> None
         answer = question(Server("127.0.0.1", port, None, Told(ours, ours, short)), False)
 
     assert (answer.ok, answer.unknown) == (False, True)
+
+
+def test_a_pause_that_begins_while_it_is_asked_is_no_fault() -> None:
+    """SGLang calls itself unhealthy by a question that a pause leaves unanswered."""
+    asked: list[str] = []
+
+    class Paused(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            if self.path == "/health":
+                time.sleep(api.LOOK_EVERY + 3)
+            is_up = self.path == "/ping" or "/health" not in asked
+            self.send_response(200 if is_up else 503)
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Paused) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        answer = question(Server("127.0.0.1", server.server_port), False)
+        server.shutdown()
+
+    assert (answer.ok, answer.excuse) == (False, PAUSED)
+    assert asked == ["/ping", "/ready", "/health", "/ping", "/ready"]
 
 
 def test_a_look_that_takes_too_long_is_no_slow_answer() -> None:

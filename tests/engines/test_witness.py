@@ -27,6 +27,7 @@ from launcher.diagnose.verdict import Diagnosis, to_json
 from launcher.engines import activity, startup, witness
 from launcher.engines.activity import Allowed
 from launcher.engines.failures import ORIGINS, failures
+from launcher.engines.server import PAUSED, Answer
 from launcher.engines.sglang import log as speech
 from launcher.engines.sglang.log import LOG
 from launcher.engines.sglang.runtime import RUNTIME, allowed
@@ -771,6 +772,20 @@ def test_how_a_run_begins_is_ours_to_say(tmp_path: Path) -> None:
 )
 def test_only_the_whole_line_is_a_pause(line: str) -> None:
     assert LOG.pause(line) is None
+
+
+def test_a_pause_that_was_answered_lasts_until_it_works_again_or_was_silent_too_long(
+    tmp_path: Path,
+) -> None:
+    run = watched(tmp_path, allowed=Allowed(pauses=False))
+    now = time.monotonic()
+    run.heard(Answer(False, "/ready says 503", excuse=PAUSED), now)
+    run.heard(Answer(False, "/health says 503"), now)
+    assert run.excuse() == PAUSED
+    run.confirmed = -1e9
+    assert run.excuse() == ""
+    run.heard(Answer(True, "/health says 200"), now)
+    assert run.excuse() == ""
 
 
 def test_a_pause_is_believed_only_where_it_cannot_be_asked_for_and_for_a_while(
