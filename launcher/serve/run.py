@@ -20,7 +20,7 @@ from launcher.engines.activity import Allowed, Load
 from launcher.engines.runtime import Runtime
 from launcher.engines.server import PAUSED, Answer
 from launcher.host.peer import Peer
-from launcher.serve import procfs, shared
+from launcher.serve import procfs
 from launcher.serve.clock import Clock
 from launcher.serve.events import Event, Exited, Progressed, RankDied, ReadyHinted, RestartAdvice
 from launcher.serve.logfile import ServerLog
@@ -53,7 +53,6 @@ class ServerRun:
     killed: bool = False  # by us: who dies from then on tells nothing
     lost: list[str] = field(default_factory=list)
     met: set[int] = field(default_factory=set)  # every process that was ever seen of it
-    shared: set[str] = field(default_factory=set)  # what they had open of /dev/shm
     stacks: Path | None = None  # where its stacks were kept, if it hung
     peer: Peer = field(init=False)  # by which its server is known from a stranger
     _seen: procfs.Vitals | None = None
@@ -123,7 +122,6 @@ class ServerRun:
         self._look_at = now + LOOK_EVERY
         members = self.session.members()
         self.met |= {*members}
-        self.shared |= shared.held(members)
         before, self._seen = self._seen, procfs.look(members, now, self.engine.ranks)
         if before is None or procfs.signs(before, self._seen, self.start.phase):
             self._still = self._seen

@@ -29,7 +29,7 @@ from launcher.files import guarded
 from launcher.host import port
 from launcher.plan import plan
 from launcher.redact import keys
-from launcher.serve import gpu_monitor, lifecycle, procfs, reaper, shared, smoke, stacks
+from launcher.serve import gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
 from launcher.serve.events import (
     NOW,
     WISHES,
@@ -319,7 +319,6 @@ class Supervisor:
     def judge(self, run: ServerRun, spare: int) -> Work:
         """Let go of the run and find out why it ended."""
         died = run.session.close(spare)
-        shared.remove(run.shared)
         error, why = run.judge(self.clock.now())
         return partial(self.judged, run, died, error, why)
 
@@ -560,7 +559,6 @@ class Supervisor:
         began, lost = time.monotonic(), self.clock.lost
         asked = self.engine.first_token if first else self.engine.alive
         answer = server.ask(asked, self.server(run), FIRST_WITHIN if first else LIVES_WITHIN)
-        run.shared |= shared.held(run.session.members())
         now, stall_timeout = self.clock.now(), self.plan.policy.stall_timeout
         if not first and answer.ok and (stuck := run.stuck(answer.loads, now, stall_timeout)):
             answer = replace(answer, ok=False, detail=stuck)
