@@ -215,5 +215,5 @@ def test_what_runs_an_engine_is_what_it_is_recognised_by() -> None:
     [launch] = read(" ".join(words)).launches
     assert (launch.engine, launch.words) == (ENGINE, ("--model-path", "m"))
     options = known.options.release(known.options.newest).options
-    assert {f"--{name}" for name in (known.key_option, *known.secrets)} <= {*options}
+    assert {f"--{name}" for name in (known.config, *known.secrets)} <= {*options}
     assert {known.oldest, known.wanted} <= {*known.options.releases}

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.config.layers import Layer
+from launcher.engines.dialect import Dialect
 from launcher.engines.traits import Identity
 from launcher.knowledge import models
 
 PARSERS = ("reasoning-parser", "tool-call-parser")  # as `Family.parsers` has them
-MODEL = "model-path"
 
 
 @dataclass(frozen=True)
@@ -29,29 +29,35 @@ class Suited:
     notes: tuple[str, ...] = ()
 
 
-def models_of(stack: Sequence[Layer], of_one: Sequence[str]) -> dict[str, str]:
-    """The model that each option was set for that says something of one (`of_one`: names, or what
-    they begin with), by the layers of a profile, oldest first.
+def models_of(stack: Sequence[Layer], engine: Dialect) -> dict[str, str]:
+    """The model that each option was set for that says something of one (`Dialect.of_model`), by
+    the layers of a profile, oldest first.
     """
+    named, of_one = engine.option_of("model_path"), engine.of_model
     model = ""
     made: dict[str, str] = {}
     for layer in stack:
         flags = layer.values.get("flags")
         if isinstance(flags, dict):
-            model = str(flags.get(MODEL, model))
-            made |= dict.fromkeys((name for name in flags if name.startswith(tuple(of_one))), model)
+            model = str(flags.get(named, model))
+            made |= dict.fromkeys((name for name in flags if name.startswith(of_one)), model)
     return made
 
 
 def suited(
-    flags: Mapping[str, Any], said: Mapping[str, str], model: Identity, *, changes: bool
+    flags: Mapping[str, Any],
+    said: Mapping[str, str],
+    path: str,
+    model: Identity,
+    *,
+    changes: bool,
 ) -> Suited:
-    """The options for a `model` in place of those that were set for one of another family.
+    """The options for the `model` at `path` in place of those that were set for one of another
+    family.
 
     Where nobody knows of which family one of them is, or nothing `changes`, they stay, and are
     told.
     """
-    path = str(flags.get(MODEL, ""))
     named = model.family.of_name(path).parsers if model.family else ()
     own = dict(zip(PARSERS, named, strict=False))
     wrong = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -73,6 +73,7 @@ class Engine(_Table):
     """Which engine, and the interpreter that has it."""
 
     kind: Annotated[Text, AfterValidator(_known)] = ENGINE
+    device: Literal["cuda", "cpu"] = "cuda"  # as it is built; SGLang has an option for it
     # An equals sign would make the pasted command an assignment.
     python: Annotated[Text, Field(pattern=r"^[^=]+$")] = "python3"
 
@@ -178,18 +179,6 @@ class Flags(BaseModel):
     enable_dp_attention: bool = False
     nnodes: Ranks = 1
 
-    @property
-    def gpus(self) -> int:
-        """How many GPUs of this host the ranks take: one each, none with `device = "cpu"`.
-
-        Data-parallel replicas have GPUs of their own unless it is only the attention that is
-        replicated.
-        """
-        if self.device == "cpu":
-            return 0
-        replicas = 1 if self.enable_dp_attention else self.dp_size
-        return max(1, self.tp_size * self.pp_size * replicas // self.nnodes)
-
 
 def by_role(flags: Mapping[str, object], engine: str) -> Mapping[str, object]:
     """Options as `Flags` has them: those that it types by its names for them."""
@@ -213,6 +202,19 @@ class Profile(_Table):
     flags: Flags
     env: dict[VariableName, Annotated[Text, BeforeValidator(_whole_number_as_text)]] = {}
     why: dict[str, Text] = {}
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs of this host the ranks take: one each, none with `device = "cpu"`.
+
+        Data-parallel replicas have GPUs of their own unless it is only the attention that is
+        replicated.
+        """
+        flags = self.flags
+        if "cpu" in (self.engine.device, flags.device):
+            return 0
+        replicas = 1 if flags.enable_dp_attention else flags.dp_size
+        return max(1, flags.tp_size * flags.pp_size * replicas // flags.nnodes)
 
     def policy(self) -> Policy:
         """The patience as the state machine takes it."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from launcher.config import layers, of_model
 from launcher.config.profile import Profile, by_role, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
-from launcher.engines.dialect import Dialect
+from launcher.engines.dialect import Dialect, Spelled
 from launcher.engines.engine import dialect
 from launcher.engines.match import Case
 from launcher.engines.options import Release
@@ -130,7 +130,7 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
             f"profile {found.name} has {count}:{listing}", fix="correct them where they stand"
         )
     doubt = next((layer.doubt for layer in stack if layer.doubt), None)
-    models = of_model.models_of(stack, engine.of_model)
+    models = of_model.models_of(stack, engine)
     return Composed(found.name, found.path, profile, values["flags"], origin, doubt, models)
 
 
@@ -150,7 +150,13 @@ def resolve(
     composed = _spelled_out(composed, target or Target())
     profile = composed.profile
     model = traits.of((target or Target()).model, profile.flags.model_path)
-    made = of_model.suited(composed.flags, composed.models, model, changes=profile.rules.enabled)
+    made = of_model.suited(
+        composed.flags,
+        composed.models,
+        profile.flags.model_path,
+        model,
+        changes=profile.rules.enabled,
+    )
     composed = replace(composed, flags=made.flags, origin=composed.origin | made.origin)
     doubt = (
         f"{composed.doubt.what}: the interpreter that it names is not asked"
@@ -169,12 +175,16 @@ def resolve(
     arguments = [word for words, _ in written for word in words]
     settings = [setting for _, setting in written]
     key_config = None
-    if profile.access.api_key_file:
+    if profile.access.api_key_file and engine.key.option:
         key_config = str(folder / "config.yaml")
-        name = f"--{engine.key_option}"
+        name = f"--{engine.key.option}"
         arguments += [name, key_config]
         why = f"{engine.name} reads the API key from this file, so that it is in no argument list"
         settings.append(Setting(name, key_config, "glm5-serve", why))
+    elif profile.access.api_key_file:
+        name, file = engine.key.variable, profile.access.api_key_file
+        why = f"{engine.name} reads the API key from it, so that it is in no argument list"
+        settings.append(Setting(name, f"the key in {file}", "glm5-serve", why))
     for name, value in env.items():
         settings.append(_setting(name, value, f"env.{name}", by_rule.get(name), composed))
     plan = Plan(
@@ -202,7 +212,7 @@ def resolve(
         key_file=profile.access.api_key_file,
         key_config=key_config,
         open_without_key=profile.access.open_without_key,
-        gpus=profile.flags.gpus,
+        gpus=profile.gpus,
         arch=target.arch,
         needs_arch=profile.needs.arch,
         gpu=target.gpu,
@@ -228,12 +238,20 @@ def _options(
         if composed.profile.rules.enabled
         else ((name, composed.written.get(name, name), value) for name, value in flags.items())
     )
-    for asked, name, value in told:
-        if words := words_of(name, value):
+    for asked, name, value in _positional_first(told, engine.positional):
+        if name == engine.positional:
+            made = _setting(name, str(value), f"flags.{asked}", by_rule.get(asked), composed)
+            yield [str(value)], replace(made, option=name)
+        elif words := words_of(name, value):
             # words are ["--name"], ["--name", "value", ...] or ["--name=value"]
             text = " ".join(words[1:]) or words[0].partition("=")[2]
             made = _setting(f"--{name}", text, f"flags.{asked}", by_rule.get(asked), composed)
             yield words, replace(made, option=engine.options.canonical(name))
+
+
+def _positional_first(told: Iterable[Spelled], positional: str) -> list[Spelled]:
+    """The options with that one first, whose value has no name before it."""
+    return sorted(told, key=lambda one: one[1] != positional)
 
 
 def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identity) -> Iterator[str]:
@@ -318,7 +336,7 @@ def aimed(composed: Composed, target: Target) -> Target:
     if none was said; none on a CPU.
     """
     target = replace(target, engine=composed.profile.engine.kind)
-    if composed.profile.flags.gpus == 0:
+    if composed.profile.gpus == 0:
         return replace(target, arch=None)
     needs = composed.profile.needs
     arch = target.arch or needs.arch
@@ -331,7 +349,7 @@ def _by_rules(
     profile = composed.profile
     if not profile.rules.enabled:
         return iter(())
-    case = Case(target, composed.flags, profile.env, profile.flags.gpus, model)
+    case = Case(target, composed.flags, profile.env, profile.gpus, model, policy=profile.policy())
     return recipe.chosen(case, tuple(map(composed.dialect.options.canonical, profile.rules.skip)))
 
 
@@ -394,7 +412,7 @@ def _flag_errors(
             errors.append(
                 f"{where}: would show a secret in `ps`; for a key use access.api_key_file"
             )
-        elif name == engine.key_option and "access.api_key_file" in origin:
+        elif name == engine.key.option and "access.api_key_file" in origin:
             errors.append(
                 f"{where}: {engine.name} takes one --{name}, and access.api_key_file needs it"
             )

@@ -281,7 +281,7 @@ def here(
     profile: Profile, environ: Mapping[str, str], installed: str | None, driver: Driver | None
 ) -> Target:
     """What is seen on this host, as far as rules ask for it: quick, and nothing raises."""
-    if not profile.flags.gpus:
+    if not profile.gpus:
         return Target(release=installed)
     from launcher.host.collectors.system import layout
 
@@ -308,7 +308,7 @@ def is_open(profile: Profile) -> bool:
     """Whether a profile leaves the architecture to the GPUs that there are: rules ask the driver
     only then.
     """
-    return bool(profile.flags.gpus) and not profile.needs.arch
+    return bool(profile.gpus) and not profile.needs.arch
 
 
 def _driver(profile: Profile) -> Driver | None:

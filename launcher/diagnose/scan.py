@@ -64,7 +64,7 @@ class LogScan:
     def engine(self) -> str | None:
         """Whose log it is; None where that does not tell.
 
-        One may print frames of another, whose parts it uses: it comes first in SPEAKERS.
+        One may print frames of another, whose parts it uses: it comes first in NAMES.
         """
         most = self.engines.total() / 4
         return next((name for name in shapes.LOGS if self.engines[name] > most), None)

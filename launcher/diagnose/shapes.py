@@ -20,7 +20,7 @@ IDS = (  # of requests, addresses of memory, long numbers: their digits being 0
 )
 _IDS = re.compile(IDS)
 NUMBERS = str.maketrans("123456789", "000000000")
-LOGS = {name: engine.log(name) for name in engine.SPEAKERS}  # whose a log is nobody says
+LOGS = {name: engine.log(name) for name in engine.NAMES}  # whose a log is nobody says
 READY = {log.ready for log in LOGS.values()}
 # The last line of a start: the engine's own, and uvicorn's where it is vLLM's (others print that
 # one earlier).

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.engines.key import Key
 from launcher.engines.memory import Memory
 from launcher.engines.options import Catalogue, Release
 
 Spelled = tuple[str, str, Any]  # the name that was asked for, the name to write, the value
+# Which of the traits `traits.CHOICES` its options and variables come to; the first gives the first
+# of its names that is set, None where none is.
+Choices = Callable[[Callable[..., Any], Mapping[str, str]], Mapping[str, bool]]
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,23 @@ class Dialect:
     options: Catalogue
     roles: Mapping[str, str]  # options that the launcher reads, and their names in profile.Flags
     of_model: tuple[str, ...]  # options that suit one model, or what they begin with
-    port: int  # that it listens on where none is said
+    host: str  # that it listens on where none is said
+    port: int
+    serves: str  # what else whoever reaches it may use, in words
+    choices: Choices  # of its own options and variables
     spelled: Callable[[Mapping[str, Any], Release], Iterator[Spelled]]  # as a release takes them
     secrets: tuple[str, ...]  # options that would show a secret in `ps`
-    key_option: str  # names the file that holds the API key
-    key_file: str  # what that file holds, with %s for the key
+    key: Key  # how it is given its API key
+    config: str  # the option that names a file with more options
+    positional: str  # the option whose value stands first, without a name; "": none does
     variables: tuple[str, ...]  # how the variables begin that it reads
     memory: Memory  # its formulas
     issues: Path  # what is known to go wrong
     defaults: Path  # the rules that choose what a profile leaves open
     oldest: str  # the first release that knows GLM-5
     wanted: str  # the first release to install
+
+    def option_of(self, role: str) -> str:
+        """Its option that the launcher reads by that name (`profile.Flags`)."""
+        named = {of: name for name, of in self.roles.items()}
+        return named.get(role, role.replace("_", "-"))

@@ -11,12 +11,11 @@ if TYPE_CHECKING:
     from launcher.engines.dialect import Dialect
     from launcher.engines.runtime import Runtime
 
-NAMES = ("sglang",)
-SPEAKERS = ("sglang", "vllm")  # whose logs are understood; who uses parts of another before it
+NAMES = ("sglang", "vllm")  # who uses parts of another before it
 
 
 def log(name: str) -> Log:
-    """How an engine's log speaks, of SPEAKERS. Raises ValueError for one that is not known."""
+    """How an engine's log speaks. Raises ValueError for one that is not known."""
     match name:
         case "sglang":
             from launcher.engines.sglang.log import LOG
@@ -30,7 +29,7 @@ def log(name: str) -> Log:
 
 
 def failures(name: str) -> Path:
-    """The table of what ends a server of an engine alone, of SPEAKERS."""
+    """The table of what ends a server of an engine alone."""
     return Path(__file__).with_name(name) / "failures.toml"
 
 
@@ -41,6 +40,10 @@ def runtime(name: str) -> Runtime:
             from launcher.engines.sglang.runtime import RUNTIME
 
             return RUNTIME
+        case "vllm":
+            from launcher.engines.vllm.runtime import RUNTIME
+
+            return RUNTIME
     _unknown(name)
 
 
@@ -49,6 +52,10 @@ def dialect(name: str) -> Dialect:
     match name:
         case "sglang":
             from launcher.engines.sglang.dialect import DIALECT
+
+            return DIALECT
+        case "vllm":
+            from launcher.engines.vllm.dialect import DIALECT
 
             return DIALECT
     _unknown(name)

@@ -29,7 +29,7 @@ _KEYS = (
 ).split()
 _OVER = ("what", "fix", "knob", "pattern")  # what an engine may say of an entry of everybody's
 _GENERAL = rows.kept(Path(knowledge.__file__).with_name("failures.toml"))
-_OF_ENGINES = {name: rows.kept(engine.failures(name)) for name in engine.SPEAKERS}
+_OF_ENGINES = {name: rows.kept(engine.failures(name)) for name in engine.NAMES}
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ def _own(name: str) -> rows.Table[Failure | _Over]:
 
 def tables() -> tuple[rows.Table[Any], ...]:
     """Every table, and what is wrong with its rows."""
-    return (_general(), *map(_own, engine.SPEAKERS))
+    return (_general(), *map(_own, engine.NAMES))
 
 
 @cache
 def failures() -> dict[str, Failure]:
     """All of them, in the order of the files."""
     found = {row.id: row for row in _general().rows}
-    for name in engine.SPEAKERS:
+    for name in engine.NAMES:
         for row in _own(name).rows:
             found[row.id] = _with(found[row.id], name, row) if isinstance(row, _Over) else row
     return found

@@ -8,12 +8,14 @@ from functools import cached_property
 from typing import Any
 
 from launcher.engines import traits
+from launcher.engines.engine import dialect
 from launcher.engines.options import Version, version
 from launcher.engines.relation import Relation
 from launcher.engines.target import Target
 from launcher.engines.traits import KNOWN
 from launcher.engines.values import size
 from launcher.knowledge import gpus, rows
+from launcher.plan.policy import Policy
 
 KEYS = ("gpu", "release", "traits", "without", "options", "where")
 
@@ -31,6 +33,7 @@ class Case:
     gpus: int
     model: frozenset[str] = frozenset()  # traits of the model
     keyed: bool = False  # a key is asked for that stands in no option
+    policy: Policy | None = None  # how patient its launcher is; None: it has none
 
     def flag(self, *names: str) -> Any:
         """The first of these flags that is set; None if none is, or it was left out on purpose."""
@@ -74,14 +77,15 @@ class Case:
     @cached_property
     def traits(self) -> frozenset[str]:
         """Those of the model, and of what was chosen."""
-        return self.model | traits.of_choices(
-            self.flag,
+        of_host = traits.of_host(
             self.env,
             self.gpus,
             memory=self.target.memory,
             has_infiniband=self.target.infiniband is not False,
-            has_key=self.keyed,
         )
+        chosen = {**of_host, **dialect(self.target.engine).choices(self.flag, self.env)}
+        told = {trait for trait, holds in chosen.items() if holds}
+        return self.model | told | ({"keyed"} if self.keyed else set())
 
 
 def _number(text: str) -> float | None:

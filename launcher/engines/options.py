@@ -37,6 +37,7 @@ class Option:
     deprecated: bool = False
     instead: str | None = None  # what its deprecation names
     off: tuple[str, ...] = ()  # the spellings that negate it
+    none: bool = False  # whether it also takes None, or nothing, for no value
 
     @property
     def name(self) -> str:
@@ -50,7 +51,7 @@ class Given:
     release.
     """
 
-    word: str  # without `=value`
+    word: str  # without `=value`; one without a name is its own value
     values: tuple[str, ...]
     option: Option | None
     problem: str | None = None  # why the release refuses it
@@ -122,6 +123,7 @@ class Catalogue:
     engine: str  # as people write it
     file: Path
     short: Mapping[str, str] = field(default_factory=dict)  # options as everybody says them
+    positional: str = ""  # the option whose value may stand without a name, with its dashes
 
     @cached_property
     def _data(self) -> dict[str, Any]:
@@ -255,12 +257,15 @@ def nearest_name(word: str, within: Release) -> str | None:
 
 
 def _given(words: list[str], within: Release) -> Iterator[Given]:
-    at = 0
+    at, positional = 0, within.catalogue.positional
     while at < len(words):
         word, equals, value = words[at].partition("=")
         at += 1
         if not _is_option(word, within):
-            yield Given(words[at - 1], (), None, "stands where an option was expected")
+            whole, option = words[at - 1], within.options.get(positional)
+            positional = ""  # there is one
+            problem = None if option else "stands where an option was expected"
+            yield Given(whole, (whole,) if option else (), option, problem)
             continue
         found = within.candidates(word)
         option = found[0] if len(found) == 1 else None
@@ -310,4 +315,6 @@ def _problem(
 
 
 def _misfit(option: Option, value: str) -> str | None:
+    if option.none and value in ("", "None"):
+        return None
     return misfit(option.name, option.type, tuple(map(str, option.choices)), value)

@@ -6,6 +6,7 @@ rows are in the engine's `defaults.toml`; here is how they are read, and what is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,6 +19,7 @@ from launcher.engines.target import ARCHS, PATHS
 from launcher.knowledge import rows
 from launcher.plan.evidence import Known
 
+LEAVES = 20  # seconds that a server takes at most to go, once it has answered everybody
 KEYS = ("set", "value", "value_from", "when", "why", "evidence", "source", "checked", "against")
 
 
@@ -61,10 +63,19 @@ def _p2p_level(case: Case) -> str | None:
     return "PHB" if farthest in ("PHB", "NODE") else "SYS"
 
 
+def _drain_timeout(case: Case) -> int | None:
+    """Seconds that requests may take to end, so that the server is gone before its launcher kills
+    it.
+    """
+    return max(1, int(case.policy.stop_timeout) - LEAVES) if case.policy else None
+
+
 # What a row's `value_from` names.
 COMPUTED: Mapping[str, Callable[[Case], Any]] = {
     "max-running-requests": lambda case: case.flag("max-running-requests"),
     "p2p-level": _p2p_level,
+    "start-timeout": lambda case: case.policy and math.ceil(case.policy.start_timeout),
+    "drain-timeout": _drain_timeout,
     "steps-plus-one": lambda case: int(case.flag("speculative-num-steps") or 0) + 1,
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.engines.activity import Allowed
+from launcher.engines.key import Key
 from launcher.engines.log import Log
 from launcher.engines.server import Question, Server
 from launcher.plan.plan import Plan
@@ -21,7 +22,7 @@ class Runtime:
     package: str  # the distribution that has its release
     log: Log
     ranks: str  # how it titles the processes that it cannot live without: what they begin with
-    key_file: str  # what the file that it reads its API key from holds, with %s for the key
+    key: Key  # how it is given its API key
     first_token: Question  # does a token come out? Asked while it starts
     alive: Question  # does anything still come out? Asked while it serves
     in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows

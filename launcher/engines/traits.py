@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from launcher.address import is_loopback
 from launcher.host.facts import Model
 from launcher.knowledge import models, nccl
 from launcher.knowledge.models import Family
@@ -23,7 +22,7 @@ BF16_SHARED: Final = (
 NO_MTP: Final = "no-mtp"
 MIXED: Final = "not-modelopt-fp4"  # NVFP4 beside others, or by another tool: the engine detects it
 FAMILIES: Final = frozenset(family.id for family in models.families())
-# Of what was chosen: see `of_choices`.
+# Of what was chosen: `of_host`, `of_ranks`, and each engine's own (`dialect.Choices`).
 CHOICES: Final = frozenset(
     "dense-attention sparse-backend bf16-kv speculative draft-steps top-k-1 graph-sizes one-node"
     " gpu-96gb multi-gpu over-two-ranks pcie-ipc-ranks pcie-ipc-allreduce expandable-segments"
@@ -34,11 +33,6 @@ KNOWN: Final = (
     | CHOICES
     | {GLM_5, FLASH, SPARSE, NVFP4, FP8, SHARED_INDEX, BF16_SHARED, NO_MTP, MIXED}
     | {trait for family in models.families() for trait in family.traits}
-)
-ATTENTION: Final = (
-    "attention-backend",
-    "prefill-attention-backend",
-    "decode-attention-backend",
 )
 
 
@@ -148,41 +142,22 @@ def thinking(model: Model, family: Family | None, named: str) -> str:
     return family.of_name(named).thinking if family else ""
 
 
-def of_choices(
-    flag: Callable[..., Any],
-    env: Mapping[str, str],
-    gpus: int,
-    *,
-    memory: int | None,
-    has_infiniband: bool,
-    has_key: bool,
-) -> frozenset[str]:
-    """What the options and variables of a plan and its GPUs come to; `flag` gives the first of its
-    names that is set, None where none is. `memory` is that of the smallest GPU, in bytes.
-
-    Sparse attention is what SGLang takes where no attention backend is named.
+def of_host(
+    env: Mapping[str, str], gpus: int, *, memory: int | None, has_infiniband: bool
+) -> Mapping[str, bool]:
+    """Which traits of choices hold whatever the engine: those of NCCL's and torch's variables, and
+    of the GPUs. `memory` is that of the smallest GPU, in bytes.
     """
-    told_ranks = str(flag("tp-size") or 1)
-    ranks = int(told_ranks) if told_ranks.isdecimal() else 1
-    shared = env.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE", "0").lower() in ("1", "true")
-    told = {
-        "dense-attention": flag(*ATTENTION) not in (None, "dsa", "nsa"),
-        "sparse-backend": flag("dsa-prefill-backend", "dsa-decode-backend") is not None,
-        "bf16-kv": flag("kv-cache-dtype") in ("bfloat16", "bf16"),
-        "speculative": flag("speculative-algorithm") is not None,
-        "draft-steps": flag("speculative-num-steps") is not None,
-        "top-k-1": flag("speculative-eagle-topk") in (None, 1, "1"),
-        "graph-sizes": flag("cuda-graph-max-bs-decode", "cuda-graph-bs-decode") is not None,
+    return {
         "gpu-96gb": memory is not None and 90 <= memory >> 30 < 100,
-        "one-node": flag("nnodes") in (None, 1, "1"),
         "multi-gpu": gpus > 1,
-        "over-two-ranks": ranks > 2,
-        "pcie-ipc-ranks": ranks in (2, 4, 8),
-        "pcie-ipc-allreduce": shared,
         "expandable-segments": "expandable_segments:True" in env.get("PYTORCH_CUDA_ALLOC_CONF", ""),
         "no-p2p": nccl.number(env.get("NCCL_P2P_DISABLE", "")) == 1,
         "no-infiniband": not has_infiniband,
-        "reachable": not is_loopback(str(flag("host") or "127.0.0.1")),
-        "keyed": has_key or flag("api-key", "admin-api-key") is not None,
     }
-    return frozenset(trait for trait, holds in told.items() if holds)
+
+
+def of_ranks(told: object) -> Mapping[str, bool]:
+    """The same of so many ranks of tensor parallelism; None and what is no number are one."""
+    ranks = int(text) if (text := str(told)).isdecimal() else 1
+    return {"over-two-ranks": ranks > 2, "pcie-ipc-ranks": ranks in (2, 4, 8)}

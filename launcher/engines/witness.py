@@ -20,7 +20,7 @@ from launcher.engines import engine
 from launcher.engines.log import STAMP, Said
 from launcher.knowledge.kernel_lines import BEGINS
 
-_LOGS = tuple(map(engine.log, engine.SPEAKERS))  # of whichever engine it is, nobody may know
+_LOGS = tuple(map(engine.log, engine.NAMES))  # of whichever engine it is, nobody may know
 _PREFIX = re.compile(
     # SGLang's logger: "[2026-01-29 00:56:20 TP6] ", with SGLANG_LOG_MS "[2026-01-29 00:56:20.123
     # DP0 TP6] ".

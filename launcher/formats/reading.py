@@ -280,7 +280,7 @@ def _noted(found: Launch) -> Launch:
     """A launch that names a file with more options, which is not read."""
     if found.engine not in NAMES:
         return found
-    word = f"--{dialect(found.engine).key_option}"
+    word = f"--{dialect(found.engine).config}"
     files = [
         (said.partition("=")[2] or following)
         for said, following in pairwise((*found.words, ""))

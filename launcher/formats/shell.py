@@ -25,6 +25,8 @@ def write(plan: Plan) -> str:
     if script := key_script(plan):
         lines.append(script)
     words = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
+    if plan.key_file and (variable := dialect(plan.engine).key.variable):
+        words.append(f"{variable}=\"$(tr -d '[:space:]' < {shlex.quote(plan.key_file)})\"")
     words.append(shlex.join(plan.program))
     words.extend(_options(plan.arguments))
     return "\n".join([*lines, " \\\n  ".join(words)]) + "\n"
@@ -39,7 +41,7 @@ def key_script(plan: Plan) -> str:
         shlex.quote,
         (plan.key_config.rpartition("/")[0], plan.key_file or "", plan.key_config),
     )
-    form = shlex.quote(dialect(plan.engine).key_file.replace("\n", "\\n"))
+    form = shlex.quote(dialect(plan.engine).key.file.replace("\n", "\\n"))
     return (
         f"(umask 077 && mkdir -p {folder} &&\n"
         f"  printf {form} \"$(tr -d '[:space:]' < {key})\" > {config})"

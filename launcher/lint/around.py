@@ -23,14 +23,15 @@ LOAD = 300  # seconds; a load of GLM-5 takes 5 to 30 minutes (reported)
 LARGE = frozenset(
     {"deepseek-v3", "deepseek-v3.2", "deepseek-v4", "glm-5", "glm-5.3-flash", "kimi-k2"}
 )
-RANKS = ("tp-size", "pp-size", "dp-size", "nnodes", "base-gpu-id", "gpu-id-step")
+RANKS = ("tp_size", "pp_size", "dp_size", "nnodes", "base-gpu-id", "gpu-id-step")
 Said = tuple[str, str, Concern]  # what it is of, its value, and what is to be said
 
 
 def told(launch: Launch, case: Case, unknown: frozenset[str]) -> Iterator[Said]:
     """All of it; `unknown` are the options and variables whose values come from outside."""
     gpus = launch.around.gpus or _visible(launch)
-    if gpus and not unknown & {*RANKS} and (found := few(gpus.count, case)):
+    ranks = {*map(dialect(case.target.engine).option_of, RANKS)}
+    if gpus and not unknown & ranks and (found := few(gpus.count, case)):
         yield gpus.name, gpus.value, found
     if case.model & LARGE:
         yield from _slow_probes(launch)
@@ -58,7 +59,8 @@ def few(count: int, case: Case) -> Concern | None:
     for issue in issues.issues(replace(case, env={**case.env, HIDES_ALL: seen})):
         if issue.id == "more-ranks-than-gpus":
             found = of_issue(issue, case.target.known)
-            fix = "as many GPUs as --tp-size x --pp-size on each node, or fewer ranks"
+            tp, pp = map(dialect(case.target.engine).option_of, ("tp_size", "pp_size"))
+            fix = f"as many GPUs as --{tp} x --{pp} on each node, or fewer ranks"
             return replace(found, instead=fix, remedies=())
     return None
 
@@ -79,8 +81,9 @@ def _slow_probes(launch: Launch) -> Iterator[Said]:
 
 def _unreached(launch: Launch, case: Case) -> Iterator[Said]:
     """Ports and probes that do not lead to where the server listens."""
-    told = case.value("port") or str(dialect(case.target.engine).port)
-    host = case.value("host") or "127.0.0.1"
+    engine = dialect(case.target.engine)
+    told = case.value("port") or str(engine.port)
+    host = case.value("host") or engine.host
     if not told.isdecimal() or (case.number("node-rank") or 0) > 0:  # others than the first are
         return  # not asked
     port, ports = int(told), launch.around.ports

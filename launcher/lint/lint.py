@@ -135,7 +135,8 @@ def _of_room(
 
 def _blamed(given: Plan | Case) -> str:
     """The option that takes too many GPUs, or too few."""
-    return "tp-size" if given.flag("tp-size") is not None else "model-path"
+    named = dialect(given.engine if isinstance(given, Plan) else given.target.engine).option_of
+    return named("tp_size" if given.flag(named("tp_size")) is not None else "model_path")
 
 
 def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[str, ...]:
@@ -209,7 +210,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     """The launch as a plan, for issues to be found in: its flags under their canonical names."""
     settings = {}
     for given in givens:
-        if given.word.startswith("-"):
+        if given.option or given.word.startswith("-"):
             name = canonical_name(given, within)
             settings[name] = Setting(
                 given.word, " ".join(given.values), "the command", "", option=name
@@ -219,21 +220,26 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     def count(name: str) -> int:
         return max(1, int(values[name])) if values.get(name, "").isdecimal() else 1
 
-    model = traits.of(target.model, values.get("model-path", ""))
-    replicas = 1 if "enable-dp-attention" in values else count("dp-size")
+    engine = dialect(target.engine)
+    named = engine.option_of
+    path = values.get(named("model_path"), "")
+    model = traits.of(target.model, path)
+    is_shared = named("enable_dp_attention") in values
+    replicas = 1 if is_shared else count(named("dp_size"))
+    ranks = count(named("tp_size")) * count(named("pp_size")) * replicas
     return Plan(
         name="the command",
-        program=("python3", *dialect(target.engine).program),
+        program=("python3", *engine.program),
         arguments=launch.words,
         env=dict(launch.env),
-        host=values.get("host", "127.0.0.1"),
+        host=values.get("host", engine.host),
         port=0,
-        model=values.get("model-path", ""),
+        model=path,
         model_name="",
         policy=Policy(),
         settings=tuple(settings.values()),
         words={},
-        gpus=max(1, count("tp-size") * count("pp-size") * replicas // count("nnodes")),
+        gpus=max(1, ranks // count("nnodes")),
         arch=target.arch,
         engine=target.engine,
         gpu=target.gpu,
@@ -253,8 +259,8 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     givens = within.given(launch.words)
     old = issues.unchecked(_case(launch, givens, target, within))
     of_old = (
-        f"nobody looked at {issue.id} for SGLang {target.release}: up to {issue.checked}"
-        f" {issue.what}"
+        f"nobody looked at {issue.id} for {within.catalogue.engine} {target.release}: up to"
+        f" {issue.checked} {issue.what}"
         for issue in old
     )
     left_out = (f"left out: {what}" for what in complaints())

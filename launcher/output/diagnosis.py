@@ -48,7 +48,7 @@ def text(found: Diagnosis) -> str:
 def _family(found: Diagnosis) -> str:
     """What kind of end it was, and where in the life of whose server."""
     where = {**PHASES, SERVING: "serving"}.get(found.phase or "")
-    names = {name: engine.log(name).name for name in engine.SPEAKERS}
+    names = {name: engine.log(name).name for name in engine.NAMES}
     told = [part for part in (names.get(found.engine or ""), where) if part]
     return in_words(found) + (f" ({', '.join(told)})" if told else "")
 

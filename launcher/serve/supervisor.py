@@ -450,7 +450,7 @@ class Supervisor:
             made, key = self.read_plan() if fresh else (self.plan, self.key)
             self.require_free(made)
             if made.key_config and key:
-                keys.write_key(made.key_config, runtime(made.engine).key_file % key)
+                keys.write_key(made.key_config, runtime(made.engine).key.file % key)
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             return partial(self.not_launched, number, error)
         return partial(self.launched, number, made, key)
@@ -489,6 +489,8 @@ class Supervisor:
             self.take_plan(made, key)
         hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
         env = {name: value for name, value in os.environ.items() if name not in hidden}
+        if self.engine.key.variable and self.key:
+            env[self.engine.key.variable] = self.key
         unwanted = [self.plan.key_config] if self.plan.key_config and self.key else []
         try:
             session = ProcessTree(self.plan.argv, env | self.plan.env, unwanted)

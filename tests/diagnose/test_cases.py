@@ -94,7 +94,7 @@ def test_in_a_log_of_one_engine_no_option_of_another_is_named() -> None:
         "vllm": VLLM,
     }
     for row in failures().values():
-        for name in (row.engine,) if row.engine else (None, *engine.SPEAKERS):
+        for name in (row.engine,) if row.engine else (None, *engine.NAMES):
             told = row.told(name)
             named = set(re.findall(r"--[a-z][a-z-]+[a-z]", f"{told.what} {told.fix} {told.knob}"))
             has = known[name] if name else known["sglang"] & known["vllm"]

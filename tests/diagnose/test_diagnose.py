@@ -61,7 +61,7 @@ def test_what_has_no_sample_is_a_note_or_was_only_read() -> None:
 
 def test_failures_keep_to_the_vocabulary() -> None:
     for row in failures().values():
-        for name in (None, *engine.SPEAKERS):
+        for name in (None, *engine.NAMES):
             told = row.told(name)
             assert not told.knob or re.fullmatch(r"(raise|lower) --[a-z-]+", told.knob)
             assert not told.knob or told.knob.split()[0].upper() in told.fix

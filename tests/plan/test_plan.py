@@ -184,7 +184,7 @@ def test_a_key_file_with_spaces_around_the_key_is_read_alike(tmp_path: Path, raw
     key, made, pasted = tmp_path / "key", tmp_path / "made.yaml", tmp_path / "pasted.yaml"
     key.write_bytes(raw)
     key.chmod(0o600)
-    write_key(str(made), RUNTIME.key_file % read_key(key))
+    write_key(str(made), RUNTIME.key.file % read_key(key))
     text = shell.write(plain(("true",), {}, key_file=str(key), key_config=str(pasted)))
     subprocess.run(["sh", "-c", text], check=True, timeout=60)
 

@@ -61,7 +61,7 @@ def test_an_offered_key_is_readable_by_its_user_alone_and_withdrawn(tmp_path: Pa
     config = tmp_path / "config.yaml"
     config.write_text("what an earlier launcher left, open to others")
     config.chmod(0o644)
-    write_key(str(config), RUNTIME.key_file % "sekret")
+    write_key(str(config), RUNTIME.key.file % "sekret")
 
     assert config.read_text() == 'api-key: "sekret"\n'
     assert config.stat().st_mode & 0o777 == 0o600

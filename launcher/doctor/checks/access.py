@@ -6,6 +6,7 @@ import shlex
 
 from launcher.address import is_loopback
 from launcher.doctor.checks.judging import Verdict, fail, ok, warn
+from launcher.engines.engine import dialect
 from launcher.host.facts import Host
 from launcher.plan.plan import Plan
 
@@ -33,10 +34,10 @@ def port_free(host: Host, plan: Plan) -> Verdict:
 def access_guarded(host: Host, plan: Plan) -> Verdict:
     """Nobody but this host reaches the server without a key.
 
-    SGLang's admin endpoints (load weights, flush the cache, shut down) are open to whoever reaches
-    the port.
+    SGLang's admin endpoints (load weights, flush the cache, shut down), and vLLM's routes beside
+    /v1 (a whole answer by /invocations), are open to whoever reaches the port.
 
-    Tested: `up` refuses it. Source: SGLang's routes.
+    Tested: `up` refuses it; vLLM 0.32.0 was asked without its key. Source: the engines' routes.
     """
     fix = "add --api-key-file FILE, or bind loopback: --set flags.host=127.0.0.1"
     if plan.key_file:
@@ -47,7 +48,7 @@ def access_guarded(host: Host, plan: Plan) -> Verdict:
         return warn(f"{plan.host} without a key, as access.open_without_key says", fix=fix)
     return fail(
         f"profile {plan.name} binds {plan.host} without an API key: whoever reaches port"
-        f" {plan.port} may use the model and SGLang's admin endpoints",
+        f" {plan.port} may use the model and {dialect(plan.engine).serves}",
         fix=f"{fix}; or say it explicitly: --set access.open_without_key=true",
     )
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from launcher.engines.dialect import Dialect
 from launcher.engines.options import Catalogue
-from launcher.engines.sglang import KEY_FILE, NAME, PACKAGE
+from launcher.engines.sglang import KEY, NAME, PACKAGE
 from launcher.engines.sglang.memory import MEMORY
-from launcher.engines.sglang.names import spelled
+from launcher.engines.sglang.names import choices, spelled
 
 _FOLDER = Path(__file__).parent
 
@@ -50,11 +50,15 @@ DIALECT = Dialect(
             " tokenizer-path speculative- dsa-"
         ).split()
     ),
+    host="127.0.0.1",
     port=30000,  # arg_groups/fields, 0.5.8 to 0.5.23
+    serves="SGLang's admin endpoints (load weights, flush the cache)",
+    choices=choices,
     spelled=spelled,
     secrets=("api-key", "admin-api-key", "ssl-keyfile-password"),
-    key_option="config",
-    key_file=KEY_FILE,
+    key=KEY,
+    config="config",
+    positional="",
     variables=("SGLANG_", "SGL_"),
     memory=MEMORY,
     issues=_FOLDER / "issues.toml",

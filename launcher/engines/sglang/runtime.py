@@ -6,7 +6,7 @@ import re
 
 from launcher.engines.activity import Allowed
 from launcher.engines.runtime import Runtime
-from launcher.engines.sglang import KEY_FILE, NAME, PACKAGE, api
+from launcher.engines.sglang import KEY, NAME, PACKAGE, api
 from launcher.engines.sglang.log import LOG
 from launcher.plan.plan import Plan
 
@@ -32,7 +32,7 @@ RUNTIME = Runtime(
     package=PACKAGE,
     log=LOG,
     ranks="sglang::",  # "sglang::scheduler_TP3", the detokenizer, a controller
-    key_file=KEY_FILE,
+    key=KEY,
     first_token=api.first_token,
     alive=api.alive,
     in_flight=api.in_flight,

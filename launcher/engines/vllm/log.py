@@ -23,6 +23,7 @@ LOG = Log(
         ("Initial profiling/warmup run took", "kv"),
         ("Available KV cache memory", "kv"),
         ("GPU KV cache size", "kv"),
+        ("CPU KV cache size", "kv"),
         ("Capturing the model for CUDA graphs", "graphs"),
         ("Graph capturing finished", "graphs"),
         ("Starting vLLM server on", "warmup"),

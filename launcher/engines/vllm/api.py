@@ -1,0 +1,100 @@
+"""Questions to a running vLLM.
+
+Ready means: it generated a token. `/health` is 200 for as long as no process died: with workers
+that are stopped, and for a server whose first request kills it (0.32.0, run). So what works is
+told by its counters while it has requests, and by a token that is asked for while it has none.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+
+from launcher.engines.activity import Load
+from launcher.engines.http import ForeignError, UnaskedError
+from launcher.engines.server import NO_ANSWER, Answer, Server, talk
+
+QUICK = 5.0  # seconds for what the API server answers by itself
+# Its gauges and counters, in all releases from 0.16 on. The share of the KV cache in use moves with
+# each piece of a long prompt, whose tokens are counted once it was read.
+RUNNING, WAITING = "num_requests_running", "num_requests_waiting"
+MOVING = ("generation_tokens_total", "prompt_tokens_total", "kv_cache_usage_perc")
+_SAMPLE = re.compile(r"^vllm:(\w+)\{([^}\n]*)\} ([-+.\deE]+)$", re.MULTILINE)
+_REPLICA = re.compile(r'(?:^|,)engine="(\d+)"')
+TOKEN = json.dumps({"prompt": "1", "max_tokens": 1, "temperature": 0})
+
+
+def first_token(server: Server, within: float) -> Answer:
+    """Does a token come out? Asked while it starts: it listens once all is loaded and captured."""
+    status, _ = _ask(server, "GET", "/health", None, within)
+    if status != 200:
+        return Answer(False, f"/health says {status}")
+    return _token(server, within)
+
+
+def alive(server: Server, within: float) -> Answer:
+    """Does anything still come out? Asked while it serves.
+
+    A server with requests is told by what they move (`activity.update` compares the loads); one
+    without is asked for a token.
+    """
+    try:
+        status, _ = _ask(server, "GET", "/health", None, QUICK)
+    except TimeoutError:
+        return Answer(False, f"no answer to /health within {QUICK:g} s")
+    if status != 200:
+        return Answer(False, f"/health says {status}")
+    loads = _loads(server)
+    if sum(load.running for load in loads) == 0:
+        return _token(server, within)
+    running = sum(load.running for load in loads)
+    return Answer(True, f"{running} requests in flight", loads=loads)
+
+
+def in_flight(server: Server) -> int | None:
+    """How many requests it runs or holds; None where it does not say."""
+    loads = _loads(server)
+    return sum(load.running for load in loads) if loads else None
+
+
+def _token(server: Server, within: float) -> Answer:
+    status, text = _ask(server, "POST", "/v1/completions", TOKEN, within)
+    if status != 200:
+        return Answer(False, f"/v1/completions says {status}: {text[:200]}")
+    tokens = json.loads(text).get("usage", {}).get("completion_tokens", 0)
+    if type(tokens) is not int:
+        return Answer(False, f"/v1/completions says {text[:200]}")
+    return Answer(tokens >= 1, f"generated {tokens} token")
+
+
+def _loads(server: Server) -> tuple[Load, ...]:
+    """What each replica says of its work; none where it cannot be had."""
+    try:
+        status, text = _ask(server, "GET", "/metrics", None, QUICK)
+    except (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER):
+        return ()
+    return tuple(_load(replica, shown) for replica, shown in _shown(text).items() if status == 200)
+
+
+def _load(replica: int, shown: Mapping[str, float]) -> Load:
+    requests = int(shown.get(RUNNING, 0) + shown.get(WAITING, 0))
+    return Load(replica, requests, shown)
+
+
+def _shown(text: str) -> Mapping[int, Mapping[str, float]]:
+    """By replica, what tells of its work; a client may have a say in no name of a metric."""
+    found: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for name, labels, value in _SAMPLE.findall(text):
+        if name in (RUNNING, WAITING, *MOVING) and (replica := _REPLICA.search(labels)):
+            found[int(replica[1])][name] = float(value)
+    return {replica: shown for replica, shown in found.items() if RUNNING in shown}
+
+
+def _ask(
+    server: Server, method: str, path: str, body: str | None, within: float
+) -> tuple[int, str]:
+    status, answer = talk(server, method, path, body, within)
+    return status, answer.decode(errors="replace")

@@ -1,0 +1,71 @@
+"""How vLLM is told what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launcher.engines.dialect import Dialect
+from launcher.engines.options import Catalogue
+from launcher.engines.vllm import KEY, NAME, PACKAGE
+from launcher.engines.vllm.memory import MEMORY
+from launcher.engines.vllm.names import choices, spelled
+
+_FOLDER = Path(__file__).parent
+
+DIALECT = Dialect(
+    name=NAME,
+    package=PACKAGE,
+    packages=tuple(
+        (
+            "vllm torch flashinfer-python flashinfer-cubin flashinfer-jit-cache transformers triton"
+            " nvidia-nccl-cu12 nvidia-nccl-cu13 nvidia-cudnn-cu12 nvidia-cudnn-cu13"
+            " nvidia-cutlass-dsl xgrammar safetensors huggingface-hub nvidia-ml-py apache-tvm-ffi"
+            " compressed-tensors ninja b12x"
+        ).split()
+    ),
+    program=("-m", "vllm.entrypoints.cli.main", "serve"),
+    programs=(
+        ("vllm", "serve"),
+        ("vllm.entrypoints.cli.main", "serve"),
+        ("vllm.entrypoints.openai.api_server",),
+        ("dynamo.vllm",),
+    ),
+    options=Catalogue(
+        NAME,
+        _FOLDER / "options.json",
+        {
+            "tp": "tensor-parallel-size",
+            "pp": "pipeline-parallel-size",
+            "dp": "data-parallel-size",
+        },
+        positional="--model",
+    ),
+    roles={
+        "model": "model_path",
+        "served-model-name": "served_model_name",
+        "tensor-parallel-size": "tp_size",
+        "pipeline-parallel-size": "pp_size",
+        "data-parallel-size": "dp_size",
+    },
+    of_model=tuple(
+        (
+            "reasoning-parser tool-call-parser chat-template max-model-len hf-overrides"
+            " hf-config-path quantization revision tokenizer speculative-"
+        ).split()
+    ),
+    host="0.0.0.0",
+    port=8000,
+    serves="the routes that vLLM's key does not guard (/invocations answers, /tokenize, /metrics)",
+    choices=choices,
+    spelled=spelled,
+    secrets=("api-key", "ssl-keyfile-password", "hf-token"),
+    key=KEY,
+    config="config",
+    positional="model",
+    variables=("VLLM_",),
+    memory=MEMORY,
+    issues=_FOLDER / "issues.toml",
+    defaults=_FOLDER / "defaults.toml",
+    oldest="0.16.0",
+    wanted="0.32.0",
+)

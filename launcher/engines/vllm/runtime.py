@@ -1,0 +1,33 @@
+"""How a running vLLM is watched."""
+
+from __future__ import annotations
+
+from launcher.engines.activity import Allowed
+from launcher.engines.runtime import Runtime
+from launcher.engines.vllm import KEY, NAME, PACKAGE, api
+from launcher.engines.vllm.log import LOG
+from launcher.plan.plan import Plan
+
+
+def allowed(plan: Plan) -> Allowed:
+    """What this plan allows: its log tells of no batch, and of no pause."""
+    tokens = plan.flag("max-num-batched-tokens") or ""
+    return Allowed(
+        batch=int(tokens) if tokens.isdecimal() else None,
+        pauses=False,
+        compiling=plan.policy.stall_timeouts.warmup,
+        is_quiet=plan.flag("uvicorn-log-level") not in (None, "info", "debug", "trace"),
+    )
+
+
+RUNTIME = Runtime(
+    name=NAME,
+    package=PACKAGE,
+    log=LOG,
+    ranks="VLLM::",  # "VLLM::EngineCore", "VLLM::Worker_TP3"
+    key=KEY,
+    first_token=api.first_token,
+    alive=api.alive,
+    in_flight=api.in_flight,
+    allowed=allowed,
+)
