@@ -82,7 +82,9 @@ def fit(
         running=demand.running,
         admitted=pools.running,
         requests=_requests(formulas, rest, demand, context),
-        rows=tuple(_rows(formulas, parts, _kinds(plan, shape, layout, total), fraction)),
+        rows=tuple(
+            _rows(formulas, parts, _kinds(plan, shape, layout, total, demand.context), fraction)
+        ),
         host_memory=None if memory is None else host.system.memory_total.otherwise(0) or None,
         disk_free=None if memory is None else _disk(host),
         disk_speed=speed,
@@ -118,9 +120,12 @@ def _requests(formulas: Memory, rest: float, demand: Demand, context: int) -> di
     }
 
 
-def _kinds(plan: Plan, shape: Shape, layout: str, memory: int) -> dict[str, Demand]:
+def _kinds(plan: Plan, shape: Shape, layout: str, memory: int, context: int) -> dict[str, Demand]:
     formulas = dialect(plan.engine).memory
-    return {kind: formulas.demand(plan, shape, kind, memory) for kind in formulas.kinds(layout)}
+    return {
+        kind: replace(formulas.demand(plan, shape, kind, memory), context=context)
+        for kind in formulas.kinds(layout)
+    }
 
 
 def _rows(formulas: Memory, parts: Budget, kinds: dict[str, Demand], asked: float) -> Iterator[Row]:

@@ -145,10 +145,10 @@ class Budget:
         return self.free / self.base - self.taken.beside / self.base
 
 
-def number(plan: Plan, *names: str, default: int) -> int:
+def number(plan: Plan, *names: str, default: int, read: Callable[[str], int] = size) -> int:
     """The value of a flag that is a number, not below 0; the default where it is not set."""
     try:
-        return max(size(plan.flag(*names) or ""), 0)
+        return max(read(plan.flag(*names) or ""), 0)
     except ValueError:
         return default
 
