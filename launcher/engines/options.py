@@ -37,6 +37,7 @@ class Option:
     deprecated: bool = False
     instead: str | None = None  # what its deprecation names
     off: tuple[str, ...] = ()  # the spellings that negate it
+    none: bool = False  # whether it also takes None, or nothing, for no value
 
     @property
     def name(self) -> str:
@@ -310,4 +311,6 @@ def _problem(
 
 
 def _misfit(option: Option, value: str) -> str | None:
+    if option.none and value in ("", "None"):
+        return None
     return misfit(option.name, option.type, tuple(map(str, option.choices)), value)

@@ -16,6 +16,12 @@ SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 SUFFIXES |= {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 SIZE = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(SUFFIXES)})", re.ASCII)
 
+# The suffixes of vLLM: lower case counts in thousands, upper case in 1024 and takes whole numbers.
+SCALES = {letter: 1000**power for power, letter in enumerate("kmgt", 1)}
+SCALES |= {letter: 1024**power for power, letter in enumerate("KMGT", 1)}
+BRACED = re.compile(r"\s*\{.*\}\s*", re.DOTALL)
+SCALED = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
+
 MOST_CHOICES = 16  # that are listed, those with the value in them first
 
 
@@ -44,22 +50,58 @@ def size(text: str) -> int:
     return int(Decimal(number) * SUFFIXES[suffix])
 
 
+def scaled(text: str) -> int:
+    """A number as vLLM's `human_readable_int` reads it: `128k` is 128,000, `128K` 131,072.
+
+    Raises ValueError for what is none.
+    """
+    found = SCALED.fullmatch(text.strip())
+    if not found:
+        return int(text)
+    number, suffix = found.groups()
+    return (
+        int(Decimal(number) * SCALES[suffix]) if suffix.islower() else int(number) * SCALES[suffix]
+    )
+
+
+def scaled_or_auto(text: str) -> int:
+    """The same, or -1 for `auto`: as much as fits. Raises ValueError for what is neither."""
+    return -1 if text.strip().lower() == "auto" else scaled(text)
+
+
+def json_or_text(text: str) -> Any:
+    """What stands in braces as JSON, all else as it is. Raises ValueError for bad JSON."""
+    return json.loads(text) if BRACED.fullmatch(text) else text
+
+
+def folded(text: str) -> str:
+    """A name without regard to case and dashes."""
+    return text.lower().replace("-", "_")
+
+
 # How the values of a type are read, and what they are in words.
 TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "int": (int, "a whole number"),
     "float": (float, "a number"),
     "size": (size, "a whole number, or one like 128k or 128Ki"),
     "json": (json.loads, "JSON"),
+    "scaled": (scaled, "a whole number, or one like 128k (128,000) or 128K (131,072)"),
+    "scaled_or_auto": (
+        scaled_or_auto,
+        "auto, a whole number, or one like 128k (128,000) or 128K (131,072)",
+    ),
+    "json_or_text": (json_or_text, "text, or JSON in braces"),
+    "name": (folded, "a name"),
 }
 
 
 def misfit(name: str, type: str, choices: Sequence[str], value: str) -> str | None:
     """Why an option, which has these choices if any, does not take a value."""
-    if choices and value not in choices:
-        return f"{name} has no choice {value}; {_meant(value, choices)}"
     read, wanted = TYPES.get(type, (str, ""))
     try:
-        read(value)
+        known = read(value)
     except (ValueError, RecursionError):
         return f"{name} wants {wanted}, not {value}"
+    if choices and str(known) not in choices:
+        return f"{name} has no choice {value}; {_meant(value, choices)}"
     return None
