@@ -58,6 +58,11 @@ class Given:
     problem: str | None = None  # why the release refuses it
 
     @property
+    def is_positional(self) -> bool:
+        """Whether it is a value without a name before it."""
+        return self.values == (self.word,)
+
+    @property
     def name(self) -> str:
         """The option's name, the word itself where there is none."""
         return self.option.name if self.option else self.word

@@ -7,17 +7,12 @@ from __future__ import annotations
 import json
 import subprocess
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import VLLM_ENGINE
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from launcher.engines import values
 from launcher.engines.engine import dialect
-from launcher.engines.options import Option
 
 CATALOGUE = dialect("vllm").options
 NEWEST = CATALOGUE.release(CATALOGUE.newest)
