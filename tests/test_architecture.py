@@ -148,7 +148,6 @@ NAMES_IT = {
     "engines/descriptions.py": "a table: what options and variables are for",
     "engines/conditions.py": "variables that nobody reads, and what is meant",
     "engines/traits.py": "the trait of a variable that rules ask for",
-    "capacity/estimate.py": "the memory model is SGLang's",
     "doctor/checks/access.py": "a judgement that is SGLang's",
     "lint/lint.py": "variables that are told, of whichever engine",
     "lint/concerns.py": "judgements that are SGLang's",

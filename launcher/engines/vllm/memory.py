@@ -46,7 +46,7 @@ PACKED = ("sm90", "sm120", "sm121")  # where fp8 of sparse attention has its sca
 STEADY, AT_CHUNK = 2.0 * GIB, 4.9 * GIB
 # Of graphs up to 256 wide, 35 of them: 1.2 were taken, 4.8 estimated before; 2.4 and 6.0 with MTP.
 GRAPHS, OF_DRAFTS, SIZES = (1.0 * GIB, 4.8 * GIB), 1.2 * GIB, 35
-WIDEST = 512
+WIDEST = {"sm100": 1024, "sm103": 1024}  # of graphs, where nothing is said; 512 elsewhere
 # What a request costs beside its tokens, in states of float32: fitted on two logs of GLM-5.3-Flash,
 # held against three. With MTP of three tokens twice as much.
 STATES = 4.335
@@ -128,7 +128,7 @@ def _graphs(plan: Plan, total: int) -> tuple[int, int]:
     if plan.flag("enforce-eager") is not None:
         return 0, 0
     drafts = _drafts(plan)
-    wide = min(2 * _requests(plan, total) * (1 + drafts), WIDEST)
+    wide = min(2 * _requests(plan, total) * (1 + drafts), WIDEST.get(plan.arch or "", 512))
     wide = number(plan, "max-cudagraph-capture-size", default=wide)
     sizes = 3 + min(wide, 255) // 8 + max(wide - 256 + 16, 0) // 16
     least, most = GRAPHS
