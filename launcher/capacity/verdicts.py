@@ -88,8 +88,8 @@ def _too_much(made: Fit, plan: Plan, wanted: float) -> Said:
     if made.pool:
         what = f"{formulas.knobs.pool} {_gib(made.pool)}, the weights and what runs beside them"
         what += f" take {_gib(wanted)}, {free}: out of memory when the KV cache is allocated"
-        most = max(made.free - made.weights - made.working[1], 0) / GIB
-        fix = f"lower {formulas.knobs.pool} to {most:.1f} GiB (this one goes down)"
+        most = int(max(made.free - made.weights - made.working[1], 0) / GIB)
+        fix = f"lower {formulas.knobs.pool} to {most}G (this one goes down)"
     else:
         what = f"{formulas.knobs.fraction} {made.fraction:g} of {_gib(made.base)} is"
         what += f" {_gib(wanted)}, {free}: {name} refuses to start"

@@ -127,7 +127,7 @@ class Budget:
     def left(self, fraction: float) -> int:
         """What the fraction leaves, or the weights, where they take more than it."""
         beyond = self.base * (1 - fraction) - (self.base - self.free)
-        return int(min(int(beyond), max(self.free - self.held, 0)))
+        return int(max(min(int(beyond), self.free - self.held), 0))
 
     @property
     def needed(self) -> int:

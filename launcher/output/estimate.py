@@ -187,7 +187,7 @@ def _show(made: Fit, plan: Plan, host: Host, notes: Sequence[str]) -> None:
             f"{_tokens(made)} tokens of {made.layout}: {made.cell:,} bytes a token, on each GPU",
         ),
         *_left(made),
-        ("usable", _usable(made, engine.memory.knobs)),
+        *([] if made.pool else [("usable", _usable(made, engine.memory.knobs))]),
     ):
         console.print(row(name, text))
     _slots(console, made)
@@ -216,7 +216,7 @@ def _tokens(made: Fit) -> str:
 def _left(made: Fit) -> Iterator[tuple[str, str]]:
     """What there is to run with, within the fraction and beside it."""
     if made.working[1]:
-        taken = f"{made.working[0] / GIB:.1f} to {_gib(made.working[1])} of the fraction"
+        taken = f"{made.working[0] / GIB:.1f} to {_gib(made.working[1])}"
         yield "running", f"{taken} for graphs, activations, workspaces ({ESTIMATED})"
         yield "left", f"{_gib(made.left)} that nothing takes"
     else:
