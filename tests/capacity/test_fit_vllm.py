@@ -16,6 +16,7 @@ from launcher.capacity import memory as capacity
 from launcher.capacity.estimate import fit
 from launcher.capacity.memory import GIB
 from launcher.capacity.outcome import Fit
+from launcher.diagnose.text import diagnose_text
 from launcher.doctor.checks import judge
 from launcher.engines.target import Target
 from launcher.host.facts import Host, Model
@@ -165,7 +166,7 @@ def test_what_does_not_start_is_a_no(world: World) -> None:
     assert told["at_best"] < told["context"]
 
 
-# -- doctor and lint say the same --------------------------------------------------------------
+# -- doctor, diagnose and lint say the same --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fraction", ["0.6", "0.8", "0.92", "0.98", "0.999"])
@@ -195,6 +196,40 @@ def test_doctor_knows_the_layer_that_vllm_drafts_with() -> None:
     assert severity(mtp, there=False) is Severity.FAIL
     assert severity(mtp, there=True) is Severity.OK
     assert severity(ngram, there=False) is Severity.OK
+
+
+@pytest.mark.parametrize(
+    ("settings", "ended"),
+    [
+        (
+            "flags.gpu-memory-utilization=0.6",
+            "ValueError: No available memory for the cache blocks. Try increasing"
+            " `gpu_memory_utilization` when initializing the engine.",
+        ),
+        (
+            "flags.gpu-memory-utilization=0.995",
+            "ValueError: Free memory on device cuda:0 (94.1/94.97 GiB) on startup is less than"
+            " desired GPU memory utilization (0.995, 94.5 GiB).",
+        ),
+        (
+            "flags.max-model-len=1000000",
+            "ValueError: To serve at least one request with the model's max seq len (1000000),"
+            " (57.2 GiB KV cache is needed, which is larger than the available KV cache memory"
+            " (18.4 GiB). Based on the available memory, the estimated maximum model length is"
+            " 321216.",
+        ),
+    ],
+)
+def test_fit_moves_the_knob_that_diagnose_would(settings: str, ended: str) -> None:
+    """The words of 0.32.0 (v1/worker/utils.py, v1/core/kv_cache_utils.py)."""
+    frame = "(EngineCore pid=7) ERROR 11-26 10:05:00 [core.py:900]"
+    found = diagnose_text([f"{frame} {ended}\n".encode()])
+    [said] = made(settings).said
+
+    assert found.knob
+    way, _, option = found.knob.partition(" --")
+    assert option in said.fix
+    assert said.fix.startswith("set max-model-len" if option == "max-model-len" else way)
 
 
 def entries(words: str) -> tuple[Entry, ...]:
