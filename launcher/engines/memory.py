@@ -59,6 +59,7 @@ class Asked:
     kv: str  # the type of the KV cache
     drafter: str  # what drafts by a layer for multi-token prediction; "": nothing does
     has_own_drafts: bool = True  # that layer is the checkpoint's; otherwise that of another one
+    copies: int = 1  # of the model, that share its experts
     is_fitted: bool = False  # the engine shortens the context to what memory holds
     pool: int = 0  # bytes of the KV cache, whatever the fraction; 0: the fraction says
 

@@ -142,6 +142,16 @@ def test_drafts_cost_a_layer_its_tokens_and_wider_graphs() -> None:
     assert drafted.tokens < plain.tokens
 
 
+@pytest.mark.parametrize(("tp", "copies"), [(4, 2), (2, 4), (1, 8)])
+def test_copies_share_the_experts_and_nothing_else(tp: int, copies: int) -> None:
+    ranks = (f"flags.tensor-parallel-size={tp}", f"flags.data-parallel-size={copies}")
+    seen, alone = made(*ranks), made()
+
+    assert alone.weights < seen.weights < alone.weights + 20 * GIB * copies / 4
+    assert seen.weights < made(ranks[0]).weights
+    assert seen.fits == (copies < 8), "eight of all but the experts are 88 GiB a GPU"
+
+
 def test_the_screen_tells_the_range_and_that_it_is_estimated(world: World) -> None:
     said = world.run("fit", "-p", PROFILE, "--gpu", "rtx-pro-6000")
 

@@ -64,7 +64,6 @@ KNOBS = Knobs(
     others=(
         "cpu-offload-gb",
         "cpu-offload-params",
-        "data-parallel-size",
         "enable-eplb",
         "hf-overrides",
         "num-gpu-blocks-override",
@@ -84,6 +83,7 @@ def asked(plan: Plan) -> Asked:
         context=number(plan, KNOBS.context, default=0, read=scaled),
         kv=plan.flag("kv-cache-dtype") or "auto",
         drafter="MTP" if _drafts(plan) else "",
+        copies=max(number(plan, "data-parallel-size", default=1), 1),
         is_fitted=(plan.flag(KNOBS.context) or "").strip().lower() in ("auto", "-1"),
         pool=number(plan, KNOBS.pool, default=0, read=scaled),
     )
