@@ -1,9 +1,9 @@
-"""The fault matrix: each fault put into a running server, the stand-in and the real SGLang with one
-and two ranks.
+"""The fault matrix: each fault put into a running server, the stand-in, and the real SGLang and vLLM
+with one and two ranks.
 
 In each cell: it is found, the right thing is done, nothing is left behind, the state file is sound.
 One server of each engine lives through all of its cells. `make faults` runs them all and writes
-what it saw into docs/faults.md; `make test` leaves out most of those with the real engine
+what it saw into docs/faults.md; `make test` leaves out most of those with a real engine
 (`matrix`): they take most of an hour.
 """
 
@@ -27,15 +27,15 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, ROOT, TESTS, end, needs_engine, next_line, remove, running, until
+from conftest import GLM5_SERVE, NEEDS, ROOT, TESTS, end, next_line, remove, running, until
+from kinds import KINDS, SGLANG_PHASES
 from rig.mounts import mounted
-from served import ENGINES, LONG, PHASES, Served, Story, seconds_of
-
-from launcher.engines.server import Server
-from launcher.engines.sglang.api import in_flight
+from served import ENGINES, LONG, Served, Story, seconds_of
 
 PAGE = ROOT / "docs/faults.md"
-REAL = ("real1", "real2")
+SGLANG, VLLM = ("real1", "real2"), ("vllm1", "vllm2")
+REAL = (*SGLANG, *VLLM)
+DAILY = ("real2", "vllm2")
 pytestmark = pytest.mark.timeout(600)  # a server may be started several times
 ONE = ("stub", "real1")  # where it plays no part how many ranks there are
 STOPPING = '"state": "stopping"'  # as it is told
@@ -91,8 +91,8 @@ def cells(*engines: str, daily: bool = False) -> pytest.MarkDecorator:
     def marks(engine: str) -> list[pytest.MarkDecorator]:
         if engine not in REAL:
             return []
-        each_time = daily and engine == REAL[-1]
-        return [pytest.mark.engine, needs_engine, *([] if each_time else [pytest.mark.matrix])]
+        kind, each_time = KINDS[engine].kind, daily and engine in DAILY
+        return [pytest.mark.engine(kind), NEEDS[kind], *([] if each_time else [pytest.mark.matrix])]
 
     marked = [pytest.param(engine, marks=marks(engine)) for engine in engines or ENGINES]
     return pytest.mark.parametrize("engine", marked, indirect=True, scope="module")
@@ -134,12 +134,12 @@ def test_exec_fails(served: Served) -> None:
 
 
 @cells()
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", SGLANG_PHASES)
 def test_it_exits_while_it_starts(anyhow: Served, phase: str) -> None:
     def dead(events: list[dict[str, Any]]) -> bool:
         return any(event["event"] == "death" and event["run"] == run for event in events)
 
-    run = anyhow.break_a_start(*PHASES[phase], "exit:3")
+    run = anyhow.break_a_start(*anyhow.kind.phases[phase], "exit:3")
     story = anyhow.until_told(dead, f"the death of run {run}")
 
     assert anyhow.has_struck()
@@ -159,9 +159,9 @@ def _since_the_strike(served: Served, event: dict[str, Any]) -> float:
 
 
 @cells()
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", SGLANG_PHASES)
 def test_it_hangs_while_it_starts(anyhow: Served, phase: str) -> None:
-    run = anyhow.break_a_start(*PHASES[phase], "hang")
+    run = anyhow.break_a_start(*anyhow.kind.phases[phase], "hang")
     hung = _found_hung(anyhow, run)
 
     stacks = Path(hung.rpartition("stacks in ")[2]).read_text()
@@ -241,7 +241,7 @@ def _found_hung(served: Served, run: int) -> str:
 
 @cells(*REAL, daily=True)
 def test_a_rank_spins_while_it_starts(anyhow: Served) -> None:
-    run = anyhow.break_a_start(*PHASES["distributed"], "spin")
+    run = anyhow.break_a_start(*anyhow.kind.phases["distributed"], "spin")
     hung = _found_hung(anyhow, run)
 
     assert re.search(r"1 of \d ranks spin at \d+ % CPU", hung)
@@ -306,21 +306,27 @@ def test_bad_arguments(served: Served) -> None:
 def test_a_rank_is_killed(served: Served) -> None:
     story = served.after(served.rank().kill)
 
-    assert "sglang::" in story.text
+    assert served.kind.titles in story.text
     assert "died" in story.reasons[0]
     note(served, "rank killed", "its pidfd", story.seconds, "the rest killed, started again")
 
 
 @cells(daily=True)
-def test_the_detokenizer_or_another_rank_is_killed(served: Served) -> None:
-    victim = served.members("sglang::detokenizer" if served.is_real else "sglang::TP")[0]
+def test_the_detokenizer_or_the_engine_core_is_killed(served: Served) -> None:
+    victim = served.members(served.kind.other)[0]
     story = served.after(victim.kill)
 
     assert "died" in story.reasons[0]
-    note(served, "detokenizer killed", "its pidfd", story.seconds, "the rest killed, started again")
+    note(
+        served,
+        "detokenizer, engine core killed",
+        "its pidfd",
+        story.seconds,
+        "the rest killed, started again",
+    )
 
 
-@cells(*REAL, daily=True)
+@cells(*SGLANG, daily=True)
 def test_a_rank_runs_out_of_gpu_memory(served: Served) -> None:
     def inject() -> None:
         served.sabotage("Prefill batch", "rank", "raise")
@@ -350,7 +356,7 @@ def test_a_rank_is_stopped(served: Served) -> None:
 
     assert "health checks in a row failed" in story.text
     assert "stopped by a signal" in story.text
-    assert "sglang::scheduler" in _stacks(story)
+    assert served.kind.rank in _stacks(story)
     assert story.causes in (
         ["hang"],
         ["server-hung"],
@@ -366,13 +372,11 @@ def test_a_rank_is_stopped(served: Served) -> None:
 
 @cells(*REAL, daily=True)
 def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
-    with ThreadPoolExecutor() as pool:
-        asked = pool.submit(served.ask, 1900, 300)
-        until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
+    with served.asked(timeout=300) as asked:
         story = served.after(served.rank().suspend)
         assert asked.exception(LONG) is not None, "it was in flight"
     assert "no work for" in story.text
-    assert "sglang::scheduler" in _stacks(story)
+    assert served.kind.rank in _stacks(story)
     note(
         served,
         "rank stopped under load",
@@ -382,7 +386,24 @@ def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
     )
 
 
-@cells(*REAL)
+@cells(*VLLM, daily=True)
+def test_the_engine_core_is_stopped_with_a_request_in_flight(served: Served) -> None:
+    """Its API server answers 200 for ever."""
+    with served.asked(timeout=300) as asked:
+        story = served.after(served.members(served.kind.other)[0].suspend)
+        assert asked.exception(LONG) is not None, "it was in flight"
+    assert "no work for" in story.text
+    assert served.kind.other in _stacks(story)
+    note(
+        served,
+        "engine core stopped under load",
+        "its counters and silence",
+        None,
+        "stacks kept, killed, started again",
+    )
+
+
+@cells(*SGLANG)
 def test_health_is_503(served: Served) -> None:
     """The detokenizer stopped: everything answers, nothing comes out."""
     story = served.after(served.members("sglang::detokenizer")[0].suspend)
@@ -411,8 +432,8 @@ def test_the_whole_server_is_stopped(served: Served) -> None:
     """Health slow without an end: the port is open, and nobody answers."""
     story = served.after(served.server().suspend)
 
-    assert re.search(r"no answer (to /ping )?within", story.text), story.text
-    assert "sglang::" in _stacks(story)
+    assert re.search(r"no answer (to /\w+ )?within", story.text), story.text
+    assert served.kind.titles in _stacks(story)
     note(
         served, "health slow", "no answer, and silence", None, "stacks kept, killed, started again"
     )
@@ -437,7 +458,7 @@ def test_running_requests_without_a_token(served: Served) -> None:
 # -- what is no fault ------------------------------------------------------------------------------
 
 
-@cells(*REAL, daily=True)
+@cells(*SGLANG, daily=True)
 def test_a_paused_server_is_left_alone(served: Served) -> None:
     url = f"http://127.0.0.1:{served.port}"
     requests.post(
@@ -524,7 +545,7 @@ def test_no_token_at_all(served: Served) -> None:
 @cells(*ONE)
 def test_a_flood_in_the_log(served: Served) -> None:
     megabytes = 1024 if "GLM5_SERVE_FAULTS" in os.environ else 448  # more than is kept
-    served.sabotage(*PHASES["warmup"], f"flood:{megabytes}")
+    served.sabotage(*served.kind.phases["warmup"], f"flood:{megabytes}")
     served.after(served.restart_by_death)
 
     size = sum(path.stat().st_size for path in served.instance.glob("server.log*"))
@@ -534,7 +555,7 @@ def test_a_flood_in_the_log(served: Served) -> None:
 
 @cells(*ONE)
 def test_a_line_of_50_megabytes(served: Served) -> None:
-    served.sabotage(*PHASES["warmup"], "line:50")
+    served.sabotage(*served.kind.phases["warmup"], "line:50")
     served.after(served.restart_by_death)
 
     assert served.launcher().memory_info().rss < 150 << 20
@@ -647,9 +668,9 @@ def test_the_launcher_is_signalled(anyhow: Served, state: str, number: signal.Si
 def _bring_it_to_a_start(served: Served) -> None:
     """One that is under way and goes on for longer than this takes."""
     if served.status()["state"] in ("ready", "starting"):
-        served.break_a_start(*PHASES["weights"], "hang")
+        served.break_a_start(*served.kind.phases["weights"], "hang")
     else:
-        served.sabotage(*PHASES["weights"], "hang")
+        served.sabotage(*served.kind.phases["weights"], "hang")
         served.start("up", "-p", "stub", "-d")
     until(served.has_struck, "it starts, and hangs", LONG)
 
@@ -669,7 +690,7 @@ def _bring_it_to_a_stop(served: Served) -> None:
     served.ensure_ready()
     if served.is_real:
         ThreadPoolExecutor().submit(served.ask, 1900, 60)
-        until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
+        until(served.in_flight, "it is asked")
     else:
         served.faults(drain=3)
     served.launcher().send_signal(signal.SIGTERM)
@@ -752,7 +773,7 @@ def test_a_second_launcher(served: Served) -> None:
 @cells()
 def test_it_is_deaf_to_sigterm(served: Served) -> None:
     if served.is_real:
-        served.sabotage("fired up", "server", "deaf")
+        served.sabotage(served.kind.listens, "server", "deaf")
         served.after(served.restart_by_death)
     else:
         served.faults(deaf=True)
@@ -774,7 +795,7 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
     it early.
     """
     if served.is_real:
-        served.sabotage("fired up", "server", "deaf")
+        served.sabotage(served.kind.listens, "server", "deaf")
         served.after(served.restart_by_death)
     else:
         served.faults(deaf=True, loads=[{"dp_rank": 0, "num_running_reqs": 0}])
@@ -782,7 +803,7 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
         # uvicorn closes a connection that asked nothing after five seconds; this one asks
         if served.is_real:
             asked = ThreadPoolExecutor().submit(served.ask, 1900, 60)
-            until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
+            until(served.in_flight, "it is asked")
         down = served.run("down")
     assert down.returncode == 0
     assert "not gone within 4 s: killed" in served.status()["reason"]
@@ -893,9 +914,9 @@ state file can be read. Written by a run on a machine with two cores. Times are 
 about it, under the tests' impatient policy (a phase of the real server may be quiet for 12 s, health checks
 every half second). `-`: it cannot be made there, or the number of ranks plays no part in it.
 
-| fault | stand-in engine | SGLang 0.5.23, 1 rank | SGLang 0.5.23, 2 ranks |
-|---|---|---|---|
 """
+    columns = ("fault", *(kind.column for kind in KINDS.values()))
+    head += f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
     faults = dict.fromkeys(fault for fault, _ in found)
     rows = [
         "| " + " | ".join([fault, *(found.get((fault, e), "-") for e in ENGINES)]) + " |"
