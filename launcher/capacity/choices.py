@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launcher.capacity import memory as capacity
-from launcher.capacity.estimate import NEEDED
+from launcher.engines.memory import NEEDED
 from launcher.knowledge import gpus, models
 from launcher.knowledge.shape import Shape, layout
 from launcher.knowledge.shape import shape as shape_of

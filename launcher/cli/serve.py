@@ -23,12 +23,18 @@ if TYPE_CHECKING:
 @click.option(
     "-d", "--detach", is_flag=True, help="Return when it is ready; it goes on in the background."
 )
+@click.option(
+    "--health-listen",
+    metavar="ADDRESS",
+    help="Answer /ready and /live there, for balancers and probes: 127.0.0.1:8001.",
+)
 @allow_option
 @json_option
 def up(
     profile: str,
     settings: tuple[str, ...],
     api_key_file: str | None,
+    health_listen: str | None,
     detach: bool,
     allow: tuple[str, ...],
     as_json: bool,
@@ -42,6 +48,9 @@ def up(
     from launcher.config.resolve import PlanRequest
     from launcher.operate.up import up
     from launcher.redact.keys import credential
+
+    if health_listen is not None:
+        settings += (f"access.health_listen={health_listen}",)
 
     if api_key_file is None and (found := credential("api-key", os.environ)):
         api_key_file = str(found)

@@ -16,6 +16,7 @@ from pydantic import (
     StringConstraints,
 )
 
+from launcher.address import is_loopback, numeric
 from launcher.engines.engine import NAMES, dialect
 from launcher.plan.plan import ENGINE
 from launcher.plan.policy import Policy, StallTimeouts
@@ -38,6 +39,15 @@ def _a_pattern(text: str) -> str:
         re.compile(text)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
+def _an_address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not (numeric(host.strip("[]")) or is_loopback(host.strip("[]"))) or not (
+        port.isascii() and port.isdigit() and 0 < int(port) <= 65535
+    ):
+        raise ValueError("wanted an address and a port: 127.0.0.1:8001, [::1]:8001, 0.0.0.0:8001")
     return text
 
 
@@ -83,6 +93,7 @@ class Access(_Table):
 
     api_key_file: Text | None = None
     open_without_key: bool = False
+    health_listen: Annotated[Text, AfterValidator(_an_address)] | None = None
 
 
 class Needs(_Table):
@@ -124,6 +135,7 @@ class Supervision(_Table):
 
     start_timeout: Positive = Policy.start_timeout
     stop_timeout: NotNegative = Policy.stop_timeout
+    drain_delay: NotNegative = Policy.drain_delay
     probe_interval: Positive = Policy.probe_interval
     failure_threshold: PositiveInt = Policy.failure_threshold
     stall_timeout: Positive = Policy.stall_timeout

@@ -212,6 +212,7 @@ def resolve(
         key_file=profile.access.api_key_file,
         key_config=key_config,
         open_without_key=profile.access.open_without_key,
+        health_listen=profile.access.health_listen or "",
         gpus=profile.gpus,
         arch=target.arch,
         needs_arch=profile.needs.arch,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Option:
     instead: str | None = None  # what its deprecation names
     off: tuple[str, ...] = ()  # the spellings that negate it
     none: bool = False  # whether it also takes None, or nothing, for no value
+    opened_by: str = ""  # the option that may bring more choices
 
     @property
     def name(self) -> str:
@@ -55,6 +56,11 @@ class Given:
     values: tuple[str, ...]
     option: Option | None
     problem: str | None = None  # why the release refuses it
+
+    @property
+    def is_positional(self) -> bool:
+        """Whether it is a value without a name before it."""
+        return self.values == (self.word,)
 
     @property
     def name(self) -> str:
@@ -107,7 +113,14 @@ class Release:
         """The options of a command line as argparse of this release would take them, problems
         named, not raised.
         """
-        return list(_given(list(words), self))
+        told = list(_given(list(words), self))
+        named = {one.name for one in told}
+        return [
+            replace(one, problem=None)
+            if one.option and one.values and one.option.opened_by in named
+            else one
+            for one in told
+        ]
 
 
 def version(text: str) -> Version:

@@ -92,6 +92,8 @@ TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
     ),
     "json_or_text": (json_or_text, "text, or JSON in braces"),
     "name": (folded, "a name"),
+    "lower": (str.lower, "a name"),
+    "upper": (str.upper, "a name"),
 }
 
 
@@ -103,5 +105,5 @@ def misfit(name: str, type: str, choices: Sequence[str], value: str) -> str | No
     except (ValueError, RecursionError):
         return f"{name} wants {wanted}, not {value}"
     if choices and str(known) not in choices:
-        return f"{name} has no choice {value}; {_meant(value, choices)}"
+        return f"{name} has no choice {value}; {_meant(str(known), choices)}"
     return None

@@ -27,6 +27,8 @@ def write(plan: Plan) -> str:
     words = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
     if plan.key_file and (variable := dialect(plan.engine).key.variable):
         words.append(f"{variable}=\"$(tr -d '[:space:]' < {shlex.quote(plan.key_file)})\"")
+    if folder := plan.python.rpartition("/")[0]:
+        words.insert(0, f'PATH={shlex.quote(folder)}:"$PATH"')
     words.append(shlex.join(plan.program))
     words.extend(_options(plan.arguments))
     return "\n".join([*lines, " \\\n  ".join(words)]) + "\n"

@@ -20,6 +20,7 @@ CUT = "..."  # how nvidia-smi's table ends a name that is too long for it
 # Bytes that driver, CUDA context and NCCL take of a card of which no log told it: as on those of
 # 96 GB.
 TAKEN = 1536 << 20
+RESERVED = 636 << 20  # bytes that CUDA does not count, as on those of 96 GB: 94.97 of 95.59 GiB
 # What a name tells of cards that are no row, by NVIDIA's list of CUDA GPUs.
 _SERIES = (
     (r"RTX PRO \d+ Bl|RTX 50\d0", "12.0"),
@@ -204,6 +205,11 @@ def free(memory: int) -> int:
     """Bytes of a card of so many that are free before any weight is loaded."""
     known = next((one for one in table().rows if one.memory == memory), None)
     return known.free if known else memory - TAKEN
+
+
+def counted(memory: int) -> int:
+    """Bytes of a card of so many, as nvidia-smi shows it, that CUDA calls its total."""
+    return memory - RESERVED
 
 
 def which(

@@ -36,7 +36,7 @@ def of_option(
             Shows.PARSE,
             given.option.instead,
         )
-    elif not within.accepts(given.word):
+    elif not (within.accepts(given.word) or given.is_positional):
         name = given.option.name
         why = (
             f"an abbreviation: argparse takes it for {name} while no other option starts like that"

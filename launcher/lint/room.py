@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from launcher.capacity import sizes
-from launcher.capacity.estimate import Fit, fit, fraction_of, obstacles
+from launcher.capacity.estimate import fit
 from launcher.capacity.memory import GIB, Weights
+from launcher.capacity.outcome import Fit, Said
+from launcher.capacity.verdicts import obstacles
+from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
 from launcher.engines.memory import number
 from launcher.engines.target import Target
@@ -22,16 +25,6 @@ from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan
 
-# With these a GPU holds another part of the checkpoint than is reckoned here.
-OTHERWISE = (
-    "cpu-offload-gb",
-    "encoder-only",
-    "json-model-override-args",
-    "kt-method",
-    "kt-weight-path",
-    "offload-group-size",
-    "ple-offload-embedding",
-)
 MOST_GPUS = 64  # of one host
 MOST_RANKS = 1 << 16  # of all hosts; what is above is no number of them
 
@@ -54,9 +47,10 @@ def fits(plan: Plan, target: Target) -> Mapping[str, Fit]:
 
 def _is_on_gpus(plan: Plan) -> bool:
     """Whether all of it is on GPUs, on a number of them that is one."""
-    if plan.flag(*OTHERWISE) is not None or plan.flag("device") not in (None, "cuda"):
+    knobs = dialect(plan.engine).memory.knobs
+    if plan.flag(*knobs.others) is not None or plan.flag("device") not in (None, "cuda"):
         return False
-    return all(0 < number(plan, name, default=1) <= MOST_RANKS for name in ("tp-size", "pp-size"))
+    return all(0 < number(plan, name, default=1) <= MOST_RANKS for name in (knobs.tp, knobs.pp))
 
 
 def _sizes(plan: Plan, target: Target) -> tuple[Shape, Weights]:
@@ -76,8 +70,7 @@ def _memory(target: Target) -> dict[str, int]:
 
 def concern(plan: Plan, target: Target) -> Concern | None:
     """That there is no room, whatever the product is; in numbers of the largest."""
-    found = fits(plan, target)
-    told = {name: next(obstacles(made), None) for name, made in found.items()}
+    told = _obstacles(plan, target)
     if None in told.values() or not told or _is_no_fraction(plan):
         return None
     [*_, (name, said)] = told.items()
@@ -87,9 +80,21 @@ def concern(plan: Plan, target: Target) -> Concern | None:
     return Concern(Verdict.BREAKS, why, said.known, said.source, Shows.LOAD, said.fix)
 
 
+def _obstacles(plan: Plan, target: Target) -> dict[str, Said | None]:
+    """What stands in the way on each of these GPUs, by their names."""
+    found = fits(plan, target)
+    shape = _sizes(plan, target)[0] if found else None
+    return {
+        name: next(obstacles(made, plan, shape), None) if shape else None
+        for name, made in found.items()
+    }
+
+
 def _is_no_fraction(plan: Plan) -> bool:
     """Whether it says a share that is none, which its row tells."""
-    return plan.flag("mem-fraction-static") is not None and fraction_of(plan) is None
+    formulas = dialect(plan.engine).memory
+    said = plan.flag(formulas.knobs.fraction)
+    return said is not None and formulas.asked(plan).fraction is None
 
 
 def doubt(plan: Plan, target: Target) -> str | None:
@@ -99,8 +104,7 @@ def doubt(plan: Plan, target: Target) -> str | None:
     except UserError as error:
         is_asked = plan.model and _is_on_gpus(plan)
         return f"room on the GPUs was not judged: {error.what}" if is_asked else None
-    found = fits(plan, target)
-    room = {name: next(obstacles(made), None) is None for name, made in found.items()}
+    room = {name: said is None for name, said in _obstacles(plan, target).items()}
     if len(set(room.values())) < 2:
         return None
     some, others = (", ".join(name for name in room if room[name] is has) for has in (True, False))

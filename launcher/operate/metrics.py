@@ -16,6 +16,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from launcher import __version__, printable
 from launcher.address import canonical, is_loopback, numeric
 from launcher.errors import Exit, UserError
 from launcher.files import guarded, reading
-from launcher.operate.exporter import Access, Collecting, Server
 from launcher.redact.keys import read_key
+from launcher.serve.webserver import Access, Collecting, Pages, WebServer
 from launcher.statedir.folder import LARGEST_STATE, StateDir, known
 from launcher.statedir.readings import GpuReading, Readings
 from launcher.statedir.state import StateRecord
@@ -233,13 +234,14 @@ def serve(home: Path, listen: Listen) -> None:
     """Serve the metrics until interrupted. Raises UserError."""
     token = read_key(listen.token_file) if listen.token_file else None
     made = registry(home)
-    collecting = Collecting(lambda: generate_latest(made))
+    figures = partial(Collecting(lambda: generate_latest(made)).page, CONTENT_TYPE_LATEST)
+    pages = {"/": figures, "/metrics": figures}
     try:
         if "/" in listen.place:
-            server = _on_path(Path(listen.place), collecting, Access(None, token))
+            server = _on_path(Path(listen.place), pages, Access(None, token))
         else:
             names = frozenset(map(_named, listen.names))
-            server = Server(_address(listen), collecting, CONTENT_TYPE_LATEST, Access(names, token))
+            server = WebServer(_address(listen), pages, Access(names, token))
     except OSError as error:
         fix = "choose another: --listen 127.0.0.1:9464, or the path of a socket"
         what = f"cannot listen on {listen.place}: {error.strerror or error}"
@@ -286,7 +288,7 @@ def _named(name: str) -> str:
     return canonical(name)
 
 
-def _on_path(path: Path, collecting: Collecting, access: Access) -> Server:
+def _on_path(path: Path, pages: Pages, access: Access) -> WebServer:
     """A server on a Unix socket, mode 0660: for its user and group.
 
     One that a dead exporter left is replaced.
@@ -297,7 +299,7 @@ def _on_path(path: Path, collecting: Collecting, access: Access) -> Server:
             path.unlink()
     before = os.umask(0o117)
     try:
-        return Server(str(path), collecting, CONTENT_TYPE_LATEST, access)
+        return WebServer(str(path), pages, access)
     finally:
         os.umask(before)
 

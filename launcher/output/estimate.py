@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.capacity import sizes
-from launcher.capacity.estimate import Fit, Said, fit
+from launcher.capacity.estimate import fit
 from launcher.capacity.memory import GIB, Weights, from_headers
+from launcher.capacity.outcome import Fit, Said
 from launcher.config.resolve import PlanRequest
 from launcher.config.select import choose, of_aim, shown
 from launcher.config.target import TargetOptions, planned, recorded
@@ -35,8 +36,12 @@ from launcher.plan.plan import Plan
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from launcher.engines.dialect import Dialect
+    from launcher.engines.memory import Knobs
+
 SCHEMA = 1
 WIDTH = 60  # columns of the picture
+ESTIMATED = "estimated from logs of hosts; the log of a start tells it"
 WARM = "36 to 44 s from the page cache (reported)"
 
 
@@ -170,37 +175,60 @@ def _show(made: Fit, plan: Plan, host: Host, notes: Sequence[str]) -> None:
         console.print(words((f"note: {note}", "yellow")))
     _verdict(console, made)
     how = "from the files' headers" if made.exact else "computed, with 3 % of margin"
-    mode = f", {engine.name}'s own choice" if made.automatic else ""
     console.print()
     _picture(console, made)
     for name, text in (
         ("model", plan.model),
         *about(host.model, plan.model),
         ("weights", f"{_gib(made.weights)} a GPU, {_gib(made.checkpoint)} in all ({how})"),
-        ("fraction", f"{made.fraction:g} x {_gib(made.free)} free before loading{mode}"),
+        ("fraction", _fraction(made, engine)),
         (
             "KV cache",
-            f"{made.tokens:,} tokens of {made.layout}: {made.cell:,} bytes a token, on each GPU",
+            f"{_tokens(made)} tokens of {made.layout}: {made.cell:,} bytes a token, on each GPU",
         ),
-        (
-            "left",
-            f"{_gib(made.left)} for graphs, activations, NCCL; needs {_gib(made.needed)}",
-        ),
-        (
-            "usable",
-            (
-                f"mem-fraction-static {made.least:.2f} (no KV cache below) to"
-                f" {int(made.most * 100) / 100:.2f}"
-                if made.least < made.most
-                else "no mem-fraction-static: weights and what else must run are too much"
-            ),
-        ),
+        *_left(made),
+        ("usable", _usable(made, engine.memory.knobs)),
     ):
         console.print(row(name, text))
     _slots(console, made)
-    _requests(console, made)
+    _requests(console, made, engine.memory.knobs)
     _host(console, made)
-    _table(console, made)
+    if not made.pool:
+        _table(console, made)
+
+
+def _fraction(made: Fit, engine: Dialect) -> str:
+    """What is shared out, and of what."""
+    knobs = engine.memory.knobs
+    if made.pool:
+        return f"{knobs.pool} {_gib(made.pool)}: {knobs.fraction} is not read"
+    of = "free before loading" if made.base == made.free else f"in all, {_gib(made.free)} free"
+    mode = f", {engine.name}'s own choice" if made.automatic else ""
+    return f"{made.fraction:g} x {_gib(made.base)} {of}{mode}"
+
+
+def _tokens(made: Fit) -> str:
+    """Those of the pool, from the most to the least that is taken beside it."""
+    best = f" to {made.at_best:,}" if made.at_best > made.tokens else ""
+    return f"{made.tokens:,}{best}"
+
+
+def _left(made: Fit) -> Iterator[tuple[str, str]]:
+    """What there is to run with, within the fraction and beside it."""
+    if made.working[1]:
+        taken = f"{made.working[0] / GIB:.1f} to {_gib(made.working[1])} of the fraction"
+        yield "running", f"{taken} for graphs, activations, workspaces ({ESTIMATED})"
+        yield "left", f"{_gib(made.left)} that nothing takes"
+    else:
+        needs = f"needs {_gib(made.needed)}"
+        yield "left", f"{_gib(made.left)} for graphs, activations, NCCL; {needs}"
+
+
+def _usable(made: Fit, knobs: Knobs) -> str:
+    if made.least >= made.most:
+        return f"no {knobs.fraction}: weights and what else must run are too much"
+    most = f"{int(made.most * 100) / 100:.2f}"
+    return f"{knobs.fraction} {made.least:.2f} (no KV cache below) to {most}"
 
 
 def _gpu(plan: Plan, made: Fit) -> str:
@@ -223,16 +251,19 @@ def _picture(console: Console, made: Fit) -> None:
     """One GPU's memory as a bar, each part as long as it is large."""
     from launcher.output.console import words
 
-    kv = max(0, made.free - made.weights - made.left)
+    running = max(min(made.working[1], made.free - made.weights - made.left), 0)
+    kv = max(0, made.free - made.weights - made.left - running)
     states = min(kv, (made.slots or 0) * made.slot)
     parts = [
         ("in use", made.memory - made.free, "dim"),
         ("weights", made.weights, "cyan"),
+        *([("running", running, "blue")] if running else []),
         ("KV cache", kv - states, "green"),
         *([("states", states, "magenta")] if states else []),
         ("left", made.left, "yellow"),
     ]
-    signs = list(zip(parts, "░█▓▒·" if states else "░█▓·", strict=True))
+    drawn = {"in use": "░", "weights": "█", "running": "▚", "KV cache": "▓", "states": "▒"}
+    signs = [(part, drawn.get(part[0], "·")) for part in parts]
     ends = accumulate(size for (_, size, _), _ in signs)
     columns = [min(round(WIDTH * end / made.memory), WIDTH) for end in ends]
     bar = (
@@ -247,11 +278,11 @@ def _picture(console: Console, made: Fit) -> None:
     console.print(words("   ").join(legend), end="\n\n")
 
 
-def _requests(console: Console, made: Fit) -> None:
+def _requests(console: Console, made: Fit, knobs: Knobs) -> None:
     from launcher.output.console import row
 
     told = " · ".join(f"{count} of {size:,}" for size, count in sorted(made.requests.items()))
-    most = f"; max-running-requests {made.running}" if made.running else ""
+    most = f"; {knobs.requests} {made.running}" if made.running else ""
     console.print(row("requests", f"{told} tokens{most}"))
     size = min(32768, made.context)
     cost = f"a request of {size:,} tokens takes {_gib(size * made.cell)} a GPU"
@@ -285,7 +316,7 @@ def _table(console: Console, made: Fit) -> None:
     table.add_column("left", justify="right")
     table.add_column("")
     for row in made.rows:
-        short = row.left < made.needed
+        short = row.left < made.beside
         note = ("little left ", "yellow") if short else ""
         note = ("no KV cache ", "red") if not any(row.tokens.values()) else note
         here = ("<- this plan", "bold") if row.fraction == made.fraction else ""

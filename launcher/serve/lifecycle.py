@@ -152,6 +152,8 @@ class Stopping:
     recording: bool = False
     again: bool = False
     cause: str = ""
+    told_at: float | None = None  # when it will be asked to go; None: it was
+    within: float | None = None  # seconds that it has to go; None: the policy's
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,8 @@ ASK_AGAIN, ASK_SOON, ASK_AFTER_MISS = 0.5, 0.05, 1.0
 # seconds after which whoever asks is lost: each of its questions and looks ends long before
 ASK_WITHIN = 90.0
 RECORD_WITHIN = 60.0  # seconds that keeping the stacks may take before it is killed without
+# seconds that a server has to go that has answered nobody yet: vLLM may lose what it is told then
+UNSERVED = 10.0
 # seconds for a health check of a server that has nothing to do; more is worth a word, and no fault
 SLOW = 5.0
 _UNKNOWN, _SLOWLY, _EXCUSED = "its health is unknown", "answers slowly", "no answer, but"
@@ -320,14 +324,13 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return Ended(past, _killed(by)), ()
         case (
             (Starting(past) | Proving(past) | Ready(past)),
-            RequestReceived(now, Request.STOP, by),
+            RequestReceived(now, (Request.STOP | Request.RESTART) as asked, by),
         ):
-            return Stopping(past, f"stop asked for by {by}", now, Next.END), (Terminate(),)
-        case (
-            (Starting(past) | Proving(past) | Ready(past)),
-            RequestReceived(now, Request.RESTART, by),
-        ):
-            return Stopping(past, f"restart asked for by {by}", now, Next.RESTART), (Terminate(),)
+            then = Next.END if asked is Request.STOP else Next.RESTART
+            why = f"{asked.value} asked for by {by}"
+            return _asked_to_go(state, Stopping(past, why, now, then), policy)
+        case Stopping(told_at=float() as at, killed=False), Ticked(now) if now >= at:
+            return replace(state, told_at=None, since=now), (Terminate(),)
         case Backoff(past), RequestReceived(_, Request.STOP, by):
             return Ended(past, f"stop asked for by {by}"), ()
         case Backoff(past), RequestReceived(now, Request.RESTART, by):
@@ -355,10 +358,10 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             # SGLang looks for itself only every five seconds, and takes its time to leave; the port
             # is wanted.
             return replace(state, killed=True), (Kill(),)
-        case Stopping(since=since, killed=False, recording=False), Ticked(now) if (
-            now >= since + policy.stop_timeout
+        case Stopping(since=since, killed=False, recording=False, told_at=None), Ticked(now) if (
+            now >= since + _stop_timeout(state, policy)
         ):
-            why = f"{state.reason}; not gone within {policy.stop_timeout:g} s: killed"
+            why = f"{state.reason}; not gone within {_stop_timeout(state, policy):g} s: killed"
             return replace(state, reason=why, killed=True), (Kill(),)
         case Stopping(past, reason, then=Next.END), Exited():
             return Ended(past, reason), ()
@@ -402,8 +405,10 @@ def wakes_at(state: State, policy: Policy) -> float | None:
             return since + policy.stall_timeouts.warmup
         case Ready(asking=asking, ask_at=ask_at):
             return ask_at + ASK_WITHIN if asking else ask_at
+        case Stopping(told_at=float() as at, killed=False):
+            return at
         case Stopping(since=since, killed=False, recording=recording):
-            return since + (RECORD_WITHIN if recording else policy.stop_timeout)
+            return since + (RECORD_WITHIN if recording else _stop_timeout(state, policy))
         case Backoff(until=until):
             return until
         case _:
@@ -421,8 +426,8 @@ def may_take(state: State, policy: Policy, now: float) -> float | None:
             return policy.stall_timeouts.warmup
         case Stopping(recording=True):
             return RECORD_WITHIN
-        case Stopping(killed=False):
-            return policy.stop_timeout
+        case Stopping(told_at=told_at, killed=False):
+            return _stop_timeout(state, policy) + (max(0.0, told_at - now) if told_at else 0.0)
         case Stopping():
             return 0.0
         case Backoff(until=until):
@@ -466,6 +471,22 @@ def _answers(state: Ready, took: float) -> str:
         return f"{_SLOWLY}, a health check took more than {SLOW:g} s"
     otherwise = state.failures or state.reason.startswith((_UNKNOWN, _SLOWLY, _EXCUSED))
     return "answers again" if otherwise else state.reason
+
+
+def _asked_to_go(state: State, going: Stopping, policy: Policy) -> Step:
+    """The server is told to go: when those who send it requests had time to see that it will, and
+    with the patience of one that has any.
+    """
+    if isinstance(state, Starting):
+        return replace(going, within=min(UNSERVED, policy.stop_timeout)), (Terminate(),)
+    if isinstance(state, Ready) and policy.drain_delay:
+        return replace(going, told_at=going.since + policy.drain_delay), ()
+    return going, (Terminate(),)
+
+
+def _stop_timeout(state: Stopping, policy: Policy) -> float:
+    """Seconds that it has to go by itself."""
+    return policy.stop_timeout if state.within is None else state.within
 
 
 def _killed(by: str) -> str:

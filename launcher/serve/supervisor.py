@@ -12,10 +12,12 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 from launcher.diagnose.verdict import Diagnosis
@@ -58,6 +60,7 @@ from launcher.serve.recorder import Recorder, Show, Snapshot
 from launcher.serve.run import ServerRun
 from launcher.serve.sdnotify import PRIVATE, Notifier
 from launcher.serve.session import Died, ProcessTree
+from launcher.serve.webserver import Access, Page, WebServer
 from launcher.statedir.folder import StateDir
 
 FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
@@ -81,6 +84,7 @@ BY = {
     signal.SIGUSR1: "`glm5-serve restart` (SIGUSR1)",
     signal.SIGINT: "Ctrl-C (SIGINT)",
 }
+LIVES = 60.0  # seconds without a turn of its loop after which a launcher is stuck
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 LOST = 5.0  # seconds without running that are worth a word
 # What this host lacks for a launch, and may have again, its address included: no server's fault,
@@ -138,7 +142,9 @@ class Supervisor:
             0.0,
         )
         self.lost_told = 0.0
+        self.turned_at = time.monotonic()
         self.take_plan(*self.read_plan())
+        self.listen()
 
     def run(self) -> int:
         """Serve until the end, whoever brings it. The exit status: 0 when it was asked for."""
@@ -147,12 +153,42 @@ class Supervisor:
         self.loop.guard(self.watch_gpus)
         self.feed(Started(self.clock.now()))
         while not isinstance(self.state, lifecycle.Ended):
+            self.turned_at = time.monotonic()
             self.loop.turn(self.patience())
             self.loop.guard(partial(self.tick, self.clock.now()))
         if self.gpus:
             self.gpus.close()
         self.teller.writer.put(partial(keys.remove_key, self.plan.key_config))
         return Exit.NO if self.state.failed else Exit.FINE
+
+    def listen(self) -> None:
+        """Say whether it is ready to whoever asks, where the plan wants that, from a thread. Raises
+        UserError.
+        """
+        if not (place := self.plan.health_listen):
+            return
+        host, _, number = place.rpartition(":")
+        pages = {"/ready": self.ready_page, "/live": self.live_page}
+        try:
+            web = WebServer((host.strip("[]"), int(number)), pages, Access(None))
+        except OSError as error:
+            fix = "choose another address: --health-listen 127.0.0.1:PORT"
+            what = f"cannot listen on {place}: {error.strerror or error}"
+            raise UserError(what, fix=fix) from None
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+
+    def ready_page(self) -> Page:
+        """Whether requests may come: 200 while it is ready, 503 before a drain begins."""
+        state = self.state
+        is_ready = isinstance(state, lifecycle.Ready)
+        status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return Page(f"{state.name}\n".encode(), status)
+
+    def live_page(self) -> Page:
+        """Whether this launcher turns: a server that is down is its affair."""
+        turns = time.monotonic() - self.turned_at < LIVES
+        status = HTTPStatus.OK if turns else HTTPStatus.SERVICE_UNAVAILABLE
+        return Page(b"alive\n" if turns else b"stuck\n", status)
 
     def close(self) -> bool:
         """Have written what is not yet; whether it was."""
@@ -211,6 +247,7 @@ class Supervisor:
             now + self.signs_at - time.monotonic() if self.notifier.every is not None else None
         )
         due.append(now + 0.1 if self.burial else None)
+        due.append(now + LIVES / 2 if self.plan.health_listen else None)
         due.append(now + 1.0 if self.launching or self.teller.writer.stuck() else None)
         if isinstance(self.state, lifecycle.Starting):
             due.append(now + 1.0)
@@ -493,7 +530,8 @@ class Supervisor:
             env[self.engine.key.variable] = self.key
         unwanted = [self.plan.key_config] if self.plan.key_config and self.key else []
         try:
-            session = ProcessTree(self.plan.argv, env | self.plan.env, unwanted)
+            env = _with_own_programs(env | self.plan.env, self.plan.python)
+            session = ProcessTree(self.plan.argv, env, unwanted)
         except (OSError, ValueError) as error:
             self.not_launched(number, error)
             return
@@ -658,6 +696,14 @@ class Supervisor:
         return Snapshot(
             self.plan, self.state, self.start, server, self.last_error, self.clock.now(), record
         )
+
+
+def _with_own_programs(env: dict[str, str], python: str) -> dict[str, str]:
+    """The environment in which the programs beside the engine's interpreter come first: ninja, by
+    which kernels are compiled, is one.
+    """
+    folder = python.rpartition("/")[0]
+    return env | {"PATH": f"{folder}:{env.get('PATH', os.defpath)}"} if folder else env
 
 
 def _in_words(error: Exception) -> str:

@@ -111,9 +111,7 @@ PREDICTED = [
 def test_tokens_are_those_of_the_host(id: str) -> None:
     point = POINTS[id]
     made = sglang.pools(
-        point["avail_before_load_gb"] * GIB,
-        point["weights_gb"] * GIB,
-        point["mem_fraction_static"],
+        (point["avail_before_load_gb"] * point["mem_fraction_static"] - point["weights_gb"]) * GIB,
         Demand(int(cell(point)), page=1),
     ).tokens
 
@@ -239,10 +237,10 @@ def test_a_million_tokens_of_context_make_the_request_table_large() -> None:
 def test_more_fraction_is_never_fewer_tokens(
     free: float, weights: float, f: float, cell: int, more: float
 ) -> None:
-    few = sglang.pools(free * GIB, weights * GIB, f, Demand(cell)).tokens
+    few = sglang.pools((free * f - weights) * GIB, Demand(cell)).tokens
 
     assert few % 64 == 0
-    assert sglang.pools(free * GIB, weights * GIB, f + more, Demand(cell)).tokens >= few
+    assert sglang.pools((free * (f + more) - weights) * GIB, Demand(cell)).tokens >= few
     if f * free < weights:
         assert few == 0
 

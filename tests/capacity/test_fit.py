@@ -15,8 +15,9 @@ from rig.healthy import having, host, plan
 from rig.safetensors import tensor_file
 
 from launcher.capacity import memory as capacity
-from launcher.capacity.estimate import Fit, fit
+from launcher.capacity.estimate import fit
 from launcher.capacity.memory import PRECISIONS
+from launcher.capacity.outcome import Fit
 from launcher.config.layers import PACKAGED
 from launcher.doctor.checks import judge
 from launcher.host import facts_json

@@ -18,8 +18,9 @@ from launcher.config.layers import PACKAGED
 from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.doctor.checks import judge
 from launcher.engines.descriptions import MEANINGS
-from launcher.engines.engine import dialect
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.issues import every_issue
+from launcher.engines.options import Catalogue
 from launcher.engines.rules import rules
 from launcher.engines.target import Target
 from launcher.errors import UserError
@@ -34,6 +35,7 @@ CATALOGUE = dialect("sglang").options
 NEWEST = CATALOGUE.newest
 PROFILE = str(PACKAGED / "8xpro6000.toml")
 HOST = Host()
+LAUNCHER = ROOT / "launcher"
 
 
 @cache
@@ -161,7 +163,7 @@ def test_where_rules_are_off_an_option_is_written_as_its_author_does(world: Worl
 def names_in_code() -> list[tuple[str, str]]:
     """Each literal that code asks a plan or a case for, with its place."""
     found = []
-    for path in sorted((ROOT / "launcher").rglob("*.py")):
+    for path in sorted(LAUNCHER.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 called = (
@@ -171,26 +173,40 @@ def names_in_code() -> list[tuple[str, str]]:
                 )
                 if called == "flag" or (called == "number" and len(node.args) > 1):
                     found += [
-                        (arg.value, f"{path.name}:{node.lineno}")
+                        (arg.value, f"{path.relative_to(LAUNCHER)}:{node.lineno}")
                         for arg in node.args
                         if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
                     ]
     return found
 
 
-def test_tables_and_code_know_options_by_their_canonical_names() -> None:
-    names = names_in_code()
-    names += [(rule.set, "RULES") for rule in rules(dialect("sglang").defaults)] + [
-        (name, "MEANINGS") for name in MEANINGS
-    ]
+def names_in_tables(engine: str) -> list[tuple[str, str]]:
+    """Each that a rule or an issue of an engine asks for or sets, with its place."""
+    names = [(rule.set, "RULES") for rule in rules(dialect(engine).defaults)]
     for issue in every_issue():
-        names += [(name, issue.id) for name in issue.blames]
-        names += [(name, issue.id) for key in issue.when.options for name in key.split("|")]
-        names += [(name, issue.id) for fix in issue.remedies for name in (*fix.set, *fix.unset)]
+        if issue.engine == engine:
+            names += [(name, issue.id) for name in issue.blames]
+            names += [(name, issue.id) for key in issue.when.options for name in key.split("|")]
+            names += [(name, issue.id) for fix in issue.remedies for name in (*fix.set, *fix.unset)]
+    return names
 
-    assert len(names) > 100
-    assert not [
+
+def odd(names: list[tuple[str, str]], catalogue: Catalogue) -> set[str]:
+    """Places of names that are not those of options."""
+    return {
         place
         for name, place in names
-        if not name.isupper() and "{" not in name and CATALOGUE.canonical(name) != name
-    ]
+        if not name.isupper() and "{" not in name and catalogue.canonical(name) != name
+    }
+
+
+def test_tables_and_code_know_options_by_their_canonical_names() -> None:
+    catalogues = {engine: dialect(engine).options for engine in NAMES}
+    everywhere = [*names_in_code(), *((name, "MEANINGS") for name in MEANINGS)]
+
+    assert len(everywhere) > 50
+    for engine, catalogue in catalogues.items():
+        own = [one for one in everywhere if one[1].startswith(f"engines/{engine}/")]
+        assert not odd([*own, *names_in_tables(engine)], catalogue)
+    for one in everywhere:
+        assert not all(odd([one], catalogue) for catalogue in catalogues.values()), one

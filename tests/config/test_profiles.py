@@ -97,13 +97,16 @@ def test_defaults_lie_below_every_profile(home: Home) -> None:
 
 def test_an_engine_is_named_in_the_profile_and_in_its_plan(home: Home) -> None:
     home.write("p", MODEL + '[engine]\nkind = "sglang"')
-    home.write("other", MODEL + '[engine]\nkind = "vllm"')
+    home.write("other", '[flags]\nmodel = "m"\n[engine]\nkind = "vllm"')
+    home.write("odd", MODEL + '[engine]\nkind = "trt"')
     ask = PlanRequest("p")
     plan = resolve(home.load("p"), ask, Path("/s"), {})
+    other = resolve(home.load("other"), PlanRequest("other"), Path("/s"), {})
 
     assert (plan.engine, plan.port) == ("sglang", 30000)
+    assert (other.engine, other.port) == ("vllm", 8000)
     assert plan == resolve(home.load("p", "engine.kind=sglang"), ask, Path("/s"), {})
-    assert "engine.kind: wanted sglang, not 'vllm'" in home.refusal("other").what
+    assert "engine.kind: wanted sglang or vllm, not 'trt'" in home.refusal("odd").what
     assert "--set: engine.kind: wanted sglang" in home.refusal("p", "engine.kind=x").what
 
 

@@ -5,45 +5,38 @@ from __future__ import annotations
 import json
 import subprocess
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ENGINE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rig import packaged
 
-from launcher.config.layers import PACKAGED
-from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines import options, values
-from launcher.engines.engine import dialect
-from launcher.engines.target import ARCHS, Target
-from launcher.plan.plan import Plan
+from launcher.engines.engine import NAMES, dialect
+from launcher.engines.target import ARCHS
 
 CATALOGUE = dialect("sglang").options
 NEWEST = CATALOGUE.release(CATALOGUE.newest)
-PROFILES = sorted(path.stem for path in PACKAGED.glob("*.toml"))
-KNOWS_GLM = CATALOGUE.releases[1:]
 
 
-def planned(name: str, target: Target, *settings: str) -> Plan:
-    ask = PlanRequest(str(PACKAGED / f"{name}.toml"), settings)
-    return resolve(load(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, target)
-
-
-@pytest.mark.parametrize("release", CATALOGUE.releases)
 @pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize(
+    ("engine", "release"),
+    [(engine, release) for engine in NAMES for release in dialect(engine).options.releases],
+)
 def test_every_profile_is_accepted_by_every_release_on_every_architecture(
-    arch: str, release: str
+    engine: str, release: str, arch: str
 ) -> None:
-    known = CATALOGUE.release(release)
-    for name in PROFILES:
-        plan = planned(name, Target(release, arch))
+    known = dialect(engine).options.release(release)
+    for name in packaged.of(engine):
+        plan = packaged.plan(name, release, arch)
         problems = [given.problem for given in known.given(plan.arguments) if given.problem]
 
         assert not problems, name
-        unread = {name for name in plan.env if name.startswith("SGLANG")} - known.variables
-        assert not unread, name
+        own = {name for name in plan.env if name.startswith(dialect(engine).variables)}
+        assert not own - known.variables, name
 
 
 # The functions that read values, as the catalogue calls them; `loads` is that of `json`.
@@ -110,7 +103,8 @@ def test_the_catalogue_says_what_the_real_parser_says() -> None:
 
 @pytest.mark.engine
 def test_the_real_parser_takes_every_packaged_command() -> None:
-    plans = [planned(name, Target(NEWEST.name, arch)) for name in PROFILES for arch in ARCHS]
+    profiles = packaged.of("sglang")
+    plans = [packaged.plan(name, NEWEST.name, arch) for name in profiles for arch in ARCHS]
 
     _, sizes = ask_the_real_parser([list(plan.arguments) for plan in plans])
 

@@ -100,7 +100,7 @@ def test_a_host_had_as_many_state_slots_and_tokens() -> None:
         drafts=6,
         running=point["max_running_requests"],
     )
-    made = pools(point["rest_memory_gb_derived"] * GIB, 0, 1, asked)
+    made = pools(point["rest_memory_gb_derived"] * GIB, asked)
 
     assert made.slots == point["mamba_slots"] == 446
     assert made.tokens == pytest.approx(point["kv_tokens"], rel=0.01)
@@ -129,7 +129,7 @@ def test_the_states_of_a_host_took_what_is_computed() -> None:
 
 def test_models_without_such_layers_keep_no_state() -> None:
     assert state(named("zai-org/GLM-5"), 8, "float32") == 0
-    assert pools(94 * GIB, 57 * GIB, 0.88, Demand(61_464)).slots is None
+    assert pools(94 * GIB * 0.88 - 57 * GIB, Demand(61_464)).slots is None
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_pools_never_hold_more_than_the_fraction_leaves(
     free: float, weights: float, slots: int | None, drafts: int, running: int | None
 ) -> None:
     asked = Demand(5_995, 256, state(FLASH, 4, "float32"), slots, drafts, running)
-    made = pools(free * GIB, weights * GIB, 0.85, asked)
+    made = pools((free * 0.85 - weights) * GIB, asked)
 
     assert made.tokens % 256 == 0
     assert made.slots is not None
@@ -163,7 +163,7 @@ def test_pools_never_hold_more_than_the_fraction_leaves(
 @given(st.integers(5, 400), st.integers(0, 200))
 def test_more_slots_let_more_run_and_leave_fewer_tokens(slots: int, more: int) -> None:
     one, two = (
-        pools(94 * GIB, 46 * GIB, 0.85, Demand(5_995, 256, state(FLASH, 4, "bfloat16"), count))
+        pools((94 * 0.85 - 46) * GIB, Demand(5_995, 256, state(FLASH, 4, "bfloat16"), count))
         for count in (slots, slots + more)
     )
 

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from conftest import until
@@ -15,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.address import canonical
-from launcher.operate import exporter
-from launcher.operate.exporter import Access, Collecting, NoError, Server, parsed, require
+from launcher.serve import webserver
+from launcher.serve.webserver import Access, Collecting, NoError, WebServer, parsed, require
 
 FIGURES = b"up 1\n"
 GET = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -26,9 +27,10 @@ NAMED = frozenset({"box.example"})
 @contextlib.contextmanager
 def serving(
     collect: Collecting | None = None, access: Access | None = None, at: str = "127.0.0.1"
-) -> Iterator[Server]:
+) -> Iterator[WebServer]:
     collect, access = collect or Collecting(lambda: FIGURES), access or Access(NAMED)
-    with Server((at, 0), collect, "text/plain", access) as server:
+    figures = partial(collect.page, "text/plain")
+    with WebServer((at, 0), {"/": figures, "/metrics": figures}, access) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -36,7 +38,7 @@ def serving(
         thread.join(60)
 
 
-def ask(server: Server, said: bytes) -> tuple[int, bytes]:
+def ask(server: WebServer, said: bytes) -> tuple[int, bytes]:
     """The status and the body; 0 where the connection was closed without a word."""
     with socket.create_connection(server.server_address[:2], timeout=30) as client:
         client.sendall(said)
@@ -136,19 +138,19 @@ def test_a_name_has_one_spelling(name: str, same: str) -> None:
 def test_no_request_breaks_the_reader(data: bytes) -> None:
     for said in (data, b"GET / HTTP/1.1\r\n" + data, b"GET / HTTP/1.1\r\nHost: " + data):
         with contextlib.suppress(NoError):
-            require(parsed(said), Access(NAMED, "x"), "127.0.0.1")
+            require(parsed(said), Access(NAMED, "x"), "127.0.0.1", {})
 
 
 @pytest.mark.parametrize("first", [b"", GET[:20]])
 def test_who_says_nothing_more_is_cut_off(first: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter, "ASK_WITHIN", 0.2)
+    monkeypatch.setattr(webserver, "ASK_WITHIN", 0.2)
     with serving() as server:
         assert ask(server, first) == (0, b"")
 
 
 def test_who_says_it_byte_by_byte_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, and all of them would last for ever."""
-    monkeypatch.setattr(exporter, "ASK_WITHIN", 0.5)
+    monkeypatch.setattr(webserver, "ASK_WITHIN", 0.5)
     with (
         serving() as server,
         socket.create_connection(server.server_address[:2], timeout=0.05) as client,
@@ -167,13 +169,13 @@ def test_who_says_it_byte_by_byte_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 def test_so_many_are_served_at_a_time_and_one_more_is_closed_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exporter, "ASK_WITHIN", 60)
+    monkeypatch.setattr(webserver, "ASK_WITHIN", 60)
     with serving() as server, contextlib.ExitStack() as stack:
         idle = [
             stack.enter_context(socket.create_connection(server.server_address[:2], 60))
-            for _ in range(exporter.MOST)
+            for _ in range(webserver.MOST)
         ]
-        until(lambda: threading.active_count() > exporter.MOST, "all are being served")
+        until(lambda: threading.active_count() > webserver.MOST, "all are being served")
         for _ in range(3):
             with contextlib.suppress(ConnectionError):
                 assert ask(server, GET) == (0, b"")
@@ -188,7 +190,7 @@ def test_so_many_are_served_at_a_time_and_one_more_is_closed_at_once(
 
 
 def test_a_state_folder_that_hangs_holds_up_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter, "ANSWER_WITHIN", 0.1)
+    monkeypatch.setattr(webserver, "ANSWER_WITHIN", 0.1)
     disk, looks = threading.Event(), []
 
     def collect() -> bytes:

@@ -6,9 +6,9 @@ from launcher.capacity import estimate
 from launcher.capacity import memory as capacity
 from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
 from launcher.engines import traits
-from launcher.engines.memory import number
+from launcher.engines.engine import dialect
+from launcher.engines.memory import Budget
 from launcher.host.facts import Host, UnobservedError
-from launcher.knowledge import gpus
 from launcher.knowledge.shape import shape as shape_of
 from launcher.plan.plan import Plan
 
@@ -173,31 +173,42 @@ def model_fits(host: Host, plan: Plan) -> Verdict:
 
     Four 96 GB GPUs cannot hold a full GLM-5 NVFP4, whatever the flags: out of memory while loading.
 
-    Source: SGLang divides weights over the ranks, but for a part of the attention. Tested: the
+    Source: weights are divided over the ranks, but for a part of the attention. Tested: the
     formulas are held against logs of hosts; `glm5-serve fit` says more.
     """
     if plan.gpus == 0:
         return ok("on the CPU")
-    held = _held(host, plan)
+    weights = _held(host, plan)
     memory = sorted(gpu.memory_total.get() for gpu in host.driver.gpus.get())[-plan.gpus :]
     if not memory:
         raise UnobservedError("no GPU is seen")
-    free, fraction = gpus.free(memory[0]), estimate.fraction_of(plan) or 1.0
-    if held >= free:
+    parts = estimate.budget(plan, memory[0], weights)
+    held, free = gib(parts.held), parts.free
+    if parts.held >= free:
         fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve profiles`"
-        return fail(f"{gib(held)} of weights a GPU, {gib(free)} are free there", fix=fix)
-    if held + estimate.needed(plan) > free:
+        return fail(f"{held} of weights a GPU, {gib(free)} are free there", fix=fix)
+    if parts.held + parts.needed > free:
         fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve fit` tells what it takes"
-        left = f"{gib(free - held)} of {gib(free)} hold no KV cache beside graphs and activations"
-        return fail(f"{gib(held)} of weights a GPU: {left}", fix=fix)
-    if held >= free * fraction:
-        fix = f"raise flags.mem-fraction-static above {held / free:.3f}; `glm5-serve fit`"
-        return fail(
-            f"{gib(held)} of weights a GPU, mem-fraction-static {fraction:g} is"
-            f" {gib(free * fraction)}",
-            fix=fix,
-        )
-    return ok(f"{gib(held)} of weights a GPU of {gib(free * fraction)} (`glm5-serve fit`)")
+        left = f"{gib(free - parts.held)} of {gib(free)} hold no KV cache beside graphs and"
+        return fail(f"{held} of weights a GPU: {left} activations", fix=fix)
+    return _by_fraction(plan, parts)
+
+
+def _by_fraction(plan: Plan, parts: Budget) -> Verdict:
+    """Whether the fraction that is asked for leaves room, and is there to be taken."""
+    said, name = estimate.asked(plan), dialect(plan.engine).memory.knobs.fraction
+    held, fraction = gib(parts.held), said.fraction or 1.0
+    share = f"{name} {fraction:g} is {gib(parts.base * fraction)}"
+    if said.pool:
+        return ok(f"{held} of weights a GPU of {gib(parts.free)} (`glm5-serve fit`)")
+    if said.fraction and parts.base * fraction > parts.free:
+        fix = f"lower flags.{name} to {int(parts.highest * 100) / 100:.2f}; `glm5-serve fit`"
+        return fail(f"{gib(parts.free)} are free a GPU, {share}", fix=fix)
+    if parts.rest(fraction, at_best=True) <= 0:
+        fix = f"raise flags.{name} above {parts.lowest:.3f}; `glm5-serve fit`"
+        beside = f", {gib(parts.taken.least)} to run with" if parts.taken.least else ""
+        return fail(f"{held} of weights a GPU{beside}, {share}", fix=fix)
+    return ok(f"{held} of weights a GPU of {gib(parts.base * fraction)} (`glm5-serve fit`)")
 
 
 def _held(host: Host, plan: Plan) -> float:
@@ -212,10 +223,11 @@ def _held(host: Host, plan: Plan) -> float:
     except (KeyError, ValueError):
         return size.get() / plan.gpus  # no less than that
     made = capacity.from_shape(shape, weighs or capacity.PRECISIONS["bf16"])
-    tp, pp = number(plan, "tp-size", default=1), number(plan, "pp-size", default=1)
+    said = estimate.asked(plan)
+    share = made.of_gpu(max(said.tp, 1), max(said.pp, 1))
     if weighs and (not size.known or host.model.missing.otherwise(())):
-        return made.of_gpu(max(tp, 1), max(pp, 1))
-    return made.of_gpu(max(tp, 1), max(pp, 1)) / capacity.MARGIN * size.get() / max(made.total, 1)
+        return share
+    return share / capacity.MARGIN * size.get() / max(made.total, 1)
 
 
 def model_tokenizer(host: Host, plan: Plan) -> Verdict:

@@ -8,12 +8,9 @@ Endpoints as in SGLang 0.5.8 to 0.5.23 (`entrypoints/http_server.py`, read; exer
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from typing import Any
 
 from launcher.engines.activity import Load
@@ -22,7 +19,7 @@ from launcher.engines.server import NO_ANSWER, PAUSED, Answer, Server, talk
 
 COUNTS = ("num_running_reqs", "num_waiting_reqs")
 QUICK = 5.0  # seconds for what SGLang answers without its ranks
-LOOK_EVERY = 1.5  # seconds that `/health` is waited for between two looks at a pause; it takes one
+AT_ONCE = 1.5  # seconds for `/health`, which takes one, before it is looked whether it was paused
 
 
 def first_token(server: Server, within: float) -> Answer:
@@ -58,27 +55,16 @@ def alive(server: Server, within: float) -> Answer:
     except TimeoutError:
         return Answer(False, f"no answer to /ping within {QUICK:g} s")
     is_paused = up and _status(server, "/ready") == 503
-    answer: Future[tuple[int, str]] = Future()
-    if not is_paused:
-        threading.Thread(target=_health, args=(server, within, answer), daemon=True).start()
-    while not (is_paused or answer.done()):
-        with contextlib.suppress(TimeoutError):
-            answer.exception(LOOK_EVERY)
-            break
-        is_paused = _status(server, "/ping") == 200 and _status(server, "/ready") == 503
     if is_paused:
         return Answer(False, "/ready says 503", excuse=PAUSED)
-    status, text = answer.result()
+    try:
+        status, text = _ask(server, "GET", "/health", None, min(within, AT_ONCE))
+    except TimeoutError:
+        if _status(server, "/ping") == 200 and _status(server, "/ready") == 503:
+            return Answer(False, "/ready says 503", excuse=PAUSED)
+        status, text = _ask(server, "GET", "/health", None, within)
     detail = f"/health says {status}{': ' + text[:200] if text else ''}"
     return Answer(status == 200, detail, loads=tuple(_loads(server)) if status == 200 else ())
-
-
-def _health(server: Server, within: float, answer: Future[tuple[int, str]]) -> None:
-    """What `/health` says, or why it says nothing, into `answer`."""
-    try:
-        answer.set_result(_ask(server, "GET", "/health", None, within))
-    except BaseException as error:
-        answer.set_exception(error)
 
 
 def _is_count(value: object) -> bool:

@@ -9,45 +9,89 @@ from __future__ import annotations
 
 import math
 
+from launcher.engines import memory
 from launcher.engines.memory import (
     BF16_ROW,
+    CHUNK,
+    NEEDED,
     PACKED_ROW,
     PAGE,
     RAW_ROW,
+    Asked,
     Demand,
+    Knobs,
     Memory,
     Pools,
+    Sources,
+    Taken,
+    fraction,
     number,
+    pages,
+    state,
 )
 from launcher.engines.options import Version, version
+from launcher.knowledge import gpus
 from launcher.knowledge.shape import Shape
+from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan
 
+GIB = 1 << 30
 POOLED = (0, 5, 22)  # from here on pooled tokens share a key of the indexer, and a page
 SLOTS_A_REQUEST = 5  # states that a request may hold with the prefix cache and overlap on
 STATE_SHARE = 0.9  # SGLang's own --mamba-full-memory-ratio: states against KV cache
 
 
-def demand(plan: Plan, shape: Shape, layout: str) -> Demand:
+KNOBS = Knobs(
+    tp="tp-size",
+    pp="pp-size",
+    fraction="mem-fraction-static",
+    context="context-length",
+    requests="max-running-requests",
+    chunk="chunked-prefill-size",
+    others=(
+        "cpu-offload-gb",
+        "encoder-only",
+        "json-model-override-args",
+        "kt-method",
+        "kt-weight-path",
+        "offload-group-size",
+        "ple-offload-embedding",
+    ),
+)
+
+
+def asked(plan: Plan) -> Asked:
+    """What a plan says of memory."""
+    return Asked(
+        tp=number(plan, KNOBS.tp, default=1),
+        pp=number(plan, KNOBS.pp, default=1),
+        fraction=fraction(plan, KNOBS.fraction),
+        context=number(plan, KNOBS.context, default=0),
+        kv=plan.flag("kv-cache-dtype") or "auto",
+        drafts=plan.flag("speculative-algorithm") is not None,
+    )
+
+
+def taken(plan: Plan, _: int) -> Taken:
+    """Bytes that must be left for graphs, activations and NCCL: all of it beside the fraction."""
+    chunk = number(plan, KNOBS.chunk, default=CHUNK)
+    drafts = 2 * GIB if asked(plan).drafts else 0
+    return Taken(beside=int(NEEDED + max(0, chunk - CHUNK) * 1.5 * (1 << 20) + drafts))
+
+
+def demand(plan: Plan, shape: Shape, layout: str, _: int) -> Demand:
     """What a plan asks of the pools of a model, its KV cache in that layout."""
     release = version(plan.release or "")
-    tp = number(plan, "tp-size", default=1)
-    mtp = plan.flag("speculative-algorithm") is not None
+    said = asked(plan)
     steps = number(plan, "speculative-num-steps", default=0)
+    drafts = number(plan, "speculative-num-draft-tokens", default=steps + 1)
     return Demand(
-        cell=cell(
-            shape,
-            layout,
-            tp=tp,
-            pp=number(plan, "pp-size", default=1),
-            release=release,
-            mtp=mtp,
-        ),
+        cell=cell(shape, layout, tp=said.tp, pp=said.pp, release=release, mtp=said.drafts),
         page=PAGE * (shape.index_pool if release >= POOLED else 1),
-        state=state(shape, tp, plan.flag("mamba-ssm-dtype") or "float32"),
+        state=state(shape, said.tp, plan.flag("mamba-ssm-dtype") or "float32"),
         slots=number(plan, "max-mamba-cache-size", default=0) or None,
-        drafts=number(plan, "speculative-num-draft-tokens", default=steps + 1) if mtp else 0,
-        running=number(plan, "max-running-requests", default=0) or None,
+        drafts=drafts if said.drafts else 0,
+        running=number(plan, KNOBS.requests, default=0) or None,
     )
 
 
@@ -64,6 +108,11 @@ def row(kv: str, arch: str | None, release: Version, shape: Shape) -> str:
     return PACKED_ROW if packed else RAW_ROW
 
 
+def kinds(layout: str) -> tuple[str, ...]:
+    """The layouts that a KV cache of that one could have."""
+    return BF16_ROW, PACKED_ROW if layout == PACKED_ROW else RAW_ROW
+
+
 def cell(
     s: Shape,
     layout: str,
@@ -75,48 +124,30 @@ def cell(
 ) -> int:
     """KV bytes of one token on one GPU.
 
-    The latent of MLA is the same on every rank: `tp` does not divide it. From 0.5.18 layers that
-    share another's index keep no key (GLM-5.2: 21 of 78 do), from 0.5.22 pooled tokens share one.
-    `mtp` adds a layer.
+    From 0.5.18 layers that share another's index keep no key (GLM-5.2: 21 of 78 do), from 0.5.22
+    pooled tokens share one. `mtp` adds a layer.
     """
-    stage = math.ceil(s.cached_layers / pp)
-    if not s.kv_rank:
-        heads = max(1, s.kv_heads // tp)
-        return 2 * heads * s.head_dim * (2 if layout == BF16_ROW else 1) * (stage + mtp)
     raw = s.kv_rank + s.rope
     packed = s.kv_rank + s.kv_rank // 128 * 4 + s.rope * 2
     width = {BF16_ROW: raw * 2, RAW_ROW: raw, PACKED_ROW: packed}[layout]
+    if not s.kv_rank:
+        width = 2 * s.head_dim * (2 if layout == BF16_ROW else 1)
     key = s.index_dim + s.index_dim // 128 * 4
     if release >= POOLED:
         key = math.ceil(key / s.index_pool)
     indexed = s.index_layers if release >= (0, 5, 18) else s.cached_layers
-    return width * (stage + mtp) + key * (math.ceil(indexed / pp) + mtp if s.index_dim else 0)
+    return memory.cell(s, width, key, indexed, tp=tp, pp=pp, mtp=mtp)
 
 
-def state(s: Shape, tp: int, ssm: str) -> int:
-    """Bytes of a state slot: what the KDA layers keep of one request, whatever its length.
-
-    `ssm` is the type of --mamba-ssm-dtype.
-    """
-    if not s.linear_heads:
-        return 0
-    width = 2 if ssm in ("bfloat16", "bf16", "float16") else 4
-    channels = s.linear_heads * s.linear_dim // tp
-    return s.linear_layers * (
-        channels * s.linear_dim * width + (s.linear_conv - 1) * 3 * channels * 2
-    )
-
-
-def pools(free: float, weights: float, fraction: float, asked: Demand) -> Pools:
-    """What the pools hold: the fraction is one of the memory that was free before the weights."""
-    rest = free * fraction - weights
+def pools(rest: float, asked: Demand) -> Pools:
+    """What the pools hold, of the bytes that the fraction leaves beside the weights."""
     if not asked.state:
-        return Pools(_pages(rest, asked))
+        return Pools(pages(rest, asked))
     slots = asked.slots if asked.slots is not None else _slots(rest, asked)
     most = slots // SLOTS_A_REQUEST
     running = min(asked.running or most, most)
     drafted = asked.state * asked.drafts * (running + 1) if asked.drafts else 0
-    return Pools(_pages(rest - drafted - asked.state * (slots + 1), asked), slots, running)
+    return Pools(pages(rest - drafted - asked.state * (slots + 1), asked), slots, running)
 
 
 def _slots(rest: float, asked: Demand) -> int:
@@ -124,10 +155,6 @@ def _slots(rest: float, asked: Demand) -> int:
     budget = rest * STATE_SHARE / (1 + STATE_SHARE)
     first = asked.state * (1 + asked.drafts)
     return max(int((budget - first) // (asked.state * (1 + asked.drafts / SLOTS_A_REQUEST))), 0)
-
-
-def _pages(rest: float, asked: Demand) -> int:
-    return max(int(rest // asked.cell) // asked.page * asked.page, 0)
 
 
 def slots_for(running: int) -> int:
@@ -146,6 +173,19 @@ def auto_fraction(
     return round((mib - max(kept, 10240 if mib > 60 * 1024 else 0)) / mib, 3)
 
 
+def own_fraction(plan: Plan, memory: int, shape: Shape) -> float:
+    """What it takes of a card of so many bytes for a plan that asks for nothing."""
+    said = asked(plan)
+    return auto_fraction(
+        memory,
+        said.tp,
+        said.pp,
+        chunk=number(plan, KNOBS.chunk, default=CHUNK),
+        graphs=min(number(plan, KNOBS.requests, default=0) or 512, 512),
+        mla=bool(shape.kv_rank),
+    )
+
+
 def request_table(running: int, context: int) -> int:
     """SGLang's table from requests to tokens, outside the fraction: a context of a million makes it
     gigabytes.
@@ -153,4 +193,22 @@ def request_table(running: int, context: int) -> int:
     return running * (context + 4) * 4
 
 
-MEMORY = Memory(row, demand, pools, auto_fraction, request_table, slots_for)
+MEMORY = Memory(
+    knobs=KNOBS,
+    sources=Sources(
+        (Known.SEEN, "tests/hosts: `Loaded weights leave no GPU memory`, InferenceX#2128"),
+        (Known.REPORTED, "rtx6kpro: 7.4 GiB worked; .98 ran out at 240k tokens"),
+        (Known.READ, "tp_worker.py: max_req_len"),
+    ),
+    base=gpus.free,
+    asked=asked,
+    taken=taken,
+    row=row,
+    kinds=kinds,
+    demand=demand,
+    pools=pools,
+    own_fraction=own_fraction,
+    request_table=request_table,
+    slots_for=slots_for,
+    cuts=True,
+)

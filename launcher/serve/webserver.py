@@ -1,15 +1,15 @@
-"""The web server of the metrics: few connections, short ones, and none that a page of another site
-makes.
+"""A web server of a few pages, for metrics and for who asks whether a server is ready: few
+connections, short ones, and none that a page of another site makes.
 
 A page in a browser may send requests to this host, and have its own name lead here (DNS rebinding):
 so the Host must be one that is served. Whoever connects and says nothing, or says it slowly, is cut
-off; a state folder that hangs holds up one thread, and not one for each who asks.
+off; a state folder that hangs holds up one thread, and not one for each who asks. The standard
+library alone: the supervisor has it, too.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import re
 import socket
 import socketserver
@@ -26,17 +26,28 @@ from launcher.address import LOCAL, canonical
 
 MOST = 16  # connections at a time; one more is closed at once
 ASK_WITHIN = 5.0  # seconds for a whole request
-ANSWER_WITHIN = 10.0  # seconds for the metrics, and again for whoever takes them
+ANSWER_WITHIN = 10.0  # seconds for a page, and again for whoever takes it
 LARGEST = 8192  # bytes of a request line and headers
-PATHS = ("/", "/metrics")
 _END = re.compile(rb"\r?\n\r?\n")
 _LINE = re.compile(r"([A-Z]{1,20}) ([!-~]+) HTTP/1\.([01])")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+)(?::\d{1,5})?")
 
 
+@dataclass(frozen=True)
+class Page:
+    """What is answered."""
+
+    body: bytes
+    status: HTTPStatus = HTTPStatus.OK
+    content: str = "text/plain; charset=utf-8"
+
+
+Pages = Mapping[str, Callable[[], Page]]  # by their paths; may raise NoError
+
+
 class NoError(Exception):
-    """A request that gets another answer than the metrics."""
+    """A request that gets another answer than a page."""
 
     def __init__(self, status: HTTPStatus, why: str = "", **headers: str) -> None:
         super().__init__(why)
@@ -85,6 +96,18 @@ class Collecting:
             asked = self._last
         return asked.result(within)
 
+    def page(self, content: str) -> Page:
+        """What was collected, as a page. Raises NoError where it was not."""
+        try:
+            return Page(self.result(ANSWER_WITHIN), content=content)
+        except TimeoutError:
+            raise NoError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the state folder does not answer"
+            ) from None
+        except Exception as error:  # ours
+            print(f"glm5-serve metrics: {type(error).__name__}", file=sys.stderr)
+            raise NoError(HTTPStatus.INTERNAL_SERVER_ERROR, type(error).__name__) from None
+
     def _run(self, asked: Future[bytes]) -> None:
         try:
             asked.set_result(self._collect())
@@ -92,16 +115,16 @@ class Collecting:
             asked.set_exception(error)
 
 
-class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """Answers with what is collected; an address with a slash in it is a Unix socket's."""
+class WebServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Answers with its pages; an address with a slash in it is a Unix socket's."""
 
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 2 * MOST
 
-    def __init__(self, address: Any, collecting: Collecting, content: str, access: Access) -> None:
+    def __init__(self, address: Any, pages: Pages, access: Access) -> None:
         """Listen. Raises OSError."""
-        self.collecting, self.content, self.access = collecting, content, access
+        self.pages, self.access = pages, access
         self._free = threading.BoundedSemaphore(MOST)
         is_path = isinstance(address, str)
         self.address_family = (
@@ -134,7 +157,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 class Handler(socketserver.BaseRequestHandler):
     """One request, one answer."""
 
-    server: Server
+    server: WebServer
 
     def handle(self) -> None:
         """Read a request, judge it, answer it; whoever is too slow for that gets nothing."""
@@ -143,10 +166,9 @@ class Handler(socketserver.BaseRequestHandler):
             try:
                 request = parsed(_head(self.request, time.monotonic() + ASK_WITHIN))
                 method = request.method
-                require(request, self.server.access, self._address())
-                self._say(
-                    HTTPStatus.OK, method, self._figures(), {"Content-Type": self.server.content}
-                )
+                require(request, self.server.access, self._address(), self.server.pages)
+                page = self.server.pages[request.path]()
+                self._say(page.status, method, page.body, {"Content-Type": page.content})
             except NoError as no:
                 body = (
                     f"{no.status.value} {no.status.phrase}{': ' if str(no) else ''}{no}\n".encode()
@@ -157,17 +179,6 @@ class Handler(socketserver.BaseRequestHandler):
                     body,
                     {"Content-Type": "text/plain; charset=utf-8", **no.headers},
                 )
-
-    def _figures(self) -> bytes:
-        try:
-            return self.server.collecting.result(ANSWER_WITHIN)
-        except TimeoutError:
-            raise NoError(
-                HTTPStatus.SERVICE_UNAVAILABLE, "the state folder does not answer"
-            ) from None
-        except Exception as error:  # ours
-            print(f"glm5-serve metrics: {type(error).__name__}", file=sys.stderr)
-            raise NoError(HTTPStatus.INTERNAL_SERVER_ERROR, type(error).__name__) from None
 
     def _address(self) -> str:
         """The address of this host that was connected to."""
@@ -218,8 +229,8 @@ def parsed(head: bytes) -> Request:
     return Request(line[1], line[2].partition("?")[0], line[3], said)
 
 
-def require(request: Request, access: Access, address: str) -> None:
-    """Raise NoError for a request that is not answered with figures; `address`: the one that was
+def require(request: Request, access: Access, address: str, pages: Pages) -> None:
+    """Raise NoError for a request that is not answered with a page; `address`: the one that was
     connected to.
     """
     if access.names is not None:
@@ -230,8 +241,8 @@ def require(request: Request, access: Access, address: str) -> None:
         )
     if request.method not in ("GET", "HEAD"):
         raise NoError(HTTPStatus.METHOD_NOT_ALLOWED, Allow="GET, HEAD")
-    if request.path not in PATHS:
-        raise NoError(HTTPStatus.NOT_FOUND, "the metrics are at /metrics")
+    if request.path not in pages:
+        raise NoError(HTTPStatus.NOT_FOUND, f"there is {', '.join(filter(None, pages))}")
 
 
 def _require_host(request: Request, names: frozenset[str]) -> None:
@@ -247,5 +258,7 @@ def _require_host(request: Request, names: frozenset[str]) -> None:
 
 
 def _is_allowed(request: Request, token: str) -> bool:
+    import hmac  # it brings OpenSSL, which the supervisor does without
+
     scheme, _, said = " ".join(request.headers.get("authorization", [])).partition(" ")
     return hmac.compare_digest(said.strip().encode(), token.encode()) and scheme.lower() == "bearer"

@@ -1,0 +1,203 @@
+"""What each release of vLLM accepts: read from wheels, and held against the real parser of the one
+that the tests run.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from functools import cache
+from typing import Any
+
+import pytest
+from conftest import VLLM_ENGINE
+
+from launcher.engines.engine import dialect
+
+CATALOGUE = dialect("vllm").options
+NEWEST = CATALOGUE.release(CATALOGUE.newest)
+RAN = CATALOGUE.release("0.32.0")
+
+# The functions that read values, as the catalogue calls them. `optional_type` and `parse_type` wrap
+# one; three options fold their names by a lambda.
+READ_BY = {
+    "int": "int",
+    "float": "float",
+    "loads": "json",
+    "parse_dataclass": "json",
+    "union_dict_and_str": "json_or_text",
+    "human_readable_int": "scaled",
+    "human_readable_int_or_auto": "scaled_or_auto",
+    "<lambda>": "name",
+}
+# Their names are looked up after the parser is done, in these.
+LATER = {
+    "--attention-backend": "sorted([*AttentionBackendEnum.__members__, 'AUTO'])",
+    "--quantization": "sorted(QUANTIZATION_METHODS)",
+    "--load-format": "sorted(_LOAD_FORMAT_TO_MODEL_LOADER)",
+    "--tool-call-parser": "sorted(ToolParserManager.list_registered())",
+    "--reasoning-parser": "sorted(ReasoningParserManager.list_registered())",
+    "--tokenizer-mode": "sorted([*TokenizerRegistry.tokenizers, 'auto', 'mistral', 'hf'])",
+    "--config-format": "sorted([*_CONFIG_FORMAT_TO_CONFIG_PARSER, 'auto'])",
+}
+OF_THE_HOST = ("--mm-processor-device",)  # its choices
+REAL = f"""
+import contextlib, io, json, sys
+from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS
+from vllm.model_executor.model_loader import _LOAD_FORMAT_TO_MODEL_LOADER
+from vllm.reasoning import ReasoningParserManager
+from vllm.tokenizers.registry import TokenizerRegistry
+from vllm.tool_parsers import ToolParserManager
+from vllm.transformers_utils.config import _CONFIG_FORMAT_TO_CONFIG_PARSER
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+from vllm.v1.attention.backends.registry import AttentionBackendEnum
+
+parser = FlexibleArgumentParser()
+serve = parser.add_subparsers(dest="subparser").add_parser("serve")
+make_arg_parser(serve)
+
+def reads(function):
+    while inner := [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()
+                    if callable(cell.cell_contents)]:
+        if "_type" not in function.__name__:
+            break
+        function = inner[0]
+    return getattr(function, "__name__", None)
+
+told = [dict(names=action.option_strings, nargs=action.nargs, type=reads(action.type),
+             optional="optional_type" in getattr(action.type, "__qualname__", ""),
+             choices=[str(choice) for choice in action.choices or () if choice is not None])
+        for action in serve._actions]
+later = {{{", ".join(f"{name!r}: {told}" for name, told in LATER.items())}}}
+
+def parsed(words):
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return parser.parse_args(["serve", "m", *words]).tensor_parallel_size
+    except (SystemExit, Exception) as error:
+        return None
+
+print(json.dumps([told, later, [parsed(words) for words in json.load(sys.stdin)]]))
+"""
+
+
+def ask_the_real_parser(commands: list[list[str]]) -> Any:
+    ran = subprocess.run(
+        [VLLM_ENGINE / "engine/bin/python", "-c", REAL],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+@cache
+def real() -> tuple[dict[str, Any], dict[str, list[str]]]:
+    told, later, _ = ask_the_real_parser([])
+    return {name: action for action in told for name in action["names"]}, later
+
+
+@pytest.mark.engine("vllm")
+def test_the_catalogue_says_what_the_real_parser_says() -> None:
+    told, later = real()
+    actions = {name: action for name, action in told.items() if name not in ("-h", "--help")}
+
+    assert set(actions) == set(RAN.options)
+    wrong = [
+        (name, odd) for name, action in actions.items() if (odd := difference(name, action, later))
+    ]
+    assert not wrong
+
+
+def difference(name: str, action: Any, later: dict[str, list[str]]) -> Any:
+    option = RAN.options[name]
+    takes = {0: "nothing", None: "one", "?": "maybe", "+": "many", "*": "many"}[action["nargs"]]
+    if takes != option.takes:
+        return "takes", takes
+    if option.name in later:
+        return later[option.name] != sorted(map(str, option.choices)) and later[option.name]
+    if name not in OF_THE_HOST and sorted(action["choices"]) != sorted(map(str, option.choices)):
+        return "choices", action["choices"]
+    if takes != "nothing" and READ_BY.get(action["type"], "str") != option.type:
+        return "type", action["type"], option.type
+    return takes == "one" and action["optional"] != option.none and "none"
+
+
+SIZES = "8192 8k 8K 1.5k 1.5K 8m 8M 1g 1G 1t 8Ki 8kb k K auto AUTO -1 -2 1e5 0x10 1_0 None".split()
+WORDS: tuple[list[str], ...] = (
+    ["-tp", "2"],
+    ["-tp=2"],
+    ["-tp2"],
+    ["--tensor-parallel-size", "2"],
+    ["--tensor_parallel_size", "2"],
+    ["--tensor_parallel_size=2"],
+    ["--tensor-parallel_size=2"],
+    ["--tensor-par", "2"],
+    ["--tensor_par=2"],
+    ["--max-num"],
+    ["--max-num-s", "4"],
+    ["--no-such-option"],
+    ["--port", "x"],
+    ["--port", "1.5"],
+    ["--gpu-memory-utilization", "0.5"],
+    ["--gpu-memory-utilization", "half"],
+    ["--gpu-memory-utilization=.5"],
+    ["--kv-cache-dtype", "fp9"],
+    ["--kv-cache-dtype=fp8_e4m3"],
+    ["--moe-backend", "FlashInfer-Cutlass"],
+    ["--moe-backend", "flashinfer"],
+    ["--trust-remote-code=yes"],
+    ["--trust-remote-code", "yes"],
+    ["--no-trust-remote-code"],
+    ["--enable-prefix-caching"],
+    ["--no-enable-prefix-caching"],
+    ["--disable-prefix-caching"],
+    ["--no_enable_prefix_caching"],
+    ["--tensor-parallel-size"],
+    ["--served-model-name", "a", "b"],
+    ["--max-num-seqs", "16", "stray"],
+    ["-O3"],
+    ["-O=3"],
+    ["-O", "3"],
+    ["-O"],
+    ["--optimization-level", "2"],
+    ["-cc.mode=3"],
+    ["-cc", '{"mode": 3}'],
+    ["-cc", "notjson"],
+    ["--compilation-config.mode", "3"],
+    ["--speculative-config", '{"method": "mtp", "num_speculative_tokens": 3}'],
+    ["--speculative-config", "mtp"],
+    ["--speculative-config", "None"],
+    ["--speculative-config.method", "mtp", "--speculative-config.num_speculative_tokens", "3"],
+    ["--speculative_config.method=mtp"],
+    ["--speculative-config.method"],
+    ["--speculative.method", "mtp"],
+    ["--kv-transfer-config.kv_connector_extra_config.a+", "1,2"],
+    ["--allowed-origins", '["*"]'],
+    ["--allowed-origins", "*"],
+    ["--hf-overrides", '{"a": 1}'],
+    ["--hf-overrides", "{a: 1}"],
+    ["--no-such.method", "mtp"],
+    ["--max-num-seqs", "None"],
+    ["--max-num-seqs", "8k"],
+    *(["--max-model-len", size] for size in SIZES),
+    *(["--max-num-batched-tokens", size] for size in SIZES),
+    *(["--kv-cache-memory-bytes", size] for size in SIZES),
+)
+
+
+@pytest.mark.engine("vllm")
+def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
+    _, _, sizes = ask_the_real_parser(list(WORDS))
+
+    refused = [any(given_.problem for given_ in RAN.given(["m", *words])) for words in WORDS]
+    odd = [
+        words
+        for words, ours, real_ in zip(WORDS, refused, sizes, strict=True)
+        if ours != (real_ is None)
+    ]
+    assert not odd
