@@ -254,7 +254,7 @@ def test_a_rank_spins_while_it_starts(anyhow: Served) -> None:
     )
 
 
-@cells(*ONE)
+@cells(*ONE, "vllm1")
 def test_the_port_is_taken_between_check_and_bind(served: Served) -> None:
     def inject() -> None:
         served.restart_by_death()
@@ -287,7 +287,7 @@ def test_the_port_is_taken_between_check_and_bind(served: Served) -> None:
         assert story.result(LONG).events
 
 
-@cells(*ONE)
+@cells(*ONE, "vllm1")
 def test_bad_arguments(served: Served) -> None:
     served.run("down")
     served.write_profile("[doctor]\nallow = ['engine-options']")
@@ -528,6 +528,21 @@ def test_wrong_output(served: Served) -> None:
     note(served, "generates garbage", "the smoke test", None, "never ready, not tried again")
 
 
+@cells("vllm2", daily=True)
+def test_the_first_request_kills_it(served: Served) -> None:
+    """Its attention has no kernel for heads of 16, and `/health` says 200 before that is found."""
+    served.run("down")
+    before = len(served.told())
+    served.write_profile(restart_limit=0)
+    small = ("flags.load-format=dummy", 'flags.hf-overrides={"head_dim": 16}')
+    up = served.run("up", "-p", "stub", "-d", *(word for one in small for word in ("--set", one)))
+
+    assert up.returncode == 1
+    assert "ready" not in [event.get("state") for event in served.told()[before:]]
+    assert not served.processes()
+    note(served, "the first request kills it", "a token that never came", None, "never ready")
+
+
 @cells("stub")
 def test_no_token_at_all(served: Served) -> None:
     served.faults(tokens=0)
@@ -611,7 +626,7 @@ def test_the_state_folder_is_removed(served: Served) -> None:
     )
 
 
-@cells(*ONE)
+@cells(*ONE, "vllm1")
 def test_the_key_file_is_removed(served: Served) -> None:
     served.run("down")
     key = served.folder / "key"
@@ -626,7 +641,7 @@ def test_the_key_file_is_removed(served: Served) -> None:
     assert "cannot read the API key file" in refused.stderr
     assert served.status()["state"] == "ready", "what runs goes on"
     served.after(served.restart_by_death)
-    bare = requests.post(f"http://127.0.0.1:{served.port}/generate", json={"text": "x"}, timeout=20)
+    bare = requests.get(f"http://127.0.0.1:{served.port}/v1/models", timeout=20)
     assert bare.status_code == 401, "it is as guarded as before"
     served.run("down")
     note(
@@ -722,6 +737,28 @@ def test_the_launcher_is_stopped_for_a_while(served: Served) -> None:
         "what happened meanwhile",
         story.seconds,
         "no false kill; started again",
+    )
+
+
+@cells(*REAL, daily=True)
+def test_a_request_in_flight_is_answered_before_it_goes(served: Served) -> None:
+    with served.asked(300) as asked:
+        assert served.run("down").returncode == 0
+        assert asked.result(LONG) == 300
+    note(served, "a request in flight at `down`", "its own count, and its client", None, "answered")
+
+
+@cells(*REAL)
+def test_a_request_in_flight_is_answered_before_it_is_restarted(served: Served) -> None:
+    with served.asked(300) as asked:
+        assert served.run("restart").returncode == 0
+        assert asked.result(LONG) == 300
+    note(
+        served,
+        "a request in flight at `restart`",
+        "its own count, and its client",
+        None,
+        "answered",
     )
 
 
