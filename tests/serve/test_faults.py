@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ from served import ENGINES, LONG, Served, Story, seconds_of
 PAGE = ROOT / "docs/faults.md"
 SGLANG, VLLM = ("real1", "real2"), ("vllm1", "vllm2")
 REAL = (*SGLANG, *VLLM)
-DAILY = ("real2", "vllm2")
+DAILY = ("real2",)  # what is run each time of a fault in which the engines hardly differ
+OF_EACH = ("real2", "vllm2")  # and of one in which they do
 pytestmark = pytest.mark.timeout(600)  # a server may be started several times
 ONE = ("stub", "real1")  # where it plays no part how many ranks there are
 STOPPING = '"state": "stopping"'  # as it is told
@@ -82,17 +83,18 @@ def anyhow(engine: Served) -> Iterator[Served]:
     engine.sound()
 
 
-def cells(*engines: str, daily: bool = False) -> pytest.MarkDecorator:
-    """A test per engine.
-
-    Of those with a real one only `daily` ones, with two ranks, are run each time.
-    """
+def cells(*engines: str, daily: Collection[str] = ()) -> pytest.MarkDecorator:
+    """A test per engine; of those with a real one only the `daily` ones are run each time."""
 
     def marks(engine: str) -> list[pytest.MarkDecorator]:
         if engine not in REAL:
             return []
-        kind, each_time = KINDS[engine].kind, daily and engine in DAILY
-        return [pytest.mark.engine(kind), NEEDS[kind], *([] if each_time else [pytest.mark.matrix])]
+        kind = KINDS[engine].kind
+        return [
+            pytest.mark.engine(kind),
+            NEEDS[kind],
+            *([] if engine in daily else [pytest.mark.matrix]),
+        ]
 
     marked = [pytest.param(engine, marks=marks(engine)) for engine in engines or ENGINES]
     return pytest.mark.parametrize("engine", marked, indirect=True, scope="module")
@@ -239,7 +241,7 @@ def _found_hung(served: Served, run: int) -> str:
     return hung
 
 
-@cells(*REAL, daily=True)
+@cells(*REAL, daily=DAILY)
 def test_a_rank_spins_while_it_starts(anyhow: Served) -> None:
     run = anyhow.break_a_start(*anyhow.kind.phases["distributed"], "spin")
     hung = _found_hung(anyhow, run)
@@ -302,7 +304,7 @@ def test_bad_arguments(served: Served) -> None:
 # -- deaths ----------------------------------------------------------------------------------------
 
 
-@cells(daily=True)
+@cells(daily=OF_EACH)
 def test_a_rank_is_killed(served: Served) -> None:
     story = served.after(served.rank().kill)
 
@@ -311,7 +313,7 @@ def test_a_rank_is_killed(served: Served) -> None:
     note(served, "rank killed", "its pidfd", story.seconds, "the rest killed, started again")
 
 
-@cells(daily=True)
+@cells(daily=OF_EACH)
 def test_the_detokenizer_or_the_engine_core_is_killed(served: Served) -> None:
     victim = served.members(served.kind.other)[0]
     story = served.after(victim.kill)
@@ -326,7 +328,7 @@ def test_the_detokenizer_or_the_engine_core_is_killed(served: Served) -> None:
     )
 
 
-@cells(*SGLANG, daily=True)
+@cells(*SGLANG, daily=DAILY)
 def test_a_rank_runs_out_of_gpu_memory(served: Served) -> None:
     def inject() -> None:
         served.sabotage("Prefill batch", "rank", "raise")
@@ -370,7 +372,7 @@ def test_a_rank_is_stopped(served: Served) -> None:
     )
 
 
-@cells(*REAL, daily=True)
+@cells(*REAL, daily=OF_EACH)
 def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
     with served.asked(timeout=300) as asked:
         story = served.after(served.rank().suspend)
@@ -386,7 +388,7 @@ def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
     )
 
 
-@cells(*VLLM, daily=True)
+@cells(*VLLM, daily=OF_EACH)
 def test_the_engine_core_is_stopped_with_a_request_in_flight(served: Served) -> None:
     """Its API server answers 200 for ever."""
     with served.asked(timeout=300) as asked:
@@ -427,7 +429,7 @@ def _later(seconds: float, work: Callable[[], object]) -> None:
     work()
 
 
-@cells(daily=True)
+@cells(daily=OF_EACH)
 def test_the_whole_server_is_stopped(served: Served) -> None:
     """Health slow without an end: the port is open, and nobody answers."""
     story = served.after(served.server().suspend)
@@ -458,7 +460,7 @@ def test_running_requests_without_a_token(served: Served) -> None:
 # -- what is no fault ------------------------------------------------------------------------------
 
 
-@cells(*SGLANG, daily=True)
+@cells(*SGLANG, daily=DAILY)
 def test_a_paused_server_is_left_alone(served: Served) -> None:
     url = f"http://127.0.0.1:{served.port}"
     requests.post(
@@ -479,7 +481,7 @@ def test_a_paused_stand_in_is_left_alone(served: Served) -> None:
     note(served, "generation paused", "/ready", None, "left alone")
 
 
-@cells(*REAL, daily=True)
+@cells(*REAL, daily=DAILY)
 def test_a_rank_under_a_debugger_is_left_alone(served: Served) -> None:
     code = f"""
 import ctypes, os, sys, time
@@ -499,7 +501,7 @@ libc.ptrace(17, {served.rank().pid}, None, None)
     note(served, "under a debugger", "TracerPid", None, "left alone")
 
 
-@cells(*REAL, daily=True)
+@cells(*REAL, daily=OF_EACH)
 def test_a_busy_server_is_left_alone(served: Served) -> None:
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(served.ask, 400, 120) for _ in range(6)]
@@ -511,7 +513,7 @@ def test_a_busy_server_is_left_alone(served: Served) -> None:
 # -- wrong output ----------------------------------------------------------------------------------
 
 
-@cells(daily=True)
+@cells(daily=OF_EACH)
 def test_wrong_output(served: Served) -> None:
     """The tiny model answers rightly, so its questions want something else."""
     served.run("down")
@@ -528,7 +530,7 @@ def test_wrong_output(served: Served) -> None:
     note(served, "generates garbage", "the smoke test", None, "never ready, not tried again")
 
 
-@cells("vllm2", daily=True)
+@cells("vllm2", daily=OF_EACH)
 def test_the_first_request_kills_it(served: Served) -> None:
     """Its attention has no kernel for heads of 16, and `/health` says 200 before that is found."""
     served.run("down")
@@ -720,7 +722,7 @@ BRING: dict[str, Callable[[Served], None]] = {
 }
 
 
-@cells(daily=True)
+@cells(daily=DAILY)
 def test_the_launcher_is_stopped_for_a_while(served: Served) -> None:
     launcher, server = served.launcher(), served.server()
     launcher.suspend()
@@ -740,7 +742,7 @@ def test_the_launcher_is_stopped_for_a_while(served: Served) -> None:
     )
 
 
-@cells(*REAL, daily=True)
+@cells(*REAL, daily=OF_EACH)
 def test_a_request_in_flight_is_answered_before_it_goes(served: Served) -> None:
     with served.asked(300) as asked:
         assert served.run("down").returncode == 0
@@ -826,7 +828,7 @@ def test_it_is_deaf_to_sigterm(served: Served) -> None:
     note(served, "TERM-deaf", found, None, "killed, nothing left")
 
 
-@cells(daily=True)
+@cells(daily=DAILY)
 def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: Served) -> None:
     """Whoever is connected may wait for an answer: a server that does not leave is not killed under
     it early.
