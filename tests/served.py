@@ -1,31 +1,26 @@
-"""A supervised server that a fault is put into: the stand-in engine, or the real SGLang with one or
-two ranks.
-"""
+"""A supervised server that a fault is put into: the stand-in engine, or a real one."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 import requests
-from conftest import ENGINE, RIG, World, until
+from conftest import World, until
+from kinds import KINDS
 
-ENGINES = ("stub", "real1", "real2")
+from launcher.engines.engine import runtime
+from launcher.engines.server import Server
+
+ENGINES = tuple(KINDS)
 LONG = 180.0  # seconds before a test gives up; never a measurement
-PHASES = {  # a line of the log that opens each phase, and who says it
-    "process": ("server_args=", "server"),
-    "distributed": ("Init parallel begin", "rank"),
-    "weights": ("Load weight begin", "rank"),
-    "kv": ("KV Cache is allocated", "rank"),
-    "warmup": ("Uvicorn running on", "server"),
-}
 
 
 class Served(World):
@@ -35,8 +30,8 @@ class Served(World):
 
     def __init__(self, folder: Path, engine: str) -> None:
         self.engine = engine
-        self.ranks = 1 if engine == "real1" else 2
-        self.is_real = engine != "stub"
+        self.kind = KINDS[engine]
+        self.is_real = self.kind.is_real
         self.sabotage_file = folder / "sabotage.json"
         self.python = folder / "python"
         self.since = 0  # how much had been told when it was last broken
@@ -76,40 +71,24 @@ class Served(World):
         )
 
     def _flags(self) -> str:
-        if not self.is_real:
-            flags = f'model-path = "{self.folder}/model"\ntp-size = 2'
-        else:
-            flags = f"""model-path = "{ENGINE}/model"
-dtype = "bfloat16"
-attention-backend = "torch_native"
-mem-fraction-static = 0.1
-max-total-tokens = 8192
-tp-size = {self.ranks}"""
         return f"""[engine]
+kind = "{self.kind.kind}"
 python = "{self.python}"
+{self.kind.table}
 [flags]
 served-model-name = "tiny"
-device = "cpu"
 port = {self.port}
-{flags}"""
+{self.kind.flags.replace("{folder}", str(self.folder))}"""
 
     def _env(self) -> str:
-        if not self.is_real:
-            path, more = f"{RIG}/stub:{RIG}/sabotage", f'STUB_FAULTS = "{self.faults_file}"'
-        else:
-            path = f"{RIG}/sabotage"
-            more = 'SGLANG_USE_CPU_ENGINE = "1"\nSGLANG_HEALTH_CHECK_TIMEOUT = "3"'
-            more += '\nSGLANG_CPU_OMP_THREADS_BIND = "0|1"' if self.ranks == 2 else ""
-        return f'PYTHONPATH = "{path}"\nSABOTAGE = "{self.sabotage_file}"\n{more}'
+        env = {
+            name: text.replace("{folder}", str(self.folder)) for name, text in self.kind.env.items()
+        }
+        return "\n".join(f'{name} = "{text}"' for name, text in env.items())
 
     def restore_python(self) -> None:
         """The engine's interpreter: a script, so that it can be taken away."""
-        engine = (
-            ENGINE / "engine/bin/python"
-            if self.is_real
-            else Path(shutil.which("python3") or "/usr/bin/python3")
-        )
-        self.python.write_text(f'#!/bin/sh\nexec {engine} "$@"\n')
+        self.python.write_text(f'#!/bin/sh\nexec {self.kind.python} "$@"\n')
         self.python.chmod(0o755)
 
     # What it is.
@@ -146,7 +125,7 @@ port = {self.port}
         return super().run(*words, timeout=timeout, **environ)
 
     def server(self) -> psutil.Process:
-        """SGLang's first process."""
+        """The engine's first process."""
         return psutil.Process(self.status()["pids"]["server"])
 
     def members(self, title: str) -> list[psutil.Process]:
@@ -154,33 +133,44 @@ port = {self.port}
         found = [p for p in self.server().children(recursive=True) if title in self.title(p)]
         return sorted(found, key=self.title)
 
-    @staticmethod
-    def title(process: psutil.Process) -> str:
+    def title(self, process: psutil.Process) -> str:
         try:
-            return (
-                next(iter(process.cmdline()), "")
-                if "sglang::" in "".join(process.cmdline()[:1])
-                else process.name()
-            )
+            first = "".join(process.cmdline()[:1])
+            return first if self.kind.titles in first else process.name()
         except psutil.Error:
             return ""
 
     def rank(self) -> psutil.Process:
         """The last rank."""
-        return self.members("sglang::scheduler" if self.is_real else "sglang::TP")[-1]
+        return self.members(self.kind.rank)[-1]
 
     def launcher(self) -> psutil.Process:
         return psutil.Process(self.peek()["pids"]["launcher"])
 
     def ask(self, tokens: int = 8, timeout: float = 60) -> int:
         """How many tokens come."""
-        body = {
-            "text": "The",
-            "sampling_params": {"max_new_tokens": tokens, "ignore_eos": True, "temperature": 0},
-        }
-        answer = requests.post(f"http://127.0.0.1:{self.port}/generate", json=body, timeout=timeout)
+        how = {"ignore_eos": True, "temperature": 0}
+        if self.kind.kind == "vllm":
+            path, body = "/v1/completions", {"prompt": "The", "max_tokens": tokens, **how}
+        else:
+            how["max_new_tokens"] = tokens
+            path, body = "/generate", {"text": "The", "sampling_params": how}
+        answer = requests.post(f"http://127.0.0.1:{self.port}{path}", json=body, timeout=timeout)
         answer.raise_for_status()
-        return int(answer.json()["meta_info"]["completion_tokens"])
+        told = answer.json()
+        return int((told.get("usage") or told["meta_info"])["completion_tokens"])
+
+    def in_flight(self) -> int | None:
+        """How many requests it says that it has."""
+        return runtime(self.kind.kind).in_flight(Server("127.0.0.1", self.port))
+
+    @contextlib.contextmanager
+    def asked(self, tokens: int = 1900, timeout: float = 60) -> Iterator[Future[int]]:
+        """With a request that takes it some seconds in flight."""
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(self.ask, tokens, timeout)
+            until(self.in_flight, "it is asked")
+            yield answer
 
     # What is done to it.
 

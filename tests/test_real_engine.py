@@ -14,7 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from conftest import ENGINE, GLM5_SERVE, World, free_port, needs_engine, next_line, until
+from conftest import (
+    ENGINE,
+    GLM5_SERVE,
+    World,
+    free_port,
+    needs_engine,
+    needs_vllm,
+    next_line,
+    until,
+)
 
 pytestmark = [pytest.mark.engine, needs_engine]
 LONG = 240.0  # seconds; a start takes 15-25 here
@@ -171,12 +180,17 @@ def test_sglang_never_enters_the_launcher(demo: Demo) -> None:
     assert "pydantic" not in mapped
 
 
-def test_make_demo_does_the_main_job(world: World) -> None:
-    environ = Demo(world).environ
-    del environ["GLM5_SERVE__FLAGS__PORT"]
+PHASES = ("process up", "distributed init", "weights", "KV pool", "warm-up", "smoke", "ready")
+
+
+@pytest.mark.parametrize(
+    "engine",
+    ["sglang", pytest.param("vllm", marks=[pytest.mark.engine("vllm"), needs_vllm])],
+)
+def test_make_demo_does_the_main_job(world: World, engine: str) -> None:
     demo = subprocess.run(
-        [GLM5_SERVE.with_name("python"), Path(__file__).parents[1] / "demo/run.py"],
-        env=world.environ | environ | {"GLM5_SERVE__FLAGS__PORT": str(free_port())},
+        [GLM5_SERVE.with_name("python"), Path(__file__).parents[1] / "demo/run.py", engine],
+        env=world.environ | Demo(world).environ,
         text=True,
         capture_output=True,
         timeout=LONG,
@@ -186,7 +200,10 @@ def test_make_demo_does_the_main_job(world: World) -> None:
 
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "The capital of France is Paris." in demo.stdout
-    assert demo.stdout.rstrip().endswith("cpu-demo is down")
+    profile = {"sglang": "cpu-demo", "vllm": "cpu-demo-vllm"}[engine]
+    assert demo.stdout.rstrip().endswith(f"{profile} is down")
+    told = [demo.stderr.index(f" {phase} ") for phase in PHASES]
+    assert told == sorted(told)
     assert not world.processes()
 
 

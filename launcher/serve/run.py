@@ -70,6 +70,11 @@ class ServerRun:
     def __post_init__(self) -> None:
         self.peer = Peer(self.session.members)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether clients may have reached it: it listens by its own word, or answered."""
+        return self.start.listens or self.confirmed > 0
+
     # What it prints.
 
     def read(self, now: float, *, whole: bool = False) -> Iterator[Event]:
@@ -104,9 +109,8 @@ class ServerRun:
         patience = activity.expected_silence(told, log, largest)
         # Until it listens any line is a sign of life; then one that tells of work, for as long as
         # it is confirmed.
-        is_open = self.start.listens or self.confirmed > 0
         is_word = patience is not None and (not self.confirmed or self._is_confirmed(now))
-        sign = is_word or not (is_open or witness.is_about_a_request(line))
+        sign = is_word or not (self.is_open or witness.is_about_a_request(line))
         if sign and (
             before.phase != self.start.phase or patience or now - self._stirred >= STIR_EVERY
         ):

@@ -1,9 +1,9 @@
-"""The fault matrix: each fault put into a running server, the stand-in and the real SGLang with one
-and two ranks.
+"""The fault matrix: each fault put into a running server, the stand-in, and the real SGLang and vLLM
+with one and two ranks.
 
 In each cell: it is found, the right thing is done, nothing is left behind, the state file is sound.
 One server of each engine lives through all of its cells. `make faults` runs them all and writes
-what it saw into docs/faults.md; `make test` leaves out most of those with the real engine
+what it saw into docs/faults.md; `make test` leaves out most of those with a real engine
 (`matrix`): they take most of an hour.
 """
 
@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,16 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, ROOT, TESTS, end, needs_engine, next_line, remove, running, until
+from conftest import GLM5_SERVE, NEEDS, ROOT, TESTS, end, next_line, remove, running, until
+from kinds import KINDS, SGLANG_PHASES
 from rig.mounts import mounted
-from served import ENGINES, LONG, PHASES, Served, Story, seconds_of
-
-from launcher.engines.server import Server
-from launcher.engines.sglang.api import in_flight
+from served import ENGINES, LONG, Served, Story, seconds_of
 
 PAGE = ROOT / "docs/faults.md"
-REAL = ("real1", "real2")
+SGLANG, VLLM = ("real1", "real2"), ("vllm1", "vllm2")
+REAL = (*SGLANG, *VLLM)
+DAILY = ("real2",)  # what is run each time of a fault in which the engines hardly differ
+OF_EACH = ("real2", "vllm2")  # and of one in which they do
 pytestmark = pytest.mark.timeout(600)  # a server may be started several times
 ONE = ("stub", "real1")  # where it plays no part how many ranks there are
 STOPPING = '"state": "stopping"'  # as it is told
@@ -82,17 +83,18 @@ def anyhow(engine: Served) -> Iterator[Served]:
     engine.sound()
 
 
-def cells(*engines: str, daily: bool = False) -> pytest.MarkDecorator:
-    """A test per engine.
-
-    Of those with a real one only `daily` ones, with two ranks, are run each time.
-    """
+def cells(*engines: str, daily: Collection[str] = ()) -> pytest.MarkDecorator:
+    """A test per engine; of those with a real one only the `daily` ones are run each time."""
 
     def marks(engine: str) -> list[pytest.MarkDecorator]:
         if engine not in REAL:
             return []
-        each_time = daily and engine == REAL[-1]
-        return [pytest.mark.engine, needs_engine, *([] if each_time else [pytest.mark.matrix])]
+        kind = KINDS[engine].kind
+        return [
+            pytest.mark.engine(kind),
+            NEEDS[kind],
+            *([] if engine in daily else [pytest.mark.matrix]),
+        ]
 
     marked = [pytest.param(engine, marks=marks(engine)) for engine in engines or ENGINES]
     return pytest.mark.parametrize("engine", marked, indirect=True, scope="module")
@@ -134,12 +136,12 @@ def test_exec_fails(served: Served) -> None:
 
 
 @cells()
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", SGLANG_PHASES)
 def test_it_exits_while_it_starts(anyhow: Served, phase: str) -> None:
     def dead(events: list[dict[str, Any]]) -> bool:
         return any(event["event"] == "death" and event["run"] == run for event in events)
 
-    run = anyhow.break_a_start(*PHASES[phase], "exit:3")
+    run = anyhow.break_a_start(*anyhow.kind.phases[phase], "exit:3")
     story = anyhow.until_told(dead, f"the death of run {run}")
 
     assert anyhow.has_struck()
@@ -159,9 +161,9 @@ def _since_the_strike(served: Served, event: dict[str, Any]) -> float:
 
 
 @cells()
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", SGLANG_PHASES)
 def test_it_hangs_while_it_starts(anyhow: Served, phase: str) -> None:
-    run = anyhow.break_a_start(*PHASES[phase], "hang")
+    run = anyhow.break_a_start(*anyhow.kind.phases[phase], "hang")
     hung = _found_hung(anyhow, run)
 
     stacks = Path(hung.rpartition("stacks in ")[2]).read_text()
@@ -239,9 +241,9 @@ def _found_hung(served: Served, run: int) -> str:
     return hung
 
 
-@cells(*REAL, daily=True)
+@cells(*REAL, daily=DAILY)
 def test_a_rank_spins_while_it_starts(anyhow: Served) -> None:
-    run = anyhow.break_a_start(*PHASES["distributed"], "spin")
+    run = anyhow.break_a_start(*anyhow.kind.phases["distributed"], "spin")
     hung = _found_hung(anyhow, run)
 
     assert re.search(r"1 of \d ranks spin at \d+ % CPU", hung)
@@ -254,7 +256,7 @@ def test_a_rank_spins_while_it_starts(anyhow: Served) -> None:
     )
 
 
-@cells(*ONE)
+@cells(*ONE, "vllm1")
 def test_the_port_is_taken_between_check_and_bind(served: Served) -> None:
     def inject() -> None:
         served.restart_by_death()
@@ -287,7 +289,7 @@ def test_the_port_is_taken_between_check_and_bind(served: Served) -> None:
         assert story.result(LONG).events
 
 
-@cells(*ONE)
+@cells(*ONE, "vllm1")
 def test_bad_arguments(served: Served) -> None:
     served.run("down")
     served.write_profile("[doctor]\nallow = ['engine-options']")
@@ -302,25 +304,31 @@ def test_bad_arguments(served: Served) -> None:
 # -- deaths ----------------------------------------------------------------------------------------
 
 
-@cells(daily=True)
+@cells(daily=OF_EACH)
 def test_a_rank_is_killed(served: Served) -> None:
     story = served.after(served.rank().kill)
 
-    assert "sglang::" in story.text
+    assert served.kind.titles in story.text
     assert "died" in story.reasons[0]
     note(served, "rank killed", "its pidfd", story.seconds, "the rest killed, started again")
 
 
-@cells(daily=True)
-def test_the_detokenizer_or_another_rank_is_killed(served: Served) -> None:
-    victim = served.members("sglang::detokenizer" if served.is_real else "sglang::TP")[0]
+@cells(daily=OF_EACH)
+def test_the_detokenizer_or_the_engine_core_is_killed(served: Served) -> None:
+    victim = served.members(served.kind.other)[0]
     story = served.after(victim.kill)
 
     assert "died" in story.reasons[0]
-    note(served, "detokenizer killed", "its pidfd", story.seconds, "the rest killed, started again")
+    note(
+        served,
+        "detokenizer, engine core killed",
+        "its pidfd",
+        story.seconds,
+        "the rest killed, started again",
+    )
 
 
-@cells(*REAL, daily=True)
+@cells(*SGLANG, daily=DAILY)
 def test_a_rank_runs_out_of_gpu_memory(served: Served) -> None:
     def inject() -> None:
         served.sabotage("Prefill batch", "rank", "raise")
@@ -350,7 +358,7 @@ def test_a_rank_is_stopped(served: Served) -> None:
 
     assert "health checks in a row failed" in story.text
     assert "stopped by a signal" in story.text
-    assert "sglang::scheduler" in _stacks(story)
+    assert served.kind.rank in _stacks(story)
     assert story.causes in (
         ["hang"],
         ["server-hung"],
@@ -364,15 +372,13 @@ def test_a_rank_is_stopped(served: Served) -> None:
     )
 
 
-@cells(*REAL, daily=True)
+@cells(*REAL, daily=OF_EACH)
 def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
-    with ThreadPoolExecutor() as pool:
-        asked = pool.submit(served.ask, 1900, 300)
-        until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
+    with served.asked(timeout=300) as asked:
         story = served.after(served.rank().suspend)
         assert asked.exception(LONG) is not None, "it was in flight"
     assert "no work for" in story.text
-    assert "sglang::scheduler" in _stacks(story)
+    assert served.kind.rank in _stacks(story)
     note(
         served,
         "rank stopped under load",
@@ -382,7 +388,24 @@ def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
     )
 
 
-@cells(*REAL)
+@cells(*VLLM, daily=OF_EACH)
+def test_the_engine_core_is_stopped_with_a_request_in_flight(served: Served) -> None:
+    """Its API server answers 200 for ever."""
+    with served.asked(timeout=300) as asked:
+        story = served.after(served.members(served.kind.other)[0].suspend)
+        assert asked.exception(LONG) is not None, "it was in flight"
+    assert "no work for" in story.text
+    assert served.kind.other in _stacks(story)
+    note(
+        served,
+        "engine core stopped under load",
+        "its counters and silence",
+        None,
+        "stacks kept, killed, started again",
+    )
+
+
+@cells(*SGLANG)
 def test_health_is_503(served: Served) -> None:
     """The detokenizer stopped: everything answers, nothing comes out."""
     story = served.after(served.members("sglang::detokenizer")[0].suspend)
@@ -406,13 +429,13 @@ def _later(seconds: float, work: Callable[[], object]) -> None:
     work()
 
 
-@cells(daily=True)
+@cells(daily=OF_EACH)
 def test_the_whole_server_is_stopped(served: Served) -> None:
     """Health slow without an end: the port is open, and nobody answers."""
     story = served.after(served.server().suspend)
 
-    assert re.search(r"no answer (to /ping )?within", story.text), story.text
-    assert "sglang::" in _stacks(story)
+    assert re.search(r"no answer (to /\w+ )?within", story.text), story.text
+    assert served.kind.titles in _stacks(story)
     note(
         served, "health slow", "no answer, and silence", None, "stacks kept, killed, started again"
     )
@@ -437,7 +460,7 @@ def test_running_requests_without_a_token(served: Served) -> None:
 # -- what is no fault ------------------------------------------------------------------------------
 
 
-@cells(*REAL, daily=True)
+@cells(*SGLANG, daily=DAILY)
 def test_a_paused_server_is_left_alone(served: Served) -> None:
     url = f"http://127.0.0.1:{served.port}"
     requests.post(
@@ -458,7 +481,7 @@ def test_a_paused_stand_in_is_left_alone(served: Served) -> None:
     note(served, "generation paused", "/ready", None, "left alone")
 
 
-@cells(*REAL, daily=True)
+@cells(*REAL, daily=DAILY)
 def test_a_rank_under_a_debugger_is_left_alone(served: Served) -> None:
     code = f"""
 import ctypes, os, sys, time
@@ -478,7 +501,7 @@ libc.ptrace(17, {served.rank().pid}, None, None)
     note(served, "under a debugger", "TracerPid", None, "left alone")
 
 
-@cells(*REAL, daily=True)
+@cells(*REAL, daily=OF_EACH)
 def test_a_busy_server_is_left_alone(served: Served) -> None:
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(served.ask, 400, 120) for _ in range(6)]
@@ -490,7 +513,7 @@ def test_a_busy_server_is_left_alone(served: Served) -> None:
 # -- wrong output ----------------------------------------------------------------------------------
 
 
-@cells(daily=True)
+@cells(daily=OF_EACH)
 def test_wrong_output(served: Served) -> None:
     """The tiny model answers rightly, so its questions want something else."""
     served.run("down")
@@ -505,6 +528,21 @@ def test_wrong_output(served: Served) -> None:
     assert served.status()["reason"].startswith("wrong output: ")
     assert not served.processes()
     note(served, "generates garbage", "the smoke test", None, "never ready, not tried again")
+
+
+@cells("vllm2", daily=OF_EACH)
+def test_the_first_request_kills_it(served: Served) -> None:
+    """Its attention has no kernel for heads of 16, and `/health` says 200 before that is found."""
+    served.run("down")
+    before = len(served.told())
+    served.write_profile(restart_limit=0)
+    small = ("flags.load-format=dummy", 'flags.hf-overrides={"head_dim": 16}')
+    up = served.run("up", "-p", "stub", "-d", *(word for one in small for word in ("--set", one)))
+
+    assert up.returncode == 1
+    assert "ready" not in [event.get("state") for event in served.told()[before:]]
+    assert not served.processes()
+    note(served, "the first request kills it", "a token that never came", None, "never ready")
 
 
 @cells("stub")
@@ -524,7 +562,7 @@ def test_no_token_at_all(served: Served) -> None:
 @cells(*ONE)
 def test_a_flood_in_the_log(served: Served) -> None:
     megabytes = 1024 if "GLM5_SERVE_FAULTS" in os.environ else 448  # more than is kept
-    served.sabotage(*PHASES["warmup"], f"flood:{megabytes}")
+    served.sabotage(*served.kind.phases["warmup"], f"flood:{megabytes}")
     served.after(served.restart_by_death)
 
     size = sum(path.stat().st_size for path in served.instance.glob("server.log*"))
@@ -534,7 +572,7 @@ def test_a_flood_in_the_log(served: Served) -> None:
 
 @cells(*ONE)
 def test_a_line_of_50_megabytes(served: Served) -> None:
-    served.sabotage(*PHASES["warmup"], "line:50")
+    served.sabotage(*served.kind.phases["warmup"], "line:50")
     served.after(served.restart_by_death)
 
     assert served.launcher().memory_info().rss < 150 << 20
@@ -590,7 +628,7 @@ def test_the_state_folder_is_removed(served: Served) -> None:
     )
 
 
-@cells(*ONE)
+@cells(*ONE, "vllm1")
 def test_the_key_file_is_removed(served: Served) -> None:
     served.run("down")
     key = served.folder / "key"
@@ -605,7 +643,7 @@ def test_the_key_file_is_removed(served: Served) -> None:
     assert "cannot read the API key file" in refused.stderr
     assert served.status()["state"] == "ready", "what runs goes on"
     served.after(served.restart_by_death)
-    bare = requests.post(f"http://127.0.0.1:{served.port}/generate", json={"text": "x"}, timeout=20)
+    bare = requests.get(f"http://127.0.0.1:{served.port}/v1/models", timeout=20)
     assert bare.status_code == 401, "it is as guarded as before"
     served.run("down")
     note(
@@ -647,9 +685,9 @@ def test_the_launcher_is_signalled(anyhow: Served, state: str, number: signal.Si
 def _bring_it_to_a_start(served: Served) -> None:
     """One that is under way and goes on for longer than this takes."""
     if served.status()["state"] in ("ready", "starting"):
-        served.break_a_start(*PHASES["weights"], "hang")
+        served.break_a_start(*served.kind.phases["weights"], "hang")
     else:
-        served.sabotage(*PHASES["weights"], "hang")
+        served.sabotage(*served.kind.phases["weights"], "hang")
         served.start("up", "-p", "stub", "-d")
     until(served.has_struck, "it starts, and hangs", LONG)
 
@@ -669,7 +707,7 @@ def _bring_it_to_a_stop(served: Served) -> None:
     served.ensure_ready()
     if served.is_real:
         ThreadPoolExecutor().submit(served.ask, 1900, 60)
-        until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
+        until(served.in_flight, "it is asked")
     else:
         served.faults(drain=3)
     served.launcher().send_signal(signal.SIGTERM)
@@ -684,7 +722,7 @@ BRING: dict[str, Callable[[Served], None]] = {
 }
 
 
-@cells(daily=True)
+@cells(daily=DAILY)
 def test_the_launcher_is_stopped_for_a_while(served: Served) -> None:
     launcher, server = served.launcher(), served.server()
     launcher.suspend()
@@ -701,6 +739,28 @@ def test_the_launcher_is_stopped_for_a_while(served: Served) -> None:
         "what happened meanwhile",
         story.seconds,
         "no false kill; started again",
+    )
+
+
+@cells(*REAL, daily=OF_EACH)
+def test_a_request_in_flight_is_answered_before_it_goes(served: Served) -> None:
+    with served.asked(300) as asked:
+        assert served.run("down").returncode == 0
+        assert asked.result(LONG) == 300
+    note(served, "a request in flight at `down`", "its own count, and its client", None, "answered")
+
+
+@cells(*REAL)
+def test_a_request_in_flight_is_answered_before_it_is_restarted(served: Served) -> None:
+    with served.asked(300) as asked:
+        assert served.run("restart").returncode == 0
+        assert asked.result(LONG) == 300
+    note(
+        served,
+        "a request in flight at `restart`",
+        "its own count, and its client",
+        None,
+        "answered",
     )
 
 
@@ -752,7 +812,7 @@ def test_a_second_launcher(served: Served) -> None:
 @cells()
 def test_it_is_deaf_to_sigterm(served: Served) -> None:
     if served.is_real:
-        served.sabotage("fired up", "server", "deaf")
+        served.sabotage(served.kind.listens, "server", "deaf")
         served.after(served.restart_by_death)
     else:
         served.faults(deaf=True)
@@ -768,13 +828,13 @@ def test_it_is_deaf_to_sigterm(served: Served) -> None:
     note(served, "TERM-deaf", found, None, "killed, nothing left")
 
 
-@cells(daily=True)
+@cells(daily=DAILY)
 def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: Served) -> None:
     """Whoever is connected may wait for an answer: a server that does not leave is not killed under
     it early.
     """
     if served.is_real:
-        served.sabotage("fired up", "server", "deaf")
+        served.sabotage(served.kind.listens, "server", "deaf")
         served.after(served.restart_by_death)
     else:
         served.faults(deaf=True, loads=[{"dp_rank": 0, "num_running_reqs": 0}])
@@ -782,7 +842,7 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
         # uvicorn closes a connection that asked nothing after five seconds; this one asks
         if served.is_real:
             asked = ThreadPoolExecutor().submit(served.ask, 1900, 60)
-            until(lambda: in_flight(Server("127.0.0.1", served.port)), "it is asked")
+            until(served.in_flight, "it is asked")
         down = served.run("down")
     assert down.returncode == 0
     assert "not gone within 4 s: killed" in served.status()["reason"]
@@ -893,9 +953,9 @@ state file can be read. Written by a run on a machine with two cores. Times are 
 about it, under the tests' impatient policy (a phase of the real server may be quiet for 12 s, health checks
 every half second). `-`: it cannot be made there, or the number of ranks plays no part in it.
 
-| fault | stand-in engine | SGLang 0.5.23, 1 rank | SGLang 0.5.23, 2 ranks |
-|---|---|---|---|
 """
+    columns = ("fault", *(kind.column for kind in KINDS.values()))
+    head += f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
     faults = dict.fromkeys(fault for fault, _ in found)
     rows = [
         "| " + " | ".join([fault, *(found.get((fault, e), "-") for e in ENGINES)]) + " |"

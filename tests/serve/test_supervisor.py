@@ -356,3 +356,19 @@ def test_what_a_session_is_known_by_is_written_down(world: World) -> None:
     assert server.environ()["GLM5_SERVE_SESSION"] == session["mark"]
     assert server.ppid() == session["reaper"]
     assert str(Path(f"/proc/{server.pid}/fd/1").readlink()) == session["output"]
+
+
+def test_a_start_that_does_not_hear_the_signal_does_not_hold_a_stop(world: World) -> None:
+    world.faults(deaf=True, load_seconds=30)
+    world.start("up", "-p", "stub")
+    until(
+        lambda: (
+            world.instance.joinpath("events.jsonl").exists()
+            and "weights" in [event["phase"] for event in world.events("phase")]
+        ),
+        "it loads",
+    )
+    assert world.run("down").returncode == 0
+
+    assert "not gone within" not in world.status()["reason"]
+    world.until_nothing_is_left()

@@ -2,8 +2,8 @@
 
 In PYTHONPATH, every interpreter imports it.
 
-$SABOTAGE names a JSON file {"on": text of the line, "who": "rank", "rank1" or "server", "do":
-what}. It is taken away by the process that it strikes, so that it strikes once:
+$SABOTAGE names a JSON file {"on": text of the line, "who": "rank", "core" or "server",
+"do": what}. It is taken away by the process that it strikes, so that it strikes once:
 
     exit:N  kill  stop (SIGSTOP)  hang  spin  deaf (to SIGTERM)  raise (out of GPU memory)  flood:MB
     line:MB
@@ -31,12 +31,17 @@ def said(text):
     strike(plan["do"])
 
 
+RANKS, CORE = ("sglang::scheduler", "VLLM::Worker"), "VLLM::EngineCore"
+
+
 def is_meant(who):
     title = Path("/proc/self/cmdline").read_bytes().split(b"\0")[0].decode()
-    rank = title.startswith("sglang::scheduler")
+    rank = title.startswith(RANKS)
+    if who == "core":
+        return title.startswith(CORE)
     if who == "server" or "STUB_FAULTS" in os.environ:  # the stand-in's server speaks for its ranks
-        return not rank
-    return rank and (who == "rank" or title.startswith("sglang::scheduler_TP1"))
+        return not (rank or title.startswith(CORE))
+    return rank
 
 
 def strike(what):
