@@ -51,10 +51,12 @@ class Activity:
     since: dict[int, float] = field(default_factory=dict)
 
     def stuck(self, now: float, stall_timeout: float) -> str | None:
-        """The replica that has requests and has published nothing new for so long, in words."""
+        """The replica that has requests and has published nothing new for so long, in words; at
+        once it has only where it did so before.
+        """
         for load in self.said.values():
             silent = now - self.since[load.replica]
-            if load.running and silent >= stall_timeout:
+            if load.running and silent >= stall_timeout and silent:
                 return (
                     f"{load.running} requests run on replica {load.replica}, and nothing moved for"
                     f" {silent:.0f} s"

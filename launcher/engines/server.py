@@ -27,6 +27,7 @@ class Answer:
     """Whether the server did what was asked, and in words what it said.
 
     `excuse` says why no answer is no fault; `loads` is what its replicas published of their work.
+    An answer that does not `prove` that it works is as good as what these have moved.
 
     `unknown`: it could not be asked, so nothing is known of it: this process or host has no
     descriptor, port, buffer, memory, thread or address left for it, or a filter in the way; the
@@ -42,6 +43,7 @@ class Answer:
     detail: str
     excuse: str = ""
     loads: tuple[Load, ...] = ()
+    proves: bool = True
     unknown: bool = False
     foreign: str = ""
 

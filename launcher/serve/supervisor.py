@@ -560,6 +560,7 @@ class Supervisor:
         asked = self.engine.first_token if first else self.engine.alive
         answer = server.ask(asked, self.server(run), FIRST_WITHIN if first else LIVES_WITHIN)
         now, stall_timeout = self.clock.now(), self.plan.policy.stall_timeout
+        stall_timeout = stall_timeout if answer.proves else 0.0
         if not first and answer.ok and (stuck := run.stuck(answer.loads, now, stall_timeout)):
             answer = replace(answer, ok=False, detail=stuck)
         is_no = not (first or answer.ok or answer.unknown)

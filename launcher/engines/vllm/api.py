@@ -11,7 +11,7 @@ import http.client
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from dataclasses import replace
 
 from launcher.engines.activity import Load
 from launcher.engines.http import ForeignError, UnaskedError
@@ -22,8 +22,8 @@ QUICK = 5.0  # seconds for what the API server answers by itself
 # each piece of a long prompt, whose tokens are counted once it was read.
 RUNNING, WAITING = "num_requests_running", "num_requests_waiting"
 MOVING = ("generation_tokens_total", "prompt_tokens_total", "kv_cache_usage_perc")
-_SAMPLE = re.compile(r"^vllm:(\w+)\{([^}\n]*)\} ([-+.\deE]+)$", re.MULTILINE)
-_REPLICA = re.compile(r'(?:^|,)engine="(\d+)"')
+_SAMPLE = re.compile(r"^vllm:(\w+)\{([^}\n]*)\} (\d+(?:\.\d+)?(?:e[-+]?\d{1,2})?)$", re.MULTILINE)
+_REPLICA = re.compile(r'(?:^|,)engine="(\d{1,6})"')
 TOKEN = json.dumps({"prompt": "1", "max_tokens": 1, "temperature": 0})
 
 
@@ -48,10 +48,10 @@ def alive(server: Server, within: float) -> Answer:
     if status != 200:
         return Answer(False, f"/health says {status}")
     loads = _loads(server)
-    if sum(load.running for load in loads) == 0:
-        return _token(server, within)
     running = sum(load.running for load in loads)
-    return Answer(True, f"{running} requests in flight", loads=loads)
+    if running == 0:
+        return replace(_token(server, within), loads=loads)
+    return Answer(True, f"{running} requests in flight", loads=loads, proves=False)
 
 
 def in_flight(server: Server) -> int | None:
@@ -76,21 +76,20 @@ def _loads(server: Server) -> tuple[Load, ...]:
         status, text = _ask(server, "GET", "/metrics", None, QUICK)
     except (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER):
         return ()
-    return tuple(_load(replica, shown) for replica, shown in _shown(text).items() if status == 200)
+    return loads_of(text) if status == 200 else ()
 
 
-def _load(replica: int, shown: Mapping[str, float]) -> Load:
-    requests = int(shown.get(RUNNING, 0) + shown.get(WAITING, 0))
-    return Load(replica, requests, shown)
-
-
-def _shown(text: str) -> Mapping[int, Mapping[str, float]]:
-    """By replica, what tells of its work; a client may have a say in no name of a metric."""
+def loads_of(text: str) -> tuple[Load, ...]:
+    """What an exposition of metrics tells of each replica's work; clients have no say in it."""
     found: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for name, labels, value in _SAMPLE.findall(text):
         if name in (RUNNING, WAITING, *MOVING) and (replica := _REPLICA.search(labels)):
             found[int(replica[1])][name] = float(value)
-    return {replica: shown for replica, shown in found.items() if RUNNING in shown}
+    return tuple(
+        Load(replica, int(shown[RUNNING] + shown.get(WAITING, 0)), shown)
+        for replica, shown in sorted(found.items())
+        if RUNNING in shown
+    )
 
 
 def _ask(
