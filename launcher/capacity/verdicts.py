@@ -22,7 +22,6 @@ from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
 FEW_SLOTS = "too few for one request"
-OF_SLOTS = "kv_cache_configurator.py of 0.5.23"
 
 
 def said(made: Fit, plan: Plan, shape: Shape, host: Host) -> Iterator[Said]:
@@ -53,9 +52,7 @@ def obstacles(made: Fit, plan: Plan, shape: Shape) -> Iterator[Said]:
     elif made.base * made.fraction - made.weights <= made.working[0]:
         yield _none_left(made, plan)
     elif made.slots is not None and not (made.tokens and made.admitted):
-        what = f"{_slots(made)}: {'none is left for KV' if made.admitted else FEW_SLOTS}"
-        fix = "set max-mamba-cache-size = 5 x max-running-requests, mamba-ssm-dtype = bfloat16"
-        yield Said(Severity.FAIL, what, fix, Known.READ, OF_SLOTS)
+        yield _no_slots(made, plan)
     elif made.at_best < made.context and not dialect(plan.engine).memory.cuts:
         yield _too_long(made, plan, shape)
 
@@ -110,6 +107,14 @@ def _none_left(made: Fit, plan: Plan) -> Said:
     return Said(Severity.FAIL, what, fix, *formulas.sources.no_room)
 
 
+def _no_slots(made: Fit, plan: Plan) -> Said:
+    """The states of requests leave nothing for their tokens, or have too few slots for one."""
+    formulas, knobs = dialect(plan.engine).memory, dialect(plan.engine).memory.knobs
+    what = f"{_slots(made)}: {'none is left for KV' if made.admitted else FEW_SLOTS}"
+    fix = f"set {knobs.slots} = {formulas.slots_for(1)} x {knobs.requests}"
+    return Said(Severity.FAIL, what, f"{fix}, {knobs.states} = bfloat16", *formulas.sources.slots)
+
+
 def _too_long(made: Fit, plan: Plan, shape: Shape) -> Said:
     formulas, name = dialect(plan.engine).memory, dialect(plan.engine).name
     what = f"one request of {made.context:,} tokens does not fit into the {made.at_best:,} of the"
@@ -133,9 +138,10 @@ def _of_slots(made: Fit, plan: Plan) -> Iterator[Said]:
     """Where the states of requests bound what runs."""
     if made.running and made.admitted and made.tokens and made.admitted < made.running:
         what = f"{_slots(made)} and let {made.admitted} of {made.running} requests run, five a"
-        enough = dialect(plan.engine).memory.slots_for(made.running)
-        fix = f"set max-mamba-cache-size = {enough}, mamba-ssm-dtype = bfloat16 (half the bytes)"
-        yield Said(Severity.WARN, f"{what} request", fix, Known.READ, OF_SLOTS)
+        formulas, knobs = dialect(plan.engine).memory, dialect(plan.engine).memory.knobs
+        fix = f"set {knobs.slots} = {formulas.slots_for(made.running)}"
+        fix += f", {knobs.states} = bfloat16 (half the bytes)"
+        yield Said(Severity.WARN, f"{what} request", fix, *formulas.sources.slots)
 
 
 def _of_context(made: Fit, plan: Plan, shape: Shape) -> Iterator[Said]:
@@ -180,7 +186,7 @@ def _of_table(made: Fit, plan: Plan) -> Iterator[Said]:
         requests = f"{made.running or 2048} requests of {made.context:,} tokens"
         what = f"{name}'s table for {requests} takes {_gib(table)}, outside the fraction"
         fix = f"set {formulas.knobs.context} and {formulas.knobs.requests}"
-        yield Said(Severity.WARN, what, fix, Known.READ, "memory_pool.py: req_to_token")
+        yield Said(Severity.WARN, what, fix, *formulas.sources.table)
 
 
 def _of_host(made: Fit, host: Host) -> Iterator[Said]:

@@ -36,6 +36,8 @@ class Knobs:
     chunk: str
     drafts: str
     pool: str = ""  # the bytes of the KV cache themselves; empty: it has no such option
+    slots: str = ""  # for the states of requests
+    states: str = ""  # their type
     others: tuple[str, ...] = ()  # with these a GPU holds another part than is reckoned here
 
 
@@ -46,6 +48,8 @@ class Sources:
     no_room: tuple[Known, str]  # where nothing is left for the KV cache, or too much is asked for
     little_left: tuple[Known, str]  # for what runs beside it
     too_long: tuple[Known, str]  # where a request is longer than the pool
+    table: tuple[Known, str] = (Known.READ, "")  # what it keeps of each request
+    slots: tuple[Known, str] = (Known.READ, "")  # of states
 
 
 @dataclass(frozen=True)

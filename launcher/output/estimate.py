@@ -185,7 +185,7 @@ def _show(made: Fit, plan: Plan, host: Host, notes: Sequence[str]) -> None:
         *([] if made.pool else [("usable", budget.usable(made, engine.memory.knobs))]),
     ):
         console.print(row(name, text))
-    _slots(console, made)
+    _slots(console, made, engine.memory.knobs)
     _requests(console, made, engine.memory.knobs)
     _host(console, made)
     if not made.pool:
@@ -199,12 +199,12 @@ def _gpu(plan: Plan, made: Fit) -> str:
     return f"{product.name}, {product.arch}"
 
 
-def _slots(console: Console, made: Fit) -> None:
+def _slots(console: Console, made: Fit, knobs: Knobs) -> None:
     from launcher.output.console import row
 
     if made.slots is not None:
         held = f"{made.slots:,} slots of {made.slot / 1e6:.1f} MB, {gib(made.slots * made.slot)}"
-        most = f"{made.admitted} requests at once, 5 slots each; max-mamba-cache-size sets how many"
+        most = f"{made.admitted} requests at once, 5 slots each; {knobs.slots} sets how many"
         console.print(row("states", f"{held}: {most}"))
 
 

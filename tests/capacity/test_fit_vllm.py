@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from conftest import World
+from hypothesis import given
+from hypothesis import strategies as st
 from rig.healthy import having, host, plan
 
 from launcher.capacity import memory as capacity
@@ -283,3 +285,24 @@ def test_lint_says_what_has_no_room(words: str, blamed: str) -> None:
 )
 def test_lint_is_silent_where_there_is_room_or_nobody_knows(words: str) -> None:
     assert not of_room(words)
+
+
+SIZES = st.sampled_from(
+    ["0", "1", "-1", "x", "1e9", "nan", "inf", "8", "8k", "8K", "auto", "9" * 40, "0.5", "{}", "[]"]
+)
+OPTIONS = st.sampled_from(
+    "tensor-parallel-size pipeline-parallel-size data-parallel-size decode-context-parallel-size"
+    " max-model-len max-num-seqs max-num-batched-tokens gpu-memory-utilization kv-cache-dtype"
+    " kv-cache-memory-bytes speculative-config max-cudagraph-capture-size kv-transfer-config".split()
+)
+MODELS = st.sampled_from(
+    ["nvidia/GLM-5.2-NVFP4", "nvidia/GLM-5.3-Flash-NVFP4", "zai-org/GLM-5-FP8"]
+)
+
+
+@given(st.dictionaries(OPTIONS, SIZES, max_size=6), MODELS)
+def test_no_numbers_are_a_traceback(said: dict[str, str], model: str) -> None:
+    words = " ".join(f"--{name}={value}" for name, value in said.items())
+    aim = Target(None, "sm120", "rtx-pro-6000", memory=CARD, engine="vllm")
+
+    assert judge_text(f"vllm serve {model} {words}", aim).launches

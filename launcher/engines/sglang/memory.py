@@ -50,6 +50,8 @@ KNOBS = Knobs(
     requests="max-running-requests",
     chunk="chunked-prefill-size",
     drafts="speculative-algorithm",
+    slots="max-mamba-cache-size",
+    states="mamba-ssm-dtype",
     others=(
         "cpu-offload-gb",
         "encoder-only",
@@ -101,8 +103,8 @@ def demand(plan: Plan, shape: Shape, layout: str, _: int) -> Demand:
     return Demand(
         cell=cell(shape, layout, tp=said.tp, pp=said.pp, release=release, mtp=said.drafts),
         page=PAGE * (shape.index_pool if release >= POOLED else 1),
-        state=state(shape, said.tp, plan.flag("mamba-ssm-dtype") or "float32"),
-        slots=number(plan, "max-mamba-cache-size", default=0) or None,
+        state=state(shape, said.tp, plan.flag(KNOBS.states) or "float32"),
+        slots=number(plan, KNOBS.slots, default=0) or None,
         drafts=drafts if said.drafts else 0,
         running=number(plan, KNOBS.requests, default=0) or None,
     )
@@ -212,6 +214,8 @@ MEMORY = Memory(
         (Known.SEEN, "tests/hosts: `Loaded weights leave no GPU memory`, InferenceX#2128"),
         (Known.REPORTED, "rtx6kpro: 7.4 GiB worked; .98 ran out at 240k tokens"),
         (Known.READ, "tp_worker.py: max_req_len"),
+        (Known.READ, "memory_pool.py: req_to_token"),
+        (Known.READ, "kv_cache_configurator.py of 0.5.23"),
     ),
     base=gpus.free,
     asked=asked,
