@@ -44,7 +44,7 @@ def fit(
     """
     total = memory or gpus.of(plan.gpu).memory
     formulas, said = dialect(plan.engine).memory, asked(plan)
-    held = weights.of_gpu(said.tp, said.pp, mtp=said.drafts)
+    held = weights.of_gpu(said.tp, said.pp, mtp=said.drafts, copies=said.copies)
     parts = budget(plan, total, held)
     layout = formulas.row(said.kv, plan.arch, version(plan.release or ""), shape)
     demand = formulas.demand(plan, shape, layout, total)

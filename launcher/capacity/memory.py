@@ -59,15 +59,19 @@ class Weights:
     divided: int  # over the ranks of a stage
     replicated: int  # on every rank
     embedding: int  # divided, on the first and the last stage
-    absorbed: int  # copies of kv_b that SGLang makes while loading, divided
+    absorbed: int  # copies of kv_b that are made while loading, divided
     mtp_divided: int = 0
     mtp_replicated: int = 0
+    experts: int = 0  # those of `divided` that more ranks may share than its others
     exact: bool = True  # from the files' headers; otherwise computed from the configuration
 
-    def of_gpu(self, tp: int, pp: int = 1, *, mtp: bool = False) -> int:
-        """What one GPU of the fullest stage holds."""
+    def of_gpu(self, tp: int, pp: int = 1, *, mtp: bool = False, copies: int = 1) -> int:
+        """What one GPU of the fullest stage holds, of so many copies of the model that share its
+        experts.
+        """
         stage = self.replicated + (self.divided + self.absorbed) / tp
-        extra = self.mtp_replicated + self.mtp_divided / tp if mtp else 0
+        stage -= self.experts / tp * (1 - 1 / copies)
+        extra = self.mtp_replicated + self.mtp_divided / tp / copies if mtp else 0
         ends = self.embedding / tp / (1 if pp == 1 else 2)
         return int((stage / pp + ends + extra) * (1 if self.exact else MARGIN))
 
@@ -79,7 +83,7 @@ class Weights:
 
 def from_headers(sizes: Iterable[tuple[str, int]], layers: int) -> Weights:
     """The weights of a checkpoint from the names and bytes of its tensors."""
-    divided = replicated = embedding = absorbed = mtp_divided = mtp_replicated = 0
+    divided = replicated = embedding = absorbed = mtp_divided = mtp_replicated = experts = 0
     for name, size in sizes:
         whole = any(part in name for part in REPLICATED) and ".experts." not in name
         if _layer(name) >= layers:
@@ -91,8 +95,9 @@ def from_headers(sizes: Iterable[tuple[str, int]], layers: int) -> Weights:
             replicated += size
         else:
             divided += size
+            experts += size if ".experts." in name else 0
             absorbed += size if "kv_b_proj.weight" in name and "scale" not in name else 0
-    return Weights(divided, replicated, embedding, absorbed, mtp_divided, mtp_replicated)
+    return Weights(divided, replicated, embedding, absorbed, mtp_divided, mtp_replicated, experts)
 
 
 def _layer(name: str) -> int:
@@ -123,6 +128,7 @@ def from_shape(s: Shape, weighs: Precision) -> Weights:
         absorbed=int(BF16 * cached * kv_b),
         mtp_divided=int(weighs.mtp * mtp * (attention + experts + shared)),
         mtp_replicated=int(BF16 * mtp * (replicated + gate + 2 * s.hidden**2)),
+        experts=int(moe * experts * weighs.experts),
         exact=False,
     )
 

@@ -17,6 +17,7 @@ class Said:
     fix: str
     known: Known
     source: str
+    blames: str = ""  # the option that it is about, where that is one alone
 
 
 @dataclass(frozen=True)

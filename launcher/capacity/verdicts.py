@@ -88,13 +88,14 @@ def _too_much(made: Fit, plan: Plan, wanted: float) -> Said:
     if made.pool:
         what = f"{formulas.knobs.pool} {_gib(made.pool)}, the weights and what runs beside them"
         what += f" take {_gib(wanted)}, {free}: out of memory when the KV cache is allocated"
-        most = max(made.free - made.weights - made.working[1], 0) / GIB
-        fix = f"lower {formulas.knobs.pool} to {most:.1f} GiB (this one goes down)"
+        most = int(max(made.free - made.weights - made.working[1], 0) / GIB)
+        fix = f"lower {formulas.knobs.pool} to {most}G (this one goes down)"
     else:
         what = f"{formulas.knobs.fraction} {made.fraction:g} of {_gib(made.base)} is"
         what += f" {_gib(wanted)}, {free}: {name} refuses to start"
         fix = f"lower {formulas.knobs.fraction} to {_down(made.most)} (this one goes down)"
-    return Said(Severity.FAIL, what, fix, *formulas.sources.no_room)
+    blames = formulas.knobs.pool if made.pool else formulas.knobs.fraction
+    return Said(Severity.FAIL, what, fix, *formulas.sources.no_room, blames=blames)
 
 
 def _none_left(made: Fit, plan: Plan) -> Said:
@@ -110,10 +111,11 @@ def _none_left(made: Fit, plan: Plan) -> Said:
 
 
 def _too_long(made: Fit, plan: Plan, shape: Shape) -> Said:
+    formulas, name = dialect(plan.engine).memory, dialect(plan.engine).name
     what = f"one request of {made.context:,} tokens does not fit into the {made.at_best:,} of the"
-    what += f" KV cache: {dialect(plan.engine).name} refuses to start"
-    fix = ", or ".join(_for_context(made, plan, shape))
-    return Said(Severity.FAIL, what, fix, *dialect(plan.engine).memory.sources.too_long)
+    what += f" KV cache: {name} refuses to start"
+    fix, blames = ", or ".join(_for_context(made, plan, shape)), formulas.knobs.context
+    return Said(Severity.FAIL, what, fix, *formulas.sources.too_long, blames=blames)
 
 
 def _little_left(made: Fit, plan: Plan) -> Iterator[Said]:

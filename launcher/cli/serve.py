@@ -50,7 +50,7 @@ def up(
     from launcher.redact.keys import credential
 
     if health_listen is not None:
-        settings += (f"access.health_listen={health_listen}",)
+        settings += (f'access.health_listen="{health_listen}"',)
 
     if api_key_file is None and (found := credential("api-key", os.environ)):
         api_key_file = str(found)

@@ -36,10 +36,12 @@ class Said(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What a scheduler will take, in tokens: of prompts in a batch, and of a request, at most."""
+    """What a scheduler will take, in tokens: of prompts in a batch, and of a request, at most; None
+    where a line does not tell it.
+    """
 
-    prefill: int
-    context: int
+    prefill: int | None = None
+    context: int | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class Knobs:
     context: str
     requests: str
     chunk: str
+    drafts: str
     pool: str = ""  # the bytes of the KV cache themselves; empty: it has no such option
     others: tuple[str, ...] = ()  # with these a GPU holds another part than is reckoned here
 
@@ -56,9 +57,26 @@ class Asked:
     fraction: float | None  # None: nothing is said, or no fraction
     context: int  # tokens of a request at most; 0: as the model's configuration says
     kv: str  # the type of the KV cache
-    drafts: bool  # by the checkpoint's own layer for multi-token prediction
+    drafter: str  # what drafts by a layer for multi-token prediction; "": nothing does
+    has_own_drafts: bool = True  # that layer is the checkpoint's; otherwise that of another one
+    copies: int = 1  # of the model, that share its experts
     is_fitted: bool = False  # the engine shortens the context to what memory holds
     pool: int = 0  # bytes of the KV cache, whatever the fraction; 0: the fraction says
+
+    @property
+    def drafts(self) -> bool:
+        """Whether a layer is one more."""
+        return bool(self.drafter)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server's ranks are on its host, and which part of the work it does."""
+
+    first: int  # GPU, by number
+    step: int  # from a rank's GPU to the next one's
+    part: str  # "prefill" or "decode"; "": all of it, or nobody knows where it is
+    option: str  # that chooses other GPUs
 
 
 @dataclass(frozen=True)
@@ -103,6 +121,7 @@ class Memory:
     taken: Callable[[Plan, int], Taken]
     row: Callable[[str, str | None, Version, Shape], str]  # the layout of the KV cache
     kinds: Callable[[str], tuple[str, ...]]  # the layouts that it could have in place of one
+    place: Callable[[Plan], Place]
     demand: Callable[[Plan, Shape, str, int], Demand]  # of a plan, in a layout
     pools: Callable[[float, Demand], Pools]  # of what is left for them
     own_fraction: Callable[[Plan, int, Shape], float]  # where none is asked for
@@ -127,7 +146,7 @@ class Budget:
     def left(self, fraction: float) -> int:
         """What the fraction leaves, or the weights, where they take more than it."""
         beyond = self.base * (1 - fraction) - (self.base - self.free)
-        return int(min(int(beyond), max(self.free - self.held, 0)))
+        return int(max(min(int(beyond), self.free - self.held), 0))
 
     @property
     def needed(self) -> int:

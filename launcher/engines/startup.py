@@ -107,7 +107,9 @@ def _moved(start: Start, told: Said, now: float, log: Log) -> Start:
     if bar and (done := _DONE.match(told.text, bar.end())):
         return replace(start, progress=Progress(int(done[1]), int(done[2]), done[3]))
     if told.is_framed and (limits := log.limits(told.text)):
-        return replace(start, prefill=limits.prefill, context=limits.context)
+        prefill = start.prefill if limits.prefill is None else limits.prefill
+        context = start.context if limits.context is None else limits.context
+        return replace(start, prefill=prefill, context=context)
     if told.is_framed and (doom := log.doom.match(told.text)):
         return replace(start, doom=doom[0][:200])
     return start

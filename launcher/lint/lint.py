@@ -128,9 +128,10 @@ def _of_room(
         for one in others
         if one.engine == launch.engine and not one.references
     ]
-    found = room.concern(plan, target) or room.shared(plan, target, beside)
-    if found:
-        yield _blamed(plan), found
+    if found := room.concern(plan, target):
+        yield found[0] or _blamed(plan), found[1]
+    elif short := room.shared(plan, target, beside):
+        yield _blamed(plan), short
 
 
 def _blamed(given: Plan | Case) -> str:

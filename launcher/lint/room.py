@@ -15,7 +15,7 @@ from launcher.capacity.outcome import Fit, Said
 from launcher.capacity.verdicts import obstacles
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
-from launcher.engines.memory import number
+from launcher.engines.memory import Place, number
 from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.host.facts import Host, Model
@@ -68,8 +68,10 @@ def _memory(target: Target) -> dict[str, int]:
     return {one.name: one.memory for one in gpus.of_arch(target.arch)}
 
 
-def concern(plan: Plan, target: Target) -> Concern | None:
-    """That there is no room, whatever the product is; in numbers of the largest."""
+def concern(plan: Plan, target: Target) -> tuple[str, Concern] | None:
+    """That there is no room, whatever the product is; in numbers of the largest. With the option of
+    the plan that alone is to blame; "" where it is how the model is cut.
+    """
     told = _obstacles(plan, target)
     if None in told.values() or not told or _is_no_fraction(plan):
         return None
@@ -77,7 +79,8 @@ def concern(plan: Plan, target: Target) -> Concern | None:
     if said is None:
         return None
     why = f"{'even ' if len(told) > 1 else ''}on {name} {said.what}"
-    return Concern(Verdict.BREAKS, why, said.known, said.source, Shows.LOAD, said.fix)
+    blames = said.blames if plan.flag(said.blames) is not None else ""
+    return blames, Concern(Verdict.BREAKS, why, said.known, said.source, Shows.LOAD, said.fix)
 
 
 def _obstacles(plan: Plan, target: Target) -> dict[str, Said | None]:
@@ -120,25 +123,29 @@ def shared(plan: Plan, target: Target, others: Sequence[tuple[str, Plan]]) -> Co
         theirs = fits(other, own) if both else {}
         short = [name for name in mine if name in theirs and _is_short(mine[name], theirs[name])]
         if short and short == [*mine]:
-            return _beside(called, both, short[-1], mine[short[-1]], theirs[short[-1]])
+            what = _beside(called, both, short[-1], mine[short[-1]], theirs[short[-1]])
+            fix = f"other GPUs for one of them (CUDA_VISIBLE_DEVICES, {_place(plan).option})"
+            known, source = Known.REPORTED, "as `glm5-serve fit`"
+            return Concern(Verdict.RISKY, what, known, source, Shows.LOAD, fix)
     return None
 
 
 def _are_at_once(one: Plan, other: Plan) -> bool:
     """Whether they run on one host at a time: prefill and decode, on ports of their own."""
-    modes = {plan.flag("disaggregation-mode") for plan in (one, other)}
+    modes = {_place(plan).part for plan in (one, other)}
     ports = {plan.flag("port") for plan in (one, other)}
     return modes == {"prefill", "decode"} and len(ports) == 2
+
+
+def _place(plan: Plan) -> Place:
+    return dialect(plan.engine).memory.place(plan)
 
 
 def _gpus(plan: Plan) -> frozenset[int]:
     """The GPUs of the host that it takes; none where they are named another way than by number."""
     seen = plan.env.get("CUDA_VISIBLE_DEVICES", "").replace(" ", "")
-    first, step = (
-        number(plan, "base-gpu-id", default=0),
-        max(number(plan, "gpu-id-step", default=1), 1),
-    )
-    taken = [first + step * rank for rank in range(min(plan.gpus, MOST_GPUS))]
+    place = _place(plan)
+    taken = [place.first + place.step * rank for rank in range(min(plan.gpus, MOST_GPUS))]
     if not seen:
         return frozenset(taken)
     told = seen.split(",")
@@ -151,10 +158,8 @@ def _is_short(one: Fit, other: Fit) -> bool:
     return one.weights + one.needed + other.weights + other.needed > one.free
 
 
-def _beside(called: str, both: Sequence[int], name: str, one: Fit, other: Fit) -> Concern:
+def _beside(called: str, both: Sequence[int], name: str, one: Fit, other: Fit) -> str:
     taken, needed = one.weights + other.weights, one.needed + other.needed
     what = f"shares GPU {', '.join(map(str, both))} with {called}: the weights of both take"
     what += f" {taken / GIB:.1f} GiB of {one.free / GIB:.1f} on {name}, and they need"
-    what += f" {needed / GIB:.1f} to run with"
-    fix = "other GPUs for one of them (CUDA_VISIBLE_DEVICES, --base-gpu-id)"
-    return Concern(Verdict.RISKY, what, Known.REPORTED, "as `glm5-serve fit`", Shows.LOAD, fix)
+    return f"{what} {needed / GIB:.1f} to run with"

@@ -35,22 +35,22 @@ from launcher.statedir.readings import GpuReading, Readings
 from launcher.statedir.state import StateRecord
 
 STATES = ("starting", "ready", "stopping", "backoff", "stopped", "failed", "dead", "unknown")
-ONE, GPU = ["profile"], ["profile", "gpu", "bdf"]
+ONE, GPU = ["profile", "engine"], ["profile", "engine", "gpu", "bdf"]
 COUNTED, SHOWN = CounterMetricFamily, GaugeMetricFamily
 FIGURES: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], list[str], str]] = {
     "up": (SHOWN, ONE, "Whether the launcher is alive."),
     "ready": (SHOWN, ONE, "Whether the server is ready."),
-    "state": (SHOWN, ["profile", "state"], "1 for the state it is in."),
+    "state": (SHOWN, [*ONE, "state"], "1 for the state it is in."),
     "unreadable": (
         SHOWN,
         ONE,
         "Whether some of its files are closed to this user, or not to be understood.",
     ),
     "restarts": (COUNTED, ONE, "Launches after the first, for any reason."),
-    "deaths": (COUNTED, ["profile", "cause"], "Deaths of the server, by cause."),
+    "deaths": (COUNTED, [*ONE, "cause"], "Deaths of the server, by cause."),
     "start_phase_seconds": (
         SHOWN,
-        ["profile", "phase"],
+        [*ONE, "phase"],
         "Time that each phase of the last start took.",
     ),
     "smoke_passed": (SHOWN, ONE, "Whether the last smoke test passed."),
@@ -71,7 +71,9 @@ FIGURES: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], li
 }
 LONGEST = 200  # characters of a label
 
-Sample = tuple[str, float, list[str]]  # a figure, its value, its labels after the profile
+Sample = tuple[
+    str, float, list[str]
+]  # a figure, its value, its labels after the profile and the engine
 
 
 class Figures(Collector):
@@ -92,18 +94,19 @@ class Figures(Collector):
         for instance in known(self.home):
             # A label that a file has twice is told once: two samples of one name are an error to
             # Prometheus.
-            told = {(figure, *labels): value for figure, value, labels in _samples(instance)}
+            seen = instance.look()
+            whose = [instance.name, _text(seen.engine or "")]
+            told = {(figure, *labels): value for figure, value, labels in _samples(instance, seen)}
             for (figure, *labels), value in told.items():
-                families[figure].add_metric([instance.name, *labels], value)
+                families[figure].add_metric([*whose, *labels], value)
         yield from families.values()
 
 
-def _samples(instance: StateDir) -> list[Sample]:
+def _samples(instance: StateDir, seen: StateRecord) -> list[Sample]:
     """All there is to tell of an instance.
 
     A part that cannot be understood is left out, and hides no other.
     """
-    seen = instance.look()
     made: list[Sample] = []
     unreadable = _is_unreadable(seen) or bool(seen.odd)
     for part in (_of_state(seen), _of_start(seen), _of_smoke(seen), _of_readings(instance, seen)):

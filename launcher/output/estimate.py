@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,8 @@ from launcher.host.observe import observe, observe_driver
 from launcher.knowledge import gpus, models
 from launcher.knowledge.shape import Shape
 from launcher.lint.notes import STOPS, noted, stopping
+from launcher.output import budget
+from launcher.output.budget import gib
 from launcher.output.checkpoint import about
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
@@ -36,12 +37,9 @@ from launcher.plan.plan import Plan
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from launcher.engines.dialect import Dialect
     from launcher.engines.memory import Knobs
 
 SCHEMA = 1
-WIDTH = 60  # columns of the picture
-ESTIMATED = "estimated from logs of hosts; the log of a start tells it"
 WARM = "36 to 44 s from the page cache (reported)"
 
 
@@ -176,59 +174,22 @@ def _show(made: Fit, plan: Plan, host: Host, notes: Sequence[str]) -> None:
     _verdict(console, made)
     how = "from the files' headers" if made.exact else "computed, with 3 % of margin"
     console.print()
-    _picture(console, made)
+    budget.picture(console, made)
     for name, text in (
         ("model", plan.model),
         *about(host.model, plan.model),
-        ("weights", f"{_gib(made.weights)} a GPU, {_gib(made.checkpoint)} in all ({how})"),
-        ("fraction", _fraction(made, engine)),
-        (
-            "KV cache",
-            f"{_tokens(made)} tokens of {made.layout}: {made.cell:,} bytes a token, on each GPU",
-        ),
-        *_left(made),
-        ("usable", _usable(made, engine.memory.knobs)),
+        ("weights", f"{gib(made.weights)} a GPU, {gib(made.checkpoint)} in all ({how})"),
+        ("fraction", budget.fraction(made, engine)),
+        ("KV cache", budget.cache(made)),
+        *budget.left(made),
+        *([] if made.pool else [("usable", budget.usable(made, engine.memory.knobs))]),
     ):
         console.print(row(name, text))
     _slots(console, made)
     _requests(console, made, engine.memory.knobs)
     _host(console, made)
     if not made.pool:
-        _table(console, made)
-
-
-def _fraction(made: Fit, engine: Dialect) -> str:
-    """What is shared out, and of what."""
-    knobs = engine.memory.knobs
-    if made.pool:
-        return f"{knobs.pool} {_gib(made.pool)}: {knobs.fraction} is not read"
-    of = "free before loading" if made.base == made.free else f"in all, {_gib(made.free)} free"
-    mode = f", {engine.name}'s own choice" if made.automatic else ""
-    return f"{made.fraction:g} x {_gib(made.base)} {of}{mode}"
-
-
-def _tokens(made: Fit) -> str:
-    """Those of the pool, from the most to the least that is taken beside it."""
-    best = f" to {made.at_best:,}" if made.at_best > made.tokens else ""
-    return f"{made.tokens:,}{best}"
-
-
-def _left(made: Fit) -> Iterator[tuple[str, str]]:
-    """What there is to run with, within the fraction and beside it."""
-    if made.working[1]:
-        taken = f"{made.working[0] / GIB:.1f} to {_gib(made.working[1])} of the fraction"
-        yield "running", f"{taken} for graphs, activations, workspaces ({ESTIMATED})"
-        yield "left", f"{_gib(made.left)} that nothing takes"
-    else:
-        needs = f"needs {_gib(made.needed)}"
-        yield "left", f"{_gib(made.left)} for graphs, activations, NCCL; {needs}"
-
-
-def _usable(made: Fit, knobs: Knobs) -> str:
-    if made.least >= made.most:
-        return f"no {knobs.fraction}: weights and what else must run are too much"
-    most = f"{int(made.most * 100) / 100:.2f}"
-    return f"{knobs.fraction} {made.least:.2f} (no KV cache below) to {most}"
+        budget.table(console, made)
 
 
 def _gpu(plan: Plan, made: Fit) -> str:
@@ -242,40 +203,9 @@ def _slots(console: Console, made: Fit) -> None:
     from launcher.output.console import row
 
     if made.slots is not None:
-        held = f"{made.slots:,} slots of {made.slot / 1e6:.1f} MB, {_gib(made.slots * made.slot)}"
+        held = f"{made.slots:,} slots of {made.slot / 1e6:.1f} MB, {gib(made.slots * made.slot)}"
         most = f"{made.admitted} requests at once, 5 slots each; max-mamba-cache-size sets how many"
         console.print(row("states", f"{held}: {most}"))
-
-
-def _picture(console: Console, made: Fit) -> None:
-    """One GPU's memory as a bar, each part as long as it is large."""
-    from launcher.output.console import words
-
-    running = max(min(made.working[1], made.free - made.weights - made.left), 0)
-    kv = max(0, made.free - made.weights - made.left - running)
-    states = min(kv, (made.slots or 0) * made.slot)
-    parts = [
-        ("in use", made.memory - made.free, "dim"),
-        ("weights", made.weights, "cyan"),
-        *([("running", running, "blue")] if running else []),
-        ("KV cache", kv - states, "green"),
-        *([("states", states, "magenta")] if states else []),
-        ("left", made.left, "yellow"),
-    ]
-    drawn = {"in use": "░", "weights": "█", "running": "▚", "KV cache": "▓", "states": "▒"}
-    signs = [(part, drawn.get(part[0], "·")) for part in parts]
-    ends = accumulate(size for (_, size, _), _ in signs)
-    columns = [min(round(WIDTH * end / made.memory), WIDTH) for end in ends]
-    bar = (
-        (sign * (end - start), colour)
-        for ((_, _, colour), sign), (start, end) in zip(signs, pairwise([0, *columns]), strict=True)
-    )
-    beyond = made.weights - made.free
-    console.print(words(*bar, "|", f" the card ends, {_gib(beyond)} do not fit" * (beyond > 0)))
-    legend = [
-        words((sign, colour), f" {name} {_gib(size)}") for (name, size, colour), sign in signs
-    ]
-    console.print(words("   ").join(legend), end="\n\n")
 
 
 def _requests(console: Console, made: Fit, knobs: Knobs) -> None:
@@ -285,8 +215,8 @@ def _requests(console: Console, made: Fit, knobs: Knobs) -> None:
     most = f"; {knobs.requests} {made.running}" if made.running else ""
     console.print(row("requests", f"{told} tokens{most}"))
     size = min(32768, made.context)
-    cost = f"a request of {size:,} tokens takes {_gib(size * made.cell)} a GPU"
-    each = f"10,000 tokens more of context {_gib(10_000 * made.cell)}"
+    cost = f"a request of {size:,} tokens takes {gib(size * made.cell)} a GPU"
+    each = f"10,000 tokens more of context {gib(10_000 * made.cell)}"
     console.print(row("cost", f"{cost}; {each}"))
 
 
@@ -295,35 +225,13 @@ def _host(console: Console, made: Fit) -> None:
 
     if made.host_memory:
         holds = "holds" if made.host_memory >= made.checkpoint else "does not hold"
-        console.print(row("host", f"{_gib(made.host_memory)} of memory: {holds} the checkpoint"))
+        console.print(row("host", f"{gib(made.host_memory)} of memory: {holds} the checkpoint"))
     if made.cold_load and made.disk_speed:
         load = (
             f"about {made.cold_load:.0f} s at {made.disk_speed / 1e9:.1f} GB/s, as this disk reads"
             f" now; {WARM}"
         )
         console.print(row("load", load))
-
-
-def _table(console: Console, made: Fit) -> None:
-    from rich.table import Table
-
-    from launcher.output.console import words
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("fraction", justify="right")
-    for kind in made.rows[0].tokens:
-        table.add_column(f"{kind} tokens", justify="right")
-    table.add_column("left", justify="right")
-    table.add_column("")
-    for row in made.rows:
-        short = row.left < made.beside
-        note = ("little left ", "yellow") if short else ""
-        note = ("no KV cache ", "red") if not any(row.tokens.values()) else note
-        here = ("<- this plan", "bold") if row.fraction == made.fraction else ""
-        tokens = [f"{count:,}" for count in row.tokens.values()]
-        table.add_row(f"{row.fraction:g}", *tokens, _gib(row.left), words(note, here))
-    console.print()
-    console.print(table)
 
 
 def _verdict(console: Console, made: Fit) -> None:
@@ -338,7 +246,3 @@ def _verdict(console: Console, made: Fit) -> None:
         console.print("it fits" + (", with the warnings above" if made.said else ""), style="green")
     else:
         console.print("it does not fit" if made.is_too_large else "it would not start", style="red")
-
-
-def _gib(size: float) -> str:
-    return f"{size / GIB:.1f} GiB"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.config import layers
 from launcher.config.select import Row
-from launcher.engines.engine import dialect
+from launcher.engines.engine import NAMES, dialect
 from launcher.formats.writers import WRITERS
 from launcher.output.events import timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
@@ -159,12 +159,19 @@ def status(seen: StateRecord, *, as_json: bool) -> None:
         screen.print(words(f"  {'process':<11} {pid:<8} {role}"))
 
 
+def _engine(seen: StateRecord) -> str:
+    """The engine as people write it, and its release; of another launcher's as it calls it."""
+    name = dialect(seen.engine).name if seen.engine in NAMES else seen.engine
+    return " ".join(filter(None, (name, seen.release))) or "-"
+
+
 def _rows(seen: StateRecord) -> list[tuple[str, object]]:
     """What is told of an instance; of one without a state file only the reason."""
     rows: list[tuple[str, object]] = [("reason", seen.reason or "-")]
     if seen.launcher:
         where = f"{seen.endpoint}/v1  model {seen.model}" if seen.endpoint else "-"
         rows.append(("endpoint", where))
+        rows.append(("engine", _engine(seen)))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
         rows.append(("start", _start(seen.start)))
         rows.append(("last error", seen.last_error or "-"))

@@ -329,7 +329,7 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             then = Next.END if asked is Request.STOP else Next.RESTART
             why = f"{asked.value} asked for by {by}"
             return _asked_to_go(state, Stopping(past, why, now, then), policy)
-        case Stopping(told_at=float() as at, killed=False), Ticked(now) if now >= at:
+        case Stopping(told_at=at, killed=False), Ticked(now) if at is not None and now >= at:
             return replace(state, told_at=None, since=now), (Terminate(),)
         case Backoff(past), RequestReceived(_, Request.STOP, by):
             return Ended(past, f"stop asked for by {by}"), ()
@@ -405,7 +405,7 @@ def wakes_at(state: State, policy: Policy) -> float | None:
             return since + policy.stall_timeouts.warmup
         case Ready(asking=asking, ask_at=ask_at):
             return ask_at + ASK_WITHIN if asking else ask_at
-        case Stopping(told_at=float() as at, killed=False):
+        case Stopping(told_at=at, killed=False) if at is not None:
             return at
         case Stopping(since=since, killed=False, recording=recording):
             return since + (RECORD_WITHIN if recording else _stop_timeout(state, policy))

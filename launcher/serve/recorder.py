@@ -263,6 +263,8 @@ class Recorder:
             reason=picture.state.reason,
             endpoint=picture.url,
             model=plan.model_name,
+            engine=plan.engine,
+            release=plan.release,
             run=past.run,
             restarts=past.restarts,
             last_error=picture.last_error,

@@ -159,6 +159,8 @@ _READ: dict[str, Callable[[object], object]] = {
     "reason": text,
     "endpoint": text,
     "model": text,
+    "engine": text,
+    "release": partial(optional, text),
     "run": whole,
     "restarts": whole,
     "last_error": partial(optional, text),
@@ -178,6 +180,8 @@ PARTS = (
     "reason",
     "endpoint",
     "model",
+    "engine",
+    "release",
     "run",
     "restarts",
     "last_error",
@@ -206,6 +210,8 @@ class StateRecord:
     reason: str = ""
     endpoint: str | None = None
     model: str | None = None
+    engine: str | None = None  # by its id
+    release: str | None = None  # of it, that the plan was made for
     run: int | None = None
     restarts: int | None = None
     last_error: str | None = None

@@ -99,7 +99,7 @@ def on_its_gpus(profile: str, *settings: str) -> Fit:
 
 @pytest.mark.parametrize(
     "profile",
-    [path.stem for path in sorted(PACKAGED.glob("*.toml")) if path.stem != "cpu-demo"],
+    [path.stem for path in sorted(PACKAGED.glob("*.toml")) if "cpu-demo" not in path.stem],
 )
 def test_each_packaged_profile_fits_the_gpus_that_it_is_for(profile: str) -> None:
     assert on_its_gpus(profile).fits

@@ -1,5 +1,6 @@
 # glm5-serve: profile cpu-demo, SGLang 0.5.23
-SGLANG_USE_CPU_ENGINE=1 \
+PATH=/home/user/.cache/glm5-serve/cpu-demo/engine/bin:"$PATH" \
+  SGLANG_USE_CPU_ENGINE=1 \
   OMP_NUM_THREADS=1 \
   /home/user/.cache/glm5-serve/cpu-demo/engine/bin/python -m sglang.launch_server \
   --model-path /home/user/.cache/glm5-serve/cpu-demo/model \

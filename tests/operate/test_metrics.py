@@ -44,7 +44,14 @@ def figures(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 def of(text: str, name: str, **labels: str) -> float:
-    return figures(text)[name, frozenset(({"profile": "stub"} | labels).items())]
+    """A figure by its labels, whichever engine it is of."""
+    wanted = {"profile": "stub"} | labels
+    [value] = [
+        value
+        for (figure, told), value in figures(text).items()
+        if figure == name and {**dict(told), "engine": ""} == {**wanted, "engine": ""}
+    ]
+    return value
 
 
 def test_a_living_server_has_its_figures(world: World) -> None:

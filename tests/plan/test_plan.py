@@ -69,6 +69,9 @@ def plain(program: tuple[str, ...], env: dict[str, str], *words: str, **more: st
         ("4xpro6000-glm53-flash", "0.5.23"),
         ("4xb300-glm53-flash", "0.5.23"),
         ("cpu-demo", "0.5.23"),
+        ("8xpro6000-vllm", "0.33.0"),
+        ("8xpro6000-vllm", "0.24.0"),
+        ("8xb200-vllm", "0.32.0"),
     ],
 )
 def test_a_packaged_profile_renders_as_it_did(name: str, release: str) -> None:

@@ -38,6 +38,7 @@ from launcher.serve.events import (
 )
 from launcher.serve.lifecycle import (
     ASK_WITHIN,
+    UNSERVED,
     Backoff,
     Ended,
     Idle,
@@ -831,3 +832,29 @@ def test_the_budget_is_counted_from_what_happened(
                 barren += 1
                 recent = [at for at in died if event.now - at < policy.restart_window]
                 assert (max(len(recent), barren) > policy.restart_limit) == isinstance(state, Ended)
+
+
+def test_a_server_is_told_to_go_once_others_had_time_to_see_it() -> None:
+    waits = replace(POLICY, drain_delay=3)
+    state, done = play(BEGUN, ANSWERED, stop(10), Ticked(12.9), policy=waits)
+    assert (state.name, done[-1]) == ("stopping", Launch(1))
+    assert wakes_at(state, waits) == 13
+
+    state, actions = step(state, Ticked(13.1), waits)
+    assert actions == (Terminate(),)
+    assert wakes_at(state, waits) == 13.1 + waits.stop_timeout
+
+
+def test_one_that_dies_before_it_is_told_has_gone_all_the_same() -> None:
+    state, _ = play(BEGUN, ANSWERED, stop(10), killed(11), policy=replace(POLICY, drain_delay=3))
+
+    assert (state.name, isinstance(state, Ended)) == ("stopped", True)
+
+
+def test_one_that_answered_nobody_yet_gets_no_more_time_than_it_needs() -> None:
+    patient = replace(POLICY, stop_timeout=600)
+    state, done = play(BEGUN, stop(5), policy=patient)
+
+    assert done[-1] == Terminate()
+    assert wakes_at(state, patient) == 5 + UNSERVED
+    assert step(state, Ticked(5 + UNSERVED), patient)[1] == (Kill(),)

@@ -159,13 +159,13 @@ def model_mtp(host: Host, plan: Plan) -> Verdict:
 
     Reported: rtx6kpro glm5. Tested: on generated files.
     """
-    algorithm = plan.flag("speculative-algorithm")
-    if algorithm is None or plan.flag("speculative-draft-model-path") is not None:
+    said, option = estimate.asked(plan), dialect(plan.engine).memory.knobs.drafts
+    if not (said.drafter and said.has_own_drafts):
         return ok("not asked for")
     if not host.model.mtp.get():
-        fix = "take a checkpoint with the layer (…-MTP), or remove flags.speculative-algorithm"
-        return fail(f"{algorithm} is asked for, no weights of a layer beyond the last", fix=fix)
-    return ok(f"there, for {algorithm}")
+        fix = f"take a checkpoint with the layer (…-MTP), or remove flags.{option}"
+        return fail(f"{said.drafter} is asked for, no weights of a layer beyond the last", fix=fix)
+    return ok(f"there, for {said.drafter}")
 
 
 def model_fits(host: Host, plan: Plan) -> Verdict:
@@ -224,7 +224,7 @@ def _held(host: Host, plan: Plan) -> float:
         return size.get() / plan.gpus  # no less than that
     made = capacity.from_shape(shape, weighs or capacity.PRECISIONS["bf16"])
     said = estimate.asked(plan)
-    share = made.of_gpu(max(said.tp, 1), max(said.pp, 1))
+    share = made.of_gpu(max(said.tp, 1), max(said.pp, 1), copies=said.copies)
     if weighs and (not size.known or host.model.missing.otherwise(())):
         return share
     return share / capacity.MARGIN * size.get() / max(made.total, 1)

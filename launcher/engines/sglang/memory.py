@@ -21,6 +21,7 @@ from launcher.engines.memory import (
     Demand,
     Knobs,
     Memory,
+    Place,
     Pools,
     Sources,
     Taken,
@@ -48,6 +49,7 @@ KNOBS = Knobs(
     context="context-length",
     requests="max-running-requests",
     chunk="chunked-prefill-size",
+    drafts="speculative-algorithm",
     others=(
         "cpu-offload-gb",
         "encoder-only",
@@ -68,7 +70,18 @@ def asked(plan: Plan) -> Asked:
         fraction=fraction(plan, KNOBS.fraction),
         context=number(plan, KNOBS.context, default=0),
         kv=plan.flag("kv-cache-dtype") or "auto",
-        drafts=plan.flag("speculative-algorithm") is not None,
+        drafter=plan.flag(KNOBS.drafts) or "",
+        has_own_drafts=plan.flag("speculative-draft-model-path") is None,
+    )
+
+
+def place(plan: Plan) -> Place:
+    """Where its ranks are: from a first GPU on, in steps."""
+    return Place(
+        number(plan, "base-gpu-id", default=0),
+        max(number(plan, "gpu-id-step", default=1), 1),
+        plan.flag("disaggregation-mode") or "",
+        "--base-gpu-id",
     )
 
 
@@ -205,6 +218,7 @@ MEMORY = Memory(
     taken=taken,
     row=row,
     kinds=kinds,
+    place=place,
     demand=demand,
     pools=pools,
     own_fraction=own_fraction,

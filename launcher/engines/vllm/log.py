@@ -7,7 +7,26 @@ from __future__ import annotations
 
 import re
 
-from launcher.engines.log import SERVING, Log
+from launcher.engines.log import SERVING, Limits, Log
+
+# What the scheduler will take, on lines of their own; the context once more when the KV cache is
+# there, as `--max-model-len auto` came out.
+_PREFILL = re.compile(r"Chunked prefill is enabled with max_num_batched_tokens=(\d{1,9})\b")
+_CONTEXT = re.compile(
+    r"Using max model len (\d{1,9})\b"
+    r"|(?:\w+ KV cache size: [\d,]+ tokens, )?"
+    r"Maximum concurrency for ([\d,]{1,13}) tokens per request"
+)
+
+
+def limits(text: str) -> Limits | None:
+    """What its scheduler says that it will take: a line tells one of the two."""
+    if found := _PREFILL.match(text):
+        return Limits(prefill=int(found[1]))
+    if found := _CONTEXT.match(text):
+        return Limits(context=int((found[1] or found[2]).replace(",", "")))
+    return None
+
 
 LOG = Log(
     name="vLLM",
@@ -35,7 +54,7 @@ LOG = Log(
     ),
     ready="Application startup complete.",
     doom=re.compile(r"(?!)"),  # it ends where it cannot serve
-    limits=lambda text: None,  # it tells of no batch
+    limits=limits,
     busy=lambda text: None,
     pause=lambda line: None,
     drained=re.compile(r"Application shutdown complete\."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 
 from launcher.engines import memory
 from launcher.engines.memory import (
@@ -21,6 +22,7 @@ from launcher.engines.memory import (
     Demand,
     Knobs,
     Memory,
+    Place,
     Pools,
     Sources,
     Taken,
@@ -46,7 +48,7 @@ PACKED = ("sm90", "sm120", "sm121")  # where fp8 of sparse attention has its sca
 STEADY, AT_CHUNK = 2.0 * GIB, 4.9 * GIB
 # Of graphs up to 256 wide, 35 of them: 1.2 were taken, 4.8 estimated before; 2.4 and 6.0 with MTP.
 GRAPHS, OF_DRAFTS, SIZES = (1.0 * GIB, 4.8 * GIB), 1.2 * GIB, 35
-WIDEST = 512
+WIDEST = {"sm100": 1024, "sm103": 1024}  # of graphs, where nothing is said; 512 elsewhere
 # What a request costs beside its tokens, in states of float32: fitted on two logs of GLM-5.3-Flash,
 # held against three. With MTP of three tokens twice as much.
 STATES = 4.335
@@ -57,11 +59,11 @@ KNOBS = Knobs(
     context="max-model-len",
     requests="max-num-seqs",
     chunk="max-num-batched-tokens",
+    drafts="speculative-config",
     pool="kv-cache-memory-bytes",
     others=(
         "cpu-offload-gb",
         "cpu-offload-params",
-        "data-parallel-size",
         "enable-eplb",
         "hf-overrides",
         "num-gpu-blocks-override",
@@ -80,7 +82,8 @@ def asked(plan: Plan) -> Asked:
         fraction=fraction(plan, KNOBS.fraction, whole=True) if is_said else _default(plan),
         context=number(plan, KNOBS.context, default=0, read=scaled),
         kv=plan.flag("kv-cache-dtype") or "auto",
-        drafts=_drafts(plan) > 0,
+        drafter="MTP" if _drafts(plan) else "",
+        copies=max(number(plan, "data-parallel-size", default=1), 1),
         is_fitted=(plan.flag(KNOBS.context) or "").strip().lower() in ("auto", "-1"),
         pool=number(plan, KNOBS.pool, default=0, read=scaled),
     )
@@ -93,11 +96,27 @@ def _default(plan: Plan) -> float:
 
 def _drafts(plan: Plan) -> int:
     """Tokens that the checkpoint's own layer drafts at once; 0: it drafts none."""
+    told = _told(plan, KNOBS.drafts)
+    is_own = str(told.get("method")).endswith("mtp")
+    count = str(told.get("num_speculative_tokens", 1))
+    return int(count) if is_own and count.isdecimal() else 0
+
+
+def _told(plan: Plan, name: str) -> Mapping[str, object]:
+    """An option that is JSON; nothing of one that is none."""
     try:
-        told = json.loads(plan.flag("speculative-config") or "{}")
-        return int(told["num_speculative_tokens"]) if told["method"].endswith("mtp") else 0
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return 0
+        told = json.loads(plan.flag(name) or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def place(plan: Plan) -> Place:
+    """Where its ranks are: on the GPUs that are seen, unless they are named."""
+    role = _told(plan, "kv-transfer-config").get("kv_role")
+    part = {"kv_producer": "prefill", "kv_consumer": "decode"}.get(str(role), "")
+    is_named = plan.flag("device-ids") is not None
+    return Place(0, 1, "" if is_named else part, "--device-ids")
 
 
 def taken(plan: Plan, total: int) -> Taken:
@@ -128,7 +147,7 @@ def _graphs(plan: Plan, total: int) -> tuple[int, int]:
     if plan.flag("enforce-eager") is not None:
         return 0, 0
     drafts = _drafts(plan)
-    wide = min(2 * _requests(plan, total) * (1 + drafts), WIDEST)
+    wide = min(2 * _requests(plan, total) * (1 + drafts), WIDEST.get(plan.arch or "", 512))
     wide = number(plan, "max-cudagraph-capture-size", default=wide)
     sizes = 3 + min(wide, 255) // 8 + max(wide - 256 + 16, 0) // 16
     least, most = GRAPHS
@@ -203,6 +222,7 @@ MEMORY = Memory(
     taken=taken,
     row=row,
     kinds=kinds,
+    place=place,
     demand=demand,
     pools=pools,
     own_fraction=lambda plan, total, shape: _default(plan),

@@ -1,0 +1,112 @@
+"""A GPU's memory as it is shared out: as a bar, as lines, and by fraction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+from launcher.capacity.memory import GIB
+from launcher.capacity.outcome import Fit
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from launcher.engines.dialect import Dialect
+    from launcher.engines.memory import Knobs
+
+WIDTH = 60  # columns of the picture
+ESTIMATED = "estimated from logs of hosts; the log of a start tells it"
+
+
+def picture(console: Console, made: Fit) -> None:
+    """One GPU's memory as a bar, each part as long as it is large."""
+    from launcher.output.console import words
+
+    running = max(min(made.working[1], made.free - made.weights - made.left), 0)
+    kv = max(0, made.free - made.weights - made.left - running)
+    states = min(kv, (made.slots or 0) * made.slot)
+    parts = [
+        ("in use", made.memory - made.free, "dim"),
+        ("weights", made.weights, "cyan"),
+        *([("running", running, "blue")] if running else []),
+        ("KV cache", kv - states, "green"),
+        *([("states", states, "magenta")] if states else []),
+        ("left", made.left, "yellow"),
+    ]
+    drawn = {"in use": "░", "weights": "█", "running": "▚", "KV cache": "▓", "states": "▒"}
+    signs = [(part, drawn.get(part[0], "·")) for part in parts]
+    ends = accumulate(size for (_, size, _), _ in signs)
+    columns = [min(round(WIDTH * end / made.memory), WIDTH) for end in ends]
+    bar = (
+        (sign * (end - start), colour)
+        for ((_, _, colour), sign), (start, end) in zip(signs, pairwise([0, *columns]), strict=True)
+    )
+    beyond = made.weights - made.free
+    console.print(words(*bar, "|", f" the card ends, {gib(beyond)} do not fit" * (beyond > 0)))
+    legend = [words((sign, colour), f" {name} {gib(size)}") for (name, size, colour), sign in signs]
+    console.print(words("   ").join(legend), end="\n\n")
+
+
+def table(console: Console, made: Fit) -> None:
+    """Tokens and what is left by fraction; where a range runs within it, with the most of that."""
+    from rich.table import Table
+
+    from launcher.output.console import words
+
+    shown = Table(box=None, pad_edge=False, header_style="dim")
+    shown.add_column("fraction", justify="right")
+    for kind in made.rows[0].tokens:
+        shown.add_column(f"{kind} tokens", justify="right")
+    shown.add_column("left", justify="right")
+    shown.add_column("")
+    for row in made.rows:
+        short = row.left < made.beside
+        note = ("little left ", "yellow") if short else ""
+        note = ("no KV cache ", "red") if not any(row.tokens.values()) else note
+        here = ("<- this plan", "bold") if row.fraction == made.fraction else ""
+        tokens = [f"{count:,}" for count in row.tokens.values()]
+        shown.add_row(f"{row.fraction:g}", *tokens, gib(row.left), words(note, here))
+    console.print()
+    console.print(shown)
+
+
+def fraction(made: Fit, engine: Dialect) -> str:
+    """What is shared out, and of what."""
+    knobs = engine.memory.knobs
+    if made.pool:
+        return f"{knobs.pool} {gib(made.pool)}: {knobs.fraction} is not read"
+    of = "free before loading" if made.base == made.free else f"in all, {gib(made.free)} free"
+    mode = f", {engine.name}'s own choice" if made.automatic else ""
+    return f"{made.fraction:g} x {gib(made.base)} {of}{mode}"
+
+
+def cache(made: Fit) -> str:
+    """The tokens of the pool, from the most to the least that is taken beside it."""
+    best = f" to {made.at_best:,}" if made.at_best > made.tokens else ""
+    each = f"{made.cell:,} bytes a token, on each GPU"
+    return f"{made.tokens:,}{best} tokens of {made.layout}: {each}"
+
+
+def left(made: Fit) -> Iterator[tuple[str, str]]:
+    """What there is to run with, within the fraction and beside it."""
+    if made.working[1]:
+        taken = f"{made.working[0] / GIB:.1f} to {gib(made.working[1])}"
+        yield "running", f"{taken} for graphs, activations, workspaces ({ESTIMATED})"
+        yield "left", f"{gib(made.left)} that nothing takes"
+    else:
+        needs = f"needs {gib(made.needed)}"
+        yield "left", f"{gib(made.left)} for graphs, activations, NCCL; {needs}"
+
+
+def usable(made: Fit, knobs: Knobs) -> str:
+    """The fractions that leave room for all."""
+    if made.least >= made.most:
+        return f"no {knobs.fraction}: weights and what else must run are too much"
+    most = f"{int(made.most * 100) / 100:.2f}"
+    return f"{knobs.fraction} {made.least:.2f} (no KV cache below) to {most}"
+
+
+def gib(size: float) -> str:
+    """A size in GiB."""
+    return f"{size / GIB:.1f} GiB"

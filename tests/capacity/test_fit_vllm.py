@@ -1,0 +1,285 @@
+"""`fit` of vLLM: a fraction of all memory, a range for what runs within it, and which way each knob
+goes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from conftest import World
+from rig.healthy import having, host, plan
+
+from launcher.capacity import memory as capacity
+from launcher.capacity.estimate import fit
+from launcher.capacity.memory import GIB
+from launcher.capacity.outcome import Fit
+from launcher.diagnose.text import diagnose_text
+from launcher.doctor.checks import judge
+from launcher.engines.target import Target
+from launcher.host.facts import Host, Model
+from launcher.knowledge.shape import shape as shape_of
+from launcher.lint.lint import Entry
+from launcher.lint.run import judge as judge_text
+from launcher.plan.findings import Severity
+
+PROFILE = "8xpro6000-vllm"
+CARD = 97887 << 20
+
+
+def made(*settings: str, profile: str = PROFILE) -> Fit:
+    asked = plan(*settings, profile=profile)
+    config = capacity.named(asked.model)
+    assert config is not None
+    shape = shape_of(config)
+    weights = capacity.from_shape(shape, capacity.PRECISIONS["nvfp4"])
+    return fit(asked, shape, weights, Host(), None)
+
+
+@pytest.mark.parametrize("profile", ["8xpro6000-vllm", "8xb200-vllm", "4xb200-vllm", "8xb300-vllm"])
+def test_each_profile_fits_the_gpus_that_it_is_for(profile: str) -> None:
+    seen = made(profile=profile)
+
+    assert seen.fits
+    assert not seen.said
+    assert 0 < seen.tokens < seen.at_best
+    assert seen.requests[seen.context] >= 1
+
+
+def test_the_profile_holds_two_to_three_requests_of_its_context() -> None:
+    seen = made()
+
+    assert (seen.layout, seen.cell) == ("packed fp8", 61_464)
+    assert 315_000 < seen.tokens < 330_000
+    assert 380_000 < seen.at_best < 395_000
+    assert seen.requests[131_072] == 2
+    assert seen.running == 16
+
+
+def test_a_fraction_is_one_of_all_memory() -> None:
+    seen = made()
+
+    assert seen.base / GIB == pytest.approx(94.97, abs=0.01)
+    assert seen.left == pytest.approx(seen.free - 0.92 * seen.base, abs=2)
+
+
+def test_a_fraction_below_what_runs_must_go_up() -> None:
+    seen = made("flags.gpu-memory-utilization=0.6")
+    [said] = seen.said
+
+    assert said.severity is Severity.FAIL
+    assert "none is left for KV" in said.what
+    assert said.fix == f"raise gpu-memory-utilization above {seen.least:.3f} (this one goes up)"
+    assert made(f"flags.gpu-memory-utilization={seen.least + 0.01:.3f}").tokens > 0
+
+
+def test_a_fraction_of_more_than_is_free_must_go_down() -> None:
+    [said] = made("flags.gpu-memory-utilization=0.995").said
+
+    assert said.severity is Severity.FAIL
+    assert "94.1 GiB are free before loading: vLLM refuses to start" in said.what
+    assert said.fix == "lower gpu-memory-utilization to 0.99 (this one goes down)"
+    assert not made("flags.gpu-memory-utilization=0.99").said
+
+
+@pytest.mark.parametrize("fraction", ["0.6", "0.92", "0.98"])
+def test_four_cards_hold_no_full_glm5_whatever_the_fraction(fraction: str) -> None:
+    settings = ("flags.tensor-parallel-size=4", f"flags.gpu-memory-utilization={fraction}")
+    [said] = made(*settings).said
+
+    assert said.severity is Severity.FAIL
+    assert "no fraction helps" in said.fix
+
+
+@pytest.mark.parametrize(
+    ("context", "severity"),
+    [("131072", None), ("350000", Severity.WARN), ("1000000", Severity.FAIL), ("auto", None)],
+)
+def test_a_context_that_does_not_fit_keeps_it_from_starting(
+    context: str, severity: Severity | None
+) -> None:
+    seen = made(f"flags.max-model-len={context}")
+
+    assert [said.severity for said in seen.said] == ([severity] if severity else [])
+    assert seen.fits == (severity is not Severity.FAIL)
+    if severity:
+        [said] = seen.said
+        assert "vLLM refuses to start" in said.what
+        assert said.fix.startswith(f"set max-model-len = {seen.tokens // 1024 * 1024}")
+
+
+def test_a_context_that_fits_itself_is_not_longer_than_the_pool() -> None:
+    seen = made("flags.max-model-len=auto", "flags.gpu-memory-utilization=0.76")
+
+    assert seen.context == seen.tokens < 202_752
+
+
+def test_bytes_for_the_cache_leave_the_fraction_unread() -> None:
+    seen, other = (
+        made("flags.kv-cache-memory-bytes=20G", f"flags.gpu-memory-utilization={fraction}")
+        for fraction in ("0.92", "0.3")
+    )
+
+    assert seen.fits
+    assert seen.tokens == seen.at_best == 20 * GIB // 61_464 // 64 * 64
+    assert (other.tokens, other.said) == (seen.tokens, ())
+    [said] = made("flags.kv-cache-memory-bytes=40G").said
+    assert said.severity is Severity.FAIL
+    assert said.fix == "lower kv-cache-memory-bytes to 25G (this one goes down)"
+    assert made("flags.kv-cache-memory-bytes=25G").fits
+
+
+def test_drafts_cost_a_layer_its_tokens_and_wider_graphs() -> None:
+    asked = '{"method": "mtp", "num_speculative_tokens": 3}'
+    plain = made("flags.model=nvidia/GLM-5-NVFP4")
+    drafted = made("flags.model=nvidia/GLM-5-NVFP4", f"flags.speculative-config='{asked}'")
+
+    assert drafted.cell == 62_252
+    assert drafted.weights > plain.weights
+    assert drafted.working[1] > plain.working[1]
+    assert drafted.tokens < plain.tokens
+
+
+@pytest.mark.parametrize(("tp", "copies"), [(4, 2), (2, 4), (1, 8)])
+def test_copies_share_the_experts_and_nothing_else(tp: int, copies: int) -> None:
+    ranks = (f"flags.tensor-parallel-size={tp}", f"flags.data-parallel-size={copies}")
+    seen, alone = made(*ranks), made()
+
+    assert alone.weights < seen.weights < alone.weights + 20 * GIB * copies / 4
+    assert seen.weights < made(ranks[0]).weights
+    assert seen.fits == (copies < 8), "eight of all but the experts are 88 GiB a GPU"
+
+
+def test_the_screen_tells_the_range_and_that_it_is_estimated(world: World) -> None:
+    said = world.run("fit", "-p", PROFILE, "--gpu", "rtx-pro-6000")
+
+    assert said.returncode == 0
+    assert "0.92 x 95.0 GiB in all, 94.1 GiB free" in said.stdout
+    assert "321,216 to 387,584 tokens of packed fp8" in said.stdout
+    assert "(estimated from logs of hosts" in said.stdout
+    assert "max-num-seqs 16" in said.stdout
+    assert "mem-fraction-static" not in said.stdout
+    assert "SGLang" not in said.stdout
+    bar = next(line for line in said.stdout.splitlines() if line.startswith("░"))
+    assert len(bar.partition("|")[0]) == 60
+
+
+def test_what_does_not_start_is_a_no(world: World) -> None:
+    words = ("fit", "-p", PROFILE, "--gpu", "rtx-pro-6000", "--set", "flags.max-model-len=500000")
+    said, told = world.run(*words), json.loads(world.run(*words, "--json").stdout)
+
+    assert said.returncode == 1
+    assert "it would not start" in said.stdout
+    assert told["fits"] is False
+    assert told["at_best"] < told["context"]
+
+
+# -- doctor, diagnose and lint say the same --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fraction", ["0.6", "0.8", "0.92", "0.98", "0.999"])
+@pytest.mark.parametrize("tp", [2, 4, 8])
+def test_doctor_agrees_with_fit(tp: int, fraction: str) -> None:
+    settings = (
+        f"flags.tensor-parallel-size={tp}",
+        f"flags.gpu-memory-utilization={fraction}",
+        "flags.max-model-len=8192",
+    )
+    seen = replace(host(), model=Model())
+    [found] = judge(seen, plan(*settings, profile=PROFILE), only=("model-fits",))
+
+    assert (found.severity is Severity.FAIL) == (not made(*settings).fits)
+    assert "mem-fraction" not in f"{found.evidence} {found.fix}"
+
+
+def test_doctor_knows_the_layer_that_vllm_drafts_with() -> None:
+    def severity(asked: str, *, there: bool) -> Severity:
+        seen = having(host(), model__mtp=there)
+        made = plan(f"flags.speculative-config='{asked}'", profile=PROFILE)
+        [found] = judge(seen, made, only=("model-mtp",))
+        return found.severity
+
+    mtp = '{"method": "mtp", "num_speculative_tokens": 3}'
+    ngram = '{"method": "ngram", "num_speculative_tokens": 3}'
+    assert severity(mtp, there=False) is Severity.FAIL
+    assert severity(mtp, there=True) is Severity.OK
+    assert severity(ngram, there=False) is Severity.OK
+
+
+@pytest.mark.parametrize(
+    ("settings", "ended"),
+    [
+        (
+            "flags.gpu-memory-utilization=0.6",
+            "ValueError: No available memory for the cache blocks. Try increasing"
+            " `gpu_memory_utilization` when initializing the engine.",
+        ),
+        (
+            "flags.gpu-memory-utilization=0.995",
+            "ValueError: Free memory on device cuda:0 (94.1/94.97 GiB) on startup is less than"
+            " desired GPU memory utilization (0.995, 94.5 GiB).",
+        ),
+        (
+            "flags.max-model-len=1000000",
+            "ValueError: To serve at least one request with the model's max seq len (1000000),"
+            " (57.2 GiB KV cache is needed, which is larger than the available KV cache memory"
+            " (18.4 GiB). Based on the available memory, the estimated maximum model length is"
+            " 321216.",
+        ),
+    ],
+)
+def test_fit_moves_the_knob_that_diagnose_would(settings: str, ended: str) -> None:
+    """The words of 0.32.0 (v1/worker/utils.py, v1/core/kv_cache_utils.py)."""
+    frame = "(EngineCore pid=7) ERROR 11-26 10:05:00 [core.py:900]"
+    found = diagnose_text([f"{frame} {ended}\n".encode()])
+    [said] = made(settings).said
+
+    assert found.knob
+    way, _, option = found.knob.partition(" --")
+    assert option in said.fix
+    assert said.fix.startswith("set max-model-len" if option == "max-model-len" else way)
+
+
+def entries(words: str) -> tuple[Entry, ...]:
+    aim = Target(None, "sm120", "rtx-pro-6000", memory=CARD, engine="vllm")
+    [judged] = judge_text(f"vllm serve nvidia/GLM-5.2-NVFP4 {words}", aim).launches
+    return next(iter(judged.releases.values()))
+
+
+def of_room(words: str) -> dict[str, str]:
+    said: dict[str, Any] = {one.name: one.why for one in entries(words)}
+    told = ("the weights", "one request", "are free before")
+    return {name: why for name, why in said.items() if any(part in why for part in told)}
+
+
+SHORT = "--max-model-len 8192 --max-num-seqs 16"
+
+
+@pytest.mark.parametrize(
+    ("words", "blamed"),
+    [
+        (f"-tp 4 {SHORT}", "-tp"),
+        (f"-tp 8 {SHORT} --gpu-memory-utilization 0.6", "-tp"),
+        (f"-tp 8 {SHORT} --gpu-memory-utilization 0.999", "--gpu-memory-utilization"),
+        ("-tp 8 --max-num-seqs 16 --max-model-len 1M", "--max-model-len"),
+        ("-tp 8 --max-num-seqs 16", "-tp"),
+    ],
+)
+def test_lint_says_what_has_no_room(words: str, blamed: str) -> None:
+    assert [*of_room(words)] == [blamed]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"-tp 8 {SHORT}",
+        f"-tp 8 {SHORT} --kv-cache-memory-bytes 10G --gpu-memory-utilization 0.3",
+        f"-tp 4 {SHORT} --cpu-offload-gb 64",
+        f"-tp 4 {SHORT} --data-parallel-size 2",
+        "-tp 8 --max-num-seqs 16 --max-model-len auto",
+    ],
+)
+def test_lint_is_silent_where_there_is_room_or_nobody_knows(words: str) -> None:
+    assert not of_room(words)
