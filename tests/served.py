@@ -230,6 +230,7 @@ port = {self.port}
         `mend_when`: what tells that the fault was found; from then on the stand-in has it no more.
         """
         before, restarts, at = len(self.told()), self.peek()["restarts"], time.time()
+        shared = self.shared()
         inject()
         if mend_when:
             until(
@@ -250,7 +251,17 @@ port = {self.port}
 
         story = until(over, f"state {goal}; told since: {self.told()[before:]}", LONG)
         assert isinstance(story, Story)
+        assert not [path for path in shared if path.exists()], "its shared memory is left behind"
         return story
+
+    def shared(self) -> set[Path]:
+        """The files of Python's shared memory that its processes have open."""
+        found: set[Path] = set()
+        for process in self.processes():
+            with contextlib.suppress(OSError):
+                links = Path(f"/proc/{process.pid}/fd").iterdir()
+                found |= {link.readlink() for link in links if link.is_symlink()}
+        return {path for path in found if str(path).startswith("/dev/shm/psm_")}
 
     def until_told(self, enough: Callable[[list[dict[str, Any]]], bool], what: str) -> Story:
         """Wait until enough was told since the last sabotage; the story up to there."""

@@ -18,6 +18,7 @@ from launcher.engines.http import ForeignError, UnaskedError
 from launcher.engines.server import NO_ANSWER, Answer, Server, talk
 
 QUICK = 5.0  # seconds for what the API server answers by itself
+IDLE = 10.0  # seconds for a token of a server that has nothing else to do
 # Its gauges and counters, in all releases from 0.16 on. The share of the KV cache in use moves with
 # each piece of a long prompt, whose tokens are counted once it was read.
 RUNNING, WAITING = "num_requests_running", "num_requests_waiting"
@@ -48,10 +49,9 @@ def alive(server: Server, within: float) -> Answer:
     if status != 200:
         return Answer(False, f"/health says {status}")
     loads = _loads(server)
-    running = sum(load.running for load in loads)
-    if running == 0:
-        return replace(_token(server, within), loads=loads)
-    return Answer(True, f"{running} requests in flight", loads=loads, proves=False)
+    if running := sum(load.running for load in loads):
+        return Answer(True, f"{running} requests in flight", loads=loads, proves=False)
+    return replace(_token(server, min(within, IDLE) if loads else within), loads=loads)
 
 
 def in_flight(server: Server) -> int | None:
