@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """List the rows of knowledge that nobody has looked at again: `stale.py 0.5.24`, for that release
-of SGLang; `stale.py 2027-01-01`, since that day, what no release changes (GPUs).
+of SGLang; `stale.py 0.34.0 vllm`, of vLLM; `stale.py 2027-01-01`, since that day, what no release
+changes (GPUs).
 
 Exit 1 if there are any, or rows that are none. Whoever adds a release reads them again in its
 source and sets `checked`.
@@ -55,12 +56,23 @@ def _of(tree: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _of(one, f"{place} {key}")
 
 
+def is_of(place: str, engine: str) -> bool:
+    """Whether a table tells a release of an engine: its own, or SGLang's outside of folders."""
+    folder = re.match(r"launcher/engines/(\w+)/", place)
+    return (folder[1] if folder else "sglang") == engine
+
+
 def main() -> int:
     """Print them."""
-    if len(sys.argv) != 2 or not sys.argv[1][:1].isdigit():
-        print("usage: stale.py RELEASE | DAY, for example 0.5.24, 2027-01-01", file=sys.stderr)
+    asked, engine, *more = sys.argv[1:] + ["", "sglang"][len(sys.argv[1:3]) :]
+    if more or not asked[:1].isdigit():
+        usage = (
+            "usage: stale.py RELEASE [ENGINE] | DAY, for example 0.5.24, 0.34.0 vllm, 2027-01-01"
+        )
+        print(usage, file=sys.stderr)
         return 2
-    old = [(place, row) for place, row in rows() if is_old(row["checked"], sys.argv[1])]
+    told = rows() if "-" in asked else (one for one in rows() if is_of(one[0], engine))
+    old = [(place, row) for place, row in told if is_old(row["checked"], asked)]
     for place, row in old:
         name = f"{place} {row.get('set', '')}".rstrip()
         print(f"{name}: checked for {row['checked']}; {row.get('source')}")
