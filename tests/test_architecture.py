@@ -148,7 +148,6 @@ NAMES_IT = {
     "host/collectors/engine_child.py": "folders of kernels; it runs without this package",
     "knowledge/nccl.py": "a table: variables that nobody reads, and what is meant",
     "engines/descriptions.py": "a table: what options and variables are for",
-    "engines/conditions.py": "variables that nobody reads, and what is meant",
     "lint/lint.py": "variables that are told, of whichever engine",
     "lint/concerns.py": "judgements that are SGLang's",
     "lint/around.py": "which defaults a published port was held against",

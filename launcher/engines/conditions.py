@@ -1,4 +1,5 @@
-"""What a row of an issue computes: the few conditions that are more than a comparison. Pure.
+"""What a row of an issue computes: the few conditions that are more than a comparison, whatever
+the engine; each engine's own are in its folder. Pure.
 
 Each gets the case, and the name and value of the option or variable that is blamed; it gives the
 words that the row's text may have in braces, None where nothing is wrong.
@@ -12,13 +13,14 @@ from collections.abc import Callable, Mapping
 from itertools import takewhile
 
 from launcher.address import is_loopback
+from launcher.engines import dialect as dialects
+from launcher.engines.dialect import Words
 from launcher.engines.engine import dialect
 from launcher.engines.match import Case
 from launcher.engines.options import Release, version
 from launcher.engines.slips import near
 from launcher.knowledge import forks, gpus, models, nccl
 
-Words = Mapping[str, str]
 Condition = Callable[[Case, str, str], Words | None]
 
 AMPLE = 0.93  # of the free memory for weights and KV cache; what others ran with is .82 to .92
@@ -26,23 +28,6 @@ BIG_BUFFER = 64 << 20  # bytes; NCCL's default is 4 MiB a channel and peer, in G
 FEW = 60  # variables of a launch, among which what an unknown one means is looked for
 MOST_CHANNELS = 64  # that NCCL has
 DEVICE = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")  # as CUDA takes it
-# How SGLang can draft, and from which release on (spec_info.py); up to 0.5.11 the parser asks.
-ALGORITHMS = {
-    "EAGLE": "0.5.8",
-    "EAGLE3": "0.5.8",
-    "NEXTN": "0.5.8",
-    "STANDALONE": "0.5.8",
-    "NGRAM": "0.5.8",
-    "DFLASH": "0.5.11",
-    "FROZEN_KV_MTP": "0.5.12",
-    "DSPARK": "0.5.16",
-    "UNO": "0.5.20",
-}
-# What recipes write and no release reads, and what they mean.
-MEANT = {
-    "SGLANG_ENABLE_DEEP_GEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
-    "SGLANG_DISABLE_DEEP_GEMM": "SGLANG_ENABLE_JIT_DEEPGEMM=0 turns it off",
-}
 
 
 def _heads(case: Case, name: str, value: str) -> Words | None:
@@ -87,22 +72,6 @@ def _fraction(value: str) -> float | None:
         return None
 
 
-def _draft_tokens(case: Case, name: str, value: str) -> Words | None:
-    """With one branch SGLang takes another number of draft tokens."""
-    steps = case.value("speculative-num-steps") or ""
-    if not (steps.isdecimal() and value.isdecimal()) or int(value) == int(steps) + 1:
-        return None
-    return {"right": str(int(steps) + 1)}
-
-
-def _no_algorithm(case: Case, name: str, value: str) -> Words | None:
-    """The release has no such way to draft."""
-    known = [one for one, first in ALGORITHMS.items() if version(first) <= case.release]
-    if value.upper() in known:
-        return None
-    return {"known": ", ".join(known), "release": case.target.nearest}
-
-
 def _not_json(case: Case, name: str, value: str) -> Words | None:
     try:
         json.loads(value)
@@ -114,16 +83,6 @@ def _not_json(case: Case, name: str, value: str) -> Words | None:
 def _colon(case: Case, name: str, value: str) -> Words | None:
     """A colon in a name, which is none of an object store's."""
     return {"plain": value.replace(":", "-")} if ":" in value and "://" not in value else None
-
-
-def _few_states(case: Case, name: str, value: str) -> Words | None:
-    """The slots for states of linear attention are fewer than the requests that may run need."""
-    running = case.value("max-running-requests") or ""
-    slots_for = dialect(case.target.engine).memory.slots_for
-    if not (running.isdecimal() and value.isdecimal()) or int(value) >= slots_for(int(running)):
-        return None
-    allowed = max(1, int(value) // slots_for(1))
-    return {"wanted": str(slots_for(int(running))), "allowed": str(allowed)}
 
 
 def _few_gpus(case: Case, name: str, value: str) -> Words | None:
@@ -196,14 +155,34 @@ def _big_buffer(case: Case, name: str, value: str) -> Words | None:
     return {"mib": str(size >> 20)} if size >= BIG_BUFFER else None
 
 
-def _unread(case: Case, name: str, value: str) -> Words | None:
-    """The release does not read a variable of SGLang's."""
-    within = case.target.known
-    if {name, _whole(name)} & within.variables:
+def _few_states(case: Case, name: str, value: str) -> Words | None:
+    """The slots for states of linear attention are fewer than the requests that may run need."""
+    running = case.value("max-running-requests") or ""
+    slots_for = dialect(case.target.engine).memory.slots_for
+    if not (running.isdecimal() and value.isdecimal()) or int(value) >= slots_for(int(running)):
         return None
-    return {
-        "hint": MEANT.get(_whole(name)) or _readers(_whole(name), within, few=len(case.env) <= FEW)
-    }
+    allowed = max(1, int(value) // slots_for(1))
+    return {"wanted": str(slots_for(int(running))), "allowed": str(allowed)}
+
+
+def _unread(case: Case, name: str, value: str) -> Words | None:
+    """The release does not read a variable of its engine's."""
+    within, whole = case.target.known, _whole(case, name)
+    if {name, whole} & within.variables:
+        return None
+    meant = dialect(case.target.engine).meant.get(whole)
+    return {"hint": meant or _readers(whole, within, few=len(case.env) <= FEW)}
+
+
+def _short_name(case: Case, name: str, value: str) -> Words | None:
+    """An old prefix, which the engine writes as the new one, and warns."""
+    variables, whole = case.target.known.variables, _whole(case, name)
+    return {"whole": whole} if name not in variables and whole in variables else None
+
+
+def _whole(case: Case, name: str) -> str:
+    prefixes = dialect(case.target.engine).renamed.items()
+    return next((new + name[len(old) :] for old, new in prefixes if name.startswith(old)), name)
 
 
 def _readers(name: str, within: Release, *, few: bool) -> str:
@@ -218,25 +197,21 @@ def _readers(name: str, within: Release, *, few: bool) -> str:
     return f"{readers[-1]} was the last"
 
 
-def _short_name(case: Case, name: str, value: str) -> Words | None:
-    """SGLang writes the old prefix as the new one, and warns."""
-    within = case.target.known
-    is_old = name not in within.variables and _whole(name) in within.variables
-    return {"whole": _whole(name)} if is_old else None
+def conditions(engine: str) -> Mapping[str, Condition]:
+    """Those that rows of an engine may name, its own among them; "": rows of any engine."""
+    own = dialect(engine).conditions if engine else {}
+    return {**CONDITIONS, **{name: _of_case(condition) for name, condition in own.items()}}
 
 
-def _whole(name: str) -> str:
-    return f"SGLANG_{name.removeprefix('SGL_')}" if name.startswith("SGL_") else name
+def _of_case(own: dialects.Condition) -> Condition:
+    return lambda case, name, value: own(case.target.known, case.value, name, value)
 
 
 CONDITIONS: Mapping[str, Condition] = {
     "heads": _heads,
     "memory-fraction": _memory_fraction,
-    "draft-tokens": _draft_tokens,
-    "no-algorithm": _no_algorithm,
     "not-json": _not_json,
     "colon": _colon,
-    "few-states": _few_states,
     "few-gpus": _few_gpus,
     "open-rendezvous": _open_rendezvous,
     "on": _on,
@@ -249,6 +224,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "channels": _channels,
     "many-channels": _many_channels,
     "big-buffer": _big_buffer,
+    "few-states": _few_states,
     "unread": _unread,
     "short-name": _short_name,
 }

@@ -17,6 +17,11 @@ Spelled = tuple[str, str, Any]  # the name that was asked for, the name to write
 # Which of the traits `traits.CHOICES` its options and variables come to; the first gives the first
 # of its names that is set, None where none is.
 Choices = Callable[[Callable[..., Any], Mapping[str, str]], Mapping[str, bool]]
+Words = Mapping[str, str]
+Values = Callable[[str], str | None]  # of options and variables, None for what is not set
+# What a row of an issue computes of a release, of what is set, and of the option or variable that
+# it blames with its value: the words that its text may have in braces, None where nothing is wrong.
+Condition = Callable[[Release, Values, str, str], Words | None]
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,11 @@ class Dialect:
     config: str  # the option that names a file with more options
     positional: str  # the option whose value stands first, without a name; "": none does
     variables: tuple[str, ...]  # how the variables begin that it reads
+    renamed: Mapping[str, str]  # of those the old ones, and what it takes them for
     memory: Memory  # its formulas
     issues: Path  # what is known to go wrong
+    conditions: Mapping[str, Condition]  # that its issues compute beside those of any engine
+    meant: Mapping[str, str]  # variables that recipes have and no release reads: what to write
     defaults: Path  # the rules that choose what a profile leaves open
     oldest: str  # the first release that knows GLM-5
     wanted: str  # the first release to install

@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from launcher.engines.conditions import CONDITIONS
+from launcher.engines.conditions import conditions
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.match import Case, Span, When
 from launcher.engines.options import version
@@ -139,8 +139,8 @@ def every_issue() -> tuple[Issue, ...]:
 def _issue(id: str, row: Mapping[str, Any], engine: str) -> Issue:
     rows.only(row, KEYS)
     test = row.get("test", "")
-    if test and test not in CONDITIONS:
-        raise ValueError(f"test: {test!r} is not one of {', '.join(CONDITIONS)}")
+    if test and test not in (known_tests := conditions(engine)):
+        raise ValueError(f"test: {test!r} is not one of {', '.join(known_tests)}")
     severity = Harm(_one_of([*Harm], row, "severity"))
     what, package = rows.text("what", row["what"]), dialect(engine).package if engine else ""
     remedies = tuple(Remedy.of(told, package) for told in row["remedies"])
@@ -259,7 +259,7 @@ def _told(row: Issue, case: Case) -> Iterator[Issue]:
     compared = row.when.words(case) or {}
     for name in _blamed(row, case):
         value = case.value(name) or ""
-        words = CONDITIONS[row.test](case, name, value) if row.test else {}
+        words = conditions(row.engine)[row.test](case, name, value) if row.test else {}
         if row.bounds:
             words = {"wanted": str(row.bounds[name])}
         if words is not None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from launcher.engines import traits
 from launcher.engines.engine import dialect
-from launcher.engines.options import Version, version
+from launcher.engines.options import Option, Release, Version, version
 from launcher.engines.relation import Relation
 from launcher.engines.target import Target
 from launcher.engines.traits import KNOWN
-from launcher.engines.values import size
+from launcher.engines.values import FOLDED, TYPES, size
 from launcher.knowledge import gpus, rows
 from launcher.plan.policy import Policy
 
@@ -56,23 +57,35 @@ class Case:
             case list() as values:
                 return " ".join(map(str, values))
             case value:
-                return str(value)
+                option = self._option(name)
+                return str(
+                    TYPES[option.type][0](str(value)) if option and option.type in FOLDED else value
+                )
 
     def number(self, name: str) -> float | None:
         """An option as a number, its default where it is not set; None where it is none, or the
         engine computes it.
         """
-        told = self.value(name)
+        option, told = self._option(name), self.value(name)
         if told is None:
-            known = self.target.known
-            option = known.options.get(known.renamed(f"--{name}"))
             told = str(option.default) if option else ""
-        return _number(told)
+        return _number(told, option.type if option else "")
+
+    @cached_property
+    def _known(self) -> Release:
+        return self.target.known
+
+    def _option(self, name: str) -> Option | None:
+        return self._known.options.get(self._known.renamed(f"--{name}"))
 
     @cached_property
     def release(self) -> Version:
-        """The known release that it is judged as."""
-        return version(self.target.nearest)
+        """The release that it is judged as: the installed one between those that are known, else
+        the nearest of them.
+        """
+        nearest, told = version(self.target.nearest), version(self.target.release or "")
+        newest = version(dialect(self.target.engine).options.newest)
+        return told if nearest <= told <= newest else nearest
 
     @cached_property
     def traits(self) -> frozenset[str]:
@@ -88,9 +101,10 @@ class Case:
         return self.model | told | ({"keyed"} if self.keyed else set())
 
 
-def _number(text: str) -> float | None:
+def _number(text: str, type: str) -> float | None:
+    read: Callable[[str], float] = TYPES[type][0] if type.startswith("scaled") else size
     try:
-        return size(text)
+        return read(text)
     except ValueError:
         pass
     try:
@@ -101,33 +115,44 @@ def _number(text: str) -> float | None:
 
 @dataclass(frozen=True)
 class Span:
-    """Releases from `first` to `last`, both included; () is open on that side."""
+    """Releases from `first` to `last`, both included, or `before` one; () is open on that side."""
 
     first: Version = ()
     last: Version = ()
+    before: Version = ()
 
     @classmethod
     def of(cls, text: str) -> Span:
-        """`>=0.5.15,<=0.5.16`, one of them, or `==0.5.17`. Raises ValueError."""
-        first: Version = ()
-        last: Version = ()
+        """`>=0.5.15,<=0.5.16`, one of them, `<0.5.17` or `==0.5.17`. Raises ValueError."""
+        ends: dict[str, Version] = {}
         for part in filter(None, (one.strip() for one in text.split(","))):
-            sign, number = part[:2], version(part[2:])
-            if sign not in (">=", "<=", "==") or not number:
-                raise ValueError(f"{part!r} is not a span of releases: >=A, <=B or ==C")
-            first = first if sign == "<=" else number
-            last = last if sign == ">=" else number
-        return cls(first, last)
+            found = re.fullmatch(r"(>=|<=|==|<)([\d.]+)", part)
+            if not found:
+                raise ValueError(f"{part!r} is not a span of releases: >=A, <=B, <B or ==C")
+            ends[found[1]] = version(found[2])
+        exact = ends.get("==", ())
+        return cls(ends.get(">=", exact), ends.get("<=", exact), ends.get("<", ()))
 
     def has(self, release: Version) -> bool:
         """Whether a release is in it."""
-        return self.first <= release and (not self.last or release <= self.last)
+        return (
+            self.first <= release
+            and (not self.last or release <= self.last)
+            and (not self.before or release < self.before)
+        )
 
     def __str__(self) -> str:
-        first, last = (".".join(map(str, end)) for end in (self.first, self.last))
+        first, last, before = (
+            ".".join(map(str, end)) for end in (self.first, self.last, self.before)
+        )
         if first and last:
             return f"{first}-{last}"
-        return f">={first}" if first else f"<={last}" if last else ""
+        told = (
+            f">={first}" if first else "",
+            f"<={last}" if last else "",
+            f"<{before}" if before else "",
+        )
+        return ",".join(filter(None, told))
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ def folded(text: str) -> str:
     return text.lower().replace("-", "_")
 
 
+FOLDED = ("name", "lower", "upper")  # types whose values are the same in any case
 # How the values of a type are read, and what they are in words.
 TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "int": (int, "a whole number"),

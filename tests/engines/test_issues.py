@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,13 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from rig import packaged as shipped
 
-from launcher.config.layers import PACKAGED
-from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.doctor.checks import checks, judge
 from launcher.doctor.checks.rows import found
 from launcher.engines import issues, options
-from launcher.engines.conditions import CONDITIONS
-from launcher.engines.engine import dialect
+from launcher.engines.conditions import conditions
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.issues import Issue, every_issue
 from launcher.engines.match import Case
 from launcher.engines.remedy import Remedy, any_of, applied, for_command, for_profile
@@ -47,6 +45,7 @@ ROWS = every_issue()
 SGLANG = dialect("sglang").options
 NEWEST = SGLANG.newest
 NEWEST_RELEASE = SGLANG.release(NEWEST)
+MTP = '{"method": "mtp", "num_speculative_tokens": 3}'
 # Variables that neither NCCL nor an SGLang release is known to read by the catalogue, and who does.
 READERS = {
     "CUDA_LAUNCH_BLOCKING": "CUDA",
@@ -57,20 +56,47 @@ READERS = {
     "SGL_API_KEY": "nobody: the row says so",
     "VLLM_API_KEY": "vLLM",
 }
-# What brings a trait of choices about.
-CHOSEN: Mapping[str, Mapping[str, str]] = {
-    "dense-attention": {"attention-backend": "flashinfer"},
-    "speculative": {"speculative-algorithm": "EAGLE"},
-    "top-k-1": {},
-    "one-node": {},
-    "reachable": {"host": "0.0.0.0"},
-    "no-p2p": {"NCCL_P2P_DISABLE": "1"},
-    "pcie-ipc-allreduce": {"SGLANG_ENABLE_PCIE_IPC_ALLREDUCE": "1"},
-    "expandable-segments": {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"},
+# What brings a trait of choices about, and what lets it go.
+Chosen = tuple[Mapping[str, str | None], Mapping[str, str | None]]
+ANYWHERE: Mapping[str, Chosen] = {
+    "one-node": ({}, {"nnodes": "2"}),
+    "reachable": ({"host": "0.0.0.0"}, {"host": "127.0.0.1"}),
+    "keyed": ({"api-key": "k"}, {"api-key": None}),
+    "no-p2p": ({"NCCL_P2P_DISABLE": "1"}, {"NCCL_P2P_DISABLE": None}),
+    "multi-gpu": ({}, {}),
+    "expandable-segments": (
+        {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"},
+        {"PYTORCH_CUDA_ALLOC_CONF": None},
+    ),
+}
+CHOSEN: Mapping[str, Mapping[str, Chosen]] = {
+    "sglang": {
+        **ANYWHERE,
+        "dense-attention": ({"attention-backend": "flashinfer"}, {"attention-backend": None}),
+        "speculative": ({"speculative-algorithm": "EAGLE"}, {"speculative-algorithm": None}),
+        "top-k-1": ({}, {}),
+        "pcie-ipc-allreduce": (
+            {"SGLANG_ENABLE_PCIE_IPC_ALLREDUCE": "1"},
+            {"SGLANG_ENABLE_PCIE_IPC_ALLREDUCE": None},
+        ),
+    },
+    "vllm": {
+        **ANYWHERE,
+        "bf16-kv": ({"kv-cache-dtype": "bfloat16"}, {"kv-cache-dtype": None}),
+        "speculative": ({"speculative-config": MTP}, {"speculative-config": None}),
+        "over-two-ranks": ({"tensor-parallel-size": "8"}, {"tensor-parallel-size": "2"}),
+        "pcie-ipc-ranks": ({"tensor-parallel-size": "8"}, {"tensor-parallel-size": "6"}),
+        "pcie-ipc-allreduce": (
+            {"VLLM_ALLREDUCE_USE_FLASHINFER_PCIE_IPC": "1"},
+            {"VLLM_ALLREDUCE_USE_FLASHINFER_PCIE_IPC": None},
+        ),
+    },
 }
 # What each computed condition is true of, on the newest release that the row is about.
 COMPUTED: Mapping[str, Mapping[str, str]] = {
     "heads": {"tp-size": "6"},
+    "draft-config": {"speculative-config": '{"method": "eagel"}'},
+    "own-drafts": {},
     "memory-fraction": {"mem-fraction-static": "0.97"},
     "draft-tokens": {"speculative-num-steps": "3", "speculative-num-draft-tokens": "6"},
     "no-algorithm": {"speculative-algorithm": "EAGEL"},
@@ -92,6 +118,26 @@ COMPUTED: Mapping[str, Mapping[str, str]] = {
     "unread": {"SGLANG_ENABLE_SPEC_V3": "1"},
     "short-name": {"SGL_ENABLE_JIT_DEEPGEMM": "0"},
 }
+# The same where rows of a condition differ.
+OF_ROW: Mapping[str, Mapping[str, str]] = {
+    "vllm-attention-heads": {"tensor-parallel-size": "6"},
+    "vllm-ranks-without-device": {"device-ids": "0,1,2,3"},
+    "vllm-variables": {"VLLM_USE_V1": "1"},
+    "vllm-variables-of-sglang": {"SGLANG_ENABLE_JIT_DEEPGEMM": "1"},
+}
+
+
+def engine_of(row: Issue) -> str:
+    """That a row is of; of one of any engine the first."""
+    return row.engine or NAMES[0]
+
+
+def options_of(row: Issue) -> options.Catalogue:
+    return dialect(engine_of(row)).options
+
+
+def chosen_by(row: Issue, trait: str) -> Chosen:
+    return CHOSEN[engine_of(row)][trait]
 
 
 def ids(case: Case) -> set[str]:
@@ -111,19 +157,31 @@ def settings(case: Case, **changed: str | None) -> Case:
 
 def least(row: Issue) -> Case:
     """A case that has what a row asks for, and little else."""
-    spans = [one for one in SGLANG.releases if row.when.release.has(options.version(one))]
+    spans = [one for one in options_of(row).releases if row.when.release.has(options.version(one))]
     chosen = row.when.traits & CHOICES
     model = (row.when.traits - CHOICES) | ({"glm-5"} if row.test == "heads" else set())
-    said = {name: text for trait in sorted(chosen) for name, text in CHOSEN[trait].items()}
+    said = {
+        name: text
+        for trait in sorted(chosen)
+        for name, text in chosen_by(row, trait)[0].items()
+        if text is not None
+    }
+    for trait in row.when.without & CHOICES:
+        told = CHOSEN[engine_of(row)].get(trait, ({}, {}))[1]
+        said |= {name: text for name, text in told.items() if text is not None}
     said |= {
         key.split("|")[0]: text
         for key, wanted in row.when.options.items()
         if (text := value(wanted, needed=key in row.blames[:1]))
     }
-    said |= COMPUTED.get(row.test, {}) | out_of_bounds(row) | compared(row, said, holds=True)
+    said |= (
+        OF_ROW.get(row.id, COMPUTED.get(row.test, {}))
+        | out_of_bounds(row)
+        | compared(row, said, holds=True)
+    )
     if not any(name.startswith(blame.rstrip("*")) for blame in row.blames for name in said):
         said[row.blames[-1]] = "notjson" if row.test == "not-json" else "1"
-    target = Target(spans[-1], (row.when.gpu or ("sm100",))[0])
+    target = Target(spans[-1], (row.when.gpu or ("sm100",))[0], engine=engine_of(row))
     return settings(Case(target, {}, {}, 8, frozenset(model)), **said)
 
 
@@ -136,6 +194,7 @@ def none_of(wanted: tuple[str, ...]) -> str | None:
 
 
 # Numbers that are tried for the options that a row compares.
+NUMBERED = ("int", "float", "size", "scaled", "scaled_or_auto")
 NUMBERS = ("1", "2", "3", "4", "8", "16", "100", "128", "0", "-1", "1.5", "0.5")
 
 
@@ -182,7 +241,7 @@ def test_a_row_says_how_it_is_known_and_up_to_when_somebody_looked(row: Issue) -
     assert row.source
     assert row.remedies
     if bool(row.engine):
-        assert row.checked in SGLANG.releases
+        assert row.checked in options_of(row).releases
     else:
         assert row.checked.startswith("20"), "a day: what it is about has other releases"
     text = row.what[0]
@@ -195,14 +254,18 @@ def test_what_a_row_blames_somebody_reads(row: Issue) -> None:
         if name.endswith("*"):
             assert name.isupper()
         elif name.isupper():
-            assert name in nccl.NAMES | READERS.keys() or SGLANG.read_by(name), name
+            assert name in nccl.NAMES | READERS.keys() or options_of(row).read_by(name), name
         else:
-            assert SGLANG.canonical(name) == name
-            assert SGLANG.accepted_by(f"--{name}"), name
+            assert options_of(row).canonical(name) == name
+            assert options_of(row).accepted_by(f"--{name}"), name
 
 
 def test_every_condition_that_is_computed_is_some_rows() -> None:
-    assert {row.test for row in ROWS if row.test} == set(CONDITIONS) == set(COMPUTED)
+    every = {(name, test) for name in NAMES for test in dialect(name).conditions}
+
+    assert {(row.engine, row.test) for row in ROWS if row.test} >= every
+    assert {row.test for row in ROWS if row.test} == {*conditions("")} | {test for _, test in every}
+    assert set(COMPUTED) == {row.test for row in ROWS if row.test}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
@@ -224,20 +287,25 @@ def test_a_number_is_told_of_where_it_is_outside_its_bounds(row: Issue, name: st
     outside = [bounds.least - 1, *([bounds.most + 1] if bounds.most else [])]
 
     def told(number: float) -> list[str]:
-        case = Case(Target(NEWEST, "sm100"), {name: f"{number:g}"}, {}, 8)
+        case = settings(least(row), **{name: f"{number:g}"})
         return [issue.name for issue in issues.issues(case) if issue.id == row.id]
 
-    assert [told(number) for number in inside] == [[], []]
-    assert [told(number) for number in outside] == [[name]] * len(outside)
-    assert NEWEST_RELEASE.options[f"--{name}"].type in ("int", "float", "size")
+    assert name not in [one for number in inside for one in told(number)]
+    assert all(name in told(number) for number in outside)
+    assert name.isupper() or is_number(row, name)
+
+
+def is_number(row: Issue, name: str) -> bool:
+    known = options_of(row)
+    return known.release(known.newest).options[f"--{name}"].type in NUMBERED
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.when.where], ids=lambda row: row.id)
 def test_what_a_row_compares_are_numbers(row: Issue) -> None:
     assert row.when.where is not None
     for name in row.when.where.names:
-        assert SGLANG.canonical(name) == name
-        assert NEWEST_RELEASE.options[f"--{name}"].type in ("int", "float", "size"), name
+        assert options_of(row).canonical(name) == name
+        assert is_number(row, name), name
 
 
 def elsewhere(row: Issue) -> Iterator[Case]:
@@ -245,7 +313,7 @@ def elsewhere(row: Issue) -> Iterator[Case]:
     case, when = least(row), row.when
     for arch in set(ARCHS) - set(when.gpu) if when.gpu else ():
         yield replace(case, target=replace(case.target, arch=arch))
-    for name in SGLANG.releases:
+    for name in options_of(row).releases:
         if not when.release.has(options.version(name)):
             yield replace(case, target=replace(case.target, release=name))
     for trait in when.traits - CHOICES:
@@ -253,8 +321,8 @@ def elsewhere(row: Issue) -> Iterator[Case]:
     for trait in when.without - CHOICES:
         yield replace(case, model=case.model | {trait})
     for trait in when.traits & CHOICES:
-        if CHOSEN[trait]:
-            yield settings(case, **dict.fromkeys(CHOSEN[trait]))
+        if gone := chosen_by(row, trait)[1]:
+            yield settings(case, **gone)
     for names, wanted in when.options.items():
         yield settings(case, **dict.fromkeys(names.split("|"), none_of(wanted)))
     if when.where is not None:
@@ -274,7 +342,7 @@ def test_a_row_is_silent_elsewhere(row: Issue) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_what_no_release_was_looked_at_for_is_a_note_and_no_verdict(row: Issue) -> None:
     case = least(row)
-    later = replace(case, target=replace(case.target, release="0.9.0"))
+    later = replace(case, target=replace(case.target, release="9.0.0"))
 
     if bool(row.engine):
         assert row.id not in ids(later)
@@ -327,7 +395,7 @@ def test_groups_of_attention_dp_share_the_heads_of_a_group() -> None:
     [("4.57.1", True), ("5.1.0", True), ("5.2.0", False), ("5.3.0.dev0", False), ("", True)],
 )
 def test_what_is_installed_beside_the_engine_mends_a_row(transformers: str, is_told: bool) -> None:
-    plan = packaged("8xb200", "sm100", "0.5.9")
+    plan = shipped.plan("8xb200", "0.5.9", "sm100")
     packages = {"sglang": "0.5.9"} | ({"transformers": transformers} if transformers else {})
     told = found(Host(engine=Engine(packages=known(packages))), plan)
 
@@ -345,6 +413,10 @@ def test_glm_5_does_not_load_with_the_pins_of_one_release(release: str) -> None:
     assert not any(told.values())
 
 
+# What is told of releases that can do it, so that an upgrade brings it.
+ADVICE = {"vllm-stop-aborts", "vllm-flash-autotune"}
+
+
 def helps(case: Case, row: Issue, *, mixed: bool = False) -> None:
     """Among other settings, another release has issues of its own."""
     before = issues.issues(case)
@@ -354,6 +426,7 @@ def helps(case: Case, row: Issue, *, mixed: bool = False) -> None:
                 after = issues.issues(applied(case, remedy))
                 assert (row.id, told.name) not in {(one.id, one.name) for one in after}
                 others = {one.id for one in after} - {one.id for one in before}
+                others -= ADVICE if remedy.release else set()
                 assert not others or (remedy.release and mixed), remedy
 
 
@@ -362,22 +435,14 @@ def test_a_remedy_makes_its_issue_go_and_brings_no_other(row: Issue) -> None:
     helps(least(row), row)
 
 
-@cache
-def packaged(name: str, arch: str, release: str) -> Plan:
-    ask = PlanRequest(str(PACKAGED / f"{name}.toml"))
-    made = load(ask, {"HOME": "/home/op"})
-    return resolve(made, ask, Path("/state"), {}, Target(release, arch))
-
-
-PROFILES = sorted(path.stem for path in PACKAGED.glob("*.toml"))
-
-
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("name", shipped.EVERY)
 def test_a_remedy_helps_within_packaged_profiles(name: str) -> None:
     """The row's least case put into the profile."""
     for row in ROWS:
         wanted = least(row)
-        plan = packaged(name, wanted.target.arch or "", wanted.target.release or "")
+        if engine_of(row) != shipped.engine(name):
+            continue
+        plan = shipped.plan(name, wanted.target.release, wanted.target.arch)
         case = issues.of_plan(plan)
         said = {**wanted.flags, **wanted.env}
         own = case.model - FAMILIES if wanted.model & FAMILIES else case.model
@@ -443,7 +508,8 @@ def test_one_release_mends_all_advisories_that_a_release_mends(
 
 
 def by_doctor(plan: Plan, release: str) -> set[str]:
-    return set(found(Host(engine=Engine(packages=known({"sglang": release}))), plan))
+    packages = {dialect(plan.engine).package: release}
+    return set(found(Host(engine=Engine(packages=known(packages))), plan))
 
 
 def by_lint(launch: Launch, target: Target) -> set[str]:
@@ -455,13 +521,15 @@ def by_lint(launch: Launch, target: Target) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("name", shipped.EVERY)
 def test_doctor_and_lint_say_the_same_of_a_packaged_profile(name: str) -> None:
-    for arch, release in product(ARCHS, SGLANG.releases):
-        plan = packaged(name, arch, release)
-        launch = Launch.of(plan.arguments, plan.env)
+    kind = shipped.engine(name)
+    for arch, release in product(ARCHS, dialect(kind).options.releases):
+        plan = shipped.plan(name, release, arch)
+        launch = replace(Launch.of(plan.arguments, plan.env), engine=kind)
+        target = Target(release, plan.arch, engine=kind)
 
-        assert by_doctor(plan, release) == by_lint(launch, Target(release, plan.arch)), release
+        assert by_doctor(plan, release) == by_lint(launch, target), release
 
 
 LAUNCHES = (
@@ -511,9 +579,10 @@ def test_doctor_and_lint_agree_on_what_the_parser_refuses(words: str, release: s
     assert (options_.severity is Severity.FAIL) == bool(refused)
 
 
-def test_a_new_release_lists_every_row_of_an_engine_to_look_at_again() -> None:
+@pytest.mark.parametrize("engine", NAMES)
+def test_a_new_release_lists_every_row_of_an_engine_to_look_at_again(engine: str) -> None:
     said = subprocess.run(
-        [sys.executable, ROOT / "scripts/stale.py", "sglang==0.9.0"],
+        [sys.executable, ROOT / "scripts/stale.py", f"{engine}==9.0.0"],
         capture_output=True,
         text=True,
         check=False,
@@ -522,8 +591,8 @@ def test_a_new_release_lists_every_row_of_an_engine_to_look_at_again() -> None:
 
     assert said.returncode == 1
     for row in ROWS:
-        is_listed = f"issues.toml {row.id}: checked for {row.checked}" in said.stdout
-        assert is_listed == (row.engine == "sglang")
+        told = f"issues.toml {row.id}: checked for {row.checked}" in said.stdout
+        assert told == (row.engine == engine), row.id
 
 
 # -- rows that are none ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 from launcher.engines.dialect import Dialect
 from launcher.engines.options import Catalogue
 from launcher.engines.sglang import KEY, NAME, PACKAGE
+from launcher.engines.sglang.conditions import CONDITIONS
 from launcher.engines.sglang.memory import MEMORY
 from launcher.engines.sglang.names import choices, spelled
 
@@ -60,8 +61,14 @@ DIALECT = Dialect(
     config="config",
     positional="",
     variables=("SGLANG_", "SGL_"),
+    renamed={"SGL_": "SGLANG_"},
     memory=MEMORY,
     issues=_FOLDER / "issues.toml",
+    conditions=CONDITIONS,
+    meant={
+        "SGLANG_ENABLE_DEEP_GEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
+        "SGLANG_DISABLE_DEEP_GEMM": "SGLANG_ENABLE_JIT_DEEPGEMM=0 turns it off",
+    },
     defaults=_FOLDER / "defaults.toml",
     oldest="0.5.9",
     wanted="0.5.18",

@@ -7,6 +7,7 @@ from pathlib import Path
 from launcher.engines.dialect import Dialect
 from launcher.engines.options import Catalogue
 from launcher.engines.vllm import KEY, NAME, PACKAGE
+from launcher.engines.vllm.conditions import CONDITIONS
 from launcher.engines.vllm.memory import MEMORY
 from launcher.engines.vllm.names import choices, spelled
 
@@ -63,8 +64,17 @@ DIALECT = Dialect(
     config="config",
     positional="model",
     variables=("VLLM_",),
+    renamed={},
     memory=MEMORY,
     issues=_FOLDER / "issues.toml",
+    conditions=CONDITIONS,
+    meant={
+        "VLLM_ATTENTION_BACKEND": "write --attention-backend, or leave the choice to vLLM",
+        "VLLM_USE_V1": "there is no other engine than V1",
+        "VLLM_USE_FLASHINFER_MOE_FP4": "gone from 0.24.0 on: write --moe-backend, or nothing",
+        "VLLM_FLASHINFER_MOE_BACKEND": "gone from 0.24.0 on: write --moe-backend, or nothing",
+        "VLLM_NVFP4_GEMM_BACKEND": "gone from 0.24.0 on: write --linear-backend, or nothing",
+    },
     defaults=_FOLDER / "defaults.toml",
     oldest="0.16.0",
     wanted="0.32.0",

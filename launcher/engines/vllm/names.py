@@ -22,7 +22,7 @@ def choices(flag: Callable[..., Any], env: Mapping[str, str]) -> Mapping[str, bo
         **traits.of_ranks(flag("tensor-parallel-size")),
         "sparse-backend": flag("attention-backend") is not None,
         "bf16-kv": flag("kv-cache-dtype") in ("bfloat16", "bf16"),
-        "speculative": flag("speculative-config") is not None,
+        "speculative": flag("speculative-config", "spec-method") is not None,
         "graph-sizes": flag(*GRAPHS) is not None,
         "one-node": flag("nnodes") in (None, 1, "1"),
         "pcie-ipc-allreduce": env.get("VLLM_ALLREDUCE_USE_FLASHINFER_PCIE_IPC", "0") == "1",

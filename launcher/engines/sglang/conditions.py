@@ -1,0 +1,43 @@
+"""What rows of SGLang's issues compute (`engines/conditions.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from launcher.engines.dialect import Condition, Values, Words
+from launcher.engines.options import Release, version
+
+# How SGLang can draft, and from which release on (spec_info.py); up to 0.5.11 the parser asks.
+ALGORITHMS = {
+    "EAGLE": "0.5.8",
+    "EAGLE3": "0.5.8",
+    "NEXTN": "0.5.8",
+    "STANDALONE": "0.5.8",
+    "NGRAM": "0.5.8",
+    "DFLASH": "0.5.11",
+    "FROZEN_KV_MTP": "0.5.12",
+    "DSPARK": "0.5.16",
+    "UNO": "0.5.20",
+}
+
+
+def _draft_tokens(release: Release, values: Values, name: str, value: str) -> Words | None:
+    """With one branch SGLang takes another number of draft tokens."""
+    steps = values("speculative-num-steps") or ""
+    if not (steps.isdecimal() and value.isdecimal()) or int(value) == int(steps) + 1:
+        return None
+    return {"right": str(int(steps) + 1)}
+
+
+def _no_algorithm(release: Release, values: Values, name: str, value: str) -> Words | None:
+    """The release has no such way to draft."""
+    known = [one for one, first in ALGORITHMS.items() if version(first) <= version(release.name)]
+    if value.upper() in known:
+        return None
+    return {"known": ", ".join(known), "release": release.name}
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    "draft-tokens": _draft_tokens,
+    "no-algorithm": _no_algorithm,
+}

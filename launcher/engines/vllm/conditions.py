@@ -1,0 +1,39 @@
+"""What rows of vLLM's issues compute (`engines/conditions.py`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from launcher.engines.dialect import Condition, Values, Words
+from launcher.engines.options import Release
+
+
+def _draft_config(release: Release, values: Values, name: str, value: str) -> Words | None:
+    """The release has no such way to draft, or cannot draft so many tokens."""
+    told, methods = _read(value), release.options.get("--spec-method")
+    method, count = told.get("method"), told.get("num_speculative_tokens")
+    if isinstance(method, str) and methods and method not in methods.choices:
+        return {"problem": f"{release.name} has no method {method} to draft by"}
+    if count is not None and not (type(count) is int and count > 0):
+        return {"problem": f"num_speculative_tokens is {count}, wanted a whole number above 0"}
+    return None
+
+
+def _own_drafts(release: Release, values: Values, name: str, value: str) -> Words | None:
+    """The model's own layers are to draft: method mtp, or an old name of it."""
+    method = str(_read(value).get("method")) if name == "speculative-config" else value
+    return {} if method == "mtp" or method.endswith("_mtp") else None
+
+
+def _read(value: str) -> Mapping[str, Any]:
+    """The object that a text is as JSON; none where it is no object."""
+    try:
+        told = json.loads(value)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+CONDITIONS: Mapping[str, Condition] = {"draft-config": _draft_config, "own-drafts": _own_drafts}
