@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""List the rows of knowledge that nobody has looked at again: `stale.py 0.5.24`, for that release
-of SGLang; `stale.py 0.34.0 vllm`, of vLLM; `stale.py 2027-01-01`, since that day, what no release
-changes (GPUs).
+"""List the rows of knowledge that nobody has looked at again: `stale.py sglang==0.5.24`, for that
+release of an engine; `stale.py 2027-01-01`, since that day, what no release changes (GPUs).
 
 Exit 1 if there are any, or rows that are none. Whoever adds a release reads them again in its
 source and sets `checked`.
@@ -20,18 +19,21 @@ from typing import Any
 
 import news
 
+from launcher.engines.engine import NAMES, dialect
+from launcher.engines.options import version
+
 LAUNCHER = Path(__file__).parents[1] / "launcher"
+ASKED = re.compile(rf"(?:{'|'.join(NAMES)})==\d+(?:\.\d+)*|\d{{4}}-\d\d-\d\d")
 
 
-def version(checked: str | datetime.date) -> tuple[int, ...]:
-    """`0.5.23` as (0, 5, 23), a day as (2026, 11, 25)."""
-    return tuple(map(int, re.findall(r"\d+", str(checked))))
-
-
-def is_old(checked: str | datetime.date, asked: str) -> bool:
-    """Whether somebody looked last for an older release, or before that day."""
-    alike = isinstance(checked, datetime.date) == ("-" in asked)
-    return alike and version(checked) < version(asked)
+def is_old(place: str, checked: str | datetime.date, asked: str) -> bool:
+    """Whether somebody looked last for an older release of that engine, or before that day."""
+    engine, _, release = asked.partition("==")
+    if isinstance(checked, datetime.date) or not release:
+        return isinstance(checked, datetime.date) and "=" not in asked and str(checked) < asked
+    owner = re.match(r"launcher/engines/(\w+)/", place)
+    of_it = owner[1] == engine if owner else checked in dialect(engine).options.releases
+    return of_it and version(checked) < version(release)
 
 
 def rows() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -56,23 +58,12 @@ def _of(tree: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _of(one, f"{place} {key}")
 
 
-def is_of(place: str, engine: str) -> bool:
-    """Whether a table tells a release of an engine: its own, or SGLang's outside of folders."""
-    folder = re.match(r"launcher/engines/(\w+)/", place)
-    return (folder[1] if folder else "sglang") == engine
-
-
 def main() -> int:
     """Print them."""
-    asked, engine, *more = sys.argv[1:] + ["", "sglang"][len(sys.argv[1:3]) :]
-    if more or not asked[:1].isdigit():
-        usage = (
-            "usage: stale.py RELEASE [ENGINE] | DAY, for example 0.5.24, 0.34.0 vllm, 2027-01-01"
-        )
-        print(usage, file=sys.stderr)
+    if len(sys.argv) != 2 or not ASKED.fullmatch(sys.argv[1]):
+        print("usage: stale.py ENGINE==RELEASE | DAY, for example 2027-01-01", file=sys.stderr)
         return 2
-    told = rows() if "-" in asked else (one for one in rows() if is_of(one[0], engine))
-    old = [(place, row) for place, row in told if is_old(row["checked"], asked)]
+    old = [(place, row) for place, row in rows() if is_old(place, row["checked"], sys.argv[1])]
     for place, row in old:
         name = f"{place} {row.get('set', '')}".rstrip()
         print(f"{name}: checked for {row['checked']}; {row.get('source')}")

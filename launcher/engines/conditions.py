@@ -43,7 +43,9 @@ def _heads(case: Case, name: str, value: str) -> Words | None:
     groups = case.number("attn-dp-size") or 1
     if case.flag("enable-dp-attention") is not None and groups == 1:
         groups = case.number("dp-size") or 1
-    if heads is None or not value.isdecimal() or not int(value) or int(value) % groups:
+    if groups < 1 or heads is None or not value.isdecimal() or not int(value):
+        return None
+    if int(value) % groups:
         return None
     ranks = int(value) // int(groups)
     return {"heads": str(heads), "ranks": str(ranks)} if heads % ranks else None

@@ -582,7 +582,7 @@ def test_doctor_and_lint_agree_on_what_the_parser_refuses(words: str, release: s
 @pytest.mark.parametrize("engine", NAMES)
 def test_a_new_release_lists_every_row_of_an_engine_to_look_at_again(engine: str) -> None:
     said = subprocess.run(
-        [sys.executable, ROOT / "scripts/stale.py", "9.0.0", engine],
+        [sys.executable, ROOT / "scripts/stale.py", f"{engine}==9.0.0"],
         capture_output=True,
         text=True,
         check=False,
