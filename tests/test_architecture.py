@@ -150,7 +150,6 @@ NAMES_IT = {
     "engines/descriptions.py": "a table: what options and variables are for",
     "capacity/estimate.py": "the memory model is SGLang's",
     "lint/lint.py": "variables that are told, of whichever engine",
-    "lint/concerns.py": "judgements that are SGLang's",
     "lint/around.py": "which defaults a published port was held against",
 }
 

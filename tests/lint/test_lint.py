@@ -82,7 +82,7 @@ def test_the_published_card_on_0_5_23_and_sm120() -> None:
     assert "cuts peer-to-peer between sockets" in seen["NCCL_P2P_LEVEL"].why
     inert = {name for name, entry in seen.items() if entry.verdict is Verdict.INERT}
     assert inert == {"NCCL_IB_DISABLE", "NCCL_ALLOC_P2P_NET_LL_BUFFERS", "SAFETENSORS_FAST_GPU"}
-    assert "open to the network, admin endpoints included" in seen["--host"].why
+    assert "open to the network, with SGLang's admin endpoints" in seen["--host"].why
     assert seen["--trust-remote-code"].verdict is Verdict.NEEDLESS
     assert seen["--tp"].instead == "--tp-size"
 
@@ -351,7 +351,7 @@ def test_what_is_well_exits_0(world: World) -> None:
     [
         (("nowhere.sh",), 2, "cannot read nowhere.sh"),
         (("empty.sh",), 78, "no launch of SGLang"),
-        (("vllm.sh",), 78, "starts vllm"),
+        (("trt.sh",), 78, "starts trtllm-serve"),
         (("card.sh", "--release", "newest"), 2, "'newest' is no release"),
         (("card.sh", "--arch", "sm90"), 2, "NVFP4 needs Blackwell"),
     ],
@@ -362,7 +362,7 @@ def test_what_cannot_be_judged_is_said(
     for name, text in (
         ("card.sh", CARD),
         ("empty.sh", "echo hello"),
-        ("vllm.sh", "vllm serve m --max-model-len 8"),
+        ("trt.sh", "trtllm-serve m --max_batch_size 8"),
     ):
         (world.folder / name).write_text(text)
     said = world.run("lint", *words)
