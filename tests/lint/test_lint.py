@@ -351,7 +351,7 @@ def test_what_is_well_exits_0(world: World) -> None:
     [
         (("nowhere.sh",), 2, "cannot read nowhere.sh"),
         (("empty.sh",), 78, "no launch of SGLang"),
-        (("trt.sh",), 78, "starts trtllm-serve"),
+        (("vllm.sh",), 78, "starts vllm"),
         (("card.sh", "--release", "newest"), 2, "'newest' is no release"),
         (("card.sh", "--arch", "sm90"), 2, "NVFP4 needs Blackwell"),
     ],
@@ -362,7 +362,7 @@ def test_what_cannot_be_judged_is_said(
     for name, text in (
         ("card.sh", CARD),
         ("empty.sh", "echo hello"),
-        ("trt.sh", "trtllm-serve m --max_batch_size 8"),
+        ("vllm.sh", "vllm serve m --max-model-len 8"),
     ):
         (world.folder / name).write_text(text)
     said = world.run("lint", *words)
