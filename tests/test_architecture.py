@@ -149,7 +149,6 @@ NAMES_IT = {
     "knowledge/nccl.py": "a table: variables that nobody reads, and what is meant",
     "engines/descriptions.py": "a table: what options and variables are for",
     "lint/lint.py": "variables that are told, of whichever engine",
-    "lint/concerns.py": "judgements that are SGLang's",
     "lint/around.py": "which defaults a published port was held against",
 }
 

@@ -39,6 +39,7 @@ class Dialect:
     host: str  # that it listens on where none is said
     port: int
     serves: str  # what else whoever reaches it may use, in words
+    unguarded: str  # what its API key does not guard, in words; "" for nothing that matters
     choices: Choices  # of its own options and variables
     spelled: Callable[[Mapping[str, Any], Release], Iterator[Spelled]]  # as a release takes them
     secrets: tuple[str, ...]  # options that would show a secret in `ps`
@@ -52,6 +53,9 @@ class Dialect:
     conditions: Mapping[str, Condition]  # that its issues compute beside those of any engine
     meant: Mapping[str, str]  # variables that recipes have and no release reads: what to write
     defaults: Path  # the rules that choose what a profile leaves open
+    variants: tuple[str, ...]  # distributions that bring it, built for other hardware
+    start_limit: tuple[str, float]  # what ends a start that takes longer, and its default, seconds
+    uncompiled: str  # what is then, where nothing can compile FlashInfer's kernels; "": it says so
     oldest: str  # the first release that knows GLM-5
     wanted: str  # the first release to install
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from launcher.engines.engine import dialect
 from launcher.engines.issues import Issue, Shows
 from launcher.engines.match import Case
 from launcher.engines.options import Release
@@ -90,8 +91,7 @@ def guesses(case: Case) -> Iterator[tuple[str, Concern]]:
     """What doctor judges by the host's facts (access-guarded, nccl-p2p-level, nccl-infiniband), by
     the command alone: the flag or variable, and what to say of it.
     """
-    if {"reachable"} <= case.traits and "keyed" not in case.traits:
-        yield "host", _open(str(case.value("host")))
+    yield from _reached(case)
     level = nccl.level(case.env.get("NCCL_P2P_LEVEL", ""))
     wide = case.target.arch == "sm120" and case.gpus > 1 and "no-p2p" not in case.traits
     if wide and level not in (None, "SYS"):
@@ -100,13 +100,21 @@ def guesses(case: Case) -> Iterator[tuple[str, Concern]]:
         yield "NCCL_IB_DISABLE", _no_infiniband()
 
 
-def _open(host: str) -> Concern:
-    why = (
-        f"{host} without a key is open to the network, admin endpoints included (load weights,"
-        " flush the cache)"
-    )
-    fix = "127.0.0.1, or a key (`up --api-key-file`)"
-    source = "SGLang's routes and auth.py; `up` refuses it"
+def _reached(case: Case) -> Iterator[tuple[str, Concern]]:
+    """What no key guards where others than this host reach it."""
+    engine = dialect(case.target.engine)
+    name = "host" if case.value("host") is not None else engine.option_of("model_path")
+    host = case.value("host") or engine.host
+    if "reachable" in case.traits and "keyed" not in case.traits:
+        why = f"{host} without a key is open to the network, with {engine.serves}"
+        yield name, _open(why, "127.0.0.1, or a key (`up --api-key-file`)")
+    elif "reachable" in case.traits and engine.unguarded:
+        why = f"{host} is open to the network, and the key does not guard {engine.unguarded}"
+        yield name, _open(why, "127.0.0.1, behind a proxy that lets /v1 alone through")
+
+
+def _open(why: str, fix: str) -> Concern:
+    source = "the engine's routes, and what asks for the key; `up` refuses it"
     return Concern(Verdict.RISKY, why, Known.READ, source, Shows.TRAFFIC, fix)
 
 

@@ -193,6 +193,7 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
      "flashinfer-cubin": "0.6.18"}), "0.6.18", ()),
     ("engine-compilers", WARN, having(H, engine__tools={"nvcc": None, "ninja": "/n", "gcc": "/g"}), "nvcc", ()),
     ("engine-caches", WARN, having(H, engine__installed_at=NOW + 9 * 86400), ".cache/flashinfer", ()),
+    ("engine-alone", WARN, having(H, engine__packages={**H.engine.packages.get(), "vllm": "0.33.0"}), "vllm 0.33.0", ()),
     ("engine-first-start", WARN, having(H, engine__caches=()), "300 s", ("flags.watchdog-timeout=false",)),
     ("model-files", FAIL, having(H, model__missing=("model-00003-of-00047.safetensors",)), "00003", ()),
     ("model-headers", FAIL, having(H, model__broken={"model-00001.safetensors": "is 4 GB of 9"}), "4 GB of 9", ()),

@@ -82,7 +82,7 @@ def test_the_published_card_on_0_5_23_and_sm120() -> None:
     assert "cuts peer-to-peer between sockets" in seen["NCCL_P2P_LEVEL"].why
     inert = {name for name, entry in seen.items() if entry.verdict is Verdict.INERT}
     assert inert == {"NCCL_IB_DISABLE", "NCCL_ALLOC_P2P_NET_LL_BUFFERS", "SAFETENSORS_FAST_GPU"}
-    assert "open to the network, admin endpoints included" in seen["--host"].why
+    assert "open to the network, with SGLang's admin endpoints" in seen["--host"].why
     assert seen["--trust-remote-code"].verdict is Verdict.NEEDLESS
     assert seen["--tp"].instead == "--tp-size"
 

@@ -238,6 +238,20 @@ def host() -> Host:
     )
 
 
+VLLM = "8xpro6000-vllm"
+
+
+def with_vllm() -> Host:
+    """The same host with vLLM in place of SGLang."""
+    return having(
+        host(),
+        engine__python="/opt/vllm/bin/python",
+        engine__packages={"vllm": "0.33.0", "flashinfer-python": "0.7.2.post1", "torch": "2.14.0"},
+        engine__pins=(Pin("torch", "==2.14.0", "2.14.0", True),),
+        environment__variables=dict(plan(profile=VLLM).env),
+    )
+
+
 def having(host: Host, **changed: Any) -> Host:
     """The host with facts changed: `driver__version="1.2"`; a value that is no Fact becomes a known
     one.

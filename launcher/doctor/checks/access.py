@@ -32,25 +32,36 @@ def port_free(host: Host, plan: Plan) -> Verdict:
 
 
 def access_guarded(host: Host, plan: Plan) -> Verdict:
-    """Nobody but this host reaches the server without a key.
+    """Nobody but this host reaches what no key guards.
 
-    SGLang's admin endpoints (load weights, flush the cache, shut down), and vLLM's routes beside
-    /v1 (a whole answer by /invocations), are open to whoever reaches the port.
+    SGLang's admin endpoints (load weights, flush the cache, shut down) are open where there is no
+    key. vLLM's key guards a few prefixes (/v1): /invocations generates for whoever gets there.
 
     Tested: `up` refuses it; vLLM 0.32.0 was asked without its key. Source: the engines' routes.
     """
-    fix = "add --api-key-file FILE, or bind loopback: --set flags.host=127.0.0.1"
-    if plan.key_file:
-        return ok(f"a key is required ({plan.key_file})")
     if is_loopback(plan.host):
         return ok(f"{plan.host} is this host alone")
+    if plan.key_file and not dialect(plan.engine).unguarded:
+        return ok(f"a key is required ({plan.key_file})")
+    seen, fix = _beside_key(plan) if plan.key_file else _without_key(plan)
     if plan.open_without_key:
-        return warn(f"{plan.host} without a key, as access.open_without_key says", fix=fix)
+        return warn(f"{seen}, as access.open_without_key says", fix=fix)
+    explicitly = "--set access.open_without_key=true"
     return fail(
-        f"profile {plan.name} binds {plan.host} without an API key: whoever reaches port"
-        f" {plan.port} may use the model and {dialect(plan.engine).serves}",
-        fix=f"{fix}; or say it explicitly: --set access.open_without_key=true",
+        f"profile {plan.name} binds {seen}", fix=f"{fix}; or say it explicitly: {explicitly}"
     )
+
+
+def _without_key(plan: Plan) -> tuple[str, str]:
+    seen = f"{plan.host} without an API key: whoever reaches port {plan.port} may use the model and"
+    fix = "add --api-key-file FILE, or bind loopback: --set flags.host=127.0.0.1"
+    return f"{seen} {dialect(plan.engine).serves}", fix
+
+
+def _beside_key(plan: Plan) -> tuple[str, str]:
+    seen = f"{plan.host} with an API key, which does not guard {dialect(plan.engine).unguarded}"
+    fix = "bind loopback (--set flags.host=127.0.0.1), behind a proxy that lets /v1 alone through"
+    return seen, fix
 
 
 def access_key(host: Host, plan: Plan) -> Verdict:

@@ -32,13 +32,14 @@ def model_folder(host: Host, plan: Plan) -> Verdict:
         )
     if seen.is_unseen:
         seen.get()
-    return fail(str(seen.unknown), fix="set flags.model-path to the folder that has config.json")
+    option = dialect(plan.engine).option_of("model_path")
+    return fail(str(seen.unknown), fix=f"set flags.{option} to the folder that has config.json")
 
 
 def model_config(host: Host, plan: Plan) -> Verdict:
     """Its config.json can be read.
 
-    Without it SGLang does not know what it serves.
+    Without it the engine does not know what it serves.
 
     Tested: on folders.
     """
@@ -112,7 +113,7 @@ def model_quantisation(host: Host, plan: Plan) -> Verdict:
     """The checkpoint is quantised as the profile claims.
 
     SGLang with modelopt_fp4 on another checkpoint fails while loading, or loads scales that are not
-    there.
+    there; vLLM refuses it.
 
     Tested: on folders.
     """
@@ -237,7 +238,7 @@ def model_tokenizer(host: Host, plan: Plan) -> Verdict:
 
     Tested: on folders.
     """
-    if plan.flag("skip-tokenizer-init", "tokenizer-path") is not None:
+    if plan.flag("skip-tokenizer-init", "tokenizer-path", "tokenizer") is not None:
         return ok("another one is asked for, or none")
     seen = host.model.tokenizer.get()
     if not any(

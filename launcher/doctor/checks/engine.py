@@ -1,9 +1,12 @@
-"""The interpreter that has SGLang, and the releases in it."""
+"""The interpreter that has the engine, and the releases in it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from launcher.doctor.checks.judging import Verdict, fail, ok, sample, version, warn
-from launcher.engines.engine import dialect
+from launcher.engines import traits
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import Given, Release, nearest_name
 from launcher.host.facts import Host, UnobservedError
 from launcher.knowledge import drivers
@@ -12,7 +15,7 @@ from launcher.plan.plan import Plan
 GROUP = "engine"
 DAY = 86400.0  # seconds
 # seconds; compiling kernels at the first start took 10 to 30 minutes (NVIDIA's GKE recipe)
-WATCHDOG_WANTED = 1200
+START_WANTED = 1200
 
 
 def release(host: Host, name: str) -> str:
@@ -53,21 +56,44 @@ def engine_installed(host: Host, plan: Plan) -> Verdict:
     Tested: with and without.
     """
     engine, packages = dialect(plan.engine), host.engine.packages.get()
-    if seen := packages.get(engine.package):
+    there = [f"{name} {packages[name]}" for name in engine.variants if name in packages]
+    if there and not plan.gpus:
+        return ok(", ".join(there))
+    seen = packages.get(engine.package)
+    if seen and not there:
         return ok(f"{engine.name} {seen}")
     where, wanted = host.engine.python.get(), f"{engine.package}>={engine.wanted}"
+    if there:
+        fix = f"set engine.python to an environment of its own: `python -m pip install '{wanted}'`"
+        return fail(f"{where} has {', '.join(there)}, which knows no GPU", fix=fix)
     return fail(
         f"{where} has no {engine.package}",
         fix=f"`{where} -m pip install '{wanted}'`, or set engine.python",
     )
 
 
+def engine_alone(host: Host, plan: Plan) -> Verdict:
+    """No other engine is in its environment.
+
+    Each pins its own torch, FlashInfer and transformers: what was installed last decides for both.
+
+    Source: the metadata of SGLang 0.5.23 and vLLM 0.33.0.
+    """
+    packages, own = host.engine.packages.get(), dialect(plan.engine).package
+    others = [dialect(name).package for name in NAMES if name != plan.engine]
+    seen = [f"{name} {packages[name]}" for name in others if name in packages]
+    if own in packages and seen:
+        fix = "an environment for each: set engine.python to the python of this one's"
+        return warn(f"{own} {packages[own]}, and {', '.join(seen)}", fix=fix)
+    return ok("none")
+
+
 def engine_known(host: Host, plan: Plan) -> Verdict:
-    """The SGLang release is one that these checks know.
+    """The engine's release is one that these checks know.
 
     Options and kernels change with each release: an unknown one is judged as the newest known.
 
-    Source: 0.5.8 to 0.5.23.
+    Source: SGLang 0.5.8 to 0.5.23, vLLM 0.16.0 to 0.33.0.
     """
     engine, seen = dialect(plan.engine), release(host, plan.engine)
     newest = engine.options.newest
@@ -79,13 +105,13 @@ def engine_known(host: Host, plan: Plan) -> Verdict:
 
 
 def engine_options(host: Host, plan: Plan) -> Verdict:
-    """The SGLang release accepts the profile's command line.
+    """The engine's release accepts the profile's command line.
 
-    Options are renamed and removed with nearly every release; SGLang ends at once with a usage
-    message then.
+    Options are renamed and removed between releases; the engine ends at once with a usage message
+    then.
 
-    Tested: the catalogue of options is held against the parser of 0.5.23. Source: those of the
-    others.
+    Tested: the catalogues of options are held against the parsers of SGLang 0.5.23 and vLLM 0.32.0.
+    Source: those of the others.
     """
     seen, catalogue = release(host, plan.engine), dialect(plan.engine).options
     known = catalogue.release(catalogue.nearest(seen))
@@ -115,7 +141,7 @@ def _mended(given: Given, known: Release) -> str:
 
 
 def engine_pins(host: Host, plan: Plan) -> Verdict:
-    """What SGLang's metadata asks for is installed.
+    """What the engine's metadata asks for is installed.
 
     A flashinfer, torch or kernel package of another release fails at import, or worse, in its
     numbers.
@@ -185,10 +211,18 @@ def engine_compilers(host: Host, plan: Plan) -> Verdict:
             "ninja": "`pip install ninja`",
             "gcc": "`apt install g++`",
         }
-        return warn(
-            f"not found: {', '.join(missing)}", fix="; ".join(how[name] for name in missing)
-        )
+        seen, fix = f"not found: {', '.join(missing)}", "; ".join(how[name] for name in missing)
+        lost = _uncompiled(host, plan, missing)
+        return fail(f"{seen}; {lost}", fix=fix) if lost else warn(seen, fix=fix)
     return ok(", ".join(f"{name} {path}" for name, path in tools.items() if path))
+
+
+def _uncompiled(host: Host, plan: Plan, missing: Sequence[str]) -> str:
+    """What the engine cannot do on these GPUs without what is missing; "" where it can."""
+    needs = plan.arch == "sm120" and traits.SPARSE in plan.traits
+    if not needs or missing == ["gcc"] or "flashinfer-cubin" in host.engine.packages.get():
+        return ""
+    return dialect(plan.engine).uncompiled
 
 
 def engine_caches(host: Host, plan: Plan) -> Verdict:
@@ -215,14 +249,16 @@ def engine_caches(host: Host, plan: Plan) -> Verdict:
 def engine_first_start(host: Host, plan: Plan) -> Verdict:
     """A first start has time to compile.
 
-    SGLang's watchdog kills a scheduler that compiles for longer than its 300 s: it looks like a
-    hang.
+    SGLang's watchdog kills a scheduler that compiles for longer than its 300 s, and vLLM gives its
+    own start up after 600 s: it looks like a hang.
 
     Reported: NVIDIA's GKE recipe (10 to 30 minutes, watchdog 1800). Others met the kill at 300 s.
+    Source: vLLM's core_client.py.
     """
     compiled = any(cache.files for cache in host.engine.caches.otherwise(()))
-    timeout = float(plan.flag("watchdog-timeout") or 300)
-    if not compiled and timeout < WATCHDOG_WANTED:
-        fix = "set flags.watchdog-timeout = 1800"
-        return warn(f"no compiled kernels yet, watchdog-timeout is {timeout:.0f} s", fix=fix)
-    return ok(f"watchdog-timeout {timeout:.0f} s" + (", kernels are compiled" if compiled else ""))
+    name, own = dialect(plan.engine).start_limit
+    limit = float(plan.flag(name) or plan.env.get(name) or own)
+    if plan.gpus and not compiled and limit < START_WANTED:
+        fix = f"set {'env' if name.isupper() else 'flags'}.{name} = 1800"
+        return warn(f"no compiled kernels yet, {name} is {limit:.0f} s", fix=fix)
+    return ok(f"{name} {limit:.0f} s" + (", kernels are compiled" if compiled else ""))

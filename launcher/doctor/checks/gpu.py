@@ -25,7 +25,7 @@ HELD = 256 << 20  # bytes; a display server or a monitor holds less
 def gpu_count(host: Host, plan: Plan) -> Verdict:
     """The driver shows every GPU that the profile shards over.
 
-    SGLang starts one rank a GPU and fails after all ranks were started.
+    The engine starts one rank a GPU and fails after all ranks were started.
 
     Tested: with fewer GPUs on a driver library.
     """

@@ -15,7 +15,7 @@ GROUP = "known issues"
 
 
 def known_issues(host: Host, plan: Plan) -> Verdict:
-    """Somebody looked at every known issue again for this SGLang release.
+    """Somebody looked at every known issue again for the engine's release.
 
     Each that concerns this profile is a finding of its own. What older releases had, and nobody
     looked at again, may still be so.

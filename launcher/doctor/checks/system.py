@@ -14,7 +14,7 @@ WITHOUT_GPU, SHM_WITHOUT_GPU = (
     1 << 30,
     16 << 20,
 )
-NOFILE_WANTED = 65535  # what SGLang raises its soft limit to (utils/common.py, set_ulimit)
+NOFILE_WANTED = 65535  # what engines raise their soft limit to (set_ulimit)
 # bytes of host memory a rank takes beside the weights it maps (CUDA context, pinned buffers)
 PER_RANK = 4 << 30
 
@@ -185,7 +185,7 @@ def open_files(host: Host, plan: Plan) -> Verdict:
 
     Each rank maps every shard, each request is a socket: "Too many open files" comes under load.
 
-    Source: SGLang raises the soft limit to 65535 as far as the hard one lets it. Reported:
+    Source: SGLang and vLLM raise the soft limit to 65535 as far as the hard one lets it. Reported:
     container recipes.
     """
     limit = _limit(host, "nofile")

