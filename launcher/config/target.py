@@ -45,6 +45,7 @@ class TargetOptions:
     arch: str | None = None
     facts: Path | None = None
     gpu: str | None = None  # a product of gpus.toml; `arch` is then its own
+    engine: str | None = None  # that the release is said of; None: nobody says
 
     @classmethod
     def of(
@@ -60,39 +61,46 @@ class TargetOptions:
                 raise UserError(what, fix="leave one of them out", status=Exit.USAGE)
             gpu, arch = None, gpu
         product = _product(gpu, arch) if gpu is not None else None
+        version, engine = _release(release) if release is not None else (None, None)
         made = cls(
-            _release(release) if release is not None else None,
+            version,
             product.arch if product else arch,
             facts,
             product.id if product else None,
+            engine,
         )
         require_known(made)
         return made
 
     def to(self, release: str | None, arch: str | None) -> TargetOptions:
         """The same with another release, or another architecture."""
+        said = (self.release, self.engine) if release is None else _release(release)
         return replace(
             self,
-            release=_release(release) if release is not None else self.release,
+            release=said[0],
+            engine=said[1],
             arch=arch or self.arch,
             gpu=None if arch else self.gpu,
         )
 
 
-def _release(text: str) -> str:
-    """`0.5.23`, `v0.5.23`, `sglang==0.5.23` as `0.5.23`. Raises UserError (usage)."""
+def _release(text: str) -> tuple[str, str | None]:
+    """`0.5.23`, `v0.5.23`, `sglang==0.5.23` as `0.5.23`, and the engine that it is said of. Raises
+    UserError (usage).
+    """
     package, pinned, version = (part.strip() for part in text.lower().rpartition("=="))
-    if pinned and package not in {dialect(name).package for name in NAMES}:
+    engine = next((name for name in NAMES if dialect(name).package == package), None)
+    if pinned and engine is None:
         raise UserError(
             f"--release {text}: {package or 'nothing'} is not an engine that is started here",
             fix=_example(),
             status=Exit.USAGE,
         )
-    return version.removeprefix("v")
+    return version.removeprefix("v"), engine
 
 
-def _example() -> str:
-    known = dialect(ENGINE)
+def _example(engine: str = ENGINE) -> str:
+    known = dialect(engine)
     return f"a release of {known.name}, for example --release {known.options.newest}"
 
 
@@ -214,6 +222,10 @@ def targeted(
     interpreter that the profile names is not run, and the release unknown.
     """
     require_known(aim)
+    if aim.engine not in (None, profile.engine.kind):
+        own, said = dialect(profile.engine.kind), dialect(aim.engine)
+        what = f"--release {said.package}=={aim.release}: the profile is of {own.name}"
+        raise UserError(what, fix=_example(profile.engine.kind), status=Exit.USAGE)
     if aim.facts:
         seen = of(recorded(aim.facts), profile.engine.kind)
     elif aim == TargetOptions():

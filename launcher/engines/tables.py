@@ -11,7 +11,9 @@ from launcher.knowledge.rows import Table
 
 
 def complaints() -> tuple[str, ...]:
-    """The rows that are left out, with file, row and key; none of a sound installation."""
+    """The rows that are left out, with file, row and key, after the files that are none at all, of
+    which others may come; none of a sound installation.
+    """
     defaults = (rules.table(dialect(name).defaults) for name in NAMES)
     tables: tuple[Table[Any], ...] = (
         *issues.tables(),
@@ -26,4 +28,5 @@ def complaints() -> tuple[str, ...]:
         codes.table(),
         xid.table(),
     )
-    return tuple(complaint for table in tables for complaint in table.complaints)
+    told = [complaint for table in tables for complaint in table.complaints]
+    return tuple(sorted(told, key=lambda complaint: "," in complaint.partition(":")[0]))

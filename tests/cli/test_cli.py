@@ -219,7 +219,9 @@ def test_a_release_and_a_gpu_are_said_in_the_words_of_their_makers(
     [
         ("render card --sglang 0.5.20", "--sglang was renamed to --release 0.5.20"),
         ("diff card card --to-sglang 0.5.20", "--to-sglang was renamed to --to-release 0.5.20"),
-        ("render card --release vllm==0.32.0", "vllm is not an engine that is started here"),
+        ("render card --release trtllm==1.2.0", "trtllm is not an engine that is started here"),
+        ("render card --release vllm==0.32.0", "the profile is of SGLang"),
+        ("render 8xb200-vllm --release sglang==0.5.23", "the profile is of vLLM"),
         ("render card --release newest", "'newest' is no release"),
         ("render card --release 0.5.-23", "'0.5.-23' is no release"),
         ("render card --release 0.5.1e3", "'0.5.1e3' is no release"),
