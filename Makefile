@@ -59,7 +59,7 @@ format: $(MADE)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(MADE) engine
+bench: $(MADE) engines
 	$(BIN)/python bench/cli.py
 	$(BIN)/python bench/doctor.py
 	$(BIN)/python bench/own.py

@@ -1,13 +1,13 @@
 """Requests lost in a planned restart under load: glm5-serve, systemd and supervisord over the same
 command.
 
-The real SGLang on the CPU (`make engine`), one keeper at a time. CLIENTS clients ask one request after the other,
-of 1 to SECONDS seconds each; like a load balancer each asks /ready before a request, and waits while that is not
-200. After ten seconds comes the restart. Lost is a request that was accepted and not answered whole; one that was
+The real SGLang or vLLM on the CPU (`make engine`), one keeper at a time. CLIENTS clients ask one request after the other,
+of 1 to SECONDS seconds each; like a load balancer each asks before a request whether it is ready, and waits while that is not 200.
+vLLM has only /health for that; ours answers /ready itself (`--health-listen`). After ten seconds comes the restart. Lost is a request that was accepted and not answered whole; one that was
 refused can be asked elsewhere and is none. Closed is the time in which no request could be begun. systemd and
 supervisord once with their defaults, once told to be as patient as ours. Aim: ours loses none.
 
-usage: bench/drain.py [CLIENTS [SECONDS]]     root is needed for systemd
+usage: [ENGINE=vllm] bench/drain.py [CLIENTS [SECONDS]]     root is needed for systemd
 """
 
 from __future__ import annotations
@@ -24,31 +24,34 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
+import engines
+from engines import OF, TOKENS
 from keepers import Ours, Supervisord, SupervisordTold, Systemd, SystemdTold
 
 LOAD_BEFORE, LOAD_AFTER = 10.0, 5.0  # seconds
-MOST = 1900  # tokens; the tiny model takes 2048, and refuses more
 
 
 class Client(threading.Thread):
     """Asks until it is told to stop; `rate` tokens a second, `longest` seconds a request."""
 
-    def __init__(self, port: int, rate: float, longest: float, stop: threading.Event) -> None:
+    def __init__(
+        self, ports: tuple[int, int], rate: float, longest: float, stop: threading.Event
+    ) -> None:
         super().__init__()
-        self.port, self.rate, self.longest, self.stop = port, rate, longest, stop
+        (self.port, self.asked), self.rate = ports, rate
+        self.longest, self.stop = longest, stop
         self.begun: list[float] = []
         self.whole = self.lost = self.refused = 0
 
     def run(self) -> None:
         dice = random.Random(self.name)
         while not self.stop.is_set():
-            if self.ask("GET", "/ready", None, 5) != 200:
+            if not self.may_come():
                 time.sleep(0.1)
                 continue
-            tokens = min(int(self.rate * dice.uniform(1, self.longest)), MOST)
-            sampling = {"max_new_tokens": tokens, "ignore_eos": True, "temperature": 0}
+            tokens = min(int(self.rate * dice.uniform(1, self.longest)), OF.longest)
             at = time.monotonic()
-            status = self.ask("POST", "/generate", {"text": "1", "sampling_params": sampling}, 120)
+            status = self.ask("POST", TOKENS, engines.tokens(tokens), 120)
             if status is None:
                 self.refused += 1
             else:
@@ -56,11 +59,15 @@ class Client(threading.Thread):
                 self.whole += status == 200
                 self.lost += status != 200
 
-    def ask(self, method: str, path: str, body: object, within: float) -> int | None:
+    def may_come(self) -> bool:
+        path = OF.ready if self.asked == self.port else "/ready"
+        return self.ask("GET", path, None, 5, port=self.asked) == 200
+
+    def ask(self, method: str, path: str, body: object, within: float, port: int = 0) -> int | None:
         """The status of a whole answer, 0 for one that breaks off, None for a refused
         connection.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=within)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=within)
         try:
             connection.connect()
         except OSError:
@@ -77,13 +84,13 @@ class Client(threading.Thread):
             connection.close()
 
 
-def load(port: int, count: int, longest: float) -> None:
+def load(ports: tuple[int, int], count: int, longest: float) -> None:
     """Run clients where the port can be reached, until stdin is closed; what became of it, as JSON
     on stdout.
     """
     stop = threading.Event()
-    rate = rate_of(port, count)
-    clients = [Client(port, rate, longest, stop) for _ in range(count)]
+    rate = rate_of(ports, count)
+    clients = [Client(ports, rate, longest, stop) for _ in range(count)]
     for client in clients:
         client.start()
     print("loaded", flush=True)
@@ -100,16 +107,13 @@ def load(port: int, count: int, longest: float) -> None:
     print(json.dumps(figures | {"closed": closed}))
 
 
-def rate_of(port: int, count: int, tokens: int = 200) -> float:
+def rate_of(ports: tuple[int, int], count: int, tokens: int = 200) -> float:
     """Tokens a second of each of `count` requests at a time."""
-    sampling = {"max_new_tokens": tokens, "ignore_eos": True}
-    asking = Client(port, 0, 0, threading.Event())
+    asking = Client(ports, 0, 0, threading.Event())
     began = time.monotonic()
     with ThreadPoolExecutor(count) as pool:
         for _ in range(count):
-            pool.submit(
-                asking.ask, "POST", "/generate", {"text": "1", "sampling_params": sampling}, 120
-            )
+            pool.submit(asking.ask, "POST", TOKENS, engines.tokens(tokens), 120)
     return tokens / (time.monotonic() - began)
 
 
@@ -126,6 +130,7 @@ def main() -> None:
                 str(Path(__file__)),
                 "load",
                 str(keeper.port),
+                str(keeper.asked),
                 str(count),
                 str(longest),
             ]
@@ -145,6 +150,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["load"]:
-        load(int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+        load((int(sys.argv[2]), int(sys.argv[3])), int(sys.argv[4]), float(sys.argv[5]))
     else:
         main()

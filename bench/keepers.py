@@ -1,8 +1,8 @@
 """Three that keep one server up, for the benchmarks: glm5-serve, systemd and supervisord, over the
 same command.
 
-The command is the real SGLang on the CPU (`make engine`), as `glm5-serve render` prints it for
-`cpu-demo`. What systemd and supervisord are told is what people write: the command, restart always;
+The command is the real SGLang or vLLM on the CPU (`make engine`), as `glm5-serve render` prints it
+for its profile (`engines.py`). What systemd and supervisord are told is what people write: the command, restart always;
 the rest is their default.
 """
 
@@ -18,9 +18,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
+from engines import OF, TOKENS, tokens
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from rig.systemd_host import SystemdHost
@@ -42,13 +42,13 @@ class Keeper:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = self.asked = free_port()  # the server's; where a balancer asks about it
         self.marks = f"--port {self.port}"
         words = [
             GLM5_SERVE,
             "render",
             "-p",
-            "cpu-demo",
+            OF.profile,
             "--json",
             "--set",
             f"flags.port={self.port}",
@@ -78,10 +78,11 @@ class Keeper:
         return None
 
     def rank(self) -> psutil.Process:
-        """Its scheduler."""
+        """The process that has the weights."""
         server = self.server()
         assert server
-        return next(p for p in server.children() if "sglang::scheduler" in "".join(p.cmdline()[:1]))
+        below = server.children(recursive=True)
+        return next(p for p in below if OF.rank in "".join(p.cmdline()[:1]))
 
     def wait(self, within: float = GIVE_UP) -> float | None:
         """The moment (monotonic) of the first token that is generated from now on, if one is."""
@@ -91,20 +92,25 @@ class Keeper:
 
 
 class Ours(Keeper):
-    """`glm5-serve up` with cpu-demo's policy, but for pauses between deaths."""
+    """`glm5-serve up` with its profile's policy, but for pauses between deaths."""
 
     name = "glm5-serve"
 
     @contextmanager
     def running(self) -> Iterator[Ours]:
         self.environ = os.environ | {"GLM5_SERVE_STATE_DIR": str(self.folder / "state")}
-        words = ["up", "-p", "cpu-demo", "--detach", "--set", f"flags.port={self.port}"]
+        words = ["up", "-p", OF.profile, "--detach", "--set", f"flags.port={self.port}"]
         words += [
             "--set",
             f"supervision.stop_timeout={STOP_WITHIN}",
             "--set",
             "supervision.backoff=0",
         ]
+        self.asked = self.port
+        if OF.ready != "/ready":  # the engine has none that knows of a drain
+            self.asked = free_port()
+            words += ["--health-listen", f"127.0.0.1:{self.asked}"]
+            words += ["--set", "supervision.drain_delay=1"]
         self.run(*words)
         try:
             yield self
@@ -215,11 +221,10 @@ def generates(port: int) -> bool:
     """One token, asked for within two seconds."""
     import http.client
 
-    body: dict[str, Any] = {"text": "1", "sampling_params": {"max_new_tokens": 1}}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request(
-            "POST", "/generate", json.dumps(body), {"Content-Type": "application/json"}
+            "POST", TOKENS, json.dumps(tokens(1)), {"Content-Type": "application/json"}
         )
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):

@@ -1,14 +1,14 @@
 """From a fault to serving again: glm5-serve, systemd with Restart=always, and supervisord over the
 same command.
 
-The real SGLang on the CPU (`make engine`), one keeper at a time. Two faults: a rank is killed, a
+The real SGLang or vLLM on the CPU (`make engine`), one keeper at a time. Two faults: a rank is killed, a
 rank is stopped (SIGSTOP: it lives, and does nothing). Two moments after each: the new server
 process is launched, and a token comes out again. A start takes a quarter of a minute here and
 minutes with real weights, for every keeper the same: the launch is the keeper's own part. Aim: ours
 within 0.2 s of a death; its policy has no pause here. Only ours is expected to find a hang; the
 others are watched for HANG seconds.
 
-usage: bench/recovery.py [KILLS [HANG]]     root is needed for systemd
+usage: [ENGINE=vllm] bench/recovery.py [KILLS [HANG]]     root is needed for systemd
 """
 
 from __future__ import annotations
