@@ -36,13 +36,13 @@ def of_option(
             Shows.PARSE,
             given.option.instead,
         )
-    elif not (within.accepts(given.word) or given.is_positional):
+    elif not (within.accepts(given.read) or given.is_positional):
         name = given.option.name
         why = (
             f"an abbreviation: argparse takes it for {name} while no other option starts like that"
         )
         yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
-    if again := [other for other in later if other.option is given.option]:
+    if again := [other for other in later if _is_the_same(given, other)]:
         is_same = again[-1].values == given.values
         yield Concern(
             Verdict.INERT if is_same else Verdict.CONFLICTS,
@@ -53,6 +53,11 @@ def of_option(
         )
 
 
+def _is_the_same(given: Given, later: Given) -> bool:
+    """Whether what is given later takes the place of this: members of JSON stand side by side."""
+    return later.option is given.option and later.member in ("", given.member)
+
+
 def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
     """Why the release's parser never sees what a launch through a program with options of its own
     gives; None where it does.
@@ -61,7 +66,7 @@ def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
         name = within.catalogue.canonical(given.name.lstrip("-"))
         is_its_own = bool(given.values) and wrapper.takes(name, " ".join(given.values))
         return f"{wrapper.name} reads it" if given.problem and is_its_own else None
-    if wrapper.has(given.word) and not within.catalogue.accepted_by(given.word):
+    if wrapper.has(given.word) and not within.catalogue.accepted_by(given.read):
         return f"{wrapper.name} reads it"
     if is_unjudged(given, within):
         engine = within.catalogue.engine
@@ -72,7 +77,7 @@ def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
 def is_unjudged(given: Given, within: Release) -> bool:
     """Whether an option is none of any release, nor of a fork, nor short for one."""
     is_option = given.option is None and given.word.startswith("-")
-    known = within.catalogue.accepted_by(given.word) or within.candidates(given.word)
+    known = within.catalogue.accepted_by(given.read) or within.candidates(given.read)
     return is_option and not known and not forks.of_option(given.word)
 
 
@@ -80,7 +85,7 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     """A word that is no option of this release: taken away, not there yet, ambiguous, or never
     heard of.
     """
-    word, known = given.word, Known.READ
+    word, known = given.read or given.word, Known.READ
     instead = within.replacement(word)
     if not word.startswith("-"):
         return Concern(

@@ -37,17 +37,18 @@ LATER = {
     "--load-format": "sorted(_LOAD_FORMAT_TO_MODEL_LOADER)",
     "--tool-call-parser": "sorted(ToolParserManager.list_registered())",
     "--reasoning-parser": "sorted(ReasoningParserManager.list_registered())",
-    "--tokenizer-mode": "sorted([*TokenizerRegistry.tokenizers, 'auto', 'mistral', 'hf'])",
+    "--optimization-level": "sorted(str(level.value) for level in OptimizationLevel)",
     "--config-format": "sorted([*_CONFIG_FORMAT_TO_CONFIG_PARSER, 'auto'])",
 }
 OF_THE_HOST = ("--mm-processor-device",)  # its choices
+LISTS = ("--device-ids",)  # numbers or names, with commas between: any text
 REAL = f"""
 import contextlib, io, json, sys
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.config.vllm import OptimizationLevel
 from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS
 from vllm.model_executor.model_loader import _LOAD_FORMAT_TO_MODEL_LOADER
 from vllm.reasoning import ReasoningParserManager
-from vllm.tokenizers.registry import TokenizerRegistry
 from vllm.tool_parsers import ToolParserManager
 from vllm.transformers_utils.config import _CONFIG_FORMAT_TO_CONFIG_PARSER
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -122,7 +123,11 @@ def difference(name: str, action: Any, later: dict[str, list[str]]) -> Any:
         return later[option.name] != sorted(map(str, option.choices)) and later[option.name]
     if name not in OF_THE_HOST and sorted(action["choices"]) != sorted(map(str, option.choices)):
         return "choices", action["choices"]
-    if takes != "nothing" and READ_BY.get(action["type"], "str") != option.type:
+    if (
+        name not in LISTS
+        and takes != "nothing"
+        and READ_BY.get(action["type"], "str") != option.type
+    ):
         return "type", action["type"], option.type
     return takes == "one" and action["optional"] != option.none and "none"
 
