@@ -165,6 +165,7 @@ class Catalogue:
     short: Mapping[str, str] = field(default_factory=dict)  # options as everybody says them
     positional: str = ""  # the option whose value may stand without a name, with its dashes
     reads: Callable[[str, str], Spoken] = plain  # a word, and the one after it
+    has_others: bool = False  # whether knowledge/others.toml tells what is carried over to it
 
     @cached_property
     def _data(self) -> dict[str, Any]:
@@ -292,7 +293,7 @@ def _within(at: Version, run: str) -> bool:
 
 def nearest_name(word: str, within: Release) -> str | None:
     """The option that somebody may have meant; none for what is a fork's, or another engine's."""
-    if forks.of_option(word) or others.of_option(word):
+    if forks.of_option(word) or (within.catalogue.has_others and others.of_option(word)):
         return None
     return near(word, [name for name in within.options if name.startswith("--")])
 

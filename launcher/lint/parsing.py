@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.options import Given, Release, nearest_name, version
 from launcher.knowledge import forks, others
@@ -92,7 +93,7 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
             Verdict.UNKNOWN, given.problem or "", known, WHEEL, Shows.PARSE, "leave it out"
         )
     there = within.catalogue.accepted_by(word)
-    other = others.of_option(word)
+    other = others.of_option(word) if within.catalogue.has_others else None
     if (given.problem or "").startswith("ambiguous"):
         gone = f"removed after {there[-1]}; " if there else ""
         return Concern(
@@ -113,6 +114,8 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
         return _of_fork(word, fork, within.catalogue.engine)
     if other:
         return _of_other(word, other, within.catalogue.engine)
+    if carried := _carried(word, within):
+        return carried
     near = nearest_name(word, within) if hints else None
     why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
     return Concern(
@@ -131,6 +134,21 @@ def _of_fork(word: str, fork: forks.Fork, engine: str) -> Concern:
     fix = f"leave it out, or run that fork{f'; {engine} has {ours}' if ours else ''}"
     known, source = Known.of(fork.evidence), fork.source
     return Concern(Verdict.UNKNOWN, why, known, source, Shows.PARSE, fix)
+
+
+def _carried(word: str, within: Release) -> Concern | None:
+    """What is said of an option that another engine has."""
+    [own] = [name for name in NAMES if dialect(name).options is within.catalogue]
+    for name in NAMES:
+        theirs, engine = dialect(name).options, within.catalogue.engine
+        if name != own and theirs.accepted_by(theirs.reads(word, "").name):
+            canonical = theirs.canonical(theirs.reads(word, "").name.lstrip("-"))
+            why = (
+                f"it is {theirs.engine}'s, no release of {engine} has it: the arguments are refused"
+            )
+            fix = counterparts(name, own).advice(canonical, engine)
+            return Concern(Verdict.UNKNOWN, why, Known.READ, WHEEL, Shows.PARSE, fix)
+    return None
 
 
 def _of_other(word: str, other: others.Other, engine: str) -> Concern:

@@ -102,6 +102,9 @@ def test_what_vllm_takes_is_refused_in_none_of_its_spellings(words: str) -> None
         ("--max-num-se 8", "0.33.0", Verdict.ABBREVIATED, "--max-num-seqs"),
         ("--max-num 8", "0.33.0", Verdict.AMBIGUOUS, "could be"),
         ("--speculative-config mtp", "0.33.0", Verdict.WRONG, "wants JSON"),
+        ("--context-length 8192", "0.33.0", Verdict.UNKNOWN, "it is SGLang's, no release of vLLM"),
+        ("--mem-fraction-static 0.9", "0.33.0", Verdict.UNKNOWN, "it is SGLang's"),
+        ("--ctx-size 8192", "0.33.0", Verdict.UNKNOWN, "no release from 0.16.0 on has it"),
     ],
 )
 def test_what_a_release_of_vllm_refuses_is_told(

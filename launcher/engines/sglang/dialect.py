@@ -35,6 +35,7 @@ DIALECT = Dialect(
         NAME,
         _FOLDER / "options.json",
         {"tp": "tp-size", "pp": "pp-size", "dp": "dp-size", "ep": "ep-size"},
+        has_others=True,
     ),
     roles={
         "model-path": "model_path",
