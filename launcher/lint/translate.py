@@ -23,6 +23,7 @@ class Command:
     argv: tuple[str, ...]
     env: dict[str, str]
     said: tuple[str, ...]
+    outside: tuple[str, ...] = ()  # what stands in it for values that are not known: `$MODEL`
 
 
 def translate(launch: Launch, within: Release, to: str, release: str | None = None) -> Command:
@@ -39,7 +40,7 @@ def translate(launch: Launch, within: Release, to: str, release: str | None = No
     strays = (f"{word}: left out: no option of {ours.name}" for word in _strays(launch, within))
     said = (*strays, *told.said, *left)
     words = ("python3", *theirs.program, *_words(told.flags, theirs, known))
-    return Command(to, known.name, words, env, said)
+    return Command(to, known.name, words, env, said, launch.references)
 
 
 def _flags(launch: Launch, within: Release) -> dict[str, tuple[str, ...]]:

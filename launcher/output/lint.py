@@ -21,7 +21,7 @@ from launcher.lint.lint import Entry
 from launcher.lint.migrate import profile
 from launcher.lint.rewrite import rewrite
 from launcher.lint.run import Judged, Judgement, judge
-from launcher.lint.translate import translate
+from launcher.lint.translate import Command, translate
 from launcher.operate.rewriting import MOST_BYTES, written
 from launcher.output import verdicts
 
@@ -96,11 +96,17 @@ def _translated(judgement: Judgement, ask: Ask) -> int:
     for note in _said_before(judgement):
         print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
     for one in made:
-        env = " ".join(f"{name}={shlex.quote(value)}" for name, value in one.env.items())
-        print(judgement.hidden(f"{env} {shlex.join(one.argv)}".strip()))
+        env = [f"{name}={_quoted(value, one)}" for name, value in one.env.items()]
+        print(judgement.hidden(" ".join([*env, *(_quoted(word, one) for word in one.argv)])))
         for line in one.said:
             print(printable.line(judgement.hidden(line)), file=sys.stderr)
     return Exit.FINE
+
+
+def _quoted(word: str, command: Command) -> str:
+    """A word as a shell reads it; what its author left open stays open."""
+    is_open = any(outside in word for outside in command.outside)
+    return f'"{word}"' if is_open else shlex.quote(word)
 
 
 def show(judgement: Judgement, fix: Fixed | None, text: str, *, as_json: bool) -> int:

@@ -134,10 +134,13 @@ def test_every_name_of_the_table_is_an_option_by_its_one_name() -> None:
 def test_the_command_is_printed_and_what_is_left_out_beside_it(world: World) -> None:
     text = "SGLANG_X=1 NCCL_IB_DISABLE=1 python3 -m sglang.launch_server --model-path m --tp 8 --enable-metrics"
     (world.folder / "serve.sh").write_text(text)
+    (world.folder / "open.sh").write_text('vllm serve "$MODEL" --kv-cache-dtype fp8')
+    left_open = world.run("lint", "open.sh", "--to", "sglang").stdout
     said = world.run("lint", "serve.sh", "--to", "vllm")
     told = json.loads(world.run("lint", "serve.sh", "--to", "vllm", "--json").stdout)
     again = world.run("lint", "serve.sh", "--to", "sglang")
 
+    assert '--model-path "$MODEL" --kv-cache-dtype fp8_e4m3' in left_open
     assert said.returncode == 0
     assert said.stdout.startswith("NCCL_IB_DISABLE=1 python3 -m vllm.entrypoints.cli.main serve m")
     assert "--tensor-parallel-size 8" in said.stdout
