@@ -40,7 +40,8 @@ SCALED = {
 }
 # Options whose names a release checks only after it has parsed them, and refuses all others but
 # those of a plugin.
-CHECKED = ("--kv-cache-dtype", "--tokenizer-mode", "--config-format")
+CHECKED = ("--kv-cache-dtype", "--config-format")
+LEVELS = [0, 1, 2, 3]  # config/vllm.py: OptimizationLevel
 LITERALS = {
     "--quantization": ("vllm/model_executor/layers/quantization", "QuantizationMethods"),
     "--load-format": ("vllm/model_executor/model_loader", "LoadFormats"),
@@ -557,6 +558,7 @@ def checked_later(source: Source) -> dict[str, dict[str, Any]]:
             "none": True,  # its default is the empty text
         },
         "--attention-backend": {"type": "upper", "choices": backends(source)},
+        "--optimization-level": {"choices": LEVELS},
     }
     for name, (folder, literal) in LITERALS.items():
         module = source.module(PurePosixPath(folder, "__init__.py"))

@@ -136,9 +136,8 @@ def test_what_a_function_gives_has_a_type_of_its_own() -> None:
 # Where an engine is named in code all the same, and why: the rest asks its values.
 NAMES_IT = {
     "engines/engine.py": "the cases by which their values are found",
+    "engines/vllm/counterparts.py": "what the one's options are in the other",
     "plan/plan.py": "what is started where nothing is said",
-    "formats/container.py": "what an image's name begins with",
-    "formats/launches.py": "programs that start engines, of others too",
     "cli/options.py": "an old option that is refused",
     "cli/plan.py": "an old option that is refused",
     "redact/bundle.py": "words before a number that make it no address",
@@ -150,7 +149,6 @@ NAMES_IT = {
     "engines/vllm/dialect.py": "another engine may be installed beside it",
     "knowledge/nccl.py": "a table: variables that nobody reads, and what is meant",
     "engines/descriptions.py": "a table: what options and variables are for",
-    "lint/lint.py": "variables that are told, of whichever engine",
     "lint/around.py": "which defaults a published port was held against",
 }
 

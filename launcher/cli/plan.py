@@ -17,6 +17,7 @@ from launcher.cli.options import (
     settings_options,
     target_options,
 )
+from launcher.engines.engine import NAMES
 from launcher.errors import Exit
 
 if TYPE_CHECKING:
@@ -132,6 +133,11 @@ def fit_command(
 @click.option("--write", is_flag=True, help="The same, into FILE itself.")
 @click.option("--profile", is_flag=True, help="Print a profile that says the same.")
 @click.option("--all-releases", is_flag=True, help="A table: what each known release makes of it.")
+@click.option(
+    "--to",
+    type=click.Choice(NAMES),
+    help="Print it as a command of that engine, and what it lacks.",
+)
 @target_options
 @json_option
 def lint_command(
@@ -140,6 +146,7 @@ def lint_command(
     write: bool,
     profile: bool,
     all_releases: bool,
+    to: str | None,
     aim: TargetOptions,
     as_json: bool,
 ) -> int:
@@ -153,10 +160,11 @@ def lint_command(
     from launcher.output import lint
 
     asked = {"fix": fix, "write": write, "profile": profile, "all-releases": all_releases}
+    asked |= {"to": to is not None}
     hows = [name for name, is_asked in asked.items() if is_asked] or ["show"]
     if len(hows) > 1:
         raise click.UsageError(f"--{' and --'.join(hows)} at once: give one of them")
-    ask = lint.Ask(file, hows[0], as_json=as_json)
+    ask = lint.Ask(file, hows[0], as_json=as_json, to=to or "")
     return lint.run(ask, elsewhere(aim))
 
 

@@ -33,8 +33,11 @@ class Dialect:
     packages: tuple[str, ...]  # of its environment: those whose release matters
     program: tuple[str, ...]  # what its interpreter is told to run
     programs: tuple[tuple[str, ...], ...]  # how others start it: words that stand together
+    images: tuple[str, ...]  # whose entry point it is: what follows them are its arguments
     options: Catalogue
     roles: Mapping[str, str]  # options that the launcher reads, and their names in profile.Flags
+    his: str  # options that nobody but a launch's author decides: a pattern of their names
+    matters: str  # options without which a server would be another one, likewise
     of_model: tuple[str, ...]  # options that suit one model, or what they begin with
     host: str  # that it listens on where none is said
     port: int

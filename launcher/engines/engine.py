@@ -10,6 +10,7 @@ from launcher.engines.log import Log
 if TYPE_CHECKING:
     from launcher.engines.dialect import Dialect
     from launcher.engines.runtime import Runtime
+    from launcher.engines.translation import Counterparts
 
 NAMES = ("sglang", "vllm")  # who uses parts of another before it
 
@@ -59,6 +60,16 @@ def dialect(name: str) -> Dialect:
 
             return DIALECT
     _unknown(name)
+
+
+def counterparts(source: str, to: str) -> Counterparts:
+    """What an engine's options are in another's words. Raises ValueError where nobody knows."""
+    match source, to:
+        case ("sglang", "vllm") | ("vllm", "sglang"):
+            from launcher.engines.vllm.counterparts import counterparts
+
+            return counterparts(source)
+    _unknown(to)
 
 
 def _unknown(name: str) -> NoReturn:

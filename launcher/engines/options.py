@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -47,6 +47,22 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """A word as an engine reads it before argparse does."""
+
+    word: str  # as it stands there, without `=value`
+    name: str  # what argparse gets for it
+    value: str | None = None  # behind the sign
+    member: str = ""  # what of the option's JSON it sets alone, `method` or `a.b`
+
+
+def plain(word: str, after: str = "") -> Spoken:
+    """A word as argparse itself reads it; what stands after it makes no difference."""
+    name, equals, value = word.partition("=")
+    return Spoken(name, name, value if equals else None)
+
+
+@dataclass(frozen=True)
 class Given:
     """An option as a command line gives it: the word itself, and what stands for it in the
     release.
@@ -56,16 +72,27 @@ class Given:
     values: tuple[str, ...]
     option: Option | None
     problem: str | None = None  # why the release refuses it
+    read: str = ""  # the word as the engine reads it, `--tp-size` for `--tp_size`
+    member: str = ""  # what of the option's JSON it sets alone
+    count: int = 1  # words that it takes
 
     @property
     def is_positional(self) -> bool:
         """Whether it is a value without a name before it."""
-        return self.values == (self.word,)
+        return not self.read
 
     @property
     def name(self) -> str:
         """The option's name, the word itself where there is none."""
-        return self.option.name if self.option else self.word
+        return self.option.name if self.option else self.read or self.word
+
+    @property
+    def setting(self) -> str:
+        """The name of what it sets: the option's, that of its negation where it negates."""
+        option = self.option
+        if not option or any(name.startswith(self.read) for name in option.names):
+            return self.name
+        return option.off[0] if option.off and self.read else self.name
 
 
 @dataclass(frozen=True)
@@ -137,6 +164,8 @@ class Catalogue:
     file: Path
     short: Mapping[str, str] = field(default_factory=dict)  # options as everybody says them
     positional: str = ""  # the option whose value may stand without a name, with its dashes
+    reads: Callable[[str, str], Spoken] = plain  # a word, and the one after it
+    has_others: bool = False  # whether knowledge/others.toml tells what is carried over to it
 
     @cached_property
     def _data(self) -> dict[str, Any]:
@@ -264,7 +293,7 @@ def _within(at: Version, run: str) -> bool:
 
 def nearest_name(word: str, within: Release) -> str | None:
     """The option that somebody may have meant; none for what is a fork's, or another engine's."""
-    if forks.of_option(word) or others.of_option(word):
+    if forks.of_option(word) or (within.catalogue.has_others and others.of_option(word)):
         return None
     return near(word, [name for name in within.options if name.startswith("--")])
 
@@ -272,58 +301,68 @@ def nearest_name(word: str, within: Release) -> str | None:
 def _given(words: list[str], within: Release) -> Iterator[Given]:
     at, positional = 0, within.catalogue.positional
     while at < len(words):
-        word, equals, value = words[at].partition("=")
-        at += 1
-        if not _is_option(word, within):
-            whole, option = words[at - 1], within.options.get(positional)
+        said = within.catalogue.reads(words[at], words[at + 1] if at + 1 < len(words) else "")
+        if not _is_option(words[at], said, within):
+            whole, option = words[at], within.options.get(positional)
             positional = ""  # there is one
             problem = None if option else "stands where an option was expected"
             yield Given(whole, (whole,) if option else (), option, problem)
-            continue
-        found = within.candidates(word)
-        option = found[0] if len(found) == 1 else None
-        values = [value] if equals else []
-        most = (
-            {"nothing": 0, "one": 1, "maybe": 1}.get(option.takes, len(words))
-            if option
-            else len(words)
-        )
-        while (
-            not equals
-            and at < len(words)
-            and len(values) < most
-            and not _is_option(words[at], within)
-        ):
-            values.append(words[at])
             at += 1
-        yield Given(word, tuple(values), option, _problem(word, found, values, within))
+            continue
+        found = within.candidates(said.name)
+        option = found[0] if len(found) == 1 else None
+        values = _values(words, at + 1, said, option, within)
+        count = 1 if said.value is not None else 1 + len(values)
+        problem = _problem(said, found, values, within)
+        yield Given(said.word, values, option, problem, said.name, said.member, count)
+        at += count
 
 
-def _is_option(word: str, within: Release) -> bool:
+def _values(
+    words: Sequence[str], at: int, said: Spoken, option: Option | None, within: Release
+) -> tuple[str, ...]:
+    """The values of an option: what stands behind its sign, or the words that follow."""
+    if said.value is not None:
+        return (said.value,)
+    if said.member:  # takes whatever stands there
+        return tuple(words[at : at + 1])
+    takes = {"nothing": 0, "one": 1, "maybe": 1}
+    most = takes.get(option.takes, len(words)) if option else len(words)
+    values: list[str] = []
+    for word in words[at:]:
+        if len(values) == most or _is_option(word, within.catalogue.reads(word, ""), within):
+            break
+        values.append(word)
+    return tuple(values)
+
+
+def _is_option(word: str, said: Spoken, within: Release) -> bool:
     """Whether argparse takes a word for an option: one with a blank where what is before `=` is
     one.
     """
     if not word.startswith("-") or word == "-" or NUMBER.fullmatch(word):
         return False
-    head, equals, _ = word.partition("=")
-    return " " not in word or bool(equals and within.candidates(head))
+    return " " not in word or bool(said.value is not None and within.candidates(said.name))
 
 
 def _problem(
-    word: str, found: Sequence[Option], values: Sequence[str], within: Release
+    said: Spoken, found: Sequence[Option], values: Sequence[str], within: Release
 ) -> str | None:
+    word, name = said.word, said.name
     if len(found) > 1:
-        names = sorted({name for option in found for name in option.names if name.startswith(word)})
+        names = sorted({one for option in found for one in option.names if one.startswith(name)})
         return f"ambiguous: could be {', '.join(names[:4])}"
     if not found:
-        fork = forks.of_option(word)
+        fork = forks.of_option(name)
         whose = f"; {fork.name} have it" if fork else ""
         return f"{within.catalogue.engine} {within.name} has no {word}{whose}"
     option = found[0]
     if option.takes == "nothing":
-        return f"{word} takes no value" if values else None
+        return f"{word} takes no value" if values or said.member else None
     if not values:
         return None if option.takes == "maybe" else f"{word} wants a value"
+    if said.member:
+        values = [json.dumps({said.member: values[0]})]
     return next((why for value in values if (why := _misfit(option, value))), None)
 
 

@@ -6,21 +6,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from launcher.engines.engine import NAMES
+from launcher.engines.engine import NAMES, dialect
 from launcher.formats import around
 from launcher.formats.around import Around
 from launcher.formats.words import Piece, Word, rest_of, values
 
 CONTAINERS = ("docker", "podman", "nerdctl")
 VERBS = ("run", "exec", "create")
-IMAGES = dict.fromkeys((*NAMES, "vllm"))  # as their names have them
+IMAGES = NAMES  # as their names have them
+ENTERED = {image: name for name in NAMES for image in dialect(name).images}
+TAGGED = ENTERED | {name: name for name in NAMES}  # whose tags are releases
+_PROGRAM = re.compile(r"(?:.*/)?(?:\w*sh|env|tini|python[\d.]*|[\w-]+\.(?:sh|py))")
 # sglang:v0.5.20, sglang==0.5.20, and how images are called as files: lmsysorg+sglang+v0.5.5.sqsh;
 # sglang-runtime and sglang-router have numbers of their own.
-TAG = re.compile(rf"(?:^|[/+])(?:{'|'.join(IMAGES)})(?:\[[\w,]+\])?(?:[:+]v?|==)(\d+\.\d+\.\d+)")
+TAG = re.compile(rf"(?:^|[/+])(?:{'|'.join(TAGGED)})(?:\[[\w,]+\])?(?:[:+]v?|==)(\d+\.\d+\.\d+)")
 # A release that a text pins elsewhere: `pip install sglang[all]==0.5.9`, `sglang: 0.5.9` of
 # check_env, an image that is pulled. `>=` pins none, and sglang-router has numbers of its own.
 PINNED = re.compile(
-    rf"(?<![\w.-])({'|'.join(IMAGES)})(?:\[[\w,]+\])?(?:==|:[ \t]*v?)(\d+\.\d+\.\d+(?:\.?post\d+)?)"
+    rf"(?<![\w.-])({'|'.join(TAGGED)})(?:\[[\w,]+\])?(?:==|:[ \t]*v?)(\d+\.\d+\.\d+(?:\.?post\d+)?)"
     r"(?![\w.]*\.\d)",
     re.IGNORECASE,
 )
@@ -41,6 +44,7 @@ class Container:
     words: tuple[Word, ...]
     variables: Mapping[str, Word]
     engine: str  # of its image, "" for others
+    enters: bool  # its words are the arguments of what its image starts by itself
     release: str | None
     name: str
     shares: str
@@ -69,6 +73,7 @@ def container(words: Sequence[Word]) -> Container | None:
         (*entry, *words[image + 1 :]),
         dict(_variable(value) for name, value in options if name in ("e", "env") and value),
         engine_of(label),
+        not entry and enters(label, words[image + 1 :]),
         release_of(label),
         told.get("name", ""),
         OF_HOST if on_host else "",
@@ -114,6 +119,18 @@ def engine_of(image: str) -> str:
     return next((engine for engine in IMAGES if engine in image.lower()), "")
 
 
+def enters(image: str, words: Sequence[Word]) -> bool:
+    """Whether the words behind an image are arguments of the engine that it starts: options, or a
+    model where the image is one that starts it.
+    """
+    first = words[0] if words else Word(())
+    if first.value.startswith("-"):
+        return bool(engine_of(image))
+    is_model = "/" in first.value or not first.known
+    is_entered = any(name in image.lower() for name in ENTERED)
+    return is_entered and is_model and not _PROGRAM.fullmatch(first.value)
+
+
 def release_of(image: str) -> str | None:
     """The release that the tag of an engine's image names."""
     tags = TAG.findall(image.lower()) if engine_of(image) and not re.search(r"\s", image) else []
@@ -124,5 +141,5 @@ def pinned(text: str) -> dict[str, str]:
     """The one release of each engine that a text pins; none where it pins several."""
     found: dict[str, set[str]] = {}
     for engine, release in PINNED.findall(text):
-        found.setdefault(engine.lower(), set()).add(release)
+        found.setdefault(TAGGED[engine.lower()], set()).add(release)
     return {engine: said.pop() for engine, said in found.items() if len(said) == 1}

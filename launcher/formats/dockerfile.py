@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from launcher.formats import bash, launches
 from launcher.formats.bash import Script
-from launcher.formats.container import engine_of, release_of
+from launcher.formats.container import engine_of, enters, release_of
 from launcher.formats.launches import Launch
 from launcher.formats.scope import Scope
 from launcher.formats.words import Piece, Text, Word
@@ -40,7 +40,7 @@ def read(text: str) -> Iterator[Launch]:
     made = bash.Command(tuple(words), env, {}, line) if words else None
     engine, release = engine_of(image), release_of(image)
     found = list(launches.of_command(made, Script(""), "dockerfile")) if made else []
-    if not found and words and engine and words[0].value.startswith("--"):
+    if not found and not entry and enters(image, words):
         found = [Launch(tuple(words), env, "dockerfile", engine, line=line)]
     for launch in found:
         yield replace(launch, form="dockerfile", release=launch.release or release, hidden={})

@@ -1,4 +1,4 @@
-"""Options as a table, `tp-size: 8`, as SGLang's own `--config` file, recipes and charts have
+"""Options as a table, `tp-size: 8`, as the engines' own `--config` files, recipes and charts have
 them.
 """
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from launcher.engines.engine import dialect
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import Option
 from launcher.formats.nodes import List, Node, Scalar, Table
 from launcher.formats.words import Piece, Word
@@ -31,14 +31,22 @@ def _options(engine: str) -> dict[str, Option]:
 
 def is_one(node: Table, *, named: bool) -> bool:
     """Whether its keys are options; `named`: its own key says that they are."""
-    options = _options(ENGINE)
-    known = sum(_name(key.value) in options for key, _ in node.items)
+    known = _known(node, engine_of(node))
     return known >= (1 if named else LEAST) and 2 * known >= len(node.items)
 
 
-def words(node: Table, source: Source) -> Iterator[Word]:
+def engine_of(node: Table) -> str:
+    """The engine whose options most of its keys are."""
+    return max((ENGINE, *NAMES), key=lambda engine: _known(node, engine))
+
+
+def _known(node: Table, engine: str) -> int:
+    return sum(_name(key.value) in _options(engine) for key, _ in node.items)
+
+
+def words(node: Table, source: Source, engine: str) -> Iterator[Word]:
     """The command line that it comes to: a switch that is true, and no one that is false."""
-    options = _options(ENGINE)
+    options = _options(engine)
     for key, value in node.items:
         option = options.get(_name(key.value))
         said = value.value.lower() if isinstance(value, Scalar) and not value.style else ""

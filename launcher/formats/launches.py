@@ -27,13 +27,8 @@ INERT = frozenset(
     " pkill printf ps read return rm sed sleep tail tee test touch trap true type usage wait warn"
     " wget which [ [[ :".split()
 )
-# How engines are started: words that stand together. Of vLLM that it is one, and no more, is known.
-PROGRAMS = (
-    *((name, words) for name in NAMES for words in dialect(name).programs),
-    ("vllm", ("vllm", "serve")),
-    ("vllm", ("vllm.entrypoints.openai.api_server",)),
-    ("vllm", ("dynamo.vllm",)),
-)
+# How engines are started: words that stand together.
+PROGRAMS = tuple((name, words) for name in NAMES for words in dialect(name).programs)
 SOUGHT = re.compile("|".join(re.escape(" ".join(words)) for _, words in PROGRAMS))
 _OF_INTEREST = re.compile(rf"^(?:--|\u2014)|{'|'.join(IMAGES)}|launch_server|\bserve\b")
 _PYTHON = re.compile(r"(?:[\w./-]*/)?python[\d.]*")
@@ -176,7 +171,7 @@ def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launc
     at, length, engine = program(said)
     outer = {name: word.value for name, word in env.items()} if within else {}
     if at is None:
-        if within and within.engine and within.words and within.words[0].value.startswith("-"):
+        if within and within.enters:
             made = Launch(within.words, within.variables, form, within.engine, hidden=outer)
             return _of_container(made, within)
         return None
@@ -213,6 +208,20 @@ def program(words: Sequence[str]) -> tuple[int | None, int, str]:
             if name == first and list(words[at + 1 : at + 1 + len(rest)]) == rest:
                 return at, 1 + len(rest), engine
     return None, 0, ""
+
+
+def engine_by(words: Sequence[str]) -> str:
+    """The engine whose options most of the words are, where nothing else tells it."""
+
+    def known(engine: str) -> int:
+        catalogue = dialect(engine).options
+        return sum(
+            bool(catalogue.accepted_by(catalogue.reads(word, "").name))
+            for word in words
+            if word.startswith("-")
+        )
+
+    return max((ENGINE, *NAMES), key=known)
 
 
 def other_program(words: Sequence[Word]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, islice, pairwise
 
-from launcher.engines.engine import NAMES, dialect
+from launcher.engines.engine import dialect
 from launcher.formats import dockerfile, launches, lists, notebook, supervisor, systemd
 from launcher.formats.around import of_slurm
 from launcher.formats.bash import TANGLED, Script
@@ -26,7 +26,6 @@ from launcher.formats.masking import unprompted
 from launcher.formats.nodes import NotYamlError
 from launcher.formats.tree import Document
 from launcher.formats.words import Piece, Text, Word, moved, split, text_of
-from launcher.plan.plan import ENGINE
 
 MOST = 1 << 16  # characters; a launch script has some thousand
 MOST_WORDS, MOST_VARIABLES, MOST_LAUNCHES = 2000, 500, 100
@@ -112,14 +111,10 @@ def _of_form(text: str, notes: Notes, complaints: Notes) -> list[Launch]:
 
 
 def _ours(found: list[Launch], notes: Notes) -> list[Launch]:
-    """The launches of engines that are known, with options; all, where there is none of them."""
-    ours = [launch for launch in found if launch.engine in NAMES and launch.words]
+    """The launches with options; all, where there is none of them."""
+    ours = [launch for launch in found if launch.words]
     for launch in found if ours else ():
-        if launch.engine not in NAMES:
-            who = f"{launch.name} starts" if launch.name else "it also starts"
-            what = launch.engine or "another server"
-            notes.append(f"{who} {what}, whose options are others: not judged")
-        elif not launch.words:
+        if not launch.words:
             name = dialect(launch.engine).name
             notes.append(f"{name} is also started with no options that were read: not judged")
     return ours or found
@@ -224,7 +219,8 @@ def _of_quoted(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     if len(lines) >= 2:
         pieces = [Piece(found[2], found.start(2), fixed=False) for found in lines]
         words = tuple(_template(word) for piece in pieces for word in split((piece,)))
-        yield Launch(words, form="options", line=text.count("\n", 0, lines[0].start()) + 1)
+        line = text.count("\n", 0, lines[0].start()) + 1
+        yield _of_whom(Launch(words, form="options", line=line))
 
 
 def _template(word: Word) -> Word:
@@ -256,7 +252,12 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
             arguments=(*made[-1].arguments, *words),
             variables={**made[-1].variables, **command.env},
         )
-    yield from made
+    yield from map(_of_whom, made)
+
+
+def _of_whom(found: Launch) -> Launch:
+    """Options alone, as those of the engine that most of them are of."""
+    return replace(found, engine=launches.engine_by(found.words))
 
 
 def _first_option(words: Sequence[Word]) -> int | None:
@@ -271,15 +272,13 @@ def _paragraphs(text: str) -> list[int]:
 
 def _names(words: Sequence[Word]) -> set[str]:
     """The options among words, each by its one name."""
-    known = dialect(ENGINE).options
-    said = (word.value.partition("=")[0] for word in words if word.value.startswith("--"))
-    return {known.canonical(name.lstrip("-")) for name in said}
+    said = [word.value for word in words if word.value.startswith("--")]
+    known = dialect(launches.engine_by(said)).options
+    return {known.canonical(known.reads(word, "").name.lstrip("-")) for word in said}
 
 
 def _noted(found: Launch) -> Launch:
     """A launch that names a file with more options, which is not read."""
-    if found.engine not in NAMES:
-        return found
     word = f"--{dialect(found.engine).config}"
     files = [
         (said.partition("=")[2] or following)
@@ -293,7 +292,7 @@ def _on_one_port(found: list[Launch]) -> list[Launch]:
     """Launches that share a network, and would listen to one port of it: told of each."""
     at: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for number, launch in enumerate(found):
-        if launch.shares and launch.engine in NAMES and not _is_of_many_hosts(launch):
+        if launch.shares and not _is_of_many_hosts(launch):
             at[launch.shares, _port(launch)].append(number)
     for (shares, port), numbers in at.items():
         for number in numbers if len(numbers) > 1 and port.isdecimal() else []:

@@ -271,9 +271,10 @@ def _specified(text: Text) -> Text:
 
 
 def _arguments(command: Text, unit: Unit) -> list[Word]:
-    """The words of a command, its variables put in."""
+    """The words of a command, its variables put in; those of a container have no prefix."""
     first, *rest = [Word(_specified(word.pieces)) for word in split_words(command)] or [Word(())]
-    bare = Word(rest_of(first, len(first.value) - len(first.value.lstrip(_PREFIXES))).pieces)
+    prefixes = "" if unit.is_quadlet else _PREFIXES
+    bare = Word(rest_of(first, len(first.value) - len(first.value.lstrip(prefixes))).pieces)
     return [bare, *(part for word in rest for part in _expanded(word, unit.env))]
 
 

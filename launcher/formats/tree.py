@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from launcher.formats import flagtable, launches, variables
 from launcher.formats.around import Around, of_tables
 from launcher.formats.bash import Script
-from launcher.formats.container import IMAGES, OF_HOST, engine_of, release_of
+from launcher.formats.container import IMAGES, OF_HOST, engine_of, enters, release_of
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.nodes import List, Node, Scalar, Table, documents
 from launcher.formats.scope import Budget, Scope, Value
 from launcher.formats.words import Piece, Text, Word, split, text_of, values
 from launcher.formats.yamltext import Source, filled, get, merged, of, word
-from launcher.plan.plan import ENGINE
 
 MOST_NODES = 50_000  # aliases make many of few
 DEEPEST = 60
@@ -70,7 +69,8 @@ class Document:
         for root in documents(self.source.seen):
             if not isinstance(root, Scalar):
                 for launch in self._walk(root, Place(form=self._form(root))):
-                    yield replace(launch, engine=launch.engine or ENGINE)
+                    engine = launch.engine or launches.engine_by(launch.words)
+                    yield replace(launch, engine=engine)
 
     def _form(self, root: Node) -> str:
         first = root.items[0] if isinstance(root, List) and root.items else root
@@ -100,11 +100,8 @@ class Document:
         """A command word by word, a script line by line, or more of anything."""
         if node.items and all(isinstance(item, Scalar) for item in node.items):
             words = [Word(self.source.scalar(item)) for item in node.items]
-            if found := [
-                *self._of_words(
-                    words, self._around(place), place.form if place.keys else "options", place
-                )
-            ]:
+            form = place.form if place.keys else "options"
+            if found := [*self._of_words(words, self._around(place), form, place, "")]:
                 yield from found
             elif any(SOUGHT.search(one.value) for one in words):
                 lines = (piece for one in words for piece in (*one.pieces, Piece("\n")))
@@ -162,7 +159,9 @@ class Document:
         is_pod = of(tables, "args") is not None or isinstance(of(tables, "env"), List)
         form = place.form or ("kubernetes" if is_pod else "compose")
         around = of_tables(tables, on_host=word(of(tables, "network_mode")) == "host")
-        for launch in self._of_words(words, env, form, place):
+        replaced = of(tables, "entrypoint") or (is_pod and of(tables, "command"))
+        entered = "" if replaced else image
+        for launch in self._of_words(words, env, form, place, entered):
             yield replace(
                 launch,
                 engine=launch.engine or engine_of(image),
@@ -183,9 +182,11 @@ class Document:
         return f"the pod at line {self.source.line(pod.items[0][0].start)}"
 
     def _of_words(
-        self, words: list[Word], env: Mapping[str, Word], form: str, place: Place
+        self, words: list[Word], env: Mapping[str, Word], form: str, place: Place, image: str
     ) -> Iterator[Launch]:
-        """The launches that a container's words come to: a program, a script, or options."""
+        """The launches that a container's words come to: a program, a script, or options; or the
+        arguments of what its image starts by itself.
+        """
         whole = [Word(filled(one.pieces, env)) for one in words]
         found = launches.of_words(whole, env, form)
         if found:
@@ -197,12 +198,9 @@ class Document:
                 for launch in self._script(filled(one.pieces, env), env, form):
                     is_found = True
                     yield self._named(launch, place, [one])
-        if (
-            not is_found
-            and whole
-            and whole[0].value.startswith("--")
-            and any("model" in one.value for one in whole)
-        ):
+        begins = whole[0].value.startswith("--") if whole else False
+        is_options = begins and any("model" in one.value for one in whole)
+        if not is_found and (is_options or (not begins and enters(image, whole))):
             yield self._named(Launch(tuple(whole), env, form, ""), place, words)
 
     def _task(self, text: Text, place: Place) -> Iterator[Launch]:
@@ -261,8 +259,10 @@ class Document:
 
     def _flags(self, node: Table, place: Place) -> Launch:
         """Options as a table."""
-        words = tuple(flagtable.words(node, self.source))
+        engine = flagtable.engine_of(node)
+        words = tuple(flagtable.words(node, self.source, engine))
         made = self._of_chart(words, place, "options" if place.keys else "config")
+        made = replace(made, engine=made.engine or engine)
         line = self.source.line(node.items[0][0].start)
         return replace(made, line=line)
 

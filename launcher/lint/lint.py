@@ -12,6 +12,7 @@ from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import Case
+from launcher.engines.members import whole
 from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target
@@ -31,12 +32,11 @@ OUTSIDE = "filled in from outside: unknown here"
 # Options that take nothing of a GPU's memory, whatever they are set to.
 WEIGHTLESS = re.compile(
     r"(.*-)?(port|host|addr|url|path-prefix|parser|key|keyfile|certfile|template)|served-model-name"
-    r"|node-rank|(log|metrics|trace|otlp|uvicorn|api|ssl)-.*|random-seed|.*-timeout|revision"
+    r"|node-rank|(log|metrics|trace|otlp|uvicorn|api|ssl)-.*|(random-)?seed|.*-timeout|revision"
 )
 TELLING = (
+    *(begun for name in NAMES for begun in dialect(name).variables),
     "NCCL_",
-    "SGLANG_",
-    "SGL_",
     "CUDA_",
     "PYTORCH_",
     "TORCH_",
@@ -78,7 +78,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     unknown = 0
     wrapper = wrappers.of_program(launch.program)
     for at, given in enumerate(givens):
-        value, name = " ".join(given.values), given.name.lstrip("-")
+        value = "" if given.is_positional else " ".join(given.values)
+        name = given.name.lstrip("-")
         if wrapper and (why := passed_over(given, wrapper, within)):
             known = Known.of(wrapper.evidence)
             entries.append(Entry(given.word, value, Verdict.FINE, why, known, wrapper.source))
@@ -203,14 +204,14 @@ def told(case: Case, within: Release, unknown: frozenset[str]) -> defaultdict[st
 
 
 def canonical_name(given: Given, within: Release) -> str:
-    """The one name of what a command line gives, abbreviated or not."""
-    return within.catalogue.canonical(given.name.lstrip("-"))
+    """The one name of what a command line sets, abbreviated or not."""
+    return within.catalogue.canonical(given.setting.lstrip("-"))
 
 
 def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Plan:
     """The launch as a plan, for issues to be found in: its flags under their canonical names."""
     settings = {}
-    for given in givens:
+    for given in whole(givens):
         if given.option or given.word.startswith("-"):
             name = canonical_name(given, within)
             settings[name] = Setting(

@@ -8,6 +8,7 @@ from typing import Any
 
 from launcher.config.profile import Profile, by_role
 from launcher.engines.engine import dialect
+from launcher.engines.members import whole
 from launcher.engines.options import Option
 from launcher.errors import Exit, UserError
 from launcher.formats.launches import Launch
@@ -80,7 +81,7 @@ def _flags(launch: Launch, judged: Judged) -> tuple[dict[str, Any], list[str]]:
     secret = dialect(launch.engine).secrets
     flags: dict[str, Any] = {}
     found = []
-    for given in within.given(launch.words):
+    for given in whole(within.given(launch.words)):
         name = canonical_name(given, within)
         if name in secret:
             found.append(name)
@@ -103,12 +104,13 @@ def _typed(option: Option, value: str) -> Any:
 
 
 def _require_profile(flags: Mapping[str, Any], env: Mapping[str, str], engine: str) -> None:
+    model = dialect(engine).option_of("model_path")
     try:
         Profile.model_validate({"flags": by_role(flags, engine), "env": env})
     except ValueError as error:
         lines = str(error).splitlines()
         what = " ".join(line.strip() for line in lines[1:3]) or str(error)
-        fix = "give it the whole command: a profile needs at least --model-path"
+        fix = f"give it the whole command: a profile needs at least --{model}"
         raise UserError(f"no profile: {what}", fix=fix) from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.options import Given, Release, nearest_name, version
 from launcher.knowledge import forks, others
@@ -36,13 +37,13 @@ def of_option(
             Shows.PARSE,
             given.option.instead,
         )
-    elif not (within.accepts(given.word) or given.is_positional):
+    elif not (within.accepts(given.read) or given.is_positional):
         name = given.option.name
         why = (
             f"an abbreviation: argparse takes it for {name} while no other option starts like that"
         )
         yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
-    if again := [other for other in later if other.option is given.option]:
+    if again := [other for other in later if _is_the_same(given, other)]:
         is_same = again[-1].values == given.values
         yield Concern(
             Verdict.INERT if is_same else Verdict.CONFLICTS,
@@ -53,6 +54,11 @@ def of_option(
         )
 
 
+def _is_the_same(given: Given, later: Given) -> bool:
+    """Whether what is given later takes the place of this: members of JSON stand side by side."""
+    return later.option is given.option and later.member in ("", given.member)
+
+
 def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
     """Why the release's parser never sees what a launch through a program with options of its own
     gives; None where it does.
@@ -61,7 +67,7 @@ def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
         name = within.catalogue.canonical(given.name.lstrip("-"))
         is_its_own = bool(given.values) and wrapper.takes(name, " ".join(given.values))
         return f"{wrapper.name} reads it" if given.problem and is_its_own else None
-    if wrapper.has(given.word) and not within.catalogue.accepted_by(given.word):
+    if wrapper.has(given.word) and not within.catalogue.accepted_by(given.read):
         return f"{wrapper.name} reads it"
     if is_unjudged(given, within):
         engine = within.catalogue.engine
@@ -72,7 +78,7 @@ def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
 def is_unjudged(given: Given, within: Release) -> bool:
     """Whether an option is none of any release, nor of a fork, nor short for one."""
     is_option = given.option is None and given.word.startswith("-")
-    known = within.catalogue.accepted_by(given.word) or within.candidates(given.word)
+    known = within.catalogue.accepted_by(given.read) or within.candidates(given.read)
     return is_option and not known and not forks.of_option(given.word)
 
 
@@ -80,14 +86,14 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     """A word that is no option of this release: taken away, not there yet, ambiguous, or never
     heard of.
     """
-    word, known = given.word, Known.READ
+    word, known = given.read or given.word, Known.READ
     instead = within.replacement(word)
     if not word.startswith("-"):
         return Concern(
             Verdict.UNKNOWN, given.problem or "", known, WHEEL, Shows.PARSE, "leave it out"
         )
     there = within.catalogue.accepted_by(word)
-    other = others.of_option(word)
+    other = others.of_option(word) if within.catalogue.has_others else None
     if (given.problem or "").startswith("ambiguous"):
         gone = f"removed after {there[-1]}; " if there else ""
         return Concern(
@@ -108,6 +114,8 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
         return _of_fork(word, fork, within.catalogue.engine)
     if other:
         return _of_other(word, other, within.catalogue.engine)
+    if carried := _carried(word, within):
+        return carried
     near = nearest_name(word, within) if hints else None
     why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
     return Concern(
@@ -126,6 +134,21 @@ def _of_fork(word: str, fork: forks.Fork, engine: str) -> Concern:
     fix = f"leave it out, or run that fork{f'; {engine} has {ours}' if ours else ''}"
     known, source = Known.of(fork.evidence), fork.source
     return Concern(Verdict.UNKNOWN, why, known, source, Shows.PARSE, fix)
+
+
+def _carried(word: str, within: Release) -> Concern | None:
+    """What is said of an option that another engine has."""
+    [own] = [name for name in NAMES if dialect(name).options is within.catalogue]
+    for name in NAMES:
+        theirs, engine = dialect(name).options, within.catalogue.engine
+        if name != own and theirs.accepted_by(theirs.reads(word, "").name):
+            canonical = theirs.canonical(theirs.reads(word, "").name.lstrip("-"))
+            why = (
+                f"it is {theirs.engine}'s, no release of {engine} has it: the arguments are refused"
+            )
+            fix = counterparts(name, own).advice(canonical, engine)
+            return Concern(Verdict.UNKNOWN, why, Known.READ, WHEEL, Shows.PARSE, fix)
+    return None
 
 
 def _of_other(word: str, other: others.Other, engine: str) -> Concern:

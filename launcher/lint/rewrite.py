@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from launcher.engines.engine import dialect
+from launcher.engines.members import whole
 from launcher.engines.options import PLAIN, Given, Release, nearest_name
 from launcher.engines.remedy import Remedy
 from launcher.engines.slips import near
@@ -24,17 +26,6 @@ GUESS = "what to change depends on the GPU, and nobody said which (--gpu, --arch
 MOST_TRIES = 100  # launches that are judged on the way
 MOST_REASONS = 3  # why there is no rewrite
 MOST_REFUSALS = 40  # of a launch that is worth changing
-# Removed options without which a server would be another one: the author has to say what he wants.
-MATTERS = re.compile(
-    r"--(enable-ep-moe|torchao-config|enable-double-sparsity|ds-|disaggregation-|speculative-)"
-)
-# What nobody but the author decides: by canonical name.
-HIS = re.compile(
-    r"model-path|tokenizer-path|served-model-name|revision|(api|admin)-.*key|host|port"
-    r"|([a-z]+-)*[tpdec]+p-size|enable-dp-attention|nnodes|node-rank|dist-init-addr"
-    r"|disaggregation-mode|context-length"
-    r"|speculative-(algorithm|num-steps|eagle-topk|num-draft-tokens|draft-model-path)"
-)
 TRUE = ("true", "1", "yes", "on")
 
 
@@ -100,18 +91,18 @@ class _Given:
 def _givens(launch: Launch, within: Release) -> list[_Given]:
     made, at = [], 0
     for given in within.given(launch.words):
-        is_joined = "=" in launch.words[at] and launch.words[at] != given.word
-        count = 1 if is_joined else 1 + len(given.values)
-        made.append(_Given(given, at, count, is_joined))
-        at += count
+        is_joined = given.count == 1 and bool(given.values) and not given.is_positional
+        made.append(_Given(given, at, given.count, is_joined))
+        at += given.count
     return made
 
 
 def _his(launch: Launch, within: Release) -> dict[str, str]:
-    """What the author decided, by canonical name."""
-    given = within.given(launch.words)
+    """What nobody but the author decides, by canonical name."""
+    his = re.compile(dialect(launch.engine).his)
+    given = whole(within.given(launch.words))
     named = {canonical_name(one, within): " ".join(one.values) for one in given if one.option}
-    return {name: value for name, value in named.items() if HIS.fullmatch(name)}
+    return {name: value for name, value in named.items() if his.fullmatch(name)}
 
 
 class _Search:
@@ -171,7 +162,7 @@ class _Search:
                     continue
                 if flag and not concern.remedies:
                     before = givens[at - 1].given if at else None
-                    made = _of_parser(flag, before, concern, self.within)
+                    made = _of_parser(flag, before, concern, self.target)
                     yield from (((edit,), True) for edit in made)
                 for remedy in concern.remedies:
                     if remedy.release:  # another release is no change of the launch
@@ -210,7 +201,7 @@ def _risks(entries: Sequence[Entry]) -> int:
 
 
 def _of_parser(
-    flag: _Given, before: Given | None, concern: Concern, within: Release
+    flag: _Given, before: Given | None, concern: Concern, target: Target
 ) -> Iterator[Edit]:
     """What may help where the release's parser refuses a flag; `before` is the one before it."""
     given, why = flag.given, concern.why
@@ -226,14 +217,15 @@ def _of_parser(
             if meant := near(" ".join(given.values), choices):
                 yield _written(flag, given.word, [meant], why)
         case Verdict.UNKNOWN | Verdict.REMOVED | Verdict.AMBIGUOUS if given.word[:1] == "-":
-            yield from _renamed(flag, concern, within)
+            yield from _renamed(flag, concern, target)
         case Verdict.UNKNOWN if before and before.option and before.option.takes == "nothing":
             if given.word.lower() in TRUE:  # `--switch true`
                 yield Edit(why, flag.at, flag.count)
 
 
-def _renamed(flag: _Given, concern: Concern, within: Release) -> Iterator[Edit]:
-    word, values = flag.given.word, flag.given.values
+def _renamed(flag: _Given, concern: Concern, target: Target) -> Iterator[Edit]:
+    word, values, within = flag.given.read, flag.given.values, target.known
+    matters = re.compile(dialect(target.engine).matters)
     name = within.replacement(word)
     if name is None and concern.verdict is Verdict.UNKNOWN:
         name = nearest_name(word, within)
@@ -241,7 +233,7 @@ def _renamed(flag: _Given, concern: Concern, within: Release) -> Iterator[Edit]:
         yield _written(flag, name, values, concern.why)
     elif name and re.fullmatch(r"--[\w-]+=[\w.-]+", name):
         yield Edit(concern.why, flag.at, flag.count, (name,))
-    elif name is None and concern.verdict is Verdict.REMOVED and not MATTERS.match(word):
+    elif name is None and concern.verdict is Verdict.REMOVED and not matters.fullmatch(word[2:]):
         yield Edit(f"{concern.why}; nothing took its place", flag.at, flag.count)
 
 

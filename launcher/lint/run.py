@@ -124,16 +124,12 @@ def judge(
 
     For one release, or with `every` for all where none is named.
 
-    Raises UserError where there is none, or one of an engine that is not known.
+    Raises UserError where there is none.
     """
     found = read(text)
     if not found.launches:
         raise UserError(f"{_none(place)}{_unread(found)}", fix=WHOLE)
-    ours = " or ".join(dialect(name).name for name in NAMES)
     for launch in found.launches:
-        if launch.engine not in NAMES:
-            fix = f"glm5-serve starts {ours}: `glm5-serve render` writes the command"
-            raise UserError(f"{place} starts {launch.engine}, whose options are others", fix=fix)
         if not launch.words:
             what = f"{place} starts {dialect(launch.engine).name}, and none of its options was read"
             raise UserError(f"{what}{_unread(found)}", fix=WHOLE)
@@ -171,7 +167,7 @@ def _unread(found: Reading) -> str:
 def _judged(
     launch: Launch, at: Target, before: Sequence[Launch], target: Target, *, every: bool
 ) -> Judged:
-    release = target.release or launch.release
+    release = _asked(target, launch.engine) or launch.release
     names = known(launch.engine) if every and release is None else [at.release or at.nearest]
     told = {name: tuple(lint(launch, replace(at, release=name), before)) for name in names}
     assumed = tuple(_assumed(launch, at, told, release, before))
@@ -210,11 +206,22 @@ def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:
     the newest that is known; and its model, where nobody told of one.
     """
     at = replace(target, engine=launch.engine)
-    at = replace(at, release=target.release or launch.release or at.nearest)
+    release = _asked(target, launch.engine) or launch.release
+    at = replace(at, release=release or dialect(launch.engine).options.newest)
     if at.model != Model():
         return at
     model = as_plan(launch, at.known.given(launch.words), at, at.known).model
     return replace(at, model=said(model)) if model else at
+
+
+def _asked(target: Target, engine: str) -> str | None:
+    """The release that was asked for, where it is none of another engine's."""
+    asked = version(target.release or "")
+    own, *others = (
+        {version(release) for release in dialect(name).options.releases}
+        for name in sorted(NAMES, key=lambda name: name != engine)
+    )
+    return target.release if asked in own or not any(asked in other for other in others) else None
 
 
 def known(engine: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from launcher.lint.lint import Entry
 from launcher.lint.migrate import profile
 from launcher.lint.rewrite import rewrite
 from launcher.lint.run import Judged, Judgement, judge
+from launcher.lint.translate import Command, translate
 from launcher.operate.rewriting import MOST_BYTES, written
 from launcher.output import verdicts
 
@@ -28,11 +30,12 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Ask:
-    """What was asked for: `how` is show, all-releases, fix, write or profile."""
+    """What was asked for: `how` is show, all-releases, fix, write, profile or to."""
 
     file: str
     how: str = "show"
     as_json: bool = False
+    to: str = ""  # the engine to translate to
 
 
 def run(ask: Ask, target: Target) -> int:
@@ -44,6 +47,8 @@ def run(ask: Ask, target: Target) -> int:
     judgement = judge(text, target, ask.file, said_of_folder, every=every)
     if ask.how == "profile":
         return _profile(judgement, ask.file)
+    if ask.how == "to":
+        return _translated(judgement, ask)
     one = all(judged.is_of_one for judged in judgement.launches)
     fix = fixed(text, target, said_of_folder) if one else None
     if ask.how in ("show", "all-releases") or fix is None:
@@ -72,6 +77,36 @@ def _profile(judgement: Judgement, place: str) -> int:
         print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
     print(made)
     return Exit.FINE
+
+
+def _translated(judgement: Judgement, ask: Ask) -> int:
+    """Each launch in the other engine's words, and what has none there beside it."""
+    made = [
+        translate(judged.launch, judged.target.known, ask.to)
+        for judged in judgement.launches
+        if judged.launch.engine != ask.to
+    ]
+    if not made:
+        name = dialect(ask.to).name
+        raise UserError(f"{ask.file} starts {name} already", fix="lint it without --to")
+    if ask.as_json:
+        told = json.dumps({"schema": SCHEMA, "commands": [asdict(one) for one in made]}, indent=1)
+        print(judgement.hidden(told))
+        return Exit.FINE
+    for note in _said_before(judgement):
+        print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
+    for one in made:
+        env = [f"{name}={_quoted(value, one)}" for name, value in one.env.items()]
+        print(judgement.hidden(" ".join([*env, *(_quoted(word, one) for word in one.argv)])))
+        for line in one.said:
+            print(printable.line(judgement.hidden(line)), file=sys.stderr)
+    return Exit.FINE
+
+
+def _quoted(word: str, command: Command) -> str:
+    """A word as a shell reads it; what its author left open stays open."""
+    is_open = any(outside in word for outside in command.outside)
+    return f'"{word}"' if is_open else shlex.quote(word)
 
 
 def show(judgement: Judgement, fix: Fixed | None, text: str, *, as_json: bool) -> int:

@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 from conftest import VLLM_ENGINE
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from launcher.engines import values
 from launcher.engines.engine import dialect
+from launcher.engines.members import whole
 
 CATALOGUE = dialect("vllm").options
 NEWEST = CATALOGUE.release(CATALOGUE.newest)
@@ -37,17 +41,18 @@ LATER = {
     "--load-format": "sorted(_LOAD_FORMAT_TO_MODEL_LOADER)",
     "--tool-call-parser": "sorted(ToolParserManager.list_registered())",
     "--reasoning-parser": "sorted(ReasoningParserManager.list_registered())",
-    "--tokenizer-mode": "sorted([*TokenizerRegistry.tokenizers, 'auto', 'mistral', 'hf'])",
+    "--optimization-level": "sorted(str(level.value) for level in OptimizationLevel)",
     "--config-format": "sorted([*_CONFIG_FORMAT_TO_CONFIG_PARSER, 'auto'])",
 }
 OF_THE_HOST = ("--mm-processor-device",)  # its choices
+LISTS = ("--device-ids",)  # numbers or names, with commas between: any text
 REAL = f"""
 import contextlib, io, json, sys
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.config.vllm import OptimizationLevel
 from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS
 from vllm.model_executor.model_loader import _LOAD_FORMAT_TO_MODEL_LOADER
 from vllm.reasoning import ReasoningParserManager
-from vllm.tokenizers.registry import TokenizerRegistry
 from vllm.tool_parsers import ToolParserManager
 from vllm.transformers_utils.config import _CONFIG_FORMAT_TO_CONFIG_PARSER
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -122,7 +127,11 @@ def difference(name: str, action: Any, later: dict[str, list[str]]) -> Any:
         return later[option.name] != sorted(map(str, option.choices)) and later[option.name]
     if name not in OF_THE_HOST and sorted(action["choices"]) != sorted(map(str, option.choices)):
         return "choices", action["choices"]
-    if takes != "nothing" and READ_BY.get(action["type"], "str") != option.type:
+    if (
+        name not in LISTS
+        and takes != "nothing"
+        and READ_BY.get(action["type"], "str") != option.type
+    ):
         return "type", action["type"], option.type
     return takes == "one" and action["optional"] != option.none and "none"
 
@@ -201,3 +210,60 @@ def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
         if ours != (real_ is None)
     ]
     assert not odd
+
+
+def test_a_size_counts_in_thousands_in_small_letters_and_in_1024_in_capitals() -> None:
+    told = {"8k": 8000, "8K": 8192, "1.5k": 1500, "2m": 2_000_000, "2M": 2 << 20, "1G": 1 << 30}
+
+    assert {text: values.scaled(text) for text in told} == told
+    assert values.scaled_or_auto("AUTO") == -1
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("--shutdown-timeout", "0.19.1"),
+        ("--disable-prefix-caching", "0.33.0"),
+        ("--max-num-queued-reqs", "0.29.0"),
+        ("--tensor-parallel-size", "0.16.0"),
+    ],
+)
+def test_an_option_is_there_from_its_release_on(name: str, first: str) -> None:
+    assert CATALOGUE.accepted_by(name)[0] == first
+
+
+def test_a_variable_is_read_in_the_releases_that_know_it() -> None:
+    assert CATALOGUE.read_by("VLLM_USE_FLASHINFER_MOE_FP4") == ["0.16.0", "0.19.1", "0.23.0"]
+    assert CATALOGUE.read_by("VLLM_ALLREDUCE_USE_FLASHINFER_PCIE_IPC")[0] == "0.30.0"
+    assert not CATALOGUE.read_by("VLLM_ATTENTION_BACKEND")
+
+
+def test_members_of_an_option_are_one_json() -> None:
+    words = [
+        "m",
+        "--a.b",
+        "1",
+        "--speculative_config.method=mtp",
+        "--speculative-config.x.y+",
+        "1,z",
+    ]
+    told = {one.name: one.values for one in whole(NEWEST.given(words))}
+
+    assert told["--speculative-config"] == ('{"method": "mtp", "x": {"y": [1, "z"]}}',)
+
+
+@given(
+    st.lists(
+        st.text(max_size=12)
+        | st.sampled_from(
+            [*sorted(NEWEST.options), "-O3", "-O", "-cc.a", "--speculative-config.a.b+"]
+        ),
+        max_size=8,
+    )
+)
+@settings(deadline=None)
+def test_no_command_line_is_a_traceback(words: list[str]) -> None:
+    told = NEWEST.given(words)
+
+    assert sum(one.count for one in told) == len(words)
+    assert len(list(whole(told))) <= len(told)

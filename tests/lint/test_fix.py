@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Iterator
 from functools import cache
@@ -24,7 +25,6 @@ from launcher.formats.launches import Launch
 from launcher.formats.reading import read
 from launcher.lint.fix import Fixed, fixed, patched
 from launcher.lint.lint import canonical_name
-from launcher.lint.rewrite import HIS
 from launcher.lint.run import judge
 
 CATALOGUE = dialect("sglang").options
@@ -43,7 +43,8 @@ def his(launch: Launch, target: Target) -> dict[str, str]:
     """What nobody but the author decides."""
     given = target.known.given(launch.words)
     said = {canonical_name(one, target.known): " ".join(one.values) for one in given if one.option}
-    return {name: value for name, value in said.items() if HIS.fullmatch(name)}
+    his = re.compile(dialect(launch.engine).his)
+    return {name: value for name, value in said.items() if his.fullmatch(name)}
 
 
 def require_unharmed(text: str, target: Target) -> Fixed:

@@ -31,10 +31,12 @@ DIALECT = Dialect(
         ("sglang", "serve"),
         ("dynamo.sglang",),
     ),
+    images=(),
     options=Catalogue(
         NAME,
         _FOLDER / "options.json",
         {"tp": "tp-size", "pp": "pp-size", "dp": "dp-size", "ep": "ep-size"},
+        has_others=True,
     ),
     roles={
         "model-path": "model_path",
@@ -44,6 +46,15 @@ DIALECT = Dialect(
         "dp-size": "dp_size",
         "enable-dp-attention": "enable_dp_attention",
     },
+    his=(
+        r"model-path|tokenizer-path|served-model-name|revision|(api|admin)-.*key|host|port"
+        r"|([a-z]+-)*[tpdec]+p-size|enable-dp-attention|nnodes|node-rank|dist-init-addr"
+        r"|disaggregation-mode|context-length"
+        r"|speculative-(algorithm|num-steps|eagle-topk|num-draft-tokens|draft-model-path)"
+    ),
+    matters=(
+        r"enable-ep-moe|torchao-config|enable-double-sparsity|(ds|disaggregation|speculative)-.*"
+    ),
     of_model=tuple(
         (
             "reasoning-parser tool-call-parser chat-template hf-chat-template-name"

@@ -10,6 +10,7 @@ from launcher.engines.vllm import KEY, NAME, PACKAGE
 from launcher.engines.vllm.conditions import CONDITIONS
 from launcher.engines.vllm.memory import MEMORY
 from launcher.engines.vllm.names import choices, spelled
+from launcher.engines.vllm.words import reads
 
 _FOLDER = Path(__file__).parent
 
@@ -31,6 +32,7 @@ DIALECT = Dialect(
         ("vllm.entrypoints.openai.api_server",),
         ("dynamo.vllm",),
     ),
+    images=("vllm-openai",),
     options=Catalogue(
         NAME,
         _FOLDER / "options.json",
@@ -40,6 +42,7 @@ DIALECT = Dialect(
             "dp": "data-parallel-size",
         },
         positional="--model",
+        reads=reads,
     ),
     roles={
         "model": "model_path",
@@ -48,6 +51,12 @@ DIALECT = Dialect(
         "pipeline-parallel-size": "pp_size",
         "data-parallel-size": "dp_size",
     },
+    his=(
+        r"model|tokenizer|served-model-name|([a-z]+-)*revision|api-key|host|port|master-(addr|port)"
+        r"|([a-z]+-)*parallel-(size|size-local|start-rank|address|rpc-port)|enable-expert-parallel"
+        r"|nnodes|node-rank|headless|max-model-len|speculative-config|kv-transfer-config"
+    ),
+    matters=r"speculative-config|kv-transfer-config|ec-transfer-config|enable-lora|lora-modules",
     of_model=tuple(
         (
             "reasoning-parser tool-call-parser chat-template max-model-len hf-overrides"

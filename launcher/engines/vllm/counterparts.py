@@ -1,0 +1,129 @@
+"""SGLang's options in vLLM's words, and vLLM's in SGLang's."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from launcher.engines.translation import Counterparts, Flags, Pair, Special
+
+FILE = Path(__file__).with_name("counterparts.toml")
+SPECULATION = tuple(
+    f"speculative-{name}"
+    for name in ("algorithm", "num-steps", "eagle-topk", "num-draft-tokens", "draft-model-path")
+)
+Made = tuple[Flags, tuple[str, ...]]
+
+
+def counterparts(source: str) -> Counterparts:
+    """What the options of `source`, one of the two, are in the other."""
+    told, to = _table(), "vllm" if source == "sglang" else "sglang"
+    pairs = tuple(_pair(row, source, to) for row in told["pair"])
+    specials = FROM_SGLANG if source == "sglang" else FROM_VLLM
+    return Counterparts(pairs, told[source], specials)
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))
+
+
+def _pair(row: dict[str, Any], source: str, to: str) -> Pair:
+    values = row.get("values", {})
+    if source == "vllm":  # the first of those that are one
+        values = {theirs: ours for ours, theirs in reversed(values.items())}
+    note, differs = row.get("note", ""), row.get("differs", "")
+    return Pair(row[source], row[to], values, note, differs)
+
+
+def _first(flags: Flags, name: str, default: str = "") -> str:
+    return next(iter(flags.get(name, ())), default)
+
+
+def _speculation(flags: Flags) -> Made:
+    """SGLang's options of speculation as the JSON that vLLM wants."""
+    algorithm = _first(flags, "speculative-algorithm").upper()
+    draft = _first(flags, "speculative-draft-model-path")
+    methods = {"EAGLE": "eagle" if draft else "mtp", "NEXTN": "mtp", "EAGLE3": "eagle3"}
+    if algorithm not in methods or (algorithm == "EAGLE3" and not draft):
+        what = f"{algorithm or 'no algorithm'} is told otherwise"
+        return {}, (f"--speculative-algorithm: left out: {what} (--speculative-config)",)
+    topk = _first(flags, "speculative-eagle-topk", "1")
+    steps = _first(flags, "speculative-num-steps")
+    config: dict[str, Any] = {"method": methods[algorithm]}
+    config |= {"model": draft} if draft else {}
+    config |= {"num_speculative_tokens": int(steps)} if steps.isdecimal() else {}
+    wide = (f"--speculative-eagle-topk: vLLM drafts a chain, not {topk} branches",)
+    return {"speculative-config": (json.dumps(config),)}, wide if topk != "1" else ()
+
+
+def _experts(flags: Flags) -> Made:
+    """A number of ranks for the experts as vLLM's switch, which takes all of them."""
+    size, ranks = _first(flags, "ep-size", "1"), _first(flags, "tp-size", "1")
+    if size == "1":
+        return {}, ()
+    shares = (f"--ep-size: {size} of {ranks} ranks: vLLM shares its experts among all",)
+    return {"enable-expert-parallel": ()}, shares if size != ranks else ()
+
+
+def _meeting(flags: Flags) -> Made:
+    """Where the nodes meet, `host:port`, as two options."""
+    host, _, port = _first(flags, "dist-init-addr").rpartition(":")
+    return {"master-addr": (host.strip("[]"),), "master-port": (port,)}, ()
+
+
+def _tools(flags: Flags) -> Made:
+    """A parser of tool calls, and that the model may call a tool by itself."""
+    [pair] = [one for one in counterparts("sglang").pairs if one.source == "tool-call-parser"]
+    parser = _first(flags, "tool-call-parser")
+    told = {"enable-auto-tool-choice": (), "tool-call-parser": (pair.values.get(parser, parser),)}
+    return told, ()
+
+
+def _config(flags: Flags) -> Made:
+    """VLLM's JSON as SGLang's options: a model drafts by its own layers, or with another's."""
+    text = _first(flags, "speculative-config")
+    try:
+        told = json.loads(text)
+        method, tokens = str(told.pop("method", "")), int(told.pop("num_speculative_tokens", 0))
+    except (ValueError, TypeError, AttributeError):
+        return {}, ("--speculative-config: left out: it is no JSON with a method",)
+    draft = told.pop("model", None)
+    algorithm = "EAGLE" if method in ("mtp", "eagle") or method.endswith("_mtp") else ""
+    algorithm = "EAGLE3" if method == "eagle3" else algorithm
+    if not algorithm:
+        what = f"{method or 'no method'} is told otherwise (--speculative-algorithm)"
+        return {}, (f"--speculative-config: left out: {what}",)
+    made = {"speculative-algorithm": (algorithm,), "speculative-eagle-topk": ("1",)}
+    made |= {"speculative-draft-model-path": (str(draft),)} if draft else {}
+    if tokens:
+        made |= {"speculative-num-steps": (str(tokens),)}
+        made |= {"speculative-num-draft-tokens": (str(tokens + 1),)}
+    return made, tuple(f"--speculative-config: {name} is left out" for name in told)
+
+
+def _switch(flags: Flags) -> Made:
+    """VLLM's switch as a number: as many ranks as hold a part of a layer."""
+    return {"ep-size": (_first(flags, "tensor-parallel-size", "1"),)}, ()
+
+
+def _address(flags: Flags) -> Made:
+    host = _first(flags, "master-addr", "127.0.0.1")
+    port = _first(flags, "master-port", "29501")  # vLLM's own
+    return {"dist-init-addr": (f"[{host}]:{port}" if ":" in host else f"{host}:{port}",)}, ()
+
+
+FROM_SGLANG = (
+    Special(SPECULATION, _speculation),
+    Special(("ep-size",), _experts),
+    Special(("dist-init-addr",), _meeting),
+    Special(("tool-call-parser",), _tools),
+)
+FROM_VLLM = (
+    Special(("speculative-config",), _config),
+    Special(("enable-expert-parallel",), _switch),
+    Special(("master-addr", "master-port"), _address),
+)

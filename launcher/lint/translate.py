@@ -1,0 +1,79 @@
+"""A launch of one engine as another's command. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launcher.engines.dialect import Dialect
+from launcher.engines.engine import NAMES, counterparts, dialect
+from launcher.engines.members import whole
+from launcher.engines.options import Release
+from launcher.engines.translation import Flags, translated
+from launcher.formats.launches import Launch
+from launcher.lint.lint import canonical_name
+from launcher.plan.plan import words_of
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, and what is to be said of it, a line each."""
+
+    engine: str
+    release: str  # that it is for
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    said: tuple[str, ...]
+    outside: tuple[str, ...] = ()  # what stands in it for values that are not known: `$MODEL`
+
+
+def translate(launch: Launch, within: Release, to: str, release: str | None = None) -> Command:
+    """The launch, read as `within` reads it, for another engine: for a release of it, or the
+    newest that is known.
+
+    Where it listens is written out: engines differ in what they take where nobody says it.
+    """
+    ours, theirs = dialect(launch.engine), dialect(to)
+    known = theirs.options.release(theirs.options.nearest(release or theirs.options.newest))
+    flags = _listening(_flags(launch, within), ours)
+    told = translated(flags, counterparts(launch.engine, to), within, known)
+    env, left = _variables(launch, ours)
+    strays = (f"{word}: left out: no option of {ours.name}" for word in _strays(launch, within))
+    said = (*strays, *told.said, *left)
+    words = ("python3", *theirs.program, *_words(told.flags, theirs, known))
+    return Command(to, known.name, words, env, said, launch.references)
+
+
+def _flags(launch: Launch, within: Release) -> dict[str, tuple[str, ...]]:
+    givens = [given for given in whole(within.given(launch.words)) if given.option]
+    return {canonical_name(given, within): given.values for given in givens}
+
+
+def _strays(launch: Launch, within: Release) -> list[str]:
+    return [given.word for given in within.given(launch.words) if not given.option]
+
+
+def _listening(flags: dict[str, tuple[str, ...]], engine: Dialect) -> Flags:
+    return flags | {
+        name: (value,)
+        for name, value in (("host", engine.host), ("port", str(engine.port)))
+        if name not in flags
+    }
+
+
+def _variables(launch: Launch, engine: Dialect) -> tuple[dict[str, str], list[str]]:
+    """Those that no engine reads alone, and what is said of the others."""
+    its = tuple(begun for name in NAMES for begun in dialect(name).variables)
+    env = {name: value for name, value in launch.env.items() if not name.startswith(its)}
+    left = [name for name in launch.env if name not in env]
+    return env, [f"{name}: left out: {engine.name} alone reads it" for name in left]
+
+
+def _words(flags: Flags, engine: Dialect, release: Release) -> list[str]:
+    first = [*flags.get(engine.positional, ())]
+    named = {name: values for name, values in flags.items() if name != engine.positional}
+    value: dict[str, str | bool | list[str]] = {
+        name: True if not values else values[0] if len(values) == 1 else list(values)
+        for name, values in named.items()
+    }
+    spelled = engine.spelled(value, release)
+    return [*first, *(word for _, name, told in spelled for word in words_of(name, told))]

@@ -1,0 +1,150 @@
+"""`lint --to`: one engine's command in another's words, and what has none there is named."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import World
+
+from launcher.config.layers import PACKAGED
+from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.engines.engine import NAMES, counterparts, dialect
+from launcher.engines.target import Target
+from launcher.formats.launches import Launch
+from launcher.lint.lint import canonical_name
+from launcher.lint.translate import Command, translate
+from launcher.plan.plan import Plan
+
+PROFILES = sorted(path.stem for path in PACKAGED.glob("*.toml"))
+OTHER = {"sglang": "vllm", "vllm": "sglang"}
+
+
+def planned(name: str) -> Plan:
+    ask = PlanRequest(str(PACKAGED / f"{name}.toml"), ())
+    composed = load(ask, {"HOME": "/home/op"})
+    engine = composed.profile.engine.kind
+    at = Target(dialect(engine).options.newest, "sm120", engine=engine)
+    return resolve(composed, ask, Path("/state"), {}, at)
+
+
+def of(engine: str, words: str) -> Command:
+    known = dialect(engine).options
+    launch = Launch.of(shlex.split(words))
+    launch = Launch(launch.arguments, launch.variables, engine=engine)
+    return translate(launch, known.release(known.newest), OTHER[engine])
+
+
+def given(command: Command) -> dict[str, tuple[str, ...]]:
+    """What a command says, by canonical name, after its program."""
+    known = dialect(command.engine).options.release(command.release)
+    words = command.argv[1 + len(dialect(command.engine).program) :]
+    told = known.given(words)
+    assert not [one.problem for one in told if one.problem]
+    return {canonical_name(one, known): one.values for one in told}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_option_of_a_profile_is_translated_or_named(name: str) -> None:
+    plan = planned(name)
+    release = dialect(plan.engine).options.release(plan.release)
+    launch = Launch.of(plan.arguments, plan.env)
+    launch = Launch(launch.arguments, launch.variables, engine=plan.engine)
+    made = translate(launch, release, OTHER[plan.engine])
+
+    there = given(made)  # and the other engine takes it
+    between = counterparts(plan.engine, OTHER[plan.engine])
+    pairs = {pair.source: pair.to for pair in between.pairs}
+    special = {name for one in between.specials for name in one.names}
+    said = " ".join(made.said)
+    for one in release.given(plan.arguments):
+        option = canonical_name(one, release)
+        assert pairs.get(option) in there or option in special or f"--{option}" in said
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_a_round_trip_keeps_what_both_have(engine: str) -> None:
+    words = {
+        "sglang": "--model-path m --tp-size 8 --context-length 128k --max-running-requests 16"
+        " --served-model-name a --kv-cache-dtype fp8_e4m3 --disable-radix-cache --host 0.0.0.0"
+        " --port 1234 --speculative-algorithm EAGLE --speculative-num-steps 3"
+        " --speculative-eagle-topk 1 --speculative-num-draft-tokens 4 --tool-call-parser glm47"
+        " --dist-init-addr h:5 --nnodes 2 --ep-size 8",
+        "vllm": "m -tp 8 --max-model-len 8K --max-num-seqs 16 --served-model-name a"
+        " --no-enable-prefix-caching --host 0.0.0.0 --port 1234 --enable-expert-parallel"
+        """ --speculative-config '{"method": "mtp", "num_speculative_tokens": 3}'"""
+        " --tool-call-parser glm47 --enable-auto-tool-choice --master-addr h --master-port 5",
+    }[engine]
+    known = dialect(engine).options
+    before = known.release(known.newest).given(shlex.split(words))
+    there = of(engine, words)
+    back = of(OTHER[engine], shlex.join(there.argv[1 + len(dialect(there.engine).program) :]))
+
+    kept = given(back)
+    numbers = {"128k": "128000", "8K": "8192"}
+    for one in before:
+        name = canonical_name(one, known.release(known.newest))
+        assert kept[name] == tuple(numbers.get(value, value) for value in one.values), name
+
+
+def test_what_listens_where_nobody_said_it_is_written_out() -> None:
+    to_vllm, to_sglang = given(of("sglang", "--model-path m")), given(of("vllm", "m"))
+
+    assert (to_vllm["host"], to_vllm["port"]) == (("127.0.0.1",), ("30000",))
+    assert (to_sglang["host"], to_sglang["port"]) == (("0.0.0.0",), ("8000",))
+
+
+@pytest.mark.parametrize(
+    ("engine", "words", "said"),
+    [
+        ("sglang", "--mem-fraction-static 0.9", "--mem-fraction-static: left out: SGLang's is of"),
+        ("vllm", "--gpu-memory-utilization 0.9", "--gpu-memory-utilization: left out:"),
+        ("vllm", "--max-model-len auto", "--context-length: left out: --context-length wants"),
+        ("sglang", "--tool-call-parser qwen99", "--tool-call-parser: left out:"),
+        ("sglang", "--speculative-algorithm NGRAM", "--speculative-algorithm: left out: NGRAM"),
+        ("vllm", "--speculative-config '[1]'", "--speculative-config: left out: it is no JSON"),
+        ("vllm", "--served-model-name a b", "--served-model-name: b is left out"),
+        ("vllm", "--no-such 1", "--no-such: left out: no option of vLLM"),
+    ],
+)
+def test_what_has_no_counterpart_is_named(engine: str, words: str, said: str) -> None:
+    first = "m" if engine == "vllm" else "--model-path m"
+    told = of(engine, f"{first} {words}").said
+
+    assert any(line.startswith(said) for line in told), told
+
+
+def test_every_name_of_the_table_is_an_option_by_its_one_name() -> None:
+    for source, to in OTHER.items():
+        ours, theirs = dialect(source).options, dialect(to).options
+        between = counterparts(source, to)
+        for pair in between.pairs:
+            assert (ours.canonical(pair.source), theirs.canonical(pair.to)) == (
+                pair.source,
+                pair.to,
+            )
+            assert ours.accepted_by(f"--{pair.source}")
+            assert theirs.accepted_by(f"--{pair.to}")
+        for name in between.alone:
+            assert ours.accepted_by(f"--{name}"), name
+
+
+def test_the_command_is_printed_and_what_is_left_out_beside_it(world: World) -> None:
+    text = "SGLANG_X=1 NCCL_IB_DISABLE=1 python3 -m sglang.launch_server --model-path m --tp 8 --enable-metrics"
+    (world.folder / "serve.sh").write_text(text)
+    (world.folder / "open.sh").write_text('vllm serve "$MODEL" --kv-cache-dtype fp8')
+    left_open = world.run("lint", "open.sh", "--to", "sglang").stdout
+    said = world.run("lint", "serve.sh", "--to", "vllm")
+    told = json.loads(world.run("lint", "serve.sh", "--to", "vllm", "--json").stdout)
+    again = world.run("lint", "serve.sh", "--to", "sglang")
+
+    assert '--model-path "$MODEL" --kv-cache-dtype fp8_e4m3' in left_open
+    assert said.returncode == 0
+    assert said.stdout.startswith("NCCL_IB_DISABLE=1 python3 -m vllm.entrypoints.cli.main serve m")
+    assert "--tensor-parallel-size 8" in said.stdout
+    assert "--enable-metrics: left out: vLLM always serves /metrics" in said.stderr
+    assert "SGLANG_X: left out" in said.stderr
+    assert told["commands"][0]["engine"] == "vllm"
+    assert (again.returncode, "starts SGLang already" in again.stderr) == (78, True)
