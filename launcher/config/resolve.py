@@ -19,7 +19,7 @@ from launcher.config.profile import Profile, by_role, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
 from launcher.engines.dialect import Dialect, Spelled
-from launcher.engines.engine import dialect
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.match import Case
 from launcher.engines.options import Release
 from launcher.engines.rules import Rule
@@ -421,7 +421,24 @@ def _flag_errors(
             errors.append(
                 f"{where}: not an option name" + (f", did you mean {plain}?" if plain else "")
             )
+        elif owner := _owner(name, engine):
+            errors.append(f"{where}: {_of_another(name, owner, engine)}")
     return errors
+
+
+def _owner(name: str, engine: Dialect) -> Dialect | None:
+    """The engine that has an option, where it is not the one that is asked."""
+    word, known = f"--{name}", engine.options
+    if known.accepted_by(word) or known.release(known.newest).candidates(word):
+        return None
+    others = (dialect(other) for other in NAMES)
+    return next((one for one in others if one.options.accepted_by(word)), None)
+
+
+def _of_another(name: str, owner: Dialect, engine: Dialect) -> str:
+    role = owner.roles.get(owner.options.canonical(name))
+    instead = f"; write flags.{engine.option_of(role)}" if role else ""
+    return f"an option of {owner.name}, and engine.kind says {engine.name}{instead}"
 
 
 def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[str]:

@@ -190,11 +190,12 @@ def observe_target(
 
 
 def observe_engine(name: str, python: str, env: Mapping[str, str]) -> Engine:
-    """What an interpreter has of an engine. Nothing raises."""
+    """What an interpreter has of an engine, and whether it has others. Nothing raises."""
     from launcher.host.collectors.engine import engine
 
     known = dialect(name)
-    return engine(python, env, known.package, known.packages)
+    every = [dialect(one).package for one in NAMES]
+    return engine(python, env, known.package, [*dict.fromkeys((*known.packages, *every))])
 
 
 def require_own(composed: Composed) -> None:

@@ -110,6 +110,46 @@ def test_an_engine_is_named_in_the_profile_and_in_its_plan(home: Home) -> None:
     assert "--set: engine.kind: wanted sglang" in home.refusal("p", "engine.kind=x").what
 
 
+@pytest.mark.parametrize(
+    ("kind", "flags", "says"),
+    [
+        (
+            "vllm",
+            'model = "m"\nmem-fraction-static = 0.9',
+            "mem-fraction-static: an option of SGLang",
+        ),
+        ("vllm", 'model = "m"\ntp-size = 8', "write flags.tensor-parallel-size"),
+        ("vllm", 'model-path = "m"', "model-path: an option of SGLang, and engine.kind says vLLM"),
+        ("sglang", 'model-path = "m"\nmax-num-seqs = 8', "max-num-seqs: an option of vLLM"),
+    ],
+)
+def test_an_option_of_another_engine_is_told_with_whose_it_is(
+    home: Home, kind: str, flags: str, says: str
+) -> None:
+    home.write("mixed", f'[engine]\nkind = "{kind}"\n[flags]\n{flags}')
+
+    assert says in home.refusal("mixed").what
+
+
+def test_a_profile_that_extends_one_of_another_engine_is_told_which_options_stay_behind(
+    home: Home,
+) -> None:
+    home.write("child", 'extends = "8xpro6000"\n[engine]\nkind = "vllm"')
+
+    said = home.refusal("child").what
+    assert (
+        "flags.model-path: an option of SGLang, and engine.kind says vLLM; write flags.model"
+        in said
+    )
+    assert "8xpro6000" in said
+
+
+def test_what_no_engine_has_may_be_a_coming_releases(home: Home) -> None:
+    home.write("p", MODEL + "quite-new = 1")
+
+    assert home.load("p").flags["quite-new"] == 1
+
+
 def test_a_value_keeps_its_place_in_the_command(home: Home) -> None:
     home.write("p", '[flags]\na = 1\nmodel-path = "m"\nz = 1')
 

@@ -321,6 +321,26 @@ def test_caches_of_kernels_are_seen_where_this_sglang_keeps_them(
     ]
 
 
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({}, ".cache/vllm/deep_gemm"),
+        ({"XDG_CACHE_HOME": "x"}, "x/vllm/deep_gemm"),
+        ({"VLLM_CACHE_ROOT": "r"}, "r/deep_gemm"),
+        ({"DG_JIT_CACHE_DIR": "d"}, "d"),
+    ],
+)
+def test_the_kernels_of_deepgemm_are_seen_where_vllm_keeps_them(
+    tmp_path: Path, variables: dict[str, str], place: str
+) -> None:
+    source(tmp_path, f"{place}/below/kernel.so")
+    there = {name: str(tmp_path / value) for name, value in variables.items()}
+    env = {**os.environ, "HOME": str(tmp_path), **there}
+    seen = engine(sys.executable, env, "vllm", ["vllm"]).caches.get()
+
+    assert [cache.path for cache in seen] == [str(tmp_path / place)]
+
+
 def test_a_cache_is_looked_at_up_to_a_number_of_files(tmp_path: Path) -> None:
     for at in range(5):
         source(tmp_path, f"{at}/kernel.so")

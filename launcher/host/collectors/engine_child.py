@@ -121,30 +121,32 @@ def places() -> list[str]:
     """Where FlashInfer, Triton, Inductor, DeepGEMM, TVM and the engine itself keep their kernels.
 
     From 0.5.18 on SGLang moves the first four into its own folder (its environ.py:
-    third_party_cache_defaults); vLLM has DeepGEMM's in its own (0.32.0, envs.py).
+    third_party_cache_defaults).
     """
     home, get = os.path.expanduser("~"), os.environ.get
-    cached = get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
     own = os.path.expanduser(get("SGLANG_CACHE_DIR") or "~/.cache/sglang")
     moved = ENGINE == "sglang" and moves_caches()
-    found = [
+    return [
         os.path.join(
             get("FLASHINFER_WORKSPACE_BASE") or (own if moved else home), ".cache/flashinfer"
         ),
         get("TRITON_CACHE_DIR")
         or os.path.join(*((own, "triton") if moved else (home, ".triton/cache"))),
         get("TORCHINDUCTOR_CACHE_DIR") or (os.path.join(own, "inductor") if moved else ""),
-        get("TVM_FFI_CACHE_DIR") or os.path.join(home, ".cache/tvm-ffi"),
-    ]
-    if ENGINE == "vllm":
-        root = os.path.expanduser(get("VLLM_CACHE_ROOT") or os.path.join(cached, "vllm"))
-        return [*found, get("DG_JIT_CACHE_DIR") or os.path.join(root, "deep_gemm")]
-    return [
-        *found,
-        get("SGLANG_DG_CACHE_DIR")
+        of_vllm()
+        if ENGINE == "vllm"
+        else get("SGLANG_DG_CACHE_DIR")
         or os.path.join(own if moved else os.path.join(home, ".cache"), "deep_gemm"),
+        get("TVM_FFI_CACHE_DIR") or os.path.join(home, ".cache/tvm-ffi"),
         os.path.expanduser(get("SGLANG_JIT_CACHE_DIR") or "~/.cache/sglang/jit"),
     ]
+
+
+def of_vllm() -> str:
+    """Where vLLM has DeepGEMM keep its kernels (0.32.0, utils/deep_gemm.py)."""
+    get = os.environ.get
+    root = get("VLLM_CACHE_ROOT") or os.path.join(get("XDG_CACHE_HOME") or "~/.cache", "vllm")
+    return get("DG_JIT_CACHE_DIR") or os.path.join(os.path.expanduser(root), "deep_gemm")
 
 
 def moves_caches() -> bool:

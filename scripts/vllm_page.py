@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Fill docs/vllm.md from the profile, the rules and the issues that it is about: `vllm_page.py`.
+
+What stands between `<!-- NAME -->` and `<!-- end -->` is written anew; the rest is prose. A test
+fails where page and rows differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.config.layers import PACKAGED
+from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.engines.engine import dialect
+from launcher.engines.issues import Issue, every_issue
+from launcher.engines.target import Target
+from launcher.engines.traits import FLASH
+from launcher.formats.shell import write
+from launcher.plan.evidence import Known
+from launcher.plan.plan import Plan, Setting
+
+PAGE = Path(__file__).parents[1] / "docs/vllm.md"
+PROFILE, ARCH = "8xpro6000-vllm", "sm120"
+BLOCK = re.compile(r"(?<=<!-- )(?!end)(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def plan() -> Plan:
+    """The profile that the page is of, for the newest release that is known."""
+    ask = PlanRequest(str(PACKAGED / f"{PROFILE}.toml"))
+    target = Target(dialect("vllm").options.newest, ARCH, engine="vllm")
+    return resolve(load(ask, {}), ask, Path("/state"), {}, target)
+
+
+def command(made: Plan) -> str:
+    """It as a shell takes it."""
+    lines = [line for line in write(made).splitlines() if not line.startswith("#")]
+    return "\n".join(["```sh", *lines, "```", ""])
+
+
+def reasons(made: Plan) -> str:
+    """Each flag and variable, why it is there, and how that is known."""
+    head = ["| flag or variable | value | why | known |", "|---|---|---|---|"]
+    return "\n".join([*head, *map(_reason, made.settings), ""])
+
+
+def _reason(setting: Setting) -> str:
+    known = f"{setting.known}: {setting.source}" if setting.known else "the profile's own, not run"
+    value = f"`{setting.value}`" if setting.value else ""
+    return f"| `{setting.name}` | {value} | {setting.why} | {_marked(known)} |"
+
+
+def faults(*, advisories: bool) -> str:
+    """What goes wrong with GLM-5 on this GPU: the advisories, or the rest."""
+    head = ["| what is set | what goes wrong | what helps | known |", "|---|---|---|---|"]
+    return "\n".join([*head, *(_fault(row) for row in _of_page(advisories=advisories)), ""])
+
+
+def _of_page(*, advisories: bool) -> Iterator[Issue]:
+    for row in every_issue():
+        suits = (not row.when.gpu or ARCH in row.when.gpu) and FLASH not in row.when.traits
+        if row.engine == "vllm" and suits and bool(row.advisory) == advisories:
+            yield row
+
+
+def _fault(row: Issue) -> str:
+    where = f" ({row.when.release})" if str(row.when.release) else ""
+    named = ", ".join(f"`{'--' * (not name.isupper())}{name}`" for name in row.blames[:2])
+    known = f"{row.known}: {row.source}"
+    what = row.what.replace("{", "<").replace("}", ">").replace("|", "\\|")
+    fix = row.fix.replace("{", "<").replace("}", ">")
+    title = f"{row.advisory}: " if row.advisory else ""
+    return f"| {named}{where} | {title}{what} | {fix} | {_marked(known)} |"
+
+
+def _marked(known: str) -> str:
+    """As the page says it: what was read was not run."""
+    return known.replace(f"{Known.READ}:", "from the source, not run:", 1)
+
+
+def filled(text: str) -> str:
+    """The page with its blocks written anew."""
+    made = plan()
+    blocks = {
+        "command": command(made),
+        "reasons": reasons(made),
+        "faults": faults(advisories=False),
+        "advisories": faults(advisories=True),
+    }
+    return BLOCK.sub(lambda found: f"{found[1]}{found[2]}{blocks[found[1]]}", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
