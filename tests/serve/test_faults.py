@@ -367,7 +367,7 @@ def test_a_rank_is_stopped(served: Served) -> None:
         served,
         "rank stopped",
         "health checks and silence",
-        None,
+        story.seconds,
         "stacks kept, killed, started again",
     )
 
@@ -383,7 +383,7 @@ def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
         served,
         "rank stopped under load",
         "health checks and silence",
-        None,
+        story.seconds,
         "stacks kept, killed, started again",
     )
 
@@ -400,7 +400,7 @@ def test_the_engine_core_is_stopped_with_a_request_in_flight(served: Served) -> 
         served,
         "engine core stopped under load",
         "its counters and silence",
-        None,
+        story.seconds,
         "stacks kept, killed, started again",
     )
 
@@ -437,7 +437,11 @@ def test_the_whole_server_is_stopped(served: Served) -> None:
     assert re.search(r"no answer (to /\w+ )?within", story.text), story.text
     assert served.kind.titles in _stacks(story)
     note(
-        served, "health slow", "no answer, and silence", None, "stacks kept, killed, started again"
+        served,
+        "health slow",
+        "no answer, and silence",
+        story.seconds,
+        "stacks kept, killed, started again",
     )
 
 
