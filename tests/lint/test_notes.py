@@ -38,7 +38,8 @@ SETTINGS = {
 def planned(name: str, *settings: str, **environ: str) -> Plan:
     ask = PlanRequest(name, settings)
     composed = load(ask, ENVIRON | environ)
-    return noted(resolve(composed, ask, Path("/s"), {}, Target("0.5.23")))
+    newest = composed.dialect.options.newest
+    return noted(resolve(composed, ask, Path("/s"), {}, Target(newest)))
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
