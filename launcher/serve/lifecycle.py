@@ -153,7 +153,6 @@ class Stopping:
     again: bool = False
     cause: str = ""
     told_at: float | None = None  # when it will be asked to go; None: it was
-    within: float | None = None  # seconds that it has to go; None: the policy's
 
 
 @dataclass(frozen=True)
@@ -177,8 +176,6 @@ ASK_AGAIN, ASK_SOON, ASK_AFTER_MISS = 0.5, 0.05, 1.0
 # seconds after which whoever asks is lost: each of its questions and looks ends long before
 ASK_WITHIN = 90.0
 RECORD_WITHIN = 60.0  # seconds that keeping the stacks may take before it is killed without
-# seconds that a server has to go that has answered nobody yet: vLLM may lose what it is told then
-UNSERVED = 10.0
 # seconds for a health check of a server that has nothing to do; more is worth a word, and no fault
 SLOW = 5.0
 _UNKNOWN, _SLOWLY, _EXCUSED = "its health is unknown", "answers slowly", "no answer, but"
@@ -359,9 +356,9 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             # is wanted.
             return replace(state, killed=True), (Kill(),)
         case Stopping(since=since, killed=False, recording=False, told_at=None), Ticked(now) if (
-            now >= since + _stop_timeout(state, policy)
+            now >= since + policy.stop_timeout
         ):
-            why = f"{state.reason}; not gone within {_stop_timeout(state, policy):g} s: killed"
+            why = f"{state.reason}; not gone within {policy.stop_timeout:g} s: killed"
             return replace(state, reason=why, killed=True), (Kill(),)
         case Stopping(past, reason, then=Next.END), Exited():
             return Ended(past, reason), ()
@@ -408,7 +405,7 @@ def wakes_at(state: State, policy: Policy) -> float | None:
         case Stopping(told_at=at, killed=False) if at is not None:
             return at
         case Stopping(since=since, killed=False, recording=recording):
-            return since + (RECORD_WITHIN if recording else _stop_timeout(state, policy))
+            return since + (RECORD_WITHIN if recording else policy.stop_timeout)
         case Backoff(until=until):
             return until
         case _:
@@ -427,7 +424,7 @@ def may_take(state: State, policy: Policy, now: float) -> float | None:
         case Stopping(recording=True):
             return RECORD_WITHIN
         case Stopping(told_at=told_at, killed=False):
-            return _stop_timeout(state, policy) + (max(0.0, told_at - now) if told_at else 0.0)
+            return policy.stop_timeout + (max(0.0, told_at - now) if told_at else 0.0)
         case Stopping():
             return 0.0
         case Backoff(until=until):
@@ -474,19 +471,10 @@ def _answers(state: Ready, took: float) -> str:
 
 
 def _asked_to_go(state: State, going: Stopping, policy: Policy) -> Step:
-    """The server is told to go: when those who send it requests had time to see that it will, and
-    with the patience of one that has any.
-    """
-    if isinstance(state, Starting):
-        return replace(going, within=min(UNSERVED, policy.stop_timeout)), (Terminate(),)
+    """The server is told to go, when those who send it requests had time to see that it will."""
     if isinstance(state, Ready) and policy.drain_delay:
         return replace(going, told_at=going.since + policy.drain_delay), ()
     return going, (Terminate(),)
-
-
-def _stop_timeout(state: Stopping, policy: Policy) -> float:
-    """Seconds that it has to go by itself."""
-    return policy.stop_timeout if state.within is None else state.within
 
 
 def _killed(by: str) -> str:

@@ -38,7 +38,6 @@ from launcher.serve.events import (
 )
 from launcher.serve.lifecycle import (
     ASK_WITHIN,
-    UNSERVED,
     Backoff,
     Ended,
     Idle,
@@ -849,12 +848,3 @@ def test_one_that_dies_before_it_is_told_has_gone_all_the_same() -> None:
     state, _ = play(BEGUN, ANSWERED, stop(10), killed(11), policy=replace(POLICY, drain_delay=3))
 
     assert (state.name, isinstance(state, Ended)) == ("stopped", True)
-
-
-def test_one_that_answered_nobody_yet_gets_no_more_time_than_it_needs() -> None:
-    patient = replace(POLICY, stop_timeout=600)
-    state, done = play(BEGUN, stop(5), policy=patient)
-
-    assert done[-1] == Terminate()
-    assert wakes_at(state, patient) == 5 + UNSERVED
-    assert step(state, Ticked(5 + UNSERVED), patient)[1] == (Kill(),)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import time
 from collections.abc import Callable
 
 import pytest
@@ -74,16 +73,3 @@ def taken(start: Callable[..., object]) -> int:
     start("metrics", "--listen", f"127.0.0.1:{port}")
     until(lambda: asked(port, "/metrics")[0] == 200, "it listens")
     return port
-
-
-def test_a_server_that_answered_nobody_yet_is_not_waited_for(world: World) -> None:
-    """vLLM may lose the signal while it imports: it is killed soon, whatever `stop_timeout` is."""
-    world.write_profile(stop_timeout=600)
-    world.faults(hang_at="load", deaf=True)
-    world.start("up", "-p", "stub")
-    world.until_state("starting")
-    began = time.monotonic()
-
-    assert world.run("down", "-p", "stub").returncode == Exit.FINE
-    assert time.monotonic() - began < 60
-    world.until_nothing_is_left()
