@@ -145,8 +145,6 @@ NAMES_IT = {
     "host/parsers/__init__.py": "programs whose output people paste",
     "host/parsers/python.py": "programs whose output people paste",
     "host/collectors/engine_child.py": "folders of kernels; it runs without this package",
-    "engines/sglang/dialect.py": "another engine may be installed beside it",
-    "engines/vllm/dialect.py": "another engine may be installed beside it",
     "knowledge/nccl.py": "a table: variables that nobody reads, and what is meant",
     "engines/descriptions.py": "a table: what options and variables are for",
     "lint/around.py": "which defaults a published port was held against",
