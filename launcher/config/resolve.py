@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from launcher import printable
+from launcher.address import canonical
 from launcher.config import layers, of_model
 from launcher.config.profile import Profile, by_role, known_keys
 from launcher.engines import rules as recipe
@@ -187,13 +188,15 @@ def resolve(
         settings.append(Setting(name, f"the key in {file}", "glm5-serve", why))
     for name, value in env.items():
         settings.append(_setting(name, value, f"env.{name}", by_rule.get(name), composed))
+    port = profile.flags.port or engine.port
+    _require_another_port(profile, port)
     plan = Plan(
         name=composed.name,
         program=(profile.engine.python, *engine.program),
         arguments=tuple(arguments),
         env=env,
         host=profile.flags.host,
-        port=profile.flags.port or engine.port,
+        port=port,
         model=profile.flags.model_path,
         model_name=profile.flags.served_model_name or profile.flags.model_path,
         policy=profile.policy(),
@@ -227,6 +230,17 @@ def resolve(
         traits=tuple(sorted(model.traits)),
     )
     return replace(plan, notes=(*_notes(plan, composed, target, model), *made.notes))
+
+
+def _require_another_port(profile: Profile, port: int) -> None:
+    """Raise UserError where the launcher and its server would listen to one address."""
+    host, _, told = (profile.access.health_listen or "").rpartition(":")
+    hosts = {canonical(host.strip("[]")), canonical(profile.flags.host)}
+    if told == str(port) and (len(hosts) == 1 or hosts & {"0.0.0.0", "::"}):
+        raise UserError(
+            f"access.health_listen: {profile.access.health_listen} is the server's own port",
+            fix="choose another one for /ready and /live",
+        )
 
 
 def _options(
@@ -392,6 +406,8 @@ def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path, engi
             message = f"renamed to {new}"
     elif problem["type"] == "missing":
         message = "is required"
+    elif key.startswith("flags.") and isinstance(problem["input"], dict):
+        message = "a table, wanted a value: JSON is written as a string, '{...}'"
     else:
         message = f"{message}, not {problem['input']!r}"
     return f"{place}: {key}: {message}"

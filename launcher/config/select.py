@@ -50,10 +50,9 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
         where = found.name, found.place, str(found.path), shadowed
         try:
             plan, _ = planned(PlanRequest(str(found.path)), environ, Target())
-            own = layers.read(found).values
-            description = str(own.get("description", "")) + (
-                "; unverified" if "unverified" in own else ""
-            )
+            described = str(layers.read(found).values.get("description", ""))
+            is_doubtful = any(note.startswith("unverified") for note in plan.notes)
+            description = f"{described}; unverified" if is_doubtful else described
         except UserError as refusal:
             made.append(Row(*where, "?", False, "broken", f"broken: {refusal.what}"))
             continue

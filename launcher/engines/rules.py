@@ -105,12 +105,18 @@ def _rule(number: str | int, row: Mapping[str, Any]) -> Rule:
     )
 
 
+def _negated(name: str, case: Case) -> bool:
+    """Whether the profile says the contrary of an option."""
+    option = case.target.known.options.get(f"--{name}")
+    return any(off.lstrip("-") in case.flags for off in option.off) if option else False
+
+
 def chosen(case: Case, skip: tuple[str, ...] = ()) -> Iterator[tuple[Rule, Any]]:
     """The rules that set something here, and what; each sees what those before it set."""
     flags, env = dict(case.flags), dict(case.env)
     for rule in rules(dialect(case.target.engine).defaults):
         said = env if rule.is_variable else flags
-        if rule.set in said or rule.set in skip:
+        if rule.set in said or rule.set in skip or _negated(rule.set, case):
             continue
         now = replace(case, flags=flags, env=env)
         value = (rule.to(now) if callable(rule.to) else rule.to) if rule.applies(now) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.engines.options import Option, Release
@@ -58,8 +58,16 @@ class Translation:
     said: tuple[str, ...]
 
 
-def translated(flags: Flags, between: Counterparts, source: Release, to: Release) -> Translation:
-    """The options of a release of one engine as those of a release of another."""
+def translated(
+    flags: Flags,
+    between: Counterparts,
+    source: Release,
+    to: Release,
+    outside: Collection[str] = (),
+) -> Translation:
+    """The options of a release of one engine as those of a release of another; a value that is
+    filled in from `outside` is taken as it stands.
+    """
     made: dict[str, tuple[str, ...]] = {}
     said: list[str] = []
     pairs = {pair.source: pair for pair in between.pairs}
@@ -79,7 +87,7 @@ def translated(flags: Flags, between: Counterparts, source: Release, to: Release
             notes = [f"--{name}: left out: {why}"]
         made |= told
         said += notes
-    return Translation(dict(_accepted(made, to, said)), tuple(said))
+    return Translation(dict(_accepted(made, to, said, outside)), tuple(said))
 
 
 def _paired(
@@ -105,7 +113,9 @@ def _read(value: str, before: Option | None, after: Option | None) -> str:
     return str(number) if number >= 0 else "auto"
 
 
-def _accepted(flags: Flags, to: Release, said: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _accepted(
+    flags: Flags, to: Release, said: list[str], outside: Collection[str]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Those that the release takes; of all others it is said why not."""
     for name, values in flags.items():
         option = to.options.get(to.renamed(f"--{name}"))
@@ -113,7 +123,8 @@ def _accepted(flags: Flags, to: Release, said: list[str]) -> Iterator[tuple[str,
             said.append(f"--{name}: left out: not in {to.catalogue.engine} {to.name}")
             continue
         choices = tuple(map(str, option.choices))
-        odd = (misfit(option.name, option.type, choices, value) for value in values)
+        known = (value for value in values if not any(part in value for part in outside))
+        odd = (misfit(option.name, option.type, choices, value) for value in known)
         if why := next(filter(None, odd), None):
             said.append(f"--{name}: left out: {why}")
         elif option.takes in ("one", "maybe") and len(values) > 1:

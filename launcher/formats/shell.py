@@ -38,15 +38,17 @@ def key_script(plan: Plan) -> str:
     """What puts the API key where the engine reads it; "" without one."""
     if not plan.key_config:
         return ""
+    return written_key(plan.key_file or "", plan.key_config, dialect(plan.engine).key.file)
+
+
+def written_key(key_file: str, file: str, form: str) -> str:
+    """What writes the key of one file into another, in a form with %s for it."""
     # The braces keep the umask of the shell it is pasted into.
-    folder, key, config = map(
-        shlex.quote,
-        (plan.key_config.rpartition("/")[0], plan.key_file or "", plan.key_config),
-    )
-    form = shlex.quote(dialect(plan.engine).key.file.replace("\n", "\\n"))
+    folder, key, made = map(shlex.quote, (file.rpartition("/")[0], key_file, file))
+    printed = shlex.quote(form.replace("\n", "\\n"))
     return (
         f"(umask 077 && mkdir -p {folder} &&\n"
-        f"  printf {form} \"$(tr -d '[:space:]' < {key})\" > {config})"
+        f"  printf {printed} \"$(tr -d '[:space:]' < {key})\" > {made})"
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from launcher import printable
+from launcher.engines.engine import dialect
 from launcher.formats import bash, launches, shell
 from launcher.formats.bash import Script
 from launcher.formats.container import engine_of, release_of
@@ -55,8 +56,9 @@ def write(plan: Plan) -> str:
         ),
         *_key(plan),
         f"ExecStart={_command(plan)}",
-        "Restart=on-failure",
+        "Restart=always",  # a vLLM that dies of an exception ends with status 0
         "RestartSec=10",
+        "KillMode=mixed",  # a rank that is told to go itself does not finish its requests
         f"TimeoutStopSec={seconds}",
         "LimitMEMLOCK=infinity",
         "LimitNOFILE=1048576",
@@ -95,8 +97,14 @@ def _command(plan: Plan) -> str:
 
 
 def _key(plan: Plan) -> list[str]:
-    script = shell.key_script(plan)
-    return [f"ExecStartPre=/bin/sh -c {_word(script)}"] if script else []
+    variable = dialect(plan.engine).key.variable
+    if not plan.key_file or not (plan.key_config or variable):
+        return []
+    if plan.key_config:
+        return [f"ExecStartPre=/bin/sh -c {_word(shell.key_script(plan))}"]
+    file = f"{plan.state}/key.env"
+    script = shell.written_key(plan.key_file, file, f"{variable}=%s\n")
+    return [f"ExecStartPre=/bin/sh -c {_word(script)}", f"EnvironmentFile=-{_text(file)}"]
 
 
 # -- read ------------------------------------------------------------------------------------------

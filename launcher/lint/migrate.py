@@ -15,6 +15,7 @@ from launcher.formats.launches import Launch
 from launcher.lint.lint import canonical_name
 from launcher.lint.rewrite import rewrite
 from launcher.lint.run import Judged
+from launcher.plan.plan import ENGINE
 from launcher.redact.keys import SECRET_VARIABLE
 
 HERE = "`glm5-serve render --profile ./NAME.toml` shows what becomes of it"
@@ -42,11 +43,13 @@ def profile(judged: Judged, place: str) -> str:
     secrets += [name for name in found.launch.env if name not in env]
     _require_profile(flags, env, launch.engine)
     name = dialect(launch.engine).name
+    engine = {} if launch.engine == ENGINE else {"kind": launch.engine}
     needs = {} if target.is_guess or not target.arch else {"arch": target.arch}
     return "\n".join(
         [
             f"# From {place}, for {name} {target.release}. {HERE}",
             *map(_of_secret, secrets),
+            *_table("engine", engine),
             *_table("needs", needs),
             *_table("flags", flags),
             *_table("env", env),

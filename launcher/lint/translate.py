@@ -35,7 +35,9 @@ def translate(launch: Launch, within: Release, to: str, release: str | None = No
     ours, theirs = dialect(launch.engine), dialect(to)
     known = theirs.options.release(theirs.options.nearest(release or theirs.options.newest))
     flags = _listening(_flags(launch, within), ours)
-    told = translated(flags, counterparts(launch.engine, to), within, known)
+    flags = _keyed(flags, launch, ours)
+    between = counterparts(launch.engine, to)
+    told = translated(flags, between, within, known, launch.references)
     env, left = _variables(launch, ours)
     strays = (f"{word}: left out: no option of {ours.name}" for word in _strays(launch, within))
     said = (*strays, *told.said, *left)
@@ -60,11 +62,17 @@ def _listening(flags: dict[str, tuple[str, ...]], engine: Dialect) -> Flags:
     }
 
 
+def _keyed(flags: Flags, launch: Launch, engine: Dialect) -> Flags:
+    """With the key that comes by a variable: a server that had one has one."""
+    found = launch.variables.get(engine.key.variable)
+    return flags if found is None or "api-key" in flags else {**flags, "api-key": (found.value,)}
+
+
 def _variables(launch: Launch, engine: Dialect) -> tuple[dict[str, str], list[str]]:
     """Those that no engine reads alone, and what is said of the others."""
     its = tuple(begun for name in NAMES for begun in dialect(name).variables)
     env = {name: value for name, value in launch.env.items() if not name.startswith(its)}
-    left = [name for name in launch.env if name not in env]
+    left = [name for name in launch.env if name not in env and name != engine.key.variable]
     return env, [f"{name}: left out: {engine.name} alone reads it" for name in left]
 
 

@@ -96,7 +96,7 @@ class Plan:
 
     @property
     def parsers(self) -> frozenset[str]:
-        """Which of SGLang's parsers are on: "reasoning", "tools"."""
+        """Which of the engine's parsers are on: "reasoning", "tools"."""
         asked = {"reasoning": self.flag("reasoning-parser"), "tools": self.flag("tool-call-parser")}
         return frozenset(name for name, parser in asked.items() if parser)
 

@@ -259,6 +259,8 @@ class ServerRun:
         said = (why.in_short if why.is_known else None) if fate is not RestartAdvice.AGAIN else None
         said = said or (why.in_short if why.is_known and error else error)
         how = f"{died.how} ({said})" if said else died.how
+        if why.family == "killed":  # so it says nothing of the next start, whatever it ended with
+            return Exited(now, None, how, advice=fate)
         return Exited(now, died.status, how, said, fate)
 
     def _is_early(self, why: Diagnosis) -> bool:

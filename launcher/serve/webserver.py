@@ -16,6 +16,7 @@ import socketserver
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from typing import Any
 
 from launcher.address import LOCAL, canonical
 
-MOST = 16  # connections at a time; one more is closed at once
+MOST = 16  # connections at a time; for one more who has not asked yet has to go
+ROOM_WITHIN = 0.5  # seconds for that
 ASK_WITHIN = 5.0  # seconds for a whole request
 ANSWER_WITHIN = 10.0  # seconds for a page, and again for whoever takes it
 LARGEST = 8192  # bytes of a request line and headers
@@ -126,6 +128,7 @@ class WebServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """Listen. Raises OSError."""
         self.pages, self.access = pages, access
         self._free = threading.BoundedSemaphore(MOST)
+        self.silent: deque[socket.socket] = deque()  # who has not asked yet, longest first
         is_path = isinstance(address, str)
         self.address_family = (
             socket.AF_UNIX if is_path else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -133,8 +136,8 @@ class WebServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().__init__(address, Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread, if one is free."""
-        if not self._free.acquire(blocking=False):
+        """Answer in a thread, if one is free, or holds nobody but one who has not asked yet."""
+        if not (self._free.acquire(blocking=False) or self._made_room()):
             self.shutdown_request(request)
             return
         try:
@@ -142,6 +145,13 @@ class WebServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         except BaseException:
             self._free.release()
             raise
+
+    def _made_room(self) -> bool:
+        """Whether there is a place for one more, once who has said nothing for longest is gone."""
+        with contextlib.suppress(IndexError, OSError):
+            self.silent.popleft().shutdown(socket.SHUT_RD)
+            return self._free.acquire(timeout=ROOM_WITHIN)
+        return False
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, and be free again."""
@@ -164,7 +174,7 @@ class Handler(socketserver.BaseRequestHandler):
         with contextlib.suppress(TimeoutError):
             method = "GET"
             try:
-                request = parsed(_head(self.request, time.monotonic() + ASK_WITHIN))
+                request = parsed(self._head())
                 method = request.method
                 require(request, self.server.access, self._address(), self.server.pages)
                 page = self.server.pages[request.path]()
@@ -179,6 +189,14 @@ class Handler(socketserver.BaseRequestHandler):
                     body,
                     {"Content-Type": "text/plain; charset=utf-8", **no.headers},
                 )
+
+    def _head(self) -> bytes:
+        self.server.silent.append(self.request)
+        try:
+            return _head(self.request, time.monotonic() + ASK_WITHIN)
+        finally:
+            with contextlib.suppress(ValueError):
+                self.server.silent.remove(self.request)
 
     def _address(self) -> str:
         """The address of this host that was connected to."""

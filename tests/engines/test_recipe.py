@@ -68,6 +68,14 @@ def test_on_b200_and_b300_the_experts_take_the_kernel_that_does_not_fault(arch: 
     assert "NCCL_P2P_LEVEL" not in seen.env
 
 
+def test_the_contrary_of_an_option_in_a_profile_stands() -> None:
+    """An option of vLLM has a name that negates it."""
+    made = plan("flags.no-disable-custom-all-reduce=true", profile="8xpro6000-vllm")
+
+    assert "--no-disable-custom-all-reduce" in made.arguments
+    assert "--disable-custom-all-reduce" not in made.arguments
+
+
 def test_the_word_of_a_profile_stands() -> None:
     seen = plan(
         "flags.moe-runner-backend=cutlass", "env.NCCL_P2P_LEVEL=PXB", "flags.watchdog-timeout=false"

@@ -587,6 +587,22 @@ def test_a_line_from_before_it_listened_is_known_however_much_was_said_since(
     assert end_of(tmp_path, [*LISTENING, *flood, *forged])[0].advice is RestartAdvice.AGAIN
 
 
+def test_a_start_whose_process_was_killed_from_outside_is_no_refusal(tmp_path: Path) -> None:
+    """vLLM's API server ends with status 1 when the kernel's OOM killer took its engine."""
+    run = watched(tmp_path)
+    killed = (
+        "RuntimeError: Engine core initialization failed. Failed core proc(s): {'EngineCore': -9}"
+    )
+    read(run, [killed], 100.0)
+    error, why = run.judge(101.0)
+    gone = run.gone(Died(1, "exited with status 1"), error, why, 101.0)
+    assert (why.cause, gone.is_a_no) == ("vllm-core-killed", False)
+
+    said = watched(tmp_path)
+    read(said, [killed.replace("-9", "1")], 100.0)
+    assert said.gone(Died(1, "exited with status 1"), *said.judge(101.0), 101.0).is_a_no
+
+
 def test_a_log_that_does_not_tell_when_it_listens_is_never_early(tmp_path: Path) -> None:
     """With --log-level-http warning nothing says "Uvicorn running on"; an answer shows it, too."""
     quiet = allowed(plan_with(log_level_http="warning"))

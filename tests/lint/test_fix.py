@@ -606,6 +606,17 @@ def test_a_launch_becomes_a_profile_that_renders_to_it(world: World) -> None:
     assert launched.launches[0].launch.env["NCCL_P2P_LEVEL"] == "SYS"
 
 
+def test_a_launch_of_vllm_becomes_a_profile_of_vllm(world: World) -> None:
+    (world.folder / "v.sh").write_text("vllm serve zai-org/GLM-5 -tp 8 --max-model-len 8k\n")
+    made = world.run("lint", "v.sh", "--profile", "--arch", "sm100").stdout
+    (world.folder / "v.toml").write_text(made)
+    shown = world.run("render", "./v.toml", "--release", "0.33.0").stdout
+
+    assert '[engine]\nkind = "vllm"\n' in made
+    assert "-m vllm.entrypoints.cli.main serve" in shown
+    assert "--max-model-len 8k" in shown
+
+
 @pytest.mark.parametrize(
     ("text", "status", "says"),
     [

@@ -131,6 +131,26 @@ def test_every_name_of_the_table_is_an_option_by_its_one_name() -> None:
             assert ours.accepted_by(f"--{name}"), name
 
 
+def test_what_is_filled_in_from_outside_is_filled_in_there(world: World) -> None:
+    text = 'vllm serve "$MODEL" -tp $TP --max-model-len ${CTX} --max-num-seqs "$(nproc)"'
+    (world.folder / "open.sh").write_text(text)
+    said = world.run("lint", "open.sh", "--to", "sglang").stdout
+
+    for word in ('--model-path "$MODEL"', '--tp-size "$TP"', '--context-length "${CTX}"'):
+        assert word in said
+    assert '--max-running-requests "$(nproc)"' in said
+
+
+def test_a_server_that_has_a_key_keeps_it(world: World) -> None:
+    for before, after in (("k-0123456789", "[redacted]"), ("$KEY", '"$KEY"')):
+        text = f"VLLM_API_KEY={before} vllm serve m -tp 8 --host 0.0.0.0\n"
+        (world.folder / "keyed.sh").write_text(text)
+        said = world.run("lint", "keyed.sh", "--to", "sglang")
+
+        assert said.stdout.rstrip().endswith(f"--api-key {after}")
+        assert "VLLM_API_KEY" not in said.stderr
+
+
 def test_the_command_is_printed_and_what_is_left_out_beside_it(world: World) -> None:
     text = "SGLANG_X=1 NCCL_IB_DISABLE=1 python3 -m sglang.launch_server --model-path m --tp 8 --enable-metrics"
     (world.folder / "serve.sh").write_text(text)

@@ -166,7 +166,7 @@ def test_who_says_it_byte_by_byte_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
             until(is_closed, "it is cut off")
 
 
-def test_so_many_are_served_at_a_time_and_one_more_is_closed_at_once(
+def test_who_connects_and_does_not_ask_makes_room_for_who_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(webserver, "ASK_WITHIN", 60)
@@ -175,18 +175,29 @@ def test_so_many_are_served_at_a_time_and_one_more_is_closed_at_once(
             stack.enter_context(socket.create_connection(server.server_address[:2], 60))
             for _ in range(webserver.MOST)
         ]
-        until(lambda: threading.active_count() > webserver.MOST, "all are being served")
+        until(lambda: len(server.silent) == webserver.MOST, "all are waited for")
         for _ in range(3):
-            with contextlib.suppress(ConnectionError):
-                assert ask(server, GET) == (0, b"")
-        idle.pop().close()
+            assert ask(server, GET) == (200, FIGURES)
+        idle[0].settimeout(60)
+        with contextlib.suppress(ConnectionError):
+            assert idle[0].recv(1) == b""
 
-        def answers() -> bool:
-            with contextlib.suppress(ConnectionError):
-                return ask(server, GET) == (200, FIGURES)
-            return False
 
-        until(answers, "there is room again")
+def test_so_many_are_served_at_a_time_and_one_more_is_closed_at_once() -> None:
+    hold = threading.Event()
+
+    def collect() -> bytes:
+        hold.wait(60)
+        return FIGURES
+
+    with serving(Collecting(collect)) as server, ThreadPoolExecutor(webserver.MOST) as pool:
+        asked = [pool.submit(ask, server, GET) for _ in range(webserver.MOST)]
+        until(lambda: threading.active_count() > 2 * webserver.MOST, "all have asked")
+        until(lambda: not server.silent, "all have asked")
+        with contextlib.suppress(ConnectionError):
+            assert ask(server, GET) == (0, b"")
+        hold.set()
+        assert {one.result(60) for one in asked} == {(200, FIGURES)}
 
 
 def test_a_state_folder_that_hangs_holds_up_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,14 @@ def test_what_is_no_address_is_refused(world: World, address: str) -> None:
     assert "access.health_listen: wanted an address and a port" in refused.stderr
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_servers_own_port_is_refused(world: World, host: str) -> None:
+    refused = world.run("up", "-p", "stub", "--health-listen", f"{host}:{world.port}")
+
+    assert refused.returncode == Exit.CONFIG
+    assert "is the server's own port" in refused.stderr
+
+
 def test_an_address_that_is_taken_is_said_and_nothing_is_left(world: World) -> None:
     refused = world.run("up", "-p", "stub", "--health-listen", f"127.0.0.1:{taken(world.start)}")
 

@@ -66,6 +66,11 @@ def engine_installed(host: Host, plan: Plan) -> Verdict:
     if there:
         fix = f"set engine.python to an environment of its own: `python -m pip install '{wanted}'`"
         return fail(f"{where} has {', '.join(there)}, which knows no GPU", fix=fix)
+    others = [dialect(name) for name in NAMES if name != plan.engine]
+    if its := [other for other in others if other.package in packages]:
+        made = f"`python3 -m venv DIR && DIR/bin/pip install '{wanted}'`"
+        fix = f"an environment of its own: {made}, and engine.python = DIR/bin/python"
+        return fail(f"{where} has {its[0].name}, and no {engine.package}", fix=fix)
     return fail(
         f"{where} has no {engine.package}",
         fix=f"`{where} -m pip install '{wanted}'`, or set engine.python",
