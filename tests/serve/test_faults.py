@@ -241,7 +241,7 @@ def _found_hung(served: Served, run: int) -> str:
     return hung
 
 
-@cells(*REAL, daily=DAILY)
+@cells(*REAL)
 def test_a_rank_spins_while_it_starts(anyhow: Served) -> None:
     run = anyhow.break_a_start(*anyhow.kind.phases["distributed"], "spin")
     hung = _found_hung(anyhow, run)
@@ -313,7 +313,7 @@ def test_a_rank_is_killed(served: Served) -> None:
     note(served, "rank killed", "its pidfd", story.seconds, "the rest killed, started again")
 
 
-@cells(daily=OF_EACH)
+@cells(daily=("vllm2",))
 def test_the_detokenizer_or_the_engine_core_is_killed(served: Served) -> None:
     victim = served.members(served.kind.other)[0]
     story = served.after(victim.kill)
@@ -429,7 +429,7 @@ def _later(seconds: float, work: Callable[[], object]) -> None:
     work()
 
 
-@cells(daily=OF_EACH)
+@cells(daily=("vllm2",))
 def test_the_whole_server_is_stopped(served: Served) -> None:
     """Health slow without an end: the port is open, and nobody answers."""
     story = served.after(served.server().suspend)
@@ -485,7 +485,7 @@ def test_a_paused_stand_in_is_left_alone(served: Served) -> None:
     note(served, "generation paused", "/ready", None, "left alone")
 
 
-@cells(*REAL, daily=DAILY)
+@cells(*REAL)
 def test_a_rank_under_a_debugger_is_left_alone(served: Served) -> None:
     code = f"""
 import ctypes, os, sys, time
@@ -519,7 +519,7 @@ def test_a_busy_server_is_left_alone(served: Served) -> None:
 # -- wrong output ----------------------------------------------------------------------------------
 
 
-@cells(daily=OF_EACH)
+@cells(daily=DAILY)
 def test_wrong_output(served: Served) -> None:
     """The tiny model answers rightly, so its questions want something else."""
     served.run("down")
@@ -728,7 +728,7 @@ BRING: dict[str, Callable[[Served], None]] = {
 }
 
 
-@cells(daily=DAILY)
+@cells()
 def test_the_launcher_is_stopped_for_a_while(served: Served) -> None:
     launcher, server = served.launcher(), served.server()
     launcher.suspend()
@@ -834,7 +834,7 @@ def test_it_is_deaf_to_sigterm(served: Served) -> None:
     note(served, "TERM-deaf", found, None, "killed, nothing left")
 
 
-@cells(daily=DAILY)
+@cells()
 def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: Served) -> None:
     """Whoever is connected may wait for an answer: a server that does not leave is not killed under
     it early.
