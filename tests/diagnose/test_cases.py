@@ -21,14 +21,6 @@ HERE = Path(__file__).parent
 with (HERE / "cases/expected.tsv").open() as file:
     CASES = list(csv.DictReader(file, delimiter="\t"))
 HEALTHY = [*(HERE / "healthy").glob("*.log"), ROOT / "tests/hosts/asus8x/dmesg.txt"]
-# Options that vLLM 0.33 has, of those that its words name.
-VLLM = set(
-    "--attention-backend --cudagraph-capture-sizes --data-parallel-size --disable-custom-all-reduce"
-    " --enforce-eager --gpu-memory-utilization --linear-backend --master-addr --master-port"
-    " --max-model-len --max-num-batched-tokens --max-num-seqs --max-parallel-loading-workers"
-    " --moe-backend --pipeline-parallel-size --quantization --tensor-parallel-size"
-    " --trust-remote-code".split()
-)
 # Of other programs: docker, systemd, ours.
 OTHERS = set(
     "--memory --ulimit --pids-limit --gpus --runtime --device --ipc --shm-size --deep --only --hash"
@@ -86,12 +78,13 @@ def test_each_log_has_a_family_of_the_list() -> None:
 
 def test_in_a_log_of_one_engine_no_option_of_another_is_named() -> None:
     """What everybody is told names no option but those that each engine has."""
-    catalogue = dialect("sglang").options
     known = {
-        "sglang": {
-            option for name in catalogue.releases for option in catalogue.release(name).options
-        },
-        "vllm": VLLM,
+        name: {
+            option
+            for release in dialect(name).options.releases
+            for option in dialect(name).options.release(release).options
+        }
+        for name in engine.NAMES
     }
     for row in failures().values():
         for name in (row.engine,) if row.engine else (None, *engine.NAMES):

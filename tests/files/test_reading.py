@@ -188,7 +188,7 @@ def test_sizes_are_said_in_words(size: int, words: str) -> None:
         (("lint", "fifo"), 2, "cannot read fifo: is a FIFO, wanted a regular file"),
         (("lint", "/dev/zero"), 2, "cannot read /dev/zero: is a device, wanted a regular file"),
         (("lint", "."), 2, "cannot read .: is a folder, wanted a regular file"),
-        (("lint", "giant"), 78, "no launch of SGLang in giant"),
+        (("lint", "giant"), 78, "no launch of SGLang or vLLM in giant"),
         (("diagnose", "fifo"), 2, "cannot read fifo: is a FIFO, wanted a regular file"),
         (("diagnose", "/dev/zero"), 2, "cannot read /dev/zero: is a device, wanted a regular file"),
         (("model", "model"), 1, "model/config.json: is a FIFO, wanted a regular file"),

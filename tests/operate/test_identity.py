@@ -499,7 +499,7 @@ def test_figures_of_several_users_are_read_by_root_and_run_nothing(
     began = time.monotonic()
     told = stopped.as_root("metrics").stdout
 
-    assert 'glm5_serve_state{profile="stub",state="stopped"} 1.0' in told
+    assert 'glm5_serve_state{engine="sglang",profile="stub",state="stopped"} 1.0' in told
     for profile in ("other", "fifo"):
         assert f'glm5_serve_unreadable{{profile="{profile}"}} 1.0' in told
     assert SECRET not in told

@@ -155,9 +155,9 @@ def test_status_tells_a_launcher_that_is_stopped_and_a_server_that_is_dead(world
     assert (seen["state"], seen["reason"]) == ("unknown", why)
     assert seen["pids"]["launcher"] == launcher.pid
     for figure in (
-        'ready{profile="stub"} 0.0',
-        'up{profile="stub"} 1.0',
-        'unreadable{profile="stub"} 0.0',
+        'ready{engine="sglang",profile="stub"} 0.0',
+        'up{engine="sglang",profile="stub"} 1.0',
+        'unreadable{engine="sglang",profile="stub"} 0.0',
     ):
         assert f"glm5_serve_{figure}" in metrics
     launcher.resume()
@@ -275,7 +275,7 @@ def test_a_launcher_of_another_pid_namespace_is_believed_and_not_signalled(world
         assert world.run("status").returncode == 0
         metrics = world.run("metrics").stdout
         for figure in ("up", "ready"):
-            assert f'glm5_serve_{figure}{{profile="stub"}} 1.0' in metrics
+            assert f'glm5_serve_{figure}{{engine="sglang",profile="stub"}} 1.0' in metrics
         for words in (("down",), ("down", "--now"), ("restart",)):
             done = world.run(*words, "-p", "stub")
             assert done.returncode == 1

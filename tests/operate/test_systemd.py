@@ -420,7 +420,7 @@ def test_the_figures_are_served(host: Host) -> None:
         lambda: host.run(f"{OPT}/bin/python", "-c", get, check=False).stdout.strip(),
         "the exporter answers",
     )
-    assert 'glm5_serve_ready{profile="stub"} 1.0' in said
+    assert 'glm5_serve_ready{engine="sglang",profile="stub"} 1.0' in said
     assert host.systemctl("is-failed", "glm5-serve-metrics", check=False).stdout.strip() == "active"
 
 
