@@ -23,8 +23,9 @@ with (HERE / "cases/expected.tsv").open() as file:
 HEALTHY = [*(HERE / "healthy").glob("*.log"), ROOT / "tests/hosts/asus8x/dmesg.txt"]
 # Options that vLLM 0.33 has, of those that its words name.
 VLLM = set(
-    "--attention-backend --cudagraph-capture-sizes --data-parallel-size --disable-custom-all-reduce"
-    " --enforce-eager --gpu-memory-utilization --linear-backend --master-addr --master-port"
+    "--attention-backend --compilation-config --cudagraph-capture-sizes --data-parallel-size"
+    " --decode-context-parallel-size --disable-custom-all-reduce --enforce-eager"
+    " --gpu-memory-utilization --kv-cache-memory-bytes --linear-backend --master-addr --master-port"
     " --max-model-len --max-num-batched-tokens --max-num-seqs --max-parallel-loading-workers"
     " --moe-backend --pipeline-parallel-size --quantization --tensor-parallel-size"
     " --trust-remote-code".split()
