@@ -41,15 +41,18 @@ def matches(
     from_start: bool = True,
     but: Set[str] = NOTHING,
 ) -> list[Found]:
-    """Every failure that words show; `from_start`: from the first one on; `but`: none of these."""
+    """Every failure that words show, those of codes alone first, then in the order of the tables.
+
+    `from_start`: from the first word on; `but`: none of these.
+    """
     found = {each.failure.id: each for each in _by_code(text, origin, from_start=from_start)}
     for failure, pattern, words in _sieved(origin):
         if failure.id in but or not any(word in text for word in words):
             continue
         if match := pattern.match(text) if from_start else pattern.search(text):
             named = {name: word for name, word in match.groupdict().items() if word}
-            known = found[failure.id].words if failure.id in found else {}
-            found[failure.id] = Found(failure, {**known, **named})
+            known = found.pop(failure.id, None)
+            found[failure.id] = Found(failure, {**(known.words if known else {}), **named})
     told = [each for id, each in found.items() if id not in but]
     is_more = any(not each.failure.rest for each in found.values())
     return [each for each in told if not (is_more and each.failure.rest)]

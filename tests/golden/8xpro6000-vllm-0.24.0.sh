@@ -1,5 +1,5 @@
 # glm5-serve: profile 8xpro6000-vllm, sm120, vLLM 0.24.0
-# note: unverified: read in the source of vLLM 0.33.0, not run: nobody has published a run of released vLLM on these GPUs
+# note: unverified: read in the source of vLLM 0.33.0, not run: runs of released vLLM on these GPUs that are published are of 0.25 and another checkpoint
 VLLM_ENGINE_READY_TIMEOUT_S=5400 \
   VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS=15 \
   VLLM_NO_USAGE_STATS=1 \
