@@ -189,6 +189,13 @@ class Catalogue:
         older = [known for known in self.releases if version(known) <= version(text)]
         return older[-1] if older else self.releases[0]
 
+    def after(self, text: str) -> str | None:
+        """The known release that comes next to one between two of them; None for any other."""
+        told = [version(known) for known in self.releases]
+        if version(text) in told or not told[0] < version(text) < told[-1]:
+            return None
+        return next(known for known in self.releases if version(known) > version(text))
+
     def release(self, name: str) -> Release:
         """One of `releases`."""
         return _release(self, name)

@@ -213,11 +213,15 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     settings = {}
     for given in whole(givens):
         if given.option or given.word.startswith("-"):
-            name = canonical_name(given, within)
-            settings[name] = Setting(
-                given.word, " ".join(given.values), "the command", "", option=name
+            # a switch and what turns it off are one setting: the last one counts
+            settings[within.catalogue.canonical(given.name.lstrip("-"))] = Setting(
+                given.word,
+                " ".join(given.values),
+                "the command",
+                "",
+                option=canonical_name(given, within),
             )
-    values = {name: setting.value for name, setting in settings.items()}
+    values = {setting.option: setting.value for setting in settings.values()}
 
     def count(name: str) -> int:
         return max(1, int(values[name])) if values.get(name, "").isdecimal() else 1
@@ -267,6 +271,7 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     )
     left_out = (f"left out: {what}" for what in complaints())
     outside = ", ".join(launch.references[:6])
+    between = _between(givens, target)
     filled = (f"filled in from outside, unknown here: {outside}",) if outside else ()
     plan = as_plan(launch, givens, target, within)
     unsized = _unsized(launch, givens, within)
@@ -275,11 +280,32 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
         doubt = f"room on the GPUs is not judged: {', '.join(unsized[:4])} may change it"
     return (
         *filled,
+        *((between,) if between else ()),
         *_unjudged(launch, givens, within),
         *plan.notes,
         *((doubt,) if doubt else ()),
         *of_old,
         *left_out,
+    )
+
+
+def _between(givens: Sequence[Given], target: Target) -> str | None:
+    """The options that one neighbour of a release between the known ones has, and the other not."""
+    known = dialect(target.engine).options
+    after = known.after(target.release or "")
+    older, newer = target.known, known.release(after) if after else None
+    changed = [
+        one.word
+        for one in givens
+        if newer
+        and one.read
+        and bool(older.candidates(one.read)) != bool(newer.candidates(one.read))
+    ]
+    if not newer or not changed:
+        return None
+    return (
+        f"{', '.join(dict.fromkeys(changed))}: {older.name} and {newer.name} differ in this, what"
+        f" {known.engine} {target.release} does is unknown"
     )
 
 
