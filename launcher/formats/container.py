@@ -45,6 +45,7 @@ class Container:
     variables: Mapping[str, Word]
     engine: str  # of its image, "" for others
     enters: bool  # its words are the arguments of what its image starts by itself
+    starts: bool  # its image starts an engine by itself, and nothing was put in its place
     release: str | None
     name: str
     shares: str
@@ -67,13 +68,16 @@ def container(words: Sequence[Word]) -> Container | None:
     told = {name: value.value for name, value in options if value}
     label = said[image] if image < len(said) else ""
     on_host = "host" in (told.get("network"), told.get("net"))
-    entry = [value for name, value in options if name == "entrypoint" and value and value.value]
+    entries = [value for name, value in options if name == "entrypoint"]
+    entry = [value for value in entries if value and value.value]
+    is_own = said[verb] != "exec" and not entries
     return Container(
         f"docker {said[verb]}",
         (*entry, *words[image + 1 :]),
         dict(_variable(value) for name, value in options if name in ("e", "env") and value),
         engine_of(label),
-        not entry and enters(label, words[image + 1 :]),
+        is_own and enters(label, words[image + 1 :]),
+        is_own and starts(label),
         release_of(label),
         told.get("name", ""),
         OF_HOST if on_host else "",
@@ -119,6 +123,11 @@ def engine_of(image: str) -> str:
     return next((engine for engine in IMAGES if engine in image.lower()), "")
 
 
+def starts(image: str) -> bool:
+    """Whether an image starts an engine by itself: what follows it are that one's arguments."""
+    return any(name in image.lower() for name in ENTERED)
+
+
 def enters(image: str, words: Sequence[Word]) -> bool:
     """Whether the words behind an image are arguments of the engine that it starts: options, or a
     model where the image is one that starts it.
@@ -126,9 +135,9 @@ def enters(image: str, words: Sequence[Word]) -> bool:
     first = words[0] if words else Word(())
     if first.value.startswith("-"):
         return bool(engine_of(image))
-    is_model = "/" in first.value or not first.known
-    is_entered = any(name in image.lower() for name in ENTERED)
-    return is_entered and is_model and not _PROGRAM.fullmatch(first.value)
+    has_options = words[1:2] and words[1].value.startswith("--")
+    is_model = "/" in first.value or not first.known or has_options
+    return starts(image) and bool(is_model) and not _PROGRAM.fullmatch(first.value)
 
 
 def release_of(image: str) -> str | None:

@@ -66,7 +66,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     text.
     """
     within = target.known
-    givens = within.given(launch.words)
+    givens = launch.given(within)
     case, unread = _case(launch, givens, target, within), _open_names(launch, givens, within)
     of_it = told(case, within, unread)
     if not _unsized(launch, givens, within):
@@ -87,7 +87,9 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         is_open = bool(launch.outside & {given.word, *given.values})
         unknown += given.option is None
         concerns: list[Concern] = []
-        if given.word not in launch.outside:
+        if at < bool(launch.again):
+            concerns.append(around.again(given))
+        elif given.word not in launch.outside:
             seen = replace(given, problem=None) if is_open and given.option else given
             concerns += of_option(seen, givens[at + 1 :], within, hints=unknown <= MOST_HINTS)
         if not is_open:
@@ -125,7 +127,7 @@ def _of_room(
     within = target.known
     plan = as_plan(launch, givens, target, within)
     beside = [
-        (f"the launch of line {one.line}", as_plan(one, within.given(one.words), target, within))
+        (f"the launch of line {one.line}", as_plan(one, one.given(within), target, within))
         for one in others
         if one.engine == launch.engine and not one.references
     ]
@@ -262,7 +264,7 @@ def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Relea
 def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     """What is assumed, or not known, about the launch as a whole."""
     within = target.known
-    givens = within.given(launch.words)
+    givens = launch.given(within)
     old = issues.unchecked(_case(launch, givens, target, within))
     of_old = (
         f"nobody looked at {issue.id} for {within.catalogue.engine} {target.release}: up to"
@@ -324,7 +326,7 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
     options = {_letters(name) for name in dialect(target.engine).secrets}
     given = (
         value
-        for one in target.known.given(launch.words)
+        for one in launch.given(target.known)
         if {_letters(one.word.partition("=")[0]), _letters(one.name)} & options
         for value in (*one.values, one.word.partition("=")[2])
     )

@@ -88,10 +88,9 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     """
     word, known = given.read or given.word, Known.READ
     instead = within.replacement(word)
-    if not word.startswith("-"):
-        return Concern(
-            Verdict.UNKNOWN, given.problem or "", known, WHEEL, Shows.PARSE, "leave it out"
-        )
+    if given.is_positional:
+        fix = "leave it out" if not word.startswith("-") else "write it as two words, or with ="
+        return Concern(Verdict.UNKNOWN, given.problem or "", known, WHEEL, Shows.PARSE, fix)
     there = within.catalogue.accepted_by(word)
     here = version(within.name)
     earlier = [name for name in there if version(name) < here]

@@ -210,7 +210,7 @@ def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:
     at = replace(at, release=release or dialect(launch.engine).options.newest)
     if at.model != Model():
         return at
-    model = as_plan(launch, at.known.given(launch.words), at, at.known).model
+    model = as_plan(launch, launch.given(at.known), at, at.known).model
     return replace(at, model=said(model)) if model else at
 
 
