@@ -46,7 +46,7 @@ class Container:
     engine: str  # of its image, "" for others
     enters: bool  # its words are the arguments of what its image starts by itself
     starts: bool  # its image starts an engine by itself, and nothing was put in its place
-    release: str | None
+    image: str
     name: str
     shares: str
     notes: tuple[str, ...]
@@ -78,7 +78,7 @@ def container(words: Sequence[Word]) -> Container | None:
         engine_of(label),
         is_own and enters(label, words[image + 1 :]),
         is_own and starts(label),
-        release_of(label),
+        label,
         told.get("name", ""),
         OF_HOST if on_host else "",
         tuple(
@@ -137,13 +137,30 @@ def enters(image: str, words: Sequence[Word]) -> bool:
         return bool(engine_of(image))
     has_options = words[1:2] and words[1].value.startswith("--")
     is_model = "/" in first.value or not first.known or has_options
-    return starts(image) and bool(is_model) and not _PROGRAM.fullmatch(first.value)
+    is_its_own = starts(image) or _is_of_options(engine_of(image), values(words[1:]))
+    return is_its_own and bool(is_model) and not _PROGRAM.fullmatch(first.value)
+
+
+def _is_of_options(engine: str, words: Sequence[str]) -> bool:
+    """Whether words are options of an engine that takes its model before them."""
+    if not engine or not dialect(engine).positional:
+        return False
+    known = dialect(engine).options
+    named = [known.reads(word, "").name for word in words if word.startswith("--")]
+    return len(named) > 1 and all(map(known.accepted_by, named))
 
 
 def release_of(image: str) -> str | None:
     """The release that the tag of an engine's image names."""
     tags = TAG.findall(image.lower()) if engine_of(image) and not re.search(r"\s", image) else []
     return str(tags[-1]) if tags else None
+
+
+def is_unreleased(image: str) -> bool:
+    """Whether an image is said, and is none of an engine's releases, nor its newest."""
+    name, _, tag = image.lower().partition("@")[0].rpartition("/")[2].partition(":")
+    is_newest = name in TAGGED and tag.partition("-")[0] in ("", "latest") and "@" not in image
+    return bool(image) and release_of(image) is None and not is_newest
 
 
 def pinned(text: str) -> dict[str, str]:

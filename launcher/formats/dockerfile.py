@@ -53,7 +53,9 @@ def read(text: str) -> Iterator[Launch]:
     elif is_own:
         found = [launches.entered(words, launch) for launch in found]
     for launch in found:
-        yield replace(launch, form="dockerfile", release=launch.release or release, hidden={})
+        yield replace(
+            launch, form="dockerfile", release=launch.release or release, image=image, hidden={}
+        )
 
 
 def _instructions(text: str) -> Iterator[tuple[str, int, str]]:

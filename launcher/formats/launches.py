@@ -64,6 +64,7 @@ class Launch:
     around: Around = field(default_factory=Around)  # what its container, or its job, decides
     program: str = ""  # the word that starts it, "dynamo.sglang"; "" where there is none
     again: int = 0  # of its arguments, the first: a program that its image starts by itself
+    image: str = ""  # that it runs in
     under: str = ""  # what is to run it, where its image's own program gets that for an argument
 
     @classmethod
@@ -263,7 +264,8 @@ def _of_container(made: Launch, within: Container) -> Launch:
     return replace(
         made,
         form=within.form,
-        release=made.release or within.release,
+        release=made.release or release_of(within.image),
+        image=within.image,
         name=made.name or within.name,
         shares=within.shares,
         around=within.around,

@@ -149,7 +149,8 @@ def _of_quadlet(text: str, unit: Unit) -> Iterator[Launch]:
         launch = replace(launch, engine=engine or launch.engine, release=release_of(unit.image))
         if is_own:
             launch = launches.entered(words, launch)
-        yield replace(launch, name=unit.name, line=line, hidden={}).noting(*unit.notes)
+        launch = replace(launch, image=unit.image, name=unit.name, line=line, hidden={})
+        yield launch.noting(*unit.notes)
 
 
 def runs_scripts(text: str) -> list[str]:

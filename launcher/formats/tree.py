@@ -166,6 +166,7 @@ class Document:
                 launch,
                 engine=launch.engine or engine_of(image),
                 release=launch.release or release_of(image),
+                image=launch.image or image,
                 form=launch.form if launch.form.startswith("docker ") else form,
                 shares=launch.shares or self._shared(place, tables),
                 around=launch.around if launch.around != Around() else around,
@@ -213,7 +214,11 @@ class Document:
         form = place.form or "yaml"
         for launch in self._script(text, self._around(place), form):
             image = _image(place.tables)
-            made = replace(launch, release=launch.release or release_of(image))
+            made = replace(
+                launch,
+                release=launch.release or release_of(image),
+                image=launch.image or image,
+            )
             own = self._named(made, place, [Word(text)])
             yield replace(own, name=own.name or (place.keys[0] if len(place.keys) == 1 else ""))
 
@@ -276,7 +281,7 @@ class Document:
         env = self._around(place)
         own = of([*reversed(place.tables)], f"{role.lower()}_environment")
         env |= variables.listed(own, self.source) if own is not None else {}
-        launch = Launch(words, env, form, engine_of(image), release_of(image))
+        launch = Launch(words, env, form, engine_of(image), release_of(image), image=image)
         is_role = role and not LISTS.fullmatch(role) and place.keys[-2:-1] != ("",)
         return self._named(replace(launch, name=role if is_role else ""), place, words).noting(
             *variables.unread(place.tables)
