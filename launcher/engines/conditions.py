@@ -191,7 +191,8 @@ def _readers(name: str, within: Release, *, few: bool) -> str:
         return f"{fork.name} do"
     if not readers:
         meant = near(name, within.variables) if few else None
-        return "no release of it does" + (f"; did you mean {meant}?" if meant else "")
+        oldest = within.catalogue.releases[0]
+        return f"none from {oldest} on does" + (f"; did you mean {meant}?" if meant else "")
     if version(readers[0]) > version(within.name):
         return f"{readers[0]} does"
     return f"{readers[-1]} was the last"

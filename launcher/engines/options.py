@@ -189,6 +189,13 @@ class Catalogue:
         older = [known for known in self.releases if version(known) <= version(text)]
         return older[-1] if older else self.releases[0]
 
+    def after(self, text: str) -> str | None:
+        """The known release that comes next to one between two of them; None for any other."""
+        told = [version(known) for known in self.releases]
+        if version(text) in told or not told[0] < version(text) < told[-1]:
+            return None
+        return next(known for known in self.releases if version(known) > version(text))
+
     def release(self, name: str) -> Release:
         """One of `releases`."""
         return _release(self, name)
@@ -303,9 +310,10 @@ def _given(words: list[str], within: Release) -> Iterator[Given]:
     while at < len(words):
         said = within.catalogue.reads(words[at], words[at + 1] if at + 1 < len(words) else "")
         if not _is_option(words[at], said, within):
-            whole, option = words[at], within.options.get(positional)
-            positional = ""  # there is one
-            problem = None if option else "stands where an option was expected"
+            whole, glued = words[at], _glued(words[at], within)
+            option = None if glued else within.options.get(positional)
+            positional = positional if glued else ""  # there is one
+            problem = glued or (None if option else "stands where an option was expected")
             yield Given(whole, (whole,) if option else (), option, problem)
             at += 1
             continue
@@ -316,6 +324,15 @@ def _given(words: list[str], within: Release) -> Iterator[Given]:
         problem = _problem(said, found, values, within)
         yield Given(said.word, values, option, problem, said.name, said.member, count)
         at += count
+
+
+def _glued(word: str, within: Release) -> str | None:
+    """What is wrong with an option and its value in one word, as a list of YAML has them."""
+    name, *rest = word.split(None, 1) or [""]
+    if not name.startswith("-") or not rest:
+        return None
+    is_known = within.candidates(within.catalogue.reads(name, "").name)
+    return f"{name} and its value are one word: no option to the parser" if is_known else None
 
 
 def _values(

@@ -57,6 +57,11 @@ class Target:
                 f"the {name} release is unknown: resolved for {self.nearest}, the newest known"
                 " (override with --release)"
             )
+        if after := dialect(self.engine).options.after(self.release):
+            return (
+                f"{name} {self.release} is between those known, {self.nearest} and {after}:"
+                f" resolved as for {self.nearest}"
+            )
         if version(self.release) != version(self.nearest):
             side = "newer" if version(self.release) > version(self.nearest) else "older"
             return (

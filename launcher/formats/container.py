@@ -45,7 +45,8 @@ class Container:
     variables: Mapping[str, Word]
     engine: str  # of its image, "" for others
     enters: bool  # its words are the arguments of what its image starts by itself
-    release: str | None
+    starts: bool  # its image starts an engine by itself, and nothing was put in its place
+    image: str
     name: str
     shares: str
     notes: tuple[str, ...]
@@ -67,14 +68,17 @@ def container(words: Sequence[Word]) -> Container | None:
     told = {name: value.value for name, value in options if value}
     label = said[image] if image < len(said) else ""
     on_host = "host" in (told.get("network"), told.get("net"))
-    entry = [value for name, value in options if name == "entrypoint" and value and value.value]
+    entries = [value for name, value in options if name == "entrypoint"]
+    entry = [value for value in entries if value and value.value]
+    is_own = said[verb] != "exec" and not entries
     return Container(
         f"docker {said[verb]}",
         (*entry, *words[image + 1 :]),
         dict(_variable(value) for name, value in options if name in ("e", "env") and value),
         engine_of(label),
-        not entry and enters(label, words[image + 1 :]),
-        release_of(label),
+        is_own and enters(label, words[image + 1 :]),
+        is_own and starts(label),
+        label,
         told.get("name", ""),
         OF_HOST if on_host else "",
         tuple(
@@ -119,6 +123,11 @@ def engine_of(image: str) -> str:
     return next((engine for engine in IMAGES if engine in image.lower()), "")
 
 
+def starts(image: str) -> bool:
+    """Whether an image starts an engine by itself: what follows it are that one's arguments."""
+    return any(name in image.lower() for name in ENTERED)
+
+
 def enters(image: str, words: Sequence[Word]) -> bool:
     """Whether the words behind an image are arguments of the engine that it starts: options, or a
     model where the image is one that starts it.
@@ -126,15 +135,32 @@ def enters(image: str, words: Sequence[Word]) -> bool:
     first = words[0] if words else Word(())
     if first.value.startswith("-"):
         return bool(engine_of(image))
-    is_model = "/" in first.value or not first.known
-    is_entered = any(name in image.lower() for name in ENTERED)
-    return is_entered and is_model and not _PROGRAM.fullmatch(first.value)
+    has_options = words[1:2] and words[1].value.startswith("--")
+    is_model = "/" in first.value or not first.known or has_options
+    is_its_own = starts(image) or _is_of_options(engine_of(image), values(words[1:]))
+    return is_its_own and bool(is_model) and not _PROGRAM.fullmatch(first.value)
+
+
+def _is_of_options(engine: str, words: Sequence[str]) -> bool:
+    """Whether words are options of an engine that takes its model before them."""
+    if not engine or not dialect(engine).positional:
+        return False
+    known = dialect(engine).options
+    named = [known.reads(word, "").name for word in words if word.startswith("--")]
+    return len(named) > 1 and all(map(known.accepted_by, named))
 
 
 def release_of(image: str) -> str | None:
     """The release that the tag of an engine's image names."""
     tags = TAG.findall(image.lower()) if engine_of(image) and not re.search(r"\s", image) else []
     return str(tags[-1]) if tags else None
+
+
+def is_unreleased(image: str) -> bool:
+    """Whether an image is said, and is none of an engine's releases, nor its newest."""
+    name, _, tag = image.lower().partition("@")[0].rpartition("/")[2].partition(":")
+    is_newest = name in TAGGED and tag.partition("-")[0] in ("", "latest") and "@" not in image
+    return bool(image) and release_of(image) is None and not is_newest
 
 
 def pinned(text: str) -> dict[str, str]:

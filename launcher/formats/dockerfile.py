@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from launcher.formats import bash, launches
 from launcher.formats.bash import Script
-from launcher.formats.container import engine_of, enters, release_of
+from launcher.formats.container import engine_of, enters, release_of, starts
 from launcher.formats.launches import Launch
 from launcher.formats.scope import Scope
 from launcher.formats.words import Piece, Text, Word
@@ -23,6 +23,7 @@ def read(text: str) -> Iterator[Launch]:
     """What an image of this file starts. Of several ENTRYPOINTs or CMDs the last one counts."""
     image = ""
     entry: tuple[Word, ...] = ()
+    is_shell = False  # the CMD is a shell's
     command: tuple[Word, ...] = ()
     env: dict[str, Word] = {}
     for name, start, value in _instructions(text):
@@ -35,15 +36,26 @@ def read(text: str) -> Iterator[Launch]:
                 entry = _words(text, start, value)
             case "CMD":
                 command = _words(text, start, value)
+                is_shell = not value.lstrip().startswith("[")
     words = [*entry, *command]
     line = text.count("\n", 0, next((w.span[0] for w in words if w.span), 0)) + 1
     made = bash.Command(tuple(words), env, {}, line) if words else None
     engine, release = engine_of(image), release_of(image)
     found = list(launches.of_command(made, Script(""), "dockerfile")) if made else []
-    if not found and not entry and enters(image, words):
+    is_own = not entry and starts(image)
+    if not found and (
+        (not entry and enters(image, words))
+        or (is_own and launches.is_serving([word.value for word in words]))
+    ):
         found = [Launch(tuple(words), env, "dockerfile", engine, line=line)]
+    if is_own and is_shell:
+        found = [replace(launch, under="/bin/sh -c") for launch in found]
+    elif is_own:
+        found = [launches.entered(words, launch) for launch in found]
     for launch in found:
-        yield replace(launch, form="dockerfile", release=launch.release or release, hidden={})
+        yield replace(
+            launch, form="dockerfile", release=launch.release or release, image=image, hidden={}
+        )
 
 
 def _instructions(text: str) -> Iterator[tuple[str, int, str]]:

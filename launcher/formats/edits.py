@@ -43,7 +43,8 @@ class Edit:
         before, after = launch.arguments[: self.at], launch.arguments[self.at + self.count :]
         old = {word.value: word for word in launch.arguments[self.at : self.at + self.count]}
         new = (old.get(text) or Word.of(text) for text in self.words)
-        return replace(launch, arguments=(*before, *new, *after))
+        again = launch.again if self.at >= launch.again else 0
+        return replace(launch, arguments=(*before, *new, *after), again=again)
 
 
 def candidates(text: str, launch: Launch, edit: Edit) -> Iterator[str]:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
-from itertools import islice
+from itertools import islice, takewhile
 
 from launcher.engines.engine import NAMES, dialect
+from launcher.engines.options import Given, Release
 from launcher.formats.around import Around, of_slurm
 from launcher.formats.bash import Command, Script
 from launcher.formats.container import CONTAINERS, IMAGES, Container, container, release_of
@@ -30,6 +31,9 @@ INERT = frozenset(
 # How engines are started: words that stand together.
 PROGRAMS = tuple((name, words) for name in NAMES for words in dialect(name).programs)
 SOUGHT = re.compile("|".join(re.escape(" ".join(words)) for _, words in PROGRAMS))
+# What of a program stands behind its name: `serve`.
+_SERVING = {rest for _, words in PROGRAMS for rest in words[1:]}
+_BEFORE = ("exec", "-m", "-u")
 _OF_INTEREST = re.compile(rf"^(?:--|\u2014)|{'|'.join(IMAGES)}|launch_server|\bserve\b")
 _PYTHON = re.compile(r"(?:[\w./-]*/)?python[\d.]*")
 # how a program is told from prose: a path, a script, a name of several parts
@@ -59,6 +63,9 @@ class Launch:
     shares: str = ""
     around: Around = field(default_factory=Around)  # what its container, or its job, decides
     program: str = ""  # the word that starts it, "dynamo.sglang"; "" where there is none
+    again: int = 0  # of its arguments, the first: a program that its image starts by itself
+    image: str = ""  # that it runs in
+    under: str = ""  # what is to run it, where its image's own program gets that for an argument
 
     @classmethod
     def of(cls, words: Sequence[str], env: Mapping[str, str] | None = None) -> Launch:
@@ -89,6 +96,18 @@ class Launch:
     def env(self) -> dict[str, str]:
         """The variables that are known to reach it."""
         return {name: word.value for name, word in self.variables.items()}
+
+    def given(self, within: Release) -> list[Given]:
+        """What a release makes of its arguments; those that say a program again are one word."""
+        said = " ".join(self.words[: self.again])
+        why = f"the image starts `{self.own}` by itself, and gets this as arguments"
+        again = [Given(said, (), None, why, count=self.again)] if self.again else []
+        return [*again, *within.given(self.words[self.again :])]
+
+    @property
+    def own(self) -> str:
+        """What an image of its engine starts by itself."""
+        return " ".join(dialect(self.engine).programs[0])
 
     def noting(self, *notes: str) -> Launch:
         """With more to say of how it was read."""
@@ -155,6 +174,8 @@ def _nested(words: Sequence[Word], command: Command, script: Script, form: str) 
         for inner in script.nested(text, scope.copy()):
             for found in of_command(replace(inner, line=command.line), script, form):
                 made = _of_container(found, within) if within else found
+                if within and within.starts:
+                    made = replace(made, under=under(within.words))
                 yield replace(made, name=made.name or command.within)
 
 
@@ -173,8 +194,8 @@ def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launc
     if at is None:
         if within and within.enters:
             made = Launch(within.words, within.variables, form, within.engine, hidden=outer)
-            return _of_container(made, within)
-        return None
+            return _of_container(entered(within.words, made), within)
+        return _of_verb(within, form) if within else None
     given = dict(within.variables if within else env) | {
         match[1]: rest_of(word, match.start(2))
         for word in before[:at]
@@ -186,14 +207,65 @@ def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launc
         tuple(before[at + length :]), given, form, engine, release, hidden=outer, around=around
     )
     made = replace(made, program=said[at].rpartition("/")[2])
+    if within and within.starts:
+        made = entered(within.words, made)
     return _of_container(made, within) if within else made
+
+
+def _of_verb(within: Container, form: str) -> Launch | None:
+    """`IMAGE serve MODEL`: of an image that is not known, and has the program's name alone."""
+    verb, *rest = within.words or (Word(()),)
+    if verb.value not in _SERVING or within.form == "docker exec":
+        return None
+    engine = within.engine or _serving(verb.value, values(rest))
+    whole = Launch(within.words, within.variables, form, engine)
+    if within.starts:
+        return _of_container(entered(within.words, whole), within)
+    first = dialect(engine).programs[0][0]
+    note = (
+        f"`{verb.value}` is right where the image starts `{first}` by itself;"
+        f" leave it out where that is `{whole.own}`"
+    )
+    return _of_container(replace(whole, arguments=tuple(rest)).noting(note), within)
+
+
+def _serving(verb: str, words: Sequence[str]) -> str:
+    """The engine that takes its model without a name where the first word is one."""
+    engines = [name for name, (_, *rest) in PROGRAMS if verb in rest and dialect(name).positional]
+    is_model = bool(words) and not words[0].startswith("-")
+    return engines[0] if engines and is_model else engine_by(words)
+
+
+def entered(words: Sequence[Word], found: Launch) -> Launch:
+    """A launch in words that are arguments of what their image starts by itself."""
+    said = values(words)
+    at, length, _ = program(said)
+    if at is None and found.arguments != tuple(words):
+        return replace(found, under=under(words))
+    if at is None:
+        return replace(found, again=int(is_serving(said)))
+    if all(_PYTHON.fullmatch(word) or word in _BEFORE for word in said[:at]):
+        return replace(found, arguments=tuple(words), again=at + length)
+    return replace(found, under=" ".join(said[:at]))
+
+
+def is_serving(words: Sequence[str]) -> bool:
+    """Whether words begin with what stands behind a program's name."""
+    return bool(words) and words[0] in _SERVING
+
+
+def under(words: Sequence[Word]) -> str:
+    """What stands before a script among words, the script's first word where nothing does."""
+    said = values(words)
+    return " ".join(takewhile(lambda word: not SOUGHT.search(word), said)) or said[0].split()[0]
 
 
 def _of_container(made: Launch, within: Container) -> Launch:
     return replace(
         made,
         form=within.form,
-        release=made.release or within.release,
+        release=made.release or release_of(within.image),
+        image=within.image,
         name=made.name or within.name,
         shares=within.shares,
         around=within.around,

@@ -14,7 +14,7 @@ from launcher import printable
 from launcher.engines.engine import dialect
 from launcher.formats import bash, launches, shell
 from launcher.formats.bash import Script
-from launcher.formats.container import engine_of, release_of
+from launcher.formats.container import engine_of, release_of, starts
 from launcher.formats.launches import Launch
 from launcher.formats.words import Piece, Text, Word, rest_of, split, text_of
 from launcher.plan.plan import Plan
@@ -118,6 +118,7 @@ class Unit:
     env: dict[str, Word] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     image: str = ""
+    entry: tuple[Word, ...] | None = None  # what starts instead of what its image does
     name: str = ""
     is_quadlet: bool = False
 
@@ -132,18 +133,7 @@ def read(text: str) -> Iterator[Launch]:
     """The launches of a unit; a value in a file is not read, and noted."""
     unit = _unit(text)
     if unit.is_quadlet:
-        words = [word for command in unit.commands for word in _arguments(command, unit)]
-        found = launches.of_words(words, unit.env, "quadlet") or Launch(
-            tuple(words), unit.env, "quadlet"
-        )
-        engine, release = engine_of(unit.image), release_of(unit.image)
-        yield replace(
-            found,
-            engine=engine or found.engine,
-            release=release,
-            name=unit.name,
-            line=_line(text, words),
-        ).noting(*unit.notes)
+        yield from _of_quadlet(text, unit)
         return
     script = Script("")
     for command in unit.commands:
@@ -153,6 +143,22 @@ def read(text: str) -> Iterator[Launch]:
             for found in launches.of_command(made, script, "systemd"):
                 form = found.form if found.form.startswith("docker") else "systemd"
                 yield replace(found, form=form, hidden={}).noting(*unit.notes)
+
+
+def _of_quadlet(text: str, unit: Unit) -> Iterator[Launch]:
+    given = [word for command in unit.commands for word in _arguments(command, unit)]
+    words = [*(unit.entry or ()), *given]
+    is_own = unit.entry is None and starts(unit.image)
+    line = _line(text, words)
+    made = bash.Command(tuple(words), unit.env, {}, line)
+    found = [*launches.of_command(made, Script(""), "quadlet")] if words else []
+    engine = engine_of(unit.image)
+    for launch in found or [Launch(tuple(words), unit.env, "quadlet")]:
+        launch = replace(launch, engine=engine or launch.engine, release=release_of(unit.image))
+        if is_own:
+            launch = launches.entered(words, launch)
+        launch = replace(launch, image=unit.image, name=unit.name, line=line, hidden={})
+        yield launch.noting(*unit.notes)
 
 
 def runs_scripts(text: str) -> list[str]:
@@ -187,6 +193,8 @@ def _unit(text: str) -> Unit:
                 unit.notes.append(f"variables of {said.lstrip('-')} are not read")
             case "ExecStart" | "Exec":
                 unit.commands.append(value)
+            case "Entrypoint":
+                unit.entry = tuple(split_words(value))
             case "Image":
                 unit.image = said
             case "ContainerName":

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from launcher.formats import flagtable, launches, variables
 from launcher.formats.around import Around, of_tables
 from launcher.formats.bash import Script
-from launcher.formats.container import IMAGES, OF_HOST, engine_of, enters, release_of
+from launcher.formats.container import IMAGES, OF_HOST, engine_of, enters, release_of, starts
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.nodes import List, Node, Scalar, Table, documents
 from launcher.formats.scope import Budget, Scope, Value
@@ -166,6 +166,7 @@ class Document:
                 launch,
                 engine=launch.engine or engine_of(image),
                 release=launch.release or release_of(image),
+                image=launch.image or image,
                 form=launch.form if launch.form.startswith("docker ") else form,
                 shares=launch.shares or self._shared(place, tables),
                 around=launch.around if launch.around != Around() else around,
@@ -188,15 +189,20 @@ class Document:
         arguments of what its image starts by itself.
         """
         whole = [Word(filled(one.pieces, env)) for one in words]
+        is_own, said = starts(image), values(whole)
         found = launches.of_words(whole, env, form)
+        if is_own and not found and launches.is_serving(said):
+            found = Launch(tuple(whole), env, form, engine_of(image))
         if found:
-            yield self._named(found, place, words)
+            yield self._named(launches.entered(whole, found) if is_own else found, place, words)
             return
         is_found = False
         for one in words:
             if SOUGHT.search(one.value) and re.search(r"\s", one.value):
                 for launch in self._script(filled(one.pieces, env), env, form):
                     is_found = True
+                    if is_own:
+                        launch = replace(launch, under=launches.under(words))
                     yield self._named(launch, place, [one])
         begins = whole[0].value.startswith("--") if whole else False
         is_options = begins and any("model" in one.value for one in whole)
@@ -208,7 +214,11 @@ class Document:
         form = place.form or "yaml"
         for launch in self._script(text, self._around(place), form):
             image = _image(place.tables)
-            made = replace(launch, release=launch.release or release_of(image))
+            made = replace(
+                launch,
+                release=launch.release or release_of(image),
+                image=launch.image or image,
+            )
             own = self._named(made, place, [Word(text)])
             yield replace(own, name=own.name or (place.keys[0] if len(place.keys) == 1 else ""))
 
@@ -271,7 +281,7 @@ class Document:
         env = self._around(place)
         own = of([*reversed(place.tables)], f"{role.lower()}_environment")
         env |= variables.listed(own, self.source) if own is not None else {}
-        launch = Launch(words, env, form, engine_of(image), release_of(image))
+        launch = Launch(words, env, form, engine_of(image), release_of(image), image=image)
         is_role = role and not LISTS.fullmatch(role) and place.keys[-2:-1] != ("",)
         return self._named(replace(launch, name=role if is_role else ""), place, words).noting(
             *variables.unread(place.tables)

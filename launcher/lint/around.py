@@ -12,6 +12,7 @@ from launcher.engines import issues
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import HIDES_ALL, Case
+from launcher.engines.options import Given
 from launcher.formats.around import Gpus
 from launcher.formats.container import OF_HOST
 from launcher.formats.launches import Launch
@@ -24,19 +25,44 @@ LARGE = frozenset(
     {"deepseek-v3", "deepseek-v3.2", "deepseek-v4", "glm-5", "glm-5.3-flash", "kimi-k2"}
 )
 RANKS = ("tp_size", "pp_size", "dp_size", "nnodes", "base-gpu-id", "gpu-id-step")
+# How a form puts another program in the place of what an image starts.
+ENTRIES = {
+    "docker": "--entrypoint",
+    "compose": "entrypoint:",
+    "kubernetes": "command:",
+    "quadlet": "Entrypoint=",
+    "dockerfile": "ENTRYPOINT",
+}
+IMAGE = "the ENTRYPOINT of the image"
 Said = tuple[str, str, Concern]  # what it is of, its value, and what is to be said
 
 
 def told(launch: Launch, case: Case, unknown: frozenset[str]) -> Iterator[Said]:
     """All of it; `unknown` are the options and variables whose values come from outside."""
+    if launch.under:
+        yield launch.under, "", _not_run(launch)
     gpus = launch.around.gpus or _visible(launch)
     ranks = {*map(dialect(case.target.engine).option_of, RANKS)}
     if gpus and not unknown & ranks and (found := few(gpus.count, case)):
         yield gpus.name, gpus.value, found
     if case.model & LARGE:
         yield from _slow_probes(launch)
-    if not unknown & {"port", "host"}:
+    if "serving" in case.traits and not unknown & {"port", "host"}:
         yield from _unreached(launch, case)
+
+
+def again(given: Given) -> Concern:
+    """Of the words of a program that its image starts by itself."""
+    why = f"{given.problem}: they are refused"
+    return Concern(Verdict.UNKNOWN, why, Known.READ, IMAGE, Shows.PARSE, "leave it out")
+
+
+def _not_run(launch: Launch) -> Concern:
+    why = f"the image starts `{launch.own}` by itself, and gets this as arguments: it is not run"
+    key = next((key for form, key in ENTRIES.items() if launch.form.startswith(form)), "")
+    where = f" ({key})" if key else ""
+    fix = f"give the options alone, or make this the entrypoint{where}"
+    return Concern(Verdict.UNKNOWN, why, Known.READ, IMAGE, Shows.PARSE, fix)
 
 
 def _visible(launch: Launch) -> Gpus | None:

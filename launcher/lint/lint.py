@@ -66,7 +66,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     text.
     """
     within = target.known
-    givens = within.given(launch.words)
+    givens = launch.given(within)
     case, unread = _case(launch, givens, target, within), _open_names(launch, givens, within)
     of_it = told(case, within, unread)
     if not _unsized(launch, givens, within):
@@ -87,7 +87,9 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         is_open = bool(launch.outside & {given.word, *given.values})
         unknown += given.option is None
         concerns: list[Concern] = []
-        if given.word not in launch.outside:
+        if at < bool(launch.again):
+            concerns.append(around.again(given))
+        elif given.word not in launch.outside:
             seen = replace(given, problem=None) if is_open and given.option else given
             concerns += of_option(seen, givens[at + 1 :], within, hints=unknown <= MOST_HINTS)
         if not is_open:
@@ -125,7 +127,7 @@ def _of_room(
     within = target.known
     plan = as_plan(launch, givens, target, within)
     beside = [
-        (f"the launch of line {one.line}", as_plan(one, within.given(one.words), target, within))
+        (f"the launch of line {one.line}", as_plan(one, one.given(within), target, within))
         for one in others
         if one.engine == launch.engine and not one.references
     ]
@@ -213,11 +215,15 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     settings = {}
     for given in whole(givens):
         if given.option or given.word.startswith("-"):
-            name = canonical_name(given, within)
-            settings[name] = Setting(
-                given.word, " ".join(given.values), "the command", "", option=name
+            # a switch and what turns it off are one setting: the last one counts
+            settings[within.catalogue.canonical(given.name.lstrip("-"))] = Setting(
+                given.word,
+                " ".join(given.values),
+                "the command",
+                "",
+                option=canonical_name(given, within),
             )
-    values = {name: setting.value for name, setting in settings.items()}
+    values = {setting.option: setting.value for setting in settings.values()}
 
     def count(name: str) -> int:
         return max(1, int(values[name])) if values.get(name, "").isdecimal() else 1
@@ -258,7 +264,7 @@ def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Relea
 def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     """What is assumed, or not known, about the launch as a whole."""
     within = target.known
-    givens = within.given(launch.words)
+    givens = launch.given(within)
     old = issues.unchecked(_case(launch, givens, target, within))
     of_old = (
         f"nobody looked at {issue.id} for {within.catalogue.engine} {target.release}: up to"
@@ -267,6 +273,7 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     )
     left_out = (f"left out: {what}" for what in complaints())
     outside = ", ".join(launch.references[:6])
+    between = _between(givens, target)
     filled = (f"filled in from outside, unknown here: {outside}",) if outside else ()
     plan = as_plan(launch, givens, target, within)
     unsized = _unsized(launch, givens, within)
@@ -275,11 +282,32 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
         doubt = f"room on the GPUs is not judged: {', '.join(unsized[:4])} may change it"
     return (
         *filled,
+        *((between,) if between else ()),
         *_unjudged(launch, givens, within),
         *plan.notes,
         *((doubt,) if doubt else ()),
         *of_old,
         *left_out,
+    )
+
+
+def _between(givens: Sequence[Given], target: Target) -> str | None:
+    """The options that one neighbour of a release between the known ones has, and the other not."""
+    known = dialect(target.engine).options
+    after = known.after(target.release or "")
+    older, newer = target.known, known.release(after) if after else None
+    changed = [
+        one.word
+        for one in givens
+        if newer
+        and one.read
+        and bool(older.candidates(one.read)) != bool(newer.candidates(one.read))
+    ]
+    if not newer or not changed:
+        return None
+    return (
+        f"{', '.join(dict.fromkeys(changed))}: {older.name} and {newer.name} differ in this, what"
+        f" {known.engine} {target.release} does is unknown"
     )
 
 
@@ -298,7 +326,7 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
     options = {_letters(name) for name in dialect(target.engine).secrets}
     given = (
         value
-        for one in target.known.given(launch.words)
+        for one in launch.given(target.known)
         if {_letters(one.word.partition("=")[0]), _letters(one.name)} & options
         for value in (*one.values, one.word.partition("=")[2])
     )

@@ -62,7 +62,7 @@ def _outside(launch: Launch, judged: Judged) -> list[str]:
     within = judged.target.known
     secret = {
         value
-        for given in within.given(launch.words)
+        for given in launch.given(within)
         if canonical_name(given, within) in dialect(launch.engine).secrets
         for value in given.values
     }
@@ -84,7 +84,7 @@ def _flags(launch: Launch, judged: Judged) -> tuple[dict[str, Any], list[str]]:
     secret = dialect(launch.engine).secrets
     flags: dict[str, Any] = {}
     found = []
-    for given in whole(within.given(launch.words)):
+    for given in whole(launch.given(within)):
         name = canonical_name(given, within)
         if name in secret:
             found.append(name)

@@ -88,14 +88,16 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     """
     word, known = given.read or given.word, Known.READ
     instead = within.replacement(word)
-    if not word.startswith("-"):
-        return Concern(
-            Verdict.UNKNOWN, given.problem or "", known, WHEEL, Shows.PARSE, "leave it out"
-        )
+    if given.is_positional:
+        fix = "leave it out" if not word.startswith("-") else "write it as two words, or with ="
+        return Concern(Verdict.UNKNOWN, given.problem or "", known, WHEEL, Shows.PARSE, fix)
     there = within.catalogue.accepted_by(word)
+    here = version(within.name)
+    earlier = [name for name in there if version(name) < here]
+    later = [name for name in there if version(name) > here]
     other = others.of_option(word) if within.catalogue.has_others else None
     if (given.problem or "").startswith("ambiguous"):
-        gone = f"removed after {there[-1]}; " if there else ""
+        gone = f"removed after {earlier[-1]}; " if earlier else ""
         return Concern(
             Verdict.AMBIGUOUS,
             f"{gone}{given.problem}",
@@ -104,12 +106,13 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
             Shows.PARSE,
             instead or (other.advice(word, within.catalogue.engine) if other else None),
         )
-    if there and version(there[0]) > version(within.name):
-        why = f"not in {within.name}: it comes with {there[0]}"
-        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, instead or "leave it out")
-    if there:
-        why = f"removed after {there[-1]}: the arguments are refused"
+    if earlier:
+        back = f", and back with {later[0]}" if later else ""
+        why = f"removed after {earlier[-1]}{back}: the arguments are refused"
         return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, instead)
+    if later:
+        why = f"not in {within.name}: it comes with {later[0]}"
+        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, instead or "leave it out")
     if fork := forks.of_option(word):
         return _of_fork(word, fork, within.catalogue.engine)
     if other:

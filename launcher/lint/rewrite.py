@@ -90,7 +90,7 @@ class _Given:
 
 def _givens(launch: Launch, within: Release) -> list[_Given]:
     made, at = [], 0
-    for given in within.given(launch.words):
+    for given in launch.given(within):
         is_joined = given.count == 1 and bool(given.values) and not given.is_positional
         made.append(_Given(given, at, given.count, is_joined))
         at += given.count
@@ -100,7 +100,7 @@ def _givens(launch: Launch, within: Release) -> list[_Given]:
 def _his(launch: Launch, within: Release) -> dict[str, str]:
     """What nobody but the author decides, by canonical name."""
     his = re.compile(dialect(launch.engine).his)
-    given = whole(within.given(launch.words))
+    given = whole(launch.given(within))
     named = {canonical_name(one, within): " ".join(one.values) for one in given if one.option}
     return {name: value for name, value in named.items() if his.fullmatch(name)}
 
@@ -160,7 +160,9 @@ class _Search:
             for concern in entries[at].concerns:
                 if not concern.verdict.says_no:
                     continue
-                if flag and not concern.remedies:
+                if flag and flag.at < launch.again:
+                    yield (Edit(concern.why, 0, launch.again),), False
+                elif flag and not concern.remedies:
                     before = givens[at - 1].given if at else None
                     made = _of_parser(flag, before, concern, self.target)
                     yield from (((edit,), True) for edit in made)
@@ -207,6 +209,8 @@ def _of_parser(
     given, why = flag.given, concern.why
     option = given.option
     match concern.verdict:
+        case Verdict.UNKNOWN if given.is_positional and given.word.startswith("-"):
+            yield Edit(why, flag.at, flag.count, ("=".join(given.word.split(None, 1)),))
         case Verdict.CONFLICTS:  # the last one counts
             yield Edit(why, flag.at, flag.count)
         case Verdict.WRONG if option and option.takes == "nothing":

@@ -46,12 +46,12 @@ def translate(launch: Launch, within: Release, to: str, release: str | None = No
 
 
 def _flags(launch: Launch, within: Release) -> dict[str, tuple[str, ...]]:
-    givens = [given for given in whole(within.given(launch.words)) if given.option]
+    givens = [given for given in whole(launch.given(within)) if given.option]
     return {canonical_name(given, within): given.values for given in givens}
 
 
 def _strays(launch: Launch, within: Release) -> list[str]:
-    return [given.word for given in within.given(launch.words) if not given.option]
+    return [given.word for given in launch.given(within) if not given.option]
 
 
 def _listening(flags: dict[str, tuple[str, ...]], engine: Dialect) -> Flags:

@@ -206,7 +206,13 @@ def _entry(judged: Judged, entry: Entry) -> dict[str, Any]:
     for key in ("name", "value", "why", "instead"):
         data[key] = judged.hidden(data[key]) if data[key] else data[key]
     data["concerns"] = [
-        {"verdict": concern.verdict, "why": judged.hidden(concern.why), "id": concern.id}
+        {
+            "verdict": concern.verdict,
+            "when": concern.when,
+            "why": judged.hidden(concern.why),
+            "instead": judged.hidden(concern.instead) if concern.instead else None,
+            "id": concern.id,
+        }
         for concern in entry.concerns
     ]
     return data

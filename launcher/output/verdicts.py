@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target
 from launcher.knowledge import gpus
-from launcher.lint.concerns import Verdict
+from launcher.lint.concerns import Concern, Verdict
 from launcher.lint.fix import Fixed
 from launcher.lint.lint import OUTSIDE, Entry
 from launcher.lint.run import Judged, Judgement
@@ -100,13 +100,14 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             console.print(words(*line, (f"  {entry.why}", "dim")))
             continue
         console.print(words(*line))
-        for concern in entry.concerns:
-            why = words(
-                judged.hidden(concern.why), (f" ({concern.known}: {concern.source})", "dim")
-            )
-            console.print(Padding.indent(why, 22))
-        if entry.instead:
-            console.print(Padding.indent(words(("instead ", "bold"), entry.instead), 22))
+        for instead, concerns in _by_remedy(entry):
+            for concern in concerns:
+                milder = f"{concern.verdict}: " if concern.verdict is not entry.verdict else ""
+                source = (f" ({concern.known}: {concern.source})", "dim")
+                why = words((milder, "yellow"), judged.hidden(concern.why), source)
+                console.print(Padding.indent(why, 22))
+            if instead:
+                console.print(Padding.indent(words(("instead ", "bold"), instead), 22))
     fine = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
     if fine:
         listed = ", ".join(_named(judged, entry) for entry in fine)
@@ -118,6 +119,14 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
     console.print(
         "\n" + ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     )
+
+
+def _by_remedy(entry: Entry) -> list[tuple[str, list[Concern]]]:
+    """What is said of it with what to do, the worst first; what the same helps together."""
+    told: dict[str, list[Concern]] = {}
+    for concern in entry.concerns:
+        told.setdefault(concern.instead or "", []).append(concern)
+    return [*told.items()]
 
 
 def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
@@ -170,6 +179,7 @@ def _table(console: Console, judged: Judged) -> None:
 def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
     """What becomes of one flag, releases in which it is the same told once."""
     from rich.table import Table
+    from rich.text import Text
 
     from launcher.output.console import words
 
@@ -187,6 +197,7 @@ def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
         span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
         verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
         told = words((verdict, COLOURS.get(entry.verdict, "red")))
-        lines.add_row(f"  {span}", told, words(judged.hidden(entry.why) if entry.concerns else ""))
+        said = dict.fromkeys(judged.hidden(concern.why) for concern in entry.concerns)
+        lines.add_row(f"  {span}", told, Text("\n").join(map(words, said)))
         first = at
     console.print(lines)

@@ -75,8 +75,11 @@ def test_a_release_whose_key_can_be_got_around_fails_where_others_reach_it(
     release: str, is_fatal: bool, host: str
 ) -> None:
     old = having(H, engine__packages={"vllm": release})
-    found = unwell(old, f"flags.host={host}", profile="8xb200-vllm")
+    keyed = (f"flags.host={host}", "access.api_key_file=/k")
+    found = unwell(old, *keyed, profile="8xb200-vllm")
+    without = unwell(old, f"flags.host={host}", profile="8xb200-vllm")
 
+    assert "cve-2026-48746" not in without, "there is no key to get around"
     assert ("cve-2026-48746" in found) == is_fatal
     advisories = {one.id for one in found.values() if one.evidence.startswith(("CVE", "GHSA"))}
     assert bool(advisories) == (release != "0.32.0")

@@ -61,6 +61,7 @@ Chosen = tuple[Mapping[str, str | None], Mapping[str, str | None]]
 ANYWHERE: Mapping[str, Chosen] = {
     "one-node": ({}, {"nnodes": "2"}),
     "reachable": ({"host": "0.0.0.0"}, {"host": "127.0.0.1"}),
+    "serving": ({}, {"node-rank": "1", "headless": "true"}),
     "keyed": ({"api-key": "k"}, {"api-key": None}),
     "no-p2p": ({"NCCL_P2P_DISABLE": "1"}, {"NCCL_P2P_DISABLE": None}),
     "multi-gpu": ({}, {}),
@@ -414,7 +415,7 @@ def test_glm_5_does_not_load_with_the_pins_of_one_release(release: str) -> None:
 
 
 # What is told of releases that can do it, so that an upgrade brings it.
-ADVICE = {"vllm-stop-aborts", "vllm-flash-autotune"}
+ADVICE = {"vllm-stop-aborts", "vllm-key-shown", "vllm-flash-autotune"}
 
 
 def helps(case: Case, row: Issue, *, mixed: bool = False) -> None:

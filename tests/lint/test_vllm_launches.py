@@ -7,6 +7,7 @@ import pytest
 from launcher.engines.target import Target
 from launcher.formats.reading import read
 from launcher.lint.concerns import Verdict
+from launcher.lint.lint import as_plan
 from launcher.lint.run import Judged, judge
 
 VLLM = {
@@ -114,3 +115,77 @@ def test_what_a_release_of_vllm_refuses_is_told(
     told = [entry for entry in entries if entry.verdict is verdict]
 
     assert why in told[0].why
+
+
+@pytest.mark.parametrize(
+    ("release", "verdict", "why"),
+    [
+        ("0.16.0", Verdict.DEPRECATED, "a coming release refuses it"),
+        ("0.19.1", Verdict.REMOVED, "removed after 0.16.0, and back with 0.33.0"),
+        ("0.32.0", Verdict.REMOVED, "removed after 0.16.0, and back with 0.33.0"),
+        ("0.33.0", Verdict.FINE, "accepted"),  # its parser pairs --enable-x with --disable-x
+    ],
+)
+def test_an_option_that_went_and_came_back_is_told_by_the_release(
+    release: str, verdict: Verdict, why: str
+) -> None:
+    [entries] = judged_of("--disable-log-requests", release).releases.values()
+    [entry] = [one for one in entries if one.name == "--disable-log-requests"]
+
+    assert entry.verdict is verdict
+    assert why in entry.why
+
+
+@pytest.mark.parametrize(
+    ("release", "before", "after"),
+    [
+        ("0.17.0", "0.16.0", "0.19.1"),
+        ("0.20.0", "0.19.1", "0.23.0"),
+        ("0.27.0", "0.26.0", "0.27.1"),
+    ],
+)
+def test_a_release_between_known_ones_is_judged_as_the_one_before_it(
+    release: str, before: str, after: str
+) -> None:
+    notes = judged_of("-tp 8", release).notes
+
+    assert (
+        f"vLLM {release} is between those known, {before} and {after}: resolved as for {before}"
+        in notes
+    )
+    assert not [note for note in notes if "differ in this" in note]
+
+
+def test_what_came_or_went_around_a_release_between_known_ones_is_unknown() -> None:
+    said = "what vLLM 0.17.0 does is unknown"
+
+    assert any(
+        "--disable-log-requests, --shutdown-timeout: 0.16.0 and 0.19.1" in note and said in note
+        for note in judged_of("--disable-log-requests --shutdown-timeout 9", "0.17.0").notes
+    )
+
+
+@pytest.mark.parametrize(("release", "side"), [("0.34.0", "newer"), ("0.9.0", "older")])
+def test_a_release_beyond_those_known_is_told_as_such(release: str, side: str) -> None:
+    notes = judged_of("-tp 8", release).notes
+
+    assert any(f"vLLM {release} is {side} than those known" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_set"),
+    [
+        ("--enable-expert-parallel", True),
+        ("--no-enable-expert-parallel", False),
+        ("--disable-expert-parallel", False),
+        ("--no-enable-expert", False),
+        ("--enable-expert-parallel --no-enable-expert-parallel", False),
+        ("--no-enable-expert-parallel -ep", True),
+    ],
+)
+def test_a_switch_that_is_turned_off_is_not_set(words: str, is_set: bool) -> None:
+    judged = judged_of(words, "0.33.0")
+    target, launch = judged.target, judged.launch
+    plan = as_plan(launch, target.known.given(launch.words), target, target.known)
+
+    assert (plan.flag("enable-expert-parallel") is not None) is is_set

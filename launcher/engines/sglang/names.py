@@ -22,6 +22,8 @@ def choices(flag: Callable[..., Any], env: Mapping[str, str]) -> Mapping[str, bo
     Sparse attention is what it takes where no attention backend is named.
     """
     shared = env.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE", "0").lower() in ("1", "true")
+    rank = str(flag("node-rank") or 0)
+    serving = not rank.isdecimal() or int(rank) == 0  # other nodes tell their health alone
     return {
         **traits.of_ranks(flag("tp-size")),
         "dense-attention": flag(*ATTENTION) not in (None, "dsa", "nsa"),
@@ -33,7 +35,8 @@ def choices(flag: Callable[..., Any], env: Mapping[str, str]) -> Mapping[str, bo
         "graph-sizes": flag("cuda-graph-max-bs-decode", "cuda-graph-bs-decode") is not None,
         "one-node": flag("nnodes") in (None, 1, "1"),
         "pcie-ipc-allreduce": shared,
-        "reachable": not is_loopback(str(flag("host") or "127.0.0.1")),
+        "serving": serving,
+        "reachable": serving and not is_loopback(str(flag("host") or "127.0.0.1")),
         "keyed": flag("api-key", "admin-api-key") is not None,
     }
 

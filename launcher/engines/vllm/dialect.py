@@ -80,6 +80,7 @@ DIALECT = Dialect(
     conditions=CONDITIONS,
     meant={
         "VLLM_ATTENTION_BACKEND": "write --attention-backend, or leave the choice to vLLM",
+        "VLLM_ALL2ALL_BACKEND": "write --all2all-backend",
         "VLLM_USE_V1": "there is no other engine than V1",
         "VLLM_USE_FLASHINFER_MOE_FP4": "gone from 0.24.0 on: write --moe-backend, or nothing",
         "VLLM_FLASHINFER_MOE_BACKEND": "gone from 0.24.0 on: write --moe-backend, or nothing",

@@ -18,6 +18,7 @@ def choices(flag: Callable[..., Any], env: Mapping[str, str]) -> Mapping[str, bo
 
     Attention is sparse wherever the model's is; without `--host` everybody is listened to.
     """
+    serving = flag("headless") is None and str(flag("api-server-count")) != "0"
     return {
         **traits.of_ranks(flag("tensor-parallel-size")),
         "sparse-backend": flag("attention-backend") is not None,
@@ -26,7 +27,8 @@ def choices(flag: Callable[..., Any], env: Mapping[str, str]) -> Mapping[str, bo
         "graph-sizes": flag(*GRAPHS) is not None,
         "one-node": flag("nnodes") in (None, 1, "1"),
         "pcie-ipc-allreduce": env.get("VLLM_ALLREDUCE_USE_FLASHINFER_PCIE_IPC", "0") == "1",
-        "reachable": not is_loopback(str(flag("host") or "0.0.0.0")),
+        "serving": serving,
+        "reachable": serving and not is_loopback(str(flag("host") or "0.0.0.0")),
         "keyed": flag("api-key") is not None or bool(env.get("VLLM_API_KEY")),
     }
 

@@ -1,0 +1,72 @@
+"""An image that is no release of an engine is said to be none: what is judged may not be what runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.engines.target import Target
+from launcher.formats.reading import read
+from launcher.lint.run import judge
+
+GIVEN = "zai-org/GLM-5 --tensor-parallel-size 8 --max-model-len 131072"
+LISTED = ", ".join(GIVEN.split())
+FORMS = {
+    "docker run": "docker run --gpus all {} " + GIVEN,
+    "docker run with a program": "docker run --entrypoint vllm {} serve " + GIVEN,
+    "compose": "services: {{a: {{image: '{}', entrypoint: [vllm, serve], command: [" + LISTED + "]}}}}",
+    "a script": "services: {{a: {{image: '{}', entrypoint: [bash, -c], command: ['vllm serve " + GIVEN + "']}}}}",
+    "quadlet": "[Container]\nImage={}\nEntrypoint=vllm\nExec=serve " + GIVEN,
+    "Dockerfile": 'FROM {}\nENTRYPOINT ["vllm", "serve", "zai-org/GLM-5", "-tp", "8"]',
+}  # fmt: skip
+
+
+def assumed(text: str) -> str:
+    [judged] = judge(text, Target(None, "sm100")).launches
+    return "; ".join(judged.assumed)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "image",
+    [
+        "vllm/vllm-openai:nightly",
+        "vllm/vllm-openai:glm52",
+        "vllm/vllm-openai@sha256:0123",
+        "somebody/vllm-backport:latest-sm80",
+        "glm52-vllm:v0.25.0-fix",
+        "somebody/vllm:black-b12x-20260608",
+    ],
+)
+def test_an_image_that_is_no_release_is_said_to_be_none(image: str, form: str) -> None:
+    assert f"the image {image} is none of its releases" in assumed(FORMS[form].format(image))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ("vllm/vllm-openai:latest", "nothing names another"),
+        ("vllm/vllm-openai:latest-cu129", "nothing names another"),
+        ("vllm/vllm-openai", "nothing names another"),
+        ("registry.local:5000/vllm/vllm-openai:v0.32.0", ""),
+        ("vllm/vllm-openai:v0.32.0-cu129", ""),
+    ],
+)
+def test_the_newest_image_and_a_release_are_what_they_say(form: str, image: str, said: str) -> None:
+    told = assumed(FORMS[form].format(image))
+
+    assert said in told
+    assert "none of its releases" not in told
+
+
+@pytest.mark.parametrize("image", ["somebody/vllm-backport:latest-sm80", "glm52-vllm:v0.25.0-fix"])
+def test_an_engines_options_behind_a_model_are_a_launch_in_any_image_of_it(image: str) -> None:
+    [launch] = read(f"docker run {image} {GIVEN}").launches
+
+    assert (launch.engine, " ".join(launch.words)) == ("vllm", GIVEN)
+
+
+def test_other_options_behind_an_image_of_an_engine_are_none() -> None:
+    for words in ("a/m --port 1", "a/m --port 1 --jobs 4", "/start.sh --port 1 --max-model-len 8"):
+        assert not read(f"docker run somebody/vllm:1 {words}").launches
+    assert not read(f"docker run somebody/sglang:1 {GIVEN}").launches
