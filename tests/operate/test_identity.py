@@ -501,7 +501,7 @@ def test_figures_of_several_users_are_read_by_root_and_run_nothing(
 
     assert 'glm5_serve_state{engine="sglang",profile="stub",state="stopped"} 1.0' in told
     for profile in ("other", "fifo"):
-        assert f'glm5_serve_unreadable{{profile="{profile}"}} 1.0' in told
+        assert f'glm5_serve_unreadable{{engine="",profile="{profile}"}} 1.0' in told
     assert SECRET not in told
     assert time.monotonic() - began < PATIENCE / 2
 
