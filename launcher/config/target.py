@@ -107,6 +107,9 @@ def _example(engine: str = ENGINE) -> str:
 def _product(gpu: str, arch: str | None) -> gpus.Product:
     """The product that is meant. Raises UserError (usage) for none, and one of another `arch`."""
     product = gpus.called(gpu)
+    told = None if product else gpus.capability(gpu.upper())
+    if told and (seen := gpus.arch(told)) not in ARCHS:
+        raise UserError(f"no rules for {seen}: {gpu}", fix=_meant(seen), status=Exit.USAGE)
     if product is None:
         raise UserError(
             f"--gpu {gpu}: not a GPU that is known here",
@@ -269,13 +272,17 @@ def require_known(aim: TargetOptions) -> None:
     if aim.release is not None and not RELEASE.fullmatch(aim.release):
         raise UserError(f"{aim.release!r} is no release", fix=_example(), status=Exit.USAGE)
     if aim.arch is not None and aim.arch not in ARCHS:
-        meant = gpus.called(aim.arch)
-        fix = (
-            f"{meant.name} is {meant.arch}: say {meant.arch}"
-            if meant and meant.arch in ARCHS
-            else f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
-        )
-        raise UserError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)
+        raise UserError(f"no rules for {aim.arch}", fix=_meant(aim.arch), status=Exit.USAGE)
+
+
+def _meant(arch: str) -> str:
+    """What to say in place of an architecture without rules."""
+    meant, has_rules = gpus.called(arch), f"--arch {', '.join(ARCHS)}"
+    if meant and meant.arch in ARCHS:
+        return f"{meant.name} is {meant.arch}: say {meant.arch}"
+    if arch in gpus.BLACKWELL:
+        return f"it is Blackwell, and not supported: what is known here is of {has_rules}"
+    return f"NVFP4 needs Blackwell: {has_rules}"
 
 
 def recorded(path: Path) -> Host:

@@ -291,7 +291,12 @@ def test_diff_tells_what_an_update_would_change(world: World) -> None:
     ("words", "says"),
     [
         (("--release", "new"), "'new' is no release"),
-        (("--arch", "sm90"), "no rules for sm90"),
+        (("--arch", "sm90"), "NVFP4 needs Blackwell: --arch sm100, sm103, sm120"),
+        (("--arch", "sm121"), "it is Blackwell, and not supported: what is known here is of"),
+        (("--arch", "sm110"), "it is Blackwell, and not supported"),
+        (("--gpu", "gb10"), "no rules for sm121: gb10"),
+        (("--gpu", "RTX 5070"), "not a GPU that is known here"),
+        (("--gpu", "none-such"), "not a GPU that is known here"),
         (("--facts", "/nowhere"), "cannot read /nowhere"),
     ],
 )
