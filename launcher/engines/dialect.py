@@ -25,6 +25,20 @@ Condition = Callable[[Release, Values, str, str], Words | None]
 
 
 @dataclass(frozen=True)
+class Gone:
+    """An option that recipes have and no known release does: what to write, and the values with
+    which a launch is the same without it ("" for a switch, "*" for any).
+    """
+
+    advice: str
+    same: tuple[str, ...] = ()
+
+    def is_needless(self, value: str) -> bool:
+        """Whether a launch is the same without it."""
+        return value in self.same or "*" in self.same
+
+
+@dataclass(frozen=True)
 class Dialect:
     """An engine's words. Options are named as its newest release has them, without dashes."""
 
@@ -55,6 +69,7 @@ class Dialect:
     issues: Path  # what is known to go wrong
     conditions: Mapping[str, Condition]  # that its issues compute beside those of any engine
     meant: Mapping[str, str]  # variables that recipes have and no release reads: what to write
+    gone: Mapping[str, Gone]  # options, likewise, by their names without dashes
     defaults: Path  # the rules that choose what a profile leaves open
     variants: tuple[str, ...]  # distributions that bring it, built for other hardware
     start_limit: tuple[str, float]  # what ends a start that takes longer, and its default, seconds

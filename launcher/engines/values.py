@@ -32,8 +32,10 @@ def _meant(value: str, choices: Sequence[str]) -> str:
         return f"did you mean {meant}?"
     begun = [choice for choice in choices if value and choice.startswith(value)]
     # One alone may be another thing: nvfp4_online is not how an NVFP4 checkpoint is served.
-    alike = sorted(choices, key=lambda choice: value not in choice)[:MOST_CHOICES]
-    return f"choices: {', '.join(begun if len(begun) > 1 else alike)}"
+    alike = sorted(choices, key=lambda choice: value not in choice)
+    told = begun if len(begun) > 1 else alike[:MOST_CHOICES]
+    left = len(alike) - len(told) if told != begun else 0
+    return f"choices: {', '.join(told)}{f' and {left} more' if left else ''}"
 
 
 def size(text: str) -> int:

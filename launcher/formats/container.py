@@ -156,11 +156,15 @@ def release_of(image: str) -> str | None:
     return str(tags[-1]) if tags else None
 
 
-def is_unreleased(image: str) -> bool:
-    """Whether an image is said, and is none of an engine's releases, nor its newest."""
+def unreleased(image: str) -> str:
+    """An image that is none of an engine's releases, nor its newest; "" for all others, and where
+    nobody knows which it is.
+    """
+    image = re.sub(r"\$\{\w+:?-([^{}]*)\}", r"\1", image)  # what it is where nothing is set
     name, _, tag = image.lower().partition("@")[0].rpartition("/")[2].partition(":")
     is_newest = name in TAGGED and tag.partition("-")[0] in ("", "latest") and "@" not in image
-    return bool(image) and release_of(image) is None and not is_newest
+    is_open = re.search(r"[${<]", image)
+    return "" if is_open or is_newest or release_of(image) else image
 
 
 def pinned(text: str) -> dict[str, str]:

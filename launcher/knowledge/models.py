@@ -24,8 +24,10 @@ _RESIZED = re.compile(
     r"merge|upscale|trim|sparse|experts?|layers?)|\d+(?:e|l|x|experts|layers)$|[el]\d+$"
 )
 _COUNT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([mbt])")
-# how the hub's cache calls the folder of a repository
-_CACHED = re.compile(r"models--([^/]+)--([^/]+)")
+# how the hub's cache, and ModelScope's, call the folder of a repository
+_CACHED = re.compile(r"(?:models--|(?<![^/])(?=[^/]+/snapshots/))([^/]+?)--([^/]+)")
+DOT = "___"  # how ModelScope's cache writes a dot
+ORGANISATIONS = {"zhipuai": "zai-org"}  # the same one's name on ModelScope
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,9 @@ def by_name(model: str) -> Family | None:
 def checkpoint(model: str) -> str:
     """The name of a checkpoint, lower case: the last part of a hub id or path."""
     if cached := _CACHED.search(model):
-        return cached[2].lower()
-    return model.rstrip("/").rpartition("/")[2].lower().replace("_", "-")
+        return cached[2].lower().replace(DOT, ".")
+    name = model.rstrip("/").rpartition("/")[2].lower()
+    return name.replace(DOT, ".").replace("_", "-")
 
 
 def is_id(model: str) -> bool:
@@ -191,11 +194,11 @@ def require_no_address(model: str) -> None:
 
 
 def known(model: str) -> Checkpoint | None:
-    """What is known of one checkpoint by its hub id, in the hub's cache too; None for the
-    others.
-    """
+    """What is known of one checkpoint by its hub id, in a cache too; None for the others."""
     cached = _CACHED.search(model)
-    id = (f"{cached[1]}/{cached[2]}" if cached else model).lower()
+    id = (f"{cached[1]}/{cached[2].replace(DOT, '.')}" if cached else model).lower()
+    whose, slash, name = id.partition("/")
+    id = f"{ORGANISATIONS.get(whose, whose)}{slash}{name}"
     return next((one.checkpoints[id] for one in families() if id in one.checkpoints), None)
 
 

@@ -17,7 +17,8 @@ from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target
 from launcher.formats.launches import Launch
-from launcher.knowledge import forks, nccl, wrappers
+from launcher.host.facts import Model
+from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
 from launcher.lint.parsing import WHEEL, is_unjudged, of_option, passed_over
@@ -231,7 +232,9 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     engine = dialect(target.engine)
     named = engine.option_of
     path = values.get(named("model_path"), "")
-    model = traits.of(target.model, path)
+    served = _served(target.model, path, values.get(named("served_model_name"), ""))
+    model = traits.of(target.model, served or path)
+    taken = f"{path} is taken for {served}, as it is served" if served else model.note
     is_shared = named("enable_dp_attention") in values
     replicas = 1 if is_shared else count(named("dp_size"))
     ranks = count(named("tp_size")) * count(named("pp_size")) * replicas
@@ -242,7 +245,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         env=dict(launch.env),
         host=values.get("host", engine.host),
         port=0,
-        model=path,
+        model=served or path,
         model_name="",
         policy=Policy(),
         settings=tuple(settings.values()),
@@ -253,8 +256,17 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         gpu=target.gpu,
         release=target.nearest,
         traits=tuple(sorted(model.traits)),
-        notes=(model.note,) if model.note else (),
+        notes=(taken,) if taken else (),
     )
+
+
+def _served(model: Model, path: str, names: str) -> str:
+    """The name under which a checkpoint is served, where its own says nothing and nobody read its
+    config.json, and that one is a known model's; "" for all others.
+    """
+    if model != Model() or models.is_id(path) or models.by_name(path) or not path:
+        return ""
+    return next((name for name in names.split() if models.by_name(name)), "")
 
 
 def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Case:

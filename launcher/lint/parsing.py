@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from launcher.engines.dialect import Gone
 from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.options import Given, Release, nearest_name, version
@@ -97,10 +98,10 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     later = [name for name in there if version(name) > here]
     other = others.of_option(word) if within.catalogue.has_others else None
     if (given.problem or "").startswith("ambiguous"):
-        gone = f"removed after {earlier[-1]}; " if earlier else ""
+        before = f"removed after {earlier[-1]}; " if earlier else ""
         return Concern(
             Verdict.AMBIGUOUS,
-            f"{gone}{given.problem}",
+            f"{before}{given.problem}",
             known,
             WHEEL,
             Shows.PARSE,
@@ -113,6 +114,9 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     if later:
         why = f"not in {within.name}: it comes with {later[0]}"
         return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, instead or "leave it out")
+    if gone := gone_option(word, within):
+        why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
+        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, gone.advice)
     if fork := forks.of_option(word):
         return _of_fork(word, fork, within.catalogue.engine)
     if other:
@@ -129,6 +133,12 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
         Shows.PARSE,
         f"did you mean {near}?" if near else "correct it, or leave it out",
     )
+
+
+def gone_option(word: str, within: Release) -> Gone | None:
+    """What is known of an option that older releases had than those that are known."""
+    [own] = [name for name in NAMES if dialect(name).options is within.catalogue]
+    return None if within.accepts(word) else dialect(own).gone.get(word.lstrip("-"))
 
 
 def _of_fork(word: str, fork: forks.Fork, engine: str) -> Concern:

@@ -21,6 +21,7 @@ from launcher.formats.launches import Launch
 from launcher.formats.masking import CUTS
 from launcher.lint.concerns import Concern, Verdict
 from launcher.lint.lint import Entry, canonical_name, lint
+from launcher.lint.parsing import gone_option
 
 GUESS = "what to change depends on the GPU, and nobody said which (--gpu, --arch)"
 MOST_TRIES = 100  # launches that are judged on the way
@@ -230,8 +231,12 @@ def _of_parser(
 def _renamed(flag: _Given, concern: Concern, target: Target) -> Iterator[Edit]:
     word, values, within = flag.given.read, flag.given.values, target.known
     matters = re.compile(dialect(target.engine).matters)
-    name = within.replacement(word)
-    if name is None and concern.verdict is Verdict.UNKNOWN:
+    gone = gone_option(word, within)
+    if gone and gone.is_needless(" ".join(values)):
+        yield Edit(f"{concern.why}; {gone.advice}", flag.at, flag.count)
+        return
+    name = None if gone else within.replacement(word)
+    if gone is None and name is None and concern.verdict is Verdict.UNKNOWN:
         name = nearest_name(word, within)
     if name and PLAIN.fullmatch(name):
         yield _written(flag, name, values, concern.why)

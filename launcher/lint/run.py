@@ -11,7 +11,7 @@ from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import version
 from launcher.engines.target import ARCHS, Target
 from launcher.errors import UserError
-from launcher.formats.container import is_unreleased
+from launcher.formats.container import unreleased
 from launcher.formats.launches import Launch
 from launcher.formats.masking import CUTS
 from launcher.formats.reading import Reading, read
@@ -186,8 +186,8 @@ def _assumed(
     if release is None and len(told) == 1:
         name = dialect(launch.engine).name
         why = "nothing names another"
-        if is_unreleased(launch.image):
-            why = f"the image {launch.image} is none of its releases, and may be another program"
+        if image := unreleased(launch.image):
+            why = f"the image {image} is none of its releases, and may be another program"
         yield f"{name} {at.release}, the newest known: {why} (--release)"
     if at.is_guess:
         said = _refused(lint(launch, at, before))
@@ -214,8 +214,9 @@ def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:
     at = replace(at, release=release or dialect(launch.engine).options.newest)
     if at.model != Model():
         return at
-    model = as_plan(launch, launch.given(at.known), at, at.known).model
-    return replace(at, model=said(model)) if model else at
+    plan = as_plan(launch, launch.given(at.known), at, at.known)
+    path = plan.flag(dialect(launch.engine).option_of("model_path"))
+    return replace(at, model=said(path)) if path else at
 
 
 def _asked(target: Target, engine: str) -> str | None:

@@ -48,6 +48,7 @@ def test_an_image_that_is_no_release_is_said_to_be_none(image: str, form: str) -
         ("vllm/vllm-openai:latest", "nothing names another"),
         ("vllm/vllm-openai:latest-cu129", "nothing names another"),
         ("vllm/vllm-openai", "nothing names another"),
+        ("${IMAGE:-vllm/vllm-openai:latest}", "nothing names another"),
         ("registry.local:5000/vllm/vllm-openai:v0.32.0", ""),
         ("vllm/vllm-openai:v0.32.0-cu129", ""),
     ],
@@ -57,6 +58,10 @@ def test_the_newest_image_and_a_release_are_what_they_say(form: str, image: str,
 
     assert said in told
     assert "none of its releases" not in told
+
+
+def test_nobody_knows_what_an_image_is_that_comes_from_outside() -> None:
+    assert "nothing names another" in assumed(FORMS["compose"].format("${IMAGE}"))
 
 
 @pytest.mark.parametrize("image", ["somebody/vllm-backport:latest-sm80", "glm52-vllm:v0.25.0-fix"])

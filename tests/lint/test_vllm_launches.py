@@ -189,3 +189,29 @@ def test_a_switch_that_is_turned_off_is_not_set(words: str, is_set: bool) -> Non
     plan = as_plan(launch, target.known.given(launch.words), target, target.known)
 
     assert (plan.flag("enable-expert-parallel") is not None) is is_set
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype", "is_refused"),
+    [
+        ("Qwen/Qwen3-4B-Instruct-2507-FP8", "fp8_e5m2", True),
+        ("zai-org/GLM-5.2-FP8", "fp8_e5m2", True),
+        ("/models/mine-FP8", "fp8_e5m2", True),
+        ("Qwen/Qwen3-4B-Instruct-2507-FP8", "fp8", False),
+        ("Qwen/Qwen3-4B", "fp8_e5m2", False),
+        ("RedHatAI/Qwen3-4B-FP8-dynamic", "fp8_e5m2", False),
+        ("QuantTrio/Qwen3-4B-AWQ", "fp8_e5m2", False),
+    ],
+)
+def test_e5m2_is_refused_with_weights_in_fp8(model: str, dtype: str, is_refused: bool) -> None:
+    text = f"vllm serve {model} -tp 8 --kv-cache-dtype {dtype}"
+    [judged] = judge(text, Target("0.32.0", "sm100")).launches
+    said = [concern.id for one in judged.releases["0.32.0"] for concern in one.concerns]
+
+    assert ("vllm-e5m2-with-fp8-weights" in said) is is_refused
+
+
+def test_choices_that_are_not_listed_are_counted() -> None:
+    [entries] = judged_of("--attention-backend NO_SUCH", "0.33.0").releases.values()
+
+    assert any(" and 35 more" in entry.why for entry in entries)

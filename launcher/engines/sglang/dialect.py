@@ -81,6 +81,7 @@ DIALECT = Dialect(
         "SGLANG_ENABLE_DEEP_GEMM": "the name is SGLANG_ENABLE_JIT_DEEPGEMM",
         "SGLANG_DISABLE_DEEP_GEMM": "SGLANG_ENABLE_JIT_DEEPGEMM=0 turns it off",
     },
+    gone={},
     defaults=_FOLDER / "defaults.toml",
     variants=(),
     start_limit=("watchdog-timeout", 300.0),

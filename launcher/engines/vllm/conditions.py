@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from launcher.engines.dialect import Condition, Values, Words
 from launcher.engines.options import Release
+from launcher.knowledge import models
 
 
 def _draft_config(release: Release, values: Values, name: str, value: str) -> Words | None:
@@ -27,6 +29,13 @@ def _own_drafts(release: Release, values: Values, name: str, value: str) -> Word
     return {} if method == "mtp" or method.endswith("_mtp") else None
 
 
+def _fp8_checkpoint(release: Release, values: Values, name: str, value: str) -> Words | None:
+    """The checkpoint's name says that it is in FP8, and by none of the tools let through."""
+    model = values("model") or ""
+    is_other = re.search(r"dynamic|static|w8a8|compressed|kv", models.checkpoint(model))
+    return {} if models.quantisation(model) == "fp8" and not is_other else None
+
+
 def _read(value: str) -> Mapping[str, Any]:
     """The object that a text is as JSON; none where it is no object."""
     try:
@@ -36,4 +45,8 @@ def _read(value: str) -> Mapping[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-CONDITIONS: Mapping[str, Condition] = {"draft-config": _draft_config, "own-drafts": _own_drafts}
+CONDITIONS: Mapping[str, Condition] = {
+    "draft-config": _draft_config,
+    "own-drafts": _own_drafts,
+    "fp8-checkpoint": _fp8_checkpoint,
+}

