@@ -273,7 +273,8 @@ def require_known(aim: TargetOptions) -> None:
         fix = (
             f"{meant.name} is {meant.arch}: say {meant.arch}"
             if meant and meant.arch in ARCHS
-            else f"NVFP4 needs Blackwell: --arch {', '.join(ARCHS)}"
+            else f"{'not supported' if aim.arch in gpus.BLACKWELL else 'NVFP4 needs Blackwell'}:"
+            f" --arch {', '.join(ARCHS)}"
         )
         raise UserError(f"no rules for {aim.arch}", fix=fix, status=Exit.USAGE)
 
