@@ -16,7 +16,7 @@ from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Issue, every_issue
 from launcher.engines.target import Target
-from launcher.engines.traits import FLASH
+from launcher.engines.traits import FLASH, NVFP4
 from launcher.formats.shell import write
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
@@ -60,6 +60,7 @@ def faults(*, advisories: bool) -> str:
 def _of_page(*, advisories: bool) -> Iterator[Issue]:
     for row in every_issue():
         suits = (not row.when.gpu or ARCH in row.when.gpu) and FLASH not in row.when.traits
+        suits &= NVFP4 not in row.when.without  # which the page's checkpoint is
         if row.engine == "vllm" and suits and bool(row.advisory) == advisories:
             yield row
 

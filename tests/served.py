@@ -165,10 +165,21 @@ port = {self.port}
         return runtime(self.kind.kind).in_flight(Server("127.0.0.1", self.port))
 
     @contextlib.contextmanager
-    def asked(self, tokens: int = 1900, timeout: float = 60) -> Iterator[Future[int]]:
-        """With a request that takes it some seconds in flight."""
+    def asked(
+        self, tokens: int = 1900, timeout: float = 60, *, again: bool = False
+    ) -> Iterator[Future[int]]:
+        """With a request that takes it some seconds in flight; `again`: one after the other, until
+        one fails, for a machine may be fast.
+        """
+
+        def ask() -> int:
+            answered = self.ask(tokens, timeout)
+            while again:  # no bound: until one fails
+                answered = self.ask(tokens, timeout)
+            return answered
+
         with ThreadPoolExecutor() as pool:
-            answer = pool.submit(self.ask, tokens, timeout)
+            answer = pool.submit(ask)
             until(self.in_flight, "it is asked")
             yield answer
 

@@ -4,7 +4,7 @@ terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
@@ -49,6 +49,11 @@ def words(*parts: str | tuple[str, str]) -> Text:
     """Words of others, some with a style, in one line."""
     told = [(part, "") if isinstance(part, str) else part for part in parts]
     return Text.assemble(*((printable.line(text), style) for text, style in told))
+
+
+def lines(texts: Iterable[str]) -> Text:
+    """Words of others, a line each."""
+    return Text("\n").join(map(words, texts))
 
 
 def row(name: str, text: str, width: int = 10) -> Text:

@@ -179,8 +179,8 @@ def _table(console: Console, judged: Judged) -> None:
 def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
     """What becomes of one flag, releases in which it is the same told once."""
     from rich.table import Table
-    from rich.text import Text
 
+    from launcher.output.console import lines as lines_of
     from launcher.output.console import words
 
     releases = list(judged.releases)
@@ -198,6 +198,6 @@ def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
         verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
         told = words((verdict, COLOURS.get(entry.verdict, "red")))
         said = dict.fromkeys(judged.hidden(concern.why) for concern in entry.concerns)
-        lines.add_row(f"  {span}", told, Text("\n").join(map(words, said)))
+        lines.add_row(f"  {span}", told, lines_of(said))
         first = at
     console.print(lines)

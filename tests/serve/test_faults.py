@@ -374,7 +374,7 @@ def test_a_rank_is_stopped(served: Served) -> None:
 
 @cells(*REAL, daily=OF_EACH)
 def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
-    with served.asked(timeout=300) as asked:
+    with served.asked(timeout=300, again=True) as asked:
         story = served.after(served.rank().suspend)
         assert asked.exception(LONG) is not None, "it was in flight"
     assert "no work for" in story.text
@@ -391,7 +391,7 @@ def test_a_rank_is_stopped_with_a_request_in_flight(served: Served) -> None:
 @cells(*VLLM, daily=OF_EACH)
 def test_the_engine_core_is_stopped_with_a_request_in_flight(served: Served) -> None:
     """Its API server answers 200 for ever."""
-    with served.asked(timeout=300) as asked:
+    with served.asked(timeout=300, again=True) as asked:
         story = served.after(served.members(served.kind.other)[0].suspend)
         assert asked.exception(LONG) is not None, "it was in flight"
     assert "no work for" in story.text
