@@ -118,7 +118,7 @@ def _p2p_level(case: Case, name: str, value: str) -> Words | None:
 
 def _nccl_name(case: Case, name: str, value: str) -> Words | None:
     """NCCL has no such variable."""
-    if name in nccl.NAMES:
+    if name in nccl.NAMES | nccl.OF_IMAGES:
         return None
     meant = near(name, nccl.NAMES) if len(case.env) <= FEW else None
     hint = f"did you mean {meant}?" if meant else "nobody reads it"

@@ -78,6 +78,10 @@ NAMES = frozenset(
     """.split()
 )
 
+# What NVIDIA's CUDA images set to the release of their package: nobody reads it, and nobody meant
+# anything by it (seen in a container on an H200).
+OF_IMAGES = frozenset({"NCCL_VERSION"})
+
 # Names that earlier releases read, or that others read: what to do about them.
 REPLACED = {
     "NCCL_LL_THRESHOLD": "removed from NCCL; drop it",

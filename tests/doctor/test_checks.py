@@ -251,6 +251,10 @@ def test_nothing_is_wrong_with_a_healthy_host() -> None:
     assert unwell(host(), plan()) == {}
 
 
+def test_what_cuda_images_set_of_their_packages_is_nobodys_mistake() -> None:
+    assert unwell(with_variables(H, NCCL_VERSION="2.28.3-1"), plan()) == {}
+
+
 @pytest.mark.parametrize(("id", "severity", "host", "names", "words"), ONE_THING)
 def test_one_thing_wrong_is_exactly_one_finding(
     id: str, severity: Severity, host: Host, names: str, words: tuple[str, ...]
