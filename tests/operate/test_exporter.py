@@ -183,17 +183,31 @@ def test_who_connects_and_does_not_ask_makes_room_for_who_does(
             assert idle[0].recv(1) == b""
 
 
-def test_so_many_are_served_at_a_time_and_one_more_is_closed_at_once() -> None:
+class Counting(Collecting):
+    """Counts who has asked for it."""
+
+    asked = 0
+
+    def result(self, within: float) -> bytes:
+        with self._lock:
+            self.asked += 1
+        return super().result(within)
+
+
+def test_so_many_are_served_at_a_time_and_one_more_is_closed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webserver, "ANSWER_WITHIN", 60)
     hold = threading.Event()
 
     def collect() -> bytes:
         hold.wait(60)
         return FIGURES
 
-    with serving(Collecting(collect)) as server, ThreadPoolExecutor(webserver.MOST) as pool:
+    collecting = Counting(collect)
+    with serving(collecting) as server, ThreadPoolExecutor(webserver.MOST) as pool:
         asked = [pool.submit(ask, server, GET) for _ in range(webserver.MOST)]
-        until(lambda: threading.active_count() > 2 * webserver.MOST, "all have asked")
-        until(lambda: not server.silent, "all have asked")
+        until(lambda: collecting.asked == webserver.MOST, "all have asked")
         with contextlib.suppress(ConnectionError):
             assert ask(server, GET) == (0, b"")
         hold.set()

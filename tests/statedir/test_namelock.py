@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, next_line, running
+from conftest import PATIENCE, next_line, running, until
 
 from launcher.errors import Exit, UserError
 from launcher.statedir import namelock
@@ -134,4 +134,6 @@ def test_a_queue_that_somebody_filled_hides_no_launcher(
 
 def test_names_differ_by_folder(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
     StateDir(tmp_path, "q").claim().release()
-    assert namelock.holder(tmp_path / "q") is None
+    # Who looks at this process's descriptors (/proc/PID/fd) holds one for that instant.
+    until(lambda: namelock.holder(tmp_path / "q") is None, "its name is free")
+    assert namelock.holder(tmp_path / "p") == holder.pid
