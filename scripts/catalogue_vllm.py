@@ -289,7 +289,7 @@ def _typed(name: str, hints: list[Hint]) -> Words:
 
 def _read(name: str, by: Mapping[str, Hint]) -> Words:
     if "dataclass" in by:
-        return {"type": "json"}
+        return {"type": "object"}
     if "literal" in by:
         values = sorted(by["literal"].values, key=str)
         known = "known" if "str" in by else "choices"
@@ -451,6 +451,8 @@ def option(names: list[str], words: Words) -> dict[str, Any]:
     default = words.get("default")
     if isinstance(default, str | int | float) and default not in (False, ""):
         made["default"] = default
+    if action == "append":
+        made["adds"] = True
     if action == "BooleanOptionalAction":
         made["off"] = [f"--no-{name[2:]}" for name in long]
     made |= _deprecated(words)
@@ -464,6 +466,7 @@ def _values(words: Words, takes: str) -> dict[str, Any]:
         "int",
         "float",
         "json",
+        "object",
         "name",
         "json_or_text",
         *SCALED.values(),

@@ -280,11 +280,7 @@ def _names(words: Sequence[Word]) -> set[str]:
 def _noted(found: Launch) -> Launch:
     """A launch that names a file with more options, which is not read."""
     word = f"--{dialect(found.engine).config}"
-    files = [
-        (said.partition("=")[2] or following)
-        for said, following in pairwise((*found.words, ""))
-        if said.partition("=")[0] == word
-    ]
+    files = [following for said, following in pairwise((*found.words, "")) if said == word]
     return found.noting(*(f"options of {file} are not read" for file in files if file))
 
 

@@ -12,7 +12,7 @@ from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import Case
-from launcher.engines.members import whole
+from launcher.engines.members import counting, overridden, whole
 from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target
@@ -21,6 +21,7 @@ from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
+from launcher.lint.config_file import of_file
 from launcher.lint.parsing import WHEEL, is_unjudged, of_option, passed_over
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
@@ -76,7 +77,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         for name, concern in _of_room(launch, givens, target, others):
             of_it[name].append(concern)
     entries = []
-    unknown = 0
+    unknown, lost = 0, overridden(givens)
     wrapper = wrappers.of_program(launch.program)
     for at, given in enumerate(givens):
         value = "" if given.is_positional else " ".join(given.values)
@@ -92,8 +93,9 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             concerns.append(around.again(given))
         elif given.word not in launch.outside:
             seen = replace(given, problem=None) if is_open and given.option else given
-            concerns += of_option(seen, givens[at + 1 :], within, hints=unknown <= MOST_HINTS)
-        if not is_open:
+            concerns += of_option(seen, lost.get(at), within, hints=unknown <= MOST_HINTS)
+            concerns += of_file(given, givens, within)
+        if not is_open and at not in lost:
             concerns += of_it[canonical_name(given, within)]
         if is_open and not concerns:
             entries.append(Entry(given.word, value, Verdict.FINE, OUTSIDE, Known.READ, WHEEL))
@@ -146,7 +148,7 @@ def _blamed(given: Plan | Case) -> str:
 
 def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[str, ...]:
     """What comes from outside and may change what the GPUs have to hold."""
-    options = (one for one in givens if launch.outside & {one.word, *one.values})
+    options = (one for one in counting(givens) if launch.outside & {one.word, *one.values})
     open_ones = {
         one.word for one in options if not WEIGHTLESS.fullmatch(canonical_name(one, within))
     }
@@ -157,7 +159,9 @@ def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[
 def _open_names(launch: Launch, givens: Sequence[Given], within: Release) -> frozenset[str]:
     """The options and variables whose values come from outside."""
     variables = {name for name, word in launch.variables.items() if not word.known}
-    options = {canonical_name(one, within) for one in givens if launch.outside & {*one.values}}
+    options = {
+        canonical_name(one, within) for one in counting(givens) if launch.outside & {*one.values}
+    }
     return frozenset(variables | options)
 
 

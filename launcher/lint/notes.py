@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from launcher.engines import issues
+from launcher.engines.members import overridden
 from launcher.lint.concerns import Concern
+from launcher.lint.config_file import of_file
 from launcher.lint.lint import canonical_name, told
 from launcher.lint.parsing import of_option
 from launcher.plan.plan import Plan
@@ -52,13 +54,13 @@ def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
     within = case.target.known
     of_it = told(case, within, frozenset()) if plan.gpus else defaultdict[str, list[Concern]](list)
     givens = within.given(plan.arguments)
+    lost = overridden(givens)
     for at, given in enumerate(givens):
-        named = [*of_option(given, givens[at + 1 :], within, hints=True)]
-        yield (
-            given.word,
-            " ".join(given.values),
-            [*named, *of_it[canonical_name(given, within)]],
-        )
+        named = [*of_option(given, lost.get(at), within, hints=True)]
+        named += of_file(given, givens, within)
+        known = [] if at in lost else of_it[canonical_name(given, within)]
+        value = "" if given.is_positional else " ".join(given.values)
+        yield given.word, value, [*named, *known]
     for name, value in plan.env.items():
         yield name, value, of_it[name]
 

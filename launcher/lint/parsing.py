@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from launcher.engines.dialect import Gone
@@ -18,9 +18,11 @@ WHEEL = "the wheel of each release"
 
 
 def of_option(
-    given: Given, later: Sequence[Given], within: Release, *, hints: bool
+    given: Given, stead: Given | None, within: Release, *, hints: bool
 ) -> Iterator[Concern]:
-    """What the release's parser makes of it; `hints`: look for what an unknown name means."""
+    """What the release's parser makes of it; `stead`: what counts in its stead, if anything does;
+    `hints`: look for what an unknown name means.
+    """
     known = Known.RUN if within.name == within.catalogue.newest else Known.READ
     if given.option is None:
         told = _nameless(given, within, hints=hints)
@@ -44,20 +46,26 @@ def of_option(
             f"an abbreviation: argparse takes it for {name} while no other option starts like that"
         )
         yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
-    if again := [other for other in later if _is_the_same(given, other)]:
-        is_same = again[-1].values == given.values
-        yield Concern(
-            Verdict.INERT if is_same else Verdict.CONFLICTS,
-            "given again further on" + ("" if is_same else ": the last one counts"),
-            known,
-            WHEEL,
-            Shows.PARSE,
+    if stead:
+        is_same = (stead.setting, stead.member, stead.values) == (
+            given.setting,
+            given.member,
+            given.values,
         )
+        verdict = Verdict.INERT if is_same else Verdict.CONFLICTS
+        why = "given again further on" if is_same else _lost(given, stead)
+        yield Concern(verdict, why, known, WHEEL, Shows.PARSE)
 
 
-def _is_the_same(given: Given, later: Given) -> bool:
-    """Whether what is given later takes the place of this: members of JSON stand side by side."""
-    return later.option is given.option and later.member in ("", given.member)
+def _lost(given: Given, stead: Given) -> str:
+    """Why what is given does not count beside what does."""
+    if given.is_positional or stead.is_positional:
+        return f"{given.word} and {stead.word} both name the model: one of them is refused"
+    if stead.member and not given.member:
+        return f"given in parts, too ({stead.word}): they alone count, wherever they stand"
+    if given.member and stead.read != given.read:
+        return f"given in parts by another of its names, too: {stead.word} counts alone"
+    return "given again further on: the last one counts"
 
 
 def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
