@@ -444,6 +444,7 @@ def option(names: list[str], words: Words) -> dict[str, Any]:
     takes = "nothing" if nothing else {"+": "many", "?": "maybe"}.get(words.get("nargs", ""), "one")
     if names[0] in CHECKED and "known" in words:
         words = words | {"choices": words["known"]}
+        made["late"] = True
     if takes != "one":
         made["takes"] = takes
     if not nothing:
@@ -588,7 +589,7 @@ def read(wheel: Path) -> tuple[list[dict[str, Any]], set[str]]:
     made = [*engine_options(source), *front_end_options(source)]
     options = {told["names"][0]: told for told in made}
     for name, told in checked_later(source).items():
-        options[name] |= told
+        options[name] |= {"late": True, **told}
     util = "vllm/utils/argparse_utils.py"
     if util in source.files and "EnableDisableAction" in source.text(util):
         for told in options.values():

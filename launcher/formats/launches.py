@@ -65,6 +65,7 @@ class Launch:
     program: str = ""  # the word that starts it, "dynamo.sglang"; "" where there is none
     again: int = 0  # of its arguments, the first: a program that its image starts by itself
     image: str = ""  # that it runs in
+    forks: frozenset[str] = frozenset()  # ids of those of its engine that it may be
     under: str = ""  # what is to run it, where its image's own program gets that for an argument
 
     @classmethod

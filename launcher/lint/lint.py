@@ -22,7 +22,7 @@ from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
 from launcher.lint.config_file import of_file
-from launcher.lint.parsing import WHEEL, is_unjudged, of_option, passed_over
+from launcher.lint.parsing import WHEEL, is_unjudged, of_its_fork, of_option, passed_over
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
@@ -86,6 +86,10 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             known = Known.of(wrapper.evidence)
             entries.append(Entry(given.word, value, Verdict.FINE, why, known, wrapper.source))
             continue
+        if fork := of_its_fork(given, launch.forks):
+            why, known = f"not judged: {fork.name} have it", Known.of(fork.evidence)
+            entries.append(Entry(given.word, value, Verdict.FINE, why, known, fork.source))
+            continue
         is_open = bool(launch.outside & {given.word, *given.values})
         unknown += given.option is None
         concerns: list[Concern] = []
@@ -102,8 +106,10 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             continue
         entries.append(_entry(given.word, value, name, concerns, given.option))
     for name, word in launch.variables.items():
-        # That nobody reads it is not so where the command is made of it.
-        useless = Verdict.INERT if name in launch.used else None
+        # That nobody reads it is not so where the command is made of it, or a fork reads it.
+        fork = forks.of_variable(name)
+        is_read = name in launch.used or (fork and fork.id in launch.forks)
+        useless = Verdict.INERT if is_read else None
         concerns = [one for one in of_it[name] if one.verdict is not useless]
         entries.append(_entry(name, word.value, name, concerns, None))
     for name, value in launch.hidden.items():

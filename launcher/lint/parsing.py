@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from launcher.engines.dialect import Gone
@@ -30,7 +30,8 @@ def of_option(
         return
     if given.problem:
         instead = "one of its choices" if given.option.choices else "a value that it takes"
-        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, Shows.PARSE, instead)
+        when = Shows.LOAD if given.option.late else Shows.PARSE
+        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, when, instead)
     if given.option.deprecated:
         yield Concern(
             Verdict.DEPRECATED,
@@ -82,6 +83,17 @@ def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
         engine = within.catalogue.engine
         return f"not judged: no release of {engine} has it, {wrapper.name} may"
     return None
+
+
+def of_its_fork(given: Given, known: Collection[str]) -> forks.Fork | None:
+    """The fork, among those that a launch may be, which has an option that the release lacks, or a
+    value that it refuses.
+    """
+    if given.option and not (given.problem and given.option.choices):
+        return None
+    word = given.read or given.word
+    found = [forks.of_choice(one) for one in given.values] if given.option else []
+    return next((one for one in (forks.of_option(word), *found) if one and one.id in known), None)
 
 
 def is_unjudged(given: Given, within: Release) -> bool:
