@@ -42,14 +42,13 @@ def _worst(plan: Plan) -> Iterator[tuple[str, str, Concern]]:
     """Each flag and variable of which something is to be said: its name, the same with its value,
     and the worst.
     """
-    for name, value, concerns in _judged(plan):
+    for name, said, concerns in _judged(plan):
         if worst := max(concerns, key=lambda concern: concern.verdict.rank, default=None):
-            said = f"{name} {value}".rstrip() if name.startswith("-") else f"{name}={value}"
             yield name, said, worst
 
 
 def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
-    """Each flag and variable, its value, and all that is to be said of it."""
+    """Each flag and variable, the same with its value, and all that is to be said of it."""
     case = issues.of_plan(plan)
     within = case.target.known
     of_it = told(case, within, frozenset()) if plan.gpus else defaultdict[str, list[Concern]](list)
@@ -59,10 +58,10 @@ def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
         named = [*of_option(given, lost.get(at), within, hints=True)]
         named += of_file(given, givens, within)
         known = [] if at in lost else of_it[canonical_name(given, within)]
-        value = "" if given.is_positional else " ".join(given.values)
-        yield given.word, value, [*named, *known]
+        words = [given.word] if given.is_positional else [given.word, *given.values]
+        yield given.word, " ".join(words), [*named, *known]
     for name, value in plan.env.items():
-        yield name, value, of_it[name]
+        yield name, f"{name}={value}", of_it[name]
 
 
 def _line(said: str, concern: Concern) -> str:

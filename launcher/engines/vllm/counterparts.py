@@ -117,13 +117,13 @@ def _address(flags: Flags) -> Made:
 
 
 FROM_SGLANG = (
-    Special(SPECULATION, _speculation),
-    Special(("ep-size",), _experts),
-    Special(("dist-init-addr",), _meeting),
-    Special(("tool-call-parser",), _tools),
+    Special(SPECULATION, ("speculative-config",), _speculation),
+    Special(("ep-size",), ("enable-expert-parallel",), _experts),
+    Special(("dist-init-addr",), ("master-addr", "master-port"), _meeting),
+    Special(("tool-call-parser",), ("tool-call-parser", "enable-auto-tool-choice"), _tools),
 )
 FROM_VLLM = (
-    Special(("speculative-config",), _config),
-    Special(("enable-expert-parallel",), _switch),
-    Special(("master-addr", "master-port"), _address),
+    Special(("speculative-config",), SPECULATION, _config),
+    Special(("enable-expert-parallel",), ("ep-size",), _switch),
+    Special(("master-addr", "master-port"), ("dist-init-addr",), _address),
 )
