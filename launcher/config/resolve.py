@@ -162,6 +162,7 @@ def resolve(
         composed.models,
         profile.flags.model_path,
         model,
+        profile.engine.kind,
         changes=profile.rules.enabled,
     )
     composed = replace(composed, flags=made.flags, origin=composed.origin | made.origin)
