@@ -499,14 +499,14 @@ def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[st
 
 def _skip_errors(profile: Profile, origin: Mapping[str, layers.Layer]) -> list[str]:
     engine = dialect(profile.engine.kind)
-    table = recipe.table(engine.defaults)
-    set_by_rules = {rule.set for rule in table.rows}
+    set_by_rules = {rule.set for rule in recipe.rules(profile.engine.kind)}
+    is_whole = not any(recipe.table(file).complaints for file in (engine.defaults, recipe.OF_ANY))
     place = origin["rules.skip"].place if "rules.skip" in origin else ""
     return [
         f"{place}: rules.skip: no rule sets {name!r}"
         for name in profile.rules.skip
         if engine.options.canonical(name) not in set_by_rules
-        and not table.complaints  # it may be one that is left out
+        and is_whole  # else it may be one that is left out
     ]
 
 
