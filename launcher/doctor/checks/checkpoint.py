@@ -238,7 +238,7 @@ def model_tokenizer(host: Host, plan: Plan) -> Verdict:
 
     Tested: on folders.
     """
-    if plan.flag("skip-tokenizer-init", "tokenizer-path", "tokenizer") is not None:
+    if plan.flag(*dialect(plan.engine).tokenizers) is not None:
         return ok("another one is asked for, or none")
     seen = host.model.tokenizer.get()
     if not any(
