@@ -42,7 +42,12 @@ def made(*settings: str, profile: str = PROFILE) -> Fit:
     return fit(asked, shape, weights, Host(), None)
 
 
-@pytest.mark.parametrize("profile", ["8xpro6000-vllm", "8xb200-vllm", "4xb200-vllm", "8xb300-vllm"])
+FLASH = [f"{gpus}-glm53flash-vllm" for gpus in ("4xb200", "8xb200", "8xb300")]
+
+
+@pytest.mark.parametrize(
+    "profile", ["8xpro6000-vllm", "8xb200-vllm", "4xb200-vllm", "8xb300-vllm", *FLASH]
+)
 def test_each_profile_fits_the_gpus_that_it_is_for(profile: str) -> None:
     seen = made(profile=profile)
 
