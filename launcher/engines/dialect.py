@@ -73,6 +73,7 @@ class Dialect:
     tokenizers: tuple[
         str, ...
     ]  # options that bring another tokenizer than the checkpoint's, or none
+    cpu_heads: tuple[int, ...]  # sizes of heads that its attention on a CPU takes; (): not known
     no_gpus: Patterns  # options by whose values it runs on no GPU
     of_hosts: Patterns  # options by whose values its ranks may be on the GPUs of other hosts
     secrets: tuple[str, ...]  # options that would show a secret in `ps`

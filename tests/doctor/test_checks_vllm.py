@@ -118,3 +118,26 @@ def test_another_tokenizer_is_asked_for_by_each_engines_own_option(
         asked = plan(f"flags.{name}={value}", profile=profile)
         [found] = [one for one in judge(bare, asked) if one.id == "model-tokenizer"]
         assert (found.severity is Severity.OK) == is_other
+
+
+@pytest.mark.parametrize(
+    ("size", "profile", "severity"),
+    [
+        (16, "cpu-demo-vllm", FAIL),
+        (64, "cpu-demo-vllm", Severity.OK),
+        (128, "cpu-demo-vllm", Severity.OK),
+        (16, "cpu-demo", Severity.OK),
+        (16, "8xpro6000-vllm", Severity.OK),
+    ],
+)
+def test_heads_that_vllm_on_a_cpu_does_not_take_are_told_before_a_start(
+    size: int, profile: str, severity: Severity
+) -> None:
+    sizes = {"num_hidden_layers": "2", "num_attention_heads": "4", "hidden_size": str(4 * size)}
+    config = sizes | {"vocab_size": "512", "max_position_embeddings": "2048"}
+    [found] = judge(
+        having(host(), model__config=config), plan(profile=profile), only=["model-heads"]
+    )
+
+    assert found.severity is severity
+    assert ("heads of 16, vLLM on a CPU takes 32, 64" in found.evidence) == (severity is FAIL)

@@ -69,6 +69,7 @@ DIALECT = Dialect(
     choices=choices,
     spelled=spelled,
     tokenizers=("skip-tokenizer-init", "tokenizer-path"),
+    cpu_heads=(),
     no_gpus={"device": r"(?!cuda$).+"},
     of_hosts={"use-ray": ".*"},
     secrets=("api-key", "admin-api-key", "ssl-keyfile-password"),
