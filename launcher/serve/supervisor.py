@@ -437,6 +437,8 @@ class Supervisor:
             self.loop.guard(partial(self.teller.state, self.picture(), moved=moved))
         if moved and not isinstance(self.state, lifecycle.Starting):
             self.withdraw_key()
+        if moved and isinstance(self.state, lifecycle.Ready) and self.run_:
+            self.run_.session.remember()
         self.ask_for_time(event)
 
     def ask_for_time(self, event: Event) -> None:
@@ -531,7 +533,7 @@ class Supervisor:
         unwanted = [self.plan.key_config] if self.plan.key_config and self.key else []
         try:
             env = _with_own_programs(env | self.plan.env, self.plan.python)
-            session = ProcessTree(self.plan.argv, env, unwanted)
+            session = ProcessTree(self.plan.argv, env, unwanted, self.engine.shared)
         except (OSError, ValueError) as error:
             self.not_launched(number, error)
             return
