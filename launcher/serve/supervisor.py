@@ -23,7 +23,7 @@ from pathlib import Path
 from launcher.diagnose.verdict import Diagnosis
 from launcher.engines import server, startup
 from launcher.engines.engine import runtime
-from launcher.engines.server import Answer, Server
+from launcher.engines.server import PAUSED, Answer, Server
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.host import port
@@ -566,6 +566,8 @@ class Supervisor:
         if not first and answer.ok and (stuck := run.stuck(answer.loads, now, stall_timeout)):
             answer = replace(answer, ok=False, detail=stuck)
         is_no = not (first or answer.ok or answer.unknown)
+        if is_no and not answer.foreign and self.engine.paused(self.server(run)):
+            answer = replace(answer, excuse=PAUSED)
         excuse = answer.excuse or run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if is_no else ""
         return partial(self.probed, run, first, answer, excuse, time.monotonic() - began, lost)
 

@@ -478,7 +478,6 @@ def test_running_requests_without_a_token(served: Served) -> None:
 
 @cells(*SGLANG, daily=DAILY)
 def test_a_paused_server_is_left_alone(served: Served) -> None:
-    """vLLM can be paused in its developer mode alone (VLLM_SERVER_DEV_MODE)."""
     url = f"http://127.0.0.1:{served.port}"
     requests.post(
         f"{url}/pause_generation", json={"mode": "in_place"}, timeout=20
@@ -488,6 +487,29 @@ def test_a_paused_server_is_left_alone(served: Served) -> None:
     requests.post(f"{url}/continue_generation", json={}, timeout=20).raise_for_status()
     served.unmoved(4)
     note(served, "generation paused", "/ready", None, "left alone")
+
+
+@cells(*VLLM)
+def test_a_paused_vllm_is_left_alone_with_its_requests_and_without(served: Served) -> None:
+    """It can be paused in its developer mode alone."""
+    url = f"http://127.0.0.1:{served.port}"
+    served.run("down")
+    up = served.run("up", "-p", "stub", "-d", "--set", "env.VLLM_SERVER_DEV_MODE=1")
+    assert up.returncode == 0, up.stderr
+    with served.asked(1200, timeout=120) as asked:
+        requests.post(f"{url}/pause?mode=keep", timeout=20).raise_for_status()
+        served.unmoved(12)
+        assert "paused" in served.peek()["reason"]
+        requests.post(f"{url}/resume", timeout=20).raise_for_status()
+        assert asked.result(LONG) == 1200
+    requests.post(f"{url}/pause", timeout=20).raise_for_status()
+    served.unmoved(25)  # two questions for a token that does not come
+    assert "paused" in served.peek()["reason"]
+    requests.post(f"{url}/resume", timeout=20).raise_for_status()
+    served.unmoved(4)
+    assert served.ask() >= 1
+    note(served, "generation paused", "/is_paused", None, "left alone")
+    served.run("down")
 
 
 @cells("stub")

@@ -30,6 +30,7 @@ RUNTIME = Runtime(
     key=KEY,
     first_token=api.first_token,
     alive=api.alive,
+    paused=api.paused,
     in_flight=api.in_flight,
     allowed=allowed,
 )
