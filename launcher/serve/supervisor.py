@@ -576,7 +576,7 @@ class Supervisor:
     ) -> None:
         now, ok, detail = self.clock.now(), answer.ok, answer.detail
         run.heard(answer, now)
-        if answer.foreign and run is self.run_:
+        if answer.foreign and run is self.run_ and not run.killed:  # who dies lets go of its port
             self.tell_of_stranger(answer.foreign)
         if answer.unknown or (not ok and self.clock.lost > lost):
             self.unasked(
