@@ -29,6 +29,8 @@ from rig.healthy import (
 )
 
 from launcher.doctor.checks import REQUIRED, checks, every_check, judge
+from launcher.doctor.checks.kernel import DRIVER
+from launcher.engines.failures import failures as known_failures
 from launcher.engines.issues import every_issue
 from launcher.errors import UserError
 from launcher.host import facts_json
@@ -601,3 +603,15 @@ def test_where_no_gpu_was_provided_nothing_is_said_of_pairs(id: str) -> None:
     [one] = judge(having(H, driver__gpus=(gpu(0),)), nobody, only=(id,))
 
     assert (found.severity, one.severity) == (Severity.UNKNOWN, Severity.OK)
+
+
+def test_every_line_about_a_lost_gpu_begins_as_the_drivers_do() -> None:
+    """By which `kernel-driver` leaves the others alone, unread."""
+    lost = [
+        row.pattern.pattern
+        for row in known_failures().values()
+        if (row.origin, row.weight) == ("kernel", "hardware") and row.pattern
+    ]
+
+    assert len(lost) >= 5
+    assert [pattern for pattern in lost if not pattern.startswith(DRIVER)] == []
