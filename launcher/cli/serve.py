@@ -57,13 +57,13 @@ def up(
     return up(
         PlanRequest(profile, settings, api_key_file),
         os.environ,
-        _screen(as_json),
+        screen(as_json),
         allow,
         detach=detach,
     )
 
 
-def _screen(as_json: bool) -> Screen:
+def screen(as_json: bool) -> Screen:
     """Standard error, as what is behind it can show events."""
     from launcher.operate.up import Screen
     from launcher.output import doctor, events
@@ -153,7 +153,7 @@ def restart(profile: str | None, as_json: bool) -> int:
         control.select_instance(state_home(os.environ), profile), writing=True
     )
     tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr)
-    return control.restart(instance, os.environ, tell, _screen(as_json))
+    return control.restart(instance, os.environ, tell, screen(as_json))
 
 
 COMMANDS: tuple[click.Command, ...] = (up, status, logs, down, restart)

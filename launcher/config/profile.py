@@ -16,7 +16,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from launcher.address import is_loopback, numeric
+from launcher.address import listening
 from launcher.engines.engine import NAMES, dialect
 from launcher.plan.plan import ENGINE
 from launcher.plan.policy import Policy, StallTimeouts
@@ -43,11 +43,7 @@ def _a_pattern(text: str) -> str:
 
 
 def _an_address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not (numeric(host.strip("[]")) or is_loopback(host.strip("[]"))) or not (
-        port.isascii() and port.isdigit() and 0 < int(port) <= 65535
-    ):
-        raise ValueError("wanted an address and a port: 127.0.0.1:8001, [::1]:8001, 0.0.0.0:8001")
+    listening(text)
     return text
 
 

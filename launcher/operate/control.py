@@ -27,8 +27,11 @@ from launcher.doctor.run import require_fit, suspects
 from launcher.engines.server import Server
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded
+from launcher.gateway import NAME as GATEWAY
+from launcher.gateway.settings import Options
 from launcher.host.peer import Peer
 from launcher.lint.notes import noted
+from launcher.operate import gateway
 from launcher.operate.up import Screen, places, read_events, show_until_settled, tell_notes
 from launcher.plan import plan
 from launcher.redact.keys import read_key, remove_key
@@ -340,21 +343,11 @@ def restart(
         )
     _require_here(instance)
     old = _plan(instance)
-
-    words = old.words
-    ask = PlanRequest(words["profile"], tuple(words["settings"]), words["api_key_file"])
-    # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
-    same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
-    same |= words["environment"] | words.get("places", {})
-    composed = load(ask, same)
-    require_own(composed)
-    seen = observe_target(composed, same)
-    new = noted(resolve(composed, ask, instance.folder, words["environment"], seen.target))
-    tell_notes(new)
-    new = replace(new, words=new.words | {"places": places(same)})
-    new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
-    found = require_fit(new, environ, seen, screen.report, serving=old)
-    new = replace(new, suspects=suspects(new, found))
+    new = (
+        gateway.plan(Options.of(old), instance)
+        if old.engine == GATEWAY
+        else _from_profile(instance, old, environ, screen)
+    )
     for line in plan.differences(old, new):
         tell(line)
     try:
@@ -372,6 +365,28 @@ def restart(
     with os.fdopen(told.pidfd):
         events = read_events(instance.events, end, _alive(instance, told))
         return show_until_settled(events, screen.shower(screen.kind), lambda: Exit.NO)
+
+
+def _from_profile(
+    instance: StateDir, old: plan.Plan, environ: Mapping[str, str], screen: Screen
+) -> plan.Plan:
+    """The plan of what runs, from its profile as it is now. Raises UserError where that, or this
+    host, will not do.
+    """
+    words = old.words
+    ask = PlanRequest(words["profile"], tuple(words["settings"]), words["api_key_file"])
+    # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
+    same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
+    same |= words["environment"] | words.get("places", {})
+    composed = load(ask, same)
+    require_own(composed)
+    seen = observe_target(composed, same)
+    new = noted(resolve(composed, ask, instance.folder, words["environment"], seen.target))
+    tell_notes(new)
+    new = replace(new, words=new.words | {"places": places(same)})
+    new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
+    found = require_fit(new, environ, seen, screen.report, serving=old)
+    return replace(new, suspects=suspects(new, found))
 
 
 def _plan(instance: StateDir) -> plan.Plan:

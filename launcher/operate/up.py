@@ -70,13 +70,11 @@ def up(
     nothing was started then.
     """
     capabilities.drop_ambient()
-    _require_own_folder()
+    require_own_folder()
     composed = load(ask, environ)
     require_own(composed)
     instance = instance_of(composed, environ)
-    claim = instance.claim()
-    signal.signal(NOW, _be_ended)
-    _require_nothing_left(instance)
+    claim = claimed(instance)
     seen = observe_target(composed, environ)
     plan = noted(resolve(composed, ask, instance.folder, layers.ours(environ), seen.target))
     tell_notes(plan)
@@ -85,6 +83,23 @@ def up(
         plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)}
     )
     plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, seen, screen.report)))
+    return started(plan, instance, claim, screen, detach=detach)
+
+
+def claimed(instance: StateDir) -> Claim:
+    """Become the one who starts an instance; `down --now` ends this process from then on. Raises
+    UserError.
+    """
+    claim = instance.claim()
+    signal.signal(NOW, _be_ended)
+    _require_nothing_left(instance)
+    return claim
+
+
+def started(plan: Plan, instance: StateDir, claim: Claim, screen: Screen, *, detach: bool) -> int:
+    """Supervise a plan; detached, the status once it is ready, or is not to be. Raises UserError
+    where the state folder takes nothing.
+    """
     try:
         instance.write(instance.plan, to_json(plan))
     except OSError as error:
@@ -100,7 +115,7 @@ def tell_notes(plan: Plan) -> None:
         print(printable.line(f"note: {note}"), file=sys.stderr)
 
 
-def _require_own_folder() -> None:
+def require_own_folder() -> None:
     """The server is `python -m`, which imports from the current folder before all else.
 
     Raises UserError.

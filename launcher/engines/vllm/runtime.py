@@ -30,4 +30,5 @@ RUNTIME = Runtime(
     alive=api.alive,
     in_flight=api.in_flight,
     allowed=allowed,
+    readiness=lambda plan: "/health",
 )
