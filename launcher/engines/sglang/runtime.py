@@ -27,7 +27,7 @@ def allowed(plan: Plan) -> Allowed:
 
 
 def readiness(plan: Plan) -> str:
-    """`/ready` where the release is known to have it: `/health` takes a second, and may generate."""
+    """`/ready` where the release is known to have it; `/health` takes a second."""
     release = [int(part) for part in re.findall(r"\d+", plan.release or "")[:3]]
     return READY if release >= HAS_READY else "/health"
 
