@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from launcher.config import layers
+from launcher.config.replicas import split
 from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.config.target import observe_target, require_own
 from launcher.doctor.run import require_fit, suspects
@@ -62,12 +63,7 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
     Raises UserError (usage) when several could be meant, or the name is that of no instance and of
     no profile.
     """
-    if profile is not None:
-        named = StateDir(home, Path(profile).stem if profile.endswith(".toml") else profile)
-        if not layers.is_path(profile) and not os.path.lexists(named.folder):
-            layers.find(profile, os.environ)  # or it is a typing error
-        return named
-    found = candidates(home)
+    found = meant(home, profile) if profile else candidates(home)
     if len(found) == 1:
         return found[0]
     if not found:
@@ -80,6 +76,23 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
     raise UserError(
         f"more than one instance: {names}", fix="choose with --profile NAME", status=Exit.USAGE
     )
+
+
+def meant(home: Path, profile: str) -> list[StateDir]:
+    """The instances that a profile's name means: its own, or its replicas where it has such, those
+    that are up before all that ever were.
+
+    Raises UserError (usage) for a name that is that of no instance and of no profile.
+    """
+    word, number = split(profile)
+    bare = Path(word).stem if word.endswith(".toml") else word
+    named = StateDir(home, f"{bare}@{number}" if number else bare)
+    found = [named] if os.path.lexists(named.folder) else []
+    if not number:
+        found += [one for one in known(home) if one.name.startswith(f"{bare}@")]
+    if not found and not layers.is_path(word):
+        layers.find(word, os.environ)  # or it is a typing error
+    return [one for one in found if one.is_held()] or found or [named]
 
 
 def candidates(home: Path) -> list[StateDir]:
@@ -101,13 +114,13 @@ def status(instance: StateDir) -> StateRecord:
     return seen
 
 
-def status_of_all(home: Path) -> list[StateRecord]:
-    """How every instance is, by name.
+def status_of_all(home: Path, instances: Sequence[StateDir]) -> list[StateRecord]:
+    """How each of these is.
 
     One of another user is asked by a process of its own, that may become its owner.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(partial(_status_by_owner, home), known(home)))
+        return list(pool.map(partial(_status_by_owner, home), instances))
 
 
 def _status_by_owner(home: Path, instance: StateDir) -> StateRecord:
@@ -342,7 +355,7 @@ def restart(
             status=Exit.NO,
         )
     _require_here(instance)
-    old = _plan(instance)
+    old = plan_of(instance)
     new = (
         gateway.plan(Options.of(old), instance)
         if old.engine == GATEWAY
@@ -389,7 +402,7 @@ def _from_profile(
     return replace(new, suspects=suspects(new, found))
 
 
-def _plan(instance: StateDir) -> plan.Plan:
+def plan_of(instance: StateDir) -> plan.Plan:
     """What runs. Raises UserError."""
     try:
         return plan.loads(guarded.read(instance.plan).decode())
@@ -486,7 +499,7 @@ def smoke(instance: StateDir) -> Result:
     if not instance.is_held():
         fix = f"`glm5-serve up --profile {instance.name}`"
         raise UserError(f"{instance.name} is not up", fix=fix, status=Exit.NO)
-    made = _plan(instance)
+    made = plan_of(instance)
     if not made.smoke:
         fix = "set smoke.enabled = true and its questions, then `glm5-serve restart`"
         raise UserError(f"profile {instance.name} has no smoke test", fix=fix)

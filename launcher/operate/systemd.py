@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.config import layers
+from launcher.config.replicas import split
 from launcher.errors import Exit, UserError
 from launcher.files import programs, reading
 from launcher.statedir.folder import StateDir
@@ -129,14 +130,15 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> None:
     Raises UserError: now, not at the next boot.
     """
     places = {"host": wish.profiles, "packaged": layers.PACKAGED}
-    paths = {place: folder / f"{wish.profile}.toml" for place, folder in places.items()}
+    name, _ = split(wish.profile)
+    paths = {place: folder / f"{name}.toml" for place, folder in places.items()}
     for place, path in paths.items():
         if path.is_file():
             # what it extends must be found, too, with no home to look in
             if wish.root == Path("/"):
-                layers.lineage(layers.Found(wish.profile, place, path), {"HOME": "/nonexistent"})
+                layers.lineage(layers.Found(name, place, path), {"HOME": "/nonexistent"})
             return
-    found = layers.find(wish.profile, environ)
+    found = layers.find(name, environ)
     raise UserError(
         f"profile {found.name} is {found.path}, where the unit does not look: it has another home",
         fix=f"`install -D -m 644 {found.path} {paths['host']}`",
