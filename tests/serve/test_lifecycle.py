@@ -20,6 +20,8 @@ from launcher.serve.events import (
     GpuFaulted,
     Kill,
     Launch,
+    Leave,
+    Left,
     Probe,
     ProbeResult,
     Progressed,
@@ -842,6 +844,48 @@ def test_a_server_is_told_to_go_once_others_had_time_to_see_it() -> None:
     state, actions = step(state, Ticked(13.1), waits)
     assert actions == (Terminate(),)
     assert wakes_at(state, waits) == 13.1 + waits.stop_timeout
+
+
+BEHIND = replace(POLICY, leave_within=20)
+
+
+def test_a_server_behind_a_gateway_is_told_to_go_when_it_has_left_that() -> None:
+    state, done = play(BEGUN, ANSWERED, stop(10), policy=BEHIND)
+    assert (state.name, done[-1]) == ("stopping", Leave(1))
+    assert step(state, Ticked(11), BEHIND) == (state, ())
+
+    state, actions = step(state, Left(12, 1), BEHIND)
+    assert (actions, wakes_at(state, BEHIND)) == ((), 12)
+    state, actions = step(state, Ticked(12), BEHIND)
+    assert actions == (Terminate(),)
+    assert wakes_at(state, BEHIND) == 12 + BEHIND.stop_timeout
+
+
+def test_a_gateway_that_does_not_let_go_is_not_waited_for_without_end() -> None:
+    state, _ = play(BEGUN, ANSWERED, stop(10), policy=BEHIND)
+
+    until = 10 + BEHIND.leave_within + BEHIND.stop_timeout
+    assert wakes_at(state, BEHIND) == until
+    assert step(state, Ticked(until), BEHIND)[1] == (Terminate(),)
+
+
+def test_others_have_their_time_to_see_it_beside_a_gateway() -> None:
+    both = replace(BEHIND, drain_delay=8)
+    state, _ = play(BEGUN, ANSWERED, stop(10), Left(12, 1), policy=both)
+
+    assert wakes_at(state, both) == 18
+
+
+def test_what_an_earlier_run_left_says_nothing_of_this_one() -> None:
+    state, _ = play(BEGUN, ANSWERED, stop(10), policy=BEHIND)
+
+    assert step(state, Left(12, 7), BEHIND) == (state, ())
+
+
+def test_one_that_was_not_ready_has_nobody_to_leave() -> None:
+    state, done = play(BEGUN, stop(10), policy=BEHIND)
+
+    assert (state.name, done[-1]) == ("stopping", Terminate())
 
 
 def test_one_that_dies_before_it_is_told_has_gone_all_the_same() -> None:
