@@ -109,7 +109,10 @@ class Client(threading.Thread):
         connection = http.client.HTTPConnection("127.0.0.1", GATEWAY, timeout=120)
         try:
             connection.request(
-                "POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"}
+                "POST",
+                "/v1/chat/completions",
+                json.dumps(body),
+                {"Content-Type": "application/json"},
             )
             answer = connection.getresponse()
             text = answer.read().decode()
@@ -145,7 +148,10 @@ def measured(how: str, count: int, tokens: int) -> None:
     told = sum((client.told for client in clients), Counter())
     lost = {what: times for what, times in told.items() if not what.endswith(" ok")}
     whole = told.total() - sum(lost.values())
-    print(f"{how:10} {whole} of {told.total()} whole, restarted in {took:.0f} s; lost: {lost or 'none'}", flush=True)
+    print(
+        f"{how:10} {whole} of {told.total()} whole, restarted in {took:.0f} s; lost: {lost or 'none'}",
+        flush=True,
+    )
 
 
 def main() -> None:

@@ -74,9 +74,7 @@ def test_no_two_replicas_meet_at_a_port(count: int, step: int) -> None:
 
 
 def test_replicas_split_the_gpus_by_root_complex_and_name_them_by_uuid() -> None:
-    made = [
-        plan(f"8xpro6000@{at}", "replicas=2", "flags.tp-size=4", facts=EIGHT) for at in (1, 2)
-    ]
+    made = [plan(f"8xpro6000@{at}", "replicas=2", "flags.tp-size=4", facts=EIGHT) for at in (1, 2)]
 
     assert [one.env["CUDA_VISIBLE_DEVICES"].split(",") for one in made] == [UUIDS[:4], UUIDS[4:]]
 

@@ -9,51 +9,12 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import World, free_port, until
-
-PIECES, PAUSE = 12, 0.05  # of a stream, and seconds between them
-
-
-class Behind(World):
-    """A world with two replicas of its profile, and a gateway."""
-
-    def __post_init__(self) -> None:
-        while (after := free_port()) != self.port + 1:  # the second replica's
-            self.port = after
-        super().__post_init__()
-        self.gateway_port = free_port()
-        self.faults(busy=True, slowly={"pieces": PIECES, "seconds": PAUSE})
-
-    def write_profile(self, text: str = "", **supervision: float) -> None:
-        super().write_profile(text, **supervision)
-        made = self.profile.read_text()
-        self.profile.write_text(f"replicas = 2\n{made}")
-
-    def gateway_up(self, *words: str) -> None:
-        metrics = f"127.0.0.1:{free_port()}"
-        place = f"127.0.0.1:{self.gateway_port}"
-        listen = ("--listen", place, "--metrics-listen", metrics)
-        done = self.run("gateway", "up", "--detach", *listen, *words)
-        assert done.returncode == 0, done.stderr
-
-    def up(self) -> None:
-        done = self.run("up", "stub", "--detach")
-        assert done.returncode == 0, done.stderr
-
-    def behind(self) -> dict[str, Any]:
-        told = json.loads(self.run("gateway", "status", "--json").stdout)
-        return {one["name"]: one for one in told["workers"]}
-
-    def until_routed(self, *names: str) -> None:
-        def routed() -> bool:
-            told = self.behind()
-            return {name for name in told if told[name]["gateway"] == "routed"} == {*names}
-
-        until(routed, f"{names} get requests; now {self.behind()}")
+from behind import PIECES, Behind
+from conftest import end
 
 
 class Load:
@@ -100,20 +61,20 @@ class Load:
             return f"{answer.status}: {text[:100]}"
         if '"error"' in text:
             return "error, then [DONE]" if text.rstrip().endswith("[DONE]") else "error"
-        return "ok" if not stream or text.count('"delta"') == PIECES and "[DONE]" in text else "cut"
+        return (
+            "ok" if not stream or (text.count('"delta"') == PIECES and "[DONE]" in text) else "cut"
+        )
 
 
 @pytest.fixture
-def behind(tmp_path: Path) -> Any:
-    from conftest import end
-
+def behind(tmp_path: Path) -> Iterator[Behind]:
     made = Behind(tmp_path)
     yield made
     end(made)
 
 
 def test_a_rolling_restart_loses_no_request(behind: Behind) -> None:
-    behind.gateway_up()
+    assert behind.gateway_up().returncode == 0
     behind.up()
     behind.until_routed("stub@1", "stub@2")
 
@@ -129,7 +90,7 @@ def test_a_rolling_restart_loses_no_request(behind: Behind) -> None:
 
 
 def test_a_killed_replica_costs_no_plain_request_and_tells_a_stream(behind: Behind) -> None:
-    behind.gateway_up()
+    assert behind.gateway_up().returncode == 0
     behind.up()
     behind.until_routed("stub@1", "stub@2")
 
