@@ -599,7 +599,7 @@ HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(
             "tick tick gone no final reboot hint yes miss stale stop restart wake wake lost stir"
-            " kept sane insane struck doomed excused drained".split()
+            " kept sane insane struck doomed excused drained left".split()
         ),
         st.floats(0.01, 60),
     ),
@@ -609,6 +609,7 @@ POLICIES = st.builds(
     Policy,
     start_timeout=st.floats(1, 100),
     stop_timeout=st.floats(0, 50),
+    leave_within=st.sampled_from([0.0, 0.0, 20.0]),
     probe_interval=st.floats(0.1, 20),
     failure_threshold=st.integers(1, 4),
     restart_limit=st.integers(0, 4),
@@ -637,6 +638,8 @@ def happen(what: str, now: float, state: State) -> Event:
             )
         case "drained" if alive:
             return Drained(now, run)
+        case "left" if alive:
+            return Left(now, run)
         case "lost" if alive:
             return RankDied(now, run, "sglang::scheduler_TP1")
         case "stir" if alive:
@@ -778,6 +781,7 @@ EVENTS = st.one_of(
         st.sampled_from(RestartAdvice),
     ),
     st.builds(Drained, TIMES, st.integers(-1, 4)),
+    st.builds(Left, TIMES, st.integers(-1, 4)),
     st.builds(RankDied, TIMES, st.integers(-1, 4), st.text()),
     st.builds(Progressed, TIMES, st.integers(-1, 4), st.sampled_from([*PHASES, "?"]), TIMES),
     st.builds(StacksSaved, TIMES, st.integers(-1, 4), st.text()),
