@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -60,13 +61,13 @@ class Roster:
             time.sleep(EVERY)
 
     def guarded_look(self) -> None:
-        """Look once; what cannot be read or written now is so another time, and leaves the list
-        as it is.
+        """Look once; whatever goes wrong leaves the list as it is, and is no reason not to look
+        again.
         """
         try:
             self.look()
-        except OSError as error:
-            self.tell(f"the list of workers stays as it is: {error.strerror}: {error.filename}")
+        except Exception as error:
+            self.tell(f"the list of workers stays as it is: {type(error).__name__}: {error}")
 
     def look(self) -> None:
         """Put the list right. Raises OSError."""
@@ -157,8 +158,12 @@ def _url(instance: StateDir, gateway: str) -> str | None:
 
 
 def plan_of(instance: StateDir) -> Plan | None:
-    """What an instance runs, or ran; None where it cannot be read."""
+    """What an instance of this user runs, or ran; None where it cannot be read. Of another user's
+    nothing is believed: it would say where requests, and a key, go.
+    """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        if instance.folder.lstat().st_uid != os.geteuid():
+            return None
         return loads(guarded.read(instance.plan).decode())
     return None
 

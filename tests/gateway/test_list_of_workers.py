@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.gateway.manifest import Worker, fault, written
+from launcher.gateway.runtime import runtime
 from launcher.gateway.workers import Seen, routed
+from launcher.plan.plan import Plan
+from launcher.plan.policy import Policy
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}(@[1-9])?", fullmatch=True)
 WORKERS = st.builds(Worker, NAMES, st.integers(1, 65535).map("http://127.0.0.1:{}".format))
@@ -56,3 +59,24 @@ def test_a_worker_gets_requests_where_the_gateway_says_so_alone() -> None:
     assert not routed(url, [Seen(url, is_ready=False, running=0)])
     assert not routed(url, [Seen("http://127.0.0.1:11", is_ready=True, running=0)])
     assert not routed(url, None)
+
+
+@pytest.mark.parametrize(
+    ("engine", "release", "path"),
+    [
+        ("sglang", "0.5.23", "/ready"),
+        ("sglang", "0.5.20", "/ready"),
+        ("sglang", "0.5.20.post1", "/ready"),
+        ("sglang", "0.6.0", "/ready"),
+        ("sglang", "0.5.19", "/health"),
+        ("sglang", "0.5.9", "/health"),
+        ("sglang", None, "/health"),  # it has that in any case
+        ("vllm", "0.33.0", "/health"),
+    ],
+)
+def test_a_worker_is_asked_by_what_its_release_has(
+    engine: str, release: str | None, path: str
+) -> None:
+    made = Plan("", (), (), {}, "", 0, "", "", Policy(), (), {}, engine=engine, release=release)
+
+    assert runtime(engine).readiness(made) == path
