@@ -8,7 +8,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from launcher import printable
 from launcher.address import canonical
-from launcher.config import layers, of_model
+from launcher.config import layers, of_model, replicas
+from launcher.config.composed import Composed
 from launcher.config.profile import Profile, by_role, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
@@ -28,10 +29,10 @@ from launcher.engines.rules import Rule
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
-from launcher.files.ownership import Doubt
 from launcher.knowledge import models
 from launcher.plan.plan import NO_REASON, Plan, Setting, words_of
 from launcher.redact.keys import SECRET_VARIABLE
+from launcher.statedir.replica import split
 
 # Keys of profiles from before the first release.
 RENAMED = {
@@ -61,37 +62,10 @@ class PlanRequest:
     health_listen: str | None = None
 
 
-@dataclass(frozen=True)
-class Composed:
-    """A profile whose layers were put together and found sound."""
-
-    name: str
-    path: Path
-    profile: Profile
-    flags: dict[str, Any]  # by canonical name, in the order in which they will stand in the command
-    origin: dict[str, layers.Layer] = field(repr=False)
-    doubt: Doubt | None = None  # about a file that it is made of: others may have written it
-    models: Mapping[str, str] = field(default_factory=dict)  # options: see `of_model.models_of`
-
-    @property
-    def dialect(self) -> Dialect:
-        """How its engine is told what to do."""
-        return dialect(self.profile.engine.kind)
-
-    @property
-    def written(self) -> dict[str, str]:
-        """How the author calls the options whose canonical name is another one."""
-        layers_ = {name: self.origin.get(f"flags.{name}") for name in self.flags}
-        return {
-            name: layer.written[name]
-            for name, layer in layers_.items()
-            if layer and name in layer.written
-        }
-
-
 def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     """The profile that was asked for. Raises UserError naming every error of it at once."""
-    found = layers.find(ask.profile, environ)
+    name, number = split(ask.profile)
+    found = layers.find(name, environ)
     settings = list(ask.settings)
     stack = layers.lineage(found, environ)
     stack += [layers.from_environment(environ), layers.from_settings(settings)]
@@ -138,7 +112,8 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         )
     doubt = next((layer.doubt for layer in stack if layer.doubt), None)
     models = of_model.models_of(stack, engine)
-    return Composed(found.name, found.path, profile, values["flags"], origin, doubt, models)
+    composed = Composed(found.name, found.path, profile, values["flags"], origin, doubt, models)
+    return replicas.of(composed, number)
 
 
 def resolve(
@@ -155,6 +130,7 @@ def resolve(
     variables that took part, kept so that a restart sees the same.
     """
     composed = _spelled_out(composed, target or Target())
+    composed = replicas.placed(composed, target.devices if target else ())
     profile = composed.profile
     model = traits.of((target or Target()).model, profile.flags.model_path)
     made = of_model.suited(
@@ -214,7 +190,7 @@ def resolve(
         ),
         settings=tuple(settings),
         words={
-            "profile": str(composed.path),
+            "profile": f"{composed.path}{f'@{composed.replica}' if composed.replica else ''}",
             "settings": list(ask.settings),
             "api_key_file": ask.api_key_file,
             "health_listen": ask.health_listen,
@@ -224,6 +200,7 @@ def resolve(
         key_config=key_config,
         open_without_key=profile.access.open_without_key,
         health_listen=profile.access.health_listen or "",
+        gateway=profile.behind,
         gpus=profile.gpus,
         arch=target.arch,
         needs_arch=profile.needs.arch,
@@ -285,6 +262,9 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
     short = target.shortage(plan.gpus)
     told = (plan.doubt, target.doubt, short, about) if plan.gpus else (plan.doubt,)
     yield from filter(None, told)
+    if composed.replica:
+        count = composed.profile.replicas
+        yield f"{plan.name} is one of {count} replicas, behind gateway {plan.gateway}"
     yield from _spelled_otherwise(plan, composed, target)
     if plan.gpus:
         yield from _of_profile(composed.profile, target)

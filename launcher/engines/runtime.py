@@ -32,3 +32,5 @@ class Runtime:
     paused: Callable[[Server], bool]  # was it told to generate nothing? Asked of one that fails
     in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse
+    # the path that says 200 while requests may come, quickly, and 503 as soon as it drains
+    readiness: Callable[[Plan], str]

@@ -94,6 +94,14 @@ class Drained:
 
 
 @dataclass(frozen=True)
+class Left:
+    """The gateway sends a server that shall go nothing more, and it has no request left."""
+
+    now: float
+    run: int
+
+
+@dataclass(frozen=True)
 class Progressed:
     """A sign that the run works: it logged, read, compiled or generated something.
 
@@ -194,6 +202,7 @@ Event = (
     | LaunchFailed
     | RankDied
     | Drained
+    | Left
     | Progressed
     | StacksSaved
     | SmokeResult
@@ -213,6 +222,13 @@ class Launch:
 @dataclass(frozen=True)
 class Terminate:
     """SIGTERM to the server's first process alone: SGLang drains on it."""
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Wait until the gateway sends run `run` nothing more, and it is idle."""
+
+    run: int
 
 
 @dataclass(frozen=True)
@@ -242,4 +258,4 @@ class Examine:
     run: int
 
 
-Action = Launch | Terminate | Kill | Probe | Record | Examine
+Action = Launch | Terminate | Leave | Kill | Probe | Record | Examine

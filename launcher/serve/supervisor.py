@@ -22,10 +22,14 @@ from pathlib import Path
 
 from launcher.diagnose.verdict import Diagnosis
 from launcher.engines import server, startup
-from launcher.engines.engine import runtime
 from launcher.engines.server import PAUSED, Answer, Server
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
+from launcher.gateway import NAME as GATEWAY
+from launcher.gateway.leaving import Leaving
+from launcher.gateway.roster import Roster, Served
+from launcher.gateway.runtime import runtime
+from launcher.gateway.settings import Options
 from launcher.host import port
 from launcher.plan import plan
 from launcher.redact import keys
@@ -42,6 +46,8 @@ from launcher.serve.events import (
     Kill,
     Launch,
     LaunchFailed,
+    Leave,
+    Left,
     Probe,
     ProbeResult,
     Progressed,
@@ -151,6 +157,7 @@ class Supervisor:
         reaper.become_subreaper()
         self.loop.on_signals(WISHES, self.on_signal)
         self.loop.guard(self.watch_gpus)
+        self.keep_workers()
         self.feed(Started(self.clock.now()))
         while not isinstance(self.state, lifecycle.Ended):
             self.turned_at = time.monotonic()
@@ -160,6 +167,13 @@ class Supervisor:
             self.gpus.close()
         self.teller.writer.put(partial(keys.remove_key, self.plan.key_config))
         return Exit.NO if self.state.failed else Exit.FINE
+
+    def keep_workers(self) -> None:
+        """Where it is a gateway that is kept up: keep the list of its workers, from a thread."""
+        if self.plan.engine == GATEWAY:
+            serves = lambda: Served(Options.of(self.plan), self.key)
+            roster = Roster(self.instance.folder, serves, self.teller.complain)
+            threading.Thread(target=roster.keep, daemon=True).start()
 
     def listen(self) -> None:
         """Say whether it is ready to whoever asks, where the plan wants that, from a thread. Raises
@@ -467,6 +481,8 @@ class Supervisor:
             case Terminate(), ServerRun(session=session) as run:
                 session.terminate()
                 self.loop.aside(partial(self.drain, run))
+            case Leave(), ServerRun() as run:
+                self.loop.aside(partial(self.leave, run))
             case Kill(), ServerRun() as run:
                 run.kill()
             case ((Terminate() | Kill() | Record()), None) if self.launching:
@@ -630,6 +646,18 @@ class Supervisor:
         detail = smoke.explained(result.detail, self.plan.suspects) if wrong else result.detail
         self.teller.smoke(self.picture(), run.number, result, detail)
         self.feed(SmokeResult(self.clock.now(), run.number, result.ok, detail, result.silent))
+
+    def leave(self, run: ServerRun) -> Work:
+        """Wait until its gateway has let go of it, and nobody waits for an answer any more."""
+        home, asked, policy = self.instance.folder.parent, self.server(run), self.plan.policy
+        leaving = Leaving(home, self.plan.gateway, asked.url, self.key, reaper.descendants)
+        until = time.monotonic() + policy.leave_within
+        while self.run_ is run and time.monotonic() < until and not leaving.is_over():
+            time.sleep(DRAINED_EVERY)
+        until = time.monotonic() + policy.stop_timeout
+        while self.run_ is run and time.monotonic() < until and self.engine.in_flight(asked):
+            time.sleep(DRAINED_EVERY)
+        return lambda: self.feed(Left(self.clock.now(), run.number))
 
     def drain(self, run: ServerRun) -> Work:
         """Wait until nobody waits for an answer any more; a moment longer, for one that is just

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 from conftest import GLM5_SERVE, ROOT, World
@@ -57,12 +58,15 @@ def test_every_command_stands_in_the_readme() -> None:
         assert f"glm5-serve {name}" in README.read_text(), name
 
 
+FORMATS_OF_THEIR_OWN = ("completion", "systemd", "metrics")
+
+
 def test_every_command_that_prints_data_takes_json(world: World) -> None:
-    for name, command in cli.commands.items():
-        # Scripts, units and Prometheus figures have formats of their own.
-        assert name in ("completion", "systemd", "metrics") or "--json" in {
-            o for p in command.params for o in p.opts
-        }, name
+    # Scripts, units and Prometheus figures have formats of their own.
+    commands = [(n, c) for n, c in cli.commands.items() if n not in FORMATS_OF_THEIR_OWN]
+    for name, command in commands:
+        for each in command.commands.values() if isinstance(command, click.Group) else [command]:
+            assert "--json" in {o for p in each.params for o in p.opts}, (name, each.name)
 
 
 @pytest.mark.parametrize(

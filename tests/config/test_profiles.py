@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.config import layers
-from launcher.config.resolve import RENAMED, Composed, PlanRequest, load, resolve
+from launcher.config.composed import Composed
+from launcher.config.resolve import RENAMED, PlanRequest, load, resolve
 from launcher.engines.engine import counterparts, dialect
 from launcher.engines.target import Target
 from launcher.errors import Exit, UserError

@@ -10,7 +10,7 @@ from launcher.engines.sglang import KEY, NAME, PACKAGE, api
 from launcher.engines.sglang.log import LOG
 from launcher.plan.plan import Plan
 
-HAS_READY = [0, 5, 20]  # the first release with /ready
+READY, HAS_READY = "/ready", [0, 5, 20]  # and the first release with it
 
 
 def allowed(plan: Plan) -> Allowed:
@@ -18,13 +18,18 @@ def allowed(plan: Plan) -> Allowed:
     chunk, prefill = plan.flag("chunked-prefill-size"), plan.flag("max-prefill-tokens")
     known = [int(size) for size in (chunk, prefill) if size and size.isdecimal()]
     is_whole = chunk is not None and not chunk.isdecimal()
-    release = [int(part) for part in re.findall(r"\d+", plan.release or "")[:3]]
     return Allowed(
         min(known) if known and not is_whole else None,
-        not release or release < HAS_READY,
+        readiness(plan) != READY,
         plan.policy.stall_timeouts.warmup,
         plan.flag("log-level-http", "log-level") not in (None, "info", "debug", "trace"),
     )
+
+
+def readiness(plan: Plan) -> str:
+    """`/ready` where the release is known to have it; `/health` takes a second."""
+    release = [int(part) for part in re.findall(r"\d+", plan.release or "")[:3]]
+    return READY if release >= HAS_READY else "/health"
 
 
 RUNTIME = Runtime(
@@ -40,4 +45,5 @@ RUNTIME = Runtime(
     paused=lambda _: False,  # `alive` tells: a pause must be found before it fails
     in_flight=api.in_flight,
     allowed=allowed,
+    readiness=readiness,
 )

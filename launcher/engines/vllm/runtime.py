@@ -33,4 +33,5 @@ RUNTIME = Runtime(
     paused=api.paused,
     in_flight=api.in_flight,
     allowed=allowed,
+    readiness=lambda plan: "/health",
 )
