@@ -52,6 +52,7 @@ def gpu(index: int) -> Gpu:
         memory_reserved=known(636 << 20),
         bar1_total=known(128 << 30),
         gsp=known("595.58.03"),
+        vbios=known("98.02.67.00.0A"),
         mig=known(False),
         ecc=known(True),
         ecc_uncorrected=known(0),
@@ -199,6 +200,7 @@ def host() -> Host:
             daemons=known(("nvidia-persistenced",)),
             infiniband=known(()),
             interfaces=known(("eno1", "lo")),
+            mtus=known({"eno1": 1500}),
             port_obstacle=known(None),
             key_obstacle=known(None),
         ),
@@ -234,6 +236,7 @@ def host() -> Host:
             mtp=known(False),
             template=known(("enable_thinking",)),
             tokenizer=known(("tokenizer.json", "tokenizer_config.json")),
+            fingerprint=known("0f1e2d3c4b5a6978"),
         ),
     )
 
