@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,13 +16,19 @@ from launcher.cli.options import (
     allow_option,
     check_option,
     complete_check,
+    fleet_options,
     json_option,
     source_options,
 )
+from launcher.errors import UserError
+
+if TYPE_CHECKING:
+    from launcher.doctor.run import DoctorOptions
 
 
 @click.command()
 @source_options
+@fleet_options
 @click.option("--deep", is_flag=True, help="Prove peer-to-peer and all-reduce by moving data.")
 @click.option(
     "--backend",
@@ -35,7 +41,7 @@ from launcher.cli.options import (
     metavar="SECONDS",
     type=click.FloatRange(1, 3600),
     default=30.0,
-    help="Of a phase of --deep.",
+    help="Of a phase of --deep; of a host of --hosts.",
 )
 @check_option("--only", "Judge by this check alone; may be given again.")
 @check_option("--skip", "Leave this check out.")
@@ -45,21 +51,46 @@ from launcher.cli.options import (
     "--fix", is_flag=True, help="Print a script that fixes what can be fixed; nothing is run."
 )
 @click.option("--strict", is_flag=True, help="Exit 1 for warnings and unknowns, too.")
+@click.option(
+    "--format",
+    type=click.Choice(["text", "npd", "prometheus"]),
+    default="text",
+    help="For node-problem-detector, or node_exporter's textfile collector.",
+)
 @json_option
 def doctor(**words: Any) -> int:
     """Say what will hang, crash, corrupt or slow this profile on this host, and how to fix it.
 
     Without a profile, the host is judged for the one that fits its GPUs best. Exit 1 if a check
-    fails.
+    fails. With --hosts, other hosts are judged over ssh.
     """
     from launcher.doctor.run import DoctorOptions, doctor
     from launcher.output.doctor import report
 
     said = DoctorOptions(**words)
+    if said.as_json and said.format != "text":
+        raise click.UsageError(f"--json and --format {said.format}: give one of them")
+    if said.hosts is not None:
+        return _fleet(said)
     tell: Callable[[str], None] = lambda line: print(
         printable.line(line), file=sys.stderr, flush=True
     )
-    return report(*doctor(said, os.environ, tell), said)
+    try:
+        return report(*doctor(said, os.environ, tell), said)
+    except UserError as refusal:
+        if said.format != "npd":
+            raise
+        from launcher.output.plugins import UNKNOWN, npd_refused
+
+        print(npd_refused(refusal))  # the plugin's message; a status of its own
+        return UNKNOWN
+
+
+def _fleet(said: DoctorOptions) -> int:
+    from launcher.doctor.fleet import fleet
+    from launcher.output.fleet import report
+
+    return report(fleet(said, os.environ), said)
 
 
 @click.command()

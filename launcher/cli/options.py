@@ -176,6 +176,31 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which other hosts are meant, and how they are asked."""
+    file = click.Path(path_type=Path)
+    for option in (
+        click.option("--save", metavar="DIR", type=file, help="Keep the facts of --hosts there."),
+        click.option(
+            "--ssh-config", metavar="FILE", type=file, help="For ssh, in place of ~/.ssh/config."
+        ),
+        click.option("--sudo", is_flag=True, help="Ask --hosts as root where sudo needs no word."),
+        click.option(
+            "--remote",
+            type=click.Choice(["auto", "facts", "script"]),
+            default="auto",
+            help="Ask --hosts by their own glm5-serve, or by a script; auto: the first there is.",
+        ),
+        click.option(
+            "--hosts",
+            metavar="LIST",
+            help="Other hosts, over ssh: a,b,c or @FILE, a list or Ansible's inventory[:GROUP].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which plan is meant."""
     for option in reversed((profile_option(required=True), *settings_options)):

@@ -83,13 +83,17 @@ def examine(
 
 
 def of_host(
-    host: Host, profile: str | None, settings: Sequence[str], environ: Mapping[str, str]
+    host: Host,
+    profile: str | None,
+    settings: Sequence[str],
+    environ: Mapping[str, str],
+    best: Callable[[Driver, Mapping[str, str]], str | None] = best_profile,
 ) -> Examined:
     """A host whose facts are at hand, and the plan that it is judged for; nothing is observed.
 
-    Raises UserError.
+    Where no profile is named, `best` chooses one. Raises UserError.
     """
-    name = profile or best_profile(shown(host), environ)
+    name = profile or best(shown(host), environ)
     if name is None:
         return Examined(host, _without_profile(shown(host), settings), True)
     plan, _ = planned(PlanRequest(name, tuple(settings)), environ, of(host))
@@ -169,6 +173,12 @@ class DoctorOptions:
     fix: bool
     strict: bool
     as_json: bool
+    format: str  # text, npd, prometheus
+    hosts: str | None  # others than this one: `a,b,@file`
+    remote: str  # how they are asked: auto, facts, script
+    sudo: bool
+    ssh_config: Path | None
+    save: Path | None  # the folder where their facts are kept
 
 
 def doctor(
