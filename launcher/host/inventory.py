@@ -160,7 +160,7 @@ def _address(text: str, place: str) -> str:
     something else.
     """
     bare = text.strip("[]")
-    if numeric(bare):
+    if numeric(bare) and "%" not in bare:  # of a scope (fe80::1%eth0) nothing is known here
         return bare
     if not NAME.fullmatch(text):
         raise _odd(text, place)

@@ -60,8 +60,12 @@ class Fleet:
         self.known.write_text("")
         self.config.write_text("")
 
-    def host(self, name: str, *, key: Path | None = None, **programs: str) -> Path:
-        """Start a host; its home. It accepts the user's key, or another one."""
+    def host(
+        self, name: str, *, accepts: Path | None = None, known: Path | None = None, **programs: str
+    ) -> None:
+        """Start a host. It accepts the user's key, or another one; known_hosts has its key, or
+        another one.
+        """
         home = self.folder / name
         (home / "bin").mkdir(parents=True)
         (home / "tmp").mkdir()
@@ -69,21 +73,15 @@ class Fleet:
             file = home / "bin" / program
             file.write_text(f"#!/bin/sh\n{text.format(RECORDED)}\n")
             file.chmod(0o755)
-        accepted = (key or self.user).with_suffix(".pub")
-        port = self.listen(name, accepted, home)
-        self.known.write_text(
-            f"{self.known.read_text()}[127.0.0.1]:{port} {self._public(self.server)}\n"
-        )
-        return home
-
-    def _public(self, key: Path) -> str:
-        return key.with_suffix(".pub").read_text().strip()
-
-    def listen(self, name: str, accepted: Path, home: Path) -> int:
         port = self.alias(name)
+        public = (known or self.server).with_suffix(".pub").read_text()
+        self.known.write_text(f"{self.known.read_text()}[127.0.0.1]:{port} {public}")
+        self._serve(port, (accepts or self.user).with_suffix(".pub"), home)
+
+    def _serve(self, port: int, accepted: Path, home: Path) -> None:
+        """Start sshd on a port; who comes in lives in that home."""
         log = home / "sshd.log"
         words = [SSHD, "-D", "-f", "/dev/null", "-h", str(self.server), "-E", str(log)]
-        path = f"{home}/bin:{os.environ['PATH']}"
         for option in (
             f"ListenAddress=127.0.0.1:{port}",
             f"AuthorizedKeysFile={accepted}",
@@ -91,12 +89,11 @@ class Fleet:
             "PidFile=none",
             "PermitRootLogin=yes",
             "UsePAM=no",
-            f"SetEnv=PATH={path} HOME={home} TMPDIR={home}/tmp",
+            f"SetEnv=PATH={home}/bin:{os.environ['PATH']} HOME={home} TMPDIR={home}/tmp",
         ):
             words += ["-o", option]
         self.started.enter_context(running(*words))
-        until(lambda: is_taken(port), f"sshd of {name}: {log}")
-        return port
+        until(lambda: is_taken(port), f"sshd answers: {log}")
 
     def alias(self, name: str, port: int | None = None) -> int:
         """A name that leads to a port of this machine, whoever listens there, and the port."""
