@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @check_option("--only", "Judge by this check alone; may be given again.")
 @check_option("--skip", "Leave this check out.")
 @allow_option
+@click.option("--serving", is_flag=True, help="A server runs: leave out what looks for its room.")
 @click.option("--all", "every", is_flag=True, help="Show what is ok, too.")
 @click.option(
     "--fix", is_flag=True, help="Print a script that fixes what can be fixed; nothing is run."

@@ -123,7 +123,7 @@ def _judged(
         return Judged(answer)
     best: Callable[[Driver, Mapping[str, str]], str | None] = lambda seen, _: best_of(offer, seen)
     seen = of_host(answer.seen, words.profile, words.settings, environ, best)
-    found = judge(seen.host, seen.plan, only=words.only, skip=words.skip, allow=words.allow)
+    found = judge(seen.host, seen.plan, only=words.only, skip=words.skipped, allow=words.allow)
     return Judged(answer, seen, tuple(found))
 
 

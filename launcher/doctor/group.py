@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.engines.engine import NAMES, dialect
 from launcher.files.reading import in_words
 from launcher.host.facts import Fact, Gpu, Host, known, unknown
 
@@ -130,6 +131,10 @@ def _packages(*names: str) -> Callable[[Host], Fact[str]]:
     return read
 
 
+def _package_of(engine: str) -> str:
+    return dialect(engine).package
+
+
 def _memlock(host: Host) -> Fact[str]:
     told = host.system.limits
     if "memlock" not in told.otherwise({}):
@@ -193,7 +198,7 @@ ASPECTS: tuple[Aspect, ...] = (
         _mtus,
         "set the same on both ends: ip link set dev NAME mtu SIZE",
     ),
-    Aspect("engine-release", "engine", _packages("sglang", "vllm"), ALIKE),
+    Aspect("engine-release", "engine", _packages(*map(_package_of, NAMES)), ALIKE),
     Aspect("engine-torch", "engine", _packages("torch"), ALIKE),
     Aspect("engine-nccl", "engine", _packages("nvidia-nccl-cu12", "nvidia-nccl-cu13"), ALIKE),
     Aspect(

@@ -178,7 +178,13 @@ class DoctorOptions:
     remote: str  # how they are asked: auto, facts, script
     sudo: bool
     ssh_config: Path | None
+    serving: bool  # a server runs there, and what it takes is not missing
     save: Path | None  # the folder where their facts are kept
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The checks that are left out."""
+        return (*self.skip, *(TAKEN_BY_OURS if self.serving else ()))
 
 
 def doctor(
@@ -194,7 +200,7 @@ def doctor(
             fix="leave out --from, --facts and --sysroot",
             status=Exit.USAGE,
         )
-    findings = judge(seen.host, seen.plan, only=words.only, skip=words.skip, allow=words.allow)
+    findings = judge(seen.host, seen.plan, only=words.only, skip=words.skipped, allow=words.allow)
     if words.deep:
         findings += _deep(seen, environ, words, tell)
     return seen, findings

@@ -53,7 +53,7 @@ def hosts(said: str) -> Hosts:
     found: dict[str, Target] = {}
     notes: list[str] = []
     for word in filter(None, (part.strip() for part in said.split(","))):
-        read = _file(word[1:]) if word.startswith("@") else Hosts((_target(word),))
+        read = _file(word[1:]) if word.startswith("@") else _named(word)
         notes += read.notes
         for target in read.targets:
             found.setdefault(target.name, target)
@@ -63,6 +63,10 @@ def hosts(said: str) -> Hosts:
     if len(found) > MOST:
         raise UserError(f"{len(found)} hosts, wanted at most {MOST}", fix="choose a group of them")
     return Hosts(tuple(found.values()), tuple(notes))
+
+
+def _named(word: str) -> Hosts:
+    return Hosts(tuple(map(_target, inventory_text.spread(word, "--hosts"))))
 
 
 def _file(word: str) -> Hosts:

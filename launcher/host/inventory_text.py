@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -17,7 +18,7 @@ MOST = 5000  # hosts that ranges may name, and places that are visited
 LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # texts alone: no merge, no object
 _YAML = re.compile(r"\A\s*(?:#.*\n\s*)*(?:---|[\w.-]+:\s*(?:#.*)?$)", re.M)
 _SECTION = re.compile(r"\[([^\]:]+)(?::(\w+))?\]\s*(?:[#;].*)?")
-_RANGE = re.compile(r"\[(\d+|[A-Za-z]):(\d+|[A-Za-z])(?::(\d+))?\]")
+_RANGE = re.compile(r"\[(\d+|[A-Za-z])[:-](\d+|[A-Za-z])(?::(\d+))?\]")
 Variables = Mapping[str, str]
 
 
@@ -108,15 +109,22 @@ def _line(group: Group, kind: str, line: str, place: str) -> None:
         group.hosts.setdefault(host, {}).update(told)
 
 
-def spread(pattern: str, place: str) -> Iterator[str]:
-    """`gpu[01:03].x` as three names. Raises UserError for a range that is none."""
+def spread(pattern: str, place: str) -> list[str]:
+    """`gpu[01:03].x`, or `gpu[01-03].x`, as three names. Raises UserError for too many."""
+    found = list(islice(_spread(pattern, place), MOST + 1))
+    if len(found) > MOST:
+        raise _unfit(place, f"{pattern} names more than {MOST} hosts")
+    return found
+
+
+def _spread(pattern: str, place: str) -> Iterator[str]:
     found = _RANGE.search(pattern)
     if not found:
         yield pattern
         return
     head, tail = pattern[: found.start()], pattern[found.end() :]
     for middle in _range(found[1], found[2], int(found[3] or 1), place):
-        for rest in spread(tail, place):
+        for rest in _spread(tail, place):
             yield f"{head}{middle}{rest}"
 
 

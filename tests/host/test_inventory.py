@@ -65,6 +65,12 @@ def test_names_with_commas_are_hosts_each_once_in_their_order() -> None:
     assert names(hosts("b, a,b,,c")) == ["b", "a", "c"]
 
 
+@pytest.mark.parametrize("word", ["g[08:10]", "g[08-10]"])
+def test_a_range_stands_for_its_names(word: str) -> None:
+    assert names(hosts(f"{word},x")) == ["g08", "g09", "g10", "x"]
+    assert names(hosts("r[a:b]-n[1:3:2]")) == ["ra-n1", "ra-n3", "rb-n1", "rb-n3"]
+
+
 @pytest.mark.parametrize(
     ("word", "target"),
     [
@@ -205,6 +211,7 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
         ("a[1:99999999]\n", "no range"),
         ("a[5:1]\n", "no range"),
         ("a[1:x]\n", "no range"),
+        ("a[1:4000][1:4000]\n", "more than 5000 hosts"),
         ("a[1:5:0]\n", "no range"),
         ("a 'b\n", "line 1: no closing quotation"),
         ("all:\n  hosts: {a\n", "line"),
