@@ -153,7 +153,8 @@ def on_offer(environ: Mapping[str, str]) -> dict[str, Plan]:
     """What may be chosen for a host, by name: the plans of all profiles that say which GPUs they
     need, whatever host it is.
 
-    The published card is kept for comparison: its commands are not chosen.
+    The published card is kept for comparison: its commands are not chosen. One over several hosts
+    is for who says which.
     """
     found: dict[str, Plan] = {}
     for profile in layers.all_profiles(environ):
@@ -161,7 +162,7 @@ def on_offer(environ: Mapping[str, str]) -> dict[str, Plan]:
             plan, _ = planned(PlanRequest(profile.name), environ, Target())
         except UserError:
             continue  # a broken profile is told by `glm5-serve profiles`
-        if plan.arch and plan.ruled:
+        if plan.arch and plan.ruled and not plan.nodes:
             found.setdefault(profile.name, plan)
     return found
 

@@ -51,7 +51,13 @@ value() { # WORD FILE: the word and the first line of a file
 
 own() {
     echo "glm5-serve collect 1"
-    for path in /sys/class/net/*; do value "mtu ${path##*/}" "$path/mtu"; done
+    for path in /sys/class/net/*; do
+        value "mtu ${path##*/}" "$path/mtu"
+        value "state ${path##*/}" "$path/operstate"
+    done
+    ip -o addr show 2>/dev/null | while read -r _ name family address _; do
+        case $family in inet | inet6) echo "address $name ${address%%/*}" ;; esac
+    done
     for path in /sys/class/infiniband/*; do [ -e "$path" ] && echo "infiniband ${path##*/}"; done
     [ -d /sys/class ] && echo "iommus"
     for path in /sys/class/iommu/*; do [ -e "$path" ] && echo "iommu ${path##*/}"; done

@@ -54,11 +54,11 @@ def _json(seen: Fleet) -> dict[str, Any]:
 
 def _difference(one: Difference) -> dict[str, Any]:
     return {
-        "id": one.aspect.id,
-        "area": one.aspect.area,
+        "area": one.area.name,
         "odd": list(one.odd),
-        "values": [{"value": value, "hosts": list(names)} for value, names in one.groups],
-        "fix": one.aspect.fix,
+        "values": [{"value": value, "hosts": list(names)} for value, names in one.values],
+        "unknown": list(one.unknown),
+        "fix": one.area.fix,
     }
 
 
@@ -107,7 +107,7 @@ def _counted(seen: Fleet) -> str:
 
 
 def _differences(console: Console, found: Sequence[Difference]) -> None:
-    """What is not alike: the odd one with what it has, against what the others have."""
+    """What is not alike."""
     from launcher.output.console import words
 
     if not found:
@@ -115,11 +115,14 @@ def _differences(console: Console, found: Sequence[Difference]) -> None:
     console.print()
     console.print(words(("not alike", "bold")))
     for one in found:
-        told = [f"{_names(names)}: {value}" for value, names in one.groups]
-        text = f"{'; '.join(told[1:])}; others ({told[0]})" if one.odd else "; ".join(told)
-        head = ("odd", "yellow") if one.odd else ("differs", "yellow")
-        line(console, head, (one.aspect.id, "bold"), f"  {text}")
-        line(console, ("fix", "bold"), one.aspect.fix)
+        line(console, ("differs", "yellow"), (one.area.name, "bold"), f"  {_told(one)}")
+        line(console, ("fix", "bold"), one.area.fix)
+
+
+def _told(one: Difference) -> str:
+    """Who has what, the odd ones first."""
+    told = sorted(one.values, key=lambda pair: not set(pair[1]) <= set(one.odd))
+    return "; ".join(f"{_names(names)}: {value or 'none'}" for value, names in told)
 
 
 def _names(names: Sequence[str]) -> str:

@@ -117,14 +117,14 @@ def _of_hosts(
     odd = GaugeMetricFamily(
         "glm5_serve_doctor_odd",
         "1 for a host that is not as most of the others are.",
-        labels=["host", "aspect", "value"],
+        labels=["host", "area", "value"],
     )
     for name, findings in hosts.items():
         reached.add_metric([name], findings is not None)
     for one in differences:
-        for value, names in one.groups[1:] if one.odd else ():
-            for name in names:
-                odd.add_metric([name, one.aspect.id, _label(value)], 1)
+        for value, names in one.values:
+            for name in set(names) & set(one.odd):
+                odd.add_metric([name, one.area.name, _label(value)], 1)
     return [worst, reached, odd]
 
 

@@ -102,7 +102,7 @@ def test_the_odd_one_out_is_told_first_then_a_table_then_what_to_do(
 
     assert said.returncode == 0, said.stderr
     assert lines[0] == "3 hosts: 3 warn"
-    assert "gpu-vbios  odd: 98.02.6A.00.01; others (h1, h2: 98.02.67.00.0A)" in lines[3]
+    assert "VBIOS  odd: 98.02.6A.00.01; h1, h2: 98.02.67.00.0A" in lines[3]
     table = [line.split() for line in lines if line.startswith(("host ", "h1 ", "h2 ", "odd "))]
     assert table[0] == ["host", "verdict", "not", "seen", "PCIe"]
     assert [row[:2] for row in table[1:]] == [["odd", "warn"], ["h1", "warn"], ["h2", "warn"]]
@@ -184,7 +184,7 @@ def test_an_inventory_leads_there_and_prometheus_has_each_host(
 
     assert 'glm5_serve_doctor_reached{host="first"} 1.0' in said
     assert 'glm5_serve_doctor_reached{host="down"} 0.0' in said
-    assert 'glm5_serve_doctor_odd{aspect="gpu-vbios",host="odd",value="98.02.6A.00.01"} 1.0' in said
+    assert 'glm5_serve_doctor_odd{area="VBIOS",host="odd",value="98.02.6A.00.01"} 1.0' in said
     assert "deaf" not in said
 
 

@@ -1,125 +1,135 @@
-"""Hosts beside each other: which one is odd, and what is not a difference."""
+"""Hosts judged together: the odd one out, and nothing from what nobody saw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rig.healthy import having, host, with_gpus
+from rig.healthy import having, host, plan, with_gpus
 
-from launcher.doctor.group import ASPECTS, Difference, differences
-from launcher.host.facts import Host, known, unknown
+from launcher.doctor.group import AREAS, differences, judge_group
+from launcher.host.facts import Host, Interface, unknown
+from launcher.plan.findings import Severity
 
-H = having(host(), engine__packages={**host().engine.packages.get(), "nvidia-nccl-cu13": "2.28.3"})
-EVERY = range(8)
-
-
-def cmdline(*words: str) -> Host:
-    return having(H, kernel__cmdline=" ".join(words))
-
-
-# What is different on the odd host, and what is said of it.
-ODD: tuple[tuple[str, Host, str], ...] = (
-    ("driver-release", having(H, driver__version="580.65.06"), "580.65.06"),
-    ("driver-flavour", having(H, driver__flavour="proprietary"), "proprietary"),
-    ("gpu-vbios", with_gpus(H, 3, vbios="98.02.6A.00.01"), "1 of 8: 98.02.6A.00.01"),
-    ("gpu-firmware", with_gpus(H, *EVERY, gsp="580.65.06"), "580.65.06"),
-    ("gpu-power-limit", with_gpus(H, *EVERY, power_limit=450.0), "450 W"),
-    ("gpu-ecc", with_gpus(H, 0, ecc=False), "1 of 8: False"),
-    ("gpu-product", with_gpus(H, 0, name="NVIDIA B200"), "1 of 8: NVIDIA B200"),
-    ("gpu-memory", with_gpus(H, *EVERY, memory_total=180 << 30), "180 GiB"),
-    ("link-width", with_gpus(H, 5, link_width=8), "1 of 8: 8 lanes"),
-    ("link-generation", with_gpus(H, *EVERY, link_gen_max=4), "4"),
-    ("gpu-count", having(H, driver__gpus=H.driver.gpus.get()[:7]), "7 GPUs"),
-    ("kernel-release", having(H, kernel__release="6.8.0-1"), "6.8.0-1"),
-    ("kernel-words", having(H, kernel__cmdline="root=UUID=1 quiet"), "quiet"),
-    ("cpu-model", having(H, system__cpu_model="other"), "other"),
-    ("numa-nodes", having(H, system__numa_nodes=8), "8"),
-    ("memlock", having(H, system__limits={"memlock": 8 << 20}), "8 MiB"),
-    ("mtu", having(H, system__mtus={"eno1": 9000}), "1x 9000"),
-    ("engine-release", having(H, engine__packages={"sglang": "0.5.20"}), "sglang 0.5.20"),
-    ("engine-torch", having(H, engine__packages={"torch": "2.7.0"}), "torch 2.7.0"),
-    (
-        "engine-nccl",
-        having(H, engine__packages={"nvidia-nccl-cu13": "2.27.0"}),
-        "nvidia-nccl-cu13 2.27.0",
-    ),
-    ("checkpoint", having(H, model__fingerprint="ffffffffffffffff"), "ffffffffffffffff"),
-)
+H = host()
+TWO = plan('nodes.hosts=["10.0.0.1", "10.0.0.2"]', "flags.host=false", "flags.pp-size=2")
+OTHER = having(H, system__networks=(Interface("eth1", ("10.0.0.2",), 9000, True),))
+ONE_THING: dict[str, tuple[dict[str, Any], Severity]] = {
+    "same-driver": ({"driver__version": "590.48.01"}, Severity.WARN),
+    "same-driver-flavour": ({"driver__flavour": "proprietary"}, Severity.WARN),
+    "same-engine": ({"engine__packages": {"sglang": "0.5.22", "torch": "2.14.1"}}, Severity.FAIL),
+    "same-libraries": ({"engine__packages": {"sglang": "0.5.23", "torch": "2"}}, Severity.WARN),
+    "same-kernel": ({"kernel__release": "6.8.0-1"}, Severity.WARN),
+    "same-kernel-flags": ({"kernel__cmdline": "ro iommu=off root=/dev/sdz"}, Severity.WARN),
+    "same-checkpoint": ({"model__fingerprint": "ffff"}, Severity.FAIL),
+    "same-locked-memory": ({"system__limits": {"memlock": 8 << 20}}, Severity.WARN),
+    "same-CPU": ({"system__cpu_model": "another"}, Severity.WARN),
+    "same-NUMA-nodes": ({"system__numa_nodes": 8}, Severity.WARN),
+    "clocks-kept": ({"system__clock_error": None}, Severity.WARN),
+}
 
 
-def by_id(found: list[Difference]) -> dict[str, Difference]:
-    return {one.aspect.id: one for one in found}
+def found(one: Host, two: Host) -> dict[str, Severity]:
+    return {it.id: it.severity for it in judge_group(TWO, {"a": one, "b": two})}
 
 
-@pytest.mark.parametrize(("id", "odd", "value"), ODD, ids=[row[0] for row in ODD])
-def test_the_odd_one_out_is_named_with_what_it_has(id: str, odd: Host, value: str) -> None:
-    found = by_id(differences({"a": H, "b": odd, "c": H}))[id]
+@pytest.mark.parametrize("id", ONE_THING)
+def test_one_thing_that_differs_is_one_finding(id: str) -> None:
+    changed, severity = ONE_THING[id]
 
-    assert found.odd == ("b",)
-    assert found.groups[0][1] == ("a", "c")
-    assert value in found.groups[1][0]
-
-
-def test_every_aspect_has_such_a_host() -> None:
-    assert {row[0] for row in ODD} == {aspect.id for aspect in ASPECTS}
+    seen = found(H, having(OTHER, **changed))
+    assert seen[id] is severity
+    # The MTUs of H are those of two networks; of packages all that hang together may differ.
+    others = {name for name, how in seen.items() if how is not Severity.OK} - {id, "same-MTU"}
+    assert others <= {"same-libraries", "same-engine"}
 
 
-def test_hosts_that_are_alike_differ_in_nothing() -> None:
-    assert differences({"a": H, "b": H, "c": H}) == []
-    assert differences({"a": H}) == differences({}) == []
+def test_the_odd_one_is_named_first() -> None:
+    hosts = {"a": H, "b": having(H, driver__version="590.48.01"), "c": H}
+
+    (told,) = differences(hosts)
+    assert told.odd == ("b",)
+    assert told.in_words().startswith("b: 590.48.01; a, c: ")
 
 
-def test_of_two_that_differ_neither_is_the_odd_one() -> None:
-    (found,) = differences({"a": H, "b": having(H, driver__version="580.65.06")})
+def test_of_two_nobody_knows_which_one_is_odd() -> None:
+    (told,) = differences({"a": H, "b": having(H, driver__version="590.48.01")})
 
-    assert found.odd == ()
-    assert dict(found.groups) == {"595.58.03": ("a",), "580.65.06": ("b",)}
+    assert told.odd == ("a", "b")
 
 
-def test_what_nobody_knows_is_not_different() -> None:
-    assert differences({"a": H, "b": Host(), "c": H}) == []
+def test_another_disk_or_console_is_no_other_kernel_flag() -> None:
+    base = H.kernel.cmdline.get()
+    other = having(H, kernel__cmdline=f"{base} root=UUID=77 console=ttyS0 quiet")
+
+    assert differences({"a": H, "b": other}) == []
+
+
+def test_gpus_that_differ_are_refused() -> None:
+    other = with_gpus(OTHER, 3, name="NVIDIA B200")
+
+    assert found(H, other)["same-GPUs"] is Severity.FAIL
 
 
 @pytest.mark.parametrize(
-    "same",
+    ("gpus", "changed", "area", "value"),
     [
-        lambda: cmdline("BOOT_IMAGE=/vmlinuz-b", "root=UUID=77", "iommu=pt", "quiet"),
-        lambda: cmdline("quiet", "iommu=pt", "root=/dev/sda1"),
+        (
+            range(1),
+            {"vbios": "98.02.6A.00.01"},
+            "VBIOS",
+            "7 of 8: 98.02.67.00.0A, 1 of 8: 98.02.6A",
+        ),
+        (range(8), {"ecc": False}, "ECC", "False"),
+        (range(8), {"link_gen_max": 4}, "link generation", "4"),
+        (range(8), {"power_limit": 450.0}, "power limit", "450 W"),
+        (range(1), {"link_width": 8}, "link width", "8 to 16 lanes"),
     ],
 )
-def test_the_disk_a_kernel_was_started_from_is_its_own(same: Callable[[], Host]) -> None:
-    assert differences({"a": cmdline("root=UUID=1", "iommu=pt", "quiet"), "b": same()}) == []
+def test_what_differs_of_gpus_is_told_of_the_odd_host(
+    gpus: range, changed: dict[str, Any], area: str, value: str
+) -> None:
+    (told,) = differences({"a": H, "b": with_gpus(H, *gpus, **changed), "c": H})
 
-
-def test_interfaces_of_containers_and_names_of_cards_are_a_hosts_own() -> None:
-    other = {"enp1s0": 1500, "docker0": 1450, "veth12": 9000}
-    assert differences({"a": H, "b": having(H, system__mtus=other)}) == []
+    assert (told.area.name, told.odd) == (area, ("b",))
+    assert told.in_words().startswith(f"b: {value}")
 
 
 def test_a_gpu_that_does_not_answer_is_no_difference() -> None:
-    gpus = list(H.driver.gpus.get())
-    gpus[2] = replace(gpus[2], vbios=unknown("GPU is lost"))
-    lost = replace(H, driver=replace(H.driver, gpus=known(tuple(gpus))))
+    lost = with_gpus(H, 2, vbios=unknown("GPU is lost"))
 
-    assert "gpu-vbios" not in by_id(differences({"a": H, "b": lost, "c": H}))
+    assert differences({"a": H, "b": lost, "c": H}) == []
 
 
-@given(st.lists(st.sampled_from(["1.0", "2.0", "3.0", ""]), max_size=8))
-def test_each_host_is_in_one_group_and_the_odd_are_fewer_than_half(versions: list[str]) -> None:
-    """The law: nobody who was seen is left out, nobody unknown is counted."""
-    hosts = {
-        f"h{at}": having(H, driver__version=version)
-        if version
-        else replace(H, driver=replace(H.driver, version=unknown("not seen")))
-        for at, version in enumerate(versions)
-    }
-    seen = {name for name, version in zip(hosts, versions, strict=True) if version}
-    for found in differences(hosts):
-        told = [name for _, names in found.groups for name in names]
-        assert sorted(told) == sorted(seen)
-        assert len({*versions} - {""}) == len(found.groups) > 1
-        assert 2 * len(found.odd) < len(told)
+def test_without_gpus_nobody_compares_any() -> None:
+    cpu = plan('nodes.hosts=["10.0.0.1", "10.0.0.2"]', "flags.host=false", profile="cpu-demo")
+
+    ids = {one.id for one in judge_group(cpu, {"a": Host(), "b": Host()})}
+    assert ids.isdisjoint({"same-GPUs", "same-driver", "same-power-limit"})
+
+
+def test_an_address_that_no_host_has_or_two_have_is_wrong() -> None:
+    (nobody,) = (it for it in judge_group(TWO, {"a": H, "b": H}) if it.id == "nodes-found")
+
+    assert nobody.severity is Severity.FAIL
+    assert "10.0.0.1 is on a and b" in nobody.evidence
+    assert "10.0.0.2 is on none of a, b" in nobody.evidence
+    assert found(H, OTHER)["nodes-found"] is Severity.OK
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=3, unique=True))
+def test_hosts_of_which_nothing_is_known_differ_in_nothing(names: list[str]) -> None:
+    hosts = {name: Host() for name in names}
+
+    assert differences(hosts) == []
+    told = judge_group(TWO, hosts)
+    assert {it.severity for it in told} <= {Severity.UNKNOWN}
+    assert bool(told) == (len(hosts) > 1)
+
+
+def test_hosts_that_are_alike_are_well() -> None:
+    assert differences({"a": H, "b": H, "c": H}) == []
+    names = {area.name for area in AREAS}
+    assert len(names) == len(AREAS)

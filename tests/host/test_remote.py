@@ -15,7 +15,7 @@ from rig.healthy import host as healthy
 
 from launcher.host import facts_json, parsers
 from launcher.host.collectors.checkpoint import checkpoint
-from launcher.host.facts import Host, known
+from launcher.host.facts import Host, Interface, known
 from launcher.host.inventory import Target
 from launcher.host.remote import SCRIPT, Ask, command, script
 from launcher.host.remote_refusals import ROWS, Unreachable, refusal
@@ -208,7 +208,7 @@ def test_the_script_and_the_collector_give_a_checkpoint_one_fingerprint(tmp_path
 
 
 @pytest.mark.parametrize(
-    "line", ["mtu eth0 x", "mtu", "package", "package a b c", "file x y", "memlock -1", "iommu", "model", "swappiness 9" * 40]
+    "line", ["mtu", "address", "address eth0", "package", "package a b c", "file x y", "memlock -1", "iommu", "model", "swappiness 9" * 40]
 )  # fmt: skip
 def test_lines_of_the_script_that_are_garbled_tell_nothing(line: str) -> None:
     seen = parsers.of_texts(
@@ -216,6 +216,18 @@ def test_lines_of_the_script_that_are_garbled_tell_nothing(line: str) -> None:
     )
 
     assert seen.system.swappiness == known(60)
-    assert not seen.system.mtus.known
+    assert not seen.system.networks.known
     assert not seen.engine.packages.known
     assert not seen.model.fingerprint.known
+
+
+def test_networks_are_those_with_an_address() -> None:
+    text = (
+        "glm5-serve collect 1\nmtu lo 65536\nstate lo unknown\naddress lo 127.0.0.1\n"
+        "mtu eth0 9000\nstate eth0 up\naddress eth0 10.0.0.1\naddress eth0 fe80::1\n"
+        "mtu eth1 1500\nstate eth1 down\n"
+    )
+    seen = parsers.of_texts([("own", text.encode())], "h").system
+
+    assert seen.interfaces == known(("eth0", "eth1", "lo"))
+    assert seen.networks == known((Interface("eth0", ("10.0.0.1", "fe80::1"), 9000, True),))

@@ -60,8 +60,6 @@ FILES = {
     "sys/block/md1/md/level": "raid0\n",
     "sys/block/nvme0n1/size": "1\n",
     "sys/class/net/eno1/operstate": "up\n",
-    "sys/class/net/eno1/mtu": "9000\n",
-    "sys/class/net/lo/mtu": "65536\n",
     "sys/class/infiniband/mlx5_0/fw_ver": "1\n",
     "etc/cdi/nvidia.yaml": "hostPath: /usr/lib/libcuda.so.590.48.01\n",
     "usr/local/cuda-13.0/compat/libcuda.so.580.65.06": "",
@@ -114,8 +112,7 @@ def test_settings_of_the_kernel_are_read_as_it_marks_them(tmp_path: Path) -> Non
         known(1),
     )
     assert host.raids == known((Raid("md0", "raid5", 256), Raid("md1", "raid0", None)))
-    assert (host.infiniband, host.interfaces) == (known(("mlx5_0",)), known(("eno1", "lo")))
-    assert host.mtus == known({"eno1": 9000})
+    assert (host.infiniband, host.interfaces) == (known(("mlx5_0",)), known(("eno1",)))
 
 
 def test_daemons_are_known_by_the_fifteen_characters_that_the_kernel_keeps(tmp_path: Path) -> None:

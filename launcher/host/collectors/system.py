@@ -56,17 +56,7 @@ def system(root: Path, paths: Mapping[str, str], driver: str | None) -> System:
         daemons=known(_daemons(root)) if (root / "proc/1").exists() else unknown(RECORDED),
         infiniband=names(root, "sys/class/infiniband"),
         interfaces=names(root, "sys/class/net"),
-        mtus=_mtus(root),
     )
-
-
-def _mtus(root: Path) -> Fact[dict[str, int]]:
-    """Those of all interfaces but the loopback."""
-    found = names(root, "sys/class/net")
-    if not found.known:
-        return unknown(str(found.unknown))
-    said = {name: text(root, f"sys/class/net/{name}/mtu").otherwise("") for name in found.get()}
-    return known({name: int(mtu) for name, mtu in said.items() if mtu.isdigit() and name != "lo"})
 
 
 def layout(root: Path) -> System:

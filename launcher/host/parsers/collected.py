@@ -49,13 +49,27 @@ def collected(text: str) -> Data:
 
 
 def _network(lines: list[tuple[str, str]]) -> Data:
-    pairs = (value.rpartition(" ")[::2] for word, value in lines if word == "mtu")
-    sizes = {name: int(size) for name, size in pairs if name and re.fullmatch(r"\d{1,9}", size)}
-    cards = [value for word, value in lines if word == "infiniband"]
-    if not sizes:
+    """The interfaces, and those of them that have an address and lead to other hosts."""
+    told: dict[str, dict[str, list[str]]] = {}
+    for word, value in lines:
+        name, _, rest = value.partition(" ")
+        if word in ("mtu", "state", "address") and name and rest:
+            told.setdefault(name, {}).setdefault(word, []).append(rest)
+    if not told:
         return {}
-    mtus = {name: size for name, size in sizes.items() if name != "lo"}
-    return {"mtus": mtus, "interfaces": sorted(sizes), "infiniband": cards}
+    networks = [
+        {
+            "name": name,
+            "addresses": parts["address"],
+            "mtu": int(mtu) if (mtu := parts.get("mtu", [""])[0]).isdecimal() else None,
+            "up": parts.get("state") in (["up"], ["unknown"]),  # tunnels do not know
+        }
+        for name, parts in sorted(told.items())
+        if "address" in parts and name != "lo"
+    ]
+    cards = [value for word, value in lines if word == "infiniband"]
+    facts: Data = {"interfaces": sorted(told), "infiniband": cards}
+    return facts | ({"networks": networks} if networks else {})
 
 
 def _limits(lines: list[tuple[str, str]]) -> Data:
