@@ -98,13 +98,14 @@ cd -- "$1" || exit 1
 echo "model $PWD"
 for file in *; do
     [ -f "$file" ] || continue
-    case $file in
-    *.safetensors) echo "size $(stat -Lc %s -- "$file") $file" ;;
-    *.json | *.jinja | *.model | *.tiktoken)
+    case $file in *.safetensors | *.json | *.jinja | *.model | *.tiktoken) ;; *) continue ;; esac
+    size=$(stat -Lc %s -- "$file") || exit 1
+    if [ "${file%.safetensors}" = "$file" ] && [ "$size" -le 134217728 ]; then
         sum=$(sha256sum <"$file") || exit 1
         echo "file ${sum%% *} $file"
-        ;;
-    esac
+    else
+        echo "size $size $file"
+    fi
 done
 echo "complete"
 '

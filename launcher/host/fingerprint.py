@@ -1,9 +1,9 @@
 """What tells two copies of a checkpoint apart without reading 430 GB: a short digest of what its
 folder has. Pure.
 
-Small files count by their SHA-256, weight files by their length: two downloads of one commit are
-the same, two commits or quantisations are not. It does not see a weight file of the right length
-with other bytes: that is what `glm5-serve model --hash` is for.
+Small files count by their SHA-256, weight files and what is as large by their length: two downloads
+of one commit are the same, two commits or quantisations are not. It does not see a weight file of
+the right length with other bytes: that is what `glm5-serve model --hash` is for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 WEIGHTS = (".safetensors",)
 SMALL = (".json", ".jinja", ".model", ".tiktoken")
+MOST = 128 << 20  # bytes of a file that is read; the index of GLM-5 has 30 MB
 
 
 def counts(name: str) -> bool:

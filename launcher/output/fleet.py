@@ -48,6 +48,7 @@ def _json(seen: Fleet) -> dict[str, Any]:
         "verdict": seen.verdict.word,
         "notes": list(seen.notes),
         "differences": [_difference(one) for one in seen.differences],
+        "together": to_json(seen.together, None, "")["findings"],
         "hosts": [_host(one) for one in seen.hosts],
     }
 
@@ -82,11 +83,12 @@ def _show(console: Console, seen: Fleet, *, every: bool) -> None:
     console.print(words((_counted(seen), "bold")))
     for note in seen.notes:
         line(console, ("note", "bold"), note)
-    _differences(console, seen.differences)
+    if not seen.together:  # which says the same of the nodes of one plan
+        _differences(console, seen.differences)
     console.print()
     console.print(_table(ranked))
     _unreached(console, ranked)
-    _findings(console, ranked, every)
+    _findings(console, seen, every)
     console.print()
     worst = seen.verdict
     console.print(words((worst.word, f"bold {COLOURS[worst]}"), f"  {_counted(seen)}"))
@@ -183,23 +185,24 @@ def _unreached(console: Console, ranked: Sequence[Judged]) -> None:
         line(console, ("fix", "bold"), why.fix)
 
 
-def _findings(console: Console, ranked: Sequence[Judged], every: bool) -> None:
+def _findings(console: Console, seen: Fleet, every: bool) -> None:
     """What checks found, the worst first: what is the same on several hosts is told once."""
     from launcher.output.console import words
 
     found: dict[tuple[str, Severity, str], tuple[Finding, list[str]]] = {}
-    for host in ranked:
-        for one in host.findings:
-            is_told = one.severity > Severity.OK and (one.severity is not Severity.UNKNOWN or every)
-            if is_told and not one.allowed:
-                key = one.id, one.severity, one.evidence
-                found.setdefault(key, (one, []))[1].append(host.name)
+    every_one = [(one, "") for one in seen.together]
+    every_one += [(one, host.name) for host in _ranked(seen) for one in host.findings]
+    for one, name in every_one:
+        is_told = one.severity > Severity.OK and (one.severity is not Severity.UNKNOWN or every)
+        if is_told and not one.allowed:
+            key = one.id, one.severity, one.evidence
+            found.setdefault(key, (one, []))[1].append(name)
     if found:
         console.print()
         console.print(words(("findings", "bold")))
     for one, names in sorted(found.values(), key=lambda pair: -pair[0].severity):
-        colour = COLOURS[one.severity]
-        told = f"  {_names(names)}: {one.evidence}"
-        line(console, (one.severity.word, colour), (one.id, "bold"), told)
+        where = "" if names == [""] else f"{_names(names)}: "
+        told = f"  {where}{one.evidence}"
+        line(console, (one.severity.word, COLOURS[one.severity]), (one.id, "bold"), told)
         if one.fix:
             line(console, ("fix", "bold"), one.fix)

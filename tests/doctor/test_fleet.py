@@ -16,10 +16,11 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import GLM5_SERVE, ROOT, World, until
-from rig.healthy import host
+from rig.healthy import having, host
 from rig.sshd import SSHD, Fleet, fleet, key, sessions
 
 from launcher.host import facts_json
+from launcher.host.facts import Interface
 
 pytestmark = [
     pytest.mark.skipif(not SSHD, reason="no sshd (apt install openssh-server)"),
@@ -229,3 +230,36 @@ def test_an_ordinary_user_may_look(hosts: Fleet) -> None:
 
     assert h1["unreachable"] is None
     assert down["unreachable"]["kind"] == "refused"
+
+
+def test_hosts_of_a_profile_with_nodes_are_judged_as_the_nodes_that_they_are(
+    world: World, hosts: Fleet
+) -> None:
+    """Which is which their addresses say, whatever the order is in which they are named."""
+    for name, address, driver in (
+        ("n2", "192.0.2.2", "590.48.01"),
+        ("n1", "192.0.2.1", "595.58.03"),
+    ):
+        seen = having(
+            host(),
+            system__networks=(Interface("eth1", (address,), 1500, True),),
+            system__outward=address,
+            driver__version=driver,
+        )
+        file = hosts.folder / f"{name}.json"
+        file.write_text(json.dumps(facts_json.to_json(seen)))
+        hosts.host(name, **{"glm5-serve": f"cat {file}"})
+    said = ask(world, hosts, "n2,n1", "-p", "2x8xpro6000", "--json")
+    told = json.loads(said.stdout)
+    jsonschema.validate(told, SCHEMA)
+    nodes = [
+        found
+        for one in told["hosts"]
+        for found in one["report"]["findings"]
+        if found["id"] == "node-address"
+    ]
+    together = {found["id"]: found["severity"] for found in told["together"]}
+
+    assert [found["severity"] for found in nodes] == ["ok", "ok"]
+    assert together["nodes-found"] == "ok"
+    assert together["same-driver"] == "warn"

@@ -198,6 +198,8 @@ def test_the_script_and_the_collector_give_a_checkpoint_one_fingerprint(tmp_path
     }.items():
         (folder / name).write_text(text)
     (folder / "link.json").symlink_to(folder / "config.json")
+    with (folder / "huge.json").open("wb") as file:
+        file.truncate(3 << 30)
     text = script(Ask(how="script", model=str(folder), python=""), MARK)
     told = subprocess.run(["sh", "-s"], input=text, capture_output=True, check=True, timeout=120)
     seen = read(Reply(told.stdout, "", 0, 1.0), MARK, "h1", 30.0, has_agent=True)

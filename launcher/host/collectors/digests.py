@@ -77,6 +77,7 @@ def marks(folder: Path) -> dict[str, str]:
 
 
 def _mark(path: Path) -> str:
-    if path.name.endswith(fingerprint.WEIGHTS):
-        return str(path.stat().st_size)
+    size = path.stat().st_size
+    if path.name.endswith(fingerprint.WEIGHTS) or size > fingerprint.MOST:
+        return str(size)
     return digest(path, "0" * 64)
