@@ -101,7 +101,7 @@ def facts(
     profile: str | None,
     settings: tuple[str, ...],
     sysroot: Path | None,
-    facts: Path | None,
+    facts: tuple[Path, ...],
     pasted: str | None,
     as_json: bool,
 ) -> None:
@@ -111,7 +111,10 @@ def facts(
     from launcher.doctor.run import Source, observed
     from launcher.host import facts_json
 
-    host = observed(profile, settings, Source(sysroot, facts, pasted), os.environ)
+    if len(facts) > 1:
+        raise click.UsageError("facts are those of one host: give one --facts")
+    source = Source(sysroot, next(iter(facts), None), pasted)
+    host = observed(profile, settings, source, os.environ)
     print(json.dumps(facts_json.to_json(host), indent=1))
 
 

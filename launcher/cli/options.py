@@ -161,7 +161,11 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--sysroot", metavar="DIR", type=file, help="A recorded tree of /sys and /proc."
         ),
         click.option(
-            "--facts", metavar="FILE", type=file, help="What `glm5-serve facts` printed on a host."
+            "--facts",
+            metavar="FILE",
+            type=file,
+            multiple=True,
+            help="What `glm5-serve facts` printed on a host; several are judged together.",
         ),
         click.option(
             "--from",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,10 @@ GROUP = "nodes together"
 # Words of a kernel's command line that name this very disk or console, and configure nothing.
 OWN = re.compile(r"(?:BOOT_IMAGE|root|resume|initrd|console|systemd\.|rd\.)\S*|ro|rw|quiet|splash")
 LIBRARIES = ("torch", "flashinfer-python", "nvidia-nccl-cu12", "nvidia-nccl-cu13")
+CLOCKS = ("clocks-kept", "The clock of each node is kept.")
+FOUND = ("nodes-found", "Each address of the plan is that of one host.")
+WHY = "Ranks of one model wait for each other: what one host has otherwise, all of them pay for."
+KNOWN = "Tested: on values."
 CLOCK = 1.0  # seconds by which a clock may be wrong before logs of two hosts cannot be compared
 
 
@@ -35,6 +39,16 @@ class Area:
     severity: Severity
     fix: str
     of_gpus: bool = False
+
+    @property
+    def id(self) -> str:
+        """As its finding is called."""
+        return f"same-{self.name.replace(' ', '-').lower()}"
+
+    @property
+    def title(self) -> str:
+        """What is so where nothing differs."""
+        return f"All nodes have the same {self.name}."
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,13 @@ def judge_group(plan: Plan, hosts: Mapping[str, Host]) -> list[Finding]:
     ]
 
 
+def explained() -> Iterator[tuple[str, str]]:
+    """The id and the title of each thing that hosts are judged for together."""
+    for area in AREAS:
+        yield area.id, area.title
+    yield from (CLOCKS, FOUND)
+
+
 def _difference(area: Area, hosts: Mapping[str, Host]) -> Difference | None:
     told = {name: _value(area, host) for name, host in hosts.items()}
     counts = Counter(value for value in told.values() if value is not None)
@@ -103,7 +124,7 @@ def _value(area: Area, host: Host) -> str | None:
 
 
 def _alike(area: Area, found: Difference | None, hosts: Mapping[str, Host]) -> Finding:
-    id, title = f"same-{area.name.replace(' ', '-')}", f"All nodes have the same {area.name}."
+    id, title = area.id, area.title
     if found:
         return Finding(id, area.severity, title, found.in_words(), area.fix, group=GROUP)
     told = [name for name, host in hosts.items() if _value(area, host) is not None]
@@ -117,7 +138,7 @@ def _alike(area: Area, found: Difference | None, hosts: Mapping[str, Host]) -> F
 
 def _clocks(hosts: Mapping[str, Host]) -> Finding:
     """No fact of two hosts is of one moment: what is judged is whether somebody keeps each."""
-    id, title = "clocks-kept", "The clock of each node is kept."
+    id, title = CLOCKS
     seen = {name: host.system.clock_error for name, host in hosts.items()}
     if bad := [name for name, error in seen.items() if error.known and _is_loose(error)]:
         what = f"{', '.join(bad)}: nothing keeps the clock, or not to {CLOCK:g} s"
@@ -135,7 +156,7 @@ def _is_loose(error: Fact[float | None]) -> bool:
 
 def _who_is_who(plan: Plan, hosts: Mapping[str, Host]) -> Finding:
     """Each node's address is on one of the hosts, and on one alone."""
-    id, title = "nodes-found", "Each address of the plan is that of one host."
+    id, title = FOUND
     seen = {
         name: {address for one in host.system.networks.get() for address in one.addresses}
         for name, host in hosts.items()

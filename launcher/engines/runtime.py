@@ -25,5 +25,6 @@ class Runtime:
     key: Key  # how it is given its API key
     first_token: Question  # does a token come out? Asked while it starts
     alive: Question  # does anything still come out? Asked while it serves
+    leads: Question  # is it ready? Asked of the first of several nodes by the others
     in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse

@@ -42,7 +42,7 @@ def test_one_thing_that_differs_is_one_finding(id: str) -> None:
     seen = found(H, having(OTHER, **changed))
     assert seen[id] is severity
     # The MTUs of H are those of two networks; of packages all that hang together may differ.
-    others = {name for name, how in seen.items() if how is not Severity.OK} - {id, "same-MTU"}
+    others = {name for name, how in seen.items() if how is not Severity.OK} - {id, "same-mtu"}
     assert others <= {"same-libraries", "same-engine"}
 
 
@@ -70,7 +70,7 @@ def test_another_disk_or_console_is_no_other_kernel_flag() -> None:
 def test_gpus_that_differ_are_refused() -> None:
     other = with_gpus(OTHER, 3, name="NVIDIA B200")
 
-    assert found(H, other)["same-GPUs"] is Severity.FAIL
+    assert found(H, other)["same-gpus"] is Severity.FAIL
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_without_gpus_nobody_compares_any() -> None:
     cpu = plan('nodes.hosts=["10.0.0.1", "10.0.0.2"]', "flags.host=false", profile="cpu-demo")
 
     ids = {one.id for one in judge_group(cpu, {"a": Host(), "b": Host()})}
-    assert ids.isdisjoint({"same-GPUs", "same-driver", "same-power-limit"})
+    assert ids.isdisjoint({"same-gpus", "same-driver", "same-power-limit"})
 
 
 def test_an_address_that_no_host_has_or_two_have_is_wrong() -> None:

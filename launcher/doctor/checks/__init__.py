@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
+from launcher.doctor import group
 from launcher.doctor.checks import (
     access,
     checkpoint,
@@ -148,12 +149,16 @@ LIVE = (
         "Reported: busbw 37.6 to 41.1 GB/s on healthy hosts of eight RTX PRO 6000 (rtx6kpro).",
     ),
 )
+# Of several hosts together: `doctor/group.py`.
+TOGETHER = tuple(
+    Check(id, group.GROUP, title, group.WHY, group.KNOWN) for id, title in group.explained()
+)
 
 
 @cache
 def every_check() -> tuple[Check, ...]:
-    """All checks, the known issues among them, and those of `--deep`."""
-    return (*(one for check in checks() for one in (check, *_beside(check))), *LIVE)
+    """All checks, the known issues among them, those of `--deep`, and those of several hosts."""
+    return (*(one for check in checks() for one in (check, *_beside(check))), *LIVE, *TOGETHER)
 
 
 def _beside(check: Check) -> tuple[Check, ...]:
@@ -237,7 +242,11 @@ def judge(
         and (plan.gpus or not check.of_gpus)
         and (plan.name or not check.of_profile)
         and (nodes.is_wide(plan) or not check.of_nodes)
-        and (check.judge or check.id in told or (check.id in only and check not in LIVE))
+        and (
+            check.judge
+            or check.id in told
+            or (check.id in only and check not in (*LIVE, *TOGETHER))
+        )
     ]
 
 

@@ -28,6 +28,7 @@ RUNTIME = Runtime(
     key=KEY,
     first_token=api.first_token,
     alive=api.alive,
+    leads=api.leads,
     in_flight=api.in_flight,
     allowed=allowed,
 )
