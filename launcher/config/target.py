@@ -305,14 +305,15 @@ def here(
     profile: Profile, environ: Mapping[str, str], installed: str | None, driver: Driver | None
 ) -> Target:
     """What is seen on this host, as far as rules ask for it: quick, and nothing raises."""
+    addresses = _addresses() if profile.nodes else {}
     if not profile.gpus:
-        return Target(release=installed)
+        return Target(release=installed, addresses=addresses)
     from launcher.host.collectors.system import layout
 
     shown = driver if driver and is_open(profile) else Driver()
     system = layout(Path("/")) if has_gpus() else System()
-    seen = replace(of_parts(shown, system, _model(profile, environ)), release=installed)
-    return replace(seen, devices=_devices(profile, driver))
+    seen = of_parts(shown, system, _model(profile, environ))
+    return replace(seen, release=installed, addresses=addresses, devices=_devices(profile, driver))
 
 
 def _devices(profile: Profile, driver: Driver | None) -> tuple[str, ...]:
@@ -323,6 +324,14 @@ def _devices(profile: Profile, driver: Driver | None) -> tuple[str, ...]:
     from launcher.host.observe import observe_driver
 
     return of_parts(driver or observe_driver(), System(), Model(), pcie()).devices
+
+
+def _addresses() -> dict[str, str]:
+    """The interfaces of this host by their addresses."""
+    from launcher.host.collectors.network import interfaces
+
+    found = interfaces().otherwise(())
+    return {address: one.name for one in found for address in one.addresses}
 
 
 def _model(profile: Profile, environ: Mapping[str, str]) -> Model:

@@ -56,6 +56,7 @@ RUNTIME = Runtime(
     key=Key(),  # its program reads the file
     first_token=alive,
     alive=alive,
+    leads=alive,
     paused=lambda _: False,
     in_flight=lambda server: 0,  # each has a client that is connected, and those are counted
     allowed=lambda plan: Allowed(pauses=False),

@@ -43,6 +43,7 @@ RUNTIME = Runtime(
     first_token=api.first_token,
     alive=api.alive,
     paused=lambda _: False,  # `alive` tells: a pause must be found before it fails
+    leads=api.leads,
     in_flight=api.in_flight,
     allowed=allowed,
     readiness=readiness,

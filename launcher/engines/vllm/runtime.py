@@ -31,6 +31,7 @@ RUNTIME = Runtime(
     first_token=api.first_token,
     alive=api.alive,
     paused=api.paused,
+    leads=api.leads,
     in_flight=api.in_flight,
     allowed=allowed,
     readiness=lambda plan: "/health",
