@@ -26,4 +26,6 @@ class Runtime:
     first_token: Question  # does a token come out? Asked while it starts
     alive: Question  # does anything still come out? Asked while it serves
     in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows
+    ready_since: str  # the first release that answers /ready; "": none does
+    ends_well: bool  # a server that dies of an exception ends with status 0
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse

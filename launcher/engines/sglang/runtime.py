@@ -36,5 +36,7 @@ RUNTIME = Runtime(
     first_token=api.first_token,
     alive=api.alive,
     in_flight=api.in_flight,
+    ready_since=".".join(map(str, HAS_READY)),
+    ends_well=False,
     allowed=allowed,
 )

@@ -29,5 +29,7 @@ RUNTIME = Runtime(
     first_token=api.first_token,
     alive=api.alive,
     in_flight=api.in_flight,
+    ready_since="",
+    ends_well=True,
     allowed=allowed,
 )
