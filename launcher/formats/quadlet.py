@@ -12,13 +12,17 @@ from launcher.formats.spec import KEY, RESTARTS, RUN, SHM_GIB, STACK, Mount, Spe
 from launcher.formats.systemd import quoted, stated
 
 START_MARGIN = 900  # seconds that pulling the image may take: tens of GB
+# It leaves out all that follows an empty word, and writes a semicolon so that a command ends there.
+LOST = frozenset({"", ";"})
 STOP_MARGIN = 30  # seconds of systemd's beyond podman's
 
 
 def write(spec: Spec) -> str:
     """A unit for /etc/containers/systemd. Raises UserError for words that quadlet loses."""
-    if "" in spec.command:
-        what = "an option has an empty value: quadlet (podman 5.4) leaves out all that follows it"
+    if lost := LOST & {*spec.command}:
+        what = (
+            f"an option has the value {lost.pop()!r}, which quadlet (podman 5.4) does not pass on"
+        )
         fix = "leave the option out, or another --format"
         raise UserError(what, fix=fix, status=Exit.CONFIG)
     how = (
