@@ -164,11 +164,12 @@ def container_options(command: Callable[..., Any]) -> Callable[..., Any]:
         cuda: str | None,
         rdma: str | None,
         models: str | None,
+        supervised: bool,
         **words: Any,
     ) -> Any:
         from launcher.operate.contained import Asked
 
-        asked = Asked(image, digest, int(cuda) if cuda else None, rdma, models)
+        asked = Asked(image, digest, int(cuda) if cuda else None, rdma, models, supervised)
         return command(*args, asked=asked, **words)
 
     for option in (
@@ -187,6 +188,7 @@ def container_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(("12", "13")),
             help="The image's CUDA: 13 wants driver 580. By default the driver decides.",
         ),
+        click.option("--supervised", is_flag=True, help="A container with `glm5-serve up` in it."),
         click.option("--digest", metavar="SHA256", help="Pin the image: sha256:..."),
         click.option("--image", metavar="IMAGE", help="Another image than the release's own."),
     ):

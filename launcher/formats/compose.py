@@ -29,7 +29,7 @@ def _service(spec: Spec) -> dict[str, Any]:
 def _keys(spec: Spec) -> Iterator[tuple[str, Any]]:
     yield "image", spec.image
     yield "container_name", spec.name
-    yield "init", True  # as with `docker run`
+    yield "init", not spec.own_init  # as with `docker run`
     yield "restart", restart(spec)
     yield "stop_grace_period", f"{spec.stop}s"
     yield "network_mode", "host"
@@ -37,12 +37,14 @@ def _keys(spec: Spec) -> Iterator[tuple[str, Any]]:
     yield "ulimits", {"memlock": -1, "stack": STACK}
     if spec.rdma:
         yield "devices", [spec.rdma]
-        yield "cap_add", ["IPC_LOCK"]
+    if spec.capabilities:
+        yield "cap_add", [*spec.capabilities]
     if spec.gpus:
         yield "deploy", {"resources": {"reservations": {"devices": [_gpus(spec)]}}}
     yield "volumes", [_mount(one) for one in (spec.model, *spec.mounts)]
     if spec.key_file:
         yield "secrets", [{"source": SECRET, "target": KEY}]
+    if spec.copies_key:
         yield "tmpfs", [f"{RUN}:mode=0700"]
     yield "healthcheck", _healthcheck(spec)
     if spec.env:
@@ -78,11 +80,10 @@ def _mount(mount: Mount) -> dict[str, Any]:
 
 def _healthcheck(spec: Spec) -> dict[str, Any]:
     """It says how the server is; compose restarts nothing for it."""
-    seconds = spec.ready_timeout
     return {
-        "test": ["CMD", "curl", "-fsS", "-m", str(seconds), spec.url(spec.ready)],
+        "test": ["CMD", *spec.probes.command],
         "interval": "15s",
-        "timeout": f"{seconds + 5}s",
+        "timeout": f"{spec.probes.patience + 5}s",
         "retries": 3,
         "start_period": f"{spec.start}s",
     }

@@ -26,7 +26,8 @@ def _options(spec: Spec) -> Iterator[tuple[str, ...]]:
     """Each option of `docker run` with its value."""
     yield ("--detach",)
     yield "--name", spec.name
-    yield ("--init",)  # a server that is PID 1 and still loads would not hear SIGTERM
+    # a server that is PID 1 and still loads would not hear SIGTERM
+    yield from () if spec.own_init else (("--init",),)
     yield "--restart", restart(spec)
     yield "--stop-timeout", str(spec.stop)
     yield "--network", "host"
@@ -36,14 +37,15 @@ def _options(spec: Spec) -> Iterator[tuple[str, ...]]:
     yield "--ulimit", f"stack={STACK}"
     if spec.rdma:
         yield "--device", spec.rdma
-        yield "--cap-add", "IPC_LOCK"
+    yield from (("--cap-add", name) for name in spec.capabilities)
     yield from (("--mount", _mount(one)) for one in (spec.model, *spec.mounts))
     if spec.key_file:
         yield "--mount", _mount(Mount(spec.key_file, KEY))
+    if spec.copies_key:
         yield "--tmpfs", f"{RUN}:mode=0700"
-    yield "--health-cmd", f"curl -fsS -m {spec.ready_timeout} {spec.url(spec.ready)}"
+    yield "--health-cmd", shlex.join(spec.probes.command)
     yield "--health-interval", "15s"
-    yield "--health-timeout", f"{spec.ready_timeout + 5}s"
+    yield "--health-timeout", f"{spec.probes.patience + 5}s"
     yield "--health-start-period", f"{spec.start}s"
     yield from (("--env", f"{name}={value}") for name, value in spec.env.items())
     if spec.entry:

@@ -135,13 +135,13 @@ def _container(spec: Spec) -> Object:
     made["args"] = [*map(_plain, spec.command)]
     if spec.env:
         made["env"] = [{"name": name, "value": _plain(value)} for name, value in spec.env.items()]
-    made["ports"] = [{"name": "http", "containerPort": spec.port}]
+    made["ports"] = _ports(spec)
     if resources:
         made["resources"] = {"requests": resources, "limits": dict(resources)}
     made |= _probes(spec)
     made["lifecycle"] = {"preStop": {"sleep": {"seconds": PRE_STOP}}}
     # memory is pinned for the GPUs: a pod has no limit of its own to raise
-    capabilities = {"drop": ["ALL"], "add": ["IPC_LOCK"]}
+    capabilities = {"drop": ["ALL"], "add": sorted({"IPC_LOCK", *spec.capabilities})}
     made["securityContext"] = {
         "allowPrivilegeEscalation": False,
         "capabilities": capabilities,
@@ -150,27 +150,37 @@ def _container(spec: Spec) -> Object:
     return made | {"volumeMounts": [*_volume_mounts(spec)]}
 
 
+def _ports(spec: Spec) -> list[Object]:
+    """The server's, and last the one where it is asked, where that is another."""
+    served = {"name": "http", "containerPort": spec.port}
+    asked = {"name": "health", "containerPort": spec.probes.port}
+    return [served] if spec.port == spec.probes.port else [served, asked]
+
+
 def _plain(text: str) -> str:
     """A value in which Kubernetes puts nothing: `$(NAME)` is the variable, `$$` a dollar."""
     return text.replace("$", "$$")
 
 
 def _probes(spec: Spec) -> Object:
+    port = _ports(spec)[-1]["name"]
+
     def asking(path: str, period: int, timeout: int, failures: int) -> Object:
         return {
-            "httpGet": {"path": path, "port": "http"},
+            "httpGet": {"path": path, "port": port},
             "periodSeconds": period,
             "timeoutSeconds": timeout,
             "failureThreshold": failures,
         }
 
-    seconds = spec.ready_timeout
-    looks = -(-spec.start // START_PERIOD)
+    probes = spec.probes
+    looks = -(-probes.within // START_PERIOD)
+    often = 5 if probes.patience == 5 else START_PERIOD
     return {
         # while it goes on the two others wait: without it liveness kills every load
-        "startupProbe": asking(spec.ready, START_PERIOD, min(seconds, START_PERIOD), looks),
-        "readinessProbe": asking(spec.ready, 5 if seconds == 5 else START_PERIOD, seconds, 2),
-        "livenessProbe": asking(spec.alive, 30, PROBE_TIMEOUT, 4),
+        "startupProbe": asking(probes.begun, START_PERIOD, min(probes.patience, 10), looks),
+        "readinessProbe": asking(probes.ready, often, probes.patience, 2),
+        "livenessProbe": asking(probes.alive, 30, PROBE_TIMEOUT, 4),
     }
 
 
@@ -191,6 +201,7 @@ def _volumes(spec: Spec) -> Iterator[Object]:
     if spec.key_file:
         secret = {"secretName": f"{spec.name}-key", "defaultMode": 0o400}
         yield {"name": "key", "secret": secret}
+    if spec.copies_key:
         yield {"name": "run", "emptyDir": memory | {"sizeLimit": "1Mi"}}
 
 
@@ -202,6 +213,7 @@ def _volume_mounts(spec: Spec) -> Iterator[Object]:
     yield _at("model", spec.model)
     if spec.key_file:
         yield {"name": "key", "mountPath": KEY.rpartition("/")[0], "readOnly": True}
+    if spec.copies_key:
         yield {"name": "run", "mountPath": RUN}
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from launcher import printable
@@ -20,9 +21,7 @@ STOP_MARGIN = 30  # seconds of systemd's beyond podman's
 def write(spec: Spec) -> str:
     """A unit for /etc/containers/systemd. Raises UserError for words that quadlet loses."""
     if lost := LOST & {*spec.command}:
-        what = (
-            f"an option has the value {lost.pop()!r}, which quadlet (podman 5.4) does not pass on"
-        )
+        what = f"an option has the value {min(lost)!r}, which quadlet (podman 5.4) does not pass on"
         fix = "leave the option out, or another --format"
         raise UserError(what, fix=fix, status=Exit.CONFIG)
     how = (
@@ -53,14 +52,15 @@ def _container(spec: Spec) -> Iterator[str]:
     yield f"Ulimit=stack={STACK}:{STACK}"
     if spec.rdma:
         yield f"AddDevice={spec.rdma}"
-        yield "AddCapability=CAP_IPC_LOCK"
+    yield from (f"AddCapability=CAP_{name}" for name in spec.capabilities)
     yield from (f"Volume={_mount(one)}" for one in (spec.model, *spec.mounts))
     if spec.key_file:
         yield f"Volume={_mount(Mount(spec.key_file, KEY))}"
+    if spec.copies_key:
         yield f"Tmpfs={RUN}:mode=0700"
-    yield f"HealthCmd=curl -fsS -m {spec.ready_timeout} {spec.url(spec.ready)}"
+    yield f"HealthCmd={shlex.join(spec.probes.command)}"
     yield "HealthInterval=15s"
-    yield f"HealthTimeout={spec.ready_timeout + 5}s"
+    yield f"HealthTimeout={spec.probes.patience + 5}s"
     yield f"HealthStartPeriod={spec.start}s"
     yield "HealthOnFailure=none"
     yield "Notify=healthy"

@@ -1,17 +1,13 @@
-"""What a container of a plan's server is made of, whatever form it is written in."""
+"""What a container is made of, whatever form it is written in."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launcher.address import to_ask
-from launcher.engines.engine import dialect, runtime
-from launcher.engines.options import version
 from launcher.errors import Exit, UserError
-from launcher.formats import shell
-from launcher.plan.plan import Plan
 
 RUN = "/run/glm5-serve"  # in memory, and the container's own: what is made of the key
 KEY = "/run/secrets/glm5-serve/api-key"  # where the file with the key is shown
@@ -22,10 +18,6 @@ STACK = 67108864  # bytes, as the engines' documentation has it
 MARGIN = 60  # seconds that the end itself may take, after the drain
 RESTARTS = 5
 PROBE_TIMEOUT = 25  # seconds: SGLang's /health takes 1 s when idle, and waits behind a prefill
-# Options that name a file or folder that is only read.
-READ = re.compile(
-    r"(.*-)?(model|model-path|tokenizer|tokenizer-path|template|config-path|graph-file)"
-)
 # What a path must not have to stand in `--mount`, `Volume=` and a volume of Kubernetes.
 UNFIT = re.compile(r"[:,\"\\%$\x00-\x1f\x7f]")
 
@@ -56,8 +48,33 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Probes:
+    """Where a container is asked, and how long a start may take until it first answers, seconds."""
+
+    host: str
+    port: int
+    ready: str  # the path that says whether it serves
+    alive: str  # the one that says whether it still does anything
+    begun: str  # the one that answers first
+    within: int
+
+    @property
+    def patience(self) -> int:
+        """Seconds that the answer of `ready` may take: an engine's /health generates."""
+        return PROBE_TIMEOUT if self.ready == "/health" else 5
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What asks `ready` from inside."""
+        host = to_ask(self.host)
+        address = f"[{host}]" if ":" in host else host
+        url = f"http://{address}:{self.port}{self.ready}"
+        return "curl", "-fsS", "-m", str(self.patience), url
+
+
+@dataclass(frozen=True)
 class Spec:
-    """A container; times in seconds."""
+    """A container; times in seconds. Raises UserError where it is made with an unfit path."""
 
     name: str  # fit for a container, and for an object of Kubernetes
     head: tuple[str, ...]  # what who reads the file should know, a line each
@@ -73,64 +90,28 @@ class Spec:
     rdma: str
     models: str
     key_file: str | None
-    host: str
-    port: int
-    ready: str  # the path of the address that says whether it serves
-    alive: str  # and of the one that says whether it still does anything
+    port: int  # of the server
+    probes: Probes
     start: int
     drain: int
     restart: str  # on-failure, always or no
+    capabilities: tuple[str, ...] = ()  # beside those that containers have
+    own_init: bool = False  # its first process reaps and hands signals on by itself
+
+    def __post_init__(self) -> None:
+        for mount in (self.model, *self.mounts):
+            require_fit(mount.source)
+        require_fit(self.key_file or "")
+
+    @property
+    def copies_key(self) -> bool:
+        """Whether what it starts makes something of the key, which memory alone is to hold."""
+        return bool(self.key_file) and not self.own_init
 
     @property
     def stop(self) -> int:
         """How long a stop may take before it is killed."""
         return self.drain + MARGIN
-
-    @property
-    def ready_timeout(self) -> int:
-        """How long the answer of `ready` may take."""
-        return PROBE_TIMEOUT if self.ready == self.alive else 5
-
-    def url(self, path: str) -> str:
-        """Where the container itself asks its server."""
-        host = to_ask(self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{path}"
-
-
-def of_plan(plan: Plan, wish: Wish) -> Spec:
-    """The container of a plan that was resolved for the folder RUN: the engine alone in it.
-
-    Raises UserError for what cannot be in one.
-    """
-    ready = _ready(plan)
-    entry, command = _command(plan)
-    model, mounts = _model(plan, wish), tuple(_mounts(plan))
-    for path in (model.source, *(mount.source for mount in mounts), plan.key_file or ""):
-        _require_fit(path)
-    return Spec(
-        name=called(plan.name),
-        head=tuple(_head(plan, wish, ready)),
-        image=wish.image,
-        entry=entry,
-        command=command,
-        env=plan.env,
-        model=model,
-        mounts=mounts,
-        gpus=plan.gpus,
-        every_gpu="CUDA_VISIBLE_DEVICES" in plan.env,
-        product=plan.gpu,
-        rdma=wish.rdma,
-        models=wish.models,
-        key_file=plan.key_file,
-        host=plan.host,
-        port=plan.port,
-        ready=ready,
-        alive="/health",
-        start=round(plan.policy.start_timeout),
-        drain=round(plan.policy.stop_timeout),
-        # nothing else starts it again
-        restart="always" if runtime(plan.engine).ends_well else "on-failure",
-    )
 
 
 def called(name: str) -> str:
@@ -138,73 +119,8 @@ def called(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"glm5-{name.lower()}").strip("-")[:50].rstrip("-")
 
 
-def _ready(plan: Plan) -> str:
-    since = runtime(plan.engine).ready_since
-    has_one = since and version(plan.release or since) >= version(since)
-    return "/ready" if has_one else "/health"
-
-
-def _command(plan: Plan) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What is started in place of the image's own, and what it gets."""
-    known = dialect(plan.engine)
-    program = ("python3", *known.program)  # the image's, wherever the host's is
-    if plan.key_file:
-        return ("/bin/sh",), ("-c", _with_key(plan), "glm5-serve", *program, *plan.arguments)
-    if known.images:
-        return (), plan.arguments
-    return (), (*program, *plan.arguments)
-
-
-def _with_key(plan: Plan) -> str:
-    """What hands the key over and becomes the server: the file is read inside, so that the key is
-    in no argument, and in no variable that `inspect` or `describe` shows.
-    """
-    variable = dialect(plan.engine).key.variable
-    if variable:
-        given = f"{variable}=\"$(tr -d '[:space:]' < {KEY})\" && export {variable}"
-    else:
-        written = shell.written_key(KEY, plan.key_config or "", dialect(plan.engine).key.file)
-        given = " ".join(written.split("\n  "))
-    return f'test -s {KEY} && {given} && exec "$@"'
-
-
-def _model(plan: Plan, wish: Wish) -> Mount:
-    if plan.model.startswith("/"):
-        return Mount(plan.model, plan.model)
-    own = plan.env.get("HF_HUB_CACHE") or plan.env.get("HF_HOME")
-    return Mount(own or wish.hub, own or HUB, is_writable=True)
-
-
-def _mounts(plan: Plan) -> Iterator[Mount]:
-    yield Mount(f"{called(plan.name)}-cache", CACHE, is_writable=True)
-    told = [path for name, path in _paths(plan) if READ.fullmatch(name) and path != plan.model]
-    yield from (Mount(path, path) for path in dict.fromkeys(told))
-
-
-def _paths(plan: Plan) -> Iterator[tuple[str, str]]:
-    """The options that name a place of the host, and which."""
-    for setting in plan.settings:
-        own = setting.option and setting.value != plan.key_config
-        if own and setting.value.startswith("/"):
-            yield setting.option, setting.value
-
-
-def _head(plan: Plan, wish: Wish, ready: str) -> Iterator[str]:
-    engine = dialect(plan.engine).name
-    made = ", ".join(filter(None, (plan.arch, f"{engine} {plan.release}")))
-    yield f"glm5-serve: profile {plan.name}, {made}"
-    yield from (f"note: {note}" for note in (*plan.notes, *wish.notes))
-    if ready == "/health":
-        yield f"{engine} {plan.release} has no /ready: /health alone says whether it serves"
-    if plan.model and not plan.model.startswith("/"):
-        what = f"{plan.model} is taken from the hub's cache, and downloaded where it is not there"
-        yield f"{what}: `glm5-serve fetch` first, or a folder (--set flags.model-path=/models/X)"
-    for name, path in _paths(plan):
-        if not READ.fullmatch(name):
-            yield f"--{name} {path} is inside the container: give it a volume to keep it"
-
-
-def _require_fit(path: str) -> None:
+def require_fit(path: str) -> None:
+    """Raise UserError for a path that some form would read as another."""
     if UNFIT.search(path):
         what = f"{path!r} cannot be shown to a container: it has a colon, a comma, a quote, $ or %"
         raise UserError(what, fix="give it another path", status=Exit.CONFIG)

@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+from launcher import __version__
 from launcher.address import is_loopback
+from launcher.config import layers
 from launcher.config.resolve import PlanRequest
 from launcher.config.target import TargetOptions, planned, recorded
 from launcher.engines.engine import dialect
 from launcher.errors import Exit, UserError
-from launcher.formats.spec import RUN, Wish, of_plan
+from launcher.formats import alone, supervised
+from launcher.formats.spec import RUN, Spec, Wish
 from launcher.formats.writers import CONTAINERS, WRITERS
 from launcher.host.facts import Driver
 from launcher.knowledge import drivers, images
@@ -35,6 +38,7 @@ class Asked:
     cuda: int | None = None
     rdma: str | None = None
     models: str | None = None
+    supervised: bool = False  # `up` in it, and not the engine alone
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,10 @@ def rendered(
     plan = noted(planned(ask, environ, aim, Path(RUN))[0])
     notes: tuple[str, ...] = ()
     if form == "kubernetes":
-        if is_loopback(plan.host):
-            told = f"it listens to 0.0.0.0, not to {plan.host}: a pod is asked at its own address"
-            notes = (told,)
-            ask = replace(ask, settings=(*ask.settings, ANYWHERE))
-            plan = noted(planned(ask, environ, aim, Path(RUN))[0])
+        if here := [*_of_host(plan)]:
+            notes = tuple(f"{what}: a pod is asked at its own address" for what, _ in here)
+            settings = (*ask.settings, *(setting for _, setting in here))
+            plan = noted(planned(replace(ask, settings=settings), environ, aim, Path(RUN))[0])
         _require_guard(plan)
     chosen = _image(plan, asked, aim)
     wish = Wish(
@@ -73,7 +76,23 @@ def rendered(
         models=asked.models or "",
         notes=(*notes, *chosen.notes),
     )
-    return Rendered(plan, CONTAINERS[form](of_plan(plan, wish)))
+    return Rendered(plan, CONTAINERS[form](_spec(plan, wish, asked)))
+
+
+def _spec(plan: Plan, wish: Wish, asked: Asked) -> Spec:
+    if asked.supervised:
+        return supervised.spec(plan, wish, layers.PACKAGED)
+    return alone.spec(plan, wish)
+
+
+def _of_host(plan: Plan) -> Iterator[tuple[str, str]]:
+    """What listens to this host alone, in words, and the setting that opens it."""
+    if is_loopback(plan.host):
+        yield f"it listens to 0.0.0.0, not to {plan.host}", ANYWHERE
+    host, _, port = plan.health_listen.rpartition(":")
+    if port and is_loopback(host.strip("[]")):
+        told = f"/ready and /live are at 0.0.0.0, not at {host}"
+        yield told, f'access.health_listen="0.0.0.0:{port}"'
 
 
 def _require(asked: Asked, form: str) -> None:
@@ -116,6 +135,8 @@ class _Chosen:
 
 def _image(plan: Plan, asked: Asked, aim: TargetOptions) -> _Chosen:
     """The image that was named, or the release's own for the driver. Raises UserError."""
+    if asked.supervised and not asked.image:
+        return _built(plan, asked, aim)
     chosen = _Chosen(asked.image) if asked.image else _released(plan, asked.cuda, aim)
     if asked.digest and "@" in chosen.image:
         what = f"--image {chosen.image} has a digest, --digest says another"
@@ -124,6 +145,15 @@ def _image(plan: Plan, asked: Asked, aim: TargetOptions) -> _Chosen:
         return replace(chosen, image=f"{chosen.image}@{asked.digest}")
     told = () if "@" in chosen.image else ("the tag may be moved: --digest sha256:... pins it",)
     return replace(chosen, notes=(*chosen.notes, *told))
+
+
+def _built(plan: Plan, asked: Asked, aim: TargetOptions) -> _Chosen:
+    """The image of ours that is to be built on the release's own."""
+    base = _image(plan, replace(asked, supervised=False), aim)
+    image = f"localhost/glm5-serve:{__version__}-{plan.engine}-{plan.release}".replace("+", "-")
+    built = f"build it in the repository: podman build --build-arg BASE={base.image} -t {image} ."
+    elsewhere = "other machines pull it from a registry: push it there, and name it by --image"
+    return _Chosen(image, (*base.notes, built, elsewhere))
 
 
 def _released(plan: Plan, cuda: int | None, aim: TargetOptions) -> _Chosen:

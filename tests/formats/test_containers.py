@@ -17,11 +17,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.config.layers import PACKAGED
 from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target
 from launcher.errors import UserError
-from launcher.formats.spec import KEY, RUN, Wish, of_plan
+from launcher.formats import alone
+from launcher.formats import supervised as own
+from launcher.formats.spec import KEY, RUN, Wish
 from launcher.formats.writers import CONTAINERS, WRITERS
 from launcher.lint.run import judge
 from launcher.plan.plan import Plan
@@ -47,7 +50,11 @@ PLAN, VLLM_PLAN = planned("8xpro6000"), planned("8xpro6000-vllm")
 
 def written(plan: Plan, form: str, **wishes: str) -> str:
     wish = VLLM if plan.engine == "vllm" else WISH
-    return CONTAINERS[form](of_plan(plan, replace(wish, **wishes)))
+    return CONTAINERS[form](alone.spec(plan, replace(wish, **wishes)))
+
+
+def supervised(plan: Plan, form: str) -> str:
+    return CONTAINERS[form](own.spec(plan, WISH, PACKAGED))
 
 
 def objects(text: str) -> dict[str, dict[str, Any]]:
@@ -83,7 +90,7 @@ def test_a_container_adds_nothing_that_lint_has_a_word_about(name: str, form: st
 @pytest.mark.parametrize("name", ["8xpro6000", "8xpro6000-vllm"])
 def test_the_key_is_read_inside_and_is_in_no_argument(name: str, tmp_path: Path) -> None:
     (tmp_path / "api-key").write_text(" sk-of-a-test\n")
-    spec = of_plan(planned(name), WISH)
+    spec = alone.spec(planned(name), WISH)
     file = tmp_path / "run/config.yaml"
     shown = "import os, sys; print(sys.argv[1:], os.environ.get('VLLM_API_KEY'))"
     script, _, *words = (
@@ -107,7 +114,7 @@ def test_the_key_is_read_inside_and_is_in_no_argument(name: str, tmp_path: Path)
 @pytest.mark.parametrize("name", ["8xpro6000", "8xpro6000-vllm"])
 def test_without_its_key_a_server_does_not_start(name: str, tmp_path: Path) -> None:
     (tmp_path / "api-key").write_text("")
-    spec = of_plan(planned(name), WISH)
+    spec = alone.spec(planned(name), WISH)
     script = spec.command[1].replace(KEY, str(tmp_path / "api-key")).replace(RUN, str(tmp_path))
     words = [*spec.entry, "-c", script, "glm5-serve", "echo", "started"]
     ran = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
@@ -195,7 +202,7 @@ def test_a_place_that_is_written_to_is_told_and_not_shown() -> None:
 def test_a_path_that_would_be_read_as_another_is_refused() -> None:
     for path in ("/models/a:b", "/models/a,b", "/models/$X", "/models/%h"):
         with pytest.raises(UserError, match="cannot be shown to a container"):
-            of_plan(planned("8xpro6000", f"flags.model-path={path}"), WISH)
+            alone.spec(planned("8xpro6000", f"flags.model-path={path}"), WISH)
 
 
 def test_gpus_that_a_plan_chooses_are_chosen_among_all() -> None:
@@ -265,6 +272,13 @@ def test_kubernetes_knows_every_field(version: str, wish: dict[str, str]) -> Non
             kubernetes_validate.validate(made, version, strict=True)
 
 
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_kubernetes_knows_every_field_of_a_supervised_one(version: str) -> None:
+    for plan in plans():
+        for made in objects(supervised(plan, "kubernetes")).values():
+            kubernetes_validate.validate(made, version, strict=True)
+
+
 def test_a_service_and_its_kin_select_the_pods_and_nobody_else() -> None:
     made = objects(written(planned("8xb200"), "kubernetes"))
     labels = made["Deployment"]["spec"]["template"]["metadata"]["labels"]
@@ -316,3 +330,77 @@ def test_names_are_fit_for_objects(name: str) -> None:
         assert len(label) <= 53
         assert label.replace("-", "").isalnum()
         assert label == label.lower().strip("-")
+
+
+# -- supervised ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", CONTAINERS)
+@pytest.mark.parametrize("name", ["8xpro6000", "8xb200-vllm", "cpu-demo"])
+def test_what_up_is_told_inside_is_the_same_plan(name: str, form: str) -> None:
+    plan = planned(name, "flags.served-model-name=a b $HOME", "engine.python=/opt/x/bin/python")
+    words = told(supervised(plan, form), form)
+    assert words[:3] == ["up", "--profile", plan.name]
+    given = dict(zip(words[1::2], words[2::2], strict=True))
+    settings = tuple(
+        value for name, value in zip(words[1::2], words[2::2], strict=True) if name == "--set"
+    )
+    again = planned(name, *settings, key=given["--api-key-file"])
+
+    assert given["--api-key-file"] == KEY
+    assert given["--health-listen"] == f"127.0.0.1:{plan.port + 1}"
+    assert (again.arguments, again.env) == (plan.arguments, plan.env)
+    assert again.python == "python3"
+
+
+def told(text: str, form: str) -> list[str]:
+    match form:
+        case "docker":
+            words = shlex.split(text.replace(" \\\n", ""), comments=True)
+        case "compose":
+            listed = yaml.safe_load(text)["services"]["server"]["command"]
+            words = [word.replace("$$", "$") for word in listed]
+        case "quadlet":
+            [line] = [
+                line for line in text.replace(" \\\n", "").splitlines() if line[:5] == "Exec="
+            ]
+            words = [word.replace("$$", "$") for word in shlex.split(line[5:])]
+        case _:
+            words = [word.replace("$$", "$") for word in container(text)["args"]]
+    return words[words.index("up") :]
+
+
+def test_the_launcher_is_the_first_process_and_alone_restarts() -> None:
+    plan = planned("8xpro6000")
+    service = yaml.safe_load(supervised(plan, "compose"))["services"]["server"]
+    unit = supervised(plan, "quadlet")
+    probes = container(supervised(plan, "kubernetes"))
+
+    assert (service["restart"], service["init"]) == ("no", False)
+    assert "Restart=no" in unit
+    assert "--init" not in supervised(plan, "docker")
+    # it is alive while its server loads: nothing may kill it for that
+    assert probes["livenessProbe"]["httpGet"] == {"path": "/live", "port": "health"}
+    assert probes["startupProbe"]["httpGet"]["path"] == "/live"
+    assert probes["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "health"}
+
+
+def test_a_profile_that_no_image_has_is_shown_to_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "8xb200"\n')
+    mine = supervised(planned(str(tmp_path / "mine.toml")), "quadlet")
+
+    assert f"Volume={tmp_path}:/etc/glm5-serve/profiles:ro" in mine
+    assert "Exec=up \\\n  --profile mine" in mine
+    assert "/etc/glm5-serve" not in supervised(planned("8xb200"), "quadlet")
+
+
+def test_two_addresses_of_one_launcher_are_two() -> None:
+    for setting, listens in (
+        ("flags.port=65535", "127.0.0.1:65534"),
+        ("flags.host=::1", "[::1]:8001"),
+        ("flags.host=0.0.0.0", "0.0.0.0:8001"),
+    ):
+        assert listens in told(supervised(planned("8xb200", setting), "docker"), "docker")
+    own_place = planned("8xb200", "access.health_listen=127.0.0.1:9000")
+    assert "--health-listen" not in supervised(own_place, "docker")
+    assert "http://127.0.0.1:9000/ready" in supervised(own_place, "docker")

@@ -15,10 +15,10 @@ from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target
 from launcher.errors import UserError
-from launcher.formats import quadlet
+from launcher.formats import alone, quadlet
 from launcher.formats.masking import TEMPLATE
 from launcher.formats.reading import read
-from launcher.formats.spec import RUN, Wish, of_plan
+from launcher.formats.spec import RUN, Wish
 from launcher.formats.writers import CONTAINERS, WRITERS
 from launcher.plan.plan import Plan
 
@@ -66,7 +66,7 @@ PLAN = planned("8xpro6000")
 def written(plan: Plan, form: str) -> str:
     if form in WRITERS:
         return WRITERS[form](plan)
-    return CONTAINERS[form](of_plan(plan, Wish(IMAGES[plan.engine])))
+    return CONTAINERS[form](alone.spec(plan, Wish(IMAGES[plan.engine])))
 
 
 def command(plan: Plan) -> tuple[tuple[str, ...], dict[str, str]]:

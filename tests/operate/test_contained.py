@@ -117,6 +117,23 @@ def test_what_cannot_be_is_refused_with_what_to_do(case: str) -> None:
     assert told.value.status in (Exit.USAGE, Exit.CONFIG)
 
 
+def test_an_image_of_ours_is_built_on_the_release_s_own() -> None:
+    made = text(supervised=True)
+
+    assert "--build-arg BASE=docker.io/lmsysorg/sglang:v0.5.23 -t localhost/glm5-serve:" in made
+    assert image(made).endswith("-sglang-0.5.23")
+    assert image(text(supervised=True, image="r.example/ours:1")) == "r.example/ours:1"
+
+
+def test_a_pod_is_asked_where_its_profile_says_but_not_of_itself_alone() -> None:
+    own = ("access.health_listen=127.0.0.1:9000",)
+    made = text("kubernetes", key="/etc/glm5/key", settings=own, supervised=True)
+
+    assert "# note: /ready and /live are at 0.0.0.0, not at 127.0.0.1" in made
+    assert "containerPort: 9000" in made
+    assert 'health_listen="0.0.0.0:9000"' in made
+
+
 def test_open_on_purpose_is_open() -> None:
     made = text("kubernetes", settings=("access.open_without_key=true",))
 
