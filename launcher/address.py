@@ -44,3 +44,8 @@ def to_ask(host: str) -> str:
     if not is_any(host):
         return host
     return "::1" if isinstance(numeric(host), ipaddress.IPv6Address) else "127.0.0.1"
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host

@@ -220,7 +220,21 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which plan is meant."""
-    for option in reversed((profile_option(required=True), *settings_options)):
-        command = option(command)
-    return command
+    """The options that say which plan is meant; of several nodes, which one: in `settings`."""
+
+    @functools.wraps(command)
+    def given(*args: Any, settings: tuple[str, ...], node_rank: int | None, **words: Any) -> Any:
+        from launcher.plan.plan import RANK
+
+        said = settings if node_rank is None else (*settings, f"{RANK}{node_rank}")
+        return command(*args, settings=said, **words)
+
+    node = click.option(
+        "--node-rank",
+        metavar="N",
+        type=click.IntRange(0),
+        help="Of a profile over several hosts: the node that this one is; 0 leads.",
+    )
+    for option in reversed((profile_option(required=True), *settings_options, node)):
+        given = option(given)
+    return given

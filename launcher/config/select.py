@@ -67,7 +67,8 @@ def needs(plan: Plan) -> str:
         return "no GPU"
     memory = f", {plan.gpu_memory >> 30} GiB" if plan.gpu_memory else ""
     product = gpus.products().get(plan.gpu or "")
-    return f"{plan.gpus}x {product.name if product else plan.arch or 'Blackwell'}{memory}"
+    each = f"{plan.gpus}x {product.name if product else plan.arch or 'Blackwell'}{memory}"
+    return f"{len(plan.nodes)} hosts: {each}" if plan.nodes else each
 
 
 def obstacle(plan: Plan, driver: Driver) -> str | None:
@@ -153,7 +154,9 @@ def best_profile(driver: Driver, environ: Mapping[str, str]) -> str | None:
         except UserError:
             continue  # a broken profile is told by `glm5-serve profiles`
         # The published card is kept for comparison: its commands are not chosen, and not for this
-        # host.
+        # host. One over several hosts is for who says which.
+        if plan.nodes:
+            continue
         if plan.arch and plan.ruled and driver.gpus.known and obstacle(plan, driver) is None:
             fitting.setdefault(found.name, plan.gpus)
     return max(fitting, key=lambda name: (fitting[name], -len(name)), default=None)

@@ -306,13 +306,23 @@ def here(
     profile: Profile, environ: Mapping[str, str], installed: str | None, driver: Driver | None
 ) -> Target:
     """What is seen on this host, as far as rules ask for it: quick, and nothing raises."""
+    addresses = _addresses() if profile.nodes else {}
     if not profile.gpus:
-        return Target(release=installed)
+        return Target(release=installed, addresses=addresses)
     from launcher.host.collectors.system import layout
 
     shown = driver if driver and is_open(profile) else Driver()
     system = layout(Path("/")) if has_gpus() else System()
-    return replace(of_parts(shown, system, _model(profile, environ)), release=installed)
+    seen = of_parts(shown, system, _model(profile, environ))
+    return replace(seen, release=installed, addresses=addresses)
+
+
+def _addresses() -> dict[str, str]:
+    """The interfaces of this host by their addresses."""
+    from launcher.host.collectors.network import interfaces
+
+    found = interfaces().otherwise(())
+    return {address: one.name for one in found for address in one.addresses}
 
 
 def _model(profile: Profile, environ: Mapping[str, str]) -> Model:

@@ -35,6 +35,7 @@ class Target:
     count: int | None = None  # of its GPUs
     model: Model = field(default_factory=Model)
     engine: str = ENGINE
+    addresses: Mapping[str, str] = field(default_factory=dict)  # interfaces by their addresses
     is_guess: bool = False  # the architecture is assumed: nobody said which
 
     @property
@@ -114,6 +115,9 @@ def of_parts(
         ),
         count=_count(driver, pcie),
         model=model,
+        addresses={
+            address: one.name for one in system.networks.otherwise(()) for address in one.addresses
+        },
     )
 
 

@@ -215,6 +215,16 @@ class Raid:
 
 
 @dataclass(frozen=True)
+class Interface:
+    """A network interface that is not the loopback."""
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    mtu: int | None = None
+    up: bool = False
+
+
+@dataclass(frozen=True)
 class System:
     """CPU, memory, limits, disks, network."""
 
@@ -249,6 +259,10 @@ class System:
     )
     infiniband: Fact[tuple[str, ...]] = NOBODY_LOOKED
     interfaces: Fact[tuple[str, ...]] = NOBODY_LOOKED
+    networks: Fact[tuple[Interface, ...]] = NOBODY_LOOKED
+    outward: Fact[str | None] = NOBODY_LOOKED  # its address on the default route; None: no route
+    clock_error: Fact[float | None] = NOBODY_LOOKED  # seconds, the kernel's; None: nobody keeps it
+    rendezvous_obstacle: Fact[str | None] = NOBODY_LOOKED  # why the nodes cannot meet, from here
     port_obstacle: Fact[str | None] = NOBODY_LOOKED  # why the plan's address cannot be listened on
     key_obstacle: Fact[str | None] = NOBODY_LOOKED  # why its key cannot be had from the plan's file
 

@@ -26,7 +26,8 @@ class Policy:
 
     A phase of the start is hung when nothing moved for its stall timeout: no line, no byte read or
     written, no compiler at work. A serving server is hung when its health check failed
-    `failure_threshold` times in a row *and* there was no sign of work for `stall_timeout`.
+    `failure_threshold` times in a row *and* there was no sign of work for `stall_timeout`. Of
+    several nodes one is lost when it was not reached for `follower_timeout`.
     """
 
     start_timeout: float = 3600.0
@@ -35,6 +36,7 @@ class Policy:
     probe_interval: float = 10.0
     failure_threshold: int = 2
     stall_timeout: float = 30.0
+    follower_timeout: float = 20.0
     restart_limit: int = 5
     restart_window: float = 3600.0
     backoff: float = 2.0

@@ -19,6 +19,7 @@ from launcher.host.facts import (
     Function,
     Gpu,
     Host,
+    Interface,
     Kernel,
     Model,
     Mount,
@@ -198,7 +199,16 @@ def host() -> Host:
             cdi_older=known(()),
             daemons=known(("nvidia-persistenced",)),
             infiniband=known(()),
-            interfaces=known(("eno1", "lo")),
+            interfaces=known(("eno1", "eth1", "lo")),
+            networks=known(
+                (
+                    Interface("eno1", ("192.0.2.5",), 1500, True),
+                    Interface("eth1", ("10.0.0.1",), 9000, True),
+                )
+            ),
+            outward=known("192.0.2.5"),
+            clock_error=known(0.02),
+            rendezvous_obstacle=known(None),
             port_obstacle=known(None),
             key_obstacle=known(None),
         ),

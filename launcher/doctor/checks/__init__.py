@@ -29,6 +29,7 @@ from launcher.doctor.checks import (
     kernel,
     links,
     nccl,
+    nodes,
     peers,
     rows,
     system,
@@ -48,6 +49,7 @@ MODULES: tuple[ModuleType, ...] = (
     links,
     peers,
     nccl,
+    nodes,
     system,
     disks,
     kernel,
@@ -67,7 +69,7 @@ NEEDS_GPUS = {
     "engine-first-start",
 }
 # They judge what a profile asks for: nothing where none is for the GPUs that there are.
-OF_A_PROFILE = (engine, issues, checkpoint, access)
+OF_A_PROFILE = (nodes, engine, issues, checkpoint, access)
 # Without these nothing can be served, or nobody should be: no --allow lets one fail.
 REQUIRED = {
     "engine-python",
@@ -94,6 +96,7 @@ class Check:
     )
     of_gpus: bool = False
     of_profile: bool = False
+    of_nodes: bool = False
     required: bool = False  # no --allow lets it fail
 
 
@@ -193,6 +196,7 @@ def _check(function: Callable[[Host, Plan], Verdict], module: ModuleType) -> Che
         function,
         of_gpus,
         module in OF_A_PROFILE,
+        module is nodes,
         id in REQUIRED,
     )
 
@@ -232,6 +236,7 @@ def judge(
         if check.id not in skip
         and (plan.gpus or not check.of_gpus)
         and (plan.name or not check.of_profile)
+        and (nodes.is_wide(plan) or not check.of_nodes)
         and (check.judge or check.id in told or (check.id in only and check not in LIVE))
     ]
 
