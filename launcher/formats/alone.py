@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from launcher.engines.engine import dialect, runtime
 from launcher.engines.options import version
 from launcher.formats import shell
-from launcher.formats.spec import CACHE, HUB, KEY, Mount, Probes, Spec, Wish, called
-from launcher.plan.plan import Plan
+from launcher.formats.spec import CACHE, HUB, KEY, Group, Mount, Probes, Spec, Wish, called
+from launcher.plan.plan import Plan, for_node
 
 # Options that name a file or folder that is only read.
 READ = re.compile(
@@ -41,12 +41,32 @@ def spec(plan: Plan, wish: Wish) -> Spec:
         models=wish.models,
         key_file=plan.key_file,
         port=plan.port,
-        probes=Probes(plan.host, plan.port, ready, "/health", ready, start),
+        # a follower's /health says 200 whatever happens
+        probes=None
+        if plan.follows
+        else Probes(plan.host, plan.port, ready, "/health", ready, start),
+        group=_group(plan),
         start=start,
         drain=round(plan.policy.stop_timeout),
         # nothing else starts it again
         restart="always" if runtime(plan.engine).ends_well else "on-failure",
         capabilities=("IPC_LOCK",) if wish.rdma else (),
+    )
+
+
+def _group(plan: Plan) -> Group | None:
+    if not plan.nodes:
+        return None
+    scale = dialect(plan.engine).scale
+    interfaces = {node.interface for node in plan.nodes}
+    return Group(
+        size=len(plan.nodes),
+        first=plan.nodes[0].address,
+        port=plan.rendezvous,
+        rank=f"--{scale.rank}",
+        own_address=scale.own_address,
+        follower=_command(for_node(plan, 1))[1],
+        interface=interfaces.pop() if len(interfaces) == 1 else "",
     )
 
 
@@ -118,6 +138,8 @@ def head(plan: Plan, wish: Wish) -> Iterator[str]:
 
 
 def _of_health(plan: Plan, ready: str) -> Iterator[str]:
-    if ready == "/health":
+    if plan.follows:
+        yield f"it follows {plan.nodes[0].name}, which answers for all: nothing asks this one"
+    elif ready == "/health":
         name = dialect(plan.engine).name
         yield f"{name} {plan.release} has no /ready: /health alone says whether it serves"

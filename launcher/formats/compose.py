@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from launcher.formats.docker import gpus, restart
-from launcher.formats.spec import KEY, RUN, SHM_GIB, STACK, Mount, Spec
+from launcher.formats.spec import KEY, RUN, SHM_GIB, STACK, Mount, Probes, Spec
 from launcher.formats.yamltext import document
 
 SECRET = "api-key"
@@ -46,7 +46,8 @@ def _keys(spec: Spec) -> Iterator[tuple[str, Any]]:
         yield "secrets", [{"source": SECRET, "target": KEY}]
     if spec.copies_key:
         yield "tmpfs", [f"{RUN}:mode=0700"]
-    yield "healthcheck", _healthcheck(spec)
+    if spec.probes:
+        yield "healthcheck", _healthcheck(spec.probes, spec.start)
     if spec.env:
         yield "environment", {name: _plain(value) for name, value in spec.env.items()}
     if spec.entry:
@@ -78,12 +79,12 @@ def _mount(mount: Mount) -> dict[str, Any]:
     return made
 
 
-def _healthcheck(spec: Spec) -> dict[str, Any]:
+def _healthcheck(probes: Probes, start: int) -> dict[str, Any]:
     """It says how the server is; compose restarts nothing for it."""
     return {
-        "test": ["CMD", *spec.probes.command],
+        "test": ["CMD", *probes.command],
         "interval": "15s",
-        "timeout": f"{spec.probes.patience + 5}s",
+        "timeout": f"{probes.patience + 5}s",
         "retries": 3,
-        "start_period": f"{spec.start}s",
+        "start_period": f"{start}s",
     }

@@ -43,13 +43,18 @@ def _options(spec: Spec) -> Iterator[tuple[str, ...]]:
         yield "--mount", _mount(Mount(spec.key_file, KEY))
     if spec.copies_key:
         yield "--tmpfs", f"{RUN}:mode=0700"
-    yield "--health-cmd", shlex.join(spec.probes.command)
-    yield "--health-interval", "15s"
-    yield "--health-timeout", f"{spec.probes.patience + 5}s"
-    yield "--health-start-period", f"{spec.start}s"
+    yield from _health(spec)
     yield from (("--env", f"{name}={value}") for name, value in spec.env.items())
     if spec.entry:
         yield "--entrypoint", spec.entry[0]
+
+
+def _health(spec: Spec) -> Iterator[tuple[str, str]]:
+    if spec.probes:
+        yield "--health-cmd", shlex.join(spec.probes.command)
+        yield "--health-interval", "15s"
+        yield "--health-timeout", f"{spec.probes.patience + 5}s"
+        yield "--health-start-period", f"{spec.start}s"
 
 
 def _given(spec: Spec) -> Iterator[tuple[str, ...]]:

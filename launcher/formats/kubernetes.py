@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from launcher.errors import Exit, UserError
-from launcher.formats.around import GPU
-from launcher.formats.spec import KEY, PROBE_TIMEOUT, RUN, SHM_GIB, Mount, Spec
+from launcher.formats.pod import SECRET, Object, labels, pod, pod_of_group, products
+from launcher.formats.spec import Group, Spec
 from launcher.formats.yamltext import document
-from launcher.knowledge import gpus
 
-PRE_STOP = 15  # seconds in which endpoints and gateways learn that it goes
-END = 90  # seconds that the end itself may take, after the drain
-START_PERIOD = 10  # seconds between two looks at a server that starts
 START_MARGIN = 1800  # seconds beyond the start: pulling an image of tens of GB
-SECRET = "api-key"  # the key of the Secret, and the file's name
-NODES_CACHE = "/var/cache/glm5-serve"
+LEADS = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}  # a follower answers 404
 KINDS = {"pvc": "a claim's name", "hostPath": "a folder of the nodes", "image": "an OCI image"}
-Object = dict[str, Any]
 
 
 def write(spec: Spec) -> str:
@@ -28,13 +21,13 @@ def write(spec: Spec) -> str:
 
 
 def _objects(spec: Spec) -> Iterator[Object]:
-    yield _deployment(spec)
+    yield _group(spec, spec.group) if spec.group else _deployment(spec)
     yield _object(
         "v1",
         "Service",
         spec,
         {
-            "selector": _labels(spec),
+            "selector": labels(spec) | (LEADS if spec.group else {}),
             "ports": [{"name": "http", "port": spec.port, "targetPort": "http"}],
         },
     )
@@ -46,28 +39,26 @@ def _objects(spec: Spec) -> Iterator[Object]:
             "maxUnavailable": 1,
             # one that never became ready keeps no node from being drained
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": _labels(spec)},
+            "selector": {"matchLabels": labels(spec)},
         },
     )
     yield _object("networking.k8s.io/v1", "NetworkPolicy", spec, _policy(spec))
 
 
 def _object(version: str, kind: str, spec: Spec, body: Object) -> Object:
-    metadata = {"name": spec.name, "labels": _labels(spec)}
+    metadata = {"name": spec.name, "labels": labels(spec)}
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": body}
-
-
-def _labels(spec: Spec) -> dict[str, str]:
-    return {"app.kubernetes.io/name": "glm5-serve", "app.kubernetes.io/instance": spec.name}
 
 
 def _policy(spec: Spec) -> Object:
     """Who may reach it: pods of its namespace, its port alone."""
+    # the nodes of a group meet at ports that nobody knows before
+    group = [{"from": [{"podSelector": {"matchLabels": labels(spec)}}]}] if spec.group else []
     allowed = {"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": "http"}]}
     return {
-        "podSelector": {"matchLabels": _labels(spec)},
+        "podSelector": {"matchLabels": labels(spec)},
         "policyTypes": ["Ingress"],
-        "ingress": [allowed],
+        "ingress": [allowed, *group],
     }
 
 
@@ -85,159 +76,52 @@ def _deployment(spec: Spec) -> Object:
             },
             "minReadySeconds": 10,
             "progressDeadlineSeconds": spec.start + START_MARGIN,
-            "selector": {"matchLabels": _labels(spec)},
-            "template": {"metadata": {"labels": _labels(spec)}, "spec": _pod(spec)},
+            "selector": {"matchLabels": labels(spec)},
+            "template": {"metadata": {"labels": labels(spec)}, "spec": pod(spec)},
         },
     )
 
 
-def _pod(spec: Spec) -> Object:
-    made: Object = {
-        "terminationGracePeriodSeconds": PRE_STOP + spec.drain + END,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "affinity": _affinity(spec),
+def _group(spec: Spec, group: Group) -> Object:
+    """Several nodes that are started, and started again, together."""
+    template = {
+        "size": group.size,
+        "restartPolicy": "RecreateGroupOnPodRestart",
+        "leaderTemplate": _template(spec, group, spec.command, leads=True),
+        "workerTemplate": _template(spec, group, group.follower, leads=False),
     }
-    if spec.gpus:
-        made["tolerations"] = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
-    return made | {"containers": [_container(spec)], "volumes": [*_volumes(spec)]}
+    return _object(
+        "leaderworkerset.x-k8s.io/v1",
+        "LeaderWorkerSet",
+        spec,
+        {
+            "replicas": 1,
+            # a leader is ready when the others have joined: with LeaderReady they never start
+            "startupPolicy": "LeaderCreated",
+            "rolloutStrategy": {
+                "type": "RollingUpdate",
+                "rollingUpdateConfiguration": {"maxUnavailable": 1, "maxSurge": 0},
+            },
+            "leaderWorkerTemplate": template,
+        },
+    )
 
 
-def _affinity(spec: Spec) -> Object:
-    term = {
-        "topologyKey": "kubernetes.io/hostname",
-        "labelSelector": {"matchLabels": _labels(spec)},
-    }
-    apart = {
-        "preferredDuringSchedulingIgnoredDuringExecution": [
-            {"weight": 100, "podAffinityTerm": term}
-        ]
-    }
-    made: Object = {"podAntiAffinity": apart}
-    if labels := products(spec.product):
-        wanted = {"key": f"{GPU}.product", "operator": "In", "values": labels}
-        terms = {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}
-        made["nodeAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
-    return made
-
-
-def products(product: str | None) -> list[str]:
-    """The boards of a product as GPU feature discovery labels nodes (blanks are dashes)."""
-    known = gpus.products().get(product or "")
-    return [edition.seen.replace(" ", "-") for edition in known.editions] if known else []
-
-
-def _container(spec: Spec) -> Object:
-    resources = ({GPU: spec.gpus} if spec.gpus else {}) | ({spec.rdma: 1} if spec.rdma else {})
-    made: Object = {"name": "server", "image": spec.image}
-    if spec.entry:
-        made["command"] = [*map(_plain, spec.entry)]
-    made["args"] = [*map(_plain, spec.command)]
-    if spec.env:
-        made["env"] = [{"name": name, "value": _plain(value)} for name, value in spec.env.items()]
-    made["ports"] = _ports(spec)
-    if resources:
-        made["resources"] = {"requests": resources, "limits": dict(resources)}
-    made |= _probes(spec)
-    made["lifecycle"] = {"preStop": {"sleep": {"seconds": PRE_STOP}}}
-    # memory is pinned for the GPUs: a pod has no limit of its own to raise
-    capabilities = {"drop": ["ALL"], "add": sorted({"IPC_LOCK", *spec.capabilities})}
-    made["securityContext"] = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": capabilities,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    return made | {"volumeMounts": [*_volume_mounts(spec)]}
-
-
-def _ports(spec: Spec) -> list[Object]:
-    """The server's, and last the one where it is asked, where that is another."""
-    served = {"name": "http", "containerPort": spec.port}
-    asked = {"name": "health", "containerPort": spec.probes.port}
-    return [served] if spec.port == spec.probes.port else [served, asked]
-
-
-def _plain(text: str) -> str:
-    """A value in which Kubernetes puts nothing: `$(NAME)` is the variable, `$$` a dollar."""
-    return text.replace("$", "$$")
-
-
-def _probes(spec: Spec) -> Object:
-    port = _ports(spec)[-1]["name"]
-
-    def asking(path: str, period: int, timeout: int, failures: int) -> Object:
-        return {
-            "httpGet": {"path": path, "port": port},
-            "periodSeconds": period,
-            "timeoutSeconds": timeout,
-            "failureThreshold": failures,
-        }
-
-    probes = spec.probes
-    looks = -(-probes.within // START_PERIOD)
-    often = 5 if probes.patience == 5 else START_PERIOD
-    return {
-        # while it goes on the two others wait: without it liveness kills every load
-        "startupProbe": asking(probes.begun, START_PERIOD, min(probes.patience, 10), looks),
-        "readinessProbe": asking(probes.ready, often, probes.patience, 2),
-        "livenessProbe": asking(probes.alive, 30, PROBE_TIMEOUT, 4),
-    }
-
-
-# -- volumes ---------------------------------------------------------------------------------------
-
-
-def _volumes(spec: Spec) -> Iterator[Object]:
-    memory = {"medium": "Memory"}
-    yield {"name": "shm", "emptyDir": memory | {"sizeLimit": f"{SHM_GIB}Gi"}}
-    yield {"name": "model"} | _source(spec)
-    for number, mount in enumerate(spec.mounts):
-        folder = f"{NODES_CACHE}/{mount.source}"
-        own = {"path": folder, "type": "DirectoryOrCreate"}
-        yield {
-            "name": f"mount-{number}",
-            "hostPath": own if mount.is_volume else {"path": mount.source},
-        }
-    if spec.key_file:
-        secret = {"secretName": f"{spec.name}-key", "defaultMode": 0o400}
-        yield {"name": "key", "secret": secret}
-    if spec.copies_key:
-        yield {"name": "run", "emptyDir": memory | {"sizeLimit": "1Mi"}}
-
-
-def _volume_mounts(spec: Spec) -> Iterator[Object]:
-    yield {"name": "shm", "mountPath": "/dev/shm"}
-    for number, mount in enumerate(spec.mounts):
-        yield _at(f"mount-{number}", mount)
-    # after the cache, in which the hub's is
-    yield _at("model", spec.model)
-    if spec.key_file:
-        yield {"name": "key", "mountPath": KEY.rpartition("/")[0], "readOnly": True}
-    if spec.copies_key:
-        yield {"name": "run", "mountPath": RUN}
-
-
-def _at(name: str, mount: Mount) -> Object:
-    made: Object = {"name": name, "mountPath": mount.target}
-    return made if mount.is_writable else made | {"readOnly": True}
-
-
-def _source(spec: Spec) -> Object:
-    """Where the weights are: on the nodes at their own path, where nobody says another place."""
-    kind, _, value = (spec.models or f"hostPath:{spec.model.source}").partition(":")
-    if kind == "pvc":
-        read_only = {} if spec.model.is_writable else {"readOnly": True}
-        return {"persistentVolumeClaim": {"claimName": value} | read_only}
-    if kind == "image":
-        return {"image": {"reference": value, "pullPolicy": "IfNotPresent"}}
-    made = "DirectoryOrCreate" if spec.model.is_writable else "Directory"
-    return {"hostPath": {"path": value, "type": made}}
+def _template(spec: Spec, group: Group, words: tuple[str, ...], *, leads: bool) -> Object:
+    made = pod_of_group(spec, group, words, leads=leads)
+    return {"metadata": {"labels": labels(spec)}, "spec": made}
 
 
 # -- said ------------------------------------------------------------------------------------------
 
 
 def _how(spec: Spec) -> Iterator[str]:
+    if spec.group:
+        crd = "kubectl get crd leaderworkersets.leaderworkerset.x-k8s.io"
+        yield f"it wants the LeaderWorkerSet controller in the cluster: {crd}"
+        yield "its pods listen to 0.0.0.0 and find each other by name, not by the profile's hosts"
+    if spec.group and (spec.group.interface or spec.rdma):
+        yield "in the network of its nodes no NetworkPolicy holds: their firewall does"
     if spec.key_file:
         made = f"--from-file={SECRET}={spec.key_file}"
         yield f"the key: kubectl create secret generic {spec.name}-key {made}"
@@ -249,6 +133,9 @@ def _how(spec: Spec) -> Iterator[str]:
 
 
 def _require(spec: Spec) -> None:
+    if spec.probes is None:
+        what = "a LeaderWorkerSet has all nodes in it, and --node-rank names a follower"
+        raise UserError(what, fix="leave --node-rank out", status=Exit.USAGE)
     kind, colon, value = spec.models.partition(":")
     if spec.models and not (kind in KINDS and colon and value):
         kinds = ", ".join(f"{name}:{what}" for name, what in KINDS.items())

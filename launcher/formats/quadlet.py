@@ -58,17 +58,22 @@ def _container(spec: Spec) -> Iterator[str]:
         yield f"Volume={_mount(Mount(spec.key_file, KEY))}"
     if spec.copies_key:
         yield f"Tmpfs={RUN}:mode=0700"
-    yield f"HealthCmd={shlex.join(spec.probes.command)}"
-    yield "HealthInterval=15s"
-    yield f"HealthTimeout={spec.probes.patience + 5}s"
-    yield f"HealthStartPeriod={spec.start}s"
-    yield "HealthOnFailure=none"
-    yield "Notify=healthy"
+    yield from _health(spec)
     yield f"StopTimeout={spec.stop}"
     yield from (f"Environment={quoted(f'{name}={value}')}" for name, value in spec.env.items())
     if spec.entry:
         yield f"Entrypoint={spec.entry[0]}"
     yield f"Exec={_lines((*spec.entry[1:], *spec.command))}"
+
+
+def _health(spec: Spec) -> Iterator[str]:
+    if spec.probes:
+        yield f"HealthCmd={shlex.join(spec.probes.command)}"
+        yield "HealthInterval=15s"
+        yield f"HealthTimeout={spec.probes.patience + 5}s"
+        yield f"HealthStartPeriod={spec.start}s"
+        yield "HealthOnFailure=none"
+        yield "Notify=healthy"
 
 
 def _service(spec: Spec) -> Iterator[str]:

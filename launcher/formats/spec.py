@@ -73,6 +73,19 @@ class Probes:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Containers on several nodes that serve one model; each has words of its own."""
+
+    size: int
+    first: str  # the address of the node that leads, as words have it
+    port: int  # where they find each other, on that node
+    rank: str  # the option that says which node one is
+    own_address: str  # the variable with the address that a node tells the others
+    follower: tuple[str, ...]  # the words of one that follows
+    interface: str  # the same on all of them, "" where it differs or nobody said
+
+
+@dataclass(frozen=True)
 class Spec:
     """A container; times in seconds. Raises UserError where it is made with an unfit path."""
 
@@ -91,12 +104,13 @@ class Spec:
     models: str
     key_file: str | None
     port: int  # of the server
-    probes: Probes
+    probes: Probes | None  # None: no answer of it tells anything, as it follows another node
     start: int
     drain: int
     restart: str  # on-failure, always or no
     capabilities: tuple[str, ...] = ()  # beside those that containers have
     own_init: bool = False  # its first process reaps and hands signals on by itself
+    group: Group | None = None  # of one model over several nodes
 
     def __post_init__(self) -> None:
         for mount in (self.model, *self.mounts):

@@ -63,6 +63,7 @@ def rendered(
     plan = noted(planned(ask, environ, aim, Path(RUN))[0])
     notes: tuple[str, ...] = ()
     if form == "kubernetes":
+        _require_one(plan, asked)
         if here := [*_of_host(plan)]:
             notes = tuple(f"{what}: a pod is asked at its own address" for what, _ in here)
             settings = (*ask.settings, *(setting for _, setting in here))
@@ -114,6 +115,13 @@ def _require(asked: Asked, form: str) -> None:
     ):
         if value is not None and not shape.fullmatch(value):
             raise UserError(f"{name} {value!r} is none", fix=fix, status=Exit.USAGE)
+
+
+def _require_one(plan: Plan, asked: Asked) -> None:
+    if plan.nodes and asked.supervised:
+        what = f"{plan.name} is of {len(plan.nodes)} hosts, whose addresses no pod has"
+        fix = "without --supervised it is a LeaderWorkerSet; or --format quadlet for each host"
+        raise UserError(what, fix=fix, status=Exit.USAGE)
 
 
 def _require_guard(plan: Plan) -> None:

@@ -4,6 +4,7 @@ sees the key.
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -27,7 +29,7 @@ from launcher.formats import supervised as own
 from launcher.formats.spec import KEY, RUN, Wish
 from launcher.formats.writers import CONTAINERS, WRITERS
 from launcher.lint.run import judge
-from launcher.plan.plan import Plan
+from launcher.plan.plan import Plan, for_node
 from launcher.plan.policy import Policy
 
 ROOT = Path(__file__).parents[2]
@@ -71,9 +73,13 @@ def container(text: str) -> dict[str, Any]:
 
 def said(text: str, plan: Plan) -> set[tuple[str, str]]:
     target = Target(plan.release, plan.arch, plan.gpu, engine=plan.engine)
-    [judged] = judge(text, target).launches
-    [entries] = judged.releases.values()
-    return {(entry.name, concern.why) for entry in entries for concern in entry.concerns}
+    return {
+        (entry.name, concern.why)
+        for judged in judge(text, target).launches
+        for entries in judged.releases.values()
+        for entry in entries
+        for concern in entry.concerns
+    }
 
 
 @pytest.mark.parametrize("form", CONTAINERS)
@@ -81,7 +87,12 @@ def said(text: str, plan: Plan) -> set[tuple[str, str]]:
 def test_a_container_adds_nothing_that_lint_has_a_word_about(name: str, form: str) -> None:
     plan = planned(name, "flags.host=0.0.0.0")
 
-    assert said(written(plan, form), plan) <= said(WRITERS["shell"](plan), plan)
+    shell = said(WRITERS["shell"](plan), plan)
+    # where each pod listens is its own affair: the words of a group are those of several nodes
+    told = {
+        what for what in said(written(plan, form), plan) if not plan.nodes or "host" not in what[0]
+    }
+    assert told <= shell
 
 
 # -- the key ---------------------------------------------------------------------------------------
@@ -330,6 +341,102 @@ def test_names_are_fit_for_objects(name: str) -> None:
         assert len(label) <= 53
         assert label.replace("-", "").isalnum()
         assert label == label.lower().strip("-")
+
+
+# -- several nodes ---------------------------------------------------------------------------------
+
+LWS = json.loads((ROOT / "tests/data/leaderworkerset.json").read_text())["schema"]
+TWO_HOSTS = 'nodes.hosts=["192.0.2.1", "192.0.2.2"]'
+NODES = {
+    "own network": (),
+    "an interface": ("nodes.interface=bond0",),
+    "three": ('nodes.hosts=["192.0.2.1", "192.0.2.2", "192.0.2.3"]', "flags.pp-size=3"),
+}
+
+
+def nodes(name: str, *settings: str) -> Plan:
+    return planned(name, "flags.port=8123", *settings)
+
+
+def templates(made: dict[str, Any]) -> list[dict[str, Any]]:
+    group = made["spec"]["leaderWorkerTemplate"]
+    return [group["leaderTemplate"]["spec"], group["workerTemplate"]["spec"]]
+
+
+@pytest.mark.parametrize("case", NODES)
+@pytest.mark.parametrize("name", ["2x8xb200", "2x8xpro6000"])
+def test_a_group_is_known_to_its_api_and_its_pods_to_kubernetes(name: str, case: str) -> None:
+    text = written(nodes(name, *NODES[case]), "kubernetes", rdma="rdma/x")
+    made = objects(text)
+    group = made.pop("LeaderWorkerSet")
+
+    jsonschema.validate(group, LWS)
+    for pod in templates(group):
+        made[str(len(made))] = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": pod}
+    for one in made.values():
+        kubernetes_validate.validate(one, KUBERNETES[-1], strict=True)
+    assert "Deployment" not in made
+    assert "# it wants the LeaderWorkerSet controller" in text
+
+
+def test_an_api_that_does_not_know_a_field_says_so() -> None:
+    made = objects(written(nodes("2x8xb200"), "kubernetes"))["LeaderWorkerSet"]
+    made["spec"]["leaderWorkerTemplate"]["sizes"] = 2
+    with pytest.raises(jsonschema.ValidationError, match="sizes"):
+        jsonschema.validate(made, LWS)
+
+
+@pytest.mark.parametrize("case", NODES)
+@pytest.mark.parametrize("kind", ["sglang", "vllm"])
+def test_each_node_gets_its_words_with_the_addresses_of_pods(kind: str, case: str) -> None:
+    plan = of_engine(kind, *NODES[case])
+    pods = templates(objects(written(plan, "kubernetes"))["LeaderWorkerSet"])
+    first = plan.nodes[0].address
+
+    for rank, pod in enumerate(pods):
+        own = for_node(plan, rank)
+        args = pod["containers"][0]["args"]
+        told = [*map(str, own.arguments)]
+        for option, value in (("--node-rank", "$(LWS_WORKER_INDEX)"), ("--host", "0.0.0.0")):
+            told[told.index(option) + 1] = value
+        told = [word.replace(first, "$(LWS_LEADER_ADDRESS)") for word in told]
+        assert args[-len(told) :] == told
+        env = {one["name"]: one for one in pod["containers"][0]["env"]}
+        address = "SGLANG_HOST_IP" if kind == "sglang" else "VLLM_HOST_IP"
+        assert env[address]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+        assert (env.get("GLOO_SOCKET_IFNAME") is not None) is (case == "an interface")
+        assert pod.get("hostNetwork", False) is (case == "an interface")
+        assert "192.0.2." not in str(pod)
+
+
+def of_engine(kind: str, *settings: str) -> Plan:
+    if kind == "sglang":
+        return nodes("2x8xb200", *settings)
+    hosts = () if any("hosts" in one for one in settings) else (TWO_HOSTS,)
+    told = [one.replace("pp-size", "pipeline-parallel-size") for one in settings]
+    return nodes("8xb200-vllm", *hosts, "flags.host=false", *told)
+
+
+def test_only_the_node_that_answers_is_asked_and_served() -> None:
+    made = objects(written(nodes("2x8xb200"), "kubernetes"))
+    leader, worker = (pod["containers"][0] for pod in templates(made["LeaderWorkerSet"]))
+
+    assert {"startupProbe", "readinessProbe", "livenessProbe", "ports"} <= {*leader}
+    assert not {"startupProbe", "readinessProbe", "livenessProbe", "ports"} & {*worker}
+    assert made["Service"]["spec"]["selector"]["leaderworkerset.sigs.k8s.io/worker-index"] == "0"
+    # with LeaderReady the others would never be started
+    assert made["LeaderWorkerSet"]["spec"]["startupPolicy"] == "LeaderCreated"
+    assert made["NetworkPolicy"]["spec"]["ingress"][1]["from"]
+
+
+def test_a_follower_of_hosts_has_no_health_and_no_cluster() -> None:
+    follower = for_node(nodes("2x8xb200"), 1)
+    for form in ("docker", "compose", "quadlet"):
+        text = written(follower, form)
+        assert "health" not in text.lower().replace("supervised", "")
+        assert "# it follows 192.0.2.1, which answers for all" in text
+    with pytest.raises(UserError, match="--node-rank names a follower"):
+        written(follower, "kubernetes")
 
 
 # -- supervised ------------------------------------------------------------------------------------

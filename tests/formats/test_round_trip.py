@@ -94,6 +94,8 @@ def comes_back(plan: Plan, form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_packaged_profile_comes_back(name: str, form: str) -> None:
+    if form == "kubernetes" and planned(name).nodes:
+        return  # pods find each other by other words: tests/formats/test_containers.py
     known = dialect(planned(name).engine).options.releases
     for release in known[::5]:
         comes_back(planned(name, release), form)
