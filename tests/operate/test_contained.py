@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import TESTS, World
+from conftest import ROOT, TESTS, World
 
 from launcher.config.resolve import PlanRequest
 from launcher.config.target import TargetOptions
@@ -150,3 +151,15 @@ def test_the_command_line_says_it_all(world: World) -> None:
     refused = world.run(*words[:3], "--image", "x")
     assert refused.returncode == Exit.USAGE
     assert "--format shell is no container" in refused.stderr
+
+
+def test_the_page_s_commands_run(world: World) -> None:
+    page = (ROOT / "docs/containers.md").read_text()
+    given = re.search(r'^P="(.*)"$', page, re.MULTILINE)
+    lines = re.findall(r"^glm5-serve (render .*?)(?: [>&|#].*)?$", page, re.MULTILINE)
+    assert given
+    assert len(lines) == 5
+
+    for line in lines:
+        said = world.run(*line.replace("$P", given[1]).split())
+        assert said.returncode == 0, said.stderr
