@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from launcher.engines.engine import dialect, runtime
 from launcher.engines.options import version
 from launcher.formats import shell
-from launcher.formats.spec import CACHE, HUB, KEY, Group, Mount, Probes, Spec, Wish, called
+from launcher.formats.spec import HUB, KEPT, KEY, Group, Mount, Probes, Spec, Wish, called
 from launcher.plan.plan import Plan, for_node
 
 # Options that name a file or folder that is only read.
@@ -110,7 +110,8 @@ def model(plan: Plan, wish: Wish) -> Mount:
 
 def beside(plan: Plan) -> Iterator[Mount]:
     """What else it sees: compiled kernels, which are kept, and the files that options name."""
-    yield Mount(f"{called(plan.name)}-cache", CACHE, is_writable=True)
+    for name, place in KEPT.items():
+        yield Mount(f"{called(plan.name)}-{name}", place, is_writable=True)
     told = [path for name, path in _paths(plan) if READ.fullmatch(name) and path != plan.model]
     yield from (Mount(path, path) for path in dict.fromkeys(told))
 

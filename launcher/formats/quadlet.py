@@ -26,7 +26,8 @@ def write(spec: Spec) -> str:
         raise UserError(what, fix=fix, status=Exit.CONFIG)
     how = (
         f"put it into /etc/containers/systemd/{spec.name}.container (podman 5 or later), then",
-        f"`systemctl daemon-reload` and `systemctl start {spec.name}`: it returns when it serves",
+        f"`systemctl daemon-reload` and `systemctl start {spec.name}`, which returns when it"
+        f" {'serves' if spec.probes else 'runs'}",
     )
     head = [printable.line(f"# {line}") for line in (*spec.head, *how)]
     return "\n".join([*head, *_unit(spec), "", *_container(spec), "", *_service(spec)]) + "\n"

@@ -11,7 +11,10 @@ from launcher.errors import Exit, UserError
 
 RUN = "/run/glm5-serve"  # in memory, and the container's own: what is made of the key
 KEY = "/run/secrets/glm5-serve/api-key"  # where the file with the key is shown
-CACHE = "/root/.cache"  # of kernels that are compiled: a start without it compiles them again
+CACHE = "/root/.cache"
+# Kernels that are compiled: a start without them compiles them again. Triton's are
+# elsewhere but for newer releases of SGLang.
+KEPT = {"cache": CACHE, "triton": "/root/.triton"}
 HUB = f"{CACHE}/huggingface"
 SHM_GIB = 32  # NCCL's and the engine's own; a container has 64 MiB by itself
 STACK = 67108864  # bytes, as the engines' documentation has it
