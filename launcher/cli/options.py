@@ -153,6 +153,49 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return given
 
 
+def container_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what a container is made of: the parameter `asked`."""
+
+    @functools.wraps(command)
+    def given(
+        *args: Any,
+        image: str | None,
+        digest: str | None,
+        cuda: str | None,
+        rdma: str | None,
+        models: str | None,
+        supervised: bool,
+        **words: Any,
+    ) -> Any:
+        from launcher.operate.contained import Asked
+
+        asked = Asked(image, digest, int(cuda) if cuda else None, rdma, models, supervised)
+        return command(*args, asked=asked, **words)
+
+    for option in (
+        click.option(
+            "--models",
+            metavar="PLACE",
+            help="kubernetes: pvc:CLAIM, hostPath:DIR or image:REFERENCE with the weights.",
+        ),
+        click.option(
+            "--rdma",
+            metavar="WHAT",
+            help="Hand RDMA in: /dev/infiniband, or what a cluster calls it (rdma/...).",
+        ),
+        click.option(
+            "--cuda",
+            type=click.Choice(("12", "13")),
+            help="The image's CUDA: 13 wants driver 580. By default the driver decides.",
+        ),
+        click.option("--supervised", is_flag=True, help="A container with `glm5-serve up` in it."),
+        click.option("--digest", metavar="SHA256", help="Pin the image: sha256:..."),
+        click.option("--image", metavar="IMAGE", help="Another image than the release's own."),
+    ):
+        given = option(given)
+    return given
+
+
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which host is meant, and for which plan."""
     file = click.Path(path_type=Path)

@@ -155,9 +155,13 @@ class Seen:
 
 
 def planned(
-    ask: PlanRequest, environ: Mapping[str, str], aim: TargetOptions | Target | None = None
+    ask: PlanRequest,
+    environ: Mapping[str, str],
+    aim: TargetOptions | Target | None = None,
+    folder: Path | None = None,
 ) -> tuple[Plan, StateDir]:
-    """The plan for what was asked, and the instance it is for. Nothing is written.
+    """The plan for what was asked, and the instance it is for. Nothing is written. In a container
+    its `folder` is another one.
 
     It is made for what is installed and seen here, where `aim` does not say another host. Raises
     UserError.
@@ -170,7 +174,8 @@ def planned(
         if isinstance(aim, Target)
         else targeted(composed.profile, environ, aim or TargetOptions(), asks=asks)
     )
-    return resolve(composed, ask, instance.folder, layers.ours(environ), target), instance
+    folder = folder or instance.folder
+    return resolve(composed, ask, folder, layers.ours(environ), target), instance
 
 
 def instance_of(composed: Composed, environ: Mapping[str, str]) -> StateDir:

@@ -33,6 +33,8 @@ RUNTIME = Runtime(
     paused=api.paused,
     leads=api.leads,
     in_flight=api.in_flight,
+    ready_since="",
+    ends_well=True,
     allowed=allowed,
     readiness=lambda plan: "/health",
 )
