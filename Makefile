@@ -5,18 +5,23 @@ MADE := .venv/.made
 # Most tests wait more than they compute, and run beside each other; the real engine takes all cores, alone.
 WORKERS ?= 4
 BESIDE := -n $(WORKERS) --dist loadgroup
+# What failed beside others is told, and run once more alone: only what fails there, too, is a failure.
+AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
+FAST := not engine and not matrix and not scale
+REAL := engine and not matrix and not scale
 TIMES ?= 10
 LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
 ENGINE := sglang
 
-.PHONY: help demo test stress faults engine engines lint format bench clean
+.PHONY: help demo test stress faults scale engine engines lint format bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down;"
 	@echo "              ENGINE=vllm: the real vLLM"
 	@echo "make test     lint, types and tests, those with the real engines included"
 	@echo "make stress   the tests TIMES=10 times in a row, beside LOOPS=$(LOOPS) loops that take every core (hours)"
 	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour)"
+	@echo "make scale    several real servers: replicas behind the gateway restarted under load (half an hour)"
 	@echo "make format   ruff format and the fixes it is sure of"
 	@echo "make bench    ratios: command line, start, idle cost, recovery, requests lost (half an hour)"
 	@echo "make clean    remove this folder's environment (the engines stay in the cache)"
@@ -46,14 +51,17 @@ lint: $(MADE)
 	$(BIN)/deptry .
 
 test: lint engines
-	$(BIN)/pytest $(BESIDE) -m "not engine and not matrix"
-	$(BIN)/pytest -m "engine and not matrix"
+	$(BIN)/pytest $(BESIDE) -m "$(FAST)" || $(AGAIN) -m "$(FAST)"
+	$(BIN)/pytest -m "$(REAL)" || $(AGAIN) -m "$(REAL)"
 
 stress: engines
 	$(BIN)/python tests/rig/stress.py --times $(TIMES) --loops $(LOOPS) $(BESIDE)
 
 faults: engines
 	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/serve/test_faults.py
+
+scale: engine
+	$(BIN)/pytest -m scale
 
 format: $(MADE)
 	$(BIN)/ruff format .
@@ -67,6 +75,7 @@ bench: $(MADE) engines
 	$(BIN)/python bench/idle.py
 	$(BIN)/python bench/recovery.py
 	$(BIN)/python bench/drain.py
+	$(BIN)/python bench/rolling.py
 
 clean:
 	rm -rf .venv dist

@@ -46,6 +46,19 @@ def to_ask(host: str) -> str:
     return "::1" if isinstance(numeric(host), ipaddress.IPv6Address) else "127.0.0.1"
 
 
+def listening(text: str) -> tuple[str, int]:
+    """Where to listen, of `127.0.0.1:8001` or `[::1]:8001`. Raises ValueError for what is no
+    address with a port.
+    """
+    host, _, port = text.rpartition(":")
+    bare = host.strip("[]")
+    if not (numeric(bare) or is_loopback(bare)) or not (
+        port.isascii() and port.isdigit() and 0 < int(port) <= 65535
+    ):
+        raise ValueError("wanted an address and a port: 127.0.0.1:8001, [::1]:8001, 0.0.0.0:8001")
+    return bare, int(port)
+
+
 def bracketed(host: str) -> str:
     """A host as it stands before a port: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host

@@ -9,7 +9,7 @@ import sys
 import click
 
 from launcher import __version__, printable, stdio
-from launcher.cli import host, observe, plan, serve
+from launcher.cli import gateway, host, observe, plan, serve
 from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
@@ -33,7 +33,13 @@ def cli() -> None:
     """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang, and keep them up."""
 
 
-for command in (*plan.COMMANDS, *host.COMMANDS, *serve.COMMANDS, *observe.COMMANDS):
+for command in (
+    *plan.COMMANDS,
+    *host.COMMANDS,
+    *serve.COMMANDS,
+    *gateway.COMMANDS,
+    *observe.COMMANDS,
+):
     cli.add_command(command)
 
 

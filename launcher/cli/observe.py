@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher import printable
+from launcher.address import listening
 from launcher.cli.options import json_option, profile_option
 from launcher.errors import Exit
 from launcher.statedir.events import KINDS
@@ -78,10 +79,10 @@ def events(
 @json_option
 def smoke_command(profile: str | None, as_json: bool) -> int:
     """Ask a running server the questions of its smoke test; exit 1 if an answer is wrong."""
-    from launcher.operate import control, identity
+    from launcher.operate import control, identity, running
     from launcher.statedir.folder import state_home
 
-    result = control.smoke(
+    result = running.smoke(
         identity.enter(control.select_instance(state_home(os.environ), profile), writing=True)
     )
     told = {
@@ -178,8 +179,8 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
 
 @click.group("systemd")
 def systemd_group() -> None:
-    """Serve a profile as a systemd unit: install it, take it away, or print what would be
-    installed.
+    """Serve a profile, or a gateway, as a systemd unit: install it, take it away, or print what
+    would be installed.
     """
 
 
@@ -204,10 +205,22 @@ def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--user", default="glm5-serve", show_default=True, help="Who runs this profile."
         ),
+        click.option(
+            "--listen", metavar="ADDRESS", callback=_place, help="Where the gateway's clients ask."
+        ),
+        click.option("--gateway", is_flag=True, help="PROFILE is the name of a gateway."),
         profile_option(required=True),
     ):
         command = option(command)
     return command
+
+
+def _place(context: click.Context, parameter: click.Parameter, text: str | None) -> str:
+    """An address as it stands in a unit."""
+    try:
+        return text if text and listening(text) else ""
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @systemd_group.command("print")
@@ -217,11 +230,13 @@ def systemd_print(host: bool, **words: Any) -> None:
     """Print every file that `install` would write."""
     from launcher.operate import systemd as unit
 
-    wish = _wish(words)
-    unit.require_profile(wish, os.environ)
-    for path, text in unit.files(wish, unit.host_commands() if host else ()).items():
+    commands, files = unit.host_commands() if host else (), dict[Path, str]()
+    every = unit.each(_wish(words), os.environ)
+    for wish in every:
+        files |= unit.files(wish, commands)
+    for path, text in files.items():
         print(f"# {path}\n{text}")
-    for line in unit.remarks(wish):
+    for line in unit.remarks(every[0]):
         click.echo(line, err=True)
 
 
@@ -234,9 +249,9 @@ def systemd_install(host: bool, **words: Any) -> None:
     """Write and enable the units of a profile. Nothing is started."""
     from launcher.operate import systemd as unit
 
-    wish = _wish(words)
-    unit.require_profile(wish, os.environ)
-    unit.install(wish, unit.host_commands() if host else (), click.echo)
+    commands = unit.host_commands() if host else ()
+    for wish in unit.each(_wish(words), os.environ):
+        unit.install(wish, commands, click.echo)
 
 
 @systemd_group.command("uninstall")
@@ -245,15 +260,26 @@ def systemd_uninstall(**words: Any) -> None:
     """Stop, disable and remove the unit of a profile; the shared files go with the last one."""
     from launcher.operate import systemd as unit
 
-    unit.uninstall(_wish(words), click.echo)
+    for wish in unit.installed(_wish(words)):
+        unit.uninstall(wish, click.echo)
 
 
 def _wish(words: dict[str, Any]) -> Wish:
     """What was asked for. Raises UserError for words that cannot stand in a unit."""
     from launcher.operate.systemd import Wish, require_words
 
-    metrics = not words["no_metrics"]
-    wish = Wish(words["profile"], words["user"], words["api_key_file"], words["root"], metrics)
+    gateway, listen = words["gateway"], words["listen"]
+    if listen and not gateway:
+        raise click.UsageError("--listen is of a gateway: --gateway")
+    wish = Wish(
+        words["profile"],
+        words["user"],
+        words["api_key_file"],
+        words["root"],
+        metrics=not words["no_metrics"],
+        gateway=gateway,
+        listen=listen,
+    )
     require_words(wish)
     return wish
 

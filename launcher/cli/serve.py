@@ -12,10 +12,11 @@ import click
 
 from launcher import printable
 from launcher.cli.options import allow_option, json_option, plan_options, profile_option
-from launcher.errors import Exit
+from launcher.errors import Exit, UserError
 
 if TYPE_CHECKING:
     from launcher.operate.up import Screen
+    from launcher.statedir.folder import StateDir
 
 
 @click.command()
@@ -39,31 +40,28 @@ def up(
     allow: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Start a profile's server and keep it up.
+    """Start a profile's server and keep it up; of several replicas each, one after the other.
 
     The host is judged first (`glm5-serve doctor`): a failed check that is not allowed keeps it from
     being started. Ctrl-C or SIGTERM drains and stops it, and nothing is left; `glm5-serve down
     --now` kills it.
     """
     from launcher.config.resolve import PlanRequest
-    from launcher.operate.up import up
+    from launcher.operate.replicas import up
     from launcher.redact.keys import credential
-
-    if health_listen is not None:
-        settings += (f'access.health_listen="{health_listen}"',)
 
     if api_key_file is None and (found := credential("api-key", os.environ)):
         api_key_file = str(found)
     return up(
-        PlanRequest(profile, settings, api_key_file),
+        PlanRequest(profile, settings, api_key_file, health_listen),
         os.environ,
-        _screen(as_json),
+        screen(as_json),
         allow,
         detach=detach,
     )
 
 
-def _screen(as_json: bool) -> Screen:
+def screen(as_json: bool) -> Screen:
     """Standard error, as what is behind it can show events."""
     from launcher.operate.up import Screen
     from launcher.output import doctor, events
@@ -83,11 +81,12 @@ def status(profile: str | None, as_json: bool) -> int:
     """
     from launcher.operate import control, identity
     from launcher.output import plan
-    from launcher.statedir.folder import state_home
+    from launcher.statedir.folder import known, state_home
 
     home = state_home(os.environ)
-    if profile is None and len(control.candidates(home)) > 1:
-        every = control.status_of_all(home)
+    found = control.meant(home, profile) if profile else control.candidates(home)
+    if len(found) > 1:
+        every = control.status_of_all(home, found if profile else known(home))
         plan.status_of_all(every, as_json=as_json)
         return Exit.FINE if all(seen.state == "ready" for seen in every) else Exit.NO
     seen = control.status(identity.become_owner(control.select_instance(home, profile)))
@@ -131,29 +130,45 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     a launcher that does not go is killed, and so is what a killed one left.
     """
     from launcher.operate import control, identity
+
+    for instance in _meant(profile):
+        entered = identity.enter(instance, writing=True)
+        said = control.down(entered, now=now)
+        told = {"schema": 1, "profile": entered.name, "state": "stopped", "said": said}
+        print(json.dumps(told) if as_json else printable.line(said), flush=True)
+
+
+def _meant(profile: str | None) -> list[StateDir]:
+    """What is meant: all replicas where their profile is named."""
+    from launcher.operate import control
     from launcher.statedir.folder import state_home
 
-    instance = identity.enter(
-        control.select_instance(state_home(os.environ), profile), writing=True
-    )
-    said = control.down(instance, now=now)
-    told = {"schema": 1, "profile": instance.name, "state": "stopped", "said": said}
-    print(json.dumps(told) if as_json else printable.line(said))
+    home = state_home(os.environ)
+    return control.meant(home, profile) if profile else [control.select_instance(home, None)]
 
 
 @click.command()
 @profile_option(required=False)
+@click.option(
+    "--rolling",
+    is_flag=True,
+    help="Each replica in turn, out of the gateway first: no request is lost.",
+)
 @json_option
-def restart(profile: str | None, as_json: bool) -> int:
+def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
     """Drain it and start it again from its profile as it is now; return when it is ready."""
-    from launcher.operate import control, identity
-    from launcher.statedir.folder import state_home
+    from launcher.operate import identity, replicas, running
 
-    instance = identity.enter(
-        control.select_instance(state_home(os.environ), profile), writing=True
-    )
     tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr)
-    return control.restart(instance, os.environ, tell, _screen(as_json))
+    found = _meant(profile)
+    if len(found) > 1 and not rolling:
+        names = " and ".join(one.name for one in found)
+        fix = "--rolling restarts one after the other, --profile NAME@N one of them"
+        raise UserError(f"more than one instance: {names}", fix=fix, status=Exit.USAGE)
+    entered = [identity.enter(one, writing=True) for one in found]
+    if rolling:
+        return replicas.restart(entered, os.environ, tell, screen(as_json))
+    return running.restart(entered[0], os.environ, tell, screen(as_json))
 
 
 COMMANDS: tuple[click.Command, ...] = (up, status, logs, down, restart)

@@ -17,8 +17,10 @@ from pydantic import (
     StringConstraints,
 )
 
-from launcher.address import is_any, is_loopback, numeric
+from launcher.address import is_any, is_loopback, listening, numeric
 from launcher.engines.engine import NAMES, dialect
+from launcher.gateway import DEFAULT
+from launcher.gateway.leaving import WITHIN
 from launcher.plan.plan import ENGINE
 from launcher.plan.policy import Policy, StallTimeouts
 
@@ -44,11 +46,7 @@ def _a_pattern(text: str) -> str:
 
 
 def _an_address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not (numeric(host.strip("[]")) or is_loopback(host.strip("[]"))) or not (
-        port.isascii() and port.isdigit() and 0 < int(port) <= 65535
-    ):
-        raise ValueError("wanted an address and a port: 127.0.0.1:8001, [::1]:8001, 0.0.0.0:8001")
+    listening(text)
     return text
 
 
@@ -73,6 +71,7 @@ Text = Annotated[str, AfterValidator(_no_nul)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Item = Annotated[Text, AfterValidator(_no_option)]
 FlagValue = bool | int | Number | Text | list[int | Number | Item]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of a state folder
 MONTH = 30 * 24 * 3600.0  # seconds; more patience than that is a typing error
 JOINED_WITHIN = 60.0  # seconds that a node takes to give up after its engine's own timeout
 Positive = Annotated[float, Field(gt=0, le=MONTH)]
@@ -251,6 +250,8 @@ class Profile(_Table):
     description: Text = ""
     unverified: Text | None = None  # why nobody knows that it works
     extends: Text | None = None
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1  # servers of it on one host
+    gateway: Annotated[Text, Field(pattern=NAME)] | None = None  # that sends it requests
     engine: Engine = Engine()
     access: Access = Access()
     needs: Needs = Needs()
@@ -276,11 +277,17 @@ class Profile(_Table):
         replicas = 1 if flags.enable_dp_attention else flags.dp_size
         return max(1, flags.tp_size * flags.pp_size * replicas // flags.nnodes)
 
+    @property
+    def behind(self) -> str:
+        """The gateway that it is behind, "" for none; replicas are behind one in any case."""
+        return self.gateway or (DEFAULT if self.replicas > 1 else "")
+
     def policy(self) -> Policy:
         """The patience as the state machine takes it."""
         said = self.supervision.model_dump(exclude={"stall_timeouts"})
         stalls = StallTimeouts(**self.supervision.stall_timeouts.model_dump())
-        made = Policy(**said, stall_timeouts=stalls, smoke=self.smoke.enabled)
+        leave = WITHIN if self.behind else Policy.leave_within
+        made = Policy(**said, leave_within=leave, stall_timeouts=stalls, smoke=self.smoke.enabled)
         if self.nodes is None:
             return made
         # A node waits in the rendezvous for the others as long as the engine does.

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,24 @@ from pydantic import ValidationError
 
 from launcher import printable
 from launcher.address import canonical
-from launcher.config import layers, of_model
+from launcher.config import layers, of_model, replicas
 from launcher.config import nodes as several
+from launcher.config.composed import Composed
 from launcher.config.profile import Profile, by_role, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
 from launcher.engines.dialect import Dialect, Spelled
-from launcher.engines.engine import NAMES, dialect
+from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.match import Case
 from launcher.engines.options import Release
 from launcher.engines.rules import Rule
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
-from launcher.files.ownership import Doubt
 from launcher.knowledge import models
 from launcher.plan.plan import NO_REASON, Plan, Setting, for_node, words_of
 from launcher.redact.keys import SECRET_VARIABLE
+from launcher.statedir.replica import split
 
 # Keys of profiles from before the first release.
 RENAMED = {
@@ -58,39 +60,13 @@ class PlanRequest:
     profile: str
     settings: tuple[str, ...] = ()
     api_key_file: str | None = None
-
-
-@dataclass(frozen=True)
-class Composed:
-    """A profile whose layers were put together and found sound."""
-
-    name: str
-    path: Path
-    profile: Profile
-    flags: dict[str, Any]  # by canonical name, in the order in which they will stand in the command
-    origin: dict[str, layers.Layer] = field(repr=False)
-    doubt: Doubt | None = None  # about a file that it is made of: others may have written it
-    models: Mapping[str, str] = field(default_factory=dict)  # options: see `of_model.models_of`
-
-    @property
-    def dialect(self) -> Dialect:
-        """How its engine is told what to do."""
-        return dialect(self.profile.engine.kind)
-
-    @property
-    def written(self) -> dict[str, str]:
-        """How the author calls the options whose canonical name is another one."""
-        layers_ = {name: self.origin.get(f"flags.{name}") for name in self.flags}
-        return {
-            name: layer.written[name]
-            for name, layer in layers_.items()
-            if layer and name in layer.written
-        }
+    health_listen: str | None = None
 
 
 def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     """The profile that was asked for. Raises UserError naming every error of it at once."""
-    found = layers.find(ask.profile, environ)
+    name, number = split(ask.profile)
+    found = layers.find(name, environ)
     settings = list(ask.settings)
     stack = layers.lineage(found, environ)
     stack += [layers.from_environment(environ), layers.from_settings(settings)]
@@ -98,6 +74,9 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         given = ask.api_key_file
         key_file = given if given.startswith("~/") else str(Path(given).absolute())
         stack.append(layers.Layer("--api-key-file", {"access": {"api_key_file": key_file}}))
+    if ask.health_listen is not None:
+        listens = {"health_listen": ask.health_listen}
+        stack.append(layers.Layer("--health-listen", {"access": listens}))
     errors: list[str] = []
     kind = layers.engine(stack)
     engine = dialect(kind)
@@ -119,7 +98,8 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         typed = {"flags": by_role(passed, kind)} if flags else {}
         profile = Profile.model_validate(values | typed)
     except ValidationError as error:
-        errors += [_in_words(problem, origin, found.path, engine) for problem in error.errors()]
+        said = (_in_words(problem, origin, found.path, engine) for problem in error.errors())
+        errors += dict.fromkeys(said)  # each way to read a value has its own
     errors += several.errors(profile, flags, origin, engine) if profile else ()
     errors += _flag_errors(flags, origin, engine)
     errors += _variable_errors(values.get("env"), origin)
@@ -135,7 +115,10 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     doubt = next((layer.doubt for layer in stack if layer.doubt), None)
     models = of_model.models_of(stack, engine)
     wide = several.spread(profile, values["flags"], origin, engine)
-    return Composed(found.name, found.path, wide.profile, wide.flags, wide.origin, doubt, models)
+    composed = Composed(
+        found.name, found.path, wide.profile, wide.flags, wide.origin, doubt, models
+    )
+    return replicas.of(composed, number)
 
 
 def resolve(
@@ -152,6 +135,7 @@ def resolve(
     variables that took part, kept so that a restart sees the same.
     """
     composed = _spelled_out(composed, target or Target())
+    composed = replicas.placed(composed, target.devices if target else ())
     profile = composed.profile
     model = traits.of((target or Target()).model, profile.flags.model_path)
     made = of_model.suited(
@@ -159,6 +143,7 @@ def resolve(
         composed.models,
         profile.flags.model_path,
         model,
+        profile.engine.kind,
         changes=profile.rules.enabled,
     )
     composed = replace(composed, flags=made.flags, origin=composed.origin | made.origin)
@@ -219,15 +204,17 @@ def resolve(
         ),
         settings=tuple(settings),
         words={
-            "profile": str(composed.path),
+            "profile": f"{composed.path}{f'@{composed.replica}' if composed.replica else ''}",
             "settings": list(ask.settings),
             "api_key_file": ask.api_key_file,
+            "health_listen": ask.health_listen,
             "environment": dict(environment),
         },
         key_file=profile.access.api_key_file,
         key_config=key_config,
         open_without_key=profile.access.open_without_key,
         health_listen=profile.access.health_listen or "",
+        gateway=profile.behind,
         gpus=profile.gpus,
         arch=target.arch,
         needs_arch=profile.needs.arch,
@@ -292,6 +279,9 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
     short = target.shortage(plan.gpus)
     told = (plan.doubt, target.doubt, short, about) if plan.gpus else (plan.doubt,)
     yield from filter(None, told)
+    if composed.replica:
+        count = composed.profile.replicas
+        yield f"{plan.name} is one of {count} replicas, behind gateway {plan.gateway}"
     yield from several.notes(plan)
     yield from _spelled_otherwise(plan, composed, target)
     if plan.gpus:
@@ -423,7 +413,10 @@ def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path, engi
     elif problem["type"] == "missing":
         message = "is required"
     elif key.startswith("flags.") and isinstance(problem["input"], dict):
-        message = "a table, wanted a value: JSON is written as a string, '{...}'"
+        option = str(location[1])
+        key, message = f"flags.{option}", f"a table, wanted a value of --{option}"
+        if _is_json(option, engine):
+            message = _in_json(option, problem["input"])
     else:
         message = f"{message}, not {problem['input']!r}"
     return f"{place}: {key}: {message}"
@@ -449,6 +442,8 @@ def _flag_errors(
             errors.append(
                 f"{where}: {engine.name} takes one --{name}, and access.api_key_file needs it"
             )
+        elif (head := name.partition(".")[0]) != name and _is_json(head, engine):
+            errors.append(f"{where}: {_in_json(name, flags[name])}")
         elif name != plain or not name:
             errors.append(
                 f"{where}: not an option name" + (f", did you mean {plain}?" if plain else "")
@@ -456,6 +451,23 @@ def _flag_errors(
         elif owner := _owner(name, engine):
             errors.append(f"{where}: {_of_another(name, owner, engine)}")
     return errors
+
+
+def _is_json(name: str, engine: Dialect) -> bool:
+    """Whether an option takes JSON, in the newest release that has it."""
+    releases = engine.options.accepted_by(f"--{name}")
+    option = engine.options.release(releases[-1]).options[f"--{name}"] if releases else None
+    return option is not None and option.type in ("json", "object", "json_or_text")
+
+
+def _in_json(name: str, value: object) -> str:
+    """What to write for a member of an option, `speculative-config.method`."""
+    head, *path = name.split(".")
+    for part in reversed(path):
+        value = {part: value}
+    text = json.dumps(value, default=str)
+    what = f"a part of {head}, wanted all of it" if path else "a table, wanted text"
+    return f"{what} as JSON: flags.{head} = '{text}'"
 
 
 def _owner(name: str, engine: Dialect) -> Dialect | None:
@@ -468,9 +480,10 @@ def _owner(name: str, engine: Dialect) -> Dialect | None:
 
 
 def _of_another(name: str, owner: Dialect, engine: Dialect) -> str:
-    role = owner.roles.get(owner.options.canonical(name))
-    instead = f"; write flags.{engine.option_of(role)}" if role else ""
-    return f"an option of {owner.name}, and engine.kind says {engine.name}{instead}"
+    [of, to] = [kind for one in (owner, engine) for kind in NAMES if dialect(kind).name == one.name]
+    canonical = owner.options.canonical(name)
+    instead = counterparts(of, to).advice_for_profile(canonical, engine.name)
+    return f"an option of {owner.name}, and engine.kind says {engine.name}; {instead}"
 
 
 def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[str]:
@@ -484,14 +497,14 @@ def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[st
 
 def _skip_errors(profile: Profile, origin: Mapping[str, layers.Layer]) -> list[str]:
     engine = dialect(profile.engine.kind)
-    table = recipe.table(engine.defaults)
-    set_by_rules = {rule.set for rule in table.rows}
+    set_by_rules = {rule.set for rule in recipe.rules(profile.engine.kind)}
+    is_whole = not any(recipe.table(file).complaints for file in (engine.defaults, recipe.OF_ANY))
     place = origin["rules.skip"].place if "rules.skip" in origin else ""
     return [
         f"{place}: rules.skip: no rule sets {name!r}"
         for name in profile.rules.skip
         if engine.options.canonical(name) not in set_by_rules
-        and not table.complaints  # it may be one that is left out
+        and is_whole  # else it may be one that is left out
     ]
 
 

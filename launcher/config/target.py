@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launcher.config import layers
+from launcher.config.composed import Composed
 from launcher.config.profile import Profile
-from launcher.config.resolve import Composed, PlanRequest, load, resolve
+from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import ARCHS, Target, of, of_engine, of_parts
 from launcher.errors import Exit, UserError
@@ -173,7 +174,10 @@ def planned(
 
 
 def instance_of(composed: Composed, environ: Mapping[str, str]) -> StateDir:
-    """The instance that a profile is for."""
+    """The instance that a profile is for. Raises UserError for a name that only replicas have."""
+    if "@" in composed.name and not composed.replica:
+        what = f"profile name {composed.name!r} is that of a replica"
+        raise UserError(what, fix="rename the file: without @", status=Exit.USAGE)
     return StateDir(state_home(environ), composed.name)
 
 
@@ -309,7 +313,17 @@ def here(
     shown = driver if driver and is_open(profile) else Driver()
     system = layout(Path("/")) if has_gpus() else System()
     seen = of_parts(shown, system, _model(profile, environ))
-    return replace(seen, release=installed, addresses=addresses)
+    return replace(seen, release=installed, addresses=addresses, devices=_devices(profile, driver))
+
+
+def _devices(profile: Profile, driver: Driver | None) -> tuple[str, ...]:
+    """The GPUs of this host, where replicas of a profile share them."""
+    if profile.replicas == 1:
+        return ()
+    from launcher.host.collectors.pci import pcie
+    from launcher.host.observe import observe_driver
+
+    return of_parts(driver or observe_driver(), System(), Model(), pcie()).devices
 
 
 def _addresses() -> dict[str, str]:

@@ -33,6 +33,8 @@ class Target:
     infiniband: bool | None = None
     memory: int | None = None  # bytes of the smallest GPU
     count: int | None = None  # of its GPUs
+    # their UUIDs, which survive renumbering, those below one root complex together; (): unknown
+    devices: tuple[str, ...] = ()
     model: Model = field(default_factory=Model)
     engine: str = ENGINE
     addresses: Mapping[str, str] = field(default_factory=dict)  # interfaces by their addresses
@@ -114,11 +116,26 @@ def of_parts(
             (gpu.memory_total.get() for gpu in shown if gpu.memory_total.known), default=None
         ),
         count=_count(driver, pcie),
+        devices=_devices(shown, pcie),
         model=model,
         addresses={
             address: one.name for one in system.networks.otherwise(()) for address in one.addresses
         },
     )
+
+
+def _devices(shown: Iterable[Gpu], pcie: Pcie) -> tuple[str, ...]:
+    """The GPUs by UUID, ordered by where they are plugged in; none where one is not told."""
+    above = {one.bdf: one.above for one in pcie.functions.otherwise(())}
+
+    def place(gpu: Gpu) -> tuple[int, str, str]:
+        bdf = gpu.bdf.otherwise("")
+        port = next(iter(above.get(bdf, ())), bdf)  # its domain and bus are the root complex
+        return gpu.numa.otherwise(-1), port[:-5], bdf
+
+    ordered = sorted(shown, key=place)
+    known = all(gpu.uuid.known and gpu.bdf.known for gpu in ordered)
+    return tuple(gpu.uuid.get() for gpu in ordered) if known else ()
 
 
 def _count(driver: Driver, pcie: Pcie) -> int | None:

@@ -24,6 +24,8 @@ from launcher.diagnose.verdict import to_json
 from launcher.doctor.checks import judge
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
+from launcher.gateway import NAME as GATEWAY
+from launcher.gateway.manifest import FILE
 from launcher.host import facts_json
 from launcher.host.collectors.kernel import kernel_log
 from launcher.host.facts import Driver, Engine, Fact, Host
@@ -121,7 +123,8 @@ def _parts(
     yield "README.txt", READ_ME
     yield "version.txt", f"glm5-serve {__version__}\n"
     yield "server.log", log  # before the others: it names other hosts
-    for path in (instance.plan, instance.state, instance.readings, instance.launcher_log):
+    workers = instance.folder / FILE  # of a gateway
+    for path in (instance.plan, instance.state, instance.readings, instance.launcher_log, workers):
         if path.exists():
             yield path.name, _end(path)
     for path in sorted(instance.folder.glob("events.jsonl*")) + sorted(
@@ -144,7 +147,8 @@ def _doctor(made: plan.Plan, host: Host) -> str:
 def _host(instance: StateDir, environ: Mapping[str, str], kernel: Fact[tuple[str, ...]]) -> Host:
     made = _plan(instance)
     env = {**environ, **made.env}
-    engine = Engine() if made.doubt else observe_engine(made.engine, made.python, env)
+    is_unasked = made.doubt or made.engine == GATEWAY  # which is no engine, and beside us
+    engine = Engine() if is_unasked else observe_engine(made.engine, made.python, env)
     host = observe(made, environ, observe_driver() if made.gpus else Driver(), engine)
     return replace(host, kernel=replace(host.kernel, log=kernel)) if kernel.known else host
 

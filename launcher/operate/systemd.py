@@ -13,16 +13,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from launcher.config import layers
 from launcher.errors import Exit, UserError
 from launcher.files import programs, reading
 from launcher.statedir.folder import StateDir
+from launcher.statedir.replica import split
 
 SHIPPED = Path(__file__).parents[1] / "systemd"
 SERVICE, METRICS, USERS = "glm5-serve@.service", "glm5-serve-metrics.service", "glm5-serve.sysusers"
+GATEWAY = "glm5-serve-gateway@.service"
 HOST = "glm5-serve-host.service"
 USER = "glm5-serve"
 WRITTEN_AS = "/usr/bin/glm5-serve"  # in the shipped units
@@ -38,6 +41,15 @@ User={user}
 CacheDirectory=
 CacheDirectory=glm5-serve-{user}
 Environment=HOME=%C/glm5-serve-{user} XDG_CACHE_HOME=%C/glm5-serve-{user}
+"""
+
+DROP_INS = ("user", "api-key", "listen", "order")
+
+# An empty line takes the unit's own command back: one is run.
+OTHER_PLACE = """\
+[Service]
+ExecStart=
+ExecStart={command} gateway up %i --listen {listen}
 """
 
 HOST_HEAD = """\
@@ -61,13 +73,24 @@ WantedBy=multi-user.target
 
 @dataclass(frozen=True)
 class Wish:
-    """What to install: for which profile, by whom to be run, with which key, below which root."""
+    """What to install: for which profile, by whom to be run, with which key, below which root.
+
+    Of a gateway `profile` is the name, and `listen` where clients ask, if that is said.
+    """
 
     profile: str
     user: str = USER
     api_key_file: Path | None = None
     root: Path = Path("/")
     metrics: bool = True
+    gateway: bool = False
+    listen: str = ""
+    after: str = ""  # the unit that is started before it: two loads would share the disk
+
+    @property
+    def service(self) -> str:
+        """The template of its unit."""
+        return GATEWAY if self.gateway else SERVICE
 
     @property
     def units(self) -> Path:
@@ -82,7 +105,7 @@ class Wish:
     @property
     def instance(self) -> str:
         """The unit of the profile."""
-        return f"glm5-serve@{self.profile}.service"
+        return self.service.replace("@", f"@{self.profile}")
 
     @property
     def drop_ins(self) -> Path:
@@ -113,7 +136,7 @@ def require_words(wish: Wish) -> None:
 
 
 def _require_name(wish: Wish) -> None:
-    if "/" in wish.profile or wish.profile.endswith(".toml"):
+    if not wish.gateway and ("/" in wish.profile or wish.profile.endswith(".toml")):
         raise UserError(
             f"{wish.profile} is a path, but a unit finds its profile by name",
             fix=f"put the file into {wish.profiles}, then `--profile {Path(wish.profile).stem}`",
@@ -122,25 +145,51 @@ def _require_name(wish: Wish) -> None:
     StateDir(wish.root, wish.profile)
 
 
-def require_profile(wish: Wish, environ: Mapping[str, str]) -> None:
+def require_profile(wish: Wish, environ: Mapping[str, str]) -> int:
     """The unit has another home than whoever installs it: it finds the host's profiles, and the
-    packaged ones.
+    packaged ones. Gives how many replicas the profile has.
 
     Raises UserError: now, not at the next boot.
     """
     places = {"host": wish.profiles, "packaged": layers.PACKAGED}
-    paths = {place: folder / f"{wish.profile}.toml" for place, folder in places.items()}
+    name, _ = split(wish.profile)
+    paths = {place: folder / f"{name}.toml" for place, folder in places.items()}
     for place, path in paths.items():
         if path.is_file():
+            found = layers.Found(name, place, path)
             # what it extends must be found, too, with no home to look in
-            if wish.root == Path("/"):
-                layers.lineage(layers.Found(wish.profile, place, path), {"HOME": "/nonexistent"})
-            return
-    found = layers.find(wish.profile, environ)
+            is_here = wish.root == Path("/")
+            stack = layers.lineage(found, {"HOME": "/nonexistent"}) if is_here else []
+            told = [one.values.get("replicas") for one in stack or [layers.read(found)]]
+            return next((one for one in reversed(told) if isinstance(one, int)), 1)
+    found = layers.find(name, environ)
     raise UserError(
         f"profile {found.name} is {found.path}, where the unit does not look: it has another home",
         fix=f"`install -D -m 644 {found.path} {paths['host']}`",
     )
+
+
+def each(wish: Wish, environ: Mapping[str, str]) -> list[Wish]:
+    """What is installed for a wish: a unit for each replica, where the profile has several and
+    none is named. Raises UserError.
+    """
+    if wish.gateway:
+        return [wish]
+    count = require_profile(wish, environ)
+    if count == 1 or split(wish.profile)[1]:
+        return [wish]
+    every = [replace(wish, profile=f"{wish.profile}@{at}") for at in range(1, count + 1)]
+    return [every[0], *(replace(b, after=a.instance) for a, b in pairwise(every))]
+
+
+def installed(wish: Wish) -> list[Wish]:
+    """What was installed for a wish."""
+    stem, suffix = wish.instance.removesuffix(".service"), ".service.d"
+    found = sorted(wish.units.glob(f"{stem}@*{suffix}"))
+    names = [path.name.removesuffix(suffix).partition("@")[2] for path in found]
+    if wish.drop_ins.exists() or not names:
+        return [wish]
+    return [replace(wish, profile=name) for name in names]
 
 
 def command() -> str:
@@ -175,11 +224,16 @@ def word(path: str) -> str:
 def files(wish: Wish, host_commands: Sequence[str] = ()) -> dict[Path, str]:
     """Every file of an installation, by its path."""
     made = {
-        wish.units / SERVICE: text(SERVICE, USER),
+        wish.units / wish.service: text(wish.service, USER),
         wish.drop_ins / "user.conf": _user(wish.user),
     }
     if wish.metrics:
         made[wish.units / METRICS] = text(METRICS, reader(wish))
+    if wish.listen:
+        place = OTHER_PLACE.format(command=word(command()), listen=wish.listen)
+        made[wish.drop_ins / "listen.conf"] = place
+    if wish.after:
+        made[wish.drop_ins / "order.conf"] = f"[Unit]\nAfter={wish.after}\n"
     if wish.user == USER:
         made[wish.root / "etc/sysusers.d/glm5-serve.conf"] = (SHIPPED / USERS).read_text()
     if wish.api_key_file:
@@ -308,12 +362,12 @@ def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
     """
     if wish.root == Path("/"):
         _run("systemctl", "disable", "--now", wish.instance)
-    gone = [wish.drop_ins / "user.conf", wish.drop_ins / "api-key.conf"]
+    gone = [wish.drop_ins / f"{name}.conf" for name in DROP_INS]
     if not _others(wish):
         if wish.root == Path("/"):
             _run("systemctl", "disable", "--now", METRICS, HOST, required=False)
         gone += [
-            *(wish.units / name for name in (SERVICE, METRICS, HOST)),
+            *(wish.units / name for name in (SERVICE, GATEWAY, METRICS, HOST)),
             wish.root / "etc/sysusers.d/glm5-serve.conf",
         ]
     try:
@@ -334,11 +388,11 @@ def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
 
 
 def _others(wish: Wish) -> set[str]:
-    """Units of other profiles: those that were installed, and those that somebody enabled by
+    """Units of other profiles and gateways: those that were installed, and those that somebody enabled by
     hand.
     """
-    installed = {path.parent.stem for path in wish.units.glob("glm5-serve@*.service.d/user.conf")}
-    enabled = {path.name for path in wish.units.glob("*.wants/glm5-serve@*.service")}
+    installed = {path.parent.stem for path in wish.units.glob("glm5-serve*@*.service.d/user.conf")}
+    enabled = {path.name for path in wish.units.glob("*.wants/glm5-serve*@*.service")}
     return (installed | enabled) - {wish.instance}
 
 

@@ -12,8 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 from launcher import printable
 from launcher.config import layers
@@ -28,11 +27,10 @@ from launcher.plan.plan import Plan, to_json
 from launcher.serve import capabilities, leftovers
 from launcher.serve.events import NOW, WISHES
 from launcher.statedir import namelock
-from launcher.statedir.events import Event, parsed
+from launcher.statedir.events import Event, read_events
 from launcher.statedir.folder import Claim, StateDir
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
-LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher
 LEFT_WITHIN = 10.0  # seconds for the processes of a launcher that was killed to be gone
 # where profiles and caches lie, for whoever runs `up`
 PLACES = (
@@ -70,13 +68,11 @@ def up(
     nothing was started then.
     """
     capabilities.drop_ambient()
-    _require_own_folder()
+    require_own_folder()
     composed = load(ask, environ)
     require_own(composed)
     instance = instance_of(composed, environ)
-    claim = instance.claim()
-    signal.signal(NOW, _be_ended)
-    _require_nothing_left(instance)
+    claim = claimed(instance)
     seen = observe_target(composed, environ)
     plan = noted(resolve(composed, ask, instance.folder, layers.ours(environ), seen.target))
     tell_notes(plan)
@@ -85,6 +81,23 @@ def up(
         plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)}
     )
     plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, seen, screen.report)))
+    return started(plan, instance, claim, screen, detach=detach)
+
+
+def claimed(instance: StateDir) -> Claim:
+    """Become the one who starts an instance; `down --now` ends this process from then on. Raises
+    UserError.
+    """
+    claim = instance.claim()
+    signal.signal(NOW, _be_ended)
+    _require_nothing_left(instance)
+    return claim
+
+
+def started(plan: Plan, instance: StateDir, claim: Claim, screen: Screen, *, detach: bool) -> int:
+    """Supervise a plan; detached, the status once it is ready, or is not to be. Raises UserError
+    where the state folder takes nothing.
+    """
     try:
         instance.write(instance.plan, to_json(plan))
     except OSError as error:
@@ -100,7 +113,7 @@ def tell_notes(plan: Plan) -> None:
         print(printable.line(f"note: {note}"), file=sys.stderr)
 
 
-def _require_own_folder() -> None:
+def require_own_folder() -> None:
     """The server is `python -m`, which imports from the current folder before all else.
 
     Raises UserError.
@@ -218,13 +231,3 @@ def show_until_settled(
             case "state", {"state": "ready", "moved": True}:
                 return Exit.FINE
     return at_end()
-
-
-def read_events(path: Path, file: BinaryIO | None, going_on: Callable[[], bool]) -> Iterator[Event]:
-    """Events behind where `file` stands (`following.end_of`), until `going_on` says no more will be
-    written.
-
-    A full disk cuts lines short: those are left out.
-    """
-    lines = following.lines(path, file, going_on, LOOK_EVERY)
-    return parsed(line.decode(errors="replace") for line in lines)

@@ -40,7 +40,7 @@ def profiles(rows: Sequence[Row], environ: Mapping[str, str], *, as_json: bool) 
         told = [one.to_json() for one in rows]
         print(json.dumps({"schema": SCHEMA, "profiles": told}, indent=1))
         return
-    table = _table("name", "needs", "fits here", "from", "what")
+    table = table_of("name", "needs", "fits here", "from", "what")
     for one in rows:
         place = f"{one.place}, shadowed" if one.shadowed else one.place
         fits = words(("yes", "green") if one.fits else (f"no: {one.obstacle}", "dim"))
@@ -78,7 +78,7 @@ def _explain(shown: Plan) -> None:
             screen.print(words(head, (f"  {_place(setting.layer)}", "cyan")))
             screen.print(Padding.indent(_reason(setting), 4))
         return
-    table = _table("flag or variable", "value", "set by", "why")
+    table = table_of("flag or variable", "value", "set by", "why")
     for setting in shown.settings:
         cells = map(words, (setting.name, setting.value, _place(setting.layer)))
         table.add_row(*cells, _reason(setting))
@@ -187,7 +187,7 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
         return
     from launcher.output.console import console, words
 
-    table = _table("profile", "state", "since", "endpoint", "reason")
+    table = table_of("profile", "state", "since", "endpoint", "reason")
     for seen in every:
         began = f"{seen.since}{_ago(seen.since)}" if seen.since else "-"
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
@@ -236,7 +236,8 @@ def _ago(since: str) -> str:
     return f" ({max(seconds, 0)} s)"
 
 
-def _table(*columns: str) -> Any:
+def table_of(*columns: str) -> Any:
+    """A table without lines."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")

@@ -77,6 +77,7 @@ class Plan:
     key_config: str | None = None
     open_without_key: bool = False
     health_listen: str = ""  # where its launcher says whether it is ready; "": nowhere
+    gateway: str = ""  # the gateway that sends it requests, by name; "": none does
     gpus: int = 0  # that it shards over; 0: it runs on the CPU
     arch: str | None = None  # of these GPUs: sm100, sm103, sm120; None: any Blackwell
     needs_arch: str | None = None  # that its profile says it needs, whatever GPUs there are

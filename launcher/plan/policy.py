@@ -36,6 +36,7 @@ class Policy:
     start_timeout: float = 3600.0
     stop_timeout: float = 60.0
     drain_delay: float = 0.0  # that `/ready` says 503 before the server is told to stop
+    leave_within: float = 0.0  # that its gateway may take to send it nothing more; 0: it has none
     probe_interval: float = 10.0
     failure_threshold: int = 2
     stall_timeout: float = 30.0

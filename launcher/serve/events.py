@@ -104,6 +104,14 @@ class Drained:
 
 
 @dataclass(frozen=True)
+class Left:
+    """The gateway sends a server that shall go nothing more, and it has no request left."""
+
+    now: float
+    run: int
+
+
+@dataclass(frozen=True)
 class Progressed:
     """A sign that the run works: it logged, read, compiled or generated something.
 
@@ -205,6 +213,7 @@ Event = (
     | RankDied
     | NodeLost
     | Drained
+    | Left
     | Progressed
     | StacksSaved
     | SmokeResult
@@ -224,6 +233,13 @@ class Launch:
 @dataclass(frozen=True)
 class Terminate:
     """SIGTERM to the server's first process alone: SGLang drains on it."""
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Wait until the gateway sends run `run` nothing more, and it is idle."""
+
+    run: int
 
 
 @dataclass(frozen=True)
@@ -253,4 +269,4 @@ class Examine:
     run: int
 
 
-Action = Launch | Terminate | Kill | Probe | Record | Examine
+Action = Launch | Terminate | Leave | Kill | Probe | Record | Examine

@@ -117,13 +117,13 @@ class GpuWatch:
 
     def still_held(self) -> str | None:
         """The GPU whose memory is not back yet, in words; by a sample that is younger than the last
-        poke.
+        poke. One that somebody else computes on, a replica for example, is not waited for.
         """
         if self._answered < self._poked:
             return "the driver has not said how much GPU memory is in use"
         for gpu in self.gpus if self.before is not None else ():
             more = (gpu.used or 0) - self.before.get(gpu.bdf, 0) if self.before else 0
-            if more > ROOM:
+            if more > ROOM and not any(Path(f"/proc/{pid}").exists() for pid in gpu.pids):
                 return f"GPU {gpu.index} still holds {more / 2**30:.1f} GiB"
         return None
 

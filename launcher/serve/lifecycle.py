@@ -33,6 +33,8 @@ from launcher.serve.events import (
     Kill,
     Launch,
     LaunchFailed,
+    Leave,
+    Left,
     NodeLost,
     Probe,
     ProbeResult,
@@ -339,6 +341,10 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             then = Next.END if asked is Request.STOP else Next.RESTART
             why = f"{asked.value} asked for by {by}"
             return _asked_to_go(state, Stopping(past, why, now, then), policy)
+        case Stopping(past, since=since, told_at=at, killed=False), Left(now, run) if (
+            at is not None and run == past.run
+        ):
+            return replace(state, told_at=max(now, since + policy.drain_delay)), ()
         case Stopping(told_at=at, killed=False), Ticked(now) if at is not None and now >= at:
             return replace(state, told_at=None, since=now), (Terminate(),)
         case Backoff(past), RequestReceived(_, Request.STOP, by):
@@ -496,7 +502,12 @@ def _answers(state: Ready, took: float) -> str:
 
 
 def _asked_to_go(state: State, going: Stopping, policy: Policy) -> Step:
-    """The server is told to go, when those who send it requests had time to see that it will."""
+    """The server is told to go, when those who send it requests had time to see that it will: its
+    gateway sends it nothing more, and what it sent is answered.
+    """
+    if isinstance(state, Ready) and policy.leave_within:
+        patience = max(policy.drain_delay, policy.leave_within + policy.stop_timeout)
+        return replace(going, told_at=going.since + patience), (Leave(going.past.run),)
     if isinstance(state, Ready) and policy.drain_delay:
         return replace(going, told_at=going.since + policy.drain_delay), ()
     return going, (Terminate(),)

@@ -23,10 +23,14 @@ from pathlib import Path
 
 from launcher.diagnose.verdict import Diagnosis
 from launcher.engines import server, startup
-from launcher.engines.engine import runtime
-from launcher.engines.server import Answer, Server
+from launcher.engines.server import PAUSED, Answer, Server
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
+from launcher.gateway import NAME as GATEWAY
+from launcher.gateway.leaving import Leaving
+from launcher.gateway.roster import Roster, Served
+from launcher.gateway.runtime import runtime
+from launcher.gateway.settings import Options
 from launcher.host import port
 from launcher.plan import plan
 from launcher.redact import keys
@@ -43,6 +47,8 @@ from launcher.serve.events import (
     Kill,
     Launch,
     LaunchFailed,
+    Leave,
+    Left,
     NodeLost,
     Probe,
     ProbeResult,
@@ -156,6 +162,7 @@ class Supervisor:
         reaper.become_subreaper()
         self.loop.on_signals(WISHES, self.on_signal)
         self.loop.guard(self.watch_gpus)
+        self.keep_workers()
         self.feed(Started(self.clock.now()))
         while not isinstance(self.state, lifecycle.Ended):
             self.turned_at = time.monotonic()
@@ -165,6 +172,13 @@ class Supervisor:
             self.gpus.close()
         self.teller.writer.put(partial(keys.remove_key, self.plan.key_config))
         return Exit.NO if self.state.failed else Exit.FINE
+
+    def keep_workers(self) -> None:
+        """Where it is a gateway that is kept up: keep the list of its workers, from a thread."""
+        if self.plan.engine == GATEWAY:
+            serves = lambda: Served(Options.of(self.plan), self.key)
+            roster = Roster(self.instance.folder, serves, self.teller.complain)
+            threading.Thread(target=roster.keep, daemon=True).start()
 
     def listen(self) -> None:
         """Say whether it is ready to whoever asks, where the plan wants that, from a thread. Raises
@@ -460,6 +474,8 @@ class Supervisor:
             self.loop.guard(partial(self.teller.state, self.picture(), moved=moved))
         if moved and not isinstance(self.state, lifecycle.Starting):
             self.withdraw_key()
+        if moved and isinstance(self.state, lifecycle.Ready) and self.run_:
+            self.run_.session.remember()
         self.ask_for_time(event)
 
     def ask_for_time(self, event: Event) -> None:
@@ -489,6 +505,8 @@ class Supervisor:
                 session.terminate()
                 if not self.plan.follows:  # the first node knows of its requests
                     self.loop.aside(partial(self.drain, run))
+            case Leave(), ServerRun() as run:
+                self.loop.aside(partial(self.leave, run))
             case Kill(), ServerRun() as run:
                 run.kill()
             case ((Terminate() | Kill() | Record()), None) if self.launching:
@@ -555,7 +573,7 @@ class Supervisor:
         unwanted = [self.plan.key_config] if self.plan.key_config and self.key else []
         try:
             env = _with_own_programs(env | self.plan.env, self.plan.python)
-            session = ProcessTree(self.plan.argv, env, unwanted)
+            session = ProcessTree(self.plan.argv, env, unwanted, self.engine.shared)
         except (OSError, ValueError) as error:
             self.not_launched(number, error)
             return
@@ -589,6 +607,8 @@ class Supervisor:
         if not first and answer.ok and (stuck := run.stuck(answer.loads, now, stall_timeout)):
             answer = replace(answer, ok=False, detail=stuck)
         is_no = not (first or answer.ok or answer.unknown)
+        if is_no and not answer.foreign and self.engine.paused(self.server(run)):
+            answer = replace(answer, excuse=PAUSED)
         excuse = answer.excuse or run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if is_no else ""
         return partial(self.probed, run, first, answer, excuse, time.monotonic() - began, lost)
 
@@ -605,7 +625,7 @@ class Supervisor:
     ) -> None:
         now, ok, detail = self.clock.now(), answer.ok, answer.detail
         run.heard(answer, now)
-        if answer.foreign and run is self.run_:
+        if answer.foreign and run is self.run_ and not run.killed:  # who dies lets go of its port
             self.tell_of_stranger(answer.foreign)
         if answer.unknown or (not ok and self.clock.lost > lost):
             self.unasked(
@@ -681,6 +701,18 @@ class Supervisor:
         detail = smoke.explained(result.detail, self.plan.suspects) if wrong else result.detail
         self.teller.smoke(self.picture(), run.number, result, detail)
         self.feed(SmokeResult(self.clock.now(), run.number, result.ok, detail, result.silent))
+
+    def leave(self, run: ServerRun) -> Work:
+        """Wait until its gateway has let go of it, and nobody waits for an answer any more."""
+        home, asked, policy = self.instance.folder.parent, self.server(run), self.plan.policy
+        leaving = Leaving(home, self.plan.gateway, asked.url, self.key, reaper.descendants)
+        until = time.monotonic() + policy.leave_within
+        while self.run_ is run and time.monotonic() < until and not leaving.is_over():
+            time.sleep(DRAINED_EVERY)
+        until = time.monotonic() + policy.stop_timeout
+        while self.run_ is run and time.monotonic() < until and self.engine.in_flight(asked):
+            time.sleep(DRAINED_EVERY)
+        return lambda: self.feed(Left(self.clock.now(), run.number))
 
     def drain(self, run: ServerRun) -> Work:
         """Wait until nobody waits for an answer any more; a moment longer, for one that is just

@@ -46,7 +46,7 @@ LARGEST_END = 64 << 10  # bytes of events that are looked at for the last state
 FINAL = ("stopped", "failed")  # states that a launcher ends in
 KEPT_EVENTS = 2  # older files of them
 KEPT_STACKS = 5  # of runs that hung
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(@[1-9][0-9]{0,2})?")  # a replica's has its number
 
 
 def state_home(environ: Mapping[str, str]) -> Path:

@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 
+import click
 import pytest
+from click.testing import CliRunner
 from conftest import GLM5_SERVE, ROOT, World
 
 from launcher.cli import cli
@@ -56,12 +58,15 @@ def test_every_command_stands_in_the_readme() -> None:
         assert f"glm5-serve {name}" in README.read_text(), name
 
 
+FORMATS_OF_THEIR_OWN = ("completion", "systemd", "metrics")
+
+
 def test_every_command_that_prints_data_takes_json(world: World) -> None:
-    for name, command in cli.commands.items():
-        # Scripts, units and Prometheus figures have formats of their own.
-        assert name in ("completion", "systemd", "metrics") or "--json" in {
-            o for p in command.params for o in p.opts
-        }, name
+    # Scripts, units and Prometheus figures have formats of their own.
+    commands = [(n, c) for n, c in cli.commands.items() if n not in FORMATS_OF_THEIR_OWN]
+    for name, command in commands:
+        for each in command.commands.values() if isinstance(command, click.Group) else [command]:
+            assert "--json" in {o for p in each.params for o in p.opts}, (name, each.name)
 
 
 @pytest.mark.parametrize(
@@ -317,3 +322,21 @@ def test_one_profile_is_compared_with_itself_for_another_release(world: World) -
     alone, twice = world.run("diff", "card", *words), world.run("diff", "card", "card", *words)
 
     assert (alone.returncode, alone.stdout) == (twice.returncode, twice.stdout)
+
+
+LONG = [
+    (name, one)
+    for name, command in sorted(cli.commands.items())
+    for option in command.params
+    for one in option.opts
+    if one.startswith("--")
+]
+
+
+@pytest.mark.parametrize(("command", "option"), LONG)
+def test_a_long_option_with_one_dash_is_told(command: str, option: str) -> None:
+    for words in ([option[1:], "abc"], [f"{option[1:]}=abc"]):
+        told = CliRunner().invoke(cli, [command, *words])
+
+        assert told.exit_code == Exit.USAGE
+        assert f"no such option {option[1:]}: did you mean {option}?" in told.stderr

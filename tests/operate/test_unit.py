@@ -31,6 +31,8 @@ HARMLESS: dict[str, Any] = {
     "api_key_file": Path("/KEY"),
     "root": Path("/ROOT"),
     "no_metrics": False,
+    "gateway": False,
+    "listen": "",
 }
 Directives = list[tuple[str, str, str]]
 
@@ -342,3 +344,46 @@ def test_a_user_who_is_not_there_is_said_so_before_anything_is_written() -> None
     )
 
     assert "there is no user no-such-user on this host" in done.stderr
+
+
+def test_replicas_get_a_unit_each_that_waits_for_the_one_before(tmp_path: Path) -> None:
+    profiles = tmp_path / "etc/glm5-serve/profiles"
+    profiles.mkdir(parents=True)
+    (profiles / "two.toml").write_text("replicas = 2\n[flags]\nmodel-path = '/m'\n")
+    wishes = unit.each(Wish("two", root=tmp_path), {"HOME": "/nonexistent"})
+
+    assert [one.instance for one in wishes] == [
+        "glm5-serve@two@1.service",
+        "glm5-serve@two@2.service",
+    ]
+    orders = [files(one).get(one.drop_ins / "order.conf") for one in wishes]
+    assert orders == [None, "[Unit]\nAfter=glm5-serve@two@1.service\n"]
+    for one in wishes:
+        for path, text in files(one).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    assert [one.profile for one in unit.installed(Wish("two", root=tmp_path))] == ["two@1", "two@2"]
+    assert [one.profile for one in unit.installed(Wish("tw", root=tmp_path))] == ["tw"]
+    named = unit.each(Wish("two@2", root=tmp_path), {"HOME": "/nonexistent"})
+    assert [one.instance for one in named] == ["glm5-serve@two@2.service"]
+
+
+def test_a_gateway_is_a_unit_that_holds_no_gpu_and_listens_where_it_is_said(
+    tmp_path: Path,
+) -> None:
+    wish = Wish("front", root=tmp_path, gateway=True, listen="[::1]:8081")
+    made = {path.name: text for path, text in files(wish).items()}
+
+    told = directives(made["glm5-serve-gateway@.service"])
+    assert ("[Service]", "PrivateDevices", "yes") in told
+    assert not any(name == "DeviceAllow" for _, name, _ in told)
+    commands = [value for _, name, value in directives(made["listen.conf"]) if name == "ExecStart"]
+    assert commands == ["", f"{unit.word(unit.command())} gateway up %i --listen [::1]:8081"]
+    assert "glm5-serve@.service" not in made
+    assert [one.instance for one in unit.each(wish, {})] == ["glm5-serve-gateway@front.service"]
+
+
+def test_a_place_to_listen_is_a_gateways_alone(world: World) -> None:
+    done = world.run("systemd", "print", "stub", "--listen", "127.0.0.1:1")
+
+    assert (done.returncode, "--listen is of a gateway" in done.stderr) == (2, True)

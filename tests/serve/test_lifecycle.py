@@ -20,6 +20,8 @@ from launcher.serve.events import (
     GpuFaulted,
     Kill,
     Launch,
+    Leave,
+    Left,
     NodeLost,
     Probe,
     ProbeResult,
@@ -598,7 +600,7 @@ HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(
             "tick tick gone no final reboot hint yes miss stale stop restart wake wake lost stir"
-            " kept sane insane struck doomed excused drained away together".split()
+            " kept sane insane struck doomed excused drained left away together".split()
         ),
         st.floats(0.01, 60),
     ),
@@ -608,6 +610,7 @@ POLICIES = st.builds(
     Policy,
     start_timeout=st.floats(1, 100),
     stop_timeout=st.floats(0, 50),
+    leave_within=st.sampled_from([0.0, 0.0, 20.0]),
     probe_interval=st.floats(0.1, 20),
     failure_threshold=st.integers(1, 4),
     restart_limit=st.integers(0, 4),
@@ -636,6 +639,8 @@ def happen(what: str, now: float, state: State) -> Event:
             )
         case "drained" if alive:
             return Drained(now, run)
+        case "left" if alive:
+            return Left(now, run)
         case "lost" if alive:
             return RankDied(now, run, "sglang::scheduler_TP1")
         case "away" if alive:
@@ -833,6 +838,7 @@ EVENTS = st.one_of(
         st.sampled_from(RestartAdvice),
     ),
     st.builds(Drained, TIMES, st.integers(-1, 4)),
+    st.builds(Left, TIMES, st.integers(-1, 4)),
     st.builds(RankDied, TIMES, st.integers(-1, 4), st.text()),
     st.builds(Progressed, TIMES, st.integers(-1, 4), st.sampled_from([*PHASES, "?"]), TIMES),
     st.builds(StacksSaved, TIMES, st.integers(-1, 4), st.text()),
@@ -899,6 +905,48 @@ def test_a_server_is_told_to_go_once_others_had_time_to_see_it() -> None:
     state, actions = step(state, Ticked(13.1), waits)
     assert actions == (Terminate(),)
     assert wakes_at(state, waits) == 13.1 + waits.stop_timeout
+
+
+BEHIND = replace(POLICY, leave_within=20)
+
+
+def test_a_server_behind_a_gateway_is_told_to_go_when_it_has_left_that() -> None:
+    state, done = play(BEGUN, ANSWERED, stop(10), policy=BEHIND)
+    assert (state.name, done[-1]) == ("stopping", Leave(1))
+    assert step(state, Ticked(11), BEHIND) == (state, ())
+
+    state, actions = step(state, Left(12, 1), BEHIND)
+    assert (actions, wakes_at(state, BEHIND)) == ((), 12)
+    state, actions = step(state, Ticked(12), BEHIND)
+    assert actions == (Terminate(),)
+    assert wakes_at(state, BEHIND) == 12 + BEHIND.stop_timeout
+
+
+def test_a_gateway_that_does_not_let_go_is_not_waited_for_without_end() -> None:
+    state, _ = play(BEGUN, ANSWERED, stop(10), policy=BEHIND)
+
+    until = 10 + BEHIND.leave_within + BEHIND.stop_timeout
+    assert wakes_at(state, BEHIND) == until
+    assert step(state, Ticked(until), BEHIND)[1] == (Terminate(),)
+
+
+def test_others_have_their_time_to_see_it_beside_a_gateway() -> None:
+    both = replace(BEHIND, drain_delay=8)
+    state, _ = play(BEGUN, ANSWERED, stop(10), Left(12, 1), policy=both)
+
+    assert wakes_at(state, both) == 18
+
+
+def test_what_an_earlier_run_left_says_nothing_of_this_one() -> None:
+    state, _ = play(BEGUN, ANSWERED, stop(10), policy=BEHIND)
+
+    assert step(state, Left(12, 7), BEHIND) == (state, ())
+
+
+def test_one_that_was_not_ready_has_nobody_to_leave() -> None:
+    state, done = play(BEGUN, stop(10), policy=BEHIND)
+
+    assert (state.name, done[-1]) == ("stopping", Terminate())
 
 
 def test_one_that_dies_before_it_is_told_has_gone_all_the_same() -> None:

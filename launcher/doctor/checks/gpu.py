@@ -183,10 +183,11 @@ def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
 
     Tested: on a driver library with processes. Reported: orphaned ranks, sglang#23627, #31645.
     """
-    whose = [gpu for gpu in gpus(host) if not gpu.processes.known and not _is_empty(gpu)]
+    mine = [gpu for gpu in gpus(host) if _is_shown(gpu, plan)]
+    whose = [gpu for gpu in mine if not gpu.processes.known and not _is_empty(gpu)]
     held = [
         (gpu, _holders(gpu))
-        for gpu in gpus(host)
+        for gpu in mine
         if gpu.processes.known and max(_held(gpu), default=0) > HELD
     ]
     if held:
@@ -194,6 +195,16 @@ def gpu_memory_free(host: Host, plan: Plan) -> Verdict:
         return fail(by_gpu(held), fix=fix)
     failing(whose, lambda gpu: gpu.processes, lambda seen: False)
     return ok("no process holds memory")
+
+
+def _is_shown(gpu: Gpu, plan: Plan) -> bool:
+    """Whether the plan may take a GPU: by number, or by (the beginning of) its UUID."""
+    told = plan.env.get("CUDA_VISIBLE_DEVICES", "").replace(" ", "")
+    uuid = gpu.uuid.otherwise("")
+    return not told or any(
+        one == str(gpu.index) or (not one.isdecimal() and (not uuid or uuid.startswith(one)))
+        for one in told.split(",")
+    )
 
 
 def _is_empty(gpu: Gpu) -> bool:

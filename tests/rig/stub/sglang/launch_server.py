@@ -23,6 +23,8 @@ them under way:
     always: true                          thinks whatever it is asked: without little effort and room, until it is cut
     reasoning: key                        where a message has its reasoning, reasoning_content
     loads: [...]                          what /v1/loads says
+    busy: true                            /v1/loads says how many chats are under way
+    slowly: {pieces, seconds}             who asks with that word gets so many, with a pause before each
     paused: true                          as after /pause_generation
     reply: {path: status}                 the status of an endpoint
 """
@@ -91,6 +93,9 @@ def rank(number):
         time.sleep(1)
 
 
+UNDER_WAY = []
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """The endpoints that glm5-serve asks."""
 
@@ -119,7 +124,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not self.allowed():
             return
         if self.path == "/v1/loads":
-            self.answer({"loads": fault("loads", [])})
+            counted = {"num_running_reqs": len(UNDER_WAY), "num_waiting_reqs": 0}
+            counted["moved"] = time.monotonic()
+            self.answer({"loads": [counted] if fault("busy") else fault("loads", [])})
+        elif self.path == "/v1/models":
+            self.answer({"data": [{"id": KINDS.served_model_name, "object": "model"}]})
         elif self.path in fault("reply", {}):
             self.answer({}, fault("reply")[self.path])
         elif self.path == "/ready":
@@ -139,7 +148,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer({"text": "x", "meta_info": {"completion_tokens": fault("tokens", 1)}})
         else:
             hang("chat")
-            self.chat(body)
+            UNDER_WAY.append(self)
+            try:
+                self.chat(body)
+            finally:
+                UNDER_WAY.remove(self)
 
     def chat(self, body):
         text = fault("answer", said(body["messages"][-1]["content"]))
@@ -150,7 +163,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             text = ""
         if always and not KINDS.reasoning_parser:
             text = f"{thought}</think>{text}"
+        slow = "slowly" in body["messages"][-1]["content"] and fault("slowly", {})
+        pieces, pause = (["a "] * slow["pieces"], slow["seconds"]) if slow else ((), 0)
         if not body.get("stream"):
+            time.sleep(len(pieces) * pause)
             message = {"role": "assistant", "content": text}
             asked = body.get("chat_template_kwargs", {}).get("enable_thinking")
             if KINDS.reasoning_parser and (asked or always):
@@ -165,13 +181,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         text = fault("stream", text)
-        for piece in (text[:2], text[2:]):
+        for piece in pieces or (text[:2], text[2:]):
+            time.sleep(pause)
             chunk = json.dumps({"choices": [{"delta": {"content": piece}}]})
-            self.wfile.write(f"data: {chunk}\n\n".encode())
-        self.wfile.write(b"data: [DONE]\n\n")
+            self.send(f"data: {chunk}\n\n")
+        self.send("data: [DONE]\n\n")
+        self.send("")
+
+    def send(self, text):
+        """A chunk; the last one is empty. Without it whoever reads knows that it was cut."""
+        self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
 
 
 def said(question):

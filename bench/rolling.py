@@ -1,0 +1,168 @@
+"""Requests lost while two replicas are restarted under load, one after the other, behind the gateway.
+
+Two real SGLang servers on the CPU (`make engine`) behind smg. CLIENTS clients ask one request after the other, streams and
+plain ones in turn, of TOKENS tokens. Three ways to restart the two:
+  rolling     `glm5-serve restart --rolling`: out of the gateway's list, idle, SIGTERM, up, ready, in again
+  readiness   SIGTERM to the server's first process, nothing told to the gateway, which asks /ready every 2 s (as in Kubernetes)
+  plain       SIGTERM to all processes of the server, as systemd does it by default; it is started again
+The next one follows when the gateway sends requests to the first one again. Lost is a request that was not answered whole.
+Aim: `rolling` loses none.
+
+usage: bench/rolling.py [rolling|readiness|plain]... [--clients N] [--tokens N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
+GATEWAY, METRICS, FIRST = 30190, 30199, 30110
+NAMES = ("cpu-demo@1", "cpu-demo@2")
+BEFORE, AFTER = 5.0, 5.0  # seconds of load before and after
+
+
+class Two:
+    """Two replicas and their gateway, with a state folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environ = os.environ | {"GLM5_SERVE_STATE_DIR": str(folder)}
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run(
+            [GLM5_SERVE, *words], env=self.environ, capture_output=True, text=True, timeout=600
+        )
+        return done.stdout if "--json" in words or not done.returncode else sys.exit(done.stderr)
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[None]:
+        listen = f"--listen=127.0.0.1:{GATEWAY}", f"--metrics-listen=127.0.0.1:{METRICS}"
+        settings = "--set=replicas=2", f"--set=flags.port={FIRST}"
+        try:
+            self.run("gateway", "up", "--detach", *listen)
+            self.run("up", "cpu-demo", "--detach", *settings)
+            self.until_routed(2)
+            yield
+        finally:
+            for name in ("cpu-demo", "gateway"):
+                self.run("down", name, "--now")
+
+    def until_routed(self, count: int, within: float = 180) -> None:
+        end = time.monotonic() + within
+        while self.routed() != count:
+            if time.monotonic() > end:
+                sys.exit(f"not {count} servers behind the gateway within {within:g} s")
+            time.sleep(0.3)
+
+    def routed(self) -> int:
+        told = json.loads(self.run("gateway", "status", "--json"))
+        return sum(one["gateway"] == "routed" for one in told["workers"])
+
+    def server(self, name: str) -> psutil.Process:
+        seen = json.loads(self.run("status", name, "--json"))
+        return psutil.Process(seen["pids"]["server"])
+
+    def restart(self, how: str) -> None:
+        if how == "rolling":
+            self.run("restart", "cpu-demo", "--rolling")
+            return
+        for name in NAMES:
+            server = self.server(name)
+            all_ = [server, *server.children(recursive=True)]
+            for process in all_ if how == "plain" else [server]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGTERM)
+            psutil.wait_procs([server], timeout=120)
+            self.until_routed(1)
+            self.until_routed(2)
+
+
+class Client(threading.Thread):
+    """Asks until it is told to stop."""
+
+    def __init__(self, at: int, tokens: int, stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.kind, self.tokens, self.stop = ("stream", "plain")[at % 2], tokens, stop
+        self.told: Counter[str] = Counter()
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            self.told[f"{self.kind} {self.ask()}"] += 1
+
+    def ask(self) -> str:
+        body = {"model": "tiny", "messages": [{"role": "user", "content": "Who are you?"}]}
+        body |= {"max_tokens": self.tokens, "ignore_eos": True, "stream": self.kind == "stream"}
+        connection = http.client.HTTPConnection("127.0.0.1", GATEWAY, timeout=120)
+        try:
+            connection.request(
+                "POST",
+                "/v1/chat/completions",
+                json.dumps(body),
+                {"Content-Type": "application/json"},
+            )
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            return type(error).__name__
+        finally:
+            connection.close()
+        if answer.status != 200:
+            return f"HTTP {answer.status}"
+        if '"error"' in text:
+            return "error event" + (", then [DONE]" if "[DONE]" in text else "")
+        is_whole = "[DONE]" in text if self.kind == "stream" else '"usage"' in text
+        return "ok" if is_whole else "cut"
+
+
+def measured(how: str, count: int, tokens: int) -> None:
+    """Restart both under load; what became of the requests, a line."""
+    with tempfile.TemporaryDirectory() as folder:
+        two = Two(Path(folder))
+        with two.up():
+            stop = threading.Event()
+            clients = [Client(at, tokens, stop) for at in range(count)]
+            for client in clients:
+                client.start()
+            time.sleep(BEFORE)
+            began = time.monotonic()
+            two.restart(how)
+            took = time.monotonic() - began
+            time.sleep(AFTER)
+            stop.set()
+            for client in clients:
+                client.join(150)
+    told = sum((client.told for client in clients), Counter())
+    lost = {what: times for what, times in told.items() if not what.endswith(" ok")}
+    whole = told.total() - sum(lost.values())
+    print(
+        f"{how:10} {whole} of {told.total()} whole, restarted in {took:.0f} s; lost: {lost or 'none'}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("how", nargs="*", default=["rolling", "readiness", "plain"])
+    parser.add_argument("--clients", type=int, default=6)
+    parser.add_argument("--tokens", type=int, default=200)
+    ask = parser.parse_args()
+    for how in ask.how:
+        measured(how, ask.clients, ask.tokens)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The gateway in front of replicas: brought up as a profile is, and looked at."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from launcher.address import is_loopback
+from launcher.engines.server import Server
+from launcher.errors import Exit, UserError
+from launcher.gateway import EXTRA, LEAST, NAME, settings
+from launcher.gateway.roster import plan_of
+from launcher.gateway.runtime import runtime
+from launcher.gateway.settings import HEALTH, READY, Options
+from launcher.gateway.workers import Seen, seen
+from launcher.host import port
+from launcher.host.peer import Peer
+from launcher.operate.up import Screen, claimed, require_own_folder, started
+from launcher.plan.plan import Plan
+from launcher.redact.keys import read_key
+from launcher.serve import capabilities
+from launcher.serve.reaper import descendants
+from launcher.statedir.folder import StateDir, known, state_home
+
+
+def up(options: Options, environ: Mapping[str, str], screen: Screen, *, detach: bool) -> int:
+    """Bring a gateway up; in the foreground this does not return.
+
+    Raises UserError when something is in the way: nothing was started then.
+    """
+    capabilities.drop_ambient()
+    require_own_folder()
+    instance = StateDir(state_home(environ), options.name)
+    claim = claimed(instance)
+    made = plan(options, instance)
+    for host, number in (
+        (options.host, options.port),
+        (options.metrics_host, options.metrics_port),
+    ):
+        if held := port.obstacle(host, number):
+            fix = "choose another address: --listen for clients, --metrics-listen for metrics"
+            raise UserError(str(held.strerror), fix=fix)
+    return started(made, instance, claim, screen, detach=detach)
+
+
+def plan(options: Options, instance: StateDir) -> Plan:
+    """The plan of a gateway on this host as it is now. Raises UserError."""
+    release = _release()
+    _require_guarded(options)
+    if options.key_file:
+        options = replace(options, key_file=str(Path(options.key_file).absolute()))
+        read_key(Path(str(options.key_file)))
+    options = replace(options, health=options.health or _health(instance, options.name))
+    return settings.plan(options, instance.folder, sys.executable, release)
+
+
+def _release() -> str:
+    """The release of smg beside this program. Raises UserError without one that will do."""
+    fix = f"`{sys.executable} -m pip install --upgrade '{EXTRA}'`"
+    try:
+        found = metadata.version(NAME)
+    except metadata.PackageNotFoundError:
+        what = f"{NAME}, which is the gateway, is not installed beside glm5-serve"
+        raise UserError(what, fix=fix) from None
+    if tuple(map(int, re.findall(r"\d+", found)[:2])) < LEAST:
+        least = ".".join(map(str, LEAST))
+        raise UserError(f"{NAME} {found} is too old, wanted {least} or later", fix=fix)
+    return found
+
+
+def _require_guarded(options: Options) -> None:
+    """Raise UserError where more than this host reaches a gateway that asks for no key."""
+    if is_loopback(options.host) or options.key_file or options.open_without_key:
+        return
+    raise UserError(
+        f"the gateway would listen on {options.host} without an API key: whoever reaches port"
+        f" {options.port} may use the model, and redirect requests by its /workers",
+        fix="add --api-key-file FILE, listen on 127.0.0.1, or say it explicitly:"
+        " --open-without-key",
+    )
+
+
+def _health(instance: StateDir, name: str) -> str:
+    """What its workers are asked by: `/ready` where every instance that names it has that."""
+    made = filter(None, map(plan_of, known(instance.folder.parent)))
+    asked = {runtime(one.engine).readiness(one) for one in made if one.gateway == name}
+    return READY if asked <= {READY} else HEALTH
+
+
+@dataclass(frozen=True)
+class Replica:
+    """An instance behind a gateway, or a worker that is none of ours, and what the gateway has of
+    it; `gateway` None: nobody knows.
+    """
+
+    name: str
+    url: str
+    state: str
+    gateway: str | None  # "routed", "unhealthy", "not listed"
+    running: int | None  # requests under way
+
+    def to_json(self) -> dict[str, Any]:
+        return self.__dict__.copy()
+
+
+def replicas(instance: StateDir) -> list[Replica]:
+    """Who is behind a gateway, by name. Raises UserError for an instance that is no gateway."""
+    made = of(instance)
+    told = asked(instance, made)
+    found = [(one.name, url, one.look()) for one, url in members(instance)]
+    every = [_replica(name, url, record.state, told) for name, url, record in found]
+    urls = {url for _, url, _ in found}
+    others = [one for one in told or () if one.url not in urls]
+    return every + [_replica(one.url, one.url, "unknown", told) for one in others]
+
+
+def members(gateway: StateDir) -> Iterator[tuple[StateDir, str]]:
+    """The instances that name a gateway, and where they serve."""
+    for one in known(gateway.folder.parent):
+        made = plan_of(one)
+        if made and made.gateway == gateway.name:
+            yield one, Server(made.host, made.port).url
+
+
+def of(instance: StateDir) -> Plan:
+    """The plan of a gateway. Raises UserError where there is no such."""
+    made = plan_of(instance)
+    if made is None:
+        fix = f"`glm5-serve gateway up {instance.name}`"
+        raise UserError(f"no gateway {instance.name} was ever up", fix=fix, status=Exit.NO)
+    if made.engine != NAME:
+        what = f"{instance.name} is no gateway: it serves {made.model_name}"
+        raise UserError(what, fix="`glm5-serve status` lists what is up", status=Exit.USAGE)
+    return made
+
+
+def asked(instance: StateDir, made: Plan) -> tuple[Seen, ...] | None:
+    """What a gateway says of its workers; None where it does not."""
+    if not instance.is_held():
+        return None
+    key = read_key(Path(made.key_file)) if made.key_file else None
+    return seen(Server(made.host, made.port, key, Peer(partial(_processes, instance))))
+
+
+def _processes(instance: StateDir) -> list[int]:
+    launcher = instance.look().pids.launcher
+    return descendants(launcher) if launcher else []
+
+
+def _replica(name: str, url: str, state: str, told: tuple[Seen, ...] | None) -> Replica:
+    mine = next((one for one in told or () if one.url == url), None)
+    if mine is None:
+        return Replica(name, url, state, None if told is None else "not listed", None)
+    return Replica(name, url, state, "routed" if mine.is_ready else "unhealthy", mine.running)

@@ -1,0 +1,35 @@
+"""A gateway and the servers behind it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from launcher.operate.gateway import Replica
+from launcher.output import plan
+from launcher.statedir.schema import SCHEMA
+from launcher.statedir.state import StateRecord
+
+COLOURS = {"routed": "green", "unhealthy": "yellow", "not listed": "red"}
+
+
+def status(seen: StateRecord, behind: Sequence[Replica], *, as_json: bool) -> None:
+    """How a gateway is, and who is behind it, a line each."""
+    if as_json:
+        told = {"gateway": seen.to_json(), "workers": [one.to_json() for one in behind]}
+        print(json.dumps({"schema": SCHEMA, **told}, indent=1))
+        return
+    from launcher.output.console import console, words
+
+    plan.status(seen, as_json=False)
+    if not behind:
+        print(f'  nobody is behind it: a profile says `gateway = "{seen.profile}"`')
+        return
+    table = plan.table_of("worker", "state", "gateway", "running", "url")
+    for one in behind:
+        how = one.gateway or "unknown"
+        running = "-" if one.running is None else str(one.running)
+        mark = words((how, f"bold {COLOURS.get(how, 'red')}"))
+        table.add_row(words(one.name), one.state, mark, running, words(one.url))
+    console(sys.stdout).print(table)
