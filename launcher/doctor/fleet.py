@@ -10,19 +10,18 @@ from pathlib import Path
 from launcher.config.resolve import PlanRequest, load
 from launcher.config.select import best_of, on_offer
 from launcher.doctor.checks import judge, known_ids
-from launcher.doctor.group import Difference, differences, judge_group
-from launcher.doctor.run import DoctorOptions, Examined, of_host
+from launcher.doctor.group import Difference, differences
+from launcher.doctor.run import DoctorOptions, Examined, as_node, of_host, together
 from launcher.engines.engine import NAMES, dialect
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.files.reading import reason
 from launcher.host import facts_json, inventory
-from launcher.host.environment import of_plan
 from launcher.host.facts import Driver, Host
 from launcher.host.remote import PROFILE, Answer, Ask, ask
 from launcher.host.remote_refusals import Unreachable
 from launcher.plan.findings import Finding, Severity, verdict
-from launcher.plan.plan import Plan, for_node
+from launcher.plan.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,8 @@ def fleet(words: DoctorOptions, environ: Mapping[str, str]) -> Fleet:
     offer = {} if words.profile else on_offer(environ)  # once, not for each host
     judged = tuple(_judged(one, words, environ, offer) for one in answers)
     plans = [one.seen.plan for one in judged if one.seen and one.seen.plan.nodes]
-    together = judge_group(plans[0], seen) if plans and not words.only else []
-    return Fleet(judged, tuple(differences(seen)), listed.notes, tuple(together))
+    group = together(plans[0], seen, words) if plans else []
+    return Fleet(judged, tuple(differences(seen)), listed.notes, tuple(group))
 
 
 def _require_alone(words: DoctorOptions) -> None:
@@ -126,21 +125,9 @@ def _judged(
     if isinstance(answer.seen, Unreachable):
         return Judged(answer)
     best: Callable[[Driver, Mapping[str, str]], str | None] = lambda seen, _: best_of(offer, seen)
-    seen = _as_node(of_host(answer.seen, words.profile, words.settings, environ, best))
+    seen = as_node(of_host(answer.seen, words.profile, words.settings, environ, best))
     found = judge(seen.host, seen.plan, only=words.only, skip=words.skipped, allow=words.allow)
     return Judged(answer, seen, tuple(found))
-
-
-def _as_node(seen: Examined) -> Examined:
-    """A host as the node of the plan whose address it has."""
-    networks = seen.host.system.networks.otherwise(())
-    own = {address for one in networks for address in one.addresses}
-    ranks = [at for at, node in enumerate(seen.plan.nodes) if node.address in own]
-    if not ranks:
-        return seen
-    plan = for_node(seen.plan, ranks[0])
-    host = replace(seen.host, environment=of_plan(seen.host.environment, plan))
-    return replace(seen, host=host, plan=plan)
 
 
 def _save(folder: Path, answers: list[Answer]) -> None:

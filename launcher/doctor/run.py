@@ -20,7 +20,7 @@ from launcher.errors import Exit, UserError
 from launcher.host.environment import of_plan
 from launcher.host.facts import Driver, Engine, Host
 from launcher.plan.findings import Finding, Severity, failures
-from launcher.plan.plan import RANK, Plan
+from launcher.plan.plan import Plan, for_node
 from launcher.plan.policy import Policy
 
 TAKEN_BY_OURS = (
@@ -218,20 +218,18 @@ def of_several(words: DoctorOptions, environ: Mapping[str, str]) -> tuple[Examin
             status=Exit.USAGE,
         )
     hosts = {_name_of(path, words.facts): recorded_facts(path) for path in words.facts}
-    seen = {name: _as_node(host, words, environ) for name, host in hosts.items()}
+    seen = {
+        name: as_node(of_host(host, words.profile, words.settings, environ))
+        for name, host in hosts.items()
+    }
     first = next(iter(seen.values()))
-    only, skip, allow = words.only, words.skip, words.allow
+    only, skip, allow = words.only, words.skipped, words.allow
     alone = {
         name: judge(one.host, one.plan, only=only, skip=skip, allow=allow)
         for name, one in seen.items()
     }
-    together = [
-        replace(found, allowed=found.id in allow)
-        for found in judge_group(first.plan, hosts)
-        if (not only or found.id in only) and found.id not in skip
-    ]
     host = replace(first.host, observed=f"{len(hosts)} hosts: {', '.join(hosts)}")
-    return replace(first, host=host), [*together, *merged(alone)]
+    return replace(first, host=host), [*together(first.plan, hosts, words), *merged(alone)]
 
 
 def _name_of(path: Path, paths: Sequence[Path]) -> str:
@@ -240,16 +238,24 @@ def _name_of(path: Path, paths: Sequence[Path]) -> str:
     return path.stem if len(alike) == 1 else str(path)
 
 
-def _as_node(host: Host, words: DoctorOptions, environ: Mapping[str, str]) -> Examined:
-    """A host and the plan of the node that it is, by its addresses; else of the first node."""
-    seen = of_host(host, words.profile, words.settings, environ)
-    here = {at for one in host.system.networks.otherwise(()) for at in one.addresses}
+def as_node(seen: Examined) -> Examined:
+    """A host as the node of its plan whose address it has; else as the first one."""
+    here = {at for one in seen.host.system.networks.otherwise(()) for at in one.addresses}
     ranks = [rank for rank, node in enumerate(seen.plan.nodes) if node.address in here]
     if not ranks:
         return seen
-    return of_host(
-        host, words.profile or seen.plan.name, (*words.settings, f"{RANK}{ranks[0]}"), environ
-    )
+    plan = for_node(seen.plan, ranks[0])
+    host = replace(seen.host, environment=of_plan(seen.host.environment, plan))
+    return replace(seen, host=host, plan=plan)
+
+
+def together(plan: Plan, hosts: Mapping[str, Host], words: DoctorOptions) -> list[Finding]:
+    """What the checks that were chosen say of several hosts as the nodes of one plan."""
+    return [
+        replace(found, allowed=found.id in words.allow)
+        for found in judge_group(plan, hosts)
+        if (not words.only or found.id in words.only) and found.id not in words.skip
+    ]
 
 
 def merged(found: Mapping[str, Sequence[Finding]]) -> Iterator[Finding]:

@@ -25,8 +25,8 @@ ONE_THING: dict[str, tuple[dict[str, Any], Severity]] = {
     "same-kernel-flags": ({"kernel__cmdline": "ro iommu=off root=/dev/sdz"}, Severity.WARN),
     "same-checkpoint": ({"model__fingerprint": "ffff"}, Severity.FAIL),
     "same-locked-memory": ({"system__limits": {"memlock": 8 << 20}}, Severity.WARN),
-    "same-CPU": ({"system__cpu_model": "another"}, Severity.WARN),
-    "same-NUMA-nodes": ({"system__numa_nodes": 8}, Severity.WARN),
+    "same-cpu": ({"system__cpu_model": "another"}, Severity.WARN),
+    "same-numa-nodes": ({"system__numa_nodes": 8}, Severity.WARN),
     "clocks-kept": ({"system__clock_error": None}, Severity.WARN),
 }
 
