@@ -5,6 +5,8 @@ MADE := .venv/.made
 # Most tests wait more than they compute, and run beside each other; the real engine takes all cores, alone.
 WORKERS ?= 4
 BESIDE := -n $(WORKERS) --dist loadgroup
+# What failed beside others is told, and run once more alone: only what fails there, too, is a failure.
+AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
 TIMES ?= 10
 LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
@@ -47,8 +49,8 @@ lint: $(MADE)
 	$(BIN)/deptry .
 
 test: lint engines
-	$(BIN)/pytest $(BESIDE) -m "not engine and not matrix and not scale"
-	$(BIN)/pytest -m "engine and not matrix and not scale"
+	$(BIN)/pytest $(BESIDE) -m "not engine and not matrix and not scale" || $(AGAIN) -m "not engine and not matrix and not scale"
+	$(BIN)/pytest -m "engine and not matrix and not scale" || $(AGAIN) -m "engine and not matrix and not scale"
 
 stress: engines
 	$(BIN)/python tests/rig/stress.py --times $(TIMES) --loops $(LOOPS) $(BESIDE)

@@ -289,7 +289,7 @@ def _typed(name: str, hints: list[Hint]) -> Words:
 
 def _read(name: str, by: Mapping[str, Hint]) -> Words:
     if "dataclass" in by:
-        return {"type": "json"}
+        return {"type": "object"}
     if "literal" in by:
         values = sorted(by["literal"].values, key=str)
         known = "known" if "str" in by else "choices"
@@ -444,6 +444,7 @@ def option(names: list[str], words: Words) -> dict[str, Any]:
     takes = "nothing" if nothing else {"+": "many", "?": "maybe"}.get(words.get("nargs", ""), "one")
     if names[0] in CHECKED and "known" in words:
         words = words | {"choices": words["known"]}
+        made["late"] = True
     if takes != "one":
         made["takes"] = takes
     if not nothing:
@@ -451,6 +452,8 @@ def option(names: list[str], words: Words) -> dict[str, Any]:
     default = words.get("default")
     if isinstance(default, str | int | float) and default not in (False, ""):
         made["default"] = default
+    if action == "append":
+        made["adds"] = True
     if action == "BooleanOptionalAction":
         made["off"] = [f"--no-{name[2:]}" for name in long]
     made |= _deprecated(words)
@@ -464,6 +467,7 @@ def _values(words: Words, takes: str) -> dict[str, Any]:
         "int",
         "float",
         "json",
+        "object",
         "name",
         "json_or_text",
         *SCALED.values(),
@@ -585,7 +589,7 @@ def read(wheel: Path) -> tuple[list[dict[str, Any]], set[str]]:
     made = [*engine_options(source), *front_end_options(source)]
     options = {told["names"][0]: told for told in made}
     for name, told in checked_later(source).items():
-        options[name] |= told
+        options[name] |= {"late": True, **told}
     util = "vllm/utils/argparse_utils.py"
     if util in source.files and "EnableDisableAction" in source.text(util):
         for told in options.values():

@@ -86,7 +86,7 @@ def rows(engine: str) -> Iterator[tuple[str, frozenset[str]]]:
             helps = (name for told in issue.remedies for name in (*told.set, *told.unset))
             named = (*issue.blames, *helps, *_asked(issue.when))
             yield f"{file.relative_to(ROOT)} {issue.id}", frozenset(named)
-    for number, rule in enumerate(rules.rules(speaks.defaults), start=1):
+    for number, rule in enumerate(rules.table(speaks.defaults).rows, start=1):
         place = f"{speaks.defaults.relative_to(ROOT)} default {number} {rule.set}"
         yield place, frozenset((rule.set, *_asked(rule.when)))
 

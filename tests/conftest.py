@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import json
 import os
@@ -25,8 +26,12 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+from rig.warm import Warm, can_be
 
+from launcher.errors import UserError
+from launcher.operate import control
 from launcher.paths import home
+from launcher.statedir.folder import StateDir
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -182,6 +187,17 @@ def is_taken(port: int) -> bool:
 free_port = Ports().free
 
 
+@functools.cache
+def warm() -> Warm:
+    """Where commands start from; one for all tests of this process."""
+    return Warm()
+
+
+def pytest_unconfigure() -> None:
+    if warm.cache_info().currsize:
+        warm().close()
+
+
 @dataclass
 class World:
     """A host with one profile, `stub`, that runs the stand-in engine."""
@@ -256,10 +272,13 @@ STUB_FAULTS = "{self.faults_file}"
         self, *words: str | Path, timeout: float = PATIENCE, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
+        theirs = self.environ | environ
         try:
+            if can_be(said := [*map(str, words)], theirs):
+                return warm().run(said, theirs, self.folder, timeout)
             return subprocess.run(
                 [GLM5_SERVE, *words],
-                env=self.environ | environ,
+                env=theirs,
                 text=True,
                 capture_output=True,
                 timeout=timeout,
@@ -291,8 +310,9 @@ STUB_FAULTS = "{self.faults_file}"
         fresh.replace(self.faults_file)
 
     def status(self, profile: str = "stub") -> dict[str, Any]:
-        """`status --json`."""
-        return dict(json.loads(self.run("status", "-p", profile, "--json").stdout))
+        """What `status --json` prints, read here: it is asked many times in most tests."""
+        seen = control.status(StateDir(self.state, profile))
+        return dict(json.loads(json.dumps(seen.to_json())))
 
     def until_state(self, state: str, **more: Any) -> dict[str, Any]:
         """Wait until status says `state`, and `more`."""
@@ -349,7 +369,8 @@ def end(made: World) -> None:
     deaf = [process.args for process in made.started if not ends(process)]
     try:
         for instance in made.state.glob("*"):
-            made.run("down", "-p", instance.name, "--now")
+            with contextlib.suppress(UserError):
+                control.down(StateDir(made.state, instance.name), now=True)
     finally:
         with contextlib.suppress(AssertionError):
             until(lambda: not made.processes(), "who was killed is gone", 5)

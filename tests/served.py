@@ -266,13 +266,15 @@ port = {self.port}
         return story
 
     def shared(self) -> set[Path]:
-        """The files of Python's shared memory that its processes have open."""
+        """The files of shared memory that its processes have mapped."""
         found: set[Path] = set()
         for process in self.processes():
             with contextlib.suppress(OSError):
-                links = Path(f"/proc/{process.pid}/fd").iterdir()
-                found |= {link.readlink() for link in links if link.is_symlink()}
-        return {path for path in found if str(path).startswith("/dev/shm/psm_")}
+                maps = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+                found |= {
+                    Path(line[line.index("/dev/shm/") :]) for line in maps if "/dev/shm/" in line
+                }
+        return {path for path in found if path.exists()}
 
     def until_told(self, enough: Callable[[list[dict[str, Any]]], bool], what: str) -> Story:
         """Wait until enough was told since the last sabotage; the story up to there."""

@@ -17,6 +17,7 @@ from launcher.knowledge.shape import Shape
 from launcher.plan.plan import Plan
 
 FRACTIONS = (0.80, 0.82, 0.85, 0.88, 0.90, 0.92, 0.95)
+CLOSE = 0.001  # of a fraction
 CONTEXTS = (8192, 32768, 65536, 131072, 202752)
 
 
@@ -77,6 +78,7 @@ def fit(
         beside=parts.taken.beside,
         needed=parts.needed,
         least=parts.lowest,
+        useful=_useful(formulas, parts, replace(demand, context=context)),
         most=parts.highest,
         context=context,
         running=demand.running,
@@ -100,6 +102,20 @@ def _fraction(plan: Plan, said: Asked, parts: Budget, own: float) -> float:
     if said.pool:
         return parts.lowest + said.pool / parts.base
     return said.fraction or own
+
+
+def _useful(formulas: Memory, parts: Budget, demand: Demand) -> float:
+    """The least fraction, within a thousandth, that has room for one request of the context; above
+    1 where none has.
+    """
+    first, last = max(parts.lowest, 0.0), 1.0
+    if formulas.pools(parts.rest(last), demand).tokens < demand.context:
+        return 2.0
+    while last - first > CLOSE:
+        middle = (first + last) / 2
+        holds = formulas.pools(parts.rest(middle), demand).tokens >= demand.context
+        first, last = (first, middle) if holds else (middle, last)
+    return last
 
 
 def _checkpoint(weights: Weights, said: Asked) -> int:

@@ -56,6 +56,7 @@ class Fit:
     beside: int  # that must be left for what runs beside the fraction
     needed: int  # of all that runs, at least
     least: float  # fraction below which there is no KV cache
+    useful: float  # fraction from which on one request of the context fits; above 1: none
     most: float  # fraction that leaves what is needed
     context: int
     running: int | None  # requests that the plan lets run at once

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 import click
 
 GROUPS = {
@@ -48,7 +50,21 @@ EXAMPLES = (
 
 
 class Grouped(click.Group):
-    """A group whose help shows its commands by GROUPS."""
+    """A group whose help shows its commands by GROUPS; a long option wants two dashes."""
+
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command. Raises click.UsageError where one of its options has one dash alone, which
+        would be as many short ones.
+        """
+        name, command, rest = super().resolve_command(context, words)
+        long = {name for one in (command.params if command else ()) for name in one.opts}
+        for word in takewhile(lambda word: word != "--", rest):
+            head = word.partition("=")[0]
+            if len(head) > 2 and head[1] != "-" and f"-{head}" in long:
+                raise click.UsageError(f"no such option {head}: did you mean -{head}?", context)
+        return name, command, rest
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section a group, then the examples."""

@@ -50,13 +50,10 @@ def up(
     from launcher.operate.replicas import up
     from launcher.redact.keys import credential
 
-    if health_listen is not None:
-        settings += (f'access.health_listen="{health_listen}"',)
-
     if api_key_file is None and (found := credential("api-key", os.environ)):
         api_key_file = str(found)
     return up(
-        PlanRequest(profile, settings, api_key_file),
+        PlanRequest(profile, settings, api_key_file, health_listen),
         os.environ,
         screen(as_json),
         allow,

@@ -208,9 +208,10 @@ def from_settings(settings: Sequence[str]) -> Layer:
 def _put(values: Tree, path: list[str], text: str, said: str) -> None:
     *tables, last = path
     if len(tables) > (2 if path[:2] == ["supervision", "stall_timeouts"] else 1):
-        raise UserError(
-            f"{said}: no key of a profile lies that deep", fix="write table.key", status=Exit.USAGE
-        )
+        fix = "write table.key"
+        if path[0] == "flags":
+            fix = f"where {path[1]} takes JSON, write flags.{path[1]}='{{\"{last}\": ...}}'"
+        raise UserError(f"{said}: no key of a profile lies that deep", fix=fix, status=Exit.USAGE)
     for part in tables:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):

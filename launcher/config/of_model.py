@@ -49,17 +49,18 @@ def suited(
     said: Mapping[str, str],
     path: str,
     model: Identity,
+    engine: str,
     *,
     changes: bool,
 ) -> Suited:
-    """The options for the `model` at `path` in place of those that were set for one of another
-    family.
+    """The options of an engine for the `model` at `path` in place of those that were set for one of
+    another family.
 
     Where nobody knows of which family one of them is, or nothing `changes`, they stay, and are
     told.
     """
-    named = model.family.of_name(path).parsers if model.family else ()
-    own = dict(zip(PARSERS, named, strict=False))
+    named = model.family.of_name(path).parsers if model.family else {}
+    own = dict(zip(PARSERS, named.get(engine, ()), strict=False))
     wrong = [
         name
         for name, value in flags.items()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from launcher.config.profile import Profile, by_role, known_keys
 from launcher.engines import rules as recipe
 from launcher.engines import traits
 from launcher.engines.dialect import Dialect, Spelled
-from launcher.engines.engine import NAMES, dialect
+from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.match import Case
 from launcher.engines.options import Release
 from launcher.engines.rules import Rule
@@ -57,6 +58,7 @@ class PlanRequest:
     profile: str
     settings: tuple[str, ...] = ()
     api_key_file: str | None = None
+    health_listen: str | None = None
 
 
 def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
@@ -70,6 +72,9 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         given = ask.api_key_file
         key_file = given if given.startswith("~/") else str(Path(given).absolute())
         stack.append(layers.Layer("--api-key-file", {"access": {"api_key_file": key_file}}))
+    if ask.health_listen is not None:
+        listens = {"health_listen": ask.health_listen}
+        stack.append(layers.Layer("--health-listen", {"access": listens}))
     errors: list[str] = []
     kind = layers.engine(stack)
     engine = dialect(kind)
@@ -91,7 +96,8 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         typed = {"flags": by_role(passed, kind)} if flags else {}
         profile = Profile.model_validate(values | typed)
     except ValidationError as error:
-        errors += [_in_words(problem, origin, found.path, engine) for problem in error.errors()]
+        said = (_in_words(problem, origin, found.path, engine) for problem in error.errors())
+        errors += dict.fromkeys(said)  # each way to read a value has its own
     errors += _flag_errors(flags, origin, engine)
     errors += _variable_errors(values.get("env"), origin)
     errors += _why_errors(stack)
@@ -131,6 +137,7 @@ def resolve(
         composed.models,
         profile.flags.model_path,
         model,
+        profile.engine.kind,
         changes=profile.rules.enabled,
     )
     composed = replace(composed, flags=made.flags, origin=composed.origin | made.origin)
@@ -185,6 +192,7 @@ def resolve(
             "profile": f"{composed.path}{f'@{composed.replica}' if composed.replica else ''}",
             "settings": list(ask.settings),
             "api_key_file": ask.api_key_file,
+            "health_listen": ask.health_listen,
             "environment": dict(environment),
         },
         key_file=profile.access.api_key_file,
@@ -386,7 +394,10 @@ def _in_words(problem: Any, origin: Mapping[str, layers.Layer], path: Path, engi
     elif problem["type"] == "missing":
         message = "is required"
     elif key.startswith("flags.") and isinstance(problem["input"], dict):
-        message = "a table, wanted a value: JSON is written as a string, '{...}'"
+        option = str(location[1])
+        key, message = f"flags.{option}", f"a table, wanted a value of --{option}"
+        if _is_json(option, engine):
+            message = _in_json(option, problem["input"])
     else:
         message = f"{message}, not {problem['input']!r}"
     return f"{place}: {key}: {message}"
@@ -412,6 +423,8 @@ def _flag_errors(
             errors.append(
                 f"{where}: {engine.name} takes one --{name}, and access.api_key_file needs it"
             )
+        elif (head := name.partition(".")[0]) != name and _is_json(head, engine):
+            errors.append(f"{where}: {_in_json(name, flags[name])}")
         elif name != plain or not name:
             errors.append(
                 f"{where}: not an option name" + (f", did you mean {plain}?" if plain else "")
@@ -419,6 +432,23 @@ def _flag_errors(
         elif owner := _owner(name, engine):
             errors.append(f"{where}: {_of_another(name, owner, engine)}")
     return errors
+
+
+def _is_json(name: str, engine: Dialect) -> bool:
+    """Whether an option takes JSON, in the newest release that has it."""
+    releases = engine.options.accepted_by(f"--{name}")
+    option = engine.options.release(releases[-1]).options[f"--{name}"] if releases else None
+    return option is not None and option.type in ("json", "object", "json_or_text")
+
+
+def _in_json(name: str, value: object) -> str:
+    """What to write for a member of an option, `speculative-config.method`."""
+    head, *path = name.split(".")
+    for part in reversed(path):
+        value = {part: value}
+    text = json.dumps(value, default=str)
+    what = f"a part of {head}, wanted all of it" if path else "a table, wanted text"
+    return f"{what} as JSON: flags.{head} = '{text}'"
 
 
 def _owner(name: str, engine: Dialect) -> Dialect | None:
@@ -431,9 +461,10 @@ def _owner(name: str, engine: Dialect) -> Dialect | None:
 
 
 def _of_another(name: str, owner: Dialect, engine: Dialect) -> str:
-    role = owner.roles.get(owner.options.canonical(name))
-    instead = f"; write flags.{engine.option_of(role)}" if role else ""
-    return f"an option of {owner.name}, and engine.kind says {engine.name}{instead}"
+    [of, to] = [kind for one in (owner, engine) for kind in NAMES if dialect(kind).name == one.name]
+    canonical = owner.options.canonical(name)
+    instead = counterparts(of, to).advice_for_profile(canonical, engine.name)
+    return f"an option of {owner.name}, and engine.kind says {engine.name}; {instead}"
 
 
 def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[str]:
@@ -447,14 +478,14 @@ def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[st
 
 def _skip_errors(profile: Profile, origin: Mapping[str, layers.Layer]) -> list[str]:
     engine = dialect(profile.engine.kind)
-    table = recipe.table(engine.defaults)
-    set_by_rules = {rule.set for rule in table.rows}
+    set_by_rules = {rule.set for rule in recipe.rules(profile.engine.kind)}
+    is_whole = not any(recipe.table(file).complaints for file in (engine.defaults, recipe.OF_ANY))
     place = origin["rules.skip"].place if "rules.skip" in origin else ""
     return [
         f"{place}: rules.skip: no rule sets {name!r}"
         for name in profile.rules.skip
         if engine.options.canonical(name) not in set_by_rules
-        and not table.complaints  # it may be one that is left out
+        and is_whole  # else it may be one that is left out
     ]
 
 

@@ -4,6 +4,7 @@ by `engine.dialect`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,20 @@ Spelled = tuple[str, str, Any]  # the name that was asked for, the name to write
 # of its names that is set, None where none is.
 Choices = Callable[[Callable[..., Any], Mapping[str, str]], Mapping[str, bool]]
 Words = Mapping[str, str]
+Patterns = Mapping[str, str]  # of the whole of an option's value, by its name; "" is a switch's
 Values = Callable[[str], str | None]  # of options and variables, None for what is not set
 # What a row of an issue computes of a release, of what is set, and of the option or variable that
 # it blames with its value: the words that its text may have in braces, None where nothing is wrong.
 Condition = Callable[[Release, Values, str, str], Words | None]
+
+
+def is_so(patterns: Patterns, flag: Callable[[str], Any]) -> bool:
+    """Whether an option has a value that is meant; `flag` gives them, None for one not set."""
+    told = {name: flag(name) for name in patterns}
+    return any(
+        value is not None and re.fullmatch(patterns[name], str(value))
+        for name, value in told.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,12 @@ class Dialect:
     unguarded: str  # what its API key does not guard, in words; "" for nothing that matters
     choices: Choices  # of its own options and variables
     spelled: Callable[[Mapping[str, Any], Release], Iterator[Spelled]]  # as a release takes them
+    tokenizers: tuple[
+        str, ...
+    ]  # options that bring another tokenizer than the checkpoint's, or none
+    cpu_heads: tuple[int, ...]  # sizes of heads that its attention on a CPU takes; (): not known
+    no_gpus: Patterns  # options by whose values it runs on no GPU
+    of_hosts: Patterns  # options by whose values its ranks may be on the GPUs of other hosts
     secrets: tuple[str, ...]  # options that would show a secret in `ps`
     key: Key  # how it is given its API key
     config: str  # the option that names a file with more options

@@ -39,6 +39,8 @@ class Option:
     off: tuple[str, ...] = ()  # the spellings that negate it
     none: bool = False  # whether it also takes None, or nothing, for no value
     opened_by: str = ""  # the option that may bring more choices
+    late: bool = False  # its choices are looked up after argparse, as the engine is configured
+    adds: bool = False  # given again, it is one more, and takes no other's place
 
     @property
     def name(self) -> str:

@@ -1,7 +1,8 @@
 """The rules that choose flags and variables for a release, an architecture, a model and a host.
 
 A rule sets what the profile left open; what a profile, the environment or `--set` say stands. The
-rows are in the engine's `defaults.toml`; here is how they are read, and what is computed.
+rows are in the engine's `defaults.toml`, and for any engine in `knowledge/defaults.toml`; here is
+how they are read, and what is computed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from launcher.engines.target import ARCHS, PATHS
 from launcher.knowledge import rows
 from launcher.plan.evidence import Known
 
+OF_ANY = Path(__file__).parents[1] / "knowledge/defaults.toml"
 LEAVES = 20  # seconds that a server takes at most to go, once it has answered everybody
 KEYS = ("set", "value", "value_from", "when", "why", "evidence", "source", "checked", "against")
 
@@ -33,7 +35,7 @@ class Rule:
     why: str
     known: Known
     source: str
-    checked: str  # the newest release for which somebody looked again
+    checked: str  # the newest release for which somebody looked again; a day, of any engine
     against: str = ""  # what others say
 
     @property
@@ -83,15 +85,23 @@ COMPUTED: Mapping[str, Callable[[Case], Any]] = {
 @cache
 def table(file: Path) -> rows.Table[Rule]:
     """The good rows of a file, in its order; and what is wrong with the others."""
-    return rows.read(file, "default", _rule)
+    return rows.read(file, "default", _of_any if file == OF_ANY else _of_engine)
 
 
-def rules(file: Path) -> tuple[Rule, ...]:
-    """All that can be read."""
-    return table(file).rows
+def rules(engine: str) -> tuple[Rule, ...]:
+    """All of an engine that can be read, those of any engine last."""
+    return table(dialect(engine).defaults).rows + table(OF_ANY).rows
 
 
-def _rule(number: str | int, row: Mapping[str, Any]) -> Rule:
+def _of_engine(number: str | int, row: Mapping[str, Any]) -> Rule:
+    return _rule(row, rows.release(row))
+
+
+def _of_any(number: str | int, row: Mapping[str, Any]) -> Rule:
+    return _rule(row, str(rows.day(row)))
+
+
+def _rule(row: Mapping[str, Any], checked: str) -> Rule:
     rows.only(row, KEYS)
     return Rule(
         rows.text("set", row["set"]),
@@ -100,7 +110,7 @@ def _rule(number: str | int, row: Mapping[str, Any]) -> Rule:
         row["why"],
         Known.of(row["evidence"]),
         row["source"],
-        rows.release(row),
+        checked,
         row.get("against", ""),
     )
 
@@ -114,7 +124,7 @@ def _negated(name: str, case: Case) -> bool:
 def chosen(case: Case, skip: tuple[str, ...] = ()) -> Iterator[tuple[Rule, Any]]:
     """The rules that set something here, and what; each sees what those before it set."""
     flags, env = dict(case.flags), dict(case.env)
-    for rule in rules(dialect(case.target.engine).defaults):
+    for rule in rules(case.target.engine):
         said = env if rule.is_variable else flags
         if rule.set in said or rule.set in skip or _negated(rule.set, case):
             continue

@@ -13,6 +13,9 @@ from launcher.engines.log import Log
 from launcher.engines.server import Question, Server
 from launcher.plan.plan import Plan
 
+# Those of Python's multiprocessing, NCCL and CUDA.
+SHARED = ("psm_*", "sem.mp-*", "nccl-*", "cuda.shm.*")
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -22,9 +25,11 @@ class Runtime:
     package: str  # the distribution that has its release
     log: Log
     ranks: str  # how it titles the processes that it cannot live without: what they begin with
+    shared: tuple[str, ...]  # what its files in /dev/shm are called, as globs
     key: Key  # how it is given its API key
     first_token: Question  # does a token come out? Asked while it starts
     alive: Question  # does anything still come out? Asked while it serves
+    paused: Callable[[Server], bool]  # was it told to generate nothing? Asked of one that fails
     in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse
     # the path that says 200 while requests may come, quickly, and 503 as soon as it drains

@@ -14,7 +14,8 @@ def complaints() -> tuple[str, ...]:
     """The rows that are left out, with file, row and key, after the files that are none at all, of
     which others may come; none of a sound installation.
     """
-    defaults = (rules.table(dialect(name).defaults) for name in NAMES)
+    files = (*(dialect(name).defaults for name in NAMES), rules.OF_ANY)
+    defaults = map(rules.table, files)
     tables: tuple[Table[Any], ...] = (
         *issues.tables(),
         *defaults,

@@ -28,6 +28,7 @@ class Special:
     """Options that together are others: what they come to, and what is to be said of it."""
 
     names: tuple[str, ...]  # of the source
+    to: tuple[str, ...]  # of the other
     made: Callable[[Flags], tuple[Flags, tuple[str, ...]]]
 
 
@@ -41,10 +42,28 @@ class Counterparts:
 
     def advice(self, name: str, engine: str) -> str:
         """What to write for an option of the one in the other, which people call `engine`."""
+        called, more = self._called(name)
+        if called:
+            return f"{engine} calls it --{' and --'.join(called)}{f': {more}' if more else ''}"
+        return self._left_out(name, engine)
+
+    def advice_for_profile(self, name: str, engine: str) -> str:
+        """The same for whoever has a profile."""
+        called, more = self._called(name)
+        if called:
+            return f"write flags.{' and flags.'.join(called)}{f': {more}' if more else ''}"
+        return self._left_out(name, engine)
+
+    def _called(self, name: str) -> tuple[tuple[str, ...], str]:
+        """What the other calls an option, and what to say of that; nothing for one that it does
+        not have.
+        """
         for pair in self.pairs:
             if pair.source == name:
-                more = pair.differs or pair.note
-                return f"{engine} calls it --{pair.to}{f': {more}' if more else ''}"
+                return (pair.to,), pair.differs or pair.note
+        return next((one.to for one in self.specials if name in one.names), ()), ""
+
+    def _left_out(self, name: str, engine: str) -> str:
         return f"leave it out: {self.alone.get(name) or f'{engine} has nothing like it'}"
 
 

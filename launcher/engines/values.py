@@ -71,6 +71,14 @@ def scaled_or_auto(text: str) -> int:
     return -1 if text.strip().lower() == "auto" else scaled(text)
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """JSON in braces. Raises ValueError for all else, other JSON too."""
+    told = json.loads(text)
+    if not isinstance(told, dict):
+        raise ValueError(f"{text!r} is no object")
+    return told
+
+
 def json_or_text(text: str) -> Any:
     """What stands in braces as JSON, all else as it is. Raises ValueError for bad JSON."""
     return json.loads(text) if BRACED.fullmatch(text) else text
@@ -88,6 +96,7 @@ TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "float": (float, "a number"),
     "size": (size, "a whole number, or one like 128k or 128Ki"),
     "json": (json.loads, "JSON"),
+    "object": (json_object, "JSON in braces, {...}"),
     "scaled": (scaled, "a whole number, or one like 128k (128,000) or 128K (131,072)"),
     "scaled_or_auto": (
         scaled_or_auto,

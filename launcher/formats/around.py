@@ -1,13 +1,15 @@
 """What stands around a server's command and decides over it: the GPUs that its container or job
-gets, the ports that are published, and the probes that ask it.
+gets, the ports that are published, the probes that ask it, and what is mounted there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from launcher.formats import mounts
+from launcher.formats.mounts import Mounts
 from launcher.formats.nodes import List, Node, Scalar, Table
 from launcher.formats.yamltext import get, of, word
 
@@ -53,13 +55,14 @@ class Around:
     gpus: Gpus | None = None
     ports: tuple[Port, ...] = ()
     probes: tuple[Probe, ...] = ()
+    mounts: Mounts = field(default_factory=dict)
 
 
 def of_docker(options: Sequence[tuple[str, str]], *, on_host: bool) -> Around:
     """By the options of `docker run`, `on_host` in the network of the host."""
     ports = [value for name, value in options if name in ("p", "publish")]
     published = () if on_host else _published([(ports_of(one, "-p"), one) for one in ports])
-    return Around(_docker_gpus(options), published)
+    return Around(_docker_gpus(options), published, mounts=mounts.of_options(options))
 
 
 def _docker_gpus(options: Sequence[tuple[str, str]]) -> Gpus | None:
@@ -90,8 +93,8 @@ def of_slurm(text: str) -> Gpus | None:
     return Gpus(int(found[-1][1]), name, value)
 
 
-def of_tables(tables: Sequence[Table], *, on_host: bool) -> Around:
-    """By the tables of a service of compose, or of a container of Kubernetes."""
+def of_tables(tables: Sequence[Table], above: Sequence[Table], *, on_host: bool) -> Around:
+    """By the tables of a service of compose, or of a container of Kubernetes, and those above."""
     listed = of(tables, "ports")
     items = listed.items if isinstance(listed, List) else []
     made = [_of_item(item) for item in items]
@@ -100,6 +103,7 @@ def of_tables(tables: Sequence[Table], *, on_host: bool) -> Around:
         _limit(of(tables, "resources")) or _reserved(tables),
         () if on_host else _published(made),
         (*_probes(tables, named), *_healthcheck(of(tables, "healthcheck"))),
+        mounts.of_tables(tables, above),
     )
 
 

@@ -10,6 +10,7 @@ from launcher.engines.engine import NAMES, dialect
 from launcher.formats import around
 from launcher.formats.around import Around
 from launcher.formats.words import Piece, Word, rest_of, values
+from launcher.knowledge import models
 
 CONTAINERS = ("docker", "podman", "nerdctl")
 VERBS = ("run", "exec", "create")
@@ -75,7 +76,7 @@ def container(words: Sequence[Word]) -> Container | None:
         f"docker {said[verb]}",
         (*entry, *words[image + 1 :]),
         dict(_variable(value) for name, value in options if name in ("e", "env") and value),
-        engine_of(label),
+        engine_of(label) or taken_by(words[image + 1 :]),
         is_own and enters(label, words[image + 1 :]),
         is_own and starts(label),
         label,
@@ -130,15 +131,49 @@ def starts(image: str) -> bool:
 
 def enters(image: str, words: Sequence[Word]) -> bool:
     """Whether the words behind an image are arguments of the engine that it starts: options, or a
-    model where the image is one that starts it.
+    model where the image is one that starts it. Of an image that is not known they tell it alone.
     """
     first = words[0] if words else Word(())
+    if image and not engine_of(image):
+        return bool(taken_by(words))
     if first.value.startswith("-"):
         return bool(engine_of(image))
     has_options = words[1:2] and words[1].value.startswith("--")
     is_model = "/" in first.value or not first.known or has_options
     is_its_own = starts(image) or _is_of_options(engine_of(image), values(words[1:]))
     return is_its_own and bool(is_model) and not _PROGRAM.fullmatch(first.value)
+
+
+def taken_by(words: Sequence[Word]) -> str:
+    """The engine whose arguments words are by themselves: a model, named by an option or before
+    them, and options that are no other program's; "" where nobody can tell.
+    """
+    if not words or _PROGRAM.fullmatch(words[0].value):
+        return ""
+    counts = {name: _count(name, words) for name in NAMES}
+    best = max(counts, key=lambda name: counts[name])
+    return best if counts[best][0] else ""
+
+
+def _count(engine: str, words: Sequence[Word]) -> tuple[int, int]:
+    """How many of the words are options of an engine, and how many as it spells them first; 0 where
+    it would not be started by them.
+    """
+    spoken, first = dialect(engine), words[0]
+    known, model = spoken.options, spoken.option_of("model_path")
+    given = [known.reads(word, "").name for word in values(words) if word.startswith("--")]
+    taken = [known.canonical(word[2:]) for word in given if known.accepted_by(word)]
+    is_first = bool(spoken.positional) and (not first.known or _is_model(first.value))
+    telling = [name for name in taken if name.count("-") > 1 or name in spoken.roles]
+    is_one = is_first or model in taken
+    if not (is_one and {*telling} - {model} and 2 * len(taken) > len(given)):
+        return 0, 0
+    return len(taken), sum(f"--{name}" in given for name in taken)
+
+
+def _is_model(word: str) -> bool:
+    """Whether a word looks like a checkpoint: an id on the hub, or a folder of models."""
+    return models.is_id(word) or (word.startswith("/") and "model" in word.lower())
 
 
 def _is_of_options(engine: str, words: Sequence[str]) -> bool:

@@ -47,6 +47,7 @@ def read(text: str) -> Iterator[Launch]:
         (not entry and enters(image, words))
         or (is_own and launches.is_serving([word.value for word in words]))
     ):
+        engine = engine or launches.engine_by([word.value for word in words])
         found = [Launch(tuple(words), env, "dockerfile", engine, line=line)]
     if is_own and is_shell:
         found = [replace(launch, under="/bin/sh -c") for launch in found]

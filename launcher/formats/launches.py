@@ -11,6 +11,7 @@ from itertools import islice, takewhile
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import Given, Release
+from launcher.formats import mounts
 from launcher.formats.around import Around, of_slurm
 from launcher.formats.bash import Command, Script
 from launcher.formats.container import CONTAINERS, IMAGES, Container, container, release_of
@@ -33,6 +34,8 @@ PROGRAMS = tuple((name, words) for name in NAMES for words in dialect(name).prog
 SOUGHT = re.compile("|".join(re.escape(" ".join(words)) for _, words in PROGRAMS))
 # What of a program stands behind its name: `serve`.
 _SERVING = {rest for _, words in PROGRAMS for rest in words[1:]}
+# Forms whose programs see a container's folders.
+INSIDE = ("docker", "compose", "kubernetes", "quadlet")
 _BEFORE = ("exec", "-m", "-u")
 _OF_INTEREST = re.compile(rf"^(?:--|\u2014)|{'|'.join(IMAGES)}|launch_server|\bserve\b")
 _PYTHON = re.compile(r"(?:[\w./-]*/)?python[\d.]*")
@@ -65,6 +68,7 @@ class Launch:
     program: str = ""  # the word that starts it, "dynamo.sglang"; "" where there is none
     again: int = 0  # of its arguments, the first: a program that its image starts by itself
     image: str = ""  # that it runs in
+    forks: frozenset[str] = frozenset()  # ids of those of its engine that it may be
     under: str = ""  # what is to run it, where its image's own program gets that for an argument
 
     @classmethod
@@ -108,6 +112,14 @@ class Launch:
     def own(self) -> str:
         """What an image of its engine starts by itself."""
         return " ".join(dialect(self.engine).programs[0])
+
+    def on_host(self, path: str) -> str:
+        """Where a folder that it names is on the host; "" for one that is in its container alone,
+        or nobody knows.
+        """
+        if not path.startswith("/") or not self.form.startswith(INSIDE):
+            return path
+        return mounts.on_host(path, self.around.mounts)
 
     def noting(self, *notes: str) -> Launch:
         """With more to say of how it was read."""
@@ -285,15 +297,16 @@ def program(words: Sequence[str]) -> tuple[int | None, int, str]:
 def engine_by(words: Sequence[str]) -> str:
     """The engine whose options most of the words are, where nothing else tells it."""
 
-    def known(engine: str) -> int:
+    def known(engine: str) -> tuple[int, int]:
+        """How many it takes, and how many of these are spelled as it does first."""
         catalogue = dialect(engine).options
-        return sum(
-            bool(catalogue.accepted_by(catalogue.reads(word, "").name))
-            for word in words
-            if word.startswith("-")
-        )
+        given = (catalogue.reads(word, "").name for word in words if word.startswith("-"))
+        taken = [name[2:] for name in given if catalogue.accepted_by(name)]
+        return len(taken), sum(catalogue.canonical(name) == name for name in taken)
 
-    return max((ENGINE, *NAMES), key=known)
+    is_model = bool(words) and not words[0].startswith("-")
+    engines = [name for name in (ENGINE, *NAMES) if not is_model or dialect(name).positional]
+    return max(engines, key=known)
 
 
 def other_program(words: Sequence[Word]) -> str:
@@ -310,6 +323,8 @@ def other_program(words: Sequence[Word]) -> str:
     first = said[0] if said else ""
     if first in IMAGES:
         return " ".join(said[:2])
+    if within and first.startswith("-"):
+        return within.image
     return first if within or _OTHER.fullmatch(first) else ""
 
 

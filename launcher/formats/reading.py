@@ -19,13 +19,14 @@ from launcher.engines.engine import dialect
 from launcher.formats import dockerfile, launches, lists, notebook, supervisor, systemd
 from launcher.formats.around import of_slurm
 from launcher.formats.bash import TANGLED, Script
-from launcher.formats.container import OF_HOST, pinned
+from launcher.formats.container import OF_HOST, pinned, unreleased
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.markdown import blanked, blanked_blocks, blocks, inline
 from launcher.formats.masking import unprompted
 from launcher.formats.nodes import NotYamlError
 from launcher.formats.tree import Document
 from launcher.formats.words import Piece, Text, Word, moved, split, text_of
+from launcher.knowledge import forks
 
 MOST = 1 << 16  # characters; a launch script has some thousand
 MOST_WORDS, MOST_VARIABLES, MOST_LAUNCHES = 2000, 500, 100
@@ -70,7 +71,8 @@ def read(text: str) -> Reading:
     if len(found) > MOST_LAUNCHES:
         notes.append(f"only the first {MOST_LAUNCHES} launches were read")
     ours = _ours(found[:MOST_LAUNCHES], notes)
-    together = _on_one_port([*_once(_released(ours, pinned(text[:MOST])))])
+    ours = [*_of_forks(_released(ours, pinned(text[:MOST])), text[:MOST])]
+    together = _on_one_port([*_once(ours)])
     return Reading(tuple(together), tuple(dict.fromkeys(notes)))
 
 
@@ -130,6 +132,17 @@ def _released(found: list[Launch], pins: Mapping[str, str]) -> Iterator[Launch]:
             continue
         told = f"the release is {release}, which this text names for {launch.engine}"
         yield replace(launch, release=release).noting(told)
+
+
+def _of_forks(found: Iterable[Launch], text: str) -> Iterator[Launch]:
+    """Each launch with the forks that it may be: those that the text installs, or its image has;
+    an image that is no release of its engine may have any.
+    """
+    installed = forks.installed_by(text)
+    for launch in found:
+        is_odd = bool(launch.image and unreleased(launch.image))
+        every = {one.id for one in forks.table().rows} if is_odd else set()
+        yield replace(launch, forks=installed | forks.of_image(launch.image) | every)
 
 
 def _elsewhere(launch: Launch, offset: int | None, lines: int) -> Launch:
@@ -280,11 +293,7 @@ def _names(words: Sequence[Word]) -> set[str]:
 def _noted(found: Launch) -> Launch:
     """A launch that names a file with more options, which is not read."""
     word = f"--{dialect(found.engine).config}"
-    files = [
-        (said.partition("=")[2] or following)
-        for said, following in pairwise((*found.words, ""))
-        if said.partition("=")[0] == word
-    ]
+    files = [following for said, following in pairwise((*found.words, "")) if said == word]
     return found.noting(*(f"options of {file} are not read" for file in files if file))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from launcher import printable
 from launcher.engines.engine import dialect
-from launcher.formats import bash, launches, shell
+from launcher.formats import bash, launches, mounts, shell
 from launcher.formats.bash import Script
 from launcher.formats.container import engine_of, release_of, starts
 from launcher.formats.launches import Launch
@@ -120,6 +120,7 @@ class Unit:
     image: str = ""
     entry: tuple[Word, ...] | None = None  # what starts instead of what its image does
     name: str = ""
+    mounts: dict[str, str] = field(default_factory=dict)
     is_quadlet: bool = False
 
 
@@ -153,11 +154,14 @@ def _of_quadlet(text: str, unit: Unit) -> Iterator[Launch]:
     made = bash.Command(tuple(words), unit.env, {}, line)
     found = [*launches.of_command(made, Script(""), "quadlet")] if words else []
     engine = engine_of(unit.image)
-    for launch in found or [Launch(tuple(words), unit.env, "quadlet")]:
+    whose = launches.engine_by([word.value for word in words])
+    for launch in found or [Launch(tuple(words), unit.env, "quadlet", whose)]:
         launch = replace(launch, engine=engine or launch.engine, release=release_of(unit.image))
         if is_own:
             launch = launches.entered(words, launch)
+        around = replace(launch.around, mounts=unit.mounts)
         launch = replace(launch, image=unit.image, name=unit.name, line=line, hidden={})
+        launch = replace(launch, around=around)
         yield launch.noting(*unit.notes)
 
 
@@ -197,6 +201,8 @@ def _unit(text: str) -> Unit:
                 unit.entry = tuple(split_words(value))
             case "Image":
                 unit.image = said
+            case "Volume":
+                unit.mounts |= mounts.of_volume(said)
             case "ContainerName":
                 unit.name = said
     return unit

@@ -158,7 +158,7 @@ class Document:
         env |= variables.variables(tables, self.source)
         is_pod = of(tables, "args") is not None or isinstance(of(tables, "env"), List)
         form = place.form or ("kubernetes" if is_pod else "compose")
-        around = of_tables(tables, on_host=word(of(tables, "network_mode")) == "host")
+        around = of_tables(tables, place.tables, on_host=word(of(tables, "network_mode")) == "host")
         replaced = of(tables, "entrypoint") or (is_pod and of(tables, "command"))
         entered = "" if replaced else image
         for launch in self._of_words(words, env, form, place, entered):

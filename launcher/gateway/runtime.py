@@ -52,9 +52,11 @@ RUNTIME = Runtime(
     package=NAME,
     log=LOG,
     ranks="smg::",  # its one process: "smg::router"
+    shared=(),
     key=Key(),  # its program reads the file
     first_token=alive,
     alive=alive,
+    paused=lambda server: False,
     in_flight=lambda server: 0,  # each has a client that is connected, and those are counted
     allowed=lambda plan: Allowed(pauses=False),
     readiness=lambda plan: "/readiness",  # 503 without a worker

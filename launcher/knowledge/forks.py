@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,7 +14,9 @@ from typing import Any
 from launcher.knowledge import rows
 
 FILE = Path(__file__).with_name("forks.toml")
-KEYS = ("name", "options", "choices", "variables", "instead", "evidence", "source", "checked")
+KEYS = "name options choices variables images sources instead evidence source checked".split()
+# How a text installs a program.
+INSTALLS = r"(?:git\+|git clone\b|pip3? install\b)[^\n;&|]*?(?<![\w-])"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Fork:
     options: tuple[str, ...]
     choices: tuple[str, ...]
     variables: tuple[str, ...]
+    images: tuple[str, ...]
+    sources: tuple[str, ...]
     instead: Mapping[str, str]
     evidence: str
     source: str
@@ -46,10 +51,31 @@ def fork(id: str | int, row: Mapping[str, Any]) -> Fork:
         options=rows.texts("options", row["options"]),
         choices=rows.texts("choices", row["choices"]),
         variables=rows.texts("variables", row["variables"]),
+        images=rows.texts("images", row["images"]),
+        sources=rows.texts("sources", row["sources"]),
         instead=dict(row.get("instead", {})),
         evidence=row["evidence"],
         source=row["source"],
         checked=rows.day(row),
+    )
+
+
+def of_image(image: str) -> frozenset[str]:
+    """The ids of the forks that an image has."""
+    return frozenset(
+        one.id
+        for one in table().rows
+        if any(fnmatchcase(image.lower(), pattern) for pattern in one.images)
+    )
+
+
+def installed_by(text: str) -> frozenset[str]:
+    """The ids of the forks that a text installs."""
+    return frozenset(
+        one.id
+        for one in table().rows
+        for source in one.sources
+        if re.search(rf"{INSTALLS}{re.escape(source)}(?![\w-])", text, re.IGNORECASE)
     )
 
 

@@ -32,11 +32,11 @@ ORGANISATIONS = {"zhipuai": "zai-org"}  # the same one's name on ModelScope
 
 @dataclass(frozen=True)
 class Named:
-    """What the name of a checkpoint says: its parsers, for reasoning and for tool calls, how it is
-    asked not to think, and sizes that its config.json would say.
+    """What the name of a checkpoint says: its parsers, for reasoning and for tool calls, by engine,
+    how it is asked not to think, and sizes that its config.json would say.
     """
 
-    parsers: tuple[str, ...] = ()
+    parsers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     thinking: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -79,7 +79,8 @@ class Family:
     source: str
     evidence: str
     checked: str
-    parsers: tuple[str, ...] = ()  # for reasoning and for tool calls
+    # by engine: for reasoning and for tool calls
+    parsers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     thinking: str = ""  # one of THINKING
     first: Mapping[str, str] = field(default_factory=dict)  # release of an engine that knows it
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -92,7 +93,7 @@ class Family:
         for variant in self.variants:
             if any(_fits(pattern, checkpoint(name)) for pattern in variant["names"]):
                 config = {**told.config, **variant.get("config", {})}
-                parsers = tuple(variant.get("parsers", told.parsers))
+                parsers = _parsers(variant) or told.parsers
                 told = Named(parsers, variant.get("thinking", told.thinking), config)
         return told
 
@@ -111,13 +112,15 @@ def families() -> tuple[Family, ...]:
 def family(id: str | int, row: Mapping[str, Any]) -> Family:
     """A row. Raises one of `rows.BAD` for what is none."""
     rows.only(row, [one.name for one in fields(Family)])
-    lists = ("architectures", "types", "names", "parsers")
+    lists = ("architectures", "types", "names")
     made: dict[str, Any] = {key: rows.texts(key, row[key]) for key in lists if key in row}
+    made["parsers"] = _parsers(row)
     made["variants"] = tuple(row.get("variants", ()))
     found = [_checkpoint(name, told) for name, told in row.get("checkpoints", {}).items()]
     for variant in made["variants"]:
         rows.only(variant, ("names", "parsers", "thinking", "config"))
     for told in (row, *made["variants"]):
+        _parsers(told)
         _one_of("thinking", told.get("thinking", ""), THINKING)
         _patterns(rows.texts("names", told["names"]))
     rows.release(row)
@@ -126,6 +129,11 @@ def family(id: str | int, row: Mapping[str, Any]) -> Family:
         {one.id.lower(): one for one in found},
     )
     return Family(id=str(id), **{**row, **made, "traits": traits, "checkpoints": known})
+
+
+def _parsers(row: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    told = row.get("parsers", {})
+    return {engine: rows.texts(f"parsers: {engine}", named) for engine, named in told.items()}
 
 
 def _checkpoint(id: str, row: Mapping[str, Any]) -> Checkpoint:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from launcher.address import is_loopback
 from launcher.engines import issues
+from launcher.engines.dialect import is_so
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import HIDES_ALL, Case
@@ -79,13 +80,14 @@ def few(count: int, case: Case) -> Concern | None:
     """That so many GPUs are too few for its ranks: as if the others were hidden from it. Ray takes
     those of other hosts.
     """
-    if case.flag("use-ray") is not None or case.flag("device") not in (None, "cuda"):
+    engine = dialect(case.target.engine)
+    if is_so(engine.no_gpus, case.value) or is_so(engine.of_hosts, case.value):
         return None
     seen = ",".join(map(str, range(count)))
     for issue in issues.issues(replace(case, env={**case.env, HIDES_ALL: seen})):
-        if issue.id == "more-ranks-than-gpus":
+        if (issue.test, issue.name) == ("few-gpus", HIDES_ALL):
             found = of_issue(issue, case.target.known)
-            tp, pp = map(dialect(case.target.engine).option_of, ("tp_size", "pp_size"))
+            tp, pp = map(engine.option_of, ("tp_size", "pp_size"))
             fix = f"as many GPUs as --{tp} x --{pp} on each node, or fewer ranks"
             return replace(found, instead=fix, remedies=())
     return None

@@ -12,7 +12,7 @@ from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import Case
-from launcher.engines.members import whole
+from launcher.engines.members import counting, overridden, whole
 from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target
@@ -21,7 +21,8 @@ from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
-from launcher.lint.parsing import WHEEL, is_unjudged, of_option, passed_over
+from launcher.lint.config_file import of_file
+from launcher.lint.parsing import WHEEL, is_unjudged, of_its_fork, of_option, passed_over
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
@@ -76,7 +77,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         for name, concern in _of_room(launch, givens, target, others):
             of_it[name].append(concern)
     entries = []
-    unknown = 0
+    unknown, lost = 0, overridden(givens)
     wrapper = wrappers.of_program(launch.program)
     for at, given in enumerate(givens):
         value = "" if given.is_positional else " ".join(given.values)
@@ -85,6 +86,10 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             known = Known.of(wrapper.evidence)
             entries.append(Entry(given.word, value, Verdict.FINE, why, known, wrapper.source))
             continue
+        if fork := of_its_fork(given, launch.forks):
+            why, known = f"not judged: {fork.name} have it", Known.of(fork.evidence)
+            entries.append(Entry(given.word, value, Verdict.FINE, why, known, fork.source))
+            continue
         is_open = bool(launch.outside & {given.word, *given.values})
         unknown += given.option is None
         concerns: list[Concern] = []
@@ -92,16 +97,19 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             concerns.append(around.again(given))
         elif given.word not in launch.outside:
             seen = replace(given, problem=None) if is_open and given.option else given
-            concerns += of_option(seen, givens[at + 1 :], within, hints=unknown <= MOST_HINTS)
-        if not is_open:
+            concerns += of_option(seen, lost.get(at), within, hints=unknown <= MOST_HINTS)
+            concerns += of_file(given, givens, within)
+        if not is_open and at not in lost:
             concerns += of_it[canonical_name(given, within)]
         if is_open and not concerns:
             entries.append(Entry(given.word, value, Verdict.FINE, OUTSIDE, Known.READ, WHEEL))
             continue
         entries.append(_entry(given.word, value, name, concerns, given.option))
     for name, word in launch.variables.items():
-        # That nobody reads it is not so where the command is made of it.
-        useless = Verdict.INERT if name in launch.used else None
+        # That nobody reads it is not so where the command is made of it, or a fork reads it.
+        fork = forks.of_variable(name)
+        is_read = name in launch.used or (fork and fork.id in launch.forks)
+        useless = Verdict.INERT if is_read else None
         concerns = [one for one in of_it[name] if one.verdict is not useless]
         entries.append(_entry(name, word.value, name, concerns, None))
     for name, value in launch.hidden.items():
@@ -146,7 +154,7 @@ def _blamed(given: Plan | Case) -> str:
 
 def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[str, ...]:
     """What comes from outside and may change what the GPUs have to hold."""
-    options = (one for one in givens if launch.outside & {one.word, *one.values})
+    options = (one for one in counting(givens) if launch.outside & {one.word, *one.values})
     open_ones = {
         one.word for one in options if not WEIGHTLESS.fullmatch(canonical_name(one, within))
     }
@@ -157,7 +165,9 @@ def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[
 def _open_names(launch: Launch, givens: Sequence[Given], within: Release) -> frozenset[str]:
     """The options and variables whose values come from outside."""
     variables = {name for name, word in launch.variables.items() if not word.known}
-    options = {canonical_name(one, within) for one in givens if launch.outside & {*one.values}}
+    options = {
+        canonical_name(one, within) for one in counting(givens) if launch.outside & {*one.values}
+    }
     return frozenset(variables | options)
 
 

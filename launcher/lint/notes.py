@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from launcher.engines import issues
+from launcher.engines.members import overridden
 from launcher.lint.concerns import Concern
+from launcher.lint.config_file import of_file
 from launcher.lint.lint import canonical_name, told
 from launcher.lint.parsing import of_option
 from launcher.plan.plan import Plan
@@ -40,27 +42,26 @@ def _worst(plan: Plan) -> Iterator[tuple[str, str, Concern]]:
     """Each flag and variable of which something is to be said: its name, the same with its value,
     and the worst.
     """
-    for name, value, concerns in _judged(plan):
+    for name, said, concerns in _judged(plan):
         if worst := max(concerns, key=lambda concern: concern.verdict.rank, default=None):
-            said = f"{name} {value}".rstrip() if name.startswith("-") else f"{name}={value}"
             yield name, said, worst
 
 
 def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
-    """Each flag and variable, its value, and all that is to be said of it."""
+    """Each flag and variable, the same with its value, and all that is to be said of it."""
     case = issues.of_plan(plan)
     within = case.target.known
     of_it = told(case, within, frozenset()) if plan.gpus else defaultdict[str, list[Concern]](list)
     givens = within.given(plan.arguments)
+    lost = overridden(givens)
     for at, given in enumerate(givens):
-        named = [*of_option(given, givens[at + 1 :], within, hints=True)]
-        yield (
-            given.word,
-            " ".join(given.values),
-            [*named, *of_it[canonical_name(given, within)]],
-        )
+        named = [*of_option(given, lost.get(at), within, hints=True)]
+        named += of_file(given, givens, within)
+        known = [] if at in lost else of_it[canonical_name(given, within)]
+        words = [given.word] if given.is_positional else [given.word, *given.values]
+        yield given.word, " ".join(words), [*named, *known]
     for name, value in plan.env.items():
-        yield name, value, of_it[name]
+        yield name, f"{name}={value}", of_it[name]
 
 
 def _line(said: str, concern: Concern) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from launcher.engines.dialect import Gone
@@ -18,9 +18,11 @@ WHEEL = "the wheel of each release"
 
 
 def of_option(
-    given: Given, later: Sequence[Given], within: Release, *, hints: bool
+    given: Given, stead: Given | None, within: Release, *, hints: bool
 ) -> Iterator[Concern]:
-    """What the release's parser makes of it; `hints`: look for what an unknown name means."""
+    """What the release's parser makes of it; `stead`: what counts in its stead, if anything does;
+    `hints`: look for what an unknown name means.
+    """
     known = Known.RUN if within.name == within.catalogue.newest else Known.READ
     if given.option is None:
         told = _nameless(given, within, hints=hints)
@@ -28,7 +30,8 @@ def of_option(
         return
     if given.problem:
         instead = "one of its choices" if given.option.choices else "a value that it takes"
-        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, Shows.PARSE, instead)
+        when = Shows.LOAD if given.option.late else Shows.PARSE
+        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, when, instead)
     if given.option.deprecated:
         yield Concern(
             Verdict.DEPRECATED,
@@ -44,20 +47,26 @@ def of_option(
             f"an abbreviation: argparse takes it for {name} while no other option starts like that"
         )
         yield Concern(Verdict.ABBREVIATED, why, known, WHEEL, instead=name)
-    if again := [other for other in later if _is_the_same(given, other)]:
-        is_same = again[-1].values == given.values
-        yield Concern(
-            Verdict.INERT if is_same else Verdict.CONFLICTS,
-            "given again further on" + ("" if is_same else ": the last one counts"),
-            known,
-            WHEEL,
-            Shows.PARSE,
+    if stead:
+        is_same = (stead.setting, stead.member, stead.values) == (
+            given.setting,
+            given.member,
+            given.values,
         )
+        verdict = Verdict.INERT if is_same else Verdict.CONFLICTS
+        why = "given again further on" if is_same else _lost(given, stead)
+        yield Concern(verdict, why, known, WHEEL, Shows.PARSE)
 
 
-def _is_the_same(given: Given, later: Given) -> bool:
-    """Whether what is given later takes the place of this: members of JSON stand side by side."""
-    return later.option is given.option and later.member in ("", given.member)
+def _lost(given: Given, stead: Given) -> str:
+    """Why what is given does not count beside what does."""
+    if given.is_positional or stead.is_positional:
+        return f"{given.word} and {stead.word} both name the model: one of them is refused"
+    if stead.member and not given.member:
+        return f"given in parts, too ({stead.word}): they alone count, wherever they stand"
+    if given.member and stead.read != given.read:
+        return f"given in parts by another of its names, too: {stead.word} counts alone"
+    return "given again further on: the last one counts"
 
 
 def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
@@ -74,6 +83,17 @@ def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
         engine = within.catalogue.engine
         return f"not judged: no release of {engine} has it, {wrapper.name} may"
     return None
+
+
+def of_its_fork(given: Given, known: Collection[str]) -> forks.Fork | None:
+    """The fork, among those that a launch may be, which has an option that the release lacks, or a
+    value that it refuses.
+    """
+    if given.option and not (given.problem and given.option.choices):
+        return None
+    word = given.read or given.word
+    found = [forks.of_choice(one) for one in given.values] if given.option else []
+    return next((one for one in (forks.of_option(word), *found) if one and one.id in known), None)
 
 
 def is_unjudged(given: Given, within: Release) -> bool:

@@ -179,8 +179,7 @@ class _Search:
         """Each of its options and variables in turn, on the launch as the ones before leave it."""
         why = f"{concern.id}: {concern.why}" if concern.id else concern.why
         for name in remedy.unset:
-            edit = _without(name, launch, self.within, why)
-            if edit:
+            while edit := _without(name, launch, self.within, why):
                 launch = edit.applied(launch)
                 yield edit
         for name, value in remedy.set.items():
@@ -274,7 +273,7 @@ def _with(
         is_so = name in launch.variables and launch.variables[name].value == value
         return None if is_so else Edit(why, variable=name, value=value)
     values = [value] if value else []
-    for flag in _givens(launch, within):
+    for flag in reversed(_givens(launch, within)):  # the last counts
         if canonical_name(flag.given, within) == within.catalogue.canonical(name):
             is_so = list(flag.given.values) == values
             return None if is_so else _written(flag, flag.given.word, values, why)

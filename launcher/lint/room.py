@@ -13,6 +13,7 @@ from launcher.capacity.estimate import fit
 from launcher.capacity.memory import GIB, Weights
 from launcher.capacity.outcome import Fit, Said
 from launcher.capacity.verdicts import obstacles
+from launcher.engines.dialect import is_so
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
 from launcher.engines.memory import Place, number
@@ -48,7 +49,7 @@ def fits(plan: Plan, target: Target) -> Mapping[str, Fit]:
 def _is_on_gpus(plan: Plan) -> bool:
     """Whether all of it is on GPUs, on a number of them that is one."""
     knobs = dialect(plan.engine).memory.knobs
-    if plan.flag(*knobs.others) is not None or plan.flag("device") not in (None, "cuda"):
+    if plan.flag(*knobs.others) is not None or is_so(dialect(plan.engine).no_gpus, plan.flag):
         return False
     return all(0 < number(plan, name, default=1) <= MOST_RANKS for name in (knobs.tp, knobs.pp))
 

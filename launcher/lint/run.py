@@ -215,7 +215,7 @@ def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:
     if at.model != Model():
         return at
     plan = as_plan(launch, launch.given(at.known), at, at.known)
-    path = plan.flag(dialect(launch.engine).option_of("model_path"))
+    path = launch.on_host(plan.flag(dialect(launch.engine).option_of("model_path")) or "")
     return replace(at, model=said(path)) if path else at
 
 

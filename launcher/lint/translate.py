@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launcher.engines.dialect import Dialect
@@ -34,7 +35,7 @@ def translate(launch: Launch, within: Release, to: str, release: str | None = No
     """
     ours, theirs = dialect(launch.engine), dialect(to)
     known = theirs.options.release(theirs.options.nearest(release or theirs.options.newest))
-    flags = _listening(_flags(launch, within), ours)
+    flags = _listening(_flags(launch, within), launch.env, ours)
     flags = _keyed(flags, launch, ours)
     between = counterparts(launch.engine, to)
     told = translated(flags, between, within, known, launch.references)
@@ -54,7 +55,14 @@ def _strays(launch: Launch, within: Release) -> list[str]:
     return [given.word for given in launch.given(within) if not given.option]
 
 
-def _listening(flags: dict[str, tuple[str, ...]], engine: Dialect) -> Flags:
+def _listening(flags: dict[str, tuple[str, ...]], env: Mapping[str, str], engine: Dialect) -> Flags:
+    """With where it listens written out; a node that only works listens to nobody."""
+
+    def flag(*names: str) -> str | None:
+        return next((" ".join(flags[name]) for name in names if name in flags), None)
+
+    if not engine.choices(flag, env)["serving"]:
+        return {name: values for name, values in flags.items() if name not in ("host", "port")}
     return flags | {
         name: (value,)
         for name, value in (("host", engine.host), ("port", str(engine.port)))

@@ -387,7 +387,9 @@ def _from_profile(
     host, will not do.
     """
     words = old.words
-    ask = PlanRequest(words["profile"], tuple(words["settings"]), words["api_key_file"])
+    ask = PlanRequest(
+        words["profile"], tuple(words["settings"]), words["api_key_file"], words["health_listen"]
+    )
     # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
     same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
     same |= words["environment"] | words.get("places", {})

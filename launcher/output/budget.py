@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
@@ -100,11 +101,13 @@ def left(made: Fit) -> Iterator[tuple[str, str]]:
 
 
 def usable(made: Fit, knobs: Knobs) -> str:
-    """The fractions that leave room for all."""
+    """The fractions that leave room for one request of the context, and for all that runs."""
     if made.least >= made.most:
         return f"no {knobs.fraction}: weights and what else must run are too much"
-    most = f"{int(made.most * 100) / 100:.2f}"
-    return f"{knobs.fraction} {made.least:.2f} (no KV cache below) to {most}"
+    most, one = int(made.most * 100) / 100, f"one request of {made.context:,} tokens"
+    if (first := math.ceil(made.useful * 100) / 100) > most:
+        return f"no {knobs.fraction} up to {most:.2f} has room for {one}"
+    return f"{knobs.fraction} {first:.2f} ({one}) to {most:.2f}"
 
 
 def gib(size: float) -> str:

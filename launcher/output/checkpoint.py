@@ -14,6 +14,7 @@ from launcher.config.select import FALLBACK
 from launcher.config.target import planned
 from launcher.doctor.checks import judge
 from launcher.engines import traits
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import Target
 from launcher.errors import Exit, UserError
 from launcher.host.collectors.checkpoint import checkpoint
@@ -83,14 +84,12 @@ def _absent(model: str, why: str) -> UserError:
 def about(seen: Model, named: str) -> list[tuple[str, str]]:
     """What is known of a checkpoint by its files, its row or its name, a line each."""
     row = models.known(named)
-    parsers = _parsers(seen, named)
-    options = "--reasoning-parser {} --tool-call-parser {}".format(*parsers) if parsers else ""
     family = traits.of(seen, named).family
     return [
         ("quantised", traits.quantisation(seen, named) or "not known"),
         ("MTP", {True: "in it", False: "not in it", None: "not known"}[_mtp(seen, named)]),
         ("thinking", THINKING[traits.thinking(seen, family, named)]),
-        ("parsers", options or "not known"),
+        ("parsers", _in_options(_parsers(seen, named) or {})),
         *(("warning", one.what) for one in (row.warnings if row else ())),
         *(("remark", remark) for remark in (row.remarks if row else ())),
     ]
@@ -123,8 +122,22 @@ def _mtp(seen: Model, named: str) -> bool | None:
     return seen.mtp.otherwise(row.mtp) if row else seen.mtp.value
 
 
-def _parsers(seen: Model, named: str) -> tuple[str, ...] | None:
-    """What it thinks and calls tools in: choices of --reasoning-parser and --tool-call-parser."""
+def _in_options(parsers: Mapping[str, tuple[str, ...]]) -> str:
+    """The options that name them, once where all engines call them so."""
+    said = {
+        engine: "--reasoning-parser {} --tool-call-parser {}".format(*named)
+        for engine, named in parsers.items()
+    }
+    if len({*said.values()}) == 1 and {*said} == {*NAMES}:
+        return next(iter(said.values()))
+    each = (f"{dialect(engine).name} {options}" for engine, options in said.items())
+    return ", ".join(each) or "not known"
+
+
+def _parsers(seen: Model, named: str) -> Mapping[str, tuple[str, ...]] | None:
+    """What it thinks and calls tools in, by engine: choices of --reasoning-parser and
+    --tool-call-parser.
+    """
     family = traits.of(seen, named).family
     return (family.of_name(named).parsers or None) if family else None
 

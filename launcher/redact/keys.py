@@ -25,6 +25,11 @@ _BARE = (
 )
 _FLAG = re.compile(r"(?<!-)--[\w-]{0,24}\Z")
 _LONGEST_FLAG = 27  # characters, one before it included
+# What goes on behind an option's name in a sentence, or stands for its value in one.
+_SAID = (
+    "wants takes has needs is are was and or in on of to for with without at by as alone given left"
+    " named option options which that so where from instead stands KEY FILE".split()
+)
 _NOTHING = r"""(?:None|null|True|true|False|false)(?=[\s'",;&)}\]\\]|$)"""
 
 
@@ -75,11 +80,12 @@ def printed(names: str, initials: str, bare: str = _BARE) -> Printed:
     """What finds the values of names, patterns both; with the initials of the names it is three
     times as fast.
     """
-    sign = r"[ \t]*+[=:][ \t]*"
     # only an option has its value behind a space or a comma
     behind = r"(?P<behind>[ \t]*+,[ \t]*|[ \t]+)"
+    said = rf"(?!(?-i:{'|'.join(_SAID)})(?:[ \t,;:.)`]|$))"
+    sign = rf"[ \t]*+=[ \t]*|(?:[ \t]*+:[ \t]*|{behind}){said}"
     nothing = rf"(?!{_NOTHING}|\[redacted|--)"
-    head = rf"(?i)(?=[{initials}])(?:{names})(?:{_QUOTE})?(?:{sign}|{behind})(?P<quote>{_QUOTE})?{nothing}"
+    head = rf"(?i)(?=[{initials}])(?:{names})(?:{_QUOTE})?(?:{sign})(?P<quote>{_QUOTE})?{nothing}"
     return Printed(re.compile(head), re.compile(bare))
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher import printable
+from launcher.serve.reaper import SharedMemory
 from launcher.statedir.session import Session
 
 VARIABLE = "GLM5_SERVE_SESSION"
@@ -92,6 +93,7 @@ def kill(session: Session, within: float) -> tuple[list[Member], list[Member]]:
     All are stopped before any is killed, so that none forks meanwhile.
     """
     met: set[Member] = set()
+    memory = SharedMemory(session.shared)
     end, quiet = time.monotonic() + within, 0
     while quiet < QUIET:
         left = find(session, met, _stop)
@@ -103,11 +105,13 @@ def kill(session: Session, within: float) -> tuple[list[Member], list[Member]]:
             _stop(member)
         is_over = time.monotonic() > end
         if not fresh or is_over:  # all are stopped, and nobody came after
+            memory.look(lambda: [member.pid for member in left])  # noqa: B023  not kept
             for member in left:
                 _signal(member, signal.SIGKILL)
             time.sleep(PAUSE)
         if is_over:
             break
+    memory.remove()
     return sorted(met, key=lambda member: member.pid), find(session, met)
 
 

@@ -3,15 +3,17 @@ launcher does.
 
 Runs as a program of its own between the launcher and the server and needs no privilege:
 
-    python -I -S reaper.py SOCKET [join=CGROUP] [UNWANTED...] -- COMMAND...
+    python -I -S reaper.py SOCKET [join=CGROUP] [shared=NAME...] [UNWANTED...] -- COMMAND...
 
 SOCKET is the descriptor that it talks by, CGROUP the control group that all of it goes into, and
-each file UNWANTED is removed at the end. It is a child subreaper, so every orphan of the server
+each file UNWANTED is removed at the end, as are the files of shared memory with a NAME (a glob)
+that the server's processes had mapped. It is a child subreaper, so every orphan of the server
 becomes its child, and it holds one end of a socket whose other end the launcher holds. The kernel
 closes that end when the launcher is gone, SIGKILL included; then, or when it reads `K`, it kills
 every descendant until none is left.
 
-    launcher -> reaper   T  SIGTERM to the server's first process
+    launcher -> reaper   S  it serves: remember the shared memory that it has
+                         T  SIGTERM to the server's first process
                          K  kill everything                        (closed)  the same
     reaper -> launcher   pid N | exec WHY | exit STATUS            (closed)  the last is gone
 
@@ -28,8 +30,10 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
+from fnmatch import fnmatchcase
 
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
 CAPABILITY_VERSION = (
@@ -52,7 +56,9 @@ FAULTS = (
 )
 TRACKER = b"multiprocessing.resource_tracker"
 TRACKED_WITHIN = 2.0  # seconds for a tracker to remove what it keeps a list of, all others gone
-JOIN = "join="
+JOIN, SHARED = "join=", "shared="
+MEMORY = "/dev/shm/"
+LOOKED_WITHIN = 1.0  # seconds: a driver may hold a process so that a look at it never ends
 OOM = "/proc/{}/oom_score_adj"
 
 
@@ -170,6 +176,68 @@ def reap() -> dict[int, int]:
         return dead
 
 
+class SharedMemory:
+    """The files of shared memory that a server's processes have mapped: those outlive them, and
+    hold memory until a reboot.
+
+    Only what bears one of the engine's `names` (globs) is ever removed: a model may lie in /dev/shm
+    as well.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names = names
+        self.found: set[str] = set()
+
+    def look(self, pids: Callable[[], Iterable[int]]) -> None:
+        """Remember what these processes have mapped now, as far as that can be seen soon."""
+        if self.names:
+            _within(LOOKED_WITHIN, lambda: self._add(self.found, pids()))
+
+    def remove(self) -> None:
+        """Remove what is remembered of this user's, unless anybody who lives has it mapped, too."""
+        left, used = [path for path in tuple(self.found) if _is_mine(path)], set[str]()
+        if not left or not _within(LOOKED_WITHIN, lambda: self._add(used, _everybody())):
+            return
+        for path in left:
+            if path not in used:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+    def _add(self, to: set[str], pids: Iterable[int]) -> None:
+        for pid in pids:
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
+                for line in file:
+                    _, slash, name = os.fsdecode(line.rstrip(b"\n")).partition(MEMORY)
+                    if slash and any(fnmatchcase(name, wanted) for wanted in self.names):
+                        to.add(MEMORY + name)
+
+
+def _within(seconds: float, work: Callable[[], None]) -> bool:
+    """Whether it was done so soon; it goes on aside where it was not."""
+    done = threading.Event()
+
+    def run() -> None:
+        with contextlib.suppress(OSError):  # no descriptor left
+            work()
+            done.set()
+
+    with contextlib.suppress(RuntimeError):  # no thread left
+        threading.Thread(target=run, daemon=True).start()
+        return done.wait(seconds)
+    return False
+
+
+def _everybody() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _is_mine(path: str) -> bool:
+    try:
+        return os.lstat(path).st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
 def start(control: int, command: list[str]) -> int | None:
     """Start the server; its pid, or None when the command cannot be executed.
 
@@ -208,7 +276,7 @@ def _catchable() -> list[signal.Signals]:
     return sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
-def watch(control: int, signals: int, server: int) -> None:
+def watch(control: int, signals: int, server: int, look: Callable[[], None]) -> None:
     """Obey the launcher until the server ends, or has to; its status is told then."""
     dead: dict[int, int] = {}
     told_to_kill = False
@@ -219,6 +287,7 @@ def watch(control: int, signals: int, server: int) -> None:
                 told_to_kill |= not set(word).isdisjoint(DEADLY)
             else:
                 told_to_kill |= not word or b"K" in word
+                look()
                 if b"T" in word:
                     os.kill(server, signal.SIGTERM)
         dead |= reap()
@@ -260,7 +329,12 @@ def main() -> None:
     """Take the socket and the command from the command line."""
     dashes = sys.argv.index("--")
     end, words = int(sys.argv[1]), sys.argv[2:dashes]
-    unwanted = [word for word in words if not word.startswith(JOIN)]
+    unwanted = [word for word in words if not word.startswith((JOIN, SHARED))]
+    memory = SharedMemory([word.removeprefix(SHARED) for word in words if word.startswith(SHARED)])
+
+    def look() -> None:
+        memory.look(lambda: descendants(os.getpid()))
+
     os.closerange(3, end)
     os.closerange(end + 1, 1 << 20)
     os.set_inheritable(end, False)
@@ -276,9 +350,11 @@ def main() -> None:
     signals = hear_signals()
     try:
         if server := start(end, sys.argv[dashes + 1 :]):
-            watch(end, signals, server)
+            watch(end, signals, server, look)
     finally:
+        look()
         exterminate()  # what the server left; and a bug above must not cost the operator a GPU
+        memory.remove()
         for path in unwanted:
             with contextlib.suppress(OSError):
                 os.unlink(path)

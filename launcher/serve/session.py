@@ -48,13 +48,18 @@ class ProcessTree:
     """A server under its reaper (see `reaper.py` for who kills what when)."""
 
     def __init__(
-        self, argv: Sequence[str], env: Mapping[str, str], unwanted: Sequence[str] = ()
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        unwanted: Sequence[str] = (),
+        shared: Sequence[str] = (),
     ) -> None:
         """Start `argv` with `env` and a mark; output of every process goes to `self.output` (a
         pipe).
 
-        Files that are `unwanted` after it are removed by whoever sees its end, be the launcher gone
-        or not.
+        Files that are `unwanted` after it, and those of shared memory with a name like one in
+        `shared` that its processes mapped, are removed by whoever sees its end, be the launcher
+        gone or not.
         """
         self.pid: int | None = None
         self.died: Died | None = None
@@ -75,9 +80,10 @@ class ProcessTree:
             mark = os.urandom(16).hex()
             self.cgroup = cgroup.make(mark)
             program, end = f"/proc/self/fd/{_REAPER}", str(theirs.fileno())
-            join = [f"{reaper.JOIN}{self.cgroup}"] if self.cgroup else []
+            words = [f"{reaper.JOIN}{self.cgroup}"] if self.cgroup else []
+            words += [f"{reaper.SHARED}{name}" for name in shared]
             self._reaper = subprocess.Popen(
-                [sys.executable, "-I", "-S", program, end, *join, *unwanted, "--", *argv],
+                [sys.executable, "-I", "-S", program, end, *words, *unwanted, "--", *argv],
                 env={**env, MARK: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -94,9 +100,14 @@ class ProcessTree:
             reaper_ticks=start_ticks(self._reaper.pid),
             output=str(Path(f"/proc/self/fd/{self.output}").readlink()),
             cgroup=str(self.cgroup) if self.cgroup else None,
+            shared=tuple(shared),
         )
         theirs.close()
         os.close(output)
+
+    def remember(self) -> None:
+        """Have the reaper remember the shared memory that the server has by now."""
+        self._say(b"S")
 
     def terminate(self) -> None:
         """SIGTERM to the server's first process alone.
@@ -151,7 +162,10 @@ class ProcessTree:
         if _end_of(self._reaper) != 0:
             if self.cgroup:
                 cgroup.kill(self.cgroup)
-            reaper.exterminate({spare, *self._before}, HERE_WITHIN)
+            memory, spared = reaper.SharedMemory(self.record.shared), {spare, *self._before}
+            memory.look(lambda: {*reaper.descendants(os.getpid())} - spared)
+            reaper.exterminate(spared, HERE_WITHIN)
+            memory.remove()
         if self.cgroup:
             cgroup.remove(self.cgroup)
         os.close(self.output)

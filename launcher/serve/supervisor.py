@@ -22,7 +22,7 @@ from pathlib import Path
 
 from launcher.diagnose.verdict import Diagnosis
 from launcher.engines import server, startup
-from launcher.engines.server import Answer, Server
+from launcher.engines.server import PAUSED, Answer, Server
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.gateway import NAME as GATEWAY
@@ -451,6 +451,8 @@ class Supervisor:
             self.loop.guard(partial(self.teller.state, self.picture(), moved=moved))
         if moved and not isinstance(self.state, lifecycle.Starting):
             self.withdraw_key()
+        if moved and isinstance(self.state, lifecycle.Ready) and self.run_:
+            self.run_.session.remember()
         self.ask_for_time(event)
 
     def ask_for_time(self, event: Event) -> None:
@@ -547,7 +549,7 @@ class Supervisor:
         unwanted = [self.plan.key_config] if self.plan.key_config and self.key else []
         try:
             env = _with_own_programs(env | self.plan.env, self.plan.python)
-            session = ProcessTree(self.plan.argv, env, unwanted)
+            session = ProcessTree(self.plan.argv, env, unwanted, self.engine.shared)
         except (OSError, ValueError) as error:
             self.not_launched(number, error)
             return
@@ -580,6 +582,8 @@ class Supervisor:
         if not first and answer.ok and (stuck := run.stuck(answer.loads, now, stall_timeout)):
             answer = replace(answer, ok=False, detail=stuck)
         is_no = not (first or answer.ok or answer.unknown)
+        if is_no and not answer.foreign and self.engine.paused(self.server(run)):
+            answer = replace(answer, excuse=PAUSED)
         excuse = answer.excuse or run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if is_no else ""
         return partial(self.probed, run, first, answer, excuse, time.monotonic() - began, lost)
 
@@ -588,7 +592,7 @@ class Supervisor:
     ) -> None:
         now, ok, detail = self.clock.now(), answer.ok, answer.detail
         run.heard(answer, now)
-        if answer.foreign and run is self.run_:
+        if answer.foreign and run is self.run_ and not run.killed:  # who dies lets go of its port
             self.tell_of_stranger(answer.foreign)
         if answer.unknown or (not ok and self.clock.lost > lost):
             self.unasked(

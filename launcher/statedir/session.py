@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from launcher.statedir.schema import if_any, table, text, whole
+from launcher.statedir.schema import each, if_any, table, text, whole
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Session:
     """Marks of a server's processes (`serve/leftovers.py`); None for one that was not given.
 
     `mark` stands in their environment, `output` is the pipe that they print to, `reaper` is the
-    process whose session they are in.
+    process whose session they are in. `shared`: how their files of shared memory are named (globs).
     """
 
     mark: str | None = None
@@ -22,6 +23,7 @@ class Session:
     reaper_ticks: int | None = None
     output: str | None = None
     cgroup: str | None = None
+    shared: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -40,4 +42,5 @@ class Session:
             reaper_ticks=if_any(whole, said.get("reaper_ticks")),
             output=if_any(text, said.get("output")),
             cgroup=if_any(text, said.get("cgroup")),
+            shared=if_any(partial(each, text), said.get("shared")) or (),
         )

@@ -21,10 +21,12 @@ from launcher.capacity.outcome import Fit
 from launcher.diagnose.text import diagnose_text
 from launcher.doctor.checks import judge
 from launcher.engines.target import Target
+from launcher.engines.vllm.memory import MEMORY
 from launcher.host.facts import Host, Model
 from launcher.knowledge.shape import shape as shape_of
 from launcher.lint.lint import Entry
 from launcher.lint.run import judge as judge_text
+from launcher.output.budget import usable
 from launcher.plan.findings import Severity
 
 PROFILE = "8xpro6000-vllm"
@@ -40,7 +42,12 @@ def made(*settings: str, profile: str = PROFILE) -> Fit:
     return fit(asked, shape, weights, Host(), None)
 
 
-@pytest.mark.parametrize("profile", ["8xpro6000-vllm", "8xb200-vllm", "4xb200-vllm", "8xb300-vllm"])
+FLASH = [f"{gpus}-glm53flash-vllm" for gpus in ("4xb200", "8xb200", "8xb300")]
+
+
+@pytest.mark.parametrize(
+    "profile", ["8xpro6000-vllm", "8xb200-vllm", "4xb200-vllm", "8xb300-vllm", *FLASH]
+)
 def test_each_profile_fits_the_gpus_that_it_is_for(profile: str) -> None:
     seen = made(profile=profile)
 
@@ -306,3 +313,29 @@ def test_no_numbers_are_a_traceback(said: dict[str, str], model: str) -> None:
     aim = Target(None, "sm120", "rtx-pro-6000", memory=CARD, engine="vllm")
 
     assert judge_text(f"vllm serve {model} {words}", aim).launches
+
+
+@pytest.mark.parametrize("profile", ["8xpro6000-vllm", "8xpro6000", "4xpro6000-glm53flash-vllm"])
+@given(context=st.sampled_from([8192, 65536, 131072, 202752]))
+def test_a_fraction_is_usable_from_where_one_request_of_the_context_fits(
+    profile: str, context: int
+) -> None:
+    vllm = profile.endswith("vllm")
+    name = "max-model-len" if vllm else "context-length"
+    fraction = "gpu-memory-utilization" if vllm else "mem-fraction-static"
+    asked = f"flags.{name}={context}"
+    useful = made(asked, profile=profile).useful
+    within = made(asked, f"flags.{fraction}={useful:.5f}", profile=profile)
+    below = made(asked, f"flags.{fraction}={useful - 0.002:.5f}", profile=profile)
+
+    assert within.tokens >= context > below.tokens
+    assert within.least < useful
+
+
+def test_where_no_fraction_has_room_for_one_request_that_is_said() -> None:
+    seen = made("flags.max-model-len=2000000")
+
+    assert usable(seen, MEMORY.knobs) == (
+        "no gpu-memory-utilization up to 0.99 has room for one request of 2,000,000 tokens"
+    )
+    assert "0.81 (one request of 131,072 tokens) to" in usable(made(), MEMORY.knobs)

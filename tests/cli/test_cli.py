@@ -9,6 +9,7 @@ import sys
 
 import click
 import pytest
+from click.testing import CliRunner
 from conftest import GLM5_SERVE, ROOT, World
 
 from launcher.cli import cli
@@ -320,3 +321,21 @@ def test_one_profile_is_compared_with_itself_for_another_release(world: World) -
     alone, twice = world.run("diff", "card", *words), world.run("diff", "card", "card", *words)
 
     assert (alone.returncode, alone.stdout) == (twice.returncode, twice.stdout)
+
+
+LONG = [
+    (name, one)
+    for name, command in sorted(cli.commands.items())
+    for option in command.params
+    for one in option.opts
+    if one.startswith("--")
+]
+
+
+@pytest.mark.parametrize(("command", "option"), LONG)
+def test_a_long_option_with_one_dash_is_told(command: str, option: str) -> None:
+    for words in ([option[1:], "abc"], [f"{option[1:]}=abc"]):
+        told = CliRunner().invoke(cli, [command, *words])
+
+        assert told.exit_code == Exit.USAGE
+        assert f"no such option {option[1:]}: did you mean {option}?" in told.stderr

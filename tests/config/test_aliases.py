@@ -182,7 +182,7 @@ def names_in_code() -> list[tuple[str, str]]:
 
 def names_in_tables(engine: str) -> list[tuple[str, str]]:
     """Each that a rule or an issue of an engine asks for or sets, with its place."""
-    names = [(rule.set, "RULES") for rule in rules(dialect(engine).defaults)]
+    names = [(rule.set, "RULES") for rule in rules(engine)]
     for issue in every_issue():
         if issue.engine == engine:
             names += [(name, issue.id) for name in issue.blames]

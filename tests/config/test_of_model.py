@@ -49,7 +49,7 @@ def test_a_model_of_another_family_gets_its_own_parsers_or_none(family: str) -> 
 
     assert known is not None
     assert known.id == family
-    own = known.of_name(model).parsers or (None, None)
+    own = known.of_name(model).parsers.get("sglang", (None, None))
     assert tuple(plan.flag(name) for name in PARSERS) == own
     assert not drafts(plan)
     assert plan.flag("context-length") is None
@@ -107,3 +107,15 @@ def test_a_published_command_is_left_as_it_is_and_told() -> None:
 @pytest.mark.parametrize("name", [one.name for one in layers.all_profiles(ENVIRON)])
 def test_a_packaged_profile_has_nothing_of_another_model(name: str) -> None:
     assert not [note for note in planned(name).notes if note.startswith("set for")]
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_parsers_are_those_of_the_profiles_engine(family: str) -> None:
+    ask = PlanRequest("8xb200-mtp-vllm", (f"flags.model={OTHERS[family]}",))
+    known = models.by_name(OTHERS[family])
+    plan = resolve(load(ask, ENVIRON), ask, Path("/s"), {}, Target("0.32.0", engine="vllm"))
+
+    assert known is not None
+    own = known.of_name(OTHERS[family]).parsers.get("vllm", (None, None))
+    assert tuple(plan.flag(name) for name in PARSERS) == own
+    assert not [note for note in plan.notes if "has no choice" in note]

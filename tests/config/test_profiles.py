@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from launcher.config import layers
 from launcher.config.composed import Composed
 from launcher.config.resolve import RENAMED, PlanRequest, load, resolve
+from launcher.engines.engine import counterparts, dialect
 from launcher.engines.target import Target
 from launcher.errors import Exit, UserError
 from launcher.plan.policy import Policy
@@ -619,3 +620,57 @@ def test_gpus_are_counted_by_what_an_abbreviation_means(home: Home) -> None:
     ask = PlanRequest("q")
     with pytest.raises(UserError, match="tp-size"):
         resolve(load(ask, home.environ), ask, home.folder, {}, Target("0.5.23", "sm120"))
+
+
+@pytest.mark.parametrize("of", ["sglang", "vllm"])
+def test_each_option_that_the_other_engine_calls_otherwise_is_told_by_its_name(
+    home: Home, of: str
+) -> None:
+    to = "vllm" if of == "sglang" else "sglang"
+    between, known = counterparts(of, to), dialect(to).options
+    newest = known.release(known.newest)
+    pairs = [
+        pair
+        for pair in between.pairs
+        if not known.accepted_by(f"--{pair.source}") and not newest.candidates(f"--{pair.source}")
+        if pair.source not in dialect(to).secrets
+    ]
+    model = dialect(to).option_of("model_path")
+    for pair in pairs:
+        flags = f'{model} = "m"\n{pair.source} = "1"'
+        home.write("mixed", f'[engine]\nkind = "{to}"\n[flags]\n{flags}')
+
+        assert f"write flags.{pair.to}" in home.refusal("mixed").what
+    assert len(pairs) > 5
+
+
+def test_options_that_are_others_together_are_told_which(home: Home) -> None:
+    home.write("p", '[engine]\nkind = "vllm"\n[flags]\nmodel = "m"\nspeculative-num-steps = 3')
+    home.write("q", '[flags]\nmodel-path = "m"\nheadless = true')
+
+    assert "write flags.speculative-config" in home.refusal("p").what
+    assert "leave it out: --node-rank tells" in home.refusal("q").what
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '"speculative-config.method" = "mtp"',
+        'speculative-config.method = "mtp"',
+        'speculative-config = {method = "mtp"}',
+    ],
+)
+def test_a_part_of_json_is_told_as_the_json_to_write(home: Home, said: str) -> None:
+    home.write("p", f'[engine]\nkind = "vllm"\n[flags]\nmodel = "m"\n{said}')
+
+    [_, line] = home.refusal("p").what.splitlines()
+    assert line.endswith("""as JSON: flags.speculative-config = '{"method": "mtp"}'""")
+    assert """flags.speculative-config='{"method": ...}'""" in (
+        home.refusal("8xb200-vllm", "flags.speculative-config.method=mtp").fix or ""
+    )
+
+
+def test_a_table_is_no_json_where_an_option_takes_none(home: Home) -> None:
+    home.write("p", '[flags]\nmodel-path = "m"\nkv-cache-dtype = {a = 1}')
+
+    assert "kv-cache-dtype: a table, wanted a value of --kv-cache-dtype" in home.refusal("p").what

@@ -29,6 +29,8 @@ from rig.healthy import (
 )
 
 from launcher.doctor.checks import REQUIRED, checks, every_check, judge
+from launcher.doctor.checks.kernel import DRIVER
+from launcher.engines.failures import failures as known_failures
 from launcher.engines.issues import every_issue
 from launcher.errors import UserError
 from launcher.host import facts_json
@@ -318,6 +320,7 @@ def test_every_check_has_a_host_that_it_finds_wanting() -> None:
         {id for id, *_ in ONE_THING} | {id for ids, *_ in MORE_THINGS for id in ids} | set(UNSEEN)
     )
 
+    covered.add("model-heads")  # of vLLM alone: test_checks_vllm.py
     assert {check.id for check in checks()} <= covered <= {check.id for check in every_check()}
 
 
@@ -374,6 +377,7 @@ def test_on_a_host_that_nobody_looked_at_nothing_is_well_or_broken_but_what_the_
         "access-guarded",
         "access-key",
         "engine-first-start",
+        "model-heads",
         "model-mtp",
     }
     found = judge(Host(), plan())
@@ -599,3 +603,15 @@ def test_where_no_gpu_was_provided_nothing_is_said_of_pairs(id: str) -> None:
     [one] = judge(having(H, driver__gpus=(gpu(0),)), nobody, only=(id,))
 
     assert (found.severity, one.severity) == (Severity.UNKNOWN, Severity.OK)
+
+
+def test_every_line_about_a_lost_gpu_begins_as_the_drivers_do() -> None:
+    """By which `kernel-driver` leaves the others alone, unread."""
+    lost = [
+        row.pattern.pattern
+        for row in known_failures().values()
+        if (row.origin, row.weight) == ("kernel", "hardware") and row.pattern
+    ]
+
+    assert len(lost) >= 5
+    assert [pattern for pattern in lost if not pattern.startswith(DRIVER)] == []

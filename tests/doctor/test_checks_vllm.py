@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rig.healthy import VLLM, having, plan, with_vllm
+from rig.healthy import VLLM, having, host, plan, with_vllm
 
 from launcher.doctor.checks import judge
 from launcher.host.facts import Host
@@ -102,3 +102,42 @@ def test_vllm_for_cpus_is_fine_for_a_server_on_the_cpu() -> None:
     [found] = judge(small, plan("engine.device=cpu", profile=VLLM), only=["engine-installed"])
 
     assert found.severity is Severity.OK
+
+
+@pytest.mark.parametrize(
+    ("profile", "own", "other"),
+    [("8xpro6000", "tokenizer-path", "tokenizer-mode"), ("8xpro6000-vllm", "tokenizer", "seed")],
+)
+def test_another_tokenizer_is_asked_for_by_each_engines_own_option(
+    profile: str, own: str, other: str
+) -> None:
+    bare = having(host(), model__tokenizer=())
+
+    for name, is_other in ((own, True), ("skip-tokenizer-init", True), (other, False)):
+        value = "true" if name.startswith("skip") else "1"
+        asked = plan(f"flags.{name}={value}", profile=profile)
+        [found] = [one for one in judge(bare, asked) if one.id == "model-tokenizer"]
+        assert (found.severity is Severity.OK) == is_other
+
+
+@pytest.mark.parametrize(
+    ("size", "profile", "severity"),
+    [
+        (16, "cpu-demo-vllm", FAIL),
+        (64, "cpu-demo-vllm", Severity.OK),
+        (128, "cpu-demo-vllm", Severity.OK),
+        (16, "cpu-demo", Severity.OK),
+        (16, "8xpro6000-vllm", Severity.OK),
+    ],
+)
+def test_heads_that_vllm_on_a_cpu_does_not_take_are_told_before_a_start(
+    size: int, profile: str, severity: Severity
+) -> None:
+    sizes = {"num_hidden_layers": "2", "num_attention_heads": "4", "hidden_size": str(4 * size)}
+    config = sizes | {"vocab_size": "512", "max_position_embeddings": "2048"}
+    [found] = judge(
+        having(host(), model__config=config), plan(profile=profile), only=["model-heads"]
+    )
+
+    assert found.severity is severity
+    assert ("heads of 16, vLLM on a CPU takes 32, 64" in found.evidence) == (severity is FAIL)

@@ -18,7 +18,7 @@ from launcher.plan.plan import Plan
 
 PROFILES = ("4xpro6000-glm53-flash", "4xb200-glm53-flash", "4xb300-glm53-flash")
 SGLANG = dialect("sglang")
-ROWS = rules.rules(SGLANG.defaults)
+ROWS = rules.rules("sglang")
 PRO6000, B200, B300 = PROFILES
 
 

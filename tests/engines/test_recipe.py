@@ -233,9 +233,7 @@ def reached() -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize(
-    "rule", rules(dialect("sglang").defaults), ids=lambda rule: f"{rule.set}-{rule.condition}"
-)
+@pytest.mark.parametrize("rule", rules("sglang"), ids=lambda rule: f"{rule.set}-{rule.condition}")
 def test_every_rule_is_reached(rule: Rule) -> None:
     old = {
         "cuda-graph-max-bs-decode": "cuda-graph-max-bs",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.engines import rules
-from launcher.engines.engine import dialect
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.issues import every_issue
 from launcher.engines.match import Case, Span, When
 from launcher.engines.options import version
@@ -20,7 +20,7 @@ from launcher.engines.traits import CHOICES, KNOWN
 from launcher.plan.evidence import Known
 
 CATALOGUE = dialect("sglang").options
-ROWS = rules.rules(dialect("sglang").defaults)
+ROWS = rules.table(dialect("sglang").defaults).rows
 VERSIONS = [version(name) for name in CATALOGUE.releases]
 
 
@@ -132,8 +132,23 @@ def test_a_span_has_its_ends(
 
 
 def test_every_trait_of_choices_is_used_by_a_row() -> None:
-    rows = (*ROWS, *every_issue())
+    rows = (*(*ROWS, *rules.table(rules.OF_ANY).rows), *every_issue())
     used = {trait for row in rows for trait in (*row.when.traits, *row.when.without)}
 
     assert used >= CHOICES
     assert When.of({}) == When()
+
+
+def test_what_holds_whatever_the_engine_stands_in_no_engines_table() -> None:
+    """Nor do two engines have a row that is the same."""
+    tables = {name: rules.table(dialect(name).defaults).rows for name in NAMES}
+    shared = {rule.set for rule in rules.table(rules.OF_ANY).rows}
+    own = [
+        [(rule.set, rule.to, rule.when) for rule in told if rule.is_variable]
+        for told in tables.values()
+    ]
+
+    assert shared == {"NCCL_P2P_LEVEL", "NCCL_MIN_NCHANNELS", "NCCL_IB_DISABLE", "OMP_NUM_THREADS"}
+    assert not shared & {rule.set for told in tables.values() for rule in told}
+    assert not [row for row in own[0] if row in own[1]]
+    assert all(rules.rules(name)[-4:] == rules.table(rules.OF_ANY).rows for name in NAMES)

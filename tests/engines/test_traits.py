@@ -12,12 +12,14 @@ from rig import healthy
 
 from launcher.engines import traits
 from launcher.engines.engine import dialect
+from launcher.engines.options import Option
 from launcher.engines.traits import BF16_SHARED, GLM_5, NO_MTP, NVFP4, SPARSE
 from launcher.host import facts_json
 from launcher.host.facts import Model, known
 from launcher.knowledge import models
 from launcher.plan.evidence import Known
 
+PARSERS = ("--reasoning-parser", "--tool-call-parser")
 CATALOGUE = dialect("sglang").options
 
 
@@ -108,11 +110,15 @@ def test_each_row_says_how_it_is_known(family: models.Family) -> None:
         *(name for variant in family.variants for name in variant["names"]),
     ):
         re.compile(pattern)
-    for parsers in (family.parsers, *(variant.get("parsers", ()) for variant in family.variants)):
-        for option, parser in zip(
-            ("--reasoning-parser", "--tool-call-parser"), parsers, strict=False
-        ):
-            assert parser in CATALOGUE.release(family.checked).options[option].choices
+    for parsers in (family.parsers, *(variant.get("parsers", {}) for variant in family.variants)):
+        for engine, named in parsers.items():
+            known = dialect(engine).options
+            options = [*map(known.release(known.newest).options.get, PARSERS)]
+            assert [*map(in_choices, options, named)] == [True, True]
+
+
+def in_choices(option: Option | None, name: str) -> bool:
+    return option is not None and name in option.choices
 
 
 def test_no_two_families_claim_one_word() -> None:

@@ -57,6 +57,7 @@ class Vllm(BaseHTTPRequestHandler):
 def saying(**said: tuple[int, str]) -> Iterator[tuple[Server, list[str]]]:
     """A server whose endpoints say that, those that a healthy idle one has otherwise."""
     paths = {"health": "/health", "metrics": "/metrics", "token": "/v1/completions"}
+    paths |= {"paused": "/is_paused", "sleeping": "/is_sleeping"}
     healthy = {"health": (200, ""), "metrics": (200, figures(0)), "token": (200, TOKEN)}
     told = {paths[name]: answer for name, answer in {**healthy, **said}.items()}
     asked: list[str] = []
@@ -147,3 +148,31 @@ def test_requests_in_flight_are_those_that_run_and_those_that_wait() -> None:
 def test_whatever_stands_in_the_metrics_raises_nothing(text: str) -> None:
     for load in api.loads_of(text):
         assert load.running >= 0
+
+
+@pytest.mark.parametrize(
+    ("says", "is_so"),
+    [
+        ({"paused": (200, '{"is_paused": true}')}, True),
+        ({"sleeping": (200, '{"is_sleeping": true}')}, True),
+        (
+            {"paused": (200, '{"is_paused": false}'), "sleeping": (200, '{"is_sleeping": false}')},
+            False,
+        ),
+        ({"paused": (200, '{"is_paused": "true"}')}, False),
+        ({"paused": (200, "[]"), "sleeping": (200, "[")}, False),
+        ({"paused": (500, '{"is_paused": true}')}, False),
+        ({}, False),
+    ],
+)
+def test_what_was_told_to_do_nothing_is_paused(
+    says: dict[str, tuple[int, str]], is_so: bool
+) -> None:
+    with saying(**says) as (server, _):
+        assert api.paused(server) is is_so
+
+
+def test_a_server_that_works_is_not_asked_whether_it_is_paused() -> None:
+    with saying() as (server, asked):
+        assert ask(api.alive, server, WITHIN).ok
+    assert not {path.strip("/") for path in asked} & {*api.RESTS}

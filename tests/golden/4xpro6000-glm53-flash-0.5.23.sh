@@ -1,12 +1,12 @@
 # glm5-serve: profile 4xpro6000-glm53-flash, sm120, SGLang 0.5.23
 # note: unverified: nobody published a run of a release of SGLang with GLM-5.3-Flash on SM120; vLLM >= 0.32 is the measured way there
 SGLANG_ENABLE_PCIE_IPC_ALLREDUCE=1 \
+  SGLANG_OPT_DEEPGEMM_HC_PRENORM=0 \
+  SGLANG_OPT_USE_TOPK_V2=0 \
   NCCL_P2P_LEVEL=SYS \
   NCCL_MIN_NCHANNELS=8 \
   NCCL_IB_DISABLE=1 \
   OMP_NUM_THREADS=8 \
-  SGLANG_OPT_DEEPGEMM_HC_PRENORM=0 \
-  SGLANG_OPT_USE_TOPK_V2=0 \
   python3 -m sglang.launch_server \
   --model-path nvidia/GLM-5.3-Flash-NVFP4 \
   --served-model-name glm-5.3-flash \

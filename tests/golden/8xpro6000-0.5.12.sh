@@ -1,10 +1,10 @@
 # glm5-serve: profile 8xpro6000, sm120, SGLang 0.5.12
 SGLANG_ENABLE_JIT_DEEPGEMM=0 \
+  PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True \
   NCCL_P2P_LEVEL=SYS \
   NCCL_MIN_NCHANNELS=8 \
   NCCL_IB_DISABLE=1 \
   OMP_NUM_THREADS=8 \
-  PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True \
   python3 -m sglang.launch_server \
   --model-path lukealonso/GLM-5-NVFP4 \
   --served-model-name glm-5 \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from launcher.formats.launches import Launch
 from launcher.knowledge import forks, rows
 from launcher.lint.concerns import Verdict
 from launcher.lint.lint import Entry, lint
+from launcher.lint.run import judge
 from launcher.plan.evidence import Known
 
 SGLANG = dialect("sglang").options
@@ -91,3 +93,68 @@ def test_a_row_that_is_none_costs_itself(tmp_path: Path) -> None:
 
     [complaint] = rows.read(file, None, forks.fork).complaints
     assert complaint.startswith("forks.toml, one: options")
+
+
+OF_FORKS = {
+    "an image": "docker run --gpus all {image} {program} {words}",
+    "a compose file": "services: {{a: {{image: '{image}', command: '{program} {words}'}}}}",
+}
+SGLANG_WORDS = (
+    "--model-path m --moe-runner-backend b12x --enable-pcie-oneshot-allreduce --host 127.0.0.1"
+)
+
+
+def refused(text: str) -> set[str]:
+    [judged] = judge(text, Target(None, "sm120")).launches
+    [entries] = judged.releases.values()
+    return {one.name for one in entries if one.verdict.is_refused}
+
+
+@pytest.mark.parametrize("form", OF_FORKS)
+@pytest.mark.parametrize(
+    ("image", "program", "words"),
+    [
+        ("voipmonitor/sglang:cu130", "python3 -m sglang.launch_server", SGLANG_WORDS),
+        ("x/sglang:b12x-0605", "python3 -m sglang.launch_server", SGLANG_WORDS),
+        ("voipmonitor/vllm:b12x", "vllm serve m", "--attention-backend B12X_MLA_SPARSE"),
+        ("somebody/odd:1", "vllm serve m", "--attention-backend B12X_MLA_SPARSE"),
+        ("x/sglang-kt:glm5", "python3 -m sglang.launch_server", "--model-path m --kt-odd 3"),
+    ],
+)
+def test_what_is_a_forks_is_not_judged_in_its_image(
+    form: str, image: str, program: str, words: str
+) -> None:
+    text = OF_FORKS[form].format(image=image, program=program, words=words)
+
+    assert not refused(text)
+    assert refused(f"{program} {words}")
+
+
+def test_what_is_a_forks_is_not_judged_where_the_text_installs_it() -> None:
+    launch = f"\npython3 -m sglang.launch_server {SGLANG_WORDS}"
+
+    assert not refused(f"pip install git+https://github.com/lukealonso/sglang@main{launch}")
+    assert not refused(f"git clone --depth 1 https://github.com/lukealonso/sglang{launch}")
+    assert refused(f"# as lukealonso/sglang does{launch}")
+    assert refused(f"git clone https://github.com/lukealonso/sglang-notes{launch}")
+
+
+@pytest.mark.parametrize("image", ["lmsysorg/sglang:v0.5.23", "lmsysorg/sglang:latest"])
+def test_a_release_has_nothing_of_a_forks(image: str) -> None:
+    text = f"docker run {image} python3 -m sglang.launch_server {SGLANG_WORDS}"
+
+    assert refused(text) == {"--moe-runner-backend", "--enable-pcie-oneshot-allreduce"}
+
+
+def test_all_else_is_judged_in_a_forks_image() -> None:
+    text = "docker run voipmonitor/vllm:b12x vllm serve m --attention-backend nosuch --port x"
+
+    assert refused(text) == {"--attention-backend", "--port"}
+
+
+def test_a_name_that_is_looked_up_after_parsing_is_refused_at_load() -> None:
+    """Tested: the parser of vLLM 0.32.0 takes it, its configuration does not."""
+    launch = Launch.of(["m", "--attention-backend", "B12X_MLA_SPARSE", "--dtype", "nosuch"], {})
+    told = lint(replace(launch, engine="vllm"), Target("0.32.0", "sm120", engine="vllm"))
+
+    assert [one.when for one in told[1:]] == [issues.Shows.LOAD, issues.Shows.PARSE]

@@ -20,7 +20,8 @@ LISTED = "[python3, -m, sglang.launch_server, --model-path, m, --tp-size, '8', -
 
 def entries(text: str) -> list[Entry]:
     [judged] = judge(text, Target(NEWEST, "sm100")).launches
-    return [entry for entry in judged.releases[NEWEST] if entry.concerns]
+    [told] = judged.releases.values()
+    return [entry for entry in told if entry.concerns]
 
 
 def said_of(text: str, name: str) -> list[Entry]:
@@ -235,3 +236,23 @@ def test_a_key_in_a_variable_guards_nothing(name: str) -> None:
     for guarded in ("", "--host 0.0.0.0 --api-key k", "--host 127.0.0.1"):
         told = [one.why for one in entries(f"{key} {WORDS} {guarded}")]
         assert not [why for why in told if "takes no key" in why]
+
+
+VLLM = "docker run {} vllm/vllm-openai:v0.32.0 zai-org/GLM-5-FP8 --tensor-parallel-size 8 {}"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words", "is_told"),
+    [
+        ("--gpus 4", "", True),
+        ("--gpus 8", "", False),
+        ("--gpus 4", "--nnodes 2 --node-rank 0 --master-addr h", False),
+        ("--gpus 4", "--distributed-executor-backend ray", False),
+        ("--gpus 4", "--distributed-executor-backend mp", True),
+        ("--gpus 4", "--data-parallel-backend ray", False),
+    ],
+)
+def test_fewer_gpus_than_ranks_break_vllm_too(gpus: str, words: str, is_told: bool) -> None:
+    told = [one for one in entries(VLLM.format(gpus, words)) if "sees 4 GPUs" in one.why]
+
+    assert bool(told) == is_told

@@ -123,3 +123,10 @@ def test_every_command_that_makes_a_plan_says_its_notes(world: World) -> None:
     )
     differs = world.run("diff", "8xpro6000", str(profile), *aim).stdout
     assert "note: inert: NCCL_P2P_LVL=SYS" in differs
+
+
+def test_a_model_without_a_name_before_it_is_named_once() -> None:
+    notes = planned("8xb200-vllm", "flags.host=0.0.0.0", "flags.model=m").notes
+    told = planned("8xb200-vllm", "flags.max-num-seqs=false", "flags.model=zai-org/GLM-5").notes
+
+    assert not [note for note in (*notes, *told) if "m=m" in note or "GLM-5=" in note]

@@ -168,3 +168,26 @@ def test_the_command_is_printed_and_what_is_left_out_beside_it(world: World) -> 
     assert "SGLANG_X: left out" in said.stderr
     assert told["commands"][0]["engine"] == "vllm"
     assert (again.returncode, "starts SGLang already" in again.stderr) == (78, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "m -tp 16 --nnodes 2 --node-rank 1 --headless --master-addr h",
+        "m -tp 16 --nnodes 2 --node-rank 1 --headless --host 10.0.0.2 --port 9",
+        "m --headless --data-parallel-start-rank 1",
+    ],
+)
+def test_a_node_that_only_works_listens_to_nobody(words: str) -> None:
+    assert not {"host", "port"} & {*given(of("vllm", words))}
+
+
+def test_a_node_of_sglang_that_only_works_is_told_so_to_vllm() -> None:
+    words = "--model-path m --tp 16 --nnodes 2 --dist-init-addr h:5 --node-rank {}"
+    worker, first = (given(of("sglang", words.format(rank))) for rank in (1, 0))
+
+    assert "headless" in worker
+    assert not {"host", "port"} & {*worker}
+    assert "headless" not in first
+    assert {"host", "port"} <= {*first}
+    assert (worker["node-rank"], first["node-rank"]) == (("1",), ("0",))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ENGINE, GLM5_SERVE, ROOT, World, needs_engine, until
+from conftest import ENGINE, GLM5_SERVE, ROOT, World, needs_engine, needs_vllm, until
 from rig.systemd_host import SystemdHost
 
 from launcher.errors import UserError
@@ -427,24 +427,29 @@ def test_the_figures_are_served(host: Host) -> None:
 # The engine in the cache of whoever runs the tests, where another user gets.
 SHOW_ENGINE = f"""
 set -eu
-mkdir -p /opt/cpu-demo/engine/bin /opt/cpu-demo/engine/lib /opt/cpu-demo/model
+mkdir -p /opt/$0/engine/bin /opt/$0/engine/lib /opt/cpu-demo/model
 install -m 644 -t /opt/cpu-demo/model {ENGINE}/model/*
-mount --bind {ENGINE}/engine/lib /opt/cpu-demo/engine/lib
-ln -s /opt/python/bin/python3 /opt/cpu-demo/engine/bin/python
-echo "home = /opt/python/bin" > /opt/cpu-demo/engine/pyvenv.cfg
+mount --bind {ENGINE.parent}/$0/engine/lib /opt/$0/engine/lib
+ln -s /opt/python/bin/python3 /opt/$0/engine/bin/python
+echo "home = /opt/python/bin" > /opt/$0/engine/pyvenv.cfg
 """
+
+
+def serve_really(host: Host, name: str) -> None:
+    """Start the real engine of a demo's profile under the unit, as its default user."""
+    host.prepare()
+    real = (ROOT / f"profiles/{name}.toml").read_text().replace("{cache}", "/opt")
+    host.run("sh", "-c", SHOW_ENGINE, name)
+    host.write(
+        "/etc/glm5-serve/profiles/stub.toml", f"{real}\n".replace("stop_timeout = 30", PATIENCE)
+    )
+    assert host.start().returncode == 0, host.journal("-u", UNIT)
 
 
 @pytest.mark.engine
 @needs_engine
 def test_the_hardening_lets_the_real_server_serve_and_its_stacks_be_kept(host: Host) -> None:
-    host.prepare()
-    real = (ROOT / "profiles/cpu-demo.toml").read_text().replace("{cache}", "/opt")
-    host.run("sh", "-c", SHOW_ENGINE)
-    host.write(
-        "/etc/glm5-serve/profiles/stub.toml", f"{real}\n".replace("stop_timeout = 30", PATIENCE)
-    )
-    assert host.start().returncode == 0, host.journal("-u", UNIT)
+    serve_really(host, "cpu-demo")
     (rank,) = host.run("pgrep", "-f", "^sglang::scheduler").stdout.split()
     host.run("kill", "-STOP", rank)
 
@@ -457,6 +462,24 @@ def test_the_hardening_lets_the_real_server_serve_and_its_stacks_be_kept(host: H
     assert "sglang::scheduler" in stacks
     assert "event_loop" in stacks, "py-spy may read it"
     host.systemctl("stop", UNIT)
+
+
+@pytest.mark.engine("vllm")
+@needs_vllm
+def test_the_real_vllm_serves_as_the_units_user_and_its_death_leaves_nothing(host: Host) -> None:
+    serve_really(host, "cpu-demo-vllm")
+    assert host.show(UNIT, "StatusText")["StatusText"].startswith("ready: ")
+    (core,) = host.run("pgrep", "-f", "^VLLM::EngineCore").stdout.split()
+    assert host.run("stat", "-c", "%U", f"/proc/{core}").stdout == "glm5-serve\n"
+    mapped = f"grep -o '/dev/shm/.*' /proc/{core}/maps | grep -v deleted | sort -u"
+    shared = host.run("sh", "-c", mapped, check=False).stdout.split()
+    assert shared, "by which its API server, its core and its worker talk"
+
+    host.run("kill", "-KILL", str(host.status()["pids"]["server"]))  # type: ignore[index]
+    until(lambda: host.journal("-q", "GLM5_EVENT=death"), "its death is told")
+    assert not host.run("sh", "-c", f"ls {' '.join(shared)} 2>/dev/null", check=False).stdout
+    host.systemctl("stop", UNIT)
+    assert host.pids() == []
 
 
 def test_uninstall_leaves_nothing(host: Host) -> None:

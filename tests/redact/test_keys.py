@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.engines.engine import NAMES as ENGINES
 from launcher.engines.engine import dialect
+from launcher.engines.issues import every_issue
 from launcher.engines.sglang.runtime import RUNTIME
 from launcher.errors import Exit, UserError
 from launcher.knowledge.nccl import NAMES
@@ -135,3 +137,35 @@ def test_variables_are_secret_by_their_names() -> None:
         "SGLANG_DIFFUSION_SLACK_TOKEN", "SGLANG_PRECISION_HF_TOKEN", "SGLANG_S3_SECRET_ACCESS_KEY",
         "API_KEY", "CRUSOE_API_KEY", "EXA_API_KEY", "HF_TOKEN", "OPENAI_API_KEY",
     }  # fmt: skip
+
+
+def sentences() -> list[str]:
+    """Ours, of each option that takes a key."""
+    made = []
+    for engine in map(dialect, ENGINES):
+        release = engine.options.release(engine.options.newest)
+        for name in engine.secrets:
+            word = f"--{name}"
+            twice = release.given([word, "--port", "1"])
+            made += [one.problem for one in twice if one.problem]
+            made += [f"{word}: left out: not in {release.name}", f"argument {word} and no other"]
+            made += [f"{word}: given again further on", f"write the key behind {word} in a file"]
+    made += [issue.what for issue in every_issue()]
+    return made
+
+
+@pytest.mark.parametrize("text", sentences())
+def test_a_sentence_of_ours_is_no_key(text: str) -> None:
+    assert scrub(text, None) == text
+
+
+@given(st.text(st.characters(exclude_characters="yY")))
+def test_a_text_without_the_name_of_a_key_is_unchanged(text: str) -> None:
+    assert scrub(text, None) == text
+
+
+@pytest.mark.parametrize(
+    "text", ['--api-key "wants"', "api_key=wants", "--api-key wantsmore", "--api-key isk-1"]
+)
+def test_a_key_that_looks_like_a_sentence_is_hidden_where_it_is_none(text: str) -> None:
+    assert HIDDEN in scrub(text, None)

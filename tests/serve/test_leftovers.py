@@ -9,6 +9,7 @@ import secrets
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,6 +190,17 @@ def test_all_are_killed_and_named(tree: Tree) -> None:
     assert left == []
     assert psutil.Process(bystander).is_running()
     assert f"{stopped} {killed[0].name}" in leftovers.in_words(killed)
+
+
+def test_their_shared_memory_goes_with_them(tree: Tree) -> None:
+    with tempfile.NamedTemporaryFile(prefix="glm5-test-", dir="/dev/shm") as file:
+        os.truncate(file.name, 4096)
+        mapped = f"import mmap\nopened = open({file.name!r}, 'r+')\nit = mmap.mmap(opened.fileno(), 0)\n{SLEEP}"
+        tree.start(mapped, env={MARK: HEX})
+        leftovers.kill(session(mark=HEX, shared=["glm5-test-*"]), 30.0)
+        is_gone = not Path(file.name).exists()
+        Path(file.name).touch()
+    assert is_gone
 
 
 def test_those_that_fork_meanwhile_are_killed_too(tree: Tree) -> None:

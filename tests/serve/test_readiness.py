@@ -56,7 +56,8 @@ def test_what_is_no_address_is_refused(world: World, address: str) -> None:
     refused = world.run("up", "-p", "stub", "--health-listen", address)
 
     assert refused.returncode == Exit.CONFIG
-    assert "access.health_listen: wanted an address and a port" in refused.stderr
+    assert "--health-listen: access.health_listen: wanted an address and a port" in refused.stderr
+    assert "--set" not in refused.stderr
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

@@ -10,12 +10,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import RIG, next_line, until
+from conftest import RIG, next_line, running, until
 
 from launcher.serve import reaper
 
@@ -27,12 +29,13 @@ def reap(tmp_path: Path) -> Iterator[Callable[..., Reaped]]:
     """Start a command under the reaper; afterwards no process with this test's mark may live."""
     started: list[Reaped] = []
 
-    def start(*command: str | Path) -> Reaped:
+    def start(*command: str | Path, words: Collection[str] = ()) -> Reaped:
         ours, theirs = socket.socketpair()
         ours.settimeout(60)
         with theirs:
+            program = [sys.executable, "-I", "-S", reaper.__file__, str(theirs.fileno())]
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", reaper.__file__, str(theirs.fileno()), "--", *command],
+                [*program, *words, "--", *command],
                 pass_fds=[theirs.fileno()],
                 env=os.environ | {"REAPER_TEST": str(tmp_path)},
                 stdout=subprocess.PIPE,
@@ -162,6 +165,74 @@ def test_a_stopped_tracker_does_its_work_too(reap: Callable[..., Reaped]) -> Non
 
     assert heard(control)[-1] == "exit -9"
     assert not Path("/dev/shm", name).exists()
+
+
+MAPPING = """
+import mmap, os, sys, time
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        globals()[path] = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+print("mapped", flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A file of shared memory, as one without a tracker makes it."""
+    with tempfile.NamedTemporaryFile(prefix="glm5-test-", dir="/dev/shm") as file:
+        os.truncate(file.name, 4096)
+        yield Path(file.name)
+        Path(file.name).touch()
+
+
+def maps(path: Path) -> tuple[str, ...]:
+    return (sys.executable, "-c", MAPPING, str(path))
+
+
+@pytest.mark.parametrize("word", [b"K", b"T", b"S"])
+def test_a_file_of_shared_memory_that_nobody_tracks_goes_with_it(
+    reap: Callable[..., Reaped], memory: Path, word: bytes
+) -> None:
+    """Be it killed, asked to go, or gone at once by itself some time after it was looked at."""
+    process, control = reap(*maps(memory), words=["shared=glm5-test-*"])
+    assert next_line(process) == "mapped\n"
+    control.send(word)
+    if word == b"S":
+        (server,) = psutil.Process(process.pid).children()
+        time.sleep(0.5)
+        server.kill()
+    heard(control)
+    assert not memory.exists()
+
+
+@pytest.mark.parametrize("words", [[], ["shared=psm_*"]])
+def test_what_no_engine_names_so_stays_as_a_model_there(
+    reap: Callable[..., Reaped], memory: Path, words: list[str]
+) -> None:
+    process, control = reap(*maps(memory), words=words)
+    assert next_line(process) == "mapped\n"
+    control.send(b"K")
+    heard(control)
+    assert memory.exists()
+
+
+def test_what_another_has_mapped_or_it_never_had_stays(
+    reap: Callable[..., Reaped], memory: Path, tmp_path: Path
+) -> None:
+    beside = Path(f"{memory}-beside")
+    beside.write_text("a stranger's")
+    try:
+        with running(*maps(memory), stdout=subprocess.PIPE) as another:
+            next_line(another)
+            process, control = reap(*maps(memory), words=["shared=glm5-test-*"])
+            next_line(process)
+            control.send(b"K")
+            heard(control)
+        assert memory.exists()
+        assert beside.exists()
+    finally:
+        beside.unlink()
 
 
 def test_what_passes_for_a_tracker_and_does_not_end_is_killed(

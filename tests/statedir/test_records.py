@@ -56,7 +56,10 @@ STATE = """{
   "reaper": 8,
   "reaper_ticks": 9,
   "output": "pipe:[1]",
-  "cgroup": null
+  "cgroup": null,
+  "shared": [
+   "psm_*"
+  ]
  },
  "start": {
   "phase": "weights",
@@ -95,7 +98,7 @@ RECORD = StateRecord(
     deaths={"hang": 1},
     smoke=Smoke(True, "3 of 3 answers correct", 1.5, "2026-11-24T06:00:00.000Z"),
     pids=Pids(7),
-    session=Session("m", "b", 8, 9, "pipe:[1]"),
+    session=Session("m", "b", 8, 9, "pipe:[1]", shared=("psm_*",)),
     start=StartRecord({"process": 1, "weights": 2.5}, "weights", Progress(1, 5, "00:10")),
     profile_path="p.toml",
     server_log="/s/p/server.log",

@@ -231,6 +231,24 @@ def _held(host: Host, plan: Plan) -> float:
     return share / capacity.MARGIN * size.get() / max(made.total, 1)
 
 
+def model_heads(host: Host, plan: Plan) -> Verdict:
+    """The engine's attention on a CPU takes the size of the model's heads.
+
+    Of another size it dies at the first request: until then it says that it is well.
+
+    Observed: vLLM 0.32.0 with heads of 16. Source: its list of sizes in 0.16.0 and 0.32.0.
+    """
+    engine = dialect(plan.engine)
+    if plan.gpus or not engine.cpu_heads:
+        return ok("it says so itself as it loads")
+    size = shape_of(host.model.config.get()).head_dim
+    if size not in engine.cpu_heads:
+        sizes = ", ".join(map(str, engine.cpu_heads))
+        fix = "take another model: no option changes its heads"
+        return fail(f"heads of {size}, {engine.name} on a CPU takes {sizes}", fix=fix)
+    return ok(f"heads of {size}")
+
+
 def model_tokenizer(host: Host, plan: Plan) -> Verdict:
     """The tokenizer's files are there.
 
@@ -238,7 +256,7 @@ def model_tokenizer(host: Host, plan: Plan) -> Verdict:
 
     Tested: on folders.
     """
-    if plan.flag("skip-tokenizer-init", "tokenizer-path", "tokenizer") is not None:
+    if plan.flag(*dialect(plan.engine).tokenizers) is not None:
         return ok("another one is asked for, or none")
     seen = host.model.tokenizer.get()
     if not any(

@@ -17,6 +17,7 @@ from launcher.plan.plan import Plan
 GROUP = "kernel"
 
 
+DRIVER = ("NVRM: ", "nvidia-nvswitch")  # how each of its lines begins
 CONTINUED = re.compile(r"NVRM: \(PCI ID: ")  # of a message of several lines
 SXID = re.compile(r"nvidia-nvswitch\d+: SXid \(")
 ASKS = 154  # "GPU recovery action changed": what is to be done, not what happened
@@ -120,7 +121,7 @@ def _lost(words: str) -> str | None:
     """What to do about a line that names a GPU as lost, None for another one; Xids are
     `kernel-xid`'s.
     """
-    if "Xid (" in words:
+    if "Xid (" in words or not words.startswith(DRIVER):
         return None
     known = (one for one, _ in matches(words, "kernel") if one.weight == "hardware")
     return next((one.fix for one in known), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from launcher.engines.activity import Allowed
-from launcher.engines.runtime import Runtime
+from launcher.engines.runtime import SHARED, Runtime
 from launcher.engines.sglang import KEY, NAME, PACKAGE, api
 from launcher.engines.sglang.log import LOG
 from launcher.plan.plan import Plan
@@ -37,9 +37,12 @@ RUNTIME = Runtime(
     package=PACKAGE,
     log=LOG,
     ranks="sglang::",  # "sglang::scheduler_TP3", the detokenizer, a controller
+    # utils/stale_shm_cleanup.py, which it runs in its own CI alone; mem_cache/storage/mmap
+    shared=(*SHARED, "sgl_shm_*", "sglang_loads_*", "multi_tokenizer_args_*", "sglang_host_pool_*"),
     key=KEY,
     first_token=api.first_token,
     alive=api.alive,
+    paused=lambda _: False,  # `alive` tells: a pause must be found before it fails
     in_flight=api.in_flight,
     allowed=allowed,
     readiness=readiness,

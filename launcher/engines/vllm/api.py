@@ -18,6 +18,10 @@ from launcher.engines.http import ForeignError, UnaskedError
 from launcher.engines.server import NO_ANSWER, Answer, Server, talk
 
 QUICK = 5.0  # seconds for what the API server answers by itself
+AT_ONCE = 1.5  # seconds for its engine's own word on whether it is paused
+# What may be asked in its developer mode alone (VLLM_SERVER_DEV_MODE), as only there it can be told
+# to do nothing; elsewhere each is a 404, which the API server says by itself.
+RESTS = ("is_paused", "is_sleeping")
 IDLE = 10.0  # seconds for a token of a server that has nothing else to do
 # Its gauges and counters, in all releases from 0.16 on. The share of the KV cache in use moves with
 # each piece of a long prompt, whose tokens are counted once it was read.
@@ -58,6 +62,22 @@ def in_flight(server: Server) -> int | None:
     """How many requests it runs or holds; None where it does not say."""
     loads = _loads(server)
     return sum(load.running for load in loads) if loads else None
+
+
+def paused(server: Server) -> bool:
+    """Whether its engine says that it was told to generate nothing: one that hangs says nothing.
+
+    Asked of one that failed, so that no other has such lines in its log.
+    """
+    return any(_says(server, word) for word in RESTS)
+
+
+def _says(server: Server, word: str) -> bool:
+    try:
+        status, text = _ask(server, "GET", f"/{word}", None, AT_ONCE)
+        return status == 200 and json.loads(text).get(word) is True
+    except (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER):
+        return False
 
 
 def _token(server: Server, within: float) -> Answer:

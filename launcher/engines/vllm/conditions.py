@@ -15,6 +15,8 @@ from launcher.knowledge import models
 def _draft_config(release: Release, values: Values, name: str, value: str) -> Words | None:
     """The release has no such way to draft, or cannot draft so many tokens."""
     told, methods = _read(value), release.options.get("--spec-method")
+    if not told and _is_json(value):
+        return {"problem": f"it is {value}, wanted an object: {{...}}"}
     method, count = told.get("method"), told.get("num_speculative_tokens")
     if isinstance(method, str) and methods and method not in methods.choices:
         return {"problem": f"{release.name} has no method {method} to draft by"}
@@ -34,6 +36,14 @@ def _fp8_checkpoint(release: Release, values: Values, name: str, value: str) -> 
     model = values("model") or ""
     is_other = re.search(r"dynamic|static|w8a8|compressed|kv", models.checkpoint(model))
     return {} if models.quantisation(model) == "fp8" and not is_other else None
+
+
+def _is_json(value: str) -> bool:
+    """Whether a text is JSON of another kind than an object."""
+    try:
+        return not isinstance(json.loads(value), dict)
+    except ValueError:
+        return False
 
 
 def _read(value: str) -> Mapping[str, Any]:

@@ -75,6 +75,12 @@ def _meeting(flags: Flags) -> Made:
     return {"master-addr": (host.strip("[]"),), "master-port": (port,)}, ()
 
 
+def _node(flags: Flags) -> Made:
+    """A node's rank: all but the first only work, which vLLM is told beside it."""
+    rank = flags["node-rank"]
+    return {"node-rank": rank, **({"headless": ()} if rank != ("0",) else {})}, ()
+
+
 def _tools(flags: Flags) -> Made:
     """A parser of tool calls, and that the model may call a tool by itself."""
     [pair] = [one for one in counterparts("sglang").pairs if one.source == "tool-call-parser"]
@@ -117,13 +123,14 @@ def _address(flags: Flags) -> Made:
 
 
 FROM_SGLANG = (
-    Special(SPECULATION, _speculation),
-    Special(("ep-size",), _experts),
-    Special(("dist-init-addr",), _meeting),
-    Special(("tool-call-parser",), _tools),
+    Special(SPECULATION, ("speculative-config",), _speculation),
+    Special(("ep-size",), ("enable-expert-parallel",), _experts),
+    Special(("dist-init-addr",), ("master-addr", "master-port"), _meeting),
+    Special(("node-rank",), ("node-rank", "headless"), _node),
+    Special(("tool-call-parser",), ("tool-call-parser", "enable-auto-tool-choice"), _tools),
 )
 FROM_VLLM = (
-    Special(("speculative-config",), _config),
-    Special(("enable-expert-parallel",), _switch),
-    Special(("master-addr", "master-port"), _address),
+    Special(("speculative-config",), SPECULATION, _config),
+    Special(("enable-expert-parallel",), ("ep-size",), _switch),
+    Special(("master-addr", "master-port"), ("dist-init-addr",), _address),
 )

@@ -69,6 +69,11 @@ DIALECT = Dialect(
     unguarded="/invocations (it generates, as /v1 does), /tokenize, /metrics and others",
     choices=choices,
     spelled=spelled,
+    tokenizers=("skip-tokenizer-init", "tokenizer"),
+    # cpu_attn.py of 0.16.0 and 0.32.0, which also takes 512
+    cpu_heads=(32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512),
+    no_gpus={},
+    of_hosts={"distributed-executor-backend": "ray", "data-parallel-backend": "ray"},
     secrets=("api-key", "hf-token"),
     key=KEY,
     config="config",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launcher.engines.activity import Allowed
-from launcher.engines.runtime import Runtime
+from launcher.engines.runtime import SHARED, Runtime
 from launcher.engines.vllm import KEY, NAME, PACKAGE, api
 from launcher.engines.vllm.log import LOG
 from launcher.plan.plan import Plan
@@ -25,9 +25,12 @@ RUNTIME = Runtime(
     package=PACKAGE,
     log=LOG,
     ranks="VLLM::",  # "VLLM::EngineCore", "VLLM::Worker_TP3"
+    # between its ranks on a CPU (cpu_communicator.py); its offloaded KV cache
+    shared=(*SHARED, "*-cpushm_*", "vllm_offload_*", "vllm_ec_*"),
     key=KEY,
     first_token=api.first_token,
     alive=api.alive,
+    paused=api.paused,
     in_flight=api.in_flight,
     allowed=allowed,
     readiness=lambda plan: "/health",
