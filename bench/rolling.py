@@ -26,6 +26,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -54,7 +55,9 @@ class Two:
         settings = "--set=replicas=2", f"--set=flags.port={FIRST}"
         try:
             self.run("gateway", "up", "--detach", *listen)
-            self.run("up", "cpu-demo", "--detach", *settings)
+            with ThreadPoolExecutor() as pool:  # what is measured comes after the first start
+                for name in NAMES:
+                    pool.submit(self.run, "up", name, "--detach", *settings)
             self.until_routed(2)
             yield
         finally:
@@ -128,23 +131,20 @@ class Client(threading.Thread):
         return "ok" if is_whole else "cut"
 
 
-def measured(how: str, count: int, tokens: int) -> None:
+def measured(two: Two, how: str, count: int, tokens: int) -> None:
     """Restart both under load; what became of the requests, a line."""
-    with tempfile.TemporaryDirectory() as folder:
-        two = Two(Path(folder))
-        with two.up():
-            stop = threading.Event()
-            clients = [Client(at, tokens, stop) for at in range(count)]
-            for client in clients:
-                client.start()
-            time.sleep(BEFORE)
-            began = time.monotonic()
-            two.restart(how)
-            took = time.monotonic() - began
-            time.sleep(AFTER)
-            stop.set()
-            for client in clients:
-                client.join(150)
+    stop = threading.Event()
+    clients = [Client(at, tokens, stop) for at in range(count)]
+    for client in clients:
+        client.start()
+    time.sleep(BEFORE)
+    began = time.monotonic()
+    two.restart(how)
+    took = time.monotonic() - began
+    time.sleep(AFTER)
+    stop.set()
+    for client in clients:
+        client.join(150)
     told = sum((client.told for client in clients), Counter())
     lost = {what: times for what, times in told.items() if not what.endswith(" ok")}
     whole = told.total() - sum(lost.values())
@@ -160,8 +160,12 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--tokens", type=int, default=200)
     ask = parser.parse_args()
-    for how in ask.how:
-        measured(how, ask.clients, ask.tokens)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and takes down what it started
+    with tempfile.TemporaryDirectory() as folder:
+        two = Two(Path(folder))
+        with two.up():
+            for how in ask.how:
+                measured(two, how, ask.clients, ask.tokens)
 
 
 if __name__ == "__main__":
