@@ -10,13 +10,14 @@ LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
 ENGINE := sglang
 
-.PHONY: help demo test stress faults engine engines lint format bench clean
+.PHONY: help demo test stress faults scale engine engines lint format bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down;"
 	@echo "              ENGINE=vllm: the real vLLM"
 	@echo "make test     lint, types and tests, those with the real engines included"
 	@echo "make stress   the tests TIMES=10 times in a row, beside LOOPS=$(LOOPS) loops that take every core (hours)"
 	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour)"
+	@echo "make scale    several hosts: network namespaces of this one, with the real SGLang (needs root)"
 	@echo "make format   ruff format and the fixes it is sure of"
 	@echo "make bench    ratios: command line, start, idle cost, recovery, requests lost (half an hour)"
 	@echo "make clean    remove this folder's environment (the engines stay in the cache)"
@@ -54,6 +55,9 @@ stress: engines
 
 faults: engines
 	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/serve/test_faults.py
+
+scale: engines
+	$(BIN)/pytest -m scale
 
 format: $(MADE)
 	$(BIN)/ruff format .
