@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from conftest import World
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.healthy import having, host, plan, with_gpus
 
 from launcher.doctor.group import AREAS, differences, judge_group
+from launcher.doctor.run import merged
+from launcher.host import facts_json
 from launcher.host.facts import Host, Interface, unknown
-from launcher.plan.findings import Severity
+from launcher.plan.findings import Finding, Severity
 
 H = host()
 TWO = plan('nodes.hosts=["10.0.0.1", "10.0.0.2"]', "flags.host=false", "flags.pp-size=2")
@@ -133,3 +138,34 @@ def test_hosts_that_are_alike_are_well() -> None:
     assert differences({"a": H, "b": H, "c": H}) == []
     names = {area.name for area in AREAS}
     assert len(names) == len(AREAS)
+
+
+def test_what_several_hosts_have_alike_is_said_once() -> None:
+    alike = Finding("a", Severity.WARN, "t", "x is 1", "f", group="g")
+    other = Finding("b", Severity.FAIL, "t", "y is 2", "f", group="h")
+    fine = Finding("c", Severity.OK, "t", "37 GiB", group="g")
+    told = {
+        "one": [alike, other, fine],
+        "two": [alike, replace(fine, evidence="38 GiB")],
+    }
+
+    said = [(it.id, it.evidence) for it in merged(told)]
+    assert said == [("a", "one, two: x is 1"), ("c", "one, two"), ("b", "one: y is 2")]
+
+
+def test_facts_of_two_hosts_are_judged_together(world: World) -> None:
+    words = (
+        "doctor", "-p", "8xpro6000", "--set", 'nodes.hosts=["10.0.0.1", "10.0.0.2"]', "--set",
+        "flags.host=false", "--set", "flags.pp-size=2",
+    )  # fmt: skip
+    one, two = world.folder / "gpu1.json", world.folder / "gpu2.json"
+    one.write_text(json.dumps(facts_json.to_json(H)))
+    two.write_text(json.dumps(facts_json.to_json(having(OTHER, driver__version="590.48.01"))))
+
+    said = world.run(*words, "--facts", one, "--facts", two, "--json")
+    found = {it["id"]: it for it in json.loads(said.stdout)["findings"]}
+    assert "gpu2: 590.48.01" in found["same-driver"]["evidence"]
+    assert found["node-address"]["evidence"] == "gpu1, gpu2"
+    refused = world.run(*words, "--facts", one, "--facts", two, "--fix")
+    assert refused.returncode == 2
+    assert "of several hosts" in refused.stderr
