@@ -71,7 +71,7 @@ def scaled_or_auto(text: str) -> int:
     return -1 if text.strip().lower() == "auto" else scaled(text)
 
 
-def json_object(text: str) -> dict[str, Any]:
+def json_object(text: str) -> Any:
     """JSON in braces. Raises ValueError for all else, other JSON too."""
     told = json.loads(text)
     if not isinstance(told, dict):
