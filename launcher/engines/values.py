@@ -71,9 +71,9 @@ def scaled_or_auto(text: str) -> int:
     return -1 if text.strip().lower() == "auto" else scaled(text)
 
 
-def json_object(text: str) -> Any:
+def json_object(text: str) -> Mapping[str, object]:
     """JSON in braces. Raises ValueError for all else, other JSON too."""
-    told = json.loads(text)
+    told: object = json.loads(text)
     if not isinstance(told, dict):
         raise ValueError(f"{text!r} is no object")
     return told

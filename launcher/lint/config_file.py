@@ -11,8 +11,9 @@ from launcher.engines.options import Given, Release
 from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
 
-# All engines look for a word that is just `--config`, and take the one behind it.
-SOURCE = "argparse_utils.py of 0.16.0 and 0.32.0, server_args_config_parser.py of 0.5.23"
+# Both engines look for a word that is just `--config`, and take the one behind it: vLLM 0.16.0 and
+# 0.32.0, SGLang 0.5.23.
+SOURCE = "the engine's argparse_utils.py, or server_args_config_parser.py"
 NO_YAML = re.compile(r"[\w./~+-]*(?<!\.yaml)(?<!\.yml)", re.IGNORECASE)
 
 

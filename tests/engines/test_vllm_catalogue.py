@@ -28,7 +28,7 @@ READ_BY = {
     "int": "int",
     "float": "float",
     "loads": "json",
-    "parse_dataclass": "json",
+    "parse_dataclass": "object",
     "union_dict_and_str": "json_or_text",
     "human_readable_int": "scaled",
     "human_readable_int_or_auto": "scaled_or_auto",
@@ -71,6 +71,7 @@ def reads(function):
     return getattr(function, "__name__", None)
 
 told = [dict(names=action.option_strings, nargs=action.nargs, type=reads(action.type),
+             adds=type(action).__name__ == "_AppendAction",
              optional="optional_type" in getattr(action.type, "__qualname__", ""),
              choices=[str(choice) for choice in action.choices or () if choice is not None])
         for action in serve._actions]
@@ -123,6 +124,8 @@ def difference(name: str, action: Any, later: dict[str, list[str]]) -> Any:
     takes = {0: "nothing", None: "one", "?": "maybe", "+": "many", "*": "many"}[action["nargs"]]
     if takes != option.takes:
         return "takes", takes
+    if (action["adds"], option.name in later) != (option.adds, option.late):
+        return "adds, late", option.adds, option.late
     if option.name in later:
         return later[option.name] != sorted(map(str, option.choices)) and later[option.name]
     if name not in OF_THE_HOST and sorted(action["choices"]) != sorted(map(str, option.choices)):
