@@ -88,7 +88,7 @@ def _settings(options: Options, folder: Path) -> Iterator[Setting]:
         ("disable-tokenizer-autoload", "", "requests are passed on as they are"),
         ("health-check-endpoint", options.health, "/ready says 503 as soon as a server drains"),
         ("health-check-interval-secs", "2", "smg's own 60 s feed a dead server for minutes"),
-        ("health-check-timeout-secs", "5", "/health of SGLang takes a second"),
+        ("health-check-timeout-secs", "5", "/health of some takes a second"),
         ("health-failure-threshold", "2", "one slow answer is no fault"),
         ("health-success-threshold", "1", "a server that is back is used at once"),
         ("worker-startup-check-interval", "1", "a server is listed when it is ready"),
