@@ -7,6 +7,8 @@ WORKERS ?= 4
 BESIDE := -n $(WORKERS) --dist loadgroup
 # What failed beside others is told, and run once more alone: only what fails there, too, is a failure.
 AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
+FAST := not engine and not matrix and not scale
+REAL := engine and not matrix and not scale
 TIMES ?= 10
 LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
@@ -19,7 +21,8 @@ help:
 	@echo "make test     lint, types and tests, those with the real engines included"
 	@echo "make stress   the tests TIMES=10 times in a row, beside LOOPS=$(LOOPS) loops that take every core (hours)"
 	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour)"
-	@echo "make scale    several real servers: replicas behind the gateway restarted under load (half an hour)"
+	@echo "make scale    several real servers: replicas behind the gateway, one model over two network namespaces, a container"
+	@echo "              (as root; half an hour)"
 	@echo "make format   ruff format and the fixes it is sure of"
 	@echo "make bench    ratios: command line, start, idle cost, recovery, requests lost (half an hour)"
 	@echo "make clean    remove this folder's environment (the engines stay in the cache)"
@@ -49,8 +52,8 @@ lint: $(MADE)
 	$(BIN)/deptry .
 
 test: lint engines
-	$(BIN)/pytest $(BESIDE) -m "not engine and not matrix and not scale" || $(AGAIN) -m "not engine and not matrix and not scale"
-	$(BIN)/pytest -m "engine and not matrix and not scale" || $(AGAIN) -m "engine and not matrix and not scale"
+	$(BIN)/pytest $(BESIDE) -m "$(FAST)" || $(AGAIN) -m "$(FAST)"
+	$(BIN)/pytest -m "$(REAL)" || $(AGAIN) -m "$(REAL)"
 
 stress: engines
 	$(BIN)/python tests/rig/stress.py --times $(TIMES) --loops $(LOOPS) $(BESIDE)

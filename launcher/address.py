@@ -57,3 +57,8 @@ def listening(text: str) -> tuple[str, int]:
     ):
         raise ValueError("wanted an address and a port: 127.0.0.1:8001, [::1]:8001, 0.0.0.0:8001")
     return bare, int(port)
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host

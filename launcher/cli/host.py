@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,13 +16,19 @@ from launcher.cli.options import (
     allow_option,
     check_option,
     complete_check,
+    fleet_options,
     json_option,
     source_options,
 )
+from launcher.errors import UserError
+
+if TYPE_CHECKING:
+    from launcher.doctor.run import DoctorOptions
 
 
 @click.command()
 @source_options
+@fleet_options
 @click.option("--deep", is_flag=True, help="Prove peer-to-peer and all-reduce by moving data.")
 @click.option(
     "--backend",
@@ -35,31 +41,57 @@ from launcher.cli.options import (
     metavar="SECONDS",
     type=click.FloatRange(1, 3600),
     default=30.0,
-    help="Of a phase of --deep.",
+    help="Of a phase of --deep; of a host of --hosts.",
 )
 @check_option("--only", "Judge by this check alone; may be given again.")
 @check_option("--skip", "Leave this check out.")
 @allow_option
+@click.option("--serving", is_flag=True, help="A server runs: leave out what looks for its room.")
 @click.option("--all", "every", is_flag=True, help="Show what is ok, too.")
 @click.option(
     "--fix", is_flag=True, help="Print a script that fixes what can be fixed; nothing is run."
 )
 @click.option("--strict", is_flag=True, help="Exit 1 for warnings and unknowns, too.")
+@click.option(
+    "--format",
+    type=click.Choice(["text", "npd", "prometheus"]),
+    default="text",
+    help="For node-problem-detector, or node_exporter's textfile collector.",
+)
 @json_option
 def doctor(**words: Any) -> int:
     """Say what will hang, crash, corrupt or slow this profile on this host, and how to fix it.
 
     Without a profile, the host is judged for the one that fits its GPUs best. Exit 1 if a check
-    fails.
+    fails. With --hosts, other hosts are judged over ssh.
     """
     from launcher.doctor.run import DoctorOptions, doctor
     from launcher.output.doctor import report
 
     said = DoctorOptions(**words)
+    if said.as_json and said.format != "text":
+        raise click.UsageError(f"--json and --format {said.format}: give one of them")
+    if said.hosts is not None:
+        return _fleet(said)
     tell: Callable[[str], None] = lambda line: print(
         printable.line(line), file=sys.stderr, flush=True
     )
-    return report(*doctor(said, os.environ, tell), said)
+    try:
+        return report(*doctor(said, os.environ, tell), said)
+    except UserError as refusal:
+        if said.format != "npd":
+            raise
+        from launcher.output.plugins import UNKNOWN, npd_refused
+
+        print(npd_refused(refusal))  # the plugin's message; a status of its own
+        return UNKNOWN
+
+
+def _fleet(said: DoctorOptions) -> int:
+    from launcher.doctor.fleet import fleet
+    from launcher.output.fleet import report
+
+    return report(fleet(said, os.environ), said)
 
 
 @click.command()
@@ -69,7 +101,7 @@ def facts(
     profile: str | None,
     settings: tuple[str, ...],
     sysroot: Path | None,
-    facts: Path | None,
+    facts: tuple[Path, ...],
     pasted: str | None,
     as_json: bool,
 ) -> None:
@@ -79,7 +111,10 @@ def facts(
     from launcher.doctor.run import Source, observed
     from launcher.host import facts_json
 
-    host = observed(profile, settings, Source(sysroot, facts, pasted), os.environ)
+    if len(facts) > 1:
+        raise click.UsageError("facts are those of one host: give one --facts")
+    source = Source(sysroot, next(iter(facts), None), pasted)
+    host = observed(profile, settings, source, os.environ)
     print(json.dumps(facts_json.to_json(host), indent=1))
 
 

@@ -79,10 +79,10 @@ def events(
 @json_option
 def smoke_command(profile: str | None, as_json: bool) -> int:
     """Ask a running server the questions of its smoke test; exit 1 if an answer is wrong."""
-    from launcher.operate import control, identity
+    from launcher.operate import control, identity, running
     from launcher.statedir.folder import state_home
 
-    result = control.smoke(
+    result = running.smoke(
         identity.enter(control.select_instance(state_home(os.environ), profile), writing=True)
     )
     told = {

@@ -153,6 +153,49 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return given
 
 
+def container_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what a container is made of: the parameter `asked`."""
+
+    @functools.wraps(command)
+    def given(
+        *args: Any,
+        image: str | None,
+        digest: str | None,
+        cuda: str | None,
+        rdma: str | None,
+        models: str | None,
+        supervised: bool,
+        **words: Any,
+    ) -> Any:
+        from launcher.operate.contained import Asked
+
+        asked = Asked(image, digest, int(cuda) if cuda else None, rdma, models, supervised)
+        return command(*args, asked=asked, **words)
+
+    for option in (
+        click.option(
+            "--models",
+            metavar="PLACE",
+            help="kubernetes: pvc:CLAIM, hostPath:DIR or image:REFERENCE with the weights.",
+        ),
+        click.option(
+            "--rdma",
+            metavar="WHAT",
+            help="Hand RDMA in: /dev/infiniband, or what a cluster calls it (rdma/...).",
+        ),
+        click.option(
+            "--cuda",
+            type=click.Choice(("12", "13")),
+            help="The image's CUDA: 13 wants driver 580. By default the driver decides.",
+        ),
+        click.option("--supervised", is_flag=True, help="A container with `glm5-serve up` in it."),
+        click.option("--digest", metavar="SHA256", help="Pin the image: sha256:..."),
+        click.option("--image", metavar="IMAGE", help="Another image than the release's own."),
+    ):
+        given = option(given)
+    return given
+
+
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which host is meant, and for which plan."""
     file = click.Path(path_type=Path)
@@ -161,7 +204,11 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--sysroot", metavar="DIR", type=file, help="A recorded tree of /sys and /proc."
         ),
         click.option(
-            "--facts", metavar="FILE", type=file, help="What `glm5-serve facts` printed on a host."
+            "--facts",
+            metavar="FILE",
+            type=file,
+            multiple=True,
+            help="What `glm5-serve facts` printed on a host; several are judged together.",
         ),
         click.option(
             "--from",
@@ -176,8 +223,47 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which plan is meant."""
-    for option in reversed((profile_option(required=True), *settings_options)):
+def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which other hosts are meant, and how they are asked."""
+    file = click.Path(path_type=Path)
+    for option in (
+        click.option("--save", metavar="DIR", type=file, help="Keep the facts of --hosts there."),
+        click.option(
+            "--ssh-config", metavar="FILE", type=file, help="For ssh, in place of ~/.ssh/config."
+        ),
+        click.option("--sudo", is_flag=True, help="Ask --hosts as root where sudo needs no word."),
+        click.option(
+            "--remote",
+            type=click.Choice(["auto", "facts", "script"]),
+            default="auto",
+            help="Ask --hosts by their own glm5-serve, or by a script; auto: the first there is.",
+        ),
+        click.option(
+            "--hosts",
+            metavar="LIST",
+            help="Other hosts, over ssh: a,b,c or @FILE, a list or Ansible's inventory[:GROUP].",
+        ),
+    ):
         command = option(command)
     return command
+
+
+def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which plan is meant; of several nodes, which one: in `settings`."""
+
+    @functools.wraps(command)
+    def given(*args: Any, settings: tuple[str, ...], node_rank: int | None, **words: Any) -> Any:
+        from launcher.plan.plan import RANK
+
+        said = settings if node_rank is None else (*settings, f"{RANK}{node_rank}")
+        return command(*args, settings=said, **words)
+
+    node = click.option(
+        "--node-rank",
+        metavar="N",
+        type=click.IntRange(0),
+        help="Of a profile over several hosts: the node that this one is; 0 leads.",
+    )
+    for option in reversed((profile_option(required=True), *settings_options, node)):
+        given = option(given)
+    return given

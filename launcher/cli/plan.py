@@ -10,6 +10,7 @@ import click
 
 from launcher.cli.options import (
     complete_profile,
+    container_options,
     json_option,
     old_option,
     plan_options,
@@ -22,9 +23,11 @@ from launcher.errors import Exit
 
 if TYPE_CHECKING:
     from launcher.config.target import TargetOptions
+    from launcher.operate.contained import Asked
 
 
-FORMS = ("shell", "systemd", "json")  # those of formats/writers.py, and JSON
+# Those of formats/writers.py, and JSON.
+FORMS = ("shell", "systemd", "docker", "compose", "quadlet", "kubernetes", "json")
 
 
 @click.command()
@@ -45,6 +48,7 @@ def profiles(as_json: bool) -> None:
 @click.option(
     "--explain", is_flag=True, help="For each flag and variable: its value, who set it, and why."
 )
+@container_options
 @target_options
 def render(
     profile: str,
@@ -53,20 +57,23 @@ def render(
     form: str,
     as_json: bool,
     explain: bool,
+    asked: Asked,
     aim: TargetOptions,
 ) -> None:
     """Print the exact command and environment that `up` would run.
 
     What the profile leaves open is chosen by rules, for the SGLang release and the GPUs that are
-    here, or that --release, --gpu, --arch and --facts say.
+    here, or that --release, --gpu, --arch and --facts say. docker, compose, quadlet and kubernetes
+    run the engine alone in its own image, with the same words and variables.
     """
     from launcher.config.resolve import PlanRequest
-    from launcher.config.target import planned
-    from launcher.lint.notes import noted
+    from launcher.operate.contained import rendered
     from launcher.output import plan as screens
 
-    plan, _ = planned(PlanRequest(profile, settings, api_key_file), os.environ, aim)
-    screens.plan(noted(plan), form="json" if as_json else form, explain=explain)
+    form = "json" if as_json else form
+    ask = PlanRequest(profile, settings, api_key_file)
+    made = rendered(ask, os.environ, aim, form, asked)
+    screens.plan(made, form=form, explain=explain)
 
 
 @click.command()

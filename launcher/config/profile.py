@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +17,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from launcher.address import listening
+from launcher.address import is_any, is_loopback, listening, numeric
 from launcher.engines.engine import NAMES, dialect
 from launcher.gateway import DEFAULT
 from launcher.gateway.leaving import WITHIN
@@ -49,6 +50,16 @@ def _an_address(text: str) -> str:
     return text
 
 
+def _an_ip_address(text: str) -> str:
+    if not numeric(text) or is_loopback(text) or is_any(text):
+        raise ValueError("wanted the address by which the other hosts reach it: 10.0.0.1")
+    return text
+
+
+def _as_host(value: object) -> object:
+    return {"address": value} if isinstance(value, str) else value
+
+
 def _whole_number_as_text(value: object) -> object:
     if isinstance(value, bool):
         # NCCL reads its numbers with strtol: "true" is 0 there, silently (src/misc/param.cc).
@@ -62,9 +73,11 @@ Item = Annotated[Text, AfterValidator(_no_option)]
 FlagValue = bool | int | Number | Text | list[int | Number | Item]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of a state folder
 MONTH = 30 * 24 * 3600.0  # seconds; more patience than that is a typing error
+JOINED_WITHIN = 60.0  # seconds that a node takes to give up after its engine's own timeout
 Positive = Annotated[float, Field(gt=0, le=MONTH)]
 NotNegative = Annotated[float, Field(ge=0, le=MONTH)]
 Ranks = Annotated[int, Field(ge=1, le=1024)]
+Interface = Annotated[Text, StringConstraints(pattern=r"^[^\s/:=,^]{1,15}$")]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -145,6 +158,40 @@ class Supervision(_Table):
     stall_timeouts: Stalls = Stalls()
 
 
+class NodeHost(_Table):
+    """One host of several: its address on the network between them, and the interface that has it;
+    without one it is looked for where the node starts.
+    """
+
+    address: Annotated[Text, AfterValidator(_an_ip_address)]
+    name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    interface: Interface | None = None
+
+
+class Nodes(_Table):
+    """One model over several hosts, of which the first one leads and answers. Times in seconds.
+
+    `rank` says which of them this is, `port` is that of the rendezvous on the first one. Between
+    hosts with RoCE or InfiniBand `hca` names the adapters, and `gid_index` the address of RoCE.
+    """
+
+    hosts: Annotated[
+        list[Annotated[NodeHost, BeforeValidator(_as_host)]], Field(min_length=2, max_length=64)
+    ]
+    rank: Annotated[int, Field(ge=0)] | None = None
+    interface: Interface | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] = 20000
+    dist_timeout: Annotated[int, Field(ge=10, le=86400)] = 300
+    follower_timeout: Positive = Policy.follower_timeout
+    hca: list[Annotated[Text, Field(pattern=r"^[A-Za-z0-9_:]+$")]] = []
+    gid_index: Annotated[int, Field(ge=0, le=255)] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """How the hosts are called: by their addresses where nothing else is said."""
+        return [host.name or host.address for host in self.hosts]
+
+
 class Question(_Table):
     """One question of the smoke test, asked at temperature 0; `expect` is a regular expression, any
     case.
@@ -212,6 +259,7 @@ class Profile(_Table):
     rules: Rules = Rules()
     supervision: Supervision = Supervision()
     smoke: Smoke = Smoke()
+    nodes: Nodes | None = None
     flags: Flags
     env: dict[VariableName, Annotated[Text, BeforeValidator(_whole_number_as_text)]] = {}
     why: dict[str, Text] = {}
@@ -239,7 +287,16 @@ class Profile(_Table):
         said = self.supervision.model_dump(exclude={"stall_timeouts"})
         stalls = StallTimeouts(**self.supervision.stall_timeouts.model_dump())
         leave = WITHIN if self.behind else Policy.leave_within
-        return Policy(**said, leave_within=leave, stall_timeouts=stalls, smoke=self.smoke.enabled)
+        made = Policy(**said, leave_within=leave, stall_timeouts=stalls, smoke=self.smoke.enabled)
+        if self.nodes is None:
+            return made
+        # A node waits in the rendezvous for the others as long as the engine does.
+        waits = max(stalls.distributed, self.nodes.dist_timeout + JOINED_WITHIN)
+        return replace(
+            made,
+            stall_timeouts=replace(stalls, distributed=waits),
+            follower_timeout=self.nodes.follower_timeout,
+        )
 
 
 def known_keys(location: tuple[str | int, ...]) -> list[str]:
@@ -248,6 +305,7 @@ def known_keys(location: tuple[str | int, ...]) -> list[str]:
     for part in location[:-1]:
         field = model.model_fields.get(part)
         model = field.annotation if field else None
+        model = next((one for one in get_args(model) if hasattr(one, "model_fields")), model)
         if model is None or not hasattr(model, "model_fields"):
             return []
     return list(model.model_fields)

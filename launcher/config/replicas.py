@@ -15,15 +15,8 @@ from launcher.config.layers import Layer
 from launcher.errors import Exit, UserError
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
-_REPLICA = re.compile(r"(.+)@([1-9][0-9]{0,2})")
 # Options that name one place of the host: two servers cannot have the same.
 _ONE_PLACE = re.compile(r"(.+-(port|addr|address))|base-gpu-id")
-
-
-def split(word: str) -> tuple[str, int]:
-    """A profile as somebody names it, and which of its replicas; 0 where none is named."""
-    found = _REPLICA.fullmatch(word)
-    return (found[1], int(found[2])) if found else (word, 0)
 
 
 def of(composed: Composed, number: int) -> Composed:

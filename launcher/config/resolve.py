@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from launcher import printable
 from launcher.address import canonical
 from launcher.config import layers, of_model, replicas
+from launcher.config import nodes as several
 from launcher.config.composed import Composed
 from launcher.config.profile import Profile, by_role, known_keys
 from launcher.engines import rules as recipe
@@ -30,8 +31,9 @@ from launcher.engines.tables import complaints
 from launcher.engines.target import Target, taken_for
 from launcher.errors import UserError
 from launcher.knowledge import models
-from launcher.plan.plan import NO_REASON, Plan, Setting, words_of
+from launcher.plan.plan import NO_REASON, Plan, Setting, for_node, words_of
 from launcher.redact.keys import SECRET_VARIABLE
+from launcher.statedir.replica import split
 
 # Keys of profiles from before the first release.
 RENAMED = {
@@ -63,7 +65,7 @@ class PlanRequest:
 
 def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     """The profile that was asked for. Raises UserError naming every error of it at once."""
-    name, number = replicas.split(ask.profile)
+    name, number = split(ask.profile)
     found = layers.find(name, environ)
     settings = list(ask.settings)
     stack = layers.lineage(found, environ)
@@ -98,6 +100,7 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     except ValidationError as error:
         said = (_in_words(problem, origin, found.path, engine) for problem in error.errors())
         errors += dict.fromkeys(said)  # each way to read a value has its own
+    errors += several.errors(profile, flags, origin, engine) if profile else ()
     errors += _flag_errors(flags, origin, engine)
     errors += _variable_errors(values.get("env"), origin)
     errors += _why_errors(stack)
@@ -111,7 +114,10 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         )
     doubt = next((layer.doubt for layer in stack if layer.doubt), None)
     models = of_model.models_of(stack, engine)
-    composed = Composed(found.name, found.path, profile, values["flags"], origin, doubt, models)
+    wide = several.spread(profile, values["flags"], origin, engine)
+    composed = Composed(
+        found.name, found.path, wide.profile, wide.flags, wide.origin, doubt, models
+    )
     return replicas.of(composed, number)
 
 
@@ -149,6 +155,9 @@ def resolve(
     target = aimed(composed, target or Target())
     kind = traits.thinking(target.model, model.family, profile.flags.model_path)
     engine = composed.dialect
+    late = several.too_new(profile, engine, target.known)
+    kept = {name: value for name, value in composed.flags.items() if name not in late}
+    composed = replace(composed, flags=kept)
     chosen = list(_by_rules(composed, target, model.traits))
     by_rule = {rule.set: rule for rule, _ in chosen}
     ruled = {rule.set: value for rule, value in chosen}
@@ -170,6 +179,12 @@ def resolve(
         settings.append(Setting(name, f"the key in {file}", "glm5-serve", why))
     for name, value in env.items():
         settings.append(_setting(name, value, f"env.{name}", by_rule.get(name), composed))
+    place = composed.origin["nodes.hosts"].place if profile.nodes else ""
+    nodes = several.nodes_of(profile, composed.flags, engine, target.addresses, place)
+    first = nodes[0] if nodes else None
+    arguments += first.arguments if first else ()
+    settings += first.settings if first else ()
+    env |= first.env if first else {}
     port = profile.flags.port or engine.port
     _require_another_port(profile, port)
     plan = Plan(
@@ -177,7 +192,7 @@ def resolve(
         program=(profile.engine.python, *engine.program),
         arguments=tuple(arguments),
         env=env,
-        host=profile.flags.host,
+        host=first.host if first else profile.flags.host,
         port=port,
         model=profile.flags.model_path,
         model_name=profile.flags.served_model_name or profile.flags.model_path,
@@ -212,7 +227,10 @@ def resolve(
         release=target.release or target.nearest,
         doubt=doubt,
         traits=tuple(sorted(model.traits)),
+        nodes=nodes,
+        rendezvous=profile.nodes.port if profile.nodes else 0,
     )
+    plan = for_node(plan, profile.nodes.rank) if profile.nodes and profile.nodes.rank else plan
     return replace(plan, notes=(*_notes(plan, composed, target, model), *made.notes))
 
 
@@ -264,6 +282,7 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
     if composed.replica:
         count = composed.profile.replicas
         yield f"{plan.name} is one of {count} replicas, behind gateway {plan.gateway}"
+    yield from several.notes(plan)
     yield from _spelled_otherwise(plan, composed, target)
     if plan.gpus:
         yield from _of_profile(composed.profile, target)

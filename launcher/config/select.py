@@ -146,14 +146,30 @@ def best_profile(driver: Driver, environ: Mapping[str, str]) -> str | None:
     """The profile that takes most of the GPUs that the driver shows; of several the shortest
     name. None where no profile is for them.
     """
-    fitting: dict[str, int] = {}
-    for found in layers.all_profiles(environ):
+    return best_of(on_offer(environ), driver)
+
+
+def on_offer(environ: Mapping[str, str]) -> dict[str, Plan]:
+    """What may be chosen for a host, by name: the plans of all profiles that say which GPUs they
+    need, whatever host it is.
+
+    The published card is kept for comparison: its commands are not chosen. One over several hosts
+    is for who says which.
+    """
+    found: dict[str, Plan] = {}
+    for profile in layers.all_profiles(environ):
         try:
-            plan, _ = planned(PlanRequest(found.name), environ, Target())
+            plan, _ = planned(PlanRequest(profile.name), environ, Target())
         except UserError:
             continue  # a broken profile is told by `glm5-serve profiles`
-        # The published card is kept for comparison: its commands are not chosen, and not for this
-        # host.
-        if plan.arch and plan.ruled and driver.gpus.known and obstacle(plan, driver) is None:
-            fitting.setdefault(found.name, plan.gpus)
+        if plan.arch and plan.ruled and not plan.nodes:
+            found.setdefault(profile.name, plan)
+    return found
+
+
+def best_of(offer: Mapping[str, Plan], driver: Driver) -> str | None:
+    """The best for these GPUs of what is on offer, None where nothing is for them."""
+    if not driver.gpus.known:
+        return None
+    fitting = {name: plan.gpus for name, plan in offer.items() if obstacle(plan, driver) is None}
     return max(fitting, key=lambda name: (fitting[name], -len(name)), default=None)

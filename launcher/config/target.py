@@ -155,9 +155,13 @@ class Seen:
 
 
 def planned(
-    ask: PlanRequest, environ: Mapping[str, str], aim: TargetOptions | Target | None = None
+    ask: PlanRequest,
+    environ: Mapping[str, str],
+    aim: TargetOptions | Target | None = None,
+    folder: Path | None = None,
 ) -> tuple[Plan, StateDir]:
-    """The plan for what was asked, and the instance it is for. Nothing is written.
+    """The plan for what was asked, and the instance it is for. Nothing is written. In a container
+    its `folder` is another one.
 
     It is made for what is installed and seen here, where `aim` does not say another host. Raises
     UserError.
@@ -170,7 +174,8 @@ def planned(
         if isinstance(aim, Target)
         else targeted(composed.profile, environ, aim or TargetOptions(), asks=asks)
     )
-    return resolve(composed, ask, instance.folder, layers.ours(environ), target), instance
+    folder = folder or instance.folder
+    return resolve(composed, ask, folder, layers.ours(environ), target), instance
 
 
 def instance_of(composed: Composed, environ: Mapping[str, str]) -> StateDir:
@@ -305,14 +310,15 @@ def here(
     profile: Profile, environ: Mapping[str, str], installed: str | None, driver: Driver | None
 ) -> Target:
     """What is seen on this host, as far as rules ask for it: quick, and nothing raises."""
+    addresses = _addresses() if profile.nodes else {}
     if not profile.gpus:
-        return Target(release=installed)
+        return Target(release=installed, addresses=addresses)
     from launcher.host.collectors.system import layout
 
     shown = driver if driver and is_open(profile) else Driver()
     system = layout(Path("/")) if has_gpus() else System()
-    seen = replace(of_parts(shown, system, _model(profile, environ)), release=installed)
-    return replace(seen, devices=_devices(profile, driver))
+    seen = of_parts(shown, system, _model(profile, environ))
+    return replace(seen, release=installed, addresses=addresses, devices=_devices(profile, driver))
 
 
 def _devices(profile: Profile, driver: Driver | None) -> tuple[str, ...]:
@@ -323,6 +329,14 @@ def _devices(profile: Profile, driver: Driver | None) -> tuple[str, ...]:
     from launcher.host.observe import observe_driver
 
     return of_parts(driver or observe_driver(), System(), Model(), pcie()).devices
+
+
+def _addresses() -> dict[str, str]:
+    """The interfaces of this host by their addresses."""
+    from launcher.host.collectors.network import interfaces
+
+    found = interfaces().otherwise(())
+    return {address: one.name for one in found for address in one.addresses}
 
 
 def _model(profile: Profile, environ: Mapping[str, str]) -> Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from launcher.config.select import FALLBACK, best_profile, shown
 from launcher.config.target import Seen, instance_of, observe_target, planned
 from launcher.config.target import recorded as recorded_facts
 from launcher.doctor.checks import REQUIRED, judge, known_ids
+from launcher.doctor.group import judge_group
 from launcher.engines import issues
 from launcher.engines.issues import Harm
 from launcher.engines.target import of
@@ -19,7 +20,7 @@ from launcher.errors import Exit, UserError
 from launcher.host.environment import of_plan
 from launcher.host.facts import Driver, Engine, Host
 from launcher.plan.findings import Finding, Severity, failures
-from launcher.plan.plan import Plan
+from launcher.plan.plan import Plan, for_node
 from launcher.plan.policy import Policy
 
 TAKEN_BY_OURS = (
@@ -83,13 +84,17 @@ def examine(
 
 
 def of_host(
-    host: Host, profile: str | None, settings: Sequence[str], environ: Mapping[str, str]
+    host: Host,
+    profile: str | None,
+    settings: Sequence[str],
+    environ: Mapping[str, str],
+    best: Callable[[Driver, Mapping[str, str]], str | None] = best_profile,
 ) -> Examined:
     """A host whose facts are at hand, and the plan that it is judged for; nothing is observed.
 
-    Raises UserError.
+    Where no profile is named, `best` chooses one. Raises UserError.
     """
-    name = profile or best_profile(shown(host), environ)
+    name = profile or best(shown(host), environ)
     if name is None:
         return Examined(host, _without_profile(shown(host), settings), True)
     plan, _ = planned(PlanRequest(name, tuple(settings)), environ, of(host))
@@ -157,7 +162,7 @@ class DoctorOptions:
     profile: str | None
     settings: tuple[str, ...]
     pasted: str | None
-    facts: Path | None
+    facts: tuple[Path, ...]  # of a host each
     sysroot: Path | None
     deep: bool
     backend: str
@@ -169,6 +174,18 @@ class DoctorOptions:
     fix: bool
     strict: bool
     as_json: bool
+    format: str  # text, npd, prometheus
+    hosts: str | None  # others than this one: `a,b,@file`
+    remote: str  # how they are asked: auto, facts, script
+    sudo: bool
+    ssh_config: Path | None
+    serving: bool  # a server runs there, and what it takes is not missing
+    save: Path | None  # the folder where their facts are kept
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The checks that are left out."""
+        return (*self.skip, *(TAKEN_BY_OURS if self.serving else ()))
 
 
 def doctor(
@@ -176,7 +193,9 @@ def doctor(
 ) -> tuple[Examined, list[Finding]]:
     """Examine a host and judge it; `tell` hears how far `--deep` is. Raises UserError."""
     known_ids((*words.only, *words.skip, *words.allow))
-    source = Source(words.sysroot, words.facts, words.pasted)
+    if len(words.facts) > 1:
+        return of_several(words, environ)
+    source = Source(words.sysroot, next(iter(words.facts), None), words.pasted)
     seen = examine(words.profile, words.settings, source, environ)
     if words.deep and source != Source():
         raise UserError(
@@ -184,10 +203,72 @@ def doctor(
             fix="leave out --from, --facts and --sysroot",
             status=Exit.USAGE,
         )
-    findings = judge(seen.host, seen.plan, only=words.only, skip=words.skip, allow=words.allow)
+    findings = judge(seen.host, seen.plan, only=words.only, skip=words.skipped, allow=words.allow)
     if words.deep:
         findings += _deep(seen, environ, words, tell)
     return seen, findings
+
+
+def of_several(words: DoctorOptions, environ: Mapping[str, str]) -> tuple[Examined, list[Finding]]:
+    """Judge the hosts of several facts files, together and each by itself. Raises UserError."""
+    if words.sysroot or words.pasted or words.deep or words.fix:
+        raise UserError(
+            f"{len(words.facts)} --facts are of several hosts, the other options of one",
+            fix="leave out --from, --sysroot, --deep and --fix",
+            status=Exit.USAGE,
+        )
+    hosts = {_name_of(path, words.facts): recorded_facts(path) for path in words.facts}
+    seen = {
+        name: as_node(of_host(host, words.profile, words.settings, environ))
+        for name, host in hosts.items()
+    }
+    first = next(iter(seen.values()))
+    only, skip, allow = words.only, words.skipped, words.allow
+    alone = {
+        name: judge(one.host, one.plan, only=only, skip=skip, allow=allow)
+        for name, one in seen.items()
+    }
+    host = replace(first.host, observed=f"{len(hosts)} hosts: {', '.join(hosts)}")
+    return replace(first, host=host), [*together(first.plan, hosts, words), *merged(alone)]
+
+
+def _name_of(path: Path, paths: Sequence[Path]) -> str:
+    """A host by its file's name; by its path where another one's is called the same."""
+    alike = [other for other in paths if other.stem == path.stem]
+    return path.stem if len(alike) == 1 else str(path)
+
+
+def as_node(seen: Examined) -> Examined:
+    """A host as the node of its plan whose address it has; else as the first one."""
+    here = {at for one in seen.host.system.networks.otherwise(()) for at in one.addresses}
+    ranks = [rank for rank, node in enumerate(seen.plan.nodes) if node.address in here]
+    if not ranks:
+        return seen
+    plan = for_node(seen.plan, ranks[0])
+    host = replace(seen.host, environment=of_plan(seen.host.environment, plan))
+    return replace(seen, host=host, plan=plan)
+
+
+def together(plan: Plan, hosts: Mapping[str, Host], words: DoctorOptions) -> list[Finding]:
+    """What the checks that were chosen say of several hosts as the nodes of one plan."""
+    return [
+        replace(found, allowed=found.id in words.allow)
+        for found in judge_group(plan, hosts)
+        if (not words.only or found.id in words.only) and found.id not in words.skip
+    ]
+
+
+def merged(found: Mapping[str, Sequence[Finding]]) -> Iterator[Finding]:
+    """The findings of several hosts as those of one: what is alike is said once, and of whom."""
+    hosts: dict[Finding, list[str]] = {}
+    for name, findings in found.items():
+        for one in findings:
+            is_ok = one.severity is Severity.OK
+            hosts.setdefault(replace(one, evidence="") if is_ok else one, []).append(name)
+    groups = list(dict.fromkeys(one.group for one in hosts))
+    for one, names in sorted(hosts.items(), key=lambda told: groups.index(told[0].group)):
+        evidence = f"{', '.join(names)}: {one.evidence}" if one.evidence else ", ".join(names)
+        yield replace(one, evidence=evidence)
 
 
 def _deep(

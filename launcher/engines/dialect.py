@@ -50,6 +50,20 @@ class Gone:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How one model over several nodes is told: options that all nodes have, those of a follower
+    beside its rank, the variable with the address that a node tells the others, and why.
+    """
+
+    # of the first node's address and port, how many there are, and seconds to wait for them
+    common: Callable[[str, int, int, int], Mapping[str, Any]]
+    rank: str
+    follower: Mapping[str, Any]
+    own_address: str
+    why: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Dialect:
     """An engine's words. Options are named as its newest release has them, without dashes."""
 
@@ -93,6 +107,7 @@ class Dialect:
     uncompiled: str  # what is then, where nothing can compile FlashInfer's kernels; "": it says so
     oldest: str  # the first release that knows GLM-5
     wanted: str  # the first release to install
+    scale: Scale  # over several nodes
 
     def option_of(self, role: str) -> str:
         """Its option that the launcher reads by that name (`profile.Flags`)."""

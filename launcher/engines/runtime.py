@@ -30,7 +30,10 @@ class Runtime:
     first_token: Question  # does a token come out? Asked while it starts
     alive: Question  # does anything still come out? Asked while it serves
     paused: Callable[[Server], bool]  # was it told to generate nothing? Asked of one that fails
+    leads: Question  # is it ready? Asked of the first of several nodes by the others
     in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows
+    ready_since: str  # the first release that answers /ready; "": none does
+    ends_well: bool  # a server that dies of an exception ends with status 0
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse
     # the path that says 200 while requests may come, quickly, and 503 as soon as it drains
     readiness: Callable[[Plan], str]

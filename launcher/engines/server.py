@@ -10,7 +10,7 @@ import http.client
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from launcher.address import to_ask
+from launcher.address import bracketed, to_ask
 from launcher.engines.activity import Load
 from launcher.engines.http import ForeignError, Request, UnaskedError, exchange
 from launcher.host.peer import Peer
@@ -62,8 +62,7 @@ class Server:
     @property
     def url(self) -> str:
         """Its address as seen from this host."""
-        host = to_ask(self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return f"http://{bracketed(to_ask(self.host))}:{self.port}"
 
 
 Question = Callable[[Server, float], Answer]  # with the seconds that an answer may take

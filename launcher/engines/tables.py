@@ -6,7 +6,7 @@ from typing import Any
 
 from launcher.engines import failures, issues, rules
 from launcher.engines.engine import NAMES, dialect
-from launcher.knowledge import codes, drivers, forks, gpus, models, others, wrappers, xid
+from launcher.knowledge import codes, drivers, forks, gpus, images, models, others, wrappers, xid
 from launcher.knowledge.rows import Table
 
 
@@ -27,6 +27,7 @@ def complaints() -> tuple[str, ...]:
         others.table(),
         wrappers.table(),
         codes.table(),
+        images.table(),
         xid.table(),
     )
     told = [complaint for table in tables for complaint in table.complaints]

@@ -37,6 +37,7 @@ class Target:
     devices: tuple[str, ...] = ()
     model: Model = field(default_factory=Model)
     engine: str = ENGINE
+    addresses: Mapping[str, str] = field(default_factory=dict)  # interfaces by their addresses
     is_guess: bool = False  # the architecture is assumed: nobody said which
 
     @property
@@ -117,6 +118,9 @@ def of_parts(
         count=_count(driver, pcie),
         devices=_devices(shown, pcie),
         model=model,
+        addresses={
+            address: one.name for one in system.networks.otherwise(()) for address in one.addresses
+        },
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice, takewhile
 
 from launcher.engines.engine import NAMES, dialect
@@ -16,7 +16,7 @@ from launcher.formats.around import Around, of_slurm
 from launcher.formats.bash import Command, Script
 from launcher.formats.container import CONTAINERS, IMAGES, Container, container, release_of
 from launcher.formats.scope import Scope
-from launcher.formats.words import Piece, Word, rest_of, values
+from launcher.formats.words import Piece, Word, rest_of, text_of, values
 from launcher.plan.plan import ENGINE
 
 MOST = 200  # of a text
@@ -208,7 +208,8 @@ def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launc
             made = Launch(within.words, within.variables, form, within.engine, hidden=outer)
             return _of_container(entered(within.words, made), within)
         return _of_verb(within, form) if within else None
-    given = dict(within.variables if within else env) | {
+    given = dict(within.variables if within else env) | _exported(before[:at])
+    given |= {
         match[1]: rest_of(word, match.start(2))
         for word in before[:at]
         if (match := ASSIGNED.fullmatch(word.value))
@@ -222,6 +223,21 @@ def of_words(words: Sequence[Word], env: Mapping[str, Word], form: str) -> Launc
     if within and within.starts:
         made = entered(within.words, made)
     return _of_container(made, within) if within else made
+
+
+def _exported(words: Sequence[Word]) -> dict[str, Word]:
+    """What a shell exports before it becomes the words behind its script: `sh -c '... exec "$@"'`,
+    a name, and these.
+    """
+    shell, *rest = values(words[:3]) or [""]
+    if shell.rpartition("/")[2] not in SHELLS or rest[:1] != ["-c"] or '"$@"' not in rest[-1]:
+        return {}
+    text = words[2].pieces
+    script = Script(text_of(text), place=partial(Script.placed, text))
+    for _ in script.commands():
+        pass
+    variables, exported = script.scope.variables, script.scope.exported
+    return {name: Word(variables[name][0]) for name in exported if variables.get(name)}
 
 
 def _of_verb(within: Container, form: str) -> Launch | None:

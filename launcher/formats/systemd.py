@@ -45,13 +45,13 @@ def write(plan: Plan) -> str:
         "# `glm5-serve systemd install` writes one that keeps it up.",
         *notes,
         "[Unit]",
-        f"Description={_text(plan.name)}: {_text(plan.model_name)}",
+        f"Description={stated(plan.name)}: {stated(plan.model_name)}",
         "Wants=network-online.target nvidia-persistenced.service",
         "After=network-online.target nvidia-persistenced.service nvidia-fabricmanager.service",
         "",
         "[Service]",
         *(
-            f"Environment={_word(f'{name}={value}', dollar=False)}"
+            f"Environment={quoted(f'{name}={value}', dollar=False)}"
             for name, value in plan.env.items()
         ),
         *_key(plan),
@@ -71,12 +71,12 @@ def write(plan: Plan) -> str:
     )
 
 
-def _text(text: str) -> str:
+def stated(text: str) -> str:
     """A value that is no command: a specifier is two signs, a line is one."""
     return printable.line(text).replace("%", "%%")
 
 
-def _word(text: str, *, dollar: bool = True) -> str:
+def quoted(text: str, *, dollar: bool = True) -> str:
     """One word as systemd reads it back; `dollar`: where it would put variables in."""
     text = text.replace("%", "%%").replace("$", "$$") if dollar else text.replace("%", "%%")
     if _PLAIN.fullmatch(text):
@@ -88,11 +88,11 @@ def _word(text: str, *, dollar: bool = True) -> str:
 
 
 def _command(plan: Plan) -> str:
-    lines: list[list[str]] = [list(map(_word, plan.program))]
+    lines: list[list[str]] = [list(map(quoted, plan.program))]
     for word in plan.arguments:
         if word.startswith("--") or len(lines) == 1:
             lines.append([])
-        lines[-1].append(_word(word))
+        lines[-1].append(quoted(word))
     return " \\\n  ".join(" ".join(line) for line in lines)
 
 
@@ -101,10 +101,10 @@ def _key(plan: Plan) -> list[str]:
     if not plan.key_file or not (plan.key_config or variable):
         return []
     if plan.key_config:
-        return [f"ExecStartPre=/bin/sh -c {_word(shell.key_script(plan))}"]
+        return [f"ExecStartPre=/bin/sh -c {quoted(shell.key_script(plan))}"]
     file = f"{plan.state}/key.env"
     script = shell.written_key(plan.key_file, file, f"{variable}=%s\n")
-    return [f"ExecStartPre=/bin/sh -c {_word(script)}", f"EnvironmentFile=-{_text(file)}"]
+    return [f"ExecStartPre=/bin/sh -c {quoted(script)}", f"EnvironmentFile=-{stated(file)}"]
 
 
 # -- read ------------------------------------------------------------------------------------------
@@ -192,7 +192,8 @@ def _unit(text: str) -> Unit:
                 for word in split_words(value):
                     name, equals, _ = word.value.partition("=")
                     if equals:
-                        unit.env[name] = Word(_specified(rest_of(word, len(name) + 1).pieces))
+                        given = _specified(rest_of(word, len(name) + 1).pieces)
+                        unit.env[name] = Word(_passed_on(given) if unit.is_quadlet else given)
             case "EnvironmentFile":
                 unit.notes.append(f"variables of {said.lstrip('-')} are not read")
             case "ExecStart" | "Exec":
@@ -290,6 +291,11 @@ def _merged(pieces: list[Piece]) -> Text:
 def _specified(text: Text) -> Text:
     """`%%` as the sign that it is; any other specifier is systemd's to fill in."""
     return _substituted(text, re.compile(r"%."), lambda found: "%" if found[0] == "%%" else None)
+
+
+def _passed_on(text: Text) -> Text:
+    """A variable of a container as podman gets it: quadlet makes it a word of a command."""
+    return _substituted(text, _VARIABLE, lambda found: "$" if found[0] == "$$" else None)
 
 
 def _arguments(command: Text, unit: Unit) -> list[Word]:

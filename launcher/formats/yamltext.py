@@ -1,4 +1,5 @@
-"""The scalars of a YAML or JSON text, each character with its place; templates are not known.
+"""The scalars of a YAML or JSON text, each character with its place; templates are not known. And
+how a text of YAML is written.
 
 Every scalar is taken as it is written: what YAML makes of 0755, `yes` and 1:30 is not what was
 meant.
@@ -9,7 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+import yaml
+
+from launcher import printable
 from launcher.formats.masking import TEMPLATE
 from launcher.formats.nodes import List, Node, Scalar, Table
 from launcher.formats.words import Piece, Text, Word
@@ -158,3 +163,15 @@ def _reference(piece: Piece, found: re.Match[str], env: Mapping[str, Word]) -> I
         yield piece.part(*found.span(3))
     else:
         yield replace(whole, known=False)
+
+
+def document(head: Sequence[str], *objects: Mapping[str, Any]) -> str:
+    """Objects as documents of one text, under lines that are comments. No value is folded, and what
+    is no ASCII is escaped: no parser takes a word of it for another.
+    """
+    comments = [printable.line(f"# {line}") for line in head]
+    made = (
+        yaml.safe_dump(dict(one), sort_keys=False, width=1 << 20, default_flow_style=False)
+        for one in objects
+    )
+    return "\n".join(["\n".join(comments), "---\n".join(made)])

@@ -56,9 +56,12 @@ RUNTIME = Runtime(
     key=Key(),  # its program reads the file
     first_token=alive,
     alive=alive,
-    paused=lambda server: False,
+    leads=alive,
+    paused=lambda _: False,
     in_flight=lambda server: 0,  # each has a client that is connected, and those are counted
     allowed=lambda plan: Allowed(pauses=False),
+    ready_since="",
+    ends_well=False,
     readiness=lambda plan: "/readiness",  # 503 without a worker
 )
 

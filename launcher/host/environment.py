@@ -11,6 +11,8 @@ from launcher.redact.keys import SECRET_VARIABLE
 # Others may be secrets, and none of the checks' business.
 PREFIXES = (
     "NCCL_",
+    "GLOO_",
+    "VLLM_HOST_IP",
     "CUDA_",
     "TORCH_NCCL_",
     "SGLANG_",

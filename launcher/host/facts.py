@@ -85,6 +85,7 @@ class Gpu:
     memory_reserved: Fact[int] = NOBODY_LOOKED  # by driver and firmware
     bar1_total: Fact[int] = NOBODY_LOOKED
     gsp: Fact[str] = NOBODY_LOOKED  # firmware version
+    vbios: Fact[str] = NOBODY_LOOKED  # its version
     mig: Fact[bool] = NOBODY_LOOKED
     ecc: Fact[bool] = NOBODY_LOOKED
     ecc_uncorrected: Fact[int] = NOBODY_LOOKED  # since the driver was loaded
@@ -215,6 +216,16 @@ class Raid:
 
 
 @dataclass(frozen=True)
+class Interface:
+    """A network interface that is not the loopback."""
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    mtu: int | None = None
+    up: bool = False
+
+
+@dataclass(frozen=True)
 class System:
     """CPU, memory, limits, disks, network."""
 
@@ -249,6 +260,10 @@ class System:
     )
     infiniband: Fact[tuple[str, ...]] = NOBODY_LOOKED
     interfaces: Fact[tuple[str, ...]] = NOBODY_LOOKED
+    networks: Fact[tuple[Interface, ...]] = NOBODY_LOOKED
+    outward: Fact[str | None] = NOBODY_LOOKED  # its address on the default route; None: no route
+    clock_error: Fact[float | None] = NOBODY_LOOKED  # seconds, the kernel's; None: nobody keeps it
+    rendezvous_obstacle: Fact[str | None] = NOBODY_LOOKED  # why the nodes cannot meet, from here
     port_obstacle: Fact[str | None] = NOBODY_LOOKED  # why the plan's address cannot be listened on
     key_obstacle: Fact[str | None] = NOBODY_LOOKED  # why its key cannot be had from the plan's file
 
@@ -331,6 +346,7 @@ class Model:
         NOBODY_LOOKED  # whether the weights of the multi-token-prediction layer are there
     )
     tokenizer: Fact[tuple[str, ...]] = NOBODY_LOOKED  # tokenizer files that there are
+    fingerprint: Fact[str] = NOBODY_LOOKED  # as host/fingerprint.py makes it
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from launcher.errors import UserError
 from launcher.host import port
+from launcher.host.collectors import network
 from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.collectors.engine import blind
 from launcher.host.collectors.environment import environment
@@ -72,7 +73,15 @@ def observe(
     }
     found = system(root, paths, seen.version.otherwise(""))
     if live:
-        found = replace(found, port_obstacle=_port(plan), key_obstacle=_key(plan))
+        found = replace(
+            found,
+            port_obstacle=_port(plan),
+            key_obstacle=_key(plan),
+            networks=network.interfaces(),
+            outward=network.outward(),
+            clock_error=network.clock_error(),
+            rendezvous_obstacle=network.rendezvous(plan),
+        )
     return Host(
         observed="this host" if live else f"the tree {root}",
         driver=seen,

@@ -31,6 +31,7 @@ ASSIGNED = re.compile(
 REFERENCE = re.compile(
     r"\$\{\w+\}|\$\((?:\w+|(?:cat|<) *[\w./~-]+)\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>"
 )
+WORD = re.compile(r"[a-z]{1,9}")
 WHOLE = "give it the whole command, or its list of options"
 
 
@@ -67,13 +68,24 @@ class Judged:
         return is_whole and all(map(_is_sound, self.releases.values()))
 
     @cached_property
-    def _secret(self) -> re.Pattern[str] | None:
-        found = "|".join(map(re.escape, secrets(self.launch, self.target)))
-        return re.compile(rf"(?<![\w-])(?:{found})(?![\w-])") if found else None
+    def _secrets(self) -> tuple[str, ...]:
+        return secrets(self.launch, self.target)
 
     def hidden(self, text: str) -> str:
         """A text about it without its keys and tokens."""
-        text = self._secret.sub(HIDDEN, text) if self._secret else text
+        return self._without(self._secrets, text)
+
+    def sentence(self, text: str) -> str:
+        """A sentence of ours without them. What is a word of the language, as `--api-key key` has
+        it, and no other option's value, is one of ours there.
+        """
+        given = [part for word in self.launch.words for part in word.split("=")]
+        ours = {one for one in self._secrets if WORD.fullmatch(one) and given.count(one) < 2}
+        return self._without([one for one in self._secrets if one not in ours], text)
+
+    def _without(self, secret: Sequence[str], text: str) -> str:
+        any_of = "|".join(map(re.escape, secret))
+        text = re.sub(rf"(?<![\w-])(?:{any_of})(?![\w-])", HIDDEN, text) if any_of else text
         made, at = [], 0
         for found in REFERENCE.finditer(text):
             made += [_scrubbed(text[at : found.start()]), found[0]]

@@ -13,36 +13,23 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from launcher.config import layers
-from launcher.config.replicas import split
-from launcher.config.resolve import PlanRequest, load, resolve
-from launcher.config.target import observe_target, require_own
-from launcher.doctor.run import require_fit, suspects
-from launcher.engines.server import Server
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded
-from launcher.gateway import NAME as GATEWAY
-from launcher.gateway.settings import Options
-from launcher.host.peer import Peer
-from launcher.lint.notes import noted
-from launcher.operate import gateway
-from launcher.operate.up import Screen, places, read_events, show_until_settled, tell_notes
-from launcher.plan import plan
-from launcher.redact.keys import read_key, remove_key
+from launcher.redact.keys import remove_key
 from launcher.serve import leftovers
 from launcher.serve.events import NOW
 from launcher.serve.reaper import descendants
-from launcher.serve.smoke import Result, examine, explained
 from launcher.statedir import namelock
-from launcher.statedir.events import Event, parsed
+from launcher.statedir.events import Event, parsed, read_events
 from launcher.statedir.folder import Signalled, StateDir, is_launcher, known, run_state
+from launcher.statedir.replica import split
 from launcher.statedir.state import StateRecord
 
 LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
@@ -90,8 +77,11 @@ def meant(home: Path, profile: str) -> list[StateDir]:
     found = [named] if os.path.lexists(named.folder) else []
     if not number:
         found += [one for one in known(home) if one.name.startswith(f"{bare}@")]
-    if not found and not layers.is_path(word):
-        layers.find(word, os.environ)  # or it is a typing error
+    if not found:
+        from launcher.config import layers  # profiles: half of what a command costs
+
+        if not layers.is_path(word):
+            layers.find(word, os.environ)  # or it is a typing error
     return [one for one in found if one.is_held()] or found or [named]
 
 
@@ -153,7 +143,7 @@ def down(instance: StateDir, *, now: bool) -> str:
     The launcher drains; `now` has it kill instead, and kills what does not go. Stopping what is not
     up is no error. Raises UserError where something of it stays.
     """
-    told = _signal(instance, NOW if now else signal.SIGTERM, now=now)
+    told = signalled(instance, NOW if now else signal.SIGTERM, now=now)
     if told is None:
         remove_key(str(instance.folder / "config.yaml"))  # what a killed launcher left
         seen = instance.look()
@@ -163,13 +153,13 @@ def down(instance: StateDir, *, now: bool) -> str:
             done = _hurry(instance, told)
             remove_key(str(instance.folder / "config.yaml"))
             return f"{instance.name} is down" + done + _clear(instance, now=True)
-        alive = _alive(instance, told)
+        alive = living(instance, told)
         while alive():
             _is_over(told, 0.5)
     return f"{instance.name} is down" + _clear(instance, now=False)
 
 
-def _alive(instance: StateDir, told: Signalled) -> Callable[[], bool]:
+def living(instance: StateDir, told: Signalled) -> Callable[[], bool]:
     """Whether a launcher is alive, to be asked again and again.
 
     It raises UserError for one that is stopped and stays so: that would be waited for without
@@ -270,7 +260,7 @@ def _send(told: Signalled, number: int) -> None:
         signal.pidfd_send_signal(told.pidfd, number)
 
 
-def _signal(instance: StateDir, number: int, *, now: bool = False) -> Signalled | None:
+def signalled(instance: StateDir, number: int, *, now: bool = False) -> Signalled | None:
     """Signal the launcher, None if there is none.
 
     One whose `up` still judges the host has not said who it is yet.
@@ -278,7 +268,7 @@ def _signal(instance: StateDir, number: int, *, now: bool = False) -> Signalled 
     Raises UserError when it does not say so for YOUNG seconds; with `now` that `up` is ended
     before.
     """
-    _require_here(instance)
+    require_here(instance)
     began = time.monotonic()
     while time.monotonic() < began + YOUNG:
         told = _told(instance, number, young=now and time.monotonic() > began + MOMENT)
@@ -322,7 +312,7 @@ def _told(instance: StateDir, number: int, *, young: bool) -> Signalled | None:
     return None
 
 
-def _require_here(instance: StateDir) -> None:
+def require_here(instance: StateDir) -> None:
     """Raise UserError for a launcher that no process here may signal."""
     if instance.is_elsewhere():
         raise UserError(
@@ -334,87 +324,6 @@ def _require_here(instance: StateDir) -> None:
             ),
             status=Exit.NO,
         )
-
-
-def restart(
-    instance: StateDir,
-    environ: Mapping[str, str],
-    tell: Callable[[str], None],
-    screen: Screen,
-) -> int:
-    """Have the launcher drain its server and start it again from the profile as it is now; 0 once
-    it is ready.
-
-    The profile is read and checked first: with a broken one, what runs goes on. `tell` gets each
-    difference.
-    """
-    if not instance.is_held():
-        raise UserError(
-            f"{instance.name} is not up",
-            fix=f"`glm5-serve up --profile {instance.name}`",
-            status=Exit.NO,
-        )
-    _require_here(instance)
-    old = plan_of(instance)
-    new = (
-        gateway.plan(Options.of(old), instance)
-        if old.engine == GATEWAY
-        else _from_profile(instance, old, environ, screen)
-    )
-    for line in plan.differences(old, new):
-        tell(line)
-    try:
-        instance.write(instance.plan, plan.to_json(new))
-    except OSError as error:
-        raise instance.cannot_write(error) from None
-    end = following.end_of(instance.events)
-    told = _signal(instance, signal.SIGUSR1)
-    if told is None:
-        raise UserError(
-            f"{instance.name} went down meanwhile",
-            fix=f"`glm5-serve up --profile {instance.name}`",
-            status=Exit.NO,
-        )
-    with os.fdopen(told.pidfd):
-        events = read_events(instance.events, end, _alive(instance, told))
-        return show_until_settled(events, screen.shower(screen.kind), lambda: Exit.NO)
-
-
-def _from_profile(
-    instance: StateDir, old: plan.Plan, environ: Mapping[str, str], screen: Screen
-) -> plan.Plan:
-    """The plan of what runs, from its profile as it is now. Raises UserError where that, or this
-    host, will not do.
-    """
-    words = old.words
-    ask = PlanRequest(
-        words["profile"], tuple(words["settings"]), words["api_key_file"], words["health_listen"]
-    )
-    # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
-    same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
-    same |= words["environment"] | words.get("places", {})
-    composed = load(ask, same)
-    require_own(composed)
-    seen = observe_target(composed, same)
-    new = noted(resolve(composed, ask, instance.folder, words["environment"], seen.target))
-    tell_notes(new)
-    new = replace(new, words=new.words | {"places": places(same)})
-    new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
-    found = require_fit(new, environ, seen, screen.report, serving=old)
-    return replace(new, suspects=suspects(new, found))
-
-
-def plan_of(instance: StateDir) -> plan.Plan:
-    """What runs. Raises UserError."""
-    try:
-        return plan.loads(guarded.read(instance.plan).decode())
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise UserError(
-            f"{instance.plan} cannot be read: {why}",
-            fix=f"`glm5-serve down --profile {instance.name}`, then `up`",
-            status=Exit.NO,
-        ) from None
 
 
 def log_lines(instance: StateDir, last: int, *, follow: bool) -> Iterator[str]:
@@ -487,33 +396,7 @@ def _texts(older: bytes, file: BinaryIO | None) -> list[str]:
     return (older + file.read(upto)).decode(errors="replace").splitlines()
 
 
-def _processes(instance: StateDir) -> list[int]:
+def processes(instance: StateDir) -> list[int]:
     """The processes that live below the launcher, as the kernel has it now."""
     launcher = instance.look().pids.launcher
     return descendants(launcher) if launcher else []
-
-
-def smoke(instance: StateDir) -> Result:
-    """Ask a running server its questions.
-
-    Raises UserError when it is not up, or its profile asks none.
-    """
-    if not instance.is_held():
-        fix = f"`glm5-serve up --profile {instance.name}`"
-        raise UserError(f"{instance.name} is not up", fix=fix, status=Exit.NO)
-    made = plan_of(instance)
-    if not made.smoke:
-        fix = "set smoke.enabled = true and its questions, then `glm5-serve restart`"
-        raise UserError(f"profile {instance.name} has no smoke test", fix=fix)
-    from launcher.operate import web  # requests takes its time
-
-    key = read_key(Path(made.key_file)) if made.key_file else None
-    peer = Peer(partial(_processes, instance))  # nobody else gets the key
-    result = examine(
-        Server(made.host, made.port, key, peer),
-        made.model_name,
-        made.smoke,
-        made.parsers,
-        talk=web.talk,
-    )
-    return result if result.ok else replace(result, detail=explained(result.detail, made.suspects))

@@ -10,18 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from launcher import printable
-from launcher.config.replicas import DEVICES, split
+from launcher.config.replicas import DEVICES
 from launcher.config.resolve import PlanRequest, load
 from launcher.config.target import instance_of, planned
 from launcher.engines.server import Server
 from launcher.errors import Exit, UserError
 from launcher.gateway.roster import gateway_of
 from launcher.gateway.workers import routed
-from launcher.operate import control, gateway
+from launcher.operate import gateway, running
 from launcher.operate.up import Screen
 from launcher.operate.up import up as up_one
 from launcher.plan.plan import Plan
 from launcher.statedir.folder import StateDir
+from launcher.statedir.replica import split
 
 IN_WITHIN = 60.0  # seconds for a gateway to send requests to a server that is ready; it takes 3
 ASKED_EVERY = 0.2  # seconds between two questions to it
@@ -90,7 +91,7 @@ def restart(
             done = f"{at} of {len(instances)} were restarted" if at else "nothing was restarted"
             raise UserError(f"{refusal.what}; {done}", fix=refusal.fix, status=Exit.NO) from None
         tell(f"{one.name}: {at + 1} of {len(instances)}")
-        if status := control.restart(one, environ, tell, screen):
+        if status := running.restart(one, environ, tell, screen):
             tell(f"{one.name} did not come back; {_names(others)} serve on")
             return status
     _require_served(name, instances)
@@ -106,7 +107,7 @@ def _gateway(instances: Sequence[StateDir]) -> str:
             " `--set replicas=2`",
             status=Exit.USAGE,
         )
-    names = {control.plan_of(one).gateway for one in instances}
+    names = {running.plan_of(one).gateway for one in instances}
     if len(names) != 1 or not (name := names.pop()):
         what = f"{_names(instances)} are not behind one gateway"
         raise UserError(what, fix='`gateway = "NAME"` in their profile, the same in each')
@@ -135,7 +136,7 @@ def _unserved(name: str, instances: Sequence[StateDir]) -> list[StateDir]:
         what = f"gateway {name} is not up: nobody sends requests to the others"
         raise UserError(what, fix=fix, status=Exit.NO)
     told = gateway.asked(StateDir(home, name), made)
-    return [one for one in instances if not routed(_url(control.plan_of(one)), told)]
+    return [one for one in instances if not routed(_url(running.plan_of(one)), told)]
 
 
 def _url(plan: Plan) -> str:

@@ -18,10 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from launcher.config import layers
-from launcher.config.replicas import split
 from launcher.errors import Exit, UserError
 from launcher.files import programs, reading
 from launcher.statedir.folder import StateDir
+from launcher.statedir.replica import split
 
 SHIPPED = Path(__file__).parents[1] / "systemd"
 SERVICE, METRICS, USERS = "glm5-serve@.service", "glm5-serve-metrics.service", "glm5-serve.sysusers"

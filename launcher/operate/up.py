@@ -12,8 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 from launcher import printable
 from launcher.config import layers
@@ -28,11 +27,10 @@ from launcher.plan.plan import Plan, to_json
 from launcher.serve import capabilities, leftovers
 from launcher.serve.events import NOW, WISHES
 from launcher.statedir import namelock
-from launcher.statedir.events import Event, parsed
+from launcher.statedir.events import Event, read_events
 from launcher.statedir.folder import Claim, StateDir
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
-LOOK_EVERY = 0.05  # seconds between looks at the events of a detached launcher
 LEFT_WITHIN = 10.0  # seconds for the processes of a launcher that was killed to be gone
 # where profiles and caches lie, for whoever runs `up`
 PLACES = (
@@ -233,13 +231,3 @@ def show_until_settled(
             case "state", {"state": "ready", "moved": True}:
                 return Exit.FINE
     return at_end()
-
-
-def read_events(path: Path, file: BinaryIO | None, going_on: Callable[[], bool]) -> Iterator[Event]:
-    """Events behind where `file` stands (`following.end_of`), until `going_on` says no more will be
-    written.
-
-    A full disk cuts lines short: those are left out.
-    """
-    lines = following.lines(path, file, going_on, LOOK_EVERY)
-    return parsed(line.decode(errors="replace") for line in lines)

@@ -14,6 +14,7 @@ from launcher.doctor.checks import REQUIRED
 from launcher.doctor.heading import fitting, head
 from launcher.doctor.run import DoctorOptions, Examined, Report
 from launcher.errors import Exit
+from launcher.output.plugins import npd, npd_status, prometheus
 from launcher.plan.findings import Finding, Severity, failures, to_json, verdict
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) ->
         from launcher.doctor.remedies import script
 
         print(script(seen.host, findings), end="")
+    elif words.format == "npd":
+        print(npd(findings))
+        return npd_status(verdict(findings))
+    elif words.format == "prometheus":
+        print(prometheus({"": findings}), end="")
     elif words.as_json:
         told = to_json(findings, seen.plan.name or None, seen.host.observed)
         print(json.dumps(told | {"fits": _fitting(seen)}, indent=1))
@@ -42,12 +48,13 @@ def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) ->
 
         fits = (f"fits  {line}" for line in _fitting(seen))
         show(console.console(sys.stdout), findings, head(seen), *fits, every=words.every)
-    worst = verdict(findings)
-    return (
-        Exit.NO
-        if worst is Severity.FAIL or (words.strict and worst is not Severity.OK)
-        else Exit.FINE
-    )
+    return status(verdict(findings), strict=words.strict)
+
+
+def status(worst: Severity, *, strict: bool) -> Exit:
+    """The exit status that a verdict is."""
+    failed = worst is Severity.FAIL or (strict and worst is not Severity.OK)
+    return Exit.NO if failed else Exit.FINE
 
 
 def _fitting(seen: Examined) -> list[str]:
@@ -95,7 +102,7 @@ def _group(console: Console, group: str, findings: list[Finding], every: bool) -
         if found.severity is not Severity.OK and not _is_blind(found):
             _detail(console, found)
         elif every and found.severity is Severity.OK:
-            _line(console, (found.severity.word, "green"), f"{found.id}  ", (found.evidence, "dim"))
+            line(console, (found.severity.word, "green"), f"{found.id}  ", (found.evidence, "dim"))
 
 
 def _is_blind(found: Finding) -> bool:
@@ -112,21 +119,21 @@ def _blind(console: Console, findings: Sequence[Finding]) -> None:
     if hidden:
         console.print(words(("not seen", "bold")))
     for why, ids in sorted(hidden.items(), key=lambda one: -len(one[1])):
-        _line(console, ("unknown", "magenta"), why)
-        _line(console, ("", ""), (", ".join(ids), "dim"))
+        line(console, ("unknown", "magenta"), why)
+        line(console, ("", ""), (", ".join(ids), "dim"))
 
 
 def _detail(console: Console, found: Finding) -> None:
     word = "allowed" if found.allowed else found.severity.word
     colour = "dim" if found.allowed else COLOURS[found.severity]
-    _line(console, (word, colour), (found.id, "bold"), f"  {found.evidence}")
+    line(console, (word, colour), (found.id, "bold"), f"  {found.evidence}")
     if found.why and found.severity is not Severity.UNKNOWN:
-        _line(console, ("", ""), (found.why, "dim"))
+        line(console, ("", ""), (found.why, "dim"))
     if found.fix:
-        _line(console, ("fix", "bold"), found.fix)
+        line(console, ("fix", "bold"), found.fix)
 
 
-def _line(console: Console, head: tuple[str, str], *parts: str | tuple[str, str]) -> None:
+def line(console: Console, head: tuple[str, str], *parts: str | tuple[str, str]) -> None:
     """A word in the first column, then a text that is folded beside it."""
     from rich.text import Text
 

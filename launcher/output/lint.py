@@ -203,14 +203,16 @@ def _of_release(judged: Judged, release: str) -> dict[str, Any]:
 
 def _entry(judged: Judged, entry: Entry) -> dict[str, Any]:
     data = asdict(entry)
-    for key in ("name", "value", "why", "instead"):
-        data[key] = judged.hidden(data[key]) if data[key] else data[key]
+    for key in ("name", "value"):
+        data[key] = judged.hidden(data[key])
+    for key in ("why", "instead"):
+        data[key] = judged.sentence(data[key]) if data[key] else data[key]
     data["concerns"] = [
         {
             "verdict": concern.verdict,
             "when": concern.when,
-            "why": judged.hidden(concern.why),
-            "instead": judged.hidden(concern.instead) if concern.instead else None,
+            "why": judged.sentence(concern.why),
+            "instead": judged.sentence(concern.instead) if concern.instead else None,
             "id": concern.id,
         }
         for concern in entry.concerns

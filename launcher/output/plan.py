@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.config import layers
 from launcher.config.select import Row
 from launcher.engines.engine import NAMES, dialect
-from launcher.formats.writers import WRITERS
+from launcher.operate.contained import Rendered
 from launcher.output.events import timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
 from launcher.statedir.state import Pids, StartRecord, StateRecord
@@ -50,14 +50,14 @@ def profiles(rows: Sequence[Row], environ: Mapping[str, str], *, as_json: bool) 
     screen.print(row("looked in", ", ".join(str(folder) for _, folder in layers.places(environ))))
 
 
-def plan(shown: Plan, *, form: str, explain: bool) -> None:
+def plan(shown: Rendered, *, form: str, explain: bool) -> None:
     """A plan: to paste, to parse, or to understand."""
     if form == "json":
-        print(json.dumps(to_json(shown), indent=1))
+        print(json.dumps(to_json(shown.plan), indent=1))
     elif explain:
-        _explain(shown)
+        _explain(shown.plan)
     else:
-        print(WRITERS[form](shown), end="")
+        print(shown.text, end="")
 
 
 def _explain(shown: Plan) -> None:

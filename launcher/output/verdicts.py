@@ -104,7 +104,7 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             for concern in concerns:
                 milder = f"{concern.verdict}: " if concern.verdict is not entry.verdict else ""
                 source = (f" ({concern.known}: {concern.source})", "dim")
-                why = words((milder, "yellow"), judged.hidden(concern.why), source)
+                why = words((milder, "yellow"), judged.sentence(concern.why), source)
                 console.print(Padding.indent(why, 22))
             if instead:
                 console.print(Padding.indent(words(("instead ", "bold"), instead), 22))
@@ -197,7 +197,7 @@ def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
         span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
         verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
         told = words((verdict, COLOURS.get(entry.verdict, "red")))
-        said = dict.fromkeys(judged.hidden(concern.why) for concern in entry.concerns)
+        said = dict.fromkeys(judged.sentence(concern.why) for concern in entry.concerns)
         lines.add_row(f"  {span}", told, lines_of(said))
         first = at
     console.print(lines)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from launcher.plan.policy import Policy, StallTimeouts
 
 SCHEMA = 1
+RANK = "nodes.rank="  # how the words of a command say which node is meant
 NO_REASON = "no reason given there"
 ENGINE = "sglang"  # what is started where nothing is said (`engines/engine.py` has their names)
 
@@ -36,6 +37,23 @@ class Setting:
     source: str | None = None
     against: str | None = None
     option: str = ""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One host of several that serve a model together, and what it alone is told.
+
+    `interface` has its address on the network between them, "" where nobody knows which; `host` is
+    where its server listens. `arguments` stand last in its command.
+    """
+
+    name: str
+    address: str
+    interface: str
+    host: str
+    arguments: tuple[str, ...]
+    env: dict[str, str]
+    settings: tuple[Setting, ...]
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,19 @@ class Plan:
         str, ...
     ] = ()  # of its model (traits.py): "glm-5", "sparse-attention", "nvfp4", ...
     notes: tuple[str, ...] = ()  # what the one who starts it should know about how it was resolved
+    nodes: tuple[Node, ...] = ()  # the hosts that serve it together; (): this one alone
+    rank: int = 0  # which of them it is for
+    rendezvous: int = 0  # the port where they find each other, on the first of them
+
+    @property
+    def node(self) -> Node | None:
+        """The node that it is for; None where one host serves alone."""
+        return self.nodes[self.rank] if self.nodes else None
+
+    @property
+    def follows(self) -> bool:
+        """Whether another node leads: this one answers nobody."""
+        return self.rank > 0
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -108,6 +139,27 @@ class Plan:
         """
         values = {setting.option: setting.value for setting in self.settings if setting.option}
         return next((values[name] for name in names if name in values), None)
+
+
+def for_node(plan: Plan, rank: int) -> Plan:
+    """The plan of another of its nodes: only what a node alone is told differs.
+
+    Raises IndexError for a node that it does not have.
+    """
+    if rank not in range(len(plan.nodes)):
+        raise IndexError(f"no node {rank} among {len(plan.nodes)}")
+    old, new = plan.nodes[plan.rank], plan.nodes[rank]
+    shared = plan.arguments[: len(plan.arguments) - len(old.arguments)]
+    asked = [word for word in plan.words.get("settings", ()) if not word.startswith(RANK)]
+    return replace(
+        plan,
+        rank=rank,
+        arguments=(*shared, *new.arguments),
+        env={name: value for name, value in plan.env.items() if name not in old.env} | new.env,
+        settings=tuple(one for one in plan.settings if one not in old.settings) + new.settings,
+        host=new.host,
+        words=plan.words | {"settings": [*asked, f"{RANK}{rank}"]},
+    )
 
 
 def words_of(name: str, value: object) -> list[str]:
@@ -187,11 +239,17 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     policy["stall_timeouts"] = StallTimeouts(**policy["stall_timeouts"])
     fields["policy"] = Policy(**policy)
     fields["settings"] = tuple(Setting(**setting) for setting in fields["settings"])
+    fields["nodes"] = tuple(_node(node) for node in fields.get("nodes", ()))
     for name in ("program", "arguments"):
         fields[name] = tuple(fields[name])
     for name in ("allowed", "notes", "suspects", "traits"):
         fields[name] = tuple(fields.get(name, ()))
     return Plan(**fields)
+
+
+def _node(data: Mapping[str, Any]) -> Node:
+    settings = tuple(Setting(**setting) for setting in data["settings"])
+    return Node(**{**data, "arguments": tuple(data["arguments"]), "settings": settings})
 
 
 def loads(text: str) -> Plan:

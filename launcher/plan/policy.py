@@ -4,7 +4,10 @@ machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+# Seconds between two looks of a follower at the node that leads, and that it may take to end.
+FOLLOWER_LOOKS, FOLLOWER_STOPS = 2.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Policy:
 
     A phase of the start is hung when nothing moved for its stall timeout: no line, no byte read or
     written, no compiler at work. A serving server is hung when its health check failed
-    `failure_threshold` times in a row *and* there was no sign of work for `stall_timeout`.
+    `failure_threshold` times in a row *and* there was no sign of work for `stall_timeout`. Of
+    several nodes one is lost when it was not reached for `follower_timeout`.
     """
 
     start_timeout: float = 3600.0
@@ -36,12 +40,26 @@ class Policy:
     probe_interval: float = 10.0
     failure_threshold: int = 2
     stall_timeout: float = 30.0
+    follower_timeout: float = 20.0
     restart_limit: int = 5
     restart_window: float = 3600.0
     backoff: float = 2.0
     backoff_max: float = 120.0
     stall_timeouts: StallTimeouts = StallTimeouts()
     smoke: bool = True
+
+    def as_follower(self) -> Policy:
+        """The patience with a node that follows another one: it is as ready, and as much alive, as
+        that one is. Told to end, SGLang's goes on until the first node ends it.
+        """
+        return replace(
+            self,
+            smoke=False,
+            drain_delay=0.0,
+            stop_timeout=min(self.stop_timeout, FOLLOWER_STOPS),
+            probe_interval=min(self.probe_interval, FOLLOWER_LOOKS),
+            stall_timeout=self.follower_timeout,
+        )
 
     def backoff_before(self, death: int) -> float:
         """Seconds to wait after the `death`-th death in the window: none, then doubling up to

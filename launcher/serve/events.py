@@ -41,6 +41,7 @@ class RestartAdvice(Enum):
     """What a death says about the next start (`then` in failures.toml)."""
 
     AGAIN = "again"
+    TOGETHER = "together"  # another node is why: it is no death of this one
     NEVER = "never"
     REBOOT = "reboot"
 
@@ -79,6 +80,15 @@ class LaunchFailed:
 @dataclass(frozen=True)
 class RankDied:
     """One of the server's processes that must live is dead; the others are not yet."""
+
+    now: float
+    run: int
+    who: str
+
+
+@dataclass(frozen=True)
+class NodeLost:
+    """Another node of the group is not reached any more."""
 
     now: float
     run: int
@@ -201,6 +211,7 @@ Event = (
     | Ticked
     | LaunchFailed
     | RankDied
+    | NodeLost
     | Drained
     | Left
     | Progressed

@@ -35,6 +35,7 @@ from launcher.serve.events import (
     LaunchFailed,
     Leave,
     Left,
+    NodeLost,
     Probe,
     ProbeResult,
     Progressed,
@@ -70,7 +71,8 @@ class Past:
     deaths: tuple[float, ...] = ()  # when it died, within the policy's window
     consecutive_failures: int = 0  # deaths since it was last ready, however long ago
     served: bool = False  # whether any run was ever ready
-    unlaunched: int = 0  # how often in a row this host kept us from launching it
+    # how often in a row this host kept us from launching it, or another node from being ready
+    unlaunched: int = 0
 
     @property
     def restarts(self) -> int:
@@ -193,8 +195,12 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return _launch(past, now, "first start")
 
         case Starting(past), LaunchFailed(now, why):
-            past = replace(past, unlaunched=past.unlaunched + 1)
-            return Backoff(past, why, now + policy.backoff_before(past.unlaunched + 1)), ()
+            return _wait(past, now, why, policy)
+        case (
+            (Starting(past) | Proving(past) | Ready(past)),
+            Exited(now=now, how=how, advice=RestartAdvice.TOGETHER),
+        ):
+            return _wait(past, now, how, policy)
 
         case ((Starting(past) | Proving(past)), Exited(how=how) as gone) if _is_final(past, gone):
             # The server said no by itself (bad argument, missing model, no memory): it would say it
@@ -223,6 +229,13 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             why, ready = f"{who} died", isinstance(state, Ready)
             return Stopping(
                 past, why, now, Next.RETRY, killed=True, again=ready, cause="process-lost"
+            ), (Kill(),)
+
+        case ((Starting(past) | Proving(past) | Ready(past)), NodeLost(now, run, who)) if (
+            run == past.run
+        ):
+            return Stopping(
+                past, who, now, Next.RETRY, killed=True, again=True, cause="node-lost"
             ), (Kill(),)
 
         case Starting(past), StartFailed(now, run, what) if run == past.run:
@@ -375,6 +388,10 @@ def step(state: State, event: Event, policy: Policy) -> Step:
                 Ended(past, f"{_told(reason, gone)}; the host must be rebooted first", failed=True),
                 (),
             )
+        case Stopping(past, reason, then=Next.RETRY), Exited(
+            now=now, advice=RestartAdvice.TOGETHER
+        ) as gone:
+            return _wait(past, now, _told(reason, gone), policy)
         case Stopping(past, reason, then=Next.RESTART), Exited(now=now):
             return _launch(past, now, reason, fresh=True)
         case Stopping(past, reason, then=Next.RETRY, again=False), Exited() as gone if _is_final(
@@ -445,6 +462,14 @@ def _launch(past: Past, now: float, reason: str, *, fresh: bool = False) -> Step
     return Starting(past, reason, now, last_progress=now, ask_at=now + ASK_AGAIN), (
         Launch(run, fresh),
     )
+
+
+def _wait(past: Past, now: float, why: str, policy: Policy) -> Step:
+    """Launch it again later, as often as it takes: what was in the way is no fault of the
+    server.
+    """
+    past = replace(past, unlaunched=past.unlaunched + 1)
+    return Backoff(past, why, now + policy.backoff_before(past.unlaunched + 1)), ()
 
 
 def _ready(past: Past, now: float, detail: str, policy: Policy) -> Step:

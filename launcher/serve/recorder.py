@@ -56,7 +56,9 @@ class Snapshot:
 
     @property
     def url(self) -> str:
-        return Server(self.plan.host, self.plan.port).url
+        """Where it answers; of several nodes the first one does."""
+        host = self.plan.nodes[0].address if self.plan.follows else self.plan.host
+        return Server(host, self.plan.port).url
 
     @property
     def progress(self) -> Progress | None:

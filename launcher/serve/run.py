@@ -30,6 +30,7 @@ from launcher.serve.session import Died, ProcessTree
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
 SAMPLED = 1.0  # seconds that its processes are looked at for, when nobody did before
 STALE = 60.0  # seconds after which a look at them tells nothing of what they do now
+JOIN_WITHIN = 15.0  # seconds of the rendezvous before it is told who is missing
 LOOKED_AT = 1000  # characters of a line; whatever is understood stands before
 STIR_EVERY = 1.0  # seconds between two words to the machine that it works
 
@@ -53,6 +54,7 @@ class ServerRun:
     killed: bool = False  # by us: who dies from then on tells nothing
     lost: list[str] = field(default_factory=list)
     met: set[int] = field(default_factory=set)  # every process that was ever seen of it
+    missing: list[str] = field(default_factory=list)  # nodes that did not join, in words
     stacks: Path | None = None  # where its stacks were kept, if it hung
     peer: Peer = field(init=False)  # by which its server is known from a stranger
     _seen: procfs.Vitals | None = None
@@ -74,6 +76,17 @@ class ServerRun:
     def is_open(self) -> bool:
         """Whether clients may have reached it: it listens by its own word, or answered."""
         return self.start.listens or self.confirmed > 0
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether it is past finding the other nodes, if there are any."""
+        phases = self.engine.log.phases
+        return phases.index(self.start.phase) > phases.index("distributed")
+
+    def waits_for_nodes(self, now: float) -> bool:
+        """Whether it has looked for them for longer than those that are there need."""
+        began = self.start.began.get("distributed")
+        return not self.has_joined and began is not None and now - began >= JOIN_WITHIN
 
     # What it prints.
 

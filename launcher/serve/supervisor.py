@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -48,11 +49,13 @@ from launcher.serve.events import (
     LaunchFailed,
     Leave,
     Left,
+    NodeLost,
     Probe,
     ProbeResult,
     Progressed,
     Record,
     RequestReceived,
+    RestartAdvice,
     SmokeResult,
     StacksSaved,
     Started,
@@ -60,6 +63,7 @@ from launcher.serve.events import (
     Terminate,
     Ticked,
 )
+from launcher.serve.group import LOOK_EVERY, Group, ask_leader, missing
 from launcher.serve.logfile import ServerLog
 from launcher.serve.loop import Loop, Work
 from launcher.serve.recorder import Recorder, Show, Snapshot
@@ -90,6 +94,7 @@ BY = {
     signal.SIGUSR1: "`glm5-serve restart` (SIGUSR1)",
     signal.SIGINT: "Ctrl-C (SIGINT)",
 }
+NOT_JOINED = "it has not found the other nodes yet"
 LIVES = 60.0  # seconds without a turn of its loop after which a launcher is stuck
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 LOST = 5.0  # seconds without running that are worth a word
@@ -256,7 +261,7 @@ class Supervisor:
         days.
         """
         now = self.clock.now()
-        due = [lifecycle.wakes_at(self.state, self.plan.policy)]
+        due = [lifecycle.wakes_at(self.state, self.policy)]
         due.append(
             now + self.signs_at - time.monotonic() if self.notifier.every is not None else None
         )
@@ -334,15 +339,33 @@ class Supervisor:
         """Let go of the run and find out why it ended."""
         died = run.session.close(spare)
         error, why = run.judge(self.clock.now())
-        return partial(self.judged, run, died, error, why)
+        together = bool(self.plan.nodes) and self.falls_together(run, why)
+        return partial(self.judged, run, died, error, why, together)
 
-    def judged(self, run: ServerRun, died: Died, error: str | None, why: Diagnosis | None) -> None:
+    def falls_together(self, run: ServerRun, why: Diagnosis) -> bool:
+        """Whether another node is why a run ended: it was lost, did not come, or ended first."""
+        if why.family == "rendezvous":
+            return True
+        if self.plan.follows:
+            return run.has_joined and not ask_leader(self.plan, self.engine).ok
+        return isinstance(self.state, lifecycle.Stopping) and self.state.cause == "node-lost"
+
+    def judged(
+        self,
+        run: ServerRun,
+        died: Died,
+        error: str | None,
+        why: Diagnosis | None,
+        together: bool = False,
+    ) -> None:
         """Tell a death that nobody asked for, and have it buried."""
         if self.burial:
             now = self.clock.now()
-            self.burial.gone = (
-                run.gone(died, error, why, now) if why else Exited(now, died.status, died.how)
-            )
+            gone = run.gone(died, error, why, now) if why else Exited(now, died.status, died.how)
+            if together and gone.advice is RestartAdvice.AGAIN:
+                absent = f"; missing: {', '.join(run.missing)}" if run.missing else ""
+                gone = replace(gone, how=f"{gone.how}{absent}", advice=RestartAdvice.TOGETHER)
+            self.burial.gone = gone
         if why:
             self.tell_of_death(run, died, error, why)
 
@@ -443,7 +466,7 @@ class Supervisor:
     def take(self, event: Event) -> None:
         """One step: the next state, its actions, and what there is to tell of it."""
         before = self.state
-        self.state, actions = lifecycle.step(before, event, self.plan.policy)
+        self.state, actions = lifecycle.step(before, event, self.policy)
         for action in actions:
             self.loop.guard(partial(self.act, action))
         moved = (self.state.name, self.state.past) != (before.name, before.past)
@@ -457,7 +480,7 @@ class Supervisor:
 
     def ask_for_time(self, event: Event) -> None:
         """Systemd gives a start or a stop more time as long as it moves."""
-        seconds, now = lifecycle.may_take(self.state, self.plan.policy, event.now), event.now
+        seconds, now = lifecycle.may_take(self.state, self.policy, event.now), event.now
         what, (last, at) = (self.state.name, seconds), self.extended
         moves = isinstance(event, Progressed) and now - at >= EXTEND_EVERY
         if seconds is not None and (what != last or moves):
@@ -480,7 +503,8 @@ class Supervisor:
                 self.loop.aside(partial(self.record, run))
             case Terminate(), ServerRun(session=session) as run:
                 session.terminate()
-                self.loop.aside(partial(self.drain, run))
+                if not self.plan.follows:  # the first node knows of its requests
+                    self.loop.aside(partial(self.drain, run))
             case Leave(), ServerRun() as run:
                 self.loop.aside(partial(self.leave, run))
             case Kill(), ServerRun() as run:
@@ -560,6 +584,8 @@ class Supervisor:
         )
         self.loop.on(session.control, self.on_report)
         self.loop.on(session.output, self.on_output)
+        if self.plan.nodes and not self.plan.follows:
+            self.loop.aside(partial(self.look_at_nodes, self.run_, Group(self.plan)))
         self.log.begin(number)
         self.teller.writer.put(partial(self.instance.forget_stacks, number))
         self.teller.record(self.picture())  # with what its processes are known by
@@ -575,9 +601,8 @@ class Supervisor:
 
     def probe(self, run: ServerRun, first: bool) -> Work:
         began, lost = time.monotonic(), self.clock.lost
-        asked = self.engine.first_token if first else self.engine.alive
-        answer = server.ask(asked, self.server(run), FIRST_WITHIN if first else LIVES_WITHIN)
-        now, stall_timeout = self.clock.now(), self.plan.policy.stall_timeout
+        answer = self.ask(run, first)
+        now, stall_timeout = self.clock.now(), self.policy.stall_timeout
         stall_timeout = stall_timeout if answer.proves else 0.0
         if not first and answer.ok and (stuck := run.stuck(answer.loads, now, stall_timeout)):
             answer = replace(answer, ok=False, detail=stuck)
@@ -586,6 +611,14 @@ class Supervisor:
             answer = replace(answer, excuse=PAUSED)
         excuse = answer.excuse or run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if is_no else ""
         return partial(self.probed, run, first, answer, excuse, time.monotonic() - began, lost)
+
+    def ask(self, run: ServerRun, first: bool) -> Answer:
+        """Whether the run is ready, or alive; a node that follows is what the first node is."""
+        if self.plan.follows:
+            is_in = run.has_joined or not first
+            return ask_leader(self.plan, self.engine) if is_in else Answer(False, NOT_JOINED)
+        asked = self.engine.first_token if first else self.engine.alive
+        return server.ask(asked, self.server(run), FIRST_WITHIN if first else LIVES_WITHIN)
 
     def probed(
         self, run: ServerRun, first: bool, answer: Answer, excuse: str, took: float, lost: float
@@ -604,6 +637,28 @@ class Supervisor:
                 run.watch(self.loop, self.feed)
             self.teller.reading(took, ok)
         self.feed(ProbeResult(now, run.number, ok, detail, excuse, took=took))
+
+    def look_at_nodes(self, run: ServerRun, group: Group) -> Work:
+        """Look at the other nodes once, in a thread of its own."""
+        time.sleep(LOOK_EVERY)
+        found = group.look() if self.run_ is run else {}
+        absent = missing(self.plan) if run.waits_for_nodes(self.clock.now()) else []
+        return partial(self.looked_at_nodes, run, group, found, absent)
+
+    def looked_at_nodes(
+        self, run: ServerRun, group: Group, found: Mapping[int, str | None], absent: list[str]
+    ) -> None:
+        """Tell who is missing, and who is lost; then look again."""
+        if run is not self.run_:
+            return
+        now = self.clock.now()
+        if absent and absent != run.missing:
+            self.teller.complain(f"waits in the rendezvous for {', '.join(absent)}")
+        run.missing = absent
+        if lost := group.lost(found, now):
+            self.feed(NodeLost(now, run.number, lost))
+        else:
+            self.loop.aside(partial(self.look_at_nodes, run, group))
 
     def tell_of_stranger(self, who: str) -> None:
         """Somebody else has the port: it is asked nothing, and the server cannot have it."""
@@ -723,6 +778,7 @@ class Supervisor:
     def take_plan(self, made: plan.Plan, key: str | None) -> None:
         """Serve by this plan from now on."""
         self.plan, self.key, self.engine = made, key, runtime(made.engine)
+        self.policy = made.policy.as_follower() if made.follows else made.policy
         self.log = ServerLog(self.instance.server_log, key, self.teller.writer.put)
 
     def picture(self) -> Snapshot:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
+from launcher.files import following
 from launcher.statedir.schema import SCHEMA, table, text, whole
 
 KINDS = ("state", "phase", "progress", "death", "smoke", "gpu", "warning")
+LOOK_EVERY = 0.05  # seconds between looks at the events of another process
 HEAD = ("schema", "time", "profile", "event")  # what every event begins with
 
 
@@ -52,3 +55,13 @@ def parsed(lines: Iterable[str]) -> Iterator[Event]:
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
             yield Event.from_json(json.loads(line))
+
+
+def read_events(path: Path, file: BinaryIO | None, going_on: Callable[[], bool]) -> Iterator[Event]:
+    """Events behind where `file` stands (`following.end_of`), until `going_on` says no more will be
+    written.
+
+    A full disk cuts lines short: those are left out.
+    """
+    lines = following.lines(path, file, going_on, LOOK_EVERY)
+    return parsed(line.decode(errors="replace") for line in lines)

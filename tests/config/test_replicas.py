@@ -9,11 +9,11 @@ from conftest import TESTS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.config.replicas import split
 from launcher.config.resolve import PlanRequest
 from launcher.config.target import TargetOptions, planned
 from launcher.errors import UserError
 from launcher.plan.plan import Plan
+from launcher.statedir.replica import split
 
 EIGHT = TESTS / "hosts/asus8x.json"  # two root complexes of four
 UUIDS = [f"GPU-00000000-0000-4000-8000-{at:012}" for at in range(1, 9)]

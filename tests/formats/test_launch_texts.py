@@ -10,7 +10,7 @@ from conftest import World
 from launcher.cli.plan import FORMS
 from launcher.engines.target import Target
 from launcher.formats.reading import MOST, read
-from launcher.formats.writers import WRITERS
+from launcher.formats.writers import CONTAINERS, WRITERS
 from launcher.lint.fix import fixed
 from launcher.lint.run import judge
 from launcher.output.lint import _json, _of_fix
@@ -235,4 +235,4 @@ def test_a_container_that_publishes_a_port_still_listens_to_it(world: World) -> 
 
 
 def test_the_command_offers_every_form_that_can_be_written() -> None:
-    assert set(FORMS) == {*WRITERS, "json"}
+    assert set(FORMS) == {*WRITERS, *CONTAINERS, "json"}

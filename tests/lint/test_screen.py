@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.engines.target import Target
+from launcher.lint.run import judge
 from launcher.output.lint import Ask, run
 
 OPEN = "vllm serve zai-org/GLM-5.2-FP8 --tensor-parallel-size 8 --kv-cache-dtype fp8"
@@ -65,3 +66,31 @@ def test_a_table_over_releases_has_a_line_for_each_finding(
     lines = printed(capsys, tmp_path, OPEN, "all-releases").splitlines()
 
     assert max(map(len, lines)) < 300
+
+
+@pytest.mark.parametrize("key", ["key", "a", "network", "secret"])
+def test_a_key_that_is_a_word_is_masked_as_a_value_and_not_in_our_sentences(key: str) -> None:
+    text = f"vllm serve m --host 0.0.0.0 --api-key {key}"
+    [judged] = judge(text, Target("0.32.0", "sm120")).launches
+    [entries] = judged.releases.values()
+    named = {one.name: one for one in entries}
+
+    assert judged.hidden(f"--api-key {key}") == "--api-key [redacted]"
+    for one in entries:
+        assert judged.sentence(one.why) == one.why
+    assert "open to the network, and the key" in judged.sentence(named["--host"].why)
+
+
+def test_a_key_is_masked_in_our_sentences() -> None:
+    [judged] = judge("vllm serve m --api-key sk-1", Target("0.32.0", "sm120")).launches
+
+    assert judged.sentence("not sk-1, --api-key sk-2") == "not [redacted], --api-key [redacted]"
+
+
+def test_a_word_that_another_option_has_too_is_masked_where_it_is_named() -> None:
+    [judged] = judge(
+        "vllm serve m --max-num-seqs sekret --api-key sekret", Target("0.32.0", "sm120")
+    ).launches
+    [entries] = judged.releases.values()
+
+    assert not [one for one in entries if "sekret" in judged.sentence(one.why)]

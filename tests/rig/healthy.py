@@ -19,6 +19,7 @@ from launcher.host.facts import (
     Function,
     Gpu,
     Host,
+    Interface,
     Kernel,
     Model,
     Mount,
@@ -52,6 +53,7 @@ def gpu(index: int) -> Gpu:
         memory_reserved=known(636 << 20),
         bar1_total=known(128 << 30),
         gsp=known("595.58.03"),
+        vbios=known("98.02.67.00.0A"),
         mig=known(False),
         ecc=known(True),
         ecc_uncorrected=known(0),
@@ -198,7 +200,16 @@ def host() -> Host:
             cdi_older=known(()),
             daemons=known(("nvidia-persistenced",)),
             infiniband=known(()),
-            interfaces=known(("eno1", "lo")),
+            interfaces=known(("eno1", "eth1", "lo")),
+            networks=known(
+                (
+                    Interface("eno1", ("192.0.2.5",), 1500, True),
+                    Interface("eth1", ("10.0.0.1",), 9000, True),
+                )
+            ),
+            outward=known("192.0.2.5"),
+            clock_error=known(0.02),
+            rendezvous_obstacle=known(None),
             port_obstacle=known(None),
             key_obstacle=known(None),
         ),
@@ -234,6 +245,7 @@ def host() -> Host:
             mtp=known(False),
             template=known(("enable_thinking",)),
             tokenizer=known(("tokenizer.json", "tokenizer_config.json")),
+            fingerprint=known("0f1e2d3c4b5a6978"),
         ),
     )
 

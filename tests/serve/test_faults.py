@@ -1025,7 +1025,7 @@ Each cell is a test (`tests/serve/test_faults.py`, all of them by `make faults`)
 running server, and the test asserts how it is found, what is done, that no process is left behind, and that the
 state file can be read. Written by a run on a machine with two cores. Times are from the fault to the first word
 about it, under the tests' impatient policy (a phase of the real server may be quiet for 12 s, health checks
-every half second). `-`: it cannot be made there, or the number of ranks plays no part in it.
+every half second). `-`: it cannot be made there, the number of ranks plays no part in it, or no run has filled it yet.
 
 """
     columns = ("fault", *(kind.column for kind in KINDS.values()))

@@ -22,6 +22,7 @@ from launcher.serve.events import (
     Launch,
     Leave,
     Left,
+    NodeLost,
     Probe,
     ProbeResult,
     Progressed,
@@ -599,7 +600,7 @@ HAPPENINGS = st.lists(
     st.tuples(
         st.sampled_from(
             "tick tick gone no final reboot hint yes miss stale stop restart wake wake lost stir"
-            " kept sane insane struck doomed excused drained left".split()
+            " kept sane insane struck doomed excused drained left away together".split()
         ),
         st.floats(0.01, 60),
     ),
@@ -642,6 +643,10 @@ def happen(what: str, now: float, state: State) -> Event:
             return Left(now, run)
         case "lost" if alive:
             return RankDied(now, run, "sglang::scheduler_TP1")
+        case "away" if alive:
+            return NodeLost(now, run, "node 1 is not reached")
+        case "together" if alive:
+            return Exited(now, 1, "exited", "DistStoreError", RestartAdvice.TOGETHER)
         case "stir" if alive:
             return Progressed(now, run, "weights")
         case "kept" if alive:
@@ -727,6 +732,58 @@ def test_a_stop_always_leads_to_the_end(
     state, _ = step(state, killed(now + 1001), policy)
 
     assert isinstance(state, Ended)
+
+
+def left(now: float) -> Exited:
+    return Exited(now, 1, "exited with status 1", "DistStoreError", RestartAdvice.TOGETHER)
+
+
+def test_a_group_that_does_not_come_together_is_tried_for_ever_and_is_no_death() -> None:
+    state: State = Idle()
+    state, _ = step(state, BEGUN, POLICY)
+    for at in range(1, 50):
+        state, _ = step(state, left(at * 100), POLICY)
+        assert isinstance(state, Backoff)
+        assert 0 < state.until - at * 100 <= POLICY.backoff_max
+        state, done = step(state, Ticked(state.until), POLICY)
+        assert done == (Launch(at + 1),)
+    assert state.past.deaths == ()
+
+
+def test_a_lost_node_takes_the_others_down_and_is_no_death_of_them() -> None:
+    state, done = play(BEGUN, ANSWERED, NodeLost(30, 1, "node 1 is not reached for 20 s"))
+
+    assert isinstance(state, Stopping)
+    assert done[-1] == Kill()
+    state, _ = step(state, left(31), POLICY)
+    assert isinstance(state, Backoff)
+    assert state.reason.startswith("node 1 is not reached for 20 s")
+    assert state.past.deaths == ()
+
+
+def test_a_node_that_was_lost_in_an_earlier_run_takes_nobody_down() -> None:
+    state, _ = play(BEGUN, ANSWERED, NodeLost(30, 7, "node 1"))
+
+    assert isinstance(state, Ready)
+
+
+def test_a_group_that_is_stopped_while_it_waits_stays_down() -> None:
+    state, _ = play(BEGUN, left(1), stop(2))
+
+    assert isinstance(state, Ended)
+    assert not state.failed
+
+
+def test_who_follows_is_lost_when_the_first_node_was_silent_for_its_time() -> None:
+    policy = replace(POLICY, follower_timeout=20, smoke=True).as_follower()
+    state, _ = play(BEGUN, ANSWERED, policy=policy)
+    assert isinstance(state, Ready), "without a smoke test of its own"
+    lost, now = state, 1.0
+    while isinstance(lost, Ready):
+        now += 1
+        lost, _ = step(lost, Ticked(now), policy)
+        lost, _ = step(lost, ProbeResult(now, 1, ok=False, detail="not reached"), policy)
+    assert 20 <= now - 1 <= 25
 
 
 @pytest.mark.parametrize("event", [BEGUN, killed(1), ReadyHinted(1), ANSWERED, stop(1), Ticked(1)])
@@ -832,7 +889,7 @@ def test_the_budget_is_counted_from_what_happened(
                 young and (says_no or event.advice is RestartAdvice.NEVER)
             )
             asked_for = isinstance(before, Stopping) and before.then is not Next.RETRY
-            if not final and not asked_for:
+            if not (final or asked_for or event.advice is RestartAdvice.TOGETHER):
                 died.append(event.now)
                 barren += 1
                 recent = [at for at in died if event.now - at < policy.restart_window]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
+from launcher.doctor import group
 from launcher.doctor.checks import (
     access,
     checkpoint,
@@ -29,6 +30,7 @@ from launcher.doctor.checks import (
     kernel,
     links,
     nccl,
+    nodes,
     peers,
     rows,
     system,
@@ -48,6 +50,7 @@ MODULES: tuple[ModuleType, ...] = (
     links,
     peers,
     nccl,
+    nodes,
     system,
     disks,
     kernel,
@@ -67,7 +70,7 @@ NEEDS_GPUS = {
     "engine-first-start",
 }
 # They judge what a profile asks for: nothing where none is for the GPUs that there are.
-OF_A_PROFILE = (engine, issues, checkpoint, access)
+OF_A_PROFILE = (nodes, engine, issues, checkpoint, access)
 # Without these nothing can be served, or nobody should be: no --allow lets one fail.
 REQUIRED = {
     "engine-python",
@@ -94,6 +97,7 @@ class Check:
     )
     of_gpus: bool = False
     of_profile: bool = False
+    of_nodes: bool = False
     required: bool = False  # no --allow lets it fail
 
 
@@ -145,12 +149,16 @@ LIVE = (
         "Reported: busbw 37.6 to 41.1 GB/s on healthy hosts of eight RTX PRO 6000 (rtx6kpro).",
     ),
 )
+# Of several hosts together: `doctor/group.py`.
+TOGETHER = tuple(
+    Check(id, group.GROUP, title, group.WHY, group.KNOWN) for id, title in group.explained()
+)
 
 
 @cache
 def every_check() -> tuple[Check, ...]:
-    """All checks, the known issues among them, and those of `--deep`."""
-    return (*(one for check in checks() for one in (check, *_beside(check))), *LIVE)
+    """All checks, the known issues among them, those of `--deep`, and those of several hosts."""
+    return (*(one for check in checks() for one in (check, *_beside(check))), *LIVE, *TOGETHER)
 
 
 def _beside(check: Check) -> tuple[Check, ...]:
@@ -193,6 +201,7 @@ def _check(function: Callable[[Host, Plan], Verdict], module: ModuleType) -> Che
         function,
         of_gpus,
         module in OF_A_PROFILE,
+        module is nodes,
         id in REQUIRED,
     )
 
@@ -232,7 +241,12 @@ def judge(
         if check.id not in skip
         and (plan.gpus or not check.of_gpus)
         and (plan.name or not check.of_profile)
-        and (check.judge or check.id in told or (check.id in only and check not in LIVE))
+        and (nodes.is_wide(plan) or not check.of_nodes)
+        and (
+            check.judge
+            or check.id in told
+            or (check.id in only and check not in (*LIVE, *TOGETHER))
+        )
     ]
 
 

@@ -67,6 +67,20 @@ def alive(server: Server, within: float) -> Answer:
     return Answer(status == 200, detail, loads=tuple(_loads(server)) if status == 200 else ())
 
 
+def leads(server: Server, within: float) -> Answer:
+    """Is it ready? Asked of the first of several nodes by the others, which say 200 to whatever
+    they are asked, and only with what needs no key.
+
+    Before 0.5.20 `/health` alone tells. One that is up and not ready is paused, or drains: its own
+    launcher knows.
+    """
+    status = _ask(server, "GET", "/ready", None, within)[0]
+    path = "/health" if status == 404 else "/ready"
+    status = _ask(server, "GET", path, None, within)[0] if status == 404 else status
+    is_up = status == 503 and _status(server, "/ping") == 200
+    return Answer(status == 200, f"{path} says {status}", excuse=PAUSED if is_up else "")
+
+
 def _is_count(value: object) -> bool:
     """Whether it is a number of things: no bool, no infinity, nothing that only its writer can
     mean.

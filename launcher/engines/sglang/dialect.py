@@ -10,6 +10,7 @@ from launcher.engines.sglang import KEY, NAME, PACKAGE
 from launcher.engines.sglang.conditions import CONDITIONS
 from launcher.engines.sglang.memory import MEMORY
 from launcher.engines.sglang.names import choices, spelled
+from launcher.engines.sglang.scale import SCALE
 
 _FOLDER = Path(__file__).parent
 
@@ -92,4 +93,5 @@ DIALECT = Dialect(
     uncompiled="",
     oldest="0.5.9",
     wanted="0.5.18",
+    scale=SCALE,
 )

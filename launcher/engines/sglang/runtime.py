@@ -43,7 +43,10 @@ RUNTIME = Runtime(
     first_token=api.first_token,
     alive=api.alive,
     paused=lambda _: False,  # `alive` tells: a pause must be found before it fails
+    leads=api.leads,
     in_flight=api.in_flight,
+    ready_since=".".join(map(str, HAS_READY)),
+    ends_well=False,
     allowed=allowed,
     readiness=readiness,
 )

@@ -58,6 +58,12 @@ def alive(server: Server, within: float) -> Answer:
     return replace(_token(server, min(within, IDLE) if loads else within), loads=loads)
 
 
+def leads(server: Server, within: float) -> Answer:
+    """Is it up? Asked of the first of several nodes by the others, with what needs no key."""
+    status, _ = _ask(server, "GET", "/health", None, within)
+    return Answer(status == 200, f"/health says {status}")
+
+
 def in_flight(server: Server) -> int | None:
     """How many requests it runs or holds; None where it does not say."""
     loads = _loads(server)

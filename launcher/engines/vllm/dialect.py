@@ -10,6 +10,7 @@ from launcher.engines.vllm import KEY, NAME, PACKAGE
 from launcher.engines.vllm.conditions import CONDITIONS
 from launcher.engines.vllm.memory import MEMORY
 from launcher.engines.vllm.names import choices, spelled
+from launcher.engines.vllm.scale import SCALE
 from launcher.engines.vllm.words import GONE, reads
 
 _FOLDER = Path(__file__).parent
@@ -101,4 +102,5 @@ DIALECT = Dialect(
     ),
     oldest="0.16.0",
     wanted="0.32.0",
+    scale=SCALE,
 )

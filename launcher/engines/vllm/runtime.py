@@ -31,7 +31,10 @@ RUNTIME = Runtime(
     first_token=api.first_token,
     alive=api.alive,
     paused=api.paused,
+    leads=api.leads,
     in_flight=api.in_flight,
+    ready_since="",
+    ends_well=True,
     allowed=allowed,
     readiness=lambda plan: "/health",
 )

@@ -16,7 +16,9 @@ from typing import Any
 
 from launcher.files.reading import read_bytes, read_json, read_text, reason
 from launcher.host.collectors import safetensors
+from launcher.host.collectors.digests import marks
 from launcher.host.facts import Fact, Model, known, unknown
+from launcher.host.fingerprint import fingerprint
 
 # bytes; GLM-5's has 30 kB, the names of modules that a quantisation left out may be many
 MOST_CONFIG = 16 << 20
@@ -201,7 +203,15 @@ def _folder(folder: Path) -> Model:
         template=_template(folder),
         mtp=_mtp(config, tensors),
         tokenizer=known(tuple(name for name in TOKENIZER if (folder / name).is_file())),
+        fingerprint=_fingerprint(folder),
     )
+
+
+def _fingerprint(folder: Path) -> Fact[str]:
+    try:
+        return known(fingerprint(marks(folder)))
+    except OSError as error:
+        return unknown(f"{error.filename or folder}: {reason(error)}")
 
 
 def _weights(names: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from launcher.files.reading import opened, read_text
+from launcher.host import fingerprint
 
 MOST_METADATA = 1 << 16  # bytes; it has three lines
 PIECE = 8 << 20  # bytes read at once
@@ -64,3 +65,19 @@ def digest(path: Path, like: str, tick: Callable[[int], None] = lambda size: Non
             made.update(piece)
             tick(len(piece))
     return made.hexdigest()
+
+
+def marks(folder: Path) -> dict[str, str]:
+    """What stands for each file of a checkpoint in its fingerprint. Raises OSError."""
+    return {
+        path.name: _mark(path)
+        for path in folder.iterdir()
+        if fingerprint.counts(path.name) and path.is_file()
+    }
+
+
+def _mark(path: Path) -> str:
+    size = path.stat().st_size
+    if path.name.endswith(fingerprint.WEIGHTS) or size > fingerprint.MOST:
+        return str(size)
+    return digest(path, "0" * 64)

@@ -177,6 +177,7 @@ STATE: tuple[Question, ...] = (
         lambda gpu: nvml.nvmlDeviceGetBAR1MemoryInfo(gpu).bar1Total,
     ),
     ("gsp", "nvmlDeviceGetGspFirmwareVersion", nvml.nvmlDeviceGetGspFirmwareVersion),
+    ("vbios", "nvmlDeviceGetVbiosVersion", nvml.nvmlDeviceGetVbiosVersion),
     ("mig", "nvmlDeviceGetMigMode", lambda gpu: bool(nvml.nvmlDeviceGetMigMode(gpu)[0])),
     ("ecc", "nvmlDeviceGetEccMode", lambda gpu: bool(nvml.nvmlDeviceGetEccMode(gpu)[0])),
     ("ecc_uncorrected", "nvmlDeviceGetTotalEccErrors", _ecc),

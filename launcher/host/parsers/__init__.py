@@ -8,7 +8,7 @@ never raises for a text that is cut or garbled. What nobody pasted stays unknown
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from launcher.files.reading import UnfitError, in_words, named, opened, reason
 from launcher.host import facts_json
 from launcher.host.facts import Host
 from launcher.host.parsers import (
+    collected,
     kernellog,
     linux,
     lspci,
@@ -72,6 +73,7 @@ READERS: tuple[tuple[str, re.Pattern[str], Callable[[str], Data]], ...] = (
     ("dcgmi diag", measured.DIAGNOSTIC, measured.diagnostic),
     ("nvidia-smi's complaint", refusals.KNOWN, refusals.refusals),
     ("environment", python.VARIABLE, python.variables),
+    ("our own script", collected.KNOWN, collected.collected),
 )
 
 
@@ -80,20 +82,25 @@ def host(source: str) -> Host:
 
     Raises UserError where there is none that is known.
     """
-    found: list[tuple[int, str, Data]] = []
-    strange: list[str] = []
-    texts = 0
     try:
-        for name, raw in _texts(source):
-            texts += 1
-            read = list(_found(clean(raw, MOST)))
-            found += read
-            strange += [] if read or not raw.strip() else [name]
+        return of_texts(_texts(source), source)
     except OSError as error:
         what = f"cannot read {error.filename or source}: {reason(error)}"
         raise UserError(what, fix=FIX) from None
+
+
+def of_texts(texts: Iterable[tuple[str, bytes]], source: str) -> Host:
+    """The host that texts tell of, each with its name. Raises UserError where none is known."""
+    found: list[tuple[int, str, Data]] = []
+    strange: list[str] = []
+    count = 0
+    for name, raw in texts:
+        count += 1
+        read = list(_found(clean(raw, MOST)))
+        found += read
+        strange += [] if read or not raw.strip() else [name]
     if not found:
-        none = f"none of its {texts} files" if Path(source).is_dir() else "nothing in it"
+        none = f"none of its {count} files" if Path(source).is_dir() else "nothing in it"
         raise UserError(f"{source}: {none} is an output that is known here", fix=FIX)
     counts = _count(found)
     merged: Data = {}

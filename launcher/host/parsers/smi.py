@@ -65,6 +65,7 @@ QUERY: tuple[tuple[str, str, Convert], ...] = (
     ("memory_free", "FB Memory Usage/Free", mib),
     ("bar1_total", "BAR1 Memory Usage/Total", mib),
     ("gsp", "GSP Firmware Version", str),
+    ("vbios", "VBIOS Version", str),
     ("mig", "MIG Mode/Current", on),
     ("ecc", "ECC Mode/Current", on),
     ("ecc", "Ecc Mode/Current", on),

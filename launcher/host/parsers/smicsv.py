@@ -31,6 +31,7 @@ FIELDS: dict[str, tuple[str, Convert]] = {
     "gpu_uuid": ("uuid", str),
     "pci.bus_id": ("bdf", bdf),
     "gpu_bus_id": ("bdf", bdf),
+    "vbios_version": ("vbios", str),
     "memory.total": ("memory_total", mib),
     "memory.used": ("memory_used", mib),
     "memory.free": ("memory_free", mib),

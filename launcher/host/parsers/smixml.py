@@ -35,6 +35,7 @@ PLACES: tuple[tuple[str, str, Convert], ...] = (
     ("memory_free", "fb_memory_usage/free", mib),
     ("bar1_total", "bar1_memory_usage/total", mib),
     ("gsp", "gsp_firmware_version", str),
+    ("vbios", "vbios_version", str),
     ("mig", "mig_mode/current_mig", on),
     ("ecc", "ecc_mode/current_ecc", on),
     ("ecc_uncorrected", "ecc_errors/volatile/dram_uncorrectable", whole),

@@ -380,6 +380,11 @@ API R nvmlDeviceGetGspFirmwareVersion(D d, char *o) {
     return str(dget(d, "gsp_version"), o, 64);
 }
 
+API R nvmlDeviceGetVbiosVersion(D d, char *o, U n) {
+    DEVC;
+    return str(dget(d, "vbios"), o, n);
+}
+
 NUMBER(nvmlDeviceGetArchitecture, "arch")
 
 API R nvmlDeviceGetCudaComputeCapability(D d, int *a, int *b) {

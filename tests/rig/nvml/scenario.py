@@ -99,6 +99,7 @@ def host(count: int, sockets: int = 2, **every: object) -> Scenario:
         "util_gpu": 0,
         "util_mem": 0,
         "gsp_version": "595.58.03",
+        "vbios": "98.02.67.00.0A",
         "fabric": 0,
         "field.230": 0,
         "addressing_mode": 0,

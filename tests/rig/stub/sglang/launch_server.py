@@ -41,6 +41,8 @@ import threading
 import time
 from pathlib import Path
 
+from sglang.nodes import Nodes
+
 try:
     import sitecustomize as sabotage  # of tests/rig/sabotage, where it is in PYTHONPATH
 
@@ -122,6 +124,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             hang("health")
         paused = fault("paused")
         if not self.allowed():
+            return
+        if NODES.rank:
+            self.answer({}, 200 if self.path in ("/health", "/ping") else 404)
+            return
+        if self.path == "/health" and not NODES.work():
+            self.answer({}, 503)
             return
         if self.path == "/v1/loads":
             counted = {"num_running_reqs": len(UNDER_WAY), "num_waiting_reqs": 0}
@@ -211,6 +219,9 @@ def stop(*_):
     if fault("deaf"):
         log("SIGTERM ignored")
         return
+    if NODES.rank:
+        log("SIGTERM received, waiting for the rank-0 ShutdownReq broadcast")
+        return
     log("SIGTERM received. Draining")
     time.sleep(fault("drain", 0))
     os._exit(0)
@@ -231,6 +242,10 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=30000)
     parser.add_argument("--served-model-name")
+    parser.add_argument("--nnodes", type=int)
+    parser.add_argument("--node-rank", type=int)
+    parser.add_argument("--dist-init-addr")
+    parser.add_argument("--dist-timeout", type=int, default=300)
     parser.add_argument("--config")
     parser.add_argument("--reasoning-parser")
     parser.add_argument("--tool-call-parser")
@@ -242,6 +257,7 @@ if __name__ == "__main__":
         f"server_args={{'model_path': {arguments.model_path!r}, 'api_key': {KEY!r},"
         " 'admin_api_key': None}"
     )
+    NODES = Nodes(argparse.Namespace(nnodes=1, node_rank=arguments.node_rank), log)
     signal.signal(signal.SIGTERM, stop)
     ranks = [
         subprocess.Popen([sys.executable, "-m", "sglang.launch_server", "--rank", str(n)])
@@ -249,6 +265,7 @@ if __name__ == "__main__":
     ]
     for number in range(len(ranks)):
         log("Init parallel begin.", number)
+    NODES = Nodes(arguments, log)
     log("Load weight begin. avail mem=93.80 GB", 0)
     for line in fault("lines", []):
         print(line, flush=True)
@@ -279,7 +296,8 @@ if __name__ == "__main__":
         " quit)"
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    log("The server is fired up and ready to roll!")
+    if not NODES.rank:
+        log("The server is fired up and ready to roll!")
     turn = 0
     while True:
         time.sleep(0.02)

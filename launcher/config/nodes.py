@@ -1,0 +1,176 @@
+"""One model over several hosts: what all of its nodes are told, and what each of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.address import is_loopback
+from launcher.config.layers import Layer
+from launcher.config.profile import NodeHost, Nodes, Profile
+from launcher.engines.dialect import Dialect, Scale
+from launcher.engines.options import Release
+from launcher.plan.plan import Node, Plan, Setting, words_of
+
+GLOO, NCCL = "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"
+HCA, GID = "NCCL_IB_HCA", "NCCL_IB_GID_INDEX"
+JOINT = {
+    HCA: "the adapters between the hosts: NCCL would take any that is up",
+    GID: "RoCE: which of an adapter's addresses is that of the network between the hosts",
+}
+# Why a node has what it has, by what is set; the engine's own in `Scale.why`.
+REASONS = {
+    "host": "its own address: the other nodes ask the first one whether it is ready",
+    GLOO: "gloo, by which the nodes find each other, takes the host name's address otherwise",
+    NCCL: "NCCL takes the first interface that is up otherwise; = means this very name",
+}
+
+
+def errors(
+    profile: Profile, flags: Mapping[str, Any], origin: Mapping[str, Layer], engine: Dialect
+) -> Iterator[str]:
+    """What is wrong with the hosts of a profile, and what it says twice, a line each."""
+    nodes = profile.nodes
+    if nodes is None:
+        return
+    for key, text in (*_of_hosts(nodes), *_said_twice(profile, flags, engine)):
+        place = origin[key].place if key in origin else origin["nodes.hosts"].place
+        yield f"{place}: {key}: {text}"
+
+
+def _of_hosts(nodes: Nodes) -> Iterator[tuple[str, str]]:
+    addresses = [str(host.address) for host in nodes.hosts]
+    for at, (name, address) in enumerate(zip(nodes.names, addresses, strict=True)):
+        if address in addresses[:at]:
+            yield "nodes.hosts", f"{address} is there twice: each node is another host"
+        elif name in nodes.names[:at]:
+            yield "nodes.hosts", f"two hosts are called {name}: give each its own name"
+    if nodes.rank is not None and nodes.rank >= len(nodes.hosts):
+        known = ", ".join(f"{at} ({name})" for at, name in enumerate(nodes.names))
+        yield "nodes.rank", f"there is no node {nodes.rank}; nodes.hosts has {known}"
+
+
+def _said_twice(
+    profile: Profile, flags: Mapping[str, Any], engine: Dialect
+) -> Iterator[tuple[str, str]]:
+    assert profile.nodes
+    scale = engine.scale
+    own = {*_common(scale, profile.nodes), *scale.follower, scale.rank}
+    for name in own & {*flags}:
+        yield f"flags.{name}", "[nodes] says it for each node: leave it out"
+    for name in {scale.own_address, GLOO, NCCL, HCA, GID} & {*profile.env}:
+        yield f"env.{name}", "[nodes] says it for each node: leave it out"
+    if flags.get("host") and is_loopback(profile.flags.host):
+        what = f"{profile.flags.host} is reached by no other node"
+        yield "flags.host", f"{what}: 0.0.0.0, or nothing, which is each node's own address"
+
+
+def _common(scale: Scale, nodes: Nodes) -> Mapping[str, Any]:
+    first = nodes.hosts[0].address
+    return scale.common(first, nodes.port, len(nodes.hosts), nodes.dist_timeout)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What all nodes are told beside what the profile says, and the layers that say it."""
+
+    profile: Profile
+    flags: dict[str, Any]
+    origin: dict[str, Layer]
+
+
+def spread(
+    profile: Profile, flags: dict[str, Any], origin: dict[str, Layer], engine: Dialect
+) -> Spread:
+    """The profile with what all of its nodes have in common; the same for one host."""
+    nodes = profile.nodes
+    if nodes is None:
+        return Spread(profile, flags, origin)
+    added = dict(_common(engine.scale, nodes))
+    env = {HCA: ",".join(nodes.hca)} if nodes.hca else {}
+    env |= {GID: str(nodes.gid_index)} if nodes.gid_index is not None else {}
+    layer = Layer(origin["nodes.hosts"].place, {"why": {**engine.scale.why, **JOINT}})
+    typed = profile.flags.model_copy(update={"nnodes": len(nodes.hosts)})
+    return Spread(
+        profile.model_copy(update={"flags": typed, "env": {**profile.env, **env}}),
+        flags | added,
+        origin
+        | {f"flags.{name}": layer for name in added}
+        | {f"env.{name}": layer for name in env},
+    )
+
+
+def too_new(profile: Profile, engine: Dialect, known: Release) -> set[str]:
+    """The options for several nodes that a release does not have yet."""
+    ours = _common(engine.scale, profile.nodes) if profile.nodes else {}
+    return {name for name in ours if not known.accepts(f"--{name}")}
+
+
+def nodes_of(
+    profile: Profile,
+    flags: Mapping[str, Any],
+    engine: Dialect,
+    here: Mapping[str, str],
+    place: str,
+) -> tuple[Node, ...]:
+    """Its nodes, the one that leads first; none for one host.
+
+    `here` has the interfaces of this host by their addresses, for those that name none.
+    """
+    nodes = profile.nodes
+    if nodes is None:
+        return ()
+    listens = profile.flags.host if flags.get("host") else ""
+    seen = [_with_interface(host, nodes, here) for host in nodes.hosts]
+    return tuple(
+        _node(nodes.names[rank], host, listens, engine.scale, place, rank, cuda=profile.gpus > 0)
+        for rank, host in enumerate(seen)
+    )
+
+
+def _with_interface(host: NodeHost, nodes: Nodes, here: Mapping[str, str]) -> NodeHost:
+    """The host with its interface: its own, that of all, or the one that has its address."""
+    interface = host.interface or nodes.interface or here.get(host.address)
+    return host.model_copy(update={"interface": interface})
+
+
+def _node(
+    name: str, host: NodeHost, listens: str, scale: Scale, place: str, rank: int, *, cuda: bool
+) -> Node:
+    options = {scale.rank: rank, **(scale.follower if rank else {})}
+    options |= {} if listens else {"host": host.address}
+    env = {scale.own_address: host.address}
+    if host.interface:
+        env |= {GLOO: host.interface, **({NCCL: f"={host.interface}"} if cuda else {})}
+    words = {option: words_of(option, value) for option, value in options.items()}
+    why = {**REASONS, **scale.why}
+    settings = [
+        Setting(said[0], " ".join(said[1:]), place, why[option], option=option)
+        for option, said in words.items()
+    ]
+    settings += [Setting(variable, value, place, why[variable]) for variable, value in env.items()]
+    return Node(
+        name,
+        host.address,
+        host.interface or "",
+        listens or host.address,
+        tuple(word for said in words.values() for word in said),
+        env,
+        tuple(settings),
+    )
+
+
+def notes(plan: Plan) -> Iterator[str]:
+    """What to know of a plan over several nodes."""
+    node = plan.node
+    if node is None:
+        return
+    role = f"follows {plan.nodes[0].name}, which answers" if plan.follows else "leads, and answers"
+    called = node.address if node.name == node.address else f"{node.name}, {node.address}"
+    yield f"node {plan.rank} of {len(plan.nodes)} ({called}): {role}; each is started on its host"
+    if not node.interface:
+        yield (
+            f"no interface with {node.address} is seen here: which one the engine shall use is"
+            " found where the node is started, or said by nodes.interface"
+        )

@@ -1,0 +1,138 @@
+"""What another shell can have a running instance do, and needs its plan for: start again from its
+profile, answer its questions.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from launcher.config import layers
+from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.target import observe_target, require_own
+from launcher.doctor.run import require_fit, suspects
+from launcher.engines.server import Server
+from launcher.errors import Exit, UserError
+from launcher.files import following, guarded
+from launcher.gateway import NAME as GATEWAY
+from launcher.gateway.settings import Options
+from launcher.host.peer import Peer
+from launcher.lint.notes import noted
+from launcher.operate import control, gateway
+from launcher.operate.up import Screen, places, show_until_settled, tell_notes
+from launcher.plan import plan
+from launcher.redact.keys import read_key
+from launcher.serve.smoke import Result, examine, explained
+from launcher.statedir.events import read_events
+from launcher.statedir.folder import StateDir
+
+
+def restart(
+    instance: StateDir,
+    environ: Mapping[str, str],
+    tell: Callable[[str], None],
+    screen: Screen,
+) -> int:
+    """Have the launcher drain its server and start it again from the profile as it is now; 0 once
+    it is ready.
+
+    The profile is read and checked first: with a broken one, what runs goes on. `tell` gets each
+    difference.
+    """
+    if not instance.is_held():
+        raise UserError(
+            f"{instance.name} is not up",
+            fix=f"`glm5-serve up --profile {instance.name}`",
+            status=Exit.NO,
+        )
+    control.require_here(instance)
+    old = plan_of(instance)
+    new = (
+        gateway.plan(Options.of(old), instance)
+        if old.engine == GATEWAY
+        else _from_profile(instance, old, environ, screen)
+    )
+    for line in plan.differences(old, new):
+        tell(line)
+    try:
+        instance.write(instance.plan, plan.to_json(new))
+    except OSError as error:
+        raise instance.cannot_write(error) from None
+    end = following.end_of(instance.events)
+    told = control.signalled(instance, signal.SIGUSR1)
+    if told is None:
+        raise UserError(
+            f"{instance.name} went down meanwhile",
+            fix=f"`glm5-serve up --profile {instance.name}`",
+            status=Exit.NO,
+        )
+    with os.fdopen(told.pidfd):
+        events = read_events(instance.events, end, control.living(instance, told))
+        return show_until_settled(events, screen.shower(screen.kind), lambda: Exit.NO)
+
+
+def _from_profile(
+    instance: StateDir, old: plan.Plan, environ: Mapping[str, str], screen: Screen
+) -> plan.Plan:
+    """The plan of what runs, from its profile as it is now. Raises UserError where that, or this
+    host, will not do.
+    """
+    words = old.words
+    ask = PlanRequest(
+        words["profile"], tuple(words["settings"]), words["api_key_file"], words["health_listen"]
+    )
+    # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
+    same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
+    same |= words["environment"] | words.get("places", {})
+    composed = load(ask, same)
+    require_own(composed)
+    seen = observe_target(composed, same)
+    new = noted(resolve(composed, ask, instance.folder, words["environment"], seen.target))
+    tell_notes(new)
+    new = replace(new, words=new.words | {"places": places(same)})
+    new = replace(new, allowed=tuple(dict.fromkeys((*new.allowed, *old.allowed))))
+    found = require_fit(new, environ, seen, screen.report, serving=old)
+    return replace(new, suspects=suspects(new, found))
+
+
+def plan_of(instance: StateDir) -> plan.Plan:
+    """What runs. Raises UserError."""
+    try:
+        return plan.loads(guarded.read(instance.plan).decode())
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"{instance.plan} cannot be read: {why}",
+            fix=f"`glm5-serve down --profile {instance.name}`, then `up`",
+            status=Exit.NO,
+        ) from None
+
+
+def smoke(instance: StateDir) -> Result:
+    """Ask a running server its questions.
+
+    Raises UserError when it is not up, or its profile asks none.
+    """
+    if not instance.is_held():
+        fix = f"`glm5-serve up --profile {instance.name}`"
+        raise UserError(f"{instance.name} is not up", fix=fix, status=Exit.NO)
+    made = plan_of(instance)
+    if not made.smoke:
+        fix = "set smoke.enabled = true and its questions, then `glm5-serve restart`"
+        raise UserError(f"profile {instance.name} has no smoke test", fix=fix)
+    from launcher.operate import web  # requests takes its time
+
+    key = read_key(Path(made.key_file)) if made.key_file else None
+    peer = Peer(partial(control.processes, instance))  # nobody else gets the key
+    result = examine(
+        Server(made.host, made.port, key, peer),
+        made.model_name,
+        made.smoke,
+        made.parsers,
+        talk=web.talk,
+    )
+    return result if result.ok else replace(result, detail=explained(result.detail, made.suspects))

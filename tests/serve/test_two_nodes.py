@@ -1,0 +1,284 @@
+"""One model over two hosts, with the real SGLang over gloo: `make scale`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+from conftest import ENGINE, GLM5_SERVE, World, end, needs_engine, until
+from rig import namespaces
+from rig.namespaces import Host
+
+pytestmark = [
+    pytest.mark.skipif(not namespaces.can(), reason="no network namespaces here: wants root"),
+    pytest.mark.timeout(600),
+]
+SAID = 35.0  # seconds within which a lost network is told
+OVER_TWO = """
+[access]
+open_without_key = true
+[nodes]
+hosts = ["10.77.0.1", {{ address = "10.77.0.2", name = "second" }}]
+dist_timeout = {patience}
+"""
+REAL = """description = "a tiny model over two hosts"
+extends = "cpu-demo"
+[flags]
+host = false
+tp-size = 2
+port = 30000
+[supervision]
+probe_interval = 2
+[env]
+SGLANG_CPU_OMP_THREADS_BIND = "0|1"
+HF_HUB_OFFLINE = "1"
+"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The stand-in, or the real SGLang over gloo, and what it takes of time."""
+
+    name: str
+    start: float  # seconds until both are ready
+    patience: int  # seconds that a node waits for another one
+
+    def write(self, world: World) -> None:
+        told = OVER_TWO.format(patience=self.patience)
+        if self.name == "real":
+            world.profile.write_text(REAL + told)
+        else:
+            world.write_profile(told, probe_interval=2, backoff=1)
+
+
+STUB = pytest.param(Kind("stub", 40.0, 10))
+REAL_SGLANG = pytest.param(Kind("real", 150.0, 60), marks=[pytest.mark.scale, needs_engine])
+
+
+@dataclass
+class Node:
+    """A host with the profile `two`, and its launcher."""
+
+    rank: int
+    host: Host
+    world: World
+
+    def __post_init__(self) -> None:
+        self.environ = self.world.environ | {"XDG_CACHE_HOME": str(ENGINE.parent.parent)}
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.host.within(), *words],
+            env=self.environ,
+            text=True,
+            capture_output=True,
+            timeout=90,
+            check=False,
+            cwd=self.world.folder,
+        )
+
+    def up(self, *words: str) -> subprocess.Popen[str]:
+        command = (GLM5_SERVE, "up", "-p", "stub", "--node-rank", str(self.rank), *words)
+        with (self.world.folder / f"up-{time.monotonic_ns()}.log").open("w") as log:
+            process = subprocess.Popen(
+                [*self.host.within(), *command],
+                env=self.environ,
+                text=True,
+                stdout=log,
+                stderr=log,
+                cwd=self.world.folder,
+            )
+        self.world.started.append(process)
+        return process
+
+    def said(self) -> str:
+        logs = sorted(self.world.folder.glob("up-*.log"))
+        return "".join(log.read_text() for log in logs)
+
+    def reasons(self) -> list[str]:
+        path = self.world.instance / "events.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line).get("reason", "") for line in lines]
+
+    def state(self) -> str:
+        told = self.run(str(GLM5_SERVE), "status", "-p", "stub", "--json").stdout
+        return str(json.loads(told)["state"]) if told else ""
+
+    def losses(self) -> list[str]:
+        """Why its server was taken down, each time."""
+        return [event["reason"] for event in self.world.events() if event["state"] == "stopping"]
+
+    def ranks(self) -> list[int]:
+        return [
+            process.pid
+            for process in self.world.processes()
+            if " ".join(process.cmdline()).startswith(("sglang::", "sglang::scheduler"))
+            or "--rank" in process.cmdline()
+        ]
+
+    def chat(self) -> str:
+        body = {
+            "model": "tiny",
+            "max_tokens": 12,
+            "temperature": 0,
+            "messages": [{"role": "user", "content": "What is the capital of France?"}],
+        }
+        port = 30000 if "30000" in self.world.profile.read_text() else self.world.port
+        url = f"http://10.77.0.1:{port}/v1/chat/completions"
+        words = ("curl", "-s", "-m", "30", "-H", "content-type: application/json")
+        return self.run(*words, "-d", json.dumps(body), url).stdout
+
+
+@dataclass
+class Pair:
+    """Both nodes; `lead` answers."""
+
+    kind: Kind
+    lead: Node
+    follower: Node
+
+    def up(self) -> None:
+        self.follower.up()
+        time.sleep(1)
+        self.lead.up()
+        self.until_ready()
+
+    def until_ready(self) -> None:
+        def both() -> bool:
+            return self.lead.state() == self.follower.state() == "ready"
+
+        until(both, "both ready", self.kind.start)
+        assert "Paris" in self.lead.chat()
+
+    def down(self) -> None:
+        for node in (self.lead, self.follower):
+            node.run(str(GLM5_SERVE), "down", "-p", "stub", "--now")
+
+
+@pytest.fixture
+def pair(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Pair]:
+    kind: Kind = request.param
+    with namespaces.two_hosts() as hosts:
+        nodes = []
+        worlds = [World(_made(tmp_path / f"node{rank}")) for rank in range(2)]
+        for rank, host in enumerate(hosts):
+            worlds[rank].port = worlds[0].port
+            kind.write(worlds[rank])
+            nodes.append(Node(rank, host, worlds[rank]))
+        made = Pair(kind, *nodes)
+        try:
+            yield made
+        finally:
+            for node in nodes:
+                print(f"-- node {node.rank}\n{node.said()[-6000:]}")
+            made.down()
+            for node in nodes:
+                end(node.world)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("pair", [STUB, REAL_SGLANG], indirect=True)
+def test_two_nodes_start_and_answer(pair: Pair) -> None:
+    pair.up()
+
+    assert "node 0 (10.77.0.1): /ready says 200" in pair.follower.reasons()
+
+
+def _says(node: Node, other: str) -> bool:
+    return any(other in why and "not reached" in why for why in node.losses())
+
+
+def _runs(node: Node) -> int:
+    """How often its server was launched."""
+    return len({event["run"] for event in node.world.events() if event.get("run")})
+
+
+@pytest.mark.parametrize("pair", [STUB, REAL_SGLANG], indirect=True)
+@pytest.mark.parametrize("which", ["lead", "follower"])
+def test_a_rank_that_dies_takes_all_nodes_down_and_they_come_back(pair: Pair, which: str) -> None:
+    pair.up()
+
+    struck: Node = getattr(pair, which)
+    os.kill(struck.ranks()[0], signal.SIGKILL)
+    until(lambda: struck.state() != "ready", "the death is seen")
+    pair.until_ready()
+    assert _runs(pair.lead) >= 2
+    assert _runs(pair.follower) >= 2
+
+
+@pytest.mark.parametrize("pair", [STUB, REAL_SGLANG], indirect=True)
+def test_a_network_that_is_gone_is_said_and_when_it_is_back_they_serve(pair: Pair) -> None:
+    pair.up()
+
+    pair.lead.host.link("down")
+    gone = time.monotonic()
+    for node, other in ((pair.lead, "node 1 (second, 10.77.0.2)"), (pair.follower, "node 0 (")):
+        until(partial(_says, node, other), f"{other} is not reached", SAID)
+    assert time.monotonic() - gone < SAID
+    pair.lead.host.link("up")
+    pair.until_ready()
+
+
+@pytest.mark.parametrize("pair", [STUB], indirect=True)
+def test_the_first_node_says_who_is_missing_and_waits_for_it(pair: Pair) -> None:
+    pair.lead.up()
+
+    missing = "missing: node 1 (second, 10.77.0.2)"
+    until(lambda: any(missing in why for why in pair.lead.reasons()), missing, 90)
+    assert pair.lead.state() in ("backoff", "starting")
+    pair.follower.up()
+    pair.until_ready()
+
+
+@pytest.mark.parametrize("pair", [STUB], indirect=True)
+def test_a_node_that_is_stopped_stays_down_and_the_others_wait_for_it(pair: Pair) -> None:
+    pair.up()
+
+    down = pair.follower.run(str(GLM5_SERVE), "down", "-p", "stub")
+    assert down.returncode == 0
+    until(lambda: pair.lead.state() != "ready", "the first node has noticed")
+    assert pair.follower.ranks() == []
+    pair.follower.up()
+    pair.until_ready()
+    assert pair.lead.run(str(GLM5_SERVE), "down", "-p", "stub").returncode == 0
+    until(lambda: pair.follower.state() != "ready", "it waits for the first node")
+    assert pair.follower.state() in ("backoff", "starting")
+
+
+@pytest.mark.parametrize("pair", [STUB], indirect=True)
+def test_an_address_of_another_network_is_named_before_the_start(pair: Pair) -> None:
+    node = pair.lead
+    node.host.route_elsewhere("192.0.2.77")
+    text = node.world.profile.read_text().partition("[nodes]")[0]
+    node.world.profile.write_text(
+        text.replace(
+            "[flags]",
+            '[flags]\nhost = "0.0.0.0"\nnnodes = 2\nnode-rank = 0\n'
+            'dist-init-addr = "10.77.0.1:20000"',
+        ).replace("[env]", f'[env]\nGLOO_SOCKET_IFNAME = "{node.host.interface}"')
+    )
+
+    up = node.run(str(GLM5_SERVE), "up", "-p", "stub")
+    assert up.returncode == 78
+    assert "node-network" in up.stderr
+    assert "192.0.2.77; the network between them is of 10.77.0.1" in " ".join(up.stderr.split())
+
+
+@pytest.mark.parametrize("pair", [STUB], indirect=True)
+def test_a_node_that_is_started_on_the_wrong_host_is_refused(pair: Pair) -> None:
+    up = pair.lead.run(str(GLM5_SERVE), "up", "-p", "stub", "--node-rank", "1")
+
+    assert up.returncode == 78
+    assert "node 1 is 10.77.0.2; this host has" in " ".join(up.stderr.split())
