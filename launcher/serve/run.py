@@ -30,7 +30,7 @@ from launcher.serve.session import Died, ProcessTree
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
 SAMPLED = 1.0  # seconds that its processes are looked at for, when nobody did before
 STALE = 60.0  # seconds after which a look at them tells nothing of what they do now
-JOIN_WITHIN = 15.0  # seconds of the rendezvous before it is told who is missing
+JOIN_WITHIN = 5.0  # seconds of the rendezvous before it is told who is missing
 LOOKED_AT = 1000  # characters of a line; whatever is understood stands before
 STIR_EVERY = 1.0  # seconds between two words to the machine that it works
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import threading
 import time
@@ -95,6 +96,10 @@ BY = {
     signal.SIGINT: "Ctrl-C (SIGINT)",
 }
 NOT_JOINED = "it has not found the other nodes yet"
+# What a rank says when another one, of whichever node, went first.
+PEER_WENT = re.compile(
+    r"(?:closed|reset) by peer|Connection refused|remote process exited|Broken pipe|recvValue"
+)
 LIVES = 60.0  # seconds without a turn of its loop after which a launcher is stuck
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 LOST = 5.0  # seconds without running that are worth a word
@@ -363,8 +368,11 @@ class Supervisor:
             now = self.clock.now()
             gone = run.gone(died, error, why, now) if why else Exited(now, died.status, died.how)
             if together and gone.advice is RestartAdvice.AGAIN:
-                absent = f"; missing: {', '.join(run.missing)}" if run.missing else ""
-                gone = replace(gone, how=f"{gone.how}{absent}", advice=RestartAdvice.TOGETHER)
+                absent = f"missing: {', '.join(run.missing)}" if run.missing else gone.said
+                how = f"{died.how} ({absent})" if run.missing else gone.how
+                gone = replace(gone, how=how, said=absent, advice=RestartAdvice.TOGETHER)
+            elif self.plan.nodes and PEER_WENT.search(error or ""):
+                gone = replace(gone, status=None, said=None)  # no word of its own
             self.burial.gone = gone
         if why:
             self.tell_of_death(run, died, error, why)

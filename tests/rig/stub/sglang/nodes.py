@@ -31,7 +31,10 @@ class Nodes:
             while len(self.links) < count - 1:
                 store.settimeout(max(0.01, until - time.monotonic()))
                 try:
-                    self.links.append(store.accept()[0])
+                    link = store.accept()[0]
+                    link.settimeout(5)
+                    if link.recv(1):  # whoever only looks whether it is open says nothing
+                        self.links.append(link)
                 except TimeoutError:
                     joined = f"{len(self.links) + 1}/{count} clients joined."
                     self.end(
@@ -44,6 +47,7 @@ class Nodes:
         while not self.links:
             try:
                 self.links.append(socket.create_connection(address, 1))
+                self.links[0].sendall(b"!")
             except OSError:
                 time.sleep(0.1)
             if time.monotonic() > until:
