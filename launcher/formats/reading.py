@@ -43,6 +43,8 @@ CONTAINER = re.compile(
 )
 _BETWEEN = re.compile(r"[ \t>]*(?:#.*|```.*|~~~.*)?$")  # two paragraphs
 _IN_PYTHON = re.compile(r"\b\w+\.Engine\(|\bServerArgs\(")
+# `glm5-serve up`, its words apart as scripts, YAML and units write them.
+OURS = re.compile(r"\bglm5-serve[\"']?(?=\s)[^#]{0,400}?[\s\"'=]up(?=[\s\"'])")
 Notes = list[str]
 
 
@@ -70,7 +72,7 @@ def read(text: str) -> Reading:
         notes.append(f"only the first {MOST} characters were read")
     if len(found) > MOST_LAUNCHES:
         notes.append(f"only the first {MOST_LAUNCHES} launches were read")
-    ours = _ours(found[:MOST_LAUNCHES], notes)
+    ours = _ours(_of_engines(found[:MOST_LAUNCHES], text, notes), notes)
     ours = [*_of_forks(_released(ours, pinned(text[:MOST])), text[:MOST])]
     together = _on_one_port([*_once(ours)])
     return Reading(tuple(together), tuple(dict.fromkeys(notes)))
@@ -110,6 +112,20 @@ def _of_form(text: str, notes: Notes, complaints: Notes) -> list[Launch]:
         if found := list(reader(text, complaints if reader is _of_tree else notes)):
             return found
     return []
+
+
+def _of_engines(found: list[Launch], text: str, notes: Notes) -> list[Launch]:
+    """The launches but for those of `glm5-serve up`, which chooses words where it runs."""
+    if not OURS.search(text):
+        return found
+    notes.append("`glm5-serve up` is started: `glm5-serve render` prints its command")
+    return [one for one in found if not _is_own(one)]
+
+
+def _is_own(launch: Launch) -> bool:
+    first = launch.words[0] if launch.words else ""
+    is_option = launch.form == "options" and first in ("--profile", "-p")
+    return is_option or first.rpartition("/")[2] == "glm5-serve"
 
 
 def _ours(found: list[Launch], notes: Notes) -> list[Launch]:

@@ -14,7 +14,7 @@ from launcher.errors import UserError
 from launcher.formats.container import unreleased
 from launcher.formats.launches import Launch
 from launcher.formats.masking import CUTS
-from launcher.formats.reading import Reading, read
+from launcher.formats.reading import OURS, Reading, read
 from launcher.host.facts import Model
 from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
 from launcher.redact.keys import scrub
@@ -140,6 +140,9 @@ def judge(
     Raises UserError where there is none.
     """
     found = read(text)
+    if not found.launches and OURS.search(text):
+        what = f"{place} starts `glm5-serve up`, which chooses the engine's words where it runs"
+        raise UserError(what, fix="`glm5-serve render --profile NAME | glm5-serve lint -`")
     if not found.launches:
         raise UserError(f"{_none(place)}{_unread(found)}", fix=WHOLE)
     for launch in found.launches:

@@ -477,6 +477,17 @@ def told(text: str, form: str) -> list[str]:
     return words[words.index("up") :]
 
 
+@pytest.mark.parametrize("form", CONTAINERS)
+def test_lint_tells_where_the_words_of_a_supervised_one_are(form: str) -> None:
+    with pytest.raises(UserError, match="starts `glm5-serve up`") as raised:
+        judge(supervised(planned("8xpro6000"), form), Target())
+
+    assert raised.value.fix == "`glm5-serve render --profile NAME | glm5-serve lint -`"
+    for other in ("glm5-serve down", "# glm5-serve: it\nkeeps up\n", "my-glm5-server up"):
+        with pytest.raises(UserError, match="no launch of SGLang or vLLM"):
+            judge(other, Target())
+
+
 def test_the_launcher_is_the_first_process_and_alone_restarts() -> None:
     plan = planned("8xpro6000")
     service = yaml.safe_load(supervised(plan, "compose"))["services"]["server"]
