@@ -52,8 +52,8 @@ def _require_places(composed: Composed) -> None:
                 f"{place}: flags.{name}: the {profile.replicas} replicas would share it",
                 fix=f"leave flags.{name} out: each replica has GPUs and ports of its own",
             )
-    if profile.flags.nnodes > 1:
-        what = "replicas are servers of one host each, and this one has flags.nnodes"
+    if profile.flags.nnodes > 1 or profile.nodes:
+        what = "replicas are servers of one host each, and this one is of several"
         raise UserError(what, fix="a profile of its own for each group of hosts")
     first = profile.flags.port or engine.port
     ports = [*range(first, first + profile.replicas), *_told(composed)]
