@@ -64,7 +64,7 @@ class Two:
             for name in ("cpu-demo", "gateway"):
                 self.run("down", name, "--now")
 
-    def until_routed(self, count: int, within: float = 180) -> None:
+    def until_routed(self, count: int, within: float = 400) -> None:
         end = time.monotonic() + within
         while self.routed() != count:
             if time.monotonic() > end:

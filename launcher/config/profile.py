@@ -279,7 +279,11 @@ class Profile(_Table):
 
     @property
     def behind(self) -> str:
-        """The gateway that it is behind, "" for none; replicas are behind one in any case."""
+        """The gateway that it is behind, "" for none; replicas are behind one in any case, and of
+        several hosts the first alone, for the others answer nobody.
+        """
+        if self.nodes and self.nodes.rank:
+            return ""
         return self.gateway or (DEFAULT if self.replicas > 1 else "")
 
     def policy(self) -> Policy:

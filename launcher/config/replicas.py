@@ -44,6 +44,9 @@ def of(composed: Composed, number: int) -> Composed:
 def _require_places(composed: Composed) -> None:
     """Raise UserError where replicas would meet at one port or GPU."""
     profile, engine = composed.profile, composed.dialect
+    if profile.flags.nnodes > 1 or profile.nodes:
+        what = "replicas are servers of one host each, and this one is of several"
+        raise UserError(what, fix="a profile of its own for each group of hosts")
     own = engine.option_of("port")
     for name, value in composed.flags.items():
         if value is not False and name != own and _ONE_PLACE.fullmatch(name):
@@ -52,9 +55,6 @@ def _require_places(composed: Composed) -> None:
                 f"{place}: flags.{name}: the {profile.replicas} replicas would share it",
                 fix=f"leave flags.{name} out: each replica has GPUs and ports of its own",
             )
-    if profile.flags.nnodes > 1:
-        what = "replicas are servers of one host each, and this one has flags.nnodes"
-        raise UserError(what, fix="a profile of its own for each group of hosts")
     first = profile.flags.port or engine.port
     ports = [*range(first, first + profile.replicas), *_told(composed)]
     if twice := [port for port, times in Counter(ports).items() if times > 1]:

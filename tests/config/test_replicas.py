@@ -112,6 +112,10 @@ def test_gpus_that_nobody_knows_are_not_made_up() -> None:
         (("replicas=2", "flags.dist-init-addr=a:1"), "flags.dist-init-addr"),
         (("replicas=2", "flags.nnodes=2"), "servers of one host each"),
         (
+            ("replicas=2", 'nodes.hosts=["10.0.0.1", "10.0.0.2"]', "flags.host=false"),
+            "servers of one host each",
+        ),
+        (
             ("replicas=2", 'access.health_listen="127.0.0.1:8001"', "flags.port=8000"),
             "port 8001 is that of a replica",
         ),
@@ -125,6 +129,15 @@ def test_replicas_that_would_meet_are_refused_with_the_reason(
     settings: tuple[str, ...], words: str
 ) -> None:
     assert words in refusal("8xpro6000", *settings, facts=EIGHT)
+
+
+@pytest.mark.parametrize(("rank", "gateway"), [(0, "front"), (1, "")])
+def test_of_several_hosts_the_first_alone_is_behind_a_gateway(rank: int, gateway: str) -> None:
+    hosts = 'nodes.hosts=["10.0.0.1", "10.0.0.2"]'
+    made = plan("8xpro6000", hosts, "flags.host=false", f"nodes.rank={rank}", "gateway=front")
+
+    assert made.gateway == gateway
+    assert (made.policy.leave_within > 0) == bool(gateway)
 
 
 def test_a_replica_that_the_profile_has_not_is_refused() -> None:
