@@ -646,9 +646,9 @@ class Supervisor:
             self.teller.reading(took, ok)
         self.feed(ProbeResult(now, run.number, ok, detail, excuse, took=took))
 
-    def look_at_nodes(self, run: ServerRun, group: Group) -> Work:
+    def look_at_nodes(self, run: ServerRun, group: Group, pause: float = 0.0) -> Work:
         """Look at the other nodes once, in a thread of its own."""
-        time.sleep(LOOK_EVERY)
+        time.sleep(pause)
         found = group.look() if self.run_ is run else {}
         absent = missing(self.plan) if run.waits_for_nodes(self.clock.now()) else []
         return partial(self.looked_at_nodes, run, group, found, absent)
@@ -666,7 +666,7 @@ class Supervisor:
         if lost := group.lost(found, now):
             self.feed(NodeLost(now, run.number, lost))
         else:
-            self.loop.aside(partial(self.look_at_nodes, run, group))
+            self.loop.aside(partial(self.look_at_nodes, run, group, LOOK_EVERY))
 
     def tell_of_stranger(self, who: str) -> None:
         """Somebody else has the port: it is asked nothing, and the server cannot have it."""

@@ -61,7 +61,7 @@ class Kind:
 
 
 STUB = pytest.param(Kind("stub", 40.0, 10))
-REAL_SGLANG = pytest.param(Kind("real", 150.0, 60), marks=[pytest.mark.scale, needs_engine])
+REAL_SGLANG = pytest.param(Kind("real", 240.0, 120), marks=[pytest.mark.scale, needs_engine])
 
 
 @dataclass
