@@ -19,6 +19,10 @@ KILLED_FOR = {
     "process-lost": (
         "`journalctl -k` for its OOM killer, a segfault, an SXid; PYTHONFAULTHANDLER=1 tells more"
     ),
+    "node-lost": (
+        "look at that host, its link and the switch; `glm5-serve doctor` there says whether it"
+        " still is a node of this plan"
+    ),
     "wrong-output": (
         "check KV dtype and attention backend (`glm5-serve lint`), then `glm5-serve model DIR"
         " --hash`"

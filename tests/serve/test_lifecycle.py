@@ -394,6 +394,7 @@ def test_a_health_check_that_never_comes_back_is_no_miss_and_another_is_made() -
 
 WHY = [
     (RankDied(3, 1, "sglang::scheduler_TP1"), "process-lost"),
+    (NodeLost(3, 1, "node 1 is not reached"), "node-lost"),
     (GpuFaulted(3, "a GPU fell off the bus"), "gpu-fault"),
 ]
 
@@ -404,6 +405,7 @@ def test_why_it_was_killed_is_kept_for_the_record(event: Event, cause: str) -> N
 
     assert isinstance(state, Stopping)
     assert state.cause == cause
+    assert cause in KILLED_FOR
     assert cause in KILLED_FOR
 
 

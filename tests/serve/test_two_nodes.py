@@ -230,6 +230,10 @@ def test_a_network_that_is_gone_is_said_and_when_it_is_back_they_serve(pair: Pai
     assert time.monotonic() - gone < SAID
     pair.lead.host.link("up")
     pair.until_ready()
+    for node in (pair.lead, pair.follower):
+        assert "failed at something" not in node.said()
+        # after a first death of its own it would have been launched at once
+        assert "backoff" in [event["state"] for event in node.told()]
 
 
 @pytest.mark.parametrize("pair", [STUB], indirect=True)
