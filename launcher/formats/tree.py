@@ -62,7 +62,7 @@ class Document:
         self.source = Source(text)
         self.left = MOST_NODES
         self.budget = Budget()
-        self.seen: set[int] = set()
+        self.seen: set[Node] = set()
 
     def launches(self) -> Iterator[Launch]:
         """Every launch, in its order. Raises NotYamlError."""
@@ -86,9 +86,9 @@ class Document:
 
     def _walk(self, node: Node, place: Place) -> Iterator[Launch]:
         self.left -= 1
-        if self.left < 0 or len(place.keys) > DEEPEST or id(node) in self.seen:
+        if self.left < 0 or len(place.keys) > DEEPEST or node in self.seen:
             return
-        self.seen.add(id(node))
+        self.seen.add(node)
         if isinstance(node, List):
             yield from self._list(node, place)
         elif isinstance(node, Table):

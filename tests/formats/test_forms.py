@@ -620,3 +620,16 @@ def test_line_ends_of_windows_are_told_where_a_shell_reads_them() -> None:
         [plain] = read(text).launches
         assert not any("dos2unix" in note for note in plain.notes)
         assert launch.words == plain.words
+
+
+def test_what_stands_in_earlier_documents_hides_none_of_a_later_one() -> None:
+    """A node that is gone leaves its place in memory to another one."""
+    service = "kind: Service\nspec: {ports: [{port: 8000}], selector: {app: a}}\n---\n"
+    pod = (
+        "kind: Pod\nspec:\n  containers:\n  - command: [bash, -c]\n    args:\n    - |\n"
+        "      vllm serve m/x --tensor-parallel-size 8\n"
+        '    resources: {limits: {nvidia.com/gpu: "4"}}\n'
+    )
+    for number in range(40):
+        (launch,) = read(service * number + pod).launches
+        assert (launch.form, launch.engine) == ("kubernetes", "vllm"), number
