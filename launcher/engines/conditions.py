@@ -86,7 +86,11 @@ def _colon(case: Case, name: str, value: str) -> Words | None:
 
 
 def _few_gpus(case: Case, name: str, value: str) -> Words | None:
-    """The server sees fewer GPUs than it has ranks on this node."""
+    """The server sees fewer GPUs than it has ranks on this node; nobody knows where its options
+    may put them on other hosts.
+    """
+    if dialects.is_so(dialect(case.target.engine).of_hosts, case.value):
+        return None
     parts = value.replace(" ", "").split(",") if value.strip() else []
     parts = [*takewhile(lambda part: part != "-1", parts)]  # it hides those behind it
     seen = [one for one in parts if DEVICE.fullmatch(one)]

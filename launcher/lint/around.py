@@ -77,11 +77,9 @@ def _visible(launch: Launch) -> Gpus | None:
 
 
 def few(count: int, case: Case) -> Concern | None:
-    """That so many GPUs are too few for its ranks: as if the others were hidden from it. Ray takes
-    those of other hosts.
-    """
+    """That so many GPUs are too few for its ranks: as if the others were hidden from it."""
     engine = dialect(case.target.engine)
-    if is_so(engine.no_gpus, case.value) or is_so(engine.of_hosts, case.value):
+    if is_so(engine.no_gpus, case.value):
         return None
     seen = ",".join(map(str, range(count)))
     for issue in issues.issues(replace(case, env={**case.env, HIDES_ALL: seen})):

@@ -250,6 +250,9 @@ VLLM = "docker run {} vllm/vllm-openai:v0.32.0 zai-org/GLM-5-FP8 --tensor-parall
         ("--gpus 4", "--distributed-executor-backend ray", False),
         ("--gpus 4", "--distributed-executor-backend mp", True),
         ("--gpus 4", "--data-parallel-backend ray", False),
+        ("--gpus 4", "--data-parallel-size 2 --data-parallel-size-local 1", False),
+        ("--gpus 4", "--data-parallel-size 2 --data-parallel-rank 1", False),
+        ("--gpus 4", "--data-parallel-size 2 --data-parallel-hybrid-lb", False),
     ],
 )
 def test_fewer_gpus_than_ranks_break_vllm_too(gpus: str, words: str, is_told: bool) -> None:

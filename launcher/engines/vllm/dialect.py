@@ -14,6 +14,15 @@ from launcher.engines.vllm.scale import SCALE
 from launcher.engines.vllm.words import GONE, reads
 
 _FOLDER = Path(__file__).parent
+# With each of these, --data-parallel-size counts engines of other hosts, too.
+_REPLICAS_ELSEWHERE = (
+    "data-parallel-size-local",
+    "data-parallel-rank",
+    "data-parallel-start-rank",
+    "data-parallel-address",
+    "data-parallel-hybrid-lb",
+    "data-parallel-external-lb",
+)
 
 DIALECT = Dialect(
     name=NAME,
@@ -74,7 +83,11 @@ DIALECT = Dialect(
     # cpu_attn.py of 0.16.0 and 0.32.0, which also takes 512
     cpu_heads=(32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512),
     no_gpus={},
-    of_hosts={"distributed-executor-backend": "ray", "data-parallel-backend": "ray"},
+    of_hosts={
+        "distributed-executor-backend": "ray",
+        "data-parallel-backend": "ray",
+        **dict.fromkeys(_REPLICAS_ELSEWHERE, ".*"),
+    },
     secrets=("api-key", "hf-token"),
     key=KEY,
     config="config",
