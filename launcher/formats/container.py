@@ -103,10 +103,12 @@ def _variable(word: Word) -> tuple[str, Word]:
 def _options(words: Sequence[Word], at: int) -> tuple[list[tuple[str, Word | None]], int]:
     """The options of `docker run`, and where its image stands."""
     options: list[tuple[str, Word | None]] = []
-    while at < len(words) and words[at].value.startswith("-") and words[at].value != "--":
+    while at < len(words) and (_is_option(words[at]) or _are_options(words, at)):
         text = words[at].value
         name, equals, _ = text.lstrip("-").partition("=")
-        if equals:
+        if not _is_option(words[at]):
+            pass  # whatever they are
+        elif equals:
             options.append((name, rest_of(words[at], text.index("=") + 1)))
         elif name in SWITCHES:
             options.append((name, None))
@@ -117,6 +119,16 @@ def _options(words: Sequence[Word], at: int) -> tuple[list[tuple[str, Word | Non
             options.append((name, words[at] if at < len(words) else None))
         at += 1
     return options, at
+
+
+def _is_option(word: Word) -> bool:
+    return word.value.startswith("-") and word.value != "--"
+
+
+def _are_options(words: Sequence[Word], at: int) -> bool:
+    """Whether a word that comes from outside is more options, and no image: that comes later."""
+    later = (word.value for word in words[at + 1 :] if word.known)
+    return not words[at].known and any(starts(one) or TAG.search(one) for one in later)
 
 
 def engine_of(image: str) -> str:

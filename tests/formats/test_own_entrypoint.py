@@ -155,3 +155,15 @@ def test_an_option_and_its_value_in_one_word_is_told_and_mended() -> None:
     assert "--dtype and its value are one word" in entry.why
     assert "- --dtype=auto\n" in fixed(text, TARGET).text
     assert not refused(text.replace("--dtype auto", "--dtype=auto"))
+
+
+@pytest.mark.parametrize("more", ["$ARGS", '"$@"', '"${A[@]}"', "${D:+-e D=1}"])
+@pytest.mark.parametrize("image", ["vllm/vllm-openai:v0.32.0", "lmsysorg/sglang:v0.5.20"])
+def test_a_variable_before_options_of_docker_is_no_image(more: str, image: str) -> None:
+    model = "--model m/x" if "vllm" in image else "python3 -m sglang.launch_server --model-path m/x"
+    (launch,) = read(f"docker run --rm {more} -v /m:/m {image} {model} --port 8000").launches
+
+    assert launch.form == "docker run"
+    assert launch.engine in image
+    assert list(launch.words)[-2:] == ["--port", "8000"]
+    assert "-v" not in launch.words
