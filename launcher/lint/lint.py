@@ -16,7 +16,8 @@ from launcher.engines.members import counting, overridden, whole
 from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target
-from launcher.formats.launches import Launch
+from launcher.formats.launches import INSIDE, Launch
+from launcher.formats.words import Word
 from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
@@ -31,6 +32,7 @@ from launcher.redact.keys import SECRET_VARIABLE
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
 OF_OTHERS = "for others than the engine and NCCL"
 OUTSIDE = "filled in from outside: unknown here"
+DEFAULT = re.compile(r"\$\{\w+:?[-=+]([^{}$]+)\}")  # what a shell takes where a name has no value
 # Options that take nothing of a GPU's memory, whatever they are set to.
 WEIGHTLESS = re.compile(
     r"(.*-)?(port|host|addr|url|path-prefix|parser|key|keyfile|certfile|template)|served-model-name"
@@ -114,8 +116,10 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         entries.append(_entry(name, word.value, name, concerns, None))
     for name, value in launch.hidden.items():
         if name.startswith(TELLING) and name not in launch.env:
-            why = "is set, but not exported: the server does not get it"
-            instead = f"export {name}={value}" if launch.form == "shell" else f"-e {name}={value}"
+            is_inside = launch.form.startswith(INSIDE)
+            why = f"`{launch.form}` does not hand it on" if is_inside else "is not exported"
+            why = f"is set, but {why}: the server does not get it"
+            instead = f"-e {name}={value}" if is_inside else f"export {name}={value}"
             concern = Concern(
                 Verdict.INERT,
                 why,
@@ -353,20 +357,29 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
         for value in (*one.values, one.word.partition("=")[2])
     )
     variables = (
-        word.value
+        text
         for name, word in launch.variables.items()
-        if word.known and SECRET_VARIABLE.search(name)
+        if SECRET_VARIABLE.search(name)
+        for text in ([word.value] if word.known else _parts(word))
     )
+    unexported = (text for name, text in launch.hidden.items() if SECRET_VARIABLE.search(name))
     named = re.compile(
         r"\$\w+|\$\{\w+\}|\$\((?:cat|<) *[\w./~-]+\)|\{\{[^{}]*\}\}|<[\w-]+>"
     )  # shows no more than a name
     shown = {piece.text for word in launch.arguments for piece in word.pieces if not piece.known}
     found = {
         value
-        for value in (*given, *variables)
+        for text in (*given, *variables, *unexported)
+        for value in (text, *DEFAULT.findall(text))
         if value and not named.fullmatch(value) and not (value in shown and value.isidentifier())
     }
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def _parts(word: Word) -> Iterator[str]:
+    """What a text says of a value that is in part filled in from outside."""
+    for piece in word.pieces:
+        yield from [piece.text] if piece.known else DEFAULT.findall(piece.text)
 
 
 def _letters(name: str) -> str:
