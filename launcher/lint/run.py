@@ -32,6 +32,7 @@ ASSIGNED = re.compile(
 # What stands for a key is none.
 REFERENCE = re.compile(
     r"\$\{\w+\}|\$\((?:\w+|(?:cat|<) *[\w./~-]+)\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>"
+    r"|valueFrom [\w./-]+"
 )
 LONG = 10  # letters of a key that is one within other words, too
 WORD = re.compile(r"[a-z]{1,9}")
