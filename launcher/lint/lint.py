@@ -22,7 +22,7 @@ from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
-from launcher.lint.config_file import of_file
+from launcher.lint.config_file import has_file, of_file
 from launcher.lint.parsing import WHEEL, is_unjudged, of_its_fork, of_option, passed_over
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
@@ -167,12 +167,15 @@ def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[
 
 
 def _open_names(launch: Launch, givens: Sequence[Given], within: Release) -> frozenset[str]:
-    """The options and variables whose values come from outside."""
+    """The options and variables whose values come from outside; `keyed` where a key may stand in a
+    file with more options, which is not read.
+    """
     variables = {name for name, word in launch.variables.items() if not word.known}
     options = {
         canonical_name(one, within) for one in counting(givens) if launch.outside & {*one.values}
     }
-    return frozenset(variables | options)
+    key = {"keyed"} if has_file(givens, launch.engine) else set()
+    return frozenset(variables | options | key)
 
 
 def _entry(
@@ -212,10 +215,11 @@ def _of_whom(name: str) -> str:
 def told(case: Case, within: Release, unknown: frozenset[str]) -> defaultdict[str, list[Concern]]:
     """What issues and guesses say, by the canonical name of the option, or the variable."""
     told: defaultdict[str, list[Concern]] = defaultdict(list)
-    for name, concern in guesses(case):
+    for name, concern in guesses(case, unknown):
         told[name].append(concern)
     for issue in issues.issues(case):
-        if not unknown & {*issue.blames, *issue.when.names}:
+        when = issue.when
+        if not unknown & {*issue.blames, *when.names, *when.traits, *when.without}:
             told[issue.name].append(of_issue(issue, within))
     return told
 

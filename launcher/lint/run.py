@@ -15,6 +15,7 @@ from launcher.formats.launches import Launch
 from launcher.formats.masking import CUTS
 from launcher.formats.reading import OURS, Reading, read
 from launcher.host.facts import Model
+from launcher.knowledge import gpus
 from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
 from launcher.redact.assigned import assigned
 from launcher.redact.keys import scrub
@@ -230,11 +231,21 @@ def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:
     at = replace(target, engine=launch.engine)
     release = _asked(target, launch.engine) or launch.release
     at = replace(at, release=release or dialect(launch.engine).options.newest)
+    at = _placed(launch, at) if at.is_guess else at
     if at.model != Model():
         return at
     plan = as_plan(launch, launch.given(at.known), at, at.known)
     path = launch.on_host(plan.flag(dialect(launch.engine).option_of("model_path")) or "")
     return replace(at, model=said(path)) if path else at
+
+
+def _placed(launch: Launch, at: Target) -> Target:
+    """The target with the GPUs that the launch asks of its node, where they are of one kind."""
+    found = [gpus.of(id) for id in launch.around.products]
+    if len({one.arch for one in found}) != 1:
+        return at
+    gpu = found[0].id if len(found) == 1 else None
+    return replace(at, arch=found[0].arch, gpu=gpu, is_guess=False)
 
 
 def _asked(target: Target, engine: str) -> str | None:
