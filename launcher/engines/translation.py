@@ -61,7 +61,8 @@ class Counterparts:
         for pair in self.pairs:
             if pair.source == name:
                 return (pair.to,), pair.differs or pair.note
-        return next((one.to for one in self.specials if name in one.names), ()), ""
+        told = (one.to for one in self.specials if name in one.names and name not in self.alone)
+        return next(told, ()), ""
 
     def _left_out(self, name: str, engine: str) -> str:
         return f"leave it out: {self.alone.get(name) or f'{engine} has nothing like it'}"

@@ -56,6 +56,7 @@ class Around:
     ports: tuple[Port, ...] = ()
     probes: tuple[Probe, ...] = ()
     mounts: Mounts = field(default_factory=dict)
+    products: tuple[str, ...] = ()  # of GPUs that its node may have, as gpus.toml calls them
 
 
 def of_docker(options: Sequence[tuple[str, str]], *, on_host: bool) -> Around:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from launcher.formats import flagtable, launches, variables
+from launcher.formats import flagtable, launches, selectors, variables
 from launcher.formats.around import Around, of_tables
 from launcher.formats.bash import Script
 from launcher.formats.container import IMAGES, OF_HOST, engine_of, enters, release_of, starts
@@ -159,6 +159,7 @@ class Document:
         is_pod = of(tables, "args") is not None or isinstance(of(tables, "env"), List)
         form = place.form or ("kubernetes" if is_pod else "compose")
         around = of_tables(tables, place.tables, on_host=word(of(tables, "network_mode")) == "host")
+        around = replace(around, products=selectors.asked(place.tables))
         replaced = of(tables, "entrypoint") or (is_pod and of(tables, "command"))
         entered = "" if replaced else image
         for launch in self._of_words(words, env, form, place, entered):

@@ -73,6 +73,6 @@ def newest(engine: str, cuda: int) -> str | None:
 
 
 def of_driver(version: str) -> int | None:
-    """The newest major CUDA that a driver runs (one of 580: 13); None where it runs none of them."""
+    """The newest CUDA that a driver runs (one of 580: 13); None where it runs none of them."""
     runs = (one for one in CUDAS if drivers.reaches(version, drivers.minimum(f"{one}.0").driver))
     return next(runs, None)

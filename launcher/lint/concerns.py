@@ -87,11 +87,13 @@ def of_issue(issue: Issue, within: Release) -> Concern:
     )
 
 
-def guesses(case: Case) -> Iterator[tuple[str, Concern]]:
+def guesses(case: Case, unknown: frozenset[str]) -> Iterator[tuple[str, Concern]]:
     """What doctor judges by the host's facts (access-guarded, nccl-p2p-level, nccl-infiniband), by
-    the command alone: the flag or variable, and what to say of it.
+    the command alone: the flag or variable, and what to say of it; nothing of a key where `unknown`
+    says that nobody knows whether it is `keyed`.
     """
-    yield from _reached(case)
+    if "keyed" not in unknown:
+        yield from _reached(case)
     level = nccl.level(case.env.get("NCCL_P2P_LEVEL", ""))
     wide = case.target.arch == "sm120" and case.gpus > 1 and "no-p2p" not in case.traits
     if wide and level not in (None, "SYS"):

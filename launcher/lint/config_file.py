@@ -32,6 +32,12 @@ def of_file(given: Given, givens: Sequence[Given], within: Release) -> Iterator[
         yield _said(Verdict.BREAKS, "a file that ends in neither .yaml nor .yml is refused", "")
 
 
+def has_file(givens: Sequence[Given], engine: str) -> bool:
+    """Whether the engine reads more options from a file, which nobody looks into here."""
+    word = f"--{dialect(engine).config}"
+    return any(one.name == word and _is_read(one, word) for one in givens)
+
+
 def _is_read(given: Given, word: str) -> bool:
     return given.word == word and given.count > 1
 

@@ -16,12 +16,13 @@ from launcher.engines.members import counting, overridden, whole
 from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target
-from launcher.formats.launches import Launch
+from launcher.formats.launches import INSIDE, Launch
+from launcher.formats.words import Word
 from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
 from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
-from launcher.lint.config_file import of_file
+from launcher.lint.config_file import has_file, of_file
 from launcher.lint.parsing import WHEEL, is_unjudged, of_its_fork, of_option, passed_over
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
@@ -31,6 +32,7 @@ from launcher.redact.keys import SECRET_VARIABLE
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
 OF_OTHERS = "for others than the engine and NCCL"
 OUTSIDE = "filled in from outside: unknown here"
+DEFAULT = re.compile(r"\$\{\w+:?[-=+]([^{}$]+)\}")  # what a shell takes where a name has no value
 # Options that take nothing of a GPU's memory, whatever they are set to.
 WEIGHTLESS = re.compile(
     r"(.*-)?(port|host|addr|url|path-prefix|parser|key|keyfile|certfile|template)|served-model-name"
@@ -114,8 +116,10 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         entries.append(_entry(name, word.value, name, concerns, None))
     for name, value in launch.hidden.items():
         if name.startswith(TELLING) and name not in launch.env:
-            why = "is set, but not exported: the server does not get it"
-            instead = f"export {name}={value}" if launch.form == "shell" else f"-e {name}={value}"
+            is_inside = launch.form.startswith(INSIDE)
+            why = f"`{launch.form}` does not hand it on" if is_inside else "is not exported"
+            why = f"is set, but {why}: the server does not get it"
+            instead = f"-e {name}={value}" if is_inside else f"export {name}={value}"
             concern = Concern(
                 Verdict.INERT,
                 why,
@@ -163,12 +167,15 @@ def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[
 
 
 def _open_names(launch: Launch, givens: Sequence[Given], within: Release) -> frozenset[str]:
-    """The options and variables whose values come from outside."""
+    """The options and variables whose values come from outside; `keyed` where a key may stand in a
+    file with more options, which is not read.
+    """
     variables = {name for name, word in launch.variables.items() if not word.known}
     options = {
         canonical_name(one, within) for one in counting(givens) if launch.outside & {*one.values}
     }
-    return frozenset(variables | options)
+    key = {"keyed"} if has_file(givens, launch.engine) else set()
+    return frozenset(variables | options | key)
 
 
 def _entry(
@@ -208,10 +215,11 @@ def _of_whom(name: str) -> str:
 def told(case: Case, within: Release, unknown: frozenset[str]) -> defaultdict[str, list[Concern]]:
     """What issues and guesses say, by the canonical name of the option, or the variable."""
     told: defaultdict[str, list[Concern]] = defaultdict(list)
-    for name, concern in guesses(case):
+    for name, concern in guesses(case, unknown):
         told[name].append(concern)
     for issue in issues.issues(case):
-        if not unknown & {*issue.blames, *issue.when.names}:
+        when = issue.when
+        if not unknown & {*issue.blames, *when.names, *when.traits, *when.without}:
             told[issue.name].append(of_issue(issue, within))
     return told
 
@@ -353,20 +361,29 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
         for value in (*one.values, one.word.partition("=")[2])
     )
     variables = (
-        word.value
+        text
         for name, word in launch.variables.items()
-        if word.known and SECRET_VARIABLE.search(name)
+        if SECRET_VARIABLE.search(name)
+        for text in ([word.value] if word.known else _parts(word))
     )
+    unexported = (text for name, text in launch.hidden.items() if SECRET_VARIABLE.search(name))
     named = re.compile(
         r"\$\w+|\$\{\w+\}|\$\((?:cat|<) *[\w./~-]+\)|\{\{[^{}]*\}\}|<[\w-]+>"
     )  # shows no more than a name
     shown = {piece.text for word in launch.arguments for piece in word.pieces if not piece.known}
     found = {
         value
-        for value in (*given, *variables)
+        for text in (*given, *variables, *unexported)
+        for value in (text, *DEFAULT.findall(text))
         if value and not named.fullmatch(value) and not (value in shown and value.isidentifier())
     }
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def _parts(word: Word) -> Iterator[str]:
+    """What a text says of a value that is in part filled in from outside."""
+    for piece in word.pieces:
+        yield from [piece.text] if piece.known else DEFAULT.findall(piece.text)
 
 
 def _letters(name: str) -> str:

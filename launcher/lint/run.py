@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import version
@@ -16,12 +15,16 @@ from launcher.formats.launches import Launch
 from launcher.formats.masking import CUTS
 from launcher.formats.reading import OURS, Reading, read
 from launcher.host.facts import Model
+from launcher.knowledge import gpus
 from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
+from launcher.redact.assigned import assigned
 from launcher.redact.keys import scrub
-from launcher.redact.keyspelling import HIDDEN
+from launcher.redact.keyspelling import HIDDEN, spellings
 
 CREDENTIALS = re.compile(r"(://)[^/\s@]+@")  # of an address
-PARAMETER = re.compile(r"((?:token|key|secret|password)=)[^&\s'\"\])}]+", re.IGNORECASE)
+PARAMETER = re.compile(
+    r"((?:token|key|secret|password)=)(?!\[redacted)[^&\s'\"\])}]+", re.IGNORECASE
+)
 # In a program's text, and in the command of somebody who asks the server.
 ASSIGNED = re.compile(
     r"""(\w*(?:token|key|secret|password)\w*\s*=\s*)(["'])[^"'\n$]+\2|(Bearer\s+)[\w.~+/-]{6,}=*""",
@@ -30,7 +33,9 @@ ASSIGNED = re.compile(
 # What stands for a key is none.
 REFERENCE = re.compile(
     r"\$\{\w+\}|\$\((?:\w+|(?:cat|<) *[\w./~-]+)\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>"
+    r"|valueFrom [\w./-]+"
 )
+LONG = 10  # letters of a key that is one within other words, too
 WORD = re.compile(r"[a-z]{1,9}")
 WHOLE = "give it the whole command, or its list of options"
 
@@ -48,6 +53,7 @@ class Judged:
     releases: Mapping[str, tuple[Entry, ...]]
     assumed: tuple[str, ...] = ()  # the release, the GPUs, where nobody said which
     before: tuple[Launch, ...] = ()  # of the same text
+    secrets: tuple[str, ...] = ()  # the keys and tokens of all that text, the longest first
 
     @property
     def is_of_one(self) -> bool:
@@ -67,25 +73,23 @@ class Judged:
         is_whole = not CUTS & {*self.launch.notes}
         return is_whole and all(map(_is_sound, self.releases.values()))
 
-    @cached_property
-    def _secrets(self) -> tuple[str, ...]:
-        return secrets(self.launch, self.target)
-
     def hidden(self, text: str) -> str:
         """A text about it without its keys and tokens."""
-        return self._without(self._secrets, text)
+        return self._without(self.secrets, text)
 
     def sentence(self, text: str) -> str:
         """A sentence of ours without them. What is a word of the language, as `--api-key key` has
         it, and no other option's value, is one of ours there.
         """
         given = [part for word in self.launch.words for part in word.split("=")]
-        ours = {one for one in self._secrets if WORD.fullmatch(one) and given.count(one) < 2}
-        return self._without([one for one in self._secrets if one not in ours], text)
+        ours = {one for one in self.secrets if WORD.fullmatch(one) and given.count(one) < 2}
+        return self._without([one for one in self.secrets if one not in ours], text)
 
     def _without(self, secret: Sequence[str], text: str) -> str:
+        text = spellings(*(one for one in secret if len(one) >= LONG)).hide(text)
         any_of = "|".join(map(re.escape, secret))
-        text = re.sub(rf"(?<![\w-])(?:{any_of})(?![\w-])", HIDDEN, text) if any_of else text
+        if any_of:
+            text = re.sub(rf"(?:(?<![\w-])|(?<=:-))(?:{any_of})(?![\w-])", HIDDEN, text)
         made, at = [], 0
         for found in REFERENCE.finditer(text):
             made += [_scrubbed(text[at : found.start()]), found[0]]
@@ -111,9 +115,7 @@ class Judgement:
 
     def hidden(self, text: str) -> str:
         """A text about them without their keys and tokens."""
-        for judged in self.launches:
-            text = judged.hidden(text)
-        return text
+        return self.launches[0].hidden(text)
 
 
 Said = Callable[[str], Model]  # what a checkpoint says of itself, by its path
@@ -149,11 +151,13 @@ def judge(
         if not launch.words:
             what = f"{place} starts {dialect(launch.engine).name}, and none of its options was read"
             raise UserError(f"{what}{_unread(found)}", fix=WHOLE)
-    judged = (
+    judged = [
         _judged(one, aimed(one, target, said), found.launches[:at], target, every=every)
         for at, one in enumerate(found.launches)
-    )
-    return Judgement(tuple(judged), found.unread)
+    ]
+    keys = {key for one in judged for key in secrets(one.launch, one.target)} | assigned(text)
+    ranked = tuple(sorted(keys, key=len, reverse=True))
+    return Judgement(tuple(replace(one, secrets=ranked) for one in judged), found.unread)
 
 
 def _scrubbed(text: str) -> str:
@@ -227,11 +231,21 @@ def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:
     at = replace(target, engine=launch.engine)
     release = _asked(target, launch.engine) or launch.release
     at = replace(at, release=release or dialect(launch.engine).options.newest)
+    at = _placed(launch, at) if at.is_guess else at
     if at.model != Model():
         return at
     plan = as_plan(launch, launch.given(at.known), at, at.known)
     path = launch.on_host(plan.flag(dialect(launch.engine).option_of("model_path")) or "")
     return replace(at, model=said(path)) if path else at
+
+
+def _placed(launch: Launch, at: Target) -> Target:
+    """The target with the GPUs that the launch asks of its node, where they are of one kind."""
+    found = [gpus.of(id) for id in launch.around.products]
+    if len({one.arch for one in found}) != 1:
+        return at
+    gpu = found[0].id if len(found) == 1 else None
+    return replace(at, arch=found[0].arch, gpu=gpu, is_guess=False)
 
 
 def _asked(target: Target, engine: str) -> str | None:

@@ -115,7 +115,8 @@ def show(judgement: Judgement, fix: Fixed | None, text: str, *, as_json: bool) -
     """
     if as_json:
         launches = [_json(judged) for judged in judgement.launches]
-        data = {"schema": SCHEMA, "launches": launches, "unread": list(judgement.unread)}
+        unread = list(map(judgement.hidden, judgement.unread))
+        data = {"schema": SCHEMA, "launches": launches, "unread": unread}
         print(json.dumps(data | ({"fix": _of_fix(judgement, fix)} if fix else {}), indent=1))
     else:
         verdicts.show(judgement)

@@ -44,7 +44,7 @@ def show(judgement: Judgement) -> None:
 
     console = terminal.console(sys.stdout)
     for note in judgement.unread:
-        console.print(words((f"not read: {note}", "yellow")))
+        console.print(words((f"not read: {judgement.hidden(note)}", "yellow")))
     for number, judged in enumerate(judgement.launches):
         if number:
             console.print()
@@ -107,7 +107,9 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
                 why = words((milder, "yellow"), judged.sentence(concern.why), source)
                 console.print(Padding.indent(why, 22))
             if instead:
-                console.print(Padding.indent(words(("instead ", "bold"), instead), 22))
+                console.print(
+                    Padding.indent(words(("instead ", "bold"), judged.sentence(instead)), 22)
+                )
     fine = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
     if fine:
         listed = ", ".join(_named(judged, entry) for entry in fine)
@@ -170,7 +172,7 @@ def _table(console: Console, judged: Judged) -> None:
     console.print(f"{LEGEND}\n", style="dim")
     for row in odd:
         _spans(console, judged, row)
-    fine = [row[0].name for row in rows if row not in odd]
+    fine = [judged.hidden(row[0].name) for row in rows if row not in odd]
     if fine:
         console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
     console.print("--release RELEASE shows one, with what to change", style="dim")

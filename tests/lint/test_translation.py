@@ -191,3 +191,56 @@ def test_a_node_of_sglang_that_only_works_is_told_so_to_vllm() -> None:
     assert "headless" not in first
     assert {"host", "port"} <= {*first}
     assert (worker["node-rank"], first["node-rank"]) == (("1",), ("0",))
+
+
+@pytest.mark.parametrize(
+    ("engine", "words", "there"),
+    [
+        ("sglang", "--tp 8 --dp 8 --enable-dp-attention", "tp 1 dp 8 ep"),
+        ("sglang", "--tp 16 --dp 4 --enable-dp-attention --ep-size 16", "tp 4 dp 4 ep"),
+        ("sglang", "--tp 8 --attn-dp-size 8", "tp 1 dp 8 ep"),
+        ("sglang", "--tp 4 --dp 2", "tp 4 dp 2"),
+        ("sglang", "--tp 8 --dp 1 --enable-dp-attention", "tp 8 dp 1"),
+        ("sglang", "--tp 8 --ep-size 8", "tp 8 ep"),
+        ("vllm", "-tp 1 -dp 8 --enable-expert-parallel", "tp 8 dp-attention 8 ep 8"),
+        ("vllm", "-dp 8 --enable-expert-parallel", "tp 8 dp-attention 8 ep 8"),
+        ("vllm", "-tp 2 -dp 4 --enable-expert-parallel", "tp 8 dp-attention 4 ep 8"),
+        ("vllm", "-tp 4 -dp 2", "tp 4 dp 2"),
+        ("vllm", "-tp 8 --enable-expert-parallel", "tp 8 ep 8"),
+    ],
+)
+def test_ranks_are_as_many_gpus_there(engine: str, words: str, there: str) -> None:
+    first = "m" if engine == "vllm" else "--model-path m"
+    told = given(of(engine, f"{first} {words}"))
+    names = {
+        "vllm": {
+            "tp": "tensor-parallel-size",
+            "dp": "data-parallel-size",
+            "ep": "enable-expert-parallel",
+        },
+        "sglang": {
+            "tp": "tp-size",
+            "dp": "dp-size",
+            "dp-attention": "attn-dp-size",
+            "ep": "ep-size",
+        },
+    }[OTHER[engine]]
+
+    said = [" ".join((short, *told[name])) for short, name in names.items() if name in told]
+    assert " ".join(said) == there
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("sglang", "--tp 8 --dp 3 --enable-dp-attention"),
+        ("sglang", "--tp $TP --dp 8 --enable-dp-attention"),
+        ("vllm", "-tp $TP -dp 8 --enable-expert-parallel"),
+    ],
+)
+def test_ranks_that_come_to_no_number_are_left_out_and_said(engine: str, words: str) -> None:
+    first = "m" if engine == "vllm" else "--model-path m"
+    made = of(engine, f"{first} {words}")
+
+    assert not {"tp-size", "tensor-parallel-size", "dp-size", "data-parallel-size"} & {*given(made)}
+    assert [line for line in made.said if "left out" in line]

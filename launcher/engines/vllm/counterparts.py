@@ -15,6 +15,7 @@ SPECULATION = tuple(
     f"speculative-{name}"
     for name in ("algorithm", "num-steps", "eagle-topk", "num-draft-tokens", "draft-model-path")
 )
+SHARED = "--tp-size and the groups of its attention"
 Made = tuple[Flags, tuple[str, ...]]
 
 
@@ -60,13 +61,30 @@ def _speculation(flags: Flags) -> Made:
     return {"speculative-config": (json.dumps(config),)}, wide if topk != "1" else ()
 
 
-def _experts(flags: Flags) -> Made:
-    """A number of ranks for the experts as vLLM's switch, which takes all of them."""
+def _ranks(flags: Flags) -> Made:
+    """SGLang's ranks as vLLM's, over as many GPUs. With attention shared out, SGLang's `tp-size`
+    counts all ranks and its `dp-size` the groups of them; vLLM multiplies the two.
+    """
     size, ranks = _first(flags, "ep-size", "1"), _first(flags, "tp-size", "1")
-    if size == "1":
-        return {}, ()
-    shares = (f"--ep-size: {size} of {ranks} ranks: vLLM shares its experts among all",)
-    return {"enable-expert-parallel": ()}, shares if size != ranks else ()
+    groups = _first(flags, "attn-dp-size") or _first(flags, "dp-size", "1")
+    is_shared = bool({"attn-dp-size", "enable-dp-attention"} & {*flags}) and groups != "1"
+    if is_shared and not _divides(groups, ranks):
+        return {}, (f"{SHARED}: left out: vLLM wants {ranks} / {groups} as a whole number",)
+    of_group = str(int(ranks) // int(groups)) if is_shared else ranks
+    made: Flags = {"tensor-parallel-size": (of_group,)} if is_shared or "tp-size" in flags else {}
+    made = {
+        **made,
+        **({"data-parallel-size": (groups,)} if is_shared or "dp-size" in flags else {}),
+    }
+    made = {**made, **({"enable-expert-parallel": ()} if is_shared or size != "1" else {})}
+    shares = size not in ("1", ranks)
+    said = f"--ep-size: {size} of {ranks} ranks: vLLM shares its experts among all"
+    return made, (said,) if shares else ()
+
+
+def _divides(groups: str, ranks: str) -> bool:
+    numbers = groups.isdecimal() and ranks.isdecimal()
+    return numbers and int(groups) > 0 and int(ranks) % int(groups) == 0
 
 
 def _meeting(flags: Flags) -> Made:
@@ -111,9 +129,20 @@ def _config(flags: Flags) -> Made:
     return made, tuple(f"--speculative-config: {name} is left out" for name in told)
 
 
-def _switch(flags: Flags) -> Made:
-    """VLLM's switch as a number: as many ranks as hold a part of a layer."""
-    return {"ep-size": (_first(flags, "tensor-parallel-size", "1"),)}, ()
+def _groups(flags: Flags) -> Made:
+    """VLLM's ranks as SGLang's, over as many GPUs; its experts are of all ranks of all groups."""
+    of_group, groups = (_first(flags, f"{kind}-parallel-size", "1") for kind in ("tensor", "data"))
+    is_of_experts = "enable-expert-parallel" in flags
+    if is_of_experts and groups != "1":
+        if not (of_group.isdecimal() and groups.isdecimal()):
+            what = f"SGLang wants the product of {of_group} and {groups}"
+            return {}, (f"--tensor-parallel-size and --data-parallel-size: left out: {what}",)
+        ranks = (str(int(of_group) * int(groups)),)
+        made: Flags = {"tp-size": ranks, "dp-size": (groups,), "enable-dp-attention": ()}
+        return {**made, "ep-size": ranks}, ()
+    made = {"tp-size": (of_group,)} if "tensor-parallel-size" in flags else {}
+    made |= {"dp-size": (groups,)} if "data-parallel-size" in flags else {}
+    return {**made, **({"ep-size": (of_group,)} if is_of_experts else {})}, ()
 
 
 def _address(flags: Flags) -> Made:
@@ -124,13 +153,21 @@ def _address(flags: Flags) -> Made:
 
 FROM_SGLANG = (
     Special(SPECULATION, ("speculative-config",), _speculation),
-    Special(("ep-size",), ("enable-expert-parallel",), _experts),
+    Special(
+        ("tp-size", "dp-size", "attn-dp-size", "enable-dp-attention", "ep-size"),
+        ("enable-expert-parallel",),
+        _ranks,
+    ),
     Special(("dist-init-addr",), ("master-addr", "master-port"), _meeting),
     Special(("node-rank",), ("node-rank", "headless"), _node),
     Special(("tool-call-parser",), ("tool-call-parser", "enable-auto-tool-choice"), _tools),
 )
 FROM_VLLM = (
     Special(("speculative-config",), SPECULATION, _config),
-    Special(("enable-expert-parallel",), ("ep-size",), _switch),
+    Special(
+        ("tensor-parallel-size", "data-parallel-size", "enable-expert-parallel"),
+        ("ep-size",),
+        _groups,
+    ),
     Special(("master-addr", "master-port"), ("dist-init-addr",), _address),
 )
