@@ -281,7 +281,9 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
     yield from filter(None, told)
     if composed.replica:
         count = composed.profile.replicas
-        yield f"{plan.name} is one of {count} replicas, behind gateway {plan.gateway}"
+        yield f"{plan.name} is one of {count} replicas, for gateway {plan.gateway}"
+        if plan.gpus and replicas.DEVICES not in plan.env:
+            yield f"which GPUs it has is unknown here: env.{replicas.DEVICES} names those of all"
     yield from several.notes(plan)
     yield from _spelled_otherwise(plan, composed, target)
     if plan.gpus:
