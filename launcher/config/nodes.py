@@ -11,6 +11,7 @@ from launcher.config.layers import Layer
 from launcher.config.profile import NodeHost, Nodes, Profile
 from launcher.engines.dialect import Dialect, Scale
 from launcher.engines.options import Release
+from launcher.errors import Exit, UserError
 from launcher.plan.plan import Node, Plan, Setting, words_of
 
 GLOO, NCCL = "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"
@@ -25,6 +26,15 @@ REASONS = {
     GLOO: "gloo, by which the nodes find each other, takes the host name's address otherwise",
     NCCL: "NCCL takes the first interface that is up otherwise; = means this very name",
 }
+
+
+def require_several(name: str, values: Mapping[str, Any], origin: Mapping[str, Layer]) -> None:
+    """Raise UserError (usage) where a node is asked for of a profile that has none."""
+    rank = origin.get("nodes.rank")
+    if rank and rank.place.startswith("-") and "hosts" not in values["nodes"]:
+        what = f"profile {name} is of one host, and has no node {values['nodes']['rank']}"
+        fix = "leave --node-rank out; a profile of several has nodes.hosts, as 2x8xpro6000 has"
+        raise UserError(what, fix=fix, status=Exit.USAGE)
 
 
 def errors(

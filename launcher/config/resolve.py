@@ -90,6 +90,7 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
         raise UserError(
             f"profile {found.name} is nested too deep", fix="write tables of keys"
         ) from None
+    several.require_several(found.name, values, origin)
     profile = None
     flags = values["flags"] if isinstance(values.get("flags"), dict) else {}
     # An option that was dropped (false) may be one that must have another type.
@@ -281,7 +282,10 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
     yield from filter(None, told)
     if composed.replica:
         count = composed.profile.replicas
-        yield f"{plan.name} is one of {count} replicas, behind gateway {plan.gateway}"
+        each = f" of {plan.gpus} GPUs each, on one host" if plan.gpus else ""
+        yield f"{plan.name} is one of {count} replicas{each}, for gateway {plan.gateway}"
+        if plan.gpus and replicas.DEVICES not in plan.env:
+            yield f"which GPUs it has is unknown here: env.{replicas.DEVICES} names those of all"
     yield from several.notes(plan)
     yield from _spelled_otherwise(plan, composed, target)
     if plan.gpus:

@@ -131,7 +131,7 @@ def head(plan: Plan, wish: Wish) -> Iterator[str]:
     yield f"glm5-serve: profile {plan.name}, {made}"
     yield from (f"note: {note}" for note in (*plan.notes, *wish.notes))
     if plan.model and not plan.model.startswith("/"):
-        what = f"{plan.model} is taken from the hub's cache, and downloaded where it is not there"
+        what = f"{plan.model} is taken from the hub's cache, or downloaded into it"
         yield f"{what}: `glm5-serve fetch` first, or a folder (--set flags.model-path=/models/X)"
     for name, path in _paths(plan):
         if not READ.fullmatch(name):

@@ -19,7 +19,7 @@ def write(spec: Spec) -> str:
     if spec.key_file:
         made["secrets"] = {SECRET: {"file": spec.key_file}}
     how = "start: docker compose up --detach --wait; stop: docker compose down (drains)"
-    return document([*spec.head, how], made)
+    return document([*spec.head, *spec.before, how], made)
 
 
 def _service(spec: Spec) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from launcher.formats.spec import KEY, RESTARTS, RUN, SHM_GIB, STACK, Mount, Spe
 
 def write(spec: Spec) -> str:
     """A script that starts the container, detached."""
-    head = [printable.line(f"# {line}") for line in (*spec.head, *_how(spec))]
+    head = [printable.line(f"# {line}") for line in (*spec.head, *spec.before, *_how(spec))]
     words = [shlex.join(one) for one in (*_options(spec), (spec.image,), *_given(spec))]
     return "\n".join(["#!/bin/sh", *head, " \\\n  ".join(["docker run", *words])]) + "\n"
 

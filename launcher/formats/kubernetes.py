@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from launcher.errors import Exit, UserError
@@ -11,7 +12,14 @@ from launcher.formats.yamltext import document
 
 START_MARGIN = 1800  # seconds beyond the start: pulling an image of tens of GB
 LEADS = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}  # a follower answers 404
-KINDS = {"pvc": "a claim's name", "hostPath": "a folder of the nodes", "image": "an OCI image"}
+KINDS = {
+    "pvc": (
+        "CLAIM or CLAIM/FOLDER",
+        re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(/[\w.@-]+)*"),
+    ),
+    "hostPath": ("/FOLDER of the nodes", re.compile(r"/[^\x00-\x1f\x7f]*")),
+    "image": ("REFERENCE, an OCI image", re.compile(r"[A-Za-z0-9][\w.:/@-]{0,254}")),
+}
 
 
 def write(spec: Spec) -> str:
@@ -120,25 +128,44 @@ def _how(spec: Spec) -> Iterator[str]:
         crd = "kubectl get crd leaderworkersets.leaderworkerset.x-k8s.io"
         yield f"it wants the LeaderWorkerSet controller in the cluster: {crd}"
         yield "its pods listen to 0.0.0.0 and find each other by name, not by the profile's hosts"
-    if spec.group and (spec.group.interface or spec.rdma):
+    if spec.group and spec.group.interface:
         yield "in the network of its nodes no NetworkPolicy holds: their firewall does"
     if spec.key_file:
         made = f"--from-file={SECRET}={spec.key_file}"
         yield f"the key: kubectl create secret generic {spec.name}-key {made}"
     if not products(spec.product) and spec.gpus:
         yield "no product of GPU is known for this plan: nodes are not chosen by theirs"
+    yield _weights(spec)
     if spec.models.startswith("image:"):
         yield "an image as a volume wants Kubernetes 1.35 or later: before, it may be left out"
     yield "no CPU and memory are requested: add what your nodes leave it, by kustomize"
+
+
+def _weights(spec: Spec) -> str:
+    """Where the weights have to lie, and how."""
+    place = spec.models or f"hostPath:{spec.model.source}"
+    if not spec.model.is_writable:
+        return f"{place} is the model's folder itself: its config.json lies right there"
+    own = "" if spec.models else "each node downloads the model for itself, or say --models: "
+    return f"{own}{place} is the hub's cache, shown at {spec.model.target}, and is written to"
+
+
+def _is_place(kind: str, value: str) -> bool:
+    shape = KINDS[kind][1] if kind in KINDS else None
+    return bool(shape and shape.fullmatch(value)) and ".." not in value.split("/")
 
 
 def _require(spec: Spec) -> None:
     if spec.probes is None:
         what = "a LeaderWorkerSet has all nodes in it, and --node-rank names a follower"
         raise UserError(what, fix="leave --node-rank out", status=Exit.USAGE)
-    kind, colon, value = spec.models.partition(":")
-    if spec.models and not (kind in KINDS and colon and value):
-        kinds = ", ".join(f"{name}:{what}" for name, what in KINDS.items())
+    if spec.group and spec.rdma and not spec.group.interface:
+        what = "RDMA is in the network of the nodes, which have other interfaces than a pod"
+        fix = "--set nodes.interface=NAME: the one between the nodes, on all of them"
+        raise UserError(what, fix=fix, status=Exit.USAGE)
+    kind, _, value = spec.models.partition(":")
+    if spec.models and not _is_place(kind, value):
+        kinds = ", ".join(f"{name}:{what}" for name, (what, _) in KINDS.items())
         what = f"--models {spec.models}: no place that is known"
         raise UserError(what, fix=f"one of {kinds}", status=Exit.USAGE)
     if kind == "image" and spec.model.is_writable:

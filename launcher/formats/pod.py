@@ -34,7 +34,7 @@ def pod_of_group(spec: Spec, group: Group, words: tuple[str, ...], *, leads: boo
     container["env"] = [*_own_env(spec, group)]
     for name in () if leads else ("startupProbe", "readinessProbe", "livenessProbe", "ports"):
         container.pop(name, None)  # a follower answers nobody, and its /health is always 200
-    if group.interface or spec.rdma:
+    if group.interface:
         made |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
     return made
 
@@ -181,7 +181,8 @@ def _volume_mounts(spec: Spec) -> Iterator[Object]:
     for number, mount in enumerate(spec.mounts):
         yield _at(f"mount-{number}", mount)
     # after the cache, in which the hub's is
-    yield _at("model", spec.model)
+    part = spec.models.partition("/")[2] if spec.models.startswith("pvc:") else ""
+    yield _at("model", spec.model) | ({"subPath": part} if part else {})
     if spec.key_file:
         yield {"name": "key", "mountPath": KEY.rpartition("/")[0], "readOnly": True}
     if spec.copies_key:
@@ -198,7 +199,8 @@ def _source(spec: Spec) -> Object:
     kind, _, value = (spec.models or f"hostPath:{spec.model.source}").partition(":")
     if kind == "pvc":
         read_only = {} if spec.model.is_writable else {"readOnly": True}
-        return {"persistentVolumeClaim": {"claimName": value} | read_only}
+        claim = value.partition("/")[0]
+        return {"persistentVolumeClaim": {"claimName": claim} | read_only}
     if kind == "image":
         return {"image": {"reference": value, "pullPolicy": "IfNotPresent"}}
     made = "DirectoryOrCreate" if spec.model.is_writable else "Directory"

@@ -29,7 +29,7 @@ def write(spec: Spec) -> str:
         f"`systemctl daemon-reload` and `systemctl start {spec.name}`, which returns when it"
         f" {'serves' if spec.probes else 'runs'}",
     )
-    head = [printable.line(f"# {line}") for line in (*spec.head, *how)]
+    head = [printable.line(f"# {line}") for line in (*spec.head, *spec.before, *how)]
     return "\n".join([*head, *_unit(spec), "", *_container(spec), "", *_service(spec)]) + "\n"
 
 

@@ -126,6 +126,13 @@ class Spec:
         return bool(self.key_file) and not self.own_init
 
     @property
+    def before(self) -> tuple[str, ...]:
+        """What a host has to have before the first start, a line each."""
+        if not self.model.is_writable:
+            return ()
+        return (f"before the first start: mkdir -p {self.model.source}",)
+
+    @property
     def stop(self) -> int:
         """How long a stop may take before it is killed."""
         return self.drain + MARGIN

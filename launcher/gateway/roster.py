@@ -121,6 +121,8 @@ class Roster:
         why = _obstacle(worker, by)
         if why is None:
             self._refused.pop(worker.url, None)
+            if worker.name == worker.url and not _status(worker.url, "/health", by.key):
+                self.tell(f"nobody answers at {worker.url}: the gateway asks again until it does")
             return True
         self._refused[worker.url] = now + AGAIN
         self.tell(f"{worker.name} is not sent any request: {why}")

@@ -10,17 +10,23 @@ from pathlib import Path
 from launcher import __version__
 from launcher.address import is_loopback
 from launcher.config import layers
+from launcher.config import nodes as several
+from launcher.config.replicas import DEVICES
 from launcher.config.resolve import PlanRequest
 from launcher.config.target import TargetOptions, planned, recorded
+from launcher.doctor.checks.access import exposed
 from launcher.engines.engine import dialect
 from launcher.errors import Exit, UserError
 from launcher.formats import alone, supervised
+from launcher.formats.pod import NODES_CACHE
 from launcher.formats.spec import RUN, Spec, Wish
 from launcher.formats.writers import CONTAINERS, WRITERS
 from launcher.host.facts import Driver
 from launcher.knowledge import drivers, images
 from launcher.lint.notes import noted
 from launcher.plan.plan import Plan
+from launcher.redact.keys import read_key
+from launcher.statedir.replica import split
 
 ANYWHERE = "flags.host=0.0.0.0"
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]{0,254}")
@@ -59,23 +65,30 @@ def rendered(
     _require(asked, form)
     if form not in CONTAINERS:
         plan = noted(planned(ask, environ, aim)[0])
+        if form == "systemd":
+            _require_own_gpus(plan)
+            _require_guard(plan)
         return Rendered(plan, WRITERS[form](plan) if form in WRITERS else "")
     plan = noted(planned(ask, environ, aim, Path(RUN))[0])
     notes: tuple[str, ...] = ()
-    if form == "kubernetes":
+    if form != "kubernetes":
+        _require_own_gpus(plan)
+        _require_guard(plan)
+    else:
         _require_one(plan, asked)
         if here := [*_of_host(plan)]:
             notes = tuple(f"{what}: a pod is asked at its own address" for what, _ in here)
             settings = (*ask.settings, *(setting for _, setting in here))
             plan = noted(planned(replace(ask, settings=settings), environ, aim, Path(RUN))[0])
-        _require_guard(plan)
+        _require_key(plan)
+        plan = _without_hosts(plan)
     chosen = _image(plan, asked, aim)
     wish = Wish(
         image=chosen.image,
-        hub=_hub(environ),
+        hub=_hub(environ) if form != "kubernetes" else f"{NODES_CACHE}/huggingface",
         rdma=asked.rdma or "",
         models=asked.models or "",
-        notes=(*notes, *chosen.notes),
+        notes=(*notes, *_of_gateway(plan), *_of_key(plan), *chosen.notes),
     )
     return Rendered(plan, CONTAINERS[form](_spec(plan, wish, asked)))
 
@@ -88,7 +101,7 @@ def _spec(plan: Plan, wish: Wish, asked: Asked) -> Spec:
 
 def _of_host(plan: Plan) -> Iterator[tuple[str, str]]:
     """What listens to this host alone, in words, and the setting that opens it."""
-    if is_loopback(plan.host):
+    if is_loopback(plan.host) or (plan.nodes and plan.host == plan.nodes[0].address):
         yield f"it listens to 0.0.0.0, not to {plan.host}", ANYWHERE
     host, _, port = plan.health_listen.rpartition(":")
     if port and is_loopback(host.strip("[]")):
@@ -122,9 +135,50 @@ def _require_one(plan: Plan, asked: Asked) -> None:
         what = f"{plan.name} is of {len(plan.nodes)} hosts, whose addresses no pod has"
         fix = "without --supervised it is a LeaderWorkerSet; or --format quadlet for each host"
         raise UserError(what, fix=fix, status=Exit.USAGE)
+    if split(plan.name)[1]:
+        what = f"{plan.name} is a replica, which shares a host with others: a cluster has its own"
+        fix = f"-p {split(plan.name)[0]} --set replicas=1; `kubectl scale` makes more of it"
+        raise UserError(what, fix=fix, status=Exit.USAGE)
+
+
+def _require_own_gpus(plan: Plan) -> None:
+    """Raise UserError for a replica whose GPUs nobody knows: all would have the host's first."""
+    if split(plan.name)[1] and plan.gpus and DEVICES not in plan.env:
+        what = f"which GPUs {plan.name} would have is unknown: the host's are not seen here"
+        fix = f"name those of all replicas: `--set env.{DEVICES}=0,1,...`"
+        raise UserError(what, fix=fix, status=Exit.CONFIG)
 
 
 def _require_guard(plan: Plan) -> None:
+    """Raise UserError for what `up` would refuse: nobody judges the host before this starts."""
+    found = None if plan.open_without_key else exposed(plan)
+    if found:
+        what = f"profile {plan.name} binds {found.seen}"
+        raise UserError(what, fix=found.or_explicitly, status=Exit.CONFIG)
+
+
+def _without_hosts(plan: Plan) -> Plan:
+    """The plan without what is to be said of the hosts of a profile: pods are on others."""
+    said = {*several.notes(plan)}
+    return replace(plan, notes=tuple(note for note in plan.notes if note not in said))
+
+
+def _of_gateway(plan: Plan) -> Iterator[str]:
+    if plan.gateway:
+        adds = f"`glm5-serve gateway up --worker http://HOST:{plan.port}` adds it"
+        yield f"no gateway finds a server in a container by itself: {adds}"
+
+
+def _of_key(plan: Plan) -> Iterator[str]:
+    """What is the matter with the key's file, as it is seen here."""
+    try:
+        if plan.key_file and not plan.doubt:
+            read_key(Path(plan.key_file))
+    except UserError as error:
+        yield f"{error.what} (seen here: it has to be right where this file is used)"
+
+
+def _require_key(plan: Plan) -> None:
     """In a cluster whoever reaches the pod may use it."""
     if not plan.key_file and not plan.open_without_key:
         what = f"without a key {dialect(plan.engine).serves} are open to the cluster"

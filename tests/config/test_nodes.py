@@ -135,7 +135,8 @@ def test_the_start_waits_for_the_others_as_long_as_the_engine_does() -> None:
     ("settings", "told"),
     [
         (('nodes.hosts=["10.0.0.1"]',), "nodes.hosts: "),
-        (("nodes.rank=1",), "nodes.hosts: is required"),
+        (("nodes.interface=eth1",), "nodes.hosts: is required"),
+        (("nodes.rank=1",), "profile 8xpro6000 is of one host, and has no node 1"),
         (('nodes.hosts=["10.0.0.1", "10.0.0.1"]', TWO[1]), "10.0.0.1 is there twice"),
         (('nodes.hosts=["gpu1", "10.0.0.1"]',), "the address by which the other hosts reach it"),
         (('nodes.hosts=["127.0.0.1", "10.0.0.1"]',), "the address by which the other hosts"),

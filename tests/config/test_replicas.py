@@ -54,7 +54,14 @@ def test_the_name_alone_is_the_first_replica_and_says_so() -> None:
     made = plan("cpu-demo", "replicas=3")
 
     assert made.name == "cpu-demo@1"
-    assert any("one of 3 replicas" in note for note in made.notes)
+    assert any("one of 3 replicas, for" in note for note in made.notes)
+
+
+def test_how_many_gpus_replicas_want_is_said_where_nobody_knows_how_many_there_are() -> None:
+    made = plan("8xpro6000", "replicas=2")
+
+    assert any("one of 2 replicas of 8 GPUs each, on one host" in note for note in made.notes)
+    assert any("which GPUs it has is unknown here" in note for note in made.notes)
 
 
 def test_a_replica_is_asked_for_again_by_what_its_plan_keeps() -> None:

@@ -87,6 +87,23 @@ ROWS: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("why", "fix"),
+    [
+        ("10.0.0.1 port 20000 is in use by pid 7", "stop that process"),
+        ("10.0.0.1 port 80 is for privileged users", "a port from 1024 on"),
+        ("cannot listen on 10.0.0.1 port 20000: Cannot assign requested address", "nodes.rank=N"),
+    ],
+)
+def test_a_rendezvous_is_put_right_by_what_is_wrong_with_it(why: str, fix: str) -> None:
+    (found,) = judge(
+        having(H, system__rendezvous_obstacle=why), plan(*TWO), only=["node-rendezvous"]
+    )
+
+    assert fix in found.fix
+    assert ("process" in found.fix) is ("in use" in why)
+
+
 @pytest.mark.parametrize(("id", "severity", "seen", "names", "words"), ROWS)
 def test_one_thing_that_is_wrong_with_a_node_is_named(
     id: str, severity: Severity, seen: Host, names: str, words: tuple[str, ...]

@@ -366,7 +366,8 @@ def templates(made: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("case", NODES)
 @pytest.mark.parametrize("name", ["2x8xb200", "2x8xpro6000"])
 def test_a_group_is_known_to_its_api_and_its_pods_to_kubernetes(name: str, case: str) -> None:
-    text = written(nodes(name, *NODES[case]), "kubernetes", rdma="rdma/x")
+    plan = nodes(name, *NODES[case])
+    text = written(plan, "kubernetes", rdma="rdma/x" if plan.nodes[0].interface else "")
     made = objects(text)
     group = made.pop("LeaderWorkerSet")
 
@@ -377,6 +378,13 @@ def test_a_group_is_known_to_its_api_and_its_pods_to_kubernetes(name: str, case:
         kubernetes_validate.validate(one, KUBERNETES[-1], strict=True)
     assert "Deployment" not in made
     assert "# it wants the LeaderWorkerSet controller" in text
+
+
+def test_rdma_of_a_group_wants_the_interface_between_its_nodes() -> None:
+    with pytest.raises(UserError, match="in the network of the nodes") as told:
+        written(nodes("2x8xb200"), "kubernetes", rdma="rdma/x")
+
+    assert told.value.fix == "--set nodes.interface=NAME: the one between the nodes, on all of them"
 
 
 def test_an_api_that_does_not_know_a_field_says_so() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from conftest import free_port
 from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.gateway.manifest import Worker, fault, written
+from launcher.gateway.roster import Roster, Served
 from launcher.gateway.runtime import runtime
+from launcher.gateway.settings import Options
 from launcher.gateway.workers import Seen, routed
 from launcher.plan.plan import Plan
 from launcher.plan.policy import Policy
@@ -80,3 +84,19 @@ def test_a_worker_is_asked_by_what_its_release_has(
     made = Plan("", (), (), {}, "", 0, "", "", Policy(), (), {}, engine=engine, release=release)
 
     assert runtime(engine).readiness(made) == path
+
+
+def test_a_worker_of_somebody_s_at_which_nobody_answers_is_told_once(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    told: list[str] = []
+    served = Served(Options(workers=(url,), health="/health"), None)
+    folder = tmp_path / "gateway"
+    folder.mkdir()
+    roster = Roster(folder, lambda: served, told.append)
+
+    roster.look()
+    roster.look()
+
+    assert told == [f"nobody answers at {url}: the gateway asks again until it does"]
+    assert fault(roster.file.read_bytes()) is None
+    assert url in roster.file.read_text()

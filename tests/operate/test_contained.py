@@ -91,6 +91,7 @@ def test_a_pod_listens_where_it_is_asked_and_a_container_where_its_plan_says() -
     assert "it listens to" not in own
 
 
+HALVES = ("replicas=2", "flags.tp-size=4")
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no CUDA 12": ({"cuda": 12}, "SGLang 0.5.23 has no image for CUDA 12: CUDA 13 alone", "driver 580 or later or --release 0.5.19 or --image NAME"),
     "a CPU": ({"profile": "cpu-demo"}, "no image of SGLang 0.5.23 is known for a CPU", "--image NAME: one that has it"),
@@ -103,6 +104,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "models of a host": ({"models": "pvc:x"}, "--models is of --format kubernetes", "--set flags.model-path=/DIR"),
     "RDMA of a cluster on a host": ({"rdma": "rdma/x"}, "--rdma rdma/x is nothing that compose hands in", "for example --rdma /dev/infiniband"),
     "RDMA of a host in a cluster": ({"form": "kubernetes", "rdma": "/dev/infiniband"}, "--rdma /dev/infiniband is nothing that kubernetes hands in", "for example --rdma rdma/hca_shared_devices_a"),
+    "another replica's GPUs": ({"profile": "8xb200@2", "settings": HALVES}, "which GPUs 8xb200@2 would have is unknown", "name those of all replicas: `--set env.CUDA_VISIBLE_DEVICES=0,1,...`"),
+    "another replica's GPUs in a unit": ({"form": "systemd", "profile": "8xb200@1", "settings": HALVES}, "which GPUs 8xb200@1 would have is unknown", "name those of all replicas: `--set env.CUDA_VISIBLE_DEVICES=0,1,...`"),
+    "a replica in a cluster": ({"form": "kubernetes", "profile": "8xb200@2", "settings": HALVES}, "8xb200@2 is a replica, which shares a host", "-p 8xb200 --set replicas=1; `kubectl scale` makes more of it"),
+    "no such claim": ({"form": "kubernetes", "key": "/k", "models": "pvc:A/../b"}, "--models pvc:A/../b: no place", "one of pvc:CLAIM or CLAIM/FOLDER, hostPath:/FOLDER of the nodes, image:REFERENCE, an OCI image"),
+    "no folder of the nodes": ({"form": "kubernetes", "key": "/k", "models": "hostPath:models"}, "--models hostPath:models: no place", "one of pvc:CLAIM or CLAIM/FOLDER, hostPath:/FOLDER of the nodes, image:REFERENCE, an OCI image"),
     "no key": ({"form": "kubernetes"}, "without a key SGLang's admin endpoints", "--api-key-file FILE (it becomes a Secret), or access.open_without_key = true"),
 }  # fmt: skip
 
@@ -116,6 +122,88 @@ def test_what_cannot_be_is_refused_with_what_to_do(case: str) -> None:
     assert str(told.value).startswith(what)
     assert told.value.fix == fix
     assert told.value.status in (Exit.USAGE, Exit.CONFIG)
+
+
+OPEN = ("flags.host=0.0.0.0",)
+
+
+@pytest.mark.parametrize("form", ["docker", "compose", "quadlet", "systemd"])
+def test_what_up_would_refuse_is_not_written_for_others_to_start(form: str) -> None:
+    with pytest.raises(UserError, match=r"binds 0\.0\.0\.0 without an API key") as told:
+        text(form, settings=OPEN)
+
+    assert told.value.status == Exit.CONFIG
+    assert "--set flags.host=127.0.0.1" in str(told.value.fix)
+    assert text(form, settings=OPEN, key="/etc/glm5/key")
+    assert text(form, settings=(*OPEN, "access.open_without_key=true"))
+
+
+def test_a_node_is_not_told_to_listen_to_itself_alone() -> None:
+    with pytest.raises(UserError, match=r"binds 192\.0\.2\.1 without") as told:
+        text("quadlet", profile="2x8xpro6000")
+
+    assert "access.api_key_file=/FILE (on each host)" in str(told.value.fix)
+    assert "127.0.0.1" not in str(told.value.fix)
+
+
+def test_vllm_s_key_is_no_guard_of_what_more_than_this_host_reaches() -> None:
+    with pytest.raises(UserError, match="with an API key, which does not guard"):
+        text("docker", profile="8xb200-vllm", settings=OPEN, key="/etc/glm5/key")
+
+
+def test_the_command_itself_is_shown_with_a_warning() -> None:
+    assert "# note: risky" in text("shell", settings=OPEN)
+
+
+def test_replicas_have_gpus_of_their_own_and_no_gateway_that_finds_them() -> None:
+    every = "env.CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7"
+    first = text("quadlet", profile="8xb200@1", settings=(*HALVES, every))
+    second = text("quadlet", profile="8xb200@2", settings=(*HALVES, every))
+
+    assert "Environment=CUDA_VISIBLE_DEVICES=0,1,2,3\n" in first
+    assert "Environment=CUDA_VISIBLE_DEVICES=4,5,6,7\n" in second
+    assert "gateway up --worker http://HOST:8001` adds it" in second
+    assert "behind gateway" not in second
+    assert "--worker" not in text("quadlet")
+
+
+def test_a_cluster_is_told_where_the_weights_have_to_lie() -> None:
+    def pod(*settings: str, models: str | None = None) -> str:
+        return text("kubernetes", key="/etc/glm5/key", settings=settings, models=models)
+
+    assert "each node downloads the model for itself" in pod()
+    assert "path: /var/cache/glm5-serve/huggingface\n" in pod()  # nobody's home
+    cache = pod(models="pvc:weights/hub")
+    assert "claimName: weights\n" in cache
+    assert "subPath: hub\n" in cache
+    assert "# pvc:weights/hub is the hub's cache, shown at /root/.cache/huggingface" in cache
+    folder = pod("flags.model-path=/models/GLM-5", models="pvc:weights")
+    assert "# pvc:weights is the model's folder itself" in folder
+    assert "subPath" not in folder
+
+
+@pytest.mark.parametrize("form", ["docker", "compose", "quadlet"])
+def test_a_host_has_the_hub_s_cache_before_it_starts(form: str) -> None:
+    assert "# before the first start: mkdir -p /root/.cache/huggingface\n" in text(form)
+    assert "mkdir" not in text(form, settings=("flags.model-path=/models/GLM-5",))
+
+
+def test_pods_of_a_group_are_told_nothing_of_hosts() -> None:
+    made = text("kubernetes", profile="2x8xpro6000", key="/etc/glm5/key", aim=TargetOptions())
+
+    assert "each is started on its host" not in made
+    assert "no interface with" not in made
+    assert "--host 192.0.2.1" not in made
+
+
+def test_a_key_that_others_may_read_is_told(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("sk-of-nobody\n")
+    key.chmod(0o644)
+    assert f"# note: the API key file {key} is open to others" in text(key=str(key))
+    key.chmod(0o600)
+    assert f"# note: the API key file {key}" not in text(key=str(key))
+    assert "# note: cannot read the API key file" in text(key=str(tmp_path / "none"))
 
 
 def test_an_image_of_ours_is_built_on_the_release_s_own() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 
 from launcher.address import is_loopback
 from launcher.doctor.checks.judging import Verdict, fail, ok, warn
@@ -41,27 +42,48 @@ def access_guarded(host: Host, plan: Plan) -> Verdict:
     """
     if is_loopback(plan.host):
         return ok(f"{plan.host} is this host alone")
-    if plan.key_file and not dialect(plan.engine).unguarded:
+    found = exposed(plan)
+    if found is None:
         return ok(f"a key is required ({plan.key_file})")
-    seen, fix = _beside_key(plan) if plan.key_file else _without_key(plan)
     if plan.open_without_key:
-        return warn(f"{seen}, as access.open_without_key says", fix=fix)
-    explicitly = "--set access.open_without_key=true"
-    return fail(
-        f"profile {plan.name} binds {seen}", fix=f"{fix}; or say it explicitly: {explicitly}"
-    )
+        return warn(f"{found.seen}, as access.open_without_key says", fix=found.fix)
+    return fail(f"profile {plan.name} binds {found.seen}", fix=found.or_explicitly)
 
 
-def _without_key(plan: Plan) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Exposed:
+    """What more than this host reaches without a key, and what to do."""
+
+    seen: str
+    fix: str
+
+    @property
+    def or_explicitly(self) -> str:
+        """What to do, or to say, where nobody has said yet that it shall be open."""
+        return f"{self.fix}; or say it explicitly: --set access.open_without_key=true"
+
+
+def exposed(plan: Plan) -> Exposed | None:
+    """What no key guards; None where this host alone reaches it, or a key guards all."""
+    if is_loopback(plan.host) or (plan.key_file and not dialect(plan.engine).unguarded):
+        return None
+    return _beside_key(plan) if plan.key_file else _without_key(plan)
+
+
+def _without_key(plan: Plan) -> Exposed:
     seen = f"{plan.host} without an API key: whoever reaches port {plan.port} may use the model and"
-    fix = "add --api-key-file FILE, or bind loopback: --set flags.host=127.0.0.1"
-    return f"{seen} {dialect(plan.engine).serves}", fix
+    # the nodes of a group reach each other: none of them can be loopback's
+    other = " (on each host)" if plan.nodes else ", or bind loopback: --set flags.host=127.0.0.1"
+    fix = f"add a key: --set access.api_key_file=/FILE{other}"
+    return Exposed(f"{seen} {dialect(plan.engine).serves}", fix)
 
 
-def _beside_key(plan: Plan) -> tuple[str, str]:
+def _beside_key(plan: Plan) -> Exposed:
     seen = f"{plan.host} with an API key, which does not guard {dialect(plan.engine).unguarded}"
-    fix = "bind loopback (--set flags.host=127.0.0.1), behind a proxy that lets /v1 alone through"
-    return seen, fix
+    loopback = "bind loopback (--set flags.host=127.0.0.1), behind"
+    if plan.nodes:
+        loopback = f"close port {plan.port} to all but the nodes (a firewall), before it"
+    return Exposed(seen, f"{loopback} a proxy that lets /v1 alone through")
 
 
 def access_key(host: Host, plan: Plan) -> Verdict:

@@ -12,6 +12,13 @@ from launcher.plan.plan import Plan
 GROUP = "nodes"
 UNNAMED = "the profile names no address of its nodes ([nodes])"
 
+ANOTHER = "say which node this host is (--set nodes.rank=N), or correct nodes.hosts (`ip -br addr`)"
+MEETING_FIXES = {  # by the words of launcher/host/port.py
+    " is in use by ": "stop that process, or choose another port: --set nodes.port=N",
+    " is for privileged users": "choose a port from 1024 on: --set nodes.port=N",
+    "": ANOTHER,
+}
+
 
 def is_wide(plan: Plan) -> bool:
     """Whether a plan is for several hosts, however it says so."""
@@ -40,10 +47,9 @@ def node_address(host: Host, plan: Plan) -> Verdict:
         raise UnobservedError(UNNAMED)
     networks = host.system.networks.get()
     having = [one for one in networks if node.address in one.addresses]
-    fix = "--node-rank of the node that this host is, or correct nodes.hosts (`ip -br addr`)"
     if not having:
         what = f"node {plan.rank} is {node.address}; this host has {_shown(networks)}"
-        return fail(what, fix=fix)
+        return fail(what, fix=ANOTHER)
     found = having[0]
     if node.interface not in ("", *(one.name for one in having)):
         what = f"{node.address} is on {found.name}, the profile names {node.interface}"
@@ -108,7 +114,9 @@ def node_rendezvous(host: Host, plan: Plan) -> Verdict:
     if plan.follows:
         fix = "open all ports between the nodes: the engine takes others, too, at random"
         return fail(obstacle, fix=fix)
-    return fail(obstacle, fix="stop that process, or choose another port: --set nodes.port=N")
+    return fail(
+        obstacle, fix=next(fix for words, fix in MEETING_FIXES.items() if words in obstacle)
+    )
 
 
 def node_stages(host: Host, plan: Plan) -> Verdict:
