@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path
 from launcher.engines.http import ForeignError, UnaskedError
 from launcher.engines.server import NO_ANSWER, Server, talk
 from launcher.files import guarded
+from launcher.files.reading import UnfitError
 from launcher.gateway import NAME
 from launcher.gateway.manifest import FILE, LARGEST, Worker, fault, written
 from launcher.gateway.settings import HEALTH, Options
@@ -77,18 +79,26 @@ class Roster:
         kept = {one for one in now if one in sure or self._is_welcome(one, by)}
         data = written(kept)
         if data != self._last or self._was_changed():
-            guarded.replace(self.file, data)
+            self._write(data)
         self.listed, self._last, self._by = frozenset(kept), data, by
 
+    def _write(self, data: bytes) -> None:
+        """Put the list there, in place of whatever has its name. Raises OSError."""
+        if guarded.strange(self.file) == "a folder":  # anything else is replaced as it is
+            shutil.rmtree(self.file)
+        guarded.replace(self.file, data)
+
     def _was_changed(self) -> bool:
-        """Whether somebody else wrote the list, which is told."""
+        """Whether somebody else wrote the list, or put something else there, which is told."""
         try:
             found = guarded.read(self.file, LARGEST)
+            if found == self._last:
+                return False
+            why = fault(found)
         except FileNotFoundError:
-            found = b""
-        if found == self._last:
-            return False
-        why = fault(found)
+            why = "it was removed"
+        except OSError as error:
+            why = f"it {error.strerror}" if isinstance(error, UnfitError) else str(error.strerror)
         how = f"broken by somebody ({why})" if why else "changed by somebody"
         fix = "" if why else "; `glm5-serve gateway up --worker URL` adds one that is not ours"
         self.tell(f"{self.file} was {how}: the last good list is put back{fix}")
