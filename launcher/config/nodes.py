@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.address import is_loopback
+from launcher.address import canonical, is_loopback, listening, numeric
 from launcher.config.layers import Layer
 from launcher.config.profile import NodeHost, Nodes, Profile
 from launcher.engines.dialect import Dialect, Scale
@@ -44,13 +44,15 @@ def errors(
     nodes = profile.nodes
     if nodes is None:
         return
-    for key, text in (*_of_hosts(nodes), *_said_twice(profile, flags, engine)):
+    said = (*_of_hosts(nodes), *_said_twice(profile, flags, engine))
+    for key, text in (*said, *_one_port(profile, flags, engine)):
         place = origin[key].place if key in origin else origin["nodes.hosts"].place
         yield f"{place}: {key}: {text}"
 
 
 def _of_hosts(nodes: Nodes) -> Iterator[tuple[str, str]]:
-    addresses = [str(host.address) for host in nodes.hosts]
+    addresses = [canonical(host.address) for host in nodes.hosts]
+    yield from _of_no_host(addresses)
     for at, (name, address) in enumerate(zip(nodes.names, addresses, strict=True)):
         if address in addresses[:at]:
             yield "nodes.hosts", f"{address} is there twice: each node is another host"
@@ -59,6 +61,36 @@ def _of_hosts(nodes: Nodes) -> Iterator[tuple[str, str]]:
     if nodes.rank is not None and nodes.rank >= len(nodes.hosts):
         known = ", ".join(f"{at} ({name})" for at, name in enumerate(nodes.names))
         yield "nodes.rank", f"there is no node {nodes.rank}; nodes.hosts has {known}"
+
+
+def _of_no_host(addresses: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Addresses that other hosts cannot reach one host by."""
+    families: dict[int, str] = {}
+    for address, at in zip(addresses, map(numeric, addresses), strict=True):
+        assert at
+        families.setdefault(at.version, address)
+        if at.is_multicast or at.is_reserved:
+            yield "nodes.hosts", f"{address} is the address of no host"
+        elif at.version == 6 and at.is_link_local and not at.scope_id:
+            yield "nodes.hosts", f"{address} leads nowhere without an interface: take a global one"
+    if len(families) > 1:
+        ends = f"{families[4]} is IPv4, {families[6]} is IPv6"
+        yield "nodes.hosts", f"{ends}: all nodes meet in one, so give each an address of that"
+
+
+def _one_port(
+    profile: Profile, flags: Mapping[str, Any], engine: Dialect
+) -> Iterator[tuple[str, str]]:
+    """What else would listen at the port of the rendezvous, on the first node."""
+    assert profile.nodes
+    own = engine.option_of("port")
+    taken = {f"flags.{name}": value for name, value in flags.items() if name.endswith("-port")}
+    taken[f"flags.{own}"] = profile.flags.port or engine.port
+    if place := profile.access.health_listen:
+        taken["access.health_listen"] = listening(place)[1]
+    for key, port in taken.items():
+        if port == profile.nodes.port:
+            yield "nodes.port", f"{port} is {key}, too: the rendezvous wants a port of its own"
 
 
 def _said_twice(
@@ -141,7 +173,7 @@ def nodes_of(
 
 def _with_interface(host: NodeHost, nodes: Nodes, here: Mapping[str, str]) -> NodeHost:
     """The host with its interface: its own, that of all, or the one that has its address."""
-    interface = host.interface or nodes.interface or here.get(host.address)
+    interface = host.interface or nodes.interface or here.get(canonical(host.address))
     return host.model_copy(update={"interface": interface})
 
 

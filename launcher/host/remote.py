@@ -15,6 +15,7 @@ import secrets
 import shlex
 import signal
 import time
+from asyncio.subprocess import Process, SubprocessStreamProtocol
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from launcher.host.remote_reply import Reply, read
 SCRIPT = Path(__file__).with_name("collect.sh")
 MOST_SAID = 64 << 20  # bytes of an answer; a script's has 50 kB to some MB, of the kernel's log
 MOST_ERRORS = 64 << 10
+PIECE = 64 << 10  # that is read at once
 AT_ONCE = 64  # connections
 CONNECT = 10  # seconds to a banner, at most; ssh counts in whole ones
 ALIVE = 5  # seconds between questions to a silent sshd; two that are not answered end it
@@ -136,15 +138,15 @@ async def _talk(
 ) -> Reply:
     """Run ssh, and take it down with all it started when it is late, or when we are ended."""
     begin = time.monotonic()
-    child = await asyncio.create_subprocess_exec(
+    loop = asyncio.get_running_loop()
+    transport, pipes = await loop.subprocess_exec(
+        lambda: SubprocessStreamProtocol(PIECE, loop),
         *words,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
         env={**environ, "LC_ALL": "C"},
         cwd=programs.ROOT,
         start_new_session=True,
     )
+    child = Process(transport, pipes, loop)
     assert child.stdin
     assert child.stdout
     assert child.stderr
@@ -163,6 +165,7 @@ async def _talk(
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
+        transport.close()  # who left the group may hold its pipes for longer than we wait
         await child.wait()
     return Reply(bytes(said), errors.decode(errors="replace"), status, time.monotonic() - begin)
 
@@ -177,5 +180,5 @@ async def _write(stream: asyncio.StreamWriter, text: bytes) -> None:
 
 async def _read(stream: asyncio.StreamReader, into: bytearray, most: int) -> None:
     """All that comes; what is more than `most` is read and dropped, so that nobody waits."""
-    while piece := await stream.read(1 << 16):
+    while piece := await stream.read(PIECE):
         into += piece[: max(0, most - len(into))]

@@ -86,7 +86,7 @@ def test_one_host_has_nothing_of_several(profile: str) -> None:
 def test_the_plan_of_a_node_is_the_same_however_one_comes_to_it(
     profile: str, ranks: list[int]
 ) -> None:
-    hosts = 'nodes.hosts=["10.0.0.1", "10.0.0.2", "fd00::3"]'
+    hosts = 'nodes.hosts=["10.0.0.1", "10.0.0.2", "10.0.0.3"]'
     words = (hosts, "flags.host=false", GPUS[profile])
     told = plan(*words, f"nodes.rank={ranks[-1]}", profile=profile)
 
@@ -146,6 +146,9 @@ def test_the_start_waits_for_the_others_as_long_as_the_engine_does() -> None:
         ((*TWO, "flags.nnodes=2"), "flags.nnodes: [nodes] says it"),
         ((*TWO, "flags.node-rank=1"), "flags.node-rank: [nodes] says it"),
         ((*TWO, "env.SGLANG_HOST_IP=10.0.0.1"), "env.SGLANG_HOST_IP: [nodes] says it"),
+        (("nodes.port=8000", "flags.port=8000", *TWO), "8000 is flags.port, too"),
+        (("flags.nccl-port=20000", *TWO), "20000 is flags.nccl-port, too"),
+        (("access.health_listen=[::]:20000", *TWO), "20000 is access.health_listen, too"),
         (TWO[:1], "flags.host: 127.0.0.1 is reached by no other node"),
     ],
 )
@@ -154,6 +157,31 @@ def test_what_is_wrong_with_the_hosts_is_one_message(settings: tuple[str, ...], 
 
     assert told in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("hosts", "told"),
+    [
+        (("fd00::1", "fd00:0:0::1"), "fd00::1 is there twice"),
+        (("FD00::A", "fd00::a"), "fd00::a is there twice"),
+        (("10.0.0.1", "::ffff:10.0.0.1"), "10.0.0.1 is there twice"),
+        (("10.0.0.1", "224.0.0.1"), "224.0.0.1 is the address of no host"),
+        (("ff02::1", "fd00::1"), "ff02::1 is the address of no host"),
+        (("10.0.0.1", "255.255.255.255"), "255.255.255.255 is the address of no host"),
+        (("fe80::1", "fd00::1"), "fe80::1 leads nowhere without an interface"),
+        (("10.0.0.1", "fd00::1"), "10.0.0.1 is IPv4, fd00::1 is IPv6"),
+    ],
+)
+def test_hosts_are_compared_as_addresses_and_each_is_one(hosts: list[str], told: str) -> None:
+    assert told in refusal(f"nodes.hosts={json.dumps(hosts)}", "flags.host=false")
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [("fd00::1", "fd00::2"), ("fe80::1%e0", "fe80::1%e1"), ("169.254.0.1", "10.0.0.1")],
+)
+def test_addresses_that_may_lead_to_hosts_are_taken(hosts: list[str]) -> None:
+    assert len(plan(f"nodes.hosts={json.dumps(hosts)}", *TWO[1:], GPUS["8xpro6000"]).nodes) == 2
 
 
 def test_two_hosts_of_one_name_are_refused(tmp_path: Path) -> None:

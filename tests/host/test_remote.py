@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from launcher.host import facts_json, parsers
 from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.facts import Host, Interface, known
 from launcher.host.inventory import Target
-from launcher.host.remote import SCRIPT, Ask, command, script
+from launcher.host.remote import SCRIPT, Ask, ask, command, script
 from launcher.host.remote_refusals import ROWS, Unreachable, refusal
 from launcher.host.remote_reply import Reply, parts, read
 
@@ -91,6 +92,18 @@ def test_ssh_is_told_to_ask_nobody_and_to_forward_nothing() -> None:
     } <= options
     assert any(option.startswith("ServerAliveInterval=") for option in options)
     assert words[-7:] == ["-l", "ops", "-p", "2222", "--", "10.0.0.1", "sh -s"]
+
+
+def test_who_holds_the_pipes_of_ssh_after_the_deadline_holds_nobody_up(tmp_path: Path) -> None:
+    """As a ProxyCommand that leaves its group; what a loop leaves open fails this test."""
+    (tmp_path / "ssh").write_text("#!/bin/sh\nsetsid sleep 6 &\nsleep 6\n")
+    (tmp_path / "ssh").chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+    (said,) = ask([Target("h", "h")], Ask(deadline=1), environ)
+    gc.collect()
+    assert isinstance(said.seen, Unreachable)
+    assert (said.seen.kind, said.seconds < 4) == ("deadline", True)
 
 
 def test_what_a_profile_says_stands_in_no_argument() -> None:
