@@ -11,6 +11,7 @@ from launcher.formats import shell
 from launcher.formats.spec import HUB, KEPT, KEY, Group, Mount, Probes, Spec, Wish, called
 from launcher.plan.plan import Plan, for_node
 
+OF_KEYS = "A-Za-z0-9._~+/=-"  # as redact/keys.py reads them
 # Options that name a file or folder that is only read.
 READ = re.compile(
     r"(.*-)?(model|model-path|tokenizer|tokenizer-path|template|config-path|graph-file)"
@@ -89,7 +90,8 @@ def _command(plan: Plan) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _with_key(plan: Plan) -> str:
     """What hands the key over and becomes the server: the file is read inside, so that the key is
-    in no argument, and in no variable that `inspect` or `describe` shows.
+    in no argument, and in no variable that `inspect` or `describe` shows. Without one, or with
+    more than one word, nothing starts: an empty key is none.
     """
     variable = dialect(plan.engine).key.variable
     if variable:
@@ -97,7 +99,9 @@ def _with_key(plan: Plan) -> str:
     else:
         written = shell.written_key(KEY, plan.key_config or "", dialect(plan.engine).key.file)
         given = " ".join(written.split("\n  "))
-    return f'test -s {KEY} && {given} && exec "$@"'
+    wrong = f"echo {KEY}: wanted the API key alone, one word >&2; exit 78"
+    asked = f'case "$(set -f; echo $(cat {KEY}))" in ""|*[!{OF_KEYS}]*) {wrong};; esac'
+    return f'{asked}; {given} && exec "$@"'
 
 
 def model(plan: Plan, wish: Wish) -> Mount:

@@ -122,15 +122,17 @@ def test_the_key_is_read_inside_and_is_in_no_argument(name: str, tmp_path: Path)
         assert "sk-of-a-test" not in ran.stdout
 
 
+@pytest.mark.parametrize("key", ["", "\n", " \t\n", "two words", "two\nlines", 'q"uote', "*"])
 @pytest.mark.parametrize("name", ["8xpro6000", "8xpro6000-vllm"])
-def test_without_its_key_a_server_does_not_start(name: str, tmp_path: Path) -> None:
-    (tmp_path / "api-key").write_text("")
+def test_without_its_key_a_server_does_not_start(name: str, key: str, tmp_path: Path) -> None:
+    (tmp_path / "api-key").write_text(key)
     spec = alone.spec(planned(name), WISH)
     script = spec.command[1].replace(KEY, str(tmp_path / "api-key")).replace(RUN, str(tmp_path))
     words = [*spec.entry, "-c", script, "glm5-serve", "echo", "started"]
     ran = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
-    assert (ran.returncode, ran.stdout) == (1, "")
+    assert (ran.returncode, ran.stdout) == (78, "")
+    assert "wanted the API key alone" in ran.stderr
 
 
 def test_a_wrapper_that_exports_no_key_guards_nothing() -> None:
