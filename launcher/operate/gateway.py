@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.address import is_loopback
+from launcher.config import layers
 from launcher.engines.server import Server
 from launcher.errors import Exit, UserError
 from launcher.gateway import EXTRA, LEAST, NAME, settings
@@ -21,12 +23,14 @@ from launcher.gateway.settings import HEALTH, READY, Options
 from launcher.gateway.workers import Seen, seen
 from launcher.host import port
 from launcher.host.peer import Peer
+from launcher.operate import control
 from launcher.operate.up import Screen, claimed, require_own_folder, started
 from launcher.plan.plan import Plan
 from launcher.redact.keys import read_key
 from launcher.serve import capabilities
 from launcher.serve.reaper import descendants
 from launcher.statedir.folder import StateDir, known, state_home
+from launcher.statedir.replica import split
 
 
 def up(options: Options, environ: Mapping[str, str], screen: Screen, *, detach: bool) -> int:
@@ -37,6 +41,7 @@ def up(options: Options, environ: Mapping[str, str], screen: Screen, *, detach: 
     capabilities.drop_ambient()
     require_own_folder()
     instance = StateDir(state_home(environ), options.name)
+    _require_own_folder(instance)
     claim = claimed(instance)
     made = plan(options, instance)
     for host, number in (
@@ -47,6 +52,13 @@ def up(options: Options, environ: Mapping[str, str], screen: Screen, *, detach: 
             fix = "choose another address: --listen for clients, --metrics-listen for metrics"
             raise UserError(str(held.strerror), fix=fix)
     return started(made, instance, claim, screen, detach=detach)
+
+
+def _require_own_folder(instance: StateDir) -> None:
+    """Raise UserError where a profile has the name, or a server the folder."""
+    _require_own_name(instance.name)
+    if plan_of(instance):
+        of(instance)
 
 
 def plan(options: Options, instance: StateDir) -> Plan:
@@ -112,7 +124,7 @@ class Replica:
 def replicas(instance: StateDir) -> list[Replica]:
     """Who is behind a gateway, by name. Raises UserError for an instance that is no gateway."""
     made = of(instance)
-    told = asked(instance, made)
+    told = asked(instance, made) if made else None
     found = [(one.name, url, one.look()) for one, url in members(instance)]
     every = [_replica(name, url, record.state, told) for name, url, record in found]
     urls = {url for _, url, _ in found}
@@ -128,16 +140,30 @@ def members(gateway: StateDir) -> Iterator[tuple[StateDir, str]]:
             yield one, Server(made.host, made.port).url
 
 
-def of(instance: StateDir) -> Plan:
-    """The plan of a gateway. Raises UserError where there is no such."""
+def of(instance: StateDir) -> Plan | None:
+    """The plan of a gateway; None for one that is up, and whose plan was lost. Raises UserError
+    where there is no such.
+    """
     made = plan_of(instance)
     if made is None:
+        _require_own_name(instance.name)
+        if control.has_launcher(instance):
+            return None
         fix = f"`glm5-serve gateway up {instance.name}`"
-        raise UserError(f"no gateway {instance.name} was ever up", fix=fix, status=Exit.NO)
+        raise UserError(f"no gateway {instance.name} is up", fix=fix, status=Exit.NO)
     if made.engine != NAME:
         what = f"{instance.name} is no gateway: it serves {made.model_name}"
         raise UserError(what, fix="`glm5-serve status` lists what is up", status=Exit.USAGE)
     return made
+
+
+def _require_own_name(name: str) -> None:
+    """Raise UserError for a profile's name, and that of a replica: they would share a folder."""
+    bare = split(name)[0]
+    if any(found.name == bare for found in layers.all_profiles(os.environ)):
+        what = f"{name} is no gateway: profile {bare} has that name"
+        fix = "choose another name for the gateway, or none: it is `gateway` then"
+        raise UserError(what, fix=fix, status=Exit.USAGE)
 
 
 def asked(instance: StateDir, made: Plan) -> tuple[Seen, ...] | None:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ from conftest import World, end, free_port, until
 
 from launcher.gateway import settings
 from launcher.gateway.settings import Options
+from launcher.statedir.folder import run_state
 
 
 @pytest.fixture
@@ -142,8 +144,46 @@ def test_an_instance_that_is_no_gateway_is_not_taken_for_one(world: World) -> No
         done = world.run("gateway", verb, "stub")
         assert (done.returncode, "stub is no gateway" in done.stderr) == (2, True)
     assert world.status()["state"] == "ready"
+    for name in ("stub", "stub@2", "cpu-demo", "cpu-demo-vllm@1"):
+        taken = world.run("gateway", "up", name, "--detach")
+        bare = name.partition("@")[0]
+        assert (taken.returncode, f"profile {bare} has that name" in taken.stderr) == (2, True)
+    assert not (world.state / "cpu-demo").exists()
     never = world.run("gateway", "status", "g")
     assert (never.returncode, "`glm5-serve gateway up g`" in never.stderr) == (1, True)
+
+
+def removed(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def broken(folder: Path) -> None:
+    folder.joinpath("plan.json").write_text("{{")
+
+
+def without_plan(folder: Path) -> None:
+    folder.joinpath("plan.json").unlink()
+
+
+@pytest.mark.parametrize("verb", [("gateway", "down"), ("down", "-p")])
+@pytest.mark.parametrize("lose", [removed, broken, without_plan])
+def test_a_gateway_whose_files_are_lost_is_seen_and_stopped(
+    behind: Behind, lose: Callable[[Path], None], verb: tuple[str, str]
+) -> None:
+    assert behind.gateway_up().returncode == 0
+    launcher = behind.status("gateway")["pids"]["launcher"]
+    lose(behind.state / "gateway")
+
+    for asked in (("gateway", "status"), ("status", "-p", "gateway")):
+        seen = behind.run(*asked)
+        assert "was ever up" not in seen.stderr + seen.stdout
+        assert str(launcher) in seen.stdout
+    again = behind.run("gateway", "up", "--detach")
+    assert (again.returncode, "is already up" in again.stderr) == (1, True)
+
+    down = behind.run(*verb, *([] if verb[0] == "gateway" else ["gateway"]))
+    assert (down.returncode, down.stdout) == (0, "gateway is down\n")
+    assert run_state(launcher) is None
 
 
 def test_without_smg_it_is_said_how_to_install_it(world: World) -> None:
