@@ -115,6 +115,23 @@ def test_a_terminal_holds_one_server(behind: Behind) -> None:
         (("--listen", "0.0.0.0:8080"), "without an API key"),
         (("--listen", "8080"), "wanted an address and a port"),
         (("--api-key-file", "/nonexistent"), "cannot read the API key file /nonexistent"),
+        (("--metrics-listen", "0.0.0.0:29000"), "metrics would be on 0.0.0.0 without a key"),
+        (("--listen", "127.0.0.1:9", "--metrics-listen", "localhost:9"), "are one address"),
+        (
+            ("--listen", "127.0.0.1:9", "--metrics-listen", "0.0.0.0:9", "--open-without-key"),
+            "are one address",
+        ),
+        (("--health", "x y"), "wanted a path"),
+        (("--health", "/x y"), "wanted a path"),
+        (("--health", "health"), "wanted a path"),
+        (("--worker", "http://u:PW@h:1"), "wanted http://HOST:PORT"),
+        (("--worker", ""), "wanted http://HOST:PORT"),
+        (("--worker", "http://localhost:8080/"), "is the gateway itself"),
+        (("--worker", "http://127.0.0.1:29000"), "is the gateway itself"),
+        (
+            ("--listen", "0.0.0.0:9", "--open-without-key", "--worker", "http://127.0.0.1:9"),
+            "is the gateway itself",
+        ),
         (("a/b",), "cannot name a folder"),
     ],
 )
@@ -125,6 +142,7 @@ def test_what_is_in_the_way_of_a_gateway_is_said_and_nothing_started(
 
     assert done.returncode in (2, 78)
     assert said in done.stderr
+    assert "PW" not in done.stderr
     assert not world.processes()
 
 
@@ -151,6 +169,18 @@ def test_an_instance_that_is_no_gateway_is_not_taken_for_one(world: World) -> No
     assert not (world.state / "cpu-demo").exists()
     never = world.run("gateway", "status", "g")
     assert (never.returncode, "`glm5-serve gateway up g`" in never.stderr) == (1, True)
+
+
+def test_a_worker_that_was_asked_for_is_shown_while_it_is_down(behind: Behind) -> None:
+    url = f"http://127.0.0.1:{behind.port}"
+    assert behind.gateway_up("--worker", f"{url}/", "--worker", url).returncode == 0
+
+    until(lambda: f"{url} does not answer" in behind.warnings("gateway"), "it is told")
+    assert {name: one["gateway"] for name, one in behind.behind().items()} == {url: "not reached"}
+    assert behind.run("gateway", "status").returncode == 1
+
+    assert behind.run("up", "stub@1", "--detach", "--set", 'gateway="other"').returncode == 0
+    behind.until_routed(url)
 
 
 def removed(folder: Path) -> None:
