@@ -97,6 +97,13 @@ def test_a_profile_named_alone_means_all_of_its_replicas(behind: Behind) -> None
     assert (alone.returncode, "gateway gateway is not up" in alone.stderr) == (1, True)
     single = behind.run("restart", "stub@1", "--rolling")
     assert (single.returncode, "stub@1 is one server" in single.stderr) == (2, True)
+    assert "`glm5-serve restart -p stub --rolling`" in single.stderr
+    assert behind.run("down", "stub@2").returncode == 0
+    for name in ("stub", "stub@1"):
+        left = behind.run("restart", name, "--rolling")
+        assert (left.returncode, "(stub@2 is stopped)" in left.stderr) == (2, True)
+        assert "`glm5-serve up stub@2 --detach`" in left.stderr
+    assert behind.run("up", "stub@2", "--detach").returncode == 0
 
     down = behind.run("down", "stub")
     assert down.stdout.splitlines() == ["stub@1 is down", "stub@2 is down"]
