@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import click
 
@@ -13,6 +14,7 @@ from launcher.cli.options import json_option
 from launcher.cli.serve import screen
 from launcher.errors import Exit
 from launcher.gateway import DEFAULT
+from launcher.gateway.manifest import worker_url
 
 name_argument = click.argument("name", default=DEFAULT, metavar="[NAME]")
 
@@ -31,6 +33,21 @@ def _place(context: click.Context, parameter: click.Parameter, text: str) -> tup
         return listening(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def _workers(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(map(worker_url, texts)))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _health(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    if text and not re.fullmatch(r"/[!-~]*", text):
+        raise click.BadParameter("wanted a path: /health")
+    return text
 
 
 @gateway_group.command("up")
@@ -57,16 +74,22 @@ def _place(context: click.Context, parameter: click.Parameter, text: str) -> tup
     "workers",
     metavar="URL",
     multiple=True,
+    callback=_workers,
     help="A server that is no instance of this host: http://10.0.0.2:30000.",
 )
 @click.option(
     "--health",
     metavar="PATH",
     default="",
+    callback=_health,
     help="What workers are asked by; else /ready, or /health where one has no /ready.",
 )
 @click.option("--api-key-file", metavar="FILE", help="The key of clients and workers; mode 0600.")
-@click.option("--open-without-key", is_flag=True, help="Let others than this host in without one.")
+@click.option(
+    "--open-without-key",
+    is_flag=True,
+    help="Let others than this host in without one, to its metrics too.",
+)
 @json_option
 def gateway_up(
     name: str,

@@ -21,7 +21,7 @@ from launcher.engines.server import NO_ANSWER, Server, talk
 from launcher.files import guarded
 from launcher.files.reading import UnfitError
 from launcher.gateway import NAME
-from launcher.gateway.manifest import FILE, LARGEST, Worker, fault, written
+from launcher.gateway.manifest import FILE, LARGEST, Worker, fault, place_of, urls, written
 from launcher.gateway.settings import HEALTH, Options
 from launcher.plan.plan import Plan, loads
 from launcher.statedir.folder import StateDir, known
@@ -128,7 +128,10 @@ class Roster:
         now = time.monotonic()
         if now < self._refused.get(worker.url, 0.0):
             return False
-        why = _obstacle(worker, by)
+        status = _status(worker.url, "/v1/models", by.key)
+        if status == 0:  # no obstacle: smg asks by itself, again and again
+            self.tell(f"{worker.name} does not answer: it is sent requests as soon as it does")
+        why = _obstacle(worker, by, status)
         if why is None:
             self._refused.pop(worker.url, None)
             if worker.name == worker.url and not _status(worker.url, "/health", by.key):
@@ -139,9 +142,11 @@ class Roster:
         return False
 
 
-def _obstacle(worker: Worker, by: Served) -> str | None:
-    """Why the gateway could not use a worker, in words; None where nothing is known against it."""
-    if _status(worker.url, "/v1/models", by.key) in (401, 403):
+def _obstacle(worker: Worker, by: Served, status: int | None) -> str | None:
+    """Why the gateway could not use a worker, in words; None where nothing is known against it.
+    `status` is that of its models.
+    """
+    if status in (401, 403):
         wants = (
             "another API key than the gateway's" if by.key else "an API key: the gateway has none"
         )
@@ -153,13 +158,15 @@ def _obstacle(worker: Worker, by: Served) -> str | None:
     return None
 
 
-def _status(url: str, path: str, key: str | None) -> int:
-    """The status of an answer; 0 for none, which is no obstacle: smg asks by itself."""
-    host, _, port = url.partition("://")[2].rpartition(":")
+def _status(url: str, path: str, key: str | None) -> int | None:
+    """The status of an answer, 0 for none; None where it was not asked: TLS is smg's alone."""
+    if not url.startswith("http://"):
+        return None
     try:
-        server = Server(host.strip("[]"), int(port.rstrip("/")), key)
-        return talk(server, "GET", path, None, ASKED_WITHIN)[0]
-    except (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER):
+        return talk(Server(*place_of(url), key), "GET", path, None, ASKED_WITHIN)[0]
+    except UnaskedError:
+        return None
+    except (OSError, http.client.HTTPException, ForeignError, *NO_ANSWER):
         return 0
 
 
@@ -178,6 +185,13 @@ def plan_of(instance: StateDir) -> Plan | None:
             return None
         return loads(guarded.read(instance.plan).decode())
     return None
+
+
+def listed(gateway: StateDir) -> set[str]:
+    """The URLs that a gateway's list has, as far as it can be read."""
+    with contextlib.suppress(OSError):
+        return urls(guarded.read(gateway.folder / FILE, LARGEST))
+    return set()
 
 
 def gateway_of(home: Path, name: str) -> Plan | None:

@@ -30,7 +30,7 @@ from launcher.statedir import namelock
 from launcher.statedir.events import Event, parsed, read_events
 from launcher.statedir.folder import Signalled, StateDir, is_launcher, known, run_state
 from launcher.statedir.replica import split
-from launcher.statedir.state import StateRecord
+from launcher.statedir.state import BARE, StateRecord
 
 LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
 YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver takes it some 20
@@ -74,7 +74,8 @@ def meant(home: Path, profile: str) -> list[StateDir]:
     word, number = split(profile)
     bare = Path(word).stem if word.endswith(".toml") else word
     named = StateDir(home, f"{bare}@{number}" if number else bare)
-    found = [named] if os.path.lexists(named.folder) else []
+    there = os.path.lexists(named.folder) or has_launcher(named)
+    found = [named] if there else []
     if not number:
         found += [one for one in known(home) if one.name.startswith(f"{bare}@")]
     if not found:
@@ -93,6 +94,12 @@ def candidates(home: Path) -> list[StateDir]:
 def status(instance: StateDir) -> StateRecord:
     """How an instance is, its processes counted now."""
     seen = instance.look()
+    if not instance.is_held() and has_launcher(instance):
+        reason = (
+            f"its state folder was removed; its launcher (pid {namelock.holder(instance.folder)})"
+            f" goes on: `glm5-serve down --profile {instance.name}` stops it"
+        )
+        return StateRecord(instance.name, "unknown", reason=reason, parts=BARE)
     pids = seen.pids
     if pids.launcher:
         others = tuple(pid for pid in descendants(pids.launcher) if pid != pids.server)
@@ -102,6 +109,14 @@ def status(instance: StateDir) -> StateRecord:
         reason = f"{seen.reason}; left behind: {named}: `glm5-serve down --now` kills them"
         seen = replace(seen, reason=reason)
     return seen
+
+
+def has_launcher(instance: StateDir) -> bool:
+    """Whether a launcher is alive, be it one whose folder was removed: the kernel answers."""
+    if instance.is_held():
+        return True
+    pid = namelock.holder(instance.folder)
+    return pid is not None and is_launcher(pid)
 
 
 def status_of_all(home: Path, instances: Sequence[StateDir]) -> list[StateRecord]:

@@ -21,7 +21,7 @@ from launcher.operate import gateway, running
 from launcher.operate.up import Screen
 from launcher.operate.up import up as up_one
 from launcher.plan.plan import Plan
-from launcher.statedir.folder import StateDir
+from launcher.statedir.folder import StateDir, known
 from launcher.statedir.replica import split
 
 IN_WITHIN = 60.0  # seconds for a gateway to send requests to a server that is ready; it takes 3
@@ -101,17 +101,29 @@ def restart(
 def _gateway(instances: Sequence[StateDir]) -> str:
     """The one gateway of several replicas. Raises UserError."""
     if len(instances) < 2:
-        raise UserError(
-            f"{_names(instances)} is one server: while it restarts, nobody serves",
-            fix=f"`glm5-serve restart -p {instances[0].name}`, or bring a second one up:"
-            " `--set replicas=2`",
-            status=Exit.USAGE,
-        )
+        raise _alone(instances[0])
     names = {running.plan_of(one).gateway for one in instances}
     if len(names) != 1 or not (name := names.pop()):
         what = f"{_names(instances)} are not behind one gateway"
         raise UserError(what, fix='`gateway = "NAME"` in their profile, the same in each')
     return name
+
+
+def _alone(instance: StateDir) -> UserError:
+    """The refusal for one server: nobody would serve while it restarts."""
+    bare, number = split(instance.name)
+    others = [one for one in known(instance.folder.parent) if one.name != instance.name]
+    siblings = [one for one in others if number and one.name.startswith(f"{bare}@")]
+    down = [one for one in siblings if not one.is_held()]
+    what = f"{instance.name} is one server: while it restarts, nobody serves"
+    fix = f"`glm5-serve restart -p {instance.name}`, or bring a second one up: `--set replicas=2`"
+    if down:
+        states = ", ".join(f"{one.name} is {one.look().state}" for one in down)
+        what = f"{instance.name} would restart alone ({states}): nobody serves meanwhile"
+        fix = f"`glm5-serve up {down[0].name} --detach` first, then this again"
+    elif siblings:
+        fix = f"`glm5-serve restart -p {bare} --rolling` restarts all, one after the other"
+    return UserError(what, fix=fix, status=Exit.USAGE)
 
 
 def _require_served(name: str, instances: Sequence[StateDir]) -> None:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ from conftest import World, end, free_port, until
 
 from launcher.gateway import settings
 from launcher.gateway.settings import Options
+from launcher.statedir.folder import run_state
 
 
 @pytest.fixture
@@ -95,6 +97,13 @@ def test_a_profile_named_alone_means_all_of_its_replicas(behind: Behind) -> None
     assert (alone.returncode, "gateway gateway is not up" in alone.stderr) == (1, True)
     single = behind.run("restart", "stub@1", "--rolling")
     assert (single.returncode, "stub@1 is one server" in single.stderr) == (2, True)
+    assert "`glm5-serve restart -p stub --rolling`" in single.stderr
+    assert behind.run("down", "stub@2").returncode == 0
+    for name in ("stub", "stub@1"):
+        left = behind.run("restart", name, "--rolling")
+        assert (left.returncode, "(stub@2 is stopped)" in left.stderr) == (2, True)
+        assert "`glm5-serve up stub@2 --detach`" in left.stderr
+    assert behind.run("up", "stub@2", "--detach").returncode == 0
 
     down = behind.run("down", "stub")
     assert down.stdout.splitlines() == ["stub@1 is down", "stub@2 is down"]
@@ -113,6 +122,23 @@ def test_a_terminal_holds_one_server(behind: Behind) -> None:
         (("--listen", "0.0.0.0:8080"), "without an API key"),
         (("--listen", "8080"), "wanted an address and a port"),
         (("--api-key-file", "/nonexistent"), "cannot read the API key file /nonexistent"),
+        (("--metrics-listen", "0.0.0.0:29000"), "metrics would be on 0.0.0.0 without a key"),
+        (("--listen", "127.0.0.1:9", "--metrics-listen", "localhost:9"), "are one address"),
+        (
+            ("--listen", "127.0.0.1:9", "--metrics-listen", "0.0.0.0:9", "--open-without-key"),
+            "are one address",
+        ),
+        (("--health", "x y"), "wanted a path"),
+        (("--health", "/x y"), "wanted a path"),
+        (("--health", "health"), "wanted a path"),
+        (("--worker", "http://u:PW@h:1"), "wanted http://HOST:PORT"),
+        (("--worker", ""), "wanted http://HOST:PORT"),
+        (("--worker", "http://localhost:8080/"), "is the gateway itself"),
+        (("--worker", "http://127.0.0.1:29000"), "is the gateway itself"),
+        (
+            ("--listen", "0.0.0.0:9", "--open-without-key", "--worker", "http://127.0.0.1:9"),
+            "is the gateway itself",
+        ),
         (("a/b",), "cannot name a folder"),
     ],
 )
@@ -123,6 +149,7 @@ def test_what_is_in_the_way_of_a_gateway_is_said_and_nothing_started(
 
     assert done.returncode in (2, 78)
     assert said in done.stderr
+    assert "PW" not in done.stderr
     assert not world.processes()
 
 
@@ -142,8 +169,58 @@ def test_an_instance_that_is_no_gateway_is_not_taken_for_one(world: World) -> No
         done = world.run("gateway", verb, "stub")
         assert (done.returncode, "stub is no gateway" in done.stderr) == (2, True)
     assert world.status()["state"] == "ready"
+    for name in ("stub", "stub@2", "cpu-demo", "cpu-demo-vllm@1"):
+        taken = world.run("gateway", "up", name, "--detach")
+        bare = name.partition("@")[0]
+        assert (taken.returncode, f"profile {bare} has that name" in taken.stderr) == (2, True)
+    assert not (world.state / "cpu-demo").exists()
     never = world.run("gateway", "status", "g")
     assert (never.returncode, "`glm5-serve gateway up g`" in never.stderr) == (1, True)
+
+
+def test_a_worker_that_was_asked_for_is_shown_while_it_is_down(behind: Behind) -> None:
+    url = f"http://127.0.0.1:{behind.port}"
+    assert behind.gateway_up("--worker", f"{url}/", "--worker", url).returncode == 0
+
+    until(lambda: f"{url} does not answer" in behind.warnings("gateway"), "it is told")
+    assert {name: one["gateway"] for name, one in behind.behind().items()} == {url: "not reached"}
+    assert behind.run("gateway", "status").returncode == 1
+
+    assert behind.run("up", "stub@1", "--detach", "--set", 'gateway="other"').returncode == 0
+    behind.until_routed(url)
+
+
+def removed(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def broken(folder: Path) -> None:
+    folder.joinpath("plan.json").write_text("{{")
+
+
+def without_plan(folder: Path) -> None:
+    folder.joinpath("plan.json").unlink()
+
+
+@pytest.mark.parametrize("verb", [("gateway", "down"), ("down", "-p")])
+@pytest.mark.parametrize("lose", [removed, broken, without_plan])
+def test_a_gateway_whose_files_are_lost_is_seen_and_stopped(
+    behind: Behind, lose: Callable[[Path], None], verb: tuple[str, str]
+) -> None:
+    assert behind.gateway_up().returncode == 0
+    launcher = behind.status("gateway")["pids"]["launcher"]
+    lose(behind.state / "gateway")
+
+    for asked in (("gateway", "status"), ("status", "-p", "gateway")):
+        seen = behind.run(*asked)
+        assert "was ever up" not in seen.stderr + seen.stdout
+        assert str(launcher) in seen.stdout
+    again = behind.run("gateway", "up", "--detach")
+    assert (again.returncode, "is already up" in again.stderr) == (1, True)
+
+    down = behind.run(*verb, *([] if verb[0] == "gateway" else ["gateway"]))
+    assert (down.returncode, down.stdout) == (0, "gateway is down\n")
+    assert run_state(launcher) is None
 
 
 def test_without_smg_it_is_said_how_to_install_it(world: World) -> None:

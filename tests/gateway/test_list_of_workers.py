@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+<<<<<<< HEAD
 from pathlib import Path
+=======
+from ipaddress import IPv4Address, IPv6Address
+>>>>>>> fg
 
 import pytest
 from conftest import free_port
 from hypothesis import given
 from hypothesis import strategies as st
 
+<<<<<<< HEAD
 from launcher.gateway.manifest import Worker, fault, written
 from launcher.gateway.roster import Roster, Served
+=======
+from launcher.address import is_any
+from launcher.gateway.manifest import Worker, fault, place_of, urls, worker_url, written
+>>>>>>> fg
 from launcher.gateway.runtime import runtime
 from launcher.gateway.settings import Options
 from launcher.gateway.workers import Seen, routed
@@ -54,6 +63,74 @@ def test_the_same_workers_are_the_same_bytes_in_whatever_order(workers: set[Work
 )
 def test_a_broken_list_is_told_by_what_is_wrong_with_it(data: bytes, why: str) -> None:
     assert why in str(fault(data))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "notaurl",
+        "10.0.0.2:30000",
+        "//10.0.0.2:30000",
+        "file:///etc/passwd",
+        "ftp://10.0.0.2:30000",
+        "grpc://10.0.0.2:30000",
+        "http://u:PW@10.0.0.2:30000",
+        "http://PW@10.0.0.2:30000",
+        "http://10.0.0.2",
+        "http://10.0.0.2:",
+        "http://10.0.0.2:0",
+        "http://10.0.0.2:65536",
+        "http://10.0.0.2:30000/v1",
+        "http://10.0.0.2:30000?key=PW",
+        "http://10.0.0.2:30000#PW",
+        "http://10.0.0.2:30000 ",
+        "http://10.0.0.2:30000\n",
+        "http://10.0.0.\u0662:30000",
+        "http://10.0.0.256:30000",
+        "http://10.2:30000",
+        "http://0x7f.1:30000",
+        "http://0.0.0.0:30000",
+        "http://[::]:30000",
+        "http://::1:30000",
+        "http://[10.0.0.2]:30000x",
+        "http://[1::2::3]:30000",
+        "http://-a:30000",
+        "http://a b:30000",
+        "http://:30000",
+    ],
+)
+def test_what_is_no_address_of_a_server_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="wanted http://HOST:PORT") as refused:
+        worker_url(text)
+
+    assert "PW" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "place"),
+    [
+        ("http://10.0.0.2:30000", "http://10.0.0.2:30000", ("10.0.0.2", 30000)),
+        ("HTTP://GPU-1.lan.:030/", "http://gpu-1.lan:30", ("gpu-1.lan", 30)),
+        ("https://my_gpu:443", "https://my_gpu:443", ("my_gpu", 443)),
+        ("http://[FD00:0::1]:30000", "http://[fd00::1]:30000", ("fd00::1", 30000)),
+        ("http://[::ffff:10.0.0.2]:1", "http://10.0.0.2:1", ("10.0.0.2", 1)),
+        ("http://localhost:8000", "http://localhost:8000", ("localhost", 8000)),
+        ("http://10gpus:8000", "http://10gpus:8000", ("10gpus", 8000)),
+    ],
+)
+def test_a_worker_has_one_spelling(text: str, url: str, place: tuple[str, int]) -> None:
+    assert (worker_url(text), worker_url(url), place_of(url)) == (url, url, place)
+
+
+@given(st.ip_addresses().filter(lambda ip: not is_any(str(ip))), st.integers(1, 65535))
+def test_every_address_of_a_host_may_be_one_of_a_worker(
+    ip: IPv4Address | IPv6Address, port: int
+) -> None:
+    url = worker_url(f"http://{ip if ip.version == 4 else f'[{ip}]'}:{port}")
+
+    assert worker_url(url) == url
+    assert urls(written([Worker(url, url)])) == {url}
 
 
 def test_a_worker_gets_requests_where_the_gateway_says_so_alone() -> None:
