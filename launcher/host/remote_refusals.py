@@ -137,3 +137,14 @@ def late(host: str, deadline: float) -> Unreachable:
         f"it told nothing within {deadline:g} s",
         f"is it hung or very busy? ssh {host} uptime; --deadline gives it longer",
     )
+
+
+def endless(host: str, deadline: float) -> Unreachable:
+    """That a host printed all the time, and none of it was an answer."""
+    return Unreachable(
+        "endless",
+        f"it printed without an end for {deadline:g} s, and no answer: a command of its own runs"
+        " in place of the shell",
+        f"ssh {host} uname -a must print one line: look for ForceCommand in sshd's configuration,"
+        " command= in authorized_keys, and what the shell's profile starts",
+    )

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from launcher.errors import UserError
 from launcher.host import facts_json, parsers
 from launcher.host.facts import Fact, Gpu, Host, unknown
-from launcher.host.remote_refusals import Unreachable, late, refusal
+from launcher.host.remote_refusals import Unreachable, endless, late, refusal
 
 TIMED_OUT = (124, 137)  # how `timeout` ends, with TERM and with KILL
+FLOOD = 64 << 10  # bytes that are no answer, and more than a login message has
 GPUS = "nvidia-smi-q"  # the answer that shows the GPUs
 
 
@@ -63,7 +64,7 @@ def read(
         return _without_facts(own, reply, host, deadline)
     if not found:
         if reply.status is None:
-            return late(host, deadline)
+            return _late(reply, host, deadline)
         if reply.status == 0:
             return _nothing(host)
         return refusal(host, reply.errors, has_agent=has_agent)
@@ -82,7 +83,7 @@ def _of_facts(part: Part, host: str) -> Host | Unreachable:
 def _without_facts(part: Part, reply: Reply, host: str, deadline: float) -> Unreachable:
     """Its own glm5-serve was asked alone, and has not told."""
     if reply.status is None:
-        return late(host, deadline)
+        return _late(reply, host, deadline)
     if part.status == 127:
         fix = f"install it for that user of {host}, or leave --remote facts out"
         return Unreachable("not-installed", "no glm5-serve is found there", fix)
@@ -90,6 +91,11 @@ def _without_facts(part: Part, reply: Reply, host: str, deadline: float) -> Unre
     said = next((line for line in lines if line.startswith("error")), "no reason")
     what = f"its glm5-serve ended with status {part.status}: {said.removeprefix('error').strip()}"
     return Unreachable("facts", what, "--remote script asks without it")
+
+
+def _late(reply: Reply, host: str, deadline: float) -> Unreachable:
+    told = len(reply.said) + len(reply.errors)
+    return endless(host, deadline) if told >= FLOOD else late(host, deadline)
 
 
 def _nothing(host: str) -> Unreachable:
@@ -114,7 +120,7 @@ def _of_texts(found: list[Part], ended: bool, host: str, deadline: float) -> Hos
     seen = replace(seen, observed=f"{host}, by a script over ssh{told}")
     if GPUS in cut:
         why: Fact[tuple[Gpu, ...]] = unknown(
-            "`nvidia-smi -q` did not end in time: the driver or a GPU hangs"
+            "`nvidia-smi -q` did not answer in time: the driver or a GPU hangs"
         )
         seen = replace(seen, driver=replace(seen.driver, gpus=why))
     return seen

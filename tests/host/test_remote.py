@@ -13,7 +13,9 @@ from conftest import TESTS
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.healthy import host as healthy
+from rig.healthy import plan as healthy_plan
 
+from launcher.doctor.checks.driver import driver_answers
 from launcher.host import facts_json, parsers
 from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.facts import Host, Interface, known
@@ -155,11 +157,32 @@ def test_a_driver_that_hangs_is_told_with_all_that_came_before(status: int | Non
     assert "nvidia-smi-q did not end" in seen.observed
 
 
+def test_where_nvidia_smi_hangs_nobody_is_told_to_install_a_driver() -> None:
+    seen = of(part("lscpu", b"CPU(s): 8\n") + part("nvidia-smi-q", b"", 124) + complete())
+
+    assert isinstance(seen, Host)
+    said = driver_answers(seen, healthy_plan())
+    assert "hangs" in said.evidence
+    assert "Xid" in said.fix
+    assert "reboot" in said.fix
+    assert "install" not in said.fix
+
+
+def test_a_flood_of_errors_is_one_too() -> None:
+    seen = of(b"", "y\n" * (1 << 15), None)
+
+    assert isinstance(seen, Unreachable)
+    assert (seen.kind, "without an end" in seen.what) == ("endless", True)
+
+
 @pytest.mark.parametrize(
     ("said", "status", "kind"),
     [
         (b"", None, "deadline"),
         (b"Welcome\n", None, "deadline"),
+        (b"y\n" * (1 << 16), None, "endless"),
+        (b"\0" * (1 << 20), None, "endless"),
+        (b"y\n" * (1 << 16), 255, "other"),
         (b"", 255, "other"),
         (b"This account is for git.\n", 0, "nothing"),
         (part("own", b"") + complete(), 0, "nothing"),
