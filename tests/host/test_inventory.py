@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import UserError
-from launcher.host.inventory import Hosts, Target, hosts
+from launcher.host.inventory import UNREAD, Hosts, Target, hosts
 from launcher.host.inventory_text import groups, members, variables
 from launcher.host.remote import Ask, command
 
@@ -198,6 +198,33 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     assert "here is not asked: ansible_connection=local" in told
     assert "there is not asked: its address is a template" in told
     assert "group_vars beside" in told
+
+
+SSH = {
+    "of a host": "a {0}='{1}'\n",
+    "of a group": "[gpu]\na\nb\n[gpu:vars]\n{0}={1}\n",
+    "in yaml": "all:\n  hosts:\n    a: {{{0}: '{1}'}}\n",
+    "of a group in yaml": "gpu:\n  vars: {{{0}: '{1}'}}\n  hosts: {{a: , b: }}\n",
+}
+
+
+@pytest.mark.parametrize("text", SSH.values(), ids=SSH)
+@pytest.mark.parametrize("key", UNREAD)
+def test_what_leads_ssh_elsewhere_is_said_by_its_name_alone(
+    tmp_path: Path, key: str, text: str
+) -> None:
+    found = hosts(file(tmp_path, text.format(key, "-J secret@jump")))
+
+    (told,) = found.notes
+    assert told.startswith(f"{key} of a")
+    assert "was not read" in told
+    assert "secret" not in told
+
+
+def test_variables_that_ssh_is_not_led_by_are_no_matter(tmp_path: Path) -> None:
+    text = "a ansible_become=yes rack=4 ansible_ssh_pipelining=no ansible_password=\n"
+
+    assert hosts(file(tmp_path, text)).notes == ()
 
 
 @pytest.mark.parametrize(
