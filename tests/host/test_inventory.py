@@ -51,6 +51,12 @@ all:
 """
 
 
+# Each level twice the one before: 2^20 groups in 21 lines.
+BOMB = "g0: &g0 {}\n" + "".join(
+    f"g{n}: &g{n} {{children: {{a{n}: *g{n - 1}, b{n}: *g{n - 1}}}}}\n" for n in range(1, 21)
+)
+
+
 def file(folder: Path, text: str, name: str = "hosts") -> str:
     path = folder / name
     path.write_text(text)
@@ -175,6 +181,26 @@ def test_a_yaml_inventory_has_the_same(tmp_path: Path) -> None:
     assert names(hosts(f"{said}:spare")) == ["gpu2.dc1"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "all: {hosts: {a: , b: {ansible_port: 2222}}}\n",
+        "'all':\n  hosts:\n    a:\n    b: {ansible_port: 2222}\n",
+        '{"all": {"hosts": {"a": null, "b": {"ansible_port": 2222}}}}',
+        '# ours\n{\n "gpu": {"hosts": {"a": {}, "b": {"ansible_port": "2222"}}}\n}\n',
+        "%YAML 1.1\n---\nall: {hosts: {a: , b: {ansible_port: 2222}}}\n",
+        "all: !!python/object:os.system\n  hosts: {a: , b: {ansible_port: 2222}}\n",
+        "- a\n- b:2222\n",
+        '["a", "b:2222"]',
+        '[\n "a",\n "b:2222"\n]\n',
+    ],
+)
+def test_yaml_and_json_are_known_however_they_begin(tmp_path: Path, text: str) -> None:
+    first, second = hosts(file(tmp_path, text)).targets
+
+    assert (first.address, second.address, second.port) == ("a", "b", 2222)
+
+
 def test_a_merge_of_yaml_gives_what_is_not_said_beside_it(tmp_path: Path) -> None:
     text = "x:\n  vars: &v {ansible_user: a, ansible_port: '2'}\n  hosts:\n    h: {<<: *v, ansible_user: b}\n"
     (found,) = hosts(file(tmp_path, text, "h.yml")).targets
@@ -244,6 +270,16 @@ def test_variables_that_ssh_is_not_led_by_are_no_matter(tmp_path: Path) -> None:
         ("all:\n  hosts: {a\n", "line"),
         ("all:\n" + "".join(f"{'  ' * n}children:\n{'  ' * n} g{n}:\n" for n in range(1, 3)), "names no host"),
         ("#!/bin/sh\necho\n", "is a program"),
+        ("a: &a {children: {b: *a}}\n", "recursive"),
+        ("all: &x\n  children: *x\n", "recursive"),
+        ("a: &a ['x', 'x']\nb: [*a, *a]\n", "is a list, wanted a mapping"),
+        (BOMB, "more than 5000 groups, or one within itself"),
+        ("all:\n  hosts: [a, b]\n", "hosts of group all is a list"),
+        ("all:\n  hosts: a\n", "hosts of group all is a word"),
+        ('{"_meta": {"hostvars": {}}, "gpu": {"hosts": ["a"]}}', "hosts of group gpu is a list"),
+        ("{}", "names no host"),
+        ("{ bad", "line"),
+        ("all:\n\thosts:\n", "line 2"),
         ("a\0b", "is no list of hosts"),
         ("[gpu]\na\n", "no group others"),
     ],
