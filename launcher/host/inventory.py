@@ -28,6 +28,22 @@ _WORD = re.compile(r"(?:(?P<user>[^@]*)@)?(?:\[(?P<v6>[^]]*)\]|(?P<host>[^:]*))(
 ADDRESS = ("ansible_host", "ansible_ssh_host")
 LOGIN = ("ansible_user", "ansible_ssh_user")
 PORT = ("ansible_port", "ansible_ssh_port")
+# What else decides whether ssh comes there (Ansible's documentation, plugin `ssh`); not read, for
+# it holds words of ssh and passwords.
+UNREAD = (
+    "ansible_ssh_args",
+    "ansible_ssh_common_args",
+    "ansible_ssh_extra_args",
+    "ansible_ssh_executable",
+    "ansible_ssh_private_key_file",
+    "ansible_private_key_file",
+    "ansible_ssh_pkcs11_provider",
+    "ansible_ssh_host_key_checking",
+    "ansible_host_key_checking",
+    "ansible_ssh_pass",
+    "ansible_ssh_password",
+    "ansible_password",
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +124,16 @@ def _of_group(groups: Mapping[str, Group], group: str, file: str) -> Hosts:
             notes.append(f"{name} is not asked: {obstacle}")
         else:
             targets.append(_told(name, told, file))
+    notes += _unread({one.name: known[one.name] for one in targets})
     return Hosts(tuple(targets), tuple(notes))
+
+
+def _unread(asked: Mapping[str, Variables]) -> Iterator[str]:
+    """What an inventory says of ssh beside the address; by its name alone, it may be a secret."""
+    for key in UNREAD:
+        if having := [name for name, told in asked.items() if told.get(key)]:
+            of = f"{', '.join(having[:3])}{' and others' if having[3:] else ''}"
+            yield f"{key} of {of} was not read: ~/.ssh/config, or --ssh-config FILE, must say it"
 
 
 def _beside(file: str) -> Iterator[str]:

@@ -16,7 +16,11 @@ from launcher.errors import UserError
 ALL = "all"
 MOST = 5000  # hosts that ranges may name, and places that are visited
 LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # texts alone: no merge, no object
-_YAML = re.compile(r"\A\s*(?:#.*\n\s*)*(?:---|[\w.-]+:\s*(?:#.*)?$)", re.M)
+# The first line that says something: a mapping, a list, or JSON, which is YAML, too.
+_YAML = re.compile(
+    r"""\A\s*(?:#.*\n\s*)*(?:---|[{%]|-\s|\[\s*(?:"|$)|(?:[\w.-]+|"[^"\n]+"|'[^'\n]+')\s*:(?:\s|$))""",
+    re.M,
+)
 _SECTION = re.compile(r"\[([^\]:]+)(?::(\w+))?\]\s*(?:[#;].*)?")
 _RANGE = re.compile(r"\[(\d+|[A-Za-z])[:-](\d+|[A-Za-z])(?::(\d+))?\]")
 Variables = Mapping[str, str]
@@ -150,21 +154,29 @@ def _yaml(text: str, place: str) -> dict[str, Group]:
     if isinstance(data, list):
         return {"ungrouped": Group({host: {} for host in map(str, data)})}
     read: dict[str, Group] = {}
-    todo = list(_table(data).items())
+    todo = list(_part(data, "it", place).items())
     visited = 0
     while todo:
         name, node = todo.pop()
         if (visited := visited + 1) > MOST:
-            raise _unfit(place, f"it names more than {MOST} groups")
-        group, node = read.setdefault(name, Group()), _table(node)
-        group.told |= _told(node.get("vars"))
-        for pattern, told in _table(node.get("hosts")).items():
+            raise _unfit(place, f"it names more than {MOST} groups, or one within itself")
+        group, node = read.setdefault(name, Group()), _part(node, f"group {name}", place)
+        group.told |= _told(_part(node.get("vars"), f"vars of group {name}", place))
+        for pattern, told in _part(node.get("hosts"), f"hosts of group {name}", place).items():
             for host in spread(pattern, place):
                 group.hosts.setdefault(host, {}).update(_told(told))
-        below = _table(node.get("children"))
+        below = _part(node.get("children"), f"children of group {name}", place)
         group.children += [child for child in below if child not in group.children]
         todo += below.items()
     return read
+
+
+def _part(node: Any, called: str, place: str) -> dict[str, Any]:
+    """A mapping, or nothing. Raises UserError for what a program of Ansible's prints: lists."""
+    if node and not isinstance(node, dict):
+        what = "a list" if isinstance(node, list) else "a word"
+        raise _unfit(place, f"{called} is {what}, wanted a mapping (`ansible-inventory --yaml`)")
+    return _table(node)
 
 
 def _table(node: Any) -> dict[str, Any]:

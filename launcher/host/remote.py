@@ -24,7 +24,7 @@ from launcher.errors import UserError
 from launcher.files import programs
 from launcher.host.facts import Host
 from launcher.host.inventory import Target
-from launcher.host.remote_refusals import Unreachable
+from launcher.host.remote_refusals import Unreachable, Way
 from launcher.host.remote_reply import Reply, read
 
 SCRIPT = Path(__file__).with_name("collect.sh")
@@ -102,7 +102,8 @@ async def _one(ssh: str, target: Target, what: Ask, environ: Mapping[str, str]) 
     mark = f"glm5-{secrets.token_hex(16)}"  # nothing that a program prints is taken for it
     reply = await _talk(command(ssh, target, what), script(what, mark), what.deadline, environ)
     has_agent = bool(environ.get("SSH_AUTH_SOCK"))
-    seen = read(reply, mark, target.name, what.deadline, has_agent=has_agent)
+    way = Way(target, what.config)
+    seen = read(reply, mark, way, what.deadline, has_agent=has_agent)
     return Answer(target, seen, reply.seconds)
 
 

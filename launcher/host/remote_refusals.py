@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from launcher import printable
+from launcher.address import bracketed
+from launcher.host.inventory import Target
 
 LONGEST = 200  # characters of ssh's own words
 
@@ -17,6 +21,48 @@ class Unreachable:
     kind: str
     what: str
     fix: str
+
+
+# How ssh calls a host whose key has changed, and the file that has the old one.
+_CHANGED = re.compile(r"^Host key for ([\w.:\[\]-]+) has changed", re.M)
+_OFFENDING = re.compile(r"^Offending .*key in (/.+):\d+\s*$", re.M)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How somebody comes to a host by hand, as ssh was led there."""
+
+    target: Target
+    config: Path | None = None  # of ssh, in place of the user's
+
+    def in_words(self, text: str, errors: str = "") -> str:
+        """The text, with commands for this host; `errors` are what ssh said."""
+        host = bracketed(self.target.address)
+        port = f":{self.target.port}" if self.target.port else ""
+        return text.format(
+            ssh=self._ssh(),
+            known=self._known(errors),
+            address=self.target.address,
+            login=f"{self.target.user}@{host}" if self.target.user else host,
+            place=f"{host}{port}",
+        )
+
+    def _ssh(self) -> str:
+        """What follows `ssh`; ssh-copy-id takes the same."""
+        user, port = self.target.user, self.target.port
+        words = ["-F", str(self.config)] if self.config else []
+        words += ["-p", str(port)] if port else []
+        return shlex.join(
+            [*words, f"{user}@{self.target.address}" if user else self.target.address]
+        )
+
+    def _known(self, errors: str) -> str:
+        """What follows `ssh-keygen` to forget its key."""
+        address, port = self.target.address, self.target.port
+        name = f"[{address}]:{port}" if port not in (None, 22) else address
+        called, file = _CHANGED.search(errors), _OFFENDING.search(errors)
+        words = ["-f", file[1]] if file else []
+        return shlex.join([*words, "-R", called[1] if called else name])
 
 
 @dataclass(frozen=True)
@@ -31,28 +77,28 @@ def _row(kind: str, said: str, what: str, fix: str) -> _Row:
     return _Row(kind, re.compile(said, re.I), what, fix)
 
 
-# The words of OpenSSH (9.2, 10.0; run) and of the C library; what comes first counts. {host} is
-# the host as it was called.
+# The words of OpenSSH (9.2, 10.0; run) and of the C library; what comes first counts. a fix
+# has the words of `Way`.
 ROWS: tuple[_Row, ...] = (
     _row(
         "host-key-changed",
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "its host key is not the one in known_hosts: it was installed anew, or somebody else"
         " answers in its place",
-        "find out which; if it was installed anew: ssh-keygen -R {host}, then ssh {host} once",
+        "find out which; if it was installed anew: ssh-keygen {known}, then ssh {ssh} once",
     ),
     _row(
         "host-key-unknown",
         r"Host key verification failed|No \S+ host key is known",
         "its host key is not in known_hosts, and nobody is asked in a batch",
-        "ssh {host} once and compare the fingerprint, or put its key into known_hosts",
+        "ssh {ssh} once and compare the fingerprint, or put its key into known_hosts",
     ),
     _row(
         "ssh-config",
         r"Bad configuration option|Bad owner or permissions|terminating, \d+ bad|"
         r"Can't open user config|no argument after keyword|Could not open user configuration",
         "ssh does not accept its own configuration",
-        "ssh -G {host} says where it is wrong",
+        "ssh -G {ssh} says where it is wrong",
     ),
     _row(
         "key-file-open",
@@ -64,13 +110,13 @@ ROWS: tuple[_Row, ...] = (
         "jump-host",
         r"stdio forwarding failed|UNKNOWN port 65535|kex_exchange.*via|ProxyCommand|ProxyJump",
         "the host in between (ProxyJump, ProxyCommand) does not lead to it",
-        "ssh -v {host} says where it ends",
+        "ssh -v {ssh} says where it ends",
     ),
     _row(
         "permission-denied",
         r"Permission denied|Too many authentication failures|No more authentication methods",
         "it does not accept the keys that ssh offers here",
-        "ssh-copy-id {host}, or say the user: USER@{host}",
+        "ssh-copy-id {ssh}, or say the user: USER@{place}",
     ),
     _row(
         "name-unknown",
@@ -82,13 +128,13 @@ ROWS: tuple[_Row, ...] = (
         "refused",
         r"Connection refused",
         "it is there, and nobody listens on its ssh port",
-        "start sshd there, or say the port: {host}:PORT",
+        "start sshd there, or say the port: {login}:PORT",
     ),
     _row(
         "no-route",
         r"No route to host|Network is unreachable|Host is down",
         "no way leads to it",
-        "is it switched on, and in this network? ping {host}",
+        "is it switched on, and in this network? ping {address}",
     ),
     _row(
         "timeout",
@@ -100,14 +146,14 @@ ROWS: tuple[_Row, ...] = (
         "no-agreement",
         r"Unable to negotiate|no matching .* found|Invalid key length",
         "ssh here and sshd there have no method in common",
-        "ssh -v {host} says which; update the older of them",
+        "ssh -v {ssh} says which; update the older of them",
     ),
     _row(
         "no-shell",
         r"account is currently not available|not found|No such file or directory|"
         r"This service allows sftp connections only|administratively prohibited|not recognized",
         "its user has no shell that runs a command",
-        "say a user who has one: USER@{host}",
+        "say a user who has one: USER@{place}",
     ),
     _row(
         "closed",
@@ -119,21 +165,36 @@ ROWS: tuple[_Row, ...] = (
 NO_AGENT = "; no ssh agent is running here (SSH_AUTH_SOCK is not set)"
 
 
-def refusal(host: str, errors: str, *, has_agent: bool) -> Unreachable:
+def refusal(way: Way, errors: str, *, has_agent: bool) -> Unreachable:
     """What ssh's words mean; its last line where they are not known here."""
     row = next((one for one in ROWS if one.said.search(errors)), None)
     if row is None:
         last = next((line for line in reversed(errors.splitlines()) if line.strip()), "nothing")
         said = printable.line(last.strip())[:LONGEST]
-        return Unreachable("other", f"ssh ended and said: {said}", f"ssh -v {host} says more")
+        return Unreachable(
+            "other", f"ssh ended and said: {said}", way.in_words("ssh -v {ssh} says more")
+        )
     agent = NO_AGENT if row.kind == "permission-denied" and not has_agent else ""
-    return Unreachable(row.kind, row.what + agent, row.fix.format(host=host))
+    return Unreachable(row.kind, row.what + agent, way.in_words(row.fix, errors))
 
 
-def late(host: str, deadline: float) -> Unreachable:
+def late(way: Way, deadline: float) -> Unreachable:
     """That a host took the connection, or not even that, and told nothing within the deadline."""
     return Unreachable(
         "deadline",
         f"it told nothing within {deadline:g} s",
-        f"is it hung or very busy? ssh {host} uptime; --deadline gives it longer",
+        way.in_words("is it hung or very busy? ssh {ssh} uptime; --deadline gives it longer"),
+    )
+
+
+def endless(way: Way, deadline: float) -> Unreachable:
+    """That a host printed all the time, and none of it was an answer."""
+    return Unreachable(
+        "endless",
+        f"it printed without an end for {deadline:g} s, and no answer: a command of its own runs"
+        " in place of the shell",
+        way.in_words(
+            "ssh {ssh} uname -a must print one line: look for ForceCommand in sshd's configuration,"
+            " command= in authorized_keys, and what the shell's profile starts"
+        ),
     )

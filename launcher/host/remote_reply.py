@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from launcher.errors import UserError
 from launcher.host import facts_json, parsers
 from launcher.host.facts import Fact, Gpu, Host, unknown
-from launcher.host.remote_refusals import Unreachable, late, refusal
+from launcher.host.remote_refusals import Unreachable, Way, endless, late, refusal
 
 TIMED_OUT = (124, 137)  # how `timeout` ends, with TERM and with KILL
+FLOOD = 64 << 10  # bytes that are no answer, and more than a login message has
 GPUS = "nvidia-smi-q"  # the answer that shows the GPUs
 
 
@@ -52,22 +53,22 @@ def parts(said: bytes, mark: str) -> tuple[list[Part], bool]:
 
 
 def read(
-    reply: Reply, mark: str, host: str, deadline: float, *, has_agent: bool
+    reply: Reply, mark: str, way: Way, deadline: float, *, has_agent: bool
 ) -> Host | Unreachable:
     """The host that answered so, or why nothing is known of it."""
     found, ended = parts(reply.said, mark)
     facts = next((one for one in found if one.name == "facts" and one.status == 0), None)
     if facts:
-        return _of_facts(facts, host)
+        return _of_facts(facts, way.target.name)
     if own := next((one for one in found if one.name == "facts" and len(found) == 1), None):
-        return _without_facts(own, reply, host, deadline)
+        return _without_facts(own, reply, way, deadline)
     if not found:
         if reply.status is None:
-            return late(host, deadline)
+            return _late(reply, way, deadline)
         if reply.status == 0:
-            return _nothing(host)
-        return refusal(host, reply.errors, has_agent=has_agent)
-    return _of_texts(found, ended, host, deadline)
+            return _nothing(way)
+        return refusal(way, reply.errors, has_agent=has_agent)
+    return _of_texts(found, ended, way, deadline)
 
 
 def _of_facts(part: Part, host: str) -> Host | Unreachable:
@@ -79,12 +80,12 @@ def _of_facts(part: Part, host: str) -> Host | Unreachable:
     return replace(told, observed=f"{host}, by its glm5-serve")
 
 
-def _without_facts(part: Part, reply: Reply, host: str, deadline: float) -> Unreachable:
+def _without_facts(part: Part, reply: Reply, way: Way, deadline: float) -> Unreachable:
     """Its own glm5-serve was asked alone, and has not told."""
     if reply.status is None:
-        return late(host, deadline)
+        return _late(reply, way, deadline)
     if part.status == 127:
-        fix = f"install it for that user of {host}, or leave --remote facts out"
+        fix = f"install it for that user of {way.target.name}, or leave --remote facts out"
         return Unreachable("not-installed", "no glm5-serve is found there", fix)
     lines = [line.strip() for line in reply.errors.splitlines() if line.strip()]
     said = next((line for line in lines if line.startswith("error")), "no reason")
@@ -92,21 +93,27 @@ def _without_facts(part: Part, reply: Reply, host: str, deadline: float) -> Unre
     return Unreachable("facts", what, "--remote script asks without it")
 
 
-def _nothing(host: str) -> Unreachable:
+def _late(reply: Reply, way: Way, deadline: float) -> Unreachable:
+    told = len(reply.said) + len(reply.errors)
+    return endless(way, deadline) if told >= FLOOD else late(way, deadline)
+
+
+def _nothing(way: Way) -> Unreachable:
     return Unreachable(
         "nothing",
         "it let us in, and told nothing that is known here: another shell, or a command of its own",
-        f"ssh {host} uname -a must print one line",
+        way.in_words("ssh {ssh} uname -a must print one line"),
     )
 
 
-def _of_texts(found: list[Part], ended: bool, host: str, deadline: float) -> Host | Unreachable:
+def _of_texts(found: list[Part], ended: bool, way: Way, deadline: float) -> Host | Unreachable:
+    host = way.target.name
     whole = [one for one in found if one.status is not None and one.status not in TIMED_OUT]
     try:
         texts = [(one.name, one.said) for one in whole if one.name != "facts"]
         seen = parsers.of_texts(texts, host)
     except UserError:
-        return _nothing(host)
+        return _nothing(way)
     cut = [one.name for one in found if one.status is None or one.status in TIMED_OUT]
     notes = [f"{name} did not end" for name in cut]
     notes += [] if ended or cut else [f"cut after {deadline:g} s"]
@@ -114,7 +121,7 @@ def _of_texts(found: list[Part], ended: bool, host: str, deadline: float) -> Hos
     seen = replace(seen, observed=f"{host}, by a script over ssh{told}")
     if GPUS in cut:
         why: Fact[tuple[Gpu, ...]] = unknown(
-            "`nvidia-smi -q` did not end in time: the driver or a GPU hangs"
+            "`nvidia-smi -q` did not answer in time: the driver or a GPU hangs"
         )
         seen = replace(seen, driver=replace(seen.driver, gpus=why))
     return seen

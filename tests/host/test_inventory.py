@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import UserError
-from launcher.host.inventory import Hosts, Target, hosts
+from launcher.host.inventory import UNREAD, Hosts, Target, hosts
 from launcher.host.inventory_text import groups, members, variables
 from launcher.host.remote import Ask, command
 
@@ -49,6 +49,12 @@ all:
       hosts:
         gpu2.dc1:
 """
+
+
+# Each level twice the one before: 2^20 groups in 21 lines.
+BOMB = "g0: &g0 {}\n" + "".join(
+    f"g{n}: &g{n} {{children: {{a{n}: *g{n - 1}, b{n}: *g{n - 1}}}}}\n" for n in range(1, 21)
+)
 
 
 def file(folder: Path, text: str, name: str = "hosts") -> str:
@@ -175,6 +181,26 @@ def test_a_yaml_inventory_has_the_same(tmp_path: Path) -> None:
     assert names(hosts(f"{said}:spare")) == ["gpu2.dc1"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "all: {hosts: {a: , b: {ansible_port: 2222}}}\n",
+        "'all':\n  hosts:\n    a:\n    b: {ansible_port: 2222}\n",
+        '{"all": {"hosts": {"a": null, "b": {"ansible_port": 2222}}}}',
+        '# ours\n{\n "gpu": {"hosts": {"a": {}, "b": {"ansible_port": "2222"}}}\n}\n',
+        "%YAML 1.1\n---\nall: {hosts: {a: , b: {ansible_port: 2222}}}\n",
+        "all: !!python/object:os.system\n  hosts: {a: , b: {ansible_port: 2222}}\n",
+        "- a\n- b:2222\n",
+        '["a", "b:2222"]',
+        '[\n "a",\n "b:2222"\n]\n',
+    ],
+)
+def test_yaml_and_json_are_known_however_they_begin(tmp_path: Path, text: str) -> None:
+    first, second = hosts(file(tmp_path, text)).targets
+
+    assert (first.address, second.address, second.port) == ("a", "b", 2222)
+
+
 def test_a_merge_of_yaml_gives_what_is_not_said_beside_it(tmp_path: Path) -> None:
     text = "x:\n  vars: &v {ansible_user: a, ansible_port: '2'}\n  hosts:\n    h: {<<: *v, ansible_user: b}\n"
     (found,) = hosts(file(tmp_path, text, "h.yml")).targets
@@ -200,6 +226,33 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     assert "group_vars beside" in told
 
 
+SSH = {
+    "of a host": "a {0}='{1}'\n",
+    "of a group": "[gpu]\na\nb\n[gpu:vars]\n{0}={1}\n",
+    "in yaml": "all:\n  hosts:\n    a: {{{0}: '{1}'}}\n",
+    "of a group in yaml": "gpu:\n  vars: {{{0}: '{1}'}}\n  hosts: {{a: , b: }}\n",
+}
+
+
+@pytest.mark.parametrize("text", SSH.values(), ids=SSH)
+@pytest.mark.parametrize("key", UNREAD)
+def test_what_leads_ssh_elsewhere_is_said_by_its_name_alone(
+    tmp_path: Path, key: str, text: str
+) -> None:
+    found = hosts(file(tmp_path, text.format(key, "-J secret@jump")))
+
+    (told,) = found.notes
+    assert told.startswith(f"{key} of a")
+    assert "was not read" in told
+    assert "secret" not in told
+
+
+def test_variables_that_ssh_is_not_led_by_are_no_matter(tmp_path: Path) -> None:
+    text = "a ansible_become=yes rack=4 ansible_ssh_pipelining=no ansible_password=\n"
+
+    assert hosts(file(tmp_path, text)).notes == ()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -217,6 +270,16 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
         ("all:\n  hosts: {a\n", "line"),
         ("all:\n" + "".join(f"{'  ' * n}children:\n{'  ' * n} g{n}:\n" for n in range(1, 3)), "names no host"),
         ("#!/bin/sh\necho\n", "is a program"),
+        ("a: &a {children: {b: *a}}\n", "recursive"),
+        ("all: &x\n  children: *x\n", "recursive"),
+        ("a: &a ['x', 'x']\nb: [*a, *a]\n", "is a list, wanted a mapping"),
+        (BOMB, "more than 5000 groups, or one within itself"),
+        ("all:\n  hosts: [a, b]\n", "hosts of group all is a list"),
+        ("all:\n  hosts: a\n", "hosts of group all is a word"),
+        ('{"_meta": {"hostvars": {}}, "gpu": {"hosts": ["a"]}}', "hosts of group gpu is a list"),
+        ("{}", "names no host"),
+        ("{ bad", "line"),
+        ("all:\n\thosts:\n", "line 2"),
         ("a\0b", "is no list of hosts"),
         ("[gpu]\na\n", "no group others"),
     ],

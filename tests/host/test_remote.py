@@ -13,16 +13,19 @@ from conftest import TESTS
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.healthy import host as healthy
+from rig.healthy import plan as healthy_plan
 
+from launcher.doctor.checks.driver import driver_answers
 from launcher.host import facts_json, parsers
 from launcher.host.collectors.checkpoint import checkpoint
 from launcher.host.facts import Host, Interface, known
 from launcher.host.inventory import Target
 from launcher.host.remote import SCRIPT, Ask, ask, command, script
-from launcher.host.remote_refusals import ROWS, Unreachable, refusal
+from launcher.host.remote_refusals import ROWS, Unreachable, Way, refusal
 from launcher.host.remote_reply import Reply, parts, read
 
 MARK = "glm5-0123"
+H1 = Way(Target("h1", "h1"))
 SMI = (TESTS / "hosts/asus8x/nvidia_smi_q.txt").read_bytes()
 FACTS = json.dumps(facts_json.to_json(healthy())).encode()
 # OpenSSH 9.2 and 10.0, as they print it.
@@ -53,28 +56,54 @@ def complete() -> bytes:
 
 
 def of(said: bytes, errors: str = "", status: int | None = 0) -> Host | Unreachable:
-    return read(Reply(said, errors, status, 1.0), MARK, "h1", 30.0, has_agent=True)
+    return read(Reply(said, errors, status, 1.0), MARK, H1, 30.0, has_agent=True)
 
 
 @pytest.mark.parametrize("kind", [row.kind for row in ROWS])
 def test_each_way_of_not_being_reached_has_a_message_of_its_own(kind: str) -> None:
-    said = refusal("h1", SAID[kind], has_agent=True)
+    said = refusal(H1, SAID[kind], has_agent=True)
 
     assert said.kind == kind
     assert said.what
     assert said.fix
 
 
+LED = Way(Target("root@127.0.0.1:31022", "127.0.0.1", "root", 31022), Path("my ssh/config"))
+CHANGED = (
+    f"{SAID['host-key-changed']}\nOffending ED25519 key in /home/op/kn own:3\n"
+    "Host key for [127.0.0.1]:31022 has changed and you have requested strict checking.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("way", "errors", "fix"),
+    [
+        (LED, SAID["host-key-unknown"], "ssh -F 'my ssh/config' -p 31022 root@127.0.0.1 once"),
+        (LED, SAID["permission-denied"], "ssh-copy-id -F 'my ssh/config' -p 31022 root@127.0.0.1,"),
+        (LED, SAID["permission-denied"], "USER@127.0.0.1:31022"),
+        (LED, SAID["refused"], "root@127.0.0.1:PORT"),
+        (LED, SAID["host-key-changed"], "ssh-keygen -R '[127.0.0.1]:31022'"),
+        (LED, CHANGED, "ssh-keygen -f '/home/op/kn own' -R '[127.0.0.1]:31022'"),
+        (Way(Target("n1", "fd00::1", "op")), SAID["no-shell"], "USER@[fd00::1]"),
+        (Way(Target("n1", "fd00::1", "op")), SAID["no-route"], "ping fd00::1"),
+        (Way(Target("n1", "fd00::1", "op")), "what", "ssh -v op@fd00::1 says"),
+        (H1, SAID["host-key-changed"], "ssh-keygen -R h1, then ssh h1 once"),
+    ],
+)
+def test_a_fix_is_a_command_that_leads_where_ssh_was_led(way: Way, errors: str, fix: str) -> None:
+    assert fix in refusal(way, errors, has_agent=True).fix
+
+
 def test_that_no_agent_runs_is_told_where_a_key_is_refused_and_nowhere_else() -> None:
     told = {
-        kind for kind, text in SAID.items() if "agent" in refusal("h", text, has_agent=False).what
+        kind for kind, text in SAID.items() if "agent" in refusal(H1, text, has_agent=False).what
     }
 
     assert told == {"permission-denied"}
 
 
 def test_words_of_ssh_that_are_not_known_are_told_as_they_are() -> None:
-    said = refusal("h1", "first\nsomething \x1b[31mnew\n\n", has_agent=True)
+    said = refusal(H1, "first\nsomething \x1b[31mnew\n\n", has_agent=True)
 
     assert said.kind == "other"
     assert "something \\x1b[31mnew" in said.what
@@ -155,11 +184,32 @@ def test_a_driver_that_hangs_is_told_with_all_that_came_before(status: int | Non
     assert "nvidia-smi-q did not end" in seen.observed
 
 
+def test_where_nvidia_smi_hangs_nobody_is_told_to_install_a_driver() -> None:
+    seen = of(part("lscpu", b"CPU(s): 8\n") + part("nvidia-smi-q", b"", 124) + complete())
+
+    assert isinstance(seen, Host)
+    said = driver_answers(seen, healthy_plan())
+    assert "hangs" in said.evidence
+    assert "Xid" in said.fix
+    assert "reboot" in said.fix
+    assert "install" not in said.fix
+
+
+def test_a_flood_of_errors_is_one_too() -> None:
+    seen = of(b"", "y\n" * (1 << 15), None)
+
+    assert isinstance(seen, Unreachable)
+    assert (seen.kind, "without an end" in seen.what) == ("endless", True)
+
+
 @pytest.mark.parametrize(
     ("said", "status", "kind"),
     [
         (b"", None, "deadline"),
         (b"Welcome\n", None, "deadline"),
+        (b"y\n" * (1 << 16), None, "endless"),
+        (b"\0" * (1 << 20), None, "endless"),
+        (b"y\n" * (1 << 16), 255, "other"),
         (b"", 255, "other"),
         (b"This account is for git.\n", 0, "nothing"),
         (part("own", b"") + complete(), 0, "nothing"),
@@ -215,7 +265,7 @@ def test_the_script_and_the_collector_give_a_checkpoint_one_fingerprint(tmp_path
         file.truncate(3 << 30)
     text = script(Ask(how="script", model=str(folder), python=""), MARK)
     told = subprocess.run(["sh", "-s"], input=text, capture_output=True, check=True, timeout=120)
-    seen = read(Reply(told.stdout, "", 0, 1.0), MARK, "h1", 30.0, has_agent=True)
+    seen = read(Reply(told.stdout, "", 0, 1.0), MARK, H1, 30.0, has_agent=True)
 
     assert isinstance(seen, Host)
     assert seen.model.path == known(str(folder))
