@@ -211,9 +211,10 @@ def cut(text: str, start: int, end: int) -> Iterator[str]:
 
 
 def _with(text: str, before: Sequence[Word], new: Sequence[str]) -> Iterator[str]:
-    """New words behind a flag."""
-    at = next((at for at in reversed(range(len(before))) if before[at].value[:1] == "-"), None)
-    places = _extents(text, before[at:]) if at is not None else None
+    """New words behind a flag, or behind the model that stands before all of them."""
+    flags = (at for at in reversed(range(len(before))) if before[at].value[:1] == "-")
+    at = next(flags, len(before) - 1)
+    places = _extents(text, before[at:]) if before else None
     if not places:
         return
     start, end = places[-1]
@@ -223,7 +224,7 @@ def _with(text: str, before: Sequence[Word], new: Sequence[str]) -> Iterator[str
     left, right = text[first:start], text[end:last]
     quote = text[end - 1] if text[end - 1] in QUOTES else ""
     joined = " ".join(map(shlex.quote, new))
-    if at is not None and is_key(before[at]):
+    if is_key(before[at]):
         value = " ".join(new[1:]) or "true"
         first = text.rfind("\n", 0, places[0][0]) + 1
         yield f"{text[:last]}\n{text[first : places[0][0]]}{new[0][2:]}: {value}{text[last:]}"

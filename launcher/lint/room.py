@@ -17,6 +17,7 @@ from launcher.engines.dialect import is_so
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
 from launcher.engines.memory import Place, number
+from launcher.engines.remedy import Remedy
 from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.host.facts import Host, Model
@@ -73,20 +74,31 @@ def concern(plan: Plan, target: Target) -> tuple[str, Concern] | None:
     """That there is no room, whatever the product is; in numbers of the largest. With the option of
     the plan that alone is to blame; "" where it is how the model is cut.
     """
-    told = _obstacles(plan, target)
+    found = fits(plan, target)
+    told = _obstacles(plan, target, found)
     if None in told.values() or not told or _is_no_fraction(plan):
         return None
     [*_, (name, said)] = told.items()
     if said is None:
         return None
     why = f"{'even ' if len(told) > 1 else ''}on {name} {said.what}"
-    blames = said.blames if plan.flag(said.blames) is not None else ""
-    return blames, Concern(Verdict.BREAKS, why, said.known, said.source, Shows.LOAD, said.fix)
+    is_context = said.blames == dialect(plan.engine).memory.knobs.context
+    remedies = (_shorter(plan, found[name]),) if is_context else ()
+    told_of = Concern(Verdict.BREAKS, why, said.known, said.source, Shows.LOAD, said.fix, remedies)
+    if plan.flag(said.blames) is not None:
+        return said.blames, told_of
+    # a model's own context is asked for where nobody asks for less
+    return dialect(plan.engine).option_of("model_path") if is_context else "", told_of
 
 
-def _obstacles(plan: Plan, target: Target) -> dict[str, Said | None]:
+def _shorter(plan: Plan, made: Fit) -> Remedy:
+    """A context that one request may have, in whole Ki of tokens."""
+    tokens = max((made.tokens or made.at_best) // 1024, 1) * 1024
+    return Remedy({dialect(plan.engine).memory.knobs.context: str(tokens)})
+
+
+def _obstacles(plan: Plan, target: Target, found: Mapping[str, Fit]) -> dict[str, Said | None]:
     """What stands in the way on each of these GPUs, by their names."""
-    found = fits(plan, target)
     shape = _sizes(plan, target)[0] if found else None
     return {
         name: next(obstacles(made, plan, shape), None) if shape else None
@@ -108,7 +120,9 @@ def doubt(plan: Plan, target: Target) -> str | None:
     except UserError as error:
         is_asked = plan.model and _is_on_gpus(plan)
         return f"room on the GPUs was not judged: {error.what}" if is_asked else None
-    room = {name: said is None for name, said in _obstacles(plan, target).items()}
+    room = {
+        name: said is None for name, said in _obstacles(plan, target, fits(plan, target)).items()
+    }
     if len(set(room.values())) < 2:
         return None
     some, others = (", ".join(name for name in room if room[name] is has) for has in (True, False))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from launcher.engines.dialect import Dialect
 from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.members import whole
-from launcher.engines.options import Release
+from launcher.engines.options import Given, Release
 from launcher.engines.translation import Flags, translated
 from launcher.formats.launches import Launch
 from launcher.lint.lint import canonical_name
@@ -40,19 +40,44 @@ def translate(launch: Launch, within: Release, to: str, release: str | None = No
     between = counterparts(launch.engine, to)
     told = translated(flags, between, within, known, launch.references)
     env, left = _variables(launch, ours)
-    strays = (f"{word}: left out: no option of {ours.name}" for word in _strays(launch, within))
-    said = (*strays, *told.said, *left)
+    spelled = _spelled(launch, within)
+    said = (*_strays(launch, within), *(_as_written(line, spelled) for line in told.said), *left)
     words = ("python3", *theirs.program, *_words(told.flags, theirs, known))
     return Command(to, known.name, words, env, said, launch.references)
 
 
 def _flags(launch: Launch, within: Release) -> dict[str, tuple[str, ...]]:
-    givens = [given for given in whole(launch.given(within)) if given.option]
-    return {canonical_name(given, within): given.values for given in givens}
+    named = ((_name(given, within), given.values) for given in whole(launch.given(within)))
+    return {name: values for name, values in named if name}
 
 
-def _strays(launch: Launch, within: Release) -> list[str]:
-    return [given.word for given in launch.given(within) if not given.option]
+def _name(given: Given, within: Release) -> str:
+    """The one name of an option, of one that another release has as well; "" for none."""
+    if given.option:
+        return canonical_name(given, within)
+    name = within.replacement(given.read) or ""
+    is_renamed = given.word.startswith("-") and within.accepts(name)
+    return within.catalogue.canonical(name[2:]) if is_renamed else ""
+
+
+def _spelled(launch: Launch, within: Release) -> dict[str, str]:
+    """Options as their author wrote them, by their one name."""
+    return {_name(given, within): given.word for given in launch.given(within)}
+
+
+def _as_written(line: str, spelled: Mapping[str, str]) -> str:
+    """What is said of an option under the name that its author gave it."""
+    name, colon, rest = line.removeprefix("--").partition(":")
+    return f"{spelled[name]}{colon}{rest}" if name in spelled else line
+
+
+def _strays(launch: Launch, within: Release) -> Iterator[str]:
+    for given in launch.given(within):
+        if _name(given, within):
+            continue
+        engine, had = within.catalogue.engine, within.catalogue.accepted_by(given.read)
+        why = f"{engine} {within.name} does not have it" if had else f"no option of {engine}"
+        yield f"{given.word}: left out: {why}"
 
 
 def _listening(flags: dict[str, tuple[str, ...]], env: Mapping[str, str], engine: Dialect) -> Flags:

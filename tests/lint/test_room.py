@@ -18,6 +18,7 @@ from launcher.engines.target import Target
 from launcher.host.facts import Model, known
 from launcher.knowledge import gpus
 from launcher.lint.concerns import Verdict
+from launcher.lint.fix import fixed
 from launcher.lint.lint import Entry
 from launcher.lint.rewrite import rewrite
 from launcher.lint.run import judge
@@ -249,3 +250,34 @@ def test_more_ranks_than_the_host_has_gpus_break(words: str, is_told: bool) -> N
     for aim, told in ((here, is_told), (target("b200"), False)):
         whys = [entry.why for entry in entries(f"--model-path m {words}", aim)]
         assert any("host of these facts the server sees 2 GPUs" in why for why in whys) == told
+
+
+LONG = "vllm serve nvidia/GLM-5.2-NVFP4 -tp 8 --swap-space 16 --disable-log-requests"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        LONG,
+        LONG.replace(" ", " \\\n  "),
+        "services:\n  a:\n    image: vllm/vllm-openai:v0.33.0\n    command: " + LONG[11:],
+    ],
+)
+def test_a_context_that_has_no_room_is_made_shorter(form: str) -> None:
+    fix = fixed(form, Target("0.33.0", "sm120", "rtx-pro-6000", engine="vllm"))
+
+    assert not fix.obstacles
+    assert {change.new for change in fix.changes} == {"--max-model-len 321536", ""}
+    assert "--disable-log-requests" in " ".join(fix.text.split())
+
+
+def test_a_context_that_its_author_asked_for_is_his() -> None:
+    text = f"{LONG} --max-model-len 1048576"
+
+    assert fixed(text, Target("0.33.0", "sm120", "rtx-pro-6000", engine="vllm")).obstacles
+
+
+def test_one_that_has_room_stays_as_it_is() -> None:
+    fix = fixed(LONG, Target("0.33.0", "sm100", "b200", engine="vllm"))
+
+    assert [change.old for change in fix.changes] == ["--swap-space 16"]

@@ -244,3 +244,30 @@ def test_ranks_that_come_to_no_number_are_left_out_and_said(engine: str, words: 
 
     assert not {"tp-size", "tensor-parallel-size", "dp-size", "data-parallel-size"} & {*given(made)}
     assert [line for line in made.said if "left out" in line]
+
+
+@pytest.mark.parametrize(
+    ("engine", "words", "kept"),
+    [
+        ("sglang", "--cuda-graph-max-bs 32", ("max-cudagraph-capture-size", "32")),
+        ("sglang", "--cuda-graph-bs 1 2", ("cudagraph-capture-sizes", "1")),
+        ("vllm", "--swap-space 16", None),
+    ],
+)
+def test_a_name_of_another_release_is_read_as_lint_reads_it(
+    engine: str, words: str, kept: tuple[str, str] | None
+) -> None:
+    made = of(engine, f"{'m' if engine == 'vllm' else '--model-path m'} {words}")
+    told = {name: " ".join(values[:1]) for name, values in given(made).items()}
+
+    assert kept is None or kept in told.items()
+    assert kept or made.said == ("--swap-space: left out: vLLM 0.33.0 does not have it",)
+
+
+def test_what_is_left_out_is_called_as_its_author_wrote_it() -> None:
+    said = of("vllm", "m --disable-log-requests --gpu-memory-util 0.9").said
+
+    assert [line.partition(":")[0] for line in said] == [
+        "--disable-log-requests",
+        "--gpu-memory-util",
+    ]
