@@ -142,7 +142,8 @@ port = {self.port}
 
     def rank(self) -> psutil.Process:
         """The last rank."""
-        return self.members(self.kind.rank)[-1]
+        found = until(lambda: self.members(self.kind.rank), "it has ranks")
+        return list[psutil.Process](found)[-1]
 
     def launcher(self) -> psutil.Process:
         return psutil.Process(self.peek()["pids"]["launcher"])

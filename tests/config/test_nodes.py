@@ -158,7 +158,6 @@ def test_what_is_wrong_with_the_hosts_is_one_message(settings: tuple[str, ...], 
     assert said.count("\n") == 1
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("hosts", "told"),
     [
@@ -182,10 +181,10 @@ def test_hosts_are_compared_as_addresses_and_each_is_one(hosts: list[str], told:
 )
 def test_addresses_that_may_lead_to_hosts_are_taken(hosts: list[str]) -> None:
     assert len(plan(f"nodes.hosts={json.dumps(hosts)}", *TWO[1:], GPUS["8xpro6000"]).nodes) == 2
-=======
+
+
 def test_a_profile_of_one_host_has_no_nodes() -> None:
     assert refusal("nodes.rank=1") == "profile 8xpro6000 is of one host, and has no node 1"
->>>>>>> fr
 
 
 def test_two_hosts_of_one_name_are_refused(tmp_path: Path) -> None:

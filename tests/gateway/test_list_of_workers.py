@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-<<<<<<< HEAD
-from pathlib import Path
-=======
 from ipaddress import IPv4Address, IPv6Address
->>>>>>> fg
+from pathlib import Path
 
 import pytest
 from conftest import free_port
 from hypothesis import given
 from hypothesis import strategies as st
 
-<<<<<<< HEAD
-from launcher.gateway.manifest import Worker, fault, written
-from launcher.gateway.roster import Roster, Served
-=======
 from launcher.address import is_any
 from launcher.gateway.manifest import Worker, fault, place_of, urls, worker_url, written
->>>>>>> fg
+from launcher.gateway.roster import Roster, Served
 from launcher.gateway.runtime import runtime
 from launcher.gateway.settings import Options
 from launcher.gateway.workers import Seen, routed

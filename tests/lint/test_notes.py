@@ -76,6 +76,7 @@ def test_a_packaged_profile_has_no_note_of_its_flags_but_where_it_tries_somethin
     words = (STOPS, *map(str, Verdict))
     told = [note for note in planned(name).notes if note.startswith(words)]
     tries = name.startswith("8xpro6000") and name.endswith("-mtp")
+    tries |= name.startswith("2x")  # the hosts reach each other, and the key is the owner's
 
     assert bool(told) == (name == "card" or tries), told
     assert all(note.startswith("risky") for note in told) or name == "card"

@@ -20,8 +20,10 @@ def can() -> bool:
     if os.geteuid() or not shutil.which("ip"):
         return False
     name = f"probe{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
-    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    made = subprocess.run(
+        ["ip", "netns", "add", name], capture_output=True, check=False, timeout=WITHIN
+    )
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False, timeout=WITHIN)
     return made.returncode == 0
 
 
@@ -85,7 +87,11 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
 def _empty(host: Host) -> None:
     """Kill whoever is left in a namespace: none, unless a test failed."""
     told = subprocess.run(
-        ["ip", "netns", "pids", host.namespace], capture_output=True, text=True, check=False
+        ["ip", "netns", "pids", host.namespace],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WITHIN,
     )
     for pid in told.stdout.split():
         with contextlib.suppress(ProcessLookupError):

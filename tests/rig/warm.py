@@ -90,7 +90,7 @@ def _read(ends: Sequence[int], within: float) -> dict[int, list[bytes]]:
     left, last = set(ends), time.monotonic() + within
     while left and time.monotonic() < last:
         for end in select.select(left, [], [], max(0.0, last - time.monotonic()))[0]:
-            if piece := os.read(end, 1 << 16):
+            if piece := os.read(end, 1 << 16):  # no bound: there is something to read
                 said[end].append(piece)
             else:
                 left.discard(end)
@@ -102,7 +102,7 @@ def _read(ends: Sequence[int], within: float) -> dict[int, list[bytes]]:
 def serve(end: socket.socket) -> Sequence[str] | None:
     """Fork for each request; returns in a child its command, here None when nobody asks any more."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
+    while True:  # no bound: until its process is gone
         asked, descriptors, _, _ = socket.recv_fds(end, LARGEST, 3)
         if not asked:
             return None
@@ -122,7 +122,8 @@ def _child(asked: tuple[list[str], dict[str, str], str], descriptors: Sequence[i
         os.close(out)
         os.close(err)
         os.write(ended, b"%d " % child)
-        os.write(ended, b"%d" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        _, status = os.waitpid(child, 0)  # no bound: who asks kills it
+        os.write(ended, b"%d" % os.waitstatus_to_exitcode(status))
         os._exit(0)
     os.close(ended)
     for number, descriptor in ((1, out), (2, err)):

@@ -90,7 +90,7 @@ def test_who_is_not_connected_to_the_rendezvous_is_missing(listener: socket.sock
     made = plan(rendezvous=listener.getsockname()[1])
     assert [one.partition(" (")[0] for one in missing(made)] == ["node 1", "node 2"]
 
-    with closing(socket.create_connection(listener.getsockname())):
+    with closing(socket.create_connection(listener.getsockname(), 10)):
         far = replace(made.nodes[2], address="10.9.9.9")
         (told,) = missing(replace(made, nodes=(*made.nodes[:2], far)))
         assert told == "node 2 (10.0.0.3, 10.9.9.9)"
