@@ -134,8 +134,6 @@ class Roster:
         why = _obstacle(worker, by, status)
         if why is None:
             self._refused.pop(worker.url, None)
-            if worker.name == worker.url and not _status(worker.url, "/health", by.key):
-                self.tell(f"nobody answers at {worker.url}: the gateway asks again until it does")
             return True
         self._refused[worker.url] = now + AGAIN
         self.tell(f"{worker.name} is not sent any request: {why}")

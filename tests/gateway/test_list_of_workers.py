@@ -167,6 +167,6 @@ def test_a_worker_of_somebody_s_at_which_nobody_answers_is_told_once(tmp_path: P
     roster.look()
     roster.look()
 
-    assert told == [f"nobody answers at {url}: the gateway asks again until it does"]
+    assert told == [f"{url} does not answer: it is sent requests as soon as it does"]
     assert fault(roster.file.read_bytes()) is None
     assert url in roster.file.read_text()
