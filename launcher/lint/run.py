@@ -191,6 +191,9 @@ def _judged(
     names = known(launch.engine) if every and release is None else [at.release or at.nearest]
     told = {name: tuple(lint(launch, replace(at, release=name), before)) for name in names}
     assumed = tuple(_assumed(launch, at, told, release, before))
+    if every and release is not None:
+        who = "--release" if release == target.release else "the text itself"
+        launch = launch.noting(f"no table over releases: {who} names {release}")
     return Judged(launch, at, told, assumed, tuple(before))
 
 

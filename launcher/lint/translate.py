@@ -10,7 +10,7 @@ from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.members import whole
 from launcher.engines.options import Given, Release
 from launcher.engines.translation import Flags, translated
-from launcher.formats.launches import Launch
+from launcher.formats.launches import INSIDE, Launch
 from launcher.lint.lint import canonical_name
 from launcher.plan.plan import words_of
 
@@ -41,7 +41,8 @@ def translate(launch: Launch, within: Release, to: str, release: str | None = No
     told = translated(flags, between, within, known, launch.references)
     env, left = _variables(launch, ours)
     spelled = _spelled(launch, within)
-    said = (*_strays(launch, within), *(_as_written(line, spelled) for line in told.said), *left)
+    lines = (_as_written(line, spelled) for line in told.said)
+    said = (*_container(launch), *_strays(launch, within), *lines, *left)
     words = ("python3", *theirs.program, *_words(told.flags, theirs, known))
     return Command(to, known.name, words, env, said, launch.references)
 
@@ -69,6 +70,17 @@ def _as_written(line: str, spelled: Mapping[str, str]) -> str:
     """What is said of an option under the name that its author gave it."""
     name, colon, rest = line.removeprefix("--").partition(":")
     return f"{spelled[name]}{colon}{rest}" if name in spelled else line
+
+
+def _container(launch: Launch) -> Iterator[str]:
+    """What is not said of a launch in a container."""
+    if not launch.form.startswith(INSIDE):
+        return
+    ports = (f"port {one.value}" for one in launch.around.ports)
+    mounts = (f"mount {path}" for path in launch.around.mounts)
+    image = [f"image {launch.image}"] if launch.image else []
+    told = ", ".join([*image, *ports, *mounts, "and what else it says"])
+    yield f"{launch.form}: left out, as this is the command alone: {told}"
 
 
 def _strays(launch: Launch, within: Release) -> Iterator[str]:

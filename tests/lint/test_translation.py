@@ -271,3 +271,14 @@ def test_what_is_left_out_is_called_as_its_author_wrote_it() -> None:
         "--disable-log-requests",
         "--gpu-memory-util",
     ]
+
+
+def test_what_stands_around_a_command_is_said_to_be_left_out(world: World) -> None:
+    image = "vllm/vllm-openai:v0.33.0"
+    text = f"docker run --gpus all -p 9000:8000 -v /m:/m --shm-size 32g {image} --model /m/G -tp 8"
+    (world.folder / "in.sh").write_text(text)
+    said = world.run("lint", "in.sh", "--to", "sglang").stderr
+
+    assert f"docker run: left out, as this is the command alone: image {image}" in said
+    assert "port 9000:8000, mount /m, and what else it says" in said
+    assert not [line for line in of("vllm", "m -tp 8").said if "command alone" in line]
