@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.address import canonical, is_loopback, listening, numeric
+from launcher.address import is_loopback, listening, numeric
 from launcher.config.layers import Layer
 from launcher.config.profile import NodeHost, Nodes, Profile
 from launcher.engines.dialect import Dialect, Scale
@@ -51,7 +51,7 @@ def errors(
 
 
 def _of_hosts(nodes: Nodes) -> Iterator[tuple[str, str]]:
-    addresses = [canonical(host.address) for host in nodes.hosts]
+    addresses = [_plain(host) for host in nodes.hosts]
     yield from _of_no_host(addresses)
     for at, (name, address) in enumerate(zip(nodes.names, addresses, strict=True)):
         if address in addresses[:at]:
@@ -61,6 +61,11 @@ def _of_hosts(nodes: Nodes) -> Iterator[tuple[str, str]]:
     if nodes.rank is not None and nodes.rank >= len(nodes.hosts):
         known = ", ".join(f"{at} ({name})" for at, name in enumerate(nodes.names))
         yield "nodes.rank", f"there is no node {nodes.rank}; nodes.hosts has {known}"
+
+
+def _plain(host: NodeHost) -> str:
+    """Its address as the kernel spells it: fd00:0:0::1 is fd00::1."""
+    return str(numeric(host.address))
 
 
 def _of_no_host(addresses: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -89,7 +94,7 @@ def _one_port(
     if place := profile.access.health_listen:
         taken["access.health_listen"] = listening(place)[1]
     for key, port in taken.items():
-        if port == profile.nodes.port:
+        if str(port) == str(profile.nodes.port):  # a text where it was quoted
             yield "nodes.port", f"{port} is {key}, too: the rendezvous wants a port of its own"
 
 
@@ -109,7 +114,7 @@ def _said_twice(
 
 
 def _common(scale: Scale, nodes: Nodes) -> Mapping[str, Any]:
-    first = nodes.hosts[0].address
+    first = _plain(nodes.hosts[0])
     return scale.common(first, nodes.port, len(nodes.hosts), nodes.dist_timeout)
 
 
@@ -173,8 +178,9 @@ def nodes_of(
 
 def _with_interface(host: NodeHost, nodes: Nodes, here: Mapping[str, str]) -> NodeHost:
     """The host with its interface: its own, that of all, or the one that has its address."""
-    interface = host.interface or nodes.interface or here.get(canonical(host.address))
-    return host.model_copy(update={"interface": interface})
+    address = _plain(host)
+    interface = host.interface or nodes.interface or here.get(address)
+    return host.model_copy(update={"address": address, "interface": interface})
 
 
 def _node(

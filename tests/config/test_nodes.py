@@ -124,6 +124,15 @@ def test_the_interface_is_the_one_that_has_the_address_where_none_is_named() -> 
     assert any("no interface with 10.0.0.2 is seen here" in note for note in elsewhere.notes)
 
 
+def test_an_address_is_that_of_an_interface_however_it_is_spelled() -> None:
+    words = ('nodes.hosts=["FD00:0:0::A", "fd00::b"]', "flags.host=false", GPUS["8xpro6000"])
+    made = plan(*words, addresses={"fd00::a": "enp1s0"})
+
+    assert made.nodes[0].address == "fd00::a"
+    assert made.env["GLOO_SOCKET_IFNAME"] == "enp1s0"
+    assert "[fd00::a]:20000" in made.arguments
+
+
 def test_the_start_waits_for_the_others_as_long_as_the_engine_does() -> None:
     assert plan().policy.stall_timeouts.distributed == 90
     made = two("8xpro6000", "nodes.dist_timeout=600", "nodes.follower_timeout=45").policy
@@ -147,6 +156,7 @@ def test_the_start_waits_for_the_others_as_long_as_the_engine_does() -> None:
         ((*TWO, "env.SGLANG_HOST_IP=10.0.0.1"), "env.SGLANG_HOST_IP: [nodes] says it"),
         (("nodes.port=8000", "flags.port=8000", *TWO), "8000 is flags.port, too"),
         (("flags.nccl-port=20000", *TWO), "20000 is flags.nccl-port, too"),
+        (("flags.nccl-port='20000'", *TWO), "20000 is flags.nccl-port, too"),
         (("access.health_listen=[::]:20000", *TWO), "20000 is access.health_listen, too"),
         (TWO[:1], "flags.host: 127.0.0.1 is reached by no other node"),
     ],
