@@ -38,7 +38,9 @@ def profile(judged: Judged, place: str) -> str:
         raise UserError(f"no profile: {judged.hidden(found.obstacle)}", fix=fix, status=Exit.NO)
     flags, secrets = _flags(found.launch, judged)
     env = {
-        name: text for name, text in found.launch.env.items() if not SECRET_VARIABLE.search(name)
+        name: text
+        for name, text in found.launch.env.items()
+        if not SECRET_VARIABLE.search(name) and judged.hidden(text) == text
     }
     secrets += [name for name in found.launch.env if name not in env]
     _require_profile(flags, env, launch.engine)

@@ -30,6 +30,7 @@ FORMS = {
     "set": f"NAME=KEY\n{SERVE}\n",
     "quoted": f"NAME='KEY'\n{SERVE}\n",
     "exported": f"export NAME=KEY\n{SERVE}\n",
+    "under another name": f"export NAME=KEY\nexport OTHER=x-$NAME\n{SERVE[:21]}\n",
     "before": f"NAME=KEY {SERVE}\n",
     "env": f"env NAME=KEY {SERVE}\n",
     "default": f"export NAME=${{NAME:-KEY}}\n{SERVE}\n",
