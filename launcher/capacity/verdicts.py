@@ -159,6 +159,11 @@ def _of_context(made: Fit, plan: Plan, shape: Shape) -> Iterator[Said]:
     yield Said(Severity.WARN, what, fix, *formulas.sources.too_long)
 
 
+def longest(made: Fit) -> int:
+    """The tokens that one request may have, in whole Ki: a context that fits."""
+    return max((made.tokens or made.at_best) // 1024, 1) * 1024
+
+
 def _for_context(made: Fit, plan: Plan, shape: Shape) -> Iterator[str]:
     """What lets a request be as long as the context, or the context as short as a request."""
     formulas, knobs = dialect(plan.engine).memory, dialect(plan.engine).memory.knobs
@@ -168,7 +173,7 @@ def _for_context(made: Fit, plan: Plan, shape: Shape) -> Iterator[str]:
         rest = made.base * fraction - made.weights - made.working[1]
         return formulas.pools(rest, replace(demand, context=made.context)).tokens >= made.context
 
-    yield f"set {knobs.context} = {max((made.tokens or made.at_best) // 1024, 1) * 1024}"
+    yield f"set {knobs.context} = {longest(made)}"
     most = int(made.most * 100) / 100
     if most > made.fraction and not made.pool and enough(made.layout, most):
         yield f"raise {knobs.fraction}, up to {most:.2f}"

@@ -12,7 +12,7 @@ from launcher.capacity import sizes
 from launcher.capacity.estimate import fit
 from launcher.capacity.memory import GIB, Weights
 from launcher.capacity.outcome import Fit, Said
-from launcher.capacity.verdicts import obstacles
+from launcher.capacity.verdicts import longest, obstacles
 from launcher.engines.dialect import is_so
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
@@ -83,18 +83,12 @@ def concern(plan: Plan, target: Target) -> tuple[str, Concern] | None:
         return None
     why = f"{'even ' if len(told) > 1 else ''}on {name} {said.what}"
     is_context = said.blames == dialect(plan.engine).memory.knobs.context
-    remedies = (_shorter(plan, found[name]),) if is_context else ()
+    remedies = (Remedy({said.blames: str(longest(found[name]))}),) if is_context else ()
     told_of = Concern(Verdict.BREAKS, why, said.known, said.source, Shows.LOAD, said.fix, remedies)
     if plan.flag(said.blames) is not None:
         return said.blames, told_of
     # a model's own context is asked for where nobody asks for less
     return dialect(plan.engine).option_of("model_path") if is_context else "", told_of
-
-
-def _shorter(plan: Plan, made: Fit) -> Remedy:
-    """A context that one request may have, in whole Ki of tokens."""
-    tokens = max((made.tokens or made.at_best) // 1024, 1) * 1024
-    return Remedy({dialect(plan.engine).memory.knobs.context: str(tokens)})
 
 
 def _obstacles(plan: Plan, target: Target, found: Mapping[str, Fit]) -> dict[str, Said | None]:
