@@ -249,7 +249,8 @@ def test_what_a_killed_launcher_and_reaper_left_is_named_and_killed_by_down_now(
     world: World,
 ) -> None:
     world.faults(escape=True, deaf=True)
-    world.run("up", "-p", "stub", "-d", "--set", "flags.tp-size=3")
+    up = world.run("up", "-p", "stub", "-d", "--set", "flags.tp-size=3")
+    assert up.returncode == 0, up.stderr
     left = kill_both(world)
     down, up = world.run("down", "-p", "stub"), world.run("up", "-p", "stub")
 
