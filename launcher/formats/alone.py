@@ -10,8 +10,8 @@ from launcher.engines.options import version
 from launcher.formats import shell
 from launcher.formats.spec import HUB, KEPT, KEY, Group, Mount, Probes, Spec, Wish, called
 from launcher.plan.plan import Plan, for_node
+from launcher.redact.keys import CHARACTERS
 
-OF_KEYS = "A-Za-z0-9._~+/=-"  # as redact/keys.py reads them
 # Options that name a file or folder that is only read.
 READ = re.compile(
     r"(.*-)?(model|model-path|tokenizer|tokenizer-path|template|config-path|graph-file)"
@@ -100,7 +100,7 @@ def _with_key(plan: Plan) -> str:
         written = shell.written_key(KEY, plan.key_config or "", dialect(plan.engine).key.file)
         given = " ".join(written.split("\n  "))
     wrong = f"echo {KEY}: wanted the API key alone, one word >&2; exit 78"
-    asked = f'case "$(set -f; echo $(cat {KEY}))" in ""|*[!{OF_KEYS}]*) {wrong};; esac'
+    asked = f'case "$(set -f; echo $(cat {KEY}))" in ""|*[!={CHARACTERS}]*) {wrong};; esac'
     return f'{asked}; {given} && exec "$@"'
 
 

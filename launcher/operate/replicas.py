@@ -47,7 +47,7 @@ def up(
     every = [replace(ask, profile=f"{ask.profile}@{at}") for at in range(1, count + 1)]
     if not detach:
         raise UserError(
-            f"{count} replicas are {count} servers, and a terminal holds one",
+            f"{count} replicas are {count} servers, and without --detach one is kept up here",
             fix=f"`--detach` starts them one after the other; `glm5-serve up {every[0].profile}`"
             " starts one here",
             status=Exit.USAGE,

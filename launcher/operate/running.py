@@ -83,7 +83,10 @@ def _from_profile(
     """
     words = old.words
     ask = PlanRequest(
-        words["profile"], tuple(words["settings"]), words["api_key_file"], words["health_listen"]
+        words["profile"],
+        tuple(words["settings"]),
+        words["api_key_file"],
+        words.get("health_listen"),  # an older launcher kept none
     )
     # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
     same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}

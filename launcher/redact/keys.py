@@ -18,7 +18,8 @@ from launcher.files.reading import opened, reason
 from launcher.redact.keyspelling import HIDDEN, spellings
 
 MOST = 4096  # bytes of a key
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1: what may follow "Bearer "
+CHARACTERS = "A-Za-z0-9._~+/-"  # of a key, the last one last in brackets; = may end it
+_TOKEN = re.compile(rf"[{CHARACTERS}]+=*")  # RFC 6750 section 2.1: what may follow "Bearer "
 _QUOTE = r"""\\{0,16}+['"]"""  # escaped in JSON that stands in JSON
 _BARE = (
     r"""(?:[^\s'"&\\]|\\(?!['"\\]))+(?<![,;)}\]>])"""  # a value without quotes, up to what ends it

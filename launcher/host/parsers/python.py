@@ -27,7 +27,7 @@ PACKAGES = {
     "nvidia-nccl-cu12": "nvidia-nccl-cu12",
     "nvidia-nccl-cu13": "nvidia-nccl-cu13",
 }
-TOLD_BY = "`python -m sglang.check_env`"
+TOLD_BY = "`python -m sglang.check_env`, or vLLM's `vllm collect-env`,"
 VARIABLES_BY = "`env | grep -E 'NCCL|CUDA|SGLANG'`"
 VARIABLE = re.compile(r"^(?:export )?(?:NCCL|CUDA|SGLANG|TORCH_NCCL|PYTORCH)_\w+=\S*$", re.M)
 
