@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from behind import PIECES, Behind
-from conftest import end
+from conftest import PATIENCE, end
 
 
 class Load:
@@ -36,7 +36,7 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self.stop.set()
         for thread in self.threads:
-            thread.join(30)
+            thread.join(PATIENCE)
 
     def ask_on(self, at: int) -> None:
         while not self.stop.is_set():
@@ -45,7 +45,7 @@ class Load:
             self.outcomes[f"{'stream' if is_stream else 'plain'} {outcome}"] += 1
 
     def ask(self, *, stream: bool) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         question = [{"role": "user", "content": "Say it slowly."}]
         body = {"model": "stub", "messages": question, "stream": stream, "max_tokens": 1024}
         headers = {"Content-Type": "application/json"}
@@ -79,7 +79,7 @@ def test_a_rolling_restart_loses_no_request(behind: Behind) -> None:
     behind.until_routed("stub@1", "stub@2")
 
     with Load(behind.gateway_port) as load:
-        done = behind.run("restart", "stub", "--rolling", timeout=120)
+        done = behind.run("restart", "stub", "--rolling", timeout=PATIENCE)
         time.sleep(1)
 
     assert done.returncode == 0, done.stderr
@@ -96,8 +96,10 @@ def test_a_killed_replica_costs_no_plain_request_and_tells_a_stream(behind: Behi
 
     with Load(behind.gateway_port) as load:
         time.sleep(2)
+        behind.faults(hang_at="load")  # it does not come back before it was seen to be gone
         os.kill(behind.status("stub@1")["pids"]["server"], signal.SIGKILL)
         behind.until_routed("stub@2")
+        behind.faults()
         behind.until_routed("stub@1", "stub@2")
 
     lost = {one: times for one, times in load.outcomes.items() if not one.endswith(" ok")}
