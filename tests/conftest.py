@@ -397,10 +397,12 @@ def ends(process: subprocess.Popen[str]) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Only tests that share nothing run beside each other: no engine that takes all cores, server,
-    or systemd.
+    """Only tests that share nothing run beside each other: no engine that takes all cores, no
+    server.
     """
     for item in items:
+        if "host" in getattr(item, "fixturenames", ()) and item.path.stem == "test_systemd":
+            item.add_marker(pytest.mark.systemd)
         if group := group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))
         if marker := item.get_closest_marker("engine"):
@@ -410,13 +412,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def group_of(item: pytest.Item) -> str | None:
-    """With whom a test runs in a row, in one process: those that share a server, or systemd."""
-    if item.path.stem == "test_faults":
-        call = getattr(item, "callspec", None)
-        return f"faults-{call.params.get('engine') if call else None}"
+    """With whom a test runs in a row, in one process: those that share a server, and those that take
+    all cores.
+    """
     if item.get_closest_marker("engine"):
         return "engine"
-    return "systemd" if item.path.stem == "test_systemd" else None
+    if item.get_closest_marker("systemd"):
+        return "systemd"
+    return "faults" if item.path.stem == "test_faults" else None
 
 
 @pytest.hookimpl(wrapper=True)
