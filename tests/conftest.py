@@ -375,7 +375,7 @@ def end(made: World) -> None:
                 control.down(StateDir(made.state, instance.name), now=True)
     finally:
         with contextlib.suppress(AssertionError):
-            until(lambda: not made.processes(), "who was killed is gone", 5)
+            until(lambda: not made.processes(), "who was killed is gone")
         for orphan in (still := made.processes()):
             orphan.kill()
     assert not still, f"left behind: {still}, of {left}"
