@@ -33,9 +33,10 @@ def main() -> int:
     folder, lock = Path(sys.argv[1]), int(sys.argv[3]) if sys.argv[3:] else None
     if lock is not None:
         os.set_inheritable(lock, False)  # a server that got away must not hold it
-    screen = events.Unhurried(events.screen(sys.argv[2]))
+    instance = StateDir(folder.parent, folder.name)
+    screen = events.Unhurried(events.screen(sys.argv[2], instance))
     try:
-        supervisor = Supervisor(StateDir(folder.parent, folder.name), screen.show, lock)
+        supervisor = Supervisor(instance, screen.show, lock)
     except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         print(f"glm5-serve: {printable.line(str(error))}", file=sys.stderr)
         return Exit.CONFIG

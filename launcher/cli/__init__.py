@@ -9,7 +9,7 @@ import sys
 import click
 
 from launcher import __version__, stdio
-from launcher.cli import gateway, host, observe, plan, refusals, serve
+from launcher.cli import gateway, host, observe, plan, refusals, serve, top
 from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
@@ -37,6 +37,7 @@ for command in (
     *plan.COMMANDS,
     *host.COMMANDS,
     *serve.COMMANDS,
+    *top.COMMANDS,
     *gateway.COMMANDS,
     *observe.COMMANDS,
 ):

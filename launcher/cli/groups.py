@@ -13,6 +13,7 @@ GROUPS = {
     "Serve": {
         "up": "start a profile's server and keep it up",
         "status": "state, since when, and why",
+        "top": "watch servers and GPUs, live",
         "logs": "what the server printed",
         "restart": "drain, and start from the profile again",
         "down": "drain and stop",

@@ -55,9 +55,24 @@ def diagnose_command(file: str, as_json: bool) -> int:
 @click.option(
     "--kind", multiple=True, type=click.Choice(KINDS), help="Only these; may be given again."
 )
+@click.option(
+    "--starts", is_flag=True, help="The last starts instead: how long each phase took, and why."
+)
+@click.option(
+    "--svg",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --starts, as a picture, too.",
+)
 @json_option
 def events(
-    profile: str | None, follow: bool, last: int, kind: tuple[str, ...], as_json: bool
+    profile: str | None,
+    follow: bool,
+    last: int,
+    kind: tuple[str, ...],
+    starts: bool,
+    svg: Path | None,
+    as_json: bool,
 ) -> None:
     """Print what happened: states with reasons and durations, phases, deaths with their cause,
     smoke tests, GPUs.
@@ -68,7 +83,14 @@ def events(
     from launcher.output import events as console
     from launcher.statedir.folder import state_home
 
+    if (svg and not starts) or (starts and (follow or kind)):
+        raise click.UsageError("--svg is for --starts, which has no --follow and no --kind")
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
+    if starts:
+        from launcher.output.starts import show
+
+        show(control.past_starts(instance, last), as_json=as_json, svg=svg)
+        return
     for event in control.events(instance, last, kind, follow=follow):
         line = json.dumps(event.to_json()) if as_json else console.dated(event)
         if line is not None:

@@ -10,6 +10,7 @@ import re
 
 from launcher.engines.activity import Allowed
 from launcher.engines.engine import runtime as engine
+from launcher.engines.figures import Figures
 from launcher.engines.key import Key
 from launcher.engines.log import Log
 from launcher.engines.runtime import Runtime
@@ -59,6 +60,7 @@ RUNTIME = Runtime(
     leads=alive,
     paused=lambda _: False,
     in_flight=lambda server: 0,  # each has a client that is connected, and those are counted
+    figures=lambda server, within, *, whole: Figures(),  # its workers have them
     allowed=lambda plan: Allowed(pauses=False),
     ready_since="",
     ends_well=False,

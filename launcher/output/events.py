@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from launcher import printable
 from launcher.engines.log import PHASES
@@ -20,8 +20,7 @@ from launcher.serve import journald
 from launcher.statedir.events import Event
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.live import Live
+    from launcher.statedir.folder import StateDir
 
 # what an event raises that is not as it should be
 ODD = (
@@ -31,17 +30,27 @@ ODD = (
     AttributeError,
 )
 Show = Callable[[Event], None]
+# of states; else red
+COLOURS = {
+    "ready": "green",
+    "starting": "cyan",
+    "stopping": "yellow",
+    "backoff": "yellow",
+}
 MOST_WAITING = 1000  # events that nobody took yet
 PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be redrawn
 
 
-def screen(kind: str) -> Show:
-    """Where events go: `live` or `plain` on stderr, `json` lines on stdout, `journal`, or
-    `none`.
+def screen(kind: str, instance: StateDir | None = None) -> Show:
+    """Where events go: `live` or `plain` on stderr, `json` lines on stdout, `journal`, or `none`.
+
+    `instance`: whose figures are shown for as long as it is ready, where that can be drawn.
     """
     match kind:
         case "live":
-            return LiveScreen().show
+            from launcher.output.live import LiveScreen
+
+            return LiveScreen(instance).show
         case "json":
             return lambda event: _print(json.dumps(event.to_json()), sys.stdout)
         case "plain":
@@ -183,92 +192,6 @@ class PlainScreen:
             self.told_progress = now
         if (line := in_words(event)) is not None:
             _print(line, sys.stderr)
-
-
-class LiveScreen:
-    """The start as it happens: finished phases with their times, the present one moving."""
-
-    def __init__(self) -> None:
-        from rich.spinner import Spinner
-
-        from launcher.output import console as terminal
-
-        self.console = terminal.console(sys.stderr)
-        self.spinner = Spinner("dots", style="cyan")
-        self.live: Live | None = None
-        self.done: list[tuple[str, float]] = []
-        self.phase = "process"
-        self.since = time.monotonic()
-        self.bar: Mapping[str, Any] | None = None
-
-    def show(self, event: Event) -> None:
-        """Draw one event; a terminal that was closed takes nothing, and an event of another shape
-        is left out.
-        """
-        with contextlib.suppress(OSError, *ODD):
-            self._show(event)
-
-    def _show(self, event: Event) -> None:
-        from launcher.output.console import words
-
-        match event.kind, event.fields:
-            case "phase", {"phase": phase, "seconds": seconds}:
-                self.done = timeline(seconds)[:-1]
-                self.phase, self.since, self.bar = str(phase), time.monotonic(), None
-            case "progress", {"progress": {"done": int(), "total": int(), "left": _} as bar}:
-                self.bar = bar
-            case "state", {"state": "starting", "reason": reason, "log": log}:
-                self._begin()
-                self.console.print(words((f"{event.profile}, {reason}; log in {log}", "dim")))
-            case "state", {"state": "ready", "moved": True, "seconds": seconds, "url": url}:
-                self._end(seconds)
-                total = sum(seconds.values())
-                self.console.print(
-                    words(("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold"))
-                )
-            case ("state" | "warning" | "death" | "gpu", _) | ("smoke", {"ok": False}):
-                self._end(None)
-                self.console.print(words(in_words(event) or ""))
-
-    def _begin(self) -> None:
-        from rich.live import Live
-
-        self._end(None)
-        self.done, self.phase, self.since, self.bar = [], "process", time.monotonic(), None
-        self.live = Live(
-            get_renderable=self._picture, console=self.console, refresh_per_second=8, transient=True
-        )
-        self.live.start()
-
-    def _end(self, seconds: Mapping[str, float] | None) -> None:
-        from launcher.output.console import words
-
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
-            for name, took in timeline(seconds) if seconds else self.done:
-                self.console.print(words("  ", ("✓", "green"), f" {name:<18} {took:6.1f} s"))
-
-    def _picture(self) -> RenderableType:
-        from rich.console import Group
-        from rich.padding import Padding
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-
-        from launcher.output.console import words
-
-        rows = Table.grid(padding=(0, 1))
-        for done, took in self.done:
-            rows.add_row(words(("  ✓", "green")), words(f"{done:<18}"), words(f"{took:6.1f} s"))
-        now = time.monotonic() - self.since
-        bar: RenderableType = words()
-        left = words()
-        if self.bar:
-            bar = ProgressBar(total=self.bar["total"], completed=self.bar["done"], width=30)
-            left = words(f"{self.bar['done']}/{self.bar['total']}, {self.bar['left']} left")
-        name = words((f"{PHASES.get(self.phase, self.phase):<18}", "bold"))
-        rows.add_row(Padding(self.spinner, (0, 0, 0, 2)), name, words(f"{now:6.1f} s"), bar, left)
-        return Group(rows)
 
 
 def _print(text: str, stream: TextIO) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from calendar import timegm
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -14,21 +13,18 @@ from launcher.config import layers
 from launcher.config.select import Row
 from launcher.engines.engine import NAMES, dialect
 from launcher.operate.contained import Rendered
-from launcher.output.events import timeline
+from launcher.output import starts
+from launcher.output.bars import duration, signs_for
+from launcher.output.events import COLOURS, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
+from launcher.statedir.folder import seconds_since
 from launcher.statedir.state import Pids, StartRecord, StateRecord
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
 SCHEMA = 1
-# of states; else red
-COLOURS = {
-    "ready": "green",
-    "starting": "cyan",
-    "stopping": "yellow",
-    "backoff": "yellow",
-}
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
 
@@ -155,6 +151,8 @@ def status(seen: StateRecord, *, as_json: bool) -> None:
     screen.print(words(*head))
     for name, told in _rows(seen):
         screen.print(words(f"  {name:<11} {told}"))
+        if name == "start" and seen.state == "starting" and seen.start:
+            _print_phases(screen, seen.start, _elapsed(seen))
     for pid, role in _roles(seen.pids):
         screen.print(words(f"  {'process':<11} {pid:<8} {role}"))
 
@@ -173,7 +171,7 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
         rows.append(("endpoint", where))
         rows.append(("engine", _engine(seen)))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
-        rows.append(("start", _start(seen.start)))
+        rows.append(("start", _start(seen)))
         rows.append(("last error", seen.last_error or "-"))
         rows.append(("server log", seen.server_log or "-"))
     return rows
@@ -196,10 +194,27 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
     console(sys.stdout).print(table)
 
 
-def _start(start: StartRecord | None) -> str:
-    """How long each phase took; "-" where a state file tells nothing of the kind."""
-    if start is None:
+def _elapsed(seen: StateRecord) -> float:
+    """Seconds that it has been in its state."""
+    return seconds_since(seen.since, time.time()) or 0.0
+
+
+def _print_phases(screen: Console, start: StartRecord, elapsed: float) -> None:
+    """A start that goes on, beside those before it."""
+    from launcher.output.console import words
+
+    for line in starts.phases(start, elapsed, signs_for(screen.encoding)):
+        starts.put(screen, words("  ", *line))
+
+
+def _start(seen: StateRecord) -> str:
+    """How long each phase took, or how long it will; "-" where a state file tells nothing of the
+    kind.
+    """
+    if (start := seen.start) is None:
         return "-"
+    if seen.state == "starting":
+        return starts.head(start, _elapsed(seen))
     phases = ", ".join(f"{name} {took:.1f}" for name, took in timeline(start.seconds))
     return f"{sum(start.seconds.values()):.1f} s: {phases}"
 
@@ -226,14 +241,8 @@ def _roles(pids: Pids) -> list[tuple[int, str]]:
 
 def _ago(since: str) -> str:
     """How long ago that was, in brackets; nothing for what is no time."""
-    try:
-        seconds = int(time.time() - timegm(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S")))
-    except (TypeError, ValueError):
-        return ""
-    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= unit:
-            return f" ({seconds // unit} {name})"
-    return f" ({max(seconds, 0)} s)"
+    seconds = seconds_since(since, time.time())
+    return "" if seconds is None else f" ({duration(seconds)})"
 
 
 def table_of(*columns: str) -> Any:
