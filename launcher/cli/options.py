@@ -146,12 +146,13 @@ def container_options(command: Callable[..., Any]) -> Callable[..., Any]:
         cuda: str | None,
         rdma: str | None,
         models: str | None,
+        dra: bool,
         supervised: bool,
         **words: Any,
     ) -> Any:
         from launcher.operate.contained import Asked
 
-        asked = Asked(image, digest, int(cuda) if cuda else None, rdma, models, supervised)
+        asked = Asked(image, digest, int(cuda) if cuda else None, rdma, models, dra, supervised)
         return command(*args, asked=asked, **words)
 
     for option in (
@@ -159,6 +160,11 @@ def container_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--models",
             metavar="PLACE",
             help="kubernetes: pvc:CLAIM, hostPath:DIR or image:REFERENCE with the weights.",
+        ),
+        click.option(
+            "--dra",
+            is_flag=True,
+            help="kubernetes (1.34 or later): claim the GPUs by their product, not by a count.",
         ),
         click.option(
             "--rdma",
