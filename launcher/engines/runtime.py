@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from launcher.engines.activity import Allowed
 from launcher.engines.key import Key
+from launcher.engines.loading import Loading
 from launcher.engines.log import Log
 from launcher.engines.server import Question, Server
 from launcher.plan.plan import Plan
@@ -35,5 +36,6 @@ class Runtime:
     ready_since: str  # the first release that answers /ready; "": none does
     ends_well: bool  # a server that dies of an exception ends with status 0
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse
+    loading: Callable[[Plan], Loading]  # what it reads of the checkpoint, and how
     # the path that says 200 while requests may come, quickly, and 503 as soon as it drains
     readiness: Callable[[Plan], str]

@@ -11,6 +11,7 @@ import re
 from launcher.engines.activity import Allowed
 from launcher.engines.engine import runtime as engine
 from launcher.engines.key import Key
+from launcher.engines.loading import Loading
 from launcher.engines.log import Log
 from launcher.engines.runtime import Runtime
 from launcher.engines.server import Answer, Server, talk
@@ -60,6 +61,7 @@ RUNTIME = Runtime(
     paused=lambda _: False,
     in_flight=lambda server: 0,  # each has a client that is connected, and those are counted
     allowed=lambda plan: Allowed(pauses=False),
+    loading=lambda plan: Loading(),
     ready_since="",
     ends_well=False,
     readiness=lambda plan: "/readiness",  # 503 without a worker

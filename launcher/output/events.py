@@ -114,6 +114,8 @@ def _words(event: Event) -> str | None:
             return f"{clock}  {PHASES[last]:<16}  {took:6.1f} s   next: {PHASES[phase]}"
         case "progress", {"phase": phase, "progress": {"done": done, "total": total, "left": left}}:
             return f"{clock}  {PHASES[phase]:<16}  {done}/{total}, {left} left"
+        case "readahead", {"end": str()}:
+            return f"{clock}  read ahead {_reading(event.fields)}"
         case "death", {"run": run, "how": how, "cause": cause, "what": what, "fix": fix}:
             return f"{clock}  died       run {run} {how}; {cause}: {what}; fix: {fix}"
         case "smoke", {"ok": ok, "detail": detail, "seconds": seconds}:
@@ -125,6 +127,23 @@ def _words(event: Event) -> str | None:
         case "warning", {"reason": reason}:
             return f"{clock}  warning    {reason}"
     return None
+
+
+def _reading(told: Mapping[str, Any]) -> str:
+    """How far the checkpoint is in memory, at which rate, and why not further."""
+    done, total, seconds = told["read"] + told["cached"], told["total"], told["seconds"]
+    gib = f"{done / 2**30:.1f} of {total / 2**30:.1f} GiB" if done < total else _gib(total)
+    rate = f" in {seconds:.1f} s ({told['read'] / seconds / 1e9:.1f} GB/s)" if told["read"] else ""
+    cached = f", {_gib(told['cached'])} of it were in memory" if told["cached"] else ""
+    where = f", from {told['where']}" if told["where"] else ""
+    why = f": {told['end']}" if told["end"] else ""
+    if told["cached"] >= total > 0:
+        return f"{gib}: all of it is in memory already"
+    return f"{gib}{rate}{cached}{where}{why}" if done else f"nothing{where}{why}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
 
 
 def dated(event: Event) -> str | None:
@@ -200,6 +219,7 @@ class LiveScreen:
         self.phase = "process"
         self.since = time.monotonic()
         self.bar: Mapping[str, Any] | None = None
+        self.reading: str | None = None
 
     def show(self, event: Event) -> None:
         """Draw one event; a terminal that was closed takes nothing, and an event of another shape
@@ -217,6 +237,13 @@ class LiveScreen:
                 self.phase, self.since, self.bar = str(phase), time.monotonic(), None
             case "progress", {"progress": {"done": int(), "total": int(), "left": _} as bar}:
                 self.bar = bar
+            case "readahead", {"end": None}:
+                self.reading = _reading(event.fields)
+            case "readahead", {"end": str()}:
+                self.reading = None
+                self.console.print(
+                    words("  ", ("✓", "green"), " read ahead ", _reading(event.fields))
+                )
             case "state", {"state": "starting", "reason": reason, "log": log}:
                 self._begin()
                 self.console.print(words((f"{event.profile}, {reason}; log in {log}", "dim")))
@@ -268,7 +295,8 @@ class LiveScreen:
             left = words(f"{self.bar['done']}/{self.bar['total']}, {self.bar['left']} left")
         name = words((f"{PHASES.get(self.phase, self.phase):<18}", "bold"))
         rows.add_row(Padding(self.spinner, (0, 0, 0, 2)), name, words(f"{now:6.1f} s"), bar, left)
-        return Group(rows)
+        ahead = [words((f"    reads ahead {self.reading}", "dim"))] if self.reading else []
+        return Group(rows, *ahead)
 
 
 def _print(text: str, stream: TextIO) -> None:
