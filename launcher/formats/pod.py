@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 from launcher.address import bracketed
 from launcher.formats.around import GPU
 from launcher.formats.claims import CLAIM
 from launcher.formats.spec import KEY, PROBE_TIMEOUT, RUN, SHM_GIB, Group, Mount, Probes, Spec
+from launcher.formats.yamltext import Object
 from launcher.knowledge import gpus
 
 PRE_STOP = 15  # seconds in which endpoints and gateways learn that it goes
@@ -19,7 +19,6 @@ SECRET = "api-key"  # the key of the Secret, and the file's name
 NODES_CACHE = "/var/cache/glm5-serve"
 LEADER, RANK = "$(LWS_LEADER_ADDRESS)", "$(LWS_WORKER_INDEX)"  # of LeaderWorkerSet, in each pod
 INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
-Object = dict[str, Any]
 
 
 def labels(spec: Spec) -> dict[str, str]:
