@@ -163,7 +163,7 @@ def _is_place(kind: str, value: str) -> bool:
 
 
 def _require(spec: Spec) -> None:
-    if spec.probes is None:
+    if spec.follows:
         what = "a LeaderWorkerSet has all nodes in it, and --node-rank names a follower"
         raise UserError(what, fix="leave --node-rank out", status=Exit.USAGE)
     if spec.group and spec.rdma and not spec.group.interface:
