@@ -27,9 +27,10 @@ from launcher.config.target import planned
 from launcher.engines.target import Target
 from launcher.formats import shell
 from launcher.output import console as terminal
-from launcher.output import doctor, plan, screens
+from launcher.output import doctor, plan
 from launcher.output import events as console
 from launcher.output.live import LiveScreen
+from launcher.output.screens import PlainScreen
 from launcher.plan.findings import Finding, Severity
 from launcher.serve import journald as journal
 from launcher.serve import sdnotify
@@ -156,7 +157,7 @@ def test_an_event_of_any_shape_is_one_line_in_every_screen(
     live.show(Event("state", {"state": "starting", "reason": "r", "log": "l"}, profile="p"))
     live.show(told)
     live.show(Event("state", {"state": "stopped", "reason": "end"}))
-    screens.PlainScreen().show(told)
+    PlainScreen().show(told)
     said = capsys.readouterr()
 
     assert commands(said.out + said.err) == []

@@ -14,6 +14,7 @@ import click
 
 from launcher import printable
 from launcher.address import listening
+from launcher.cli.groups import Group
 from launcher.cli.options import json_option, profile_option
 from launcher.errors import Exit
 from launcher.statedir.events import KINDS
@@ -199,7 +200,7 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     print(json.dumps({"schema": 1, "bundle": str(made.path)}) if as_json else said)
 
 
-@click.group("systemd")
+@click.group("systemd", cls=Group)
 def systemd_group() -> None:
     """Serve a profile, or a gateway, as a systemd unit: install it, take it away, or print what
     would be installed.

@@ -8,11 +8,12 @@ import sys
 
 import click
 
-from launcher.cli.options import complete_profile, json_option
+from launcher.cli import complete
+from launcher.cli.options import json_option
 
 
 @click.command()
-@click.argument("profiles", metavar="[PROFILE]...", nargs=-1, shell_complete=complete_profile)
+@click.argument("profiles", metavar="[PROFILE]...", nargs=-1, shell_complete=complete.profiles)
 @click.option("--once", is_flag=True, help="Print it once, and leave; so it is in a pipe.")
 @click.option(
     "--interval",

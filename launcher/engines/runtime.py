@@ -11,6 +11,7 @@ from typing import Protocol
 from launcher.engines.activity import Allowed
 from launcher.engines.figures import Figures
 from launcher.engines.key import Key
+from launcher.engines.loading import Loading
 from launcher.engines.log import Log
 from launcher.engines.server import Question, Server
 from launcher.plan.plan import Plan
@@ -46,5 +47,6 @@ class Runtime:
     ready_since: str  # the first release that answers /ready; "": none does
     ends_well: bool  # a server that dies of an exception ends with status 0
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse
+    loading: Callable[[Plan], Loading]  # what it reads of the checkpoint, and how
     # the path that says 200 while requests may come, quickly, and 503 as soon as it drains
     readiness: Callable[[Plan], str]

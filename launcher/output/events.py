@@ -1,13 +1,13 @@
-"""How events look to a person, a line each, and in the journal with their fields."""
+"""Events in words, a line each."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from launcher import printable
 from launcher.engines.log import PHASES
-from launcher.serve import journald
 from launcher.statedir.events import Event
 
 # what an event raises that is not as it should be
@@ -50,6 +50,8 @@ def _words(event: Event) -> str | None:
             return f"{clock}  {PHASES[last]:<16}  {took:6.1f} s   next: {PHASES[phase]}"
         case "progress", {"phase": phase, "progress": {"done": done, "total": total, "left": left}}:
             return f"{clock}  {PHASES[phase]:<16}  {done}/{total}, {left} left"
+        case "readahead", {"end": str()}:
+            return f"{clock}  read ahead {reading_ahead(event.fields)}"
         case "death", {"run": run, "how": how, "cause": cause, "what": what, "fix": fix}:
             return f"{clock}  died       run {run} {how}; {cause}: {what}; fix: {fix}"
         case "smoke", {"ok": ok, "detail": detail, "seconds": seconds}:
@@ -63,6 +65,23 @@ def _words(event: Event) -> str | None:
     return None
 
 
+def reading_ahead(told: Mapping[str, Any]) -> str:
+    """How far the checkpoint is in memory, at which rate, and why not further."""
+    done, total, seconds = told["read"] + told["cached"], told["total"], told["seconds"]
+    gib = f"{done / 2**30:.1f} of {total / 2**30:.1f} GiB" if done < total else _gib(total)
+    rate = f" in {seconds:.1f} s ({told['read'] / seconds / 1e9:.1f} GB/s)" if told["read"] else ""
+    cached = f", {_gib(told['cached'])} of it were in memory" if told["cached"] else ""
+    where = f", from {told['where']}" if told["where"] else ""
+    why = f": {told['end']}" if told["end"] else ""
+    if told["cached"] >= total > 0:
+        return f"{gib}: all of it is in memory already"
+    return f"{gib}{rate}{cached}{where}{why}" if done else f"nothing{where}{why}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
 def dated(event: Event) -> str | None:
     """One line for an event of any day; what has no line of its own is shown as it is."""
     line = in_words(event)
@@ -73,32 +92,3 @@ def dated(event: Event) -> str | None:
 def timeline(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
     """The phases of a start in words, with the seconds each took."""
     return [(PHASES.get(phase, phase), took) for phase, took in seconds.items()]
-
-
-SERIOUS = {"death", "gpu", "warning"}
-FIELDS = (
-    "event",
-    "profile",
-    "state",
-    "phase",
-    "run",
-    "restarts",
-    "reason",
-    "cause",
-    "fix",
-    "how",
-    "xid",
-    "ok",
-)
-
-
-def to_journal(event: Event) -> None:
-    """Log an event with its fields: `journalctl -t glm5-serve GLM5_CAUSE=no-memory-for-kv`."""
-    line = in_words(event)
-    if line is None or event.kind == "progress":
-        return
-    told = event.to_json()
-    failed = told.get("state") == "failed" or told.get("ok") is False
-    fields = {f"GLM5_{name.upper()}": told[name] for name in FIELDS if told.get(name) is not None}
-    priority = 3 if failed else 4 if event.kind in SERIOUS else 6
-    journald.send(line[10:], {"PRIORITY": priority, "SYSLOG_IDENTIFIER": "glm5-serve", **fields})

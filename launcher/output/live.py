@@ -20,7 +20,7 @@ from rich.table import Table
 from launcher.engines.log import PHASES
 from launcher.output import starts
 from launcher.output.console import below, console, words
-from launcher.output.events import ODD, in_words, timeline
+from launcher.output.events import ODD, in_words, reading_ahead, timeline
 from launcher.statedir.events import Event
 from launcher.statedir.starts import Usual
 
@@ -46,6 +46,7 @@ class LiveScreen:
         self.since = time.monotonic()
         self.bar: Mapping[str, Any] | None = None
         self.usual: Usual | None = None
+        self.reading: str | None = None
 
     def show(self, event: Event) -> None:
         """Draw one event; a terminal that was closed takes nothing, and an event of another shape
@@ -61,6 +62,13 @@ class LiveScreen:
                 self.phase, self.since, self.bar = str(phase), time.monotonic(), None
             case "progress", {"progress": {"done": int(), "total": int(), "left": _} as bar}:
                 self.bar = bar
+            case "readahead", {"end": None}:
+                self.reading = reading_ahead(event.fields)
+            case "readahead", {"end": str()}:
+                self.reading = None
+                self.console.print(
+                    words("  ", ("✓", "green"), " read ahead ", reading_ahead(event.fields))
+                )
             case "state", {"state": "starting", "reason": reason, "log": log}:
                 self._begin(event.fields.get("usual"))
                 self.console.print(words((f"{event.profile}, {reason}; log in {log}", "dim")))
@@ -108,9 +116,12 @@ class LiveScreen:
             left = words(f"{self.bar['done']}/{self.bar['total']}, {self.bar['left']} left")
         name = words((f"{PHASES.get(self.phase, self.phase):<18}", "bold"))
         rows.add_row(Padding(self.spinner, (0, 0, 0, 2)), name, words(f"{now:6.1f} s"), bar, left)
-        if self.usual is None:
-            return Group(rows)
-        return Group(rows, words((f"    {starts.left(self.usual, self.phase, now)}", "dim")))
+        below = []
+        if self.reading:
+            below.append(words((f"    reads ahead {self.reading}", "dim")))
+        if self.usual:
+            below.append(words((f"    {starts.left(self.usual, self.phase, now)}", "dim")))
+        return Group(rows, *below)
 
 
 class Panel:

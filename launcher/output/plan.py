@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SCHEMA = 1
+WIDTH = 10  # of the names in a status
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
 
@@ -142,19 +143,23 @@ def status(seen: StateRecord, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(seen.to_json(), indent=1))
         return
-    from launcher.output.console import console, words
+    from launcher.output.console import beside, console
 
     screen = console(sys.stdout)
-    colour = COLOURS.get(seen.state, "red")
-    began = f"  since {seen.since}{_ago(seen.since)}" if seen.since else ""
-    head = (seen.profile, "bold"), "  ", (seen.state, f"bold {colour}"), began
-    screen.print(words(*head))
-    for name, told in _rows(seen):
-        screen.print(words(f"  {name:<11} {told}"))
+    screen.print(_head(seen))
+    for name, told in (*_rows(seen), *_roles(seen.pids)):
+        beside(screen, (name, ""), WIDTH, str(told))
         if name == "start" and seen.state == "starting" and seen.start:
             _print_phases(screen, seen.start, _elapsed(seen))
-    for pid, role in _roles(seen.pids):
-        screen.print(words(f"  {'process':<11} {pid:<8} {role}"))
+
+
+def _head(seen: StateRecord) -> Text:
+    """Its name, its state, and since when."""
+    from launcher.output.console import words
+
+    began = f"  since {seen.since}{_ago(seen.since)}" if seen.since else ""
+    colour = f"bold {COLOURS.get(seen.state, 'red')}"
+    return words((seen.profile, "bold"), "  ", (seen.state, colour), began)
 
 
 def _engine(seen: StateRecord) -> str:
@@ -178,12 +183,12 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
 
 
 def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
-    """How each instance is, a line each."""
+    """How each instance is: a line each, or a block where lines have no room."""
     if as_json:
         told = [seen.to_json() for seen in every]
         print(json.dumps({"schema": SCHEMA, "instances": told}, indent=1))
         return
-    from launcher.output.console import console, words
+    from launcher.output.console import console, table_or_blocks, words
 
     table = table_of("profile", "state", "since", "endpoint", "reason")
     for seen in every:
@@ -191,7 +196,8 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
         where = words(seen.endpoint or "-")
         table.add_row(words(seen.profile), state, began, where, words(seen.reason))
-    console(sys.stdout).print(table)
+    blocks = ((_head(seen), (seen.endpoint or "", seen.reason)) for seen in every)
+    table_or_blocks(console(sys.stdout), table, blocks)
 
 
 def _elapsed(seen: StateRecord) -> float:
@@ -219,10 +225,11 @@ def _start(seen: StateRecord) -> str:
     return f"{sum(start.seconds.values()):.1f} s: {phases}"
 
 
-def _roles(pids: Pids) -> list[tuple[int, str]]:
+def _roles(pids: Pids) -> list[tuple[str, object]]:
+    """The processes that live, and how much each holds."""
     import psutil
 
-    roles = []
+    roles: list[tuple[str, object]] = []
     for pid in [pids.launcher, pids.server, *(pids.others or ())]:
         try:
             if pid is None or not psutil.pid_exists(pid):
@@ -235,7 +242,7 @@ def _roles(pids: Pids) -> list[tuple[int, str]]:
             role = {pids.launcher: "launcher", pids.server: "server"}.get(pid, title)
         except (psutil.Error, TypeError, ValueError, OverflowError):  # gone, or no pid at all
             continue
-        roles.append((pid, f"{role}, {resident:.0f} MiB"))
+        roles.append(("process", f"{pid:<8} {role}, {resident:.0f} MiB"))
     return roles
 
 

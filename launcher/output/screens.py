@@ -1,5 +1,5 @@
-"""Where events go: a live picture on a terminal, one line each elsewhere, JSON lines, or the
-journal.
+"""Where the events of a launcher are shown: live on a terminal, one line each elsewhere, as JSON
+lines, or in the journal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from launcher.output.events import in_words, to_journal
+from launcher.output.events import in_words
 from launcher.serve import journald
 from launcher.statedir.events import Event
 
@@ -24,6 +24,21 @@ if TYPE_CHECKING:
 Show = Callable[[Event], None]
 MOST_WAITING = 1000  # events that nobody took yet
 PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be redrawn
+SERIOUS = {"death", "gpu", "warning"}
+FIELDS = (
+    "event",
+    "profile",
+    "state",
+    "phase",
+    "run",
+    "restarts",
+    "reason",
+    "cause",
+    "fix",
+    "how",
+    "xid",
+    "ok",
+)
 
 
 def screen(kind: str, instance: StateDir | None = None) -> Show:
@@ -82,6 +97,18 @@ def kind_for(stream: TextIO, *, as_json: bool) -> str:
     if journald.is_connected(stream, os.environ):
         return "journal"
     return "live" if stream.isatty() else "plain"
+
+
+def to_journal(event: Event) -> None:
+    """Log an event with its fields: `journalctl -t glm5-serve GLM5_CAUSE=no-memory-for-kv`."""
+    line = in_words(event)
+    if line is None or event.kind == "progress":
+        return
+    told = event.to_json()
+    failed = told.get("state") == "failed" or told.get("ok") is False
+    fields = {f"GLM5_{name.upper()}": told[name] for name in FIELDS if told.get(name) is not None}
+    priority = 3 if failed else 4 if event.kind in SERIOUS else 6
+    journald.send(line[10:], {"PRIORITY": priority, "SYSLOG_IDENTIFIER": "glm5-serve", **fields})
 
 
 class PlainScreen:

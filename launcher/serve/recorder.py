@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from launcher.engines.startup import Start
 from launcher.plan.plan import Plan
 from launcher.serve.gpu_monitor import GpuNews
 from launcher.serve.lifecycle import Ended, Next, Ready, Starting, State, Stopping
+from launcher.serve.readahead import Told
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.smoke import Result
 from launcher.serve.writer import Writer
@@ -91,7 +92,7 @@ class Recorder:
         self._was: tuple[str, float] | None = None
         self._since = now_text()
         self._ready_seconds: dict[str, float] = {}
-        self._progress_at = 0.0
+        self._progress_at = self._read_at = 0.0
         self._complaints: set[str] = set()
         self._dropped = 0
 
@@ -232,6 +233,14 @@ class Recorder:
                     f"{PHASES[picture.start.phase]}, {done.done}/{done.total}, {done.left} left"
                 )
                 self.notifier.tell(f"STATUS=starting: {status}")
+
+    def read_ahead(self, told: Told, now: float) -> None:
+        """Tell how far the checkpoint is read into memory, now and then, and how that ended."""
+        if told.end is not None or now - self._read_at >= PROGRESS_EVERY:
+            self._read_at = now
+            event = self._event("readahead", **asdict(told))
+            self.writer.put(partial(self.instance.tell, event))
+            self.show(event)
 
     def _tell(self, picture: Snapshot, kind: str, **fields: Any) -> None:
         event = self._event(kind, **fields)

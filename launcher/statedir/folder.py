@@ -285,7 +285,7 @@ class StateDir:
             else ""
         )
         return UserError(
-            f"profile {self.name} is already up: {seen.state}{since}, launcher pid {pid}{lost}",
+            f"{self.name} is already up: {seen.state}{since}, launcher pid {pid}{lost}",
             fix=(
                 f"`glm5-serve status --profile {self.name}` shows it, `glm5-serve down --profile"
                 f" {self.name}` stops it"

@@ -8,6 +8,7 @@ from launcher.engines.activity import Allowed
 from launcher.engines.runtime import SHARED, Runtime
 from launcher.engines.sglang import KEY, NAME, PACKAGE, api
 from launcher.engines.sglang.figures import figures
+from launcher.engines.sglang.loading import loading
 from launcher.engines.sglang.log import LOG
 from launcher.plan.plan import Plan
 
@@ -50,5 +51,6 @@ RUNTIME = Runtime(
     ready_since=".".join(map(str, HAS_READY)),
     ends_well=False,
     allowed=allowed,
+    loading=loading,
     readiness=readiness,
 )

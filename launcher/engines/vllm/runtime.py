@@ -6,6 +6,7 @@ from launcher.engines.activity import Allowed
 from launcher.engines.runtime import SHARED, Runtime
 from launcher.engines.vllm import KEY, NAME, PACKAGE, api
 from launcher.engines.vllm.figures import figures
+from launcher.engines.vllm.loading import loading
 from launcher.engines.vllm.log import LOG
 from launcher.plan.plan import Plan
 
@@ -38,5 +39,6 @@ RUNTIME = Runtime(
     ready_since="",
     ends_well=True,
     allowed=allowed,
+    loading=loading,
     readiness=lambda plan: "/health",
 )
