@@ -48,7 +48,10 @@ def drawn(shown: Shown, screen: Console) -> list[Text]:
 
     width = screen.width if screen.is_terminal else WIDTH
     made = panel.lines(shown, width, signs_for(screen.encoding))
-    return [words(*cut(line, width) if screen.is_terminal else line) for line in made]
+    texts = [words(*cut(line, width) if screen.is_terminal else line) for line in made]
+    for text in texts:
+        text.rstrip()
+    return texts
 
 
 def live(top: Top, interval: float) -> None:
