@@ -70,6 +70,13 @@ def _guarded(made: Console) -> Console:
     return made
 
 
+def paper(width: int) -> Console:
+    """A console that keeps what is drawn, for a picture; nobody sees it meanwhile."""
+    made = Console(record=True, width=width, file=StringIO(), force_terminal=True)
+    made.push_render_hook(_Guard())
+    return made
+
+
 def words(*parts: str | tuple[str, str]) -> Text:
     """Words of others, some with a style, in one line."""
     told = [(part, "") if isinstance(part, str) else part for part in parts]
@@ -79,6 +86,11 @@ def words(*parts: str | tuple[str, str]) -> Text:
 def lines(texts: Iterable[str]) -> Text:
     """Words of others, a line each."""
     return Text("\n").join(map(words, texts))
+
+
+def below(drawn: Iterable[Text]) -> Text:
+    """Lines below each other, none of them folded."""
+    return Text("\n", no_wrap=True).join(drawn)
 
 
 def row(name: str, text: str, width: int = 10) -> Text:

@@ -194,7 +194,7 @@ def _draw(starts: Sequence[PastStart], svg: Path) -> None:
 
     drawn = paper(WIDTH + 20)
     for line in lines(starts, WIDTH + 20, signs_for("utf-8")):
-        drawn.print(words(*line), no_wrap=True)
+        put(drawn, words(*line))
     try:
         svg.write_text(drawn.export_svg(title="glm5-serve events --starts"))
     except OSError as error:
