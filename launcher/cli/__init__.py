@@ -9,7 +9,7 @@ import sys
 import click
 
 from launcher import __version__, printable, stdio
-from launcher.cli import gateway, host, observe, plan, serve
+from launcher.cli import bench, gateway, host, observe, plan, serve
 from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
@@ -39,6 +39,7 @@ for command in (
     *serve.COMMANDS,
     *gateway.COMMANDS,
     *observe.COMMANDS,
+    *bench.COMMANDS,
 ):
     cli.add_command(command)
 
