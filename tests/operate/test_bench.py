@@ -15,17 +15,26 @@ from typing import Any
 import jsonschema
 import psutil
 import pytest
-from conftest import ROOT, World, until
+from conftest import ROOT, World, end, until
 
 KEY = "sk-quite-secret-4711"
 
 
-@pytest.fixture
-def up(world: World) -> Iterator[World]:
-    """The stand-in, ready."""
-    done = world.run("up", "-p", "stub", "-d")
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The stand-in, ready, for all tests that leave it so."""
+    made = World(tmp_path_factory.mktemp("bench"))
+    done = made.run("up", "-p", "stub", "-d")
     assert done.returncode == 0, done.stderr
-    yield world
+    yield made
+    end(made)
+
+
+@pytest.fixture
+def up(served: World) -> World:
+    """The same, without a fault."""
+    served.faults()
+    return served
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -161,36 +170,32 @@ def test_it_is_refused_while_others_ask(up: World) -> None:
     assert "--anyway" in lines(anyway.stdout)[0]["notes"][0]
 
 
-def test_a_server_that_dies_under_it_is_named(up: World) -> None:
-    pid = up.folder / "pid"
-    generator(up, how="slow", pid=str(pid))
-    started = up.start(*SHORT, "--within", "10", "--json")
+def test_a_server_that_dies_under_it_is_named(world: World) -> None:
+    pid = world.folder / "pid"
+    assert world.run(*SHORT).stderr.startswith("error  stub is not ready")
+    world.write_profile(backoff=60, backoff_max=60)
+    assert world.run("up", "-p", "stub", "-d").returncode == 0
+    generator(world, how="slow", pid=str(pid))
+    started = world.start(*SHORT, "--within", "10", "--json")
     until(pid.exists, "a round runs")
-    up.faults(exit_at="serve", exit_code=-9, bench={})
-    up.until_state("backoff")
+    world.faults(exit_at="serve", exit_code=-9)
 
     said, _ = started.communicate(timeout=60)
 
     assert started.returncode == 1
-    assert "the server did not stay up" in said or "was ended" in said
+    assert "the server did not stay up: backoff" in said
 
 
-def test_what_is_not_up_is_not_measured(world: World) -> None:
-    refused = world.run(*SHORT)
-
-    assert refused.returncode == 1
-    assert "stub is not ready" in refused.stderr
-
-
-def test_a_disk_that_takes_no_more_is_told_and_figures_are_printed(up: World) -> None:
+def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full")
     from launcher.operate.bench_files import Created
 
-    made = Created(up.folder / "file")
-    made._file, before = os.open(full, os.O_WRONLY), made._file
-    os.close(before)
+    made = Created(tmp_path / "file")
+    full_disk = os.open(full, os.O_WRONLY)
+    os.dup2(full_disk, made._file)
+    os.close(full_disk)
     with made:
         made.write(b"x")
 

@@ -86,6 +86,6 @@ for number, row in enumerate(rows):
 result = {"duration": max(time.monotonic() - began, 0.01), "completed": len(rows), **told}
 result["server_info"] = {"api_key": key, "launch_command": f"--api-key {key}"}
 line = json.dumps(result) + "\n"
-with open(args.output_file, "a") as file:
+with Path(args.output_file).open("a") as file:
     file.write(line[: len(line) // 2] if how == "cut" else line)
 print("Serving Benchmark Result", args)
