@@ -72,7 +72,7 @@ def compared(concurrency: int, a: Sequence[float], b: Sequence[float], *, paired
 
 
 def chance(x: Sequence[float], y: Sequence[float], *, paired: bool) -> tuple[float, float]:
-    """p of the gap between the means of logarithms, and the smallest that so many rounds can
+    """The p of the gap between means of logarithms, and the smallest that so many rounds can
     give.
     """
     return _of_pairs(x, y) if paired else _of_groups(x, y)
@@ -105,7 +105,7 @@ def _of_groups(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
 
 def _share(gaps: Iterator[float], seen: float, count: int) -> float:
     """How many are as large; what rounding alone makes smaller counts."""
-    return sum(gap >= seen - 1e-12 for gap in gaps) / count
+    return max(1, sum(gap >= seen - 1e-12 for gap in gaps)) / count
 
 
 def _interval(x: Sequence[float], y: Sequence[float], *, paired: bool) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,8 @@ def _numbers(
 ) -> tuple[int, ...]:
     """`1,8,64`."""
     words = value.split(",") if value is not None else []
-    if any(not word.strip().isdecimal() or not 0 < int(word) <= 4096 for word in words):
-        raise click.BadParameter("wanted numbers from 1 to 4096 with commas: 1,8,64")
+    if any(not word.strip().isdecimal() or not 0 < int(word) <= 1024 for word in words):
+        raise click.BadParameter("wanted numbers from 1 to 1024 with commas: 1,8,64")
     return tuple(dict.fromkeys(map(int, words)))
 
 
@@ -103,6 +104,10 @@ def bench(
     1 if B is worse.
     """
     from launcher.operate.bench import PAIRS, ROUNDS, Wish
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup's stays
+            signal.signal(number, signal.default_int_handler)
 
     wish = Wish(scenario, concurrency, rounds or (PAIRS if compare else ROUNDS), _slo(slo), **how)
     if not compare:
@@ -180,7 +185,9 @@ def _compare(a: str, b: str, wish: Wish, *, as_json: bool) -> int:
     from launcher.output.bench import Screen, compared
 
     files = [Path(one) for one in (a, b)]
-    paired = not all(one.is_file() for one in files)
+    paired = not any(one.is_file() for one in files)
+    if not paired and not all(one.is_file() for one in files):
+        raise click.UsageError(f"{a} and {b}: two records, or two profiles that are up")
     if paired:
         screen = Screen(as_json=as_json)
         try:

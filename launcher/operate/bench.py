@@ -11,7 +11,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from launcher.operate.bench_watch import Watch, held
 from launcher.operate.running import plan_of
 from launcher.plan.plan import Plan
 from launcher.redact.keys import read_key
+from launcher.serve.smoke import ROOM
 from launcher.statedir.folder import StateDir, now_text
 
 ROUNDS = 4  # at each concurrency: two records of four can be told apart
@@ -130,9 +131,8 @@ class Subject:
         named = self.wish.concurrency
         if self.questions:
             return load.own(named or load.OWN_CONCURRENCY)
-        return load.Scenario(
-            told.name, told.words, told.shared, told.tokens, named or told.concurrency
-        )
+        tokens = max(told.tokens, ROOM) if self.always_thinks else told.tokens
+        return replace(told, tokens=tokens, concurrency=named or told.concurrency)
 
     @cached_property
     def has_module(self) -> bool:
@@ -144,10 +144,19 @@ class Subject:
         return not subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode
 
     @property
+    def always_thinks(self) -> bool:
+        """Whether its model reasons whatever it is asked: it gets room to come to an answer."""
+        return bool(self.plan.smoke.get("thinking") == "always")
+
+    @property
     def body(self) -> Mapping[str, Any]:
-        """What each request has: a model that can is asked not to reason, as in the smoke test."""
-        quiet = "reasoning" in self.plan.parsers and self.plan.smoke.get("thinking") != "always"
-        return {"chat_template_kwargs": {"enable_thinking": False}} if quiet else {}
+        """What each request has: a model that can is asked not to reason, or little, as in the
+        smoke test.
+        """
+        if self.always_thinks:
+            return {"reasoning_effort": "low"}
+        is_parsed = "reasoning" in self.plan.parsers
+        return {"chat_template_kwargs": {"enable_thinking": False}} if is_parsed else {}
 
     def wanted(self, concurrency: int, mark: str) -> Wanted:
         """One run of the generator."""
@@ -187,6 +196,10 @@ def subject(instance: StateDir, wish: Wish, environ: Mapping[str, str]) -> Subje
     made = Subject(instance, plan, wish, environ)
     _require_idle(made)
     _require_room(made)
+    if counters(made).output is None:
+        made.notes.append(
+            "it has no counters (--enable-metrics): tokens are those of its usage alone"
+        )
     return made
 
 
@@ -318,7 +331,7 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
     said = wrong(ran.sample, count, wanted.tokens, concurrency + 1, grown, expected)
     if said and (why := _died(it)):
         said = (why, *said)
-    return Round(**{**vars(figures), "wrong": said})
+    return replace(figures, wrong=said)
 
 
 def _run(it: Subject, wanted: Wanted, beat: Callable[[float], None]) -> Ran:
@@ -397,7 +410,7 @@ def described(it: Subject) -> Run:
         generator=it.generator.name,
         model=models.checkpoint(plan.model),
         version=version_of(plan.model),
-        precision=models.quantisation(plan.model),
+        precision=precision_of(plan.model),
         gpu=product.id if product else None,
         gpus=plan.gpus,
         edition=name,
@@ -416,6 +429,14 @@ def version_of(model: str) -> str | None:
     """Which GLM-5 a checkpoint is, as its makers write it; None for another model."""
     found = re.search(r"(?<![a-z0-9])glm-(5(?:\.\d+)?)(-flash)?(?![\d.])", models.checkpoint(model))
     return f"GLM-{found[1]}{'-Flash' if found[2] else ''}" if found else None
+
+
+def precision_of(model: str) -> str | None:
+    """How a checkpoint is quantised, in the words of `bench_points.toml`; None: nobody knows."""
+    told = models.quantisation(model) or ""
+    return {"fp4": "nvfp4", "nvfp4-weights": "nvfp4 w4a16"}.get(
+        told, told.partition("-")[0]
+    ) or None
 
 
 def _options(plan: Plan) -> dict[str, str]:

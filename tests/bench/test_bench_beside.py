@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from launcher.engines.engine import generator
 from launcher.host.facts import Driver, Gpu, known
 from launcher.knowledge import bench_points, gpus
 from launcher.knowledge.bench_points import Point, point
-from launcher.operate.bench import version_of
+from launcher.operate.bench import precision_of, version_of
 from launcher.plan.evidence import Known
 from launcher.plan.findings import Finding, Severity
 
@@ -193,6 +194,14 @@ def test_a_saved_run_is_a_row_that_is_comparable_to_itself() -> None:
 )
 def test_which_glm_5_it_is(model: str, version: str | None) -> None:
     assert version_of(model) == version
+
+
+@pytest.mark.parametrize("one", POINTS, ids=lambda one: one.id)
+def test_a_server_of_a_figures_checkpoint_has_its_model_and_precision(one: Point) -> None:
+    """Where the source names the checkpoint by its id."""
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", one.checkpoint) and "exl3" not in one.precision:
+        assert version_of(one.checkpoint) == one.model
+        assert precision_of(one.checkpoint) in (one.precision, None)
 
 
 def card(index: int, **facts: Any) -> Gpu:

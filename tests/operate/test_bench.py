@@ -133,7 +133,7 @@ def test_whatever_ends_it_no_child_is_left_and_what_was_measured_is_kept(
     told = lines(kept.read_text())
     assert told[0]["line"] == "run"
     assert told[1]["line"] == "round"
-    if number == signal.SIGINT:
+    if number != signal.SIGKILL:
         assert started.returncode == 130
         assert told[-1]["ended"] == "interrupted"
 
