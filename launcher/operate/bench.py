@@ -209,13 +209,17 @@ def _require_idle(it: Subject) -> None:
         it.notes.append("nobody can tell whether others ask it, too: its loads are not to be had")
     if running and not it.wish.anyway:
         raise UserError(
-            f"{it.instance.name} has {running} requests in flight: they would be slowed down, and"
+            f"{it.instance.name} has {_requests(running)} in flight: they would be slowed down, and"
             " the figures too low",
             fix="wait until it is idle, or --anyway",
             status=Exit.NO,
         )
     if running:
-        it.notes.append(f"{running} requests of others were in flight when it began (--anyway)")
+        it.notes.append(f"{_requests(running)} of others in flight when it began (--anyway)")
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count} requests"
 
 
 def _require_room(it: Subject) -> None:
@@ -370,7 +374,7 @@ def _wait_until_quiet(it: Subject) -> None:
     ask = runtime(it.plan.engine).in_flight
     while (running := ask(it.server)) and not it.wish.anyway:
         if time.monotonic() > until:
-            raise Unmeasurable(f"{running} requests of others are in flight")
+            raise Unmeasurable(f"{_requests(running)} of others in flight")
         time.sleep(0.2)
 
 

@@ -4,6 +4,7 @@ not, and that nothing is left.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import jsonschema
 import psutil
 import pytest
+import requests
 from conftest import ROOT, World, end, until
 
 KEY = "sk-quite-secret-4711"
@@ -158,14 +160,27 @@ def test_a_key_reaches_the_server_and_nothing_that_is_kept(world: World) -> None
     assert KEY not in died.stdout + died.stderr
 
 
-def test_it_is_refused_while_others_ask(up: World) -> None:
-    up.faults(loads=[{"num_running_reqs": 2, "num_waiting_reqs": 1}])
+@contextlib.contextmanager
+def asked_by_another(world: World) -> Iterator[None]:
+    """Somebody's long answer is under way."""
+    world.faults(busy=True, slowly={"pieces": 400, "seconds": 0.1})
+    url = f"http://127.0.0.1:{world.port}"
+    body = {"messages": [{"role": "user", "content": "slowly"}], "stream": True}
+    with requests.post(f"{url}/v1/chat/completions", json=body, stream=True, timeout=60):
+        counted = lambda: requests.get(f"{url}/v1/loads", timeout=60).json()["loads"][0]
+        until(lambda: counted()["num_running_reqs"], "it is under way")
+        yield
+    world.faults()
 
-    refused = up.run(*SHORT)
-    anyway = up.run(*SHORT, "--anyway", "--json")
+
+def test_it_is_refused_while_others_ask(up: World) -> None:
+    with asked_by_another(up):
+        refused = up.run(*SHORT, "--save", str(up.folder))
+        anyway = up.run(*SHORT, "--anyway", "--json")
 
     assert refused.returncode == 1
-    assert "3 requests in flight" in refused.stderr
+    assert "1 request in flight" in refused.stderr
+    assert not list(up.folder.glob("bench-*")), "a file that nothing came into"
     assert anyway.returncode == 0, anyway.stdout + anyway.stderr
     assert "--anyway" in lines(anyway.stdout)[0]["notes"][0]
 
@@ -211,13 +226,6 @@ def test_a_record_is_never_written_over(up: World) -> None:
     assert refused.returncode == 78
     assert "is there already" in refused.stderr
     assert kept.read_text() == "mine"
-
-
-def test_a_file_that_nothing_came_into_is_gone_again(up: World) -> None:
-    up.faults(loads=[{"num_running_reqs": 2, "num_waiting_reqs": 1}])
-
-    assert up.run(*SHORT, "--save", str(up.folder)).returncode == 1
-    assert not list(up.folder.glob("bench-*"))
 
 
 def test_two_records_of_one_server_are_compared(up: World) -> None:
