@@ -29,13 +29,15 @@ class Objective:
     tpot_ms: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """What is measured: no host, no user, no key and no path is named.
 
     `facts` and `plan` are digests: alike where the host's GPUs and the plan are.
     """
 
+    schema: int = SCHEMA
+    line: Literal["run"] = "run"
     time: str
     glm5_serve: str
     profile: str
@@ -56,11 +58,9 @@ class Run:
     facts: str
     plan: str
     notes: tuple[str, ...] = ()
-    schema: int = SCHEMA
-    line: Literal["run"] = "run"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Round:
     """One run of the load generator at one concurrency.
 
@@ -68,6 +68,8 @@ class Round:
     figures are worth nothing.
     """
 
+    schema: int = SCHEMA
+    line: Literal["round"] = "round"
     concurrency: int
     round: int
     seconds: float
@@ -85,17 +87,17 @@ class Round:
     joules_per_token: float | None
     texts: str
     wrong: tuple[str, ...] = ()
-    schema: int = SCHEMA
-    line: Literal["round"] = "round"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Level:
     """All rounds at one concurrency: medians, and the slowest and the fastest round.
 
     Tokens are those of a request in the mean.
     """
 
+    schema: int = SCHEMA
+    line: Literal["level"] = "level"
     concurrency: int
     rounds: int
     requests: int
@@ -111,8 +113,6 @@ class Level:
     accept_length: float | None
     cache_hits: float | None
     joules_per_token: float | None
-    schema: int = SCHEMA
-    line: Literal["level"] = "level"
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Beside:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Whether the figures may be believed, and why not; how they are beside those of others, and
     what makes it slow by what was seen.
@@ -137,14 +137,14 @@ class Verdict:
     `ended` is complete, interrupted, or why nothing more was measured.
     """
 
+    schema: int = SCHEMA
+    line: Literal["verdict"] = "verdict"
     trusted: bool
     reasons: tuple[str, ...]
     ended: str
     beside: tuple[Beside, ...]
     remark: str  # why there is nothing beside it; ""
     causes: tuple[str, ...]
-    schema: int = SCHEMA
-    line: Literal["verdict"] = "verdict"
 
 
 Line = Run | Round | Level | Verdict

@@ -110,7 +110,7 @@ def _heading(run: Run) -> str:
 
 def _legend(run: Run) -> str:
     return (
-        "medians over the rounds; in milliseconds the p50 / p95 / p99 of requests; good: first"
+        "medians over the rounds, and how far these are apart; p50/p95/p99 of requests; good: first"
         f" token within {run.objective.ttft_ms:g} ms, each token within {run.objective.tpot_ms:g}"
     )
 
@@ -118,13 +118,13 @@ def _legend(run: Run) -> str:
 def _table(levels: Sequence[Level]) -> Table:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    head = ["at once", "tok/s", "rounds", "first token ms", "each token ms", "good"]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    head = ["at once", "tok/s", "spread", "first token ms", "each token ms", "good"]
     cells = [
         [
             str(one.concurrency),
             f"{one.output_tok_s:,.1f}",
-            f"{one.slowest:,.0f}-{one.fastest:,.0f}",
+            f"{one.fastest / one.slowest - 1:.0%}" if one.slowest > 0 else "-",
             _times(one.ttft_ms),
             _times(one.tpot_ms),
             f"{one.good / max(one.requests, 1):.0%}",
@@ -132,9 +132,9 @@ def _table(levels: Sequence[Level]) -> Table:
         for one in levels
     ]
     for name, told in (
-        ("accepted", [_if(one.accept_length, "{:.2f}") for one in levels]),
-        ("cached", [_if(one.cache_hits, "{:.0%}") for one in levels]),
-        ("J/token", [_if(one.joules_per_token, "{:.2f}") for one in levels]),
+        ("accept", [_if(one.accept_length, "{:.2f}") for one in levels]),
+        ("hits", [_if(one.cache_hits, "{:.0%}") for one in levels]),
+        ("J/tok", [_if(one.joules_per_token, "{:.2f}") for one in levels]),
     ):
         if any(told):
             head.append(name)
@@ -151,7 +151,7 @@ def _if(value: float | None, form: str) -> str:
 
 
 def _times(told: Times) -> str:
-    return " / ".join(map(_ms, (told.p50, told.p95, told.p99)))
+    return "/".join(map(_ms, (told.p50, told.p95, told.p99)))
 
 
 def _ms(value: float | None) -> str:
@@ -164,7 +164,7 @@ def _verdict(screen: Console, told: Verdict) -> None:
     from launcher.output.console import row, words
 
     if told.trusted:
-        text = "each answer is sound, tokens are the server's own count"
+        text = "each answer is sound, tokens are as the server counts them"
         screen.print(words(("trusted", "bold green"), f"   {text}"))
     else:
         screen.print(words(("not to be trusted", "bold red")))
@@ -193,10 +193,11 @@ def compared(told: Sequence[Compared], a: str, b: str, *, as_json: bool, paired:
         return
     from rich.table import Table
 
-    from launcher.output.console import console, words
+    from launcher.output.console import console, row, words
 
     screen = console(sys.stdout)
-    screen.print(words(("A", "bold"), f"  {a}\n"), words(("B", "bold"), f"  {b}"), sep="")
+    screen.print(row("A", a, 3))
+    screen.print(row("B", b, 3))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("at once", "A tok/s", "B tok/s", "B by A", "p"):
         table.add_column(name, justify="right", header_style="dim", no_wrap=True)
