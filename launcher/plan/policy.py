@@ -47,6 +47,7 @@ class Policy:
     backoff_max: float = 120.0
     stall_timeouts: StallTimeouts = StallTimeouts()
     smoke: bool = True
+    read_ahead: bool = True  # have the checkpoint read while the server imports
 
     def as_follower(self) -> Policy:
         """The patience with a node that follows another one: it is as ready, and as much alive, as
