@@ -11,6 +11,7 @@ from launcher.engines.activity import Allowed
 from launcher.engines.key import Key
 from launcher.engines.log import Log
 from launcher.engines.server import Question, Server
+from launcher.engines.signs import Counted
 from launcher.plan.plan import Plan
 
 # Those of Python's multiprocessing, NCCL and CUDA.
@@ -32,6 +33,7 @@ class Runtime:
     paused: Callable[[Server], bool]  # was it told to generate nothing? Asked of one that fails
     leads: Question  # is it ready? Asked of the first of several nodes by the others
     in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows
+    counted: Callable[[Server], Counted | None]  # what it counts of its work; None: nobody knows
     ready_since: str  # the first release that answers /ready; "": none does
     ends_well: bool  # a server that dies of an exception ends with status 0
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse

@@ -59,6 +59,7 @@ RUNTIME = Runtime(
     leads=alive,
     paused=lambda _: False,
     in_flight=lambda server: 0,  # each has a client that is connected, and those are counted
+    counted=lambda server: None,
     allowed=lambda plan: Allowed(pauses=False),
     ready_since="",
     ends_well=False,

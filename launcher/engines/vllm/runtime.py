@@ -33,6 +33,7 @@ RUNTIME = Runtime(
     paused=api.paused,
     leads=api.leads,
     in_flight=api.in_flight,
+    counted=api.counted,
     ready_since="",
     ends_well=True,
     allowed=allowed,
