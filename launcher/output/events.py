@@ -120,6 +120,9 @@ def _words(event: Event) -> str | None:
             return (
                 f"{clock}  smoke      {'passed' if ok else 'FAILED'} in {seconds:.1f} s: {detail}"
             )
+        case "canary", {"degraded": degraded, "reason": reason}:
+            word = "degraded" if degraded else "canary"
+            return f"{clock}  {word:<9}  {reason}"
         case "gpu", {"line": line}:
             return f"{clock}  gpu        {line}"
         case "warning", {"reason": reason}:
@@ -139,7 +142,7 @@ def timeline(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
     return [(PHASES.get(phase, phase), took) for phase, took in seconds.items()]
 
 
-SERIOUS = {"death", "gpu", "warning"}
+SERIOUS = {"death", "canary", "gpu", "warning"}
 FIELDS = (
     "event",
     "profile",
@@ -226,7 +229,7 @@ class LiveScreen:
                 self.console.print(
                     words(("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold"))
                 )
-            case ("state" | "warning" | "death" | "gpu", _) | ("smoke", {"ok": False}):
+            case ("state" | "warning" | "death" | "canary" | "gpu", _) | ("smoke", {"ok": False}):
                 self._end(None)
                 self.console.print(words(in_words(event) or ""))
 

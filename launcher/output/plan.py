@@ -16,7 +16,7 @@ from launcher.engines.engine import NAMES, dialect
 from launcher.operate.contained import Rendered
 from launcher.output.events import timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
-from launcher.statedir.state import Pids, StartRecord, StateRecord
+from launcher.statedir.state import Canary, Pids, StartRecord, StateRecord
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -151,7 +151,8 @@ def status(seen: StateRecord, *, as_json: bool) -> None:
     screen = console(sys.stdout)
     colour = COLOURS.get(seen.state, "red")
     began = f"  since {seen.since}{_ago(seen.since)}" if seen.since else ""
-    head = (seen.profile, "bold"), "  ", (seen.state, f"bold {colour}"), began
+    worse = ("  degraded", "bold red") if seen.canary and seen.canary.degraded else ""
+    head = (seen.profile, "bold"), "  ", (seen.state, f"bold {colour}"), worse, began
     screen.print(words(*head))
     for name, told in _rows(seen):
         screen.print(words(f"  {name:<11} {told}"))
@@ -174,9 +175,27 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
         rows.append(("engine", _engine(seen)))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
         rows.append(("start", _start(seen.start)))
+        rows += [("canary", _canary(seen.canary))] if seen.canary else []
         rows.append(("last error", seen.last_error or "-"))
         rows.append(("server log", seen.server_log or "-"))
     return rows
+
+
+def _canary(told: Canary) -> str:
+    """Whether it answers as it did after its start, and by what that is known."""
+    if told.time is None:
+        return f"not asked yet, one question every {told.every:g} s"
+    counts = ", ".join(f"{count} {said}" for said, count in sorted(told.answers.items()))
+    last = f"{counts}; the last one{_ago(told.time)}: {told.last}"
+    if told.degraded:
+        return f"degraded since {told.since}{_ago(told.since or '')}: {told.reason}; {last}"
+    signs = (
+        (told.step_seconds, 1000, "ms a step"),
+        (told.accepted, 1, "tokens of a step accepted"),
+        (told.tokens_per_second, 1, "tok/s"),
+    )
+    pace = ", ".join(f"{value * by:.3g} {unit}" for value, by, unit in signs if value)
+    return f"fine: {last}{f'; {pace}' if pace else ''}"
 
 
 def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
@@ -192,7 +211,8 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
         began = f"{seen.since}{_ago(seen.since)}" if seen.since else "-"
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
         where = words(seen.endpoint or "-")
-        table.add_row(words(seen.profile), state, began, where, words(seen.reason))
+        worse = f"degraded: {seen.canary.reason}" if seen.canary and seen.canary.degraded else ""
+        table.add_row(words(seen.profile), state, began, where, words(worse or seen.reason))
     console(sys.stdout).print(table)
 
 

@@ -46,6 +46,22 @@ STATE = """{
   "seconds": 1.5,
   "time": "2026-11-24T06:00:00.000Z"
  },
+ "canary": {
+  "every": 60.0,
+  "degraded": true,
+  "since": "2026-11-24T07:00:00.000Z",
+  "reason": "a tool call was not parsed",
+  "answers": {
+   "right": 9,
+   "wrong": 2
+  },
+  "time": "2026-11-24T07:00:00.000Z",
+  "last": "a tool call was not parsed",
+  "seconds": 0.5,
+  "step_seconds": 0.02,
+  "accepted": null,
+  "tokens_per_second": 50.5
+ },
  "pids": {
   "launcher": 7,
   "server": null
