@@ -161,7 +161,7 @@ def test_switched_off_it_asks_nothing(world: World) -> None:
 
     assert counted() == before
     assert world.status()["canary"] is None
-    assert "canary" not in world.run("status", "-p", "stub").stdout
+    assert "\n  canary " not in world.run("status", "-p", "stub").stdout
 
 
 def test_what_a_profile_asks_for_is_what_its_plan_asks(world: World) -> None:
