@@ -155,6 +155,7 @@ class Supervision(_Table):
     restart_window: Positive = Policy.restart_window
     backoff: NotNegative = Policy.backoff
     backoff_max: NotNegative = Policy.backoff_max
+    read_ahead: bool = Policy.read_ahead
     stall_timeouts: Stalls = Stalls()
 
 

@@ -63,6 +63,7 @@ class Policy:
     stall_timeouts: StallTimeouts = StallTimeouts()
     smoke: bool = True
     canary: CanaryPolicy = CanaryPolicy()
+    read_ahead: bool = True  # have the checkpoint read while the server imports
 
     def as_follower(self) -> Policy:
         """The patience with a node that follows another one: it is as ready, and as much alive, as
