@@ -51,28 +51,11 @@ def console(stream: TextIO) -> Console:
 
 
 def paper(width: int) -> Console:
-    """A console of `width` columns that no terminal shows: for its export_svg."""
-    return _guarded(
-        Console(
-            file=StringIO(),
-            record=True,
-            force_terminal=True,
-            highlight=False,
-            markup=False,
-            emoji=False,
-            width=width,
-        )
-    )
+    """A console that keeps what is drawn, for a picture; nobody sees it meanwhile."""
+    return _guarded(Console(record=True, width=width, file=StringIO(), force_terminal=True))
 
 
 def _guarded(made: Console) -> Console:
-    made.push_render_hook(_Guard())
-    return made
-
-
-def paper(width: int) -> Console:
-    """A console that keeps what is drawn, for a picture; nobody sees it meanwhile."""
-    made = Console(record=True, width=width, file=StringIO(), force_terminal=True)
     made.push_render_hook(_Guard())
     return made
 
