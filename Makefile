@@ -80,6 +80,7 @@ bench: $(MADE) engines
 	$(BIN)/python bench/own.py
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/idle.py
+	$(BIN)/python bench/top.py
 	$(BIN)/python bench/recovery.py
 	$(BIN)/python bench/drain.py
 	$(BIN)/python bench/rolling.py

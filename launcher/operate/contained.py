@@ -44,6 +44,7 @@ class Asked:
     cuda: int | None = None
     rdma: str | None = None
     models: str | None = None
+    claims: bool = False  # GPUs by a claim of Kubernetes (DRA)
     supervised: bool = False  # `up` in it, and not the engine alone
 
 
@@ -75,7 +76,7 @@ def rendered(
         _require_own_gpus(plan)
         _require_guard(plan)
     else:
-        _require_one(plan, asked)
+        _require_one(plan)
         if here := [*_of_host(plan)]:
             notes = tuple(f"{what}: a pod is asked at its own address" for what, _ in here)
             settings = (*ask.settings, *(setting for _, setting in here))
@@ -88,6 +89,7 @@ def rendered(
         hub=_hub(environ) if form != "kubernetes" else f"{NODES_CACHE}/huggingface",
         rdma=asked.rdma or "",
         models=asked.models or "",
+        claims=asked.claims,
         notes=(*notes, *_of_gateway(plan), *_of_key(plan), *chosen.notes),
     )
     return Rendered(plan, CONTAINERS[form](_spec(plan, wish, asked)))
@@ -117,6 +119,9 @@ def _require(asked: Asked, form: str) -> None:
     if asked.models and form != "kubernetes":
         what = f"--models is of --format kubernetes: with {form} the model is where it is"
         raise UserError(what, fix="--set flags.model-path=/DIR", status=Exit.USAGE)
+    if asked.claims and form != "kubernetes":
+        what = f"--dra is of --format kubernetes: with {form} the GPUs are this host's"
+        raise UserError(what, fix="leave --dra out", status=Exit.USAGE)
     wanted = _RESOURCE if form == "kubernetes" else _DEVICE
     if asked.rdma and not wanted.fullmatch(asked.rdma):
         example = "rdma/hca_shared_devices_a" if form == "kubernetes" else "/dev/infiniband"
@@ -130,11 +135,7 @@ def _require(asked: Asked, form: str) -> None:
             raise UserError(f"{name} {value!r} is none", fix=fix, status=Exit.USAGE)
 
 
-def _require_one(plan: Plan, asked: Asked) -> None:
-    if plan.nodes and asked.supervised:
-        what = f"{plan.name} is of {len(plan.nodes)} hosts, whose addresses no pod has"
-        fix = "without --supervised it is a LeaderWorkerSet; or --format quadlet for each host"
-        raise UserError(what, fix=fix, status=Exit.USAGE)
+def _require_one(plan: Plan) -> None:
     if split(plan.name)[1]:
         what = f"{plan.name} is a replica, which shares a host with others: a cluster has its own"
         fix = f"-p {split(plan.name)[0]} --set replicas=1; `kubectl scale` makes more of it"

@@ -5,13 +5,18 @@ terminal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from io import StringIO
 from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from launcher import printable
+
+SENTENCE = 40  # columns in which a sentence is still read well
+UNBOUNDED = 1000  # columns off a terminal: lines are for grep there
 
 
 class _Printable:
@@ -33,14 +38,24 @@ class _Guard(RenderHook):
 
 
 def console(stream: TextIO) -> Console:
-    """A console on a stream. Off a terminal nothing is folded: lines are for grep there."""
-    made = Console(
-        file=stream,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        width=None if stream.isatty() else 1000,
+    """A console on a stream. Off a terminal nothing is folded."""
+    return _guarded(
+        Console(
+            file=stream,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            width=None if stream.isatty() else UNBOUNDED,
+        )
     )
+
+
+def paper(width: int) -> Console:
+    """A console that keeps what is drawn, for a picture; nobody sees it meanwhile."""
+    return _guarded(Console(record=True, width=width, file=StringIO(), force_terminal=True))
+
+
+def _guarded(made: Console) -> Console:
     made.push_render_hook(_Guard())
     return made
 
@@ -56,6 +71,46 @@ def lines(texts: Iterable[str]) -> Text:
     return Text("\n").join(map(words, texts))
 
 
+def below(drawn: Iterable[Text]) -> Text:
+    """Lines below each other, none of them folded."""
+    return Text("\n", no_wrap=True).join(drawn)
+
+
 def row(name: str, text: str, width: int = 10) -> Text:
     """A dim name, and beside it words of others."""
     return words((f"{name:<{width}}", "dim"), text)
+
+
+def beside(
+    console: Console, head: tuple[str, str], width: int, *parts: str | tuple[str, str]
+) -> None:
+    """A word in the first column, two blanks before and behind it, then a text that is folded
+    beside it; only a word that is longer than a line is broken.
+    """
+    word, colour = head
+    for part in words(*parts).wrap(console, max(20, console.width - width - 4)):
+        part.rstrip()
+        console.print(Text.assemble("  ", (f"{word:<{width}}", colour), "  ", part), soft_wrap=True)
+        word = ""
+
+
+def table_or_blocks(
+    console: Console, table: Table, blocks: Iterable[tuple[Text, Iterable[str]]]
+) -> None:
+    """A table where it has room; else a block for each of its rows: a line, and more below it. Only
+    its last column is folded, to SENTENCE.
+    """
+    *whole, last = table.columns
+    for column in whole:
+        column.no_wrap = True
+    last.max_width = SENTENCE
+    unbounded = console.options.update(width=UNBOUNDED)
+    needs = console.measure(table, options=unbounded).maximum
+    last.max_width = None
+    if needs <= console.width:
+        console.print(table)
+        return
+    for head, below in blocks:
+        console.print(head)
+        for text in filter(None, below):
+            beside(console, ("", ""), 0, text)
