@@ -4,7 +4,7 @@ BIN := .venv/bin
 MADE := .venv/.made
 # Most tests wait more than they compute, and run beside each other. The real engine takes all cores: one at a time,
 # and beside it only a systemd that starts and stops the stand-in.
-WORKERS ?= 4
+WORKERS ?= 6
 BESIDE := -n $(WORKERS) --dist loadgroup
 # What failed beside others is told, and run once more alone: only what fails there, too, is a failure.
 AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none

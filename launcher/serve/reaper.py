@@ -60,7 +60,7 @@ TRACKER = b"multiprocessing.resource_tracker"
 TRACKED_WITHIN, TRACKED_AT_MOST, PAUSE = 2.0, 20.0, 0.01
 JOIN, SHARED = "join=", "shared="
 MEMORY = "/dev/shm/"
-LOOKED_WITHIN = 1.0  # seconds: a driver may hold a process so that a look at it never ends
+LOOKED_WITHIN = 5.0  # seconds: a driver may hold a process so that a look at it never ends
 OOM = "/proc/{}/oom_score_adj"
 
 
