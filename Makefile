@@ -84,6 +84,7 @@ bench: $(MADE) engines
 	$(BIN)/python bench/recovery.py
 	$(BIN)/python bench/drain.py
 	$(BIN)/python bench/rolling.py
+	$(BIN)/python bench/canary.py
 
 clean:
 	rm -rf .venv dist
