@@ -115,7 +115,7 @@ def _words(event: Event) -> str | None:
         case "progress", {"phase": phase, "progress": {"done": done, "total": total, "left": left}}:
             return f"{clock}  {PHASES[phase]:<16}  {done}/{total}, {left} left"
         case "readahead", {"end": str()}:
-            return f"{clock}  read ahead {_reading(event.fields)}"
+            return f"{clock}  read ahead {reading(event.fields)}"
         case "death", {"run": run, "how": how, "cause": cause, "what": what, "fix": fix}:
             return f"{clock}  died       run {run} {how}; {cause}: {what}; fix: {fix}"
         case "smoke", {"ok": ok, "detail": detail, "seconds": seconds}:
@@ -129,7 +129,7 @@ def _words(event: Event) -> str | None:
     return None
 
 
-def _reading(told: Mapping[str, Any]) -> str:
+def reading(told: Mapping[str, Any]) -> str:
     """How far the checkpoint is in memory, at which rate, and why not further."""
     done, total, seconds = told["read"] + told["cached"], told["total"], told["seconds"]
     gib = f"{done / 2**30:.1f} of {total / 2**30:.1f} GiB" if done < total else _gib(total)
@@ -238,11 +238,11 @@ class LiveScreen:
             case "progress", {"progress": {"done": int(), "total": int(), "left": _} as bar}:
                 self.bar = bar
             case "readahead", {"end": None}:
-                self.reading = _reading(event.fields)
+                self.reading = reading(event.fields)
             case "readahead", {"end": str()}:
                 self.reading = None
                 self.console.print(
-                    words("  ", ("✓", "green"), " read ahead ", _reading(event.fields))
+                    words("  ", ("✓", "green"), " read ahead ", reading(event.fields))
                 )
             case "state", {"state": "starting", "reason": reason, "log": log}:
                 self._begin()
