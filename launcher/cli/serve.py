@@ -64,10 +64,10 @@ def up(
 def screen(as_json: bool) -> Screen:
     """Standard error, as what is behind it can show events."""
     from launcher.operate.up import Screen
-    from launcher.output import doctor, events
+    from launcher.output import doctor, screens
 
     return Screen(
-        events.kind_for(sys.stderr, as_json=as_json), events.screen, doctor.refused(as_json)
+        screens.kind_for(sys.stderr, as_json=as_json), screens.screen, doctor.refused(as_json)
     )
 
 
@@ -146,10 +146,12 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     Requests that are under way are finished first; it may be said twice. With --now they are not:
     a launcher that does not go is killed, and so is what a killed one left.
     """
-    from launcher.operate import control, identity
+    from launcher.operate import control, group, identity
 
     for instance in _meant(profile):
         entered = identity.enter(instance, writing=True)
+        if note := group.stop_means(entered):
+            print(printable.line(f"note: {note}"), file=sys.stderr)
         said = control.down(entered, now=now)
         told = {"schema": 1, "profile": entered.name, "state": "stopped", "said": said}
         print(json.dumps(told) if as_json else printable.line(said), flush=True)

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from launcher.config import layers
-from launcher.config.resolve import PlanRequest
+from launcher.config.resolve import PlanRequest, load
 from launcher.config.target import TargetOptions, planned
 from launcher.engines.target import Target, blackwell
-from launcher.errors import UserError
+from launcher.errors import Exit, UserError
 from launcher.host.facts import Driver, Gpu, Host, known
 from launcher.knowledge import gpus
 from launcher.knowledge.shape import layout
@@ -49,38 +49,46 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
         shadowed = any(row.name == found.name for row in made)
         where = found.name, found.place, str(found.path), shadowed
         try:
-            plan, _ = planned(PlanRequest(str(found.path)), environ, Target())
+            plan, count = _of_all(PlanRequest(str(found.path)), environ)
             described = str(layers.read(found).values.get("description", ""))
             is_doubtful = any(note.startswith("unverified") for note in plan.notes)
             description = f"{described}; unverified" if is_doubtful else described
         except UserError as refusal:
             made.append(Row(*where, "?", False, "broken", f"broken: {refusal.what}"))
             continue
-        why_not = obstacle(plan, driver)
-        made.append(Row(*where, needs(plan), why_not is None, why_not, description))
+        why_not = obstacle(plan, driver, count)
+        made.append(Row(*where, needs(plan, count), why_not is None, why_not, description))
     return made
 
 
-def needs(plan: Plan) -> str:
-    """What a plan needs, in words."""
+def _of_all(ask: PlanRequest, environ: Mapping[str, str]) -> tuple[Plan, int]:
+    """The plan of a profile's server, the first where it has several, and how many it has."""
+    return planned(ask, environ, Target())[0], load(ask, environ).profile.replicas
+
+
+def needs(plan: Plan, count: int) -> str:
+    """What so many servers of a plan need, in words."""
     if not plan.gpus:
         return "no GPU"
     memory = f", {plan.gpu_memory >> 30} GiB" if plan.gpu_memory else ""
     product = gpus.products().get(plan.gpu or "")
-    return f"{plan.gpus}x {product.name if product else plan.arch or 'Blackwell'}{memory}"
+    several = f"{count} times " if count > 1 else ""
+    name = product.name if product else plan.arch or "Blackwell"
+    return f"{several}{plan.gpus}x {name}{memory}"
 
 
-def obstacle(plan: Plan, driver: Driver) -> str | None:
-    """Why these GPUs cannot run it, None if they can."""
+def obstacle(plan: Plan, driver: Driver, count: int = 1) -> str | None:
+    """Why these GPUs cannot run so many servers of it, None if they can."""
+    wanted = plan.gpus * count
     if not plan.gpus:
         return None
     if not driver.gpus.known:
         return "no GPU seen"
     alike = [gpu for gpu in driver.gpus.get() if _is(gpu, plan.needs_arch)]
-    if len(alike) < plan.gpus:
+    if len(alike) < wanted:
         return f"{len(alike)} such GPUs"
     large = [gpu for gpu in alike if gpu.memory_total.otherwise(plan.gpu_memory) >= plan.gpu_memory]
-    return None if len(large) >= plan.gpus else "their memory is smaller"
+    return None if len(large) >= wanted else "their memory is smaller"
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,18 @@ def choose(named: str | None, driver: Driver, environ: Mapping[str, str]) -> Cho
     tp, pp = layout(len(seen), HEADS)
     note = f"no profile is for these {len(seen)} GPUs: the flags of {FALLBACK}, tp {tp}, pp {pp}"
     return Chosen(FALLBACK, (f"flags.tp-size={tp}", f"flags.pp-size={pp}"), (note,))
+
+
+def required(driver: Driver, environ: Mapping[str, str]) -> str:
+    """The profile that is the best for these GPUs. Raises UserError (usage) where none is."""
+    if best := best_profile(driver, environ):
+        return best
+    seen = len(driver.gpus.otherwise(()))
+    raise UserError(
+        f"which profile? none is for {f'these {seen} GPUs' if seen else 'a host without GPUs'}",
+        fix="name one: `glm5-serve profiles` lists them",
+        status=Exit.USAGE,
+    )
 
 
 def of_aim(aim: TargetOptions) -> Driver:
@@ -153,16 +173,16 @@ def on_offer(environ: Mapping[str, str]) -> dict[str, Plan]:
     """What may be chosen for a host, by name: the plans of all profiles that say which GPUs they
     need, whatever host it is.
 
-    The published card is kept for comparison: its commands are not chosen. One over several hosts
-    is for who says which.
+    The published card is kept for comparison: its commands are not chosen. One over several hosts,
+    or of several servers, is for who says which.
     """
     found: dict[str, Plan] = {}
     for profile in layers.all_profiles(environ):
         try:
-            plan, _ = planned(PlanRequest(profile.name), environ, Target())
+            plan, count = _of_all(PlanRequest(profile.name), environ)
         except UserError:
             continue  # a broken profile is told by `glm5-serve profiles`
-        if plan.arch and plan.ruled and not plan.nodes:
+        if plan.arch and plan.ruled and not plan.nodes and count == 1:
             found.setdefault(profile.name, plan)
     return found
 

@@ -33,12 +33,13 @@ def spec(plan: Plan, wish: Wish) -> Spec:
         entry=entry,
         command=command,
         env=plan.env,
-        model=model(plan, wish),
+        model=_model(plan, wish),
         mounts=mounts,
         gpus=plan.gpus,
         every_gpu="CUDA_VISIBLE_DEVICES" in plan.env,
         product=plan.gpu,
         rdma=wish.rdma,
+        claims=wish.claims,
         models=wish.models,
         key_file=plan.key_file,
         port=plan.port,
@@ -104,7 +105,7 @@ def _with_key(plan: Plan) -> str:
     return f'{asked}; {given} && exec "$@"'
 
 
-def model(plan: Plan, wish: Wish) -> Mount:
+def _model(plan: Plan, wish: Wish) -> Mount:
     """Where the weights come from: their folder, or the hub's cache."""
     if plan.model.startswith("/"):
         return Mount(plan.model, plan.model)

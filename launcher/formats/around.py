@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from launcher.formats import mounts
+from launcher.formats.claims import Claim
 from launcher.formats.mounts import Mounts
 from launcher.formats.nodes import List, Node, Scalar, Table
 from launcher.formats.yamltext import get, of, word
@@ -94,14 +95,22 @@ def of_slurm(text: str) -> Gpus | None:
     return Gpus(int(found[-1][1]), name, value)
 
 
-def of_tables(tables: Sequence[Table], above: Sequence[Table], *, on_host: bool) -> Around:
-    """By the tables of a service of compose, or of a container of Kubernetes, and those above."""
+def of_tables(
+    tables: Sequence[Table],
+    above: Sequence[Table],
+    claim: Claim | None,
+    *,
+    on_host: bool,
+) -> Around:
+    """By the tables of a service of compose, or of a container of Kubernetes, and those above;
+    `claim` has the GPUs that a pod claims for it.
+    """
     listed = of(tables, "ports")
     items = listed.items if isinstance(listed, List) else []
     made = [_of_item(item) for item in items]
     named = {word(get(item, "name")): _number(get(item, "containerPort")) for item in items}
     return Around(
-        _limit(of(tables, "resources")) or _reserved(tables),
+        _limit(of(tables, "resources")) or _claimed(claim) or _reserved(tables),
         () if on_host else _published(made),
         (*_probes(tables, named), *_healthcheck(of(tables, "healthcheck"))),
         mounts.of_tables(tables, above),
@@ -137,6 +146,10 @@ def _limit(resources: Node | None) -> Gpus | None:
         if count is not None:
             return Gpus(count, GPU, str(count))
     return None
+
+
+def _claimed(claim: Claim | None) -> Gpus | None:
+    return Gpus(claim.gpus, "resourceClaims", str(claim.gpus)) if claim else None
 
 
 def _reserved(tables: Sequence[Table]) -> Gpus | None:

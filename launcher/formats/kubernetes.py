@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from launcher.errors import Exit, UserError
-from launcher.formats.pod import SECRET, Object, labels, pod, pod_of_group, products
+from launcher.formats import claims
+from launcher.formats.pod import SECRET, Object, boards_of, labels, pod, pod_of_group
 from launcher.formats.spec import Group, Spec
 from launcher.formats.yamltext import document
 
@@ -29,6 +30,9 @@ def write(spec: Spec) -> str:
 
 
 def _objects(spec: Spec) -> Iterator[Object]:
+    if spec.claims:
+        claimed = claims.claimed(spec.gpus, boards_of(spec.product))
+        yield _object("resource.k8s.io/v1", "ResourceClaimTemplate", spec, claimed)
     yield _group(spec, spec.group) if spec.group else _deployment(spec)
     yield _object(
         "v1",
@@ -133,8 +137,11 @@ def _how(spec: Spec) -> Iterator[str]:
     if spec.key_file:
         made = f"--from-file={SECRET}={spec.key_file}"
         yield f"the key: kubectl create secret generic {spec.name}-key {made}"
-    if not products(spec.product) and spec.gpus:
+    if not boards_of(spec.product) and spec.gpus:
         yield "no product of GPU is known for this plan: nodes are not chosen by theirs"
+    if spec.claims:
+        wants = f"Kubernetes {claims.SINCE} or later, and NVIDIA's driver of DRA"
+        yield f"GPUs are claimed by the device class {claims.CLASS}: {wants} (not run here)"
     yield _weights(spec)
     if spec.models.startswith("image:"):
         yield "an image as a volume wants Kubernetes 1.35 or later: before, it may be left out"
@@ -172,6 +179,9 @@ def _require(spec: Spec) -> None:
         what = "an image holds the folder of one model, and this one is a hub's id"
         fix = "--set flags.model-path=/models/NAME: where the image is shown"
         raise UserError(what, fix=fix, status=Exit.USAGE)
+    if spec.claims and not spec.gpus:
+        what = "--dra claims GPUs, and this plan runs on the CPU"
+        raise UserError(what, fix="leave --dra out", status=Exit.USAGE)
     if spec.every_gpu:
         what = "CUDA_VISIBLE_DEVICES chooses GPUs of a host, and a cluster does that itself"
         fix = "take it out of the profile: a pod sees its own, numbered from 0"

@@ -8,6 +8,7 @@ from typing import Any
 
 from launcher.address import bracketed
 from launcher.formats.around import GPU
+from launcher.formats.claims import CLAIM
 from launcher.formats.spec import KEY, PROBE_TIMEOUT, RUN, SHM_GIB, Group, Mount, Probes, Spec
 from launcher.knowledge import gpus
 
@@ -73,6 +74,9 @@ def pod(spec: Spec) -> Object:
     }
     if spec.gpus:
         made["tolerations"] = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
+    if spec.claims:
+        template = {"resourceClaimTemplateName": spec.name}
+        made["resourceClaims"] = [{"name": CLAIM} | template]
     return made | {"containers": [_container(spec)], "volumes": [*_volumes(spec)]}
 
 
@@ -87,21 +91,28 @@ def _affinity(spec: Spec) -> Object:
         ]
     }
     made: Object = {"podAntiAffinity": apart}
-    if boards := products(spec.product):
-        wanted = {"key": f"{GPU}.product", "operator": "In", "values": boards}
+    # a claim names its boards itself
+    if chosen := [] if spec.claims else labels_of(spec.product):
+        wanted = {"key": f"{GPU}.product", "operator": "In", "values": chosen}
         terms = {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}
         made["nodeAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
     return made
 
 
-def products(product: str | None) -> list[str]:
-    """The boards of a product as GPU feature discovery labels nodes (blanks are dashes)."""
+def boards_of(product: str | None) -> list[str]:
+    """The boards of a product as the driver names them."""
     known = gpus.products().get(product or "")
-    return [edition.seen.replace(" ", "-") for edition in known.editions] if known else []
+    return [edition.seen for edition in known.editions] if known else []
+
+
+def labels_of(product: str | None) -> list[str]:
+    """The boards of a product as GPU feature discovery labels nodes (blanks are dashes)."""
+    return [board.replace(" ", "-") for board in boards_of(product)]
 
 
 def _container(spec: Spec) -> Object:
-    resources = ({GPU: spec.gpus} if spec.gpus else {}) | ({spec.rdma: 1} if spec.rdma else {})
+    counted = {GPU: spec.gpus} if spec.gpus and not spec.claims else {}
+    resources = counted | ({spec.rdma: 1} if spec.rdma else {})
     made: Object = {"name": "server", "image": spec.image}
     if spec.entry:
         made["command"] = [*map(plain, spec.entry)]
@@ -111,6 +122,8 @@ def _container(spec: Spec) -> Object:
     made["ports"] = _ports(spec)
     if resources:
         made["resources"] = {"requests": resources, "limits": dict(resources)}
+    if spec.claims:
+        made.setdefault("resources", {})["claims"] = [{"name": CLAIM}]
     if spec.probes:
         made |= _probes(spec.probes, made["ports"][-1]["name"])
     made["lifecycle"] = {"preStop": {"sleep": {"seconds": PRE_STOP}}}

@@ -32,6 +32,7 @@ class Wish:
     image: str
     hub: str = HUB  # the hub's cache on the host
     rdma: str = ""  # the device that is handed in, or what the cluster calls it; "": none
+    claims: bool = False  # of a cluster: GPUs by a claim (DRA), and not by their count
     models: str = ""  # of a cluster: where the model's folder is; "": on its nodes, at its own path
     notes: tuple[str, ...] = ()
 
@@ -104,6 +105,7 @@ class Spec:
     every_gpu: bool  # a variable of the plan chooses among all of the host's
     product: str | None
     rdma: str
+    claims: bool
     models: str
     key_file: str | None
     port: int  # of the server

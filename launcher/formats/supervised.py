@@ -5,9 +5,10 @@ Containerfile: the profile is resolved inside, and restarts are the launcher's.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from launcher.formats.alone import beside, head, model
+from launcher.formats import alone
 from launcher.formats.spec import KEY, Mount, Probes, Spec, Wish, called
 from launcher.plan.plan import Plan
 
@@ -23,30 +24,20 @@ def spec(plan: Plan, wish: Wish, packaged: Path) -> Spec:
     Raises UserError for what cannot be in one.
     """
     host, port = _health(plan)
-    policy = plan.policy
-    return Spec(
-        name=called(plan.name),
-        head=tuple(head(plan, wish)),
-        image=wish.image,
+    return replace(
+        alone.spec(plan, wish),
+        head=tuple(alone.head(plan, wish)),
         entry=(COMMAND,),
         command=tuple(_words(plan, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")),
         env=dict(plan.words["environment"]),
-        model=model(plan, wish),
-        mounts=(*beside(plan), *_own(plan, packaged)),
-        gpus=plan.gpus,
-        every_gpu="CUDA_VISIBLE_DEVICES" in plan.env,
-        product=plan.gpu,
-        rdma=wish.rdma,
-        models=wish.models,
-        key_file=plan.key_file,
-        port=plan.port,
+        mounts=(*alone.beside(plan), *_own(plan, packaged)),
         probes=Probes(host, port, "/ready", "/live", "/live", BEGUN),
-        start=round(policy.start_timeout),
-        drain=round(policy.stop_timeout + policy.drain_delay),
+        drain=round(plan.policy.stop_timeout + plan.policy.drain_delay),
         restart="no",
         # py-spy's, for the stacks of a server that hangs
         capabilities=("SYS_PTRACE", *(("IPC_LOCK",) if wish.rdma else ())),
         own_init=True,
+        group=None,
     )
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from launcher.formats import flagtable, launches, selectors, variables
+from launcher.formats import claims, flagtable, launches, selectors, variables
 from launcher.formats.around import Around, of_tables
 from launcher.formats.bash import Script
 from launcher.formats.container import IMAGES, OF_HOST, engine_of, enters, release_of, starts
@@ -63,10 +63,13 @@ class Document:
         self.left = MOST_NODES
         self.budget = Budget()
         self.seen: set[Node] = set()
+        self.claims: dict[str, claims.Claim] = {}
 
     def launches(self) -> Iterator[Launch]:
         """Every launch, in its order. Raises NotYamlError."""
-        for root in documents(self.source.seen):
+        roots = [*documents(self.source.seen)]
+        self.claims = claims.read(roots)
+        for root in roots:
             if not isinstance(root, Scalar):
                 for launch in self._walk(root, Place(form=self._form(root))):
                     engine = launch.engine or launches.engine_by(launch.words)
@@ -158,8 +161,10 @@ class Document:
         env |= variables.variables(tables, self.source)
         is_pod = of(tables, "args") is not None or isinstance(of(tables, "env"), List)
         form = place.form or ("kubernetes" if is_pod else "compose")
-        around = of_tables(tables, place.tables, on_host=word(of(tables, "network_mode")) == "host")
-        around = replace(around, products=selectors.asked(place.tables))
+        on_host = word(of(tables, "network_mode")) == "host"
+        claim = claims.of_container(tables, place.tables, self.claims)
+        around = of_tables(tables, place.tables, claim, on_host=on_host)
+        around = replace(around, products=selectors.asked(place.tables, claim))
         replaced = of(tables, "entrypoint") or (is_pod and of(tables, "command"))
         entered = "" if replaced else image
         for launch in self._of_words(words, env, form, place, entered):

@@ -10,6 +10,7 @@ import re
 
 from launcher.engines.activity import Allowed
 from launcher.engines.engine import runtime as engine
+from launcher.engines.figures import Figures
 from launcher.engines.key import Key
 from launcher.engines.loading import Loading
 from launcher.engines.log import Log
@@ -60,6 +61,7 @@ RUNTIME = Runtime(
     leads=alive,
     paused=lambda _: False,
     in_flight=lambda server: 0,  # each has a client that is connected, and those are counted
+    figures=lambda server, within, *, whole: Figures(),  # its workers have them
     allowed=lambda plan: Allowed(pauses=False),
     loading=lambda plan: Loading(),
     ready_since="",

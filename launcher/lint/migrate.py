@@ -40,9 +40,9 @@ def profile(judged: Judged, place: str) -> str:
     env = {
         name: text
         for name, text in found.launch.env.items()
-        if not SECRET_VARIABLE.search(name) and judged.hidden(text) == text
+        if not SECRET_VARIABLE.search(name) and not _holds_key(text, judged)
     }
-    secrets += [name for name in found.launch.env if name not in env]
+    secrets += [_of_variable(name) for name in found.launch.env if name not in env]
     _require_profile(flags, env, launch.engine)
     name = dialect(launch.engine).name
     engine = {} if launch.engine == ENGINE else {"kind": launch.engine}
@@ -50,7 +50,7 @@ def profile(judged: Judged, place: str) -> str:
     return "\n".join(
         [
             f"# From {place}, for {name} {target.release}. {HERE}",
-            *map(_of_secret, secrets),
+            *secrets,
             *_table("engine", engine),
             *_table("needs", needs),
             *_table("flags", flags),
@@ -74,14 +74,26 @@ def _outside(launch: Launch, judged: Judged) -> list[str]:
     return [piece.text for word in words for piece in word.pieces if not piece.known]
 
 
+def _holds_key(text: str, judged: Judged) -> bool:
+    """Whether a value, or a part of it, is a key: the password of a URL, a member of JSON."""
+    return judged.hidden(text) != text
+
+
+def _of_variable(name: str) -> str:
+    return f"# {name} is left out: export it where `up` is started"
+
+
 def _of_secret(name: str) -> str:
-    if name.isupper():
-        return f"# {name} is left out: export it where `up` is started"
     return f"# --{name} is left out: write the key into a file and say `up --api-key-file FILE`"
 
 
+def _of_value(name: str) -> str:
+    said = f"`up --set flags.{name}=VALUE`, which others on the host can read"
+    return f"# --{name} is left out, for a key is in its value: {said}"
+
+
 def _flags(launch: Launch, judged: Judged) -> tuple[dict[str, Any], list[str]]:
-    """The options by canonical name, and which of them hold keys."""
+    """The options by canonical name, and what is to be said of those that hold keys."""
     within = judged.target.known
     secret = dialect(launch.engine).secrets
     flags: dict[str, Any] = {}
@@ -89,7 +101,9 @@ def _flags(launch: Launch, judged: Judged) -> tuple[dict[str, Any], list[str]]:
     for given in whole(launch.given(within)):
         name = canonical_name(given, within)
         if name in secret:
-            found.append(name)
+            found.append(_of_secret(name))
+        elif any(_holds_key(value, judged) for value in given.values):
+            found.append(_of_value(name))
         elif given.option:
             flags[name] = _value(given.option, given.values)
     return flags, found

@@ -25,6 +25,13 @@ CREDENTIALS = re.compile(r"(://)[^/\s@]+@")  # of an address
 PARAMETER = re.compile(
     r"((?:token|key|secret|password)=)(?!\[redacted)[^&\s'\"\])}]+", re.IGNORECASE
 )
+# A member of JSON; `eos_token` and its kin are none.
+MEMBER = re.compile(
+    r"""(["'](?:(?:\w*[_-])?(?:(?:api|secret|access)[_-]?key|apikey|secret|passw(?:or)?d|passphrase)"""
+    r"""|(?:(?:hf|api|auth|access|refresh|bearer|client|session)[_-]?)?token)\\{0,8}["']\s*:\s*)"""
+    r"""(\\{0,8}["'])[^"'\n$\\]+\2""",
+    re.IGNORECASE,
+)
 # In a program's text, and in the command of somebody who asks the server.
 ASSIGNED = re.compile(
     r"""(\w*(?:token|key|secret|password)\w*\s*=\s*)(["'])[^"'\n$]+\2|(Bearer\s+)[\w.~+/-]{6,}=*""",
@@ -162,7 +169,7 @@ def judge(
 
 def _scrubbed(text: str) -> str:
     text = CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
-    text = ASSIGNED.sub(_masked, text)
+    text = MEMBER.sub(rf"\1\2{HIDDEN}\2", ASSIGNED.sub(_masked, text))
     return scrub(PARAMETER.sub(rf"\1{HIDDEN}", text), None)
 
 

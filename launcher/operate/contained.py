@@ -44,6 +44,7 @@ class Asked:
     cuda: int | None = None
     rdma: str | None = None
     models: str | None = None
+    claims: bool = False  # GPUs by a claim of Kubernetes (DRA)
     supervised: bool = False  # `up` in it, and not the engine alone
 
 
@@ -88,6 +89,7 @@ def rendered(
         hub=_hub(environ) if form != "kubernetes" else f"{NODES_CACHE}/huggingface",
         rdma=asked.rdma or "",
         models=asked.models or "",
+        claims=asked.claims,
         notes=(*notes, *_of_gateway(plan), *_of_key(plan), *chosen.notes),
     )
     return Rendered(plan, CONTAINERS[form](_spec(plan, wish, asked)))
@@ -117,6 +119,9 @@ def _require(asked: Asked, form: str) -> None:
     if asked.models and form != "kubernetes":
         what = f"--models is of --format kubernetes: with {form} the model is where it is"
         raise UserError(what, fix="--set flags.model-path=/DIR", status=Exit.USAGE)
+    if asked.claims and form != "kubernetes":
+        what = f"--dra is of --format kubernetes: with {form} the GPUs are this host's"
+        raise UserError(what, fix="leave --dra out", status=Exit.USAGE)
     wanted = _RESOURCE if form == "kubernetes" else _DEVICE
     if asked.rdma and not wanted.fullmatch(asked.rdma):
         example = "rdma/hca_shared_devices_a" if form == "kubernetes" else "/dev/infiniband"

@@ -22,6 +22,8 @@ from launcher.doctor.run import Report, require_fit, suspects
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded, ownership
 from launcher.files.rotation import rotate
+from launcher.gateway import NAME as GATEWAY
+from launcher.gateway.roster import plan_of
 from launcher.lint.notes import noted
 from launcher.plan.plan import Plan, to_json
 from launcher.serve import capabilities, leftovers
@@ -72,6 +74,7 @@ def up(
     composed = load(ask, environ)
     require_own(composed)
     instance = instance_of(composed, environ)
+    _require_no_gateway(instance)
     claim = claimed(instance)
     seen = observe_target(composed, environ)
     plan = noted(resolve(composed, ask, instance.folder, layers.ours(environ), seen.target))
@@ -82,6 +85,18 @@ def up(
     )
     plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, seen, screen.report)))
     return started(plan, instance, claim, screen, detach=detach)
+
+
+def _require_no_gateway(instance: StateDir) -> None:
+    """Raise UserError for the folder of a gateway, whether it is up or not."""
+    if (made := plan_of(instance)) and made.engine == GATEWAY:
+        name = instance.name
+        raise UserError(
+            f"{name} is a gateway, and a profile of that name would take its state folder",
+            fix="rename the profile; or, where nobody wants that gateway any more, `glm5-serve"
+            f" gateway down {name}`, then `rm -r {instance.folder}`",
+            status=Exit.USAGE,
+        )
 
 
 def claimed(instance: StateDir) -> Claim:

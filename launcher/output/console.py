@@ -9,9 +9,13 @@ from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from launcher import printable
+
+SENTENCE = 40  # columns in which a sentence is still read well
+UNBOUNDED = 1000  # columns off a terminal: lines are for grep there
 
 
 class _Printable:
@@ -33,13 +37,13 @@ class _Guard(RenderHook):
 
 
 def console(stream: TextIO) -> Console:
-    """A console on a stream. Off a terminal nothing is folded: lines are for grep there."""
+    """A console on a stream. Off a terminal nothing is folded."""
     made = Console(
         file=stream,
         highlight=False,
         markup=False,
         emoji=False,
-        width=None if stream.isatty() else 1000,
+        width=None if stream.isatty() else UNBOUNDED,
     )
     made.push_render_hook(_Guard())
     return made
@@ -59,3 +63,38 @@ def lines(texts: Iterable[str]) -> Text:
 def row(name: str, text: str, width: int = 10) -> Text:
     """A dim name, and beside it words of others."""
     return words((f"{name:<{width}}", "dim"), text)
+
+
+def beside(
+    console: Console, head: tuple[str, str], width: int, *parts: str | tuple[str, str]
+) -> None:
+    """A word in the first column, two blanks before and behind it, then a text that is folded
+    beside it; only a word that is longer than a line is broken.
+    """
+    word, colour = head
+    for part in words(*parts).wrap(console, max(20, console.width - width - 4)):
+        part.rstrip()
+        console.print(Text.assemble("  ", (f"{word:<{width}}", colour), "  ", part), soft_wrap=True)
+        word = ""
+
+
+def table_or_blocks(
+    console: Console, table: Table, blocks: Iterable[tuple[Text, Iterable[str]]]
+) -> None:
+    """A table where it has room; else a block for each of its rows: a line, and more below it. Only
+    its last column is folded, to SENTENCE.
+    """
+    *whole, last = table.columns
+    for column in whole:
+        column.no_wrap = True
+    last.max_width = SENTENCE
+    unbounded = console.options.update(width=UNBOUNDED)
+    needs = console.measure(table, options=unbounded).maximum
+    last.max_width = None
+    if needs <= console.width:
+        console.print(table)
+        return
+    for head, below in blocks:
+        console.print(head)
+        for text in filter(None, below):
+            beside(console, ("", ""), 0, text)

@@ -138,15 +138,9 @@ def _detail(console: Console, found: Finding) -> None:
 
 def line(console: Console, head: tuple[str, str], *parts: str | tuple[str, str]) -> None:
     """A word in the first column, then a text that is folded beside it."""
-    from rich.text import Text
+    from launcher.output.console import beside
 
-    from launcher.output.console import words
-
-    word, colour = head
-    for part in words(*parts).wrap(console, max(20, console.width - WIDTH - 4)):
-        part.rstrip()
-        console.print(Text.assemble("  ", (f"{word:<{WIDTH}}", colour), "  ", part), soft_wrap=True)
-        word = ""
+    beside(console, head, WIDTH, *parts)
 
 
 def _summary(findings: Sequence[Finding]) -> str:

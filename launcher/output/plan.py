@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from calendar import timegm
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -14,21 +13,19 @@ from launcher.config import layers
 from launcher.config.select import Row
 from launcher.engines.engine import NAMES, dialect
 from launcher.operate.contained import Rendered
-from launcher.output.events import timeline
+from launcher.output import starts
+from launcher.output.bars import duration, signs_for
+from launcher.output.events import COLOURS, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
+from launcher.statedir.folder import seconds_since
 from launcher.statedir.state import Pids, StartRecord, StateRecord
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
 SCHEMA = 1
-# of states; else red
-COLOURS = {
-    "ready": "green",
-    "starting": "cyan",
-    "stopping": "yellow",
-    "backoff": "yellow",
-}
+WIDTH = 10  # of the names in a status
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
 
@@ -146,17 +143,23 @@ def status(seen: StateRecord, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(seen.to_json(), indent=1))
         return
-    from launcher.output.console import console, words
+    from launcher.output.console import beside, console
 
     screen = console(sys.stdout)
-    colour = COLOURS.get(seen.state, "red")
+    screen.print(_head(seen))
+    for name, told in (*_rows(seen), *_roles(seen.pids)):
+        beside(screen, (name, ""), WIDTH, str(told))
+        if name == "start" and seen.state == "starting" and seen.start:
+            _print_phases(screen, seen.start, _elapsed(seen))
+
+
+def _head(seen: StateRecord) -> Text:
+    """Its name, its state, and since when."""
+    from launcher.output.console import words
+
     began = f"  since {seen.since}{_ago(seen.since)}" if seen.since else ""
-    head = (seen.profile, "bold"), "  ", (seen.state, f"bold {colour}"), began
-    screen.print(words(*head))
-    for name, told in _rows(seen):
-        screen.print(words(f"  {name:<11} {told}"))
-    for pid, role in _roles(seen.pids):
-        screen.print(words(f"  {'process':<11} {pid:<8} {role}"))
+    colour = f"bold {COLOURS.get(seen.state, 'red')}"
+    return words((seen.profile, "bold"), "  ", (seen.state, colour), began)
 
 
 def _engine(seen: StateRecord) -> str:
@@ -173,19 +176,19 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
         rows.append(("endpoint", where))
         rows.append(("engine", _engine(seen)))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
-        rows.append(("start", _start(seen.start)))
+        rows.append(("start", _start(seen)))
         rows.append(("last error", seen.last_error or "-"))
         rows.append(("server log", seen.server_log or "-"))
     return rows
 
 
 def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
-    """How each instance is, a line each."""
+    """How each instance is: a line each, or a block where lines have no room."""
     if as_json:
         told = [seen.to_json() for seen in every]
         print(json.dumps({"schema": SCHEMA, "instances": told}, indent=1))
         return
-    from launcher.output.console import console, words
+    from launcher.output.console import console, table_or_blocks, words
 
     table = table_of("profile", "state", "since", "endpoint", "reason")
     for seen in every:
@@ -193,21 +196,40 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
         where = words(seen.endpoint or "-")
         table.add_row(words(seen.profile), state, began, where, words(seen.reason))
-    console(sys.stdout).print(table)
+    blocks = ((_head(seen), (seen.endpoint or "", seen.reason)) for seen in every)
+    table_or_blocks(console(sys.stdout), table, blocks)
 
 
-def _start(start: StartRecord | None) -> str:
-    """How long each phase took; "-" where a state file tells nothing of the kind."""
-    if start is None:
+def _elapsed(seen: StateRecord) -> float:
+    """Seconds that it has been in its state."""
+    return seconds_since(seen.since, time.time()) or 0.0
+
+
+def _print_phases(screen: Console, start: StartRecord, elapsed: float) -> None:
+    """A start that goes on, beside those before it."""
+    from launcher.output.console import words
+
+    for line in starts.phases(start, elapsed, signs_for(screen.encoding)):
+        starts.put(screen, words("  ", *line))
+
+
+def _start(seen: StateRecord) -> str:
+    """How long each phase took, or how long it will; "-" where a state file tells nothing of the
+    kind.
+    """
+    if (start := seen.start) is None:
         return "-"
+    if seen.state == "starting":
+        return starts.head(start, _elapsed(seen))
     phases = ", ".join(f"{name} {took:.1f}" for name, took in timeline(start.seconds))
     return f"{sum(start.seconds.values()):.1f} s: {phases}"
 
 
-def _roles(pids: Pids) -> list[tuple[int, str]]:
+def _roles(pids: Pids) -> list[tuple[str, object]]:
+    """The processes that live, and how much each holds."""
     import psutil
 
-    roles = []
+    roles: list[tuple[str, object]] = []
     for pid in [pids.launcher, pids.server, *(pids.others or ())]:
         try:
             if pid is None or not psutil.pid_exists(pid):
@@ -220,20 +242,14 @@ def _roles(pids: Pids) -> list[tuple[int, str]]:
             role = {pids.launcher: "launcher", pids.server: "server"}.get(pid, title)
         except (psutil.Error, TypeError, ValueError, OverflowError):  # gone, or no pid at all
             continue
-        roles.append((pid, f"{role}, {resident:.0f} MiB"))
+        roles.append(("process", f"{pid:<8} {role}, {resident:.0f} MiB"))
     return roles
 
 
 def _ago(since: str) -> str:
     """How long ago that was, in brackets; nothing for what is no time."""
-    try:
-        seconds = int(time.time() - timegm(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S")))
-    except (TypeError, ValueError):
-        return ""
-    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= unit:
-            return f" ({seconds // unit} {name})"
-    return f" ({max(seconds, 0)} s)"
+    seconds = seconds_since(since, time.time())
+    return "" if seconds is None else f" ({duration(seconds)})"
 
 
 def table_of(*columns: str) -> Any:

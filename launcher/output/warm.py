@@ -12,7 +12,7 @@ from launcher import printable
 from launcher.engines.engine import dialect
 from launcher.errors import Exit
 from launcher.operate.warm import Kernels, Warmed
-from launcher.output.events import reading
+from launcher.output.events import reading_ahead
 from launcher.serve.readahead import Told
 
 UNBUILT = "a first start compiles what it lacks: no second server is started beside a running one"
@@ -21,7 +21,7 @@ UNBUILT = "a first start compiles what it lacks: no second server is started bes
 def progress(told: Told) -> None:
     """How far it is, on a terminal alone: the line is written over."""
     if sys.stderr.isatty():
-        text = f"  checkpoint  {reading(asdict(told))}" if told.end is None else ""
+        text = f"  checkpoint  {reading_ahead(asdict(told))}" if told.end is None else ""
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
@@ -39,7 +39,7 @@ def _lines(done: Warmed) -> Iterator[str]:
     plan = done.plan
     engine = f"{dialect(plan.engine).name} {plan.release or 'of a release that is not known'}"
     yield f"{plan.name}: {engine}, {plan.model}"
-    said = reading(asdict(done.told)) if done.told.is_news else "too small to wait for"
+    said = reading_ahead(asdict(done.told)) if done.told.is_news else "too small to wait for"
     yield f"  checkpoint  {said}"
     if plan.gpus:
         yield from _of_kernels(done.kernels)

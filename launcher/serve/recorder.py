@@ -27,10 +27,12 @@ from launcher.serve.readahead import Told
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.smoke import Result
 from launcher.serve.writer import Writer
+from launcher.statedir import starts
 from launcher.statedir.events import Event
 from launcher.statedir.folder import StateDir, now_text
 from launcher.statedir.readings import GpuReading, Probe, Readings
 from launcher.statedir.session import Session
+from launcher.statedir.starts import PastStart, Usual
 from launcher.statedir.state import Pids, Progress, Smoke, StartRecord, StateRecord
 
 Show = Callable[[Event], None]
@@ -85,6 +87,8 @@ class Recorder:
         self.gpus: tuple[GpuReading, ...] = ()
         self.deaths: Counter[str] = Counter()
         self._smoke: Smoke | None = None
+        self._starts = starts.read(instance.starts)
+        self._usual: Usual | None = None  # seconds of a start like the present one
         self._was: tuple[str, float] | None = None
         self._since = now_text()
         self._ready_seconds: dict[str, float] = {}
@@ -100,20 +104,25 @@ class Recorder:
         """Tell a state: a new one (`moved`), or the same with another reason."""
         past = picture.state.past
         more: dict[str, Any] = {}
+        over = ""  # since when it was starting, where it is no more
         if moved:
-            self._since = now_text()
+            began, self._since = self._since, now_text()
             if self._was:
                 name, since = self._was
+                over = began if name == Starting.name else ""
                 more["previous"] = {"state": name, "seconds": round(picture.now - since, 3)}
             self._was = (picture.name, picture.now)
             if isinstance(picture.state, Starting):
                 self._ready_seconds = {}
+                self._usual = self._usual_of(picture.plan)
         if isinstance(picture.state, Ready):
             if moved:
                 self._ready_seconds = picture.start.seconds(picture.now)
             more |= {"seconds": self._ready_seconds, "url": picture.url, "moved": moved}
         if picture.name == "starting":
             more["log"] = str(self.instance.server_log)
+            if self._usual:
+                more["usual"] = self._usual.to_json()
         if picture.name == "failed":
             more["error"] = picture.last_error
         said = {
@@ -123,7 +132,31 @@ class Recorder:
             "restarts": past.restarts,
         }
         self._tell(picture, "state", **said, **more)
+        if over:
+            self._keep_start(picture, over)
         self._notify(picture)
+
+    def _keep_start(self, picture: Snapshot, began: str) -> None:
+        """Keep what became of a start, for the next ones to be compared with."""
+        plan, start = picture.plan, picture.start
+        made = PastStart(
+            time=began,
+            run=picture.state.past.run,
+            outcome=picture.name,
+            reason=picture.state.reason,
+            model=plan.model_name,
+            engine=plan.engine,
+            release=plan.release,
+            seconds=start.seconds(picture.now),
+            waits=start.waits,
+        )
+        self._starts = (*self._starts, made)[-starts.KEPT :]
+        data = starts.kept(self._starts)
+        self.writer.put(partial(self.instance.write, self.instance.starts, data), "starts")
+
+    def _usual_of(self, plan: Plan) -> Usual | None:
+        """What a start like this took here before."""
+        return starts.usual(self._starts, plan.model_name, plan.engine, plan.release)
 
     def death(
         self,
@@ -294,5 +327,9 @@ class Recorder:
         start = picture.start
         phase = "ready" if isinstance(picture.state, Ready) else start.phase
         return StartRecord(
-            self._ready_seconds or start.seconds(picture.now), phase, picture.progress
+            self._ready_seconds or start.seconds(picture.now),
+            phase,
+            picture.progress,
+            start.waits,
+            self._usual,
         )

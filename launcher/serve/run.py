@@ -20,7 +20,7 @@ from launcher.engines.activity import Allowed, Load
 from launcher.engines.runtime import Runtime
 from launcher.engines.server import PAUSED, Answer
 from launcher.host.peer import Peer
-from launcher.serve import procfs
+from launcher.serve import procfs, waits
 from launcher.serve.clock import Clock
 from launcher.serve.events import Event, Exited, Progressed, RankDied, ReadyHinted, RestartAdvice
 from launcher.serve.logfile import ServerLog
@@ -140,6 +140,8 @@ class ServerRun:
         members = self.session.members()
         self.met |= {*members}
         before, self._seen = self._seen, procfs.look(members, now, self.engine.ranks)
+        if before is not None:
+            self.start = startup.waited(self.start, waits.between(before, self._seen))
         if before is None or procfs.signs(before, self._seen, self.start.phase):
             self._still = self._seen
             yield Progressed(now, self.number, self.start.phase)

@@ -263,6 +263,7 @@ class Supervisor:
         for event in run.look(now):
             self.feed(event)
             run.watch(self.loop, self.feed)
+        self.start = replace(self.start, waits=run.start.waits)
 
     def patience(self) -> float:
         """Seconds until something is due; an hour at most, for select(2) takes no more than 24

@@ -8,6 +8,7 @@
     server.log     what the server printed, scrubbed
     launcher.log   what the launcher printed (--detach)
     readings.json  probe latency and GPUs, every few seconds
+    starts.json    how long each phase of the last starts took
     stacks-N.txt   what the processes of run N did when it hung
     config.yaml    the API key for the engine, mode 0600, while the launcher lives
 """
@@ -23,6 +24,7 @@ import re
 import signal
 import stat
 import time
+from calendar import timegm
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +36,7 @@ from launcher.files import guarded, reading
 from launcher.files.ownership import require_private
 from launcher.files.reading import UnfitError
 from launcher.files.rotation import rotate
-from launcher.statedir import namelock
+from launcher.statedir import namelock, starts
 from launcher.statedir.events import Event, parsed
 from launcher.statedir.schema import OtherSchemaError, if_any
 from launcher.statedir.session import Session
@@ -71,6 +73,16 @@ def now_text() -> str:
     return (
         time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(fraction * 1000):03d}Z"
     )
+
+
+def seconds_since(since: str | None, now: float) -> float | None:
+    """Seconds from a time of day as the files say it to `now` (since 1970); None for what is no
+    such time. Clocks are set: less than none is none.
+    """
+    try:
+        return max(0.0, now - timegm(time.strptime((since or "")[:19], "%Y-%m-%dT%H:%M:%S")))
+    except ValueError:
+        return None
 
 
 def boot_id() -> str:
@@ -181,6 +193,7 @@ class StateDir:
         self.state = self.folder / "state.json"
         self.events = self.folder / "events.jsonl"
         self.readings = self.folder / "readings.json"
+        self.starts = self.folder / starts.FILE
         self.server_log = self.folder / "server.log"
         self.launcher_log = self.folder / "launcher.log"
 
@@ -253,6 +266,7 @@ class StateDir:
             self.state,
             self.events,
             self.readings,
+            self.starts,
             self.server_log,
             self.launcher_log,
         )
@@ -271,7 +285,7 @@ class StateDir:
             else ""
         )
         return UserError(
-            f"profile {self.name} is already up: {seen.state}{since}, launcher pid {pid}{lost}",
+            f"{self.name} is already up: {seen.state}{since}, launcher pid {pid}{lost}",
             fix=(
                 f"`glm5-serve status --profile {self.name}` shows it, `glm5-serve down --profile"
                 f" {self.name}` stops it"

@@ -21,6 +21,7 @@ from launcher.statedir.schema import (
     whole,
 )
 from launcher.statedir.session import Session
+from launcher.statedir.starts import Usual, Waited
 
 BARE = ("schema", "profile", "state", "reason", "pids")  # parts where no launcher wrote any
 
@@ -128,17 +129,30 @@ class Progress:
 
 @dataclass(frozen=True)
 class StartRecord:
-    """How far the last start came, and how long each phase of it took."""
+    """How far the last start came, how long each phase of it took, and what its processes did
+    meanwhile; `usual`: what starts before it took.
+    """
 
     seconds: Mapping[str, float]
     phase: str | None = None
     progress: Progress | None = None
+    waits: Mapping[str, Waited] = field(default_factory=dict)
+    usual: Usual | None = None
+
+    def spent(self, elapsed: float) -> float:
+        """Seconds in the present phase, of a start that began so many seconds ago: a phase that
+        says nothing writes nothing.
+        """
+        over = sum(took for phase, took in self.seconds.items() if phase != self.phase)
+        return max(self.seconds.get(self.phase or "", 0.0), elapsed - over)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "phase": self.phase,
             "progress": self.progress.to_json() if self.progress else None,
             "seconds": dict(self.seconds),
+            "waits": {phase: waited.to_json() for phase, waited in self.waits.items()},
+            "usual": self.usual.to_json() if self.usual else None,
         }
 
     @classmethod
@@ -149,6 +163,8 @@ class StartRecord:
             seconds=by_name(number, said.get("seconds")),
             phase=optional(text, said.get("phase")),
             progress=optional(Progress.from_json, said.get("progress")),
+            waits=by_name(Waited.from_json, said.get("waits", {})),
+            usual=optional(Usual.from_json, said.get("usual")),
         )
 
 

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.config.resolve import PlanRequest
+from launcher.config.select import rows
 from launcher.config.target import TargetOptions, planned
 from launcher.errors import UserError
+from launcher.host.facts import Driver, Gpu, known
 from launcher.plan.plan import Plan
 from launcher.statedir.replica import split
 
@@ -170,3 +172,20 @@ def test_an_option_that_is_left_out_is_shared_by_nobody() -> None:
 )
 def test_a_replica_is_what_ends_in_its_number(word: str, parts: tuple[str, int]) -> None:
     assert split(word) == parts
+
+
+@pytest.mark.parametrize(("gpus", "fits"), [(4, False), (7, False), (8, True)])
+def test_a_profile_of_two_servers_fits_where_both_do(gpus: int, fits: bool, tmp_path: Path) -> None:
+    folder = tmp_path / ".config/glm5-serve/profiles"
+    folder.mkdir(parents=True)
+    (folder / "two.toml").write_text('extends = "4xb200"\nreplicas = 2\n')
+    b200 = Gpu(
+        0, name=known("NVIDIA B200"), capability=known("10.0"), memory_total=known(183359 << 20)
+    )
+    seen = Driver(gpus=known((b200,) * gpus))
+    listed = {row.name: row for row in rows(seen, {"HOME": str(tmp_path)})}
+
+    assert listed["two"].needs.startswith("2 times 4x B200")
+    assert listed["two"].fits is fits
+    assert listed["4xb200"].fits
+    assert listed["4xb200"].needs.startswith("4x B200")

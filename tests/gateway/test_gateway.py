@@ -15,11 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 from behind import Behind
-from conftest import World, end, free_port, until
+from conftest import World, end, free_port, remove, until
 
 from launcher.gateway import settings
 from launcher.gateway.settings import Options
-from launcher.statedir.folder import run_state
+from launcher.plan.plan import loads, to_json
+from launcher.statedir.folder import StateDir, run_state
 
 
 @pytest.fixture
@@ -176,6 +177,21 @@ def test_an_instance_that_is_no_gateway_is_not_taken_for_one(world: World) -> No
     assert not (world.state / "cpu-demo").exists()
     never = world.run("gateway", "status", "g")
     assert (never.returncode, "`glm5-serve gateway up g`" in never.stderr) == (1, True)
+
+
+def test_a_profile_does_not_take_the_folder_of_a_gateway_that_is_down(world: World) -> None:
+    made = settings.plan(Options(port=free_port()), world.state / "gateway", "python", "1.13.0")
+    instance = StateDir(world.state, "gateway")
+    instance.claim().release()
+    instance.write(instance.plan, to_json(made))
+    file = world.folder / "gateway.toml"
+    file.write_text(world.profile.read_text())
+
+    refused = world.run("up", str(file), "--detach")
+    assert (refused.returncode, "gateway is a gateway" in refused.stderr) == (2, True)
+    assert loads(instance.plan.read_text()).engine == made.engine
+    remove(instance.folder)
+    assert world.run("up", str(file), "--detach").returncode == 0
 
 
 def test_a_worker_that_was_asked_for_is_shown_while_it_is_down(behind: Behind) -> None:

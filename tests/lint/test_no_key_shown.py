@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from itertools import cycle
 from pathlib import Path
 
@@ -46,6 +47,12 @@ FORMS = {
     "not handed on": f"export NAME=KEY\n{RUN} {IMAGE}\n",
     "neither": f"NAME=KEY\n{RUN} {IMAGE}\n",
     "handed on": f"{RUN} -e NAME=KEY {IMAGE}\n",
+    "password of a url": f"{SERVE} --chat-template https://user:KEY@example.com/x.jinja\n",
+    "parameter of a url": f"{SERVE} --otlp-traces-endpoint 'http://h:4317/?token=KEY'\n",
+    "member of JSON": f"""{SERVE} --hf-overrides '{{"api_key": "KEY", "a": 1}}'\n""",
+    "password in JSON": f"""{SERVE} --hf-overrides '{{"a": {{"db_password": "KEY"}}}}'\n""",
+    "token in JSON": f"""{SERVE} --additional-config '{{"hf_token": "KEY"}}'\n""",
+    "url in a variable": f"export PROXY=http://user:KEY@h:3128\n{SERVE}\n",
     "container": f"{RUN} {IMAGE} --api-key KEY\n",
     "other command": f"curl -H 'Authorization: Bearer KEY' http://h/\nNAME=KEY\n{SERVE}\n",
     "another launch": f"{SERVE}\n{SERVE} --port 9 --api-key KEY\nNAME=KEY {SERVE}\n",
@@ -95,6 +102,25 @@ def test_no_key_is_printed(
     file.write_text(filled(form, name, "sk-prod-9988"))
 
     assert "9988" not in everything(file, capsys).replace(str(tmp_path), "")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"eos_token": "</s>", "max_tokens": "12", "cache_key": "request"}',
+        '{"num_nextn_predict_layers": 1}',
+        "https://example.com/a.jinja?version=2",
+        "/models/secret/x.jinja",
+    ],
+)
+def test_what_is_no_key_stays_in_a_profile(
+    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "launch").write_text(f"{SERVE} --hf-overrides '{value}'\n")
+    run(Ask(str(tmp_path / "launch"), "profile"), Target("0.33.0", "sm100"))
+
+    made = tomllib.loads(capsys.readouterr().out)
+    assert made["flags"]["hf-overrides"] == value
 
 
 @given(st.sampled_from(sorted(FORMS)), st.sampled_from(NAMED), KEYS)

@@ -313,7 +313,7 @@ def test_two_launchers_of_one_profile_cannot_run(world: World) -> None:
     second = world.run("up", "-p", "stub")
 
     assert second.returncode == 1
-    assert "profile stub is already up: ready since" in second.stderr
+    assert "stub is already up: ready since" in second.stderr
     assert "glm5-serve down --profile stub" in second.stderr
     assert world.status()["state"] == "ready"
 

@@ -253,11 +253,14 @@ def test_a_node_that_is_stopped_stays_down_and_the_others_wait_for_it(pair: Pair
 
     down = pair.follower.run(str(GLM5_SERVE), "down", "-p", "stub")
     assert down.returncode == 0
+    assert "node 1 (second, 10.77.0.2) goes at once" in down.stderr
+    assert "what node 0 (10.77.0.1) answers is cut" in down.stderr
     until(lambda: _runs(pair.lead) >= 2, "the first node waits for it")
     assert pair.follower.ranks() == []
     pair.follower.up()
     pair.until_ready()
-    assert pair.lead.run(str(GLM5_SERVE), "down", "-p", "stub").returncode == 0
+    down = pair.lead.run(str(GLM5_SERVE), "down", "-p", "stub")
+    assert (down.returncode, "the other nodes wait for this one" in down.stderr) == (0, True)
     until(lambda: pair.follower.state() != "ready", "it waits for the first node")
     assert pair.follower.state() in ("backoff", "starting")
 

@@ -62,7 +62,7 @@ def test_a_claimed_folder_is_held_until_the_descriptor_is_closed(instance: State
 def test_a_second_claim_is_refused(instance: StateDir, launcher: int) -> None:
     claim = instance.claim()
     record(instance, launcher)
-    with pytest.raises(UserError, match="profile p is already up: ready") as refused:
+    with pytest.raises(UserError, match="p is already up: ready") as refused:
         StateDir(instance.folder.parent, "p").claim()
     claim.release()
 

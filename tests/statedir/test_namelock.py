@@ -47,7 +47,7 @@ def test_a_removed_folder_frees_no_instance(
         StateDir(tmp_path, "p").claim()
 
     assert refused.value.status == Exit.NO
-    assert f"profile p is already up: stopped, launcher pid {holder.pid}" in refused.value.what
+    assert f"p is already up: stopped, launcher pid {holder.pid}" in refused.value.what
     assert "although its state folder was removed" in refused.value.what
     assert not (tmp_path / "p").exists()
 

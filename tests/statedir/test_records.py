@@ -14,6 +14,7 @@ from launcher.statedir.events import HEAD, KINDS, Event, parsed
 from launcher.statedir.readings import GpuReading, Probe, Readings
 from launcher.statedir.schema import OtherSchemaError
 from launcher.statedir.session import Session
+from launcher.statedir.starts import Usual, Waited
 from launcher.statedir.state import (
     BARE,
     LauncherRecord,
@@ -71,6 +72,22 @@ STATE = """{
   "seconds": {
    "process": 1,
    "weights": 2.5
+  },
+  "waits": {
+   "weights": {
+    "read": 4096,
+    "written": 0,
+    "compiling": 0.5,
+    "asleep": 0.0,
+    "starved": 0.0
+   }
+  },
+  "usual": {
+   "of": 3,
+   "seconds": {
+    "process": 1.5,
+    "weights": 2.0
+   }
   }
  },
  "profile_path": "p.toml",
@@ -99,7 +116,13 @@ RECORD = StateRecord(
     smoke=Smoke(True, "3 of 3 answers correct", 1.5, "2026-11-24T06:00:00.000Z"),
     pids=Pids(7),
     session=Session("m", "b", 8, 9, "pipe:[1]", shared=("psm_*",)),
-    start=StartRecord({"process": 1, "weights": 2.5}, "weights", Progress(1, 5, "00:10")),
+    start=StartRecord(
+        {"process": 1, "weights": 2.5},
+        "weights",
+        Progress(1, 5, "00:10"),
+        {"weights": Waited(read=4096, compiling=0.5)},
+        Usual(3, {"process": 1.5, "weights": 2.0}),
+    ),
     profile_path="p.toml",
     server_log="/s/p/server.log",
     launcher=LauncherRecord(7, 10, "b", "pid:[1]", "c", "1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from launcher.engines.activity import Allowed
 from launcher.engines.runtime import SHARED, Runtime
 from launcher.engines.vllm import KEY, NAME, PACKAGE, api
+from launcher.engines.vllm.figures import figures
 from launcher.engines.vllm.loading import loading
 from launcher.engines.vllm.log import LOG
 from launcher.plan.plan import Plan
@@ -34,6 +35,7 @@ RUNTIME = Runtime(
     paused=api.paused,
     leads=api.leads,
     in_flight=api.in_flight,
+    figures=figures,
     ready_since="",
     ends_well=True,
     allowed=allowed,

@@ -5,7 +5,7 @@ Faults come from the JSON file in $STUB_FAULTS, read again at each step so that 
 them under way:
 
     exit_at: "parse" | "load" | "serve"   leave with `exit_code` (negative: kill itself with that signal) there
-    hang_at: "parse" | "load" | "health"  stop answering there
+    hang_at: "parse" | "load" | "health" | "loads"  stop answering there
     die_at_load: n                        the first n starts kill themselves while loading (counted in a file)
     deaf: true                            ignore SIGTERM
     graphs: true                          have a phase of CUDA graphs
@@ -23,6 +23,7 @@ them under way:
     always: true                          thinks whatever it is asked: without little effort and room, until it is cut
     reasoning: key                        where a message has its reasoning, reasoning_content
     loads: [...]                          what /v1/loads says
+    metrics: text                         what /metrics says
     busy: true                            /v1/loads says how many chats are under way
     slowly: {pieces, seconds}             who asks with that word gets so many, with a pause before each
     paused: true                          as after /pause_generation
@@ -120,8 +121,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return True
 
     def do_GET(self):
-        if self.path == "/health":
-            hang("health")
+        if self.path in ("/health", "/v1/loads"):
+            hang(self.path.rpartition("/")[2])
         paused = fault("paused")
         if not self.allowed():
             return
@@ -135,6 +136,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             counted = {"num_running_reqs": len(UNDER_WAY), "num_waiting_reqs": 0}
             counted["moved"] = time.monotonic()
             self.answer({"loads": [counted] if fault("busy") else fault("loads", [])})
+        elif self.path == "/metrics" and fault("metrics"):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(fault("metrics"))))
+            self.end_headers()
+            self.wfile.write(fault("metrics").encode())
         elif self.path == "/v1/models":
             self.answer({"data": [{"id": KINDS.served_model_name, "object": "model"}]})
         elif self.path in fault("reply", {}):
