@@ -228,6 +228,7 @@ def resolve(
         allowed=tuple(profile.doctor.allow),
         point=profile.operating_point if is_pointed else "",
         left_out=tuple(map(str, apart)),
+        measured=tuple(_of_fabric(target, env)) if is_pointed else (),
         ruled=profile.rules.enabled,
         engine=profile.engine.kind,
         release=target.release or target.nearest,
@@ -294,11 +295,27 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
         if plan.gpus and replicas.DEVICES not in plan.env:
             yield f"which GPUs it has is unknown here: env.{replicas.DEVICES} names those of all"
     yield from _of_point(plan, composed)
+    yield from plan.measured[1:] if target.measured else plan.measured
     yield from several.notes(plan)
     yield from _spelled_otherwise(plan, composed, target)
     if plan.gpus:
         yield from _of_profile(composed.profile, target)
         yield from (f"left out: {what}" for what in complaints())
+
+
+def _of_fabric(target: Target, env: Mapping[str, str]) -> Iterator[str]:
+    """What was measured between the GPUs; then where a choice goes against it."""
+    seen = target.measured
+    if seen is None:
+        yield from filter(None, (target.unmeasured,))
+        return
+    yield str(seen)
+    if seen.ipc_up_to == 0 and env.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE") == "1":
+        yield f"SGLANG_ENABLE_PCIE_IPC_ALLREDUCE=1 goes against what was measured: {seen}"
+    if seen.ipc_up_to == 0 and target.arch == "sm120":
+        yield f"the rule for the PCIe IPC all-reduce is contradicted, and not followed: {seen}"
+    if seen.broken and env.get("NCCL_P2P_DISABLE") != "1":
+        yield f"peer-to-peer is on, against what was measured: {seen}"
 
 
 def _of_point(plan: Plan, composed: Composed) -> Iterator[str]:

@@ -100,6 +100,8 @@ class Case:
         )
         chosen = {**of_host, **dialect(self.target.engine).choices(self.flag, self.env)}
         told = {trait for trait, holds in chosen.items() if holds}
+        if self.target.measured:
+            told |= self.target.measured.traits
         return self.model | told | ({"keyed"} if self.keyed else set())
 
 

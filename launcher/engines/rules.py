@@ -94,11 +94,21 @@ def _of_a_group(case: Case) -> int | None:
     return max(1, int(told) // int(groups or 1)) if told.isdecimal() else None
 
 
+def _ring(case: Case) -> str | None:
+    """The order of the GPUs that was measured to be faster; None where that of the bus is as good,
+    or nobody measured it.
+    """
+    seen = case.target.measured
+    order = seen.order if seen and seen.ranks == case.gpus and not seen.broken else ()
+    return ",".join(map(str, order)) or None
+
+
 # What a row's `value_from` names.
 COMPUTED: Mapping[str, Callable[[Case], Any]] = {
     "requests-of-a-group": _of_a_group,
     "tp-size": lambda case: case.flag("tp-size"),
     "p2p-level": _p2p_level,
+    "measured-order": _ring,
     "start-timeout": lambda case: case.policy and math.ceil(case.policy.start_timeout),
     "drain-timeout": _drain_timeout,
     "steps-plus-one": lambda case: int(case.flag("speculative-num-steps") or 0) + 1,

@@ -27,7 +27,8 @@ FAMILIES: Final = frozenset(family.id for family in models.families())
 CHOICES: Final = frozenset(
     "dense-attention sparse-backend bf16-kv speculative draft-steps top-k-1 graph-sizes one-node"
     " gpu-96gb multi-gpu over-two-ranks pcie-ipc-ranks pcie-ipc-allreduce expandable-segments"
-    " no-p2p no-infiniband serving reachable keyed".split()
+    " no-p2p no-infiniband serving reachable keyed measured-p2p-broken measured-ipc-faster"
+    " measured-ipc-slower measured-order".split()
 )
 KNOWN: Final = (
     FAMILIES

@@ -94,6 +94,7 @@ def _of_point(shown: Plan) -> Iterator[str]:
         others = f"others got {told}" if told else "nobody published a figure for it here"
         yield f"operating point {shown.point}: {others}"
     yield from (f"left out: {reason}" for reason in shown.left_out)
+    yield from (f"measured: {what}" for what in shown.measured[:1])
 
 
 def _reason(setting: Setting) -> Text:

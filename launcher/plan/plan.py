@@ -92,6 +92,7 @@ class Plan:
     )
     point: str = ""  # the operating point that rules chose for, of POINTS; "": none did
     left_out: tuple[str, ...] = ()  # what the point would have, and why it is not in the plan
+    measured: tuple[str, ...] = ()  # between its GPUs, and what of it is not used or contradicts
     engine: str = ENGINE
     release: str | None = (
         None  # the release that it was resolved for; None: written before that was kept
@@ -246,7 +247,7 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     fields["nodes"] = tuple(_node(node) for node in fields.get("nodes", ()))
     for name in ("program", "arguments"):
         fields[name] = tuple(fields[name])
-    for name in ("allowed", "left_out", "notes", "suspects", "traits"):
+    for name in ("allowed", "left_out", "measured", "notes", "suspects", "traits"):
         fields[name] = tuple(fields.get(name, ()))
     return Plan(**fields)
 
