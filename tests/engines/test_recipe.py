@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import World
+from conftest import TESTS, World
 from rig import healthy
 
 from launcher.config.resolve import PlanRequest, load, resolve
@@ -19,6 +19,7 @@ from launcher.engines.rules import Rule, rules
 from launcher.engines.target import ARCHS, Target, of
 from launcher.host import facts_json
 from launcher.host.facts import Model, known
+from launcher.host.measured import loads
 from launcher.plan.plan import POINTS, Plan, from_json, to_json
 
 CATALOGUE = dialect("sglang").options
@@ -242,9 +243,11 @@ def reached() -> set[tuple[str, str]]:
         for arch in ARCHS
         for point in POINTS
     )
+    figures = (TESTS / f"data/fabric/8xpro6000-{name}.json" for name in ("broken", "interleaved"))
+    on_measured = (plan(measured=loads(file.read_text())) for file in figures)
     return {
         (setting.layer, setting.name.removeprefix("--"))
-        for one in (*everywhere, *at_points)
+        for one in (*everywhere, *at_points, *on_measured)
         for setting in one.settings
     }
 
