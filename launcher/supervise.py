@@ -1,7 +1,7 @@
 """The program that `up` becomes: `python -m launcher.supervise FOLDER SCREEN [LOCK]`.
 
 The plan is in FOLDER, whose lock is held on the inherited descriptor LOCK. SCREEN is one of
-`console.screen`'s.
+`output/screens.screen`'s.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ sys.modules["ssl"] = None  # type: ignore[assignment]
 
 from launcher import printable, stdio  # noqa: E402
 from launcher.errors import Exit, UserError  # noqa: E402
-from launcher.output import events  # noqa: E402
+from launcher.output import screens  # noqa: E402
 from launcher.serve import capabilities  # noqa: E402
 from launcher.serve.supervisor import Supervisor  # noqa: E402
 from launcher.statedir.folder import StateDir  # noqa: E402
@@ -33,9 +33,10 @@ def main() -> int:
     folder, lock = Path(sys.argv[1]), int(sys.argv[3]) if sys.argv[3:] else None
     if lock is not None:
         os.set_inheritable(lock, False)  # a server that got away must not hold it
-    screen = events.Unhurried(events.screen(sys.argv[2]))
+    instance = StateDir(folder.parent, folder.name)
+    screen = screens.Unhurried(screens.screen(sys.argv[2], instance))
     try:
-        supervisor = Supervisor(StateDir(folder.parent, folder.name), screen.show, lock)
+        supervisor = Supervisor(instance, screen.show, lock)
     except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         print(f"glm5-serve: {printable.line(str(error))}", file=sys.stderr)
         return Exit.CONFIG

@@ -38,6 +38,8 @@ SCALED = {
     "kv_cache_memory_bytes": "scaled",
     "safetensors_prefetch_block_size": "scaled",
 }
+# What is made of JSON when the engine is configured; it fills in whole configurations itself.
+MADE_OF = {"--speculative-config": ("vllm/config/speculative.py", "SpeculativeConfig")}
 # Options whose names a release checks only after it has parsed them, and refuses all others but
 # those of a plugin.
 CHECKED = ("--kv-cache-dtype", "--config-format")
@@ -220,7 +222,9 @@ class Source:
                     case _:
                         yield Hint("other")
             case _:
-                yield Hint(self._kind(within, node))
+                kind = self._kind(within, node)
+                of = self.find(within, ast.unparse(node)) if kind == "dataclass" else None
+                yield Hint(kind, tuple(parts(self, *of)) if of else ())
 
     def _kind(self, within: Module, node: ast.expr) -> str:
         name = ast.unparse(node)
@@ -240,7 +244,7 @@ class Hint:
     """One of the types that a field may have."""
 
     kind: str  # none bool int float str dict dataclass literal many other
-    values: tuple[Any, ...] = ()
+    values: tuple[Any, ...] = ()  # of a literal; of a dataclass its parts
     of: tuple[Hint, ...] = ()  # of many: the types of each
 
 
@@ -270,6 +274,29 @@ def words_of(source: Source, within: Module, of: ast.ClassDef) -> dict[str, Word
     return told
 
 
+def parts(source: Source, within: Module, of: Any) -> Iterator[str]:
+    """What JSON for a dataclass of the configuration may have, `a` and `a.b`, in their order; none
+    of one that takes others, or changes what it is given before it looks.
+    """
+    if not isinstance(of, ast.ClassDef) or not _is_closed(of):
+        return
+    for node in of.body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=value):
+                if _last(kind) == "ClassVar" or "init=False" in ast.unparse(value or ast.Name("")):
+                    continue
+                yield name
+                inner = [hint for hint in source.hints(within, kind) if hint.kind == "dataclass"]
+                yield from (f"{name}.{part}" for hint in inner for part in hint.values)
+
+
+def _is_closed(of: ast.ClassDef) -> bool:
+    marks = [ast.unparse(mark) for mark in of.decorator_list]
+    opened = any("extra" in mark for mark in marks)
+    before = "model_validator(mode='before')" in ast.unparse(of)
+    return not of.bases and not opened and not before and any("config" in m for m in marks)
+
+
 def _docstring(after: list[ast.stmt]) -> str:
     match after[:1]:
         case [ast.Expr(value=ast.Constant(value=str(text)))]:
@@ -289,7 +316,7 @@ def _typed(name: str, hints: list[Hint]) -> Words:
 
 def _read(name: str, by: Mapping[str, Hint]) -> Words:
     if "dataclass" in by:
-        return {"type": "object"}
+        return {"type": "object", "parts": by["dataclass"].values}
     if "literal" in by:
         values = sorted(by["literal"].values, key=str)
         known = "known" if "str" in by else "choices"
@@ -473,6 +500,8 @@ def _values(words: Words, takes: str) -> dict[str, Any]:
         *SCALED.values(),
     ):
         made["type"] = words["type"]
+    if words.get("parts"):
+        made["parts"] = list(words["parts"])
     if isinstance(choices := words.get("choices"), list):
         made["choices"] = [choice for choice in choices if choice is not None]
     if takes == "one" and words.get("none"):
@@ -590,6 +619,11 @@ def read(wheel: Path) -> tuple[list[dict[str, Any]], set[str]]:
     options = {told["names"][0]: told for told in made}
     for name, told in checked_later(source).items():
         options[name] |= {"late": True, **told}
+    for name, (path, of) in MADE_OF.items():
+        module = source.module(PurePosixPath(path))
+        assert module, path
+        whole = parts(source, module, module.classes[of])
+        options[name]["parts"] = [part for part in whole if "." not in part]
     util = "vllm/utils/argparse_utils.py"
     if util in source.files and "EnableDisableAction" in source.text(util):
         for told in options.values():

@@ -29,6 +29,8 @@ from launcher.formats import shell
 from launcher.output import console as terminal
 from launcher.output import doctor, plan
 from launcher.output import events as console
+from launcher.output.live import LiveScreen
+from launcher.output.screens import PlainScreen
 from launcher.plan.findings import Finding, Severity
 from launcher.serve import journald as journal
 from launcher.serve import sdnotify
@@ -151,11 +153,11 @@ def test_an_event_of_any_shape_is_one_line_in_every_screen(
 ) -> None:
     told = Event.from_json(event)
     assert str(console.dated(told)).isprintable()
-    live = console.LiveScreen()
+    live = LiveScreen()
     live.show(Event("state", {"state": "starting", "reason": "r", "log": "l"}, profile="p"))
     live.show(told)
     live.show(Event("state", {"state": "stopped", "reason": "end"}))
-    console.PlainScreen().show(told)
+    PlainScreen().show(told)
     said = capsys.readouterr()
 
     assert commands(said.out + said.err) == []

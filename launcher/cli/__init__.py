@@ -8,8 +8,8 @@ import sys
 
 import click
 
-from launcher import __version__, printable, stdio
-from launcher.cli import gateway, host, observe, plan, serve
+from launcher import __version__, stdio
+from launcher.cli import bench, gateway, host, observe, plan, refusals, serve, top
 from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
@@ -28,7 +28,7 @@ Exit status:
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="glm5-serve")
+@click.version_option(__version__, "-V", "--version", prog_name="glm5-serve")
 def cli() -> None:
     """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang, and keep them up."""
 
@@ -37,8 +37,10 @@ for command in (
     *plan.COMMANDS,
     *host.COMMANDS,
     *serve.COMMANDS,
+    *top.COMMANDS,
     *gateway.COMMANDS,
     *observe.COMMANDS,
+    *bench.COMMANDS,
 ):
     cli.add_command(command)
 
@@ -61,34 +63,38 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # names of files, or of a record, that no terminal can show
             stream.reconfigure(errors="backslashreplace")
+    sys.exit(_run() or 0)
+
+
+def _run() -> int:
     try:
-        status = cli.main(prog_name="glm5-serve", standalone_mode=False)
-    except UserError as refusal:
-        status = _refuse(refusal.what, refusal.fix, refusal.status)
+        return cli.main(prog_name="glm5-serve", standalone_mode=False) or Exit.FINE
+    except UserError as error:
+        refusal = error
     except click.ClickException as error:
-        error.show()
-        status = Exit.USAGE
+        refusal = refusals.of_usage(error)
     except (click.Abort, KeyboardInterrupt):
-        status = 130
+        return 130
     except BrokenPipeError:
-        # or the flush at exit complains
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = Exit.FINE
+        _let_go_of_output()
+        return Exit.FINE
     except Exception as error:
         if os.environ.get("GLM5_SERVE_TRACEBACK"):
             raise
-        where = f"{type(error).__name__}: {error}"
-        fix = "run it again with GLM5_SERVE_TRACEBACK=1 and report what it prints"
-        status = _refuse(f"a bug in glm5-serve: {where}", fix, Exit.BUG)
-    sys.exit(status or 0)
+        refusal = (isinstance(error, OSError) and refusals.of_the_host(error)) or UserError(
+            f"a bug in glm5-serve: {type(error).__name__}: {error}",
+            fix="run it again with GLM5_SERVE_TRACEBACK=1 and report what it prints",
+            status=Exit.BUG,
+        )
+        if refusal.status is not Exit.BUG:
+            _let_go_of_output()
+    refusals.show(refusal)
+    return refusal.status
 
 
-def _refuse(what: str, fix: str, status: Exit) -> Exit:
-    click.secho("error  ", fg="red", bold=True, nl=False, err=True)
-    click.echo(printable.lines(what), err=True)
-    click.secho("fix    ", bold=True, nl=False, err=True)
-    click.echo(printable.lines(fix), err=True)
-    return status
+def _let_go_of_output() -> None:
+    # or the flush at exit complains
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

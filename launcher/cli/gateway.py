@@ -10,6 +10,7 @@ import click
 
 from launcher import printable
 from launcher.address import listening
+from launcher.cli.groups import Group
 from launcher.cli.options import json_option
 from launcher.cli.serve import screen
 from launcher.errors import Exit
@@ -19,7 +20,7 @@ from launcher.gateway.manifest import worker_url
 name_argument = click.argument("name", default=DEFAULT, metavar="[NAME]")
 
 
-@click.group("gateway")
+@click.group("gateway", cls=Group)
 def gateway_group() -> None:
     """One address for several servers of a model: smg, kept up as a server is.
 

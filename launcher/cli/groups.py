@@ -6,14 +6,19 @@ from itertools import takewhile
 
 import click
 
+from launcher.cli.refusals import no_command
+from launcher.errors import Exit, UserError
+
 GROUPS = {
     "Serve": {
         "up": "start a profile's server and keep it up",
         "status": "state, since when, and why",
+        "top": "watch servers and GPUs, live",
         "logs": "what the server printed",
         "restart": "drain, and start from the profile again",
         "down": "drain and stop",
         "smoke": "ask it a few questions, check the answers",
+        "bench": "how fast it is, judged, beside others",
         "gateway": "one address for several servers of a model",
     },
     "Before a start": {
@@ -49,22 +54,32 @@ EXAMPLES = (
 )
 
 
-class Grouped(click.Group):
-    """A group whose help shows its commands by GROUPS; a long option wants two dashes."""
+class Group(click.Group):
+    """A group that answers an unknown word with the right one; a long option wants two dashes."""
 
     def resolve_command(
         self, context: click.Context, words: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command. Raises click.UsageError where one of its options has one dash alone, which
-        would be as many short ones.
+        """The command. Raises UserError where there is none, or where one of its options has one
+        dash alone, which would be as many short ones.
         """
+        if words[0][:1] != "-" and words[0] not in self.commands:
+            from difflib import get_close_matches
+
+            near = get_close_matches(words[0], self.commands, 1)
+            raise no_command(words[0], context.command_path, near[0] if near else None)
         name, command, rest = super().resolve_command(context, words)
         long = {name for one in (command.params if command else ()) for name in one.opts}
         for word in takewhile(lambda word: word != "--", rest):
             head = word.partition("=")[0]
             if len(head) > 2 and head[1] != "-" and f"-{head}" in long:
-                raise click.UsageError(f"no such option {head}: did you mean -{head}?", context)
+                fix = f"did you mean -{head}?"
+                raise UserError(f"no such option {head}", fix=fix, status=Exit.USAGE)
         return name, command, rest
+
+
+class Grouped(Group):
+    """The one whose help shows its commands by GROUPS."""
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section a group, then the examples."""

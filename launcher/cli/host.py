@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher import printable
+from launcher.cli import complete
 from launcher.cli.options import (
     allow_option,
     check_option,
-    complete_check,
     fleet_options,
     json_option,
     source_options,
@@ -119,7 +119,7 @@ def facts(
 
 
 @click.command()
-@click.argument("id", required=False, shell_complete=complete_check)
+@click.argument("id", required=False, shell_complete=complete.checks)
 @click.option("--markdown", is_flag=True, help="Print the page docs/checks.md.")
 @json_option
 def checks(id: str | None, markdown: bool, as_json: bool) -> None:

@@ -14,6 +14,7 @@ import click
 
 from launcher import printable
 from launcher.address import listening
+from launcher.cli.groups import Group
 from launcher.cli.options import json_option, profile_option
 from launcher.errors import Exit
 from launcher.statedir.events import KINDS
@@ -54,9 +55,24 @@ def diagnose_command(file: str, as_json: bool) -> int:
 @click.option(
     "--kind", multiple=True, type=click.Choice(KINDS), help="Only these; may be given again."
 )
+@click.option(
+    "--starts", is_flag=True, help="The last starts instead: how long each phase took, and why."
+)
+@click.option(
+    "--svg",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --starts, as a picture, too.",
+)
 @json_option
 def events(
-    profile: str | None, follow: bool, last: int, kind: tuple[str, ...], as_json: bool
+    profile: str | None,
+    follow: bool,
+    last: int,
+    kind: tuple[str, ...],
+    starts: bool,
+    svg: Path | None,
+    as_json: bool,
 ) -> None:
     """Print what happened: states with reasons and durations, phases, deaths with their cause,
     smoke tests, GPUs.
@@ -67,7 +83,14 @@ def events(
     from launcher.output import events as console
     from launcher.statedir.folder import state_home
 
+    if (svg and not starts) or (starts and (follow or kind)):
+        raise click.UsageError("--svg is for --starts, which has no --follow and no --kind")
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
+    if starts:
+        from launcher.output.starts import show
+
+        show(control.past_starts(instance, last), as_json=as_json, svg=svg)
+        return
     for event in control.events(instance, last, kind, follow=follow):
         line = json.dumps(event.to_json()) if as_json else console.dated(event)
         if line is not None:
@@ -177,7 +200,7 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     print(json.dumps({"schema": 1, "bundle": str(made.path)}) if as_json else said)
 
 
-@click.group("systemd")
+@click.group("systemd", cls=Group)
 def systemd_group() -> None:
     """Serve a profile, or a gateway, as a systemd unit: install it, take it away, or print what
     would be installed.

@@ -1,4 +1,4 @@
-"""The options that several commands take, with what a shell may complete."""
+"""The options that several commands take."""
 
 from __future__ import annotations
 
@@ -10,52 +10,26 @@ from typing import Any
 
 import click
 
+from launcher.cli import complete
+from launcher.errors import Exit, UserError
 
-def complete_profile(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """The profile names that begin so."""
-    from launcher.config.layers import all_profiles
-
-    names = {found.name for found in all_profiles(os.environ) if found.name.isprintable()}
-    return sorted(name for name in names if name.startswith(incomplete))
+NAMED = "A name (`glm5-serve profiles`) or a path."
 
 
-def complete_check(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    """The ids of checks that begin so."""
-    from launcher.doctor.checks import every_check
-
-    return [check.id for check in every_check() if check.id.startswith(incomplete)]
-
-
-def complete_gpu(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The products that begin so."""
-    from launcher.knowledge.gpus import products
-
-    known = products().values()
-    return [one.id for one in known if one.is_blackwell and one.id.startswith(incomplete)]
-
-
-def profile_option(*, required: bool) -> Callable[..., Any]:
+def profile_option(*, required: bool, meaning: str | None = None) -> Callable[..., Any]:
     """The profile, as an argument or as --profile, with names completed: parameter `profile`."""
-    meaning = (
-        "A name (`glm5-serve profiles`) or a path."
-        if required
-        else "Which one; may be left out if one is up."
-    )
+    meaning = meaning or (NAMED if required else "Which one; may be left out if one is up.")
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.argument(
-            "position", metavar="[PROFILE]", required=False, shell_complete=complete_profile
+            "position", metavar="[PROFILE]", required=False, shell_complete=complete.profiles
         )
         @click.option(
             "-p",
             "--profile",
             "named",
             metavar="NAME",
-            shell_complete=complete_profile,
+            shell_complete=complete.profiles,
             help=meaning,
         )
         @functools.wraps(command)
@@ -64,7 +38,8 @@ def profile_option(*, required: bool) -> Callable[..., Any]:
                 raise click.UsageError(f"two profiles: {position} and --profile {named}")
             profile = named if position is None else position
             if required and profile is None:
-                raise click.UsageError("which profile? `glm5-serve profiles` lists them")
+                fix = "`glm5-serve profiles` lists them"
+                raise UserError("which profile?", fix=fix, status=Exit.USAGE)
             return command(*args, profile=profile, **words)
 
         return given
@@ -78,6 +53,7 @@ settings_options = (
         "settings",
         metavar="KEY=VALUE",
         multiple=True,
+        shell_complete=complete.settings,
         help="Set one value, e.g. flags.port=8001.",
     ),
     click.option(
@@ -90,7 +66,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (
 def check_option(name: str, meaning: str) -> Callable[..., Any]:
     """An option that names a check, any number of times, with ids completed."""
     return click.option(
-        name, metavar="ID", multiple=True, shell_complete=complete_check, help=meaning
+        name, metavar="ID", multiple=True, shell_complete=complete.checks, help=meaning
     )
 
 
@@ -136,16 +112,22 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Another host's `facts`.",
         ),
         click.option(
-            "--arch", metavar="ARCH", help="Its architecture alone, e.g. sm100, sm103 or sm120."
+            "--arch",
+            metavar="ARCH",
+            shell_complete=complete.archs,
+            help="Its architecture alone, e.g. sm100, sm103 or sm120.",
         ),
         click.option(
             "--gpu",
             metavar="GPU",
-            shell_complete=complete_gpu,
+            shell_complete=complete.gpus,
             help="A product, e.g. rtx-pro-6000, b200 or gb300; or an architecture, e.g. sm120.",
         ),
         click.option(
-            "--release", metavar="RELEASE", help="For that release of the engine, e.g. 0.5.23."
+            "--release",
+            metavar="RELEASE",
+            shell_complete=complete.releases,
+            help="For that release of the engine, e.g. 0.5.23.",
         ),
         old_option("--sglang", "--release"),
     ):
@@ -255,14 +237,25 @@ def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which plan is meant; of several nodes, which one: in `settings`."""
+    """The options that say which plan is meant; of several nodes, which one: in `settings`.
+
+    Where no profile is named, it is the best for the GPUs, which is said.
+    """
 
     @functools.wraps(command)
-    def given(*args: Any, settings: tuple[str, ...], node_rank: int | None, **words: Any) -> Any:
+    def given(
+        *args: Any,
+        profile: str | None,
+        settings: tuple[str, ...],
+        node_rank: int | None,
+        **words: Any,
+    ) -> Any:
         from launcher.plan.plan import RANK
 
         said = settings if node_rank is None else (*settings, f"{RANK}{node_rank}")
-        return command(*args, settings=said, **words)
+        if profile is None:
+            profile = _fitting(*(words.get(name) for name in ("release", "gpu", "arch", "facts")))
+        return command(*args, profile=profile, settings=said, **words)
 
     node = click.option(
         "--node-rank",
@@ -270,6 +263,22 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.IntRange(0),
         help="Of a profile over several hosts: the node that this one is; 0 leads.",
     )
-    for option in reversed((profile_option(required=True), *settings_options, node)):
+    which = profile_option(required=False, meaning=f"{NAMED} None: the best for these GPUs.")
+    for option in reversed((which, *settings_options, node)):
         given = option(given)
     return given
+
+
+def _fitting(*words: Any) -> str:
+    from launcher.config import select
+    from launcher.config.target import TargetOptions, recorded
+    from launcher.host.observe import observe_driver
+
+    aim = TargetOptions.of(*words)
+    if aim.facts:
+        driver = select.shown(recorded(aim.facts))
+    else:
+        driver = select.of_aim(aim) if aim.arch else observe_driver()
+    profile = select.required(driver, os.environ)
+    click.echo(f"no profile was named: {profile} is the best for these GPUs", err=True)
+    return profile

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from launcher.cli import complete
 from launcher.cli.options import (
-    complete_profile,
     container_options,
     json_option,
     old_option,
@@ -77,15 +77,21 @@ def render(
 
 
 @click.command()
-@click.argument("one", metavar="A", shell_complete=complete_profile)
-@click.argument("other", metavar="[B]", required=False, shell_complete=complete_profile)
+@click.argument("one", metavar="A", shell_complete=complete.profiles)
+@click.argument("other", metavar="[B]", required=False, shell_complete=complete.profiles)
 @click.option(
     "--to-release",
     metavar="RELEASE",
+    shell_complete=complete.releases,
     help="The release of B, where it is another: what an update would change.",
 )
 @old_option("--to-sglang", "--to-release")
-@click.option("--to-arch", metavar="ARCH", help="The GPUs of B, where they are others.")
+@click.option(
+    "--to-arch",
+    metavar="ARCH",
+    shell_complete=complete.archs,
+    help="The GPUs of B, where they are others.",
+)
 @target_options
 @json_option
 def diff(

@@ -64,10 +64,10 @@ def up(
 def screen(as_json: bool) -> Screen:
     """Standard error, as what is behind it can show events."""
     from launcher.operate.up import Screen
-    from launcher.output import doctor, events
+    from launcher.output import doctor, screens
 
     return Screen(
-        events.kind_for(sys.stderr, as_json=as_json), events.screen, doctor.refused(as_json)
+        screens.kind_for(sys.stderr, as_json=as_json), screens.screen, doctor.refused(as_json)
     )
 
 

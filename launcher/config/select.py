@@ -10,7 +10,7 @@ from launcher.config import layers
 from launcher.config.resolve import PlanRequest, load
 from launcher.config.target import TargetOptions, planned
 from launcher.engines.target import Target, blackwell
-from launcher.errors import UserError
+from launcher.errors import Exit, UserError
 from launcher.host.facts import Driver, Gpu, Host, known
 from launcher.knowledge import gpus
 from launcher.knowledge.shape import layout
@@ -116,6 +116,18 @@ def choose(named: str | None, driver: Driver, environ: Mapping[str, str]) -> Cho
     tp, pp = layout(len(seen), HEADS)
     note = f"no profile is for these {len(seen)} GPUs: the flags of {FALLBACK}, tp {tp}, pp {pp}"
     return Chosen(FALLBACK, (f"flags.tp-size={tp}", f"flags.pp-size={pp}"), (note,))
+
+
+def required(driver: Driver, environ: Mapping[str, str]) -> str:
+    """The profile that is the best for these GPUs. Raises UserError (usage) where none is."""
+    if best := best_profile(driver, environ):
+        return best
+    seen = len(driver.gpus.otherwise(()))
+    raise UserError(
+        f"which profile? none is for {f'these {seen} GPUs' if seen else 'a host without GPUs'}",
+        fix="name one: `glm5-serve profiles` lists them",
+        status=Exit.USAGE,
+    )
 
 
 def of_aim(aim: TargetOptions) -> Driver:

@@ -15,6 +15,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from launcher.engines.parts import unknown_part
 from launcher.engines.slips import near
 from launcher.engines.values import misfit
 from launcher.knowledge import forks, others
@@ -22,6 +23,7 @@ from launcher.knowledge import forks, others
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
 # what argparse takes for a value although it begins with a dash
 NUMBER = re.compile(r"-\d+|-\d*\.\d+")
+LISTS = ("names", "choices", "off", "parts")  # of an option in options.json
 Version = tuple[int, ...]
 
 
@@ -41,6 +43,7 @@ class Option:
     opened_by: str = ""  # the option that may bring more choices
     late: bool = False  # its choices are looked up after argparse, as the engine is configured
     adds: bool = False  # given again, it is one more, and takes no other's place
+    parts: tuple[str, ...] = ()  # what its JSON may have, `a` and `a.b`; (): nobody knows
 
     @property
     def name(self) -> str:
@@ -289,7 +292,7 @@ def _release(catalogue: Catalogue, name: str) -> Release:
 
 
 def _option(told: Mapping[str, Any]) -> Option:
-    lists = {key: tuple(told[key]) for key in ("names", "choices", "off") if key in told}
+    lists = {key: tuple(told[key]) for key in LISTS if key in told}
     return Option(
         **{key: value for key, value in told.items() if key not in ("first", "last")} | lists
     )
@@ -388,4 +391,5 @@ def _problem(
 def _misfit(option: Option, value: str) -> str | None:
     if option.none and value in ("", "None"):
         return None
-    return misfit(option.name, option.type, tuple(map(str, option.choices)), value)
+    why = misfit(option.name, option.type, tuple(map(str, option.choices)), value)
+    return why or unknown_part(option.name, option.parts, value)

@@ -6,15 +6,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from launcher.engines import signs
 from launcher.engines.activity import Allowed
+from launcher.engines.figures import Figures
 from launcher.engines.key import Key
+from launcher.engines.loading import Loading
 from launcher.engines.log import Log
 from launcher.engines.server import Question, Server
 from launcher.plan.plan import Plan
 
 # Those of Python's multiprocessing, NCCL and CUDA.
 SHARED = ("psm_*", "sem.mp-*", "nccl-*", "cuda.shm.*")
+
+
+class FiguresOf(Protocol):
+    """How a server is asked for its figures: in so many seconds, and for all of them or for those
+    that cost it little.
+    """
+
+    def __call__(self, server: Server, within: float, *, whole: bool) -> Figures: ...
 
 
 @dataclass(frozen=True)
@@ -32,8 +44,11 @@ class Runtime:
     paused: Callable[[Server], bool]  # was it told to generate nothing? Asked of one that fails
     leads: Question  # is it ready? Asked of the first of several nodes by the others
     in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows
+    figures: FiguresOf  # how much it has to do, and how fast it is
+    counted: Callable[[Server], signs.Counted | None]  # its work by its counters; None: unknown
     ready_since: str  # the first release that answers /ready; "": none does
     ends_well: bool  # a server that dies of an exception ends with status 0
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse
+    loading: Callable[[Plan], Loading]  # what it reads of the checkpoint, and how
     # the path that says 200 while requests may come, quickly, and 503 as soon as it drains
     readiness: Callable[[Plan], str]

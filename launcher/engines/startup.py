@@ -8,10 +8,12 @@ readiness is decided by a generated token (`runtime.Runtime.first_token`), never
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from launcher.engines import witness
 from launcher.engines.log import Log, Said
+from launcher.statedir.starts import Waited
 
 # A bar of tqdm on a line of its own:
 # "Multi-thread loading shards:  12% Completed | 6/47 [00:10<01:10,  1.7s/it]"
@@ -53,6 +55,8 @@ class Start:
     error_at: float = 0.0
     prefill: int | None = None  # tokens of prompts in a batch at most, as it says before it listens
     context: int | None = None  # tokens of a request at most
+    # what its processes did in each phase, as far as they were looked at
+    waits: Mapping[str, Waited] = field(default_factory=dict)
     # Where the log is in a traceback of a request; it tells nothing of the start.
     request: witness.Traceback = field(default=witness.Traceback.NONE, compare=False)
 
@@ -70,6 +74,12 @@ class Start:
 def begin(now: float) -> Start:
     """A start whose process was just launched."""
     return Start({"process": now})
+
+
+def waited(start: Start, meanwhile: Waited) -> Start:
+    """The start whose processes did this since they were looked at before, in its present phase."""
+    before = start.waits.get(start.phase, Waited())
+    return replace(start, waits={**start.waits, start.phase: before + meanwhile})
 
 
 def proving(start: Start, now: float) -> Start:

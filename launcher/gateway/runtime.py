@@ -10,7 +10,9 @@ import re
 
 from launcher.engines.activity import Allowed
 from launcher.engines.engine import runtime as engine
+from launcher.engines.figures import Figures
 from launcher.engines.key import Key
+from launcher.engines.loading import Loading
 from launcher.engines.log import Log
 from launcher.engines.runtime import Runtime
 from launcher.engines.server import Answer, Server, talk
@@ -59,7 +61,10 @@ RUNTIME = Runtime(
     leads=alive,
     paused=lambda _: False,
     in_flight=lambda server: 0,  # each has a client that is connected, and those are counted
+    counted=lambda server: None,
+    figures=lambda server, within, *, whole: Figures(),  # its workers have them
     allowed=lambda plan: Allowed(pauses=False),
+    loading=lambda plan: Loading(),
     ready_since="",
     ends_well=False,
     readiness=lambda plan: "/readiness",  # 503 without a worker

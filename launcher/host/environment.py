@@ -12,7 +12,7 @@ from launcher.redact.keys import SECRET_VARIABLE
 PREFIXES = (
     "NCCL_",
     "GLOO_",
-    "VLLM_HOST_IP",
+    "VLLM_",
     "CUDA_",
     "TORCH_NCCL_",
     "SGLANG_",

@@ -30,7 +30,9 @@ def of_option(
         return
     if given.problem:
         instead = "one of its choices" if given.option.choices else "a value that it takes"
-        when = Shows.LOAD if given.option.late else Shows.PARSE
+        # To argparse `json` is fine whatever is within.
+        is_within = given.option.type == "json" and " has no " in given.problem
+        when = Shows.LOAD if given.option.late or is_within else Shows.PARSE
         yield Concern(Verdict.WRONG, given.problem, known, WHEEL, when, instead)
     if given.option.deprecated:
         yield Concern(

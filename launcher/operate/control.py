@@ -26,10 +26,11 @@ from launcher.redact.keys import remove_key
 from launcher.serve import leftovers
 from launcher.serve.events import NOW
 from launcher.serve.reaper import descendants
-from launcher.statedir import namelock
+from launcher.statedir import namelock, starts
 from launcher.statedir.events import Event, parsed, read_events
 from launcher.statedir.folder import Signalled, StateDir, is_launcher, known, run_state
 from launcher.statedir.replica import split
+from launcher.statedir.starts import PastStart
 from launcher.statedir.state import BARE, StateRecord
 
 LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
@@ -400,6 +401,18 @@ def events(instance: StateDir, last: int, kinds: Sequence[str], *, follow: bool)
         for event in read_events(instance.events, end, instance.is_held) if follow else ():
             if not kinds or event.kind in kinds:
                 yield event
+
+
+def past_starts(instance: StateDir, last: int) -> Sequence[PastStart]:
+    """Its last starts, oldest first. Raises UserError where none is over yet."""
+    found = starts.read(instance.starts)
+    if not found:
+        raise UserError(
+            f"no start of {instance.name} is over yet: nothing at {instance.starts}",
+            fix=f"`glm5-serve status --profile {instance.name}` shows one that goes on",
+            status=Exit.NO,
+        )
+    return found[-last:] if last else ()
 
 
 def _texts(older: bytes, file: BinaryIO | None) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from calendar import timegm
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -14,21 +13,18 @@ from launcher.config import layers
 from launcher.config.select import Row
 from launcher.engines.engine import NAMES, dialect
 from launcher.operate.contained import Rendered
-from launcher.output.events import timeline
+from launcher.output import starts
+from launcher.output.bars import duration, signs_for
+from launcher.output.events import COLOURS, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
-from launcher.statedir.state import Pids, StartRecord, StateRecord
+from launcher.statedir.folder import seconds_since
+from launcher.statedir.state import Canary, Pids, StartRecord, StateRecord
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
 SCHEMA = 1
-# of states; else red
-COLOURS = {
-    "ready": "green",
-    "starting": "cyan",
-    "stopping": "yellow",
-    "backoff": "yellow",
-}
 WIDTH = 10  # of the names in a status
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
@@ -153,6 +149,8 @@ def status(seen: StateRecord, *, as_json: bool) -> None:
     screen.print(_head(seen))
     for name, told in (*_rows(seen), *_roles(seen.pids)):
         beside(screen, (name, ""), WIDTH, str(told))
+        if name == "start" and seen.state == "starting" and seen.start:
+            _print_phases(screen, seen.start, _elapsed(seen))
 
 
 def _head(seen: StateRecord) -> Text:
@@ -161,7 +159,8 @@ def _head(seen: StateRecord) -> Text:
 
     began = f"  since {seen.since}{_ago(seen.since)}" if seen.since else ""
     colour = f"bold {COLOURS.get(seen.state, 'red')}"
-    return words((seen.profile, "bold"), "  ", (seen.state, colour), began)
+    worse = ("  degraded", "bold red") if seen.canary and seen.canary.degraded else ""
+    return words((seen.profile, "bold"), "  ", (seen.state, colour), worse, began)
 
 
 def _engine(seen: StateRecord) -> str:
@@ -178,10 +177,28 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
         rows.append(("endpoint", where))
         rows.append(("engine", _engine(seen)))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
-        rows.append(("start", _start(seen.start)))
+        rows.append(("start", _start(seen)))
+        rows += [("canary", _canary(seen.canary))] if seen.canary else []
         rows.append(("last error", seen.last_error or "-"))
         rows.append(("server log", seen.server_log or "-"))
     return rows
+
+
+def _canary(told: Canary) -> str:
+    """Whether it answers as it did after its start, and by what that is known."""
+    if told.time is None:
+        return f"not asked yet, one question every {told.every:g} s"
+    counts = ", ".join(f"{count} {said}" for said, count in sorted(told.answers.items()))
+    last = f"{counts}; the last one{_ago(told.time)}: {told.last}"
+    if told.degraded:
+        return f"degraded since {told.since}{_ago(told.since or '')}: {told.reason}; {last}"
+    signs = (
+        (told.step_seconds, 1000, "ms a step"),
+        (told.accepted, 1, "tokens of a step accepted"),
+        (told.tokens_per_second, 1, "tok/s"),
+    )
+    pace = ", ".join(f"{value * by:.3g} {unit}" for value, by, unit in signs if value)
+    return f"fine: {last}{f'; {pace}' if pace else ''}"
 
 
 def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
@@ -197,15 +214,38 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
         began = f"{seen.since}{_ago(seen.since)}" if seen.since else "-"
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
         where = words(seen.endpoint or "-")
-        table.add_row(words(seen.profile), state, began, where, words(seen.reason))
-    blocks = ((_head(seen), (seen.endpoint or "", seen.reason)) for seen in every)
+        table.add_row(words(seen.profile), state, began, where, words(_why_so(seen)))
+    blocks = ((_head(seen), (seen.endpoint or "", _why_so(seen))) for seen in every)
     table_or_blocks(console(sys.stdout), table, blocks)
 
 
-def _start(start: StartRecord | None) -> str:
-    """How long each phase took; "-" where a state file tells nothing of the kind."""
-    if start is None:
+def _why_so(seen: StateRecord) -> str:
+    """Why it is as it is, in the list of all: that it is degraded comes first."""
+    told = seen.canary
+    return f"degraded: {told.reason}" if told and told.degraded else seen.reason
+
+
+def _elapsed(seen: StateRecord) -> float:
+    """Seconds that it has been in its state."""
+    return seconds_since(seen.since, time.time()) or 0.0
+
+
+def _print_phases(screen: Console, start: StartRecord, elapsed: float) -> None:
+    """A start that goes on, beside those before it."""
+    from launcher.output.console import words
+
+    for line in starts.phases(start, elapsed, signs_for(screen.encoding)):
+        starts.put(screen, words("  ", *line))
+
+
+def _start(seen: StateRecord) -> str:
+    """How long each phase took, or how long it will; "-" where a state file tells nothing of the
+    kind.
+    """
+    if (start := seen.start) is None:
         return "-"
+    if seen.state == "starting":
+        return starts.head(start, _elapsed(seen))
     phases = ", ".join(f"{name} {took:.1f}" for name, took in timeline(start.seconds))
     return f"{sum(start.seconds.values()):.1f} s: {phases}"
 
@@ -233,14 +273,8 @@ def _roles(pids: Pids) -> list[tuple[str, object]]:
 
 def _ago(since: str) -> str:
     """How long ago that was, in brackets; nothing for what is no time."""
-    try:
-        seconds = int(time.time() - timegm(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S")))
-    except (TypeError, ValueError):
-        return ""
-    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= unit:
-            return f" ({seconds // unit} {name})"
-    return f" ({max(seconds, 0)} s)"
+    seconds = seconds_since(since, time.time())
+    return "" if seconds is None else f" ({duration(seconds)})"
 
 
 def table_of(*columns: str) -> Any:

@@ -110,6 +110,11 @@ class GpuWatch:
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             self._poked += os.write(self._input, b".")
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether the last sample is younger than the last poke."""
+        return self._answered >= self._poked
+
     def remember(self) -> None:
         """Take the memory that is in use now for what others hold."""
         if self.gpus:
@@ -119,7 +124,7 @@ class GpuWatch:
         """The GPU whose memory is not back yet, in words; by a sample that is younger than the last
         poke. One that somebody else computes on, a replica for example, is not waited for.
         """
-        if self._answered < self._poked:
+        if not self.has_answered:
             return "the driver has not said how much GPU memory is in use"
         for gpu in self.gpus if self.before is not None else ():
             more = (gpu.used or 0) - self.before.get(gpu.bdf, 0) if self.before else 0

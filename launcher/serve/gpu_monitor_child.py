@@ -3,8 +3,7 @@ returns.
 
 Lines of JSON on stdout, until stdin or stdout is closed:
 
-    {"gpus": [{"index", "bdf", "used", "total", "utilization", "power", "temperature", "ecc",
-               "pids"}, ...],
+    {"gpus": [as statedir/readings.GpuReading has them, ...],
      "poked": N}                            how many bytes had come on stdin before
     {"xid": N, "gpu": index, "bdf": ...}    from NVML's events
     {"kernel": line}                        of /dev/kmsg, where readable
@@ -29,10 +28,11 @@ from typing import Any
 
 import pynvml as nvml
 
-from launcher.host.collectors.nvml_questions import bdf_of, memory_of, temperature_of
+from launcher.host.collectors import nvml_questions as questions
 from launcher.knowledge.kernel_lines import DEADLY
 
 EVERY = 5.0  # seconds between samples
+LINKS = ("link_gen", "link_gen_max", "link_width", "link_width_max")
 WAIT = 250  # milliseconds that one wait for an event lasts
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
@@ -52,7 +52,7 @@ def ask(question: Callable[[], Any]) -> Any:
 
 def sample(index: int, handle: Any) -> dict[str, Any]:
     """What one GPU does now."""
-    memory = ask(partial(memory_of, handle))
+    memory = ask(partial(questions.memory_of, handle))
     use = ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
     power = ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
     uncorrected = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
@@ -63,17 +63,26 @@ def sample(index: int, handle: Any) -> dict[str, Any]:
         "total": memory and int(memory.total),
         "utilization": use and int(use.gpu),
         "power": power and power / 1000,
-        "temperature": ask(partial(temperature_of, handle)),
+        "temperature": ask(partial(questions.temperature_of, handle)),
         "ecc": ask(lambda: int(nvml.nvmlDeviceGetTotalEccErrors(handle, *uncorrected))),
         "pids": [
             int(p.pid) for p in ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or ()
         ],
+        "name": ask(lambda: str(nvml.nvmlDeviceGetName(handle))),
+        "limit": ask(partial(questions.power_limit_of, handle)),
+        "clock": ask(partial(questions.clock_of, handle)),
+        "clock_max": ask(partial(questions.clock_max_of, handle)),
+        "slowed": ask(partial(questions.clock_reasons_of, handle)) or [],
+    } | {
+        name: ask(partial(question, handle))
+        for name, _, question in questions.LINK
+        if name in LINKS
     }
 
 
 def bdf(handle: Any) -> str | None:
     """Its PCI address as the kernel writes it."""
-    address = ask(partial(bdf_of, handle))
+    address = ask(partial(questions.bdf_of, handle))
     return address and str(address)
 
 

@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,20 @@ from launcher.engines.log import PHASES
 from launcher.engines.server import Server
 from launcher.engines.startup import Start
 from launcher.plan.plan import Plan
+from launcher.serve import canary_told
 from launcher.serve.gpu_monitor import GpuNews
 from launcher.serve.lifecycle import Ended, Next, Ready, Starting, State, Stopping
+from launcher.serve.readahead import Told
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.smoke import Result
 from launcher.serve.writer import Writer
+from launcher.statedir import starts
 from launcher.statedir.events import Event
 from launcher.statedir.folder import StateDir, now_text
 from launcher.statedir.readings import GpuReading, Probe, Readings
 from launcher.statedir.session import Session
-from launcher.statedir.state import Pids, Progress, Smoke, StartRecord, StateRecord
+from launcher.statedir.starts import PastStart, Usual
+from launcher.statedir.state import Canary, Pids, Progress, Smoke, StartRecord, StateRecord
 
 Show = Callable[[Event], None]
 PROGRESS_EVERY = 1.0  # seconds between two words about the same phase
@@ -84,10 +88,13 @@ class Recorder:
         self.gpus: tuple[GpuReading, ...] = ()
         self.deaths: Counter[str] = Counter()
         self._smoke: Smoke | None = None
+        self._canary: Canary | None = None
+        self._starts = starts.read(instance.starts)
+        self._usual: Usual | None = None  # seconds of a start like the present one
         self._was: tuple[str, float] | None = None
         self._since = now_text()
         self._ready_seconds: dict[str, float] = {}
-        self._progress_at = 0.0
+        self._progress_at = self._read_at = 0.0
         self._complaints: set[str] = set()
         self._dropped = 0
 
@@ -99,20 +106,27 @@ class Recorder:
         """Tell a state: a new one (`moved`), or the same with another reason."""
         past = picture.state.past
         more: dict[str, Any] = {}
+        over = ""  # since when it was starting, where it is no more
         if moved:
-            self._since = now_text()
+            began, self._since = self._since, now_text()
             if self._was:
                 name, since = self._was
+                over = began if name == Starting.name else ""
                 more["previous"] = {"state": name, "seconds": round(picture.now - since, 3)}
             self._was = (picture.name, picture.now)
+            is_asked = isinstance(picture.state, Ready) and picture.state.canary
+            self._canary = Canary(picture.plan.policy.canary.every) if is_asked else None
             if isinstance(picture.state, Starting):
                 self._ready_seconds = {}
+                self._usual = self._usual_of(picture.plan)
         if isinstance(picture.state, Ready):
             if moved:
                 self._ready_seconds = picture.start.seconds(picture.now)
             more |= {"seconds": self._ready_seconds, "url": picture.url, "moved": moved}
         if picture.name == "starting":
             more["log"] = str(self.instance.server_log)
+            if self._usual:
+                more["usual"] = self._usual.to_json()
         if picture.name == "failed":
             more["error"] = picture.last_error
         said = {
@@ -122,7 +136,31 @@ class Recorder:
             "restarts": past.restarts,
         }
         self._tell(picture, "state", **said, **more)
+        if over:
+            self._keep_start(picture, over)
         self._notify(picture)
+
+    def _keep_start(self, picture: Snapshot, began: str) -> None:
+        """Keep what became of a start, for the next ones to be compared with."""
+        plan, start = picture.plan, picture.start
+        made = PastStart(
+            time=began,
+            run=picture.state.past.run,
+            outcome=picture.name,
+            reason=picture.state.reason,
+            model=plan.model_name,
+            engine=plan.engine,
+            release=plan.release,
+            seconds=start.seconds(picture.now),
+            waits=start.waits,
+        )
+        self._starts = (*self._starts, made)[-starts.KEPT :]
+        data = starts.to_json(self._starts)
+        self.writer.put(partial(self.instance.write, self.instance.starts, data), "starts")
+
+    def _usual_of(self, plan: Plan) -> Usual | None:
+        """What a start like this took here before."""
+        return starts.usual(self._starts, plan.model_name, plan.engine, plan.release)
 
     def death(
         self,
@@ -155,6 +193,24 @@ class Recorder:
         seconds = round(result.seconds, 3)
         self._smoke = Smoke(result.ok, detail, seconds, now_text())
         self._tell(picture, "smoke", run=run, ok=result.ok, detail=detail, seconds=seconds)
+
+    def canary(self, picture: Snapshot, before: State) -> None:
+        """Tell what came of a question that a server was asked while it serves."""
+        was = before.canary if isinstance(before, Ready) else None
+        now = picture.state.canary if isinstance(picture.state, Ready) else None
+        if now is None or was is None or now.last is None or now is was:
+            return
+        told = self._canary or Canary(picture.plan.policy.canary.every)
+        self._canary = canary_told.record(told, now, now.last, now_text())
+        if fields := canary_told.news(was, now, picture.plan.suspects):
+            self._tell(picture, "canary", run=picture.state.past.run, **fields)
+        else:
+            self.record(picture)
+        for kind in now.unasked - was.unasked:
+            self.complain(
+                f"the canary asks no question of kind {kind}: the first answer was wrong:"
+                f" {now.last.detail}"
+            )
 
     def gpu(self, picture: Snapshot, told: GpuNews, *, ours: bool) -> None:
         """Tell a GPU's fault, or what the kernel said; `ours`: it is about what is served here."""
@@ -199,6 +255,14 @@ class Recorder:
                     f"{PHASES[picture.start.phase]}, {done.done}/{done.total}, {done.left} left"
                 )
                 self.notifier.tell(f"STATUS=starting: {status}")
+
+    def read_ahead(self, told: Told, now: float) -> None:
+        """Tell how far the checkpoint is read into memory, now and then, and how that ended."""
+        if told.end is not None or now - self._read_at >= PROGRESS_EVERY:
+            self._read_at = now
+            event = self._event("readahead", **asdict(told))
+            self.writer.put(partial(self.instance.tell, event))
+            self.show(event)
 
     def _tell(self, picture: Snapshot, kind: str, **fields: Any) -> None:
         event = self._event(kind, **fields)
@@ -272,6 +336,7 @@ class Recorder:
             last_error=picture.last_error,
             deaths=dict(self.deaths),
             smoke=self._smoke,
+            canary=self._canary,
             pids=Pids(os.getpid(), picture.server),
             session=picture.session,
             start=self._start(picture),
@@ -285,5 +350,9 @@ class Recorder:
         start = picture.start
         phase = "ready" if isinstance(picture.state, Ready) else start.phase
         return StartRecord(
-            self._ready_seconds or start.seconds(picture.now), phase, picture.progress
+            self._ready_seconds or start.seconds(picture.now),
+            phase,
+            picture.progress,
+            start.waits,
+            self._usual,
         )

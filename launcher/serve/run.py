@@ -20,7 +20,8 @@ from launcher.engines.activity import Allowed, Load
 from launcher.engines.runtime import Runtime
 from launcher.engines.server import PAUSED, Answer
 from launcher.host.peer import Peer
-from launcher.serve import procfs
+from launcher.serve import procfs, waits
+from launcher.serve.canary_ask import Line
 from launcher.serve.clock import Clock
 from launcher.serve.events import Event, Exited, Progressed, RankDied, ReadyHinted, RestartAdvice
 from launcher.serve.logfile import ServerLog
@@ -55,6 +56,7 @@ class ServerRun:
     lost: list[str] = field(default_factory=list)
     met: set[int] = field(default_factory=set)  # every process that was ever seen of it
     missing: list[str] = field(default_factory=list)  # nodes that did not join, in words
+    line: Line = field(default_factory=Line)  # by which its canary asks
     stacks: Path | None = None  # where its stacks were kept, if it hung
     peer: Peer = field(init=False)  # by which its server is known from a stranger
     _seen: procfs.Vitals | None = None
@@ -140,6 +142,8 @@ class ServerRun:
         members = self.session.members()
         self.met |= {*members}
         before, self._seen = self._seen, procfs.look(members, now, self.engine.ranks)
+        if before is not None:
+            self.start = startup.waited(self.start, waits.between(before, self._seen))
         if before is None or procfs.signs(before, self._seen, self.start.phase):
             self._still = self._seen
             yield Progressed(now, self.number, self.start.phase)

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
+from operator import attrgetter
 from pathlib import Path
 
 from launcher.diagnose.verdict import Diagnosis
@@ -35,11 +36,14 @@ from launcher.gateway.settings import Options
 from launcher.host import port
 from launcher.plan import plan
 from launcher.redact import keys
-from launcher.serve import gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
+from launcher.serve import canary_ask, gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
+from launcher.serve.canary import Look, Question, Said
 from launcher.serve.events import (
     NOW,
     WISHES,
     Action,
+    AskCanary,
+    CanaryHeard,
     Drained,
     Event,
     Examine,
@@ -67,6 +71,7 @@ from launcher.serve.events import (
 from launcher.serve.group import LOOK_EVERY, Group, ask_leader, missing
 from launcher.serve.logfile import ServerLog
 from launcher.serve.loop import Loop, Work
+from launcher.serve.readahead import ReadAhead, Request, Told
 from launcher.serve.recorder import Recorder, Show, Snapshot
 from launcher.serve.run import ServerRun
 from launcher.serve.sdnotify import PRIVATE, Notifier
@@ -150,6 +155,7 @@ class Supervisor:
         self.start = startup.begin(self.clock.now())
         self.last_error: str | None = None
         self.gpus: gpu_monitor.GpuWatch | None = None
+        self.ahead: ReadAhead | None = None
         self.blind = False  # there is no driver that could tell anything of them
         self.signs_at = 0.0
         # what more time was last asked for, and when
@@ -260,6 +266,7 @@ class Supervisor:
         for event in run.look(now):
             self.feed(event)
             run.watch(self.loop, self.feed)
+        self.start = replace(self.start, waits=run.start.waits)
 
     def patience(self) -> float:
         """Seconds until something is due; an hour at most, for select(2) takes no more than 24
@@ -273,8 +280,8 @@ class Supervisor:
         due.append(now + 0.1 if self.burial else None)
         due.append(now + LIVES / 2 if self.plan.health_listen else None)
         due.append(now + 1.0 if self.launching or self.teller.writer.stuck() else None)
-        if isinstance(self.state, lifecycle.Starting):
-            due.append(now + 1.0)
+        # a wait that is no longer than this shows soon that the launcher was kept from running
+        due.append(now + 1.0 if lifecycle.is_judged(self.state) else None)
         return min([max(0.0, at - now) for at in due if at is not None] + [3600.0])
 
     # What happens becomes an event.
@@ -330,6 +337,7 @@ class Supervisor:
             self.loop.off(descriptor)
         self.loop.guard(partial(self.read, run, whole=True))
         run.forget(self.loop)
+        self.end_reading("the server ended")
         self.run_ = None
         self.burial = Burial(self.clock.now() + JUDGE_WITHIN + (MEMORY_WITHIN if self.gpus else 0))
         if self.gpus:
@@ -480,10 +488,15 @@ class Supervisor:
         moved = (self.state.name, self.state.past) != (before.name, before.past)
         if moved or self.state.reason != before.reason:
             self.loop.guard(partial(self.teller.state, self.picture(), moved=moved))
+        if isinstance(event, CanaryHeard):
+            self.loop.guard(partial(self.teller.canary, self.picture(), before))
+        if self.run_ and not isinstance(self.state, lifecycle.Ready):
+            self.run_.line.cut()  # no question of ours keeps it from going
         if moved and not isinstance(self.state, lifecycle.Starting):
             self.withdraw_key()
         if moved and isinstance(self.state, lifecycle.Ready) and self.run_:
             self.run_.session.remember()
+            self.end_reading("the server was ready before")
         self.ask_for_time(event)
 
     def ask_for_time(self, event: Event) -> None:
@@ -507,6 +520,13 @@ class Supervisor:
                 run.start = startup.proving(run.start, self.clock.now())
                 self.advance(run)
                 self.loop.aside(partial(self.examine, run))
+            case AskCanary(_, question), ServerRun() as run:
+                run.line = canary_ask.Line()
+                failed = Look(Said.UNKNOWN, "it could not be asked")
+                self.loop.aside(
+                    partial(self.ask_canary, run, question, run.line),
+                    partial(self.hear_canary, run, question, failed),
+                )
             case Record(), ServerRun() as run:
                 self.loop.aside(partial(self.record, run))
             case Terminate(), ServerRun(session=session) as run:
@@ -594,10 +614,40 @@ class Supervisor:
         self.loop.on(session.output, self.on_output)
         if self.plan.nodes and not self.plan.follows:
             self.loop.aside(partial(self.look_at_nodes, self.run_, Group(self.plan)))
+        self.loop.guard(self.read_ahead)
         self.log.begin(number)
         self.teller.writer.put(partial(self.instance.forget_stacks, number))
         self.teller.record(self.picture())  # with what its processes are known by
         self.watch_gpus()
+
+    def read_ahead(self) -> None:
+        """Have the checkpoint read into memory while the server imports, where that helps it."""
+        loading = self.engine.loading(self.plan)
+        if not (self.policy.read_ahead and loading.models):
+            return
+        if loading.against:
+            self.teller.read_ahead(Told(end=loading.against), self.clock.now())
+            return
+        self.ahead = ReadAhead(Request.of(loading, self.plan.gpus), self.plan.env)
+        self.loop.on(self.ahead.output, self.on_read_ahead)
+
+    def on_read_ahead(self) -> None:
+        assert self.ahead
+        try:
+            for told in filter(attrgetter("is_news"), self.ahead.hear()):
+                self.teller.read_ahead(told, self.clock.now())
+        except EOFError:
+            self.end_reading("its reader died")
+
+    def end_reading(self, why: str) -> None:
+        """Have nothing more read; `why` is told of a reading that was under way."""
+        if self.ahead is None:
+            return
+        ahead, self.ahead = self.ahead, None
+        self.loop.off(ahead.output)
+        ahead.close()
+        if ahead.last.end is None and ahead.last.total:
+            self.teller.read_ahead(replace(ahead.last, end=why), self.clock.now())
 
     # What takes its time is done aside, in a thread that hands back what the loop shall do.
 
@@ -709,6 +759,26 @@ class Supervisor:
         detail = smoke.explained(result.detail, self.plan.suspects) if wrong else result.detail
         self.teller.smoke(self.picture(), run.number, result, detail)
         self.feed(SmokeResult(self.clock.now(), run.number, result.ok, detail, result.silent))
+
+    def ask_canary(self, run: ServerRun, question: Question, line: canary_ask.Line) -> Work:
+        """Ask one question, unless it need not answer now. In a thread of its own."""
+        if excuse := run.excuse_within(LOOK_WITHIN, 0.0):
+            return partial(
+                self.hear_canary, run, question, Look(Said.UNKNOWN, f"not asked: {excuse}")
+            )
+        plan, lost = self.plan, self.clock.lost
+        look = canary_ask.look(
+            canary_ask.Asked(
+                self.server(run), self.engine, plan.model_name, plan.smoke, plan.parsers, line
+            ),
+            question,
+        )
+        if self.clock.lost > lost:  # how long it took is not known
+            look = replace(look, tokens=0, signs=None)
+        return partial(self.hear_canary, run, question, look)
+
+    def hear_canary(self, run: ServerRun, question: Question, look: Look) -> None:
+        self.feed(CanaryHeard(self.clock.now(), run.number, question, look))
 
     def leave(self, run: ServerRun) -> Work:
         """Wait until its gateway has let go of it, and nobody waits for an answer any more."""

@@ -8,6 +8,7 @@
     server.log     what the server printed, scrubbed
     launcher.log   what the launcher printed (--detach)
     readings.json  probe latency and GPUs, every few seconds
+    starts.json    how long each phase of the last starts took
     stacks-N.txt   what the processes of run N did when it hung
     config.yaml    the API key for the engine, mode 0600, while the launcher lives
 """
@@ -23,6 +24,7 @@ import re
 import signal
 import stat
 import time
+from calendar import timegm
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +36,7 @@ from launcher.files import guarded, reading
 from launcher.files.ownership import require_private
 from launcher.files.reading import UnfitError
 from launcher.files.rotation import rotate
-from launcher.statedir import namelock
+from launcher.statedir import namelock, starts
 from launcher.statedir.events import Event, parsed
 from launcher.statedir.schema import OtherSchemaError, if_any
 from launcher.statedir.session import Session
@@ -73,6 +75,16 @@ def now_text() -> str:
     )
 
 
+def seconds_since(since: str | None, now: float) -> float | None:
+    """Seconds from a time of day as the files say it to `now` (since 1970); None for what is no
+    such time. Clocks are set: less than none is none.
+    """
+    try:
+        return max(0.0, now - timegm(time.strptime((since or "")[:19], "%Y-%m-%dT%H:%M:%S")))
+    except ValueError:
+        return None
+
+
 def boot_id() -> str:
     """Which boot of the machine this is: a pid means nothing in another one."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -106,6 +118,13 @@ def is_launcher(pid: int) -> bool:
             word.endswith(b"supervise")
             for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         )
+    return False
+
+
+def has_program(pid: int) -> bool:
+    """Whether it still runs anything: one that ends does not, nor does a zombie."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
     return False
 
 
@@ -181,6 +200,7 @@ class StateDir:
         self.state = self.folder / "state.json"
         self.events = self.folder / "events.jsonl"
         self.readings = self.folder / "readings.json"
+        self.starts = self.folder / starts.FILE
         self.server_log = self.folder / "server.log"
         self.launcher_log = self.folder / "launcher.log"
 
@@ -253,6 +273,7 @@ class StateDir:
             self.state,
             self.events,
             self.readings,
+            self.starts,
             self.server_log,
             self.launcher_log,
         )
@@ -375,10 +396,10 @@ class StateDir:
             return self._bare("unknown", f"{self.state} {error}")
         except (OSError, ValueError) as error:
             return self._bare("unknown", f"{self.state} was not written by glm5-serve: {error}")
-        if held:
-            return (
-                self._living(seen, launcher) if same else self._bare("starting", "being launched")
-            )
+        if held and same:
+            return self._living(seen, launcher)
+        if held and not self._is_going(launcher):
+            return self._bare("starting", "being launched")
         return self._ended(seen, launcher)
 
     def _recorded(self) -> tuple[StateRecord, LauncherRecord]:
@@ -452,6 +473,19 @@ class StateDir:
         if is_elsewhere(launcher):
             return bool(launcher.claim) and launcher.claim == self._signature()
         return is_alive(launcher, self.folder.lstat().st_uid)
+
+    def _is_going(self, launcher: LauncherRecord) -> bool:
+        """Whether a record's launcher is on its way out: a process loses its program, all that a
+        look at it shows, before its locks.
+        """
+        pid = launcher.pid
+        is_it = not is_elsewhere(launcher) and launcher.boot_id == boot_id()
+        return (
+            is_it
+            and start_ticks(pid) == launcher.start_ticks
+            and not has_program(pid)
+            and namelock.holder(self.folder) in (None, pid)
+        )
 
     def has_said(self, pid: int, states: Collection[str]) -> bool:
         """Whether the launcher of that pid wrote one of these states last."""

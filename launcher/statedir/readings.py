@@ -21,7 +21,11 @@ from launcher.statedir.schema import (
 
 @dataclass(frozen=True)
 class GpuReading:
-    """What one GPU does, in bytes, percent, watts and degrees; None for what it does not tell."""
+    """What one GPU does, in bytes, percent, watts, degrees and MHz; None for what it does not tell.
+
+    `limit`: the watts that it may draw; `slowed`: why its clocks are not higher, as the driver
+    names it (`nvml_questions.CLOCK_REASONS`); links are PCIe's generation and lanes.
+    """
 
     index: int
     bdf: str | None = None
@@ -32,9 +36,18 @@ class GpuReading:
     temperature: float | None = None
     ecc: float | None = None  # uncorrected errors since the driver was loaded
     pids: tuple[int, ...] = ()  # of those that compute on it
+    name: str | None = None
+    limit: float | None = None
+    clock: float | None = None
+    clock_max: float | None = None
+    slowed: tuple[str, ...] = ()
+    link_gen: int | None = None
+    link_gen_max: int | None = None
+    link_width: int | None = None
+    link_width_max: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"pids": list(self.pids)}
+        return asdict(self) | {"pids": list(self.pids), "slowed": list(self.slowed)}
 
     @classmethod
     def from_json(cls, data: object) -> GpuReading:
@@ -50,6 +63,15 @@ class GpuReading:
             temperature=optional(number, said.get("temperature")),
             ecc=optional(number, said.get("ecc")),
             pids=each(whole, said.get("pids")),
+            name=optional(text, said.get("name")),
+            limit=optional(number, said.get("limit")),
+            clock=optional(number, said.get("clock")),
+            clock_max=optional(number, said.get("clock_max")),
+            slowed=each(text, said.get("slowed", [])),
+            link_gen=optional(whole, said.get("link_gen")),
+            link_gen_max=optional(whole, said.get("link_gen_max")),
+            link_width=optional(whole, said.get("link_width")),
+            link_width_max=optional(whole, said.get("link_width_max")),
         )
 
 

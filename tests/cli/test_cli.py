@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 from conftest import GLM5_SERVE, ROOT, World
+from hypothesis import given
+from hypothesis import strategies as st
 
-from launcher.cli import cli
+from launcher.cli import cli, refusals
 from launcher.cli.groups import GROUPS
-from launcher.errors import Exit
+from launcher.cli.refusals import KNOWN_AS
+from launcher.errors import Exit, UserError
 
 README = ROOT / "README.md"
 HEAVY = {"pydantic", "rich", "requests", "psutil", "pynvml", "asyncio", "http.client", "subprocess"}
@@ -73,7 +78,10 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
     ("words", "status", "says"),
     [
         ("up", 2, "which profile?"),
-        ("frobnicate", 2, "No such command"),
+        ("frobnicate", 2, "no command 'frobnicate'"),
+        ("up --bogus", 2, "no such option '--bogus'"),
+        ("up stub other", 2, "got unexpected extra argument (other)"),
+        ("gateway nope", 2, "`glm5-serve gateway --help` lists the commands"),
         ("up -p sub", 2, "did you mean stub?"),
         ("up -p stub --set nonsense", 2, "--set nonsense: wanted key=value"),
         (
@@ -124,10 +132,67 @@ def test_a_wrong_word_gets_one_clear_message(
     assert ran.returncode == status
     assert says in ran.stderr
     assert "Traceback" not in ran.stderr
-    if status == 78:
+    if status in (2, 78):
         assert re.search(r"^error  .*^fix    .", ran.stderr, re.MULTILINE | re.DOTALL)
+    if status == 78:
         assert not (world.instance / "plan.json").exists()
     assert not world.processes()
+
+
+@pytest.mark.parametrize("word", KNOWN_AS)
+def test_a_word_of_another_tool_gets_ours(world: World, word: str) -> None:
+    ran = world.run(word)
+
+    assert ran.returncode == 2
+    assert f"no command '{word}'" in ran.stderr
+    assert word not in cli.commands
+    ours = KNOWN_AS[word].split()[0]
+    assert ours in cli.commands or world.run(ours).returncode == 0
+    assert f"`glm5-serve {KNOWN_AS[word]}`" in ran.stderr
+
+
+@pytest.mark.parametrize("words", ["profiles", "--help", "checks --json", "render 8xpro6000"])
+def test_a_full_disk_is_no_bug_of_ours(world: World, words: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [GLM5_SERVE, *words.split()], stdout=full, stderr=-1, text=True, timeout=60
+        )
+
+    assert ran.returncode == 78
+    assert ran.stderr.startswith("error  cannot write the output: no space left on device\nfix    ")
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=300), st.integers(20, 160))
+def test_a_wrapped_refusal_loses_no_word_and_keeps_to_its_columns(text: str, width: int) -> None:
+    shown = refusals.wrapped(text, width)
+
+    assert shown.split() == text.split()
+    for line in shown.splitlines()[1:]:
+        assert line.startswith(" " * refusals.HANGING)
+        assert len(line) <= max(width, 27) or len(line.split()) == 1
+
+
+def test_ctrl_c_while_it_imports_is_quiet(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    path = f"{tmp_path}:{ROOT}"
+    ran = subprocess.run(
+        [sys.executable, "-m", "launcher", "--help"],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+def test_without_a_name_it_is_the_profile_that_fits(world: World) -> None:
+    for product, fits in (("b200", "8xb200"), ("rtx-pro-6000", "8xpro6000")):
+        ran = world.run("render", "--gpu", product, "--json")
+
+        assert json.loads(ran.stdout)["name"] == fits
+        assert f"no profile was named: {fits}" in ran.stderr
 
 
 def test_a_state_folder_that_cannot_be_made_is_named(world: World) -> None:
@@ -191,6 +256,30 @@ def test_completion_knows_the_profiles(world: World, shell: str) -> None:
 
     assert "_GLM5_SERVE_COMPLETE" in script
     assert "stub" in world.run(**asked).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("render --arch sm1", "sm120"),
+        ("render --release 0.5.2", "0.5.23"),
+        ("render --release 0.3", "0.32.0"),
+        ("diff --to-release 0.5.8", "0.5.8"),
+        ("doctor --only gpu-arch", "gpu-architecture"),
+        ("up --set fla", "flags."),
+        ("up --set flags.max-runn", "flags.max-running-requests="),
+        ("up --set flags.max-num-s", "flags.max-num-seqs="),
+        ("up --set env.NCCL_P2P_L", "env.NCCL_P2P_LEVEL="),
+        ("up --set supervision.stall_timeouts.w", "supervision.stall_timeouts.weights="),
+    ],
+)
+def test_completion_knows_what_options_take(world: World, words: str, completed: str) -> None:
+    asked = {
+        "_GLM5_SERVE_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"glm5-serve {words}",
+        "COMP_CWORD": str(len(words.split())),
+    }
+    assert f"plain,{completed}" in world.run(**asked).stdout.split()
 
 
 def test_a_closed_pipe_is_no_error(world: World) -> None:
@@ -336,7 +425,8 @@ LONG = [
 @pytest.mark.parametrize(("command", "option"), LONG)
 def test_a_long_option_with_one_dash_is_told(command: str, option: str) -> None:
     for words in ([option[1:], "abc"], [f"{option[1:]}=abc"]):
-        told = CliRunner().invoke(cli, [command, *words])
+        told = CliRunner().invoke(cli, [command, *words]).exception
 
-        assert told.exit_code == Exit.USAGE
-        assert f"no such option {option[1:]}: did you mean {option}?" in told.stderr
+        assert isinstance(told, UserError)
+        assert (told.what, told.status) == (f"no such option {option[1:]}", Exit.USAGE)
+        assert told.fix == f"did you mean {option}?"

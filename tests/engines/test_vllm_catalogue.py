@@ -47,7 +47,8 @@ LATER = {
 OF_THE_HOST = ("--mm-processor-device",)  # its choices
 LISTS = ("--device-ids",)  # numbers or names, with commas between: any text
 REAL = f"""
-import contextlib, io, json, sys
+import contextlib, dataclasses, io, json, sys
+from vllm.config import SpeculativeConfig
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.config.vllm import OptimizationLevel
 from vllm.model_executor.layers.quantization import QUANTIZATION_METHODS
@@ -84,14 +85,28 @@ def parsed(words):
     except (SystemExit, Exception) as error:
         return None
 
-print(json.dumps([told, later, [parsed(words) for words in json.load(sys.stdin)]]))
+def is_unknown(name, part):
+    value = None
+    for key in reversed(part.split(".")):
+        value = {{key: value}}
+    [action] = [action for action in serve._actions if name in action.option_strings]
+    try:
+        action.type(json.dumps(value))
+    except Exception as error:
+        return "unexpected_keyword" in str(error)
+    return False
+
+commands, parts = json.load(sys.stdin)
+unknown = [f"{{name}} {{part}}" for name, part in parts if is_unknown(name, part)]
+drafts = [field.name for field in dataclasses.fields(SpeculativeConfig) if field.init]
+print(json.dumps([told, later, [parsed(words) for words in commands], unknown, drafts]))
 """
 
 
-def ask_the_real_parser(commands: list[list[str]]) -> Any:
+def ask_the_real_parser(commands: list[list[str]], parts: list[tuple[str, str]]) -> Any:
     ran = subprocess.run(
         [VLLM_ENGINE / "engine/bin/python", "-c", REAL],
-        input=json.dumps(commands),
+        input=json.dumps([commands, parts]),
         capture_output=True,
         text=True,
         check=False,
@@ -103,7 +118,7 @@ def ask_the_real_parser(commands: list[list[str]]) -> Any:
 
 @cache
 def real() -> tuple[dict[str, Any], dict[str, list[str]]]:
-    told, later, _ = ask_the_real_parser([])
+    told, later, *_ = ask_the_real_parser([], [])
     return {name: action for action in told for name in action["names"]}, later
 
 
@@ -176,8 +191,16 @@ WORDS: tuple[list[str], ...] = (
     ["-O=3"],
     ["-O", "3"],
     ["-O"],
+    ["-O", "4"],
+    ["-O.mode", "3"],
+    ["-O", '{"mode": 3}'],
     ["--optimization-level", "2"],
     ["-cc.mode=3"],
+    ["-cc.mode", "3"],
+    ["-cc.mode"],
+    ["-cc.cudagraph_capture_sizes+", "1,2"],
+    ["--cc.mode", "3"],
+    ["-tp.x", "3"],
     ["-cc", '{"mode": 3}'],
     ["-cc", "notjson"],
     ["--compilation-config.mode", "3"],
@@ -204,7 +227,7 @@ WORDS: tuple[list[str], ...] = (
 
 @pytest.mark.engine("vllm")
 def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
-    _, _, sizes = ask_the_real_parser(list(WORDS))
+    sizes = ask_the_real_parser(list(WORDS), [])[2]
 
     refused = [any(given_.problem for given_ in RAN.given(["m", *words])) for words in WORDS]
     odd = [
@@ -213,6 +236,55 @@ def test_the_real_parser_refuses_what_the_catalogue_refuses() -> None:
         if ours != (real_ is None)
     ]
     assert not odd
+
+
+@pytest.mark.engine("vllm")
+def test_the_real_parser_knows_the_parts_of_json_that_the_catalogue_knows() -> None:
+    with_parts = [RAN.options[name] for name in sorted(RAN.options) if name.startswith("--")]
+    parts = [
+        (option.name, part)
+        for option in with_parts
+        for part in (*option.parts, "no_such_part")
+        if option.parts and option.type == "object"
+    ]
+    *_, unknown, drafts = ask_the_real_parser([], parts)
+
+    assert len({name for name, _ in parts}) > 15
+    assert unknown == [f"{name} {part}" for name, part in parts if part == "no_such_part"]
+    assert sorted(RAN.options["--speculative-config"].parts) == sorted(drafts)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["-cc.no_such", "3"], "has no no_such"),
+        (["-cc.pass_config.fuse_norm_quants", "true"], "did you mean pass_config.fuse_norm_quant?"),
+        (["-cc", '{"pass_config": {"fuse_norm_quants": true}}'], "has no pass_config.fuse_norm_quants"),
+        (["-cc.pass-config.eliminate_noops", "true"], "did you mean pass_config?"),
+        (["--kv-transfer-config", '{"kv_conector": "X"}'], "did you mean kv_connector?"),
+        (["--speculative-config.num_speculative_token", "3"], "did you mean num_speculative_tokens?"),
+    ],
+)  # fmt: skip
+def test_a_part_of_json_that_a_release_does_not_know_is_refused(words: list[str], why: str) -> None:
+    [told] = RAN.given(words)
+
+    assert told.problem
+    assert why in told.problem
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-cc.inductor_compile_config.x.y", "3"],  # any inductor's own
+        ["--kv-transfer-config.kv_connector_extra_config.a", "3"],
+        ["--hf-overrides.a.b", "3"],
+        ["--pooler-config.what", "3"],  # it changes what it is given before it looks
+        ["-cc.cudagraph_capture_sizes+", "1,2"],
+        ["-cc", "{}"],
+    ],
+)
+def test_what_nobody_knows_the_parts_of_is_left_alone(words: list[str]) -> None:
+    assert not [one for one in RAN.given(words) if one.problem]
 
 
 def test_a_size_counts_in_thousands_in_small_letters_and_in_1024_in_capitals() -> None:

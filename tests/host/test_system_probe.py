@@ -11,11 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from launcher.engines.issues import every_issue
 from launcher.host.collectors.environment import environment
 from launcher.host.collectors.kernel import kernel, modules_of_driver
 from launcher.host.collectors.system import system
+from launcher.host.environment import tells
 from launcher.host.facts import Driver, Kernel, Raid, System, known
 from launcher.knowledge.kernel_lines import WORTH
+from launcher.redact.keys import SECRET_VARIABLE
 
 CPU = """processor\t: {0}
 vendor_id\t: AuthenticAMD
@@ -251,6 +254,19 @@ def test_nccls_files_count_in_their_order_and_comments_do_not(tmp_path: Path) ->
         ("/home/op/.nccl.conf", {"NCCL_DEBUG": "WARN"}),
         ("/etc/nccl.conf", {"NCCL_DEBUG": "INFO"}),
     ]
+
+
+def test_each_variable_that_a_known_issue_is_about_is_seen_unless_it_is_a_secret() -> None:
+    looked_at = {
+        name
+        for issue in every_issue()
+        for name in (*issue.blames, *issue.when.options, *issue.bounds)
+        if name.isupper() and name.isidentifier() and not SECRET_VARIABLE.search(name)
+    }
+
+    assert "VLLM_ENGINE_READY_TIMEOUT_S" in looked_at
+    assert not [name for name in looked_at if not tells(name)]
+    assert not tells("VLLM_API_KEY")
 
 
 def test_a_file_that_a_variable_names_and_is_not_there_is_told(tmp_path: Path) -> None:

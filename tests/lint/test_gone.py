@@ -46,5 +46,24 @@ def test_fix_leaves_nothing_out_that_matters(words: str) -> None:
     assert found.text == f"{COMMAND} {words}\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["-O.mode 3", "-O.mode=3", "-O.pass_config.fuse_norm_quant=true", "-O '{\"mode\": 3}'", "-O"],
+)  # fmt: skip
+def test_what_o_was_for_is_another_option_now(words: str) -> None:
+    [judged] = judge(f"{COMMAND} {words}", TARGET).launches
+    [entries] = judged.releases.values()
+    [entry] = [one for one in entries if one.name.startswith("-O")]
+
+    assert entry.instead == VLLM.gone["O"].advice
+    assert not [one for one in entries if "stands where an option was expected" in one.why]
+    assert fixed(f"{COMMAND} {words}\n", TARGET).obstacles
+
+
+@pytest.mark.parametrize("words", ["-O3", "-O=3", "-O 3", "-cc.mode 3", "-cc.mode=3", "-cc '{\"mode\": 3}'"])  # fmt: skip
+def test_a_level_and_what_is_said_of_how_to_compile_are_fine(words: str) -> None:
+    assert not fixed(f"{COMMAND} {words}\n", TARGET).obstacles
+
+
 def test_an_option_of_sglang_is_not_gone() -> None:
     assert not dialect("sglang").gone

@@ -10,6 +10,7 @@ from typing import Any
 
 from launcher.config.layers import PACKAGED
 from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.host.environment import of_plan
 from launcher.host.facts import (
     Cache,
     Driver,
@@ -32,6 +33,7 @@ from launcher.plan.plan import Plan
 
 NOW = 1_790_000_000.0
 GPU_BUSES = (0x06, 0x07, 0x16, 0x17, 0x86, 0x87, 0x96, 0x97)
+BARE = Environment(known({}), known({}), known(()))  # what checks see of one without a plan
 
 
 def plan(*settings: str, profile: str = "8xpro6000") -> Plan:
@@ -229,7 +231,7 @@ def host() -> Host:
             installed_at=known(NOW - 30 * 86400),
             caches=known((Cache("/home/op/.cache/flashinfer", NOW, 200),)),
         ),
-        environment=Environment(known(dict(plan().env)), known({}), known(())),
+        environment=of_plan(BARE, plan()),
         model=Model(
             path=known("/models/GLM-5-NVFP4"),
             config=known({"architectures": "GlmMoeDsaForCausalLM", "num_hidden_layers": "78"}),
@@ -255,13 +257,13 @@ VLLM = "8xpro6000-vllm"
 
 def with_vllm() -> Host:
     """The same host with vLLM in place of SGLang."""
-    return having(
+    served = having(
         host(),
         engine__python="/opt/vllm/bin/python",
         engine__packages={"vllm": "0.33.0", "flashinfer-python": "0.7.2.post1", "torch": "2.14.0"},
         engine__pins=(Pin("torch", "==2.14.0", "2.14.0", True),),
-        environment__variables=dict(plan(profile=VLLM).env),
     )
+    return replace(served, environment=of_plan(BARE, plan(profile=VLLM)))
 
 
 def having(host: Host, **changed: Any) -> Host:

@@ -14,8 +14,10 @@ from launcher.statedir.events import HEAD, KINDS, Event, parsed
 from launcher.statedir.readings import GpuReading, Probe, Readings
 from launcher.statedir.schema import OtherSchemaError
 from launcher.statedir.session import Session
+from launcher.statedir.starts import Usual, Waited
 from launcher.statedir.state import (
     BARE,
+    Canary,
     LauncherRecord,
     Pids,
     Progress,
@@ -46,6 +48,22 @@ STATE = """{
   "seconds": 1.5,
   "time": "2026-11-24T06:00:00.000Z"
  },
+ "canary": {
+  "every": 60.0,
+  "degraded": true,
+  "since": "2026-11-24T07:00:00.000Z",
+  "reason": "a tool call was not parsed",
+  "answers": {
+   "right": 9,
+   "wrong": 2
+  },
+  "time": "2026-11-24T07:00:00.000Z",
+  "last": "a tool call was not parsed",
+  "seconds": 0.5,
+  "step_seconds": 0.02,
+  "accepted": null,
+  "tokens_per_second": 50.5
+ },
  "pids": {
   "launcher": 7,
   "server": null
@@ -71,6 +89,22 @@ STATE = """{
   "seconds": {
    "process": 1,
    "weights": 2.5
+  },
+  "waits": {
+   "weights": {
+    "read": 4096,
+    "written": 0,
+    "compiling": 0.5,
+    "asleep": 0.0,
+    "starved": 0.0
+   }
+  },
+  "usual": {
+   "of": 3,
+   "seconds": {
+    "process": 1.5,
+    "weights": 2.0
+   }
   }
  },
  "profile_path": "p.toml",
@@ -97,9 +131,27 @@ RECORD = StateRecord(
     restarts=1,
     deaths={"hang": 1},
     smoke=Smoke(True, "3 of 3 answers correct", 1.5, "2026-11-24T06:00:00.000Z"),
+    canary=Canary(
+        every=60.0,
+        degraded=True,
+        since="2026-11-24T07:00:00.000Z",
+        reason="a tool call was not parsed",
+        answers={"right": 9, "wrong": 2},
+        time="2026-11-24T07:00:00.000Z",
+        last="a tool call was not parsed",
+        seconds=0.5,
+        step_seconds=0.02,
+        tokens_per_second=50.5,
+    ),
     pids=Pids(7),
     session=Session("m", "b", 8, 9, "pipe:[1]", shared=("psm_*",)),
-    start=StartRecord({"process": 1, "weights": 2.5}, "weights", Progress(1, 5, "00:10")),
+    start=StartRecord(
+        {"process": 1, "weights": 2.5},
+        "weights",
+        Progress(1, 5, "00:10"),
+        {"weights": Waited(read=4096, compiling=0.5)},
+        Usual(3, {"process": 1.5, "weights": 2.0}),
+    ),
     profile_path="p.toml",
     server_log="/s/p/server.log",
     launcher=LauncherRecord(7, 10, "b", "pid:[1]", "c", "1"),

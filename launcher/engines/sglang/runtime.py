@@ -7,6 +7,8 @@ import re
 from launcher.engines.activity import Allowed
 from launcher.engines.runtime import SHARED, Runtime
 from launcher.engines.sglang import KEY, NAME, PACKAGE, api
+from launcher.engines.sglang.figures import figures
+from launcher.engines.sglang.loading import loading
 from launcher.engines.sglang.log import LOG
 from launcher.plan.plan import Plan
 
@@ -45,8 +47,11 @@ RUNTIME = Runtime(
     paused=lambda _: False,  # `alive` tells: a pause must be found before it fails
     leads=api.leads,
     in_flight=api.in_flight,
+    counted=api.counted,
+    figures=figures,
     ready_since=".".join(map(str, HAS_READY)),
     ends_well=False,
     allowed=allowed,
+    loading=loading,
     readiness=readiness,
 )

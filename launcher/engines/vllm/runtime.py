@@ -5,6 +5,8 @@ from __future__ import annotations
 from launcher.engines.activity import Allowed
 from launcher.engines.runtime import SHARED, Runtime
 from launcher.engines.vllm import KEY, NAME, PACKAGE, api
+from launcher.engines.vllm.figures import figures
+from launcher.engines.vllm.loading import loading
 from launcher.engines.vllm.log import LOG
 from launcher.plan.plan import Plan
 
@@ -33,8 +35,11 @@ RUNTIME = Runtime(
     paused=api.paused,
     leads=api.leads,
     in_flight=api.in_flight,
+    counted=api.counted,
+    figures=figures,
     ready_since="",
     ends_well=True,
     allowed=allowed,
+    loading=loading,
     readiness=lambda plan: "/health",
 )

@@ -25,17 +25,23 @@ GONE = {
     "guided-decoding-backend": Gone("write --structured-outputs-config.backend"),
     "rope-scaling": Gone("write --hf-overrides '{\"rope_parameters\": ...}'"),
     "cuda-graph-sizes": Gone("write --cudagraph-capture-sizes"),
+    # What is said of how to compile, as a whole or, `-O.mode 3`, in parts: argparse_utils.py of
+    # 0.10 and 0.11.
+    "O": Gone("write -cc for how to compile (-cc.mode 3); -O takes a level alone, -O0 to -O3"),
 }
 LEVELS = ("0", "1", "2", "3")
+# `-O3`, `-O=3`: a level, or a word that is none
+LEVEL = re.compile(r"-O=?([^.=].*)", re.DOTALL)
 
 
 def reads(word: str, after: str) -> Spoken:
     """Underscores in a name are dashes, `--a.b c` sets `b` of a JSON option, `-O3` is the
-    optimization level 3: so in all releases from 0.16.0 to 0.33.0.
+    optimization level 3: so in all releases from 0.16.0 to 0.33.0. They take `-O.a` for a level,
+    too, which it is not: read as the option that is gone, so that it is told.
     """
-    if word.startswith("-O") and (word != "-O" or after in LEVELS):
-        level = word[2:].removeprefix("=") if word != "-O" else None
-        return Spoken("-O", "--optimization-level", level)
+    level = LEVEL.fullmatch(word)
+    if level or (word == "-O" and after in LEVELS):
+        return Spoken("-O", "--optimization-level", level[1] if level else None)
     head, equals, value = word.partition("=")
     found = MEMBER.fullmatch(head)
     name, member = (found[1], found[2]) if found else (head, "")

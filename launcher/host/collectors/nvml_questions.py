@@ -115,7 +115,23 @@ def _watts(ask: Callable[[Any], int]) -> Callable[[Any], float]:
     return lambda device: ask(device) / 1000
 
 
-def _clock_reasons(device: Any) -> list[str]:
+def power_limit_of(device: Any) -> float:
+    """Watts that it may draw."""
+    return float(nvml.nvmlDeviceGetEnforcedPowerLimit(device) / 1000)
+
+
+def clock_of(device: Any) -> int:
+    """MHz of what computes on it."""
+    return int(nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM))
+
+
+def clock_max_of(device: Any) -> int:
+    """MHz that it may have at most."""
+    return int(nvml.nvmlDeviceGetMaxClockInfo(device, nvml.NVML_CLOCK_SM))
+
+
+def clock_reasons_of(device: Any) -> list[str]:
+    """Why its clocks are not higher."""
     bits = nvml.nvmlDeviceGetCurrentClocksEventReasons(device)
     return [name for bit, name in CLOCK_REASONS.items() if bits & bit]
 
@@ -202,18 +218,14 @@ STATE: tuple[Question, ...] = (
         lambda gpu: _of(COMPUTE_MODES, nvml.nvmlDeviceGetComputeMode(gpu)),
     ),
     ("power_draw", "nvmlDeviceGetPowerUsage", _watts(nvml.nvmlDeviceGetPowerUsage)),
-    (
-        "power_limit",
-        "nvmlDeviceGetEnforcedPowerLimit",
-        _watts(nvml.nvmlDeviceGetEnforcedPowerLimit),
-    ),
+    ("power_limit", "nvmlDeviceGetEnforcedPowerLimit", power_limit_of),
     (
         "power_default",
         "nvmlDeviceGetPowerManagementDefaultLimit",
         _watts(nvml.nvmlDeviceGetPowerManagementDefaultLimit),
     ),
     ("power_max", "nvmlDeviceGetPowerManagementLimitConstraints", _power_max),
-    ("clock_reasons", "nvmlDeviceGetCurrentClocksEventReasons", _clock_reasons),
+    ("clock_reasons", "nvmlDeviceGetCurrentClocksEventReasons", clock_reasons_of),
     ("temperature", "nvmlDeviceGetTemperature", temperature_of),
     ("pstate", "nvmlDeviceGetPerformanceState", nvml.nvmlDeviceGetPerformanceState),
     ("numa", "nvmlDeviceGetMemoryAffinity", _numa),

@@ -607,6 +607,14 @@ API R nvmlDeviceGetTemperatureV(D d, Temp *t) {
     return unum(d, "temp", (U *)&t->temp);
 }
 
+API R nvmlDeviceGetClockInfo(D d, U kind, U *o) {
+    DEVC;
+    return kind == 1 ? unum(d, "clock_sm", o) : NOTSUP;
+}
+API R nvmlDeviceGetMaxClockInfo(D d, U kind, U *o) {
+    DEVC;
+    return kind == 1 ? unum(d, "clock_sm_max", o) : NOTSUP;
+}
 API R nvmlDeviceGetCurrentClocksEventReasons(D d, UL *o) {
     DEVC;
     return num(d, "clocks_event_reasons", o);

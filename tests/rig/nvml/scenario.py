@@ -95,6 +95,8 @@ def host(count: int, sockets: int = 2, **every: object) -> Scenario:
         "power_min_mw": 300000,
         "power_max_mw": 600000,
         "temp": 26,
+        "clock_sm": 180,
+        "clock_sm_max": 2430,
         "clocks_event_reasons": 1,
         "util_gpu": 0,
         "util_mem": 0,

@@ -1,0 +1,48 @@
+"""A live look at what runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import click
+
+from launcher.cli import complete
+from launcher.cli.options import json_option
+
+
+@click.command()
+@click.argument("profiles", metavar="[PROFILE]...", nargs=-1, shell_complete=complete.profiles)
+@click.option("--once", is_flag=True, help="Print it once, and leave; so it is in a pipe.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.2),
+    metavar="SECONDS",
+    default=1.0,
+    show_default=True,
+    help="Between two looks.",
+)
+@json_option
+def top(profiles: tuple[str, ...], once: bool, interval: float, as_json: bool) -> None:
+    """Watch servers and GPUs: tokens a second, requests, KV cache, power, clocks, last events.
+
+    All instances where none is named. q leaves. GPUs are as a launcher read them, every 5 to 10 s,
+    else as the driver says. With --json once, for scripts.
+    """
+    from launcher.operate.top import Driver, Top, meant
+    from launcher.output import top as screen
+    from launcher.statedir.folder import state_home
+
+    shown = Top(meant(state_home(os.environ), profiles), Driver())
+    try:
+        if once or as_json or not sys.stdout.isatty():
+            screen.once(shown, interval, as_json=as_json)
+        else:
+            with contextlib.suppress(KeyboardInterrupt):
+                screen.live(shown, interval)
+    finally:
+        shown.close()
+
+
+COMMANDS: tuple[click.Command, ...] = (top,)

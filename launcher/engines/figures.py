@@ -1,0 +1,143 @@
+"""What a server says of its work at a moment, and what two such moments tell: rates, shares, and
+how long clients wait for a first token.
+
+Where the figures stand is an engine's (`runtime.Runtime.figures`); here is what they mean.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SINCE_START = 0.0  # seconds that stand for all of a server's life
+_SAMPLE = re.compile(
+    r"^(\w+:\w+)(?:\{((?:[^\"}\n]|\"(?:[^\"\\\n]|\\.)*\")*)\})? (-?[0-9.]+(?:e[-+]?\d{1,3})?)$",
+    re.MULTILINE | re.ASCII,
+)
+_LE = re.compile(r'(?:^|,)le="([0-9.]+|\+Inf)"')
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of all replicas together; None for what it does not tell.
+
+    Counters grow for as long as the server lives: tokens `generated`, tokens of prompts, and those
+    of them that were `cached`, `drafts` and the tokens `accepted` of them. Gauges are of now: `kv`,
+    the share of the cache that is in use on the fullest replica; its own `rate` in tokens a second,
+    and `accept`ed tokens a step. `first` counts the first tokens by the seconds that they took at
+    most. `at`: when the oldest of it was published, in seconds since 1970. `lacks`: what could not
+    be read, and what to do, in words.
+    """
+
+    running: int | None = None
+    waiting: int | None = None
+    kv: float | None = None
+    rate: float | None = None
+    accept: float | None = None
+    generated: float | None = None
+    prompts: float | None = None
+    cached: float | None = None
+    drafts: float | None = None
+    accepted: float | None = None
+    first: Mapping[float, float] = field(default_factory=dict)
+    at: float | None = None
+    lacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class First:
+    """How long first tokens took: the median is `at_most` so many seconds (inf: longer than any
+    bucket), of so many `requests`, in the last `over` seconds, or since the server's start.
+    """
+
+    at_most: float
+    requests: int
+    over: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What two moments tell: tokens a second, the share of prompts that was cached, tokens a step
+    of speculation; None where nothing does.
+    """
+
+    tokens: float | None = None
+    hits: float | None = None
+    accept: float | None = None
+
+
+def between(before: Figures | None, now: Figures, seconds: float) -> Rates:
+    """What the counters did in so many seconds; gauges tell what no counter does.
+
+    A counter that fell is of another server. The engine's own rate stands still for a while when
+    nothing runs any more: it counts while something does.
+    """
+    before = before or Figures()
+    made = _grown(before.generated, now.generated)
+    gauge = (now.rate if now.running else 0.0) if now.rate is not None else None
+    return Rates(
+        tokens=made / seconds if made is not None and seconds > 0 else gauge,
+        hits=_share(_grown(before.cached, now.cached), _grown(before.prompts, now.prompts)),
+        accept=_steps(before, now) or now.accept,
+    )
+
+
+def _grown(before: float | None, now: float | None) -> float | None:
+    return now - before if before is not None and now is not None and now >= before else None
+
+
+def _share(part: float | None, whole: float | None) -> float | None:
+    return min(1.0, part / whole) if part is not None and whole else None
+
+
+def _steps(before: Figures, now: Figures) -> float | None:
+    """Tokens that come of a step: its own, and those that were accepted of the draft."""
+    accepted, drafts = _grown(before.accepted, now.accepted), _grown(before.drafts, now.drafts)
+    return 1 + accepted / drafts if accepted is not None and drafts else None
+
+
+def first_tokens(before: Figures | None, now: Figures, seconds: float) -> First | None:
+    """How long first tokens took in so many seconds; where none came, since the server's start."""
+    old = before.first if before else {}
+    grown = {le: count - old.get(le, 0.0) for le, count in now.first.items()}
+    if before and grown and min(grown.values()) >= 0 and (found := _median(grown, seconds)):
+        return found
+    return _median(now.first, SINCE_START)
+
+
+def _median(counts: Mapping[float, float], over: float) -> First | None:
+    """By the upper edge of the bucket in which it lies."""
+    total = counts.get(math.inf, 0.0)
+    if total < 1:
+        return None
+    at_most = next(le for le in sorted(counts) if counts[le] >= total / 2)
+    return First(at_most, round(total), over)
+
+
+Samples = Mapping[str, list[tuple[str, float]]]  # by its name: labels as they stand, and the value
+
+
+def samples(text: str, names: frozenset[str]) -> Samples:
+    """The samples of these names in an exposition of metrics."""
+    found: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
+    for name, labels, value in _SAMPLE.findall(text):
+        if name in names:
+            found[name].append((labels, float(value)))
+    return found
+
+
+def total(found: Samples, name: str) -> float | None:
+    """The sum over all series of a name; None where there is none."""
+    return sum(value for _, value in found[name]) if name in found else None
+
+
+def buckets(found: Samples, name: str) -> dict[float, float]:
+    """A histogram's cumulative counts by upper edge, over all series."""
+    counts: defaultdict[float, float] = defaultdict(float)
+    for labels, value in found.get(name, ()):
+        if le := _LE.search(labels):
+            counts[float(le[1].lstrip("+"))] += value
+    return dict(counts)

@@ -1,0 +1,76 @@
+"""What a running SGLang says of its work.
+
+`/v1/loads` costs it 0.5 ms and wants the key; `/metrics` costs it 9 ms, wants none, and is there
+with `enable-metrics` alone (0.5.23, run). `generation_tokens_total` grows when a request ends, so
+`realtime_tokens_total` is read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from launcher.engines.figures import Figures, Samples, buckets, samples, total
+from launcher.engines.server import Server, talk
+
+TOKENS = "sglang:realtime_tokens_total"  # by mode: prefill_compute, prefill_cache, decode
+ACCEPT, FIRST = "sglang:spec_accept_length", "sglang:time_to_first_token_seconds_bucket"
+NAMES = frozenset((TOKENS, ACCEPT, FIRST))
+WITHOUT = "no first-token times and cache hits: set flags.enable-metrics = true"
+
+
+def figures(server: Server, within: float, *, whole: bool) -> Figures:
+    """What its schedulers publish; `whole`: with what `/metrics` adds. Raises what `talk` does, and
+    ValueError, TypeError or KeyError for an answer that is none.
+    """
+    status, answer = talk(server, "GET", "/v1/loads", None, within)
+    if status != 200:
+        return Figures(lacks=(f"/v1/loads says {status}",))
+    made = of_loads(json.loads(answer)["loads"])
+    return _with_metrics(made, server, within) if whole else made
+
+
+def _with_metrics(made: Figures, server: Server, within: float) -> Figures:
+    status, answer = talk(server, "GET", "/metrics", None, within)
+    if status != 200:
+        why = WITHOUT if status == 404 else f"/metrics says {status}"
+        return replace(made, lacks=(why,))
+    found = samples(answer.decode(errors="replace"), NAMES)
+    computed, cached = _mode(found, "prefill_compute"), _mode(found, "prefill_cache")
+    return replace(
+        made,
+        generated=_mode(found, "decode"),
+        prompts=None if computed is None else computed + (cached or 0.0),
+        cached=None if computed is None else cached or 0.0,
+        accept=max((value for _, value in found.get(ACCEPT, ())), default=0.0) or made.accept,
+        first=buckets(found, FIRST),
+    )
+
+
+def _mode(found: Samples, mode: str) -> float | None:
+    """Tokens of one mode over all schedulers."""
+    ours = [pair for pair in found.get(TOKENS, ()) if f'mode="{mode}"' in pair[0]]
+    return total({TOKENS: ours}, TOKENS) if ours else None
+
+
+def of_loads(loads: list[dict[str, Any]]) -> Figures:
+    """The snapshots of its replicas, together; fields as in 0.5.23 (`managers/load_snapshot.py`),
+    those that an older release lacks are None.
+    """
+    steps = [load["speculative"]["accept_length"] for load in loads if load.get("speculative")]
+    return Figures(
+        running=_sum(loads, "num_running_reqs"),
+        waiting=_sum(loads, "num_waiting_reqs"),
+        kv=max(
+            (float(load["token_usage"]) for load in loads if "token_usage" in load), default=None
+        ),
+        rate=_sum(loads, "gen_throughput"),
+        accept=sum(steps) / len(steps) if steps else None,
+        at=min((float(load["timestamp"]) for load in loads if load.get("timestamp")), default=None),
+    )
+
+
+def _sum(loads: list[dict[str, Any]], name: str) -> Any:
+    told = [load[name] for load in loads if isinstance(load.get(name), int | float)]
+    return sum(told) if told else None

@@ -1,0 +1,202 @@
+"""A start phase by phase, beside those before it: while it goes on, and as history."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.engines.log import PHASES
+from launcher.errors import UserError
+from launcher.output.bars import Line, Part, Signs, bar, binary, duration, flow, signs_for
+from launcher.statedir.starts import READY, PastStart, Usual, Waited, usual
+from launcher.statedir.state import StartRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+LETTERS = {
+    "process": ("p", "cyan"),
+    "distributed": ("d", "magenta"),
+    "weights": ("w", "blue"),
+    "kv": ("k", "yellow"),
+    "compile": ("c", "red"),
+    "graphs": ("g", "green"),
+    "warmup": ("u", "bright_blue"),
+    "smoke": ("s", "bright_green"),
+}
+WIDTH = 100  # columns where nobody says how many there are
+MOST = 140
+NAMES = max(map(len, PHASES.values()))
+LEAST_READ = 1 << 20  # bytes that are worth a word
+LEAST_SECONDS = 1.0
+
+
+def waited_for(phase: str, waited: Waited, took: float) -> str:
+    """What the processes of a phase were seen doing, in words; "" for nothing that takes time."""
+    is_long = took >= LEAST_SECONDS
+    told = ["waits for the other ranks"] if phase == "distributed" and is_long else []
+    if waited.read >= LEAST_READ:
+        rate = f" ({binary(waited.read / took)}/s)" if is_long else ""
+        told.append(f"disk: {binary(waited.read)} read{rate}")
+    for seconds, what in (
+        (waited.compiling, "compiler"),
+        (waited.asleep, "asleep in a disk or driver"),
+        (waited.starved, "in line for a processor"),
+    ):
+        if seconds >= LEAST_SECONDS:
+            told.append(f"{what}: {seconds:.0f} s")
+    return ", ".join(told)
+
+
+def base(usual: Usual) -> str:
+    """What an estimate is based on."""
+    return "the last start" if usual.of == 1 else f"the median of the last {usual.of} starts"
+
+
+def left(usual: Usual | None, phase: str, spent: float) -> str:
+    """How long it will take yet, in words that say that this is an estimate, and of what."""
+    if usual is None:
+        return "no earlier start here tells how long it takes"
+    seconds = usual.left(phase, spent)
+    if seconds is None:
+        return f"no earlier start here had the phase {PHASES.get(phase, phase)}"
+    late = spent > usual.seconds[phase]
+    took = f"; {PHASES.get(phase, phase)} takes longer than then" if late else ""
+    about = duration(seconds) if seconds >= 120 else f"{seconds:.0f} s"
+    return f"about {about} left by {base(usual)}{took}"
+
+
+def head(start: StartRecord, elapsed: float) -> str:
+    """How long a start has gone on, and how long it will."""
+    phase = start.phase or "process"
+    return f"{duration(elapsed)}, {left(start.usual, phase, start.spent(elapsed))}"
+
+
+def phases(start: StartRecord, elapsed: float, signs: Signs) -> list[Line]:
+    """The phases of a start that goes on: those that are over, the present one, those to come."""
+    expected = dict(start.usual.seconds) if start.usual else {}
+    took = {**start.seconds, start.phase or "process": start.spent(elapsed)}
+    lines = []
+    for phase in [*took, *(name for name in expected if name not in took)]:
+        known = f"usually {expected[phase]:6.1f} s" if phase in expected else ""
+        done = f"{took[phase]:7.1f} s" if phase in took else f"{'-':>7}  "
+        style = "bold" if phase == start.phase else "" if phase in took else "dim"
+        doing: list[Part] = [(f"  {known:16}", "dim")]
+        if phase == start.phase:
+            doing.append((f"  {_how_far(start, expected.get(phase), took[phase], signs)}", ""))
+        if phase in start.waits:
+            doing.append((f"  {waited_for(phase, start.waits[phase], took[phase])}", "dim"))
+        name = PHASES.get(phase, phase)
+        lines.append(((f"  {name:{NAMES}} {done}", style), *doing))
+    return lines
+
+
+def _how_far(start: StartRecord, expected: float | None, spent: float, signs: Signs) -> str:
+    """The present phase as a bar: by what the engine counts, else by what it usually takes."""
+    if (at := start.progress) and at.total > 0:
+        return f"{bar(at.done / at.total, 12, signs)} {at.done}/{at.total}"
+    return bar(spent / expected, 12, signs) if expected else ""
+
+
+def lines(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
+    """A line each, as long as it took, and the last that became ready phase by phase."""
+    longest = max((start.total for start in starts), default=0.0) or 1.0
+    room = max(10, width - 52)
+    made = [_line(start, longest, room) for start in starts]
+    title: Line = ((f"{'started':19}  {'run':>4}  {'result':9} {'seconds':>8}", "dim"),)
+    seen = [name for name in PHASES if any(name in start.seconds for start in starts)]
+    legend = flow(
+        [((LETTERS[name][0], LETTERS[name][1]), (f" {PHASES[name]}", "dim")) for name in seen],
+        width,
+        "",
+    )
+    return [title, *made, (), *legend, *_last(starts, width, signs)]
+
+
+def _line(start: PastStart, longest: float, room: int) -> Line:
+    began = f"{start.time[:10]} {start.time[11:19]}"
+    style = "green" if start.outcome == READY else "red"
+    result: list[Part] = [(f"{start.outcome:9}", style), (f" {start.total:8.1f}  ", "")]
+    drawn = _drawn(start.seconds, longest, room)
+    why = f" {start.reason}" if start.outcome != READY else ""
+    return ((f"{began}  {start.run:4}  ", ""), *result, *drawn, (why, "dim"))
+
+
+def _drawn(seconds: Mapping[str, float], longest: float, room: int) -> list[Part]:
+    """Each phase by its letter, as often as it is long."""
+    ends = [round(room * end / longest) for end in accumulate(seconds.values())]
+    return [
+        (LETTERS[phase][0] * (end - began), LETTERS[phase][1])
+        for phase, began, end in zip(seconds, [0, *ends], ends, strict=False)
+        if phase in LETTERS
+    ]
+
+
+def _last(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
+    """The last one that became ready, beside those like it before."""
+    at = next((n for n in reversed(range(len(starts))) if starts[n].outcome == READY), None)
+    if at is None:
+        return []
+    last = starts[at]
+    before = usual(starts[:at], last.model, last.engine, last.release)
+    beside = f", beside {base(before)}" if before else ""
+    title = (
+        f"the last that became ready, run {last.run} of {last.time[:10]} {last.time[11:19]}{beside}"
+    )
+    made: list[Line] = [(), ((title, "dim"),)]
+    room, began = max(10, min(40, width - 62)), 0.0
+    for phase, took in last.seconds.items():
+        first, end = (round(room * at / (last.total or 1.0)) for at in (began, began + took))
+        began += took
+        picture = " " * first + (signs.full * (end - first)).ljust(room - first)
+        usually = (
+            f"{before.seconds[phase]:8.1f} s" if before and phase in before.seconds else " " * 10
+        )
+        doing = waited_for(phase, last.waits.get(phase, Waited()), took)
+        name, colour = PHASES.get(phase, phase), LETTERS.get(phase, ("", ""))[1]
+        row: Line = ((f"  {name:{NAMES}} ", ""), (picture, colour), (f"{took:8.1f} s", ""))
+        made.append((*row, (usually, "dim"), (f"  {doing}" if doing else "", "dim")))
+    return made
+
+
+def show(starts: Sequence[PastStart], *, as_json: bool, svg: Path | None) -> None:
+    """Past starts, oldest first, on standard output, and as a picture in a file. Raises UserError
+    where that cannot be written.
+    """
+    if as_json:
+        print(json.dumps({"schema": 1, "starts": [start.to_json() for start in starts]}, indent=1))
+    else:
+        from launcher.output.console import console, words
+
+        screen = console(sys.stdout)
+        width = min(MOST, screen.width) if sys.stdout.isatty() else WIDTH
+        for line in lines(starts, width, signs_for(screen.encoding)):
+            put(screen, words(*line))
+    if svg:
+        _draw(starts, svg)
+
+
+def put(screen: Console, line: Text) -> None:
+    """Print a line: cut at a terminal's edge, whole elsewhere, for grep."""
+    if screen.is_terminal:
+        screen.print(line, no_wrap=True, overflow="crop")
+    else:
+        screen.print(line, soft_wrap=True)
+
+
+def _draw(starts: Sequence[PastStart], svg: Path) -> None:
+    from launcher.output.console import paper, words
+
+    drawn = paper(WIDTH + 20)
+    for line in lines(starts, WIDTH + 20, signs_for("utf-8")):
+        put(drawn, words(*line))
+    try:
+        svg.write_text(drawn.export_svg(title="glm5-serve events --starts"))
+    except OSError as error:
+        fix = "name another file: --svg FILE"
+        raise UserError(f"cannot write {svg}: {error.strerror}", fix=fix) from None

@@ -1,0 +1,114 @@
+"""`top` on a terminal: drawn again and again, until `q` or Ctrl-C; elsewhere once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from launcher.operate.top import Shown, Top
+from launcher.output import panel
+from launcher.output.bars import cut, signs_for
+from launcher.output.starts import put
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+WIDTH = 100  # columns off a terminal
+QUIT = (b"q", b"Q", b"\x03", b"\x04")
+
+
+def once(top: Top, pause: float, *, as_json: bool) -> None:
+    """What two looks tell, so many seconds apart: a rate needs both."""
+    top.look(whole=True)
+    time.sleep(pause)
+    shown = top.look(whole=True)
+    if as_json:
+        print(json.dumps(shown.to_json(), indent=1))
+        return
+    from launcher.output.console import console
+
+    screen = console(sys.stdout)
+    for line in drawn(shown, screen):
+        put(screen, line)
+
+
+def drawn(shown: Shown, screen: Console) -> list[Text]:
+    """Its lines as rich draws them; on a terminal cut where that ends."""
+    from launcher.output.console import words
+
+    width = screen.width if screen.is_terminal else WIDTH
+    made = panel.lines(shown, width, signs_for(screen.encoding))
+    texts = [words(*cut(line, width) if screen.is_terminal else line) for line in made]
+    for text in texts:
+        text.rstrip()
+    return texts
+
+
+def live(top: Top, interval: float) -> None:
+    """Draw it anew every so many seconds, and as soon as the terminal has another size."""
+    from rich.live import Live
+
+    from launcher.output.console import console
+
+    screen = console(sys.stdout)
+    with _keys() as pressed, Live(console=screen, screen=True, auto_refresh=False) as drawing:
+        while True:
+            shown, due = top.look(), time.monotonic() + interval
+            while True:
+                drawing.update(_page(shown, screen), refresh=True)
+                key = pressed(due - time.monotonic())
+                if key in QUIT:
+                    return
+                if time.monotonic() >= due:
+                    break
+
+
+def _page(shown: Shown, screen: Console) -> Text:
+    """As much of it as the terminal holds, and how to leave."""
+    from launcher.output.console import below, words
+
+    made = drawn(shown, screen)[: screen.height - 1]
+    blank = [words()] * (screen.height - 1 - len(made))
+    return below([*made, *blank, words(("q leaves", "dim"))])
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[Callable[[float], bytes]]:
+    """Waits so many seconds for a key, and gives it; b"" where none came, or the terminal has
+    another size now.
+    """
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    signal.signal(signal.SIGWINCH, lambda *_: None)  # so that it wakes who waits
+    wakes = signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+    keyboard = sys.stdin.fileno() if sys.stdin.isatty() else None
+    before = termios.tcgetattr(keyboard) if keyboard is not None else None
+
+    def pressed(within: float) -> bytes:
+        watched = [reads] if keyboard is None else [reads, keyboard]
+        ready, _, _ = select.select(watched, [], [], max(0.0, within))
+        if reads in ready:
+            os.read(reads, 4096)
+        return os.read(keyboard, 1) or b"q" if keyboard in ready and keyboard is not None else b""
+
+    try:
+        if keyboard is not None:
+            tty.setcbreak(keyboard)
+        yield pressed
+    finally:
+        if keyboard is not None and before is not None:
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        signal.set_wakeup_fd(wakes)
+        signal.signal(signal.SIGWINCH, signal.SIG_DFL)
+        os.close(reads)
+        os.close(writes)

@@ -1,0 +1,106 @@
+"""Which files a loader will read, in its order, and on what they lie."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.files.reading import read_bytes, read_text
+from launcher.host.collectors.checkpoint import MOST_INDEX, locate
+
+# Nothing has to be read into what is memory already; what comes over a network is told.
+IN_MEMORY = frozenset(("tmpfs", "ramfs", "hugetlbfs"))
+OVER_A_NETWORK = frozenset(
+    "nfs nfs4 lustre ceph cifs smb3 9p gpfs beegfs glusterfs virtiofs afs orangefs wekafs".split()
+)
+INDEXES = {
+    "*.safetensors": "model.safetensors.index.json",
+    "consolidated*.safetensors": "consolidated.safetensors.index.json",
+}
+_NAMED = re.compile(rb'"([^"\\/]+\.safetensors)"')
+_NUMBERS = re.compile(r"(\d+)")
+MOST_MOUNTS = 16 << 20  # bytes of the table of mounts
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A weight file and its bytes."""
+
+    path: Path
+    size: int
+
+
+def shards(
+    models: Sequence[str], patterns: Sequence[str], env: Mapping[str, str], *, natural: bool
+) -> list[Shard]:
+    """The regular files of these models, folders or hub ids that are here; the order is the
+    loader's. Raises OSError where a folder or its index cannot be read.
+    """
+    found: dict[Path, Shard] = {}
+    for model in models:
+        place = locate(model, env)
+        if place.known:
+            for path in _named(Path(place.get()), patterns, natural=natural):
+                found |= {each.path: each for each in _regular(path)}
+    return list(found.values())
+
+
+def _named(folder: Path, patterns: Sequence[str], *, natural: bool) -> list[Path]:
+    """The first pattern that finds any has them; of these those that an index names, if any."""
+    for pattern in patterns:
+        if names := {path.name for path in folder.glob(pattern)}:
+            wanted = _indexed(folder / INDEXES.get(pattern, ""))
+            key = _by_number if natural else _by_text
+            return [folder / name for name in sorted(names & wanted or names, key=key)]
+    return []
+
+
+def _indexed(index: Path) -> set[str]:
+    """The weight files that an index names, read without building its table: that may have a
+    million rows, and each names a file.
+    """
+    if not index.is_file():
+        return set()
+    text = read_bytes(index, MOST_INDEX)
+    return {os.fsdecode(found[1]) for found in _NAMED.finditer(text)}
+
+
+def _by_text(name: str) -> list[tuple[int, str]]:
+    return [(0, name)]
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Numbers before text, and by their value."""
+    parts = _NUMBERS.split(name)
+    return [
+        (len(part.lstrip("0")), part.lstrip("0")) if part.isdigit() else (0, part) for part in parts
+    ]
+
+
+def _regular(path: Path) -> Iterator[Shard]:
+    """The file, where it is one: a FIFO or a device of that name is left alone."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return
+    if stat.S_ISREG(seen.st_mode):
+        yield Shard(path, seen.st_size)
+
+
+def file_system(path: Path) -> str:
+    """The kind of file system that has a file: the mount below which it lies; "" where the kernel
+    does not say.
+    """
+    try:
+        place = str(path.resolve())
+        table = read_text("/proc/self/mountinfo", MOST_MOUNTS, "replace")
+    except (OSError, RuntimeError):
+        return ""
+    rows = [line.split() for line in table.splitlines()]
+    above = [row for row in rows if place.startswith(row[4].rstrip("/") + "/") and "-" in row]
+    row = max(above, key=lambda row: len(row[4]), default=None)
+    return row[row.index("-") + 1] if row else ""

@@ -1,0 +1,136 @@
+"""What engines say of their work, and what two looks at it tell."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.engines.figures import Figures, First, Rates, between, first_tokens, samples
+from launcher.engines.sglang.figures import of_loads
+from launcher.engines.vllm.figures import of_metrics
+
+VLLM = """# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="tiny"} 12.0
+vllm:num_requests_running{engine="1",model_name="tiny"} 3.0
+vllm:num_requests_waiting{engine="0",model_name="tiny"} 2.0
+vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.25
+vllm:kv_cache_usage_perc{engine="1",model_name="tiny"} 0.61
+vllm:prefix_cache_queries_total{engine="0",model_name="tiny"} 1000.0
+vllm:prefix_cache_hits_total{engine="0",model_name="tiny"} 250.0
+vllm:generation_tokens_total{engine="0",model_name="tiny"} 1.5e+06
+vllm:spec_decode_num_drafts_total{engine="0",model_name="tiny"} 100.0
+vllm:spec_decode_num_accepted_tokens_total{engine="0",model_name="tiny"} 210.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.1",model_name="tiny"} 4.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.25",model_name="tiny"} 9.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf",model_name="tiny"} 10.0
+"""
+COUNTED = of_metrics(VLLM)
+LOAD = {
+    "timestamp": 1000.0,
+    "dp_rank": 0,
+    "num_running_reqs": 12,
+    "num_waiting_reqs": 3,
+    "token_usage": 0.5,
+    "gen_throughput": 512.5,
+    "speculative": {"accept_length": 3.0, "accept_rate": 0.6},
+}
+
+
+def test_replicas_are_told_together_and_the_fullest_cache() -> None:
+    assert (
+        Figures(
+            running=15,
+            waiting=2,
+            kv=0.61,
+            generated=1_500_000.0,
+            prompts=1000.0,
+            cached=250.0,
+            drafts=100.0,
+            accepted=210.0,
+            first={0.1: 4.0, 0.25: 9.0, math.inf: 10.0},
+        )
+        == COUNTED
+    )
+
+
+def test_snapshots_of_loads_are_told_together() -> None:
+    other = LOAD | {"timestamp": 990.0, "token_usage": 0.75, "num_running_reqs": 1}
+
+    assert of_loads([LOAD, other]) == Figures(
+        running=13, waiting=6, kv=0.75, rate=1025.0, accept=3.0, at=990.0
+    )
+    assert of_loads([]) == Figures()
+    assert of_loads([{"num_running_reqs": 0}]) == Figures(running=0), "an older release"
+
+
+def test_rates_are_what_counters_did_meanwhile() -> None:
+    later = replace(
+        COUNTED, generated=1_501_000.0, prompts=1100.0, cached=325.0, drafts=200.0, accepted=420.0
+    )
+
+    assert between(COUNTED, later, 2.0) == Rates(tokens=500.0, hits=0.75, accept=3.1)
+
+
+def test_a_counter_that_fell_is_of_another_server() -> None:
+    assert between(COUNTED, replace(COUNTED, generated=10.0), 1.0).tokens is None
+
+
+def test_an_idle_server_has_no_share_of_nothing() -> None:
+    assert between(COUNTED, COUNTED, 1.0) == Rates(tokens=0.0)
+
+
+def test_the_engines_own_rate_counts_while_something_runs() -> None:
+    """SGLang leaves the last one there for half a minute."""
+    load = of_loads([LOAD])
+
+    assert between(None, load, 0.0) == Rates(tokens=512.5, accept=3.0)
+    assert between(None, replace(load, running=0), 0.0).tokens == 0.0
+    assert between(None, replace(load, rate=None), 0.0).tokens is None
+
+
+def test_first_tokens_of_a_minute_are_told_and_all_where_none_came() -> None:
+    later = replace(COUNTED, first={0.1: 4.0, 0.25: 19.0, math.inf: 20.0})
+
+    assert first_tokens(COUNTED, later, 60.0) == First(0.25, 10, 60.0)
+    assert first_tokens(COUNTED, COUNTED, 60.0) == First(0.25, 10, 0.0)
+    assert first_tokens(None, Figures(), 60.0) is None
+    assert first_tokens(None, replace(COUNTED, first={0.1: 0.0, math.inf: 3.0}), 60.0) == First(
+        math.inf, 3, 0.0
+    )
+
+
+@given(
+    st.builds(
+        Figures, generated=st.none() | st.floats(0, 1e12), running=st.none() | st.integers(0, 9)
+    ),
+    st.builds(
+        Figures, generated=st.none() | st.floats(0, 1e12), rate=st.none() | st.floats(0, 1e6)
+    ),
+    st.floats(0, 1e4),
+)
+def test_no_rate_is_negative(before: Figures, now: Figures, seconds: float) -> None:
+    tokens = between(before, now, seconds).tokens
+
+    assert tokens is None or tokens >= 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'vllm:generation_tokens_total{model_name="a\\"} 7"} x',
+        "vllm:generation_tokens_total NaN",
+        "# vllm:generation_tokens_total 7",
+        'x vllm:generation_tokens_total{a="b"} 7',
+    ],
+)
+def test_what_is_no_sample_is_none(line: str) -> None:
+    assert not samples(line, frozenset({"vllm:generation_tokens_total"}))
+
+
+@given(st.text())
+def test_any_text_is_read(text: str) -> None:
+    of_metrics(text)

@@ -1,0 +1,203 @@
+"""What `top` shows, as text: at 80 and 160 columns, with and without UTF-8."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+
+import pytest
+from conftest import TESTS
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.engines.figures import Figures, First, Rates
+from launcher.host.collectors.nvml_questions import CLOCK_REASONS
+from launcher.operate.top import Gpus, Shown
+from launcher.operate.watch import Seen
+from launcher.output import panel
+from launcher.output.bars import ASCII, BLOCKS, bar, cut, signs_for
+from launcher.statedir.events import Event
+from launcher.statedir.readings import GpuReading
+from launcher.statedir.starts import Usual, Waited
+from launcher.statedir.state import Progress, StartRecord, StateRecord
+
+NOW = 1_795_726_862.0  # 2026-11-26 21:01:02 UTC
+READY = StateRecord(
+    profile="8xpro6000",
+    state="ready",
+    since="2026-11-26T17:00:00.000Z",
+    reason="generated 1 token",
+    endpoint="http://127.0.0.1:30000",
+    model="glm-5",
+    engine="sglang",
+    release="0.5.23",
+)
+BUSY = Seen(
+    READY,
+    Figures(running=12, waiting=3, kv=0.61),
+    Rates(tokens=1512.34, hits=0.42, accept=3.1),
+    First(0.4, 31, 60.0),
+    age=0.2,
+)
+STARTING = Seen(
+    replace(
+        READY,
+        profile="8xpro6000@2",
+        state="starting",
+        since="2026-11-26T21:00:30.000Z",
+        start=StartRecord(
+            {"process": 9.8, "distributed": 1.2, "weights": 1.0},
+            "weights",
+            Progress(12, 47, "01:10"),
+            {"distributed": Waited(), "weights": Waited(read=104 << 30)},
+            Usual(3, {"process": 9.5, "distributed": 1.1, "weights": 52.0, "graphs": 30.0}),
+        ),
+    )
+)
+GPU = GpuReading(
+    0,
+    "0000:01:00.0",
+    used=88 << 30,
+    total=95 << 30,
+    utilization=98,
+    power=412.0,
+    temperature=61,
+    name="NVIDIA RTX PRO 6000 Blackwell Server Edition",
+    limit=600.0,
+    clock=2310,
+    clock_max=2430,
+    link_gen=5,
+    link_gen_max=5,
+    link_width=16,
+    link_width_max=16,
+)
+EIGHT = (
+    *(replace(GPU, index=n, bdf=f"0000:{n:02x}:00.0") for n in range(5)),
+    replace(GPU, index=5, power=140.0, slowed=("hw_power_brake", "sw_thermal_slowdown")),
+    replace(GPU, index=6, link_width=8, temperature=88, slowed=("sw_power_cap",)),
+    GpuReading(
+        7,
+        "0000:07:00.0",
+        used=1 << 29,
+        total=95 << 30,
+        utilization=0,
+        power=39.0,
+        limit=600.0,
+        link_gen=1,
+        link_gen_max=5,
+        link_width=16,
+        link_width_max=16,
+        slowed=("gpu_idle",),
+    ),
+)
+EVENTS = (
+    Event(
+        "state",
+        {"state": "starting", "reason": "first start", "log": "/s/server.log"},
+        "2026-11-26T21:00:30.000Z",
+        "8xpro6000@2",
+    ),
+    Event("warning", {"reason": "1 GPU is slow"}, "2026-11-26T21:01:00.000Z", "8xpro6000"),
+)
+THREE = Shown(
+    "2026-11-26T21:01:02.000Z",
+    (
+        BUSY,
+        STARTING,
+        Seen(StateRecord("cpu-demo", "failed", "2026-11-26T19:00:00.000Z", "no memory for KV")),
+    ),
+    Gpus(EIGHT, age=7.0),
+    EVENTS,
+)
+
+
+def text(shown: Shown, width: int = 80, signs: panel.Signs = BLOCKS) -> str:
+    cuts = [cut(line, width) for line in panel.lines(shown, width, signs, NOW)]
+    lines = ["".join(part for part, _ in line) for line in cuts]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def one(seen: Seen, **more: object) -> str:
+    return text(replace(THREE, instances=(seen,), gpus=Gpus(), events=(), **more))
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "signs"),
+    [("top-80", 80, BLOCKS), ("top-160", 160, BLOCKS), ("top-80-ascii", 80, ASCII)],
+)
+def test_three_instances_and_eight_gpus(name: str, width: int, signs: panel.Signs) -> None:
+    golden = TESTS / f"golden/{name}.txt"
+    made = text(THREE, width, signs)
+    if os.environ.get("GLM5_SERVE_GOLDEN"):
+        golden.write_text(made)
+
+    assert made == golden.read_text()
+    assert made.isascii() == (signs is ASCII)
+
+
+def test_a_server_that_hangs_has_figures_of_an_age() -> None:
+    said = one(replace(BUSY, age=42.0, why="no answer within 1 s"))
+
+    assert "running 12" in said
+    assert "figures are 42 s old: no answer within 1 s" in said
+
+
+def test_a_scheduler_that_published_nothing_is_said() -> None:
+    assert "figures are 42 s old: its scheduler has published none since" in one(
+        replace(BUSY, age=42.0)
+    )
+
+
+def test_who_is_not_asked_is_said() -> None:
+    assert "no figures: port 30000 is held by nc" in one(
+        Seen(READY, why="port 30000 is held by nc")
+    )
+
+
+def test_what_may_not_be_read_is_said() -> None:
+    said = one(replace(BUSY, figures=Figures(lacks=("/v1/loads says 401",))))
+
+    assert "/v1/loads says 401" in said
+    assert "running" not in said
+
+
+def test_no_gpu_is_said_once() -> None:
+    shown = replace(THREE, gpus=Gpus(why="no GPU is to be seen: NVML Shared Library Not Found"))
+
+    assert text(shown).count("no GPU") == 1
+    assert "memory GiB" not in text(shown)
+
+
+def test_a_start_that_nothing_is_known_of_has_no_estimate() -> None:
+    start = replace(STARTING.record.start or StartRecord({}), usual=None)
+    said = one(Seen(STARTING.record.but(start=start)))
+
+    assert "no earlier start here tells how long it takes" in said
+    assert "usually" not in said
+
+
+def test_first_tokens_beyond_all_buckets_are_no_number() -> None:
+    assert panel.first(First(math.inf, 3, 0.0)) == (
+        "first token beyond its buckets (3 since its start)"
+    )
+
+
+def test_each_reason_for_low_clocks_has_words() -> None:
+    assert {*panel.SLOWED} == {*CLOCK_REASONS.values()}
+
+
+def test_an_unknown_gpu_is_drawn_as_that() -> None:
+    said = text(replace(THREE, gpus=Gpus((GpuReading(3),))))
+
+    assert "  3        ?/?" in said
+
+
+@given(st.none() | st.floats(0, 10), st.integers(0, 200))
+def test_a_bar_has_its_width(share: float | None, width: int) -> None:
+    assert len(bar(share, width, BLOCKS)) == width
+
+
+def test_bars_are_drawn_with_what_the_terminal_can_show() -> None:
+    assert signs_for("utf-8") is BLOCKS
+    assert signs_for("ascii") is signs_for("latin-1") is signs_for("no-such") is ASCII
