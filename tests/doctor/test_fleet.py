@@ -25,7 +25,6 @@ from launcher.host.facts import Interface
 
 pytestmark = [
     pytest.mark.skipif(not SSHD, reason="no sshd (apt install openssh-server)"),
-    pytest.mark.xdist_group("fleet"),  # they share the hosts
 ]
 ODD = """case "$*" in
 -q) sed 's/98.02.67.00.0A/98.02.6A.00.01/' {0}/nvidia_smi_q.txt ;;
