@@ -28,7 +28,7 @@ help:
 	@echo "make scale    several real servers: replicas behind the gateway, one model over two network namespaces, a container"
 	@echo "              (as root; half an hour)"
 	@echo "make format   ruff format and the fixes it is sure of"
-	@echo "make bench    ratios: command line, start, idle cost, recovery, requests lost (half an hour)"
+	@echo "make bench    ratios: command line, start, disk, idle cost, recovery, requests lost (half an hour; docs/performance.md)"
 	@echo "make clean    remove this folder's environment (the engines stay in the cache)"
 
 $(MADE): pyproject.toml Makefile
@@ -80,11 +80,13 @@ bench: $(MADE) engines
 	$(BIN)/python bench/doctor.py
 	$(BIN)/python bench/own.py
 	$(BIN)/python bench/start.py
+	$(BIN)/python bench/readahead.py
 	$(BIN)/python bench/idle.py
 	$(BIN)/python bench/top.py
 	$(BIN)/python bench/recovery.py
 	$(BIN)/python bench/drain.py
 	$(BIN)/python bench/rolling.py
+	$(BIN)/python bench/canary.py
 
 clean:
 	rm -rf .venv dist
