@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from launcher.serve import smoke
 from launcher.serve.canary import Canary, Look, Said
@@ -29,7 +28,7 @@ def record(told: Record, now: Canary, last: Look, time: str) -> Record:
     )
 
 
-def news(was: Canary, now: Canary, suspects: Sequence[str]) -> dict[str, Any] | None:
+def news(was: Canary, now: Canary, suspects: Sequence[str]) -> dict[str, bool | str | None] | None:
     """The fields of an event: a wrong answer, or that all is worse, or well again; else None."""
     worse, said = now.degraded, {"degraded": now.degraded is not None}
     if worse and not was.degraded:

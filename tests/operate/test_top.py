@@ -174,7 +174,7 @@ def test_on_a_terminal_it_is_drawn_until_q(stub: World) -> None:
     with contextlib.suppress(OSError):  # no more of a terminal that nobody has open
         while os.read(terminal, 1 << 16):  # no bound: until it is left
             pass
-    _, status = os.waitpid(pid, 0)
+    _, status = os.waitpid(pid, 0)  # no bound: nobody has its terminal any more
     os.close(terminal)
 
     assert os.waitstatus_to_exitcode(status) == 0
