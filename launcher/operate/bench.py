@@ -238,7 +238,7 @@ def _require_room(it: Subject) -> None:
         raise UserError(
             f"{it.generator.name} takes prompts of more than {it.generator.longest:,} tokens only"
             f" with {module}, which {it.plan.python} does not have",
-            fix=f"`{it.plan.python} -m pip install {module}`, or --scenario latency",
+            fix=f"`{it.plan.python} -m pip install {module}`",
         )
 
 

@@ -175,7 +175,14 @@ def test_counters_are_read_and_what_is_not_there_is_unknown(name: str) -> None:
 
     told = counters(METRICS[name])
     assert (told.input, told.output, told.looked, told.found) == (100, 120, 100, 30)
-    assert told.accept_length is None
+    assert told.accept_length is None, "no drafts"
     assert counters("") == NONE
     assert told.since(NONE) == NONE
     assert told.since(told).output == 0
+
+
+def test_accepted_drafts_of_several_replicas_are_not_added_up() -> None:
+    gauge = 'sglang:spec_accept_length{{tp_rank="0",dp_rank="{}"}} {}\n'
+    told = generator("sglang").counters(gauge.format(0, 3.0) + gauge.format(1, 2.0))
+
+    assert told.accept_length == 2.5
