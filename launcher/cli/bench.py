@@ -137,9 +137,11 @@ def _instance(name: str | None) -> StateDir:
 
 
 def _subject(instance: StateDir, wish: Wish) -> Subject:
+    from launcher.files.programs import ROOT
     from launcher.operate import identity
     from launcher.operate.bench import subject
 
+    os.chdir(ROOT)  # the generator is a Python, which imports from the current folder
     return subject(identity.enter(instance, writing=True), wish, os.environ)
 
 
