@@ -45,6 +45,7 @@ ROUNDS = 4  # at each concurrency: two records of four can be told apart
 PAIRS = 6  # of a comparison of two that are up
 WITHIN = 900.0  # seconds for a round
 QUIET_WITHIN = 20.0  # seconds for what is under way to end between rounds
+OWN_WITHIN = 5.0  # seconds for a question of its own launcher's to be answered
 COUNTED_WITHIN = 3.0  # seconds for a server's counters to take in what it answered
 ASKED_WITHIN = 10.0  # seconds for one question to it
 LOG_LINES = 20_000  # of its log, that are looked at for what makes it slow
@@ -204,7 +205,10 @@ def subject(instance: StateDir, wish: Wish, environ: Mapping[str, str]) -> Subje
 
 
 def _require_idle(it: Subject) -> None:
-    running = runtime(it.plan.engine).in_flight(it.server)
+    until = time.monotonic() + OWN_WITHIN
+    ask = runtime(it.plan.engine).in_flight
+    while (running := ask(it.server)) and not it.wish.anyway and time.monotonic() < until:
+        time.sleep(0.2)
     if running is None:
         it.notes.append("nobody can tell whether others ask it, too: its loads are not to be had")
     if running and not it.wish.anyway:

@@ -63,6 +63,10 @@ def test_tokens_of_others_are_seen() -> None:
     assert "somebody else asked it, too" in judged(GOOD, GOOD, counted=Counters(output=5000))
 
 
+def test_questions_of_its_own_launcher_are_no_strangers() -> None:
+    assert judged(GOOD, GOOD, counted=Counters(output=16 + 2 * 64 + 500)) == ""
+
+
 def test_a_server_that_counts_nothing_is_not_held_to_it() -> None:
     assert judged(GOOD, counted=NONE) == ""
 
