@@ -18,6 +18,7 @@ GROUPS = {
         "restart": "drain, and start from the profile again",
         "down": "drain and stop",
         "smoke": "ask it a few questions, check the answers",
+        "bench": "how fast it is, judged, beside others",
         "gateway": "one address for several servers of a model",
     },
     "Before a start": {
@@ -25,6 +26,7 @@ GROUPS = {
         "fit": "what fits into the GPUs' memory",
         "model": "whether a checkpoint is complete",
         "fetch": "download a checkpoint",
+        "warm": "read a checkpoint into memory before a start",
         "checks": "list doctor's checks, or explain one",
         "facts": "what doctor observed, as JSON",
     },

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from launcher.engines.log import PHASES
 from launcher.output import starts
-from launcher.output.console import console, words
+from launcher.output.console import below, console, words
 from launcher.output.events import ODD, in_words, reading_ahead, timeline
 from launcher.statedir.events import Event
 from launcher.statedir.starts import Usual
@@ -145,7 +145,7 @@ class Panel:
         with contextlib.suppress(OSError):  # the terminal was closed
             while not self._stopped.is_set():
                 shown = replace(top.look(), events=())  # they are printed above
-                made = Group(*drawn(shown, screen)[: screen.height - 1])
+                made = below(drawn(shown, screen)[: screen.height - 1])
                 with self._drawing:
                     if not self._stopped.is_set():
                         self._live.update(made, refresh=True)

@@ -155,7 +155,7 @@ class Recorder:
             waits=start.waits,
         )
         self._starts = (*self._starts, made)[-starts.KEPT :]
-        data = starts.kept(self._starts)
+        data = starts.to_json(self._starts)
         self.writer.put(partial(self.instance.write, self.instance.starts, data), "starts")
 
     def _usual_of(self, plan: Plan) -> Usual | None:

@@ -280,8 +280,8 @@ class Supervisor:
         due.append(now + 0.1 if self.burial else None)
         due.append(now + LIVES / 2 if self.plan.health_listen else None)
         due.append(now + 1.0 if self.launching or self.teller.writer.stuck() else None)
-        if isinstance(self.state, lifecycle.Starting):
-            due.append(now + 1.0)
+        # a wait that is no longer than this shows soon that the launcher was kept from running
+        due.append(now + 1.0 if lifecycle.is_judged(self.state) else None)
         return min([max(0.0, at - now) for at in due if at is not None] + [3600.0])
 
     # What happens becomes an event.
@@ -548,8 +548,6 @@ class Supervisor:
         self.loop.aside(
             partial(self.prepare, number, fresh), partial(self.not_launched, number, MemoryError())
         )
-        if number > 1 and not fresh:
-            self.loop.aside(self.same_engine)
 
     def prepare(self, number: int, fresh: bool) -> Work:
         """In a thread of its own."""
@@ -592,6 +590,7 @@ class Supervisor:
         """Start the server, unless nobody wants it any more."""
         if self.launching is None or self.launching.number != number:
             return
+        again = made is self.plan and number > 1
         if made is not self.plan:
             self.take_plan(made, key)
         hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
@@ -619,6 +618,8 @@ class Supervisor:
         self.teller.writer.put(partial(self.instance.forget_stacks, number))
         self.teller.record(self.picture())  # with what its processes are known by
         self.watch_gpus()
+        if again:
+            self.loop.aside(self.same_engine)
 
     def read_ahead(self) -> None:
         """Have the checkpoint read into memory while the server imports, where that helps it."""
