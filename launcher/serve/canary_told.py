@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from launcher.serve import smoke
 from launcher.serve.canary import Canary, Look, Said
@@ -28,13 +29,22 @@ def record(told: Record, now: Canary, last: Look, time: str) -> Record:
     )
 
 
-def news(was: Canary, now: Canary, suspects: Sequence[str]) -> dict[str, bool | str | None] | None:
-    """The fields of an event: a wrong answer, or that all is worse, or well again; else None."""
-    worse, said = now.degraded, {"degraded": now.degraded is not None}
+@dataclass(frozen=True)
+class News:
+    """What is worth an event; `cause` is told where it is degraded since now."""
+
+    degraded: bool
+    reason: str
+    cause: str | None = None
+
+
+def news(was: Canary, now: Canary, suspects: Sequence[str]) -> News | None:
+    """A wrong answer, or that all is worse, or well again."""
+    worse = now.degraded
     if worse and not was.degraded:
-        return {**said, "reason": smoke.explained(worse.what, suspects), "cause": worse.cause}
+        return News(True, smoke.explained(worse.what, suspects), worse.cause)
     if was.degraded and not worse:
-        return {**said, "reason": "it answers as it did after its start"}
+        return News(False, "it answers as it did after its start")
     if now.last and now.last.said is Said.WRONG:
-        return {**said, "reason": now.last.detail}
+        return News(worse is not None, now.last.detail)
     return None

@@ -202,8 +202,10 @@ class Recorder:
             return
         told = self._canary or Canary(picture.plan.policy.canary.every)
         self._canary = canary_told.record(told, now, now.last, now_text())
-        if fields := canary_told.news(was, now, picture.plan.suspects):
-            self._tell(picture, "canary", run=picture.state.past.run, **fields)
+        if news := canary_told.news(was, now, picture.plan.suspects):
+            cause = {"cause": news.cause} if news.cause else {}
+            said = {"degraded": news.degraded, "reason": news.reason, **cause}
+            self._tell(picture, "canary", run=picture.state.past.run, **said)
         else:
             self.record(picture)
         for kind in now.unasked - was.unasked:

@@ -60,7 +60,7 @@ def slowed(process: psutil.Process) -> Iterator[None]:
         yield
     finally:
         over.set()
-        holds.join(60)
+        holds.join(LONG)
 
 
 def test_its_own_signs_are_told(served: Served) -> None:
