@@ -161,6 +161,12 @@ port = {self.port}
         told = answer.json()
         return int((told.get("usage") or told["meta_info"])["completion_tokens"])
 
+    def tokens_of(self, seconds: float) -> int:
+        """How many take it about so long, by how long a few take."""
+        began, few = time.monotonic(), 100
+        self.ask(few)
+        return min(1900, max(few, int(few * seconds / (time.monotonic() - began))))
+
     def in_flight(self) -> int | None:
         """How many requests it says that it has."""
         return runtime(self.kind.kind).in_flight(Server("127.0.0.1", self.port))

@@ -22,7 +22,7 @@ from launcher.engines.engine import NAMES, dialect
 from launcher.gateway import DEFAULT
 from launcher.gateway.leaving import WITHIN
 from launcher.plan.plan import ENGINE
-from launcher.plan.policy import Policy, StallTimeouts
+from launcher.plan.policy import CANARIES, Policy, StallTimeouts
 
 
 def _no_nul(text: str) -> str:
@@ -217,6 +217,16 @@ class Smoke(_Table):
     ]
 
 
+class Canary(_Table):
+    """What a server is asked while it serves: one question every so many seconds, 0 for none;
+    `asks` are kinds of them (`policy.CANARIES`), `act` is what is done where it answers wrongly.
+    """
+
+    every: NotNegative = 60.0
+    act: Literal["tell", "restart"] = "tell"
+    asks: list[Literal["fact", "context", "tools", "reasoning"]] = list(CANARIES)  # type: ignore[arg-type]
+
+
 class Flags(BaseModel):
     """The engine's own options by their canonical names.
 
@@ -260,6 +270,7 @@ class Profile(_Table):
     rules: Rules = Rules()
     supervision: Supervision = Supervision()
     smoke: Smoke = Smoke()
+    canary: Canary = Canary()
     nodes: Nodes | None = None
     flags: Flags
     env: dict[VariableName, Annotated[Text, BeforeValidator(_whole_number_as_text)]] = {}

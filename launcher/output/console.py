@@ -39,13 +39,33 @@ class _Guard(RenderHook):
 
 def console(stream: TextIO) -> Console:
     """A console on a stream. Off a terminal nothing is folded."""
-    made = Console(
-        file=stream,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        width=None if stream.isatty() else UNBOUNDED,
+    return _guarded(
+        Console(
+            file=stream,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            width=None if stream.isatty() else UNBOUNDED,
+        )
     )
+
+
+def paper(width: int) -> Console:
+    """A console of `width` columns that no terminal shows: for its export_svg."""
+    return _guarded(
+        Console(
+            file=StringIO(),
+            record=True,
+            force_terminal=True,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            width=width,
+        )
+    )
+
+
+def _guarded(made: Console) -> Console:
     made.push_render_hook(_Guard())
     return made
 

@@ -18,7 +18,7 @@ from launcher.output.bars import duration, signs_for
 from launcher.output.events import COLOURS, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
 from launcher.statedir.folder import seconds_since
-from launcher.statedir.state import Pids, StartRecord, StateRecord
+from launcher.statedir.state import Canary, Pids, StartRecord, StateRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -159,7 +159,8 @@ def _head(seen: StateRecord) -> Text:
 
     began = f"  since {seen.since}{_ago(seen.since)}" if seen.since else ""
     colour = f"bold {COLOURS.get(seen.state, 'red')}"
-    return words((seen.profile, "bold"), "  ", (seen.state, colour), began)
+    worse = ("  degraded", "bold red") if seen.canary and seen.canary.degraded else ""
+    return words((seen.profile, "bold"), "  ", (seen.state, colour), worse, began)
 
 
 def _engine(seen: StateRecord) -> str:
@@ -177,9 +178,27 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
         rows.append(("engine", _engine(seen)))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
         rows.append(("start", _start(seen)))
+        rows += [("canary", _canary(seen.canary))] if seen.canary else []
         rows.append(("last error", seen.last_error or "-"))
         rows.append(("server log", seen.server_log or "-"))
     return rows
+
+
+def _canary(told: Canary) -> str:
+    """Whether it answers as it did after its start, and by what that is known."""
+    if told.time is None:
+        return f"not asked yet, one question every {told.every:g} s"
+    counts = ", ".join(f"{count} {said}" for said, count in sorted(told.answers.items()))
+    last = f"{counts}; the last one{_ago(told.time)}: {told.last}"
+    if told.degraded:
+        return f"degraded since {told.since}{_ago(told.since or '')}: {told.reason}; {last}"
+    signs = (
+        (told.step_seconds, 1000, "ms a step"),
+        (told.accepted, 1, "tokens of a step accepted"),
+        (told.tokens_per_second, 1, "tok/s"),
+    )
+    pace = ", ".join(f"{value * by:.3g} {unit}" for value, by, unit in signs if value)
+    return f"fine: {last}{f'; {pace}' if pace else ''}"
 
 
 def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
@@ -195,9 +214,15 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
         began = f"{seen.since}{_ago(seen.since)}" if seen.since else "-"
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
         where = words(seen.endpoint or "-")
-        table.add_row(words(seen.profile), state, began, where, words(seen.reason))
-    blocks = ((_head(seen), (seen.endpoint or "", seen.reason)) for seen in every)
+        table.add_row(words(seen.profile), state, began, where, words(_why_so(seen)))
+    blocks = ((_head(seen), (seen.endpoint or "", _why_so(seen))) for seen in every)
     table_or_blocks(console(sys.stdout), table, blocks)
+
+
+def _why_so(seen: StateRecord) -> str:
+    """Why it is as it is, in the list of all: that it is degraded comes first."""
+    told = seen.canary
+    return f"degraded: {told.reason}" if told and told.degraded else seen.reason
 
 
 def _elapsed(seen: StateRecord) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from launcher.plan.policy import Policy, StallTimeouts
+from launcher.plan.policy import CanaryPolicy, Policy, StallTimeouts
 
 SCHEMA = 1
 RANK = "nodes.rank="  # how the words of a command say which node is meant
@@ -209,11 +209,13 @@ def changed(old: Plan, new: Plan) -> list[tuple[str, Setting | None, Setting | N
 
 def _parts(plan: Plan) -> dict[str, str]:
     said = asdict(plan.policy)
-    stalls = said.pop("stall_timeouts")
+    stalls, canary = said.pop("stall_timeouts"), plan.policy.canary
+    del said["canary"]
     patience = {f"supervision.{name}": f"{value:g}" for name, value in said.items()}
     patience |= {
         f"supervision.stall_timeouts.{phase}": f"{value:g}" for phase, value in stalls.items()
     }
+    patience["canary"] = f"{canary.every:g} {canary.act} {', '.join(canary.asks)}"
     patience["smoke"] = ", ".join(question["ask"] for question in plan.smoke.get("questions", ()))
     return (
         {setting.name: setting.value for setting in plan.settings}
@@ -237,6 +239,8 @@ def from_json(data: Mapping[str, Any]) -> Plan:
         raise ValueError(f"a plan of schema {schema}, wanted {SCHEMA}")
     policy = dict(fields["policy"])
     policy["stall_timeouts"] = StallTimeouts(**policy["stall_timeouts"])
+    asked = policy["canary"]
+    policy["canary"] = CanaryPolicy(**{**asked, "asks": tuple(asked["asks"])})
     fields["policy"] = Policy(**policy)
     fields["settings"] = tuple(Setting(**setting) for setting in fields["settings"])
     fields["nodes"] = tuple(_node(node) for node in fields.get("nodes", ()))
