@@ -70,13 +70,6 @@ def _guarded(made: Console) -> Console:
     return made
 
 
-def paper(width: int) -> Console:
-    """A console that keeps what is drawn, for a picture; nobody sees it meanwhile."""
-    made = Console(record=True, width=width, file=StringIO(), force_terminal=True)
-    made.push_render_hook(_Guard())
-    return made
-
-
 def words(*parts: str | tuple[str, str]) -> Text:
     """Words of others, some with a style, in one line."""
     told = [(part, "") if isinstance(part, str) else part for part in parts]
