@@ -51,18 +51,8 @@ def console(stream: TextIO) -> Console:
 
 
 def paper(width: int) -> Console:
-    """A console of `width` columns that no terminal shows: for its export_svg."""
-    return _guarded(
-        Console(
-            file=StringIO(),
-            record=True,
-            force_terminal=True,
-            highlight=False,
-            markup=False,
-            emoji=False,
-            width=width,
-        )
-    )
+    """A console that keeps what is drawn, for a picture; nobody sees it meanwhile."""
+    return _guarded(Console(record=True, width=width, file=StringIO(), force_terminal=True))
 
 
 def _guarded(made: Console) -> Console:

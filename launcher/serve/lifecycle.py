@@ -455,6 +455,13 @@ def wakes_at(state: State, policy: Policy) -> float | None:
             return None
 
 
+def is_judged(state: State) -> bool:
+    """Whether something has to move in it within a time that the policy, or the state, gives."""
+    return isinstance(state, Starting | Proving | Stopping) or (
+        isinstance(state, Ready) and state.asking
+    )
+
+
 def may_take(state: State, policy: Policy, now: float) -> float | None:
     """How many seconds the state may last from `now` on without a sign that it moves; None for one
     that stays.

@@ -280,8 +280,8 @@ class Supervisor:
         due.append(now + 0.1 if self.burial else None)
         due.append(now + LIVES / 2 if self.plan.health_listen else None)
         due.append(now + 1.0 if self.launching or self.teller.writer.stuck() else None)
-        if isinstance(self.state, lifecycle.Starting):
-            due.append(now + 1.0)
+        # a wait that is no longer than this shows soon that the launcher was kept from running
+        due.append(now + 1.0 if lifecycle.is_judged(self.state) else None)
         return min([max(0.0, at - now) for at in due if at is not None] + [3600.0])
 
     # What happens becomes an event.

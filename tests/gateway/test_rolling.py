@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from behind import PIECES, Behind
-from conftest import end
+from conftest import PATIENCE, end
 from rig.load import Load
 
 
@@ -31,7 +31,7 @@ def test_a_rolling_restart_loses_no_request(behind: Behind) -> None:
     behind.until_routed("stub@1", "stub@2")
 
     with load_of(behind) as load:
-        done = behind.run("restart", "stub", "--rolling", timeout=120)
+        done = behind.run("restart", "stub", "--rolling", timeout=PATIENCE)
         time.sleep(1)
 
     assert done.returncode == 0, done.stderr
@@ -48,8 +48,10 @@ def test_a_killed_replica_costs_no_plain_request_and_tells_a_stream(behind: Behi
 
     with load_of(behind) as load:
         time.sleep(2)
+        behind.faults(hang_at="load")  # it does not come back before it was seen to be gone
         os.kill(behind.status("stub@1")["pids"]["server"], signal.SIGKILL)
         behind.until_routed("stub@2")
+        behind.faults()
         behind.until_routed("stub@1", "stub@2")
 
     assert set(load.lost) <= {"stream error, then [DONE]"}, load.outcomes

@@ -28,7 +28,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, NEEDS, ROOT, TESTS, end, next_line, remove, running, until
+from conftest import GLM5_SERVE, LONGEST, NEEDS, ROOT, TESTS, end, next_line, remove, running, until
 from kinds import KINDS, SGLANG_PHASES
 from rig.mounts import mounted
 from served import ENGINES, LONG, Served, Story, seconds_of
@@ -38,7 +38,7 @@ SGLANG, VLLM = ("real1", "real2"), ("vllm1", "vllm2")
 REAL = (*SGLANG, *VLLM)
 DAILY = ("real2",)  # what is run each time of a fault in which the engines hardly differ
 OF_EACH = ("real2", "vllm2")  # and of one in which they do
-pytestmark = pytest.mark.timeout(600)  # a server may be started several times
+pytestmark = pytest.mark.timeout(LONGEST)  # a server may be started several times
 ONE = ("stub", "real1", "vllm1")  # where it plays no part how many ranks there are
 STOPPING = '"state": "stopping"'  # as it is told
 seen: dict[tuple[str, str], str] = {}  # (fault, engine) -> what the table says
@@ -157,9 +157,8 @@ def test_it_exits_while_it_starts(anyhow: Served, phase: str) -> None:
 
 
 def _since_the_strike(served: Served, event: dict[str, Any]) -> float:
-    """Seconds from the sabotage's strike, told by the file that it took away, to an event."""
-    struck = max(path.stat().st_ctime for path in served.folder.glob("sabotage.json.*"))
-    return max(0.0, seconds_of(event["time"]) - struck)
+    """Seconds from the sabotage's strike to an event."""
+    return max(0.0, seconds_of(event["time"]) - served.struck_at())
 
 
 @cells()
@@ -311,7 +310,8 @@ def test_bad_arguments(served: Served) -> None:
 def test_a_rank_is_killed(served: Served) -> None:
     story = served.after(served.rank().kill)
 
-    assert served.kind.titles in story.text
+    # the server looks after its ranks, too: a launcher that gets a processor late finds both dead
+    assert served.kind.titles in story.text or story.causes == ["rank-killed"]
     assert "died" in story.reasons[0]
     note(served, "rank killed", "its pidfd", story.seconds, "the rest killed, started again")
 
@@ -484,11 +484,11 @@ def test_running_requests_without_a_token(served: Served) -> None:
 def test_a_paused_server_is_left_alone(served: Served) -> None:
     url = f"http://127.0.0.1:{served.port}"
     requests.post(
-        f"{url}/pause_generation", json={"mode": "in_place"}, timeout=20
+        f"{url}/pause_generation", json={"mode": "in_place"}, timeout=60
     ).raise_for_status()
     served.unmoved(12)
     assert "paused" in served.status()["reason"]
-    requests.post(f"{url}/continue_generation", json={}, timeout=20).raise_for_status()
+    requests.post(f"{url}/continue_generation", json={}, timeout=60).raise_for_status()
     served.unmoved(4)
     note(served, "generation paused", "/ready", None, "left alone")
 
@@ -501,15 +501,15 @@ def test_a_paused_vllm_is_left_alone_with_its_requests_and_without(served: Serve
     up = served.run("up", "-p", "stub", "-d", "--set", "env.VLLM_SERVER_DEV_MODE=1")
     assert up.returncode == 0, up.stderr
     with served.asked(1200, timeout=120) as asked:
-        requests.post(f"{url}/pause?mode=keep", timeout=20).raise_for_status()
+        requests.post(f"{url}/pause?mode=keep", timeout=60).raise_for_status()
         served.unmoved(12)
         assert "paused" in served.peek()["reason"]
-        requests.post(f"{url}/resume", timeout=20).raise_for_status()
+        requests.post(f"{url}/resume", timeout=60).raise_for_status()
         assert asked.result(LONG) == 1200
-    requests.post(f"{url}/pause", timeout=20).raise_for_status()
+    requests.post(f"{url}/pause", timeout=60).raise_for_status()
     served.unmoved(25)  # two questions for a token that does not come
     assert "paused" in served.peek()["reason"]
-    requests.post(f"{url}/resume", timeout=20).raise_for_status()
+    requests.post(f"{url}/resume", timeout=60).raise_for_status()
     served.unmoved(4)
     assert served.ask() >= 1
     note(served, "generation paused", "/is_paused", None, "left alone")
@@ -689,7 +689,7 @@ def test_the_key_file_is_removed(served: Served) -> None:
     assert "cannot read the API key file" in refused.stderr
     assert served.status()["state"] == "ready", "what runs goes on"
     served.after(served.restart_by_death)
-    bare = requests.get(f"http://127.0.0.1:{served.port}/v1/models", timeout=20)
+    bare = requests.get(f"http://127.0.0.1:{served.port}/v1/models", timeout=60)
     assert bare.status_code == 401, "it is as guarded as before"
     served.run("down")
     note(

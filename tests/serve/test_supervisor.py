@@ -129,7 +129,7 @@ def freeze(disk: Path, seconds: int) -> subprocess.Popen[bytes]:
 
 
 def answers(world: World) -> bool:
-    return requests.get(f"http://127.0.0.1:{world.port}/ping", timeout=10).status_code == 200
+    return requests.get(f"http://127.0.0.1:{world.port}/ping", timeout=60).status_code == 200
 
 
 def test_a_disk_that_hangs_stops_neither_the_server_nor_the_launcher(

@@ -45,7 +45,6 @@ import re
 import select
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -92,21 +91,40 @@ def hang(where, is_over=lambda: False):
     return False
 
 
-def rank(number):
-    """A scheduler: it dies with its parent (as SGLang's do), unless it is one that got away."""
+def rank(number, says):
+    """A scheduler: it dies with its parent (as SGLang's do), unless it is one that got away.
+
+    `says`: closed when it is what it will be; a real server, too, waits for its ranks.
+    """
+    escapes = fault("escape")
+    if escapes and number == 1 and os.fork():
+        os._exit(0)  # before it has a title: no rank dies
     libc = ctypes.CDLL(None)
     libc.prctl(15, f"sglang::TP{number}".encode()[:15], 0, 0, 0)
-    if not fault("escape"):
+    if not escapes:
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)
     elif number == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.setsid()
-    elif number == 1 and os.fork():
-        os._exit(0)
-    elif number == 2:
+    os.close(says)
+    if escapes and number == 2:
         os.kill(os.getpid(), signal.SIGSTOP)
     while True:
         time.sleep(1)
+
+
+def start_ranks(count):
+    """Their pids, when all are there."""
+    there, says = os.pipe()
+    pids = []
+    for number in range(count):
+        if not (pid := os.fork()):
+            rank(number, says)
+        pids.append(pid)
+    os.close(says)
+    os.read(there, 1)  # nothing is written: it ends
+    os.close(there)
+    return pids
 
 
 UNDER_WAY = []
@@ -144,6 +162,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """The endpoints that glm5-serve asks."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer goes out whole: one that is cut after its head cannot be asked again
 
     def log_message(self, *_):
         pass
@@ -250,6 +269,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        self.wfile.flush()
         text = fault("stream", text)
         for piece in pieces or (text[:2], text[2:]):
             time.sleep(pause)
@@ -261,6 +281,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send(self, text):
         """A chunk; the last one is empty. Without it whoever reads knows that it was cut."""
         self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
+        self.wfile.flush()
 
 
 def said(question):
@@ -288,9 +309,6 @@ def stop(*_):
     time.sleep(fault("drain", 0))
     os._exit(0)
 
-
-if __name__ == "__main__" and sys.argv[1] == "--rank":
-    rank(int(sys.argv[2]))
 
 if __name__ == "__main__":
     if fault("record"):
@@ -320,11 +338,8 @@ if __name__ == "__main__":
         " 'admin_api_key': None}"
     )
     NODES = Nodes(argparse.Namespace(nnodes=1, node_rank=arguments.node_rank), log)
+    ranks = start_ranks(arguments.tp_size)
     signal.signal(signal.SIGTERM, stop)
-    ranks = [
-        subprocess.Popen([sys.executable, "-m", "sglang.launch_server", "--rank", str(n)])
-        for n in range(arguments.tp_size)
-    ]
     for number in range(len(ranks)):
         log("Init parallel begin.", number)
     NODES = Nodes(arguments, log)
@@ -365,10 +380,8 @@ if __name__ == "__main__":
         time.sleep(0.02)
         leave("serve")
         turn += 1
-        for process in ranks if turn % 50 == 0 else ():  # SGLang, too, looks once a second
-            if process.poll() is not None and not fault("escape"):
-                log(
-                    f"Subprocess scheduler (pid={process.pid}) crashed with exit code"
-                    f" {process.returncode}."
-                )
+        for pid in ranks if turn % 50 == 0 and not fault("escape") else ():  # SGLang's look, too
+            if status := os.waitpid(pid, os.WNOHANG)[1]:
+                code = os.waitstatus_to_exitcode(status)
+                log(f"Subprocess scheduler (pid={pid}) crashed with exit code {code}.")
                 os.kill(os.getpid(), signal.SIGKILL)
