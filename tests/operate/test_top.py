@@ -153,7 +153,7 @@ def test_in_a_pipe_it_is_printed_once(stub: World) -> None:
 
 
 def test_scripts_get_json(stub: World) -> None:
-    said = stub.run("top", "stub", "--once", "--json", "--interval", "0.2")
+    said = stub.run("top", "-p", "stub", "--once", "--json", "--interval", "0.2")
     told = json.loads(said.stdout)
     [instance] = told["instances"]
 
