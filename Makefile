@@ -4,10 +4,12 @@ BIN := .venv/bin
 MADE := .venv/.made
 # Most tests wait more than they compute, and run beside each other. The real engine takes all cores: one at a time,
 # and beside it only a systemd that starts and stops the stand-in.
-WORKERS ?= 4
+WORKERS ?= 6
 BESIDE := -n $(WORKERS) --dist loadgroup
 # What failed beside others is told, and run once more alone: only what fails there, too, is a failure.
 AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
+# Else each worker rewrites the asserts of all tests each time: two thirds of what collecting them takes.
+unexport PYTHONDONTWRITEBYTECODE
 FAST := not engine and not systemd and not matrix and not scale
 REAL := (engine or systemd) and not matrix and not scale
 TIMES ?= 10
@@ -26,7 +28,7 @@ help:
 	@echo "make scale    several real servers: replicas behind the gateway, one model over two network namespaces, a container"
 	@echo "              (as root; half an hour)"
 	@echo "make format   ruff format and the fixes it is sure of"
-	@echo "make bench    ratios: command line, start, idle cost, recovery, requests lost (half an hour)"
+	@echo "make bench    ratios: command line, start, disk, idle cost, recovery, requests lost (half an hour; docs/performance.md)"
 	@echo "make clean    remove this folder's environment (the engines stay in the cache)"
 
 $(MADE): pyproject.toml Makefile
@@ -77,11 +79,13 @@ bench: $(MADE) engines
 	$(BIN)/python bench/doctor.py
 	$(BIN)/python bench/own.py
 	$(BIN)/python bench/start.py
+	$(BIN)/python bench/readahead.py
 	$(BIN)/python bench/idle.py
 	$(BIN)/python bench/top.py
 	$(BIN)/python bench/recovery.py
 	$(BIN)/python bench/drain.py
 	$(BIN)/python bench/rolling.py
+	$(BIN)/python bench/canary.py
 
 clean:
 	rm -rf .venv dist

@@ -52,6 +52,7 @@ GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 # seconds before a test gives up on something that hangs; never a measurement, nor a deadline that
 # a busy machine may miss
 PATIENCE = 300.0
+PATIENT = ("serve", "gateway", "operate")  # the folders of tests that wait for processes
 LONGEST = 900.0  # seconds that a test with the real engine may take in all; others: pyproject.toml
 
 # A slow machine is no fault of an example; what failed is kept in the checkout, and nowhere else.
@@ -398,7 +399,7 @@ def ends(process: subprocess.Popen[str]) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Only tests that share nothing run beside each other: no engine that takes all cores, no
-    server.
+    server. Those that take long go first: at the end no worker waits for another one's.
     """
     for item in items:
         if "host" in getattr(item, "fixturenames", ()) and item.path.stem == "test_systemd":
@@ -409,6 +410,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for name in marker.args or ("sglang",):
                 item.add_marker(NEEDS[name])
             item.add_marker(pytest.mark.timeout(LONGEST))
+    items.sort(key=lambda item: (group_of(item) is None, item.path.parent.name not in PATIENT))
 
 
 def group_of(item: pytest.Item) -> str | None:

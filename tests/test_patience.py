@@ -103,8 +103,9 @@ def short(source: str) -> Iterator[tuple[int, str]]:
 
 def bounds(call: ast.Call) -> Iterator[ast.expr]:
     """What says for how long a call waits."""
-    yield from (word.value for word in call.keywords if word.arg in ("timeout", "within"))
     name = ast.unparse(call.func).rpartition(".")[2]
+    called = ("timeout", "within") if name in ("until", "next_line") else ("timeout",)
+    yield from (word.value for word in call.keywords if word.arg in called)
     if name in ("wait", "join", "settimeout", "result", "exception"):
         yield from call.args[:1]
     elif name == "until":

@@ -15,7 +15,8 @@ BUSY = 90  # percent of the time with a kernel at work
 IDLE_WATTS = 0.4  # of the limit: kernels that wait use a GPU fully, and little power
 OFTEN = 0.5  # of the samples
 # What of doctor's findings costs speed.
-GROUPS = ("GPU health", "IOMMU and ACS", "PCIe", "peer-to-peer", "CPU and memory", "known issues")
+GROUPS = ("GPU health", "IOMMU and ACS", "PCIe", "peer-to-peer", "known issues")
+OTHERS = "cpu-governor cpu-count numa-balancing huge-pages swap virtual-machine".split()
 REASONS = {
     "sw_power_cap": "its power limit holds the clocks down",
     "hw_slowdown": "the hardware slows the clocks down",
@@ -91,7 +92,8 @@ def causes(
         *(
             f"{found.id}: {found.evidence}" + (f"; fix: {found.fix}" if found.fix else "")
             for found in findings
-            if found.group in GROUPS and found.severity in (Severity.WARN, Severity.FAIL)
+            if (found.group in GROUPS or found.id in OTHERS)
+            and found.severity in (Severity.WARN, Severity.FAIL)
         ),
     )
 
@@ -122,8 +124,15 @@ def _grouped(told: Iterable[tuple[int, str]]) -> Iterator[str]:
     for index, text in told:
         found.setdefault(text, []).append(index)
     for text, indices in found.items():
-        names = ", ".join(map(str, indices))
-        yield f"GPU{'s' if len(indices) > 1 else ''} {names}: {text}"
+        yield f"GPU{'s' if len(indices) > 1 else ''} {_named(indices)}: {text}"
+
+
+def _named(indices: Sequence[int]) -> str:
+    """Numbers in a row as a range."""
+    first, last = indices[0], indices[-1]
+    if len(indices) > 2 and last - first == len(indices) - 1:
+        return f"{first}-{last}"
+    return ", ".join(map(str, indices))
 
 
 def _of_log(lines: Sequence[str], slow: Sequence[Slow]) -> Iterator[str]:

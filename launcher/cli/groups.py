@@ -26,6 +26,7 @@ GROUPS = {
         "fit": "what fits into the GPUs' memory",
         "model": "whether a checkpoint is complete",
         "fetch": "download a checkpoint",
+        "warm": "read a checkpoint into memory before a start",
         "checks": "list doctor's checks, or explain one",
         "facts": "what doctor observed, as JSON",
     },

@@ -72,6 +72,23 @@ def screen(as_json: bool) -> Screen:
 
 
 @click.command()
+@plan_options
+@json_option
+def warm(profile: str, settings: tuple[str, ...], api_key_file: str | None, as_json: bool) -> int:
+    """Read a profile's checkpoint into memory, and say which kernels are compiled: before a
+    maintenance window, or an update.
+
+    Nothing is started. Exit 1 if not all of the checkpoint is in memory then.
+    """
+    from launcher.config.resolve import PlanRequest
+    from launcher.operate.warm import warm
+    from launcher.output.warm import progress, report
+
+    asked = PlanRequest(profile, settings, api_key_file)
+    return report(warm(asked, os.environ, progress), as_json=as_json)
+
+
+@click.command()
 @profile_option(required=False)
 @json_option
 def status(profile: str | None, as_json: bool) -> int:
@@ -173,4 +190,4 @@ def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
     return running.restart(entered[0], os.environ, tell, screen(as_json))
 
 
-COMMANDS: tuple[click.Command, ...] = (up, status, logs, down, restart)
+COMMANDS: tuple[click.Command, ...] = (up, warm, status, logs, down, restart)

@@ -21,7 +21,7 @@ from launcher.address import is_any, is_loopback, listening, numeric
 from launcher.engines.engine import NAMES, dialect
 from launcher.gateway import DEFAULT
 from launcher.gateway.leaving import WITHIN
-from launcher.plan.plan import ENGINE
+from launcher.plan.plan import ENGINE, POINTS
 from launcher.plan.policy import CANARIES, Policy, StallTimeouts
 
 
@@ -88,6 +88,12 @@ class _Table(BaseModel):
 def _known(name: str) -> str:
     if name not in NAMES:
         raise ValueError(f"wanted {' or '.join(NAMES)}")
+    return name
+
+
+def _a_point(name: str) -> str:
+    if name not in POINTS:
+        raise ValueError(f"wanted {', '.join(POINTS[:-1])} or {POINTS[-1]}")
     return name
 
 
@@ -261,6 +267,7 @@ class Profile(_Table):
     description: Text = ""
     unverified: Text | None = None  # why nobody knows that it works
     extends: Text | None = None
+    operating_point: Annotated[Text, AfterValidator(_a_point)] = "balanced"
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # servers of it on one host
     gateway: Annotated[Text, Field(pattern=NAME)] | None = None  # that sends it requests
     engine: Engine = Engine()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 # Names of weight files by load format, as both engines look for them: the first pattern that finds
 # any counts.
@@ -55,7 +56,7 @@ def of_format(
     return Loading(models, PATTERNS[name], natural)
 
 
-def table_in(text: str | None) -> Mapping[str, object]:
+def table_in(text: str | None) -> Mapping[str, Any]:
     """The JSON object that an option has for its value; empty where it is none."""
     try:
         found = json.loads(text or "{}")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -137,8 +137,8 @@ def _no_record(path: Path, why: str) -> UserError:
     return UserError(f"{path} is no record of a bench: {why}", fix=fix, status=Exit.USAGE)
 
 
-def schema() -> dict[str, Any]:
+def schema() -> str:
     """docs/bench.schema.json, of each line."""
     title = "A line of `glm5-serve bench --json` and of the file that `--save` writes"
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
-    return {**head, **LINES.json_schema(mode="serialization")}
+    return json.dumps({**head, **LINES.json_schema(mode="serialization")}, indent=1) + "\n"

@@ -14,7 +14,6 @@ from launcher.doctor.checks import REQUIRED
 from launcher.doctor.heading import fitting, head
 from launcher.doctor.run import DoctorOptions, Examined, Report
 from launcher.errors import Exit
-from launcher.output.plugins import npd, npd_status, prometheus
 from launcher.plan.findings import Finding, Severity, failures, to_json, verdict
 
 if TYPE_CHECKING:
@@ -36,9 +35,13 @@ def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) ->
 
         print(script(seen.host, findings), end="")
     elif words.format == "npd":
+        from launcher.output.plugins import npd, npd_status
+
         print(npd(findings))
         return npd_status(verdict(findings))
     elif words.format == "prometheus":
+        from launcher.output.plugins import prometheus
+
         print(prometheus({"": findings}), end="")
     elif words.as_json:
         told = to_json(findings, seen.plan.name or None, seen.host.observed)

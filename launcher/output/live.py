@@ -79,7 +79,7 @@ class LiveScreen:
                     words(("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold"))
                 )
                 self.panel = Panel(self.instance, self.console) if self.instance else None
-            case ("state", {"state": "ready"}) | ("warning" | "gpu", _):
+            case ("state", {"state": "ready"}) | ("warning" | "canary" | "gpu", _):
                 self.console.print(words(in_words(event) or ""))
             case ("state" | "death", _) | ("smoke", {"ok": False}):
                 self._end(None)

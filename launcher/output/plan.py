@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from launcher.config import layers
+from launcher.config import layers, published
 from launcher.config.select import Row
 from launcher.engines.engine import NAMES, dialect
 from launcher.operate.contained import Rendered
@@ -69,6 +69,8 @@ def _explain(shown: Plan) -> None:
     screen.print(words((shown.name, "bold"), f"  {_for_whom(shown)}"))
     for note in shown.notes:
         screen.print(words((f"note: {note}", "yellow")))
+    for line in _of_point(shown):
+        screen.print(words((line, "dim")))
     if screen.width < BROAD:
         for setting in shown.settings:
             head = f"{setting.name} {setting.value}".rstrip(), "bold"
@@ -80,6 +82,16 @@ def _explain(shown: Plan) -> None:
         cells = map(words, (setting.name, setting.value, _place(setting.layer)))
         table.add_row(*cells, _reason(setting))
     screen.print(table)
+
+
+def _of_point(shown: Plan) -> Iterator[str]:
+    """The operating point, what others got at it, and what it does not have here."""
+    if shown.point:
+        told = published.beside(shown)
+        others = f"others got {told}" if told else "nobody published a figure for it here"
+        yield f"operating point {shown.point}: {others}"
+    yield from (f"left out: {reason}" for reason in shown.left_out)
+    yield from (f"measured: {what}" for what in shown.measured[:1])
 
 
 def _reason(setting: Setting) -> Text:

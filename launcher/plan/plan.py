@@ -17,6 +17,8 @@ from launcher.plan.policy import CanaryPolicy, Policy, StallTimeouts
 SCHEMA = 1
 RANK = "nodes.rank="  # how the words of a command say which node is meant
 NO_REASON = "no reason given there"
+# What a profile is resolved for: one client, many of them, or as many tokens a second as there are.
+POINTS = ("latency", "balanced", "throughput")
 ENGINE = "sglang"  # what is started where nothing is said (`engines/engine.py` has their names)
 
 
@@ -88,6 +90,9 @@ class Plan:
     ruled: bool = (
         False  # rules chose what its profile left open; otherwise it is as somebody wrote it
     )
+    point: str = ""  # the operating point that rules chose for, of POINTS; "": none did
+    left_out: tuple[str, ...] = ()  # what the point would have, and why it is not in the plan
+    measured: tuple[str, ...] = ()  # between its GPUs, and what of it is not used or contradicts
     engine: str = ENGINE
     release: str | None = (
         None  # the release that it was resolved for; None: written before that was kept
@@ -246,7 +251,7 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     fields["nodes"] = tuple(_node(node) for node in fields.get("nodes", ()))
     for name in ("program", "arguments"):
         fields[name] = tuple(fields[name])
-    for name in ("allowed", "notes", "suspects", "traits"):
+    for name in ("allowed", "left_out", "measured", "notes", "suspects", "traits"):
         fields[name] = tuple(fields.get(name, ()))
     return Plan(**fields)
 

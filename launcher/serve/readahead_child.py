@@ -31,7 +31,7 @@ from pathlib import Path
 
 from launcher.host.collectors.room import Room, room
 from launcher.serve.readahead import Request, Told
-from launcher.serve.readahead_files import IN_MEMORY, OVER_A_NETWORK, Shard, file_system, shards
+from launcher.serve.readahead_files import IN_MEMORY, Shard, file_system, is_far, shards
 
 THREADS = 4
 PIECE = 4 << 20  # bytes read at once
@@ -173,20 +173,24 @@ def read(files: Sequence[Shard], needed: int, where: str) -> Told:
     began, total = time.monotonic(), sum(shard.size for shard in files)
     left = room()
     reader = Reader(deque(files), limit_of(left, needed))
-    threads = [threading.Thread(target=reader.work, daemon=True) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
+    bell, rope = os.pipe()
+    for _ in range(THREADS):
+        threading.Thread(target=_work, args=(reader, rope), daemon=True).start()
 
     def told(end: str | None) -> Told:
         seconds = round(time.monotonic() - began, 3)
         return Told(reader.read, reader.cached, total, seconds, where, end)
 
-    while any(thread.is_alive() for thread in threads):
-        if is_closed(TELL_EVERY, threads):
-            os._exit(0)  # a thread may hang in the disk
-        left = room()
-        reader.limit = limit_of(left, needed)
-        say(told(None))
+    at_work = THREADS
+    while at_work:
+        ready, _, _ = select.select([0, bell], [], [], TELL_EVERY)
+        if 0 in ready and not os.read(0, 1):
+            os._exit(0)  # the launcher is gone; a thread may hang in the disk
+        at_work -= len(os.read(bell, THREADS)) if bell in ready else 0
+        if not ready:
+            left = room()
+            reader.limit = limit_of(left, needed)
+            say(told(None))
     if reader.is_full:
         most = in_gib(reader.limit)
         end = f"there is room for {most}: {left.of}, less {in_gib(needed)} for the server"
@@ -194,13 +198,12 @@ def read(files: Sequence[Shard], needed: int, where: str) -> Told:
     return told(reader.failed)
 
 
-def is_closed(within: float, threads: Sequence[threading.Thread]) -> bool:
-    """Whether the launcher is gone; looked at for so long, or until all is read."""
-    until = time.monotonic() + within
-    while (left := until - time.monotonic()) > 0 and any(each.is_alive() for each in threads):
-        if select.select([0], [], [], min(left, 0.02))[0] and not os.read(0, 1):
-            return True
-    return False
+def _work(reader: Reader, rope: int) -> None:
+    """A thread: it rings when it ends."""
+    try:
+        reader.work()
+    finally:
+        os.write(rope, b".")
 
 
 def in_gib(size: int) -> str:
@@ -226,8 +229,11 @@ def answer(request: Request) -> Told:
         return Told(end="")
     where = file_system(files[0].path)
     if where in IN_MEMORY:
-        return Told(total=total, where=where, end=f"the checkpoint lies in memory ({where})")
-    return read(files, spared(request, total), where if where in OVER_A_NETWORK else "")
+        return Told(total=total, end=f"the checkpoint lies in memory ({where})")
+    try:
+        return read(files, spared(request, total), where if is_far(where) else "")
+    except (OSError, KeyError):  # of a kernel, or a sandbox, without /proc/meminfo's word
+        return Told(total=total, end="how much memory is available is not known")
 
 
 def main() -> None:

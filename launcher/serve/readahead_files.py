@@ -91,6 +91,11 @@ def _regular(path: Path) -> Iterator[Shard]:
         yield Shard(path, seen.st_size)
 
 
+def is_far(kind: str) -> bool:
+    """Whether such a file system has its files over a network, or may: FUSE does not say."""
+    return kind in OVER_A_NETWORK or kind.startswith("fuse.")
+
+
 def file_system(path: Path) -> str:
     """The kind of file system that has a file: the mount below which it lies; "" where the kernel
     does not say.

@@ -60,7 +60,10 @@ TRACKER = b"multiprocessing.resource_tracker"
 TRACKED_WITHIN, TRACKED_AT_MOST, PAUSE = 2.0, 20.0, 0.01
 JOIN, SHARED = "join=", "shared="
 MEMORY = "/dev/shm/"
-LOOKED_WITHIN = 1.0  # seconds: a driver may hold a process so that a look at it never ends
+# Seconds between two looks whether those that were killed are gone: clients wait for the next
+# launch, and within a second most are; and later, for who is held by a driver.
+LOOKS_SOON, SOON, LOOKS_LATE = 0.01, 1.0, 0.2
+LOOKED_WITHIN = 5.0  # seconds: a driver may hold a process so that a look at it never ends
 OOM = "/proc/{}/oom_score_adj"
 
 
@@ -158,7 +161,7 @@ def is_tracker(pid: int) -> bool:
 
 def _exterminate(spare: Collection[int], within: float) -> dict[int, int]:
     dead: dict[int, int] = {}
-    spared, pause, end = set(spare), 0.002, time.monotonic() + within
+    spared, pause, began = set(spare), 0.002, time.monotonic()
     while (victims := _victims(spared)) != []:
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in victims or ():
@@ -169,10 +172,11 @@ def _exterminate(spare: Collection[int], within: float) -> dict[int, int]:
                 except PermissionError:
                     spared.add(pid)
         dead |= reap()
-        if time.monotonic() > end:
+        took = time.monotonic() - began
+        if took > within:
             break
         time.sleep(pause)
-        pause = min(pause * 2, 0.2)
+        pause = min(pause * 2, LOOKS_SOON if took < SOON else LOOKS_LATE)
     return dead | reap()
 
 

@@ -548,8 +548,6 @@ class Supervisor:
         self.loop.aside(
             partial(self.prepare, number, fresh), partial(self.not_launched, number, MemoryError())
         )
-        if number > 1 and not fresh:
-            self.loop.aside(self.same_engine)
 
     def prepare(self, number: int, fresh: bool) -> Work:
         """In a thread of its own."""
@@ -592,6 +590,7 @@ class Supervisor:
         """Start the server, unless nobody wants it any more."""
         if self.launching is None or self.launching.number != number:
             return
+        again = made is self.plan and number > 1
         if made is not self.plan:
             self.take_plan(made, key)
         hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
@@ -619,6 +618,8 @@ class Supervisor:
         self.teller.writer.put(partial(self.instance.forget_stacks, number))
         self.teller.record(self.picture())  # with what its processes are known by
         self.watch_gpus()
+        if again:
+            self.loop.aside(self.same_engine)
 
     def read_ahead(self) -> None:
         """Have the checkpoint read into memory while the server imports, where that helps it."""

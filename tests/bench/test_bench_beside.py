@@ -219,6 +219,8 @@ def test_a_gpu_that_waits_is_known_by_its_power() -> None:
     told = signs([host(card(0, **BUSY), card(1, **BUSY))] * 3, {0, 1})
 
     assert watts(told) == 280
+    every = signs([host(*(card(number, **BUSY) for number in range(8)))], set(range(8)))
+    assert causes(every, [], [], [])[0].startswith("GPUs 0-7: 140 W of 600 W")
     assert causes(told, [], [], []) == (
         "GPUs 0, 1: 140 W of 600 W, though it is always busy: it waits, for other GPUs or memory,"
         " more than it computes",
@@ -278,10 +280,11 @@ def test_findings_of_doctor_and_lines_of_the_log_are_causes_too() -> None:
 
 
 def test_groups_of_findings_are_those_that_there_are() -> None:
-    from launcher.bench.causes import GROUPS
+    from launcher.bench.causes import GROUPS, OTHERS
     from launcher.doctor.checks import every_check
 
     assert {*GROUPS} <= {check.group for check in every_check()}
+    assert {*OTHERS} <= {check.id for check in every_check()}
 
 
 def test_every_product_of_the_table_is_known() -> None:

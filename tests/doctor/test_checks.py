@@ -204,6 +204,7 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("engine-pins", WARN, having(H, engine__pins=(Pin("torch", "==2.14.1", "2.13.0", False),)), "2.13.0", ()),
     ("engine-flashinfer", FAIL, having(H, engine__packages={"sglang": "0.5.23", "flashinfer-python": "0.7.2",
      "flashinfer-cubin": "0.6.18"}), "0.6.18", ()),
+    ("engine-loader", FAIL, H, "instanttensor is not installed", ("flags.load-format=instanttensor",)),
     ("engine-compilers", WARN, having(H, engine__tools={"nvcc": None, "ninja": "/n", "gcc": "/g"}), "nvcc", ()),
     ("engine-caches", WARN, having(H, engine__installed_at=NOW + 9 * 86400), ".cache/flashinfer", ()),
     ("engine-alone", WARN, having(H, engine__packages={**H.engine.packages.get(), "vllm": "0.33.0"}), "vllm 0.33.0", ()),

@@ -99,6 +99,7 @@ COMPUTED: Mapping[str, Mapping[str, str]] = {
     "draft-config": {"speculative-config": '{"method": "eagel"}'},
     "own-drafts": {},
     "fp8-checkpoint": {"model": "a/m-FP8"},
+    "threaded-load": {"model-loader-extra-config": '{"enable_multithread_load": true}'},
     "memory-fraction": {"mem-fraction-static": "0.97"},
     "draft-tokens": {"speculative-num-steps": "3", "speculative-num-draft-tokens": "6"},
     "no-algorithm": {"speculative-algorithm": "EAGEL"},

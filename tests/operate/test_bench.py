@@ -120,9 +120,9 @@ def of_bench(world: World) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_whatever_ends_it_no_child_is_left_and_what_was_measured_is_kept(
-    up: World, number: signal.Signals
+    up: World, tmp_path: Path, number: signal.Signals
 ) -> None:
-    pid, kept = up.folder / "pid", up.folder / "kept.jsonl"
+    pid, kept = tmp_path / "pid", tmp_path / "kept.jsonl"
     started = up.start(*SHORT, "--save", str(kept), "--json")
     until(lambda: kept.exists() and '"round"' in kept.read_text(), "a round is kept")
     generator(up, how="slow", pid=str(pid))
@@ -217,8 +217,8 @@ def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
     assert "No space left on device" in made.failed
 
 
-def test_a_record_is_never_written_over(up: World) -> None:
-    kept = up.folder / "kept.jsonl"
+def test_a_record_is_never_written_over(up: World, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
     kept.write_text("mine")
 
     refused = up.run(*SHORT, "--save", str(kept))
@@ -228,8 +228,8 @@ def test_a_record_is_never_written_over(up: World) -> None:
     assert kept.read_text() == "mine"
 
 
-def test_two_records_of_one_server_are_compared(up: World) -> None:
-    kept = [str(up.folder / name) for name in ("a.jsonl", "b.jsonl")]
+def test_two_records_of_one_server_are_compared(up: World, tmp_path: Path) -> None:
+    kept = [str(tmp_path / name) for name in ("a.jsonl", "b.jsonl")]
     for path in kept:
         done = up.run("bench", "stub", "--concurrency", "2", "--save", path)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -241,9 +241,17 @@ def test_two_records_of_one_server_are_compared(up: World) -> None:
     assert told["rounds"] == [4, 4]
 
 
-def test_a_picture_is_made(up: World) -> None:
+def test_two_that_are_up_are_measured_in_turn(up: World) -> None:
+    done = up.run("bench", "--compare", "stub", "stub", "--rounds", "3", "--concurrency", "2")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not told apart; 3 and 3 rounds cannot tell" in done.stdout
+    assert "rounds in turn" in done.stdout
+
+
+def test_a_picture_is_made(up: World, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    picture = up.folder / "plot.png"
+    picture = tmp_path / "plot.png"
 
     done = up.run("bench", "stub", "--rounds", "3", "--plot", str(picture), COLUMNS="80")
 

