@@ -228,7 +228,6 @@ def resolve(
         allowed=tuple(profile.doctor.allow),
         point=profile.operating_point if is_pointed else "",
         left_out=tuple(map(str, apart)),
-        measured=tuple(_of_fabric(target, env)) if is_pointed else (),
         ruled=profile.rules.enabled,
         engine=profile.engine.kind,
         release=target.release or target.nearest,
@@ -237,6 +236,8 @@ def resolve(
         nodes=nodes,
         rendezvous=profile.nodes.port if profile.nodes else 0,
     )
+    if is_pointed:
+        plan = replace(plan, measured=tuple(_of_fabric(plan, target)))
     plan = canary.settled(plan, profile, engine.memory.knobs.context)
     plan = for_node(plan, profile.nodes.rank) if profile.nodes and profile.nodes.rank else plan
     return replace(plan, notes=(*_notes(plan, composed, target, model), *made.notes))
@@ -304,18 +305,19 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
         yield from (f"left out: {what}" for what in complaints())
 
 
-def _of_fabric(target: Target, env: Mapping[str, str]) -> Iterator[str]:
+def _of_fabric(plan: Plan, target: Target) -> Iterator[str]:
     """What was measured between the GPUs; then where a choice goes against it."""
     seen = target.measured
     if seen is None:
         yield from filter(None, (target.unmeasured,))
         return
     yield str(seen)
-    if seen.ipc_up_to == 0 and env.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE") == "1":
-        yield f"SGLANG_ENABLE_PCIE_IPC_ALLREDUCE=1 goes against what was measured: {seen}"
+    over_ipc = dialect(plan.engine).choices(plan.flag, plan.env)["pcie-ipc-allreduce"]
+    if seen.ipc_up_to == 0 and over_ipc:
+        yield f"the PCIe IPC all-reduce goes against what was measured: {seen}"
     if seen.ipc_up_to == 0 and target.arch == "sm120":
         yield f"the rule for the PCIe IPC all-reduce is contradicted, and not followed: {seen}"
-    if seen.broken and env.get("NCCL_P2P_DISABLE") != "1":
+    if seen.broken and plan.env.get("NCCL_P2P_DISABLE") != "1":
         yield f"peer-to-peer is on, against what was measured: {seen}"
 
 
