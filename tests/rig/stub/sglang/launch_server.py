@@ -81,15 +81,16 @@ def hang(where):
 
 def rank(number):
     """A scheduler: it dies with its parent (as SGLang's do), unless it is one that got away."""
+    escapes = fault("escape")
+    if escapes and number == 1 and os.fork():
+        os._exit(0)  # before it is titled: who sees that end must not take it for a rank's
     libc = ctypes.CDLL(None)
     libc.prctl(15, f"sglang::TP{number}".encode()[:15], 0, 0, 0)
-    if not fault("escape"):
+    if not escapes:
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)
     elif number == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.setsid()
-    elif number == 1 and os.fork():
-        os._exit(0)
     elif number == 2:
         os.kill(os.getpid(), signal.SIGSTOP)
     while True:
