@@ -2,23 +2,27 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/.made
-# Most tests wait more than they compute, and run beside each other; the real engine takes all cores, alone.
-WORKERS ?= 4
+# Most tests wait more than they compute, and run beside each other. The real engine takes all cores: one at a time,
+# and beside it only a systemd that starts and stops the stand-in.
+WORKERS ?= 6
 BESIDE := -n $(WORKERS) --dist loadgroup
 # What failed beside others is told, and run once more alone: only what fails there, too, is a failure.
 AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
-FAST := not engine and not matrix and not scale
-REAL := engine and not matrix and not scale
+# Else each worker rewrites the asserts of all tests each time: two thirds of what collecting them takes.
+unexport PYTHONDONTWRITEBYTECODE
+FAST := not engine and not systemd and not matrix and not scale
+REAL := (engine or systemd) and not matrix and not scale
 TIMES ?= 10
 LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
 ENGINE := sglang
 
-.PHONY: help demo test stress faults scale engine engines lint format bench clean
+.PHONY: help demo test test-engines stress faults scale engine engines lint format bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down;"
 	@echo "              ENGINE=vllm: the real vLLM"
-	@echo "make test     lint, types and tests, those with the real engines included"
+	@echo "make test     lint, types and tests: all that need neither a real engine nor systemd"
+	@echo "make test-engines  those with the real engines, and with a systemd of their own (as root)"
 	@echo "make stress   the tests TIMES=10 times in a row, beside LOOPS=$(LOOPS) loops that take every core (hours)"
 	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour)"
 	@echo "make scale    several real servers: replicas behind the gateway, one model over two network namespaces, a container"
@@ -51,9 +55,11 @@ lint: $(MADE)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 
-test: lint engines
+test: lint
 	$(BIN)/pytest $(BESIDE) -m "$(FAST)" || $(AGAIN) -m "$(FAST)"
-	$(BIN)/pytest -m "$(REAL)" || $(AGAIN) -m "$(REAL)"
+
+test-engines: engines
+	$(BIN)/pytest -n 2 --dist loadgroup -m "$(REAL)" || $(AGAIN) -m "$(REAL)"
 
 stress: engines
 	$(BIN)/python tests/rig/stress.py --times $(TIMES) --loops $(LOOPS) $(BESIDE)
@@ -75,9 +81,11 @@ bench: $(MADE) engines
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/readahead.py
 	$(BIN)/python bench/idle.py
+	$(BIN)/python bench/top.py
 	$(BIN)/python bench/recovery.py
 	$(BIN)/python bench/drain.py
 	$(BIN)/python bench/rolling.py
+	$(BIN)/python bench/canary.py
 
 clean:
 	rm -rf .venv dist

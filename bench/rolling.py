@@ -15,21 +15,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from rig.load import Load
 
 GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 GATEWAY, METRICS, FIRST = 30190, 30199, 30110
@@ -94,62 +94,18 @@ class Two:
             self.until_routed(2)
 
 
-class Client(threading.Thread):
-    """Asks until it is told to stop."""
-
-    def __init__(self, at: int, tokens: int, stop: threading.Event) -> None:
-        super().__init__(daemon=True)
-        self.kind, self.tokens, self.stop = ("stream", "plain")[at % 2], tokens, stop
-        self.told: Counter[str] = Counter()
-
-    def run(self) -> None:
-        while not self.stop.is_set():
-            self.told[f"{self.kind} {self.ask()}"] += 1
-
-    def ask(self) -> str:
-        body = {"model": "tiny", "messages": [{"role": "user", "content": "Who are you?"}]}
-        body |= {"max_tokens": self.tokens, "ignore_eos": True, "stream": self.kind == "stream"}
-        connection = http.client.HTTPConnection("127.0.0.1", GATEWAY, timeout=120)
-        try:
-            connection.request(
-                "POST",
-                "/v1/chat/completions",
-                json.dumps(body),
-                {"Content-Type": "application/json"},
-            )
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        except (OSError, http.client.HTTPException) as error:
-            return type(error).__name__
-        finally:
-            connection.close()
-        if answer.status != 200:
-            return f"HTTP {answer.status}"
-        if '"error"' in text:
-            return "error event" + (", then [DONE]" if "[DONE]" in text else "")
-        is_whole = "[DONE]" in text if self.kind == "stream" else '"usage"' in text
-        return "ok" if is_whole else "cut"
-
-
 def measured(two: Two, how: str, count: int, tokens: int) -> None:
     """Restart both under load; what became of the requests, a line."""
-    stop = threading.Event()
-    clients = [Client(at, tokens, stop) for at in range(count)]
-    for client in clients:
-        client.start()
-    time.sleep(BEFORE)
-    began = time.monotonic()
-    two.restart(how)
-    took = time.monotonic() - began
-    time.sleep(AFTER)
-    stop.set()
-    for client in clients:
-        client.join(150)
-    told = sum((client.told for client in clients), Counter())
-    lost = {what: times for what, times in told.items() if not what.endswith(" ok")}
-    whole = told.total() - sum(lost.values())
+    with Load(GATEWAY, "tiny", clients=count, tokens=tokens) as load:
+        time.sleep(BEFORE)
+        began = time.monotonic()
+        two.restart(how)
+        took = time.monotonic() - began
+        time.sleep(AFTER)
+    asked = load.outcomes.total()
     print(
-        f"{how:10} {whole} of {told.total()} whole, restarted in {took:.0f} s; lost: {lost or 'none'}",
+        f"{how:10} {asked - sum(load.lost.values())} of {asked} whole, restarted in {took:.0f} s;"
+        f" lost: {load.lost or 'none'}",
         flush=True,
     )
 

@@ -1,7 +1,7 @@
 """The program that `up` becomes: `python -m launcher.supervise FOLDER SCREEN [LOCK]`.
 
 The plan is in FOLDER, whose lock is held on the inherited descriptor LOCK. SCREEN is one of
-`console.screen`'s.
+`output/screens.screen`'s.
 """
 
 from __future__ import annotations

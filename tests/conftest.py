@@ -49,7 +49,10 @@ needs_engine = _needs(ENGINE, "make engine")
 needs_vllm = _needs(VLLM_ENGINE, "make engine ENGINE=vllm")
 NEEDS = {"sglang": needs_engine, "vllm": needs_vllm}
 GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
-PATIENCE = 60.0  # seconds before a test gives up on something; never a measurement
+# seconds before a test gives up on something that hangs; never a measurement, nor a deadline that
+# a busy machine may miss
+PATIENCE = 300.0
+PATIENT = ("serve", "gateway", "operate")  # the folders of tests that wait for processes
 LONGEST = 900.0  # seconds that a test with the real engine may take in all; others: pyproject.toml
 
 # A slow machine is no fault of an example; what failed is kept in the checkout, and nowhere else.
@@ -224,7 +227,7 @@ class World:
             "probe_interval": 0.1,
             "backoff": 0.05,
             "stop_timeout": 10,
-            "start_timeout": 60,
+            "start_timeout": PATIENCE,
             "stall_timeout": 0.3,
         } | supervision
         self.profile.write_text(
@@ -373,7 +376,7 @@ def end(made: World) -> None:
                 control.down(StateDir(made.state, instance.name), now=True)
     finally:
         with contextlib.suppress(AssertionError):
-            until(lambda: not made.processes(), "who was killed is gone", 5)
+            until(lambda: not made.processes(), "who was killed is gone")
         for orphan in (still := made.processes()):
             orphan.kill()
     assert not still, f"left behind: {still}, of {left}"
@@ -395,26 +398,30 @@ def ends(process: subprocess.Popen[str]) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Only tests that share nothing run beside each other: no engine that takes all cores, server,
-    or systemd.
+    """Only tests that share nothing run beside each other: no engine that takes all cores, no
+    server. Those that take long go first: at the end no worker waits for another one's.
     """
     for item in items:
+        if "host" in getattr(item, "fixturenames", ()) and item.path.stem == "test_systemd":
+            item.add_marker(pytest.mark.systemd)
         if group := group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))
         if marker := item.get_closest_marker("engine"):
             for name in marker.args or ("sglang",):
                 item.add_marker(NEEDS[name])
             item.add_marker(pytest.mark.timeout(LONGEST))
+    items.sort(key=lambda item: (group_of(item) is None, item.path.parent.name not in PATIENT))
 
 
 def group_of(item: pytest.Item) -> str | None:
-    """With whom a test runs in a row, in one process: those that share a server, or systemd."""
-    if item.path.stem == "test_faults":
-        call = getattr(item, "callspec", None)
-        return f"faults-{call.params.get('engine') if call else None}"
+    """With whom a test runs in a row, in one process: those that share a server, and those that take
+    all cores.
+    """
     if item.get_closest_marker("engine"):
         return "engine"
-    return "systemd" if item.path.stem == "test_systemd" else None
+    if item.get_closest_marker("systemd"):
+        return "systemd"
+    return "faults" if item.path.stem == "test_faults" else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,7 +4,7 @@ CPU with one or two ranks.
 
 from __future__ import annotations
 
-import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +50,7 @@ VLLM_PHASES = {
 STUB = Kind(
     column="stand-in engine",
     kind="sglang",
-    python=Path(shutil.which("python3") or "/usr/bin/python3"),
+    python=Path(sys.executable),
     ranks=2,
     titles="sglang::",
     rank="sglang::TP",

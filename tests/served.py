@@ -161,6 +161,12 @@ port = {self.port}
         told = answer.json()
         return int((told.get("usage") or told["meta_info"])["completion_tokens"])
 
+    def tokens_of(self, seconds: float) -> int:
+        """How many take it about so long, by how long a few take."""
+        began, few = time.monotonic(), 100
+        self.ask(few)
+        return min(1900, max(few, int(few * seconds / (time.monotonic() - began))))
+
     def in_flight(self) -> int | None:
         """How many requests it says that it has."""
         return runtime(self.kind.kind).in_flight(Server("127.0.0.1", self.port))
@@ -195,33 +201,39 @@ port = {self.port}
 
     def break_a_start(self, on: str, who: str, do: str) -> int:
         """Break the start that is under way, if it has not come too far yet, or else a new one; the
-        run's number.
+        number of the run that is struck.
 
         It strikes once, and only a start says such lines: one that became ready nevertheless had
-        said it before, and then it is the next one that is struck.
+        said it before, and then it is the next one that is struck. Neither need be the run that was
+        seen first: on a busy host one may end before it gets there.
         """
-        run = int(until(self._last_start, "it starts, or is ready", LONG)["run"])
+        until(self._is_on_its_way, "it starts, or is ready", LONG)
         self.sabotage(on, who, do)
-        until(lambda: self.has_struck() or self._is_ready(run), "it is struck, or ready", LONG)
-        if self.has_struck():
-            return run
-        self.restart_by_death()
-        return run + 1
+        until(lambda: self.has_struck() or self.peek()["state"] == "ready", "one of the two", LONG)
+        if not self.has_struck():
+            self.restart_by_death()
+            until(self.has_struck, "the next start is struck", LONG)
+        return self._run_at(self.struck_at())
 
-    def _last_start(self) -> dict[str, Any] | None:
-        """What was told of the run that starts, or is ready; None after any word of its end."""
+    def _run_at(self, moment: float) -> int:
+        """The run that started last before a moment."""
+        starts = [event for event in self.told() if event.get("state") == "starting"]
+        return max(int(e["run"]) for e in starts if seconds_of(e["time"]) <= moment)
+
+    def _is_on_its_way(self) -> bool:
+        """Whether a run starts, or is ready, and no word was told of its end."""
         if self.status()["state"] in ("stopped", "failed", "dead"):
             self.ensure_ready()
         *_, last = (event for event in self.told() if event["event"] in ("state", "death"))
-        return last if last.get("state") in ("starting", "ready") else None
-
-    def _is_ready(self, run: int) -> bool:
-        seen = self.peek()
-        return (seen["state"], seen["run"]) == ("ready", run)
+        return last.get("state") in ("starting", "ready")
 
     def has_struck(self) -> bool:
         """Whether the sabotage was taken by the process that it was for."""
         return not self.sabotage_file.exists()
+
+    def struck_at(self) -> float:
+        """When it last was, in seconds since the epoch: told by the file that was taken away."""
+        return max(path.stat().st_ctime for path in self.folder.glob("sabotage.json.*"))
 
     def restart_by_death(self) -> None:
         """Have the launcher start it anew."""
@@ -309,7 +321,7 @@ port = {self.port}
             assert seen["reason"] == "never started here", "the small disk that it lay on is gone"
         if seen["state"] == "ready":
             assert self.ask() >= 1
-        until(lambda: not self.orphans(), f"no orphans: {self.orphans()}", 20)
+        until(lambda: not self.orphans(), f"no orphans: {self.orphans()}")
 
     def orphans(self) -> list[psutil.Process]:
         """Processes of no run, or of one that is over; those that were started here to watch are

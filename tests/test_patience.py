@@ -1,5 +1,5 @@
 """No test waits for ever: what may wait says for how long, or on its line why it need not (`# no
-bound: ...`).
+bound: ...`). None gives up early, either: a busy machine is slow (`# short: ...` says what else).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ HANGS = (
     "rig/listener.py",
 )
 REASON = re.compile(r"# no bound: \w")
+SHORT = 20.0  # seconds; less is a measure of how busy a machine is
+WHY_SHORT = re.compile(r"# short: \w")
 
 
 def has_timeout(call: ast.Call) -> bool:
@@ -89,6 +91,32 @@ def suspects(tree: ast.Module) -> Iterator[tuple[ast.stmt | ast.expr, str]]:
             yield node, "import of what waits"
 
 
+def short(source: str) -> Iterator[tuple[int, str]]:
+    """Line and text of each wait in it that gives up early and does not say why."""
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and any(map(is_short, bounds(node))):
+            said = " ".join(lines[node.lineno - 1 : node.end_lineno])
+            if not WHY_SHORT.search(said):
+                yield node.lineno, ast.unparse(node.func)
+
+
+def bounds(call: ast.Call) -> Iterator[ast.expr]:
+    """What says for how long a call waits."""
+    name = ast.unparse(call.func).rpartition(".")[2]
+    called = ("timeout", "within") if name in ("until", "next_line") else ("timeout",)
+    yield from (word.value for word in call.keywords if word.arg in called)
+    if name in ("wait", "join", "settimeout", "result", "exception"):
+        yield from call.args[:1]
+    elif name == "until":
+        yield from call.args[2:3]
+
+
+def is_short(bound: ast.expr) -> bool:
+    number = bound.value if isinstance(bound, ast.Constant) else None
+    return isinstance(number, int | float) and 0 < number < SHORT
+
+
 def sets_timeout(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef) and bool(
         re.search(r"\.(settimeout\([^)N]|setblocking\(False)", ast.unparse(node))
@@ -103,6 +131,30 @@ def test_whatever_may_wait_says_for_how_long(path: Path) -> None:
         return
     found = [f"{path.name}:{line}: {what}" for line, what in waits(path.read_text())]
     assert not found, "give it a timeout, or say `# no bound: why` on its line"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(HERE.rglob("*.py")), ids=lambda path: str(path.relative_to(HERE))
+)
+def test_whatever_waits_gives_a_busy_machine_its_time(path: Path) -> None:
+    found = [f"{path.name}:{line}: {what}" for line, what in short(path.read_text())]
+    assert not found, f"give it {SHORT:g} s or more, or say `# short: why` on its line"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "subprocess.run(['true'], timeout=5)",
+        "process.wait(1)",
+        "thread.join(0.5)",
+        "until(lambda: True, 'it is so', 5)",
+        "client.settimeout(1)",
+    ],
+)
+def test_a_wait_that_gives_up_early_is_found(line: str) -> None:
+    assert len(list(short(line))) == 1
+    assert not list(short(f"{line}  # short: it is to give up"))
+    assert not list(short(re.sub(r"[\d.]+\)", "60)", line)))
 
 
 @pytest.mark.parametrize(

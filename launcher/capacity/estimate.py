@@ -45,7 +45,7 @@ def fit(
     """
     total = memory or gpus.of(plan.gpu).memory
     formulas, said = dialect(plan.engine).memory, asked(plan)
-    held = weights.of_gpu(said.tp, said.pp, mtp=said.drafts, copies=said.copies)
+    held = weights.of_gpu(said.tp, said.pp, mtp=said.drafts, copies=said.copies, groups=said.groups)
     parts = budget(plan, total, held)
     layout = formulas.row(said.kv, plan.arch, version(plan.release or ""), shape)
     demand = formulas.demand(plan, shape, layout, total)
@@ -81,9 +81,14 @@ def fit(
         useful=_useful(formulas, parts, replace(demand, context=context)),
         most=parts.highest,
         context=context,
-        running=demand.running,
-        admitted=pools.running,
-        requests=_requests(formulas, rest, demand, context),
+        running=_all(demand.running, said.groups),
+        admitted=_all(pools.running, said.groups),
+        drafts=said.depth,
+        groups=said.groups,
+        requests={
+            size: count * said.groups
+            for size, count in _requests(formulas, rest, demand, context).items()
+        },
         rows=tuple(
             _rows(formulas, parts, _kinds(plan, shape, layout, total, demand.context), fraction)
         ),
@@ -123,8 +128,13 @@ def _checkpoint(weights: Weights, said: Asked) -> int:
     return weights.total + drafts
 
 
+def _all(running: int | None, groups: int) -> int | None:
+    """What so many groups run, each of them some."""
+    return None if running is None else running * groups
+
+
 def _requests(formulas: Memory, rest: float, demand: Demand, context: int) -> dict[int, int]:
-    """How many requests of so many tokens there is room for."""
+    """How many requests of so many tokens a group has room for."""
     pools = {
         size: formulas.pools(rest, replace(demand, context=size))
         for size in (*CONTEXTS, context)

@@ -63,16 +63,20 @@ class Weights:
     mtp_divided: int = 0
     mtp_replicated: int = 0
     experts: int = 0  # those of `divided` that more ranks may share than its others
+    attention: int = 0  # those of `divided` that groups of attention DP have each
     exact: bool = True  # from the files' headers; otherwise computed from the configuration
 
-    def of_gpu(self, tp: int, pp: int = 1, *, mtp: bool = False, copies: int = 1) -> int:
+    def of_gpu(
+        self, tp: int, pp: int = 1, *, mtp: bool = False, copies: int = 1, groups: int = 1
+    ) -> int:
         """What one GPU of the fullest stage holds, of so many copies of the model that share its
-        experts.
+        experts; or in so many groups that have attention and embeddings each, and share the rest.
         """
         stage = self.replicated + (self.divided + self.absorbed) / tp
         stage -= self.experts / tp * (1 - 1 / copies)
+        stage += (self.attention + self.absorbed) / tp * (groups - 1)
         extra = self.mtp_replicated + self.mtp_divided / tp / copies if mtp else 0
-        ends = self.embedding / tp / (1 if pp == 1 else 2)
+        ends = self.embedding / tp / (1 if pp == 1 else 2) * (groups + 1) / 2
         return int((stage / pp + ends + extra) * (1 if self.exact else MARGIN))
 
     @property
@@ -83,7 +87,8 @@ class Weights:
 
 def from_headers(sizes: Iterable[tuple[str, int]], layers: int) -> Weights:
     """The weights of a checkpoint from the names and bytes of its tensors."""
-    divided = replicated = embedding = absorbed = mtp_divided = mtp_replicated = experts = 0
+    divided = replicated = embedding = absorbed = mtp_divided = mtp_replicated = 0
+    experts = attention = 0
     for name, size in sizes:
         whole = any(part in name for part in REPLICATED) and ".experts." not in name
         if _layer(name) >= layers:
@@ -96,8 +101,11 @@ def from_headers(sizes: Iterable[tuple[str, int]], layers: int) -> Weights:
         else:
             divided += size
             experts += size if ".experts." in name else 0
+            attention += size if "attn." in name else 0
             absorbed += size if "kv_b_proj.weight" in name and "scale" not in name else 0
-    return Weights(divided, replicated, embedding, absorbed, mtp_divided, mtp_replicated, experts)
+    return Weights(
+        divided, replicated, embedding, absorbed, mtp_divided, mtp_replicated, experts, attention
+    )
 
 
 def _layer(name: str) -> int:
@@ -129,6 +137,7 @@ def from_shape(s: Shape, weighs: Precision) -> Weights:
         mtp_divided=int(weighs.mtp * mtp * (attention + experts + shared)),
         mtp_replicated=int(BF16 * mtp * (replicated + gate + 2 * s.hidden**2)),
         experts=int(moe * experts * weighs.experts),
+        attention=int(weighs.others * (cached * attention + s.linear_layers * linear[1])),
         exact=False,
     )
 

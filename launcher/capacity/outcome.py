@@ -47,7 +47,7 @@ class Fit:
     automatic: bool  # the engine's own choice
     pool: int  # bytes that the plan gives the KV cache itself; 0: the fraction does
     kv: int
-    tokens: int
+    tokens: int  # of a group
     at_best: int  # tokens, where the least that runs beside them is taken; `tokens`: the most
     slots: int | None  # for the states of requests; None: its layers keep none
     slot: int  # bytes of one
@@ -61,7 +61,9 @@ class Fit:
     context: int
     running: int | None  # requests that the plan lets run at once
     admitted: int | None  # of these, that the slots let run at once
-    requests: dict[int, int]  # that fit, by their tokens
+    drafts: int  # tokens a step
+    groups: int  # of attention DP, each with such a KV cache; 1: there is none
+    requests: dict[int, int]  # of all groups, that fit, by their tokens
     rows: tuple[Row, ...]
     host_memory: int | None
     disk_free: int | None

@@ -9,7 +9,7 @@ import sys
 import click
 
 from launcher import __version__, stdio
-from launcher.cli import gateway, host, observe, plan, refusals, serve, top
+from launcher.cli import bench, gateway, host, observe, plan, refusals, serve, top
 from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
@@ -40,6 +40,7 @@ for command in (
     *top.COMMANDS,
     *gateway.COMMANDS,
     *observe.COMMANDS,
+    *bench.COMMANDS,
 ):
     cli.add_command(command)
 

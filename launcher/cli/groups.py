@@ -18,6 +18,7 @@ GROUPS = {
         "restart": "drain, and start from the profile again",
         "down": "drain and stop",
         "smoke": "ask it a few questions, check the answers",
+        "bench": "how fast it is, judged, beside others",
         "gateway": "one address for several servers of a model",
     },
     "Before a start": {

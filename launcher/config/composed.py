@@ -25,6 +25,7 @@ class Composed:
     origin: dict[str, layers.Layer] = field(repr=False)
     doubt: Doubt | None = None  # about a file that it is made of: others may have written it
     models: Mapping[str, str] = field(default_factory=dict)  # options: see `of_model.models_of`
+    meaning: str = ""  # what its name stands for, where that is an old one
     replica: int = 0  # which of several of the profile; 0: it is the only one
 
     @property

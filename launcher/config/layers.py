@@ -25,6 +25,7 @@ from launcher.paths import home
 from launcher.plan.plan import ENGINE
 
 PACKAGED = Path(__file__).parents[1] / "profiles"
+ALIASES = Path(__file__).with_name("aliases.toml")
 PREFIX = "GLM5_SERVE__"
 LARGEST = 1 << 20  # bytes of a profile; the longest that we know has 8,000
 PROSE = ("description", "smoke", "unverified", "why")  # is read, or asked, and runs nowhere
@@ -53,6 +54,8 @@ class Found:
     name: str
     place: str
     path: Path
+    alias: Layer | None = None  # what an old name adds to the file
+    meaning: str = ""  # what to write in place of an old name
 
 
 def places(environ: Mapping[str, str]) -> list[tuple[str, Path]]:
@@ -74,6 +77,19 @@ def all_profiles(environ: Mapping[str, str]) -> list[Found]:
     ]
 
 
+def aliases() -> dict[str, Found]:
+    """The old names of packaged profiles: each a profile of today, and what of it is set."""
+    rows = tomllib.loads(ALIASES.read_text(encoding="utf-8"))
+    return {name: _alias(name, row["profile"], row["set"]) for name, row in rows.items()}
+
+
+def _alias(name: str, of: str, values: Tree) -> Found:
+    point = f" --set operating_point={values['operating_point']}"
+    flags = " ".join(f"--set flags.{key}={value}" for key, value in values.get("flags", {}).items())
+    meaning = f"{of}{point} {flags}".rstrip()
+    return Found(name, "alias", PACKAGED / f"{of}.toml", Layer(f"old name {name}", values), meaning)
+
+
 def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Found:
     """The profile that `name` means: a file, if it has a slash or ends in .toml, or a name in one
     of the places.
@@ -88,7 +104,10 @@ def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Fo
     for found in known:
         if found.name == name and found.path.resolve() != child:
             return found
-    names = list(dict.fromkeys(found.name for found in known))
+    old = aliases()
+    if name in old:
+        return old[name]
+    names = list(dict.fromkeys((*(found.name for found in known), *old)))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     looked = ", ".join(str(folder) for _, folder in places(environ))
@@ -141,7 +160,7 @@ def read(found: Found) -> Layer:
 
 def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
     """The file's layer with those it extends before it, oldest first."""
-    layers = [read(found)]
+    layers = _of(found)
     seen = [found.path.resolve()]
     while isinstance(parent := layers[0].values.get("extends"), str):
         found = _parent(parent, found, environ)
@@ -152,8 +171,13 @@ def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
                 f"{seen[0]}: extends itself: {circle}", fix=f"remove `extends` from {seen[-1]}"
             )
         seen.append(path)
-        layers.insert(0, read(found))
+        layers = [*_of(found), *layers]
     return layers
+
+
+def _of(found: Found) -> list[Layer]:
+    """A file's layer, and what an old name of it adds."""
+    return [read(found), *([found.alias] if found.alias else [])]
 
 
 def _parent(name: str, child: Found, environ: Mapping[str, str]) -> Found:

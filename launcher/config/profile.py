@@ -21,8 +21,8 @@ from launcher.address import is_any, is_loopback, listening, numeric
 from launcher.engines.engine import NAMES, dialect
 from launcher.gateway import DEFAULT
 from launcher.gateway.leaving import WITHIN
-from launcher.plan.plan import ENGINE
-from launcher.plan.policy import Policy, StallTimeouts
+from launcher.plan.plan import ENGINE, POINTS
+from launcher.plan.policy import CANARIES, Policy, StallTimeouts
 
 
 def _no_nul(text: str) -> str:
@@ -88,6 +88,12 @@ class _Table(BaseModel):
 def _known(name: str) -> str:
     if name not in NAMES:
         raise ValueError(f"wanted {' or '.join(NAMES)}")
+    return name
+
+
+def _a_point(name: str) -> str:
+    if name not in POINTS:
+        raise ValueError(f"wanted {', '.join(POINTS[:-1])} or {POINTS[-1]}")
     return name
 
 
@@ -217,6 +223,16 @@ class Smoke(_Table):
     ]
 
 
+class Canary(_Table):
+    """What a server is asked while it serves: one question every so many seconds, 0 for none;
+    `asks` are kinds of them (`policy.CANARIES`), `act` is what is done where it answers wrongly.
+    """
+
+    every: NotNegative = 60.0
+    act: Literal["tell", "restart"] = "tell"
+    asks: list[Literal["fact", "context", "tools", "reasoning"]] = list(CANARIES)  # type: ignore[arg-type]
+
+
 class Flags(BaseModel):
     """The engine's own options by their canonical names.
 
@@ -251,6 +267,7 @@ class Profile(_Table):
     description: Text = ""
     unverified: Text | None = None  # why nobody knows that it works
     extends: Text | None = None
+    operating_point: Annotated[Text, AfterValidator(_a_point)] = "balanced"
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # servers of it on one host
     gateway: Annotated[Text, Field(pattern=NAME)] | None = None  # that sends it requests
     engine: Engine = Engine()
@@ -260,6 +277,7 @@ class Profile(_Table):
     rules: Rules = Rules()
     supervision: Supervision = Supervision()
     smoke: Smoke = Smoke()
+    canary: Canary = Canary()
     nodes: Nodes | None = None
     flags: Flags
     env: dict[VariableName, Annotated[Text, BeforeValidator(_whole_number_as_text)]] = {}

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from launcher import printable
 from launcher.address import canonical
-from launcher.config import layers, of_model, replicas
+from launcher.config import canary, layers, of_model, replicas
 from launcher.config import nodes as several
 from launcher.config.composed import Composed
 from launcher.config.profile import Profile, by_role, known_keys
@@ -117,7 +117,7 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     models = of_model.models_of(stack, engine)
     wide = several.spread(profile, values["flags"], origin, engine)
     composed = Composed(
-        found.name, found.path, wide.profile, wide.flags, wide.origin, doubt, models
+        found.name, found.path, wide.profile, wide.flags, wide.origin, doubt, models, found.meaning
     )
     return replicas.of(composed, number)
 
@@ -159,11 +159,14 @@ def resolve(
     late = several.too_new(profile, engine, target.known)
     kept = {name: value for name, value in composed.flags.items() if name not in late}
     composed = replace(composed, flags=kept)
-    chosen = list(_by_rules(composed, target, model.traits))
+    case = _case(composed, target, model.traits)
+    chosen = list(_by_rules(composed, case))
     by_rule = {rule.set: rule for rule, _ in chosen}
     ruled = {rule.set: value for rule, value in chosen}
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
     env = dict(profile.env) | {name: str(value) for name, value in ruled.items() if name.isupper()}
+    is_pointed = profile.rules.enabled and profile.gpus > 0
+    apart = recipe.reasons(replace(case, flags=flags, env=env)) if is_pointed else ()
     written = list(_options(composed, flags, by_rule, target))
     arguments = [word for words, _ in written for word in words]
     settings = [setting for _, setting in written]
@@ -223,6 +226,9 @@ def resolve(
         gpu_memory=int(profile.needs.gpu_memory_gib * 2**30),
         state=str(folder),
         allowed=tuple(profile.doctor.allow),
+        point=profile.operating_point if is_pointed else "",
+        left_out=tuple(map(str, apart)),
+        measured=tuple(_of_fabric(target, env)) if is_pointed else (),
         ruled=profile.rules.enabled,
         engine=profile.engine.kind,
         release=target.release or target.nearest,
@@ -231,6 +237,7 @@ def resolve(
         nodes=nodes,
         rendezvous=profile.nodes.port if profile.nodes else 0,
     )
+    plan = canary.settled(plan, profile, engine.memory.knobs.context)
     plan = for_node(plan, profile.nodes.rank) if profile.nodes and profile.nodes.rank else plan
     return replace(plan, notes=(*_notes(plan, composed, target, model), *made.notes))
 
@@ -279,6 +286,8 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
     about = model.note if plan.ruled else None
     short = target.shortage(plan.gpus)
     told = (plan.doubt, target.doubt, short, about) if plan.gpus else (plan.doubt,)
+    if composed.meaning:
+        yield f"{composed.name} is an old name: write -p {composed.meaning}"
     yield from filter(None, told)
     if composed.replica:
         count = composed.profile.replicas
@@ -286,11 +295,38 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
         yield f"{plan.name} is one of {count} replicas{each}, for gateway {plan.gateway}"
         if plan.gpus and replicas.DEVICES not in plan.env:
             yield f"which GPUs it has is unknown here: env.{replicas.DEVICES} names those of all"
+    yield from _of_point(plan, composed)
+    yield from plan.measured[1:] if target.measured else plan.measured
     yield from several.notes(plan)
     yield from _spelled_otherwise(plan, composed, target)
     if plan.gpus:
         yield from _of_profile(composed.profile, target)
         yield from (f"left out: {what}" for what in complaints())
+
+
+def _of_fabric(target: Target, env: Mapping[str, str]) -> Iterator[str]:
+    """What was measured between the GPUs; then where a choice goes against it."""
+    seen = target.measured
+    if seen is None:
+        yield from filter(None, (target.unmeasured,))
+        return
+    yield str(seen)
+    if seen.ipc_up_to == 0 and env.get("SGLANG_ENABLE_PCIE_IPC_ALLREDUCE") == "1":
+        yield f"SGLANG_ENABLE_PCIE_IPC_ALLREDUCE=1 goes against what was measured: {seen}"
+    if seen.ipc_up_to == 0 and target.arch == "sm120":
+        yield f"the rule for the PCIe IPC all-reduce is contradicted, and not followed: {seen}"
+    if seen.broken and env.get("NCCL_P2P_DISABLE") != "1":
+        yield f"peer-to-peer is on, against what was measured: {seen}"
+
+
+def _of_point(plan: Plan, composed: Composed) -> Iterator[str]:
+    """Why an operating point that somebody asked for is not all that it could be."""
+    if "operating_point" not in composed.origin:
+        return
+    yield from (f"operating point {plan.point}: {reason}" for reason in plan.left_out)
+    if not plan.point:
+        why = "its rules are off" if plan.gpus else "it runs on the CPU"
+        yield f"operating_point chooses nothing for {plan.name}: {why}"
 
 
 def _spelled_otherwise(plan: Plan, composed: Composed, target: Target) -> Iterator[str]:
@@ -368,13 +404,23 @@ def aimed(composed: Composed, target: Target) -> Target:
     return taken_for(replace(target, arch=arch), int(needs.gpu_memory_gib * 2**30))
 
 
-def _by_rules(
-    composed: Composed, target: Target, model: frozenset[str]
-) -> Iterator[tuple[Rule, Any]]:
+def _case(composed: Composed, target: Target, model: frozenset[str]) -> Case:
+    profile = composed.profile
+    return Case(
+        target,
+        composed.flags,
+        profile.env,
+        profile.gpus,
+        model,
+        policy=profile.policy(),
+        point=profile.operating_point,
+    )
+
+
+def _by_rules(composed: Composed, case: Case) -> Iterator[tuple[Rule, Any]]:
     profile = composed.profile
     if not profile.rules.enabled:
         return iter(())
-    case = Case(target, composed.flags, profile.env, profile.gpus, model, policy=profile.policy())
     return recipe.chosen(case, tuple(map(composed.dialect.options.canonical, profile.rules.skip)))
 
 

@@ -45,12 +45,14 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
     A name found twice means the first: the other is shadowed.
     """
     made: list[Row] = []
-    for found in layers.all_profiles(environ):
+    for found in (*layers.all_profiles(environ), *layers.aliases().values()):
         shadowed = any(row.name == found.name for row in made)
         where = found.name, found.place, str(found.path), shadowed
         try:
-            plan, count = _of_all(PlanRequest(str(found.path)), environ)
+            name = found.name if found.alias and not shadowed else str(found.path)
+            plan, count = _of_all(PlanRequest(name), environ)
             described = str(layers.read(found).values.get("description", ""))
+            described = f"old name of {found.meaning}" if found.alias else described
             is_doubtful = any(note.startswith("unverified") for note in plan.notes)
             description = f"{described}; unverified" if is_doubtful else described
         except UserError as refusal:

@@ -33,6 +33,7 @@ RELEASE = re.compile(
 )
 LARGEST = 64 << 20  # bytes of facts; a host has some hundred thousand
 FALLBACK = "sm120"  # what this is made for, where neither --arch nor this host says others
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 NVIDIA = "0x10de"  # its PCI vendor id
 
 
@@ -318,7 +319,23 @@ def here(
     shown = driver if driver and is_open(profile) else Driver()
     system = layout(Path("/")) if has_gpus() else System()
     seen = of_parts(shown, system, _model(profile, environ))
-    return replace(seen, release=installed, addresses=addresses, devices=_devices(profile, driver))
+    devices = _devices(profile, driver)
+    seen = replace(seen, release=installed, addresses=addresses, devices=devices)
+    return _measured(seen, profile, environ)
+
+
+def _measured(seen: Target, profile: Profile, environ: Mapping[str, str]) -> Target:
+    """The target with what `doctor --deep` found between these GPUs, where it was of as many."""
+    from launcher.host.collectors import fabric
+
+    of = fabric.here() if has_gpus() and fabric.has_any(environ) else ""
+    found, why = fabric.kept(environ, of) if of else (None, "")
+    if found and VISIBLE in environ:
+        found, why = None, f"{VISIBLE} is set here, and {found} is of all GPUs: not used"
+    if found and found.ranks != profile.gpus:
+        why = f"{found} is of {found.ranks} GPUs, this takes {profile.gpus}: not used"
+        found = None
+    return replace(seen, measured=found, unmeasured=why)
 
 
 def _devices(profile: Profile, driver: Driver | None) -> tuple[str, ...]:

@@ -27,6 +27,10 @@ KILLED_FOR = {
         "check KV dtype and attention backend (`glm5-serve lint`), then `glm5-serve model DIR"
         " --hash`"
     ),
+    "slow-output": (
+        "`glm5-serve doctor` for clocks, power and links of the GPUs; `glm5-serve events --kind"
+        " canary` has the signs"
+    ),
     "gpu-fault": (
         "do what the kernel's line asks for (`glm5-serve events --kind gpu`) before the next start"
     ),

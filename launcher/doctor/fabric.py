@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from launcher.doctor.fabric_verdict import IMPORT_DEADLINE, MARK, Proof, findings
+from launcher.doctor.fabric_verdict import IMPORT_DEADLINE, MARK, Proof, findings, measured
 from launcher.errors import UserError
+from launcher.host.collectors import fabric
 from launcher.host.facts import Host
 from launcher.plan.findings import Finding
 from launcher.plan.plan import Plan
@@ -20,6 +21,7 @@ from launcher.serve.session import ProcessTree
 
 # seconds after the first rank ended: its neighbours' complaints and its own end come in any order
 GRACE = 1.0
+VISIBLE, BY_BUS = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 IN_USE = 1 << 30  # bytes of a GPU that something else holds
 
 
@@ -43,7 +45,11 @@ def deep(
     with tempfile.TemporaryDirectory(prefix="glm5-deep-") as folder:
         program = str(Path(__file__).with_name("fabric_rank.py"))
         argv = [plan.python, program, backend, str(ranks), folder]
-        session = ProcessTree(argv, {**environ, **plan.env, "PYTHONUNBUFFERED": "1"})
+        env = {BY_BUS: "PCI_BUS_ID", **environ, **plan.env, "PYTHONUNBUFFERED": "1"}
+        # An order that was chosen by an earlier measurement is not what is to be measured.
+        if plan_sets(plan, VISIBLE):
+            del env[VISIBLE]
+        session = ProcessTree(argv, env)
         try:
             proof = _watch(session, deadline, ranks, tell)
         finally:
@@ -55,7 +61,27 @@ def deep(
             died = session.close()
     if not proof.steps:
         proof.ended[-1] = died.how
+    if backend == "nccl" and VISIBLE not in env and env[BY_BUS] == "PCI_BUS_ID":
+        _keep(proof, ranks, environ, tell)
     return findings(proof, ranks, host, plan, backend, deadline)
+
+
+def plan_sets(plan: Plan, variable: str) -> bool:
+    """Whether a rule has set a variable of a plan."""
+    return any(one.name == variable and one.layer.startswith("rule") for one in plan.settings)
+
+
+def _keep(
+    proof: Proof, ranks: int, environ: Mapping[str, str], tell: Callable[[str], None]
+) -> None:
+    """Keep what was measured, for the rules; nothing where nothing was."""
+    seen = measured(proof, ranks, time.strftime("%Y-%m-%d"), fabric.here())
+    if not (seen.fingerprint and (seen.copies or seen.nccl or seen.broken)):
+        return
+    try:
+        tell(f"deep     kept in {fabric.keep(environ, seen)}")
+    except OSError as error:
+        tell(f"deep     not kept: {error}")
 
 
 def _require_idle(host: Host) -> None:

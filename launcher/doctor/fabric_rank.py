@@ -29,6 +29,9 @@ from typing import Any, Callable  # noqa: UP035  where Python 3.9 has it, too
 MARK = "@deep "
 SIZES = (8, 64, 512, 4096, 32768, 262144, 2097152, 16777216, 67108864)  # bytes
 COPY = 64 << 20  # bytes
+ROW = 6144  # numbers of a token's all-reduce: GLM-5's hidden size, in bfloat16
+ROWS = (1, 8, 32, 128)  # tokens of a step: 12 KiB to 1.5 MiB
+IPC_RANKS = (2, 4, 8)  # that FlashInfer's PCIe IPC all-reduce is made for
 DEVICE, COPIER = -1, -2  # who speaks, where it is no rank
 FOR_EVER = datetime.timedelta(days=1)  # our reader has the deadline, and says which step it was
 
@@ -129,7 +132,76 @@ def rank_of(backend: str, rank: int, ranks: int, folder: str) -> None:
             rank,
             partial(_all_reduce, torch, group, rank, ranks, size, device),
         )
+    paths(torch, group, rank, ranks, backend, device)
     group.destroy_process_group()
+
+
+def paths(torch: Any, group: Any, rank: int, ranks: int, backend: str, device: str) -> None:
+    """The all-reduces of decoding, by the backend and by PCIe IPC where the engine brings that.
+
+    As SGLang 0.5.23 uses it (pcie_ipc_ar.py); read, not run on a GPU.
+    """
+
+    def by_group(data: Any) -> Any:
+        group.all_reduce(data)
+        return data
+
+    _path(torch, by_group, backend, rank, ranks, device)
+    if backend != "nccl":
+        return
+    work = _ipc(torch, group, ranks)
+    if isinstance(work, str):
+        say(no_ipc=work)
+        return
+    _path(torch, work.all_reduce, "ipc", rank, ranks, device)
+    torch.cuda.synchronize()
+    work.destroy()
+
+
+def _ipc(torch: Any, group: Any, ranks: int) -> Any:
+    """FlashInfer's workspace; a text that says why there is none."""
+    if ranks not in IPC_RANKS:
+        return f"it is for 2, 4 or 8 GPUs, not {ranks}"
+    try:
+        from flashinfer.comm import PcieIpcAllReduceWorkspace
+
+        return PcieIpcAllReduceWorkspace(
+            group=group.group.WORLD,
+            max_numel=ROW * ROWS[-1],
+            dtype=torch.bfloat16,
+            tune_batches=ROWS,
+            tune_cache=None,
+        )
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def _path(torch: Any, reduce: Any, name: str, rank: int, ranks: int, device: str) -> None:
+    for rows in ROWS:
+        act = partial(_reduce_rows, torch, reduce, rank, ranks, rows, device)
+        step(f"path {name} {rows * ROW * 2}", rank, act)
+
+
+def _reduce_rows(
+    torch: Any, reduce: Any, rank: int, ranks: int, rows: int, device: str, spoil: bool
+) -> tuple[float, str | None]:
+    """Seconds of one; the sum of the ranks' own numbers is exact in bfloat16."""
+
+    def wait() -> None:
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    data = torch.full((rows, ROW), float(rank + 1 + spoil), dtype=torch.bfloat16, device=device)
+    told, wanted = reduce(data.clone()), float(ranks * (ranks + 1) // 2)
+    wrong = None if bool((told == wanted).all()) else f"not all of it is the sum, {wanted:g}"
+    for _ in range(3):
+        reduce(data)
+    wait()
+    begin = time.perf_counter()
+    for _ in range(20):
+        reduce(data)
+    wait()
+    return (time.perf_counter() - begin) / 20, wrong
 
 
 def exchanges(torch: Any, group: Any, rank: int, ranks: int) -> None:

@@ -7,8 +7,10 @@ import statistics
 from dataclasses import dataclass, field
 
 from launcher.doctor.checks import LIVE, Check, judge
+from launcher.engines.engine import dialect
 from launcher.engines.target import of
 from launcher.host.facts import Host
+from launcher.host.measured import Measured, words
 from launcher.knowledge import gpus
 from launcher.knowledge.gpus import Healthy
 from launcher.plan.findings import Finding, Severity
@@ -54,6 +56,7 @@ class Proof:
     ended: dict[int, str] = field(default_factory=dict)  # who did not end well, and how
     torch: str = "torch"
     hung: str | None = None  # the step that did not end in time
+    no_ipc: str = ""  # why the PCIe IPC all-reduce was not tried
 
     def hear(self, line: str) -> None:
         """Take in one line."""
@@ -85,6 +88,8 @@ class Proof:
                     else f"ended with status {status}"
                 )
                 self.ended.setdefault(rank, how)
+            case {"no_ipc": str(why)}:
+                self.no_ipc = why
             case {"torch": str(version)}:
                 self.torch = f"torch {version}"
 
@@ -115,8 +120,10 @@ def findings(
             reduces, trouble, {"all-reduce"}, f"{len(SIZES)} sizes, 8 B to 64 MiB, exact"
         ),
         "deep-all-reduce-speed": _reduce_speed(reduces, ranks, backend, healthy),
+        "deep-all-reduce-paths": _paths(proof, trouble, plan),
     }
-    if trouble and said["deep-all-reduce"][0] is Severity.OK:
+    is_short = len(reduces) < len(SIZES) or "all-reduce" in (proof.hung or "").split()
+    if trouble and is_short and said["deep-all-reduce"][0] is Severity.OK:
         said["deep-all-reduce"] = (Severity.UNKNOWN, f"not all of it was reached: {trouble[1]}")
     cause, fix = likely(host, plan)
     return [_finding(live, said[live.id], cause, fix) for live in LIVE]
@@ -176,6 +183,10 @@ def _in_words(name: str) -> str:
             "",
         )
         return f"all-reduce of {unit or f'{size} B'}"
+    if kind == "path":
+        way, _, many = rest.partition(" ")
+        name = "PCIe IPC" if way == "ipc" else way.upper()
+        return f"all-reduce of {int(many) >> 10} KiB by {name}"
     if kind == "copy":
         return f"copy from GPU {rest.replace('->', ' to ')}"
     return "finding each other" if kind == "init" else f"{kind} of torch"
@@ -225,6 +236,57 @@ def _reduce_speed(
         is_slow = busbw < healthy.busbw / 2
         return Severity.WARN if is_slow else Severity.OK, f"{text}; {healthy.told}"
     return Severity.OK, text
+
+
+def _paths(proof: Proof, trouble: tuple[str, str] | None, plan: Plan) -> Said:
+    """Where the PCIe IPC all-reduce beats NCCL, and whether the plan uses it there."""
+    uses = dialect(plan.engine).choices(plan.flag, plan.env)["pcie-ipc-allreduce"]
+    if trouble and trouble[0] == "path":
+        return (Severity.FAIL if uses else Severity.UNKNOWN), trouble[1]
+    nccl, ipc = times(proof, "path nccl"), times(proof, "path ipc")
+    seen = Measured("", "", 0, "", nccl=nccl, ipc=ipc, no_ipc=proof.no_ipc)
+    if not nccl:
+        return Severity.UNKNOWN, "not measured" + (f": {trouble[1]}" if trouble else "")
+    if seen.ipc_up_to is None:
+        return Severity.UNKNOWN, f"PCIe IPC not measured: {proof.no_ipc or 'not reached'}"
+    told = ", ".join(words(seen))
+    return (Severity.WARN if uses and not seen.ipc_up_to else Severity.OK), told
+
+
+def times(proof: Proof, kind: str) -> dict[int, float]:
+    """Seconds of the slowest rank by bytes, of the steps that all ranks ended with the right data;
+    `kind` is what their names begin with: "path ipc".
+    """
+    found = {name: step for name, step in proof.steps.items() if name.startswith(f"{kind} ")}
+    return {
+        int(name.rpartition(" ")[2]): max(filter(None, step.seconds.values()))
+        for name, step in found.items()
+        if not step.wrong and any(step.seconds.values()) and step.began <= step.seconds.keys()
+    }
+
+
+def measured(proof: Proof, ranks: int, day: str, fingerprint: str) -> Measured:
+    """What is kept of a proof over NCCL."""
+    copies = proof.like("copy")
+    broken = next((name for name, step in copies.items() if step.wrong), "")
+    if proof.hung and proof.hung.startswith("copy"):
+        broken = proof.hung
+    speeds = {
+        name.removeprefix("copy "): COPY / seconds / 1e9
+        for name, step in copies.items()
+        if not step.wrong and (seconds := max(filter(None, step.seconds.values()), default=0.0))
+    }
+    return Measured(
+        fingerprint,
+        day,
+        ranks,
+        proof.torch,
+        copies=speeds,
+        nccl=times(proof, "path nccl"),
+        ipc=times(proof, "path ipc"),
+        broken=f"{_in_words(broken)} did not bring the data" if broken else "",
+        no_ipc=proof.no_ipc,
+    )
 
 
 def likely(host: Host, plan: Plan) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from launcher.engines.log import Log
 
 if TYPE_CHECKING:
     from launcher.engines.dialect import Dialect
+    from launcher.engines.generator import Generator
     from launcher.engines.runtime import Runtime
     from launcher.engines.translation import Counterparts
 
@@ -59,6 +60,20 @@ def dialect(name: str) -> Dialect:
             from launcher.engines.vllm.dialect import DIALECT
 
             return DIALECT
+    _unknown(name)
+
+
+def generator(name: str) -> Generator:
+    """How an engine's own load generator is used. Raises ValueError for one that is not known."""
+    match name:
+        case "sglang":
+            from launcher.engines.sglang.bench import GENERATOR
+
+            return GENERATOR
+        case "vllm":
+            from launcher.engines.vllm.bench import GENERATOR
+
+            return GENERATOR
     _unknown(name)
 
 

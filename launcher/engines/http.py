@@ -13,7 +13,7 @@ import errno
 import http.client
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,19 +102,29 @@ class Bounded(socket.socket):
         return got
 
 
+Hold = Callable[[Bounded], None]  # who may want to end a connection before its answer
+
+
 def exchange(
-    host: str, port: int, request: Request, within: float, peer: Peer | None
+    host: str,
+    port: int,
+    request: Request,
+    within: float,
+    peer: Peer | None,
+    hold: Hold = lambda made: None,
 ) -> tuple[int, bytes]:
     """The status and the whole body of an answer.
 
-    `within` seconds are for all of it, the look at who listens included. A redirect is an answer as
+    `within` seconds are for all of it, the look at who listens included; `hold` is handed the
+    connection before anything is sent. A redirect is an answer as
     any other. Without `peer` whoever listens is asked. Raises OSError, HTTPException, UnaskedError
     or ForeignError; an answer that breaks off is one of the first two.
     """
     until = time.monotonic() + within
     with ours_or_theirs(), contextlib.closing(http.client.HTTPConnection(host, port)) as connection:
         connection.auto_open = 0  # one connection, the one that was looked at
-        connection.sock = reach(host, port, until, peer)
+        connection.sock = made = reach(host, port, until, peer)
+        hold(made)
         connection.request(request.method, request.path, request.body, dict(request.headers))
         return _answer(connection)
 

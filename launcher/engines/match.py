@@ -16,9 +16,10 @@ from launcher.engines.target import Target
 from launcher.engines.traits import KNOWN
 from launcher.engines.values import FOLDED, TYPES, size
 from launcher.knowledge import gpus, rows
+from launcher.plan.plan import POINTS
 from launcher.plan.policy import Policy
 
-KEYS = ("gpu", "release", "traits", "without", "options", "where")
+KEYS = ("gpu", "release", "operating_point", "traits", "without", "options", "where")
 
 
 HIDES_ALL = "CUDA_VISIBLE_DEVICES"  # set to nothing it hides every GPU
@@ -35,6 +36,7 @@ class Case:
     model: frozenset[str] = frozenset()  # traits of the model
     keyed: bool = False  # a key is asked for that stands in no option
     policy: Policy | None = None  # how patient its launcher is; None: it has none
+    point: str = ""  # the operating point that it is resolved for, of POINTS; "": for none
 
     def flag(self, *names: str) -> Any:
         """The first of these flags that is set; None if none is, or it was left out on purpose."""
@@ -98,6 +100,8 @@ class Case:
         )
         chosen = {**of_host, **dialect(self.target.engine).choices(self.flag, self.env)}
         told = {trait for trait, holds in chosen.items() if holds}
+        if self.target.measured:
+            told |= self.target.measured.traits
         return self.model | told | ({"keyed"} if self.keyed else set())
 
 
@@ -157,8 +161,9 @@ class Span:
 
 @dataclass(frozen=True)
 class When:
-    """The condition of a row: architectures (any where none is named), releases, traits that must
-    be there, or must not, what options and variables must be, and how their numbers compare.
+    """The condition of a row: architectures and operating points (any where none is named),
+    releases, traits that must be there, or must not, what options and variables must be, and how
+    their numbers compare.
 
     `options` has the values by name; of several names (`a|b`) one will do. "" is not set, "*" set
     to anything, "!x" anything but x, or not set.
@@ -170,6 +175,7 @@ class When:
     without: frozenset[str] = frozenset()
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     where: Relation | None = None
+    points: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> When:
@@ -181,11 +187,14 @@ class When:
         )
         if odd := sorted((wanted | barred) - KNOWN):
             raise ValueError(f"when: nobody knows the trait {odd[0]}")
+        points = rows.texts("operating_point", told.get("operating_point", []))
+        if odd := sorted(set(points) - set(POINTS)):
+            raise ValueError(f"when: {odd[0]} is no operating point")
         asked = told.get("options", {})
         options = {name: rows.texts(name, values) for name, values in asked.items()}
         gpu, release = gpus.known_archs(told), Span.of(told.get("release", ""))
         where = Relation.of(rows.text("where", told["where"])) if "where" in told else None
-        return cls(gpu, release, wanted, barred, options, where)
+        return cls(gpu, release, wanted, barred, options, where, points)
 
     @property
     def names(self) -> frozenset[str]:
@@ -196,7 +205,8 @@ class When:
     def suits(self, case: Case) -> bool:
         """Whether all of it is true of a case."""
         return (
-            self.holds(case.target.arch, case.release, case.traits)
+            (not self.points or case.point in self.points)
+            and self.holds(case.target.arch, case.release, case.traits)
             and all(
                 any(_is_one_of(case.value(name), wanted) for name in names.split("|"))
                 for names, wanted in self.options.items()
@@ -218,7 +228,8 @@ class When:
         )
 
     def __str__(self) -> str:
-        return " ".join(filter(None, ("/".join(self.gpu), str(self.release)))) or "any Blackwell"
+        told = "/".join(self.gpu), str(self.release), "/".join(self.points)
+        return " ".join(filter(None, told)) or "any Blackwell"
 
 
 def _is_one_of(value: str | None, wanted: Sequence[str]) -> bool:

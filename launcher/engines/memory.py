@@ -62,8 +62,10 @@ class Asked:
     context: int  # tokens of a request at most; 0: as the model's configuration says
     kv: str  # the type of the KV cache
     drafter: str  # what drafts by a layer for multi-token prediction; "": nothing does
+    depth: int = 0  # tokens that are drafted a step
     has_own_drafts: bool = True  # that layer is the checkpoint's; otherwise that of another one
     copies: int = 1  # of the model, that share its experts
+    groups: int = 1  # of attention DP: each has requests, a KV cache and attention of its own
     is_fitted: bool = False  # the engine shortens the context to what memory holds
     pool: int = 0  # bytes of the KV cache, whatever the fraction; 0: the fraction says
 
@@ -101,7 +103,7 @@ class Demand:
     state: int = 0  # of a slot, or a request; 0: its layers keep none
     slots: int | None = None  # that it asks for
     drafts: int = 0  # tokens that are drafted at once
-    running: int | None = None  # requests that it lets run
+    running: int | None = None  # requests that it lets run, of a group
     context: int = 0  # tokens of a request
 
 

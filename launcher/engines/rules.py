@@ -22,6 +22,7 @@ from launcher.plan.evidence import Known
 
 OF_ANY = Path(__file__).parents[1] / "knowledge/defaults.toml"
 LEAVES = 20  # seconds that a server takes at most to go, once it has answered everybody
+LEFT_OUT = ("what", "when", "evidence", "source", "checked")
 KEYS = ("set", "value", "value_from", "when", "why", "evidence", "source", "checked", "against")
 
 
@@ -53,6 +54,20 @@ class Rule:
         return case.target.arch in ARCHS and self.when.suits(case)
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What an operating point would have and is not chosen there, and why."""
+
+    what: str
+    when: When
+    known: Known
+    source: str
+    checked: str
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.known}: {self.source})"
+
+
 def _p2p_level(case: Case) -> str | None:
     """The nearest level that joins the GPUs farthest apart; two bridges of one node (NODE) are PHB
     to NCCL.
@@ -72,10 +87,28 @@ def _drain_timeout(case: Case) -> int | None:
     return max(1, int(case.policy.stop_timeout) - LEAVES) if case.policy else None
 
 
+def _of_a_group(case: Case) -> int | None:
+    """The requests that one group of attention DP runs, of all that may run."""
+    told = str(case.flag("max-running-requests") or "")
+    groups = case.number("dp-size") if case.flag("enable-dp-attention") else None
+    return max(1, int(told) // int(groups or 1)) if told.isdecimal() else None
+
+
+def _ring(case: Case) -> str | None:
+    """The order of the GPUs that was measured to be faster; None where that of the bus is as good,
+    or nobody measured it.
+    """
+    seen = case.target.measured
+    order = seen.order if seen and seen.ranks == case.gpus and not seen.broken else ()
+    return ",".join(map(str, order)) or None
+
+
 # What a row's `value_from` names.
 COMPUTED: Mapping[str, Callable[[Case], Any]] = {
-    "max-running-requests": lambda case: case.flag("max-running-requests"),
+    "requests-of-a-group": _of_a_group,
+    "tp-size": lambda case: case.flag("tp-size"),
     "p2p-level": _p2p_level,
+    "measured-order": _ring,
     "start-timeout": lambda case: case.policy and math.ceil(case.policy.start_timeout),
     "drain-timeout": _drain_timeout,
     "steps-plus-one": lambda case: int(case.flag("speculative-num-steps") or 0) + 1,
@@ -86,6 +119,25 @@ COMPUTED: Mapping[str, Callable[[Case], Any]] = {
 def table(file: Path) -> rows.Table[Rule]:
     """The good rows of a file, in its order; and what is wrong with the others."""
     return rows.read(file, "default", _of_any if file == OF_ANY else _of_engine)
+
+
+@cache
+def left_out(file: Path) -> rows.Table[LeftOut]:
+    """What a file's rules leave out of an operating point; and what is wrong with other rows."""
+    return rows.read(file, "left-out", _left_out)
+
+
+def _left_out(number: str | int, row: Mapping[str, Any]) -> LeftOut:
+    rows.only(row, LEFT_OUT)
+    when, known = When.of(row["when"]), Known.of(row["evidence"])
+    return LeftOut(rows.text("what", row["what"]), when, known, row["source"], rows.release(row))
+
+
+def reasons(case: Case) -> Iterator[LeftOut]:
+    """What the operating point of a case would have and does not get, each with its reason."""
+    if case.target.arch in ARCHS:
+        every = left_out(dialect(case.target.engine).defaults).rows
+        yield from (row for row in every if row.when.suits(case))
 
 
 def rules(engine: str) -> tuple[Rule, ...]:
@@ -124,12 +176,13 @@ def _negated(name: str, case: Case) -> bool:
 def chosen(case: Case, skip: tuple[str, ...] = ()) -> Iterator[tuple[Rule, Any]]:
     """The rules that set something here, and what; each sees what those before it set."""
     flags, env = dict(case.flags), dict(case.env)
+    now = replace(case, flags=flags, env=env)
     for rule in rules(case.target.engine):
         said = env if rule.is_variable else flags
         if rule.set in said or rule.set in skip or _negated(rule.set, case):
             continue
-        now = replace(case, flags=flags, env=env)
         value = (rule.to(now) if callable(rule.to) else rule.to) if rule.applies(now) else None
         if value is not None:
             said[rule.set] = value
+            now = replace(case, flags=flags, env=env)  # its traits are others now
             yield rule, value

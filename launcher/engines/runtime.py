@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from launcher.engines import signs
 from launcher.engines.activity import Allowed
 from launcher.engines.figures import Figures
 from launcher.engines.key import Key
@@ -20,7 +21,7 @@ from launcher.plan.plan import Plan
 SHARED = ("psm_*", "sem.mp-*", "nccl-*", "cuda.shm.*")
 
 
-class Counted(Protocol):
+class FiguresOf(Protocol):
     """How a server is asked for its figures: in so many seconds, and for all of them or for those
     that cost it little.
     """
@@ -43,7 +44,8 @@ class Runtime:
     paused: Callable[[Server], bool]  # was it told to generate nothing? Asked of one that fails
     leads: Question  # is it ready? Asked of the first of several nodes by the others
     in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows
-    figures: Counted  # how much it has to do, and how fast it is
+    figures: FiguresOf  # how much it has to do, and how fast it is
+    counted: Callable[[Server], signs.Counted | None]  # its work by its counters; None: unknown
     ready_since: str  # the first release that answers /ready; "": none does
     ends_well: bool  # a server that dies of an exception ends with status 0
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from launcher.address import bracketed, to_ask
 from launcher.engines.activity import Load
-from launcher.engines.http import ForeignError, Request, UnaskedError, exchange
+from launcher.engines.http import ForeignError, Hold, Request, UnaskedError, exchange
 from launcher.host.peer import Peer
 
 # What reading an answer may fail of when it is none: not JSON, not of this shape, nested too deep.
@@ -86,10 +86,15 @@ def ask(question: Question, server: Server, within: float) -> Answer:
 
 
 def talk(
-    server: Server, method: str, path: str, body: str | None, within: float
+    server: Server,
+    method: str,
+    path: str,
+    body: str | None,
+    within: float,
+    hold: Hold = lambda made: None,
 ) -> tuple[int, bytes]:
     """One question: the status and the whole answer, of 1 MiB at most, in `within` seconds for all
-    of it.
+    of it; `hold` is handed the connection.
 
     Raises OSError (TimeoutError among them) or HTTPException where there is no answer, or one that
     breaks off; UnaskedError where it could not be asked; ForeignError where somebody else holds the
@@ -99,4 +104,5 @@ def talk(
     if server.key:
         headers["Authorization"] = f"Bearer {server.key}"
     host = to_ask(server.host)
-    return exchange(host, server.port, Request(method, path, body, headers), within, server.peer)
+    request = Request(method, path, body, headers)
+    return exchange(host, server.port, request, within, server.peer, hold)

@@ -15,10 +15,10 @@ def complaints() -> tuple[str, ...]:
     which others may come; none of a sound installation.
     """
     files = (*(dialect(name).defaults for name in NAMES), rules.OF_ANY)
-    defaults = map(rules.table, files)
     tables: tuple[Table[Any], ...] = (
         *issues.tables(),
-        *defaults,
+        *map(rules.table, files),
+        *map(rules.left_out, files),
         *failures.tables(),
         *drivers.tables(),
         gpus.table(),

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from launcher.engines.engine import dialect
 from launcher.engines.options import Release, version
 from launcher.host.facts import Driver, Engine, Fact, Gpu, Host, Model, Pcie, System
+from launcher.host.measured import Measured
 from launcher.knowledge import gpus
 from launcher.plan.plan import ENGINE
 
@@ -38,6 +39,8 @@ class Target:
     model: Model = field(default_factory=Model)
     engine: str = ENGINE
     addresses: Mapping[str, str] = field(default_factory=dict)  # interfaces by their addresses
+    measured: Measured | None = None  # between these GPUs, by `doctor --deep`
+    unmeasured: str = ""  # why what was measured is not used, where something was
     is_guess: bool = False  # the architecture is assumed: nobody said which
 
     @property

@@ -19,6 +19,7 @@ SHARED_INDEX: Final = "shared-index"  # layers use the indices that the one befo
 BF16_SHARED: Final = (
     "bf16-shared-experts"  # or may have them: nobody knows what its quantisation leaves out
 )
+MTP: Final = "mtp"  # it has the layer that drafts; without it and "no-mtp" nobody knows
 NO_MTP: Final = "no-mtp"
 MIXED: Final = "not-modelopt-fp4"  # NVFP4 beside others, or by another tool: the engine detects it
 FAMILIES: Final = frozenset(family.id for family in models.families())
@@ -26,12 +27,13 @@ FAMILIES: Final = frozenset(family.id for family in models.families())
 CHOICES: Final = frozenset(
     "dense-attention sparse-backend bf16-kv speculative draft-steps top-k-1 graph-sizes one-node"
     " gpu-96gb multi-gpu over-two-ranks pcie-ipc-ranks pcie-ipc-allreduce expandable-segments"
-    " no-p2p no-infiniband serving reachable keyed".split()
+    " no-p2p no-infiniband serving reachable keyed measured-p2p-broken measured-ipc-faster"
+    " measured-ipc-slower measured-order".split()
 )
 KNOWN: Final = (
     FAMILIES
     | CHOICES
-    | {GLM_5, FLASH, SPARSE, NVFP4, FP8, SHARED_INDEX, BF16_SHARED, NO_MTP, MIXED}
+    | {GLM_5, FLASH, SPARSE, NVFP4, FP8, SHARED_INDEX, BF16_SHARED, MTP, NO_MTP, MIXED}
     | {trait for family in models.families() for trait in family.traits}
 )
 
@@ -91,8 +93,9 @@ def _traits(model: Model, named: str, family: Family | None) -> frozenset[str]:
     apart = any("shared_expert" in name for name in left_out.otherwise(()))
     if {GLM_5, NVFP4} <= traits and (apart or not left_out.known):
         traits.add(BF16_SHARED)
-    if not model.mtp.otherwise(known is None or known.mtp):
-        traits.add(NO_MTP)
+    drafts = model.mtp.value if model.mtp.known else known.mtp if known else None
+    if drafts is not None:
+        traits.add(MTP if drafts else NO_MTP)
     return frozenset(traits)
 
 

@@ -48,6 +48,7 @@ def spec(plan: Plan, wish: Wish) -> Spec:
         if plan.follows
         else Probes(plan.host, plan.port, ready, "/health", ready, start),
         group=_group(plan),
+        follows=plan.follows,
         start=start,
         drain=round(plan.policy.stop_timeout),
         # nothing else starts it again

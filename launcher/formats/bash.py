@@ -26,7 +26,7 @@ DEEPEST = 60  # levels of commands within commands, and of functions that call f
 MOST_NOTES = 20
 MOST_VALUES = 64  # of a loop
 MOST_WORDS = 4000  # of a command
-PATIENCE = 2.0  # seconds for the parser
+PATIENCE = 2.0  # seconds of a processor for the parser: a busy host reads no less
 SLICE = 8192  # bytes that it gets at once
 TANGLED = "is no script that bash's grammar could be held against: not read"
 BRACED = ("concatenation", "word", "brace_expression")  # what braces may stand in
@@ -56,12 +56,12 @@ def _parsed(source: bytes) -> tuple[Tree, bool]:
     """The tree of a text, and whether it is all of it: what is no script at all can take the parser
     minutes, a script takes it milliseconds.
     """
-    end = time.monotonic() + PATIENCE
+    end = time.thread_time() + PATIENCE
     parser = _parser()
     try:
         made = parser.parse(
             lambda at, _: source[at : at + SLICE],
-            progress_callback=lambda *_: time.monotonic() > end,
+            progress_callback=lambda *_: time.thread_time() > end,
         )
     except ValueError:
         parser.reset()

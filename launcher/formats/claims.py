@@ -12,10 +12,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from launcher.formats.nodes import List, Node, Table
-from launcher.formats.yamltext import get, of, word
+from launcher.formats.yamltext import Object, get, of, word
 
 SINCE = "1.34"  # the release of Kubernetes that has the API as v1
 CLASS = "gpu.nvidia.com"  # NVIDIA's device class of whole GPUs, and whose attributes they are
@@ -24,11 +23,11 @@ PRODUCT = re.compile(rf'device\.attributes\["{CLASS}"\]\.productName (?:in (\[.*
 TEMPLATES = ("ResourceClaimTemplate", "ResourceClaim")
 
 
-def claimed(gpus: int, boards: Sequence[str]) -> dict[str, Any]:
+def claimed(gpus: int, boards: Sequence[str]) -> Object:
     """The `spec` of a ResourceClaimTemplate: so many GPUs of one node, each one of these boards as
     the driver calls them; any where no board is known.
     """
-    exactly: dict[str, Any] = {"deviceClassName": CLASS, "count": gpus}
+    exactly: Object = {"deviceClassName": CLASS, "count": gpus}
     if boards:
         one_of = f'device.attributes["{CLASS}"].productName in {json.dumps([*boards])}'
         exactly["selectors"] = [{"cel": {"expression": one_of}}]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from launcher.errors import Exit, UserError
 from launcher.formats import claims
-from launcher.formats.pod import SECRET, Object, boards_of, labels, pod, pod_of_group
+from launcher.formats.pod import SECRET, boards_of, labels, pod, pod_of_group
 from launcher.formats.spec import Group, Spec
-from launcher.formats.yamltext import document
+from launcher.formats.yamltext import Object, document
 
 START_MARGIN = 1800  # seconds beyond the start: pulling an image of tens of GB
 LEADS = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}  # a follower answers 404
@@ -163,7 +163,7 @@ def _is_place(kind: str, value: str) -> bool:
 
 
 def _require(spec: Spec) -> None:
-    if spec.probes is None:
+    if spec.follows:
         what = "a LeaderWorkerSet has all nodes in it, and --node-rank names a follower"
         raise UserError(what, fix="leave --node-rank out", status=Exit.USAGE)
     if spec.group and spec.rdma and not spec.group.interface:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 from launcher.address import bracketed
 from launcher.formats.around import GPU
 from launcher.formats.claims import CLAIM
 from launcher.formats.spec import KEY, PROBE_TIMEOUT, RUN, SHM_GIB, Group, Mount, Probes, Spec
+from launcher.formats.yamltext import Object
 from launcher.knowledge import gpus
 
 PRE_STOP = 15  # seconds in which endpoints and gateways learn that it goes
@@ -18,8 +18,19 @@ START_PERIOD = 10  # seconds between two looks at a server that starts
 SECRET = "api-key"  # the key of the Secret, and the file's name
 NODES_CACHE = "/var/cache/glm5-serve"
 LEADER, RANK = "$(LWS_LEADER_ADDRESS)", "$(LWS_WORKER_INDEX)"  # of LeaderWorkerSet, in each pod
+GROUP_MARGIN = 1800  # seconds until the others of a group have their image, tens of GB, and a name
+# Becomes `glm5-serve up` once each pod of the group has an address: NAME-0 leads, NAME-0-1 follows
+# (LeaderWorkerSet's pod_utils.go and controller_utils.go; not run in a cluster).
+FIND = """\
+leader=${LWS_LEADER_ADDRESS%%.*} domain=${LWS_LEADER_ADDRESS#*.} at=0 hosts=
+while [ "$at" -lt "$LWS_GROUP_SIZE" ]; do
+  name=$leader.$domain; [ "$at" = 0 ] || name=$leader-$at.$domain
+  until found=$(getent hosts "$name"); do echo "no address of $name yet" >&2; sleep 2; done
+  hosts="$hosts${hosts:+, }\\"${found%% *}\\"" at=$((at + 1))
+done
+exec "$@" --node-rank "$LWS_WORKER_INDEX" --set "nodes.hosts=[$hosts]"
+"""
 INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
-Object = dict[str, Any]
 
 
 def labels(spec: Spec) -> dict[str, str]:
@@ -31,13 +42,23 @@ def pod_of_group(spec: Spec, group: Group, words: tuple[str, ...], *, leads: boo
     """The pod of one node of several: they find each other as LeaderWorkerSet tells them."""
     made = pod(spec)
     [container] = made["containers"]
-    container["args"] = [*_told(words, group)]
-    container["env"] = [*_own_env(spec, group)]
-    for name in () if leads else ("startupProbe", "readinessProbe", "livenessProbe", "ports"):
-        container.pop(name, None)  # a follower answers nobody, and its /health is always 200
+    if spec.own_init:
+        _supervise(container)
+    else:
+        container["args"] = [*_told(words, group)]
+        container["env"] = [*_own_env(spec, group)]
+        for name in () if leads else ("startupProbe", "readinessProbe", "livenessProbe", "ports"):
+            container.pop(name, None)  # a follower answers nobody, and its /health is always 200
     if group.interface:
         made |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
     return made
+
+
+def _supervise(container: Object) -> None:
+    """Have a launcher know the pods of its group; it answers for a follower, too."""
+    container["command"] = ["/bin/sh", "-c", plain(FIND), "glm5-serve", *container["command"]]
+    startup = container["startupProbe"]
+    startup["failureThreshold"] += GROUP_MARGIN // startup["periodSeconds"]
 
 
 def _told(words: tuple[str, ...], group: Group) -> Iterator[str]:

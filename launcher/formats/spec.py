@@ -116,6 +116,7 @@ class Spec:
     capabilities: tuple[str, ...] = ()  # beside those that containers have
     own_init: bool = False  # its first process reaps and hands signals on by itself
     group: Group | None = None  # of one model over several nodes
+    follows: bool = False  # another node of these leads
 
     def __post_init__(self) -> None:
         for mount in (self.model, *self.mounts):

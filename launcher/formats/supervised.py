@@ -37,7 +37,6 @@ def spec(plan: Plan, wish: Wish, packaged: Path) -> Spec:
         # py-spy's, for the stacks of a server that hangs
         capabilities=("SYS_PTRACE", *(("IPC_LOCK",) if wish.rdma else ())),
         own_init=True,
-        group=None,
     )
 
 

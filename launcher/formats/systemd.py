@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from launcher import printable
 from launcher.engines.engine import dialect
-from launcher.formats import bash, launches, mounts, shell
+from launcher.formats import bash, launches, mounts, quadlet_keys, shell
 from launcher.formats.bash import Script
 from launcher.formats.container import engine_of, release_of, starts
 from launcher.formats.launches import Launch
@@ -184,6 +184,9 @@ def _unit(text: str) -> Unit:
     unit, section = Unit(), ""
     for key, value in _settings(text):
         said = text_of(value).strip()
+        if section == "Container" and (meant := quadlet_keys.slip(key)):
+            what = f"quadlet (podman {quadlet_keys.RELEASE}) refuses the unit for {key}="
+            unit.notes.append(f"{what}: {meant}= is meant")
         match key:
             case "[":
                 section = said

@@ -19,6 +19,7 @@ from launcher.formats.masking import TEMPLATE
 from launcher.formats.nodes import List, Node, Scalar, Table
 from launcher.formats.words import Piece, Text, Word
 
+Object = dict[str, Any]  # a table that is written
 MOST_LINES = 50_000
 MERGED = 16  # tables that one takes over from others (`<<: *common`)
 _REFERENCE = re.compile(r"\$\((\w+)\)|\$\{(\w+)(?::?-([^{}]*))?\}")
@@ -165,13 +166,13 @@ def _reference(piece: Piece, found: re.Match[str], env: Mapping[str, Word]) -> I
         yield replace(whole, known=False)
 
 
-def document(head: Sequence[str], *objects: Mapping[str, Any]) -> str:
+def document(head: Sequence[str], *objects: Object) -> str:
     """Objects as documents of one text, under lines that are comments. No value is folded, and what
     is no ASCII is escaped: no parser takes a word of it for another.
     """
     comments = [printable.line(f"# {line}") for line in head]
     made = (
-        yaml.safe_dump(dict(one), sort_keys=False, width=1 << 20, default_flow_style=False)
+        yaml.safe_dump(one, sort_keys=False, width=1 << 20, default_flow_style=False)
         for one in objects
     )
     return "\n".join(["\n".join(comments), "---\n".join(made)])

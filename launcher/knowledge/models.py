@@ -62,7 +62,7 @@ class Checkpoint:
     source: str
     quantisation: str  # one of QUANTISATIONS
     gib: float | None = None  # of its files
-    mtp: bool = True  # whether it has the layers for multi-token prediction
+    mtp: bool | None = None  # whether it has the layers for multi-token prediction; None: untold
     remarks: tuple[str, ...] = ()
     warnings: tuple[Warned, ...] = ()
 

@@ -76,7 +76,7 @@ def rendered(
         _require_own_gpus(plan)
         _require_guard(plan)
     else:
-        _require_one(plan, asked)
+        _require_one(plan)
         if here := [*_of_host(plan)]:
             notes = tuple(f"{what}: a pod is asked at its own address" for what, _ in here)
             settings = (*ask.settings, *(setting for _, setting in here))
@@ -135,11 +135,7 @@ def _require(asked: Asked, form: str) -> None:
             raise UserError(f"{name} {value!r} is none", fix=fix, status=Exit.USAGE)
 
 
-def _require_one(plan: Plan, asked: Asked) -> None:
-    if plan.nodes and asked.supervised:
-        what = f"{plan.name} is of {len(plan.nodes)} hosts, whose addresses no pod has"
-        fix = "without --supervised it is a LeaderWorkerSet; or --format quadlet for each host"
-        raise UserError(what, fix=fix, status=Exit.USAGE)
+def _require_one(plan: Plan) -> None:
     if split(plan.name)[1]:
         what = f"{plan.name} is a replica, which shares a host with others: a cluster has its own"
         fix = f"-p {split(plan.name)[0]} --set replicas=1; `kubectl scale` makes more of it"

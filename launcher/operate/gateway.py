@@ -202,7 +202,9 @@ def of(instance: StateDir) -> Plan | None:
 def _require_own_name(name: str) -> None:
     """Raise UserError for a profile's name, and that of a replica: they would share a folder."""
     bare = split(name)[0]
-    if any(found.name == bare for found in layers.all_profiles(os.environ)):
+    if bare in layers.aliases() or any(
+        found.name == bare for found in layers.all_profiles(os.environ)
+    ):
         what = f"{name} is no gateway: profile {bare} has that name"
         fix = "choose another name for the gateway, or none: it is `gateway` then"
         raise UserError(what, fix=fix, status=Exit.USAGE)

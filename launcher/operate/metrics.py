@@ -35,6 +35,7 @@ from launcher.statedir.readings import GpuReading, Readings
 from launcher.statedir.state import StateRecord
 
 STATES = ("starting", "ready", "stopping", "backoff", "stopped", "failed", "dead", "unknown")
+ANSWERS = ("right", "wrong", "unknown")
 ONE, GPU = ["profile", "engine"], ["profile", "engine", "gpu", "bdf"]
 COUNTED, SHOWN = CounterMetricFamily, GaugeMetricFamily
 FIGURES: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], list[str], str]] = {
@@ -55,6 +56,16 @@ FIGURES: dict[str, tuple[type[CounterMetricFamily] | type[GaugeMetricFamily], li
     ),
     "smoke_passed": (SHOWN, ONE, "Whether the last smoke test passed."),
     "smoke_seconds": (SHOWN, ONE, "Time that it took."),
+    "degraded": (SHOWN, ONE, "Whether it answers worse, or slower, than after its start."),
+    "canary_answers": (
+        COUNTED,
+        [*ONE, "answer"],
+        "What came of the canary's questions since it was ready: right, wrong or unknown.",
+    ),
+    "canary_seconds": (SHOWN, ONE, "Time that the last answer to the canary took."),
+    "canary_step_seconds": (SHOWN, ONE, "Time of a step of decoding while it was asked."),
+    "canary_accepted_tokens": (SHOWN, ONE, "Tokens of its answer that a step let through."),
+    "canary_tokens_per_second": (SHOWN, ONE, "Speed of its answer."),
     "probe_seconds": (SHOWN, ONE, "Time that the last health check took."),
     "probe_ok": (SHOWN, ONE, "Whether the last health check was answered."),
     "probe_timestamp_seconds": (SHOWN, ONE, "When the last health check was made."),
@@ -109,7 +120,8 @@ def _samples(instance: StateDir, seen: StateRecord) -> list[Sample]:
     """
     made: list[Sample] = []
     unreadable = _is_unreadable(seen) or bool(seen.odd)
-    for part in (_of_state(seen), _of_start(seen), _of_smoke(seen), _of_readings(instance, seen)):
+    parts = (_of_state(seen), _of_start(seen), _of_smoke(seen), _of_canary(seen))
+    for part in (*parts, _of_readings(instance, seen)):
         try:
             made += [
                 (figure, float(value), [_text(label) for label in labels])
@@ -160,6 +172,23 @@ def _of_smoke(seen: StateRecord) -> Iterator[Sample]:
     if seen.smoke:
         yield "smoke_passed", seen.smoke.ok, []
         yield "smoke_seconds", seen.smoke.seconds, []
+
+
+def _of_canary(seen: StateRecord) -> Iterator[Sample]:
+    if not (told := seen.canary) or seen.state != "ready":
+        return
+    yield "degraded", told.degraded, []
+    for answer in ANSWERS:
+        yield "canary_answers", told.answers.get(answer, 0), [answer]
+    signs = (
+        ("canary_seconds", told.seconds),
+        ("canary_step_seconds", told.step_seconds),
+        ("canary_accepted_tokens", told.accepted),
+        ("canary_tokens_per_second", told.tokens_per_second),
+    )
+    for figure, value in signs:
+        if value is not None:
+            yield figure, value, []
 
 
 def _of_readings(instance: StateDir, seen: StateRecord) -> Iterator[Sample]:

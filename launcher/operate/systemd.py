@@ -163,6 +163,8 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> int:
             told = [one.values.get("replicas") for one in stack or [layers.read(found)]]
             return next((one for one in reversed(told) if isinstance(one, int)), 1)
     found = layers.find(name, environ)
+    if found.alias:
+        return 1
     raise UserError(
         f"profile {found.name} is {found.path}, where the unit does not look: it has another home",
         fix=f"`install -D -m 644 {found.path} {paths['host']}`",

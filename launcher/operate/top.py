@@ -25,6 +25,7 @@ from launcher.statedir.readings import GpuReading
 
 SCHEMA = 1
 FRESH = 15.0  # seconds that a launcher's look at the GPUs is believed: it reads them every 5 to 10
+ASKED_EVERY = 2.0  # seconds between two questions to the driver
 DRIVER_WITHIN = 5.0  # seconds for the first answer of the driver
 
 
@@ -65,6 +66,7 @@ class Driver:
         self._within = within
         self._child: GpuWatch | None = None
         self._at: float | None = None  # when it answered last
+        self._poke_at = 0.0
         self._end = ""
 
     def look(self) -> Gpus:
@@ -79,7 +81,9 @@ class Driver:
             self._hear(self._child)
         if self._child is None:
             return Gpus(why=self._end)
-        self._child.poke()
+        if time.monotonic() >= self._poke_at:
+            self._poke_at = time.monotonic() + ASKED_EVERY
+            self._child.poke()
         if self._at is None:
             return Gpus(why="the driver does not answer")
         return Gpus(self._child.gpus, time.monotonic() - self._at, "no GPU")

@@ -158,7 +158,7 @@ class Watch:
         elif self._got:  # what is lacking is so until it is asked for again
             figures = replace(figures, lacks=figures.lacks or self._got[1].lacks)
         self._got = now, figures
-        if figures.generated is not None:
+        if figures.generated is not None or figures.first:
             self._counted.append((now, figures))
         while self._counted and self._counted[0][0] < now - WINDOW:
             self._counted.popleft()
@@ -179,8 +179,9 @@ class Watch:
         if len(self._counted) == 1:
             return between(None, newest, 0.0)
         at, before = self._counted[-2]
-        window = between(oldest, newest, ended - began)
-        return replace(window, tokens=between(before, newest, ended - at).tokens)
+        window, last = between(oldest, newest, ended - began), between(before, newest, ended - at)
+        is_counted = newest.generated is not None
+        return replace(window, tokens=(last if is_counted else between(None, figures, 0.0)).tokens)
 
     def _first(self) -> First | None:
         if not self._counted:

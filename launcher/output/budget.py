@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,47 @@ def table(console: Console, made: Fit) -> None:
     console.print(shown)
 
 
+def points(made: Mapping[str, Fit], here: str) -> None:
+    """What each operating point costs, and how many requests have room at once."""
+    from rich.table import Table
+
+    from launcher.output.console import console, words
+
+    if not made:
+        return
+    shown = Table(box=None, pad_edge=False, header_style="dim")
+    shown.add_column("point")
+    for name in ("drafts", "weights", "KV tokens", "at once", *map(_of, _sizes(made.values()))):
+        shown.add_column(name, justify="right")
+    shown.add_column("")
+    for point, one in made.items():
+        tokens = f"{one.groups} x {one.tokens:,}" if one.groups > 1 else f"{one.tokens:,}"
+        room = (str(_room(one, size)) for size in _sizes(made.values()))
+        said = ("", "") if one.fits else ("does not fit ", "red")
+        mark = ("<- this plan", "bold") if point == here else ""
+        cells = str(one.drafts or "-"), gib(one.weights), tokens, str(one.running or "-"), *room
+        shown.add_row(point, *cells, words(said, mark))
+    screen = console(sys.stdout)
+    screen.print()
+    screen.print(shown)
+
+
+def _sizes(made: Iterable[Fit]) -> list[int]:
+    """The lengths of a request that are shown: a short one, and the context."""
+    contexts = {one.context for one in made}
+    return sorted({min(8192, *contexts), *contexts})
+
+
+def _of(size: int) -> str:
+    return f"of {size:,}"
+
+
+def _room(made: Fit, size: int) -> int:
+    """Requests of so many tokens that run at once: as many as may, and have room."""
+    room = made.requests.get(size, 0)
+    return min(room, made.running) if made.running else room
+
+
 def fraction(made: Fit, engine: Dialect) -> str:
     """What is shared out, and of what."""
     knobs = engine.memory.knobs
@@ -85,7 +127,8 @@ def fraction(made: Fit, engine: Dialect) -> str:
 def cache(made: Fit) -> str:
     """The tokens of the pool, from the most to the least that is taken beside it."""
     best = f" to {made.at_best:,}" if made.at_best > made.tokens else ""
-    each = f"{made.cell:,} bytes a token, on each GPU"
+    apart = f", in each of {made.groups} groups of attention DP" if made.groups > 1 else ""
+    each = f"{made.cell:,} bytes a token, on each GPU{apart}"
     return f"{made.tokens:,}{best} tokens of {made.layout}: {each}"
 
 

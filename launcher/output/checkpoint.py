@@ -119,7 +119,7 @@ def _told(seen: Model, named: str) -> dict[str, Any]:
 def _mtp(seen: Model, named: str) -> bool | None:
     """Whether it has the layers for multi-token prediction, None where nobody knows."""
     row = models.known(named)
-    return seen.mtp.otherwise(row.mtp) if row else seen.mtp.value
+    return row.mtp if row and not seen.mtp.known else seen.mtp.value
 
 
 def _in_options(parsers: Mapping[str, tuple[str, ...]]) -> str:

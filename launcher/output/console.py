@@ -5,6 +5,7 @@ terminal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from io import StringIO
 from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
@@ -38,13 +39,23 @@ class _Guard(RenderHook):
 
 def console(stream: TextIO) -> Console:
     """A console on a stream. Off a terminal nothing is folded."""
-    made = Console(
-        file=stream,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        width=None if stream.isatty() else UNBOUNDED,
+    return _guarded(
+        Console(
+            file=stream,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            width=None if stream.isatty() else UNBOUNDED,
+        )
     )
+
+
+def paper(width: int) -> Console:
+    """A console that keeps what is drawn, for a picture; nobody sees it meanwhile."""
+    return _guarded(Console(record=True, width=width, file=StringIO(), force_terminal=True))
+
+
+def _guarded(made: Console) -> Console:
     made.push_render_hook(_Guard())
     return made
 
@@ -58,6 +69,11 @@ def words(*parts: str | tuple[str, str]) -> Text:
 def lines(texts: Iterable[str]) -> Text:
     """Words of others, a line each."""
     return Text("\n").join(map(words, texts))
+
+
+def below(drawn: Iterable[Text]) -> Text:
+    """Lines below each other, none of them folded."""
+    return Text("\n", no_wrap=True).join(drawn)
 
 
 def row(name: str, text: str, width: int = 10) -> Text:

@@ -32,7 +32,7 @@ from launcher.output import budget
 from launcher.output.budget import gib
 from launcher.output.checkpoint import about
 from launcher.plan.findings import Severity
-from launcher.plan.plan import Plan
+from launcher.plan.plan import POINTS, Plan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,14 +81,13 @@ def run(
     elsewhere = aim.arch is not None and facts is None
     if elsewhere:
         host = Host(model=host.model)
-    made = fit(
-        plan,
-        shape,
-        weights,
-        host,
-        gpus.products()[aim.gpu].memory if aim.gpu else None if elsewhere else of(host).memory,
-        None if facts or elsewhere else _speed(host),
-    )
+    memory = gpus.products()[aim.gpu].memory if aim.gpu else None if elsewhere else of(host).memory
+    speed = None if facts or elsewhere else _speed(host)
+    made = fit(plan, shape, weights, host, memory, speed)
+    points = {
+        point: fit(other, shape, weights, host, memory)
+        for point, other in _at_points(plan, (chosen.profile, asked), environ, aim)
+    }
     made = replace(made, said=(*_stopping(plan, made), *made.said))
     if as_json:
         data = {
@@ -100,11 +99,30 @@ def run(
             "release": plan.release,
             "notes": notes,
         }
+        data |= {"point": plan.point, "points": {name: _brief(one) for name, one in points.items()}}
         print(json.dumps(data | asdict(made) | {"fits": made.fits}, indent=1))
     else:
         told = tuple(said.what for said in made.said)
         _show(made, plan, host, [note for note in notes if not note.startswith((STOPS, *told))])
+        budget.points(points, plan.point)
     return Exit.FINE if made.fits else Exit.NO
+
+
+def _at_points(
+    plan: Plan, asked: tuple[str, Sequence[str]], environ: Mapping[str, str], aim: TargetOptions
+) -> Iterator[tuple[str, Plan]]:
+    """The same plan at each operating point, for the release and the GPUs that it was made for."""
+    profile, settings = asked
+    if not aim.facts:
+        aim = replace(aim, release=plan.release, engine=plan.engine, arch=plan.arch)
+    for point in POINTS if plan.point else ():
+        ask = PlanRequest(profile, (*settings, f"operating_point={point}"))
+        yield point, plan if point == plan.point else planned(ask, environ, aim)[0]
+
+
+def _brief(made: Fit) -> dict[str, object]:
+    names = "fits weights tokens groups drafts running requests left".split()
+    return {name: getattr(made, name) for name in names}
 
 
 def _counted(plan: Plan) -> list[str]:

@@ -58,6 +58,9 @@ def _words(event: Event) -> str | None:
             return (
                 f"{clock}  smoke      {'passed' if ok else 'FAILED'} in {seconds:.1f} s: {detail}"
             )
+        case "canary", {"degraded": degraded, "reason": reason}:
+            word = "degraded" if degraded else "canary"
+            return f"{clock}  {word:<9}  {reason}"
         case "gpu", {"line": line}:
             return f"{clock}  gpu        {line}"
         case "warning", {"reason": reason}:

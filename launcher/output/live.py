@@ -19,7 +19,7 @@ from rich.table import Table
 
 from launcher.engines.log import PHASES
 from launcher.output import starts
-from launcher.output.console import console, words
+from launcher.output.console import below, console, words
 from launcher.output.events import ODD, in_words, reading_ahead, timeline
 from launcher.statedir.events import Event
 from launcher.statedir.starts import Usual
@@ -79,7 +79,7 @@ class LiveScreen:
                     words(("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold"))
                 )
                 self.panel = Panel(self.instance, self.console) if self.instance else None
-            case ("state", {"state": "ready"}) | ("warning" | "gpu", _):
+            case ("state", {"state": "ready"}) | ("warning" | "canary" | "gpu", _):
                 self.console.print(words(in_words(event) or ""))
             case ("state" | "death", _) | ("smoke", {"ok": False}):
                 self._end(None)
@@ -145,7 +145,7 @@ class Panel:
         with contextlib.suppress(OSError):  # the terminal was closed
             while not self._stopped.is_set():
                 shown = replace(top.look(), events=())  # they are printed above
-                made = Group(*drawn(shown, screen)[: screen.height - 1])
+                made = below(drawn(shown, screen)[: screen.height - 1])
                 with self._drawing:
                     if not self._stopped.is_set():
                         self._live.update(made, refresh=True)

@@ -18,7 +18,7 @@ from launcher.statedir.folder import seconds_since
 from launcher.statedir.readings import GpuReading
 from launcher.statedir.state import StateRecord
 
-OLD = 3.0  # seconds after which figures are no longer those of now
+OLD = 5.0  # seconds after which figures are no longer those of now
 BROAD = 120  # columns that have room for a GPU's address and name
 NAME = 30  # columns of a product's name
 HOT = 85.0  # degrees

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from launcher.config import layers
+from launcher.config import layers, published
 from launcher.config.select import Row
 from launcher.engines.engine import NAMES, dialect
 from launcher.operate.contained import Rendered
@@ -18,7 +18,7 @@ from launcher.output.bars import duration, signs_for
 from launcher.output.events import COLOURS, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
 from launcher.statedir.folder import seconds_since
-from launcher.statedir.state import Pids, StartRecord, StateRecord
+from launcher.statedir.state import Canary, Pids, StartRecord, StateRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,6 +69,8 @@ def _explain(shown: Plan) -> None:
     screen.print(words((shown.name, "bold"), f"  {_for_whom(shown)}"))
     for note in shown.notes:
         screen.print(words((f"note: {note}", "yellow")))
+    for line in _of_point(shown):
+        screen.print(words((line, "dim")))
     if screen.width < BROAD:
         for setting in shown.settings:
             head = f"{setting.name} {setting.value}".rstrip(), "bold"
@@ -80,6 +82,16 @@ def _explain(shown: Plan) -> None:
         cells = map(words, (setting.name, setting.value, _place(setting.layer)))
         table.add_row(*cells, _reason(setting))
     screen.print(table)
+
+
+def _of_point(shown: Plan) -> Iterator[str]:
+    """The operating point, what others got at it, and what it does not have here."""
+    if shown.point:
+        told = published.beside(shown)
+        others = f"others got {told}" if told else "nobody published a figure for it here"
+        yield f"operating point {shown.point}: {others}"
+    yield from (f"left out: {reason}" for reason in shown.left_out)
+    yield from (f"measured: {what}" for what in shown.measured[:1])
 
 
 def _reason(setting: Setting) -> Text:
@@ -159,7 +171,8 @@ def _head(seen: StateRecord) -> Text:
 
     began = f"  since {seen.since}{_ago(seen.since)}" if seen.since else ""
     colour = f"bold {COLOURS.get(seen.state, 'red')}"
-    return words((seen.profile, "bold"), "  ", (seen.state, colour), began)
+    worse = ("  degraded", "bold red") if seen.canary and seen.canary.degraded else ""
+    return words((seen.profile, "bold"), "  ", (seen.state, colour), worse, began)
 
 
 def _engine(seen: StateRecord) -> str:
@@ -177,9 +190,27 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
         rows.append(("engine", _engine(seen)))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
         rows.append(("start", _start(seen)))
+        rows += [("canary", _canary(seen.canary))] if seen.canary else []
         rows.append(("last error", seen.last_error or "-"))
         rows.append(("server log", seen.server_log or "-"))
     return rows
+
+
+def _canary(told: Canary) -> str:
+    """Whether it answers as it did after its start, and by what that is known."""
+    if told.time is None:
+        return f"not asked yet, one question every {told.every:g} s"
+    counts = ", ".join(f"{count} {said}" for said, count in sorted(told.answers.items()))
+    last = f"{counts}; the last one{_ago(told.time)}: {told.last}"
+    if told.degraded:
+        return f"degraded since {told.since}{_ago(told.since or '')}: {told.reason}; {last}"
+    signs = (
+        (told.step_seconds, 1000, "ms a step"),
+        (told.accepted, 1, "tokens of a step accepted"),
+        (told.tokens_per_second, 1, "tok/s"),
+    )
+    pace = ", ".join(f"{value * by:.3g} {unit}" for value, by, unit in signs if value)
+    return f"fine: {last}{f'; {pace}' if pace else ''}"
 
 
 def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
@@ -195,9 +226,15 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
         began = f"{seen.since}{_ago(seen.since)}" if seen.since else "-"
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
         where = words(seen.endpoint or "-")
-        table.add_row(words(seen.profile), state, began, where, words(seen.reason))
-    blocks = ((_head(seen), (seen.endpoint or "", seen.reason)) for seen in every)
+        table.add_row(words(seen.profile), state, began, where, words(_why_so(seen)))
+    blocks = ((_head(seen), (seen.endpoint or "", _why_so(seen))) for seen in every)
     table_or_blocks(console(sys.stdout), table, blocks)
+
+
+def _why_so(seen: StateRecord) -> str:
+    """Why it is as it is, in the list of all: that it is degraded comes first."""
+    told = seen.canary
+    return f"degraded: {told.reason}" if told and told.degraded else seen.reason
 
 
 def _elapsed(seen: StateRecord) -> float:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Show = Callable[[Event], None]
 MOST_WAITING = 1000  # events that nobody took yet
 PROGRESS_EVERY = 10.0  # seconds between lines of progress where nothing can be redrawn
-SERIOUS = {"death", "gpu", "warning"}
+SERIOUS = {"death", "canary", "gpu", "warning"}
 FIELDS = (
     "event",
     "profile",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -191,15 +190,13 @@ def put(screen: Console, line: Text) -> None:
 
 
 def _draw(starts: Sequence[PastStart], svg: Path) -> None:
-    from rich.console import Console
+    from launcher.output.console import paper, words
 
-    from launcher.output.console import words
-
-    paper = Console(record=True, width=WIDTH + 20, file=StringIO(), force_terminal=True)
+    drawn = paper(WIDTH + 20)
     for line in lines(starts, WIDTH + 20, signs_for("utf-8")):
-        paper.print(words(*line), no_wrap=True)
+        put(drawn, words(*line))
     try:
-        svg.write_text(paper.export_svg(title="glm5-serve events --starts"))
+        svg.write_text(drawn.export_svg(title="glm5-serve events --starts"))
     except OSError as error:
         fix = "name another file: --svg FILE"
         raise UserError(f"cannot write {svg}: {error.strerror}", fix=fix) from None

@@ -48,7 +48,10 @@ def drawn(shown: Shown, screen: Console) -> list[Text]:
 
     width = screen.width if screen.is_terminal else WIDTH
     made = panel.lines(shown, width, signs_for(screen.encoding))
-    return [words(*cut(line, width) if screen.is_terminal else line) for line in made]
+    texts = [words(*cut(line, width) if screen.is_terminal else line) for line in made]
+    for text in texts:
+        text.rstrip()
+    return texts
 
 
 def live(top: Top, interval: float) -> None:
@@ -72,11 +75,11 @@ def live(top: Top, interval: float) -> None:
 
 def _page(shown: Shown, screen: Console) -> Text:
     """As much of it as the terminal holds, and how to leave."""
-    from rich.text import Text
+    from launcher.output.console import below, words
 
     made = drawn(shown, screen)[: screen.height - 1]
-    blank = [Text()] * (screen.height - 1 - len(made))
-    return Text("\n", no_wrap=True).join([*made, *blank, Text("q leaves", style="dim")])
+    blank = [words()] * (screen.height - 1 - len(made))
+    return below([*made, *blank, words(("q leaves", "dim"))])
 
 
 @contextlib.contextmanager

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from launcher.plan.policy import Policy, StallTimeouts
+from launcher.plan.policy import CanaryPolicy, Policy, StallTimeouts
 
 SCHEMA = 1
 RANK = "nodes.rank="  # how the words of a command say which node is meant
 NO_REASON = "no reason given there"
+# What a profile is resolved for: one client, many of them, or as many tokens a second as there are.
+POINTS = ("latency", "balanced", "throughput")
 ENGINE = "sglang"  # what is started where nothing is said (`engines/engine.py` has their names)
 
 
@@ -88,6 +90,9 @@ class Plan:
     ruled: bool = (
         False  # rules chose what its profile left open; otherwise it is as somebody wrote it
     )
+    point: str = ""  # the operating point that rules chose for, of POINTS; "": none did
+    left_out: tuple[str, ...] = ()  # what the point would have, and why it is not in the plan
+    measured: tuple[str, ...] = ()  # between its GPUs, and what of it is not used or contradicts
     engine: str = ENGINE
     release: str | None = (
         None  # the release that it was resolved for; None: written before that was kept
@@ -209,11 +214,13 @@ def changed(old: Plan, new: Plan) -> list[tuple[str, Setting | None, Setting | N
 
 def _parts(plan: Plan) -> dict[str, str]:
     said = asdict(plan.policy)
-    stalls = said.pop("stall_timeouts")
+    stalls, canary = said.pop("stall_timeouts"), plan.policy.canary
+    del said["canary"]
     patience = {f"supervision.{name}": f"{value:g}" for name, value in said.items()}
     patience |= {
         f"supervision.stall_timeouts.{phase}": f"{value:g}" for phase, value in stalls.items()
     }
+    patience["canary"] = f"{canary.every:g} {canary.act} {', '.join(canary.asks)}"
     patience["smoke"] = ", ".join(question["ask"] for question in plan.smoke.get("questions", ()))
     return (
         {setting.name: setting.value for setting in plan.settings}
@@ -237,12 +244,14 @@ def from_json(data: Mapping[str, Any]) -> Plan:
         raise ValueError(f"a plan of schema {schema}, wanted {SCHEMA}")
     policy = dict(fields["policy"])
     policy["stall_timeouts"] = StallTimeouts(**policy["stall_timeouts"])
+    asked = policy["canary"]
+    policy["canary"] = CanaryPolicy(**{**asked, "asks": tuple(asked["asks"])})
     fields["policy"] = Policy(**policy)
     fields["settings"] = tuple(Setting(**setting) for setting in fields["settings"])
     fields["nodes"] = tuple(_node(node) for node in fields.get("nodes", ()))
     for name in ("program", "arguments"):
         fields[name] = tuple(fields[name])
-    for name in ("allowed", "notes", "suspects", "traits"):
+    for name in ("allowed", "left_out", "measured", "notes", "suspects", "traits"):
         fields[name] = tuple(fields.get(name, ()))
     return Plan(**fields)
 

@@ -23,6 +23,21 @@ class StallTimeouts:
     warmup: float = 900.0  # so does the first batch, when it compiles inside one process
 
 
+# What the canary may ask: a question of the smoke test; for lines out of a longer text; for a call
+# of a tool; a question of the smoke test with reasoning.
+CANARIES = ("fact", "context", "tools", "reasoning")
+
+
+@dataclass(frozen=True)
+class CanaryPolicy:
+    """What a server is asked while it serves: one question every so many seconds, 0 for none."""
+
+    every: float = 0.0
+    act: str = "tell"  # or "restart", which counts as a death
+    within: float = 120.0  # seconds for an answer
+    asks: tuple[str, ...] = ()  # of CANARIES: what its model and its parsers allow
+
+
 @dataclass(frozen=True)
 class Policy:
     """How patient to be; all times in seconds.
@@ -47,6 +62,7 @@ class Policy:
     backoff_max: float = 120.0
     stall_timeouts: StallTimeouts = StallTimeouts()
     smoke: bool = True
+    canary: CanaryPolicy = CanaryPolicy()
     read_ahead: bool = True  # have the checkpoint read while the server imports
 
     def as_follower(self) -> Policy:
@@ -56,6 +72,7 @@ class Policy:
         return replace(
             self,
             smoke=False,
+            canary=CanaryPolicy(),
             drain_delay=0.0,
             stop_timeout=min(self.stop_timeout, FOLLOWER_STOPS),
             probe_interval=min(self.probe_interval, FOLLOWER_LOOKS),

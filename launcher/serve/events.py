@@ -8,6 +8,8 @@ import signal
 from dataclasses import dataclass
 from enum import Enum
 
+from launcher.serve.canary import Look, Question
+
 
 class Request(Enum):
     """What the operator asks for while a model is up."""
@@ -145,6 +147,16 @@ class SmokeResult:
 
 
 @dataclass(frozen=True)
+class CanaryHeard:
+    """What came of a question that run `run` was asked while it serves."""
+
+    now: float
+    run: int
+    question: Question
+    look: Look
+
+
+@dataclass(frozen=True)
 class GpuFaulted:
     """A GPU, or the host, reports a fault that no restart fixes."""
 
@@ -217,6 +229,7 @@ Event = (
     | Progressed
     | StacksSaved
     | SmokeResult
+    | CanaryHeard
     | GpuFaulted
     | StartFailed
 )
@@ -269,4 +282,12 @@ class Examine:
     run: int
 
 
-Action = Launch | Terminate | Leave | Kill | Probe | Record | Examine
+@dataclass(frozen=True)
+class AskCanary:
+    """Ask run `run` one question, to see whether it still answers rightly."""
+
+    run: int
+    question: Question
+
+
+Action = Launch | Terminate | Leave | Kill | Probe | Record | Examine | AskCanary

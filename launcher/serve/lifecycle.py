@@ -22,9 +22,13 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import ClassVar
 
-from launcher.plan.policy import Policy
+from launcher.plan.policy import CANARIES, Policy
+from launcher.serve import canary
+from launcher.serve.canary import Canary, Degraded, Look, Said
 from launcher.serve.events import (
     Action,
+    AskCanary,
+    CanaryHeard,
     Drained,
     Event,
     Examine,
@@ -136,6 +140,7 @@ class Ready:
     last_progress: float  # when it last gave a sign of work
     asking: bool = False  # since `ask_at`
     failures: int = 0
+    canary: Canary | None = None  # None: it is not asked whether it still is right
 
 
 @dataclass(frozen=True)
@@ -322,6 +327,19 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             soon = min(policy.probe_interval, ASK_AFTER_MISS)
             return replace(state, reason=why, asking=False, ask_at=now + soon, failures=misses), ()
 
+        case Ready(past, canary=Canary(degraded=Degraded() as worse)), Ticked(now) if (
+            policy.canary.act == "restart"
+        ):
+            why = f"degraded: {worse.what}"
+            going = Stopping(past, why, now, Next.RETRY, again=True, cause=worse.cause)
+            return _asked_to_go(state, going, policy)
+        case Ready(canary=Canary() as bird), Ticked(now) if _is_due(bird, now, policy):
+            return _turn(state, bird, now, policy)
+        case Ready(past, canary=Canary() as bird), CanaryHeard(now, run, question, look) if (
+            run == past.run and bird.asking == question
+        ):
+            return replace(state, canary=canary.hear(bird, look, now, policy.canary)), ()
+
         case (
             (Starting(past) | Proving(past) | Ready(past)),
             RequestReceived(now, Request.KILL, by),
@@ -423,8 +441,10 @@ def wakes_at(state: State, policy: Policy) -> float | None:
             return min(deadline, ask_at + ASK_WITHIN if asking else ask_at)
         case Proving(since=since):
             return since + policy.stall_timeouts.warmup
-        case Ready(asking=asking, ask_at=ask_at):
-            return ask_at + ASK_WITHIN if asking else ask_at
+        case Ready(asking=asking, ask_at=ask_at, canary=bird):
+            due = canary.wakes_at(bird, policy.canary) if bird else None
+            probe = ask_at + ASK_WITHIN if asking else ask_at
+            return probe if due is None else min(probe, due)
         case Stopping(told_at=at, killed=False) if at is not None:
             return at
         case Stopping(since=since, killed=False, recording=recording):
@@ -433,6 +453,13 @@ def wakes_at(state: State, policy: Policy) -> float | None:
             return until
         case _:
             return None
+
+
+def is_judged(state: State) -> bool:
+    """Whether something has to move in it within a time that the policy, or the state, gives."""
+    return isinstance(state, Starting | Proving | Stopping) or (
+        isinstance(state, Ready) and state.asking
+    )
 
 
 def may_take(state: State, policy: Policy, now: float) -> float | None:
@@ -473,15 +500,32 @@ def _wait(past: Past, now: float, why: str, policy: Policy) -> Step:
 
 
 def _ready(past: Past, now: float, detail: str, policy: Policy) -> Step:
+    # A smoke test has asked all kinds but the longer text.
+    proved = frozenset(CANARIES) - {"context"} if policy.smoke else frozenset()
     return (
         Ready(
             replace(past, served=True, consecutive_failures=0, unlaunched=0),
             detail,
             now + policy.probe_interval,
             now,
+            canary=canary.begin(policy.canary, proved, now),
         ),
         (),
     )
+
+
+def _is_due(bird: Canary, now: float, policy: Policy) -> bool:
+    due = canary.wakes_at(bird, policy.canary)
+    return due is not None and now >= due
+
+
+def _turn(state: Ready, bird: Canary, now: float, policy: Policy) -> Step:
+    """Ask the next question, or give up who asked the last one: he does not come back."""
+    if bird.asking:
+        gone = Look(Said.UNKNOWN, "whoever asked did not come back")
+        return replace(state, canary=canary.hear(bird, gone, now, policy.canary)), ()
+    asked, question = canary.ask(bird, now)
+    return replace(state, canary=asked), (AskCanary(state.past.run, question),)
 
 
 def _record(past: Past, now: float, why: str) -> Step:

@@ -55,13 +55,15 @@ FAULTS = (
     *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT),
 )
 TRACKER = b"multiprocessing.resource_tracker"
-TRACKED_WITHIN = 2.0  # seconds for a tracker to remove what it keeps a list of, all others gone
+# Seconds for a tracker to remove what it keeps a list of, all others gone: those in which it does
+# nothing, and in all; seconds between two looks at it.
+TRACKED_WITHIN, TRACKED_AT_MOST, PAUSE = 2.0, 20.0, 0.01
 JOIN, SHARED = "join=", "shared="
 MEMORY = "/dev/shm/"
 # Seconds between two looks whether those that were killed are gone: clients wait for the next
 # launch, and within a second most are; and later, for who is held by a driver.
 LOOKS_SOON, SOON, LOOKS_LATE = 0.01, 1.0, 0.2
-LOOKED_WITHIN = 1.0  # seconds: a driver may hold a process so that a look at it never ends
+LOOKED_WITHIN = 5.0  # seconds: a driver may hold a process so that a look at it never ends
 OOM = "/proc/{}/oom_score_adj"
 
 
@@ -111,14 +113,33 @@ def exterminate(spare: Collection[int] = (), within: float = math.inf) -> dict[i
     """
     trackers = {pid for pid in _victims(set(spare)) or () if is_tracker(pid)}
     dead = _exterminate({*spare, *trackers}, within)
-    end = time.monotonic() + min(TRACKED_WITHIN, within) if trackers else 0.0
+    dead |= _let_end(trackers, set(spare), within)
+    return dead | _exterminate(spare, within)
+
+
+def _let_end(trackers: set[int], spared: set[int], within: float) -> dict[int, int]:
+    """Wait for the trackers; what they are kept from running on a busy host does not count."""
+    dead: dict[int, int] = {}
+    idle, end = 0.0, time.monotonic() + min(TRACKED_AT_MOST, within)
     for pid in trackers:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGCONT)
-    while not trackers.isdisjoint(_victims(set(spare)) or ()) and time.monotonic() < end:
-        time.sleep(0.01)
+    while not trackers.isdisjoint(_victims(spared) or ()):
+        if idle > TRACKED_WITHIN or time.monotonic() > end:
+            break
+        idle += 0.0 if any(map(_is_runnable, trackers)) else PAUSE
+        time.sleep(PAUSE)
         dead |= reap()
-    return dead | _exterminate(spare, within)
+    return dead
+
+
+def _is_runnable(pid: int) -> bool:
+    """Whether it runs, or would if there were a processor for it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"R"
+    except OSError:
+        return False
 
 
 def is_tracker(pid: int) -> bool:

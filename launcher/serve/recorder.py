@@ -21,6 +21,7 @@ from launcher.engines.log import PHASES
 from launcher.engines.server import Server
 from launcher.engines.startup import Start
 from launcher.plan.plan import Plan
+from launcher.serve import canary_told
 from launcher.serve.gpu_monitor import GpuNews
 from launcher.serve.lifecycle import Ended, Next, Ready, Starting, State, Stopping
 from launcher.serve.readahead import Told
@@ -33,7 +34,7 @@ from launcher.statedir.folder import StateDir, now_text
 from launcher.statedir.readings import GpuReading, Probe, Readings
 from launcher.statedir.session import Session
 from launcher.statedir.starts import PastStart, Usual
-from launcher.statedir.state import Pids, Progress, Smoke, StartRecord, StateRecord
+from launcher.statedir.state import Canary, Pids, Progress, Smoke, StartRecord, StateRecord
 
 Show = Callable[[Event], None]
 PROGRESS_EVERY = 1.0  # seconds between two words about the same phase
@@ -87,6 +88,7 @@ class Recorder:
         self.gpus: tuple[GpuReading, ...] = ()
         self.deaths: Counter[str] = Counter()
         self._smoke: Smoke | None = None
+        self._canary: Canary | None = None
         self._starts = starts.read(instance.starts)
         self._usual: Usual | None = None  # seconds of a start like the present one
         self._was: tuple[str, float] | None = None
@@ -112,6 +114,8 @@ class Recorder:
                 over = began if name == Starting.name else ""
                 more["previous"] = {"state": name, "seconds": round(picture.now - since, 3)}
             self._was = (picture.name, picture.now)
+            is_asked = isinstance(picture.state, Ready) and picture.state.canary
+            self._canary = Canary(picture.plan.policy.canary.every) if is_asked else None
             if isinstance(picture.state, Starting):
                 self._ready_seconds = {}
                 self._usual = self._usual_of(picture.plan)
@@ -151,7 +155,7 @@ class Recorder:
             waits=start.waits,
         )
         self._starts = (*self._starts, made)[-starts.KEPT :]
-        data = starts.kept(self._starts)
+        data = starts.to_json(self._starts)
         self.writer.put(partial(self.instance.write, self.instance.starts, data), "starts")
 
     def _usual_of(self, plan: Plan) -> Usual | None:
@@ -189,6 +193,24 @@ class Recorder:
         seconds = round(result.seconds, 3)
         self._smoke = Smoke(result.ok, detail, seconds, now_text())
         self._tell(picture, "smoke", run=run, ok=result.ok, detail=detail, seconds=seconds)
+
+    def canary(self, picture: Snapshot, before: State) -> None:
+        """Tell what came of a question that a server was asked while it serves."""
+        was = before.canary if isinstance(before, Ready) else None
+        now = picture.state.canary if isinstance(picture.state, Ready) else None
+        if now is None or was is None or now.last is None or now is was:
+            return
+        told = self._canary or Canary(picture.plan.policy.canary.every)
+        self._canary = canary_told.record(told, now, now.last, now_text())
+        if fields := canary_told.news(was, now, picture.plan.suspects):
+            self._tell(picture, "canary", run=picture.state.past.run, **fields)
+        else:
+            self.record(picture)
+        for kind in now.unasked - was.unasked:
+            self.complain(
+                f"the canary asks no question of kind {kind}: the first answer was wrong:"
+                f" {now.last.detail}"
+            )
 
     def gpu(self, picture: Snapshot, told: GpuNews, *, ours: bool) -> None:
         """Tell a GPU's fault, or what the kernel said; `ours`: it is about what is served here."""
@@ -314,6 +336,7 @@ class Recorder:
             last_error=picture.last_error,
             deaths=dict(self.deaths),
             smoke=self._smoke,
+            canary=self._canary,
             pids=Pids(os.getpid(), picture.server),
             session=picture.session,
             start=self._start(picture),

@@ -66,6 +66,14 @@ class WrongError(Exception):
     """What the server said is not what a healthy one says."""
 
 
+class RefusedError(WrongError):
+    """It did not take the question; `status` is that of its answer."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"/v1/chat/completions says {status}: {said}")
+        self.status = status
+
+
 def examine(
     server: Server,
     model: str,
@@ -91,11 +99,11 @@ def examine(
             if not is_wanted():
                 break
     except Exception as error:
-        return replace(_failed(error, smoke), seconds=time.monotonic() - began)
+        return replace(failed(error, smoke), seconds=time.monotonic() - began)
     return Result(True, f"{asked} of {asked} answers correct", time.monotonic() - began)
 
 
-def _failed(error: Exception, smoke: Mapping[str, Any]) -> Result:
+def failed(error: Exception, smoke: Mapping[str, Any]) -> Result:
     """What an error on the way says of the server.
 
     What is none of these is a bug of this program.
@@ -123,12 +131,7 @@ def _questions(
     client: Client, questions: list[dict[str, str]], parsers: frozenset[str]
 ) -> Iterator[None]:
     for question in questions:
-        answer = client.chat(question["ask"])
-        said = client.text(answer)
-        _sane(question["ask"], said, answer)
-        if not re.search(question["expect"], said, re.IGNORECASE | re.DOTALL):
-            got = f"{said[:120]!r}{', one token' if _tokens(answer) == 1 else ''}"
-            raise WrongError(f"asked {question['ask']!r}, wanted {question['expect']!r}, got {got}")
+        fact(client, question)
         yield
     if questions:
         _streamed(client, questions[0]["ask"])
@@ -137,11 +140,30 @@ def _questions(
         _cut(client, questions[0]["ask"])
         yield
     if questions and "reasoning" in parsers:
-        _reasoned(client, questions[0]["ask"])
+        reasoned(client, questions[0])
         yield
     if "tools" in parsers:
-        _tool_call(client)
+        tool_call(client)
         yield
+
+
+def fact(client: Client, question: Mapping[str, str]) -> None:
+    """Whether a question is answered as it should be. Raises WrongError, and what talking does."""
+    answer = client.chat(question["ask"])
+    sane(question["ask"], client.text(answer), answer)
+    _expected(question, client.text(answer), answer)
+
+
+def _expected(question: Mapping[str, str], said: str, answer: Mapping[str, Any]) -> None:
+    if not re.search(question["expect"], said, re.IGNORECASE | re.DOTALL):
+        got = f"{said[:120]!r}{', one token' if _tokens(answer) == 1 else ''}"
+        ask, wanted = _last_line(question["ask"]), question["expect"][:120]
+        raise WrongError(f"asked {ask!r}, wanted {wanted!r}, got {got}")
+
+
+def _last_line(ask: str) -> str:
+    """What a question asks for; what stands before that may be long."""
+    return ask.rpartition("\n")[2]
 
 
 def explained(detail: str, suspects: Sequence[str]) -> str:
@@ -149,7 +171,9 @@ def explained(detail: str, suspects: Sequence[str]) -> str:
     return f"{detail}; known causes for this plan: {'; '.join(suspects)}" if suspects else detail
 
 
-def _sane(ask: str, said: str, answer: Mapping[str, Any]) -> None:
+def sane(ask: str, said: str, answer: Mapping[str, Any]) -> None:
+    """Raises WrongError for what is no text, or not all of an answer's own."""
+    ask = _last_line(ask)
     if not said.strip():
         raise WrongError(f"asked {ask!r}, the answer is empty after {_tokens(answer)} tokens")
     if re.search(r"</?think>", said):
@@ -203,26 +227,30 @@ def _cut(client: Client, ask: str) -> None:
         raise WrongError(f"an answer cut at {CEILING} tokens has no content")
 
 
-def _reasoned(client: Client, ask: str) -> None:
-    """What was thought stands apart from what is said.
+def reasoned(client: Client, question: Mapping[str, str]) -> None:
+    """Whether what was thought stands apart from what is said. Raises WrongError, and what talking
+    does.
 
     An answer may be cut before anything is said.
     """
+    ask = question["ask"]
     answer = client.chat(ask, **client.thinking)
     said, thought = client.text(answer), _thought(answer)
-    if not said.strip() and not (
-        thought.strip() and answer["choices"][0].get("finish_reason") == "length"
-    ):
+    is_cut = answer["choices"][0].get("finish_reason") == "length"
+    if not said.strip() and not (thought.strip() and is_cut):
         raise WrongError(f"asked {ask!r} with reasoning, the answer is empty")
     if not thought.strip() and len(said) > LONG_ANSWER:
         raise WrongError(
             f"asked {ask!r} with reasoning, it is not apart from the answer: {said[:80]!r}"
         )
     for text in filter(None, (said, thought)):
-        _sane(ask, text, answer)
+        sane(ask, text, answer)
+    if not is_cut:
+        _expected(question, said, answer)
 
 
-def _tool_call(client: Client) -> None:
+def tool_call(client: Client) -> None:
+    """Whether a call of a tool is one. Raises WrongError, and what talking does."""
     answer = client.chat("What is the weather in Paris? Use the tool.", tools=[TOOL])
     calls = answer["choices"][0]["message"].get("tool_calls") or []
     if not calls:
@@ -296,7 +324,5 @@ class Client:
         text = json.dumps({**body, **self.quiet, **more})
         status, answer = self.talk(self.server, "POST", "/v1/chat/completions", text, self.within)
         if status != 200:
-            raise WrongError(
-                f"/v1/chat/completions says {status}: {answer[:160].decode(errors='replace')}"
-            )
+            raise RefusedError(status, answer[:160].decode(errors="replace"))
         return answer

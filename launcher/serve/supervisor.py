@@ -36,11 +36,14 @@ from launcher.gateway.settings import Options
 from launcher.host import port
 from launcher.plan import plan
 from launcher.redact import keys
-from launcher.serve import gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
+from launcher.serve import canary_ask, gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
+from launcher.serve.canary import Look, Question, Said
 from launcher.serve.events import (
     NOW,
     WISHES,
     Action,
+    AskCanary,
+    CanaryHeard,
     Drained,
     Event,
     Examine,
@@ -277,8 +280,8 @@ class Supervisor:
         due.append(now + 0.1 if self.burial else None)
         due.append(now + LIVES / 2 if self.plan.health_listen else None)
         due.append(now + 1.0 if self.launching or self.teller.writer.stuck() else None)
-        if isinstance(self.state, lifecycle.Starting):
-            due.append(now + 1.0)
+        # a wait that is no longer than this shows soon that the launcher was kept from running
+        due.append(now + 1.0 if lifecycle.is_judged(self.state) else None)
         return min([max(0.0, at - now) for at in due if at is not None] + [3600.0])
 
     # What happens becomes an event.
@@ -485,6 +488,10 @@ class Supervisor:
         moved = (self.state.name, self.state.past) != (before.name, before.past)
         if moved or self.state.reason != before.reason:
             self.loop.guard(partial(self.teller.state, self.picture(), moved=moved))
+        if isinstance(event, CanaryHeard):
+            self.loop.guard(partial(self.teller.canary, self.picture(), before))
+        if self.run_ and not isinstance(self.state, lifecycle.Ready):
+            self.run_.line.cut()  # no question of ours keeps it from going
         if moved and not isinstance(self.state, lifecycle.Starting):
             self.withdraw_key()
         if moved and isinstance(self.state, lifecycle.Ready) and self.run_:
@@ -513,6 +520,13 @@ class Supervisor:
                 run.start = startup.proving(run.start, self.clock.now())
                 self.advance(run)
                 self.loop.aside(partial(self.examine, run))
+            case AskCanary(_, question), ServerRun() as run:
+                run.line = canary_ask.Line()
+                failed = Look(Said.UNKNOWN, "it could not be asked")
+                self.loop.aside(
+                    partial(self.ask_canary, run, question, run.line),
+                    partial(self.hear_canary, run, question, failed),
+                )
             case Record(), ServerRun() as run:
                 self.loop.aside(partial(self.record, run))
             case Terminate(), ServerRun(session=session) as run:
@@ -746,6 +760,26 @@ class Supervisor:
         detail = smoke.explained(result.detail, self.plan.suspects) if wrong else result.detail
         self.teller.smoke(self.picture(), run.number, result, detail)
         self.feed(SmokeResult(self.clock.now(), run.number, result.ok, detail, result.silent))
+
+    def ask_canary(self, run: ServerRun, question: Question, line: canary_ask.Line) -> Work:
+        """Ask one question, unless it need not answer now. In a thread of its own."""
+        if excuse := run.excuse_within(LOOK_WITHIN, 0.0):
+            return partial(
+                self.hear_canary, run, question, Look(Said.UNKNOWN, f"not asked: {excuse}")
+            )
+        plan, lost = self.plan, self.clock.lost
+        look = canary_ask.look(
+            canary_ask.Asked(
+                self.server(run), self.engine, plan.model_name, plan.smoke, plan.parsers, line
+            ),
+            question,
+        )
+        if self.clock.lost > lost:  # how long it took is not known
+            look = replace(look, tokens=0, signs=None)
+        return partial(self.hear_canary, run, question, look)
+
+    def hear_canary(self, run: ServerRun, question: Question, look: Look) -> None:
+        self.feed(CanaryHeard(self.clock.now(), run.number, question, look))
 
     def leave(self, run: ServerRun) -> Work:
         """Wait until its gateway has let go of it, and nobody waits for an answer any more."""

@@ -15,7 +15,17 @@ from typing import Any, BinaryIO
 from launcher.files import following
 from launcher.statedir.schema import SCHEMA, table, text, whole
 
-KINDS = ("state", "phase", "progress", "readahead", "death", "smoke", "gpu", "warning")
+KINDS = (
+    "state",
+    "phase",
+    "progress",
+    "readahead",
+    "death",
+    "smoke",
+    "canary",
+    "gpu",
+    "warning",
+)
 LOOK_EVERY = 0.05  # seconds between looks at the events of another process
 HEAD = ("schema", "time", "profile", "event")  # what every event begins with
 

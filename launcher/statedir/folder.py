@@ -121,6 +121,13 @@ def is_launcher(pid: int) -> bool:
     return False
 
 
+def has_program(pid: int) -> bool:
+    """Whether it still runs anything: one that ends does not, nor does a zombie."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    return False
+
+
 def _uid(pid: int) -> int | None:
     """Whose a process is.
 
@@ -389,10 +396,10 @@ class StateDir:
             return self._bare("unknown", f"{self.state} {error}")
         except (OSError, ValueError) as error:
             return self._bare("unknown", f"{self.state} was not written by glm5-serve: {error}")
-        if held:
-            return (
-                self._living(seen, launcher) if same else self._bare("starting", "being launched")
-            )
+        if held and same:
+            return self._living(seen, launcher)
+        if held and not self._is_going(launcher):
+            return self._bare("starting", "being launched")
         return self._ended(seen, launcher)
 
     def _recorded(self) -> tuple[StateRecord, LauncherRecord]:
@@ -466,6 +473,19 @@ class StateDir:
         if is_elsewhere(launcher):
             return bool(launcher.claim) and launcher.claim == self._signature()
         return is_alive(launcher, self.folder.lstat().st_uid)
+
+    def _is_going(self, launcher: LauncherRecord) -> bool:
+        """Whether a record's launcher is on its way out: a process loses its program, all that a
+        look at it shows, before its locks.
+        """
+        pid = launcher.pid
+        is_it = not is_elsewhere(launcher) and launcher.boot_id == boot_id()
+        return (
+            is_it
+            and start_ticks(pid) == launcher.start_ticks
+            and not has_program(pid)
+            and namelock.holder(self.folder) in (None, pid)
+        )
 
     def has_said(self, pid: int, states: Collection[str]) -> bool:
         """Whether the launcher of that pid wrote one of these states last."""

@@ -166,7 +166,7 @@ def _median(values: list[float]) -> float:
     return round((values[half] + values[~half]) / 2, 3)
 
 
-def kept(starts: Sequence[PastStart]) -> dict[str, Any]:
+def to_json(starts: Sequence[PastStart]) -> dict[str, Any]:
     """The last of them as the file has them."""
     return {"schema": SCHEMA, "starts": [start.to_json() for start in starts[-KEPT:]]}
 

@@ -110,6 +110,48 @@ class Smoke:
 
 
 @dataclass(frozen=True)
+class Canary:
+    """How a server answers while it serves: what came of its questions, and the signs of its pace.
+
+    `degraded`: no longer as after its start, `since` when and for which `reason`. Seconds, tokens
+    of a step that were accepted, tokens a second for one request; None for what is not known.
+    """
+
+    every: float
+    degraded: bool = False
+    since: str | None = None
+    reason: str = ""
+    answers: Mapping[str, int] = field(default_factory=dict)  # right, wrong, unknown
+    time: str | None = None  # of the last one
+    last: str = ""
+    seconds: float | None = None
+    step_seconds: float | None = None
+    accepted: float | None = None
+    tokens_per_second: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"answers": dict(self.answers)}
+
+    @classmethod
+    def from_json(cls, data: object) -> Canary:
+        """What `to_json` gave. Raises ValueError."""
+        said = table(data)
+        return cls(
+            every=number(said.get("every")),
+            degraded=truth(said.get("degraded")),
+            since=optional(text, said.get("since")),
+            reason=text(said.get("reason")),
+            answers=by_name(whole, said.get("answers")),
+            time=optional(text, said.get("time")),
+            last=text(said.get("last")),
+            seconds=optional(number, said.get("seconds")),
+            step_seconds=optional(number, said.get("step_seconds")),
+            accepted=optional(number, said.get("accepted")),
+            tokens_per_second=optional(number, said.get("tokens_per_second")),
+        )
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a phase is: so many done of so many, and the engine's estimate of the rest."""
 
@@ -182,6 +224,7 @@ _READ: dict[str, Callable[[object], object]] = {
     "last_error": partial(optional, text),
     "deaths": partial(by_name, whole),
     "smoke": partial(optional, Smoke.from_json),
+    "canary": partial(optional, Canary.from_json),
     "session": partial(optional, Session.from_json),
     "start": StartRecord.from_json,
     "profile_path": text,
@@ -203,6 +246,7 @@ PARTS = (
     "last_error",
     "deaths",
     "smoke",
+    "canary",
     "pids",
     "session",
     "start",
@@ -233,6 +277,7 @@ class StateRecord:
     last_error: str | None = None
     deaths: Mapping[str, int] = field(default_factory=dict)
     smoke: Smoke | None = None
+    canary: Canary | None = None
     pids: Pids = field(default_factory=Pids)
     session: Session | None = None
     start: StartRecord | None = None

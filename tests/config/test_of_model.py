@@ -24,7 +24,7 @@ OTHERS = {
     "kimi-k2": "moonshotai/Kimi-K2.5",
     "qwen3": "Qwen/Qwen3-235B-A22B",
 }
-MTP = "8xb200-glm52-mtp"
+MTP = "8xpro6000-glm52-mtp"
 
 
 def planned(name: str, *settings: str, model: Model | None = None) -> Plan:

@@ -326,7 +326,7 @@ TABLES = st.dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TABLES)
 def test_no_table_is_a_traceback(tables: dict[str, Any]) -> None:
     """What TOML could say and more, straight into the overlay."""
@@ -337,7 +337,7 @@ def test_no_table_is_a_traceback(tables: dict[str, Any]) -> None:
     layers.expand(values, {"HOME": "/h"})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_no_text_is_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     home = Home(tmp_path_factory.mktemp("home"))

@@ -65,6 +65,14 @@ def test_a_log_of_a_server_that_was_stopped_has_nothing_to_explain(
     assert "it was asked to stop, and went" in capsys.readouterr().out
 
 
+def test_memory_that_vllm_goes_on_without_pinning_is_no_cause() -> None:
+    died = "RuntimeError: cudaHostRegister failed: 801"
+    goes_on = "cudaHostRegister failed (code=801) — transfers will still work but may be slower"
+
+    for line, says in ((died, True), (f"WARNING 11-01 10:00:00 {goes_on} (unpinned DMA)", False)):
+        assert ("cuda-pinned-memory" in str(diagnose_text([f"{line}\n".encode()]))) is says
+
+
 def test_ten_logs_are_healthy() -> None:
     assert len(HEALTHY) >= 10
 

@@ -107,6 +107,7 @@ COMPUTED: Mapping[str, Mapping[str, str]] = {
     "colon": {"served-model-name": "glm:5"},
     "few-states": {"max-mamba-cache-size": "79", "max-running-requests": "16"},
     "few-gpus": {"CUDA_VISIBLE_DEVICES": "0,1,2,3"},
+    "no-meeting": {"dist-init-addr": "10.0.0.1"},
     "open-rendezvous": {"dist-init-addr": "10.0.0.1:20000"},
     "on": {},
     "nonzero": {},
@@ -354,7 +355,7 @@ def test_what_no_release_was_looked_at_for_is_a_note_and_no_verdict(row: Issue) 
 
 
 def test_what_was_run_on_one_release_is_source_for_the_others() -> None:
-    words = {"tp-size": "8", "nnodes": "3"}
+    words = {"tp-size": "8", "nnodes": "3", "dist-init-addr": "a:1"}
     for release, evidence in (("0.5.23", Known.RUN), ("0.5.16", Known.READ)):
         [told] = issues.issues(Case(Target(release, "sm100"), words, {}, 8))
         assert (told.id, told.known) == ("nodes-share-ranks", evidence)

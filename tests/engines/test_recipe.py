@@ -10,17 +10,17 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import World
+from conftest import TESTS, World
 from rig import healthy
 
-from launcher.config.layers import PACKAGED
 from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines.engine import dialect
 from launcher.engines.rules import Rule, rules
 from launcher.engines.target import ARCHS, Target, of
 from launcher.host import facts_json
 from launcher.host.facts import Model, known
-from launcher.plan.plan import Plan, from_json, to_json
+from launcher.host.measured import loads
+from launcher.plan.plan import POINTS, Plan, from_json, to_json
 
 CATALOGUE = dialect("sglang").options
 KNOWS_GLM = CATALOGUE.releases[1:]
@@ -28,7 +28,7 @@ DENSE_FP8 = range(15, 17)  # 0.5.15 and 0.5.16: fp8 KV was measured with flashin
 
 
 def plan(*settings: str, profile: str = "8xpro6000", **target: object) -> Plan:
-    ask = PlanRequest(str(PACKAGED / f"{profile}.toml"), settings)
+    ask = PlanRequest(profile, settings)
     aim = Target(**{"release": "0.5.23", **target})  # type: ignore[arg-type]
     return resolve(load(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, aim)
 
@@ -223,13 +223,32 @@ def reached() -> set[tuple[str, str]]:
     look at.
     """
     asked = [(), ("flags.attention-backend=flashinfer",), ("flags.kv-cache-dtype=bfloat16",)]
-    return {
-        (setting.layer, setting.name.removeprefix("--"))
+    everywhere = (
+        plan(*words, profile=profile, release=release, arch=arch)
         for profile in ("8xpro6000", "8xb200-mtp", "4xpro6000-glm53-flash")
         for release in CATALOGUE.releases
         for arch in ARCHS
         for words in asked
-        for setting in plan(*words, profile=profile, release=release, arch=arch).settings
+    )
+    at_points = (
+        plan(f"operating_point={point}", *words, profile=profile, release=release, arch=arch)
+        for profile, *words in (
+            ("8xpro6000",),
+            ("8xb200",),
+            ("8xb200-glm52",),
+            ("8xb200-glm52", "flags.model-path=zai-org/GLM-5.2-FP8"),
+            ("4xb200-glm53-flash",),
+        )
+        for release in ("0.5.20", "0.5.23")
+        for arch in ARCHS
+        for point in POINTS
+    )
+    figures = (TESTS / f"data/fabric/8xpro6000-{name}.json" for name in ("broken", "interleaved"))
+    on_measured = (plan(measured=loads(file.read_text())) for file in figures)
+    return {
+        (setting.layer, setting.name.removeprefix("--"))
+        for one in (*everywhere, *at_points, *on_measured)
+        for setting in one.settings
     }
 
 

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -485,6 +486,74 @@ def told(text: str, form: str) -> list[str]:
         case _:
             words = [word.replace("$$", "$") for word in container(text)["args"]]
     return words[words.index("up") :]
+
+
+@pytest.mark.parametrize("case", NODES)
+@pytest.mark.parametrize("kind", ["sglang", "vllm"])
+def test_a_supervised_group_is_known_to_its_api_and_its_launchers_are_asked(
+    kind: str, case: str
+) -> None:
+    plan = of_engine(kind, *NODES[case])
+    made = objects(supervised(plan, "kubernetes"))
+    jsonschema.validate(made["LeaderWorkerSet"], LWS)
+    one, other = templates(made["LeaderWorkerSet"])
+
+    for pod in (one, other):
+        whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": pod}
+        kubernetes_validate.validate(whole, KUBERNETES[-1], strict=True)
+        [asked] = pod["containers"]
+        assert asked["livenessProbe"]["httpGet"] == {"path": "/live", "port": "health"}
+        # the others may still pull their image
+        startup = asked["startupProbe"]
+        assert startup["periodSeconds"] * startup["failureThreshold"] >= 2400
+        assert pod.get("hostNetwork", False) is (case == "an interface")
+    assert one == other
+    assert "Deployment" not in made
+
+
+GETENT = """#!/bin/sh
+echo "$2" >> {folder}/asked
+case "$2" in
+  {leader}) echo "10.9.0.1   $2" ;;
+  {leader_at}-1.{domain}) [ -e {folder}/late ] && echo "10.9.0.2  $2 x" || {{ touch {folder}/late; exit 2; }} ;;
+  *) exit 2 ;;
+esac
+"""
+
+
+def test_a_launcher_in_a_group_is_told_the_addresses_of_its_pods(tmp_path: Path) -> None:
+    """What a pod runs is run, with a name service that knows the second pod late."""
+    plan = nodes("2x8xb200", "flags.served-model-name=a b $HOME")
+    pod = templates(objects(supervised(plan, "kubernetes"))["LeaderWorkerSet"])[1]
+    [runs] = pod["containers"]
+    words = [word.replace("$$", "$") for word in (*runs["command"], *runs["args"])]
+    words[words.index("/opt/glm5-serve/bin/glm5-serve")] = "printf"
+    words.insert(words.index("printf") + 1, "%s\\0")
+    leader = "glm5-2x8xb200-0.glm5-2x8xb200.inference"
+    leader_at, _, domain = leader.partition(".")
+    told = GETENT.format(folder=tmp_path, leader=leader, leader_at=leader_at, domain=domain)
+    for name, text in (("getent", told), ("sleep", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    environ = {"LWS_LEADER_ADDRESS": leader, "LWS_GROUP_SIZE": "2", "LWS_WORKER_INDEX": "1"}
+    ran = subprocess.run(
+        words, env=environ | {"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    given = ran.stdout.split("\0")[:-1]
+
+    assert given[:3] == ["up", "--profile", "2x8xb200"]
+    assert given[-4:] == ["--node-rank", "1", "--set", 'nodes.hosts=["10.9.0.1", "10.9.0.2"]']
+    assert ran.stderr == f"no address of {leader_at}-1.{domain} yet\n"
+    settings = [value for name, value in pairwise(given) if name == "--set"]
+    again = planned("2x8xb200", *settings, "nodes.rank=1", key=KEY)
+    assert [node.address for node in again.nodes] == ["10.9.0.1", "10.9.0.2"]
+    assert (again.follows, again.model_name) == (True, "a b $HOME")
+
+
+def test_a_follower_by_itself_is_no_supervised_group() -> None:
+    with pytest.raises(UserError, match="--node-rank names a follower"):
+        supervised(for_node(nodes("2x8xb200"), 1), "kubernetes")
 
 
 @pytest.mark.parametrize("form", CONTAINERS)

@@ -19,7 +19,10 @@ class Behind(World):
             self.port = after
         super().__post_init__()
         self.gateway_port = free_port()
-        self.faults(busy=True, slowly={"pieces": PIECES, "seconds": PAUSE})
+        self.faults()
+
+    def faults(self, **faults: Any) -> None:
+        super().faults(busy=True, slowly={"pieces": PIECES, "seconds": PAUSE}, **faults)
 
     def write_profile(self, text: str = "", **supervision: float) -> None:
         super().write_profile(text, **supervision)

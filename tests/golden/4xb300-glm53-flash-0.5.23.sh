@@ -7,13 +7,18 @@ NCCL_IB_DISABLE=1 \
   --reasoning-parser glm45 \
   --tool-call-parser glm47 \
   --tp-size 4 \
-  --max-running-requests 64 \
   --enable-metrics \
   --host 127.0.0.1 \
   --port 8000 \
   --context-length 524288 \
   --quantization modelopt_fp4 \
   --mem-fraction-static 0.85 \
+  --speculative-algorithm EAGLE \
+  --speculative-num-steps 5 \
+  --speculative-eagle-topk 1 \
+  --speculative-adaptive \
+  --max-running-requests 64 \
+  --speculative-num-draft-tokens 6 \
   --watchdog-timeout 1800 \
   --kv-cache-dtype fp8_e4m3 \
   --dsa-prefill-backend trtllm \

@@ -13,10 +13,10 @@ SGLANG_ENABLE_PCIE_IPC_ALLREDUCE=1 \
   --reasoning-parser glm45 \
   --tool-call-parser glm47 \
   --tp-size 4 \
-  --max-running-requests 16 \
   --enable-metrics \
   --host 127.0.0.1 \
   --port 8000 \
+  --max-running-requests 16 \
   --max-mamba-cache-size 160 \
   --mamba-ssm-dtype bfloat16 \
   --context-length 524288 \

@@ -1,4 +1,5 @@
 # glm5-serve: profile 8xb200-mtp, sm100, SGLang 0.5.23
+# note: 8xb200-mtp is an old name: write -p 8xb200 --set operating_point=latency
 NCCL_IB_DISABLE=1 \
   OMP_NUM_THREADS=8 \
   python3 -m sglang.launch_server \
@@ -7,18 +8,19 @@ NCCL_IB_DISABLE=1 \
   --reasoning-parser glm45 \
   --tool-call-parser glm47 \
   --tp-size 8 \
-  --max-running-requests 64 \
   --enable-metrics \
   --host 127.0.0.1 \
   --port 8000 \
-  --speculative-algorithm EAGLE \
-  --speculative-num-steps 3 \
-  --speculative-eagle-topk 1 \
   --quantization modelopt_fp4 \
   --kv-cache-dtype fp8_e4m3 \
   --dsa-prefill-backend trtllm \
   --dsa-decode-backend trtllm \
   --moe-runner-backend flashinfer_cutlass \
   --mem-fraction-static 0.85 \
+  --speculative-algorithm EAGLE \
+  --speculative-num-steps 3 \
+  --speculative-eagle-topk 1 \
+  --max-running-requests 16 \
+  --chunked-prefill-size 8192 \
   --speculative-num-draft-tokens 4 \
   --watchdog-timeout 1800

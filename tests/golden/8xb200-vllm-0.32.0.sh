@@ -12,11 +12,12 @@ VLLM_ENGINE_READY_TIMEOUT_S=5400 \
   --tool-call-parser glm47 \
   --tensor-parallel-size 8 \
   --max-model-len 202752 \
-  --max-num-seqs 64 \
   --host 127.0.0.1 \
   --port 8000 \
   --kv-cache-dtype fp8 \
   --gpu-memory-utilization 0.92 \
   --max-num-batched-tokens 16384 \
+  --speculative-config '{"method": "mtp", "num_speculative_tokens": 1}' \
+  --max-num-seqs 64 \
   --enable-auto-tool-choice \
   --shutdown-timeout 100

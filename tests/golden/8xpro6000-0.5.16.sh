@@ -11,7 +11,6 @@ SGLANG_DISABLE_DSA_INDEXER_FUSION=1 \
   --reasoning-parser glm45 \
   --tool-call-parser glm47 \
   --tp-size 8 \
-  --max-running-requests 8 \
   --enable-metrics \
   --host 127.0.0.1 \
   --port 8000 \
@@ -23,6 +22,7 @@ SGLANG_DISABLE_DSA_INDEXER_FUSION=1 \
   --disable-shared-experts-fusion \
   --disable-custom-all-reduce \
   --mem-fraction-static 0.88 \
+  --max-running-requests 16 \
   --chunked-prefill-size 8192 \
-  --cuda-graph-max-bs-decode 8 \
+  --cuda-graph-max-bs-decode 16 \
   --watchdog-timeout 1800

@@ -11,7 +11,6 @@ SGLANG_DSA_PREFILL_DENSE_ATTN_KV_LEN_THRESHOLD=0 \
   --reasoning-parser glm45 \
   --tool-call-parser glm47 \
   --tp-size 8 \
-  --max-running-requests 8 \
   --enable-metrics \
   --host 127.0.0.1 \
   --port 8000 \
@@ -23,5 +22,6 @@ SGLANG_DSA_PREFILL_DENSE_ATTN_KV_LEN_THRESHOLD=0 \
   --fp4-gemm-backend flashinfer_cutlass \
   --disable-custom-all-reduce \
   --mem-fraction-static 0.88 \
+  --max-running-requests 16 \
   --chunked-prefill-size 8192 \
   --watchdog-timeout 1800

@@ -14,12 +14,12 @@ VLLM_ENGINE_READY_TIMEOUT_S=5400 \
   --tool-call-parser glm47 \
   --tensor-parallel-size 8 \
   --max-model-len 131072 \
-  --max-num-seqs 16 \
   --host 127.0.0.1 \
   --port 8000 \
   --kv-cache-dtype fp8 \
   --gpu-memory-utilization 0.92 \
   --max-num-batched-tokens 8192 \
+  --max-num-seqs 16 \
   --disable-custom-all-reduce \
   --enable-auto-tool-choice \
   --shutdown-timeout 100

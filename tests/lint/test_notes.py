@@ -66,7 +66,10 @@ def test_a_plan_has_the_notes_that_lint_has_of_its_command(setting: str) -> None
     assert all(any(why in note for note in plan.notes) for why in said)
 
 
-PACKAGED = [one.name for one in layers.all_profiles({"HOME": "/nowhere"})]
+PACKAGED = [
+    *(one.name for one in layers.all_profiles({"HOME": "/nowhere"})),
+    *layers.aliases(),
+]
 
 
 @pytest.mark.parametrize("name", PACKAGED)

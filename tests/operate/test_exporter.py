@@ -153,8 +153,9 @@ def test_who_says_it_byte_by_byte_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(webserver, "ASK_WITHIN", 0.5)
     with (
         serving() as server,
-        socket.create_connection(server.server_address[:2], timeout=0.05) as client,
+        socket.create_connection(server.server_address[:2], 60) as client,
     ):
+        client.settimeout(0.05)  # short: a look
 
         def is_closed() -> bool:
             with contextlib.suppress(TimeoutError):

@@ -223,7 +223,7 @@ def test_root_sends_no_key_that_the_service_may_not_read(stopped: Service, secre
                 except OSError:
                     return
                 with connection:
-                    connection.settimeout(1)
+                    connection.settimeout(PATIENCE)
                     heard.append(connection.recv(4096))
 
         threading.Thread(target=listen, daemon=True).start()
@@ -309,7 +309,7 @@ def test_a_state_that_names_any_process_has_no_root_signal_it(
         for words in (["down"], ["down", "--now"]):
             # for who holds the lock to say who it is
             with pytest.raises(subprocess.TimeoutExpired):
-                stopped.as_root(*words, timeout=5)
+                stopped.as_root(*words, timeout=5)  # short: it waits for ever
 
     assert stopped.as_root("down", "--now").returncode == 0
     assert victim.poll() is None

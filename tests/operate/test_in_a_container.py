@@ -28,7 +28,7 @@ def podman() -> Iterator[Podman]:
 
 def said(url: str) -> str:
     with contextlib.suppress(requests.RequestException):
-        return requests.get(url, timeout=10).text
+        return requests.get(url, timeout=60).text
     return ""
 
 
@@ -59,7 +59,7 @@ def test_what_is_rendered_runs_and_drains_and_keeps_the_key_inside(
     except AssertionError as error:
         error.add_note(podman("logs", "glm5-stub").stderr)
         raise
-    asked = requests.post(f"http://127.0.0.1:{world.port}/generate", json={}, timeout=10)
+    asked = requests.post(f"http://127.0.0.1:{world.port}/generate", json={}, timeout=60)
     assert asked.status_code == 401
     assert podman("top", "glm5-stub", "pid,args").stdout.count("\n1 ") == 1
     assert "sk-of-a-test" not in podman("inspect", "glm5-stub").stdout

@@ -296,7 +296,7 @@ def test_they_are_served_over_tcp_and_over_a_socket(world: World) -> None:
     for host in ("127.0.0.1", "[::1]"):
         url = f"http://{host}:{port}/metrics"
         until(partial(_answers, url), f"the exporter answers on {host}")
-        answer = requests.get(url, timeout=10)
+        answer = requests.get(url, timeout=60)
         assert "glm5_serve_build_info" in answer.text
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
 
@@ -388,7 +388,7 @@ def test_words_that_mean_nothing_are_refused(
 
 def _status(url: str, **headers: str) -> int:
     with contextlib.suppress(requests.ConnectionError):
-        return requests.get(url, timeout=10, headers=headers).status_code
+        return requests.get(url, timeout=60, headers=headers).status_code
     return 0
 
 

@@ -65,6 +65,8 @@ def plain(program: tuple[str, ...], env: dict[str, str], *words: str, **more: st
         ("8xpro6000", "0.5.16"),
         ("8xpro6000", "0.5.12"),
         ("8xb200-mtp", "0.5.23"),
+        ("8xb200-glm52", "0.5.23"),
+        ("8xb200-glm52", "0.5.20"),
         ("card", "0.5.23"),
         ("4xpro6000-glm53-flash", "0.5.23"),
         ("4xb300-glm53-flash", "0.5.23"),

@@ -21,13 +21,14 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, NEEDS, ROOT, TESTS, end, next_line, remove, running, until
+from conftest import GLM5_SERVE, LONGEST, NEEDS, ROOT, TESTS, end, next_line, remove, running, until
 from kinds import KINDS, SGLANG_PHASES
 from rig.mounts import mounted
 from served import ENGINES, LONG, Served, Story, seconds_of
@@ -37,7 +38,7 @@ SGLANG, VLLM = ("real1", "real2"), ("vllm1", "vllm2")
 REAL = (*SGLANG, *VLLM)
 DAILY = ("real2",)  # what is run each time of a fault in which the engines hardly differ
 OF_EACH = ("real2", "vllm2")  # and of one in which they do
-pytestmark = pytest.mark.timeout(600)  # a server may be started several times
+pytestmark = pytest.mark.timeout(LONGEST)  # a server may be started several times
 ONE = ("stub", "real1", "vllm1")  # where it plays no part how many ranks there are
 STOPPING = '"state": "stopping"'  # as it is told
 seen: dict[tuple[str, str], str] = {}  # (fault, engine) -> what the table says
@@ -50,7 +51,8 @@ def table() -> Iterator[None]:
     """
     yield
     if (how := os.environ.get("GLM5_SERVE_FAULTS")) in ("write", "update"):
-        PAGE.write_text(page({**(told(PAGE.read_text()) if how == "update" else {}), **seen}))
+        before = told(PAGE.read_text()) if how == "update" else {}
+        PAGE.write_text(page({**before, **seen}, f"{date.today()}"))
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +157,8 @@ def test_it_exits_while_it_starts(anyhow: Served, phase: str) -> None:
 
 
 def _since_the_strike(served: Served, event: dict[str, Any]) -> float:
-    """Seconds from the sabotage's strike, told by the file that it took away, to an event."""
-    struck = max(path.stat().st_ctime for path in served.folder.glob("sabotage.json.*"))
-    return max(0.0, seconds_of(event["time"]) - struck)
+    """Seconds from the sabotage's strike to an event."""
+    return max(0.0, seconds_of(event["time"]) - served.struck_at())
 
 
 @cells()
@@ -194,6 +195,7 @@ def test_it_ends_or_hangs_while_graphs_are_captured(anyhow: Served, do: str) -> 
 
 @cells("stub")
 def test_it_hangs_in_the_smoke_test(served: Served) -> None:
+    """The real servers log no word then by which to strike them."""
     served.run("down")
     served.write_profile("[smoke]\nwithin = 1")
     assert served.run("up", "-p", "stub", "-d").returncode == 0
@@ -308,7 +310,8 @@ def test_bad_arguments(served: Served) -> None:
 def test_a_rank_is_killed(served: Served) -> None:
     story = served.after(served.rank().kill)
 
-    assert served.kind.titles in story.text
+    # the server looks after its ranks, too: a launcher that gets a processor late finds both dead
+    assert served.kind.titles in story.text or story.causes == ["rank-killed"]
     assert "died" in story.reasons[0]
     note(served, "rank killed", "its pidfd", story.seconds, "the rest killed, started again")
 
@@ -459,6 +462,7 @@ def test_the_whole_server_is_stopped(served: Served) -> None:
 
 @cells("stub")
 def test_running_requests_without_a_token(served: Served) -> None:
+    """Numbers that a real server tells rightly."""
     load = {"dp_rank": 0, "num_running_reqs": 3, "num_used_tokens": 100, "timestamp": 1.0}
     story = served.after(lambda: served.faults(loads=[load]), mend_when=STOPPING)
 
@@ -480,11 +484,11 @@ def test_running_requests_without_a_token(served: Served) -> None:
 def test_a_paused_server_is_left_alone(served: Served) -> None:
     url = f"http://127.0.0.1:{served.port}"
     requests.post(
-        f"{url}/pause_generation", json={"mode": "in_place"}, timeout=20
+        f"{url}/pause_generation", json={"mode": "in_place"}, timeout=60
     ).raise_for_status()
     served.unmoved(12)
     assert "paused" in served.status()["reason"]
-    requests.post(f"{url}/continue_generation", json={}, timeout=20).raise_for_status()
+    requests.post(f"{url}/continue_generation", json={}, timeout=60).raise_for_status()
     served.unmoved(4)
     note(served, "generation paused", "/ready", None, "left alone")
 
@@ -497,15 +501,15 @@ def test_a_paused_vllm_is_left_alone_with_its_requests_and_without(served: Serve
     up = served.run("up", "-p", "stub", "-d", "--set", "env.VLLM_SERVER_DEV_MODE=1")
     assert up.returncode == 0, up.stderr
     with served.asked(1200, timeout=120) as asked:
-        requests.post(f"{url}/pause?mode=keep", timeout=20).raise_for_status()
+        requests.post(f"{url}/pause?mode=keep", timeout=60).raise_for_status()
         served.unmoved(12)
         assert "paused" in served.peek()["reason"]
-        requests.post(f"{url}/resume", timeout=20).raise_for_status()
+        requests.post(f"{url}/resume", timeout=60).raise_for_status()
         assert asked.result(LONG) == 1200
-    requests.post(f"{url}/pause", timeout=20).raise_for_status()
+    requests.post(f"{url}/pause", timeout=60).raise_for_status()
     served.unmoved(25)  # two questions for a token that does not come
     assert "paused" in served.peek()["reason"]
-    requests.post(f"{url}/resume", timeout=20).raise_for_status()
+    requests.post(f"{url}/resume", timeout=60).raise_for_status()
     served.unmoved(4)
     assert served.ask() >= 1
     note(served, "generation paused", "/is_paused", None, "left alone")
@@ -588,6 +592,7 @@ def test_the_first_request_kills_it(served: Served) -> None:
 
 @cells("stub")
 def test_no_token_at_all(served: Served) -> None:
+    """A real server that answers has one."""
     served.faults(tokens=0)
     began = time.time()
     story = served.after(lambda: served.restart_by_death() or _later(3, served.faults))
@@ -684,7 +689,7 @@ def test_the_key_file_is_removed(served: Served) -> None:
     assert "cannot read the API key file" in refused.stderr
     assert served.status()["state"] == "ready", "what runs goes on"
     served.after(served.restart_by_death)
-    bare = requests.get(f"http://127.0.0.1:{served.port}/v1/models", timeout=20)
+    bare = requests.get(f"http://127.0.0.1:{served.port}/v1/models", timeout=60)
     assert bare.status_code == 401, "it is as guarded as before"
     served.run("down")
     note(
@@ -785,17 +790,19 @@ def test_the_launcher_is_stopped_for_a_while(served: Served) -> None:
 
 @cells(*VLLM)  # of SGLang: test_real_engine.py
 def test_a_request_in_flight_is_answered_before_it_goes(served: Served) -> None:
-    with served.asked(700) as asked:
+    tokens = served.tokens_of(1.5)  # less than its `shutdown-timeout`
+    with served.asked(tokens) as asked:
         assert served.run("down").returncode == 0
-        assert asked.result(LONG) == 700
+        assert asked.result(LONG) == tokens
     note(served, "a request in flight at `down`", "its own count, and its client", None, "answered")
 
 
 @cells(*VLLM)
 def test_a_request_in_flight_is_answered_before_it_is_restarted(served: Served) -> None:
-    with served.asked(700) as asked:
+    tokens = served.tokens_of(1.5)  # less than its `shutdown-timeout`
+    with served.asked(tokens) as asked:
         assert served.run("restart").returncode == 0
-        assert asked.result(LONG) == 700
+        assert asked.result(LONG) == tokens
     note(
         served,
         "a request in flight at `restart`",
@@ -910,18 +917,16 @@ def test_a_client_holds_a_deaf_server_for_as_long_as_the_policy_allows(served: S
     if served.is_real:
         served.sabotage(served.kind.listens, "server", "deaf")
         served.after(served.restart_by_death)
+        # uvicorn closes a connection that asked nothing after five seconds; this one asks
+        with served.asked(again=True) as asked:
+            down = served.run("down")
+            assert asked.exception(LONG) is not None, "it was in flight"
     else:
         served.faults(deaf=True, loads=[{"dp_rank": 0, "num_running_reqs": 0}])
-    with socket.create_connection(("127.0.0.1", served.port), 60):
-        # uvicorn closes a connection that asked nothing after five seconds; this one asks
-        if served.is_real:
-            asked = ThreadPoolExecutor().submit(served.ask, 1900, 60)
-            until(served.in_flight, "it is asked")
-        down = served.run("down")
+        with socket.create_connection(("127.0.0.1", served.port), 60):
+            down = served.run("down")
     assert down.returncode == 0
     assert "not gone within 4 s: killed" in served.status()["reason"]
-    if served.is_real:
-        assert asked.exception(LONG) is not None
     note(
         served,
         "TERM-deaf, a client connected",
@@ -960,6 +965,7 @@ def test_no_file_descriptors_are_left(served: Served) -> None:
 
 @cells("stub")
 def test_the_clock_jumps(served: Served) -> None:
+    """The launcher's: what it runs plays no part."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler for the clock that jumps")
@@ -988,6 +994,7 @@ def test_the_clock_jumps(served: Served) -> None:
 
 @cells("stub")
 def test_the_engine_is_updated_under_it(served: Served) -> None:
+    """It asks for the release: what runs plays no part."""
     stub = served.folder / "engine"
     shutil.rmtree(stub, ignore_errors=True)
     shutil.copytree(TESTS / "rig/stub", stub)
@@ -1017,14 +1024,14 @@ def test_the_engine_is_updated_under_it(served: Served) -> None:
 # -- the table -------------------------------------------------------------------------------------
 
 
-def page(found: dict[tuple[str, str], str]) -> str:
-    """The table as Markdown."""
-    head = """# Faults
+def page(found: dict[tuple[str, str], str], day: str) -> str:
+    """The table as Markdown, of the day of the last run."""
+    head = f"""# Faults
 
 Each cell is a test (`tests/serve/test_faults.py`, all of them by `make faults`): the fault is put into a
 running server, and the test asserts how it is found, what is done, that no process is left behind, and that the
-state file can be read. Written by a run on a machine with two cores. Times are from the fault to the first word
-about it, under the tests' impatient policy (a phase of the real server may be quiet for 12 s, health checks
+state file can be read. Written by a run on a machine with two cores, last on {day}. Times are from the fault to the
+first word about it, under the tests' impatient policy (a phase of the real server may be quiet for 12 s, health checks
 every half second). `-`: it cannot be made there, the number of ranks plays no part in it, or no run has filled it yet.
 
 """
@@ -1052,7 +1059,10 @@ def told(page: str) -> dict[tuple[str, str], str]:
 
 
 def test_a_page_is_read_as_it_was_written() -> None:
-    assert page(told(PAGE.read_text())) == PAGE.read_text()
+    text = PAGE.read_text()
+    [day] = re.findall(r"last on (\S+)\. ", text)
+
+    assert page(told(text), day) == text
 
 
 def test_the_page_has_a_row_for_every_fault() -> None:

@@ -118,7 +118,7 @@ def leader() -> Iterator[int]:
     serving.start()
     yield web.server_address[1]
     web.shutdown()
-    serving.join(10)
+    serving.join(60)
     web.server_close()
 
 

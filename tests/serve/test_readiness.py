@@ -13,7 +13,7 @@ from launcher.errors import Exit
 
 def asked(port: int, path: str, method: str = "GET") -> tuple[int, str]:
     """The status and the body; 0 where nobody answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path)
         answer = connection.getresponse()

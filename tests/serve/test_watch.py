@@ -288,7 +288,7 @@ def test_samples_and_faults_of_gpus_are_told(watched: GpuWatch) -> None:
         told.extend(watched.hear())
         return len([news for news in told if news.xid is not None]) == 2
 
-    until(heard, "two faults", 20)
+    until(heard, "two faults")
     assert len(watched.gpus) == 8
     assert watched.gpus[3].total == 97887 << 20
     assert watched.gpus[3].power == 39.0
@@ -299,7 +299,7 @@ def test_samples_and_faults_of_gpus_are_told(watched: GpuWatch) -> None:
 
 
 def test_memory_is_waited_for(watched: GpuWatch, library: Path, tmp_path: Path) -> None:
-    until(lambda: list(watched.hear()) or watched.gpus, "a sample", 20)
+    until(lambda: list(watched.hear()) or watched.gpus, "a sample")
     watched.remember()
     assert watched.still_held() is None
     scenario.write(tmp_path / "host", scenario.host(8, mem_used=92 << 30))
@@ -337,7 +337,7 @@ def test_without_a_driver_the_watch_ends_with_a_reason(monkeypatch: pytest.Monke
     watch = GpuWatch()
     told: list[GpuNews] = []
     with pytest.raises(EOFError):
-        until(lambda: told.extend(watch.hear()), "its end", 20)
+        until(lambda: told.extend(watch.hear()), "its end")
     watch.close()
     assert told[-1].end
 
@@ -416,7 +416,7 @@ def test_an_ecc_error_is_told_as_an_xid(
     for name, value in scenario.environ(library, scenario.write(tmp_path / "host", host)).items():
         monkeypatch.setenv(name, value)
     watch, told = GpuWatch(), list[GpuNews]()
-    until(lambda: told.extend(watch.hear()) or told, "the error", 20)
+    until(lambda: told.extend(watch.hear()) or told, "the error")
     watch.close()
 
     assert (told[0].xid, told[0].gpu) == (48, 5)
@@ -575,7 +575,7 @@ def test_what_clients_write_excuses_no_hang(world: World) -> None:
     server = up(world)
     print_as(server, EXCUSES)
     world.faults(hang_at="health")
-    until(lambda: world.events("death"), "it is found hung", 90)
+    until(lambda: world.events("death"), "it is found hung")
     world.faults()
     world.until_state("ready", restarts=1)
 
@@ -595,7 +595,7 @@ def test_a_process_that_is_only_called_a_compiler_excuses_no_hang(world: World) 
     up(world)
     assert "ninja" in {process.name() for process in world.processes()}
     world.faults(hang_at="health")
-    until(lambda: world.events("death"), "it is found hung", 90)
+    until(lambda: world.events("death"), "it is found hung")
 
     assert world.events("death")[-1]["cause"] == "hang"
 

@@ -7,19 +7,28 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import closed, launching
+from conftest import closed, launching, next_line, running, until
 
 from launcher.errors import Exit, UserError
 from launcher.files.rotation import rotate
 from launcher.operate import control
 from launcher.statedir.events import Event
-from launcher.statedir.folder import StateDir, boot_id, known, start_ticks, state_home
+from launcher.statedir.folder import (
+    StateDir,
+    boot_id,
+    known,
+    run_state,
+    start_ticks,
+    state_home,
+)
 
 
 @pytest.fixture
@@ -116,6 +125,48 @@ def test_an_end_that_only_the_events_have_is_told(
     instance.tell(Event("state", {"state": state, "reason": "asked for"}, time))
 
     assert instance.look().state == wanted
+
+
+GOING = """
+import ctypes, fcntl, os, sys, threading, time
+lock = open(sys.argv[1], "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+print(flush=True)
+input()
+ctypes.CDLL(None).syscall(93 if os.uname().machine == "aarch64" else 60, 0)  # of this thread alone
+"""
+
+
+@pytest.mark.parametrize("last", ["stopped", "ready"])
+def test_a_launcher_that_ends_is_not_one_that_is_launched(instance: StateDir, last: str) -> None:
+    """The kernel takes its program away first, and its locks later: on a busy host much later."""
+    words = (sys.executable, "-c", GOING, instance.lock, "supervise")
+    with running(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        next_line(process)
+        record(instance, process.pid)
+        instance.write(instance.state, json.loads(instance.state.read_text()) | {"state": last})
+        before = instance.look().state
+        assert process.stdin
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        until(lambda: run_state(process.pid) is None, "its first thread is gone")
+        held, seen = instance.is_held(), instance.look()
+
+    assert (before, held) == (last, True)
+    assert seen.state == ("stopped" if last == "stopped" else "dead")
+
+
+def test_who_takes_the_place_of_a_zombie_is_being_launched(instance: StateDir) -> None:
+    """In a container nobody may collect the dead."""
+    with running("true") as process:
+        until(lambda: run_state(process.pid) is None, "it ended")
+        record(instance, process.pid)
+        claim = instance.claim()
+        seen = instance.look()
+        claim.release()
+
+    assert seen.reason == "being launched"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from launcher.statedir.session import Session
 from launcher.statedir.starts import Usual, Waited
 from launcher.statedir.state import (
     BARE,
+    Canary,
     LauncherRecord,
     Pids,
     Progress,
@@ -46,6 +47,22 @@ STATE = """{
   "detail": "3 of 3 answers correct",
   "seconds": 1.5,
   "time": "2026-11-24T06:00:00.000Z"
+ },
+ "canary": {
+  "every": 60.0,
+  "degraded": true,
+  "since": "2026-11-24T07:00:00.000Z",
+  "reason": "a tool call was not parsed",
+  "answers": {
+   "right": 9,
+   "wrong": 2
+  },
+  "time": "2026-11-24T07:00:00.000Z",
+  "last": "a tool call was not parsed",
+  "seconds": 0.5,
+  "step_seconds": 0.02,
+  "accepted": null,
+  "tokens_per_second": 50.5
  },
  "pids": {
   "launcher": 7,
@@ -114,6 +131,18 @@ RECORD = StateRecord(
     restarts=1,
     deaths={"hang": 1},
     smoke=Smoke(True, "3 of 3 answers correct", 1.5, "2026-11-24T06:00:00.000Z"),
+    canary=Canary(
+        every=60.0,
+        degraded=True,
+        since="2026-11-24T07:00:00.000Z",
+        reason="a tool call was not parsed",
+        answers={"right": 9, "wrong": 2},
+        time="2026-11-24T07:00:00.000Z",
+        last="a tool call was not parsed",
+        seconds=0.5,
+        step_seconds=0.02,
+        tokens_per_second=50.5,
+    ),
     pids=Pids(7),
     session=Session("m", "b", 8, 9, "pipe:[1]", shared=("psm_*",)),
     start=StartRecord(

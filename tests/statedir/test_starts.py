@@ -40,14 +40,14 @@ def of(*past: PastStart) -> Usual | None:
 
 def test_starts_come_back_from_their_file(tmp_path: Path) -> None:
     path = tmp_path / starts.FILE
-    path.write_text(json.dumps(starts.kept([START, START])))
+    path.write_text(json.dumps(starts.to_json([START, START])))
 
     assert starts.read(path) == (START, START)
 
 
 def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
     path = tmp_path / starts.FILE
-    path.write_text(json.dumps(starts.kept([replace(START, run=n) for n in range(3 * KEPT)])))
+    path.write_text(json.dumps(starts.to_json([replace(START, run=n) for n in range(3 * KEPT)])))
 
     assert [start.run for start in starts.read(path)] == [*range(2 * KEPT, 3 * KEPT)]
 

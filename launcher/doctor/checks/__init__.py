@@ -149,6 +149,14 @@ LIVE = (
         "Each token waits for two of them a layer.",
         "Reported: busbw 37.6 to 41.1 GB/s on healthy hosts of eight RTX PRO 6000 (rtx6kpro).",
     ),
+    Check(
+        "deep-all-reduce-paths",
+        "moving data",
+        "The all-reduce that the plan uses is the faster one for decoding.",
+        "PCIe IPC is 38 times as fast as NCCL on some hosts, and slower where a link is; what is"
+        " measured is kept, and the rules go by it.",
+        "Source: pcie_ipc_ar.py of SGLang 0.5.23. Tested: on recorded figures. Not on a GPU.",
+    ),
 )
 # Of several hosts together: `doctor/group.py`.
 TOGETHER = tuple(

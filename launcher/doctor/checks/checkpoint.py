@@ -225,7 +225,7 @@ def _held(host: Host, plan: Plan) -> float:
         return size.get() / plan.gpus  # no less than that
     made = capacity.from_shape(shape, weighs or capacity.PRECISIONS["bf16"])
     said = estimate.asked(plan)
-    share = made.of_gpu(max(said.tp, 1), max(said.pp, 1), copies=said.copies)
+    share = made.of_gpu(max(said.tp, 1), max(said.pp, 1), copies=said.copies, groups=said.groups)
     if weighs and (not size.known or host.model.missing.otherwise(())):
         return share
     return share / capacity.MARGIN * size.get() / max(made.total, 1)

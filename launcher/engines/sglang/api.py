@@ -11,12 +11,17 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from launcher.engines.activity import Load
 from launcher.engines.http import ForeignError, UnaskedError
 from launcher.engines.server import NO_ANSWER, PAUSED, Answer, Server, talk
+from launcher.engines.signs import Counted, total
 
+# Sums over its steps of decoding (scheduler.py of 0.5.23): steps, requests, microseconds, requests
+# squared, requests x microseconds, tokens. Steps beside a prefill are in none of them.
+MOMENTS = 6
 COUNTS = ("num_running_reqs", "num_waiting_reqs")
 QUICK = 5.0  # seconds for what SGLang answers without its ranks
 AT_ONCE = 1.5  # seconds for `/health`, which takes one, before it is looked whether it was paused
@@ -107,6 +112,33 @@ def in_flight(server: Server) -> int | None:
     """
     counts: list[Any] = [load.get(name) for load in _published(server) for name in COUNTS]
     return sum(counts) if counts and all(map(_is_count, counts)) else None
+
+
+def counted(server: Server) -> Counted | None:
+    """What the schedulers count of their work; None where it is not to be had."""
+    counts = [_counted(load) for load in _published(server)]
+    known = [one for one in counts if one]
+    return total(known) if known and len(known) == len(counts) else None
+
+
+def _counted(load: dict[str, Any]) -> Counted | None:
+    running, waiting = (load.get(name) for name in COUNTS)
+    if not (_is_count(running) and _is_count(waiting)):
+        return None
+    now = Counted(running, waiting, _number(load.get("num_used_tokens")))  # type: ignore[arg-type]
+    moments = load.get("decode_moments")
+    if not isinstance(moments, list) or len(moments) != MOMENTS:
+        return now  # it has not decoded yet, or is of a release that does not say
+    steps, rows, _, _, times, tokens = map(_number, moments)
+    decoded = replace(now, steps=steps, rows=rows, row_seconds=times / 1e6)
+    speculates = isinstance(load.get("speculative"), dict)
+    return replace(decoded, passes=rows, passed=tokens) if speculates else decoded
+
+
+def _number(value: object) -> float:
+    """A number of things, be it written as a fraction; 0 for what is none."""
+    is_one = type(value) in (int, float) and 0 <= value < 1 << 63  # type: ignore[operator]
+    return float(value) if is_one else 0.0  # type: ignore[arg-type]
 
 
 def _loads(server: Server) -> Iterator[Load]:

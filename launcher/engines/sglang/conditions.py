@@ -37,7 +37,23 @@ def _no_algorithm(release: Release, values: Values, name: str, value: str) -> Wo
     return {"known": ", ".join(known), "release": release.name}
 
 
+def _no_meeting(release: Release, values: Values, name: str, value: str) -> Words | None:
+    """It is no HOST:PORT (NetworkAddress.parse in network.py)."""
+    if "$" in value or "{" in value:
+        return None  # filled in where it is started
+    host, colon, port = value.rpartition(":")
+    is_port = port.isascii() and port.isdecimal() and int(port) <= 65535
+    if not colon or value.endswith("]"):
+        return {"problem": "has no port", "wanted": f"{value}:20000"}
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        return {"problem": "is IPv6 without brackets", "wanted": "[ADDRESS]:PORT"}
+    if not host or not is_port:
+        return {"problem": "is no HOST:PORT", "wanted": "10.0.0.1:20000"}
+    return None
+
+
 CONDITIONS: Mapping[str, Condition] = {
     "draft-tokens": _draft_tokens,
     "no-algorithm": _no_algorithm,
+    "no-meeting": _no_meeting,
 }

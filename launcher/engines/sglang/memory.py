@@ -73,8 +73,19 @@ def asked(plan: Plan) -> Asked:
         context=number(plan, KNOBS.context, default=0),
         kv=plan.flag("kv-cache-dtype") or "auto",
         drafter=plan.flag(KNOBS.drafts) or "",
+        depth=number(plan, "speculative-num-steps", default=0) if plan.flag(KNOBS.drafts) else 0,
         has_own_drafts=plan.flag("speculative-draft-model-path") is None,
+        groups=_groups(plan),
     )
+
+
+def _groups(plan: Plan) -> int:
+    """The groups that attention DP makes of its ranks; each gets its share of chunks and requests
+    (parallel_hook.py of 0.5.23).
+    """
+    has_copies = plan.flag("enable-dp-attention") is not None
+    told = number(plan, "dp-size", default=1) if has_copies else 1
+    return max(number(plan, "attn-dp-size", default=told), 1)
 
 
 def place(plan: Plan) -> Place:
@@ -89,7 +100,7 @@ def place(plan: Plan) -> Place:
 
 def taken(plan: Plan, _: int) -> Taken:
     """Bytes that must be left for graphs, activations and NCCL: all of it beside the fraction."""
-    chunk = number(plan, KNOBS.chunk, default=CHUNK)
+    chunk = number(plan, KNOBS.chunk, default=CHUNK) // _groups(plan)
     drafts = 2 * GIB if asked(plan).drafts else 0
     return Taken(beside=int(NEEDED + max(0, chunk - CHUNK) * 1.5 * (1 << 20) + drafts))
 
@@ -103,10 +114,10 @@ def demand(plan: Plan, shape: Shape, layout: str, _: int) -> Demand:
     return Demand(
         cell=cell(shape, layout, tp=said.tp, pp=said.pp, release=release, mtp=said.drafts),
         page=PAGE * (shape.index_pool if release >= POOLED else 1),
-        state=state(shape, said.tp, plan.flag(KNOBS.states) or "float32"),
+        state=state(shape, max(said.tp // said.groups, 1), plan.flag(KNOBS.states) or "float32"),
         slots=number(plan, KNOBS.slots, default=0) or None,
         drafts=drafts if said.drafts else 0,
-        running=number(plan, KNOBS.requests, default=0) or None,
+        running=number(plan, KNOBS.requests, default=0) // said.groups or None,
     )
 
 

@@ -83,6 +83,7 @@ def asked(plan: Plan) -> Asked:
         context=number(plan, KNOBS.context, default=0, read=scaled),
         kv=plan.flag("kv-cache-dtype") or "auto",
         drafter="MTP" if _drafts(plan) else "",
+        depth=_drafts(plan),
         copies=max(number(plan, "data-parallel-size", default=1), 1),
         is_fitted=(plan.flag(KNOBS.context) or "").strip().lower() in ("auto", "-1"),
         pool=number(plan, KNOBS.pool, default=0, read=scaled),

@@ -35,6 +35,7 @@ RUNTIME = Runtime(
     paused=api.paused,
     leads=api.leads,
     in_flight=api.in_flight,
+    counted=api.counted,
     figures=figures,
     ready_since="",
     ends_well=True,

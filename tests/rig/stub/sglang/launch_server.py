@@ -25,6 +25,12 @@ them under way:
     loads: [...]                          what /v1/loads says
     metrics: text                         what /metrics says
     busy: true                            /v1/loads says how many chats are under way
+    steps: {seconds, accepted}            chat decodes in steps of so many seconds, with so many tokens of each
+                                          accepted; /v1/loads has the sums, and a letter is 16 tokens
+    garbage_from: n                       from its nth letter on, an answer is no text
+    loop: true                            an answer is its first word again and again
+    digit: true                           the last digit of an answer is another one
+    swallow: true                         an answer is all reasoning, without its end
     slowly: {pieces, seconds}             who asks with that word gets so many, with a pause before each
     paused: true                          as after /pause_generation
     reply: {path: status}                 the status of an endpoint
@@ -35,8 +41,10 @@ import ctypes
 import http.server
 import json
 import os
+import re
+import select
 import signal
-import subprocess
+import socket
 import sys
 import threading
 import time
@@ -74,16 +82,23 @@ def leave(where):
         os._exit(code)
 
 
-def hang(where):
+def hang(where, is_over=lambda: False):
+    """Stay here while that is wanted, or until nobody waits any more; whether it is that."""
     while fault("hang_at") == where:
         time.sleep(0.02)
+        if is_over():
+            return True
+    return False
 
 
-def rank(number):
-    """A scheduler: it dies with its parent (as SGLang's do), unless it is one that got away."""
+def rank(number, says):
+    """A scheduler: it dies with its parent (as SGLang's do), unless it is one that got away.
+
+    `says`: closed when it is what it will be; a real server, too, waits for its ranks.
+    """
     escapes = fault("escape")
     if escapes and number == 1 and os.fork():
-        os._exit(0)  # before it is titled: who sees that end must not take it for a rank's
+        os._exit(0)  # before it has a title: no rank dies
     libc = ctypes.CDLL(None)
     libc.prctl(15, f"sglang::TP{number}".encode()[:15], 0, 0, 0)
     if not escapes:
@@ -91,19 +106,63 @@ def rank(number):
     elif number == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.setsid()
-    elif number == 2:
+    os.close(says)
+    if escapes and number == 2:
         os.kill(os.getpid(), signal.SIGSTOP)
     while True:
         time.sleep(1)
 
 
+def start_ranks(count):
+    """Their pids, when all are there."""
+    there, says = os.pipe()
+    pids = []
+    for number in range(count):
+        if not (pid := os.fork()):
+            rank(number, says)
+        pids.append(pid)
+    os.close(says)
+    os.read(there, 1)  # nothing is written: it ends
+    os.close(there)
+    return pids
+
+
 UNDER_WAY = []
+MOMENTS = [0.0] * 6  # as SGLang sums its steps: steps, requests, us, requests squared, both, tokens
+LOCK = threading.Lock()
+
+
+def decode(tokens):
+    """Take as long as so many tokens take, and sum that up."""
+    steps = fault("steps", {})
+    if not steps:
+        return
+    count = max(1, round(tokens / steps.get("accepted", 1)))
+    time.sleep(count * steps["seconds"])
+    with LOCK:
+        took = count * steps["seconds"] * 1e6
+        for index, more in enumerate((count, count, took, count, took, tokens)):
+            MOMENTS[index] += more
+
+
+def broken(text):
+    """An answer with whatever is wrong with it now."""
+    if fault("loop"):
+        text = f"{text.split()[0]} " * 40
+    if fault("digit"):
+        last = max((at for at, char in enumerate(text) if char.isdigit()), default=None)
+        if last is not None:
+            text = f"{text[:last]}{(int(text[last]) + 1) % 10}{text[last + 1 :]}"
+    if (start := fault("garbage_from")) is not None:
+        text = text[:start] + "\x01" * len(text[start:])
+    return "" if fault("swallow") else text
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """The endpoints that glm5-serve asks."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer goes out whole: one that is cut after its head cannot be asked again
 
     def log_message(self, *_):
         pass
@@ -136,7 +195,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/v1/loads":
             counted = {"num_running_reqs": len(UNDER_WAY), "num_waiting_reqs": 0}
             counted["moved"] = time.monotonic()
-            self.answer({"loads": [counted] if fault("busy") else fault("loads", [])})
+            if steps := fault("steps"):
+                counted |= {"decode_moments": MOMENTS, "num_used_tokens": 100 * len(UNDER_WAY)}
+                counted |= {"speculative": {}} if "accepted" in steps else {}
+            is_told = fault("busy") or steps
+            self.answer({"loads": [counted] if is_told else fault("loads", [])})
         elif self.path == "/metrics" and fault("metrics"):
             self.send_response(200)
             self.send_header("Content-Length", str(len(fault("metrics"))))
@@ -162,16 +225,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(fault("generate_seconds", 0))
             self.answer({"text": "x", "meta_info": {"completion_tokens": fault("tokens", 1)}})
         else:
-            hang("chat")
             UNDER_WAY.append(self)
             try:
+                if hang("chat", self.is_gone):
+                    return
                 self.chat(body)
             finally:
                 UNDER_WAY.remove(self)
 
+    def is_gone(self):
+        """Whether its client hung up; SGLang, too, gives up a request then."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+
     def chat(self, body):
-        text = fault("answer", said(body["messages"][-1]["content"]))
-        thought = fault("thought", "France has a capital.")
+        text = broken(fault("answer", said(body["messages"][-1]["content"])))
+        thought = broken(fault("thought", "France has a capital."))
         always = fault("always")
         is_cut = body.get("reasoning_effort") != "low" or body["max_tokens"] < 1024
         if always and is_cut:
@@ -182,6 +251,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pieces, pause = (["a "] * slow["pieces"], slow["seconds"]) if slow else ((), 0)
         if not body.get("stream"):
             time.sleep(len(pieces) * pause)
+            tokens = 16 * len(text) if fault("steps") else len(text.split())
+            decode(tokens)
             message = {"role": "assistant", "content": text}
             asked = body.get("chat_template_kwargs", {}).get("enable_thinking")
             if KINDS.reasoning_parser and (asked or always):
@@ -192,12 +263,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     {"function": {"name": name, "arguments": fault("arguments", "{}")}}
                 ]
             choice = {"message": message, "finish_reason": fault("finish", "stop")}
-            self.answer({"choices": [choice], "usage": {"completion_tokens": len(text.split())}})
+            self.answer({"choices": [choice], "usage": {"completion_tokens": tokens}})
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        self.wfile.flush()
         text = fault("stream", text)
         for piece in pieces or (text[:2], text[2:]):
             time.sleep(pause)
@@ -209,10 +281,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send(self, text):
         """A chunk; the last one is empty. Without it whoever reads knows that it was cut."""
         self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
+        self.wfile.flush()
 
 
 def said(question):
     """What a sane model answers."""
+    if asked := re.search(r"lines of drawers (\d+) to (\d+)", question):
+        first, last = map(int, asked.groups())
+        return "\n".join(question.splitlines()[first - 1 : last])
     known = {"capital": "Paris", "17": "42", "days": "Monday, Tuesday, Wednesday, Thursday, Friday"}
     return next((answer for word, answer in known.items() if word in question), "I do not know.")
 
@@ -233,9 +309,6 @@ def stop(*_):
     time.sleep(fault("drain", 0))
     os._exit(0)
 
-
-if __name__ == "__main__" and sys.argv[1] == "--rank":
-    rank(int(sys.argv[2]))
 
 if __name__ == "__main__":
     if fault("record"):
@@ -265,11 +338,8 @@ if __name__ == "__main__":
         " 'admin_api_key': None}"
     )
     NODES = Nodes(argparse.Namespace(nnodes=1, node_rank=arguments.node_rank), log)
+    ranks = start_ranks(arguments.tp_size)
     signal.signal(signal.SIGTERM, stop)
-    ranks = [
-        subprocess.Popen([sys.executable, "-m", "sglang.launch_server", "--rank", str(n)])
-        for n in range(arguments.tp_size)
-    ]
     for number in range(len(ranks)):
         log("Init parallel begin.", number)
     NODES = Nodes(arguments, log)
@@ -310,10 +380,8 @@ if __name__ == "__main__":
         time.sleep(0.02)
         leave("serve")
         turn += 1
-        for process in ranks if turn % 50 == 0 else ():  # SGLang, too, looks once a second
-            if process.poll() is not None and not fault("escape"):
-                log(
-                    f"Subprocess scheduler (pid={process.pid}) crashed with exit code"
-                    f" {process.returncode}."
-                )
+        for pid in ranks if turn % 50 == 0 and not fault("escape") else ():  # SGLang's look, too
+            if status := os.waitpid(pid, os.WNOHANG)[1]:
+                code = os.waitstatus_to_exitcode(status)
+                log(f"Subprocess scheduler (pid={pid}) crashed with exit code {code}.")
                 os.kill(os.getpid(), signal.SIGKILL)

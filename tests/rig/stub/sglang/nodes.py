@@ -32,7 +32,7 @@ class Nodes:
                 store.settimeout(max(0.01, until - time.monotonic()))
                 try:
                     link = store.accept()[0]
-                    link.settimeout(5)
+                    link.settimeout(60)
                     if link.recv(1):  # whoever only looks whether it is open says nothing
                         self.links.append(link)
                 except TimeoutError:

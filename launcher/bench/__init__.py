@@ -1,0 +1,1 @@
+"""How fast a server is, judged: loads, what makes a figure worth nothing, figures beside others."""

@@ -1,0 +1,126 @@
+"""Whether the figures of a round may be believed. Pure.
+
+What load generators report is not: a server that refuses everything looks fastest, empty answers
+count as successes, tokens that were asked for as tokens that were made, and the exit status says
+nothing. So every answer must have a text that is one, and the server's own counters must have moved
+by what the clients were told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from launcher.engines.generator import Answer, Counters, Sample
+from launcher.printable import line
+from launcher.serve.smoke import garbage
+
+TAIL = 80  # words at the end of an answer that are looked at once more
+PERIODS = range(8, 61)  # words of what it says again and again; `garbage` sees fewer
+AGAIN = 3  # times
+_RULES = re.compile(r"[-=_*~.|+#:\s]{4,}")  # lines of tables and headings are no gibberish
+_LONGEST = 120  # characters of an error that are shown
+
+
+def wrong(
+    sample: Sample,
+    asked: int,
+    tokens: int,
+    warmed: int,
+    counted: Counters,
+    expected: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Why a round is not to be trusted, all there is to say; () where it is.
+
+    `asked` requests of at most `tokens` each, after `warmed` ones to warm up; `counted` is what the
+    server counted meanwhile. Where something is `expected`, each answer fits one of these patterns.
+    """
+    return (
+        *_answers(sample, asked),
+        *_texts(sample.answers, expected),
+        *_clock(sample),
+        *_counts(sample, tokens, warmed, counted),
+    )
+
+
+def _answers(sample: Sample, asked: int) -> Iterator[str]:
+    told = sample.answers
+    if len(told) != asked:
+        yield f"{asked} requests, and {len(told)} answers in the result"
+    if errors := [_first(one.error) for one in told if one.error]:
+        (most, _), *_ = Counter(errors).most_common(1)
+        yield f"{len(errors)} of {len(told)} requests failed: {most}"
+
+
+def _first(error: str) -> str:
+    """What an error says: its first line, of a traceback the last."""
+    lines = [one for one in error.strip().splitlines() if one.strip()] or ["it does not say why"]
+    return line(lines[-1 if lines[0].startswith("Traceback") else 0].strip())[:_LONGEST]
+
+
+def _texts(told: Sequence[Answer], expected: Sequence[str]) -> Iterator[str]:
+    answered = [one for one in told if not one.error]
+    if empty := sum(not one.text.strip() for one in answered):
+        yield f"{empty} of {len(told)} answers are empty"
+    texts = [one.text for one in answered if one.text.strip()]
+    faults = Counter(fault for one in texts if (fault := unsound(one)))
+    for fault, count in faults.most_common():
+        yield f"{count} of {len(told)} answers are no text: {fault}"
+    if expected and not faults:
+        odd = [one for one in texts if not _fits(one, expected)]
+        if odd:
+            yield f"{len(odd)} of {len(told)} answers are wrong: {line(odd[0])[:60]!r}"
+
+
+def _fits(text: str, expected: Sequence[str]) -> bool:
+    return any(re.search(one, text, re.IGNORECASE | re.DOTALL) for one in expected)
+
+
+def unsound(text: str) -> str | None:
+    """Why an answer is no text, in words; None where it looks like one.
+
+    A long answer may be right at first and then go on with the same words for ever.
+    """
+    words = text.split()
+    plain = _RULES.sub(" ", text)
+    tail = _RULES.sub(" ", " ".join(words[-TAIL:]))
+    return garbage(plain) or garbage(tail) or _loop(words)
+
+
+def _loop(words: Sequence[str]) -> str | None:
+    for period in PERIODS:
+        if len(words) >= AGAIN * period:
+            last = [
+                words[len(words) - (n + 1) * period : len(words) - n * period] for n in range(AGAIN)
+            ]
+            if all(one == last[0] for one in last):
+                return f"it ends in the same {period} words again and again"
+    return None
+
+
+def _clock(sample: Sample) -> Iterator[str]:
+    answered = [one for one in sample.answers if one.text.strip() and not one.error]
+    if sample.seconds <= 0:
+        yield "it took no time"
+    if untimed := sum(one.first <= 0 for one in answered):
+        yield f"{untimed} answers have no time to their first token"
+    if uncounted := sum(one.output_tokens < 1 for one in answered):
+        yield f"the server counted no token for {uncounted} answers"
+
+
+def _counts(sample: Sample, tokens: int, warmed: int, counted: Counters) -> Iterator[str]:
+    """Its counters must have moved by what clients were told, and what warmed it up."""
+    made = sum(one.output_tokens for one in sample.answers)
+    if counted.output is None:
+        return
+    if counted.output < made:
+        yield (
+            f"clients were told of {made} tokens, the server's own counter grew by"
+            f" {counted.output:.0f}"
+        )
+    if counted.output > made + warmed * tokens:
+        yield (
+            f"the server made {counted.output:.0f} tokens meanwhile, {made} of them for this:"
+            " somebody else asked it, too"
+        )

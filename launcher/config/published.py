@@ -1,0 +1,79 @@
+"""What others measured of a plan's operating point: the published figures of the same model and
+GPUs, as far as one may stand beside it. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from launcher.engines.engine import dialect
+from launcher.knowledge import bench_points, models
+from launcher.knowledge.bench_points import Point
+from launcher.plan.plan import Plan
+
+FIGURE = "output_tok_s"
+# Requests at once that a point is for: the first figure from there on is its own.
+LOADS = {"latency": (1, 32), "balanced": (32, 256), "throughput": (256, 1 << 20)}
+DIVIDED = re.compile(r"dp-attention|\bdp [2-9]")
+DRAFTS = re.compile(r"spec|MTP", re.IGNORECASE)
+
+
+def beside(plan: Plan) -> str:
+    """The figure to show beside a plan, in words, and what of it is another than the plan; "" where
+    nobody published one.
+    """
+    told = [(list(_apart(plan, one)), one) for one in figures(plan)]
+    if not told:
+        return ""
+    differs, first = min(told, key=lambda one: (len(one[0]), _load(one[1])))
+    count = _load(first)
+    what = f"{first.measured[FIGURE]:,.0f} tokens/s of {count:,} request{'s' if count > 1 else ''}"
+    apart = "; ".join(differs)
+    return f"{what}, {first.engine} {first.release} ({first.date}, {first.source})" + (
+        f"; not alike: {apart}" if apart else ""
+    )
+
+
+def figures(plan: Plan) -> Iterator[Point]:
+    """What is published for a plan's model, precision and GPUs at the load of its point."""
+    low, high = LOADS.get(plan.point, (0, 0))
+    precision = "nvfp4" if "nvfp4" in plan.traits else "fp8" if "fp8" in plan.traits else ""
+    for one in bench_points.table().rows:
+        alike = (one.precision, one.gpu, one.gpus) == (precision, plan.gpu, plan.gpus)
+        is_loaded = low <= _load(one) < high and FIGURE in one.measured
+        if alike and is_loaded and _is_of(plan.model, one):
+            yield one
+
+
+def _is_of(model: str, point: Point) -> bool:
+    name, version = models.checkpoint(model), point.model.lower()
+    return re.match(rf"{re.escape(version)}(?!-flash|\.\d)(-|$)", name) is not None
+
+
+def _load(point: Point) -> int:
+    return point.concurrency or 0
+
+
+def _apart(plan: Plan, point: Point) -> Iterator[str]:
+    """What is not alike, a short text each."""
+    if point.engine != plan.engine:
+        yield f"by {point.engine}"
+    if point.edition:
+        yield f"boards of {point.edition}"
+    said = dialect(plan.engine).memory.asked(plan)
+    if said.drafts != _drafted(point):
+        yield "with drafts" if not said.drafts else "without drafts"
+    if (said.groups > 1) != bool(DIVIDED.search(point.config)):
+        yield "with attention DP" if said.groups == 1 else "without attention DP"
+    if point.context == 0:
+        yield "decoding alone"
+    if point.accept_length_simulated:
+        yield f"accepted drafts pinned to {point.accept_length_simulated:g}"
+    if not point.judged:
+        yield "nobody judged the text"
+
+
+def _drafted(point: Point) -> bool:
+    told = DRAFTS.search(point.config)
+    return told is not None and "spec none" not in point.config

@@ -1,0 +1,113 @@
+"""SGLang's own load generator, as 0.5.23 has it (run on a CPU); before, it was
+`sglang.bench_serving`, which is a stub now (read).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from launcher.engines.generator import Answer, Counters, Generator, Sample, Slow, Wanted, total
+
+MOVED = [0, 5, 23]  # the release that is known to have it under the new name
+_SOURCE = "SGLang 0.5.23"
+
+
+def prompts(wanted: Wanted) -> str:
+    """A request a line.
+
+    Only where the server is asked for its usage does the client count what was made, not what was
+    asked for.
+    """
+    body = {
+        **wanted.body,
+        "max_tokens": wanted.tokens,
+        "temperature": 0,
+        "ignore_eos": False,
+        "stream_options": {"include_usage": True},
+    }
+    rows = ({"messages": [{"role": "user", "content": text}], **body} for text in wanted.prompts)
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def argv(wanted: Wanted) -> tuple[str, ...]:
+    """Its command; offline, so the model's files are named."""
+    release = [int(part) for part in re.findall(r"\d+", wanted.release or "")[:3]]
+    module = "sglang.benchmark.serving" if release >= MOVED else "sglang.bench_serving"
+    return (
+        *(wanted.python, "-m", module),
+        *("--backend", "sglang-oai-chat", "--base-url", wanted.url),
+        *("--dataset-name", "openai", "--dataset-path", str(wanted.file)),
+        *("--num-prompts", str(len(wanted.prompts))),
+        *("--max-concurrency", str(wanted.concurrency)),
+        *("--warmup-requests", str(wanted.concurrency)),
+        *("--model", wanted.model, "--tokenizer", wanted.tokenizer),
+        *("--served-model-name", wanted.name),
+        *("--output-details", "--output-file", str(wanted.result), "--disable-tqdm"),
+    )
+
+
+def read(text: str) -> Sample:
+    """Its result: a line of JSON, with the server's settings in it, its key among them: not
+    kept.
+    """
+    said = _table(text.strip().rpartition("\n")[2])
+    lists = [said.get(name) for name in ("input_lens", "output_lens", "ttfts", "itls")]
+    texts, errors = said.get("generated_texts"), said.get("errors")
+    try:
+        return Sample(
+            float(said["duration"]),
+            tuple(
+                Answer(text, error or "", read, made, first, sum(rest))
+                for read, made, first, rest, text, error in zip(*lists, texts, errors, strict=True)  # type: ignore[arg-type]
+            ),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no result of its: {error}") from None
+
+
+def _table(text: str) -> Mapping[str, Any]:
+    said = json.loads(text)
+    if not isinstance(said, dict):
+        raise ValueError("no table")
+    return said
+
+
+def counters(metrics: str) -> Counters:
+    """What its server counted; nothing without --enable-metrics."""
+    name = "sglang:realtime_tokens_total"
+    cached, computed = (total(metrics, name, f'mode="prefill_{how}"') for how in CACHED)
+    return Counters(
+        input=total(metrics, "sglang:prompt_tokens_total"),
+        output=total(metrics, "sglang:generation_tokens_total"),
+        looked=None if computed is None else computed + (cached or 0),
+        found=None if computed is None else cached or 0,
+        accept_length=total(metrics, "sglang:spec_accept_length", 'tp_rank="0"') or None,
+    )
+
+
+CACHED = ("cache", "compute")
+GENERATOR = Generator(
+    name="sglang.benchmark.serving",
+    module="",
+    longest=0,
+    variable="OPENAI_API_KEY",
+    prompts=prompts,
+    argv=argv,
+    read=read,
+    counters=counters,
+    slow=(
+        Slow(
+            re.compile(r"Using default MoE kernel config"),
+            "no tuned kernel configuration for these experts on this GPU",
+            f"fused_moe_triton_config.py of {_SOURCE}",
+        ),
+        Slow(
+            re.compile(r"Using default W8A8 Block (?:FP8|INT8) kernel config"),
+            "no tuned configuration for block-quantised matrices on this GPU",
+            f"fp8_kernel.py and int8_kernel.py of {_SOURCE}",
+        ),
+    ),
+)

@@ -1,0 +1,98 @@
+"""vLLM's own load generator, as 0.32.0 has it (run on a CPU)."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from launcher.engines.generator import Answer, Counters, Generator, Sample, Slow, Wanted, total
+
+# Its set `sharegpt` leaves out what is longer (is_valid_sequence, read), `custom` wants pandas.
+LONGEST = 1024
+_SOURCE = "vLLM 0.32.0"
+
+
+def prompts(wanted: Wanted) -> str:
+    """The file that it reads its prompts from; without pandas as ShareGPT has them."""
+    if wanted.has_module:
+        rows = ({"prompt": text, "output_tokens": wanted.tokens} for text in wanted.prompts)
+        return "".join(json.dumps(row) + "\n" for row in rows)
+    talks = (
+        [{"from": "human", "value": text}, {"from": "gpt", "value": ""}] for text in wanted.prompts
+    )
+    return json.dumps([{"conversations": talk} for talk in talks])
+
+
+def argv(wanted: Wanted) -> tuple[str, ...]:
+    """Its command; the result goes where it is told, with every answer in it."""
+    custom = ("custom", "--custom-output-len", str(wanted.tokens), "--skip-chat-template")
+    plain = ("sharegpt", "--sharegpt-output-len", str(wanted.tokens))
+    return (
+        *(wanted.python, "-m", "vllm.entrypoints.cli.main", "bench", "serve"),
+        *("--backend", "openai-chat", "--endpoint", "/v1/chat/completions"),
+        *("--base-url", wanted.url),
+        *("--dataset-name", *(custom if wanted.has_module else plain)),
+        *("--dataset-path", str(wanted.file), "--disable-shuffle"),
+        *("--num-prompts", str(len(wanted.prompts))),
+        *("--max-concurrency", str(wanted.concurrency)),
+        *("--num-warmups", str(wanted.concurrency)),
+        *("--model", wanted.model, "--tokenizer", wanted.tokenizer),
+        *("--served-model-name", wanted.name, "--temperature", "0"),
+        *(("--extra-body", json.dumps(wanted.body)) if wanted.body else ()),
+        *("--save-result", "--save-detailed", "--result-dir", str(wanted.result.parent)),
+        *("--result-filename", wanted.result.name, "--disable-tqdm"),
+    )
+
+
+def read(text: str) -> Sample:
+    """Its result: one JSON object. Raises ValueError for what is none."""
+    said = json.loads(text)
+    try:
+        lists = [said[name] for name in ("generated_texts", "errors", "input_lens", "output_lens")]
+        times = [said[name] for name in ("ttfts", "itls")]
+        rows = zip(*lists, *times, strict=True)
+        return Sample(
+            float(said["duration"]),
+            tuple(
+                Answer(text, error or "", read, made, first, sum(rest))
+                for text, error, read, made, first, rest in rows
+            ),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no result of its: {error}") from None
+
+
+def counters(metrics: str) -> Counters:
+    """What its server counted."""
+    return Counters(
+        input=total(metrics, "vllm:prompt_tokens_total"),
+        output=total(metrics, "vllm:generation_tokens_total"),
+        looked=total(metrics, "vllm:prefix_cache_queries_total"),
+        found=total(metrics, "vllm:prefix_cache_hits_total"),
+        drafts=total(metrics, "vllm:spec_decode_num_drafts_total"),
+        accepted=total(metrics, "vllm:spec_decode_num_accepted_tokens_total"),
+    )
+
+
+GENERATOR = Generator(
+    name="vllm bench serve",
+    module="pandas",
+    longest=LONGEST,
+    variable="OPENAI_API_KEY",
+    prompts=prompts,
+    argv=argv,
+    read=read,
+    counters=counters,
+    slow=(
+        Slow(
+            re.compile(r"Using default MoE config\. Performance might be sub-optimal"),
+            "no tuned kernel configuration for these experts on this GPU",
+            f"fused_moe.py of {_SOURCE}",
+        ),
+        Slow(
+            re.compile(r"Custom allreduce is disabled"),
+            "its own all-reduce is off: the ranks add up by NCCL",
+            f"custom_all_reduce.py of {_SOURCE}",
+        ),
+    ),
+)

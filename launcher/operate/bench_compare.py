@@ -1,0 +1,84 @@
+"""Two measurements beside each other: of records, or of two servers that are up, round against
+round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.bench.compare import Compared, compared
+from launcher.bench.record import Round
+from launcher.errors import Exit, UserError
+from launcher.operate.bench import Subject, Tell, Unmeasurable, measured
+from launcher.operate.bench_files import Record, record
+
+
+def of_records(a: Path, b: Path) -> list[Compared]:
+    """B by A at each concurrency that both have. Raises UserError where they cannot be compared."""
+    first, second = _trusted(a), _trusted(b)
+    if first.run.scenario != second.run.scenario:
+        raise UserError(
+            f"{a.name} is of scenario {first.run.scenario}, {b.name} of {second.run.scenario}",
+            fix="measure both with one --scenario",
+            status=Exit.USAGE,
+        )
+    both = [
+        one.concurrency
+        for one in first.levels
+        if one.concurrency in {other.concurrency for other in second.levels}
+    ]
+    if not both:
+        raise UserError(
+            f"{a.name} and {b.name} have no concurrency in common",
+            fix="measure both with one --concurrency",
+            status=Exit.USAGE,
+        )
+    return [compared(at, first.speeds(at), second.speeds(at), paired=False) for at in both]
+
+
+def _trusted(path: Path) -> Record:
+    found = record(path)
+    if found.verdict and found.verdict.trusted:
+        return found
+    why = "; ".join(found.verdict.reasons) if found.verdict else "it has no verdict"
+    raise UserError(f"{path.name} is not to be trusted: {why}", fix="measure again", status=Exit.NO)
+
+
+def of_servers(a: Subject, b: Subject, rounds: int, tell: Tell) -> list[Compared]:
+    """B by A, a round of each in turn, the first one changing: what drifts meets both.
+
+    Raises UserError where a round of either cannot be trusted.
+    """
+    if a.scenario != b.scenario:
+        raise UserError(
+            f"{a.instance.name} and {b.instance.name} would get different loads",
+            fix="compare two that serve one model",
+            status=Exit.USAGE,
+        )
+    return [_pairs(a, b, at, rounds, tell) for at in a.scenario.concurrency]
+
+
+def _pairs(a: Subject, b: Subject, at: int, rounds: int, tell: Tell) -> Compared:
+    speeds: tuple[list[float], list[float]] = ([], [])
+    for number in range(1, rounds + 1):
+        order = ((a, speeds[0]), (b, speeds[1]))
+        for it, found in order if number % 2 else order[::-1]:
+            found.append(_sound(it, at, number, rounds, tell).output_tok_s)
+    return compared(at, *speeds, paired=True)
+
+
+def _sound(it: Subject, at: int, number: int, rounds: int, tell: Tell) -> Round:
+    try:
+        made = measured(it, at, number, rounds, tell)
+    except Unmeasurable as error:
+        raise _untrusted(it, [str(error)]) from None
+    if made.wrong:
+        raise _untrusted(it, made.wrong)
+    return made
+
+
+def _untrusted(it: Subject, why: Sequence[str]) -> UserError:
+    what = f"{it.instance.name} is not to be trusted: {'; '.join(why)}"
+    fix = f"`glm5-serve smoke {it.instance.name}` and `glm5-serve events {it.instance.name}`"
+    return UserError(what, fix=fix, status=Exit.NO)

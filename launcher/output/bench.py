@@ -1,0 +1,229 @@
+"""How `bench` looks: what it does while it measures, then a table, a plot, the verdict, and how it
+is beside others.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from launcher import printable
+from launcher.bench.beside import whose
+from launcher.bench.compare import ALPHA, Compared
+from launcher.bench.load import SCENARIOS
+from launcher.bench.record import SCHEMA, Level, Line, Round, Run, Times, Verdict
+from launcher.engines.engine import dialect
+from launcher.operate.bench import Beat
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+    from rich.table import Table
+
+WIDEST_PLOT = 90  # columns
+
+
+class Screen:
+    """Takes the lines as they come; progress goes to stderr, results to stdout."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.run: Run | None = None
+        self.levels: list[Level] = []
+        self.verdict: Verdict | None = None
+        self._status: Status | None = None
+
+    def show(self, line: Line | Beat) -> None:
+        """Take one in."""
+        match line:
+            case Beat():
+                self._beat(line)
+                return
+            case Run():
+                self.run = line
+            case Level():
+                self.levels.append(line)
+            case Verdict():
+                self.verdict = line
+            case Round():
+                self._round(line)
+        if self.as_json:
+            print(json.dumps(asdict(line)), flush=True)
+
+    def _beat(self, at: Beat) -> None:
+        if not sys.stderr.isatty():
+            return
+        from launcher.output.console import console, words
+
+        text = (
+            f"{at.who}  {at.concurrency} at once, round {at.round} of {at.rounds},"
+            f" {at.seconds:.0f} s"
+        )
+        if self._status is None:
+            self._status = console(sys.stderr).status("")
+            self._status.start()
+        self._status.update(words(text))
+
+    def _round(self, one: Round) -> None:
+        if sys.stderr.isatty() or self.as_json:
+            return
+        said = f"; not to be trusted: {one.wrong[0]}" if one.wrong else ""
+        text = (
+            f"{one.concurrency} at once, round {one.round}: {one.output_tok_s:,.1f} tok/s"
+            f" in {one.seconds:.1f} s{said}"
+        )
+        print(printable.line(text), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing is measured any more."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def report(self) -> None:
+        """Print all of it for a person."""
+        if self.as_json or self.run is None or self.verdict is None:
+            return
+        from launcher.output.bench_plot import terminal
+        from launcher.output.console import console, words
+
+        screen = console(sys.stdout)
+        screen.print(words((self.run.profile, "bold"), f"  {_heading(self.run)}"))
+        for note in self.run.notes:
+            screen.print(words((f"note: {note}", "yellow")))
+        if self.levels:
+            screen.print(_table(self.levels))
+            screen.print(words((_legend(self.run), "dim")))
+        if plot := terminal(self.levels, min(screen.width, WIDEST_PLOT)):
+            screen.print(plot)
+        _verdict(screen, self.verdict)
+
+
+def _heading(run: Run) -> str:
+    engine = f"{dialect(run.engine).name} {run.release or ''}".rstrip()
+    load = f"scenario {run.scenario}" if run.scenario in SCENARIOS else "its smoke test's questions"
+    return f"{engine}, {whose(run)}; {load}, up to {run.tokens} tokens an answer"
+
+
+def _legend(run: Run) -> str:
+    return (
+        "medians over the rounds, and how far these are apart; p50/p95/p99 of requests; good: first"
+        f" token within {run.objective.ttft_ms:g} ms, each token within {run.objective.tpot_ms:g}"
+    )
+
+
+def _table(levels: Sequence[Level]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    head = ["at once", "tok/s", "spread", "first token ms", "each token ms", "good"]
+    cells = [
+        [
+            str(one.concurrency),
+            f"{one.output_tok_s:,.1f}",
+            f"{one.fastest / one.slowest - 1:.0%}" if one.slowest > 0 else "-",
+            _times(one.ttft_ms),
+            _times(one.tpot_ms),
+            f"{one.good / max(one.requests, 1):.0%}",
+        ]
+        for one in levels
+    ]
+    for name, told in (
+        ("accept", [_if(one.accept_length, "{:.2f}") for one in levels]),
+        ("hits", [_if(one.cache_hits, "{:.0%}") for one in levels]),
+        ("J/tok", [_if(one.joules_per_token, "{:.2f}") for one in levels]),
+    ):
+        if any(told):
+            head.append(name)
+            cells = [[*row, text or "-"] for row, text in zip(cells, told, strict=True)]
+    for name in head:
+        table.add_column(name, justify="right", header_style="dim", no_wrap=True)
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def _if(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _times(told: Times) -> str:
+    return "/".join(map(_ms, (told.p50, told.p95, told.p99)))
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _verdict(screen: Console, told: Verdict) -> None:
+    from launcher.output.console import row, words
+
+    if told.trusted:
+        text = "each answer is sound, tokens are as the server counts them"
+        screen.print(words(("trusted", "bold green"), f"   {text}"))
+    else:
+        screen.print(words(("not to be trusted", "bold red")))
+        for reason in told.reasons:
+            screen.print(row("", reason))
+    if told.ended != "complete":
+        screen.print(row("ended", f"{told.ended}; what was measured before stays"))
+    for one in told.beside:
+        text = (
+            f"{one.share:.0%} of {one.theirs:,g} tok/s, {one.concurrency} at once: {one.what};"
+            f" differs: {'; '.join(one.differs) or 'nothing that is told'} ({one.point}:"
+            f" {one.source})"
+        )
+        screen.print(row("beside", text))
+    if told.remark:
+        screen.print(row("beside", f"nothing to compare with: {told.remark}"))
+    for cause in told.causes:
+        screen.print(row("seen", cause))
+
+
+def compared(told: Sequence[Compared], a: str, b: str, *, as_json: bool, paired: bool) -> None:
+    """B beside A."""
+    if as_json:
+        for one in told:
+            print(json.dumps({"schema": SCHEMA, "line": "compared", **asdict(one)}))
+        return
+    from rich.table import Table
+
+    from launcher.output.console import console, row, words
+
+    screen = console(sys.stdout)
+    screen.print(row("A", a, 3))
+    screen.print(row("B", b, 3))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("at once", "A tok/s", "B tok/s", "B by A", "p"):
+        table.add_column(name, justify="right", header_style="dim", no_wrap=True)
+    table.add_column("", no_wrap=False)
+    for one in told:
+        table.add_row(*_row(one))
+    screen.print(table)
+    screen.print(words((_how(told, paired=paired), "dim")))
+
+
+def _row(one: Compared) -> tuple[str, ...]:
+    verdict = {"better": "B is better", "worse": "B is worse"}.get(one.verdict, one.verdict)
+    return (
+        str(one.concurrency),
+        f"{one.a:,.1f} ({one.spread_a:.0%})",
+        f"{one.b:,.1f} ({one.spread_b:.0%})",
+        f"{one.ratio:.3f} ({one.low:.2f}-{one.high:.2f})",
+        f"{one.p:.3f}",
+        f"{verdict}; {one.remark}" if one.remark else verdict,
+    )
+
+
+def _how(told: Sequence[Compared], *, paired: bool) -> str:
+    rounds = " and ".join(map(str, told[0].rounds))
+    how = "rounds in turn" if paired else "measured one after the other: a drift counts as a change"
+    return (
+        f"medians of {rounds} rounds, how far they are apart; ratio with its 95 % interval; exact"
+        f" permutation test, {how}; two equal ones are told apart in at most {ALPHA:.0%} of lines"
+    )

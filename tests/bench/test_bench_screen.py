@@ -1,0 +1,258 @@
+"""What is shown, and records that are kept and read again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.bench.compare import compared
+from launcher.bench.record import Beside, Level, Line, Objective, Round, Run, Times, Verdict
+from launcher.errors import UserError
+from launcher.operate import bench_compare, bench_files
+from launcher.output import bench as screens
+from launcher.output.bench_plot import terminal
+
+RUN = Run(
+    time="2026-11-26T20:00:00.000Z",
+    glm5_serve="0.1.0",
+    profile="8xpro6000-glm52",
+    engine="sglang",
+    release="0.5.23",
+    generator="sglang.benchmark.serving",
+    model="glm-5.2-nvfp4",
+    version="GLM-5.2",
+    precision="nvfp4",
+    gpu="rtx-pro-6000",
+    gpus=8,
+    edition="NVIDIA RTX PRO 6000 Blackwell Server Edition",
+    driver="580.95.05",
+    scenario="balanced",
+    tokens=512,
+    objective=Objective(2000, 50),
+    options={"tp-size": "8"},
+    facts="0" * 16,
+    plan="1" * 16,
+)
+
+
+def level(concurrency: int, speed: float) -> Level:
+    return Level(
+        concurrency=concurrency,
+        rounds=4,
+        requests=32,
+        input_tokens=2011,
+        output_tokens=498,
+        output_tok_s=speed,
+        slowest=speed * 0.98,
+        fastest=speed * 1.02,
+        ttft_ms=Times(1234.5, 2345.6, 3456.7),
+        tpot_ms=Times(12.34, 123.4, 1234.5),
+        goodput_req_s=1.5,
+        good=30,
+        accept_length=2.81,
+        cache_hits=0.42,
+        joules_per_token=12.34,
+    )
+
+
+def rounds(concurrency: int, speeds: list[float]) -> list[Round]:
+    return [
+        Round(
+            concurrency=concurrency,
+            round=number,
+            seconds=10.0,
+            requests=8,
+            input_tokens=16000,
+            output_tokens=4000,
+            output_tok_s=speed,
+            ttft_ms=Times(1, 2, 3),
+            tpot_ms=Times(1, 2, 3),
+            goodput_req_s=0.8,
+            good=8,
+            accept_length=None,
+            cache_hits=None,
+            watts=None,
+            joules_per_token=None,
+            texts="2" * 16,
+        )
+        for number, speed in enumerate(speeds, 1)
+    ]
+
+
+VERDICT = Verdict(
+    trusted=True,
+    reasons=(),
+    ended="complete",
+    beside=(
+        Beside(
+            concurrency=1,
+            ours=39.6,
+            theirs=87.9,
+            share=0.4505,
+            point="lil-52-mtp0-c1",
+            what="8x RTX PRO 6000 Blackwell, GLM-5.2 NVFP4, vllm fork v20",
+            differs=("theirs is a fork", "at a context of 0"),
+            source="rtx6kpro",
+        ),
+    ),
+    remark="",
+    causes=("GPUs 0, 1: 140 W of 600 W, though it is always busy",),
+)
+LINES: list[Line] = [
+    RUN,
+    *rounds(1, [39.5, 39.6, 39.7, 39.6]),
+    level(1, 39.6),
+    level(8, 1188.1),
+    level(256, 4749.3),
+    VERDICT,
+]
+
+
+def shown(lines: list[Line], *, as_json: bool = False) -> None:
+    screen = screens.Screen(as_json=as_json)
+    for line in lines:
+        screen.show(line)
+    screen.close()
+    screen.report()
+
+
+def test_a_table_with_all_its_columns_fits_80(capsys: pytest.CaptureFixture[str]) -> None:
+    shown(LINES)
+    out = capsys.readouterr().out.splitlines()
+    head = next(number for number, line in enumerate(out) if line.startswith("at once"))
+
+    assert all(len(line.rstrip()) <= 80 for line in out[head : head + 4]), out[head : head + 4]
+    for word in ("accept", "hits", "J/tok", "1,188.1", "1,234/2,346/3,457", "94%"):
+        assert any(word in line for line in out[head : head + 4]), word
+
+
+def test_the_verdict_stands_beside_others_and_tells_what_was_seen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown(LINES)
+    out = capsys.readouterr().out
+
+    assert "trusted   each answer is sound" in out
+    assert "45% of 87.9 tok/s, 1 at once: 8x RTX PRO 6000" in out
+    assert "differs: theirs is a fork; at a context of 0 (lil-52-mtp0-c1: rtx6kpro)" in out
+    assert "seen      GPUs 0, 1: 140 W of 600 W" in out
+
+
+def test_what_is_not_to_be_trusted_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    shown([RUN, replace(VERDICT, trusted=False, reasons=("1 of 8 answers are empty",))])
+    out = capsys.readouterr().out
+
+    assert "not to be trusted\n          1 of 8 answers are empty" in out
+    assert "trusted   each" not in out
+
+
+def test_json_is_a_line_each_by_the_published_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    shown(LINES, as_json=True)
+    schema = json.loads((ROOT / "docs/bench.schema.json").read_text())
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    assert len(told) == len(LINES)
+    for one in told:
+        jsonschema.validate(one, schema)
+        assert [*one][:2] == ["schema", "line"]
+
+
+def test_the_published_schema_is_made_from_the_classes() -> None:
+    assert (ROOT / "docs/bench.schema.json").read_text() == bench_files.schema()
+
+
+def test_a_plot_wants_two_points_and_room() -> None:
+    assert terminal([level(1, 10)], 80) == ""
+    assert terminal([level(1, 10), level(8, 20)], 30) == ""
+    assert "\x1b" not in terminal([level(1, 10), level(8, 20)], 80)
+    assert all(len(line) <= 80 for line in terminal([level(1, 10), level(8, 20)], 80).split("\n"))
+
+
+def kept(path: Path, lines: list[Line]) -> Path:
+    with bench_files.Saved(path, {"USER": "somebody"}) as saved:
+        for line in lines:
+            saved.line(line)
+    return path
+
+
+def test_a_record_comes_back(tmp_path: Path) -> None:
+    found = bench_files.record(kept(tmp_path / "r.jsonl", LINES))
+
+    assert [found.run, *found.rounds, *found.levels, found.verdict] == LINES
+    assert found.speeds(1) == [39.5, 39.6, 39.7, 39.6]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "null\n", '{"schema": 1, "line": "odd"}', json.dumps(asdict(VERDICT))],
+)
+def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text(text)
+
+    with pytest.raises(UserError, match="is no record of a bench"):
+        bench_files.record(path)
+
+
+@given(data=st.binary(max_size=300))
+def test_any_bytes_are_a_record_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "r.jsonl"
+    path.write_bytes(data)
+
+    with pytest.raises(UserError):
+        bench_files.record(path)
+
+
+def test_records_are_compared_and_equal_ones_not_told_apart(tmp_path: Path) -> None:
+    same = [RUN, *rounds(1, [40, 41, 40, 41]), level(1, 40.5), VERDICT]
+    fast = [RUN, *rounds(1, [50, 51, 50, 51]), level(1, 50.5), VERDICT]
+    a, b, c = (
+        kept(tmp_path / name, lines)
+        for name, lines in (("a", same), ("b", same), ("c", fast))  # type: ignore[arg-type]
+    )
+
+    assert [one.verdict for one in bench_compare.of_records(a, b)] == ["not told apart"]
+    assert [one.verdict for one in bench_compare.of_records(a, c)] == ["better"]
+    assert [one.verdict for one in bench_compare.of_records(c, a)] == ["worse"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ([RUN, level(1, 40), replace(VERDICT, trusted=False)], "is not to be trusted"),
+        ([RUN, level(1, 40)], "it has no verdict"),
+        ([replace(RUN, scenario="long"), level(1, 40), VERDICT], "b of long"),
+        ([RUN, level(64, 40), VERDICT], "no concurrency in common"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(tmp_path: Path, lines: list[Line], why: str) -> None:
+    good = kept(tmp_path / "a", [RUN, *rounds(1, [40.0] * 4), level(1, 40), VERDICT])
+
+    with pytest.raises(UserError, match=why):
+        bench_compare.of_records(good, kept(tmp_path / "b", lines))
+
+
+def test_a_comparison_is_shown_with_its_noise(capsys: pytest.CaptureFixture[str]) -> None:
+    told = [compared(8, [40, 41, 40, 41], [50, 51, 50, 51], paired=False)]
+    screens.compared(told, "a.jsonl", "b.jsonl", as_json=False, paired=False)
+    out = capsys.readouterr().out
+
+    for word in ("A  a.jsonl", "40.5 (2%)", "1.247 (", "B is better", "at most 5%"):
+        assert word in out, (word, out)
+
+
+def test_hosts_and_users_are_not_in_a_record(tmp_path: Path) -> None:
+    odd = replace(RUN, options={"note": "node7.acme.example at 10.1.2.3 by somebody"})
+    text = kept(tmp_path / "r.jsonl", [odd]).read_text()
+
+    assert "10.1.2.3" not in text
+    assert "somebody" not in text

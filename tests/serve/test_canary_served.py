@@ -1,0 +1,310 @@
+"""The canary over a server: each way to go wrong is put into the stand-in while it serves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import jsonschema
+import pytest
+import requests
+from conftest import ROOT, World, free_port, until
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.engines.engine import runtime
+from launcher.engines.server import Server
+from launcher.serve import canary_ask
+from launcher.serve.canary import Question, Said
+
+PARSERS = 'reasoning-parser = "glm45"\ntool-call-parser = "glm47"\n'
+HEALTHY: dict[str, Any] = {"steps": {"seconds": 0.0005, "accepted": 2}}
+FAULTS: list[tuple[dict[str, Any], str, str]] = [
+    ({"garbage_from": 3}, "control characters", "wrong-output"),
+    ({"loop": True}, "the same", "wrong-output"),
+    ({"digit": True}, "asked to copy", "wrong-output"),
+    ({"swallow": True}, "the answer is empty", "wrong-output"),
+    ({"tool_call": ""}, "a tool call was not parsed", "wrong-output"),
+    ({"concluded": "<think>France</think>Paris"}, "reasoning is in the answer", "wrong-output"),
+    ({"steps": {"seconds": 0.0012, "accepted": 2}}, "a step takes", "slow-output"),
+    ({"steps": {"seconds": 0.0005, "accepted": 0.8}}, "tokens of a step", "slow-output"),
+]
+
+
+def serve(world: World, text: str = "", every: float = 0.1) -> None:
+    """Up, with a canary every so many seconds, and both parsers."""
+    world.write_profile(f"[canary]\nevery = {every}\n{text}", stop_timeout=20)
+    written = world.profile.read_text()
+    world.profile.write_text(written.replace("tp-size = 2\n", f"tp-size = 2\n{PARSERS}"))
+    world.faults(**HEALTHY)
+    up = world.run("up", "-p", "stub", "-d")
+    assert up.returncode == 0, up.stderr
+
+
+def answers(world: World) -> int:
+    """How many of its questions were judged, but for those that were asked a second time."""
+    told = world.status()["canary"]["answers"]
+    return int(sum(told.get(said, 0) for said in ("right", "wrong")))
+
+
+def degraded(world: World) -> dict[str, Any]:
+    return dict(
+        until(lambda: (c := world.status()["canary"]) and c["degraded"] and c, "it is degraded")
+    )
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A server whose canary knows how fast it is."""
+    from conftest import end
+
+    made = World(tmp_path_factory.mktemp("canary"))
+    serve(made)
+    until(lambda: answers(made) >= 15, "it is known how fast it is")
+    yield made
+    end(made)
+
+
+@pytest.mark.parametrize(("fault", "told", "cause"), FAULTS, ids=[str(f) for f, _, _ in FAULTS])
+def test_each_fault_is_found_within_three_canaries_and_over_when_it_is(
+    served: World, fault: dict[str, Any], told: str, cause: str
+) -> None:
+    served.faults(**HEALTHY | fault)
+    before = answers(served)  # one may be under way
+    found = degraded(served)
+    assert told in found["reason"]
+    assert answers(served) - before <= 3 + 1 + 1, "three, the second look, one under way"
+    [*_, event] = served.events("canary")
+    assert (event["degraded"], event["cause"]) == (True, cause)
+    assert served.status()["state"] == "ready"
+
+    served.faults(**HEALTHY)
+    until(lambda: not served.status()["canary"]["degraded"], "it is fine again")
+    [*_, event] = until(
+        lambda: (e := served.events("canary")) and not e[-1]["degraded"] and e, "that is told"
+    )
+    assert event["reason"] == "it answers as it did after its start"
+
+
+def test_status_events_and_metrics_tell_it(served: World) -> None:
+    served.faults(**HEALTHY | {"tool_call": ""})
+    degraded(served)
+    said = served.run("status", "-p", "stub")
+    figures = served.run("metrics").stdout
+    served.faults(**HEALTHY)
+    until(lambda: not served.status()["canary"]["degraded"], "it is fine again")
+
+    assert said.returncode == 0
+    assert said.stdout.startswith("stub  ready  degraded  since ")
+    assert "canary      degraded since 20" in said.stdout
+    assert "a tool call was not parsed" in said.stdout
+    assert 'glm5_serve_degraded{engine="sglang",profile="stub"} 1.0' in figures
+    assert 'glm5_serve_canary_answers_total{answer="wrong"' in figures
+    assert "glm5_serve_canary_step_seconds" in figures
+    assert "canary      fine: " in served.run("status", "-p", "stub").stdout
+    lines = served.run("events", "--kind", "canary").stdout
+    assert "degraded   a tool call was not parsed" in lines
+    schema = json.loads((ROOT / "docs/events.schema.json").read_text())
+    for event in served.events("canary"):
+        jsonschema.validate(event, schema)
+
+
+def test_no_answer_in_time_is_unknown_and_no_wrong_one(served: World) -> None:
+    unknown = lambda: served.status()["canary"]["answers"].get("unknown", 0)
+    before = unknown()
+    served.faults(**HEALTHY | {"paused": True})
+    until(lambda: unknown() > before + 2, "it could not be asked")
+    told = served.status()["canary"]
+    served.faults(**HEALTHY)
+
+    assert not told["degraded"]
+    assert told["last"] == "not asked: generation is paused"
+
+
+def test_a_server_that_turned_wrong_is_started_again_where_that_is_wanted(world: World) -> None:
+    serve(world, 'act = "restart"')
+    until(lambda: answers(world) >= 3, "it was asked")
+    world.faults(**HEALTHY | {"tool_call": ""})
+    until(lambda: world.events("death"), "it is degraded, and ends")
+    world.faults(**HEALTHY)
+    seen = world.until_state("ready", restarts=1)
+
+    [death] = world.events("death")
+    assert death["cause"] == "wrong-output"
+    assert "a tool call was not parsed" in death["what"]
+    assert any(event["reason"].startswith("degraded: ") for event in world.events())
+    assert seen["deaths"] == {"wrong-output": 1}
+
+
+def test_a_question_that_is_under_way_keeps_no_server_from_going(world: World) -> None:
+    serve(world)
+    until(lambda: answers(world) >= 1, "it was asked")
+    world.faults(**HEALTHY | {"hang_at": "chat", "drain": 60})
+    until(lambda: runtime("sglang").in_flight(Server("127.0.0.1", world.port)), "it is asked")
+    assert world.run("down", "-p", "stub").returncode == 0
+
+    [*_, last] = world.events()
+    assert last["state"] == "stopped"
+    assert last["previous"]["state"] == "stopping"
+    assert last["previous"]["seconds"] < 15, "it drained, and was not killed after twenty"
+
+
+def test_switched_off_it_asks_nothing(world: World) -> None:
+    serve(world, every=0)
+    counted = lambda: runtime("sglang").counted(Server("127.0.0.1", world.port))
+    before = counted()
+    time.sleep(1.0)
+
+    assert counted() == before
+    assert world.status()["canary"] is None
+    assert "\n  canary " not in world.run("status", "-p", "stub").stdout
+
+
+def test_what_a_profile_asks_for_is_what_its_plan_asks(world: World) -> None:
+    def asks(text: str, flags: str = "") -> dict[str, Any]:
+        world.write_profile(text)
+        written = world.profile.read_text().replace("tp-size = 2\n", f"tp-size = 2\n{flags}")
+        world.profile.write_text(written)
+        plan = json.loads(world.run("render", "-p", "stub", "--json").stdout)
+        return dict(plan["policy"]["canary"])
+
+    assert asks("")["every"] == 60
+    assert asks("")["asks"] == ["fact", "context"]
+    assert asks("", PARSERS)["asks"] == ["fact", "context", "tools", "reasoning"]
+    assert asks("", "context-length = 2048\n")["asks"] == ["fact"]
+    assert asks("[smoke]\nquestions = []", PARSERS)["asks"] == ["context", "tools"]
+    for off in ("[canary]\nevery = 0", "[canary]\nasks = []", "[smoke]\nenabled = false"):
+        assert (asks(off)["every"], asks(off)["asks"]) == (0, [])
+    world.write_profile('[canary]\nact = "panic"')
+    refused = world.run("render", "-p", "stub")
+    assert refused.returncode == 78
+    assert "canary.act" in refused.stderr
+
+
+# -- one look --------------------------------------------------------------------------------------
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A server that says what it is told to, and where requests wait if it shall."""
+
+    status, body, waiting = 200, b"", 0
+    posts: list[bytes]
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        load = {"num_running_reqs": 1, "num_waiting_reqs": type(self).waiting}
+        self.answer(200, json.dumps({"loads": [load]}).encode())
+
+    def do_POST(self) -> None:
+        type(self).posts.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.answer(type(self).status, type(self).body)
+
+
+@pytest.fixture(scope="module")
+def answering() -> Iterator[tuple[type[Answering], canary_ask.Asked]]:
+    """A server without an engine, and how it is asked."""
+    server = ThreadingHTTPServer(("127.0.0.1", free_port()), Answering)
+    Thread(target=server.serve_forever, daemon=True).start()
+    question = {"ask": "What is 17 + 25?", "expect": "42"}
+    smoke = {"within": 5.0, "questions": [question], "thinking": "no"}
+    where = Server("127.0.0.1", server.server_address[1])
+    line = canary_ask.Line()
+    asked = canary_ask.Asked(where, runtime("sglang"), "m", smoke, frozenset(), line)
+    Answering.posts = []
+    yield Answering, asked
+    server.shutdown()
+    server.server_close()
+
+
+def chat(text: str) -> bytes:
+    message = {"choices": [{"message": {"content": text}}], "usage": {"completion_tokens": 3}}
+    return json.dumps(message).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, chat("42"), Said.RIGHT),
+        (200, chat("43"), Said.WRONG),
+        (200, chat(""), Said.WRONG),
+        (200, b"{}", Said.WRONG),
+        (500, b"boom", Said.WRONG),
+        (503, b"full", Said.UNKNOWN),
+        (429, b"full", Said.UNKNOWN),
+    ],
+)
+def test_what_an_answer_means(
+    answering: tuple[type[Answering], canary_ask.Asked], status: int, body: bytes, said: Said
+) -> None:
+    server, asked = answering
+    server.status, server.body, server.waiting = status, body, 0
+
+    assert canary_ask.look(asked, Question("fact", 0)).said is said
+
+
+def test_one_whose_queue_is_full_is_not_asked(
+    answering: tuple[type[Answering], canary_ask.Asked],
+) -> None:
+    server, asked = answering
+    server.waiting, before = 3, len(server.posts)
+    look = canary_ask.look(asked, Question("fact", 0))
+
+    assert (look.said, look.detail) == (Said.UNKNOWN, "not asked: 3 requests wait in its queue")
+    assert len(server.posts) == before
+
+
+def test_a_line_that_was_cut_asks_nothing(
+    answering: tuple[type[Answering], canary_ask.Asked],
+) -> None:
+    server, asked = answering
+    server.waiting, before = 0, len(server.posts)
+    line = canary_ask.Line()
+    line.cut()
+    cut = canary_ask.Asked(
+        asked.server, asked.engine, asked.model, asked.smoke, asked.parsers, line
+    )
+
+    assert canary_ask.look(cut, Question("fact", 0)).said is Said.UNKNOWN
+    assert len(server.posts) == before
+
+
+@settings(max_examples=50)
+@given(st.text(max_size=200), st.integers(0, 1 << 70) | st.floats() | st.none() | st.text())
+def test_no_text_of_a_client_is_taken_for_a_count(text: str, odd: object) -> None:
+    """What clients send stands in neither engine's counts; and odd ones are none."""
+    from launcher.engines.sglang.api import _counted
+    from launcher.engines.vllm.api import counted_of
+
+    line = json.dumps(text)[1:-1]
+    assert counted_of(f'vllm:other{{engine="0",x="{line}"}} 1\n# {line}\n') is None
+    load: dict[str, Any] = {
+        "num_running_reqs": 1,
+        "num_waiting_reqs": 0,
+        "decode_moments": [odd] * 6,
+    }
+    counted = _counted(load)
+    assert counted
+    assert counted.steps >= 0
+    assert counted.rows >= 0
+
+
+def test_requests_of_clients_go_on_beside_it(world: World) -> None:
+    serve(world)
+    body = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
+    for _ in range(5):
+        url = f"http://127.0.0.1:{world.port}/v1/chat/completions"
+        assert requests.post(url, json=body, timeout=60).status_code == 200
+    until(lambda: answers(world) >= 2, "it is asked, too")
+    assert not world.status()["canary"]["degraded"]
