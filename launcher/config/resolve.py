@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from launcher import printable
 from launcher.address import canonical
-from launcher.config import canary, layers, of_model, replicas
+from launcher.config import layers, of_model, replicas
 from launcher.config import nodes as several
 from launcher.config.composed import Composed
 from launcher.config.profile import Profile, by_role, known_keys
@@ -166,7 +166,8 @@ def resolve(
     flags = composed.flags | {name: value for name, value in ruled.items() if not name.isupper()}
     env = dict(profile.env) | {name: str(value) for name, value in ruled.items() if name.isupper()}
     is_pointed = profile.rules.enabled and profile.gpus > 0
-    apart = recipe.reasons(replace(case, flags=flags, env=env)) if is_pointed else ()
+    made_case = replace(case, flags=flags, env=env)
+    apart = recipe.reasons(made_case) if is_pointed else ()
     written = list(_options(composed, flags, by_rule, target))
     arguments = [word for words, _ in written for word in words]
     settings = [setting for _, setting in written]
@@ -228,6 +229,7 @@ def resolve(
         allowed=tuple(profile.doctor.allow),
         point=profile.operating_point if is_pointed else "",
         left_out=tuple(map(str, apart)),
+        measured=tuple(_of_fabric(made_case)) if is_pointed else (),
         ruled=profile.rules.enabled,
         engine=profile.engine.kind,
         release=target.release or target.nearest,
@@ -236,9 +238,6 @@ def resolve(
         nodes=nodes,
         rendezvous=profile.nodes.port if profile.nodes else 0,
     )
-    if is_pointed:
-        plan = replace(plan, measured=tuple(_of_fabric(plan, target)))
-    plan = canary.settled(plan, profile, engine.memory.knobs.context)
     plan = for_node(plan, profile.nodes.rank) if profile.nodes and profile.nodes.rank else plan
     return replace(plan, notes=(*_notes(plan, composed, target, model), *made.notes))
 
@@ -305,19 +304,18 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
         yield from (f"left out: {what}" for what in complaints())
 
 
-def _of_fabric(plan: Plan, target: Target) -> Iterator[str]:
-    """What was measured between the GPUs; then where a choice goes against it."""
-    seen = target.measured
+def _of_fabric(case: Case) -> Iterator[str]:
+    """What was measured between the GPUs; then what goes against it, or what it goes against."""
+    seen, traits = case.target.measured, case.traits
     if seen is None:
-        yield from filter(None, (target.unmeasured,))
+        yield from filter(None, (case.target.unmeasured,))
         return
     yield str(seen)
-    over_ipc = dialect(plan.engine).choices(plan.flag, plan.env)["pcie-ipc-allreduce"]
-    if seen.ipc_up_to == 0 and over_ipc:
-        yield f"the PCIe IPC all-reduce goes against what was measured: {seen}"
-    if seen.ipc_up_to == 0 and target.arch == "sm120":
+    if seen.ipc_up_to == 0 and "pcie-ipc-allreduce" in traits:
+        yield f"the PCIe IPC all-reduce is on, and goes against what was measured: {seen}"
+    elif seen.ipc_up_to == 0 and case.target.arch == "sm120":
         yield f"the rule for the PCIe IPC all-reduce is contradicted, and not followed: {seen}"
-    if seen.broken and plan.env.get("NCCL_P2P_DISABLE") != "1":
+    if seen.broken and "no-p2p" not in traits:
         yield f"peer-to-peer is on, against what was measured: {seen}"
 
 

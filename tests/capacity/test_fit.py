@@ -498,7 +498,7 @@ def test_the_files_of_a_published_checkpoint_are_as_large_as_computed(id: str) -
     assert config is not None
     assert precision is not None
     made = capacity.from_shape(shape_of(config), precision)
-    extra = made.mtp_divided + made.mtp_replicated if one.mtp else 0
+    extra = 0 if one.mtp is False else made.mtp_divided + made.mtp_replicated
 
     low, high = made.total / capacity.GIB, (made.total + extra) / capacity.GIB
     assert low * 0.95 <= (one.gib or 0) <= high * 1.07

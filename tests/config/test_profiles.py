@@ -603,11 +603,11 @@ def test_what_a_profile_says_in_short_stands_against_the_rules(
 
 
 def test_an_abbreviation_beside_its_option_is_refused() -> None:
-    ask = PlanRequest("8xpro6000", ("flags.max-running-request=3",))
-    with pytest.raises(UserError, match="takes it for max-running-requests, which is set, too"):
+    ask = PlanRequest("8xpro6000", ("flags.served-model-nam=x",))
+    with pytest.raises(UserError, match="takes it for served-model-name, which is set, too"):
         resolve(load(ask, {}), ask, Path("/s"), {}, Target("0.5.23", "sm120"))
     as_written = resolve(load(ask, {}), ask, Path("/s"), {}, Target("0.5.99", "sm120"))
-    assert "--max-running-request" in as_written.argv, "a coming release may have it"
+    assert "--served-model-nam" in as_written.argv, "a coming release may have it"
 
 
 def test_gpus_are_counted_by_what_an_abbreviation_means(home: Home) -> None:

@@ -90,7 +90,7 @@ def test_no_word_of_another_engines_options_is_said_to_whoever_serves_with_vllm(
     told = " ".join(
         f"{one.evidence} {one.fix}"
         for host in hosts
-        for one in judge(host, plan(profile="8xpro6000-mtp-vllm"))
+        for one in judge(host, plan("operating_point=latency", profile="8xpro6000-glm52-vllm"))
     )
 
     for word in ("tp-size", "mem-fraction", "watchdog-timeout", "model-path", "SGLang"):

@@ -65,7 +65,6 @@ NEEDS_GPUS = {
     "engine-pins",
     "engine-cuda",
     "engine-flashinfer",
-    "engine-loader",
     "engine-compilers",
     "engine-caches",
     "engine-first-start",
@@ -155,7 +154,7 @@ LIVE = (
         "The all-reduce that the plan uses is the faster one for decoding.",
         "PCIe IPC is 38 times as fast as NCCL on some hosts, and slower where a link is; what is"
         " measured is kept, and the rules go by it.",
-        "Source: pcie_ipc_ar.py of the engine. Tested: on recorded figures. Not on a GPU.",
+        "Source: FlashInfer, as both engines use it. Tested: on recorded figures. Not on a GPU.",
     ),
 )
 # Of several hosts together: `doctor/group.py`.
