@@ -194,7 +194,7 @@ def test_up_shows_it_when_it_is_ready_until_it_is_stopped(world: World) -> None:
     with contextlib.suppress(OSError):  # no more of a terminal that nobody has open
         while piece := os.read(terminal, 1 << 16):  # no bound: until it has ended
             drawn += piece
-    _, status = os.waitpid(pid, 0)
+    _, status = os.waitpid(pid, 0)  # no bound: nobody has its terminal any more
     os.close(terminal)
 
     assert os.waitstatus_to_exitcode(status) == 0
