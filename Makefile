@@ -2,16 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/.made
-# Most tests wait more than they compute, and run beside each other. The real engine takes all cores: one at a time,
-# and beside it only a systemd that starts and stops the stand-in.
-WORKERS ?= 6
-BESIDE := -n $(WORKERS) --dist loadgroup
+# Most tests wait more than they compute, and run beside each other; the real engine takes all cores, alone.
+WORKERS ?= 4
+BESIDE := -n $(WORKERS) --dist worksteal
 # What failed beside others is told, and run once more alone: only what fails there, too, is a failure.
 AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
 # Else each worker rewrites the asserts of all tests each time: two thirds of what collecting them takes.
 unexport PYTHONDONTWRITEBYTECODE
 FAST := not engine and not systemd and not matrix and not scale
-REAL := (engine or systemd) and not matrix and not scale
+UNITS := systemd and not engine and not matrix and not scale
+REAL := engine and not matrix and not scale
 TIMES ?= 10
 LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
@@ -59,7 +59,8 @@ test: lint
 	$(BIN)/pytest $(BESIDE) -m "$(FAST)" || $(AGAIN) -m "$(FAST)"
 
 test-engines: engines
-	$(BIN)/pytest -n 2 --dist loadgroup -m "$(REAL)" || $(AGAIN) -m "$(REAL)"
+	$(BIN)/pytest $(BESIDE) -m "$(UNITS)" || $(AGAIN) -m "$(UNITS)"
+	$(BIN)/pytest -m "$(REAL)" || $(AGAIN) -m "$(REAL)"
 
 stress: engines
 	$(BIN)/python tests/rig/stress.py --times $(TIMES) --loops $(LOOPS) $(BESIDE)

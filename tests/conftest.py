@@ -398,30 +398,17 @@ def ends(process: subprocess.Popen[str]) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Only tests that share nothing run beside each other: no engine that takes all cores, no
-    server. Those that take long go first: at the end no worker waits for another one's.
+    """What a test needs, from where it stands. Those that wait go first: who runs beside them
+    computes meanwhile, and takes of them in the end.
     """
     for item in items:
         if "host" in getattr(item, "fixturenames", ()) and item.path.stem == "test_systemd":
             item.add_marker(pytest.mark.systemd)
-        if group := group_of(item):
-            item.add_marker(pytest.mark.xdist_group(group))
         if marker := item.get_closest_marker("engine"):
             for name in marker.args or ("sglang",):
                 item.add_marker(NEEDS[name])
             item.add_marker(pytest.mark.timeout(LONGEST))
-    items.sort(key=lambda item: (group_of(item) is None, item.path.parent.name not in PATIENT))
-
-
-def group_of(item: pytest.Item) -> str | None:
-    """With whom a test runs in a row, in one process: those that share a server, and those that take
-    all cores.
-    """
-    if item.get_closest_marker("engine"):
-        return "engine"
-    if item.get_closest_marker("systemd"):
-        return "systemd"
-    return "faults" if item.path.stem == "test_faults" else None
+    items.sort(key=lambda item: item.path.parent.name not in PATIENT)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -226,7 +226,7 @@ def ran(path: Path, text: str, *words: str, **environ: str) -> subprocess.Comple
 
 
 @pytest.mark.parametrize(
-    "beside", [(), ("-n", "1", "--dist", "loadgroup")], ids=["alone", "beside others"]
+    "beside", [(), ("-n", "1", "--dist", "worksteal")], ids=["alone", "beside others"]
 )
 def test_where_nothing_may_be_skipped_a_skip_fails(tmp_path: Path, beside: tuple[str, ...]) -> None:
     text = "import pytest\ndef test_it(): pytest.skip('no such tool')"

@@ -47,7 +47,7 @@ class Scenario:
 SCENARIOS = {
     one.name: one
     for one in (
-        Scenario("latency", 700, 0, 512, (1,)),
+        Scenario("latency", 600, 0, 512, (1,)),
         Scenario("balanced", 1400, 0, 512, (1, 8, 32)),
         Scenario("throughput", 5900, 0, 1024, (64, 128, 256)),
         Scenario("long", 45_000, 0, 512, (1, 4)),

@@ -18,7 +18,8 @@ from launcher.errors import Exit
 
 if TYPE_CHECKING:
     from launcher.bench.record import Line, Objective
-    from launcher.operate.bench import Beat, Subject, Wish
+    from launcher.operate.bench import Beat
+    from launcher.operate.bench_subject import Subject, Wish
     from launcher.statedir.folder import StateDir
 
 
@@ -103,7 +104,8 @@ def bench(
     (exit 1). What was measured stands beside what others got, with its source. With --compare, exit
     1 if B is worse.
     """
-    from launcher.operate.bench import PAIRS, ROUNDS, Wish
+    from launcher.operate.bench import PAIRS, ROUNDS
+    from launcher.operate.bench_subject import Wish
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup's stays
@@ -137,9 +139,11 @@ def _instance(name: str | None) -> StateDir:
 
 
 def _subject(instance: StateDir, wish: Wish) -> Subject:
+    from launcher.files.programs import ROOT
     from launcher.operate import identity
-    from launcher.operate.bench import subject
+    from launcher.operate.bench_subject import subject
 
+    os.chdir(ROOT)  # the generator is a Python, which imports from the current folder
     return subject(identity.enter(instance, writing=True), wish, os.environ)
 
 

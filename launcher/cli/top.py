@@ -14,6 +14,15 @@ from launcher.cli.options import json_option
 
 @click.command()
 @click.argument("profiles", metavar="[PROFILE]...", nargs=-1, shell_complete=complete.profiles)
+@click.option(
+    "-p",
+    "--profile",
+    "named",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=complete.profiles,
+    help="The same as an argument.",
+)
 @click.option("--once", is_flag=True, help="Print it once, and leave; so it is in a pipe.")
 @click.option(
     "--interval",
@@ -24,7 +33,9 @@ from launcher.cli.options import json_option
     help="Between two looks.",
 )
 @json_option
-def top(profiles: tuple[str, ...], once: bool, interval: float, as_json: bool) -> None:
+def top(
+    profiles: tuple[str, ...], named: tuple[str, ...], once: bool, interval: float, as_json: bool
+) -> None:
     """Watch servers and GPUs: tokens a second, requests, KV cache, power, clocks, last events.
 
     All instances where none is named. q leaves. GPUs are as a launcher read them, every 5 to 10 s,
@@ -34,7 +45,7 @@ def top(profiles: tuple[str, ...], once: bool, interval: float, as_json: bool) -
     from launcher.output import top as screen
     from launcher.statedir.folder import state_home
 
-    shown = Top(meant(state_home(os.environ), profiles), Driver())
+    shown = Top(meant(state_home(os.environ), (*profiles, *named)), Driver())
     try:
         if once or as_json or not sys.stdout.isatty():
             screen.once(shown, interval, as_json=as_json)

@@ -120,9 +120,19 @@ def total(metrics: str, name: str, label: str = "") -> float | None:
     """The sum of a counter over its series, those with a `label` alone; None where there is
     none.
     """
-    found = [
+    found = _series(metrics, name, label)
+    return sum(found) if found else None
+
+
+def mean(metrics: str, name: str, label: str = "") -> float | None:
+    """The mean of a gauge over its series, likewise."""
+    found = _series(metrics, name, label)
+    return sum(found) / len(found) if found else None
+
+
+def _series(metrics: str, name: str, label: str) -> list[float]:
+    return [
         float(value)
         for each, labels, value in _SAMPLE.findall(metrics)
         if each == name and label in labels
     ]
-    return sum(found) if found else None

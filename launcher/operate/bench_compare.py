@@ -10,8 +10,9 @@ from pathlib import Path
 from launcher.bench.compare import Compared, compared
 from launcher.bench.record import Round
 from launcher.errors import Exit, UserError
-from launcher.operate.bench import Subject, Tell, Unmeasurable, measured
+from launcher.operate.bench import Tell, Unmeasurable, measured
 from launcher.operate.bench_files import Record, record
+from launcher.operate.bench_subject import Subject
 
 
 def of_records(a: Path, b: Path) -> list[Compared]:

@@ -46,6 +46,7 @@ doctor.json     what doctor thought of it            plan.json       what ran, e
 diagnosis.json  why it died, as far as is known      state.json      how it was
 events.jsonl    what happened                        server.log      what the server printed
 stacks-N.txt    what hung processes did              kernel.txt      the kernel's words about GPUs and memory
+starts.json     how long the last starts took
 """
 
 
@@ -124,7 +125,8 @@ def _parts(
     yield "version.txt", f"glm5-serve {__version__}\n"
     yield "server.log", log  # before the others: it names other hosts
     workers = instance.folder / FILE  # of a gateway
-    for path in (instance.plan, instance.state, instance.readings, instance.launcher_log, workers):
+    told = (instance.plan, instance.state, instance.readings, instance.starts)
+    for path in (*told, instance.launcher_log, workers):
         if path.exists():
             yield path.name, _end(path)
     for path in sorted(instance.folder.glob("events.jsonl*")) + sorted(

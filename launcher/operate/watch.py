@@ -33,7 +33,7 @@ from launcher.statedir.state import StateRecord
 WITHIN = 1.0  # seconds for each answer of a server
 WHOLE_EVERY = 5.0  # seconds between two questions that cost it more
 WINDOW = 60.0  # seconds that shares and waits are told of
-TOLD = ("state", "death", "smoke", "gpu", "warning")  # events that are worth a line
+TOLD = ("state", "death", "smoke", "canary", "gpu", "warning")  # events that are worth a line
 LAST = 5  # of them
 
 
@@ -56,6 +56,7 @@ class Seen:
         told = ("profile", "state", "since", "reason", "endpoint", "model", "engine", "release")
         made = {name: getattr(record, name) for name in told}
         made["start"] = record.start.to_json() if record.start else None
+        made["degraded"] = record.canary.degraded if record.canary else None
         made["why"] = self.why or None
         if figures is None:
             return made | {"figures": None}

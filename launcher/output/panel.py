@@ -60,7 +60,8 @@ def instance(seen: Seen, width: int, signs: Signs, now: float) -> list[Line]:
     elapsed = seconds_since(record.since, now)
     since = f"  {duration(elapsed)}" if elapsed is not None else ""
     state = (record.state, f"bold {COLOURS.get(record.state, 'red')}")
-    head: Line = ((record.profile, "bold"), ("  ", ""), state, (since, ""))
+    worse = ("  degraded", "bold red") if _degraded(record) else ("", "")
+    head: Line = ((record.profile, "bold"), ("  ", ""), state, worse, (since, ""))
     made = [*flow([head, *_identity(record)], width, "")]
     if record.state == "starting" and record.start:
         told = starts.head(record.start, elapsed or 0.0)
@@ -70,6 +71,11 @@ def instance(seen: Seen, width: int, signs: Signs, now: float) -> list[Line]:
         made.append(((f"  {record.reason}", ""),))
     made += flow(_figures(seen, signs), width)
     return [*made, *(((f"  {text}", style),) for text, style in _doubts(seen))]
+
+
+def _degraded(record: StateRecord) -> str:
+    """Why it is degraded; "" where it is not, or nobody asks."""
+    return record.canary.reason if record.canary and record.canary.degraded else ""
 
 
 def _identity(record: StateRecord) -> Iterator[Line]:
@@ -110,7 +116,9 @@ def first(told: First) -> str:
 
 
 def _doubts(seen: Seen) -> Iterator[Part]:
-    """Why figures are missing, or not those of now."""
+    """What is wrong with its answers; why figures are missing, or not those of now."""
+    if why := _degraded(seen.record):
+        yield why, "red"
     if seen.why and seen.figures is None:
         yield f"no figures: {seen.why}", "yellow"
     elif seen.figures and seen.age > OLD:

@@ -183,6 +183,7 @@ def show(starts: Sequence[PastStart], *, as_json: bool, svg: Path | None) -> Non
 
 def put(screen: Console, line: Text) -> None:
     """Print a line: cut at a terminal's edge, whole elsewhere, for grep."""
+    line.rstrip()
     if screen.is_terminal:
         screen.print(line, no_wrap=True, overflow="crop")
     else:

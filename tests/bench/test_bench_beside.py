@@ -17,7 +17,7 @@ from launcher.engines.engine import generator
 from launcher.host.facts import Driver, Gpu, known
 from launcher.knowledge import bench_points, gpus
 from launcher.knowledge.bench_points import Point, point
-from launcher.operate.bench import precision_of, version_of
+from launcher.operate.bench_about import precision_of, version_of
 from launcher.plan.evidence import Known
 from launcher.plan.findings import Finding, Severity
 

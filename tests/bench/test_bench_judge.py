@@ -63,6 +63,10 @@ def test_tokens_of_others_are_seen() -> None:
     assert "somebody else asked it, too" in judged(GOOD, GOOD, counted=Counters(output=5000))
 
 
+def test_questions_of_its_own_launcher_are_no_strangers() -> None:
+    assert judged(GOOD, GOOD, counted=Counters(output=16 + 2 * 64 + 500)) == ""
+
+
 def test_a_server_that_counts_nothing_is_not_held_to_it() -> None:
     assert judged(GOOD, counted=NONE) == ""
 
@@ -175,7 +179,14 @@ def test_counters_are_read_and_what_is_not_there_is_unknown(name: str) -> None:
 
     told = counters(METRICS[name])
     assert (told.input, told.output, told.looked, told.found) == (100, 120, 100, 30)
-    assert told.accept_length is None
+    assert told.accept_length is None, "no drafts"
     assert counters("") == NONE
     assert told.since(NONE) == NONE
     assert told.since(told).output == 0
+
+
+def test_accepted_drafts_of_several_replicas_are_not_added_up() -> None:
+    gauge = 'sglang:spec_accept_length{{tp_rank="0",dp_rank="{}"}} {}\n'
+    told = generator("sglang").counters(gauge.format(0, 3.0) + gauge.format(1, 2.0))
+
+    assert told.accept_length == 2.5

@@ -23,10 +23,7 @@ from rig.sshd import SSHD, Fleet, fleet, key, sessions
 from launcher.host import facts_json
 from launcher.host.facts import Interface
 
-pytestmark = [
-    pytest.mark.skipif(not SSHD, reason="no sshd (apt install openssh-server)"),
-    pytest.mark.xdist_group("fleet"),  # they share the hosts
-]
+pytestmark = pytest.mark.skipif(not SSHD, reason="no sshd (apt install openssh-server)")
 ODD = """case "$*" in
 -q) sed 's/98.02.67.00.0A/98.02.6A.00.01/' {0}/nvidia_smi_q.txt ;;
 "topo -m") cat {0}/nvidia_topo.txt ;;

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.engines.figures import Figures, First, Rates, between, first_tokens, samples
+from launcher.engines.sglang import figures as sglang
 from launcher.engines.sglang.figures import of_loads
 from launcher.engines.vllm.figures import of_metrics
 
@@ -65,6 +66,19 @@ def test_snapshots_of_loads_are_told_together() -> None:
     )
     assert of_loads([]) == Figures()
     assert of_loads([{"num_running_reqs": 0}]) == Figures(running=0), "an older release"
+
+
+def test_ranks_of_one_replica_tell_the_same_tokens_and_replicas_their_own() -> None:
+    text = "".join(
+        f'sglang:realtime_tokens_total{{{dp}mode="{mode}",tp_rank="{rank}"}} {tokens}.0\n'
+        for dp, tokens in (('dp_rank="0",', 100), ('dp_rank="1",', 30))
+        for mode in ("decode", "prefill_compute")
+        for rank in range(2)
+    )
+    made = sglang.of_metrics(Figures(), text)
+
+    assert (made.generated, made.prompts, made.cached) == (130.0, 130.0, 0.0)
+    assert sglang.of_metrics(Figures(), "").generated is None
 
 
 def test_rates_are_what_counters_did_meanwhile() -> None:

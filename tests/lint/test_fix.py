@@ -253,7 +253,7 @@ spec:
     # wait for the disk
     exec python3 -m sglang.launch_server \\
       --model-path nvidia/GLM-5.2-NVFP4 --tp-size 8 {FUSION} \\
-      --node-rank $(LWS_WORKER_INDEX) --nnodes 2
+      --node-rank $(LWS_WORKER_INDEX) --nnodes 2 --dist-init-addr $(LWS_LEADER_ADDRESS):5000
 """,
         """containers:
 - name: glm
@@ -264,7 +264,7 @@ spec:
     # wait for the disk
     exec python3 -m sglang.launch_server \\
       --model-path nvidia/GLM-5.2-NVFP4 --tp-size 8 \\
-      --node-rank $(LWS_WORKER_INDEX) --nnodes 2
+      --node-rank $(LWS_WORKER_INDEX) --nnodes 2 --dist-init-addr $(LWS_LEADER_ADDRESS):5000
 """,
     ),
     "dockerfile": (

@@ -91,6 +91,7 @@ def test_it_has_what_a_report_needs(bundle: dict[str, str]) -> None:
         "README.txt",
         "plan.json",
         "state.json",
+        "starts.json",
         "events.jsonl",
         "server.log",
         "stacks-1.txt",

@@ -171,6 +171,7 @@ def test_root_restarts_smokes_bundles_and_stops_what_a_service_serves(service: S
         ["status"],
         ["restart"],
         ["smoke"],
+        ["top", "--once"],
         ["logs"],
         ["events"],
         ["bundle", "-o", "b.tar.gz"],
@@ -452,7 +453,7 @@ def test_the_output_of_a_bundle_is_roots_and_follows_nothing(
 
 def test_a_user_who_may_not_read_the_folder_is_told_so(service: Service) -> None:
     service.run("up", "-p", "stub", "-d")
-    for words in ("down", "down --now", "restart", "smoke", "logs", "events", "bundle"):
+    for words in ("down", "down --now", "restart", "smoke", "top", "logs", "events", "bundle"):
         done = service.by(OWNER - 1, *words.split(), "-p", "stub", cwd="/tmp")
 
         assert done.returncode == 78, done

@@ -60,7 +60,7 @@ def shown(call: str, columns: int, folder: Path) -> str:
         os.close(ours)
     said = b""
     with contextlib.suppress(OSError):  # Linux says so where nobody has the other end any more
-        while piece := os.read(theirs, 4096):
+        while piece := os.read(theirs, 4096):  # no bound: who writes is gone
             said += piece
     os.close(theirs)
     return re.sub(r"\x1b\[[\d;]*m", "", said.decode())

@@ -153,7 +153,7 @@ def test_in_a_pipe_it_is_printed_once(stub: World) -> None:
 
 
 def test_scripts_get_json(stub: World) -> None:
-    said = stub.run("top", "stub", "--once", "--json", "--interval", "0.2")
+    said = stub.run("top", "-p", "stub", "--once", "--json", "--interval", "0.2")
     told = json.loads(said.stdout)
     [instance] = told["instances"]
 
@@ -174,10 +174,31 @@ def test_on_a_terminal_it_is_drawn_until_q(stub: World) -> None:
     with contextlib.suppress(OSError):  # no more of a terminal that nobody has open
         while os.read(terminal, 1 << 16):  # no bound: until it is left
             pass
+    _, status = os.waitpid(pid, 0)  # no bound: nobody has its terminal any more
+    os.close(terminal)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert b"Traceback" not in drawn
+
+
+def test_up_shows_it_when_it_is_ready_until_it_is_stopped(world: World) -> None:
+    world.write_profile(stall_timeout=1000)
+    world.faults(loads=[LOAD])
+    pid, terminal = pty.fork()
+    if pid == 0:
+        words = [str(GLM5_SERVE), "up", "-p", "stub"]
+        os.execve(GLM5_SERVE, words, world.environ | {"TERM": "xterm"})
+    read_until(terminal, b"waiting 3")
+    os.write(terminal, b"\x03")
+    drawn = b""
+    with contextlib.suppress(OSError):  # no more of a terminal that nobody has open
+        while piece := os.read(terminal, 1 << 16):  # no bound: until it has ended
+            drawn += piece
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
 
     assert os.waitstatus_to_exitcode(status) == 0
+    assert b"stop asked for by Ctrl-C" in drawn
     assert b"Traceback" not in drawn
 
 

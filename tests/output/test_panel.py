@@ -20,7 +20,7 @@ from launcher.output.bars import ASCII, BLOCKS, bar, cut, signs_for
 from launcher.statedir.events import Event
 from launcher.statedir.readings import GpuReading
 from launcher.statedir.starts import Usual, Waited
-from launcher.statedir.state import Progress, StartRecord, StateRecord
+from launcher.statedir.state import Canary, Progress, StartRecord, StateRecord
 
 NOW = 1_795_726_862.0  # 2026-11-26 21:01:02 UTC
 READY = StateRecord(
@@ -160,6 +160,15 @@ def test_what_may_not_be_read_is_said() -> None:
 
     assert "/v1/loads says 401" in said
     assert "running" not in said
+
+
+def test_a_degraded_server_is_said_with_the_reason() -> None:
+    canary = Canary(60.0, degraded=True, reason="2 wrong answers in a row")
+    said = one(replace(BUSY, record=READY.but(canary=canary)))
+
+    assert said.startswith("8xpro6000  ready  degraded  4 h")
+    assert "2 wrong answers in a row" in said
+    assert "degraded" not in one(replace(BUSY, record=READY.but(canary=Canary(60.0))))
 
 
 def test_no_gpu_is_said_once() -> None:

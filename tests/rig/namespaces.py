@@ -8,8 +8,9 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 WITHIN = 10.0  # seconds for one command
 OWN_SHM = ("sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$@"', "sh")
@@ -48,6 +49,13 @@ class Host:
         """`up` or `down`: the other host's connections are not told."""
         ip("-n", self.namespace, "link", "set", self.interface, state)
 
+    def names(self, addresses: Mapping[str, str]) -> None:
+        """Names that its programs know, in place of this machine's /etc/hosts."""
+        folder = Path("/etc/netns") / self.namespace  # iproute2 lays its files over those of /etc
+        folder.mkdir(parents=True)
+        known = {"localhost": "127.0.0.1", **addresses}
+        (folder / "hosts").write_text("".join(f"{at} {name}\n" for name, at in known.items()))
+
     def route_elsewhere(self, address: str) -> None:
         """Another network, on which the default route is, and nobody is reached."""
         ip("-n", self.namespace, "link", "add", "d0", "type", "veth", "peer", "name", "d1")
@@ -82,6 +90,7 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
             _empty(host)
             with contextlib.suppress(subprocess.CalledProcessError):
                 ip("netns", "del", host.namespace)
+            shutil.rmtree(Path("/etc/netns") / host.namespace, ignore_errors=True)
 
 
 def _empty(host: Host) -> None:

@@ -18,6 +18,8 @@ from conftest import ENGINE, GLM5_SERVE, World, end, needs_engine, until
 from rig import namespaces
 from rig.namespaces import Host
 
+from launcher.formats.pod import FIND
+
 pytestmark = pytest.mark.skipif(
     not namespaces.can(), reason="no network namespaces here: wants root"
 )
@@ -85,11 +87,13 @@ class Node:
         )
 
     def up(self, *words: str) -> subprocess.Popen[str]:
-        command = (GLM5_SERVE, "up", "-p", "stub", "--node-rank", str(self.rank), *words)
+        return self.start(GLM5_SERVE, "up", "-p", "stub", "--node-rank", str(self.rank), *words)
+
+    def start(self, *command: str | Path, **environ: str) -> subprocess.Popen[str]:
         with (self.world.folder / f"up-{time.monotonic_ns()}.log").open("w") as log:
             process = subprocess.Popen(
                 [*self.host.within(), *command],
-                env=self.environ,
+                env=self.environ | environ,
                 text=True,
                 stdout=log,
                 stderr=log,
@@ -258,6 +262,23 @@ def test_a_node_that_is_stopped_stays_down_and_the_others_wait_for_it(pair: Pair
     assert (down.returncode, "the other nodes wait for this one" in down.stderr) == (0, True)
     until(lambda: pair.follower.state() != "ready", "it waits for the first node")
     assert pair.follower.state() in ("backoff", "starting")
+
+
+@pytest.mark.parametrize("pair", [STUB], indirect=True)
+def test_pods_find_each_other_by_their_names(pair: Pair) -> None:
+    """What a pod of a LeaderWorkerSet runs, in hosts that know the names which it gives to pods."""
+    leader = "glm5-0.glm5.inference"
+    pair.lead.host.names({leader: "10.77.0.1", "glm5-0-1.glm5.inference": "10.77.0.2"})
+    pair.follower.host.names({leader: "10.77.0.1", "glm5-0-1.glm5.inference": "10.77.0.2"})
+    for node in (pair.follower, pair.lead):
+        text = node.world.profile.read_text()
+        node.world.profile.write_text(text.replace("10.77.0.", "192.0.2."))
+        told = {"LWS_LEADER_ADDRESS": leader, "LWS_GROUP_SIZE": "2"}
+        words = ("sh", "-c", FIND, "glm5-serve", GLM5_SERVE, "up", "-p", "stub")
+        node.start(*words, **told, LWS_WORKER_INDEX=str(node.rank))
+
+    pair.until_ready()
+    assert "node 0 (10.77.0.1): /ready says 200" in pair.follower.reasons()
 
 
 @pytest.mark.parametrize("pair", [STUB], indirect=True)

@@ -9,7 +9,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from launcher.engines.generator import Answer, Counters, Generator, Sample, Slow, Wanted, total
+from launcher.engines.generator import (
+    Answer,
+    Counters,
+    Generator,
+    Sample,
+    Slow,
+    Wanted,
+    mean,
+    total,
+)
 
 MOVED = [0, 5, 23]  # the release that is known to have it under the new name
 _SOURCE = "SGLang 0.5.23"
@@ -84,7 +93,7 @@ def counters(metrics: str) -> Counters:
         output=total(metrics, "sglang:generation_tokens_total"),
         looked=None if computed is None else computed + (cached or 0),
         found=None if computed is None else cached or 0,
-        accept_length=total(metrics, "sglang:spec_accept_length", 'tp_rank="0"') or None,
+        accept_length=mean(metrics, "sglang:spec_accept_length", 'tp_rank="0"') or None,
     )
 
 

@@ -8,14 +8,16 @@ with `enable-metrics` alone (0.5.23, run). `generation_tokens_total` grows when 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
-from launcher.engines.figures import Figures, Samples, buckets, samples, total
+from launcher.engines.figures import Figures, Samples, buckets, samples
 from launcher.engines.server import Server, talk
 
 TOKENS = "sglang:realtime_tokens_total"  # by mode: prefill_compute, prefill_cache, decode
 ACCEPT, FIRST = "sglang:spec_accept_length", "sglang:time_to_first_token_seconds_bucket"
+_REPLICA = re.compile(r'(?:^|,)dp_rank="(\d+)"')
 NAMES = frozenset((TOKENS, ACCEPT, FIRST))
 WITHOUT = "no first-token times and cache hits: set flags.enable-metrics = true"
 
@@ -36,7 +38,12 @@ def _with_metrics(made: Figures, server: Server, within: float) -> Figures:
     if status != 200:
         why = WITHOUT if status == 404 else f"/metrics says {status}"
         return replace(made, lacks=(why,))
-    found = samples(answer.decode(errors="replace"), NAMES)
+    return of_metrics(made, answer.decode(errors="replace"))
+
+
+def of_metrics(made: Figures, text: str) -> Figures:
+    """The same with what an exposition tells."""
+    found = samples(text, NAMES)
     computed, cached = _mode(found, "prefill_compute"), _mode(found, "prefill_cache")
     return replace(
         made,
@@ -49,9 +56,16 @@ def _with_metrics(made: Figures, server: Server, within: float) -> Figures:
 
 
 def _mode(found: Samples, mode: str) -> float | None:
-    """Tokens of one mode over all schedulers."""
-    ours = [pair for pair in found.get(TOKENS, ()) if f'mode="{mode}"' in pair[0]]
-    return total({TOKENS: ours}, TOKENS) if ours else None
+    """Tokens of one mode. The replicas each have their own; the ranks of one, which all tell them
+    with `enable-metrics-for-all-schedulers`, have the same.
+    """
+    by_replica: dict[str, float] = {}
+    for labels, value in found.get(TOKENS, ()):
+        if f'mode="{mode}"' in labels:
+            replica = _REPLICA.search(labels)
+            name = replica[1] if replica else ""
+            by_replica[name] = max(value, by_replica.get(name, 0.0))
+    return sum(by_replica.values()) if by_replica else None
 
 
 def of_loads(loads: list[dict[str, Any]]) -> Figures:

@@ -1,4 +1,6 @@
-"""How vLLM serves one model over several nodes (arg_utils.py of 0.16.0 to 0.33.0)."""
+"""How vLLM serves one model over several nodes (arg_utils.py of 0.16.0 to 0.33.0; run with
+0.32.0 over two, on the CPU).
+"""
 
 from __future__ import annotations
 
