@@ -216,9 +216,10 @@ port = {self.port}
         return self._run_at(self.struck_at())
 
     def _run_at(self, moment: float) -> int:
-        """The run that started last before a moment."""
+        """The run that started last before a moment; each launcher counts from 1."""
         starts = [event for event in self.told() if event.get("state") == "starting"]
-        return max(int(e["run"]) for e in starts if seconds_of(e["time"]) <= moment)
+        *_, last = (int(e["run"]) for e in starts if seconds_of(e["time"]) <= moment)
+        return last
 
     def _is_on_its_way(self) -> bool:
         """Whether a run starts, or is ready, and no word was told of its end."""
