@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from launcher import printable
 from launcher.address import canonical
-from launcher.config import layers, of_model, replicas
+from launcher.config import canary, layers, of_model, replicas
 from launcher.config import nodes as several
 from launcher.config.composed import Composed
 from launcher.config.profile import Profile, by_role, known_keys
@@ -238,6 +238,7 @@ def resolve(
         nodes=nodes,
         rendezvous=profile.nodes.port if profile.nodes else 0,
     )
+    plan = canary.settled(plan, profile, engine.memory.knobs.context)
     plan = for_node(plan, profile.nodes.rank) if profile.nodes and profile.nodes.rank else plan
     return replace(plan, notes=(*_notes(plan, composed, target, model), *made.notes))
 

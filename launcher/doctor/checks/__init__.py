@@ -65,6 +65,7 @@ NEEDS_GPUS = {
     "engine-pins",
     "engine-cuda",
     "engine-flashinfer",
+    "engine-loader",
     "engine-compilers",
     "engine-caches",
     "engine-first-start",
