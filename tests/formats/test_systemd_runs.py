@@ -22,9 +22,12 @@ AWKWARD = [
 RECORDER = """#!/usr/bin/python3
 import json, os, sys
 words = [word.encode(errors="surrogateescape").decode() for word in sys.argv[1:]]
-with open("/run/recorded.new", "w") as file:
+with open(f"/run/recorded.{os.getpid()}", "w") as file:
     json.dump([words, dict(os.environ)], file)
-os.rename("/run/recorded.new", "/run/recorded")
+try:
+    os.link(file.name, "/run/recorded")  # the first call: what cleans up after it comes later
+except FileExistsError:
+    pass
 """
 
 
