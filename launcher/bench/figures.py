@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from launcher.bench.record import Level, Objective, Round, Times
-from launcher.engines.generator import Answer, Counters, Sample
+from launcher.engines.figures import Figures
+from launcher.engines.generator import Answer, Sample
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -49,7 +50,7 @@ def is_good(answer: Answer, objective: Objective) -> bool:
 
 def round_of(
     sample: Sample,
-    counted: Counters,
+    counted: Figures,
     objective: Objective,
     concurrency: int,
     number: int,
@@ -76,17 +77,17 @@ def round_of(
         goodput_req_s=round(good / seconds, 3) if seconds > 0 else 0.0,
         good=good,
         accept_length=_accepted(counted),
-        cache_hits=_share(counted.found, counted.looked),
+        cache_hits=_share(counted.cached, counted.prompts),
         watts=None if watts is None else round(watts, 1),
         joules_per_token=None if watts is None or not made else round(watts * seconds / made, 3),
         texts=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16],
     )
 
 
-def _accepted(counted: Counters) -> float | None:
+def _accepted(counted: Figures) -> float | None:
     """Tokens that a step of the model gave, the one that it makes itself included."""
-    if counted.accept_length:
-        return round(counted.accept_length, 3)
+    if counted.accept:
+        return round(counted.accept, 3)
     if not counted.drafts or counted.accepted is None:
         return None
     return round(1 + counted.accepted / counted.drafts, 3)

@@ -13,7 +13,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from launcher.engines.generator import Answer, Counters, Sample
+from launcher.engines.figures import Figures
+from launcher.engines.generator import Answer, Sample
 from launcher.printable import line
 from launcher.serve.smoke import garbage
 
@@ -30,7 +31,7 @@ def wrong(
     asked: int,
     tokens: int,
     warmed: int,
-    counted: Counters,
+    counted: Figures,
     expected: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Why a round is not to be trusted, all there is to say; () where it is.
@@ -111,21 +112,21 @@ def _clock(sample: Sample) -> Iterator[str]:
         yield f"the server counted no token for {uncounted} answers"
 
 
-def _counts(sample: Sample, tokens: int, warmed: int, counted: Counters) -> Iterator[str]:
+def _counts(sample: Sample, tokens: int, warmed: int, counted: Figures) -> Iterator[str]:
     """Its counters must have moved by what clients were told, what warmed it up, and what its
     launcher asks.
     """
     made = sum(one.output_tokens for one in sample.answers)
-    if counted.output is None:
+    if counted.answered is None:
         return
-    if counted.output < made:
+    if counted.answered < made:
         yield (
             f"clients were told of {made} tokens, the server's own counter grew by"
-            f" {counted.output:.0f}"
+            f" {counted.answered:.0f}"
         )
     own = OWN_A_MINUTE * math.ceil(sample.seconds / 60)
-    if counted.output > made + warmed * tokens + own:
+    if counted.answered > made + warmed * tokens + own:
         yield (
-            f"the server made {counted.output:.0f} tokens meanwhile, {made} of them for this:"
+            f"the server made {counted.answered:.0f} tokens meanwhile, {made} of them for this:"
             " somebody else asked it, too"
         )

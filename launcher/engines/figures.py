@@ -10,7 +10,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 SINCE_START = 0.0  # seconds that stand for all of a server's life
 _SAMPLE = re.compile(
@@ -24,8 +24,9 @@ _LE = re.compile(r'(?:^|,)le="([0-9.]+|\+Inf)"')
 class Figures:
     """Of all replicas together; None for what it does not tell.
 
-    Counters grow for as long as the server lives: tokens `generated`, tokens of prompts, and those
-    of them that were `cached`, `drafts` and the tokens `accepted` of them. Gauges are of now: `kv`,
+    Counters grow for as long as the server lives: tokens `generated`, those of answers that are
+    over (`answered`), tokens of prompts, and those of them that were `cached`, `drafts` and the
+    tokens `accepted` of them. Gauges are of now: `kv`,
     the share of the cache that is in use on the fullest replica; its own `rate` in tokens a second,
     and `accept`ed tokens a step. `first` counts the first tokens by the seconds that they took at
     most. `at`: when the oldest of it was published, in seconds since 1970. `lacks`: what could not
@@ -38,6 +39,7 @@ class Figures:
     rate: float | None = None
     accept: float | None = None
     generated: float | None = None
+    answered: float | None = None
     prompts: float | None = None
     cached: float | None = None
     drafts: float | None = None
@@ -82,6 +84,19 @@ def between(before: Figures | None, now: Figures, seconds: float) -> Rates:
         tokens=made / seconds if made is not None and seconds > 0 else gauge,
         hits=_share(_grown(before.cached, now.cached), _grown(before.prompts, now.prompts)),
         accept=_steps(before, now) or now.accept,
+    )
+
+
+def since(before: Figures, now: Figures) -> Figures:
+    """Its counters from `before` on; None where one fell, or is of one of them alone."""
+    return replace(
+        now,
+        generated=_grown(before.generated, now.generated),
+        answered=_grown(before.answered, now.answered),
+        prompts=_grown(before.prompts, now.prompts),
+        cached=_grown(before.cached, now.cached),
+        drafts=_grown(before.drafts, now.drafts),
+        accepted=_grown(before.accepted, now.accepted),
     )
 
 

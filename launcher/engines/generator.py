@@ -54,38 +54,6 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Counters:
-    """What a server counted since it began: tokens read and made; of its prefix cache the tokens
-    that were looked for and those found; drafts of tokens and what was accepted of them. None: it
-    does not count that.
-    """
-
-    input: float | None = None
-    output: float | None = None
-    looked: float | None = None
-    found: float | None = None
-    drafts: float | None = None
-    accepted: float | None = None
-    accept_length: float | None = None  # of late, where it says that instead
-
-    def since(self, before: Counters) -> Counters:
-        """What was counted after `before`."""
-
-        def grown(new: float | None, old: float | None) -> float | None:
-            return None if new is None or old is None else new - old
-
-        return Counters(
-            grown(self.input, before.input),
-            grown(self.output, before.output),
-            grown(self.looked, before.looked),
-            grown(self.found, before.found),
-            grown(self.drafts, before.drafts),
-            grown(self.accepted, before.accepted),
-            self.accept_length,
-        )
-
-
-@dataclass(frozen=True)
 class Slow:
     """A line of an engine's log that tells why it is slow: its pattern, what it means, how it is
     known.
@@ -107,32 +75,4 @@ class Generator:
     prompts: Callable[[Wanted], str]  # the file that it reads
     argv: Callable[[Wanted], tuple[str, ...]]
     read: Callable[[str], Sample]  # raises ValueError for what is no result
-    counters: Callable[[str], Counters]  # of the text of the server's /metrics
     slow: Sequence[Slow] = ()
-
-
-_SAMPLE = re.compile(
-    r"^([a-z_]+:\w+)(?:\{([^}\n]*)\})? (\d+(?:\.\d+)?(?:e[-+]?\d{1,3})?)$", re.MULTILINE
-)
-
-
-def total(metrics: str, name: str, label: str = "") -> float | None:
-    """The sum of a counter over its series, those with a `label` alone; None where there is
-    none.
-    """
-    found = _series(metrics, name, label)
-    return sum(found) if found else None
-
-
-def mean(metrics: str, name: str, label: str = "") -> float | None:
-    """The mean of a gauge over its series, likewise."""
-    found = _series(metrics, name, label)
-    return sum(found) / len(found) if found else None
-
-
-def _series(metrics: str, name: str, label: str) -> list[float]:
-    return [
-        float(value)
-        for each, labels, value in _SAMPLE.findall(metrics)
-        if each == name and label in labels
-    ]

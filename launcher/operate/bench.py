@@ -13,7 +13,8 @@ from launcher.bench.figures import level_of, round_of
 from launcher.bench.judge import wrong
 from launcher.bench.record import Level, Line, Round, Run, Verdict
 from launcher.engines.engine import runtime
-from launcher.engines.generator import Counters, Wanted
+from launcher.engines.figures import Figures, since
+from launcher.engines.generator import Wanted
 from launcher.engines.http import ForeignError
 from launcher.errors import UserError
 from launcher.host.facts import Engine
@@ -25,9 +26,9 @@ from launcher.operate.bench_subject import (
     ASKED_WITHIN,
     SILENCE,
     Subject,
-    counters,
     died,
     environment,
+    figures,
     in_words,
 )
 from launcher.operate.bench_watch import Watch
@@ -121,7 +122,7 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
     mark = f"{time.time_ns() // 1_000_000:x}"
     wanted = it.wanted(concurrency, mark)
     _wait_until_quiet(it)
-    before = counters(it)
+    before = figures(it)
     beat = lambda took: tell(Beat(concurrency, number, rounds, took, it.instance.name))
     with Watch(is_wanted=bool(it.plan.gpus)) as watch:
         ran = _run(it, wanted, beat)
@@ -131,13 +132,13 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
     made = sum(one.output_tokens for one in ran.sample.answers)
     grown = _counted(it, before, made)
     drawn = watts(signs(watch.samples, it.gpus)) if len(watch.samples) > 1 else None
-    figures = round_of(ran.sample, grown, it.wish.objective, concurrency, number, drawn)
+    made_of_it = round_of(ran.sample, grown, it.wish.objective, concurrency, number, drawn)
     expected = [one["expect"] for one in it.questions]
     count = len(wanted.prompts)
     said = wrong(ran.sample, count, wanted.tokens, concurrency + 1, grown, expected)
     if said and (why := died(it)):
         said = (why, *said)
-    return replace(figures, wrong=said)
+    return replace(made_of_it, wrong=said)
 
 
 def _run(it: Subject, wanted: Wanted, beat: Callable[[float], None]) -> Ran:
@@ -165,12 +166,12 @@ def _wait_until_quiet(it: Subject) -> None:
         time.sleep(0.2)
 
 
-def _counted(it: Subject, before: Counters, made: int) -> Counters:
+def _counted(it: Subject, before: Figures, made: int) -> Figures:
     """What it counted since: SGLang does when a request ends, and a moment later."""
     until = time.monotonic() + COUNTED_WITHIN
     while True:
-        grown = counters(it).since(before)
-        if grown.output is None or grown.output >= made or time.monotonic() > until:
+        grown = since(before, figures(it))
+        if grown.answered is None or grown.answered >= made or time.monotonic() > until:
             return grown
         time.sleep(0.1)
 

@@ -16,7 +16,8 @@ from typing import Any
 from launcher.bench import load
 from launcher.bench.record import Objective
 from launcher.engines.engine import generator, runtime
-from launcher.engines.generator import Counters, Generator, Wanted
+from launcher.engines.figures import Figures
+from launcher.engines.generator import Generator, Wanted
 from launcher.engines.http import ForeignError, UnaskedError
 from launcher.engines.server import NO_ANSWER, Server
 from launcher.errors import Exit, UserError
@@ -166,7 +167,7 @@ def subject(instance: StateDir, wish: Wish, environ: Mapping[str, str]) -> Subje
     made = Subject(instance, plan, wish, environ)
     _require_idle(made)
     _require_room(made)
-    if counters(made).output is None:
+    if figures(made).answered is None:
         made.notes.append(
             "it has no counters (--enable-metrics): tokens are those of its usage alone"
         )
@@ -225,13 +226,11 @@ def _context(it: Subject) -> int | None:
     return None
 
 
-def counters(it: Subject) -> Counters:
-    """What the server counted so far; nothing where it does not tell."""
+def figures(it: Subject) -> Figures:
+    """What the server says of its work so far; nothing where it does not tell."""
     with contextlib.suppress(*SILENCE):
-        status, text = web.talk(it.server, "GET", "/metrics", None, ASKED_WITHIN)
-        if status == 200:
-            return it.generator.counters(text.decode(errors="replace"))
-    return Counters()
+        return runtime(it.plan.engine).figures(it.server, ASKED_WITHIN, whole=True)
+    return Figures()
 
 
 def environment(it: Subject) -> dict[str, str]:

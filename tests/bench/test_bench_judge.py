@@ -12,19 +12,20 @@ from hypothesis import strategies as st
 from launcher.bench import load
 from launcher.bench.judge import unsound, wrong
 from launcher.engines.engine import NAMES, generator
-from launcher.engines.generator import Answer, Counters, Sample
+from launcher.engines.figures import Figures
+from launcher.engines.generator import Answer, Sample
 
 GOOD = Answer("The capital of France is Paris.", "", 12, 8, 0.02, 0.014)
-NONE = Counters()
+NONE = Figures()
 
 
-def judged(*answers: Answer, counted: Counters = NONE, expected: tuple[str, ...] = ()) -> str:
+def judged(*answers: Answer, counted: Figures = NONE, expected: tuple[str, ...] = ()) -> str:
     told = wrong(Sample(1.0, answers), len(answers), 64, 2, counted, expected)
     return "; ".join(told)
 
 
 def test_a_sound_round_is_trusted() -> None:
-    assert judged(GOOD, GOOD, counted=Counters(output=16 + 20), expected=("paris",)) == ""
+    assert judged(GOOD, GOOD, counted=Figures(answered=16 + 20), expected=("paris",)) == ""
 
 
 @pytest.mark.parametrize(
@@ -55,16 +56,16 @@ def test_tokens_that_the_server_never_counted_were_never_made() -> None:
     asked = replace(GOOD, output_tokens=48)
 
     assert "told of 96 tokens, the server's own counter grew by 16" in judged(
-        asked, asked, counted=Counters(output=16)
+        asked, asked, counted=Figures(answered=16)
     )
 
 
 def test_tokens_of_others_are_seen() -> None:
-    assert "somebody else asked it, too" in judged(GOOD, GOOD, counted=Counters(output=5000))
+    assert "somebody else asked it, too" in judged(GOOD, GOOD, counted=Figures(answered=5000))
 
 
 def test_questions_of_its_own_launcher_are_no_strangers() -> None:
-    assert judged(GOOD, GOOD, counted=Counters(output=16 + 2 * 64 + 500)) == ""
+    assert judged(GOOD, GOOD, counted=Figures(answered=16 + 2 * 64 + 500)) == ""
 
 
 def test_a_server_that_counts_nothing_is_not_held_to_it() -> None:
@@ -154,39 +155,3 @@ def test_a_result_that_was_cut_is_never_half_read(name: str, cut: int) -> None:
     if cut < len(whole):
         with pytest.raises(ValueError):  # noqa: PT011 - json's words
             generator(name).read(whole[:cut])
-
-
-METRICS = {
-    "sglang": """# HELP x
-sglang:prompt_tokens_total{model_name="tiny"} 100.0
-sglang:generation_tokens_total{model_name="tiny"} 1.2e+02
-sglang:realtime_tokens_total{mode="prefill_cache",tp_rank="0"} 30.0
-sglang:realtime_tokens_total{mode="prefill_compute",tp_rank="0"} 70.0
-sglang:spec_accept_length{tp_rank="0"} 0.0
-""",
-    "vllm": """vllm:prompt_tokens_total{engine="0"} 100.0
-vllm:generation_tokens_total{engine="0"} 60.0
-vllm:generation_tokens_total{engine="1"} 60.0
-vllm:prefix_cache_queries_total{engine="0"} 100.0
-vllm:prefix_cache_hits_total{engine="0"} 30.0
-""",
-}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_counters_are_read_and_what_is_not_there_is_unknown(name: str) -> None:
-    counters = generator(name).counters
-
-    told = counters(METRICS[name])
-    assert (told.input, told.output, told.looked, told.found) == (100, 120, 100, 30)
-    assert told.accept_length is None, "no drafts"
-    assert counters("") == NONE
-    assert told.since(NONE) == NONE
-    assert told.since(told).output == 0
-
-
-def test_accepted_drafts_of_several_replicas_are_not_added_up() -> None:
-    gauge = 'sglang:spec_accept_length{{tp_rank="0",dp_rank="{}"}} {}\n'
-    told = generator("sglang").counters(gauge.format(0, 3.0) + gauge.format(1, 2.0))
-
-    assert told.accept_length == 2.5

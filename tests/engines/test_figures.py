@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.engines.figures import Figures, First, Rates, between, first_tokens, samples
+from launcher.engines.figures import Figures, First, Rates, between, first_tokens, samples, since
 from launcher.engines.sglang import figures as sglang
 from launcher.engines.sglang.figures import of_loads
 from launcher.engines.vllm.figures import of_metrics
@@ -48,6 +48,7 @@ def test_replicas_are_told_together_and_the_fullest_cache() -> None:
             waiting=2,
             kv=0.61,
             generated=1_500_000.0,
+            answered=1_500_000.0,
             prompts=1000.0,
             cached=250.0,
             drafts=100.0,
@@ -79,6 +80,25 @@ def test_ranks_of_one_replica_tell_the_same_tokens_and_replicas_their_own() -> N
 
     assert (made.generated, made.prompts, made.cached) == (130.0, 130.0, 0.0)
     assert sglang.of_metrics(Figures(), "").generated is None
+
+
+def test_accepted_drafts_of_several_replicas_are_not_added_up() -> None:
+    gauge = 'sglang:spec_accept_length{{tp_rank="0",dp_rank="{}"}} {}\n'
+    told = "".join(gauge.format(*each) for each in ((0, 3.0), (1, 2.0)))
+
+    assert sglang.of_metrics(Figures(), told).accept == 2.5
+    assert sglang.of_metrics(Figures(), gauge.format(0, 0.0)).accept is None, "it does not draft"
+
+
+def test_what_is_counted_since_a_look_is_unknown_where_one_of_two_says_nothing() -> None:
+    answered = sglang.of_metrics(
+        Figures(), 'sglang:generation_tokens_total{model_name="tiny"} 1.2e+02\n'
+    )
+
+    assert answered == Figures(answered=120.0)
+    assert since(answered, answered).answered == 0
+    assert since(Figures(), answered) == since(answered, Figures()) == Figures()
+    assert since(COUNTED, replace(COUNTED, cached=0.0)).cached is None, "another server"
 
 
 def test_rates_are_what_counters_did_meanwhile() -> None:

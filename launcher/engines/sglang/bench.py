@@ -11,13 +11,10 @@ from typing import Any
 
 from launcher.engines.generator import (
     Answer,
-    Counters,
     Generator,
     Sample,
     Slow,
     Wanted,
-    mean,
-    total,
 )
 
 MOVED = [0, 5, 23]  # the release that is known to have it under the new name
@@ -84,20 +81,6 @@ def _table(text: str) -> Mapping[str, Any]:
     return said
 
 
-def counters(metrics: str) -> Counters:
-    """What its server counted; nothing without --enable-metrics."""
-    name = "sglang:realtime_tokens_total"
-    cached, computed = (total(metrics, name, f'mode="prefill_{how}"') for how in CACHED)
-    return Counters(
-        input=total(metrics, "sglang:prompt_tokens_total"),
-        output=total(metrics, "sglang:generation_tokens_total"),
-        looked=None if computed is None else computed + (cached or 0),
-        found=None if computed is None else cached or 0,
-        accept_length=mean(metrics, "sglang:spec_accept_length", 'tp_rank="0"') or None,
-    )
-
-
-CACHED = ("cache", "compute")
 GENERATOR = Generator(
     name="sglang.benchmark.serving",
     module="",
@@ -106,7 +89,6 @@ GENERATOR = Generator(
     prompts=prompts,
     argv=argv,
     read=read,
-    counters=counters,
     slow=(
         Slow(
             re.compile(r"Using default MoE kernel config"),

@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
-from launcher.engines.figures import Figures, Samples, buckets, samples
+from launcher.engines.figures import Figures, Samples, buckets, samples, total
 from launcher.engines.server import Server, talk
 
 TOKENS = "sglang:realtime_tokens_total"  # by mode: prefill_compute, prefill_cache, decode
+ANSWERED = "sglang:generation_tokens_total"
 ACCEPT, FIRST = "sglang:spec_accept_length", "sglang:time_to_first_token_seconds_bucket"
 _REPLICA = re.compile(r'(?:^|,)dp_rank="(\d+)"')
-NAMES = frozenset((TOKENS, ACCEPT, FIRST))
+NAMES = frozenset((TOKENS, ANSWERED, ACCEPT, FIRST))
 WITHOUT = "no first-token times and cache hits: set flags.enable-metrics = true"
 
 
@@ -27,9 +29,10 @@ def figures(server: Server, within: float, *, whole: bool) -> Figures:
     ValueError, TypeError or KeyError for an answer that is none.
     """
     status, answer = talk(server, "GET", "/v1/loads", None, within)
-    if status != 200:
-        return Figures(lacks=(f"/v1/loads says {status}",))
-    made = of_loads(json.loads(answer)["loads"])
+    if status == 200:
+        made = of_loads(json.loads(answer)["loads"])
+    else:
+        made = Figures(lacks=(f"/v1/loads says {status}",))
     return _with_metrics(made, server, within) if whole else made
 
 
@@ -37,20 +40,22 @@ def _with_metrics(made: Figures, server: Server, within: float) -> Figures:
     status, answer = talk(server, "GET", "/metrics", None, within)
     if status != 200:
         why = WITHOUT if status == 404 else f"/metrics says {status}"
-        return replace(made, lacks=(why,))
+        return replace(made, lacks=(*made.lacks, why))
     return of_metrics(made, answer.decode(errors="replace"))
 
 
 def of_metrics(made: Figures, text: str) -> Figures:
     """The same with what an exposition tells."""
     found = samples(text, NAMES)
+    accepted = [value for _, value in found.get(ACCEPT, ()) if value]  # 0: it does not draft
     computed, cached = _mode(found, "prefill_compute"), _mode(found, "prefill_cache")
     return replace(
         made,
         generated=_mode(found, "decode"),
+        answered=total(found, ANSWERED),
         prompts=None if computed is None else computed + (cached or 0.0),
         cached=None if computed is None else cached or 0.0,
-        accept=max((value for _, value in found.get(ACCEPT, ())), default=0.0) or made.accept,
+        accept=fmean(accepted) if accepted else made.accept,
         first=buckets(found, FIRST),
     )
 

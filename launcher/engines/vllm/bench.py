@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from launcher.engines.generator import Answer, Counters, Generator, Sample, Slow, Wanted, total
+from launcher.engines.generator import Answer, Generator, Sample, Slow, Wanted
 
 # Its set `sharegpt` leaves out what is longer (is_valid_sequence, read), `custom` wants pandas.
 LONGEST = 1024
@@ -62,18 +62,6 @@ def read(text: str) -> Sample:
         raise ValueError(f"no result of its: {error}") from None
 
 
-def counters(metrics: str) -> Counters:
-    """What its server counted."""
-    return Counters(
-        input=total(metrics, "vllm:prompt_tokens_total"),
-        output=total(metrics, "vllm:generation_tokens_total"),
-        looked=total(metrics, "vllm:prefix_cache_queries_total"),
-        found=total(metrics, "vllm:prefix_cache_hits_total"),
-        drafts=total(metrics, "vllm:spec_decode_num_drafts_total"),
-        accepted=total(metrics, "vllm:spec_decode_num_accepted_tokens_total"),
-    )
-
-
 GENERATOR = Generator(
     name="vllm bench serve",
     module="pandas",
@@ -82,7 +70,6 @@ GENERATOR = Generator(
     prompts=prompts,
     argv=argv,
     read=read,
-    counters=counters,
     slow=(
         Slow(
             re.compile(r"Using default MoE config\. Performance might be sub-optimal"),

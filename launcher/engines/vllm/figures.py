@@ -36,6 +36,7 @@ def of_metrics(text: str) -> Figures:
         waiting=None if waiting is None else int(waiting),
         kv=max((value for _, value in found.get(KV, ())), default=None),
         generated=total(found, GENERATED),
+        answered=total(found, GENERATED),
         prompts=total(found, ASKED),
         cached=total(found, HITS),
         drafts=total(found, DRAFTS),
