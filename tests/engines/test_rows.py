@@ -70,7 +70,7 @@ def test_no_rule_holds_for_other_models_that_is_about_a_glm_5() -> None:
     [
         (
             {"when": {"gpus": ["sm120"]}},
-            "gpus is not one of gpu, release, traits, without, options",
+            "gpus is not one of gpu, release, operating_point, traits, without, options, where",
         ),
         ({"when": {"traits": ["glm5"]}}, "nobody knows the trait glm5"),
         ({"when": {"without": ["x"]}}, "nobody knows the trait x"),
@@ -132,7 +132,7 @@ def test_a_span_has_its_ends(
 
 
 def test_every_trait_of_choices_is_used_by_a_row() -> None:
-    rows = (*(*ROWS, *rules.table(rules.OF_ANY).rows), *every_issue())
+    rows = (*(rule for name in NAMES for rule in rules.rules(name)), *every_issue())
     used = {trait for row in rows for trait in (*row.when.traits, *row.when.without)}
 
     assert used >= CHOICES
@@ -142,13 +142,17 @@ def test_every_trait_of_choices_is_used_by_a_row() -> None:
 def test_what_holds_whatever_the_engine_stands_in_no_engines_table() -> None:
     """Nor do two engines have a row that is the same."""
     tables = {name: rules.table(dialect(name).defaults).rows for name in NAMES}
-    shared = {rule.set for rule in rules.table(rules.OF_ANY).rows}
+    of_any = rules.table(rules.OF_ANY).rows
+    shared = {rule.set for rule in of_any}
     own = [
         [(rule.set, rule.to, rule.when) for rule in told if rule.is_variable]
         for told in tables.values()
     ]
 
-    assert shared == {"NCCL_P2P_LEVEL", "NCCL_MIN_NCHANNELS", "NCCL_IB_DISABLE", "OMP_NUM_THREADS"}
+    assert shared == {
+        *("NCCL_P2P_LEVEL", "NCCL_P2P_DISABLE", "NCCL_MIN_NCHANNELS", "NCCL_IB_DISABLE"),
+        *("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"),
+    }
     assert not shared & {rule.set for told in tables.values() for rule in told}
     assert not [row for row in own[0] if row in own[1]]
-    assert all(rules.rules(name)[-4:] == rules.table(rules.OF_ANY).rows for name in NAMES)
+    assert all(rules.rules(name) == (*tables[name], *of_any) for name in NAMES)

@@ -13,7 +13,7 @@ from rig import healthy
 from launcher.engines import traits
 from launcher.engines.engine import dialect
 from launcher.engines.options import Option
-from launcher.engines.traits import BF16_SHARED, GLM_5, NO_MTP, NVFP4, SPARSE
+from launcher.engines.traits import BF16_SHARED, GLM_5, MTP, NO_MTP, NVFP4, SPARSE
 from launcher.host import facts_json
 from launcher.host.facts import Model, known
 from launcher.knowledge import models
@@ -82,7 +82,9 @@ def test_what_it_is_made_of_comes_from_the_checkpoint() -> None:
         mtp=known(True),
     )
 
-    assert traits.of(model, "/models/x").traits == {GLM_5, SPARSE, NVFP4}
+    assert traits.of(model, "/models/x").traits == {GLM_5, SPARSE, NVFP4, MTP}
+    unseen = replace(model, mtp=Model().mtp)
+    assert traits.of(unseen, "/models/x").traits == {GLM_5, SPARSE, NVFP4}, "nobody looked for it"
     apart = replace(
         model, excluded=known(("model.layers.*.mlp.shared_experts*",)), mtp=known(False)
     )
