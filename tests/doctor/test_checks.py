@@ -392,6 +392,7 @@ def test_on_a_host_that_nobody_looked_at_nothing_is_well_or_broken_but_what_the_
         "access-guarded",
         "access-key",
         "engine-first-start",
+        "engine-loader",
         "model-heads",
         "model-mtp",
     }
