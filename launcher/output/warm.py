@@ -41,6 +41,8 @@ def _lines(done: Warmed) -> Iterator[str]:
     yield f"{plan.name}: {engine}, {plan.model}"
     said = reading_ahead(asdict(done.told)) if done.told.is_news else "too small to wait for"
     yield f"  checkpoint  {said}"
+    if not (done.is_done or done.told.total):
+        yield f"  fix         `glm5-serve model {plan.model}` tells what is there, `fetch` loads it"
     if plan.gpus:
         yield from _of_kernels(done.kernels)
 

@@ -100,3 +100,12 @@ def test_a_checkpoint_that_does_not_fit_is_no_success(engine: str) -> None:
 
     assert Warmed(plan, ALL, None).is_done
     assert not Warmed(plan, replace(ALL, read=1, end="there is room for 1.0 GiB"), None).is_done
+
+
+def test_a_checkpoint_that_is_not_there_is_told_with_what_to_do(world: World) -> None:
+    (world.folder / "model/model.safetensors").unlink()
+    done = world.run("warm", "stub")
+
+    assert done.returncode == 1
+    assert "no weight files are here" in done.stdout
+    assert f"`glm5-serve model {world.folder}/model`" in done.stdout
