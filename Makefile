@@ -17,7 +17,7 @@ LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
 ENGINE := sglang
 
-.PHONY: help demo test test-engines stress faults scale engine engines lint format bench clean
+.PHONY: help demo test test-engines stress faults scale engine engines lint format screens bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down;"
 	@echo "              ENGINE=vllm: the real vLLM"
@@ -28,6 +28,7 @@ help:
 	@echo "make scale    several real servers: replicas behind the gateway, one model over two network namespaces, a container"
 	@echo "              (as root; half an hour)"
 	@echo "make format   ruff format and the fixes it is sure of"
+	@echo "make screens  the pictures of README and docs, from real runs: docs/screens"
 	@echo "make bench    ratios: command line, start, disk, idle cost, recovery, requests lost (half an hour; docs/performance.md)"
 	@echo "make clean    remove this folder's environment (the engines stay in the cache)"
 
@@ -74,6 +75,9 @@ scale: engine
 format: $(MADE)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+screens: engine
+	$(BIN)/python tests/rig/screens.py
 
 bench: $(MADE) engines
 	$(BIN)/python bench/cli.py

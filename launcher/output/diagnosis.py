@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import textwrap
 
 from launcher import printable
 from launcher.diagnose.verdict import Diagnosis, in_words, to_json
@@ -56,5 +57,8 @@ def _family(found: Diagnosis) -> str:
 def _row(name: str, told: str, width: int) -> str:
     """A row; of lines of a log as much as there is room for."""
     line = f"{name:<10} {told}"
-    is_cut = name in ("evidence", "") and len(line) > width
-    return f"{line[: width - 1]}…" if is_cut else line
+    if name in ("evidence", ""):
+        return f"{line[: width - 1]}…" if len(line) > width else line
+    if width == MOST:
+        return line
+    return textwrap.fill(line, max(width, 30), subsequent_indent=" " * 11, break_on_hyphens=False)

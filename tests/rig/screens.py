@@ -1,0 +1,276 @@
+"""The pictures of the README and the pages: real runs of the commands in a terminal, drawn as SVG.
+
+Each command runs in a pseudo-terminal of its own, in an empty folder with recorded inputs; what
+pyte, the terminal, then shows becomes `docs/screens/NAME-COLUMNS-{light,dark}.svg`. `start` and
+`top` are cut off while they are live: `start` needs the real SGLang (`make engine`), `top` a
+compiler for the stand-in driver.
+
+usage: screens.py [NAME ...]      all of them, without names
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import pyte
+from rich.console import Console
+from rich.style import Style
+from rich.terminal_theme import TerminalTheme
+from rich.text import Text
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+sys.path.insert(0, str(TESTS))
+
+sys.path.insert(0, str(ROOT / "bench"))
+
+from own import GLM5_SERVE, PROFILE, STUB, free_port, prepare  # noqa: E402
+from rig.nvml import scenario  # noqa: E402
+
+DOCS = ROOT / "docs/screens"
+COLUMNS = (80, 120)
+ROWS = 200
+LONGEST = 180.0  # seconds of any command
+PALETTE = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
+LIGHT = TerminalTheme(
+    (255, 255, 255),
+    (36, 41, 47),
+    [
+        (36, 41, 47),
+        (207, 34, 46),
+        (17, 99, 41),
+        (128, 78, 0),
+        (9, 105, 218),
+        (130, 80, 223),
+        (27, 124, 131),
+        (87, 96, 106),
+    ],
+)
+DARK = TerminalTheme(
+    (16, 16, 20),
+    (212, 212, 212),
+    [
+        (110, 118, 129),
+        (255, 123, 114),
+        (63, 185, 80),
+        (210, 153, 34),
+        (88, 166, 255),
+        (188, 140, 255),
+        (57, 197, 207),
+        (177, 186, 196),
+    ],
+)
+# A font that every reader has: nothing is fetched for a picture.
+SVG = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+Environ = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A command as it is shown, what it is run in, and when it is looked at: at its end, or once
+    `live` stands on the screen.
+    """
+
+    command: str
+    around: Callable[[Path, Environ], AbstractContextManager[Environ]] = field(
+        default=lambda *given: nothing(*given)
+    )
+    live: str = ""
+    settled: float = 0.5  # seconds after which what is live is looked at
+    lines: int = ROWS  # of the terminal
+    rows: int = ROWS  # of these, from the top
+
+
+@contextmanager
+def nothing(_: Path, environ: Environ) -> Iterator[Environ]:
+    """It needs nothing but itself."""
+    yield environ
+
+
+@contextmanager
+def recorded(folder: Path, environ: Environ) -> Iterator[Environ]:
+    """Inputs that the commands read: a recorded host, a card's command, the log of a death."""
+    shutil.copy(TESTS / "hosts/asus8x.json", folder / "host.json")
+    (folder / "card.sh").write_text(CARD)
+    (folder / "server.log").write_text(DEATH)
+    yield environ
+
+
+CARD = """export NCCL_P2P_LEVEL=PHB SAFETENSORS_FAST_GPU=1
+python3 -m sglang.launch_server --model lukealonso/GLM-5-NVFP4 --tp 8 \\
+  --served-model-name glm-5 --reasoning-parser glm45 --tool-call-parser glm47 \\
+  --quantization modelopt_fp4 --kv-cache-dtype fp8_e4m3 --mem-fraction-static 0.95 \\
+  --attention-backend flashinfer --moe-runner-backend flashinfer_cutlass \\
+  --enable-flashinfer-allreduce-fusion --host 0.0.0.0 --port 8000
+"""
+DEATH = """[2026-11-20 10:03:11 TP0] Load weight end. elapsed=212.41 s, avail mem=38.60 GB
+[2026-11-20 10:03:12 TP3] Scheduler hit an exception: Traceback (most recent call last):
+  File "/opt/sglang/lib/python3.12/site-packages/sglang/srt/managers/scheduler.py", line 2894, in run_scheduler_process
+    scheduler = Scheduler(
+RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.
+"""
+
+
+@contextmanager
+def served(folder: Path, environ: Environ) -> Iterator[Environ]:
+    """The stand-in engine, ready, under the name of a real profile, with eight GPUs of the
+    stand-in driver.
+    """
+    prepare(folder)
+    profile = PROFILE.format(folder=folder, stub=STUB, port=free_port())
+    (folder / "8xpro6000.toml").write_text(profile.replace(f"{folder}/python", sys.executable))
+    subprocess.run(
+        [GLM5_SERVE, "up", "./8xpro6000.toml", "-d"], env=environ, cwd=folder, check=True
+    )
+    host = scenario.host(
+        8,
+        util_gpu=97,
+        power_mw=412000,
+        mem_used=86 << 30,
+        temp=61,
+        pcie_gen=5,
+        clock_sm=2310,
+        clocks_event_reasons=0,
+    )
+    gpus = scenario.write(folder / "gpus", host)
+    yield {**environ, **scenario.environ(scenario.library(folder), gpus)}
+    subprocess.run([GLM5_SERVE, "down", "--now"], env=environ, cwd=folder, check=True)
+
+
+SCREENS = {
+    "doctor": Screen("doctor --facts host.json", recorded),
+    "fit": Screen("fit 8xpro6000 --gpu rtx-pro-6000"),
+    "explain": Screen("render 8xpro6000 --gpu rtx-pro-6000 --explain", rows=44),
+    "lint": Screen("lint card.sh --release 0.5.23 --gpu rtx-pro-6000", recorded),
+    "diagnose": Screen("diagnose server.log", recorded),
+    "profiles": Screen("profiles"),
+    "help": Screen("--help"),
+    "start": Screen("up cpu-demo", live="tok/s"),
+    "top": Screen("top", served, live="GPU memory", settled=6, lines=24),
+}
+
+
+@contextmanager
+def place(screen: Screen) -> Iterator[tuple[Path, Environ]]:
+    """An empty folder with what the command reads, and its environment."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o700)
+        kept = {
+            key: os.environ[key] for key in ("PATH", "HOME", "XDG_CACHE_HOME") if key in os.environ
+        }
+        environ = {
+            **kept,
+            "GLM5_SERVE_STATE_DIR": str(folder / "state"),
+            "TERM": "xterm-256color",
+            "LANG": "C.UTF-8",
+        }
+        with screen.around(folder, environ) as made:
+            yield folder, made
+
+
+def shown(screen: Screen, columns: int) -> pyte.Screen:
+    """The terminal at the command's end, or when what is live stands on it."""
+    terminal = pyte.Screen(columns, screen.lines)
+    stream = pyte.ByteStream(terminal)
+    stream.feed(f"\x1b[1m$ glm5-serve {screen.command}\x1b[0m\r\n".encode())
+    with place(screen) as (folder, environ), ExitStack() as stack:
+        pid, end = pty.fork()
+        if pid == 0:
+            os.chdir(folder)
+            words = [str(GLM5_SERVE), *screen.command.split()]
+            time.sleep(0.2)  # until the terminal has its size
+            os.execve(words[0], words, environ)
+        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", screen.lines, columns, 0, 0))
+        stack.callback(os.waitpid, pid, 0)
+        stack.callback(os.close, end)
+        until, seen = time.monotonic() + LONGEST, 0.0
+        while time.monotonic() < until:
+            if select.select([end], [], [], 0.1)[0]:
+                try:
+                    stream.feed(os.read(end, 1 << 16))
+                except OSError:  # its end
+                    return terminal
+            if screen.live and any(screen.live in line for line in terminal.display):
+                seen = seen or time.monotonic()
+                if time.monotonic() - seen >= screen.settled:
+                    break
+        else:
+            sys.exit(f"{screen.command}: not there after {LONGEST:g} s")
+        os.kill(pid, 2)
+        while True:  # it takes its server down
+            try:
+                os.read(end, 1 << 16)
+            except OSError:
+                return terminal
+
+
+def text(terminal: pyte.Screen, rows: int) -> list[Text]:
+    """What stands on the terminal, line by line, without the empty ones at its end."""
+    lines = []
+    for row in range(min(rows, terminal.lines)):
+        cells = (terminal.buffer[row][column] for column in range(terminal.columns))
+        line = Text()
+        for like, run in groupby(cells, key=style):
+            line.append("".join(cell.data for cell in run), like)
+        line.rstrip()
+        lines.append(line)
+    while lines and not lines[-1].plain:
+        lines.pop()
+    return lines
+
+
+def style(cell: pyte.screens.Char) -> Style:
+    """A cell's own: the sixteen colours of a terminal, which each theme has its own of."""
+    name = cell.fg.removeprefix("bright")
+    colour = f"color({PALETTE.index(name)})" if name in PALETTE else None
+    if re.fullmatch("[0-9a-f]{6}", cell.fg):
+        colour = f"#{cell.fg}"
+    return Style(color=colour, bold=cell.bold, reverse=cell.reverse, dim=cell.fg == "brightblack")
+
+
+def draw(name: str, lines: list[Text], columns: int) -> None:
+    """The picture, light and dark."""
+    for theme, colours in (("light", LIGHT), ("dark", DARK)):
+        with Path(os.devnull).open("w") as nowhere:
+            paper = Console(
+                record=True,
+                width=columns,
+                file=nowhere,
+                force_terminal=True,
+                color_system="truecolor",
+            )
+            for line in lines:
+                paper.print(line, overflow="ignore", no_wrap=True)
+            svg = paper.export_svg(title="", theme=colours, unique_id=f"{name}-{theme}")
+        path = DOCS / f"{name}-{columns}-{theme}.svg"
+        path.write_text(SVG.sub("", svg).replace("Fira Code, monospace", "monospace"))
+        print(path.relative_to(ROOT))
+
+
+def main() -> None:
+    DOCS.mkdir(exist_ok=True)
+    for name in sys.argv[1:] or SCREENS:
+        for columns in COLUMNS:
+            draw(name, text(shown(SCREENS[name], columns), SCREENS[name].rows), columns)
+
+
+if __name__ == "__main__":
+    main()
