@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from launcher.engines import issues, rules
+from launcher.engines import failures, issues, rules
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.match import When
 from launcher.engines.options import Option, Release
@@ -122,7 +122,7 @@ def _variables(what: str, names: frozenset[str]) -> None:
 
 def left_out() -> int:
     """Print the rows that are none; the exit status."""
-    bad = complaints()
+    bad = (*complaints(), *failures.complaints())
     print("".join(f"left out: {complaint}\n" for complaint in bad), end="")
     return 1 if bad else 0
 

@@ -24,8 +24,8 @@ from launcher.engines.engine import dialect
 from launcher.engines.target import ARCHS, Target
 from launcher.errors import UserError
 from launcher.formats.launches import Launch
+from launcher.lint.by_option import canonical_name
 from launcher.lint.fix import fixed
-from launcher.lint.lint import canonical_name
 from launcher.lint.run import judge
 from launcher.plan.plan import ENGINE
 

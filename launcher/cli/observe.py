@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,15 @@ def diagnose_command(file: str, as_json: bool) -> int:
     shown then.
     """
     from launcher.diagnose.text import diagnose_text
+    from launcher.engines.failures import complaints
     from launcher.files.reading import pieces
     from launcher.output import diagnosis
 
     fix = "give the log that the server, or `journalctl -k`, printed; or - and pipe it in"
-    return diagnosis.show(diagnose_text(pieces(file, fix)), as_json=as_json)
+    found = diagnose_text(pieces(file, fix))
+    for what in complaints():
+        print(printable.line(f"note: left out: {what}"), file=sys.stderr)
+    return diagnosis.show(found, as_json=as_json)
 
 
 @click.command()

@@ -176,7 +176,7 @@ def _meant(profile: str | None) -> list[StateDir]:
 @json_option
 def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
     """Drain it and start it again from its profile as it is now; return when it is ready."""
-    from launcher.operate import identity, replicas, running
+    from launcher.operate import identity, rolling_restart, running
 
     tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr)
     found = _meant(profile)
@@ -186,7 +186,7 @@ def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
         raise UserError(f"more than one instance: {names}", fix=fix, status=Exit.USAGE)
     entered = [identity.enter(one, writing=True) for one in found]
     if rolling:
-        return replicas.restart(entered, os.environ, tell, screen(as_json))
+        return rolling_restart.restart(entered, os.environ, tell, screen(as_json))
     return running.restart(entered[0], os.environ, tell, screen(as_json))
 
 

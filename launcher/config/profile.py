@@ -19,8 +19,7 @@ from pydantic import (
 
 from launcher.address import is_any, is_loopback, listening, numeric
 from launcher.engines.engine import NAMES, dialect
-from launcher.gateway import DEFAULT
-from launcher.gateway.leaving import WITHIN
+from launcher.gateway import DEFAULT, LEAVE_WITHIN
 from launcher.plan.plan import ENGINE, POINTS
 from launcher.plan.policy import CANARIES, Policy, StallTimeouts
 
@@ -309,7 +308,7 @@ class Profile(_Table):
         """The patience as the state machine takes it."""
         said = self.supervision.model_dump(exclude={"stall_timeouts"})
         stalls = StallTimeouts(**self.supervision.stall_timeouts.model_dump())
-        leave = WITHIN if self.behind else Policy.leave_within
+        leave = LEAVE_WITHIN if self.behind else Policy.leave_within
         made = Policy(**said, leave_within=leave, stall_timeouts=stalls, smoke=self.smoke.enabled)
         if self.nodes is None:
             return made

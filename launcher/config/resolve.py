@@ -302,7 +302,7 @@ def _notes(plan: Plan, composed: Composed, target: Target, model: traits.Identit
     yield from _spelled_otherwise(plan, composed, target)
     if plan.gpus:
         yield from _of_profile(composed.profile, target)
-        yield from (f"left out: {what}" for what in complaints())
+        yield from (f"left out: {what}" for what in complaints((plan.engine,)))
 
 
 def _of_fabric(case: Case) -> Iterator[str]:

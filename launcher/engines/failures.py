@@ -15,7 +15,7 @@ from typing import Any
 from launcher import knowledge
 from launcher.engines import engine
 from launcher.engines.log import PHASES, SERVING
-from launcher.knowledge import rows, xid
+from launcher.knowledge import codes, rows, xid
 from launcher.knowledge.families import FAMILIES
 from launcher.plan.evidence import Known
 
@@ -93,6 +93,12 @@ def _own(name: str) -> rows.Table[Failure | _Over]:
 def tables() -> tuple[rows.Table[Any], ...]:
     """Every table, and what is wrong with its rows."""
     return (_general(), *map(_own, engine.NAMES))
+
+
+def complaints() -> tuple[str, ...]:
+    """The rows that are left out where deaths are judged; none of a sound installation."""
+    told = (*tables(), codes.table())
+    return tuple(complaint for table in told for complaint in table.complaints)
 
 
 @cache

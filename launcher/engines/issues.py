@@ -6,7 +6,7 @@ supervisor ask here, so that they agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
@@ -120,10 +120,14 @@ class Issue:
         )
 
 
-@cache
-def tables() -> tuple[rows.Table[Issue], ...]:
+def tables(engines: Iterable[str] = NAMES) -> tuple[rows.Table[Issue], ...]:
     """The file of each engine, and that of what is so whatever the engine."""
-    return *(read(dialect(name).issues, name) for name in NAMES), read(OF_VARIABLES)
+    return (*(_table(name) for name in engines if name in NAMES), _table(""))
+
+
+@cache
+def _table(engine: str) -> rows.Table[Issue]:
+    return read(dialect(engine).issues if engine else OF_VARIABLES, engine)
 
 
 def read(path: Path, engine: str = "") -> rows.Table[Issue]:
@@ -131,9 +135,9 @@ def read(path: Path, engine: str = "") -> rows.Table[Issue]:
     return rows.read(path, None, lambda id, row: _issue(str(id), row, engine))
 
 
-def every_issue() -> tuple[Issue, ...]:
-    """All rows that can be read."""
-    return tuple(row for table in tables() for row in table.rows)
+def every_issue(engines: Iterable[str] = NAMES) -> tuple[Issue, ...]:
+    """All rows of these engines, and of any, that can be read."""
+    return tuple(row for table in tables(engines) for row in table.rows)
 
 
 def _issue(id: str, row: Mapping[str, Any], engine: str) -> Issue:
@@ -249,7 +253,7 @@ def _looked_at(issue: Issue, case: Case) -> bool:
 
 
 def _met(case: Case) -> Iterator[Issue]:
-    for row in every_issue():
+    for row in every_issue((case.target.engine,)):
         of_it = row.engine == case.target.engine if row.engine else case.gpus
         if of_it and row.when.suits(case):
             yield from _told(row, case)

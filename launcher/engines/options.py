@@ -106,8 +106,13 @@ class Release:
 
     name: str
     options: Mapping[str, Option] = field(repr=False)  # by each of their spellings
-    variables: frozenset[str] = field(repr=False)
     catalogue: Catalogue = field(repr=False)
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """The variables that it reads."""
+        at, runs = version(self.name), self.catalogue.variables
+        return frozenset(name for name in runs if any(_within(at, run) for run in runs[name]))
 
     def candidates(self, word: str) -> list[Option]:
         """The options that a word can mean: one where it is spelled out or short enough for no
@@ -155,6 +160,7 @@ class Release:
         ]
 
 
+@cache  # asked of the same few for each option and variable
 def version(text: str) -> Version:
     """`0.5.15.post1` as (0, 5, 15): a release without its suffix; () for what is no version."""
     found = re.match(r"\d+(\.\d+)*", text)
@@ -205,14 +211,32 @@ class Catalogue:
         """One of `releases`."""
         return _release(self, name)
 
+    @property
+    def variables(self) -> Mapping[str, Sequence[str]]:
+        """The variables that any release reads, and which do: `0.5.8-`, `0.5.8-0.5.12`."""
+        runs: Mapping[str, Sequence[str]] = self._data["variables"]
+        return runs
+
     def read_by(self, variable: str) -> list[str]:
         """The releases that read a variable."""
-        runs = self._data["variables"].get(variable, ())
+        runs = self.variables.get(variable, ())
         return [name for name in self.releases if any(_within(version(name), run) for run in runs)]
 
     def accepted_by(self, word: str) -> list[str]:
         """The releases that have an option of just this name."""
-        return [name for name in self.releases if self.release(name).accepts(word)]
+        spans = self._spans.get(word, ())
+        return [name for name in self.releases if any(_is_in(version(name), one) for one in spans)]
+
+    @cached_property
+    def _spans(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """The entries that have a name, each of which says from when to when: no release need be
+        made to know that.
+        """
+        spans: dict[str, list[Mapping[str, Any]]] = {}
+        for told in self._data["options"]:
+            for name in (*told["names"], *told.get("off", ())):
+                spans.setdefault(name, []).append(told)
+        return spans
 
     def canonical(self, name: str) -> str:
         """The one name of an option, without its dashes, whatever a release or an author calls it.
@@ -283,12 +307,14 @@ def _release(catalogue: Catalogue, name: str) -> Release:
     at = version(name)
     options: dict[str, Option] = {}
     for told in catalogue._data["options"]:
-        if version(told["first"]) <= at and ("last" not in told or at <= version(told["last"])):
+        if _is_in(at, told):
             made = _option(told)
             options |= dict.fromkeys((*made.names, *made.off), made)
-    runs: Mapping[str, Sequence[str]] = catalogue._data["variables"]
-    variables = {name for name in runs if any(_within(at, run) for run in runs[name])}
-    return Release(name, options, frozenset(variables), catalogue)
+    return Release(name, options, catalogue)
+
+
+def _is_in(at: Version, told: Mapping[str, Any]) -> bool:
+    return version(told["first"]) <= at and ("last" not in told or at <= version(told["last"]))
 
 
 def _option(told: Mapping[str, Any]) -> Option:

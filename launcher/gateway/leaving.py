@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.engines.server import Server
-from launcher.gateway.roster import gateway_of
+from launcher.gateway.instances import gateway_of
 from launcher.gateway.workers import seen
 from launcher.host.peer import Peer
 from launcher.statedir.folder import StateDir
-
-WITHIN = 20.0  # seconds that it may take; smg 1.13.0 lets go of one 5 s after it left the list
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +19,9 @@ from launcher.engines.http import ForeignError, UnaskedError
 from launcher.engines.server import NO_ANSWER, Server, talk
 from launcher.files import guarded
 from launcher.files.reading import UnfitError
-from launcher.gateway import NAME
+from launcher.gateway.instances import plan_of
 from launcher.gateway.manifest import FILE, LARGEST, Worker, fault, place_of, urls, written
 from launcher.gateway.settings import HEALTH, Options
-from launcher.plan.plan import Plan, loads
 from launcher.statedir.folder import StateDir, known
 
 EVERY = 0.5  # seconds between two looks
@@ -174,26 +172,8 @@ def _url(instance: StateDir, gateway: str) -> str | None:
     return Server(made.host, made.port).url if made and made.gateway == gateway else None
 
 
-def plan_of(instance: StateDir) -> Plan | None:
-    """What an instance of this user runs, or ran; None where it cannot be read. Of another user's
-    nothing is believed: it would say where requests, and a key, go.
-    """
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        if instance.folder.lstat().st_uid != os.geteuid():
-            return None
-        return loads(guarded.read(instance.plan).decode())
-    return None
-
-
 def listed(gateway: StateDir) -> set[str]:
     """The URLs that a gateway's list has, as far as it can be read."""
     with contextlib.suppress(OSError):
         return urls(guarded.read(gateway.folder / FILE, LARGEST))
     return set()
-
-
-def gateway_of(home: Path, name: str) -> Plan | None:
-    """The plan of a gateway that is up; None where there is no such."""
-    instance = StateDir(home, name)
-    made = plan_of(instance) if instance.is_held() else None
-    return made if made and made.engine == NAME else None

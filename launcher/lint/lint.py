@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +20,8 @@ from launcher.formats.words import Word
 from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
-from launcher.lint.concerns import Concern, Verdict, guesses, of_issue
+from launcher.lint.by_option import canonical_name, told
+from launcher.lint.concerns import Concern, Verdict
 from launcher.lint.config_file import has_file, of_file
 from launcher.lint.parsing import WHEEL, is_unjudged, of_its_fork, of_option, passed_over
 from launcher.plan.evidence import Known
@@ -210,23 +210,6 @@ def _of_whom(name: str) -> str:
         (f"{one.name} reads it" for one in engines if one.options.read_by(name)),
         f"for {fork.name}" if (fork := forks.of_variable(name)) else OF_OTHERS,
     )
-
-
-def told(case: Case, within: Release, unknown: frozenset[str]) -> defaultdict[str, list[Concern]]:
-    """What issues and guesses say, by the canonical name of the option, or the variable."""
-    told: defaultdict[str, list[Concern]] = defaultdict(list)
-    for name, concern in guesses(case, unknown):
-        told[name].append(concern)
-    for issue in issues.issues(case):
-        when = issue.when
-        if not unknown & {*issue.blames, *when.names, *when.traits, *when.without}:
-            told[issue.name].append(of_issue(issue, within))
-    return told
-
-
-def canonical_name(given: Given, within: Release) -> str:
-    """The one name of what a command line sets, abbreviated or not."""
-    return within.catalogue.canonical(given.setting.lstrip("-"))
 
 
 def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Plan:

@@ -12,7 +12,7 @@ from launcher.engines.members import whole
 from launcher.engines.options import Option
 from launcher.errors import Exit, UserError
 from launcher.formats.launches import Launch
-from launcher.lint.lint import canonical_name
+from launcher.lint.by_option import canonical_name
 from launcher.lint.rewrite import rewrite
 from launcher.lint.run import Judged
 from launcher.plan.plan import ENGINE

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from launcher.engines import issues
 from launcher.engines.members import overridden
+from launcher.lint.by_option import canonical_name, told
 from launcher.lint.concerns import Concern
 from launcher.lint.config_file import of_file
-from launcher.lint.lint import canonical_name, told
 from launcher.lint.parsing import of_option
 from launcher.plan.plan import Plan
 

@@ -19,8 +19,9 @@ from launcher.engines.target import ARCHS, Target
 from launcher.formats.edits import Edit
 from launcher.formats.launches import Launch
 from launcher.formats.masking import CUTS
+from launcher.lint.by_option import canonical_name
 from launcher.lint.concerns import Concern, Verdict
-from launcher.lint.lint import Entry, canonical_name, lint
+from launcher.lint.lint import Entry, lint
 from launcher.lint.parsing import gone_option
 
 GUESS = "what to change depends on the GPU, and nobody said which (--gpu, --arch)"

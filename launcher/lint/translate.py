@@ -11,7 +11,7 @@ from launcher.engines.members import whole
 from launcher.engines.options import Given, Release
 from launcher.engines.translation import Flags, translated
 from launcher.formats.launches import INSIDE, Launch
-from launcher.lint.lint import canonical_name
+from launcher.lint.by_option import canonical_name
 from launcher.plan.plan import words_of
 
 

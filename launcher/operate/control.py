@@ -24,8 +24,8 @@ from launcher.errors import Exit, UserError
 from launcher.files import following, guarded
 from launcher.redact.keys import remove_key
 from launcher.serve import leftovers
-from launcher.serve.events import NOW
 from launcher.serve.reaper import descendants
+from launcher.serve.wishes import NOW
 from launcher.statedir import namelock, starts
 from launcher.statedir.events import Event, parsed, read_events
 from launcher.statedir.folder import Signalled, StateDir, is_launcher, known, run_state

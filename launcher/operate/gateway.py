@@ -17,8 +17,9 @@ from launcher.config import layers
 from launcher.engines.server import Server
 from launcher.errors import Exit, UserError
 from launcher.gateway import EXTRA, LEAST, NAME, settings
+from launcher.gateway.instances import plan_of
 from launcher.gateway.manifest import place_of
-from launcher.gateway.roster import listed, plan_of
+from launcher.gateway.roster import listed
 from launcher.gateway.runtime import runtime
 from launcher.gateway.settings import HEALTH, READY, Options
 from launcher.gateway.workers import Seen, seen

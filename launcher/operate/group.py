@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.gateway.roster import plan_of
+from launcher.gateway.instances import plan_of
 from launcher.serve.group import called
 from launcher.statedir.folder import StateDir
 

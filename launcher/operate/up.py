@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from launcher import printable
 from launcher.config import layers
+from launcher.config.composed import Composed
 from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.config.target import instance_of, observe_target, require_own
 from launcher.doctor.run import Report, require_fit, suspects
@@ -23,11 +24,11 @@ from launcher.errors import Exit, UserError
 from launcher.files import following, guarded, ownership
 from launcher.files.rotation import rotate
 from launcher.gateway import NAME as GATEWAY
-from launcher.gateway.roster import plan_of
+from launcher.gateway.instances import plan_of
 from launcher.lint.notes import noted
 from launcher.plan.plan import Plan, to_json
 from launcher.serve import capabilities, leftovers
-from launcher.serve.events import NOW, WISHES
+from launcher.serve.wishes import NOW, WISHES
 from launcher.statedir import namelock
 from launcher.statedir.events import Event, read_events
 from launcher.statedir.folder import Claim, StateDir
@@ -63,15 +64,17 @@ def up(
     allow: Sequence[str] = (),
     *,
     detach: bool,
+    composed: Composed | None = None,
 ) -> int:
-    """Bring a profile up; in the foreground this does not return.
+    """Bring a profile up; in the foreground this does not return. `composed` is the profile, where
+    it was read already.
 
     Raises UserError when something is in the way, be it a failed check that is not in `allow`:
     nothing was started then.
     """
     capabilities.drop_ambient()
     require_own_folder()
-    composed = load(ask, environ)
+    composed = composed or load(ask, environ)
     require_own(composed)
     instance = instance_of(composed, environ)
     _require_no_gateway(instance)

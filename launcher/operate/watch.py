@@ -19,7 +19,7 @@ from launcher.engines.figures import Figures, First, Rates, between, first_token
 from launcher.engines.server import Answer, Server, ask
 from launcher.errors import UserError
 from launcher.files import guarded, reading
-from launcher.gateway.roster import plan_of
+from launcher.gateway.instances import plan_of
 from launcher.gateway.runtime import runtime
 from launcher.host.peer import Peer
 from launcher.operate import control

@@ -4,32 +4,11 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from enum import Enum
 
 from launcher.serve.canary import Look, Question
-
-
-class Request(Enum):
-    """What the operator asks for while a model is up."""
-
-    STOP = "stop"
-    RESTART = "restart"
-    KILL = "kill"
-
-
-# What `down --now` sends: no terminal, no log rotation and no service manager sends it by itself.
-NOW = signal.SIGRTMIN
-# How a wish reaches the launcher. One that comes twice is the same wish: only NOW kills.
-WISHES = {
-    signal.SIGTERM: Request.STOP,
-    signal.SIGINT: Request.STOP,
-    signal.SIGHUP: Request.STOP,  # the terminal was closed
-    signal.SIGQUIT: Request.STOP,
-    signal.SIGUSR1: Request.RESTART,
-    NOW: Request.KILL,
-}
+from launcher.serve.wishes import Request
 
 
 @dataclass(frozen=True)

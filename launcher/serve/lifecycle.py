@@ -46,7 +46,6 @@ from launcher.serve.events import (
     RankDied,
     ReadyHinted,
     Record,
-    Request,
     RequestReceived,
     RestartAdvice,
     SmokeResult,
@@ -56,6 +55,7 @@ from launcher.serve.events import (
     Terminate,
     Ticked,
 )
+from launcher.serve.wishes import Request
 
 
 class Next(Enum):

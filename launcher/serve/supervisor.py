@@ -24,7 +24,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from launcher.diagnose.verdict import Diagnosis
-from launcher.engines import server, startup
+from launcher.engines import failures, server, startup
 from launcher.engines.server import PAUSED, Answer, Server
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
@@ -39,8 +39,6 @@ from launcher.redact import keys
 from launcher.serve import canary_ask, gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
 from launcher.serve.canary import Look, Question, Said
 from launcher.serve.events import (
-    NOW,
-    WISHES,
     Action,
     AskCanary,
     CanaryHeard,
@@ -77,6 +75,7 @@ from launcher.serve.run import ServerRun
 from launcher.serve.sdnotify import PRIVATE, Notifier
 from launcher.serve.session import Died, ProcessTree
 from launcher.serve.webserver import Access, Page, WebServer
+from launcher.serve.wishes import NOW, WISHES
 from launcher.statedir.folder import StateDir
 
 FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
@@ -384,6 +383,8 @@ class Supervisor:
             self.burial.gone = gone
         if why:
             self.tell_of_death(run, died, error, why)
+            for what in failures.complaints():
+                self.teller.complain(f"left out where deaths are judged: {what}")
 
     def tell_of_death(self, run: ServerRun, died: Died, error: str | None, why: Diagnosis) -> None:
         cause, what = "process-lost" if (died.status or 0) < 0 else "", f"the server {died.how}"

@@ -23,8 +23,8 @@ from launcher.formats import shell
 from launcher.formats.edits import Edit
 from launcher.formats.launches import Launch
 from launcher.formats.reading import read
+from launcher.lint.by_option import canonical_name
 from launcher.lint.fix import Fixed, fixed, patched
-from launcher.lint.lint import canonical_name
 from launcher.lint.run import judge
 
 CATALOGUE = dialect("sglang").options

@@ -14,7 +14,7 @@ from launcher.config.resolve import PlanRequest, load, resolve
 from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.target import Target
 from launcher.formats.launches import Launch
-from launcher.lint.lint import canonical_name
+from launcher.lint.by_option import canonical_name
 from launcher.lint.translate import Command, translate
 from launcher.plan.plan import Plan
 

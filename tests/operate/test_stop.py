@@ -24,7 +24,7 @@ from launcher.statedir.folder import StateDir, boot_id, pid_namespace
 FAKE = """
 import os, signal, sys
 from pathlib import Path
-from launcher.serve.events import WISHES
+from launcher.serve.wishes import WISHES
 from launcher.statedir.folder import StateDir
 for number in WISHES:
     signal.signal(number, signal.SIG_IGN)

@@ -24,7 +24,6 @@ from launcher.serve.events import (
     Event,
     Exited,
     ProbeResult,
-    Request,
     RequestReceived,
     SmokeResult,
     Started,
@@ -32,6 +31,7 @@ from launcher.serve.events import (
     Ticked,
 )
 from launcher.serve.lifecycle import Idle, Next, Ready, State, Stopping, step, wakes_at
+from launcher.serve.wishes import Request
 
 POLICY = CanaryPolicy(every=60.0, asks=CANARIES)
 PROVED = frozenset(CANARIES)

@@ -29,7 +29,6 @@ from launcher.serve.events import (
     RankDied,
     ReadyHinted,
     Record,
-    Request,
     RequestReceived,
     RestartAdvice,
     SmokeResult,
@@ -55,6 +54,7 @@ from launcher.serve.lifecycle import (
     step,
     wakes_at,
 )
+from launcher.serve.wishes import Request
 
 POLICY = Policy(
     start_timeout=100,

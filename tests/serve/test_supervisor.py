@@ -31,12 +31,12 @@ from launcher.serve.events import (
     Launch,
     LaunchFailed,
     ProbeResult,
-    Request,
     RequestReceived,
     Started,
     Ticked,
 )
 from launcher.serve.lifecycle import Backoff, Ended, Idle, Ready, Starting, State, is_judged, step
+from launcher.serve.wishes import Request
 from launcher.serve.writer import MOST_WAITING, Writer
 
 POLICY = Policy(smoke=False)

@@ -36,6 +36,7 @@ from launcher.doctor.checks import (
     system,
 )
 from launcher.doctor.checks.judging import Verdict
+from launcher.engines.engine import NAMES
 from launcher.engines.issues import Issue, every_issue
 from launcher.errors import Exit, UserError
 from launcher.host.facts import Host, UnobservedError
@@ -165,14 +166,17 @@ TOGETHER = tuple(
 
 
 @cache
-def every_check() -> tuple[Check, ...]:
-    """All checks, the known issues among them, those of `--deep`, and those of several hosts."""
-    return (*(one for check in checks() for one in (check, *_beside(check))), *LIVE, *TOGETHER)
+def every_check(engines: Sequence[str] = NAMES) -> tuple[Check, ...]:
+    """All checks, the known issues of these engines among them, those of `--deep`, and those of
+    several hosts.
+    """
+    facts = (one for check in checks() for one in (check, *_beside(check, engines)))
+    return (*facts, *LIVE, *TOGETHER)
 
 
-def _beside(check: Check) -> tuple[Check, ...]:
+def _beside(check: Check, engines: Sequence[str]) -> tuple[Check, ...]:
     """The known issues, each as a check of its own, after the one that counts them."""
-    return tuple(map(_of_row, every_issue())) if check.judge is issues.known_issues else ()
+    return tuple(map(_of_row, every_issue(engines))) if check.judge is issues.known_issues else ()
 
 
 def _of_row(row: Issue) -> Check:
@@ -217,8 +221,9 @@ def _check(function: Callable[[Host, Plan], Verdict], module: ModuleType) -> Che
 
 def known_ids(ids: Iterable[str]) -> None:
     """Raises UserError (usage) for an id that no check has."""
-    every = [check.id for check in every_check()]
-    for id in ids:
+    asked = [*ids]
+    every = [check.id for check in every_check()] if asked else []
+    for id in asked:
         if id not in every:
             near = difflib.get_close_matches(id.lower(), every, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
@@ -242,7 +247,8 @@ def judge(
     A required one may not fail, whatever is allowed.
     """
     allowed = {*allow, *plan.allowed}
-    asked = [check for check in every_check() if not only or check.id in only]
+    every = every_check() if only else every_check((plan.engine,))
+    asked = [check for check in every if not only or check.id in only]
     told = _issues(host, plan) if plan.name else {}
     return [
         _finding(check, host, plan, told, check.id in allowed and not check.required)

@@ -22,7 +22,7 @@ def known_issues(host: Host, plan: Plan) -> Verdict:
 
     Source: each row has its own.
     """
-    if broken := complaints():
+    if broken := complaints((plan.engine,)):
         return warn(f"left out: {sample(broken)}", fix="correct these rows, or install again")
     installed = release(host, plan.engine)
     old = issues.unchecked(case(host, plan, installed))
@@ -31,8 +31,6 @@ def known_issues(host: Host, plan: Plan) -> Verdict:
         return warn(
             f"not looked at for {dialect(plan.engine).name} {installed}: {told}", fix=old[0].fix
         )
-    count = len(found(host, plan))
+    count, every = len(found(host, plan)), issues.every_issue((plan.engine,))
     concerns = f"{count or 'none'} concern{'s' * (count < 2)} this profile"
-    return ok(
-        f"{len(issues.every_issue())} rows for {dialect(plan.engine).name} {installed}, {concerns}"
-    )
+    return ok(f"{len(every)} rows for {dialect(plan.engine).name} {installed}, {concerns}")
