@@ -135,9 +135,12 @@ def fit_command(
 
     Without a profile it is the one that fits the GPUs here best. Exit 1 if it does not fit.
     """
+    from launcher.api.fit import FitRequest
+    from launcher.operate.sizing import here
     from launcher.output import estimate
 
-    return estimate.run(profile, model, settings, aim, os.environ, as_json=as_json)
+    ask = FitRequest(profile, model, settings, aim)
+    return estimate.run(ask, os.environ, here(os.environ), as_json=as_json)
 
 
 @click.command("lint")

@@ -45,7 +45,7 @@ class TargetOptions:
 
     release: str | None = None
     arch: str | None = None
-    facts: Path | None = None
+    facts: Path | Host | None = None  # a file of them, or what it says
     gpu: str | None = None  # a product of gpus.toml; `arch` is then its own
     engine: str | None = None  # that the release is said of; None: nobody says
 
@@ -295,8 +295,13 @@ def _meant(arch: str) -> str:
     return f"NVFP4 needs Blackwell: {has_rules}"
 
 
-def recorded(path: Path) -> Host:
-    """The facts of a host, from the file that `glm5-serve facts` made. Raises UserError."""
+def recorded(path: Path | Host) -> Host:
+    """The facts of a host, from the file that `glm5-serve facts` made, or as they are at hand.
+
+    Raises UserError.
+    """
+    if isinstance(path, Host):
+        return path
     try:
         text = reading.read_text(path, LARGEST, errors="replace")
     except OSError as error:
