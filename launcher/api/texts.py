@@ -26,7 +26,8 @@ from launcher.knowledge import gpus
 from launcher.redact.bundle import Scrubber
 from launcher.redact.keys import scrub
 
-NOBODY: Mapping[str, str] = {"HOME": "/nonexistent"}  # whose profiles are not looked up
+# Whose profiles are not looked up.
+NOBODY = {"HOME": "/nonexistent", "GLM5_SERVE_STATE_DIR": "/nonexistent/state"}
 PLACE = "this text"
 PATIENT = 1 << 20  # bytes of a text that are asked what they are
 # What people paste of a host and nothing else has: a log may have lines of the other outputs.
@@ -64,17 +65,21 @@ def fit(
 
 def host(texts: Mapping[str, bytes]) -> Host:
     """The host that texts tell of: its facts, or what people paste, the longest first."""
-    if len(texts) == 1 and (only := next(iter(texts.values()))).lstrip().startswith(b"{"):
-        return facts_json.loads(only.decode(errors="replace"), PLACE)
+    if len(texts) == 1 and _is_facts(only := next(iter(texts.values())).decode(errors="replace")):
+        return facts_json.loads(only, PLACE)
     named = sorted(texts.items(), key=lambda one: -len(one[1]))
     return parsers.of_texts(named, PLACE)
+
+
+def _is_facts(text: str) -> bool:
+    return text.lstrip().startswith("{") and '"driver"' in text and '"schema"' in text
 
 
 def kind(text: bytes) -> str:
     """What a text most likely is: `lint`, `diagnose` or `doctor`."""
     begun = text[:PATIENT]
     told = begun.decode(errors="replace")
-    if told.lstrip().startswith("{") and '"driver"' in told and '"schema"' in told:
+    if _is_facts(told):
         return "doctor"
     outputs = {name for name, known_by, _ in parsers.READERS if known_by.search(told)}
     if outputs & OF_A_HOST:
