@@ -100,7 +100,7 @@ async function judge() {
     show(elements, answer.told);
     say(`${chosen === "auto" ? `looks like ${NAMES[command]}: ` : ""}${inShort} (${(answer.ms / 1000).toFixed(2)} s)`);
   }
-  at("verdict-title").scrollIntoView({ block: "nearest" });
+  at("verdict-title").scrollIntoView();
 }
 
 function onlyWhatMatters() {
@@ -158,12 +158,15 @@ at("link-copy").onclick = async () => {
   await navigator.clipboard.writeText(at("link-address").value);
   at("link-state").textContent = "Copied.";
 };
-at("clear").onclick = () => {
+function clear() {
   files.clear();
   opened();
   at("form").reset();
   onlyWhatMatters();
   at("verdict").hidden = true;
+}
+at("clear").onclick = () => {
+  clear();
   say("ready");
   at("text").focus();
 };
@@ -183,7 +186,7 @@ for (const button of document.querySelectorAll("[data-example]")) {
   const name = button.dataset.example;
   examples.set(name, fetch(`examples/${name}`).then((answer) => answer.text()));
   button.onclick = async () => {
-    at("clear").click();
+    clear();
     at("text").value = await examples.get(name);
     at("gpu").value = button.dataset.gpu ?? "";
     if (!at("go").disabled) judge();

@@ -110,6 +110,11 @@ class Browser:
         """The first element of a selector."""
         return self.driver.find_element("css selector", css)
 
+    def press(self, css: str) -> None:
+        """Click it, wherever the page is scrolled to; what it said before is gone."""
+        self.js("document.querySelector('#state').textContent = ''")
+        self.js("document.querySelector(arguments[0]).click()", css)
+
     @property
     def state(self) -> str:
         """The line that says how far it is."""
