@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,6 @@ EXAMPLES = {
         for name in ("nvidia_smi_q", "nvidia_topo", "lspci", "dmesg", "cmdline", "lscpu", "numa")
     ),
 }
-EPOCH = (2020, 1, 1, 0, 0, 0)  # of every file in an archive
 
 
 def main() -> int:
@@ -52,11 +52,13 @@ def main() -> int:
     parser.add_argument("site", type=Path, metavar="FOLDER", help="Where; what is there is kept.")
     site = parser.parse_args().site
     try:
-        parts = fetched()
+        write(site, fetched())
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"error  {error}\nfix    it wants npm and pip, and both a registry", file=sys.stderr)
+        print(
+            f"error  {error}\nfix    it wants node, npm and pip, and a registry of both",
+            file=sys.stderr,
+        )
         return 1
-    write(site, parts)
     size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     print(f"{site}: {size / 1e6:.1f} MB; `python playground/serve.py {site}` shows it")
     return 0
@@ -94,7 +96,7 @@ def fetched() -> Path:
 
 
 def write(site: Path, parts: Path) -> None:
-    """The whole site, of what was fetched and what is here."""
+    """The whole site, of what was fetched and what is here. Raises CalledProcessError."""
     for page in sorted((HERE / "page").iterdir()):
         _copy(page, site / page.name)
     for name in PYODIDE:
@@ -107,11 +109,13 @@ def write(site: Path, parts: Path) -> None:
     wheels = sorted((parts / "wheels").iterdir())
     (core,) = (wheel for wheel in wheels if wheel.name.startswith("pydantic_core"))
     _copy(core, site / "pydantic_core.whl")
-    with zipfile.ZipFile(site / "app.zip", "w", compresslevel=9) as archive:
-        for name, data in sorted(_app([wheel for wheel in wheels if wheel != core])):
-            member = zipfile.ZipInfo(name, EPOCH)
-            member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            archive.writestr(member, data)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = Path(folder) / "sources.zip"
+        with zipfile.ZipFile(sources, "w") as archive:
+            for name, data in _app([wheel for wheel in wheels if wheel != core]):
+                archive.writestr(name, data)
+        modules, script = parts / "node_modules", HERE / "compile.mjs"
+        subprocess.run(["node", script, modules, sources, site / "app.zip"], check=True)
 
 
 def _app(wheels: list[Path]) -> Iterator[tuple[str, bytes]]:
