@@ -75,7 +75,7 @@ def fit(
         slot=demand.state,
         working=(parts.taken.least, parts.taken.most),
         left=parts.left(fraction),
-        beside=parts.taken.beside,
+        beside=parts.taken.beside + parts.taken.chunks,
         needed=parts.needed,
         least=parts.lowest,
         useful=_useful(formulas, parts, replace(demand, context=context)),

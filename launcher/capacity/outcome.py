@@ -53,7 +53,7 @@ class Fit:
     slot: int  # bytes of one
     working: tuple[int, int]  # least and most that runs within the fraction, beside the KV cache
     left: int
-    beside: int  # that must be left for what runs beside the fraction
+    beside: int  # that must be left for what runs beside the fraction, the longest prompt included
     needed: int  # of all that runs, at least
     least: float  # fraction below which there is no KV cache
     useful: float  # fraction from which on one request of the context fits; above 1: none

@@ -130,8 +130,11 @@ def _little_left(made: Fit, plan: Plan) -> Iterator[Said]:
             f"{_gib(made.left)} are left for graphs, activations and NCCL: out of memory at capture"
             " or under load"
         )
-        fix = f"lower {formulas.knobs.fraction} to {_down(made.most)} (this one goes down)"
-        yield Said(Severity.WARN, what, f"{fix}, or the chunks", *formulas.sources.little_left)
+        fix = f"lower {formulas.knobs.chunk}: with it up to {_gib(made.beside)} are needed"
+        if made.most > made.least:
+            fix = f"lower {formulas.knobs.fraction} to {_down(made.most)} (this one goes down)"
+            fix += ", or the chunks"
+        yield Said(Severity.WARN, what, fix, *formulas.sources.little_left)
 
 
 def _of_slots(made: Fit, plan: Plan) -> Iterator[Said]:

@@ -91,7 +91,8 @@ class Taken:
 
     least: int = 0  # out of what the fraction gives
     most: int = 0
-    beside: int = 0  # out of what it leaves
+    beside: int = 0  # out of what it leaves, at least
+    chunks: int = 0  # and for a prompt as long as the chunks: none comes before it serves
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class Budget:
 
     @property
     def needed(self) -> int:
-        """The least that must be there beside weights and KV cache."""
+        """The least that must be there beside weights and KV cache for a start."""
         return self.taken.least + self.taken.beside
 
     @property
@@ -167,7 +168,7 @@ class Budget:
     @property
     def highest(self) -> float:
         """The largest fraction that leaves what is needed beside it."""
-        return self.free / self.base - self.taken.beside / self.base
+        return (self.free - self.taken.beside - self.taken.chunks) / self.base
 
 
 def number(plan: Plan, *names: str, default: int, read: Callable[[str], int] = size) -> int:

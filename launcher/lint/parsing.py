@@ -37,7 +37,7 @@ def of_option(
     if given.option.deprecated:
         yield Concern(
             Verdict.DEPRECATED,
-            "deprecated: a coming release refuses it",
+            "a coming release refuses it",
             known,
             WHEEL,
             Shows.PARSE,

@@ -82,7 +82,7 @@ def points(made: Mapping[str, Fit], here: str) -> None:
     if not made:
         return
     shown = Table(box=None, pad_edge=False, header_style="dim")
-    shown.add_column("point")
+    shown.add_column("point", no_wrap=True)
     for name in ("drafts", "weights", "KV tokens", "at once", *map(_of, _sizes(made.values()))):
         shown.add_column(name, justify="right")
     shown.add_column("")
@@ -90,7 +90,7 @@ def points(made: Mapping[str, Fit], here: str) -> None:
         tokens = f"{one.groups} x {one.tokens:,}" if one.groups > 1 else f"{one.tokens:,}"
         room = (str(_room(one, size)) for size in _sizes(made.values()))
         said = ("", "") if one.fits else ("does not fit ", "red")
-        mark = ("<- this plan", "bold") if point == here else ""
+        mark = ("<-", "bold") if point == here else ""
         cells = str(one.drafts or "-"), gib(one.weights), tokens, str(one.running or "-"), *room
         shown.add_row(point, *cells, words(said, mark))
     screen = console(sys.stdout)

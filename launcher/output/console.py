@@ -76,9 +76,13 @@ def below(drawn: Iterable[Text]) -> Text:
     return Text("\n", no_wrap=True).join(drawn)
 
 
-def row(name: str, text: str, width: int = 10) -> Text:
-    """A dim name, and beside it words of others."""
-    return words((f"{name:<{width}}", "dim"), text)
+def row(name: str, text: str, width: int = 10) -> Table:
+    """A dim name, and beside it words of others, folded there."""
+    made = Table.grid()
+    made.add_column(width=width, no_wrap=True)
+    made.add_column()
+    made.add_row(words((name, "dim")), words(text))
+    return made
 
 
 def beside(

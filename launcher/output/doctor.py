@@ -13,6 +13,7 @@ from launcher.api import doctor
 from launcher.doctor.checks import REQUIRED
 from launcher.doctor.heading import head
 from launcher.doctor.run import DoctorOptions, Examined, Report
+from launcher.doctor.topology import drawn
 from launcher.errors import Exit
 from launcher.plan.findings import Finding, Severity, failures, to_json, verdict
 
@@ -26,6 +27,7 @@ COLOURS = {
     Severity.FAIL: "red",
 }
 WIDTH, GROUP_WIDTH = 8, 21  # of the first columns
+MANY = 5  # checks that one reason hides: enough to say it first, and not to name each
 
 
 def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) -> int:
@@ -49,7 +51,14 @@ def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) ->
         from launcher.output import console
 
         fits = (f"fits  {line}" for line in doctor.fits(seen))
-        show(console.console(sys.stdout), findings, head(seen), *fits, every=words.every)
+        show(
+            console.console(sys.stdout),
+            findings,
+            head(seen),
+            *fits,
+            topology=drawn(seen.host),
+            every=words.every,
+        )
     return status(verdict(findings), strict=words.strict)
 
 
@@ -77,18 +86,30 @@ def refused(as_json: bool) -> Report:
 
 
 def show(
-    console: Console, findings: Sequence[Finding], head: str, *more: str, every: bool = False
+    console: Console,
+    findings: Sequence[Finding],
+    head: str,
+    *more: str,
+    topology: Sequence[tuple[str, str]] = (),
+    every: bool = False,
 ) -> None:
-    """Print a report, and `more` lines below its heading."""
-    from launcher.output.console import words
+    """Print a report, with `more` lines and the host's topology below its heading: first what
+    keeps most from being seen, then the checks by group; with `every`, those that are ok, and what
+    was not seen, by name.
+    """
+    from launcher.output.console import beside, words
 
     console.print(words((head, "bold")))
-    for line in more:
-        console.print(words(line))
+    for text in more:
+        console.print(words(text))
+    for name, text in topology:
+        beside(console, (name, "dim"), GROUP_WIDTH - 2, text)
     console.print()
+    hidden = _hidden(findings)
+    _in_the_way(console, hidden)
     for group, members in groupby(findings, key=lambda found: found.group):
         _group(console, group, list(members), every)
-    _blind(console, findings)
+    _not_seen(console, hidden, every)
     _end(console, findings)
 
 
@@ -100,23 +121,40 @@ def _group(console: Console, group: str, findings: list[Finding], every: bool) -
         if found.severity is not Severity.OK and not _is_blind(found):
             _detail(console, found)
         elif every and found.severity is Severity.OK:
-            line(console, (found.severity.word, "green"), f"{found.id}  ", (found.evidence, "dim"))
+            told = (f"{found.id}  {found.title}", (f"  {found.evidence}", "dim"))
+            line(console, (found.severity.word, "green"), *told)
 
 
 def _is_blind(found: Finding) -> bool:
     return found.severity is Severity.UNKNOWN and not found.fix
 
 
-def _blind(console: Console, findings: Sequence[Finding]) -> None:
-    """What could not be seen: one reason hides many things, and is told once, the largest first."""
-    from launcher.output.console import words
-
+def _hidden(findings: Sequence[Finding]) -> list[tuple[str, list[str]]]:
+    """Why checks could not be made, and which: one reason hides many, the one that hides most
+    first.
+    """
     hidden: dict[str, list[str]] = {}
     for found in filter(_is_blind, findings):
         hidden.setdefault(found.evidence, []).append(found.id)
-    if hidden:
+    return sorted(hidden.items(), key=lambda one: -len(one[1]))
+
+
+def _in_the_way(console: Console, hidden: Sequence[tuple[str, list[str]]]) -> None:
+    """What keeps most checks from being made comes before all that they would say."""
+    told = [(why, ids) for why, ids in hidden if len(ids) >= MANY]
+    for why, ids in told:
+        line(console, ("unknown", "magenta"), f"{len(ids)} checks cannot be made: {why}")
+    if told:
+        console.print()
+
+
+def _not_seen(console: Console, hidden: Sequence[tuple[str, list[str]]], every: bool) -> None:
+    from launcher.output.console import words
+
+    told = hidden if every else [(why, ids) for why, ids in hidden if len(ids) < MANY]
+    if told:
         console.print(words(("not seen", "bold")))
-    for why, ids in sorted(hidden.items(), key=lambda one: -len(one[1])):
+    for why, ids in told:
         line(console, ("unknown", "magenta"), why)
         line(console, ("", ""), (", ".join(ids), "dim"))
 

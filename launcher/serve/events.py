@@ -186,7 +186,8 @@ class ProbeResult:
 
     `excuse` says why no answer is no fault: somebody debugs it, or paused it. One that was not
     `asked`, for want of a descriptor, a port or a thread here, says nothing of the server. It
-    `took` so many seconds.
+    `took` so many seconds. For `starved` seconds since the question before it, the server stood
+    in line for a processor: they count for no silence.
     """
 
     now: float
@@ -196,6 +197,7 @@ class ProbeResult:
     excuse: str = ""
     asked: bool = True
     took: float = 0.0
+    starved: float = 0.0
 
 
 @dataclass(frozen=True)

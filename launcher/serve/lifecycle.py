@@ -187,6 +187,7 @@ ASK_WITHIN = 90.0
 RECORD_WITHIN = 60.0  # seconds that keeping the stacks may take before it is killed without
 # seconds for a health check of a server that has nothing to do; more is worth a word, and no fault
 SLOW = 5.0
+SHORT = 1.0  # seconds in line for a processor between two questions that are worth a word
 _UNKNOWN, _SLOWLY, _EXCUSED = "its health is unknown", "answers slowly", "no answer, but"
 
 
@@ -299,12 +300,16 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         # the last word counts, not the longest
         case Ready(past), Progressed(now, run, _, until) if run == past.run:
             return replace(state, last_progress=max(now, until)), ()
-        case Ready(past), ProbeResult(now, run, detail=detail, asked=False) if run == past.run:
-            why = f"{_UNKNOWN}: {detail}"
-            return replace(state, reason=why, asking=False, ask_at=now + policy.probe_interval), ()
-        case Ready(past, failures=misses), ProbeResult(now, run, ok, detail, excuse, took=took) if (
+        case Ready(past), ProbeResult(now, run, detail=detail, asked=False) as word if (
             run == past.run
         ):
+            why = f"{_UNKNOWN}: {detail}"
+            later = replace(state, reason=why, asking=False, ask_at=now + policy.probe_interval)
+            return replace(later, last_progress=state.last_progress + word.starved), ()
+        case (
+            Ready(past, failures=misses),
+            ProbeResult(now, run, ok, detail, excuse, took=took, starved=starved),
+        ) if run == past.run:
             if ok or excuse:
                 answers = _answers(state, took) if ok else f"{_EXCUSED} {excuse}"
                 later = replace(
@@ -316,7 +321,8 @@ def step(state: State, event: Event, policy: Policy) -> Step:
                 )
                 return replace(later, last_progress=max(state.last_progress, now)), ()
             misses += 1
-            silent = now - state.last_progress
+            stirred = state.last_progress + starved
+            silent = now - stirred
             if misses >= policy.failure_threshold and silent >= policy.stall_timeout:
                 why = (
                     f"{misses} health checks in a row failed, the last one: {detail}; no work for"
@@ -324,8 +330,11 @@ def step(state: State, event: Event, policy: Policy) -> Step:
                 )
                 return _record(past, now, why)
             why = f"{misses} of {policy.failure_threshold} health checks failed: {detail}"
+            if starved >= SHORT:
+                why += f"; the host is short of processors: {starved:.0f} s were spent in line"
             soon = min(policy.probe_interval, ASK_AFTER_MISS)
-            return replace(state, reason=why, asking=False, ask_at=now + soon, failures=misses), ()
+            missed = replace(state, reason=why, asking=False, ask_at=now + soon, failures=misses)
+            return replace(missed, last_progress=stirred), ()
 
         case Ready(past, canary=Canary(degraded=Degraded() as worse)), Ticked(now) if (
             policy.canary.act == "restart"

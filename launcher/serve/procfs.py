@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -239,6 +239,32 @@ def starved(before: Vitals, after: Vitals) -> str | None:
                 " of the time"
             )
     return None
+
+
+@dataclass(frozen=True)
+class InLine:
+    """Seconds that the first thread of each rank has stood in line for a processor by the moment
+    `at`; nothing where the kernel does not count them.
+    """
+
+    at: float
+    waited: Mapping[int, float] = field(default_factory=dict)
+
+    def until(self, after: InLine) -> float:
+        """Seconds between both in which the rank that had to wait longest wanted a processor and
+        had none.
+
+        A rank at work, and one that spins in a hang, wants its processor all the time; one that
+        waits for somebody, or was stopped, stands in no line.
+        """
+        both = self.waited.keys() & after.waited.keys()
+        longest = max((after.waited[pid] - self.waited[pid] for pid in both), default=0.0)
+        return max(0.0, min(longest, after.at - self.at))
+
+
+def in_line(pids: Iterable[int], at: float, ranks: str) -> InLine:
+    """How long those of `pids` that are ranks have stood in line. Never raises."""
+    return InLine(at, {pid: _waited(pid) for pid in pids if is_rank(pid, ranks)})
 
 
 def finding(before: Vitals, after: Vitals) -> str:

@@ -62,6 +62,8 @@ class ServerRun:
     _seen: procfs.Vitals | None = None
     _still: procfs.Vitals | None = None  # the look since which nothing moved
     _look_at: float = 0.0
+    _in_line: procfs.InLine | None = None  # at the last look
+    starved: float = 0.0  # seconds that a rank which wanted a processor had none, since it serves
     _excused_at: procfs.Vitals | None = None  # the look when it was last asked for an excuse
     _compiles: tuple[float, float] | None = None  # since when, and until when, that was one
     _lines: int = 0
@@ -244,10 +246,25 @@ class ServerRun:
         looks.join(seconds)
         return found[0] if found else ""
 
+    def stood_in_line(self) -> float:
+        """Seconds since the last look in which the rank that had to wait longest for a processor
+        stood in line for one; 0 at the first look.
+
+        Silence is counted without them: on a host that gives a server a tenth of what it wants, it
+        moves a tenth as fast, and starting it again helps nobody. A rank that hangs and spins is
+        found all the same, as much later; one that waits asleep, or was stopped, at once.
+        """
+        before, members = self._in_line, self.session.members()
+        self._in_line = procfs.in_line(members, self.clock.now(), self.engine.ranks)
+        starved = before.until(self._in_line) if before else 0.0
+        self.starved += starved
+        return starved
+
     def stuck(self, loads: Sequence[Load], now: float, stall_timeout: float) -> str | None:
         """The replica that has requests and moves nothing, in words, by one more look at loads."""
-        self.flow = activity.update(self.flow, loads, now)
-        return self.flow.stuck(now, stall_timeout)
+        given = now - self.starved
+        self.flow = activity.update(self.flow, loads, given)
+        return self.flow.stuck(given, stall_timeout)
 
     # How it ended.
 

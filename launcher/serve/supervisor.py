@@ -661,6 +661,7 @@ class Supervisor:
     def probe(self, run: ServerRun, first: bool) -> Work:
         began, lost = time.monotonic(), self.clock.lost
         answer = self.ask(run, first)
+        starved = 0.0 if first else run.stood_in_line()
         now, stall_timeout = self.clock.now(), self.policy.stall_timeout
         stall_timeout = stall_timeout if answer.proves else 0.0
         if not first and answer.ok and (stuck := run.stuck(answer.loads, now, stall_timeout)):
@@ -669,7 +670,8 @@ class Supervisor:
         if is_no and not answer.foreign and self.engine.paused(self.server(run)):
             answer = replace(answer, excuse=PAUSED)
         excuse = answer.excuse or run.excuse_within(LOOK_WITHIN, LOOKED_FOR) if is_no else ""
-        return partial(self.probed, run, first, answer, excuse, time.monotonic() - began, lost)
+        took = time.monotonic() - began
+        return partial(self.probed, run, first, answer, excuse, took, starved, lost)
 
     def ask(self, run: ServerRun, first: bool) -> Answer:
         """Whether the run is ready, or alive; a node that follows is what the first node is."""
@@ -680,22 +682,28 @@ class Supervisor:
         return server.ask(asked, self.server(run), FIRST_WITHIN if first else LIVES_WITHIN)
 
     def probed(
-        self, run: ServerRun, first: bool, answer: Answer, excuse: str, took: float, lost: float
+        self,
+        run: ServerRun,
+        first: bool,
+        answer: Answer,
+        excuse: str,
+        took: float,
+        starved: float,
+        lost: float,
     ) -> None:
         now, ok, detail = self.clock.now(), answer.ok, answer.detail
         run.heard(answer, now)
         if answer.foreign and run is self.run_ and not run.killed:  # who dies lets go of its port
             self.tell_of_stranger(answer.foreign)
         if answer.unknown or (not ok and self.clock.lost > lost):
-            self.unasked(
-                run.number, detail if answer.unknown else "the launcher did not run meanwhile"
-            )
+            why = detail if answer.unknown else "the launcher did not run meanwhile"
+            self.unasked(run.number, why, starved)
             return
         if not first:
             if run is self.run_:
                 run.watch(self.loop, self.feed)
             self.teller.reading(took, ok)
-        self.feed(ProbeResult(now, run.number, ok, detail, excuse, took=took))
+        self.feed(ProbeResult(now, run.number, ok, detail, excuse, took=took, starved=starved))
 
     def look_at_nodes(self, run: ServerRun, group: Group, pause: float = 0.0) -> Work:
         """Look at the other nodes once, in a thread of its own."""
@@ -726,10 +734,13 @@ class Supervisor:
         self.teller.complain(f"{self.last_error}: no request and no key goes there")
         self.teller.record(self.picture())
 
-    def unasked(self, number: int, why: str = "it could not be asked") -> None:
+    def unasked(
+        self, number: int, why: str = "it could not be asked", starved: float = 0.0
+    ) -> None:
         """A question that never left this process says nothing of the server."""
         self.teller.complain(f"the server's health is unknown: {why}")
-        self.feed(ProbeResult(self.clock.now(), number, False, why, asked=False))
+        now = self.clock.now()
+        self.feed(ProbeResult(now, number, False, why, asked=False, starved=starved))
 
     def examine(self, run: ServerRun, pause: float = 0.0) -> Work:
         time.sleep(pause)

@@ -79,6 +79,23 @@ def test_a_fraction_that_leaves_too_little_must_go_down() -> None:
     assert not made("flags.mem-fraction-static=0.92").said
 
 
+@pytest.mark.parametrize("chunk", [8192, 16384, 131072, 1 << 20])
+@pytest.mark.parametrize("fraction", ["0.80", "0.88"])
+def test_no_chunk_keeps_a_server_from_starting(chunk: int, fraction: str) -> None:
+    """GLM-5's cookbook has chunks of 131,072 with 0.80: a prompt so long comes later, if ever."""
+    seen = made(f"flags.mem-fraction-static={fraction}", f"flags.chunked-prefill-size={chunk}")
+
+    assert seen.fits
+    assert all("under load" in said.what for said in seen.said)
+    assert seen.said or chunk <= 16384
+
+
+def test_chunks_that_no_fraction_helps_are_to_be_shorter() -> None:
+    [said] = made("flags.chunked-prefill-size=262144").said
+
+    assert said.fix.startswith("lower chunked-prefill-size: with it up to ")
+
+
 def test_four_cards_hold_no_full_glm5_whatever_the_fraction() -> None:
     [said] = made("flags.tp-size=4").said
 

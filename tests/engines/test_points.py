@@ -260,7 +260,7 @@ def test_explain_shows_the_figure_of_others_and_fit_what_each_point_costs(world:
     assert [one["groups"] for one in told["points"].values()] == [1, 8, 8]
     assert told["points"]["balanced"]["weights"] > told["points"]["latency"]["weights"]
     assert "balanced" in shown
-    assert "<- this plan" in shown.splitlines()[-2]
+    assert "<-" in shown.splitlines()[-2]
 
 
 def test_nothing_is_shown_beside_a_point_that_nobody_measured() -> None:

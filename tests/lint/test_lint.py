@@ -124,7 +124,7 @@ def test_a_release_that_does_not_load_the_model_is_no_matter_of_its_flags(releas
         ("--mem-fraction-statc 0.9", "--mem-fraction-statc", NEWEST, Verdict.UNKNOWN, "no release"),
         ("--nsa-prefill-backend trtllm", "--nsa-prefill-backend", "0.5.23", Verdict.REMOVED, "removed after 0.5.19"),
         ("--cuda-graph-max-bs 8", "--cuda-graph-max-bs", "0.5.23", Verdict.AMBIGUOUS, "removed after 0.5.19"),
-        ("--cuda-graph-max-bs 8", "--cuda-graph-max-bs", "0.5.14", Verdict.DEPRECATED, "deprecated"),
+        ("--cuda-graph-max-bs 8", "--cuda-graph-max-bs", "0.5.14", Verdict.DEPRECATED, "a coming release refuses it"),
         ("--attn-dp-size 8", "--attn-dp-size", "0.5.16", Verdict.UNKNOWN, "it comes with 0.5.22"),
         ("--kv-cache-dtype fp8", "--kv-cache-dtype", NEWEST, Verdict.WRONG, "no choice fp8"),
         ("--kv-cache-dtype fp8_e5m2", "--kv-cache-dtype", NEWEST, Verdict.BREAKS, "bfloat16 or fp8_e4m3"),

@@ -426,6 +426,39 @@ def test_misses_in_a_row_are_a_death() -> None:
     assert state.reason == "2 health checks in a row failed, the last one: 503; no work for 12 s"
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_silence_is_counted_by_the_time_that_the_host_gave(share: float) -> None:
+    """A server that stands in line for a processor is no hang; one that hangs and spins is found
+    all the same, as much later as it got less.
+    """
+    state, _ = play(BEGUN, ANSWERED)
+    now, done = 1.0, ()
+    while not done:
+        now += 5.0
+        state, _ = step(state, Ticked(now), POLICY)
+        miss = ProbeResult(now, 1, ok=False, detail="503", starved=share * 5.0)
+        state, done = step(state, miss, POLICY)
+        assert now < 200
+
+    assert done == (Record(1),)
+    assert now - 1.0 == pytest.approx(POLICY.stall_timeout / (1 - share), abs=7.5)
+
+
+def test_it_is_told_that_the_host_is_short_of_processors() -> None:
+    state, _ = play(
+        BEGUN, ANSWERED, Ticked(6), ProbeResult(7, 1, ok=False, detail="503", starved=5)
+    )
+
+    assert state.reason == (
+        "1 of 2 health checks failed: 503; the host is short of processors: 5 s were spent in line"
+    )
+    unknown, _ = play(
+        BEGUN, ANSWERED, Ticked(6), ProbeResult(7, 1, ok=False, asked=False, starved=5)
+    )
+    assert isinstance(unknown, Ready)
+    assert unknown.last_progress == 1 + 5
+
+
 def test_misses_alone_kill_nobody_who_works() -> None:
     works = Progressed(12, 1, "warmup")
     state, _ = play(

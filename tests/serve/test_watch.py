@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -205,6 +206,38 @@ def test_real_processes_are_seen_as_they_are() -> None:
         assert until(sign, "it gets a processor").startswith(
             ("uses the processor", "the host is short of")
         )
+
+
+RANK_OF = "open('/proc/self/comm', 'w').write('sglang::sched'); print('up', flush=True)\n"
+SPINS = "while True: pass"
+ONE_CPU = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+
+
+def stood_in_line(*code: str) -> float:
+    """The share of two seconds in which the first of these programs, a rank, stood in line."""
+    with contextlib.ExitStack() as stack:
+        rank, *_ = [
+            stack.enter_context(running(sys.executable, "-c", one, stdout=subprocess.PIPE))
+            for one in code
+        ]
+        assert next_line(rank) == "up\n"
+        before = procfs.in_line([rank.pid, 2**22 - 1], time.monotonic(), RANKS)
+        time.sleep(2)
+        after = procfs.in_line([rank.pid], time.monotonic(), RANKS)
+        return before.until(after) / (after.at - before.at)
+
+
+def test_a_rank_without_a_processor_stands_in_line_and_one_that_sleeps_does_not() -> None:
+    beside = [ONE_CPU + SPINS] * 5
+
+    assert stood_in_line(ONE_CPU + RANK_OF + SPINS, *beside) > 0.5
+    assert stood_in_line(ONE_CPU + RANK_OF + "import signal; signal.pause()", *beside) < 0.5
+
+
+def test_what_the_kernel_does_not_count_is_no_line() -> None:
+    assert procfs.InLine(0.0, {}).until(procfs.InLine(5.0, {7: 3.0})) == 0
+    assert procfs.InLine(0.0, {7: 1.0}).until(procfs.InLine(5.0, {7: 1.0})) == 0
+    assert procfs.InLine(0.0, {7: 1.0, 8: 0.0}).until(procfs.InLine(5.0, {7: 1.5, 8: 9.0})) == 5
 
 
 # -- tokens ----------------------------------------------------------------------------------------
