@@ -88,8 +88,9 @@ async function judge() {
   }
   say("judging …");
   const chosen = at("kind").value;
-  const command = chosen === "auto" ? (await ask("kind", pasted)).told : chosen;
-  const answer = command ? await ask(command, pasted, WORDS[command]()) : await ask("lint", pasted);
+  const guess = chosen === "auto" ? await ask("kind", pasted) : { told: chosen };
+  const command = guess.told ?? "lint";
+  const answer = guess.error ? guess : await ask(command, pasted, WORDS[command]());
   if (run !== latest) return; // another one was asked for meanwhile
   at("verdict-title").textContent = `Verdict: ${NAMES[command]} (${command})`;
   if (answer.error) {

@@ -5,7 +5,7 @@ import { Language, Parser } from "./bash/web-tree-sitter.js";
 
 const here = (path) => new URL(path, import.meta.url).href;
 const bytes = async (path) => new Uint8Array(await (await fetch(here(path))).arrayBuffer());
-const PATIENCE = 2000; // milliseconds for the parser, as elsewhere
+const PATIENCE = 4000; // turns of the parser, some seconds of work: a clock would count a busy machine's pauses
 
 async function bash() {
   await Parser.init({ locateFile: () => here("bash/web-tree-sitter.wasm") });
@@ -16,8 +16,8 @@ async function bash() {
 
 // The rows that grammar.py makes a tree of; of no script at all, which takes for ever, none.
 function parse(parser, text) {
-  const end = performance.now() + PATIENCE;
-  let tree = parser.parse(text, null, { progressCallback: () => performance.now() > end });
+  let turns = 0;
+  let tree = parser.parse(text, null, { progressCallback: () => (turns += 1) > PATIENCE });
   const isWhole = tree !== null;
   if (!isWhole) {
     parser.reset();
