@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +21,10 @@ PLAYGROUND = ROOT / "playground"
 
 def module(name: str) -> ModuleType:
     """A program of playground/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, PLAYGROUND / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"playground_{name}", PLAYGROUND / f"{name}.py")
     assert spec
     assert spec.loader
-    made = importlib.util.module_from_spec(spec)
+    made = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look there
     spec.loader.exec_module(made)
     return made
 
