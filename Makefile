@@ -9,20 +9,23 @@ BESIDE := -n $(WORKERS) --dist worksteal
 AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
 # Else each worker rewrites the asserts of all tests each time: two thirds of what collecting them takes.
 unexport PYTHONDONTWRITEBYTECODE
-FAST := not engine and not systemd and not matrix and not scale
-UNITS := systemd and not engine and not matrix and not scale
-REAL := engine and not matrix and not scale
+FAST := not engine and not systemd and not matrix and not scale and not browser
+UNITS := systemd and not engine and not matrix and not scale and not browser
+REAL := engine and not matrix and not scale and not browser
+DRIVER := .venv/.browser
 TIMES ?= 10
 LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
 ENGINE := sglang
 
-.PHONY: help demo test test-engines stress faults scale engine engines lint format screens bench clean
+.PHONY: help demo test test-engines playground playground-test stress faults scale engine engines lint format screens bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down;"
 	@echo "              ENGINE=vllm: the real vLLM"
 	@echo "make test     lint, types and tests: all that need neither a real engine nor systemd"
 	@echo "make test-engines  those with the real engines, and with a systemd of their own (as root)"
+	@echo "make playground  the page that judges what is pasted in a browser, in build/site/playground (npm, PyPI)"
+	@echo "make playground-test  drives it in Chromium (Debian: chromium, chromium-driver)"
 	@echo "make stress   the tests TIMES=10 times in a row, beside LOOPS=$(LOOPS) loops that take every core (hours)"
 	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour)"
 	@echo "make scale    several real servers: replicas behind the gateway, one model over two network namespaces, a container"
@@ -63,6 +66,16 @@ test-engines: engines
 	$(BIN)/pytest $(BESIDE) -m "$(UNITS)" || $(AGAIN) -m "$(UNITS)"
 	$(BIN)/pytest -m "$(REAL)" || $(AGAIN) -m "$(REAL)"
 
+playground: $(MADE)
+	$(BIN)/python playground/build.py build/site/playground
+
+$(DRIVER): pyproject.toml $(MADE)
+	@$(BIN)/python -m pip install --quiet --group browser
+	@touch $@
+
+playground-test: $(DRIVER)
+	$(BIN)/pytest -m browser || $(AGAIN) -m browser
+
 stress: engines
 	$(BIN)/python tests/rig/stress.py --times $(TIMES) --loops $(LOOPS) $(BESIDE)
 
@@ -93,4 +106,4 @@ bench: $(MADE) engines
 	$(BIN)/python bench/canary.py
 
 clean:
-	rm -rf .venv dist
+	rm -rf .venv build dist

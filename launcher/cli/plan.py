@@ -135,9 +135,12 @@ def fit_command(
 
     Without a profile it is the one that fits the GPUs here best. Exit 1 if it does not fit.
     """
+    from launcher.api.fit import FitRequest
+    from launcher.operate.sizing import here
     from launcher.output import estimate
 
-    return estimate.run(profile, model, settings, aim, os.environ, as_json=as_json)
+    ask = FitRequest(profile, model, settings, aim)
+    return estimate.run(ask, os.environ, here(os.environ), as_json=as_json)
 
 
 @click.command("lint")
@@ -170,6 +173,7 @@ def lint_command(
     its image names, else for the newest that is known. Exit 1 if it will not run, or not correctly.
     """
     from launcher.config.target import elsewhere
+    from launcher.host.observe import observe_driver
     from launcher.output import lint
 
     asked = {"fix": fix, "write": write, "profile": profile, "all-releases": all_releases}
@@ -178,7 +182,7 @@ def lint_command(
     if len(hows) > 1:
         raise click.UsageError(f"--{' and --'.join(hows)} at once: give one of them")
     ask = lint.Ask(file, hows[0], as_json=as_json, to=to or "")
-    return lint.run(ask, elsewhere(aim))
+    return lint.run(ask, elsewhere(aim, observe_driver))
 
 
 @click.command("model")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class TargetOptions:
 
     release: str | None = None
     arch: str | None = None
-    facts: Path | None = None
+    facts: Path | Host | None = None  # a file of them, or what it says
     gpu: str | None = None  # a product of gpus.toml; `arch` is then its own
     engine: str | None = None  # that the release is said of; None: nobody says
 
@@ -260,18 +260,16 @@ def _with(seen: Target, aim: TargetOptions) -> Target:
     return replace(seen, release=aim.release or seen.release)
 
 
-def elsewhere(aim: TargetOptions) -> Target:
+def elsewhere(aim: TargetOptions, driver: Callable[[], Driver] = Driver) -> Target:
     """The target of a command that is somebody's: what is installed here says nothing about it, but
-    the GPUs of this host may, where nothing says others.
+    the GPUs that the `driver` of this host shows may, where nothing says others.
     """
     seen = _with(of(recorded(aim.facts)) if aim.facts else Target(), aim)
-    return seen if seen.arch else _gpus_here(seen)
+    return seen if seen.arch else _of_gpus(seen, driver())
 
 
-def _gpus_here(target: Target) -> Target:
-    from launcher.host.observe import observe_driver
-
-    here = of_parts(observe_driver(), System(), Model())
+def _of_gpus(target: Target, driver: Driver) -> Target:
+    here = of_parts(driver, System(), Model())
     if here.arch not in ARCHS:
         return replace(target, arch=FALLBACK, is_guess=True)
     return replace(target, arch=here.arch, gpu=here.gpu, memory=here.memory)
@@ -295,8 +293,13 @@ def _meant(arch: str) -> str:
     return f"NVFP4 needs Blackwell: {has_rules}"
 
 
-def recorded(path: Path) -> Host:
-    """The facts of a host, from the file that `glm5-serve facts` made. Raises UserError."""
+def recorded(path: Path | Host) -> Host:
+    """The facts of a host, from the file that `glm5-serve facts` made, or as they are at hand.
+
+    Raises UserError.
+    """
+    if isinstance(path, Host):
+        return path
     try:
         text = reading.read_text(path, LARGEST, errors="replace")
     except OSError as error:

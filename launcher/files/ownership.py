@@ -8,9 +8,7 @@ else in it, as many distributions make it for each user.
 from __future__ import annotations
 
 import contextlib
-import grp
 import os
-import pwd
 import shlex
 import stat
 from collections.abc import Iterator
@@ -162,6 +160,9 @@ def _is_trusted(uid: int) -> bool:
 
 def _is_alone_in(gid: int) -> bool:
     """Whether nobody but this user and root is in a group."""
+    import grp  # here and below: Pythons in browsers have neither
+    import pwd
+
     trusted = {0, os.geteuid()}
     names = {found.pw_name for found in pwd.getpwall() if found.pw_uid in trusted}
     members: set[str] = set()
@@ -186,12 +187,16 @@ def _is_unmapped(uid: int) -> bool:
 
 
 def _name(uid: int) -> str:
+    import pwd
+
     with contextlib.suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
     return str(uid)
 
 
 def _group(gid: int) -> str:
+    import grp
+
     with contextlib.suppress(KeyError):
         return grp.getgrgid(gid).gr_name
     return f"gid {gid}"

@@ -7,17 +7,13 @@ a function does that nobody calls is looked at, too.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from itertools import pairwise
-
-import tree_sitter_bash
-from tree_sitter import Language, Node, Parser, Tree
 
 from launcher.formats import braces
 from launcher.formats.expansion import Expansion, few
+from launcher.formats.grammar import Node, parsed
 from launcher.formats.masking import masked
 from launcher.formats.scope import Budget, Scope, Value
 from launcher.formats.words import Piece, Text, Word, split, text_of
@@ -26,8 +22,6 @@ DEEPEST = 60  # levels of commands within commands, and of functions that call f
 MOST_NOTES = 20
 MOST_VALUES = 64  # of a loop
 MOST_WORDS = 4000  # of a command
-PATIENCE = 2.0  # seconds of a processor for the parser: a busy host reads no less
-SLICE = 8192  # bytes that it gets at once
 TANGLED = "is no script that bash's grammar could be held against: not read"
 BRACED = ("concatenation", "word", "brace_expression")  # what braces may stand in
 BARE = "JSON without quotes around it: bash takes its own quotes away, and splits it at commas"
@@ -44,29 +38,6 @@ class Command:
     line: int
     within: str = ""  # the function that it is in
     script: Text = ()  # that it reads from its standard input
-
-
-@cache
-def _parser() -> Parser:
-    return Parser(Language(tree_sitter_bash.language()))
-
-
-@lru_cache(maxsize=8)
-def _parsed(source: bytes) -> tuple[Tree, bool]:
-    """The tree of a text, and whether it is all of it: what is no script at all can take the parser
-    minutes, a script takes it milliseconds.
-    """
-    end = time.thread_time() + PATIENCE
-    parser = _parser()
-    try:
-        made = parser.parse(
-            lambda at, _: source[at : at + SLICE],
-            progress_callback=lambda *_: time.thread_time() > end,
-        )
-    except ValueError:
-        parser.reset()
-        return parser.parse(b""), False
-    return made, True
 
 
 class Script:
@@ -91,8 +62,7 @@ class Script:
         self.sourced: set[str] = set()  # files of its own that it reads
         self.within = ""
         source, self.notes = masked(text)
-        tree, is_whole = _parsed(source.encode("ascii"))
-        self.root = tree.root_node
+        self.root, is_whole = parsed(source)
         self.notes += [] if is_whole else [TANGLED]
         self.words = Expansion(text, source, place, scope or Scope(), self.budget)
 

@@ -9,9 +9,8 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from tree_sitter import Node
-
 from launcher.formats import arithmetic
+from launcher.formats.grammar import Node
 from launcher.formats.masking import FILL
 from launcher.formats.scope import Budget, Scope, Value
 from launcher.formats.words import Piece, Text, text_of

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+MOST_LINES = 400  # that are kept of them, the last ones
 _DRIVER = r"NVRM: |nvidia-nvswitch\d+: "
 _MEMORY = r"(?:Memory cgroup o|O)ut of memory: Kill|oom-kill:|oom_reaper: "
 _CRASH = r"\[\d+\]: segfault at "

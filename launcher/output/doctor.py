@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from launcher.config.select import shown
+from launcher.api import doctor
 from launcher.doctor.checks import REQUIRED
-from launcher.doctor.heading import fitting, head
+from launcher.doctor.heading import head
 from launcher.doctor.run import DoctorOptions, Examined, Report
 from launcher.doctor.topology import drawn
 from launcher.errors import Exit
@@ -46,12 +46,11 @@ def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) ->
 
         print(prometheus({"": findings}), end="")
     elif words.as_json:
-        told = to_json(findings, seen.plan.name or None, seen.host.observed)
-        print(json.dumps(told | {"fits": _fitting(seen)}, indent=1))
+        print(json.dumps(doctor.to_json(seen, findings), indent=1))
     else:
         from launcher.output import console
 
-        fits = (f"fits  {line}" for line in _fitting(seen))
+        fits = (f"fits  {line}" for line in doctor.fits(seen))
         show(
             console.console(sys.stdout),
             findings,
@@ -67,10 +66,6 @@ def status(worst: Severity, *, strict: bool) -> Exit:
     """The exit status that a verdict is."""
     failed = worst is Severity.FAIL or (strict and worst is not Severity.OK)
     return Exit.NO if failed else Exit.FINE
-
-
-def _fitting(seen: Examined) -> list[str]:
-    return [] if seen.plan.name else fitting(shown(seen.host))
 
 
 def refused(as_json: bool) -> Report:

@@ -1,178 +1,47 @@
-"""`glm5-serve fit`: finds the model's sizes and the GPUs' memory, and shows how one fits the
-other.
-"""
+"""`glm5-serve fit`: shows how a model's weights and caches fit the GPUs' memory."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from launcher.capacity import sizes
-from launcher.capacity.estimate import fit
-from launcher.capacity.memory import GIB, Weights, from_headers
-from launcher.capacity.outcome import Fit, Said
-from launcher.config.resolve import PlanRequest
-from launcher.config.select import choose, of_aim, shown
-from launcher.config.target import TargetOptions, planned, recorded
-from launcher.doctor.heading import fitting
+from launcher.api.fit import NOWHERE, FitRequest, Here, estimate, to_json
+from launcher.capacity.memory import GIB
+from launcher.capacity.outcome import Fit
 from launcher.engines.engine import dialect
-from launcher.engines.target import of
-from launcher.errors import Exit, UserError
-from launcher.host.collectors.checkpoint import checkpoint
-from launcher.host.facts import Engine, Host
-from launcher.host.observe import observe, observe_driver
-from launcher.knowledge import gpus, models
-from launcher.knowledge.shape import Shape
-from launcher.lint.notes import STOPS, noted, stopping
+from launcher.errors import Exit
+from launcher.host.facts import Host
+from launcher.knowledge import gpus
+from launcher.lint.notes import STOPS
 from launcher.output import budget
 from launcher.output.budget import gib
 from launcher.output.checkpoint import about
 from launcher.plan.findings import Severity
-from launcher.plan.plan import POINTS, Plan
+from launcher.plan.plan import Plan
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from launcher.engines.memory import Knobs
 
-SCHEMA = 1
 WARM = "36 to 44 s from the page cache (reported)"
 
 
-def run(
-    profile: str | None,
-    model: str | None,
-    settings: Sequence[str],
-    aim: TargetOptions,
-    environ: Mapping[str, str],
-    *,
-    as_json: bool,
-) -> int:
+def run(ask: FitRequest, environ: Mapping[str, str], here: Here = NOWHERE, *, as_json: bool) -> int:
     """Estimate and print; exit 1 if it does not fit.
 
     Raises UserError where the model's sizes are unknown.
     """
-    facts = recorded(aim.facts) if aim.facts else None
-    driver = shown(facts) if facts else observe_driver()
-    chosen = choose(profile, driver if facts or not aim.arch else of_aim(aim), environ)
-    asked = [*chosen.settings, *([f"flags.model-path={_path(model)}"] if model else []), *settings]
-    plan = noted(planned(PlanRequest(chosen.profile, tuple(asked)), environ, aim)[0])
-    if not plan.gpus:
-        raise UserError(
-            f"profile {plan.name} runs on the CPU", fix="fit is about GPUs: choose another profile"
-        )
-    host = facts or observe(plan, environ, driver, Engine())  # what is installed has no size
-    if facts and model:  # another one than those facts are about
-        host = replace(facts, model=checkpoint(plan.model, environ))
-    shape, weights = _sizes(plan, host)
-    fits = fitting(driver) if chosen.settings and not model else []
-    counted = _counted(plan) if aim.arch and not facts and not profile else []
-    notes = [
-        *(counted or chosen.notes),
-        *(f"fits: {line}" for line in fits),
-        *_of_name(plan, host),
-        *plan.notes,
-    ]
-    # Other GPUs than this host's: its memory and disks say nothing.
-    elsewhere = aim.arch is not None and facts is None
-    if elsewhere:
-        host = Host(model=host.model)
-    memory = gpus.products()[aim.gpu].memory if aim.gpu else None if elsewhere else of(host).memory
-    speed = None if facts or elsewhere else _speed(host)
-    made = fit(plan, shape, weights, host, memory, speed)
-    points = {
-        point: fit(other, shape, weights, host, memory)
-        for point, other in _at_points(plan, (chosen.profile, asked), environ, aim)
-    }
-    made = replace(made, said=(*_stopping(plan, made), *made.said))
+    made = estimate(ask, environ, here)
     if as_json:
-        data = {
-            "schema": SCHEMA,
-            "profile": plan.name,
-            "model": plan.model,
-            "arch": plan.arch,
-            "gpu": plan.gpu,
-            "release": plan.release,
-            "notes": notes,
-        }
-        data |= {"point": plan.point, "points": {name: _brief(one) for name, one in points.items()}}
-        print(json.dumps(data | asdict(made) | {"fits": made.fits}, indent=1))
+        print(json.dumps(to_json(made), indent=1))
     else:
-        told = tuple(said.what for said in made.said)
-        _show(made, plan, host, [note for note in notes if not note.startswith((STOPS, *told))])
-        budget.points(points, plan.point)
-    return Exit.FINE if made.fits else Exit.NO
-
-
-def _at_points(
-    plan: Plan, asked: tuple[str, Sequence[str]], environ: Mapping[str, str], aim: TargetOptions
-) -> Iterator[tuple[str, Plan]]:
-    """The same plan at each operating point, for the release and the GPUs that it was made for."""
-    profile, settings = asked
-    if not aim.facts:
-        aim = replace(aim, release=plan.release, engine=plan.engine, arch=plan.arch)
-    for point in POINTS if plan.point else ():
-        ask = PlanRequest(profile, (*settings, f"operating_point={point}"))
-        yield point, plan if point == plan.point else planned(ask, environ, aim)[0]
-
-
-def _brief(made: Fit) -> dict[str, object]:
-    names = "fits weights tokens groups drafts running requests left".split()
-    return {name: getattr(made, name) for name in names}
-
-
-def _counted(plan: Plan) -> list[str]:
-    wants = f"{plan.gpus}, as profile {plan.name} wants"
-    return [f"no profile was named; how many GPUs there are is not known: {wants}"]
-
-
-def _stopping(plan: Plan, made: Fit) -> Iterator[Said]:
-    """What keeps a server from starting, whatever fits, that is not said already."""
-    for what, found in stopping(plan):
-        if not any(found.why in said.what for said in made.said):
-            fix = found.instead or "leave it out"
-            yield Said(Severity.FAIL, f"{what}: {found.why}", fix, found.known, found.source)
-
-
-def _of_name(plan: Plan, host: Host) -> list[str]:
-    """What is taken from the words of a checkpoint's name alone."""
-    if host.model.quantisation.known or models.known(plan.model):
-        return []
-    told = models.quantisation(plan.model)
-    return [f"{plan.model} is neither here nor known: by its name alone it is {told}"]
-
-
-def _path(model: str) -> str:
-    """A folder in full, so that it means the same everywhere; a hub id as it is. Raises
-    UserError for an address.
-    """
-    models.require_no_address(model)
-    return str(Path(model).resolve()) if Path(model).is_dir() else model
-
-
-def _speed(host: Host) -> float | None:
-    from launcher.host.collectors.disk import speed
-
-    return speed(host.model.path.get()) if host.model.path.known else None
-
-
-def _sizes(plan: Plan, host: Host) -> tuple[Shape, Weights]:
-    """The model's shape and weights: from its folder, else from what its name tells."""
-    from launcher.host.collectors.checkpoint import sizes as headers
-
-    shape = sizes.shape(host.model, plan.model)
-    told = headers(host.model.path.get()) if host.model.path.known else []
-    if (
-        told
-        and host.model.missing.otherwise(("?",)) == ()
-        and not host.model.broken.otherwise({"?": "?"})
-    ):
-        return shape, from_headers(told, shape.layers)
-    return shape, sizes.weights(host.model, plan.model, shape)
+        told = (STOPS, *(said.what for said in made.fit.said))
+        _show(made.fit, made.plan, made.host, [n for n in made.notes if not n.startswith(told)])
+        budget.points(made.points, made.plan.point)
+    return Exit.FINE if made.fit.fits else Exit.NO
 
 
 def _show(made: Fit, plan: Plan, host: Host, notes: Sequence[str]) -> None:

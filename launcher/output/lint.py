@@ -7,25 +7,20 @@ import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from launcher import printable
+from launcher.api.lint import SCHEMA, Linted, fix_json, lint, said_before, to_json
 from launcher.config.target import said_of_folder
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target
 from launcher.errors import Exit, UserError
 from launcher.files import reading
-from launcher.knowledge import wrappers
-from launcher.lint.fix import Fixed, fixed, in_words
-from launcher.lint.lint import Entry
+from launcher.lint.fix import Fixed, in_words
 from launcher.lint.migrate import profile
-from launcher.lint.rewrite import rewrite
-from launcher.lint.run import Judged, Judgement, judge
+from launcher.lint.run import Judgement, judge
 from launcher.lint.translate import Command, translate
 from launcher.operate.rewriting import MOST_BYTES, written
 from launcher.output import verdicts
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -43,20 +38,19 @@ def run(ask: Ask, target: Target) -> int:
     if ask.how == "write":
         _require_file(ask.file)
     text = reading.whole(ask.file, MOST_BYTES, "give a file, or - for standard input")
-    every = ask.how == "all-releases"
-    judgement = judge(text, target, ask.file, said_of_folder, every=every)
-    if ask.how == "profile":
-        return _profile(judgement, ask.file)
-    if ask.how == "to":
+    if ask.how in ("profile", "to"):
+        judgement = judge(text, target, ask.file, said_of_folder)
+        if ask.how == "profile":
+            return _profile(judgement, ask.file)
         return _translated(judgement, ask)
-    one = all(judged.is_of_one for judged in judgement.launches)
-    fix = fixed(text, target, said_of_folder) if one else None
+    linted = lint(text, target, ask.file, said_of_folder, every=ask.how == "all-releases")
+    fix = linted.fix
     if ask.how in ("show", "all-releases") or fix is None:
-        return show(judgement, fix, text, as_json=ask.as_json)
+        return show(linted, as_json=ask.as_json)
     if ask.how == "write" and fix.text != text:
         written(Path(ask.file), text, fix.text)
     where = ask.file if ask.how == "write" else None
-    return rewritten(judgement, fix, where=where, as_json=ask.as_json)
+    return rewritten(linted.judgement, fix, where=where, as_json=ask.as_json)
 
 
 def _require_file(file: str) -> None:
@@ -73,7 +67,7 @@ def _profile(judgement: Judgement, place: str) -> int:
         fix = "a profile is one server: give it one of them"
         raise UserError(f"{place} has {len(judgement.launches)} launches ({names})", fix=fix)
     made = profile(judgement.launches[0], Path(place).name)
-    for note in _said_before(judgement):
+    for note in said_before(judgement):
         print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
     print(made)
     return Exit.FINE
@@ -93,7 +87,7 @@ def _translated(judgement: Judgement, ask: Ask) -> int:
         told = json.dumps({"schema": SCHEMA, "commands": [asdict(one) for one in made]}, indent=1)
         print(judgement.hidden(told))
         return Exit.FINE
-    for note in _said_before(judgement):
+    for note in said_before(judgement):
         print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
     for one in made:
         env = [f"{name}={_quoted(value, one)}" for name, value in one.env.items()]
@@ -109,20 +103,17 @@ def _quoted(word: str, command: Command) -> str:
     return f'"{word}"' if is_open else shlex.quote(word)
 
 
-def show(judgement: Judgement, fix: Fixed | None, text: str, *, as_json: bool) -> int:
-    """Print it, and what `fix` would change of the text; 1 if one of the launches will not run, or
+def show(linted: Linted, *, as_json: bool) -> int:
+    """Print it, and what would be changed of the text; 1 if one of the launches will not run, or
     not correctly.
     """
     if as_json:
-        launches = [_json(judged) for judged in judgement.launches]
-        unread = list(map(judgement.hidden, judgement.unread))
-        data = {"schema": SCHEMA, "launches": launches, "unread": unread}
-        print(json.dumps(data | ({"fix": _of_fix(judgement, fix)} if fix else {}), indent=1))
+        print(json.dumps(to_json(linted), indent=1))
     else:
-        verdicts.show(judgement)
-        if fix:
-            verdicts.changes(judgement, fix, text)
-    return Exit.FINE if judgement.is_sound else Exit.NO
+        verdicts.show(linted.judgement)
+        if linted.fix:
+            verdicts.changes(linted.judgement, linted.fix, linted.text)
+    return Exit.FINE if linted.judgement.is_sound else Exit.NO
 
 
 def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: bool) -> int:
@@ -130,12 +121,12 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
     each change with its reason, beside it.
     """
     if as_json:
-        print(json.dumps({"schema": SCHEMA, **_of_fix(judgement, fix)}, indent=1))
+        print(json.dumps({"schema": SCHEMA, **fix_json(judgement, fix)}, indent=1))
     elif where is None and not fix.obstacles:
         sys.stdout.write(judgement.hidden(fix.text))
         if judgement.hidden(fix.text) != fix.text:
             print("note: keys are masked here; --write keeps them", file=sys.stderr)
-    for note in _said_before(judgement):
+    for note in said_before(judgement):
         print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
     for change in fix.changes:
         at = f"{change.launch}: " if change.launch else ""
@@ -150,72 +141,3 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
     elif where is not None:
         print(f"written: {printable.line(where)}", file=sys.stderr)
     return Exit.FINE
-
-
-def _said_before(judgement: Judgement) -> list[str]:
-    """What a change rests on: what was assumed, and what was not read."""
-    unread = (f"not read: {what}" for what in judgement.unread)
-    read = (what for one in judgement.launches for what in one.launch.notes)
-    assumed = (f"assumed: {what}" for one in judgement.launches for what in one.assumed)
-    return list(dict.fromkeys([*unread, *read, *assumed]))
-
-
-def _of_fix(judgement: Judgement, fix: Fixed) -> dict[str, Any]:
-    hidden = judgement.hidden
-    changes = [
-        {name: hidden(text) for name, text in asdict(change).items()} for change in fix.changes
-    ]
-    text = None if fix.obstacles else hidden(fix.text)
-    return {
-        "text": text,
-        "changes": changes,
-        "obstacles": list(map(hidden, fix.obstacles)),
-        "notes": list(map(hidden, _said_before(judgement))),
-    }
-
-
-def _json(judged: Judged) -> dict[str, Any]:
-    releases = {name: _of_release(judged, name) for name in judged.releases}
-    return {
-        "name": judged.launch.name,
-        "line": judged.launch.line,
-        "form": judged.launch.form,
-        "arch": judged.target.arch,
-        "gpu": judged.target.gpu,
-        "assumed": list(judged.assumed),
-        "notes": list(map(judged.hidden, judged.notes)),
-        "releases": releases,
-    }
-
-
-def _of_release(judged: Judged, release: str) -> dict[str, Any]:
-    found = rewrite(judged.launch, judged.of(release), judged.before)
-    wrapper = wrappers.of_program(judged.launch.program)
-    own = ("-m", judged.launch.program) if wrapper else dialect(judged.launch.engine).program
-    program = ("python3", *own)
-    env = {name: judged.hidden(value) for name, value in found.launch.env.items()}
-    instead = {"argv": [*program, *map(judged.hidden, found.launch.words)], "env": env}
-    return {
-        "entries": [_entry(judged, entry) for entry in judged.releases[release]],
-        "instead": None if found.obstacle else instead,
-        "obstacle": judged.hidden(found.obstacle),
-    }
-
-
-def _entry(judged: Judged, entry: Entry) -> dict[str, Any]:
-    data = asdict(entry)
-    for key in ("name", "value"):
-        data[key] = judged.hidden(data[key])
-    for key in ("why", "instead"):
-        data[key] = judged.sentence(data[key]) if data[key] else data[key]
-    data["concerns"] = [
-        {
-            "verdict": concern.verdict,
-            "when": concern.when,
-            "why": judged.sentence(concern.why),
-            "instead": judged.sentence(concern.instead) if concern.instead else None,
-            "id": concern.id,
-        }
-        for concern in entry.concerns
-    ]
-    return data

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import World
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.api.fit import FitRequest, estimate
 from launcher.config.target import TargetOptions
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target
@@ -23,7 +23,6 @@ from launcher.lint.fix import fixed
 from launcher.lint.lint import Entry
 from launcher.lint.rewrite import rewrite
 from launcher.lint.run import judge
-from launcher.output import estimate
 from launcher.plan.findings import Severity
 
 NEWEST = dialect("sglang").options.newest
@@ -84,9 +83,7 @@ RANKS = (
 
 @pytest.mark.parametrize("gpu", PRODUCTS)
 @pytest.mark.parametrize("model", MODELS)
-def test_lint_and_fit_say_the_same(
-    gpu: str, model: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_lint_and_fit_say_the_same(gpu: str, model: str, tmp_path: Path) -> None:
     """Of the same options: a profile's rules would choose drafts and attention DP beside them."""
     aim = TargetOptions.of(NEWEST, gpu, None, None)
     for ranks in RANKS:
@@ -94,9 +91,9 @@ def test_lint_and_fit_say_the_same(
         told_of = (one.partition(" ") for one in words.removeprefix("--").split(" --"))
         asked = [f"flags.{name}={value or 'true'}" for name, _, value in told_of]
         asked.append("rules.enabled=false")
-        estimate.run("8xpro6000", None, asked, aim, {"HOME": str(tmp_path)}, as_json=True)
-        told: dict[str, Any] = json.loads(capsys.readouterr().out)
-        failed = about_room(one["what"] for one in told["said"] if one["severity"] == Severity.FAIL)
+        ask = FitRequest("8xpro6000", None, tuple(asked), aim)
+        told = estimate(ask, {"HOME": str(tmp_path)}).fit
+        failed = about_room(one.what for one in told.said if one.severity is Severity.FAIL)
         said = of_room(words, target(gpu))
 
         assert bool(said) == bool(failed), words

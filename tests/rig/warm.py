@@ -32,6 +32,7 @@ IMPORTED = (
     "launcher.cli",
     "launcher.operate.control",
     "launcher.operate.identity",
+    "launcher.operate.sizing",
     "launcher.output.doctor",
     "launcher.output.estimate",
     "launcher.lint.run",

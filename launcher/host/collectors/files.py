@@ -37,11 +37,6 @@ def parsed(fact: Fact[str], convert: Callable[[str], T]) -> Fact[T]:
         return unknown(f"not readable: {error}")
 
 
-def chosen(text: str) -> str:
-    """The word in brackets, as files of /sys mark the one of several that is in force."""
-    return text.split("[", 1)[1].split("]", 1)[0] if "[" in text else text
-
-
 def names(root: Path, path: str) -> Fact[tuple[str, ...]]:
     """The names in a folder, sorted; a folder that is not there has none where its parent is."""
     try:

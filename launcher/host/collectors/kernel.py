@@ -7,11 +7,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from launcher.host.collectors.files import chosen, parsed, text
+from launcher.host.collectors.files import parsed, text
 from launcher.host.facts import Driver, Fact, Kernel, known, unknown
-from launcher.knowledge.kernel_lines import WORTH
-
-MOST_LINES = 400
+from launcher.host.sysfs import chosen
+from launcher.knowledge.kernel_lines import MOST_LINES, WORTH
 
 
 def kernel(root: Path = Path("/")) -> Kernel:

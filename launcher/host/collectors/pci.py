@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 from launcher.host.collectors import pciconfig
-from launcher.host.collectors.files import chosen, missing, names, parsed, text
+from launcher.host.collectors.files import missing, names, parsed, text
 from launcher.host.facts import Fact, Function, Pcie, known, unknown
+from launcher.host.sysfs import chosen
 
 DEVICES = "sys/bus/pci/devices"
 NVIDIA = "0x10de"

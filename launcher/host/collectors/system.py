@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.host.collectors.files import chosen, lines, names, parsed, text
+from launcher.host.collectors.files import lines, names, parsed, text
 from launcher.host.facts import Fact, Mount, Raid, System, known, unknown
+from launcher.host.sysfs import chosen
 
 RECORDED = "a recorded tree does not tell"
 DAEMONS = ("nvidia-persistenced", "nv-fabricmanager")

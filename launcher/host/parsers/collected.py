@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher.host import fingerprint
-from launcher.host.collectors.files import chosen
+from launcher.host.sysfs import chosen
 
 Data = dict[str, Any]
 

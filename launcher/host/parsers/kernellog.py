@@ -8,8 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from launcher.host.collectors.kernel import MOST_LINES
-from launcher.knowledge.kernel_lines import BEGINS, OF_A_LOG, WORTH
+from launcher.knowledge.kernel_lines import BEGINS, MOST_LINES, OF_A_LOG, WORTH
 
 Data = dict[str, Any]
 
