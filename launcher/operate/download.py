@@ -200,7 +200,7 @@ def _require_plain(response: Any) -> None:
         said = list(_oids(response.json()))
     for text in said:
         if not _DIGEST.fullmatch(text):
-            what = f"the hub calls a file by {text[:200]!r}, which is no digest"
+            what = f"the hub calls a file by {text[:200]!r}, which is not a digest"
             raise UserError(what, fix=DISTRUST)
 
 
@@ -233,7 +233,7 @@ def _asking(repository: str, ask: Any) -> Any:
     except errors.RevisionNotFoundError:
         what, fix = f"{repository} has no such revision", "a branch, a tag or a commit of it"
     except errors.HFValidationError as error:
-        what, fix = f"{repository!r} is no repository: {error}", "ORG/NAME, as on its page"
+        what, fix = f"{repository!r} is not a repository: {error}", "ORG/NAME, as on its page"
     except errors.HfHubHTTPError as error:
         what, fix = f"the hub says {error.response.status_code} about {repository}", again
     except OSError as error:

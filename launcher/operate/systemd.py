@@ -125,7 +125,7 @@ def require_words(wish: Wish) -> None:
     _require_name(wish)
     if not _USER.fullmatch(wish.user):
         fix = "letters, digits and . _ - only, a letter or _ first, 31 at most: --user glm5-serve"
-        raise UserError(f"{wish.user!r} is no user's name for systemd", fix=fix, status=Exit.USAGE)
+        raise UserError(f"{wish.user!r} is not a user name for systemd", fix=fix, status=Exit.USAGE)
     for option, path in (("--api-key-file", _key_path(wish)), ("--root", str(wish.root))):
         if not path.isprintable() or "\\" in path or path != path.strip():
             fix = (

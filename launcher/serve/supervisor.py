@@ -842,7 +842,7 @@ class Supervisor:
         plan, of = self.plan, self.engine
         env = {**os.environ, **plan.env}
         found = engine.release(of.package, plan.python, env) if plan.release else None
-        made = f"the plan was made for {plan.release}: `glm5-serve restart` makes it anew"
+        made = f"the plan was made for {plan.release}: `glm5-serve restart` makes a new one"
         text = f"the engine is {of.name} {found} now, {made}"
         return lambda: self.teller.complain(text) if found and found != plan.release else None
 

@@ -164,7 +164,7 @@ def test_a_revision_that_is_none_and_a_hub_that_is_away(fetch: Any, world: World
     assert [said.returncode for said in (none, away, odd)] == [78, 78, 78]
     assert "no such revision" in none.stderr
     assert "does not answer" in away.stderr
-    assert "is no repository" in odd.stderr
+    assert "is not a repository" in odd.stderr
 
 
 NAMES = (
@@ -263,8 +263,8 @@ def test_a_folder_that_is_a_link_itself_and_links_within_are_well(
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ({"etag": "../../../../evil"}, "which is no digest"),
-        ({"oid": "../../evil"}, "which is no digest"),
+        ({"etag": "../../../../evil"}, "which is not a digest"),
+        ({"oid": "../../evil"}, "which is not a digest"),
         ({"commit": "../../../evil"}, "names the commit '../../../evil', which is none"),
     ],
 )
