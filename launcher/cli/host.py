@@ -131,6 +131,8 @@ def checks(id: str | None, markdown: bool, as_json: bool) -> None:
     """List doctor's checks, or explain one."""
     from launcher.output import checks as checkpages
 
+    if markdown and (id or as_json):
+        raise click.UsageError("--markdown prints the page of all checks: give it alone")
     print(checkpages.page() if markdown else checkpages.listing(id, as_json=as_json))
 
 

@@ -104,6 +104,8 @@ def events(
         line = json.dumps(event.to_json()) if as_json else console.dated(event)
         if line is not None:
             print(line, flush=follow)
+    if follow and not instance.is_held():
+        click.echo(f"{instance.name} is not up: nothing more comes", err=True)
 
 
 @click.command("smoke")
@@ -124,7 +126,14 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
         "seconds": round(result.seconds, 3),
     }
     said = f"{'ok' if result.ok else 'wrong'}  {printable.line(result.detail)}"
-    print(json.dumps(told) if as_json else said)
+    if as_json:
+        told["answers"] = [{"ask": ask, "answer": answer} for ask, answer in result.answers]
+        print(json.dumps(told))
+    else:
+        for ask, answer in result.answers:
+            print(printable.line(f"ask     {ask}"))
+            print(printable.line(f"answer  {answer.strip()}"))
+        print(said)
     return Exit.FINE if result.ok else Exit.NO
 
 
@@ -203,9 +212,11 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     from launcher.statedir.folder import state_home
 
     instance = control.select_instance(state_home(os.environ), profile)
+    is_new = output is None or not output.exists()
     with bundle.begun(instance, output) as made:
         bundle.make(identity.enter(instance), made, starts, os.environ)
-    said = f"wrote {printable.line(str(made.path))}: look into it before you send it"
+    older = "" if is_new else ", in place of an older one"
+    said = f"wrote {printable.line(str(made.path))}{older}: look into it before you send it"
     print(json.dumps({"schema": 1, "bundle": str(made.path)}) if as_json else said)
 
 

@@ -279,6 +279,8 @@ def serve(home: Path, listen: Listen) -> None:
         what = f"cannot listen on {listen.place}: {error.strerror or error}"
         raise UserError(what, fix=fix) from None
     with server:
+        where = listen.place if "/" in listen.place else f"http://{listen.place}/metrics"
+        print(printable.line(f"serving {where}"), flush=True)
         server.serve_forever()
 
 

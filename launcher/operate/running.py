@@ -4,6 +4,8 @@ profile, answer its questions.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -152,6 +154,17 @@ def smoke(instance: StateDir) -> Result:
         raise UserError(f"profile {instance.name} has no smoke test", fix=fix)
     from launcher.operate import web  # requests takes its time
 
+    said: list[tuple[str, str]] = []
+
+    def talk(
+        server: Server, method: str, path: str, body: str | None, within: float
+    ) -> tuple[int, bytes]:
+        status, answer = web.talk(server, method, path, body, within)
+        with contextlib.suppress(ValueError, LookupError, TypeError):  # a stream, a tool's call
+            asked = json.loads(body or "")["messages"][-1]["content"]
+            said.append((str(asked), str(json.loads(answer)["choices"][0]["message"]["content"])))
+        return status, answer
+
     key = read_key(Path(made.key_file)) if made.key_file else None
     peer = Peer(partial(control.processes, instance))  # nobody else gets the key
     result = examine(
@@ -159,6 +172,7 @@ def smoke(instance: StateDir) -> Result:
         made.model_name,
         made.smoke,
         made.parsers,
-        talk=web.talk,
+        talk=talk,
     )
+    result = replace(result, answers=tuple(said))
     return result if result.ok else replace(result, detail=explained(result.detail, made.suspects))

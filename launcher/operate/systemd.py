@@ -346,6 +346,9 @@ def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
 
     Raises UserError.
     """
+    if not (wish.drop_ins.exists() or (wish.units / wish.service).exists()):
+        tell(f"{wish.instance} is not installed: there is nothing to remove")
+        return
     if wish.root == Path("/"):
         _run("systemctl", "disable", "--now", wish.instance)
     gone = [wish.drop_ins / f"{name}.conf" for name in DROP_INS]

@@ -77,14 +77,19 @@ def up(
     instance = instance_of(composed, environ)
     _require_no_gateway(instance)
     claim = claimed(instance)
-    seen = observe_target(composed, environ)
-    plan = noted(resolve(composed, ask, instance.folder, layers.ours(environ), seen.target))
-    tell_notes(plan)
-    # Kept with it, for a restart by whomever.
-    plan = replace(
-        plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)}
-    )
-    plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, seen, screen.report)))
+    try:
+        seen = observe_target(composed, environ)
+        plan = noted(resolve(composed, ask, instance.folder, layers.ours(environ), seen.target))
+        tell_notes(plan)
+        # Kept with it, for a restart by whomever.
+        plan = replace(
+            plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)}
+        )
+        findings = require_fit(plan, environ, seen, screen.report)
+    except UserError:
+        instance.abandon(claim)
+        raise
+    plan = replace(plan, suspects=suspects(plan, findings))
     return started(plan, instance, claim, screen, detach=detach)
 
 

@@ -89,15 +89,17 @@ def _reason(setting: Setting) -> Text:
 
 
 def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
-    """What another plan would run otherwise, and why; whether anything differs."""
+    """What another plan would run otherwise, and why; whether anything differs, or may."""
     changes = changed(before, after)
+    strange = [one.release for one in (before, after) if not _is_known(one)]
+    unknown = f"{' and '.join(map(str, strange))} is not in the catalogue" if strange else ""
     if as_json:
         rows = [
             {"name": name, "before": _told(old), "after": _told(new)} for name, old, new in changes
         ]
         told = {"schema": SCHEMA, "before": before.name, "after": after.name, "changes": rows}
-        print(json.dumps(told, indent=1))
-        return bool(changes)
+        print(json.dumps(told | {"unknown": unknown or None}, indent=1))
+        return bool(changes or unknown)
     from launcher.output.console import console, words
 
     screen = console(sys.stdout)
@@ -112,8 +114,13 @@ def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
                 line = f"{sign} {f'{setting.name} {setting.value}':<52}", colour
                 screen.print(words(line, (f" {setting.why}{known}", "dim")))
     if not changes:
-        screen.print("no difference")
-    return bool(changes)
+        screen.print(f"no difference that is known: {unknown}" if unknown else "no difference")
+    return bool(changes or unknown)
+
+
+def _is_known(plan: Plan) -> bool:
+    """Whether the catalogue has the release that a plan was made for."""
+    return plan.release is None or plan.release in dialect(plan.engine).options.releases
 
 
 def _for_whom(plan: Plan) -> str:

@@ -174,6 +174,8 @@ class Supervisor:
         self.loop.on_signals(WISHES, self.on_signal)
         self.loop.guard(self.watch_gpus)
         self.keep_workers()
+        if told := self.instance.unsaid_end():
+            self.teller.complain(told)
         self.feed(Started(self.clock.now()))
         while not isinstance(self.state, lifecycle.Ended):
             self.turned_at = time.monotonic()
