@@ -9,7 +9,16 @@ import io
 import os
 import sys
 
-PLAIN = {"✓": "+", "…": "...", "█": "#", "░": ".", "·": "-"}  # where a terminal has no such signs
+PLAIN = {
+    "✓": "+",
+    "…": "...",
+    "█": "#",
+    "▓": "=",
+    "▒": ":",
+    "▚": "%",
+    "░": ".",
+    "·": "-",
+}  # where a terminal has no such signs
 closed: set[int] = set()  # those that ensure_open found closed
 
 

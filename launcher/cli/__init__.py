@@ -15,7 +15,7 @@ from launcher.errors import Exit, UserError
 EPILOG = """\b
 Exit status:
    0  fine, warnings included
-   1  a finding or a server says no: a check failed, not up, not ready, gave up
+   1  the answer is no: a check failed, not up, not ready, gave up
    2  usage error
   70  a bug in glm5-serve
   78  configuration or environment error; nothing was started

@@ -133,7 +133,10 @@ def checks(id: str | None, markdown: bool, as_json: bool) -> None:
 
     if markdown and (id or as_json):
         raise click.UsageError("--markdown prints the page of all checks: give it alone")
-    print(checkpages.page() if markdown else checkpages.listing(id, as_json=as_json))
+    if markdown:
+        print(checkpages.page())
+    else:
+        checkpages.show(id, as_json=as_json)
 
 
 COMMANDS: tuple[click.Command, ...] = (doctor, facts, checks)

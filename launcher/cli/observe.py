@@ -310,7 +310,7 @@ def systemd_install(host: bool, no_check: bool, **words: Any) -> None:
         screen.next_steps(every[0])
 
 
-@systemd_group.command("uninstall")
+@systemd_group.command("uninstall", short_help="Stop, disable and remove a unit.")
 @_wish_options
 def systemd_uninstall(**words: Any) -> None:
     """Stop, disable and remove the unit of a profile; the shared files go with the last one."""
