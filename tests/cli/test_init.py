@@ -199,7 +199,7 @@ def test_on_a_terminal_it_asks_for_what_is_not_given(world: World) -> None:
     os.close(theirs)
     os.write(ours, b"stub" + answers.encode())
     out, _ = process.communicate(timeout=PATIENCE)
-    screen = os.read(ours, 1 << 16).decode()
+    screen = os.read(ours, 1 << 16).decode()  # no bound: who wrote it has ended
     os.close(ours)
 
     assert process.returncode == 0, screen

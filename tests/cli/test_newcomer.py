@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import GLM5_SERVE, PATIENCE, ROOT, World, until
+from conftest import GLM5_SERVE, PATIENCE, ROOT, World, next_line, until
 
 from launcher.cli import cli
 from launcher.config.resolve import PlanRequest
@@ -275,8 +275,7 @@ def test_smoke_shows_what_was_asked_and_answered(world: World) -> None:
 
 def test_metrics_say_where_they_are_served(world: World) -> None:
     process = world.start("metrics", "--listen", f"127.0.0.1:{world.port}")
-    assert process.stdout
-    assert process.stdout.readline() == f"serving http://127.0.0.1:{world.port}/metrics\n"
+    assert next_line(process) == f"serving http://127.0.0.1:{world.port}/metrics\n"
     process.terminate()
 
 
