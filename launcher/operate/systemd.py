@@ -346,9 +346,6 @@ def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
 
     Raises UserError.
     """
-    if not (wish.drop_ins.exists() or (wish.units / wish.service).exists()):
-        tell(f"{wish.instance} is not installed: there is nothing to remove")
-        return
     if wish.root == Path("/"):
         _run("systemctl", "disable", "--now", wish.instance)
     gone = [wish.drop_ins / f"{name}.conf" for name in DROP_INS]
@@ -359,6 +356,8 @@ def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
             *(wish.units / name for name in (SERVICE, GATEWAY, METRICS, HOST)),
             wish.root / "etc/sysusers.d/glm5-serve.conf",
         ]
+    if not any(map(os.path.lexists, gone)):
+        tell(f"{wish.instance} is not installed: there is nothing to remove")
     try:
         for path in gone:
             if _is_file(path):
