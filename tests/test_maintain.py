@@ -342,7 +342,7 @@ BAD = (
         ("when", '{ release = "0.5.17" }'),
         "'0.5.17' is not a span of releases",
     ),
-    ("issues", f"[a]{ISSUE}", ("checked", '"new"'), "checked: 'new' is no release"),
+    ("issues", f"[a]{ISSUE}", ("checked", '"new"'), "checked: 'new' is not a release"),
     ("variables", f"[a]{ISSUE}", ("severity", '"dire"'), "severity: 'dire' is not one of breaks"),
     (
         "defaults",

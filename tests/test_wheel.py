@@ -40,7 +40,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_carries_the_profiles_and_nothing_of_the_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
+    demo = (path for path in (ROOT / "demo").rglob("*") if path.is_file())
+    sources = {f"launcher/{path.relative_to(ROOT)}" for path in demo if path.suffix != ".pyc"}
 
+    assert {"launcher/demo/recipes.toml", "launcher/demo/make_model.py"} <= sources <= names
     assert {f"launcher/profiles/{path.name}" for path in (ROOT / "profiles").iterdir()} <= names
     assert not [name for name in names if name.startswith(("tests", "demo", "bench"))]
 
@@ -97,6 +100,8 @@ def test_it_runs_from_an_empty_environment_and_another_folder(wheel: Path, tmp_p
     facts = json.loads(run("facts"))
     assert facts["engine"]["python"].endswith("python3")
     assert "not observed" not in json.dumps(facts["driver"]["gpus"])
+    assert "The first time it downloads the engine" in run("demo", "--help")
+    assert json.loads(run("profiles", "schema"))["title"] == "A profile of glm5-serve"
     assert run("--version").startswith("glm5-serve, version 0.1.0")
     found = subprocess.run(
         [python, "-c", "import importlib.util as u; print(u.find_spec('sglang'))"],

@@ -116,7 +116,7 @@ def gateway_up(
     return gateway.up(options, os.environ, screen(as_json), detach=detach)
 
 
-@gateway_group.command("status")
+@gateway_group.command("status", short_help="Say how it is, and who is behind it.")
 @name_argument
 @json_option
 def gateway_status(name: str, as_json: bool) -> int:

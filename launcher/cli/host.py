@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from launcher.cli.options import (
     json_option,
     source_options,
 )
-from launcher.errors import UserError
+from launcher.errors import Exit, UserError
 
 if TYPE_CHECKING:
     from launcher.doctor.run import DoctorOptions
@@ -66,6 +67,7 @@ def doctor(**words: Any) -> int:
     fails. With --hosts, other hosts are judged over ssh.
     """
     from launcher.doctor.run import DoctorOptions, doctor
+    from launcher.output import nextstep
     from launcher.output.doctor import report
 
     said = DoctorOptions(**words)
@@ -77,7 +79,10 @@ def doctor(**words: Any) -> int:
         printable.line(line), file=sys.stderr, flush=True
     )
     try:
-        return report(*doctor(said, os.environ, tell), said)
+        status = report(*doctor(said, os.environ, tell), said)
+        if status == Exit.FINE and said.is_of_a_start:
+            nextstep.tell((f"up {shlex.quote(str(said.profile))}", "start it, and keep it up"))
+        return status
     except UserError as refusal:
         if said.format != "npd":
             raise
@@ -126,7 +131,12 @@ def checks(id: str | None, markdown: bool, as_json: bool) -> None:
     """List doctor's checks, or explain one."""
     from launcher.output import checks as checkpages
 
-    print(checkpages.page() if markdown else checkpages.listing(id, as_json=as_json))
+    if markdown and (id or as_json):
+        raise click.UsageError("--markdown prints the page of all checks: give it alone")
+    if markdown:
+        print(checkpages.page())
+    else:
+        checkpages.show(id, as_json=as_json)
 
 
 COMMANDS: tuple[click.Command, ...] = (doctor, facts, checks)

@@ -96,10 +96,20 @@ def events(
 
         show(control.past_starts(instance, last), as_json=as_json, svg=svg)
         return
+    screen = None
+    if sys.stdout.isatty() and not as_json:
+        from launcher.output.console import console as on_terminal
+
+        screen = on_terminal(sys.stdout)
     for event in control.events(instance, last, kind, follow=follow):
+        if screen:
+            console.show(event, screen)
+            continue
         line = json.dumps(event.to_json()) if as_json else console.dated(event)
         if line is not None:
             print(line, flush=follow)
+    if follow and not instance.is_held():
+        click.echo(f"{instance.name} is not up: nothing more comes", err=True)
 
 
 @click.command("smoke")
@@ -120,7 +130,14 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
         "seconds": round(result.seconds, 3),
     }
     said = f"{'ok' if result.ok else 'wrong'}  {printable.line(result.detail)}"
-    print(json.dumps(told) if as_json else said)
+    if as_json:
+        told["answers"] = [{"ask": ask, "answer": answer} for ask, answer in result.answers]
+        print(json.dumps(told))
+    else:
+        for ask, answer in result.answers:
+            print(printable.line(f"ask     {ask}"))
+            print(printable.line(f"answer  {answer.strip()}"))
+        print(said)
     return Exit.FINE if result.ok else Exit.NO
 
 
@@ -199,9 +216,11 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     from launcher.statedir.folder import state_home
 
     instance = control.select_instance(state_home(os.environ), profile)
+    is_new = output is None or not output.exists()
     with bundle.begun(instance, output) as made:
         bundle.make(identity.enter(instance), made, starts, os.environ)
-    said = f"wrote {printable.line(str(made.path))}: look into it before you send it"
+    older = "" if is_new else ", in place of an older one"
+    said = f"wrote {printable.line(str(made.path))}{older}: look into it before you send it"
     print(json.dumps({"schema": 1, "bundle": str(made.path)}) if as_json else said)
 
 
@@ -273,16 +292,29 @@ def systemd_print(host: bool, **words: Any) -> None:
 @click.option(
     "--host", is_flag=True, help="With a unit for the settings that this host needs at each boot."
 )
-def systemd_install(host: bool, **words: Any) -> None:
-    """Write and enable the units of a profile. Nothing is started."""
+@click.option("--no-check", is_flag=True, help="Without doctor's judgement at the end.")
+def systemd_install(host: bool, no_check: bool, **words: Any) -> None:
+    """Write and enable the units of a profile. Nothing is started.
+
+    Then doctor judges this host as the unit's user, in the unit's environment: exit 1 if it would
+    not start. A key that the profile names, and root owns, is handed on as a credential.
+    """
     from launcher.operate import systemd as unit
+    from launcher.operate import unit_check
+    from launcher.output import unit as screen
 
     commands = unit.host_commands() if host else ()
-    for wish in unit.each(_wish(words), os.environ):
+    every = [unit_check.with_key(one) for one in unit.each(_wish(words), os.environ)]
+    for wish in every:
         unit.install(wish, commands, click.echo)
+    for wish in every:
+        if wish.root == Path("/") and not (wish.gateway or no_check):
+            screen.show(unit_check.check(wish), wish)
+    if every[0].root == Path("/"):
+        screen.next_steps(every[0])
 
 
-@systemd_group.command("uninstall")
+@systemd_group.command("uninstall", short_help="Stop, disable and remove a unit.")
 @_wish_options
 def systemd_uninstall(**words: Any) -> None:
     """Stop, disable and remove the unit of a profile; the shared files go with the last one."""

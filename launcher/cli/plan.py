@@ -1,8 +1,9 @@
-"""What to run: profiles, the command that they become, and whether a model fits."""
+"""What to run: the command that a profile becomes, and whether a model fits."""
 
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,17 +29,6 @@ if TYPE_CHECKING:
 
 # Those of formats/writers.py, and JSON.
 FORMS = ("shell", "systemd", "docker", "compose", "quadlet", "kubernetes", "json")
-
-
-@click.command()
-@json_option
-def profiles(as_json: bool) -> None:
-    """List the profiles, where they come from, and which fit the GPUs of this host."""
-    from launcher.config import select
-    from launcher.host.observe import observe_driver
-    from launcher.output import plan as screens
-
-    screens.profiles(select.rows(observe_driver(), os.environ), os.environ, as_json=as_json)
 
 
 @click.command()
@@ -136,11 +126,16 @@ def fit_command(
     Without a profile it is the one that fits the GPUs here best. Exit 1 if it does not fit.
     """
     from launcher.api.fit import FitRequest
+    from launcher.config.target import TargetOptions
     from launcher.operate.sizing import here
-    from launcher.output import estimate
+    from launcher.output import estimate, nextstep
 
     ask = FitRequest(profile, model, settings, aim)
-    return estimate.run(ask, os.environ, here(os.environ), as_json=as_json)
+    status = estimate.run(ask, os.environ, here(os.environ), as_json=as_json)
+    is_here = aim == TargetOptions() and not (model or settings)
+    if status == Exit.FINE and profile and is_here and not as_json:
+        nextstep.tell((f"up {shlex.quote(profile)}", "start it, and keep it up"))
+    return status
 
 
 @click.command("lint")
@@ -219,12 +214,19 @@ def model_command(folder: str, hashes: bool, as_json: bool) -> int:
 def fetch_command(repository: str, revision: str | None, to: Path | None, as_json: bool) -> int:
     """Download a checkpoint: the disk is looked at first, and complete files are kept."""
     from launcher.operate.download import fetch
+    from launcher.output import nextstep
 
-    return fetch(repository, revision, to, as_json=as_json)
+    status = fetch(repository, revision, to, as_json=as_json)
+    if status == Exit.FINE and not as_json:
+        model = str(to) if to else repository
+        nextstep.tell(
+            (shlex.join(["model", model]), "whether it is complete"),
+            (shlex.join(["init", "--model", model]), "a profile of your own that serves it"),
+        )
+    return status
 
 
 COMMANDS: tuple[click.Command, ...] = (
-    profiles,
     render,
     diff,
     fit_command,

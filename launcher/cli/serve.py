@@ -52,6 +52,8 @@ def up(
 
     if api_key_file is None and (found := credential("api-key", os.environ)):
         api_key_file = str(found)
+    if detach and not as_json and sys.stderr.isatty():
+        print("returns when it is ready; Ctrl-C stops it until then", file=sys.stderr)
     return up(
         PlanRequest(profile, settings, api_key_file, health_listen),
         os.environ,
@@ -64,11 +66,10 @@ def up(
 def screen(as_json: bool) -> Screen:
     """Standard error, as what is behind it can show events."""
     from launcher.operate.up import Screen
-    from launcher.output import doctor, screens
+    from launcher.output import doctor, nextstep, screens
 
-    return Screen(
-        screens.kind_for(sys.stderr, as_json=as_json), screens.screen, doctor.refused(as_json)
-    )
+    kind = screens.kind_for(sys.stderr, as_json=as_json)
+    return Screen(kind, screens.screen, doctor.refused(as_json), nextstep.ask)
 
 
 @click.command()
@@ -134,6 +135,8 @@ def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
             json.dumps({"schema": 1, "line": line}) if as_json else printable.logged(line),
             flush=follow,
         )
+    if follow and not instance.is_held():
+        print(printable.line(f"{instance.name} is not up: nothing more comes"), file=sys.stderr)
 
 
 @click.command()
@@ -147,7 +150,13 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     a launcher that does not go is killed, and so is what a killed one left.
     """
     from launcher.operate import control, group, identity
+    from launcher.statedir.folder import known, state_home
 
+    if profile is None and not known(state_home(os.environ)):
+        said = "no server has been started yet"
+        told = {"schema": 1, "profile": None, "state": "stopped", "said": said}
+        print(json.dumps(told) if as_json else said)
+        return
     for instance in _meant(profile):
         entered = identity.enter(instance, writing=True)
         if note := group.stop_means(entered):
@@ -175,7 +184,10 @@ def _meant(profile: str | None) -> list[StateDir]:
 )
 @json_option
 def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
-    """Drain it and start it again from its profile as it is now; return when it is ready."""
+    """Drain it and start it again from its profile as it is now; return when it is ready.
+
+    What is not up is started.
+    """
     from launcher.operate import identity, rolling_restart, running
 
     tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr)

@@ -278,7 +278,7 @@ def _of_gpus(target: Target, driver: Driver) -> Target:
 def require_known(aim: TargetOptions) -> None:
     """Raise UserError (usage) for a release that is none, or an architecture without rules."""
     if aim.release is not None and not RELEASE.fullmatch(aim.release):
-        raise UserError(f"{aim.release!r} is no release", fix=_example(), status=Exit.USAGE)
+        raise UserError(f"{aim.release!r} is not a release", fix=_example(), status=Exit.USAGE)
     if aim.arch is not None and aim.arch not in ARCHS:
         raise UserError(f"no rules for {aim.arch}", fix=_meant(aim.arch), status=Exit.USAGE)
 

@@ -59,7 +59,7 @@ def _fix(hit: Hit, speaks: str | None) -> str:
 
 
 def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
-    """Nothing deadly recognized: a stop, a server that serves, or the last words of the rank that
+    """Nothing deadly recognized: a stop, a server that serves, or the last lines of the rank that
     died first.
     """
     seen = {hit.failure.id: hit.weight for hit in notes}
@@ -85,11 +85,11 @@ def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tupl
     if death:
         return f"{LEFT} {death.speaker or 'what died first'}{_place(death)}", REPORT
     if "consequence" in seen.values():
-        return "no known cause: who died first left no word here; the last words of all", REPORT
+        return "no known cause: who died first left no word here; the last lines of all", REPORT
     if log.ends.error:
         return f"no known cause; there is an exception{_place(log.ends.error)}", ELSE
     if log.last:
-        return f"{NOTHING}; the last words", ELSE
+        return f"{NOTHING}; the last lines", ELSE
     nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"
     return f"{NOTHING}: {nobody}", ELSE
 
@@ -125,7 +125,7 @@ def _family(death: Block | None, notes: Iterable[Hit]) -> str:
 
 
 def _words(log: LogScan, death: Block | None) -> list[str]:
-    """The lines that look most like a complaint, the first of each speaker, then the last words."""
+    """The lines that look most like a complaint, the first of each speaker, then the last lines."""
     last = [str(line) for line in (death.lines if death else log.last)]
     first = [line for line in log.complaints.values() if line not in last][:COMPLAINTS]
     return [*first, *last][: LAST_LINES + COMPLAINTS]

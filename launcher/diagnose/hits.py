@@ -21,7 +21,7 @@ class Hit:
     phase: str | None
     worked: int = 0  # batches that had been told of by then
     moved: int = 0  # phases that had opened by then
-    is_fatal: bool = False  # within the last words of a process
+    is_fatal: bool = False  # within the last lines of a process
     is_old: bool = False  # of the start before
     lines: dict[str, str] = field(default_factory=dict)  # by what is in them besides rank and time
 

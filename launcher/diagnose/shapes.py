@@ -56,7 +56,7 @@ class Kind(Enum):
     """What a line may be good for."""
 
     ACCESS = "tells who asked for what, and nothing else"
-    ASKED = "about a request: what a client wrote is no evidence, and none of the last words"
+    ASKED = "about a request: what a client wrote is no evidence, and none of the last lines"
     PLAIN = "of no interest"
     WORK = "tells of tokens"
     MAYBE_WORK = "tells of tokens, or that there were none"

@@ -8,7 +8,7 @@ from typing import Any
 from launcher.knowledge import families
 
 UNKNOWN = "unknown"
-LEFT = "no known cause; the last words of"
+LEFT = "no known cause; the last lines of"
 # Why a supervisor kills a server whose log knows of no cause (lifecycle.Stopping.cause), and what
 # to do then.
 KILLED_FOR = {

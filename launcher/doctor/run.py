@@ -151,7 +151,9 @@ def _recorded(source: Source) -> Host | None:
 
         return host(source.pasted)
     if source.sysroot and not source.sysroot.is_dir():
-        raise UserError(f"{source.sysroot} is no folder", fix="give it a copy of /sys and /proc")
+        raise UserError(
+            f"{source.sysroot} is not a directory", fix="give it a copy of /sys and /proc"
+        )
     return None
 
 
@@ -181,6 +183,15 @@ class DoctorOptions:
     ssh_config: Path | None
     serving: bool  # a server runs there, and what it takes is not missing
     save: Path | None  # the folder where their facts are kept
+
+    @property
+    def is_of_a_start(self) -> bool:
+        """Whether a person asked whether a profile can be started here, with every check."""
+        elsewhere = self.pasted or self.facts or self.sysroot or self.hosts
+        partly = self.only or self.skip or self.serving or self.fix or self.deep
+        return bool(self.profile) and not (
+            elsewhere or partly or self.as_json or self.settings or self.format != "text"
+        )
 
     @property
     def skipped(self) -> tuple[str, ...]:

@@ -152,7 +152,7 @@ def _released(found: list[Launch], pins: Mapping[str, str]) -> Iterator[Launch]:
 
 def _of_forks(found: Iterable[Launch], text: str) -> Iterator[Launch]:
     """Each launch with the forks that it may be: those that the text installs, or its image has;
-    an image that is no release of its engine may have any.
+    an image that is not a release of its engine may have any.
     """
     installed = forks.installed_by(text)
     for launch in found:

@@ -68,7 +68,7 @@ def fault(data: bytes) -> str | None:
     try:
         said = json.loads(data)
     except (ValueError, RecursionError) as error:
-        return f"it is no JSON: {error}"
+        return f"it is not JSON: {error}"
     if not isinstance(said, dict) or said.get("version") != VERSION:
         return f'wanted {{"version": {VERSION}, "workers": [...]}}'
     return next(_faults(said), None)

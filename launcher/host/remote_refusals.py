@@ -83,9 +83,9 @@ ROWS: tuple[_Row, ...] = (
     _row(
         "host-key-changed",
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "its host key is not the one in known_hosts: it was installed anew, or somebody else"
+        "its host key is not the one in known_hosts: it was reinstalled, or somebody else"
         " answers in its place",
-        "find out which; if it was installed anew: ssh-keygen {known}, then ssh {ssh} once",
+        "find out which; if it was reinstalled: ssh-keygen {known}, then ssh {ssh} once",
     ),
     _row(
         "host-key-unknown",

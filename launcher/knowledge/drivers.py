@@ -46,7 +46,7 @@ def _made(keys: tuple[str, ...], key: str | int, row: Mapping[str, Any]) -> Row:
     rows.only(row, (*keys, "evidence", "source"))
     told = {name: rows.text(name, value) for name, value in row.items()}
     if not numbers(told[keys[0]]):
-        raise ValueError(f"{keys[0]}: {told[keys[0]]!r} is no release")
+        raise ValueError(f"{keys[0]}: {told[keys[0]]!r} is not a release")
     return told
 
 

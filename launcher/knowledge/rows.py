@@ -114,7 +114,7 @@ def release(row: Mapping[str, Any]) -> str:
     """A row's `checked`, of what releases change. Raises KeyError, ValueError or TypeError."""
     checked: str = row["checked"]
     if not re.fullmatch(r"\d+(\.\d+)+", checked):
-        raise ValueError(f"checked: {checked!r} is no release")
+        raise ValueError(f"checked: {checked!r} is not a release")
     return checked
 
 

@@ -109,7 +109,7 @@ def _reached(case: Case) -> Iterator[tuple[str, Concern]]:
     host = case.value("host") or engine.host
     if "reachable" in case.traits and "keyed" not in case.traits:
         why = f"{host} without a key is open to the network, with {engine.serves}"
-        yield name, _open(why, "127.0.0.1, or a key (`up --api-key-file`)")
+        yield name, _open(why, "a key (`up --api-key-file`); or 127.0.0.1, outside of containers")
     elif "reachable" in case.traits and engine.unguarded:
         why = f"{host} is open to the network, and the key does not guard {engine.unguarded}"
         yield name, _open(why, "127.0.0.1, behind a proxy that lets /v1 alone through")
@@ -117,7 +117,7 @@ def _reached(case: Case) -> Iterator[tuple[str, Concern]]:
 
 def _open(why: str, fix: str) -> Concern:
     source = "the engine's routes, and what asks for the key; `up` refuses it"
-    return Concern(Verdict.RISKY, why, Known.READ, source, Shows.TRAFFIC, fix)
+    return Concern(Verdict.RISKY, why, Known.READ, source, Shows.AFTER, fix)
 
 
 def _short_level(value: str) -> Concern:

@@ -21,6 +21,7 @@ DISTRUST = "do not use this repository, or this hub (HF_ENDPOINT), before you kn
 SPARE = 1 << 30  # bytes that stay free on the disk
 # bytes by which an answer may be longer than the largest file: a list of files is one, too
 SLACK = 16 << 20
+_REPOSITORY = re.compile(r"[^/\s]+/[^/\s]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _NAMING = ("etag", "x-linked-etag", "x-repo-commit")  # headers that become names of files
 _DIGEST = re.compile(r'(?:W/)?"?[0-9A-Za-z][0-9A-Za-z._-]*"?')
@@ -46,9 +47,13 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     downloaded then.
     """
     models.require_no_address(repository)
+    if not _REPOSITORY.fullmatch(repository):
+        fix = "ORG/NAME, as on its page on the hub"
+        raise UserError(f"{repository!r} is not a repository", fix=fix, status=Exit.USAGE)
+    target = to or Path(_cache())
+    _require_room(target, 0)
     wanted = _look(repository, revision)
     require_within(wanted, to)
-    target = to or Path(_cache())
     rest = (
         wanted.sizes
         if to is None
@@ -200,7 +205,7 @@ def _require_plain(response: Any) -> None:
         said = list(_oids(response.json()))
     for text in said:
         if not _DIGEST.fullmatch(text):
-            what = f"the hub calls a file by {text[:200]!r}, which is no digest"
+            what = f"the hub calls a file by {text[:200]!r}, which is not a digest"
             raise UserError(what, fix=DISTRUST)
 
 
@@ -233,7 +238,7 @@ def _asking(repository: str, ask: Any) -> Any:
     except errors.RevisionNotFoundError:
         what, fix = f"{repository} has no such revision", "a branch, a tag or a commit of it"
     except errors.HFValidationError as error:
-        what, fix = f"{repository!r} is no repository: {error}", "ORG/NAME, as on its page"
+        what, fix = f"{repository!r} is not a repository: {error}", "ORG/NAME, as on its page"
     except errors.HfHubHTTPError as error:
         what, fix = f"the hub says {error.response.status_code} about {repository}", again
     except OSError as error:

@@ -279,6 +279,8 @@ def serve(home: Path, listen: Listen) -> None:
         what = f"cannot listen on {listen.place}: {error.strerror or error}"
         raise UserError(what, fix=fix) from None
     with server:
+        where = listen.place if "/" in listen.place else f"http://{listen.place}/metrics"
+        print(printable.line(f"serving {where}"), flush=True)
         server.serve_forever()
 
 
@@ -296,13 +298,13 @@ def _address(listen: Listen) -> tuple[str, int]:
         and (is_loopback(host) or numeric(host))
     ):
         raise UserError(
-            f"{listen.place} is no loopback address with a port", fix=fix, status=Exit.USAGE
+            f"{listen.place} is not a loopback ADDRESS:PORT", fix=fix, status=Exit.USAGE
         )
     if not is_loopback(host):
         if listen.token_file is None and not listen.openly:
             what = (
-                f"{listen.place} is no loopback address with a port: whoever reaches it reads the"
-                " figures"
+                f"{listen.place} is not a loopback ADDRESS:PORT: whoever reaches it reads the"
+                " metrics"
             )
             raise UserError(what, fix=fix, status=Exit.USAGE)
         if listen.token_file is None:

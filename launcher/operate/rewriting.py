@@ -25,7 +25,7 @@ def written(file: Path, old: str, new: str) -> None:
             fix = f"`glm5-serve lint --fix {file}` prints the text"
             raise UserError(f"{file} {what}: it is not replaced", fix=fix)
         if reading.read_bytes(path, MOST_BYTES) != old.encode():
-            fix = "run it again; a file that is no UTF-8 is to be changed by hand"
+            fix = "run it again; a file that is not UTF-8 is to be changed by hand"
             raise UserError(f"{file} is not what was read", fix=fix)
         guarded.replace(path, new.encode(), seen)
     except OSError as error:

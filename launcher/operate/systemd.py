@@ -11,7 +11,6 @@ import re
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -20,6 +19,7 @@ from pathlib import Path
 from launcher.config import layers
 from launcher.errors import Exit, UserError
 from launcher.files import programs, reading
+from launcher.files.placing import place
 from launcher.statedir.folder import StateDir
 from launcher.statedir.replica import split
 
@@ -28,6 +28,7 @@ SERVICE, METRICS, USERS = "glm5-serve@.service", "glm5-serve-metrics.service", "
 GATEWAY = "glm5-serve-gateway@.service"
 HOST = "glm5-serve-host.service"
 USER = "glm5-serve"
+SERVED = Path("/var/lib/glm5-serve")  # the units' state folder
 WRITTEN_AS = "/usr/bin/glm5-serve"  # in the shipped units
 LARGEST = 1 << 20  # bytes of a unit
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}")
@@ -124,7 +125,7 @@ def require_words(wish: Wish) -> None:
     _require_name(wish)
     if not _USER.fullmatch(wish.user):
         fix = "letters, digits and . _ - only, a letter or _ first, 31 at most: --user glm5-serve"
-        raise UserError(f"{wish.user!r} is no user's name for systemd", fix=fix, status=Exit.USAGE)
+        raise UserError(f"{wish.user!r} is not a user name for systemd", fix=fix, status=Exit.USAGE)
     for option, path in (("--api-key-file", _key_path(wish)), ("--root", str(wish.root))):
         if not path.isprintable() or "\\" in path or path != path.strip():
             fix = (
@@ -153,10 +154,10 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> int:
     """
     places = {"host": wish.profiles, "packaged": layers.PACKAGED}
     name, _ = split(wish.profile)
-    paths = {place: folder / f"{name}.toml" for place, folder in places.items()}
-    for place, path in paths.items():
+    paths = {where: folder / f"{name}.toml" for where, folder in places.items()}
+    for where, path in paths.items():
         if path.is_file():
-            found = layers.Found(name, place, path)
+            found = layers.Found(name, where, path)
             # what it extends must be found, too, with no home to look in
             is_here = wish.root == Path("/")
             stack = layers.lineage(found, {"HOME": "/nonexistent"}) if is_here else []
@@ -232,8 +233,8 @@ def files(wish: Wish, host_commands: Sequence[str] = ()) -> dict[Path, str]:
     if wish.metrics:
         made[wish.units / METRICS] = text(METRICS, reader(wish))
     if wish.listen:
-        place = OTHER_PLACE.format(command=word(command()), listen=wish.listen)
-        made[wish.drop_ins / "listen.conf"] = place
+        other = OTHER_PLACE.format(command=word(command()), listen=wish.listen)
+        made[wish.drop_ins / "listen.conf"] = other
     if wish.after:
         made[wish.drop_ins / "order.conf"] = f"[Unit]\nAfter={wish.after}\n"
     if wish.user == USER:
@@ -297,7 +298,7 @@ def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None
     for path, body in made.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, body)
+            place(path, body)
         except OSError as error:
             fix = "run this as root, or print it: `glm5-serve systemd print`"
             raise UserError(f"cannot write {path}: {error.strerror}", fix=fix) from None
@@ -340,23 +341,6 @@ def _is_file(path: Path) -> bool:
     return False
 
 
-def _write(path: Path, body: str) -> None:
-    """Put a file in place whole, or leave what was there; mode 0644, whatever the umask is.
-
-    Raises OSError.
-    """
-    descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, 0o644)
-            file.write(body)
-            file.flush()
-            os.fsync(descriptor)
-        Path(fresh).replace(path)
-    finally:
-        Path(fresh).unlink(missing_ok=True)
-
-
 def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
     """Stop and disable the unit of a profile; the shared files go with the last one.
 
@@ -372,6 +356,8 @@ def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
             *(wish.units / name for name in (SERVICE, GATEWAY, METRICS, HOST)),
             wish.root / "etc/sysusers.d/glm5-serve.conf",
         ]
+    if not any(map(os.path.lexists, gone)):
+        tell(f"{wish.instance} is not installed: there is nothing to remove")
     try:
         for path in gone:
             if _is_file(path):

@@ -55,6 +55,7 @@ class Screen:
     kind: str
     shower: Callable[[str], Show]
     report: Report  # of the host, where something keeps it from being started
+    ready: Callable[[Plan], None] = lambda plan: None  # what is said once it is, detached
 
 
 def up(
@@ -79,14 +80,19 @@ def up(
     instance = instance_of(composed, environ)
     _require_no_gateway(instance)
     claim = claimed(instance)
-    seen = observe_target(composed, environ)
-    plan = noted(resolve(composed, ask, instance.folder, layers.ours(environ), seen.target))
-    tell_notes(plan)
-    # Kept with it, for a restart by whomever.
-    plan = replace(
-        plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)}
-    )
-    plan = replace(plan, suspects=suspects(plan, require_fit(plan, environ, seen, screen.report)))
+    try:
+        seen = observe_target(composed, environ)
+        plan = noted(resolve(composed, ask, instance.folder, layers.ours(environ), seen.target))
+        tell_notes(plan)
+        # Kept with it, for a restart by whomever.
+        plan = replace(
+            plan, allowed=(*plan.allowed, *allow), words=plan.words | {"places": places(environ)}
+        )
+        findings = require_fit(plan, environ, seen, screen.report)
+    except UserError:
+        instance.abandon(claim)
+        raise
+    plan = replace(plan, suspects=suspects(plan, findings))
     return started(plan, instance, claim, screen, detach=detach)
 
 
@@ -121,7 +127,10 @@ def started(plan: Plan, instance: StateDir, claim: Claim, screen: Screen, *, det
     except OSError as error:
         raise instance.cannot_write(error) from None
     if detach:
-        return _watch(instance, claim, screen.shower(screen.kind))
+        status = _watch(instance, claim, screen.shower(screen.kind))
+        if status == Exit.FINE:
+            screen.ready(plan)
+        return status
     _become_supervisor(instance, claim, screen.kind)
 
 

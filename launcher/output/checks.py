@@ -5,6 +5,7 @@ docstrings.
 from __future__ import annotations
 
 import json
+import sys
 from itertools import groupby
 from typing import Any
 
@@ -23,6 +24,19 @@ hold shows it, *reported* that others met it, *source* that it stands in source 
 
 
 REQUIRED = "Required: no --allow lets it fail."
+
+
+def show(id: str | None, *, as_json: bool) -> None:
+    """Print all checks, or one explained; on a terminal folded between words. Raises UserError
+    (usage) for an id that no check has.
+    """
+    from launcher.output.console import console, lines
+
+    text = listing(id, as_json=as_json)
+    if as_json:
+        print(text)
+    else:
+        console(sys.stdout).print(lines(text.split("\n")))
 
 
 def listing(id: str | None, *, as_json: bool) -> str:

@@ -4,9 +4,10 @@ terminal.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from io import StringIO
-from typing import TextIO
+from typing import TextIO, cast
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
 from rich.segment import Segment
@@ -37,11 +38,33 @@ class _Guard(RenderHook):
         return [_Printable(drawn) for drawn in renderables]
 
 
+class _Trimmed(io.TextIOBase):
+    """A stream whose lines end with what is last in them: rich fills up its last column."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.left = ""  # blanks that may be a line's last
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self.stream.encoding
+
+    def write(self, text: str) -> int:
+        lines = (self.left + text).split("\n")
+        kept = lines[-1].rstrip(" ")
+        self.left = lines[-1][len(kept) :]
+        self.stream.write("\n".join([*(line.rstrip(" ") for line in lines[:-1]), kept]))
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
 def console(stream: TextIO) -> Console:
-    """A console on a stream. Off a terminal nothing is folded."""
+    """A console on a stream. Off a terminal nothing is folded, and no line ends in blanks."""
     return _guarded(
         Console(
-            file=stream,
+            file=stream if stream.isatty() else cast("TextIO", _Trimmed(stream)),
             highlight=False,
             markup=False,
             emoji=False,

@@ -20,7 +20,7 @@ from launcher.lint.migrate import profile
 from launcher.lint.run import Judgement, judge
 from launcher.lint.translate import Command, translate
 from launcher.operate.rewriting import MOST_BYTES, written
-from launcher.output import verdicts
+from launcher.output import nextstep, verdicts
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def _profile(judgement: Judgement, place: str) -> int:
     for note in said_before(judgement):
         print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
     print(made)
+    nextstep.tell(("profiles validate ./NAME.toml", "once it is in a file of that name"))
     return Exit.FINE
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from launcher.config import layers, published
-from launcher.config.select import Row
+from launcher.config import published
+from launcher.config.shown import place_of
 from launcher.engines.engine import NAMES, dialect
 from launcher.operate.contained import Rendered
 from launcher.output import starts
 from launcher.output.bars import duration, signs_for
-from launcher.output.events import COLOURS, timeline
+from launcher.output.events import COLOURS, local, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
 from launcher.statedir.folder import seconds_since
 from launcher.statedir.state import Canary, Pids, StartRecord, StateRecord
@@ -25,26 +25,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SCHEMA = 1
+GONE = ("stopped", "failed", "dead")  # states in which nobody answers
 WIDTH = 10  # of the names in a status
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
-
-
-def profiles(rows: Sequence[Row], environ: Mapping[str, str], *, as_json: bool) -> None:
-    """Every profile, in order of look-up, and whether this host has what it needs."""
-    from launcher.output.console import console, row, words
-
-    if as_json:
-        told = [one.to_json() for one in rows]
-        print(json.dumps({"schema": SCHEMA, "profiles": told}, indent=1))
-        return
-    table = table_of("name", "needs", "fits here", "from", "what")
-    for one in rows:
-        place = f"{one.place}, shadowed" if one.shadowed else one.place
-        fits = words(("yes", "green") if one.fits else (f"no: {one.obstacle}", "dim"))
-        table.add_row(words(one.name), words(one.needs), fits, place, words(one.description))
-    screen = console(sys.stdout)
-    screen.print(table)
-    screen.print(row("looked in", ", ".join(str(folder) for _, folder in layers.places(environ))))
 
 
 def plan(shown: Rendered, *, form: str, explain: bool) -> None:
@@ -74,12 +57,12 @@ def _explain(shown: Plan) -> None:
     if screen.width < BROAD:
         for setting in shown.settings:
             head = f"{setting.name} {setting.value}".rstrip(), "bold"
-            screen.print(words(head, (f"  {_place(setting.layer)}", "cyan")))
+            screen.print(words(head, (f"  {place_of(setting.layer)}", "cyan")))
             screen.print(Padding.indent(_reason(setting), 4))
         return
     table = table_of("flag or variable", "value", "set by", "why")
     for setting in shown.settings:
-        cells = map(words, (setting.name, setting.value, _place(setting.layer)))
+        cells = map(words, (setting.name, setting.value, place_of(setting.layer)))
         table.add_row(*cells, _reason(setting))
     screen.print(table)
 
@@ -106,15 +89,17 @@ def _reason(setting: Setting) -> Text:
 
 
 def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
-    """What another plan would run otherwise, and why; whether anything differs."""
+    """What another plan would run otherwise, and why; whether anything differs, or may."""
     changes = changed(before, after)
+    strange = [one.release for one in (before, after) if not _is_known(one)]
+    unknown = f"{' and '.join(map(str, strange))} is not in the catalogue" if strange else ""
     if as_json:
         rows = [
             {"name": name, "before": _told(old), "after": _told(new)} for name, old, new in changes
         ]
         told = {"schema": SCHEMA, "before": before.name, "after": after.name, "changes": rows}
-        print(json.dumps(told, indent=1))
-        return bool(changes)
+        print(json.dumps(told | {"unknown": unknown or None}, indent=1))
+        return bool(changes or unknown)
     from launcher.output.console import console, words
 
     screen = console(sys.stdout)
@@ -129,8 +114,13 @@ def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
                 line = f"{sign} {f'{setting.name} {setting.value}':<52}", colour
                 screen.print(words(line, (f" {setting.why}{known}", "dim")))
     if not changes:
-        screen.print("no difference")
-    return bool(changes)
+        screen.print(f"no difference that is known: {unknown}" if unknown else "no difference")
+    return bool(changes or unknown)
+
+
+def _is_known(plan: Plan) -> bool:
+    """Whether the catalogue has the release that a plan was made for."""
+    return plan.release is None or plan.release in dialect(plan.engine).options.releases
 
 
 def _for_whom(plan: Plan) -> str:
@@ -140,14 +130,6 @@ def _for_whom(plan: Plan) -> str:
 
 def _told(setting: Setting | None) -> dict[str, Any] | None:
     return asdict(setting) if setting else None
-
-
-def _place(layer: str) -> str:
-    """A packaged profile by its name; another place in full."""
-    packaged = f"{layers.PACKAGED}/"
-    return (
-        layer.removeprefix(packaged).removesuffix(".toml") if layer.startswith(packaged) else layer
-    )
 
 
 def status(seen: StateRecord, *, as_json: bool) -> None:
@@ -169,7 +151,7 @@ def _head(seen: StateRecord) -> Text:
     """Its name, its state, and since when."""
     from launcher.output.console import words
 
-    began = f"  since {seen.since}{_ago(seen.since)}" if seen.since else ""
+    began = f"  since {local(seen.since)}{_ago(seen.since)}" if seen.since else ""
     colour = f"bold {COLOURS.get(seen.state, 'red')}"
     worse = ("  degraded", "bold red") if seen.canary and seen.canary.degraded else ""
     return words((seen.profile, "bold"), "  ", (seen.state, colour), worse, began)
@@ -185,7 +167,8 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
     """What is told of an instance; of one without a state file only the reason."""
     rows: list[tuple[str, object]] = [("reason", seen.reason or "-")]
     if seen.launcher:
-        where = f"{seen.endpoint}/v1  model {seen.model}" if seen.endpoint else "-"
+        is_there = seen.endpoint and seen.state not in GONE
+        where = f"{seen.endpoint}/v1  model {seen.model}" if is_there else "-"
         rows.append(("endpoint", where))
         rows.append(("engine", _engine(seen)))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
@@ -203,7 +186,8 @@ def _canary(told: Canary) -> str:
     counts = ", ".join(f"{count} {said}" for said, count in sorted(told.answers.items()))
     last = f"{counts}; the last one{_ago(told.time)}: {told.last}"
     if told.degraded:
-        return f"degraded since {told.since}{_ago(told.since or '')}: {told.reason}; {last}"
+        since = f"{local(told.since or '')}{_ago(told.since or '')}"
+        return f"degraded since {since}: {told.reason}; {last}"
     signs = (
         (told.step_seconds, 1000, "ms a step"),
         (told.accepted, 1, "tokens of a step accepted"),
@@ -223,9 +207,9 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
 
     table = table_of("profile", "state", "since", "endpoint", "reason")
     for seen in every:
-        began = f"{seen.since}{_ago(seen.since)}" if seen.since else "-"
+        began = f"{local(seen.since)}{_ago(seen.since)}" if seen.since else "-"
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
-        where = words(seen.endpoint or "-")
+        where = words(seen.endpoint or "-") if seen.state not in GONE else "-"
         table.add_row(words(seen.profile), state, began, where, words(_why_so(seen)))
     blocks = ((_head(seen), (seen.endpoint or "", _why_so(seen))) for seen in every)
     table_or_blocks(console(sys.stdout), table, blocks)

@@ -57,6 +57,7 @@ class Result:
     silent: bool = False
     unknown: bool = False
     foreign: str = ""
+    answers: tuple[tuple[str, str], ...] = ()  # questions with what was answered, where it is kept
 
 
 Talk = Callable[[Server, str, str, str | None, float], tuple[int, bytes]]  # see `server.talk`

@@ -173,6 +173,8 @@ class Supervisor:
         self.loop.on_signals(WISHES, self.on_signal)
         self.loop.guard(self.watch_gpus)
         self.keep_workers()
+        if told := self.instance.unsaid_end():
+            self.teller.complain(told)
         self.feed(Started(self.clock.now()))
         while not isinstance(self.state, lifecycle.Ended):
             self.turned_at = time.monotonic()
@@ -854,7 +856,7 @@ class Supervisor:
         plan, of = self.plan, self.engine
         env = {**os.environ, **plan.env}
         found = engine.release(of.package, plan.python, env) if plan.release else None
-        made = f"the plan was made for {plan.release}: `glm5-serve restart` makes it anew"
+        made = f"the plan was made for {plan.release}: `glm5-serve restart` makes a new one"
         text = f"the engine is {of.name} {found} now, {made}"
         return lambda: self.teller.complain(text) if found and found != plan.release else None
 

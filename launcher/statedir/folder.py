@@ -237,6 +237,17 @@ class StateDir:
                 os.close(name)
             raise
 
+    def abandon(self, claim: Claim) -> None:
+        """Let another launcher have it, and leave nothing of a start that was refused. Nobody else
+        starts it meanwhile: the name is held.
+        """
+        if claim.name is not None:
+            with contextlib.suppress(OSError):
+                if [*self.folder.iterdir()] == [self.lock]:
+                    self.lock.unlink()
+                    self.folder.rmdir()
+        claim.release()
+
     def _lock(self) -> int:
         try:
             self._make_folder()
@@ -417,6 +428,15 @@ class StateDir:
         if isinstance(data, dict) and data.get("profile") not in (None, self.name):
             raise ValueError(f"it is of {printable.line(str(data['profile'])[:80])}")
         return data
+
+    def unsaid_end(self) -> str:
+        """How the launcher before this one ended, where it said nothing of it; else "". For who
+        holds the instance, and has not written its own state yet.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            ended = self._ended(*self._recorded())
+            return ended.reason if ended.state == "dead" else ""
+        return ""
 
     def _ended(self, seen: StateRecord, launcher: LauncherRecord) -> StateRecord:
         """What is so without a launcher: the end that it told, else that it died."""

@@ -63,7 +63,7 @@ def test_every_command_stands_in_the_readme() -> None:
         assert f"glm5-serve {name}" in README.read_text(), name
 
 
-FORMATS_OF_THEIR_OWN = ("completion", "systemd", "metrics")
+FORMATS_OF_THEIR_OWN = ("completion", "systemd", "metrics", "schema")
 
 
 def test_every_command_that_prints_data_takes_json(world: World) -> None:
@@ -71,6 +71,8 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
     commands = [(n, c) for n, c in cli.commands.items() if n not in FORMATS_OF_THEIR_OWN]
     for name, command in commands:
         for each in command.commands.values() if isinstance(command, click.Group) else [command]:
+            if each.name in FORMATS_OF_THEIR_OWN:
+                continue
             assert "--json" in {o for p in each.params for o in p.opts}, (name, each.name)
 
 
@@ -94,8 +96,8 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
             78,
             "/no/python is missing or cannot be executed",
         ),
-        ("up -p stub --set engine.python=/bin/true", 78, "/bin/true is no working python"),
-        ("up -p stub --set engine.python=/bin/false", 78, "/bin/false is no working python"),
+        ("up -p stub --set engine.python=/bin/true", 78, "/bin/true is not a working python"),
+        ("up -p stub --set engine.python=/bin/false", 78, "/bin/false is not a working python"),
         ("up -p stub --set env.PYTHONPATH=", 78, "has no sglang"),
         (
             "up -p stub --set flags.model-path=/no/model",
@@ -117,7 +119,6 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
         ("status -p stub", 1, ""),
         ("status", 1, "no server has been started yet"),
         ("logs -p stub", 1, "nothing of stub at"),
-        ("restart -p stub", 1, "stub is not up"),
         ("status -p ../x", 2, "cannot name a folder"),
     ],
 )
@@ -316,10 +317,10 @@ def test_a_release_and_a_gpu_are_said_in_the_words_of_their_makers(
         ("render card --release trtllm==1.2.0", "trtllm is not an engine that is started here"),
         ("render card --release vllm==0.32.0", "the profile is of SGLang"),
         ("render 8xb200-vllm --release sglang==0.5.23", "the profile is of vLLM"),
-        ("render card --release newest", "'newest' is no release"),
-        ("render card --release 0.5.-23", "'0.5.-23' is no release"),
-        ("render card --release 0.5.1e3", "'0.5.1e3' is no release"),
-        ("render card --release \u0660.5.23", "is no release"),
+        ("render card --release newest", "'newest' is not a release"),
+        ("render card --release 0.5.-23", "'0.5.-23' is not a release"),
+        ("render card --release 0.5.1e3", "'0.5.1e3' is not a release"),
+        ("render card --release \u0660.5.23", "is not a release"),
         ("status nosuch", "no profile 'nosuch'"),
         ("down nosuch", "no profile 'nosuch'"),
         ("render card --gpu rtx-9090", "--gpu rtx-9090: not a GPU that is known here"),

@@ -55,7 +55,7 @@ def test_a_bad_failure_is_left_out_and_told(was: str, is_: str, complaint: str) 
             "[[trouble]]\ndriver = 'new'\nwhat = 'x'",
             "trouble",
             partial(drivers._made, ("driver", "what")),
-            "driver: 'new' is no release",
+            "driver: 'new' is not a release",
         ),
     ],
 )

@@ -307,7 +307,7 @@ def test_diff_tells_what_an_update_would_change(world: World) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--release", "new"), "'new' is no release"),
+        (("--release", "new"), "'new' is not a release"),
         (("--arch", "sm90"), "NVFP4 needs Blackwell: --arch sm100, sm103, sm120"),
         (("--arch", "sm121"), "it is Blackwell, and not supported: what is known here is of"),
         (("--arch", "sm110"), "it is Blackwell, and not supported"),

@@ -49,7 +49,7 @@ def test_who_is_ready_is_listed_and_who_died_is_not_whatever_somebody_writes(
 
     manifest.write_text('{"version": 1, "workers": [')
     until(lambda: manifest.read_text().rstrip().endswith("}"), "the last good list is back")
-    assert "broken by somebody (it is no JSON" in behind.warnings("gateway")
+    assert "broken by somebody (it is not JSON" in behind.warnings("gateway")
     behind.until_routed("stub@1", "stub@2")
 
     os.kill(behind.status("stub@2")["pids"]["launcher"], signal.SIGKILL)

@@ -112,7 +112,7 @@ def test_an_interpreter_that_hangs_costs_its_deadline_and_is_gone(tmp_path: Path
 def test_what_is_no_python_says_so(tmp_path: Path, text: str, said: str) -> None:
     seen = ask(script(tmp_path, text))
 
-    assert f"{tmp_path}/python is no working python: it said {said}" in str(seen.python.unknown)
+    assert f"{tmp_path}/python is not a working python: it said {said}" in str(seen.python.unknown)
 
 
 def test_a_file_that_cannot_be_run_says_so(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An image that is no release of an engine is said to be none: what is judged may not be what runs."""
+"""An image that is not a release of an engine is said to be none: what is judged may not be what runs."""
 
 from __future__ import annotations
 

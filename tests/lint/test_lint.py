@@ -351,7 +351,7 @@ def test_what_is_well_exits_0(world: World) -> None:
     [
         (("nowhere.sh",), 2, "cannot read nowhere.sh"),
         (("empty.sh",), 78, "no launch of SGLang"),
-        (("card.sh", "--release", "newest"), 2, "'newest' is no release"),
+        (("card.sh", "--release", "newest"), 2, "'newest' is not a release"),
         (("card.sh", "--arch", "sm90"), 2, "NVFP4 needs Blackwell"),
         (("card.sh", "--arch", "sm121"), 2, "not supported: what is known here"),  # a Blackwell
     ],

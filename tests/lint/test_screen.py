@@ -28,7 +28,7 @@ def test_each_finding_has_what_to_do_behind_it(
     lines = [line.strip() for line in printed(capsys, tmp_path, OPEN).splitlines()]
 
     for finding, remedy in (
-        ("is open to the network", "instead 127.0.0.1, or a key"),
+        ("is open to the network", "instead a key (`up --api-key-file`)"),
         ("requests at a time", "instead --max-num-seqs 16"),
         ("start up after 600 s", "instead VLLM_ENGINE_READY_TIMEOUT_S=3600"),
         ("aborts the requests in flight", "instead --shutdown-timeout 100"),

@@ -104,7 +104,7 @@ def test_what_listens_where_nobody_said_it_is_written_out() -> None:
         ("vllm", "--max-model-len auto", "--context-length: left out: --context-length wants"),
         ("sglang", "--tool-call-parser qwen99", "--tool-call-parser: left out:"),
         ("sglang", "--speculative-algorithm NGRAM", "--speculative-algorithm: left out: NGRAM"),
-        ("vllm", "--speculative-config '[1]'", "--speculative-config: left out: it is no JSON"),
+        ("vllm", "--speculative-config '[1]'", "--speculative-config: left out: it is not JSON"),
         ("vllm", "--served-model-name a b", "--served-model-name: b is left out"),
         ("vllm", "--no-such 1", "--no-such: left out: no option of vLLM"),
     ],

@@ -422,7 +422,7 @@ def test_only_loopback_is_listened_on(world: World, listen: str) -> None:
     refused = world.run("metrics", "--listen", listen)
 
     assert refused.returncode == 2
-    assert "no loopback address with a port" in refused.stderr
+    assert "not a loopback ADDRESS:PORT" in refused.stderr
 
 
 def test_a_port_in_use_is_one_clear_message(world: World) -> None:

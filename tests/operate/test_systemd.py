@@ -513,6 +513,53 @@ def test_what_a_profile_extends_must_be_found_by_the_unit(host: Host) -> None:
     assert "extends: no profile 'mine'" in refused.stderr
 
 
+def test_install_says_as_the_units_user_what_would_keep_it_from_starting(host: Host) -> None:
+    host.prepare()
+    install = (COMMAND, "systemd", "install", "-p", "stub")
+    fine = host.run(*install)
+    assert "checked as user glm5-serve" in fine.stdout
+    assert f"next   systemctl start {UNIT}" in fine.stderr
+
+    host.run("chmod", "700", "/srv/model")
+    bad = host.run(*install, check=False)
+    assert bad.returncode == 1
+    assert "error  installed, but it will not start: model-folder" in bad.stderr
+    assert host.start().returncode != 0, "it was right"
+    assert host.run(*install, "--no-check").returncode == 0
+
+    host.run("chmod", "755", "/srv/model")
+    host.systemctl("reset-failed", UNIT)
+    assert host.run(*install).returncode == 0
+    assert host.start().returncode == 0, host.journal("-u", UNIT)
+
+
+def test_a_key_of_roots_that_the_profile_names_is_handed_on(host: Host) -> None:
+    host.run("sh", "-c", INSTALL)
+    made = "init --extends /srv/base.toml --host 0.0.0.0 --make-key stub".split()
+    host.write("/srv/base.toml", PROFILE)
+    host.prepare()
+    host.run(COMMAND, *made, "--force", "--port", str(PORT))
+    key = "/etc/glm5-serve/keys/stub"
+    installed = host.run(COMMAND, "systemd", "install", "-p", "stub")
+
+    drop_in = f"/etc/systemd/system/{UNIT}.d/api-key.conf"
+    assert host.run("cat", drop_in).stdout == f"[Service]\nLoadCredential=api-key:{key}\n"
+    assert "checked as user glm5-serve" in installed.stdout
+    assert host.run("stat", "-c", "%a %U", key).stdout == "600 root\n"
+    assert host.start().returncode == 0, host.journal("-u", UNIT)
+
+
+def test_restart_leaves_a_stopped_unit_to_systemd(host: Host) -> None:
+    host.prepare()
+    assert host.start().returncode == 0, host.journal("-u", UNIT)
+    host.systemctl("stop", UNIT)
+    said = host.run(COMMAND, "restart", "stub", check=False)
+
+    assert said.returncode == 1
+    assert f"`systemctl start {UNIT}`" in said.stderr
+    assert host.run("pgrep", "-f", "sglang", check=False).stdout == ""
+
+
 def lay(host: Host, *wishes: Wish) -> None:
     """Write what `install` would, also for users who cannot reach this interpreter."""
     for wish in wishes:

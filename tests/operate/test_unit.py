@@ -237,9 +237,9 @@ def test_who_reads_the_figures_is_taken_from_a_unit_only_if_it_is_a_user(tmp_pat
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--user", "x\nExecStartPre=/bin/evil"), "is no user's name for systemd"),
-        (("--user", "-x"), "is no user's name for systemd"),
-        (("--user", "100%"), "is no user's name for systemd"),
+        (("--user", "x\nExecStartPre=/bin/evil"), "is not a user name for systemd"),
+        (("--user", "-x"), "is not a user name for systemd"),
+        (("--user", "100%"), "is not a user name for systemd"),
         (("--api-key-file", "k\nX=1"), "is no path that can stand in a unit"),
         (("--api-key-file", "k\\"), "is no path that can stand in a unit"),
         (("--root", "r\n# x"), "is no path that can stand in a unit"),

@@ -258,7 +258,7 @@ def switch_writes(host: Host, plan: Plan) -> Verdict:
             return warn(
                 f"{len(switches)} {name} upstream ports ({id}) above {len(under)} GPUs",
                 fix=(
-                    "no software cures it; keep a switch's GPUs in one virtual switch; `doctor"
+                    "a hardware limit; keep a switch's GPUs in one virtual switch; `doctor"
                     " --deep` measures"
                 ),
             )

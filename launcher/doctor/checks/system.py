@@ -231,6 +231,8 @@ def virtual_machine(host: Host, plan: Plan) -> Verdict:
     well.
     """
     kind = host.system.virtualisation.get()
+    if kind != "none" and not plan.gpus:
+        return ok(f"a virtual machine ({kind}), and no GPU is asked for")
     if kind == "wsl":
         return warn("WSL", fix="run Linux on the machine itself")
     if kind != "none":

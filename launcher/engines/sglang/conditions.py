@@ -38,7 +38,7 @@ def _no_algorithm(release: Release, values: Values, name: str, value: str) -> Wo
 
 
 def _no_meeting(release: Release, values: Values, name: str, value: str) -> Words | None:
-    """It is no HOST:PORT (NetworkAddress.parse in network.py)."""
+    """It is not HOST:PORT (NetworkAddress.parse in network.py)."""
     if "$" in value or "{" in value:
         return None  # filled in where it is started
     host, colon, port = value.rpartition(":")
@@ -48,7 +48,7 @@ def _no_meeting(release: Release, values: Values, name: str, value: str) -> Word
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         return {"problem": "is IPv6 without brackets", "wanted": "[ADDRESS]:PORT"}
     if not host or not is_port:
-        return {"problem": "is no HOST:PORT", "wanted": "10.0.0.1:20000"}
+        return {"problem": "is not HOST:PORT", "wanted": "10.0.0.1:20000"}
     return None
 
 

@@ -114,7 +114,7 @@ def _config(flags: Flags) -> Made:
         told = json.loads(text)
         method, tokens = str(told.pop("method", "")), int(told.pop("num_speculative_tokens", 0))
     except (ValueError, TypeError, AttributeError):
-        return {}, ("--speculative-config: left out: it is no JSON with a method",)
+        return {}, ("--speculative-config: left out: it is not JSON with a method",)
     draft = told.pop("model", None)
     algorithm = "EAGLE" if method in ("mtp", "eagle") or method.endswith("_mtp") else ""
     algorithm = "EAGLE3" if method == "eagle3" else algorithm

@@ -44,7 +44,7 @@ def engine(
         return _blind({**told, "python": path}, f"{path} did not say")
     if not answer.in_time:
         return blind(f"{path} did not answer within {deadline:g} s")
-    return blind(f"{path} is no working python: it said {answer.last_line()}")
+    return blind(f"{path} is not a working python: it said {answer.last_line()}")
 
 
 def blind(why: str) -> Engine:
