@@ -9,7 +9,7 @@ import sys
 import click
 
 from launcher import __version__, stdio
-from launcher.cli import bench, gateway, host, observe, plan, refusals, serve, top
+from launcher.cli import bench, gateway, host, observe, plan, profiles, refusals, serve, top
 from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
@@ -34,6 +34,7 @@ def cli() -> None:
 
 
 for command in (
+    *profiles.COMMANDS,
     *plan.COMMANDS,
     *host.COMMANDS,
     *serve.COMMANDS,

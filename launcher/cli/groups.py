@@ -22,6 +22,7 @@ GROUPS = {
         "gateway": "one address for several servers of a model",
     },
     "Before a start": {
+        "init": "write a profile of your own",
         "doctor": "what will hang, crash or garble here",
         "fit": "what fits into the GPUs' memory",
         "model": "whether a checkpoint is complete",
@@ -31,7 +32,7 @@ GROUPS = {
         "facts": "what doctor observed, as JSON",
     },
     "Command line": {
-        "profiles": "list profiles, and which fit this host",
+        "profiles": "which there are, show one, check one",
         "render": "the command and environment of a profile",
         "diff": "how two profiles' commands differ",
         "lint": "check an existing command, rewrite it",

@@ -1,4 +1,4 @@
-"""What to run: profiles, the command that they become, and whether a model fits."""
+"""What to run: the command that a profile becomes, and whether a model fits."""
 
 from __future__ import annotations
 
@@ -28,17 +28,6 @@ if TYPE_CHECKING:
 
 # Those of formats/writers.py, and JSON.
 FORMS = ("shell", "systemd", "docker", "compose", "quadlet", "kubernetes", "json")
-
-
-@click.command()
-@json_option
-def profiles(as_json: bool) -> None:
-    """List the profiles, where they come from, and which fit the GPUs of this host."""
-    from launcher.config import select
-    from launcher.host.observe import observe_driver
-    from launcher.output import plan as screens
-
-    screens.profiles(select.rows(observe_driver(), os.environ), os.environ, as_json=as_json)
 
 
 @click.command()
@@ -220,7 +209,6 @@ def fetch_command(repository: str, revision: str | None, to: Path | None, as_jso
 
 
 COMMANDS: tuple[click.Command, ...] = (
-    profiles,
     render,
     diff,
     fit_command,

@@ -24,6 +24,7 @@ from launcher.files.ownership import Doubt
 from launcher.paths import home
 from launcher.plan.plan import ENGINE
 
+HOST = Path("/etc/glm5-serve/profiles")
 PACKAGED = Path(__file__).parents[1] / "profiles"
 ALIASES = Path(__file__).with_name("aliases.toml")
 PREFIX = "GLM5_SERVE__"
@@ -61,7 +62,7 @@ class Found:
 def places(environ: Mapping[str, str]) -> list[tuple[str, Path]]:
     """Where profiles are looked up by name, first match first."""
     return [
-        ("host", Path("/etc/glm5-serve/profiles")),
+        ("host", HOST),
         ("user", home(environ, "XDG_CONFIG_HOME", ".config") / "profiles"),
         ("packaged", PACKAGED),
     ]

@@ -101,30 +101,39 @@ class Engine(_Table):
     """Which engine, and the interpreter that has it."""
 
     kind: Annotated[Text, AfterValidator(_known)] = ENGINE
+    """Which engine serves it."""
     device: Literal["cuda", "cpu"] = "cuda"  # as it is built; SGLang has an option for it
+    """What the engine was built for."""
     # An equals sign would make the pasted command an assignment.
     python: Annotated[Text, Field(pattern=r"^[^=]+$")] = "python3"
+    """The interpreter that has the engine: a path, or a name that is looked up in PATH."""
 
 
 class Access(_Table):
     """Who may talk to the server."""
 
     api_key_file: Text | None = None
+    """The file with the key that clients must send, alone on one line; mode 0600."""
     open_without_key: bool = False
+    """Let it listen on another address than loopback without a key."""
     health_listen: Annotated[Text, AfterValidator(_an_address)] | None = None
+    """Where the launcher answers /ready and /live: ADDRESS:PORT."""
 
 
 class Needs(_Table):
     """What the host must have. How many GPUs follows from the flags."""
 
     arch: Annotated[Text, Field(pattern=r"^sm\d{2,3}$")] | None = None
+    """The architecture of the GPUs: sm100, sm103 or sm120. Without it, that of this host's."""
     gpu_memory_gib: Annotated[float, Field(ge=0, le=4096)] = 0.0
+    """How much memory each GPU must have, in GiB."""
 
 
 class Doctor(_Table):
     """How doctor judges for this profile: `allow` lists checks whose failure does not stop `up`."""
 
     allow: list[Annotated[Text, Field(pattern=r"^[a-z0-9-]+$")]] = []
+    """Checks that may fail without keeping it from being started."""
 
 
 class Rules(_Table):
@@ -133,36 +142,57 @@ class Rules(_Table):
     """
 
     enabled: bool = True
+    """Whether rules choose what the profile leaves open."""
     skip: list[Annotated[Text, Field(pattern=r"^[A-Za-z0-9_-]+$")]] = []
+    """Options and variables that no rule shall set."""
 
 
 class Stalls(_Table):
     """How long each phase of a start may go without a sign of life, in seconds."""
 
     process: Positive = StallTimeouts.process
+    """Until its processes are up: imports, and the driver."""
     distributed: Positive = StallTimeouts.distributed
+    """While the ranks find each other."""
     weights: Positive = StallTimeouts.weights
+    """While weights are loaded."""
     kv: Positive = StallTimeouts.kv
+    """While the KV cache is allocated."""
     compile: Positive = StallTimeouts.compile
+    """While kernels are tuned or compiled."""
     graphs: Positive = StallTimeouts.graphs
+    """While CUDA graphs are captured."""
     warmup: Positive = StallTimeouts.warmup
+    """While the first batch runs."""
 
 
 class Supervision(_Table):
     """How patient the launcher is; times in seconds. `policy.Policy` says what each one does."""
 
     start_timeout: Positive = Policy.start_timeout
+    """How long a start may take altogether."""
     stop_timeout: NotNegative = Policy.stop_timeout
+    """How long running requests may take to finish before they are killed."""
     drain_delay: NotNegative = Policy.drain_delay
+    """How long /ready says 503 before the server is told to stop."""
     probe_interval: Positive = Policy.probe_interval
+    """Between two health checks."""
     failure_threshold: PositiveInt = Policy.failure_threshold
+    """How many health checks in a row must fail."""
     stall_timeout: Positive = Policy.stall_timeout
+    """How long a server that fails them may go without a sign of work."""
     restart_limit: Annotated[int, Field(ge=0)] = Policy.restart_limit
+    """How many deaths within `restart_window` it is started again after."""
     restart_window: Positive = Policy.restart_window
+    """How long a death counts."""
     backoff: NotNegative = Policy.backoff
+    """The pause before the second restart; it doubles with each."""
     backoff_max: NotNegative = Policy.backoff_max
+    """The longest pause."""
     read_ahead: bool = Policy.read_ahead
+    """Whether the checkpoint is read into memory while the server imports."""
     stall_timeouts: Stalls = Stalls()
+    """How long each phase of a start may go without a sign of life."""
 
 
 class NodeHost(_Table):
@@ -171,8 +201,11 @@ class NodeHost(_Table):
     """
 
     address: Annotated[Text, AfterValidator(_an_ip_address)]
+    """Its address on the network between the hosts."""
     name: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """How it is called; else by its address."""
     interface: Interface | None = None
+    """The interface with that address; else it is looked for."""
 
 
 class Nodes(_Table):
@@ -185,13 +218,21 @@ class Nodes(_Table):
     hosts: Annotated[
         list[Annotated[NodeHost, BeforeValidator(_as_host)]], Field(min_length=2, max_length=64)
     ]
+    """All hosts in the order of their ranks, each an address or a table."""
     rank: Annotated[int, Field(ge=0)] | None = None
+    """Which of them this host is; `up --node-rank N` says it, too."""
     interface: Interface | None = None
+    """The interface of every host, where all call it the same."""
     port: Annotated[int, Field(ge=1, le=65535)] = 20000
+    """The port of the rendezvous on the first host."""
     dist_timeout: Annotated[int, Field(ge=10, le=86400)] = 300
+    """How long a node waits for the others."""
     follower_timeout: Positive = Policy.follower_timeout
+    """How long the first host may be silent until it counts as lost."""
     hca: list[Annotated[Text, Field(pattern=r"^[A-Za-z0-9_:]+$")]] = []
+    """The InfiniBand or RoCE adapters that NCCL takes."""
     gid_index: Annotated[int, Field(ge=0, le=255)] | None = None
+    """The address of RoCE that NCCL takes."""
 
     @property
     def names(self) -> list[str]:
@@ -205,14 +246,18 @@ class Question(_Table):
     """
 
     ask: Annotated[Text, Field(min_length=1)]
+    """What it is asked."""
     expect: Annotated[Text, AfterValidator(_a_pattern)] = "."
+    """What its answer must match."""
 
 
 class Smoke(_Table):
     """What a server must answer before it is called ready."""
 
     enabled: bool = True
+    """Whether it is asked at all."""
     within: Positive = 120.0
+    """How long all answers may take, in seconds."""
     questions: list[Question] = [
         Question(ask="What is the capital of France? Answer with one word.", expect="paris"),
         Question(ask="What is 17 + 25? Answer with the number only.", expect="42"),
@@ -221,6 +266,7 @@ class Smoke(_Table):
             expect="monday.*friday",
         ),
     ]
+    """What it is asked."""
 
 
 class Canary(_Table):
@@ -229,8 +275,11 @@ class Canary(_Table):
     """
 
     every: NotNegative = 60.0
+    """Seconds between two questions; 0 for none."""
     act: Literal["tell", "restart"] = "tell"
+    """What a wrong answer brings: a word, or a restart."""
     asks: list[Literal["fact", "context", "tools", "reasoning"]] = list(CANARIES)  # type: ignore[arg-type]
+    """The kinds of questions."""
 
 
 class Flags(BaseModel):
@@ -244,15 +293,25 @@ class Flags(BaseModel):
     __pydantic_extra__: dict[str, FlagValue] = Field(init=False)
 
     model_path: Annotated[Text, Field(min_length=1)]
+    """The checkpoint: a folder, or a hub id."""
     served_model_name: Text | None = None
+    """What clients call the model; else its path."""
     host: Text = "127.0.0.1"
+    """The address that it listens on. Another than loopback wants a key."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """The port that it listens on; else the engine's own."""
     device: Text | None = None
+    """The engine's own word for where it runs."""
     tp_size: Ranks = 1
+    """How many GPUs share each layer."""
     pp_size: Ranks = 1
+    """How many groups of GPUs share the layers."""
     dp_size: Ranks = 1
+    """How many replicas it has, or how many parts of the attention."""
     enable_dp_attention: bool = False
+    """Whether `dp-size` is that of the attention alone."""
     nnodes: Ranks = 1
+    """How many hosts; `[nodes]` sets it."""
 
 
 def by_role(flags: Mapping[str, object], engine: str) -> Mapping[str, object]:
@@ -265,23 +324,41 @@ class Profile(_Table):
     """A profile after its layers were put together."""
 
     description: Text = ""
+    """One line for `glm5-serve profiles`."""
     unverified: Text | None = None  # why nobody knows that it works
+    """Why nobody knows that it works."""
     extends: Text | None = None
+    """The profile that it begins with: a name, or a path from this file's folder."""
     operating_point: Annotated[Text, AfterValidator(_a_point)] = "balanced"
+    """What the rules choose for."""
     replicas: Annotated[int, Field(ge=1, le=64)] = 1  # servers of it on one host
+    """How many servers of it run on one host."""
     gateway: Annotated[Text, Field(pattern=NAME)] | None = None  # that sends it requests
+    """The name of the gateway that sends it requests."""
     engine: Engine = Engine()
+    """Which engine, and where it is."""
     access: Access = Access()
+    """Who may talk to it."""
     needs: Needs = Needs()
+    """What it asks of the GPUs."""
     doctor: Doctor = Doctor()
+    """Which checks may fail."""
     rules: Rules = Rules()
+    """What may be chosen for it."""
     supervision: Supervision = Supervision()
+    """How long what may take, in seconds."""
     smoke: Smoke = Smoke()
+    """What it must answer before it is called ready."""
     canary: Canary = Canary()
+    """What it is asked while it serves."""
     nodes: Nodes | None = None
+    """The hosts of one model over several."""
     flags: Flags
+    """The engine's own options, without their dashes; `false` leaves one out."""
     env: dict[VariableName, Annotated[Text, BeforeValidator(_whole_number_as_text)]] = {}
+    """Variables of the server's environment; no secrets."""
     why: dict[str, Text] = {}
+    """A reason for a flag or variable that is set here; `render --explain` shows it."""
 
     @property
     def gpus(self) -> int:

@@ -50,8 +50,9 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
         where = found.name, found.place, str(found.path), shadowed
         try:
             name = found.name if found.alias and not shadowed else str(found.path)
-            plan, count = _of_all(PlanRequest(name), environ)
-            described = str(layers.read(found).values.get("description", ""))
+            profile = load(PlanRequest(name), environ).profile
+            plan, _ = planned(PlanRequest(name), environ, Target())
+            count, described = profile.replicas, profile.description
             described = f"old name of {found.meaning}" if found.alias else described
             is_doubtful = any(note.startswith("unverified") for note in plan.notes)
             description = f"{described}; unverified" if is_doubtful else described

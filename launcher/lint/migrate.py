@@ -51,10 +51,10 @@ def profile(judged: Judged, place: str) -> str:
         [
             f"# From {place}, for {name} {target.release}. {HERE}",
             *secrets,
-            *_table("engine", engine),
-            *_table("needs", needs),
-            *_table("flags", flags),
-            *_table("env", env),
+            *table("engine", engine),
+            *table("needs", needs),
+            *table("flags", flags),
+            *table("env", env),
         ]
     )
 
@@ -133,7 +133,8 @@ def _require_profile(flags: Mapping[str, Any], env: Mapping[str, str], engine: s
         raise UserError(f"no profile: {what}", fix=fix) from None
 
 
-def _table(name: str, values: Mapping[str, Any]) -> Iterator[str]:
+def table(name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of a table of TOML, a blank one first; none for one without values."""
     if values:
         yield f"\n[{name}]"
         # JSON's texts, numbers and lists are TOML's, too.

@@ -11,7 +11,6 @@ import re
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -20,6 +19,7 @@ from pathlib import Path
 from launcher.config import layers
 from launcher.errors import Exit, UserError
 from launcher.files import programs, reading
+from launcher.files.placing import place
 from launcher.statedir.folder import StateDir
 from launcher.statedir.replica import split
 
@@ -153,10 +153,10 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> int:
     """
     places = {"host": wish.profiles, "packaged": layers.PACKAGED}
     name, _ = split(wish.profile)
-    paths = {place: folder / f"{name}.toml" for place, folder in places.items()}
-    for place, path in paths.items():
+    paths = {where: folder / f"{name}.toml" for where, folder in places.items()}
+    for where, path in paths.items():
         if path.is_file():
-            found = layers.Found(name, place, path)
+            found = layers.Found(name, where, path)
             # what it extends must be found, too, with no home to look in
             is_here = wish.root == Path("/")
             stack = layers.lineage(found, {"HOME": "/nonexistent"}) if is_here else []
@@ -232,8 +232,8 @@ def files(wish: Wish, host_commands: Sequence[str] = ()) -> dict[Path, str]:
     if wish.metrics:
         made[wish.units / METRICS] = text(METRICS, reader(wish))
     if wish.listen:
-        place = OTHER_PLACE.format(command=word(command()), listen=wish.listen)
-        made[wish.drop_ins / "listen.conf"] = place
+        other = OTHER_PLACE.format(command=word(command()), listen=wish.listen)
+        made[wish.drop_ins / "listen.conf"] = other
     if wish.after:
         made[wish.drop_ins / "order.conf"] = f"[Unit]\nAfter={wish.after}\n"
     if wish.user == USER:
@@ -297,7 +297,7 @@ def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None
     for path, body in made.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, body)
+            place(path, body)
         except OSError as error:
             fix = "run this as root, or print it: `glm5-serve systemd print`"
             raise UserError(f"cannot write {path}: {error.strerror}", fix=fix) from None
@@ -338,23 +338,6 @@ def _is_file(path: Path) -> bool:
     with contextlib.suppress(OSError):
         return stat.S_ISREG(path.lstat().st_mode)
     return False
-
-
-def _write(path: Path, body: str) -> None:
-    """Put a file in place whole, or leave what was there; mode 0644, whatever the umask is.
-
-    Raises OSError.
-    """
-    descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, 0o644)
-            file.write(body)
-            file.flush()
-            os.fsync(descriptor)
-        Path(fresh).replace(path)
-    finally:
-        Path(fresh).unlink(missing_ok=True)
 
 
 def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:

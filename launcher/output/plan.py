@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from launcher.config import layers, published
-from launcher.config.select import Row
+from launcher.config import published
+from launcher.config.shown import place_of
 from launcher.engines.engine import NAMES, dialect
 from launcher.operate.contained import Rendered
 from launcher.output import starts
@@ -27,24 +27,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 WIDTH = 10  # of the names in a status
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
-
-
-def profiles(rows: Sequence[Row], environ: Mapping[str, str], *, as_json: bool) -> None:
-    """Every profile, in order of look-up, and whether this host has what it needs."""
-    from launcher.output.console import console, row, words
-
-    if as_json:
-        told = [one.to_json() for one in rows]
-        print(json.dumps({"schema": SCHEMA, "profiles": told}, indent=1))
-        return
-    table = table_of("name", "needs", "fits here", "from", "what")
-    for one in rows:
-        place = f"{one.place}, shadowed" if one.shadowed else one.place
-        fits = words(("yes", "green") if one.fits else (f"no: {one.obstacle}", "dim"))
-        table.add_row(words(one.name), words(one.needs), fits, place, words(one.description))
-    screen = console(sys.stdout)
-    screen.print(table)
-    screen.print(row("looked in", ", ".join(str(folder) for _, folder in layers.places(environ))))
 
 
 def plan(shown: Rendered, *, form: str, explain: bool) -> None:
@@ -74,12 +56,12 @@ def _explain(shown: Plan) -> None:
     if screen.width < BROAD:
         for setting in shown.settings:
             head = f"{setting.name} {setting.value}".rstrip(), "bold"
-            screen.print(words(head, (f"  {_place(setting.layer)}", "cyan")))
+            screen.print(words(head, (f"  {place_of(setting.layer)}", "cyan")))
             screen.print(Padding.indent(_reason(setting), 4))
         return
     table = table_of("flag or variable", "value", "set by", "why")
     for setting in shown.settings:
-        cells = map(words, (setting.name, setting.value, _place(setting.layer)))
+        cells = map(words, (setting.name, setting.value, place_of(setting.layer)))
         table.add_row(*cells, _reason(setting))
     screen.print(table)
 
@@ -140,14 +122,6 @@ def _for_whom(plan: Plan) -> str:
 
 def _told(setting: Setting | None) -> dict[str, Any] | None:
     return asdict(setting) if setting else None
-
-
-def _place(layer: str) -> str:
-    """A packaged profile by its name; another place in full."""
-    packaged = f"{layers.PACKAGED}/"
-    return (
-        layer.removeprefix(packaged).removesuffix(".toml") if layer.startswith(packaged) else layer
-    )
 
 
 def status(seen: StateRecord, *, as_json: bool) -> None:

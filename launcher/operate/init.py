@@ -1,0 +1,181 @@
+"""`glm5-serve init`: a profile of one's own, a few lines that extend another one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from launcher.address import is_loopback
+from launcher.config import layers
+from launcher.config.resolve import PlanRequest
+from launcher.config.target import planned
+from launcher.engines.engine import dialect
+from launcher.engines.target import Target
+from launcher.errors import Exit, UserError
+from launcher.files import ownership
+from launcher.files.placing import place
+from launcher.lint.migrate import table
+from launcher.lint.notes import noted
+from launcher.plan.plan import Plan
+from launcher.redact.keys import read_key
+from launcher.statedir.folder import StateDir
+
+HEAD = "# Made by `glm5-serve init`; `glm5-serve profiles show {name}` says what it comes to.\n"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What shall stand in a profile beside what it extends."""
+
+    name: str
+    extends: str
+    model: str
+    host: str
+    port: int
+    key_file: Path | None = None
+    python: str | None = None  # the engine's interpreter, where it is another one
+
+    @property
+    def is_open(self) -> bool:
+        """Whether others than this host reach it, without a key."""
+        return not is_loopback(self.host) and self.key_file is None
+
+
+def begun(name: str, extends: str, environ: Mapping[str, str]) -> tuple[Draft, Plan]:
+    """A draft that says what the extended profile says, and that one's plan. Raises UserError."""
+    if layers.is_path(name) or "@" in name or not name.isprintable():
+        fix = "a bare name of letters, digits and . _ -"
+        raise UserError(f"{name!r} is no name for a profile", fix=fix, status=Exit.USAGE)
+    StateDir(Path("/"), name)  # its folder has that name
+    base = extends
+    if layers.is_path(extends):
+        base = str(Path(extends).absolute())
+    plan, _ = planned(PlanRequest(base), environ, Target())
+    if plan.nodes:
+        fix = f"copy it, and write its [nodes]: `glm5-serve profiles show {extends}`"
+        raise UserError(f"{extends} is for several hosts, whose addresses it wants", fix=fix)
+    return Draft(name, base, plan.model, plan.host, plan.port), plan
+
+
+def model_of(text: str) -> str:
+    """A model as a profile names it: a folder here by its full path, a hub id as it is."""
+    is_folder = text.startswith((".", "/")) or Path(text).is_dir()
+    return str(Path(text).absolute()) if is_folder else text
+
+
+def folder(environ: Mapping[str, str]) -> Path:
+    """Where this user's own profiles lie: root's are the host's, which the units find, too."""
+    where = dict(layers.places(environ))
+    return where["host"] if os.geteuid() == 0 else where["user"]
+
+
+def key_of(name: str, environ: Mapping[str, str]) -> Path:
+    """Where the key of a profile lies if nobody says another place."""
+    return folder(environ).with_name("keys") / name
+
+
+def text(draft: Draft, engine: str) -> str:
+    """The profile as TOML: some six lines."""
+    access = {"api_key_file": str(draft.key_file)} if draft.key_file else {}
+    flags = {
+        dialect(engine).option_of("model_path"): draft.model,
+        "host": draft.host,
+        "port": draft.port,
+    }
+    lines = [
+        *table("engine", {"python": draft.python} if draft.python else {}),
+        *table("access", access),
+        *table("flags", flags),
+    ]
+    extends = f"extends = {json.dumps(draft.extends, ensure_ascii=False)}"
+    return HEAD.format(name=draft.name) + "\n".join([extends, *lines]) + "\n"
+
+
+def checked(draft: Draft, body: str, environ: Mapping[str, str]) -> Plan:
+    """What the profile would come to on this host, with what is to be said of it. Nothing is
+    written. Raises UserError naming every error of it.
+    """
+    if draft.is_open:
+        raise UserError(
+            f"--host {draft.host} lets others than this host ask it, and there is no key",
+            fix="--make-key makes one, --api-key-file FILE names one; or --host 127.0.0.1",
+            status=Exit.USAGE,
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch).resolve() / f"{draft.name}.toml"
+        path.write_text(body, encoding="utf-8")
+        try:
+            return noted(planned(PlanRequest(str(path)), environ)[0])
+        except UserError as error:
+            raise UserError(error.what.replace(f"{path}: ", ""), fix=error.fix) from None
+
+
+def make_key(path: Path) -> None:
+    """Write a random key, for this user alone. Raises UserError where there is a file already."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place(path, f"{secrets.token_urlsafe(32)}\n", 0o600, over=False)
+    except FileExistsError:
+        fix = f"--api-key-file {path} takes the key that is there"
+        raise UserError(f"{path} is there already", fix=fix) from None
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}", fix="--api-key-file FILE"
+        ) from None
+
+
+def write(
+    draft: Draft, body: str, environ: Mapping[str, str], *, new_key: bool, force: bool
+) -> Path:
+    """Put a profile where its name is looked up; the path. All of it or nothing, the key included.
+
+    Raises UserError where a profile of that name is, or is looked up before, and where others may
+    write.
+    """
+    path = folder(environ) / f"{draft.name}.toml"
+    _require_found(draft.name, path, environ)
+    if os.path.lexists(path) and not force:
+        fix = "--force replaces it; or give another name"
+        raise UserError(f"{path} is there already", fix=fix)
+    made = contextlib.ExitStack()
+    with made:
+        if draft.key_file and new_key:
+            make_key(draft.key_file)
+            made.callback(draft.key_file.unlink)
+        elif draft.key_file:
+            read_key(draft.key_file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            doubt = ownership.of_file(path.parent.resolve())
+            if doubt:
+                what = f"no profile is read from where others may write: {doubt.what}"
+                raise UserError(what, fix=doubt.fix)
+            place(path, body, over=force)
+        except OSError as error:
+            fix = "is there a disk that is full, or not yours? HOME, XDG_CONFIG_HOME name another"
+            raise UserError(f"cannot write {path}: {error.strerror}", fix=fix) from None
+        made.pop_all()
+    return path
+
+
+def _require_found(name: str, path: Path, environ: Mapping[str, str]) -> None:
+    """Raise UserError where the name leads to a profile in a place that is looked at first."""
+    for _, place_ in layers.places(environ):
+        first = place_ / f"{name}.toml"
+        if first == path:
+            return
+        if first.is_file():
+            fix = "give another name"
+            raise UserError(f"{first} has that name, and is looked at first", fix=fix)
+
+
+def having(draft: Draft, **said: Any) -> Draft:
+    """The draft with what was said, None being nothing."""
+    return replace(draft, **{key: value for key, value in said.items() if value is not None})
