@@ -62,13 +62,13 @@ pages: $(MADE)
 	$(BIN)/python scripts/profile_page.py
 
 demo: $(MADE)
-	@$(BIN)/python demo/run.py $(ENGINE)
+	@$(BIN)/glm5-serve demo --engine $(ENGINE)
 
 engine: $(MADE)
-	@$(BIN)/python demo/engine.py $(ENGINE)
+	@$(BIN)/glm5-serve demo --prepare --engine $(ENGINE)
 
 engines: $(MADE)
-	@$(BIN)/python demo/engine.py sglang vllm
+	@$(BIN)/glm5-serve demo --prepare --engine sglang --engine vllm
 
 lint: $(MADE)
 	$(BIN)/ruff format --check .

@@ -27,6 +27,7 @@ from launcher.statedir.folder import StateDir  # noqa: E402
 def main() -> int:
     """Serve to the end; the exit status."""
     stdio.ensure_open()
+    stdio.show_all()
     capabilities.drop_ambient()
     # ignored by a parent, no child's end could be waited for
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

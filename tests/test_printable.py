@@ -27,7 +27,7 @@ from launcher.config.target import planned
 from launcher.engines.target import Target
 from launcher.formats import shell
 from launcher.output import console as terminal
-from launcher.output import doctor, plan
+from launcher.output import doctor, plan, profiles
 from launcher.output import events as console
 from launcher.output.live import LiveScreen
 from launcher.output.screens import PlainScreen
@@ -192,7 +192,7 @@ def test_profiles_of_others_are_listed_as_they_are_called(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     row = Row(HOSTILE, "host", "/h", False, HOSTILE, False, HOSTILE, f"a\nb{HOSTILE}")
-    plan.profiles([row], {"HOME": "/h"}, as_json=False)
+    profiles.listed([row], {"HOME": "/h"}, every=True, as_json=False)
     said = capsys.readouterr().out
 
     assert commands(said) == []

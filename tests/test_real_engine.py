@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psutil
 import pytest
@@ -189,7 +187,7 @@ PHASES = ("process up", "distributed init", "weights", "KV pool", "warm-up", "sm
 )
 def test_make_demo_does_the_main_job(world: World, engine: str) -> None:
     demo = subprocess.run(
-        [GLM5_SERVE.with_name("python"), Path(__file__).parents[1] / "demo/run.py", engine],
+        [GLM5_SERVE, "demo", "--engine", engine],
         env=world.environ | Demo(world).environ,
         text=True,
         capture_output=True,
@@ -202,6 +200,7 @@ def test_make_demo_does_the_main_job(world: World, engine: str) -> None:
     assert "The capital of France is Paris." in demo.stdout
     profile = {"sglang": "cpu-demo", "vllm": "cpu-demo-vllm"}[engine]
     assert demo.stdout.rstrip().endswith(f"{profile} is down")
+    assert f"glm5-serve up {profile}" in demo.stderr
     told = [demo.stderr.index(f" {phase} ") for phase in PHASES]
     assert told == sorted(told)
     assert not world.processes()
@@ -210,16 +209,12 @@ def test_make_demo_does_the_main_job(world: World, engine: str) -> None:
 @pytest.mark.parametrize("moment", ["engine", "up", "process up", "KV pool"])
 def test_ctrl_c_at_any_moment_leaves_nothing(world: World, moment: str) -> None:
     environ = Demo(world).environ | {"PYTHONUNBUFFERED": "1"}
-    python = GLM5_SERVE.with_name("python")
     demo = subprocess.Popen(
-        [
-            "sh",
-            "-c",
-            f"exec {python} {shlex.quote(str(Path(__file__).parents[1] / 'demo/run.py'))} 2>&1",
-        ],
+        [GLM5_SERVE, "demo"],
         env=world.environ | environ,
         text=True,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         start_new_session=True,
         cwd=world.folder,
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 
 import click
 
 from launcher import __version__, stdio
-from launcher.cli import bench, gateway, host, observe, plan, profiles, refusals, serve, top
+from launcher.cli import bench, demo, gateway, host, observe, plan, profiles, refusals, serve, top
 from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
@@ -34,6 +33,7 @@ def cli() -> None:
 
 
 for command in (
+    *demo.COMMANDS,
     *profiles.COMMANDS,
     *plan.COMMANDS,
     *host.COMMANDS,
@@ -60,10 +60,7 @@ def completion(shell: str) -> None:
 def main() -> None:
     """Run, and turn whatever stands in the way into one clear message and the right exit status."""
     stdio.ensure_open()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # names of files, or of a record, that no terminal can show
-            stream.reconfigure(errors="backslashreplace")
+    stdio.show_all()
     sys.exit(_run() or 0)
 
 

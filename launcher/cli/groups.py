@@ -22,6 +22,7 @@ GROUPS = {
         "gateway": "one address for several servers of a model",
     },
     "Before a start": {
+        "demo": "a real engine on this CPU, from zero to an answer",
         "init": "write a profile of your own",
         "doctor": "what will hang, crash or garble here",
         "fit": "what fits into the GPUs' memory",

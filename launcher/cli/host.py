@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from launcher.cli.options import (
     json_option,
     source_options,
 )
-from launcher.errors import UserError
+from launcher.errors import Exit, UserError
 
 if TYPE_CHECKING:
     from launcher.doctor.run import DoctorOptions
@@ -66,6 +67,7 @@ def doctor(**words: Any) -> int:
     fails. With --hosts, other hosts are judged over ssh.
     """
     from launcher.doctor.run import DoctorOptions, doctor
+    from launcher.output import nextstep
     from launcher.output.doctor import report
 
     said = DoctorOptions(**words)
@@ -77,7 +79,10 @@ def doctor(**words: Any) -> int:
         printable.line(line), file=sys.stderr, flush=True
     )
     try:
-        return report(*doctor(said, os.environ, tell), said)
+        status = report(*doctor(said, os.environ, tell), said)
+        if status == Exit.FINE and said.is_of_a_start:
+            nextstep.tell((f"up {shlex.quote(str(said.profile))}", "start it, and keep it up"))
+        return status
     except UserError as refusal:
         if said.format != "npd":
             raise

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,15 @@ def events(
 
         show(control.past_starts(instance, last), as_json=as_json, svg=svg)
         return
+    screen = None
+    if sys.stdout.isatty() and not as_json:
+        from launcher.output.console import console as on_terminal
+
+        screen = on_terminal(sys.stdout)
     for event in control.events(instance, last, kind, follow=follow):
+        if screen:
+            console.show(event, screen)
+            continue
         line = json.dumps(event.to_json()) if as_json else console.dated(event)
         if line is not None:
             print(line, flush=follow)
@@ -268,13 +277,26 @@ def systemd_print(host: bool, **words: Any) -> None:
 @click.option(
     "--host", is_flag=True, help="With a unit for the settings that this host needs at each boot."
 )
-def systemd_install(host: bool, **words: Any) -> None:
-    """Write and enable the units of a profile. Nothing is started."""
+@click.option("--no-check", is_flag=True, help="Without doctor's judgement at the end.")
+def systemd_install(host: bool, no_check: bool, **words: Any) -> None:
+    """Write and enable the units of a profile. Nothing is started.
+
+    Then doctor judges this host as the unit's user, in the unit's environment: exit 1 if it would
+    not start. A key that the profile names, and root owns, is handed on as a credential.
+    """
     from launcher.operate import systemd as unit
+    from launcher.operate import unit_check
+    from launcher.output import unit as screen
 
     commands = unit.host_commands() if host else ()
-    for wish in unit.each(_wish(words), os.environ):
+    every = [unit_check.with_key(one) for one in unit.each(_wish(words), os.environ)]
+    for wish in every:
         unit.install(wish, commands, click.echo)
+    for wish in every:
+        if wish.root == Path("/") and not (wish.gateway or no_check):
+            screen.show(unit_check.check(wish), wish)
+    if every[0].root == Path("/"):
+        screen.next_steps(every[0])
 
 
 @systemd_group.command("uninstall")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,9 +125,14 @@ def fit_command(
 
     Without a profile it is the one that fits the GPUs here best. Exit 1 if it does not fit.
     """
-    from launcher.output import estimate
+    from launcher.config.target import TargetOptions
+    from launcher.output import estimate, nextstep
 
-    return estimate.run(profile, model, settings, aim, os.environ, as_json=as_json)
+    status = estimate.run(profile, model, settings, aim, os.environ, as_json=as_json)
+    is_here = aim == TargetOptions() and not (model or settings)
+    if status == Exit.FINE and profile and is_here and not as_json:
+        nextstep.tell((f"up {shlex.quote(profile)}", "start it, and keep it up"))
+    return status
 
 
 @click.command("lint")
@@ -204,8 +210,16 @@ def model_command(folder: str, hashes: bool, as_json: bool) -> int:
 def fetch_command(repository: str, revision: str | None, to: Path | None, as_json: bool) -> int:
     """Download a checkpoint: the disk is looked at first, and complete files are kept."""
     from launcher.operate.download import fetch
+    from launcher.output import nextstep
 
-    return fetch(repository, revision, to, as_json=as_json)
+    status = fetch(repository, revision, to, as_json=as_json)
+    if status == Exit.FINE and not as_json:
+        model = str(to) if to else repository
+        nextstep.tell(
+            (shlex.join(["model", model]), "whether it is complete"),
+            (shlex.join(["init", "--model", model]), "a profile of your own that serves it"),
+        )
+    return status
 
 
 COMMANDS: tuple[click.Command, ...] = (

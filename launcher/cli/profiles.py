@@ -210,4 +210,5 @@ def _report(plan: Plan, name: str, path: Path, key: Path | None, *, as_json: boo
 
 profiles.add_command(init, "new")
 
+
 COMMANDS: tuple[click.Command, ...] = (profiles, init)

@@ -64,11 +64,10 @@ def up(
 def screen(as_json: bool) -> Screen:
     """Standard error, as what is behind it can show events."""
     from launcher.operate.up import Screen
-    from launcher.output import doctor, screens
+    from launcher.output import doctor, nextstep, screens
 
-    return Screen(
-        screens.kind_for(sys.stderr, as_json=as_json), screens.screen, doctor.refused(as_json)
-    )
+    kind = screens.kind_for(sys.stderr, as_json=as_json)
+    return Screen(kind, screens.screen, doctor.refused(as_json), nextstep.ask)
 
 
 @click.command()
@@ -175,7 +174,10 @@ def _meant(profile: str | None) -> list[StateDir]:
 )
 @json_option
 def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
-    """Drain it and start it again from its profile as it is now; return when it is ready."""
+    """Drain it and start it again from its profile as it is now; return when it is ready.
+
+    What is not up is started.
+    """
     from launcher.operate import identity, replicas, running
 
     tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr)

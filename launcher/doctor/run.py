@@ -183,6 +183,15 @@ class DoctorOptions:
     save: Path | None  # the folder where their facts are kept
 
     @property
+    def is_of_a_start(self) -> bool:
+        """Whether a person asked whether a profile can be started here, with every check."""
+        elsewhere = self.pasted or self.facts or self.sysroot or self.hosts
+        partly = self.only or self.skip or self.serving or self.fix or self.deep
+        return bool(self.profile) and not (
+            elsewhere or partly or self.as_json or self.settings or self.format != "text"
+        )
+
+    @property
     def skipped(self) -> tuple[str, ...]:
         """The checks that are left out."""
         return (*self.skip, *(TAKEN_BY_OURS if self.serving else ()))

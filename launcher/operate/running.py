@@ -19,11 +19,13 @@ from launcher.engines.server import Server
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded
 from launcher.gateway import NAME as GATEWAY
+from launcher.gateway import roster
 from launcher.gateway.settings import Options
 from launcher.host.peer import Peer
 from launcher.lint.notes import noted
 from launcher.operate import control, gateway
-from launcher.operate.up import Screen, places, show_until_settled, tell_notes
+from launcher.operate.systemd import SERVED, Wish
+from launcher.operate.up import Screen, places, show_until_settled, tell_notes, up
 from launcher.plan import plan
 from launcher.redact.keys import read_key
 from launcher.serve.smoke import Result, examine, explained
@@ -38,17 +40,13 @@ def restart(
     screen: Screen,
 ) -> int:
     """Have the launcher drain its server and start it again from the profile as it is now; 0 once
-    it is ready.
+    it is ready. What is not up is brought up.
 
     The profile is read and checked first: with a broken one, what runs goes on. `tell` gets each
     difference.
     """
     if not instance.is_held():
-        raise UserError(
-            f"{instance.name} is not up",
-            fix=f"`glm5-serve up --profile {instance.name}`",
-            status=Exit.NO,
-        )
+        return _started(instance, environ, tell, screen)
     control.require_here(instance)
     old = plan_of(instance)
     new = (
@@ -75,19 +73,44 @@ def restart(
         return show_until_settled(events, screen.shower(screen.kind), lambda: Exit.NO)
 
 
+def _started(
+    instance: StateDir, environ: Mapping[str, str], tell: Callable[[str], None], screen: Screen
+) -> int:
+    """Bring up what is stopped, by the words that it was brought up by before, if it ever was."""
+    last = roster.plan_of(instance)
+    if last and last.engine == GATEWAY:
+        fix = f"`glm5-serve gateway up {instance.name}`"
+        raise UserError(f"gateway {instance.name} is not up", fix=fix, status=Exit.NO)
+    unit = Wish(instance.name)
+    if unit.drop_ins.exists() and instance.folder.parent == SERVED:
+        what = f"{instance.name} is not up, and is systemd's to start"
+        raise UserError(what, fix=f"`systemctl start {unit.instance}`", status=Exit.NO)
+    tell(f"{instance.name} is not up: it is started")
+    if last is None:
+        return up(PlanRequest(instance.name), environ, screen, detach=True)
+    ask, said = _asked(last), last.words["environment"] | last.words.get("places", {})
+    own = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
+    return up(ask, own | said, screen, last.allowed, detach=True)
+
+
+def _asked(old: plan.Plan) -> PlanRequest:
+    """What the operator said when it was brought up."""
+    words = old.words
+    return PlanRequest(
+        words["profile"],
+        tuple(words["settings"]),
+        words["api_key_file"],
+        words.get("health_listen"),  # an older launcher kept none
+    )
+
+
 def _from_profile(
     instance: StateDir, old: plan.Plan, environ: Mapping[str, str], screen: Screen
 ) -> plan.Plan:
     """The plan of what runs, from its profile as it is now. Raises UserError where that, or this
     host, will not do.
     """
-    words = old.words
-    ask = PlanRequest(
-        words["profile"],
-        tuple(words["settings"]),
-        words["api_key_file"],
-        words.get("health_listen"),  # an older launcher kept none
-    )
+    words, ask = old.words, _asked(old)
     # The layers of `up` again: its own GLM5_SERVE__ variables, not those of this shell.
     same = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
     same |= words["environment"] | words.get("places", {})

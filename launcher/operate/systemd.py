@@ -28,6 +28,7 @@ SERVICE, METRICS, USERS = "glm5-serve@.service", "glm5-serve-metrics.service", "
 GATEWAY = "glm5-serve-gateway@.service"
 HOST = "glm5-serve-host.service"
 USER = "glm5-serve"
+SERVED = Path("/var/lib/glm5-serve")  # the units' state folder
 WRITTEN_AS = "/usr/bin/glm5-serve"  # in the shipped units
 LARGEST = 1 << 20  # bytes of a unit
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}")

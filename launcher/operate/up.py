@@ -54,6 +54,7 @@ class Screen:
     kind: str
     shower: Callable[[str], Show]
     report: Report  # of the host, where something keeps it from being started
+    ready: Callable[[Plan], None] = lambda plan: None  # what is said once it is, detached
 
 
 def up(
@@ -118,7 +119,10 @@ def started(plan: Plan, instance: StateDir, claim: Claim, screen: Screen, *, det
     except OSError as error:
         raise instance.cannot_write(error) from None
     if detach:
-        return _watch(instance, claim, screen.shower(screen.kind))
+        status = _watch(instance, claim, screen.shower(screen.kind))
+        if status == Exit.FINE:
+            screen.ready(plan)
+        return status
     _become_supervisor(instance, claim, screen.kind)
 
 

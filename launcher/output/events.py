@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
+from calendar import timegm
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher import printable
 from launcher.engines.log import PHASES
 from launcher.statedir.events import Event
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STAMP = len("2026-11-27 01:02:03")
 
 # what an event raises that is not as it should be
 ODD = (
@@ -23,7 +30,10 @@ COLOURS = {
     "starting": "cyan",
     "stopping": "yellow",
     "backoff": "yellow",
+    "stopped": "default",
 }
+# of events; else none
+KIND_COLOURS = {"death": "red", "canary": "yellow", "gpu": "red", "warning": "yellow"}
 
 
 def in_words(event: Event) -> str | None:
@@ -36,7 +46,7 @@ def in_words(event: Event) -> str | None:
 
 
 def _words(event: Event) -> str | None:
-    clock = event.time[11:19]
+    clock = local(event.time)[11:]
     match event.kind, event.fields:
         case "state", {"state": "ready", "moved": True, "seconds": seconds, "url": url}:
             total = sum(seconds.values())
@@ -87,9 +97,38 @@ def _gib(size: int) -> str:
 
 def dated(event: Event) -> str | None:
     """One line for an event of any day; what has no line of its own is shown as it is."""
-    line = in_words(event)
-    time = printable.line(event.time)
-    return f"{time[:10]} {line or f'{time[11:19]}  {json.dumps(event.to_json())}'}"
+    line, time_ = in_words(event), local(event.time)
+    return f"{time_[:10]} {line or f'{time_[11:]}  {json.dumps(event.to_json())}'}"
+
+
+def show(event: Event, screen: Console) -> None:
+    """Print an event on a terminal: folded below itself, a fix on a line of its own, and what
+    matters in its colour.
+    """
+    from launcher.output.console import beside
+
+    line = dated(event) or ""
+    stamp, said = line[:STAMP], line[STAMP:].strip()
+    colour = KIND_COLOURS.get(event.kind, "")
+    if event.kind == "state":
+        colour = COLOURS.get(str(event.fields.get("state")), "red")
+    if event.fields.get("ok") is False:
+        colour = "red"
+    what, fix, how = said.partition("; fix: ")
+    beside(screen, (stamp, "dim"), STAMP, (what, colour))
+    if fix:
+        beside(screen, ("", ""), STAMP, f"fix: {how}")
+
+
+def local(time_: str) -> str:
+    """A time as files have it, in UTC, for people: date and time of this host's zone; what is no
+    time as it is.
+    """
+    try:
+        seconds = timegm(time.strptime(time_[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return printable.line(f"{time_[:10]:<10} {time_[11:19]}")
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def timeline(seconds: Mapping[str, float]) -> list[tuple[str, float]]:

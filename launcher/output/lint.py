@@ -23,7 +23,7 @@ from launcher.lint.rewrite import rewrite
 from launcher.lint.run import Judged, Judgement, judge
 from launcher.lint.translate import Command, translate
 from launcher.operate.rewriting import MOST_BYTES, written
-from launcher.output import verdicts
+from launcher.output import nextstep, verdicts
 
 SCHEMA = 1
 
@@ -76,6 +76,7 @@ def _profile(judgement: Judgement, place: str) -> int:
     for note in _said_before(judgement):
         print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
     print(made)
+    nextstep.tell(("profiles validate ./NAME.toml", "once it is in a file of that name"))
     return Exit.FINE
 
 

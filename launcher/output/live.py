@@ -18,7 +18,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from launcher.engines.log import PHASES
-from launcher.output import starts
+from launcher.gateway.roster import plan_of
+from launcher.output import nextstep, starts
 from launcher.output.console import below, console, words
 from launcher.output.events import ODD, in_words, reading_ahead, timeline
 from launcher.statedir.events import Event
@@ -78,7 +79,10 @@ class LiveScreen:
                 self.console.print(
                     words(("ready", "bold green"), f" in {total:.1f} s  ", (url, "bold"))
                 )
-                self.panel = Panel(self.instance, self.console) if self.instance else None
+                if self.instance:
+                    if plan := plan_of(self.instance):
+                        nextstep.ask(plan)
+                    self.panel = Panel(self.instance, self.console)
             case ("state", {"state": "ready"}) | ("warning" | "canary" | "gpu", _):
                 self.console.print(words(in_words(event) or ""))
             case ("state" | "death", _) | ("smoke", {"ok": False}):

@@ -7,24 +7,39 @@ import sys
 from pathlib import Path
 
 from launcher import printable
+from launcher.formats.curl import write
+from launcher.plan.plan import Plan
 
 HEAD = "next   "  # as wide as `error` and `fix`, with their blanks
+UNBOUNDED = 1000  # columns off a terminal
 
 
 def tell(*steps: tuple[str, str], always: bool = False) -> None:
-    """Print commands, each with what it is for; off a terminal, where nobody reads them, only
-    `always`.
+    """Print commands of ours, each with what it is for; off a terminal, where nobody reads them,
+    only `always`.
     """
-    if not steps or not (always or sys.stderr.isatty()):
-        return
-    lines = [f"{called()} {words}" for words, _ in steps]
-    width = max(map(len, lines))
-    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else 1000
-    for at, (line, (_, meaning)) in enumerate(zip(lines, steps, strict=True)):
+    if always or sys.stderr.isatty():
+        say(*((f"{called()} {words}", meaning) for words, meaning in steps))
+
+
+def say(*steps: tuple[str, str]) -> None:
+    """Print commands, whosever, each with what it is for, where that has room."""
+    width = max(len(words) for words, _ in steps)
+    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else UNBOUNDED
+    for at, (words, meaning) in enumerate(steps):
         head = " " * len(HEAD) if at else HEAD
-        told = f"{head}{line:<{width}}  # {meaning}" if meaning else f"{head}{line}"
-        # a command that is folded by us could not be pasted
-        print(printable.line(told if len(told) <= columns else head + line), file=sys.stderr)
+        told = f"{head}{words:<{width}}  # {meaning}"
+        # folded by us, a command could not be pasted
+        print(printable.line(told if len(told) <= columns else head + words), file=sys.stderr)
+
+
+def ask(plan: Plan) -> None:
+    """Print a request to a server that has become ready; nothing off a terminal, or for a node
+    that answers nobody.
+    """
+    if plan.model_name and not plan.follows and sys.stderr.isatty():
+        lines = write(plan).replace("\n", "\n" + " " * len(HEAD))
+        print(f"{HEAD}{printable.lines(lines)}", file=sys.stderr)
 
 
 def called() -> str:

@@ -15,7 +15,7 @@ from launcher.engines.engine import NAMES, dialect
 from launcher.operate.contained import Rendered
 from launcher.output import starts
 from launcher.output.bars import duration, signs_for
-from launcher.output.events import COLOURS, timeline
+from launcher.output.events import COLOURS, local, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
 from launcher.statedir.folder import seconds_since
 from launcher.statedir.state import Canary, Pids, StartRecord, StateRecord
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SCHEMA = 1
+GONE = ("stopped", "failed", "dead")  # states in which nobody answers
 WIDTH = 10  # of the names in a status
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
@@ -143,7 +144,7 @@ def _head(seen: StateRecord) -> Text:
     """Its name, its state, and since when."""
     from launcher.output.console import words
 
-    began = f"  since {seen.since}{_ago(seen.since)}" if seen.since else ""
+    began = f"  since {local(seen.since)}{_ago(seen.since)}" if seen.since else ""
     colour = f"bold {COLOURS.get(seen.state, 'red')}"
     worse = ("  degraded", "bold red") if seen.canary and seen.canary.degraded else ""
     return words((seen.profile, "bold"), "  ", (seen.state, colour), worse, began)
@@ -159,7 +160,8 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
     """What is told of an instance; of one without a state file only the reason."""
     rows: list[tuple[str, object]] = [("reason", seen.reason or "-")]
     if seen.launcher:
-        where = f"{seen.endpoint}/v1  model {seen.model}" if seen.endpoint else "-"
+        is_there = seen.endpoint and seen.state not in GONE
+        where = f"{seen.endpoint}/v1  model {seen.model}" if is_there else "-"
         rows.append(("endpoint", where))
         rows.append(("engine", _engine(seen)))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
@@ -177,7 +179,8 @@ def _canary(told: Canary) -> str:
     counts = ", ".join(f"{count} {said}" for said, count in sorted(told.answers.items()))
     last = f"{counts}; the last one{_ago(told.time)}: {told.last}"
     if told.degraded:
-        return f"degraded since {told.since}{_ago(told.since or '')}: {told.reason}; {last}"
+        since = f"{local(told.since or '')}{_ago(told.since or '')}"
+        return f"degraded since {since}: {told.reason}; {last}"
     signs = (
         (told.step_seconds, 1000, "ms a step"),
         (told.accepted, 1, "tokens of a step accepted"),
@@ -197,9 +200,9 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
 
     table = table_of("profile", "state", "since", "endpoint", "reason")
     for seen in every:
-        began = f"{seen.since}{_ago(seen.since)}" if seen.since else "-"
+        began = f"{local(seen.since)}{_ago(seen.since)}" if seen.since else "-"
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
-        where = words(seen.endpoint or "-")
+        where = words(seen.endpoint or "-") if seen.state not in GONE else "-"
         table.add_row(words(seen.profile), state, began, where, words(_why_so(seen)))
     blocks = ((_head(seen), (seen.endpoint or "", _why_so(seen))) for seen in every)
     table_or_blocks(console(sys.stdout), table, blocks)

@@ -119,7 +119,6 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
         ("status -p stub", 1, ""),
         ("status", 1, "no server has been started yet"),
         ("logs -p stub", 1, "nothing of stub at"),
-        ("restart -p stub", 1, "stub is not up"),
         ("status -p ../x", 2, "cannot name a folder"),
     ],
 )

@@ -1,0 +1,24 @@
+"""A request to a plan's server, to paste into a shell: what somebody does first with it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from launcher.address import bracketed, to_ask
+from launcher.plan.plan import Plan
+
+QUESTION = "What is 6 times 7?"
+
+
+def write(plan: Plan) -> str:
+    """One command over some lines. Its key is read where it is run, and is in no history."""
+    url = f"http://{bracketed(to_ask(plan.host))}:{plan.port}/v1/chat/completions"
+    message = {"role": "user", "content": QUESTION}
+    body = json.dumps({"model": plan.model_name, "messages": [message]}, ensure_ascii=False)
+    parts = [f"curl {shlex.quote(url)}", "-H 'Content-Type: application/json'"]
+    if plan.key_file:
+        # Quotes within a substitution are its own.
+        parts.append(f'-H "Authorization: Bearer $(cat {shlex.quote(plan.key_file)})"')
+    parts.append(f"-d {shlex.quote(body)}")
+    return " \\\n  ".join(parts)
