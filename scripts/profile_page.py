@@ -34,7 +34,8 @@ extends = "8xpro6000"
 ```
 
 Taplo, and so Even Better TOML in VS Code, read that line. `glm5-serve profiles validate NAME`
-checks what no schema can say, too: options that the release does not have, secrets, two names of one option.
+checks what no schema can say, too: options that the release does not have, secrets, one option by
+two names.
 """
 ORDER = ("flags", "env", "why", "engine", "access", "needs", "doctor", "rules")
 
