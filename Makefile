@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/.made
+SITE_MADE := .venv/docs/.made
 # Most tests wait more than they compute, and run beside each other; the real engine takes all cores, alone.
 WORKERS ?= 4
 BESIDE := -n $(WORKERS) --dist worksteal
@@ -18,7 +19,7 @@ LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
 ENGINE := sglang
 
-.PHONY: help demo test test-engines playground playground-test stress faults scale engine engines lint format screens bench clean
+.PHONY: help demo test test-engines docs pages playground playground-test stress faults scale engine engines lint format screens bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down;"
 	@echo "              ENGINE=vllm: the real vLLM"
@@ -26,6 +27,8 @@ help:
 	@echo "make test-engines  those with the real engines, and with a systemd of their own (as root)"
 	@echo "make playground  the page that judges what is pasted in a browser, in build/site/playground (npm, PyPI)"
 	@echo "make playground-test  drives it in Chromium (Debian: chromium, chromium-driver)"
+	@echo "make docs     the site of README.md and docs/, in build/site; its links are checked"
+	@echo "make pages    write the pages anew that are made from code and tables"
 	@echo "make stress   the tests TIMES=10 times in a row, beside LOOPS=$(LOOPS) loops that take every core (hours)"
 	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour)"
 	@echo "make scale    several real servers: replicas behind the gateway, one model over two network namespaces, a container"
@@ -42,6 +45,25 @@ $(MADE): pyproject.toml Makefile
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1" 2>&1 | grep -v "^WARNING" || true
 	@$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
+
+# Of its own: what builds the site is no tool of the tests.
+$(SITE_MADE): pyproject.toml $(MADE)
+	@echo "making .venv/docs"
+	@$(PYTHON) -m venv .venv/docs
+	@.venv/docs/bin/python -m pip install --quiet --upgrade "pip>=25.1" 2>&1 | grep -v "^WARNING" || true
+	@.venv/docs/bin/python -m pip install --quiet --group docs
+	@touch $@
+
+docs: $(SITE_MADE)
+	@$(BIN)/python scripts/site.py lay build/pages
+	.venv/docs/bin/zensical build --clean --strict
+	$(BIN)/python scripts/site.py links build/site
+
+pages: $(MADE)
+	$(BIN)/glm5-serve checks --markdown > docs/checks.md
+	$(BIN)/python scripts/vllm_page.py
+	$(BIN)/python scripts/commands_page.py
+	$(BIN)/python scripts/profile_page.py
 
 demo: $(MADE)
 	@$(BIN)/glm5-serve demo --engine $(ENGINE)

@@ -116,7 +116,9 @@ def next_release(folder: Path) -> None:
 
 def blocks(page: str) -> Iterator[tuple[str, str, str]]:
     """Each block of code: its language, the file that it is of, its text."""
-    for found in re.finditer(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+    for found in re.finditer(
+        r'^```(\w+)(?: title="(\S+)")?\n(.*?)^```$', page, re.MULTILINE | re.DOTALL
+    ):
         yield found[1], found[2] or "", found[3]
 
 

@@ -21,7 +21,7 @@ from launcher.engines.server import Server
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded
 from launcher.gateway import NAME as GATEWAY
-from launcher.gateway import roster
+from launcher.gateway import instances
 from launcher.gateway.settings import Options
 from launcher.host.peer import Peer
 from launcher.lint.notes import noted
@@ -79,7 +79,7 @@ def _started(
     instance: StateDir, environ: Mapping[str, str], tell: Callable[[str], None], screen: Screen
 ) -> int:
     """Bring up what is stopped, by the words that it was brought up by before, if it ever was."""
-    last = roster.plan_of(instance)
+    last = instances.plan_of(instance)
     if last and last.engine == GATEWAY:
         fix = f"`glm5-serve gateway up {instance.name}`"
         raise UserError(f"gateway {instance.name} is not up", fix=fix, status=Exit.NO)
