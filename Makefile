@@ -17,7 +17,10 @@ LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
 ENGINE := sglang
 
-.PHONY: help demo test test-engines stress faults scale engine engines lint format bench clean
+# python, wheelhouse, deb, image; all where nothing is said
+DISTS :=
+
+.PHONY: help demo test test-engines stress faults scale engine engines lint dist lock format bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down;"
 	@echo "              ENGINE=vllm: the real vLLM"
@@ -27,6 +30,8 @@ help:
 	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour)"
 	@echo "make scale    several real servers: replicas behind the gateway, one model over two network namespaces, a container"
 	@echo "              (as root; half an hour)"
+	@echo "make dist     wheel, sdist, wheelhouse, Debian package and, with BASE=, the container; in dist/ (docs/install.md)"
+	@echo "make lock     the newest release of each package that goes into them: packaging/requirements.txt"
 	@echo "make format   ruff format and the fixes it is sure of"
 	@echo "make bench    ratios: command line, start, disk, idle cost, recovery, requests lost (half an hour; docs/performance.md)"
 	@echo "make clean    remove this folder's environment (the engines stay in the cache)"
@@ -70,6 +75,13 @@ faults: engines
 
 scale: engine
 	$(BIN)/pytest -m scale
+
+dist: $(MADE)
+	$(BIN)/python scripts/dist.py $(DISTS)
+
+lock: $(MADE)
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" --output-file packaging/requirements.txt pyproject.toml
 
 format: $(MADE)
 	$(BIN)/ruff format .
