@@ -29,7 +29,7 @@ from launcher import __version__
 from launcher.paths import home
 
 ROOT = Path(__file__).parents[1]
-DIST = ROOT / "dist"
+DIST = Path(os.environ.get("DIST") or ROOT / "dist").absolute()
 LOCK = ROOT / "packaging/requirements.txt"
 PYTHONS = ("3.11", "3.12", "3.13")  # Debian 12's, Ubuntu 24.04's, Debian 13's
 MACHINE = os.uname().machine
@@ -106,7 +106,7 @@ def wheelhouse(at: int) -> None:
         for path in (note, wheel(), *every_wheel()):
             add(tar, path, f"{name}/{path.name}", at)
     note.unlink()
-    print(f"wrote {DIST.name}/{name}.tar\n\n{told}")
+    print(f"wrote {DIST / name}.tar\n\n{told}")
 
 
 def add(tar: tarfile.TarFile, path: Path, name: str, at: int) -> None:
@@ -123,7 +123,7 @@ def debian(at: int) -> None:
         print("no Debian package: dpkg-deb is not here")
         return
     made = deb.build(DIST, wheel(), {version: wheels(version) for version in PYTHONS}, at)
-    print(f"wrote {DIST.name}/{made.name}\n\n    sudo apt install ./{DIST.name}/{made.name}\n")
+    print(f"wrote {made}\n\n    sudo apt install {made}\n")
 
 
 def image(at: int) -> None:
