@@ -242,7 +242,8 @@ def from_json(data: Mapping[str, Any]) -> Plan:
 
     Raises ValueError for another schema, KeyError or TypeError for no plan.
     """
-    fields = {name: value for name, value in data.items() if name != "version"}
+    fields = dict(data)
+    fields.pop("version", None)  # of who made it
     if (schema := fields.pop("schema", None)) != SCHEMA:
         raise ValueError(f"a plan of schema {schema}, wanted {SCHEMA}")
     policy = dict(fields["policy"])

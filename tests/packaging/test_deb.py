@@ -109,7 +109,6 @@ def test_a_package_is_upgraded_under_a_service_and_taken_away_again(
         "NRestarts": "0",
     }
 
-    host.run("glm5-serve", "up", "-p", "stub", "--set", "flags.port=31002", check=False)
     host.run("dpkg", "-r", "glm5-serve")
     assert host.show(UNIT, "ActiveState")["ActiveState"] != "active"
     assert host.run("pgrep", "-f", "sglang", check=False).stdout == ""
@@ -117,18 +116,19 @@ def test_a_package_is_upgraded_under_a_service_and_taken_away_again(
     assert not host.exists("/usr/bin/glm5-serve")
     assert host.exists(f"{STATE}/events.jsonl")
 
-    host.run("mkdir", "-p", "/var/cache/glm5-serve/huggingface", "/home/op/.local/state/glm5-serve")
+    users = "/home/op/.local/state/glm5-serve"
+    host.run("mkdir", "-p", "/var/cache/glm5-serve/huggingface", "/var/cache/glm5-serve/x", users)
     host.run("dpkg", "-P", "glm5-serve")
     for gone in (
         "/var/lib/glm5-serve",
-        "/var/cache/glm5-serve/triton",
+        "/var/cache/glm5-serve/x",
         f"/etc/systemd/system/{UNIT}.d",
     ):
         assert not host.exists(gone)
     for kept in (
         "/etc/glm5-serve/profiles/stub.toml",
         "/var/cache/glm5-serve/huggingface",
-        "/home/op/.local/state/glm5-serve",
+        users,
     ):
         assert host.exists(kept)
     assert host.run("id", "glm5-serve").returncode == 0

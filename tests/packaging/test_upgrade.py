@@ -24,8 +24,15 @@ class Installed(World):
     command: Path
 
     def run(self, *words: str | Path, timeout: float = PATIENCE, **environ: str) -> Any:
-        how = {"env": self.environ | environ, "cwd": self.folder, "text": True, "timeout": timeout}
-        return subprocess.run([self.command, *words], capture_output=True, check=False, **how)  # type: ignore[call-overload]
+        return subprocess.run(
+            [self.command, *words],
+            env=self.environ | environ,
+            cwd=self.folder,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
 
     def upgrade(self, wheel: Path) -> None:
         installed.install(self.folder / "venv", wheel)
