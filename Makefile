@@ -19,7 +19,10 @@ LOOPS ?= $(shell nproc)
 # sglang or vllm: what `make demo` and `make engine` take; the environment does not choose.
 ENGINE := sglang
 
-.PHONY: help demo test test-engines docs pages playground playground-test stress faults scale engine engines lint format screens bench clean
+# python, wheelhouse, deb, image; all where nothing is said
+DISTS :=
+
+.PHONY: help demo test test-engines docs pages playground playground-test stress faults scale engine engines lint dist lock format screens bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down;"
 	@echo "              ENGINE=vllm: the real vLLM"
@@ -33,6 +36,8 @@ help:
 	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour)"
 	@echo "make scale    several real servers: replicas behind the gateway, one model over two network namespaces, a container"
 	@echo "              (as root; half an hour)"
+	@echo "make dist     wheel, sdist, wheelhouse, Debian package and, with BASE=, the container; in dist/ (docs/install.md)"
+	@echo "make lock     the newest release of each package that goes into them: packaging/requirements.txt"
 	@echo "make format   ruff format and the fixes it is sure of"
 	@echo "make screens  the pictures of README and docs, from real runs: docs/screens"
 	@echo "make bench    ratios: command line, start, disk, idle cost, recovery, requests lost (half an hour; docs/performance.md)"
@@ -106,6 +111,13 @@ faults: engines
 
 scale: engine
 	$(BIN)/pytest -m scale
+
+dist: $(MADE)
+	$(BIN)/python scripts/dist.py $(DISTS)
+
+lock: $(MADE)
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" --output-file packaging/requirements.txt pyproject.toml
 
 format: $(MADE)
 	$(BIN)/ruff format .

@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 # http.client does without ssl where there is none. The questions go to this host in plain HTTP, and
 # OpenSSL would be a fifth of this process's memory.
@@ -20,6 +21,7 @@ from launcher import printable, stdio  # noqa: E402
 from launcher.errors import Exit, UserError  # noqa: E402
 from launcher.output import screens  # noqa: E402
 from launcher.serve import capabilities  # noqa: E402
+from launcher.serve.events import WISHES  # noqa: E402
 from launcher.serve.supervisor import Supervisor  # noqa: E402
 from launcher.statedir.folder import StateDir  # noqa: E402
 
@@ -46,9 +48,22 @@ def main() -> int:
     except Exception:  # of 70, not 1, the unit makes another start
         traceback.print_exc()
         status = Exit.BUG
-    if not (supervisor.close() and screen.close() and _is_all_out()):
+    is_all_told = supervisor.close() and screen.close() and _is_all_out()
+    if supervisor.is_superseded and lock is not None:
+        _become_next(lock)
+    if not is_all_told:
         os._exit(status)  # Python would wait for whoever does not read, and for a disk
     return status
+
+
+def _become_next(lock: int) -> NoReturn:
+    """Run this program as it is installed now: the same process, for systemd and whoever waits for
+    it, with the lock in its hands all the time.
+    """
+    os.set_inheritable(lock, True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, WISHES)  # they stay pending until it can answer them
+    capabilities.raise_ambient()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _is_all_out() -> bool:

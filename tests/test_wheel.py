@@ -5,37 +5,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from rig import installed
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "-q",
-        "-w",
-        folder,
-        ROOT,
-    ]
-    subprocess.run(build, check=True, capture_output=True, timeout=60)
-    (made,) = folder.glob("*.whl")
-    return made
+    return installed.wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_it_carries_the_profiles_and_nothing_of_the_tests(wheel: Path) -> None:
@@ -48,49 +29,20 @@ def test_it_carries_the_profiles_and_nothing_of_the_tests(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(("tests", "demo", "bench"))]
 
 
-def required(texts: list[str] | None, known: set[str]) -> Iterator[Path]:
-    """What a distribution says it needs, as it lies in this environment: nothing is asked of a
-    network.
-    """
-    for wanted in map(Requirement, texts or ()):
-        name = canonicalize_name(wanted.name)
-        if name in known or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
-            continue
-        known.add(name)
-        found = metadata.distribution(name)
-        parts = {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}
-        yield from (Path(str(found.locate_file(part))) for part in sorted(parts))
-        yield from required(found.requires, known)
-
-
 def test_it_runs_from_an_empty_environment_and_another_folder(wheel: Path, tmp_path: Path) -> None:
-    python = tmp_path / "venv/bin/python"
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=60
-    )
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        python,
-        "install",
-        "-q",
-        "--no-index",
-        "--no-deps",
-        wheel,
-    ]
-    subprocess.run(pip, check=True, capture_output=True, timeout=60)
-    (packages,) = (tmp_path / "venv/lib").glob("python*/site-packages")
-    (installed,) = packages.glob("glm5_serve-*.dist-info")
-    for path in required(metadata.Distribution.at(installed).requires, set()):
-        (packages / path.name).symlink_to(path)
+    command = installed.environment(tmp_path / "venv", wheel)
+    python = command.with_name("python")
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 
     def run(*words: str) -> str:
-        command = [tmp_path / "venv/bin/glm5-serve", *words]
         return subprocess.run(
-            command, check=True, capture_output=True, text=True, cwd="/", env=environ, timeout=60
+            [command, *words],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            env=environ,
+            timeout=60,
         ).stdout
 
     rows = json.loads(run("profiles", "--json"))["profiles"]

@@ -209,6 +209,9 @@ def command() -> str:
         path = programs.find(beside if os.access(beside, os.X_OK) else "glm5-serve", os.environ)
     except programs.NoProgramError as error:
         raise UserError(f"there is no command for systemd to run: {error}", fix=fix) from None
+    with contextlib.suppress(OSError):
+        if Path(WRITTEN_AS).samefile(path):  # the Debian package's: its units say so
+            return WRITTEN_AS
     if re.search(r"[\"'\\]", path) or not path.isprintable():
         what = (
             "systemd runs nothing that has a quote, a backslash or a control character in its"
@@ -225,7 +228,19 @@ def word(path: str) -> str:
 
 
 def files(wish: Wish, host_commands: Sequence[str] = ()) -> dict[Path, str]:
-    """Every file of an installation, by its path."""
+    """Every file that an installation writes, by its path: what the Debian package has just so is there."""
+    every = _every(wish, host_commands)
+    return {path: body for path, body in every.items() if not _is_packaged(path, wish.root, body)}
+
+
+def _is_packaged(path: Path, root: Path, body: str) -> bool:
+    """Whether a package brings a file just so, in the place for those that no operator wrote."""
+    with contextlib.suppress(OSError):
+        return (root / "usr/lib" / path.relative_to(root / "etc")).read_text() == body
+    return False
+
+
+def _every(wish: Wish, host_commands: Sequence[str]) -> dict[Path, str]:
     made = {
         wish.units / wish.service: text(wish.service, USER),
         wish.drop_ins / "user.conf": _user(wish.user),
@@ -303,6 +318,10 @@ def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None
             fix = "run this as root, or print it: `glm5-serve systemd print`"
             raise UserError(f"cannot write {path}: {error.strerror}", fix=fix) from None
         tell(f"wrote {path}")
+    for path in _every(wish, host_commands).keys() - made.keys():
+        if _is_file(path):  # of an installation by pip, and in the package's way
+            path.unlink()
+            tell(f"removed {path}: the package has it")
     for line in remarks(wish):
         tell(line)
     if wish.root == Path("/"):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from launcher import __version__
 from launcher.plan.policy import CanaryPolicy, Policy, StallTimeouts
 
 SCHEMA = 1
@@ -230,8 +231,10 @@ def _parts(plan: Plan) -> dict[str, str]:
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON data, versioned by `schema`. It holds the path of a key, never a key."""
-    return {"schema": SCHEMA, **asdict(plan)}
+    """The plan as JSON data, versioned by `schema`, with the `version` of who made it. It holds
+    the path of a key, never a key.
+    """
+    return {"schema": SCHEMA, "version": __version__, **asdict(plan)}
 
 
 def from_json(data: Mapping[str, Any]) -> Plan:
@@ -240,6 +243,7 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     Raises ValueError for another schema, KeyError or TypeError for no plan.
     """
     fields = dict(data)
+    fields.pop("version", None)  # of who made it
     if (schema := fields.pop("schema", None)) != SCHEMA:
         raise ValueError(f"a plan of schema {schema}, wanted {SCHEMA}")
     policy = dict(fields["policy"])
@@ -259,6 +263,16 @@ def from_json(data: Mapping[str, Any]) -> Plan:
 def _node(data: Mapping[str, Any]) -> Node:
     settings = tuple(Setting(**setting) for setting in data["settings"])
     return Node(**{**data, "arguments": tuple(data["arguments"]), "settings": settings})
+
+
+def maker(text: str) -> str | None:
+    """The version of glm5-serve that wrote a plan's file, whatever its schema; None where it says
+    none.
+
+    Raises ValueError.
+    """
+    data = json.loads(text)
+    return data.get("version") if isinstance(data, dict) else None
 
 
 def loads(text: str) -> Plan:

@@ -23,6 +23,7 @@ from http import HTTPStatus
 from operator import attrgetter
 from pathlib import Path
 
+from launcher import __version__
 from launcher.diagnose.verdict import Diagnosis
 from launcher.engines import failures, server, startup
 from launcher.engines.server import PAUSED, Answer, Server
@@ -34,6 +35,7 @@ from launcher.gateway.roster import Roster, Served
 from launcher.gateway.runtime import runtime
 from launcher.gateway.settings import Options
 from launcher.host import port
+from launcher.host.collectors import engine
 from launcher.plan import plan
 from launcher.redact import keys
 from launcher.serve import canary_ask, gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
@@ -146,6 +148,8 @@ class Supervisor:
         self.state: lifecycle.State = lifecycle.Idle()
         self.todo: deque[Event] = deque()
         self.at_work = False  # an event is being taken through the machine
+        #: Another version of this program is here now, and made the plan: that one is to launch it.
+        self.is_superseded = False
         self.loop = Loop(self.complain)
         self.clock = self.loop.clock
         self.launching: Launching | None = None
@@ -176,14 +180,15 @@ class Supervisor:
         if told := self.instance.unsaid_end():
             self.teller.complain(told)
         self.feed(Started(self.clock.now()))
-        while not isinstance(self.state, lifecycle.Ended):
+        while not (isinstance(self.state, lifecycle.Ended) or self.is_superseded):
             self.turned_at = time.monotonic()
             self.loop.turn(self.patience())
             self.loop.guard(partial(self.tick, self.clock.now()))
         if self.gpus:
             self.gpus.close()
         self.teller.writer.put(partial(keys.remove_key, self.plan.key_config))
-        return Exit.NO if self.state.failed else Exit.FINE
+        is_failed = isinstance(self.state, lifecycle.Ended) and self.state.failed
+        return Exit.NO if is_failed else Exit.FINE
 
     def keep_workers(self) -> None:
         """Where it is a gateway that is kept up: keep the list of its workers, from a thread."""
@@ -555,6 +560,8 @@ class Supervisor:
     def prepare(self, number: int, fresh: bool) -> Work:
         """In a thread of its own."""
         try:
+            if fresh and number > 1 and self.is_of_another_version():
+                return partial(self.hand_over, number)
             made, key = self.read_plan() if fresh else (self.plan, self.key)
             self.require_free(made)
             if made.key_config and key:
@@ -562,6 +569,20 @@ class Supervisor:
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             return partial(self.not_launched, number, error)
         return partial(self.launched, number, made, key)
+
+    def is_of_another_version(self) -> bool:
+        """Whether another glm5-serve made the plan: the package was upgraded.
+
+        Raises OSError, ValueError.
+        """
+        made_by = plan.maker(guarded.read(self.instance.plan).decode())
+        return made_by not in (None, __version__)
+
+    def hand_over(self, number: int) -> None:
+        """End, for the version that is installed now: nothing runs, and it made the plan."""
+        if self.launching and self.launching.number == number:
+            self.teller.complain("glm5-serve was upgraded: the new version takes over from here")
+            self.is_superseded = True
 
     def require_free(self, made: plan.Plan) -> None:
         """Raise OSError where somebody has the server's port: now, not after minutes of loading.
@@ -851,8 +872,6 @@ class Supervisor:
         """A launch after a death does not resolve again: an engine that was upgraded meanwhile is
         worth a word.
         """
-        from launcher.host.collectors import engine
-
         plan, of = self.plan, self.engine
         env = {**os.environ, **plan.env}
         found = engine.release(of.package, plan.python, env) if plan.release else None

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ BOOT = r"""
 set -eu
 ST=$1; R=$ST/root
 mount -t tmpfs -o size=2g,mode=700 tmpfs $ST/rw; mkdir $ST/rw/up $ST/rw/work
-mount -t overlay overlay -o lowerdir=/,upperdir=$ST/rw/up,workdir=$ST/rw/work $R
+mount -t overlay overlay -o lowerdir=$2,upperdir=$ST/rw/up,workdir=$ST/rw/work $R
+for place in $BINDS; do mkdir -p $R$place; mount --rbind $place $R$place; done
 mount -t proc -o nosuid,nodev,noexec proc $R/proc
 mount --bind $R/proc/sys $R/proc/sys; mount -o remount,bind,ro $R/proc/sys
 mount -t sysfs -o ro,nosuid,nodev,noexec sysfs $R/sys
@@ -96,6 +98,9 @@ def cgroups() -> Path | None:
 class SystemdHost:
     """`with SystemdHost() as host:` boots in a third of a second."""
 
+    lower: Path = Path("/")  # the root file system that it is laid over
+    binds: Sequence[Path] = ()  # folders of this machine that are seen there, too
+
     def __enter__(self) -> SystemdHost:
         if reason := why_not():
             pytest.skip(reason)
@@ -122,11 +127,23 @@ class SystemdHost:
         enter = f'echo $$ > {self.cgroup}/cgroup.procs && exec "$@"'
         with console.open("ab") as log:
             self.process = subprocess.Popen(
-                ["sh", "-c", enter, "-", *words, "bash", "-c", BOOT, "boot", str(self.folder)],
+                [
+                    "sh",
+                    "-c",
+                    enter,
+                    "-",
+                    *words,
+                    "bash",
+                    "-c",
+                    BOOT,
+                    "boot",
+                    str(self.folder),
+                    str(self.lower),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "MASK": MASKED},
+                env={**os.environ, "MASK": MASKED, "BINDS": " ".join(map(str, self.binds))},
                 start_new_session=True,
             )
         end = time.monotonic() + 60
