@@ -79,7 +79,7 @@ def of_metrics(made: Figures, text: str) -> Figures:
     drafts, answered = total(found, VERIFIED), whole.answered
     if whole.steps or drafts is None or answered is None:
         return whole
-    return replace(whole, drafts=drafts, accepted=max(0.0, answered - drafts))
+    return replace(whole, drafts=drafts, accepted=answered - drafts)
 
 
 def _mode(found: Samples, mode: str) -> float | None:
@@ -109,7 +109,7 @@ def of_loads(loads: Sequence[Mapping[str, Any]]) -> Figures:
         kv=max(_numbers(loads, "token_usage"), default=None),
         rate=sum(rates) if rates else None,
         drafts=rows if drafts else None,
-        accepted=max(0.0, tokens - rows) if drafts else None,
+        accepted=tokens - rows if drafts else None,
         steps=Steps(steps, rows, times / 1e6) if steps else None,
         at=min((at for at in _numbers(loads, "timestamp") if at), default=None),
     )
