@@ -22,7 +22,7 @@ from launcher.serve import canary_ask
 from launcher.serve.canary import Question, Said
 
 PARSERS = 'reasoning-parser = "glm45"\ntool-call-parser = "glm47"\n'
-HEALTHY: dict[str, Any] = {"steps": {"seconds": 0.0005, "accepted": 2}}
+HEALTHY: dict[str, Any] = {"steps": {"seconds": 0.0005, "accepted": 3}}
 FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"garbage_from": 3}, "control characters", "wrong-output"),
     ({"loop": True}, "the same", "wrong-output"),
@@ -30,8 +30,8 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"swallow": True}, "the answer is empty", "wrong-output"),
     ({"tool_call": ""}, "a tool call was not parsed", "wrong-output"),
     ({"concluded": "<think>France</think>Paris"}, "reasoning is in the answer", "wrong-output"),
-    ({"steps": {"seconds": 0.0012, "accepted": 2}}, "a step takes", "slow-output"),
-    ({"steps": {"seconds": 0.0005, "accepted": 0.8}}, "tokens of a step", "slow-output"),
+    ({"steps": {"seconds": 0.0012, "accepted": 3}}, "a step takes", "slow-output"),
+    ({"steps": {"seconds": 0.0005, "accepted": 1.2}}, "tokens of a step", "slow-output"),
 ]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launcher.engines.activity import Load
@@ -115,10 +115,10 @@ def _loads(server: Server) -> Iterator[Load]:
     for index, load in enumerate(_published(server)):
         rank = load["dp_rank"] if isinstance(load.get("dp_rank"), int) else index
         counts = {name: load[name] if _is_count(load.get(name)) else 0 for name in COUNTS}
-        yield Load(rank, counts["num_running_reqs"], load | counts)
+        yield Load(rank, counts["num_running_reqs"], {**load, **counts})
 
 
-def _published(server: Server) -> list[dict[str, Any]]:
+def _published(server: Server) -> list[Mapping[str, Any]]:
     """The load snapshots as they come; none where they cannot be had."""
     with contextlib.suppress(*SILENCE):
         return published(server, QUICK)[1]

@@ -45,7 +45,7 @@ def figures(server: Server, within: float, *, whole: bool) -> Figures:
     return _with_metrics(made, server, within) if whole else made
 
 
-def published(server: Server, within: float) -> tuple[int, list[dict[str, Any]]]:
+def published(server: Server, within: float) -> tuple[int, list[Mapping[str, Any]]]:
     """The status of `/v1/loads` (in all releases), and the snapshot of each replica. Raises what
     `figures` does.
     """
