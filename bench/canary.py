@@ -1,18 +1,19 @@
 """What the canary costs: tokens a second of a load beside one that is asked the canary's questions, too, in turn.
 
-usage: bench/canary.py [--record FILE] [PROFILE] [PAIRS]
+usage: [ENGINE=sglang|vllm] bench/canary.py [--record FILE] [stand-in] [PAIRS]
 
-PROFILE is cpu-demo (default) or cpu-demo-vllm, or `stand-in`. One question a minute is lost in the noise of any
+The real engine on this CPU, or the stand-in of the tests. One question a minute is lost in the noise of any
 machine, so it is asked one after the other, as fast as they come, and what that costs is scaled down to one a minute:
 CLIENTS clients ask without a pause for SECONDS, with and without, PAIRS times. Prints each pair, the medians, and the
 share of throughput that one question a minute takes. Aim: < 0.5 %.
---record adds to a file what the looks told (tokens, seconds, seconds a step, tokens accepted), for the tests, of a server that
-nobody else asks.
+--record puts into a file what LOOKS answers told, for the tests: tokens, seconds, seconds a step, tokens accepted, and the load
+in powers of two; of a server that nobody else asks (`idle`), and of one that CLIENTS clients ask (`load`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import http.client
 import json
 import os
@@ -26,6 +27,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from engines import OF
+
 from launcher.engines.server import Server
 from launcher.gateway.runtime import runtime
 from launcher.plan import plan
@@ -33,7 +36,7 @@ from launcher.serve import canary, canary_ask
 
 ROOT = Path(__file__).parents[1]
 GLM5_SERVE = str(Path(sys.executable).with_name("glm5-serve"))
-CLIENTS, SECONDS, LOOKS = 4, 8.0, 150
+CLIENTS, SECONDS, LOOKS = 4, 8.0, 200
 STAND_IN = """[engine]
 python = "{python}"
 [flags]
@@ -78,13 +81,13 @@ def kinds(asked: canary_ask.Asked, profile: str) -> list[str]:
 
 
 def load(asked: canary_ask.Asked, until: float) -> int:
-    """One client that asks without a pause: how many tokens came."""
+    """One client that asks without a pause, once at least: how many tokens came."""
     tokens, question = 0, asked.smoke["questions"][0]["ask"]
     body = {"model": asked.model, "messages": [{"role": "user", "content": question}]}
     text = json.dumps({**body, "temperature": 0, "max_tokens": 64})
     made = http.client.HTTPConnection(asked.server.host, asked.server.port, timeout=60)
     with contextlib.closing(made):
-        while time.monotonic() < until:
+        while not tokens or time.monotonic() < until:
             made.request("POST", "/v1/chat/completions", text, {"Content-Type": "application/json"})
             answer: dict[str, Any] = json.loads(made.getresponse().read())
             tokens += answer["usage"]["completion_tokens"]
@@ -106,33 +109,53 @@ def measured(asked: canary_ask.Asked, asks: Callable[[float], int]) -> tuple[flo
     return sum(told) / (time.monotonic() - began), questions
 
 
-def record(asked: canary_ask.Asked, asks: list[str]) -> list[list[float | None]]:
-    """What a server says that nobody else asks."""
+def record(asked: canary_ask.Asked, asks: list[str], clients: int) -> list[list[float | None]]:
+    """What a server says that so many others ask, too: the answers that were right and told of."""
     rows: list[list[float | None]] = []
+    over = threading.Event()
+    others = [
+        threading.Thread(target=lambda: [load(asked, 0.0) for _ in iter(over.is_set, True)])
+        for _ in range(clients)
+    ]
+    for other in others:
+        other.start()
     for number in range(LOOKS):
         question = canary.Question(asks[number % len(asks)], number // len(asks))
         look = canary_ask.look(asked, question)
-        signs = look.signs
-        if look.said is canary.Said.RIGHT and signs:
-            rows.append([look.tokens, look.seconds, signs.step, signs.accepted])
+        if look.said is canary.Said.RIGHT and (signs := look.signs):
+            step = signs.step and round(signs.step, 7)
+            rows.append([look.tokens, look.seconds, step, signs.accepted, *signs.load])
         time.sleep(0.1)
+    over.set()
+    for other in others:
+        other.join()
     return rows
+
+
+def kept(file: Path, asked: canary_ask.Asked, profile: str, asks: list[str]) -> None:
+    """Put what is recorded of a server into the file."""
+    found = json.loads(file.read_text())
+    found["made"][profile] = f"{datetime.date.today()}, {os.cpu_count()} cores, no GPU"
+    for name, clients in (("idle", 0), ("load", CLIENTS)):
+        rows = found["looks"][f"{profile}, {name}"] = record(asked, asks, clients)
+        print(f"{profile}, {name}: {len(rows)} of {LOOKS} answers")
+    text = json.dumps(found, indent=0).replace(",\n", ", ").replace("[\n", "[").replace("\n]", "]")
+    file.write_text(text.replace("], [", "],\n[") + "\n")
 
 
 def main() -> None:
     words = sys.argv[1:]
     to = Path(words.pop(words.index("--record") + 1)) if "--record" in words else None
     words = [word for word in words if word != "--record"]
-    profile, pairs = words[0] if words else "cpu-demo", int(words[1]) if len(words) > 1 else 6
+    profile = words.pop(words.index("stand-in")) if "stand-in" in words else OF.profile
+    pairs = int(words[0]) if words else 6
     with (
         tempfile.TemporaryDirectory(dir=Path.home()) as name,
         served(profile, Path(name)) as asked,
     ):
         asks = kinds(asked, profile)
         if to:
-            found = json.loads(to.read_text())
-            found["looks"][profile] = record(asked, asks)
-            to.write_text(json.dumps(found) + "\n")
+            kept(to, asked, profile, asks)
             return
 
         def ask(until: float) -> int:

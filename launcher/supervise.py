@@ -21,8 +21,8 @@ from launcher import printable, stdio  # noqa: E402
 from launcher.errors import Exit, UserError  # noqa: E402
 from launcher.output import screens  # noqa: E402
 from launcher.serve import capabilities  # noqa: E402
-from launcher.serve.events import WISHES  # noqa: E402
 from launcher.serve.supervisor import Supervisor  # noqa: E402
+from launcher.serve.wishes import WISHES  # noqa: E402
 from launcher.statedir.folder import StateDir  # noqa: E402
 
 

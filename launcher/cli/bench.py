@@ -135,7 +135,7 @@ def _instance(name: str | None) -> StateDir:
     from launcher.operate import control
     from launcher.statedir.folder import state_home
 
-    return control.select_instance(state_home(os.environ), name)
+    return control.select_up(state_home(os.environ), name)
 
 
 def _subject(instance: StateDir, wish: Wish) -> Subject:

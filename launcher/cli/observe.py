@@ -121,7 +121,7 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
     from launcher.statedir.folder import state_home
 
     result = running.smoke(
-        identity.enter(control.select_instance(state_home(os.environ), profile), writing=True)
+        identity.enter(control.select_up(state_home(os.environ), profile), writing=True)
     )
     told = {
         "schema": 1,

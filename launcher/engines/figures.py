@@ -1,23 +1,30 @@
 """What a server says of its work at a moment, and what two such moments tell: rates, shares, and
-how long clients wait for a first token.
+how long clients wait for a first token. `top` and `bench` read them here, the canary in `signs.py`.
 
-Where the figures stand is an engine's (`runtime.Runtime.figures`); here is what they mean.
+Where the figures stand is an engine's (`runtime.Runtime.figures`); here is what they mean. All of
+them are of the engine's own making: nothing that a client writes is in one.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 SINCE_START = 0.0  # seconds that stand for all of a server's life
-_SAMPLE = re.compile(
-    r"^(\w+:\w+)(?:\{((?:[^\"}\n]|\"(?:[^\"\\\n]|\\.)*\")*)\})? (-?[0-9.]+(?:e[-+]?\d{1,3})?)$",
-    re.MULTILINE | re.ASCII,
-)
-_LE = re.compile(r'(?:^|,)le="([0-9.]+|\+Inf)"')
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps of decoding since the server's start: how many, the requests in each, summed (`rows`),
+    the seconds that each took, once for each request in it (`row_seconds`), and the tokens of
+    `prompts` that were read within them.
+    """
+
+    count: float
+    rows: float
+    row_seconds: float
+    prompts: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -25,12 +32,13 @@ class Figures:
     """Of all replicas together; None for what it does not tell.
 
     Counters grow for as long as the server lives: tokens `generated`, those of answers that are
-    over (`answered`), tokens of prompts, and those of them that were `cached`, `drafts` and the
-    tokens `accepted` of them. Gauges are of now: `kv`,
-    the share of the cache that is in use on the fullest replica; its own `rate` in tokens a second,
-    and `accept`ed tokens a step. `first` counts the first tokens by the seconds that they took at
-    most. `at`: when the oldest of it was published, in seconds since 1970. `lacks`: what could not
-    be read, and what to do, in words.
+    over (`answered`), tokens of prompts, and those of them that were `cached`, `steps`, `drafts`
+    (one for each request in a step of speculation) and the tokens `accepted` of them. Gauges are of
+    now: `kv`, the share of the cache that is in use on the fullest replica; its own `rate` in
+    tokens a second, and the tokens that its last few steps `accept`ed, the certain one included.
+    `first` counts the first tokens by the seconds that they took at most. `at`: when the oldest of
+    it was published, in seconds since 1970. `lacks`: what could not be read, and what to do, in
+    words.
     """
 
     running: int | None = None
@@ -44,6 +52,7 @@ class Figures:
     cached: float | None = None
     drafts: float | None = None
     accepted: float | None = None
+    steps: Steps | None = None
     first: Mapping[float, float] = field(default_factory=dict)
     at: float | None = None
     lacks: tuple[str, ...] = ()
@@ -83,7 +92,7 @@ def between(before: Figures | None, now: Figures, seconds: float) -> Rates:
     return Rates(
         tokens=made / seconds if made is not None and seconds > 0 else gauge,
         hits=_share(_grown(before.cached, now.cached), _grown(before.prompts, now.prompts)),
-        accept=_steps(before, now) or now.accept,
+        accept=accept_length(before, now) or now.accept,
     )
 
 
@@ -108,10 +117,14 @@ def _share(part: float | None, whole: float | None) -> float | None:
     return min(1.0, part / whole) if part is not None and whole else None
 
 
-def _steps(before: Figures, now: Figures) -> float | None:
-    """Tokens that come of a step: its own, and those that were accepted of the draft."""
+def accept_length(before: Figures, now: Figures, least: float = 1) -> float | None:
+    """Tokens that come of a step of speculation: its own, and those that were accepted of the
+    draft; None for `least` drafts of which too few were counted.
+    """
     accepted, drafts = _grown(before.accepted, now.accepted), _grown(before.drafts, now.drafts)
-    return 1 + accepted / drafts if accepted is not None and drafts else None
+    if accepted is None or drafts is None or drafts < least:
+        return None
+    return 1 + accepted / drafts
 
 
 def first_tokens(before: Figures | None, now: Figures, seconds: float) -> First | None:
@@ -130,29 +143,3 @@ def _median(counts: Mapping[float, float], over: float) -> First | None:
         return None
     at_most = next(le for le in sorted(counts) if counts[le] >= total / 2)
     return First(at_most, round(total), over)
-
-
-Samples = Mapping[str, list[tuple[str, float]]]  # by its name: labels as they stand, and the value
-
-
-def samples(text: str, names: frozenset[str]) -> Samples:
-    """The samples of these names in an exposition of metrics."""
-    found: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
-    for name, labels, value in _SAMPLE.findall(text):
-        if name in names:
-            found[name].append((labels, float(value)))
-    return found
-
-
-def total(found: Samples, name: str) -> float | None:
-    """The sum over all series of a name; None where there is none."""
-    return sum(value for _, value in found[name]) if name in found else None
-
-
-def buckets(found: Samples, name: str) -> dict[float, float]:
-    """A histogram's cumulative counts by upper edge, over all series."""
-    counts: defaultdict[float, float] = defaultdict(float)
-    for labels, value in found.get(name, ()):
-        if le := _LE.search(labels):
-            counts[float(le[1].lstrip("+"))] += value
-    return dict(counts)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from launcher.engines import signs
 from launcher.engines.activity import Allowed
 from launcher.engines.figures import Figures
 from launcher.engines.key import Key
@@ -45,7 +44,6 @@ class Runtime:
     leads: Question  # is it ready? Asked of the first of several nodes by the others
     in_flight: Callable[[Server], int | None]  # requests that it runs or holds; None: nobody knows
     figures: FiguresOf  # how much it has to do, and how fast it is
-    counted: Callable[[Server], signs.Counted | None]  # its work by its counters; None: unknown
     ready_since: str  # the first release that answers /ready; "": none does
     ends_well: bool  # a server that dies of an exception ends with status 0
     allowed: Callable[[Plan], Allowed]  # what a plan lets its log and its processes excuse

@@ -17,6 +17,8 @@ from launcher.host.peer import Peer
 
 # What reading an answer may fail of when it is none: not JSON, not of this shape, nested too deep.
 NO_ANSWER = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+# What a question may end in that has no answer, or none that is one.
+SILENCE = (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER)
 
 
 PAUSED = "generation is paused"  # an excuse that goes on for as long as it is not taken back

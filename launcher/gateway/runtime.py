@@ -61,7 +61,6 @@ RUNTIME = Runtime(
     leads=alive,
     paused=lambda _: False,
     in_flight=lambda server: 0,  # each has a client that is connected, and those are counted
-    counted=lambda server: None,
     figures=lambda server, within, *, whole: Figures(),  # its workers have them
     allowed=lambda plan: Allowed(pauses=False),
     loading=lambda plan: Loading(),

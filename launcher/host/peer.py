@@ -120,14 +120,14 @@ class Peer:
         """The verdict over a socket that none of the members that were looked at has."""
         path = self._holder(row.inode)
         pid = int(path.parts[2]) if path else None
-        if path and pid and not set(_lineage(pid)).isdisjoint(members):  # forked after the look
+        if path and pid and not set(lineage(pid)).isdisjoint(members):  # forked after the look
             self._ours[row.inode] = path
             return Verdict(Whose.OURS, "the server listens", inodes)
         if pid is None and closed:
             why = f"the descriptors of the server's process {closed[0]} may not be read"
             what = f"whether a listener of {user(row.uid)} is the server cannot be told"
             return Verdict(Whose.UNKNOWN, f"{what}: {why}", inodes)
-        who = f"{_name(pid)} (pid {pid})" if pid else "a process that cannot be seen from here"
+        who = f"{name_of(pid)} (pid {pid})" if pid else "a process that cannot be seen from here"
         return Verdict(Whose.FOREIGN, f"{who} of {user(row.uid)}", inodes)
 
     def _holder(self, inode: int) -> Path | None:
@@ -171,7 +171,7 @@ def _is(path: Path | None, inode: int) -> bool:
     return path is not None and _link(path) == f"socket:[{inode}]"
 
 
-def _lineage(pid: int) -> Iterator[int]:
+def lineage(pid: int) -> Iterator[int]:
     """A process and all above it.
 
     Raises OSError where it cannot be looked up; one that is gone has none.
@@ -185,7 +185,7 @@ def _lineage(pid: int) -> Iterator[int]:
         pid = int(text.rpartition(b")")[2].split()[1])
 
 
-def _name(pid: int) -> str:
+def name_of(pid: int) -> str:
     """What a process calls itself, whatever that is, in letters that do nothing to a terminal."""
     try:
         text = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")

@@ -16,6 +16,7 @@ from launcher.engines.engine import runtime
 from launcher.engines.figures import Figures, since
 from launcher.engines.generator import Wanted
 from launcher.engines.http import ForeignError
+from launcher.engines.server import SILENCE
 from launcher.errors import UserError
 from launcher.host.facts import Engine
 from launcher.knowledge import bench_points
@@ -24,7 +25,6 @@ from launcher.operate.bench_about import described
 from launcher.operate.bench_run import Ran, run
 from launcher.operate.bench_subject import (
     ASKED_WITHIN,
-    SILENCE,
     Subject,
     died,
     environment,

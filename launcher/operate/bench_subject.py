@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import subprocess
 import time
@@ -18,8 +17,7 @@ from launcher.bench.record import Objective
 from launcher.engines.engine import generator, runtime
 from launcher.engines.figures import Figures
 from launcher.engines.generator import Generator, Wanted
-from launcher.engines.http import ForeignError, UnaskedError
-from launcher.engines.server import NO_ANSWER, Server
+from launcher.engines.server import SILENCE, Server
 from launcher.errors import Exit, UserError
 from launcher.gateway import NAME as GATEWAY
 from launcher.host.facts import Driver
@@ -35,8 +33,6 @@ from launcher.statedir.folder import StateDir
 WITHIN = 900.0  # seconds for a round
 OWN_WITHIN = 5.0  # seconds for a question of its own launcher's to be answered
 ASKED_WITHIN = 10.0  # seconds for one question to it
-# What a question may end in that has no answer.
-SILENCE = (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER)
 
 
 @dataclass(frozen=True)

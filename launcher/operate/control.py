@@ -61,9 +61,27 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
             status=Exit.NO,
         )
     names = ", ".join(instance.name for instance in found)
+    are_up = any(instance.is_held() for instance in found)
     raise UserError(
-        f"more than one instance: {names}", fix="choose with --profile NAME", status=Exit.USAGE
+        f"more than one is up: {names}"
+        if are_up
+        else f"none is up, and there were several: {names}",
+        fix="choose with --profile NAME; `glm5-serve status` lists them",
+        status=Exit.USAGE,
     )
+
+
+def select_up(home: Path, profile: str | None) -> StateDir:
+    """The same for what is asked of a server that is up: where none is named, and several were up
+    and are not any more, that is said.
+    """
+    if not profile and len(found := candidates(home)) > 1 and not found[0].is_held():
+        raise UserError(
+            "no server is up",
+            fix="`glm5-serve up --profile NAME`; `glm5-serve status` lists those that there were",
+            status=Exit.NO,
+        )
+    return select_instance(home, profile)
 
 
 def meant(home: Path, profile: str) -> list[StateDir]:

@@ -144,16 +144,11 @@ def _is_unreadable(seen: StateRecord) -> bool:
     return seen.state == "unknown" and seen.pids.launcher is None
 
 
-def _lives(seen: StateRecord) -> bool:
-    """Whether there is a launcher, be it one whose pid means nothing here."""
-    return seen.state not in ("stopped", "failed", "dead")
-
-
 def _of_state(seen: StateRecord) -> Iterator[Sample]:
     yield from (("state", seen.state == each, [each]) for each in STATES)
     if _is_unreadable(seen):
         return  # whether it is up, or ready, is unknown, too
-    yield "up", _lives(seen), []
+    yield "up", seen.is_up, []
     yield "ready", seen.state == "ready", []
     if "restarts" not in seen.odd:
         yield "restarts", seen.restarts or 0, []
@@ -198,7 +193,7 @@ def _of_readings(instance: StateDir, seen: StateRecord) -> Iterator[Sample]:
     Both files name the state by the time when it began. Times are compared for that alone: clocks
     are set back.
     """
-    if not _lives(seen) or seen.since is None:
+    if not seen.is_up or seen.since is None:
         return
     try:
         data = guarded.read(instance.readings, LARGEST_STATE)

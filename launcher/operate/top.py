@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from launcher.operate import control
+from launcher.operate.holders import Holder, Holders, is_free
 from launcher.operate.watch import LAST, Seen, Watch
 from launcher.serve.gpu_monitor import GpuWatch
 from launcher.statedir.events import Event
@@ -31,11 +32,22 @@ DRIVER_WITHIN = 5.0  # seconds for the first answer of the driver
 
 @dataclass(frozen=True)
 class Gpus:
-    """The GPUs of this host, `age` seconds ago; `why` there are none, if there are none."""
+    """The GPUs of this host, `age` seconds ago, and by the index of each who holds it; `why` there
+    are none, if there are none.
+    """
 
     gpus: tuple[GpuReading, ...] = ()
     age: float = 0.0
     why: str = ""
+    holders: Mapping[int, tuple[Holder, ...]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """What scripts read."""
+        every = []
+        for gpu in self.gpus:
+            held = [holder.to_json() for holder in self.holders.get(gpu.index, ())]
+            every.append(gpu.to_json() | {"free": is_free(gpu), "held_by": held})
+        return {"age": round(self.age, 3), "why": self.why or None, "gpus": every}
 
 
 @dataclass(frozen=True)
@@ -48,12 +60,11 @@ class Shown:
     events: tuple[Event, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        gpus = {"age": round(self.gpus.age, 3), "why": self.gpus.why or None}
         return {
             "schema": SCHEMA,
             "time": self.time,
             "instances": [seen.to_json() for seen in self.instances],
-            "gpus": gpus | {"gpus": [gpu.to_json() for gpu in self.gpus.gpus]},
+            "gpus": self.gpus.to_json(),
             "events": [event.to_json() for event in self.events],
         }
 
@@ -86,7 +97,8 @@ class Driver:
             self._child.poke()
         if self._at is None:
             return Gpus(why="the driver does not answer")
-        return Gpus(self._child.gpus, time.monotonic() - self._at, "no GPU")
+        gpus = self._child.gpus
+        return Gpus(gpus, time.monotonic() - self._at, "" if gpus else "no GPU")
 
     def _hear(self, child: GpuWatch) -> bool:
         """Take in what it answered, and whether it goes on; what else it tells is the launchers'
@@ -121,6 +133,7 @@ class Top:
         self._instances = instances
         self._driver = driver
         self._watches: dict[str, Watch] = {}
+        self._holders = Holders()
         self._pool = ThreadPoolExecutor(8)
 
     def look(self, *, whole: bool = False) -> Shown:
@@ -134,10 +147,12 @@ class Top:
         watches = [*self._watches.values()]
         look = partial(Watch.look, whole=whole)
         seen = [look(watches[0])] if len(watches) == 1 else [*self._pool.map(look, watches)]
+        gpus = self._gpus(watches)
+        gpus = replace(gpus, holders=self._holders.look(gpus.gpus, partial(_beside, watches)))
         told = sorted(
             (event for watch in watches for event in watch.events()), key=lambda event: event.time
         )
-        return Shown(now_text(), tuple(seen), self._gpus(watches), tuple(told[-LAST:]))
+        return Shown(now_text(), tuple(seen), gpus, tuple(told[-LAST:]))
 
     def _gpus(self, watches: Sequence[Watch]) -> Gpus:
         """By the launcher that read them last, if that is fresh, else by the driver itself."""
@@ -157,17 +172,21 @@ class Top:
             self._driver.close()
 
 
-def meant(home: Path, profiles: Sequence[str]) -> Callable[[], Sequence[StateDir]]:
-    """The instances that are named, or all there are; root becomes the owner of one, or of all if
-    that is one user.
+def _beside(watches: Sequence[Watch]) -> list[StateDir]:
+    """The instances that are watched, and those beside them: they may hold GPUs, too."""
+    homes = {watch.instance.folder.parent for watch in watches}
+    return [instance for home in homes for instance in known(home)]
 
-    Raises UserError where there is none, or one that is named is closed to this user.
+
+def meant(home: Path, profiles: Sequence[str]) -> Callable[[], Sequence[StateDir]]:
+    """The instances that are named, or all there are, now or later; root becomes the owner of one,
+    or of all if that is one user.
+
+    Raises UserError for one that is named and is none, or is closed to this user.
     """
     from launcher.operate import identity  # click takes its time
 
     found = [one for name in profiles for one in control.meant(home, name)] or known(home)
-    if not found:
-        control.select_instance(home, None)  # which says so
     if profiles:
         entered = [identity.enter(instance) for instance in found]
         return lambda: entered

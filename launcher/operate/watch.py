@@ -53,8 +53,9 @@ class Seen:
     def to_json(self) -> dict[str, Any]:
         """What scripts read: state.json's words for what is in there, too."""
         record, figures = self.record, self.figures
-        told = ("profile", "state", "since", "reason", "endpoint", "model", "engine", "release")
+        told = ("profile", "state", "since", "reason", "model", "engine", "release")
         made = {name: getattr(record, name) for name in told}
+        made["endpoint"] = record.endpoint if record.is_up else None
         made["start"] = record.start.to_json() if record.start else None
         made["degraded"] = record.canary.degraded if record.canary else None
         made["why"] = self.why or None

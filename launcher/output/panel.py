@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from launcher.capacity.memory import GIB
+from launcher.doctor.checks.judging import ranges
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.figures import SINCE_START, First
+from launcher.operate.holders import Holder, is_free
 from launcher.operate.top import Gpus, Shown
 from launcher.operate.watch import Seen
 from launcher.output import starts
@@ -18,6 +20,7 @@ from launcher.statedir.folder import seconds_since
 from launcher.statedir.readings import GpuReading
 from launcher.statedir.state import StateRecord
 
+NONE = "no server has been started yet: `glm5-serve up --profile NAME` brings one up"
 OLD = 5.0  # seconds after which figures are no longer those of now
 BROAD = 120  # columns that have room for a GPU's address and name
 NAME = 30  # columns of a product's name
@@ -42,7 +45,7 @@ def lines(shown: Shown, width: int, signs: Signs = BLOCKS, now: float | None = N
     seconds since 1970.
     """
     now = time.time() if now is None else now
-    made: list[Line] = []
+    made: list[Line] = [] if shown.instances else [((NONE, ""),), ()]
     for seen in shown.instances:
         made += [*instance(seen, width, signs, now), ()]
     made += gpus(shown.gpus, width, signs)
@@ -82,7 +85,7 @@ def _identity(record: StateRecord) -> Iterator[Line]:
     if record.engine:
         name = dialect(record.engine).name if record.engine in NAMES else record.engine
         yield ((" ".join(filter(None, (name, record.release))), "dim"),)
-    if record.endpoint:
+    if record.endpoint and record.is_up:
         yield ((record.endpoint, "dim"),)
     if record.model:
         yield ((record.model, "dim"),)
@@ -141,7 +144,33 @@ def gpus(seen: Gpus, width: int, signs: Signs) -> list[Line]:
         *((old,) if seen.age > OLD else ()),
         head,
         *(_gpu(gpu, wide, width >= BROAD, signs) for gpu in seen.gpus),
+        *flow(_held(seen), width),
     ]
+
+
+def _held(seen: Gpus) -> Iterator[Line]:
+    """Whose the GPUs are, those of one holder together: `GPU 0-3: 8xpro6000`, `4-7: free`."""
+    by_holder: dict[Part, list[int]] = {}
+    for gpu in seen.gpus:
+        by_holder.setdefault(_holder(gpu, seen.holders.get(gpu.index, ())), []).append(gpu.index)
+    for number, (holder, indexes) in enumerate(by_holder.items()):
+        yield ((f"{'' if number else 'GPU '}{ranges(indexes)}: ", "dim"), holder)
+
+
+def _holder(gpu: GpuReading, holders: Sequence[Holder]) -> Part:
+    """Who holds a GPU: instances by their names, other processes by pid and name."""
+    ours = dict.fromkeys(one.instance for one in holders if one.instance)
+    others = [f"{one.pid} {one.name or '(not seen here)'}" for one in holders if not one.instance]
+    if others:
+        word = "another process, " if len(others) == 1 else "other processes, "
+        return " and ".join((*ours, word + ", ".join(others))), "yellow"
+    if ours:
+        return " and ".join(ours), "bold"
+    if is_free(gpu):
+        return "free", "green"
+    if gpu.used is None:
+        return "not known whose", "dim"
+    return "memory in use by a process that the driver does not show here", "yellow"
 
 
 def _gpu(gpu: GpuReading, wide: int, broad: bool, signs: Signs) -> Line:

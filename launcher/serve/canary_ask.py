@@ -12,13 +12,14 @@ from typing import Any
 
 from launcher.engines import server as ask
 from launcher.engines import signs
+from launcher.engines.figures import Figures
 from launcher.engines.http import Bounded, UnaskedError
 from launcher.engines.runtime import Runtime
 from launcher.engines.server import Server, talk
 from launcher.serve import smoke
 from launcher.serve.canary import Look, Question, Said
 
-QUICK = 5.0  # seconds for its word on whether it takes requests
+QUICK = 5.0  # seconds for its word on whether it takes requests, and on its work
 LINES, COPIED = 80, 8  # lines of the longer text, and how many of them are asked for
 ROUNDS = 4  # questions about the same text: the first one is read anew, the others find it cached
 BUSY = frozenset((408, 425, 429, 503, 529))  # statuses that say it takes no question now
@@ -61,14 +62,23 @@ def look(asked: Asked, question: Question) -> Look:
     """Ask one question. Whatever keeps its answer from coming says nothing of the server."""
     if why := _rests(asked):
         return Look(Said.UNKNOWN, f"not asked: {why}")
-    before = asked.engine.counted(asked.server)
-    if before and before.waiting:
+    before = _figures(asked)
+    if before.waiting:
         return Look(Said.UNKNOWN, f"not asked: {before.waiting} requests wait in its queue")
     client = Timed(asked)
     said, detail = _put(client, asked, question)
-    after = asked.engine.counted(asked.server) if said is Said.RIGHT else None
-    seen = signs.between(before, after) if before and after else None
+    seen = signs.between(before, _figures(asked)) if said is Said.RIGHT else None
     return Look(said, detail, client.tokens, round(client.seconds, 4), seen)
+
+
+def _figures(asked: Asked) -> Figures:
+    """What it says of its work; what costs it more is asked for where no steps are told without."""
+    made = Figures()
+    with contextlib.suppress(*ask.SILENCE):
+        made = asked.engine.figures(asked.server, QUICK, whole=False)
+        if not made.steps:
+            made = asked.engine.figures(asked.server, QUICK, whole=True)
+    return made
 
 
 def _rests(asked: Asked) -> str:

@@ -287,6 +287,11 @@ class StateRecord:
     parts: tuple[str, ...] = PARTS
     odd: tuple[str, ...] = ()
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a launcher, be it one whose pid means nothing here."""
+        return self.state not in ("stopped", "failed", "dead")
+
     def but(self, **parts: Any) -> StateRecord:
         """The same with other parts, which are told then."""
         told = tuple(dict.fromkeys((*self.parts, *parts)))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.engines.figures import Figures, First, Rates, between, first_tokens, samples, since
+from launcher.engines.exposition import samples
+from launcher.engines.figures import Figures, First, Rates, between, first_tokens, since
 from launcher.engines.sglang import figures as sglang
 from launcher.engines.sglang.figures import of_loads
 from launcher.engines.vllm.figures import of_metrics
@@ -62,9 +63,7 @@ def test_replicas_are_told_together_and_the_fullest_cache() -> None:
 def test_snapshots_of_loads_are_told_together() -> None:
     other = LOAD | {"timestamp": 990.0, "token_usage": 0.75, "num_running_reqs": 1}
 
-    assert of_loads([LOAD, other]) == Figures(
-        running=13, waiting=6, kv=0.75, rate=1025.0, accept=3.0, at=990.0
-    )
+    assert of_loads([LOAD, other]) == Figures(running=13, waiting=6, kv=0.75, rate=1025.0, at=990.0)
     assert of_loads([]) == Figures()
     assert of_loads([{"num_running_reqs": 0}]) == Figures(running=0), "an older release"
 
@@ -121,7 +120,7 @@ def test_the_engines_own_rate_counts_while_something_runs() -> None:
     """SGLang leaves the last one there for half a minute."""
     load = of_loads([LOAD])
 
-    assert between(None, load, 0.0) == Rates(tokens=512.5, accept=3.0)
+    assert between(None, load, 0.0) == Rates(tokens=512.5)
     assert between(None, replace(load, running=0), 0.0).tokens == 0.0
     assert between(None, replace(load, rate=None), 0.0).tokens is None
 
@@ -157,6 +156,9 @@ def test_no_rate_is_negative(before: Figures, now: Figures, seconds: float) -> N
     [
         'vllm:generation_tokens_total{model_name="a\\"} 7"} x',
         "vllm:generation_tokens_total NaN",
+        "vllm:generation_tokens_total 1.2.3",
+        "vllm:generation_tokens_total -7",
+        f"vllm:generation_tokens_total {'9' * 999}",
         "# vllm:generation_tokens_total 7",
         'x vllm:generation_tokens_total{a="b"} 7',
     ],

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from launcher.engines import activity
 from launcher.engines.server import Answer, Server, ask
 from launcher.engines.vllm import api
+from launcher.engines.vllm.figures import of_metrics, of_replicas
 
 WITHIN = 30.0
 TOKEN = json.dumps({"usage": {"completion_tokens": 1}, "choices": [{"text": "x"}]})
@@ -146,7 +147,8 @@ def test_requests_in_flight_are_those_that_run_and_those_that_wait() -> None:
 @given(st.text(max_size=200))
 @settings(max_examples=200)
 def test_whatever_stands_in_the_metrics_raises_nothing(text: str) -> None:
-    for load in api.loads_of(text):
+    of_metrics(text)
+    for load in of_replicas(text):
         assert load.running >= 0
 
 

@@ -15,14 +15,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
-from conftest import GLM5_SERVE, RIG, World, end, next_line, running, until
+from conftest import GLM5_SERVE, RIG, ROOT, World, end, next_line, running, until
 from rig.nvml import scenario
 
 from launcher.engines.figures import First
+from launcher.operate.holders import Holders
 from launcher.operate.top import Driver, Top
 from launcher.operate.watch import Watch
-from launcher.statedir.folder import StateDir, now_text
+from launcher.statedir.folder import StateDir, known, now_text
 from launcher.statedir.readings import GpuReading, Probe, Readings
 
 LOAD = {
@@ -214,11 +216,51 @@ def read_until(terminal: int, words: bytes) -> bytes:
     return drawn
 
 
-def test_where_nothing_was_ever_up_it_says_so(world: World) -> None:
-    said = world.run("top", "--once")
+SCHEMA = json.loads((ROOT / "docs/top.schema.json").read_text())
 
-    assert said.returncode == 1
-    assert "no server has been started yet" in said.stderr
+
+def test_what_scripts_get_is_as_its_schema_says(stub: World) -> None:
+    stub.faults(loads=[LOAD], metrics=METRICS)
+    told = json.loads(stub.run("top", "--once", "--json", "--interval", "0.2").stdout)
+
+    jsonschema.validate(told, SCHEMA)
+    [instance] = told["instances"]
+    for lacking in ({**told, "gpus": None}, {**told, "instances": [{**instance, "x": 1}]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(lacking, SCHEMA)
+
+
+def test_without_any_server_the_gpus_of_this_host_are_told(
+    world: World, library: Path, tmp_path: Path
+) -> None:
+    """One is held by a process of this test, the others by nobody."""
+    host = scenario.host(3) | {"gpu.1.procs": f"{os.getpid()}:{1 << 34}"}
+    shown = scenario.environ(library, scenario.write(tmp_path / "host", host))
+    said = world.run("top", "--once", "--interval", "0.2", **shown)
+    told = json.loads(world.run("top", "--json", "--interval", "0.2", **shown).stdout)
+
+    name = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("no server has been started yet: `glm5-serve up")
+    assert f"  GPU 0, 2: free   1: another process, {os.getpid()} {name}" in said.stdout
+    jsonschema.validate(told, SCHEMA)
+    one = told["gpus"]["gpus"][1]
+    assert one["held_by"] == [{"pid": os.getpid(), "name": name, "instance": None}]
+    assert [gpu["free"] for gpu in told["gpus"]["gpus"]] == [True, False, True]
+
+
+def test_a_gpu_of_a_server_is_its_own_and_those_below_it(stub: World) -> None:
+    server = stub.status()["pids"]["server"]
+    used = GpuReading(0, used=9e9, pids=(server,))
+    stranger = GpuReading(1, used=9e9, pids=(os.getpid(), 4_000_000))
+    held = Holders().look([used, stranger], lambda: known(stub.state))
+
+    assert [holder.instance for holder in held[0]] == ["stub"]
+    assert [(holder.pid, holder.instance) for holder in held[1]] == [
+        (os.getpid(), None),
+        (4_000_000, None),
+    ]
+    assert held[1][1].name is None
 
 
 # -- GPUs ------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from launcher.engines.figures import Figures, First, Rates
 from launcher.host.collectors.nvml_questions import CLOCK_REASONS
+from launcher.operate.holders import Holder
 from launcher.operate.top import Gpus, Shown
 from launcher.operate.watch import Seen
 from launcher.output import panel
@@ -91,6 +92,12 @@ EIGHT = (
         slowed=("gpu_idle",),
     ),
 )
+HOLDERS = {
+    **{n: (Holder(100 + n, "sglang::schedul", "8xpro6000"),) for n in range(4)},
+    4: (Holder(4711, "python3", None),),
+    5: (Holder(105, "sglang::schedul", "8xpro6000@2"), Holder(4712, None, None)),
+    6: (Holder(106, "sglang::schedul", "8xpro6000@2"),),
+}
 EVENTS = (
     Event(
         "state",
@@ -107,7 +114,7 @@ THREE = Shown(
         STARTING,
         Seen(StateRecord("cpu-demo", "failed", "2026-11-26T19:00:00.000Z", "no memory for KV")),
     ),
-    Gpus(EIGHT, age=7.0),
+    Gpus(EIGHT, age=7.0, holders=HOLDERS),
     EVENTS,
 )
 
@@ -190,6 +197,29 @@ def test_first_tokens_beyond_all_buckets_are_no_number() -> None:
     assert panel.first(First(math.inf, 3, 0.0)) == (
         "first token beyond its buckets (3 since its start)"
     )
+
+
+def test_whose_a_gpu_is_says_no_more_than_is_known() -> None:
+    of = lambda gpu, *held: text(replace(THREE, gpus=Gpus((gpu,), holders={0: held})))
+    used = replace(GPU, pids=(7, 8))
+    others = of(used, Holder(7, "python3", None), Holder(8, "ollama", None))
+
+    assert "\n  GPU 0: other processes, 7 python3, 8 ollama\n" in others
+    assert "\n  GPU 0: free\n" in of(replace(GPU, used=1 << 20))
+    assert "\n  GPU 0: memory in use by a process that the driver does not show here\n" in of(GPU)
+    assert "\n  GPU 0: not known whose\n" in of(replace(GPU, used=None))
+
+
+def test_a_stopped_server_has_no_address() -> None:
+    assert "http" not in one(Seen(READY.but(state="stopped")))
+    assert "http" in one(Seen(READY.but(state="backoff")))
+
+
+def test_where_there_is_no_server_there_are_gpus() -> None:
+    said = text(replace(THREE, instances=(), events=()))
+
+    assert said.startswith("no server has been started yet: `glm5-serve up --profile NAME`")
+    assert "  4: another process, 4711 python3" in said
 
 
 def test_each_reason_for_low_clocks_has_words() -> None:

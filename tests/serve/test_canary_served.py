@@ -22,7 +22,7 @@ from launcher.serve import canary_ask
 from launcher.serve.canary import Question, Said
 
 PARSERS = 'reasoning-parser = "glm45"\ntool-call-parser = "glm47"\n'
-HEALTHY: dict[str, Any] = {"steps": {"seconds": 0.0005, "accepted": 2}}
+HEALTHY: dict[str, Any] = {"steps": {"seconds": 0.0005, "accepted": 3}}
 FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"garbage_from": 3}, "control characters", "wrong-output"),
     ({"loop": True}, "the same", "wrong-output"),
@@ -30,8 +30,8 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"swallow": True}, "the answer is empty", "wrong-output"),
     ({"tool_call": ""}, "a tool call was not parsed", "wrong-output"),
     ({"concluded": "<think>France</think>Paris"}, "reasoning is in the answer", "wrong-output"),
-    ({"steps": {"seconds": 0.0012, "accepted": 2}}, "a step takes", "slow-output"),
-    ({"steps": {"seconds": 0.0005, "accepted": 0.8}}, "tokens of a step", "slow-output"),
+    ({"steps": {"seconds": 0.0012, "accepted": 3}}, "a step takes", "slow-output"),
+    ({"steps": {"seconds": 0.0005, "accepted": 1.2}}, "tokens of a step", "slow-output"),
 ]
 
 
@@ -155,11 +155,13 @@ def test_a_question_that_is_under_way_keeps_no_server_from_going(world: World) -
 
 def test_switched_off_it_asks_nothing(world: World) -> None:
     serve(world, every=0)
-    counted = lambda: runtime("sglang").counted(Server("127.0.0.1", world.port))
-    before = counted()
+    figures = runtime("sglang").figures
+    steps = lambda: figures(Server("127.0.0.1", world.port), 20.0, whole=False).steps
+    before = steps()
     time.sleep(1.0)
 
-    assert counted() == before
+    assert before
+    assert steps() == before
     assert world.status()["canary"] is None
     assert "\n  canary " not in world.run("status", "-p", "stub").stdout
 
@@ -284,20 +286,20 @@ def test_a_line_that_was_cut_asks_nothing(
 @given(st.text(max_size=200), st.integers(0, 1 << 70) | st.floats() | st.none() | st.text())
 def test_no_text_of_a_client_is_taken_for_a_count(text: str, odd: object) -> None:
     """What clients send stands in neither engine's counts; and odd ones are none."""
-    from launcher.engines.sglang.api import _counted
-    from launcher.engines.vllm.api import counted_of
+    from launcher.engines.figures import Figures
+    from launcher.engines.sglang.figures import of_loads
+    from launcher.engines.vllm.figures import of_metrics
 
     line = json.dumps(text)[1:-1]
-    assert counted_of(f'vllm:other{{engine="0",x="{line}"}} 1\n# {line}\n') is None
+    assert of_metrics(f'vllm:other{{engine="0",x="{line}"}} 1\n# {line}\n') == Figures()
     load: dict[str, Any] = {
-        "num_running_reqs": 1,
-        "num_waiting_reqs": 0,
+        "num_running_reqs": odd,
+        "token_usage": odd,
         "decode_moments": [odd] * 6,
     }
-    counted = _counted(load)
-    assert counted
-    assert counted.steps >= 0
-    assert counted.rows >= 0
+    made = of_loads([load])
+    assert (made.running or 0) >= 0
+    assert made.steps is None or made.steps.rows >= 0
 
 
 def test_requests_of_clients_go_on_beside_it(world: World) -> None:

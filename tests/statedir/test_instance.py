@@ -303,3 +303,19 @@ def test_a_copy_of_another_instances_folder_means_nobody(instance: StateDir, lau
     assert "it is of p" in seen.reason
     assert copy.signal(0) is None
     assert copy.session().mark is None
+
+
+def test_of_several_that_are_down_it_is_said_that_none_is_up(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        made = StateDir(tmp_path, name)
+        made.folder.mkdir()
+        record(made)
+
+    with pytest.raises(UserError) as asked:
+        control.select_instance(tmp_path, None)
+    assert asked.value.what == "none is up, and there were several: a, b"
+    assert "`glm5-serve status` lists them" in (asked.value.fix or "")
+    with pytest.raises(UserError) as up:
+        control.select_up(tmp_path, None)
+    assert (up.value.what, up.value.status) == ("no server is up", Exit.NO)
+    assert control.select_up(tmp_path, "a").name == "a"

@@ -8,20 +8,16 @@ Endpoints as in SGLang 0.5.8 to 0.5.23 (`entrypoints/http_server.py`, read; exer
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launcher.engines.activity import Load
-from launcher.engines.http import ForeignError, UnaskedError
-from launcher.engines.server import NO_ANSWER, PAUSED, Answer, Server, talk
-from launcher.engines.signs import Counted, total
+from launcher.engines.server import PAUSED, SILENCE, Answer, Server, talk
+from launcher.engines.sglang.figures import published
 
-# Sums over its steps of decoding (scheduler.py of 0.5.23): steps, requests, microseconds, requests
-# squared, requests x microseconds, tokens. Steps beside a prefill are in none of them.
-MOMENTS = 6
 COUNTS = ("num_running_reqs", "num_waiting_reqs")
 QUICK = 5.0  # seconds for what SGLang answers without its ranks
 AT_ONCE = 1.5  # seconds for `/health`, which takes one, before it is looked whether it was paused
@@ -114,51 +110,19 @@ def in_flight(server: Server) -> int | None:
     return sum(counts) if counts and all(map(_is_count, counts)) else None
 
 
-def counted(server: Server) -> Counted | None:
-    """What the schedulers count of their work; None where it is not to be had."""
-    counts = [_counted(load) for load in _published(server)]
-    known = [one for one in counts if one]
-    return total(known) if known and len(known) == len(counts) else None
-
-
-def _counted(load: dict[str, Any]) -> Counted | None:
-    running, waiting = (load.get(name) for name in COUNTS)
-    if not (_is_count(running) and _is_count(waiting)):
-        return None
-    now = Counted(running, waiting, _number(load.get("num_used_tokens")))  # type: ignore[arg-type]
-    moments = load.get("decode_moments")
-    if not isinstance(moments, list) or len(moments) != MOMENTS:
-        return now  # it has not decoded yet, or is of a release that does not say
-    steps, rows, _, _, times, tokens = map(_number, moments)
-    decoded = replace(now, steps=steps, rows=rows, row_seconds=times / 1e6)
-    speculates = isinstance(load.get("speculative"), dict)
-    return replace(decoded, passes=rows, passed=tokens) if speculates else decoded
-
-
-def _number(value: object) -> float:
-    """A number of things, be it written as a fraction; 0 for what is none."""
-    is_one = type(value) in (int, float) and 0 <= value < 1 << 63  # type: ignore[operator]
-    return float(value) if is_one else 0.0  # type: ignore[arg-type]
-
-
 def _loads(server: Server) -> Iterator[Load]:
     """What each replica's scheduler says of its work; may be nothing."""
     for index, load in enumerate(_published(server)):
         rank = load["dp_rank"] if isinstance(load.get("dp_rank"), int) else index
         counts = {name: load[name] if _is_count(load.get(name)) else 0 for name in COUNTS}
-        yield Load(rank, counts["num_running_reqs"], load | counts)
+        yield Load(rank, counts["num_running_reqs"], {**load, **counts})
 
 
-def _published(server: Server) -> list[dict[str, Any]]:
-    """The load snapshots as they come (`/v1/loads`, in all releases); none where they cannot be
-    had.
-    """
-    try:
-        status, text = _ask(server, "GET", "/v1/loads", None, QUICK)
-        loads = json.loads(text)["loads"] if status == 200 else []
-        return [load for load in loads if isinstance(load, dict)]
-    except (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER):
-        return []
+def _published(server: Server) -> list[Mapping[str, Any]]:
+    """The load snapshots as they come; none where they cannot be had."""
+    with contextlib.suppress(*SILENCE):
+        return published(server, QUICK)[1]
+    return []
 
 
 def _ask(

@@ -3,37 +3,55 @@
 `/v1/loads` costs it 0.5 ms and wants the key; `/metrics` costs it 9 ms, wants none, and is there
 with `enable-metrics` alone (0.5.23, run). `generation_tokens_total` grows when a request ends, so
 `realtime_tokens_total` is read.
+
+What speculation lets through is told by each release in its own way (read: 0.5.9 to 0.5.23):
+`decode_moments` of `/v1/loads` from 0.5.17 on, `spec_verify_calls_total` from 0.5.13 on, and in all
+of them the gauge `spec_accept_length`, of the last forty steps. `speculative.accept_length` of
+`/v1/loads` is a mean since its start, which hides what changed: it is not read.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from launcher.engines.figures import Figures, Samples, buckets, samples, total
+from launcher.engines.exposition import Samples, buckets, samples, total
+from launcher.engines.figures import Figures, Steps
 from launcher.engines.server import Server, talk
 
 TOKENS = "sglang:realtime_tokens_total"  # by mode: prefill_compute, prefill_cache, decode
 ANSWERED = "sglang:generation_tokens_total"
+VERIFIED = "sglang:spec_verify_calls_total"  # with ANSWERED, when a request ends
 ACCEPT, FIRST = "sglang:spec_accept_length", "sglang:time_to_first_token_seconds_bucket"
 _REPLICA = re.compile(r'(?:^|,)dp_rank="(\d+)"')
-NAMES = frozenset((TOKENS, ANSWERED, ACCEPT, FIRST))
+NAMES = frozenset((TOKENS, ANSWERED, VERIFIED, ACCEPT, FIRST))
 WITHOUT = "no first-token times and cache hits: set flags.enable-metrics = true"
+# Sums over its steps of decoding (scheduler.py of 0.5.23): steps, requests, microseconds, requests
+# squared, requests x microseconds, tokens. Steps beside a prefill are in none of them.
+MOMENTS = 6
 
 
 def figures(server: Server, within: float, *, whole: bool) -> Figures:
     """What its schedulers publish; `whole`: with what `/metrics` adds. Raises what `talk` does, and
-    ValueError, TypeError or KeyError for an answer that is none.
+    one of server.NO_ANSWER for an answer that is none.
+    """
+    status, loads = published(server, within)
+    made = of_loads(loads) if status == 200 else Figures(lacks=(f"/v1/loads says {status}",))
+    return _with_metrics(made, server, within) if whole else made
+
+
+def published(server: Server, within: float) -> tuple[int, list[Mapping[str, Any]]]:
+    """The status of `/v1/loads` (in all releases), and the snapshot of each replica. Raises what
+    `figures` does.
     """
     status, answer = talk(server, "GET", "/v1/loads", None, within)
-    if status == 200:
-        made = of_loads(json.loads(answer)["loads"])
-    else:
-        made = Figures(lacks=(f"/v1/loads says {status}",))
-    return _with_metrics(made, server, within) if whole else made
+    loads = json.loads(answer)["loads"] if status == 200 else []
+    return status, [load for load in loads if isinstance(load, dict)]
 
 
 def _with_metrics(made: Figures, server: Server, within: float) -> Figures:
@@ -47,17 +65,21 @@ def _with_metrics(made: Figures, server: Server, within: float) -> Figures:
 def of_metrics(made: Figures, text: str) -> Figures:
     """The same with what an exposition tells."""
     found = samples(text, NAMES)
-    accepted = [value for _, value in found.get(ACCEPT, ()) if value]  # 0: it does not draft
+    told = [value for _, value in found.get(ACCEPT, ()) if value]  # 0: it does not draft
     computed, cached = _mode(found, "prefill_compute"), _mode(found, "prefill_cache")
-    return replace(
+    whole = replace(
         made,
         generated=_mode(found, "decode"),
         answered=total(found, ANSWERED),
         prompts=None if computed is None else computed + (cached or 0.0),
         cached=None if computed is None else cached or 0.0,
-        accept=fmean(accepted) if accepted else made.accept,
+        accept=fmean(told) if told else None,
         first=buckets(found, FIRST),
     )
+    drafts, answered = total(found, VERIFIED), whole.answered
+    if whole.steps or drafts is None or answered is None:
+        return whole
+    return replace(whole, drafts=drafts, accepted=answered - drafts)
 
 
 def _mode(found: Samples, mode: str) -> float | None:
@@ -73,23 +95,41 @@ def _mode(found: Samples, mode: str) -> float | None:
     return sum(by_replica.values()) if by_replica else None
 
 
-def of_loads(loads: list[dict[str, Any]]) -> Figures:
+def of_loads(loads: Sequence[Mapping[str, Any]]) -> Figures:
     """The snapshots of its replicas, together; fields as in 0.5.23 (`managers/load_snapshot.py`),
     those that an older release lacks are None.
     """
-    steps = [load["speculative"]["accept_length"] for load in loads if load.get("speculative")]
+    running, waiting = _numbers(loads, "num_running_reqs"), _numbers(loads, "num_waiting_reqs")
+    rates, moments = _numbers(loads, "gen_throughput"), [_moments(load) for load in loads]
+    steps, rows, _, _, times, tokens = map(sum, zip(*moments, strict=True)) if loads else [0.0] * 6
+    drafts = any(isinstance(load.get("speculative"), dict) for load in loads) and steps > 0
     return Figures(
-        running=_sum(loads, "num_running_reqs"),
-        waiting=_sum(loads, "num_waiting_reqs"),
-        kv=max(
-            (float(load["token_usage"]) for load in loads if "token_usage" in load), default=None
-        ),
-        rate=_sum(loads, "gen_throughput"),
-        accept=sum(steps) / len(steps) if steps else None,
-        at=min((float(load["timestamp"]) for load in loads if load.get("timestamp")), default=None),
+        running=int(sum(running)) if running else None,
+        waiting=int(sum(waiting)) if waiting else None,
+        kv=max(_numbers(loads, "token_usage"), default=None),
+        rate=sum(rates) if rates else None,
+        drafts=rows if drafts else None,
+        accepted=tokens - rows if drafts else None,
+        steps=Steps(steps, rows, times / 1e6) if steps else None,
+        at=min((at for at in _numbers(loads, "timestamp") if at), default=None),
     )
 
 
-def _sum(loads: list[dict[str, Any]], name: str) -> Any:
-    told = [load[name] for load in loads if isinstance(load.get(name), int | float)]
-    return sum(told) if told else None
+def _moments(load: Mapping[str, Any]) -> list[float]:
+    """Its sums; of one that has not decoded yet, or does not say, they are nothing."""
+    told = load.get("decode_moments")
+    if not isinstance(told, list) or len(told) != MOMENTS:
+        return [0.0] * MOMENTS
+    return [_number(value) or 0.0 for value in told]
+
+
+def _numbers(loads: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """What the replicas say of one thing, those that do."""
+    return [told for load in loads if (told := _number(load.get(name))) is not None]
+
+
+def _number(value: object) -> float | None:
+    """A number of things, or a share; None for what is none."""
+    if type(value) not in (int, float) or not 0 <= value < 1 << 63:  # type: ignore[operator]
+        return None
+    return float(value) if math.isfinite(value) else None  # type: ignore[arg-type]

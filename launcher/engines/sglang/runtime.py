@@ -47,7 +47,6 @@ RUNTIME = Runtime(
     paused=lambda _: False,  # `alive` tells: a pause must be found before it fails
     leads=api.leads,
     in_flight=api.in_flight,
-    counted=api.counted,
     figures=figures,
     ready_since=".".join(map(str, HAS_READY)),
     ends_well=False,

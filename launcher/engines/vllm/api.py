@@ -7,17 +7,13 @@ told by its counters while it has requests, and by a token that is asked for whi
 
 from __future__ import annotations
 
-import http.client
+import contextlib
 import json
-import re
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from launcher.engines.activity import Load
-from launcher.engines.http import ForeignError, UnaskedError
-from launcher.engines.server import NO_ANSWER, Answer, Server, talk
-from launcher.engines.signs import Counted, total
+from launcher.engines.server import SILENCE, Answer, Server, talk
+from launcher.engines.vllm.figures import metrics, of_replicas
 
 QUICK = 5.0  # seconds for what the API server answers by itself
 AT_ONCE = 1.5  # seconds for its engine's own word on whether it is paused
@@ -25,18 +21,6 @@ AT_ONCE = 1.5  # seconds for its engine's own word on whether it is paused
 # to do nothing; elsewhere each is a 404, which the API server says by itself.
 RESTS = ("is_paused", "is_sleeping")
 IDLE = 10.0  # seconds for a token of a server that has nothing else to do
-# Its gauges and counters, in all releases from 0.16 on. The share of the KV cache in use moves with
-# each piece of a long prompt, whose tokens are counted once it was read.
-RUNNING, WAITING = "num_requests_running", "num_requests_waiting"
-MOVING = ("generation_tokens_total", "prompt_tokens_total", "kv_cache_usage_perc")
-# What it counts of its steps (v1/metrics/loggers.py of 0.32.0): a latency for each request and
-# step, and each step once; drafts of speculation, and their tokens that were right.
-LATENCIES, LATENCY = "inter_token_latency_seconds_count", "inter_token_latency_seconds_sum"
-STEPS, USED, PROMPTS = "iteration_tokens_total_count", "kv_cache_usage_perc", "prompt_tokens_total"
-DRAFTS, RIGHT = "spec_decode_num_drafts_total", "spec_decode_num_accepted_tokens_total"
-WORK = (RUNNING, WAITING, LATENCIES, LATENCY, STEPS, USED, PROMPTS, DRAFTS, RIGHT)
-_SAMPLE = re.compile(r"^vllm:(\w+)\{([^}\n]*)\} (\d+(?:\.\d+)?(?:e[-+]?\d{1,2})?)$", re.MULTILINE)
-_REPLICA = re.compile(r'(?:^|,)engine="(\d{1,6})"')
 TOKEN = json.dumps({"prompt": "1", "max_tokens": 1, "temperature": 0})
 
 
@@ -87,11 +71,10 @@ def paused(server: Server) -> bool:
 
 
 def _says(server: Server, word: str) -> bool:
-    try:
+    with contextlib.suppress(*SILENCE):
         status, text = _ask(server, "GET", f"/{word}", None, AT_ONCE)
         return status == 200 and json.loads(text).get(word) is True
-    except (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER):
-        return False
+    return False
 
 
 def _token(server: Server, within: float) -> Answer:
@@ -104,61 +87,12 @@ def _token(server: Server, within: float) -> Answer:
     return Answer(tokens >= 1, f"generated {tokens} token")
 
 
-def counted(server: Server) -> Counted | None:
-    """What it counts of its work; None where it is not to be had."""
-    return counted_of(_metrics(server))
-
-
 def _loads(server: Server) -> tuple[Load, ...]:
     """What each replica says of its work; none where it cannot be had."""
-    return loads_of(_metrics(server))
-
-
-def _metrics(server: Server) -> str:
-    """Its metrics; "" where they cannot be had."""
-    try:
-        status, text = _ask(server, "GET", "/metrics", None, QUICK)
-    except (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER):
-        return ""
-    return text if status == 200 else ""
-
-
-def loads_of(text: str) -> tuple[Load, ...]:
-    """What an exposition of metrics tells of each replica's work; clients have no say in it."""
-    return tuple(
-        Load(replica, int(shown[RUNNING] + shown.get(WAITING, 0)), shown)
-        for replica, shown in _by_replica(text, (RUNNING, WAITING, *MOVING))
-    )
-
-
-def counted_of(text: str) -> Counted | None:
-    """What an exposition of metrics tells of all replicas' steps; clients have no say in it."""
-    shown = [found for _, found in _by_replica(text, WORK)]
-    return total([_counted(each) for each in shown]) if shown else None
-
-
-def _counted(shown: Mapping[str, float]) -> Counted:
-    said = defaultdict(float, shown)
-    return Counted(
-        running=int(said[RUNNING]),
-        waiting=int(said[WAITING]),
-        used=said[USED],
-        steps=said[STEPS],
-        rows=said[LATENCIES],
-        row_seconds=said[LATENCY],
-        passes=said[DRAFTS],
-        passed=said[DRAFTS] + said[RIGHT],
-        prompts=said[PROMPTS],
-    )
-
-
-def _by_replica(text: str, names: Collection[str]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Those of its figures that are named, of each replica that says what it runs."""
-    found: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for name, labels, value in _SAMPLE.findall(text):
-        if name in names and (replica := _REPLICA.search(labels)):
-            found[int(replica[1])][name] = float(value)
-    return ((replica, shown) for replica, shown in sorted(found.items()) if RUNNING in shown)
+    with contextlib.suppress(*SILENCE):
+        status, text = metrics(server, QUICK)
+        return of_replicas(text) if status == 200 else ()
+    return ()
 
 
 def _ask(

@@ -35,7 +35,6 @@ RUNTIME = Runtime(
     paused=api.paused,
     leads=api.leads,
     in_flight=api.in_flight,
-    counted=api.counted,
     figures=figures,
     ready_since="",
     ends_well=True,

@@ -6,7 +6,7 @@ $SABOTAGE names a JSON file {"on": text of the line, "who": "rank", "core" or "s
 "do": what}. It is taken away by the process that it strikes, so that it strikes once:
 
     exit:N  kill  stop (SIGSTOP)  hang  spin  deaf (to SIGTERM)  raise (out of GPU memory)  flood:MB
-    line:MB
+    line:MB  garble (while there is a file $SABOTAGE.garble, each token is read as another one)
 """
 
 import json
@@ -64,12 +64,26 @@ def strike(what):
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of"
             " 94.97 GiB"
         )
+    elif what == "garble":
+        garble(Path(f"{FILE}.garble"))
     elif what in ("flood", "line"):
         end = b"\n" if what == "flood" else b""
         piece = b"x" * 4095 + end
         for _ in range(int(much) * 256):
             os.write(2, piece)
         os.write(2, b"\n")
+
+
+def garble(wanted):
+    from torch.nn import functional
+
+    embedding = functional.embedding
+
+    def other(ids, weight, *rest, **named):
+        read = weight.shape[0] - 1 - ids if wanted.exists() else ids
+        return embedding(read, weight, *rest, **named)
+
+    functional.embedding = other
 
 
 if FILE:
