@@ -137,7 +137,11 @@ def served(folder: Path, environ: Environ) -> Iterator[Environ]:
     profile = PROFILE.format(folder=folder, stub=STUB, port=free_port())
     (folder / "8xpro6000.toml").write_text(profile.replace(f"{folder}/python", sys.executable))
     subprocess.run(
-        [GLM5_SERVE, "up", "./8xpro6000.toml", "-d"], env=environ, cwd=folder, check=True
+        [GLM5_SERVE, "up", "./8xpro6000.toml", "-d"],
+        env=environ,
+        cwd=folder,
+        check=True,
+        timeout=LONGEST,
     )
     host = scenario.host(
         8,
@@ -151,7 +155,9 @@ def served(folder: Path, environ: Environ) -> Iterator[Environ]:
     )
     gpus = scenario.write(folder / "gpus", host)
     yield {**environ, **scenario.environ(scenario.library(folder), gpus)}
-    subprocess.run([GLM5_SERVE, "down", "--now"], env=environ, cwd=folder, check=True)
+    subprocess.run(
+        [GLM5_SERVE, "down", "--now"], env=environ, cwd=folder, check=True, timeout=LONGEST
+    )
 
 
 SCREENS = {
@@ -205,7 +211,7 @@ def shown(screen: Screen, columns: int) -> pyte.Screen:
         while time.monotonic() < until:
             if select.select([end], [], [], 0.1)[0]:
                 try:
-                    stream.feed(os.read(end, 1 << 16))
+                    stream.feed(os.read(end, 1 << 16))  # no bound: select told that there is some
                 except OSError:  # its end
                     return terminal
             if screen.live and any(screen.live in line for line in terminal.display):
@@ -214,12 +220,15 @@ def shown(screen: Screen, columns: int) -> pyte.Screen:
                     break
         else:
             sys.exit(f"{screen.command}: not there after {LONGEST:g} s")
-        os.kill(pid, 2)
-        while True:  # it takes its server down
-            try:
-                os.read(end, 1 << 16)
-            except OSError:
-                return terminal
+        os.kill(pid, 2)  # it takes its server down
+        while time.monotonic() < until:
+            if select.select([end], [], [], 0.1)[0]:
+                try:
+                    os.read(end, 1 << 16)  # no bound: select told that there is some
+                except OSError:
+                    return terminal
+        os.kill(pid, 9)
+        sys.exit(f"{screen.command}: did not end within {LONGEST:g} s")
 
 
 def text(terminal: pyte.Screen, rows: int) -> list[Text]:
