@@ -261,6 +261,10 @@ class InLine:
         longest = max((after.waited[pid] - self.waited[pid] for pid in both), default=0.0)
         return max(0.0, min(longest, after.at - self.at))
 
+    def share(self, after: InLine) -> float:
+        """The share of the time between both that this was."""
+        return self.until(after) / max(after.at - self.at, 0.001)
+
 
 def in_line(pids: Iterable[int], at: float, ranks: str) -> InLine:
     """How long those of `pids` that are ranks have stood in line. Never raises."""

@@ -246,6 +246,10 @@ class ServerRun:
         looks.join(seconds)
         return found[0] if found else ""
 
+    def in_line(self) -> procfs.InLine:
+        """How long its ranks have stood in line for a processor, by now."""
+        return procfs.in_line(self.session.members(), self.clock.now(), self.engine.ranks)
+
     def stood_in_line(self) -> float:
         """Seconds since the last look in which the rank that had to wait longest for a processor
         stood in line for one; 0 at the first look.
@@ -254,8 +258,7 @@ class ServerRun:
         moves a tenth as fast, and starting it again helps nobody. A rank that hangs and spins is
         found all the same, as much later; one that waits asleep, or was stopped, at once.
         """
-        before, members = self._in_line, self.session.members()
-        self._in_line = procfs.in_line(members, self.clock.now(), self.engine.ranks)
+        before, self._in_line = self._in_line, self.in_line()
         starved = before.until(self._in_line) if before else 0.0
         self.starved += starved
         return starved

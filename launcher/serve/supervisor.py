@@ -107,6 +107,7 @@ PEER_WENT = re.compile(
     r"(?:closed|reset) by peer|Connection refused|remote process exited|Broken pipe|recvValue"
 )
 LIVES = 60.0  # seconds without a turn of its loop after which a launcher is stuck
+CROWDED = 0.2  # of a question that a rank stood in line for a processor: its speed says nothing
 EXTRA = 60.0  # seconds beyond what the policy allows, before systemd may lose its patience
 LOST = 5.0  # seconds without running that are worth a word
 # What this host lacks for a launch, and may have again, its address included: no server's fault,
@@ -802,14 +803,15 @@ class Supervisor:
             return partial(
                 self.hear_canary, run, question, Look(Said.UNKNOWN, f"not asked: {excuse}")
             )
-        plan, lost = self.plan, self.clock.lost
+        plan, lost, line_before = self.plan, self.clock.lost, run.in_line()
         look = canary_ask.look(
             canary_ask.Asked(
                 self.server(run), self.engine, plan.model_name, plan.smoke, plan.parsers, line
             ),
             question,
         )
-        if self.clock.lost > lost:  # how long it took is not known
+        is_starved = line_before.share(run.in_line()) >= CROWDED
+        if self.clock.lost > lost or is_starved:  # how long it took is not the server's doing
             look = replace(look, tokens=0, signs=None)
         return partial(self.hear_canary, run, question, look)
 

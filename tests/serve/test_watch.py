@@ -224,7 +224,7 @@ def stood_in_line(*code: str) -> float:
         before = procfs.in_line([rank.pid, 2**22 - 1], time.monotonic(), RANKS)
         time.sleep(2)
         after = procfs.in_line([rank.pid], time.monotonic(), RANKS)
-        return before.until(after) / (after.at - before.at)
+        return before.share(after)
 
 
 def test_a_rank_without_a_processor_stands_in_line_and_one_that_sleeps_does_not() -> None:
