@@ -106,10 +106,10 @@ def show(
         beside(console, (name, "dim"), GROUP_WIDTH - 2, text)
     console.print()
     hidden = _hidden(findings)
-    _in_the_way(console, hidden)
+    _in_the_way(console, hidden, every)
     for group, members in groupby(findings, key=lambda found: found.group):
         _group(console, group, list(members), every)
-    _not_seen(console, hidden, every)
+    _not_seen(console, hidden)
     _end(console, findings)
 
 
@@ -139,19 +139,21 @@ def _hidden(findings: Sequence[Finding]) -> list[tuple[str, list[str]]]:
     return sorted(hidden.items(), key=lambda one: -len(one[1]))
 
 
-def _in_the_way(console: Console, hidden: Sequence[tuple[str, list[str]]]) -> None:
+def _in_the_way(console: Console, hidden: Sequence[tuple[str, list[str]]], every: bool) -> None:
     """What keeps most checks from being made comes before all that they would say."""
     told = [(why, ids) for why, ids in hidden if len(ids) >= MANY]
     for why, ids in told:
         line(console, ("unknown", "magenta"), f"{len(ids)} checks cannot be made: {why}")
+        if every:
+            line(console, ("", ""), (", ".join(ids), "dim"))
     if told:
         console.print()
 
 
-def _not_seen(console: Console, hidden: Sequence[tuple[str, list[str]]], every: bool) -> None:
+def _not_seen(console: Console, hidden: Sequence[tuple[str, list[str]]]) -> None:
     from launcher.output.console import words
 
-    told = hidden if every else [(why, ids) for why, ids in hidden if len(ids) < MANY]
+    told = [(why, ids) for why, ids in hidden if len(ids) < MANY]
     if told:
         console.print(words(("not seen", "bold")))
     for why, ids in told:

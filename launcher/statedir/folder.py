@@ -431,11 +431,14 @@ class StateDir:
 
     def unsaid_end(self) -> str:
         """How the launcher before this one ended, where it said nothing of it; else "". For who
-        holds the instance, and has not written its own state yet.
+        holds the instance, and has not written its own state yet. A launcher that became one of
+        another version is the same process, and did not end.
         """
         with contextlib.suppress(OSError, ValueError):
-            ended = self._ended(*self._recorded())
-            return ended.reason if ended.state == "dead" else ""
+            seen, launcher = self._recorded()
+            ended = self._ended(seen, launcher)
+            is_other = launcher.pid != os.getpid()
+            return ended.reason if is_other and ended.state == "dead" else ""
         return ""
 
     def _ended(self, seen: StateRecord, launcher: LauncherRecord) -> StateRecord:

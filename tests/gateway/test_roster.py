@@ -85,7 +85,7 @@ def nothing(file: Path) -> None:
         (too_large, "has more than 1 MiB"),
         (nothing, "was removed"),
         (lambda file: file.write_text(FOREIGN), "changed by somebody"),
-        (lambda file: file.write_text(""), "no JSON"),
+        (lambda file: file.write_text(""), "not JSON"),
     ],
 )
 def test_whatever_stands_in_its_place_is_told_and_the_list_put_back(

@@ -460,7 +460,9 @@ def test_events_are_followed_over_the_files_that_they_become(world: World) -> No
     world.run("down")
     said, _ = follow.communicate(timeout=60)
 
-    states = [json.loads(line)["state"] for line in said.splitlines()]
+    *lines, last = said.splitlines()
+    assert last == "stub is not up: nothing more comes"
+    states = [json.loads(line)["state"] for line in lines]
     assert states == ["stopping", "starting", "ready", "stopping", "stopped"]
     assert (world.instance / "events.jsonl.1").exists()
     told = world.run("events", "-n", "10000", "--kind", "state", "--json").stdout.splitlines()
