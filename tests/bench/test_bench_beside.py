@@ -82,7 +82,9 @@ def test_every_row_of_the_table_is_one() -> None:
 
 
 COMPARABLE = [
-    one for one in POINTS if one.measured.get("output_tok_s") and one.concurrency is not None
+    one
+    for one in POINTS
+    if one.measured.get("output_tok_s") and one.concurrency is not None and one.is_target
 ]
 
 
@@ -96,6 +98,138 @@ def test_every_figure_is_comparable_to_itself(one: Point) -> None:
     assert not [
         word for word in differences(run, level, one) if "ours" in word or "theirs is" in word
     ]
+
+
+def ours(concurrency: int, options: dict[str, str], **level: Any) -> tuple[Run, Level]:
+    """GLM-5.2 in NVFP4 on eight RTX PRO 6000, about 2,048 tokens in and 512 out."""
+    one = NAMED["lil-52-mtp0-c1"]
+    run = replace(run_of(one), engine="vllm", release="0.32.0", options={"tp": "8", **options})
+    load = {"concurrency": concurrency, "input_tokens": 2048, "output_tokens": 512, **level}
+    return run, replace(level_of(one), **load)
+
+
+def shown(run: Run, level: Level) -> list[str]:
+    return [one.point for one in beside(run, [level], POINTS)]
+
+
+SGLANG = {"speculative-algorithm": "NEXTN", "speculative-num-steps": "3"}
+VLLM = {"speculative-config": '{"method": "mtp", "num_speculative_tokens": 3}'}
+
+
+@pytest.mark.parametrize("options", [{}, SGLANG, VLLM])
+def test_the_same_load_comes_first_however_it_speculates(options: dict[str, str]) -> None:
+    assert shown(*ours(32, options))[0] == "sgl29580-52-c32-vllm"
+
+
+@pytest.mark.parametrize("options", [SGLANG, VLLM])
+def test_of_other_loads_those_that_draft_alike_come_first(options: dict[str, str]) -> None:
+    run, level = ours(1, options)
+    told = beside(run, [level], POINTS)
+
+    assert [bench_points.drafts(NAMED[one.point].config) for one in told] == [3, 3]
+    assert not [word for one in told for word in one.differs if "drafts" in word]
+    assert shown(run, replace(level, concurrency=32))[1] == "lil-52-mtp3-c32"
+
+
+def test_without_drafts_the_first_has_none_and_the_next_says_that_it_has() -> None:
+    run, level = ours(1, {})
+    first, second = beside(run, [level], POINTS)
+
+    assert first.point == "lil-52-mtp0-c1"
+    assert "theirs drafts tokens, ours none" in second.differs
+
+
+def test_drafts_by_a_model_of_this_host_are_known_by_what_was_accepted() -> None:
+    """An option that names a place is not in a record."""
+    run, level = ours(1, {}, accept_length=2.4)
+
+    assert "lil-52-mtp0-c1" not in shown(run, level)
+
+
+def test_of_equals_the_newest_is_shown_whatever_their_order_in_the_file() -> None:
+    one = NAMED["lil-52-mtp0-c1"]
+    old, new = replace(one, id="old", date="2026-01"), replace(one, id="new", date="2026-08-01")
+    run, level = ours(1, {})
+
+    for points in ([old, new], [new, old]):
+        assert [told.point for told in beside(run, [level], points)] == ["new", "old"]
+
+
+def test_another_depth_is_nearer_than_no_drafts_at_all() -> None:
+    one = NAMED["lil-52-mtp3-c1"]
+    five = replace(one, id="five", date="2020", config="tp 8, spec EAGLE 5-1-6")
+    untold = replace(one, id="untold", date="2020", config="tp 8, spec NEXTN")
+    run, level = ours(1, SGLANG)
+    told = beside(run, [level], [NAMED["lil-52-mtp0-c1"], five, untold])
+
+    assert {one.point for one in told} == {"five", "untold"}
+    assert "theirs drafts 5 tokens a step, ours 3" in "; ".join(
+        word for one in told for word in one.differs
+    )
+
+
+def test_a_slow_host_is_never_shown_as_a_figure_to_reach() -> None:
+    slow = NAMED["lil-issue25-slow-host-c1"]
+
+    assert [one.id for one in POINTS if not one.is_target] == [slow.id]
+    assert beside(run_of(slow), [level_of(slow)], [slow]) == ()
+    assert not [one.id for one in POINTS if one.is_target and "slow host" in one.trust]
+
+
+def test_what_a_reader_must_know_of_a_figure_goes_with_it() -> None:
+    one = NAMED["lil-53flash-4x-none-c1"]
+    (told,) = beside(run_of(one), [level_of(one)], [one])
+
+    assert told.note == "other load on the host: conservative"
+
+
+@pytest.mark.parametrize(
+    "generator",
+    ["vllm bench serve, 2048 in, 512 out", "exact, 300 out", "x --random-input-len 2048"],
+)
+def test_a_load_that_stands_in_the_generator_is_refused(generator: str) -> None:
+    row = {
+        **rows_of(run_of(NAMED["lil-52-mtp0-c1"]), [level_of(NAMED["lil-52-mtp0-c1"])])[0],
+        "generator": generator,
+    }
+
+    with pytest.raises(ValueError, match="is of a load: write input and output"):
+        point(1, row)
+
+
+@pytest.mark.parametrize(
+    "id", [f"slim-53flash-4x-c{count}" for count in (1, 8, 16)] + ["sgl29580-52-c32-vllm"]
+)
+def test_a_load_that_is_told_is_read(id: str) -> None:
+    one = NAMED[id]
+    far = replace(level_of(one), input_tokens=9000)
+
+    assert one.input
+    assert one.output
+    assert f"{one.input:,} tokens of input, ours 9,000" in differences(run_of(one), far, one)
+    assert "their load is not told" not in differences(run_of(one), far, one)
+
+
+@pytest.mark.parametrize(
+    ("config", "drafted"),
+    [
+        ("tp 8, spec MTP3, kv fp8", 3),
+        ("spec DFlash2 k7", 7),
+        ("spec EAGLE 5-1-6 adaptive", 5),
+        ("spec mtp 5", 5),
+        ("spec NEXTN, kv bf16", None),
+        ("spec EAGLE, short draft", None),
+        ("tp 8, spec none", 0),
+        ("tp 8, speculative-attention-mode decode", 0),
+        ("speculative-num-steps 3", 0),  # and no algorithm: it does not draft
+        ("speculative-algorithm NEXTN, speculative-num-steps 3", 3),
+        ('speculative-config {"method":"mtp","num_speculative_tokens":2}', 2),
+        ("spec-method mtp, spec-tokens 4", 4),
+        ("", 0),
+    ],
+)
+def test_how_many_tokens_are_drafted(config: str, drafted: int | None) -> None:
+    assert bench_points.drafts(config) == drafted
 
 
 def test_input_tokens_are_never_taken_for_output() -> None:
