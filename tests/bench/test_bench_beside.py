@@ -10,16 +10,12 @@ from typing import Any
 import pytest
 
 from launcher.bench.beside import beside, differences, is_alike
-from launcher.bench.causes import causes, signs, watts
 from launcher.bench.point import rows_of, text_of
 from launcher.bench.record import Level, Objective, Run, Times
-from launcher.engines.engine import generator
-from launcher.host.facts import Driver, Gpu, known
 from launcher.knowledge import bench_points, gpus
 from launcher.knowledge.bench_points import Point, point
 from launcher.operate.bench_about import precision_of, version_of
 from launcher.plan.evidence import Known
-from launcher.plan.findings import Finding, Severity
 
 POINTS = bench_points.table().rows
 NAMED = {one.id: one for one in POINTS}
@@ -336,89 +332,6 @@ def test_a_server_of_a_figures_checkpoint_has_its_model_and_precision(one: Point
     if re.fullmatch(r"[\w.-]+/[\w.-]+", one.checkpoint) and "exl3" not in one.precision:
         assert version_of(one.checkpoint) == one.model
         assert precision_of(one.checkpoint) in (one.precision, None)
-
-
-def card(index: int, **facts: Any) -> Gpu:
-    return Gpu(index, **{name: known(value) for name, value in facts.items()})
-
-
-def host(*cards: Gpu) -> Driver:
-    return Driver(gpus=known(cards))
-
-
-BUSY = {"power_draw": 140.0, "power_limit": 600.0, "utilisation": 100}
-
-
-def test_a_gpu_that_waits_is_known_by_its_power() -> None:
-    told = signs([host(card(0, **BUSY), card(1, **BUSY))] * 3, {0, 1})
-
-    assert watts(told) == 280
-    every = signs([host(*(card(number, **BUSY) for number in range(8)))], set(range(8)))
-    assert causes(every, [], [], [])[0].startswith("GPUs 0-7: 140 W of 600 W")
-    assert causes(told, [], [], []) == (
-        "GPUs 0, 1: 140 W of 600 W, though it is always busy: it waits, for other GPUs or memory,"
-        " more than it computes",
-    )
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"power_draw": 400.0},  # it computes
-        {"utilisation": 30},  # nobody asked it
-    ],
-)
-def test_a_gpu_that_works_or_rests_is_no_cause(other: dict[str, Any]) -> None:
-    assert causes(signs([host(card(0, **BUSY | other))], {0}), [], [], []) == ()
-
-
-def test_what_is_not_ours_or_not_told_is_no_cause() -> None:
-    assert signs([host(card(3, **BUSY))], {0}) == ()
-    assert causes(signs([host(card(0))], {0}), [], [], []) == ()
-    assert watts(signs([host(card(0), card(1, **BUSY))], {0, 1})) is None
-    assert watts(()) is None
-
-
-def test_slow_clocks_and_narrow_links_are_told() -> None:
-    facts = {"clock_reasons": ("hw_thermal_slowdown",), "link_gen": 3, "link_gen_max": 5}
-    narrow = {"link_width": 8, "link_width_max": 16}
-    told = "; ".join(causes(signs([host(card(2, **facts, **narrow))], {2}), [], [], []))
-
-    assert "GPU 2: heat slows the clocks down, by the hardware" in told
-    assert "PCIe generation 3 of 5 under load" in told
-    assert "PCIe lanes 8 of 16 under load" in told
-
-
-def test_a_link_that_was_at_full_speed_once_is_no_cause() -> None:
-    samples = [host(card(0, link_gen=now, link_gen_max=5)) for now in (1, 5, 1)]
-
-    assert causes(signs(samples, {0}), [], [], []) == ()
-
-
-def test_findings_of_doctor_and_lines_of_the_log_are_causes_too() -> None:
-    found = [
-        Finding(
-            "acs-redirect", Severity.FAIL, "t", "8 bridges", fix="run it", group="IOMMU and ACS"
-        ),
-        Finding("p2p-status", Severity.OK, "t", "fine", group="peer-to-peer"),
-        Finding("disk-space", Severity.WARN, "t", "little", group="disks"),
-    ]
-    line = (
-        "Using default MoE kernel config. Performance might be sub-optimal! Config file not found"
-    )
-    told = causes((), found, [line], generator("sglang").slow)
-
-    assert len(told) == 2
-    assert told[0].startswith("its log tells: no tuned kernel configuration")
-    assert told[1] == "acs-redirect: 8 bridges; fix: run it"
-
-
-def test_groups_of_findings_are_those_that_there_are() -> None:
-    from launcher.bench.causes import GROUPS, OTHERS
-    from launcher.doctor.checks import every_check
-
-    assert {*GROUPS} <= {check.group for check in every_check()}
-    assert {*OTHERS} <= {check.id for check in every_check()}
 
 
 def test_every_product_of_the_table_is_known() -> None:
