@@ -94,6 +94,12 @@ class Lines:
     meanwhile: Sequence[str] = ()
 
 
+def lines(before: Sequence[str], after: Sequence[str]) -> Lines:
+    """A log by two looks at its end: each line has its time, so none comes again."""
+    known = frozenset(before)
+    return Lines(before, [line for line in after if line not in known])
+
+
 def causes(
     told: Sequence[Signs],
     levels: Sequence[Level],
@@ -162,6 +168,6 @@ def _of_drafts(levels: Sequence[Level]) -> Iterator[str]:
 
 def _of_log(log: Lines, slow: Sequence[Slow]) -> Iterator[str]:
     for one in slow:
-        lines = log.meanwhile if one.is_of_load else [*log.before, *log.meanwhile]
-        if sum(one.pattern.search(line) is not None for line in lines) >= one.least:
+        told = log.meanwhile if one.is_of_load else [*log.before, *log.meanwhile]
+        if sum(one.pattern.search(line) is not None for line in told) >= one.least:
             yield f"its log tells: {one.what} ({one.source})"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from launcher.bench.beside import beside, whose
-from launcher.bench.causes import Lines, Signs, causes, signs, watts
+from launcher.bench.causes import Signs, causes, lines, signs, watts
 from launcher.bench.figures import level_of, round_of
 from launcher.bench.judge import wrong
 from launcher.bench.record import Level, Line, Round, Run, Verdict
@@ -204,6 +204,5 @@ def _causes(it: Subject, levels: Sequence[Level], before: Sequence[str]) -> tupl
 
     host = observe(it.plan, it.environ, it.driver, Engine())
     findings = judge(host, it.plan, skip=TAKEN_BY_OURS)
-    known = frozenset(before)  # each line has its time, so none comes again
-    log = Lines(before, [line for line in _log(it) if line not in known])
+    log = lines(before, _log(it))
     return causes(signs_of(it), levels, findings, log, it.generator.slow)

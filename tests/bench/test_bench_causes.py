@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from launcher.bench.causes import Lines, causes, signs, watts
+from launcher.bench.causes import Lines, causes, lines, signs, watts
 from launcher.bench.record import Level, Times
 from launcher.engines.engine import generator
 from launcher.host.facts import Driver, Gpu, known
@@ -183,6 +183,13 @@ def test_what_it_says_under_the_load_is_a_cause_and_before_it_is_none(
 ) -> None:
     assert words in of_log(engine, [], lines)
     assert of_log(engine, lines, []) == "", "said of another load"
+
+
+def test_lines_of_a_load_are_those_that_came_since_the_first_look() -> None:
+    """The log may have lost its head meanwhile."""
+    told = said("Decode batch", 6)
+
+    assert lines(told[:4], told[2:]) == Lines(told[:4], told[4:])
 
 
 @pytest.mark.parametrize(
