@@ -2,7 +2,9 @@
 Pure.
 
 Alike must be model, precision, GPU and how many, and the concurrency; all else is said beside the
-figure. Only output tokens a second of the whole server are compared.
+figure. The first is the one whose load is most alike, of those the one that speculates alike, of
+those the one with the least that differs, of those the newest. Only output tokens a second of the
+whole server are compared.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from launcher.bench.record import Beside, Level, Run
 from launcher.knowledge import gpus
-from launcher.knowledge.bench_points import Point
+from launcher.knowledge.bench_points import Point, drafts
 
 FIGURE = "output_tok_s"
 NEAR = 1.25  # by how much lengths may differ and be called alike
@@ -25,16 +27,46 @@ def beside(run: Run, levels: Sequence[Level], points: Sequence[Point]) -> tuple[
 
 def _of_level(run: Run, level: Level, points: Sequence[Point]) -> list[Beside]:
     alike = [point for point in points if is_alike(run, point, level.concurrency)]
-    told = [(differences(run, level, point), point) for point in alike]
-    told.sort(key=lambda one: len(one[0]))
-    return [_beside(run, level, point, differs) for differs, point in told[:MOST]]
+    alike.sort(key=lambda point: point.date, reverse=True)
+    alike.sort(key=lambda point: _apart(run, level, point))
+    return [_beside(run, level, point, differences(run, level, point)) for point in alike[:MOST]]
+
+
+def _apart(run: Run, level: Level, point: Point) -> tuple[int, int, int]:
+    """How far a figure is from ours: by its load, by its speculation, by all that differs."""
+    return (
+        _load_apart(level, point),
+        _drafts_apart(_drafted(run, level), drafts(point.config)),
+        len(differences(run, level, point)),
+    )
+
+
+def _load_apart(level: Level, point: Point) -> int:
+    """How many lengths of a request are other ones, or are not told; decoding alone has none."""
+    pairs = ((point.input, level.input_tokens), (point.output, level.output_tokens))
+    return sum(theirs is None or not _is_near(theirs, ours) for theirs, ours in pairs)
+
+
+def _is_near(theirs: int, ours: int) -> bool:
+    return theirs / NEAR <= ours <= theirs * NEAR
+
+
+def _drafts_apart(ours: int | None, theirs: int | None) -> int:
+    """0: alike; 1: both draft, another number of tokens or one that is not told; 2: one does not
+    draft.
+    """
+    if 0 in (ours, theirs):
+        return 0 if ours == theirs else 2
+    return 0 if ours == theirs and ours is not None else 1
 
 
 def is_alike(run: Run, point: Point, concurrency: int) -> bool:
-    """Whether a figure may stand beside the run's at that concurrency at all."""
+    """Whether a figure may stand beside the run's at that concurrency at all: it is of the same,
+    and is one to reach.
+    """
     same = (point.model, point.precision, point.gpu, point.gpus, point.concurrency)
     ours = (run.version, run.precision, run.gpu, run.gpus, concurrency)
-    return same == ours and point.measured.get(FIGURE, 0) > 0
+    return point.is_target and same == ours and point.measured.get(FIGURE, 0) > 0
 
 
 def _beside(run: Run, level: Level, point: Point, differs: Sequence[str]) -> Beside:
@@ -48,6 +80,7 @@ def _beside(run: Run, level: Level, point: Point, differs: Sequence[str]) -> Bes
         what=f"{whose(run)}, {point.engine} {point.release}, {point.date}",
         differs=tuple(differs),
         source=point.source,
+        note=point.note,
     )
 
 
@@ -63,6 +96,7 @@ def differences(run: Run, level: Level, point: Point) -> list[str]:
     """What is not alike between the run and a figure, a short text each."""
     return [
         *_of_server(run, point),
+        *_of_drafts(_drafted(run, level), drafts(point.config)),
         *_of_load(level, point),
         *_of_figure(point),
     ]
@@ -79,6 +113,23 @@ def _of_server(run: Run, point: Point) -> Iterator[str]:
         yield f"their options: {point.config}"
 
 
+def _drafted(run: Run, level: Level) -> int | None:
+    """Tokens that ours drafts a step. An option that names a place is not in its record; that some
+    were accepted is.
+    """
+    told = drafts(config(run))
+    return None if told == 0 and level.accept_length else told
+
+
+def _of_drafts(ours: int | None, theirs: int | None) -> Iterator[str]:
+    if _drafts_apart(ours, theirs) == 2:
+        yield (
+            "theirs drafts no tokens, ours does" if ours != 0 else "theirs drafts tokens, ours none"
+        )
+    elif _drafts_apart(ours, theirs) == 1 and None not in (ours, theirs):
+        yield f"theirs drafts {theirs} tokens a step, ours {ours}"
+
+
 def config(run: Run) -> str:
     """A run's options as a figure's `config` has them."""
     return ", ".join(f"{name} {value}".rstrip() for name, value in run.options.items())
@@ -92,7 +143,7 @@ def _of_load(level: Level, point: Point) -> Iterator[str]:
         ("input", point.input, level.input_tokens),
         ("output", point.output, level.output_tokens),
     ):
-        if theirs is not None and not theirs / NEAR <= ours <= theirs * NEAR:
+        if theirs is not None and not _is_near(theirs, ours):
             yield f"{theirs:,} tokens of {name}, ours {ours:,}"
     if point.input is None and point.context is None:
         yield "their load is not told"

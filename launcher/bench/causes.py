@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from launcher.bench.record import Level
 from launcher.engines.generator import Slow
 from launcher.host.facts import Driver, Fact, Gpu
 from launcher.plan.findings import Finding, Severity
@@ -14,6 +15,9 @@ from launcher.plan.findings import Finding, Severity
 BUSY = 90  # percent of the time with a kernel at work
 IDLE_WATTS = 0.4  # of the limit: kernels that wait use a GPU fully, and little power
 OFTEN = 0.5  # of the samples
+REFUSED = (
+    1.1  # tokens a step of speculation, of which one is certain: its drafts cost and give none
+)
 # What of doctor's findings costs speed.
 GROUPS = ("GPU health", "IOMMU and ACS", "PCIe", "peer-to-peer", "known issues")
 OTHERS = "cpu-governor cpu-count numa-balancing huge-pages swap virtual-machine".split()
@@ -82,13 +86,32 @@ def watts(told: Sequence[Signs]) -> float | None:
     return sum(one for one in drawn if one is not None) if drawn and None not in drawn else None
 
 
+@dataclass(frozen=True)
+class Lines:
+    """A server's log: what it said before it was measured, and meanwhile."""
+
+    before: Sequence[str] = ()
+    meanwhile: Sequence[str] = ()
+
+
+def lines(before: Sequence[str], after: Sequence[str]) -> Lines:
+    """A log by two looks at its end: each line has its time, so none comes again."""
+    known = frozenset(before)
+    return Lines(before, [line for line in after if line not in known])
+
+
 def causes(
-    told: Sequence[Signs], findings: Sequence[Finding], lines: Sequence[str], slow: Sequence[Slow]
+    told: Sequence[Signs],
+    levels: Sequence[Level],
+    findings: Sequence[Finding],
+    log: Lines,
+    slow: Sequence[Slow],
 ) -> tuple[str, ...]:
     """Why it may be slow, what was measured first; () where nothing was seen."""
     return (
         *_grouped(_of_signs(told)),
-        *_of_log(lines, slow),
+        *_of_drafts(levels),
+        *_of_log(log, slow),
         *(
             f"{found.id}: {found.evidence}" + (f"; fix: {found.fix}" if found.fix else "")
             for found in findings
@@ -135,7 +158,16 @@ def _named(indices: Sequence[int]) -> str:
     return ", ".join(map(str, indices))
 
 
-def _of_log(lines: Sequence[str], slow: Sequence[Slow]) -> Iterator[str]:
+def _of_drafts(levels: Sequence[Level]) -> Iterator[str]:
+    """Of a server that does not speculate nothing is known, and nothing is said."""
+    refused = [one for one in levels if one.accept_length and one.accept_length <= REFUSED]
+    if refused:
+        told = ", ".join(f"{one.accept_length:.2f} at {one.concurrency}" for one in refused)
+        yield f"its drafts are refused: tokens a step, by requests at once: {told}; 1 is without"
+
+
+def _of_log(log: Lines, slow: Sequence[Slow]) -> Iterator[str]:
     for one in slow:
-        if any(one.pattern.search(line) for line in lines):
+        told = log.meanwhile if one.is_of_load else [*log.before, *log.meanwhile]
+        if sum(one.pattern.search(line) is not None for line in told) >= one.least:
             yield f"its log tells: {one.what} ({one.source})"

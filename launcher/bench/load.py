@@ -48,7 +48,7 @@ SCENARIOS = {
     one.name: one
     for one in (
         Scenario("latency", 600, 0, 512, (1,)),
-        Scenario("balanced", 1400, 0, 512, (1, 8, 32)),
+        Scenario("balanced", 1400, 0, 512, (1, 8, 16, 32)),
         Scenario("throughput", 5900, 0, 1024, (64, 128, 256)),
         Scenario("long", 45_000, 0, 512, (1, 4)),
         Scenario("agentic", 700, 11_000, 300, (1, 8, 16)),

@@ -127,6 +127,7 @@ class Beside:
     what: str
     differs: tuple[str, ...]
     source: str
+    note: str = ""  # what a reader of the figure must know
 
 
 @dataclass(frozen=True, kw_only=True)

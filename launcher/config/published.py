@@ -9,14 +9,13 @@ from collections.abc import Iterator
 
 from launcher.engines.engine import dialect
 from launcher.knowledge import bench_points, models
-from launcher.knowledge.bench_points import Point
+from launcher.knowledge.bench_points import Point, drafts
 from launcher.plan.plan import Plan
 
 FIGURE = "output_tok_s"
 # Requests at once that a point is for: the first figure from there on is its own.
 LOADS = {"latency": (1, 32), "balanced": (32, 256), "throughput": (256, 1 << 20)}
 DIVIDED = re.compile(r"dp-attention|\bdp [2-9]")
-DRAFTS = re.compile(r"spec|MTP", re.IGNORECASE)
 
 
 def beside(plan: Plan) -> str:
@@ -30,8 +29,10 @@ def beside(plan: Plan) -> str:
     count = _load(first)
     what = f"{first.measured[FIGURE]:,.0f} tokens/s of {count:,} request{'s' if count > 1 else ''}"
     apart = "; ".join(differs)
-    return f"{what}, {first.engine} {first.release} ({first.date}, {first.source})" + (
-        f"; not alike: {apart}" if apart else ""
+    return (
+        f"{what}, {first.engine} {first.release} ({first.date}, {first.source})"
+        + (f"; not alike: {apart}" if apart else "")
+        + (f"; note: {first.note}" if first.note else "")
     )
 
 
@@ -42,7 +43,7 @@ def figures(plan: Plan) -> Iterator[Point]:
     for one in bench_points.table().rows:
         alike = (one.precision, one.gpu, one.gpus) == (precision, plan.gpu, plan.gpus)
         is_loaded = low <= _load(one) < high and FIGURE in one.measured
-        if alike and is_loaded and _is_of(plan.model, one):
+        if one.is_target and alike and is_loaded and _is_of(plan.model, one):
             yield one
 
 
@@ -62,7 +63,7 @@ def _apart(plan: Plan, point: Point) -> Iterator[str]:
     if point.edition:
         yield f"boards of {point.edition}"
     said = dialect(plan.engine).memory.asked(plan)
-    if said.drafts != _drafted(point):
+    if said.drafts != (drafts(point.config) != 0):
         yield "with drafts" if not said.drafts else "without drafts"
     if (said.groups > 1) != bool(DIVIDED.search(point.config)):
         yield "with attention DP" if said.groups == 1 else "without attention DP"
@@ -72,8 +73,3 @@ def _apart(plan: Plan, point: Point) -> Iterator[str]:
         yield f"accepted drafts pinned to {point.accept_length_simulated:g}"
     if not point.judged:
         yield "nobody judged the text"
-
-
-def _drafted(point: Point) -> bool:
-    told = DRAFTS.search(point.config)
-    return told is not None and "spec none" not in point.config

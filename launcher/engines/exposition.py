@@ -1,4 +1,6 @@
-"""An engine's `/metrics`, read: samples by name, as Prometheus' text format has them."""
+"""An engine's `/metrics`, read: samples by name, as Prometheus' text format has them, and
+OpenMetrics: a time may stand behind a value, and an exemplar.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from collections.abc import Iterable, Mapping
 # A counter, or a gauge that is never below zero; what is no such number is no sample.
 _SAMPLE = re.compile(
     r"^(\w+:\w+)(?:\{((?:[^\"}\n]|\"(?:[^\"\\\n]|\\.)*\")*)\})?"
-    r" (\d{1,40}(?:\.\d{1,40})?(?:e[-+]?\d{1,2})?)$",
+    r"[ \t]+(\d{1,40}(?:\.\d{1,40})?(?:[eE][-+]?\d{1,2})?)"
+    r"(?:[ \t]+-?\d{1,20}(?:\.\d{1,20})?)?(?:[ \t]+# \{[^\n]*)?[ \t]*\r?$",
     re.MULTILINE | re.ASCII,
 )
 _LE = re.compile(r'(?:^|,)le="([0-9.]+|\+Inf)"')
@@ -24,6 +27,12 @@ def samples(text: str, names: frozenset[str]) -> Samples:
         if name in names:
             found[name].append((labels, float(value)))
     return found
+
+
+def lacking(found: Samples, names: Iterable[str]) -> tuple[str, ...]:
+    """What to say where an exposition has none of a name's samples, though its engine counts it."""
+    absent = [name for name in names if name not in found]
+    return (f"/metrics has no {', '.join(absent)}",) if absent else ()
 
 
 def total(found: Samples, name: str) -> float | None:

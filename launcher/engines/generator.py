@@ -56,12 +56,14 @@ class Wanted:
 @dataclass(frozen=True)
 class Slow:
     """A line of an engine's log that tells why it is slow: its pattern, what it means, how it is
-    known.
+    known. One that a server says while it works counts if it came under the load, `least` times.
     """
 
     pattern: re.Pattern[str]
     what: str
     source: str
+    is_of_load: bool = False
+    least: int = 1
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ worth.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,7 @@ TEXTS = (
 ).split()
 OPTIONAL = "checkpoint edition dataset note".split()
 COUNTS = "concurrency input output context".split()
-OTHERS = "gpus derived judged accept_length_simulated".split()
+OTHERS = "gpus derived judged target accept_length_simulated".split()
 # Tokens a second of the whole server, milliseconds and seconds, shares.
 MEASURED = tuple(
     (
@@ -29,6 +30,22 @@ MEASURED = tuple(
     ).split()
 )
 KEYS = (*TEXTS, *OPTIONAL, *COUNTS, *OTHERS, *MEASURED)
+# A load that stands where nothing reads it.
+_LOAD = re.compile(r"\d (?:in|out)\b|-(?:input|output)-len\b")
+# How `config` tells of speculation: in its own words, or in an engine's options.
+_SPECULATES = re.compile(
+    r"\bspec(?:ulative-algorithm|ulative-config|-method)? (?!none\b)", re.IGNORECASE
+)
+_DEPTHS = tuple(
+    re.compile(text, re.IGNORECASE)
+    for text in (
+        r"speculative-num-steps (\d+)",
+        r"num_speculative_tokens\"?: ?(\d+)",
+        r"\bspec-tokens (\d+)",
+        r"\bspec \w+ k(\d+)",
+        r"\bspec [a-z]+ ?(\d+)",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,17 @@ class Point:
     output: int | None = None
     context: int | None = None
     accept_length_simulated: float | None = None
+    is_target: bool = True  # false: a host that is known to be slow
+
+
+def drafts(config: str) -> int | None:
+    """Tokens that are drafted a step, by options as a row has them: 0 where nothing speculates,
+    None where how many is not told.
+    """
+    if not _SPECULATES.search(config):
+        return 0
+    found = next((one for depth in _DEPTHS if (one := depth.search(config))), None)
+    return int(found[1]) if found else None
 
 
 @cache
@@ -76,6 +104,8 @@ def point(number: str | int, row: Mapping[str, Any]) -> Point:
     gpu = rows.text("gpu", row["gpu"])
     if gpu not in gpus.products():
         raise ValueError(f"gpu: {gpu!r} is in no row of gpus.toml")
+    if found := _LOAD.search(rows.text("generator", row["generator"])):
+        raise ValueError(f"generator: {found[0]!r} is of a load: write input and output")
     simulated = row.get("accept_length_simulated")
     told: dict[str, Any] = {name: rows.text(name, row[name]) for name in TEXTS}
     told |= {name: rows.text(name, row.get(name, "")) for name in OPTIONAL}
@@ -86,6 +116,7 @@ def point(number: str | int, row: Mapping[str, Any]) -> Point:
         measured={name: _number(name, row[name]) for name in MEASURED if name in row},
         derived=rows.texts("derived", row.get("derived", [])),
         judged=row["judged"] is True,
+        is_target=row.get("target", True) is True,
         accept_length_simulated=None if simulated is None else _number("simulated", simulated),
     )
 

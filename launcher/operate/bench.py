@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from launcher.bench.beside import beside, whose
-from launcher.bench.causes import Signs, causes, signs, watts
+from launcher.bench.causes import Signs, causes, lines, signs, watts
 from launcher.bench.figures import level_of, round_of
 from launcher.bench.judge import wrong
 from launcher.bench.record import Level, Line, Round, Run, Verdict
@@ -61,6 +61,7 @@ def bench(it: Subject, tell: Tell) -> Verdict:
     """
     made = described(it)
     tell(made)
+    before = _log(it)
     levels: list[Level] = []
     reasons: list[str] = []
     ended = "complete"
@@ -81,7 +82,7 @@ def bench(it: Subject, tell: Tell) -> Verdict:
         ended=ended,
         beside=told,
         remark="" if told else _remark(made, levels),
-        causes=_causes(it) if it.plan.gpus else (),
+        causes=_causes(it, levels, before) if it.plan.gpus else (),
     )
     tell(verdict)
     return verdict
@@ -186,15 +187,22 @@ def signs_of(it: Subject) -> tuple[Signs, ...]:
     return signs(it.seen, it.gpus)
 
 
-def _causes(it: Subject) -> tuple[str, ...]:
-    """What makes it slow, by what was seen, what doctor finds, and what its log tells."""
+def _log(it: Subject) -> list[str]:
+    """The end of its log; nothing where it cannot be read."""
+    with contextlib.suppress(UserError):
+        return list(control.log_lines(it.instance, LOG_LINES, follow=False))
+    return []
+
+
+def _causes(it: Subject, levels: Sequence[Level], before: Sequence[str]) -> tuple[str, ...]:
+    """What makes it slow, by what was seen, what doctor finds, and what its log tells; `before`:
+    what that said before it was measured.
+    """
     from launcher.doctor.checks import judge
     from launcher.doctor.run import TAKEN_BY_OURS
     from launcher.host.observe import observe
 
     host = observe(it.plan, it.environ, it.driver, Engine())
     findings = judge(host, it.plan, skip=TAKEN_BY_OURS)
-    lines: list[str] = []
-    with contextlib.suppress(UserError):
-        lines = list(control.log_lines(it.instance, LOG_LINES, follow=False))
-    return causes(signs_of(it), findings, lines, it.generator.slow)
+    log = lines(before, _log(it))
+    return causes(signs_of(it), levels, findings, log, it.generator.slow)

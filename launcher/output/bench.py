@@ -176,7 +176,7 @@ def _verdict(screen: Console, told: Verdict) -> None:
         text = (
             f"{one.share:.0%} of {one.theirs:,g} tok/s, {one.concurrency} at once: {one.what};"
             f" differs: {'; '.join(one.differs) or 'nothing that is told'} ({one.point}:"
-            f" {one.source})"
+            f" {one.source})" + (f"; note: {one.note}" if one.note else "")
         )
         screen.print(row("beside", text))
     if told.remark:

@@ -10,16 +10,12 @@ from typing import Any
 import pytest
 
 from launcher.bench.beside import beside, differences, is_alike
-from launcher.bench.causes import causes, signs, watts
 from launcher.bench.point import rows_of, text_of
 from launcher.bench.record import Level, Objective, Run, Times
-from launcher.engines.engine import generator
-from launcher.host.facts import Driver, Gpu, known
 from launcher.knowledge import bench_points, gpus
 from launcher.knowledge.bench_points import Point, point
 from launcher.operate.bench_about import precision_of, version_of
 from launcher.plan.evidence import Known
-from launcher.plan.findings import Finding, Severity
 
 POINTS = bench_points.table().rows
 NAMED = {one.id: one for one in POINTS}
@@ -82,7 +78,9 @@ def test_every_row_of_the_table_is_one() -> None:
 
 
 COMPARABLE = [
-    one for one in POINTS if one.measured.get("output_tok_s") and one.concurrency is not None
+    one
+    for one in POINTS
+    if one.measured.get("output_tok_s") and one.concurrency is not None and one.is_target
 ]
 
 
@@ -96,6 +94,138 @@ def test_every_figure_is_comparable_to_itself(one: Point) -> None:
     assert not [
         word for word in differences(run, level, one) if "ours" in word or "theirs is" in word
     ]
+
+
+def ours(concurrency: int, options: dict[str, str], **level: Any) -> tuple[Run, Level]:
+    """GLM-5.2 in NVFP4 on eight RTX PRO 6000, about 2,048 tokens in and 512 out."""
+    one = NAMED["lil-52-mtp0-c1"]
+    run = replace(run_of(one), engine="vllm", release="0.32.0", options={"tp": "8", **options})
+    load = {"concurrency": concurrency, "input_tokens": 2048, "output_tokens": 512, **level}
+    return run, replace(level_of(one), **load)
+
+
+def shown(run: Run, level: Level) -> list[str]:
+    return [one.point for one in beside(run, [level], POINTS)]
+
+
+SGLANG = {"speculative-algorithm": "NEXTN", "speculative-num-steps": "3"}
+VLLM = {"speculative-config": '{"method": "mtp", "num_speculative_tokens": 3}'}
+
+
+@pytest.mark.parametrize("options", [{}, SGLANG, VLLM])
+def test_the_same_load_comes_first_however_it_speculates(options: dict[str, str]) -> None:
+    assert shown(*ours(32, options))[0] == "sgl29580-52-c32-vllm"
+
+
+@pytest.mark.parametrize("options", [SGLANG, VLLM])
+def test_of_other_loads_those_that_draft_alike_come_first(options: dict[str, str]) -> None:
+    run, level = ours(1, options)
+    told = beside(run, [level], POINTS)
+
+    assert [bench_points.drafts(NAMED[one.point].config) for one in told] == [3, 3]
+    assert not [word for one in told for word in one.differs if "drafts" in word]
+    assert shown(run, replace(level, concurrency=32))[1] == "lil-52-mtp3-c32"
+
+
+def test_without_drafts_the_first_has_none_and_the_next_says_that_it_has() -> None:
+    run, level = ours(1, {})
+    first, second = beside(run, [level], POINTS)
+
+    assert first.point == "lil-52-mtp0-c1"
+    assert "theirs drafts tokens, ours none" in second.differs
+
+
+def test_drafts_by_a_model_of_this_host_are_known_by_what_was_accepted() -> None:
+    """An option that names a place is not in a record."""
+    run, level = ours(1, {}, accept_length=2.4)
+
+    assert "lil-52-mtp0-c1" not in shown(run, level)
+
+
+def test_of_equals_the_newest_is_shown_whatever_their_order_in_the_file() -> None:
+    one = NAMED["lil-52-mtp0-c1"]
+    old, new = replace(one, id="old", date="2026-01"), replace(one, id="new", date="2026-08-01")
+    run, level = ours(1, {})
+
+    for points in ([old, new], [new, old]):
+        assert [told.point for told in beside(run, [level], points)] == ["new", "old"]
+
+
+def test_another_depth_is_nearer_than_no_drafts_at_all() -> None:
+    one = NAMED["lil-52-mtp3-c1"]
+    five = replace(one, id="five", date="2020", config="tp 8, spec EAGLE 5-1-6")
+    untold = replace(one, id="untold", date="2020", config="tp 8, spec NEXTN")
+    run, level = ours(1, SGLANG)
+    told = beside(run, [level], [NAMED["lil-52-mtp0-c1"], five, untold])
+
+    assert {one.point for one in told} == {"five", "untold"}
+    assert "theirs drafts 5 tokens a step, ours 3" in "; ".join(
+        word for one in told for word in one.differs
+    )
+
+
+def test_a_slow_host_is_never_shown_as_a_figure_to_reach() -> None:
+    slow = NAMED["lil-issue25-slow-host-c1"]
+
+    assert [one.id for one in POINTS if not one.is_target] == [slow.id]
+    assert beside(run_of(slow), [level_of(slow)], [slow]) == ()
+    assert not [one.id for one in POINTS if one.is_target and "slow host" in one.trust]
+
+
+def test_what_a_reader_must_know_of_a_figure_goes_with_it() -> None:
+    one = NAMED["lil-53flash-4x-none-c1"]
+    (told,) = beside(run_of(one), [level_of(one)], [one])
+
+    assert told.note == "other load on the host: conservative"
+
+
+@pytest.mark.parametrize(
+    "generator",
+    ["vllm bench serve, 2048 in, 512 out", "exact, 300 out", "x --random-input-len 2048"],
+)
+def test_a_load_that_stands_in_the_generator_is_refused(generator: str) -> None:
+    row = {
+        **rows_of(run_of(NAMED["lil-52-mtp0-c1"]), [level_of(NAMED["lil-52-mtp0-c1"])])[0],
+        "generator": generator,
+    }
+
+    with pytest.raises(ValueError, match="is of a load: write input and output"):
+        point(1, row)
+
+
+@pytest.mark.parametrize(
+    "id", [f"slim-53flash-4x-c{count}" for count in (1, 8, 16)] + ["sgl29580-52-c32-vllm"]
+)
+def test_a_load_that_is_told_is_read(id: str) -> None:
+    one = NAMED[id]
+    far = replace(level_of(one), input_tokens=9000)
+
+    assert one.input
+    assert one.output
+    assert f"{one.input:,} tokens of input, ours 9,000" in differences(run_of(one), far, one)
+    assert "their load is not told" not in differences(run_of(one), far, one)
+
+
+@pytest.mark.parametrize(
+    ("config", "drafted"),
+    [
+        ("tp 8, spec MTP3, kv fp8", 3),
+        ("spec DFlash2 k7", 7),
+        ("spec EAGLE 5-1-6 adaptive", 5),
+        ("spec mtp 5", 5),
+        ("spec NEXTN, kv bf16", None),
+        ("spec EAGLE, short draft", None),
+        ("tp 8, spec none", 0),
+        ("tp 8, speculative-attention-mode decode", 0),
+        ("speculative-num-steps 3", 0),  # and no algorithm: it does not draft
+        ("speculative-algorithm NEXTN, speculative-num-steps 3", 3),
+        ('speculative-config {"method":"mtp","num_speculative_tokens":2}', 2),
+        ("spec-method mtp, spec-tokens 4", 4),
+        ("", 0),
+    ],
+)
+def test_how_many_tokens_are_drafted(config: str, drafted: int | None) -> None:
+    assert bench_points.drafts(config) == drafted
 
 
 def test_input_tokens_are_never_taken_for_output() -> None:
@@ -202,89 +332,6 @@ def test_a_server_of_a_figures_checkpoint_has_its_model_and_precision(one: Point
     if re.fullmatch(r"[\w.-]+/[\w.-]+", one.checkpoint) and "exl3" not in one.precision:
         assert version_of(one.checkpoint) == one.model
         assert precision_of(one.checkpoint) in (one.precision, None)
-
-
-def card(index: int, **facts: Any) -> Gpu:
-    return Gpu(index, **{name: known(value) for name, value in facts.items()})
-
-
-def host(*cards: Gpu) -> Driver:
-    return Driver(gpus=known(cards))
-
-
-BUSY = {"power_draw": 140.0, "power_limit": 600.0, "utilisation": 100}
-
-
-def test_a_gpu_that_waits_is_known_by_its_power() -> None:
-    told = signs([host(card(0, **BUSY), card(1, **BUSY))] * 3, {0, 1})
-
-    assert watts(told) == 280
-    every = signs([host(*(card(number, **BUSY) for number in range(8)))], set(range(8)))
-    assert causes(every, [], [], [])[0].startswith("GPUs 0-7: 140 W of 600 W")
-    assert causes(told, [], [], []) == (
-        "GPUs 0, 1: 140 W of 600 W, though it is always busy: it waits, for other GPUs or memory,"
-        " more than it computes",
-    )
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"power_draw": 400.0},  # it computes
-        {"utilisation": 30},  # nobody asked it
-    ],
-)
-def test_a_gpu_that_works_or_rests_is_no_cause(other: dict[str, Any]) -> None:
-    assert causes(signs([host(card(0, **BUSY | other))], {0}), [], [], []) == ()
-
-
-def test_what_is_not_ours_or_not_told_is_no_cause() -> None:
-    assert signs([host(card(3, **BUSY))], {0}) == ()
-    assert causes(signs([host(card(0))], {0}), [], [], []) == ()
-    assert watts(signs([host(card(0), card(1, **BUSY))], {0, 1})) is None
-    assert watts(()) is None
-
-
-def test_slow_clocks_and_narrow_links_are_told() -> None:
-    facts = {"clock_reasons": ("hw_thermal_slowdown",), "link_gen": 3, "link_gen_max": 5}
-    narrow = {"link_width": 8, "link_width_max": 16}
-    told = "; ".join(causes(signs([host(card(2, **facts, **narrow))], {2}), [], [], []))
-
-    assert "GPU 2: heat slows the clocks down, by the hardware" in told
-    assert "PCIe generation 3 of 5 under load" in told
-    assert "PCIe lanes 8 of 16 under load" in told
-
-
-def test_a_link_that_was_at_full_speed_once_is_no_cause() -> None:
-    samples = [host(card(0, link_gen=now, link_gen_max=5)) for now in (1, 5, 1)]
-
-    assert causes(signs(samples, {0}), [], [], []) == ()
-
-
-def test_findings_of_doctor_and_lines_of_the_log_are_causes_too() -> None:
-    found = [
-        Finding(
-            "acs-redirect", Severity.FAIL, "t", "8 bridges", fix="run it", group="IOMMU and ACS"
-        ),
-        Finding("p2p-status", Severity.OK, "t", "fine", group="peer-to-peer"),
-        Finding("disk-space", Severity.WARN, "t", "little", group="disks"),
-    ]
-    line = (
-        "Using default MoE kernel config. Performance might be sub-optimal! Config file not found"
-    )
-    told = causes((), found, [line], generator("sglang").slow)
-
-    assert len(told) == 2
-    assert told[0].startswith("its log tells: no tuned kernel configuration")
-    assert told[1] == "acs-redirect: 8 bridges; fix: run it"
-
-
-def test_groups_of_findings_are_those_that_there_are() -> None:
-    from launcher.bench.causes import GROUPS, OTHERS
-    from launcher.doctor.checks import every_check
-
-    assert {*GROUPS} <= {check.group for check in every_check()}
-    assert {*OTHERS} <= {check.id for check in every_check()}
 
 
 def test_every_product_of_the_table_is_known() -> None:

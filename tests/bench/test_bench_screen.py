@@ -100,6 +100,7 @@ VERDICT = Verdict(
             what="8x RTX PRO 6000 Blackwell, GLM-5.2 NVFP4, vllm fork v20",
             differs=("theirs is a fork", "at a context of 0"),
             source="rtx6kpro",
+            note="other load on the host",
         ),
     ),
     remark="",
@@ -142,6 +143,7 @@ def test_the_verdict_stands_beside_others_and_tells_what_was_seen(
     assert "trusted   each answer is sound" in out
     assert "45% of 87.9 tok/s, 1 at once: 8x RTX PRO 6000" in out
     assert "differs: theirs is a fork; at a context of 0 (lil-52-mtp0-c1: rtx6kpro)" in out
+    assert "note: other load on the host" in " ".join(out.split())
     assert "seen      GPUs 0, 1: 140 W of 600 W" in out
 
 

@@ -90,9 +90,8 @@ def test_accepted_drafts_of_several_replicas_are_not_added_up() -> None:
 
 
 def test_what_is_counted_since_a_look_is_unknown_where_one_of_two_says_nothing() -> None:
-    answered = sglang.of_metrics(
-        Figures(), 'sglang:generation_tokens_total{model_name="tiny"} 1.2e+02\n'
-    )
+    text = 'sglang:generation_tokens_total{model_name="tiny"} 1.2e+02\n'
+    answered = replace(sglang.of_metrics(Figures(), text), lacks=())
 
     assert answered == Figures(answered=120.0)
     assert since(answered, answered).answered == 0
@@ -165,6 +164,50 @@ def test_no_rate_is_negative(before: Figures, now: Figures, seconds: float) -> N
 )
 def test_what_is_no_sample_is_none(line: str) -> None:
     assert not samples(line, frozenset({"vllm:generation_tokens_total"}))
+
+
+GENERATED = "vllm:generation_tokens_total"
+EXEMPLAR = ' # {trace_id="a b"} 0.67 1520879607.789'
+
+
+@pytest.mark.parametrize(
+    "end", ["", "\r", " 1520879607789", " 1520879607.789", EXEMPLAR, f" 1520879607.789{EXEMPLAR}"]
+)
+@pytest.mark.parametrize("labels", ["", '{engine="0",model_name="a # {b} 7"}'])
+def test_a_time_an_exemplar_and_the_end_of_a_line_are_not_the_value(end: str, labels: str) -> None:
+    text = "\n".join([f"# HELP {GENERATED} x{end}", *[f"{GENERATED}{labels} 7.0{end}"] * 2, ""])
+
+    assert samples(text, frozenset({GENERATED})) == {GENERATED: [(labels[1:-1], 7.0)] * 2}
+
+
+@pytest.mark.parametrize("end", [" x", " # 7", " 1 2", ' {a="b"}', "e"])
+def test_what_else_stands_behind_a_value_makes_it_none(end: str) -> None:
+    assert not samples(f"{GENERATED} 7{end}", frozenset({GENERATED}))
+
+
+def test_a_whole_exposition_reads_the_same_in_any_of_these_forms() -> None:
+    for end in ("\r\n", " 1520879607789\n", f"{EXEMPLAR}\n"):
+        assert of_metrics(VLLM.replace("\n", end)) == COUNTED
+
+
+def test_a_metric_that_the_engine_should_have_is_missed() -> None:
+    renamed = VLLM.replace("vllm:kv_cache_usage_perc", "vllm:kv_usage")
+
+    assert COUNTED.lacks == ()
+    assert of_metrics(renamed).lacks == ("/metrics has no vllm:kv_cache_usage_perc",)
+    assert "vllm:num_requests_running" in of_metrics("").lacks[0]
+    assert of_metrics(VLLM.replace("spec_decode", "other")).lacks == (), "it need not draft"
+
+
+def test_sglangs_tokens_are_missed_and_what_was_missed_before_stays() -> None:
+    before = Figures(lacks=("/v1/loads says 401",))
+    has_them = 'sglang:realtime_tokens_total{mode="decode",tp_rank="0"} 5.0\n'
+
+    assert sglang.of_metrics(before, has_them).lacks == before.lacks
+    assert sglang.of_metrics(before, "").lacks == (
+        "/v1/loads says 401",
+        "/metrics has no sglang:realtime_tokens_total",
+    )
 
 
 @given(st.text())

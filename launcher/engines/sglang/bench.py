@@ -19,6 +19,7 @@ from launcher.engines.generator import (
 
 MOVED = [0, 5, 23]  # the release that is known to have it under the new name
 _SOURCE = "SGLang 0.5.23"
+_AGAIN = 3  # lines, each of many steps: not the one that a change of load leaves behind
 
 
 def prompts(wanted: Wanted) -> str:
@@ -99,6 +100,34 @@ GENERATOR = Generator(
             re.compile(r"Using default W8A8 Block (?:FP8|INT8) kernel config"),
             "no tuned configuration for block-quantised matrices on this GPU",
             f"fp8_kernel.py and int8_kernel.py of {_SOURCE}",
+        ),
+        Slow(
+            re.compile(
+                r"Setup (?:Custom|FlashInfer PCIe-IPC) allreduce failed with"
+                r"|Custom ?[Aa]ll[Rr]educe\w* is disabled"
+            ),
+            "an all-reduce of its own is off: the ranks add up by NCCL where no other one is on",
+            f"parallel_state.py and custom_all_reduce_utils.py of {_SOURCE}",
+        ),
+        Slow(
+            re.compile(r"KV cache pool is full\. Retract requests"),
+            "the KV cache was full: requests were thrown out and are computed again",
+            f"scheduler.py of {_SOURCE}",
+            is_of_load=True,
+        ),
+        Slow(
+            re.compile(r"Decode batch\b.* cuda graph: False"),
+            "it decodes without CUDA graphs: none is captured for so many requests, or at all",
+            f"metrics_reporter.py of {_SOURCE}",
+            is_of_load=True,
+            least=_AGAIN,
+        ),
+        Slow(
+            re.compile(r"Decode batch\b.*\busage: (?:0\.9\d|1\.\d\d),.* #queue-req: [1-9]"),
+            "requests wait while the KV cache is full",
+            f"metrics_reporter.py of {_SOURCE}",
+            is_of_load=True,
+            least=_AGAIN,
         ),
     ),
 )

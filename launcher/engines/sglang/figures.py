@@ -20,7 +20,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from launcher.engines.exposition import Samples, buckets, samples, total
+from launcher.engines.exposition import Samples, buckets, lacking, samples, total
 from launcher.engines.figures import Figures, Steps
 from launcher.engines.server import Server, talk
 
@@ -75,6 +75,7 @@ def of_metrics(made: Figures, text: str) -> Figures:
         cached=None if computed is None else cached or 0.0,
         accept=fmean(told) if told else None,
         first=buckets(found, FIRST),
+        lacks=(*made.lacks, *lacking(found, (TOKENS,))),  # there from its first request on
     )
     drafts, answered = total(found, VERIFIED), whole.answered
     if whole.steps or drafts is None or answered is None:

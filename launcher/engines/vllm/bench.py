@@ -10,6 +10,7 @@ from launcher.engines.generator import Answer, Generator, Sample, Slow, Wanted
 # Its set `sharegpt` leaves out what is longer (is_valid_sequence, read), `custom` wants pandas.
 LONGEST = 1024
 _SOURCE = "vLLM 0.32.0"
+_AGAIN = 3  # lines, ten seconds apart
 
 
 def prompts(wanted: Wanted) -> str:
@@ -80,6 +81,34 @@ GENERATOR = Generator(
             re.compile(r"Custom allreduce is disabled"),
             "its own all-reduce is off: the ranks add up by NCCL",
             f"custom_all_reduce.py of {_SOURCE}",
+        ),
+        Slow(
+            re.compile(r"Using default W8A8 Block FP8 kernel config"),
+            "no tuned configuration for block-quantised matrices on this GPU",
+            f"fp8_utils.py of {_SOURCE}",
+        ),
+        Slow(
+            re.compile(r"Your GPU does not have native support for FP[48] computation"),
+            "the weights are small in memory alone: it computes in 16 bits, by Marlin's kernels",
+            f"marlin_utils_fp4.py and marlin_utils_fp8.py of {_SOURCE}",
+        ),
+        Slow(
+            re.compile(r"Cudagraph is disabled under eager mode|Enforce eager set, disabling"),
+            "it decodes without CUDA graphs: enforce-eager is set",
+            f"config/vllm.py of {_SOURCE}",
+        ),
+        Slow(
+            re.compile(r"Avg generation throughput: .* Preemptions: [1-9]"),
+            "the KV cache was full: requests were thrown out and are computed again",
+            f"v1/metrics/loggers.py of {_SOURCE}",
+            is_of_load=True,
+        ),
+        Slow(
+            re.compile(r" Waiting: [1-9]\d* reqs,.* KV cache usage: (?:9\d|100)\.\d%"),
+            "requests wait while the KV cache is full",
+            f"v1/metrics/loggers.py of {_SOURCE}",
+            is_of_load=True,
+            least=_AGAIN,
         ),
     ),
 )

@@ -5,7 +5,7 @@ key, and costs it 3 ms (0.32.0, run). Names are those of all releases from 0.16 
 from __future__ import annotations
 
 from launcher.engines.activity import Load
-from launcher.engines.exposition import Samples, buckets, by_label, samples, total
+from launcher.engines.exposition import Samples, buckets, by_label, lacking, samples, total
 from launcher.engines.figures import Figures, Steps
 from launcher.engines.server import Server, talk
 
@@ -30,6 +30,7 @@ LATENCIES, LATENCY = (
 )
 STEPS = "vllm:iteration_tokens_total_count"
 WORK = (RUNNING, WAITING, GENERATED, READ, KV)  # what moves while it has something to do
+ALWAYS = (RUNNING, WAITING, KV, GENERATED)  # from its start on
 NAMES = frozenset((*WORK, ASKED, HITS, DRAFTS, ACCEPTED, FIRST, LATENCIES, LATENCY, STEPS))
 
 
@@ -62,6 +63,7 @@ def of_metrics(text: str) -> Figures:
         accepted=total(found, ACCEPTED),
         steps=_steps(found),
         first=buckets(found, FIRST),
+        lacks=lacking(found, ALWAYS),
     )
 
 
