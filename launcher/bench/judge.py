@@ -42,7 +42,7 @@ def wrong(
     return (
         *_answers(sample, asked),
         *_texts(sample.answers, expected),
-        *_clock(sample),
+        *_clock(sample, tokens),
         *_counts(sample, tokens, warmed, counted),
     )
 
@@ -102,7 +102,7 @@ def _loop(words: Sequence[str]) -> str | None:
     return None
 
 
-def _clock(sample: Sample) -> Iterator[str]:
+def _clock(sample: Sample, tokens: int) -> Iterator[str]:
     answered = [one for one in sample.answers if one.text.strip() and not one.error]
     if sample.seconds <= 0:
         yield "it took no time"
@@ -110,6 +110,8 @@ def _clock(sample: Sample) -> Iterator[str]:
         yield f"{untimed} answers have no time to their first token"
     if uncounted := sum(one.output_tokens < 1 for one in answered):
         yield f"the server counted no token for {uncounted} answers"
+    if beyond := sum(one.output_tokens > tokens for one in answered):
+        yield f"{beyond} answers have more tokens by its usage than the {tokens} asked for"
 
 
 def _counts(sample: Sample, tokens: int, warmed: int, counted: Figures) -> Iterator[str]:

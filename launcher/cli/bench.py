@@ -188,6 +188,7 @@ def _compare(a: str, b: str, wish: Wish, *, as_json: bool) -> int:
     from launcher.operate import bench_compare
     from launcher.output.bench import Screen, compared
 
+    differs: tuple[str, ...] = ()
     files = [Path(one) for one in (a, b)]
     paired = not any(one.is_file() for one in files)
     if not paired and not all(one.is_file() for one in files):
@@ -202,7 +203,8 @@ def _compare(a: str, b: str, wish: Wish, *, as_json: bool) -> int:
             screen.close()
     else:
         told = bench_compare.of_records(*files)
-    compared(told, a, b, as_json=as_json, paired=paired)
+        differs = bench_compare.differences(*files)
+    compared(told, a, b, differs, as_json=as_json, paired=paired)
     return Exit.NO if any(one.verdict == "worse" for one in told) else Exit.FINE
 
 

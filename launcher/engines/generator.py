@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LONGEST = 1e7  # seconds of anything that is measured
+MOST = 10**9  # tokens of a request
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -24,6 +27,31 @@ class Answer:
     output_tokens: int
     first: float
     rest: float
+
+
+def answer(
+    text: object, error: object, read: object, made: object, first: object, rest: object
+) -> Answer:
+    """One request of a generator's result; `rest`: the seconds between its tokens. Raises
+    ValueError for what no generator can have seen.
+    """
+    if not (isinstance(text, str) and isinstance(error, str | None) and isinstance(rest, list)):
+        raise ValueError("an answer without its text, or its times")
+    gaps = [seconds(one) for one in rest]
+    return Answer(text, error or "", _count(read), _count(made), seconds(first), sum(gaps))
+
+
+def seconds(said: object) -> float:
+    """A time that a clock can have told. Raises ValueError."""
+    if isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said <= LONGEST:
+        return float(said)
+    raise ValueError(f"no time: {str(said)[:20]}")
+
+
+def _count(said: object) -> int:
+    if isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= MOST:
+        return said
+    raise ValueError(f"no number of tokens: {str(said)[:20]}")
 
 
 @dataclass(frozen=True)

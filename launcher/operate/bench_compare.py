@@ -5,6 +5,7 @@ round.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from launcher.bench.compare import Compared, compared
@@ -13,6 +14,22 @@ from launcher.errors import Exit, UserError
 from launcher.operate.bench import Tell, Unmeasurable, measured
 from launcher.operate.bench_files import Record, record
 from launcher.operate.bench_subject import Subject
+
+# What a reader takes for alike in two measurements, where nothing else is said.
+ALIKE = (
+    "engine",
+    "release",
+    "model",
+    "version",
+    "precision",
+    "gpu",
+    "gpus",
+    "driver",
+    "tokens",
+    "objective",
+)
+SLOWEST, FASTEST = 1e-6, 1e9  # tokens a second of any server
+MOST_ROUNDS = 500
 
 
 def of_records(a: Path, b: Path) -> list[Compared]:
@@ -35,7 +52,33 @@ def of_records(a: Path, b: Path) -> list[Compared]:
             fix="measure both with one --concurrency",
             status=Exit.USAGE,
         )
-    return [compared(at, first.speeds(at), second.speeds(at), paired=False) for at in both]
+    return [
+        compared(at, _speeds(first, a, at), _speeds(second, b, at), paired=False) for at in both
+    ]
+
+
+def _speeds(record: Record, path: Path, at: int) -> list[float]:
+    """Of its rounds at one concurrency, as many as can be told apart in seconds."""
+    found = record.speeds(at)
+    if not found or len(found) > MOST_ROUNDS or not all(SLOWEST <= one <= FASTEST for one in found):
+        what = f"{path.name}: its {len(found)} rounds at concurrency {at} tell no speed"
+        raise UserError(what, fix="measure again", status=Exit.USAGE)
+    return found
+
+
+def differences(a: Path, b: Path) -> tuple[str, ...]:
+    """What is not alike in two records, beside their figures, in words."""
+    runs = [asdict(record(path).run) for path in (a, b)]
+    first, second = ({name: _worth(run[name]) for name in ALIKE} for run in runs)
+    return tuple(
+        f"{name.replace('_', ' ')}: {first[name]} in A, {second[name]} in B"
+        for name in ALIKE
+        if first[name] != second[name]
+    )
+
+
+def _worth(told: object) -> str:
+    return "unknown" if told is None else str(told)[:60]
 
 
 def _trusted(path: Path) -> Record:

@@ -16,6 +16,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from launcher import printable
 from launcher.bench.record import SCHEMA, Level, Line, Round, Run, Verdict
 from launcher.errors import Exit, UserError
 from launcher.files.reading import whole
@@ -125,8 +126,11 @@ def record(path: Path) -> Record:
 def _line(path: Path, number: int, text: str) -> Line:
     try:
         made = LINES.validate_json(text)
-    except (ValidationError, RecursionError):
+        json.dumps(asdict(made), allow_nan=False)
+    except (ValidationError, RecursionError, ValueError, OverflowError):
         raise _no_record(path, f"line {number} is no line of a record") from None
+    if printable.line(text) != text:
+        raise _no_record(path, f"line {number} has control characters")
     if made.schema != SCHEMA:
         raise _no_record(path, f"line {number} is of schema {made.schema}, this reads {SCHEMA}")
     return made

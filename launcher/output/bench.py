@@ -164,7 +164,7 @@ def _verdict(screen: Console, told: Verdict) -> None:
     from launcher.output.console import row, words
 
     if told.trusted:
-        text = "each answer is sound, tokens are as the server counts them"
+        text = "each answer is sound, tokens are as the server says"
         screen.print(words(("trusted", "bold green"), f"   {text}"))
     else:
         screen.print(words(("not to be trusted", "bold red")))
@@ -185,11 +185,20 @@ def _verdict(screen: Console, told: Verdict) -> None:
         screen.print(row("seen", cause))
 
 
-def compared(told: Sequence[Compared], a: str, b: str, *, as_json: bool, paired: bool) -> None:
-    """B beside A."""
+def compared(
+    told: Sequence[Compared],
+    a: str,
+    b: str,
+    differs: Sequence[str] = (),
+    *,
+    as_json: bool,
+    paired: bool,
+) -> None:
+    """B beside A; `differs`: what is not alike but for their figures."""
     if as_json:
         for one in told:
-            print(json.dumps({"schema": SCHEMA, "line": "compared", **asdict(one)}))
+            line = {"schema": SCHEMA, "line": "compared", **asdict(one), "differs": [*differs]}
+            print(json.dumps(line))
         return
     from rich.table import Table
 
@@ -198,6 +207,8 @@ def compared(told: Sequence[Compared], a: str, b: str, *, as_json: bool, paired:
     screen = console(sys.stdout)
     screen.print(row("A", a, 3))
     screen.print(row("B", b, 3))
+    for what in differs:
+        screen.print(words(("differs", "yellow"), f"   {what}"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("at once", "A tok/s", "B tok/s", "B by A", "p"):
         table.add_column(name, justify="right", header_style="dim", no_wrap=True)

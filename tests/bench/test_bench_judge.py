@@ -40,10 +40,34 @@ def test_a_sound_round_is_trusted() -> None:
         (replace(GOOD, text="no " * 300), "the same words again and again"),
         (replace(GOOD, text="caf\ufffd"), "broken UTF-8"),
         (replace(GOOD, text="Berlin, I think."), "1 of 2 answers are wrong: 'Berlin"),
+        (
+            replace(GOOD, output_tokens=1_000_000),
+            "1 answers have more tokens by its usage than the 64",
+        ),
     ],
 )
 def test_one_bad_answer_is_named(answer: Answer, why: str) -> None:
     assert why in judged(GOOD, answer, expected=("paris",))
+
+
+NUMBERS = st.one_of(st.floats(), st.integers(), st.sampled_from(["1", None, True, [], "nan"]))
+
+
+@given(made=NUMBERS, first=NUMBERS, gap=NUMBERS, seconds=NUMBERS)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_no_clock_and_no_tokenizer_says_is_no_result(
+    name: str, made: object, first: object, gap: object, seconds: object
+) -> None:
+    """Whatever a generator writes is read as numbers that can be reckoned with, or refused."""
+    lists = {"input_lens": [4], "output_lens": [made], "ttfts": [first], "itls": [[gap]]}
+    told = {**lists, "generated_texts": ["Paris."], "errors": [""], "duration": seconds}
+    try:
+        read = generator(name).read(json.dumps(told))
+    except ValueError:
+        return
+    (answer,) = read.answers
+    assert 0 <= answer.output_tokens <= 10**9
+    assert all(0 <= one <= 1e7 for one in (read.seconds, answer.first, answer.rest))
 
 
 def test_answers_that_are_missing_are_missed() -> None:

@@ -66,7 +66,9 @@ def test_the_same_source_makes_the_same_bytes_and_pypi_takes_them(tmp_path: Path
     for path in made:
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
     with ZipFile(made[0]) as wheel:
-        (name,) = (one for one in wheel.namelist() if one.count("/") == 1 and one.endswith("/METADATA"))
+        (name,) = (
+            one for one in wheel.namelist() if one.count("/") == 1 and one.endswith("/METADATA")
+        )
         about = HeaderParser().parsestr(wheel.read(name).decode())
     assert about["License-Expression"] == "MIT"
     assert about["Requires-Python"] == ">=3.11"

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher.engines.generator import (
-    Answer,
     Generator,
     Sample,
     Slow,
     Wanted,
+    answer,
+    seconds,
 )
 
 MOVED = [0, 5, 23]  # the release that is known to have it under the new name
@@ -65,9 +66,9 @@ def read(text: str) -> Sample:
     texts, errors = said.get("generated_texts"), said.get("errors")
     try:
         return Sample(
-            float(said["duration"]),
+            seconds(said["duration"]),
             tuple(
-                Answer(text, error or "", read, made, first, sum(rest))
+                answer(text, error, read, made, first, rest)
                 for read, made, first, rest, text, error in zip(*lists, texts, errors, strict=True)  # type: ignore[arg-type]
             ),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from launcher.engines.generator import Answer, Generator, Sample, Slow, Wanted
+from launcher.engines.generator import Generator, Sample, Slow, Wanted, answer, seconds
 
 # Its set `sharegpt` leaves out what is longer (is_valid_sequence, read), `custom` wants pandas.
 LONGEST = 1024
@@ -53,9 +53,9 @@ def read(text: str) -> Sample:
         times = [said[name] for name in ("ttfts", "itls")]
         rows = zip(*lists, *times, strict=True)
         return Sample(
-            float(said["duration"]),
+            seconds(said["duration"]),
             tuple(
-                Answer(text, error or "", read, made, first, sum(rest))
+                answer(text, error, read, made, first, rest)
                 for text, error, read, made, first, rest in rows
             ),
         )
