@@ -228,8 +228,8 @@ def word(path: str) -> str:
 
 
 def files(wish: Wish, host_commands: Sequence[str] = ()) -> dict[Path, str]:
-    """Every file that an installation writes, by its path: what the Debian package has just so is there."""
-    every = _every(wish, host_commands)
+    """Every file that an installation writes, by its path: what a package brings is there."""
+    every = all_files(wish, host_commands)
     return {path: body for path, body in every.items() if not _is_packaged(path, wish.root, body)}
 
 
@@ -240,7 +240,8 @@ def _is_packaged(path: Path, root: Path, body: str) -> bool:
     return False
 
 
-def _every(wish: Wish, host_commands: Sequence[str]) -> dict[Path, str]:
+def all_files(wish: Wish, host_commands: Sequence[str] = ()) -> dict[Path, str]:
+    """Every file of an installation by its path, whoever brings it."""
     made = {
         wish.units / wish.service: text(wish.service, USER),
         wish.drop_ins / "user.conf": _user(wish.user),
@@ -318,7 +319,7 @@ def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None
             fix = "run this as root, or print it: `glm5-serve systemd print`"
             raise UserError(f"cannot write {path}: {error.strerror}", fix=fix) from None
         tell(f"wrote {path}")
-    for path in _every(wish, host_commands).keys() - made.keys():
+    for path in all_files(wish, host_commands).keys() - made.keys():
         if _is_file(path):  # of an installation by pip, and in the package's way
             path.unlink()
             tell(f"removed {path}: the package has it")

@@ -17,7 +17,7 @@ from typing import Any
 
 from launcher.config.resolve import PlanRequest, load
 from launcher.errors import Exit, UserError
-from launcher.operate.systemd import SERVED, SERVICE, Wish, command, files
+from launcher.operate.systemd import SERVED, SERVICE, Wish, all_files, command
 from launcher.redact.keys import read_key
 from launcher.statedir.folder import StateDir
 
@@ -65,7 +65,7 @@ def with_key(wish: Wish) -> Wish:
 
 def environment(wish: Wish) -> dict[str, str]:
     """The environment of the unit: systemd's, and what its files say."""
-    made = files(replace(wish, metrics=False))
+    made = all_files(replace(wish, metrics=False))
     texts = [made[wish.units / SERVICE], made[wish.drop_ins / "user.conf"]]
     return {"PATH": PATH, "LANG": "C.UTF-8", **dict(_set(texts))}
 
