@@ -91,10 +91,15 @@ def slowed(served: Served) -> Iterator[None]:
 
 
 def found(served: Served, cause: str) -> dict[str, Any]:
-    """What it says of itself once the canary found it; asserts that three questions were enough."""
+    """What it says of itself once the canary found it; asserts that three questions were enough.
+
+    vLLM tells no time of a step where much was read of prompts meanwhile, as for every other
+    question: of a slow rank it takes twice as many.
+    """
+    looks = 2 * 3 if (cause, served.kind.kind) == ("slow-output", "vllm") else 3
     before = answers(served)
     until(lambda: canary(served)["degraded"], "it is degraded", LONG)
-    assert answers(served) - before <= 3 + 1 + 1, "three, the second look, one under way"
+    assert answers(served) - before <= looks + 1 + 1, "these, the second look, one under way"
     [*_, event] = until(
         lambda: (e := served.events("canary")) and e[-1]["degraded"] and e, "that is told"
     )
