@@ -107,7 +107,7 @@ stress: engines
 	$(BIN)/python tests/rig/stress.py --times $(TIMES) --loops $(LOOPS) $(BESIDE)
 
 faults: engines
-	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/serve/test_faults.py
+	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/serve/test_faults.py tests/serve/test_canary_real.py
 
 scale: engine
 	$(BIN)/pytest -m scale

@@ -1,9 +1,8 @@
 """The pictures of the README and the pages: real runs of the commands in a terminal, drawn as SVG.
 
 Each command runs in a pseudo-terminal of its own, in an empty folder with recorded inputs; what
-pyte, the terminal, then shows becomes `docs/screens/NAME-COLUMNS-{light,dark}.svg`. `start` and
-`top` are cut off while they are live: `start` needs the real SGLang (`make engine`), `top` a
-compiler for the stand-in driver.
+pyte, the terminal, then shows becomes `docs/screens/NAME-COLUMNS-{light,dark}.svg`. `start` is
+cut off while it is live, and needs the real SGLang (`make engine`).
 
 usage: screens.py [NAME ...]      all of them, without names
 """
@@ -17,7 +16,6 @@ import re
 import select
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 import termios
@@ -36,13 +34,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
-sys.path.insert(0, str(TESTS))
-
-sys.path.insert(0, str(ROOT / "bench"))
-
-from own import GLM5_SERVE, PROFILE, STUB, free_port, prepare  # noqa: E402
-from rig.nvml import scenario  # noqa: E402
-
+GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 DOCS = ROOT / "docs/screens"
 COLUMNS = (80, 120)
 ROWS = 200
@@ -128,48 +120,13 @@ RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.
 """
 
 
-@contextmanager
-def served(folder: Path, environ: Environ) -> Iterator[Environ]:
-    """The stand-in engine, ready, under the name of a real profile, with eight GPUs of the
-    stand-in driver.
-    """
-    prepare(folder)
-    profile = PROFILE.format(folder=folder, stub=STUB, port=free_port())
-    (folder / "8xpro6000.toml").write_text(profile.replace(f"{folder}/python", sys.executable))
-    subprocess.run(
-        [GLM5_SERVE, "up", "./8xpro6000.toml", "-d"],
-        env=environ,
-        cwd=folder,
-        check=True,
-        timeout=LONGEST,
-    )
-    host = scenario.host(
-        8,
-        util_gpu=97,
-        power_mw=412000,
-        mem_used=86 << 30,
-        temp=61,
-        pcie_gen=5,
-        clock_sm=2310,
-        clocks_event_reasons=0,
-    )
-    gpus = scenario.write(folder / "gpus", host)
-    yield {**environ, **scenario.environ(scenario.library(folder), gpus)}
-    subprocess.run(
-        [GLM5_SERVE, "down", "--now"], env=environ, cwd=folder, check=True, timeout=LONGEST
-    )
-
-
 SCREENS = {
     "doctor": Screen("doctor --facts host.json", recorded),
     "fit": Screen("fit 8xpro6000 --gpu rtx-pro-6000"),
     "explain": Screen("render 8xpro6000 --gpu rtx-pro-6000 --explain", rows=44),
     "lint": Screen("lint card.sh --release 0.5.23 --gpu rtx-pro-6000", recorded),
     "diagnose": Screen("diagnose server.log", recorded),
-    "profiles": Screen("profiles"),
-    "help": Screen("--help"),
     "start": Screen("up cpu-demo", live="tok/s"),
-    "top": Screen("top", served, live="GPU memory", settled=6, lines=24),
 }
 
 

@@ -32,7 +32,14 @@ questions = [
 
 @pytest.fixture(
     params=[
-        pytest.param(name, marks=[pytest.mark.engine(KINDS[name].kind), NEEDS[KINDS[name].kind]])
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.matrix,
+                pytest.mark.engine(KINDS[name].kind),
+                NEEDS[KINDS[name].kind],
+            ],
+        )
         for name in ("real1", "vllm1")
     ]
 )
