@@ -201,6 +201,13 @@ def pytest_unconfigure() -> None:
         warm().close()
 
 
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file that is written meanwhile: the last may be on its way, and have no
+    end.
+    """
+    return path.read_text().rpartition("\n")[0].splitlines()
+
+
 @dataclass
 class World:
     """A host with one profile, `stub`, that runs the stand-in engine."""
@@ -332,7 +339,7 @@ STUB_FAULTS = "{self.faults_file}"
 
     def events(self, kind: str = "state") -> list[dict[str, Any]]:
         """What the launcher wrote down."""
-        lines = (self.instance / "events.jsonl").read_text().splitlines()
+        lines = whole_lines(self.instance / "events.jsonl")
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 
     def processes(self) -> list[psutil.Process]:

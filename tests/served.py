@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import requests
-from conftest import World, until
+from conftest import World, until, whole_lines
 from kinds import KINDS
 
 from launcher.engines.engine import runtime
@@ -245,7 +245,7 @@ port = {self.port}
     def told(self) -> list[dict[str, Any]]:
         """Every event, oldest first."""
         path = self.instance / "events.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [json.loads(line) for line in whole_lines(path)] if path.exists() else []
 
     def after(
         self, inject: Callable[[], object], goal: str = "ready", mend_when: str = ""
