@@ -291,7 +291,8 @@ def test_no_text_of_a_client_is_taken_for_a_count(text: str, odd: object) -> Non
     from launcher.engines.vllm.figures import of_metrics
 
     line = json.dumps(text)[1:-1]
-    assert of_metrics(f'vllm:other{{engine="0",x="{line}"}} 1\n# {line}\n') == Figures()
+    told = of_metrics(f'vllm:other{{engine="0",x="{line}"}} 1\n# {line}\n')
+    assert told == Figures(lacks=of_metrics("").lacks)
     load: dict[str, Any] = {
         "num_running_reqs": odd,
         "token_usage": odd,

@@ -349,10 +349,10 @@ def test_the_key_does_not_outlive_a_launcher_that_was_killed_while_the_server_st
     key.write_text("sekret-0123456789")
     key.chmod(0o600)
     world.faults(hang_at="parse")
-    world.start("up", "-p", "stub", "--api-key-file", "key")
+    up = world.start("up", "-p", "stub", "--api-key-file", "key")
     config = world.instance / "config.yaml"
     until(config.exists, "the key is offered")
-    os.kill(world.status()["pids"]["launcher"], signal.SIGKILL)
+    up.kill()
 
     until(lambda: not config.exists(), "nor is it there any more")
     world.until_nothing_is_left()
