@@ -23,10 +23,10 @@ from launcher.engines.startup import Start
 from launcher.plan.plan import Plan
 from launcher.serve import canary_told
 from launcher.serve.gpu_monitor import GpuNews
-from launcher.serve.lifecycle import Ended, Next, Ready, Starting, State, Stopping
 from launcher.serve.readahead import Told
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.smoke import Result
+from launcher.serve.states import Ended, Next, Ready, Starting, State, Stopping
 from launcher.serve.writer import Writer
 from launcher.statedir import starts
 from launcher.statedir.events import Event

@@ -38,7 +38,17 @@ from launcher.host import port
 from launcher.host.collectors import engine
 from launcher.plan import plan
 from launcher.redact import keys
-from launcher.serve import canary_ask, gpu_monitor, lifecycle, procfs, reaper, smoke, stacks
+from launcher.serve import (
+    canary_ask,
+    gpu_monitor,
+    lifecycle,
+    procfs,
+    reaper,
+    smoke,
+    stacks,
+    states,
+    timing,
+)
 from launcher.serve.canary import Look, Question, Said
 from launcher.serve.events import (
     Action,
@@ -146,7 +156,7 @@ class Supervisor:
         self.instance = instance
         self.notifier = Notifier(os.environ)
         self.teller = Recorder(instance, show, self.notifier, lock)
-        self.state: lifecycle.State = lifecycle.Idle()
+        self.state: states.State = states.Idle()
         self.todo: deque[Event] = deque()
         self.at_work = False  # an event is being taken through the machine
         #: Another version of this program is here now, and made the plan: that one is to launch it.
@@ -181,14 +191,14 @@ class Supervisor:
         if told := self.instance.unsaid_end():
             self.teller.complain(told)
         self.feed(Started(self.clock.now()))
-        while not (isinstance(self.state, lifecycle.Ended) or self.is_superseded):
+        while not (isinstance(self.state, states.Ended) or self.is_superseded):
             self.turned_at = time.monotonic()
             self.loop.turn(self.patience())
             self.loop.guard(partial(self.tick, self.clock.now()))
         if self.gpus:
             self.gpus.close()
         self.teller.writer.put(partial(keys.remove_key, self.plan.key_config))
-        is_failed = isinstance(self.state, lifecycle.Ended) and self.state.failed
+        is_failed = isinstance(self.state, states.Ended) and self.state.failed
         return Exit.NO if is_failed else Exit.FINE
 
     def keep_workers(self) -> None:
@@ -217,7 +227,7 @@ class Supervisor:
     def ready_page(self) -> Page:
         """Whether requests may come: 200 while it is ready, 503 before a drain begins."""
         state = self.state
-        is_ready = isinstance(state, lifecycle.Ready)
+        is_ready = isinstance(state, states.Ready)
         status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
         return Page(f"{state.name}\n".encode(), status)
 
@@ -254,7 +264,7 @@ class Supervisor:
                 self.launching.number,
                 TimeoutError(errno.EAGAIN, "its state folder does not answer"),
             )
-        if self.run_ and isinstance(self.state, lifecycle.Starting):
+        if self.run_ and isinstance(self.state, states.Starting):
             self.loop.guard(partial(self.look, self.run_, now))
         self.feed(Ticked(now))
 
@@ -280,7 +290,7 @@ class Supervisor:
         days.
         """
         now = self.clock.now()
-        due = [lifecycle.wakes_at(self.state, self.policy)]
+        due = [timing.wakes_at(self.state, self.policy)]
         due.append(
             now + self.signs_at - time.monotonic() if self.notifier.every is not None else None
         )
@@ -288,7 +298,7 @@ class Supervisor:
         due.append(now + LIVES / 2 if self.plan.health_listen else None)
         due.append(now + 1.0 if self.launching or self.teller.writer.stuck() else None)
         # a wait that is no longer than this shows soon that the launcher was kept from running
-        due.append(now + 1.0 if lifecycle.is_judged(self.state) else None)
+        due.append(now + 1.0 if timing.is_judged(self.state) else None)
         return min([max(0.0, at - now) for at in due if at is not None] + [3600.0])
 
     # What happens becomes an event.
@@ -368,7 +378,7 @@ class Supervisor:
             return True
         if self.plan.follows:
             return run.has_joined and not ask_leader(self.plan, self.engine).ok
-        return isinstance(self.state, lifecycle.Stopping) and self.state.cause == "node-lost"
+        return isinstance(self.state, states.Stopping) and self.state.cause == "node-lost"
 
     def judged(
         self,
@@ -396,11 +406,11 @@ class Supervisor:
 
     def tell_of_death(self, run: ServerRun, died: Died, error: str | None, why: Diagnosis) -> None:
         cause, what = "process-lost" if (died.status or 0) < 0 else "", f"the server {died.how}"
-        if isinstance(self.state, lifecycle.Stopping):
+        if isinstance(self.state, states.Stopping):
             # asked for, so no death
             if self.state.then in (
-                lifecycle.Next.END,
-                lifecycle.Next.RESTART,
+                states.Next.END,
+                states.Next.RESTART,
             ):
                 return
             cause, what = (
@@ -499,18 +509,18 @@ class Supervisor:
             self.loop.guard(partial(self.teller.state, self.picture(), moved=moved))
         if isinstance(event, CanaryHeard):
             self.loop.guard(partial(self.teller.canary, self.picture(), before))
-        if self.run_ and not isinstance(self.state, lifecycle.Ready):
+        if self.run_ and not isinstance(self.state, states.Ready):
             self.run_.line.cut()  # no question of ours keeps it from going
-        if moved and not isinstance(self.state, lifecycle.Starting):
+        if moved and not isinstance(self.state, states.Starting):
             self.withdraw_key()
-        if moved and isinstance(self.state, lifecycle.Ready) and self.run_:
+        if moved and isinstance(self.state, states.Ready) and self.run_:
             self.run_.session.remember()
             self.end_reading("the server was ready before")
         self.ask_for_time(event)
 
     def ask_for_time(self, event: Event) -> None:
         """Systemd gives a start or a stop more time as long as it moves."""
-        seconds, now = lifecycle.may_take(self.state, self.policy, event.now), event.now
+        seconds, now = timing.may_take(self.state, self.policy, event.now), event.now
         what, (last, at) = (self.state.name, seconds), self.extended
         moves = isinstance(event, Progressed) and now - at >= EXTEND_EVERY
         if seconds is not None and (what != last or moves):
@@ -781,7 +791,7 @@ class Supervisor:
 
     def is_proving(self) -> bool:
         """Whether anybody still wants to know how the smoke test goes."""
-        return isinstance(self.state, lifecycle.Proving)
+        return isinstance(self.state, states.Proving)
 
     def examined(self, run: ServerRun, result: smoke.Result, excuse: str) -> None:
         if run is not self.run_ or not self.is_proving():
