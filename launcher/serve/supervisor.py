@@ -109,7 +109,7 @@ class Supervisor:
         self.loop.on_signals(WISHES, self.on_signal)
         self.loop.guard(self.gpus.watch)
         self.keep_workers()
-        if told := service.instance.unsaid_end():
+        if told := service.instance.status.unsaid_end():
             self.recorder.complain(told)
         self.feed(Started(self.clock.now()))
         while not (isinstance(service.state, Ended) or self.is_superseded):
