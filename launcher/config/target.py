@@ -15,8 +15,9 @@ from pathlib import Path
 
 from launcher.config import layers
 from launcher.config.composed import Composed
+from launcher.config.load import PlanRequest, load
 from launcher.config.profile import Profile
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.resolve import resolve
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import ARCHS, Target, of, of_engine, of_parts
 from launcher.errors import Exit, UserError
@@ -25,7 +26,8 @@ from launcher.host import facts_json
 from launcher.host.facts import Driver, Engine, Host, Model, System
 from launcher.knowledge import gpus
 from launcher.plan.plan import ENGINE, Plan
-from launcher.statedir.folder import StateDir, state_home
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import state_home
 
 # As Python packages are numbered: 0.5.23, 0.5.15.post1, 0.5.24rc0, 0.5.23+cu130.
 RELEASE = re.compile(

@@ -17,7 +17,8 @@ from typing import NoReturn
 from launcher import printable
 from launcher.config import layers
 from launcher.config.composed import Composed
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.config.target import instance_of, observe_target, require_own
 from launcher.doctor.run import Report, require_fit, suspects
 from launcher.errors import Exit, UserError
@@ -31,7 +32,8 @@ from launcher.serve import capabilities, leftovers
 from launcher.serve.wishes import NOW, WISHES
 from launcher.statedir import namelock
 from launcher.statedir.events import Event, read_events
-from launcher.statedir.folder import Claim, StateDir
+from launcher.statedir.folder import StateDir
+from launcher.statedir.lock import Claim
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LEFT_WITHIN = 10.0  # seconds for the processes of a launcher that was killed to be gone
@@ -172,7 +174,7 @@ def _require_nothing_left(instance: StateDir) -> None:
     """Raise UserError where the last launcher was killed, and its reaper with it, and the server
     was not.
     """
-    if left := leftovers.stay(instance.session(), LEFT_WITHIN):
+    if left := leftovers.stay(instance.status.session(), LEFT_WITHIN):
         raise UserError(
             f"processes of the last server of {instance.name} are left: {leftovers.in_words(left)}",
             fix=f"`glm5-serve down --now --profile {instance.name}` kills them",

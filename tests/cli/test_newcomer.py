@@ -21,12 +21,13 @@ import pytest
 from conftest import GLM5_SERVE, PATIENCE, ROOT, World, next_line, until
 
 from launcher.cli import cli
-from launcher.config.resolve import PlanRequest
+from launcher.config.load import PlanRequest
 from launcher.config.target import planned
 from launcher.engines.target import Target
 from launcher.formats import curl
 from launcher.output import nextstep
-from launcher.statedir.folder import StateDir, known
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import known
 
 FACTS = str(ROOT / "tests/hosts/asus8x.json")
 POD = """apiVersion: v1
