@@ -17,7 +17,6 @@ from launcher import __version__
 from launcher.engines import startup
 from launcher.errors import UserError
 from launcher.files import guarded
-from launcher.gateway.runtime import runtime
 from launcher.host import port
 from launcher.host.collectors import engine
 from launcher.plan import plan
@@ -44,10 +43,13 @@ SHORT = frozenset(
 
 @dataclass
 class Launching:
-    """A launch that waits for the disk (`at`: when it was decided)."""
+    """A launch that waits for the disk: since when, and the reaper of a server that waits for its
+    key.
+    """
 
     number: int
     at: float
+    session: ProcessTree | None = None
 
 
 class Launches:
@@ -71,7 +73,7 @@ class Launches:
 
     def cancel(self) -> None:
         """Nobody wants it any more."""
-        self.pending = None
+        self._give_up()
         now = self._service.clock.now()
         self._service.feed(Exited(now, None, "it was not launched yet"))
 
@@ -82,18 +84,24 @@ class Launches:
             self._failed(self.pending.number, error)
 
     def withdraw_key(self) -> None:
-        """A server that is past its first phase has read its key: the file has no reader any
-        more.
+        """Remove the file that nobody reads any more: a server that is past its first phase has
+        read its key.
         """
         service = self._service
         run, path = service.run, service.plan.key_config
 
         def withdraw() -> None:
-            if service.run is run:  # the next one's may lie there already
+            if service.run is run and not self.pending:  # the next one's may lie there already
                 keys.remove_key(path)
 
-        if path and run:
+        if path:
             service.recorder.writer.put(withdraw)
+
+    def _give_up(self) -> None:
+        if self.pending and (session := self.pending.session):
+            session.kill()
+            session.close()
+        self.pending = None
 
     def _is_pending(self, number: int) -> bool:
         return self.pending is not None and self.pending.number == number
@@ -106,8 +114,6 @@ class Launches:
                 return partial(self._hand_over, number)
             made, key = service.read_plan() if fresh else (service.plan, service.key)
             _require_free(made)
-            if made.key_config and key:
-                keys.write_key(made.key_config, runtime(made.engine).key.file % key)
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             return partial(self._failed, number, error)
         return partial(self._prepared, number, made, key)
@@ -135,7 +141,8 @@ class Launches:
         if not self._is_pending(number):
             return
         service = self._service
-        self.pending, now = None, service.clock.now()
+        self._give_up()
+        now = service.clock.now()
         service.last_error = f"cannot launch: {_in_words(error)}"
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORT):
             service.feed(LaunchFailed(now, service.last_error))
@@ -143,19 +150,46 @@ class Launches:
             service.feed(Exited(now, 1, service.last_error))
 
     def _prepared(self, number: int, made: Plan, key: str | None) -> None:
-        """Start the server, unless nobody wants it any more."""
-        if not self._is_pending(number):
+        """Start the server, unless nobody wants it any more; who removes its key's file comes
+        first.
+        """
+        pending = self.pending
+        if pending is None or pending.number != number:
             return
         service = self._service
         again = made is service.plan and number > 1
         if made is not service.plan:
             service.use_plan(made, key)
+        path = made.key_config if key else None
         try:
-            session = self._spawn()
+            session = self._spawn(path)
         except (OSError, ValueError) as error:
             self._failed(number, error)
             return
-        self.pending = None
+        begin = partial(self._begin, number, session, again)
+        if not path or not key:
+            begin()
+            return
+        pending.session = session
+        lay = partial(self._lay, number, path, service.engine.key.file % key, begin)
+        service.loop.aside(lay, partial(self._failed, number, MemoryError()))
+
+    def _lay(self, number: int, path: str, text: str, begin: Work) -> Work:
+        """Lay the key where the server reads it; in a thread of its own."""
+        try:
+            keys.write_key(path, text)
+        except OSError as error:
+            return partial(self._failed, number, error)
+        return begin
+
+    def _begin(self, number: int, session: ProcessTree, again: bool) -> None:
+        """Let it run."""
+        if not self._is_pending(number):
+            self.withdraw_key()  # it came too late
+            return
+        if self.pending and self.pending.session:
+            session.go()
+        self.pending, service = None, self._service
         allowed = service.engine.allowed(service.plan)
         service.run = ServerRun(
             number, session, service.log, service.start, service.engine, allowed, service.clock
@@ -164,16 +198,19 @@ class Launches:
         if again:
             service.loop.aside(self._same_engine)
 
-    def _spawn(self) -> ProcessTree:
-        """The server's first process, by the plan. Raises OSError or ValueError."""
+    def _spawn(self, key_file: str | None) -> ProcessTree:
+        """The server's reaper, and its first process where that has no `key_file` to wait for.
+
+        Raises OSError or ValueError.
+        """
         made, key, of = self._service.plan, self._service.key, self._service.engine
         hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
         env = {name: value for name, value in os.environ.items() if name not in hidden}
         if of.key.variable and key:
             env[of.key.variable] = key
-        unwanted = [made.key_config] if made.key_config and key else []
         env = _with_own_programs(env | made.env, made.python)
-        return ProcessTree(made.argv, env, unwanted, of.shared)
+        unwanted = [key_file] if key_file else []
+        return ProcessTree(made.argv, env, unwanted, of.shared, held=bool(key_file))
 
     def _same_engine(self) -> Work:
         """A launch after a death does not resolve again: an engine that was upgraded meanwhile is

@@ -3,16 +3,18 @@ launcher does.
 
 Runs as a program of its own between the launcher and the server and needs no privilege:
 
-    python -I -S reaper.py SOCKET [join=CGROUP] [shared=NAME...] [UNWANTED...] -- COMMAND...
+    python -I -S reaper.py SOCKET [held] [join=CGROUP] [shared=NAME...] [UNWANTED...] -- COMMAND...
 
-SOCKET is the descriptor that it talks by, CGROUP the control group that all of it goes into, and
-each file UNWANTED is removed at the end, as are the files of shared memory with a NAME (a glob)
-that the server's processes had mapped. It is a child subreaper, so every orphan of the server
-becomes its child, and it holds one end of a socket whose other end the launcher holds. The kernel
-closes that end when the launcher is gone, SIGKILL included; then, or when it reads `K`, it kills
-every descendant until none is left.
+SOCKET is the descriptor that it talks by; `held`, it starts nothing before it is told to, so that
+what is UNWANTED can be made when somebody is there to remove it. CGROUP is the control group that
+all of it goes into, and each file UNWANTED is removed at the end, as are the files of shared memory
+with a NAME (a glob) that the server's processes had mapped. It is a child subreaper, so
+every orphan of the server becomes its child, and it holds one end of a socket whose other end the
+launcher holds. The kernel closes that end when the launcher is gone, SIGKILL included; then, or
+when it reads `K`, it kills every descendant until none is left.
 
-    launcher -> reaper   S  it serves: remember the shared memory that it has
+    launcher -> reaper   G  go, where it was held
+                         S  it serves: remember the shared memory that it has
                          T  SIGTERM to the server's first process
                          K  kill everything                        (closed)  the same
     reaper -> launcher   pid N | exec WHY | exit STATUS            (closed)  the last is gone
@@ -58,7 +60,7 @@ TRACKER = b"multiprocessing.resource_tracker"
 # Seconds for a tracker to remove what it keeps a list of, all others gone: those in which it does
 # nothing, and in all; seconds between two looks at it.
 TRACKED_WITHIN, TRACKED_AT_MOST, PAUSE = 2.0, 20.0, 0.01
-JOIN, SHARED = "join=", "shared="
+HELD, JOIN, SHARED = "held", "join=", "shared="
 MEMORY = "/dev/shm/"
 # Seconds between two looks whether those that were killed are gone: clients wait for the next
 # launch, and within a second most are; and later, for who is held by a driver.
@@ -334,12 +336,12 @@ def lay_down_capability(libc: ctypes.CDLL) -> None:
         libc.capset(header, sets)
 
 
-def hear(end: int) -> bytes:
+def hear(end: int, at_most: int = 64) -> bytes:
     """What came, or nothing when the other end is gone; with words unread there, the kernel calls
     it a reset.
     """
     try:
-        return os.read(end, 64)
+        return os.read(end, at_most)
     except ConnectionResetError:
         return b""
 
@@ -354,7 +356,8 @@ def main() -> None:
     """Take the socket and the command from the command line."""
     dashes = sys.argv.index("--")
     end, words = int(sys.argv[1]), sys.argv[2:dashes]
-    unwanted = [word for word in words if not word.startswith((JOIN, SHARED))]
+    is_held = HELD in words
+    unwanted = [word for word in words if word != HELD and not word.startswith((JOIN, SHARED))]
     memory = SharedMemory([word.removeprefix(SHARED) for word in words if word.startswith(SHARED)])
 
     def look() -> None:
@@ -374,7 +377,8 @@ def main() -> None:
             join(word.removeprefix(JOIN))
     signals = hear_signals()
     try:
-        if server := start(end, sys.argv[dashes + 1 :]):
+        goes = not is_held or hear(end, 1) == b"G"
+        if goes and (server := start(end, sys.argv[dashes + 1 :])):
             watch(end, signals, server, look)
     finally:
         look()

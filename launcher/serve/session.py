@@ -53,9 +53,11 @@ class ProcessTree:
         env: Mapping[str, str],
         unwanted: Sequence[str] = (),
         shared: Sequence[str] = (),
+        *,
+        held: bool = False,
     ) -> None:
-        """Start `argv` with `env` and a mark; output of every process goes to `self.output` (a
-        pipe).
+        """Start `argv` with `env` and a mark, `held` not before `go`; output of every process goes
+        to `self.output` (a pipe).
 
         Files that are `unwanted` after it, and those of shared memory with a name like one in
         `shared` that its processes mapped, are removed by whoever sees its end, be the launcher
@@ -82,6 +84,7 @@ class ProcessTree:
             program, end = f"/proc/self/fd/{_REAPER}", str(theirs.fileno())
             words = [f"{reaper.JOIN}{self.cgroup}"] if self.cgroup else []
             words += [f"{reaper.SHARED}{name}" for name in shared]
+            words += [reaper.HELD] if held else []
             self._reaper = subprocess.Popen(
                 [sys.executable, "-I", "-S", program, end, *words, *unwanted, "--", *argv],
                 env={**env, MARK: mark},
@@ -104,6 +107,10 @@ class ProcessTree:
         )
         theirs.close()
         os.close(output)
+
+    def go(self) -> None:
+        """Start what was held."""
+        self._say(b"G")
 
     def remember(self) -> None:
         """Have the reaper remember the shared memory that the server has by now."""
