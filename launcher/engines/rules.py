@@ -115,16 +115,21 @@ COMPUTED: Mapping[str, Callable[[Case], Any]] = {
 }
 
 
-@cache
 def table(file: Path) -> rows.Table[Rule]:
     """The good rows of a file, in its order; and what is wrong with the others."""
-    return rows.read(file, "default", _of_any if file == OF_ANY else _of_engine)
+    return _tables(file)[0]
+
+
+def left_out(file: Path) -> rows.Table[LeftOut]:
+    """What a file's rules leave out of an operating point; and what is wrong with other rows."""
+    return _tables(file)[1]
 
 
 @cache
-def left_out(file: Path) -> rows.Table[LeftOut]:
-    """What a file's rules leave out of an operating point; and what is wrong with other rows."""
-    return rows.read(file, "left-out", _left_out)
+def _tables(file: Path) -> tuple[rows.Table[Rule], rows.Table[LeftOut]]:
+    told = rows.parsed(file)
+    rules = rows.read(told, "default", _of_any if file == OF_ANY else _of_engine)
+    return rules, rows.read(told, "left-out", _left_out)
 
 
 def _left_out(number: str | int, row: Mapping[str, Any]) -> LeftOut:
