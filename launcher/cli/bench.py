@@ -133,7 +133,7 @@ def _slo(text: str) -> Objective:
 
 def _instance(name: str | None) -> StateDir:
     from launcher.operate import control
-    from launcher.statedir.folder import state_home
+    from launcher.statedir.home import state_home
 
     return control.select_up(state_home(os.environ), name)
 

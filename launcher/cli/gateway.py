@@ -123,7 +123,8 @@ def gateway_status(name: str, as_json: bool) -> int:
     """Say how it is, and who is behind it; exit 0 only if it sends requests to somebody."""
     from launcher.operate import control, gateway, identity
     from launcher.output import gateway as output
-    from launcher.statedir.folder import StateDir, state_home
+    from launcher.statedir.folder import StateDir
+    from launcher.statedir.home import state_home
 
     instance = identity.become_owner(StateDir(state_home(os.environ), name))
     behind = gateway.replicas(instance)
@@ -140,7 +141,8 @@ def gateway_status(name: str, as_json: bool) -> int:
 def gateway_down(name: str, now: bool, as_json: bool) -> None:
     """Stop it and wait until nothing of it is left. The servers behind it go on."""
     from launcher.operate import control, gateway, identity
-    from launcher.statedir.folder import StateDir, state_home
+    from launcher.statedir.folder import StateDir
+    from launcher.statedir.home import state_home
 
     instance = identity.enter(StateDir(state_home(os.environ), name), writing=True)
     gateway.of(instance)

@@ -86,7 +86,7 @@ def events(
     """
     from launcher.operate import control, identity
     from launcher.output import events as console
-    from launcher.statedir.folder import state_home
+    from launcher.statedir.home import state_home
 
     if (svg and not starts) or (starts and (follow or kind)):
         raise click.UsageError("--svg is for --starts, which has no --follow and no --kind")
@@ -118,7 +118,7 @@ def events(
 def smoke_command(profile: str | None, as_json: bool) -> int:
     """Ask a running server the questions of its smoke test; exit 1 if an answer is wrong."""
     from launcher.operate import control, identity, running
-    from launcher.statedir.folder import state_home
+    from launcher.statedir.home import state_home
 
     result = running.smoke(
         identity.enter(control.select_up(state_home(os.environ), profile), writing=True)
@@ -178,7 +178,7 @@ def metrics_command(
     localhost, or a --host-name; on a socket, whose mode is 0660, any will do.
     """
     from launcher.operate import metrics
-    from launcher.statedir.folder import state_home
+    from launcher.statedir.home import state_home
 
     if listen is not None:
         metrics.serve(
@@ -213,7 +213,7 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     Facts, plan with reasons, doctor's findings, events, logs, stacks, diagnosis and kernel lines.
     """
     from launcher.operate import bundle, control, identity
-    from launcher.statedir.folder import state_home
+    from launcher.statedir.home import state_home
 
     instance = control.select_instance(state_home(os.environ), profile)
     is_new = output is None or not output.exists()

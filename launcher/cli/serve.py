@@ -99,7 +99,7 @@ def status(profile: str | None, as_json: bool) -> int:
     """
     from launcher.operate import control, identity
     from launcher.output import plan
-    from launcher.statedir.folder import known, state_home
+    from launcher.statedir.home import known, state_home
 
     home = state_home(os.environ)
     found = control.meant(home, profile) if profile else control.candidates(home)
@@ -127,7 +127,7 @@ def status(profile: str | None, as_json: bool) -> int:
 def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
     """Print what the server printed, keys left out."""
     from launcher.operate import control, identity
-    from launcher.statedir.folder import state_home
+    from launcher.statedir.home import state_home
 
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
     for line in control.log_lines(instance, lines, follow=follow):
@@ -150,7 +150,7 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     a launcher that does not go is killed, and so is what a killed one left.
     """
     from launcher.operate import control, group, identity
-    from launcher.statedir.folder import known, state_home
+    from launcher.statedir.home import known, state_home
 
     if profile is None and not known(state_home(os.environ)):
         said = "no server has been started yet"
@@ -169,7 +169,7 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
 def _meant(profile: str | None) -> list[StateDir]:
     """What is meant: all replicas where their profile is named."""
     from launcher.operate import control
-    from launcher.statedir.folder import state_home
+    from launcher.statedir.home import state_home
 
     home = state_home(os.environ)
     return control.meant(home, profile) if profile else [control.select_instance(home, None)]

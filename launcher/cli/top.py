@@ -43,7 +43,7 @@ def top(
     """
     from launcher.operate.top import Driver, Top, meant
     from launcher.output import top as screen
-    from launcher.statedir.folder import state_home
+    from launcher.statedir.home import state_home
 
     shown = Top(meant(state_home(os.environ), (*profiles, *named)), Driver())
     try:

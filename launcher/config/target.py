@@ -25,7 +25,8 @@ from launcher.host import facts_json
 from launcher.host.facts import Driver, Engine, Host, Model, System
 from launcher.knowledge import gpus
 from launcher.plan.plan import ENGINE, Plan
-from launcher.statedir.folder import StateDir, state_home
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import state_home
 
 # As Python packages are numbered: 0.5.23, 0.5.15.post1, 0.5.24rc0, 0.5.23+cu130.
 RELEASE = re.compile(

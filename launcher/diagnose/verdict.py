@@ -9,7 +9,7 @@ from launcher.knowledge import families
 
 UNKNOWN = "unknown"
 LEFT = "no known cause; the last lines of"
-# Why a supervisor kills a server whose log knows of no cause (lifecycle.Stopping.cause), and what
+# Why a supervisor kills a server whose log knows of no cause (states.Stopping.cause), and what
 # to do then.
 KILLED_FOR = {
     "hang": (

@@ -22,7 +22,8 @@ from launcher.files.reading import UnfitError
 from launcher.gateway.instances import plan_of
 from launcher.gateway.manifest import FILE, LARGEST, Worker, fault, place_of, urls, written
 from launcher.gateway.settings import HEALTH, Options
-from launcher.statedir.folder import StateDir, known
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import known
 
 EVERY = 0.5  # seconds between two looks
 AGAIN = 5.0  # seconds until one that was refused is asked again

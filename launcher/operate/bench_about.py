@@ -13,7 +13,7 @@ from launcher.engines.engine import dialect
 from launcher.knowledge import gpus, models
 from launcher.operate.bench_subject import Subject
 from launcher.plan.plan import Plan
-from launcher.statedir.folder import now_text
+from launcher.statedir.times import now_text
 
 # Options that name a place or a name of this host, and no way to compute.
 _OWN = re.compile(r"host|port|model|.*(path|file|key|addr|name|dir|url)s?|tokenizer|config")

@@ -28,7 +28,9 @@ from launcher.serve.reaper import descendants
 from launcher.serve.wishes import NOW
 from launcher.statedir import namelock, starts
 from launcher.statedir.events import Event, parsed, read_events
-from launcher.statedir.folder import Signalled, StateDir, is_launcher, known, run_state
+from launcher.statedir.folder import Signalled, StateDir
+from launcher.statedir.home import known
+from launcher.statedir.processes import is_launcher, run_state
 from launcher.statedir.replica import split
 from launcher.statedir.starts import PastStart
 from launcher.statedir.state import BARE, StateRecord
@@ -123,7 +125,7 @@ def status(instance: StateDir) -> StateRecord:
     if pids.launcher:
         others = tuple(pid for pid in descendants(pids.launcher) if pid != pids.server)
         seen = replace(seen, pids=replace(pids, others=others))
-    if seen.state == "dead" and (left := leftovers.find(instance.session())):
+    if seen.state == "dead" and (left := leftovers.find(instance.status.session())):
         named = leftovers.in_words(left)
         reason = f"{seen.reason}; left behind: {named}: `glm5-serve down --now` kills them"
         seen = replace(seen, reason=reason)
@@ -251,7 +253,7 @@ def _hurry(instance: StateDir, told: Signalled) -> str:
 
 def _heard(instance: StateDir, pid: int) -> bool:
     """Whether a launcher says that it stops; what an earlier one said does not count."""
-    return instance.has_said(pid, ("stopping", "stopped", "failed"))
+    return instance.status.has_said(pid, ("stopping", "stopped", "failed"))
 
 
 def _clear(instance: StateDir, *, now: bool) -> str:
@@ -261,7 +263,7 @@ def _clear(instance: StateDir, *, now: bool) -> str:
 
     Without `now` nothing is killed.
     """
-    session = instance.session()
+    session = instance.status.session()
     if not (left := leftovers.stay(session, MOMENT)):
         return ""
     if not now:
@@ -312,8 +314,8 @@ def signalled(instance: StateDir, number: int, *, now: bool = False) -> Signalle
     raise UserError(
         f"{instance.name} has been coming up for {YOUNG:g} s, and no launcher has said who it is",
         fix=(
-            f"`glm5-serve down --now --profile {instance.name}` ends it; `fuser -v {instance.lock}`"
-            " names the process that does it"
+            f"`glm5-serve down --now --profile {instance.name}` ends it;"
+            f" `fuser -v {instance.lock.path}` names the process that does it"
         ),
         status=Exit.NO,
     )
@@ -341,14 +343,14 @@ def _told(instance: StateDir, number: int, *, young: bool) -> Signalled | None:
     except ProcessLookupError:
         pass
     except PermissionError:
-        fix = f"run it as the user of that process: `ps -fp $(fuser {instance.lock})`"
+        fix = f"run it as the user of that process: `ps -fp $(fuser {instance.lock.path})`"
         raise UserError(f"the launcher of {instance.name} is another user's", fix=fix) from None
     return None
 
 
 def require_here(instance: StateDir) -> None:
     """Raise UserError for a launcher that no process here may signal."""
-    if instance.is_elsewhere():
+    if instance.status.is_elsewhere():
         raise UserError(
             f"the launcher of {instance.name} lives in another PID namespace, a container most"
             " likely, and cannot be signalled from here",

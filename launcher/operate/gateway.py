@@ -31,7 +31,8 @@ from launcher.plan.plan import Plan
 from launcher.redact.keys import read_key
 from launcher.serve import capabilities
 from launcher.serve.reaper import descendants
-from launcher.statedir.folder import StateDir, known, state_home
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import known, state_home
 from launcher.statedir.replica import split
 
 

@@ -30,9 +30,11 @@ from launcher.errors import Exit, UserError
 from launcher.files import guarded, reading
 from launcher.redact.keys import read_key
 from launcher.serve.webserver import Access, Collecting, Pages, WebServer
-from launcher.statedir.folder import LARGEST_STATE, StateDir, known
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import known
 from launcher.statedir.readings import GpuReading, Readings
 from launcher.statedir.state import StateRecord
+from launcher.statedir.status import LARGEST_STATE
 
 STATES = ("starting", "ready", "stopping", "backoff", "stopped", "failed", "dead", "unknown")
 ANSWERS = ("right", "wrong", "unknown")

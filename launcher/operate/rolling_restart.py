@@ -13,7 +13,8 @@ from launcher.gateway.workers import routed
 from launcher.operate import gateway, running
 from launcher.operate.up import Screen
 from launcher.plan.plan import Plan
-from launcher.statedir.folder import StateDir, known
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import known
 from launcher.statedir.replica import split
 
 IN_WITHIN = 60.0  # seconds for a gateway to send requests to a server that is ready; it takes 3

@@ -21,8 +21,10 @@ from launcher.operate.holders import Holder, Holders, is_free
 from launcher.operate.watch import LAST, Seen, Watch
 from launcher.serve.gpu_monitor import GpuWatch
 from launcher.statedir.events import Event
-from launcher.statedir.folder import StateDir, known, now_text
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import known
 from launcher.statedir.readings import GpuReading
+from launcher.statedir.times import now_text
 
 SCHEMA = 1
 FRESH = 15.0  # seconds that a launcher's look at the GPUs is believed: it reads them every 5 to 10

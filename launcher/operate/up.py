@@ -32,7 +32,8 @@ from launcher.serve import capabilities, leftovers
 from launcher.serve.wishes import NOW, WISHES
 from launcher.statedir import namelock
 from launcher.statedir.events import Event, read_events
-from launcher.statedir.folder import Claim, StateDir
+from launcher.statedir.folder import StateDir
+from launcher.statedir.lock import Claim
 
 if TYPE_CHECKING:
     from launcher.doctor.run import Report
@@ -180,7 +181,7 @@ def _require_nothing_left(instance: StateDir) -> None:
     """Raise UserError where the last launcher was killed, and its reaper with it, and the server
     was not.
     """
-    if left := leftovers.stay(instance.session(), LEFT_WITHIN):
+    if left := leftovers.stay(instance.status.session(), LEFT_WITHIN):
         raise UserError(
             f"processes of the last server of {instance.name} are left: {leftovers.in_words(left)}",
             fix=f"`glm5-serve down --now --profile {instance.name}` kills them",

@@ -26,9 +26,10 @@ from launcher.operate import control
 from launcher.plan.plan import Plan
 from launcher.redact.keys import read_key
 from launcher.statedir.events import Event, parsed
-from launcher.statedir.folder import LARGEST_END, LARGEST_STATE, StateDir
+from launcher.statedir.folder import StateDir
 from launcher.statedir.readings import Readings
 from launcher.statedir.state import StateRecord
+from launcher.statedir.status import LARGEST_END, LARGEST_STATE
 
 WITHIN = 1.0  # seconds for each answer of a server
 WHOLE_EVERY = 5.0  # seconds between two questions that cost it more

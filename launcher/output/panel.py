@@ -16,9 +16,9 @@ from launcher.operate.watch import Seen
 from launcher.output import starts
 from launcher.output.bars import BLOCKS, Line, Part, Signs, bar, duration, flow
 from launcher.output.events import COLOURS, in_words
-from launcher.statedir.folder import seconds_since
 from launcher.statedir.readings import GpuReading
 from launcher.statedir.state import StateRecord
+from launcher.statedir.times import seconds_since
 
 NONE = "no server has been started yet: `glm5-serve up --profile NAME` brings one up"
 OLD = 5.0  # seconds after which figures are no longer those of now

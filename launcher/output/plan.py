@@ -17,8 +17,8 @@ from launcher.output import starts
 from launcher.output.bars import duration, signs_for
 from launcher.output.events import COLOURS, local, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
-from launcher.statedir.folder import seconds_since
 from launcher.statedir.state import Canary, Pids, StartRecord, StateRecord
+from launcher.statedir.times import seconds_since
 
 if TYPE_CHECKING:
     from rich.console import Console

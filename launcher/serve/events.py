@@ -195,14 +195,9 @@ class Ticked:
     now: float
 
 
-Event = (
-    Started
-    | Exited
-    | ReadyHinted
-    | ProbeResult
-    | RequestReceived
-    | Ticked
-    | LaunchFailed
+# What says of which run it is: one that comes late says nothing of the next.
+OfRun = (
+    ProbeResult
     | RankDied
     | NodeLost
     | Drained
@@ -211,8 +206,10 @@ Event = (
     | StacksSaved
     | SmokeResult
     | CanaryHeard
-    | GpuFaulted
     | StartFailed
+)
+Event = (
+    Started | Exited | ReadyHinted | RequestReceived | Ticked | LaunchFailed | GpuFaulted | OfRun
 )
 
 

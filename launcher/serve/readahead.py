@@ -9,11 +9,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from launcher.engines.loading import Loading
 from launcher.statedir.schema import number, optional, table, text, whole
+
+if TYPE_CHECKING:  # the child has no loop
+    from launcher.serve.loop import Loop
 
 # of a plan's variables those by which a hub id means a folder
 WHERE = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HOME")
@@ -126,3 +130,39 @@ class ReadAhead:
             pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(CLOSED_WITHIN)
+
+
+class Reading:
+    """What is read ahead for the present run of a server, if anything is."""
+
+    def __init__(self, loop: Loop, tell: Callable[[Told], None]) -> None:
+        self._loop = loop
+        self._tell = tell
+        self._ahead: ReadAhead | None = None
+
+    def begin(self, loading: Loading, gpus: int, env: Mapping[str, str]) -> None:
+        """Begin to read, unless something speaks against it. Raises what `ReadAhead` does."""
+        if loading.against:
+            self._tell(Told(end=loading.against))
+            return
+        self._ahead = ReadAhead(Request.of(loading, gpus), env)
+        self._loop.on(self._ahead.output, self._hear)
+
+    def end(self, why: str) -> None:
+        """Have nothing more read; `why` is told of a reading that was under way."""
+        if self._ahead is None:
+            return
+        ahead, self._ahead = self._ahead, None
+        self._loop.off(ahead.output)
+        ahead.close()
+        if ahead.last.end is None and ahead.last.total:
+            self._tell(replace(ahead.last, end=why))
+
+    def _hear(self) -> None:
+        assert self._ahead
+        try:
+            for told in self._ahead.hear():
+                if told.is_news:
+                    self._tell(told)
+        except EOFError:
+            self.end("its reader died")

@@ -23,18 +23,19 @@ from launcher.engines.startup import Start
 from launcher.plan.plan import Plan
 from launcher.serve import canary_told
 from launcher.serve.gpu_monitor import GpuNews
-from launcher.serve.lifecycle import Ended, Next, Ready, Starting, State, Stopping
 from launcher.serve.readahead import Told
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.smoke import Result
+from launcher.serve.states import Ended, Next, Ready, Starting, State, Stopping
 from launcher.serve.writer import Writer
 from launcher.statedir import starts
 from launcher.statedir.events import Event
-from launcher.statedir.folder import StateDir, now_text
+from launcher.statedir.folder import StateDir
 from launcher.statedir.readings import GpuReading, Probe, Readings
 from launcher.statedir.session import Session
 from launcher.statedir.starts import PastStart, Usual
 from launcher.statedir.state import Canary, Pids, Progress, Smoke, StartRecord, StateRecord
+from launcher.statedir.times import now_text
 
 Show = Callable[[Event], None]
 PROGRESS_EVERY = 1.0  # seconds between two words about the same phase
@@ -274,7 +275,7 @@ class Recorder:
 
     def _write_state(self, record: StateRecord) -> None:
         """In the writer's thread."""
-        if self.lock is not None and not self.instance.holds(self.lock):
+        if self.lock is not None and not self.instance.lock.is_on(self.lock):
             self.complain(f"{self.instance.folder} was removed: it is recreated")
             # and kept: the lock that is held lies in no folder any more
             self.lock = self.instance.claim().lock

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.serve import cgroup, reaper
-from launcher.statedir.folder import boot_id, start_ticks
+from launcher.statedir.processes import boot_id, start_ticks
 from launcher.statedir.session import Session
 
 # Read once: a package that is upgraded, or removed, under a running launcher must not change how it

@@ -26,7 +26,8 @@ from launcher.config.target import planned
 from launcher.engines.target import Target
 from launcher.formats import curl
 from launcher.output import nextstep
-from launcher.statedir.folder import StateDir, known
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import known
 
 FACTS = str(ROOT / "tests/hosts/asus8x.json")
 POD = """apiVersion: v1

@@ -20,7 +20,8 @@ from conftest import World, end, free_port, remove, until
 from launcher.gateway import settings
 from launcher.gateway.settings import Options
 from launcher.plan.plan import loads, to_json
-from launcher.statedir.folder import StateDir, run_state
+from launcher.statedir.folder import StateDir
+from launcher.statedir.processes import run_state
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ import click
 import pytest
 from conftest import PATIENCE, ROOT, World, end, next_line, running, until
 
-from launcher.statedir.folder import boot_id, start_ticks
+from launcher.statedir.processes import boot_id, start_ticks
 
 OWNER = 65534
 PYTHON = Path("/usr/bin/python3")  # not this test's: that may lie in root's home

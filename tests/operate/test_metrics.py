@@ -29,7 +29,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from launcher.cli.observe import KINDS
 from launcher.errors import UserError
 from launcher.operate import metrics
-from launcher.statedir.folder import StateDir, boot_id, now_text, start_ticks
+from launcher.statedir.folder import StateDir
+from launcher.statedir.processes import boot_id, start_ticks
+from launcher.statedir.times import now_text
 
 MONITORING = ROOT / "monitoring"
 

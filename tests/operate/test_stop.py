@@ -19,7 +19,8 @@ from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, 
 from launcher.errors import Exit, UserError
 from launcher.files.rotation import rotate
 from launcher.operate import control
-from launcher.statedir.folder import StateDir, boot_id, pid_namespace
+from launcher.statedir.folder import StateDir
+from launcher.statedir.processes import boot_id, pid_namespace
 
 FAKE = """
 import os, signal, sys
@@ -306,7 +307,7 @@ def test_what_an_earlier_namespace_wrote_is_not_said_of_a_young_launcher(
 
     assert pid_namespace() != "pid:[1]"
     assert instance.look().reason == "being launched"
-    assert not instance.is_elsewhere()
+    assert not instance.status.is_elsewhere()
 
 
 def test_a_launcher_of_another_user_is_not_called_a_bug(

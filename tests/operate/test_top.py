@@ -24,8 +24,10 @@ from launcher.engines.figures import First
 from launcher.operate.holders import Holders
 from launcher.operate.top import Driver, Top
 from launcher.operate.watch import Watch
-from launcher.statedir.folder import StateDir, known, now_text
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import known
 from launcher.statedir.readings import GpuReading, Probe, Readings
+from launcher.statedir.times import now_text
 
 LOAD = {
     "dp_rank": 0,

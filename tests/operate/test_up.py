@@ -234,7 +234,7 @@ def test_down_does_not_wait_for_ever_for_a_launcher_without_a_name(
     claim.release()
 
     assert refused.value.status == Exit.NO
-    assert str(instance.lock) in str(refused.value.fix)
+    assert str(instance.lock.path) in str(refused.value.fix)
 
 
 def test_a_second_signal_changes_nothing_and_down_now_kills(world: World) -> None:

@@ -30,7 +30,9 @@ from launcher.serve.events import (
     Terminate,
     Ticked,
 )
-from launcher.serve.lifecycle import Idle, Next, Ready, State, Stopping, step, wakes_at
+from launcher.serve.lifecycle import step
+from launcher.serve.states import Idle, Next, Ready, State, Stopping
+from launcher.serve.timing import wakes_at
 from launcher.serve.wishes import Request
 
 POLICY = CanaryPolicy(every=60.0, asks=CANARIES)

@@ -22,7 +22,7 @@ from conftest import PATIENCE, World, until
 from launcher.serve import leftovers
 from launcher.serve.leftovers import Member
 from launcher.serve.session import MARK
-from launcher.statedir.folder import boot_id, start_ticks
+from launcher.statedir.processes import boot_id, start_ticks
 from launcher.statedir.session import Session
 
 HEX = secrets.token_hex(16)  # other runs of these tests have their own

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from launcher.diagnose.verdict import KILLED_FOR
 from launcher.engines.log import PHASES
-from launcher.plan.policy import StallTimeouts
+from launcher.plan.policy import Policy, StallTimeouts
 from launcher.serve.events import (
     Action,
     Drained,
@@ -38,22 +38,20 @@ from launcher.serve.events import (
     Terminate,
     Ticked,
 )
-from launcher.serve.lifecycle import (
-    ASK_WITHIN,
+from launcher.serve.lifecycle import step
+from launcher.serve.states import (
     Backoff,
     Ended,
     Idle,
     Next,
     Past,
-    Policy,
     Proving,
     Ready,
     Starting,
     State,
     Stopping,
-    step,
-    wakes_at,
 )
+from launcher.serve.timing import ASK_WITHIN, wakes_at
 from launcher.serve.wishes import Request
 
 POLICY = Policy(

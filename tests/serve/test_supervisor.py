@@ -35,7 +35,9 @@ from launcher.serve.events import (
     Started,
     Ticked,
 )
-from launcher.serve.lifecycle import Backoff, Ended, Idle, Ready, Starting, State, is_judged, step
+from launcher.serve.lifecycle import step
+from launcher.serve.states import Backoff, Ended, Idle, Ready, Starting, State
+from launcher.serve.timing import is_judged
 from launcher.serve.wishes import Request
 from launcher.serve.writer import MOST_WAITING, Writer
 

@@ -21,14 +21,9 @@ from launcher.errors import Exit, UserError
 from launcher.files.rotation import rotate
 from launcher.operate import control
 from launcher.statedir.events import Event
-from launcher.statedir.folder import (
-    StateDir,
-    boot_id,
-    known,
-    run_state,
-    start_ticks,
-    state_home,
-)
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import known, state_home
+from launcher.statedir.processes import boot_id, run_state, start_ticks
 
 
 @pytest.fixture
@@ -141,7 +136,7 @@ ctypes.CDLL(None).syscall(93 if os.uname().machine == "aarch64" else 60, 0)  # o
 @pytest.mark.parametrize("last", ["stopped", "ready"])
 def test_a_launcher_that_ends_is_not_one_that_is_launched(instance: StateDir, last: str) -> None:
     """The kernel takes its program away first, and its locks later: on a busy host much later."""
-    words = (sys.executable, "-c", GOING, instance.lock, "supervise")
+    words = (sys.executable, "-c", GOING, instance.lock.path, "supervise")
     with running(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         next_line(process)
         record(instance, process.pid)
@@ -302,7 +297,7 @@ def test_a_copy_of_another_instances_folder_means_nobody(instance: StateDir, lau
     assert seen.state == "unknown"
     assert "it is of p" in seen.reason
     assert copy.signal(0) is None
-    assert copy.session().mark is None
+    assert copy.status.session().mark is None
 
 
 def test_of_several_that_are_down_it_is_said_that_none_is_up(tmp_path: Path) -> None:

@@ -75,10 +75,10 @@ def test_a_launcher_that_makes_its_folder_anew_keeps_its_name(tmp_path: Path) ->
     instance = StateDir(tmp_path, "p")
     first = instance.claim()
     shutil.rmtree(instance.folder)
-    assert not instance.holds(first.lock)
+    assert not instance.lock.is_on(first.lock)
     second = instance.claim()
 
-    assert instance.holds(second.lock)
+    assert instance.lock.is_on(second.lock)
     assert second.name is None
     assert namelock.holder(instance.folder) == os.getpid()
     for claim in (first, second):

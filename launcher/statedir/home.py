@@ -1,0 +1,59 @@
+"""The state home, and which instances there are in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher.statedir.folder import NAME, StateDir
+
+
+def state_home(environ: Mapping[str, str]) -> Path:
+    """Where instances keep their files.
+
+    `$GLM5_SERVE_STATE_DIR`; under systemd `$STATE_DIRECTORY`; `/var/lib/glm5-serve` for root, so
+    that root's shell finds what the service runs; else `$XDG_STATE_HOME/glm5-serve`.
+    """
+    if said := environ.get("GLM5_SERVE_STATE_DIR") or environ.get("STATE_DIRECTORY"):
+        return Path(said)
+    if os.geteuid() == 0:
+        return Path("/var/lib/glm5-serve")
+    base, owner = Path(environ.get("XDG_STATE_HOME", "")), Path(environ.get("HOME", ""))
+    if not base.is_absolute():  # a relative one is none, says the specification
+        base = (owner if owner.is_absolute() else Path("/")) / ".local/state"
+    return base / "glm5-serve"
+
+
+def known(home: Path) -> list[StateDir]:
+    """Every instance that is or was up from this state home, those of other users too.
+
+    A profile that was refused leaves only a lock, and whatever else lies there is not ours.
+    """
+    with contextlib.suppress(OSError):
+        names = sorted(path.name for path in home.iterdir() if NAME.fullmatch(path.name))
+        return [
+            instance for instance in (StateDir(home, name) for name in names) if _was_up(instance)
+        ]
+    return []
+
+
+def _was_up(instance: StateDir) -> bool:
+    """Whether there is something to tell; of a folder that is closed to us, that it is closed."""
+    try:
+        return stat.S_ISDIR(instance.folder.lstat().st_mode) and (
+            _is_there(instance.state) or instance.is_held()
+        )
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    """Whether anything has that name. Raises PermissionError where it cannot be told."""
+    with contextlib.suppress(FileNotFoundError):
+        return bool(path.lstat())
+    return False

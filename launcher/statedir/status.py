@@ -1,0 +1,215 @@
+"""How an instance is, for anybody who asks: what its launcher said last, as far as the kernel bears
+it out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from launcher import printable
+from launcher.files import guarded, reading
+from launcher.files.reading import UnfitError
+from launcher.statedir import namelock
+from launcher.statedir.events import Event, parsed
+from launcher.statedir.lock import Lock
+from launcher.statedir.processes import (
+    boot_id,
+    has_program,
+    is_alive,
+    is_elsewhere,
+    run_state,
+    start_ticks,
+)
+from launcher.statedir.schema import OtherSchemaError, if_any
+from launcher.statedir.session import Session
+from launcher.statedir.state import BARE, LauncherRecord, Pids, StateRecord
+
+LARGEST_STATE = 1 << 20  # bytes; it has some two thousand
+LARGEST_END = 64 << 10  # bytes of events that are looked at for the last state
+FINAL = ("stopped", "failed")  # states that a launcher ends in
+
+
+class Status:
+    """The state file of an instance (`path`), its events and its lock, and what follows from all of
+    them.
+    """
+
+    def __init__(self, name: str, path: Path, events: Path, lock: Lock) -> None:
+        self._name = name
+        self._folder = path.parent
+        self._path = path
+        self._events = events
+        self._lock = lock
+
+    def look(self) -> StateRecord:
+        """How it is, for anybody who asks: never raises, and says so when what it finds cannot be
+        believed.
+        """
+        held = self._lock.is_held()
+        try:
+            seen, launcher = self._recorded()
+            same = self.is_of_holder(launcher)
+        except FileNotFoundError:
+            return (
+                self._bare("starting", "being launched")
+                if held
+                else self._bare("stopped", "never started here")
+            )
+        except PermissionError:
+            return self._bare("unknown", f"{self._path} may not be read by this user")
+        except UnfitError as error:
+            return self._bare("unknown", f"{error.filename} {error.strerror}")
+        except OtherSchemaError as error:
+            return self._bare("unknown", f"{self._path} {error}")
+        except (OSError, ValueError) as error:
+            return self._bare("unknown", f"{self._path} was not written by glm5-serve: {error}")
+        if held and same:
+            return self._living(seen, launcher)
+        if held and not self._is_going(launcher):
+            return self._bare("starting", "being launched")
+        return self._ended(seen, launcher)
+
+    def _recorded(self) -> tuple[StateRecord, LauncherRecord]:
+        """What the state file tells, and of which launcher. Raises OSError, ValueError."""
+        seen = StateRecord.from_json(self._json())
+        if seen.launcher is None:
+            raise ValueError("it names no launcher")
+        return seen, seen.launcher
+
+    def _json(self) -> Any:
+        """What the state file holds. Raises OSError; ValueError also where it is a copy of another
+        instance's: what that one's processes are is none of ours.
+        """
+        data = reading.parsed(guarded.read(self._path, LARGEST_STATE))
+        if isinstance(data, dict) and data.get("profile") not in (None, self._name):
+            raise ValueError(f"it is of {printable.line(str(data['profile'])[:80])}")
+        return data
+
+    def unsaid_end(self) -> str:
+        """How the launcher before this one ended, where it said nothing of it; else "". For who
+        holds the instance, and has not written its own state yet. A launcher that became one of
+        another version is the same process, and did not end.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            seen, launcher = self._recorded()
+            ended = self._ended(seen, launcher)
+            is_other = launcher.pid != os.getpid()
+            return ended.reason if is_other and ended.state == "dead" else ""
+        return ""
+
+    def _ended(self, seen: StateRecord, launcher: LauncherRecord) -> StateRecord:
+        """What is so without a launcher: the end that it told, else that it died."""
+        seen = replace(seen, pids=Pids())
+        if seen.state in FINAL:
+            return seen
+        # a full disk takes a line of events, and no new state file
+        if last := self._last_told(str(seen.since)):
+            reason = str(last.fields.get("reason"))
+            return seen.but(state=last.fields["state"], reason=reason, since=last.time)
+        pid, was = launcher.pid, seen.state
+        reason = f"the launcher (pid {pid}) died unexpectedly (killed?) while {was}"
+        return seen.but(state="dead", reason=reason)
+
+    def _last_told(self, since: str) -> Event | None:
+        """The final state that the events end with, told after the state file's; None where they
+        do not.
+        """
+        try:
+            with os.fdopen(guarded.opened(self._events), "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LARGEST_END))
+                lines = file.read(LARGEST_END).decode(errors="replace").splitlines()
+        except OSError:
+            return None
+        told = [event for event in parsed(lines) if event.kind == "state"]
+        if not told or told[-1].fields.get("state") not in FINAL or told[-1].time < since:
+            return None
+        return told[-1]
+
+    def _living(self, seen: StateRecord, launcher: LauncherRecord) -> StateRecord:
+        """What a launcher said that holds its lock, unless it cannot have noticed what became of
+        its server.
+        """
+        if is_elsewhere(launcher):
+            reason = f"{seen.reason}; its launcher lives in another PID namespace"
+            return seen.but(pids=Pids(), reason=reason)
+        pid, server, was = launcher.pid, seen.pids.server, seen.state
+        if run_state(pid) == "T":
+            reason = (
+                f"the launcher (pid {pid}) is stopped by a signal, nothing watches the server; it"
+                f" was {was}"
+            )
+            return seen.but(state="unknown", reason=reason)
+        if was == "ready" and server and run_state(server) is None:
+            reason = (
+                f"the server (pid {server}) is dead, which the launcher (pid {pid}) has not"
+                " told yet"
+            )
+            return seen.but(state="unknown", reason=reason)
+        return seen
+
+    def is_of_holder(self, launcher: LauncherRecord) -> bool:
+        """Whether a record is that of who holds the lock. Raises OSError."""
+        if is_elsewhere(launcher):
+            return bool(launcher.claim) and launcher.claim == self._lock.signature()
+        return is_alive(launcher, self._folder.lstat().st_uid)
+
+    def _is_going(self, launcher: LauncherRecord) -> bool:
+        """Whether a record's launcher is on its way out: a process loses its program, all that a
+        look at it shows, before its locks.
+        """
+        pid = launcher.pid
+        is_it = not is_elsewhere(launcher) and launcher.boot_id == boot_id()
+        return (
+            is_it
+            and start_ticks(pid) == launcher.start_ticks
+            and not has_program(pid)
+            and namelock.holder(self._folder) in (None, pid)
+        )
+
+    def has_said(self, pid: int, states: Collection[str]) -> bool:
+        """Whether the launcher of that pid wrote one of these states last."""
+        launcher = self.launcher()
+        return launcher is not None and launcher.pid == pid and self._part("state") in states
+
+    def session(self) -> Session:
+        """What marks the processes of the last server (`serve.leftovers`); without any mark where
+        nothing was told.
+        """
+        session, launcher = if_any(Session.from_json, self._part("session")), self.launcher()
+        if session is None:
+            return Session()
+        if launcher and is_elsewhere(launcher):  # its pids mean nothing here
+            session = replace(session, reaper=None)
+        if launcher and session.boot_id is None:
+            session = replace(session, boot_id=launcher.boot_id)
+        return session
+
+    def _bare(self, state: str, reason: str) -> StateRecord:
+        return StateRecord(self._name, state, reason=reason, parts=BARE)
+
+    def _part(self, name: str) -> Any:
+        """A part of the state file, whatever the rest of it is; None where there is no such."""
+        with contextlib.suppress(OSError, ValueError):
+            said = self._json()
+            return said.get(name) if isinstance(said, dict) else None
+        return None
+
+    def launcher(self) -> LauncherRecord | None:
+        """The launcher that the state file names, whatever the rest of it is."""
+        return if_any(LauncherRecord.from_json, self._part("launcher"))
+
+    def is_elsewhere(self) -> bool:
+        """Whether a launcher is alive that lives in another PID namespace: nothing here can signal
+        it.
+        """
+        launcher = self.launcher()
+        if launcher is None or not is_elsewhere(launcher) or not self._lock.is_held():
+            return False
+        with contextlib.suppress(OSError):
+            return self.is_of_holder(launcher)
+        return False
