@@ -547,6 +547,8 @@ def _variable_errors(env: object, origin: Mapping[str, layers.Layer]) -> list[st
 
 
 def _skip_errors(profile: Profile, origin: Mapping[str, layers.Layer]) -> list[str]:
+    if not profile.rules.skip:  # the rules need not be read
+        return []
     engine = dialect(profile.engine.kind)
     set_by_rules = {rule.set for rule in recipe.rules(profile.engine.kind)}
     is_whole = not any(recipe.table(file).complaints for file in (engine.defaults, recipe.OF_ANY))

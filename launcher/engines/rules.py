@@ -180,6 +180,8 @@ def _negated(name: str, case: Case) -> bool:
 
 def chosen(case: Case, skip: tuple[str, ...] = ()) -> Iterator[tuple[Rule, Any]]:
     """The rules that set something here, and what; each sees what those before it set."""
+    if case.target.arch not in ARCHS:  # no rule applies there, and none need be read
+        return
     flags, env = dict(case.flags), dict(case.env)
     now = replace(case, flags=flags, env=env)
     for rule in rules(case.target.engine):
