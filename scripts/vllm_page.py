@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.config.layers import PACKAGED
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Issue, every_issue
 from launcher.engines.target import Target

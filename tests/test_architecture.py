@@ -139,6 +139,22 @@ def test_what_a_function_gives_has_a_type_of_its_own() -> None:
     assert given == []
 
 
+LONGEST_FILE, LONGEST_FUNCTION = 500, 70  # lines
+
+
+def test_a_file_or_a_function_is_no_longer_than_a_reader_can_hold() -> None:
+    found = []
+    for path in sorted(LAUNCHER.rglob("*.py")):
+        name, text = path.relative_to(LAUNCHER).as_posix(), path.read_text()
+        found += [name] if len(text.splitlines()) > LONGEST_FILE else []
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno:
+                lines = node.end_lineno - node.lineno + 1
+                found += [f"{name}: {node.name}"] if lines > LONGEST_FUNCTION else []
+
+    assert found == []
+
+
 # Where an engine is named in code all the same, and why: the rest asks its values.
 NAMES_IT = {
     "engines/engine.py": "the cases by which their values are found",

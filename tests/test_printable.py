@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from launcher import printable
 from launcher.config.layers import Layer, unprintable
-from launcher.config.resolve import PlanRequest
+from launcher.config.load import PlanRequest
 from launcher.config.select import Row
 from launcher.config.target import planned
 from launcher.engines.target import Target

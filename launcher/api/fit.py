@@ -11,7 +11,7 @@ from launcher.capacity import sizes
 from launcher.capacity.estimate import fit
 from launcher.capacity.memory import Weights, from_headers
 from launcher.capacity.outcome import Fit, Said
-from launcher.config.resolve import PlanRequest
+from launcher.config.load import PlanRequest
 from launcher.config.select import choose, of_aim, shown
 from launcher.config.target import TargetOptions, planned, recorded
 from launcher.doctor.heading import fitting

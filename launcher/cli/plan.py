@@ -56,7 +56,7 @@ def render(
     here, or that --release, --gpu, --arch and --facts say. docker, compose, quadlet and kubernetes
     run the engine alone in its own image, with the same words and variables.
     """
-    from launcher.config.resolve import PlanRequest
+    from launcher.config.load import PlanRequest
     from launcher.operate.contained import rendered
     from launcher.output import plan as screens
 
@@ -96,7 +96,7 @@ def diff(
 
     Without B it is A's own: for another release or other GPUs.
     """
-    from launcher.config.resolve import PlanRequest
+    from launcher.config.load import PlanRequest
     from launcher.config.target import planned
     from launcher.lint.notes import noted
     from launcher.output import plan as screens

@@ -59,7 +59,7 @@ def profiles(context: click.Context, every: bool, as_json: bool) -> None:
 @json_option
 def show(profile: str, as_json: bool) -> None:
     """Print a profile's file, where it lies, what it extends, and who sets what."""
-    from launcher.config.resolve import PlanRequest, load
+    from launcher.config.load import PlanRequest, load
     from launcher.config.shown import shown
     from launcher.output import nextstep
     from launcher.output import profiles as screens
@@ -80,7 +80,7 @@ def validate(profile: str, aim: TargetOptions, as_json: bool) -> int:
     Exit 78 if it is none, 1 if the engine would not start with it. Nothing is asked of the host but
     which release there is: `doctor` judges that.
     """
-    from launcher.config.resolve import PlanRequest
+    from launcher.config.load import PlanRequest
     from launcher.config.target import planned
     from launcher.lint.notes import noted, stopping
     from launcher.output import profiles as screens

@@ -46,7 +46,7 @@ def up(
     being started. Ctrl-C or SIGTERM drains and stops it, and nothing is left; `glm5-serve down
     --now` kills it.
     """
-    from launcher.config.resolve import PlanRequest
+    from launcher.config.load import PlanRequest
     from launcher.operate.replicas import up
     from launcher.redact.keys import credential
 
@@ -81,7 +81,7 @@ def warm(profile: str, settings: tuple[str, ...], api_key_file: str | None, as_j
 
     Nothing is started. Exit 1 if not all of the checkpoint is in memory then.
     """
-    from launcher.config.resolve import PlanRequest
+    from launcher.config.load import PlanRequest
     from launcher.operate.warm import warm
     from launcher.output.warm import progress, report
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from launcher.config import layers
-from launcher.config.resolve import PlanRequest, load
+from launcher.config.load import PlanRequest, load
 from launcher.config.target import TargetOptions, planned
 from launcher.engines.target import Target, blackwell
 from launcher.errors import Exit, UserError

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from launcher.config import layers
 from launcher.config.composed import Composed
+from launcher.config.load import PlanRequest, load
 from launcher.config.profile import Profile
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.resolve import resolve
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import ARCHS, Target, of, of_engine, of_parts
 from launcher.errors import Exit, UserError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launcher.config.resolve import PlanRequest, load
+from launcher.config.load import PlanRequest, load
 from launcher.config.select import best_of, on_offer
 from launcher.doctor.checks import judge, known_ids
 from launcher.doctor.group import Difference, differences

@@ -11,8 +11,8 @@ from launcher import __version__
 from launcher.address import is_loopback
 from launcher.config import layers
 from launcher.config import nodes as several
+from launcher.config.load import PlanRequest
 from launcher.config.replicas import DEVICES
-from launcher.config.resolve import PlanRequest
 from launcher.config.target import TargetOptions, planned, recorded
 from launcher.doctor.checks.access import exposed
 from launcher.engines.engine import dialect

@@ -14,7 +14,7 @@ from typing import Any
 
 from launcher.address import is_loopback
 from launcher.config import layers
-from launcher.config.resolve import PlanRequest
+from launcher.config.load import PlanRequest
 from launcher.config.target import planned
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from launcher.config.load import PlanRequest, load
 from launcher.config.replicas import DEVICES
-from launcher.config.resolve import PlanRequest, load
 from launcher.config.target import instance_of, planned
 from launcher.errors import Exit, UserError
 from launcher.operate.up import Screen

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from launcher.config import layers
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.config.target import observe_target, require_own
 from launcher.doctor.run import require_fit, suspects
 from launcher.engines.server import Server

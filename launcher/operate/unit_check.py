@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launcher.config.resolve import PlanRequest, load
+from launcher.config.load import PlanRequest, load
 from launcher.errors import Exit, UserError
 from launcher.operate.systemd import SERVED, SERVICE, Wish, all_files, command
 from launcher.redact.keys import read_key

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NoReturn
 from launcher import printable
 from launcher.config import layers
 from launcher.config.composed import Composed
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.config.target import instance_of, observe_target, require_own
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded, ownership

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from launcher.config import layers
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.config.target import instance_of, observe_target, require_own
 from launcher.engines.engine import runtime
 from launcher.host.facts import Cache, Engine

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.config.resolve import PlanRequest
+from launcher.config.load import PlanRequest
 from launcher.config.select import FALLBACK
 from launcher.config.target import planned
 from launcher.doctor.checks import judge

@@ -21,7 +21,7 @@ import pytest
 from conftest import GLM5_SERVE, PATIENCE, ROOT, World, next_line, until
 
 from launcher.cli import cli
-from launcher.config.resolve import PlanRequest
+from launcher.config.load import PlanRequest
 from launcher.config.target import planned
 from launcher.engines.target import Target
 from launcher.formats import curl

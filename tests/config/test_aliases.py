@@ -15,7 +15,8 @@ from rig import healthy
 
 from launcher.capacity import estimate, memory
 from launcher.config.layers import PACKAGED
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.doctor.checks import judge
 from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import NAMES, dialect

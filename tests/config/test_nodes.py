@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.config.layers import PACKAGED
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.target import Target
 from launcher.errors import UserError
 from launcher.plan.plan import Plan, for_node, from_json, to_json

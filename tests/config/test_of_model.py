@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from launcher.config import layers
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.target import Target
 from launcher.host.facts import Fact, Model
 from launcher.knowledge import models

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from launcher.config import layers
 from launcher.config.composed import Composed
-from launcher.config.resolve import RENAMED, PlanRequest, load, resolve
+from launcher.config.errors import RENAMED
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.engine import counterparts, dialect
 from launcher.engines.target import Target
 from launcher.errors import Exit, UserError

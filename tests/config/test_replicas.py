@@ -9,7 +9,7 @@ from conftest import TESTS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.config.resolve import PlanRequest
+from launcher.config.load import PlanRequest
 from launcher.config.select import rows
 from launcher.config.target import TargetOptions, planned
 from launcher.errors import UserError

@@ -12,8 +12,9 @@ from rig import healthy
 from launcher.capacity import sizes
 from launcher.capacity.estimate import fit
 from launcher.config import layers
+from launcher.config.load import PlanRequest, load
 from launcher.config.published import beside
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.resolve import resolve
 from launcher.config.target import planned
 from launcher.engines.engine import dialect
 from launcher.engines.rules import left_out, rules

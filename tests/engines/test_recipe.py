@@ -13,7 +13,8 @@ import pytest
 from conftest import TESTS, World
 from rig import healthy
 
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.engine import dialect
 from launcher.engines.rules import Rule, rules
 from launcher.engines.target import ARCHS, Target, of

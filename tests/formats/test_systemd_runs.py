@@ -11,7 +11,8 @@ import pytest
 from conftest import until
 from rig.systemd_host import SystemdHost, why_not
 
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.target import Target
 from launcher.formats import systemd
 from launcher.plan.plan import Plan

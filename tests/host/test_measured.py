@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rig.healthy import host, plan
 from rig.pcitree import Tree, build
 
-from launcher.config.resolve import PlanRequest
+from launcher.config.load import PlanRequest
 from launcher.config.target import planned
 from launcher.doctor import fabric_rank
 from launcher.doctor.fabric_verdict import COPY, Proof, findings, measured

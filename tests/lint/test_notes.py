@@ -9,7 +9,8 @@ import pytest
 from conftest import World
 
 from launcher.config import layers
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.target import Target
 from launcher.formats import shell
 from launcher.lint.concerns import Verdict

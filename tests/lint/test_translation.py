@@ -10,7 +10,8 @@ import pytest
 from conftest import World
 
 from launcher.config.layers import PACKAGED
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.target import Target
 from launcher.formats.launches import Launch

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import ROOT, TESTS, World
 
-from launcher.config.resolve import PlanRequest
+from launcher.config.load import PlanRequest
 from launcher.config.target import TargetOptions
 from launcher.errors import Exit, UserError
 from launcher.operate.contained import Asked, rendered

@@ -15,7 +15,8 @@ from conftest import TESTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.sglang.runtime import RUNTIME
 from launcher.engines.target import Target
 from launcher.formats import shell

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.config.layers import PACKAGED
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.host.environment import of_plan
 from launcher.host.facts import (
     Cache,

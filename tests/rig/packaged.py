@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from launcher.config.layers import PACKAGED
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.engine import dialect
 from launcher.engines.options import version
 from launcher.engines.target import Target

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from launcher.config.layers import PACKAGED
-from launcher.config.resolve import PlanRequest, load, resolve
+from launcher.config.load import PlanRequest, load
+from launcher.config.resolve import resolve
 from launcher.engines.engine import runtime
 from launcher.engines.target import Target
 from launcher.plan.plan import Plan, for_node

@@ -1,0 +1,178 @@
+"""What is wrong with a profile, in words: each error with the place of the layer that has it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher.config.layers import Layer
+from launcher.config.profile import Profile, known_keys
+from launcher.engines import rules
+from launcher.engines.dialect import Dialect
+from launcher.engines.engine import NAMES, counterparts, dialect
+from launcher.redact.keys import SECRET_VARIABLE
+
+# Keys of profiles from before the first release.
+RENAMED = {
+    "supervision.ready_within": "start_timeout",
+    "supervision.stop_within": "stop_timeout",
+    "supervision.probe_every": "probe_interval",
+    "supervision.unhealthy_after": "failure_threshold",
+    "supervision.silent_after": "stall_timeout",
+    "supervision.deaths": "restart_limit",
+    "supervision.window": "restart_window",
+    "supervision.pause": "backoff",
+    "supervision.pause_max": "backoff_max",
+    **{
+        f"supervision.quiet_{phase}": f"stall_timeouts.{phase}"
+        for phase in ("process", "distributed", "weights", "kv", "graphs", "warmup")
+    },
+}
+
+
+def in_words(problem: Any, origin: Mapping[str, Layer], path: Path, engine: Dialect) -> str:
+    """A problem that pydantic found, with the place of the layer that has it (`path`: the file of
+    the profile, where none does).
+    """
+    # A union's error ends in the names of its branches: the key is the longest part that a layer
+    # set.
+    options = {role: name for name, role in engine.roles.items()}
+    location = tuple(options.get(part, part) for part in problem["loc"])
+    known = [
+        ".".join(map(str, location[:n]))
+        for n in range(len(location), 0, -1)
+        if ".".join(map(str, location[:n])) in origin
+    ]
+    key = known[0] if known else ".".join(map(str, location))
+    within = [layer for name, layer in origin.items() if name == key or name.startswith(f"{key}.")]
+    place = within[-1].place if within else str(path)
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), known_keys(location), n=1)
+        message = "unknown key" + (f", did you mean {near[0]}?" if near else "")
+        if len(location) == 1 and engine.options.accepted_by(f"--{location[0]}"):
+            message = f"unknown key, did you mean flags.{location[0]}?"
+        if new := RENAMED.get(".".join(map(str, location))):
+            message = f"renamed to {new}"
+    elif problem["type"] == "missing":
+        message = "is required"
+    elif key.startswith("flags.") and isinstance(problem["input"], dict):
+        option = str(location[1])
+        key, message = f"flags.{option}", f"a table, wanted a value of --{option}"
+        if _is_json(option, engine):
+            message = _in_json(option, problem["input"])
+    else:
+        message = f"{message}, not {problem['input']!r}"
+    return f"{place}: {key}: {message}"
+
+
+def of_flags(
+    flags: Mapping[str, object], origin: Mapping[str, Layer], engine: Dialect
+) -> list[str]:
+    """Options that would show a secret, stand where they cannot, or are another engine's."""
+    errors = []
+    for name in flags:
+        where = (
+            f"{origin[f'flags.{name}'].place}: flags.{name}"
+            if f"flags.{name}" in origin
+            else f"flags.{name}"
+        )
+        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        # argparse takes prefixes
+        if len(name) > 2 and any(secret.startswith(name) for secret in engine.secrets):
+            errors.append(
+                f"{where}: would show a secret in `ps`; for a key use access.api_key_file"
+            )
+        elif name == engine.key.option and "access.api_key_file" in origin:
+            errors.append(
+                f"{where}: {engine.name} takes one --{name}, and access.api_key_file needs it"
+            )
+        elif (head := name.partition(".")[0]) != name and _is_json(head, engine):
+            errors.append(f"{where}: {_in_json(name, flags[name])}")
+        elif name != plain or not name:
+            errors.append(
+                f"{where}: not an option name" + (f", did you mean {plain}?" if plain else "")
+            )
+        elif owner := _owner(name, engine):
+            errors.append(f"{where}: {_of_another(name, owner, engine)}")
+    return errors
+
+
+def _is_json(name: str, engine: Dialect) -> bool:
+    """Whether an option takes JSON, in the newest release that has it."""
+    releases = engine.options.accepted_by(f"--{name}")
+    option = engine.options.release(releases[-1]).options[f"--{name}"] if releases else None
+    return option is not None and option.type in ("json", "object", "json_or_text")
+
+
+def _in_json(name: str, value: object) -> str:
+    """What to write for a member of an option, `speculative-config.method`."""
+    head, *path = name.split(".")
+    for part in reversed(path):
+        value = {part: value}
+    text = json.dumps(value, default=str)
+    what = f"a part of {head}, wanted all of it" if path else "a table, wanted text"
+    return f"{what} as JSON: flags.{head} = '{text}'"
+
+
+def _owner(name: str, engine: Dialect) -> Dialect | None:
+    """The engine that has an option, where it is not the one that is asked."""
+    word, known = f"--{name}", engine.options
+    if known.accepted_by(word) or known.release(known.newest).candidates(word):
+        return None
+    others = (dialect(other) for other in NAMES)
+    return next((one for one in others if one.options.accepted_by(word)), None)
+
+
+def _of_another(name: str, owner: Dialect, engine: Dialect) -> str:
+    [of, to] = [kind for one in (owner, engine) for kind in NAMES if dialect(kind).name == one.name]
+    canonical = owner.options.canonical(name)
+    instead = counterparts(of, to).advice_for_profile(canonical, engine.name)
+    return f"an option of {owner.name}, and engine.kind says {engine.name}; {instead}"
+
+
+def of_variables(env: object, origin: Mapping[str, Layer]) -> list[str]:
+    """Variables that are secrets."""
+    fix = "a secret, and `render` prints this; export it where `up` is started instead"
+    return [
+        f"{origin[f'env.{name}'].place}: env.{name}: {fix}"
+        for name in (env if isinstance(env, dict) else ())
+        if SECRET_VARIABLE.search(name) and f"env.{name}" in origin
+    ]
+
+
+def of_skipped(profile: Profile, origin: Mapping[str, Layer]) -> list[str]:
+    """Rules that shall be skipped, and are none."""
+    if not profile.rules.skip:  # the rules need not be read
+        return []
+    engine = dialect(profile.engine.kind)
+    set_by_rules = {rule.set for rule in rules.rules(profile.engine.kind)}
+    is_whole = not any(rules.table(file).complaints for file in (engine.defaults, rules.OF_ANY))
+    place = origin["rules.skip"].place if "rules.skip" in origin else ""
+    return [
+        f"{place}: rules.skip: no rule sets {name!r}"
+        for name in profile.rules.skip
+        if engine.options.canonical(name) not in set_by_rules
+        and is_whole  # else it may be one that is left out
+    ]
+
+
+def of_reasons(stack: Sequence[Layer]) -> list[str]:
+    """Reasons for what is not set beside them."""
+    errors = []
+    for layer in stack:
+        why, flags, env = (layer.values.get(table) for table in ("why", "flags", "env"))
+        said = {
+            *(flags if isinstance(flags, dict) else ()),
+            *(env if isinstance(env, dict) else ()),
+        }
+        for name in why if isinstance(why, dict) else ():
+            if name not in said:
+                errors.append(
+                    f"{layer.place}: why.{name}: explains a flag or variable that is not set there"
+                )
+    return errors
