@@ -42,6 +42,8 @@ def cpu_ms(command: list[str], environ: dict[str, str]) -> float:
 
 
 def main() -> None:
+    # where it is set, each run compiles what it imports
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     with tempfile.TemporaryDirectory() as folder:
         library = scenario.library(Path(folder))

@@ -89,6 +89,8 @@ def bare_ms() -> float:
 
 
 def main() -> None:
+    # where it is set, each run compiles what it imports
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -147,6 +147,8 @@ def of_variables(env: object, origin: Mapping[str, Layer]) -> list[str]:
 
 def of_skipped(profile: Profile, origin: Mapping[str, Layer]) -> list[str]:
     """Rules that shall be skipped, and are none."""
+    if not profile.rules.skip:  # the rules need not be read
+        return []
     engine = dialect(profile.engine.kind)
     set_by_rules = {rule.set for rule in rules.rules(profile.engine.kind)}
     is_whole = not any(rules.table(file).complaints for file in (engine.defaults, rules.OF_ANY))

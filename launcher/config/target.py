@@ -402,7 +402,7 @@ def has_gpus(root: Path = Path("/")) -> bool:
 
 
 def _installed(profile: Profile, environ: Mapping[str, str]) -> str | None:
-    from launcher.host.collectors.engine import release
+    from launcher.host.collectors.release import release
 
     package = dialect(profile.engine.kind).package
     return release(package, profile.engine.python, {**environ, **profile.env})

@@ -115,16 +115,21 @@ COMPUTED: Mapping[str, Callable[[Case], Any]] = {
 }
 
 
-@cache
 def table(file: Path) -> rows.Table[Rule]:
     """The good rows of a file, in its order; and what is wrong with the others."""
-    return rows.read(file, "default", _of_any if file == OF_ANY else _of_engine)
+    return _tables(file)[0]
+
+
+def left_out(file: Path) -> rows.Table[LeftOut]:
+    """What a file's rules leave out of an operating point; and what is wrong with other rows."""
+    return _tables(file)[1]
 
 
 @cache
-def left_out(file: Path) -> rows.Table[LeftOut]:
-    """What a file's rules leave out of an operating point; and what is wrong with other rows."""
-    return rows.read(file, "left-out", _left_out)
+def _tables(file: Path) -> tuple[rows.Table[Rule], rows.Table[LeftOut]]:
+    told = rows.parsed(file)
+    rules = rows.read(told, "default", _of_any if file == OF_ANY else _of_engine)
+    return rules, rows.read(told, "left-out", _left_out)
 
 
 def _left_out(number: str | int, row: Mapping[str, Any]) -> LeftOut:
@@ -175,6 +180,8 @@ def _negated(name: str, case: Case) -> bool:
 
 def chosen(case: Case, skip: tuple[str, ...] = ()) -> Iterator[tuple[Rule, Any]]:
     """The rules that set something here, and what; each sees what those before it set."""
+    if case.target.arch not in ARCHS:  # no rule applies there, and none need be read
+        return
     flags, env = dict(case.flags), dict(case.env)
     now = replace(case, flags=flags, env=env)
     for rule in rules(case.target.engine):

@@ -33,6 +33,15 @@ class File:
     error: str = ""  # why it could not be read
 
 
+@dataclass(frozen=True)
+class Parsed:
+    """What a file of tables says, for who reads several kinds of rows out of it."""
+
+    name: str
+    tables: Mapping[str, Any]
+    error: str = ""  # why it could not be read, or is no TOML
+
+
 def kept(path: Path) -> File:
     """A file as it is; one that cannot be read says so."""
     try:
@@ -41,8 +50,19 @@ def kept(path: Path) -> File:
         return File(path.name, error=str(error))
 
 
+def parsed(file: Path | File) -> Parsed:
+    """A file's tables; one that cannot be read has none, and says why."""
+    import tomllib  # when it is first wanted, not in every idle launcher
+
+    file = kept(file) if isinstance(file, Path) else file
+    try:
+        return Parsed(file.name, tomllib.loads(file.text), file.error)
+    except (ValueError, TypeError) as error:  # no TOML
+        return Parsed(file.name, {}, str(error))
+
+
 def read(
-    file: Path | File,
+    file: Path | File | Parsed,
     table: str | None,
     made: Callable[[str | int, Mapping[str, Any]], T],
     claims: Callable[[T], Iterable[str]] = lambda row: (),
@@ -53,15 +73,13 @@ def read(
     where each is a table of its own. `claims` are what no second row may have, in words. A row is
     bad where `made` raises one of BAD. A file that cannot be read has no rows.
     """
-    import tomllib  # when it is first wanted, not in every idle launcher
-
-    file = kept(file) if isinstance(file, Path) else file
+    file = file if isinstance(file, Parsed) else parsed(file)
     if file.error:
         return Table((), (f"{file.name}: {file.error}",))
+    told = file.tables
     try:
-        told = tomllib.loads(file.text)
         keyed = told.items() if table is None else enumerate(told.get(table, ()), start=1)
-    except (ValueError, TypeError) as error:  # no TOML, no array
+    except TypeError as error:  # no array
         return Table((), (f"{file.name}: {error}",))
     rows: list[T] = []
     complaints: list[str] = []

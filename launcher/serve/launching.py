@@ -18,7 +18,7 @@ from launcher.engines import startup
 from launcher.errors import UserError
 from launcher.files import guarded
 from launcher.host import port
-from launcher.host.collectors import engine
+from launcher.host.collectors.release import release
 from launcher.plan import plan
 from launcher.plan.plan import Plan
 from launcher.redact import keys
@@ -218,7 +218,7 @@ class Launches:
         """
         made, of = self._service.plan, self._service.engine
         env = {**os.environ, **made.env}
-        found = engine.release(of.package, made.python, env) if made.release else None
+        found = release(of.package, made.python, env) if made.release else None
         why = f"the plan was made for {made.release}: `glm5-serve restart` makes a new one"
         text = f"the engine is {of.name} {found} now, {why}"
         complain = self._service.recorder.complain

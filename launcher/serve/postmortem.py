@@ -10,13 +10,14 @@ import re
 from dataclasses import replace
 from functools import partial
 
+from launcher.diagnose.diagnosis import diagnose
 from launcher.diagnose.verdict import Diagnosis
 from launcher.engines import failures
 from launcher.serve import procfs, stacks
 from launcher.serve.events import Exited, RestartAdvice, StacksSaved
 from launcher.serve.gpus import Gpus
 from launcher.serve.group import ask_leader
-from launcher.serve.loop import Work
+from launcher.serve.loop import Work, nothing
 from launcher.serve.run import ServerRun
 from launcher.serve.service import Service
 from launcher.serve.session import Died
@@ -40,6 +41,10 @@ class Postmortem:
         self._gpus = gpus
         self._until = 0.0
         self._exited: Exited | None = None  # once it is judged
+
+    def learn(self) -> None:
+        """Read what deaths are judged by while the server starts: at a death clients wait."""
+        self._service.loop.aside(_learn)
 
     def keep_stacks(self, run: ServerRun) -> None:
         """Keep what can be known of a run that hangs."""
@@ -152,3 +157,8 @@ class Postmortem:
         why = why.or_else(cause, what)
         service.last_error = why.in_short if why.is_known else error or died.how
         service.recorder.death(service.picture(), run.number, died.how, why, run.lost, run.stacks)
+
+
+def _learn() -> Work:
+    diagnose([""], [""])  # its tables stay: a megabyte
+    return nothing

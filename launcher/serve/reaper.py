@@ -115,8 +115,10 @@ def exterminate(spare: Collection[int] = (), within: float = math.inf) -> dict[i
     """
     trackers = {pid for pid in _victims(set(spare)) or () if is_tracker(pid)}
     dead = _exterminate({*spare, *trackers}, within)
-    dead |= _let_end(trackers, set(spare), within)
-    return dead | _exterminate(spare, within)
+    if trackers:  # a look at who is left is one at every process of the host, and clients wait
+        dead |= _let_end(trackers, set(spare), within)
+        dead |= _exterminate(spare, within)
+    return dead
 
 
 def _let_end(trackers: set[int], spared: set[int], within: float) -> dict[int, int]:

@@ -200,6 +200,7 @@ class Supervisor:
         self.recorder.writer.put(partial(service.instance.forget_stacks, run.number))
         self.recorder.record(service.picture())  # with what its processes are known by
         self.gpus.watch()
+        self.postmortem.learn()
 
     def read_ahead(self) -> None:
         """Have the checkpoint read into memory while the server imports, where that helps it."""

@@ -17,7 +17,8 @@ from launcher.config import layers
 from launcher.doctor import fabric_rank
 from launcher.errors import Exit, UserError
 from launcher.files import programs
-from launcher.host.collectors.engine import engine, release
+from launcher.host.collectors.engine import engine
+from launcher.host.collectors.release import release
 from launcher.operate import systemd as unit
 from launcher.serve import stacks
 

@@ -104,6 +104,20 @@ def test_closing_the_lifeline_kills_everything(reap: Callable[..., Reaped], tmp_
     assert not marked(tmp_path)
 
 
+def test_where_nobody_is_left_it_looks_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look is at every process of the host: thousands on a large one, and clients wait."""
+    looks: list[int] = []
+
+    def nobody(root: int, *, zombies: bool = False) -> list[int]:
+        looks.append(root)
+        return []
+
+    monkeypatch.setattr(reaper, "descendants", nobody)
+
+    reaper.exterminate()
+    assert looks == [os.getpid()] * 2
+
+
 def test_a_kill_is_told_as_the_servers_end(reap: Callable[..., Reaped], tmp_path: Path) -> None:
     process, control = hostile(reap, "stay")
     control.send(b"K")

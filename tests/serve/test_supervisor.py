@@ -159,6 +159,25 @@ def test_a_disk_that_hangs_stops_neither_the_server_nor_the_launcher(
     assert [line.split()[1] for line in said.splitlines()].count("starting") == 2
 
 
+LEARNT = """
+import tomllib
+from launcher.diagnose.diagnosis import diagnose
+from launcher.serve import postmortem
+
+postmortem._learn()()
+tomllib.loads = None
+print(diagnose(["torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"], []).family)
+"""
+
+
+def test_what_deaths_are_judged_by_is_read_before_the_first_one() -> None:
+    """By a program of its own, for others have read the tables here."""
+    words = [sys.executable, "-c", LEARNT]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert done.stdout == "gpu-memory\n", done.stderr
+
+
 def answers_at_all(world: World) -> bool:
     try:
         return answers(world)
