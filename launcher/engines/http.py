@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher.errors import in_words
 from launcher.host import sockets
 from launcher.host.peer import Peer, Whose
 
@@ -137,14 +138,11 @@ def ours_or_theirs() -> Iterator[None]:
     except OSError as error:
         if isinstance(error, THEIRS) or error.errno == errno.ENOTCONN:
             raise
-        raise UnaskedError(f"{type(error).__name__}: {error}") from error
-    except (
-        MemoryError,
-        ImportError,
-        LookupError,
-        UnicodeError,
-    ) as error:  # a codec or module that could not be read
-        raise UnaskedError(f"{type(error).__name__}: {error}") from error
+        raise UnaskedError(in_words(error)) from error
+    except MemoryError as error:
+        raise UnaskedError(in_words(error)) from error
+    except (ImportError, LookupError, UnicodeError) as error:
+        raise UnaskedError("a module or codec of Python's could not be read") from error
 
 
 def _answer(connection: http.client.HTTPConnection) -> tuple[int, bytes]:

@@ -16,7 +16,7 @@ from launcher.engines.engine import runtime
 from launcher.engines.figures import Figures, since
 from launcher.engines.generator import Wanted
 from launcher.engines.http import ForeignError
-from launcher.engines.server import SILENCE
+from launcher.engines.server import SILENCE, unanswered
 from launcher.errors import UserError
 from launcher.host.facts import Engine
 from launcher.knowledge import bench_points
@@ -158,7 +158,7 @@ def _wait_until_quiet(it: Subject) -> None:
     except ForeignError as error:
         raise Unmeasurable(str(error)) from None
     except SILENCE as error:
-        raise Unmeasurable(died(it) or f"the server does not answer: {error}") from None
+        raise Unmeasurable(died(it) or f"the server does not answer: {unanswered(error)}") from None
     until = time.monotonic() + QUIET_WITHIN
     ask = runtime(it.plan.engine).in_flight
     while (running := ask(it.server)) and not it.wish.anyway:
