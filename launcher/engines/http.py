@@ -103,6 +103,21 @@ class Bounded(socket.socket):
         return got
 
 
+def countdown(seconds: float) -> Callable[[], float]:
+    """One deadline for several questions: the seconds that are left of so many.
+
+    It raises TimeoutError once none are.
+    """
+    until = time.monotonic() + seconds
+
+    def left() -> float:
+        if (rest := until - time.monotonic()) <= 0:
+            raise TimeoutError("timed out")
+        return rest
+
+    return left
+
+
 Hold = Callable[[Bounded], None]  # who may want to end a connection before its answer
 
 
