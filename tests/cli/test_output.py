@@ -22,7 +22,6 @@ COMMANDS = {
     "profiles": 0,
     "render stub": 0,
     "render stub --json": 0,
-    "status": 1,
     "top --json --interval 0.2": 0,
     "top --once --interval 0.2": 0,
     "warm stub": 0,
