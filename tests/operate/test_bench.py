@@ -219,7 +219,7 @@ def test_whatever_stands_in_the_lock_it_is_held(world: World, there: str) -> Non
     lock = instance.folder / bench_alone.FILE
     lock.write_text(there)
     with lock.open() as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with pytest.raises(UserError, match="measured by another bench: each would"):
             bench_alone.claim(instance, anyway=False)
 
