@@ -15,6 +15,16 @@ class Exit(IntEnum):
     CONFIG = 78  # EX_CONFIG: systemd's RestartPreventExitStatus keeps it from trying again
 
 
+def in_words(error: BaseException) -> str:
+    """What an exception says to an operator, to follow a name and a colon: `connection refused`,
+    without Python's name for it, its number and its file.
+    """
+    words = (isinstance(error, OSError) and error.strerror) or str(error)
+    if isinstance(error, MemoryError):
+        words = "no memory"
+    return words[:1].lower() + words[1:] or type(error).__name__
+
+
 class UserError(Exception):
     """A clear no: what is, what was wanted, what to do.
 

@@ -8,6 +8,7 @@ import codecs
 import io
 import os
 import sys
+from typing import Any
 
 PLAIN = {
     "✓": "+",
@@ -20,6 +21,23 @@ PLAIN = {
     "·": "-",
 }  # where a terminal has no such signs
 closed: set[int] = set()  # those that ensure_open found closed
+unread: set[int] = set()  # pipes whose reader is gone
+
+
+class _Output(io.FileIO):
+    """A descriptor that is written to, be it that nobody reads there any more: who has seen enough
+    (`| head`) changes nothing of what a command does, nor of its exit status.
+    """
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            unread.add(self.fileno())
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return len(data)
 
 
 def ensure_open() -> None:
@@ -41,13 +59,29 @@ def ensure_open() -> None:
 
 
 def show_all() -> None:
-    """Have standard output and error show whatever is printed: our own signs by plain ones, and
-    names that no terminal can show by escapes.
+    """Have standard output and error show whatever is printed, to whom still reads it: our own
+    signs by plain ones, and names that no terminal can show by escapes.
     """
     codecs.register_error("glm5-serve", _plainly)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="glm5-serve")
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        stream.reconfigure(errors="glm5-serve")
+        if stream.fileno() == number:
+            setattr(sys, name, _patient(stream))
+
+
+def _patient(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """The same over an `_Output`."""
+    raw: Any = _Output(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        raw if stream.write_through else io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:

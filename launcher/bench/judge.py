@@ -24,6 +24,16 @@ AGAIN = 3  # times
 _RULES = re.compile(r"[-=_*~.|+#:\s]{4,}")  # lines of tables and headings are no gibberish
 OWN_A_MINUTE = 600  # tokens that the launcher's probes and its canary have it make
 _LONGEST = 120  # characters of an error that are shown
+# What clients written in Python (aiohttp, requests, urllib) call what `server.unanswered` tells.
+_THEIRS = (
+    (re.compile(r"refused|connect call failed|cannot connect", re.I), "connection refused"),
+    (re.compile(r"timed? ?out", re.I), "no answer in time"),
+    (re.compile(r"payload|incomplete", re.I), "its answer breaks off"),
+    (
+        re.compile(r"disconnected|reset by peer|broken pipe|without response", re.I),
+        "it closed the connection without an answer",
+    ),
+)
 
 
 def wrong(
@@ -57,9 +67,12 @@ def _answers(sample: Sample, asked: int) -> Iterator[str]:
 
 
 def _first(error: str) -> str:
-    """What an error says: its first line, of a traceback the last."""
+    """What an error says: its first line, of a traceback the last, in words of ours where it is of
+    a connection.
+    """
     lines = [one for one in error.strip().splitlines() if one.strip()] or ["it does not say why"]
-    return line(lines[-1 if lines[0].startswith("Traceback") else 0].strip())[:_LONGEST]
+    said = line(lines[-1 if lines[0].startswith("Traceback") else 0].strip())
+    return next((ours for theirs, ours in _THEIRS if theirs.search(said)), said[:_LONGEST])
 
 
 def _texts(told: Sequence[Answer], expected: Sequence[str]) -> Iterator[str]:

@@ -61,21 +61,25 @@ def main() -> None:
     """Run, and turn whatever stands in the way into one clear message and the right exit status."""
     stdio.ensure_open()
     stdio.show_all()
-    sys.exit(_run() or 0)
+    status = _run()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _let_go_of_output()
+    sys.exit(status)
 
 
 def _run() -> int:
     try:
-        return cli.main(prog_name="glm5-serve", standalone_mode=False) or Exit.FINE
+        status: int = cli.main(prog_name="glm5-serve", standalone_mode=False) or Exit.FINE
+        sys.stdout.flush()  # what cannot be written is told, and is no status of Python's
+        return status
     except UserError as error:
         refusal = error
     except click.ClickException as error:
         refusal = refusals.of_usage(error)
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        _let_go_of_output()
-        return Exit.FINE
     except Exception as error:
         if os.environ.get("GLM5_SERVE_TRACEBACK"):
             raise
@@ -84,8 +88,6 @@ def _run() -> int:
             fix="run it again with GLM5_SERVE_TRACEBACK=1 and report what it prints",
             status=Exit.BUG,
         )
-        if refusal.status is not Exit.BUG:
-            _let_go_of_output()
     refusals.show(refusal)
     return refusal.status
 

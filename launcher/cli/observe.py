@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher import printable
+from launcher import printable, stdio
 from launcher.address import listening
 from launcher.cli.groups import Group
 from launcher.cli.options import json_option, profile_option
@@ -108,6 +108,8 @@ def events(
         line = json.dumps(event.to_json()) if as_json else console.dated(event)
         if line is not None:
             print(line, flush=follow)
+        if stdio.unread:
+            return
     if follow and not instance.is_held():
         click.echo(f"{instance.name} is not up: nothing more comes", err=True)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher import printable
+from launcher import printable, stdio
 from launcher.cli.options import allow_option, json_option, plan_options, profile_option
 from launcher.errors import Exit, UserError
 
@@ -135,6 +135,8 @@ def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
             json.dumps({"schema": 1, "line": line}) if as_json else printable.logged(line),
             flush=follow,
         )
+        if stdio.unread:
+            return
     if follow and not instance.is_held():
         print(printable.line(f"{instance.name} is not up: nothing more comes"), file=sys.stderr)
 

@@ -56,15 +56,30 @@ def _load(point: Point) -> int:
     return point.concurrency or 0
 
 
+def _named(config: str) -> Iterator[tuple[str, str]]:
+    """The options of a row that stand there by their own name, with a value each; what it has in
+    short (`tp 8`, `spec MTP3`) is read where it counts.
+    """
+    for part in config.split(", "):
+        name, _, value = part.partition(" ")
+        if "-" in name and value:
+            yield name, value
+
+
 def _apart(plan: Plan, point: Point) -> Iterator[str]:
     """What is not alike, a short text each."""
     if point.engine != plan.engine:
         yield f"by {point.engine}"
     if point.edition:
         yield f"boards of {point.edition}"
-    said = dialect(plan.engine).memory.asked(plan)
-    if said.drafts != (drafts(point.config) != 0):
+    said, theirs = dialect(plan.engine).memory.asked(plan), drafts(point.config)
+    if said.drafts != (theirs != 0):
         yield "with drafts" if not said.drafts else "without drafts"
+    elif said.drafts and theirs not in (None, said.depth):
+        yield f"{theirs} steps of drafts, not {said.depth}"
+    for name, value in _named(point.config):
+        if (ours := plan.flag(name)) and ours != value:
+            yield f"{name} {value}, not {ours}"
     if (said.groups > 1) != bool(DIVIDED.search(point.config)):
         yield "with attention DP" if said.groups == 1 else "without attention DP"
     if point.context == 0:

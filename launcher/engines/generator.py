@@ -4,6 +4,7 @@ in the engine's folder, found by `engine.generator`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 LONGEST = 1e7  # seconds of anything that is measured
 MOST = 10**9  # tokens of a request
+LISTS = ("generated_texts", "errors", "input_lens", "output_lens", "ttfts", "itls")
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,30 @@ class Answer:
     rest: float
 
 
-def answer(
-    text: object, error: object, read: object, made: object, first: object, rest: object
-) -> Answer:
-    """One request of a generator's result; `rest`: the seconds between its tokens. Raises
+def result(text: str) -> Sample:
+    """A result as both engines' generators write it: a JSON object with a list for each thing that
+    is told of its requests. What else is in it, settings and a key among them, is not kept. Raises
     ValueError for what no generator can have seen.
     """
+    said = json.loads(text)
+    try:
+        rows = zip(*(said[name] for name in LISTS), strict=True)
+        return Sample(_seconds(said["duration"]), tuple(_answer(*row) for row in rows))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no result of a load generator: {error}") from None
+
+
+def _answer(
+    text: object, error: object, read: object, made: object, first: object, rest: object
+) -> Answer:
+    """One request; `rest`: the seconds between its tokens. Raises ValueError."""
     if not (isinstance(text, str) and isinstance(error, str | None) and isinstance(rest, list)):
         raise ValueError("an answer without its text, or its times")
-    gaps = [seconds(one) for one in rest]
-    return Answer(text, error or "", _count(read), _count(made), seconds(first), sum(gaps))
+    gaps = [_seconds(one) for one in rest]
+    return Answer(text, error or "", _count(read), _count(made), _seconds(first), sum(gaps))
 
 
-def seconds(said: object) -> float:
+def _seconds(said: object) -> float:
     """A time that a clock can have told. Raises ValueError."""
     if isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said <= LONGEST:
         return float(said)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher.errors import in_words
 from launcher.host import sockets
 from launcher.host.peer import Peer, Whose
 
@@ -102,6 +103,21 @@ class Bounded(socket.socket):
         return got
 
 
+def countdown(seconds: float) -> Callable[[], float]:
+    """One deadline for several questions: the seconds that are left of so many.
+
+    It raises TimeoutError once none are.
+    """
+    until = time.monotonic() + seconds
+
+    def left() -> float:
+        if (rest := until - time.monotonic()) <= 0:
+            raise TimeoutError("timed out")
+        return rest
+
+    return left
+
+
 Hold = Callable[[Bounded], None]  # who may want to end a connection before its answer
 
 
@@ -137,14 +153,11 @@ def ours_or_theirs() -> Iterator[None]:
     except OSError as error:
         if isinstance(error, THEIRS) or error.errno == errno.ENOTCONN:
             raise
-        raise UnaskedError(f"{type(error).__name__}: {error}") from error
-    except (
-        MemoryError,
-        ImportError,
-        LookupError,
-        UnicodeError,
-    ) as error:  # a codec or module that could not be read
-        raise UnaskedError(f"{type(error).__name__}: {error}") from error
+        raise UnaskedError(in_words(error)) from error
+    except MemoryError as error:
+        raise UnaskedError(in_words(error)) from error
+    except (ImportError, LookupError, UnicodeError) as error:
+        raise UnaskedError("a module or codec of Python's could not be read") from error
 
 
 def _answer(connection: http.client.HTTPConnection) -> tuple[int, bytes]:

@@ -7,12 +7,21 @@ somebody else said.
 from __future__ import annotations
 
 import http.client
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from launcher.address import bracketed, to_ask
 from launcher.engines.activity import Load
-from launcher.engines.http import ForeignError, Hold, Request, UnaskedError, exchange
+from launcher.engines.http import (
+    ForeignError,
+    Hold,
+    Request,
+    TooLongError,
+    UnaskedError,
+    exchange,
+)
+from launcher.errors import in_words
 from launcher.host.peer import Peer
 
 # What reading an answer may fail of when it is none: not JSON, not of this shape, nested too deep.
@@ -80,11 +89,35 @@ def ask(question: Question, server: Server, within: float) -> Answer:
     except ForeignError as foreign:
         return Answer(False, str(foreign), foreign=foreign.who)
     except (UnaskedError, MemoryError) as error:
-        return Answer(False, f"it could not be asked: {error or 'no memory'}", unknown=True)
+        return Answer(False, unanswered(error), unknown=True)
     except TimeoutError:
         return Answer(False, f"no answer within {within:g} s")
     except (OSError, http.client.HTTPException, *NO_ANSWER) as error:
-        return Answer(False, f"{type(error).__name__}: {error}")
+        return Answer(False, unanswered(error))
+
+
+def unanswered(error: BaseException) -> str:
+    """Why there is no answer, or none that is one, in an operator's words; an error of SILENCE, or
+    a MemoryError.
+    """
+    match error:
+        case UnaskedError() | MemoryError():
+            return f"it could not be asked: {in_words(error)}"
+        case TimeoutError():
+            return "no answer in time"
+        case http.client.RemoteDisconnected():
+            return "it closed the connection without an answer"
+        case http.client.IncompleteRead():
+            return "its answer breaks off"
+        case http.client.HTTPException() if not isinstance(error, TooLongError):
+            return "its answer is not HTTP"
+        case OSError() | TooLongError() | ForeignError():
+            return in_words(error)
+        case json.JSONDecodeError() | UnicodeError():
+            return "its answer is not JSON"
+        case RecursionError():
+            return "its answer nests too deep"
+    return "its answer has another form than it should have"
 
 
 def talk(

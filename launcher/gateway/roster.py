@@ -17,6 +17,7 @@ from pathlib import Path
 
 from launcher.engines.http import ForeignError, UnaskedError
 from launcher.engines.server import NO_ANSWER, Server, talk
+from launcher.errors import in_words
 from launcher.files import guarded
 from launcher.files.reading import UnfitError
 from launcher.gateway.instances import plan_of
@@ -68,7 +69,7 @@ class Roster:
         try:
             self.look()
         except Exception as error:
-            self.tell(f"the list of workers stays as it is: {type(error).__name__}: {error}")
+            self.tell(f"the list of workers stays as it is: {in_words(error)}")
 
     def look(self) -> None:
         """Put the list right. Raises OSError."""

@@ -20,6 +20,7 @@ from enum import Enum
 from pathlib import Path
 
 from launcher import printable
+from launcher.errors import in_words
 from launcher.host import sockets
 from launcher.host.sockets import Row
 
@@ -75,7 +76,7 @@ class Peer:
                 verdict if verdict.whose in (Whose.OURS, Whose.NOBODY) else self._look(host, port)
             )
         except Exception as error:
-            why = f"{type(error).__name__}: {error}"
+            why = in_words(error)
             return Verdict(
                 Whose.UNKNOWN, f"who listens on port {port} could not be looked up: {why}"
             )

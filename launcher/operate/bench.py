@@ -12,11 +12,10 @@ from launcher.bench.causes import Signs, causes, lines, signs, watts
 from launcher.bench.figures import level_of, round_of
 from launcher.bench.judge import wrong
 from launcher.bench.record import Level, Line, Round, Run, Verdict
-from launcher.engines.engine import runtime
 from launcher.engines.figures import Figures, since
 from launcher.engines.generator import Wanted
-from launcher.engines.http import ForeignError
-from launcher.engines.server import SILENCE
+from launcher.engines.http import ForeignError, countdown
+from launcher.engines.server import SILENCE, unanswered
 from launcher.errors import UserError
 from launcher.host.facts import Engine
 from launcher.knowledge import bench_points
@@ -25,10 +24,12 @@ from launcher.operate.bench_about import described
 from launcher.operate.bench_run import Ran, run
 from launcher.operate.bench_subject import (
     ASKED_WITHIN,
+    Left,
     Subject,
     died,
     environment,
     figures,
+    in_flight,
     in_words,
 )
 from launcher.operate.bench_watch import Watch
@@ -122,11 +123,12 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
     """One round. Raises Unmeasurable where there is no result."""
     mark = f"{time.time_ns() // 1_000_000:x}"
     wanted = it.wanted(concurrency, mark)
-    _wait_until_quiet(it)
-    before = figures(it)
+    left = countdown(it.wish.within)
+    _wait_until_quiet(it, left)
+    before = figures(it, left)
     beat = lambda took: tell(Beat(concurrency, number, rounds, took, it.instance.name))
     with Watch(is_wanted=bool(it.plan.gpus)) as watch:
-        ran = _run(it, wanted, beat)
+        ran = _run(it, wanted, left, beat)
     it.seen += watch.samples
     if ran.sample is None:
         raise Unmeasurable(died(it) or ran.why)
@@ -137,31 +139,35 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
     expected = [one["expect"] for one in it.questions]
     count = len(wanted.prompts)
     said = wrong(ran.sample, count, wanted.tokens, concurrency + 1, grown, expected)
+    if grown.answered is None and before.answered is not None:
+        said = (*said, "its counters, which it had before, cannot be read: nobody counted with it")
     if said and (why := died(it)):
         said = (why, *said)
     return replace(made_of_it, wrong=said)
 
 
-def _run(it: Subject, wanted: Wanted, beat: Callable[[float], None]) -> Ran:
+def _run(it: Subject, wanted: Wanted, left: Left, beat: Callable[[float], None]) -> Ran:
     try:
-        return run(it.generator, wanted, environment(it), it.key, it.wish.within, beat)
+        return run(it.generator, wanted, environment(it), it.key, left(), beat)
+    except TimeoutError:
+        slow = f"it took {it.wish.within:g} s (--within) to say what it does"
+        return Ran(None, f"{slow}: no time was left to measure it")
     except OSError as error:
         return Ran(None, f"{it.generator.name} could not be started: {error.strerror or error}")
 
 
-def _wait_until_quiet(it: Subject) -> None:
+def _wait_until_quiet(it: Subject, left: Left) -> None:
     """Wait for what is under way to end. Raises Unmeasurable where it does not, and where somebody
     else holds the port: the generator would give him the key.
     """
     try:
-        web.talk(it.server, "GET", "/v1/models", None, ASKED_WITHIN)
+        web.talk(it.server, "GET", "/v1/models", None, min(ASKED_WITHIN, left()))
     except ForeignError as error:
         raise Unmeasurable(str(error)) from None
     except SILENCE as error:
-        raise Unmeasurable(died(it) or f"the server does not answer: {error}") from None
+        raise Unmeasurable(died(it) or f"the server does not answer: {unanswered(error)}") from None
     until = time.monotonic() + QUIET_WITHIN
-    ask = runtime(it.plan.engine).in_flight
-    while (running := ask(it.server)) and not it.wish.anyway:
+    while (running := in_flight(it, left)) and not it.wish.anyway:
         if time.monotonic() > until:
             raise Unmeasurable(f"{in_words(running)} of others in flight")
         time.sleep(0.2)
@@ -169,12 +175,14 @@ def _wait_until_quiet(it: Subject) -> None:
 
 def _counted(it: Subject, before: Figures, made: int) -> Figures:
     """What it counted since: SGLang does when a request ends, and a moment later."""
-    until = time.monotonic() + COUNTED_WITHIN
-    while True:
-        grown = since(before, figures(it))
-        if grown.answered is None or grown.answered >= made or time.monotonic() > until:
-            return grown
-        time.sleep(0.1)
+    left = countdown(COUNTED_WITHIN)
+    grown = since(before, figures(it, left))
+    with contextlib.suppress(TimeoutError):
+        while grown.answered is not None and grown.answered < made and left():
+            time.sleep(0.1)
+            later = since(before, figures(it, left))
+            grown = later if later.answered is not None else grown
+    return grown
 
 
 def _remark(made: Run, levels: Sequence[Level]) -> str:

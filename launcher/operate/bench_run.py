@@ -83,7 +83,7 @@ def _watched(tree: ProcessTree, within: float, beat: Callable[[float], None]) ->
             took = time.monotonic() - began
             beat(took)
             if took > within:
-                late = late or f"it was not done within {within:g} s and was ended"
+                late = late or f"it was not done within {within:.0f} s and was ended"
                 tree.kill() if took > within + GRACE else tree.terminate()
     finally:
         tree.kill()

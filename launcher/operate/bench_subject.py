@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,12 +17,13 @@ from launcher.bench.record import Objective
 from launcher.engines.engine import generator, runtime
 from launcher.engines.figures import Figures
 from launcher.engines.generator import Generator, Wanted
+from launcher.engines.http import countdown
 from launcher.engines.server import SILENCE, Server
 from launcher.errors import Exit, UserError
 from launcher.gateway import NAME as GATEWAY
 from launcher.host.facts import Driver
 from launcher.host.peer import Peer
-from launcher.operate import control, web
+from launcher.operate import bench_alone, control, web
 from launcher.operate.bench_watch import held
 from launcher.operate.running import plan_of
 from launcher.plan.plan import Plan
@@ -32,7 +33,8 @@ from launcher.statedir.folder import StateDir
 
 WITHIN = 900.0  # seconds for a round
 OWN_WITHIN = 5.0  # seconds for a question of its own launcher's to be answered
-ASKED_WITHIN = 10.0  # seconds for one question to it
+ASKED_WITHIN = 10.0  # seconds for what it is asked at a time
+Left = Callable[[], float]  # seconds of a deadline; raises TimeoutError once there are none
 
 
 @dataclass(frozen=True)
@@ -161,19 +163,21 @@ def subject(instance: StateDir, wish: Wish, environ: Mapping[str, str]) -> Subje
         fix = "name an instance that serves a model: `glm5-serve status` lists them"
         raise UserError(f"{instance.name} is {what}", fix=fix, status=Exit.USAGE)
     made = Subject(instance, plan, wish, environ)
-    _require_idle(made)
-    _require_room(made)
-    if figures(made).answered is None:
+    if note := bench_alone.claim(instance, anyway=wish.anyway):
+        made.notes.append(note)
+    left = countdown(min(ASKED_WITHIN, wish.within))
+    _require_idle(made, left)
+    _require_room(made, left)
+    if figures(made, left).answered is None:
         made.notes.append(
             "it has no counters (--enable-metrics): tokens are those of its usage alone"
         )
     return made
 
 
-def _require_idle(it: Subject) -> None:
+def _require_idle(it: Subject, left: Left) -> None:
     until = time.monotonic() + OWN_WITHIN
-    ask = runtime(it.plan.engine).in_flight
-    while (running := ask(it.server)) and not it.wish.anyway and time.monotonic() < until:
+    while (running := in_flight(it, left)) and not it.wish.anyway and time.monotonic() < until:
         time.sleep(0.2)
     if running is None:
         it.notes.append("nobody can tell whether others ask it, too: its loads are not to be had")
@@ -193,11 +197,11 @@ def in_words(count: int) -> str:
     return "1 request" if count == 1 else f"{count} requests"
 
 
-def _require_room(it: Subject) -> None:
+def _require_room(it: Subject, left: Left) -> None:
     """Raise UserError for prompts that the server, or the generator, does not take."""
     wanted = it.scenario.input_tokens + it.scenario.tokens
     fix = f"choose another --scenario: {', '.join(load.SCENARIOS)}"
-    limit = _context(it)
+    limit = _context(it, left)
     if limit is not None and wanted > limit:
         raise UserError(
             f"scenario {it.scenario.name} takes up to {wanted:,} tokens, the server {limit:,}",
@@ -213,20 +217,29 @@ def _require_room(it: Subject) -> None:
         )
 
 
-def _context(it: Subject) -> int | None:
+def _context(it: Subject, left: Left) -> int | None:
     """Tokens of a request that it takes, by its own word."""
     with contextlib.suppress(*SILENCE):
-        status, text = web.talk(it.server, "GET", "/v1/models", None, ASKED_WITHIN)
+        status, text = web.talk(it.server, "GET", "/v1/models", None, left())
         limit = json.loads(text)["data"][0].get("max_model_len") if status == 200 else None
         return limit if type(limit) is int and limit > 0 else None
     return None
 
 
-def figures(it: Subject) -> Figures:
-    """What the server says of its work so far; nothing where it does not tell."""
+def figures(it: Subject, left: Left, *, whole: bool = True) -> Figures:
+    """What the server says of its work so far; nothing where it does not tell in time."""
     with contextlib.suppress(*SILENCE):
-        return runtime(it.plan.engine).figures(it.server, ASKED_WITHIN, whole=True)
+        within = min(ASKED_WITHIN, left())
+        return runtime(it.plan.engine).figures(it.server, within, whole=whole)
     return Figures()
+
+
+def in_flight(it: Subject, left: Left) -> int | None:
+    """Requests that it runs or holds; None where it does not tell in time."""
+    now = figures(it, left, whole=False)
+    if now.running is None:
+        return None
+    return now.running + (now.waiting or 0)
 
 
 def environment(it: Subject) -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from launcher.engines.server import Server
+from launcher.engines.server import SILENCE, Server, unanswered
 from launcher.errors import Exit, UserError
 from launcher.operate import web
 from launcher.operate.demo_engine import Recipe
@@ -72,8 +72,8 @@ def ask(recipe: Recipe) -> Answered:
         status, answer = web.talk(server, "POST", "/v1/chat/completions", json.dumps(body), WITHIN)
         told: Any = json.loads(answer)
         text = str(told["choices"][0]["message"]["content"]).strip()
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        what = f"{seen['endpoint']} gave no answer: {type(error).__name__}: {error}"
+    except SILENCE as error:
+        what = f"{seen['endpoint']} gave no answer: {unanswered(error)}"
         fix = f"`glm5-serve logs --profile {recipe.profile}`"
         raise UserError(what, fix=fix, status=Exit.NO) from None
     if status != 200:

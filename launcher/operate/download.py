@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import printable
-from launcher.errors import Exit, UserError
+from launcher.errors import Exit, UserError, in_words
 from launcher.knowledge import models
 
 DISTRUST = "do not use this repository, or this hub (HF_ENDPOINT), before you know why"
@@ -247,7 +247,7 @@ def _asking(repository: str, ask: Any) -> Any:
         Exception
     ) as error:  # the HTTP library's own kinds differ between releases of huggingface_hub
         what, fix = (
-            f"the hub does not answer: {type(error).__name__}: {error}",
+            f"the hub does not answer: {in_words(error)}",
             f"HF_ENDPOINT, a proxy? {again}",
         )
     raise UserError(what, fix=fix)

@@ -7,6 +7,7 @@ of an answer. A redirect is an answer as any other; a proxy of the environment i
 
 from __future__ import annotations
 
+import http.client
 import socket
 import time
 from typing import Any
@@ -17,7 +18,7 @@ from requests.packages import urllib3  # type: ignore[attr-defined]
 
 from launcher.address import to_ask
 from launcher.engines.http import LIMIT, PIECE, TOO_LONG, TooLongError, ours_or_theirs, reach
-from launcher.engines.server import Server
+from launcher.engines.server import Server, unanswered
 
 
 class _Connection(urllib3.connection.HTTPConnection):  # type: ignore[misc]  # it has no types
@@ -90,7 +91,9 @@ def _cause(error: BaseException) -> BaseException:
             return seen
         if type(seen) in TOO_LONG:
             return TooLongError(str(seen))
+        if isinstance(seen, http.client.HTTPException):
+            return ConnectionError(unanswered(seen))
         if isinstance(seen, OSError) and not isinstance(seen, requests.RequestException):
             return seen
         seen = seen.__cause__ or seen.__context__
-    return ConnectionError(str(error))
+    return ConnectionError("its answer is not HTTP")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.engines.http import ForeignError, TooLongError, UnaskedError
-from launcher.engines.server import NO_ANSWER, Server, talk
+from launcher.engines.server import NO_ANSWER, Server, talk, unanswered
 
 ENOUGH = 512  # tokens for an answer, reasoning included
 ROOM = 2048  # tokens where it cannot be asked not to reason; 1,024 are too few for some
@@ -115,16 +115,15 @@ def failed(error: Exception, smoke: Mapping[str, Any]) -> Result:
         case ForeignError():
             return Result(False, str(error), 0, unreachable=True, foreign=error.who)
         case UnaskedError() | MemoryError():
-            why = f"it could not be asked: {error or 'no memory'}"
-            return Result(False, why, 0, unreachable=True, unknown=True)
+            return Result(False, unanswered(error), 0, unreachable=True, unknown=True)
         case TimeoutError():
             return Result(False, f"no answer within {smoke['within']:g} s", 0, silent=True)
         case TooLongError():
             return Result(False, f"an answer that is none: {error}", 0)
         case OSError() | http.client.HTTPException():
-            return Result(False, f"{type(error).__name__}: {error}", 0, unreachable=True)
+            return Result(False, unanswered(error), 0, unreachable=True)
         case _ if isinstance(error, NO_ANSWER):
-            return Result(False, f"an answer that is none: {type(error).__name__} {error}", 0)
+            return Result(False, f"an answer that is none: {unanswered(error)}", 0)
     raise error
 
 

@@ -49,8 +49,13 @@ def whole(said: object) -> int:
 
 
 def number(said: object) -> float:
-    """A number, as it was written: a whole one stays one."""
-    return said if isinstance(said, float) else whole(said)
+    """A number of at most 64 bits, as it was written: a whole one stays one.
+
+    What Python's JSON takes beside JSON's own (NaN, Infinity, 1e400) is none.
+    """
+    if isinstance(said, float) and abs(said) < 1 << 63:
+        return said
+    return whole(said)
 
 
 def truth(said: object) -> bool:

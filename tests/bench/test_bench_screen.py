@@ -258,3 +258,47 @@ def test_hosts_and_users_are_not_in_a_record(tmp_path: Path) -> None:
 
     assert "10.1.2.3" not in text
     assert "somebody" not in text
+
+
+COMPARABLE: list[Line] = [RUN, *rounds(1, [39.5, 39.6, 39.7, 39.6]), level(1, 39.6), VERDICT]
+
+
+def test_what_differs_between_two_records_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = kept(tmp_path / "a.jsonl", COMPARABLE)
+    b = kept(
+        tmp_path / "b.jsonl",
+        [replace(RUN, release="0.5.22", driver=None, tokens=1024), *COMPARABLE[1:]],
+    )
+    differs = bench_compare.differences(a, b)
+    screens.compared(bench_compare.of_records(a, b), "a", "b", differs, as_json=False, paired=False)
+    out = capsys.readouterr().out
+
+    assert differs == (
+        "release: 0.5.23 in A, 0.5.22 in B",
+        "driver: 580.95.05 in A, unknown in B",
+        "tokens: 512 in A, 1024 in B",
+    )
+    assert out.count("differs   ") == 3
+    assert bench_compare.differences(a, a) == ()
+
+
+@pytest.mark.parametrize("sign", ["\x1b[31m", "\x07", "\x9b2J", "\u202e"])
+@pytest.mark.parametrize("is_escaped", [True, False])
+def test_control_characters_of_a_record_reach_no_terminal(
+    tmp_path: Path, sign: str, is_escaped: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = json.dumps(asdict(replace(RUN, release=f"0.5{sign}")), ensure_ascii=is_escaped)
+    path = tmp_path / "r.jsonl"
+    path.write_text("\n".join([text, *(json.dumps(asdict(line)) for line in COMPARABLE[1:])]))
+    good = kept(tmp_path / "good.jsonl", COMPARABLE)
+    try:
+        differs = bench_compare.differences(good, path)
+    except UserError:
+        return
+    told = bench_compare.of_records(good, path)
+    screens.compared(told, "a", "b", differs, as_json=False, paired=False)
+
+    assert differs, "it was read"
+    assert sign[0] not in capsys.readouterr().out

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 
 from launcher.engines.exposition import samples
 from launcher.engines.figures import Figures, First, Rates, between, first_tokens, since
+from launcher.engines.http import countdown
+from launcher.engines.server import Server
 from launcher.engines.sglang import figures as sglang
 from launcher.engines.sglang.figures import of_loads
 from launcher.engines.vllm.figures import of_metrics
@@ -204,10 +208,42 @@ def test_sglangs_tokens_are_missed_and_what_was_missed_before_stays() -> None:
     has_them = 'sglang:realtime_tokens_total{mode="decode",tp_rank="0"} 5.0\n'
 
     assert sglang.of_metrics(before, has_them).lacks == before.lacks
-    assert sglang.of_metrics(before, "").lacks == (
-        "/v1/loads says 401",
-        "/metrics has no sglang:realtime_tokens_total",
-    )
+    for served in (
+        'sglang:generation_tokens_total{tp_rank="0"} 5.0\n',
+        'sglang:time_to_first_token_seconds_bucket{le="0.1"} 1.0\n',
+    ):
+        assert sglang.of_metrics(before, served).lacks == (
+            "/v1/loads says 401",
+            "/metrics has no sglang:realtime_tokens_total",
+        )
+    assert sglang.of_metrics(of_loads([LOAD | {"decode_moments": [1.0] * 6}]), "").lacks
+
+
+def test_before_its_first_request_sglang_has_no_counters_and_nothing_is_amiss() -> None:
+    fresh = of_loads([LOAD | {"decode_moments": [0.0] * 6}])
+
+    assert sglang.of_metrics(fresh, "").lacks == ()
+    assert sglang.of_metrics(fresh, "sglang:num_running_reqs 0.0\n").lacks == ()
+
+
+def test_both_questions_for_figures_have_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by what each question may take."""
+    now, asked = [0.0], list[tuple[str, float]]()
+
+    def talk(server: Server, method: str, path: str, body: None, within: float) -> Any:
+        asked.append((path, within))
+        now[0] += within * 0.75
+        return 200, b'{"loads": []}'
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(sglang, "talk", talk)
+    sglang.figures(Server("127.0.0.1", 1), 8.0, whole=True)
+    left = countdown(1.0)
+    now[0] += 1.0
+
+    assert asked == [("/v1/loads", 8.0), ("/metrics", 2.0)]
+    with pytest.raises(TimeoutError):
+        left()
 
 
 @given(st.text())

@@ -223,7 +223,7 @@ def test_without_a_descriptor_it_could_not_be_asked() -> None:
 
             for answer in answers:
                 assert (answer.ok, answer.unknown, answer.foreign) == (False, True, "")
-                assert "Too many open files" in answer.detail
+                assert "too many open files" in answer.detail
             assert (result.ok, result.unreachable, result.unknown) == (False, True, True)
             assert flight is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -23,7 +24,7 @@ from launcher.errors import UserError
 from launcher.host.facts import Host, Model
 from launcher.knowledge import bench_points, gpus
 from launcher.plan.findings import Severity
-from launcher.plan.plan import POINTS, Plan
+from launcher.plan.plan import POINTS, Plan, Setting
 
 ENVIRON = {"HOME": "/nowhere"}
 NAMES = tuple(one.name for one in layers.all_profiles(ENVIRON))
@@ -108,7 +109,14 @@ def test_many_requests_of_glm_52_on_eight_b200_get_attention_dp_and_short_drafts
     assert balanced.flag("max-running-requests") == "256"
     assert "3,351 tokens/s of 64 requests" in beside(balanced)
     assert "accepted drafts pinned to 2" in beside(balanced)
+    assert "not alike: mem-fraction-static 0.92, not 0.85" in beside(balanced)
+    shallow = replace(balanced, settings=tuple(map(_with_one_step, balanced.settings)))
+    assert "2 steps of drafts, not 1" in beside(shallow)
     assert {one.gpus for one in (latency, balanced, throughput)} == {8}
+
+
+def _with_one_step(setting: Setting) -> Setting:
+    return replace(setting, value="1") if setting.option == "speculative-num-steps" else setting
 
 
 def test_balanced_is_what_a_profile_is_resolved_for_where_it_says_nothing() -> None:

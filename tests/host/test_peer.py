@@ -216,7 +216,7 @@ def test_without_a_descriptor_nothing_is_known() -> None:
             open_ = procfs.clients("127.0.0.1", port)
 
     assert {fresh.whose, kept.whose} == {Whose.UNKNOWN}
-    assert "Too many open files" in fresh.detail
+    assert "too many open files" in fresh.detail
     assert open_ is None, "not counted is not nobody"
 
 

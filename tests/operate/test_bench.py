@@ -5,6 +5,7 @@ not, and that nothing is left.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -18,6 +19,10 @@ import psutil
 import pytest
 import requests
 from conftest import ROOT, World, end, until
+
+from launcher.errors import UserError
+from launcher.operate import bench_alone
+from launcher.statedir.folder import StateDir
 
 KEY = "sk-quite-secret-4711"
 
@@ -183,6 +188,70 @@ def test_it_is_refused_while_others_ask(up: World) -> None:
     assert not list(up.folder.glob("bench-*")), "a file that nothing came into"
     assert anyway.returncode == 0, anyway.stdout + anyway.stderr
     assert "--anyway" in lines(anyway.stdout)[0]["notes"][0]
+
+
+def test_a_second_one_is_told_of_the_first(up: World, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    generator(up, how="slow", pid=str(pid))
+    first = up.start(*SHORT)
+    until(pid.exists, "the first one measures")
+    up.faults()
+
+    refused = up.run(*SHORT)
+    anyway = up.run(*SHORT, "--anyway", "--json")
+    first.kill()
+    first.communicate(timeout=60)
+    until(lambda: not of_bench(up), "its generator is gone with it")
+    after = up.run(*SHORT)
+
+    assert refused.returncode == 1
+    assert f"being measured by another bench, pid {first.pid} since 20" in refused.stderr
+    assert "wait until it is over, or --anyway" in refused.stderr
+    assert f"pid {first.pid} since" in " ".join(lines(anyway.stdout)[0]["notes"])
+    assert anyway.returncode == 0, anyway.stderr
+    assert after.returncode == 0, "a lock is gone with its process: " + after.stderr
+
+
+@pytest.mark.parametrize("there", ["", "{", '{"pid": 1}', '{"pid": "\\u001b[31m", "since": 3}'])
+def test_whatever_stands_in_the_lock_it_is_held(world: World, there: str) -> None:
+    instance = StateDir(world.state, "stub")
+    instance.folder.mkdir(parents=True)
+    lock = instance.folder / bench_alone.FILE
+    lock.write_text(there)
+    with lock.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(UserError, match="measured by another bench: each would"):
+            bench_alone.claim(instance, anyway=False)
+
+
+def test_where_no_lock_can_be_had_that_is_said(world: World) -> None:
+    instance = StateDir(world.state, "stub")
+    (instance.folder / bench_alone.FILE).mkdir(parents=True)
+
+    assert "nobody can tell" in bench_alone.claim(instance, anyway=False)
+
+
+def test_a_server_that_drips_is_measured_no_longer_than_it_may(up: World) -> None:
+    """All that is asked has one deadline: by itself each question takes ten seconds."""
+    up.faults(drips=["/v1/loads", "/metrics"])
+    done = up.run(*SHORT, "--within", "10", "--json")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "no time was left to measure it" in lines(done.stdout)[-1]["reasons"][0]
+
+
+def test_counters_that_are_gone_are_not_believed(up: World, tmp_path: Path) -> None:
+    """It drips from when the first round runs on: nobody counted with it."""
+    counted = 'sglang:generation_tokens_total{tp_rank="0"} 1000.0\n'
+    pid = tmp_path / "pid"
+    up.faults(metrics=counted, bench={"pid": str(pid)})
+    started = up.start(*SHORT, "--json")
+    until(pid.exists, "a round runs")
+    up.faults(drips=["/metrics"])
+    said, _ = started.communicate(timeout=120)
+
+    assert started.returncode == 1
+    assert "its counters, which it had before, cannot be read" in said
 
 
 def test_a_server_that_dies_under_it_is_named(world: World) -> None:

@@ -60,6 +60,17 @@ def test_a_file_that_is_none_tells_of_no_start(tmp_path: Path, text: str) -> Non
     assert starts.read(tmp_path / "none") == ()
 
 
+@pytest.mark.parametrize("told", ["NaN", "Infinity", "-Infinity", "1e400", "1e308", "true", '"1"'])
+@pytest.mark.parametrize("where", ['"weights": 20.0', '"asleep": 0.0', '"read": 3221225472'])
+def test_a_number_that_is_none_is_no_start(tmp_path: Path, told: str, where: str) -> None:
+    text = json.dumps(starts.to_json([START]))
+    path = tmp_path / starts.FILE
+    path.write_text(text.replace(where, f"{where.partition(':')[0]}: {told}"))
+
+    assert path.read_text() != text
+    assert starts.read(path) == ()
+
+
 def test_what_is_usual_is_the_median_of_the_last_that_became_ready() -> None:
     assert of(*with_weights(900, 20, 22, 24, 26, 28)) == Usual(
         5, {"process": 10.0, "weights": 24.0, "smoke": 2.0}

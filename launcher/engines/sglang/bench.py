@@ -6,17 +6,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from launcher.engines.generator import (
-    Generator,
-    Sample,
-    Slow,
-    Wanted,
-    answer,
-    seconds,
-)
+from launcher.engines.generator import Generator, Sample, Slow, Wanted, result
 
 MOVED = [0, 5, 23]  # the release that is known to have it under the new name
 _SOURCE = "SGLang 0.5.23"
@@ -58,29 +49,8 @@ def argv(wanted: Wanted) -> tuple[str, ...]:
 
 
 def read(text: str) -> Sample:
-    """Its result: a line of JSON, with the server's settings in it, its key among them: not
-    kept.
-    """
-    said = _table(text.strip().rpartition("\n")[2])
-    lists = [said.get(name) for name in ("input_lens", "output_lens", "ttfts", "itls")]
-    texts, errors = said.get("generated_texts"), said.get("errors")
-    try:
-        return Sample(
-            seconds(said["duration"]),
-            tuple(
-                answer(text, error, read, made, first, rest)
-                for read, made, first, rest, text, error in zip(*lists, texts, errors, strict=True)  # type: ignore[arg-type]
-            ),
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no result of its: {error}") from None
-
-
-def _table(text: str) -> Mapping[str, Any]:
-    said = json.loads(text)
-    if not isinstance(said, dict):
-        raise ValueError("no table")
-    return said
+    """Its result: the last line of its file, to which it appends. Raises ValueError."""
+    return result(text.strip().rpartition("\n")[2])
 
 
 GENERATOR = Generator(

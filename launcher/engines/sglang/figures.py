@@ -2,7 +2,8 @@
 
 `/v1/loads` costs it 0.5 ms and wants the key; `/metrics` costs it 9 ms, wants none, and is there
 with `enable-metrics` alone (0.5.23, run). `generation_tokens_total` grows when a request ends, so
-`realtime_tokens_total` is read.
+`realtime_tokens_total` is read. It makes each of them at first use: before its first request none
+is there, and nothing is amiss.
 
 What speculation lets through is told by each release in its own way (read: 0.5.9 to 0.5.23):
 `decode_moments` of `/v1/loads` from 0.5.17 on, `spec_verify_calls_total` from 0.5.13 on, and in all
@@ -22,6 +23,7 @@ from typing import Any
 
 from launcher.engines.exposition import Samples, buckets, lacking, samples, total
 from launcher.engines.figures import Figures, Steps
+from launcher.engines.http import countdown
 from launcher.engines.server import Server, talk
 
 TOKENS = "sglang:realtime_tokens_total"  # by mode: prefill_compute, prefill_cache, decode
@@ -40,9 +42,10 @@ def figures(server: Server, within: float, *, whole: bool) -> Figures:
     """What its schedulers publish; `whole`: with what `/metrics` adds. Raises what `talk` does, and
     one of server.NO_ANSWER for an answer that is none.
     """
-    status, loads = published(server, within)
+    left = countdown(within)
+    status, loads = published(server, left())
     made = of_loads(loads) if status == 200 else Figures(lacks=(f"/v1/loads says {status}",))
-    return _with_metrics(made, server, within) if whole else made
+    return _with_metrics(made, server, left()) if whole else made
 
 
 def published(server: Server, within: float) -> tuple[int, list[Mapping[str, Any]]]:
@@ -67,6 +70,7 @@ def of_metrics(made: Figures, text: str) -> Figures:
     found = samples(text, NAMES)
     told = [value for _, value in found.get(ACCEPT, ()) if value]  # 0: it does not draft
     computed, cached = _mode(found, "prefill_compute"), _mode(found, "prefill_cache")
+    has_served = made.steps is not None or ANSWERED in found or FIRST in found
     whole = replace(
         made,
         generated=_mode(found, "decode"),
@@ -75,7 +79,7 @@ def of_metrics(made: Figures, text: str) -> Figures:
         cached=None if computed is None else cached or 0.0,
         accept=fmean(told) if told else None,
         first=buckets(found, FIRST),
-        lacks=(*made.lacks, *lacking(found, (TOKENS,))),  # there from its first request on
+        lacks=(*made.lacks, *lacking(found, (TOKENS,) if has_served else ())),
     )
     drafts, answered = total(found, VERIFIED), whole.answered
     if whole.steps or drafts is None or answered is None:

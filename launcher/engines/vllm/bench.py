@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from launcher.engines.generator import Generator, Sample, Slow, Wanted, answer, seconds
+from launcher.engines.generator import Generator, Slow, Wanted, result
 
 # Its set `sharegpt` leaves out what is longer (is_valid_sequence, read), `custom` wants pandas.
 LONGEST = 1024
@@ -45,24 +45,6 @@ def argv(wanted: Wanted) -> tuple[str, ...]:
     )
 
 
-def read(text: str) -> Sample:
-    """Its result: one JSON object. Raises ValueError for what is none."""
-    said = json.loads(text)
-    try:
-        lists = [said[name] for name in ("generated_texts", "errors", "input_lens", "output_lens")]
-        times = [said[name] for name in ("ttfts", "itls")]
-        rows = zip(*lists, *times, strict=True)
-        return Sample(
-            seconds(said["duration"]),
-            tuple(
-                answer(text, error, read, made, first, rest)
-                for text, error, read, made, first, rest in rows
-            ),
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no result of its: {error}") from None
-
-
 GENERATOR = Generator(
     name="vllm bench serve",
     module="pandas",
@@ -70,7 +52,7 @@ GENERATOR = Generator(
     variable="OPENAI_API_KEY",
     prompts=prompts,
     argv=argv,
-    read=read,
+    read=result,
     slow=(
         Slow(
             re.compile(r"Using default MoE config\. Performance might be sub-optimal"),

@@ -24,6 +24,7 @@ them under way:
     reasoning: key                        where a message has its reasoning, reasoning_content
     loads: [...]                          what /v1/loads says
     metrics: text                         what /metrics says
+    drips: [path, ...]                    what these say comes byte by byte, and has no end
     busy: true                            /v1/loads says how many chats are under way
     steps: {seconds, accepted}            chat decodes in steps of so many seconds, with so many tokens of each
                                           accepted; /v1/loads has the sums, and a letter is 16 tokens
@@ -37,6 +38,7 @@ them under way:
 """
 
 import argparse
+import contextlib
 import ctypes
 import http.server
 import json
@@ -180,7 +182,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return False
         return True
 
+    def drip(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "999999")
+        self.end_headers()
+        while self.path in fault("drips", []):
+            self.wfile.write(b" ")
+            self.wfile.flush()
+            time.sleep(0.05)
+
     def do_GET(self):
+        if self.path in fault("drips", []):
+            with contextlib.suppress(OSError):
+                self.drip()
+            self.close_connection = True
+            return
         if self.path in ("/health", "/v1/loads"):
             hang(self.path.rpartition("/")[2])
         paused = fault("paused")
