@@ -87,7 +87,12 @@ def test_a_site_is_laid_out_with_all_that_it_links_to(tmp_path: Path) -> None:
     SITE["lay"](tmp_path / "site")
 
     laid = {path.relative_to(tmp_path / "site").as_posix() for path in tmp_path.rglob("*.*")}
-    assert {"README.md", "docs/faq.md", "docs/start.png", "monitoring/alerts.yml"} <= laid
+    assert {
+        "README.md",
+        "docs/faq.md",
+        "docs/screens/start-80-dark.svg",
+        "monitoring/alerts.yml",
+    } <= laid
     assert not (tmp_path / "site/old").exists()
 
 

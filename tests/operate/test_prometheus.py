@@ -44,6 +44,10 @@ CANARY = """[canary]
 every = 0.2
 asks = ["fact"]
 """
+# What a small machine lacks for two GPUs.
+ROOM = """[doctor]
+allow = ["host-memory", "memory-limit", "shared-memory"]
+"""
 
 
 def names(text: str) -> set[str]:
@@ -125,7 +129,7 @@ def world(
     GPUs of the stand-in driver.
     """
     made = Served(tmp_path_factory.mktemp(request.param), request.param)
-    made.write_profile(CANARY)
+    made.write_profile(f"{CANARY}{ROOM}")
     gpus: dict[str, str] = {}
     if not made.is_real:
         made.faults(steps={"seconds": 0.0005, "accepted": 3})

@@ -335,6 +335,7 @@ if __name__ == "__main__":
     parser.add_argument("--tool-call-parser")
     for name in GPUS:
         parser.add_argument(name)
+    parser.add_argument("--disable-custom-all-reduce", action="store_true")
     KINDS = arguments = parser.parse_args()
     leave("parse")
     hang("parse")
