@@ -75,14 +75,6 @@ def recorded(folder: Path, env: Environ) -> Iterator[Environ]:
 
 
 @contextmanager
-def demo(folder: Path, env: Environ) -> Iterator[Environ]:
-    """The real SGLang on this machine's CPU."""
-    run(folder, env, "up", "cpu-demo", "--detach")
-    yield env
-    run(folder, env, "down", "cpu-demo", "--now")
-
-
-@contextmanager
 def driver(folder: Path, env: Environ) -> Iterator[Environ]:
     """Eight idle RTX PRO 6000 of the stand-in driver."""
     host = scenario.write(folder / "gpus", scenario.host(8))
@@ -105,10 +97,12 @@ def served(folder: Path, env: Environ) -> Iterator[Environ]:
         state = json.loads((folder / "state/glm5/state.json").read_text())
         scenario.write(folder / "gpus", busy(psutil.Process(state["pids"]["server"])))
         load.start()
-        yield made
-        load.over.set()
-        load.join()
-        run(folder, env, "down", "glm5", "--now")
+        try:
+            yield made
+        finally:
+            load.over.set()
+            load.join()
+            run(folder, env, "down", "glm5", "--now")
 
 
 class Load(threading.Thread):
