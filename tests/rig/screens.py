@@ -1,8 +1,8 @@
 """The pictures of the README and the pages: real runs of the commands in a terminal, drawn as SVG.
 
-Each command runs in a pseudo-terminal of its own, in an empty folder with recorded inputs; what
-pyte, the terminal, then shows becomes `docs/screens/NAME-COLUMNS-{light,dark}.svg`. `start` is
-cut off while it is live, and needs the real SGLang (`make engine`).
+Each command runs in a pseudo-terminal of its own, on a stage of stages.py; what pyte, the terminal,
+then shows becomes `docs/screens/NAME-COLUMNS-{light,dark}.svg`. `start` and `top` are cut off while
+they are live; `start` needs the real SGLang (`make engine`).
 
 usage: screens.py [NAME ...]      all of them, without names
 """
@@ -14,31 +14,29 @@ import os
 import pty
 import re
 import select
-import shutil
 import struct
 import sys
 import tempfile
 import termios
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 import pyte
+import stages
 from rich.console import Console
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 ROOT = Path(__file__).parents[2]
-TESTS = ROOT / "tests"
-GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 DOCS = ROOT / "docs/screens"
 COLUMNS = (80, 120)
 ROWS = 200
-LONGEST = 180.0  # seconds of any command
+LONGEST = 480.0  # seconds of any command
 PALETTE = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
 LIGHT = TerminalTheme(
     (255, 255, 255),
@@ -68,10 +66,9 @@ DARK = TerminalTheme(
         (177, 186, 196),
     ],
 )
+Stage = Callable[[Path, Mapping[str, str]], AbstractContextManager[Mapping[str, str]]]
 # A font that every reader has: nothing is fetched for a picture.
 SVG = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
-
-Environ = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -81,72 +78,24 @@ class Screen:
     """
 
     command: str
-    around: Callable[[Path, Environ], AbstractContextManager[Environ]] = field(
-        default=lambda *given: nothing(*given)
-    )
+    around: Stage = stages.nothing
     live: str = ""
     settled: float = 0.5  # seconds after which what is live is looked at
     lines: int = ROWS  # of the terminal
     rows: int = ROWS  # of these, from the top
 
 
-@contextmanager
-def nothing(_: Path, environ: Environ) -> Iterator[Environ]:
-    """It needs nothing but itself."""
-    yield environ
-
-
-@contextmanager
-def recorded(folder: Path, environ: Environ) -> Iterator[Environ]:
-    """Inputs that the commands read: a recorded host, a card's command, the log of a death."""
-    shutil.copy(TESTS / "hosts/asus8x.json", folder / "host.json")
-    (folder / "card.sh").write_text(CARD)
-    (folder / "server.log").write_text(DEATH)
-    yield environ
-
-
-CARD = """export NCCL_P2P_LEVEL=PHB SAFETENSORS_FAST_GPU=1
-python3 -m sglang.launch_server --model lukealonso/GLM-5-NVFP4 --tp 8 \\
-  --served-model-name glm-5 --reasoning-parser glm45 --tool-call-parser glm47 \\
-  --quantization modelopt_fp4 --kv-cache-dtype fp8_e4m3 --mem-fraction-static 0.95 \\
-  --attention-backend flashinfer --moe-runner-backend flashinfer_cutlass \\
-  --enable-flashinfer-allreduce-fusion --host 0.0.0.0 --port 8000
-"""
-DEATH = """[2026-11-20 10:03:11 TP0] Load weight end. elapsed=212.41 s, avail mem=38.60 GB
-[2026-11-20 10:03:12 TP3] Scheduler hit an exception: Traceback (most recent call last):
-  File "/opt/sglang/lib/python3.12/site-packages/sglang/srt/managers/scheduler.py", line 2894, in run_scheduler_process
-    scheduler = Scheduler(
-RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.
-"""
-
-
 SCREENS = {
-    "doctor": Screen("doctor --facts host.json", recorded),
+    "doctor": Screen("doctor --facts host.json", stages.recorded),
     "fit": Screen("fit 8xpro6000 --gpu rtx-pro-6000"),
     "explain": Screen("render 8xpro6000 --gpu rtx-pro-6000 --explain", rows=44),
-    "lint": Screen("lint card.sh --release 0.5.23 --gpu rtx-pro-6000", recorded),
-    "diagnose": Screen("diagnose server.log", recorded),
+    "lint": Screen("lint card.sh --release 0.5.23 --gpu rtx-pro-6000", stages.recorded),
+    "diagnose": Screen("diagnose server.log", stages.recorded),
     "start": Screen("up cpu-demo", live="tok/s"),
+    "profiles": Screen("profiles", stages.driver, rows=28),
+    "status": Screen("status", stages.served),
+    "top": Screen("top", stages.served, live="tok/s", settled=4, lines=24),
 }
-
-
-@contextmanager
-def place(screen: Screen) -> Iterator[tuple[Path, Environ]]:
-    """An empty folder with what the command reads, and its environment."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o700)
-        kept = {
-            key: os.environ[key] for key in ("PATH", "HOME", "XDG_CACHE_HOME") if key in os.environ
-        }
-        environ = {
-            **kept,
-            "GLM5_SERVE_STATE_DIR": str(folder / "state"),
-            "TERM": "xterm-256color",
-            "LANG": "C.UTF-8",
-        }
-        with screen.around(folder, environ) as made:
-            yield folder, made
 
 
 def shown(screen: Screen, columns: int) -> pyte.Screen:
@@ -154,13 +103,14 @@ def shown(screen: Screen, columns: int) -> pyte.Screen:
     terminal = pyte.Screen(columns, screen.lines)
     stream = pyte.ByteStream(terminal)
     stream.feed(f"\x1b[1m$ glm5-serve {screen.command}\x1b[0m\r\n".encode())
-    with place(screen) as (folder, environ), ExitStack() as stack:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        environ = stack.enter_context(screen.around(folder, stages.environ()))
         pid, end = pty.fork()
         if pid == 0:
-            os.chdir(folder)
-            words = [str(GLM5_SERVE), *screen.command.split()]
+            words = stages.words(folder, *screen.command.split())
             time.sleep(0.2)  # until the terminal has its size
-            os.execve(words[0], words, environ)
+            os.execvpe(words[0], words, environ)
         fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", screen.lines, columns, 0, 0))
         stack.callback(os.waitpid, pid, 0)
         stack.callback(os.close, end)

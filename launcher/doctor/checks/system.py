@@ -174,6 +174,8 @@ def locked_memory(host: Host, plan: Plan) -> Verdict:
     Reported: every container recipe sets memlock=-1.
     """
     limit = _limit(host, "memlock")
+    if limit is not None and not plan.gpus:
+        return ok(f"{limit >> 10} KiB, and no GPU is asked for")
     if limit is not None and limit < 1 << 30:
         fix = "--ulimit memlock=-1, LimitMEMLOCK=infinity in the unit, or /etc/security/limits.d"
         return warn(f"ulimit -l is {limit >> 10} KiB", fix=fix)

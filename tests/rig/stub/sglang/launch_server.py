@@ -129,6 +129,10 @@ def start_ranks(count):
     return pids
 
 
+# What a profile for GPUs has by itself; none is heeded.
+GPUS = (
+    "--mem-fraction-static --max-running-requests --chunked-prefill-size --watchdog-timeout".split()
+)
 UNDER_WAY = []
 MOMENTS = [0.0] * 6  # as SGLang sums its steps: steps, requests, us, requests squared, both, tokens
 LOCK = threading.Lock()
@@ -345,6 +349,9 @@ if __name__ == "__main__":
     parser.add_argument("--config")
     parser.add_argument("--reasoning-parser")
     parser.add_argument("--tool-call-parser")
+    for name in GPUS:
+        parser.add_argument(name)
+    parser.add_argument("--disable-custom-all-reduce", action="store_true")
     KINDS = arguments = parser.parse_args()
     leave("parse")
     hang("parse")
