@@ -49,10 +49,10 @@ def terminal(request: pytest.FixtureRequest, world: World) -> Iterator[Terminal]
     ours, theirs = pty.openpty()
     path = f"{Path(GLM5_SERVE).parent}:{world.environ['PATH']}"
     environ = world.environ | {"PATH": path, "TERM": "xterm", "COLUMNS": "120"}
+    owning = ("setsid", "--ctty", *words)  # fish wants the terminal to be its own
     with running(
-        *words, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=world.folder,
-        start_new_session=True,
-    ):  # fmt: skip
+        *owning, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=world.folder
+    ):
         os.close(theirs)
         made = Terminal(ours)
         made.type(f"{read.format(script)}; echo re'a'd\n")
