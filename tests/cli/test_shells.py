@@ -66,7 +66,7 @@ def terminal(request: pytest.FixtureRequest, world: World) -> Iterator[Terminal]
     [
         ("glm5-serve diag", "diagnose"),
         ("glm5-serve render 8xb300-glm52-v", "8xb300-glm52-vllm"),
-        ("glm5-serve up --set flags.max-num-s", "flags.max-num-seqs="),
+        ("glm5-serve up --set flags.max-num-se", "flags.max-num-seqs="),
     ],
 )
 def test_a_word_is_completed(terminal: Terminal, typed: str, completed: str) -> None:

@@ -73,7 +73,10 @@ def root(suite: str) -> Path:
         include = f"--include={','.join(PACKAGES.split())}"
         command = ["mmdebstrap", "--quiet", "--variant=minbase", "--format=directory", include]
         subprocess.run([*command, suite, fresh, mirror], check=True, timeout=MADE_WITHIN)
-        fresh.rename(made)
+        try:
+            fresh.rename(made)
+        except OSError:  # somebody else made it meanwhile
+            shutil.rmtree(fresh)
     return made
 
 
