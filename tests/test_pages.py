@@ -10,7 +10,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,13 @@ import click
 import pytest
 import yaml
 from conftest import ROOT, TESTS, World
+from rig.pages import PAGES, SITE, Block, blocks
 
 from launcher.cli import cli
 from launcher.operate import init
 
-SITE: dict[str, Any] = runpy.run_path(str(ROOT / "scripts/site.py"))
-PAGES = {path: text for path, text in SITE["pages"]().items() if text}
-FENCE = re.compile(
-    r"^(?:<!-- needs ([a-z, ]+) -->\n)?(?:<!-- exits ([01, ]+) -->\n)?```sh\n(.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
 # What a test does not have; of `server` it has the stand-in.
-NEEDS = set("gpu network root hosts podman promtool cluster terminal server".split())
+NEEDS = set("gpu network root uv hosts podman promtool cluster terminal server".split())
 ELSEWHERE = {ROOT / "docs/maintain.md", ROOT / "docs/vllm.md"}  # pages with a test of their own
 
 
@@ -129,36 +123,7 @@ def test_each_alert_leads_to_what_it_wants() -> None:
         assert anchor in anchors(PAGES[ROOT / page])
 
 
-@dataclass(frozen=True)
-class Block:
-    """Commands of a page, what they need that a test does not have, and how each exits."""
-
-    page: Path
-    needs: frozenset[str]
-    exits: tuple[int, ...]
-    text: str
-
-    @property
-    def commands(self) -> list[str]:
-        """Its lines, those that go on joined."""
-        lines = self.text.replace("\\\n", " ").splitlines()
-        return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-
-    @property
-    def expected(self) -> list[tuple[str, int]]:
-        """Each command with its exit status: 0 where nothing is said."""
-        return [*zip(self.commands, self.exits or [0] * len(self.commands), strict=True)]
-
-
-def blocks() -> Iterator[Block]:
-    for page, text in PAGES.items():
-        if page not in ELSEWHERE:
-            for needs, exits, body in FENCE.findall(text):
-                wanted = frozenset(filter(None, re.split(r",? +", needs)))
-                yield Block(page, wanted, tuple(map(int, re.findall("[01]", exits))), body)
-
-
-BLOCKS = [*blocks()]
+BLOCKS = [block for page in PAGES if page not in ELSEWHERE for block in blocks(page)]
 # A recorded host stands in for this one, where a command of a page names no other.
 WRAPPER = """\
 #!{python}

@@ -101,18 +101,15 @@ def _fleet(said: DoctorOptions) -> int:
 
 @click.command()
 @source_options
-@json_option
+@click.option("--json", is_flag=True, hidden=True, expose_value=False)  # it prints nothing else
 def facts(
     profile: str | None,
     settings: tuple[str, ...],
     sysroot: Path | None,
     facts: tuple[Path, ...],
     pasted: str | None,
-    as_json: bool,
 ) -> None:
-    """Print what was observed about this host: always as JSON, to be judged anywhere (`doctor
-    --facts`).
-    """
+    """Print what was observed about this host, as JSON: `doctor --facts` judges it anywhere."""
     from launcher.doctor.run import Source, observed
     from launcher.host import facts_json
 

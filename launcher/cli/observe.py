@@ -82,7 +82,7 @@ def events(
     """Print what happened: states with reasons and durations, phases, deaths with their cause,
     smoke tests, GPUs.
 
-    docs/events.schema.json has the fields.
+    docs/events.schema.json, in the sources, has the fields.
     """
     from launcher.operate import control, identity
     from launcher.output import events as console
@@ -233,7 +233,8 @@ def systemd_group() -> None:
     """
 
 
-def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def _which_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which unit is meant, below which root."""
     for option in (
         click.option(
             "--root",
@@ -241,6 +242,16 @@ def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=Path("/"),
             help="Another root, for packages.",
         ),
+        click.option("--gateway", is_flag=True, help="PROFILE is the name of a gateway."),
+        profile_option(required=True),
+    ):
+        command = option(command)
+    return command
+
+
+def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What stands in it."""
+    for option in (
         click.option(
             "--no-metrics",
             is_flag=True,
@@ -257,11 +268,9 @@ def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--listen", metavar="ADDRESS", callback=_place, help="Where the gateway's clients ask."
         ),
-        click.option("--gateway", is_flag=True, help="PROFILE is the name of a gateway."),
-        profile_option(required=True),
     ):
         command = option(command)
-    return command
+    return _which_options(command)
 
 
 def _place(context: click.Context, parameter: click.Parameter, text: str | None) -> str:
@@ -317,12 +326,14 @@ def systemd_install(host: bool, no_check: bool, **words: Any) -> None:
 
 
 @systemd_group.command("uninstall", short_help="Stop, disable and remove a unit.")
-@_wish_options
-def systemd_uninstall(**words: Any) -> None:
+@_which_options
+def systemd_uninstall(profile: str, gateway: bool, root: Path) -> None:
     """Stop, disable and remove the unit of a profile; the shared files go with the last one."""
     from launcher.operate import systemd as unit
 
-    for wish in unit.installed(_wish(words)):
+    named = unit.Wish(profile, root=root, gateway=gateway)
+    unit.require_words(named)
+    for wish in unit.installed(named):
         unit.uninstall(wish, click.echo)
 
 

@@ -14,6 +14,7 @@ from launcher.cli import complete
 from launcher.errors import Exit, UserError
 
 NAMED = "A name (`glm5-serve profiles`) or a path."
+BEST = f"{NAMED} None: the best for these GPUs."
 
 
 def profile_option(*, required: bool, meaning: str | None = None) -> Callable[..., Any]:
@@ -205,7 +206,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="What people paste (nvidia-smi -q, lspci ...): a file, a folder, or -.",
         ),
         settings_options[0],
-        profile_option(required=False),
+        profile_option(required=False, meaning=BEST),
     ):
         command = option(command)
     return command
@@ -263,7 +264,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.IntRange(0),
         help="Of a profile over several hosts: the node that this one is; 0 leads.",
     )
-    which = profile_option(required=False, meaning=f"{NAMED} None: the best for these GPUs.")
+    which = profile_option(required=False, meaning=BEST)
     for option in reversed((which, *settings_options, node)):
         given = option(given)
     return given

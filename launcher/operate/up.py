@@ -155,7 +155,7 @@ def require_own_folder() -> None:
 
     Raises UserError.
     """
-    fix = "cd to another folder, your home for example: Python imports from the current one"
+    fix = "`cd /`, or to a folder that is yours alone: Python imports from the current one"
     try:
         doubt = ownership.of_current_folder()
     except OSError as error:

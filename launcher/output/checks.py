@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from launcher.doctor.checks import Check, every_check, known_ids
-from launcher.plan.findings import PAGE, SCHEMA
+from launcher.plan.findings import EXPLAINED, SCHEMA
 
 INTRODUCTION = """\
 # Checks
@@ -60,7 +60,7 @@ def _data(check: Check, *, full: bool) -> dict[str, Any]:
     row = {"id": check.id, "title": check.title, "group": check.group}
     if not full:
         return row
-    doc = f"{PAGE}#{check.id}"
+    doc = f"{EXPLAINED} {check.id}"
     return row | {"why": check.why, "known": check.known, "doc": doc, "required": check.required}
 
 

@@ -14,14 +14,35 @@ from launcher.engines.log import PHASES, SERVING
 from launcher.errors import Exit
 from launcher.knowledge.families import SERVES, STOPPED
 
+COLUMN = 11  # where a row begins behind its name
 MOST = 240  # columns of a line of a log where there is no terminal that says
 
 
 def show(found: Diagnosis, *, as_json: bool) -> int:
     """Print it; 1 if it died of nobody knows what."""
-    print(json.dumps(to_json(found), indent=1) if as_json else text(found))
     is_explained = found.is_known or found.family in (SERVES, STOPPED)
+    if as_json:
+        print(json.dumps(to_json(found), indent=1))
+    elif sys.stdout.isatty():
+        _in_colour(
+            text(found), "green" if found.family == SERVES else "red" if is_explained else "yellow"
+        )
+    else:
+        print(text(found))
     return Exit.FINE if is_explained else Exit.NO
+
+
+def _in_colour(told: str, colour: str) -> None:
+    """Print it with the cause in a colour, and lines of the log as what they are."""
+    from launcher.output.console import console, words
+
+    screen = console(sys.stdout)
+    styles = {"cause": ("bold", colour), "evidence": ("bold", "dim"), "fix": ("bold", "green")}
+    style = ("bold", "")
+    for line in told.splitlines():
+        head, rest = line[:COLUMN], line[COLUMN:]
+        style = styles.get(head.strip(), ("bold", "")) if head.strip() else style
+        screen.print(words((head, style[0]), (rest, style[1])), soft_wrap=True)
 
 
 def text(found: Diagnosis) -> str:
@@ -56,9 +77,11 @@ def _family(found: Diagnosis) -> str:
 
 def _row(name: str, told: str, width: int) -> str:
     """A row; of lines of a log as much as there is room for."""
-    line = f"{name:<10} {told}"
+    line = f"{name:<{COLUMN - 1}} {told}"
     if name in ("evidence", ""):
         return f"{line[: width - 1]}…" if len(line) > width else line
     if width == MOST:
         return line
-    return textwrap.fill(line, max(width, 30), subsequent_indent=" " * 11, break_on_hyphens=False)
+    return textwrap.fill(
+        line, max(width, 30), subsequent_indent=" " * COLUMN, break_on_hyphens=False
+    )

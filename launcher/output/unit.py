@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from launcher.errors import Exit, UserError
-from launcher.operate.systemd import Wish
+from launcher.operate.systemd import METRICS, Wish
 from launcher.operate.unit_check import Checked
 from launcher.output import nextstep
 
@@ -35,7 +35,8 @@ def show(found: Checked, wish: Wish) -> None:
 
 def next_steps(wish: Wish) -> None:
     """What to do with a unit that was installed."""
+    units = f"{wish.instance} {METRICS}" if wish.metrics else wish.instance
     nextstep.say(
-        (f"systemctl start {wish.instance}", "returns when it is ready"),
+        (f"systemctl start {units}", "returns when it is ready"),
         (f"journalctl -fu {wish.instance}", "meanwhile, in another shell"),
     )

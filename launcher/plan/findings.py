@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 SCHEMA = 1
-PAGE = "docs/checks.md"
+EXPLAINED = "glm5-serve checks"  # the page of it is not installed; this is
 
 
 class Severity(IntEnum):
@@ -43,8 +43,8 @@ class Finding:
 
     @property
     def doc(self) -> str:
-        """Where the check is explained."""
-        return f"{PAGE}#{self.id}"
+        """The command that explains the check."""
+        return f"{EXPLAINED} {self.id}"
 
 
 def verdict(findings: Iterable[Finding]) -> Severity:

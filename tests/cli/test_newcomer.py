@@ -415,6 +415,29 @@ def test_a_stopped_server_is_not_red_and_has_no_endpoint(world: World) -> None:
     assert red not in shown
 
 
+def test_a_diagnosis_has_colours_on_a_terminal_and_nowhere_else(world: World) -> None:
+    log = ROOT / "tests/diagnose/cases/97-negative-kv-tokens.log"
+    plain = world.run("diagnose", log).stdout
+    words = shlex.join([str(GLM5_SERVE), "diagnose", str(log)])
+    on = lambda **environ: subprocess.run(
+        ["script", "-qec", f"stty cols 240; {words}", "/dev/null"],
+        env=world.environ | {"TERM": "xterm"} | environ, capture_output=True, text=True,
+        timeout=60, check=False, cwd=world.folder,
+    ).stdout.replace("\r", "")  # fmt: skip
+
+    coloured = on()
+    assert "\x1b[31mno-memory-for-kv" in coloured
+    assert "\x1b[" not in plain
+    assert "no-memory-for-kv" in plain
+    assert "\x1b[3" not in on(NO_COLOR="1")
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured).split() == plain.split()
+
+
+def test_facts_are_json_whatever_is_said(world: World) -> None:
+    assert json.loads(world.run("facts", "--json").stdout)["schema"]
+    assert "--json" not in world.run("facts", "--help").stdout
+
+
 def test_no_gpu_is_asked_for_and_none_is_warned_of(world: World) -> None:
     found = json.loads(world.run("doctor", "cpu-demo", "--json").stdout)["findings"]
     told = {one["id"]: one["severity"] for one in found}

@@ -595,3 +595,10 @@ def test_the_supervisor_may_ask_it() -> None:
     )
 
     assert done.stdout == "[]\n"
+
+
+def test_a_pool_that_came_out_negative_is_known_where_the_log_ends_there() -> None:
+    said = "[2025-07-02 07:41:59 DP0 TP0] max_total_tokens=131072 is larger than the profiled value {}."
+
+    assert diagnose([said.format(-561981)]).cause == "no-memory-for-kv"
+    assert diagnose([said.format(561981)]).cause == "unknown"

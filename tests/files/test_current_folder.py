@@ -260,7 +260,7 @@ def test_nothing_is_started_from_a_folder_that_others_may_write(
 
     assert refused.returncode == Exit.CONFIG
     assert f"the current folder is not yours alone: {folder} is owned by" in refused.stderr
-    assert "cd to another folder" in refused.stderr
+    assert "`cd /`, or to a folder that is yours alone" in refused.stderr
     assert refused.stderr.count("\n") == 2
     assert not (world.instance / "plan.json").exists()
 

@@ -15,15 +15,12 @@ from pathlib import Path
 
 import pytest
 from conftest import ENGINE, GLM5_SERVE, ROOT, World, needs_engine, needs_vllm, until
-from rig.systemd_host import SystemdHost
+from rig.unit_host import PORT, STATE, UNIT, UnitHost, profile
 
 from launcher.errors import UserError
 from launcher.operate import systemd as unit
 from launcher.operate.systemd import SHIPPED, Wish, files, remarks
 
-UNIT = "glm5-serve@stub.service"
-STATE = "/var/lib/glm5-serve"
-PORT = 31000
 PATIENCE = "stop_timeout = 30\nprobe_interval = 1\nstall_timeout = 5\nbackoff = 0"
 # Where an operator installs it: this test's own interpreter may lie in root's home, where no other
 # user gets.
@@ -31,10 +28,7 @@ OPT = "/opt/glm5-serve"
 COMMAND = f"{OPT}/bin/glm5-serve"
 INSTALL = f"""
 set -eu
-mkdir -p /opt/python {OPT}/bin {OPT}/deps {OPT}/src {OPT}/lib/python3.{sys.version_info[1]}/site-packages
-mount --bind {sys.base_prefix} /opt/python
-mount --bind {sysconfig.get_path("purelib")} {OPT}/deps
-mount --bind {ROOT} {OPT}/src
+mkdir -p {OPT}/bin {OPT}/lib/python3.{sys.version_info[1]}/site-packages
 echo /opt/python/lib > /etc/ld.so.conf.d/00-python.conf  # a shared libpython is looked for in root's home, too
 ldconfig
 ln -s /opt/python/bin/python3 {OPT}/bin/python
@@ -44,49 +38,29 @@ printf '%s\n' {OPT}/src {OPT}/deps > {OPT}/lib/python3.{sys.version_info[1]}/sit
 printf '#!{OPT}/bin/python\nfrom launcher.cli import main\nmain()\n' > {COMMAND}
 chmod 755 {COMMAND}
 """
-PROFILE = f"""
-[engine]
-python = "{OPT}/bin/python"
-[flags]
-model-path = "/srv/model"
-served-model-name = "stub"
-device = "cpu"
-tp-size = 2
-port = {PORT}
-[supervision]
-probe_interval = 0.2
-backoff = 0.05
-stall_timeout = 0.5
-stop_timeout = 10
-[env]
-PYTHONPATH = "{OPT}/src/tests/rig/stub"
-STUB_FAULTS = "{STATE}/faults.json"
-"""
+PROFILE = profile(f"{OPT}/bin/python")
 
 
-class Host(SystemdHost):
+class Host(UnitHost):
     """A host with the units installed for the stand-in engine."""
+
+    python = f"{OPT}/bin/python"
+    binds = UnitHost.binds | {
+        "/opt/python": Path(sys.base_prefix),
+        f"{OPT}/deps": Path(sysconfig.get_path("purelib")),
+        f"{OPT}/src": ROOT,
+    }
 
     def prepare(self, *words: str, user: str | None = None) -> None:
         """Install as an operator would, for the unit's default user where no other is said."""
         self.run("sh", "-c", INSTALL)
-        self.write("/etc/glm5-serve/profiles/stub.toml", PROFILE)
-        for name, text in (("config.json", "{}"), ("tokenizer.json", "{}")):
-            self.write(f"/srv/model/{name}", text)
-        self.run("sh", "-c", r"printf '\2\0\0\0\0\0\0\0{}' > /srv/model/model.safetensors")
-        self.write(f"{STATE}/faults.json", "{}")
+        self.lay()
         who = ["--user", user] if user else []
         self.run(COMMAND, "systemd", "install", "--profile", "stub", *who, *words)
-
-    def faults(self, **faults: object) -> None:
-        self.write(f"{STATE}/faults.json", json.dumps(faults))
 
     def drop_in(self, text: str) -> None:
         self.write(f"/etc/systemd/system/{UNIT}.d/test.conf", text)
         self.systemctl("daemon-reload")
-
-    def start(self) -> subprocess.CompletedProcess[str]:
-        return self.run("systemctl", "start", UNIT, check=False, timeout=600)
 
     def status(self) -> dict[str, object]:
         said = self.run(COMMAND, "status", "-p", "stub", "--json", check=False)
@@ -665,7 +639,8 @@ def root(world: World) -> Path:
 
 
 def test_print_shows_what_install_writes(world: World, root: Path) -> None:
-    words = ("-p", "stub", "--user", "root", "--root", str(root))
+    which = ("-p", "stub", "--root", str(root))
+    words = (*which, "--user", "root")
     printed = world.run("systemd", "print", *words)
     assert printed.returncode == 0, printed.stderr
     assert world.run("systemd", "install", *words).returncode == 0
@@ -673,15 +648,15 @@ def test_print_shows_what_install_writes(world: World, root: Path) -> None:
     for path in root.rglob("systemd/**/*.*"):
         assert path.is_dir() or f"# {path}\n{path.read_text()}" in printed.stdout
     assert f"ExecStart={GLM5_SERVE} up --profile %i" in printed.stdout
-    assert world.run("systemd", "uninstall", *words).returncode == 0
+    assert world.run("systemd", "uninstall", *which).returncode == 0
     assert not [path for path in (root / "etc/systemd/system").iterdir() if "glm5" in path.name]
 
 
 def test_the_shared_files_go_with_the_last_profile(world: World, root: Path) -> None:
-    at = ("--user", "root", "--root", str(root))
+    at = ("--root", str(root))
     units = root / "etc/systemd/system"
     for name in ("stub", "other"):
-        assert world.run("systemd", "install", "-p", name, *at).returncode == 0
+        assert world.run("systemd", "install", "-p", name, "--user", "root", *at).returncode == 0
     (units / "glm5-serve@other.service.d/override.conf").write_text("# somebody's own\n")
 
     world.run("systemd", "uninstall", "-p", "stub", *at)

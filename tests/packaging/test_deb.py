@@ -4,42 +4,22 @@ systemd, upgraded under a service that runs, removed and purged.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import RIG, until
+from conftest import until
 from rig import dist
-from rig.systemd_host import SystemdHost, why_not
+from rig.systemd_host import why_not
+from rig.unit_host import STATE, UNIT, UnitHost
 
 from launcher import __version__
 from launcher.operate import systemd
 from launcher.operate.systemd import Wish, files
-
-UNIT = "glm5-serve@stub.service"
-STATE = "/var/lib/glm5-serve/stub"
-PROFILE = """
-[engine]
-python = "/opt/glm5-serve/bin/python3"
-[flags]
-model-path = "/srv/model"
-served-model-name = "stub"
-device = "cpu"
-tp-size = 2
-port = 31000
-[supervision]
-probe_interval = 0.2
-backoff = 0.05
-stop_timeout = 10
-[env]
-PYTHONPATH = "/srv/stub"
-"""
 
 
 @pytest.fixture(scope="session")
@@ -50,39 +30,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Host(SystemdHost):
-    """A host that the package is installed on."""
-
-    def prepare(self) -> None:
-        self.run("mkdir", "-p", "/srv/model", "/srv/stub")
-        self.run("mount", "--bind", str(RIG / "stub"), "/srv/stub")
-        self.write("/etc/glm5-serve/profiles/stub.toml", PROFILE)
-        for name in ("config.json", "tokenizer.json"):
-            self.write(f"/srv/model/{name}", "{}")
-        self.run("sh", "-c", r"printf '\2\0\0\0\0\0\0\0{}' > /srv/model/model.safetensors")
-
-    def state(self) -> dict[str, Any]:
-        return dict(json.loads(self.run("cat", f"{STATE}/state.json").stdout))
-
-    def exists(self, path: str) -> bool:
-        return self.run("test", "-e", path, check=False).returncode == 0
-
-
 @pytest.fixture
-def host() -> Iterator[Host]:
-    with Host() as booted:
+def host() -> Iterator[UnitHost]:
+    with UnitHost() as booted:
         yield booted
 
 
 @pytest.mark.systemd
 def test_a_package_is_upgraded_under_a_service_and_taken_away_again(
-    host: Host, made: Path, tmp_path: Path
+    host: UnitHost, made: Path, tmp_path: Path
 ) -> None:
     new = dist.deb(made)
     host.run("dpkg", "-i", str(dist.predecessor(new, tmp_path)))
     assert host.run("glm5-serve", "--version").stdout.startswith("glm5-serve, version 0.0.9")
     assert host.show("glm5-serve-metrics.service", "ActiveState") == {"ActiveState": "inactive"}
-    host.prepare()
+    host.lay()
 
     said = host.run("glm5-serve", "systemd", "install", "--profile", "stub").stdout
     assert not host.exists("/etc/systemd/system/glm5-serve@.service"), said
@@ -114,7 +76,7 @@ def test_a_package_is_upgraded_under_a_service_and_taken_away_again(
     assert host.run("pgrep", "-f", "sglang", check=False).stdout == ""
     assert not host.exists("/opt/glm5-serve")
     assert not host.exists("/usr/bin/glm5-serve")
-    assert host.exists(f"{STATE}/events.jsonl")
+    assert host.exists(f"{STATE}/stub/events.jsonl")
 
     users = "/home/op/.local/state/glm5-serve"
     host.run("mkdir", "-p", "/var/cache/glm5-serve/huggingface", "/var/cache/glm5-serve/x", users)

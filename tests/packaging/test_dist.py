@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from email.parser import HeaderParser
 from pathlib import Path
@@ -86,6 +87,9 @@ def test_the_sdist_makes_the_wheel_again(tmp_path: Path) -> None:
     (again,) = (tmp_path / "again").iterdir()
     with ZipFile(wheel) as ours, ZipFile(again) as theirs:
         assert theirs.namelist() == ours.namelist()
+    with tarfile.open(source) as tar:
+        names = tar.getnames()
+    assert len(names) == len({*names}), "each file once, also where a link leads to it"
 
 
 def test_what_cannot_be_made_is_said(tmp_path: Path) -> None:

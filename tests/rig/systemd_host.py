@@ -15,8 +15,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -26,7 +27,11 @@ set -eu
 ST=$1; R=$ST/root
 mount -t tmpfs -o size=2g,mode=700 tmpfs $ST/rw; mkdir $ST/rw/up $ST/rw/work
 mount -t overlay overlay -o lowerdir=$2,upperdir=$ST/rw/up,workdir=$ST/rw/work $R
-for place in $BINDS; do mkdir -p $R$place; mount --rbind $place $R$place; done
+while IFS=: read -r place from; do
+    [ -z "$place" ] || { mkdir -p "$R$place"; mount --bind -o ro "$from" "$R$place"; }
+done <<X
+$BINDS
+X
 mount -t proc -o nosuid,nodev,noexec proc $R/proc
 mount --bind $R/proc/sys $R/proc/sys; mount -o remount,bind,ro $R/proc/sys
 mount -t sysfs -o ro,nosuid,nodev,noexec sysfs $R/sys
@@ -67,7 +72,7 @@ MASKED = (
     " apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer man-db.timer"
     " systemd-oomd.service"
 )
-INSTALL = ("apt-get", "-qq", "install", "-y", "--no-install-recommends")
+ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "TERM": "dumb"}
 
 
 def why_not() -> str | None:
@@ -99,7 +104,7 @@ class SystemdHost:
     """`with SystemdHost() as host:` boots in a third of a second."""
 
     lower: Path = Path("/")  # the root file system that it is laid over
-    binds: Sequence[Path] = ()  # folders of this machine that are seen there, too
+    binds: Mapping[str, Path] = MappingProxyType({})  # place -> a folder of this machine, to read
 
     def __enter__(self) -> SystemdHost:
         if reason := why_not():
@@ -125,6 +130,7 @@ class SystemdHost:
         ]
         words = ["setpriv", "--pdeathsig", "KILL", "unshare", *spaces, "--propagation", "private"]
         enter = f'echo $$ > {self.cgroup}/cgroup.procs && exec "$@"'
+        binds = "\n".join(f"{place}:{folder}" for place, folder in self.binds.items())
         with console.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -143,7 +149,7 @@ class SystemdHost:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "MASK": MASKED, "BINDS": " ".join(map(str, self.binds))},
+                env={**os.environ, "MASK": MASKED, "BINDS": binds},
                 start_new_session=True,
             )
         end = time.monotonic() + 60
@@ -163,19 +169,27 @@ class SystemdHost:
         state = self.run("systemctl", "is-system-running", "--wait", check=False).stdout.strip()
         return state in ("running", "degraded")
 
+    def within(self, *words: str, network: bool = False) -> list[str]:
+        """The words that run a command in there; with this machine's network in place of none."""
+        spaces = "-m -p -u -i -C -r -w" if network else "-m -p -u -i -n -C -r -w"
+        return ["nsenter", "-t", str(self.pid1), *spaces.split(), "--", *words]
+
     def run(
-        self, *words: str, check: bool = True, timeout: float = 120, **how: Any
+        self,
+        *words: str,
+        check: bool = True,
+        timeout: float = 120,
+        network: bool = False,
+        **how: Any,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in there."""
-        enter = ["nsenter", "-t", str(self.pid1), *"-m -p -u -i -n -C -r -w".split(), "--", *words]
-        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "TERM": "dumb"}
         return subprocess.run(
-            enter,
+            self.within(*words, network=network),
             check=check,
             timeout=timeout,
             text=True,
             capture_output=True,
-            env=environ,
+            env=ENVIRON,
             start_new_session=True,
             **how,
         )
