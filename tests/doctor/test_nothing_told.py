@@ -39,14 +39,23 @@ GPU1    NV18     X      0-55            0
 def looked_at() -> Iterator[list[Fact[Any]]]:
     """The facts that are asked for meanwhile."""
     seen: list[Fact[Any]] = []
-    known, get = Fact.known, Fact.get
+    get = Fact.get
+
+    def note(fact: Fact[Any]) -> bool:
+        seen.append(fact)
+        return fact.unknown is None
+
+    def got(fact: Fact[Any]) -> Any:
+        seen.append(fact)
+        return get(fact)
+
+    def otherwise(fact: Fact[Any], other: Any) -> Any:
+        return got(fact) if note(fact) else other
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Fact, "known", property(lambda fact: seen.append(fact) or known.fget(fact)))
-        patch.setattr(Fact, "get", lambda fact: seen.append(fact) or get(fact))
-        # `otherwise` gets what is known, and leaves alone what is not.
-        patch.setattr(
-            Fact, "otherwise", lambda fact, other: fact.get() if known.fget(fact) else other
-        )
+        patch.setattr(Fact, "known", property(note))
+        patch.setattr(Fact, "get", got)
+        patch.setattr(Fact, "otherwise", otherwise)
         yield seen
 
 
