@@ -72,4 +72,6 @@ def _alike(found: Sequence[Choice]) -> dict[str, list[str]]:
 
 
 def _share(one: Choice) -> str:
-    return f"{one.weights / 2**30:.1f} GiB of weights a GPU, {one.free / 2**30:.1f} GiB are free"
+    return (
+        f"{one.weights / 2**30:.1f} GiB of weights a GPU, an empty one has {one.free / 2**30:.1f}"
+    )

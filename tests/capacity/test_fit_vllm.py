@@ -339,3 +339,12 @@ def test_where_no_fraction_has_room_for_one_request_that_is_said() -> None:
         "no gpu-memory-utilization up to 0.99 has room for one request of 2,000,000 tokens"
     )
     assert "0.81 (one request of 131,072 tokens) to" in usable(made(), MEMORY.knobs)
+
+
+def test_prefill_context_ranks_share_the_experts_as_data_ranks_do() -> None:
+    one = ("flags.tensor-parallel-size=1",)
+    alone = made(*one)
+    shared = made(*one, "flags.prefill-context-parallel-size=4")
+
+    assert shared.weights == made(*one, "flags.data-parallel-size=4").weights
+    assert shared.weights < alone.weights / 2

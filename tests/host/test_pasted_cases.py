@@ -16,6 +16,7 @@ from launcher.config.select import shown
 from launcher.doctor.checks import judge
 from launcher.doctor.heading import fitting, head
 from launcher.doctor.run import Examined, of_host
+from launcher.errors import UserError
 from launcher.host import parsers
 from launcher.host.facts import Gpu, Host, known
 from launcher.plan.findings import Severity
@@ -734,3 +735,28 @@ def test_settings_without_a_profile_are_refused(world: World) -> None:
 
     assert said.returncode == 2
     assert b"choose one: -p NAME" in said.stderr
+
+
+@pytest.mark.parametrize("name", ["", "cmdline: ", "Command line: ", "/proc/cmdline: "])
+def test_a_command_line_may_have_its_name_before_it(tmp_path: Path, name: str) -> None:
+    host = pasted(tmp_path, f"kernel: 6.17.0\n{name}BOOT_IMAGE=/vmlinuz ro iommu=pt\n")
+    assert host.kernel.cmdline == known("BOOT_IMAGE=/vmlinuz ro iommu=pt")
+
+
+def test_a_row_of_values_may_have_the_address_before_the_name(tmp_path: Path) -> None:
+    host = pasted(tmp_path, "0, 00000000:E1:00.0, NVIDIA B200, 250.00 W\n")
+    [gpu] = host.driver.gpus.get()
+    assert (gpu.name, gpu.bdf) == (known("NVIDIA B200"), known("0000:e1:00.0"))
+
+
+def test_a_line_of_cpuinfo_names_the_cpu_and_counts_none(tmp_path: Path) -> None:
+    host = pasted(tmp_path, "model name\t: AMD EPYC 9B14 96-Core Processor\ncpu cores\t: 96\n")
+    assert host.system.cpu_model == known("AMD EPYC 9B14 96-Core Processor")
+    assert not host.system.cpus.known
+    assert not host.system.cpu_vendor.known
+
+
+@pytest.mark.parametrize("text", ["the model name : ours", "no cmdline here", "index, name"])
+def test_prose_about_them_is_none_of_them(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError):
+        pasted(tmp_path, text)

@@ -6,6 +6,7 @@ from launcher.doctor.checks.judging import (
     UNSUPPORTED,
     Verdict,
     by_gpu,
+    counted,
     fail,
     failing,
     functions,
@@ -33,7 +34,8 @@ def driver_answers(host: Host, plan: Plan) -> Verdict:
     seen = host.driver.gpus
     if seen.known:
         return ok(
-            f"driver {host.driver.version.otherwise('of unknown version')}, {len(seen.get())} GPUs"
+            f"driver {host.driver.version.otherwise('of unknown version')},"
+            f" {len(counted(host))} GPUs"
         )
     why = str(seen.unknown)
     if seen.is_unseen or "recorded" in why:
@@ -274,4 +276,12 @@ def driver_fabric(host: Host, plan: Plan) -> Verdict:
             " nvidia-fabricmanager`"
         )
         return fail(f"{len(switches)} NVSwitch functions, no nv-fabricmanager running", fix=fix)
-    return ok("no NVSwitch" if not switches else "fabric manager runs")
+    if switches:
+        return ok("fabric manager runs")
+    paths = {path for row in host.driver.topology.otherwise(()) for path in row if path != "X"}
+    if paths and not any(path.startswith("NV") for path in paths):
+        return ok("no NVLink in `nvidia-smi topo -m`")
+    # NVLinks are a switch's or a bridge's, and the switches of some boards are on no bus.
+    failing(gpus(host), lambda gpu: gpu.fabric, lambda state: False)
+    done = any(state == "completed" for _, state in states)
+    return ok("the fabric is up" if done else "no NVSwitch")

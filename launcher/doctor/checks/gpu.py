@@ -5,6 +5,7 @@ from __future__ import annotations
 from launcher.doctor.checks.judging import (
     Verdict,
     by_gpu,
+    counted,
     fail,
     failing,
     functions,
@@ -29,7 +30,7 @@ def gpu_count(host: Host, plan: Plan) -> Verdict:
 
     Tested: with fewer GPUs on a driver library.
     """
-    seen = len(gpus(host))
+    seen = len(counted(host))
     if seen >= plan.gpus:
         return ok(f"{seen} GPUs, {plan.gpus} wanted")
     told = f"the driver shows {seen} GPUs, {_for(plan)} needs {plan.gpus}"

@@ -71,8 +71,23 @@ def failing(
 
 
 def gpus(host: Host) -> tuple[Gpu, ...]:
-    """The GPUs that the driver shows. Raises UnobservedError."""
-    return host.driver.gpus.get()
+    """The GPUs that the driver shows. Raises UnobservedError, also where it shows none."""
+    if not (shown := host.driver.gpus.get()):
+        raise UnobservedError("the driver shows no GPU")
+    return shown
+
+
+def counted(host: Host) -> tuple[Gpu, ...]:
+    """Those that the driver shows, to be counted: none is a count, too.
+
+    Raises UnobservedError where all that is told is of GPUs that do not answer: nvidia-smi's
+    complaint of one says nothing of the others.
+    """
+    shown = host.driver.gpus.get()
+    mute = [gpu.name.unknown for gpu in shown if not gpu.name.known and not gpu.name.is_unseen]
+    if shown and len(mute) == len(shown):
+        raise UnobservedError(str(mute[0]))
+    return shown
 
 
 def ranks(host: Host, plan: Plan) -> int:
@@ -80,6 +95,7 @@ def ranks(host: Host, plan: Plan) -> int:
     where there is neither.
     """
     if not plan.name and plan.gpus < 2:
+        counted(host)  # a complaint of one GPU is no count
         return len(gpus(host))
     return plan.gpus
 

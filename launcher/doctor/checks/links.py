@@ -115,14 +115,11 @@ def pcie_generation_now(host: Host, plan: Plan) -> Verdict:
 
     Source: idle boards sit at Gen1 by design.
     """
-    busy = [
-        gpu
-        for gpu in gpus(host)
-        if gpu.pstate.otherwise(8) == 0 and gpu.link_gen.known and gpu.link_gen_max.known
-    ]
+    busy = [gpu for gpu in gpus(host) if gpu.pstate.otherwise(8) == 0]
     slow = [
         (gpu, f"Gen{gpu.link_gen.get()} at P0")
         for gpu in busy
+        if gpu.link_gen.known and gpu.link_gen_max.known
         if gpu.link_gen.get() < gpu.link_gen_max.get()
     ]
     if slow:
@@ -130,6 +127,9 @@ def pcie_generation_now(host: Host, plan: Plan) -> Verdict:
             by_gpu(slow),
             fix="look for corrected errors (`lspci -vvv`, AER), reseat, try another slot",
         )
+    failing(gpus(host), lambda gpu: gpu.pstate, lambda seen: False)
+    failing(busy, lambda gpu: gpu.link_gen, lambda seen: False)
+    failing(busy, lambda gpu: gpu.link_gen_max, lambda seen: False)
     return ok(
         f"{len(busy)} GPUs at work"
         if busy

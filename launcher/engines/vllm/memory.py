@@ -84,7 +84,7 @@ def asked(plan: Plan) -> Asked:
         kv=plan.flag("kv-cache-dtype") or "auto",
         drafter="MTP" if _drafts(plan) else "",
         depth=_drafts(plan),
-        copies=max(number(plan, "data-parallel-size", default=1), 1),
+        copies=_copies(plan),
         is_fitted=(plan.flag(KNOBS.context) or "").strip().lower() in ("auto", "-1"),
         pool=number(plan, KNOBS.pool, default=0, read=scaled),
     )
@@ -231,3 +231,11 @@ MEMORY = Memory(
     slots_for=lambda running: running,
     cuts=False,
 )
+
+
+def _copies(plan: Plan) -> int:
+    """Copies of attention that share the experts: fused_moe/config.py divides these by the product
+    of tensor, data and prefill context parallel sizes, with expert parallelism or without (source).
+    """
+    sizes = ("data-parallel-size", "prefill-context-parallel-size")
+    return math.prod(max(number(plan, name, default=1), 1) for name in sizes)

@@ -59,6 +59,7 @@ READERS: tuple[tuple[str, re.Pattern[str], Callable[[str], Data]], ...] = (
     ("/proc/driver/nvidia/version", re.compile(r"^NVRM version:", re.M), linux.driver_version),
     ("/proc/driver/nvidia/params", linux.PARAMETERS, linux.parameters),
     ("lscpu", re.compile(r"^(CPU\(s\)|Vendor ID):", re.M), linux.lscpu),
+    ("/proc/cpuinfo", linux.CPUINFO, linux.cpuinfo),
     ("numactl -H", re.compile(r"^available: \d+ nodes", re.M), linux.numactl),
     ("free", re.compile(r"^Mem:\s+\d", re.M), linux.free),
     ("/proc/meminfo", linux.MEMINFO, linux.meminfo),

@@ -7,7 +7,14 @@ from typing import Any
 
 Data = dict[str, Any]
 
-CMDLINE = re.compile(r"^BOOT_IMAGE=\S.*$|\A\s*((?:initrd=|root=|ro |quiet )[^\n]*)\s*\Z", re.M)
+# Bare, or behind the name that a script wrote before it.
+CMDLINE = re.compile(
+    r"^(?:(?:/proc/)?(?:kernel )?(?:cmdline|command line)\s*[:=]\s*)?(?P<booted>BOOT_IMAGE=\S.*)$"
+    r"|^(?:/proc/)?cmdline\s*[:=]\s*(?P<named>\S.*)$"
+    r"|\A\s*(?P<bare>(?:initrd=|root=|ro |quiet )[^\n]*)\s*\Z",
+    re.M | re.I,
+)
+CPUINFO = re.compile(r"^model name\s*: (\S.*)$", re.M)
 MEMINFO = re.compile(r"^MemTotal:\s+\d+ kB$", re.M)
 INFINIBAND = re.compile(r"^CA '([\w-]+)'$|^hca_id:\s+([\w-]+)$", re.M)
 UNAME = re.compile(r"^(?:uname: )?Linux \S+ (\d+\.\d+\S*) ", re.M)
@@ -18,7 +25,19 @@ UNITS = {"": 10, "K": 10, "M": 20, "G": 30, "T": 40}
 def cmdline(text: str) -> Data:
     """/proc/cmdline."""
     found = CMDLINE.search(text)
-    return {"kernel": {"cmdline": found.group().strip()}} if found else {}
+    told = next(filter(None, found.groups())) if found else ""
+    return {"kernel": {"cmdline": told.strip()}} if told else {}
+
+
+def cpuinfo(text: str) -> Data:
+    """/proc/cpuinfo: which CPUs a host has; how many a line or two of it do not tell."""
+    found = CPUINFO.search(text)
+    vendor = re.search(r"^vendor_id\s*: (\w+)$", text, re.M)
+    family = re.search(r"^cpu family\s*: (\d{1,3})$", text, re.M)
+    facts: Data = {"cpu_model": found.group(1).strip()} if found else {}
+    facts |= {"cpu_vendor": vendor.group(1)} if vendor else {}
+    facts |= {"cpu_family": int(family.group(1))} if family else {}
+    return {"system": facts} if facts else {}
 
 
 def driver_version(text: str) -> Data:

@@ -71,7 +71,8 @@ _WORD = r"[a-z_]\w*(?:\.\w+)*(?: \[[\w%/]+\])?"
 _HEADER = re.compile(rf"^{_WORD}(?:, ?{_WORD})*$", re.M)
 _COMMAND = re.compile(r"--query-gpu[= ]([\w.,]+)")
 _GPU = r"(?:NVIDIA [A-Z]|Tesla |Quadro |GeForce )[\w -]{0,50}\d[\w -]{0,50}"
-_BARE = re.compile(rf"^(?:\d{{1,2}}, ?)?{_GPU}(?:, [^\n]*)?$", re.M)
+_ADDRESS = r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d"
+_BARE = re.compile(rf"^(?:\d{{1,2}}, ?)?(?:{_ADDRESS}, ?)?{_GPU}(?:, [^\n]*)?$", re.M)
 KNOWN = re.compile(
     rf"^(?:{'|'.join(map(re.escape, FIELDS))})\b[^\n]*$|{_BARE.pattern}|{_COMMAND.pattern}", re.M
 )
@@ -79,7 +80,7 @@ KNOWN = re.compile(
 _LOOKS: tuple[tuple[str, str], ...] = (
     ("name", _GPU),
     ("uuid", r"GPU-[0-9a-f-]{8,}"),
-    ("pci.bus_id", r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d"),
+    ("pci.bus_id", _ADDRESS),
     ("driver_version", r"\d{3}\.\d{2,3}\.\d{2}"),
     ("pstate", r"P\d{1,2}"),
 )
