@@ -228,4 +228,4 @@ def test_what_runs_an_engine_is_what_it_is_recognised_by(name: str) -> None:
     assert (launch.engine, launch.words) == (name, words)
     options = known.options.release(known.options.newest).options
     assert {f"--{name}" for name in (known.config, *known.secrets)} <= {*options}
-    assert {known.oldest, known.wanted} <= {*known.options.releases}
+    assert known.oldest in known.options.releases

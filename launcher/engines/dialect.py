@@ -106,7 +106,6 @@ class Dialect:
     start_limit: tuple[str, float]  # what ends a start that takes longer, and its default, seconds
     uncompiled: str  # what is then, where nothing can compile FlashInfer's kernels; "": it says so
     oldest: str  # the first release that knows GLM-5
-    wanted: str  # the first release to install
     scale: Scale  # over several nodes
 
     def option_of(self, role: str) -> str:

@@ -8,13 +8,16 @@ import shlex
 from launcher.address import bracketed, to_ask
 from launcher.plan.plan import Plan
 
-QUESTION = "What is 6 times 7?"
+QUESTION = "What is 6 times 7?"  # where the profile has none of its own
 
 
 def write(plan: Plan) -> str:
-    """One command over some lines. Its key is read where it is run, and is in no history."""
+    """One command over some lines, which asks what the smoke test asks first: the model knows it.
+    Its key is read where it is run, and is in no history.
+    """
     url = f"http://{bracketed(to_ask(plan.host))}:{plan.port}/v1/chat/completions"
-    message = {"role": "user", "content": QUESTION}
+    asked = [question["ask"] for question in plan.smoke.get("questions", ())]
+    message = {"role": "user", "content": asked[0] if asked else QUESTION}
     body = json.dumps({"model": plan.model_name, "messages": [message]}, ensure_ascii=False)
     parts = [f"curl {shlex.quote(url)}", "-H 'Content-Type: application/json'"]
     if plan.key_file:

@@ -349,6 +349,21 @@ def test_the_request_to_paste_reaches_the_server_with_its_key(tmp_path: Path, ho
     assert "s3cret" not in text
 
 
+def test_the_request_to_paste_asks_what_the_model_knows(tmp_path: Path) -> None:
+    asked = {}
+    for profile, patch in [
+        ("cpu-demo", ()),
+        ("cpu-demo", ("smoke.enabled=false",)),
+        ("cpu-demo", ("smoke.questions=[{ask = \"It's?\", expect = 'x'}]",)),
+    ]:
+        plan = planned(PlanRequest(profile, patch), {"HOME": str(tmp_path)}, Target())[0]
+        words = shlex.split(curl.write(plan))
+        [message] = json.loads(words[words.index("-d") + 1])["messages"]
+        asked[patch] = message["content"]
+
+    assert [*asked.values()] == ["What is the capital of France?", curl.QUESTION, "It's?"]
+
+
 def test_commands_end_with_the_next_one(world: World) -> None:
     judged = on_terminal(world, "doctor", "stub", columns=200)
     assert re.search(r"^next   \S*glm5-serve up stub  # start it, and keep it up$", judged, re.M)

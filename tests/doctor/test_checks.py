@@ -31,6 +31,7 @@ from test_node_checks import ROWS
 
 from launcher.doctor.checks import REQUIRED, checks, every_check, judge
 from launcher.doctor.checks.kernel import DRIVER
+from launcher.engines.engine import dialect
 from launcher.engines.failures import failures as known_failures
 from launcher.engines.issues import every_issue
 from launcher.errors import UserError
@@ -631,3 +632,17 @@ def test_every_line_about_a_lost_gpu_begins_as_the_drivers_do() -> None:
 
     assert len(lost) >= 5
     assert [pattern for pattern in lost if not pattern.startswith(DRIVER)] == []
+
+
+@pytest.mark.parametrize("packages", [{}, {"vllm": "0.33.0"}])
+def test_an_engine_that_is_missing_gets_an_environment_of_its_own(packages: dict[str, str]) -> None:
+    host = having(H, engine__packages=packages)
+    [found] = judge(host, plan(), only=["engine-installed"])
+    newest = dialect("sglang").options.newest
+    assert found.fix.startswith(
+        f"`python3 -m venv /opt/sglang && /opt/sglang/bin/pip install 'sglang=={newest}'`"
+    )
+    assert "--set engine.python=/opt/sglang/bin/python" in found.fix
+    page = (ROOT / "docs/first-deployment.md").read_text()
+    assert f"/opt/sglang/bin/pip install sglang=={newest}" in page
+    assert "engine.python=/opt/sglang/bin/python" in page

@@ -63,18 +63,24 @@ def engine_installed(host: Host, plan: Plan) -> Verdict:
     seen = packages.get(engine.package)
     if seen and not there:
         return ok(f"{engine.name} {seen}")
-    where, wanted = host.engine.python.get(), f"{engine.package}>={engine.wanted}"
+    where, fix = host.engine.python.get(), _own_environment(plan.engine)
     if there:
-        fix = f"set engine.python to an environment of its own: `python -m pip install '{wanted}'`"
         return fail(f"{where} has {', '.join(there)}, which knows no GPU", fix=fix)
     others = [dialect(name) for name in NAMES if name != plan.engine]
     if its := [other for other in others if other.package in packages]:
-        made = f"`python3 -m venv DIR && DIR/bin/pip install '{wanted}'`"
-        fix = f"an environment of its own: {made}, and engine.python = DIR/bin/python"
         return fail(f"{where} has {its[0].name}, and no {engine.package}", fix=fix)
-    return fail(
-        f"{where} has no {engine.package}",
-        fix=f"`{where} -m pip install '{wanted}'`, or set engine.python",
+    return fail(f"{where} has no {engine.package}", fix=fix)
+
+
+def _own_environment(name: str) -> str:
+    """How the release that the rules know best gets an environment of its own: the system's Python
+    takes no packages (Debian), and the launcher's own may have other releases of the same.
+    """
+    engine = dialect(name)
+    folder, wanted = f"/opt/{engine.package}", f"{engine.package}=={engine.options.newest}"
+    return (
+        f"`python3 -m venv {folder} && {folder}/bin/pip install '{wanted}'`, then engine.python:"
+        f" `--set engine.python={folder}/bin/python`, or in the profile"
     )
 
 

@@ -93,6 +93,5 @@ DIALECT = Dialect(
     start_limit=("watchdog-timeout", 300.0),
     uncompiled="",
     oldest="0.5.9",
-    wanted="0.5.18",
     scale=SCALE,
 )

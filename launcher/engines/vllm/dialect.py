@@ -114,6 +114,5 @@ DIALECT = Dialect(
         " attention backend for sparse MLA on SM120"
     ),
     oldest="0.16.0",
-    wanted="0.32.0",
     scale=SCALE,
 )
