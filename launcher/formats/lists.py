@@ -49,9 +49,14 @@ class _List:
     grows: bool
 
 
+def is_code(text: str) -> bool:
+    """Whether a text is Python's."""
+    return _CODE.search(text) is not None
+
+
 def read(text: str) -> Iterator[Launch]:
     """The launches of a text whose words stand one by one, with what is added to them later."""
-    form = "python" if _CODE.search(text) else "list"
+    form = "python" if is_code(text) else "list"
     tables = [found[1] for found in _ENV.finditer(text)]
     set_ = [*_ENVIRON.finditer(text), *(pair for one in tables for pair in _PAIR.finditer(one))]
     env = {found[1]: Word((Piece(found[2]),)) for found in set_}
@@ -92,7 +97,7 @@ def scripts(text: str) -> list[Quoted]:
     alone.
     """
     made: list[Quoted] = []
-    is_code = _CODE.search(text) is not None
+    of_python = is_code(text)
     for found in (one for one in _PART.finditer(text) if one["quoted"]):
         before = text[max(0, found.start() - 20) : found.start()].rstrip()
         after = text[found.end() : found.end() + 20].lstrip()
@@ -102,12 +107,12 @@ def scripts(text: str) -> list[Quoted]:
             more = (*made[-1].text, Piece(" "), *_unescaped(found))
             made[-1] = replace(made[-1], text=more, is_filled=made[-1].is_filled or is_filled)
         elif (
-            (is_code or (before.endswith("[") and after.startswith("]")))
+            (of_python or (before.endswith("[") and after.startswith("]")))
             and launches.SOUGHT.search(text, start, end)
             and re.search(r"\s", text[start:end].strip())
         ):
             made.append(
-                Quoted(_unescaped(found), start, is_filled, "python" if is_code else "list")
+                Quoted(_unescaped(found), start, is_filled, "python" if of_python else "list")
             )
     return made
 

@@ -16,16 +16,24 @@ from functools import partial
 from itertools import accumulate, islice, pairwise
 
 from launcher.engines.engine import dialect
-from launcher.formats import dockerfile, launches, lists, notebook, supervisor, systemd
+from launcher.formats import (
+    dockerfile,
+    fragments,
+    launches,
+    lists,
+    notebook,
+    supervisor,
+    systemd,
+)
 from launcher.formats.around import of_slurm
 from launcher.formats.bash import TANGLED, Script
-from launcher.formats.container import OF_HOST, pinned, unreleased
+from launcher.formats.container import OF_HOST, container, pinned, unreleased
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.markdown import blanked, blanked_blocks, blocks, inline
 from launcher.formats.masking import unprompted
 from launcher.formats.nodes import NotYamlError
 from launcher.formats.tree import Document
-from launcher.formats.words import Piece, Text, Word, moved, split, text_of
+from launcher.formats.words import Piece, Text, Word, moved, split, text_of, values
 from launcher.knowledge import forks
 
 MOST = 1 << 16  # characters; a launch script has some thousand
@@ -42,6 +50,7 @@ CONTAINER = re.compile(
     re.MULTILINE,
 )
 _BETWEEN = re.compile(r"[ \t>]*(?:#.*|```.*|~~~.*)?$")  # two paragraphs
+_OPTION = re.compile(r"(?:--|\u2014)[A-Za-z]")
 _IN_PYTHON = re.compile(r"\b\w+\.Engine\(|\bServerArgs\(")
 # `glm5-serve up`, its words apart as scripts, YAML and units write them.
 OURS = re.compile(r"\bglm5-serve[\"']?(?=\s)[^#]{0,400}?[\s\"'=]up(?=[\s\"'])")
@@ -249,7 +258,8 @@ def _of_quoted(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
         pieces = [Piece(found[2], found.start(2), fixed=False) for found in lines]
         words = tuple(_template(word) for piece in pieces for word in split((piece,)))
         line = text.count("\n", 0, lines[0].start()) + 1
-        yield _of_whom(Launch(words, form="options", line=line))
+        if fragments.is_engines([word.value for word in words]):
+            yield _of_whom(Launch(words, form="options", line=line))
 
 
 def _template(word: Word) -> Word:
@@ -263,9 +273,10 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     """
     made: list[Launch] = []
     paragraphs, at = _paragraphs(text), -1
-    for command in Script(text, wanted=launches.is_of_interest).commands():
+    open_text = fragments.open_to_options(text)
+    for command in Script(open_text, wanted=launches.is_of_interest).commands():
         first = _first_option(command.words)
-        if first is None or (first and made):
+        if first is None or (first and (made or _is_some_tool(command.words))):
             continue
         if first and (program := launches.other_program(command.words)):
             near = launches.meant(program)
@@ -273,6 +284,9 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
             notes.append(f"{program} is started, and is no server that is known{hint}")
             continue
         words = tuple(map(launches.dashed, command.words[first:]))
+        said = values(words)
+        if first and (fragments.is_anybodys(said) or not fragments.is_engines(said)):
+            continue
         before, at = at, paragraphs[command.line - 1]
         if not made or (at != before and _names(made[-1].arguments) & _names(words)):
             made.append(Launch((), {}, "options", line=command.line))
@@ -281,7 +295,14 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
             arguments=(*made[-1].arguments, *words),
             variables={**made[-1].variables, **command.env},
         )
-    yield from map(_of_whom, made)
+    yield from (_of_whom(one) for one in made if fragments.is_engines(one.words))
+
+
+def _is_some_tool(words: Sequence[Word]) -> bool:
+    """Whether a command is of a program that everybody knows to be no server."""
+    said = values(words)
+    is_tool = said[0].rpartition("/")[2] in launches.INERT or fragments.is_tool(said)
+    return is_tool and container(words) is None
 
 
 def _of_whom(found: Launch) -> Launch:
@@ -291,7 +312,7 @@ def _of_whom(found: Launch) -> Launch:
 
 def _first_option(words: Sequence[Word]) -> int | None:
     said = enumerate(word.value for word in words)
-    return next((at for at, word in said if word.startswith(("--", "\u2014"))), None)
+    return next((at for at, word in said if _OPTION.match(word)), None)
 
 
 def _paragraphs(text: str) -> list[int]:

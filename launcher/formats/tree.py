@@ -8,10 +8,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from launcher.formats import claims, flagtable, launches, selectors, variables
+from launcher.formats import claims, flagtable, fragments, launches, selectors, variables
 from launcher.formats.around import Around, of_tables
 from launcher.formats.bash import Script
-from launcher.formats.container import IMAGES, OF_HOST, engine_of, enters, release_of, starts
+from launcher.formats.container import (
+    IMAGES,
+    OF_HOST,
+    engine_of,
+    enters,
+    release_of,
+    starts,
+    taken_by,
+)
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.nodes import List, Node, Scalar, Table, documents
 from launcher.formats.scope import Budget, Scope, Value
@@ -211,7 +219,7 @@ class Document:
                         launch = replace(launch, under=launches.under(words))
                     yield self._named(launch, place, [one])
         begins = whole[0].value.startswith("--") if whole else False
-        is_options = begins and any("model" in one.value for one in whole)
+        is_options = begins and "model" in " ".join(said) and fragments.is_engines(said)
         if not is_found and (is_options or (not begins and enters(image, whole))):
             yield self._named(Launch(tuple(whole), env, form, ""), place, words)
 
@@ -270,7 +278,8 @@ class Document:
                 for part in split(_loose(self.source.scalar(item)))
             ]
         said = values(words)
-        if sum(one.startswith("--") for one in said) >= 2 and said[0].startswith("--"):
+        is_several = sum(one.startswith("--") for one in said) >= 2 and said[0].startswith("--")
+        if is_several and fragments.is_engines(said) and not _is_anothers(place, words):
             yield self._of_chart(tuple(words), place, "options")
 
     def _flags(self, node: Table, place: Place) -> Launch:
@@ -324,6 +333,12 @@ def _image(tables: Sequence[Table]) -> str:
         if said := word(node):
             return said
     return ""
+
+
+def _is_anothers(place: Place, words: Sequence[Word]) -> bool:
+    """Whether options stand beside an image of another program, which does not take them alone."""
+    image = _image(place.tables[-1:])
+    return bool(image) and not engine_of(image) and not taken_by(words)
 
 
 def _placed(text: Text, at: int) -> int | None:

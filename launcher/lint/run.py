@@ -184,7 +184,7 @@ def _is_sound(entries: Sequence[Entry]) -> bool:
 def _none(place: str) -> str:
     ours = " or ".join(dialect(name).name for name in NAMES)
     programs = [" ".join(words) for name in NAMES for words in dialect(name).programs]
-    return f"no launch of {ours} in {place}: no {', no '.join(programs)}, no options"
+    return f"no launch of {ours} in {place}: no {', no '.join(programs)}, no options of theirs"
 
 
 def _unread(found: Reading) -> str:

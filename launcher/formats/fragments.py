@@ -1,0 +1,77 @@
+"""Options without a program before them: whether they are an engine's, or anybody's. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from launcher.engines.engine import NAMES, dialect
+from launcher.engines.options import nearest_name
+from launcher.formats import dockerfile, lists, systemd
+from launcher.formats.markdown import blanked, blocks
+from launcher.knowledge import forks, others
+
+_NAME = re.compile(r"--?[A-Za-z]")
+# what programs of any kind call so: no word of an engine's
+_ANYBODYS = frozenset(
+    "api-key config device help host log-level model port revision seed timeout trust-remote-code"
+    " version".split()
+)
+# They build, fetch, ask or watch, and none of them serves a model.
+_TOOLS = frozenset(
+    "ansible aws az bun cargo cmake conda crictl ctr docker docker-compose dnf gcloud gh gsutil"
+    " helm hf huggingface-cli journalctl k9s kubectl kustomize make mamba mkdocs modelscope"
+    " nerdctl nerdctl-compose ninja node npm npx nsys nvcc oc patch pipx pnpm podman"
+    " podman-compose poetry pytest rsync rustup scp skopeo ssh sysctl systemctl terraform tmux"
+    " uv uvx wget yarn yum".split()
+)
+_BEFORE = ("sudo", "time", "nohup", "exec", "RUN", "&&")
+
+
+def is_engines(words: Sequence[str]) -> bool:
+    """Whether options are an engine's: at least as many of them that some release has, or a slip of
+    those, as others.
+    """
+    names = [word for word in words if _NAME.match(word)]
+    counts = (sum(_is_known(word, engine) for word in names) for engine in NAMES)
+    known = max(counts)
+    return known > 0 and 2 * known >= len(names)
+
+
+def is_anybodys(words: Iterable[str]) -> bool:
+    """Whether options tell of no engine: `--host` and `--port` are every program's."""
+    names = {word.partition("=")[0][2:] for word in words if _NAME.match(word)}
+    return names <= _ANYBODYS
+
+
+def is_tool(words: Sequence[str]) -> bool:
+    """Whether a command runs a program that everybody knows, and that serves nothing."""
+    said = [word for word in words if word not in _BEFORE]
+    return bool(said) and said[0].rpartition("/")[2] in _TOOLS
+
+
+def _is_known(word: str, engine: str) -> bool:
+    known = dialect(engine).options
+    said = known.reads(word, "")
+    newest = known.release(known.newest)
+    if said.member:  # `--config.file` is no part of the JSON of `--config`
+        return any(option.parts for option in newest.candidates(said.name))
+    short = f"--{known.short.get(said.name[2:], '')}"
+    return bool(
+        known.accepted_by(said.name)
+        or known.accepted_by(short)
+        or forks.of_option(said.name)
+        or others.of_option(said.name)
+        or nearest_name(said.name, newest)
+    )
+
+
+def open_to_options(text: str) -> str:
+    """A text without what has a form of its own, in which an option is some program's: code,
+    Dockerfiles and units; as many characters, lines kept.
+    """
+    for start, end in blocks(text) or [(0, len(text))]:
+        block = text[start:end]
+        if lists.is_code(block) or dockerfile.FROM.search(block) or systemd.is_unit(block):
+            text = text[:start] + blanked(block) + text[end:]
+    return text

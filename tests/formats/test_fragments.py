@@ -1,0 +1,76 @@
+"""Options without a program before them: whether they are an engine's, or anybody's."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.engines.target import Target
+from launcher.errors import Exit, UserError
+from launcher.formats.reading import read
+from launcher.lint.run import judge
+
+SERVICES = (
+    "services:\n  e:\n    image: vllm/vllm-openai:v0.26.0\n    command: --model m --port 8000\n"
+)
+WATCH = "  w:\n    image: {}\n    command:\n    - {}\n    - {}\n"
+PROMETHEUS = WATCH.format("prom/prometheus", "--config.file=/p.yml", "--storage.tsdb.path=/d")
+CACHE = WATCH.format("redis:8", "--port=6379", "--host=0.0.0.0")
+UNIT = "[Service]\nExecStart={}\nExecStartPost=/opt/wait-ready.py --model m --tp 8 --timeout 9\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"services:\n{PROMETHEUS}",
+        f"services:\n{CACHE}",
+        "FROM vllm/vllm-openai:v0.26.0\nRUN pip install --no-cache-dir x\n",
+        "FROM lmsysorg/sglang:v0.5.16\nRUN cd /x \\\n && git apply --verbose a.diff\n",
+        "FROM x\nRUN prepare --model-path m --tp-size 8\n",
+        "```bash\ndocker compose up -d --build\n```\n",
+        "```\n+--------------+\n| --> and here |\n+--------------+\n```\n",
+        "hf download a/b --local-dir /m\n",
+        "hf download a/b --revision main\n",
+        "kubectl create secret generic s --from-literal=A=b\n",
+        "uv pip install --upgrade sglang\n",
+        "sudo helm install x --version 1 --set a=b\n",
+        "git clone --depth 1 https://x.test/y\n",
+        "uvicorn app:app --host 0.0.0.0 --port 80\n",
+        'import sys\nif "--api-key" in sys.argv or any(a == "--tp" for a in sys.argv):\n    go()\n',
+        UNIT.format("/opt/serve.sh"),
+        "--build\n",
+        "--storage.tsdb.path /d --config.file /p.yml\n",
+    ],
+)
+def test_options_of_another_program_are_no_launch(text: str) -> None:
+    with pytest.raises(UserError, match="no launch of SGLang or vLLM") as raised:
+        judge(text, Target("0.5.20", "sm100"))
+
+    assert raised.value.status == Exit.CONFIG
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (SERVICES + PROMETHEUS, "--model m --port 8000"),
+        (SERVICES + CACHE, "--model m --port 8000"),
+        (UNIT.format("/usr/bin/sglang serve --model-path m"), "--model-path m"),
+        ("git clone --depth 1 x\n--model-path m --tp 8\n", "--model-path m --tp 8"),
+    ],
+)
+def test_another_program_beside_a_launch_is_no_launch(text: str, words: str) -> None:
+    assert [" ".join(one.words) for one in read(text).launches] == [words]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "--tp 8 --kv-cache-dtype fp8_e4m3",
+        "--tensor-paralel-size 8",
+        "--tp 8 --nobody-has-it",
+        "--host 0.0.0.0 --port 80",
+    ],
+)
+def test_options_of_an_engine_are_a_launch_slips_and_all(text: str) -> None:
+    [launch] = read(text).launches
+
+    assert " ".join(launch.words) == text
