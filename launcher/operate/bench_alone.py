@@ -14,8 +14,9 @@ import os
 from launcher.errors import Exit, UserError, in_words
 from launcher.files import guarded
 from launcher.files.reading import parsed
-from launcher.statedir.folder import StateDir, now_text
+from launcher.statedir.folder import StateDir
 from launcher.statedir.schema import table, text, whole
+from launcher.statedir.times import now_text
 
 FILE = "bench.lock"
 LARGEST = 4096  # bytes of it
