@@ -12,9 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
-from threading import Thread
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from launcher import printable
 from launcher.config import layers
@@ -22,6 +20,7 @@ from launcher.config.composed import Composed
 from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
 from launcher.config.target import instance_of, observe_target, require_own
+from launcher.doctor.run import Report, require_fit, suspects
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded, ownership
 from launcher.files.rotation import rotate
@@ -35,9 +34,6 @@ from launcher.statedir import namelock
 from launcher.statedir.events import Event, read_events
 from launcher.statedir.folder import StateDir
 from launcher.statedir.lock import Claim
-
-if TYPE_CHECKING:
-    from launcher.doctor.run import Report
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LEFT_WITHIN = 10.0  # seconds for the processes of a launcher that was killed to be gone
@@ -86,12 +82,8 @@ def up(
     instance = instance_of(composed, environ)
     _require_no_gateway(instance)
     claim = claimed(instance)
-    # What judges the host is imported while the engine's interpreter is asked, which takes as long.
-    Thread(target=import_module, args=("launcher.doctor.run",), daemon=True).start()
     try:
         seen = observe_target(composed, environ)
-        from launcher.doctor.run import require_fit, suspects
-
         plan = noted(resolve(composed, ask, instance.folder, layers.ours(environ), seen.target))
         tell_notes(plan)
         # Kept with it, for a restart by whomever.
