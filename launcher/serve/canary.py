@@ -22,6 +22,7 @@ USUAL, SETTLED = 5, 3  # looks at this start that say how it is, at most and at 
 HALF, RECOVERED = 2.0, 1.5  # times worse than usual: what is degraded, and what no longer is
 AGAIN = 5.0  # seconds until a question is asked again that was answered wrongly
 LOST = 90.0  # seconds beyond its time after which whoever asks does not come back
+CROWDED = 0.2  # of a question that a rank stood in line for a processor: its speed says nothing
 TELLING = 16  # tokens of an answer that tell a speed
 Key = tuple[str | int, ...]
 
@@ -119,6 +120,15 @@ def ask(canary: Canary, now: float) -> tuple[Canary, Question]:
     question = canary.next
     assert question
     return replace(canary, asking=question, at=now), question
+
+
+def fairly(look: Look, in_line: float, lost: float) -> Look:
+    """A look without its speed where that is the host's: a rank stood `in_line` for a processor for
+    such a share of it, or the launcher itself did not run for the seconds `lost`.
+    """
+    if in_line >= CROWDED or lost > 0:
+        return replace(look, tokens=0, signs=None)
+    return look
 
 
 def hear(canary: Canary, look: Look, now: float, policy: CanaryPolicy) -> Canary:

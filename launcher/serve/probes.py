@@ -13,7 +13,7 @@ from functools import partial
 from launcher.engines import server
 from launcher.engines.server import PAUSED, Answer
 from launcher.serve import canary_ask, smoke
-from launcher.serve.canary import Look, Question, Said
+from launcher.serve.canary import Look, Question, Said, fairly
 from launcher.serve.events import CanaryHeard, ProbeResult, SmokeResult
 from launcher.serve.group import ask_leader
 from launcher.serve.loop import Work
@@ -25,7 +25,6 @@ FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /
 LOOKED_FOR = 1.0  # seconds that a compiler is looked at for, aside, before it excuses a server
 LOOK_WITHIN = 20.0  # seconds for a look at the processes of a server that does not answer
 SMOKE_AGAIN = 0.2  # seconds until a server that could not be reached is asked again
-CROWDED = 0.2  # of a question that a rank stood in line for a processor: its speed says nothing
 NOT_JOINED = "it has not found the other nodes yet"
 
 
@@ -165,9 +164,8 @@ class Probes:
             service.server(run), service.engine, made.model_name, made.smoke, made.parsers, line
         )
         look = canary_ask.look(asked, question)
-        is_starved = line_before.share(run.in_line()) >= CROWDED
-        if service.clock.lost > lost or is_starved:  # how long it took is not the server's doing
-            look = replace(look, tokens=0, signs=None)
+        share = line_before.share(run.in_line())
+        look = fairly(look, share, service.clock.lost - lost)
         return partial(self._hear_canary, run, question, look)
 
     def _hear_canary(self, run: ServerRun, question: Question, look: Look) -> None:

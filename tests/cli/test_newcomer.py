@@ -435,7 +435,7 @@ def test_a_diagnosis_has_colours_on_a_terminal_and_nowhere_else(world: World) ->
     plain = world.run("diagnose", log).stdout
     words = shlex.join([str(GLM5_SERVE), "diagnose", str(log)])
     on = lambda **environ: subprocess.run(
-        ["script", "-qec", f"stty cols 240; {words}", "/dev/null"],
+        ["script", "-qec", f"stty cols 900; {words}", "/dev/null"],
         env=world.environ | {"TERM": "xterm"} | environ, capture_output=True, text=True,
         timeout=60, check=False, cwd=world.folder,
     ).stdout.replace("\r", "")  # fmt: skip

@@ -101,7 +101,7 @@ def served(folder: Path, env: Environ) -> Iterator[Environ]:
             yield made
         finally:
             load.over.set()
-            load.join()
+            load.join(60)
             run(folder, env, "down", "glm5", "--now")
 
 
