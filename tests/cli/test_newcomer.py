@@ -435,8 +435,8 @@ def test_a_diagnosis_has_colours_on_a_terminal_and_nowhere_else(world: World) ->
     plain = world.run("diagnose", log).stdout
     words = shlex.join([str(GLM5_SERVE), "diagnose", str(log)])
     on = lambda **environ: subprocess.run(
-        ["script", "-qec", f"stty cols 900; {words}", "/dev/null"],
-        env=world.environ | {"TERM": "xterm"} | environ, capture_output=True, text=True,
+        ["script", "-qec", words, "/dev/null"],
+        env=world.environ | {"TERM": "xterm", "COLUMNS": "900"} | environ, capture_output=True, text=True,
         timeout=60, check=False, cwd=world.folder,
     ).stdout.replace("\r", "")  # fmt: skip
 
