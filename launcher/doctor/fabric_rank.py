@@ -1,7 +1,7 @@
 """Moving data between ranks, in the engine's interpreter: `doctor --deep` runs it, and reads what
 it says.
 
-usage: deep_rank.py BACKEND RANKS FOLDER
+usage: fabric_rank.py BACKEND RANKS FOLDER
 
 It imports torch, then forks: one process that copies between every pair of GPUs (nccl), then a
 process a rank. Each says on stdout, in lines that begin with MARK, what it is about to do and what

@@ -16,7 +16,7 @@ from launcher.knowledge.gpus import Healthy
 from launcher.plan.findings import Finding, Severity
 from launcher.plan.plan import Plan
 
-# As deep_rank.py has them, which runs in the engine's interpreter and cannot share them.
+# As fabric_rank.py has them, which runs in the engine's interpreter and cannot share them.
 MARK = "@deep "
 COPY = 64 << 20  # bytes
 SIZES = (8, 64, 512, 4096, 32768, 262144, 2097152, 16777216, 67108864)  # bytes
