@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from launcher import printable
+from launcher import folding
 from launcher.bench.beside import whose
 from launcher.bench.compare import ALPHA, Compared
 from launcher.bench.load import SCENARIOS
@@ -74,7 +74,7 @@ class Screen:
             f"{one.concurrency} at once, round {one.round}: {one.output_tok_s:,.1f} tok/s"
             f" in {one.seconds:.1f} s{said}"
         )
-        print(printable.line(text), file=sys.stderr, flush=True)
+        folding.tell(text, sys.stderr)
 
     def close(self) -> None:
         """Nothing is measured any more."""

@@ -174,14 +174,14 @@ def columns(
             parts.append(part)
             part, used = [0], first
         part, used = [*part, at], used + gap + sizes[at]
-    for part in [*parts, part]:
+    for chosen in [*parts, part]:
         table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
-        for at in part:
+        for at in chosen:
             side: JustifyMethod = "left" if heads[at] in left else "right"
             width = None if at else first
             table.add_column(words(heads[at]), justify=side, overflow="fold", width=width)
         for row in cells:
-            table.add_row(*(row[at] for at in part))
+            table.add_row(*(row[at] for at in chosen))
         console.print(table)
 
 

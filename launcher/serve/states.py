@@ -32,7 +32,7 @@ class Past:
 
     @property
     def restarts(self) -> int:
-        """This launcher's launches after its first, whoever wanted them."""
+        """Launches of the present launcher after its first, whoever wanted them."""
         return max(0, self.run - self.before - 1)
 
 

@@ -207,31 +207,6 @@ def test_a_refused_start_leaves_what_was_there(world: World) -> None:
     assert {path.name for path in world.instance.iterdir()} == before
 
 
-@pytest.mark.parametrize("columns", [40, 80, 120])
-@pytest.mark.parametrize(
-    "words",
-    [
-        "profiles", "profiles --all", "checks iommu-translation", "up nope",
-        "diff card 8xpro6000", "profiles validate card", "fit 8xpro6000", "--help",
-    ],
-)  # fmt: skip
-def test_no_word_is_cut_at_the_edge(world: World, words: str, columns: int) -> None:
-    wide = set(on_terminal(world, *words.split(), columns=500).split())
-    lines = on_terminal(world, *words.split(), columns=columns).splitlines()
-    long = [word for word in wide if len(word) > columns - 15]  # has no room beside its head
-    cut = {
-        word
-        for line in lines
-        for word in line.split()
-        if word not in wide and re.fullmatch("[a-z]{2,}", word)
-        if not any(word in whole for whole in long)
-    }
-
-    assert not cut
-    if columns > 40:  # or click's help, and what is to be pasted, have no room
-        assert not [line for line in lines if len(line) > columns and len(line.split()) > 1]
-
-
 def test_times_are_those_of_this_host_for_people_and_utc_for_scripts(world: World) -> None:
     world.run("up", "stub", "--detach")
     run = lambda *words: subprocess.run(

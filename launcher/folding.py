@@ -24,7 +24,7 @@ def tell(text: str, stream: TextIO | None = None, *, hanging: int = 2) -> None:
     output where no stream is named.
     """
     stream = stream or sys.stdout
-    print(folded(printable.line(text), columns(stream), hanging), file=stream)
+    print(folded(printable.line(text), columns(stream), hanging), file=stream, flush=True)
 
 
 def folded(text: str, width: int, hanging: int) -> str:
