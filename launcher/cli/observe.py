@@ -82,7 +82,7 @@ def events(
     """Print what happened: states with reasons and durations, phases, deaths with their cause,
     smoke tests, GPUs.
 
-    docs/events.schema.json, in the sources, has the fields.
+    share/glm5-serve/events.schema.json, where this is installed, has the fields.
     """
     from launcher.operate import control, identity
     from launcher.output import events as console
