@@ -154,8 +154,9 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     from launcher.operate import control, group, identity
     from launcher.statedir.home import known, state_home
 
-    if profile is None and not known(state_home(os.environ)):
-        said = "no server has been started yet"
+    every = known(state_home(os.environ))
+    if profile is None and not any(map(control.is_to_stop, every)) and len(every) != 1:
+        said = "no server is up" if every else "no server has been started yet"
         told = {"schema": 1, "profile": None, "state": "stopped", "said": said}
         _said(told, as_json=as_json)
         return

@@ -29,6 +29,7 @@ from launcher.address import canonical, is_loopback, numeric
 from launcher.errors import Exit, UserError
 from launcher.files import guarded, reading
 from launcher.redact.keys import read_key
+from launcher.serve.sdnotify import Notifier
 from launcher.serve.webserver import Access, Collecting, Pages, WebServer
 from launcher.statedir.folder import StateDir
 from launcher.statedir.home import known
@@ -278,6 +279,7 @@ def serve(home: Path, listen: Listen) -> None:
     with server:
         where = listen.place if "/" in listen.place else f"http://{listen.place}/metrics"
         folding.tell(f"serving {where}")
+        Notifier(os.environ).tell("READY=1", f"STATUS=serving {where}")  # it listens by now
         server.serve_forever()
 
 

@@ -10,6 +10,7 @@ import pty
 import re
 import shlex
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -186,6 +187,10 @@ def test_status_of_several_is_a_table_and_a_typing_error_is_none(world: World) -
     assert lines[0].split() == ["profile", "state", "since", "endpoint", "reason"]
     assert [line.split()[:2] for line in lines[1:]] == [["other", "stopped"], ["stub", "stopped"]]
     assert "http" not in said.stdout  # nobody answers there
+    assert "http" not in on_terminal(world, "status", columns=60)
+    assert world.run("down").stdout == "no server is up\n"
+    assert world.run("events", "--starts").stderr.startswith("error  none is up, and there were")
+    assert world.run("bench").stderr.startswith("error  no server is up\n")
     typed = world.run("status", "8xpro600")
     assert (typed.returncode, "did you mean 8xpro6000" in typed.stderr) == (2, True)
 
@@ -253,6 +258,21 @@ def test_metrics_say_where_they_are_served(world: World) -> None:
     process = world.start("metrics", "--listen", f"127.0.0.1:{world.port}")
     assert next_line(process) == f"serving http://127.0.0.1:{world.port}/metrics\n"
     process.terminate()
+
+
+def test_a_manager_hears_that_metrics_are_served_when_they_are(world: World) -> None:
+    path, place = world.folder / "notify", f"127.0.0.1:{world.port}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(PATIENCE)
+        process = world.start("metrics", "--listen", place, NOTIFY_SOCKET=str(path))
+        said = manager.recv(4096).decode().splitlines()
+
+        assert said == ["READY=1", f"STATUS=serving http://{place}/metrics"]
+        with socket.create_connection(("127.0.0.1", world.port), timeout=PATIENCE):
+            process.terminate()
+    unit = (ROOT / "systemd/glm5-serve-metrics.service").read_text()
+    assert "\nType=notify\nNotifyAccess=main\n" in unit
 
 
 def test_down_is_fine_where_nothing_ever_was(world: World) -> None:
