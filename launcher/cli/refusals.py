@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import sys
-import textwrap
 
 import click
 
-from launcher import printable
+from launcher import folding, printable
 from launcher.errors import Exit, UserError
 
 # What people know these by from elsewhere: systemctl, docker, kubectl, ollama, vllm.
@@ -67,7 +65,7 @@ def of_the_host(error: OSError) -> UserError | None:
 
 def show(refusal: UserError) -> None:
     """Print it to standard error; on a terminal words are whole, and lines hang under the first."""
-    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 0
+    width = folding.columns(sys.stderr)
     for word, text, colour in (("error", refusal.what, "red"), ("fix", refusal.fix, None)):
         click.secho(f"{word:{HANGING}}", fg=colour, bold=True, nl=False, err=True)
         click.echo(wrapped(printable.lines(text), width), err=True)
@@ -79,14 +77,5 @@ def wrapped(text: str, width: int) -> str:
     """
     if not width:
         return text
-    room = max(width - HANGING, 20)
-    return ("\n" + " " * HANGING).join(
-        part for one in text.split("\n") for part in _wrapped(one, room) or [""]
-    )
-
-
-def _wrapped(line: str, room: int) -> list[str]:
-    indent = " " * (len(line) - len(line.lstrip()))
-    return textwrap.wrap(
-        line, room, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    lines = (" " * HANGING + line for line in text.split("\n"))
+    return folding.folded("\n".join(lines), width, 0)[HANGING:]

@@ -132,6 +132,11 @@ def status(instance: StateDir) -> StateRecord:
     return seen
 
 
+def is_to_stop(instance: StateDir) -> bool:
+    """Whether anything of it is left to be stopped: a launcher, or what a killed one left."""
+    return has_launcher(instance) or bool(leftovers.find(instance.status.session()))
+
+
 def has_launcher(instance: StateDir) -> bool:
     """Whether a launcher is alive, be it one whose folder was removed: the kernel answers."""
     if instance.is_held():

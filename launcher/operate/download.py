@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher import printable
+from launcher import folding
 from launcher.errors import Exit, UserError, in_words
 from launcher.knowledge import models
 
@@ -62,7 +62,7 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     missing = sum(rest.values()) - (_held(target, repository) if to is None else 0)
     _require_room(target, missing)
     of = f"{repository}@{wanted.commit[:12]}"
-    print(f"{of}: {len(wanted.sizes)} files, {_gb(sum(wanted.sizes.values()))}", file=sys.stderr)
+    folding.tell(f"{of}: {len(wanted.sizes)} files, {_gb(sum(wanted.sizes.values()))}", sys.stderr)
     folder = _download(wanted, to)
     wrong = [name for name, size in wanted.sizes.items() if _size(folder / name) != size]
     if wrong:
@@ -79,7 +79,7 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
         }
         print(json.dumps(data | {"files": len(wanted.sizes), "bytes": sum(wanted.sizes.values())}))
     else:
-        print(printable.line(str(folder)))
+        folding.tell(str(folder))
     return Exit.FINE
 
 

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from launcher import printable
+from launcher import folding
 from launcher.api.lint import SCHEMA, Linted, fix_json, lint, said_before, to_json
 from launcher.config.target import said_of_folder
 from launcher.engines.engine import dialect
@@ -68,7 +68,7 @@ def _profile(judgement: Judgement, place: str) -> int:
         raise UserError(f"{place} has {len(judgement.launches)} launches ({names})", fix=fix)
     made = profile(judgement.launches[0], Path(place).name)
     for note in said_before(judgement):
-        print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
+        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
     print(made)
     nextstep.tell(("profiles validate ./NAME.toml", "once it is in a file of that name"))
     return Exit.FINE
@@ -89,12 +89,12 @@ def _translated(judgement: Judgement, ask: Ask) -> int:
         print(judgement.hidden(told))
         return Exit.FINE
     for note in said_before(judgement):
-        print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
+        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
     for one in made:
         env = [f"{name}={_quoted(value, one)}" for name, value in one.env.items()]
         print(judgement.hidden(" ".join([*env, *(_quoted(word, one) for word in one.argv)])))
         for line in one.said:
-            print(printable.line(judgement.hidden(line)), file=sys.stderr)
+            folding.tell(judgement.hidden(line), sys.stderr)
     return Exit.FINE
 
 
@@ -126,19 +126,19 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
     elif where is None and not fix.obstacles:
         sys.stdout.write(judgement.hidden(fix.text))
         if judgement.hidden(fix.text) != fix.text:
-            print("note: keys are masked here; --write keeps them", file=sys.stderr)
+            folding.tell("note: keys are masked here; --write keeps them", sys.stderr)
     for note in said_before(judgement):
-        print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
+        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
     for change in fix.changes:
         at = f"{change.launch}: " if change.launch else ""
         said = f"{at}{in_words(change)}: {change.why}"
-        print(printable.line(judgement.hidden(said)), file=sys.stderr)
+        folding.tell(judgement.hidden(said), sys.stderr)
     for obstacle in fix.obstacles:
-        print(f"no rewrite: {printable.line(judgement.hidden(obstacle))}", file=sys.stderr)
+        folding.tell(f"no rewrite: {judgement.hidden(obstacle)}", sys.stderr)
     if fix.obstacles:
         return Exit.CONFIG if fix.has_no_place else Exit.NO
     if not fix.changes:
-        print("nothing to change", file=sys.stderr)
+        folding.tell("nothing to change", sys.stderr)
     elif where is not None:
-        print(f"written: {printable.line(where)}", file=sys.stderr)
+        folding.tell(f"written: {where}", sys.stderr)
     return Exit.FINE

@@ -167,8 +167,7 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
     """What is told of an instance; of one without a state file only the reason."""
     rows: list[tuple[str, object]] = [("reason", seen.reason or "-")]
     if seen.launcher:
-        is_there = seen.endpoint and seen.state not in GONE
-        where = f"{seen.endpoint}/v1  model {seen.model}" if is_there else "-"
+        where = f"{there}/v1  model {seen.model}" if (there := _where(seen)) else "-"
         rows.append(("endpoint", where))
         rows.append(("engine", _engine(seen)))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
@@ -209,10 +208,15 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
     for seen in every:
         began = f"{local(seen.since)}{_ago(seen.since)}" if seen.since else "-"
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
-        where = words(seen.endpoint or "-") if seen.state not in GONE else "-"
+        where = words(_where(seen) or "-")
         table.add_row(words(seen.profile), state, began, where, words(_why_so(seen)))
-    blocks = ((_head(seen), (seen.endpoint or "", _why_so(seen))) for seen in every)
+    blocks = ((_head(seen), (_where(seen), _why_so(seen))) for seen in every)
     table_or_blocks(console(sys.stdout), table, blocks)
+
+
+def _where(seen: StateRecord) -> str:
+    """Where it answers; "" where nobody does."""
+    return seen.endpoint or "" if seen.state not in GONE else ""
 
 
 def _why_so(seen: StateRecord) -> str:

@@ -68,8 +68,8 @@ def _block(one: Row) -> tuple[Text, tuple[str, ...]]:
     from launcher.output.console import words
 
     fits = _fits(one), "green" if one.fits else "dim"
-    where = "" if one.place == "packaged" else f"  {_place(one)}"
-    return words((one.name, "bold"), "  ", fits, where), (one.description,)
+    head = words((one.name, "bold"), "  ", fits, f"  {_place(one)}")
+    return head, (f"needs {one.needs}" if one.needs else "", one.description)
 
 
 def show(seen: Shown, *, as_json: bool) -> None:
@@ -84,7 +84,7 @@ def show(seen: Shown, *, as_json: bool) -> None:
     screen.print(row("file", seen.path))
     screen.print(row("extends", " <- ".join(seen.extends) or "-"))
     screen.print()
-    screen.print(lines(seen.text.rstrip("\n").split("\n")), soft_wrap=True)
+    screen.print(lines(seen.text.rstrip("\n").split("\n")))
     screen.print()
     screen.print(words(("what it comes to, and who sets it; rules choose the rest", "dim")))
     for one in seen.values:

@@ -34,6 +34,7 @@ MARKS = {
     Verdict.DEPRECATED: "d",
     Verdict.RISKY: "!",
 }
+BESIDE = 22  # columns of a verdict
 LEGEND = "· fine   - inert or needless   d deprecated   ! risky   x breaks, or is refused"
 
 
@@ -85,9 +86,7 @@ def _named(judged: Judged, entry: Entry) -> str:
 
 
 def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
-    from rich.padding import Padding
-
-    from launcher.output.console import words
+    from launcher.output.console import indented, words
 
     console.print()
     for entry in sorted(entries, key=lambda entry: -entry.verdict.rank):
@@ -95,7 +94,7 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             continue
         colour = COLOURS.get(entry.verdict, "red")
         when = f", {entry.when}" if entry.when else ""
-        line = ((f"{entry.verdict + when:<22}", colour), (_named(judged, entry), "bold"))
+        line = ((f"{entry.verdict + when:<{BESIDE}}", colour), (_named(judged, entry), "bold"))
         if not entry.concerns:
             console.print(words(*line, (f"  {entry.why}", "dim")))
             continue
@@ -105,16 +104,15 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
                 milder = f"{concern.verdict}: " if concern.verdict is not entry.verdict else ""
                 source = (f" ({concern.known}: {concern.source})", "dim")
                 why = words((milder, "yellow"), judged.sentence(concern.why), source)
-                console.print(Padding.indent(why, 22))
+                console.print(indented(console, why, BESIDE))
             if instead:
-                console.print(
-                    Padding.indent(words(("instead ", "bold"), judged.sentence(instead)), 22)
-                )
+                told = words(("instead ", "bold"), judged.sentence(instead))
+                console.print(indented(console, told, BESIDE))
     fine = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
     if fine:
         listed = ", ".join(_named(judged, entry) for entry in fine)
         console.print(words(("fine", "green")))
-        console.print(Padding.indent(words((listed, "dim")), 22))
+        console.print(indented(console, words((listed, "dim")), BESIDE))
     counts = {
         verdict: sum(entry.verdict is verdict for entry in entries) for verdict in reversed(Verdict)
     }
@@ -153,22 +151,18 @@ def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
 
 def _table(console: Console, judged: Judged) -> None:
     """A row for each flag and variable that is not fine everywhere, a column for each release."""
-    from rich.table import Table
-
-    from launcher.output.console import words
+    from launcher.output.console import columns, words
 
     many = judged.releases
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("")
-    for release in many:
-        table.add_column(release.removeprefix("0.5"), justify="right")
+    heads = ["", *(release.removeprefix("0.5") for release in many)]
     rows = list(zip(*many.values(), strict=True))
     odd = [row for row in rows if any(entry.concerns for entry in row)]
+    told = []
     for row in odd:
         marks = [words((MARKS.get(e.verdict, "x"), COLOURS.get(e.verdict, "red"))) for e in row]
-        table.add_row(words(_named(judged, row[0])[:60]), *marks)
+        told.append([words(_named(judged, row[0])), *marks])
     console.print()
-    console.print(table)
+    columns(console, heads, told)
     console.print(f"{LEGEND}\n", style="dim")
     for row in odd:
         _spans(console, judged, row)
@@ -180,17 +174,10 @@ def _table(console: Console, judged: Judged) -> None:
 
 def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
     """What becomes of one flag, releases in which it is the same told once."""
-    from rich.table import Table
-
-    from launcher.output.console import lines as lines_of
-    from launcher.output.console import words
+    from launcher.output.console import beside, words
 
     releases = list(judged.releases)
     console.print(words((_named(judged, row[0]), "bold")))
-    lines = Table.grid(padding=(0, 2, 0, 0))
-    lines.add_column(min_width=17)
-    lines.add_column(min_width=21, no_wrap=True)
-    lines.add_column(overflow="fold")
     first = 0
     for at in range(1, len(row) + 1):
         if at < len(row) and (row[at].verdict, row[at].why) == (row[first].verdict, row[first].why):
@@ -198,8 +185,9 @@ def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
         entry = row[first]
         span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
         verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
-        told = words((verdict, COLOURS.get(entry.verdict, "red")))
+        head = f"{span:<15}  {verdict}"
         said = dict.fromkeys(judged.sentence(concern.why) for concern in entry.concerns)
-        lines.add_row(f"  {span}", told, lines_of(said))
+        for why in said or [""]:
+            beside(console, (head, COLOURS.get(entry.verdict, "red")), 38, why)
+            head = ""
         first = at
-    console.print(lines)

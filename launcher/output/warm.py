@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from launcher import printable
+from launcher import folding
 from launcher.engines.engine import dialect
 from launcher.errors import Exit
 from launcher.operate.warm import Kernels, Warmed
@@ -31,7 +31,7 @@ def report(done: Warmed, *, as_json: bool) -> int:
         print(json.dumps(_data(done)))
     else:
         for line in _lines(done):
-            print(printable.line(line))
+            folding.tell(line)
     return Exit.FINE if done.is_done else Exit.NO
 
 

@@ -204,6 +204,12 @@ class StateDir:
         finally:
             probe.unlink(missing_ok=True)
 
+    def runs(self) -> int:
+        """How many times its server was launched so far, by any launcher. A start that was not over
+        when its launcher was killed is in the state file alone.
+        """
+        return max(self.status.run(), *(start.run for start in starts.read(self.starts)), 0)
+
     def is_held(self) -> bool:
         """Whether a launcher is alive."""
         return self.lock.is_held()
