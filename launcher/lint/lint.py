@@ -16,7 +16,6 @@ from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target
 from launcher.formats.launches import INSIDE, Launch
-from launcher.formats.words import Word
 from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
@@ -27,12 +26,12 @@ from launcher.lint.parsing import WHEEL, is_unjudged, of_its_fork, of_option, pa
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
+from launcher.redact.expansions import literals
 from launcher.redact.keys import SECRET_VARIABLE
 
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
 OF_OTHERS = "for others than the engine and NCCL"
 OUTSIDE = "filled in from outside: unknown here"
-DEFAULT = re.compile(r"\$\{\w+:?[-=+]([^{}$]+)\}")  # what a shell takes where a name has no value
 # Options that take nothing of a GPU's memory, whatever they are set to.
 WEIGHTLESS = re.compile(
     r"(.*-)?(port|host|addr|url|path-prefix|parser|key|keyfile|certfile|template)|served-model-name"
@@ -344,29 +343,17 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
         for value in (*one.values, one.word.partition("=")[2])
     )
     variables = (
-        text
-        for name, word in launch.variables.items()
-        if SECRET_VARIABLE.search(name)
-        for text in ([word.value] if word.known else _parts(word))
+        word.value for name, word in launch.variables.items() if SECRET_VARIABLE.search(name)
     )
     unexported = (text for name, text in launch.hidden.items() if SECRET_VARIABLE.search(name))
-    named = re.compile(
-        r"\$\w+|\$\{\w+\}|\$\((?:cat|<) *[\w./~-]+\)|\{\{[^{}]*\}\}|<[\w-]+>"
-    )  # shows no more than a name
     shown = {piece.text for word in launch.arguments for piece in word.pieces if not piece.known}
     found = {
         value
         for text in (*given, *variables, *unexported)
-        for value in (text, *DEFAULT.findall(text))
-        if value and not named.fullmatch(value) and not (value in shown and value.isidentifier())
+        for value in literals(text)
+        if not (value in shown and value.isidentifier())
     }
     return tuple(sorted(found, key=len, reverse=True))
-
-
-def _parts(word: Word) -> Iterator[str]:
-    """What a text says of a value that is in part filled in from outside."""
-    for piece in word.pieces:
-        yield from [piece.text] if piece.known else DEFAULT.findall(piece.text)
 
 
 def _letters(name: str) -> str:
