@@ -193,7 +193,7 @@ def _judged(
     release = _asked(target, launch.engine) or launch.release
     names = known(launch.engine) if every and release is None else [at.release or at.nearest]
     told = {name: tuple(lint(launch, replace(at, release=name), before)) for name in names}
-    assumed = tuple(_assumed(launch, at, told, release, before))
+    assumed = tuple(_assumed(launch, at, told, release, before, target))
     if every and release is not None:
         who = "--release" if release == target.release else "the text itself"
         launch = launch.noting(f"no table over releases: {who} names {release}")
@@ -206,6 +206,7 @@ def _assumed(
     told: Mapping[str, Sequence[Entry]],
     release: str | None,
     before: Sequence[Launch],
+    target: Target,
 ) -> Iterator[str]:
     """What nobody said, and how much hangs on it."""
     if release is None and len(told) == 1:
@@ -214,6 +215,10 @@ def _assumed(
         if image := unreleased(launch.image):
             why = f"the image {image} is none of its releases, and may be another program"
         yield f"{name} {at.release}, the newest known: {why} (--release)"
+    elif not target.release and (image := unreleased(launch.image)):
+        name = dialect(launch.engine).name
+        why = f"the tag of {image} names it, and is none of its releases: it may be patched"
+        yield f"{name} {release}: {why} (--release)"
     if at.is_guess:
         said = _refused(lint(launch, at, before))
         others = [
