@@ -15,6 +15,7 @@ _INLINE = re.compile(
     r"|^[ \t]*`[ \t]*\n([^`]+)^[ \t]*`[ \t]*$",
     re.MULTILINE,
 )
+_OPTION = re.compile(r"\s--?[A-Za-z]")
 _BREAK = re.compile(r"\\?\n")
 
 
@@ -30,7 +31,7 @@ def inline(text: str, sought: re.Pattern[str]) -> list[tuple[int, str]]:
     made = []
     for found in _INLINE.finditer(text):
         code = found[found.lastindex or 0]
-        if "--" in code and sought.search(code):
+        if _OPTION.search(code) and sought.search(code):
             if found.lastindex == 1:
                 code = _BREAK.sub(lambda end: " " * len(end[0]), code)
             made.append((found.start(found.lastindex or 0), code))

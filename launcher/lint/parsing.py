@@ -114,7 +114,7 @@ def may_be_built_in(given: Given, within: Release) -> bool:
     if given.option:
         near = [get_close_matches(one, given.option.choices or (), 1, 0.8) for one in given.values]
         return bool(given.problem and given.option.choices) and not any(near)
-    if given.is_positional or not word.startswith("-") or given.problem:
+    if given.is_positional or (given.problem or "").startswith("ambiguous"):
         return False
     releases = within.catalogue.accepted_by(word)
     if any(version(name) < version(within.name) for name in releases):
