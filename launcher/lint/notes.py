@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from launcher.engines import issues
 from launcher.engines.members import overridden
-from launcher.lint.by_option import canonical_name, told
+from launcher.lint.by_option import Seen, canonical_name, told
 from launcher.lint.concerns import Concern
 from launcher.lint.config_file import of_file
 from launcher.lint.parsing import of_option
@@ -51,7 +51,7 @@ def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
     """Each flag and variable, the same with its value, and all that is to be said of it."""
     case = issues.of_plan(plan)
     within = case.target.known
-    of_it = told(case, within, frozenset()) if plan.gpus else defaultdict[str, list[Concern]](list)
+    of_it = told(case, within, Seen()) if plan.gpus else defaultdict[str, list[Concern]](list)
     givens = within.given(plan.arguments)
     lost = overridden(givens)
     for at, given in enumerate(givens):

@@ -18,12 +18,15 @@ from launcher.host.facts import Model
 from launcher.knowledge import gpus
 from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
 from launcher.redact.assigned import assigned
-from launcher.redact.keys import scrub
+from launcher.redact.expansions import parts
+from launcher.redact.keys import printed
 from launcher.redact.keyspelling import HIDDEN, spellings
 
-CREDENTIALS = re.compile(r"(://)[^/\s@]+@")  # of an address
+CREDENTIALS = re.compile(r"(://)[^/\s@'\"]+@")  # of an address
+# What ends a word of a shell ends its value.
 PARAMETER = re.compile(
-    r"((?:token|key|secret|password)=)(?!\[redacted)[^&\s'\"\])}]+", re.IGNORECASE
+    r"((?:token|key|secret|password)=)(?!\[redacted|\.{3})(?:[^&\s'\"\])};|<>(\\]|\\[^\s'\"])+",
+    re.IGNORECASE,
 )
 # A member of JSON; `eos_token` and its kin are none.
 MEMBER = re.compile(
@@ -37,11 +40,7 @@ ASSIGNED = re.compile(
     r"""(\w*(?:token|key|secret|password)\w*\s*=\s*)(["'])[^"'\n$]+\2|(Bearer\s+)[\w.~+/-]{6,}=*""",
     re.IGNORECASE,
 )
-# What stands for a key is none.
-REFERENCE = re.compile(
-    r"\$\{\w+\}|\$\((?:\w+|(?:cat|<) *[\w./~-]+)\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>"
-    r"|valueFrom [\w./-]+"
-)
+API_KEY = printed("api[_-]?key", "a", r"(?!\.{3})(?:[^\s'\"&\\;|<>()]|\\[^\s'\"\\])+(?<![,}\]])")
 LONG = 10  # letters of a key that is one within other words, too
 WORD = re.compile(r"[a-z]{1,9}")
 WHOLE = "give it the whole command, or its list of options"
@@ -97,11 +96,8 @@ class Judged:
         any_of = "|".join(map(re.escape, secret))
         if any_of:
             text = re.sub(rf"(?:(?<![\w-])|(?<=:-))(?:{any_of})(?![\w-])", HIDDEN, text)
-        made, at = [], 0
-        for found in REFERENCE.finditer(text):
-            made += [_scrubbed(text[at : found.start()]), found[0]]
-            at = found.end()
-        return "".join([*made, _scrubbed(text[at:])])
+        said = parts(text)
+        return "".join(part if stands_for else _scrubbed(part) for part, stands_for in said)
 
     def of(self, release: str) -> Target:
         """The target with that release."""
@@ -170,7 +166,7 @@ def judge(
 def _scrubbed(text: str) -> str:
     text = CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
     text = MEMBER.sub(rf"\1\2{HIDDEN}\2", ASSIGNED.sub(_masked, text))
-    return scrub(PARAMETER.sub(rf"\1{HIDDEN}", text), None)
+    return API_KEY.hide(PARAMETER.sub(rf"\1{HIDDEN}", text))
 
 
 def _masked(found: re.Match[str]) -> str:
@@ -197,7 +193,7 @@ def _judged(
     release = _asked(target, launch.engine) or launch.release
     names = known(launch.engine) if every and release is None else [at.release or at.nearest]
     told = {name: tuple(lint(launch, replace(at, release=name), before)) for name in names}
-    assumed = tuple(_assumed(launch, at, told, release, before))
+    assumed = tuple(_assumed(launch, at, told, release, before, target))
     if every and release is not None:
         who = "--release" if release == target.release else "the text itself"
         launch = launch.noting(f"no table over releases: {who} names {release}")
@@ -210,6 +206,7 @@ def _assumed(
     told: Mapping[str, Sequence[Entry]],
     release: str | None,
     before: Sequence[Launch],
+    target: Target,
 ) -> Iterator[str]:
     """What nobody said, and how much hangs on it."""
     if release is None and len(told) == 1:
@@ -218,6 +215,10 @@ def _assumed(
         if image := unreleased(launch.image):
             why = f"the image {image} is none of its releases, and may be another program"
         yield f"{name} {at.release}, the newest known: {why} (--release)"
+    elif not target.release and (image := unreleased(launch.image)):
+        name = dialect(launch.engine).name
+        why = f"the tag of {image} names it, and is none of its releases: it may be patched"
+        yield f"{name} {release}: {why} (--release)"
     if at.is_guess:
         said = _refused(lint(launch, at, before))
         others = [

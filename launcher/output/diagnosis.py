@@ -10,7 +10,7 @@ from launcher.diagnose.verdict import Diagnosis, in_words, to_json
 from launcher.engines import engine
 from launcher.engines.log import PHASES, SERVING
 from launcher.errors import Exit
-from launcher.knowledge.families import SERVES, STOPPED
+from launcher.knowledge.families import QUIET, SERVES, STOPPED
 
 COLUMN = 11  # where a row begins behind its name
 MOST = 240  # columns of a line of a log
@@ -18,13 +18,12 @@ MOST = 240  # columns of a line of a log
 
 def show(found: Diagnosis, *, as_json: bool) -> int:
     """Print it; 1 if it died of nobody knows what."""
-    is_explained = found.is_known or found.family in (SERVES, STOPPED)
+    is_explained = found.is_known or found.family in (QUIET, SERVES, STOPPED)
     if as_json:
         print(json.dumps(to_json(found), indent=1))
     elif sys.stdout.isatty():
-        _in_colour(
-            text(found), "green" if found.family == SERVES else "red" if is_explained else "yellow"
-        )
+        is_well = found.family in (QUIET, SERVES)
+        _in_colour(text(found), "green" if is_well else "red" if is_explained else "yellow")
     else:
         print(text(found))
     return Exit.FINE if is_explained else Exit.NO
