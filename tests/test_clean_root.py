@@ -9,6 +9,7 @@ page's.
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -123,6 +124,7 @@ class Newcomer:
         assert 'glm5_serve_ready{engine="sglang",profile="glm5"} 1.0' in scraped
 
     def is_ready(self) -> bool:
+        time.sleep(2)  # short: a command takes time that the server wants
         return self.host.type("sudo glm5-serve status glm5").returncode == 0
 
     def uninstalls(self, having: str) -> None:
@@ -201,4 +203,6 @@ def test_each_other_way_leads_to_a_service(
     newcomer.host.give(given, f"{place}/{given.name}")
     newcomer.does(INSTALL, way)
     newcomer.deploys(newcomer.host.place_stand_in)
+    newcomer.does(INSTALL, "Upgrade", names={"NAME": "glm5"})
+    assert newcomer.is_ready()
     newcomer.uninstalls(gone)
