@@ -33,8 +33,9 @@ device = "cpu"
 questions = [{ ask = "What is the capital of France?", expect = "paris" }]
 """
 REAL = f'extends = "cpu-demo"\n{OWN}'
-# The user, its group and the state in a home, as the page says.
-LEFT = "find / -xdev -name '*glm5*' -not -path '/home/op/glm5-serve*' -not -path '/proc/*'"
+# But for the checkout. Caches, and the state in a home, stay as the page says.
+OTHERS = ("/home/op/glm5-serve*", "/root/.cache/pip/*", "/proc/*")
+LEFT = " ".join(["find / -xdev -name '*glm5*'", *(f"-not -path '{path}'" for path in OTHERS)])
 KEPT = {"/etc/glm5-serve", "/etc/glm5-serve/profiles/glm5.toml", "/etc/glm5-serve/keys/glm5"}
 
 UNIT = "glm5-serve@glm5.service"
