@@ -214,7 +214,7 @@ def _built(plan: Plan, asked: Asked, aim: TargetOptions) -> _Chosen:
     """The image of ours that is to be built on the release's own."""
     base = _image(plan, replace(asked, supervised=False), aim)
     image = f"localhost/glm5-serve:{__version__}-{plan.engine}-{plan.release}".replace("+", "-")
-    built = f"build it in the repository: podman build --build-arg BASE={base.image} -t {image} ."
+    built = f"build it in the repository: make dist DISTS=image BASE={base.image} IMAGE={image}"
     elsewhere = "other machines pull it from a registry: push it there, and name it by --image"
     return _Chosen(image, (*base.notes, built, elsewhere))
 

@@ -209,7 +209,7 @@ def test_a_key_that_others_may_read_is_told(tmp_path: Path) -> None:
 def test_an_image_of_ours_is_built_on_the_release_s_own() -> None:
     made = text(supervised=True)
 
-    assert "--build-arg BASE=docker.io/lmsysorg/sglang:v0.5.23 -t localhost/glm5-serve:" in made
+    assert "make dist DISTS=image BASE=docker.io/lmsysorg/sglang:v0.5.23 IMAGE=localhost/" in made
     assert image(made).endswith("-sglang-0.5.23")
     assert image(text(supervised=True, image="r.example/ours:1")) == "r.example/ours:1"
 
