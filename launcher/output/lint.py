@@ -138,7 +138,7 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
     if fix.obstacles:
         return Exit.CONFIG if fix.has_no_place else Exit.NO
     if not fix.changes:
-        print("nothing to change", file=sys.stderr)
+        print(verdicts.unchanged(judgement), file=sys.stderr)
     elif where is not None:
         print(f"written: {printable.line(where)}", file=sys.stderr)
     return Exit.FINE
