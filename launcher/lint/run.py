@@ -218,6 +218,9 @@ def _assumed(
         if image := unreleased(launch.image):
             why = f"the image {image} is none of its releases, and may be another program"
         yield f"{name} {at.release}, the newest known: {why} (--release)"
+    if len(told) > 1 and launch.image and not set("${<") & {*launch.image}:
+        why = "one release, and its tag does not say which: one column is its own (--release)"
+        yield f"the image {launch.image} is {why}"
     if at.is_guess:
         said = _refused(lint(launch, at, before))
         others = [
