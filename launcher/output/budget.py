@@ -65,6 +65,7 @@ def table(console: Console, made: Fit) -> None:
     for row in made.rows:
         short = row.left < made.beside
         note = ("little left ", "yellow") if short else ""
+        note = ("less than one request ", "yellow") if row.fraction < made.useful else note
         note = ("no KV cache ", "red") if not any(row.tokens.values()) else note
         here = ("<- this plan", "bold") if row.fraction == made.fraction else ""
         tokens = [f"{count:,}" for count in row.tokens.values()]
@@ -74,7 +75,9 @@ def table(console: Console, made: Fit) -> None:
 
 
 def points(made: Mapping[str, Fit], here: str) -> None:
-    """What each operating point costs, and how many requests have room at once."""
+    """What each operating point costs, how many requests it lets run at once, and how many of a
+    length it has room for.
+    """
     from rich.table import Table
 
     from launcher.output.console import console, words
@@ -83,7 +86,7 @@ def points(made: Mapping[str, Fit], here: str) -> None:
         return
     shown = Table(box=None, pad_edge=False, header_style="dim")
     shown.add_column("point", no_wrap=True)
-    for name in ("drafts", "weights", "KV tokens", "at once", *map(_of, _sizes(made.values()))):
+    for name in ("drafts", "weights", "KV tokens", "at most", *map(_of, _sizes(made.values()))):
         shown.add_column(name, justify="right")
     shown.add_column("")
     for point, one in made.items():
@@ -105,7 +108,7 @@ def _sizes(made: Iterable[Fit]) -> list[int]:
 
 
 def _of(size: int) -> str:
-    return f"of {size:,}"
+    return f"{size:,} long"
 
 
 def _room(made: Fit, size: int) -> int:
