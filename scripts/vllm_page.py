@@ -18,6 +18,7 @@ from launcher.config.layers import PACKAGED
 from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
 from launcher.config.target import TargetOptions
+from launcher.doctor.checks.engine import own_environment
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Issue, every_issue
 from launcher.engines.target import Target
@@ -42,6 +43,17 @@ def plan() -> Plan:
 def command(made: Plan) -> str:
     """It as a shell takes it."""
     lines = [line for line in write(made).splitlines() if not line.startswith("#")]
+    return "\n".join(["```sh", *lines, "```", ""])
+
+
+def environment() -> str:
+    """How vLLM gets an environment, as `doctor` says it where there is none."""
+    folder, wanted = own_environment("vllm")
+    lines = [
+        f"sudo python3 -m venv {folder}",
+        f"sudo {folder}/bin/pip install {wanted}",
+        f"export PATH={folder}/bin:$PATH CUDA_HOME=/usr/local/cuda",
+    ]
     return "\n".join(["```sh", *lines, "```", ""])
 
 
@@ -106,6 +118,7 @@ def filled(text: str) -> str:
     """The page with its blocks written anew."""
     made = plan()
     blocks = {
+        "environment": environment(),
         "command": command(made),
         "reasons": reasons(made),
         "memory": memory(made),
