@@ -69,12 +69,13 @@ def _too_large(made: Fit) -> Said:
     if made.weights >= made.free:
         what = f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU"
         what += ": out of memory while loading"
-        source = "rtx6kpro hardware pages: 4 x 96 GB cannot hold a full GLM-5 NVFP4"
+        source = "computed; so it was of GLM-5 NVFP4 on 4 x 96 GB (rtx6kpro hardware pages)"
     else:
         rest = _gib(made.free - made.weights)
         what = f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU: {rest} hold no"
         what += f" KV cache beside the {_gib(made.needed)} for graphs, activations and NCCL"
-        source = "rtx6kpro: 7.4 GiB worked; 2 x 96 GB ran GLM-5.3-Flash with forks alone"
+        source = "computed; of GLM-5 NVFP4 on 8 x 96 GB 7.4 GiB were enough (rtx6kpro), and"
+        source += " GLM-5.3-Flash ran on 2 x 96 GB with forks alone"
     return Said(Severity.FAIL, what, fix, Known.REPORTED, source)
 
 
@@ -203,7 +204,7 @@ def _of_host(made: Fit, host: Host) -> Iterator[Said]:
     if made.host_memory and made.host_memory < made.checkpoint:
         what = f"the host's {_gib(made.host_memory)} cannot keep {size} cached"
         fix = "each restart reads the disk: a faster one, or more memory"
-        source = "rtx6kpro: 36 s warm, 1,206 s cold"
+        source = "GLM-5 NVFP4 on 8 x 96 GB: 36 s warm, 1,206 s cold (rtx6kpro)"
         yield Said(Severity.WARN, what, fix, Known.REPORTED, source)
     if made.disk_free and not host.model.path.known and made.disk_free < made.checkpoint:
         what = f"the checkpoint is not here, and its disk has {_gib(made.disk_free)} free of"

@@ -19,7 +19,7 @@ from launcher.errors import Exit, UserError
 )
 @click.version_option(__version__, "-V", "--version", prog_name="glm5-serve")
 def cli() -> None:
-    """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang, and keep them up."""
+    """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang or vLLM and keep them up."""
 
 
 for command in (

@@ -22,7 +22,7 @@ from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
 from launcher.lint.by_option import Seen, canonical_name, told
-from launcher.lint.concerns import Concern, Verdict, guesses
+from launcher.lint.concerns import Concern, Verdict, guesses, ranked
 from launcher.lint.config_file import has_file, of_file
 from launcher.lint.parsing import (
     WHEEL,
@@ -213,9 +213,9 @@ def _entry(
         default = f"; default {option.default}" if option and option.default is not None else ""
         why = MEANINGS.get(name, "accepted" if option else _of_whom(name)) + default
         return Entry(word, value, Verdict.FINE, why, Known.READ, WHEEL)
-    ranked = sorted(concerns, key=lambda concern: -concern.verdict.rank)
-    worst = ranked[0]
-    why = "; ".join(dict.fromkeys(concern.why for concern in ranked))
+    found = ranked(concerns)
+    worst = found[0]
+    why = "; ".join(dict.fromkeys(concern.why for concern in found))
     return Entry(
         word,
         value,
@@ -225,7 +225,7 @@ def _entry(
         worst.source,
         worst.when,
         worst.instead,
-        tuple(ranked),
+        tuple(found),
     )
 
 
@@ -299,7 +299,9 @@ def _served(model: Model, path: str, names: str) -> str:
 
 
 def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Case:
-    return issues.of_plan(as_plan(launch, givens, target, within), target.release)
+    """The case that a launch is, on the host of the target where its facts are known."""
+    made = issues.of_plan(as_plan(launch, givens, target, within), target.release)
+    return replace(made, target=replace(made.target, infiniband=target.infiniband))
 
 
 def notes(launch: Launch, target: Target) -> tuple[str, ...]:

@@ -219,6 +219,9 @@ def _assumed(
         name = dialect(launch.engine).name
         why = f"the tag of {image} names it, and is none of its releases: it may be patched"
         yield f"{name} {release}: {why} (--release)"
+    if len(told) > 1 and launch.image and not set("${<") & {*launch.image}:
+        why = "one release, and its tag does not say which: one column is its own (--release)"
+        yield f"the image {launch.image} is {why}"
     if at.is_guess:
         said = _refused(lint(launch, at, before))
         others = [

@@ -118,7 +118,11 @@ def _require(asked: Asked, form: str) -> None:
         raise UserError(what, fix=f"--format {', '.join(CONTAINERS)}", status=Exit.USAGE)
     if asked.models and form != "kubernetes":
         what = f"--models is of --format kubernetes: with {form} the model is where it is"
-        raise UserError(what, fix="--set flags.model-path=/DIR", status=Exit.USAGE)
+        raise UserError(
+            what,
+            fix="leave it out: a folder that the profile names is handed in",
+            status=Exit.USAGE,
+        )
     if asked.claims and form != "kubernetes":
         what = f"--dra is of --format kubernetes: with {form} the GPUs are this host's"
         raise UserError(what, fix="leave --dra out", status=Exit.USAGE)

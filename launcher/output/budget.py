@@ -60,6 +60,7 @@ def table(console: Console, made: Fit) -> None:
     for row in made.rows:
         short = row.left < made.beside
         note = ("little left ", "yellow") if short else ""
+        note = ("less than one request ", "yellow") if row.fraction < made.useful else note
         note = ("no KV cache ", "red") if not any(row.tokens.values()) else note
         here = ("<- this plan", "bold") if row.fraction == made.fraction else ""
         tokens = [f"{count:,}" for count in row.tokens.values()]
@@ -70,7 +71,9 @@ def table(console: Console, made: Fit) -> None:
 
 
 def points(made: Mapping[str, Fit], here: str) -> None:
-    """What each operating point costs, and how many requests have room at once."""
+    """What each operating point costs, how many requests it lets run at once, and how many of a
+    length it has room for.
+    """
     from launcher.output.console import columns, console, words
 
     if not made:
@@ -83,7 +86,7 @@ def points(made: Mapping[str, Fit], here: str) -> None:
         mark = ("<-", "bold") if point == here else ""
         cells = str(one.drafts or "-"), gib(one.weights), tokens, str(one.running or "-"), *room
         rows.append([point, *cells, words(said, mark)])
-    heads = ["point", "drafts", "weights", "KV tokens", "at once"]
+    heads = ["point", "drafts", "weights", "KV tokens", "at most"]
     screen = console(sys.stdout)
     screen.print()
     columns(screen, [*heads, *map(_of, _sizes(made.values())), ""], rows, left=("point", ""))
@@ -96,7 +99,7 @@ def _sizes(made: Iterable[Fit]) -> list[int]:
 
 
 def _of(size: int) -> str:
-    return f"of {size:,}"
+    return f"{size:,} long"
 
 
 def _room(made: Fit, size: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from launcher import folding
@@ -21,6 +22,7 @@ from launcher.lint.run import Judgement, judge
 from launcher.lint.translate import Command, translate
 from launcher.operate.rewriting import MOST_BYTES, written
 from launcher.output import nextstep, verdicts
+from launcher.redact.keyspelling import HIDDEN
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def _translated(judgement: Judgement, ask: Ask) -> int:
     if not made:
         name = dialect(ask.to).name
         raise UserError(f"{ask.file} starts {name} already", fix="lint it without --to")
+    made = [replace(one, said=(*one.said, *_masked(judgement, one))) for one in made]
     if ask.as_json:
         told = json.dumps({"schema": SCHEMA, "commands": [asdict(one) for one in made]}, indent=1)
         print(judgement.hidden(told))
@@ -96,6 +99,13 @@ def _translated(judgement: Judgement, ask: Ask) -> int:
         for line in one.said:
             folding.tell(judgement.hidden(line), sys.stderr)
     return Exit.FINE
+
+
+def _masked(judgement: Judgement, command: Command) -> Iterator[str]:
+    """What to put back before the command is run: the keys in it are not shown."""
+    words = [*command.argv, *(f"{name}={value}" for name, value in command.env.items())]
+    if any(HIDDEN in judgement.hidden(word) for word in words):
+        yield f"{HIDDEN} is no key: before this is run, write there what your launch has"
 
 
 def _quoted(word: str, command: Command) -> str:
@@ -138,7 +148,7 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
     if fix.obstacles:
         return Exit.CONFIG if fix.has_no_place else Exit.NO
     if not fix.changes:
-        folding.tell("nothing to change", sys.stderr)
+        folding.tell(verdicts.unchanged(judgement), sys.stderr)
     elif where is not None:
         folding.tell(f"written: {where}", sys.stderr)
     return Exit.FINE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target
 from launcher.knowledge import gpus
-from launcher.lint.concerns import Concern, Verdict
+from launcher.lint.concerns import Verdict, by_remedy
 from launcher.lint.fix import Fixed
 from launcher.lint.lint import OUTSIDE, Entry
 from launcher.lint.run import Judged, Judgement
@@ -99,7 +99,7 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             console.print(words(*line, (f"  {entry.why}", "dim")))
             continue
         console.print(words(*line))
-        for instead, concerns in _by_remedy(entry):
+        for instead, concerns in by_remedy(entry.concerns):
             for concern in concerns:
                 milder = f"{concern.verdict}: " if concern.verdict is not entry.verdict else ""
                 source = (f" ({concern.known}: {concern.source})", "dim")
@@ -121,12 +121,25 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
     )
 
 
-def _by_remedy(entry: Entry) -> list[tuple[str, list[Concern]]]:
-    """What is said of it with what to do, the worst first; what the same helps together."""
-    told: dict[str, list[Concern]] = {}
-    for concern in entry.concerns:
-        told.setdefault(concern.instead or "", []).append(concern)
-    return [*told.items()]
+def unchanged(judgement: Judgement) -> str:
+    """Why a text stays as it is, though something may have been said of it: `--fix` changes only
+    what will not run, or not correctly.
+    """
+    told = {
+        entry.verdict
+        for judged in judgement.launches
+        for entries in judged.releases.values()
+        for entry in entries
+        if entry.concerns
+    }
+    advice = [verdict for verdict in reversed(Verdict) if verdict in told - {Verdict.FINE}]
+    if not advice:
+        return "nothing to change"
+    return f"--fix changes nothing: what is {_or(advice)} starts, and is yours to decide"
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
@@ -139,7 +152,7 @@ def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
     for obstacle in fix.obstacles:
         console.print(words(f"no rewrite: {judgement.hidden(obstacle)}"))
     if not fix.obstacles and not fix.changes:
-        console.print("nothing to change")
+        console.print(unchanged(judgement))
     if not fix.changes:
         return
     console.print("what --fix would change (--write: in the file)", style="bold")
