@@ -227,7 +227,12 @@ def _incomplete(host: Host) -> Iterator[Said]:
     fix = "`glm5-serve model DIR` lists all of it; `glm5-serve fetch` completes it"
     gone = [*seen.missing.otherwise(()), *seen.broken.otherwise({}), *seen.pointers.otherwise(())]
     source = "tests/capacity/test_fit.py"
-    if gone:
+    broken = seen.broken.otherwise({})
+    if closed := [name for name, what in broken.items() if what.endswith("permission denied")]:
+        what = f"this user may not read {', '.join(closed[:4])} of the checkpoint"
+        fix = "let this user, and the server's, read it: `chmod a+r` there"
+        yield Said(Severity.FAIL, f"{what}; sizes are computed", fix, Known.RUN, source)
+    elif gone:
         more = f" and {len(gone) - 4} more" if len(gone) > 4 else ""
         what = f"the checkpoint is not complete: {', '.join(gone[:4])}{more} missing or broken"
         yield Said(Severity.FAIL, f"{what}; sizes are computed", fix, Known.RUN, source)
