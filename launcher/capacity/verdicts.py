@@ -194,7 +194,9 @@ def _of_table(made: Fit, plan: Plan) -> Iterator[Said]:
         requests = f"{made.running or 2048} requests of {made.context:,} tokens"
         what = f"{name}'s table for {requests} takes {_gib(table)}, outside the fraction"
         fix = f"set {formulas.knobs.context} and {formulas.knobs.requests}"
-        yield Said(Severity.WARN, what, fix, *formulas.sources.table)
+        # what is larger than all of the GPU is no matter of an estimate
+        severity = Severity.FAIL if table > made.memory else Severity.WARN
+        yield Said(severity, what, fix, *formulas.sources.table)
 
 
 def _of_host(made: Fit, host: Host) -> Iterator[Said]:

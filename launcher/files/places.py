@@ -20,9 +20,9 @@ def obstacle(path: Path, *, writing: bool = True) -> str | None:
 
     It need not be there yet: then it is about the folder that it would be made in.
     """
-    if longest := max((len(os.fsencode(part)) for part in path.parts), default=0):
-        if longest > LONGEST_NAME:
-            return f"a file name of {longest} bytes, longer than the {LONGEST_NAME} that can be"
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > LONGEST_NAME:
+        return f"a file name of {longest} bytes, longer than the {LONGEST_NAME} that can be"
     for there in (path, *path.parents):
         try:
             seen = there.stat()
