@@ -195,7 +195,9 @@ def _of_table(made: Fit, plan: Plan) -> Iterator[Said]:
         requests = f"{made.running or 2048} requests of {made.context:,} tokens"
         what = f"{name}'s table for {requests} takes {_gib(table)}, outside the fraction"
         fix = f"set {formulas.knobs.context} and {formulas.knobs.requests}"
-        yield Said(Severity.WARN, what, fix, *formulas.sources.table)
+        # what is larger than all of the GPU is no matter of an estimate
+        severity = Severity.FAIL if table > made.memory else Severity.WARN
+        yield Said(severity, what, fix, *formulas.sources.table)
 
 
 def _of_host(made: Fit, host: Host) -> Iterator[Said]:
@@ -228,7 +230,12 @@ def _incomplete(host: Host) -> Iterator[Said]:
     fix = "`glm5-serve model DIR` lists all of it; `glm5-serve fetch` completes it"
     gone = [*seen.missing.otherwise(()), *seen.broken.otherwise({}), *seen.pointers.otherwise(())]
     source = "tests/capacity/test_fit.py"
-    if gone:
+    broken = seen.broken.otherwise({})
+    if closed := [name for name, what in broken.items() if what.endswith("permission denied")]:
+        what = f"this user may not read {', '.join(closed[:4])} of the checkpoint"
+        fix = "let this user, and the server's, read it: `chmod a+r` there"
+        yield Said(Severity.FAIL, f"{what}; sizes are computed", fix, Known.RUN, source)
+    elif gone:
         more = f" and {len(gone) - 4} more" if len(gone) > 4 else ""
         what = f"the checkpoint is not complete: {', '.join(gone[:4])}{more} missing or broken"
         yield Said(Severity.FAIL, f"{what}; sizes are computed", fix, Known.RUN, source)

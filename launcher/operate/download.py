@@ -15,6 +15,7 @@ from typing import Any
 
 from launcher import folding
 from launcher.errors import Exit, UserError, in_words
+from launcher.files import places
 from launcher.knowledge import models
 
 DISTRUST = "do not use this repository, or this hub (HF_ENDPOINT), before you know why"
@@ -267,8 +268,12 @@ def _held(cache: Path, repository: str) -> int:
 
 def _require_room(target: Path, missing: int) -> None:
     there = next(
-        (path for path in (target, *target.absolute().parents) if path.exists()), Path("/")
+        (path for path in (target, *target.absolute().parents) if os.access(path, os.F_OK)),
+        Path("/"),
     )
+    if why := places.obstacle(target):
+        fix = "--to DIR, or HF_HOME: a folder that this user may write"
+        raise UserError(f"the checkpoint would go to {why}", fix=fix)
     free = shutil.disk_usage(there).free
     if not os.access(there, os.W_OK):
         raise UserError(f"{there} cannot be written", fix="--to DIR, or HF_HOME: a folder of yours")

@@ -277,7 +277,9 @@ def serve(home: Path, listen: Listen) -> None:
         what = f"cannot listen on {listen.place}: {error.strerror or error}"
         raise UserError(what, fix=fix) from None
     with server:
-        where = listen.place if "/" in listen.place else f"http://{listen.place}/metrics"
+        where = listen.place
+        if "/" not in where:  # of port 0 the kernel chooses which
+            where = f"http://{where.rpartition(':')[0]}:{server.server_address[1]}/metrics"
         folding.tell(f"serving {where}")
         Notifier(os.environ).tell("READY=1", f"STATUS=serving {where}")  # it listens by now
         server.serve_forever()

@@ -76,6 +76,8 @@ def _absent(model: str, why: str) -> UserError:
     if "would download" in why and not models.is_id(model):
         fix = "give a folder that has config.json, or ORG/NAME as on the hub"
         return UserError(f"there is no {model} here", fix=fix, status=Exit.NO)
+    if "permission denied" in why:
+        return UserError(why, fix="run it as a user who may read that, or `chmod a+rX` it")
     is_id = "would download" in why
     fix = f"`glm5-serve fetch {model}`" if is_id else "give a folder that has config.json"
     return UserError(why.partition(": the engine")[0], fix=fix, status=Exit.NO)
@@ -205,6 +207,8 @@ def compare(folder: Path, *, quiet: bool) -> Hashed:
 def _of_hashes(seen: Hashed) -> Finding:
     title = "Every file has the digest that the hub gave for it."
     fix = "delete these files and fetch them again: `glm5-serve fetch`"
+    if any("permission denied" in one for one in seen.wrong):
+        fix = "let this user read them (`chmod a+r`): what is in them is not known"
     if seen.wrong:
         return Finding(
             "model-hashes", Severity.FAIL, title, "; ".join(seen.wrong[:5]), fix, group="model"

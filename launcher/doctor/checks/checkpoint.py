@@ -13,7 +13,9 @@ from launcher.knowledge.shape import shape as shape_of
 from launcher.plan.plan import Plan
 
 GROUP = "model"
+CLOSED = "permission denied"  # of a file that is there: nothing is known of what is in it
 DOWNLOAD = "download it again: `glm5-serve fetch ORG/NAME --to FOLDER`; complete files are kept"
+READABLE = "let the server's user read it (`chmod a+rX`): what is in it is not known"
 
 
 def model_folder(host: Host, plan: Plan) -> Verdict:
@@ -45,7 +47,8 @@ def model_config(host: Host, plan: Plan) -> Verdict:
     """
     config = host.model.config
     if not config.known and host.model.path.known:
-        return fail(str(config.unknown), fix=DOWNLOAD)
+        seen = str(config.unknown)
+        return fail(seen, fix=READABLE if seen.endswith(CLOSED) else DOWNLOAD)
     seen = config.get()
     return ok(
         f"{seen.get('architectures', 'no architecture named')},"
@@ -79,6 +82,8 @@ def model_headers(host: Host, plan: Plan) -> Verdict:
     broken = host.model.broken.get()
     if broken:
         seen = sample([f"{name}: {what}" for name, what in broken.items()], 3)
+        if any(what.endswith(CLOSED) for what in broken.values()):
+            return fail(seen, fix=READABLE)
         return fail(seen, fix=f"delete {sample(list(broken))} and {DOWNLOAD}")
     return ok("headers and lengths agree")
 
