@@ -106,7 +106,10 @@ def programs(root: Path, wheel: Path, wheels: Mapping[str, Path]) -> None:
     newest = wheels[max(wheels)]
     unpack(root / COMMON, [wheel, *(newest / name for name in sorted(common))], bin_)
     (root / "usr/share").mkdir(parents=True)
-    (root / COMMON / f"share/{NAME}").rename(root / f"usr/share/{NAME}")  # schemas
+    share = root / COMMON / "share"
+    (share / NAME).rename(root / f"usr/share/{NAME}")  # schemas
+    if not any(share.iterdir()):
+        share.rmdir()
     for version, names in every.items():
         folder = root / OPT / f"lib/python{version}/site-packages"
         unpack(folder, [wheels[version] / name for name in sorted(names - common)], bin_, version)

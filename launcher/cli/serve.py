@@ -109,6 +109,8 @@ def status(profile: str | None, as_json: bool) -> int:
         return Exit.FINE if all(seen.state == "ready" for seen in every) else Exit.NO
     seen = control.status(identity.become_owner(control.select_instance(home, profile)))
     plan.status(seen, as_json=as_json)
+    if not as_json:
+        plan.next_step(seen)
     return Exit.FINE if seen.state == "ready" else Exit.NO
 
 

@@ -144,6 +144,13 @@ def _parsers(seen: Model, named: str) -> Mapping[str, tuple[str, ...]] | None:
     return (family.of_name(named).parsers or None) if family else None
 
 
+def _model(told: Mapping[str, Any]) -> str:
+    """What its config.json says that it is; some say nothing."""
+    kind, layers = told["architecture"], told["layers"]
+    parts = (kind if kind != "?" else "no architecture named", f"{layers} layers")
+    return ", ".join(parts if layers != "?" else parts[:1])
+
+
 def _show(seen: Model, named: str, findings: list[Finding]) -> None:
     from launcher.output import console as terminal
 
@@ -155,10 +162,11 @@ def _show(seen: Model, named: str, findings: list[Finding]) -> None:
     )
     lines = [
         ("folder", told["path"] or "not there"),
-        ("model", f"{told['architecture']}, {told['layers']} layers"),
+        ("model", _model(told)),
         (
             "weights",
-            f"{told['bytes'] / 2**30:.1f} GiB in {told['shards']} files: {dtypes or 'nothing'}",
+            f"{told['bytes'] / 2**30:.1f} GiB in {told['shards']}"
+            f" file{'s' * (told['shards'] != 1)}: {dtypes or 'no tensors'}",
         ),
         ("left out", ", ".join(told["excluded"][:6]) or "nothing"),
         *about(seen, named),

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from launcher.config import published
 from launcher.config.shown import place_of
 from launcher.engines.engine import NAMES, dialect
+from launcher.gateway import NAME as GATEWAY
 from launcher.operate.contained import Rendered
-from launcher.output import starts
+from launcher.output import nextstep, starts
 from launcher.output.bars import duration, signs_for
 from launcher.output.events import COLOURS, local, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
@@ -147,6 +148,18 @@ def status(seen: StateRecord, *, as_json: bool) -> None:
             _print_phases(screen, seen.start, _elapsed(seen))
 
 
+def next_step(seen: StateRecord) -> None:
+    """What helps with one that is down: the way up, or what became of it. A gateway has its own
+    way.
+    """
+    if seen.engine == GATEWAY:
+        return
+    if seen.state in ("failed", "dead"):
+        nextstep.tell((f"events -p {seen.profile} --kind death", "what it died of"))
+    elif seen.state == "stopped":
+        nextstep.tell((f"up {seen.profile} --detach", "start it, and keep it up"))
+
+
 def _head(seen: StateRecord) -> Text:
     """Its name, its state, and since when."""
     from launcher.output.console import words
@@ -170,6 +183,7 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
         where = f"{there}/v1  model {seen.model}" if (there := _where(seen)) else "-"
         rows.append(("endpoint", where))
         rows.append(("engine", _engine(seen)))
+        rows.append(("run", "-" if seen.run is None else seen.run))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
         rows.append(("start", _start(seen)))
         rows += [("canary", _canary(seen.canary))] if seen.canary else []

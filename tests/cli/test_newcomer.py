@@ -372,6 +372,11 @@ def test_commands_end_with_the_next_one(world: World) -> None:
     ).stdout  # fmt: skip
     assert json.loads(answer)["choices"]
     assert "next   " not in on_terminal(world, "doctor", "stub", "--serving"), "it is up"
+    assert "next   " not in on_terminal(world, "status")
+    world.run("down")
+    stopped = on_terminal(world, "status", columns=200)
+    assert re.search(r"^next   \S*glm5-serve up stub --detach  # start it", stopped, re.M)
+    assert "next   " not in world.run("status").stdout + world.run("status").stderr
 
 
 def test_a_command_is_called_as_it_can_be_called(
