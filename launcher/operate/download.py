@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher import printable
+from launcher import counting, printable
 from launcher.errors import Exit, UserError, in_words
 from launcher.knowledge import models
 
@@ -62,13 +62,18 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     missing = sum(rest.values()) - (_held(target, repository) if to is None else 0)
     _require_room(target, missing)
     of = f"{repository}@{wanted.commit[:12]}"
-    print(f"{of}: {len(wanted.sizes)} files, {_gb(sum(wanted.sizes.values()))}", file=sys.stderr)
+    print(
+        f"{of}: {counting.of(len(wanted.sizes), 'file')}, {_gb(sum(wanted.sizes.values()))}",
+        file=sys.stderr,
+    )
     folder = _download(wanted, to)
     wrong = [name for name, size in wanted.sizes.items() if _size(folder / name) != size]
     if wrong:
         fix = "run it again: complete files are kept"
         raise UserError(
-            f"{len(wrong)} files are not whole: {', '.join(wrong[:5])}", fix=fix, status=Exit.NO
+            f"{counting.of(len(wrong), 'file')} are not whole: {', '.join(wrong[:5])}",
+            fix=fix,
+            status=Exit.NO,
         )
     if as_json:
         data = {
