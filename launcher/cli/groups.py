@@ -27,7 +27,7 @@ GROUPS = {
     "Before a start": {
         "demo": "a real engine on this CPU, start to end",
         "init": "write a profile of your own",
-        "doctor": "what will hang, crash or garble here",
+        "doctor": "what will hang, crash or slow it here",
         "fit": "what fits into the GPUs' memory",
         "model": "whether a checkpoint is complete",
         "fetch": "download a checkpoint",

@@ -201,7 +201,7 @@ def _report(plan: Plan, name: str, path: Path, key: Path | None, *, as_json: boo
         folding.tell(f"wrote {made}")
     screens.made(plan)
     nextstep.tell(
-        (f"doctor {name}", "what will hang, crash or garble it here"),
+        (f"doctor {name}", "what will hang, crash or slow it here"),
         (f"fit {name}", "what fits into the GPUs' memory"),
         (f"up {name}", "start it, and keep it up"),
         always=True,

@@ -25,7 +25,7 @@ from launcher.files import following, guarded
 from launcher.redact.keys import remove_key
 from launcher.serve import leftovers
 from launcher.serve.reaper import descendants
-from launcher.serve.wishes import NOW
+from launcher.serve.wishes import DOWN, NOW
 from launcher.statedir import namelock, starts
 from launcher.statedir.events import Event, parsed, read_events
 from launcher.statedir.folder import Signalled, StateDir
@@ -184,7 +184,7 @@ def down(instance: StateDir, *, now: bool) -> str:
     The launcher drains; `now` has it kill instead, and kills what does not go. Stopping what is not
     up is no error. Raises UserError where something of it stays.
     """
-    told = signalled(instance, NOW if now else signal.SIGTERM, now=now)
+    told = signalled(instance, NOW if now else DOWN, now=now)
     if told is None:
         remove_key(str(instance.folder / "config.yaml"))  # what a killed launcher left
         seen = instance.look()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher import folding
+from launcher import counting, folding
 from launcher.errors import Exit, UserError, in_words
 from launcher.files import places
 from launcher.knowledge import models
@@ -63,13 +63,16 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     missing = sum(rest.values()) - (_held(target, repository) if to is None else 0)
     _require_room(target, missing)
     of = f"{repository}@{wanted.commit[:12]}"
-    folding.tell(f"{of}: {len(wanted.sizes)} files, {_gb(sum(wanted.sizes.values()))}", sys.stderr)
+    count = counting.of(len(wanted.sizes), "file")
+    folding.tell(f"{of}: {count}, {_gb(sum(wanted.sizes.values()))}", sys.stderr)
     folder = _download(wanted, to)
     wrong = [name for name, size in wanted.sizes.items() if _size(folder / name) != size]
     if wrong:
         fix = "run it again: complete files are kept"
         raise UserError(
-            f"{len(wrong)} files are not whole: {', '.join(wrong[:5])}", fix=fix, status=Exit.NO
+            f"{counting.of(len(wrong), 'file')} are not whole: {', '.join(wrong[:5])}",
+            fix=fix,
+            status=Exit.NO,
         )
     if as_json:
         data = {

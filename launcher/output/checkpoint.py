@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher import counting
 from launcher.config.load import PlanRequest
 from launcher.config.select import FALLBACK
 from launcher.config.target import planned
@@ -224,7 +225,7 @@ def _of_hashes(seen: Hashed) -> Finding:
     if not seen.same:
         why = "no digests were kept: the folder was not made by huggingface_hub"
         return Finding("model-hashes", Severity.UNKNOWN, title, why, group="model")
-    told = f"{seen.same} files" + (
+    told = f"{counting.of(seen.same, 'file')}" + (
         f"; no digest of {', '.join(seen.unknown[:5])}" if seen.unknown else ""
     )
     return Finding("model-hashes", Severity.OK, title, told, group="model")

@@ -104,7 +104,7 @@ def tour(recipe: Recipe, environ: Mapping[str, str], *, as_json: bool) -> int:
     else:
         nextstep.tell(
             (f"up {recipe.profile}", "the same, and it stays up"),
-            ("doctor", "what would hang, crash or garble a model here"),
+            ("doctor", "what would hang, crash or slow a model here"),
             ("init", "a profile of your own"),
             always=True,
         )

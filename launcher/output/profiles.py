@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from launcher import counting
 from launcher.config import layers
 from launcher.config.select import Row
 from launcher.config.shown import Shown
@@ -116,7 +117,7 @@ def valid(plan: Plan, stops: Sequence[tuple[str, str]], path: str, *, as_json: b
 def _for_whom(plan: Plan) -> Iterator[str]:
     """What a plan is made for, and of what."""
     if plan.gpus:
-        yield f"{plan.gpus} GPUs{f', {plan.arch}' if plan.arch else ''}"
+        yield f"{counting.of(plan.gpus, 'GPU')}{f', {plan.arch}' if plan.arch else ''}"
     yield " ".join(filter(None, (dialect(plan.engine).name, plan.release)))
     yield plan.model
     yield f"{plan.host}:{plan.port}{' with a key' if plan.key_file else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launcher import counting
 from launcher.capacity import estimate
 from launcher.capacity import memory as capacity
 from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
@@ -65,7 +66,7 @@ def model_files(host: Host, plan: Plan) -> Verdict:
     """
     missing = host.model.missing.get()
     if missing:
-        return fail(f"{len(missing)} files are missing: {sample(missing)}", fix=DOWNLOAD)
+        return fail(f"{counting.of(len(missing), 'file')} missing: {sample(missing)}", fix=DOWNLOAD)
     if not host.model.shards.get() and plan.flag("load-format") is None:
         return fail(f"{host.model.path.get()} has no weight files", fix=DOWNLOAD)
     return ok(f"{host.model.shards.get()} weight files, {gib(host.model.bytes.get())}")

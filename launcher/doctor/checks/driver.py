@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launcher import counting
 from launcher.doctor.checks.judging import (
     UNSUPPORTED,
     Verdict,
@@ -35,7 +36,7 @@ def driver_answers(host: Host, plan: Plan) -> Verdict:
     if seen.known:
         return ok(
             f"driver {host.driver.version.otherwise('of unknown version')},"
-            f" {len(counted(host))} GPUs"
+            f" {counting.of(len(counted(host)), 'GPU')}"
         )
     why = str(seen.unknown)
     if seen.is_unseen or "recorded" in why:
