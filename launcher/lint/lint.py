@@ -86,6 +86,9 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             of_it[_blamed(case)].append(replace(few, why=f"on the host of these facts {few.why}"))
         for name, concern in _of_room(launch, givens, target, others):
             of_it[name].append(concern)
+    of_it.update(
+        {name: [around.in_time(one, launch) for one in all] for name, all in of_it.items()}
+    )
     entries = []
     unknown, lost = 0, overridden(givens)
     wrapper, is_patched = wrappers.of_program(launch.program), bool(unreleased(launch.image))
