@@ -130,6 +130,14 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         useless = Verdict.INERT if is_read else None
         concerns = [one for one in of_it[name] if one.verdict is not useless]
         entries.append(_entry(name, word.value, name, concerns, None))
+    entries += _unexported(launch)
+    for name, value, concern in around.told(launch, case, seen.open | seen.absent):
+        entries.append(_entry(name, value, name, [concern], None))
+    return entries
+
+
+def _unexported(launch: Launch) -> Iterator[Entry]:
+    """The variables that a text sets, and that the server does not get."""
     for name, value in launch.hidden.items():
         if name.startswith(TELLING) and name not in launch.env:
             is_inside = launch.form.startswith(INSIDE)
@@ -143,10 +151,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
                 "how shells and containers pass variables",
                 instead=instead,
             )
-            entries.append(_entry(name, value, name, [concern], None))
-    for name, value, concern in around.told(launch, case, seen.open | seen.absent):
-        entries.append(_entry(name, value, name, [concern], None))
-    return entries
+            yield _entry(name, value, name, [concern], None)
 
 
 def _of_room(
