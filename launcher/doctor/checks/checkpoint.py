@@ -47,8 +47,8 @@ def model_config(host: Host, plan: Plan) -> Verdict:
     """
     config = host.model.config
     if not config.known and host.model.path.known:
-        seen = str(config.unknown)
-        return fail(seen, fix=READABLE if seen.endswith(CLOSED) else DOWNLOAD)
+        why = str(config.unknown)
+        return fail(why, fix=READABLE if why.endswith(CLOSED) else DOWNLOAD)
     seen = config.get()
     return ok(
         f"{seen.get('architectures', 'no architecture named')},"
