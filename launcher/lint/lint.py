@@ -120,35 +120,10 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         useless = Verdict.INERT if is_read else None
         concerns = [one for one in of_it[name] if one.verdict is not useless]
         entries.append(_entry(name, word.value, name, concerns, None))
-<<<<<<< HEAD
     entries += _hidden(launch)
     for name, value, concern in around.told(launch, case, seen.open | seen.absent):
         entries.append(_entry(name, value, name, [concern], None))
     return entries
-=======
-    entries += _unexported(launch)
-    for name, value, concern in around.told(launch, case, seen.open | seen.absent):
-        entries.append(_entry(name, value, name, [concern], None))
-    return entries
-
-
-def _unexported(launch: Launch) -> Iterator[Entry]:
-    """The variables that a text sets, and that the server does not get."""
-    for name, value in launch.hidden.items():
-        if name.startswith(TELLING) and name not in launch.env:
-            is_inside = launch.form.startswith(INSIDE)
-            why = f"`{launch.form}` does not hand it on" if is_inside else "is not exported"
-            why = f"is set, but {why}: the server does not get it"
-            instead = f"-e {name}={value}" if is_inside else f"export {name}={value}"
-            concern = Concern(
-                Verdict.INERT,
-                why,
-                Known.READ,
-                "how shells and containers pass variables",
-                instead=instead,
-            )
-            yield _entry(name, value, name, [concern], None)
->>>>>>> finder
 
 
 def _left_alone(given: Given, launch: Launch, within: Release) -> tuple[str, Known, str] | None:

@@ -22,10 +22,12 @@ from typing import BinaryIO
 
 from launcher.errors import Exit, UserError
 from launcher.files import following, guarded
+from launcher.files.ownership import user
 from launcher.redact.keys import remove_key
 from launcher.serve import leftovers
 from launcher.serve.reaper import descendants
 from launcher.serve.wishes import DOWN, NOW
+from launcher.statedir import home as home_of
 from launcher.statedir import namelock, starts
 from launcher.statedir.events import Event, parsed, read_events
 from launcher.statedir.folder import Signalled, StateDir
@@ -34,6 +36,7 @@ from launcher.statedir.processes import is_launcher, run_state
 from launcher.statedir.replica import split
 from launcher.statedir.starts import PastStart
 from launcher.statedir.state import BARE, StateRecord
+from launcher.statedir.status import NEVER
 
 LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
 YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver takes it some 20
@@ -59,7 +62,8 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
     if not found:
         raise UserError(
             f"no server has been started yet: state in {home}",
-            fix="`glm5-serve up --profile NAME` brings one up, `glm5-serve profiles` lists them",
+            fix="`glm5-serve up --profile NAME` brings one up, `glm5-serve profiles` lists them"
+            + ("; `sudo glm5-serve status` shows the host's" if _has_others(home) else ""),
             status=Exit.NO,
         )
     names = ", ".join(instance.name for instance in found)
@@ -71,6 +75,11 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
         fix="choose with --profile NAME; `glm5-serve status` lists them",
         status=Exit.USAGE,
     )
+
+
+def _has_others(home: Path) -> bool:
+    """Whether the host's units have instances, and this is not where they are."""
+    return home.absolute() != home_of.SYSTEM and bool(known(home_of.SYSTEM))
 
 
 def select_up(home: Path, profile: str | None) -> StateDir:
@@ -115,6 +124,8 @@ def candidates(home: Path) -> list[StateDir]:
 def status(instance: StateDir) -> StateRecord:
     """How an instance is, its processes counted now."""
     seen = instance.look()
+    if seen.reason == NEVER and (theirs := _of_the_host(instance)):
+        return replace(seen, state="unknown", reason=theirs)
     if not instance.is_held() and has_launcher(instance):
         reason = (
             f"its state folder was removed; its launcher (pid {namelock.holder(instance.folder)})"
@@ -135,6 +146,23 @@ def status(instance: StateDir) -> StateRecord:
 def is_to_stop(instance: StateDir) -> bool:
     """Whether anything of it is left to be stopped: a launcher, or what a killed one left."""
     return has_launcher(instance) or bool(leftovers.find(instance.status.session()))
+
+
+def _of_the_host(instance: StateDir) -> str | None:
+    """What a user is told who has none of that name, where the host's units have one: whose it is;
+    None where there is no such.
+    """
+    theirs = home_of.SYSTEM / instance.name
+    if theirs == instance.folder.absolute():
+        return None
+    try:
+        owner = user(theirs.lstat().st_uid)
+    except OSError:
+        return None
+    return (
+        f"not started by this user; {theirs} is owned by {owner}:"
+        f" `sudo glm5-serve status --profile {instance.name}` shows it"
+    )
 
 
 def has_launcher(instance: StateDir) -> bool:
@@ -431,6 +459,9 @@ def events(instance: StateDir, last: int, kinds: Sequence[str], *, follow: bool)
 def past_starts(instance: StateDir, last: int) -> Sequence[PastStart]:
     """Its last starts, oldest first. Raises UserError where none is over yet."""
     found = starts.read(instance.starts)
+    if not found and os.path.lexists(instance.starts):
+        fix = f"look what it is, then `rm {instance.starts}`: the next start writes it anew"
+        raise UserError(f"{instance.starts} tells of no start that can be read", fix=fix)
     if not found:
         raise UserError(
             f"no start of {instance.name} is over yet: nothing at {instance.starts}",

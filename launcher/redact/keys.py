@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from launcher.errors import UserError
-from launcher.files.reading import opened, reason
+from launcher.files.reading import BOM, opened, reason
 from launcher.redact.keyspelling import HIDDEN, spellings
 
 MOST = 4096  # bytes of a key
@@ -116,7 +116,7 @@ def read_key(path: Path) -> str:
         link = path.lstat()
         with opened(path) as file:
             seen = os.fstat(file.fileno())
-            text = file.read(MOST + 1).decode().strip()
+            text = file.read(MOST + 1).decode().removeprefix(BOM).strip()
     except OSError as error:
         raise UserError(f"cannot read the API key file {path}: {reason(error)}", fix=fix) from None
     except UnicodeDecodeError:
