@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from launcher.config.profile import Profile, by_role
 from launcher.engines.engine import dialect
 from launcher.engines.members import whole
@@ -113,7 +115,7 @@ def _value(option: Option, words: Sequence[str]) -> Any:
     if option.takes == "nothing" or not words:
         return True
     values = [_typed(option, word) for word in words]
-    return values if option.takes == "many" else values[0]
+    return values if len(values) > 1 else values[0]
 
 
 def _typed(option: Option, value: str) -> Any:
@@ -123,14 +125,23 @@ def _typed(option: Option, value: str) -> Any:
 
 
 def _require_profile(flags: Mapping[str, Any], env: Mapping[str, str], engine: str) -> None:
-    model = dialect(engine).option_of("model_path")
     try:
         Profile.model_validate({"flags": by_role(flags, engine), "env": env})
-    except ValueError as error:
-        lines = str(error).splitlines()
-        what = " ".join(line.strip() for line in lines[1:3]) or str(error)
-        fix = f"give it the whole command: a profile needs at least --{model}"
+    except ValidationError as error:
+        what, fix = _refused(error.errors()[0], engine)
         raise UserError(f"no profile: {what}", fix=fix) from None
+
+
+def _refused(problem: Any, engine: str) -> tuple[str, str]:
+    """What a profile does not take, and what to do."""
+    roles = {role: name for name, role in dialect(engine).roles.items()}
+    name = ".".join(roles.get(part, part) for part in map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        what = f"--{dialect(engine).option_of('model_path')} is missing"
+        return what, "give it the whole command: a profile names a model"
+    if isinstance(given := problem["input"], list):
+        return f"{name} has {len(given)} values, and a profile one", "leave the others out"
+    return f"{name}: {problem['msg']}", "`glm5-serve lint` says what each flag is"
 
 
 def table(name: str, values: Mapping[str, Any]) -> Iterator[str]:

@@ -596,6 +596,26 @@ def test_what_was_assumed_is_said_to_people_and_programs(world: World) -> None:
 # -- as a profile ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [("glm", 0), ("glm other", 78)],
+)
+def test_an_option_of_many_values_becomes_a_profiles_one(
+    world: World, names: str, wanted: int
+) -> None:
+    """vLLM takes several names for a model, a profile one."""
+    (world.folder / "run.sh").write_text(
+        f"vllm serve nvidia/GLM-5.2-NVFP4 --served-model-name {names} --tensor-parallel-size 8\n"
+    )
+    made = world.run("lint", "run.sh", "--profile", "--release", "0.32.0", "--arch", "sm120")
+
+    assert made.returncode == wanted, made.stderr
+    if wanted:
+        assert "served-model-name has 2 values, and a profile one" in made.stderr
+    else:
+        assert 'served-model-name = "glm"' in made.stdout
+
+
 def test_a_launch_becomes_a_profile_that_renders_to_it(world: World) -> None:
     (world.folder / "run.sh").write_text("export NCCL_P2P_LEVEL=SYS\n" + SCRIPT)
     made = world.run("lint", "run.sh", "--profile", *SM120)
