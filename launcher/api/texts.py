@@ -24,7 +24,6 @@ from launcher.host import facts_json, parsers
 from launcher.host.facts import Host
 from launcher.knowledge import gpus
 from launcher.redact.bundle import Scrubber
-from launcher.redact.keys import scrub
 
 # Whose profiles are not looked up.
 NOBODY = {"HOME": "/nonexistent", "GLM5_SERVE_STATE_DIR": "/nonexistent/state"}
@@ -100,7 +99,7 @@ def shareable(text: str) -> str:
         judgement = linted.lint(text, elsewhere(TargetOptions()), PLACE).judgement
     except UserError:
         return Scrubber(None, {}, hosts=()).clean(text)
-    return scrub(judgement.hidden(text), None)
+    return judgement.hidden(text)
 
 
 def choices() -> dict[str, list[str]]:

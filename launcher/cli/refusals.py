@@ -11,6 +11,7 @@ import click
 
 from launcher import printable
 from launcher.errors import Exit, UserError
+from launcher.redact.secrets import hide
 
 # What people know these by from elsewhere: systemctl, docker, kubectl, ollama, vllm.
 KNOWN_AS = {
@@ -66,11 +67,13 @@ def of_the_host(error: OSError) -> UserError | None:
 
 
 def show(refusal: UserError) -> None:
-    """Print it to standard error; on a terminal words are whole, and lines hang under the first."""
+    """Print it to standard error, without what looks like a secret; on a terminal words are whole,
+    and lines hang under the first.
+    """
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 0
     for word, text, colour in (("error", refusal.what, "red"), ("fix", refusal.fix, None)):
         click.secho(f"{word:{HANGING}}", fg=colour, bold=True, nl=False, err=True)
-        click.echo(wrapped(printable.lines(text), width), err=True)
+        click.echo(wrapped(printable.lines(hide(text)), width), err=True)
 
 
 def wrapped(text: str, width: int) -> str:

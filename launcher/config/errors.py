@@ -14,7 +14,7 @@ from launcher.config.profile import Profile, known_keys
 from launcher.engines import rules
 from launcher.engines.dialect import Dialect
 from launcher.engines.engine import NAMES, counterparts, dialect
-from launcher.redact.keys import SECRET_VARIABLE
+from launcher.redact.secrets import SECRET_VARIABLE
 
 # Keys of profiles from before the first release.
 RENAMED = {

@@ -18,25 +18,15 @@ from launcher.host.facts import Model
 from launcher.knowledge import gpus
 from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
 from launcher.redact.assigned import assigned
-from launcher.redact.keys import scrub
 from launcher.redact.keyspelling import HIDDEN, spellings
+from launcher.redact.secrets import hide
 
-CREDENTIALS = re.compile(r"(://)[^/\s@]+@")  # of an address
-PARAMETER = re.compile(
-    r"((?:token|key|secret|password)=)(?!\[redacted)[^&\s'\"\])}]+", re.IGNORECASE
-)
-# A member of JSON; `eos_token` and its kin are none.
-MEMBER = re.compile(
-    r"""(["'](?:(?:\w*[_-])?(?:(?:api|secret|access)[_-]?key|apikey|secret|passw(?:or)?d|passphrase)"""
-    r"""|(?:(?:hf|api|auth|access|refresh|bearer|client|session)[_-]?)?token)\\{0,8}["']\s*:\s*)"""
-    r"""(\\{0,8}["'])[^"'\n$\\]+\2""",
-    re.IGNORECASE,
-)
-# In a program's text, and in the command of somebody who asks the server.
+# In a program's text any such name counts, and what it is given stands in quotes.
 ASSIGNED = re.compile(
-    r"""(\w*(?:token|key|secret|password)\w*\s*=\s*)(["'])[^"'\n$]+\2|(Bearer\s+)[\w.~+/-]{6,}=*""",
+    r"""((?:token|key|secret|password)\w{0,40}\s{0,40}=\s{0,40})(["'])(?!\[redacted)[^"'\n$]+\2""",
     re.IGNORECASE,
 )
+PARAMETER = re.compile(r"(key=)(?!\[redacted)[^&\s'\"\])}]+", re.IGNORECASE)
 # What stands for a key is none.
 REFERENCE = re.compile(
     r"\$\{\w+\}|\$\((?:\w+|(?:cat|<) *[\w./~-]+)\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>"
@@ -168,13 +158,8 @@ def judge(
 
 
 def _scrubbed(text: str) -> str:
-    text = CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
-    text = MEMBER.sub(rf"\1\2{HIDDEN}\2", ASSIGNED.sub(_masked, text))
-    return scrub(PARAMETER.sub(rf"\1{HIDDEN}", text), None)
-
-
-def _masked(found: re.Match[str]) -> str:
-    return f"{found[3]}{HIDDEN}" if found[3] else f"{found[1]}{found[2]}{HIDDEN}{found[2]}"
+    text = ASSIGNED.sub(rf"\1\2{HIDDEN}\2", hide(text))
+    return PARAMETER.sub(rf"\1{HIDDEN}", text)
 
 
 def _is_sound(entries: Sequence[Entry]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from launcher.redact.keys import SECRET_VARIABLE
+from launcher.redact.secrets import SECRET_VARIABLE
 
 SHORTEST = 4  # letters; what is shorter is a setting
 _SETTINGS = frozenset("true false none null auto".split())
