@@ -73,7 +73,12 @@ def show(refusal: UserError) -> None:
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 0
     for word, text, colour in (("error", refusal.what, "red"), ("fix", refusal.fix, None)):
         click.secho(f"{word:{HANGING}}", fg=colour, bold=True, nl=False, err=True)
-        click.echo(wrapped(printable.lines(hide(text)), width), err=True)
+        click.echo(wrapped(_shown(text), width), err=True)
+
+
+def _shown(text: str) -> str:
+    lines = hide(text).split("\n")
+    return "\n".join(printable.cut(printable.line(one)) for one in lines)
 
 
 def wrapped(text: str, width: int) -> str:

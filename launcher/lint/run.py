@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import version
@@ -78,9 +80,13 @@ class Judged:
         """A sentence of ours without them. What is a word of the language, as `--api-key key` has
         it, and no other option's value, is one of ours there.
         """
-        given = [part for word in self.launch.words for part in word.split("=")]
-        ours = {one for one in self.secrets if WORD.fullmatch(one) and given.count(one) < 2}
-        return self._without([one for one in self.secrets if one not in ours], text)
+        return self._without(self._of_others, text)
+
+    @cached_property
+    def _of_others(self) -> Sequence[str]:
+        """The keys and tokens that are no words of the language, or are given elsewhere, too."""
+        given = Counter(part for word in self.launch.words for part in word.split("="))
+        return [one for one in self.secrets if not WORD.fullmatch(one) or given[one] > 1]
 
     def _without(self, secret: Sequence[str], text: str) -> str:
         text = spellings(*(one for one in secret if len(one) >= LONG)).hide(text)

@@ -66,6 +66,7 @@ def _profile(judgement: Judgement, place: str) -> int:
         )
         fix = "a profile is one server: give it one of them"
         raise UserError(f"{place} has {len(judgement.launches)} launches ({names})", fix=fix)
+    _require_seen(judgement, place)
     made = profile(judgement.launches[0], Path(place).name)
     for note in said_before(judgement):
         print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
@@ -74,8 +75,20 @@ def _profile(judgement: Judgement, place: str) -> int:
     return Exit.FINE
 
 
+def _require_seen(judgement: Judgement, place: str) -> None:
+    """Raise UserError for words with a character that no reader sees: what is printed to be run
+    must be what runs.
+    """
+    for one in judgement.launches:
+        words = (*one.launch.words, *one.launch.env, *one.launch.env.values())
+        if found := next(filter(None, map(printable.odd, words)), ""):
+            what = f"{place} has {found} in its launch, a character that nobody would see"
+            raise UserError(what, fix="take it out: `lint` without options shows where it stands")
+
+
 def _translated(judgement: Judgement, ask: Ask) -> int:
     """Each launch in the other engine's words, and what has none there beside it."""
+    _require_seen(judgement, ask.file)
     made = [
         translate(judged.launch, judged.target.known, ask.to)
         for judged in judgement.launches
@@ -124,9 +137,13 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
     if as_json:
         print(json.dumps({"schema": SCHEMA, **fix_json(judgement, fix)}, indent=1))
     elif where is None and not fix.obstacles:
-        sys.stdout.write(judgement.hidden(fix.text))
-        if judgement.hidden(fix.text) != fix.text:
+        hidden = judgement.hidden(fix.text)
+        sys.stdout.write(shown := printable.program(hidden))
+        if hidden != fix.text:
             print("note: keys are masked here; --write keeps them", file=sys.stderr)
+        if shown != hidden:
+            what = "characters that a terminal would obey are shown here as escapes"
+            print(f"note: {what}; --write keeps them", file=sys.stderr)
     for note in said_before(judgement):
         print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
     for change in fix.changes:

@@ -15,6 +15,7 @@ from launcher.errors import Exit
 from launcher.lint.notes import STOPS
 from launcher.output.plan import SCHEMA, table_of
 from launcher.plan.plan import Plan
+from launcher.printable import cut
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -35,7 +36,7 @@ def listed(rows: Sequence[Row], environ: Mapping[str, str], *, every: bool, as_j
     shown = sorted(rows if every else _of_interest(rows), key=lambda one: not one.fits)
     table = table_of("name", "fits here", "from", "needs", "what")
     for one in shown:
-        cells = (one.name, _fits(one), _place(one), one.needs, one.description)
+        cells = (one.name, _fits(one), _place(one), one.needs, cut(one.description))
         name, fits, *rest = map(words, cells)
         fits.stylize("green" if one.fits else "dim")
         table.add_row(name, fits, *rest)
@@ -69,7 +70,7 @@ def _block(one: Row) -> tuple[Text, tuple[str, ...]]:
 
     fits = _fits(one), "green" if one.fits else "dim"
     where = "" if one.place == "packaged" else f"  {_place(one)}"
-    return words((one.name, "bold"), "  ", fits, where), (one.description,)
+    return words((one.name, "bold"), "  ", fits, where), (cut(one.description),)
 
 
 def show(seen: Shown, *, as_json: bool) -> None:
@@ -109,7 +110,7 @@ def valid(plan: Plan, stops: Sequence[tuple[str, str]], path: str, *, as_json: b
     screen.print(words((plan.name, "bold"), "  ", verdict, f"  {', '.join(_for_whom(plan))}"))
     for note in plan.notes:
         colour = "red" if note.startswith(STOPS) else "yellow"
-        beside(screen, ("note", colour), 4, note)
+        beside(screen, ("note", colour), 4, cut(note))
     return status
 
 

@@ -14,6 +14,7 @@ from launcher.lint.concerns import Concern, Verdict
 from launcher.lint.fix import Fixed
 from launcher.lint.lint import OUTSIDE, Entry
 from launcher.lint.run import Judged, Judgement
+from launcher.printable import cut
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +45,7 @@ def show(judgement: Judgement) -> None:
 
     console = terminal.console(sys.stdout)
     for note in judgement.unread:
-        console.print(words((f"not read: {judgement.hidden(note)}", "yellow")))
+        console.print(words((f"not read: {cut(judgement.hidden(note))}", "yellow")))
     for number, judged in enumerate(judgement.launches):
         if number:
             console.print()
@@ -62,11 +63,11 @@ def _show(console: Console, judged: Judged) -> None:
     names = list(judged.releases)
     releases = names[0] if judged.is_of_one else f"{names[0]} to {names[-1]}"
     for_whom = f"{dialect(judged.launch.engine).name} {releases} on {_gpu(judged.target)}"
-    where = f"{judged.launch.name}, line {judged.launch.line}" if judged.launch.name else ""
+    where = f"{cut(judged.launch.name)}, line {judged.launch.line}" if judged.launch.name else ""
     head = f"{judged.launch.form}{f' ({where})' if where else ''}, judged for {for_whom}"
     console.print(words((head, "bold")))
     for note in judged.notes:
-        console.print(words((f"note: {judged.hidden(note)}", "yellow")))
+        console.print(words((f"note: {cut(judged.hidden(note))}", "yellow")))
     if judged.is_of_one:
         _list(console, judged, judged.releases[names[0]])
     else:
@@ -81,7 +82,7 @@ def _gpu(target: Target) -> str:
 
 
 def _named(judged: Judged, entry: Entry) -> str:
-    return judged.hidden(f"{entry.name} {entry.value}".rstrip())
+    return cut(judged.hidden(f"{entry.name} {entry.value}".rstrip()))
 
 
 def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
@@ -104,11 +105,11 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             for concern in concerns:
                 milder = f"{concern.verdict}: " if concern.verdict is not entry.verdict else ""
                 source = (f" ({concern.known}: {concern.source})", "dim")
-                why = words((milder, "yellow"), judged.sentence(concern.why), source)
+                why = words((milder, "yellow"), cut(judged.sentence(concern.why)), source)
                 console.print(Padding.indent(why, 22))
             if instead:
                 console.print(
-                    Padding.indent(words(("instead ", "bold"), judged.sentence(instead)), 22)
+                    Padding.indent(words(("instead ", "bold"), cut(judged.sentence(instead))), 22)
                 )
     fine = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
     if fine:
@@ -148,7 +149,7 @@ def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
     before, after = (judgement.hidden(one).splitlines() for one in (text, fix.text))
     for line in [*difflib.unified_diff(before, after, lineterm="", n=1)][2:]:
         style = {"-": "red", "+": "green", "@": "dim"}.get(line[:1], "")
-        console.print(words((line, style)))
+        console.print(words((cut(line), style)))
 
 
 def _table(console: Console, judged: Judged) -> None:
@@ -172,7 +173,7 @@ def _table(console: Console, judged: Judged) -> None:
     console.print(f"{LEGEND}\n", style="dim")
     for row in odd:
         _spans(console, judged, row)
-    fine = [judged.hidden(row[0].name) for row in rows if row not in odd]
+    fine = [cut(judged.hidden(row[0].name)) for row in rows if row not in odd]
     if fine:
         console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
     console.print("--release RELEASE shows one, with what to change", style="dim")
@@ -199,7 +200,7 @@ def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
         span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
         verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
         told = words((verdict, COLOURS.get(entry.verdict, "red")))
-        said = dict.fromkeys(judged.sentence(concern.why) for concern in entry.concerns)
+        said = dict.fromkeys(cut(judged.sentence(concern.why)) for concern in entry.concerns)
         lines.add_row(f"  {span}", told, lines_of(said))
         first = at
     console.print(lines)
