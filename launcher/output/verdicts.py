@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from launcher.engines.engine import dialect
@@ -18,6 +19,8 @@ from launcher.printable import cut
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+Row = dict[str, Entry]  # what is said of one flag or variable, by release
 
 COLOURS = {
     Verdict.FINE: "green",
@@ -163,40 +166,68 @@ def _table(console: Console, judged: Judged) -> None:
     table.add_column("")
     for release in many:
         table.add_column(release.removeprefix("0.5"), justify="right")
-    rows = list(zip(*many.values(), strict=True))
-    odd = [row for row in rows if any(entry.concerns for entry in row)]
+    rows = _rows(many)
+    odd = [row for row in rows if any(entry.concerns for entry in row.values())]
     for row in odd:
-        marks = [words((MARKS.get(e.verdict, "x"), COLOURS.get(e.verdict, "red"))) for e in row]
-        table.add_row(words(_named(judged, row[0])[:60]), *marks)
+        marks = [words(_mark(row.get(release))) for release in many]
+        table.add_row(words(_named(judged, _first(row))[:60]), *marks)
     console.print()
     console.print(table)
     console.print(f"{LEGEND}\n", style="dim")
     for row in odd:
         _spans(console, judged, row)
-    fine = [cut(judged.hidden(row[0].name)) for row in rows if row not in odd]
+    fine = [cut(judged.hidden(_first(row).name)) for row in rows if row not in odd]
     if fine:
         console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
     console.print("--release RELEASE shows one, with what to change", style="dim")
 
 
-def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
+def _rows(many: Mapping[str, Sequence[Entry]]) -> list[Row]:
+    """What is said of each flag and variable, by release. A word that is the value of an option in
+    one release stands alone where there is no such option.
+    """
+    rows: dict[tuple[str, int], Row] = {}
+    for release, entries in many.items():
+        met = Counter[str]()
+        for entry in entries:
+            rows.setdefault((entry.name, met[entry.name]), {})[release] = entry
+            met[entry.name] += 1
+    return [*rows.values()]
+
+
+def _first(row: Row) -> Entry:
+    return next(iter(row.values()))
+
+
+def _mark(entry: Entry | None) -> tuple[str, str]:
+    if entry is None:
+        return "", ""
+    return MARKS.get(entry.verdict, "x"), COLOURS.get(entry.verdict, "red")
+
+
+def _spans(console: Console, judged: Judged, row: Row) -> None:
     """What becomes of one flag, releases in which it is the same told once."""
     from rich.table import Table
 
     from launcher.output.console import lines as lines_of
     from launcher.output.console import words
 
-    releases = list(judged.releases)
-    console.print(words((_named(judged, row[0]), "bold")))
+    places = {release: at for at, release in enumerate(judged.releases)}
+    releases, entries = [*row], [*row.values()]
+    console.print(words((_named(judged, entries[0]), "bold")))
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_column(min_width=17)
     lines.add_column(min_width=21, no_wrap=True)
     lines.add_column(overflow="fold")
     first = 0
-    for at in range(1, len(row) + 1):
-        if at < len(row) and (row[at].verdict, row[at].why) == (row[first].verdict, row[first].why):
+    for at in range(1, len(entries) + 1):
+        entry = entries[first]
+        if (
+            at < len(entries)
+            and (entries[at].verdict, entries[at].why) == (entry.verdict, entry.why)
+            and places[releases[at]] == places[releases[at - 1]] + 1
+        ):
             continue
-        entry = row[first]
         span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
         verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
         told = words((verdict, COLOURS.get(entry.verdict, "red")))
