@@ -122,7 +122,7 @@ def test_a_pasted_host(kind: str, tmp_path: Path) -> None:
 FORMS = cycle(("{launch} {text}", "{launch} --foo='{text}'", "{text}\n{launch}"))
 
 
-@pytest.mark.parametrize(("kind", "form"), zip(PIECES, FORMS, strict=False))
+@pytest.mark.parametrize(("kind", "form"), [*zip(PIECES, FORMS, strict=False)])
 def test_lint(kind: str, form: str, tmp_path: Path) -> None:
     """Up to as much as is read of a text; more costs no more."""
 
