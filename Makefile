@@ -10,9 +10,9 @@ BESIDE := -n $(WORKERS) --dist worksteal
 AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
 # Else each worker rewrites the asserts of all tests each time: two thirds of what collecting them takes.
 unexport PYTHONDONTWRITEBYTECODE
-FAST := not engine and not systemd and not matrix and not scale and not browser and not roots
-UNITS := systemd and not engine and not matrix and not scale and not browser and not roots
-REAL := engine and not matrix and not scale and not browser and not roots
+FAST := not engine and not systemd and not matrix and not scale and not browser and not roots and not gpu
+UNITS := systemd and not engine and not matrix and not scale and not browser and not roots and not gpu
+REAL := engine and not matrix and not scale and not browser and not roots and not gpu
 DRIVER := .venv/.browser
 TIMES ?= 10
 LOOPS ?= $(shell nproc)
@@ -22,7 +22,7 @@ ENGINE := sglang
 # python, wheelhouse, deb, image; all where nothing is said
 DISTS :=
 
-.PHONY: help demo test test-engines docs pages playground playground-test stress faults scale roots engine engines lint dist lock format screens bench clean
+.PHONY: help demo test test-engines docs pages playground playground-test stress faults scale roots gpu engine engines lint dist lock format screens bench clean
 help:
 	@echo "make demo     bring the real SGLang server up on this machine's CPU, ask it something, take it down;"
 	@echo "              ENGINE=vllm: the real vLLM"
@@ -38,6 +38,7 @@ help:
 	@echo "              (as root; half an hour)"
 	@echo "make roots    each way to install, from nothing to a service and back, on Debian 12 and 13 with nothing on them"
 	@echo "              (as root; mmdebstrap; most of an hour)"
+	@echo "make gpu      what needs an NVIDIA GPU, of any kind; ENGINE_PYTHON=an interpreter with torch for CUDA: its ranks, too"
 	@echo "make dist     wheel, sdist, wheelhouse, Debian package and, with BASE=, the container; in dist/ (docs/install.md)"
 	@echo "make lock     the newest release of each package that goes into them: packaging/requirements.txt"
 	@echo "make format   ruff format and the fixes it is sure of"
@@ -116,6 +117,9 @@ scale: engine
 
 roots: engine
 	$(BIN)/pytest -m roots
+
+gpu: $(MADE)
+	$(BIN)/pytest -m gpu
 
 dist: $(MADE)
 	$(BIN)/python scripts/dist.py $(DISTS)

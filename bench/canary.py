@@ -6,8 +6,9 @@ The real engine on this CPU, or the stand-in of the tests. One question a minute
 machine, so it is asked one after the other, as fast as they come, and what that costs is scaled down to one a minute:
 CLIENTS clients ask without a pause for SECONDS, with and without, PAIRS times. Prints each pair, the medians, and the
 share of throughput that one question a minute takes. Aim: < 0.5 %.
---record puts into a file what LOOKS answers told, for the tests: tokens, seconds, seconds a step, tokens accepted, and the load
-in powers of two; of a server that nobody else asks (`idle`), and of one that CLIENTS clients ask (`load`).
+--record puts into a file what LOOKS answers told, for the tests: tokens, seconds, seconds a step, tokens accepted, the load
+in powers of two, and the share of the time that a rank stood in line for a processor; of a server that nobody else asks
+(`idle`), and of one that CLIENTS clients ask (`load`).
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from engines import OF
 
 from launcher.engines.server import Server
 from launcher.gateway.runtime import runtime
 from launcher.plan import plan
-from launcher.serve import canary, canary_ask
+from launcher.serve import canary, canary_ask, procfs
 
 ROOT = Path(__file__).parents[1]
 GLM5_SERVE = str(Path(sys.executable).with_name("glm5-serve"))
@@ -109,6 +111,17 @@ def measured(asked: canary_ask.Asked, asks: Callable[[float], int]) -> tuple[flo
     return sum(told) / (time.monotonic() - began), questions
 
 
+def in_line(asked: canary_ask.Asked) -> procfs.InLine:
+    """How long its ranks have stood in line for a processor, by now."""
+    server = next(
+        c.pid
+        for c in psutil.net_connections("tcp")
+        if c.status == "LISTEN" and c.pid and c.laddr.port == asked.server.port
+    )
+    pids = [server, *(child.pid for child in psutil.Process(server).children(recursive=True))]
+    return procfs.in_line(pids, time.monotonic(), asked.engine.ranks)
+
+
 def record(asked: canary_ask.Asked, asks: list[str], clients: int) -> list[list[float | None]]:
     """What a server says that so many others ask, too: the answers that were right and told of."""
     rows: list[list[float | None]] = []
@@ -121,10 +134,12 @@ def record(asked: canary_ask.Asked, asks: list[str], clients: int) -> list[list[
         other.start()
     for number in range(LOOKS):
         question = canary.Question(asks[number % len(asks)], number // len(asks))
+        before = in_line(asked)
         look = canary_ask.look(asked, question)
+        waited = round(before.share(in_line(asked)), 3)
         if look.said is canary.Said.RIGHT and (signs := look.signs):
             step = signs.step and round(signs.step, 7)
-            rows.append([look.tokens, look.seconds, step, signs.accepted, *signs.load])
+            rows.append([look.tokens, look.seconds, step, signs.accepted, *signs.load, waited])
         time.sleep(0.1)
     over.set()
     for other in others:

@@ -105,6 +105,11 @@ def programs(root: Path, wheel: Path, wheels: Mapping[str, Path]) -> None:
     (bin_ := root / OPT / "bin").mkdir(parents=True)
     newest = wheels[max(wheels)]
     unpack(root / COMMON, [wheel, *(newest / name for name in sorted(common))], bin_)
+    (root / "usr/share").mkdir(parents=True)
+    share = root / COMMON / "share"
+    (share / NAME).rename(root / f"usr/share/{NAME}")  # schemas
+    if not any(share.iterdir()):
+        share.rmdir()
     for version, names in every.items():
         folder = root / OPT / f"lib/python{version}/site-packages"
         unpack(folder, [wheels[version] / name for name in sorted(names - common)], bin_, version)
@@ -138,7 +143,8 @@ def unpack(folder: Path, wheels: Sequence[Path], bin_: Path, version: str = "") 
     shutil.rmtree(folder / "bin", ignore_errors=True)
     for record in folder.glob("*.dist-info/RECORD"):
         lines = record.read_text().splitlines(keepends=True)  # programs have a path of this machine
-        record.write_text("".join(line for line in lines if not line.startswith("../../bin/")))
+        gone = ("../../bin/", f"../../share/{NAME}/")
+        record.write_text("".join(line for line in lines if not line.startswith(gone)))
 
 
 def units(root: Path) -> None:

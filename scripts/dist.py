@@ -2,10 +2,11 @@
 """Make what is installed, in `dist/`: `dist.py [python] [wheelhouse] [deb] [image]`; all of it
 where nothing is named.
 
-    python      the sdist and the wheel, as PyPI takes them
+    python      the sdist and the wheel, as PyPI takes them; the others are made of it, and make it
     wheelhouse  a tar of the wheel and of everything that it needs, for hosts without a network
     deb         a Debian package of the same wheels
-    image       a container with `glm5-serve up` in it, where podman is, and BASE names the engine's
+    image       a container with `glm5-serve up` in it, where podman is: BASE names the engine's
+                image, IMAGE the one that is made
 
 What goes in is named with its hash in packaging/requirements.txt (`make lock` renews it), and times
 are those of the last commit, or SOURCE_DATE_EPOCH: the same source makes the same bytes.
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterable
 from hashlib import sha256
@@ -30,6 +32,7 @@ from launcher.paths import home
 
 ROOT = Path(__file__).parents[1]
 DIST = Path(os.environ.get("DIST") or ROOT / "dist").absolute()
+CONTAINERFILE = ROOT / "Containerfile"
 LOCK = ROOT / "packaging/requirements.txt"
 PYTHONS = ("3.11", "3.12", "3.13")  # Debian 12's, Ubuntu 24.04's, Debian 13's
 MACHINE = os.uname().machine
@@ -42,6 +45,10 @@ Without a network, and without pip looking for one:
     python3 -m venv /opt/glm5-serve
     /opt/glm5-serve/bin/pip install --no-index --find-links {folder} glm5-serve
     ln -s /opt/glm5-serve/bin/glm5-serve /usr/local/bin/
+
+Or into an engine's image, in this folder:
+
+    podman build --network none --build-arg BASE=IMAGE --tag glm5-serve:{version} .
 """
 
 
@@ -68,11 +75,8 @@ def python(at: int) -> None:
 
 
 def wheel() -> Path:
-    """The wheel of this version. Raises SystemExit where it was not made."""
-    made = DIST / f"glm5_serve-{__version__}-py3-none-any.whl"
-    if not made.exists():
-        sys.exit(f"error  no {made.name} in {DIST}\nfix    scripts/dist.py python")
-    return made
+    """The wheel of this version."""
+    return DIST / f"glm5_serve-{__version__}-py3-none-any.whl"
 
 
 def wheels(version: str) -> Path:
@@ -90,10 +94,12 @@ def wheels(version: str) -> Path:
     return folder
 
 
-def every_wheel() -> list[Path]:
-    """Those of all Pythons, each once, by name."""
+def house() -> list[Path]:
+    """What a wheelhouse holds: our wheel, those of all Pythons, each once, by name, and what makes
+    a container of them.
+    """
     found = {path.name: path for version in PYTHONS for path in wheels(version).iterdir()}
-    return [found[name] for name in sorted(found)]
+    return [CONTAINERFILE, wheel(), *(found[name] for name in sorted(found))]
 
 
 def wheelhouse(at: int) -> None:
@@ -103,7 +109,7 @@ def wheelhouse(at: int) -> None:
     told = INSTALL.format(version=__version__, pythons=pythons, machine=MACHINE, folder=name)
     (note := DIST / "INSTALL").write_text(told)
     with tarfile.open(DIST / f"{name}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
-        for path in (note, wheel(), *every_wheel()):
+        for path in (note, *house()):
             add(tar, path, f"{name}/{path.name}", at)
     note.unlink()
     print(f"wrote {DIST / name}.tar\n\n{told}")
@@ -132,8 +138,13 @@ def image(at: int) -> None:
     if not base or not shutil.which("podman"):
         print("no container: it wants podman, and BASE=the engine's image")
         return
-    how = ["--build-arg", f"BASE={base}", "--timestamp", str(at), "--tag"]
-    run("podman", "build", *how, f"glm5-serve:{__version__}", ".")
+    name = os.environ.get("IMAGE") or f"localhost/glm5-serve:{__version__}"
+    how = [f"--build-arg=BASE={base}", f"--timestamp={at}", "--network=none", f"--tag={name}"]
+    with tempfile.TemporaryDirectory() as folder:
+        for path in house():
+            shutil.copy(path, folder)
+        run("podman", "build", *how, folder)
+    print(f"made {name}\n\n    podman run --rm {name} --version\n")
 
 
 KINDS = {"python": python, "wheelhouse": wheelhouse, "deb": debian, "image": image}
@@ -146,7 +157,7 @@ def main(asked: Iterable[str]) -> None:
         sys.exit(f"error  no {unknown[0]} to make\nfix    one of {', '.join(KINDS)}")
     DIST.mkdir(exist_ok=True)
     began, at = time.monotonic(), epoch()
-    for kind in kinds:
+    for kind in ("python", *(kind for kind in kinds if kind != "python")):
         KINDS[kind](at)
     print(f"{time.monotonic() - began:.0f} s")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import click
 
 from launcher import __version__
-from launcher.cli import EPILOG, cli
-from launcher.cli.groups import EXAMPLES
+from launcher.cli import cli
+from launcher.cli.groups import EXAMPLES, STATUSES
 
 FILES = {
     "/etc/glm5-serve/profiles": "profiles of this host, TOML",
@@ -88,9 +88,7 @@ def page(context: click.Context, at: int) -> str:
         rows = {one: made.get_short_help_str(200) for one, made in known.items() if made}
         sections["COMMANDS"] = listed(rows)
     if context.parent is None:
-        lines = EPILOG.partition("Exit status:\n")[2]
-        found = (line.split(maxsplit=1) for line in lines.strip().splitlines())
-        sections["EXIT STATUS"] = listed(dict(found))
+        sections["EXIT STATUS"] = listed({str(int(one)): said for one, said in STATUSES.items()})
         sections["ENVIRONMENT"] = listed(ENVIRONMENT)
         sections["FILES"] = listed(FILES)
         sections["EXAMPLES"] = f".nf\n{escaped(chr(10).join(EXAMPLES))}\n.fi"

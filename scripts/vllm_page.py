@@ -11,14 +11,20 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from launcher import counting
+from launcher.api import fit
+from launcher.capacity.memory import GIB
 from launcher.config.layers import PACKAGED
 from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
+from launcher.config.target import TargetOptions
+from launcher.doctor.checks.engine import own_environment
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Issue, every_issue
 from launcher.engines.target import Target
 from launcher.engines.traits import FLASH, NVFP4
 from launcher.formats.shell import write
+from launcher.output.budget import gib
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
 
@@ -40,6 +46,17 @@ def command(made: Plan) -> str:
     return "\n".join(["```sh", *lines, "```", ""])
 
 
+def environment() -> str:
+    """How vLLM gets an environment, as `doctor` says it where there is none."""
+    folder, wanted = own_environment("vllm")
+    lines = [
+        f"sudo python3 -m venv {folder}",
+        f"sudo {folder}/bin/pip install {wanted}",
+        f"export PATH={folder}/bin:$PATH CUDA_HOME=/usr/local/cuda",
+    ]
+    return "\n".join(["```sh", *lines, "```", ""])
+
+
 def reasons(made: Plan) -> str:
     """Each flag and variable, why it is there, and how that is known."""
     head = ["| flag or variable | value | why | known |", "|---|---|---|---|"]
@@ -50,6 +67,22 @@ def _reason(setting: Setting) -> str:
     known = f"{setting.known}: {setting.source}" if setting.known else "the profile's own, not run"
     value = f"`{setting.value}`" if setting.value else ""
     return f"| `{setting.name}` | {value} | {setting.why} | {_marked(known)} |"
+
+
+def memory(made: Plan) -> str:
+    """What `fit` says of a GPU: the same call."""
+    told = fit.estimate(fit.FitRequest(PROFILE, aim=TargetOptions(made.release, engine="vllm")), {})
+    size, low, high = told.fit, *(one / GIB for one in told.fit.working)
+    share = size.base * size.fraction / GIB
+    rest = share - size.weights / GIB
+    return (
+        f"By `glm5-serve fit {PROFILE}`, for vLLM {made.release}: of {gib(size.base)}"
+        f" `--gpu-memory-utilization {size.fraction:g}` is {share:.1f};\nweights take"
+        f" {gib(size.weights)}, CUDA graphs, activations, workspaces and NCCL {low:.1f} to"
+        f" {high:.1f} (estimated from logs).\n{rest - high:.1f} to {rest - low:.1f} GiB are left:"
+        f" {size.tokens:,} to {size.at_best:,} tokens, room for"
+        f" {counting.of(size.requests[size.context], 'request')} of {size.context:,}.\n"
+    )
 
 
 def faults(*, advisories: bool) -> str:
@@ -85,8 +118,10 @@ def filled(text: str) -> str:
     """The page with its blocks written anew."""
     made = plan()
     blocks = {
+        "environment": environment(),
         "command": command(made),
         "reasons": reasons(made),
+        "memory": memory(made),
         "faults": faults(advisories=False),
         "advisories": faults(advisories=True),
     }

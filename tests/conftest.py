@@ -331,7 +331,7 @@ STUB_FAULTS = "{self.faults_file}"
             seen = self.status()
             return (
                 seen
-                if seen["state"] == state and all(seen[k] == v for k, v in more.items())
+                if seen["state"] == state and all(seen.get(k) == v for k, v in more.items())
                 else None
             )
 

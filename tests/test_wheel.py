@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import zipfile
 from pathlib import Path
@@ -27,6 +28,18 @@ def test_it_carries_the_profiles_and_nothing_of_the_tests(wheel: Path) -> None:
     assert {"launcher/demo/recipes.toml", "launcher/demo/make_model.py"} <= sources <= names
     assert {f"launcher/profiles/{path.name}" for path in (ROOT / "profiles").iterdir()} <= names
     assert not [name for name in names if name.startswith(("tests", "demo", "bench"))]
+
+
+def test_it_carries_every_schema_of_what_is_printed(wheel: Path) -> None:
+    shipped = zipfile.ZipFile(wheel)
+    place = re.compile(r"glm5_serve-[^/]+\.data/data/share/glm5-serve/(.+)")
+    found = {match[1]: name for name in shipped.namelist() if (match := place.fullmatch(name))}
+    written = {path.name: path.read_bytes() for path in (ROOT / "docs").glob("*.schema.json")}
+
+    assert len(written) >= 5
+    assert {name: shipped.read(where) for name, where in found.items()} == written
+    page = (ROOT / "docs/install.md").read_text()
+    assert [name for name in written if f"]({name})" not in page] == []
 
 
 def test_it_runs_from_an_empty_environment_and_another_folder(wheel: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from launcher.capacity import sizes
 from launcher.capacity.estimate import fit
 from launcher.capacity.memory import Weights, from_headers
 from launcher.capacity.outcome import Fit, Said
-from launcher.config.load import PlanRequest
+from launcher.config.load import PlanRequest, load
 from launcher.config.select import choose, of_aim, shown
 from launcher.config.target import TargetOptions, planned, recorded
 from launcher.doctor.heading import fitting
@@ -70,7 +70,7 @@ def estimate(ask: FitRequest, environ: Mapping[str, str], here: Here = NOWHERE) 
     facts = recorded(aim.facts) if aim.facts else None
     driver = shown(facts) if facts else here.driver()
     chosen = choose(ask.profile, driver if facts or not aim.arch else of_aim(aim), environ)
-    named = [f"flags.model-path={_path(model)}"] if model else []
+    named = [f"{_model_key(chosen.profile, environ)}={_path(model)}"] if model else []
     asked = [*chosen.settings, *named, *ask.settings]
     plan = noted(planned(PlanRequest(chosen.profile, tuple(asked)), environ, aim)[0])
     if not plan.gpus:
@@ -158,6 +158,11 @@ def _of_name(plan: Plan, host: Host) -> list[str]:
         return []
     told = models.quantisation(plan.model)
     return [f"{plan.model} is neither here nor known: by its name alone it is {told}"]
+
+
+def _model_key(profile: str, environ: Mapping[str, str]) -> str:
+    """What a profile's model is called in it."""
+    return f"flags.{load(PlanRequest(profile), environ).dialect.option_of('model_path')}"
 
 
 def _path(model: str) -> str:

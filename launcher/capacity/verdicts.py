@@ -69,12 +69,13 @@ def _too_large(made: Fit) -> Said:
     if made.weights >= made.free:
         what = f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU"
         what += ": out of memory while loading"
-        source = "rtx6kpro hardware pages: 4 x 96 GB cannot hold a full GLM-5 NVFP4"
+        source = "computed; so it was of GLM-5 NVFP4 on 4 x 96 GB (rtx6kpro hardware pages)"
     else:
         rest = _gib(made.free - made.weights)
         what = f"the weights take {_gib(made.weights)} of {_gib(made.free)} a GPU: {rest} hold no"
         what += f" KV cache beside the {_gib(made.needed)} for graphs, activations and NCCL"
-        source = "rtx6kpro: 7.4 GiB worked; 2 x 96 GB ran GLM-5.3-Flash with forks alone"
+        source = "computed; of GLM-5 NVFP4 on 8 x 96 GB 7.4 GiB were enough (rtx6kpro), and"
+        source += " GLM-5.3-Flash ran on 2 x 96 GB with forks alone"
     return Said(Severity.FAIL, what, fix, Known.REPORTED, source)
 
 
@@ -194,7 +195,9 @@ def _of_table(made: Fit, plan: Plan) -> Iterator[Said]:
         requests = f"{made.running or 2048} requests of {made.context:,} tokens"
         what = f"{name}'s table for {requests} takes {_gib(table)}, outside the fraction"
         fix = f"set {formulas.knobs.context} and {formulas.knobs.requests}"
-        yield Said(Severity.WARN, what, fix, *formulas.sources.table)
+        # what is larger than all of the GPU is no matter of an estimate
+        severity = Severity.FAIL if table > made.memory else Severity.WARN
+        yield Said(severity, what, fix, *formulas.sources.table)
 
 
 def _of_host(made: Fit, host: Host) -> Iterator[Said]:
@@ -203,7 +206,7 @@ def _of_host(made: Fit, host: Host) -> Iterator[Said]:
     if made.host_memory and made.host_memory < made.checkpoint:
         what = f"the host's {_gib(made.host_memory)} cannot keep {size} cached"
         fix = "each restart reads the disk: a faster one, or more memory"
-        source = "rtx6kpro: 36 s warm, 1,206 s cold"
+        source = "GLM-5 NVFP4 on 8 x 96 GB: 36 s warm, 1,206 s cold (rtx6kpro)"
         yield Said(Severity.WARN, what, fix, Known.REPORTED, source)
     if made.disk_free and not host.model.path.known and made.disk_free < made.checkpoint:
         what = f"the checkpoint is not here, and its disk has {_gib(made.disk_free)} free of"
@@ -227,7 +230,12 @@ def _incomplete(host: Host) -> Iterator[Said]:
     fix = "`glm5-serve model DIR` lists all of it; `glm5-serve fetch` completes it"
     gone = [*seen.missing.otherwise(()), *seen.broken.otherwise({}), *seen.pointers.otherwise(())]
     source = "tests/capacity/test_fit.py"
-    if gone:
+    broken = seen.broken.otherwise({})
+    if closed := [name for name, what in broken.items() if what.endswith("permission denied")]:
+        what = f"this user may not read {', '.join(closed[:4])} of the checkpoint"
+        fix = "let this user, and the server's, read it: `chmod a+r` there"
+        yield Said(Severity.FAIL, f"{what}; sizes are computed", fix, Known.RUN, source)
+    elif gone:
         more = f" and {len(gone) - 4} more" if len(gone) > 4 else ""
         what = f"the checkpoint is not complete: {', '.join(gone[:4])}{more} missing or broken"
         yield Said(Severity.FAIL, f"{what}; sizes are computed", fix, Known.RUN, source)

@@ -12,24 +12,14 @@ from launcher.cli import bench, demo, gateway, host, observe, plan, profiles, re
 from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
-EPILOG = """\b
-Exit status:
-   0  fine, warnings included
-   1  the answer is no: a check failed, not up, not ready, gave up
-   2  usage error
-  70  a bug in glm5-serve
-  78  configuration or environment error; nothing was started
-"""
-
 
 @click.group(
     cls=Grouped,
-    epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="glm5-serve")
 def cli() -> None:
-    """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang, and keep them up."""
+    """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang or vLLM and keep them up."""
 
 
 for command in (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher import printable
+from launcher import folding
 from launcher.bench.load import SCENARIOS
 from launcher.cli.options import json_option, profile_option
 from launcher.errors import Exit
@@ -173,7 +174,7 @@ def _measure(
             image.write(picture(screen.levels, instance.name))
         failed = [one.failed for one in (saved, image) if one and one.failed]
     for what in failed:
-        click.echo(f"error  {printable.line(what)}", err=True)
+        folding.tell(f"error  {what}", sys.stderr, hanging=7)
     if verdict.ended == "interrupted":
         return 130
     return Exit.FINE if verdict.trusted and not failed else Exit.NO

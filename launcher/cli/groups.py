@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
 import click
@@ -24,7 +27,7 @@ GROUPS = {
     "Before a start": {
         "demo": "a real engine on this CPU, start to end",
         "init": "write a profile of your own",
-        "doctor": "what will hang, crash or garble here",
+        "doctor": "what will hang, crash or slow it here",
         "fit": "what fits into the GPUs' memory",
         "model": "whether a checkpoint is complete",
         "fetch": "download a checkpoint",
@@ -49,6 +52,14 @@ GROUPS = {
         "completion": "completion script of a shell",
     },
 }
+STATUSES = {
+    Exit.FINE: "fine, warnings included",
+    Exit.NO: "the answer is no: a check failed, not up, not ready, gave up",
+    Exit.USAGE: "usage error",
+    Exit.BUG: "a bug in glm5-serve",
+    Exit.CONFIG: "configuration or environment error; nothing was started",
+}
+NARROW = 52  # columns, below which click's help is wider than the terminal
 EXAMPLES = (
     "glm5-serve doctor",
     "glm5-serve up 8xpro6000",
@@ -57,8 +68,44 @@ EXAMPLES = (
 )
 
 
+class Formatter(click.HelpFormatter):
+    """Help that has room for its words on a narrow terminal, too."""
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write names beside what they mean, below those that are longer than a column; a name
+        that is longer than a line is folded between its choices.
+        """
+        told = [row for name, text in rows for row in self._folded(name, text)]
+        super().write_dl(told, min(col_max, max(self.width // 3, 4)), col_spacing)
+
+    def _folded(self, name: str, text: str) -> Iterator[tuple[str, str]]:
+        if len(name) > self.width - 4:
+            *above, name = textwrap.wrap(name.replace("|", "| "), self.width - 4)
+            yield from ((part, "") for part in above)
+        yield name, text
+
+
+class Context(click.Context):
+    """One whose help has no line that is longer than the terminal: click's has 50 columns at
+    least.
+    """
+
+    def make_formatter(self) -> click.HelpFormatter:
+        """What its help is laid out by."""
+        columns = shutil.get_terminal_size().columns
+        width = max(columns - 1, 20) if columns < NARROW else None
+        return Formatter(width=width, max_width=self.max_content_width)
+
+
 class Group(click.Group):
     """A group that answers an unknown word with the right one; a long option wants two dashes."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Take a command in, with our help."""
+        cmd.context_class = Context
+        super().add_command(cmd, name)
 
     def resolve_command(
         self, context: click.Context, words: list[str]
@@ -82,7 +129,14 @@ class Group(click.Group):
 
 
 class Grouped(Group):
-    """The one whose help shows its commands by GROUPS."""
+    """The one whose help shows its commands by GROUPS, and what an exit status says."""
+
+    context_class = Context
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what an exit status says."""
+        with formatter.section("Exit status"):
+            formatter.write_dl([(str(int(status)), said) for status, said in STATUSES.items()])
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section a group, then the examples."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher import printable
+from launcher import folding
 from launcher.cli import complete
 from launcher.cli.options import (
     allow_option,
@@ -75,9 +75,7 @@ def doctor(**words: Any) -> int:
         raise click.UsageError(f"--json and --format {said.format}: give one of them")
     if said.hosts is not None:
         return _fleet(said)
-    tell: Callable[[str], None] = lambda line: print(
-        printable.line(line), file=sys.stderr, flush=True
-    )
+    tell: Callable[[str], None] = lambda line: folding.tell(line, sys.stderr)
     try:
         status = report(*doctor(said, os.environ, tell), said)
         if status == Exit.FINE and said.is_of_a_start:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher import printable, stdio
+from launcher import folding, stdio
 from launcher.address import listening
 from launcher.cli.groups import Group
 from launcher.cli.options import json_option, profile_option
@@ -42,7 +42,7 @@ def diagnose_command(file: str, as_json: bool) -> int:
     fix = "give the log that the server, or `journalctl -k`, printed; or - and pipe it in"
     found = diagnose_text(pieces(file, fix))
     for what in complaints():
-        print(printable.line(f"note: left out: {what}"), file=sys.stderr)
+        folding.tell(f"note: left out: {what}", sys.stderr)
     return diagnosis.show(found, as_json=as_json)
 
 
@@ -82,7 +82,7 @@ def events(
     """Print what happened: states with reasons and durations, phases, deaths with their cause,
     smoke tests, GPUs.
 
-    docs/events.schema.json, in the sources, has the fields.
+    share/glm5-serve/events.schema.json, where this is installed, has the fields.
     """
     from launcher.operate import control, identity, written
     from launcher.output import events as console
@@ -111,7 +111,7 @@ def events(
         if stdio.unread:
             return
     if follow and not instance.is_held():
-        click.echo(f"{instance.name} is not up: nothing more comes", err=True)
+        folding.tell(f"{instance.name} is not up: nothing more comes", sys.stderr)
 
 
 @click.command("smoke")
@@ -131,15 +131,15 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
         "detail": result.detail,
         "seconds": round(result.seconds, 3),
     }
-    said = f"{'ok' if result.ok else 'wrong'}  {printable.line(result.detail)}"
+    said = f"{'ok' if result.ok else 'wrong'}  {result.detail}"
     if as_json:
         told["answers"] = [{"ask": ask, "answer": answer} for ask, answer in result.answers]
         print(json.dumps(told))
     else:
         for ask, answer in result.answers:
-            print(printable.line(f"ask     {ask}"))
-            print(printable.line(f"answer  {answer.strip()}"))
-        print(said)
+            folding.tell(f"ask     {ask}", hanging=8)
+            folding.tell(f"answer  {answer.strip()}", hanging=8)
+        folding.tell(said)
     return Exit.FINE if result.ok else Exit.NO
 
 
@@ -222,8 +222,10 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     with bundle.begun(instance, output) as made:
         bundle.make(identity.enter(instance), made, starts, os.environ)
     older = "" if is_new else ", in place of an older one"
-    said = f"wrote {printable.line(str(made.path))}{older}: look into it before you send it"
-    print(json.dumps({"schema": 1, "bundle": str(made.path)}) if as_json else said)
+    if as_json:
+        print(json.dumps({"schema": 1, "bundle": str(made.path)}))
+    else:
+        folding.tell(f"wrote {made.path}{older}: look into it before you send it")
 
 
 @click.group("systemd", cls=Group)
@@ -295,7 +297,7 @@ def systemd_print(host: bool, **words: Any) -> None:
     for path, text in files.items():
         print(f"# {path}\n{text}")
     for line in unit.remarks(every[0]):
-        click.echo(line, err=True)
+        folding.tell(line, sys.stderr)
 
 
 @systemd_group.command("install")
@@ -317,7 +319,7 @@ def systemd_install(host: bool, no_check: bool, **words: Any) -> None:
     commands = unit.host_commands() if host else ()
     every = [unit_check.with_key(one) for one in unit.each(_wish(words), os.environ)]
     for wish in every:
-        unit.install(wish, commands, click.echo)
+        unit.install(wish, commands, folding.tell)
     for wish in every:
         if wish.root == Path("/") and not (wish.gateway or no_check):
             screen.show(unit_check.check(wish), wish)
@@ -334,7 +336,7 @@ def systemd_uninstall(profile: str, gateway: bool, root: Path) -> None:
     named = unit.Wish(profile, root=root, gateway=gateway)
     unit.require_words(named)
     for wish in unit.installed(named):
-        unit.uninstall(wish, click.echo)
+        unit.uninstall(wish, folding.tell)
 
 
 def _wish(words: dict[str, Any]) -> Wish:

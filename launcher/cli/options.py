@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from launcher import folding
 from launcher.cli import complete
 from launcher.errors import Exit, UserError
 
@@ -281,5 +283,5 @@ def _fitting(*words: Any) -> str:
     else:
         driver = select.of_aim(aim) if aim.arch else observe_driver()
     profile = select.required(driver, os.environ)
-    click.echo(f"no profile was named: {profile} is the best for these GPUs", err=True)
+    folding.tell(f"no profile was named: {profile} is the best for these GPUs", sys.stderr)
     return profile

@@ -52,7 +52,7 @@ def render(
 ) -> None:
     """Print the exact command and environment that `up` would run.
 
-    What the profile leaves open is chosen by rules, for the SGLang release and the GPUs that are
+    What the profile leaves open is chosen by rules, for the engine's release and the GPUs that are
     here, or that --release, --gpu, --arch and --facts say. docker, compose, quadlet and kubernetes
     run the engine alone in its own image, with the same words and variables.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from launcher import folding
 from launcher.cli import complete
 from launcher.cli.groups import Group
 from launcher.cli.options import json_option, profile_option, target_options
@@ -158,7 +159,7 @@ def _base(name: str | None, extends: str | None, *, asks: bool) -> tuple[str, st
             fix = "--extends PROFILE: `glm5-serve profiles` lists them"
             raise UserError("no profile is for the GPUs here", fix=fix, status=Exit.USAGE)
         extends = best
-        click.echo(f"it extends {extends}, the best for these GPUs", err=True)
+        folding.tell(f"it extends {extends}, the best for these GPUs", sys.stderr)
     if name is None and asks:
         name = _ask("name of yours", f"my-{Path(extends).stem}")
     if name is None:
@@ -193,15 +194,14 @@ def _report(plan: Plan, name: str, path: Path, key: Path | None, *, as_json: boo
         told = {"schema": 1, "profile": name, "path": str(path), "notes": list(plan.notes)}
         print(json.dumps(told | {"key": str(key) if key else None}))
         return
-    from launcher import printable
     from launcher.output import nextstep
     from launcher.output import profiles as screens
 
     for made in filter(None, (key, path)):
-        print(printable.line(f"wrote {made}"))
+        folding.tell(f"wrote {made}")
     screens.made(plan)
     nextstep.tell(
-        (f"doctor {name}", "what will hang, crash or garble it here"),
+        (f"doctor {name}", "what will hang, crash or slow it here"),
         (f"fit {name}", "what fits into the GPUs' memory"),
         (f"up {name}", "start it, and keep it up"),
         always=True,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
-import shutil
+import os
+import re
 import sys
-import textwrap
+from pathlib import Path
 
 import click
 
-from launcher import printable
+from launcher import folding, printable
+from launcher.cli import naming
 from launcher.errors import Exit, UserError
+from launcher.files import places
 from launcher.redact.secrets import hide
 
 # What people know these by from elsewhere: systemctl, docker, kubectl, ollama, vllm.
@@ -34,6 +37,7 @@ KNOWN_AS = {
 }
 # Of a disk, or of what takes our output: nothing that is ours to mend.
 OF_THE_HOST = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+LONGEST_WORD = 255  # characters: no file has a longer name, and nobody reads one
 HANGING = 7  # columns of "error  " and "fix    "
 
 
@@ -56,7 +60,11 @@ def of_usage(error: click.ClickException) -> UserError:
 
 
 def of_the_host(error: OSError) -> UserError | None:
-    """What a full or broken disk refused, None for what is a mistake of ours."""
+    """What a full or broken disk refused, or a place that cannot be used; None for what is a
+    mistake of ours.
+    """
+    if refusal := of_a_place(error):
+        return refusal
     if error.errno not in OF_THE_HOST:
         return None
     where = error.filename or "the output"
@@ -66,19 +74,35 @@ def of_the_host(error: OSError) -> UserError | None:
     )
 
 
+def of_a_place(error: OSError) -> UserError | None:
+    """What stands in the way of a place that a variable or a word of the command line names, where
+    there is such; None for what is a mistake of ours.
+    """
+    named = naming.source(str(error.filename), os.environ, sys.argv[1:]) if error.filename else None
+    if named is None or (why := places.obstacle(Path(str(error.filename)))) is None:
+        return None
+    by, place = named
+    what = f"{by} names {why}" if f"{place}," in f"{why}," else f"{by} names {place}: {why}"
+    return UserError(what, fix=f"have {by} name a folder that this user may write")
+
+
 def show(refusal: UserError) -> None:
     """Print it to standard error, without what looks like a secret; on a terminal words are whole,
     and lines hang under the first.
     """
-    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 0
+    width = folding.columns(sys.stderr)
     for word, text, colour in (("error", refusal.what, "red"), ("fix", refusal.fix, None)):
         click.secho(f"{word:{HANGING}}", fg=colour, bold=True, nl=False, err=True)
         click.echo(wrapped(_shown(text), width), err=True)
 
 
 def _shown(text: str) -> str:
-    lines = hide(text).split("\n")
-    return "\n".join(printable.cut(printable.line(one)) for one in lines)
+    told = re.sub(rf"[^\s/]{{{LONGEST_WORD + 1},}}|\S{{1025,}}", _abridged, hide(text))
+    return "\n".join(printable.cut(printable.line(one)) for one in told.split("\n"))
+
+
+def _abridged(word: re.Match[str]) -> str:
+    return f"{word[0][:20]}...{word[0][-20:]}"
 
 
 def wrapped(text: str, width: int) -> str:
@@ -87,14 +111,5 @@ def wrapped(text: str, width: int) -> str:
     """
     if not width:
         return text
-    room = max(width - HANGING, 20)
-    return ("\n" + " " * HANGING).join(
-        part for one in text.split("\n") for part in _wrapped(one, room) or [""]
-    )
-
-
-def _wrapped(line: str, room: int) -> list[str]:
-    indent = " " * (len(line) - len(line.lstrip()))
-    return textwrap.wrap(
-        line, room, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    lines = (" " * HANGING + line for line in text.split("\n"))
+    return folding.folded("\n".join(lines), width, 0)[HANGING:]

@@ -6,11 +6,11 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher import printable, stdio
+from launcher import folding, printable, stdio
 from launcher.cli.options import allow_option, json_option, plan_options, profile_option
 from launcher.errors import Exit, UserError
 
@@ -53,7 +53,7 @@ def up(
     if api_key_file is None and (found := credential("api-key", os.environ)):
         api_key_file = str(found)
     if detach and not as_json and sys.stderr.isatty():
-        print("returns when it is ready; Ctrl-C stops it until then", file=sys.stderr)
+        folding.tell("returns when it is ready; Ctrl-C stops it until then", sys.stderr)
     return up(
         PlanRequest(profile, settings, api_key_file, health_listen),
         os.environ,
@@ -109,6 +109,8 @@ def status(profile: str | None, as_json: bool) -> int:
         return Exit.FINE if all(seen.state == "ready" for seen in every) else Exit.NO
     seen = control.status(identity.become_owner(control.select_instance(home, profile)))
     plan.status(seen, as_json=as_json)
+    if not as_json:
+        plan.next_step(seen)
     return Exit.FINE if seen.state == "ready" else Exit.NO
 
 
@@ -138,7 +140,7 @@ def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
         if stdio.unread:
             return
     if follow and not instance.is_held():
-        print(printable.line(f"{instance.name} is not up: nothing more comes"), file=sys.stderr)
+        folding.tell(f"{instance.name} is not up: nothing more comes", sys.stderr)
 
 
 @click.command()
@@ -154,18 +156,27 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     from launcher.operate import control, group, identity
     from launcher.statedir.home import known, state_home
 
-    if profile is None and not known(state_home(os.environ)):
-        said = "no server has been started yet"
+    every = known(state_home(os.environ))
+    if profile is None and not any(map(control.is_to_stop, every)) and len(every) != 1:
+        said = "no server is up" if every else "no server has been started yet"
         told = {"schema": 1, "profile": None, "state": "stopped", "said": said}
-        print(json.dumps(told) if as_json else said)
+        _said(told, as_json=as_json)
         return
     for instance in _meant(profile):
         entered = identity.enter(instance, writing=True)
         if note := group.stop_means(entered):
-            print(printable.line(f"note: {note}"), file=sys.stderr)
+            folding.tell(f"note: {note}", sys.stderr)
         said = control.down(entered, now=now)
         told = {"schema": 1, "profile": entered.name, "state": "stopped", "said": said}
-        print(json.dumps(told) if as_json else printable.line(said), flush=True)
+        _said(told, as_json=as_json)
+
+
+def _said(told: dict[str, Any], *, as_json: bool) -> None:
+    """What was done, in words or for scripts."""
+    if as_json:
+        print(json.dumps(told), flush=True)
+    else:
+        folding.tell(told["said"])
 
 
 def _meant(profile: str | None) -> list[StateDir]:
@@ -192,7 +203,7 @@ def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
     """
     from launcher.operate import identity, rolling_restart, running
 
-    tell: Callable[[str], None] = lambda line: print(printable.line(line), file=sys.stderr)
+    tell: Callable[[str], None] = lambda line: folding.tell(line, sys.stderr)
     found = _meant(profile)
     if len(found) > 1 and not rolling:
         names = " and ".join(one.name for one in found)

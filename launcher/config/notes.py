@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from launcher import counting
 from launcher.config import nodes as several
 from launcher.config import replicas
 from launcher.config.composed import Composed
@@ -28,8 +29,9 @@ def notes(plan: Plan, composed: Composed, target: Target, model: Identity) -> It
     yield from filter(None, told)
     if composed.replica:
         count = composed.profile.replicas
-        each = f" of {plan.gpus} GPUs each, on one host" if plan.gpus else ""
-        yield f"{plan.name} is one of {count} replicas{each}, for gateway {plan.gateway}"
+        each = f" of {counting.of(plan.gpus, 'GPU')} each, on one host" if plan.gpus else ""
+        all_of_it = counting.of(count, "replica")
+        yield f"{plan.name} is one of {all_of_it}{each}, for gateway {plan.gateway}"
         if plan.gpus and replicas.DEVICES not in plan.env:
             yield f"which GPUs it has is unknown here: env.{replicas.DEVICES} names those of all"
     yield from _of_point(plan, composed)

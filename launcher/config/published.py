@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from launcher import counting
 from launcher.engines.engine import dialect
 from launcher.knowledge import bench_points, models
 from launcher.knowledge.bench_points import Point, drafts
@@ -27,7 +28,7 @@ def beside(plan: Plan) -> str:
         return ""
     differs, first = min(told, key=lambda one: (len(one[0]), _load(one[1])))
     count = _load(first)
-    what = f"{first.measured[FIGURE]:,.0f} tokens/s of {count:,} request{'s' if count > 1 else ''}"
+    what = f"{first.measured[FIGURE]:,.0f} tokens/s of {counting.of(count, 'request')}"
     apart = "; ".join(differs)
     return (
         f"{what}, {first.engine} {first.release} ({first.date}, {first.source})"

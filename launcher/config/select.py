@@ -117,8 +117,12 @@ def choose(named: str | None, driver: Driver, environ: Mapping[str, str]) -> Cho
             FALLBACK, notes=(f"no profile was named, no GPU is here: for {FALLBACK} (-p)",)
         )
     tp, pp = layout(len(seen), HEADS)
-    note = f"no profile is for these {len(seen)} GPUs: the flags of {FALLBACK}, tp {tp}, pp {pp}"
+    note = f"no profile is for {_these(len(seen))}: the flags of {FALLBACK}, tp {tp}, pp {pp}"
     return Chosen(FALLBACK, (f"flags.tp-size={tp}", f"flags.pp-size={pp}"), (note,))
+
+
+def _these(count: int) -> str:
+    return "this GPU" if count == 1 else f"these {count} GPUs"
 
 
 def required(driver: Driver, environ: Mapping[str, str]) -> str:
@@ -127,7 +131,7 @@ def required(driver: Driver, environ: Mapping[str, str]) -> str:
         return best
     seen = len(driver.gpus.otherwise(()))
     raise UserError(
-        f"which profile? none is for {f'these {seen} GPUs' if seen else 'a host without GPUs'}",
+        f"which profile? none is for {_these(seen) if seen else 'a host without GPUs'}",
         fix="name one: `glm5-serve profiles` lists them",
         status=Exit.USAGE,
     )

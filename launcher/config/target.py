@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from launcher import counting
 from launcher.config import layers
 from launcher.config.composed import Composed
 from launcher.config.load import PlanRequest, load
@@ -338,7 +339,9 @@ def _measured(seen: Target, profile: Profile, environ: Mapping[str, str]) -> Tar
     if found and VISIBLE in environ:
         found, why = None, f"{VISIBLE} is set here, and {found} is of all GPUs: not used"
     if found and found.ranks != profile.gpus:
-        why = f"{found} is of {found.ranks} GPUs, this takes {profile.gpus}: not used"
+        why = (
+            f"{found} is of {counting.of(found.ranks, 'GPU')}, this takes {profile.gpus}: not used"
+        )
         found = None
     return replace(seen, measured=found, unmeasured=why)
 

@@ -25,6 +25,7 @@ REPORT = (
     f" {KERNEL_KNOWS}"
 )
 ELSE = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
+OWN = "if a server died all the same, its own log tells more: `glm5-serve diagnose LOG`"
 # An exception of the engine's own code says little; where it was says more.
 _BY_PHASE = {"weights": "checkpoint"}
 _WORD = re.compile(r"(?P<before>: | \(| )?\{(?P<name>\w+)\}(?P<after>\))?")
@@ -71,6 +72,8 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
         family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
     elif went_on:
         family, what, fix = families.SERVES, f"{NOTHING}: it still serves at its end", ELSE
+    elif log.is_kernels and not (notes or log.complaints or death):
+        family, what, fix = families.QUIET, f"{NOTHING}: the kernel tells of no fault", OWN
     else:
         family, what, fix = _family(ended, notes), *_unknown(log, death, seen)
     what += "".join(f"; the kernel: {_what(hit)}" for hit in notes if hit.is_kernels)

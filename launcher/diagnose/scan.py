@@ -29,6 +29,7 @@ WORKED = 50  # batches (of forty tokens, from each replica) after a complaint: n
 MOVED = 2  # phases that opened after an exception: it was caught
 SPEAKERS = 32  # of whom the first complaint is kept
 SKIPPED = (Kind.PLAIN, Kind.WORK, Kind.ACCESS)  # of which one line is as good as another
+_BETWEEN_BOOTS = re.compile(r"\s*|-- .*")  # as journalctl writes them
 _ORDER = (*PHASES, SERVING)
 
 
@@ -46,6 +47,7 @@ class LogScan:
         self.complaints: dict[str | None, str] = {}  # the first of each speaker that nobody listed
         self.engines: Counter[str] = Counter()  # shapes of lines that one of them writes
         self.phase: str | None = None
+        self._has_others = False  # than the kernel
         self.moved = 0
         self.stopped_at: int | None = None
         self._began: int | None = None
@@ -68,6 +70,11 @@ class LogScan:
         """
         most = self.engines.total() / 4
         return next((name for name in shapes.LOGS if self.engines[name] > most), None)
+
+    @property
+    def is_kernels(self) -> bool:
+        """Whether all of its lines are the kernel's."""
+        return self.at > 0 and not self._has_others
 
     @property
     def is_quiet(self) -> bool:
@@ -120,6 +127,7 @@ class LogScan:
     def _see(self, line: str, shape: shapes.Shape) -> None:
         """A line of the server itself."""
         self.at += 1
+        self._has_others |= not _BETWEEN_BOOTS.fullmatch(line)
         if shape.engine:
             self.engines[shape.engine] += 1
         if shape.work and not (shape.kind is Kind.MAYBE_WORK and shapes.IDLE.search(line)):

@@ -14,6 +14,7 @@ _WRAPPERS = re.compile(
     rf"|{_STAMP} {_HOST}(?P<iso>[^\s:\[\]]+(?=\[)|kernel)(?:\[\d+\])?: "
     rf"|(?P<cri>{_STAMP} (?:stdout|stderr) [FP] )"  # CRI: /var/log/pods
     r"|(?P<kmsg>\d{1,3},\d+,\d+,[^;\s]{0,80};)"  # /dev/kmsg as it is read
+    rf"|[A-Z]{{4,9}} {_STAMP} (?:\[[\w.]+: [^\[\]\n]{{1,80}}\] ){{1,3}}"  # `gcloud logging read`
     rf"|{_STAMP} "  # docker logs -t, kubectl logs --timestamps; dmesg can write it, too
     r"|(?P<pod>\[pod/\S+\] )"  # kubectl logs --prefix
     # Docker Desktop before it had a bar; a program that logs what its server prints

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from launcher.doctor.fabric_verdict import IMPORT_DEADLINE, MARK, Proof, findings, measured
 from launcher.errors import UserError
+from launcher.files import programs
 from launcher.host.collectors import fabric
 from launcher.host.facts import Host
 from launcher.plan.findings import Finding
@@ -42,10 +43,14 @@ def deep(
     """
     if backend == "nccl":
         _require_idle(host)
+    env = {BY_BUS: "PCI_BUS_ID", **environ, **plan.env, "PYTHONUNBUFFERED": "1"}
+    try:
+        python = programs.find(plan.python, env)
+    except programs.NoProgramError as error:
+        return findings(Proof(ended={-1: str(error)}), ranks, host, plan, backend, deadline)
     with tempfile.TemporaryDirectory(prefix="glm5-deep-") as folder:
         program = str(Path(__file__).with_name("fabric_rank.py"))
-        argv = [plan.python, program, backend, str(ranks), folder]
-        env = {BY_BUS: "PCI_BUS_ID", **environ, **plan.env, "PYTHONUNBUFFERED": "1"}
+        argv = [python, program, backend, str(ranks), folder]
         # An order that was chosen by an earlier measurement is not what is to be measured.
         if plan_sets(plan, VISIBLE):
             del env[VISIBLE]

@@ -1,7 +1,7 @@
 """Moving data between ranks, in the engine's interpreter: `doctor --deep` runs it, and reads what
 it says.
 
-usage: deep_rank.py BACKEND RANKS FOLDER
+usage: fabric_rank.py BACKEND RANKS FOLDER
 
 It imports torch, then forks: one process that copies between every pair of GPUs (nccl), then a
 process a rank. Each says on stdout, in lines that begin with MARK, what it is about to do and what
@@ -139,7 +139,7 @@ def rank_of(backend: str, rank: int, ranks: int, folder: str) -> None:
 def paths(torch: Any, group: Any, rank: int, ranks: int, backend: str, device: str) -> None:
     """The all-reduces of decoding, by the backend and by PCIe IPC where the engine brings that.
 
-    As SGLang 0.5.23 uses it (pcie_ipc_ar.py); read, not run on a GPU.
+    As SGLang 0.5.23 uses it (pcie_ipc_ar.py); run by two ranks on one H200, not between GPUs.
     """
 
     def by_group(data: Any) -> Any:

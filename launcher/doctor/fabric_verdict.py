@@ -6,6 +6,7 @@ import json
 import statistics
 from dataclasses import dataclass, field
 
+from launcher import counting
 from launcher.doctor.checks import LIVE, Check, judge
 from launcher.engines.engine import dialect
 from launcher.engines.target import of
@@ -16,7 +17,7 @@ from launcher.knowledge.gpus import Healthy
 from launcher.plan.findings import Finding, Severity
 from launcher.plan.plan import Plan
 
-# As deep_rank.py has them, which runs in the engine's interpreter and cannot share them.
+# As fabric_rank.py has them, which runs in the engine's interpreter and cannot share them.
 MARK = "@deep "
 COPY = 64 << 20  # bytes
 SIZES = (8, 64, 512, 4096, 32768, 262144, 2097152, 16777216, 67108864)  # bytes
@@ -115,7 +116,9 @@ def findings(
             copies, trouble, {"copy"}, f"{ranks * (ranks - 1)} pairs, data unchanged"
         ),
         "deep-copy-speed": _copy_speed(copies, backend, healthy),
-        "deep-init": _stage(init, trouble, {"init"}, f"{ranks} ranks over {backend}"),
+        "deep-init": _stage(
+            init, trouble, {"init"}, f"{counting.of(ranks, 'rank')} over {backend}"
+        ),
         "deep-all-reduce": _stage(
             reduces, trouble, {"all-reduce"}, f"{len(SIZES)} sizes, 8 B to 64 MiB, exact"
         ),

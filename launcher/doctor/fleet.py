@@ -14,7 +14,7 @@ from launcher.doctor.group import Difference, differences
 from launcher.doctor.run import DoctorOptions, Examined, as_node, of_host, together
 from launcher.engines.engine import NAMES, dialect
 from launcher.errors import Exit, UserError
-from launcher.files import guarded
+from launcher.files import guarded, reading
 from launcher.files.reading import reason
 from launcher.host import facts_json, inventory
 from launcher.host.facts import Driver, Host
@@ -96,10 +96,21 @@ def _require_alone(words: DoctorOptions) -> None:
         raise UserError(f"{others[0]} is not of --hosts", fix=fix, status=Exit.USAGE)
 
 
+def _require_readable(config: Path) -> None:
+    """Raise UserError (usage) for what ssh could not read, or would wait for."""
+    try:
+        reading.opened(config).close()
+    except OSError as error:
+        what = f"--ssh-config {config}: {reading.reason(error)}"
+        raise UserError(what, fix="a file as ~/.ssh/config is", status=Exit.USAGE) from None
+
+
 def _ask(words: DoctorOptions, environ: Mapping[str, str]) -> Ask:
     """What the hosts are asked; the program that a profile names is run there only where nobody
     else may have written the profile.
     """
+    if words.ssh_config:
+        _require_readable(words.ssh_config)
     packages = [name for one in NAMES for name in dialect(one).packages]
     told = Ask(
         words.remote,

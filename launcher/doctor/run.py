@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from launcher import counting
 from launcher.config import layers
 from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
@@ -240,7 +241,7 @@ def of_several(words: DoctorOptions, environ: Mapping[str, str]) -> tuple[Examin
         name: judge(one.host, one.plan, only=only, skip=skip, allow=allow)
         for name, one in seen.items()
     }
-    host = replace(first.host, observed=f"{len(hosts)} hosts: {', '.join(hosts)}")
+    host = replace(first.host, observed=f"{counting.of(len(hosts), 'host')}: {', '.join(hosts)}")
     return replace(first, host=host), [*together(first.plan, hosts, words), *merged(alone)]
 
 
@@ -374,7 +375,7 @@ def _refusal(plan: Plan, failed: Sequence[Finding]) -> UserError:
     others = [found.id for found in failed if found.id not in REQUIRED]
     what, fix = [found.evidence for found in required], [found.fix for found in required]
     if others:
-        count = "1 check fails" if len(others) == 1 else f"{len(others)} checks fail"
+        count = counting.of(len(others), "check fails", "checks fail")
         what += [f"{count}: {', '.join(others)}"]
         allow = " ".join(f"--allow {id}" for id in others)
         fix += [f"fix them (`glm5-serve doctor -p {plan.name}`), or let them fail: {allow}"]

@@ -218,7 +218,8 @@ def issues(case: Case) -> list[Issue]:
 
 def _mended_at_once(found: Sequence[Issue]) -> Iterator[Issue]:
     """With one release for all advisories that a release mends: the newest that one of them
-    names.
+    names. Which one would do for an advisory alone stands beside it; that no release mends the
+    others yet is theirs to say.
     """
     told = [
         remedy.release
@@ -239,7 +240,9 @@ def _mended_at_once(found: Sequence[Issue]) -> Iterator[Issue]:
 def _not_before(remedy: Remedy, newest: str) -> Remedy:
     if not remedy.release or remedy.release == newest:
         return remedy
-    return replace(remedy, release=newest, text="which mends the other advisories, too")
+    alone = f"{remedy.release} for this one alone"
+    text = f"{alone}; {remedy.text}" if remedy.text else alone
+    return replace(remedy, release=newest, text=text)
 
 
 def unchecked(case: Case) -> list[Issue]:

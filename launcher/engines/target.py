@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from launcher import counting
 from launcher.engines.engine import dialect
 from launcher.engines.options import Release, version
 from launcher.host.facts import Driver, Engine, Fact, Gpu, Host, Model, Pcie, System
@@ -81,7 +82,7 @@ class Target:
         """
         if self.count is None or self.count >= wanted:
             return None
-        return f"the plan wants {wanted} GPUs, the host has {self.count}"
+        return f"the plan wants {counting.of(wanted, 'GPU')}, the host has {self.count}"
 
 
 def of(host: Host, engine: str = ENGINE) -> Target:

@@ -108,6 +108,8 @@ def read_bytes(path: Path | str, limit: int) -> bytes:
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size  # 0 below /proc
         data = file.read(limit + 1) if size <= limit else b""
+        if data is None:  # some of /proc, /proc/kmsg for one, would have their reader wait
+            raise unfit(errno.EAGAIN, "has nothing to read yet", path)
     if (size := max(size, len(data))) > limit:
         raise unfit(
             errno.EFBIG, f"has {in_words(size)} or more, wanted at most {in_words(limit)}", path

@@ -138,7 +138,8 @@ def head(plan: Plan, wish: Wish) -> Iterator[str]:
     yield from (f"note: {note}" for note in (*plan.notes, *wish.notes))
     if plan.model and not plan.model.startswith("/"):
         what = f"{plan.model} is taken from the hub's cache, or downloaded into it"
-        yield f"{what}: `glm5-serve fetch` first, or a folder (--set flags.model-path=/models/X)"
+        folder = f"--set flags.{dialect(plan.engine).option_of('model_path')}=/models/X"
+        yield f"{what}: `glm5-serve fetch` first, or a folder ({folder})"
     for name, path in _paths(plan):
         if not READ.fullmatch(name):
             yield f"--{name} {path} is inside the container: give it a volume to keep it"

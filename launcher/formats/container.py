@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.engines.engine import NAMES, dialect
-from launcher.formats import around
+from launcher.formats import around, unread
 from launcher.formats.around import Around
 from launcher.formats.words import Piece, Word, rest_of, values
 from launcher.knowledge import models
@@ -27,6 +27,12 @@ PINNED = re.compile(
     rf"(?<![\w.-])({'|'.join(TAGGED)})(?:\[[\w,]+\])?(?:==|:[ \t]*v?)(\d+\.\d+\.\d+(?:\.?post\d+)?)"
     r"(?![\w.]*\.\d)",
     re.IGNORECASE,
+)
+# How the builds of one release are called beside it: by CUDA, machine, contents.
+_BUILDS = re.compile(
+    r"(?:\.?(?:post|rc|dev)\d+)?(?:[-.](?:cu(?:da)?[\d.]+|rocm[\d.]*|mi\w+|npu|cpu|xpu|xeon|a\d|910b"
+    r"|amd64|arm64|aarch64|x86-64|runtime|openai|blackwell|hopper|gb?\d{3}|ubuntu[\d.]+|srt|slim"
+    r"|prod|official|py3(?:\.\d+)?))*"
 )
 # Options of `docker run` and podman-run(1) that take no value.
 SWITCHES = frozenset(
@@ -83,7 +89,7 @@ def container(words: Sequence[Word]) -> Container | None:
         told.get("name", ""),
         OF_HOST if on_host else "",
         tuple(
-            f"variables of {value.value} are not read"
+            unread.of_variables(value.value)
             for name, value in options
             if name == "env-file" and value
         ),
@@ -211,7 +217,14 @@ def unreleased(image: str) -> str:
     name, _, tag = image.lower().partition("@")[0].rpartition("/")[2].partition(":")
     is_newest = name in TAGGED and tag.partition("-")[0] in ("", "latest") and "@" not in image
     is_open = re.search(r"[${<]", image)
-    return "" if is_open or is_newest or release_of(image) else image
+    return "" if is_open or is_newest or _is_released(image) else image
+
+
+def _is_released(image: str) -> bool:
+    """Whether a tag is a release's, and not that of somebody's own build of one."""
+    found = [*TAG.finditer(image.lower())]
+    rest = image.lower()[found[-1].end() :].partition("@")[0].replace("_", "-") if found else ""
+    return bool(release_of(image)) and _BUILDS.fullmatch(rest.removesuffix(".sqsh")) is not None
 
 
 def pinned(text: str) -> dict[str, str]:

@@ -177,7 +177,7 @@ def _require(spec: Spec) -> None:
         raise UserError(what, fix=f"one of {kinds}", status=Exit.USAGE)
     if kind == "image" and spec.model.is_writable:
         what = "an image holds the folder of one model, and this one is a hub's id"
-        fix = "--set flags.model-path=/models/NAME: where the image is shown"
+        fix = "as the profile's model /models/NAME: where the image is shown"
         raise UserError(what, fix=fix, status=Exit.USAGE)
     if spec.claims and not spec.gpus:
         what = "--dra claims GPUs, and this plan runs on the CPU"

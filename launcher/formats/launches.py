@@ -11,12 +11,13 @@ from itertools import islice, takewhile
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import Given, Release
-from launcher.formats import mounts
+from launcher.formats import mounts, unread
 from launcher.formats.around import Around, of_slurm
 from launcher.formats.bash import Command, Script
 from launcher.formats.container import CONTAINERS, IMAGES, Container, container, release_of
 from launcher.formats.scope import Scope
 from launcher.formats.words import Piece, Word, rest_of, text_of, values
+from launcher.knowledge import models
 from launcher.plan.plan import ENGINE
 
 MOST = 200  # of a text
@@ -84,8 +85,12 @@ class Launch:
 
     @cached_property
     def outside(self) -> frozenset[str]:
-        """Values that are not known here: the environment, a template, another file has them."""
-        texts = (word.value for word in self.arguments if not word.known)
+        """Values that are not known here: the environment, a template, another file has them. A
+        folder whose last part is a model's name tells which one lies there, wherever that is.
+        """
+        texts = (
+            word.value for word in self.arguments if not (word.known or _names_a_model(word.value))
+        )
         parts = (part for text in texts for part in (text, text.partition("=")[2]))
         return frozenset(filter(None, parts))
 
@@ -126,6 +131,12 @@ class Launch:
         return replace(self, notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
 
+def _names_a_model(path: str) -> bool:
+    folder, slash, name = path.rpartition("/")
+    is_plain = re.fullmatch(r"[\w.-]+", name) is not None
+    return bool(folder and slash) and is_plain and models.by_name(name) is not None
+
+
 def is_of_interest(word: Word) -> bool:
     """Whether a command with this word may be a launch, or a list of options."""
     return _OF_INTEREST.search(word.value) is not None
@@ -139,7 +150,7 @@ def of_script(script: Script, form: str = "shell") -> Iterator[Launch]:
     found = list(islice(all_of_them, MOST))
     for launch in found:
         hidden = {name: word for name, word in launch.hidden.items() if name not in script.used}
-        notes = [f"{path} is sourced, and not read" for path in dict.fromkeys(script.unread)]
+        notes = [unread.of_source(path) for path in dict.fromkeys(script.unread)]
         if script.budget.is_spent:
             notes.append("variables make so much of this text that not all are put in")
         made = replace(launch, hidden=hidden, used=frozenset(script.used))

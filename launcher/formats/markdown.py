@@ -9,10 +9,14 @@ FENCE = re.compile(
     r"^[ \t]*(```|~~~)[^\n]*\n(.*?)(?:^[ \t]*\1[^\n]*$|\Z)", re.MULTILINE | re.DOTALL
 )
 
-# code within a line, or on lines of its own between two marks
+# Code within a paragraph, whose lines are one, or on lines of its own between two marks.
 _INLINE = re.compile(
-    r"(?<![\w`\\=\"'(])`([^`\n]+)`(?!`)|^[ \t]*`[ \t]*\n([^`]+)^[ \t]*`[ \t]*$", re.MULTILINE
+    r"(?<![\w`\\=\"'(])`((?:[^`\n]|\n(?![ \t]*(?:\n|[-*+>#][ \t]|\d{1,9}[.)][ \t])))+)`(?!`)"
+    r"|^[ \t]*`[ \t]*\n([^`]+)^[ \t]*`[ \t]*$",
+    re.MULTILINE,
 )
+_OPTION = re.compile(r"\s--?[A-Za-z]")
+_BREAK = re.compile(r"\\?\n")
 
 
 def blocks(text: str) -> list[tuple[int, int]]:
@@ -20,10 +24,18 @@ def blocks(text: str) -> list[tuple[int, int]]:
     return [found.span(2) for found in FENCE.finditer(text) if "--" in found[2]][:MOST]
 
 
-def inline(text: str, sought: re.Pattern[str]) -> list[tuple[int, int]]:
-    """Where each code in a line begins and ends that has what is sought, and options."""
-    spans = (found.span(found.lastindex or 0) for found in _INLINE.finditer(text))
-    return [(a, b) for a, b in spans if "--" in text[a:b] and sought.search(text, a, b)][:MOST]
+def inline(text: str, sought: re.Pattern[str]) -> list[tuple[int, str]]:
+    """Each code in a paragraph that has what is sought, and options: where it begins, and the code
+    with as many characters, on one line.
+    """
+    made = []
+    for found in _INLINE.finditer(text):
+        code = found[found.lastindex or 0]
+        if _OPTION.search(code) and sought.search(code):
+            if found.lastindex == 1:
+                code = _BREAK.sub(lambda end: " " * len(end[0]), code)
+            made.append((found.start(found.lastindex or 0), code))
+    return made[:MOST]
 
 
 def blanked_blocks(text: str) -> str:

@@ -13,7 +13,8 @@ from launcher.formats.markdown import blanked, blanked_match, blocks
 COMMENT = "a comment inside the continued lines: a shell ends the command there"
 LATE = "a blank after a backslash at the end of a line: a shell ends the command there"
 BEHIND = "a comment behind the backslash of a continued line: a shell ends the command there"
-CUTS = frozenset((BEHIND, COMMENT, LATE))  # a shell would not run all of the command
+DOUBLED = "two backslashes at the end of a line: a shell ends the command there"
+CUTS = frozenset((BEHIND, COMMENT, DOUBLED, LATE))  # a shell would not run all of the command
 MOST_COMMENTS = 50  # in a row
 MOST_DOCUMENTS = 100  # here documents of a script
 FILL = "\x01"  # in a word, for what a template fills in
@@ -36,6 +37,7 @@ _CHANGED = re.compile(r"^(?:@@.*|-.*|\+(?!\+))", re.MULTILINE)
 # how PowerShell and cmd continue a line
 _OF_WINDOWS = re.compile(r"(?<=[ \t])[`^]([ \t]*)$(?=\n[ \t]*-)", re.MULTILINE)
 _BEHIND = re.compile(r"(?<=[ \t])\\([ \t]*#.*)$")
+_DOUBLED = re.compile(r"(?<=[ \t])\\\\$(?=\n[ \t]*--?[A-Za-z])", re.MULTILINE)
 _LATE_BACKSLASH = re.compile(r"\\([ \t]+)$", re.MULTILINE)
 
 
@@ -73,6 +75,9 @@ def _continued(text: str) -> tuple[str, list[str]]:
     if _LATE_BACKSLASH.search(text):
         notes.append(LATE)
         text = _LATE_BACKSLASH.sub(lambda found: found[1] + "\\", text)
+    if _DOUBLED.search(text):
+        notes.append(DOUBLED)
+        text = _DOUBLED.sub(" \\\\", text)
     lines = text.split("\n")
     is_open = False
     for at, line in enumerate(lines):

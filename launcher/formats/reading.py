@@ -54,6 +54,7 @@ _OPTION = re.compile(r"(?:--|\u2014)[A-Za-z]")
 _IN_PYTHON = re.compile(r"\b\w+\.Engine\(|\bServerArgs\(")
 # `glm5-serve up`, its words apart as scripts, YAML and units write them.
 OURS = re.compile(r"\bglm5-serve[\"']?(?=\s)[^#]{0,400}?[\s\"'=]up(?=[\s\"'])")
+ELIDED = frozenset(("...", "\u2026", "[...]"))
 Notes = list[str]
 
 
@@ -101,9 +102,9 @@ def _found(text: str, notes: Notes, depth: int = 0) -> list[Launch]:
             lines = text.count("\n", 0, start)
             made += [_elsewhere(launch, start, lines) for launch in found]
             rest = rest[:start] + blanked(rest[start:end]) + rest[end:]
-    for start, end in inline(blanked_blocks(rest), SOUGHT):
-        lines = text.count("\n", 0, start)
-        inner = _of_shell(rest[start:end], notes, depth)
+    for start, code in inline(blanked_blocks(rest), SOUGHT):
+        lines, end = text.count("\n", 0, start), start + len(code)
+        inner = _of_shell(code, notes, depth)
         made += [_elsewhere(launch, start, lines) for launch in inner]
         rest = rest[:start] + blanked(rest[start:end]) + rest[end:]
     for reader in (_of_shell, _of_quoted, _of_options, _of_printed):
@@ -138,7 +139,13 @@ def _is_own(launch: Launch) -> bool:
 
 
 def _ours(found: list[Launch], notes: Notes) -> list[Launch]:
-    """The launches with options; all, where there is none of them."""
+    """The launches with options; all, where there is none of them. One whose words are left out
+    in part is an example, and no command.
+    """
+    for launch in found:
+        if ELIDED & {*launch.words}:
+            notes.append(f"line {launch.line} leaves words of a launch out (...): not judged")
+    found = [launch for launch in found if not ELIDED & {*launch.words}]
     ours = [launch for launch in found if launch.words]
     for launch in found if ours else ():
         if not launch.words:

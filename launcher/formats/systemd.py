@@ -16,6 +16,7 @@ from launcher.formats import bash, launches, mounts, quadlet_keys, shell
 from launcher.formats.bash import Script
 from launcher.formats.container import engine_of, release_of, starts
 from launcher.formats.launches import Launch
+from launcher.formats.unread import of_variables
 from launcher.formats.words import Piece, Text, Word, rest_of, split, text_of
 from launcher.plan.plan import Plan
 
@@ -198,7 +199,7 @@ def _unit(text: str) -> Unit:
                         given = _specified(rest_of(word, len(name) + 1).pieces)
                         unit.env[name] = Word(_passed_on(given) if unit.is_quadlet else given)
             case "EnvironmentFile":
-                unit.notes.append(f"variables of {said.lstrip('-')} are not read")
+                unit.notes.append(of_variables(said.lstrip("-")))
             case "ExecStart" | "Exec":
                 unit.commands.append(value)
             case "Entrypoint":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from launcher.formats.nodes import List, Node, Table
+from launcher.formats.unread import of_variables
 from launcher.formats.words import Piece, Word, rest_of, text_of
 from launcher.formats.yamltext import Source, filled, get, merged, of, word
 
@@ -56,7 +57,7 @@ def _listed(node: List, source: Source) -> Iterator[tuple[str, Word]]:
 def unread(tables: Sequence[Table]) -> list[str]:
     """The files and maps that more variables are in."""
     named = [*_names(of(tables, "env_file")), *_names(of(tables, "envfrom"))]
-    return [f"variables of {name} are not read" for name in named]
+    return [of_variables(name) for name in named]
 
 
 def _names(node: Node | None) -> Iterator[str]:

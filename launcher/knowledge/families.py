@@ -7,11 +7,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-UNKNOWN, STOPPED, SERVES, NO_LOG = "unknown", "stopped", "serves", "no-log"
+UNKNOWN, STOPPED, SERVES, QUIET, NO_LOG = "unknown", "stopped", "serves", "quiet", "no-log"
 
 FAMILIES: Mapping[str, str] = {
     STOPPED: "asked to stop",
     SERVES: "still serves",
+    QUIET: "a kernel's log without a fault",
     "gpu-memory": "GPU memory",
     "host-memory": "host memory, or a limit of it",
     "no-kernel": "kernel not built for this GPU",

@@ -22,6 +22,7 @@ _RESIZED = re.compile(
     r"[\d.]*(?:reap|prun|distil|draft|dflash|eagle|medusa|specul|nextn|lite|light|mini|micro|tiny|"
     r"nano|small|slim|compact|compress(?!ed-tensors)|shrunk|shrink|student|lora|adapter|air|flash|"
     r"merge|upscale|trim|sparse|experts?|layers?)|\d+(?:e|l|x|experts|layers)$|[el]\d+$"
+    r"|\d+(?:[p.]\d+|(?:[p.]\d+)?-?(?:bpw|bits?))$"  # bits a weight
 )
 _COUNT = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([mbt])")
 # how the hub's cache, and ModelScope's, call the folder of a repository

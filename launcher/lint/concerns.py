@@ -4,7 +4,7 @@ guesses where doctor asks the host.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -73,6 +73,21 @@ class Concern:
         return self.verdict.is_refused or (self.verdict is Verdict.BREAKS and early)
 
 
+def ranked(concerns: Iterable[Concern]) -> list[Concern]:
+    """The worst first."""
+    return sorted(concerns, key=lambda concern: -concern.verdict.rank)
+
+
+def by_remedy(concerns: Iterable[Concern]) -> list[tuple[str, list[Concern]]]:
+    """What to do, and what is said that it helps against, in the order given; "" for what nobody
+    knows a remedy for.
+    """
+    told: dict[str, list[Concern]] = {}
+    for concern in concerns:
+        told.setdefault(concern.instead or "", []).append(concern)
+    return [*told.items()]
+
+
 def of_issue(issue: Issue, within: Release) -> Concern:
     """What doctor calls an issue, said of a command for a release."""
     return Concern(
@@ -98,7 +113,8 @@ def guesses(case: Case, unknown: frozenset[str]) -> Iterator[tuple[str, Concern]
     wide = case.target.arch == "sm120" and case.gpus > 1 and "no-p2p" not in case.traits
     if wide and level not in (None, "SYS"):
         yield "NCCL_P2P_LEVEL", _short_level(case.env["NCCL_P2P_LEVEL"])
-    if nccl.is_number(case.env.get("NCCL_IB_DISABLE", "")) and "one-node" in case.traits:
+    alone = "one-node" in case.traits and case.target.infiniband is False
+    if alone and nccl.is_number(case.env.get("NCCL_IB_DISABLE", "")):
         yield "NCCL_IB_DISABLE", _no_infiniband()
 
 
@@ -128,6 +144,5 @@ def _short_level(value: str) -> Concern:
 
 
 def _no_infiniband() -> Concern:
-    why = "does nothing on one host without InfiniBand cards; where there are some it is right"
-    fix = "leave it out, or keep it: harmless"
-    return Concern(Verdict.INERT, why, Known.READ, "NCCL's net_ib", instead=fix)
+    why = "does nothing here: the host of these facts has no InfiniBand card"
+    return Concern(Verdict.INERT, why, Known.READ, "NCCL's net_ib", instead="leave it out")

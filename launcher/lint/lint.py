@@ -15,24 +15,32 @@ from launcher.engines.members import counting, overridden, whole
 from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target
+from launcher.formats import unread
+from launcher.formats.container import unreleased
 from launcher.formats.launches import INSIDE, Launch
-from launcher.formats.words import Word
 from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
-from launcher.lint.by_option import canonical_name, told
-from launcher.lint.concerns import Concern, Verdict
+from launcher.lint.by_option import Seen, canonical_name, told
+from launcher.lint.concerns import Concern, Verdict, guesses, ranked
 from launcher.lint.config_file import has_file, of_file
-from launcher.lint.parsing import WHEEL, is_unjudged, of_its_fork, of_option, passed_over
+from launcher.lint.parsing import (
+    WHEEL,
+    is_unjudged,
+    may_be_built_in,
+    of_its_fork,
+    of_option,
+    passed_over,
+)
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
+from launcher.redact.expansions import literals
 from launcher.redact.secrets import SECRET_VARIABLE
 
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
 OF_OTHERS = "for others than the engine and NCCL"
 OUTSIDE = "filled in from outside: unknown here"
-DEFAULT = re.compile(r"\$\{\w+:?[-=+]([^{}$]+)\}")  # what a shell takes where a name has no value
 # Options that take nothing of a GPU's memory, whatever they are set to.
 WEIGHTLESS = re.compile(
     r"(.*-)?(port|host|addr|url|path-prefix|parser|key|keyfile|certfile|template)|served-model-name"
@@ -71,8 +79,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     """
     within = target.known
     givens = launch.given(within)
-    case, unread = _case(launch, givens, target, within), _open_names(launch, givens, within)
-    of_it = told(case, within, unread)
+    case, seen = _case(launch, givens, target, within), _seen(launch, givens, within)
+    of_it = told(case, within, seen)
     if not _unsized(launch, givens, within):
         if target.count is not None and (few := around.few(target.count, case)):
             of_it[_blamed(case)].append(replace(few, why=f"on the host of these facts {few.why}"))
@@ -80,7 +88,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             of_it[name].append(concern)
     entries = []
     unknown, lost = 0, overridden(givens)
-    wrapper = wrappers.of_program(launch.program)
+    wrapper, is_patched = wrappers.of_program(launch.program), bool(unreleased(launch.image))
     for at, given in enumerate(givens):
         value = "" if given.is_positional else " ".join(given.values)
         name = given.name.lstrip("-")
@@ -92,17 +100,22 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             why, known = f"not judged: {fork.name} have it", Known.of(fork.evidence)
             entries.append(Entry(given.word, value, Verdict.FINE, why, known, fork.source))
             continue
+        if is_patched and may_be_built_in(given, within):
+            why = f"not judged: no release has it, and {launch.image} is none of them"
+            entries.append(Entry(given.word, value, Verdict.FINE, why, Known.READ, WHEEL))
+            continue
         is_open = bool(launch.outside & {given.word, *given.values})
         unknown += given.option is None
         concerns: list[Concern] = []
         if at < bool(launch.again):
             concerns.append(around.again(given))
         elif given.word not in launch.outside:
-            seen = replace(given, problem=None) if is_open and given.option else given
-            concerns += of_option(seen, lost.get(at), within, hints=unknown <= MOST_HINTS)
+            as_read = replace(given, problem=None) if is_open and given.option else given
+            concerns += of_option(as_read, lost.get(at), within, hints=unknown <= MOST_HINTS)
             concerns += of_file(given, givens, within)
-        if not is_open and at not in lost:
-            concerns += of_it[canonical_name(given, within)]
+        if at not in lost:
+            said = of_it[canonical_name(given, within)]
+            concerns += [one for one in said if one.id] if is_open else said
         if is_open and not concerns:
             entries.append(Entry(given.word, value, Verdict.FINE, OUTSIDE, Known.READ, WHEEL))
             continue
@@ -128,7 +141,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
                 instead=instead,
             )
             entries.append(_entry(name, value, name, [concern], None))
-    for name, value, concern in around.told(launch, case, unread):
+    for name, value, concern in around.told(launch, case, seen.open | seen.absent):
         entries.append(_entry(name, value, name, [concern], None))
     return entries
 
@@ -166,16 +179,31 @@ def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[
     return (*sorted(open_ones), *(["CUDA_VISIBLE_DEVICES"] if hides and not hides.known else []))
 
 
-def _open_names(launch: Launch, givens: Sequence[Given], within: Release) -> frozenset[str]:
-    """The options and variables whose values come from outside; `keyed` where a key may stand in a
-    file with more options, which is not read.
+def _seen(launch: Launch, givens: Sequence[Given], within: Release) -> Seen:
+    """What nobody knows of it: `keyed` where a key may stand in a file with more options, or with
+    variables, which is not read.
     """
     variables = {name for name, word in launch.variables.items() if not word.known}
     options = {
         canonical_name(one, within) for one in counting(givens) if launch.outside & {*one.values}
     }
-    key = {"keyed"} if has_file(givens, launch.engine) else set()
-    return frozenset(variables | options | key)
+    more = unread.sets_variables(launch.notes)
+    key = {"keyed"} if more or has_file(givens, launch.engine) else set()
+    absent = key | (_asked(launch) if more else set())
+    return Seen(frozenset(variables | options), frozenset(absent), _is_part(launch, givens, within))
+
+
+def _asked(launch: Launch) -> set[str]:
+    """The variables that some issue asks for, and the launch does not set."""
+    rows = issues.every_issue([launch.engine])
+    return {name for row in rows for name in row.when.names if name.isupper()} - {*launch.variables}
+
+
+def _is_part(launch: Launch, givens: Sequence[Given], within: Release) -> bool:
+    """Whether it is some options of a command, and not all: nothing names a model."""
+    model = dialect(launch.engine).option_of("model_path")
+    named = {canonical_name(one, within) for one in givens}
+    return launch.form == "options" and model not in named
 
 
 def _entry(
@@ -185,9 +213,9 @@ def _entry(
         default = f"; default {option.default}" if option and option.default is not None else ""
         why = MEANINGS.get(name, "accepted" if option else _of_whom(name)) + default
         return Entry(word, value, Verdict.FINE, why, Known.READ, WHEEL)
-    ranked = sorted(concerns, key=lambda concern: -concern.verdict.rank)
-    worst = ranked[0]
-    why = "; ".join(dict.fromkeys(concern.why for concern in ranked))
+    found = ranked(concerns)
+    worst = found[0]
+    why = "; ".join(dict.fromkeys(concern.why for concern in found))
     return Entry(
         word,
         value,
@@ -197,7 +225,7 @@ def _entry(
         worst.source,
         worst.when,
         worst.instead,
-        tuple(ranked),
+        tuple(found),
     )
 
 
@@ -271,7 +299,9 @@ def _served(model: Model, path: str, names: str) -> str:
 
 
 def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Case:
-    return issues.of_plan(as_plan(launch, givens, target, within), target.release)
+    """The case that a launch is, on the host of the target where its facts are known."""
+    made = issues.of_plan(as_plan(launch, givens, target, within), target.release)
+    return replace(made, target=replace(made.target, infiniband=target.infiniband))
 
 
 def notes(launch: Launch, target: Target) -> tuple[str, ...]:
@@ -287,6 +317,7 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     left_out = (f"left out: {what}" for what in complaints())
     outside = ", ".join(launch.references[:6])
     between = _between(givens, target)
+    unseen = _unseen(launch, givens, target)
     filled = (f"filled in from outside, unknown here: {outside}",) if outside else ()
     plan = as_plan(launch, givens, target, within)
     unsized = _unsized(launch, givens, within)
@@ -295,6 +326,7 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
         doubt = f"room on the GPUs is not judged: {', '.join(unsized[:4])} may change it"
     return (
         *filled,
+        *((unseen,) if unseen else ()),
         *((between,) if between else ()),
         *_unjudged(launch, givens, within),
         *plan.notes,
@@ -302,6 +334,25 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
         *of_old,
         *left_out,
     )
+
+
+def _unseen(launch: Launch, givens: Sequence[Given], target: Target) -> str:
+    """What would be said if the files that are not read set nothing; "" for nothing."""
+    within = target.known
+    case, seen = _case(launch, givens, target, within), _seen(launch, givens, within)
+    if not seen.absent or seen.part:
+        return ""
+    before, given = replace(seen, absent=frozenset[str]()), {*case.flags, *case.env}
+    found = [
+        issue
+        for issue in issues.issues(case)
+        if before.knows(issue, given) and not seen.knows(issue, given)
+    ]
+    names = {name for one in found for name in seen.absent & one.when.names}
+    guessed = len([*guesses(case, seen.open)]) - len([*guesses(case, seen.open | seen.absent)])
+    is_keyed = guessed or any("keyed" in one.when.without for one in found)
+    told = [*(["a key"] if is_keyed else []), *sorted(names)]
+    return f"not judged, for what is not read may set it: {', '.join(told)}" if told else ""
 
 
 def _between(givens: Sequence[Given], target: Target) -> str | None:
@@ -344,29 +395,17 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
         for value in (*one.values, one.word.partition("=")[2])
     )
     variables = (
-        text
-        for name, word in launch.variables.items()
-        if SECRET_VARIABLE.search(name)
-        for text in ([word.value] if word.known else _parts(word))
+        word.value for name, word in launch.variables.items() if SECRET_VARIABLE.search(name)
     )
     unexported = (text for name, text in launch.hidden.items() if SECRET_VARIABLE.search(name))
-    named = re.compile(
-        r"\$\w+|\$\{\w+\}|\$\((?:cat|<) *[\w./~-]+\)|\{\{[^{}]*\}\}|<[\w-]+>"
-    )  # shows no more than a name
     shown = {piece.text for word in launch.arguments for piece in word.pieces if not piece.known}
     found = {
         value
         for text in (*given, *variables, *unexported)
-        for value in (text, *DEFAULT.findall(text))
-        if value and not named.fullmatch(value) and not (value in shown and value.isidentifier())
+        for value in literals(text)
+        if not (value in shown and value.isidentifier())
     }
     return tuple(sorted(found, key=len, reverse=True))
-
-
-def _parts(word: Word) -> Iterator[str]:
-    """What a text says of a value that is in part filled in from outside."""
-    for piece in word.pieces:
-        yield from [piece.text] if piece.known else DEFAULT.findall(piece.text)
 
 
 def _letters(name: str) -> str:

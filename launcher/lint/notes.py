@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from launcher.engines import issues
 from launcher.engines.members import overridden
-from launcher.lint.by_option import canonical_name, told
-from launcher.lint.concerns import Concern
+from launcher.lint.by_option import Seen, canonical_name, told
+from launcher.lint.concerns import Concern, by_remedy, ranked
 from launcher.lint.config_file import of_file
 from launcher.lint.parsing import of_option
 from launcher.plan.plan import Plan
@@ -28,30 +28,26 @@ def noted(plan: Plan) -> Plan:
 
 def _notes(plan: Plan) -> Iterator[str]:
     by_rule = {setting.name for setting in plan.settings if setting.known}
-    for name, said, worst in _worst(plan):
-        if worst.verdict.says_no or name not in by_rule:
-            yield _line(said, worst)
+    for name, said, concerns in _judged(plan):
+        wanted = [one for one in concerns if one.verdict.says_no or name not in by_rule]
+        for fix, alike in by_remedy(ranked(wanted)):
+            yield _line(said, alike, fix)
 
 
 def stopping(plan: Plan) -> Iterator[tuple[str, Concern]]:
-    """What keeps a server from starting: the flag or variable with its value, and why."""
-    yield from ((said, worst) for _, said, worst in _worst(plan) if worst.keeps_down)
-
-
-def _worst(plan: Plan) -> Iterator[tuple[str, str, Concern]]:
-    """Each flag and variable of which something is to be said: its name, the same with its value,
-    and the worst.
+    """What keeps a server from starting: the flag or variable with its value, and the worst that
+    is to be said of it.
     """
-    for name, said, concerns in _judged(plan):
-        if worst := max(concerns, key=lambda concern: concern.verdict.rank, default=None):
-            yield name, said, worst
+    for _, said, concerns in _judged(plan):
+        if concerns and (worst := ranked(concerns)[0]).keeps_down:
+            yield said, worst
 
 
 def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
     """Each flag and variable, the same with its value, and all that is to be said of it."""
     case = issues.of_plan(plan)
     within = case.target.known
-    of_it = told(case, within, frozenset()) if plan.gpus else defaultdict[str, list[Concern]](list)
+    of_it = told(case, within, Seen()) if plan.gpus else defaultdict[str, list[Concern]](list)
     givens = within.given(plan.arguments)
     lost = overridden(givens)
     for at, given in enumerate(givens):
@@ -64,8 +60,11 @@ def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
         yield name, f"{name}={value}", of_it[name]
 
 
-def _line(said: str, concern: Concern) -> str:
-    when = f", {concern.when}" if concern.when else ""
-    fix = f"; fix: {concern.instead}" if concern.instead else ""
-    stop = STOPS if concern.keeps_down else ""
-    return f"{stop}{concern.verdict}{when}: {said}: {concern.why}{fix}"
+def _line(said: str, concerns: Sequence[Concern], instead: str) -> str:
+    """What the same helps against, the worst first, as one line."""
+    worst = concerns[0]
+    when = f", {worst.when}" if worst.when else ""
+    fix = f"; fix: {instead}" if instead else ""
+    stop = STOPS if worst.keeps_down else ""
+    why = "; ".join(dict.fromkeys(concern.why for concern in concerns))
+    return f"{stop}{worst.verdict}{when}: {said}: {why}{fix}"

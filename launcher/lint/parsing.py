@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 
 from launcher.engines.dialect import Gone
 from launcher.engines.engine import NAMES, counterparts, dialect
@@ -103,6 +104,23 @@ def is_unjudged(given: Given, within: Release) -> bool:
     is_option = given.option is None and given.word.startswith("-")
     known = within.catalogue.accepted_by(given.read) or within.candidates(given.read)
     return is_option and not known and not forks.of_option(given.word)
+
+
+def may_be_built_in(given: Given, within: Release) -> bool:
+    """Whether a build that is none of the releases may take what none of them does: no slip, and
+    nothing that is known to be another program's.
+    """
+    word = given.read or given.word
+    if given.option:
+        near = [get_close_matches(one, given.option.choices or (), 1, 0.8) for one in given.values]
+        return bool(given.problem and given.option.choices) and not any(near)
+    if given.is_positional or (given.problem or "").startswith("ambiguous"):
+        return False
+    releases = within.catalogue.accepted_by(word)
+    if any(version(name) < version(within.name) for name in releases):
+        return False
+    known = gone_option(word, within) or forks.of_option(word) or others.of_option(word)
+    return not (known or _carried(word, within) or nearest_name(word, within))
 
 
 def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:

@@ -20,6 +20,7 @@ from launcher.host.facts import Model
 from launcher.knowledge import gpus
 from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
 from launcher.redact.assigned import assigned
+from launcher.redact.expansions import parts
 from launcher.redact.keyspelling import HIDDEN, spellings
 from launcher.redact.secrets import hide
 
@@ -28,11 +29,8 @@ ASSIGNED = re.compile(
     r"""((?:token|key|secret|password)\w{0,40}\s{0,40}=\s{0,40})(["'])(?!\[redacted)[^"'\n$]+\2""",
     re.IGNORECASE,
 )
-PARAMETER = re.compile(r"(key=)(?!\[redacted)[^&\s'\"\])}]+", re.IGNORECASE)
-# What stands for a key is none.
-REFERENCE = re.compile(
-    r"\$\{\w+\}|\$\((?:\w+|(?:cat|<) *[\w./~-]+)\)|\$\w+|\{\{[^{}\n]*\}\}|<[A-Za-z][\w-]*>"
-    r"|valueFrom [\w./-]+"
+PARAMETER = re.compile(
+    r"(key=)(?!\[redacted|\.{3})(?:[^&\s'\"\])};|<>(\\]|\\[^\s'\"])+", re.IGNORECASE
 )
 LONG = 10  # letters of a key that is one within other words, too
 WORD = re.compile(r"[a-z]{1,9}")
@@ -93,11 +91,8 @@ class Judged:
         any_of = "|".join(map(re.escape, secret))
         if any_of:
             text = re.sub(rf"(?:(?<![\w-])|(?<=:-))(?:{any_of})(?![\w-])", HIDDEN, text)
-        made, at = [], 0
-        for found in REFERENCE.finditer(text):
-            made += [_scrubbed(text[at : found.start()]), found[0]]
-            at = found.end()
-        return "".join([*made, _scrubbed(text[at:])])
+        said = parts(text)
+        return "".join(part if stands_for else _scrubbed(part) for part, stands_for in said)
 
     def of(self, release: str) -> Target:
         """The target with that release."""
@@ -188,7 +183,7 @@ def _judged(
     release = _asked(target, launch.engine) or launch.release
     names = known(launch.engine) if every and release is None else [at.release or at.nearest]
     told = {name: tuple(lint(launch, replace(at, release=name), before)) for name in names}
-    assumed = tuple(_assumed(launch, at, told, release, before))
+    assumed = tuple(_assumed(launch, at, told, release, before, target))
     if every and release is not None:
         who = "--release" if release == target.release else "the text itself"
         launch = launch.noting(f"no table over releases: {who} names {release}")
@@ -201,6 +196,7 @@ def _assumed(
     told: Mapping[str, Sequence[Entry]],
     release: str | None,
     before: Sequence[Launch],
+    target: Target,
 ) -> Iterator[str]:
     """What nobody said, and how much hangs on it."""
     if release is None and len(told) == 1:
@@ -209,6 +205,13 @@ def _assumed(
         if image := unreleased(launch.image):
             why = f"the image {image} is none of its releases, and may be another program"
         yield f"{name} {at.release}, the newest known: {why} (--release)"
+    elif not target.release and (image := unreleased(launch.image)):
+        name = dialect(launch.engine).name
+        why = f"the tag of {image} names it, and is none of its releases: it may be patched"
+        yield f"{name} {release}: {why} (--release)"
+    if len(told) > 1 and launch.image and not set("${<") & {*launch.image}:
+        why = "one release, and its tag does not say which: one column is its own (--release)"
+        yield f"the image {launch.image} is {why}"
     if at.is_guess:
         said = _refused(lint(launch, at, before))
         others = [

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from launcher.config.of_model import PARSERS
 from launcher.engines.dialect import Dialect
 from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.members import whole
 from launcher.engines.options import Given, Release
 from launcher.engines.translation import Flags, translated
 from launcher.formats.launches import INSIDE, Launch
+from launcher.knowledge import models
 from launcher.lint.by_option import canonical_name
 from launcher.plan.plan import words_of
 
@@ -39,11 +41,12 @@ def translate(launch: Launch, within: Release, to: str, release: str | None = No
     flags = _keyed(flags, launch, ours)
     between = counterparts(launch.engine, to)
     told = translated(flags, between, within, known, launch.references)
+    made, suited = _of_model(told.flags, launch, to)
     env, left = _variables(launch, ours)
     spelled = _spelled(launch, within)
     lines = (_as_written(line, spelled) for line in told.said)
-    said = (*_container(launch), *_strays(launch, within), *lines, *left)
-    words = ("python3", *theirs.program, *_words(told.flags, theirs, known))
+    said = (*_container(launch), *_strays(launch, within), *lines, *suited, *left)
+    words = ("python3", *theirs.program, *_words(made, theirs, known))
     return Command(to, known.name, words, env, said, launch.references)
 
 
@@ -119,6 +122,25 @@ def _variables(launch: Launch, engine: Dialect) -> tuple[dict[str, str], list[st
     env = {name: value for name, value in launch.env.items() if not name.startswith(its)}
     left = [name for name in launch.env if name not in env and name != engine.key.variable]
     return env, [f"{name}: left out: {engine.name} alone reads it" for name in left]
+
+
+def _of_model(flags: Flags, launch: Launch, to: str) -> tuple[Flags, list[str]]:
+    """With the parsers that the engine has for the model, where it is one that is known, and what
+    is said of those that were others; what is filled in from outside stays.
+    """
+    path = " ".join(flags.get(dialect(to).option_of("model_path"), ()))
+    family = models.by_name(path)
+    own = family.of_name(path).parsers.get(to, ()) if family else ()
+    wrong = {
+        name: (value,)
+        for name, value in zip(PARSERS, own, strict=False)
+        if flags.get(name, (value,)) != (value,) and not launch.outside & {*flags[name]}
+    }
+    said = [
+        f"--{name}: {value}, which {path} takes, in place of {' '.join(flags[name])}"
+        for name, (value,) in wrong.items()
+    ]
+    return {**flags, **wrong}, said
 
 
 def _words(flags: Flags, engine: Dialect, release: Release) -> list[str]:

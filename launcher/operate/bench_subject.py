@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from launcher import counting
 from launcher.bench import load
 from launcher.bench.record import Objective
 from launcher.engines.engine import generator, runtime
@@ -194,7 +195,7 @@ def _require_idle(it: Subject, left: Left) -> None:
 
 def in_words(count: int) -> str:
     """So many requests."""
-    return "1 request" if count == 1 else f"{count} requests"
+    return counting.of(count, "request")
 
 
 def _require_room(it: Subject, left: Left) -> None:

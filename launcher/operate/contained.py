@@ -118,7 +118,11 @@ def _require(asked: Asked, form: str) -> None:
         raise UserError(what, fix=f"--format {', '.join(CONTAINERS)}", status=Exit.USAGE)
     if asked.models and form != "kubernetes":
         what = f"--models is of --format kubernetes: with {form} the model is where it is"
-        raise UserError(what, fix="--set flags.model-path=/DIR", status=Exit.USAGE)
+        raise UserError(
+            what,
+            fix="leave it out: a folder that the profile names is handed in",
+            status=Exit.USAGE,
+        )
     if asked.claims and form != "kubernetes":
         what = f"--dra is of --format kubernetes: with {form} the GPUs are this host's"
         raise UserError(what, fix="leave --dra out", status=Exit.USAGE)
@@ -214,7 +218,7 @@ def _built(plan: Plan, asked: Asked, aim: TargetOptions) -> _Chosen:
     """The image of ours that is to be built on the release's own."""
     base = _image(plan, replace(asked, supervised=False), aim)
     image = f"localhost/glm5-serve:{__version__}-{plan.engine}-{plan.release}".replace("+", "-")
-    built = f"build it in the repository: podman build --build-arg BASE={base.image} -t {image} ."
+    built = f"build it in the repository: make dist DISTS=image BASE={base.image} IMAGE={image}"
     elsewhere = "other machines pull it from a registry: push it there, and name it by --image"
     return _Chosen(image, (*base.notes, built, elsewhere))
 

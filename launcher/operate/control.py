@@ -21,7 +21,7 @@ from launcher.redact.keys import remove_key
 from launcher.redact.secrets import hide_data
 from launcher.serve import leftovers
 from launcher.serve.reaper import descendants
-from launcher.serve.wishes import NOW
+from launcher.serve.wishes import DOWN, NOW
 from launcher.statedir import namelock
 from launcher.statedir.folder import Signalled, StateDir
 from launcher.statedir.home import known
@@ -125,6 +125,11 @@ def status(instance: StateDir) -> StateRecord:
     return seen if shown == told else replace(StateRecord.from_json(shown), odd=seen.odd)
 
 
+def is_to_stop(instance: StateDir) -> bool:
+    """Whether anything of it is left to be stopped: a launcher, or what a killed one left."""
+    return has_launcher(instance) or bool(leftovers.find(instance.status.session()))
+
+
 def has_launcher(instance: StateDir) -> bool:
     """Whether a launcher is alive, be it one whose folder was removed: the kernel answers."""
     if instance.is_held():
@@ -172,7 +177,7 @@ def down(instance: StateDir, *, now: bool) -> str:
     The launcher drains; `now` has it kill instead, and kills what does not go. Stopping what is not
     up is no error. Raises UserError where something of it stays.
     """
-    told = signalled(instance, NOW if now else signal.SIGTERM, now=now)
+    told = signalled(instance, NOW if now else DOWN, now=now)
     if told is None:
         remove_key(str(instance.folder / "config.yaml"))  # what a killed launcher left
         seen = instance.look()

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher import printable
+from launcher import counting, folding
 from launcher.errors import Exit, UserError, in_words
+from launcher.files import places
 from launcher.knowledge import models
 
 DISTRUST = "do not use this repository, or this hub (HF_ENDPOINT), before you know why"
@@ -62,13 +63,16 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     missing = sum(rest.values()) - (_held(target, repository) if to is None else 0)
     _require_room(target, missing)
     of = f"{repository}@{wanted.commit[:12]}"
-    print(f"{of}: {len(wanted.sizes)} files, {_gb(sum(wanted.sizes.values()))}", file=sys.stderr)
+    count = counting.of(len(wanted.sizes), "file")
+    folding.tell(f"{of}: {count}, {_gb(sum(wanted.sizes.values()))}", sys.stderr)
     folder = _download(wanted, to)
     wrong = [name for name, size in wanted.sizes.items() if _size(folder / name) != size]
     if wrong:
         fix = "run it again: complete files are kept"
         raise UserError(
-            f"{len(wrong)} files are not whole: {', '.join(wrong[:5])}", fix=fix, status=Exit.NO
+            f"{counting.of(len(wrong), 'file')} are not whole: {', '.join(wrong[:5])}",
+            fix=fix,
+            status=Exit.NO,
         )
     if as_json:
         data = {
@@ -79,7 +83,7 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
         }
         print(json.dumps(data | {"files": len(wanted.sizes), "bytes": sum(wanted.sizes.values())}))
     else:
-        print(printable.line(str(folder)))
+        folding.tell(str(folder))
     return Exit.FINE
 
 
@@ -267,8 +271,12 @@ def _held(cache: Path, repository: str) -> int:
 
 def _require_room(target: Path, missing: int) -> None:
     there = next(
-        (path for path in (target, *target.absolute().parents) if path.exists()), Path("/")
+        (path for path in (target, *target.absolute().parents) if os.access(path, os.F_OK)),
+        Path("/"),
     )
+    if why := places.obstacle(target):
+        fix = "--to DIR, or HF_HOME: a folder that this user may write"
+        raise UserError(f"the checkpoint would go to {why}", fix=fix)
     free = shutil.disk_usage(there).free
     if not os.access(there, os.W_OK):
         raise UserError(f"{there} cannot be written", fix="--to DIR, or HF_HOME: a folder of yours")

@@ -24,11 +24,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from launcher import __version__, printable
+from launcher import __version__, folding, printable
 from launcher.address import canonical, is_loopback, numeric
 from launcher.errors import Exit, UserError
 from launcher.files import guarded, reading
 from launcher.redact.keys import read_key
+from launcher.serve.sdnotify import Notifier
 from launcher.serve.webserver import Access, Collecting, Pages, WebServer
 from launcher.statedir.folder import StateDir
 from launcher.statedir.home import known
@@ -276,8 +277,11 @@ def serve(home: Path, listen: Listen) -> None:
         what = f"cannot listen on {listen.place}: {error.strerror or error}"
         raise UserError(what, fix=fix) from None
     with server:
-        where = listen.place if "/" in listen.place else f"http://{listen.place}/metrics"
-        print(printable.line(f"serving {where}"), flush=True)
+        where = listen.place
+        if "/" not in where:  # of port 0 the kernel chooses which
+            where = f"http://{where.rpartition(':')[0]}:{server.server_address[1]}/metrics"
+        folding.tell(f"serving {where}")
+        Notifier(os.environ).tell("READY=1", f"STATUS=serving {where}")  # it listens by now
         server.serve_forever()
 
 
@@ -305,10 +309,8 @@ def _address(listen: Listen) -> tuple[str, int]:
             )
             raise UserError(what, fix=fix, status=Exit.USAGE)
         if listen.token_file is None:
-            print(
-                f"serving metrics to whoever reaches {listen.place}, without a token",
-                file=sys.stderr,
-            )
+            what = f"serving metrics to whoever reaches {listen.place}, without a token"
+            folding.tell(what, sys.stderr)
     return host, int(port)
 
 

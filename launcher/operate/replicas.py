@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from launcher import folding
 from launcher.config.load import PlanRequest, load
 from launcher.config.replicas import DEVICES
 from launcher.config.target import instance_of, planned
@@ -46,7 +47,7 @@ def up(
     for one in every:
         instance = instance_of(load(one, environ), environ)
         if instance.is_held():
-            print(f"{instance.name} is up already", file=sys.stderr)
+            folding.tell(f"{instance.name} is up already", sys.stderr)
         elif status := up_one(one, environ, screen, allow, detach=True):
             return status
     return Exit.FINE

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn
 
-from launcher import printable
+from launcher import folding, printable
 from launcher.config import layers
 from launcher.config.composed import Composed
 from launcher.config.load import PlanRequest, load
@@ -139,7 +139,7 @@ def started(plan: Plan, instance: StateDir, claim: Claim, screen: Screen, *, det
 def tell_notes(plan: Plan) -> None:
     """What `render` would say of it; on stderr, as JSON lines of events go to stdout."""
     for note in plan.notes:
-        print(printable.line(f"note: {note}"), file=sys.stderr)
+        folding.tell(f"note: {note}", sys.stderr)
 
 
 def require_own_folder() -> None:
@@ -161,7 +161,7 @@ def _be_ended(*_: object) -> NoReturn:
     found.
     """
     signal.signal(NOW, signal.SIG_IGN)  # once is enough
-    print("ended by `glm5-serve down --now`; nothing was started", file=sys.stderr)
+    folding.tell("ended by `glm5-serve down --now`; nothing was started", sys.stderr)
     raise SystemExit(Exit.NO)
 
 

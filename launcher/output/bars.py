@@ -42,16 +42,6 @@ def size(line: Iterable[Part]) -> int:
     return sum(len(text) for text, _ in line)
 
 
-def cut(line: Line, width: int) -> Line:
-    """As much of it as so many columns hold."""
-    made, left = list[Part](), width
-    for text, style in line:
-        if left > 0:
-            made.append((text[:left], style))
-        left -= len(text)
-    return tuple(made)
-
-
 def flow(items: Iterable[Line], width: int, indent: str = "  ") -> list[Line]:
     """Items beside each other, as many on a line as it holds, three blanks apart."""
     lines: list[Line] = []

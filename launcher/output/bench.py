@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from launcher import printable
+from launcher import folding
 from launcher.bench.beside import whose
 from launcher.bench.compare import ALPHA, Compared
 from launcher.bench.load import SCENARIOS
@@ -21,7 +21,6 @@ from launcher.operate.bench import Beat
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
-    from rich.table import Table
 
 WIDEST_PLOT = 90  # columns
 
@@ -75,7 +74,7 @@ class Screen:
             f"{one.concurrency} at once, round {one.round}: {one.output_tok_s:,.1f} tok/s"
             f" in {one.seconds:.1f} s{said}"
         )
-        print(printable.line(text), file=sys.stderr, flush=True)
+        folding.tell(text, sys.stderr)
 
     def close(self) -> None:
         """Nothing is measured any more."""
@@ -95,7 +94,7 @@ class Screen:
         for note in self.run.notes:
             screen.print(words((f"note: {note}", "yellow")))
         if self.levels:
-            screen.print(_table(self.levels))
+            _levels(screen, self.levels)
             screen.print(words((_legend(self.run), "dim")))
         if plot := terminal(self.levels, min(screen.width, WIDEST_PLOT)):
             screen.print(plot)
@@ -115,10 +114,9 @@ def _legend(run: Run) -> str:
     )
 
 
-def _table(levels: Sequence[Level]) -> Table:
-    from rich.table import Table
+def _levels(screen: Console, levels: Sequence[Level]) -> None:
+    from launcher.output.console import columns
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     head = ["at once", "tok/s", "spread", "first token ms", "each token ms", "good"]
     cells = [
         [
@@ -139,11 +137,7 @@ def _table(levels: Sequence[Level]) -> Table:
         if any(told):
             head.append(name)
             cells = [[*row, text or "-"] for row, text in zip(cells, told, strict=True)]
-    for name in head:
-        table.add_column(name, justify="right", header_style="dim", no_wrap=True)
-    for row in cells:
-        table.add_row(*row)
-    return table
+    columns(screen, head, cells)
 
 
 def _if(value: float | None, form: str) -> str:
@@ -200,22 +194,15 @@ def compared(
             line = {"schema": SCHEMA, "line": "compared", **asdict(one), "differs": [*differs]}
             print(json.dumps(line))
         return
-    from rich.table import Table
-
-    from launcher.output.console import console, row, words
+    from launcher.output.console import columns, console, row, words
 
     screen = console(sys.stdout)
     screen.print(row("A", a, 3))
     screen.print(row("B", b, 3))
     for what in differs:
         screen.print(words(("differs", "yellow"), f"   {what}"))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("at once", "A tok/s", "B tok/s", "B by A", "p"):
-        table.add_column(name, justify="right", header_style="dim", no_wrap=True)
-    table.add_column("", no_wrap=False)
-    for one in told:
-        table.add_row(*_row(one))
-    screen.print(table)
+    heads = ["at once", "A tok/s", "B tok/s", "B by A", "p", ""]
+    columns(screen, heads, [*map(_row, told)], gap=2)
     screen.print(words((_how(told, paired=paired), "dim")))
 
 

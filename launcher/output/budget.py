@@ -13,6 +13,7 @@ from launcher.capacity.outcome import Fit
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from launcher.engines.dialect import Dialect
     from launcher.engines.memory import Knobs
@@ -39,7 +40,8 @@ def picture(console: Console, made: Fit) -> None:
     drawn = {"in use": "░", "weights": "█", "running": "▚", "KV cache": "▓", "states": "▒"}
     signs = [(part, drawn.get(part[0], "·")) for part in parts]
     ends = accumulate(size for (_, size, _), _ in signs)
-    columns = [min(round(WIDTH * end / made.memory), WIDTH) for end in ends]
+    wide = min(WIDTH, console.width - 1)
+    columns = [min(round(wide * end / made.memory), wide) for end in ends]
     bar = (
         (sign * (end - start), colour)
         for ((_, _, colour), sign), (start, end) in zip(signs, pairwise([0, *columns]), strict=True)
@@ -52,50 +54,42 @@ def picture(console: Console, made: Fit) -> None:
 
 def table(console: Console, made: Fit) -> None:
     """Tokens and what is left by fraction; where a range runs within it, with the most of that."""
-    from rich.table import Table
+    from launcher.output.console import columns, words
 
-    from launcher.output.console import words
-
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    shown.add_column("fraction", justify="right")
-    for kind in made.rows[0].tokens:
-        shown.add_column(f"{kind} tokens", justify="right")
-    shown.add_column("left", justify="right")
-    shown.add_column("")
+    told: list[list[str | Text]] = []
     for row in made.rows:
         short = row.left < made.beside
         note = ("little left ", "yellow") if short else ""
+        note = ("less than one request ", "yellow") if row.fraction < made.useful else note
         note = ("no KV cache ", "red") if not any(row.tokens.values()) else note
         here = ("<- this plan", "bold") if row.fraction == made.fraction else ""
         tokens = [f"{count:,}" for count in row.tokens.values()]
-        shown.add_row(f"{row.fraction:g}", *tokens, gib(row.left), words(note, here))
+        told.append([f"{row.fraction:g}", *tokens, gib(row.left), words(note, here)])
     console.print()
-    console.print(shown)
+    kinds = (f"{kind} tokens" for kind in made.rows[0].tokens)
+    columns(console, ["fraction", *kinds, "left", ""], told)
 
 
 def points(made: Mapping[str, Fit], here: str) -> None:
-    """What each operating point costs, and how many requests have room at once."""
-    from rich.table import Table
-
-    from launcher.output.console import console, words
+    """What each operating point costs, how many requests it lets run at once, and how many of a
+    length it has room for.
+    """
+    from launcher.output.console import columns, console, words
 
     if not made:
         return
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    shown.add_column("point", no_wrap=True)
-    for name in ("drafts", "weights", "KV tokens", "at once", *map(_of, _sizes(made.values()))):
-        shown.add_column(name, justify="right")
-    shown.add_column("")
+    rows: list[list[str | Text]] = []
     for point, one in made.items():
         tokens = f"{one.groups} x {one.tokens:,}" if one.groups > 1 else f"{one.tokens:,}"
         room = (str(_room(one, size)) for size in _sizes(made.values()))
         said = ("", "") if one.fits else ("does not fit ", "red")
         mark = ("<-", "bold") if point == here else ""
         cells = str(one.drafts or "-"), gib(one.weights), tokens, str(one.running or "-"), *room
-        shown.add_row(point, *cells, words(said, mark))
+        rows.append([point, *cells, words(said, mark)])
+    heads = ["point", "drafts", "weights", "KV tokens", "at most"]
     screen = console(sys.stdout)
     screen.print()
-    screen.print(shown)
+    columns(screen, [*heads, *map(_of, _sizes(made.values())), ""], rows, left=("point", ""))
 
 
 def _sizes(made: Iterable[Fit]) -> list[int]:
@@ -105,7 +99,7 @@ def _sizes(made: Iterable[Fit]) -> list[int]:
 
 
 def _of(size: int) -> str:
-    return f"of {size:,}"
+    return f"{size:,} long"
 
 
 def _room(made: Fit, size: int) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher import counting
 from launcher.config.load import PlanRequest
 from launcher.config.select import FALLBACK
 from launcher.config.target import planned
@@ -76,6 +77,8 @@ def _absent(model: str, why: str) -> UserError:
     if "would download" in why and not models.is_id(model):
         fix = "give a folder that has config.json, or ORG/NAME as on the hub"
         return UserError(f"there is no {model} here", fix=fix, status=Exit.NO)
+    if "permission denied" in why:
+        return UserError(why, fix="run it as a user who may read that, or `chmod a+rX` it")
     is_id = "would download" in why
     fix = f"`glm5-serve fetch {model}`" if is_id else "give a folder that has config.json"
     return UserError(why.partition(": the engine")[0], fix=fix, status=Exit.NO)
@@ -142,6 +145,13 @@ def _parsers(seen: Model, named: str) -> Mapping[str, tuple[str, ...]] | None:
     return (family.of_name(named).parsers or None) if family else None
 
 
+def _model(told: Mapping[str, Any]) -> str:
+    """What its config.json says that it is; some say nothing."""
+    kind, layers = told["architecture"], told["layers"]
+    parts = (kind if kind != "?" else "no architecture named", f"{layers} layers")
+    return ", ".join(parts if layers != "?" else parts[:1])
+
+
 def _show(seen: Model, named: str, findings: list[Finding]) -> None:
     from launcher.output import console as terminal
 
@@ -153,10 +163,11 @@ def _show(seen: Model, named: str, findings: list[Finding]) -> None:
     )
     lines = [
         ("folder", told["path"] or "not there"),
-        ("model", f"{told['architecture']}, {told['layers']} layers"),
+        ("model", _model(told)),
         (
             "weights",
-            f"{told['bytes'] / 2**30:.1f} GiB in {told['shards']} files: {dtypes or 'nothing'}",
+            f"{told['bytes'] / 2**30:.1f} GiB in {told['shards']}"
+            f" file{'s' * (told['shards'] != 1)}: {dtypes or 'no tensors'}",
         ),
         ("left out", ", ".join(told["excluded"][:6]) or "nothing"),
         *about(seen, named),
@@ -205,6 +216,8 @@ def compare(folder: Path, *, quiet: bool) -> Hashed:
 def _of_hashes(seen: Hashed) -> Finding:
     title = "Every file has the digest that the hub gave for it."
     fix = "delete these files and fetch them again: `glm5-serve fetch`"
+    if any("permission denied" in one for one in seen.wrong):
+        fix = "let this user read them (`chmod a+r`): what is in them is not known"
     if seen.wrong:
         return Finding(
             "model-hashes", Severity.FAIL, title, "; ".join(seen.wrong[:5]), fix, group="model"
@@ -212,7 +225,7 @@ def _of_hashes(seen: Hashed) -> Finding:
     if not seen.same:
         why = "no digests were kept: the folder was not made by huggingface_hub"
         return Finding("model-hashes", Severity.UNKNOWN, title, why, group="model")
-    told = f"{seen.same} files" + (
+    told = f"{counting.of(seen.same, 'file')}" + (
         f"; no digest of {', '.join(seen.unknown[:5])}" if seen.unknown else ""
     )
     return Finding("model-hashes", Severity.OK, title, told, group="model")

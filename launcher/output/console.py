@@ -5,19 +5,23 @@ terminal.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from io import StringIO
 from typing import TextIO, cast
 
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, JustifyMethod, RenderHook
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from launcher import printable
 
+NARROW = 80  # columns, below which no text stands far from the edge
 SENTENCE = 40  # columns in which a sentence is still read well
-UNBOUNDED = 1000  # columns off a terminal: lines are for grep there
+LEAST = 20  # columns beside a head; where there are fewer, the text stands below it
+UNBOUNDED = 1 << 24  # columns off a terminal: lines are for grep there
 
 
 class _Printable:
@@ -68,7 +72,9 @@ def console(stream: TextIO) -> Console:
             highlight=False,
             markup=False,
             emoji=False,
+            # both: with the width alone, rich has 80 columns for TERM=dumb
             width=None if stream.isatty() else UNBOUNDED,
+            height=None if stream.isatty() else 25,
         )
     )
 
@@ -103,7 +109,7 @@ def row(name: str, text: str, width: int = 10) -> Table:
     """A dim name, and beside it words of others, folded there."""
     made = Table.grid()
     made.add_column(width=width, no_wrap=True)
-    made.add_column()
+    made.add_column(overflow="fold")
     made.add_row(words((name, "dim")), words(text))
     return made
 
@@ -112,13 +118,71 @@ def beside(
     console: Console, head: tuple[str, str], width: int, *parts: str | tuple[str, str]
 ) -> None:
     """A word in the first column, two blanks before and behind it, then a text that is folded
-    beside it; only a word that is longer than a line is broken.
+    beside it, or below it where it has no room there; only a word that is longer than a line is
+    broken.
     """
-    word, colour = head
-    for part in words(*parts).wrap(console, max(20, console.width - width - 4)):
+    (word, colour), room = head, console.width - width - 4
+    if room < LEAST and width:
+        if word:
+            console.print(words("  ", (word, colour)))
+        word, width, room = "", 0, console.width - 4
+    for part in words(*parts).wrap(console, max(LEAST, room)):
         part.rstrip()
-        console.print(Text.assemble("  ", (f"{word:<{width}}", colour), "  ", part), soft_wrap=True)
+        console.print(Text.assemble("  ", (f"{word:<{width}}", colour), "  ", part))
         word = ""
+
+
+def hung(console: Console, text: Text, indent: int = 4) -> list[Text]:
+    """A line, folded where the terminal ends; what is left of it hangs below, so far in."""
+    text.rstrip()
+    first = text.wrap(console, console.width)[:1]
+    if not first or first[0].cell_len == text.cell_len:
+        return [text]
+    rest = text[len(first[0]) :]
+    blanks = len(rest.plain) - len(rest.plain.lstrip())
+    below = rest[blanks:].wrap(console, max(LEAST, console.width - indent))
+    first[0].rstrip()
+    for part in below:
+        part.rstrip()
+    return [first[0], *(Text.assemble(" " * indent, part) for part in below)]
+
+
+def indented(console: Console, text: Text, columns: int) -> Padding:
+    """A text so far from the edge, or less far where the terminal is narrow."""
+    return Padding.indent(text, columns if console.width >= NARROW else 4)
+
+
+def columns(
+    console: Console,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    left: Collection[str] = ("",),
+    gap: int = 1,
+) -> None:
+    """A table of short cells, to the right but in columns of `left`. Columns that have no room go
+    on below, beside the first one again.
+    """
+    cells = [[cell if isinstance(cell, Text) else words(cell) for cell in row] for row in rows]
+    sizes = [
+        max(cell_len(head), *(row[at].cell_len for row in cells), 0)
+        for at, head in enumerate(heads)
+    ]
+    first = min(sizes[0], console.width // 2) if sum(sizes) > console.width else sizes[0]
+    parts, part, used = [], [0], first
+    for at in range(1, len(heads)):
+        if part[1:] and used + gap + sizes[at] > console.width:
+            parts.append(part)
+            part, used = [0], first
+        part, used = [*part, at], used + gap + sizes[at]
+    for chosen in [*parts, part]:
+        table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
+        for at in chosen:
+            side: JustifyMethod = "left" if heads[at] in left else "right"
+            width = None if at else first
+            table.add_column(words(heads[at]), justify=side, overflow="fold", width=width)
+        for row in cells:
+            table.add_row(*(row[at] for at in chosen))
+        console.print(table)
 
 
 def table_or_blocks(

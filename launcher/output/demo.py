@@ -14,7 +14,7 @@ from typing import TextIO
 from launcher.operate import demo
 from launcher.operate.demo_engine import Recipe, ensure, model
 from launcher.output import nextstep
-from launcher.output.console import console, words
+from launcher.output.console import beside, console, words
 from launcher.output.events import timeline
 
 EVERY = 0.2  # seconds between two looks at a step
@@ -31,7 +31,7 @@ class Screen:
     def head(self, name: str, text: str) -> None:
         """A part of the demo begins."""
         self.console.print()
-        self.console.print(words((name, "bold"), f"  {text}"), soft_wrap=True)
+        self.console.print(words((name, "bold"), f"  {text}"))
 
     def note(self, text: str) -> None:
         """A sentence."""
@@ -39,7 +39,7 @@ class Screen:
 
     def row(self, name: str, text: str, style: str = "") -> None:
         """A name and what it is."""
-        self.console.print(words(f"  {name:<18} ", (text, style)), soft_wrap=True)
+        beside(self.console, (name, ""), 18, (text, style))
 
     def wait(self, what: str, process: subprocess.Popen[bytes], log: Path) -> None:
         """Show that a step goes on, until its process has ended."""
@@ -104,7 +104,7 @@ def tour(recipe: Recipe, environ: Mapping[str, str], *, as_json: bool) -> int:
     else:
         nextstep.tell(
             (f"up {recipe.profile}", "the same, and it stays up"),
-            ("doctor", "what would hang, crash or garble a model here"),
+            ("doctor", "what would hang, crash or slow a model here"),
             ("init", "a profile of your own"),
             always=True,
         )

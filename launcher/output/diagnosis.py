@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import textwrap
 
-from launcher import printable
+from launcher import folding, printable
 from launcher.diagnose.verdict import Diagnosis, in_words, to_json
 from launcher.engines import engine
 from launcher.engines.log import PHASES, SERVING
 from launcher.errors import Exit
-from launcher.knowledge.families import SERVES, STOPPED
+from launcher.knowledge.families import QUIET, SERVES, STOPPED
 
 COLUMN = 11  # where a row begins behind its name
-MOST = 240  # columns of a line of a log where there is no terminal that says
+MOST = 240  # columns of a line of a log
 
 
 def show(found: Diagnosis, *, as_json: bool) -> int:
     """Print it; 1 if it died of nobody knows what."""
-    is_explained = found.is_known or found.family in (SERVES, STOPPED)
+    is_explained = found.is_known or found.family in (QUIET, SERVES, STOPPED)
     if as_json:
         print(json.dumps(to_json(found), indent=1))
     elif sys.stdout.isatty():
-        _in_colour(
-            text(found), "green" if found.family == SERVES else "red" if is_explained else "yellow"
-        )
+        is_well = found.family in (QUIET, SERVES)
+        _in_colour(text(found), "green" if is_well else "red" if is_explained else "yellow")
     else:
         print(text(found))
     return Exit.FINE if is_explained else Exit.NO
@@ -42,7 +39,7 @@ def _in_colour(told: str, colour: str) -> None:
     for line in told.splitlines():
         head, rest = line[:COLUMN], line[COLUMN:]
         style = styles.get(head.strip(), ("bold", "")) if head.strip() else style
-        screen.print(words((head, style[0]), (rest, style[1])), soft_wrap=True)
+        screen.print(words((head, style[0]), (rest, style[1])))
 
 
 def text(found: Diagnosis) -> str:
@@ -63,7 +60,7 @@ def text(found: Diagnosis) -> str:
         rows.append(("known", f"{found.known} ({found.source})"))
     if found.also:
         rows.append(("also seen", ", ".join(found.also)))
-    width = shutil.get_terminal_size((MOST, 0)).columns if sys.stdout.isatty() else MOST
+    width = folding.columns(sys.stdout)
     return "\n".join(_row(name, printable.line(told), width) for name, told in rows)
 
 
@@ -76,12 +73,9 @@ def _family(found: Diagnosis) -> str:
 
 
 def _row(name: str, told: str, width: int) -> str:
-    """A row; of lines of a log as much as there is room for."""
+    """A row; of a line of a log only so much."""
     line = f"{name:<{COLUMN - 1}} {told}"
-    if name in ("evidence", ""):
-        return f"{line[: width - 1]}…" if len(line) > width else line
-    if width == MOST:
-        return line
-    return textwrap.fill(
-        line, max(width, 30), subsequent_indent=" " * COLUMN, break_on_hyphens=False
-    )
+    if name in ("evidence", "") and len(line) > MOST:
+        line = f"{line[: MOST - 1]}…"
+    indent = len(line) - len(line.lstrip())
+    return folding.folded(line, width, COLUMN - indent)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from launcher import counting
 from launcher.api import doctor
 from launcher.doctor.checks import REQUIRED
 from launcher.doctor.heading import head
@@ -143,7 +144,11 @@ def _in_the_way(console: Console, hidden: Sequence[tuple[str, list[str]]], every
     """What keeps most checks from being made comes before all that they would say."""
     told = [(why, ids) for why, ids in hidden if len(ids) >= MANY]
     for why, ids in told:
-        line(console, ("unknown", "magenta"), f"{len(ids)} checks cannot be made: {why}")
+        line(
+            console,
+            ("unknown", "magenta"),
+            f"{counting.of(len(ids), 'check')} cannot be made: {why}",
+        )
         if every:
             line(console, ("", ""), (", ".join(ids), "dim"))
     if told:

@@ -98,9 +98,10 @@ def _slots(console: Console, made: Fit, knobs: Knobs) -> None:
 def _requests(console: Console, made: Fit, knobs: Knobs) -> None:
     from launcher.output.console import row
 
-    told = " · ".join(f"{count} of {size:,}" for size, count in sorted(made.requests.items()))
-    most = f"; {knobs.requests} {made.running}" if made.running else ""
-    console.print(row("requests", f"{told} tokens{most}"))
+    (size, first), *others = sorted(made.requests.items())
+    told = [f"room for {first} of {size:,} tokens", *(f"{n} of {size:,}" for size, n in others)]
+    most = f"; at most {made.running} run at once ({knobs.requests})" if made.running else ""
+    console.print(row("requests", f"{' or '.join(told)}{most}"))
     size = min(32768, made.context)
     cost = f"a request of {size:,} tokens takes {gib(size * made.cell)} a GPU"
     each = f"10,000 tokens more of context {gib(10_000 * made.cell)}"

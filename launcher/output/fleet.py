@@ -20,7 +20,6 @@ from launcher.plan.findings import SCHEMA, Finding, Severity, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 MOST_NAMED = 8  # hosts that one line names
 UNREACHABLE = "not reached"
@@ -86,7 +85,7 @@ def _show(console: Console, seen: Fleet, *, every: bool) -> None:
     if not seen.together:  # which says the same of the nodes of one plan
         _differences(console, seen.differences)
     console.print()
-    console.print(_table(ranked))
+    _hosts(console, ranked)
     _unreached(console, ranked)
     _findings(console, seen, every)
     console.print()
@@ -132,20 +131,16 @@ def _names(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
-def _table(ranked: Sequence[Judged]) -> Table:
+def _hosts(console: Console, ranked: Sequence[Judged]) -> None:
     """Hosts and areas, of these the ones in which something is found; how many checks could not
     see.
     """
-    from rich.table import Table
-
-    from launcher.output.console import words
+    from launcher.output.console import columns, words
 
     cells = {one.name: _areas(one.findings) for one in ranked}
     every = dict.fromkeys(found.group for one in ranked for found in one.findings)
     shown = [area for area in every if any(area in areas for areas in cells.values())]
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("host", "verdict", "not seen", *shown):
-        made.add_column(words((heading, "dim")), overflow="fold")
+    rows = []
     for one in ranked:
         word = UNREACHABLE if one.unreachable else one.verdict.word
         row = [words(one.name), words((word, COLOURS[one.verdict])), words(_blind(one))]
@@ -153,8 +148,9 @@ def _table(ranked: Sequence[Judged]) -> Table:
         for area in shown:
             worst = cells[one.name].get(area)
             row.append(fine if worst is None else words((worst.word, COLOURS[worst])))
-        made.add_row(*row)
-    return made
+        rows.append(row)
+    heads = ["host", "verdict", "not seen", *shown]
+    columns(console, heads, rows, left=heads, gap=2)
 
 
 def _blind(one: Judged) -> str:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from launcher import folding
 from launcher.operate.gateway import Replica
 from launcher.output import plan
 from launcher.statedir.schema import SCHEMA
@@ -24,7 +25,7 @@ def status(seen: StateRecord, behind: Sequence[Replica], *, as_json: bool) -> No
 
     plan.status(seen, as_json=False)
     if not behind:
-        print(f'  nobody is behind it: a profile says `gateway = "{seen.profile}"`')
+        folding.tell(f'  nobody is behind it: a profile says `gateway = "{seen.profile}"`')
         return
     table = plan.table_of("worker", "state", "gateway", "running", "url")
     blocks = []

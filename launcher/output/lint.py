@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from launcher import printable
+from launcher import folding, printable
 from launcher.api.lint import SCHEMA, Linted, fix_json, lint, said_before, to_json
 from launcher.config.target import said_of_folder
 from launcher.engines.engine import dialect
@@ -21,6 +22,7 @@ from launcher.lint.run import Judgement, judge
 from launcher.lint.translate import Command, translate
 from launcher.operate.rewriting import MOST_BYTES, written
 from launcher.output import nextstep, verdicts
+from launcher.redact.keyspelling import HIDDEN
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def _profile(judgement: Judgement, place: str) -> int:
     _require_seen(judgement, place)
     made = profile(judgement.launches[0], Path(place).name)
     for note in said_before(judgement):
-        print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
+        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
     print(made)
     nextstep.tell(("profiles validate ./NAME.toml", "once it is in a file of that name"))
     return Exit.FINE
@@ -97,18 +99,26 @@ def _translated(judgement: Judgement, ask: Ask) -> int:
     if not made:
         name = dialect(ask.to).name
         raise UserError(f"{ask.file} starts {name} already", fix="lint it without --to")
+    made = [replace(one, said=(*one.said, *_masked(judgement, one))) for one in made]
     if ask.as_json:
         told = json.dumps({"schema": SCHEMA, "commands": [asdict(one) for one in made]}, indent=1)
         print(judgement.hidden(told))
         return Exit.FINE
     for note in said_before(judgement):
-        print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
+        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
     for one in made:
         env = [f"{name}={_quoted(value, one)}" for name, value in one.env.items()]
         print(judgement.hidden(" ".join([*env, *(_quoted(word, one) for word in one.argv)])))
         for line in one.said:
-            print(printable.line(judgement.hidden(line)), file=sys.stderr)
+            folding.tell(judgement.hidden(line), sys.stderr)
     return Exit.FINE
+
+
+def _masked(judgement: Judgement, command: Command) -> Iterator[str]:
+    """What to put back before the command is run: the keys in it are not shown."""
+    words = [*command.argv, *(f"{name}={value}" for name, value in command.env.items())]
+    if any(HIDDEN in judgement.hidden(word) for word in words):
+        yield f"{HIDDEN} is no key: before this is run, write there what your launch has"
 
 
 def _quoted(word: str, command: Command) -> str:
@@ -140,22 +150,22 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
         hidden = judgement.hidden(fix.text)
         sys.stdout.write(shown := printable.program(hidden))
         if hidden != fix.text:
-            print("note: keys are masked here; --write keeps them", file=sys.stderr)
+            folding.tell("note: keys are masked here; --write keeps them", sys.stderr)
         if shown != hidden:
             what = "characters that a terminal would obey are shown here as escapes"
-            print(f"note: {what}; --write keeps them", file=sys.stderr)
+            folding.tell(f"note: {what}; --write keeps them", sys.stderr)
     for note in said_before(judgement):
-        print(f"note: {printable.line(judgement.hidden(note))}", file=sys.stderr)
+        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
     for change in fix.changes:
         at = f"{change.launch}: " if change.launch else ""
         said = f"{at}{in_words(change)}: {change.why}"
-        print(printable.line(judgement.hidden(said)), file=sys.stderr)
+        folding.tell(judgement.hidden(said), sys.stderr)
     for obstacle in fix.obstacles:
-        print(f"no rewrite: {printable.line(judgement.hidden(obstacle))}", file=sys.stderr)
+        folding.tell(f"no rewrite: {judgement.hidden(obstacle)}", sys.stderr)
     if fix.obstacles:
         return Exit.CONFIG if fix.has_no_place else Exit.NO
     if not fix.changes:
-        print("nothing to change", file=sys.stderr)
+        folding.tell(verdicts.unchanged(judgement), sys.stderr)
     elif where is not None:
-        print(f"written: {printable.line(where)}", file=sys.stderr)
+        folding.tell(f"written: {where}", sys.stderr)
     return Exit.FINE

@@ -6,12 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from launcher import printable
+from launcher import folding, printable
 from launcher.formats.curl import write
 from launcher.plan.plan import Plan
 
 HEAD = "next   "  # as wide as `error` and `fix`, with their blanks
-UNBOUNDED = 1000  # columns off a terminal
 
 
 def tell(*steps: tuple[str, str], always: bool = False) -> None:
@@ -23,14 +22,19 @@ def tell(*steps: tuple[str, str], always: bool = False) -> None:
 
 
 def say(*steps: tuple[str, str]) -> None:
-    """Print commands, whosever, each with what it is for, where that has room."""
+    """Print commands, whosever, each with what it is for; above it, where it has no room beside.
+
+    A command is never folded: it could not be pasted then.
+    """
     width = max(len(words) for words, _ in steps)
-    columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else UNBOUNDED
+    columns = folding.columns(sys.stderr)
     for at, (words, meaning) in enumerate(steps):
         head = " " * len(HEAD) if at else HEAD
-        told = f"{head}{words:<{width}}  # {meaning}"
-        # folded by us, a command could not be pasted
-        print(printable.line(told if len(told) <= columns else head + words), file=sys.stderr)
+        told = printable.line(f"{head}{words:<{width}}  # {meaning}")
+        if columns and len(told) > columns:
+            folding.tell(f"{head}# {meaning}", sys.stderr, hanging=len(HEAD) - len(head) + 2)
+            told = printable.line(" " * len(HEAD) + words)
+        print(told, file=sys.stderr)
 
 
 def ask(plan: Plan) -> None:

@@ -52,7 +52,7 @@ def lines(shown: Shown, width: int, signs: Signs = BLOCKS, now: float | None = N
     names = len(shown.instances) > 1
     told = [(in_words(event), event.profile) for event in shown.events]
     if told := [(text, of) for text, of in told if text]:
-        made += [(), (("last events (UTC)", "dim"),)]
+        made += [(), (("last events", "dim"),)]
         made += [((f"{of}  " if names else "", "bold"), (text, "")) for text, of in told]
     return made
 

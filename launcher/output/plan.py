@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from launcher.config import published
 from launcher.config.shown import place_of
 from launcher.engines.engine import NAMES, dialect
+from launcher.gateway import NAME as GATEWAY
 from launcher.operate.contained import Rendered
-from launcher.output import starts
+from launcher.output import nextstep, starts
 from launcher.output.bars import duration, signs_for
 from launcher.output.events import COLOURS, local, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
@@ -147,6 +148,18 @@ def status(seen: StateRecord, *, as_json: bool) -> None:
             _print_phases(screen, seen.start, _elapsed(seen))
 
 
+def next_step(seen: StateRecord) -> None:
+    """What helps with one that is down: the way up, or what became of it. A gateway has its own
+    way.
+    """
+    if seen.engine == GATEWAY:
+        return
+    if seen.state in ("failed", "dead"):
+        nextstep.tell((f"events -p {seen.profile} --kind death", "what it died of"))
+    elif seen.state == "stopped":
+        nextstep.tell((f"up {seen.profile} --detach", "start it, and keep it up"))
+
+
 def _head(seen: StateRecord) -> Text:
     """Its name, its state, and since when."""
     from launcher.output.console import words
@@ -167,10 +180,10 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
     """What is told of an instance; of one without a state file only the reason."""
     rows: list[tuple[str, object]] = [("reason", seen.reason or "-")]
     if seen.launcher:
-        is_there = seen.endpoint and seen.state not in GONE
-        where = f"{seen.endpoint}/v1  model {seen.model}" if is_there else "-"
+        where = f"{there}/v1  model {seen.model}" if (there := _where(seen)) else "-"
         rows.append(("endpoint", where))
         rows.append(("engine", _engine(seen)))
+        rows.append(("run", "-" if seen.run is None else seen.run))
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
         rows.append(("start", _start(seen)))
         rows += [("canary", _canary(seen.canary))] if seen.canary else []
@@ -209,10 +222,15 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
     for seen in every:
         began = f"{local(seen.since)}{_ago(seen.since)}" if seen.since else "-"
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
-        where = words(seen.endpoint or "-") if seen.state not in GONE else "-"
+        where = words(_where(seen) or "-")
         table.add_row(words(seen.profile), state, began, where, words(_why_so(seen)))
-    blocks = ((_head(seen), (seen.endpoint or "", _why_so(seen))) for seen in every)
+    blocks = ((_head(seen), (_where(seen), _why_so(seen))) for seen in every)
     table_or_blocks(console(sys.stdout), table, blocks)
+
+
+def _where(seen: StateRecord) -> str:
+    """Where it answers; "" where nobody does."""
+    return seen.endpoint or "" if seen.state not in GONE else ""
 
 
 def _why_so(seen: StateRecord) -> str:

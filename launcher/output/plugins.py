@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from launcher import printable
+from launcher import counting, printable
 from launcher.doctor.group import Difference
 from launcher.errors import UserError
 from launcher.plan.findings import Finding, Severity, verdict
@@ -26,7 +26,7 @@ def npd(findings: Sequence[Finding]) -> str:
     """The findings that are not ok, a line each, the worst first, which fits into its message."""
     bad = [found for found in findings if found.severity and not found.allowed]
     if not bad:
-        return f"ok: {len(findings)} checks"
+        return f"ok: {counting.of(len(findings), 'check')}"
     told = sorted(bad, key=lambda found: -found.severity)
     first, *rest = [f"{one.severity.word}: {one.id}: {one.evidence}" for one in told]
     return "\n".join([_short(first), *map(printable.line, rest)])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from launcher import counting
 from launcher.config import layers
 from launcher.config.select import Row
 from launcher.config.shown import Shown
@@ -69,8 +70,8 @@ def _block(one: Row) -> tuple[Text, tuple[str, ...]]:
     from launcher.output.console import words
 
     fits = _fits(one), "green" if one.fits else "dim"
-    where = "" if one.place == "packaged" else f"  {_place(one)}"
-    return words((one.name, "bold"), "  ", fits, where), (cut(one.description),)
+    head = words((one.name, "bold"), "  ", fits, f"  {_place(one)}")
+    return head, (f"needs {one.needs}" if one.needs else "", cut(one.description))
 
 
 def show(seen: Shown, *, as_json: bool) -> None:
@@ -85,7 +86,7 @@ def show(seen: Shown, *, as_json: bool) -> None:
     screen.print(row("file", seen.path))
     screen.print(row("extends", " <- ".join(seen.extends) or "-"))
     screen.print()
-    screen.print(lines(seen.text.rstrip("\n").split("\n")), soft_wrap=True)
+    screen.print(lines(seen.text.rstrip("\n").split("\n")))
     screen.print()
     screen.print(words(("what it comes to, and who sets it; rules choose the rest", "dim")))
     for one in seen.values:
@@ -117,7 +118,7 @@ def valid(plan: Plan, stops: Sequence[tuple[str, str]], path: str, *, as_json: b
 def _for_whom(plan: Plan) -> Iterator[str]:
     """What a plan is made for, and of what."""
     if plan.gpus:
-        yield f"{plan.gpus} GPUs{f', {plan.arch}' if plan.arch else ''}"
+        yield f"{counting.of(plan.gpus, 'GPU')}{f', {plan.arch}' if plan.arch else ''}"
     yield " ".join(filter(None, (dialect(plan.engine).name, plan.release)))
     yield plan.model
     yield f"{plan.host}:{plan.port}{' with a key' if plan.key_file else ''}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from launcher.engines.log import PHASES
 from launcher.errors import UserError
 from launcher.output.bars import Line, Part, Signs, bar, binary, duration, flow, signs_for
+from launcher.output.events import local
 from launcher.statedir.starts import READY, PastStart, Usual, Waited, usual
 from launcher.statedir.state import StartRecord
 
@@ -31,15 +32,20 @@ LETTERS = {
 }
 WIDTH = 100  # columns where nobody says how many there are
 MOST = 140
+HEAD = 47  # columns of when a start began, its run, its result and its seconds
+LEAST = 10  # columns of a picture
 NAMES = max(map(len, PHASES.values()))
 LEAST_READ = 1 << 20  # bytes that are worth a word
 LEAST_SECONDS = 1.0
 
 
-def waited_for(phase: str, waited: Waited, took: float) -> str:
-    """What the processes of a phase were seen doing, in words; "" for nothing that takes time."""
+def waited_for(phase: str, waited: Waited, took: float, gpus: int) -> str:
+    """What the processes of a phase were seen doing, in words; "" for nothing that takes time. One
+    of a single GPU has no other to wait for.
+    """
     is_long = took >= LEAST_SECONDS
-    told = ["waits for the other ranks"] if phase == "distributed" and is_long else []
+    has_to_meet = phase == "distributed" and gpus > 1
+    told = ["waits for the other ranks"] if has_to_meet and is_long else []
     if waited.read >= LEAST_READ:
         rate = f" ({binary(waited.read / took)}/s)" if is_long else ""
         told.append(f"disk: {binary(waited.read)} read{rate}")
@@ -56,6 +62,11 @@ def waited_for(phase: str, waited: Waited, took: float) -> str:
 def base(usual: Usual) -> str:
     """What an estimate is based on."""
     return "the last start" if usual.of == 1 else f"the median of the last {usual.of} starts"
+
+
+def _before(usual: Usual) -> str:
+    """Those that came before the start that is shown."""
+    return "the start before" if usual.of == 1 else f"the median of {usual.of} starts before"
 
 
 def left(usual: Usual | None, phase: str, spent: float) -> str:
@@ -90,7 +101,8 @@ def phases(start: StartRecord, elapsed: float, signs: Signs) -> list[Line]:
         if phase == start.phase:
             doing.append((f"  {_how_far(start, expected.get(phase), took[phase], signs)}", ""))
         if phase in start.waits:
-            doing.append((f"  {waited_for(phase, start.waits[phase], took[phase])}", "dim"))
+            waited = waited_for(phase, start.waits[phase], took[phase], start.gpus)
+            doing.append((f"  {waited}", "dim"))
         name = PHASES.get(phase, phase)
         lines.append(((f"  {name:{NAMES}} {done}", style), *doing))
     return lines
@@ -106,25 +118,44 @@ def _how_far(start: StartRecord, expected: float | None, spent: float, signs: Si
 def lines(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
     """A line each, as long as it took, and the last that became ready phase by phase."""
     longest = max((start.total for start in starts), default=0.0) or 1.0
-    room = max(10, width - 52)
-    made = [_line(start, longest, room) for start in starts]
-    title: Line = ((f"{'started':19}  {'run':>4}  {'result':9} {'seconds':>8}", "dim"),)
+    if (room := width - HEAD - 5) >= LEAST:
+        title: Line = ((f"{'started':19}  {'run':>4}  {'result':9} {'seconds':>8}", "dim"),)
+        made = [title, *(_line(start, longest, room) for start in starts)]
+    else:
+        made = [line for start in starts for line in _block(start, longest, width)]
     seen = [name for name in PHASES if any(name in start.seconds for start in starts)]
     legend = flow(
         [((LETTERS[name][0], LETTERS[name][1]), (f" {PHASES[name]}", "dim")) for name in seen],
         width,
         "",
     )
-    return [title, *made, (), *legend, *_last(starts, width, signs)]
+    return [*made, (), *legend, *_last(starts, width, signs)]
 
 
 def _line(start: PastStart, longest: float, room: int) -> Line:
-    began = f"{start.time[:10]} {start.time[11:19]}"
-    style = "green" if start.outcome == READY else "red"
-    result: list[Part] = [(f"{start.outcome:9}", style), (f" {start.total:8.1f}  ", "")]
-    drawn = _drawn(start.seconds, longest, room)
-    why = f" {start.reason}" if start.outcome != READY else ""
-    return ((f"{began}  {start.run:4}  ", ""), *result, *drawn, (why, "dim"))
+    result, why = _result(start)
+    head = (f"{local(start.time)}  {start.run:4}  ", ""), (f"{result[0]:9}", result[1])
+    return (*head, (f" {start.total:8.1f}  ", ""), *_drawn(start.seconds, longest, room), why)
+
+
+def _block(start: PastStart, longest: float, width: int) -> list[Line]:
+    """The same where a line has no room for it."""
+    result, why = _result(start)
+    told: list[Line] = [
+        ((local(start.time), ""),),
+        ((f"run {start.run}", ""),),
+        (result,),
+        ((f"{start.total:.1f} s", ""),),
+    ]
+    picture: Line = (("  ", ""), *_drawn(start.seconds, longest, max(LEAST, width - 4)), why)
+    return [*flow(told, width, ""), picture]
+
+
+def _result(start: PastStart) -> tuple[Part, Part]:
+    """What became of it, and why."""
+    is_ready = start.outcome == READY
+    style = "green" if is_ready else "red"
+    return (start.outcome, style), ("" if is_ready else f" {start.reason}", "dim")
 
 
 def _drawn(seconds: Mapping[str, float], longest: float, room: int) -> list[Part]:
@@ -144,12 +175,11 @@ def _last(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
         return []
     last = starts[at]
     before = usual(starts[:at], last.model, last.engine, last.release)
-    beside = f", beside {base(before)}" if before else ""
-    title = (
-        f"the last that became ready, run {last.run} of {last.time[:10]} {last.time[11:19]}{beside}"
-    )
+    beside = f", beside {_before(before)}" if before else ""
+    title = f"the last that became ready, run {last.run} of {local(last.time)}{beside}"
     made: list[Line] = [(), ((title, "dim"),)]
-    room, began = max(10, min(40, width - 62)), 0.0
+    # beside it: name, seconds, what is usual, and what they did where that has room
+    room, began = max(LEAST, min(40, width - 62)) if width > HEAD else 0, 0.0
     for phase, took in last.seconds.items():
         first, end = (round(room * at / (last.total or 1.0)) for at in (began, began + took))
         began += took
@@ -157,7 +187,7 @@ def _last(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
         usually = (
             f"{before.seconds[phase]:8.1f} s" if before and phase in before.seconds else " " * 10
         )
-        doing = waited_for(phase, last.waits.get(phase, Waited()), took)
+        doing = waited_for(phase, last.waits.get(phase, Waited()), took, last.gpus)
         name, colour = PHASES.get(phase, phase), LETTERS.get(phase, ("", ""))[1]
         row: Line = ((f"  {name:{NAMES}} ", ""), (picture, colour), (f"{took:8.1f} s", ""))
         made.append((*row, (usually, "dim"), (f"  {doing}" if doing else "", "dim")))
@@ -182,12 +212,11 @@ def show(starts: Sequence[PastStart], *, as_json: bool, svg: Path | None) -> Non
 
 
 def put(screen: Console, line: Text) -> None:
-    """Print a line: cut at a terminal's edge, whole elsewhere, for grep."""
-    line.rstrip()
-    if screen.is_terminal:
-        screen.print(line, no_wrap=True, overflow="crop")
-    else:
-        screen.print(line, soft_wrap=True)
+    """Print a line: folded at a terminal's edge, whole elsewhere, for grep."""
+    from launcher.output.console import hung
+
+    for part in hung(screen, line):
+        screen.print(part)
 
 
 def _draw(starts: Sequence[PastStart], svg: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from launcher.operate.top import Shown, Top
 from launcher.output import panel
-from launcher.output.bars import cut, signs_for
+from launcher.output.bars import signs_for
 from launcher.output.starts import put
 
 if TYPE_CHECKING:
@@ -43,15 +43,12 @@ def once(top: Top, pause: float, *, as_json: bool) -> None:
 
 
 def drawn(shown: Shown, screen: Console) -> list[Text]:
-    """Its lines as rich draws them; on a terminal cut where that ends."""
-    from launcher.output.console import words
+    """Its lines as rich draws them; on a terminal folded where that ends."""
+    from launcher.output.console import hung, words
 
     width = screen.width if screen.is_terminal else WIDTH
     made = panel.lines(shown, width, signs_for(screen.encoding))
-    texts = [words(*cut(line, width) if screen.is_terminal else line) for line in made]
-    for text in texts:
-        text.rstrip()
-    return texts
+    return [part for line in made for part in hung(screen, words(*line))]
 
 
 def live(top: Top, interval: float) -> None:

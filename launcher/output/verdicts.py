@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target
 from launcher.knowledge import gpus
-from launcher.lint.concerns import Concern, Verdict
+from launcher.lint.concerns import Verdict, by_remedy
 from launcher.lint.fix import Fixed
 from launcher.lint.lint import OUTSIDE, Entry
 from launcher.lint.run import Judged, Judgement
@@ -38,6 +38,7 @@ MARKS = {
     Verdict.DEPRECATED: "d",
     Verdict.RISKY: "!",
 }
+BESIDE = 22  # columns of a verdict
 LEGEND = "· fine   - inert or needless   d deprecated   ! risky   x breaks, or is refused"
 
 
@@ -89,9 +90,7 @@ def _named(judged: Judged, entry: Entry) -> str:
 
 
 def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
-    from rich.padding import Padding
-
-    from launcher.output.console import words
+    from launcher.output.console import indented, words
 
     console.print()
     for entry in sorted(entries, key=lambda entry: -entry.verdict.rank):
@@ -99,26 +98,25 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             continue
         colour = COLOURS.get(entry.verdict, "red")
         when = f", {entry.when}" if entry.when else ""
-        line = ((f"{entry.verdict + when:<22}", colour), (_named(judged, entry), "bold"))
+        line = ((f"{entry.verdict + when:<{BESIDE}}", colour), (_named(judged, entry), "bold"))
         if not entry.concerns:
             console.print(words(*line, (f"  {entry.why}", "dim")))
             continue
         console.print(words(*line))
-        for instead, concerns in _by_remedy(entry):
+        for instead, concerns in by_remedy(entry.concerns):
             for concern in concerns:
                 milder = f"{concern.verdict}: " if concern.verdict is not entry.verdict else ""
                 source = (f" ({concern.known}: {concern.source})", "dim")
                 why = words((milder, "yellow"), cut(judged.sentence(concern.why)), source)
-                console.print(Padding.indent(why, 22))
+                console.print(indented(console, why, BESIDE))
             if instead:
-                console.print(
-                    Padding.indent(words(("instead ", "bold"), cut(judged.sentence(instead))), 22)
-                )
+                told = words(("instead ", "bold"), cut(judged.sentence(instead)))
+                console.print(indented(console, told, BESIDE))
     fine = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
     if fine:
         listed = ", ".join(_named(judged, entry) for entry in fine)
         console.print(words(("fine", "green")))
-        console.print(Padding.indent(words((listed, "dim")), 22))
+        console.print(indented(console, words((listed, "dim")), BESIDE))
     counts = {
         verdict: sum(entry.verdict is verdict for entry in entries) for verdict in reversed(Verdict)
     }
@@ -127,12 +125,25 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
     )
 
 
-def _by_remedy(entry: Entry) -> list[tuple[str, list[Concern]]]:
-    """What is said of it with what to do, the worst first; what the same helps together."""
-    told: dict[str, list[Concern]] = {}
-    for concern in entry.concerns:
-        told.setdefault(concern.instead or "", []).append(concern)
-    return [*told.items()]
+def unchanged(judgement: Judgement) -> str:
+    """Why a text stays as it is, though something may have been said of it: `--fix` changes only
+    what will not run, or not correctly.
+    """
+    told = {
+        entry.verdict
+        for judged in judgement.launches
+        for entries in judged.releases.values()
+        for entry in entries
+        if entry.concerns
+    }
+    advice = [verdict for verdict in reversed(Verdict) if verdict in told - {Verdict.FINE}]
+    if not advice:
+        return "nothing to change"
+    return f"--fix changes nothing: what is {_or(advice)} starts, and is yours to decide"
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
@@ -145,7 +156,7 @@ def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
     for obstacle in fix.obstacles:
         console.print(words(f"no rewrite: {judgement.hidden(obstacle)}"))
     if not fix.obstacles and not fix.changes:
-        console.print("nothing to change")
+        console.print(unchanged(judgement))
     if not fix.changes:
         return
     console.print("what --fix would change (--write: in the file)", style="bold")
@@ -157,22 +168,18 @@ def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
 
 def _table(console: Console, judged: Judged) -> None:
     """A row for each flag and variable that is not fine everywhere, a column for each release."""
-    from rich.table import Table
-
-    from launcher.output.console import words
+    from launcher.output.console import columns, words
 
     many = judged.releases
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("")
-    for release in many:
-        table.add_column(release.removeprefix("0.5"), justify="right")
+    heads = ["", *(release.removeprefix("0.5") for release in many)]
     rows = _rows(many)
     odd = [row for row in rows if any(entry.concerns for entry in row.values())]
+    told = []
     for row in odd:
         marks = [words(_mark(row.get(release))) for release in many]
-        table.add_row(words(_named(judged, _first(row))[:60]), *marks)
+        told.append([words(_named(judged, _first(row))), *marks])
     console.print()
-    console.print(table)
+    columns(console, heads, told)
     console.print(f"{LEGEND}\n", style="dim")
     for row in odd:
         _spans(console, judged, row)
@@ -207,18 +214,11 @@ def _mark(entry: Entry | None) -> tuple[str, str]:
 
 def _spans(console: Console, judged: Judged, row: Row) -> None:
     """What becomes of one flag, releases in which it is the same told once."""
-    from rich.table import Table
-
-    from launcher.output.console import lines as lines_of
-    from launcher.output.console import words
+    from launcher.output.console import beside, words
 
     places = {release: at for at, release in enumerate(judged.releases)}
     releases, entries = [*row], [*row.values()]
     console.print(words((_named(judged, entries[0]), "bold")))
-    lines = Table.grid(padding=(0, 2, 0, 0))
-    lines.add_column(min_width=17)
-    lines.add_column(min_width=21, no_wrap=True)
-    lines.add_column(overflow="fold")
     first = 0
     for at in range(1, len(entries) + 1):
         entry = entries[first]
@@ -230,8 +230,9 @@ def _spans(console: Console, judged: Judged, row: Row) -> None:
             continue
         span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
         verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
-        told = words((verdict, COLOURS.get(entry.verdict, "red")))
+        head = f"{span:<15}  {verdict}"
         said = dict.fromkeys(cut(judged.sentence(concern.why)) for concern in entry.concerns)
-        lines.add_row(f"  {span}", told, lines_of(said))
+        for why in said or [""]:
+            beside(console, (head, COLOURS.get(entry.verdict, "red")), 38, why)
+            head = ""
         first = at
-    console.print(lines)

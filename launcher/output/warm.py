@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from launcher import printable
+from launcher import counting, folding
 from launcher.engines.engine import dialect
 from launcher.errors import Exit
 from launcher.operate.warm import Kernels, Warmed
@@ -31,7 +31,7 @@ def report(done: Warmed, *, as_json: bool) -> int:
         print(json.dumps(_data(done)))
     else:
         for line in _lines(done):
-            print(printable.line(line))
+            folding.tell(line)
     return Exit.FINE if done.is_done else Exit.NO
 
 
@@ -54,7 +54,7 @@ def _of_kernels(kernels: Kernels | None) -> Iterator[str]:
         return
     for cache in kernels.caches:
         day = time.strftime("%Y-%m-%d", time.localtime(cache.newest))
-        yield f"  kernels     {cache.path}: {cache.files} files, the newest of {day}"
+        yield f"  kernels     {cache.path}: {counting.of(cache.files, 'file')}, the newest of {day}"
     for name, release in kernels.prebuilt.items():
         word = "not of FlashInfer's release" if f"{name} {release}" in kernels.useless else "fits"
         yield f"  kernels     {name} {release}: {word} ({kernels.flashinfer})"

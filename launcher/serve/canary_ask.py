@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from launcher import counting
 from launcher.engines import server as ask
 from launcher.engines import signs
 from launcher.engines.figures import Figures
@@ -64,7 +65,9 @@ def look(asked: Asked, question: Question) -> Look:
         return Look(Said.UNKNOWN, f"not asked: {why}")
     before = _figures(asked)
     if before.waiting:
-        return Look(Said.UNKNOWN, f"not asked: {before.waiting} requests wait in its queue")
+        return Look(
+            Said.UNKNOWN, f"not asked: {counting.of(before.waiting, 'request')} wait in its queue"
+        )
     client = Timed(asked)
     said, detail = _put(client, asked, question)
     seen = signs.between(before, _figures(asked)) if said is Said.RIGHT else None
@@ -121,7 +124,7 @@ def _put(client: Timed, asked: Asked, question: Question) -> tuple[Said, str]:
         return (Said.UNKNOWN if error.status in BUSY else Said.WRONG), str(error)
     except Exception as error:
         return _failed(error, asked.smoke)
-    return Said.RIGHT, f"right, {client.tokens} tokens"
+    return Said.RIGHT, f"right, {counting.of(client.tokens, 'token')}"
 
 
 def _failed(error: Exception, within: Mapping[str, Any]) -> tuple[Said, str]:

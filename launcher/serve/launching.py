@@ -110,7 +110,7 @@ class Launches:
         """In a thread of its own."""
         service = self._service
         try:
-            if fresh and number > 1 and self._is_of_another_version():
+            if fresh and self._is_of_another_version():
                 return partial(self._hand_over, number)
             made, key = service.read_plan() if fresh else (service.plan, service.key)
             _require_free(made)
@@ -157,7 +157,7 @@ class Launches:
         if pending is None or pending.number != number:
             return
         service = self._service
-        again = made is service.plan and number > 1
+        again = made is service.plan and service.state.past.restarts > 0
         if made is not service.plan:
             service.use_plan(made, key)
         path = made.key_config if key else None

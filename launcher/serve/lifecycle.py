@@ -103,7 +103,8 @@ def step(state: State, event: Event, policy: Policy) -> Step:
 def _idle(state: Idle, event: Event) -> Step:
     match event:
         case Started(now):
-            return restarts.launch(state.past, now, "first start")
+            why = "started again" if state.past.run else "first start"
+            return restarts.launch(state.past, now, why)
         case RequestReceived(_, (Request.STOP | Request.KILL) as request, by):
             return Ended(state.past, _asked_for(request, by)), ()
         case _:

@@ -154,6 +154,7 @@ class Recorder:
             release=plan.release,
             seconds=start.seconds(picture.now),
             waits=start.waits,
+            gpus=plan.gpus,
         )
         self._starts = (*self._starts, made)[-starts.KEPT :]
         data = starts.to_json(self._starts)
@@ -358,4 +359,5 @@ class Recorder:
             picture.progress,
             start.waits,
             self._usual,
+            picture.plan.gpus,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from launcher import counting
 from launcher.plan.policy import Policy
 from launcher.serve.events import Action, Exited, Launch, RestartAdvice
 from launcher.serve.states import Backoff, Ended, Past, Starting, State
@@ -64,8 +65,8 @@ def count(past: Past, now: float, how: str, policy: Policy) -> Step:
 
 def _too_many(past: Past, policy: Policy) -> str:
     if past.consecutive_failures > len(past.deaths):
-        return f"{past.consecutive_failures} deaths in a row without being ready"
-    many = "1 death" if len(past.deaths) == 1 else f"{len(past.deaths)} deaths"
+        return f"{counting.of(past.consecutive_failures, 'death')} in a row without being ready"
+    many = counting.of(len(past.deaths), "death")
     return f"{many} within {policy.restart_window:g} s"
 
 

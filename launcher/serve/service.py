@@ -19,7 +19,7 @@ from launcher.serve.logfile import ServerLog
 from launcher.serve.loop import Loop
 from launcher.serve.recorder import Recorder, Snapshot
 from launcher.serve.run import ServerRun
-from launcher.serve.states import Idle, State
+from launcher.serve.states import Idle, Past, State
 from launcher.statedir.folder import StateDir
 
 
@@ -35,7 +35,8 @@ class Service:
         self.feed = feed
         self.loop = Loop(self.complain)
         self.clock = self.loop.clock
-        self.state: State = Idle()
+        before = instance.runs()
+        self.state: State = Idle(Past(run=before, before=before))
         self.run: ServerRun | None = None
         #: The run before, until it is known why it ended and its GPU memory is back.
         self.gone: ServerRun | None = None

@@ -22,7 +22,8 @@ class Next(Enum):
 class Past:
     """What earlier runs of the server leave behind."""
 
-    run: int = 0  # how many times the server was launched; numbers the present run
+    run: int = 0  # how many times the server was launched here; numbers the present run
+    before: int = 0  # of them, by launchers that are no more
     deaths: tuple[float, ...] = ()  # when it died, within the policy's window
     consecutive_failures: int = 0  # deaths since it was last ready, however long ago
     served: bool = False  # whether any run was ever ready
@@ -31,8 +32,8 @@ class Past:
 
     @property
     def restarts(self) -> int:
-        """Launches after the first, whoever wanted them."""
-        return max(0, self.run - 1)
+        """Launches of the present launcher after its first, whoever wanted them."""
+        return max(0, self.run - self.before - 1)
 
 
 @dataclass(frozen=True)

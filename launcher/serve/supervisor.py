@@ -55,7 +55,7 @@ from launcher.serve.run import ServerRun
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.service import Service
 from launcher.serve.states import Ended, Ready, Starting
-from launcher.serve.wishes import NOW, WISHES
+from launcher.serve.wishes import DOWN, NOW, WISHES
 from launcher.statedir.folder import StateDir
 
 WRITE_WITHIN = 2.0  # seconds for what is not written yet, at the end
@@ -63,6 +63,7 @@ EXTEND_EVERY = 5.0  # seconds between two requests for more time
 # Who sends a signal, as an operator knows it; a SIGTERM may be anybody's.
 BY = {
     NOW: "`down --now`",
+    DOWN: "`down`",
     signal.SIGUSR1: "`glm5-serve restart` (SIGUSR1)",
     signal.SIGINT: "Ctrl-C (SIGINT)",
 }

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from launcher import __version__
 from launcher.errors import Exit, UserError
-from launcher.files import guarded
+from launcher.files import guarded, places
 from launcher.files.ownership import require_private
 from launcher.files.rotation import rotate
 from launcher.statedir import namelock, starts
@@ -46,6 +46,7 @@ from launcher.statedir.status import Status
 LARGEST_EVENTS = 8 << 20  # bytes
 KEPT_EVENTS = 2  # older files of them
 KEPT_STACKS = 5  # of runs that hung
+LONGEST_NAME = 128  # characters: units, keys and temporary files are called by it, and more
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(@[1-9][0-9]{0,2})?")  # a replica's has its number
 
 
@@ -60,10 +61,12 @@ class StateDir:
     """The folder of one profile."""
 
     def __init__(self, home: Path, name: str) -> None:
-        if not NAME.fullmatch(name):
+        if (is_long := len(name) > LONGEST_NAME) or not NAME.fullmatch(name):
+            most = f", which has {len(name)} characters," if is_long else ""
             raise UserError(
-                f"profile name {name!r} cannot name a folder",
-                fix="rename the file: letters, digits and . _ - only",
+                f"profile name {name!r}{most} cannot name a folder",
+                fix=f"letters, digits and . _ - only, {LONGEST_NAME} at most: give, or rename the"
+                " file to, such a name",
                 status=Exit.USAGE,
             )
         self.name = name
@@ -195,7 +198,9 @@ class StateDir:
             fix = f"free some space: `df -h {self.folder.parent}`"
         else:
             fix = "give this user the folder, or choose another with GLM5_SERVE_STATE_DIR"
-        return UserError(f"cannot write the state folder {self.folder}: {error.strerror}", fix=fix)
+        where = places.obstacle(self.folder)
+        why = f"it would lie in {where}" if where else error.strerror
+        return UserError(f"cannot write the state folder {self.folder}: {why}", fix=fix)
 
     def _probe_disk(self) -> None:
         probe = self.folder / ".probe"
@@ -203,6 +208,12 @@ class StateDir:
             guarded.replace(probe, b"x" * 65536)
         finally:
             probe.unlink(missing_ok=True)
+
+    def runs(self) -> int:
+        """How many times its server was launched so far, by any launcher. A start that was not over
+        when its launcher was killed is in the state file alone.
+        """
+        return max(self.status.run(), *(start.run for start in starts.read(self.starts)), 0)
 
     def is_held(self) -> bool:
         """Whether a launcher is alive."""

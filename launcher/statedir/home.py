@@ -8,6 +8,8 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from launcher.errors import UserError
+from launcher.files import places
 from launcher.statedir.folder import NAME, StateDir
 
 
@@ -15,16 +17,29 @@ def state_home(environ: Mapping[str, str]) -> Path:
     """Where instances keep their files.
 
     `$GLM5_SERVE_STATE_DIR`; under systemd `$STATE_DIRECTORY`; `/var/lib/glm5-serve` for root, so
-    that root's shell finds what the service runs; else `$XDG_STATE_HOME/glm5-serve`.
+    that root's shell finds what the service runs; else `$XDG_STATE_HOME/glm5-serve`. Raises
+    UserError where that can be no folder.
     """
-    if said := environ.get("GLM5_SERVE_STATE_DIR") or environ.get("STATE_DIRECTORY"):
-        return Path(said)
+    by, folder = _named(environ)
+    if why := places.obstacle(folder, writing=False):
+        what = f"no instance can be kept where {by} says: it names {why}"
+        raise UserError(what, fix="GLM5_SERVE_STATE_DIR=DIR names a folder for them")
+    return folder
+
+
+def _named(environ: Mapping[str, str]) -> tuple[str, Path]:
+    """The state home, and what says so."""
+    for by in ("GLM5_SERVE_STATE_DIR", "STATE_DIRECTORY"):
+        if said := environ.get(by):
+            return by, Path(said)
     if os.geteuid() == 0:
-        return Path("/var/lib/glm5-serve")
-    base, owner = Path(environ.get("XDG_STATE_HOME", "")), Path(environ.get("HOME", ""))
-    if not base.is_absolute():  # a relative one is none, says the specification
-        base = (owner if owner.is_absolute() else Path("/")) / ".local/state"
-    return base / "glm5-serve"
+        return "root's own place", Path("/var/lib/glm5-serve")
+    base = Path(environ.get("XDG_STATE_HOME", ""))
+    if base.is_absolute():  # a relative one is none, says the specification
+        return "XDG_STATE_HOME", base / "glm5-serve"
+    owner = Path(environ.get("HOME", ""))
+    base = (owner if owner.is_absolute() else Path("/")) / ".local/state"
+    return "HOME", base / "glm5-serve"
 
 
 def known(home: Path) -> list[StateDir]:

@@ -113,6 +113,7 @@ class PastStart:
     release: str | None
     seconds: Mapping[str, float]
     waits: Mapping[str, Waited] = field(default_factory=dict)
+    gpus: int = 0  # that share the model; 0: it runs on the CPU, or nobody told
 
     @property
     def total(self) -> float:
@@ -137,6 +138,7 @@ class PastStart:
             release=optional(text, said.get("release")),
             seconds=by_name(number, said.get("seconds")),
             waits=by_name(Waited.from_json, said.get("waits")),
+            gpus=whole(said.get("gpus", 0)),
         )
 
 

@@ -172,7 +172,7 @@ class Progress:
 @dataclass(frozen=True)
 class StartRecord:
     """How far the last start came, how long each phase of it took, and what its processes did
-    meanwhile; `usual`: what starts before it took.
+    meanwhile; `usual`: what starts before it took; `gpus`: how many share the model, 0 on a CPU.
     """
 
     seconds: Mapping[str, float]
@@ -180,6 +180,7 @@ class StartRecord:
     progress: Progress | None = None
     waits: Mapping[str, Waited] = field(default_factory=dict)
     usual: Usual | None = None
+    gpus: int = 0
 
     def spent(self, elapsed: float) -> float:
         """Seconds in the present phase, of a start that began so many seconds ago: a phase that
@@ -195,6 +196,7 @@ class StartRecord:
             "seconds": dict(self.seconds),
             "waits": {phase: waited.to_json() for phase, waited in self.waits.items()},
             "usual": self.usual.to_json() if self.usual else None,
+            "gpus": self.gpus,
         }
 
     @classmethod
@@ -207,6 +209,7 @@ class StartRecord:
             progress=optional(Progress.from_json, said.get("progress")),
             waits=by_name(Waited.from_json, said.get("waits", {})),
             usual=optional(Usual.from_json, said.get("usual")),
+            gpus=whole(said.get("gpus", 0)),
         )
 
 

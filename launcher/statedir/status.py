@@ -25,7 +25,7 @@ from launcher.statedir.processes import (
     run_state,
     start_ticks,
 )
-from launcher.statedir.schema import OtherSchemaError, if_any
+from launcher.statedir.schema import OtherSchemaError, if_any, whole
 from launcher.statedir.session import Session
 from launcher.statedir.state import BARE, LauncherRecord, Pids, StateRecord
 
@@ -65,7 +65,8 @@ class Status:
         except UnfitError as error:
             return self._bare("unknown", f"{error.filename} {error.strerror}")
         except OtherSchemaError as error:
-            return self._bare("unknown", f"{self._path} {error}")
+            fix = f"`glm5-serve down --profile {self._name}`, then `up`"
+            return self._bare("unknown", f"{self._path} {error}: {fix}, begins anew")
         except (OSError, ValueError) as error:
             return self._bare("unknown", f"{self._path} was not written by glm5-serve: {error}")
         if held and same:
@@ -198,6 +199,12 @@ class Status:
             said = self._json()
             return said.get(name) if isinstance(said, dict) else None
         return None
+
+    def run(self) -> int:
+        """The number of the last run that the state file names, whatever the rest of it is; else
+        0.
+        """
+        return if_any(whole, self._part("run")) or 0
 
     def launcher(self) -> LauncherRecord | None:
         """The launcher that the state file names, whatever the rest of it is."""

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from rig.tty import COLOUR, ENDLESS, WIDTHS, Stream, faults
 
 from launcher.bench.compare import compared
 from launcher.bench.record import Beside, Level, Line, Objective, Round, Run, Times, Verdict
@@ -132,6 +133,20 @@ def test_a_table_with_all_its_columns_fits_80(capsys: pytest.CaptureFixture[str]
     assert all(len(line.rstrip()) <= 80 for line in out[head : head + 4]), out[head : head + 4]
     for word in ("accept", "hits", "J/tok", "1,188.1", "1,234/2,346/3,457", "94%"):
         assert any(word in line for line in out[head : head + 4]), word
+
+
+def test_it_keeps_to_its_columns_and_loses_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on(columns: int, lines: list[Line]) -> str:
+        stream = Stream(is_terminal=True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr("sys.stdout", stream)
+        shown(lines)
+        return COLOUR.sub("", stream.getvalue())
+
+    one = [RUN, level(8, 1188.1), VERDICT]  # without a plot, whose marks depend on its width
+    for columns in WIDTHS:
+        assert not faults(on(ENDLESS, one), on(columns, one), columns)
+        assert max(map(len, on(columns, LINES).splitlines())) <= columns
 
 
 def test_the_verdict_stands_beside_others_and_tells_what_was_seen(

@@ -10,6 +10,7 @@ import pty
 import re
 import shlex
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -186,6 +187,10 @@ def test_status_of_several_is_a_table_and_a_typing_error_is_none(world: World) -
     assert lines[0].split() == ["profile", "state", "since", "endpoint", "reason"]
     assert [line.split()[:2] for line in lines[1:]] == [["other", "stopped"], ["stub", "stopped"]]
     assert "http" not in said.stdout  # nobody answers there
+    assert "http" not in on_terminal(world, "status", columns=60)
+    assert world.run("down").stdout == "no server is up\n"
+    assert world.run("events", "--starts").stderr.startswith("error  none is up, and there were")
+    assert world.run("bench").stderr.startswith("error  no server is up\n")
     typed = world.run("status", "8xpro600")
     assert (typed.returncode, "did you mean 8xpro6000" in typed.stderr) == (2, True)
 
@@ -205,31 +210,6 @@ def test_a_refused_start_leaves_what_was_there(world: World) -> None:
     world.run("up", "stub", "--set", "flags.model-path=/no/model")
 
     assert {path.name for path in world.instance.iterdir()} == before
-
-
-@pytest.mark.parametrize("columns", [40, 80, 120])
-@pytest.mark.parametrize(
-    "words",
-    [
-        "profiles", "profiles --all", "checks iommu-translation", "up nope",
-        "diff card 8xpro6000", "profiles validate card", "fit 8xpro6000", "--help",
-    ],
-)  # fmt: skip
-def test_no_word_is_cut_at_the_edge(world: World, words: str, columns: int) -> None:
-    wide = set(on_terminal(world, *words.split(), columns=500).split())
-    lines = on_terminal(world, *words.split(), columns=columns).splitlines()
-    long = [word for word in wide if len(word) > columns - 15]  # has no room beside its head
-    cut = {
-        word
-        for line in lines
-        for word in line.split()
-        if word not in wide and re.fullmatch("[a-z]{2,}", word)
-        if not any(word in whole for whole in long)
-    }
-
-    assert not cut
-    if columns > 40:  # or click's help, and what is to be pasted, have no room
-        assert not [line for line in lines if len(line) > columns and len(line.split()) > 1]
 
 
 def test_times_are_those_of_this_host_for_people_and_utc_for_scripts(world: World) -> None:
@@ -278,6 +258,21 @@ def test_metrics_say_where_they_are_served(world: World) -> None:
     process = world.start("metrics", "--listen", f"127.0.0.1:{world.port}")
     assert next_line(process) == f"serving http://127.0.0.1:{world.port}/metrics\n"
     process.terminate()
+
+
+def test_a_manager_hears_that_metrics_are_served_when_they_are(world: World) -> None:
+    path, place = world.folder / "notify", f"127.0.0.1:{world.port}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(PATIENCE)
+        process = world.start("metrics", "--listen", place, NOTIFY_SOCKET=str(path))
+        said = manager.recv(4096).decode().splitlines()
+
+        assert said == ["READY=1", f"STATUS=serving http://{place}/metrics"]
+        with socket.create_connection(("127.0.0.1", world.port), timeout=PATIENCE):
+            process.terminate()
+    unit = (ROOT / "systemd/glm5-serve-metrics.service").read_text()
+    assert "\nType=notify\nNotifyAccess=main\n" in unit
 
 
 def test_down_is_fine_where_nothing_ever_was(world: World) -> None:
@@ -377,6 +372,11 @@ def test_commands_end_with_the_next_one(world: World) -> None:
     ).stdout  # fmt: skip
     assert json.loads(answer)["choices"]
     assert "next   " not in on_terminal(world, "doctor", "stub", "--serving"), "it is up"
+    assert "next   " not in on_terminal(world, "status")
+    world.run("down")
+    stopped = on_terminal(world, "status", columns=200)
+    assert re.search(r"^next   \S*glm5-serve up stub --detach  # start it", stopped, re.M)
+    assert "next   " not in world.run("status").stdout + world.run("status").stderr
 
 
 def test_a_command_is_called_as_it_can_be_called(

@@ -646,3 +646,12 @@ def test_an_engine_that_is_missing_gets_an_environment_of_its_own(packages: dict
     page = (ROOT / "docs/first-deployment.md").read_text()
     assert f"/opt/sglang/bin/pip install sglang=={newest}" in page
     assert "engine.python=/opt/sglang/bin/python" in page
+
+
+def test_trouble_of_other_boards_is_not_this_hosts() -> None:
+    """What is reported of a driver is of RTX boards: nothing of it on a host of B200 or H200."""
+    told = {"driver__version": "580.159.04", "driver__module": "580.159.04"}
+    for capability, wanted in (("12.0", WARN), ("10.0", Severity.OK), ("9.0", Severity.OK)):
+        seen = having(with_gpus(H, *range(8), gsp="580.159.04", capability=capability), **told)
+        [found] = judge(seen, plan(), only=["driver-known-good"])
+        assert found.severity is wanted, found

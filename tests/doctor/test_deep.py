@@ -195,7 +195,20 @@ def test_an_interpreter_without_torch_says_so() -> None:
 def test_an_interpreter_that_is_missing_says_so() -> None:
     found, _ = run("/nowhere/python")
 
-    assert "could not be executed" in found["deep-start"].evidence
+    assert "cannot be executed" in found["deep-start"].evidence
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone runs no program of others")
+def test_root_runs_no_interpreter_that_others_may_change(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    program.chmod(0o777)
+    found, _ = run(program)
+
+    assert found["deep-start"].severity is FAIL
+    assert "a program that root will not run" in found["deep-start"].evidence
+    assert not ran.exists()
 
 
 @pytest.mark.parametrize(

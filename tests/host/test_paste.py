@@ -17,7 +17,9 @@ from rig.smi import Row, table
 from launcher.doctor.checks import checks, judge
 from launcher.errors import UserError
 from launcher.host import facts_json, parsers
+from launcher.host.collectors import nvml_questions
 from launcher.host.facts import Gpu, Host, known
+from launcher.host.parsers import smi
 from launcher.plan.findings import Severity
 
 HOSTS = TESTS / "hosts"
@@ -441,3 +443,19 @@ def test_tables_that_count_otherwise_are_told_as_those_of_two_hosts(tmp_path: Pa
 
     assert "tables count 2 and 8 GPUs" in pasted(tmp_path / "both", two, eight).observed
     assert "tables count" not in pasted(tmp_path / "same", eight, eight).observed
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("None", "none"),
+        ("Pass-Through", "passthrough"),
+        ("VGPU", "vgpu"),
+        ("Host VGPU", "host_vgpu"),
+        ("Host VSGA", "host_vsga"),
+    ],
+)
+def test_how_a_gpu_is_shared_is_named_as_nvml_names_it(said: str, named: str) -> None:
+    """What nvidia-smi(1) lists; a GPU that is passed through is no virtual one."""
+    assert smi.virtualization(said) == named
+    assert named in nvml_questions.VIRTUALIZATION

@@ -30,3 +30,19 @@ def test_who_asks_for_no_table_is_told_of_none() -> None:
     [judged] = judge(IMAGE, Target(None, "sm100")).launches
 
     assert not [note for note in judged.notes if "no table" in note]
+
+
+@pytest.mark.parametrize(
+    ("image", "is_said"),
+    [("lmsysorg/sglang:glm5-blackwell", True), ("lmsysorg/sglang:latest", True), ("$IMAGE", False)],
+)
+def test_of_an_image_whose_release_nobody_knows_one_column_is_its_own(
+    image: str, is_said: bool
+) -> None:
+    text = IMAGE.replace("lmsysorg/sglang:v0.5.20", image)
+    [judged] = judge(text, Target(None, "sm100"), every=True).launches
+    [alone] = judge(text, Target(None, "sm100")).launches
+
+    assert len(judged.releases) > 1
+    assert bool([note for note in judged.notes if "one column is its own" in note]) == is_said
+    assert not [note for note in alone.notes if "column" in note]

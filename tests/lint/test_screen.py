@@ -13,6 +13,8 @@ from launcher.lint.run import judge
 from launcher.output.lint import Ask, run
 
 OPEN = "vllm serve zai-org/GLM-5.2-FP8 --tensor-parallel-size 8 --kv-cache-dtype fp8"
+PLAIN = "python3 -m sglang.launch_server --model-path m"
+NO_FIX = "--fix changes nothing: what is"
 NONE = f"{OPEN} --host 127.0.0.1 --max-num-seqs 16 --shutdown-timeout 100"
 
 
@@ -37,6 +39,29 @@ def test_each_finding_has_what_to_do_behind_it(
         [at] = [at for at, line in enumerate(lines) if finding in line]
         assert lines[at].startswith("risky: "), "not as bad as what it stands under"
         assert lines[at + 1].startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{PLAIN} --host 0.0.0.0", f"{NO_FIX} risky starts, and is yours to decide"),
+        (f"{PLAIN} --tp 1 --context-len 9", f"{NO_FIX} abbreviated starts, and is yours to decide"),
+        (
+            f"SAFETENSORS_FAST_GPU=1 {PLAIN} --host 0.0.0.0",
+            f"{NO_FIX} risky or inert starts, and is yours to decide",
+        ),
+        (PLAIN, "nothing to change"),
+    ],
+)
+@pytest.mark.parametrize("how", ["show", "fix"])
+def test_why_nothing_is_changed_agrees_with_what_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str, how: str
+) -> None:
+    (tmp_path / "a.sh").write_text(text)
+    run(Ask(str(tmp_path / "a.sh"), how), Target("0.5.23", "sm120", "rtx-pro-6000"))
+    shown = capsys.readouterr()
+
+    assert said in (shown.out if how == "show" else shown.err).splitlines()
 
 
 def test_what_one_remedy_helps_is_told_it_once(

@@ -15,11 +15,18 @@ from launcher.config.resolve import resolve
 from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.target import Target
 from launcher.formats.launches import Launch
+from launcher.knowledge import models
 from launcher.lint.by_option import canonical_name
 from launcher.lint.translate import Command, translate
 from launcher.plan.plan import Plan
 
 PROFILES = sorted(path.stem for path in PACKAGED.glob("*.toml"))
+NAMED = {  # a checkpoint of each family whose parsers both engines have
+    "glm-5": "GLM-5",
+    "glm-5.3-flash": "GLM-5.3-Flash",
+    "glm-4.5": "GLM-4.5",
+    "deepseek-v3.2": "DeepSeek-V3.2",
+}
 OTHER = {"sglang": "vllm", "vllm": "sglang"}
 
 
@@ -149,6 +156,7 @@ def test_a_server_that_has_a_key_keeps_it(world: World) -> None:
         said = world.run("lint", "keyed.sh", "--to", "sglang")
 
         assert said.stdout.rstrip().endswith(f"--api-key {after}")
+        assert ("[redacted] is no key: before this is run" in said.stderr) == ("$" not in before)
         assert "VLLM_API_KEY" not in said.stderr
 
 
@@ -283,3 +291,27 @@ def test_what_stands_around_a_command_is_said_to_be_left_out(world: World) -> No
     assert f"docker run: left out, as this is the command alone: image {image}" in said
     assert "port 9000:8000, mount /m, and what else it says" in said
     assert not [line for line in of("vllm", "m -tp 8").said if "command alone" in line]
+
+
+@pytest.mark.parametrize("family", [one for one in models.families() if len(one.parsers) > 1])
+def test_a_known_model_gets_its_own_parsers_whatever_stood_there(family: models.Family) -> None:
+    """By each engine's names; where they were the model's own before, nothing is said of it."""
+    name = NAMED[family.id]
+    parsers = family.of_name(name).parsers
+    for source, to in OTHER.items():
+        model = f"--{dialect(source).option_of('model_path')} org/{name}"
+        for before, is_own in ((parsers[source], True), (("qwen3", "pythonic"), False)):
+            reasons, calls = before
+            made = of(source, f"{model} --reasoning-parser {reasons} --tool-call-parser {calls}")
+            there = given(made)
+
+            assert (*there["reasoning-parser"], *there["tool-call-parser"]) == parsers[to]
+            assert bool([line for line in made.said if "in place of" in line]) != is_own
+
+
+def test_a_parser_from_outside_or_of_an_unknown_model_stays() -> None:
+    words = "--model-path zai-org/GLM-5 --reasoning-parser $P --tool-call-parser glm47"
+    other = "--model-path m --reasoning-parser glm45 --tool-call-parser glm45"
+
+    assert not [line for line in of("sglang", words).said if "in place of" in line]
+    assert given(of("sglang", other))["tool-call-parser"] == ("glm45",)

@@ -165,6 +165,23 @@ def test_a_key_reaches_the_server_and_nothing_that_is_kept(world: World) -> None
     assert KEY not in died.stdout + died.stderr
 
 
+def test_no_process_of_it_has_the_key_among_its_words(world: World) -> None:
+    """What `ps` shows to everybody."""
+    key = world.folder / "key"
+    key.write_text(KEY)
+    key.chmod(0o600)
+    assert world.run("up", "-p", "stub", "-d", "--api-key-file", str(key)).returncode == 0
+    bench = world.start(*SHORT)
+    seen: set[str] = set()
+    while bench.poll() is None:  # no bound: pytest's limit
+        for process in psutil.Process(bench.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                seen.add(" ".join(process.cmdline()))
+
+    assert any("--output-details" in words for words in seen), seen
+    assert not [words for words in seen if KEY in words]
+
+
 @contextlib.contextmanager
 def asked_by_another(world: World) -> Iterator[None]:
     """Somebody's long answer is under way."""

@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no digest": ({"digest": "sha256:1"}, "--digest 'sha256:1' is none", "sha256: and 64 hexadecimal digits"),
     "two digests": ({"image": "a@sha256:1", "digest": f"sha256:{64 * 'a'}"}, "--image a@sha256:1 has a digest", "leave one of them out"),
     "no container": ({"form": "systemd", "image": "a"}, "--format systemd is no container", "--format docker, compose, quadlet, kubernetes"),
-    "models of a host": ({"models": "pvc:x"}, "--models is of --format kubernetes", "--set flags.model-path=/DIR"),
+    "models of a host": ({"models": "pvc:x"}, "--models is of --format kubernetes", "leave it out: a folder that the profile names is handed in"),
     "RDMA of a cluster on a host": ({"rdma": "rdma/x"}, "--rdma rdma/x is nothing that compose hands in", "for example --rdma /dev/infiniband"),
     "RDMA of a host in a cluster": ({"form": "kubernetes", "rdma": "/dev/infiniband"}, "--rdma /dev/infiniband is nothing that kubernetes hands in", "for example --rdma rdma/hca_shared_devices_a"),
     "another replica's GPUs": ({"profile": "8xb200@2", "settings": HALVES}, "which GPUs 8xb200@2 would have is unknown", "name those of all replicas: `--set env.CUDA_VISIBLE_DEVICES=0,1,...`"),
@@ -209,7 +209,7 @@ def test_a_key_that_others_may_read_is_told(tmp_path: Path) -> None:
 def test_an_image_of_ours_is_built_on_the_release_s_own() -> None:
     made = text(supervised=True)
 
-    assert "--build-arg BASE=docker.io/lmsysorg/sglang:v0.5.23 -t localhost/glm5-serve:" in made
+    assert "make dist DISTS=image BASE=docker.io/lmsysorg/sglang:v0.5.23 IMAGE=localhost/" in made
     assert image(made).endswith("-sglang-0.5.23")
     assert image(text(supervised=True, image="r.example/ours:1")) == "r.example/ours:1"
 

@@ -381,13 +381,14 @@ def test_systemd_finds_nothing_to_complain_about(host: Host) -> None:
 def test_the_figures_are_served(host: Host) -> None:
     host.prepare()
     host.run("rm", "-r", STATE)
-    host.systemctl("start", "glm5-serve-metrics")
-    host.faults()
-    host.start()
     get = (
         "import urllib.request as u;"
         " print(u.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
     )
+    host.systemctl("start", "glm5-serve-metrics")
+    host.run(f"{OPT}/bin/python", "-c", get)  # it listens: that is what it was waited for
+    host.faults()
+    host.start()
 
     said = until(
         lambda: host.run(f"{OPT}/bin/python", "-c", get, check=False).stdout.strip(),

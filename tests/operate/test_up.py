@@ -150,6 +150,28 @@ def test_bad_arguments_are_not_tried_again(world: World) -> None:
     assert "unrecognized arguments: --no-such-option" in up.stderr
 
 
+def test_runs_count_on_from_one_launcher_to_the_next(world: World) -> None:
+    world.run("up", "stub", "--detach")
+    world.run("down")
+    world.faults(hang_at="load")
+    world.start("up", "stub")
+    os.kill(world.until_state("starting", run=2)["pids"]["launcher"], signal.SIGKILL)
+    until(lambda: world.status()["state"] == "dead", "dead")
+    world.run("down", "--now")
+    world.faults()
+    world.run("up", "stub", "--detach")
+
+    starting = [event for event in world.events() if event["state"] == "starting"]
+    assert [(event["run"], event["restarts"], event["reason"]) for event in starting] == [
+        (1, 0, "first start"),
+        (2, 0, "started again"),
+        (3, 0, "started again"),
+    ]
+    assert world.status()["run"] == 3
+    over = json.loads(world.run("events", "--starts", "--json").stdout)["starts"]
+    assert [start["run"] for start in over] == [1, 3], "the second was killed with its launcher"
+
+
 def test_a_start_that_hangs_is_given_up(world: World) -> None:
     world.write_profile(start_timeout=0.8, restart_limit=0)
     world.faults(hang_at="load")

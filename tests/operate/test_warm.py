@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import World
@@ -109,3 +111,28 @@ def test_a_checkpoint_that_is_not_there_is_told_with_what_to_do(world: World) ->
     assert done.returncode == 1
     assert "no weight files are here" in done.stdout
     assert f"`glm5-serve model {world.folder}/model`" in done.stdout
+
+
+def _a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _a_loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def _a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("odd", [_a_pipe, _a_loop, _a_folder])
+def test_weights_that_are_no_file_are_not_waited_for(
+    world: World, odd: Callable[[Path], None]
+) -> None:
+    path = world.folder / "model/model.safetensors"
+    path.unlink()
+    odd(path)
+    done = world.run("warm", "stub", timeout=60)
+
+    assert done.returncode == 1
+    assert "no weight files are here" in done.stdout

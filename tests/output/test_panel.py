@@ -17,7 +17,8 @@ from launcher.operate.holders import Holder
 from launcher.operate.top import Gpus, Shown
 from launcher.operate.watch import Seen
 from launcher.output import panel
-from launcher.output.bars import ASCII, BLOCKS, bar, cut, signs_for
+from launcher.output.bars import ASCII, BLOCKS, bar, signs_for
+from launcher.output.console import hung, paper, words
 from launcher.statedir.events import Event
 from launcher.statedir.readings import GpuReading
 from launcher.statedir.starts import Usual, Waited
@@ -53,6 +54,7 @@ STARTING = Seen(
             Progress(12, 47, "01:10"),
             {"distributed": Waited(), "weights": Waited(read=104 << 30)},
             Usual(3, {"process": 9.5, "distributed": 1.1, "weights": 52.0, "graphs": 30.0}),
+            gpus=8,
         ),
     )
 )
@@ -120,13 +122,21 @@ THREE = Shown(
 
 
 def text(shown: Shown, width: int = 80, signs: panel.Signs = BLOCKS) -> str:
-    cuts = [cut(line, width) for line in panel.lines(shown, width, signs, NOW)]
-    lines = ["".join(part for part, _ in line) for line in cuts]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    screen = paper(width)
+    made = [words(*line) for line in panel.lines(shown, width, signs, NOW)]
+    return "".join(f"{part.plain}\n" for line in made for part in hung(screen, line))
 
 
 def one(seen: Seen, **more: object) -> str:
     return text(replace(THREE, instances=(seen,), gpus=Gpus(), events=(), **more))
+
+
+def test_one_rank_waits_for_no_other() -> None:
+    alone = replace(STARTING.record.start or StartRecord({}), gpus=1)
+    seen = replace(STARTING, record=replace(STARTING.record, start=alone))
+
+    assert "waits for the other ranks" in one(STARTING)
+    assert "waits for" not in one(seen)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import until
+from conftest import ROOT, until
 from rig import dist
 from rig.systemd_host import why_not
 from rig.unit_host import STATE, UNIT, UnitHost
@@ -108,6 +108,7 @@ def test_a_wheelhouse_wants_no_network(tmp_path: Path) -> None:
         tar.extractall(tmp_path, filter="data")
     folder = house.with_suffix("")
     assert f"--find-links {folder.name} glm5-serve" in (folder / "INSTALL").read_text()
+    assert (folder / "Containerfile").read_text() == (ROOT / "Containerfile").read_text()
 
     venv = tmp_path / "venv"
     offline = ["unshare", "-n", "env", "PIP_CONFIG_FILE=/dev/null", "PIP_FIND_LINKS="]

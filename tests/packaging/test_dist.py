@@ -38,6 +38,12 @@ def test_the_lock_has_what_the_project_asks_for_and_a_hash_of_each() -> None:
     assert "index" not in LOCK
 
 
+def test_the_description_is_as_wide_as_apt_shows_it() -> None:
+    control = (ROOT / "packaging/debian/control").read_text()
+    _, _, description = control.partition("\nDescription: ")
+    assert max(map(len, description.splitlines())) <= 80
+
+
 def test_each_command_has_a_page_with_its_options() -> None:
     page = PAGES["glm5-serve-up.1"]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,42 +125,45 @@ def test_a_restart_that_is_stopped_meanwhile_leaves_nothing(
     world.until_nothing_is_left()
 
 
-def older(world: World, name: str) -> Path:
-    """A file of the state folder as another schema's."""
-    path = world.instance / name
-    said = json.loads(path.read_text())
-    path.write_text(json.dumps(said | {"schema": 0}))
-    return path
+FIX = "`glm5-serve down --profile stub`, then `up`"
+OTHER_STATE = f"has schema 0, this glm5-serve reads 1: {FIX}, begins anew"
+OTHER_PLAN = f"a plan of schema 0, wanted 1\nfix    {FIX}"
+BEGINS = "starting   stub, first start"
+READ = {  # what reads a folder of another schema: its exit status, and what it says then
+    "status -p stub": (1, OTHER_STATE),
+    "status --json": (1, OTHER_STATE),
+    "logs -p stub": (0, "The server is fired up"),
+    "events -p stub": (0, BEGINS),
+    "metrics": (0, 'profile="stub",state="unknown"} 1.0'),
+    "bundle -p stub -o bundle.tar.gz": (0, "wrote bundle.tar.gz"),
+}
+ASK = {
+    "smoke -p stub": (1, OTHER_PLAN),
+    "restart -p stub": (1, OTHER_PLAN),
+}
 
 
-def test_a_plan_of_another_schema_is_refused_by_its_name_and_what_runs_goes_on(
-    world: World,
+def test_a_version_with_other_files_is_looked_at_and_taken_down_and_a_start_begins_anew(
+    world: Installed, wheels: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    World.run(world, "up", "-p", "stub", "-d")
-    before = world.status()["pids"]["server"]
-    older(world, "plan.json")
+    def says(wanted: Mapping[str, tuple[int, str]]) -> None:
+        for words, (status, text) in wanted.items():
+            done = world.run(*words.split())
+            assert (done.returncode, text in done.stdout + done.stderr) == (status, True), done
 
-    done = World.run(world, "restart")
-    assert done.returncode == 1
-    assert "a plan of schema 0, wanted 1" in done.stderr
-    assert "fix    `glm5-serve down --profile stub`, then `up`" in done.stderr
-    assert world.status()["pids"]["server"] == before
-    assert World.run(world, "down").returncode == 0
+    installed.install(world.folder / "venv", installed.predecessor(wheels[0], tmp_path))
+    assert (up := world.run("up", "-p", "stub", "-d")).returncode == 0, up.stderr
+    server = json.loads((world.instance / "state.json").read_text())["pids"]["server"]
+    installed.install(world.folder / "venv", wheels[0])
 
-
-def test_a_state_of_another_schema_is_told_by_its_name_and_a_start_begins_anew(
-    world: World,
-) -> None:
-    World.run(world, "up", "-p", "stub", "-d")
-    World.run(world, "down")
-    older(world, "state.json")
-    older(world, "plan.json")
-
-    done = World.run(world, "status", "-p", "stub")
-    assert done.returncode == 1
-    assert "has schema 0, this glm5-serve reads 1" in done.stdout + done.stderr
-    assert (up := World.run(world, "up", "-p", "stub", "-d")).returncode == 0, up.stderr
-    assert world.status()["state"] == "ready"
+    says(READ | ASK)
+    assert psutil.pid_exists(server), "what runs was left alone"
+    assert world.run("down").returncode == 0
+    world.until_nothing_is_left()
+    says(READ)
+    assert (up := world.run("up", "-p", "stub", "-d")).returncode == 0, up.stderr
+    assert (world.version(), world.status()["state"]) == (__version__, "ready")
+    assert world.run("events").stdout.count(BEGINS) == 2, "the history of both"
 
 
 def test_the_same_holds_where_the_files_are_gone_for_good(world: Installed) -> None:

@@ -18,8 +18,20 @@ from pathlib import Path
 import pip
 
 PROGRAMS = "sh mkdir rm cat tr env ls test id sleep".split()
-HOST_NETWORK = ("--network", "host")
-LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
+STORAGE = """\
+[storage]
+driver = "overlay"
+graphroot = "{folder}/root"
+runroot = "{folder}/run"
+"""
+LIMITS = ("nofile=1024:1024", "nproc=4096:4096")  # what this machine may give
+ENGINE = """\
+[containers]
+default_ulimits = {limits}
+[engine]
+runtime = "runc"
+tmp_dir = "{folder}/tmp"
+"""
 LEFT_OUT = (
     "--health-cmd",
     "--health-interval",
@@ -27,7 +39,7 @@ LEFT_OUT = (
     "--health-start",
     "--ulimit memlock",
 )
-ETC = "passwd group resolv.conf hosts nsswitch.conf pip.conf ssl/certs/ca-certificates.crt".split()
+ETC = "passwd group hosts nsswitch.conf".split()
 
 
 def why_not() -> str:
@@ -39,28 +51,43 @@ def why_not() -> str:
 
 
 class Podman:
-    """Containers and images below a folder of their own."""
+    """Containers and images below a folder of their own: whatever runs podman in its environment
+    has these.
+    """
 
     def __init__(self) -> None:
         self.folder = folder = Path(tempfile.mkdtemp(prefix="pod"))  # podman wants it short
-        self.words = ["podman", "--root", str(folder / "root"), "--runroot", str(folder / "run")]
-        self.words += ["--tmpdir", str(folder / "tmp"), "--runtime", "runc"]
+        self.environ = dict(os.environ)
+        for name, text in (("STORAGE_CONF", STORAGE), ("CONF", ENGINE)):
+            (file := folder / name).write_text(text.format(folder=folder, limits=[*LIMITS]))
+            self.environ[f"CONTAINERS_{name}"] = str(file)
 
     def __call__(self, *words: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run one command of podman, which must succeed."""
-        done = subprocess.run(
-            [*self.words, *words], capture_output=True, text=True, timeout=timeout, check=False
-        )
+        done = self.run("podman", *words, timeout=timeout)
         assert done.returncode == 0, (
             f"podman {words[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         )
         return done
 
+    def run(
+        self, *words: str | Path, timeout: float = 60, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run anything that runs podman."""
+        return subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env=self.environ | environ,
+        )
+
     def script(self, text: str) -> str:
         """A script for Docker, as this podman runs it here."""
         lines = [one for one in text.splitlines() if not one.strip().startswith(LEFT_OUT)]
-        command = " ".join([*self.words, "run", *LIMITS])
-        return "\n".join(lines).replace("docker run", command, 1)
+        run = " ".join(["podman run", *(f"--ulimit {limit}" for limit in LIMITS)])  # one hides all
+        return "\n".join(lines).replace("docker run", run, 1)
 
     def close(self) -> None:
         """Take everything away."""

@@ -16,6 +16,8 @@ from launcher import __version__
 
 ROOT = Path(__file__).parents[2]
 NEXT = "9.9.9"
+BEFORE = "0.0.9"
+OF_A_SCHEMA = ("launcher/plan/plan.py", "launcher/statedir/schema.py")  # what they write has one
 # A process of the version before has no `launcher.NEXT`: whatever it imports of this one ends there.
 POISON = """
 import sys as _sys
@@ -46,6 +48,21 @@ def successor(old: Path) -> Path:
                 data = data.replace(__version__.encode(), NEXT.encode())
             after.writestr(name.replace(f"-{__version__}.", f"-{NEXT}."), data)
     return new
+
+
+def predecessor(wheel: Path, folder: Path) -> Path:
+    """The wheel of a version before, all of whose files are of another schema."""
+    old = folder / wheel.name.replace(__version__, BEFORE)
+    with zipfile.ZipFile(wheel) as after, zipfile.ZipFile(old, "w") as before:
+        for name in after.namelist():
+            data = after.read(name)
+            if name == "launcher/__init__.py" or name.endswith(("/METADATA", "/RECORD")):
+                data = data.replace(__version__.encode(), BEFORE.encode())
+            elif name in OF_A_SCHEMA:
+                data = data.replace(b"\nSCHEMA = 1", b"\nSCHEMA = 0")
+                assert b"\nSCHEMA = 0" in data, name
+            before.writestr(name.replace(f"-{__version__}.", f"-{BEFORE}."), data)
+    return old
 
 
 def required(texts: list[str] | None, known: set[str]) -> Iterator[Path]:

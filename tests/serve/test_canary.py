@@ -16,7 +16,7 @@ from launcher.diagnose.verdict import KILLED_FOR
 from launcher.engines.signs import Signs
 from launcher.plan.policy import CANARIES, CanaryPolicy, Policy
 from launcher.serve import canary
-from launcher.serve.canary import Canary, Degraded, Look, Said
+from launcher.serve.canary import Canary, Degraded, Look, Said, fairly
 from launcher.serve.events import (
     Action,
     AskCanary,
@@ -225,10 +225,14 @@ def test_without_questions_or_a_pace_there_is_none() -> None:
 
 
 def recorded(name: str) -> list[Look]:
-    """Answers of a healthy server, as they came."""
+    """Answers of a healthy server, as they came, and what the launcher makes of them."""
     return [
-        Look(Said.RIGHT, "", tokens, seconds, Signs((requests, share), step, accepted))
-        for tokens, seconds, step, accepted, requests, share in RECORDED["looks"][name]
+        fairly(
+            Look(Said.RIGHT, "", tokens, seconds, Signs((requests, share), step, accepted)),
+            *(in_line or (0.0,)),
+            0.0,
+        )
+        for tokens, seconds, step, accepted, requests, share, *in_line in RECORDED["looks"][name]
     ]
 
 

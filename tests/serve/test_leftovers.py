@@ -286,6 +286,6 @@ def test_after_a_clean_end_nothing_is_looked_for_and_nothing_said(world: World) 
 
     assert world.run("down").stdout == "stub is down\n"
     assert world.run("down", "-p", "stub").stdout.startswith(
-        "stub is not up: stopped, stop asked for by SIGTERM"
+        "stub is not up: stopped, stop asked for by `down`"
     )
     assert world.run("down", "-p", "stub", "--now").stdout.count(";") == 0

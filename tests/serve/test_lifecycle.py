@@ -721,6 +721,16 @@ def history(
     return lived
 
 
+@pytest.mark.parametrize(("runs", "why"), [(0, "first start"), (7, "started again")])
+def test_runs_count_on_where_another_launcher_left_off(runs: int, why: str) -> None:
+    begun, _ = step(Idle(Past(run=runs, before=runs)), Started(0), POLICY)
+    died, _ = step(begun, killed(5), POLICY)
+    again, _ = step(died, Ticked(50), POLICY)
+
+    assert (begun.past.run, begun.past.restarts, begun.reason) == (runs + 1, 0, why)
+    assert (again.past.run, again.past.restarts) == (runs + 2, 1)
+
+
 @settings(max_examples=1500, deadline=None)
 @given(HAPPENINGS, POLICIES)
 def test_laws_of_every_life(happenings: list[tuple[str, float]], policy: Policy) -> None:

@@ -105,7 +105,8 @@ STATE = """{
     "process": 1.5,
     "weights": 2.0
    }
-  }
+  },
+  "gpus": 0
  },
  "profile_path": "p.toml",
  "server_log": "/s/p/server.log",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launcher import counting
 from launcher.capacity import estimate
 from launcher.capacity import memory as capacity
 from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
@@ -13,7 +14,9 @@ from launcher.knowledge.shape import shape as shape_of
 from launcher.plan.plan import Plan
 
 GROUP = "model"
+CLOSED = "permission denied"  # of a file that is there: nothing is known of what is in it
 DOWNLOAD = "download it again: `glm5-serve fetch ORG/NAME --to FOLDER`; complete files are kept"
+READABLE = "let the server's user read it (`chmod a+rX`): what is in it is not known"
 
 
 def model_folder(host: Host, plan: Plan) -> Verdict:
@@ -45,7 +48,8 @@ def model_config(host: Host, plan: Plan) -> Verdict:
     """
     config = host.model.config
     if not config.known and host.model.path.known:
-        return fail(str(config.unknown), fix=DOWNLOAD)
+        why = str(config.unknown)
+        return fail(why, fix=READABLE if why.endswith(CLOSED) else DOWNLOAD)
     seen = config.get()
     return ok(
         f"{seen.get('architectures', 'no architecture named')},"
@@ -62,7 +66,7 @@ def model_files(host: Host, plan: Plan) -> Verdict:
     """
     missing = host.model.missing.get()
     if missing:
-        return fail(f"{len(missing)} files are missing: {sample(missing)}", fix=DOWNLOAD)
+        return fail(f"{counting.of(len(missing), 'file')} missing: {sample(missing)}", fix=DOWNLOAD)
     if not host.model.shards.get() and plan.flag("load-format") is None:
         return fail(f"{host.model.path.get()} has no weight files", fix=DOWNLOAD)
     return ok(f"{host.model.shards.get()} weight files, {gib(host.model.bytes.get())}")
@@ -79,6 +83,8 @@ def model_headers(host: Host, plan: Plan) -> Verdict:
     broken = host.model.broken.get()
     if broken:
         seen = sample([f"{name}: {what}" for name, what in broken.items()], 3)
+        if any(what.endswith(CLOSED) for what in broken.values()):
+            return fail(seen, fix=READABLE)
         return fail(seen, fix=f"delete {sample(list(broken))} and {DOWNLOAD}")
     return ok("headers and lengths agree")
 

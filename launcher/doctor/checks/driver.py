@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launcher import counting
 from launcher.doctor.checks.judging import (
     UNSUPPORTED,
     Verdict,
@@ -14,7 +15,7 @@ from launcher.doctor.checks.judging import (
     ok,
     warn,
 )
-from launcher.host.facts import Host
+from launcher.host.facts import Fact, Host
 from launcher.knowledge import drivers
 from launcher.knowledge.gpus import BLACKWELL, arch
 from launcher.plan.plan import Plan
@@ -35,7 +36,7 @@ def driver_answers(host: Host, plan: Plan) -> Verdict:
     if seen.known:
         return ok(
             f"driver {host.driver.version.otherwise('of unknown version')},"
-            f" {len(counted(host))} GPUs"
+            f" {counting.of(len(counted(host)), 'GPU')}"
         )
     why = str(seen.unknown)
     if seen.is_unseen or "recorded" in why:
@@ -88,12 +89,16 @@ def driver_version(host: Host, plan: Plan) -> Verdict:
     )
 
 
+def _capabilities(host: Host) -> list[Fact[str]]:
+    return [gpu.capability for gpu in gpus(host)]
+
+
 def _is_for_blackwell(host: Host, plan: Plan) -> bool:
     """Whether a profile is meant, each of which is, or a GPU is one.
 
     Raises UnobservedError where nobody knows.
     """
-    told = [gpu.capability for gpu in gpus(host)] if not plan.name else []
+    told = _capabilities(host) if not plan.name else []
     if any(fact.known and arch(fact.get()) in BLACKWELL for fact in told):
         return True
     return bool(plan.name) or any(arch(fact.get()) in BLACKWELL for fact in told)
@@ -104,11 +109,13 @@ def driver_known_good(host: Host, plan: Plan) -> Verdict:
 
     These releases lost GPUs under load on hosts of this kind.
 
-    Reported: NVIDIA/open-gpu-kernel-modules #1045, #1151, #1159, #1230, #1243; rtx6kpro#15. Not
-    every host met it.
+    Reported: NVIDIA/open-gpu-kernel-modules #1045, #1151, #1159, #1230, #1243; rtx6kpro#15, all of
+    boards of the GB20x family. Not every host met it.
     """
     seen = host.driver.version.get()
     if trouble := drivers.trouble(seen):
+        if all(fact.known and arch(fact.get()) != "sm120" for fact in _capabilities(host)):
+            return ok(f"{seen}: what is reported of it is of other GPUs")
         fix = f"change to {drivers.good()}, which hosts of this kind run well"
         return warn(f"driver {seen}: {trouble}", fix=fix)
     return ok(f"{seen}: no report of trouble that we know")

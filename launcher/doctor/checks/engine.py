@@ -72,12 +72,19 @@ def engine_installed(host: Host, plan: Plan) -> Verdict:
     return fail(f"{where} has no {engine.package}", fix=fix)
 
 
+def own_environment(name: str) -> tuple[str, str]:
+    """The folder of an engine's environment, and what pip is to install there: every page says the
+    same.
+    """
+    engine = dialect(name)
+    return f"/opt/{engine.package}", f"{engine.package}=={engine.options.newest}"
+
+
 def _own_environment(name: str) -> str:
     """How the release that the rules know best gets an environment of its own: the system's Python
     takes no packages (Debian), and the launcher's own may have other releases of the same.
     """
-    engine = dialect(name)
-    folder, wanted = f"/opt/{engine.package}", f"{engine.package}=={engine.options.newest}"
+    folder, wanted = own_environment(name)
     return (
         f"`python3 -m venv {folder} && {folder}/bin/pip install '{wanted}'`, then engine.python:"
         f" `--set engine.python={folder}/bin/python`, or in the profile"

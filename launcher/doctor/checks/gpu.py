@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launcher import counting
 from launcher.doctor.checks.judging import (
     Verdict,
     by_gpu,
@@ -32,10 +33,11 @@ def gpu_count(host: Host, plan: Plan) -> Verdict:
     """
     seen = len(counted(host))
     if seen >= plan.gpus:
-        return ok(f"{seen} GPUs, {plan.gpus} wanted")
-    told = f"the driver shows {seen} GPUs, {_for(plan)} needs {plan.gpus}"
+        return ok(f"{counting.of(seen, 'GPU')}, {plan.gpus} wanted")
+    shown = f"the driver shows {counting.of(seen, 'GPU')}"
+    told = f"{shown}, {_for(plan)} needs {plan.gpus}"
     if (paths := len(host.driver.topology.otherwise(()))) > seen:
-        told = f"outputs disagree: the driver shows {seen} GPUs, `nvidia-smi topo -m` {paths}"
+        told = f"outputs disagree: {shown}, `nvidia-smi topo -m` {paths}"
         if not plan.name:
             return warn(told, fix="take both again, on one host")
         told += f"; {_for(plan)} needs {plan.gpus}"

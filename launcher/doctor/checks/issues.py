@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launcher import counting
 from launcher.doctor.checks.engine import release
 from launcher.doctor.checks.judging import Verdict, ok, sample, warn
 from launcher.doctor.checks.rows import case, found
@@ -33,4 +34,6 @@ def known_issues(host: Host, plan: Plan) -> Verdict:
         )
     count, every = len(found(host, plan)), issues.every_issue((plan.engine,))
     concerns = f"{count or 'none'} concern{'s' * (count < 2)} this profile"
-    return ok(f"{len(every)} rows for {dialect(plan.engine).name} {installed}, {concerns}")
+    return ok(
+        f"{counting.of(len(every), 'row')} for {dialect(plan.engine).name} {installed}, {concerns}"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launcher import counting
 from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
 from launcher.engines.engine import dialect
 from launcher.host.facts import Host, UnobservedError
@@ -29,7 +30,7 @@ def cpu_governor(host: Host, plan: Plan) -> Verdict:
     governors = host.system.governors.get()
     slow = {name: count for name, count in governors.items() if name != "performance"}
     if slow:
-        seen = ", ".join(f"{count} CPUs on {name}" for name, count in slow.items())
+        seen = ", ".join(f"{counting.of(count, 'CPU')} on {name}" for name, count in slow.items())
         return warn(
             f"{seen} (cpufreq/scaling_governor)",
             fix="`cpupower frequency-set -g performance`, at each boot",
@@ -47,8 +48,11 @@ def cpu_count(host: Host, plan: Plan) -> Verdict:
     allowed, wanted = host.system.cpus_allowed.get(), 2 * plan.gpus + 2
     if allowed < wanted:
         fix = "raise the container's --cpus or the unit's AllowedCPUs"
-        return warn(f"{allowed} CPUs may be used, {wanted} wanted for {plan.gpus} ranks", fix=fix)
-    return ok(f"{allowed} CPUs, {wanted} wanted")
+        return warn(
+            f"{counting.of(allowed, 'CPU')} may be used, {wanted} wanted for {_ranks(plan)}",
+            fix=fix,
+        )
+    return ok(f"{counting.of(allowed, 'CPU')}, {wanted} wanted")
 
 
 def numa_balancing(host: Host, plan: Plan) -> Verdict:
@@ -107,7 +111,8 @@ def host_memory(host: Host, plan: Plan) -> Verdict:
     if available < wanted:
         fix = "stop what else holds memory (`ps --sort=-rss`), or add memory"
         return fail(
-            f"{gib(available)} available, {gib(wanted)} wanted for {plan.gpus} ranks", fix=fix
+            f"{gib(available)} available, {gib(wanted)} wanted for {_ranks(plan)}",
+            fix=fix,
         )
     weights = host.model.bytes.otherwise(0)
     total = host.system.memory_total.get()
@@ -132,7 +137,8 @@ def memory_limit(host: Host, plan: Plan) -> Verdict:
     if limit is not None and limit < wanted:
         fix = "raise the container's --memory, the pod's limit or the unit's MemoryMax"
         return fail(
-            f"the cgroup allows {gib(limit)}, {gib(wanted)} wanted for {plan.gpus} ranks", fix=fix
+            f"the cgroup allows {gib(limit)}, {gib(wanted)} wanted for {_ranks(plan)}",
+            fix=fix,
         )
     return ok("unlimited" if limit is None else gib(limit))
 
@@ -274,3 +280,8 @@ def container_devices(host: Host, plan: Plan) -> Verdict:
     if old:
         return warn(sample(old), fix="`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`")
     return ok("none that is older than the driver")
+
+
+def _ranks(plan: Plan) -> str:
+    """Those of the plan on this host, as many as they are."""
+    return counting.of(plan.gpus, "rank")

@@ -228,7 +228,7 @@ MEMORY = Memory(
     knobs=KNOBS,
     sources=Sources(
         (Known.SEEN, "tests/hosts: `Loaded weights leave no GPU memory`, InferenceX#2128"),
-        (Known.REPORTED, "rtx6kpro: 7.4 GiB worked; .98 ran out at 240k tokens"),
+        (Known.REPORTED, "rtx6kpro, GLM-5 NVFP4 on 96 GB: 7.4 GiB worked, .98 ran out"),
         (Known.READ, "tp_worker.py: max_req_len"),
         (Known.READ, "memory_pool.py: req_to_token"),
         (Known.READ, "kv_cache_configurator.py of 0.5.23"),

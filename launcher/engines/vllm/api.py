@@ -11,6 +11,7 @@ import contextlib
 import json
 from dataclasses import replace
 
+from launcher import counting
 from launcher.engines.activity import Load
 from launcher.engines.server import SILENCE, Answer, Server, talk
 from launcher.engines.vllm.figures import metrics, of_replicas
@@ -46,7 +47,9 @@ def alive(server: Server, within: float) -> Answer:
         return Answer(False, f"/health says {status}")
     loads = _loads(server)
     if running := sum(load.running for load in loads):
-        return Answer(True, f"{running} requests in flight", loads=loads, proves=False)
+        return Answer(
+            True, f"{counting.of(running, 'request')} in flight", loads=loads, proves=False
+        )
     return replace(_token(server, min(within, IDLE) if loads else within), loads=loads)
 
 

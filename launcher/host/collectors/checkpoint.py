@@ -5,8 +5,10 @@ Only headers are read, never weights.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
@@ -14,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from launcher.files.reading import read_bytes, read_json, read_text, reason
+from launcher.files.reading import kind, read_bytes, read_json, read_text, reason
 from launcher.host.collectors import safetensors
 from launcher.host.collectors.digests import marks
 from launcher.host.facts import Fact, Model, known, unknown
@@ -146,8 +148,8 @@ def locate(model: str, env: Mapping[str, str]) -> Fact[str]:
     """The folder that `model` means; as for SGLang, a folder comes before a hub id."""
     if os.path.isdir(model):  # noqa: PTH112  a name too long for a path is just no folder
         return known(model)
-    if os.path.exists(model):  # noqa: PTH110
-        return unknown(f"the model folder {model} is a file")
+    if why := _no_folder(model):
+        return unknown(f"the model folder {model} {why}")
     if model.startswith(("/", ".", "~")) or model.count("/") > 1:
         return unknown(f"the model folder {model} is not there")
     cache = _hub_cache(env)
@@ -220,6 +222,17 @@ def _weights(names: Iterable[str]) -> list[str]:
     for first, count in {(one[1], one[2]) for name in found if (one := _NUMBERED.fullmatch(name))}:
         found |= {f"{first}{at:05}-of-{count}.safetensors" for at in range(1, int(count) + 1)}
     return sorted(found)
+
+
+def _no_folder(model: str) -> str | None:
+    """What stands in a folder's place, in words; None where nothing does."""
+    try:
+        mode = os.stat(model).st_mode  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        return None if error.errno == errno.ENAMETOOLONG else f"is not to be seen: {reason(error)}"
+    return f"is {'a file' if stat.S_ISREG(mode) else kind(mode)}"
 
 
 def _why(fact: Fact[Any]) -> str:

@@ -166,7 +166,7 @@ def _mounts(root: Path, paths: Mapping[str, str]) -> dict[str, Mount]:
 
 def _mount(path: str, table: list[list[str]]) -> Mount:
     there = Path(path)
-    while not there.exists() and there != there.parent:
+    while not os.access(there, os.F_OK) and there != there.parent:
         there = there.parent
     try:
         free = os.statvfs(there)

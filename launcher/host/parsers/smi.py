@@ -40,6 +40,11 @@ def lower(text: str) -> str:
     return text.lower().replace(" ", "_")
 
 
+def virtualization(text: str) -> str:
+    """How a GPU is shared, as NVML names it: nvidia-smi writes "Pass-Through"."""
+    return lower(text).replace("-", "")
+
+
 def bdf(text: str) -> str:
     """A PCI address as the kernel writes it: "00000000:06:00.0" is 0000:06:00.0."""
     domain, bus, rest = text.strip().lower().split(":")
@@ -95,7 +100,7 @@ QUERY: tuple[tuple[str, str, Convert], ...] = (
     ("link_gen_device", "PCI/GPU Link Info/PCIe Generation/Device Max", whole),
     ("link_width", "PCI/GPU Link Info/Link Width/Current", whole),
     ("link_width_max", "PCI/GPU Link Info/Link Width/Max", whole),
-    ("virtualization", "GPU Virtualization Mode/Virtualization Mode", lower),
+    ("virtualization", "GPU Virtualization Mode/Virtualization Mode", virtualization),
     ("fabric", "Fabric/State", lower),
     ("recovery", "GPU Recovery Action", lower),
     ("addressing", "Addressing Mode", lower),

@@ -16,6 +16,7 @@ from launcher.host.parsers.smi import (
     mib,
     number,
     on,
+    virtualization,
     whole,
 )
 
@@ -61,7 +62,7 @@ PLACES: tuple[tuple[str, str, Convert], ...] = (
     ("link_gen_device", "pci/pci_gpu_link_info/pcie_gen/max_device_link_gen", whole),
     ("link_width", "pci/pci_gpu_link_info/link_widths/current_link_width", whole),
     ("link_width_max", "pci/pci_gpu_link_info/link_widths/max_link_width", whole),
-    ("virtualization", "gpu_virtualization_mode/virtualization_mode", lower),
+    ("virtualization", "gpu_virtualization_mode/virtualization_mode", virtualization),
     ("fabric", "fabric/state", lower),
     ("recovery", "gpu_recovery_action", lower),
     ("addressing", "addressing_mode", lower),
