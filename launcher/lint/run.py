@@ -22,8 +22,10 @@ from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
 from launcher.redact.assigned import assigned
 from launcher.redact.expansions import parts
 from launcher.redact.keyspelling import HIDDEN, spellings
-from launcher.redact.secrets import hide
+from launcher.redact.secrets import hide, named
 
+# What ends a word of a shell ends its value.
+BARE = r"(?:[^\s'\"&\\;|<>()]|\\[^\s'\"\\])+(?<![,}\]])"
 # In a program's text any such name counts, and what it is given stands in quotes.
 ASSIGNED = re.compile(
     r"""((?:token|key|secret|password)\w{0,40}\s{0,40}=\s{0,40})(["'])(?!\[redacted)[^"'\n$]+\2""",
@@ -159,7 +161,7 @@ def judge(
 
 
 def _scrubbed(text: str) -> str:
-    text = ASSIGNED.sub(rf"\1\2{HIDDEN}\2", hide(text))
+    text = ASSIGNED.sub(rf"\1\2{HIDDEN}\2", hide(named(BARE).hide(text)))
     return PARAMETER.sub(rf"\1{HIDDEN}", text)
 
 

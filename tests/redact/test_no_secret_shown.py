@@ -23,7 +23,7 @@ from launcher.redact.secrets import Lines, hide, hide_data
 # A line with a secret in it; what of the line tells something is behind the bar.
 FORMS = {
     "a variable": "export HF_TOKEN=hf_PLANTEDplantedPLANTED01 for the hub|export HF_TOKEN= for the hub",
-    "a header": "sent Authorization: Bearer PLANTED.0123-x_y|sent Authorization:",
+    "a header": "sent Authorization: Bearer PLANTED.0123-x_y|sent Authorization: Bearer",
     "a bare bearer": "with Bearer PLANTED0123 it said 401|with Bearer it said 401",
     "a secret of AWS": "AWS_SECRET_ACCESS_KEY=PLANTED/x+y0123 in us-west-2|AWS_SECRET_ACCESS_KEY= in us-west-2",
     "a URL": "cannot reach https://user:PLANTED-pw@hub.example/api: 407|cannot reach https:// hub.example/api: 407",
@@ -130,6 +130,24 @@ def test_lint_shows_none(form: str, how: str) -> None:
 
     assert "PLANTED" not in hidden
     assert hidden.endswith("\nvllm serve m -tp 8\n")
+
+
+@pytest.mark.parametrize("line", [
+    "foo --api-key PLANTED0123|tee log", "(foo password=PLANTED0123);ls", "foo --hf-token PLANTED0123&&bar",
+    "foo --api-key \\\n  PLANTED0123 \\\n  --port 1", "foo --hf-token PLANTED0123\\\n", "# API_KEY=PLANTED0123 or ...",
+])  # fmt: skip
+def test_lint_leaves_what_stands_beside_one_in_a_shell(line: str) -> None:
+    text = f"{line}\nvllm serve m -tp 8\n"
+    hidden = judge(text, Target("0.33.0", "sm100")).hidden(text)
+
+    assert hidden == text.replace("PLANTED0123", HIDDEN)
+
+
+@pytest.mark.parametrize("text", [
+    "use --api-key=... or API_KEY=...", "--api-key \\\n --port 8001", "Authorization: Bearer", "'authorization': 'Basic '",
+])  # fmt: skip
+def test_a_place_for_a_secret_is_none(text: str) -> None:
+    assert hide(text) == text
 
 
 def test_a_name_that_stands_for_a_secret_is_none() -> None:
