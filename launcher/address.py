@@ -6,7 +6,9 @@ Nothing is resolved.
 from __future__ import annotations
 
 import ipaddress
+import re
 
+_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 LOCAL = "localhost"  # the one name that is this host everywhere
 
 
@@ -17,6 +19,11 @@ def numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         return None
     return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
+
+
+def is_host(text: str) -> bool:
+    """Whether it can be the address, or the name, of a host."""
+    return numeric(text) is not None or bool(_NAME.fullmatch(text))
 
 
 def canonical(host: str) -> str:

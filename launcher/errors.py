@@ -18,11 +18,23 @@ class Exit(IntEnum):
 def in_words(error: BaseException) -> str:
     """What an exception says to an operator, to follow a name and a colon: `connection refused`,
     without Python's name for it, its number and its file.
+
+    Of a text that was to be read it says what is wrong with that, and nothing of how it is read.
     """
     words = (isinstance(error, OSError) and error.strerror) or str(error)
     if isinstance(error, MemoryError):
         words = "no memory"
+    if isinstance(error, RecursionError):
+        words = "it nests too deep"
+    if "integer string conversion" in words:
+        words = "it has a number of thousands of digits"
     return words[:1].lower() + words[1:] or type(error).__name__
+
+
+def with_file(error: BaseException) -> str:
+    """The same, and the file that it is about, where there is one."""
+    file = isinstance(error, OSError) and error.filename
+    return f"{in_words(error)}: {file}" if file else in_words(error)
 
 
 class UserError(Exception):

@@ -185,7 +185,7 @@ def test_a_state_file_of_any_kind_is_shown_and_forges_no_line(
     said = capsys.readouterr().out
 
     assert commands(said) == []
-    assert len(said.splitlines()) == 8
+    assert len(said.splitlines()) == 9
 
 
 def test_profiles_of_others_are_listed_as_they_are_called(

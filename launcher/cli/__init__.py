@@ -7,8 +7,20 @@ import sys
 
 import click
 
-from launcher import __version__, stdio
-from launcher.cli import bench, demo, gateway, host, observe, plan, profiles, refusals, serve, top
+from launcher import __version__, printable, stdio
+from launcher.cli import (
+    bench,
+    demo,
+    gateway,
+    host,
+    naming,
+    observe,
+    plan,
+    profiles,
+    refusals,
+    serve,
+    top,
+)
 from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
@@ -51,6 +63,8 @@ def main() -> None:
     """Run, and turn whatever stands in the way into one clear message and the right exit status."""
     stdio.ensure_open()
     stdio.show_all()
+    for line in naming.unread(os.environ):
+        click.echo(printable.line(f"note: {line}"), err=True)
     status = _run()
     try:
         sys.stdout.flush()

@@ -68,9 +68,10 @@ def of_the_host(error: OSError) -> UserError | None:
     if error.errno not in OF_THE_HOST:
         return None
     where = error.filename or "the output"
+    lost = "" if error.filename else "; what the command did until then stays done"
     return UserError(
         f"cannot write {where}: {(error.strerror or '').lower()}",
-        fix="make room there, or write elsewhere",
+        fix=f"make room there, or write elsewhere{lost}",
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from launcher import printable
 from launcher.engines import engine as engines
 from launcher.engines.options import Catalogue
-from launcher.errors import Exit, UserError
+from launcher.errors import Exit, UserError, in_words
 from launcher.files import ownership, reading
 from launcher.files.ownership import Doubt
 from launcher.paths import home
@@ -129,7 +129,8 @@ def is_path(name: str) -> bool:
 def _at(path: Path) -> Found:
     if not _is_file(path):
         fix = "`glm5-serve profiles` lists those that have a name"
-        raise UserError(f"no profile {str(path)!r}: no such file", fix=fix, status=Exit.USAGE)
+        why = _no_file(path)
+        raise UserError(f"no profile {str(path)!r}: {why}", fix=fix, status=Exit.USAGE)
     return Found(path.stem, "path", path.resolve())
 
 
@@ -138,6 +139,17 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name may be too long for a path, or its folder closed to this user
         return False
+
+
+def _no_file(path: Path) -> str:
+    """Why there is no file to read."""
+    try:
+        reading.opened(path).close()
+    except FileNotFoundError:
+        return "no such file"
+    except OSError as error:
+        return reading.reason(error)
+    return "no such file"
 
 
 def read(found: Found) -> Layer:
@@ -160,7 +172,7 @@ def read(found: Found) -> Layer:
         )
     except (ValueError, RecursionError) as error:
         why, fix = (
-            f"not valid TOML: {error}",
+            f"not valid TOML: {in_words(error)}",
             "fix that line (TOML strings want quotes, keys one `=`)",
         )
     raise UserError(f"cannot read profile {found.path}: {why}", fix=fix)

@@ -14,7 +14,7 @@ from launcher.doctor.group import Difference, differences
 from launcher.doctor.run import DoctorOptions, Examined, as_node, of_host, together
 from launcher.engines.engine import NAMES, dialect
 from launcher.errors import Exit, UserError
-from launcher.files import guarded, reading
+from launcher.files import guarded, places, reading
 from launcher.files.reading import reason
 from launcher.host import facts_json, inventory
 from launcher.host.facts import Driver, Host
@@ -109,6 +109,9 @@ def _ask(words: DoctorOptions, environ: Mapping[str, str]) -> Ask:
     """What the hosts are asked; the program that a profile names is run there only where nobody
     else may have written the profile.
     """
+    if words.save and (why := places.obstacle(words.save)):
+        what = f"cannot keep facts where --save says: it names {why}"
+        raise UserError(what, fix="give --save a folder that you may write")
     if words.ssh_config:
         _require_readable(words.ssh_config)
     packages = [name for one in NAMES for name in dialect(one).packages]

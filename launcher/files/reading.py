@@ -20,10 +20,12 @@ from typing import Any, BinaryIO
 
 from launcher import stdio
 from launcher.errors import Exit, UserError
+from launcher.errors import in_words as in_words_of
 
 # Values of a JSON text. Each takes some 70 bytes of memory, whatever the text's own size; the
 # largest header of a checkpoint that is known has 2 million.
 MOST_VALUES = 10_000_000
+BOM = "\ufeff"  # editors on Windows begin a text in UTF-8 with it: no part of what it says
 PIECE = 1 << 20  # bytes that are read at once: a file may have no line ends at all
 _KINDS = (
     (stat.S_ISLNK, "a symlink"),
@@ -72,7 +74,7 @@ def whole(file: str, most: int, fix: str) -> str:
     """The first `most` bytes of what somebody named, as text. Raises UserError with that `fix`."""
     try:
         with named(file) as stream:
-            return stream.read(most).decode("utf-8", "replace")
+            return stream.read(most).decode("utf-8", "replace").removeprefix(BOM)
     except OSError as error:
         raise UserError(
             f"cannot read {file}: {reason(error)}", fix=fix, status=Exit.USAGE
@@ -123,7 +125,7 @@ def read_text(path: Path | str, limit: int, errors: str = "strict") -> str:
     Raises OSError; UnfitError where it is no text.
     """
     try:
-        return read_bytes(path, limit).decode("utf-8", errors)
+        return read_bytes(path, limit).decode("utf-8", errors).removeprefix(BOM)
     except UnicodeDecodeError:
         raise unfit(errno.EILSEQ, "is not text in UTF-8", path) from None
 
@@ -164,13 +166,9 @@ def parsed(data: bytes | str) -> Any:
     collecting = gc.isenabled()
     gc.disable()  # a fifth of the time where there are 100,000 tables
     try:
-        return json.loads(data)
-    except RecursionError:
-        raise ValueError("it nests too deep") from None
-    except ValueError as error:
-        if "integer string conversion" not in str(error):
-            raise
-        raise ValueError("it has a number of thousands of digits") from None
+        return json.loads(data.removeprefix(BOM) if isinstance(data, str) else data)
+    except (RecursionError, ValueError) as error:
+        raise ValueError(in_words_of(error)) from None
     finally:
         if collecting:
             gc.enable()

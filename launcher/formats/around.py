@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from launcher.formats import mounts
+from launcher.formats import grace, mounts
 from launcher.formats.claims import Claim
+from launcher.formats.grace import Grace
 from launcher.formats.mounts import Mounts
 from launcher.formats.nodes import List, Node, Scalar, Table
 from launcher.formats.yamltext import get, of, word
@@ -57,6 +58,7 @@ class Around:
     ports: tuple[Port, ...] = ()
     probes: tuple[Probe, ...] = ()
     mounts: Mounts = field(default_factory=dict)
+    grace: Grace | None = None  # until it is killed, once it is told to stop
     products: tuple[str, ...] = ()  # of GPUs that its node may have, as gpus.toml calls them
 
 
@@ -64,7 +66,13 @@ def of_docker(options: Sequence[tuple[str, str]], *, on_host: bool) -> Around:
     """By the options of `docker run`, `on_host` in the network of the host."""
     ports = [value for name, value in options if name in ("p", "publish")]
     published = () if on_host else _published([(ports_of(one, "-p"), one) for one in ports])
-    return Around(_docker_gpus(options), published, mounts=mounts.of_options(options))
+    stops = [value for name, value in options if name == "stop-timeout"]
+    return Around(
+        _docker_gpus(options),
+        published,
+        mounts=mounts.of_options(options),
+        grace=grace.said("--stop-timeout", stops[-1]) if stops else None,
+    )
 
 
 def _docker_gpus(options: Sequence[tuple[str, str]]) -> Gpus | None:
@@ -114,6 +122,7 @@ def of_tables(
         () if on_host else _published(made),
         (*_probes(tables, named), *_healthcheck(of(tables, "healthcheck"))),
         mounts.of_tables(tables, above),
+        grace.of_tables(tables, above),
     )
 
 

@@ -17,15 +17,6 @@ _ANYBODYS = frozenset(
     "api-key config device help host log-level model port revision seed timeout trust-remote-code"
     " version".split()
 )
-# They build, fetch, ask or watch, and none of them serves a model.
-_TOOLS = frozenset(
-    "ansible aws az bun cargo cmake conda crictl ctr docker docker-compose dnf gcloud gh gsutil"
-    " helm hf huggingface-cli journalctl k9s kubectl kustomize make mamba mkdocs modelscope"
-    " nerdctl nerdctl-compose ninja node npm npx nsys nvcc oc patch pipx pnpm podman"
-    " podman-compose poetry pytest rsync rustup scp skopeo ssh sysctl systemctl terraform tmux"
-    " uv uvx wget yarn yum".split()
-)
-_BEFORE = ("sudo", "time", "nohup", "exec", "RUN", "&&")
 
 
 def is_engines(words: Sequence[str]) -> bool:
@@ -44,10 +35,20 @@ def is_anybodys(words: Iterable[str]) -> bool:
     return names <= _ANYBODYS
 
 
-def is_tool(words: Sequence[str]) -> bool:
-    """Whether a command runs a program that everybody knows, and that serves nothing."""
-    said = [word for word in words if word not in _BEFORE]
-    return bool(said) and said[0].rpartition("/")[2] in _TOOLS
+def tell_one(words: Sequence[str]) -> bool:
+    """Whether options by themselves tell that a server is started, whatever program stands before
+    them: most are an engine's, letter by letter, and some no other program's.
+    """
+    names = [word for word in words if _NAME.match(word)]
+    for spoken in map(dialect, NAMES):
+        known = spoken.options
+        read = (known.canonical(known.reads(word, "").name.lstrip("-")) for word in names)
+        taken = [name for name in read if known.accepted_by(f"--{name}")]
+        own = {*spoken.roles, spoken.option_of("model_path")}
+        is_one = any(name.count("-") > 1 or name in own for name in {*taken} - _ANYBODYS)
+        if is_one and 2 * len(taken) >= len(names):
+            return True
+    return False
 
 
 def _is_known(word: str, engine: str) -> bool:

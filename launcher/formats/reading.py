@@ -283,16 +283,16 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     open_text = fragments.open_to_options(text)
     for command in Script(open_text, wanted=launches.is_of_interest).commands():
         first = _first_option(command.words)
-        if first is None or (first and (made or _is_some_tool(command.words))):
+        if first is None or (first and (made or _is_inert(command.words))):
             continue
+        words = tuple(map(launches.dashed, command.words[first:]))
+        said = values(words)
         if first and (program := launches.other_program(command.words)):
             near = launches.meant(program)
             hint = f": did you mean {near}?" if near else ""
             notes.append(f"{program} is started, and is no server that is known{hint}")
             continue
-        words = tuple(map(launches.dashed, command.words[first:]))
-        said = values(words)
-        if first and (fragments.is_anybodys(said) or not fragments.is_engines(said)):
+        if first and not fragments.tell_one(said):
             continue
         before, at = at, paragraphs[command.line - 1]
         if not made or (at != before and _names(made[-1].arguments) & _names(words)):
@@ -305,11 +305,9 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     yield from (_of_whom(one) for one in made if fragments.is_engines(one.words))
 
 
-def _is_some_tool(words: Sequence[Word]) -> bool:
-    """Whether a command is of a program that everybody knows to be no server."""
-    said = values(words)
-    is_tool = said[0].rpartition("/")[2] in launches.INERT or fragments.is_tool(said)
-    return is_tool and container(words) is None
+def _is_inert(words: Sequence[Word]) -> bool:
+    """Whether a command prints, looks or waits, and what its words look like is not run."""
+    return words[0].value.rpartition("/")[2] in launches.INERT and container(words) is None
 
 
 def _of_whom(found: Launch) -> Launch:

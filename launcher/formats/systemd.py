@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from launcher import printable
 from launcher.engines.engine import dialect
-from launcher.formats import bash, launches, mounts, quadlet_keys, shell
+from launcher.formats import bash, grace, launches, mounts, quadlet_keys, shell
 from launcher.formats.bash import Script
 from launcher.formats.container import engine_of, release_of, starts
+from launcher.formats.grace import Grace
 from launcher.formats.launches import Launch
 from launcher.formats.unread import of_variables
 from launcher.formats.words import Piece, Text, Word, rest_of, split, text_of
@@ -123,6 +124,7 @@ class Unit:
     name: str = ""
     mounts: dict[str, str] = field(default_factory=dict)
     is_quadlet: bool = False
+    grace: Grace | None = None
 
 
 def is_unit(text: str) -> bool:
@@ -144,7 +146,9 @@ def read(text: str) -> Iterator[Launch]:
             made = bash.Command(tuple(words), dict(unit.env), {}, _line(text, words))
             for found in launches.of_command(made, script, "systemd"):
                 form = found.form if found.form.startswith("docker") else "systemd"
-                yield replace(found, form=form, hidden={}).noting(*unit.notes)
+                around = replace(found.around, grace=unit.grace or found.around.grace)
+                made_of = replace(found, form=form, hidden={}, around=around)
+                yield made_of.noting(*unit.notes)
 
 
 def _of_quadlet(text: str, unit: Unit) -> Iterator[Launch]:
@@ -160,7 +164,7 @@ def _of_quadlet(text: str, unit: Unit) -> Iterator[Launch]:
         launch = replace(launch, engine=engine or launch.engine, release=release_of(unit.image))
         if is_own:
             launch = launches.entered(words, launch)
-        around = replace(launch.around, mounts=unit.mounts)
+        around = replace(launch.around, mounts=unit.mounts, grace=unit.grace)
         launch = replace(launch, image=unit.image, name=unit.name, line=line, hidden={})
         launch = replace(launch, around=around)
         yield launch.noting(*unit.notes)
@@ -200,6 +204,8 @@ def _unit(text: str) -> Unit:
                         unit.env[name] = Word(_passed_on(given) if unit.is_quadlet else given)
             case "EnvironmentFile":
                 unit.notes.append(of_variables(said.lstrip("-")))
+            case "TimeoutStopSec" | "TimeoutSec":
+                unit.grace = grace.said(key, said) or unit.grace
             case "ExecStart" | "Exec":
                 unit.commands.append(value)
             case "Entrypoint":

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from launcher.address import bracketed, canonical, is_any, numeric
+from launcher.errors import in_words
 
 FILE = "workers.json"  # in the gateway's state folder
 LARGEST = 1 << 20  # bytes; a worker has some hundred
@@ -68,7 +69,7 @@ def fault(data: bytes) -> str | None:
     try:
         said = json.loads(data)
     except (ValueError, RecursionError) as error:
-        return f"it is not JSON: {error}"
+        return f"it is not JSON: {in_words(error)}"
     if not isinstance(said, dict) or said.get("version") != VERSION:
         return f'wanted {{"version": {VERSION}, "workers": [...]}}'
     return next(_faults(said), None)

@@ -12,7 +12,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from launcher.errors import UserError
+from launcher.errors import UserError, in_words
 from launcher.files.reading import parsed
 from launcher.host.facts import Fact, Host, unknown
 
@@ -95,7 +95,7 @@ def _fact(hint: Any, data: Any) -> Fact[Any]:
     try:
         return Fact(_value(hint, data))
     except (ValueError, RecursionError) as error:
-        return unknown(f"not readable: {error}")
+        return unknown(f"not readable: {in_words(error)}")
 
 
 def _value(hint: Any, data: Any) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from launcher.address import numeric
 from launcher.errors import Exit, UserError
-from launcher.files.reading import named, reason
+from launcher.files.reading import BOM, named, reason
 from launcher.host import inventory_text
 from launcher.host.inventory_text import ALL, Group, Variables
 
@@ -111,7 +111,7 @@ def _text(file: str) -> str:
         )
     if len(raw) > LARGEST or b"\0" in raw:
         raise UserError(f"{file} is no list of hosts", fix=FIX)
-    return raw.decode("utf-8", "replace")
+    return raw.decode("utf-8", "replace").removeprefix(BOM)
 
 
 def _of_group(groups: Mapping[str, Group], group: str, file: str) -> Hosts:

@@ -14,12 +14,15 @@ from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import HIDES_ALL, Case
 from launcher.engines.options import Given
+from launcher.formats import grace
 from launcher.formats.around import Gpus
 from launcher.formats.container import OF_HOST
 from launcher.formats.launches import Launch
 from launcher.lint.concerns import Concern, Verdict, of_issue
 from launcher.plan.evidence import Known
 
+DRAIN = "shutdown-timeout"
+MARGIN = 10  # seconds, for what ends after the last request
 LOAD = 300  # seconds; a load of GLM-5 takes 5 to 30 minutes (reported)
 # Families whose loads take that long; a small model is there in seconds.
 LARGE = frozenset(
@@ -48,6 +51,8 @@ def told(launch: Launch, case: Case, unknown: frozenset[str]) -> Iterator[Said]:
         yield gpus.name, gpus.value, found
     if case.model & LARGE:
         yield from _slow_probes(launch)
+    if not unknown & {"shutdown-timeout"}:
+        yield from _killed(launch, case)
     if "serving" in case.traits and not unknown & {"port", "host"}:
         yield from _unreached(launch, case)
 
@@ -103,6 +108,34 @@ def _slow_probes(launch: Launch) -> Iterator[Said]:
                 f"{probe.seconds} s",
                 Concern(Verdict.RISKY, f"{why} 5 to 30 minutes", known, source, shows, fix),
             )
+
+
+def _killed(launch: Launch, case: Case) -> Iterator[Said]:
+    """That a server may take longer to end than whoever stops it waits."""
+    wanted = case.number("shutdown-timeout") or 0
+    found = launch.around.grace or grace.default(launch.form)
+    if found and wanted > found.seconds:
+        why = f"it is killed after {found.seconds} s, and --shutdown-timeout lets requests take"
+        fix = f"{found.name} of {wanted + MARGIN} s or more, or --shutdown-timeout below it"
+        source = "documentation of compose, Kubernetes, podman and systemd"
+        yield (
+            found.name,
+            found.value,
+            Concern(Verdict.RISKY, f"{why} {wanted}", Known.READ, source, Shows.TRAFFIC, fix),
+        )
+
+
+def in_time(concern: Concern, launch: Launch) -> Concern:
+    """A concern whose remedy lets requests end, with as much time as whoever stops it waits."""
+    found = launch.around.grace
+    if not (found and concern.remedies and DRAIN in concern.remedies[0].set):
+        return concern
+    least = min(int(concern.remedies[0].set[DRAIN]), found.seconds - MARGIN)
+    if least <= 0 or str(least) == concern.remedies[0].set[DRAIN]:
+        return concern
+    remedy = replace(concern.remedies[0], set={DRAIN: str(least)})
+    fix = f"--{DRAIN} {least} ({found.name} is {found.value})"
+    return replace(concern, remedies=(remedy,), instead=fix)
 
 
 def _unreached(launch: Launch, case: Case) -> Iterator[Said]:

@@ -86,23 +86,16 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             of_it[_blamed(case)].append(replace(few, why=f"on the host of these facts {few.why}"))
         for name, concern in _of_room(launch, givens, target, others):
             of_it[name].append(concern)
+    of_it.update(
+        {name: [around.in_time(one, launch) for one in all] for name, all in of_it.items()}
+    )
     entries = []
     unknown, lost = 0, overridden(givens)
-    wrapper, is_patched = wrappers.of_program(launch.program), bool(unreleased(launch.image))
     for at, given in enumerate(givens):
         value = "" if given.is_positional else " ".join(given.values)
         name = given.name.lstrip("-")
-        if wrapper and (why := passed_over(given, wrapper, within)):
-            known = Known.of(wrapper.evidence)
-            entries.append(Entry(given.word, value, Verdict.FINE, why, known, wrapper.source))
-            continue
-        if fork := of_its_fork(given, launch.forks):
-            why, known = f"not judged: {fork.name} have it", Known.of(fork.evidence)
-            entries.append(Entry(given.word, value, Verdict.FINE, why, known, fork.source))
-            continue
-        if is_patched and may_be_built_in(given, within):
-            why = f"not judged: no release has it, and {launch.image} is none of them"
-            entries.append(Entry(given.word, value, Verdict.FINE, why, Known.READ, WHEEL))
+        if told_why := _left_alone(given, launch, within):
+            entries.append(Entry(given.word, value, Verdict.FINE, *told_why))
             continue
         is_open = bool(launch.outside & {given.word, *given.values})
         unknown += given.option is None
@@ -127,23 +120,42 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         useless = Verdict.INERT if is_read else None
         concerns = [one for one in of_it[name] if one.verdict is not useless]
         entries.append(_entry(name, word.value, name, concerns, None))
-    for name, value in launch.hidden.items():
-        if name.startswith(TELLING) and name not in launch.env:
-            is_inside = launch.form.startswith(INSIDE)
-            why = f"`{launch.form}` does not hand it on" if is_inside else "is not exported"
-            why = f"is set, but {why}: the server does not get it"
-            instead = f"-e {name}={value}" if is_inside else f"export {name}={value}"
-            concern = Concern(
-                Verdict.INERT,
-                why,
-                Known.READ,
-                "how shells and containers pass variables",
-                instead=instead,
-            )
-            entries.append(_entry(name, value, name, [concern], None))
+    entries += _hidden(launch)
     for name, value, concern in around.told(launch, case, seen.open | seen.absent):
         entries.append(_entry(name, value, name, [concern], None))
     return entries
+
+
+def _left_alone(given: Given, launch: Launch, within: Release) -> tuple[str, Known, str] | None:
+    """Why an option is nobody's here to judge, how that is known, and from where: a wrapper takes
+    it, a fork has it, or an image that is no release may.
+    """
+    wrapper = wrappers.of_program(launch.program)
+    if wrapper and (why := passed_over(given, wrapper, within)):
+        return why, Known.of(wrapper.evidence), wrapper.source
+    if fork := of_its_fork(given, launch.forks):
+        return f"not judged: {fork.name} have it", Known.of(fork.evidence), fork.source
+    if unreleased(launch.image) and may_be_built_in(given, within):
+        why = f"not judged: no release has it, and {launch.image} is none of them"
+        return why, Known.READ, WHEEL
+    return None
+
+
+def _hidden(launch: Launch) -> Iterator[Entry]:
+    """Variables that are set and do not get to the server."""
+    for name, value in launch.hidden.items():
+        if not name.startswith(TELLING) or name in launch.env:
+            continue
+        is_inside = launch.form.startswith(INSIDE)
+        why = f"`{launch.form}` does not hand it on" if is_inside else "is not exported"
+        concern = Concern(
+            Verdict.INERT,
+            f"is set, but {why}: the server does not get it",
+            Known.READ,
+            "how shells and containers pass variables",
+            instead=f"-e {name}={value}" if is_inside else f"export {name}={value}",
+        )
+        yield _entry(name, value, name, [concern], None)
 
 
 def _of_room(

@@ -17,17 +17,20 @@ from functools import partial
 from pathlib import Path
 
 from launcher.errors import Exit, UserError
+from launcher.files.ownership import user
 from launcher.redact.keys import remove_key
 from launcher.redact.secrets import hide_data
 from launcher.serve import leftovers
 from launcher.serve.reaper import descendants
 from launcher.serve.wishes import DOWN, NOW
+from launcher.statedir import home as home_of
 from launcher.statedir import namelock
 from launcher.statedir.folder import Signalled, StateDir
 from launcher.statedir.home import known
 from launcher.statedir.processes import is_launcher, run_state
 from launcher.statedir.replica import split
 from launcher.statedir.state import BARE, StateRecord
+from launcher.statedir.status import NEVER
 
 YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver takes it some 20
 HEARD_WITHIN = 10.0  # seconds for a launcher to say that it kills
@@ -51,7 +54,8 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
     if not found:
         raise UserError(
             f"no server has been started yet: state in {home}",
-            fix="`glm5-serve up --profile NAME` brings one up, `glm5-serve profiles` lists them",
+            fix="`glm5-serve up --profile NAME` brings one up, `glm5-serve profiles` lists them"
+            + ("; `sudo glm5-serve status` shows the host's" if _has_others(home) else ""),
             status=Exit.NO,
         )
     names = ", ".join(instance.name for instance in found)
@@ -63,6 +67,11 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
         fix="choose with --profile NAME; `glm5-serve status` lists them",
         status=Exit.USAGE,
     )
+
+
+def _has_others(home: Path) -> bool:
+    """Whether the host's units have instances, and this is not where they are."""
+    return home.absolute() != home_of.SYSTEM and bool(known(home_of.SYSTEM))
 
 
 def select_up(home: Path, profile: str | None) -> StateDir:
@@ -107,6 +116,8 @@ def candidates(home: Path) -> list[StateDir]:
 def status(instance: StateDir) -> StateRecord:
     """How an instance is, its processes counted now; what looks like a secret is left out."""
     seen = instance.look()
+    if seen.reason == NEVER and (theirs := _of_the_host(instance)):
+        return replace(seen, state="unknown", reason=theirs)
     if not instance.is_held() and has_launcher(instance):
         reason = (
             f"its state folder was removed; its launcher (pid {namelock.holder(instance.folder)})"
@@ -128,6 +139,23 @@ def status(instance: StateDir) -> StateRecord:
 def is_to_stop(instance: StateDir) -> bool:
     """Whether anything of it is left to be stopped: a launcher, or what a killed one left."""
     return has_launcher(instance) or bool(leftovers.find(instance.status.session()))
+
+
+def _of_the_host(instance: StateDir) -> str | None:
+    """What a user is told who has none of that name, where the host's units have one: whose it is;
+    None where there is no such.
+    """
+    theirs = home_of.SYSTEM / instance.name
+    if theirs == instance.folder.absolute():
+        return None
+    try:
+        owner = user(theirs.lstat().st_uid)
+    except OSError:
+        return None
+    return (
+        f"not started by this user; {theirs} is owned by {owner}:"
+        f" `sudo glm5-serve status --profile {instance.name}` shows it"
+    )
 
 
 def has_launcher(instance: StateDir) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launcher.address import is_loopback
+from launcher.address import is_host, is_loopback
 from launcher.config import layers
 from launcher.config.load import PlanRequest
 from launcher.config.target import planned
@@ -102,6 +102,9 @@ def checked(draft: Draft, body: str, environ: Mapping[str, str]) -> Plan:
     """What the profile would come to on this host, with what is to be said of it. Nothing is
     written. Raises UserError naming every error of it.
     """
+    if not is_host(draft.host):
+        fix = "--host 127.0.0.1, or another address or name of this host"
+        raise UserError(f"--host {draft.host!r} is no address", fix=fix, status=Exit.USAGE)
     if draft.is_open:
         raise UserError(
             f"--host {draft.host} lets others than this host ask it, and there is no key",

@@ -19,7 +19,7 @@ from launcher.config.resolve import resolve
 from launcher.config.target import observe_target, require_own
 from launcher.doctor.run import require_fit, suspects
 from launcher.engines.server import Server
-from launcher.errors import Exit, UserError
+from launcher.errors import Exit, UserError, in_words
 from launcher.files import following, guarded
 from launcher.gateway import NAME as GATEWAY
 from launcher.gateway import instances
@@ -133,7 +133,7 @@ def plan_of(instance: StateDir) -> plan.Plan:
     try:
         return plan.loads(guarded.read(instance.plan).decode())
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+        why = in_words(error)
         raise UserError(
             f"{instance.plan} cannot be read: {why}",
             fix=f"`glm5-serve down --profile {instance.name}`, then `up`",

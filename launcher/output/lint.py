@@ -22,6 +22,7 @@ from launcher.lint.run import Judgement, judge
 from launcher.lint.translate import Command, translate
 from launcher.operate.rewriting import MOST_BYTES, written
 from launcher.output import nextstep, verdicts
+from launcher.printable import cut
 from launcher.redact.keyspelling import HIDDEN
 
 
@@ -71,7 +72,7 @@ def _profile(judgement: Judgement, place: str) -> int:
     _require_seen(judgement, place)
     made = profile(judgement.launches[0], Path(place).name)
     for note in said_before(judgement):
-        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
+        folding.tell(f"note: {cut(judgement.hidden(note))}", sys.stderr)
     print(made)
     nextstep.tell(("profiles validate ./NAME.toml", "once it is in a file of that name"))
     return Exit.FINE
@@ -105,12 +106,12 @@ def _translated(judgement: Judgement, ask: Ask) -> int:
         print(judgement.hidden(told))
         return Exit.FINE
     for note in said_before(judgement):
-        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
+        folding.tell(f"note: {cut(judgement.hidden(note))}", sys.stderr)
     for one in made:
         env = [f"{name}={_quoted(value, one)}" for name, value in one.env.items()]
         print(judgement.hidden(" ".join([*env, *(_quoted(word, one) for word in one.argv)])))
         for line in one.said:
-            folding.tell(judgement.hidden(line), sys.stderr)
+            folding.tell(cut(judgement.hidden(line)), sys.stderr)
     return Exit.FINE
 
 
@@ -155,13 +156,13 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
             what = "characters that a terminal would obey are shown here as escapes"
             folding.tell(f"note: {what}; --write keeps them", sys.stderr)
     for note in said_before(judgement):
-        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
+        folding.tell(f"note: {cut(judgement.hidden(note))}", sys.stderr)
     for change in fix.changes:
         at = f"{change.launch}: " if change.launch else ""
         said = f"{at}{in_words(change)}: {change.why}"
-        folding.tell(judgement.hidden(said), sys.stderr)
+        folding.tell(cut(judgement.hidden(said)), sys.stderr)
     for obstacle in fix.obstacles:
-        folding.tell(f"no rewrite: {judgement.hidden(obstacle)}", sys.stderr)
+        folding.tell(f"no rewrite: {cut(judgement.hidden(obstacle))}", sys.stderr)
     if fix.obstacles:
         return Exit.CONFIG if fix.has_no_place else Exit.NO
     if not fix.changes:

@@ -154,7 +154,7 @@ def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
     console = terminal.console(sys.stdout)
     console.print()
     for obstacle in fix.obstacles:
-        console.print(words(f"no rewrite: {judgement.hidden(obstacle)}"))
+        console.print(words(f"no rewrite: {cut(judgement.hidden(obstacle))}"))
     if not fix.obstacles and not fix.changes:
         console.print(unchanged(judgement))
     if not fix.changes:

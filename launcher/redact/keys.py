@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.errors import UserError
-from launcher.files.reading import opened, reason
+from launcher.files.reading import BOM, opened, reason
 
 MOST = 4096  # bytes of a key
 CHARACTERS = "A-Za-z0-9._~+/-"  # of a key, the last one last in brackets; = may end it
@@ -31,7 +31,7 @@ def read_key(path: Path) -> str:
         link = path.lstat()
         with opened(path) as file:
             seen = os.fstat(file.fileno())
-            text = file.read(MOST + 1).decode().strip()
+            text = file.read(MOST + 1).decode().removeprefix(BOM).strip()
     except OSError as error:
         raise UserError(f"cannot read the API key file {path}: {reason(error)}", fix=fix) from None
     except UnicodeDecodeError:

@@ -15,7 +15,7 @@ from functools import partial
 
 from launcher import __version__
 from launcher.engines import startup
-from launcher.errors import UserError
+from launcher.errors import UserError, with_file
 from launcher.files import guarded
 from launcher.host import port
 from launcher.host.collectors.release import release
@@ -143,7 +143,7 @@ class Launches:
         service = self._service
         self._give_up()
         now = service.clock.now()
-        service.last_error = f"cannot launch: {_in_words(error)}"
+        service.last_error = f"cannot launch: {with_file(error)}"
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SHORT):
             service.feed(LaunchFailed(now, service.last_error))
         else:
@@ -245,10 +245,3 @@ def _with_own_programs(env: dict[str, str], python: str) -> dict[str, str]:
     """
     folder = python.rpartition("/")[0]
     return env | {"PATH": f"{folder}:{env.get('PATH', os.defpath)}"} if folder else env
-
-
-def _in_words(error: Exception) -> str:
-    """An error without its number, and with the file that it is about."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error) or type(error).__name__

@@ -12,6 +12,8 @@ from launcher.errors import UserError
 from launcher.files import places
 from launcher.statedir.folder import NAME, StateDir
 
+SYSTEM = Path("/var/lib/glm5-serve")  # of root, and of units
+
 
 def state_home(environ: Mapping[str, str]) -> Path:
     """Where instances keep their files.
@@ -33,7 +35,7 @@ def _named(environ: Mapping[str, str]) -> tuple[str, Path]:
         if said := environ.get(by):
             return by, Path(said)
     if os.geteuid() == 0:
-        return "root's own place", Path("/var/lib/glm5-serve")
+        return "root's own place", SYSTEM
     base = Path(environ.get("XDG_STATE_HOME", ""))
     if base.is_absolute():  # a relative one is none, says the specification
         return "XDG_STATE_HOME", base / "glm5-serve"

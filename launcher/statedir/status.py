@@ -31,6 +31,7 @@ from launcher.statedir.state import BARE, LauncherRecord, Pids, StateRecord
 
 LARGEST_STATE = 1 << 20  # bytes; it has some two thousand
 LARGEST_END = 64 << 10  # bytes of events that are looked at for the last state
+NEVER = "never started here"
 FINAL = ("stopped", "failed")  # states that a launcher ends in
 
 
@@ -56,12 +57,11 @@ class Status:
             same = self.is_of_holder(launcher)
         except FileNotFoundError:
             return (
-                self._bare("starting", "being launched")
-                if held
-                else self._bare("stopped", "never started here")
+                self._bare("starting", "being launched") if held else self._bare("stopped", NEVER)
             )
         except PermissionError:
-            return self._bare("unknown", f"{self._path} may not be read by this user")
+            ask = f"`sudo glm5-serve status --profile {self._name}` shows how it is"
+            return self._bare("unknown", f"{self._path} may not be read by this user: {ask}")
         except UnfitError as error:
             return self._bare("unknown", f"{error.filename} {error.strerror}")
         except OtherSchemaError as error:

@@ -38,6 +38,9 @@ UNIT = "[Service]\nExecStart={}\nExecStartPost=/opt/wait-ready.py --model m --tp
         'import sys\nif "--api-key" in sys.argv or any(a == "--tp" for a in sys.argv):\n    go()\n',
         UNIT.format("/opt/serve.sh"),
         "--build\n",
+        "just deploy --build --watch\n",
+        "anything-new fetch a/b --revision main --api-key x\n",
+        "zellij --layout x --session y\n",
         "--storage.tsdb.path /d --config.file /p.yml\n",
     ],
 )
