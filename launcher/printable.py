@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_KEPT = re.compile(r"(\r\n|\n|\t)")
+LONGEST = 1000  # characters of one thing that are shown
 _LINE_ENDS = "\u2028\u2029"
 
 
@@ -30,6 +32,19 @@ def logged(text: str) -> str:
     obeys is shown.
     """
     return line(_COLOUR.sub("", text))
+
+
+def program(text: str) -> str:
+    """A program's text for who reads it: ends of lines of either kind and tabs stay as they are."""
+    return "".join(
+        part if part in ("\r\n", "\n", "\t") else line(part) for part in _KEPT.split(text)
+    )
+
+
+def cut(text: str, most: int = LONGEST) -> str:
+    """As much of a text as anybody reads, and how much more there is."""
+    left = len(text) - most
+    return text if left <= 0 else f"{text[:most]}… ({left:,} more characters)"
 
 
 def odd(text: str) -> str:

@@ -352,3 +352,112 @@ def test_prose_and_lines_are_no_such_thing() -> None:
     }
 
     assert unprintable(fine, {}) == []
+
+
+# Colours of ours are left out by `commands`; a tab and the carriage return before a line's end are a
+# part of a program that is shown as it should be.
+PROGRAM_ENDS = re.compile(r"\t|\r(?=\n)")
+LAUNCHES = {
+    "a flag": f"vllm serve m --foo '{HOSTILE}'\n",
+    "a comment": f"# {HOSTILE}\nvllm serve m --swap-space 4\n",
+    "a variable": f"export A='{HOSTILE}'\nvllm serve m --swap-space 4\n",
+    "a name": f"vllm serve m '--{HOSTILE}' 1 --swap-space 4\n",
+    "compose": "services:\n  'a\\x1b':\n    image: vllm/vllm-openai:v0.33.0\n    command: --model m\n",
+    "Windows": "vllm serve m \\\r\n\t--swap-space 4 \x1b[2J\r\n",
+}
+
+
+def hostile_files(world: World) -> None:
+    """A file of each kind that a command reads, with what a terminal obeys wherever it may be."""
+    text = HOSTILE.encode("utf-8", "replace").decode().replace("\0", "")
+    for name, launch in LAUNCHES.items():
+        (world.folder / f"launch-{name.replace(' ', '-')}").write_text(
+            launch.encode("utf-8", "replace").decode().replace("\0", ""), newline=""
+        )
+    (world.folder / "log").write_text(f"RuntimeError: {text}\n{text}\nNVRM: Xid (PCI:{text}): 79\n")
+    (world.folder / "pasted").write_text(f"[ 1.0] NVRM: Xid (PCI:0000:61:00): 79, {text}\n" * 3)
+    (world.folder / "facts").write_text(json.dumps({"schema": 1, "kernel": {"cmdline": text}}))
+    escaped = json.dumps(text)[1:-1].replace("\\ud800", "")
+    described = world.profile.with_name("odd.toml")
+    described.write_text(f'description = "{escaped}"\n[flags]\nmodel-path = "m{escaped}"\n')
+    world.profile.with_name("fine.toml").write_text(
+        f'description = "{escaped}"\n[flags]\nmodel-path = "m"\nserved-model-name = "m"\n'
+    )
+
+
+def test_no_command_prints_what_a_terminal_obeys(world: World) -> None:
+    """The law: whatever it is fed, standard output and error have no control characters but ends of
+    lines, and colours of ours.
+    """
+    hostile_files(world)
+    files = sorted(path.name for path in world.folder.glob("launch-*"))
+    ways = ("--fix", "--profile", "--all-releases", "--json", "--to=sglang")
+    every = [
+        *(("lint", file, *how) for file in files for how in ((), *((way,) for way in ways))),
+        *((*words, *how) for how in ((), ("--json",)) for words in (
+            ("diagnose", "log"), ("doctor", "--from", "pasted"), ("doctor", "--facts", "facts"),
+            ("profiles",), ("profiles", "show", "odd"), ("profiles", "validate", "odd"),
+            ("profiles", "show", "fine"), ("profiles", "validate", "fine"), ("diff", "fine", "odd"),
+            ("fit", "fine"), ("status", "-p", CLIPBOARD), ("lint", f"no{CLIPBOARD}"),
+        )),
+        ("render", "fine"), ("render", "odd"), ("render", "fine", "--set", f"flags.x={CLIPBOARD}"),
+        ("facts", "--from", "pasted"), ("checks", CLIPBOARD), (CLIPBOARD,), ("down", "-p", CLIPBOARD),
+    ]  # fmt: skip
+    for words in every:
+        said = world.run(*words)
+        shown = PROGRAM_ENDS.sub("", said.stdout + said.stderr)
+
+        assert commands(shown) == [], words
+        assert said.returncode != 70, (words, said.stderr)
+
+
+def test_a_program_that_is_shown_keeps_its_tabs_and_ends_of_lines() -> None:
+    assert printable.program("a\tb\r\nc\rd\x1b\n") == "a\tb\r\nc\\rd\\x1b\n"
+
+
+def test_more_than_anybody_reads_is_cut_and_it_says_how_much() -> None:
+    assert printable.cut("a" * 1000) == "a" * 1000
+    assert printable.cut("a" * 1_001_000) == "a" * 1000 + "… (1,000,000 more characters)"
+
+
+def test_hostile_lengths_are_cut_where_they_are_shown(world: World) -> None:
+    """A word, a name, a description, a path of a megabyte fills no screen."""
+    long = "x" * 1_000_000
+    world.profile.with_name("long.toml").write_text(
+        f'description = "{long}"\n[flags]\nmodel-path = "m"\nserved-model-name = "m"\n{long[:9000]} = 1\n'
+    )
+    (world.folder / "launch").write_text(f"vllm serve m --foo={long[:60_000]} '--{long[:5000]}'\n")
+    (world.folder / "log").write_text(f"RuntimeError: {long}\n")
+    for words in (
+        ("profiles",), ("profiles", "validate", "long"), ("lint", "launch"), ("diagnose", "log"),
+        ("lint", "launch", "--all-releases"), ("lint", long[:100_000]), ("profiles", "show", long[:100_000]),
+    ):  # fmt: skip
+        said = world.run(*words)
+
+        assert max(map(len, (said.stdout + said.stderr).splitlines())) < 5000, words
+
+
+@pytest.mark.parametrize(
+    ("value", "is_fine"),
+    [
+        ("/m\nx", False), ("/m\x1b", False), ("/m\u009b", False), ("/m", True), ("/größe/模型", True),
+        ('{\n\t"a": 1\n}', True), ("{% if x %}\n{% endif %}", True),
+    ],
+)  # fmt: skip
+def test_a_value_of_several_lines_is_json_or_a_template(
+    value: str, is_fine: bool, world: World
+) -> None:
+    profile = world.profile.with_name("p.toml")
+    profile.write_text(
+        f'[flags]\nmodel-path = "/m"\nserved-model-name = "m"\nchat-template = {json.dumps(value)}\n'
+        if is_fine and "\n" in value
+        else f'[flags]\nmodel-path = {json.dumps(value)}\nserved-model-name = "m"\n'
+    )
+    said = world.run("profiles", "validate", "p")
+
+    assert (said.returncode == 78) is not is_fine, said.stderr
+    assert is_fine or [line[:5] for line in said.stderr.splitlines() if line[0] != " "] == [
+        "error",
+        "fix  ",
+    ]
+    assert is_fine or "a character that nobody would see" in said.stderr

@@ -110,12 +110,13 @@ def facts(
     """Print what was observed about this host, as JSON: `doctor --facts` judges it anywhere."""
     from launcher.doctor.run import Source, observed
     from launcher.host import facts_json
+    from launcher.redact.secrets import hide_data
 
     if len(facts) > 1:
         raise click.UsageError("facts are those of one host: give one --facts")
     source = Source(sysroot, next(iter(facts), None), pasted)
     host = observed(profile, settings, source, os.environ)
-    print(json.dumps(facts_json.to_json(host), indent=1))
+    print(json.dumps(hide_data(facts_json.to_json(host)), indent=1))
 
 
 @click.command()

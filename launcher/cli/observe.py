@@ -84,7 +84,7 @@ def events(
 
     share/glm5-serve/events.schema.json, where this is installed, has the fields.
     """
-    from launcher.operate import control, identity
+    from launcher.operate import control, identity, written
     from launcher.output import events as console
     from launcher.statedir.home import state_home
 
@@ -94,14 +94,14 @@ def events(
     if starts:
         from launcher.output.starts import show
 
-        show(control.past_starts(instance, last), as_json=as_json, svg=svg)
+        show(written.past_starts(instance, last), as_json=as_json, svg=svg)
         return
     screen = None
     if sys.stdout.isatty() and not as_json:
         from launcher.output.console import console as on_terminal
 
         screen = on_terminal(sys.stdout)
-    for event in control.events(instance, last, kind, follow=follow):
+    for event in written.events(instance, last, kind, follow=follow):
         if screen:
             console.show(event, screen)
             continue

@@ -14,6 +14,7 @@ from launcher import folding, printable
 from launcher.cli import naming
 from launcher.errors import Exit, UserError
 from launcher.files import places
+from launcher.redact.secrets import hide
 
 # What people know these by from elsewhere: systemctl, docker, kubectl, ollama, vllm.
 KNOWN_AS = {
@@ -87,12 +88,18 @@ def of_a_place(error: OSError) -> UserError | None:
 
 
 def show(refusal: UserError) -> None:
-    """Print it to standard error; on a terminal words are whole, and lines hang under the first."""
+    """Print it to standard error, without what looks like a secret; on a terminal words are whole,
+    and lines hang under the first.
+    """
     width = folding.columns(sys.stderr)
-    for word, said, colour in (("error", refusal.what, "red"), ("fix", refusal.fix, None)):
-        text = re.sub(rf"[^\s/]{{{LONGEST_WORD + 1},}}|\S{{1025,}}", _abridged, said)
+    for word, text, colour in (("error", refusal.what, "red"), ("fix", refusal.fix, None)):
         click.secho(f"{word:{HANGING}}", fg=colour, bold=True, nl=False, err=True)
-        click.echo(wrapped(printable.lines(text), width), err=True)
+        click.echo(wrapped(_shown(text), width), err=True)
+
+
+def _shown(text: str) -> str:
+    told = re.sub(rf"[^\s/]{{{LONGEST_WORD + 1},}}|\S{{1025,}}", _abridged, hide(text))
+    return "\n".join(printable.cut(printable.line(one)) for one in told.split("\n"))
 
 
 def _abridged(word: re.Match[str]) -> str:

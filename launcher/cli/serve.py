@@ -128,11 +128,11 @@ def status(profile: str | None, as_json: bool) -> int:
 @json_option
 def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
     """Print what the server printed, keys left out."""
-    from launcher.operate import control, identity
+    from launcher.operate import control, identity, written
     from launcher.statedir.home import state_home
 
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
-    for line in control.log_lines(instance, lines, follow=follow):
+    for line in written.log_lines(instance, lines, follow=follow):
         print(
             json.dumps({"schema": 1, "line": line}) if as_json else printable.logged(line),
             flush=follow,

@@ -45,7 +45,9 @@ def spelled_out(composed: Composed, target: Target) -> Composed:
         typed = type(composed.profile.flags).model_validate(by_role(passed, kind))
     except ValidationError as wrong:
         engine, path = composed.dialect, composed.path
-        said = "; ".join(errors.in_words(one, origin, path, engine) for one in wrong.errors())
+        set_by = errors.layers_by_key(origin)
+        told = (errors.in_words(one, origin, set_by, path, engine) for one in wrong.errors())
+        said = "; ".join(told)
         raise UserError(said, fix="correct it where it stands") from None
     profile = composed.profile.model_copy(update={"flags": typed})
     return replace(composed, profile=profile, flags=flags, origin=origin)

@@ -14,7 +14,7 @@ from launcher.config.profile import Profile, known_keys
 from launcher.engines import rules
 from launcher.engines.dialect import Dialect
 from launcher.engines.engine import NAMES, counterparts, dialect
-from launcher.redact.keys import SECRET_VARIABLE
+from launcher.redact.secrets import SECRET_VARIABLE
 
 # Keys of profiles from before the first release.
 RENAMED = {
@@ -34,9 +34,28 @@ RENAMED = {
 }
 
 
-def in_words(problem: Any, origin: Mapping[str, Layer], path: Path, engine: Dialect) -> str:
+DEEPEST = 4  # tables of a profile in each other; JSON in a table may go on below
+
+
+def layers_by_key(origin: Mapping[str, Layer]) -> dict[str, Layer]:
+    """For each key, and each table above one, the last layer that sets anything of it."""
+    found = dict(origin)
+    for name, layer in origin.items():
+        *above, _ = name.split(".", DEEPEST)
+        for end in range(1, len(above) + 1):
+            found[".".join(above[:end])] = layer
+    return found
+
+
+def in_words(
+    problem: Any,
+    origin: Mapping[str, Layer],
+    set_by: Mapping[str, Layer],
+    path: Path,
+    engine: Dialect,
+) -> str:
     """A problem that pydantic found, with the place of the layer that has it (`path`: the file of
-    the profile, where none does).
+    the profile, where none does). `set_by`: see `layers_by_key`.
     """
     # A union's error ends in the names of its branches: the key is the longest part that a layer
     # set.
@@ -48,8 +67,7 @@ def in_words(problem: Any, origin: Mapping[str, Layer], path: Path, engine: Dial
         if ".".join(map(str, location[:n])) in origin
     ]
     key = known[0] if known else ".".join(map(str, location))
-    within = [layer for name, layer in origin.items() if name == key or name.startswith(f"{key}.")]
-    place = within[-1].place if within else str(path)
+    place = set_by[key].place if key in set_by else str(path)
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), known_keys(location), n=1)

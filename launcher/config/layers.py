@@ -29,6 +29,7 @@ PACKAGED = Path(__file__).parents[1] / "profiles"
 ALIASES = Path(__file__).with_name("aliases.toml")
 PREFIX = "GLM5_SERVE__"
 LARGEST = 1 << 20  # bytes of a profile; the longest that we know has 8,000
+MOST = 1000  # values of a profile, items of lists among them; the longest that we know has 100
 PROSE = ("description", "smoke", "unverified", "why")  # is read, or asked, and runs nowhere
 
 Tree = dict[str, Any]
@@ -157,7 +158,13 @@ def read(found: Found) -> Layer:
         path = found.path.resolve()
         # The packaged ones came with this program, and are as much to be believed.
         doubt = None if path.parent == PACKAGED.resolve() else ownership.of_file(path)
-        return Layer(str(found.path), tomllib.loads(reading.read_text(path, LARGEST)), doubt)
+        values = tomllib.loads(reading.read_text(path, LARGEST))
+        if (count := _count(values)) > MOST:
+            raise UserError(
+                f"profile {found.path} has {count:,} values, more than the {MOST:,} of any profile",
+                fix="keep what one server needs",
+            )
+        return Layer(str(found.path), values, doubt)
     except OSError as error:
         why, fix = (
             error.strerror or str(error),
@@ -169,6 +176,17 @@ def read(found: Found) -> Layer:
             "fix that line (TOML strings want quotes, keys one `=`)",
         )
     raise UserError(f"cannot read profile {found.path}: {why}", fix=fix)
+
+
+def _count(values: Tree) -> int:
+    """How many values there are, tables and lists among them."""
+    count, left = 0, list[Any]([values])
+    while left:
+        inner = left.pop()
+        parts = inner.values() if isinstance(inner, dict) else inner
+        count += len(parts)
+        left += [part for part in parts if isinstance(part, dict | list)]
+    return count
 
 
 def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
@@ -342,11 +360,20 @@ def unprintable(tree: Tree, origin: Mapping[str, Layer]) -> list[str]:
                 if isinstance(part, str)
             ),
         ]
-        if path[0] not in PROSE and (shown := next(filter(None, map(printable.odd, texts)), None)):
+        if path[0] not in PROSE and (shown := next(filter(None, map(_unseen, texts)), None)):
             key = ".".join(path)
             place = f"{origin[key].place}: " if key in origin else ""
             errors.append(f"{place}{key}: has {shown} in it, a character that nobody would see")
     return errors
+
+
+def _unseen(text: str) -> str:
+    """The first character that nobody would see; ends of lines and tabs are meant in JSON and in a
+    template alone.
+    """
+    if "\n" in text and not (text.lstrip().startswith(("{", "[")) or "{%" in text):
+        return "\\n"
+    return printable.odd(text)
 
 
 def expand(tree: Tree, environ: Mapping[str, str]) -> Tree:

@@ -104,6 +104,6 @@ def _validated(
         typed = {"flags": by_role(passed, kind)} if flags else {}
         return Profile.model_validate(values | typed), []
     except ValidationError as error:
-        engine = dialect(kind)
-        said = (wrong.in_words(problem, origin, path, engine) for problem in error.errors())
+        engine, set_by = dialect(kind), wrong.layers_by_key(origin)
+        said = (wrong.in_words(each, origin, set_by, path, engine) for each in error.errors())
         return None, [*dict.fromkeys(said)]  # each way to read a value has its own

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Set
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from launcher.diagnose import forms
@@ -20,18 +19,26 @@ class Found(NamedTuple):
 
     failure: Failure
     words: dict[str, str]
+    by_code: bool = False
 
 
 @cache
-def _sieved(origin: str) -> tuple[tuple[Failure, re.Pattern[str], tuple[str, ...]], ...]:
-    """The failures of an origin with a pattern, and texts of which one stands in every line that it
-    matches.
+def _patterned(origin: str) -> tuple[Failure, ...]:
+    """The failures of an origin that have a pattern, in the order of the tables."""
+    told = failures().values()
+    return tuple(failure for failure in told if failure.origin == origin and failure.pattern)
+
+
+@cache
+def _sieved(origin: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Texts of which one stands in every line that a pattern matches, each with the places in
+    `_patterned` of those that it may tell of.
     """
-    return tuple(
-        (failure, failure.pattern, literals(failure.pattern.pattern))
-        for failure in failures().values()
-        if failure.origin == origin and failure.pattern
-    )
+    places: dict[str, list[int]] = {}
+    for at, failure in enumerate(_patterned(origin)):
+        for word in literals(failure.pattern.pattern) if failure.pattern else ():
+            places.setdefault(word, []).append(at)
+    return tuple((word, tuple(rows)) for word, rows in places.items())
 
 
 def matches(
@@ -45,17 +52,27 @@ def matches(
 
     `from_start`: from the first word on; `but`: none of these.
     """
+    found = _all(text, origin, from_start)
+    is_more = any(
+        not each.failure.rest for each in found if each.by_code or each.failure.id not in but
+    )
+    told = [each for each in found if each.failure.id not in but]
+    return [each for each in told if not (is_more and each.failure.rest)]
+
+
+@lru_cache(maxsize=256)  # what is dying says the same again and again
+def _all(text: str, origin: str, from_start: bool) -> tuple[Found, ...]:
     found = {each.failure.id: each for each in _by_code(text, origin, from_start=from_start)}
-    for failure, pattern, words in _sieved(origin):
-        if failure.id in but or not any(word in text for word in words):
-            continue
-        if match := pattern.match(text) if from_start else pattern.search(text):
+    rows = {row for word, rows in _sieved(origin) if word in text for row in rows}
+    for failure in (_patterned(origin)[row] for row in sorted(rows)):
+        pattern = failure.pattern
+        match = pattern and (pattern.match(text) if from_start else pattern.search(text))
+        if match:
             named = {name: word for name, word in match.groupdict().items() if word}
             known = found.pop(failure.id, None)
-            found[failure.id] = Found(failure, {**(known.words if known else {}), **named})
-    told = [each for id, each in found.items() if id not in but]
-    is_more = any(not each.failure.rest for each in found.values())
-    return [each for each in told if not (is_more and each.failure.rest)]
+            words = {**(known.words if known else {}), **named}
+            found[failure.id] = Found(failure, words, by_code=known is not None)
+    return tuple(found.values())
 
 
 def _by_code(text: str, origin: str, *, from_start: bool) -> Iterator[Found]:
@@ -63,11 +80,11 @@ def _by_code(text: str, origin: str, *, from_start: bool) -> Iterator[Found]:
         row = xid.judge(text)
         if row and row.cause in failures():
             fix = {"xid_fix": row.fix} if row.fix else {}
-            yield Found(failures()[row.cause], {"xid": str(row.number), **fix})
+            yield Found(failures()[row.cause], {"xid": str(row.number), **fix}, by_code=True)
         return
     for code in forms.codes(text, from_start=from_start):
         if code.cause in failures():
-            yield Found(failures()[code.cause], forms.words(code))
+            yield Found(failures()[code.cause], forms.words(code), by_code=True)
 
 
 @cache

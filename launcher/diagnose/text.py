@@ -14,7 +14,7 @@ from launcher.diagnose.shapes import IDS, Kind, Shape
 from launcher.diagnose.unwrap import unwrap
 from launcher.diagnose.verdict import UNKNOWN, Diagnosis
 from launcher.knowledge.families import NO_LOG
-from launcher.redact.keys import scrub
+from launcher.redact.secrets import Lines
 
 LONGEST_LINE = 1 << 20  # bytes; one without an end is read in parts
 SHAPES = 8192  # of lines as they stand in the file, that are remembered
@@ -52,6 +52,7 @@ class _Reading:
         self._shapes: dict[bytes, Shape] = {}
         self._without_ids: dict[bytes, Shape] = {}
         self._rest = b""
+        self._scrubber = Lines()
 
     def take(self, text: bytes) -> None:
         """A piece: whole lines are read, the rest waits for its end, or until it is too long."""
@@ -67,7 +68,11 @@ class _Reading:
         """There is no more: what waits is a line."""
         if self._rest:
             self._line(self._rest)
-        last = (_unwrapped(line)[0] if isinstance(line, bytes) else line for line in self.log.last)
+        scrubber = Lines()
+        last = (
+            _unwrapped(line, scrubber)[0] if isinstance(line, bytes) else scrubber.hide(line)
+            for line in self.log.last
+        )
         self.log.last = deque((line for line in last if line.strip()), maxlen=LAST_LINES)
 
     def _lines(self, text: bytes) -> None:
@@ -92,7 +97,7 @@ class _Reading:
         parts = [part for part in raw.rstrip(b"\r").split(b"\r") if part]
         found = _UNKNOWN
         for part in parts:
-            line, by_kernel = _unwrapped(part)
+            line, by_kernel = _unwrapped(part, self._scrubber)
             found = self.log.take(line, by_kernel=by_kernel)
         if len(parts) == 1 and shape and len(shape) <= SHAPED and shape not in self._shapes:
             _remember(self._shapes, shape, found)
@@ -105,7 +110,7 @@ def _remember(shapes: dict[bytes, Shape], key: bytes, shape: Shape) -> None:
     shapes[key] = shape
 
 
-def _unwrapped(raw: bytes) -> tuple[str, bool | None]:
+def _unwrapped(raw: bytes, scrubber: Lines) -> tuple[str, bool | None]:
     line = unwrap(raw.decode(errors="replace"))
     # A key at the very end would be cut in half where the line is cut.
-    return scrub(line.text[: 2 * LONGEST], None), line.by_kernel
+    return scrubber.hide(line.text[: 2 * LONGEST]), line.by_kernel

@@ -75,7 +75,7 @@ def _fraction(value: str) -> float | None:
 def _not_json(case: Case, name: str, value: str) -> Words | None:
     try:
         json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return None
 

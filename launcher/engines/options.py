@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -114,18 +115,29 @@ class Release:
         at, runs = version(self.name), self.catalogue.variables
         return frozenset(name for name in runs if any(_within(at, run) for run in runs[name]))
 
+    @cached_property
+    def long(self) -> Sequence[str]:
+        """What its options are called, with two dashes."""
+        return [name for name in self.options if name.startswith("--")]
+
     def candidates(self, word: str) -> list[Option]:
         """The options that a word can mean: one where it is spelled out or short enough for no
         other.
         """
         if word in self.options:
             return [self.options[word]]
-        begun = {
-            id(option): option for name, option in self.options.items() if name.startswith(word)
-        }
-        spelled = {name for name in self.options if name.startswith(word)}
+        names = self._sorted
+        at = bisect_left(names, word)
+        if at == len(names) or not names[at].startswith(word):
+            return []
         # To argparse two spellings are ambiguous only if they mean different options.
-        return list(begun.values()) if len(begun) != 1 or spelled else []
+        told = self.options.items()
+        return list({id(one): one for name, one in told if name.startswith(word)}.values())
+
+    @cached_property
+    def _sorted(self) -> Sequence[str]:
+        """What its options are called; what begins alike stands together."""
+        return sorted(self.options)
 
     def accepts(self, word: str) -> bool:
         """Whether the option is there under just that name."""
@@ -249,12 +261,12 @@ class Catalogue:
 
     def successor(self, word: str) -> str | None:
         """What the option was replaced by, as its deprecation says."""
-        told = [
-            made["instead"]
-            for made in self._data["options"]
-            if word in made["names"] and made.get("instead")
-        ]
-        return told[-1] if told else None
+        return self._successors.get(word)
+
+    @cached_property
+    def _successors(self) -> Mapping[str, str]:
+        told = (made for made in self._data["options"] if made.get("instead"))
+        return {name: made["instead"] for made in told for name in made["names"]}
 
     @cached_property
     def renames(self) -> Mapping[str, tuple[str, ...]]:
@@ -333,7 +345,7 @@ def nearest_name(word: str, within: Release) -> str | None:
     """The option that somebody may have meant; none for what is a fork's, or another engine's."""
     if forks.of_option(word) or (within.catalogue.has_others and others.of_option(word)):
         return None
-    return near(word, [name for name in within.options if name.startswith("--")])
+    return near(word, within.long)
 
 
 def _given(words: list[str], within: Release) -> Iterator[Given]:

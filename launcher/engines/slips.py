@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 MOST = 2  # slips of a name that is still the same
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # of a keyboard, each half a key further right
 VOWELS = "aeiou"
+LONGEST = 100  # letters; no option is called by as many
+
+Parts = tuple[str, ...]
 
 
 def near(word: str, names: Iterable[str]) -> str | None:
     """The name of which a word is a slip: letters swapped, missing or doubled, a key beside the
     right one, `_` for `-`; None for another word, or where two names are as near.
     """
+    if len(word) > LONGEST:
+        return None
     told = _parts(word)
     near = [(count, name) for name in names if (count := _slips(told, _parts(name))) is not None]
     least = min((count for count, _ in near), default=0)
@@ -24,12 +30,15 @@ def near(word: str, names: Iterable[str]) -> str | None:
     return nearest[0] if len(nearest) == 1 else None
 
 
-def _parts(name: str) -> list[str]:
-    return [part for part in re.split(r"[-_]+", name.lower()) if part]
+@lru_cache(maxsize=4096)  # more than there are names of options
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part for part in re.split(r"[-_]+", name.lower()) if part)
 
 
-def _slips(told: list[str], meant: list[str]) -> int | None:
+def _slips(told: Parts, meant: Parts) -> int | None:
     """How many slips make the one of the other; None for more than a few."""
+    if abs(sum(map(len, told)) - sum(map(len, meant))) > MOST:  # a slip is a letter, or none
+        return None
     if "".join(told) == "".join(meant):  # a dash is missing, or one too many
         return int(told != meant)
     if len(told) != len(meant):

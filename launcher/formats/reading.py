@@ -82,7 +82,7 @@ def read(text: str) -> Reading:
         notes.append(f"only the first {MOST} characters were read")
     if len(found) > MOST_LAUNCHES:
         notes.append(f"only the first {MOST_LAUNCHES} launches were read")
-    ours = _ours(_of_engines(found[:MOST_LAUNCHES], text, notes), notes)
+    ours = _ours(_of_engines(_few(found[:MOST_LAUNCHES], notes), text, notes), notes)
     ours = [*_of_forks(_released(ours, pinned(text[:MOST])), text[:MOST])]
     together = _on_one_port([*_once(ours)])
     return Reading(tuple(together), tuple(dict.fromkeys(notes)))
@@ -369,6 +369,15 @@ def _value(launch: Launch, name: str) -> str:
     known = dialect(launch.engine).options
     givens = known.release(known.newest).given(launch.words)
     return next((one.values[0] for one in reversed(givens) if one.name == name and one.values), "")
+
+
+def _few(found: Sequence[Launch], notes: Notes) -> list[Launch]:
+    """The launches up to the one with which there are more words than can be judged."""
+    counts = accumulate(len(one.arguments) for one in found)
+    kept = [one for one, count in zip(found, counts, strict=True) if count <= MOST_WORDS]
+    if len(kept) < len(found):
+        notes.append(f"only the first {len(kept)} launches were read: they have {MOST_WORDS} words")
+    return kept
 
 
 def _of_a_size(found: Launch) -> Launch:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from launcher.host.facts import Environment, known
 from launcher.plan.plan import Plan
-from launcher.redact.keys import SECRET_VARIABLE
+from launcher.redact.secrets import SECRET_VARIABLE
 
 # Others may be secrets, and none of the checks' business.
 PREFIXES = (

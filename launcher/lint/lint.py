@@ -36,7 +36,7 @@ from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
 from launcher.redact.expansions import literals
-from launcher.redact.keys import SECRET_VARIABLE
+from launcher.redact.secrets import SECRET_VARIABLE
 
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
 OF_OTHERS = "for others than the engine and NCCL"

@@ -18,7 +18,7 @@ from launcher.lint.by_option import canonical_name
 from launcher.lint.rewrite import rewrite
 from launcher.lint.run import Judged
 from launcher.plan.plan import ENGINE
-from launcher.redact.keys import SECRET_VARIABLE
+from launcher.redact.secrets import SECRET_VARIABLE
 
 HERE = "`glm5-serve render --profile ./NAME.toml` shows what becomes of it"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import version
@@ -19,28 +21,19 @@ from launcher.knowledge import gpus
 from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
 from launcher.redact.assigned import assigned
 from launcher.redact.expansions import parts
-from launcher.redact.keys import printed
 from launcher.redact.keyspelling import HIDDEN, spellings
+from launcher.redact.secrets import hide, named
 
-CREDENTIALS = re.compile(r"(://)[^/\s@'\"]+@")  # of an address
 # What ends a word of a shell ends its value.
-PARAMETER = re.compile(
-    r"((?:token|key|secret|password)=)(?!\[redacted|\.{3})(?:[^&\s'\"\])};|<>(\\]|\\[^\s'\"])+",
-    re.IGNORECASE,
-)
-# A member of JSON; `eos_token` and its kin are none.
-MEMBER = re.compile(
-    r"""(["'](?:(?:\w*[_-])?(?:(?:api|secret|access)[_-]?key|apikey|secret|passw(?:or)?d|passphrase)"""
-    r"""|(?:(?:hf|api|auth|access|refresh|bearer|client|session)[_-]?)?token)\\{0,8}["']\s*:\s*)"""
-    r"""(\\{0,8}["'])[^"'\n$\\]+\2""",
-    re.IGNORECASE,
-)
-# In a program's text, and in the command of somebody who asks the server.
+BARE = r"(?:[^\s'\"&\\;|<>()]|\\[^\s'\"\\])+(?<![,}\]])"
+# In a program's text any such name counts, and what it is given stands in quotes.
 ASSIGNED = re.compile(
-    r"""(\w*(?:token|key|secret|password)\w*\s*=\s*)(["'])[^"'\n$]+\2|(Bearer\s+)[\w.~+/-]{6,}=*""",
+    r"""((?:token|key|secret|password)\w{0,40}\s{0,40}=\s{0,40})(["'])(?!\[redacted)[^"'\n$]+\2""",
     re.IGNORECASE,
 )
-API_KEY = printed("api[_-]?key", "a", r"(?!\.{3})(?:[^\s'\"&\\;|<>()]|\\[^\s'\"\\])+(?<![,}\]])")
+PARAMETER = re.compile(
+    r"(key=)(?!\[redacted|\.{3})(?:[^&\s'\"\])};|<>(\\]|\\[^\s'\"])+", re.IGNORECASE
+)
 LONG = 10  # letters of a key that is one within other words, too
 WORD = re.compile(r"[a-z]{1,9}")
 WHOLE = "give it the whole command, or its list of options"
@@ -87,9 +80,13 @@ class Judged:
         """A sentence of ours without them. What is a word of the language, as `--api-key key` has
         it, and no other option's value, is one of ours there.
         """
-        given = [part for word in self.launch.words for part in word.split("=")]
-        ours = {one for one in self.secrets if WORD.fullmatch(one) and given.count(one) < 2}
-        return self._without([one for one in self.secrets if one not in ours], text)
+        return self._without(self._of_others, text)
+
+    @cached_property
+    def _of_others(self) -> Sequence[str]:
+        """The keys and tokens that are no words of the language, or are given elsewhere, too."""
+        given = Counter(part for word in self.launch.words for part in word.split("="))
+        return [one for one in self.secrets if not WORD.fullmatch(one) or given[one] > 1]
 
     def _without(self, secret: Sequence[str], text: str) -> str:
         text = spellings(*(one for one in secret if len(one) >= LONG)).hide(text)
@@ -164,13 +161,8 @@ def judge(
 
 
 def _scrubbed(text: str) -> str:
-    text = CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
-    text = MEMBER.sub(rf"\1\2{HIDDEN}\2", ASSIGNED.sub(_masked, text))
-    return API_KEY.hide(PARAMETER.sub(rf"\1{HIDDEN}", text))
-
-
-def _masked(found: re.Match[str]) -> str:
-    return f"{found[3]}{HIDDEN}" if found[3] else f"{found[1]}{found[2]}{HIDDEN}{found[2]}"
+    text = ASSIGNED.sub(rf"\1\2{HIDDEN}\2", hide(named(BARE).hide(text)))
+    return PARAMETER.sub(rf"\1{HIDDEN}", text)
 
 
 def _is_sound(entries: Sequence[Entry]) -> bool:

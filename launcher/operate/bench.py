@@ -19,7 +19,7 @@ from launcher.engines.server import SILENCE, unanswered
 from launcher.errors import UserError
 from launcher.host.facts import Engine
 from launcher.knowledge import bench_points
-from launcher.operate import control, web
+from launcher.operate import web, written
 from launcher.operate.bench_about import described
 from launcher.operate.bench_run import Ran, run
 from launcher.operate.bench_subject import (
@@ -198,7 +198,7 @@ def signs_of(it: Subject) -> tuple[Signs, ...]:
 def _log(it: Subject) -> list[str]:
     """The end of its log; nothing where it cannot be read."""
     with contextlib.suppress(UserError):
-        return list(control.log_lines(it.instance, LOG_LINES, follow=False))
+        return list(written.log_lines(it.instance, LOG_LINES, follow=False))
     return []
 
 

@@ -123,7 +123,9 @@ def _parts(
     seen = cache(lambda: _host(instance, environ, kernel))
     yield "README.txt", READ_ME
     yield "version.txt", f"glm5-serve {__version__}\n"
-    yield "server.log", log  # before the others: it names other hosts
+    # Before the others: it names other hosts. Control characters stay in it: they are evidence, and
+    # `diagnose` reads it as it stood; a file commands no terminal, `glm5-serve logs` shows escapes.
+    yield "server.log", log
     workers = instance.folder / FILE  # of a gateway
     told = (instance.plan, instance.state, instance.readings, instance.starts)
     for path in (*told, instance.launcher_log, workers):

@@ -1,6 +1,4 @@
-"""What another shell can do with a running instance: look at it, stop it, restart it, read its
-log.
-"""
+"""What another shell can do with a running instance: look at it, stop it, restart it."""
 
 from __future__ import annotations
 
@@ -12,33 +10,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from launcher.errors import Exit, UserError
-from launcher.files import following, guarded
 from launcher.files.ownership import user
 from launcher.redact.keys import remove_key
+from launcher.redact.secrets import hide_data
 from launcher.serve import leftovers
 from launcher.serve.reaper import descendants
 from launcher.serve.wishes import DOWN, NOW
 from launcher.statedir import home as home_of
-from launcher.statedir import namelock, starts
-from launcher.statedir.events import Event, parsed, read_events
+from launcher.statedir import namelock
 from launcher.statedir.folder import Signalled, StateDir
 from launcher.statedir.home import known
 from launcher.statedir.processes import is_launcher, run_state
 from launcher.statedir.replica import split
-from launcher.statedir.starts import PastStart
 from launcher.statedir.state import BARE, StateRecord
 from launcher.statedir.status import NEVER
 
-LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
 YOUNG = 60.0  # seconds for `up` to judge the host and launch; a hung driver takes it some 20
 HEARD_WITHIN = 10.0  # seconds for a launcher to say that it kills
 KILLED_WITHIN = (
@@ -46,7 +39,6 @@ KILLED_WITHIN = (
 )
 MOMENT = 2.0  # seconds for what goes by itself
 ASKED_WITHIN = 60.0  # seconds for a status that another process is asked for
-FOLLOWED_EVERY = 0.2  # seconds between looks at a log
 
 
 def select_instance(home: Path, profile: str | None) -> StateDir:
@@ -122,7 +114,7 @@ def candidates(home: Path) -> list[StateDir]:
 
 
 def status(instance: StateDir) -> StateRecord:
-    """How an instance is, its processes counted now."""
+    """How an instance is, its processes counted now; what looks like a secret is left out."""
     seen = instance.look()
     if seen.reason == NEVER and (theirs := _of_the_host(instance)):
         return replace(seen, state="unknown", reason=theirs)
@@ -140,7 +132,8 @@ def status(instance: StateDir) -> StateRecord:
         named = leftovers.in_words(left)
         reason = f"{seen.reason}; left behind: {named}: `glm5-serve down --now` kills them"
         seen = replace(seen, reason=reason)
-    return seen
+    shown = hide_data(told := seen.to_json())
+    return seen if shown == told else replace(StateRecord.from_json(shown), odd=seen.odd)
 
 
 def is_to_stop(instance: StateDir) -> bool:
@@ -393,91 +386,6 @@ def require_here(instance: StateDir) -> None:
             ),
             status=Exit.NO,
         )
-
-
-def log_lines(instance: StateDir, last: int, *, follow: bool) -> Iterator[str]:
-    """The last lines of the server's log, and with `follow` those to come while a launcher is
-    alive.
-    """
-    try:
-        file = os.fdopen(guarded.opened(instance.server_log), "rb")
-    except OSError as error:
-        raise _unreadable(instance, instance.server_log, error) from None
-    with file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - LARGEST_TAIL))  # it may be of any size
-        tail = deque(file, maxlen=last + 1)
-        begun = tail.pop() if follow and tail and not tail[-1].endswith(b"\n") else b""
-        yield from map(_text, [*tail][-last:] if last else [])
-        if follow:
-            came = following.lines(
-                instance.server_log, file, instance.is_held, FOLLOWED_EVERY, begun
-            )
-            yield from map(_text, came)
-
-
-def _text(line: bytes) -> str:
-    return line.rstrip(b"\r\n").decode(errors="replace")
-
-
-def _unreadable(instance: StateDir, path: Path, error: OSError) -> UserError:
-    """The refusal for a file of an instance that is not there, or not to be read."""
-    if isinstance(error, FileNotFoundError):
-        fix = f"`glm5-serve up --profile {instance.name}` writes it"
-        return UserError(
-            f"nothing of {instance.name} at {path}: {error.strerror}", fix=fix, status=Exit.NO
-        )
-    return UserError(
-        f"cannot read {path}: {error.strerror}", fix=f"`ls -ld {path}` tells whose it is, and what"
-    )
-
-
-def events(instance: StateDir, last: int, kinds: Sequence[str], *, follow: bool) -> Iterator[Event]:
-    """The last events, and with `follow` those to come while a launcher is alive.
-
-    Raises UserError.
-    """
-    files = sorted(instance.folder.glob(f"{instance.events.name}*"), reverse=True)
-    if not files:
-        raise UserError(
-            f"no events of {instance.name} at {instance.events}",
-            fix=f"`glm5-serve up --profile {instance.name}` writes them",
-            status=Exit.NO,
-        )
-    try:
-        older = b"".join(guarded.read(path) for path in files if path != instance.events)
-        end = following.end_of(instance.events)
-    except OSError as error:
-        raise _unreadable(instance, instance.folder / (error.filename or ""), error) from None
-    with end or contextlib.nullcontext():
-        told = [event for event in parsed(_texts(older, end)) if not kinds or event.kind in kinds]
-        yield from told[-last:] if last else []
-        for event in read_events(instance.events, end, instance.is_held) if follow else ():
-            if not kinds or event.kind in kinds:
-                yield event
-
-
-def past_starts(instance: StateDir, last: int) -> Sequence[PastStart]:
-    """Its last starts, oldest first. Raises UserError where none is over yet."""
-    found = starts.read(instance.starts)
-    if not found and os.path.lexists(instance.starts):
-        fix = f"look what it is, then `rm {instance.starts}`: the next start writes it anew"
-        raise UserError(f"{instance.starts} tells of no start that can be read", fix=fix)
-    if not found:
-        raise UserError(
-            f"no start of {instance.name} is over yet: nothing at {instance.starts}",
-            fix=f"`glm5-serve status --profile {instance.name}` shows one that goes on",
-            status=Exit.NO,
-        )
-    return found[-last:] if last else ()
-
-
-def _texts(older: bytes, file: BinaryIO | None) -> list[str]:
-    """The lines of older files, and of the present one up to where it stands."""
-    if file is None:
-        return older.decode(errors="replace").splitlines()
-    upto = file.tell()
-    file.seek(0)
-    return (older + file.read(upto)).decode(errors="replace").splitlines()
 
 
 def processes(instance: StateDir) -> list[int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from launcher import folding
+from launcher import folding, printable
 from launcher.api.lint import SCHEMA, Linted, fix_json, lint, said_before, to_json
 from launcher.config.target import said_of_folder
 from launcher.engines.engine import dialect
@@ -22,6 +22,7 @@ from launcher.lint.run import Judgement, judge
 from launcher.lint.translate import Command, translate
 from launcher.operate.rewriting import MOST_BYTES, written
 from launcher.output import nextstep, verdicts
+from launcher.printable import cut
 from launcher.redact.keyspelling import HIDDEN
 
 
@@ -68,16 +69,29 @@ def _profile(judgement: Judgement, place: str) -> int:
         )
         fix = "a profile is one server: give it one of them"
         raise UserError(f"{place} has {len(judgement.launches)} launches ({names})", fix=fix)
+    _require_seen(judgement, place)
     made = profile(judgement.launches[0], Path(place).name)
     for note in said_before(judgement):
-        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
+        folding.tell(f"note: {cut(judgement.hidden(note))}", sys.stderr)
     print(made)
     nextstep.tell(("profiles validate ./NAME.toml", "once it is in a file of that name"))
     return Exit.FINE
 
 
+def _require_seen(judgement: Judgement, place: str) -> None:
+    """Raise UserError for words with a character that no reader sees: what is printed to be run
+    must be what runs.
+    """
+    for one in judgement.launches:
+        words = (*one.launch.words, *one.launch.env, *one.launch.env.values())
+        if found := next(filter(None, map(printable.odd, words)), ""):
+            what = f"{place} has {found} in its launch, a character that nobody would see"
+            raise UserError(what, fix="take it out: `lint` without options shows where it stands")
+
+
 def _translated(judgement: Judgement, ask: Ask) -> int:
     """Each launch in the other engine's words, and what has none there beside it."""
+    _require_seen(judgement, ask.file)
     made = [
         translate(judged.launch, judged.target.known, ask.to)
         for judged in judgement.launches
@@ -92,12 +106,12 @@ def _translated(judgement: Judgement, ask: Ask) -> int:
         print(judgement.hidden(told))
         return Exit.FINE
     for note in said_before(judgement):
-        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
+        folding.tell(f"note: {cut(judgement.hidden(note))}", sys.stderr)
     for one in made:
         env = [f"{name}={_quoted(value, one)}" for name, value in one.env.items()]
         print(judgement.hidden(" ".join([*env, *(_quoted(word, one) for word in one.argv)])))
         for line in one.said:
-            folding.tell(judgement.hidden(line), sys.stderr)
+            folding.tell(cut(judgement.hidden(line)), sys.stderr)
     return Exit.FINE
 
 
@@ -134,17 +148,21 @@ def rewritten(judgement: Judgement, fix: Fixed, *, where: str | None, as_json: b
     if as_json:
         print(json.dumps({"schema": SCHEMA, **fix_json(judgement, fix)}, indent=1))
     elif where is None and not fix.obstacles:
-        sys.stdout.write(judgement.hidden(fix.text))
-        if judgement.hidden(fix.text) != fix.text:
+        hidden = judgement.hidden(fix.text)
+        sys.stdout.write(shown := printable.program(hidden))
+        if hidden != fix.text:
             folding.tell("note: keys are masked here; --write keeps them", sys.stderr)
+        if shown != hidden:
+            what = "characters that a terminal would obey are shown here as escapes"
+            folding.tell(f"note: {what}; --write keeps them", sys.stderr)
     for note in said_before(judgement):
-        folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
+        folding.tell(f"note: {cut(judgement.hidden(note))}", sys.stderr)
     for change in fix.changes:
         at = f"{change.launch}: " if change.launch else ""
         said = f"{at}{in_words(change)}: {change.why}"
-        folding.tell(judgement.hidden(said), sys.stderr)
+        folding.tell(cut(judgement.hidden(said)), sys.stderr)
     for obstacle in fix.obstacles:
-        folding.tell(f"no rewrite: {judgement.hidden(obstacle)}", sys.stderr)
+        folding.tell(f"no rewrite: {cut(judgement.hidden(obstacle))}", sys.stderr)
     if fix.obstacles:
         return Exit.CONFIG if fix.has_no_place else Exit.NO
     if not fix.changes:

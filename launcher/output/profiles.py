@@ -16,6 +16,7 @@ from launcher.errors import Exit
 from launcher.lint.notes import STOPS
 from launcher.output.plan import SCHEMA, table_of
 from launcher.plan.plan import Plan
+from launcher.printable import cut
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -36,7 +37,7 @@ def listed(rows: Sequence[Row], environ: Mapping[str, str], *, every: bool, as_j
     shown = sorted(rows if every else _of_interest(rows), key=lambda one: not one.fits)
     table = table_of("name", "fits here", "from", "needs", "what")
     for one in shown:
-        cells = (one.name, _fits(one), _place(one), one.needs, one.description)
+        cells = (one.name, _fits(one), _place(one), one.needs, cut(one.description))
         name, fits, *rest = map(words, cells)
         fits.stylize("green" if one.fits else "dim")
         table.add_row(name, fits, *rest)
@@ -70,7 +71,7 @@ def _block(one: Row) -> tuple[Text, tuple[str, ...]]:
 
     fits = _fits(one), "green" if one.fits else "dim"
     head = words((one.name, "bold"), "  ", fits, f"  {_place(one)}")
-    return head, (f"needs {one.needs}" if one.needs else "", one.description)
+    return head, (f"needs {one.needs}" if one.needs else "", cut(one.description))
 
 
 def show(seen: Shown, *, as_json: bool) -> None:
@@ -110,7 +111,7 @@ def valid(plan: Plan, stops: Sequence[tuple[str, str]], path: str, *, as_json: b
     screen.print(words((plan.name, "bold"), "  ", verdict, f"  {', '.join(_for_whom(plan))}"))
     for note in plan.notes:
         colour = "red" if note.startswith(STOPS) else "yellow"
-        beside(screen, ("note", colour), 4, note)
+        beside(screen, ("note", colour), 4, cut(note))
     return status
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from launcher.engines.engine import dialect
@@ -14,9 +15,12 @@ from launcher.lint.concerns import Verdict, by_remedy
 from launcher.lint.fix import Fixed
 from launcher.lint.lint import OUTSIDE, Entry
 from launcher.lint.run import Judged, Judgement
+from launcher.printable import cut
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+Row = dict[str, Entry]  # what is said of one flag or variable, by release
 
 COLOURS = {
     Verdict.FINE: "green",
@@ -45,7 +49,7 @@ def show(judgement: Judgement) -> None:
 
     console = terminal.console(sys.stdout)
     for note in judgement.unread:
-        console.print(words((f"not read: {judgement.hidden(note)}", "yellow")))
+        console.print(words((f"not read: {cut(judgement.hidden(note))}", "yellow")))
     for number, judged in enumerate(judgement.launches):
         if number:
             console.print()
@@ -63,11 +67,11 @@ def _show(console: Console, judged: Judged) -> None:
     names = list(judged.releases)
     releases = names[0] if judged.is_of_one else f"{names[0]} to {names[-1]}"
     for_whom = f"{dialect(judged.launch.engine).name} {releases} on {_gpu(judged.target)}"
-    where = f"{judged.launch.name}, line {judged.launch.line}" if judged.launch.name else ""
+    where = f"{cut(judged.launch.name)}, line {judged.launch.line}" if judged.launch.name else ""
     head = f"{judged.launch.form}{f' ({where})' if where else ''}, judged for {for_whom}"
     console.print(words((head, "bold")))
     for note in judged.notes:
-        console.print(words((f"note: {judged.hidden(note)}", "yellow")))
+        console.print(words((f"note: {cut(judged.hidden(note))}", "yellow")))
     if judged.is_of_one:
         _list(console, judged, judged.releases[names[0]])
     else:
@@ -82,7 +86,7 @@ def _gpu(target: Target) -> str:
 
 
 def _named(judged: Judged, entry: Entry) -> str:
-    return judged.hidden(f"{entry.name} {entry.value}".rstrip())
+    return cut(judged.hidden(f"{entry.name} {entry.value}".rstrip()))
 
 
 def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
@@ -103,10 +107,10 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             for concern in concerns:
                 milder = f"{concern.verdict}: " if concern.verdict is not entry.verdict else ""
                 source = (f" ({concern.known}: {concern.source})", "dim")
-                why = words((milder, "yellow"), judged.sentence(concern.why), source)
+                why = words((milder, "yellow"), cut(judged.sentence(concern.why)), source)
                 console.print(indented(console, why, BESIDE))
             if instead:
-                told = words(("instead ", "bold"), judged.sentence(instead))
+                told = words(("instead ", "bold"), cut(judged.sentence(instead)))
                 console.print(indented(console, told, BESIDE))
     fine = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
     if fine:
@@ -150,7 +154,7 @@ def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
     console = terminal.console(sys.stdout)
     console.print()
     for obstacle in fix.obstacles:
-        console.print(words(f"no rewrite: {judgement.hidden(obstacle)}"))
+        console.print(words(f"no rewrite: {cut(judgement.hidden(obstacle))}"))
     if not fix.obstacles and not fix.changes:
         console.print(unchanged(judgement))
     if not fix.changes:
@@ -159,7 +163,7 @@ def changes(judgement: Judgement, fix: Fixed, text: str) -> None:
     before, after = (judgement.hidden(one).splitlines() for one in (text, fix.text))
     for line in [*difflib.unified_diff(before, after, lineterm="", n=1)][2:]:
         style = {"-": "red", "+": "green", "@": "dim"}.get(line[:1], "")
-        console.print(words((line, style)))
+        console.print(words((cut(line), style)))
 
 
 def _table(console: Console, judged: Judged) -> None:
@@ -168,38 +172,66 @@ def _table(console: Console, judged: Judged) -> None:
 
     many = judged.releases
     heads = ["", *(release.removeprefix("0.5") for release in many)]
-    rows = list(zip(*many.values(), strict=True))
-    odd = [row for row in rows if any(entry.concerns for entry in row)]
+    rows = _rows(many)
+    odd = [row for row in rows if any(entry.concerns for entry in row.values())]
     told = []
     for row in odd:
-        marks = [words((MARKS.get(e.verdict, "x"), COLOURS.get(e.verdict, "red"))) for e in row]
-        told.append([words(_named(judged, row[0])), *marks])
+        marks = [words(_mark(row.get(release))) for release in many]
+        told.append([words(_named(judged, _first(row))), *marks])
     console.print()
     columns(console, heads, told)
     console.print(f"{LEGEND}\n", style="dim")
     for row in odd:
         _spans(console, judged, row)
-    fine = [judged.hidden(row[0].name) for row in rows if row not in odd]
+    fine = [cut(judged.hidden(_first(row).name)) for row in rows if row not in odd]
     if fine:
         console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
     console.print("--release RELEASE shows one, with what to change", style="dim")
 
 
-def _spans(console: Console, judged: Judged, row: Sequence[Entry]) -> None:
+def _rows(many: Mapping[str, Sequence[Entry]]) -> list[Row]:
+    """What is said of each flag and variable, by release. A word that is the value of an option in
+    one release stands alone where there is no such option.
+    """
+    rows: dict[tuple[str, int], Row] = {}
+    for release, entries in many.items():
+        met = Counter[str]()
+        for entry in entries:
+            rows.setdefault((entry.name, met[entry.name]), {})[release] = entry
+            met[entry.name] += 1
+    return [*rows.values()]
+
+
+def _first(row: Row) -> Entry:
+    return next(iter(row.values()))
+
+
+def _mark(entry: Entry | None) -> tuple[str, str]:
+    if entry is None:
+        return "", ""
+    return MARKS.get(entry.verdict, "x"), COLOURS.get(entry.verdict, "red")
+
+
+def _spans(console: Console, judged: Judged, row: Row) -> None:
     """What becomes of one flag, releases in which it is the same told once."""
     from launcher.output.console import beside, words
 
-    releases = list(judged.releases)
-    console.print(words((_named(judged, row[0]), "bold")))
+    places = {release: at for at, release in enumerate(judged.releases)}
+    releases, entries = [*row], [*row.values()]
+    console.print(words((_named(judged, entries[0]), "bold")))
     first = 0
-    for at in range(1, len(row) + 1):
-        if at < len(row) and (row[at].verdict, row[at].why) == (row[first].verdict, row[first].why):
+    for at in range(1, len(entries) + 1):
+        entry = entries[first]
+        if (
+            at < len(entries)
+            and (entries[at].verdict, entries[at].why) == (entry.verdict, entry.why)
+            and places[releases[at]] == places[releases[at - 1]] + 1
+        ):
             continue
-        entry = row[first]
         span = releases[first] if first == at - 1 else f"{releases[first]}-{releases[at - 1]}"
         verdict = f"{entry.verdict}, {entry.when}" if entry.when else entry.verdict
         head = f"{span:<15}  {verdict}"
-        said = dict.fromkeys(judged.sentence(concern.why) for concern in entry.concerns)
+        said = dict.fromkeys(cut(judged.sentence(concern.why)) for concern in entry.concerns)
         for why in said or [""]:
             beside(console, (head, COLOURS.get(entry.verdict, "red")), 38, why)
             head = ""

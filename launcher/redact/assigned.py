@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from launcher.redact.expansions import SHORTEST, defaults, literals, word
-from launcher.redact.keys import SECRET_VARIABLE
+from launcher.redact.secrets import SECRET_VARIABLE
 
 _SETTINGS = frozenset("true false none null auto".split())
 _VALUE = r"""(?:"((?:\\.|[^"\\\n])*)"|'([^'\n]*)'|([^\s"'#,;&|)}\]]+))"""

@@ -13,18 +13,18 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
 from launcher.address import LOCAL, is_loopback
 from launcher.files.reading import parsed, read_text
-from launcher.redact.keys import INNOCENT, SECRET_VARIABLE, printed
+from launcher.redact import secrets
 from launcher.redact.keyspelling import HIDDEN, Spellings
 from launcher.redact.names import Names
+from launcher.redact.secrets import SECRET_VARIABLE, pieces
 
 Marks = Collection[str] | re.Pattern[str]  # texts, or a pattern, in small letters
-PIECE = 1 << 15  # characters that are looked at together
 MOST_KEYS = 1000
 LONGEST_NAME = 100  # characters before a value that may tell what it is
 MOST_ID = 4096  # bytes
@@ -44,74 +44,6 @@ _NOBODY = {
 # short to tell.
 _SETTING = re.compile(
     r"\W*|..?|\d{3}|(?i:true|false|yes|off|none|null|auto|default|basic|token|bearer|oidc|ldap)"
-)
-
-# Tokens of a model: eos_token='</s>', "bytes_per_token": 61464, `invalid token: unexpected`.
-_OF_MODELS = (
-    "per eos bos pad unk sep cls mask next stop new cached first last image audio video draft"
-    " special added"
-)
-_TOKEN = (
-    r"""token(?!\\*+['"]?[ \t]*+[=:,]?[ \t]*+\\*+['"]?(?:[\d.]+(?![\w-])|[<(\[{]))(?!: [a-z]+\b(?![\w-]))"""
-    + "".join(rf"(?<!\b{word}.token)(?<!_{word}.token)" for word in _OF_MODELS.split())
-)
-_NO_PATH = r"""(?!\\*+['"]?[ \t]*+[=:][ \t]*+\\*+['"]?/)"""  # a file that holds them is no secret
-_NAMED = printed(
-    rf"{_TOKEN}|secret|passw(?:or)?d|passphrase|(?:api|secret|access)[_-]?key|access_?key_?id"
-    rf"|(?:(?<!Load)(?<!APPLICATION_)credentials?|(?-i:\bpwd)){_NO_PATH}"
-    rf"|(?-i:_(?:KEY|PASS|PAT|AUTH|PWD){INNOCENT}(?==|\\*['\"]:))",
-    "tspac_",
-)
-_HEADER = printed(  # their values go on to the end of the line
-    r"authorization|cookie|x-(?:api|auth)-(?:key|token)|(?<![\w-])api-key",
-    "acx",
-    r"""[^'"\r\n\\]+""",
-)
-# Each shape begins with what is rare, and looks back from there, or 32 MB of log would take
-# minutes.
-_TOKENS = re.compile(  # what issuers make recognisable
-    r"(?<![A-Za-z0-9])(?:hf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{12,}|(?:github|dckr)_pat_\w{12,}"
-    r"|glpat-[\w-]{12,}|xox[a-z]-[\w-]{10,}|[prs]k_(?:live|test)_\w{10,}|[ps]k-(?=[\w-]{0,40}\d)[\w-]{16,}"
-    r"|nvapi-[\w-]{10,}|gsk_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{30,}|pypi-AgE[\w-]{16,}|ya29\.[\w-]{16,}"
-    r"|A(?:KI|SI)A[0-9A-Z]{12,}|AIza[\w-]{20,}|(?<![_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[\w-]*)?)"
-)
-_BEARER = re.compile(r"(?P<before>[Bb](?:earer|EARER) +)(?!token|auth|\[)[\w.~+/=-]{4,}")
-_IN_URL = re.compile(  # a password that nobody escaped may hold any of /?#
-    r"""(?P<before>://)(?:[^\s/?#'"<>\\]*|[^\s/?#'"<>\\:]+:(?!\w+/)[^\s'"<>\\@]{1,80})(?=@)"""
-)
-_HOOK = re.compile(r"(?P<before>hooks\.slack\.com/)[\w/-]+")
-_SIGNED = re.compile(
-    r"(?P<before>[?&;](?i:(?:x-(?:amz|goog)-)?(?:signature|sig|credential|security-token|token|key|key-pair-id|policy)=))"
-    r"""[^\s&;'"\\]+"""
-)
-# A log is cut where it rotates: a private key may lack its end there, or its beginning. None is
-# longer than this.
-_PRIVATE = r"[A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-_PEM = re.compile(
-    rf"(?s)-----BEGIN {_PRIVATE}(?:.{{0,12000}}?(?:-----END {_PRIVATE}|(?=-----BEGIN"
-    r" )|\Z)|.{12000})"
-)
-_PEM_END = re.compile(rf"(?s)\A.{{0,12000}}?-----END {_PRIVATE}")
-
-
-def _without(shape: re.Pattern[str]) -> Callable[[str], str]:
-    return lambda text: shape.sub(lambda found: _before(found) + HIDDEN, text)
-
-
-# One of the marks stands in each text, in small letters, that has such a secret: most pieces of a
-# log have none.
-_SECRETS: tuple[tuple[Marks, Callable[[str], str]], ...] = (
-    ("authorization cookie x-api- x-auth- api-key".split(), _HEADER.hide),
-    ("token secret passw passphrase key credential pwd _pass _pat _auth".split(), _NAMED.hide),
-    (
-        "hf_ gh github_pat_ dckr_pat_ glpat- xox k_live_ k_test_ sk- pk- nvapi- gsk_ npm_ pypi-age"
-        " ya29. akia asia aiza eyj".split(),
-        _without(_TOKENS),
-    ),
-    ("bearer".split(), _without(_BEARER)),
-    ("://".split(), _without(_IN_URL)),
-    ("hooks.slack.com/".split(), _without(_HOOK)),
-    ("=".split(), _without(_SIGNED)),
 )
 
 _HEX = "[0-9A-Fa-f]"
@@ -204,10 +136,10 @@ class Scrubber:
         self._keys: dict[
             str, str
         ] = {}  # words of JSON objects, which are few and come again and again
-        secrets = {*_secrets({**environ, **(more or {})}), *_ids()} - {key}
-        short = sorted(secret for secret in secrets if len(secret) < SHORTEST)
+        own = {*_secrets({**environ, **(more or {})}), *_ids()} - {key}
+        short = sorted(secret for secret in own if len(secret) < SHORTEST)
         self._short = [(secret, re.compile(_alone(secret))) for secret in short]
-        self._secrets = Spellings(*[key] if key else [], also=secrets - set(short))
+        self._secrets = Spellings(*[key] if key else [], also=own - set(short))
         for host in _own() if hosts is None else hosts:
             self._learn(host)
         for name in ("USER", "LOGNAME", "SUDO_USER"):
@@ -216,21 +148,16 @@ class Scrubber:
 
     def clean(self, text: str) -> str:
         """`text`, fit to be sent to strangers. The time that it takes grows with the text alone."""
-        text = self._secrets.hide(text)
-        if "PRIVATE KEY" in text:
-            text = _without(_PEM_END)(_without(_PEM)(text))
-        for piece in _pieces(text):
+        text = secrets.hide(self._secrets.hide(text))
+        for piece in pieces(text):
             self._learn_hosts(piece)
-        return "".join(map(self._clean, _pieces(text)))
+        return "".join(map(self._clean, pieces(text)))
 
     def _clean(self, text: str) -> str:
         small = text.lower()
         for secret, pattern in self._short:
             if secret in text:
                 text = pattern.sub(HIDDEN, text)
-        for marks, hide in _SECRETS:
-            if _has(small, marks):
-                text = hide(text)
         for marks, kind, shape in _THINGS:
             if _has(small, marks):
                 text = shape.sub(partial(self._number, kind), text)
@@ -275,11 +202,11 @@ class Scrubber:
 
     def _value(self, name: str, value: str) -> str:
         """A value, seen with its name before it, as the shapes know it."""
-        before = f'"{name[-LONGEST_NAME:]}": "'
-        if len(before) in (_NAMED.begins(before + value), _HEADER.begins(before + value)):
+        head = f'"{name[-LONGEST_NAME:]}": "'
+        if secrets.begins(head + value, len(head)):
             return HIDDEN
-        cleaned = self.clean(before + value)
-        return cleaned.removeprefix(before) if cleaned.startswith(before) else self.clean(value)
+        cleaned = self.clean(head + value)
+        return cleaned.removeprefix(head) if cleaned.startswith(head) else self.clean(value)
 
     def _key(self, key: str) -> str:
         """A key of an object.
@@ -316,11 +243,11 @@ class Scrubber:
             self._names.learn(domain, "[domain]")
 
     def _number(self, kind: str, found: re.Match[str]) -> str:
-        before = _before(found)
-        thing = found[0][len(before) :]
+        head = secrets.before(found)
+        thing = found[0][len(head) :]
         if kind == "address" and _no_address(found):
             return thing
-        return before + self._called(kind, _same(kind, thing))
+        return head + self._called(kind, _same(kind, thing))
 
     def _called(self, kind: str, thing: str) -> str:
         """What a thing is called from the first time it is seen."""
@@ -333,11 +260,6 @@ def _same(kind: str, thing: str) -> str:
     be cut.
     """
     return thing if kind == "user" else thing[:8].lower() if kind == "uuid" else thing.lower()
-
-
-def _before(found: re.Match[str]) -> str:
-    """What a shape wants to see before what it stands for, and keeps."""
-    return found.groupdict().get("before") or ""
 
 
 def _no_address(found: re.Match[str]) -> bool:
@@ -367,15 +289,6 @@ def _has(text: str, marks: Marks) -> bool:
         if isinstance(marks, re.Pattern)
         else any(map(text.__contains__, marks))
     )
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """A text, some lines at a time."""
-    at = 0
-    while at < len(text):
-        end = text.find("\n", at + PIECE) + 1 or len(text)
-        yield text[at:end]
-        at = end
 
 
 def _alone(word: str) -> str:

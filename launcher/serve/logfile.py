@@ -15,8 +15,8 @@ from pathlib import Path
 
 from launcher.diagnose.shapes import RUN
 from launcher.files.rotation import rotate
-from launcher.redact.keys import scrub
 from launcher.redact.keyspelling import FEWEST, HIDDEN, spellings
+from launcher.redact.secrets import Lines
 
 LONGEST_LINE = 1 << 20  # bytes; about what is kept of a longer one
 LARGEST_FILE = 64 << 20  # bytes; then server.log becomes server.log.1, and so on
@@ -54,6 +54,7 @@ class ServerLog:
         self._owed = ""  # the end of the last line, where the first characters of a key may stand
         self._size = 0
         self._file: int | None = None
+        self._scrubber = Lines()
         self.tail: deque[str] = deque(maxlen=TAIL)
 
     def begin(self, run: int) -> None:
@@ -94,10 +95,12 @@ class ServerLog:
         key.
         """
         lines = filter(None, (self._held, raw.decode(errors="replace")))
-        text = scrub("\n".join(lines), self.key, self._owed)
+        text = "\n".join(lines)
+        text = spellings(self.key).hide(text, self._owed) if self.key else text
         if text and self.key:
             text = self._hold_back(text, self.key, cut=cut, last=last)
         for line in filter(None, f"{text} [line cut]".split("\n") if cut else text.split("\n")):
+            line = self._scrubber.hide(line)
             line = f" {line}" if line.startswith(RUN) else line  # that is ours to say
             self.tail.append(line[:TAIL_LINE])
             self._write(line.encode() + b"\n")

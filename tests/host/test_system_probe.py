@@ -18,7 +18,7 @@ from launcher.host.collectors.system import system
 from launcher.host.environment import tells
 from launcher.host.facts import Driver, Kernel, Raid, System, known
 from launcher.knowledge.kernel_lines import WORTH
-from launcher.redact.keys import SECRET_VARIABLE
+from launcher.redact.secrets import SECRET_VARIABLE
 
 CPU = """processor\t: {0}
 vendor_id\t: AuthenticAMD

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import World
 
 from launcher.engines.target import Target
 from launcher.lint.run import judge
@@ -119,3 +120,12 @@ def test_a_word_that_another_option_has_too_is_masked_where_it_is_named() -> Non
     [entries] = judged.releases.values()
 
     assert not [one for one in entries if "sekret" in judged.sentence(one.why)]
+
+
+def test_a_word_that_is_a_value_in_some_releases_alone_has_its_row(world: World) -> None:
+    (world.folder / "launch.sh").write_text("vllm serve m --swap-space 4 x\n")
+    said = world.run("lint", "launch.sh", "--all-releases")
+
+    assert said.returncode == 1, said.stderr
+    assert "--swap-space 4" in said.stdout
+    assert [line for line in said.stdout.splitlines() if line.startswith("x ")]

@@ -14,10 +14,16 @@ from launcher.engines.issues import every_issue
 from launcher.engines.sglang.runtime import RUNTIME
 from launcher.errors import Exit, UserError
 from launcher.knowledge.nccl import NAMES
-from launcher.redact.keys import SECRET_VARIABLE, read_key, remove_key, scrub, write_key
-from launcher.redact.keyspelling import HIDDEN
+from launcher.redact.keys import read_key, remove_key, write_key
+from launcher.redact.keyspelling import HIDDEN, spellings
+from launcher.redact.secrets import SECRET_VARIABLE, hide
 
 CATALOGUE = dialect("sglang").options
+
+
+def scrub(text: str, key: str | None) -> str:
+    """As the server's log is."""
+    return hide(spellings(key).hide(text) if key else text)
 
 
 def write(folder: Path, text: str, mode: int = 0o600) -> Path:

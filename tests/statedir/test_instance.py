@@ -19,7 +19,7 @@ from conftest import closed, launching, next_line, running, until
 
 from launcher.errors import Exit, UserError
 from launcher.files.rotation import rotate
-from launcher.operate import control
+from launcher.operate import control, written
 from launcher.statedir.events import Event
 from launcher.statedir.folder import StateDir
 from launcher.statedir.home import known, state_home
@@ -277,7 +277,7 @@ def test_the_state_home_is_where_it_is_said() -> None:
 def test_a_log_is_followed_into_its_next_file(instance: StateDir) -> None:
     claim = instance.claim()
     instance.server_log.write_text("old\nlast\n")
-    lines = control.log_lines(instance, 1, follow=True)
+    lines = written.log_lines(instance, 1, follow=True)
     assert next(lines) == "last"
     rotate(instance.server_log, 1)
     instance.server_log.write_text("first of the next\n")

@@ -123,7 +123,7 @@ def _lost(words: str) -> str | None:
     """
     if "Xid (" in words or not words.startswith(DRIVER):
         return None
-    known = (one for one, _ in matches(words, "kernel") if one.weight == "hardware")
+    known = (one for one, *_ in matches(words, "kernel") if one.weight == "hardware")
     return next((one.fix for one in known), None)
 
 

@@ -48,7 +48,7 @@ def _is_json(value: str) -> bool:
     """Whether a text is JSON of another kind than an object."""
     try:
         return not isinstance(json.loads(value), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

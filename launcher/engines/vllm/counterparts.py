@@ -113,7 +113,7 @@ def _config(flags: Flags) -> Made:
     try:
         told = json.loads(text)
         method, tokens = str(told.pop("method", "")), int(told.pop("num_speculative_tokens", 0))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return {}, ("--speculative-config: left out: it is not JSON with a method",)
     draft = told.pop("model", None)
     algorithm = "EAGLE" if method in ("mtp", "eagle") or method.endswith("_mtp") else ""

@@ -1,0 +1,115 @@
+"""What an instance has written, for another shell to read: its log, its events, its starts. What
+looks like a secret is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from launcher.errors import Exit, UserError
+from launcher.files import following, guarded
+from launcher.redact.secrets import Lines, hide_data
+from launcher.statedir import starts
+from launcher.statedir.events import Event, parsed, read_events
+from launcher.statedir.folder import StateDir
+from launcher.statedir.starts import PastStart
+
+LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
+FOLLOWED_EVERY = 0.2  # seconds between looks at a log
+
+
+def log_lines(instance: StateDir, last: int, *, follow: bool) -> Iterator[str]:
+    """The last lines of the server's log, and with `follow` those to come while a launcher is
+    alive. Raises UserError.
+    """
+    try:
+        file = os.fdopen(guarded.opened(instance.server_log), "rb")
+    except OSError as error:
+        raise _unreadable(instance, instance.server_log, error) from None
+    scrubber = Lines()  # an older launcher may have left more in the log than this one would
+    with file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - LARGEST_TAIL))  # it may be of any size
+        tail = deque(file, maxlen=last + 1)
+        begun = tail.pop() if follow and tail and not tail[-1].endswith(b"\n") else b""
+        yield from map(scrubber.hide, map(_text, [*tail][-last:] if last else []))
+        if follow:
+            came = following.lines(
+                instance.server_log, file, instance.is_held, FOLLOWED_EVERY, begun
+            )
+            yield from map(scrubber.hide, map(_text, came))
+
+
+def _text(line: bytes) -> str:
+    return line.rstrip(b"\r\n").decode(errors="replace")
+
+
+def _unreadable(instance: StateDir, path: Path, error: OSError) -> UserError:
+    """The refusal for a file of an instance that is not there, or not to be read."""
+    if isinstance(error, FileNotFoundError):
+        fix = f"`glm5-serve up --profile {instance.name}` writes it"
+        return UserError(
+            f"nothing of {instance.name} at {path}: {error.strerror}", fix=fix, status=Exit.NO
+        )
+    return UserError(
+        f"cannot read {path}: {error.strerror}", fix=f"`ls -ld {path}` tells whose it is, and what"
+    )
+
+
+def events(instance: StateDir, last: int, kinds: Sequence[str], *, follow: bool) -> Iterator[Event]:
+    """The last events, and with `follow` those to come while a launcher is alive.
+
+    Raises UserError.
+    """
+    files = sorted(instance.folder.glob(f"{instance.events.name}*"), reverse=True)
+    if not files:
+        raise UserError(
+            f"no events of {instance.name} at {instance.events}",
+            fix=f"`glm5-serve up --profile {instance.name}` writes them",
+            status=Exit.NO,
+        )
+    try:
+        older = b"".join(guarded.read(path) for path in files if path != instance.events)
+        end = following.end_of(instance.events)
+    except OSError as error:
+        raise _unreadable(instance, instance.folder / (error.filename or ""), error) from None
+    with end or contextlib.nullcontext():
+        told = [event for event in parsed(_texts(older, end)) if not kinds or event.kind in kinds]
+        yield from map(_shown, told[-last:] if last else [])
+        for event in read_events(instance.events, end, instance.is_held) if follow else ():
+            if not kinds or event.kind in kinds:
+                yield _shown(event)
+
+
+def _shown(event: Event) -> Event:
+    """An event without what looks like a secret."""
+    return replace(event, fields=hide_data(dict(event.fields)))
+
+
+def past_starts(instance: StateDir, last: int) -> Sequence[PastStart]:
+    """Its last starts, oldest first. Raises UserError where none is over yet."""
+    found = starts.read(instance.starts)
+    if not found and os.path.lexists(instance.starts):
+        fix = f"look what it is, then `rm {instance.starts}`: the next start writes it anew"
+        raise UserError(f"{instance.starts} tells of no start that can be read", fix=fix)
+    if not found:
+        raise UserError(
+            f"no start of {instance.name} is over yet: nothing at {instance.starts}",
+            fix=f"`glm5-serve status --profile {instance.name}` shows one that goes on",
+            status=Exit.NO,
+        )
+    return found[-last:] if last else ()
+
+
+def _texts(older: bytes, file: BinaryIO | None) -> list[str]:
+    """The lines of older files, and of the present one up to where it stands."""
+    if file is None:
+        return older.decode(errors="replace").splitlines()
+    upto = file.tell()
+    file.seek(0)
+    return (older + file.read(upto)).decode(errors="replace").splitlines()
