@@ -211,6 +211,10 @@ def _assumed(
         name = dialect(launch.engine).name
         why = f"the tag of {image} names it, and is none of its releases: it may be patched"
         yield f"{name} {release}: {why} (--release)"
+    asked = _asked(target, launch.engine)
+    if launch.image and launch.release and asked not in (None, launch.release):
+        why = "--fix changes options, not images"
+        yield f"{asked} (--release), and {launch.image} is of {launch.release}: {why}"
     if len(told) > 1 and launch.image and not set("${<") & {*launch.image}:
         why = "one release, and its tag does not say which: one column is its own (--release)"
         yield f"the image {launch.image} is {why}"

@@ -75,3 +75,11 @@ def test_other_options_behind_an_image_of_an_engine_are_none() -> None:
     for words in ("a/m --port 1", "a/m --port 1 --jobs 4", "/start.sh --port 1 --max-model-len 8"):
         assert not read(f"docker run somebody/vllm:1 {words}").launches
     assert not read(f"docker run somebody/sglang:1 {GIVEN}").launches
+
+
+def test_an_image_of_another_release_than_the_one_asked_for_is_told() -> None:
+    """What is judged is not what the file starts: nothing here changes the image."""
+    text = "docker run vllm/vllm-openai:v0.24.0 --model nvidia/GLM-5.2-NVFP4 --max-num-seqs 16"
+    for release, told in (("0.32.0", True), ("0.24.0", False), (None, False)):
+        [one] = judge(text, Target(release=release, arch="sm120")).launches
+        assert any("is of 0.24.0: --fix changes options" in why for why in one.assumed) is told
