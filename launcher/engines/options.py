@@ -174,9 +174,13 @@ class Release:
 
 @cache  # asked of the same few for each option and variable
 def version(text: str) -> Version:
-    """`0.5.15.post1` as (0, 5, 15): a release without its suffix; () for what is no version."""
-    found = re.match(r"\d+(\.\d+)*", text)
-    return tuple(int(part) for part in found[0].split(".")[:3]) if found else ()
+    """`0.5.15.post1` as (0, 5, 15): a release without its suffix, and 0.32 as 0.32.0 is; () for
+    what is no version.
+    """
+    if not (found := re.match(r"\d+(\.\d+)*", text)):
+        return ()
+    parts = [int(part) for part in found[0].split(".")[:3]]
+    return (*parts, *[0] * (3 - len(parts)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -404,6 +404,7 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
         value
         for one in launch.given(target.known)
         if {_letters(one.word.partition("=")[0]), _letters(one.name)} & options
+        or ((one.option is None or "." in one.word) and SECRET_VARIABLE.search(_member(one.word)))
         for value in (*one.values, one.word.partition("=")[2])
     )
     variables = (
@@ -418,6 +419,13 @@ def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
         if not (value in shown and value.isidentifier())
     }
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def _member(word: str) -> str:
+    """The last name of an option, as a variable has it: `--kv-transfer-config.extra.api-key=x` is
+    api_key.
+    """
+    return word.partition("=")[0].rpartition(".")[2].strip("-").replace("-", "_")
 
 
 def _letters(name: str) -> str:

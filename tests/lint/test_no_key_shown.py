@@ -41,6 +41,8 @@ FORMS = {
     "two keys": f"{SERVE} --api-key KEY KEY\n",
     "option by variable": f"X=KEY\n{SERVE} --api-key $X\n",
     "option and variable": f"NAME=KEY\n{SERVE} --api-key KEY\n",
+    "member of an option": f"{SERVE} --kv-transfer-config.kv_connector_extra_config.api_key KEY\n",
+    "option of another engine": f"{SERVE} --ssl-keyfile-password KEY\n",
     "sglang": "NAME=KEY\npython3 -m sglang.launch_server --model-path m --tp 8 --api-key KEY\n",
     "misspelt": f"{SERVE} --api_key KEY\n",
     "options": "--model-path m --tp-size 8 --api-key KEY\n",
