@@ -7,7 +7,7 @@ out the rest is its own: `engines/sglang/memory.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 from launcher.knowledge import models
@@ -83,6 +83,17 @@ class Weights:
     def total(self) -> int:
         """The checkpoint's own bytes, without multi-token prediction."""
         return self.divided + self.replicated + self.embedding
+
+    def scaled(self, factor: float) -> Weights:
+        """The same, shared alike, of files that are so many times as large: what they are is known
+        by then, and needs no margin.
+        """
+        told = {
+            one.name: int(getattr(self, one.name) * factor)
+            for one in fields(self)
+            if one.name != "exact"
+        }
+        return replace(self, **told, exact=True)
 
 
 def from_headers(sizes: Iterable[tuple[str, int]], layers: int) -> Weights:

@@ -38,7 +38,8 @@ def said(made: Fit, plan: Plan, shape: Shape, host: Host) -> Iterator[Said]:
         return
     yield from _little_left(made, plan)
     yield from _of_slots(made, plan)
-    yield from _of_context(made, plan, shape)
+    yield from doubts(made, plan, shape)
+    yield from _cut(made, plan, shape)
     yield from _of_table(made, plan)
     yield from _of_host(made, host)
 
@@ -148,19 +149,23 @@ def _of_slots(made: Fit, plan: Plan) -> Iterator[Said]:
         yield Said(Severity.WARN, f"{what} request", fix, *formulas.sources.slots)
 
 
-def _of_context(made: Fit, plan: Plan, shape: Shape) -> Iterator[Said]:
+def doubts(made: Fit, plan: Plan, shape: Shape) -> Iterator[Said]:
+    """Why a server may not start, where what runs beside the KV cache is known within a range."""
+    formulas, name = dialect(plan.engine).memory, dialect(plan.engine).name
+    if not formulas.cuts and made.tokens < made.context <= made.at_best:
+        what = f"one request of {made.context:,} tokens may not fit: {made.tokens:,} to"
+        what += f" {made.at_best:,} are estimated, and with too few {name} refuses to start"
+        fix, blames = ", or ".join(_for_context(made, plan, shape)), formulas.knobs.context
+        yield Said(Severity.WARN, what, fix, *formulas.sources.too_long, blames=blames)
+
+
+def _cut(made: Fit, plan: Plan, shape: Shape) -> Iterator[Said]:
     """Where one request may be longer than the pool, and the server starts."""
     formulas, name = dialect(plan.engine).memory, dialect(plan.engine).name
     if formulas.cuts and 0 < made.tokens < made.context:
         what = f"{made.tokens:,} tokens are less than one request of {made.context:,}: {name} cuts"
-        what += " requests to it"
-    elif not formulas.cuts and made.tokens < made.context <= made.at_best:
-        what = f"one request of {made.context:,} tokens may not fit: {made.tokens:,} to"
-        what += f" {made.at_best:,} are estimated, and with too few {name} refuses to start"
-    else:
-        return
-    fix = ", or ".join(_for_context(made, plan, shape))
-    yield Said(Severity.WARN, what, fix, *formulas.sources.too_long)
+        fix = ", or ".join(_for_context(made, plan, shape))
+        yield Said(Severity.WARN, f"{what} requests to it", fix, *formulas.sources.too_long)
 
 
 def longest(made: Fit) -> int:

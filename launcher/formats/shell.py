@@ -24,11 +24,13 @@ def write(plan: Plan) -> str:
     lines += [printable.line(f"# note: {note}") for note in plan.notes]
     if script := key_script(plan):
         lines.append(script)
-    words = [f"{name}={shlex.quote(value)}" for name, value in plan.env.items()]
+    folder, env = plan.python.rpartition("/")[0], dict(plan.env)
+    words = [f'PATH={shlex.quote(folder)}:"$PATH"'] if folder and "PATH" not in env else []
+    if folder and "PATH" in env:
+        env["PATH"] = f"{folder}:{env['PATH']}"
+    words += [f"{name}={shlex.quote(value)}" for name, value in env.items()]
     if plan.key_file and (variable := dialect(plan.engine).key.variable):
         words.append(f"{variable}=\"$(tr -d '[:space:]' < {shlex.quote(plan.key_file)})\"")
-    if folder := plan.python.rpartition("/")[0]:
-        words.insert(0, f'PATH={shlex.quote(folder)}:"$PATH"')
     words.append(shlex.join(plan.program))
     words.extend(_options(plan.arguments))
     return "\n".join([*lines, " \\\n  ".join(words)]) + "\n"

@@ -21,6 +21,7 @@ from launcher.formats.unread import of_variables
 from launcher.formats.words import Piece, Text, Word, rest_of, split, text_of
 from launcher.plan.plan import Plan
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # of a service
 UNIT = re.compile(r"^[ \t]*(?:ExecStart|Exec)[ \t]*=", re.MULTILINE)
 _SECTION = re.compile(r"^[ \t]*\[(\w+)\]")
 _PREFIXES = "@-:+!|"
@@ -54,7 +55,7 @@ def write(plan: Plan) -> str:
         "[Service]",
         *(
             f"Environment={quoted(f'{name}={value}', dollar=False)}"
-            for name, value in plan.env.items()
+            for name, value in _variables(plan).items()
         ),
         *_key(plan),
         f"ExecStart={_command(plan)}",
@@ -71,6 +72,13 @@ def write(plan: Plan) -> str:
     return (
         "\n".join(printable.line(line) if line.startswith("#") else line for line in lines) + "\n"
     )
+
+
+def _variables(plan: Plan) -> dict[str, str]:
+    """The plan's, and the programs beside the engine's interpreter first, as under `up`."""
+    folder, env = plan.python.rpartition("/")[0], dict(plan.env)
+    # systemd puts no variable into a variable: all of it is written out
+    return env | {"PATH": f"{folder}:{env.get('PATH', PATH)}"} if folder else env
 
 
 def stated(text: str) -> str:

@@ -5,14 +5,15 @@ A GPU is the product that was said; of an architecture alone, what is so on each
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from launcher.capacity import sizes
 from launcher.capacity.estimate import fit
 from launcher.capacity.memory import GIB, Weights
 from launcher.capacity.outcome import Fit, Said
-from launcher.capacity.verdicts import longest, obstacles
+from launcher.capacity.verdicts import doubts, longest, obstacles
 from launcher.engines.dialect import is_so
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
@@ -25,6 +26,7 @@ from launcher.knowledge import gpus
 from launcher.knowledge.shape import Shape
 from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
+from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
 MOST_GPUS = 64  # of one host
@@ -71,32 +73,38 @@ def _memory(target: Target) -> dict[str, int]:
 
 
 def concern(plan: Plan, target: Target) -> tuple[str, Concern] | None:
-    """That there is no room, whatever the product is; in numbers of the largest. With the option of
-    the plan that alone is to blame; "" where it is how the model is cut.
+    """That there is no room, or may be none, whatever the product is; in numbers of the largest
+    that is best off. With the option of the plan that alone is to blame; "" where it is how the
+    model is cut.
     """
     found = fits(plan, target)
-    told = _obstacles(plan, target, found)
-    if None in told.values() or not told or _is_no_fraction(plan):
+    told = _told(plan, target, found, lambda *how: chain(obstacles(*how), doubts(*how)))
+    all_told = [(one, name) for name, one in told.items() if one]
+    if len(all_told) < len(told) or not told or _is_no_fraction(plan):
         return None
-    [*_, (name, said)] = told.items()
-    if said is None:
-        return None
+    mildest = min(one.severity for one, _ in all_told)
+    [*_, (said, name)] = [each for each in all_told if each[0].severity is mildest]
+    verdict = Verdict.BREAKS if mildest is Severity.FAIL else Verdict.RISKY
     why = f"{'even ' if len(told) > 1 else ''}on {name} {said.what}"
     is_context = said.blames == dialect(plan.engine).memory.knobs.context
     remedies = (Remedy({said.blames: str(longest(found[name]))}),) if is_context else ()
-    told_of = Concern(Verdict.BREAKS, why, said.known, said.source, Shows.LOAD, said.fix, remedies)
+    told_of = Concern(verdict, why, said.known, said.source, Shows.LOAD, said.fix, remedies)
     if plan.flag(said.blames) is not None:
         return said.blames, told_of
     # a model's own context is asked for where nobody asks for less
     return dialect(plan.engine).option_of("model_path") if is_context else "", told_of
 
 
-def _obstacles(plan: Plan, target: Target, found: Mapping[str, Fit]) -> dict[str, Said | None]:
-    """What stands in the way on each of these GPUs, by their names."""
+def _told(
+    plan: Plan,
+    target: Target,
+    found: Mapping[str, Fit],
+    of: Callable[[Fit, Plan, Shape], Iterator[Said]],
+) -> dict[str, Said | None]:
+    """The first thing to say of how it fits each of these GPUs, by their names."""
     shape = _sizes(plan, target)[0] if found else None
     return {
-        name: next(obstacles(made, plan, shape), None) if shape else None
-        for name, made in found.items()
+        name: next(of(made, plan, shape), None) if shape else None for name, made in found.items()
     }
 
 
@@ -115,7 +123,8 @@ def doubt(plan: Plan, target: Target) -> str | None:
         is_asked = plan.model and _is_on_gpus(plan)
         return f"room on the GPUs was not judged: {error.what}" if is_asked else None
     room = {
-        name: said is None for name, said in _obstacles(plan, target, fits(plan, target)).items()
+        name: said is None
+        for name, said in _told(plan, target, fits(plan, target), obstacles).items()
     }
     if len(set(room.values())) < 2:
         return None

@@ -17,13 +17,13 @@ from typing import Any
 
 from launcher.config.load import PlanRequest, load
 from launcher.errors import Exit, UserError
+from launcher.formats.systemd import PATH
 from launcher.operate.systemd import SERVED, SERVICE, Wish, all_files, command
 from launcher.redact.keys import read_key
 from launcher.statedir.folder import StateDir
 
 WITHIN = 300.0  # seconds for doctor; a disk or a driver may be slow
-# What systemd's manager gives a service (systemd.exec), and what stands for folders in a unit.
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What stands for folders in a unit (systemd.unit).
 SPECIFIERS = {"%C": "/var/cache", "%S": "/var/lib"}
 OF_ITS_OWN = ("model-", "engine-", "access-", "port-")  # checks whose warnings are the unit's own
 

@@ -5,6 +5,7 @@ once.
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from launcher.capacity import memory as capacity
 from launcher.config import layers
 from launcher.config.composed import Composed
 from launcher.config.errors import RENAMED
@@ -20,6 +22,7 @@ from launcher.config.resolve import resolve
 from launcher.engines.engine import counterparts, dialect
 from launcher.engines.target import Target
 from launcher.errors import Exit, UserError
+from launcher.knowledge import models
 from launcher.plan.policy import Policy
 
 MODEL = '[flags]\nmodel-path = "m"\n'
@@ -373,6 +376,28 @@ def test_a_packaged_profile_gives_a_reason_for_every_value(home: Home, name: str
     ruled = layer.values.get("rules", {}).get("enabled", True)
     assert not ruled or set(layer.values.get("why", ())) == said
     assert layer.values["description"]
+
+
+NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+|\d{4,}")
+
+
+def context(model: str) -> int:
+    """The most tokens of a model by its name; 0: nobody knows."""
+    return int((capacity.named(model) or {}).get("max_position_embeddings", 0))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in layers.PACKAGED.glob("*.toml")))
+def test_no_reason_tells_the_context_of_another_model(home: Home, name: str) -> None:
+    """Reasons are inherited by profiles of other models."""
+    ask = PlanRequest(name)
+    plan = resolve(load(ask, home.environ), ask, Path("/state"), {}, Target(None))
+    checkpoints = (id for one in models.families() for id in one.checkpoints)
+    others = {*map(context, checkpoints)} - {context(plan.model)}
+    assert 202752 in others | {context(plan.model)}
+
+    for setting in plan.settings:
+        said = {int(one.replace(",", "")) for one in NUMBER.findall(setting.why)}
+        assert not said & others, f"{setting.option}: {setting.why}"
 
 
 WORDS = st.sampled_from(

@@ -4,6 +4,9 @@ variables, in its image and with its GPUs.
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,3 +122,38 @@ def test_any_value_comes_back(form: str, words: list[str], env: dict[str, str]) 
     else:
         with pytest.raises(UserError, match="does not pass on"):
             written(plan, form)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize("own", ["", "/own/bin:/usr/bin"])
+def test_the_programs_beside_the_interpreter_come_first(form: str, own: str) -> None:
+    """ninja is one, and kernels are compiled by it."""
+    env = PLAN.env | ({"PATH": own} if own else {})
+    plan = replace(PLAN, program=("/opt/an env/bin/python", *PLAN.program[1:]), env=env)
+    [launch] = read(WRITERS[form](plan)).launches
+    path = launch.env["PATH"]
+
+    assert path.startswith("/opt/an env/bin:")
+    assert path.removeprefix("/opt/an env/bin:") == own or not own
+    assert own or "/usr/bin" in path or path.endswith(":$PATH")
+    assert WRITERS[form](plan).count("PATH=") == 1
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_an_interpreter_that_path_finds_changes_no_path(form: str) -> None:
+    assert "PATH=" not in WRITERS[form](replace(PLAN, program=("python3",)))
+
+
+def test_systemd_takes_a_unit_with_a_path(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    python = tmp_path / "env 1%/bin/python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    unit = tmp_path / "glm.service"
+    unit.write_text(WRITERS["systemd"](replace(PLAN, program=(str(python), *PLAN.program[1:]))))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from launcher import counting
 from launcher.capacity import estimate
 from launcher.capacity import memory as capacity
+from launcher.capacity.memory import Weights
 from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
 from launcher.engines import traits
 from launcher.engines.engine import dialect
 from launcher.engines.memory import Budget
 from launcher.host.facts import Host, UnobservedError
+from launcher.knowledge.shape import Shape
 from launcher.knowledge.shape import shape as shape_of
+from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
 GROUP = "model"
@@ -176,65 +179,56 @@ def model_mtp(host: Host, plan: Plan) -> Verdict:
 
 
 def model_fits(host: Host, plan: Plan) -> Verdict:
-    """The GPUs' memory holds the weights.
+    """The GPUs' memory holds the weights, what runs beside them, and one request of the context.
 
     Four 96 GB GPUs cannot hold a full GLM-5 NVFP4, whatever the flags: out of memory while loading.
+    vLLM refuses a context that its KV cache has no room for.
 
     Source: weights are divided over the ranks, but for a part of the attention. Tested: the
-    formulas are held against logs of hosts; `glm5-serve fit` says more.
+    verdict is that of `glm5-serve fit`, which says more; its formulas are held against logs.
     """
     if plan.gpus == 0:
         return ok("on the CPU")
-    weights = _held(host, plan)
+    sized = _sizes(host, plan)
+    held = host.model.bytes.get() / plan.gpus if sized is None else 0.0  # no less than that
     memory = sorted(gpu.memory_total.get() for gpu in host.driver.gpus.get())[-plan.gpus :]
     if not memory:
         raise UnobservedError("no GPU is seen")
-    parts = estimate.budget(plan, memory[0], weights)
-    held, free = gib(parts.held), parts.free
-    if parts.held >= free:
+    if sized is None:
+        return _unsized(estimate.budget(plan, memory[0], held))
+    # what is not whole, or has no room on a disk, is for checks of its own
+    made = estimate.fit(plan, *sized, Host(), memory[0])
+    if made.said and (worst := max(made.said, key=lambda one: one.severity)).severity > Severity.OK:
+        return Verdict(worst.severity, worst.what, f"{worst.fix}; `glm5-serve fit`")
+    most = gib(made.base * made.fraction)
+    return ok(f"{gib(made.weights)} of weights a GPU of {most} (`glm5-serve fit`)")
+
+
+def _unsized(parts: Budget) -> Verdict:
+    """Of a model whose configuration does not tell its sizes."""
+    held, free = gib(parts.held), gib(parts.free)
+    if parts.held + parts.needed > parts.free:
         fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve profiles`"
-        return fail(f"{held} of weights a GPU, {gib(free)} are free there", fix=fix)
-    if parts.held + parts.needed > free:
-        fix = "more GPUs, a pruned or smaller checkpoint; `glm5-serve fit` tells what it takes"
-        left = f"{gib(free - parts.held)} of {gib(free)} hold no KV cache beside graphs and"
-        return fail(f"{held} of weights a GPU: {left} activations", fix=fix)
-    return _by_fraction(plan, parts)
+        return fail(f"{held} of weights a GPU, {free} are free there", fix=fix)
+    return ok(f"{held} of weights a GPU of {free}")
 
 
-def _by_fraction(plan: Plan, parts: Budget) -> Verdict:
-    """Whether the fraction that is asked for leaves room, and is there to be taken."""
-    said, name = estimate.asked(plan), dialect(plan.engine).memory.knobs.fraction
-    held, fraction = gib(parts.held), said.fraction or 1.0
-    share = f"{name} {fraction:g} is {gib(parts.base * fraction)}"
-    if said.pool:
-        return ok(f"{held} of weights a GPU of {gib(parts.free)} (`glm5-serve fit`)")
-    if said.fraction and parts.base * fraction > parts.free:
-        fix = f"lower flags.{name} to {int(parts.highest * 100) / 100:.2f}; `glm5-serve fit`"
-        return fail(f"{gib(parts.free)} are free a GPU, {share}", fix=fix)
-    if parts.rest(fraction, at_best=True) <= 0:
-        fix = f"raise flags.{name} above {parts.lowest:.3f}; `glm5-serve fit`"
-        beside = f", {gib(parts.taken.least)} to run with" if parts.taken.least else ""
-        return fail(f"{held} of weights a GPU{beside}, {share}", fix=fix)
-    return ok(f"{held} of weights a GPU of {gib(parts.base * fraction)} (`glm5-serve fit`)")
-
-
-def _held(host: Host, plan: Plan) -> float:
-    """What one GPU holds of the weights: shared out as its configuration says, scaled to the files
-    there are; without files as what is published of it comes to.
+def _sizes(host: Host, plan: Plan) -> tuple[Shape, Weights] | None:
+    """Shape and weights: shared out as its configuration says, scaled to the files there are;
+    without files as what is published of it comes to. None where no configuration tells them.
     """
-    size, config = host.model.bytes, host.model.config.otherwise({})
-    quantised = traits.quantisation(host.model, plan.model)
+    seen, config = host.model, host.model.config.otherwise({})
+    quantised = traits.quantisation(seen, plan.model)
     weighs = capacity.precision(quantised) if quantised else None
     try:
         shape = shape_of({**(capacity.named(plan.model) or {}), **config})
     except (KeyError, ValueError):
-        return size.get() / plan.gpus  # no less than that
+        return None
     made = capacity.from_shape(shape, weighs or capacity.PRECISIONS["bf16"])
-    said = estimate.asked(plan)
-    share = made.of_gpu(max(said.tp, 1), max(said.pp, 1), copies=said.copies, groups=said.groups)
-    if weighs and (not size.known or host.model.missing.otherwise(())):
-        return share
-    return share / capacity.MARGIN * size.get() / max(made.total, 1)
+    if weighs and (not seen.bytes.known or seen.missing.otherwise(())):
+        return shape, made
+    drafts = made.mtp_divided + made.mtp_replicated if seen.mtp.otherwise(False) else 0
+    return shape, made.scaled(seen.bytes.get() / max(made.total + drafts, 1))
 
 
 def model_heads(host: Host, plan: Plan) -> Verdict:
