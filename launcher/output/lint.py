@@ -68,10 +68,12 @@ def _profile(judgement: Judgement, place: str) -> int:
         )
         fix = "a profile is one server: give it one of them"
         raise UserError(f"{place} has {len(judgement.launches)} launches ({names})", fix=fix)
-    made = profile(judgement.launches[0], Path(place).name)
+    made, said = profile(judgement.launches[0], Path(place).name)
     for note in said_before(judgement):
         folding.tell(f"note: {judgement.hidden(note)}", sys.stderr)
     print(made)
+    for line in said:
+        folding.tell(judgement.hidden(line), sys.stderr)
     nextstep.tell(("profiles validate ./NAME.toml", "once it is in a file of that name"))
     return Exit.FINE
 
