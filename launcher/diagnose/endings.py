@@ -46,7 +46,7 @@ def known(hit: Hit, gravest: Hit, hits: Iterable[Hit], speaks: str | None) -> Di
         gravest.failure.then,
         words.knob,
         failure.known,
-        failure.source,
+        words.source,
         failure.origin,
         speaks,
         hit.phase,

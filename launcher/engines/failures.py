@@ -27,7 +27,13 @@ _KEYS = (
     "family weight origin watched rest pattern of phases needs what fix knob then follows"
     " known source"
 ).split()
-_OVER = ("what", "fix", "knob", "pattern")  # what an engine may say of an entry of everybody's
+_OVER = (
+    "what",
+    "fix",
+    "knob",
+    "source",
+    "pattern",
+)  # what an engine may say of an entry of everybody's
 _GENERAL = rows.kept(Path(knowledge.__file__).with_name("failures.toml"))
 _OF_ENGINES = {name: rows.kept(engine.failures(name)) for name in engine.NAMES}
 
@@ -39,6 +45,7 @@ class Words:
     what: str = ""
     fix: str = ""
     knob: str | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,20 @@ class Failure:
     words: Mapping[str, Words] = field(default_factory=dict)  # by engine
 
     def told(self, engine: str | None) -> Words:
-        """What it is, what to do, and the knob, in the words of the engine whose log it is."""
+        """What it is, what to do, and the knob, in the words of the engine whose log it is; the
+        source says where another engine than that one was tested.
+        """
         own = self.words.get(engine or "", Words())
-        return Words(own.what or self.what, own.fix or self.fix, own.knob or self.knob)
+        source = own.source or self._source_for(engine)
+        return Words(own.what or self.what, own.fix or self.fix, own.knob or self.knob, source)
+
+    def _source_for(self, name: str | None) -> str:
+        """A test of one engine is none of another."""
+        titles = {each: engine.dialect(each).name for each in engine.NAMES}
+        tested = [title for title in titles.values() if f"{title} " in self.source]
+        if name is None or self.known != Known.RUN or not tested or titles[name] in tested:
+            return self.source
+        return f"not with {titles[name]}: {self.source}"
 
 
 @dataclass(frozen=True)
@@ -129,7 +147,7 @@ def _of_engine(name: str, id: str | int, row: Mapping[str, Any]) -> Failure | _O
     if str(id) not in {each.id for each in _general().rows}:
         return _failure(name, id, row)
     rows.only(row, _OVER)
-    words = {key: rows.text(key, row[key]) for key in ("what", "fix", "knob") if key in row}
+    words = {key: rows.text(key, row[key]) for key in _OVER[:-1] if key in row}
     pattern = rows.pattern("pattern", row.get("pattern", ""))
     return _Over(str(id), Words(**words), pattern.pattern)
 

@@ -33,12 +33,15 @@ class Gpus:
 
 @dataclass(frozen=True)
 class Port:
-    """A published port: the first and last number inside the container, and the words."""
+    """A published port: the first and last number inside the container, the words, and the
+    address of the host where it is; "" for all of them.
+    """
 
     first: int
     last: int
     name: str
     value: str
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,9 @@ def ports_of(text: str, name: str) -> Port | None:
     found = PUBLISHED.fullmatch(text)
     if not found:
         return None
-    return Port(int(found[1]), int(found[2] or found[1]), name, text)
+    before = text.rpartition(":")[0]
+    address = before.rpartition(":")[0].strip("[]")
+    return Port(int(found[1]), int(found[2] or found[1]), name, text, address)
 
 
 def _of_item(item: Node) -> tuple[Port | None, str]:
@@ -145,7 +150,8 @@ def _of_item(item: Node) -> tuple[Port | None, str]:
         return ports_of(item.value, "ports"), item.value
     for key in ("containerPort", "target"):
         if (number := _number(get(item, key))) is not None:
-            return Port(number, number, key, str(number)), ""
+            address = word(get(item, "host_ip")) or ""
+            return Port(number, number, key, str(number), address), ""
     return None, ""
 
 

@@ -4,7 +4,7 @@ that ask elsewhere or do not wait for the load. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from launcher.address import is_loopback
@@ -13,12 +13,12 @@ from launcher.engines.dialect import is_so
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import HIDES_ALL, Case
-from launcher.engines.options import Given
+from launcher.engines.options import Given, Release
 from launcher.formats import grace
 from launcher.formats.around import Gpus
 from launcher.formats.container import OF_HOST
-from launcher.formats.launches import Launch
-from launcher.lint.concerns import Concern, Verdict, of_issue
+from launcher.formats.launches import INSIDE, Launch
+from launcher.lint.concerns import Concern, Verdict, in_container, is_of_loopback, of_issue
 from launcher.plan.evidence import Known
 
 DRAIN = "shutdown-timeout"
@@ -136,6 +136,18 @@ def in_time(concern: Concern, launch: Launch) -> Concern:
     remedy = replace(concern.remedies[0], set={DRAIN: str(least)})
     fix = f"--{DRAIN} {least} ({found.name} is {found.value})"
     return replace(concern, remedies=(remedy,), instead=fix)
+
+
+def reached(concerns: Sequence[Concern], launch: Launch, within: Release) -> list[Concern]:
+    """Concerns as they are where a container's network is its own; none of those that loopback
+    helps against where its ports are published there alone.
+    """
+    if not launch.form.startswith((*INSIDE, "dockerfile")) or launch.shares == OF_HOST:
+        return [*concerns]
+    ports = launch.around.ports
+    if ports and all(one.address and is_loopback(one.address) for one in ports):
+        return [one for one in concerns if not is_of_loopback(one)]
+    return [in_container(one, launch.form, ports, within) for one in concerns]
 
 
 def _unreached(launch: Launch, case: Case) -> Iterator[Said]:

@@ -4,8 +4,8 @@ guesses where doctor asks the host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from launcher.engines.engine import dialect
@@ -13,8 +13,12 @@ from launcher.engines.issues import Issue, Shows
 from launcher.engines.match import Case
 from launcher.engines.options import Release
 from launcher.engines.remedy import Remedy, any_of, for_command
+from launcher.formats.around import Port
 from launcher.knowledge import nccl
 from launcher.plan.evidence import Known
+
+LOOPBACK = Remedy(set={"host": "127.0.0.1"})
+KEY = Remedy(text="a key (`up --api-key-file`)")
 
 
 class Verdict(StrEnum):
@@ -125,15 +129,59 @@ def _reached(case: Case) -> Iterator[tuple[str, Concern]]:
     host = case.value("host") or engine.host
     if "reachable" in case.traits and "keyed" not in case.traits:
         why = f"{host} without a key is open to the network, with {engine.serves}"
-        yield name, _open(why, "a key (`up --api-key-file`); or 127.0.0.1, outside of containers")
+        yield name, _open(why, KEY, replace(LOOPBACK, text="others then come by a proxy"))
     elif "reachable" in case.traits and engine.unguarded:
         why = f"{host} is open to the network, and the key does not guard {engine.unguarded}"
-        yield name, _open(why, "127.0.0.1, behind a proxy that lets /v1 alone through")
+        yield name, _open(why, replace(LOOPBACK, text="behind a proxy that lets /v1 alone through"))
 
 
-def _open(why: str, fix: str) -> Concern:
+def _open(why: str, *remedies: Remedy) -> Concern:
     source = "the engine's routes, and what asks for the key; `up` refuses it"
-    return Concern(Verdict.RISKY, why, Known.READ, source, Shows.AFTER, fix)
+    fix = any_of(remedies, _of_host)
+    return Concern(Verdict.RISKY, why, Known.READ, source, Shows.AFTER, fix, remedies)
+
+
+def _of_host(remedy: Remedy) -> str:
+    return f"{remedy.set['host']}, {remedy.text}" if remedy.set else remedy.text
+
+
+def in_container(concern: Concern, form: str, ports: Sequence[Port], within: Release) -> Concern:
+    """A concern where the network is the container's own. Loopback in it is nobody's but its own:
+    what helps there is to publish the port on the host's loopback, and in a pod, which has no such
+    thing, a NetworkPolicy.
+    """
+    if not is_of_loopback(concern):
+        return concern
+    kept = [one for one in concern.remedies if not _is_loopback(one)]
+    told = [one.text for one in concern.remedies if _is_loopback(one) and one.text]
+    if form.startswith("kubernetes"):
+        instead = Remedy(text="a NetworkPolicy that lets in a proxy alone")
+    else:
+        beside = f" ({told[0]})" if told else ""
+        instead = Remedy(text=f"{_published(form, ports)}{beside}")
+    made = (*kept, instead)
+    fix = any_of(made, lambda remedy: for_command(remedy, within))
+    return replace(concern, instead=fix, remedies=made)
+
+
+def is_of_loopback(concern: Concern) -> bool:
+    """Whether to listen to loopback alone is what helps."""
+    return any(map(_is_loopback, concern.remedies))
+
+
+def _is_loopback(remedy: Remedy) -> bool:
+    return remedy.set.get("host") == LOOPBACK.set["host"]
+
+
+def _published(form: str, ports: Sequence[Port]) -> str:
+    """How the container's form publishes its first port to its host alone."""
+    inner = str(ports[0].first) if ports else "PORT"
+    told = ports[0].value.rsplit(":", 2) if ports else [inner]
+    outer = told[-2] if len(told) > 1 and told[-2].isdecimal() else inner
+    local = f"127.0.0.1:{outer}:{inner}"
+    if form.startswith("compose"):
+        return f'ports: "{local}"'
+    return f"PublishPort={local}" if form.startswith("quadlet") else f"-p {local}"
 
 
 def _short_level(value: str) -> Concern:

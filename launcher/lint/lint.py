@@ -89,6 +89,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     of_it.update(
         {name: [around.in_time(one, launch) for one in all] for name, all in of_it.items()}
     )
+    of_it.update({name: around.reached(all, launch, within) for name, all in of_it.items()})
     entries = []
     unknown, lost = 0, overridden(givens)
     for at, given in enumerate(givens):

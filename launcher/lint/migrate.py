@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ from launcher.config.profile import Profile, by_role
 from launcher.engines.engine import dialect
 from launcher.engines.members import whole
 from launcher.engines.options import Option
+from launcher.engines.translation import NUMBERS
 from launcher.errors import Exit, UserError
+from launcher.formats.edits import Edit
 from launcher.formats.launches import Launch
 from launcher.lint.by_option import canonical_name
 from launcher.lint.rewrite import rewrite
@@ -20,11 +23,13 @@ from launcher.lint.run import Judged
 from launcher.plan.plan import ENGINE
 from launcher.redact.secrets import SECRET_VARIABLE
 
+INTEGER = re.compile(r"-?[0-9]{1,18}")
 HERE = "`glm5-serve render --profile ./NAME.toml` shows what becomes of it"
 
 
-def profile(judged: Judged, place: str) -> str:
-    """TOML that says what a launch says, changed where its release refuses it or it breaks there.
+def profile(judged: Judged, place: str) -> tuple[str, tuple[str, ...]]:
+    """TOML that says what a launch says, changed where its release refuses it or it breaks there,
+    and a line for each change, and for each word that has no place in it.
 
     Keys are left out, with the place where they go. Raises UserError where a value comes from
     outside, or no command can be written.
@@ -49,7 +54,8 @@ def profile(judged: Judged, place: str) -> str:
     name = dialect(launch.engine).name
     engine = {} if launch.engine == ENGINE else {"kind": launch.engine}
     needs = {} if target.is_guess or not target.arch else {"arch": target.arch}
-    return "\n".join(
+    said = (*_changes(launch, found.edits), *_strays(found.launch, judged))
+    made = "\n".join(
         [
             f"# From {place}, for {name} {target.release}. {HERE}",
             *secrets,
@@ -59,6 +65,25 @@ def profile(judged: Judged, place: str) -> str:
             *table("env", env),
         ]
     )
+    return made, said
+
+
+def _changes(launch: Launch, edits: Sequence[Edit]) -> Iterator[str]:
+    """What became of the words that the release refuses, or that break there, and why."""
+    for edit in edits:
+        old = [edit.variable] if edit.variable else launch.words[edit.at : edit.at + edit.count]
+        new = [edit.value or ""] if edit.variable else edit.words
+        became = f"now {' '.join(new)}" if any(new) else "left out"
+        yield f"{' '.join(old) or launch.engine}: {became}: {edit.why}"
+        launch = edit.applied(launch)
+
+
+def _strays(launch: Launch, judged: Judged) -> Iterator[str]:
+    """Words that are no option of the release."""
+    within, secret = judged.target.known, dialect(launch.engine).secrets
+    for given in whole(launch.given(within)):
+        if not given.option and canonical_name(given, within) not in secret:
+            yield f"{given.word}: left out: no option of {within.catalogue.engine} {within.name}"
 
 
 def _outside(launch: Launch, judged: Judged) -> list[str]:
@@ -119,7 +144,7 @@ def _value(option: Option, words: Sequence[str]) -> Any:
 
 
 def _typed(option: Option, value: str) -> Any:
-    if option.type in ("int", "float") and value.isascii() and value.isdecimal():
+    if option.type in ("float", *NUMBERS) and INTEGER.fullmatch(value):
         return int(value)
     return float(value) if option.type == "float" else value
 

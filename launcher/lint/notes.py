@@ -11,7 +11,7 @@ from dataclasses import replace
 from launcher.engines import issues
 from launcher.engines.members import overridden
 from launcher.lint.by_option import Seen, canonical_name, told
-from launcher.lint.concerns import Concern, by_remedy, ranked
+from launcher.lint.concerns import Concern, by_remedy, in_container, ranked
 from launcher.lint.config_file import of_file
 from launcher.lint.parsing import of_option
 from launcher.plan.plan import Plan
@@ -19,17 +19,21 @@ from launcher.plan.plan import Plan
 STOPS = "would not start: "  # what such a note begins with
 
 
-def noted(plan: Plan) -> Plan:
+def noted(plan: Plan, form: str = "") -> Plan:
     """The plan with a note for each flag and variable that somebody set and lint has a word about;
-    of what rules chose only what keeps a server from running, or from being right.
+    of what rules chose only what keeps a server from running, or from being right. `form` is that
+    of a container with a network of its own.
     """
-    return replace(plan, notes=tuple(dict.fromkeys((*plan.notes, *_notes(plan)))))
+    return replace(plan, notes=tuple(dict.fromkeys((*plan.notes, *_notes(plan, form)))))
 
 
-def _notes(plan: Plan) -> Iterator[str]:
+def _notes(plan: Plan, form: str) -> Iterator[str]:
     by_rule = {setting.name for setting in plan.settings if setting.known}
     for name, said, concerns in _judged(plan):
         wanted = [one for one in concerns if one.verdict.says_no or name not in by_rule]
+        if form:
+            within = issues.of_plan(plan).target.known
+            wanted = [in_container(one, form, (), within) for one in wanted]
         for fix, alike in by_remedy(ranked(wanted)):
             yield _line(said, alike, fix)
 

@@ -13,6 +13,7 @@ from launcher.engines.options import Given, Release
 from launcher.engines.translation import Flags, translated
 from launcher.formats.launches import INSIDE, Launch
 from launcher.knowledge import models
+from launcher.lint.around import DRAIN
 from launcher.lint.by_option import canonical_name
 from launcher.plan.plan import words_of
 
@@ -45,7 +46,8 @@ def translate(launch: Launch, within: Release, to: str, release: str | None = No
     env, left = _variables(launch, ours)
     spelled = _spelled(launch, within)
     lines = (_as_written(line, spelled) for line in told.said)
-    said = (*_container(launch), *_strays(launch, within), *lines, *suited, *left)
+    own = _unset(theirs, made, env, known)
+    said = (*_container(launch), *_strays(launch, within), *lines, *suited, *left, *own)
     words = ("python3", *theirs.program, *_words(made, theirs, known))
     return Command(to, known.name, words, env, said, launch.references)
 
@@ -122,6 +124,15 @@ def _variables(launch: Launch, engine: Dialect) -> tuple[dict[str, str], list[st
     env = {name: value for name, value in launch.env.items() if not name.startswith(its)}
     left = [name for name in launch.env if name not in env and name != engine.key.variable]
     return env, [f"{name}: left out: {engine.name} alone reads it" for name in left]
+
+
+def _unset(engine: Dialect, flags: Flags, env: Mapping[str, str], within: Release) -> Iterator[str]:
+    """What the other engine has a short limit for, and the first has none that could be told."""
+    name, seconds = engine.start_limit
+    if name.isupper() and name not in env:
+        yield f"{name}: not set: it gives its own start up after {seconds:g} s; `up` sets it"
+    if f"--{DRAIN}" in within.options and DRAIN not in flags:
+        yield f"--{DRAIN}: not set: told to stop, it aborts the requests in flight; `up` sets it"
 
 
 def _of_model(flags: Flags, launch: Launch, to: str) -> tuple[Flags, list[str]]:

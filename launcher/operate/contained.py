@@ -80,7 +80,8 @@ def rendered(
         if here := [*_of_host(plan)]:
             notes = tuple(f"{what}: a pod is asked at its own address" for what, _ in here)
             settings = (*ask.settings, *(setting for _, setting in here))
-            plan = noted(planned(replace(ask, settings=settings), environ, aim, Path(RUN))[0])
+            ask = replace(ask, settings=settings)
+        plan = noted(planned(ask, environ, aim, Path(RUN))[0], form)
         _require_key(plan)
         plan = _without_hosts(plan)
     chosen = _image(plan, asked, aim)

@@ -70,10 +70,12 @@ def _profile(judgement: Judgement, place: str) -> int:
         fix = "a profile is one server: give it one of them"
         raise UserError(f"{place} has {len(judgement.launches)} launches ({names})", fix=fix)
     _require_seen(judgement, place)
-    made = profile(judgement.launches[0], Path(place).name)
+    made, said = profile(judgement.launches[0], Path(place).name)
     for note in said_before(judgement):
         folding.tell(f"note: {cut(judgement.hidden(note))}", sys.stderr)
     print(made)
+    for line in said:
+        folding.tell(cut(judgement.hidden(line)), sys.stderr)
     nextstep.tell(("profiles validate ./NAME.toml", "once it is in a file of that name"))
     return Exit.FINE
 

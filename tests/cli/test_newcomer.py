@@ -79,7 +79,7 @@ def test_a_pod_keeps_its_address_and_is_told_to_have_a_key(world: World) -> None
     said = world.run("lint", "k8s.yaml", "--arch", "sm100")
 
     assert "instead a key" in said.stdout
-    assert "outside of containers" in said.stdout
+    assert "NetworkPolicy" in said.stdout
     assert "risky, after load" in said.stdout
     assert world.run("lint", "k8s.yaml", "--arch", "sm100", "--fix").stdout == POD
 

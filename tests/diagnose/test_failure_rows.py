@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from functools import partial
 
 import pytest
+from conftest import ROOT
 
-from launcher.engines import failures
+from launcher.diagnose.diagnosis import diagnose
+from launcher.engines import engine, failures, issues
 from launcher.engines.tables import complaints
 from launcher.knowledge import codes, drivers, rows, xid
+from launcher.plan.evidence import Known
 
 GOOD = """
 [fine]
@@ -67,3 +72,71 @@ def test_a_bad_row_of_knowledge_is_told(
 
     assert told.rows == ()
     assert complaint in told.complaints[0]
+
+
+@pytest.mark.parametrize("speaks", engine.NAMES)
+def test_what_was_tested_with_another_engine_says_so(speaks: str) -> None:
+    ours = engine.dialect(speaks).name
+    others = {engine.dialect(name).name for name in engine.NAMES} - {ours}
+    tested = [
+        row
+        for row in failures.failures().values()
+        if row.known == Known.RUN and row.engine in ("", speaks)
+    ]
+    of_others = [row for row in tested if any(f"{name} " in row.source for name in others)]
+
+    for row in tested:
+        told = row.told(speaks).source
+        is_foreign = row in of_others and f"{ours} " not in row.source
+        assert told.startswith(f"not with {ours}: ") == is_foreign, row.id
+        assert row.told(None).source == row.source
+    assert of_others or speaks == "sglang"
+
+
+def test_the_screen_of_a_vllm_log_claims_no_test_of_sglang() -> None:
+    said = "vllm serve: error: unrecognized arguments: --tp-sizes"
+    found = diagnose(["(APIServer pid=7) INFO vLLM API server version 0.33.0", said])
+
+    assert (found.cause, found.engine, found.known) == ("bad-option", "vllm", "tested")
+    assert found.source == "not with vLLM: SGLang 0.5.23"
+
+
+def test_no_advice_for_vllm_names_a_backend_that_glm_5_is_refused() -> None:
+    """On SM120 it has one attention backend: whoever names others says so."""
+    told = {id: row.told("vllm").fix for id, row in failures.failures().items()}
+    named = {id: fix for id, fix in told.items() if re.search(r"another [^;]*--attention", fix)}
+
+    assert {"illegal-memory-access", "gpu-kernel-fault"} <= {*named}
+    assert not [id for id, fix in named.items() if "GLM-5 on SM120 has no other" not in fix]
+
+
+def test_a_start_that_took_too_long_is_no_worker_that_hangs() -> None:
+    told = failures.failures()
+    start, hang = (told[id].told("vllm").fix for id in ("vllm-start-waited", "vllm-worker-hangs"))
+
+    assert "VLLM_ENGINE_READY_TIMEOUT_S" in start
+    assert "start_timeout" in start
+    assert "VLLM_ENGINE_READY_TIMEOUT_S" not in hang
+    rpc = "(EngineCore pid=7) TimeoutError: RPC call to execute_model timed out."
+    assert diagnose([rpc]).cause == "vllm-worker-hangs"
+
+
+def test_the_first_collective_that_hangs_is_tried_without_peer_to_peer() -> None:
+    for speaks in (None, *engine.NAMES):
+        fix = failures.failures()["nccl-timeout"].told(speaks).fix
+        assert "NCCL_P2P_DISABLE=1" in fix
+        assert "doctor --deep" in fix
+
+
+def test_every_word_of_a_longer_start_of_vllm_names_the_profiles_seconds() -> None:
+    profile = tomllib.loads((ROOT / "profiles/8xpro6000-vllm.toml").read_text())
+    wanted = str(profile["supervision"]["start_timeout"])
+    folder = ROOT / "launcher/engines/vllm"
+    texts = ((folder / name).read_text() for name in ("issues.toml", "failures.toml"))
+    said = re.findall(r'VLLM_ENGINE_READY_TIMEOUT_S ?= ?"?(\d+)', "\n".join(texts))
+
+    assert len(said) > 1
+    assert {*said} == {wanted}
+    early = issues.every_issue(["vllm"])
+    [row] = [each for each in early if each.id == "vllm-start-given-up-early"]
+    assert [*row.remedies[0].set.values()] == [wanted]

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from launcher.config import layers
 from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
-from launcher.engines.engine import dialect
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import ARCHS, Target
+from launcher.engines.translation import NUMBERS
 from launcher.errors import UserError
 from launcher.formats import shell
 from launcher.formats.edits import Edit
@@ -26,6 +27,7 @@ from launcher.formats.launches import Launch
 from launcher.formats.reading import read
 from launcher.lint.by_option import canonical_name
 from launcher.lint.fix import Fixed, fixed, patched
+from launcher.lint.migrate import _typed
 from launcher.lint.run import judge
 
 CATALOGUE = dialect("sglang").options
@@ -643,6 +645,35 @@ def test_a_launch_of_vllm_becomes_a_profile_of_vllm(world: World) -> None:
     assert '[engine]\nkind = "vllm"\n' in made
     assert "-m vllm.entrypoints.cli.main serve" in shown
     assert "--max-model-len 8k" in shown
+
+
+def test_what_has_no_place_in_a_profile_is_named(world: World) -> None:
+    """Nothing else is: not the options that stay, nor one that nobody gave."""
+    gone = "--swap-space 16 --disable-log-requests"
+    numbers = "--max-model-len 131072 --max-num-batched-tokens 8192 --max-num-seqs 16"
+    (world.folder / "v.sh").write_text(f"vllm serve zai-org/GLM-5 -tp 8 {numbers} {gone}\n")
+    made = world.run("lint", "v.sh", "--profile", "--arch", "sm100", "--release", "0.32.0")
+
+    said = [line for line in made.stderr.splitlines() if line.startswith("--")]
+    assert [line.partition(": left out: ")[0] for line in said] == [
+        "--swap-space 16",
+        "--disable-log-requests",
+    ]
+    assert "max-model-len = 131072\n" in made.stdout
+    assert "max-num-batched-tokens = 8192\n" in made.stdout
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_a_number_is_bare_in_a_profile_whatever_its_option_reads(engine: str) -> None:
+    known = dialect(engine).options
+    options = known.release(known.newest).options.values()
+    numbers = [one for one in options if one.type in ("float", *NUMBERS)]
+
+    assert {one.type for one in numbers} > {"int", "float"} or engine == "sglang"
+    for option in numbers:
+        assert (_typed(option, "131072"), _typed(option, "-1")) == (131072, -1), option.name
+    scaled = (one for one in numbers if one.type != "float")
+    assert {_typed(option, "8k") for option in scaled} == {"8k"}
 
 
 @pytest.mark.parametrize(

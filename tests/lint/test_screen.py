@@ -33,7 +33,7 @@ def test_each_finding_has_what_to_do_behind_it(
     for finding, remedy in (
         ("is open to the network", "instead a key (`up --api-key-file`)"),
         ("requests at a time", "instead --max-num-seqs 16"),
-        ("start up after 600 s", "instead VLLM_ENGINE_READY_TIMEOUT_S=3600"),
+        ("start up after 600 s", "instead VLLM_ENGINE_READY_TIMEOUT_S=5400"),
         ("aborts the requests in flight", "instead --shutdown-timeout 100"),
     ):
         [at] = [at for at, line in enumerate(lines) if finding in line]
@@ -81,7 +81,7 @@ def test_json_has_what_to_do_for_each_finding(
 
     [launch] = json.loads(capsys.readouterr().out)["launches"]
     told = launch["releases"]["0.23.0"]["entries"][0]["concerns"]
-    assert {"--shutdown-timeout 100", "VLLM_ENGINE_READY_TIMEOUT_S=3600"} <= {
+    assert {"--shutdown-timeout 100", "VLLM_ENGINE_READY_TIMEOUT_S=5400"} <= {
         (concern["instead"] or "").partition(" (")[0] for concern in told
     }
 

@@ -15,6 +15,7 @@ from launcher.config.resolve import resolve
 from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.target import Target
 from launcher.formats.launches import Launch
+from launcher.formats.reading import read
 from launcher.knowledge import models
 from launcher.lint.by_option import canonical_name
 from launcher.lint.translate import Command, translate
@@ -315,3 +316,17 @@ def test_a_parser_from_outside_or_of_an_unknown_model_stays() -> None:
 
     assert not [line for line in of("sglang", words).said if "in place of" in line]
     assert given(of("sglang", other))["tool-call-parser"] == ("glm45",)
+
+
+def test_limits_of_the_other_engine_that_nothing_sets_are_said() -> None:
+    """Of vLLM's two; SGLang has neither."""
+    [ours] = read("sglang serve --model-path zai-org/GLM-5 --tp-size 8").launches
+    [theirs] = read("vllm serve zai-org/GLM-5 -tp 8").launches
+    known = dialect("sglang").options
+    to_vllm = translate(ours, known.release(known.newest), "vllm").said
+    known = dialect("vllm").options
+    to_sglang = translate(theirs, known.release(known.newest), "sglang").said
+
+    names = ("VLLM_ENGINE_READY_TIMEOUT_S: not set", "--shutdown-timeout: not set")
+    assert [any(line.startswith(name) for line in to_vllm) for name in names] == [True, True]
+    assert not [line for line in to_sglang if "not set" in line]
