@@ -287,7 +287,10 @@ SCALE = "weight_scale for layer 'parallel_lm_head'"
     [
         (f"RuntimeError: NVFP4 {SCALE} was never loaded (still NaN)", "vllm-scale-not-loaded"),
         (f"RuntimeError: NVFP4 {SCALE} was loaded twice", "unknown"),
-        ("ValueError: Unknown attention backend: 'TRITON'. Valid options are: A, B", "bad-option"),
+        (
+            "ValueError: Unknown attention backend: 'TRITON'. Valid options are: A, B",
+            "vllm-backend-unknown",
+        ),
         ("ValueError: Unknown label: 'x'. Valid options are: A, B", "unknown"),
         (
             "ValueError: Cannot provide a placement group of placement_group_specs=[{'GPU': 1.0}]"
