@@ -15,6 +15,7 @@ from launcher.knowledge import codes
 
 LAST_LINES = 12  # of the rank that died first, when nothing is recognized
 BLOCK = 500  # lines at most of what one speaker says at a death
+_CAUSED = "the direct cause of the following exception"  # an engine words what it caught anew
 _ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?:: |:?$)")
 
 
@@ -37,7 +38,8 @@ class Block:
     is_exception: bool  # a process said that it ends of it
     error: str | None = None  # the class of the exception that it ends in
     message: str = ""
-    error_at: int = 0
+    error_at: int = 0  # of its outermost words, as far as they are told
+    is_worded_anew: bool = False  # and those words are still to come
     frames: tuple[str, ...] = ()  # of its traceback, outermost first
     is_open: bool = True
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
@@ -62,11 +64,15 @@ class LastWords:
         return self.death is not None and self.death.is_open
 
     def came_before(self, at: int) -> bool:
-        """Whether a rank had said before a line that it ends of an exception of its own."""
+        """Whether a rank had said before a line that it ends of an exception of its own.
+
+        What that was raised anew as (`raise ... from`) is no consequence of it, but its words.
+        """
         death = self.death
         if death is None or not death.is_exception:
             return False
-        return not death.is_open or (death.error is not None and at > death.error_at)
+        is_told = death.error is not None and not death.is_worded_anew
+        return not death.is_open or (is_told and at > death.error_at)
 
     def listen(self, line: str, told: Said, now: Moment, frames: Frames) -> None:
         """Keep the words of the first exception, or the first sign of a death where none tells of
@@ -83,6 +89,10 @@ class LastWords:
             death.lines.append(line)
             if death.error is None and _ends(told.text):
                 death.ends_in(told.text, now.at, frames)
+            elif _CAUSED in told.text:
+                death.is_worded_anew = True
+            elif death.is_worded_anew and _ends(told.text):
+                death.is_worded_anew, death.error_at = False, now.at
         if self.error is None and witness.is_exception(told.text):
             self.error = Block(*now, told.speaker, False)
             self.error.ends_in(told.text, now.at, frames)

@@ -263,6 +263,9 @@ class LogScan:
             shown += [text for text in (*frames, line) if failure.needs.search(text)][-1:]
             if len(shown) == 1:
                 return
+        if failure.of and failure.pattern:  # the line tells what the phase was only guessed to be
+            for id in (failure.of, *(case.id for case in cases(failure.of) if case.phases)):
+                self.hits.pop(id, None)
         hit = self.hits.get(failure.id)
         if hit is None or hit.is_old or self._was_survived(hit):
             hit = self._new(failure, found.words, phase, is_logged=is_logged)

@@ -100,3 +100,34 @@ def test_in_a_log_of_one_engine_no_option_of_another_is_named() -> None:
             named = set(re.findall(r"--[a-z][a-z-]+[a-z]", f"{told.what} {told.fix} {told.knob}"))
             has = known[name] if name else known["sglang"] & known["vllm"]
             assert not named - OTHERS - has, (row.id, name)
+
+
+def test_what_everybody_is_told_spells_no_option_of_one_engine_alone() -> None:
+    """Nor in words: `switch the fusion of shared experts off` is an option of SGLang."""
+    switches = ("disable", "enable", "no")
+
+    def options(name: str) -> set[frozenset[str]]:
+        catalogue = dialect(name).options
+        said = {each for at in catalogue.releases for each in catalogue.release(at).options}
+        return {frozenset(each.strip("-").split("-")).difference(switches) for each in said}
+
+    known = {name: options(name) for name in engine.NAMES}
+    alone = {each for each in known["sglang"] ^ known["vllm"] if len(each) >= 3}
+    told = {row.id: f"{row.what} {row.fix}" for row in failures().values() if not row.engine}
+    words = {id: set(re.findall("[a-z]+", text.lower())) for id, text in told.items()}
+
+    assert {"shared", "experts", "fusion"} in alone
+    assert not [(id, *each) for id, spelt in words.items() for each in alone if each <= spelt]
+
+
+def test_one_engines_answer_to_a_shape_is_not_told_of_another() -> None:
+    said = "RuntimeError: The size of tensor a (3072) must match the size of tensor b (6144)"
+    begins = "(Worker_TP0 pid=7) ERROR 04-28 09:04:21 [multiproc_executor.py:930] "
+    frame = f'{begins}  File "/opt/vllm/model_executor/layers/linear.py", line 4, in '
+
+    def cause(*lines: str) -> str:
+        return diagnose_text(["\n".join(lines).encode()]).cause
+
+    assert cause(said) == "shared-experts-fusion"
+    assert cause(f"{frame}weight_loader", begins + said) == "vllm-weight-of-other-shape"
+    assert cause(f"{frame}forward", begins + said) == "unknown"

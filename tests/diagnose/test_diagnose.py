@@ -237,6 +237,27 @@ def test_what_follows_an_unknown_exception_is_not_the_cause() -> None:
         assert (found.cause, found.evidence[-1]) == (UNKNOWN, "KeyError: 'weird'")
 
 
+@pytest.mark.parametrize("method", ["sample_tokens", "execute_model"])
+@pytest.mark.parametrize("traceback", [True, False])
+def test_the_words_of_an_exception_that_was_raised_anew_are_no_consequence_of_it(
+    method: str, traceback: bool
+) -> None:
+    core = "(EngineCore pid=7) ERROR 07-01 20:30:01 [core.py:1197] "
+    began = ["EngineCore encountered a fatal error.", "TimeoutError"]
+    anew = "The above exception was the direct cause of the following exception:"
+    gave_up = f"TimeoutError: RPC call to {method} timed out."
+    head = ["Traceback (most recent call last):"] * traceback
+
+    def told(*lines: str) -> str:
+        return diagnose(core + line for line in (*began, *lines)).cause
+
+    assert told(anew, *head, gave_up) == "vllm-worker-hangs"
+    assert told(*head, gave_up) == UNKNOWN, "another exception, after it"
+    assert told(anew, *head, "ValueError: no such thing", gave_up) == UNKNOWN
+    oom = [core + line for line in (began[0], NO_ROOM, anew, *head, gave_up)]
+    assert diagnose(oom).cause == "gpu-out-of-memory"
+
+
 def test_a_crash_dump_that_fills_the_disk_is_not_the_cause() -> None:
     full = "[2026-11-24 05:10:02] Failed to write crash dump: [Errno 28] No space left on device"
 

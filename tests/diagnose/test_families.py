@@ -69,6 +69,19 @@ def test_memory_that_runs_out_has_five_answers_in_each_engines_words(
     assert "--gpu-memory-utilization" not in f"{ours.what} {ours.fix}"
 
 
+@pytest.mark.parametrize("what", ["sampler", "pooler (task='classify')"])
+def test_what_a_line_says_of_a_shortage_outranks_the_phase(what: str) -> None:
+    anew = f"RuntimeError: CUDA out of memory occurred when warming up {what} with 1024 dummy requests."
+    alone = vllm("capture_model")
+
+    found = diagnose([*alone, VLLM + anew])
+
+    assert (found.cause, found.knob) == ("vllm-warm-up-out-of-memory", "lower --max-num-seqs")
+    assert "cudagraph" not in found.fix
+    assert diagnose([*alone, VLLM + anew, *alone]).cause == found.cause, "the other ranks"
+    assert diagnose([*alone, f"{VLLM}warming up sampler"]).cause == "graph-out-of-memory"
+
+
 def test_the_phase_that_the_log_opened_tells_where_there_are_no_frames() -> None:
     begins = [f"{SGLANG}Init torch distributed begin.", HIT, NO_ROOM]
     loads = [*begins[:1], f"{SGLANG}Load weight begin. avail mem=9 GB", *begins[1:]]

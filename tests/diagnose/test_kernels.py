@@ -262,3 +262,53 @@ def test_weights_that_do_not_go_into_a_class_of_transformers_tell_of_the_release
     assert of([ours], form).cause == "model-by-transformers"
     assert "newer" in of([ours], form).fix
     assert of([own], form).cause == "checkpoint-does-not-fit"
+
+
+LAUNCH = "torch.AcceleratorError: CUDA error: unspecified launch failure"
+
+
+@pytest.mark.parametrize("gpu", ["sm120", "sm90", "SM100-family GPUs", "sm_100f / sm_103f"])
+def test_the_guard_of_a_kernel_for_another_gpu_comes_before_the_launch_failure(gpu: str) -> None:
+    found = diagnose([f"This kernel only supports {gpu}.", LAUNCH])
+
+    assert (found.cause, found.then) == ("no-kernel-for-gpu", "never")
+
+
+@pytest.mark.parametrize("what", ["small batches", "smooth scaling", "4 experts"])
+def test_a_kernel_that_only_supports_something_else_is_no_guard(what: str) -> None:
+    assert diagnose([f"This kernel only supports {what}.", LAUNCH]).cause == "cuda-kernel-faulted"
+
+
+SCALE = "weight_scale for layer 'parallel_lm_head'"
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (f"RuntimeError: NVFP4 {SCALE} was never loaded (still NaN)", "vllm-scale-not-loaded"),
+        (f"RuntimeError: NVFP4 {SCALE} was loaded twice", "unknown"),
+        (
+            "ValueError: Unknown attention backend: 'TRITON'. Valid options are: A, B",
+            "vllm-backend-unknown",
+        ),
+        ("ValueError: Unknown label: 'x'. Valid options are: A, B", "unknown"),
+        (
+            "ValueError: Cannot provide a placement group of placement_group_specs=[{'GPU': 1.0}]"
+            " within 1800 seconds.",
+            "vllm-ray-too-few-gpus",
+        ),
+        ("ValueError: Cannot remove a placement group", "unknown"),
+    ],
+)
+def test_what_was_asked_of_vllm_is_no_fault_of_its_code(said: str, cause: str) -> None:
+    worker = "(Worker_TP0 pid=301) ERROR 09-19 08:04:40 [multiproc_executor.py:966] "
+
+    assert diagnose([f"{worker}WorkerProc failed to start.", worker + said]).cause == cause
+
+
+def test_ranks_that_ray_is_warned_of_are_no_death() -> None:
+    warned = (
+        "(EngineCore_DP0 pid=89) WARNING 04-20 17:37:51 [ray_utils.py:352] Tensor parallel size (4)"
+        " exceeds available GPUs (1). This may result in Ray placement group allocation failures."
+    )
+    assert not diagnose([warned]).is_known
