@@ -81,6 +81,7 @@ def fit(
         useful=_useful(formulas, parts, replace(demand, context=context)),
         most=parts.highest,
         context=context,
+        own=shape.context,
         running=_all(demand.running, said.groups),
         admitted=_all(pools.running, said.groups),
         drafts=said.depth,

@@ -13,7 +13,7 @@ from launcher.capacity.memory import GIB
 from launcher.capacity.outcome import Fit, Said
 from launcher.engines import issues, target
 from launcher.engines.engine import dialect
-from launcher.engines.memory import BF16_ROW
+from launcher.engines.memory import BF16_ROW, Knobs
 from launcher.engines.options import version
 from launcher.host.facts import Host
 from launcher.knowledge.shape import Shape
@@ -54,6 +54,8 @@ def obstacles(made: Fit, plan: Plan, shape: Shape) -> Iterator[Said]:
         yield _none_left(made, plan)
     elif made.slots is not None and not (made.tokens and made.admitted):
         yield _no_slots(made, plan)
+    elif made.context > made.own and plan.env.get(_knobs(plan).longer, "0") in ("", "0", "false"):
+        yield _beyond(made, plan)
     elif made.at_best < made.context and not dialect(plan.engine).memory.cuts:
         yield _too_long(made, plan, shape)
 
@@ -125,6 +127,19 @@ def _too_long(made: Fit, plan: Plan, shape: Shape) -> Said:
     return Said(Severity.FAIL, what, fix, *formulas.sources.too_long, blames=blames)
 
 
+def _beyond(made: Fit, plan: Plan) -> Said:
+    """More than the model's own context: both engines refuse it, unless a variable allows it."""
+    knobs, name = _knobs(plan), dialect(plan.engine).name
+    what = f"{knobs.context} {made.context:,} is more than the model's own {made.own:,}: {name}"
+    fix = f"set {knobs.context} = {longest(made)}; {knobs.longer}=1 where the model's card says so"
+    source = dialect(plan.engine).memory.sources.beyond
+    return Said(Severity.FAIL, f"{what} refuses to start", fix, *source, blames=knobs.context)
+
+
+def _knobs(plan: Plan) -> Knobs:
+    return dialect(plan.engine).memory.knobs
+
+
 def _little_left(made: Fit, plan: Plan) -> Iterator[Said]:
     formulas = dialect(plan.engine).memory
     if made.weights < made.base * made.fraction and made.left < made.beside:
@@ -170,7 +185,8 @@ def _cut(made: Fit, plan: Plan, shape: Shape) -> Iterator[Said]:
 
 def longest(made: Fit) -> int:
     """The tokens that one request may have, in whole Ki: a context that fits."""
-    return max((made.tokens or made.at_best) // 1024, 1) * 1024
+    room = max((made.tokens or made.at_best) // 1024, 1) * 1024
+    return min(room, made.own) if made.own > 0 else room
 
 
 def _for_context(made: Fit, plan: Plan, shape: Shape) -> Iterator[str]:

@@ -38,6 +38,7 @@ class Knobs:
     pool: str = ""  # the bytes of the KV cache themselves; empty: it has no such option
     slots: str = ""  # for the states of requests
     states: str = ""  # their type
+    longer: str = ""  # the variable that allows a context beyond the model's own
     others: tuple[str, ...] = ()  # with these a GPU holds another part than is reckoned here
 
 
@@ -50,6 +51,7 @@ class Sources:
     too_long: tuple[Known, str]  # where a request is longer than the pool
     table: tuple[Known, str] = (Known.READ, "")  # what it keeps of each request
     slots: tuple[Known, str] = (Known.READ, "")  # of states
+    beyond: tuple[Known, str] = (Known.READ, "")  # where a context is longer than the model's own
 
 
 @dataclass(frozen=True)

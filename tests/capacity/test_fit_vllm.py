@@ -109,14 +109,35 @@ def test_four_cards_hold_no_full_glm5_whatever_the_fraction(fraction: str) -> No
 def test_a_context_that_does_not_fit_keeps_it_from_starting(
     context: str, severity: Severity | None
 ) -> None:
-    seen = made(f"flags.max-model-len={context}")
+    """Where it may be longer than the model's own, which is also the most that is advised."""
+    seen = made(f"flags.max-model-len={context}", "env.VLLM_ALLOW_LONG_MAX_MODEL_LEN=1")
 
     assert [said.severity for said in seen.said] == ([severity] if severity else [])
     assert seen.fits == (severity is not Severity.FAIL)
     if severity:
         [said] = seen.said
         assert "vLLM refuses to start" in said.what
-        assert said.fix.startswith(f"set max-model-len = {seen.tokens // 1024 * 1024}")
+        assert said.fix.startswith("set max-model-len = 202752")
+
+
+@pytest.mark.parametrize(
+    ("profile", "flag", "allowed"),
+    [
+        (PROFILE, "max-model-len", "VLLM_ALLOW_LONG_MAX_MODEL_LEN"),
+        ("8xpro6000", "context-length", "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN"),
+    ],
+)
+def test_a_context_beyond_the_models_own_is_refused(profile: str, flag: str, allowed: str) -> None:
+    """Both engines refuse it, unless a variable allows it; the model's own is fine."""
+    beyond = f"flags.{flag}=202753"
+    [said] = made(beyond, profile=profile).said
+
+    assert said.severity is Severity.FAIL
+    assert f"{flag} 202,753 is more than the model's own 202,752" in said.what
+    assert f"set {flag} = 202752" in said.fix
+    assert allowed in said.fix
+    assert made(beyond, f"env.{allowed}=1", profile=profile).fits
+    assert made(f"flags.{flag}=202752", profile=profile).fits
 
 
 def test_a_context_that_fits_itself_is_not_longer_than_the_pool() -> None:
@@ -168,7 +189,7 @@ def test_the_screen_tells_the_range_and_that_it_is_estimated(world: World) -> No
     assert "0.92 x 95.0 GiB in all, 94.1 GiB free" in said.stdout
     assert "321,216 to 387,584 tokens of packed fp8" in said.stdout
     assert "(estimated from logs of hosts" in said.stdout
-    assert "max-num-seqs 16" in said.stdout
+    assert "at most 16 run at once (max-num-seqs)" in said.stdout
     assert "mem-fraction-static" not in said.stdout
     assert "SGLang" not in said.stdout
     bar = next(line for line in said.stdout.splitlines() if line.startswith("░"))

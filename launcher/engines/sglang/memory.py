@@ -53,6 +53,7 @@ KNOBS = Knobs(
     drafts="speculative-algorithm",
     slots="max-mamba-cache-size",
     states="mamba-ssm-dtype",
+    longer="SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN",
     others=(
         "cpu-offload-gb",
         "encoder-only",
@@ -232,6 +233,7 @@ MEMORY = Memory(
         (Known.READ, "tp_worker.py: max_req_len"),
         (Known.READ, "memory_pool.py: req_to_token"),
         (Known.READ, "kv_cache_configurator.py of 0.5.23"),
+        beyond=(Known.READ, "configs/model_config.py of 0.5.23"),
     ),
     base=gpus.free,
     asked=asked,

@@ -61,6 +61,7 @@ KNOBS = Knobs(
     chunk="max-num-batched-tokens",
     drafts="speculative-config",
     pool="kv-cache-memory-bytes",
+    longer="VLLM_ALLOW_LONG_MAX_MODEL_LEN",
     others=(
         "cpu-offload-gb",
         "cpu-offload-params",
@@ -217,6 +218,7 @@ MEMORY = Memory(
         (Known.READ, "v1/worker/utils.py and gpu_worker.py of 0.33.0"),
         (Known.REPORTED, "rtx6kpro: GLM-5.1, graphs took 1.2 to 2.4 GiB"),
         (Known.READ, "v1/core/kv_cache_utils.py of 0.33.0"),
+        beyond=(Known.READ, "config/model.py of 0.32.0"),
     ),
     base=gpus.counted,
     asked=asked,
