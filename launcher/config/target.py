@@ -26,7 +26,7 @@ from launcher.files import reading
 from launcher.host import facts_json
 from launcher.host.facts import Driver, Engine, Host, Model, System
 from launcher.knowledge import gpus
-from launcher.plan.plan import ENGINE, Plan
+from launcher.plan.plan import Plan
 from launcher.statedir.folder import StateDir
 from launcher.statedir.home import state_home
 
@@ -104,9 +104,11 @@ def _release(text: str) -> tuple[str, str | None]:
     return version.removeprefix("v"), engine
 
 
-def _example(engine: str = ENGINE) -> str:
-    known = dialect(engine)
-    return f"a release of {known.name}, for example --release {known.options.newest}"
+def _example(*engines: str) -> str:
+    """A release of one of these; of any, where none is meant."""
+    known = [dialect(name) for name in engines or NAMES]
+    of = " or ".join(f"{one.options.newest} of {one.name}" for one in known)
+    return f"--release wants a release, for example {of}"
 
 
 def _product(gpu: str, arch: str | None) -> gpus.Product:

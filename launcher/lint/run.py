@@ -204,6 +204,8 @@ def _assumed(
     if release is None and len(told) == 1:
         name = dialect(launch.engine).name
         why = "nothing names another"
+        if target.release:
+            why = f"--release {target.release} is another engine's"
         if image := unreleased(launch.image):
             why = f"the image {image} is none of its releases, and may be another program"
         yield f"{name} {at.release}, the newest known: {why} (--release)"

@@ -83,3 +83,9 @@ def test_an_image_of_another_release_than_the_one_asked_for_is_told() -> None:
     for release, told in (("0.32.0", True), ("0.24.0", False), (None, False)):
         [one] = judge(text, Target(release=release, arch="sm120")).launches
         assert any("is of 0.24.0: --fix changes options" in why for why in one.assumed) is told
+
+
+def test_a_release_of_another_engine_is_said_to_be_one() -> None:
+    [one] = judge("vllm serve m -tp 8", Target(release="0.5.23", arch="sm120")).launches
+
+    assert any("--release 0.5.23 is another engine's" in why for why in one.assumed)
