@@ -35,7 +35,12 @@ def folded(text: str, width: int, hanging: int) -> str:
 
 
 def _folded(line: str, width: int, hanging: int) -> str:
-    indent = " " * (len(line) - len(line.lstrip()) + hanging)
+    words = line.lstrip()
+    own = " " * (len(line) - len(words))
     return textwrap.fill(
-        line, max(width, LEAST + len(indent)), subsequent_indent=indent, break_on_hyphens=False
+        words,
+        max(width, LEAST + len(own) + hanging),
+        initial_indent=own,
+        subsequent_indent=own + " " * hanging,
+        break_on_hyphens=False,
     )

@@ -45,7 +45,6 @@ COMMANDS = [
     "events",
     "bench",
     "doctor --hosts 127.0.0.1:1 --deadline 5",
-    "init --extends 8xpro6000 mine --force",
     "demo --help",
 ]
 JUDGED = [

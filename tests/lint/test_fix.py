@@ -680,7 +680,7 @@ def test_a_number_is_bare_in_a_profile_whatever_its_option_reads(engine: str) ->
     ("text", "status", "says"),
     [
         ("sglang serve --model-path $MODEL", 78, "values come from outside: $MODEL"),
-        ("sglang serve --tp-size 8", 78, "at least --model-path"),
+        ("sglang serve --tp-size 8", 78, "--model-path is missing"),
         ("sglang serve --model-path m --bogus 1", 1, "--bogus 1: no release"),
         ("sglang serve --model-path a &\nsglang serve --model-path b", 78, "has 2 launches"),
     ],

@@ -183,7 +183,8 @@ def test_where_several_could_be_meant_status_lists_them_all(world: World) -> Non
         ["stub", "stopped"],
     ]
     assert [one["profile"] for one in json.loads(told.stdout)["instances"]] == ["other", "stub"]
-    assert world.run("down").returncode == 2, "an act wants a name"
+    down = world.run("down")
+    assert (down.returncode, down.stdout) == (0, "no server is up\n")
 
 
 def test_a_server_that_died_unnoticed_is_not_ready(

@@ -60,7 +60,7 @@ def test_detach_returns_when_it_is_ready(world: World) -> None:
 def test_what_is_printed_is_what_is_run(world: World) -> None:
     record = world.folder / "record.json"
     world.faults(record=str(record))
-    odd = "a b'c\"d $HOME `x` \\ \n é"
+    odd = "a b'c\"d $HOME `x` \\ é"
     words = ["-p", "stub", "--set", f"flags.served-model-name={odd}", "--set", f"env.ODD={odd}"]
     world.run("up", *words, "--detach")
     ran = json.loads(record.read_text())
