@@ -146,7 +146,8 @@ def _of_the_host(instance: StateDir) -> str | None:
     None where there is no such.
     """
     theirs = home_of.SYSTEM / instance.name
-    if os.environ.get("GLM5_SERVE_STATE_DIR") or theirs == instance.folder.absolute():
+    own = home_of.usual(os.environ)
+    if instance.folder.parent != own or own == home_of.SYSTEM:
         return None
     try:
         owner = user(theirs.lstat().st_uid)

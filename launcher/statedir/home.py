@@ -13,6 +13,7 @@ from launcher.files import places
 from launcher.statedir.folder import NAME, StateDir
 
 SYSTEM = Path("/var/lib/glm5-serve")  # of root, and of units
+NAMING = ("GLM5_SERVE_STATE_DIR", "STATE_DIRECTORY")  # who names it comes first
 
 
 def state_home(environ: Mapping[str, str]) -> Path:
@@ -29,9 +30,14 @@ def state_home(environ: Mapping[str, str]) -> Path:
     return folder
 
 
+def usual(environ: Mapping[str, str]) -> Path:
+    """The place that is this user's own, whatever variables name another one."""
+    return _named({name: said for name, said in environ.items() if name not in NAMING})[1]
+
+
 def _named(environ: Mapping[str, str]) -> tuple[str, Path]:
     """The state home, and what says so."""
-    for by in ("GLM5_SERVE_STATE_DIR", "STATE_DIRECTORY"):
+    for by in NAMING:
         if said := environ.get(by):
             return by, Path(said)
     if os.geteuid() == 0:

@@ -125,6 +125,7 @@ def test_an_instance_of_the_host_is_not_called_never_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(home, "SYSTEM", tmp_path / "system")
+    monkeypatch.setattr(home, "usual", lambda environ: tmp_path / "mine")
     (tmp_path / "system/glm5").mkdir(parents=True)
     seen = control.status(StateDir(tmp_path / "mine", "glm5"))
 
