@@ -17,7 +17,7 @@ from unittest import mock
 
 from launcher import cli
 
-WIDTHS = (40, 60, 80, 120)
+WIDTHS = (40, 80, 120)
 ENDLESS = 5000  # columns
 # Heads of tables, which stand in blocks below each other where a table has no room.
 HEADS = set(
