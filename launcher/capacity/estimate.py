@@ -81,7 +81,7 @@ def fit(
         useful=_useful(formulas, parts, replace(demand, context=context)),
         most=parts.highest,
         context=context,
-        own=shape.context,
+        own=shape.own,
         running=_all(demand.running, said.groups),
         admitted=_all(pools.running, said.groups),
         drafts=said.depth,

@@ -59,7 +59,7 @@ class Fit:
     useful: float  # fraction from which on one request of the context fits; above 1: none
     most: float  # fraction that leaves what is needed
     context: int
-    own: int  # the model's own context
+    own: int  # the model's own context; 0: not known
     running: int | None  # requests that the plan lets run at once
     admitted: int | None  # of these, that the slots let run at once
     drafts: int  # tokens a step

@@ -54,7 +54,11 @@ def obstacles(made: Fit, plan: Plan, shape: Shape) -> Iterator[Said]:
         yield _none_left(made, plan)
     elif made.slots is not None and not (made.tokens and made.admitted):
         yield _no_slots(made, plan)
-    elif made.context > made.own and plan.env.get(_knobs(plan).longer, "0") in ("", "0", "false"):
+    elif 0 < made.own < made.context and plan.env.get(_knobs(plan).longer, "0") in (
+        "",
+        "0",
+        "false",
+    ):
         yield _beyond(made, plan)
     elif made.at_best < made.context and not dialect(plan.engine).memory.cuts:
         yield _too_long(made, plan, shape)

@@ -17,6 +17,7 @@ class Shape:
     heads: int
     vocabulary: int
     context: int
+    own: int = 0  # tokens beyond which engines refuse a context; 0: positions are stretched
     kv_rank: int = 0  # of MLA; 0: keys and values are kept head by head
     rope: int = 0
     kv_heads: int = 0
@@ -83,7 +84,8 @@ def shape(config: Mapping[str, str]) -> Shape:
         hidden=hidden,
         heads=heads,
         vocabulary=number("vocab_size"),
-        context=number("max_position_embeddings"),
+        context=(context := number("max_position_embeddings")),
+        own=0 if "rope_factor" in config else max(context, number("model_max_length", 0)),
         kv_rank=kv_rank,
         rope=number("qk_rope_head_dim", 0),
         kv_heads=number("num_key_value_heads", heads),

@@ -44,7 +44,8 @@ SCALARS = (
     " num_key_value_heads head_dim vocab_size q_lora_rank qk_rope_head_dim qk_nope_head_dim"
     " v_head_dim index_head_dim index_n_heads n_shared_experts num_experts moe_intermediate_size"
     " intermediate_size first_k_dense_replace tie_word_embeddings indexer_full_layers index_kpool"
-    " linear_layers linear_num_heads linear_head_dim linear_conv_kernel_dim"
+    " linear_layers linear_num_heads linear_head_dim linear_conv_kernel_dim rope_factor"
+    " model_max_length"
 ).split()
 # How config.json's `linear_attn_config` calls what other models say beside it.
 LINEAR = {
@@ -269,7 +270,7 @@ def _scalars(config: Fact[dict[str, Any]], own: Fact[dict[str, Any]]) -> Fact[di
     whole = config.get()
     said = {**whole, **_table(whole.get("text_config"))}
     said |= {name: whole[name] for name in ("architectures", "model_type") if name in whole}
-    said |= _linear(said)
+    said |= _linear(said) | _stretched(said)
     if (full := _indexer_layers(said)) is not None:
         said["indexer_full_layers"] = full
     for place, table in (
@@ -294,6 +295,13 @@ def _linear(config: Mapping[str, Any]) -> dict[str, Any]:
         layers = [kind for kind in kinds if kind == "linear_attention"]
     told = {to: own[name] for name, to in LINEAR.items() if name in own}
     return told | ({"linear_layers": len(layers)} if isinstance(layers, list) and layers else {})
+
+
+def _stretched(config: Mapping[str, Any]) -> dict[str, Any]:
+    """By how much positions are stretched beyond those of the training, if at all."""
+    rope = _table(config.get("rope_scaling")) or _table(config.get("rope_parameters"))
+    factor = rope.get("factor")
+    return {"rope_factor": factor} if isinstance(factor, int | float) and factor > 1 else {}
 
 
 def _indexer_layers(config: Mapping[str, Any]) -> int | None:
