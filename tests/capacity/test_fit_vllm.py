@@ -374,9 +374,8 @@ def test_prefill_context_ranks_share_the_experts_as_data_ranks_do() -> None:
 @pytest.mark.parametrize("more", [{"rope_factor": "4.0"}, {"model_max_length": "1048576"}])
 def test_a_model_whose_positions_are_stretched_is_not_held_to_them(more: dict[str, str]) -> None:
     """What an engine makes of it is its own: nothing is said."""
-    config = {
-        name: "1" for name in "num_hidden_layers num_attention_heads hidden_size vocab_size".split()
-    } | {"max_position_embeddings": "202752"}
+    sizes = "num_hidden_layers num_attention_heads hidden_size vocab_size".split()
+    config = dict.fromkeys(sizes, "1") | {"max_position_embeddings": "202752"}
 
     assert shape_of(config).own == 202_752
     assert shape_of(config | more).own in (0, 1_048_576)
