@@ -420,9 +420,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where nothing may be skipped ($GLM5_SERVE_NO_SKIP), a skipped test is a failed one."""
+    """Where nothing may be skipped ($NO_SKIP), a skipped test is a failed one."""
     report = yield
-    if report.skipped and os.environ.get("GLM5_SERVE_NO_SKIP") and not hasattr(report, "wasxfail"):
+    if report.skipped and os.environ.get("NO_SKIP") and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome, report.longrepr = "failed", f"may not be skipped here: {reason}"
     return report

@@ -218,7 +218,7 @@ def ran(path: Path, text: str, *words: str, **environ: str) -> subprocess.Comple
         *words,
         path,
     ]
-    keep = {name: value for name, value in os.environ.items() if name != "GLM5_SERVE_NO_SKIP"}
+    keep = {name: value for name, value in os.environ.items() if name != "NO_SKIP"}
     environ |= {"PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         command, env=keep | environ, cwd=path.parent, text=True, capture_output=True, timeout=60
@@ -232,7 +232,7 @@ def test_where_nothing_may_be_skipped_a_skip_fails(tmp_path: Path, beside: tuple
     text = "import pytest\ndef test_it(): pytest.skip('no such tool')"
 
     assert ran(tmp_path / "test_skip.py", text, *beside).returncode == 0
-    refused = ran(tmp_path / "test_skip.py", text, *beside, GLM5_SERVE_NO_SKIP="1")
+    refused = ran(tmp_path / "test_skip.py", text, *beside, NO_SKIP="1")
     assert refused.returncode == 1
     assert "may not be skipped here: Skipped: no such tool" in refused.stdout
 
