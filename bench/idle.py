@@ -64,15 +64,14 @@ def start_ours(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
         up = subprocess.Popen(
             [GLM5_SERVE, "up", "-p", profile], env=environ, stdout=log, stderr=log
         )
-    while True:
-        asked = [GLM5_SERVE, "status", "-p", "idle", "--json"]
-        seen = json.loads(
-            subprocess.run(asked, env=environ, capture_output=True, check=False).stdout
-        )
-        if seen["state"] == "ready":
+    asked = [GLM5_SERVE, "status", "-p", "idle", "--json"]
+    while up.poll() is None:
+        told = subprocess.run(asked, env=environ, capture_output=True, check=False).stdout
+        if told and json.loads(told)["state"] == "ready":
             reaper = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
             return up, [up.pid, *map(int, reaper)]
         time.sleep(0.2)
+    sys.exit((folder / "up.log").read_text())
 
 
 def start_supervisord(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
