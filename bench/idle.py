@@ -23,8 +23,13 @@ import time
 from pathlib import Path
 
 GLM5_SERVE = str(Path(sys.executable).with_name("glm5-serve"))
-STAND_IN = Path(__file__).parent / "stand_in"
+STAND_IN = Path(__file__).parents[1] / "tests/rig/stub"
 SETTLE = 5  # seconds
+MODEL = {
+    "config.json": b"{}",
+    "tokenizer.json": b"{}",
+    "a.safetensors": b"\2" + bytes(7) + b"{}",
+}
 
 
 def free_port() -> int:
@@ -53,11 +58,12 @@ def start_ours(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     """`up` in the foreground, its output in a file as under a service manager; launcher and
     reaper.
     """
-    (folder / "config.json").write_text("{}")
+    for name, data in MODEL.items():
+        (folder / name).write_bytes(data)
     profile = folder / "idle.toml"
     profile.write_text(
-        f'[engine]\npython = "{sys.executable}"\n[flags]\nmodel-path = "{folder}"\nport ='
-        f' {free_port()}\n[env]\nPYTHONPATH = "{STAND_IN}"\n'
+        f'[engine]\npython = "{sys.executable}"\n[flags]\nmodel-path = "{folder}"\ndevice = "cpu"'
+        f'\nport = {free_port()}\n[env]\nPYTHONPATH = "{STAND_IN}"\n'
     )
     environ = os.environ | {"GLM5_SERVE_STATE_DIR": str(folder / "state")}
     with (folder / "up.log").open("wb") as log:
