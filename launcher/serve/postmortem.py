@@ -153,7 +153,9 @@ class Postmortem:
         if isinstance(state, Stopping):
             if state.then in (Next.END, Next.RESTART):  # asked for, so no death
                 return
-            cause, what = state.cause, what if run.lost == ["the server"] else state.reason
+            cause = state.cause
+            if cause != "process-lost" or run.lost != ["the server"]:  # else `how` says more
+                what = state.reason
         why = why.or_else(cause, what)
         service.last_error = why.in_short if why.is_known else error or died.how
         service.recorder.death(service.picture(), run.number, died.how, why, run.lost, run.stacks)

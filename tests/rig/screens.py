@@ -176,6 +176,7 @@ def draw(name: str, lines: list[Text], columns: int) -> None:
             )
             for line in lines:
                 paper.print(line, overflow="ignore", no_wrap=True)
+            paper.print()  # the picture ends in the middle of its last line
             svg = paper.export_svg(title="", theme=colours, unique_id=f"{name}-{theme}")
         path = DOCS / f"{name}-{columns}-{theme}.svg"
         path.write_text(SVG.sub("", svg).replace("Fira Code, monospace", "monospace"))
