@@ -12,7 +12,7 @@ from typing import NamedTuple
 from launcher.diagnose.literals import literals
 from launcher.diagnose.matching import sieve
 from launcher.engines import engine, witness
-from launcher.engines.log import SERVING, Log, Said
+from launcher.engines.log import RUN, SERVING, Log, Said
 
 SHAPES = 4096  # that are remembered
 IDS = (  # of requests, addresses of memory, long numbers: their digits being 0
@@ -39,7 +39,6 @@ SHUTDOWN = re.compile(
     r"KeyboardInterrupt|\S{1,80}\.service: (?:Deactivated successfully|Stopping)|"
     r"Stopp(?:ing|ed) \S{1,80}\.service\b"
 )
-RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
 OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")
 FRAME = re.compile(r'^(?P<before>.{0,200}?)  File "[^"]+", line \d+')
 _MARKS = {name: re.compile(log.marks) for name, log in LOGS.items()}
