@@ -16,7 +16,7 @@ from launcher.engines.log import RUN, SERVING, Log, Said
 
 SHAPES = 4096  # that are remembered
 IDS = (  # of requests, addresses of memory, long numbers: their digits being 0
-    r"0x[0-9a-f]+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=[a-f]*0)[0-9a-f]{5,}\b"
+    r"\b(?:0x[0-9a-f]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?=[a-f]*0)[0-9a-f]{5,}\b)"
 )
 _IDS = re.compile(IDS)
 NUMBERS = str.maketrans("123456789", "000000000")
