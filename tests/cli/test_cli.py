@@ -73,6 +73,17 @@ def test_what_is_about_no_command_imports_none(words: str) -> None:
     assert not {f"launcher.cli.{module}" for module in MODULES} & loaded
 
 
+def test_a_start_imports_nothing_that_it_does_not_need() -> None:
+    """Neither what reads other people's files nor what draws; each is a tenth of a start."""
+    code = "import sys, launcher.operate.replicas, launcher.operate.up\nprint(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+
+    assert "launcher.doctor.run" in loaded
+    assert not {"yaml", "rich", "requests", "launcher.formats.around"} & set(loaded)
+
+
 def test_exit_statuses_stand_in_the_help_and_in_the_readme(world: World) -> None:
     said = world.run("--help").stdout
 
