@@ -2,7 +2,7 @@
 
 Each command runs in a pseudo-terminal of its own, on a stage of stages.py; what pyte, the terminal,
 then shows becomes `docs/screens/NAME-COLUMNS-{light,dark}.svg`. `start` and `top` are cut off while
-they are live; `start` needs the real SGLang (`make engine`).
+they are live; `start` and `bench` need the real SGLang (`make engine`).
 
 usage: screens.py [NAME ...]      all of them, without names
 """
@@ -95,6 +95,7 @@ SCREENS = {
     "profiles": Screen("profiles", stages.driver, rows=28),
     "status": Screen("status", stages.served),
     "top": Screen("top", stages.served, live="tok/s", settled=4, lines=24),
+    "bench": Screen("bench cpu-demo --concurrency 1,4 --rounds 3", stages.real),
 }
 
 
