@@ -49,6 +49,19 @@ def no_command(word: str, path: str, near: str | None) -> UserError:
     return UserError(f"no command {word!r}", fix=fix, status=Exit.USAGE)
 
 
+def of(error: Exception) -> UserError:
+    """What an exception that ended a command says to an operator; one of nobody's is a bug."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, click.ClickException):
+        return of_usage(error)
+    return (isinstance(error, OSError) and of_the_host(error)) or UserError(
+        f"a bug in glm5-serve: {type(error).__name__}: {error}",
+        fix="run it again with GLM5_SERVE_TRACEBACK=1 and report what it prints",
+        status=Exit.BUG,
+    )
+
+
 def of_usage(error: click.ClickException) -> UserError:
     """Click's own refusal in our words, with what is spelled like it, or where help is."""
     near = getattr(error, "possibilities", None)

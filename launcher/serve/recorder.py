@@ -14,9 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from launcher.diagnose.verdict import Diagnosis
 from launcher.engines.log import PHASES
 from launcher.engines.server import Server
 from launcher.engines.startup import Start
@@ -28,6 +27,9 @@ from launcher.serve.sdnotify import Notifier
 from launcher.serve.smoke import Result
 from launcher.serve.states import Backoff, Ended, Next, Ready, Starting, State, Stopping
 from launcher.serve.writer import Writer
+
+if TYPE_CHECKING:
+    from launcher.diagnose.verdict import Diagnosis
 from launcher.statedir import starts
 from launcher.statedir.events import Event
 from launcher.statedir.folder import StateDir
