@@ -99,12 +99,12 @@ def status(profile: str | None, as_json: bool) -> int:
     """
     from launcher.operate import control, identity
     from launcher.output import plan
-    from launcher.statedir.home import known, state_home
+    from launcher.statedir.home import listed, state_home
 
     home = state_home(os.environ)
     found = control.meant(home, profile) if profile else control.candidates(home)
     if len(found) > 1:
-        every = control.status_of_all(home, found if profile else known(home))
+        every = control.status_of_all(home, found if profile else listed(home))
         plan.status_of_all(every, as_json=as_json)
         return Exit.FINE if all(seen.state == "ready" for seen in every) else Exit.NO
     seen = control.status(identity.become_owner(control.select_instance(home, profile)))
@@ -154,9 +154,9 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     a launcher that does not go is killed, and so is what a killed one left.
     """
     from launcher.operate import control, group, identity
-    from launcher.statedir.home import known, state_home
+    from launcher.statedir.home import listed, state_home
 
-    every = known(state_home(os.environ))
+    every = listed(state_home(os.environ))
     if profile is None and not any(map(control.is_to_stop, every)) and len(every) != 1:
         said = "no server is up" if every else "no server has been started yet"
         told = {"schema": 1, "profile": None, "state": "stopped", "said": said}

@@ -26,7 +26,7 @@ from launcher.serve.wishes import DOWN, NOW
 from launcher.statedir import home as home_of
 from launcher.statedir import namelock
 from launcher.statedir.folder import Signalled, StateDir
-from launcher.statedir.home import known
+from launcher.statedir.home import known, listed
 from launcher.statedir.processes import is_launcher, run_state
 from launcher.statedir.replica import split
 from launcher.statedir.state import BARE, StateRecord
@@ -99,7 +99,7 @@ def meant(home: Path, profile: str) -> list[StateDir]:
     there = os.path.lexists(named.folder) or has_launcher(named)
     found = [named] if there else []
     if not number:
-        found += [one for one in known(home) if one.name.startswith(f"{bare}@")]
+        found += [one for one in listed(home) if one.name.startswith(f"{bare}@")]
     if not found:
         from launcher.config import layers  # profiles: half of what a command costs
 
@@ -110,7 +110,8 @@ def meant(home: Path, profile: str) -> list[StateDir]:
 
 def candidates(home: Path) -> list[StateDir]:
     """Those that may be meant where none is named: all that are up, else all that ever were."""
-    return [instance for instance in known(home) if instance.is_held()] or known(home)
+    every = listed(home)
+    return [instance for instance in every if instance.is_held()] or every
 
 
 def status(instance: StateDir) -> StateRecord:

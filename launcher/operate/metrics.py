@@ -32,7 +32,7 @@ from launcher.redact.keys import read_key
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.webserver import Access, Collecting, Pages, WebServer
 from launcher.statedir.folder import StateDir
-from launcher.statedir.home import known
+from launcher.statedir.home import known, listed
 from launcher.statedir.readings import GpuReading, Readings
 from launcher.statedir.state import StateRecord
 from launcher.statedir.status import LARGEST_STATE
@@ -231,15 +231,7 @@ def registry(home: Path) -> CollectorRegistry:
 
     Raises UserError.
     """
-    try:
-        next(home.iterdir(), None)
-    except FileNotFoundError:
-        pass  # nothing was up yet
-    except OSError as error:
-        fix = (
-            "run this as the user who serves, or as root; GLM5_SERVE_STATE_DIR names another folder"
-        )
-        raise UserError(f"cannot read the state folder {home}: {error.strerror}", fix=fix) from None
+    listed(home)
     made = CollectorRegistry()
     made.register(Figures(home))
     return made

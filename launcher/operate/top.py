@@ -22,7 +22,7 @@ from launcher.operate.watch import LAST, Seen, Watch
 from launcher.serve.gpu_monitor import GpuWatch
 from launcher.statedir.events import Event
 from launcher.statedir.folder import StateDir
-from launcher.statedir.home import known
+from launcher.statedir.home import known, listed
 from launcher.statedir.readings import GpuReading
 from launcher.statedir.times import now_text
 
@@ -188,7 +188,7 @@ def meant(home: Path, profiles: Sequence[str]) -> Callable[[], Sequence[StateDir
     """
     from launcher.operate import identity  # click takes its time
 
-    found = [one for name in profiles for one in control.meant(home, name)] or known(home)
+    found = [one for name in profiles for one in control.meant(home, name)] or listed(home)
     if profiles:
         entered = [identity.enter(instance) for instance in found]
         return lambda: entered

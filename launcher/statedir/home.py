@@ -50,6 +50,22 @@ def _named(environ: Mapping[str, str]) -> tuple[str, Path]:
     return "HOME", base / "glm5-serve"
 
 
+def listed(home: Path) -> list[StateDir]:
+    """The same as `known`, for whoever wants to hear of one: a folder that cannot be listed is not
+    an empty one. Raises UserError.
+    """
+    try:
+        next(home.iterdir(), None)
+    except (FileNotFoundError, NotADirectoryError):
+        return []  # nothing was up yet
+    except OSError as error:
+        fix = (
+            "run this as the user who serves, or as root; GLM5_SERVE_STATE_DIR names another folder"
+        )
+        raise UserError(f"cannot read the state folder {home}: {error.strerror}", fix=fix) from None
+    return known(home)
+
+
 def known(home: Path) -> list[StateDir]:
     """Every instance that is or was up from this state home, those of other users too.
 

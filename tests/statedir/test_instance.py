@@ -22,7 +22,7 @@ from launcher.files.rotation import rotate
 from launcher.operate import control, written
 from launcher.statedir.events import Event
 from launcher.statedir.folder import StateDir
-from launcher.statedir.home import known, state_home
+from launcher.statedir.home import known, listed, state_home
 from launcher.statedir.processes import boot_id, run_state, start_ticks
 
 
@@ -265,6 +265,13 @@ def test_the_folder_of_another_user_is_known_and_said_to_be_closed(tmp_path: Pat
 
     assert (instance.name, seen.state) == ("one", "unknown")
     assert "may not be read by this user" in seen.reason
+
+
+def test_a_state_home_that_is_closed_is_no_empty_one(tmp_path: Path) -> None:
+    assert listed(tmp_path / "nothing was up yet") == []
+    (home := tmp_path / "state").mkdir()
+    with closed(home), pytest.raises(UserError, match="cannot read the state folder"):
+        listed(Path("state"))
 
 
 def test_the_state_home_is_where_it_is_said() -> None:
