@@ -108,8 +108,11 @@ def created(path: Path) -> int:
 
 
 def record(path: Path) -> Record:
-    """A record. Raises UserError for what is none."""
+    """A record; without its last line where that was cut, as a full disk does. Raises UserError for
+    what is none.
+    """
     text = whole(str(path), LARGEST, "give a file that `glm5-serve bench --save` wrote")
+    text = text[: text.rfind("\n") + 1]
     lines = [_line(path, number, one) for number, one in enumerate(text.splitlines(), 1) if one]
     runs = [one for one in lines if isinstance(one, Run)]
     if len(runs) != 1 or not isinstance(lines[0], Run):

@@ -326,6 +326,13 @@ def test_two_records_of_one_server_are_compared(up: World, tmp_path: Path) -> No
     assert told["verdict"] in ("better", "worse", "not told apart")
     assert told["rounds"] == [4, 4]
 
+    cut = tmp_path / "cut.jsonl"  # as a full disk leaves it
+    whole = Path(kept[1]).read_bytes().splitlines(keepends=True)
+    cut.write_bytes(b"".join(whole[:4]) + whole[4][:20])
+    done = up.run("bench", "--compare", kept[0], str(cut), "--json")
+
+    assert "it has no verdict" in done.stderr + done.stdout, "its rounds are read"
+
 
 def test_two_that_are_up_are_measured_in_turn(up: World) -> None:
     done = up.run("bench", "--compare", "stub", "stub", "--rounds", "3", "--concurrency", "2")
