@@ -89,8 +89,7 @@ class Tree:
 def checkout(folder: Path) -> Tree:
     """What a checkout has of launcher, profiles, scripts and docs, and its commands."""
     for name in ("launcher", "profiles", "scripts", "docs"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
+        shutil.copytree(ROOT / name, folder / name, symlinks=True)  # what is compiled, too
     commands = {"python": "", "glm5-serve": "-m launcher"}
     (folder / ".venv/bin").mkdir(parents=True)
     for name, words in commands.items():
