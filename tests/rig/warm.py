@@ -68,6 +68,10 @@ class Warm:
             words = [sys.executable, __file__, str(theirs.fileno())]
             self._process = subprocess.Popen(words, pass_fds=[theirs.fileno()])
 
+    def fileno(self) -> int:
+        """Where to ask: who inherits it may send what `run` does."""
+        return self._end.fileno()
+
     def close(self) -> None:
         """Let it go."""
         self._end.close()
@@ -79,7 +83,7 @@ class Warm:
         """Run one command to its end, and to that of its output. Raises TimeoutExpired."""
         asked = json.dumps([words, dict(environ), str(folder)]).encode()
         pipes = [os.pipe() for _ in range(3)]
-        socket.send_fds(self._end, [asked], [write for _, write in pipes])
+        socket.send_fds(self._end, [asked], [0, *(write for _, write in pipes)])
         for _, write in pipes:
             os.close(write)
         said = _read([read for read, _ in pipes], within)
@@ -132,30 +136,31 @@ def serve(end: socket.socket) -> Sequence[str] | None:
             os.close(over)
         if end not in ready:
             continue
-        asked, descriptors, _, _ = socket.recv_fds(end, LARGEST, 3)
+        asked, descriptors, _, _ = socket.recv_fds(end, LARGEST, 4)
         if not asked:
             return None
-        out, err, ended = descriptors
+        *streams, ended = descriptors
         if (child := os.fork()) == 0:
             end.close()
             for pidfd, (_, told) in living.items():
                 os.close(pidfd)
                 os.close(told)
             os.close(ended)
-            return _become(json.loads(asked), out, err)
-        os.close(out)
-        os.close(err)
+            return _become(json.loads(asked), streams)
+        for stream in streams:
+            os.close(stream)
         os.write(ended, b"%d " % child)
         living[os.pidfd_open(child)] = child, ended
 
 
-def _become(asked: tuple[list[str], dict[str, str], str], out: int, err: int) -> list[str]:
-    """In a child: its output, its environment and its folder; returns its command."""
+def _become(asked: tuple[list[str], dict[str, str], str], streams: Sequence[int]) -> list[str]:
+    """In a child: its streams, its environment and its folder; returns its command."""
     words, environ, folder = asked
-    for number, descriptor in ((1, out), (2, err)):
+    for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    # These two were made for what was there before: one can seek in a file.
+    # These were made for what was there before: one can seek in a file.
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding="utf-8", closefd=False)  # noqa: SIM115
     os.environ.clear()
