@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import NoReturn
 
 LARGEST = 100_000  # bytes of a request
+STARTS = 300.0  # seconds until a fork is there; the first waits for all that is imported
 # Of a process that starts, or its interpreter: none of a fork's business.
 DECIDED = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_", "_GLM5")
 IMPORTED = (
@@ -80,17 +81,21 @@ class Warm:
     def run(
         self, words: Sequence[str], environ: Mapping[str, str], folder: Path, within: float
     ) -> subprocess.CompletedProcess[str]:
-        """Run one command to its end, and to that of its output. Raises TimeoutExpired."""
+        """Run one command to its end, and to that of its output. Raises TimeoutExpired, by which it
+        is killed, where that takes longer than so many seconds from its fork on.
+        """
         asked = json.dumps([words, dict(environ), str(folder)]).encode()
         pipes = [os.pipe() for _ in range(3)]
         socket.send_fds(self._end, [asked], [0, *(write for _, write in pipes)])
         for _, write in pipes:
             os.close(write)
-        said = _read([read for read, _ in pipes], within)
-        out, err, ended = (b"".join(pieces) for pieces in said.values())
-        pid, _, status = ended.partition(b" ")
+        reads = [read for read, _ in pipes]
+        assert select.select(reads[-1:], [], [], STARTS)[0], "nothing forks"
+        pid = os.read(reads[-1], 64)  # no bound: there is something to read
+        out, err, ended = (b"".join(pieces) for pieces in _read(reads, within).values())
+        pid, _, status = (pid + ended).partition(b" ")
         if not status:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
             raise subprocess.TimeoutExpired(list(words), within, out, err)
         texts = (each.decode().replace("\r\n", "\n") for each in (out, err))
