@@ -53,7 +53,12 @@ COMMANDS = [
 JUDGED = [
     *(f"--facts {HOSTS}/asus8x.json -p {name}" for name in ("8xpro6000", "8xb200", "card")),
     f"--facts {HOSTS}/asus8x.json -p 8xpro6000 --all",
-    *(f"--from {path}" for path in sorted(HOSTS.glob("cases/*"))),
+    *(
+        f"--from {path}{named}"  # without a profile all are tried, and the one that fits is told
+        for path, named in zip(
+            sorted(HOSTS.glob("cases/*")), cycle(("", " -p 8xpro6000", " -p 8xb200")), strict=False
+        )
+    ),
     f"--from {HOSTS}/intel2_hangs",
     f"--from {HOSTS}/rtxpro6000_collect_env",
 ]
