@@ -65,6 +65,10 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
+# `python3`, which is the engine's unless a profile says otherwise, is this interpreter's own, and no
+# script of a version manager that looks for one each time.
+os.environ["PATH"] = f"{sys.base_prefix}/bin:{os.environ['PATH']}"
+
 # Who runs the tests in the background hands ignored signals down, and a launcher keeps to that. A
 # handler here is none in the programs that are started.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

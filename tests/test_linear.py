@@ -124,7 +124,9 @@ FORMS = cycle(("{launch} {text}", "{launch} --foo='{text}'", "{text}\n{launch}")
 
 @pytest.mark.parametrize(("kind", "form"), [*zip(PIECES, FORMS, strict=False)])
 def test_lint(kind: str, form: str, tmp_path: Path) -> None:
-    """Up to as much as is read of a text; more costs no more."""
+    """Up to as much as is read of a text; more costs no more, whatever it is: of each fourth kind,
+    which are in all forms, it is tried.
+    """
 
     def make(length: int) -> str:
         return form.format(launch=LAUNCH, text=repeated(kind, length))
@@ -134,9 +136,10 @@ def test_lint(kind: str, form: str, tmp_path: Path) -> None:
         run(Ask(str(tmp_path / "launch"), "fix"), Target("0.5.23", "sm120"))
 
     is_linear(shown, make, 1 << 11)
-    full, more = cost(shown, make(1 << 16)), cost(shown, make(1 << 20))
+    if [*PIECES].index(kind) % 4 == 0:
+        full, more = cost(shown, make(1 << 16)), cost(shown, make(1 << 20))
 
-    assert more <= 3 * full + 1, (full, more)
+        assert more <= 3 * full + 1, (full, more)
 
 
 @pytest.mark.parametrize("kind", PIECES)

@@ -16,7 +16,7 @@ from typing import Any
 import click
 import pytest
 import yaml
-from conftest import ROOT, TESTS, World
+from conftest import ROOT, TESTS, World, warm
 from rig.pages import PAGES, SITE, Block, blocks
 
 from launcher.cli import cli
@@ -126,16 +126,20 @@ def test_each_alert_leads_to_what_it_wants() -> None:
 BLOCKS = [block for page in PAGES if page not in ELSEWHERE for block in blocks(page)]
 # A recorded host stands in for this one, where a command of a page names no other.
 WRAPPER = """\
-#!{python}
-import sys
-from launcher.cli import main
+#!{python} -IS
+import json, os, socket, sys
 words = sys.argv[1:]
 other = {{"--facts", "--gpu", "--from", "--release", "--hosts"}}
 if words[:1] and words[0] in ("doctor", "fit", "render", "diff") and not other & {{*words}}:
-    sys.argv += ["--facts", "host.json"]
+    words += ["--facts", "host.json"]
 if words == ["facts"]:
-    sys.argv += ["--from", "pasted"]
-main()
+    words += ["--from", "pasted"]
+told, tells = os.pipe()
+asked = json.dumps([words, dict(os.environ), os.getcwd()]).encode()
+socket.send_fds(socket.socket(fileno={end}), [asked], [0, 1, 2, tells])
+os.close(tells)
+with open(told) as ended:
+    sys.exit(int(ended.read().split()[1]))
 """
 IMAGE = "lmsysorg/sglang:v0.5.23"
 LAUNCH = "python3 -m sglang.launch_server --model-path /models/GLM-5-NVFP4 --tp 8 --port 30000"
@@ -166,7 +170,7 @@ def desk(world: World) -> World:
     (world.folder / "pasted").symlink_to(TESTS / "hosts/asus8x")
     wrapper = world.folder / "bin/glm5-serve"
     wrapper.parent.mkdir()
-    wrapper.write_text(WRAPPER.format(python=sys.executable))
+    wrapper.write_text(WRAPPER.format(python=sys.executable, end=warm().fileno()))
     wrapper.chmod(0o755)
     draft = init.Draft("glm5", "8xpro6000", "/models/GLM-5-NVFP4", "127.0.0.1", 8000)
     profile = world.folder / "config/glm5-serve/profiles/glm5.toml"
@@ -175,7 +179,7 @@ def desk(world: World) -> World:
 
 
 def run(world: World, command: str) -> subprocess.CompletedProcess[str]:
-    """A line of a page, in a shell."""
+    """A line of a page, in a shell whose `glm5-serve` is a fork."""
     path = f"{world.folder}/bin:{world.environ['PATH']}"
     return subprocess.run(
         ["bash", "-c", command],
@@ -184,6 +188,7 @@ def run(world: World, command: str) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
+        pass_fds=[warm().fileno()],
         text=True,
         timeout=300,
         check=False,

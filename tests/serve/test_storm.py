@@ -7,11 +7,11 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
-from conftest import GLM5_SERVE, World
+from conftest import World, warm
 
 ROUNDS = int(os.environ.get("GLM5_SERVE_ROUNDS", "10"))
 SHELLS = 8
@@ -43,29 +43,19 @@ def launchers(world: World) -> list[psutil.Process]:
     return found
 
 
-def begin(world: World, words: tuple[str, ...]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [GLM5_SERVE, *words],
-        env=world.environ,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=world.folder,
-    )
-
-
 def test_whatever_is_wished_at_once_leaves_one_launcher_or_none(world: World) -> None:
     seed = random.randrange(1 << 30)
     chance = random.Random(seed)
+    warm()  # before many ask for it at once
     for number in range(ROUNDS):
         wishes = [chance.choice(WISHES) for _ in range(SHELLS)]
-        shells = [begin(world, words) for words in wishes]
-        for _ in range(chance.randrange(3)):
-            time.sleep(chance.uniform(0.0, 3.0))
-            kill_one(world, chance.choice(VICTIMS))
-        for words, shell in zip(wishes, shells, strict=True):
-            said, _ = shell.communicate(timeout=WITHIN)
+        with ThreadPoolExecutor(SHELLS) as shells:
+            ran = shells.map(lambda words: world.run(*words, timeout=WITHIN), wishes)
+            for _ in range(chance.randrange(3)):
+                time.sleep(chance.uniform(0.0, 3.0))
+                kill_one(world, chance.choice(VICTIMS))
+        for words, shell in zip(wishes, ran, strict=True):
+            said = shell.stdout + shell.stderr
             told = f"seed {seed}, round {number}, {' '.join(words)}: {shell.returncode}\n{said}"
             assert shell.returncode in (0, 1, 78), told
             assert "Traceback" not in said, told
