@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from launcher import printable
+from launcher.config import addresses, layers, of_model, replicas
 from launcher.config import errors as wrong
-from launcher.config import layers, of_model, replicas
 from launcher.config import nodes as several
 from launcher.config.composed import Composed
 from launcher.config.layers import Layer
@@ -57,6 +57,7 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     flags = _flags(values)
     errors += several.errors(profile, flags, origin, engine) if profile else ()
     errors += wrong.of_flags(flags, origin, engine)
+    errors += addresses.errors(flags, origin, engine)
     errors += wrong.of_variables(values.get("env"), origin)
     errors += wrong.of_reasons(stack)
     errors += wrong.of_skipped(profile, origin) if profile else []
@@ -104,6 +105,4 @@ def _validated(
         typed = {"flags": by_role(passed, kind)} if flags else {}
         return Profile.model_validate(values | typed), []
     except ValidationError as error:
-        engine, set_by = dialect(kind), wrong.layers_by_key(origin)
-        said = (wrong.in_words(each, origin, set_by, path, engine) for each in error.errors())
-        return None, [*dict.fromkeys(said)]  # each way to read a value has its own
+        return None, wrong.in_words(error, origin, path, dialect(kind))
