@@ -51,7 +51,14 @@ def _is_number(name: str, engine: Dialect) -> bool:
 
 
 def _is_port(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LAST_PORT
+    """A number, or one as text: on the command line the two are alike."""
+    return not isinstance(value, bool) and _number(str(value)) is not None
+
+
+def _number(text: str) -> int | None:
+    """The port that a text names, if it is one."""
+    is_one = text.isascii() and text.isdigit() and len(text) <= len(str(LAST_PORT))
+    return int(text) if is_one and int(text) <= LAST_PORT else None
 
 
 def _is_host(value: object) -> bool:
@@ -62,5 +69,4 @@ def _has_port(value: object) -> bool:
     if not isinstance(value, str):
         return False
     host, _, port = value.removeprefix("tcp://").rpartition(":")
-    is_number = port.isascii() and port.isdigit() and len(port) <= len(str(LAST_PORT))
-    return is_host(host) and is_number and 0 < int(port) <= LAST_PORT
+    return is_host(host) and bool(_number(port))
