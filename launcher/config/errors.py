@@ -207,7 +207,7 @@ def _of_another(name: str, owner: Dialect, engine: Dialect) -> str:
 
 def of_variables(env: object, origin: Mapping[str, Layer]) -> list[str]:
     """Variables that are secrets."""
-    fix = "a secret, and `render` prints this; export it where `up` is started instead"
+    fix = "is a secret, and `render` prints this; export it where `up` is started instead"
     return [
         f"{origin[f'env.{name}'].place}: env.{name}: {fix}"
         for name in (env if isinstance(env, dict) else ())
