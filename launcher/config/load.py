@@ -12,14 +12,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from launcher import printable
-from launcher.config import addresses, layers, of_model, replicas
+from launcher.address import listening
+from launcher.config import addresses, layers, of_model, replicas, words
 from launcher.config import errors as wrong
 from launcher.config import nodes as several
 from launcher.config.composed import Composed
 from launcher.config.layers import Layer
 from launcher.config.profile import Profile, by_role
 from launcher.engines.engine import dialect
-from launcher.errors import UserError
+from launcher.errors import Exit, UserError
+from launcher.files import places
 from launcher.statedir.replica import split
 
 
@@ -83,11 +85,23 @@ def _said(ask: PlanRequest, environ: Mapping[str, str]) -> list[Layer]:
     if ask.api_key_file is not None:
         given = ask.api_key_file
         key_file = given if given.startswith("~/") else str(Path(given).absolute())
+        places.require_file("--api-key-file", Path(key_file), writing=False)
         stack.append(Layer("--api-key-file", {"access": {"api_key_file": key_file}}))
     if ask.health_listen is not None:
+        _require_address(ask.health_listen)
         listens = {"health_listen": ask.health_listen}
         stack.append(Layer("--health-listen", {"access": listens}))
     return stack
+
+
+def _require_address(text: str) -> None:
+    """Raise UserError (usage) where nobody can listen."""
+    try:
+        listening(text)
+    except ValueError as error:
+        what = f"--health-listen {words.shown(text)}: {error}"
+        fix = "--health-listen 127.0.0.1:8001"
+        raise UserError(what, fix=fix, status=Exit.USAGE) from None
 
 
 def _flags(values: Mapping[str, Any]) -> dict[str, Any]:
