@@ -24,7 +24,7 @@ from pathlib import Path
 
 GLM5_SERVE = str(Path(sys.executable).with_name("glm5-serve"))
 STAND_IN = Path(__file__).parent / "stand_in"
-SETTLE = 5  # seconds
+SETTLE, READY = 5, 120  # seconds
 
 
 def free_port() -> int:
@@ -53,26 +53,40 @@ def start_ours(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     """`up` in the foreground, its output in a file as under a service manager; launcher and
     reaper.
     """
-    (folder / "config.json").write_text("{}")
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    (folder / "a.safetensors").write_bytes(b"\2" + bytes(7) + b"{}")
     profile = folder / "idle.toml"
     profile.write_text(
-        f'[engine]\npython = "{sys.executable}"\n[flags]\nmodel-path = "{folder}"\nport ='
-        f' {free_port()}\n[env]\nPYTHONPATH = "{STAND_IN}"\n'
+        f'[engine]\npython = "{sys.executable}"\n[flags]\nmodel-path = "{folder}"\ndevice = "cpu"\n'
+        f'port = {free_port()}\n[env]\nPYTHONPATH = "{STAND_IN}"\n'
+        "[smoke]\nenabled = false\n"
     )
     environ = os.environ | {"GLM5_SERVE_STATE_DIR": str(folder / "state")}
     with (folder / "up.log").open("wb") as log:
         up = subprocess.Popen(
             [GLM5_SERVE, "up", "-p", profile], env=environ, stdout=log, stderr=log
         )
-    while True:
-        asked = [GLM5_SERVE, "status", "-p", "idle", "--json"]
-        seen = json.loads(
-            subprocess.run(asked, env=environ, capture_output=True, check=False).stdout
-        )
-        if seen["state"] == "ready":
-            reaper = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
-            return up, [up.pid, *map(int, reaper)]
+    try:
+        _until_ready(up, environ, profile)
+        reaper = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
+    except BaseException:
+        up.terminate()
+        up.wait()
+        raise
+    return up, [up.pid, *map(int, reaper)]
+
+
+def _until_ready(up: subprocess.Popen[bytes], environ: dict[str, str], profile: Path) -> None:
+    """Until its server is ready; before it has a state there is nothing to be read of it."""
+    asked = [GLM5_SERVE, "status", "-p", profile, "--json"]
+    end = time.monotonic() + READY
+    while time.monotonic() < end and up.poll() is None:
+        said = subprocess.run(asked, env=environ, capture_output=True, text=True, check=False)
+        if said.stdout and json.loads(said.stdout)["state"] == "ready":
+            return
         time.sleep(0.2)
+    sys.exit(f"its server is not ready: {(profile.parent / 'up.log').read_text()[-2000:]}")
 
 
 def start_supervisord(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
