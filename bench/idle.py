@@ -24,7 +24,7 @@ from pathlib import Path
 
 GLM5_SERVE = str(Path(sys.executable).with_name("glm5-serve"))
 STAND_IN = Path(__file__).parents[1] / "tests/rig/stub"
-SETTLE = 5  # seconds
+SETTLE, READY = 5, 120  # seconds
 MODEL = {
     "config.json": b"{}",
     "tokenizer.json": b"{}",
@@ -70,14 +70,26 @@ def start_ours(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
         up = subprocess.Popen(
             [GLM5_SERVE, "up", "-p", profile], env=environ, stdout=log, stderr=log
         )
-    asked = [GLM5_SERVE, "status", "-p", "idle", "--json"]
-    while up.poll() is None:
-        told = subprocess.run(asked, env=environ, capture_output=True, check=False).stdout
-        if told and json.loads(told)["state"] == "ready":
-            reaper = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
-            return up, [up.pid, *map(int, reaper)]
+    try:
+        _until_ready(up, environ, profile)
+        reaper = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
+    except BaseException:
+        up.terminate()
+        up.wait()
+        raise
+    return up, [up.pid, *map(int, reaper)]
+
+
+def _until_ready(up: subprocess.Popen[bytes], environ: dict[str, str], profile: Path) -> None:
+    """Until its server is ready; before it has a state there is nothing to be read of it."""
+    asked = [GLM5_SERVE, "status", "-p", profile, "--json"]
+    end = time.monotonic() + READY
+    while time.monotonic() < end and up.poll() is None:
+        said = subprocess.run(asked, env=environ, capture_output=True, text=True, check=False)
+        if said.stdout and json.loads(said.stdout)["state"] == "ready":
+            return
         time.sleep(0.2)
-    sys.exit((folder / "up.log").read_text())
+    sys.exit(f"its server is not ready: {(profile.parent / 'up.log').read_text()[-2000:]}")
 
 
 def start_supervisord(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:

@@ -9,6 +9,8 @@ import ipaddress
 import re
 
 _NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_DOTTED = re.compile(r"\d+(\.\d+){3,}")  # as an address has them: no name
+LAST_PORT = 65535
 LOCAL = "localhost"  # the one name that is this host everywhere
 
 
@@ -23,7 +25,8 @@ def numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def is_host(text: str) -> bool:
     """Whether it can be the address, or the name, of a host."""
-    return numeric(text) is not None or bool(_NAME.fullmatch(text))
+    is_name = bool(_NAME.fullmatch(text)) and not _DOTTED.fullmatch(text)
+    return numeric(text) is not None or is_name
 
 
 def canonical(host: str) -> str:
@@ -60,7 +63,7 @@ def listening(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     bare = host.strip("[]")
     if not (numeric(bare) or is_loopback(bare)) or not (
-        port.isascii() and port.isdigit() and 0 < int(port) <= 65535
+        port.isascii() and port.isdigit() and 0 < int(port) <= LAST_PORT
     ):
         raise ValueError("wanted an address and a port: 127.0.0.1:8001, [::1]:8001, 0.0.0.0:8001")
     return bare, int(port)

@@ -70,13 +70,14 @@ def doctor(**words: Any) -> int:
     from launcher.doctor.run import DoctorOptions, doctor
     from launcher.output import nextstep
     from launcher.output.doctor import report
+    from launcher.redact.secrets import hide
 
     said = DoctorOptions(**words)
     if said.as_json and said.format != "text":
         raise click.UsageError(f"--json and --format {said.format}: give one of them")
     if said.hosts is not None:
         return _fleet(said)
-    tell: Callable[[str], None] = lambda line: folding.tell(line, sys.stderr)
+    tell: Callable[[str], None] = lambda line: folding.tell(hide(line), sys.stderr)
     try:
         status = report(*doctor(said, os.environ, tell), said)
         if status == Exit.FINE and said.is_of_a_start:

@@ -84,10 +84,13 @@ def events(
 
     share/glm5-serve/events.schema.json, where this is installed, has the fields.
     """
+    from launcher.files import places
     from launcher.operate import control, identity, written
     from launcher.output import events as console
     from launcher.statedir.home import state_home
 
+    if svg:
+        places.require_file("--svg", svg)
     if (svg and not starts) or (starts and (follow or kind)):
         raise click.UsageError("--svg is for --starts, which has no --follow and no --kind")
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
@@ -242,6 +245,7 @@ def _which_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--root",
             type=click.Path(path_type=Path),
             default=Path("/"),
+            callback=_root,
             help="Another root, for packages.",
         ),
         click.option("--gateway", is_flag=True, help="PROFILE is the name of a gateway."),
@@ -249,6 +253,23 @@ def _which_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def _root(context: click.Context, parameter: click.Parameter, root: Path) -> Path:
+    """A folder that a root can be; it need not be there yet."""
+    from launcher.files import places
+
+    places.require_folder("--root", root, writing=context.info_name == "install")
+    return root
+
+
+def _key_file(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """A file that a key can be in; it need not be there yet."""
+    from launcher.files import places
+
+    if path:
+        places.require_file("--api-key-file", path, writing=False)
+    return path
 
 
 def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -262,6 +283,7 @@ def _wish_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--api-key-file",
             type=click.Path(path_type=Path),
+            callback=_key_file,
             help="Handed on as a systemd credential.",
         ),
         click.option(

@@ -44,11 +44,8 @@ def spelled_out(composed: Composed, target: Target) -> Composed:
         kind = composed.profile.engine.kind
         typed = type(composed.profile.flags).model_validate(by_role(passed, kind))
     except ValidationError as wrong:
-        engine, path = composed.dialect, composed.path
-        set_by = errors.layers_by_key(origin)
-        told = (errors.in_words(one, origin, set_by, path, engine) for one in wrong.errors())
-        said = "; ".join(told)
-        raise UserError(said, fix="correct it where it stands") from None
+        told = errors.in_words(wrong, origin, composed.path, composed.dialect)
+        raise UserError("; ".join(told), fix="correct it where it stands") from None
     profile = composed.profile.model_copy(update={"flags": typed})
     return replace(composed, profile=profile, flags=flags, origin=origin)
 

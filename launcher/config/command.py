@@ -136,7 +136,7 @@ def _setting(name: str, value: str, key: str, rule: Rule | None, composed: Compo
     layer = composed.origin[key]
     why = layer.values.get("why")
     said = why.get(key.partition(".")[2]) if isinstance(why, dict) else None
-    asked = layer.place if layer.place.startswith(("-", "environment")) else None
+    asked = layer.place if layer.is_asked else None
     return Setting(
         name, value, layer.place, said or (f"asked for by {asked}" if asked else NO_REASON)
     )

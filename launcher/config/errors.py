@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from launcher.config import words
 from launcher.config.layers import Layer
 from launcher.config.profile import Profile, known_keys
 from launcher.engines import rules
@@ -34,6 +37,9 @@ RENAMED = {
 }
 
 
+TELLING = ("value_error", "finite_number")  # what such an error says no other one does
+VALUES = "wanted a number, text, true, false or a list"
+ITEMS = "wanted numbers or text in the list"
 DEEPEST = 4  # tables of a profile in each other; JSON in a table may go on below
 
 
@@ -48,44 +54,90 @@ def layers_by_key(origin: Mapping[str, Layer]) -> dict[str, Layer]:
 
 
 def in_words(
-    problem: Any,
-    origin: Mapping[str, Layer],
-    set_by: Mapping[str, Layer],
-    path: Path,
-    engine: Dialect,
-) -> str:
-    """A problem that pydantic found, with the place of the layer that has it (`path`: the file of
-    the profile, where none does). `set_by`: see `layers_by_key`.
+    error: ValidationError, origin: Mapping[str, Layer], path: Path, engine: Dialect
+) -> list[str]:
+    """All problems that pydantic found, each with the place of the layer that has it (`path`: the
+    file of the profile, where none does).
     """
-    # A union's error ends in the names of its branches: the key is the longest part that a layer
-    # set.
+    set_by = layers_by_key(origin)
     options = {role: name for name, role in engine.roles.items()}
-    location = tuple(options.get(part, part) for part in problem["loc"])
-    known = [
-        ".".join(map(str, location[:n]))
-        for n in range(len(location), 0, -1)
-        if ".".join(map(str, location[:n])) in origin
-    ]
-    key = known[0] if known else ".".join(map(str, location))
-    place = set_by[key].place if key in set_by else str(path)
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), known_keys(location), n=1)
-        message = "unknown key" + (f", did you mean {near[0]}?" if near else "")
-        if len(location) == 1 and engine.options.accepted_by(f"--{location[0]}"):
-            message = f"unknown key, did you mean flags.{location[0]}?"
+    told = []
+    for problem in _one_a_value(error.errors()):
+        location = tuple(options.get(part, part) for part in problem["loc"])
+        known, key = _key(location, origin)
+        place = set_by[known].place if known in set_by else str(path)
+        told.append(
+            f"{place}: {_as_written(key, set_by.get(known))}: {_said(problem, location, engine)}"
+        )
+    return [*dict.fromkeys(told)]
+
+
+def _one_a_value(problems: Sequence[Any]) -> Iterator[Any]:
+    """The problems without those of an option that can be read in several ways, of which each has
+    its own: the one that says most of them stands for all.
+    """
+    ways: dict[str, list[Any]] = {}
+    for problem in problems:
+        match problem["loc"]:
+            case ("flags", name, _, *_):  # the way follows the name
+                ways.setdefault(name, []).append(problem)
+            case _:
+                yield problem
+    for several in ways.values():
+        yield next((one for one in several if one["type"] in TELLING), max(several, key=_depth))
+
+
+def _depth(problem: Any) -> int:
+    return len(problem["loc"])
+
+
+def _key(location: Sequence[str | int], origin: Mapping[str, Layer]) -> tuple[str, str]:
+    """The longest part of a location that a layer set, and all of it as a key: `smoke.questions`,
+    and `smoke.questions[0].ask`.
+    """
+    # what follows an option's name is the way to read its value
+    location = location[:2] if location[0] == "flags" else location
+    at = len(location)
+    while at > 1 and ".".join(map(str, location[:at])) not in origin:
+        at -= 1
+    known = ".".join(map(str, location[:at]))
+    if known not in origin:
+        at = len(location)
+        known = ".".join(map(str, location))
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location[at:])
+    return known, known + "".join(part for part in parts if part != ".[key]")
+
+
+def _as_written(key: str, layer: Layer | None) -> str:
+    """The key by the name that its author gave the option."""
+    table, _, name = key.partition(".")
+    return (
+        f"{table}.{layer.written.get(name, name)}" if layer and table == "flags" and name else key
+    )
+
+
+def _said(problem: Any, location: tuple[str | int, ...], engine: Dialect) -> str:
+    """What is wrong with a value, or a key, and what to write."""
+    kind = problem["type"]
+    if kind == "extra_forbidden":
         if new := RENAMED.get(".".join(map(str, location))):
-            message = f"renamed to {new}"
-    elif problem["type"] == "missing":
-        message = "is required"
-    elif key.startswith("flags.") and isinstance(problem["input"], dict):
-        option = str(location[1])
-        key, message = f"flags.{option}", f"a table, wanted a value of --{option}"
-        if _is_json(option, engine):
-            message = _in_json(option, problem["input"])
-    else:
-        message = f"{message}, not {problem['input']!r}"
-    return f"{place}: {key}: {message}"
+            return f"renamed to {new}"
+        if len(location) == 1 and engine.options.accepted_by(f"--{location[0]}"):
+            return f"{words.wanted(problem)}, did you mean flags.{location[0]}?"
+        near = difflib.get_close_matches(str(location[-1]), known_keys(location), n=1)
+        return words.wanted(problem) + (f", did you mean {near[0]}?" if near else "")
+    head, option, *_ = map(str, (*location, ""))
+    if head == "flags" and option and kind not in ("missing", *TELLING):
+        if isinstance(problem["input"], dict):
+            if _is_json(option, engine):
+                return _in_json(option, problem["input"])
+            return f"a table, wanted a value of --{option}"
+        if location[2:]:
+            is_item = any(isinstance(part, int) for part in location)
+            ways = ITEMS if is_item else VALUES
+            return f"{ways}, not {words.shown(problem['input'])}"
+    is_secret = head == "env" and bool(SECRET_VARIABLE.search(str(location[-1])))
+    return words.wanted(problem, is_secret=is_secret)
 
 
 def of_flags(
@@ -155,7 +207,7 @@ def _of_another(name: str, owner: Dialect, engine: Dialect) -> str:
 
 def of_variables(env: object, origin: Mapping[str, Layer]) -> list[str]:
     """Variables that are secrets."""
-    fix = "a secret, and `render` prints this; export it where `up` is started instead"
+    fix = "is a secret, and `render` prints this; export it where `up` is started instead"
     return [
         f"{origin[f'env.{name}'].place}: env.{name}: {fix}"
         for name in (env if isinstance(env, dict) else ())
@@ -191,6 +243,7 @@ def of_reasons(stack: Sequence[Layer]) -> list[str]:
         for name in why if isinstance(why, dict) else ():
             if name not in said:
                 errors.append(
-                    f"{layer.place}: why.{name}: explains a flag or variable that is not set there"
+                    f"{layer.of(f'why.{name}').place}: why.{name}: explains a flag or variable"
+                    " that is not set there"
                 )
     return errors

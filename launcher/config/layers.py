@@ -40,13 +40,24 @@ class Layer:
     """Some values, where they stand, as an operator would name the place, and who else may have
     written them.
 
-    `written` is how options are called there whose canonical name is another one.
+    `written` is how options are called there whose canonical name is another one, `names` which
+    variable sets a key, where that is the place.
     """
 
     place: str
     values: Tree
     doubt: Doubt | None = None
     written: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, key: str) -> Layer:
+        """The layer, its place that of one of its keys."""
+        return replace(self, place=self.names.get(key, self.place))
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody said it for this once: on the command line, or by a variable."""
+        return self.place.startswith(("-", PREFIX))
 
 
 @dataclass(frozen=True)
@@ -231,6 +242,7 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
     their case.
     """
     values: Tree = {}
+    names = {}
     for name, text in sorted(ours(environ).items()):
         table, *rest = name.removeprefix(PREFIX).split("__")
         match table:
@@ -241,7 +253,8 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
             case _:
                 path = [table.lower(), *(part.lower() for part in rest)]
         _put(values, path, text, name)
-    return Layer("environment", values)
+        names[".".join(path)] = name
+    return Layer("environment", values, names=names)
 
 
 def from_settings(settings: Sequence[str]) -> Layer:
@@ -300,7 +313,8 @@ def overlay(layers: Sequence[Layer]) -> tuple[Tree, dict[str, Layer]]:
                     table[part] = {}
                 table = table[part]
             table[path[-1]] = value
-            origin[".".join(path)] = layer
+            key = ".".join(path)
+            origin[key] = layer.of(key)
     return values, origin
 
 
@@ -332,7 +346,8 @@ def canonical(layer: Layer, catalogue: Catalogue) -> tuple[Layer, list[str]]:
     for name in flags:
         names.setdefault(catalogue.canonical(name), []).append(name)
     errors = [
-        f"{layer.place}: flags.{name}: the same option as {other}, set one of them"
+        f"{layer.of(f'flags.{name}').place}: flags.{name}: the same option as {other}, set one of"
+        " them"
         for other, *more in names.values()
         for name in more
     ]
@@ -343,7 +358,9 @@ def canonical(layer: Layer, catalogue: Catalogue) -> tuple[Layer, list[str]]:
             one.get(name, catalogue.canonical(name)): text for name, text in why.items()
         }
     written = {name: olds[-1] for name, olds in names.items() if olds[-1] != name}
-    return replace(layer, values=values, written=written), errors
+    said = {f"flags.{one[name]}": layer.names.get(f"flags.{name}") for name in flags}
+    named = {**layer.names, **{key: name for key, name in said.items() if name}}
+    return replace(layer, values=values, written=written, names=named), errors
 
 
 def unprintable(tree: Tree, origin: Mapping[str, Layer]) -> list[str]:

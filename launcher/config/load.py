@@ -12,14 +12,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from launcher import printable
+from launcher.address import listening
+from launcher.config import addresses, layers, of_model, replicas, words
 from launcher.config import errors as wrong
-from launcher.config import layers, of_model, replicas
 from launcher.config import nodes as several
 from launcher.config.composed import Composed
 from launcher.config.layers import Layer
 from launcher.config.profile import Profile, by_role
 from launcher.engines.engine import dialect
-from launcher.errors import UserError
+from launcher.errors import Exit, UserError
+from launcher.files import places
 from launcher.statedir.replica import split
 
 
@@ -57,6 +59,7 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     flags = _flags(values)
     errors += several.errors(profile, flags, origin, engine) if profile else ()
     errors += wrong.of_flags(flags, origin, engine)
+    errors += addresses.errors(flags, origin, engine)
     errors += wrong.of_variables(values.get("env"), origin)
     errors += wrong.of_reasons(stack)
     errors += wrong.of_skipped(profile, origin) if profile else []
@@ -82,11 +85,23 @@ def _said(ask: PlanRequest, environ: Mapping[str, str]) -> list[Layer]:
     if ask.api_key_file is not None:
         given = ask.api_key_file
         key_file = given if given.startswith("~/") else str(Path(given).absolute())
+        places.require_file("--api-key-file", Path(key_file), writing=False)
         stack.append(Layer("--api-key-file", {"access": {"api_key_file": key_file}}))
     if ask.health_listen is not None:
+        _require_address(ask.health_listen)
         listens = {"health_listen": ask.health_listen}
         stack.append(Layer("--health-listen", {"access": listens}))
     return stack
+
+
+def _require_address(text: str) -> None:
+    """Raise UserError (usage) where nobody can listen."""
+    try:
+        listening(text)
+    except ValueError as error:
+        what = f"--health-listen {words.shown(text)}: {error}"
+        fix = "--health-listen 127.0.0.1:8001"
+        raise UserError(what, fix=fix, status=Exit.USAGE) from None
 
 
 def _flags(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,6 +119,4 @@ def _validated(
         typed = {"flags": by_role(passed, kind)} if flags else {}
         return Profile.model_validate(values | typed), []
     except ValidationError as error:
-        engine, set_by = dialect(kind), wrong.layers_by_key(origin)
-        said = (wrong.in_words(each, origin, set_by, path, engine) for each in error.errors())
-        return None, [*dict.fromkeys(said)]  # each way to read a value has its own
+        return None, wrong.in_words(error, origin, path, dialect(kind))

@@ -17,7 +17,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from launcher.address import is_any, is_loopback, listening, numeric
+from launcher.address import LAST_PORT, is_any, is_host, is_loopback, listening, numeric
 from launcher.engines.engine import NAMES, dialect
 from launcher.gateway import DEFAULT, LEAVE_WITHIN
 from launcher.plan.plan import ENGINE, POINTS
@@ -46,6 +46,12 @@ def _a_pattern(text: str) -> str:
 
 def _an_address(text: str) -> str:
     listening(text)
+    return text
+
+
+def _a_host(text: str) -> str:
+    if not is_host(text):
+        raise ValueError("wanted an address or a name of this host, as 127.0.0.1 is")
     return text
 
 
@@ -222,7 +228,7 @@ class Nodes(_Table):
     """Which of them this host is; `up --node-rank N` says it, too."""
     interface: Interface | None = None
     """The interface of every host, where all call it the same."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 20000
+    port: Annotated[int, Field(ge=1, le=LAST_PORT)] = 20000
     """The port of the rendezvous on the first host."""
     dist_timeout: Annotated[int, Field(ge=10, le=86400)] = 300
     """How long a node waits for the others."""
@@ -295,9 +301,9 @@ class Flags(BaseModel):
     """The checkpoint: a folder, or a hub id."""
     served_model_name: Text | None = None
     """What clients call the model; else its path."""
-    host: Text = "127.0.0.1"
+    host: Annotated[Text, AfterValidator(_a_host)] = "127.0.0.1"
     """The address that it listens on. Another than loopback wants a key."""
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    port: Annotated[int, Field(ge=1, le=LAST_PORT)] | None = None
     """The port that it listens on; else the engine's own."""
     device: Text | None = None
     """The engine's own word for where it runs."""

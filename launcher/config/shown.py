@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ from launcher.config import layers
 from launcher.engines.engine import dialect
 from launcher.errors import UserError
 from launcher.files import reading
+from launcher.redact.keyspelling import HIDDEN
+from launcher.redact.secrets import SECRET_VARIABLE, hide, hide_data
 
+# A name of TOML, in quotes or not, and what is set: a text of any form, a list, or a bare word.
+_SET = re.compile(
+    r"""(?P<head>(?P<quote>["']?)(?<![\w-])(?P<name>[A-Za-z_][\w-]*)(?P=quote)[ \t]*=[ \t]*)"""
+    r'''(?:"""(?s:.)*?(?:"""|\Z)|'''
+    r"""'''(?s:.)*?(?:'''|\Z)"""
+    r"""|"(?:\\.|[^"\\\n])*"?|'[^'\n]*'?|\[[^\]]*\]?|[^\s,}#]+)"""
+)
 TOLD_ELSEWHERE = ("description", "extends", "why")  # by the file itself, and `render --explain`
 
 
@@ -47,16 +57,47 @@ def shown(name: str, environ: Mapping[str, str]) -> Shown:
     stack = layers.lineage(found, environ)
     options = dialect(layers.engine(stack)).options
     own = [layers.canonical(layer, options)[0] for layer in stack]
+    secret = dialect(layers.engine(stack)).secrets
     values, origin = layers.overlay([*own, layers.from_environment(environ)])
     told = (
-        Value(key, _at(values, key), place_of(layer.place))
+        Value(key, _hidden(key, _at(values, key), secret), place_of(layer.place))
         for key, layer in origin.items()
         if key.partition(".")[0] not in TOLD_ELSEWHERE
     )
     parents = dict.fromkeys(place_of(layer.place) for layer in reversed(stack[:-1]))
     return Shown(
-        found.name, found.place, str(found.path), _text(found.path), tuple(parents), tuple(told)
+        found.name,
+        found.place,
+        str(found.path),
+        without_secrets(_text(found.path), secret),
+        tuple(parents),
+        tuple(told),
     )
+
+
+def without_secrets(text: str, options: Collection[str]) -> str:
+    """A profile's file without the values of variables and `options` that are secrets, and without
+    what looks like one: it may be none yet, for `profiles validate` refuses these.
+    """
+    return hide(
+        _SET.sub(
+            lambda found: (
+                found["head"] + f'"{HIDDEN}"' if _is_secret(found["name"], options) else found[0]
+            ),
+            text,
+        )
+    )
+
+
+def _is_secret(name: str, options: Collection[str]) -> bool:
+    return bool(SECRET_VARIABLE.search(name)) or name.lower().replace("_", "-") in options
+
+
+def _hidden(key: str, value: Any, options: Collection[str]) -> Any:
+    """A value without what is secret in it."""
+    table, _, name = key.partition(".")
+    is_secret = table in ("env", "flags") and _is_secret(name, options)
+    return HIDDEN if is_secret else hide_data(value)
 
 
 def _text(path: Path) -> str:

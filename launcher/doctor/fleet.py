@@ -22,6 +22,7 @@ from launcher.host.remote import PROFILE, Answer, Ask, ask
 from launcher.host.remote_refusals import Unreachable
 from launcher.plan.findings import Finding, Severity, verdict
 from launcher.plan.plan import Plan
+from launcher.redact.secrets import hide_data
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _save(folder: Path, answers: list[Answer]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for one in answers:
             if isinstance(one.seen, Host):
-                text = json.dumps(facts_json.to_json(one.seen), indent=1)
+                text = json.dumps(hide_data(facts_json.to_json(one.seen)), indent=1)
                 guarded.replace(folder / f"{one.target.name}.json", text.encode())
     except OSError as error:
         what = f"cannot keep facts in {folder}: {reason(error)}"

@@ -16,6 +16,7 @@ from launcher.files.reading import in_words
 from launcher.host.facts import Fact, Gpu, Host, UnobservedError
 from launcher.plan.findings import Finding, Severity
 from launcher.plan.plan import Plan
+from launcher.redact.secrets import hide
 
 GROUP = "nodes together"
 # Words of a kernel's command line that name this very disk or console, and configure nothing.
@@ -118,7 +119,7 @@ def _difference(area: Area, hosts: Mapping[str, Host]) -> Difference | None:
 
 def _value(area: Area, host: Host) -> str | None:
     try:
-        return area.of(host)
+        return hide(area.of(host))
     except UnobservedError:
         return None
 
@@ -196,7 +197,7 @@ def _each(host: Host, of: Callable[[Gpu], Fact[int] | Fact[float]], unit: str) -
 
 
 def _kernel_flags(host: Host) -> str:
-    words = host.kernel.cmdline.get().split()
+    words = hide(host.kernel.cmdline.get()).split()  # in order no secret is known any more
     return " ".join(sorted(word for word in words if not OWN.fullmatch(word)))
 
 

@@ -13,11 +13,12 @@ from launcher.config.select import shown
 from launcher.doctor.run import Examined
 from launcher.host.facts import Driver, Gpu, Host
 from launcher.knowledge import gpus
+from launcher.redact.secrets import hide
 
 
 def head(seen: Examined) -> str:
     """One line: what was judged, for what."""
-    return f"{seen.host.observed}: {_gpus(seen.host)}; {_judged(seen)}"
+    return hide(f"{seen.host.observed}: {_gpus(seen.host)}; {_judged(seen)}")
 
 
 def _judged(seen: Examined) -> str:

@@ -19,6 +19,7 @@ from launcher.engines import issues
 from launcher.engines.issues import Harm
 from launcher.engines.target import of
 from launcher.errors import Exit, UserError
+from launcher.files import places
 from launcher.host.environment import of_plan
 from launcher.host.facts import Driver, Engine, Host
 from launcher.plan.findings import Finding, Severity, failures
@@ -152,11 +153,20 @@ def _recorded(source: Source) -> Host | None:
         from launcher.host.parsers import host
 
         return host(source.pasted)
-    if source.sysroot and not source.sysroot.is_dir():
-        raise UserError(
-            f"{source.sysroot} is not a directory", fix="give it a copy of /sys and /proc"
-        )
+    if source.sysroot and source.sysroot.absolute() != Path("/"):
+        _require_tree(source.sysroot)
     return None
+
+
+def _require_tree(root: Path) -> None:
+    """Raise UserError for what is no recorded tree: of an empty one nothing would be known."""
+    fix = "give --sysroot a folder with a copy of /sys and /proc in it"
+    if why := places.obstacle(root, writing=False) or (root.is_dir() and places.keeps_none(root)):
+        raise UserError(f"--sysroot names {why}", fix=fix)
+    if not root.is_dir():
+        raise UserError(f"--sysroot names {root}: no such folder", fix=fix)
+    if not any((root / name).is_dir() for name in ("sys", "proc")):
+        raise UserError(f"--sysroot names {root}, which has neither sys nor proc in it", fix=fix)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Figures:
     tokens a second, and the tokens that its last few steps `accept`ed, the certain one included.
     `first` counts the first tokens by the seconds that they took at most. `at`: when the oldest of
     it was published, in seconds since 1970. `lacks`: what could not be read, and what to do, in
-    words.
+    words. `is_all`: there is nothing more to ask for, whether or not all of it was asked for.
     """
 
     running: int | None = None
@@ -56,6 +56,7 @@ class Figures:
     first: Mapping[float, float] = field(default_factory=dict)
     at: float | None = None
     lacks: tuple[str, ...] = ()
+    is_all: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import json
 import os
 import stat
@@ -99,7 +100,27 @@ def opened(path: Path | str) -> BinaryIO:
     except OSError:
         os.close(descriptor)
         raise
-    return os.fdopen(descriptor, "rb")
+    return io.BufferedReader(_Ready(descriptor, path))
+
+
+class _Ready(io.FileIO):
+    """A file whose readers never wait: some of /proc, /proc/kmsg for one, would have them."""
+
+    def __init__(self, descriptor: int, path: Path | str) -> None:
+        super().__init__(descriptor, "rb")
+        self._path = path
+
+    def readinto(self, buffer: Any, /) -> int:
+        count: int | None = super().readinto(buffer)
+        if count is None:
+            raise unfit(errno.EAGAIN, "has nothing to read yet", self._path)
+        return count
+
+    def readall(self) -> bytes:
+        data: bytes | None = super().readall()
+        if data is None:
+            raise unfit(errno.EAGAIN, "has nothing to read yet", self._path)
+        return data
 
 
 def read_bytes(path: Path | str, limit: int) -> bytes:
@@ -110,8 +131,6 @@ def read_bytes(path: Path | str, limit: int) -> bytes:
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size  # 0 below /proc
         data = file.read(limit + 1) if size <= limit else b""
-        if data is None:  # some of /proc, /proc/kmsg for one, would have their reader wait
-            raise unfit(errno.EAGAIN, "has nothing to read yet", path)
     if (size := max(size, len(data))) > limit:
         raise unfit(
             errno.EFBIG, f"has {in_words(size)} or more, wanted at most {in_words(limit)}", path

@@ -6,6 +6,8 @@ repeated costs more than its length.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import yaml
 
 DEEPEST = 100  # levels
+BINARY = "tag:yaml.org,2002:binary"
 LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml's where it is built in
 
 
@@ -98,10 +101,18 @@ def _leaf(event: Any, anchors: dict[str, Node]) -> Node:
     start, end = event.start_mark.index, event.end_mark.index
     if event.__class__ is yaml.AliasEvent:
         return anchors.get(str(event.anchor), Scalar("", start, end))
-    made = Scalar(event.value, start, end, event.style or "")
+    made = Scalar(_decoded(event), start, end, event.style or "")
     if event.anchor:
         anchors[event.anchor] = made
     return made
+
+
+def _decoded(event: Any) -> str:
+    """What a scalar says: of `!!binary` the text in it, where it is one."""
+    if event.tag == BINARY:
+        with contextlib.suppress(ValueError):
+            return base64.b64decode("".join(event.value.split()), validate=True).decode()
+    return str(event.value)
 
 
 class _Open:

@@ -15,6 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from launcher.errors import UserError, in_words
 from launcher.files.reading import parsed
 from launcher.host.facts import Fact, Host, unknown
+from launcher.redact.secrets import hide_data
 
 SCHEMA = 1
 
@@ -38,7 +39,9 @@ def plain(value: Any) -> Any:
 
 
 def loads(text: str, place: str) -> Host:
-    """The host of a facts file. Raises UserError when it is no such file at all."""
+    """The host of a facts file, without secrets, whoever wrote it. Raises UserError when it is no
+    such file at all.
+    """
     fix = "give it what `glm5-serve facts` printed"
     try:
         data = parsed(text)
@@ -48,7 +51,7 @@ def loads(text: str, place: str) -> Host:
         schema = data.get("schema") if isinstance(data, dict) else None
         raise UserError(f"{place} has schema {schema!r}, wanted {SCHEMA}", fix=fix)
     try:
-        return from_json(data)
+        return from_json(hide_data(data))
     except ValueError as error:
         what = f"{place} is not what `glm5-serve facts` prints: {error}"
         raise UserError(what, fix=fix) from None

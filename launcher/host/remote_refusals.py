@@ -10,17 +10,24 @@ from pathlib import Path
 from launcher import printable
 from launcher.address import bracketed
 from launcher.host.inventory import Target
+from launcher.redact.secrets import hide
 
 LONGEST = 200  # characters of ssh's own words
 
 
 @dataclass(frozen=True)
 class Unreachable:
-    """That nothing is known of a host: `kind` for programs, what is, and what to do."""
+    """That nothing is known of a host: `kind` for programs, what is, and what to do; what ssh or
+    that host said stands in it, without secrets.
+    """
 
     kind: str
     what: str
     fix: str
+
+    def __post_init__(self) -> None:
+        for name in ("what", "fix"):
+            object.__setattr__(self, name, hide(getattr(self, name)))
 
 
 # How ssh calls a host whose key has changed, and the file that has the old one.

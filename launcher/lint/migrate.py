@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from launcher.config.profile import Profile, by_role
+from launcher.config.words import wanted
 from launcher.engines.engine import dialect
 from launcher.engines.members import whole
 from launcher.engines.options import Option
@@ -166,7 +167,7 @@ def _refused(problem: Any, engine: str) -> tuple[str, str]:
         return what, "give it the whole command: a profile names a model"
     if isinstance(given := problem["input"], list):
         return f"{name} has {len(given)} values, and a profile one", "leave the others out"
-    return f"{name}: {problem['msg']}", "`glm5-serve lint` says what each flag is"
+    return f"{name}: {wanted(problem)}", "`glm5-serve lint` says what each flag is"
 
 
 def table(name: str, values: Mapping[str, Any]) -> Iterator[str]:

@@ -67,6 +67,7 @@ def begun(instance: StateDir, output: Path | None) -> Iterator[Output]:
 
     It is gone, or empty, where what is done with it fails.
     """
+    _require_there(instance)  # before an older archive goes
     path = output or Path(f"{_stem(instance)}.tar.gz")
     place = path.absolute()
     try:
@@ -94,11 +95,7 @@ def make(instance: StateDir, output: Output, starts: int, environ: Mapping[str, 
 
     What cannot be collected is told in its place: a broken host is what bundles are for.
     """
-    if not instance.folder.is_dir():
-        fix = "`glm5-serve status` lists what was up here"
-        raise UserError(
-            f"no server has been started yet as {instance.name}", fix=fix, status=Exit.NO
-        )
+    _require_there(instance)
     stem = _stem(instance)
     scrubber = Scrubber(_key(instance), environ, _env(instance))
     try:
@@ -110,6 +107,13 @@ def make(instance: StateDir, output: Output, starts: int, environ: Mapping[str, 
     except OSError as error:
         fix = "choose another place: --output FILE"
         raise UserError(f"cannot write {output.path}: {error.strerror}", fix=fix) from None
+
+
+def _require_there(instance: StateDir) -> None:
+    if not instance.folder.is_dir():
+        fix = "`glm5-serve status` lists what was up here"
+        what = f"no server has been started yet as {instance.name}"
+        raise UserError(what, fix=fix, status=Exit.NO)
 
 
 def _stem(instance: StateDir) -> str:

@@ -19,7 +19,7 @@ from launcher.config.target import planned
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target
 from launcher.errors import Exit, UserError
-from launcher.files import ownership
+from launcher.files import ownership, places
 from launcher.files.placing import place
 from launcher.lint.migrate import table
 from launcher.lint.notes import noted
@@ -181,4 +181,19 @@ def _require_found(name: str, path: Path, environ: Mapping[str, str]) -> None:
 
 def having(draft: Draft, **said: Any) -> Draft:
     """The draft with what was said, None being nothing."""
+    if python := said.get("python"):
+        _require_program(python)
     return replace(draft, **{key: value for key, value in said.items() if value is not None})
+
+
+def _require_program(python: str) -> None:
+    """Raise UserError for what stands there and can be no interpreter; it need not be there yet,
+    and a bare name is looked up when it is run.
+    """
+    if os.sep not in python:
+        return
+    path = Path(python).expanduser()
+    places.require_file("--engine-python", path, writing=False)
+    if path.exists() and not os.access(path, os.X_OK):
+        what = f"--engine-python names {path}, which cannot be executed"
+        raise UserError(what, fix="have it name the python of the engine's environment")

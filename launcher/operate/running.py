@@ -155,15 +155,15 @@ def smoke(instance: StateDir) -> Result:
         raise UserError(f"profile {instance.name} has no smoke test", fix=fix)
     from launcher.operate import web  # requests takes its time
 
-    said: list[tuple[str, str]] = []
+    said: dict[str, str] = {}  # asked again it is for how it is answered: cut, or with reasoning
 
     def talk(
         server: Server, method: str, path: str, body: str | None, within: float
     ) -> tuple[int, bytes]:
         status, answer = web.talk(server, method, path, body, within)
         with contextlib.suppress(ValueError, LookupError, TypeError):  # a stream, a tool's call
-            asked = json.loads(body or "")["messages"][-1]["content"]
-            said.append((str(asked), str(json.loads(answer)["choices"][0]["message"]["content"])))
+            asked = str(json.loads(body or "")["messages"][-1]["content"])
+            said.setdefault(asked, str(json.loads(answer)["choices"][0]["message"]["content"]))
         return status, answer
 
     key = read_key(Path(made.key_file)) if made.key_file else None
@@ -175,5 +175,5 @@ def smoke(instance: StateDir) -> Result:
         made.parsers,
         talk=talk,
     )
-    result = replace(result, answers=tuple(said))
+    result = replace(result, answers=tuple(said.items()))
     return result if result.ok else replace(result, detail=explained(result.detail, made.suspects))

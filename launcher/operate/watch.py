@@ -93,6 +93,7 @@ class Watch:
         self._got: tuple[float, Figures] | None = None
         self._counted: deque[tuple[float, Figures]] = deque()  # those with counters, by when
         self._whole_at = 0.0
+        self._is_all = False  # it has no more figures than those that cost it little
         self._told: tuple[int, tuple[Event, ...]] = (-1, ())
 
     def look(self, *, whole: bool = False) -> Seen:
@@ -118,7 +119,7 @@ class Watch:
 
     def _begin(self) -> None:
         """Find out whom to ask."""
-        self._got, self._why, self._whole_at = None, "", 0.0
+        self._got, self._why, self._whole_at, self._is_all = None, "", 0.0, False
         self._counted.clear()
         self._plan = made = plan_of(self.instance)
         if made is None:
@@ -142,7 +143,7 @@ class Watch:
         assert self._plan
         assert self._server
         now = time.monotonic()
-        whole = whole or now >= self._whole_at + WHOLE_EVERY
+        whole = (whole or now >= self._whole_at + WHOLE_EVERY) and not self._is_all
         of, found = runtime(self._plan.engine), list[Figures]()
 
         def question(server: Server, within: float) -> Answer:
@@ -157,7 +158,7 @@ class Watch:
 
     def _keep(self, now: float, figures: Figures, *, whole: bool) -> None:
         if whole:
-            self._whole_at = now
+            self._whole_at, self._is_all = now, figures.is_all
         elif self._got:  # what is lacking is so until it is asked for again
             figures = replace(figures, lacks=figures.lacks or self._got[1].lacks)
         self._got = now, figures

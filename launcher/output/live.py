@@ -16,11 +16,12 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
+from rich.text import Text
 
 from launcher.engines.log import PHASES
 from launcher.gateway.instances import plan_of
 from launcher.output import nextstep, starts
-from launcher.output.console import below, console, words
+from launcher.output.console import below, console, hung, words
 from launcher.output.events import ODD, in_words, reading_ahead, timeline
 from launcher.statedir.events import Event
 from launcher.statedir.starts import Usual
@@ -28,6 +29,8 @@ from launcher.statedir.starts import Usual
 if TYPE_CHECKING:
     from launcher.statedir.folder import StateDir
 
+WIDE = 76  # columns that a phase, its bar and how long it will take stand beside each other in
+HANGS = 40  # columns that leave room for lines that hang
 EVERY = 1.0  # seconds between two looks at a server that is ready
 
 
@@ -106,26 +109,61 @@ class LiveScreen:
             self.live.stop()
             self.live = None
             for name, took in timeline(seconds) if seconds else self.done:
-                self.console.print(words("  ", ("✓", "green"), f" {name:<18} {took:6.1f} s"))
+                wide = words("  ", ("✓", "green"), f" {name:<18} {took:6.1f} s")
+                line = wide if self.console.width >= HANGS else _over(name, took)
+                for part in self._folded(line):
+                    self.console.print(part)
 
     def _picture(self) -> RenderableType:
-        rows = Table.grid(padding=(0, 1))
-        for done, took in self.done:
-            rows.add_row(words(("  ✓", "green")), words(f"{done:<18}"), words(f"{took:6.1f} s"))
+        """The present phase and what is known of it; above it as many of those that are over, the
+        last ones, as the terminal has lines for.
+        """
         now = time.monotonic() - self.since
-        bar: RenderableType = words()
-        left = words()
-        if self.bar:
-            bar = ProgressBar(total=self.bar["total"], completed=self.bar["done"], width=30)
-            left = words(f"{self.bar['done']}/{self.bar['total']}, {self.bar['left']} left")
-        name = words((f"{PHASES.get(self.phase, self.phase):<18}", "bold"))
-        rows.add_row(Padding(self.spinner, (0, 0, 0, 2)), name, words(f"{now:6.1f} s"), bar, left)
-        below = []
+        told = []
         if self.reading:
-            below.append(words((f"    reads ahead {self.reading}", "dim")))
+            told.append(f"reads ahead {self.reading}")
         if self.usual:
-            below.append(words((f"    {starts.left(self.usual, self.phase, now)}", "dim")))
-        return Group(rows, *below)
+            told.append(starts.left(self.usual, self.phase, now))
+        bar = self.bar
+        left = f"{bar['done']}/{bar['total']}, {bar['left']} left" if bar else ""
+        is_wide = self.console.width >= WIDE
+        told = told if is_wide else [left, *told]
+        beneath = [
+            line
+            for text in filter(None, told)
+            for line in self._folded(words((f"    {text}", "dim")))
+        ]
+        name = PHASES.get(self.phase, self.phase)
+        room = max(1, self.console.height - 1)
+        rows = Table.grid(padding=(0, 1))
+        if is_wide:
+            drawn: RenderableType = words()
+            if bar:
+                drawn = ProgressBar(total=bar["total"], completed=bar["done"], width=30)
+            spun = Padding(self.spinner, (0, 0, 0, 2))
+            beneath = beneath[: room - 1]
+            for done, took in self._last(room - 1 - len(beneath)):
+                rows.add_row(words(("  ✓", "green")), words(f"{done:<18}"), words(f"{took:6.1f} s"))
+            title, spent = words((f"{name:<18}", "bold")), words(f"{now:6.1f} s")
+            rows.add_row(spun, title, spent, drawn, words(left))
+            return Group(rows, *beneath)
+        present = words("  ", ("*", "cyan"), " ", (name, "bold"), f" {now:.1f} s")
+        lines = [*self._folded(present), *beneath][:room]
+        above = [line for one in self.done for line in self._folded(_over(*one))]
+        spare = room - len(lines)
+        return Group(*(above[-spare:] if spare else ()), *lines)
+
+    def _folded(self, text: Text) -> list[Text]:
+        """Its lines; on the narrowest terminals nothing hangs."""
+        return hung(self.console, text, 4 if self.console.width >= HANGS else 0)
+
+    def _last(self, most: int) -> list[tuple[str, float]]:
+        return self.done[-most:] if most > 0 else []
+
+
+def _over(name: str, took: float) -> Text:
+    """A phase that is over, on a narrow terminal."""
+    return words("  ", ("✓", "green"), f" {name} {took:.1f} s")
 
 
 class Panel:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from launcher.redact.secrets import hide
+
 SCHEMA = 1
 EXPLAINED = "glm5-serve checks"  # the page of it is not installed; this is
 
@@ -30,7 +32,10 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check says about a host: the value seen and where, and what to do about it."""
+    """What one check says about a host: the value seen and where, and what to do about it.
+
+    Both may hold a line of a log, or a part of a command: no finding has a secret in it.
+    """
 
     id: str
     severity: Severity
@@ -40,6 +45,10 @@ class Finding:
     why: str = ""
     group: str = ""
     allowed: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("evidence", "fix"):
+            object.__setattr__(self, name, hide(getattr(self, name)))
 
     @property
     def doc(self) -> str:

@@ -24,7 +24,7 @@ _LONGEST_FLAG = 27  # characters, one before it included
 # What goes on behind an option's name in a sentence, or stands for its value in one.
 _SAID = (
     "wants takes has needs is are was and or in on of to for with without at by as alone given left"
-    " named option options which that so where from instead stands KEY FILE".split()
+    " named option options which that so where from instead stands wanted would KEY FILE".split()
 )
 _NOTHING = r"""(?:None|null|True|true|False|false)(?=[\s'",;&)}\]\\]|$)"""
 
@@ -212,15 +212,27 @@ def _hidden(text: str) -> str:
 
 
 def hide_data(data: Any) -> Any:
-    """JSON data, each text of it without what looks like a secret."""
+    """JSON data, each text of it without what looks like a secret; of a variable that is called
+    like one nothing.
+    """
     match data:
         case str():
             return hide(data)
         case list():
             return [hide_data(part) for part in data]
         case dict():
-            return {name: hide_data(value) for name, value in data.items()}
+            return {
+                name: HIDDEN if is_secret(name) and isinstance(value, str) else hide_data(value)
+                for name, value in data.items()
+            }
     return data
+
+
+def is_secret(name: object) -> bool:
+    """Whether a variable is called as those are that hold secrets; names of JSON's members are in
+    small letters, and none.
+    """
+    return isinstance(name, str) and name.isupper() and bool(SECRET_VARIABLE.search(name))
 
 
 def has(text: str, marks: Marks) -> bool:

@@ -7,7 +7,7 @@ import re
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from launcher import counting
@@ -47,6 +47,13 @@ class Line:
                 made.shutdown(socket.SHUT_RDWR)
 
 
+@dataclass
+class Learnt:
+    """What was learnt of one run of a server by asking it."""
+
+    has_no_more: bool = False  # figures than those that cost it little: each 404 is in its log
+
+
 @dataclass(frozen=True)
 class Asked:
     """Who is asked, and how."""
@@ -57,6 +64,7 @@ class Asked:
     smoke: Mapping[str, Any]
     parsers: frozenset[str]
     line: Line
+    learnt: Learnt = field(default_factory=Learnt)
 
 
 def look(asked: Asked, question: Question) -> Look:
@@ -79,8 +87,9 @@ def _figures(asked: Asked) -> Figures:
     made = Figures()
     with contextlib.suppress(*ask.SILENCE):
         made = asked.engine.figures(asked.server, QUICK, whole=False)
-        if not made.steps:
+        if not made.steps and not asked.learnt.has_no_more:
             made = asked.engine.figures(asked.server, QUICK, whole=True)
+            asked.learnt.has_no_more = made.is_all
     return made
 
 

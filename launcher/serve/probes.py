@@ -161,7 +161,13 @@ class Probes:
         service, made = self._service, self._service.plan
         lost, line_before = service.clock.lost, run.in_line()
         asked = canary_ask.Asked(
-            service.server(run), service.engine, made.model_name, made.smoke, made.parsers, line
+            service.server(run),
+            service.engine,
+            made.model_name,
+            made.smoke,
+            made.parsers,
+            line,
+            run.learnt,
         )
         look = canary_ask.look(asked, question)
         share = line_before.share(run.in_line())

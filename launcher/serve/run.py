@@ -20,7 +20,7 @@ from launcher.engines.runtime import Runtime
 from launcher.engines.server import PAUSED, Answer
 from launcher.host.peer import Peer
 from launcher.serve import procfs, waits
-from launcher.serve.canary_ask import Line
+from launcher.serve.canary_ask import Learnt, Line
 from launcher.serve.clock import Clock
 from launcher.serve.events import Event, Exited, Progressed, RankDied, ReadyHinted, RestartAdvice
 from launcher.serve.logfile import ServerLog
@@ -59,6 +59,7 @@ class ServerRun:
     met: set[int] = field(default_factory=set)  # every process that was ever seen of it
     missing: list[str] = field(default_factory=list)  # nodes that did not join, in words
     line: Line = field(default_factory=Line)  # by which its canary asks
+    learnt: Learnt = field(default_factory=Learnt)  # by its canary
     stacks: Path | None = None  # where its stacks were kept, if it hung
     peer: Peer = field(init=False)  # by which its server is known from a stranger
     _seen: procfs.Vitals | None = None

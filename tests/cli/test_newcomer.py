@@ -252,6 +252,8 @@ def test_smoke_shows_what_was_asked_and_answered(world: World) -> None:
     assert said.endswith("answers correct\n")
     told = json.loads(world.run("smoke", "--json").stdout)
     assert {"ask", "answer"} == {*told["answers"][0]}
+    asked = [one["ask"] for one in told["answers"]]
+    assert len(asked) == len({*asked}) >= 3, "again for its stream, and cut: of no interest"
 
 
 def test_metrics_say_where_they_are_served(world: World) -> None:

@@ -62,7 +62,7 @@ def value(name: str) -> str:
         if option.choices
         else "2"
         if option.type in ("int", "float")
-        else "x"
+        else "x:1"  # text, and an address
     )
 
 

@@ -195,12 +195,12 @@ def test_sizes_are_said_in_words(size: int, words: str) -> None:
         (
             ("doctor", "--from", "many"),
             78,
-            "many has 1001 files of 0 bytes, wanted at most 1000 of 128 MiB",
+            "many has 1001 files of 0 bytes, wanted at most 1000 of 64 MiB",
         ),
         (
             ("doctor", "--from", "large"),
             78,
-            "large has 11 files of 176 MiB, wanted at most 1000 of 128 MiB",
+            "large has 11 files of 176 MiB, wanted at most 1000 of 64 MiB",
         ),
     ],
 )

@@ -236,3 +236,37 @@ def test_a_container_that_publishes_a_port_still_listens_to_it(world: World) -> 
 
 def test_the_command_offers_every_form_that_can_be_written() -> None:
     assert set(FORMS) == {*WRITERS, *CONTAINERS, "json"}
+
+
+ODD_WORDS = """x-common: &c
+  image: lmsysorg/sglang:v0.5.20
+  environment: &e {NCCL_DEBUG: INFO, A: yes, B: "0o17", C: '1e3', D: !!binary aGVsbG8=, E: on, F: !!binary "?"}
+x-more: &m
+  environment: {NCCL_DEBUG: TRACE, A: no}
+services:
+  a:
+    <<: [*c, *m]
+    environment:
+      <<: *e
+      NCCL_DEBUG: WARN
+    command: [python3, -m, sglang.launch_server, --model-path, !!binary bQ==, --port, "8001", --tp, &tp 8]
+"""
+
+
+def test_odd_words_of_yaml_are_what_a_container_gets() -> None:
+    """No word becomes a truth or a number, a text in base64 is that text, and what stands in the
+    nearest table counts.
+    """
+    (found,) = read(ODD_WORDS).launches
+
+    assert [word.value for word in found.arguments] == "--model-path m --port 8001 --tp 8".split()
+    told = {name: word.value for name, word in found.variables.items()}
+    assert told == {
+        "NCCL_DEBUG": "WARN",
+        "A": "yes",
+        "B": "0o17",
+        "C": "1e3",
+        "D": "hello",
+        "E": "on",
+        "F": "?",
+    }

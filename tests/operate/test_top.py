@@ -92,17 +92,27 @@ def test_a_ready_server_tells_what_it_does(stub: World) -> None:
 
 def test_a_server_without_metrics_tells_the_rest_and_how_to_get_them(stub: World) -> None:
     stub.faults(loads=[LOAD], reply={"/metrics": 404})
-    seen = watch(stub).look(whole=True)
+    of = watch(stub)
+    seen = of.look(whole=True)
 
     assert seen.figures
     assert seen.figures.waiting == 3
     assert "set flags.enable-metrics = true" in seen.figures.lacks[0]
 
+    stub.faults(loads=[LOAD], metrics=METRICS)  # what it does not have it is not asked for again
+    again = of.look(whole=True)
+    assert again.figures
+    assert again.figures.lacks == seen.figures.lacks
+    assert again.figures.generated is None
+
 
 def test_a_server_that_refuses_metrics_is_said(stub: World) -> None:
     stub.faults(loads=[LOAD], reply={"/metrics": 403})
+    of = watch(stub)
 
-    assert getattr(watch(stub).look(whole=True).figures, "lacks", ()) == ("/metrics says 403",)
+    assert getattr(of.look(whole=True).figures, "lacks", ()) == ("/metrics says 403",)
+    stub.faults(loads=[LOAD], metrics=METRICS)
+    assert getattr(of.look(whole=True).figures, "lacks", ()) == (), "that may pass: asked again"
 
 
 def test_figures_of_a_server_that_hangs_are_told_with_their_age(stub: World) -> None:

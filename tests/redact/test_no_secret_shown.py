@@ -5,18 +5,29 @@ stays, and what only sounds like a secret does, too.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import cycle, islice
+from typing import Any
 
 import pytest
 from conftest import World
 from hypothesis import given
 from hypothesis import strategies as st
+from rig.healthy import host, plan
 
+from launcher.config import errors
+from launcher.config.layers import Layer, overlay
 from launcher.diagnose import verdict
 from launcher.diagnose.text import diagnose_text
+from launcher.doctor.group import differences, judge_group
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import Target
+from launcher.host import facts_json
+from launcher.host.facts import Host, known
+from launcher.host.remote_refusals import Unreachable
 from launcher.lint.run import judge
 from launcher.output import diagnosis
+from launcher.plan.findings import Finding, Severity
 from launcher.redact.keyspelling import HIDDEN
 from launcher.redact.secrets import Lines, hide, hide_data
 
@@ -219,3 +230,116 @@ def test_doctor_shows_none_of_a_pasted_text(world: World) -> None:
 
         assert said.stdout
         assert "PLANTED" not in said.stdout + said.stderr
+
+
+def planted(value: Any, line: str) -> Any:
+    """JSON data with a line behind each of its texts."""
+    match value:
+        case str():
+            return f"{value} {line}"
+        case list():
+            return [planted(one, line) for one in value]
+        case dict():
+            return {name: planted(one, line) for name, one in value.items()}
+    return value
+
+
+def test_doctor_shows_none_of_a_hosts_facts_alone_or_beside_anothers(world: World) -> None:
+    """Whatever fact it stands in, and however it is shown."""
+    one, two = world.folder / "one.json", world.folder / "two.json"
+    facts = facts_json.to_json(host()) | {"environment": {"variables": {"MY_PAT": "PLANTED"}}}
+    one.write_text(json.dumps(planted(facts, " ".join(LINES))))
+    two.write_text(json.dumps(planted(facts, LINES[5])))
+    profile = ("-p", "8xpro6000")
+    group = ("--set", 'nodes.hosts=["10.0.0.1", "10.0.0.2"]', "--set", "flags.pp-size=2")
+    forms = (
+        (),
+        ("--all",),
+        ("--json",),
+        ("--fix",),
+        ("--format", "prometheus"),
+        ("--format", "npd"),
+    )
+    commands = [("doctor", *profile, "--facts", str(one), *form) for form in forms]
+    both = ("--facts", str(one), "--facts", str(two))
+    commands += [
+        ("doctor", *profile, *group, "--set", "flags.host=false", *both, *form)
+        for form in forms
+        if form != ("--fix",)
+    ]
+    commands += [(name, *profile, "--facts", str(one)) for name in ("render", "fit")]
+    commands += [("facts", "--facts", str(one)), ("profiles", "--facts", str(one))]
+    for words in commands:
+        said = world.run(*words)
+
+        assert said.stdout + said.stderr, words
+        assert "PLANTED" not in said.stdout + said.stderr, words
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_said_of_a_host_holds_none(form: str) -> None:
+    """Of several beside each other, of one that was not reached, and by `--deep`."""
+    line = FORMS[form].partition("|")[0]
+    seen = host()
+    odd = replace(seen, kernel=replace(seen.kernel, release=known(line)))
+    flags = replace(seen, kernel=replace(seen.kernel, cmdline=known(line)))
+    hosts: dict[str, Host] = {"a": seen, "b": odd, "c": flags, "d": flags}
+    said = [*judge_group(plan(), hosts), *differences(hosts), Unreachable("x", line, line)]
+    said += [Finding("deep-start", Severity.FAIL, "t", line, line)]
+
+    assert "PLANTED" not in repr(said)
+    assert repr(said).count(HIDDEN) > 3
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_refusal_of_a_secret_says_all_that_it_has_to(kind: str) -> None:
+    engine = dialect(kind)
+    names = ["HF_TOKEN", "MY_PAT", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD"]
+    tree = {"flags": dict.fromkeys(engine.secrets, "x"), "env": dict.fromkeys(names, "x")}
+    _, origin = overlay([Layer("--set", tree)])
+    told = errors.of_flags(tree["flags"], origin, engine)
+    told += errors.of_variables(tree["env"], origin)
+    told += [f"--set: env.{name}: wanted text" for name in names]
+
+    assert len(told) == len(engine.secrets) + 2 * len(names)
+    for line in told:
+        assert hide(line) == line
+
+
+def test_a_profile_is_shown_without_those_that_it_must_not_have(world: World) -> None:
+    """It is shown although `profiles validate` refuses it."""
+    path = world.folder / "own.toml"
+    path.write_text(
+        """extends = "cpu-demo"
+description = "with password=PLANTED0123"
+why.MY_PAT = "PLANTED1" # remark
+[env]
+MY_PAT="PLANTED1"
+# REDIS_AUTH = PLANTED2
+HF_TOKEN = 'PLANTED3'
+"API_KEY" = \"\"\"PLANTED
+4\"\"\"
+A_SECRET = '''
+PLANTED5'''
+[flags]
+api-key = ["PLANTED6",
+  "PLANTED7"]
+hf_token="PLANTED8"
+proxy = "https://u:PLANTED9@h/x"
+cuda-graph-max-bs = 8
+"""
+    )
+    for form in ((), ("--json",)):
+        said = world.run("profiles", "show", str(path), *form, GLM5_SERVE__ENV__X_PASS="PLANTED10")
+
+        assert said.returncode == 78, said
+        assert "PLANTED" not in said.stdout + said.stderr, said.stdout
+        for kept in ("cuda-graph-max-bs", "# remark", "env.X_PASS", "@h/x", "env.MY_PAT"):
+            assert kept in said.stdout, kept
+
+
+def test_a_profile_without_a_secret_is_shown_as_it_stands(world: World) -> None:
+    text = (world.profile).read_text()
+    said = world.run("profiles", "show", "stub")
+
+    assert text.strip() in said.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -194,7 +195,9 @@ class Answering(BaseHTTPRequestHandler):
     """A server that says what it is told to, and where requests wait if it shall."""
 
     status, body, waiting = 200, b"", 0
+    metrics = 200
     posts: list[bytes]
+    asked: list[str]
 
     def log_message(self, *_: object) -> None:
         pass
@@ -207,7 +210,9 @@ class Answering(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         load = {"num_running_reqs": 1, "num_waiting_reqs": type(self).waiting}
-        self.answer(200, json.dumps({"loads": [load]}).encode())
+        type(self).asked.append(self.path)
+        status = type(self).metrics if self.path == "/metrics" else 200
+        self.answer(status, json.dumps({"loads": [load]}).encode())
 
     def do_POST(self) -> None:
         type(self).posts.append(self.rfile.read(int(self.headers["Content-Length"])))
@@ -224,7 +229,7 @@ def answering() -> Iterator[tuple[type[Answering], canary_ask.Asked]]:
     where = Server("127.0.0.1", server.server_address[1])
     line = canary_ask.Line()
     asked = canary_ask.Asked(where, runtime("sglang"), "m", smoke, frozenset(), line)
-    Answering.posts = []
+    Answering.posts, Answering.asked = [], []
     yield Answering, asked
     server.shutdown()
     server.server_close()
@@ -254,6 +259,22 @@ def test_what_an_answer_means(
     server.status, server.body, server.waiting = status, body, 0
 
     assert canary_ask.look(asked, Question("fact", 0)).said is said
+
+
+@pytest.mark.parametrize(("status", "times"), [(404, 1), (500, 6), (200, 6)])
+def test_what_a_server_does_not_have_it_is_asked_for_once(
+    answering: tuple[type[Answering], canary_ask.Asked], status: int, times: int
+) -> None:
+    """Each time is a line in its log; what may come yet is asked for again."""
+    server, asked = answering
+    server.status, server.body, server.waiting, server.metrics = 200, chat("42"), 0, status
+    server.asked, run = [], replace(asked, learnt=canary_ask.Learnt())
+    for number in range(3):
+        assert canary_ask.look(run, Question("fact", number)).said is Said.RIGHT
+    server.metrics = 200
+
+    assert server.asked.count("/metrics") == times
+    assert server.asked.count("/v1/loads") == 6 + times, "what it has, before and after each"
 
 
 def test_one_whose_queue_is_full_is_not_asked(

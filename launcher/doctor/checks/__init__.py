@@ -42,7 +42,6 @@ from launcher.errors import Exit, UserError
 from launcher.host.facts import Host, UnobservedError
 from launcher.plan.findings import Finding, Severity
 from launcher.plan.plan import Plan
-from launcher.redact.secrets import hide
 
 MODULES: tuple[ModuleType, ...] = (
     driver,
@@ -295,8 +294,8 @@ def _finding(
         check.id,
         said.severity,
         check.title,
-        hide(said.evidence),  # it may show a line of a log
-        hide(said.fix),
+        said.evidence,
+        said.fix,
         check.why if check.judge else "",  # of a row the evidence says it
         check.group,
         allowed,

@@ -61,7 +61,7 @@ def _with_metrics(made: Figures, server: Server, within: float) -> Figures:
     status, answer = talk(server, "GET", "/metrics", None, within)
     if status != 200:
         why = WITHOUT if status == 404 else f"/metrics says {status}"
-        return replace(made, lacks=(*made.lacks, why))
+        return replace(made, lacks=(*made.lacks, why), is_all=status == 404)
     return of_metrics(made, answer.decode(errors="replace"))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import UserError
+from launcher.files import places
 from launcher.files.reading import UnfitError, in_words, named, opened, reason
 from launcher.host import facts_json
 from launcher.host.facts import Host
@@ -34,7 +35,7 @@ from launcher.host.parsers.missing import told
 from launcher.host.parsers.text import clean, flat
 
 MOST = 16 << 20  # bytes of a file that are read; a kernel log of weeks has some
-MOST_TOGETHER = 128 << 20  # bytes of all files of a folder
+MOST_TOGETHER = 64 << 20  # bytes of all files of a folder: twenty seconds of reading
 MOST_FILES = 1000
 TABLES = ("nvidia-smi -q", "nvidia-smi -q -x", "nvidia-smi")  # that count all GPUs of a host
 MOST_NAMED = 5  # files that were not recognised
@@ -144,6 +145,8 @@ def _texts(source: str) -> Iterator[tuple[str, bytes]]:
         with named(source) as file:
             yield source, file.read(MOST)
         return
+    if why := places.keeps_none(Path(source)):
+        raise UserError(f"--from names {why}", fix=FIX)
     paths = sorted(Path(source).iterdir())
     files = [path for path in paths if path.is_file()]
     for path in paths:
