@@ -17,11 +17,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, PATIENCE, World, next_line, until
+from conftest import GLM5_SERVE, PATIENCE, RIG, World, next_line, running, until
 from rig.mounts import mounted
 
 from launcher.plan.policy import Policy
@@ -363,20 +364,49 @@ def test_a_reaper_that_is_stopped_still_ends_the_server_of_a_launcher_that_was_k
     world.until_nothing_is_left()
 
 
+@pytest.fixture
+def key(world: World) -> str:
+    """The name of a file with a key; its server is held until that was laid where it reads it."""
+    path = world.folder / "key"
+    path.write_text("sekret-0123456789")
+    path.chmod(0o600)
+    return path.name
+
+
 def test_the_key_does_not_outlive_a_launcher_that_was_killed_while_the_server_started(
-    world: World,
+    world: World, key: str
 ) -> None:
-    key = world.folder / "key"
-    key.write_text("sekret-0123456789")
-    key.chmod(0o600)
     world.faults(hang_at="parse")
-    up = world.start("up", "-p", "stub", "--api-key-file", "key")
+    up = world.start("up", "-p", "stub", "--api-key-file", key)
     config = world.instance / "config.yaml"
     until(config.exists, "the key is offered")
     up.kill()
 
     until(lambda: not config.exists(), "nor is it there any more")
     world.until_nothing_is_left()
+
+
+@pytest.mark.parametrize("stopped", ["launcher", "reaper", "server"])
+def test_a_launcher_that_is_killed_while_its_server_is_born_leaves_nothing(
+    world: World, key: str, stopped: str
+) -> None:
+    """Between each fork on the way and what comes of it."""
+    world.faults(hang_at="parse")  # a server that prints would die of the pipe that nobody reads
+    up = (GLM5_SERVE, "up", "-p", "stub", "--api-key-file", key)
+    config = world.instance / "config.yaml"
+    how: dict[str, Any] = {"env": world.environ, "cwd": world.folder, "stdout": subprocess.PIPE}
+    with running(sys.executable, RIG / "births.py", stopped, *up, **how) as births:
+        launcher = int(next_line(births))
+        if stopped != "launcher":
+            until(config.exists, "the launcher goes on")
+        os.kill(launcher, signal.SIGKILL)
+        until(lambda: not psutil.pid_exists(launcher), "it is gone")
+
+    world.until_nothing_is_left()
+    assert not config.exists()
+    world.faults()
+    again = world.run("up", "-p", "stub", "-d", "--api-key-file", key)
+    assert (again.returncode, world.status()["state"]) == (0, "ready"), again.stderr
 
 
 def test_what_a_session_is_known_by_is_written_down(world: World) -> None:
