@@ -41,7 +41,7 @@ def parent(pid):
 def made_reaper(launcher):
     child, mine = ctypes.c_ulong(), words(launcher)
     ptrace(CHILD, launcher, ctypes.byref(child))
-    while LAUNCHER in mine and words(child.value) in (mine, b""):  # no bound: it is being executed
+    while LAUNCHER in mine and words(child.value) in (mine, b""):  # it is being executed
         pass
     return LAUNCHER in mine and REAPER in words(child.value)
 
@@ -60,13 +60,12 @@ def is_it(stage, pid, event, reaper):
 def main(stage, *command):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     awaited = ["sh", "-c", 'read -r go; exec "$@"', "sh", *command]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(awaited, stdin=pipe, **quiet) as process:  # no bound: the same
+    with subprocess.Popen(awaited, stdin=subprocess.PIPE, **quiet) as process:
         ptrace(SEIZE, process.pid, ctypes.c_long(ASKED))
         process.stdin.close()
         reaper = None
         while True:
-            pid, status = os.waitpid(-1, WALL)  # no bound: this program is killed
+            pid, status = os.waitpid(-1, WALL)
             if not os.WIFSTOPPED(status):
                 continue
             event = status >> 16
