@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,9 @@ class Status:
                 self._bare("starting", "being launched") if held else self._bare("stopped", NEVER)
             )
         except PermissionError:
-            ask = f"`sudo glm5-serve status --profile {self._name}` shows how it is"
+            place = f"GLM5_SERVE_STATE_DIR={self._folder.parent.absolute()}"  # root's is another
+            words = ["sudo", "env", place, "glm5-serve", "status", "--profile", self._name]
+            ask = f"`{shlex.join(words)}` shows how it is"
             return self._bare("unknown", f"{self._path} may not be read by this user: {ask}")
         except UnfitError as error:
             return self._bare("unknown", f"{error.filename} {error.strerror}")
