@@ -69,7 +69,7 @@ class Status:
             return self._bare("unknown", f"{error.filename} {error.strerror}")
         except OtherSchemaError as error:
             fix = f"`glm5-serve down --profile {self._name}`, then `up`"
-            return self._bare("unknown", f"{self._path} {error}: {fix}, begins anew")
+            return self._bare("unknown", f"{self._path} {error}: {fix}, starts fresh")
         except (OSError, ValueError) as error:
             return self._bare("unknown", f"{self._path} was not written by glm5-serve: {error}")
         if held and same:
