@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -26,8 +27,10 @@ from conftest import GLM5_SERVE, PATIENCE, RIG, World, next_line, running, until
 from rig.mounts import mounted
 
 from launcher.plan.policy import Policy
+from launcher.redact import keys
 from launcher.serve.clock import LATE, Clock
 from launcher.serve.events import (
+    Event,
     Exited,
     Launch,
     LaunchFailed,
@@ -36,6 +39,7 @@ from launcher.serve.events import (
     Started,
     Ticked,
 )
+from launcher.serve.launching import Launches, Launching
 from launcher.serve.lifecycle import step
 from launcher.serve.states import Backoff, Ended, Idle, Ready, Starting, State
 from launcher.serve.timing import is_judged
@@ -198,6 +202,42 @@ def test_a_host_that_is_short_of_something_is_tried_again_and_no_death_is_counte
         state, actions = step(state, Ticked(state.until), POLICY)
         assert isinstance(state, Starting)
         assert actions == (Launch(number + 1),)
+
+
+def fails_to_lay_its_key(number: int, monkeypatch: pytest.MonkeyPatch) -> Event:
+    """What the machine hears of a first launch whose key's file cannot be written."""
+
+    def write_key(config: str, text: str) -> None:
+        raise OSError(number, os.strerror(number), config)
+
+    heard: list[Event] = []
+    service = SimpleNamespace(clock=Clock(), feed=heard.append, last_error=None)
+    launches = Launches(service, lambda run: None)  # type: ignore[arg-type]
+    launches.pending = Launching(1, 0.0)
+    monkeypatch.setattr(keys, "write_key", write_key)
+    launches._lay(1, "/state/stub/config.yaml", "api-key: x", lambda: None)()
+    assert launches.pending is None
+    [event] = heard
+    return event
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EIO", "ENOMEM", "EMFILE", "EROFS"])
+def test_a_disk_that_takes_no_key_is_tried_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = fails_to_lay_its_key(number := getattr(errno, name), monkeypatch)
+
+    assert isinstance(failed, LaunchFailed)
+    assert os.strerror(number) in failed.why
+
+
+@pytest.mark.parametrize("name", ["EACCES", "ENOTDIR", "EISDIR"])
+def test_a_place_that_can_hold_no_key_is_final(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = step(Idle(), Started(0), POLICY)[0]
+    ended, _ = step(state, fails_to_lay_its_key(getattr(errno, name), monkeypatch), POLICY)
+
+    assert isinstance(ended, Ended)
+    assert ended.failed
 
 
 # -- its time --------------------------------------------------------------------------------------
