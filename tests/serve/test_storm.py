@@ -7,11 +7,11 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
-from conftest import GLM5_SERVE, World
+from conftest import World
 
 ROUNDS = int(os.environ.get("GLM5_SERVE_ROUNDS", "10"))
 SHELLS = 8
@@ -43,31 +43,20 @@ def launchers(world: World) -> list[psutil.Process]:
     return found
 
 
-def begin(world: World, words: tuple[str, ...]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [GLM5_SERVE, *words],
-        env=world.environ,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=world.folder,
-    )
-
-
 def test_whatever_is_wished_at_once_leaves_one_launcher_or_none(world: World) -> None:
     seed = random.randrange(1 << 30)
-    chance = random.Random(seed)
+    chance, pool = random.Random(seed), ThreadPoolExecutor(SHELLS)
     for number in range(ROUNDS):
         wishes = [chance.choice(WISHES) for _ in range(SHELLS)]
-        shells = [begin(world, words) for words in wishes]
+        shells = [pool.submit(world.run, *words, timeout=WITHIN) for words in wishes]
         for _ in range(chance.randrange(3)):
             time.sleep(chance.uniform(0.0, 3.0))
             kill_one(world, chance.choice(VICTIMS))
         for words, shell in zip(wishes, shells, strict=True):
-            said, _ = shell.communicate(timeout=WITHIN)
-            told = f"seed {seed}, round {number}, {' '.join(words)}: {shell.returncode}\n{said}"
-            assert shell.returncode in (0, 1, 78), told
+            ended = shell.result(WITHIN)
+            said = ended.stdout + ended.stderr
+            told = f"seed {seed}, round {number}, {' '.join(words)}: {ended.returncode}\n{said}"
+            assert ended.returncode in (0, 1, 78), told
             assert "Traceback" not in said, told
             assert "a bug in glm5-serve" not in said, told
         assert len(launchers(world)) <= 1, f"seed {seed}, round {number}: {wishes}"
