@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
+import pytest
 from conftest import World
 
 ROUNDS = int(os.environ.get("GLM5_SERVE_ROUNDS", "10"))
@@ -43,6 +44,7 @@ def launchers(world: World) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.timeout(600 + 60 * ROUNDS)
 def test_whatever_is_wished_at_once_leaves_one_launcher_or_none(world: World) -> None:
     seed = random.randrange(1 << 30)
     chance, pool = random.Random(seed), ThreadPoolExecutor(SHELLS)
