@@ -33,6 +33,7 @@ from launcher.statedir.state import BARE, LauncherRecord, Pids, StateRecord
 LARGEST_STATE = 1 << 20  # bytes; it has some two thousand
 LARGEST_END = 64 << 10  # bytes of events that are looked at for the last state
 NEVER = "never started here"
+BEING_LAUNCHED = "being launched"  # `up` judges the host: there is no state yet
 FINAL = ("stopped", "failed")  # states that a launcher ends in
 
 
@@ -57,9 +58,7 @@ class Status:
             seen, launcher = self._recorded()
             same = self.is_of_holder(launcher)
         except FileNotFoundError:
-            return (
-                self._bare("starting", "being launched") if held else self._bare("stopped", NEVER)
-            )
+            return self._bare("starting", BEING_LAUNCHED) if held else self._bare("stopped", NEVER)
         except PermissionError:
             place = f"GLM5_SERVE_STATE_DIR={self._folder.parent.absolute()}"  # root's is another
             words = ["sudo", "env", place, "glm5-serve", "status", "--profile", self._name]
@@ -75,7 +74,7 @@ class Status:
         if held and same:
             return self._living(seen, launcher)
         if held and not self._is_going(launcher):
-            return self._bare("starting", "being launched")
+            return self._bare("starting", BEING_LAUNCHED)
         return self._ended(seen, launcher)
 
     def _recorded(self) -> tuple[StateRecord, LauncherRecord]:
