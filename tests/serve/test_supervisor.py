@@ -41,6 +41,8 @@ from launcher.serve.events import (
 )
 from launcher.serve.launching import Launches, Launching
 from launcher.serve.lifecycle import step
+from launcher.serve.loop import Loop
+from launcher.serve.postmortem import Postmortem
 from launcher.serve.states import Backoff, Ended, Idle, Ready, Starting, State
 from launcher.serve.timing import is_judged
 from launcher.serve.wishes import Request
@@ -181,6 +183,25 @@ def test_what_deaths_are_judged_by_is_read_before_the_first_one() -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert done.stdout == "gpu-memory\n", done.stderr
+
+
+def test_why_a_server_died_is_found_out_while_the_launcher_hears() -> None:
+    """A hostile log takes seconds to be judged, and a driver may hold the last look for ever."""
+    judged_by: list[int] = []
+
+    def close(spare: int) -> None:
+        judged_by.append(threading.get_ident())
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    loop = Loop(lambda error: None)
+    gpus = SimpleNamespace(are_watched=False, poke=lambda: None, watcher=0, still_held=lambda: "")
+    service = SimpleNamespace(clock=loop.clock, loop=loop, run=None, gone=None)
+    run = SimpleNamespace(session=SimpleNamespace(close=close))
+    Postmortem(service, gpus).begin(run)  # type: ignore[arg-type]
+    until(lambda: judged_by, "it is judged")
+    loop.close()
+
+    assert judged_by != [threading.get_ident()]
 
 
 def answers_at_all(world: World) -> bool:
