@@ -64,9 +64,9 @@ $(SITE_MADE): pyproject.toml $(MADE)
 	@touch $@
 
 docs: $(SITE_MADE)
-	@$(BIN)/python scripts/site.py lay build/pages
+	@$(BIN)/python scripts/lay_site.py lay build/pages
 	.venv/docs/bin/zensical build --clean --strict
-	$(BIN)/python scripts/site.py links build/site
+	$(BIN)/python scripts/lay_site.py links build/site
 
 pages: $(MADE)
 	$(BIN)/glm5-serve checks --markdown > docs/checks.md

@@ -23,8 +23,13 @@ import time
 from pathlib import Path
 
 GLM5_SERVE = str(Path(sys.executable).with_name("glm5-serve"))
-STAND_IN = Path(__file__).parent / "stand_in"
+STAND_IN = Path(__file__).parents[1] / "tests/rig/stub"
 SETTLE = 5  # seconds
+MODEL = {
+    "config.json": b"{}",
+    "tokenizer.json": b"{}",
+    "a.safetensors": b"\2" + bytes(7) + b"{}",
+}
 
 
 def free_port() -> int:
@@ -53,26 +58,26 @@ def start_ours(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     """`up` in the foreground, its output in a file as under a service manager; launcher and
     reaper.
     """
-    (folder / "config.json").write_text("{}")
+    for name, data in MODEL.items():
+        (folder / name).write_bytes(data)
     profile = folder / "idle.toml"
     profile.write_text(
-        f'[engine]\npython = "{sys.executable}"\n[flags]\nmodel-path = "{folder}"\nport ='
-        f' {free_port()}\n[env]\nPYTHONPATH = "{STAND_IN}"\n'
+        f'[engine]\npython = "{sys.executable}"\n[flags]\nmodel-path = "{folder}"\ndevice = "cpu"'
+        f'\nport = {free_port()}\n[env]\nPYTHONPATH = "{STAND_IN}"\n'
     )
     environ = os.environ | {"GLM5_SERVE_STATE_DIR": str(folder / "state")}
     with (folder / "up.log").open("wb") as log:
         up = subprocess.Popen(
             [GLM5_SERVE, "up", "-p", profile], env=environ, stdout=log, stderr=log
         )
-    while True:
-        asked = [GLM5_SERVE, "status", "-p", "idle", "--json"]
-        seen = json.loads(
-            subprocess.run(asked, env=environ, capture_output=True, check=False).stdout
-        )
-        if seen["state"] == "ready":
+    asked = [GLM5_SERVE, "status", "-p", "idle", "--json"]
+    while up.poll() is None:
+        told = subprocess.run(asked, env=environ, capture_output=True, check=False).stdout
+        if told and json.loads(told)["state"] == "ready":
             reaper = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
             return up, [up.pid, *map(int, reaper)]
         time.sleep(0.2)
+    sys.exit((folder / "up.log").read_text())
 
 
 def start_supervisord(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:

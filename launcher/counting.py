@@ -1,4 +1,4 @@
-"""The one place that says how many of something there are."""
+"""The one place that says how many of something there are, and how many a second."""
 
 from __future__ import annotations
 
@@ -6,3 +6,8 @@ from __future__ import annotations
 def of(count: int, noun: str, many: str = "") -> str:
     """`1 GPU`, `8 GPUs`, `12,000 tokens`; `many` where it is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else many or f'{noun}s'}"
+
+
+def rate(value: float) -> str:
+    """`87.9`, `2,240`: three digits of it, or all before the point, and never a power of ten."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from launcher.cli import cli
+from launcher.cli import every_command
 from launcher.cli.groups import GROUPS
 
 PAGE = Path(__file__).parents[1] / "docs/commands.md"
@@ -25,10 +25,11 @@ What `glm5-serve COMMAND --help` prints, made by `scripts/commands_page.py`. Eve
 def page() -> str:
     """The page: a section a group of `glm5-serve --help`, a heading a command."""
     lines = [HEAD]
+    commands = every_command()
     for title, names in GROUPS.items():
         lines.append(f"## {title}\n")
         for name in names:
-            lines += described(cli.commands[name], f"glm5-serve {name}", "###")
+            lines += described(commands[name], f"glm5-serve {name}", "###")
     return "\n".join(lines)
 
 

@@ -25,6 +25,8 @@ from launcher.host.facts import Model
 from launcher.plan.plan import ENGINE
 from launcher.plan.policy import StallTimeouts
 
+SCRIPTS = ("bench", "playground", "scripts", "tests", "tests/rig")  # each is first in its path
+
 
 def test_what_stays_for_weeks_loads_the_standard_library_alone() -> None:
     code = (
@@ -46,6 +48,13 @@ def test_what_stays_for_weeks_loads_the_standard_library_alone() -> None:
             ("launcher.config", "launcher.cli", "launcher.engines.options", "tomllib")
         )
     ]
+
+
+def test_no_script_hides_a_module_of_python_from_those_beside_it() -> None:
+    scripts = [file for folder in SCRIPTS for file in (TESTS.parent / folder).glob("*.py")]
+
+    assert len(scripts) > 30
+    assert not [file for file in scripts if file.stem in sys.stdlib_module_names]
 
 
 PURE = """

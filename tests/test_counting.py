@@ -61,3 +61,11 @@ def test_no_screen_of_a_profile_counts_wrongly(world: World, name: str) -> None:
         assert not [line for line in said.splitlines() if ODD.search(line)], words
     listed = world.run("profiles", "--all")
     assert not ODD.search(listed.stdout + listed.stderr)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(12_600.4, "12,600"), (1790.2, "1,790"), (99.97, "100"), (87.94, "87.9"), (0.0123, "0.0123")],
+)
+def test_a_rate_has_three_digits_and_no_power_of_ten(value: float, said: str) -> None:
+    assert counting.rate(value) == said

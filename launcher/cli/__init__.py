@@ -8,19 +8,7 @@ import sys
 import click
 
 from launcher import __version__, printable, stdio
-from launcher.cli import (
-    bench,
-    demo,
-    gateway,
-    host,
-    naming,
-    observe,
-    plan,
-    profiles,
-    refusals,
-    serve,
-    top,
-)
+from launcher.cli import variables
 from launcher.cli.groups import Grouped
 from launcher.errors import Exit, UserError
 
@@ -34,20 +22,6 @@ def cli() -> None:
     """Bring GLM-5-class NVFP4 models up on Blackwell hosts with SGLang or vLLM and keep them up."""
 
 
-for command in (
-    *demo.COMMANDS,
-    *profiles.COMMANDS,
-    *plan.COMMANDS,
-    *host.COMMANDS,
-    *serve.COMMANDS,
-    *top.COMMANDS,
-    *gateway.COMMANDS,
-    *observe.COMMANDS,
-    *bench.COMMANDS,
-):
-    cli.add_command(command)
-
-
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
@@ -59,11 +33,18 @@ def completion(shell: str) -> None:
     print(made(cli, {}, "glm5-serve", "_GLM5_SERVE_COMPLETE").source())
 
 
+def every_command() -> dict[str, click.Command]:
+    """All commands by their names: every module of theirs is imported."""
+    context = click.Context(cli, info_name="glm5-serve")
+    every = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    return {name: command for name, command in every.items() if command}
+
+
 def main() -> None:
     """Run, and turn whatever stands in the way into one clear message and the right exit status."""
     stdio.ensure_open()
     stdio.show_all()
-    for line in naming.unread(os.environ):
+    for line in variables.unread(os.environ):
         click.echo(printable.line(f"note: {line}"), err=True)
     status = _run()
     try:
@@ -78,22 +59,17 @@ def _run() -> int:
         status: int = cli.main(prog_name="glm5-serve", standalone_mode=False) or Exit.FINE
         sys.stdout.flush()  # what cannot be written is told, and is no status of Python's
         return status
-    except UserError as error:
-        refusal = error
-    except click.ClickException as error:
-        refusal = refusals.of_usage(error)
     except (click.Abort, KeyboardInterrupt):
         return 130
     except Exception as error:
-        if os.environ.get("GLM5_SERVE_TRACEBACK"):
+        from launcher.cli import refusals
+
+        is_told = isinstance(error, (UserError, click.ClickException))
+        if not is_told and os.environ.get("GLM5_SERVE_TRACEBACK"):
             raise
-        refusal = (isinstance(error, OSError) and refusals.of_the_host(error)) or UserError(
-            f"a bug in glm5-serve: {type(error).__name__}: {error}",
-            fix="run it again with GLM5_SERVE_TRACEBACK=1 and report what it prints",
-            status=Exit.BUG,
-        )
-    refusals.show(refusal)
-    return refusal.status
+        refusal = refusals.of(error)
+        refusals.show(refusal)
+        return refusal.status
 
 
 def _let_go_of_output() -> None:

@@ -14,7 +14,7 @@ import click
 
 from launcher import folding
 from launcher.bench.load import SCENARIOS
-from launcher.cli.options import json_option, profile_option
+from launcher.cli.options import Seconds, json_option, profile_option
 from launcher.errors import Exit
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _numbers(
 @click.option(
     "--within",
     metavar="SECONDS",
-    type=click.FloatRange(10, 86400),
+    type=Seconds(10, 86400),
     default=900.0,
     show_default=True,
     help="For a round; what takes longer is ended.",

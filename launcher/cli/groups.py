@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from itertools import takewhile
 
 import click
 
-from launcher.cli.refusals import no_command
 from launcher.errors import Exit, UserError
 
 GROUPS = {
@@ -52,6 +52,19 @@ GROUPS = {
         "completion": "completion script of a shell",
     },
 }
+# Which module has which commands: it is imported when one of them is asked for.
+MODULES = {
+    "bench": ("bench",),
+    "demo": ("demo",),
+    "gateway": ("gateway",),
+    "host": ("doctor", "facts", "checks"),
+    "observe": ("events", "smoke", "diagnose", "metrics", "bundle", "systemd"),
+    "plan": ("render", "diff", "fit", "lint", "model", "fetch"),
+    "profiles": ("profiles", "init"),
+    "serve": ("up", "warm", "status", "logs", "down", "restart"),
+    "top": ("top",),
+}
+MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
 STATUSES = {
     Exit.FINE: "fine, warnings included",
     Exit.NO: "the answer is no: a check failed, not up, not ready, gave up",
@@ -113,10 +126,13 @@ class Group(click.Group):
         """The command. Raises UserError where there is none, or where one of its options has one
         dash alone, which would be as many short ones.
         """
-        if words[0][:1] != "-" and words[0] not in self.commands:
+        names = self.list_commands(context)
+        if words[0][:1] != "-" and words[0] not in names:
             from difflib import get_close_matches
 
-            near = get_close_matches(words[0], self.commands, 1)
+            from launcher.cli.refusals import no_command
+
+            near = get_close_matches(words[0], names, 1)
             raise no_command(words[0], context.command_path, near[0] if near else None)
         name, command, rest = super().resolve_command(context, words)
         long = {name for one in (command.params if command else ()) for name in one.opts}
@@ -132,6 +148,17 @@ class Grouped(Group):
     """The one whose help shows its commands by GROUPS, and what an exit status says."""
 
     context_class = Context
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """The names of all, be their modules imported or not."""
+        return sorted({*MODULE_OF, *self.commands})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """A command; its module is imported for it."""
+        if name in MODULE_OF and name not in self.commands:
+            for command in import_module(f"launcher.cli.{MODULE_OF[name]}").COMMANDS:
+                self.add_command(command)
+        return super().get_command(context, name)
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what an exit status says."""

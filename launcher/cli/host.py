@@ -15,6 +15,7 @@ import click
 from launcher import folding
 from launcher.cli import complete
 from launcher.cli.options import (
+    Seconds,
     allow_option,
     check_option,
     fleet_options,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deadline",
     metavar="SECONDS",
-    type=click.FloatRange(1, 3600),
+    type=Seconds(1, 3600),
     default=30.0,
     help="Of a phase of --deep; of a host of --hosts.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,20 @@ import click
 from launcher import folding
 from launcher.cli import complete
 from launcher.errors import Exit, UserError
+
+
+class Seconds(click.FloatRange):
+    """Seconds within bounds; neither `nan`, which passes each bound, nor for ever."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Raises click.BadParameter."""
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
 
 NAMED = "A name (`glm5-serve profiles`) or a path."
 BEST = f"{NAMED} None: the best for these GPUs."

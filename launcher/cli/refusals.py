@@ -49,6 +49,35 @@ def no_command(word: str, path: str, near: str | None) -> UserError:
     return UserError(f"no command {word!r}", fix=fix, status=Exit.USAGE)
 
 
+def of(error: Exception) -> UserError:
+    """What an exception that ended a command says to an operator; one of nobody's is a bug."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, click.ClickException):
+        return of_usage(error)
+    host = of_a_shortage(error) or (isinstance(error, OSError) and of_the_host(error))
+    return host or UserError(
+        f"a bug in glm5-serve: {type(error).__name__}: {error}",
+        fix="run it again with GLM5_SERVE_TRACEBACK=1 and report what it prints",
+        status=Exit.BUG,
+    )
+
+
+def of_a_shortage(error: Exception) -> UserError | None:
+    """What this process was not given: descriptors, memory, a current folder; None for all else."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return UserError("no memory is left", fix="`ulimit -v`, the cgroup's limit, `free -h`")
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        fix = "raise `ulimit -n`: 64 are enough for any command"
+        return UserError("too many files are open", fix=fix)
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return UserError("the current folder was removed", fix="cd to another one")
+    return None
+
+
 def of_usage(error: click.ClickException) -> UserError:
     """Click's own refusal in our words, with what is spelled like it, or where help is."""
     near = getattr(error, "possibilities", None)

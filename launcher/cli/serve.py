@@ -57,7 +57,7 @@ def up(
     return up(
         PlanRequest(profile, settings, api_key_file, health_listen),
         os.environ,
-        screen(as_json),
+        lambda: screen(as_json),
         allow,
         detach=detach,
     )

@@ -9,7 +9,7 @@ import sys
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option
+from launcher.cli.options import Seconds, json_option
 
 
 @click.command()
@@ -26,7 +26,7 @@ from launcher.cli.options import json_option
 @click.option("--once", is_flag=True, help="Print it once, and leave; so it is in a pipe.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.2),
+    type=Seconds(min=0.2),
     metavar="SECONDS",
     default=1.0,
     show_default=True,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -193,27 +194,54 @@ def instance_of(composed: Composed, environ: Mapping[str, str]) -> StateDir:
 
 
 def observe_target(
-    composed: Composed, environ: Mapping[str, str], driver: Driver | None = None
+    composed: Composed,
+    environ: Mapping[str, str],
+    driver: Driver | None = None,
+    asked: Callable[[], Engine] | None = None,
 ) -> Seen:
     """What a profile is resolved for here, and what was asked to know it. Nothing raises.
 
-    The interpreter is not run where others may have written the profile that names it. The `driver`
-    is given by who has asked it already.
+    The `driver` is given by who has observed it already, `asked` by who has had the engine asked
+    already; else both are asked at the same time.
     """
-    profile, kind = composed.profile, composed.profile.engine.kind
-    env = {**environ, **profile.env}
-    asked = Engine() if composed.doubt else observe_engine(kind, profile.engine.python, env)
+    if asked is None:
+        with engine_asked(composed, environ) as asked:
+            return observe_target(composed, environ, driver, asked)
+    profile = composed.profile
     driver = driver or _driver(profile)
-    return Seen(here(profile, environ, of_engine(asked, kind), driver), asked, driver)
+    engine = asked()
+    target = here(profile, environ, of_engine(engine, profile.engine.kind), driver)
+    return Seen(target, engine, driver)
+
+
+@contextmanager
+def engine_asked(composed: Composed, environ: Mapping[str, str]) -> Iterator[Callable[[], Engine]]:
+    """Have a profile's interpreter asked what it has; called, it waits for the answer. Nothing
+    raises. It is not run where others may have written the profile that names it.
+    """
+    from launcher.host.collectors import engine
+
+    if composed.doubt:
+        yield Engine
+        return
+    kind, python = composed.profile.engine.kind, composed.profile.engine.python
+    env = {**environ, **composed.profile.env}
+    with engine.engine_asked(python, env, *_packages(kind)) as answer:
+        yield answer
 
 
 def observe_engine(name: str, python: str, env: Mapping[str, str]) -> Engine:
     """What an interpreter has of an engine, and whether it has others. Nothing raises."""
     from launcher.host.collectors.engine import engine
 
+    return engine(python, env, *_packages(name))
+
+
+def _packages(name: str) -> tuple[str, list[str]]:
+    """An engine's own package, and those that matter beside it, other engines among them."""
     known = dialect(name)
     every = [dialect(one).package for one in NAMES]
-    return engine(python, env, known.package, [*dict.fromkeys((*known.packages, *every))])
+    return known.package, [*dict.fromkeys((*known.packages, *every))]
 
 
 def require_own(composed: Composed) -> None:

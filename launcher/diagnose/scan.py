@@ -28,7 +28,9 @@ EVIDENCE = 4  # lines that are shown for a cause
 WORKED = 50  # batches (of forty tokens, from each replica) after a complaint: nothing died of it
 MOVED = 2  # phases that opened after an exception: it was caught
 SPEAKERS = 32  # of whom the first complaint is kept
-SKIPPED = (Kind.PLAIN, Kind.WORK, Kind.ACCESS)  # of which one line is as good as another
+# of which one line is as good as another, but for the numbers of one that tells of tokens
+SKIPPED = (Kind.PLAIN, Kind.WORK, Kind.MAYBE_WORK, Kind.ACCESS)
+_IDLE = re.compile(shapes.IDLE.pattern.encode())
 _BETWEEN_BOOTS = re.compile(r"\s*|-- .*")  # as journalctl writes them
 _ORDER = (*PHASES, SERVING)
 
@@ -92,7 +94,7 @@ class LogScan:
             self.at += 1
             if line:
                 self.last.append(line)
-            if shape.work:
+            if shape.work and not (shape.kind is Kind.MAYBE_WORK and _IDLE.search(line)):
                 self._work(shape.work)
 
     def take(self, line: str, *, by_kernel: bool | None = None) -> shapes.Shape:

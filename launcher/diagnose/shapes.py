@@ -12,11 +12,11 @@ from typing import NamedTuple
 from launcher.diagnose.literals import literals
 from launcher.diagnose.matching import sieve
 from launcher.engines import engine, witness
-from launcher.engines.log import SERVING, Log, Said
+from launcher.engines.log import RUN, SERVING, Log, Said
 
 SHAPES = 4096  # that are remembered
 IDS = (  # of requests, addresses of memory, long numbers: their digits being 0
-    r"0x[0-9a-f]+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=[a-f]*0)[0-9a-f]{5,}\b"
+    r"\b(?:0x[0-9a-f]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?=[a-f]*0)[0-9a-f]{5,}\b)"
 )
 _IDS = re.compile(IDS)
 NUMBERS = str.maketrans("123456789", "000000000")
@@ -39,7 +39,6 @@ SHUTDOWN = re.compile(
     r"KeyboardInterrupt|\S{1,80}\.service: (?:Deactivated successfully|Stopping)|"
     r"Stopp(?:ing|ed) \S{1,80}\.service\b"
 )
-RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
 OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")
 FRAME = re.compile(r'^(?P<before>.{0,200}?)  File "[^"]+", line \d+')
 _MARKS = {name: re.compile(log.marks) for name, log in LOGS.items()}

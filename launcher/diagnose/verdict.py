@@ -25,7 +25,7 @@ KILLED_FOR = {
     ),
     "wrong-output": (
         "check KV dtype and attention backend (`glm5-serve lint`), then `glm5-serve model DIR"
-        " --hash`"
+        " --hash`; of one that was right at first, look at the GPUs (`glm5-serve doctor`)"
     ),
     "slow-output": (
         "`glm5-serve doctor` for clocks, power and links of the GPUs; `glm5-serve events --kind"

@@ -85,9 +85,10 @@ systemctl enable --now glm5-serve-governor.service
 
 SYSCTL = {"numa-balancing": "kernel.numa_balancing = 0", "swap": "vm.swappiness = 0"}
 LIMITS = {
-    "locked-memory": "* - memlock unlimited",
-    "open-files": "* - nofile 65536",
-    "core-dumps": "* - core 0",
+    # a line for everybody is not one for root: limits.conf(5)
+    "locked-memory": "* - memlock unlimited\nroot - memlock unlimited",
+    "open-files": "* - nofile 65536\nroot - nofile 65536",
+    "core-dumps": "* - core 0\nroot - core 0",
 }
 
 

@@ -20,6 +20,7 @@ PHASES = {
     "smoke": "smoke test",
 }
 SERVING = "serving"  # what comes after them
+RUN = "=== glm5-serve: run "  # and its number: how a run begins in the log that we keep
 STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d+)?"  # how SGLang and others date a line
 
 

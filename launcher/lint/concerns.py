@@ -7,15 +7,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Issue, Shows
 from launcher.engines.match import Case
 from launcher.engines.options import Release
 from launcher.engines.remedy import Remedy, any_of, for_command
-from launcher.formats.around import Port
 from launcher.knowledge import nccl
 from launcher.plan.evidence import Known
+
+if TYPE_CHECKING:
+    from launcher.formats.around import Port  # which reads YAML
 
 LOOPBACK = Remedy(set={"host": "127.0.0.1"})
 KEY = Remedy(text="a key (`up --api-key-file`)")

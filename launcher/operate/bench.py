@@ -186,8 +186,9 @@ def _counted(it: Subject, before: Figures, made: int) -> Figures:
 
 
 def _remark(made: Run, levels: Sequence[Level]) -> str:
-    at = ", ".join(str(one.concurrency) for one in levels) or "any concurrency"
-    return f"nobody's figure is known for {whose(made)} at concurrency {at}"
+    at = ", ".join(str(one.concurrency) for one in levels)
+    where = f"concurrency {at}" if at else "any concurrency"
+    return f"nobody's figure is known for {whose(made)} at {where}"
 
 
 def signs_of(it: Subject) -> tuple[Signs, ...]:

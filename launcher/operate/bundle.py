@@ -19,9 +19,9 @@ from typing import BinaryIO
 from launcher import __version__
 from launcher.config.target import observe_engine
 from launcher.diagnose.diagnosis import diagnose
-from launcher.diagnose.shapes import RUN
 from launcher.diagnose.verdict import to_json
 from launcher.doctor.checks import judge
+from launcher.engines.log import RUN
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
 from launcher.gateway import NAME as GATEWAY

@@ -26,6 +26,7 @@ from launcher.files import following, guarded, ownership
 from launcher.files.rotation import rotate
 from launcher.gateway import NAME as GATEWAY
 from launcher.gateway.instances import plan_of
+from launcher.host.facts import Engine
 from launcher.lint.notes import noted
 from launcher.plan.plan import Plan, to_json
 from launcher.serve import capabilities, leftovers
@@ -68,9 +69,10 @@ def up(
     *,
     detach: bool,
     composed: Composed | None = None,
+    asked: Callable[[], Engine] | None = None,
 ) -> int:
     """Bring a profile up; in the foreground this does not return. `composed` is the profile, where
-    it was read already.
+    it was read already, and `asked` tells what its engine answers, where that was asked.
 
     Raises UserError when something is in the way, be it a failed check that is not in `allow`:
     nothing was started then.
@@ -83,7 +85,7 @@ def up(
     _require_no_gateway(instance)
     claim = claimed(instance)
     try:
-        seen = observe_target(composed, environ)
+        seen = observe_target(composed, environ, asked=asked)
         plan = noted(resolve(composed, ask, instance.folder, layers.ours(environ), seen.target))
         tell_notes(plan)
         # Kept with it, for a restart by whomever.

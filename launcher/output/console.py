@@ -135,6 +135,8 @@ def beside(
 def hung(console: Console, text: Text, indent: int = 4) -> list[Text]:
     """A line, folded where the terminal ends; what is left of it hangs below, so far in."""
     text.rstrip()
+    if text.cell_len <= console.width and "\n" not in text.plain:
+        return [text]  # most of them, and `top` asks each second
     first = text.wrap(console, console.width)[:1]
     if not first or first[0].cell_len == text.cell_len:
         return [text]

@@ -68,9 +68,10 @@ def _words(event: Event) -> str | None:
             return (
                 f"{clock}  smoke      {'passed' if ok else 'FAILED'} in {seconds:.1f} s: {detail}"
             )
-        case "canary", {"degraded": degraded, "reason": reason}:
-            word = "degraded" if degraded else "canary"
-            return f"{clock}  {word:<9}  {reason}"
+        case "canary", {"degraded": True, "reason": reason, "cause": str()}:
+            return f"{clock}  degraded   {reason}"
+        case "canary", {"reason": reason}:
+            return f"{clock}  canary     {reason}"
         case "gpu", {"line": line}:
             return f"{clock}  gpu        {line}"
         case "warning", {"reason": reason}:

@@ -22,7 +22,8 @@ from launcher.statedir.times import seconds_since
 
 NONE = "no server has been started yet: `glm5-serve up --profile NAME` brings one up"
 OLD = 5.0  # seconds after which figures are no longer those of now
-BROAD = 120  # columns that have room for a GPU's address and name
+BROAD = 120  # columns that have room for longer bars and addresses
+BROADER = 160  # and for names of products
 NAME = 30  # columns of a product's name
 HOT = 85.0  # degrees
 # Why clocks are not higher, as the driver names it (`nvml_questions.CLOCK_REASONS`), and whether
@@ -135,15 +136,16 @@ def gpus(seen: Gpus, width: int, signs: Signs) -> list[Line]:
     """A line for each GPU; where there is none, why."""
     if not seen.gpus:
         return [((seen.why, "dim"),)] if seen.why else []
-    wide = 6 if width < BROAD else 12
+    wide = _wide(width)
     title = f"GPU {'memory GiB':<{wide + 8}} {'use':<{wide + 6}} {'power W':<{wide + 9}}"
-    broad = f" {'address':12}  {'product':{NAME}}" if width >= BROAD else ""
-    head: Line = ((f"{title}   C   MHz link   {broad} clocks", "dim"),)
+    broad = f" {'address':12}" if width >= BROAD else ""
+    broader = f"  {'product':{NAME}}" if width >= BROADER else ""
+    head: Line = ((f"{title}   C   MHz link   {broad}{broader} clocks", "dim"),)
     old: Line = ((f"GPUs as they were {duration(seen.age)} ago", "dim"),)
     return [
         *((old,) if seen.age > OLD else ()),
         head,
-        *(_gpu(gpu, wide, width >= BROAD, signs) for gpu in seen.gpus),
+        *(_gpu(gpu, width, signs) for gpu in seen.gpus),
         *flow(_held(seen), width),
     ]
 
@@ -173,7 +175,13 @@ def _holder(gpu: GpuReading, holders: Sequence[Holder]) -> Part:
     return "memory in use by a process that the driver does not show here", "yellow"
 
 
-def _gpu(gpu: GpuReading, wide: int, broad: bool, signs: Signs) -> Line:
+def _wide(width: int) -> int:
+    """Columns of a bar."""
+    return 6 if width < BROAD else 12
+
+
+def _gpu(gpu: GpuReading, width: int, signs: Signs) -> Line:
+    wide = _wide(width)
     memory = f"{_whole(gpu.used, GIB)}/{_whole(gpu.total, GIB)}"
     power = f"{_whole(gpu.power)}/{_whole(gpu.limit)}"
     use = "" if gpu.utilization is None else f"{gpu.utilization:.0f} %"
@@ -189,7 +197,8 @@ def _gpu(gpu: GpuReading, wide: int, broad: bool, signs: Signs) -> Line:
         (f" {_whole(gpu.temperature):>3}", hot),
         (f" {_whole(gpu.clock):>5} ", ""),
         _link(gpu),
-        *(((f" {gpu.bdf or '':12}  {_short(gpu.name):{NAME}}", "dim"),) if broad else ()),
+        *(((f" {gpu.bdf or '':12}", "dim"),) if width >= BROAD else ()),
+        *(((f"  {_short(gpu.name):{NAME}}", "dim"),) if width >= BROADER else ()),
         *_slowed(gpu.slowed),
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.config import published
 from launcher.config.shown import place_of
+from launcher.counting import rate
 from launcher.engines.engine import NAMES, dialect
 from launcher.gateway import NAME as GATEWAY
 from launcher.operate.contained import Rendered
@@ -156,6 +157,11 @@ def next_step(seen: StateRecord) -> None:
         return
     if seen.state in ("failed", "dead"):
         nextstep.tell((f"events -p {seen.profile} --kind death", "what it died of"))
+    elif seen.canary and seen.canary.degraded:
+        nextstep.tell(
+            (f"events -p {seen.profile} --kind canary", "what it answered"),
+            (f"restart -p {seen.profile}", "load it again, when its requests are answered"),
+        )
     elif seen.state == "stopped":
         nextstep.tell((f"up {seen.profile} --detach", "start it, and keep it up"))
 
@@ -206,7 +212,7 @@ def _canary(told: Canary) -> str:
         (told.accepted, 1, "tokens of a step accepted"),
         (told.tokens_per_second, 1, "tok/s"),
     )
-    pace = ", ".join(f"{value * by:.3g} {unit}" for value, by, unit in signs if value)
+    pace = ", ".join(f"{rate(value * by)} {unit}" for value, by, unit in signs if value)
     return f"fine: {last}{f'; {pace}' if pace else ''}"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from launcher.counting import rate
 from launcher.engines.signs import Signs
 from launcher.plan.policy import CanaryPolicy
 
@@ -211,12 +212,12 @@ def _signs(asked: Question, look: Look) -> list[tuple[str, Key, float]]:
 def _words(name: str, value: float, usual: float) -> str:
     match name:
         case "step":
-            return f"a step takes {1000 * value:.3g} ms, {1000 * usual:.3g} ms after this start"
+            return f"a step takes {rate(1000 * value)} ms, {rate(1000 * usual)} ms after this start"
         case "accepted":
             told = f"{1 / value:.2f} tokens of a step are accepted"
             return f"{told}, {1 / usual:.2f} after this start"
         case _:
-            return f"{1 / value:.3g} tok/s for a request, {1 / usual:.3g} after this start"
+            return f"{rate(1 / value)} tok/s for a request, {rate(1 / usual)} after this start"
 
 
 def _judged(canary: Canary, now: float) -> Canary:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.diagnose.diagnosis import diagnose
 from launcher.statedir.readings import GpuReading
 from launcher.statedir.schema import each, optional, table, text, whole
 
@@ -191,5 +190,7 @@ def fatal(line: str) -> str | None:
     """What no restart fixes, in words, by a line of the kernel or NVML; None for one that is no
     such thing.
     """
+    from launcher.diagnose.diagnosis import diagnose
+
     found = diagnose([], [line])
     return f"{found.what}: {found.fix}" if found.is_known and found.then == "reboot" else None

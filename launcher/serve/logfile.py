@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from launcher.diagnose.shapes import RUN
+from launcher.engines.log import RUN
 from launcher.files.rotation import rotate
 from launcher.redact.keyspelling import FEWEST, HIDDEN, spellings
 from launcher.redact.secrets import Lines

@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from launcher.diagnose.diagnosis import diagnose
-from launcher.diagnose.verdict import Diagnosis
-from launcher.engines import failures
-from launcher.serve import procfs, stacks
+from launcher.serve import procfs
 from launcher.serve.events import Exited, RestartAdvice, StacksSaved
 from launcher.serve.gpus import Gpus
 from launcher.serve.group import ask_leader
@@ -22,6 +20,9 @@ from launcher.serve.run import ServerRun
 from launcher.serve.service import Service
 from launcher.serve.session import Died
 from launcher.serve.states import Next, Stopping
+
+if TYPE_CHECKING:
+    from launcher.diagnose.verdict import Diagnosis
 
 MEMORY_WITHIN = 30.0  # seconds that the driver may take to give the memory of the dead back
 JUDGE_WITHIN = 30.0  # seconds that finding out why a run died may take
@@ -43,7 +44,9 @@ class Postmortem:
         self._exited: Exited | None = None  # once it is judged
 
     def learn(self) -> None:
-        """Read what deaths are judged by while the server starts: at a death clients wait."""
+        """Import and read what deaths are judged by while the server starts: before, it would wait
+        for that, and at a death clients do. An upgrade may take the files away later.
+        """
         self._service.loop.aside(_learn)
 
     def keep_stacks(self, run: ServerRun) -> None:
@@ -52,6 +55,8 @@ class Postmortem:
 
     def _keep_stacks(self, run: ServerRun) -> Work:
         """Stacks first: what the processes did is told by what they are found doing."""
+        from launcher.serve import stacks
+
         service = self._service
         found = [run.finding(), self._gpus.in_words()]
         path = service.instance.stacks(run.number)
@@ -122,6 +127,8 @@ class Postmortem:
         """Keep what there is to say of the end for the machine, and tell a death that nobody asked
         for.
         """
+        from launcher.engines import failures
+
         if self._service.gone is run:
             self._exited = self._end(run, died, error, why, together)
         if why:
@@ -153,12 +160,17 @@ class Postmortem:
         if isinstance(state, Stopping):
             if state.then in (Next.END, Next.RESTART):  # asked for, so no death
                 return
-            cause, what = state.cause, what if run.lost == ["the server"] else state.reason
+            cause = state.cause
+            if cause != "process-lost" or run.lost != ["the server"]:  # else `how` says more
+                what = state.reason
         why = why.or_else(cause, what)
         service.last_error = why.in_short if why.is_known else error or died.how
         service.recorder.death(service.picture(), run.number, died.how, why, run.lost, run.stacks)
 
 
 def _learn() -> Work:
+    from launcher.diagnose.diagnosis import diagnose
+    from launcher.serve import stacks  # noqa: F401
+
     diagnose([""], [""])  # its tables stay: a megabyte
     return nothing

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from launcher.diagnose.verdict import Diagnosis
 from launcher.engines.log import PHASES
 from launcher.engines.server import Server
 from launcher.engines.startup import Start
@@ -26,8 +25,11 @@ from launcher.serve.gpu_monitor import GpuNews
 from launcher.serve.readahead import Told
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.smoke import Result
-from launcher.serve.states import Ended, Next, Ready, Starting, State, Stopping
+from launcher.serve.states import Backoff, Ended, Next, Ready, Starting, State, Stopping
 from launcher.serve.writer import Writer
+
+if TYPE_CHECKING:
+    from launcher.diagnose.verdict import Diagnosis
 from launcher.statedir import starts
 from launcher.statedir.events import Event
 from launcher.statedir.folder import StateDir
@@ -132,7 +134,7 @@ class Recorder:
             more["error"] = picture.last_error
         said = {
             "state": picture.name,
-            "reason": picture.state.reason,
+            "reason": _reason(picture),
             "run": past.run,
             "restarts": past.restarts,
         }
@@ -330,7 +332,7 @@ class Recorder:
             profile=plan.name,
             state=picture.name,
             since=self._since,
-            reason=picture.state.reason,
+            reason=_reason(picture),
             endpoint=picture.url,
             model=plan.model_name,
             engine=plan.engine,
@@ -361,3 +363,10 @@ class Recorder:
             self._usual,
             picture.plan.gpus,
         )
+
+
+def _reason(picture: Snapshot) -> str:
+    """Why it is as it is; of one that waits for its next start, when that will be, too."""
+    state = picture.state
+    left = state.until - picture.now if isinstance(state, Backoff) else 0.0
+    return f"{state.reason}; the next start in {left:.0f} s" if left >= 1 else state.reason

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from launcher.diagnose.diagnosis import diagnose
-from launcher.diagnose.verdict import Diagnosis
 from launcher.engines import activity, startup, witness
 from launcher.engines.activity import Allowed, Load
 from launcher.engines.runtime import Runtime
@@ -27,6 +26,9 @@ from launcher.serve.events import Event, Exited, Progressed, RankDied, ReadyHint
 from launcher.serve.logfile import ServerLog
 from launcher.serve.loop import Loop
 from launcher.serve.session import Died, ProcessTree
+
+if TYPE_CHECKING:
+    from launcher.diagnose.verdict import Diagnosis
 
 LOOK_EVERY = 2.0  # seconds between looks at the processes of a start
 SAMPLED = 1.0  # seconds that its processes are looked at for, when nobody did before
@@ -283,6 +285,8 @@ class ServerRun:
 
     def judge(self, now: float) -> tuple[str | None, Diagnosis]:
         """Why it ended: the error in its own words, and what is known of such an end."""
+        from launcher.diagnose.diagnosis import diagnose
+
         return startup.cause(self.start, now), diagnose(self.log.tail, self.kernel)
 
     def gone(self, died: Died, error: str | None, why: Diagnosis, now: float) -> Exited:

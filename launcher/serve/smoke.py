@@ -23,6 +23,7 @@ from launcher.engines.server import NO_ANSWER, Server, talk, unanswered
 ENOUGH = 512  # tokens for an answer, reasoning included
 ROOM = 2048  # tokens where it cannot be asked not to reason; 1,024 are too few for some
 CEILING = 16  # tokens of the answer that is cut
+REPEATS = 2000  # characters of an answer that are looked at for what repeats
 LONG_ANSWER = (
     400  # characters: an answer to a short question is shorter, unless the reasoning is in it
 )
@@ -156,9 +157,21 @@ def fact(client: Client, question: Mapping[str, str]) -> None:
 
 def _expected(question: Mapping[str, str], said: str, answer: Mapping[str, Any]) -> None:
     if not re.search(question["expect"], said, re.IGNORECASE | re.DOTALL):
-        got = f"{said[:120]!r}{', one token' if _tokens(answer) == 1 else ''}"
+        got = f"{quoted(said, 120)}{', one token' if _tokens(answer) == 1 else ''}"
         ask, wanted = _last_line(question["ask"]), question["expect"][:120]
         raise WrongError(f"asked {ask!r}, wanted {wanted!r}, got {got}")
+
+
+def quoted(said: str, most: int = 80) -> str:
+    """The beginning of an answer, at most so many characters of it; what comes again and again is
+    there once, with how often: a loop is no wall.
+    """
+    once = re.sub(r"(.{1,8}?)\1{7,}", _times, said[:REPEATS], flags=re.DOTALL)
+    return repr(once[:most])
+
+
+def _times(loop: re.Match[str]) -> str:
+    return f"{loop[1]} ({len(loop[0]) // len(loop[1])} times)"
 
 
 def _last_line(ask: str) -> str:
@@ -177,9 +190,9 @@ def sane(ask: str, said: str, answer: Mapping[str, Any]) -> None:
     if not said.strip():
         raise WrongError(f"asked {ask!r}, the answer is empty after {_tokens(answer)} tokens")
     if re.search(r"</?think>", said):
-        raise WrongError(f"reasoning is in the answer: {said[:80]!r}")
+        raise WrongError(f"reasoning is in the answer: {quoted(said)}")
     if fault := garbage(said):
-        raise WrongError(f"asked {ask!r}, the answer is {fault}: {said[:80]!r}")
+        raise WrongError(f"asked {ask!r}, the answer is {fault}: {quoted(said)}")
 
 
 def garbage(text: str) -> str | None:
@@ -214,7 +227,7 @@ def _streamed(client: Client, ask: str) -> None:
             return
         if attempt == 2:
             raise WrongError(
-                f"a streamed answer differs: {pieces[:80]!r}, unstreamed {whole[:80]!r}"
+                f"a streamed answer differs: {quoted(pieces)}, unstreamed {quoted(whole)}"
             )
 
 
@@ -241,7 +254,7 @@ def reasoned(client: Client, question: Mapping[str, str]) -> None:
         raise WrongError(f"asked {ask!r} with reasoning, the answer is empty")
     if not thought.strip() and len(said) > LONG_ANSWER:
         raise WrongError(
-            f"asked {ask!r} with reasoning, it is not apart from the answer: {said[:80]!r}"
+            f"asked {ask!r} with reasoning, it is not apart from the answer: {quoted(said)}"
         )
     for text in filter(None, (said, thought)):
         sane(ask, text, answer)
@@ -254,7 +267,7 @@ def tool_call(client: Client) -> None:
     answer = client.chat("What is the weather in Paris? Use the tool.", tools=[TOOL])
     calls = answer["choices"][0]["message"].get("tool_calls") or []
     if not calls:
-        raise WrongError(f"a tool call was not parsed: {client.text(answer)[:80]!r}")
+        raise WrongError(f"a tool call was not parsed: {quoted(client.text(answer))}")
     call = calls[0]["function"]
     if call["name"] != "get_weather" or not isinstance(json.loads(call["arguments"]), dict):
         raise WrongError(f"a tool call came out wrong: {call}")

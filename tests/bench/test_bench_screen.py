@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
-from rig.tty import COLOUR, ENDLESS, WIDTHS, Stream, faults
+from rig.terminal import COLOUR, ENDLESS, WIDTHS, Stream, faults
 
 from launcher.bench.compare import compared
 from launcher.bench.record import Beside, Level, Line, Objective, Round, Run, Times, Verdict

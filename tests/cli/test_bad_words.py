@@ -11,7 +11,7 @@ import pytest
 from conftest import World
 
 from launcher import address
-from launcher.cli import naming
+from launcher.cli import variables
 from launcher.errors import in_words, with_file
 from launcher.operate import control
 from launcher.statedir import home
@@ -117,8 +117,8 @@ def test_a_variable_that_is_nearly_ours_is_told(world: World) -> None:
         ran = world.run("status", **{name: "1"})
 
         assert f"note: {name} is no variable of glm5-serve, and is not read, {meant}" in ran.stderr
-    theirs = dict.fromkeys((*naming.KNOWN, "GLM5_SERVE__FLAGS__PORT", "GLM5_X"), "")
-    assert not list(naming.unread(theirs))
+    theirs = dict.fromkeys((*variables.KNOWN, "GLM5_SERVE__FLAGS__PORT", "GLM5_X"), "")
+    assert not list(variables.unread(theirs))
 
 
 def test_an_instance_of_the_host_is_not_called_never_started(

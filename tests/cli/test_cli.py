@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -16,8 +17,8 @@ from conftest import GLM5_SERVE, ROOT, World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.cli import cli, refusals
-from launcher.cli.groups import GROUPS
+from launcher.cli import cli, every_command, refusals
+from launcher.cli.groups import GROUPS, MODULES
 from launcher.cli.refusals import KNOWN_AS
 from launcher.errors import Exit, UserError
 
@@ -50,6 +51,39 @@ def test_the_supervisor_stays_small() -> None:
     ) == set()
 
 
+def test_each_module_has_the_commands_that_it_is_imported_for() -> None:
+    for module, names in MODULES.items():
+        commands = importlib.import_module(f"launcher.cli.{module}").COMMANDS
+        assert {command.name for command in commands} == set(names), module
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "no-such-word"])
+def test_what_is_about_no_command_imports_none(words: str) -> None:
+    code = (
+        "import sys\nfrom launcher.cli import cli\n"
+        f"try: cli.main([{words!r}], standalone_mode=False)\nexcept (SystemExit, Exception): pass\n"
+        "print('LOADED', *sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+    loaded = set(said.rpartition("LOADED")[2].split())
+    assert "launcher.cli.groups" in loaded
+    assert not {f"launcher.cli.{module}" for module in MODULES} & loaded
+
+
+def test_a_start_imports_nothing_that_it_does_not_need() -> None:
+    """Neither what reads other people's files nor what draws; each is a tenth of a start."""
+    code = "import sys, launcher.operate.replicas, launcher.operate.up\nprint(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+
+    assert "launcher.doctor.run" in loaded
+    assert not {"yaml", "rich", "requests", "launcher.formats.around"} & set(loaded)
+
+
 def test_exit_statuses_stand_in_the_help_and_in_the_readme(world: World) -> None:
     said = world.run("--help").stdout
 
@@ -59,7 +93,7 @@ def test_exit_statuses_stand_in_the_help_and_in_the_readme(world: World) -> None
 
 
 def test_every_command_stands_in_the_readme() -> None:
-    for name in cli.commands:
+    for name in every_command():
         assert f"glm5-serve {name}" in README.read_text(), name
 
 
@@ -68,7 +102,7 @@ FORMATS_OF_THEIR_OWN = ("completion", "systemd", "metrics", "schema")
 
 def test_every_command_that_prints_data_takes_json(world: World) -> None:
     # Scripts, units and Prometheus figures have formats of their own.
-    commands = [(n, c) for n, c in cli.commands.items() if n not in FORMATS_OF_THEIR_OWN]
+    commands = [(n, c) for n, c in every_command().items() if n not in FORMATS_OF_THEIR_OWN]
     for name, command in commands:
         for each in command.commands.values() if isinstance(command, click.Group) else [command]:
             if each.name in FORMATS_OF_THEIR_OWN:
@@ -146,9 +180,9 @@ def test_a_word_of_another_tool_gets_ours(world: World, word: str) -> None:
 
     assert ran.returncode == 2
     assert f"no command '{word}'" in ran.stderr
-    assert word not in cli.commands
+    assert word not in every_command()
     ours = KNOWN_AS[word].split()[0]
-    assert ours in cli.commands or world.run(ours).returncode == 0
+    assert ours in every_command() or world.run(ours).returncode == 0
     assert f"`glm5-serve {KNOWN_AS[word]}`" in ran.stderr
 
 
@@ -361,7 +395,7 @@ def test_the_memory_of_a_named_gpu_counts(world: World) -> None:
 def test_help_lists_every_command_once(world: World) -> None:
     named = [name for commands in GROUPS.values() for name in commands]
 
-    assert sorted(named) == sorted(cli.commands)
+    assert sorted(named) == sorted(every_command())
     assert all(len(text) < 45 for commands in GROUPS.values() for text in commands.values())
     shown = world.run("--help").stdout
     assert all(f"  {name} " in shown for name in named)
@@ -417,7 +451,7 @@ def test_one_profile_is_compared_with_itself_for_another_release(world: World) -
 
 LONG = [
     (name, one)
-    for name, command in sorted(cli.commands.items())
+    for name, command in sorted(every_command().items())
     for option in command.params
     for one in option.opts
     if one.startswith("--")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import ROOT, World
-from rig.tty import ENDLESS, WIDTHS, faults, screen, told
+from rig.terminal import ENDLESS, WIDTHS, faults, screen, told
 
 from launcher.doctor.checks import every_check
 

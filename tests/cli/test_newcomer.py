@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from conftest import GLM5_SERVE, PATIENCE, ROOT, World, next_line, until
 
-from launcher.cli import cli
+from launcher.cli import every_command
 from launcher.config.load import PlanRequest
 from launcher.config.target import planned
 from launcher.engines.target import Target
@@ -481,7 +481,7 @@ def test_a_name_of_a_state_folder_is_free_again_after_a_refusal(world: World) ->
     instance.claim().release()
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
+@pytest.mark.parametrize("name", sorted(every_command()))
 def test_every_help_has_room_on_eighty_columns(world: World, name: str) -> None:
     said = world.run(name, "--help", COLUMNS="80").stdout
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -254,3 +255,14 @@ def test_lines_that_are_passed_over_are_counted_as_those_that_are_read() -> None
 
     assert diagnose_text([log]).family == diagnose(log.decode().split("\n")).family == "serves"
     assert diagnose_text(["\n".join([*lines, complaint]).encode()]).cause == "disk-full"
+
+
+@pytest.mark.parametrize("wrapped", [str, lambda line: json.dumps({"log": f"{line}\n"})])
+def test_tokens_are_seen_in_lines_that_are_passed_over(wrapped: Callable[[str], str]) -> None:
+    """vLLM tells of them and of none by the same words, and their numbers say which."""
+    complaint = "OSError: [Errno 24] Too many open files"
+    for told in (VLLM_WORK, VLLM_IDLE):
+        lines = [VLLM_WORK, VLLM_IDLE, complaint, *[told] * 50]
+        found = diagnose_text(["\n".join(map(wrapped, lines)).encode()])
+        assert found.cause == diagnose(lines).cause
+        assert (found.family == "serves") is (told is VLLM_WORK)

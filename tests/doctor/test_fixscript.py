@@ -176,3 +176,13 @@ def test_no_word_of_a_recorded_host_becomes_a_command(one: str, two: str, three:
     )
 
     assert set(commands(made(hostile))) <= set(commands(made(clean)))
+
+
+def test_limits_are_those_of_root_too() -> None:
+    """limits.conf(5): a line for everybody is none for root."""
+    text = made(having(host(), system__limits={"memlock": 8192, "nofile": 1024}))
+
+    for what in ("memlock", "nofile"):
+        assert [
+            line.split()[0] for line in text.splitlines() if re.match(rf"\S+ - {what} ", line)
+        ] == ["*", "root"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import platform
 import sys
@@ -15,7 +16,7 @@ from conftest import ENGINE, RIG, until
 
 from launcher.engines.engine import dialect
 from launcher.host.collectors import engine_child
-from launcher.host.collectors.engine import CHILD, engine
+from launcher.host.collectors.engine import CHILD, engine, engine_asked
 from launcher.host.facts import Engine, Pin, known
 
 SGLANG = (dialect("sglang").package, dialect("sglang").packages)
@@ -48,6 +49,10 @@ def install(folder: Path, name: str, version: str, *requires: str, info: str = "
     (made / ("METADATA" if made.suffix == ".dist-info" else "PKG-INFO")).write_text(
         METADATA.format(name, version, fields)
     )
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def source(folder: Path, path: str, text: str = "") -> None:
@@ -90,10 +95,28 @@ def test_an_interpreter_that_hangs_costs_its_deadline_and_is_gone(tmp_path: Path
     pid = int((tmp_path / "pid").read_text())
 
     assert str(seen.packages.unknown).endswith("did not answer within 0.5 s")
-    until(
-        lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE,
-        "no sleep left",
-    )
+    until(lambda: is_gone(pid), "no sleep left")
+
+
+def test_an_interpreter_whose_answer_nobody_waits_for_is_gone(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    python = script(tmp_path, f"sleep 600 & echo $$ $! > {began}; wait")
+
+    with contextlib.suppress(KeyboardInterrupt), engine_asked(str(python), os.environ, *SGLANG):
+        until(lambda: began.exists() and began.read_text().endswith("\n"), "it runs")
+        raise KeyboardInterrupt
+
+    asked, sleep = map(int, began.read_text().split())
+    assert not psutil.pid_exists(asked)
+    until(lambda: is_gone(sleep), "no sleep left")
+
+
+def test_the_engine_answers_while_something_else_is_done(tmp_path: Path) -> None:
+    python = script(tmp_path, f'touch {tmp_path}/asked; exec {sys.executable} "$@"')
+
+    with engine_asked(str(python), os.environ, *SGLANG) as answer:
+        until((tmp_path / "asked").exists, "it was asked before its answer was")
+        assert answer().python_version == known(platform.python_version())
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ FORMS = {
     "a URL": "cannot reach https://user:PLANTED-pw@hub.example/api: 407|cannot reach https:// hub.example/api: 407",
     "a password": "connect failed: password=PLANTED1 port=5432|connect failed: password= port=5432",
     "a key of OpenAI": "Incorrect API key provided: sk-proj-PLANTEDplantedplanted|Incorrect API key provided",
+    "a key of small letters": "the key sk-PLANTEDabcdefghijklmnop was refused|was refused",
     "a key with digits": "key sk-proj-PLANTED0123-abc_def was refused|was refused",
     "a token of the hub": "401 for hf_PLANTEDplantedPLANTED01, gated|401 for gated",
     "an option": "argv --hf-token PLANTED0123 --port 8000|argv --hf-token --port 8000",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-SITE: dict[str, Any] = runpy.run_path(str(ROOT / "scripts/site.py"))
+SITE: dict[str, Any] = runpy.run_path(str(ROOT / "scripts/lay_site.py"))
 PAGES = {path: text for path, text in SITE["pages"]().items() if text}
 FENCE = re.compile(
     r"^(?:<!-- needs ([a-z, ]+) -->\n)?(?:<!-- exits ([01, ]+) -->\n)?```sh\n(.*?)^```$",

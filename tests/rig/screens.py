@@ -2,7 +2,7 @@
 
 Each command runs in a pseudo-terminal of its own, on a stage of stages.py; what pyte, the terminal,
 then shows becomes `docs/screens/NAME-COLUMNS-{light,dark}.svg`. `start` and `top` are cut off while
-they are live; `start` needs the real SGLang (`make engine`).
+they are live; `start` and `bench` need the real SGLang (`make engine`).
 
 usage: screens.py [NAME ...]      all of them, without names
 """
@@ -95,6 +95,7 @@ SCREENS = {
     "profiles": Screen("profiles", stages.driver, rows=28),
     "status": Screen("status", stages.served),
     "top": Screen("top", stages.served, live="tok/s", settled=4, lines=24),
+    "bench": Screen("bench cpu-demo --concurrency 1,4 --rounds 3", stages.real),
 }
 
 
@@ -175,6 +176,7 @@ def draw(name: str, lines: list[Text], columns: int) -> None:
             )
             for line in lines:
                 paper.print(line, overflow="ignore", no_wrap=True)
+            paper.print()  # the picture ends in the middle of its last line
             svg = paper.export_svg(title="", theme=colours, unique_id=f"{name}-{theme}")
         path = DOCS / f"{name}-{columns}-{theme}.svg"
         path.write_text(SVG.sub("", svg).replace("Fira Code, monospace", "monospace"))

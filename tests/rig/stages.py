@@ -105,6 +105,16 @@ def served(folder: Path, env: Environ) -> Iterator[Environ]:
             run(folder, env, "down", "glm5", "--now")
 
 
+@contextmanager
+def real(folder: Path, env: Environ) -> Iterator[Environ]:
+    """The real SGLang on this machine's CPU, which nobody else asks (`make engine`)."""
+    run(folder, env, "up", "cpu-demo", "--detach")
+    try:
+        yield env
+    finally:
+        run(folder, env, "down", "cpu-demo", "--now")
+
+
 class Load(threading.Thread):
     """What the stand-in engine says of itself, as if it were asked by some and decoded for them."""
 

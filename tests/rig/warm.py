@@ -142,6 +142,7 @@ def _child(asked: tuple[list[str], dict[str, str], str], descriptors: Sequence[i
 if __name__ == "__main__":
     for module in IMPORTED:
         importlib.import_module(module)
+    importlib.import_module("launcher.cli").every_command()
     for asked in LOOKED_UP:  # what packaged tables say, they say to all
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
             importlib.import_module("launcher.cli").cli.main(asked, standalone_mode=False)

@@ -10,8 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import ROOT, World
+from hypothesis import given
+from hypothesis import strategies as st
 
-from launcher.serve.smoke import garbage
+from launcher.serve.smoke import garbage, quoted
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"answer": ""}, "the answer is empty"),
@@ -249,3 +251,21 @@ def test_events_of_what_was_never_up_are_refused(world: World) -> None:
 
     assert refused.returncode == 1
     assert "no events of stub" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("\x01" * 300, r"'\x01 (300 times)'"),
+        ("So: " + "ha " * 40 + "end", "'So: ha (40 times) end'"),
+        ("The capital of France is Paris.", "'The capital of France is Paris.'"),
+        ("x" * 5 + "y" * 7, "'xxxxxyyyyyyy'"),
+    ],
+)
+def test_what_repeats_is_quoted_once(said: str, told: str) -> None:
+    assert quoted(said) == told
+
+
+@given(st.text())
+def test_a_quotation_is_never_long(said: str) -> None:
+    assert len(quoted(said)) <= 10 * 80 + 2  # of an escape's ten letters each

@@ -204,6 +204,36 @@ def test_why_a_server_died_is_found_out_while_the_launcher_hears() -> None:
     assert judged_by != [threading.get_ident()]
 
 
+LATER = """
+import ast, sys
+from pathlib import Path
+import launcher.supervise
+from launcher.serve import postmortem
+
+first = {*sys.modules}
+postmortem._learn()()
+for file in Path(postmortem.__file__).parent.glob("*.py"):
+    for function in ast.walk(ast.parse(file.read_text())):
+        if isinstance(function, ast.FunctionDef):
+            for one in ast.walk(function):
+                if isinstance(one, ast.ImportFrom) and one.module.startswith("launcher"):
+                    names = {one.module, *(f"{one.module}.{name.name}" for name in one.names)}
+                    print(file.name, one.module, bool(names - first), one.module in sys.modules)
+"""
+
+
+def test_what_the_supervisor_imports_later_it_has_before_it_can_need_it() -> None:
+    """An upgrade may take the files away while it runs; and before its server it need not wait."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATER], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    later = [line.split() for line in done.stdout.splitlines()]
+
+    assert ["postmortem.py", "launcher.diagnose.diagnosis", "True", "True"] in later
+    assert not [file for file, _, _, is_there in later if is_there == "False"]
+    assert not [module for _, module, is_late, _ in later if is_late == "False"]
+
+
 def answers_at_all(world: World) -> bool:
     try:
         return answers(world)

@@ -8,8 +8,9 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 from launcher.files import programs
@@ -36,6 +37,19 @@ class Answer:
 def ask(command: Sequence[str], deadline: float, env: Mapping[str, str] | None = None) -> Answer:
     """Run a program and read what it says for at most `deadline` seconds; nothing of it is left.
 
+    Raises OSError or ValueError where it cannot be started.
+    """
+    with asking(command, deadline, env) as answer:
+        return answer()
+
+
+@contextlib.contextmanager
+def asking(
+    command: Sequence[str], deadline: float, env: Mapping[str, str] | None = None
+) -> Iterator[Callable[[], Answer]]:
+    """Have a program run while something else is done; called once, it waits for what that says,
+    until `deadline` seconds from its start. Nothing of it is left, be it called or not.
+
     It runs in /, so that a Python imports nothing from the current folder, which may be anybody's.
     Raises OSError or ValueError where it cannot be started.
     """
@@ -50,16 +64,29 @@ def ask(command: Sequence[str], deadline: float, env: Mapping[str, str] | None =
     )
     assert child.stdout is not None
     with child.stdout as stream:
-        said, in_time = _read(stream, deadline)
+        try:
+            yield partial(_answer, child, stream, time.monotonic() + deadline)
+        finally:
+            if child.returncode is None:  # else its number may be another one's by now
+                _end(child)
+
+
+def _answer(child: subprocess.Popen[bytes], stream: IO[bytes], end: float) -> Answer:
+    said, in_time = _read(stream, end)
     status = _wait(child) if in_time else None
+    _end(child)
+    return Answer(said, in_time, child.returncode if status is None else status)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of it: the others of its session, too, where it has ended itself."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    return Answer(said, in_time, _wait(child) if status is None else status)
+    _wait(child)
 
 
-def _read(stream: IO[bytes], deadline: float) -> tuple[bytes, bool]:
+def _read(stream: IO[bytes], end: float) -> tuple[bytes, bool]:
     """What the stream says until its end or too much, and whether that came in time."""
-    end = time.monotonic() + deadline
     said = b""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from launcher.files import programs
 from launcher.host import facts_json
-from launcher.host.collectors.child import ask
+from launcher.host.collectors.child import Answer, asking
 from launcher.host.facts import Engine
 
 CHILD = Path(__file__).with_name("engine_child.py")
@@ -28,18 +29,37 @@ def engine(
 
     What it does not tell in `deadline` seconds is unknown.
     """
-    try:
-        path = programs.find(python, env)
-    except programs.NoProgramError as error:
-        return blind(f"the engine's interpreter {error}")
-    try:
-        # The program comes by its text: run as a file, its folder would come before the engine's
-        # own packages.
-        answer = ask([path, "-c", CHILD.read_text(), package, *packages], deadline, env)
-    except (OSError, ValueError) as error:
-        return blind(
-            f"{path} cannot be executed: {(getattr(error, 'strerror', None) or str(error)).lower()}"
-        )
+    with engine_asked(python, env, package, packages, deadline) as answer:
+        return answer()
+
+
+@contextlib.contextmanager
+def engine_asked(
+    python: str,
+    env: Mapping[str, str],
+    package: str,
+    packages: Sequence[str],
+    deadline: float = 60.0,
+) -> Iterator[Callable[[], Engine]]:
+    """The same, asked while something else is done: called once, it waits for the answer."""
+    with contextlib.ExitStack() as stack:
+        try:
+            path = programs.find(python, env)
+            # The program comes by its text: run as a file, its folder would come before the
+            # engine's own packages.
+            command = [path, "-c", CHILD.read_text(), package, *packages]
+            answer = stack.enter_context(asking(command, deadline, env))
+        except programs.NoProgramError as error:
+            told: Callable[[], Engine] = partial(blind, f"the engine's interpreter {error}")
+        except (OSError, ValueError) as error:
+            why = (getattr(error, "strerror", None) or str(error)).lower()
+            told = partial(blind, f"{path} cannot be executed: {why}")
+        else:
+            told = lambda: _heard(path, answer(), deadline)
+        yield told
+
+
+def _heard(path: str, answer: Answer, deadline: float) -> Engine:
     if (told := _told(answer.said)) is not None:
         return _blind({**told, "python": path}, f"{path} did not say")
     if not answer.in_time:

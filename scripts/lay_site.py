@@ -1,10 +1,10 @@
 """Lays out what the site is built from, and looks for dead links in what was built: `make docs`.
 
-`site.py lay FOLDER` copies README.md, docs/ and every file that these link to into FOLDER, each at
-its own place, so that a link which works on a forge works in the site. `site.py links SITE` opens
-every page of a built site: what it links to must be there, and the anchor in it, and nothing may be
-loaded from elsewhere; exit 1 for what is not so. Zensical's strict mode looks at links to pages
-alone, not at other files, nor at the navigation.
+`lay_site.py lay FOLDER` copies README.md, docs/ and every file that these link to into FOLDER, each
+at its own place, so that a link which works on a forge works in the site. `lay_site.py links SITE`
+opens every page of a built site: what it links to must be there, and the anchor in it, and nothing
+may be loaded from elsewhere; exit 1 for what is not so. Zensical's strict mode looks at links to
+pages alone, not at other files, nor at the navigation.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def main(words: list[str]) -> int | str:
             return bool(missing)
         case ["links", site]:
             return f"error  no page in {site}\nfix    make docs"
-    return "error  wanted: site.py lay FOLDER, or site.py links SITE"
+    return "error  wanted: lay_site.py lay FOLDER, or lay_site.py links SITE"
 
 
 if __name__ == "__main__":
