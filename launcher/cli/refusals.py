@@ -72,7 +72,7 @@ def of_a_shortage(error: Exception) -> UserError | None:
         return UserError("too many files are open", fix=fix)
     if isinstance(error, FileNotFoundError):
         try:
-            os.getcwd()
+            Path.cwd()
         except FileNotFoundError:
             return UserError("the current folder was removed", fix="cd to another one")
     return None
