@@ -31,9 +31,10 @@ help:
 	@echo "make playground  the page that judges what is pasted in a browser, in build/site/playground (npm, PyPI)"
 	@echo "make playground-test  drives it in Chromium (Debian: chromium, chromium-driver)"
 	@echo "make docs     the site of README.md and docs/, in build/site; its links are checked"
-	@echo "make pages    write the pages anew that are made from code and tables"
+	@echo "make pages    write the pages again that are made from code and tables"
 	@echo "make stress   the tests TIMES=10 times in a row, beside LOOPS=$(LOOPS) loops that take every core (hours)"
-	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour)"
+	@echo "make faults   every fault, in the stand-in and in the real engines; writes docs/faults.md (most of an hour);"
+	@echo "              and 100 rounds of up, down, restart and kill from eight shells"
 	@echo "make scale    several real servers: replicas behind the gateway, one model over two network namespaces, a container"
 	@echo "              (as root; half an hour)"
 	@echo "make roots    each way to install, from nothing to a service and back, on Debian 12 and 13 with nothing on them"
@@ -111,6 +112,7 @@ stress: engines
 
 faults: engines
 	GLM5_SERVE_FAULTS=write $(BIN)/pytest -m "matrix or not matrix" tests/serve/test_faults.py tests/serve/test_canary_real.py
+	GLM5_SERVE_ROUNDS=100 $(BIN)/pytest tests/serve/test_storm.py
 
 scale: engine
 	$(BIN)/pytest -m scale

@@ -22,6 +22,7 @@ HANGS = (
     "rig/sabotage",
     "rig/hostile.py",
     "rig/listener.py",
+    "rig/births.py",
 )
 REASON = re.compile(r"# no bound: \w")
 SHORT = 20.0  # seconds; less is a measure of how busy a machine is

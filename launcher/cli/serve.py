@@ -95,7 +95,7 @@ def warm(profile: str, settings: tuple[str, ...], api_key_file: str | None, as_j
 def status(profile: str | None, as_json: bool) -> int:
     """Say what state it is in, since when and why; exit 0 only if it is ready.
 
-    Where several could be meant and none is named, all are listed.
+    Without a name, and with more than one, all are listed.
     """
     from launcher.operate import control, identity
     from launcher.output import plan

@@ -48,7 +48,7 @@ REMOVED = {
 
 ACS = """\
 # Clears request and completion redirect, and no other bit, on the bridges where they were seen. The firmware sets
-# them anew, so it is done at each boot.
+# them again, so it is done at each boot.
 cat > /etc/systemd/system/glm5-serve-acs.service <<'UNIT'
 [Unit]
 Description=Let GPUs reach each other without the root complex (ACS redirect off)

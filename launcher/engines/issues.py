@@ -27,7 +27,7 @@ from launcher.plan.plan import Plan
 
 OF_VARIABLES = Path(__file__).parents[1] / "knowledge/variables.toml"
 KEYS = (
-    "severity shows blames bounds when test what mended remedies advisory evidence source"
+    "severity shows blames bounds when test what fixed remedies advisory evidence source"
     " checked".split()
 )  # of a row, whose name is its id
 
@@ -99,7 +99,7 @@ class Issue:
     test: str = ""
     bounds: Mapping[str, Bounds] = field(default_factory=dict)  # it is told of what is outside
     advisory: str = ""
-    mended: Mapping[str, str] = field(default_factory=dict)  # packages, and from which release on
+    fixed: Mapping[str, str] = field(default_factory=dict)  # packages, and from which release on
     engine: str = ""  # that it is of; "": it is so whatever the engine
     value: str = ""
 
@@ -113,10 +113,10 @@ class Issue:
         """What helps, for whoever has a profile."""
         return any_of(self.remedies, for_profile)
 
-    def is_mended(self, packages: Mapping[str, str]) -> bool:
+    def is_fixed(self, packages: Mapping[str, str]) -> bool:
         """Whether one of the packages that are installed, by name, makes it go."""
         return any(
-            version(packages.get(name, "")) >= version(first) for name, first in self.mended.items()
+            version(packages.get(name, "")) >= version(first) for name, first in self.fixed.items()
         )
 
 
@@ -169,9 +169,7 @@ def _issue(id: str, row: Mapping[str, Any], engine: str) -> Issue:
         test=test,
         bounds=bounds,
         advisory=row.get("advisory", ""),
-        mended={
-            name: rows.text(f"mended: {name}", at) for name, at in row.get("mended", {}).items()
-        },
+        fixed={name: rows.text(f"fixed: {name}", at) for name, at in row.get("fixed", {}).items()},
         engine=engine,
     )
 

@@ -70,7 +70,7 @@ def fetch(repository: str, revision: str | None, to: Path | None, *, as_json: bo
     if wrong:
         fix = "run it again: complete files are kept"
         raise UserError(
-            f"{counting.of(len(wrong), 'file')} are not whole: {', '.join(wrong[:5])}",
+            f"{counting.of(len(wrong), 'file')} incomplete: {', '.join(wrong[:5])}",
             fix=fix,
             status=Exit.NO,
         )

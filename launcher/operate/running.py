@@ -34,6 +34,7 @@ from launcher.redact.keys import read_key
 from launcher.serve.smoke import Result, examine, explained
 from launcher.statedir.events import read_events
 from launcher.statedir.folder import StateDir
+from launcher.statedir.status import BEING_LAUNCHED
 
 
 def restart(
@@ -133,6 +134,12 @@ def plan_of(instance: StateDir) -> plan.Plan:
     try:
         return plan.loads(guarded.read(instance.plan).decode())
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, FileNotFoundError) and instance.look().reason == BEING_LAUNCHED:
+            raise UserError(
+                f"{instance.name} is being launched, and has no plan yet",
+                fix=f"wait until `glm5-serve status --profile {instance.name}` says ready",
+                status=Exit.NO,
+            ) from None
         why = in_words(error)
         raise UserError(
             f"{instance.plan} cannot be read: {why}",

@@ -55,7 +55,7 @@ ExecStart={command} gateway up %i --listen {listen}
 
 HOST_HEAD = """\
 # Made by `glm5-serve systemd install` from what `glm5-serve doctor` found on this host: the firmware, or the
-# distribution, sets these anew at each boot.
+# distribution, sets these again at each boot.
 [Unit]
 Description=Settings that this host needs before models are served
 Before=nvidia-persistenced.service

@@ -95,7 +95,7 @@ def past_starts(instance: StateDir, last: int) -> Sequence[PastStart]:
     """Its last starts, oldest first. Raises UserError where none is over yet."""
     found = starts.read(instance.starts)
     if not found and os.path.lexists(instance.starts):
-        fix = f"look what it is, then `rm {instance.starts}`: the next start writes it anew"
+        fix = f"look what it is, then `rm {instance.starts}`: the next start writes a new one"
         raise UserError(f"{instance.starts} tells of no start that can be read", fix=fix)
     if not found:
         raise UserError(

@@ -124,10 +124,10 @@ def _doubts(seen: Seen) -> Iterator[Part]:
     if why := _degraded(seen.record):
         yield why, "red"
     if seen.why and seen.figures is None:
-        yield f"no figures: {seen.why}", "yellow"
+        yield f"no metrics: {seen.why}", "yellow"
     elif seen.figures and seen.age > OLD:
         why = seen.why or "its scheduler has published none since"
-        yield f"figures are {duration(seen.age)} old: {why}", "yellow"
+        yield f"metrics are {duration(seen.age)} old: {why}", "yellow"
     for lack in seen.figures.lacks if seen.figures else ():
         yield lack, "dim"
 

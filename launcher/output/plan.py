@@ -160,7 +160,7 @@ def next_step(seen: StateRecord) -> None:
     elif seen.canary and seen.canary.degraded:
         nextstep.tell(
             (f"events -p {seen.profile} --kind canary", "what it answered"),
-            (f"restart -p {seen.profile}", "load it anew, when its requests are answered"),
+            (f"restart -p {seen.profile}", "load it again, when its requests are answered"),
         )
     elif seen.state == "stopped":
         nextstep.tell((f"up {seen.profile} --detach", "start it, and keep it up"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from launcher.statedir.state import BARE, LauncherRecord, Pids, StateRecord
 LARGEST_STATE = 1 << 20  # bytes; it has some two thousand
 LARGEST_END = 64 << 10  # bytes of events that are looked at for the last state
 NEVER = "never started here"
+BEING_LAUNCHED = "being launched"  # `up` judges the host: there is no state yet
 FINAL = ("stopped", "failed")  # states that a launcher ends in
 
 
@@ -56,23 +58,23 @@ class Status:
             seen, launcher = self._recorded()
             same = self.is_of_holder(launcher)
         except FileNotFoundError:
-            return (
-                self._bare("starting", "being launched") if held else self._bare("stopped", NEVER)
-            )
+            return self._bare("starting", BEING_LAUNCHED) if held else self._bare("stopped", NEVER)
         except PermissionError:
-            ask = f"`sudo glm5-serve status --profile {self._name}` shows how it is"
+            place = f"GLM5_SERVE_STATE_DIR={self._folder.parent.absolute()}"  # root's is another
+            words = ["sudo", "env", place, "glm5-serve", "status", "--profile", self._name]
+            ask = f"`{shlex.join(words)}` shows how it is"
             return self._bare("unknown", f"{self._path} may not be read by this user: {ask}")
         except UnfitError as error:
             return self._bare("unknown", f"{error.filename} {error.strerror}")
         except OtherSchemaError as error:
             fix = f"`glm5-serve down --profile {self._name}`, then `up`"
-            return self._bare("unknown", f"{self._path} {error}: {fix}, begins anew")
+            return self._bare("unknown", f"{self._path} {error}: {fix}, starts fresh")
         except (OSError, ValueError) as error:
             return self._bare("unknown", f"{self._path} was not written by glm5-serve: {error}")
         if held and same:
             return self._living(seen, launcher)
         if held and not self._is_going(launcher):
-            return self._bare("starting", "being launched")
+            return self._bare("starting", BEING_LAUNCHED)
         return self._ended(seen, launcher)
 
     def _recorded(self) -> tuple[StateRecord, LauncherRecord]:

@@ -53,8 +53,8 @@ def test_of_models_with_other_attention_none_of_that_is_said(release: str, name:
 def test_a_flashinfer_that_knows_the_format_of_scales_mends_one_of_them() -> None:
     [row] = [one for one in issues.every_issue() if one.id == "vllm-sparse-scales-sm120"]
 
-    assert row.is_mended({"flashinfer-python": "0.6.15"})
-    assert not row.is_mended({"flashinfer-python": "0.6.13"})
+    assert row.is_fixed({"flashinfer-python": "0.6.15"})
+    assert not row.is_fixed({"flashinfer-python": "0.6.13"})
 
 
 @pytest.mark.parametrize(

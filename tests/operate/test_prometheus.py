@@ -226,7 +226,7 @@ def test_no_alert_is_an_error_and_those_of_the_lost_one_fire(prometheus: Prometh
         for name in names(rule["expr"]) & prometheus.names():
             assert prometheus.rows(name)
             assert {"instance", "job", "profile", "engine"} <= {*prometheus.rows(name)[0]}
-    wanted = {(LOST, f"Model{what}") for what in ("NotReady", "Failed", "AnswersWrongly")}
+    wanted = {(LOST, f"Glm5Serve{what}") for what in ("NotReady", "Failed", "AnswersWrongly")}
     alerts = until(lambda: prometheus.alerts(wanted), f"these fire, or are about to: {wanted}")
     assert {(one["labels"]["profile"], one["labels"]["alertname"]) for one in alerts} == wanted
     [wrong] = [one for one in alerts if one["state"] == "firing"]

@@ -130,6 +130,10 @@ def test_an_up_that_is_ended_before_it_launched_says_so(world: World) -> None:
     world.profile.write_text(world.profile.read_text().replace(sys.executable, str(slow)))
     up = world.start("up", "-p", "stub", "-d")
     until((world.instance / "lock").exists, "it claimed its folder")
+    for early in ("restart", "smoke"):
+        asked = world.run(early, "-p", "stub")
+        assert asked.returncode == 1
+        assert asked.stderr.startswith("error  stub is being launched, and has no plan yet\n")
     down = world.run("down", "-p", "stub", "--now")
     said, _ = up.communicate(timeout=PATIENCE)
 

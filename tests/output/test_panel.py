@@ -157,17 +157,17 @@ def test_a_server_that_hangs_has_figures_of_an_age() -> None:
     said = one(replace(BUSY, age=42.0, why="no answer within 1 s"))
 
     assert "running 12" in said
-    assert "figures are 42 s old: no answer within 1 s" in said
+    assert "metrics are 42 s old: no answer within 1 s" in said
 
 
 def test_a_scheduler_that_published_nothing_is_said() -> None:
-    assert "figures are 42 s old: its scheduler has published none since" in one(
+    assert "metrics are 42 s old: its scheduler has published none since" in one(
         replace(BUSY, age=42.0)
     )
 
 
 def test_who_is_not_asked_is_said() -> None:
-    assert "no figures: port 30000 is held by nc" in one(
+    assert "no metrics: port 30000 is held by nc" in one(
         Seen(READY, why="port 30000 is held by nc")
     )
 

@@ -126,7 +126,7 @@ def test_a_restart_that_is_stopped_meanwhile_leaves_nothing(
 
 
 FIX = "`glm5-serve down --profile stub`, then `up`"
-OTHER_STATE = f"has schema 0, this glm5-serve reads 1: {FIX}, begins anew"
+OTHER_STATE = f"has schema 0, this glm5-serve reads 1: {FIX}, starts fresh"
 OTHER_PLAN = f"a plan of schema 0, wanted 1\nfix    {FIX}"
 BEGINS = "starting   stub, "
 READ = {  # what reads a folder of another schema: its exit status, and what it says then

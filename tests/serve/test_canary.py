@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +25,7 @@ from launcher.serve.events import (
     CanaryHeard,
     Event,
     Exited,
+    Probe,
     ProbeResult,
     RequestReceived,
     SmokeResult,
@@ -299,6 +302,27 @@ def test_it_is_asked_every_so_many_seconds_while_it_is_ready() -> None:
 
     assert isinstance(state, Ready)
     assert [type(action) for action in done].count(AskCanary) == 2
+
+
+def test_a_day_of_answers_leaves_no_more_behind_than_an_hour() -> None:
+    """Every health check and every canary of 24 h, each when the machine wants it."""
+    policy = replace(ASKED, probe_interval=10.0)
+    state, _ = play(*READY, policy=policy)
+    sizes, seen = [], Counter[type]()
+    for end in (3600.0, 24 * 3600.0):
+        while (now := wakes_at(state, policy)) is not None and now < end:
+            state, actions = step(state, Ticked(now), policy)
+            for action in actions:
+                seen[type(action)] += 1
+                heard: Event = ProbeResult(now + 0.1, 1, ok=True)
+                if isinstance(action, AskCanary):
+                    heard = CanaryHeard(now + 1, 1, action.question, RIGHT)
+                state, _ = step(state, heard, policy)
+        sizes.append(len(pickle.dumps(state)))
+
+    assert isinstance(state, Ready)
+    assert min(seen[Probe], seen[AskCanary]) > 1000
+    assert sizes[1] <= sizes[0] * 1.05
 
 
 def test_wrong_answers_are_told_and_nothing_else_is_done() -> None:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from launcher.serve.loop import Loop
+from launcher.serve.loop import HARMLESS, Loop
+from launcher.serve.wishes import WISHES
 
 PATIENCE = 20.0  # seconds
 
@@ -89,3 +90,13 @@ def test_signals_that_were_held_back_come_at_once(loop: Loop, told: list[str]) -
         signal.signal(signal.SIGUSR2, before)
 
     assert told == ["SIGUSR2"]
+
+
+def test_every_signal_that_would_end_it_is_a_wish_or_means_nothing() -> None:
+    """But what nobody can handle, what a fault of its own raises, and what the kernel ignores."""
+    faults = "SEGV BUS FPE ILL ABRT TRAP SYS"
+    harms_nobody = "CHLD URG WINCH CONT STOP TSTP TTIN TTOU"
+    left = {signal.Signals[f"SIG{name}"] for name in f"KILL {faults} {harms_nobody}".split()}
+
+    assert set(signal.valid_signals()) - {*WISHES} - {*HARMLESS} == left
+    assert not left & {*WISHES, *HARMLESS}

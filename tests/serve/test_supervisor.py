@@ -17,16 +17,20 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 import requests
-from conftest import GLM5_SERVE, PATIENCE, World, next_line, until
+from conftest import GLM5_SERVE, PATIENCE, RIG, World, next_line, running, until
 from rig.mounts import mounted
 
 from launcher.plan.policy import Policy
+from launcher.redact import keys
 from launcher.serve.clock import LATE, Clock
 from launcher.serve.events import (
+    Event,
     Exited,
     Launch,
     LaunchFailed,
@@ -35,7 +39,10 @@ from launcher.serve.events import (
     Started,
     Ticked,
 )
+from launcher.serve.launching import Launches, Launching
 from launcher.serve.lifecycle import step
+from launcher.serve.loop import Loop
+from launcher.serve.postmortem import Postmortem
 from launcher.serve.states import Backoff, Ended, Idle, Ready, Starting, State
 from launcher.serve.timing import is_judged
 from launcher.serve.wishes import Request
@@ -178,6 +185,25 @@ def test_what_deaths_are_judged_by_is_read_before_the_first_one() -> None:
     assert done.stdout == "gpu-memory\n", done.stderr
 
 
+def test_why_a_server_died_is_found_out_while_the_launcher_hears() -> None:
+    """A hostile log takes seconds to be judged, and a driver may hold the last look for ever."""
+    judged_by: list[int] = []
+
+    def close(spare: int) -> None:
+        judged_by.append(threading.get_ident())
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    loop = Loop(lambda error: None)
+    gpus = SimpleNamespace(are_watched=False, poke=lambda: None, watcher=0, still_held=lambda: "")
+    service = SimpleNamespace(clock=loop.clock, loop=loop, run=None, gone=None)
+    run = SimpleNamespace(session=SimpleNamespace(close=close))
+    Postmortem(service, gpus).begin(run)  # type: ignore[arg-type]
+    until(lambda: judged_by, "it is judged")
+    loop.close()
+
+    assert judged_by != [threading.get_ident()]
+
+
 LATER = """
 import ast, sys
 from pathlib import Path
@@ -227,6 +253,42 @@ def test_a_host_that_is_short_of_something_is_tried_again_and_no_death_is_counte
         state, actions = step(state, Ticked(state.until), POLICY)
         assert isinstance(state, Starting)
         assert actions == (Launch(number + 1),)
+
+
+def fails_to_lay_its_key(number: int, monkeypatch: pytest.MonkeyPatch) -> Event:
+    """What the machine hears of a first launch whose key's file cannot be written."""
+
+    def write_key(config: str, text: str) -> None:
+        raise OSError(number, os.strerror(number), config)
+
+    heard: list[Event] = []
+    service = SimpleNamespace(clock=Clock(), feed=heard.append, last_error=None)
+    launches = Launches(service, lambda run: None)  # type: ignore[arg-type]
+    launches.pending = Launching(1, 0.0)
+    monkeypatch.setattr(keys, "write_key", write_key)
+    launches._lay(1, "/state/stub/config.yaml", "api-key: x", lambda: None)()
+    assert launches.pending is None
+    [event] = heard
+    return event
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EIO", "ENOMEM", "EMFILE", "EROFS"])
+def test_a_disk_that_takes_no_key_is_tried_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = fails_to_lay_its_key(number := getattr(errno, name), monkeypatch)
+
+    assert isinstance(failed, LaunchFailed)
+    assert os.strerror(number).lower() in failed.why.lower()
+
+
+@pytest.mark.parametrize("name", ["EACCES", "ENOTDIR", "EISDIR"])
+def test_a_place_that_can_hold_no_key_is_final(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = step(Idle(), Started(0), POLICY)[0]
+    ended, _ = step(state, fails_to_lay_its_key(getattr(errno, name), monkeypatch), POLICY)
+
+    assert isinstance(ended, Ended)
+    assert ended.failed
 
 
 # -- its time --------------------------------------------------------------------------------------
@@ -393,20 +455,49 @@ def test_a_reaper_that_is_stopped_still_ends_the_server_of_a_launcher_that_was_k
     world.until_nothing_is_left()
 
 
+@pytest.fixture
+def key(world: World) -> str:
+    """The name of a file with a key; its server is held until that was laid where it reads it."""
+    path = world.folder / "key"
+    path.write_text("sekret-0123456789")
+    path.chmod(0o600)
+    return path.name
+
+
 def test_the_key_does_not_outlive_a_launcher_that_was_killed_while_the_server_started(
-    world: World,
+    world: World, key: str
 ) -> None:
-    key = world.folder / "key"
-    key.write_text("sekret-0123456789")
-    key.chmod(0o600)
     world.faults(hang_at="parse")
-    up = world.start("up", "-p", "stub", "--api-key-file", "key")
+    up = world.start("up", "-p", "stub", "--api-key-file", key)
     config = world.instance / "config.yaml"
     until(config.exists, "the key is offered")
     up.kill()
 
     until(lambda: not config.exists(), "nor is it there any more")
     world.until_nothing_is_left()
+
+
+@pytest.mark.parametrize("stopped", ["launcher", "reaper", "server"])
+def test_a_launcher_that_is_killed_while_its_server_is_born_leaves_nothing(
+    world: World, key: str, stopped: str
+) -> None:
+    """Between each fork on the way and what comes of it."""
+    world.faults(hang_at="parse")  # a server that prints would die of the pipe that nobody reads
+    up = (GLM5_SERVE, "up", "-p", "stub", "--api-key-file", key)
+    config = world.instance / "config.yaml"
+    how: dict[str, Any] = {"env": world.environ, "cwd": world.folder, "stdout": subprocess.PIPE}
+    with running(sys.executable, RIG / "births.py", stopped, *up, **how) as births:
+        launcher = int(next_line(births))
+        if stopped != "launcher":
+            until(config.exists, "the launcher goes on")
+        os.kill(launcher, signal.SIGKILL)
+        until(lambda: not psutil.pid_exists(launcher), "it is gone")
+
+    world.until_nothing_is_left()
+    assert not config.exists()
+    world.faults()
+    again = world.run("up", "-p", "stub", "-d", "--api-key-file", key)
+    assert (again.returncode, world.status()["state"]) == (0, "ready"), again.stderr
 
 
 def test_what_a_session_is_known_by_is_written_down(world: World) -> None:

@@ -265,6 +265,8 @@ def test_the_folder_of_another_user_is_known_and_said_to_be_closed(tmp_path: Pat
 
     assert (instance.name, seen.state) == ("one", "unknown")
     assert "may not be read by this user" in seen.reason
+    there = f"`sudo env GLM5_SERVE_STATE_DIR={tmp_path} glm5-serve status --profile one`"
+    assert there in seen.reason
 
 
 def test_a_state_home_that_is_closed_is_no_empty_one(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def model_config(host: Host, plan: Plan) -> Verdict:
 def model_files(host: Host, plan: Plan) -> Verdict:
     """Every file that the index names is there.
 
-    A snapshot that is not whole fails after the shards before the missing one were loaded.
+    An incomplete snapshot fails after the shards before the missing one were loaded.
 
     Tested: on folders. Reported: refs/main that drifted to a partial snapshot.
     """

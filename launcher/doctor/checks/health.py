@@ -179,7 +179,7 @@ def gpu_diagnostics(host: Host, plan: Plan) -> Verdict:
 
 
 def gpu_virtualization(host: Host, plan: Plan) -> Verdict:
-    """The GPUs are whole and not virtual ones.
+    """The GPUs are physical ones, and no vGPUs.
 
     A vGPU has no peer-to-peer between boards and a scheduler of its own.
 

@@ -27,7 +27,7 @@ def found(host: Host, plan: Plan) -> Mapping[str, Sequence[Issue]]:
     packages = host.engine.packages.otherwise({})
     told: dict[str, list[Issue]] = {}
     for issue in issues.issues(case(host, plan, installed)):
-        if (installed or not issue.engine) and not issue.is_mended(packages):
+        if (installed or not issue.engine) and not issue.is_fixed(packages):
             told.setdefault(issue.id, []).append(issue)
     return told
 
