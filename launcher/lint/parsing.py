@@ -20,6 +20,7 @@ from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
 
 WHEEL = "the wheel of each release"
+MEANT = "did you mean"  # of a slip
 GLUED = re.compile(r"(--?[a-zA-Z][\w-]*?)(-?\d[\w.]*)")  # `-tp8`: an option, and a number
 
 
@@ -139,6 +140,8 @@ def may_be_built_in(given: Given, within: Release) -> bool:
     """
     word = given.read or given.word
     if given.option:
+        if given.option.parts and given.problem:
+            return _refused_when(given, given.option) is Shows.LOAD and MEANT not in given.problem
         near = [get_close_matches(one, given.option.choices or (), 1, 0.8) for one in given.values]
         return bool(given.problem and given.option.choices) and not any(near)
     if given.is_positional or (given.problem or "").startswith("ambiguous"):
