@@ -46,7 +46,12 @@ def untold(text: str, found: Iterable[Launch]) -> list[str]:
     """What is said of the variables whose options no launch of the text is made of."""
     launches = list(found)
     used = {name for one in launches for name in (*one.used, one.name)}
-    told = [one for one in variables(text) if one.name not in used] if launches else []
+    words = [{*one.words} for one in launches]  # some form has read it already
+    told = [
+        one
+        for one in (variables(text) if launches else ())
+        if one.name not in used and not any({*one.value.split()} <= read for read in words)
+    ]
     return [
         f"{one.name} (line {one.line}) holds options of a server, and nothing here reads it:"
         " they are not judged"

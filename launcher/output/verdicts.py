@@ -104,11 +104,18 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             continue
         console.print(words(*line))
         for instead, concerns in by_remedy(entry.concerns):
-            for concern in concerns:
+            known = [one for one in concerns if one.advisory and one.verdict is Verdict.RISKY]
+            known = known if len(known) > 1 else []
+            for concern in (one for one in concerns if one not in known):
                 milder = f"{concern.verdict}: " if concern.verdict is not entry.verdict else ""
                 source = (f" ({concern.known}: {concern.source})", "dim")
                 why = words((milder, "yellow"), cut(judged.sentence(concern.why)), source)
                 console.print(indented(console, why, BESIDE))
+            if known:
+                ids = ", ".join(one.advisory for one in known)
+                more = (" (--json: what each is)", "dim")
+                count = f"{len(known)} advisories are known of this release: {ids}"
+                console.print(indented(console, words(count, more), BESIDE))
             if instead:
                 told = words(("instead ", "bold"), cut(judged.sentence(instead)))
                 console.print(indented(console, told, BESIDE))
