@@ -134,13 +134,14 @@ def _group(console: Console, group: str, findings: list[Finding], every: bool) -
 
 
 def _advisories(findings: Sequence[Finding]) -> list[Finding]:
-    """Those that only tell of advisories, where there are several with one remedy."""
+    """Those that only tell of advisories, where several have one remedy."""
     told = [
         found
         for found in findings
         if found.severity is Severity.WARN and not found.allowed and ADVISORY.match(found.id)
     ]
-    return told if len(told) > 1 and len({found.fix for found in told}) == 1 else []
+    fixes = Counter(found.fix for found in told).most_common(1)
+    return [found for found in told if fixes[0] == (found.fix, max(2, fixes[0][1]))]
 
 
 def _of_advisories(console: Console, known: Sequence[Finding]) -> None:
