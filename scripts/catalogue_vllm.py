@@ -224,7 +224,18 @@ class Source:
             case _:
                 kind = self._kind(within, node)
                 of = self.find(within, ast.unparse(node)) if kind == "dataclass" else None
-                yield Hint(kind, tuple(parts(self, *of)) if of else ())
+                yield Hint(
+                    kind, tuple(parts(self, *of).items()) if of else self._members(within, node)
+                )
+
+    def _members(self, within: Module, node: ast.expr) -> tuple[Any, ...]:
+        """The names of an enumeration, and those of its values that JSON has."""
+        found = self.find(within, ast.unparse(node))
+        if not found or self._kind(within, node) != "enum" or isinstance(found[1], ast.expr):
+            return ()
+        told = [*literals.assignments(found[1].body)]
+        values = [self.value(found[0], value, {}) for _, value in told]
+        return tuple(name for name, _ in told), tuple(one for one in values if type(one) is int)
 
     def _kind(self, within: Module, node: ast.expr) -> str:
         name = ast.unparse(node)
@@ -236,15 +247,18 @@ class Source:
         marks = [_last(mark) for mark in found[1].decorator_list]
         if any(mark in ("config", "dataclass") for mark in marks):
             return "dataclass"
-        return "dict" if any(_last(base) == "dict" for base in found[1].bases) else "other"
+        bases = {_last(base) for base in found[1].bases}
+        if {"Enum", "IntEnum"} & bases:
+            return "enum"
+        return "dict" if "dict" in bases else "other"
 
 
 @dataclass(frozen=True)
 class Hint:
     """One of the types that a field may have."""
 
-    kind: str  # none bool int float str dict dataclass literal many other
-    values: tuple[Any, ...] = ()  # of a literal; of a dataclass its parts
+    kind: str  # none bool int float str dict dataclass literal many enum other
+    values: tuple[Any, ...] = ()  # of a literal; of a dataclass its parts; of an enum its names
     of: tuple[Hint, ...] = ()  # of many: the types of each
 
 
@@ -274,20 +288,102 @@ def words_of(source: Source, within: Module, of: ast.ClassDef) -> dict[str, Word
     return told
 
 
-def parts(source: Source, within: Module, of: Any) -> Iterator[str]:
-    """What JSON for a dataclass of the configuration may have, `a` and `a.b`, in their order; none
-    of one that takes others, or changes what it is given before it looks.
+def parts(source: Source, within: Module, of: Any) -> dict[str, str]:
+    """What JSON for a dataclass of the configuration may have, `a` and `a.b`, in their order, and
+    what each takes, in the words of launcher/engines/parts.py ("": nobody can say); none of one
+    that takes others, or changes what it is given before it looks.
     """
     if not isinstance(of, ast.ClassDef) or not _is_closed(of):
-        return
+        return {}
+    made: dict[str, str] = {}
+    validators = dict(_validators(of))
     for node in of.body:
         match node:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=value):
                 if _last(kind) == "ClassVar" or "init=False" in ast.unparse(value or ast.Name("")):
                     continue
-                yield name
-                inner = [hint for hint in source.hints(within, kind) if hint.kind == "dataclass"]
-                yield from (f"{name}.{part}" for hint in inner for part in hint.values)
+                hints = list(source.hints(within, kind))
+                of_it = validators.get(name, set()) | validators.get("*", set())
+                is_open = "SkipValidation" in ast.unparse(kind)
+                made[name] = "" if is_open else _taken(hints, _bounds(source, within, value), of_it)
+                if "enum" in {hint.kind for hint in hints} and _knows_auto(of, name):
+                    made[name] += "|~'auto'"
+                for hint in hints:
+                    if hint.kind == "dataclass":
+                        made |= {f"{name}.{part}": taken for part, taken in hint.values}
+    return made
+
+
+def _validators(of: ast.ClassDef) -> Iterator[tuple[str, set[str]]]:
+    """Which fields a class looks at itself before their types are: `before` for what may change
+    them, `none` where it only lets null through.
+    """
+    found: dict[str, set[str]] = {}
+    for node in of.body:
+        for mark in getattr(node, "decorator_list", ()):
+            if not (isinstance(mark, ast.Call) and _last(mark) == "field_validator"):
+                continue
+            mode = next((ast.unparse(word.value) for word in mark.keywords if word.arg), "'after'")
+            lets_none = getattr(node, "name", "").startswith("_skip_none_validation")
+            how = "none" if lets_none else "after" if mode == "'after'" else "before"
+            for name in mark.args:
+                if isinstance(name, ast.Constant):
+                    found.setdefault(str(name.value), set()).add(how)
+    yield from found.items()
+
+
+def _knows_auto(of: ast.ClassDef, field: str) -> bool:
+    """Whether what looks at a field first has a word of its own for nothing: `auto`."""
+    return any(
+        f"'{field}'" in "".join(map(ast.unparse, node.decorator_list))
+        and "'auto'" in ast.unparse(node)
+        for node in of.body
+        if isinstance(node, ast.FunctionDef)
+    )
+
+
+def _bounds(source: Source, within: Module, value: ast.expr | None) -> str:
+    """What `Field(ge=1, le=8)` asks of a number, as `>=1<=8`."""
+    if not isinstance(value, ast.Call) or _last(value) != "Field":
+        return ""
+    words = {word.arg: source.value(within, word.value, {}) for word in value.keywords}
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    told = {sign: words[name] for name, sign in signs.items() if name in words}
+    return "".join(f"{sign}{n:g}" for sign, n in told.items() if isinstance(n, int | float))
+
+
+def _taken(hints: list[Hint], bounds: str, of_it: set[str]) -> str:
+    """What a field of these types takes; one that its class looks at before may have a name in any
+    case, and what else it may have nobody can say.
+    """
+    fold = "before" in of_it
+    kinds = {hint.kind for hint in hints}
+    if "other" in kinds or (fold and not kinds & {"literal", "enum"}):
+        return ""
+    told: list[str] = ["null"] if "none" in of_it else []
+    for hint in hints:
+        match hint.kind:
+            case "none":
+                told.append("null")
+            case "int" | "float":
+                told.append(hint.kind + bounds)
+            case "many":
+                told.append("list")
+            case "dataclass":
+                told.append("object")
+            case "literal":
+                told += [_quoted(one, fold=fold) for one in hint.values if "str" not in kinds]
+            case "enum":
+                names, values = hint.values
+                told += [_quoted(name, fold=True) for name in names if fold]
+                told += [str(value) for value in values]
+            case kind:
+                told.append(kind)
+    return "|".join(dict.fromkeys(told))
+
+
+def _quoted(value: Any, *, fold: bool) -> str:
+    return f"{'~' if fold else ''}'{value}'" if isinstance(value, str) else str(value)
 
 
 def _is_closed(of: ast.ClassDef) -> bool:
@@ -316,7 +412,7 @@ def _typed(name: str, hints: list[Hint]) -> Words:
 
 def _read(name: str, by: Mapping[str, Hint]) -> Words:
     if "dataclass" in by:
-        return {"type": "object", "parts": by["dataclass"].values}
+        return {"type": "object", "parts": dict(by["dataclass"].values)}
     if "literal" in by:
         values = sorted(by["literal"].values, key=str)
         known = "known" if "str" in by else "choices"
@@ -501,7 +597,7 @@ def _values(words: Words, takes: str) -> dict[str, Any]:
     ):
         made["type"] = words["type"]
     if words.get("parts"):
-        made["parts"] = list(words["parts"])
+        made["parts"] = words["parts"]
     if isinstance(choices := words.get("choices"), list):
         made["choices"] = [choice for choice in choices if choice is not None]
     if takes == "one" and words.get("none"):
@@ -623,7 +719,9 @@ def read(wheel: Path) -> tuple[list[dict[str, Any]], set[str]]:
         module = source.module(PurePosixPath(path))
         assert module, path
         whole = parts(source, module, module.classes[of])
-        options[name]["parts"] = [part for part in whole if "." not in part]
+        if 'k.replace("-", "_")' in source.text("vllm/engine/arg_utils.py"):
+            options[name]["dashes"] = True
+        options[name]["parts"] = {part: told for part, told in whole.items() if "." not in part}
     util = "vllm/utils/argparse_utils.py"
     if util in source.files and "EnableDisableAction" in source.text(util):
         for told in options.values():

@@ -105,7 +105,7 @@ def _entry(judged: Judged, entry: Entry) -> dict[str, Any]:
     data = asdict(entry)
     for key in ("name", "value"):
         data[key] = judged.hidden(data[key])
-    for key in ("why", "instead"):
+    for key in ("why", "instead", "unjudged"):
         data[key] = judged.sentence(data[key]) if data[key] else data[key]
     data["concerns"] = [
         {

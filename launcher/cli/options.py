@@ -8,13 +8,17 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from launcher import folding
 from launcher.cli import complete
 from launcher.errors import Exit, UserError
+
+if TYPE_CHECKING:
+    from launcher.config.target import TargetOptions
+    from launcher.host.facts import Driver
 
 
 class Seconds(click.FloatRange):
@@ -106,49 +110,59 @@ def old_option(name: str, to: str) -> Callable[..., Any]:
     return click.option(name, hidden=True, expose_value=False, callback=_renamed(to))
 
 
+_GPUS = (
+    click.option(
+        "--facts",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Another host's `facts`.",
+    ),
+    click.option(
+        "--arch",
+        metavar="ARCH",
+        shell_complete=complete.archs,
+        help="Its architecture alone, e.g. sm100, sm103 or sm120.",
+    ),
+    click.option(
+        "--gpu",
+        metavar="GPU",
+        shell_complete=complete.gpus,
+        help="A product, e.g. rtx-pro-6000, b200 or gb300; or an architecture, e.g. sm120.",
+    ),
+)
+_RELEASE = click.option(
+    "--release",
+    metavar="RELEASE",
+    shell_complete=complete.releases,
+    help="For that release of the engine, e.g. 0.5.23.",
+)
+
+
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say another release, GPU or host than what is here: the parameter `aim`."""
+    return _aimed(command, *_GPUS, _RELEASE, old_option("--sglang", "--release"))
 
+
+def gpus_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Those of them that say other GPUs, where no release matters: the parameter `aim`."""
+    return _aimed(command, *_GPUS)
+
+
+def _aimed(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def given(
         *args: Any,
-        release: str | None,
         gpu: str | None,
         arch: str | None,
         facts: Path | None,
+        release: str | None = None,
         **words: Any,
     ) -> Any:
         from launcher.config.target import TargetOptions
 
         return command(*args, aim=TargetOptions.of(release, gpu, arch, facts), **words)
 
-    for option in (
-        click.option(
-            "--facts",
-            metavar="FILE",
-            type=click.Path(path_type=Path),
-            help="Another host's `facts`.",
-        ),
-        click.option(
-            "--arch",
-            metavar="ARCH",
-            shell_complete=complete.archs,
-            help="Its architecture alone, e.g. sm100, sm103 or sm120.",
-        ),
-        click.option(
-            "--gpu",
-            metavar="GPU",
-            shell_complete=complete.gpus,
-            help="A product, e.g. rtx-pro-6000, b200 or gb300; or an architecture, e.g. sm120.",
-        ),
-        click.option(
-            "--release",
-            metavar="RELEASE",
-            shell_complete=complete.releases,
-            help="For that release of the engine, e.g. 0.5.23.",
-        ),
-        old_option("--sglang", "--release"),
-    ):
+    for option in options:
         given = option(given)
     return given
 
@@ -287,16 +301,23 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return given
 
 
-def _fitting(*words: Any) -> str:
+def driver_of(aim: TargetOptions) -> Driver:
+    """The GPUs that profiles are chosen for: of the facts, the GPU or the architecture that was
+    said, else those that are here. Raises UserError.
+    """
     from launcher.config import select
-    from launcher.config.target import TargetOptions, recorded
+    from launcher.config.target import recorded
     from launcher.host.observe import observe_driver
 
-    aim = TargetOptions.of(*words)
     if aim.facts:
-        driver = select.shown(recorded(aim.facts))
-    else:
-        driver = select.of_aim(aim) if aim.arch else observe_driver()
-    profile = select.required(driver, os.environ)
+        return select.shown(recorded(aim.facts))
+    return select.of_aim(aim) if aim.arch else observe_driver()
+
+
+def _fitting(*words: Any) -> str:
+    from launcher.config import select
+    from launcher.config.target import TargetOptions
+
+    profile = select.required(driver_of(TargetOptions.of(*words)), os.environ)
     folding.tell(f"no profile was named: {profile} is the best for these GPUs", sys.stderr)
     return profile

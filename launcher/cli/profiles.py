@@ -13,7 +13,13 @@ import click
 from launcher import folding
 from launcher.cli import complete
 from launcher.cli.groups import Group
-from launcher.cli.options import json_option, profile_option, target_options
+from launcher.cli.options import (
+    driver_of,
+    gpus_options,
+    json_option,
+    profile_option,
+    target_options,
+)
 from launcher.errors import Exit, UserError
 
 if TYPE_CHECKING:
@@ -41,17 +47,19 @@ class Named(Group):
 
 @click.group(cls=Named, invoke_without_command=True)
 @click.option("--all", "every", is_flag=True, help="Those for other GPUs and old names, too.")
+@gpus_options
 @json_option
 @click.pass_context
-def profiles(context: click.Context, every: bool, as_json: bool) -> None:
-    """List the profiles, those first that fit the GPUs here; show one, write one, check one."""
+def profiles(context: click.Context, every: bool, aim: TargetOptions, as_json: bool) -> None:
+    """List the profiles, those first that fit the GPUs here, or those that are said; show one,
+    write one, check one.
+    """
     if context.invoked_subcommand:
         return
     from launcher.config import select
-    from launcher.host.observe import observe_driver
     from launcher.output import profiles as screens
 
-    rows = select.rows(observe_driver(), os.environ)
+    rows = select.rows(driver_of(aim), os.environ)
     screens.listed(rows, os.environ, every=every, as_json=as_json)
 
 
@@ -114,8 +122,16 @@ def schema() -> None:
 @click.option("--make-key", is_flag=True, help="Make that file, with a random key.")
 @click.option("--engine-python", metavar="PATH", help="The interpreter that has the engine.")
 @click.option("--force", is_flag=True, help="Replace the profile of that name.")
+@gpus_options
 @json_option
-def init(name: str | None, extends: str | None, force: bool, as_json: bool, **said: Any) -> None:
+def init(
+    name: str | None,
+    extends: str | None,
+    force: bool,
+    aim: TargetOptions,
+    as_json: bool,
+    **said: Any,
+) -> None:
     """Write a profile of your own: a few lines that extend another one.
 
     On a terminal it asks for what is not given. As root the profile goes to
@@ -124,7 +140,7 @@ def init(name: str | None, extends: str | None, force: bool, as_json: bool, **sa
     from launcher.operate import init as making
 
     asks = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
-    name, extends = _base(name, extends, asks=asks)
+    name, extends = _base(name, extends, aim, asks=asks)
     draft, base = making.begun(name, extends, os.environ)
     words = {key: said[key] for key in ("model", "host", "port")}
     words["python"] = said["engine_python"]
@@ -146,12 +162,13 @@ def init(name: str | None, extends: str | None, force: bool, as_json: bool, **sa
     _report(plan, draft.name, path, draft.key_file if new_key else None, as_json=as_json)
 
 
-def _base(name: str | None, extends: str | None, *, asks: bool) -> tuple[str, str]:
+def _base(
+    name: str | None, extends: str | None, aim: TargetOptions, *, asks: bool
+) -> tuple[str, str]:
     """The profile's name, and what it extends."""
     from launcher.config import select
-    from launcher.host.observe import observe_driver
 
-    best = extends or select.best_profile(observe_driver(), os.environ)
+    best = extends or select.best_profile(driver_of(aim), os.environ)
     if asks and not extends:
         extends = _ask("profile to extend (`glm5-serve profiles` lists them)", best)
     elif not extends:

@@ -163,6 +163,8 @@ def of_flags(
             )
         elif (head := name.partition(".")[0]) != name and _is_json(head, engine):
             errors.append(f"{where}: {_in_json(name, flags[name])}")
+        elif name != plain and (long := _long(name, engine)):
+            errors.append(f"{where}: the short -{name}, write flags.{long}")
         elif name != plain or not name:
             errors.append(
                 f"{where}: not an option name" + (f", did you mean {plain}?" if plain else "")
@@ -177,6 +179,13 @@ def _is_json(name: str, engine: Dialect) -> bool:
     releases = engine.options.accepted_by(f"--{name}")
     option = engine.options.release(releases[-1]).options[f"--{name}"] if releases else None
     return option is not None and option.type in ("json", "object", "json_or_text")
+
+
+def _long(name: str, engine: Dialect) -> str:
+    """The option of which a name is the short one, `O` of -O3; "" where it is none."""
+    said = engine.options.reads(f"-{name}", "0")
+    is_whole = said.value is None and said.name.startswith("--")
+    return said.name[2:] if is_whole and engine.options.accepted_by(said.name) else ""
 
 
 def _in_json(name: str, value: object) -> str:

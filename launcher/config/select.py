@@ -9,6 +9,7 @@ from typing import Any
 from launcher.config import layers
 from launcher.config.load import PlanRequest, load
 from launcher.config.target import TargetOptions, planned
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import Target, blackwell
 from launcher.errors import Exit, UserError
 from launcher.host.facts import Driver, Gpu, Host, known
@@ -169,11 +170,20 @@ def _is(gpu: Gpu, arch: str | None) -> bool:
     return seen is not None and arch in (None, seen)
 
 
-def best_profile(driver: Driver, environ: Mapping[str, str]) -> str | None:
-    """The profile that takes most of the GPUs that the driver shows; of several the shortest
-    name. None where no profile is for them.
+def best_profile(
+    driver: Driver, environ: Mapping[str, str], engine: str | None = None
+) -> str | None:
+    """The profile that takes most of the GPUs that the driver shows, one of the host's engine
+    before all others; of several the shortest name. None where no profile is for them.
     """
-    return best_of(on_offer(environ), driver)
+    return best_of(on_offer(environ), driver, engine)
+
+
+def engine_of(host: Host) -> str | None:
+    """The engine that a host has; None where nobody knows, or it has several."""
+    there = host.engine.packages.otherwise({})
+    found = [name for name in NAMES if dialect(name).package in there]
+    return found[0] if len(found) == 1 else None
 
 
 def on_offer(environ: Mapping[str, str]) -> dict[str, Plan]:
@@ -194,9 +204,16 @@ def on_offer(environ: Mapping[str, str]) -> dict[str, Plan]:
     return found
 
 
-def best_of(offer: Mapping[str, Plan], driver: Driver) -> str | None:
-    """The best for these GPUs of what is on offer, None where nothing is for them."""
+def best_of(offer: Mapping[str, Plan], driver: Driver, engine: str | None = None) -> str | None:
+    """The best for these GPUs, and this engine, of what is on offer, None where nothing is for
+    them.
+    """
     if not driver.gpus.known:
         return None
-    fitting = {name: plan.gpus for name, plan in offer.items() if obstacle(plan, driver) is None}
-    return max(fitting, key=lambda name: (fitting[name], -len(name)), default=None)
+    fitting = {name: plan for name, plan in offer.items() if obstacle(plan, driver) is None}
+
+    def rank(name: str) -> tuple[bool, int, int]:
+        plan = fitting[name]
+        return engine == plan.engine, plan.gpus, -len(name)
+
+    return max(fitting, key=rank, default=None)

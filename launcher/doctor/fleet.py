@@ -139,7 +139,9 @@ def _judged(
 ) -> Judged:
     if isinstance(answer.seen, Unreachable):
         return Judged(answer)
-    best: Callable[[Driver, Mapping[str, str]], str | None] = lambda seen, _: best_of(offer, seen)
+    best: Callable[[Driver, Mapping[str, str], str | None], str | None] = lambda seen, _, engine: (
+        best_of(offer, seen, engine)
+    )
     seen = as_node(of_host(answer.seen, words.profile, words.settings, environ, best))
     found = judge(seen.host, seen.plan, only=words.only, skip=words.skipped, allow=words.allow)
     return Judged(answer, seen, tuple(found))

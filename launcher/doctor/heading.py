@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from launcher.capacity.choices import Choice, choices, enough
-from launcher.config.select import shown
+from launcher.config.select import engine_of, shown
 from launcher.doctor.run import Examined
+from launcher.engines.engine import dialect
 from launcher.host.facts import Driver, Gpu, Host
 from launcher.knowledge import gpus
 from launcher.redact.secrets import hide
@@ -23,10 +24,17 @@ def head(seen: Examined) -> str:
 
 def _judged(seen: Examined) -> str:
     if seen.plan.name:
-        return f"judged for {seen.plan.name}" + (
-            ", the profile that fits best" if seen.chosen else ""
-        )
+        best = ", the profile that fits best" if seen.chosen else ""
+        return f"judged for {seen.plan.name}{best}{_of_another(seen)}"
     return "judged without a profile: no profile fits; choose with -p"
+
+
+def _of_another(seen: Examined) -> str:
+    """That the host has another engine than the profile is of; "" where it has its own."""
+    own, has = seen.plan.engine, engine_of(seen.host)
+    if has is None or has == own:
+        return ""
+    return f"; it has {dialect(has).name}, and {seen.plan.name} is of {dialect(own).name}"
 
 
 def _gpus(host: Host) -> str:

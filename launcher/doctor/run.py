@@ -10,7 +10,7 @@ from launcher import counting
 from launcher.config import layers
 from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
-from launcher.config.select import FALLBACK, best_profile, shown
+from launcher.config.select import FALLBACK, best_profile, engine_of, shown
 from launcher.config.target import Seen, instance_of, observe_target, planned
 from launcher.config.target import recorded as recorded_facts
 from launcher.doctor.checks import REQUIRED, judge, known_ids
@@ -91,13 +91,13 @@ def of_host(
     profile: str | None,
     settings: Sequence[str],
     environ: Mapping[str, str],
-    best: Callable[[Driver, Mapping[str, str]], str | None] = best_profile,
+    best: Callable[[Driver, Mapping[str, str], str | None], str | None] = best_profile,
 ) -> Examined:
     """A host whose facts are at hand, and the plan that it is judged for; nothing is observed.
 
     Where no profile is named, `best` chooses one. Raises UserError.
     """
-    name = profile or best(shown(host), environ)
+    name = profile or best(shown(host), environ, engine_of(host))
     if name is None:
         return Examined(host, _without_profile(shown(host), settings), True)
     plan, _ = planned(PlanRequest(name, tuple(settings)), environ, of(host))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.engines.options import Given
-from launcher.engines.values import scaled
+from launcher.engines.values import of_member
 
 
 def overridden(givens: Sequence[Given]) -> Mapping[int, Given]:
@@ -82,16 +82,6 @@ def _set(told: dict[str, Any], member: str, values: Sequence[str]) -> None:
         inner = told.get(part)
         told[part] = told = inner if isinstance(inner, dict) else {}
     text = values[0] if values else ""
-    read = text.split(",") if member.endswith("+") else _read(text)
+    read = of_member(member, text)
     before = told.get(name)
     told[name] = before + read if isinstance(before, list) and isinstance(read, list) else read
-
-
-def _read(text: str) -> Any:
-    """JSON, else a number with a suffix, else text."""
-    for read in (json.loads, scaled):
-        try:
-            return read(text)
-        except (ValueError, RecursionError):
-            pass
-    return text

@@ -16,15 +16,15 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from launcher.engines.parts import unknown_part
+from launcher.engines.parts import wrong_part
 from launcher.engines.slips import near
-from launcher.engines.values import misfit
+from launcher.engines.values import misfit, of_member
 from launcher.knowledge import forks, others
 
 PLAIN = re.compile(r"--[a-z][a-z0-9-]*")  # an option by its name alone
 # what argparse takes for a value although it begins with a dash
 NUMBER = re.compile(r"-\d+|-\d*\.\d+")
-LISTS = ("names", "choices", "off", "parts")  # of an option in options.json
+LISTS = ("names", "choices", "off")  # of an option in options.json
 Version = tuple[int, ...]
 
 
@@ -44,7 +44,10 @@ class Option:
     opened_by: str = ""  # the option that may bring more choices
     late: bool = False  # its choices are looked up after argparse, as the engine is configured
     adds: bool = False  # given again, it is one more, and takes no other's place
-    parts: tuple[str, ...] = ()  # what its JSON may have, `a` and `a.b`; (): nobody knows
+    # what its JSON may have, `a` and `a.b`, and what each takes (`parts`); {}: nobody knows
+    parts: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    dashes: bool = False  # whether a dash in the names of its parts is an underscore
 
     @property
     def name(self) -> str:
@@ -426,7 +429,7 @@ def _problem(
     if not values:
         return None if option.takes == "maybe" else f"{word} wants a value"
     if said.member:
-        values = [json.dumps({said.member: values[0]})]
+        values = [json.dumps({said.member: of_member(said.member, values[0])})]
     return next((why for value in values if (why := _misfit(option, value))), None)
 
 
@@ -434,4 +437,4 @@ def _misfit(option: Option, value: str) -> str | None:
     if option.none and value in ("", "None"):
         return None
     why = misfit(option.name, option.type, tuple(map(str, option.choices)), value)
-    return why or unknown_part(option.name, option.parts, value)
+    return why or wrong_part(option.name, option.parts, value, dashes=option.dashes)

@@ -89,6 +89,20 @@ def folded(text: str) -> str:
     return text.lower().replace("-", "_")
 
 
+def of_member(member: str, text: str) -> Any:
+    """What vLLM makes of the value of one member of a JSON option (`--option.a.b+ value`): JSON,
+    else a number with a suffix, else text; a list where the name ends with a plus.
+    """
+    if member.endswith("+"):
+        return text.split(",")
+    for read in (json.loads, scaled):
+        try:
+            return read(text)
+        except (ValueError, RecursionError):
+            pass
+    return text
+
+
 FOLDED = ("name", "lower", "upper")  # types whose values are the same in any case
 # How the values of a type are read, and what they are in words.
 TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, islice, pairwise
 
+from launcher import counting
 from launcher.engines.engine import dialect
 from launcher.formats import (
+    arguments,
     dockerfile,
     fragments,
     launches,
@@ -75,17 +77,30 @@ class Reading:
 def read(text: str) -> Reading:
     """Everything that a text would launch."""
     notes: Notes = []
-    found = [_noted(_of_a_size(launch)) for launch in _found(text[:MOST], notes)]
-    if not found and (said := _IN_PYTHON.search(text, 0, MOST)):
+    whole, text = text, _whole_lines(text)
+    found = [_noted(_of_a_size(launch)) for launch in _found(text, notes)]
+    if not found and (said := _IN_PYTHON.search(text)):
         notes.append(f"{said[0]}...) is Python's, and no command line: not read")
-    if len(text) > MOST:
-        notes.append(f"only the first {MOST} characters were read")
+    if len(whole) > len(text):
+        count = counting.of(text.count("\n"), "line")
+        notes.append(f"only the first {MOST} characters were read: {count}")
+    notes += arguments.untold(text, found)
     if len(found) > MOST_LAUNCHES:
         notes.append(f"only the first {MOST_LAUNCHES} launches were read")
     ours = _ours(_of_engines(_few(found[:MOST_LAUNCHES], notes), text, notes), notes)
-    ours = [*_of_forks(_released(ours, pinned(text[:MOST])), text[:MOST])]
+    ours = [*_of_forks(_released(ours, pinned(text)), text)]
     together = _on_one_port([*_once(ours)])
     return Reading(tuple(together), tuple(dict.fromkeys(notes)))
+
+
+def _whole_lines(text: str) -> str:
+    """As much of a text as is read, no command of it in part: up to the end of a line that does not
+    go on.
+    """
+    if len(text) <= MOST:
+        return text
+    ends = [found.end() for found in re.finditer(r"(?<!\\)\r?\n", text[:MOST])]
+    return text[: ends[-1] if ends else 0]
 
 
 def _found(text: str, notes: Notes, depth: int = 0) -> list[Launch]:
@@ -107,7 +122,7 @@ def _found(text: str, notes: Notes, depth: int = 0) -> list[Launch]:
         inner = _of_shell(code, notes, depth)
         made += [_elsewhere(launch, start, lines) for launch in inner]
         rest = rest[:start] + blanked(rest[start:end]) + rest[end:]
-    for reader in (_of_shell, _of_quoted, _of_options, _of_printed):
+    for reader in (_of_shell, _of_quoted, _of_arguments, _of_options, _of_printed):
         if found := list(reader(rest, notes, depth)) if not made or reader is _of_shell else []:
             return sorted([*made, *found], key=lambda launch: launch.line) if made else found
     notes += [] if made else [*complaints, *islice(_run_elsewhere(rest), MOST_SCRIPTS)]
@@ -267,6 +282,14 @@ def _of_quoted(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
         line = text.count("\n", 0, lines[0].start()) + 1
         if fragments.is_engines([word.value for word in words]):
             yield _of_whom(Launch(words, form="options", line=line))
+
+
+def _of_arguments(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
+    """`SGLANG_ARGS="--tp 8 ..."`: options that a variable hands to whoever starts the server."""
+    for found in arguments.variables(text):
+        words = tuple(split((Piece(found.value, found.at, fixed=False),)))
+        made = _of_whom(Launch(words, form="options", line=found.line, name=found.name))
+        yield made.noting(f"the options in {found.name}, for whoever starts a server with them")
 
 
 def _template(word: Word) -> Word:

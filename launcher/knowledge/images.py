@@ -54,6 +54,27 @@ def _made(key: str | int, row: Mapping[str, Any]) -> Row:
     return Row(**told | {"checked": rows.release(row)}, cuda=row["cuda"])
 
 
+# Images for GPUs that are in no row of gpus.toml, by a part of their names or tags.
+_OTHERS = (
+    (
+        re.compile(r"(?<![a-z0-9])(rocm[\d.]*|mi[23]\d{2}x?|gfx\d+\w*)(?![a-z0-9])"),
+        "GPUs of AMD (ROCm)",
+    ),
+    (
+        re.compile(r"(?<![a-z0-9])(sm-?121a?|gb10|dgx-?spark|spark)(?![a-z0-9])"),
+        "the GB10 of a DGX Spark (sm121)",
+    ),
+)
+
+
+def of_other_gpus(image: str) -> str:
+    """Whose GPUs an image says by its name that it is for, where none of gpus.toml is: in words; ""
+    for all others.
+    """
+    said = re.sub(r"[_/:]", "-", image.lower())
+    return next((whose for name, whose in _OTHERS if name.search(said)), "")
+
+
 def image(engine: str, release: str, cuda: int) -> str | None:
     """The image of a release for a major CUDA; None where none is known."""
     bare = _LOCAL.sub("", release)

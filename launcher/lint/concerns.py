@@ -72,6 +72,7 @@ class Concern:
     instead: str | None = None
     remedies: tuple[Remedy, ...] = ()
     id: str | None = None
+    advisory: str = ""  # that it tells of, "CVE-2026-1"
 
     @property
     def keeps_down(self) -> bool:
@@ -106,6 +107,7 @@ def of_issue(issue: Issue, within: Release) -> Concern:
         any_of(issue.remedies, lambda remedy: for_command(remedy, within)),
         issue.remedies,
         issue.id,
+        issue.advisory,
     )
 
 

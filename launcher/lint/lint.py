@@ -26,11 +26,13 @@ from launcher.lint.concerns import Concern, Verdict, guesses, ranked
 from launcher.lint.config_file import has_file, of_file
 from launcher.lint.parsing import (
     WHEEL,
+    glued,
     is_unjudged,
     may_be_built_in,
     of_its_fork,
     of_option,
     passed_over,
+    unjudged,
 )
 from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan, Setting
@@ -40,6 +42,7 @@ from launcher.redact.secrets import SECRET_VARIABLE
 
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
 OF_OTHERS = "for others than the engine and NCCL"
+NOT_JUDGED = "not judged"
 OUTSIDE = "filled in from outside: unknown here"
 # Options that take nothing of a GPU's memory, whatever they are set to.
 WEIGHTLESS = re.compile(
@@ -71,6 +74,7 @@ class Entry:
     when: Shows | None = None
     instead: str | None = None
     concerns: tuple[Concern, ...] = ()
+    unjudged: str = ""  # what of it nobody here judges, or why nobody does: it is not called fine
 
 
 def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[Entry]:
@@ -96,7 +100,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         value = "" if given.is_positional else " ".join(given.values)
         name = given.name.lstrip("-")
         if told_why := _left_alone(given, launch, within):
-            entries.append(Entry(given.word, value, Verdict.FINE, *told_why))
+            open_ = told_why[0] if told_why[0].startswith(NOT_JUDGED) else ""
+            entries.append(Entry(given.word, value, Verdict.FINE, *told_why, unjudged=open_))
             continue
         is_open = bool(launch.outside & {given.word, *given.values})
         unknown += given.option is None
@@ -113,7 +118,10 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
         if is_open and not concerns:
             entries.append(Entry(given.word, value, Verdict.FINE, OUTSIDE, Known.READ, WHEEL))
             continue
-        entries.append(_entry(given.word, value, name, concerns, given.option))
+        entry = _entry(given.word, value, name, concerns, given.option)
+        if not concerns and (what := unjudged(given)):
+            entry = replace(entry, unjudged=f"{NOT_JUDGED}: {what}")
+        entries.append(entry)
     for name, word in launch.variables.items():
         # That nobody reads it is not so where the command is made of it, or a fork reads it.
         fork = forks.of_variable(name)
@@ -184,7 +192,8 @@ def _blamed(given: Plan | Case) -> str:
 
 def _unsized(launch: Launch, givens: Sequence[Given], within: Release) -> tuple[str, ...]:
     """What comes from outside and may change what the GPUs have to hold."""
-    options = (one for one in counting(givens) if launch.outside & {one.word, *one.values})
+    options = [one for one in counting(givens) if launch.outside & {one.word, *one.values}]
+    options += [one for one in givens if one.option is None and glued(one.word, within)]
     open_ones = {
         one.word for one in options if not WEIGHTLESS.fullmatch(canonical_name(one, within))
     }

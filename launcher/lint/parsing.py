@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 
+from launcher.engines import parts
 from launcher.engines.dialect import Gone
 from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.issues import Shows
-from launcher.engines.options import Given, Release, nearest_name, version
+from launcher.engines.options import Given, Option, Release, nearest_name, version
+from launcher.engines.values import misfit, of_member
 from launcher.knowledge import forks, others
 from launcher.knowledge.wrappers import Wrapper
 from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
 
 WHEEL = "the wheel of each release"
+MEANT = "did you mean"  # of a slip
+GLUED = re.compile(r"(--?[a-zA-Z][\w-]*?)(-?\d[\w.]*)")  # `-tp8`: an option, and a number
 
 
 def of_option(
@@ -29,11 +35,9 @@ def of_option(
         told = _nameless(given, within, hints=hints)
         yield replace(told, known=known) if told.source == WHEEL else told
         return
-    if given.problem:
+    when = _refused_when(given, given.option)
+    if given.problem and not (stead and when is Shows.LOAD):
         instead = "one of its choices" if given.option.choices else "a value that it takes"
-        # To argparse `json` is fine whatever is within.
-        is_within = given.option.type == "json" and " has no " in given.problem
-        when = Shows.LOAD if given.option.late or is_within else Shows.PARSE
         yield Concern(Verdict.WRONG, given.problem, known, WHEEL, when, instead)
     if given.option.deprecated:
         yield Concern(
@@ -59,6 +63,30 @@ def of_option(
         verdict = Verdict.INERT if is_same else Verdict.CONFLICTS
         why = "given again further on" if is_same else _lost(given, stead)
         yield Concern(verdict, why, known, WHEEL, Shows.PARSE)
+
+
+def _refused_when(given: Given, option: Option) -> Shows:
+    """When a value is refused: what counts alone is looked at after argparse, to which JSON is fine
+    whatever is within.
+    """
+    is_json = option.type == "json" and bool(given.values)
+    is_within = is_json and (given.member or not misfit("", "json", (), given.values[0]))
+    return Shows.LOAD if option.late or is_within else Shows.PARSE
+
+
+def unjudged(given: Given) -> str:
+    """What of an option's value nobody here judges, in words; "" where all of it is judged, or is
+    no JSON.
+    """
+    option, text = given.option, " ".join(given.values)
+    if option is None or given.problem or option.takes == "nothing":
+        return ""
+    if given.member:
+        text = json.dumps({given.member: of_member(given.member, text)})
+    found = parts.unjudged(option.parts, text)
+    if not found:
+        return ""
+    return f"what {' and '.join(found)} holds" if all(found) else "what is within"
 
 
 def _lost(given: Given, stead: Given) -> str:
@@ -112,6 +140,8 @@ def may_be_built_in(given: Given, within: Release) -> bool:
     """
     word = given.read or given.word
     if given.option:
+        if given.option.parts and given.problem:
+            return _refused_when(given, given.option) is Shows.LOAD and MEANT not in given.problem
         near = [get_close_matches(one, given.option.choices or (), 1, 0.8) for one in given.values]
         return bool(given.problem and given.option.choices) and not any(near)
     if given.is_positional or (given.problem or "").startswith("ambiguous"):
@@ -163,6 +193,9 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
         return _of_other(word, other, within.catalogue.engine)
     if carried := _carried(word, within):
         return carried
+    if apart := glued(given.word, within):
+        why = f"{word} is one word: no option to the parser, which wants its value apart"
+        return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, f"{' '.join(apart)}")
     near = nearest_name(word, within) if hints else None
     why = f"no release from {within.catalogue.releases[0]} on has it: the arguments are refused"
     return Concern(
@@ -173,6 +206,16 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
         Shows.PARSE,
         f"did you mean {near}?" if near else "correct it, or leave it out",
     )
+
+
+def glued(word: str, within: Release) -> tuple[str, str] | None:
+    """The option, and its value, that a word without a blank is meant to be: `-tp8`."""
+    found = GLUED.fullmatch(word)
+    option = within.options.get(found[1]) if found else None
+    if not found or option is None or option.takes == "nothing":
+        return None
+    wrong = misfit(option.name, option.type, tuple(map(str, option.choices)), found[2])
+    return None if wrong else (found[1], found[2])
 
 
 def gone_option(word: str, within: Release) -> Gone | None:

@@ -22,7 +22,7 @@ from launcher.formats.masking import CUTS
 from launcher.lint.by_option import canonical_name
 from launcher.lint.concerns import Concern, Verdict
 from launcher.lint.lint import Entry, lint
-from launcher.lint.parsing import gone_option
+from launcher.lint.parsing import glued, gone_option
 
 GUESS = "what to change depends on the GPU, and nobody said which (--gpu, --arch)"
 MOST_TRIES = 100  # launches that are judged on the way
@@ -234,6 +234,9 @@ def _renamed(flag: _Given, concern: Concern, target: Target) -> Iterator[Edit]:
     gone = gone_option(word, within)
     if gone and gone.is_needless(" ".join(values)):
         yield Edit(f"{concern.why}; {gone.advice}", flag.at, flag.count)
+        return
+    if gone is None and (apart := glued(flag.given.word, within)) and not values:
+        yield Edit(concern.why, flag.at, flag.count, ("=".join(apart),))
         return
     name = None if gone else within.replacement(word)
     if gone is None and name is None and concern.verdict is Verdict.UNKNOWN:

@@ -17,7 +17,7 @@ from launcher.formats.launches import Launch
 from launcher.formats.masking import CUTS
 from launcher.formats.reading import OURS, Reading, read
 from launcher.host.facts import Model
-from launcher.knowledge import gpus
+from launcher.knowledge import gpus, images
 from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
 from launcher.redact.assigned import assigned
 from launcher.redact.expansions import parts
@@ -220,6 +220,11 @@ def _assumed(
     if len(told) > 1 and launch.image and not set("${<") & {*launch.image}:
         why = "one release, and its tag does not say which: one column is its own (--release)"
         yield f"the image {launch.image} is {why}"
+    if whose := images.of_other_gpus(launch.image):
+        how = (
+            f"judged for {at.arch}, as asked" if at.arch else "what hangs on the GPU is not judged"
+        )
+        yield f"the image {launch.image} is for {whose}: {how}"
     if at.is_guess:
         said = _refused(lint(launch, at, before))
         others = [
@@ -243,6 +248,8 @@ def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:
     at = replace(target, engine=launch.engine)
     release = _asked(target, launch.engine) or launch.release
     at = replace(at, release=release or dialect(launch.engine).options.newest)
+    if at.is_guess and images.of_other_gpus(launch.image):
+        at = replace(at, arch=None, gpu=None, memory=None, is_guess=False)
     at = _placed(launch, at) if at.is_guess else at
     if at.model != Model():
         return at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ COLOURS = {
     Severity.FAIL: "red",
 }
 WIDTH, GROUP_WIDTH = 8, 21  # of the first columns
+ADVISORY = re.compile(r"(cve|ghsa|pysec)-")  # what the rows of advisories are called
 MANY = 5  # checks that one reason hides: enough to say it first, and not to name each
 
 
@@ -118,12 +120,43 @@ def _group(console: Console, group: str, findings: list[Finding], every: bool) -
     from launcher.output.console import words
 
     console.print(words((f"{group:<{GROUP_WIDTH}}", "bold"), (f" {_summary(findings)}", "dim")))
+    known = [] if every else _advisories(findings)
     for found in findings:
-        if found.severity is not Severity.OK and not _is_blind(found):
+        if known and found is known[0]:
+            _of_advisories(console, known)
+        elif found in known:
+            continue
+        elif found.severity is not Severity.OK and not _is_blind(found):
             _detail(console, found)
         elif every and found.severity is Severity.OK:
             told = (f"{found.id}  {found.title}", (f"  {found.evidence}", "dim"))
             line(console, (found.severity.word, "green"), *told)
+
+
+def _advisories(findings: Sequence[Finding]) -> list[Finding]:
+    """Those that only tell of advisories, where several have one remedy."""
+    told = [
+        found
+        for found in findings
+        if found.severity is Severity.WARN and not found.allowed and ADVISORY.match(found.id)
+    ]
+    fixes = Counter(found.fix for found in told).most_common(1)
+    return [found for found in told if fixes[0] == (found.fix, max(2, fixes[0][1]))]
+
+
+def _of_advisories(console: Console, known: Sequence[Finding]) -> None:
+    """One line for all of them: what each is, `--all` tells."""
+    ids = ", ".join(found.id.upper() for found in known)
+    what = f"  {len(known)} are known of this release: {ids}"
+    line(
+        console,
+        (Severity.WARN.word, COLOURS[Severity.WARN]),
+        ("advisories", "bold"),
+        what,
+        ("  (--all: what each is)", "dim"),
+    )
+    if known[0].fix:
+        line(console, ("fix", "bold"), known[0].fix)
 
 
 def _is_blind(found: Finding) -> bool:

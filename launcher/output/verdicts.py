@@ -13,7 +13,7 @@ from launcher.engines.target import Target
 from launcher.knowledge import gpus
 from launcher.lint.concerns import Verdict, by_remedy
 from launcher.lint.fix import Fixed
-from launcher.lint.lint import OUTSIDE, Entry
+from launcher.lint.lint import NOT_JUDGED, OUTSIDE, Entry
 from launcher.lint.run import Judged, Judgement
 from launcher.printable import cut
 
@@ -104,25 +104,36 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             continue
         console.print(words(*line))
         for instead, concerns in by_remedy(entry.concerns):
-            for concern in concerns:
+            known = [one for one in concerns if one.advisory and one.verdict is Verdict.RISKY]
+            known = known if len(known) > 1 else []
+            for concern in (one for one in concerns if one not in known):
                 milder = f"{concern.verdict}: " if concern.verdict is not entry.verdict else ""
                 source = (f" ({concern.known}: {concern.source})", "dim")
                 why = words((milder, "yellow"), cut(judged.sentence(concern.why)), source)
                 console.print(indented(console, why, BESIDE))
+            if known:
+                ids = ", ".join(one.advisory for one in known)
+                more = (" (--json: what each is)", "dim")
+                count = f"{len(known)} advisories are known of this release: {ids}"
+                console.print(indented(console, words(count, more), BESIDE))
             if instead:
                 told = words(("instead ", "bold"), cut(judged.sentence(instead)))
                 console.print(indented(console, told, BESIDE))
-    fine = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
+    left = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
+    for entry in left:
+        if entry.unjudged:
+            head = (f"{NOT_JUDGED:<{BESIDE}}", "cyan")
+            console.print(words(head, (_named(judged, entry), "bold")))
+            what = cut(judged.sentence(entry.unjudged.removeprefix(f"{NOT_JUDGED}: ")))
+            console.print(indented(console, words((what, "dim")), BESIDE))
+    fine = [entry for entry in left if not entry.unjudged]
     if fine:
         listed = ", ".join(_named(judged, entry) for entry in fine)
         console.print(words(("fine", "green")))
         console.print(indented(console, words((listed, "dim")), BESIDE))
-    counts = {
-        verdict: sum(entry.verdict is verdict for entry in entries) for verdict in reversed(Verdict)
-    }
-    console.print(
-        "\n" + ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    )
+    counts = Counter(NOT_JUDGED if entry.unjudged else entry.verdict for entry in entries)
+    summed = [f"{counts[one]} {one}" for one in (*reversed(Verdict), NOT_JUDGED) if counts[one]]
+    console.print("\n" + ", ".join(summed))
 
 
 def unchanged(judgement: Judgement) -> str:
@@ -183,9 +194,15 @@ def _table(console: Console, judged: Judged) -> None:
     console.print(f"{LEGEND}\n", style="dim")
     for row in odd:
         _spans(console, judged, row)
-    fine = [cut(judged.hidden(_first(row).name)) for row in rows if row not in odd]
-    if fine:
-        console.print(words((f"fine everywhere: {', '.join(fine)}", "dim")))
+    calm = [row for row in rows if row not in odd]
+    left = [row for row in calm if any(entry.unjudged for entry in row.values())]
+    for what, of in (
+        ("fine everywhere", [row for row in calm if row not in left]),
+        (NOT_JUDGED, left),
+    ):
+        named = [cut(judged.hidden(_first(row).name)) for row in of]
+        if named:
+            console.print(words((f"{what}: {', '.join(named)}", "dim")))
     console.print("--release RELEASE shows one, with what to change", style="dim")
 
 

@@ -96,7 +96,12 @@ CHOSEN: Mapping[str, Mapping[str, Chosen]] = {
 # What each computed condition is true of, on the newest release that the row is about.
 COMPUTED: Mapping[str, Mapping[str, str]] = {
     "heads": {"tp-size": "6"},
-    "draft-config": {"speculative-config": '{"method": "eagel"}'},
+    "draft-config": {"speculative-config": '{"method": "eagle"}'},
+    "fused-all-reduce": {"compilation-config": '{"pass_config": {"fuse_allreduce_rms": true}}'},
+    "fused-fp4": {
+        "compilation-config": '{"pass_config": {"fuse_allreduce_rms": true}}',
+        "model": "nvidia/DeepSeek-V3.1-NVFP4",
+    },
     "own-drafts": {},
     "fp8-checkpoint": {"model": "a/m-FP8"},
     "threaded-load": {"model-loader-extra-config": '{"enable_multithread_load": true}'},

@@ -64,7 +64,8 @@ def test_members_and_json_come_to_what_the_real_parser_makes_of_them(words: str)
 def test_json_beside_its_own_parts_is_what_is_lost_wherever_it_stands(
     release: str, is_first: bool
 ) -> None:
-    parts, text = "--speculative-config.method mtp", '--speculative-config \'{"method": "x"}\''
+    parts = "--speculative-config.method mtp --speculative-config.num_speculative_tokens 1"
+    text = '--speculative-config \'{"method": "x"}\''
     both = f"{text} {parts}" if is_first else f"{parts} {text}"
     told = verdicts(f"vllm serve m {both}", release)
 

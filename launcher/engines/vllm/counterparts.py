@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.engines.translation import Counterparts, Flags, Pair, Special
+from launcher.engines.vllm.conditions import SHORT, is_nothing
 
 FILE = Path(__file__).with_name("counterparts.toml")
 SPECULATION = tuple(
@@ -108,10 +109,15 @@ def _tools(flags: Flags) -> Made:
 
 
 def _config(flags: Flags) -> Made:
-    """VLLM's JSON as SGLang's options: a model drafts by its own layers, or with another's."""
-    text = _first(flags, "speculative-config")
+    """VLLM's JSON, and its short options, as SGLang's: a model drafts by its own layers, or with
+    another's.
+    """
+    text = _first(flags, "speculative-config", "{}")
+    if is_nothing(text):
+        return {}, ()
     try:
-        told = json.loads(text)
+        short = {key: one for name, key in SHORT.items() if (one := _first(flags, name))}
+        told = {**json.loads(text), **short}
         method, tokens = str(told.pop("method", "")), int(told.pop("num_speculative_tokens", 0))
     except (ValueError, TypeError, AttributeError, RecursionError):
         return {}, ("--speculative-config: left out: it is not JSON with a method",)
@@ -163,7 +169,7 @@ FROM_SGLANG = (
     Special(("tool-call-parser",), ("tool-call-parser", "enable-auto-tool-choice"), _tools),
 )
 FROM_VLLM = (
-    Special(("speculative-config",), SPECULATION, _config),
+    Special(("speculative-config", *SHORT), SPECULATION, _config),
     Special(
         ("tensor-parallel-size", "data-parallel-size", "enable-expert-parallel"),
         ("ep-size",),

@@ -64,9 +64,10 @@ DIALECT = Dialect(
     his=(
         r"model|tokenizer|served-model-name|([a-z]+-)*revision|api-key|host|port|master-(addr|port)"
         r"|([a-z]+-)*parallel-(size|size-local|start-rank|address|rpc-port)|enable-expert-parallel"
-        r"|nnodes|node-rank|headless|max-model-len|speculative-config|kv-transfer-config"
+        r"|nnodes|node-rank|headless|max-model-len|speculative-config|spec-(method|model|tokens)"
+        r"|kv-transfer-config"
     ),
-    matters=r"speculative-config|kv-transfer-config|ec-transfer-config|enable-lora|lora-modules",
+    matters=r"speculative-config|spec-(method|model|tokens)|kv-transfer-config|ec-transfer-config|enable-lora|lora-modules",
     of_model=tuple(
         (
             "reasoning-parser tool-call-parser chat-template max-model-len hf-overrides"

@@ -9,6 +9,7 @@ from launcher.address import is_loopback
 from launcher.engines import traits
 from launcher.engines.dialect import Spelled
 from launcher.engines.options import Release
+from launcher.engines.vllm.conditions import is_nothing
 
 GRAPHS = ("max-cudagraph-capture-size", "cudagraph-capture-sizes", "enforce-eager")
 
@@ -23,7 +24,7 @@ def choices(flag: Callable[..., Any], env: Mapping[str, str]) -> Mapping[str, bo
         **traits.of_ranks(flag("tensor-parallel-size")),
         "sparse-backend": flag("attention-backend") is not None,
         "bf16-kv": flag("kv-cache-dtype") in ("bfloat16", "bf16"),
-        "speculative": flag("speculative-config", "spec-method") is not None,
+        "speculative": not is_nothing(str(flag("speculative-config", "spec-method") or "")),
         "graph-sizes": flag(*GRAPHS) is not None,
         "one-node": flag("nnodes") in (None, 1, "1"),
         "pcie-ipc-allreduce": env.get("VLLM_ALLREDUCE_USE_FLASHINFER_PCIE_IPC", "0") == "1",

@@ -20,6 +20,7 @@ PACKAGES = {
     "flashinfer-python": "flashinfer-python",
     "flashinfer_cubin": "flashinfer-cubin",
     "flashinfer_jit_cache": "flashinfer-jit-cache",
+    "vllm": "vllm",
     "torch": "torch",
     "PyTorch": "torch",
     "triton": "triton",
@@ -78,6 +79,9 @@ def collect_env(text: str) -> Data:
         engine["torch_cuda"] = found.group(1)
     if found := re.search(r"^Python version\s*: (\d+\.\d+\.\d+)", text, re.M):
         engine["python_version"] = found.group(1)
+    # One built from a checkout without its tags calls itself 0.1.dev: that is no release.
+    if found := re.search(r"^vLLM Version\s*: (?!0\.1\.dev)(\d[\w.+]*)", text, re.M):
+        engine["packages"]["vllm"] = found.group(1)
     for name, version in re.findall(r"^\[(?:pip3?|conda)\] (\S+?)==(\S+)$", text, re.M):
         if name in PACKAGES:
             engine["packages"].setdefault(PACKAGES[name], version)
