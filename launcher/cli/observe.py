@@ -65,9 +65,8 @@ def diagnose_command(file: str, as_json: bool) -> int:
 )
 @click.option(
     "--svg",
-    type=click.Path(path_type=Path),
     metavar="FILE",
-    help="With --starts, as a picture, too.",
+    help="With --starts, as a picture, too: a file, or a folder/.",
 )
 @json_option
 def events(
@@ -76,7 +75,7 @@ def events(
     last: int,
     kind: tuple[str, ...],
     starts: bool,
-    svg: Path | None,
+    svg: str | None,
     as_json: bool,
 ) -> None:
     """Print what happened: states with reasons and durations, phases, deaths with their cause,
@@ -92,9 +91,11 @@ def events(
         raise click.UsageError("--svg is for --starts, which has no --follow and no --kind")
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
     if starts:
+        from launcher.files.placing import target
         from launcher.output.starts import show
 
-        show(written.past_starts(instance, last), as_json=as_json, svg=svg)
+        picture = target(svg, f"starts-{instance.name}.svg") if svg else None
+        show(written.past_starts(instance, last), as_json=as_json, svg=picture)
         return
     screen = None
     if sys.stdout.isatty() and not as_json:
@@ -197,8 +198,8 @@ def metrics_command(
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="The archive; else glm5-serve-PROFILE-TIME.tar.gz.",
+    metavar="PATH",
+    help="The archive: a file, or a folder/; else glm5-serve-PROFILE-TIME.tar.gz.",
 )
 @click.option(
     "--starts",
@@ -208,7 +209,7 @@ def metrics_command(
     help="Logs of how many starts.",
 )
 @json_option
-def bundle_command(profile: str | None, output: Path | None, starts: int, as_json: bool) -> None:
+def bundle_command(profile: str | None, output: str | None, starts: int, as_json: bool) -> None:
     """Put all that a bug report needs into one archive: secrets, host names and serial numbers left
     out.
 
@@ -218,10 +219,9 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     from launcher.statedir.home import state_home
 
     instance = control.select_instance(state_home(os.environ), profile)
-    is_new = output is None or not output.exists()
     with bundle.begun(instance, output) as made:
         bundle.make(identity.enter(instance), made, starts, os.environ)
-    older = "" if is_new else ", in place of an older one"
+    older = "" if made.is_new else ", in place of an older one"
     if as_json:
         print(json.dumps({"schema": 1, "bundle": str(made.path)}))
     else:
