@@ -147,7 +147,7 @@ class Recorder:
         made = PastStart(
             time=began,
             run=picture.state.past.run,
-            outcome=picture.name,
+            outcome=_outcome(picture.state),
             reason=picture.state.reason,
             model=plan.model_name,
             engine=plan.engine,
@@ -179,7 +179,7 @@ class Recorder:
             "run": run,
             "how": how,
             "cause": why.cause,
-            "what": why.what,
+            "what": why.what.removeprefix(f"{why.cause.replace('-', ' ')}: "),  # it stands before
             "evidence": list(why.evidence),
         }
         more = {
@@ -361,3 +361,16 @@ class Recorder:
             self._usual,
             picture.plan.gpus,
         )
+
+
+def _outcome(state: State) -> str:
+    """What became of a start, by the state that came after it: it was ready, it was asked to stop,
+    or it failed, whatever is done about that.
+    """
+    match state:
+        case Ready():
+            return starts.READY
+        case Stopping(then=Next.END | Next.RESTART) | Ended(failed=False):
+            return starts.STOPPED
+        case _:
+            return starts.FAILED
