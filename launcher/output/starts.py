@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from launcher.engines.log import PHASES
 from launcher.errors import UserError
 from launcher.output.bars import Line, Part, Signs, bar, binary, duration, flow, signs_for
-from launcher.output.events import local
 from launcher.statedir.starts import READY, PastStart, Usual, Waited, usual
 from launcher.statedir.state import StartRecord
+from launcher.statedir.times import local
 
 if TYPE_CHECKING:
     from rich.console import Console

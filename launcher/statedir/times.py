@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from calendar import timegm
 
+from launcher import printable
+
 
 def now_text() -> str:
     """The time of day as the files say it: UTC, ISO 8601, milliseconds."""
@@ -22,3 +24,14 @@ def seconds_since(since: str | None, now: float) -> float | None:
         return max(0.0, now - timegm(time.strptime((since or "")[:19], "%Y-%m-%dT%H:%M:%S")))
     except ValueError:
         return None
+
+
+def local(time_: str) -> str:
+    """A time as files have it, in UTC, for people: date and time of this host's zone; what is no
+    time as it is.
+    """
+    try:
+        seconds = timegm(time.strptime(time_[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return printable.line(f"{time_[:10]:<10} {time_[11:19]}")
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
