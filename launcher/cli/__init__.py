@@ -49,9 +49,9 @@ for command in (
 
 
 @cli.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell, e.g. eval "$(glm5-serve completion bash)"."""
+    """Print the completion script of bash, zsh or fish: eval "$(glm5-serve completion bash)"."""
     from click.shell_completion import get_completion_class
 
     made = get_completion_class(shell)
@@ -80,6 +80,9 @@ def _run() -> int:
         return status
     except UserError as error:
         refusal = error
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
     except click.ClickException as error:
         refusal = refusals.of_usage(error)
     except (click.Abort, KeyboardInterrupt):

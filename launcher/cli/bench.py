@@ -193,8 +193,9 @@ def _compare(a: str, b: str, wish: Wish, *, as_json: bool) -> int:
 
     differs: tuple[str, ...] = ()
     files = [Path(one) for one in (a, b)]
-    paired = not any(one.is_file() for one in files)
-    if not paired and not all(one.is_file() for one in files):
+    are_files = [one.is_file() or one.suffix == ".jsonl" for one in files]
+    paired = not any(are_files)
+    if not paired and not all(are_files):
         raise click.UsageError(f"{a} and {b}: two records, or two profiles that are up")
     if paired:
         screen = Screen(as_json=as_json)

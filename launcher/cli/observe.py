@@ -7,11 +7,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from launcher import folding, stdio
 from launcher.address import listening
@@ -46,16 +48,34 @@ def diagnose_command(file: str, as_json: bool) -> int:
     return diagnosis.show(found, as_json=as_json)
 
 
+def _moment(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """A time as the files say it."""
+    from launcher.statedir.times import moment
+
+    try:
+        return moment(text, time.time()) if text else ""
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command()
 @profile_option(required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, while it is up.")
 @click.option(
     "-n",
     "--last",
+    "--tail",
     type=click.IntRange(min=0),
     default=50,
     show_default=True,
     help="How many to begin with.",
+)
+@click.option(
+    "--since",
+    metavar="TIME",
+    default="",
+    callback=_moment,
+    help="Only later ones, all of them unless -n says how many: 5m, 2h, 1d, '2026-11-27 12:00'.",
 )
 @click.option(
     "--kind", multiple=True, type=click.Choice(KINDS), help="Only these; may be given again."
@@ -73,6 +93,7 @@ def events(
     profile: str | None,
     follow: bool,
     last: int,
+    since: str,
     kind: tuple[str, ...],
     starts: bool,
     svg: str | None,
@@ -89,20 +110,24 @@ def events(
 
     if (svg and not starts) or (starts and (follow or kind)):
         raise click.UsageError("--svg is for --starts, which has no --follow and no --kind")
+    is_said = (
+        click.get_current_context().get_parameter_source("last") is ParameterSource.COMMANDLINE
+    )
+    number = None if since and not is_said else last
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
     if starts:
         from launcher.files.placing import target
         from launcher.output.starts import show
 
         picture = target(svg, f"starts-{instance.name}.svg") if svg else None
-        show(written.past_starts(instance, last), as_json=as_json, svg=picture)
+        show(written.past_starts(instance, number, since), as_json=as_json, svg=picture)
         return
     screen = None
     if sys.stdout.isatty() and not as_json:
         from launcher.output.console import console as on_terminal
 
         screen = on_terminal(sys.stdout)
-    for event in written.events(instance, last, kind, follow=follow):
+    for event in written.events(instance, number, kind, since, follow=follow):
         if screen:
             console.show(event, screen)
             continue

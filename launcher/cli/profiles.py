@@ -185,7 +185,15 @@ def _asked(words: dict[str, Any], base: Plan) -> dict[str, Any]:
 
 
 def _ask(question: str, default: Any) -> Any:
-    return click.prompt(question, default=default, err=True)
+    """An answer. Raises UserError where there will be none: Ctrl-D, or a pipe that ends."""
+    try:
+        return click.prompt(question, default=default, err=True)
+    except click.Abort as ended:
+        if not isinstance(ended.__context__, EOFError):
+            raise
+        click.echo(err=True)
+        fix = "answer, or say it by options: `glm5-serve init --help`"
+        raise UserError("no answer: nothing was written", fix=fix, status=Exit.USAGE) from None
 
 
 def _report(plan: Plan, name: str, path: Path, key: Path | None, *, as_json: bool) -> None:

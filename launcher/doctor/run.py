@@ -154,7 +154,9 @@ def _recorded(source: Source) -> Host | None:
         return host(source.pasted)
     if source.sysroot and not source.sysroot.is_dir():
         raise UserError(
-            f"{source.sysroot} is not a directory", fix="give it a copy of /sys and /proc"
+            f"--sysroot {source.sysroot} is no folder",
+            fix="give it a copy of /sys and /proc",
+            status=Exit.USAGE,
         )
     return None
 

@@ -112,7 +112,7 @@ def make(instance: StateDir, output: Output, starts: int, environ: Mapping[str, 
         output.file.flush()
     except OSError as error:
         fix = "choose another place: --output FILE"
-        raise UserError(f"cannot write {output.path}: {error.strerror}", fix=fix) from None
+        raise UserError(f"cannot write {output.path}: {reason(error)}", fix=fix) from None
 
 
 def _stem(instance: StateDir) -> str:
@@ -218,7 +218,7 @@ def _end(path: Path) -> str:
                 file.readline()
             return file.read(LARGEST).decode(errors="replace")
     except OSError as error:
-        return f"not readable: {error.strerror}\n"
+        return f"not readable: {reason(error)}\n"
 
 
 def _add(archive: tarfile.TarFile, name: str, text: str) -> None:

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 
 from launcher import __version__, folding, printable
 from launcher.address import canonical, is_loopback, numeric
-from launcher.errors import Exit, UserError
+from launcher.errors import Exit, UserError, in_words
 from launcher.files import guarded, reading
 from launcher.redact.keys import read_key
 from launcher.serve.sdnotify import Notifier
@@ -239,7 +239,9 @@ def registry(home: Path) -> CollectorRegistry:
         fix = (
             "run this as the user who serves, or as root; GLM5_SERVE_STATE_DIR names another folder"
         )
-        raise UserError(f"cannot read the state folder {home}: {error.strerror}", fix=fix) from None
+        raise UserError(
+            f"cannot read the state folder {home}: {in_words(error)}", fix=fix
+        ) from None
     made = CollectorRegistry()
     made.register(Figures(home))
     return made

@@ -20,6 +20,7 @@ from launcher.diagnose.verdict import Diagnosis
 from launcher.engines.log import PHASES
 from launcher.engines.server import Server
 from launcher.engines.startup import Start
+from launcher.errors import in_words
 from launcher.plan.plan import Plan
 from launcher.serve import canary_told
 from launcher.serve.gpu_monitor import GpuNews
@@ -285,7 +286,7 @@ class Recorder:
     def _failed(self, error: Exception) -> None:
         """Say what the writer could not do. In its thread."""
         if isinstance(error, OSError):
-            self.complain(f"cannot write {self.instance.folder}: {error.strerror}")
+            self.complain(f"cannot write {self.instance.folder}: {in_words(error)}")
         else:
             self.complain(str(error))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import printable
+from launcher.errors import in_words
 from launcher.files import guarded, reading
 from launcher.files.reading import UnfitError
 from launcher.statedir import namelock
@@ -63,7 +64,7 @@ class Status:
             ask = f"`sudo glm5-serve status --profile {self._name}` shows how it is"
             return self._bare("unknown", f"{self._path} may not be read by this user: {ask}")
         except UnfitError as error:
-            return self._bare("unknown", f"{error.filename} {error.strerror}")
+            return self._bare("unknown", f"{error.filename} {in_words(error)}")
         except OtherSchemaError as error:
             fix = f"`glm5-serve down --profile {self._name}`, then `up`"
             return self._bare("unknown", f"{self._path} {error}: {fix}, begins anew")
