@@ -136,9 +136,9 @@ def init(name: str | None, extends: str | None, force: bool, as_json: bool, **sa
     if asks and draft.is_open and not (key or new_key):
         default = str(making.key_of(name, os.environ))
         key = _ask("file with the API key, made if it is not there", default)
-        new_key = not Path(key).expanduser().exists()
+        new_key = not making.key_at(key, name).exists()
     if key or new_key:
-        path = Path(key).expanduser().absolute() if key else making.key_of(name, os.environ)
+        path = making.key_at(key, name) if key else making.key_of(name, os.environ)
         draft = making.having(draft, key_file=path)
     body = making.text(draft, base.engine)
     plan = making.checked(draft, body, os.environ)

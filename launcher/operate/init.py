@@ -82,6 +82,12 @@ def key_of(name: str, environ: Mapping[str, str]) -> Path:
     return folder(environ).with_name("keys") / name
 
 
+def key_at(said: str, name: str) -> Path:
+    """The file with a key that somebody means: in a folder, which ends in a slash, that of `name`."""
+    path = Path(said).expanduser().absolute()
+    return path / name if said.endswith(os.sep) or path.is_dir() else path
+
+
 def text(draft: Draft, engine: str) -> str:
     """The profile as TOML: some six lines."""
     access = {"api_key_file": str(draft.key_file)} if draft.key_file else {}

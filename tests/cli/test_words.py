@@ -238,5 +238,15 @@ def test_a_model_folder_that_is_not_there_is_told(
     assert notes(str(tmp_path / "there")) == notes("nvidia/GLM-5-NVFP4") == []
 
 
+def test_a_key_in_a_folder_is_that_of_the_profile(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+
+    assert init.key_at(f"{tmp_path}/keys/", "mine") == tmp_path / "keys/mine"
+    assert init.key_at(f"{tmp_path}/there", "mine") == tmp_path / "there/mine"
+    assert init.key_at(f"{tmp_path}/key", "mine") == tmp_path / "key"
+    init.make_key(init.key_at(f"{tmp_path}/keys/", "mine"))
+    assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
+
+
 def test_groups_are_ours() -> None:
     assert all(isinstance(one, Group) for one in GROUPS.values())
