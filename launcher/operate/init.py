@@ -83,7 +83,7 @@ def key_of(name: str, environ: Mapping[str, str]) -> Path:
 
 
 def key_at(said: str, name: str) -> Path:
-    """The file with a key that somebody means; in a folder, there or with a slash, that of `name`."""
+    """The file with a key that somebody means; in a folder (or with a slash) that of `name`."""
     path = Path(said).expanduser().absolute()
     return path / name if said.endswith(os.sep) or path.is_dir() else path
 
