@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -102,7 +103,7 @@ def estimate(ask: FitRequest, environ: Mapping[str, str], here: Here = NOWHERE) 
         for point, other in _at_points(plan, (chosen.profile, asked), environ, aim)
     }
     made = replace(made, said=(*_stopping(plan, made), *made.said))
-    return Estimate(plan, host, made, points, tuple(notes))
+    return Estimate(plan, host, made, points, tuple(_beside(made, notes)))
 
 
 def to_json(told: Estimate) -> dict[str, Any]:
@@ -120,6 +121,16 @@ def to_json(told: Estimate) -> dict[str, Any]:
         "points": {name: _brief(one) for name, one in told.points.items()},
     }
     return data | asdict(told.fit) | {"fits": told.fit.fits}
+
+
+def _beside(made: Fit, notes: Sequence[str]) -> Iterator[str]:
+    """The notes that say more than the verdict does: none is of an option that it blames, and
+    none sends to `fit`.
+    """
+    blamed = tuple(f": --{said.blames} " for said in made.said if said.blames)
+    for note in notes:
+        if not any(option in note for option in blamed):
+            yield re.sub(r" \(`glm5-serve fit`[^)]*\)", "", note)
 
 
 def _at_points(

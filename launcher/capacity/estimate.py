@@ -76,6 +76,7 @@ def fit(
         working=(parts.taken.least, parts.taken.most),
         left=parts.left(fraction),
         beside=parts.taken.beside + parts.taken.chunks,
+        floor=parts.taken.floor,
         needed=parts.needed,
         least=parts.lowest,
         useful=_useful(formulas, parts, replace(demand, context=context)),

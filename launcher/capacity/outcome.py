@@ -54,6 +54,7 @@ class Fit:
     working: tuple[int, int]  # least and most that runs within the fraction, beside the KV cache
     left: int
     beside: int  # that must be left for what runs beside the fraction, the longest prompt included
+    floor: int  # of these, below which no server is known to have served; 0: not known
     needed: int  # of all that runs, at least
     least: float  # fraction below which there is no KV cache
     useful: float  # fraction from which on one request of the context fits; above 1: none
@@ -78,6 +79,16 @@ class Fit:
         return self.weights + self.needed > self.free
 
     @property
+    def is_starved(self) -> bool:
+        """Whether less is left to run with than any server is known to have had."""
+        return self.left < self.floor and self.weights < self.base * self.fraction
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether less is left to run with than is known to be enough."""
+        return self.left < self.beside and self.weights < self.base * self.fraction
+
+    @property
     def fits(self) -> bool:
-        """Whether a server would start."""
+        """Whether a server would start, and serve."""
         return all(said.severity is not Severity.FAIL for said in self.said)

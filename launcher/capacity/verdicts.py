@@ -36,7 +36,8 @@ def said(made: Fit, plan: Plan, shape: Shape, host: Host) -> Iterator[Said]:
     yield from obstacles(made, plan, shape)
     if made.is_too_large:
         return
-    yield from _little_left(made, plan)
+    if made.is_tight and not made.is_starved:
+        yield _little_left(made, plan, Severity.WARN)
     yield from _of_slots(made, plan)
     yield from doubts(made, plan, shape)
     yield from _cut(made, plan, shape)
@@ -52,6 +53,8 @@ def obstacles(made: Fit, plan: Plan, shape: Shape) -> Iterator[Said]:
         yield _too_much(made, plan, wanted)
     elif made.base * made.fraction - made.weights <= made.working[0]:
         yield _none_left(made, plan)
+    elif made.is_starved:
+        yield _little_left(made, plan, Severity.FAIL)
     elif made.slots is not None and not (made.tokens and made.admitted):
         yield _no_slots(made, plan)
     elif 0 < made.own < made.context and plan.env.get(_knobs(plan).longer, "0") in (
@@ -144,18 +147,18 @@ def _knobs(plan: Plan) -> Knobs:
     return dialect(plan.engine).memory.knobs
 
 
-def _little_left(made: Fit, plan: Plan) -> Iterator[Said]:
+def _little_left(made: Fit, plan: Plan, severity: Severity) -> Said:
+    """Less is left to run with than is known to be enough, or than any server had."""
     formulas = dialect(plan.engine).memory
-    if made.weights < made.base * made.fraction and made.left < made.beside:
-        what = (
-            f"{_gib(made.left)} are left for graphs, activations and NCCL: out of memory at capture"
-            " or under load"
-        )
-        fix = f"lower {formulas.knobs.chunk}: with it up to {_gib(made.beside)} are needed"
-        if made.most > made.least:
-            fix = f"lower {formulas.knobs.fraction} to {_down(made.most)} (this one goes down)"
-            fix += ", or the chunks"
-        yield Said(Severity.WARN, what, fix, *formulas.sources.little_left)
+    what = f"{_gib(made.left)} are left for graphs, activations and NCCL"
+    what += ": it runs" if severity is Severity.FAIL else ": it may run"
+    what += " out of memory at capture or under load"
+    fix = f"lower {formulas.knobs.chunk}: with it up to {_gib(made.beside)} are needed"
+    if made.most > made.least:
+        fix = f"lower {formulas.knobs.fraction} to {_down(made.most)} (this one goes down)"
+        fix += ", or the chunks" if severity is Severity.WARN else ""
+    blames = formulas.knobs.fraction
+    return Said(severity, what, fix, *formulas.sources.little_left, blames=blames)
 
 
 def _of_slots(made: Fit, plan: Plan) -> Iterator[Said]:

@@ -23,9 +23,9 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell, e.g. eval "$(glm5-serve completion bash)"."""
+    """Print the completion script of bash, zsh or fish: eval "$(glm5-serve completion bash)"."""
     from click.shell_completion import get_completion_class
 
     made = get_completion_class(shell)
@@ -59,6 +59,9 @@ def _run() -> int:
         status: int = cli.main(prog_name="glm5-serve", standalone_mode=False) or Exit.FINE
         sys.stdout.flush()  # what cannot be written is told, and is no status of Python's
         return status
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         return 130
     except Exception as error:

@@ -71,14 +71,12 @@ def _numbers(
 @click.option(
     "--save",
     metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Keep a record, without names of this host: a new file, or a folder.",
+    help="Keep a record, without names of this host: a new file, or a folder/.",
 )
 @click.option(
     "--plot",
     metavar="FILE.png",
-    type=click.Path(path_type=Path),
-    help="Latency against throughput as a picture.",
+    help="Latency against throughput as a picture: a new file, or a folder/.",
 )
 @click.option(
     "--compare",
@@ -93,8 +91,8 @@ def bench(
     concurrency: tuple[int, ...],
     rounds: int | None,
     slo: str,
-    save: Path | None,
-    plot: Path | None,
+    save: str | None,
+    plot: str | None,
     compare: tuple[str, str] | None,
     as_json: bool,
     **how: Any,
@@ -149,7 +147,7 @@ def _subject(instance: StateDir, wish: Wish) -> Subject:
 
 
 def _measure(
-    profile: str | None, wish: Wish, save: Path | None, plot: Path | None, *, as_json: bool
+    profile: str | None, wish: Wish, save: str | None, plot: str | None, *, as_json: bool
 ) -> int:
     from launcher.operate.bench import bench
     from launcher.operate.bench_files import Created, Saved, place
@@ -159,20 +157,24 @@ def _measure(
     if plot:
         require_pictures()
     instance = _instance(profile)
-    screen = Screen(as_json=as_json)
+    screen, name = Screen(as_json=as_json), instance.name
     # Files first: root becomes the instance's owner, who may not write where root said.
     with contextlib.ExitStack() as undo:
         undo.callback(screen.close)
         shown: list[Callable[[Line | Beat], None]] = [screen.show]
-        saved = undo.enter_context(Saved(place(save, instance.name), os.environ)) if save else None
-        image = undo.enter_context(Created(plot.absolute())) if plot else None
+        saved = undo.enter_context(Saved(place(save, name, "jsonl"), os.environ)) if save else None
+        image = undo.enter_context(Created(place(plot, name, "png"))) if plot else None
         shown += [saved.line] if saved else []
         verdict = bench(_subject(instance, wish), lambda line: _each(shown, line))
         screen.close()
         screen.report()
         if image and screen.levels:
-            image.write(picture(screen.levels, instance.name))
-        failed = [one.failed for one in (saved, image) if one and one.failed]
+            image.write(picture(screen.levels, name))
+        files = [one for one in (saved, image) if one]
+    for one in files:
+        if one.is_whole:
+            folding.tell(f"wrote {one.path}", sys.stderr)
+    failed = [one.failed for one in files if one.failed]
     for what in failed:
         folding.tell(f"error  {what}", sys.stderr, hanging=7)
     if verdict.ended == "interrupted":
@@ -191,8 +193,9 @@ def _compare(a: str, b: str, wish: Wish, *, as_json: bool) -> int:
 
     differs: tuple[str, ...] = ()
     files = [Path(one) for one in (a, b)]
-    paired = not any(one.is_file() for one in files)
-    if not paired and not all(one.is_file() for one in files):
+    are_files = [one.is_file() or one.suffix == ".jsonl" for one in files]
+    paired = not any(are_files)
+    if not paired and not all(are_files):
         raise click.UsageError(f"{a} and {b}: two records, or two profiles that are up")
     if paired:
         screen = Screen(as_json=as_json)

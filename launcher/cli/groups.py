@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from importlib import import_module
 from itertools import takewhile
 
 import click
+from click.core import augment_usage_errors
 
 from launcher.errors import Exit, UserError
 
@@ -72,6 +74,7 @@ STATUSES = {
     Exit.BUG: "a bug in glm5-serve",
     Exit.CONFIG: "configuration or environment error; nothing was started",
 }
+ALL = 1000  # characters: more than any sentence has
 NARROW = 52  # columns, below which click's help is wider than the terminal
 EXAMPLES = (
     "glm5-serve doctor",
@@ -105,6 +108,12 @@ class Context(click.Context):
     least.
     """
 
+    @contextlib.contextmanager
+    def scope(self, cleanup: bool = True) -> Iterator[click.Context]:
+        """Within it, words that are no use are told as those of this command."""
+        with super().scope(cleanup), augment_usage_errors(self):
+            yield self
+
     def make_formatter(self) -> click.HelpFormatter:
         """What its help is laid out by."""
         columns = shutil.get_terminal_size().columns
@@ -119,6 +128,12 @@ class Group(click.Group):
         """Take a command in, with our help."""
         cmd.context_class = Context
         super().add_command(cmd, name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with all that is said of it: what has no room in a line is folded."""
+        every = self.commands.items()
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(ALL)) for name, one in every])
 
     def resolve_command(
         self, context: click.Context, words: list[str]

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from launcher.cli.options import (
     fleet_options,
     json_option,
     source_options,
+    that_is_up,
 )
 from launcher.errors import Exit, UserError
 
@@ -64,8 +66,7 @@ if TYPE_CHECKING:
 def doctor(**words: Any) -> int:
     """Say what will hang, crash, corrupt or slow this profile on this host, and how to fix it.
 
-    Without a profile, the host is judged for the one that fits its GPUs best. Exit 1 if a check
-    fails. With --hosts, other hosts are judged over ssh.
+    Exit 1 if a check fails. With --hosts, other hosts are judged over ssh.
     """
     from launcher.doctor.run import DoctorOptions, doctor
     from launcher.output import nextstep
@@ -77,10 +78,13 @@ def doctor(**words: Any) -> int:
         raise click.UsageError(f"--json and --format {said.format}: give one of them")
     if said.hosts is not None:
         return _fleet(said)
+    is_of_a_start = said.is_of_a_start
+    if not (said.profile or said.pasted or said.facts or said.sysroot):
+        said = replace(said, profile=that_is_up())
     tell: Callable[[str], None] = lambda line: folding.tell(hide(line), sys.stderr)
     try:
         status = report(*doctor(said, os.environ, tell), said)
-        if status == Exit.FINE and said.is_of_a_start:
+        if status == Exit.FINE and is_of_a_start:
             nextstep.tell((f"up {shlex.quote(str(said.profile))}", "start it, and keep it up"))
         return status
     except UserError as refusal:
@@ -117,6 +121,7 @@ def facts(
     if len(facts) > 1:
         raise click.UsageError("facts are those of one host: give one --facts")
     source = Source(sysroot, next(iter(facts), None), pasted)
+    profile = profile or (that_is_up() if source == Source() else None)
     host = observed(profile, settings, source, os.environ)
     print(json.dumps(hide_data(facts_json.to_json(host)), indent=1))
 

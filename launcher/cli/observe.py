@@ -7,11 +7,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from launcher import folding, stdio
 from launcher.address import listening
@@ -46,16 +48,34 @@ def diagnose_command(file: str, as_json: bool) -> int:
     return diagnosis.show(found, as_json=as_json)
 
 
+def _moment(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """A time as the files say it."""
+    from launcher.statedir.times import moment
+
+    try:
+        return moment(text, time.time()) if text else ""
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command()
 @profile_option(required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, while it is up.")
 @click.option(
     "-n",
     "--last",
+    "--tail",
     type=click.IntRange(min=0),
     default=50,
     show_default=True,
     help="How many to begin with.",
+)
+@click.option(
+    "--since",
+    metavar="TIME",
+    default="",
+    callback=_moment,
+    help="Only later ones, all of them unless -n says how many: 5m, 2h, 1d, '2026-11-27 12:00'.",
 )
 @click.option(
     "--kind", multiple=True, type=click.Choice(KINDS), help="Only these; may be given again."
@@ -65,18 +85,18 @@ def diagnose_command(file: str, as_json: bool) -> int:
 )
 @click.option(
     "--svg",
-    type=click.Path(path_type=Path),
     metavar="FILE",
-    help="With --starts, as a picture, too.",
+    help="With --starts, as a picture, too: a file, or a folder/.",
 )
 @json_option
 def events(
     profile: str | None,
     follow: bool,
     last: int,
+    since: str,
     kind: tuple[str, ...],
     starts: bool,
-    svg: Path | None,
+    svg: str | None,
     as_json: bool,
 ) -> None:
     """Print what happened: states with reasons and durations, phases, deaths with their cause,
@@ -90,21 +110,27 @@ def events(
     from launcher.statedir.home import state_home
 
     if svg:
-        places.require_file("--svg", svg)
+        places.require_file("--svg", Path(svg))
     if (svg and not starts) or (starts and (follow or kind)):
         raise click.UsageError("--svg is for --starts, which has no --follow and no --kind")
+    is_said = (
+        click.get_current_context().get_parameter_source("last") is ParameterSource.COMMANDLINE
+    )
+    number = None if since and not is_said else last
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
     if starts:
+        from launcher.files.placing import target
         from launcher.output.starts import show
 
-        show(written.past_starts(instance, last), as_json=as_json, svg=svg)
+        picture = target(svg, f"starts-{instance.name}.svg") if svg else None
+        show(written.past_starts(instance, number, since), as_json=as_json, svg=picture)
         return
     screen = None
     if sys.stdout.isatty() and not as_json:
         from launcher.output.console import console as on_terminal
 
         screen = on_terminal(sys.stdout)
-    for event in written.events(instance, last, kind, follow=follow):
+    for event in written.events(instance, number, kind, since, follow=follow):
         if screen:
             console.show(event, screen)
             continue
@@ -200,8 +226,8 @@ def metrics_command(
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="The archive; else glm5-serve-PROFILE-TIME.tar.gz.",
+    metavar="PATH",
+    help="The archive: a file, or a folder/; else glm5-serve-PROFILE-TIME.tar.gz.",
 )
 @click.option(
     "--starts",
@@ -211,7 +237,7 @@ def metrics_command(
     help="Logs of how many starts.",
 )
 @json_option
-def bundle_command(profile: str | None, output: Path | None, starts: int, as_json: bool) -> None:
+def bundle_command(profile: str | None, output: str | None, starts: int, as_json: bool) -> None:
     """Put all that a bug report needs into one archive: secrets, host names and serial numbers left
     out.
 
@@ -221,10 +247,9 @@ def bundle_command(profile: str | None, output: Path | None, starts: int, as_jso
     from launcher.statedir.home import state_home
 
     instance = control.select_instance(state_home(os.environ), profile)
-    is_new = output is None or not output.exists()
     with bundle.begun(instance, output) as made:
         bundle.make(identity.enter(instance), made, starts, os.environ)
-    older = "" if is_new else ", in place of an older one"
+    older = "" if made.is_new else ", in place of an older one"
     if as_json:
         print(json.dumps({"schema": 1, "bundle": str(made.path)}))
     else:

@@ -35,12 +35,13 @@ class Seconds(click.FloatRange):
 
 
 NAMED = "A name (`glm5-serve profiles`) or a path."
-BEST = f"{NAMED} None: the best for these GPUs."
+UP = f"{NAMED} None: the one that is up."
+BEST = f"{NAMED} None: the one that is up, else the best for these GPUs."
 
 
 def profile_option(*, required: bool, meaning: str | None = None) -> Callable[..., Any]:
     """The profile, as an argument or as --profile, with names completed: parameter `profile`."""
-    meaning = meaning or (NAMED if required else "Which one; may be left out if one is up.")
+    meaning = meaning or (NAMED if required else UP)
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @click.argument(
@@ -271,7 +272,7 @@ def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which plan is meant; of several nodes, which one: in `settings`.
 
-    Where no profile is named, it is the best for the GPUs, which is said.
+    Where no profile is named, it is the one that is up, else the best for the GPUs, which is said.
     """
 
     @functools.wraps(command)
@@ -286,7 +287,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
         said = settings if node_rank is None else (*settings, f"{RANK}{node_rank}")
         if profile is None:
-            profile = _fitting(*(words.get(name) for name in ("release", "gpu", "arch", "facts")))
+            profile = _left_out(*(words.get(name) for name in ("release", "gpu", "arch", "facts")))
         return command(*args, profile=profile, settings=said, **words)
 
     node = click.option(
@@ -299,6 +300,22 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed((which, *settings_options, node)):
         given = option(given)
     return given
+
+
+def that_is_up() -> str | None:
+    """What is meant where no profile is named, of all commands: that of the one server that is up
+    here, which is said; None where none is, or several are.
+    """
+    from launcher.operate.control import profile_up
+    from launcher.statedir.home import state_home
+
+    try:
+        profile = profile_up(state_home(os.environ))
+    except UserError:  # said by commands that put something there
+        return None
+    if profile:
+        folding.tell(f"no profile was named: {profile} is up", sys.stderr)
+    return profile
 
 
 def driver_of(aim: TargetOptions) -> Driver:
@@ -314,10 +331,14 @@ def driver_of(aim: TargetOptions) -> Driver:
     return select.of_aim(aim) if aim.arch else observe_driver()
 
 
-def _fitting(*words: Any) -> str:
+def _left_out(*words: Any) -> str:
     from launcher.config import select
     from launcher.config.target import TargetOptions
 
-    profile = select.required(driver_of(TargetOptions.of(*words)), os.environ)
+    aim = TargetOptions.of(*words)
+    is_here = not (aim.gpu or aim.arch or aim.facts)
+    if is_here and (up := that_is_up()):
+        return up
+    profile = select.required(driver_of(aim), os.environ)
     folding.tell(f"no profile was named: {profile} is the best for these GPUs", sys.stderr)
     return profile

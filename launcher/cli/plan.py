@@ -11,6 +11,7 @@ import click
 
 from launcher.cli import complete
 from launcher.cli.options import (
+    BEST,
     container_options,
     json_option,
     old_option,
@@ -18,6 +19,7 @@ from launcher.cli.options import (
     profile_option,
     settings_options,
     target_options,
+    that_is_up,
 )
 from launcher.engines.engine import NAMES
 from launcher.errors import Exit
@@ -109,7 +111,7 @@ def diff(
 
 
 @click.command("fit")
-@profile_option(required=False)
+@profile_option(required=False, meaning=BEST)
 @click.option("--model", metavar="DIR", help="Another checkpoint: a folder, or a GLM-5's hub id.")
 @settings_options[0]
 @target_options
@@ -123,16 +125,17 @@ def fit_command(
 ) -> int:
     """Say what weights and KV cache take of each GPU, how many requests fit, and what is left.
 
-    Without a profile it is the one that fits the GPUs here best. Exit 1 if it does not fit.
+    Exit 1 if it does not fit.
     """
     from launcher.api.fit import FitRequest
     from launcher.config.target import TargetOptions
     from launcher.operate.sizing import here
     from launcher.output import estimate, nextstep
 
-    ask = FitRequest(profile, model, settings, aim)
+    is_here = aim == TargetOptions()
+    ask = FitRequest(profile or (that_is_up() if is_here else None), model, settings, aim)
     status = estimate.run(ask, os.environ, here(os.environ), as_json=as_json)
-    is_here = aim == TargetOptions() and not (model or settings)
+    is_here = is_here and not (model or settings)
     if status == Exit.FINE and profile and is_here and not as_json:
         nextstep.tell((f"up {shlex.quote(profile)}", "start it, and keep it up"))
     return status

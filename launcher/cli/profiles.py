@@ -152,9 +152,9 @@ def init(
     if asks and draft.is_open and not (key or new_key):
         default = str(making.key_of(name, os.environ))
         key = _ask("file with the API key, made if it is not there", default)
-        new_key = not Path(key).expanduser().exists()
+        new_key = not making.key_at(key, name).exists()
     if key or new_key:
-        path = Path(key).expanduser().absolute() if key else making.key_of(name, os.environ)
+        path = making.key_at(key, name) if key else making.key_of(name, os.environ)
         draft = making.having(draft, key_file=path)
     body = making.text(draft, base.engine)
     plan = making.checked(draft, body, os.environ)
@@ -202,7 +202,15 @@ def _asked(words: dict[str, Any], base: Plan) -> dict[str, Any]:
 
 
 def _ask(question: str, default: Any) -> Any:
-    return click.prompt(question, default=default, err=True)
+    """An answer. Raises UserError where there will be none: Ctrl-D, or a pipe that ends."""
+    try:
+        return click.prompt(question, default=default, err=True)
+    except click.Abort as ended:
+        if not isinstance(ended.__context__, EOFError):
+            raise
+        click.echo(err=True)
+        fix = "answer, or say it by options: `glm5-serve init --help`"
+        raise UserError("no answer: nothing was written", fix=fix, status=Exit.USAGE) from None
 
 
 def _report(plan: Plan, name: str, path: Path, key: Path | None, *, as_json: bool) -> None:

@@ -19,8 +19,11 @@ from launcher.redact.secrets import hide
 # What people know these by from elsewhere: systemctl, docker, kubectl, ollama, vllm.
 KNOWN_AS = {
     "check": "doctor",
+    "describe": "status",
     "download": "fetch",
+    "get": "status",
     "help": "--help",
+    "inspect": "status",
     "kill": "down --now",
     "launch": "up",
     "list": "profiles",
@@ -35,6 +38,46 @@ KNOWN_AS = {
     "validate": "doctor",
     "version": "--version",
 }
+# The same below a group, by its name; in backticks what is no command of ours.
+OF_A_GROUP = {
+    "profiles": {
+        **dict.fromkeys(("list", "ls"), "profiles"),
+        **dict.fromkeys(("cat", "describe", "get", "inspect"), "profiles show"),
+        **dict.fromkeys(("add", "create", "init"), "profiles new"),
+        "check": "profiles validate",
+        **dict.fromkeys(
+            ("delete", "remove", "rm"),
+            "`rm FILE`: `glm5-serve profiles show NAME` says where it is",
+        ),
+    },
+    "systemd": {
+        "status": "status",
+        "logs": "logs",
+        "restart": "restart",
+        "stop": "down",
+        **dict.fromkeys(
+            ("disable", "enable", "reload", "start"), "`systemctl COMMAND glm5-serve@PROFILE`"
+        ),
+        **dict.fromkeys(("delete", "remove", "rm"), "systemd uninstall"),
+        "show": "systemd print",
+    },
+    "gateway": {
+        **dict.fromkeys(("start", "run", "serve"), "gateway up"),
+        **dict.fromkeys(("list", "ls", "ps"), "gateway status"),
+        "stop": "gateway down",
+        **{name: f"{name} gateway" for name in ("events", "logs", "restart")},
+    },
+}
+NO_CONTAINER = "no container is around a server: `glm5-serve render` prints what is run"
+ELSEWHERE = {"attach": "`glm5-serve logs -f`", "exec": NO_CONTAINER, "rm": "`glm5-serve down`"}
+# What people know options by, where ours are another command's, or are none.
+NO_OPTION = {
+    ("logs", "--since"): "a server's lines have no times of ours: --lines N, or"
+    " `glm5-serve events --since`",
+    ("down", "--all"): "name each: `glm5-serve status` lists them",
+    ("down", "--force"): "`glm5-serve down --now`",
+    ("restart", "--all"): "name each: `glm5-serve status` lists them",
+}
 # Of a disk, or of what takes our output: nothing that is ours to mend.
 OF_THE_HOST = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 LONGEST_WORD = 255  # characters: no file has a longer name, and nobody reads one
@@ -43,9 +86,11 @@ HANGING = 7  # columns of "error  " and "fix    "
 
 def no_command(word: str, path: str, near: str | None) -> UserError:
     """`word` is no command of the group that is called by `path`; `near` is spelled like it."""
-    said = KNOWN_AS.get(word) if " " not in path else None
-    ours = said or near
-    fix = f"`{path} {ours}`" if ours else f"`{path} --help` lists the commands"
+    program, _, group = path.partition(" ")
+    said = OF_A_GROUP.get(group, {}).get(word) if group else KNOWN_AS.get(word, ELSEWHERE.get(word))
+    ours = said or (near and f"{group} {near}".strip())
+    fix = f"`{program} {ours}`" if ours and "`" not in ours else ours
+    fix = fix or f"`{path} --help` lists the commands"
     return UserError(f"no command {word!r}", fix=fix, status=Exit.USAGE)
 
 
@@ -85,6 +130,13 @@ def of_usage(error: click.ClickException) -> UserError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "glm5-serve"
     fix = f"did you mean {' or '.join(near)}?" if near else f"`{path} --help`"
+    if isinstance(error, click.NoSuchOption) and context:
+        fix = NO_OPTION.get((str(context.info_name), error.option_name), fix)
+    if "unexpected extra argument" in said:
+        fix = f"one at a time: `{path} --help`"
+    if isinstance(error, click.MissingParameter):
+        said, _, choices = said.partition(". Choose from:")
+        fix = f"{', '.join(choices.replace(',', ' ').split())}: {fix}" if choices else fix
     return UserError(said[:1].lower() + said[1:], fix=fix, status=Exit.USAGE)
 
 

@@ -120,6 +120,7 @@ def status(profile: str | None, as_json: bool) -> int:
 @click.option(
     "-n",
     "--lines",
+    "--tail",
     type=click.IntRange(min=0),
     default=50,
     show_default=True,

@@ -6,9 +6,11 @@ packaged default < parent (`extends`), oldest first < profile < environment < --
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +25,8 @@ from launcher.files import ownership, reading
 from launcher.files.ownership import Doubt
 from launcher.paths import home
 from launcher.plan.plan import ENGINE
+from launcher.statedir.folder import StateDir
+from launcher.statedir.home import state_home
 
 HOST = Path("/etc/glm5-serve/profiles")
 PACKAGED = Path(__file__).parents[1] / "profiles"
@@ -125,11 +129,21 @@ def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Fo
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     looked = ", ".join(str(folder) for _, folder in places(environ))
     here = f"for the file here `./{name}`; " if _is_file(Path(name)) else ""
+    before = _of_before(name, environ)
     raise UserError(
         f"no profile {name!r}: none of that name in {looked}",
-        fix=f"{hint}{here}`glm5-serve profiles` lists them all",
+        fix=f"{before or hint}{here}`glm5-serve profiles` lists them all",
         status=Exit.USAGE,
     )
+
+
+def _of_before(name: str, environ: Mapping[str, str]) -> str:
+    """How to start again what was up under that name, by a file that lies elsewhere."""
+    with contextlib.suppress(UserError):
+        if path := StateDir(state_home(environ), name).profile_file():
+            path = printable.line(path)
+            return f"`glm5-serve restart {name}`, or its file, {shlex.quote(path)}; "
+    return ""
 
 
 def is_path(name: str) -> bool:

@@ -111,7 +111,7 @@ def choose(named: str | None, driver: Driver, environ: Mapping[str, str]) -> Cho
     if named:
         return Chosen(named)
     if best := best_profile(driver, environ):
-        return Chosen(best, notes=(f"no profile was named: {best} fits these GPUs best",))
+        return Chosen(best, notes=(f"no profile was named: {best} is the best for these GPUs",))
     seen = driver.gpus.otherwise(())
     if not seen:
         return Chosen(
@@ -132,7 +132,8 @@ def required(driver: Driver, environ: Mapping[str, str]) -> str:
         return best
     seen = len(driver.gpus.otherwise(()))
     raise UserError(
-        f"which profile? none is for {_these(seen) if seen else 'a host without GPUs'}",
+        "which profile? no one server is up, and none is for"
+        f" {_these(seen) if seen else 'a host without GPUs'}",
         fix="name one: `glm5-serve profiles` lists them",
         status=Exit.USAGE,
     )

@@ -22,7 +22,7 @@ from launcher.config.profile import Profile
 from launcher.config.resolve import resolve
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import ARCHS, Target, of, of_engine, of_parts
-from launcher.errors import Exit, UserError
+from launcher.errors import Exit, UserError, in_words
 from launcher.files import reading
 from launcher.host import facts_json
 from launcher.host.facts import Driver, Engine, Host, Model, System
@@ -338,7 +338,7 @@ def recorded(path: Path | Host) -> Host:
     except OSError as error:
         fix = "`glm5-serve facts > FILE` makes such a file"
         raise UserError(
-            f"cannot read {path}: {error.strerror}", fix=fix, status=Exit.CONFIG
+            f"cannot read {path}: {in_words(error)}", fix=fix, status=Exit.USAGE
         ) from None
     return facts_json.loads(text, str(path))
 

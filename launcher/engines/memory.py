@@ -21,6 +21,9 @@ BF16_ROW, RAW_ROW, PACKED_ROW = "bfloat16", "fp8", "packed fp8"
 # For graphs, activations and NCCL at chunks of 8192: 7.4 worked on a host (tests/data), 4.7 is
 # risky.
 NEEDED = 7 << 30
+# The least that a published server has beside its fraction: .97 of 96 GB, 2.8 GiB (tests/data); at
+# .98 of them it ran out. Nothing is known of smaller cards.
+LEAST = 5 << 29
 CHUNK = 8192  # tokens that this is for
 
 
@@ -95,6 +98,7 @@ class Taken:
     most: int = 0
     beside: int = 0  # out of what it leaves, at least
     chunks: int = 0  # and for a prompt as long as the chunks: none comes before it serves
+    floor: int = 0  # of `beside`, below which no server is known to have served
 
 
 @dataclass(frozen=True)

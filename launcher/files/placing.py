@@ -1,10 +1,32 @@
-"""A file put in its place all at once: a reader finds the old one, or the new one."""
+"""Where a file goes that somebody wants written, and a file put in its place all at once: a reader
+finds the old one, or the new one.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+from launcher.errors import UserError
+from launcher.files import places
+from launcher.files.reading import reason
+
+
+def target(said: str, name: str) -> Path:
+    """The file that is meant by a word of the command line: in a folder one called `name`. What
+    ends in a slash is a folder, and made. Raises UserError.
+    """
+    path = Path(said)
+    if not (said.endswith(os.sep) or path.is_dir()):
+        return path
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = places.obstacle(path)
+        told = f"{said} names {why}" if why else f"cannot make the folder {said}: {reason(error)}"
+        raise UserError(told, fix="name a folder that you may write, or a new file") from None
+    return path / name
 
 
 def place(path: Path, body: str, mode: int = 0o644, *, over: bool = True) -> None:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from launcher.errors import in_words
 from launcher.files import ownership
 
 ROOT = "/"  # where helpers run: Python imports from the current folder, which may be anybody's
@@ -57,7 +58,7 @@ def _require_own_folder(path: str) -> None:
         doubt = ownership.of_current_folder()
     except OSError as error:
         raise NoProgramError(
-            f"{path} lies in the current folder, which is gone: {error.strerror}"
+            f"{path} lies in the current folder, which is gone: {in_words(error)}"
         ) from None
     if doubt:
         raise NoProgramError(

@@ -103,7 +103,8 @@ def _text(file: str) -> str:
         with named(file) as stream:
             raw = stream.read(LARGEST + 1)
     except OSError as error:
-        raise UserError(f"cannot read {file}: {reason(error)}", fix=FIX) from None
+        what = f"cannot read {file}: {reason(error)}"
+        raise UserError(what, fix=FIX, status=Exit.USAGE) from None
     if raw.startswith(b"#!"):
         raise UserError(
             f"{file} is a program; nothing of it is run",

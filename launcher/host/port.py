@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher import printable
+from launcher.errors import in_words
 from launcher.host import peer, sockets
 
 LONGEST = 120  # characters of the holder's command line
@@ -36,7 +37,7 @@ def _in_words(where: str, port: int, error: OSError) -> str:
         case errno.EACCES:
             return f"{where} is for privileged users"
         case _:
-            return f"cannot listen on {where}: {error.strerror}"
+            return f"cannot listen on {where}: {in_words(error)}"
 
 
 def _holder(port: int) -> str:

@@ -43,8 +43,8 @@ WHOLE = "give it the whole command, or its list of options"
 class Judged:
     """A launch, its target, and an entry for each of its flags and variables.
 
-    `releases` has the entries by release: of the one that was asked for, or that the text names,
-    else of all that are known.
+    `releases` has the entries by release: of the one that was asked for, else of all that are known
+    where these are wanted, else of the one that the text names, or of the newest.
     """
 
     launch: Launch
@@ -70,7 +70,9 @@ class Judged:
     def is_sound(self) -> bool:
         """Whether nothing of it keeps a server from running, and rightly."""
         is_whole = not CUTS & {*self.launch.notes}
-        return is_whole and all(map(_is_sound, self.releases.values()))
+        own = self.releases.get(self.launch.release or "")
+        told = self.releases.values() if own is None else [own]
+        return is_whole and all(map(_is_sound, told))
 
     def hidden(self, text: str) -> str:
         """A text about it without its keys and tokens."""
@@ -137,7 +139,8 @@ def judge(
     """Judge every launch that a text describes; `place` is what messages call the text, `said` what
     the checkpoint says of itself that one names.
 
-    For one release, or with `every` for all where none is named.
+    For one release, or with `every` for all where none was asked for; whether it is sound, the one
+    that it names says then.
 
     Raises UserError where there is none.
     """
@@ -182,13 +185,16 @@ def _unread(found: Reading) -> str:
 def _judged(
     launch: Launch, at: Target, before: Sequence[Launch], target: Target, *, every: bool
 ) -> Judged:
-    release = _asked(target, launch.engine) or launch.release
-    names = known(launch.engine) if every and release is None else [at.release or at.nearest]
+    asked = _asked(target, launch.engine)
+    release = asked or launch.release
+    names = known(launch.engine) if every and asked is None else [at.release or at.nearest]
     told = {name: tuple(lint(launch, replace(at, release=name), before)) for name in names}
     assumed = tuple(_assumed(launch, at, told, release, before, target))
-    if every and release is not None:
-        who = "--release" if release == target.release else "the text itself"
-        launch = launch.noting(f"no table over releases: {who} names {release}")
+    if every and asked:
+        launch = launch.noting(f"no table over releases: --release names {asked}")
+    elif every and release:
+        column = "that column is its own" if release in told else "it has no column"
+        launch = launch.noting(f"the text itself names {release}: {column}")
     return Judged(launch, at, told, assumed, tuple(before))
 
 
@@ -217,7 +223,7 @@ def _assumed(
     if launch.image and launch.release and asked not in (None, launch.release):
         why = "--fix changes options, not images"
         yield f"{asked} (--release), and {launch.image} is of {launch.release}: {why}"
-    if len(told) > 1 and launch.image and not set("${<") & {*launch.image}:
+    if len(told) > 1 and launch.image and not launch.release and not set("${<") & {*launch.image}:
         why = "one release, and its tag does not say which: one column is its own (--release)"
         yield f"the image {launch.image} is {why}"
     if whose := images.of_other_gpus(launch.image):

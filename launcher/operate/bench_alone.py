@@ -16,7 +16,7 @@ from launcher.files import guarded
 from launcher.files.reading import parsed
 from launcher.statedir.folder import StateDir
 from launcher.statedir.schema import table, text, whole
-from launcher.statedir.times import now_text
+from launcher.statedir.times import local, now_text
 
 FILE = "bench.lock"
 LARGEST = 4096  # bytes of it
@@ -59,7 +59,7 @@ def _holder(data: bytes) -> tuple[int | None, str]:
     with contextlib.suppress(ValueError):
         said = table(parsed(data))
         pid, since = whole(said.get("pid")), text(said.get("since"))
-        return pid, f", pid {pid} since {since}"
+        return pid, f", pid {pid} since {local(since)}"
     return None, ""
 
 

@@ -19,7 +19,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from launcher import printable
 from launcher.bench.record import SCHEMA, Level, Line, Round, Run, Verdict
 from launcher.errors import Exit, UserError
-from launcher.files.reading import whole
+from launcher.files.placing import target
+from launcher.files.reading import reason, whole
 from launcher.redact.bundle import Scrubber
 
 LARGEST = 64 << 20  # bytes of a record; one has some ten thousand
@@ -65,6 +66,11 @@ class Created:
             with contextlib.suppress(OSError):
                 self.path.unlink()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was put down is there."""
+        return self._wrote and not self.failed
+
     def write(self, data: bytes) -> None:
         """Put bytes down."""
         try:
@@ -72,7 +78,7 @@ class Created:
                 data = data[os.write(self._file, data) :]
                 self._wrote = True
         except OSError as error:
-            self.failed = f"{self.path} is not complete: {error.strerror}"
+            self.failed = f"{self.path} is not complete: {reason(error)}"
 
 
 class Saved(Created):
@@ -89,10 +95,10 @@ class Saved(Created):
             self.write(json.dumps(json.loads(text)).encode() + b"\n")
 
 
-def place(said: Path, profile: str) -> Path:
-    """The file that is meant: in a folder one of its own."""
+def place(said: str, profile: str, ending: str) -> Path:
+    """The file that is meant: in a folder one of its own. Raises UserError."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return (said / f"bench-{profile}-{stamp}.jsonl" if said.is_dir() else said).absolute()
+    return target(said, f"bench-{profile}-{stamp}.{ending}").absolute()
 
 
 def created(path: Path) -> int:
@@ -103,7 +109,7 @@ def created(path: Path) -> int:
         raise UserError(f"{path} is there already", fix="name another file") from None
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror}", fix="name a file in a folder that is yours"
+            f"cannot write {path}: {reason(error)}", fix="name a file in a folder that is yours"
         ) from None
 
 

@@ -24,6 +24,8 @@ from launcher.doctor.checks import judge
 from launcher.engines.log import RUN
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
+from launcher.files.placing import target
+from launcher.files.reading import reason
 from launcher.gateway import NAME as GATEWAY
 from launcher.gateway.manifest import FILE
 from launcher.host import facts_json
@@ -55,12 +57,13 @@ class Output:
     """An archive that was begun: by root, perhaps, who then became the user that is served."""
 
     path: Path
+    is_new: bool  # none was in its place
     file: BinaryIO
     kernel: Fact[tuple[str, ...]]  # what only root may read
 
 
 @contextlib.contextmanager
-def begun(instance: StateDir, output: Path | None) -> Iterator[Output]:
+def begun(instance: StateDir, output: str | None) -> Iterator[Output]:
     """A new file to write the archive of an instance to, in place of an older one.
 
     Raises UserError.
@@ -68,8 +71,8 @@ def begun(instance: StateDir, output: Path | None) -> Iterator[Output]:
     It is gone, or empty, where what is done with it fails.
     """
     _require_there(instance)  # before an older archive goes
-    path = output or Path(f"{_stem(instance)}.tar.gz")
-    place = path.absolute()
+    path = target(output or "./", f"{_stem(instance)}.tar.gz")
+    place, is_new = path.absolute(), not os.path.lexists(path)
     try:
         if kind := guarded.strange(path):
             raise FileExistsError(errno.EEXIST, f"it is {kind}")
@@ -79,10 +82,10 @@ def begun(instance: StateDir, output: Path | None) -> Iterator[Output]:
         )
     except OSError as error:
         fix = "choose another place: --output FILE"
-        raise UserError(f"cannot write {path}: {error.strerror}", fix=fix) from None
+        raise UserError(f"cannot write {path}: {reason(error)}", fix=fix) from None
     with os.fdopen(descriptor, "wb") as file:
         try:
-            yield Output(path, file, kernel_log())
+            yield Output(path, is_new, file, kernel_log())
         except BaseException:
             with contextlib.suppress(OSError):
                 os.truncate(descriptor, 0)
@@ -106,7 +109,7 @@ def make(instance: StateDir, output: Output, starts: int, environ: Mapping[str, 
         output.file.flush()
     except OSError as error:
         fix = "choose another place: --output FILE"
-        raise UserError(f"cannot write {output.path}: {error.strerror}", fix=fix) from None
+        raise UserError(f"cannot write {output.path}: {reason(error)}", fix=fix) from None
 
 
 def _require_there(instance: StateDir) -> None:
@@ -219,7 +222,7 @@ def _end(path: Path) -> str:
                 file.readline()
             return file.read(LARGEST).decode(errors="replace")
     except OSError as error:
-        return f"not readable: {error.strerror}\n"
+        return f"not readable: {reason(error)}\n"
 
 
 def _add(archive: tarfile.TarFile, name: str, text: str) -> None:

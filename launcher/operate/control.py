@@ -18,6 +18,7 @@ from pathlib import Path
 
 from launcher.errors import Exit, UserError
 from launcher.files.ownership import user
+from launcher.gateway.manifest import FILE as GATEWAY
 from launcher.redact.keys import remove_key
 from launcher.redact.secrets import hide_data
 from launcher.serve import leftovers
@@ -55,7 +56,7 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
         raise UserError(
             f"no server has been started yet: state in {home}",
             fix="`glm5-serve up --profile NAME` brings one up, `glm5-serve profiles` lists them"
-            + ("; `sudo glm5-serve status` shows the host's" if _has_others(home) else ""),
+            + (_of_others() if _has_others(home) else ""),
             status=Exit.NO,
         )
     names = ", ".join(instance.name for instance in found)
@@ -69,9 +70,36 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
     )
 
 
+def _of_others() -> str:
+    """How the host's instances are seen; a variable that names another folder goes before root."""
+    if os.geteuid():
+        return "; `sudo glm5-serve status` shows the host's"
+    named = next((name for name in home_of.NAMING if os.environ.get(name)), home_of.NAMING[0])
+    return f"; without {named} (`unset {named}`) `glm5-serve status` shows the host's"
+
+
 def _has_others(home: Path) -> bool:
     """Whether the host's units have instances, and this is not where they are."""
     return home.absolute() != home_of.SYSTEM and bool(known(home_of.SYSTEM))
+
+
+def profile_up(home: Path) -> str | None:
+    """The profile of the one server that is up, by its name; by its path where it has none. None
+    where none is up, or several are.
+    """
+    servers = (one for one in known(home) if not os.path.lexists(one.folder / GATEWAY))
+    found = {split(one.name)[0]: one for one in servers if one.is_held()}
+    if len(found) != 1:
+        return None
+    [(name, instance)] = found.items()
+    from launcher.config import layers
+
+    file = instance.profile_file()
+    with contextlib.suppress(UserError):
+        profile = layers.find(name, os.environ)
+        if file in (None, str(profile.path)):
+            return profile.name
+    return file
 
 
 def select_up(home: Path, profile: str | None) -> StateDir:

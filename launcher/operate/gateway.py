@@ -16,7 +16,7 @@ from launcher.address import LOCAL, canonical, is_any, is_loopback, numeric
 from launcher.config import layers
 from launcher.engines.server import Server
 from launcher.errors import Exit, UserError
-from launcher.gateway import EXTRA, LEAST, NAME, settings
+from launcher.gateway import DEFAULT, EXTRA, LEAST, NAME, settings
 from launcher.gateway.instances import plan_of
 from launcher.gateway.manifest import place_of
 from launcher.gateway.roster import listed
@@ -193,8 +193,9 @@ def of(instance: StateDir) -> Plan | None:
         _require_own_name(instance.name)
         if control.has_launcher(instance):
             return None
-        fix = f"`glm5-serve gateway up {instance.name}`"
-        raise UserError(f"no gateway {instance.name} is up", fix=fix, status=Exit.NO)
+        named = "" if instance.name == DEFAULT else f" {instance.name}"
+        fix = f"`glm5-serve gateway up{named}`"
+        raise UserError(f"no gateway{named} is up", fix=fix, status=Exit.NO)
     if made.engine != NAME:
         what = f"{instance.name} is no gateway: it serves {made.model_name}"
         raise UserError(what, fix="`glm5-serve status` lists what is up", status=Exit.USAGE)

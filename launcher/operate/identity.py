@@ -24,7 +24,7 @@ from pathlib import Path
 
 import click
 
-from launcher.errors import UserError
+from launcher.errors import UserError, in_words
 from launcher.files.ownership import described, require_private, require_steady, user
 from launcher.statedir.folder import StateDir
 
@@ -87,7 +87,7 @@ def become_owner(instance: StateDir) -> StateDir:
         if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
             fix = "GLM5_SERVE_STATE_DIR says where it is looked for"
             raise UserError(
-                f"cannot look at {instance.folder}: {error.strerror}", fix=fix
+                f"cannot look at {instance.folder}: {in_words(error)}", fix=fix
             ) from None
         if os.geteuid() == 0:
             require_steady(instance.folder)  # or another user could put his own there now
@@ -131,7 +131,7 @@ def _become(owner: Owner, instance: StateDir) -> None:
     except OSError as error:
         raise UserError(
             f"{instance.folder} is owned by {user(owner.uid)}, and root may not become that user"
-            f" here: {error.strerror}",
+            f" here: {in_words(error)}",
             fix=f"`{_run_as(owner, instance)}`",
         ) from None
     _require_powerless(owner)

@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from launcher.config.load import PlanRequest
 from launcher.config.target import planned
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target
-from launcher.errors import Exit, UserError
+from launcher.errors import Exit, UserError, in_words
 from launcher.files import ownership, places
 from launcher.files.placing import place
 from launcher.lint.migrate import table
@@ -81,6 +82,12 @@ def key_of(name: str, environ: Mapping[str, str]) -> Path:
     return folder(environ).with_name("keys") / name
 
 
+def key_at(said: str, name: str) -> Path:
+    """The file with a key that somebody means; in a folder (or with a slash) that of `name`."""
+    path = Path(said).expanduser().absolute()
+    return path / name if said.endswith(os.sep) or path.is_dir() else path
+
+
 def text(draft: Draft, engine: str) -> str:
     """The profile as TOML: some six lines."""
     access = {"api_key_file": str(draft.key_file)} if draft.key_file else {}
@@ -115,9 +122,22 @@ def checked(draft: Draft, body: str, environ: Mapping[str, str]) -> Plan:
         path = Path(scratch).resolve() / f"{draft.name}.toml"
         path.write_text(body, encoding="utf-8")
         try:
-            return noted(planned(PlanRequest(str(path)), environ)[0])
+            plan = noted(planned(PlanRequest(str(path)), environ)[0])
         except UserError as error:
             raise UserError(error.what.replace(f"{path}: ", ""), fix=error.fix) from None
+    return replace(plan, notes=(*plan.notes, *_absent(draft.model)))
+
+
+def _absent(model: str) -> Iterator[str]:
+    """That there is no such folder yet."""
+    try:
+        Path(model).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        if model.startswith("/"):
+            fetch = f"`glm5-serve fetch ORG/NAME --to {shlex.quote(model)}`"
+            yield f"{model} is not here yet: {fetch} downloads one into it"
+    except OSError:
+        return
 
 
 def make_key(path: Path) -> None:
@@ -130,7 +150,7 @@ def make_key(path: Path) -> None:
         raise UserError(f"{path} is there already", fix=fix) from None
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror}", fix="--api-key-file FILE"
+            f"cannot write {path}: {in_words(error)}", fix="--api-key-file FILE"
         ) from None
 
 
@@ -163,7 +183,7 @@ def write(
             place(path, body, over=force)
         except OSError as error:
             fix = "is there a disk that is full, or not yours? HOME, XDG_CONFIG_HOME name another"
-            raise UserError(f"cannot write {path}: {error.strerror}", fix=fix) from None
+            raise UserError(f"cannot write {path}: {in_words(error)}", fix=fix) from None
         made.pop_all()
     return path
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from launcher.config import layers
-from launcher.errors import Exit, UserError
+from launcher.errors import Exit, UserError, in_words
 from launcher.files import programs, reading
 from launcher.files.placing import place
 from launcher.statedir.folder import StateDir
@@ -317,7 +317,7 @@ def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None
             place(path, body)
         except OSError as error:
             fix = "run this as root, or print it: `glm5-serve systemd print`"
-            raise UserError(f"cannot write {path}: {error.strerror}", fix=fix) from None
+            raise UserError(f"cannot write {path}: {in_words(error)}", fix=fix) from None
         tell(f"wrote {path}")
     for path in all_files(wish, host_commands).keys() - made.keys():
         if _is_file(path):  # of an installation by pip, and in the package's way
@@ -387,7 +387,7 @@ def uninstall(wish: Wish, tell: Callable[[str], None]) -> None:
                 tell(f"left {path}: it is no regular file, and so not of `install`")
     except OSError as error:
         raise UserError(
-            f"cannot remove {error.filename}: {error.strerror}", fix="run this as root"
+            f"cannot remove {error.filename}: {in_words(error)}", fix="run this as root"
         ) from None
     with contextlib.suppress(OSError):  # what somebody else put there stays
         wish.drop_ins.rmdir()

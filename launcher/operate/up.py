@@ -21,7 +21,7 @@ from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
 from launcher.config.target import instance_of, observe_target, require_own
 from launcher.doctor.run import Report, require_fit, suspects
-from launcher.errors import Exit, UserError
+from launcher.errors import Exit, UserError, in_words
 from launcher.files import following, guarded, ownership
 from launcher.files.rotation import rotate
 from launcher.gateway import NAME as GATEWAY
@@ -153,7 +153,7 @@ def require_own_folder() -> None:
     try:
         doubt = ownership.of_current_folder()
     except OSError as error:
-        raise UserError(f"the current folder cannot be used: {error.strerror}", fix=fix) from None
+        raise UserError(f"the current folder cannot be used: {in_words(error)}", fix=fix) from None
     if doubt:
         raise UserError(f"the current folder is not yours alone: {doubt.what}", fix=fix)
 

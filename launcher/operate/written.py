@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from launcher.errors import Exit, UserError
+from launcher.errors import Exit, UserError, in_words
 from launcher.files import following, guarded
 from launcher.redact.secrets import Lines, hide_data
 from launcher.statedir import starts
@@ -20,6 +20,7 @@ from launcher.statedir.events import Event, parsed, read_events
 from launcher.statedir.folder import StateDir
 from launcher.statedir.starts import PastStart
 
+T = TypeVar("T")
 LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
 FOLLOWED_EVERY = 0.2  # seconds between looks at a log
 
@@ -54,15 +55,18 @@ def _unreadable(instance: StateDir, path: Path, error: OSError) -> UserError:
     if isinstance(error, FileNotFoundError):
         fix = f"`glm5-serve up --profile {instance.name}` writes it"
         return UserError(
-            f"nothing of {instance.name} at {path}: {error.strerror}", fix=fix, status=Exit.NO
+            f"nothing of {instance.name} at {path}: {in_words(error)}", fix=fix, status=Exit.NO
         )
     return UserError(
-        f"cannot read {path}: {error.strerror}", fix=f"`ls -ld {path}` tells whose it is, and what"
+        f"cannot read {path}: {in_words(error)}", fix=f"`ls -ld {path}` tells whose it is, and what"
     )
 
 
-def events(instance: StateDir, last: int, kinds: Sequence[str], *, follow: bool) -> Iterator[Event]:
-    """The last events, and with `follow` those to come while a launcher is alive.
+def events(
+    instance: StateDir, last: int | None, kinds: Sequence[str], since: str, *, follow: bool
+) -> Iterator[Event]:
+    """The last events (None: all) since a time as the files say it, and with `follow` those to come
+    while a launcher is alive.
 
     Raises UserError.
     """
@@ -80,10 +84,14 @@ def events(instance: StateDir, last: int, kinds: Sequence[str], *, follow: bool)
         raise _unreadable(instance, instance.folder / (error.filename or ""), error) from None
     with end or contextlib.nullcontext():
         told = [event for event in parsed(_texts(older, end)) if not kinds or event.kind in kinds]
-        yield from map(_shown, told[-last:] if last else [])
+        yield from map(_shown, _last([one for one in told if one.time >= since], last))
         for event in read_events(instance.events, end, instance.is_held) if follow else ():
             if not kinds or event.kind in kinds:
                 yield _shown(event)
+
+
+def _last(found: Sequence[T], number: int | None) -> Sequence[T]:
+    return found if number is None else found[-number:] if number else ()
 
 
 def _shown(event: Event) -> Event:
@@ -91,8 +99,10 @@ def _shown(event: Event) -> Event:
     return replace(event, fields=hide_data(dict(event.fields)))
 
 
-def past_starts(instance: StateDir, last: int) -> Sequence[PastStart]:
-    """Its last starts, oldest first. Raises UserError where none is over yet."""
+def past_starts(instance: StateDir, last: int | None, since: str) -> Sequence[PastStart]:
+    """Its last starts (None: all) since a time as the files say it, oldest first. Raises UserError
+    where none is over yet.
+    """
     found = starts.read(instance.starts)
     if not found and os.path.lexists(instance.starts):
         fix = f"look what it is, then `rm {instance.starts}`: the next start writes a new one"
@@ -103,7 +113,7 @@ def past_starts(instance: StateDir, last: int) -> Sequence[PastStart]:
             fix=f"`glm5-serve status --profile {instance.name}` shows one that goes on",
             status=Exit.NO,
         )
-    return found[-last:] if last else ()
+    return _last([one for one in found if one.time >= since], last)
 
 
 def _texts(older: bytes, file: BinaryIO | None) -> list[str]:

@@ -60,11 +60,12 @@ def table(console: Console, made: Fit) -> None:
     for row in made.rows:
         short = row.left < made.beside
         note = ("little left ", "yellow") if short else ""
+        note = ("too little left ", "red") if row.left < made.floor else note
         note = ("less than one request ", "yellow") if row.fraction < made.useful else note
         note = ("no KV cache ", "red") if not any(row.tokens.values()) else note
         here = ("<- this plan", "bold") if row.fraction == made.fraction else ""
         tokens = [f"{count:,}" for count in row.tokens.values()]
-        told.append([f"{row.fraction:g}", *tokens, gib(row.left), words(note, here)])
+        told.append([_share(row.fraction), *tokens, gib(row.left), words(note, here)])
     console.print()
     kinds = (f"{kind} tokens" for kind in made.rows[0].tokens)
     columns(console, ["fraction", *kinds, "left", ""], told)
@@ -115,7 +116,12 @@ def fraction(made: Fit, engine: Dialect) -> str:
         return f"{knobs.pool} {gib(made.pool)}: {knobs.fraction} is not read"
     of = "free before loading" if made.base == made.free else f"in all, {gib(made.free)} free"
     mode = f", {engine.name}'s own choice" if made.automatic else ""
-    return f"{made.fraction:g} x {gib(made.base)} {of}{mode}"
+    return f"{_share(made.fraction)} x {gib(made.base)} {of}{mode}"
+
+
+def _share(fraction: float) -> str:
+    """A fraction, of two decimals at least."""
+    return max(f"{fraction:.2f}", f"{fraction:g}", key=len)
 
 
 def cache(made: Fit) -> str:
@@ -133,8 +139,8 @@ def left(made: Fit) -> Iterator[tuple[str, str]]:
         yield "running", f"{taken} for graphs, activations, workspaces ({ESTIMATED})"
         yield "left", f"{gib(made.left)} that nothing takes"
     else:
-        needs = f"needs {gib(made.needed)}"
-        yield "left", f"{gib(made.left)} for graphs, activations, NCCL; {needs}"
+        needed = f"up to {gib(made.beside)} are needed"
+        yield "left", f"{gib(made.left)} for graphs, activations, NCCL; {needed}"
 
 
 def usable(made: Fit, knobs: Knobs) -> str:

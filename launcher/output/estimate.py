@@ -131,6 +131,8 @@ def _verdict(console: Console, made: Fit) -> None:
         console.print(words((f"{said.severity.word:<10}", colour), said.what, known))
         console.print(words((f"{'fix':<10}", "bold"), said.fix))
     if made.fits:
-        console.print("it fits" + (", with the warnings above" if made.said else ""), style="green")
+        fits = "it fits narrowly" if made.is_tight else "it fits"
+        console.print(fits + (", with the warnings above" if made.said else ""), style="green")
     else:
-        console.print("it does not fit" if made.is_too_large else "it would not start", style="red")
+        no_room = made.is_too_large or made.is_starved
+        console.print("it does not fit" if no_room else "it would not start", style="red")

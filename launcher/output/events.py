@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
-from calendar import timegm
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from launcher import printable
 from launcher.engines.log import PHASES
 from launcher.statedir.events import Event
+from launcher.statedir.times import local
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,17 +118,6 @@ def show(event: Event, screen: Console) -> None:
     beside(screen, (stamp, "dim"), STAMP, (what, colour))
     if fix:
         beside(screen, ("", ""), STAMP, f"fix: {how}")
-
-
-def local(time_: str) -> str:
-    """A time as files have it, in UTC, for people: date and time of this host's zone; what is no
-    time as it is.
-    """
-    try:
-        seconds = timegm(time.strptime(time_[:19], "%Y-%m-%dT%H:%M:%S"))
-    except ValueError:
-        return printable.line(f"{time_[:10]:<10} {time_[11:19]}")
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def timeline(seconds: Mapping[str, float]) -> list[tuple[str, float]]:

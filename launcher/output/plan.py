@@ -17,10 +17,10 @@ from launcher.gateway import NAME as GATEWAY
 from launcher.operate.contained import Rendered
 from launcher.output import nextstep, starts
 from launcher.output.bars import duration, signs_for
-from launcher.output.events import COLOURS, local, timeline
+from launcher.output.events import COLOURS, timeline
 from launcher.plan.plan import Plan, Setting, changed, to_json
 from launcher.statedir.state import Canary, Pids, StartRecord, StateRecord
-from launcher.statedir.times import seconds_since
+from launcher.statedir.times import local, seconds_since
 
 if TYPE_CHECKING:
     from rich.console import Console

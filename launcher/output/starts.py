@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.engines.log import PHASES
-from launcher.errors import UserError
+from launcher.errors import UserError, in_words
 from launcher.output.bars import Line, Part, Signs, bar, binary, duration, flow, signs_for
-from launcher.output.events import local
 from launcher.statedir.starts import READY, PastStart, Usual, Waited, usual
 from launcher.statedir.state import StartRecord
+from launcher.statedir.times import local
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -229,4 +229,4 @@ def _draw(starts: Sequence[PastStart], svg: Path) -> None:
         svg.write_text(drawn.export_svg(title="glm5-serve events --starts"))
     except OSError as error:
         fix = "name another file: --svg FILE"
-        raise UserError(f"cannot write {svg}: {error.strerror}", fix=fix) from None
+        raise UserError(f"cannot write {svg}: {in_words(error)}", fix=fix) from None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from launcher.engines.log import PHASES
 from launcher.engines.server import Server
 from launcher.engines.startup import Start
+from launcher.errors import in_words
 from launcher.plan.plan import Plan
 from launcher.serve import canary_told
 from launcher.serve.gpu_monitor import GpuNews
@@ -149,7 +150,7 @@ class Recorder:
         made = PastStart(
             time=began,
             run=picture.state.past.run,
-            outcome=picture.name,
+            outcome=_outcome(picture.state),
             reason=picture.state.reason,
             model=plan.model_name,
             engine=plan.engine,
@@ -181,7 +182,7 @@ class Recorder:
             "run": run,
             "how": how,
             "cause": why.cause,
-            "what": why.what,
+            "what": why.what.removeprefix(f"{why.cause.replace('-', ' ')}: "),  # it stands before
             "evidence": list(why.evidence),
         }
         more = {
@@ -287,7 +288,7 @@ class Recorder:
     def _failed(self, error: Exception) -> None:
         """Say what the writer could not do. In its thread."""
         if isinstance(error, OSError):
-            self.complain(f"cannot write {self.instance.folder}: {error.strerror}")
+            self.complain(f"cannot write {self.instance.folder}: {in_words(error)}")
         else:
             self.complain(str(error))
 
@@ -370,3 +371,16 @@ def _reason(picture: Snapshot) -> str:
     state = picture.state
     left = state.until - picture.now if isinstance(state, Backoff) else 0.0
     return f"{state.reason}; the next start in {left:.0f} s" if left >= 1 else state.reason
+
+
+def _outcome(state: State) -> str:
+    """What became of a start, by the state that came after it: it was ready, it was asked to stop,
+    or it failed, whatever is done about that.
+    """
+    match state:
+        case Ready():
+            return starts.READY
+        case Stopping(then=Next.END | Next.RESTART) | Ended(failed=False):
+            return starts.STOPPED
+        case _:
+            return starts.FAILED

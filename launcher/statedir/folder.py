@@ -40,8 +40,10 @@ from launcher.statedir.processes import (
     pid_namespace,
     start_ticks,
 )
+from launcher.statedir.replica import split
 from launcher.statedir.state import LauncherRecord, StateRecord
 from launcher.statedir.status import Status
+from launcher.statedir.times import local
 
 LARGEST_EVENTS = 8 << 20  # bytes
 KEPT_EVENTS = 2  # older files of them
@@ -151,6 +153,15 @@ class StateDir:
             above.mkdir(mode=0o755, exist_ok=True)
         self.folder.mkdir(mode=0o700, exist_ok=True)
 
+    def profile_file(self) -> str | None:
+        """The file of the profile that it was started by; None where it was not, or where the
+        folder is another user's.
+        """
+        with contextlib.suppress(OSError, UserError):
+            if self.folder.lstat().st_uid == os.geteuid():
+                return split(self.look().profile_path or "")[0] or None
+        return None
+
     def _require_regular(self) -> None:
         files = (
             self.lock.path,
@@ -170,7 +181,7 @@ class StateDir:
     def _is_up(self, pid: int | None) -> UserError:
         seen = self.look()
         pid = pid or seen.pids.launcher
-        since = f" since {seen.since}" if seen.since else ""
+        since = f" since {local(seen.since)}" if seen.since else ""
         lost = (
             ", although its state folder was removed"
             if pid and is_launcher(pid) and not self.is_held()

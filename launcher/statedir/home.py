@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.errors import UserError
+from launcher.errors import UserError, in_words
 from launcher.files import places
 from launcher.statedir.folder import NAME, StateDir
 
@@ -72,7 +72,10 @@ def listed(home: Path) -> list[StateDir]:
         fix = (
             "run this as the user who serves, or as root; GLM5_SERVE_STATE_DIR names another folder"
         )
-        raise UserError(f"cannot read the state folder {home}: {error.strerror}", fix=fix) from None
+        what = f"cannot read the state folder {home}: {in_words(error)}"
+        raise UserError(what, fix=fix) from None
+            f"cannot read the state folder {home}: {in_words(error)}", fix=fix
+        ) from None
     return known(home)
 
 

@@ -29,7 +29,7 @@ FILE = "starts.json"
 KEPT = 50  # starts
 COMPARED = 5  # of them, the last that became ready
 LARGEST = 1 << 20  # bytes
-READY = "ready"
+READY, STOPPED, FAILED = "ready", "stopped", "failed"  # outcomes
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class Usual:
 
 @dataclass(frozen=True)
 class PastStart:
-    """One start that is over: when it began, what became of it (`ready`, or the state that came
-    instead) and why, and the seconds of each phase.
+    """One start that is over: when it began, what became of it (`ready`, `stopped` where
+    somebody asked for that, `failed`) and why, and the seconds of each phase.
     """
 
     time: str

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import printable
+from launcher.errors import in_words
 from launcher.files import guarded, reading
 from launcher.files.reading import UnfitError
 from launcher.statedir import namelock
@@ -65,7 +66,7 @@ class Status:
             ask = f"`{shlex.join(words)}` shows how it is"
             return self._bare("unknown", f"{self._path} may not be read by this user: {ask}")
         except UnfitError as error:
-            return self._bare("unknown", f"{error.filename} {error.strerror}")
+            return self._bare("unknown", f"{error.filename} {in_words(error)}")
         except OtherSchemaError as error:
             fix = f"`glm5-serve down --profile {self._name}`, then `up`"
             return self._bare("unknown", f"{self._path} {error}: {fix}, starts fresh")

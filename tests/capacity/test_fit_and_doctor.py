@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from launcher.doctor.checks import judge
 from launcher.engines.target import Target
 from launcher.lint.concerns import Verdict
 from launcher.lint.run import judge as read_as
+from launcher.output.estimate import run
 from launcher.plan.findings import Severity
 
 HOST = TargetOptions(facts=ROOT / "tests/hosts/asus8x.json")
+TOLD_AS = {Severity.OK: "it fits\n", Severity.WARN: "it fits", Severity.FAIL: "it does not fit\n"}
 AS_LINT_HAS_IT = {
     Severity.OK: Verdict.FINE,
     Severity.WARN: Verdict.RISKY,
@@ -43,6 +46,45 @@ def test_doctor_says_of_room_what_fit_says(profile: str, tmp_path: Path) -> None
             assert found.severity == worst, (settings, found, made.fit.said)
             assert worst is Severity.OK or found.evidence in [one.what for one in made.fit.said]
     assert len(seen) > 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "severity"),
+    [
+        ("mem-fraction-static=0.9", Severity.OK),
+        ("mem-fraction-static=0.95", Severity.WARN),
+        ("mem-fraction-static=0.98", Severity.FAIL),
+        ("chunked-prefill-size=131072", Severity.WARN),
+    ],
+)
+def test_the_last_word_agrees_with_the_figures(
+    setting: str, severity: Severity, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Words, status, `doctor` and what is left against what is needed."""
+    ask = FitRequest("8xpro6000", None, (f"flags.{setting}",), HOST)
+    made = estimate(ask, {})
+    status = run(ask, {}, as_json=False)
+    said = capsys.readouterr().out
+    [found] = judge(made.host, made.plan, only=("model-fits",))
+    left, needed = map(float, re.findall(r"^left +([\d.]+) .*to ([\d.]+) GiB", said, re.M)[0])
+
+    assert found.severity is severity
+    assert TOLD_AS[severity] in said
+    assert ("fits narrowly" in said) == (severity is Severity.WARN)
+    assert status == (severity is Severity.FAIL)
+    assert (left < needed) == (severity is not Severity.OK)
+    assert "glm5-serve fit" not in said
+
+
+def test_less_than_ever_served_is_known_of_cards_of_96_gb_whose_fraction_counts() -> None:
+    for setting, gpu, is_known in [
+        ("flags.max-total-tokens=100000", "rtx-pro-6000", False),
+        ("flags.port=8000", "rtx-pro-6000", True),
+        ("flags.port=8000", "rtx-5090", False),
+    ]:
+        aim = TargetOptions.of(None, gpu, None, None)
+        ask = FitRequest("8xpro6000", None, ("flags.mem-fraction-static=0.98", setting), aim)
+        assert estimate(ask, {}).fit.is_starved == is_known, (setting, gpu)
 
 
 @pytest.mark.parametrize("context", range(100_000, 600_000, 50_000))

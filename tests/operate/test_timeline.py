@@ -25,7 +25,7 @@ def test_a_start_is_kept_and_the_next_one_is_told_beside_it(world: World) -> Non
     world.run("down", "--now")
 
     told = json.loads(world.run("events", "--starts", "--json").stdout)
-    assert [start["outcome"] for start in told["starts"]] == ["ready", "stopping"]
+    assert [start["outcome"] for start in told["starts"]] == ["ready", "stopped"]
     starting = [event for event in world.events() if event["state"] == "starting"]
     assert "usual" not in starting[0]
     assert starting[-1]["usual"] == {"of": 1, "seconds": first["seconds"]}

@@ -571,6 +571,9 @@ def test_wrong_output(served: Served) -> None:
 
     assert up.returncode == 1
     assert served.status()["reason"].startswith("wrong output: ")
+    shown = served.run("events", "stub", "--starts", "--json").stdout
+    assert json.loads(shown)["starts"][-1]["outcome"] == "failed"
+    assert "; wrong-output: asked" in served.run("events", "stub").stdout
     assert not served.processes()
     note(served, "generates garbage", "the smoke test", None, "never ready, not tried again")
 

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.engines.log import PHASES
+from launcher.serve import recorder
+from launcher.serve.states import Backoff, Ended, Next, Past, Ready, State, Stopping
 from launcher.statedir import starts
 from launcher.statedir.starts import KEPT, PastStart, Usual, Waited
 from launcher.statedir.state import StartRecord
@@ -128,3 +130,20 @@ def test_a_phase_that_says_nothing_goes_on_all_the_same() -> None:
 
     assert start.spent(45.0) == 35.0
     assert start.spent(5.0) == 1.0, "a clock that was set back takes nothing away"
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [
+        (Ready(Past(), "generated 1 token", 0.0, 0.0), "ready"),
+        (Stopping(Past(), "asked for by `down`", 0.0, Next.END), "stopped"),
+        (Stopping(Past(), "asked for by `restart`", 0.0, Next.RESTART), "stopped"),
+        (Stopping(Past(), "wrong output: !!!", 0.0, Next.FAIL), "failed"),
+        (Stopping(Past(), "weights has not moved", 0.0, Next.RETRY), "failed"),
+        (Backoff(Past(), "died", 0.0), "failed"),
+        (Ended(Past(), "died before it was ready", failed=True), "failed"),
+        (Ended(Past(), "asked for by SIGTERM"), "stopped"),
+    ],
+)
+def test_a_start_was_ready_was_stopped_or_failed(state: State, outcome: str) -> None:
+    assert recorder._outcome(state) == outcome

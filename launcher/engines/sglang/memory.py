@@ -13,6 +13,7 @@ from launcher.engines import memory
 from launcher.engines.memory import (
     BF16_ROW,
     CHUNK,
+    LEAST,
     NEEDED,
     PACKED_ROW,
     PAGE,
@@ -37,6 +38,7 @@ from launcher.plan.evidence import Known
 from launcher.plan.plan import Plan
 
 GIB = 1 << 30
+SEEN = 90 * GIB  # the least card of which it is known with how little left one served
 A_TOKEN = 1 << 18  # bytes of activations for each token of a chunk beyond CHUNK, at most
 POOLED = (0, 5, 22)  # from here on pooled tokens share a key of the indexer, and a page
 SLOTS_A_REQUEST = 5  # states that a request may hold with the prefix cache and overlap on
@@ -100,7 +102,7 @@ def place(plan: Plan) -> Place:
     )
 
 
-def taken(plan: Plan, _: int) -> Taken:
+def taken(plan: Plan, total: int) -> Taken:
     """Bytes that must be left for graphs, activations and NCCL: all of it beside the fraction.
 
     What SGLang keeps for chunks where nothing is asked for (`auto_fraction`) is no need: GLM-5's
@@ -108,7 +110,9 @@ def taken(plan: Plan, _: int) -> Taken:
     """
     chunk = number(plan, KNOBS.chunk, default=CHUNK) // _groups(plan)
     drafts = 2 * GIB if asked(plan).drafts else 0
-    return Taken(beside=NEEDED + drafts, chunks=max(0, chunk - CHUNK) * A_TOKEN)
+    capped = plan.flag("max-total-tokens") is not None  # what the fraction gives is not taken
+    floor = LEAST if total >= SEEN and not capped else 0
+    return Taken(beside=NEEDED + drafts, chunks=max(0, chunk - CHUNK) * A_TOKEN, floor=floor)
 
 
 def demand(plan: Plan, shape: Shape, layout: str, _: int) -> Demand:

@@ -9,6 +9,7 @@ import sys
 from dataclasses import fields
 from typing import Any
 
+from launcher.errors import in_words
 from launcher.host import facts_json
 from launcher.host.collectors.child import ask
 from launcher.host.facts import Driver, Gpu
@@ -23,7 +24,7 @@ def driver(deadline: float = 10.0) -> Driver:
     try:
         answer = ask(command, deadline)
     except OSError as error:
-        return _driver({}, 0, f"cannot start {command[0]}: {error.strerror}")
+        return _driver({}, 0, f"cannot start {command[0]}: {in_words(error)}")
     told, count, asked, ended = _sort(answer.said)
     if ended is not None:
         why = ended

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import UserError
+from launcher.errors import Exit, UserError
 from launcher.files import places
 from launcher.files.reading import UnfitError, in_words, named, opened, reason
 from launcher.host import facts_json
@@ -88,7 +88,7 @@ def host(source: str) -> Host:
         return of_texts(_texts(source), source)
     except OSError as error:
         what = f"cannot read {error.filename or source}: {reason(error)}"
-        raise UserError(what, fix=FIX) from None
+        raise UserError(what, fix=FIX, status=Exit.USAGE) from None
 
 
 def of_texts(texts: Iterable[tuple[str, bytes]], source: str) -> Host:

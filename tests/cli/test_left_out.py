@@ -1,0 +1,85 @@
+"""Which profile is meant where none is named: one rule for all commands, in the same words."""
+
+from __future__ import annotations
+
+import re
+
+import click
+import pytest
+from conftest import World
+
+from launcher.cli import cli
+from launcher.cli.options import BEST, NAMED, UP
+from launcher.operate import control
+from launcher.statedir import home as home_of
+
+
+def test_each_command_says_by_the_same_words_what_is_meant() -> None:
+    groups = [one for one in cli.commands.values() if isinstance(one, click.Group)]
+    every = [*cli.commands.values(), *(sub for one in groups for sub in one.commands.values())]
+    told = {
+        option.help
+        for command in every
+        for option in command.params
+        if isinstance(option, click.Option) and "--profile" in option.opts
+    }
+
+    assert told <= {
+        NAMED,
+        UP,
+        BEST,
+        "The same as an argument.",
+        "Print a profile that says the same.",
+    }
+    assert {UP, BEST} <= told
+
+
+def test_one_that_is_up_is_meant_by_every_command(world: World) -> None:
+    for words in ("render", "warm", "up"):
+        said = world.run(words)
+        assert (said.returncode, said.stdout) == (2, ""), words
+        assert said.stderr.startswith("error  which profile? no one server is up, and none is for")
+    world.run("up", "stub", "--detach")
+    for words in ("render", "fit", "warm", "facts", "doctor --only model-fits", "up"):
+        said = world.run(*words.split())
+        assert "no profile was named: stub is up\n" in said.stderr, (words, said)
+    for words in ("render --gpu b200", "fit --gpu b200", "render cpu-demo"):
+        said = world.run(*words.split())
+        assert "is up" not in said.stderr, (words, said)
+    again = world.run("up", "stub")
+    assert re.search(
+        r"already up: ready since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, launcher", again.stderr
+    )
+
+
+def test_a_name_that_was_up_by_a_file_leads_to_it(world: World) -> None:
+    can = world.folder / "can.toml"
+    can.write_text('extends = "stub"\n')
+    assert world.run("up", "./can.toml", "--detach").returncode == 0
+    assert "is up" in world.run("render").stderr
+    world.run("down")
+
+    said = world.run("up", "can").stderr
+    assert f"fix    `glm5-serve restart can`, or its file, {can}; " in said
+    assert "card" not in said
+    assert "`glm5-serve restart" not in world.run("up", "cann").stderr
+
+
+@pytest.mark.parametrize(
+    ("uid", "named", "says"),
+    [
+        (0, "GLM5_SERVE_STATE_DIR", "(`unset GLM5_SERVE_STATE_DIR`) `glm5-serve status` shows"),
+        (1000, "GLM5_SERVE_STATE_DIR", "`sudo glm5-serve status` shows the host's"),
+        (1000, "", "`sudo glm5-serve status` shows the host's"),
+    ],
+)
+def test_how_the_hosts_instances_are_seen(
+    monkeypatch: pytest.MonkeyPatch, uid: int, named: str, says: str
+) -> None:
+    for name in home_of.NAMING:
+        monkeypatch.delenv(name, raising=False)
+    if named:
+        monkeypatch.setenv(named, "/elsewhere")
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+
+    assert says in control._of_others()
