@@ -74,8 +74,6 @@ def listed(home: Path) -> list[StateDir]:
         )
         what = f"cannot read the state folder {home}: {in_words(error)}"
         raise UserError(what, fix=fix) from None
-            f"cannot read the state folder {home}: {in_words(error)}", fix=fix
-        ) from None
     return known(home)
 
 
