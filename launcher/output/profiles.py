@@ -35,7 +35,7 @@ def listed(rows: Sequence[Row], environ: Mapping[str, str], *, every: bool, as_j
     from launcher.output.console import console, row, table_or_blocks, words
 
     shown = sorted(rows if every else _of_interest(rows), key=lambda one: not one.fits)
-    table = table_of("name", "fits here", "from", "needs", "what")
+    table = table_of("name", "fits", "from", "needs", "what")
     for one in shown:
         cells = (one.name, _fits(one), _place(one), one.needs, cut(one.description))
         name, fits, *rest = map(words, cells)
