@@ -21,7 +21,7 @@ WIDTHS = (40, 80, 120)
 ENDLESS = 5000  # columns
 # Heads of tables, which stand in blocks below each other where a table has no room.
 HEADS = set(
-    "name fits here from needs what profile state since endpoint reason flag or variable value set"
+    "name fits from needs what profile state since endpoint reason flag or variable value set"
     " by why started run result seconds".split()
 )
 # A picture is as long as there is room for it.
