@@ -100,7 +100,7 @@ def place(plan: Plan) -> Place:
     )
 
 
-def taken(plan: Plan, _: int) -> Taken:
+def taken(plan: Plan, _: int, __: Shape | None) -> Taken:
     """Bytes that must be left for graphs, activations and NCCL: all of it beside the fraction.
 
     What SGLang keeps for chunks where nothing is asked for (`auto_fraction`) is no need: GLM-5's
