@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from launcher.capacity import verdicts
-from launcher.capacity.memory import Weights
+from launcher.capacity.memory import MARGIN, Weights
 from launcher.capacity.outcome import Fit, Row
 from launcher.engines.engine import dialect
 from launcher.engines.memory import Asked, Budget, Demand, Memory
@@ -26,10 +26,16 @@ def asked(plan: Plan) -> Asked:
     return dialect(plan.engine).memory.asked(plan)
 
 
-def budget(plan: Plan, memory: int, held: float) -> Budget:
-    """How a plan parts a GPU of so many bytes of which the weights hold some."""
+def budget(
+    plan: Plan, memory: int, held: float, shape: Shape | None = None, *, exact: bool = True
+) -> Budget:
+    """How a plan parts a GPU of so many bytes of which the weights hold some, with a margin where
+    they are computed: one that counts only where too little room ends the start.
+    """
     formulas = dialect(plan.engine).memory
-    return Budget(gpus.free(memory), formulas.base(memory), held, formulas.taken(plan, memory))
+    spare = 0.0 if exact or formulas.cuts else held * (1 - 1 / MARGIN)
+    taken = formulas.taken(plan, memory, shape)
+    return Budget(gpus.free(memory), formulas.base(memory), held, taken, spare)
 
 
 def fit(
@@ -46,7 +52,7 @@ def fit(
     total = memory or gpus.of(plan.gpu).memory
     formulas, said = dialect(plan.engine).memory, asked(plan)
     held = weights.of_gpu(said.tp, said.pp, mtp=said.drafts, copies=said.copies, groups=said.groups)
-    parts = budget(plan, total, held)
+    parts = budget(plan, total, held, shape, exact=weights.exact)
     layout = formulas.row(said.kv, plan.arch, version(plan.release or ""), shape)
     demand = formulas.demand(plan, shape, layout, total)
     demand = replace(demand, context=said.context or shape.context)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from launcher import printable
+from launcher.diagnose import advice
 from launcher.diagnose.deaths import LAST_LINES, Block
 from launcher.diagnose.hits import Hit
+from launcher.diagnose.matching import SAYS
 from launcher.diagnose.scan import EVIDENCE, LogScan
 from launcher.diagnose.tracebacks import function
 from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
@@ -31,20 +33,22 @@ _BY_PHASE = {"weights": "checkpoint"}
 _WORD = re.compile(r"(?P<before>: | \(| )?\{(?P<name>\w+)\}(?P<after>\))?")
 
 
-def known(hit: Hit, gravest: Hit, hits: Iterable[Hit], speaks: str | None) -> Diagnosis:
+def known(hit: Hit, gravest: Hit, hits: Sequence[Hit], speaks: str | None) -> Diagnosis:
     """What is believed where a failure was recognized, in the words of the engine that speaks.
 
-    What to do is the advice of the `gravest` of them.
+    What to do is the advice of the `gravest` of them, behind what a note adds to this cause.
     """
     failure, words = hit.failure, hit.failure.told(speaks)
+    beside = [each for each in hits if failure.id in each.failure.beside]
+    knobs = (each.failure.told(speaks).knob for each in beside)
     return Diagnosis(
         failure.id,
         failure.family,
         _what(hit, words.what),
         tuple(hit.lines.values())[:EVIDENCE],
-        _fix(gravest, speaks),
+        "; ".join(_fix(each, speaks) for each in (*beside, gravest)),
         gravest.failure.then,
-        words.knob,
+        next(filter(None, knobs), words.knob),
         failure.known,
         words.source,
         failure.origin,
@@ -56,7 +60,13 @@ def known(hit: Hit, gravest: Hit, hits: Iterable[Hit], speaks: str | None) -> Di
 
 
 def _fix(hit: Hit, speaks: str | None) -> str:
-    return hit.words.get("xid_fix") or filled(hit.failure.told(speaks).fix, hit.words)
+    told = hit.words.get("xid_fix") or filled(hit.failure.told(speaks).fix, hit.words)
+    return _passed_on(told, hit.words.get(SAYS, ""))
+
+
+def _passed_on(fix: str, says: str) -> str:
+    """What to do, behind what the message itself says of it."""
+    return f"as the message says ({says}); else {fix}" if says else fix
 
 
 def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
@@ -86,11 +96,13 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
 def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tuple[str, str]:
     """What is said of an unknown death, and what to do."""
     if death:
-        return f"{LEFT} {death.speaker or 'what died first'}{_place(death)}", REPORT
+        what = f"{LEFT} {death.speaker or 'what died first'}{_place(death)}"
+        return what, _passed_on(REPORT, advice.given(death.message))
     if "consequence" in seen.values():
         return "no known cause: who died first left no word here; the last lines of all", REPORT
     if log.ends.error:
-        return f"no known cause; there is an exception{_place(log.ends.error)}", ELSE
+        what = f"no known cause; there is an exception{_place(log.ends.error)}"
+        return what, _passed_on(ELSE, advice.given(log.ends.error.message))
     if log.last:
         return f"{NOTHING}; the last lines", ELSE
     nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Set
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from launcher.diagnose import forms
+from launcher.diagnose import advice, forms
 from launcher.diagnose.literals import literals
 from launcher.engines.failures import Failure, failures
 from launcher.knowledge import xid
 
 NOTHING: frozenset[str] = frozenset()
+SAYS = "says"  # of a failure's words: what the line itself advises
 
 
 class Found(NamedTuple):
@@ -20,6 +21,12 @@ class Found(NamedTuple):
     failure: Failure
     words: dict[str, str]
     by_code: bool = False
+    by_errno: bool = False  # which any call may end of, whatever it was about
+
+    @property
+    def is_general(self) -> bool:
+        """Whether nobody wrote its advice for this sentence."""
+        return self.failure.rest or self.by_errno
 
 
 @cache
@@ -48,7 +55,8 @@ def matches(
     from_start: bool = True,
     but: Set[str] = NOTHING,
 ) -> list[Found]:
-    """Every failure that words show, those of codes alone first, then in the order of the tables.
+    """Every failure that words show: those of codes alone first, then in the order of the tables,
+    and last what is said of an errno alone.
 
     `from_start`: from the first word on; `but`: none of these.
     """
@@ -62,17 +70,24 @@ def matches(
 
 @lru_cache(maxsize=256)  # what is dying says the same again and again
 def _all(text: str, origin: str, from_start: bool) -> tuple[Found, ...]:
-    found = {each.failure.id: each for each in _by_code(text, origin, from_start=from_start)}
+    coded = {each.failure.id: each for each in _by_code(text, origin, from_start=from_start)}
+    found = {id: each for id, each in coded.items() if not each.by_errno}
     rows = {row for word, rows in _sieved(origin) if word in text for row in rows}
     for failure in (_patterned(origin)[row] for row in sorted(rows)):
         pattern = failure.pattern
         match = pattern and (pattern.match(text) if from_start else pattern.search(text))
         if match:
             named = {name: word for name, word in match.groupdict().items() if word}
-            known = found.pop(failure.id, None)
+            known = coded.pop(failure.id, None)
             words = {**(known.words if known else {}), **named}
+            found.pop(failure.id, None)
             found[failure.id] = Found(failure, words, by_code=known is not None)
-    return tuple(found.values())
+    told = (*found.values(), *(each for each in coded.values() if each.by_errno))
+    says = advice.given(text) if any(each.is_general for each in told) else ""
+    return tuple(
+        each._replace(words={**each.words, SAYS: says}) if says and each.is_general else each
+        for each in told
+    )
 
 
 def _by_code(text: str, origin: str, *, from_start: bool) -> Iterator[Found]:
@@ -84,7 +99,8 @@ def _by_code(text: str, origin: str, *, from_start: bool) -> Iterator[Found]:
         return
     for code in forms.codes(text, from_start=from_start):
         if code.cause in failures():
-            yield Found(failures()[code.cause], forms.words(code), by_code=True)
+            is_errno = code.of == "errno"
+            yield Found(failures()[code.cause], forms.words(code), True, is_errno)
 
 
 @cache

@@ -24,7 +24,7 @@ WEIGHTS = ("hardware", "host", "cause", "generic", "last")
 NEVER_THE_CAUSE = ("consequence", "note")
 _THEN = ("never", "again", "reboot")
 _KEYS = (
-    "family weight origin watched rest pattern of phases needs what fix knob then follows"
+    "family weight origin watched rest pattern of beside phases needs what fix knob then follows"
     " known source"
 ).split()
 _OVER = (
@@ -68,6 +68,7 @@ class Failure:
     watched: bool = True
     rest: bool = False
     of: str = ""
+    beside: tuple[str, ...] = ()  # causes to which it adds
     phases: tuple[str, ...] = ()
     engine: str = ""  # the only one that says so
     words: Mapping[str, Words] = field(default_factory=dict)  # by engine
@@ -159,8 +160,8 @@ def _failure(name: str, id: str | int, row: Mapping[str, Any]) -> Failure:
     _require(fields)
     for key in ("pattern", "needs"):
         fields[key] = rows.pattern(key, row[key]) if key in row else None
-    phases = rows.texts("phases", row.get("phases", []))
-    return Failure(**{**fields, "id": str(id), "engine": name, "phases": phases})
+    lists = {key: rows.texts(key, row.get(key, [])) for key in ("beside", "phases")}
+    return Failure(**{**fields, **lists, "id": str(id), "engine": name})
 
 
 def _require(row: Mapping[str, Any]) -> None:

@@ -131,7 +131,7 @@ class Memory:
     sources: Sources
     base: Callable[[int], int]  # what a fraction is one of, on such a card
     asked: Callable[[Plan], Asked]
-    taken: Callable[[Plan, int], Taken]
+    taken: Callable[[Plan, int, Shape | None], Taken]
     row: Callable[[str, str | None, Version, Shape], str]  # the layout of the KV cache
     kinds: Callable[[str], tuple[str, ...]]  # the layouts that it could have in place of one
     place: Callable[[Plan], Place]
@@ -151,10 +151,12 @@ class Budget:
     base: int  # what the fraction is one of
     held: float  # by the weights
     taken: Taken
+    spare: float = 0.0  # of what the weights hold, a margin that they may not need
 
     def rest(self, fraction: float, *, at_best: bool = False) -> float:
         """What is left for the KV cache; below 0 where that is nothing."""
-        return self.base * fraction - self.held - (self.taken.least if at_best else self.taken.most)
+        runs = self.taken.least - self.spare if at_best else self.taken.most
+        return self.base * fraction - self.held - runs
 
     def left(self, fraction: float) -> int:
         """What the fraction leaves, or the weights, where they take more than it."""

@@ -124,7 +124,9 @@ def test_of_other_loads_those_that_draft_alike_come_first(options: dict[str, str
 
     assert [bench_points.drafts(NAMED[one.point].config) for one in told] == [3, 3]
     assert not [word for one in told for word in one.differs if "drafts" in word]
-    assert shown(run, replace(level, concurrency=32))[1] == "lil-52-mtp3-c32"
+    [same, other] = shown(run, replace(level, concurrency=32))
+    assert same == "sgl29580-52-c32-vllm"
+    assert bench_points.drafts(NAMED[other].config) == 3
 
 
 def test_without_drafts_the_first_has_none_and_the_next_says_that_it_has() -> None:

@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from rig import healthy
 
 from launcher.capacity import memory as capacity
+from launcher.capacity.estimate import fit
 from launcher.capacity.memory import GIB
+from launcher.capacity.outcome import Fit
 from launcher.engines import startup
 from launcher.engines.memory import BF16_ROW, PACKED_ROW, RAW_ROW, Demand
 from launcher.engines.vllm.log import LOG
 from launcher.engines.vllm.memory import MEMORY, cell, row
+from launcher.host.facts import Host
 from launcher.knowledge.shape import Shape, shape
 from launcher.plan.plan import Plan, Setting
 
@@ -74,13 +77,66 @@ def test_what_a_start_left_for_the_cache_is_what_is_reckoned(id: str) -> None:
     """That build kept no graphs off it; what it estimated for them is kept off since 0.21."""
     point = LOGGED[id]
     options = {"speculative_config": mtp(point["mtp"])} if point["mtp"] else {}
-    old = MEMORY.taken(plan("0.20.0", max_cudagraph_capture_size=256, **options), CARD)
-    new = MEMORY.taken(plan("0.33.0", max_cudagraph_capture_size=256, **options), CARD)
+    old = MEMORY.taken(plan("0.20.0", max_cudagraph_capture_size=256, **options), CARD, None)
+    new = MEMORY.taken(plan("0.33.0", max_cudagraph_capture_size=256, **options), CARD, None)
     left = MEMORY.base(CARD) / GIB * point["utilization"] - point["weights"] - old.most / GIB
 
     assert left == pytest.approx(point["kv"], abs=0.2)
     assert old.beside <= point["graphs"] * GIB
     assert (new.most - old.most) / GIB == pytest.approx(point["estimated"], abs=0.1)
+
+
+WINDOWS = json.loads((TESTS / "data/memory_points_vllm.json").read_text())["windows"]
+
+
+def served(point: dict[str, Any]) -> Fit:
+    """What is reckoned of a start of stock vLLM, by what is published of its checkpoint."""
+    made = plan(
+        "0.25.1",
+        tensor_parallel_size=point["tp"],
+        gpu_memory_utilization=point["utilization"],
+        speculative_config=mtp(point["mtp"]),
+        max_model_len=point["max_model_len"],
+    )
+    nvfp4 = capacity.precision("nvfp4")
+    assert nvfp4 is not None
+    return fit(made, GLM52, capacity.from_shape(GLM52, nvfp4), Host(), CARD)
+
+
+@pytest.mark.parametrize("point", WINDOWS, ids=lambda point: point["id"])
+def test_the_cache_of_a_start_is_within_what_is_reckoned_for_its_window(
+    point: dict[str, Any],
+) -> None:
+    made = served(point)
+
+    assert made.tokens * made.cell <= point["kv"] * GIB <= made.at_best * made.cell
+    if "tokens" in point:
+        assert point["kv"] * GIB == pytest.approx(point["tokens"] * made.cell, rel=0.001)
+
+
+def test_a_window_that_served_is_not_doubted_and_one_that_was_refused_does_not_fit() -> None:
+    small, large, refused = map(served, WINDOWS)
+
+    assert not any("may not fit" in said.what for made in (small, large) for said in made.said)
+    assert not any("does not fit" in said.what for made in (small, large) for said in made.said)
+    assert any("does not fit" in said.what for said in refused.said)
+
+
+def test_a_longer_window_costs_sparse_attention_its_keys_whatever_runs() -> None:
+    """40 windows of keys are kept (vllm#55221: 5036 MB, 132 bytes each of 1,000,000 tokens)."""
+    long, usual = (plan(max_model_len=size) for size in (1_131_072, 131_072))
+
+    def longer(model: Shape | None) -> tuple[float, float]:
+        now, then = (MEMORY.taken(each, CARD, model) for each in (long, usual))
+        return now.least - then.least, now.most - then.most
+
+    least, most = longer(GLM52)
+    assert least == pytest.approx(5036.4 * 2**20, rel=0.001)
+    assert most > least, "and the scores in its graphs"
+    assert longer(None) == (0, 0)
+    assert longer(replace(GLM52, index_dim=0)) == (0, 0)
+    eager = plan(max_model_len=1_131_072, enforce_eager=True)
+    assert MEMORY.taken(eager, CARD, GLM52).most < MEMORY.taken(long, CARD, GLM52).most
 
 
 CELLS = points("memory_points")
@@ -213,18 +269,20 @@ def test_a_card_decides_what_is_served_at_once_where_nothing_is_said() -> None:
     )
 
     assert (least, usual, large) == (256, 1024, 1024)
-    assert MEMORY.taken(plan(), B200).least > MEMORY.taken(plan(), CARD).least
+    assert MEMORY.taken(plan(), B200, None).least > MEMORY.taken(plan(), CARD, None).least
 
 
 def test_what_runs_shrinks_with_the_steps_and_without_graphs() -> None:
-    usual = MEMORY.taken(plan(max_num_batched_tokens="8k", max_num_seqs=16), CARD)
-    short = MEMORY.taken(plan(max_num_batched_tokens=1024, max_num_seqs=16), CARD)
-    eager = MEMORY.taken(plan(enforce_eager=True, max_num_batched_tokens=8192), CARD)
+    usual = MEMORY.taken(plan(max_num_batched_tokens="8k", max_num_seqs=16), CARD, None)
+    short = MEMORY.taken(plan(max_num_batched_tokens=1024, max_num_seqs=16), CARD, None)
+    eager = MEMORY.taken(plan(enforce_eager=True, max_num_batched_tokens=8192), CARD, None)
 
     assert short.least / GIB == pytest.approx(2.6 + 1, abs=0.1)
     assert short.most < usual.least < usual.most
     assert eager.least == eager.most < usual.least
-    assert MEMORY.taken(plan(), CARD).most > usual.most, "1024 requests have more graphs"
+    many, few = (plan(max_model_len=262144, max_num_seqs=count) for count in (1024, 16))
+    wide, narrow = (MEMORY.taken(each, CARD, GLM5).most for each in (many, few))
+    assert wide > narrow, "wider graphs of a longer window"
 
 
 @given(

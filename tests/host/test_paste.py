@@ -397,7 +397,8 @@ def test_any_garbling_of_real_texts_is_survived(
         found = judge(pasted(tmp_path, garbled), plan())
     except UserError:
         return  # nothing known was left of it
-    assert len(found) == sum(not check.of_nodes for check in checks())
+    wanted = {check.id for check in checks() if not check.of_nodes}
+    assert wanted <= {one.id for one in found}, "and the known issues of a release that is named"
     assert not [one for one in found if "the check itself failed" in one.evidence]
 
 

@@ -66,6 +66,7 @@ SAID: dict[str, tuple[str, dict[str, Severity]]] = {
     "host_17_bug_report_extract.txt": ("", {"kernel-xid": FAIL}),
     "host_18_journal_json.json": ("", {"kernel-xid": FAIL}),
     "host_20_collect_env_h200.txt": ("", {"gpu-architecture": FAIL}),
+    "host_21_collect_env_cu126.txt": ("", {"engine-cuda": FAIL}),
 }
 
 

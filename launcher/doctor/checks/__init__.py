@@ -73,6 +73,7 @@ NEEDS_GPUS = {
 }
 # They judge what a profile asks for: nothing where none is for the GPUs that there are.
 OF_A_PROFILE = (nodes, engine, issues, checkpoint, access)
+OF_GPUS_ALONE = {"engine-cuda"}  # what is installed either knows the GPUs or does not
 # Without these nothing can be served, or nobody should be: no --allow lets one fail.
 REQUIRED = {
     "engine-python",
@@ -214,7 +215,7 @@ def _check(function: Callable[[Host, Plan], Verdict], module: ModuleType) -> Che
         known,
         function,
         of_gpus,
-        module in OF_A_PROFILE,
+        module in OF_A_PROFILE and id not in OF_GPUS_ALONE,
         module is nodes,
         id in REQUIRED,
     )

@@ -7,17 +7,19 @@ from launcher.doctor.checks.judging import (
     UNSUPPORTED,
     Verdict,
     by_gpu,
+    capabilities,
     counted,
     fail,
     failing,
     functions,
     gpus,
+    is_for_blackwell,
     ok,
     warn,
 )
-from launcher.host.facts import Fact, Host
+from launcher.host.facts import Host
 from launcher.knowledge import drivers
-from launcher.knowledge.gpus import BLACKWELL, arch
+from launcher.knowledge.gpus import arch
 from launcher.plan.plan import Plan
 
 GROUP = "driver"
@@ -79,7 +81,7 @@ def driver_version(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA's CUDA and driver release notes.
     """
     seen = host.driver.version.get()
-    if not _is_for_blackwell(host, plan):
+    if not is_for_blackwell(host, plan):
         return ok(f"{seen}; no GPU here is Blackwell, which wants a new one")
     wanted, why = drivers.minimum(host.engine.torch_cuda.otherwise(None))
     if drivers.reaches(seen, wanted):
@@ -87,21 +89,6 @@ def driver_version(host: Host, plan: Plan) -> Verdict:
     return fail(
         f"driver {seen}, at least {wanted} wanted: {why}", fix=f"install driver {drivers.good()}"
     )
-
-
-def _capabilities(host: Host) -> list[Fact[str]]:
-    return [gpu.capability for gpu in gpus(host)]
-
-
-def _is_for_blackwell(host: Host, plan: Plan) -> bool:
-    """Whether a profile is meant, each of which is, or a GPU is one.
-
-    Raises UnobservedError where nobody knows.
-    """
-    told = _capabilities(host) if not plan.name else []
-    if any(fact.known and arch(fact.get()) in BLACKWELL for fact in told):
-        return True
-    return bool(plan.name) or any(arch(fact.get()) in BLACKWELL for fact in told)
 
 
 def driver_known_good(host: Host, plan: Plan) -> Verdict:
@@ -114,7 +101,7 @@ def driver_known_good(host: Host, plan: Plan) -> Verdict:
     """
     seen = host.driver.version.get()
     if trouble := drivers.trouble(seen):
-        if all(fact.known and arch(fact.get()) != "sm120" for fact in _capabilities(host)):
+        if all(fact.known and arch(fact.get()) != "sm120" for fact in capabilities(host)):
             return ok(f"{seen}: what is reported of it is of other GPUs")
         fix = f"change to {drivers.good()}, which hosts of this kind run well"
         return warn(f"driver {seen}: {trouble}", fix=fix)
@@ -149,7 +136,7 @@ def driver_open_modules(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA's driver installation guide.
     """
     seen = host.driver.flavour.get()
-    if seen != "open" and not _is_for_blackwell(host, plan):
+    if seen != "open" and not is_for_blackwell(host, plan):
         return ok("no GPU here is Blackwell, which wants the open ones")
     if seen == "open":
         return ok("/proc/driver/nvidia/version names the open kernel module")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launcher.doctor.checks.judging import Verdict, fail, ok, sample, version, warn
+from launcher.doctor.checks.judging import (
+    Verdict,
+    fail,
+    is_for_blackwell,
+    ok,
+    sample,
+    version,
+    warn,
+)
 from launcher.engines import traits
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import Given, Release, nearest_name
@@ -186,6 +194,8 @@ def engine_cuda(host: Host, plan: Plan) -> Verdict:
     Reported: NVIDIA's Blackwell compatibility guide.
     """
     built = host.engine.torch_cuda.get()
+    if not is_for_blackwell(host, plan):
+        return ok(f"CUDA {built or 'none'}; no GPU here is Blackwell, which wants a new one")
     if built is None or not drivers.reaches(built, drivers.least_cuda()):
         fix = "install torch from PyTorch's cu130 index"
         return fail(

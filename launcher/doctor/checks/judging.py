@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from launcher.host.facts import Fact, Function, Gpu, Host, UnobservedError
+from launcher.knowledge.gpus import BLACKWELL, arch
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
@@ -75,6 +76,22 @@ def gpus(host: Host) -> tuple[Gpu, ...]:
     if not (shown := host.driver.gpus.get()):
         raise UnobservedError("the driver shows no GPU")
     return shown
+
+
+def capabilities(host: Host) -> list[Fact[str]]:
+    """The compute capability of each GPU. Raises UnobservedError, also where none is shown."""
+    return [gpu.capability for gpu in gpus(host)]
+
+
+def is_for_blackwell(host: Host, plan: Plan) -> bool:
+    """Whether a profile is meant, each of which is, or a GPU is one.
+
+    Raises UnobservedError where nobody knows.
+    """
+    told = capabilities(host) if not plan.name else []
+    if any(fact.known and arch(fact.get()) in BLACKWELL for fact in told):
+        return True
+    return bool(plan.name) or any(arch(fact.get()) in BLACKWELL for fact in told)
 
 
 def counted(host: Host) -> tuple[Gpu, ...]:

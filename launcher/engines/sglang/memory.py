@@ -102,7 +102,7 @@ def place(plan: Plan) -> Place:
     )
 
 
-def taken(plan: Plan, total: int) -> Taken:
+def taken(plan: Plan, total: int, _: Shape | None) -> Taken:
     """Bytes that must be left for graphs, activations and NCCL: all of it beside the fraction.
 
     What SGLang keeps for chunks where nothing is asked for (`auto_fraction`) is no need: GLM-5's

@@ -44,10 +44,16 @@ FP8_CLASS = (0, 32)  # from here on `auto` is fp8 for sparse attention on SM100
 ESTIMATES = (0, 21)  # from here on what graphs are estimated to take is kept off the KV cache
 PACKED = ("sm90", "sm120", "sm121")  # where fp8 of sparse attention has its scales beside it
 # What activations and workspaces take: 6.9 GiB at 8192 tokens a step (GLM-5.1 on 8x RTX PRO 6000),
-# 2.6 at 1024 (GLM-5.3-Flash on two).
-STEADY, AT_CHUNK = 2.0 * GIB, 4.9 * GIB
-# Of graphs up to 256 wide, 35 of them: 1.2 were taken, 4.8 estimated before; 2.4 and 6.0 with MTP.
-GRAPHS, OF_DRAFTS, SIZES = (1.0 * GIB, 4.8 * GIB), 1.2 * GIB, 35
+# 2.6 at 1024 (GLM-5.3-Flash on two), with windows of 131,072.
+STEADY, AT_CHUNK, WINDOW = 2.0 * GIB, 4.9 * GIB, 131072
+# Of graphs up to 256 wide: 1.2 were taken, 4.8 estimated before; 2.4 and 6.0 with MTP. Wider ones
+# were no more: 0.25.1 kept 2.5 off for those up to 512 with MTP.
+GRAPHS, OF_DRAFTS = (1.0 * GIB, 4.8 * GIB), 1.2 * GIB
+# Of sparse attention, while it measures and ever after: keys of the indexer for so many windows
+# (source: get_max_prefill_buffer_size of v1/attention/backends/mla/indexer.py; vllm#55221). A graph
+# has a score of each place of the window for each of its tokens, one of the drafts, too: inference,
+# from three starts of 0.25.1 whose windows cost 9.3 kB a token in all.
+WINDOWS, SCORE = 40, 4
 WIDEST = {"sm100": 1024, "sm103": 1024}  # of graphs, where nothing is said; 512 elsewhere
 # What a request costs beside its tokens, in states of float32: fitted on two logs of GLM-5.3-Flash,
 # held against three. With MTP of three tokens twice as much.
@@ -121,13 +127,16 @@ def place(plan: Plan) -> Place:
     return Place(0, 1, "" if is_named else part, "--device-ids")
 
 
-def taken(plan: Plan, total: int) -> Taken:
+def taken(plan: Plan, total: int, shape: Shape | None) -> Taken:
     """Bytes of what runs on a card of so many, all of it within the fraction; graphs beside it in a
-    release that estimates none.
+    release that estimates none. Without a shape nothing is known of the window.
     """
     chunk = number(plan, KNOBS.chunk, default=_chunk(total), read=scaled)
-    runs = int(STEADY + AT_CHUNK * chunk / CHUNK)
-    least, most = _graphs(plan, total)
+    longer = (asked(plan).context or shape.context or WINDOW) - WINDOW if shape else 0
+    is_sparse = shape is not None and shape.index_dim > 0
+    keys = WINDOWS * index_key(shape) * longer if shape and is_sparse else 0
+    runs = int(STEADY + AT_CHUNK * chunk / CHUNK + keys)
+    least, most = _graphs(plan, total, max(longer, 0) if is_sparse else 0)
     estimates = plan.env.get("VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS", "1") != "0"
     if not estimates or () < version(plan.release or "") < ESTIMATES:
         return Taken(runs, runs, beside=least)
@@ -144,16 +153,16 @@ def _requests(plan: Plan, total: int) -> int:
     return number(plan, KNOBS.requests, default=1024 if total >= 70 * GIB else 256)
 
 
-def _graphs(plan: Plan, total: int) -> tuple[int, int]:
-    """The least and the most that graphs take; the more of them there are the more."""
+def _graphs(plan: Plan, total: int, longer: int) -> tuple[int, int]:
+    """The least and the most that graphs take, of a window that is so many tokens longer."""
     if plan.flag("enforce-eager") is not None:
         return 0, 0
     drafts = _drafts(plan)
     wide = min(2 * _requests(plan, total) * (1 + drafts), WIDEST.get(plan.arch or "", 512))
     wide = number(plan, "max-cudagraph-capture-size", default=wide)
-    sizes = 3 + min(wide, 255) // 8 + max(wide - 256 + 16, 0) // 16
+    scores = SCORE * wide * longer * (2 if drafts else 1)
     least, most = GRAPHS
-    return int(least), int((most + (OF_DRAFTS if drafts else 0)) * max(1.0, sizes / SIZES))
+    return int(least), int(most + (OF_DRAFTS if drafts else 0) + scores)
 
 
 def demand(plan: Plan, shape: Shape, layout: str, total: int) -> Demand:
@@ -198,8 +207,13 @@ def cell(s: Shape, layout: str, *, tp: int = 1, pp: int = 1, mtp: bool = False) 
     width = {BF16_ROW: raw * 2, RAW_ROW: raw, PACKED_ROW: packed}[layout]
     if not s.kv_rank:
         width = 2 * s.head_dim * (2 if layout == BF16_ROW else 1)
-    key = math.ceil((s.index_dim + s.index_dim // 128 * 4) / s.index_pool)
+    key = math.ceil(index_key(s) / s.index_pool)
     return memory.cell(s, width, key, s.index_layers, tp=tp, pp=pp, mtp=mtp)
+
+
+def index_key(s: Shape) -> int:
+    """Bytes of a key of the indexer: FP8, and a scale for 128 of them."""
+    return s.index_dim + s.index_dim // 128 * 4
 
 
 def pools(rest: float, asked: Demand) -> Pools:
