@@ -314,7 +314,11 @@ def _served(model: Model, path: str, names: str) -> str:
 def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Case:
     """The case that a launch is, on the host of the target where its facts are known."""
     made = issues.of_plan(as_plan(launch, givens, target, within), target.release)
-    return replace(made, target=replace(made.target, infiniband=target.infiniband))
+    return replace(
+        made,
+        target=replace(made.target, infiniband=target.infiniband),
+        serves=wrappers.of_program(launch.program) is None,
+    )
 
 
 def notes(launch: Launch, target: Target) -> tuple[str, ...]:
