@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,7 @@ from launcher.lint import around, room
 from launcher.lint.by_option import Seen, canonical_name, told
 from launcher.lint.concerns import Concern, Verdict, guesses, ranked
 from launcher.lint.config_file import has_file, of_file
+from launcher.lint.outside import doubts
 from launcher.lint.parsing import (
     WHEEL,
     is_unjudged,
@@ -91,7 +93,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     )
     of_it.update({name: around.reached(all, launch, within) for name, all in of_it.items()})
     entries = []
-    unknown, lost = 0, overridden(givens)
+    unknown, lost, doubted = 0, overridden(givens), doubts(launch.given, target)
     for at, given in enumerate(givens):
         value = "" if given.is_positional else " ".join(given.values)
         name = given.name.lstrip("-")
@@ -105,13 +107,18 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             concerns.append(around.again(given))
         elif given.word not in launch.outside:
             as_read = replace(given, problem=None) if is_open and given.option else given
-            concerns += of_option(as_read, lost.get(at), within, hints=unknown <= MOST_HINTS)
+            parsed = of_option(as_read, lost.get(at), within, hints=unknown <= MOST_HINTS)
+            concerns += [one for one in parsed if not (at in doubted and one.verdict.is_refused)]
             concerns += of_file(given, givens, within)
         if at not in lost:
             said = of_it[canonical_name(given, within)]
             concerns += [one for one in said if one.id] if is_open else said
         if is_open and not concerns:
             entries.append(Entry(given.word, value, Verdict.FINE, OUTSIDE, Known.READ, WHEEL))
+            continue
+        if at in doubted and not concerns:
+            why = f"not judged: {doubted[at]}"
+            entries.append(Entry(given.word, value, Verdict.FINE, why, Known.READ, WHEEL))
             continue
         entries.append(_entry(given.word, value, name, concerns, given.option))
     for name, word in launch.variables.items():
@@ -333,7 +340,6 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     )
     left_out = (f"left out: {what}" for what in complaints())
     outside = ", ".join(launch.references[:6])
-    between = _between(givens, target)
     unseen = _unseen(launch, givens, target)
     filled = (f"filled in from outside, unknown here: {outside}",) if outside else ()
     plan = as_plan(launch, givens, target, within)
@@ -344,7 +350,7 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     return (
         *filled,
         *((unseen,) if unseen else ()),
-        *((between,) if between else ()),
+        *_doubted(launch, target),
         *_unjudged(launch, givens, within),
         *plan.notes,
         *((doubt,) if doubt else ()),
@@ -372,24 +378,13 @@ def _unseen(launch: Launch, givens: Sequence[Given], target: Target) -> str:
     return f"not judged, for what is not read may set it: {', '.join(told)}" if told else ""
 
 
-def _between(givens: Sequence[Given], target: Target) -> str | None:
-    """The options that one neighbour of a release between the known ones has, and the other not."""
-    known = dialect(target.engine).options
-    after = known.after(target.release or "")
-    older, newer = target.known, known.release(after) if after else None
-    changed = [
-        one.word
-        for one in givens
-        if newer
-        and one.read
-        and bool(older.candidates(one.read)) != bool(newer.candidates(one.read))
-    ]
-    if not newer or not changed:
-        return None
-    return (
-        f"{', '.join(dict.fromkeys(changed))}: {older.name} and {newer.name} differ in this, what"
-        f" {known.engine} {target.release} does is unknown"
-    )
+def _doubted(launch: Launch, target: Target) -> Iterator[str]:
+    """The options of which nobody knows what a release does that is none of those known."""
+    givens, words = launch.given(target.known), defaultdict[str, list[str]](list)
+    for at, why in doubts(launch.given, target).items():
+        words[why].append(givens[at].word)
+    for why, named in words.items():
+        yield f"{', '.join(dict.fromkeys(named))}: {why}"
 
 
 def _unjudged(launch: Launch, givens: Sequence[Given], within: Release) -> Iterator[str]:
