@@ -281,9 +281,9 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     engine = dialect(target.engine)
     named = engine.option_of
     path = values.get(named("model_path"), "")
-    served = _served(target.model, path, values.get(named("served_model_name"), ""))
-    model = traits.of(target.model, served or path)
-    taken = f"{path} is taken for {served}, as it is served" if served else model.note
+    called, how = _called(launch, target.model, path, values.get(named("served_model_name"), ""))
+    model = traits.of(target.model, called or path)
+    taken = f"{path} is taken for {called}, {how}" if called else model.note
     is_shared = named("enable_dp_attention") in values
     replicas = 1 if is_shared else count(named("dp_size"))
     ranks = count(named("tp_size")) * count(named("pp_size")) * replicas
@@ -294,7 +294,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         env=dict(launch.env),
         host=values.get("host", engine.host),
         port=0,
-        model=served or path,
+        model=called or path,
         model_name="",
         policy=Policy(),
         settings=tuple(settings.values()),
@@ -309,13 +309,16 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     )
 
 
-def _served(model: Model, path: str, names: str) -> str:
-    """The name under which a checkpoint is served, where its own says nothing and nobody read its
-    config.json, and that one is a known model's; "" for all others.
+def _called(launch: Launch, model: Model, path: str, names: str) -> tuple[str, str]:
+    """The known model that a checkpoint is, and how that is known, where its own path says nothing
+    and nobody read its config.json: what is mounted there, else the name under which it is served;
+    "" for all others.
     """
     if model != Model() or models.is_id(path) or models.by_name(path) or not path:
-        return ""
-    return next((name for name in names.split() if models.by_name(name)), "")
+        return "", ""
+    told = [(launch.mounted(path), "which is mounted there")]
+    told += [(name, "as it is served") for name in names.split()]
+    return next(((name, how) for name, how in told if models.by_name(name)), ("", ""))
 
 
 def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Case:

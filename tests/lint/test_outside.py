@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -18,7 +19,7 @@ UP_TO = re.compile(r": ([\d.]+) up to ([\d.]+), which has the fix")
 GAPS = [
     (name, older, newer)
     for name in NAMES
-    for older, newer in zip(dialect(name).options.releases, dialect(name).options.releases[1:])
+    for older, newer in pairwise(dialect(name).options.releases)
     if version(newer) > (*version(older)[:2], version(older)[2] + 1)
 ]
 
